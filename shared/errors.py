@@ -1,0 +1,153 @@
+"""Every error the extension raises on purpose, named for what its reader should do about it.
+
+No status codes live here: `web.py` maps these to answers, in one table. A message names the field and the fix
+and never repeats a value, because messages travel to callers and into logs.
+"""
+
+
+class ExtensionError(Exception):
+    """Root of all errors raised on purpose."""
+
+
+class ConfigurationError(ExtensionError):
+    """The environment is incomplete or malformed; the message lists every variable at fault."""
+
+
+# The caller can fix these.
+
+
+class CallerError(ExtensionError):
+    """The call cannot be accepted as it is."""
+
+
+class UnknownPathError(CallerError):
+    """No such path here."""
+
+
+class WrongMethodError(CallerError):
+    """The path exists, for other methods: `allowed`."""
+
+    def __init__(self, message: str, *, allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+
+class NotAuthenticatedError(CallerError):
+    """Tenant unknown, credential missing or credential wrong: always the same answer."""
+
+
+class InvalidPayloadError(CallerError):
+    """The body or a parameter must change before the call can succeed."""
+
+
+class PayloadTooLargeError(CallerError):
+    """The body must be smaller."""
+
+
+class UnsupportedMediaTypeError(CallerError):
+    """The body must be sent as JSON, and say so."""
+
+
+class NotInstalledError(CallerError):
+    """The tenant exists, but no Klaviyo account is connected yet."""
+
+
+# Our own store or queue; waiting helps.
+
+
+class OwnServiceError(ExtensionError):
+    """Something of ours cannot answer right now; the call may be repeated as it is."""
+
+
+class StoreUnavailableError(OwnServiceError):
+    """The store cannot answer."""
+
+
+class QueueUnavailableError(OwnServiceError):
+    """The queue did not take the task."""
+
+
+# The store's answers; they never reach a caller unhandled.
+
+
+class DocumentExistsError(ExtensionError):
+    """`create` found the document already there."""
+
+
+class DocumentMissingError(ExtensionError):
+    """`update` found no document."""
+
+
+class DocumentChangedError(ExtensionError):
+    """The document is not at the version the caller has read."""
+
+
+class UndecryptableError(ExtensionError):
+    """A stored secret was written with a key that is no longer listed, or was tampered with."""
+
+
+# What Klaviyo and Omneo answer.
+
+
+class ServiceError(ExtensionError):
+    """A call to `service` ("Klaviyo" or "Omneo") failed.
+
+    `status` is the HTTP status, None when no answer came. `code` is the service's own error code. `detail` may
+    quote personal data: it is stored encrypted and never logged.
+    """
+
+    def __init__(
+        self, message: str, *, service: str, status: int | None = None, code: str = "", detail: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.service = service
+        self.status = status
+        self.code = code
+        self.detail = detail
+
+
+class WaitError(ServiceError):
+    """Worth trying again, unchanged: throttled, down, slow, or not making sense for the moment.
+
+    `retry_after` is the wait in seconds that the service asked for, None when it asked for none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        service: str,
+        status: int | None = None,
+        code: str = "",
+        detail: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, service=service, status=status, code=code, detail=detail)
+        self.retry_after = retry_after
+
+
+class TokenRejectedError(ServiceError):
+    """The service does not accept our token (401)."""
+
+
+class RefusedError(ServiceError):
+    """The service understood and will never accept this call."""
+
+
+class NotFoundError(RefusedError):
+    """The service knows no such thing (404)."""
+
+
+class GrantRefusedError(ServiceError):
+    """Klaviyo no longer honours the refresh token."""
+
+
+# What the worker concludes about a job.
+
+
+class DisconnectedError(ExtensionError):
+    """The tenant's Klaviyo account is disconnected; the job waits for a reinstall."""
+
+
+class CannotSucceedError(ExtensionError):
+    """The job can never succeed; the message says why, plainly, without personal data."""
