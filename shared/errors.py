@@ -67,6 +67,10 @@ class QueueUnavailableError(OwnServiceError):
     """The queue did not take the task."""
 
 
+class UndecryptableError(OwnServiceError):
+    """A stored secret was written with a key that is no longer listed, or was tampered with."""
+
+
 # The store's answers; they never reach a caller unhandled.
 
 
@@ -82,10 +86,6 @@ class DocumentChangedError(ExtensionError):
     """The document is not at the version the caller has read."""
 
 
-class UndecryptableError(ExtensionError):
-    """A stored secret was written with a key that is no longer listed, or was tampered with."""
-
-
 # What Klaviyo and Omneo answer.
 
 
@@ -93,8 +93,11 @@ class ServiceError(ExtensionError):
     """A call to `service` ("Klaviyo" or "Omneo") failed.
 
     `status` is the HTTP status, None when no answer came. `code` is the service's own error code. `detail` may
-    quote personal data: it is stored encrypted and never logged.
+    quote personal data: it is stored encrypted and never logged. `retry_after` is the wait in seconds that the service
+    asked for, None when it asked for none.
     """
+
+    retry_after: float | None = None
 
     def __init__(
         self, message: str, *, service: str, status: int | None = None, code: str = "", detail: str = ""
@@ -107,10 +110,7 @@ class ServiceError(ExtensionError):
 
 
 class WaitError(ServiceError):
-    """Worth trying again, unchanged: throttled, down, slow, or not making sense for the moment.
-
-    `retry_after` is the wait in seconds that the service asked for, None when it asked for none.
-    """
+    """Worth trying again, unchanged: throttled, down, slow, or not making sense for the moment."""
 
     def __init__(
         self,

@@ -1,0 +1,269 @@
+"""The load balancer's stand-in: one port, and behind it the functions, chosen by the raw path.
+
+It changes nothing a function could notice but what the real one changes: paths, queries, bodies and headers pass byte for
+byte, connections are kept open on both sides, an answer is passed on while it arrives. What a path means, and who may
+call it, is the functions' business.
+"""
+
+import contextlib
+import json
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import h11
+
+from deploy.local.path_templates import path_matcher
+from deploy.local.processes import StartError
+from deploy.local.upstream import HEAD_LIMIT, Pool, UnansweredError, Upstream, ask, events
+from deploy.staging import Route
+
+BODY_LIMIT = 32 * 1024 * 1024  # Cloud Run quotas: a request over HTTP/1 may have 32 MiB
+CLIENT_PATIENCE = 60.0  # seconds a client may stay silent between and within its requests
+
+_CHUNK = 64 * 1024
+_RETRY_AFTER = (b"Retry-After", b"1")
+_HOP_BY_HOP = {  # RFC 9110, 7.6.1; Transfer-Encoding is written anew by h11
+    b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te",
+    b"trailer", b"upgrade", b"expect",
+}  # fmt: skip
+
+_Headers = list[tuple[bytes, bytes]]
+
+
+class Gateway:
+    """The one public port. It is bound when this returns, and answers after `start`.
+
+    Raises:
+        StartError: the port is taken.
+        ValueError: a route's template is malformed.
+        KeyError: a route leads to a function that is not in `upstreams`.
+    """
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        upstreams: Mapping[str, Upstream],
+        *,
+        port: int,
+        host: str = "127.0.0.1",
+    ) -> None:
+        pools = {name: Pool(upstream) for name, upstream in upstreams.items()}
+        table = [(path_matcher(route.path), pools[route.function]) for route in routes]
+        try:
+            self._server = _Server((host, port), table)
+        except OSError as error:
+            raise StartError(
+                f"cannot listen on {host}:{port}: {error.strerror}; name another PORT"
+            ) from error
+        self.port = int(self._server.server_address[1])
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="gateway", daemon=True
+        )
+
+    def start(self) -> None:
+        """Answer calls from now on, in threads of this process."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening and close every connection, those of running calls too."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], table: list[tuple[Callable[[str], bool], Pool]]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.connections: set[socket.socket] = set()
+        self._table = table
+        super().__init__(address, _Client)
+
+    def pool_for(self, target: bytes) -> Pool | None:
+        path = target.partition(b"?")[0].decode("ascii")
+        return next((pool for matches, pool in self._table if matches(path)), None)
+
+    def server_close(self) -> None:
+        super().server_close()
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for _matches, pool in self._table:
+            pool.close()
+
+
+class _TooLargeError(Exception):
+    """The body is over the limit."""
+
+
+class _Client(socketserver.BaseRequestHandler):
+    """One connection of a client, one request after the other."""
+
+    server: _Server
+    request: socket.socket
+
+    def handle(self) -> None:
+        self.server.connections.add(self.request)
+        self.request.settimeout(CLIENT_PATIENCE)
+        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
+        # The client left, or a function broke off in the middle of an answer.
+        with contextlib.suppress(OSError):
+            while self._serve():
+                self._http.start_next_cycle()
+
+    def finish(self) -> None:
+        self.server.connections.discard(self.request)
+
+    def _serve(self) -> bool:
+        """Answer one request; say whether the connection is good for another."""
+        try:
+            request = self._receive()
+            if not isinstance(request, h11.Request):
+                return False
+            body = self._read_body(request)
+        except h11.RemoteProtocolError as error:
+            self._refuse(
+                error.error_status_hint, "malformed_request", "this is not valid HTTP/1.1", close=True
+            )
+            return False
+        except _TooLargeError:
+            self._refuse(413, "payload_too_large", "the body must be 32 MB or smaller", close=True)
+            _drain(self.request)
+            return False
+        pool = self.server.pool_for(request.target)
+        if pool is None:
+            self._refuse(404, "not_found", "no such path here", method=request.method)
+        else:
+            self._forward(pool, self._as_sent_on(request), body)
+        return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+
+    def _receive(self) -> h11.Event:
+        while True:
+            event = self._http.next_event()
+            if isinstance(event, h11.Event):
+                return event
+            if self._http.they_are_waiting_for_100_continue:
+                go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+                self.request.sendall(self._http.send(go_on) or b"")
+            self._http.receive_data(self.request.recv(_CHUNK))
+
+    def _read_body(self, request: h11.Request) -> bytearray:
+        """Return the whole body: a function must not be kept busy by a slow client, and a retry needs it again."""
+        if int(dict(request.headers).get(b"content-length", b"0")) > BODY_LIMIT:
+            raise _TooLargeError
+        body = bytearray()
+        while isinstance(event := self._receive(), h11.Data):
+            body += event.data
+            if len(body) > BODY_LIMIT:
+                raise _TooLargeError
+        return body
+
+    def _as_sent_on(self, request: h11.Request) -> h11.Request:
+        headers = _end_to_end(request)
+        told = [value for name, value in headers if name.lower() == b"x-forwarded-for"]
+        headers = [(n, v) for n, v in headers if n.lower() not in {b"x-forwarded-for", b"x-forwarded-proto"}]
+        if not any(name.lower() == b"host" for name, _value in headers):
+            headers.append((b"Host", b"127.0.0.1"))  # HTTP/1.0 needs none, 1.1 does
+        headers.append((b"X-Forwarded-For", b", ".join([*told, str(self.client_address[0]).encode()])))
+        headers.append((b"X-Forwarded-Proto", b"http"))
+        return h11.Request(method=request.method, target=request.target, headers=headers)
+
+    def _forward(self, pool: Pool, request: h11.Request, body: bytearray) -> None:
+        """Ask the function; once more on a new connection when a reused one turns out to be dead.
+
+        Such a connection was closed before the function read the request. Should the function have died over the
+        request instead, the caller would be told 503 and repeat it: every endpoint is made to bear that.
+        """
+        try:
+            reused = pool.take()
+            try:
+                self._exchange(pool, reused or pool.connect(), request, body)
+            except UnansweredError as error:
+                if reused is None or not error.silent:
+                    raise
+                self._exchange(pool, pool.connect(), request, body)
+        except TimeoutError:
+            self._refuse(504, "timeout", "the function did not answer in time", method=request.method)
+        except (UnansweredError, OSError):
+            message = "this function is not up; try again"
+            self._refuse(503, "unavailable", message, method=request.method, headers=[_RETRY_AFTER])
+
+    def _exchange(self, pool: Pool, connection: socket.socket, request: h11.Request, body: bytearray) -> None:
+        upstream = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(connection.close)
+            self._pass_on(ask(connection, upstream, request, body), connection, upstream)
+            if upstream.our_state is h11.DONE and upstream.their_state is h11.DONE:
+                cleanup.pop_all()
+                pool.give(connection)
+
+    def _pass_on(self, response: h11.Response, connection: socket.socket, upstream: h11.Connection) -> None:
+        """Send the answer on while it arrives. One that breaks off breaks off for the client too."""
+        head = h11.Response(
+            status_code=response.status_code, reason=response.reason, headers=_end_to_end(response)
+        )
+        self._waiting = bytearray(self._http.send(head) or b"")
+        try:
+            for event in events(connection, upstream, before_waiting=self._flush):
+                self._waiting += self._http.send(event) or b""
+                if isinstance(event, h11.EndOfMessage):
+                    break
+                if len(self._waiting) > _CHUNK:
+                    self._flush()
+        except (OSError, h11.RemoteProtocolError) as error:
+            raise ConnectionAbortedError from error
+        self._flush()
+
+    def _flush(self) -> None:
+        self.request.sendall(self._waiting)
+        self._waiting.clear()
+
+    def _refuse(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        method: bytes = b"",
+        close: bool = False,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        if self._http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            return
+        body = json.dumps({"error": {"code": code, "message": message}}).encode()
+        all_headers = [
+            (b"Content-Type", b"application/json"),
+            (b"Content-Length", str(len(body)).encode()),
+            *headers,
+            *([(b"Connection", b"close")] if close else []),
+        ]
+        answer = self._http.send(h11.Response(status_code=status, headers=all_headers)) or b""
+        if method != b"HEAD":
+            answer += self._http.send(h11.Data(data=body)) or b""
+        answer += self._http.send(h11.EndOfMessage()) or b""
+        self.request.sendall(answer)
+
+
+def _end_to_end(message: h11.Request | h11.Response) -> _Headers:
+    """Return the headers that are meant for the other end, in their order and spelling."""
+    connection = [value for name, value in message.headers if name == b"connection"]
+    named = {token.strip().lower() for value in connection for token in value.split(b",")}
+    return [(n, v) for n, v in message.headers.raw_items() if n.lower() not in _HOP_BY_HOP | named]
+
+
+def _drain(connection: socket.socket) -> None:
+    """Read on for a moment: a client still sending would otherwise see a reset instead of our answer."""
+    connection.shutdown(socket.SHUT_WR)
+    connection.settimeout(1)
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and connection.recv(_CHUNK):
+        pass

@@ -1,0 +1,102 @@
+"""Which of the next calls go wrong, and how. What a fault looks like on the wire is `server.py`'s."""
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Literal, get_args
+
+Kind = Literal[
+    "status",  # the given status, headers and body; the service's own error body by default
+    "reset",  # the connection is reset without an answer
+    "hang",  # nothing is answered for `seconds`, then the connection is closed
+    "slow",  # the true answer after `seconds`
+    "drip",  # the true answer, a byte at a time, taking `seconds` in all
+    "html403",  # the challenge page of the edge in front of the service
+    "truncated",  # half the answer, then the connection is closed
+    "empty",  # 200 with nothing in it
+    "broken_json",  # 200 with JSON that breaks off
+]
+KINDS: tuple[str, ...] = get_args(Kind)
+# These give the true answer, only badly: the call always takes effect.
+TRUE_ANSWER = frozenset({"slow", "drip"})
+
+
+@dataclass
+class Fault:
+    """One order: the next `left` calls that match go wrong like this."""
+
+    left: int
+    kind: Kind
+    match: str | None
+    status: int
+    headers: Mapping[str, str] | None
+    body: bytes | None = field(repr=False)
+    seconds: float
+    takes_effect: bool
+
+    def matches(self, line: str) -> bool:
+        """Return whether this fault is meant for `line`, a method and a path."""
+        return self.left > 0 and (self.match is None or fnmatchcase(line, self.match))
+
+
+class Faults:
+    """The faults ordered and not yet used up, in the order they were ordered."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._faults: list[Fault] = []
+
+    def fail(
+        self,
+        next: int = 1,
+        *,
+        match: str | None = None,
+        kind: Kind = "status",
+        status: int = 503,
+        headers: Mapping[str, str] | None = None,
+        body: object = None,
+        seconds: float = 1.0,
+        takes_effect: bool = False,
+    ) -> None:
+        """Let the next calls fail.
+
+        `match` is a method and a path, `*` standing for anything ("POST /api/events", "* */auth/token"); without it
+        every call is meant. `body` is bytes, text, or anything that becomes JSON; without it the service's own error
+        body for `status` is sent. `headers` take the place of those that come with `status` (Retry-After with
+        Klaviyo's 429), Content-Type apart. With `takes_effect` the call is carried out first and only its answer is
+        lost.
+
+        Raises:
+            ValueError: the kind is unknown.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}")
+        fault = Fault(int(next), kind, match, status, headers, _as_bytes(body), seconds, takes_effect)
+        with self._lock:
+            self._faults.append(fault)
+
+    def take(self, line: str) -> Fault | None:
+        """Return the fault for this call and count it as used, None if the call is to go well."""
+        with self._lock:
+            for fault in self._faults:
+                if fault.matches(line):
+                    fault.left -= 1
+                    return fault
+        return None
+
+    def clear(self) -> None:
+        """Let everything go well from now on."""
+        with self._lock:
+            self._faults.clear()
+
+
+def _as_bytes(body: object) -> bytes | None:
+    match body:
+        case None | bytes():
+            return body
+        case str():
+            return body.encode()
+        case _:
+            return json.dumps(body).encode()

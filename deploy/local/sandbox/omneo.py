@@ -1,0 +1,185 @@
+"""Omneo's APIs as one service for many tenants: credentials and routes, and what a test may ask of it.
+
+Paths are `/{tenant}/api/v3/...` and `/{tenant}/id/api/v1/...`; the real ones have the tenant in the host name.
+
+Assumed: an unknown tenant is 404 (really its host name does not resolve); an ID token lives 15 minutes.
+"""
+
+import hmac
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from deploy.local.sandbox import omneo_answers, reactions
+from deploy.local.sandbox.clock import Clock
+from deploy.local.sandbox.delivery import Delivery, Postman, reached
+from deploy.local.sandbox.faults import Faults
+from deploy.local.sandbox.identifiers import Identifiers
+from deploy.local.sandbox.json_logic import UnknownOperatorError
+from deploy.local.sandbox.messages import Answer, Request
+from deploy.local.sandbox.omneo_control import control
+from deploy.local.sandbox.omneo_endpoints import Asked, route
+from deploy.local.sandbox.omneo_profiles import new_profile
+from deploy.local.sandbox.omneo_tenants import Tenant
+from deploy.local.sandbox.reactions import Row
+from deploy.local.sandbox.record import Call, Calls
+from deploy.local.sandbox.twig import Twig
+
+
+class Omneo:
+    """An Omneo with tenants, their profiles, targets and reactions. Every method may be called from any thread.
+
+    `id_token_seconds` is the life of a minted ID token; change it at any time.
+    """
+
+    def __init__(self, clock: Clock, identifiers: Identifiers) -> None:
+        self.url = ""
+        self.calls = Calls()
+        self.faults = Faults()
+        self.fail = self.faults.fail
+        self.clock = clock
+        self.id_token_seconds = 900
+        self._identifiers = identifiers
+        self._lock = threading.RLock()
+        self._twig = Twig(clock)
+        self._postman = Postman(self._twig, clock)
+        self._tenants: dict[str, Tenant] = {}
+
+    @property
+    def url_template(self) -> str:
+        """The value for OMNEO_API_URL, with `{tenant}` left to be filled in."""
+        return f"{self.url}/{{tenant}}"
+
+    # What a test asks and arranges.
+
+    def tenant(
+        self, name: str, *, token: str | None = None, signing_secret: str | None = None, retries: int = 0
+    ) -> Tenant:
+        """Make a tenant, with made-up credentials if none are given, and return it."""
+        tenant = Tenant(
+            name,
+            token or self._identifiers.token("omneo"),
+            signing_secret or self._identifiers.token("signing"),
+            reactions.targets(self._twig, self.clock),
+            reactions.triggers(self.clock),
+            retries,
+        )
+        with self._lock:
+            self._tenants[name] = tenant
+        return tenant
+
+    def profile(self, tenant: str, **fields: Any) -> dict[str, Any]:
+        """Keep a profile and return it whole; `identities` as `{handle, identifier}`, `attributes.comms` in part."""
+        profile = new_profile(fields, self._identifiers, self.clock())
+        with self._lock:
+            self._tenants[tenant].profiles[profile["id"]] = profile
+        return profile
+
+    def target(
+        self, tenant: str, *, handle: str, url: str, template: str | Mapping[str, Any], condition: Any = None
+    ) -> Row:
+        """Set up a target as a user would, and return it. A template that is no string is written as JSON."""
+        text = template if isinstance(template, str) else json.dumps(template)
+        logic = condition if condition is None or isinstance(condition, str) else json.dumps(condition)
+        body = {"name": handle, "handle": handle, "url": url, "template": text, "condition": logic}
+        with self._lock:
+            return self._tenants[tenant].targets.create(body)
+
+    def reaction(self, tenant: str, trigger: str, *targets: str, condition: Any = None) -> Row:
+        """Let an event send to targets, named by handle, if the condition is met; return the trigger."""
+        guard = [] if condition is None else [_action("filter", "condition", condition)]
+        sends = [_action("target.send", "target", handle) for handle in targets]
+        actions = [{**action, "sort_order": order} for order, action in enumerate([*guard, *sends])]
+        body = {"name": trigger, "trigger": trigger, "is_active": True, "actions": actions}
+        with self._lock:
+            return self._tenants[tenant].triggers.create(body)
+
+    def fire(self, tenant: str, trigger: str, context: Mapping[str, Any]) -> list[Delivery]:
+        """Let an event happen and return every attempt to deliver it, when all are over."""
+        done = []
+        with self._lock:
+            whole = self._tenants[tenant]
+            rows = whole.triggers.all()
+            by_handle = {row["handle"]: row for row in whole.targets.all()}
+        # Not under the lock: whoever is called will call back.
+        for delivery in self._begun(whole, rows, trigger, context):
+            target = by_handle.get(delivery.target)
+            if target is None:
+                done.append(delivery if delivery.error else replace(delivery, error="no such target"))
+                continue
+            aimed = replace(delivery, url=target["url"])
+            done += self._postman.deliver(
+                aimed, target, context, secret=whole.signing_secret, retries=whole.retries
+            )
+        with self._lock:
+            whole.deliveries += done
+        return done
+
+    def deliveries(self, tenant: str) -> list[Delivery]:
+        """Return every attempt to call the tenant's targets, oldest first."""
+        with self._lock:
+            return list(self._tenants[tenant].deliveries)
+
+    def tenants(self) -> list[str]:
+        """Return the names of all tenants."""
+        with self._lock:
+            return list(self._tenants)
+
+    def reset(self) -> None:
+        """Forget every tenant, call and fault."""
+        with self._lock:
+            self._tenants.clear()
+            self.calls.clear()
+            self.faults.clear()
+
+    def close(self) -> None:
+        """Close the connections to targets."""
+        self._postman.close()
+
+    # What the server asks.
+
+    def answer(self, request: Request, call: Call) -> Answer:
+        """Do what Omneo would do."""
+        name, *segments = request.segments
+        with self._lock:
+            tenant = self._tenants.get(name)
+            found = route(segments)
+            if tenant is None or found is None:
+                return omneo_answers.error(404)
+            if not _holds_token(request, tenant):
+                return omneo_answers.error(401)
+            call.account = name
+            endpoints, id = found
+            if request.method not in endpoints:
+                return omneo_answers.error(405, Allow=", ".join(endpoints))
+            url = f"{self.url}{request.path}"
+            asked = Asked(tenant, request, id, url, self.clock(), self.id_token_seconds, self._identifiers)
+            return endpoints[request.method](asked)
+
+    def control(self, request: Request) -> Answer:
+        """Answer a call below `/_sandbox`."""
+        return control(self, request)
+
+    def refusal(self, status: int) -> Answer:
+        """Return Omneo's own error answer for `status`."""
+        return omneo_answers.error(status)
+
+    def _begun(
+        self, tenant: Tenant, triggers: list[Row], event: str, context: Mapping[str, Any]
+    ) -> list[Delivery]:
+        plain = Delivery(tenant.name, event, "", "", self.clock())
+        try:
+            return [replace(plain, target=handle) for handle in reached(triggers, event, context)]
+        except (UnknownOperatorError, ValueError) as error:
+            return [replace(plain, error=type(error).__name__)]
+
+
+def _action(name: str, argument: str, value: Any) -> Row:
+    return {"name": name, "arguments": [{"name": argument, "value": value, "is_dynamic": None}]}
+
+
+def _holds_token(request: Request, tenant: Tenant) -> bool:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(token.encode(), tenant.token.encode())

@@ -1,0 +1,62 @@
+"""What Omneo alone can be told below `/_sandbox`.
+
+POST `seed` `{"tenants": [{name, token, signing_secret, retries}], "profiles": [{tenant, ...}], "targets": [{tenant,
+handle, url, template, condition}], "reactions": [{tenant, trigger, targets, condition}]}` returns tenants and profiles;
+POST `switches` `{id_token_seconds}`; POST `{tenant}/events` `{trigger, context}` lets an event happen and returns its
+deliveries; GET `deliveries?tenant=`, with `&bodies=1` for what was sent.
+"""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from deploy.local.sandbox.control import perform, wants_bodies
+from deploy.local.sandbox.messages import Answer, Request
+
+if TYPE_CHECKING:
+    from deploy.local.sandbox.omneo import Omneo
+
+
+def control(omneo: "Omneo", request: Request) -> Answer:
+    """Answer a call below `/_sandbox` on Omneo's port."""
+
+    def seed(fields: dict[str, Any]) -> object:
+        tenants = [omneo.tenant(**tenant) for tenant in fields.get("tenants", ())]
+        profiles = [omneo.profile(**profile) for profile in fields.get("profiles", ())]
+        for target in fields.get("targets", ()):
+            omneo.target(**target)
+        for reaction in fields.get("reactions", ()):
+            omneo.reaction(
+                reaction["tenant"],
+                reaction["trigger"],
+                *reaction["targets"],
+                condition=reaction.get("condition"),
+            )
+        return {
+            "tenants": [
+                {"name": tenant.name, "token": tenant.token, "signing_secret": tenant.signing_secret}
+                for tenant in tenants
+            ],
+            "profiles": profiles,
+        }
+
+    def switches(fields: dict[str, Any]) -> None:
+        omneo.id_token_seconds = int(fields["id_token_seconds"])
+
+    def deliveries(fields: dict[str, Any]) -> object:
+        rows = omneo.deliveries(fields["tenant"])
+        return {"deliveries": [row.to_json(bodies=wants_bodies(fields)) for row in rows]}
+
+    def fire(tenant: str, fields: dict[str, Any]) -> object:
+        rows = omneo.fire(tenant, fields["trigger"], fields.get("context", {}))
+        return {"deliveries": [row.to_json(bodies=False) for row in rows]}
+
+    return perform(
+        omneo,
+        request,
+        {
+            ("POST", "seed"): seed,
+            ("POST", "switches"): switches,
+            ("GET", "deliveries"): deliveries,
+            **{("POST", f"{name}/events"): partial(fire, name) for name in omneo.tenants()},
+        },
+    )

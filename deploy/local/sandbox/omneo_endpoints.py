@@ -1,0 +1,156 @@
+"""Omneo's endpoints, one function each, and the table of their paths. Credentials are checked before they are reached.
+
+Omneo's pages "Working with profiles", "Search by id", "Omneo ID", "Target" and "Trigger".
+
+Assumed: an unknown profile or identity is 404, also at `search-id` and when a token is minted; a filter other than
+`filter[email]` is 501, because ignoring it would return the wrong profiles.
+"""
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.local.sandbox.identifiers import Identifiers
+from deploy.local.sandbox.messages import Answer, Request, UnreadableBodyError
+from deploy.local.sandbox.omneo_answers import error, invalid, one, page
+from deploy.local.sandbox.omneo_tenants import Tenant
+from deploy.local.sandbox.reactions import InvalidRowError, Rows
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An authenticated call: whose it is, what the path's placeholder held, and what answering it may need."""
+
+    tenant: Tenant
+    request: Request
+    id: str
+    url: str
+    now: float
+    id_token_seconds: int
+    identifiers: Identifiers
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The JSON object in the body; empty if there is none."""
+        try:
+            body = self.request.json()
+        except UnreadableBodyError:
+            return {}
+        return body if isinstance(body, dict) else {}
+
+
+Endpoint = Callable[[Asked], Answer]
+
+
+def list_profiles(asked: Asked) -> Answer:
+    """`GET /profiles`, optionally with `filter[email]`."""
+    filters = {name: text for name, text in asked.request.parameters.items() if name.startswith("filter[")}
+    email = filters.pop("filter[email]", filters.pop("filter[email][eq]", None))
+    if filters:
+        return error(501)
+    tenant = asked.tenant
+    rows = list(tenant.profiles.values()) if email is None else tenant.with_email(email)
+    return page(rows, asked.request, asked.url)
+
+
+def read_profile(asked: Asked) -> Answer:
+    """`GET /profiles/{id}`."""
+    return _found(asked.tenant.profiles.get(asked.id))
+
+
+def search_id(asked: Asked) -> Answer:
+    """`POST /profiles/search-id`: by identity handle and identifier."""
+    if errors := _required(asked.fields, "type", "id"):
+        return invalid(errors)
+    return _found(asked.tenant.with_identity(asked.fields["type"], asked.fields["id"]))
+
+
+def mint_id_token(asked: Asked) -> Answer:
+    """`POST /auth/token` of the ID API: a token for a profile, for an identity, or for nobody."""
+    id, handle = asked.fields.get("id"), asked.fields.get("id_handle")
+    pid = "null"
+    if id is not None:
+        profile = asked.tenant.with_identity(handle or "profile_id", str(id))
+        if profile is None:
+            return error(404)
+        pid = profile["id"]
+    exp = int(asked.now) + asked.id_token_seconds
+    claims = [{"alg": "HS256", "typ": "JWT"}, {"pid": pid, "exp": exp}]
+    head, payload = (_base64url(json.dumps(claim).encode()) for claim in claims)
+    # Nobody but Omneo can check the signature, so it is a plain made-up token that a search will find.
+    return one({"token": f"{head}.{payload}.{asked.identifiers.token('id')}", "exp": exp})
+
+
+def _crud(rows: Callable[[Tenant], Rows]) -> tuple[dict[str, Endpoint], dict[str, Endpoint]]:
+    def kept(change: Callable[[], dict[str, Any]], status: int) -> Answer:
+        try:
+            return one(change(), status)
+        except InvalidRowError as refused:
+            return invalid(refused.errors)
+
+    def index(asked: Asked) -> Answer:
+        return page(rows(asked.tenant).all(), asked.request, asked.url)
+
+    def create(asked: Asked) -> Answer:
+        return kept(lambda: rows(asked.tenant).create(asked.fields), 201)
+
+    def read(asked: Asked) -> Answer:
+        return _found(rows(asked.tenant).get(asked.id))
+
+    def update(asked: Asked) -> Answer:
+        row = rows(asked.tenant).get(asked.id)
+        return error(404) if row is None else kept(lambda: rows(asked.tenant).update(row, asked.fields), 200)
+
+    def delete(asked: Asked) -> Answer:
+        row = rows(asked.tenant).get(asked.id)
+        if row is None:
+            return error(404)
+        rows(asked.tenant).delete(row)
+        return Answer(204)
+
+    return {"GET": index, "POST": create}, {"GET": read, "PUT": update, "DELETE": delete}
+
+
+def _found(row: dict[str, Any] | None) -> Answer:
+    return error(404) if row is None else one(row)
+
+
+def _required(fields: Mapping[str, Any], *names: str) -> dict[str, list[str]]:
+    return {
+        name: [f"The {name} field is required."]
+        for name in names
+        if not isinstance(fields.get(name), str) or not fields[name]
+    }
+
+
+def _base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+_targets, _target = _crud(lambda tenant: tenant.targets)
+_triggers, _trigger = _crud(lambda tenant: tenant.triggers)
+
+# `{id}` stands for one segment. The first row that fits is taken.
+ROUTES: dict[str, dict[str, Endpoint]] = {
+    "api/v3/profiles": {"GET": list_profiles},
+    "api/v3/profiles/search-id": {"POST": search_id},
+    "api/v3/profiles/{id}": {"GET": read_profile},
+    "api/v3/targets": _targets,
+    "api/v3/targets/{id}": _target,
+    "api/v3/triggers": _triggers,
+    "api/v3/triggers/{id}": _trigger,
+    "id/api/v1/auth/token": {"POST": mint_id_token},
+}
+
+
+def route(segments: list[str]) -> tuple[dict[str, Endpoint], str] | None:
+    """Return the endpoints at a path by method, and what stands for `{id}`; None if there is nothing."""
+    for template, endpoints in ROUTES.items():
+        wanted = template.split("/")
+        if len(wanted) == len(segments) and all(
+            want in (have, "{id}") for want, have in zip(wanted, segments, strict=True)
+        ):
+            return endpoints, segments[wanted.index("{id}")] if "{id}" in wanted else ""
+    return None

@@ -1,0 +1,73 @@
+"""Both services together: started, stopped, and given one clock. Their rules are in their own modules."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from deploy.local.sandbox.clock import Clock
+from deploy.local.sandbox.identifiers import Identifiers
+from deploy.local.sandbox.klaviyo import Klaviyo
+from deploy.local.sandbox.omneo import Omneo
+from deploy.local.sandbox.server import Listener
+
+
+class Sandbox:
+    """A Klaviyo and an Omneo, each on a loopback port of its own, for as long as the `with` block lasts.
+
+    `clock` gives Unix seconds. With a `seed` the same calls in the same order make the same ids and tokens.
+    `token_prefix` stands in front of every token that the sandbox makes up.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        *,
+        seed: int | None = None,
+        token_prefix: str = "sandbox",  # noqa: S107 (a prefix, no password)
+        client_id: str = "sandbox-client-id",
+        client_secret: str = "sandbox-client-secret",  # noqa: S107 (the made-up app of a made-up Klaviyo)
+        klaviyo_port: int = 0,
+        omneo_port: int = 0,
+    ) -> None:
+        self.clock = Clock(clock)
+        identifiers = Identifiers(seed=seed, token_prefix=token_prefix)
+        self.klaviyo = Klaviyo(self.clock, identifiers, client_id=client_id, client_secret=client_secret)
+        self.omneo = Omneo(self.clock, identifiers)
+        self._ports = (klaviyo_port, omneo_port)
+        self._listeners: list[Listener] = []
+
+    def start(self) -> Self:
+        """Begin to serve; `klaviyo.url` and `omneo.url_template` hold from here on.
+
+        Raises:
+            OSError: a port is taken.
+        """
+        services: tuple[Klaviyo | Omneo, ...] = (self.klaviyo, self.omneo)
+        try:
+            for service, port in zip(services, self._ports, strict=True):
+                listener = Listener(service, port=port, clock=self.clock)
+                service.url = listener.url
+                self._listeners.append(listener.start())
+        except OSError:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop serving and close every connection."""
+        self.omneo.close()
+        while self._listeners:
+            self._listeners.pop().close()
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass at once for both services."""
+        self.clock.advance(seconds)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -1,0 +1,102 @@
+"""`make serve`: the bundle on one machine, talking to whatever services the environment names, until it is told to stop."""
+
+import os
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from deploy.local.bundle import Bundle, complete_environment
+from deploy.local.processes import StartError
+from shared.errors import ExtensionError
+from shared.handlers.install import prepare_queues
+from shared.services import Services
+from shared.settings import Needs, Settings
+
+_EVERYTHING = Needs.STORE | Needs.TASKS | Needs.QUEUES | Needs.KLAVIYO_APP
+# What another terminal needs to work on the same tenants.
+_FOR_COMMANDS = ("STORE", "QUEUE", "CLOUD_TASKS_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_REGION")
+
+
+def serve() -> None:
+    """Start the bundle and return when SIGTERM or Ctrl-C has stopped it.
+
+    Raises:
+        ConfigurationError: the environment is incomplete; nothing was started.
+        StartError: something did not come up; everything has been stopped again.
+    """
+    data_dir = Path(os.environ.get("DATA_DIR") or ".local")
+    check_environment(os.environ, data_dir)
+    stopped = stop_signal()
+    with Bundle(data_dir, port(os.environ), os.environ, echo=echo) as bundle:
+        prepare_all_queues(bundle.environment)
+        write_environment(data_dir / "env", bundle.environment, _FOR_COMMANDS)
+        say(f"Serving on {bundle.url}. Logs: {bundle.logs}. Data: {data_dir.resolve()}.")
+        say(f"For commands in another terminal: set -a; . {data_dir / 'env'}; set +a")
+        stopped.wait()
+        say("Stopping.")
+
+
+def check_environment(environment: Mapping[str, str], data_dir: Path) -> None:
+    """Check everything the functions will read, before any of them starts.
+
+    Raises:
+        ConfigurationError: lists every variable at fault.
+    """
+    workers = {"outbound_worker": "http://127.0.0.1:1"}  # the real ports are not known yet
+    local_queue = environment.get("QUEUE") != "cloud-tasks"
+    completed = complete_environment(environment, data_dir, workers, tasks_port=1 if local_queue else None)
+    Settings.from_env(completed, _EVERYTHING)
+
+
+def prepare_all_queues(environment: Mapping[str, str]) -> None:
+    """Give every installed tenant its queues, in case it was installed while no queue was running."""
+    services = Services(Settings.from_env(environment, Needs.STORE | Needs.QUEUES))
+    try:
+        for name in services.tenants.names():
+            tenant = services.tenants.find(name)
+            if tenant is not None and tenant.klaviyo is not None and not tenant.klaviyo.disconnected:
+                prepare_queues(tenant, services.queue)
+    except ExtensionError as error:
+        raise StartError(f"The tenants' queues could not be made: {error}") from error
+
+
+def write_environment(path: Path, environment: Mapping[str, str], names: Iterable[str]) -> None:
+    """Write variables for a shell to read; only this user may."""
+    lines = [f"{name}={shlex.quote(environment[name])}\n" for name in names if environment.get(name)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text("".join(lines))
+
+
+def port(environment: Mapping[str, str]) -> int:
+    """Return the port to serve on.
+
+    Raises:
+        StartError: PORT is no port.
+    """
+    text = environment.get("PORT") or "8080"
+    if not text.isdecimal() or int(text) > 65535:
+        raise StartError("PORT must be a number from 0 to 65535")
+    return int(text)
+
+
+def stop_signal() -> threading.Event:
+    """Return an event that SIGTERM and Ctrl-C set."""
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    return stopped
+
+
+def say(line: str) -> None:
+    """Tell the operator."""
+    print(line, flush=True)
+
+
+def echo(name: str, line: str) -> None:
+    """Show a function's log line."""
+    print(f"{name:<16} {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,149 @@
+"""A readable record over loopback HTTP: queues, attempts, and the key that identity tokens are signed with.
+
+GET /queues                                how full each queue is
+GET /attempts?task=NAME|queue=NAME&limit=  what was sent when, and what came back; the newest `limit`, oldest first
+GET /certs                                 {key id: public key as PEM}
+
+Names are full or short. It tells names, times, sizes and statuses, never a header or a body: those hold personal data.
+"""
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+from deploy.local.tasks.database import Database
+from deploy.local.tasks.model import SECOND
+from deploy.local.tasks.names import short
+
+_DEFAULT_LIMIT, _MAX_LIMIT = 100, 10_000
+
+
+class Record:
+    """What the record answers. `clock` gives µs since 1970."""
+
+    def __init__(self, database: Database, certificates: dict[str, str], *, clock: Callable[[], int]) -> None:
+        self._database = database
+        self._certificates = certificates
+        self._clock = clock
+
+    def answer(self, target: str) -> tuple[int, object]:
+        """Return the HTTP status and the JSON value for a request target."""
+        parts = urlsplit(target)
+        asked = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        if parts.path == "/certs":
+            return 200, self._certificates
+        if parts.path == "/queues":
+            return 200, {"queues": self._queues()}
+        if parts.path == "/attempts":
+            limit = asked.pop("limit", str(_DEFAULT_LIMIT))
+            if not limit.isdecimal() or set(asked) - {"task", "queue"}:
+                return 400, {"error": "the parameters are task, queue and limit, which is a number"}
+            return 200, {"attempts": self._attempts(asked, min(int(limit), _MAX_LIMIT))}
+        return 404, {"error": "the paths are /queues, /attempts and /certs"}
+
+    def _queues(self) -> list[dict[str, object]]:
+        rows = self._database.read(
+            "SELECT queues.name, state, COUNT(tasks.sequence) AS depth, COALESCE(SUM(running > 0), 0) AS running,"
+            " MIN(create_time) AS oldest FROM queues LEFT JOIN tasks ON tasks.queue = queues.name"
+            " GROUP BY queues.name ORDER BY queues.name"
+        )
+        now = self._clock()
+        return [
+            {
+                "queue": short(row["name"]),
+                "name": row["name"],
+                "paused": row["state"] == "PAUSED",
+                "depth": row["depth"],
+                "running": row["running"],
+                "oldest_task_age_seconds": None if row["oldest"] is None else (now - row["oldest"]) / SECOND,
+            }
+            for row in rows
+        ]
+
+    def _attempts(self, asked: dict[str, str], limit: int) -> list[dict[str, object]]:
+        where, arguments = ["1"], []
+        for column, name in asked.items():
+            where.append(f"({column} = ? OR substr({column}, ?) = ?)")
+            arguments += [name, -len(name) - 1, f"/{name}"]
+        rows = self._database.read(
+            f"SELECT * FROM attempts WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?",  # noqa: S608 - our own text
+            *arguments,
+            limit,
+        )
+        return [
+            {
+                "task": short(row["task"]),
+                "queue": short(row["queue"]),
+                "attempt": row["number"],
+                "status": row["status"],
+                "failure": row["failure"],
+                "given_up": bool(row["given_up"]),
+                "body_bytes": row["body_bytes"],
+                **_moment("created", row["create_time"]),
+                **_moment("scheduled", row["schedule_time"]),
+                **_moment("dispatched", row["dispatch_time"]),
+                **_moment("answered", row["response_time"]),
+            }
+            for row in reversed(rows)
+        ]
+
+
+def _moment(name: str, time: int | None) -> dict[str, object]:
+    if time is None:
+        return {name: None, f"{name}_epoch": None}
+    text = datetime.fromtimestamp(time // SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return {name: f"{text}.{time % SECOND:06d}Z", f"{name}_epoch": time / SECOND}
+
+
+class RecordServer:
+    """Serves a record on a loopback port."""
+
+    def __init__(self, record: Record, host: str, port: int) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            wbufsize = 65536  # headers and body in one packet
+
+            def do_GET(self) -> None:
+                status, value = record.answer(self.path)
+                body = json.dumps(value).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *_: object) -> None:
+                """Stay silent: a request is not worth a line."""
+
+        class Server(ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+        self._server = Server((host, port), Handler)
+        self._host = host
+        self._stopping = False
+        self._thread = threading.Thread(target=self._serve, name="record", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The port it is bound to."""
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Answer from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop answering and free the port."""
+        self._stopping = True
+        if self._thread.ident is not None:
+            # a connection wakes the thread, which else would have to look at a flag now and then
+            socket.create_connection((self._host, self.port)).close()
+            self._thread.join()
+        self._server.server_close()
+
+    def _serve(self) -> None:
+        while not self._stopping:
+            self._server.handle_request()

@@ -1,0 +1,316 @@
+"""The commands, one function each: read the input, change the tenant, say what is so now.
+
+Secrets come from standard input or a prompt, never from arguments, where other users of the machine could read them; they
+are shown never, but for a new installation key, once.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import update_wrapper
+from typing import Any, Concatenate, ParamSpec
+
+import click
+from pydantic import SecretStr
+
+from deploy.tenants.keys import SETTABLE, set_value
+from shared import logs
+from shared.encryption import new_key
+from shared.errors import (
+    ConfigurationError,
+    DocumentExistsError,
+    DocumentMissingError,
+    ExtensionError,
+    InvalidPayloadError,
+    QueueUnavailableError,
+)
+from shared.installation_keys import hash_of, new_installation_key
+from shared.jobs import Direction
+from shared.services import Services
+from shared.settings import Needs, Settings
+from shared.tenants import (
+    InstallationKey,
+    StoredSecret,
+    Tenant,
+    TenantSettings,
+    is_tenant_name,
+    new_webhook_secret,
+)
+
+P = ParamSpec("P")
+
+
+def _with(needs: Needs) -> Callable[[Callable[Concatenate[Services, P], None]], Callable[P, None]]:
+    """Hand a command its services, and turn our errors into one readable line and exit status 1."""
+
+    def decorate(command: Callable[Concatenate[Services, P], None]) -> Callable[P, None]:
+        def run(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                settings = Settings.from_env(os.environ, needs)
+                logs.configure(settings.project)
+                command(Services(settings), *args, **kwargs)
+            except DocumentMissingError:
+                raise click.ClickException("There is no such tenant. `list` shows those there are.") from None
+            except ConfigurationError as error:
+                raise click.ClickException(str(error)) from None
+            except ExtensionError as error:
+                raise click.ClickException(str(error)) from None
+
+        return update_wrapper(run, command)
+
+    return decorate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def tenants() -> None:
+    """Create, show and change tenants. Reads the same environment as the functions."""
+
+
+@tenants.command()
+@click.argument("name")
+@_with(Needs.STORE)
+def create(services: Services, name: str) -> None:
+    """Create tenant NAME.
+
+    Reads {"omneo_token": ..., "omneo_signing_secret": ...} as JSON from standard input, or prompts on a terminal. Prints the
+    installation key, once, alone on the last line.
+    """
+    if not is_tenant_name(name):
+        raise click.ClickException("A tenant's name has 1 to 40 lowercase letters, digits and inner hyphens.")
+    given = _credentials()
+    now, key = services.clock(), new_installation_key()
+    tenant = Tenant(
+        name=name,
+        created_at=now,
+        installation_keys=(InstallationKey(hash=hash_of(key), created_at=now),),
+        omneo_token=given["omneo_token"],
+        omneo_signing_secrets=(StoredSecret(value=given["omneo_signing_secret"], created_at=now),),
+        webhook_secrets=(new_webhook_secret(now),),
+        settings=TenantSettings(task_queue_name=name),
+    )
+    try:
+        services.tenants.create(tenant)
+    except DocumentExistsError:
+        raise click.ClickException(
+            "That tenant exists. `rotate --installation-key` makes it a new key."
+        ) from None
+    click.echo(f"Tenant {name} is created. Its installation key, which is shown only now:", err=True)
+    click.echo(key)
+
+
+@tenants.command(name="list")
+@_with(Needs.STORE)
+def list_(services: Services) -> None:
+    """List every tenant with the state of its Klaviyo connection."""
+    for name in services.tenants.names():
+        tenant = services.tenants.find(name)
+        if tenant is not None:
+            click.echo(f"{name}\t{_connection(tenant)}")
+
+
+@tenants.command()
+@click.argument("name")
+@_with(Needs.STORE)
+def show(services: Services, name: str) -> None:
+    """Show tenant NAME as JSON: settings, and of secrets only that they are set, and since when."""
+    click.echo(json.dumps(_described(_find(services, name)), indent=2, default=_iso))
+
+
+@tenants.command(name="set")
+@click.argument("name")
+@click.argument("key")
+@_with(Needs.STORE)
+def set_(services: Services, name: str, key: str) -> None:
+    """Set KEY of tenant NAME to the value on standard input (or prompt on a terminal)."""
+    if key not in SETTABLE:
+        raise click.ClickException(f"{key} cannot be set. These can: {', '.join(SETTABLE)}.")
+    value = _value(key)
+    try:
+        tenant = set_value(services.tenants, name, key, value, services.clock())
+    except InvalidPayloadError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{key} of {name} is set.")
+    if key == "klaviyo_tokens":
+        _prepare_queues(tenant)
+
+
+@tenants.command()
+@click.argument("name")
+@click.option("--installation-key", "what", flag_value="installation-key", help="A new installation key.")
+@click.option("--webhook-secret", "what", flag_value="webhook-secret", help="A new webhook secret.")
+@click.option("--omneo-signing-secret", "what", flag_value="omneo-signing-secret", help="Only with --finish.")
+@click.option("--finish", is_flag=True, help="End all but the newest instead of adding one.")
+@_with(Needs.STORE)
+def rotate(services: Services, name: str, what: str | None, finish: bool) -> None:
+    """Add a new secret beside the old, which stays valid until --finish ends it."""
+    if what is None:
+        raise click.UsageError("Say which: --installation-key or --webhook-secret.")
+    if finish:
+        services.tenants.change(name, lambda tenant: _newest_only(tenant, what))
+        click.echo(f"Only the newest {what} of {name} is valid now.")
+    elif what == "omneo-signing-secret":
+        raise click.UsageError(
+            "Omneo makes this one: `set NAME omneo_signing_secret` adds it, --finish ends the old."
+        )
+    elif what == "installation-key":
+        key, now = new_installation_key(), services.clock()
+        added = InstallationKey(hash=hash_of(key), created_at=now)
+        services.tenants.change(name, lambda tenant: _with_key(tenant, added))
+        click.echo(
+            "The new installation key, which is shown only now; the old one works until --finish:", err=True
+        )
+        click.echo(key)
+    else:
+        secret = new_webhook_secret(services.clock())
+        services.tenants.change(name, lambda tenant: _with_webhook_secret(tenant, secret))
+        click.echo(
+            "The new webhook secret, which is shown only now; the old one works until --finish:", err=True
+        )
+        click.echo(secret.value.get_secret_value())
+
+
+@tenants.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_with(Needs.STORE | Needs.QUEUES)
+def delete(services: Services, name: str, yes: bool) -> None:
+    """Delete tenant NAME: its queued jobs, dead jobs, settings and secrets."""
+    tenant = _find(services, name)
+    if not yes and sys.stdin.isatty():
+        click.confirm(f"Delete {name} ({_connection(tenant)}) and everything it has stored?", abort=True)
+    for direction in Direction:
+        services.queue.purge(tenant, direction)
+    services.dead_jobs.delete_all(name)
+    services.tenants.delete(name)
+    click.echo(f"Tenant {name} is deleted.")
+
+
+@tenants.command(name="new-key")
+def new_key_() -> None:
+    """Print a new key for ENCRYPTION_KEYS, as id:key."""
+    click.echo(f"k{datetime.now(UTC):%Y%m%d%H%M%S}:{new_key()}")
+
+
+@tenants.command()
+@click.option("--dry-run", is_flag=True, help="Count, change nothing.")
+@_with(Needs.STORE)
+def reencrypt(services: Services, dry_run: bool) -> None:
+    """Write every secret that an older key sealed again with the first of ENCRYPTION_KEYS.
+
+    Stopping it is harmless: what is done is skipped the next time.
+    """
+    names = list(services.tenants.names())
+    due, unreadable = 0, []
+    with click.progressbar(names, label="Tenants", file=sys.stderr) as bar:
+        for name in bar:
+            try:
+                due += services.tenants.reencrypt(name, dry_run=dry_run)
+                due += services.dead_jobs.reencrypt(name, dry_run=dry_run)
+            except ExtensionError:
+                unreadable.append(name)
+    if unreadable:
+        raise click.ClickException(f"These tenants could not be read or written: {', '.join(unreadable)}.")
+    if dry_run:
+        click.echo(f"{due} secrets are sealed by an older key.")
+    else:
+        click.echo(f"{due} secrets were sealed again. None is left that needs an older key.")
+
+
+def _prepare_queues(tenant: Tenant) -> None:
+    """Make the tenant's queues. On one machine the bundle makes them too, when it starts."""
+    from shared.handlers.install import prepare_queues
+
+    settings = Settings.from_env(os.environ, Needs.QUEUES)
+    try:
+        prepare_queues(tenant, Services(settings).queue)
+    except QueueUnavailableError as error:
+        if settings.queue is None or not settings.queue.emulator:
+            raise click.ClickException(f"{error} The tokens are stored; set them again to retry.") from None
+        click.echo(
+            "The local queue is not running; it gets the tenant's queues when the bundle starts.", err=True
+        )
+    else:
+        click.echo(f"The queues of {tenant.name} are ready.")
+
+
+def _find(services: Services, name: str) -> Tenant:
+    tenant = services.tenants.find(name)
+    if tenant is None:
+        raise DocumentMissingError("no such tenant")
+    return tenant
+
+
+def _credentials() -> dict[str, SecretStr]:
+    names = ("omneo_token", "omneo_signing_secret")
+    if sys.stdin.isatty():
+        return {name: SecretStr(click.prompt(name, hide_input=True)) for name in names}
+    try:
+        given: Any = json.load(sys.stdin)
+    except ValueError:
+        given = None
+    if not isinstance(given, dict) or not all(
+        isinstance(given.get(name), str) and given[name] for name in names
+    ):
+        raise click.ClickException(
+            'Give {"omneo_token": ..., "omneo_signing_secret": ...} as JSON on standard input.'
+        )
+    return {name: SecretStr(given[name]) for name in names}
+
+
+def _value(key: str) -> str:
+    if sys.stdin.isatty():
+        return str(click.prompt(key, hide_input=SETTABLE[key].is_secret))
+    return sys.stdin.read().strip()
+
+
+def _with_key(tenant: Tenant, key: InstallationKey) -> Tenant:
+    return tenant.model_copy(update={"installation_keys": (key, *tenant.installation_keys)})
+
+
+def _with_webhook_secret(tenant: Tenant, secret: StoredSecret) -> Tenant:
+    return tenant.model_copy(update={"webhook_secrets": (secret, *tenant.webhook_secrets)})
+
+
+def _newest_only(tenant: Tenant, what: str) -> Tenant:
+    field = {
+        "installation-key": "installation_keys",
+        "webhook-secret": "webhook_secrets",
+        "omneo-signing-secret": "omneo_signing_secrets",
+    }[what]
+    return tenant.model_copy(update={field: getattr(tenant, field)[:1]})
+
+
+def _connection(tenant: Tenant) -> str:
+    if tenant.klaviyo is None:
+        return "not installed"
+    return "disconnected" if tenant.klaviyo.disconnected else "connected"
+
+
+def _described(tenant: Tenant) -> dict[str, Any]:
+    klaviyo = tenant.klaviyo
+    return {
+        "name": tenant.name,
+        "created_at": tenant.created_at,
+        "klaviyo": {
+            "state": _connection(tenant),
+            **(klaviyo.model_dump(exclude={"access_token", "refresh_token"}) if klaviyo else {}),
+        },
+        "queues": {direction.value: tenant.queue_name(direction) for direction in Direction},
+        "settings": tenant.settings.model_dump(),
+        "omneo_token": "set",
+        "installation_keys": [{"created_at": key.created_at} for key in tenant.installation_keys],
+        "webhook_secrets": [_shown(secret) for secret in tenant.webhook_secrets],
+        "omneo_signing_secrets": [_shown(secret) for secret in tenant.omneo_signing_secrets],
+    }
+
+
+def _shown(secret: StoredSecret) -> dict[str, Any]:
+    return {"id": secret.id, "created_at": secret.created_at}
+
+
+def _iso(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    raise TypeError(type(value).__name__)

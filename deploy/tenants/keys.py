@@ -1,0 +1,99 @@
+"""What `set NAME KEY` can set, how each value is read, and what it changes."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import SecretStr, ValidationError
+
+from shared.errors import InvalidPayloadError
+from shared.handlers.install import connect
+from shared.klaviyo.oauth import TokenAnswer
+from shared.tenants import WEBHOOK_SECRET_LENGTH, StoredSecret, Tenant, TenantSettings, TenantStore
+
+KEPT_SIGNING_SECRETS = 2
+
+
+@dataclass(frozen=True)
+class Settable:
+    """A key. `edit` returns the tenant with the value in it, or raises InvalidPayloadError; None: see `set_value`."""
+
+    is_secret: bool
+    edit: Callable[[Tenant, str, datetime], Tenant] | None
+
+
+def set_value(tenants: TenantStore, name: str, key: str, value: str, now: datetime) -> Tenant:
+    """Store the value and return the tenant.
+
+    Raises:
+        InvalidPayloadError: the value is not acceptable; nothing was changed.
+        DocumentMissingError: there is no such tenant.
+    """
+    edit = SETTABLE[key].edit
+    if edit is None:
+        return connect(name, _token_answer(value), tenants=tenants, now=now)
+    return tenants.change(name, lambda tenant: edit(tenant, value, now))
+
+
+def _token_answer(value: str) -> TokenAnswer:
+    try:
+        return TokenAnswer.model_validate(json.loads(value))
+    except ValidationError as error:
+        fields = sorted(
+            {str(e["loc"][0]) if e["loc"] else "the whole" for e in error.errors(include_input=False)}
+        )
+        raise InvalidPayloadError(f"klaviyo_tokens: look at {', '.join(fields)}. {_TOKENS_FORM}") from None
+    except ValueError:
+        raise InvalidPayloadError(f"klaviyo_tokens: not JSON. {_TOKENS_FORM}") from None
+
+
+_TOKENS_FORM = 'Give the JSON that Klaviyo\'s token endpoint answered: {"access_token", "refresh_token", "expires_in", "scope"}.'
+
+
+def _omneo_token(tenant: Tenant, value: str, now: datetime) -> Tenant:
+    return tenant.model_copy(update={"omneo_token": _secret("omneo_token", value)})
+
+
+def _omneo_signing_secret(tenant: Tenant, value: str, now: datetime) -> Tenant:
+    added = StoredSecret(value=_secret("omneo_signing_secret", value), created_at=now)
+    kept = (added, *tenant.omneo_signing_secrets)[:KEPT_SIGNING_SECRETS]
+    return tenant.model_copy(update={"omneo_signing_secrets": kept})
+
+
+def _webhook_secret(tenant: Tenant, value: str, now: datetime) -> Tenant:
+    if len(value) < WEBHOOK_SECRET_LENGTH:
+        raise InvalidPayloadError(f"webhook_secret needs {WEBHOOK_SECRET_LENGTH} characters or more.")
+    added = StoredSecret(value=_secret("webhook_secret", value), created_at=now)
+    return tenant.model_copy(update={"webhook_secrets": (added, *tenant.webhook_secrets)})
+
+
+def _setting(key: str) -> Callable[[Tenant, str, datetime], Tenant]:
+    def edit(tenant: Tenant, value: str, now: datetime) -> Tenant:
+        if key in _FIXED_ONCE_INSTALLED and tenant.klaviyo is not None:
+            raise InvalidPayloadError(f"{key} is fixed once the tenant is installed: its queues carry it.")
+        try:
+            settings = TenantSettings.model_validate({**tenant.settings.model_dump(), key: value})
+        except ValidationError as error:
+            raise InvalidPayloadError(f"{key}: {error.errors(include_input=False)[0]['msg']}.") from None
+        return tenant.model_copy(update={"settings": settings})
+
+    return edit
+
+
+def _secret(key: str, value: str) -> SecretStr:
+    # These travel in HTTP headers, which hold visible ASCII.
+    if not value or not value.isascii() or not value.isprintable() or " " in value:
+        raise InvalidPayloadError(f"{key} must be visible ASCII characters without blanks.")
+    return SecretStr(value)
+
+
+_FIXED_ONCE_INSTALLED = {"namespace", "task_queue_name"}
+
+SETTABLE: dict[str, Settable] = {
+    "omneo_token": Settable(is_secret=True, edit=_omneo_token),
+    "omneo_signing_secret": Settable(is_secret=True, edit=_omneo_signing_secret),
+    "webhook_secret": Settable(is_secret=True, edit=_webhook_secret),
+    "klaviyo_tokens": Settable(is_secret=True, edit=None),
+    **{key: Settable(is_secret=False, edit=_setting(key)) for key in TenantSettings.model_fields},
+}

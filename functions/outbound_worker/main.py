@@ -1,0 +1,18 @@
+"""POST /tasks/outbound: Cloud Tasks delivers the work from Omneo to Klaviyo here."""
+
+import functions_framework
+
+from shared.handlers.delivery import deliver
+from shared.jobs import Delivery, Direction, Outcome
+from shared.services import Services
+from shared.settings import Needs
+from shared.web import worker
+
+services = Services.from_environment(Needs.STORE | Needs.TASKS | Needs.KLAVIYO_APP)
+
+
+@functions_framework.http
+@worker(Direction.OUTBOUND)
+def outbound_worker(delivery: Delivery) -> Outcome:
+    """Do one job, or settle what else becomes of it."""
+    return deliver(delivery, services)

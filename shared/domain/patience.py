@@ -1,0 +1,35 @@
+"""How long a job waits before it is tried again, and when it is given up."""
+
+from datetime import timedelta
+
+GIVE_UP_AFTER = timedelta(hours=24)
+POISON_RETRIES = (
+    200  # at the queue's ten-minute backoff well over a day: our own outages never look like poison
+)
+LONGEST_WAIT = 3600.0
+_LONGEST_BACKOFF = 600.0
+
+
+def seconds_to_wait(attempts: int, asked: float | None, jitter: float) -> float:
+    """Return the wait before the next attempt.
+
+    `attempts` counts the waits before this one, `asked` is what the service asked for, `jitter` is a random number from 0 to 1:
+    without it, all that failed together would come back together.
+
+    >>> seconds_to_wait(0, None, 0.0), seconds_to_wait(3, None, 0.0), seconds_to_wait(50, None, 0.0)
+    (1.0, 8.0, 600.0)
+    >>> seconds_to_wait(0, 17.0, 0.5)
+    18.0
+    """
+    if asked is not None:
+        return min(asked, LONGEST_WAIT) + 2.0 * jitter
+    return float(min(_LONGEST_BACKOFF, 2.0 ** min(attempts, 20)) * (1.0 + jitter / 2))
+
+
+def is_given_up(age: timedelta) -> bool:
+    """Return whether a job of this age, time disconnected left out, has waited long enough.
+
+    >>> is_given_up(timedelta(hours=23)), is_given_up(timedelta(hours=24))
+    (False, True)
+    """
+    return age >= GIVE_UP_AFTER

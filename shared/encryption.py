@@ -1,0 +1,103 @@
+"""Secrets at rest: AES-256-GCM under a ring of named keys.
+
+Whoever can read the database alone learns nothing: the keys live in the environment. Tenant and field are bound into
+each ciphertext as associated data, so a secret moved to another tenant or field does not decrypt. No store is known here.
+"""
+
+import base64
+import binascii
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shared.errors import UndecryptableError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+_KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_NONCE_BYTES = 12  # NIST SP 800-38D: 96 bits is the length GCM is made for
+
+
+def new_key() -> str:
+    """Return 32 random bytes in base64, fit for ENCRYPTION_KEYS."""
+    return base64.b64encode(os.urandom(32)).decode()
+
+
+@dataclass(frozen=True)
+class KeyRing:
+    """Named keys. The first one encrypts; every one decrypts."""
+
+    keys: Mapping[str, bytes] = field(repr=False)
+    random_bytes: Callable[[int], bytes] = field(default=os.urandom, repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> "KeyRing":
+        """Read `id:key,id:key`, each key base64 of 32 bytes.
+
+        Raises:
+            ValueError: says what is wrong without repeating any part of a key.
+        """
+        keys: dict[str, bytes] = {}
+        for number, pair in enumerate(text.split(","), 1):
+            id, colon, encoded = pair.strip().partition(":")
+            if not colon or not _KEY_ID.fullmatch(id):
+                raise ValueError(f"pair {number} is not of the form id:key (id: letters, digits, - and _)")
+            try:
+                key = base64.b64decode(encoded, validate=True)
+            except (binascii.Error, ValueError):
+                raise ValueError(f"the key of pair {number} is not base64") from None
+            if len(key) != 32:
+                raise ValueError(f"the key of pair {number} is {len(key)} bytes long; 32 are needed")
+            if id in keys:
+                raise ValueError(f"pair {number} repeats the id of an earlier pair")
+            keys[id] = key
+        return cls(keys)
+
+    @property
+    def writing_key(self) -> str:
+        """The id of the key that encrypts."""
+        return next(iter(self.keys))
+
+    def encrypt(self, secret: str, *, tenant: str, field: str) -> str:
+        """Return `key id`.`base64(nonce + ciphertext)`."""
+        nonce = self.random_bytes(_NONCE_BYTES)
+        sealed = self._cipher(self.writing_key).encrypt(nonce, secret.encode(), _context(tenant, field))
+        return f"{self.writing_key}.{base64.b64encode(nonce + sealed).decode()}"
+
+    def decrypt(self, sealed: str, *, tenant: str, field: str) -> str:
+        """Return the secret.
+
+        Raises:
+            UndecryptableError: the key is not in the ring, or the text belongs elsewhere or was changed.
+        """
+        id, _, encoded = sealed.partition(".")
+        if id not in self.keys:
+            raise UndecryptableError(
+                f"{field} of {tenant} was written with a key that ENCRYPTION_KEYS no longer lists"
+            )
+        try:
+            raw = base64.b64decode(encoded, validate=True)
+            return (
+                self._cipher(id)
+                .decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _context(tenant, field))
+                .decode()
+            )
+        except Exception as error:  # cryptography raises InvalidTag, base64 its own: all mean the same here
+            raise UndecryptableError(f"{field} of {tenant} does not decrypt") from error
+
+    def is_current(self, sealed: str) -> bool:
+        """Return whether `sealed` was written with the key that encrypts now."""
+        return sealed.partition(".")[0] == self.writing_key
+
+    def _cipher(self, id: str) -> "AESGCM":
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        return AESGCM(self.keys[id])
+
+
+def _context(tenant: str, field: str) -> bytes:
+    # Tenant names hold no slash, so no two pairs share a context.
+    return f"{tenant}/{field}".encode()

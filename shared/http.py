@@ -1,0 +1,208 @@
+"""One try of one HTTP call, to Klaviyo or Omneo, and what its answer means.
+
+No retries live here: the queue owns them. Whatever goes wrong comes out as one of our errors (errors.py); no exception of
+`requests` escapes. Nothing is logged: addresses and bodies hold personal data.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
+
+CONNECT_SECONDS = 3.05  # a little over TCP's 3 s retransmission, as the requests documentation advises
+READ_SECONDS = 10.0
+TOTAL_SECONDS = 20.0
+ANSWER_BYTES = 32_000_000
+
+# Statuses that say "not now": request timeout, too early, throttled. Every 5xx says so too.
+_NOT_NOW = {408, 425, 429}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A service's answer, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a service says is wrong: its `code`, where (`field`), and in its own words (`detail`, may be personal)."""
+
+    code: str = ""
+    field: str = ""
+    detail: str = ""
+
+
+class Connections:
+    """Kept-alive connections, each thread its own, to whichever hosts are called."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def session(self) -> requests.Session:
+        """Return this thread's session."""
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = requests.Session()
+            session.trust_env = False  # no proxy, no netrc: only settings.py reads the environment
+            session.headers.clear()
+            self._local.session = session
+        return session
+
+
+class HttpClient:
+    """Calls one service. Safe for threads."""
+
+    def __init__(
+        self,
+        service: str,
+        base_url: str,
+        read_problem: Callable[[Any], Problem],
+        connections: Connections,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.service = service
+        self._base_url = base_url
+        self._read_problem = read_problem
+        self._connections = connections
+        self._monotonic = monotonic
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        params: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+    ) -> Any:
+        """Return the answer's JSON, None if it has no body.
+
+        Raises:
+            WaitError: throttled, failing, unreachable, too slow, or answering what makes no sense.
+            TokenRejectedError: 401.
+            NotFoundError: 404.
+            RefusedError: any other refusal.
+        """
+        return self._understand(self._send(method, path, headers, params, data))
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        params: Mapping[str, str] | None,
+        data: bytes | None,
+    ) -> Answer:
+        deadline = self._monotonic() + TOTAL_SECONDS
+        try:
+            with self._connections.session().request(
+                method,
+                self._base_url + path,
+                headers=dict(headers),
+                params=params,
+                data=data,
+                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                allow_redirects=False,  # a redirect would carry our token elsewhere
+                stream=True,
+            ) as response:
+                return Answer(response.status_code, response.headers, self._read(response, deadline))
+        except requests.Timeout:
+            raise self._wait("did not answer in time") from None
+        except requests.RequestException:
+            raise self._wait("could not be reached") from None
+
+    def _read(self, response: requests.Response, deadline: float) -> bytes:
+        """Read the body, however slowly it drips, no longer than the deadline and no further than the limit."""
+        body = bytearray()
+        for chunk in response.iter_content(64 * 1024):
+            body += chunk
+            if self._monotonic() > deadline:
+                raise self._wait("answered too slowly", response.status_code)
+            if len(body) > ANSWER_BYTES:
+                raise self._wait("answered with more than can be read", response.status_code)
+        return bytes(body)
+
+    def _understand(self, answer: Answer) -> Any:
+        if 200 <= answer.status < 300:
+            return self._json(answer) if answer.body.strip() else None
+        raise self._error(answer)
+
+    def _json(self, answer: Answer) -> Any:
+        try:
+            return json.loads(answer.body)
+        except (ValueError, RecursionError):
+            raise self._wait("answered with a body that is not JSON", answer.status) from None
+
+    def _error(self, answer: Answer) -> ServiceError:
+        status = answer.status
+        problem = self._problem(answer)
+        if status in _NOT_NOW or status >= 500:
+            return self._wait(f"answered {status}", status, problem, retry_after(answer.headers))
+        if status == 403 and problem is None:
+            # Klaviyo's edge sometimes challenges a server as if it were a browser; that passes. Its API says 403 in JSON.
+            return self._wait("answered 403 from its edge, not its API", status)
+        if status < 400:
+            return self._wait(f"answered {status}, which this call never should", status)
+        problem = problem or Problem()
+        kind = {401: TokenRejectedError, 404: NotFoundError}.get(status, RefusedError)
+        said = " ".join(
+            part for part in (problem.code, f"at {problem.field}" if problem.field else "") if part
+        )
+        return kind(
+            f"{self.service} answered {status}" + (f": {said}" if said else ""),
+            service=self.service,
+            status=status,
+            code=problem.code,
+            detail=problem.detail,
+        )
+
+    def _problem(self, answer: Answer) -> Problem | None:
+        """Return what the body says is wrong, None if it is not JSON."""
+        try:
+            body = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            return None
+        try:
+            return self._read_problem(body)
+        except (TypeError, KeyError, IndexError, AttributeError):
+            return Problem()  # JSON, but not in the shape that the service documents
+
+    def _wait(
+        self,
+        what: str,
+        status: int | None = None,
+        problem: Problem | None = None,
+        retry_after: float | None = None,
+    ) -> WaitError:
+        problem = problem or Problem()
+        return WaitError(
+            f"{self.service} {what}",
+            service=self.service,
+            status=status,
+            code=problem.code,
+            detail=problem.detail,
+            retry_after=retry_after,
+        )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the wait in seconds that `Retry-After` asks for, None if it asks for none we can read.
+
+    Klaviyo sends whole seconds; the HTTP-date form of RFC 9110 is not used by either service.
+
+    >>> retry_after({"Retry-After": "17"}), retry_after({"Retry-After": "soon"})
+    (17.0, None)
+    """
+    text = headers.get("Retry-After", "").strip()
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

@@ -1,0 +1,134 @@
+"""Every job as a model, and how it travels in a task.
+
+Jobs outlive deploys: changes are additive only, new fields have defaults, a `kind` is never renamed. To add one: a class
+here, its place in `AnyJob`, a `case` in handlers/jobs.py (the type checker insists), a row in the README (a test insists).
+"""
+
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+
+from shared.errors import ExtensionError
+
+TASK_BYTES = 900_000  # a Cloud Tasks task holds 1 MiB, its headers and envelope included
+
+
+class Direction(StrEnum):
+    """Which of a tenant's two queues a job travels on."""
+
+    INBOUND = "inbound"  # Klaviyo to Omneo
+    OUTBOUND = "outbound"  # Omneo to Klaviyo
+
+
+class Job(BaseModel):
+    """What all jobs carry. `attempts` counts the times it was put back to wait."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    direction: ClassVar[Direction]
+
+    tenant: str
+    id: str = Field(default_factory=lambda: uuid.uuid4().hex)
+    accepted_at: AwareDatetime
+    attempts: int = 0
+    last_failure: str = ""
+    traceparent: str = ""
+
+
+class SendMetric(Job):
+    """Create a Klaviyo event.
+
+    `event` holds the attributes of Klaviyo's Create Event, complete with `unique_id` and `time`. `with_token` asks for an Omneo
+    ID token in its properties; `omneo_profile_id` is whose, when the call named the Omneo profile.
+    """
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["send-metric"] = "send-metric"
+    event: dict[str, JsonValue]
+    with_token: bool = False
+    omneo_profile_id: str = ""
+
+
+AnyJob: TypeAlias = SendMetric
+_KINDS: dict[str, type[AnyJob]] = {"send-metric": SendMetric}
+
+
+class Outcome(StrEnum):
+    """What a delivery came to. Each means that the queue may forget the task."""
+
+    DONE = "done"
+    WAITING = "waiting"
+    DEAD = "dead"
+    GONE = "gone"  # its tenant was deleted
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One delivery of a task, as Cloud Tasks made it. `retries` counts the deliveries before this one."""
+
+    direction: Direction
+    body: bytes
+    queue: str
+    task: str
+    tenant: str
+    retries: int
+
+
+class UnreadableJobError(ExtensionError):
+    """The task's body is not a job, and never will be."""
+
+
+class UnknownJobKindError(ExtensionError):
+    """The sender runs a newer revision than this one; the job waits until the deploy is through."""
+
+    def __init__(self, tenant: str, accepted_at: datetime | None) -> None:
+        super().__init__("this revision does not know the job's kind")
+        self.tenant = tenant
+        self.accepted_at = accepted_at
+
+
+def write_job(job: AnyJob) -> bytes:
+    """Return the task body."""
+    return job.model_dump_json().encode()
+
+
+def read_job(body: bytes) -> AnyJob:
+    """Return the job in a task body.
+
+    Raises:
+        UnreadableJobError: it is no job.
+        UnknownJobKindError: it is one that only another revision can do.
+    """
+    try:
+        raw: Any = TypeAdapter(dict[str, JsonValue]).validate_json(body)
+    except ValidationError:
+        raise UnreadableJobError("the task's body is not a JSON object") from None
+    kind = raw.get("kind")
+    if not isinstance(kind, str):
+        raise UnreadableJobError("the task's body names no kind of job")
+    if kind not in _KINDS:
+        raise UnknownJobKindError(str(raw.get("tenant", "")), _time(raw.get("accepted_at")))
+    try:
+        return _KINDS[kind].model_validate_json(body)
+    except ValidationError as error:
+        # The error's own text would repeat the values.
+        fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False)[:5])
+        raise UnreadableJobError(f"the job lacks or garbles: {fields}") from None
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        return TypeAdapter(AwareDatetime).validate_python(value)
+    except ValidationError:
+        return None
+
+
+def age_one_attempt(body: bytes) -> bytes:
+    """Return the body of a job of any kind, known or not, with its `attempts` one higher."""
+    raw = json.loads(body)
+    raw["attempts"] = int(raw.get("attempts") or 0) + 1
+    return json.dumps(raw, ensure_ascii=False).encode()

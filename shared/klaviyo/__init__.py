@@ -1,0 +1,1 @@
+"""Klaviyo: one typed method per endpoint, its OAuth tokens, nothing about Omneo."""

@@ -1,0 +1,92 @@
+"""Klaviyo's OAuth endpoints. They speak RFC 6749, not JSON:API, and take the app's own credentials."""
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from shared.errors import GrantRefusedError, RefusedError, TokenRejectedError, WaitError
+from shared.http import HttpClient, Problem
+
+# `invalid_grant` is RFC 6749's word and the one Klaviyo's own samples wait for; its troubleshooting page spells the other.
+_DEAD_GRANTS = {"invalid_grant", "invalid_grant_type"}
+
+
+class TokenAnswer(BaseModel):
+    """What the token endpoint answers. The refresh token may be a new one, and is always to be kept."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    access_token: SecretStr = Field(min_length=1)
+    refresh_token: SecretStr = Field(min_length=1)
+    expires_in: int = Field(gt=0, description="seconds")
+    scope: str = ""
+
+
+@dataclass(frozen=True)
+class KlaviyoApp:
+    """The marketplace app that the extension is."""
+
+    client_id: str
+    client_secret: SecretStr
+
+    @property
+    def authorization(self) -> str:
+        """The Basic credential of RFC 6749, section 2.3.1."""
+        pair = f"{self.client_id}:{self.client_secret.get_secret_value()}"
+        return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+class KlaviyoOAuth:
+    """Trades grants for tokens."""
+
+    def __init__(self, http: HttpClient, app: KlaviyoApp) -> None:
+        self._http = http
+        self._app = app
+
+    def refresh(self, refresh_token: str) -> TokenAnswer:
+        """Return new tokens.
+
+        Klaviyo has been seen to answer with the same refresh token, and to keep the old access token alive until it expires.
+
+        Raises:
+            GrantRefusedError: Klaviyo no longer honours the refresh token.
+            WaitError: anything that passes, our own app's credentials being refused included: an operator can mend those,
+                and no merchant should have to install again because of them.
+        """
+        # https://developers.klaviyo.com/en/docs/set_up_oauth
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+        headers = {
+            "Authorization": self._app.authorization,
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Accept": "application/json",
+        }
+        try:
+            answer = self._http.call("POST", "/oauth/token", headers=headers, data=urlencode(form).encode())
+        except (RefusedError, TokenRejectedError) as error:
+            kind = GrantRefusedError if error.code in _DEAD_GRANTS else WaitError
+            raise kind(
+                f"Klaviyo's token endpoint answered {error.status}: {error.code or 'no reason given'}",
+                service="Klaviyo",
+                status=error.status,
+                code=error.code,
+                detail=error.detail,
+            ) from None
+        return _read_tokens(answer)
+
+
+def _read_tokens(answer: Any) -> TokenAnswer:
+    try:
+        return TokenAnswer.model_validate(answer)
+    except ValidationError:
+        # The error's own text would repeat the tokens.
+        raise WaitError(
+            "Klaviyo's token endpoint answered without usable tokens", service="Klaviyo"
+        ) from None
+
+
+def read_problem(body: Any) -> Problem:
+    """Read an error of RFC 6749, section 5.2."""
+    return Problem(code=str(body["error"]), detail=str(body.get("error_description", "")))

@@ -1,0 +1,159 @@
+"""The life of a tenant's access token: refreshed by one holder, stored whole before it is used, given up last of all.
+
+Works over any number of instances: the lease and the tokens are in the store, nothing is kept here between calls.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from pydantic import SecretStr
+
+from shared.errors import DisconnectedError, DocumentMissingError, GrantRefusedError, WaitError
+from shared.klaviyo.oauth import KlaviyoOAuth, TokenAnswer
+from shared.leases import Leases
+from shared.tenants import KlaviyoConnection, Outage, Tenant, TenantStore
+
+REFRESH_AHEAD = timedelta(
+    minutes=5
+)  # of an hour: early enough that a slow refresh does not leave anyone without
+SECOND_LOOK_SECONDS = 30.0
+LEASE = timedelta(seconds=120)  # longer than two token calls and the wait between them
+RETRY_SECONDS = 5.0
+
+
+class TenantTokens:
+    """Access tokens of one tenant, as the Klaviyo client asks for them."""
+
+    def __init__(
+        self,
+        tenant: Tenant,
+        *,
+        tenants: TenantStore,
+        leases: Leases,
+        oauth: KlaviyoOAuth,
+        clock: Callable[[], datetime],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._tenant = tenant
+        self._tenants = tenants
+        self._leases = leases
+        self._oauth = oauth
+        self._clock = clock
+        self._sleep = sleep
+
+    def current(self) -> str:
+        """Return a token that should work now, refreshed if it is about to expire.
+
+        Raises:
+            DisconnectedError: only a reinstall can help.
+            WaitError: the token has expired and somebody else is renewing it, or Klaviyo cannot at the moment.
+        """
+        connection = _connected(self._tenant)
+        if self._clock() < connection.expires_at - REFRESH_AHEAD:
+            return connection.access_token.get_secret_value()
+        return self._renewed(rejected=None)
+
+    def instead_of(self, rejected: str) -> str:
+        """Return a token other than `rejected`, which Klaviyo has just not accepted. Raises as `current` does."""
+        return self._renewed(rejected=rejected)
+
+    def _renewed(self, *, rejected: str | None) -> str:
+        connection = _connected(self._read())
+        if self._is_usable(connection, rejected):
+            return connection.access_token.get_secret_value()  # another worker was faster
+        lease = self._leases.acquire(f"klaviyo token {self._tenant.name}", lasting=LEASE)
+        if lease is None:
+            return self._while_another_refreshes(connection, rejected)
+        try:
+            connection = _connected(self._read())
+            if not self._is_usable(connection, rejected):
+                connection = self._refresh(connection)
+            return connection.access_token.get_secret_value()
+        finally:
+            self._leases.release(lease)
+
+    def _is_usable(self, connection: KlaviyoConnection, rejected: str | None) -> bool:
+        if rejected is not None:
+            return connection.access_token.get_secret_value() != rejected
+        return self._clock() < connection.expires_at - REFRESH_AHEAD
+
+    def _while_another_refreshes(self, connection: KlaviyoConnection, rejected: str | None) -> str:
+        if rejected is None and self._clock() < connection.expires_at:
+            return connection.access_token.get_secret_value()  # old, and alive
+        raise WaitError("the access token is being renewed", service="Klaviyo", retry_after=RETRY_SECONDS)
+
+    def _refresh(self, connection: KlaviyoConnection) -> KlaviyoConnection:
+        """Refresh under the lease; a refusal is believed only when it is repeated."""
+        try:
+            return self._refresh_once(connection)
+        except GrantRefusedError:
+            newer = _connected(self._read())
+            if newer.refresh_token != connection.refresh_token:
+                return newer  # reinstalled, or refreshed by a holder whose lease ran out
+        self._sleep(SECOND_LOOK_SECONDS)
+        newer = _connected(self._read())
+        if newer.refresh_token != connection.refresh_token:
+            return newer
+        try:
+            return self._refresh_once(newer)
+        except GrantRefusedError as error:
+            self._disconnect(newer, error)
+            raise DisconnectedError("Klaviyo no longer honours the installation; install again") from error
+
+    def _refresh_once(self, connection: KlaviyoConnection) -> KlaviyoConnection:
+        answer = self._oauth.refresh(connection.refresh_token.get_secret_value())
+        return self._store(answer, of=connection)
+
+    def _store(self, answer: TokenAnswer, *, of: KlaviyoConnection) -> KlaviyoConnection:
+        """Store the answer, unless an install has brought other tokens meanwhile; return what stands then."""
+        now = self._clock()
+
+        def edit(tenant: Tenant) -> Tenant:
+            if tenant.klaviyo is None or tenant.klaviyo.refresh_token != of.refresh_token:
+                return tenant
+            return tenant.model_copy(update={"klaviyo": with_tokens(tenant.klaviyo, answer, now)})
+
+        return _connected(self._change(edit))
+
+    def _disconnect(self, connection: KlaviyoConnection, error: GrantRefusedError) -> None:
+        now = self._clock()
+
+        def edit(tenant: Tenant) -> Tenant:
+            if tenant.klaviyo is None or tenant.klaviyo.refresh_token != connection.refresh_token:
+                return tenant
+            refused = tenant.klaviyo.model_copy(update={"disconnected_reason": error.code or "refused"})
+            return tenant.model_copy(
+                update={"klaviyo": refused, "outages": (*tenant.outages, Outage(began=now))}
+            )
+
+        self._change(edit)
+
+    def _read(self) -> Tenant:
+        tenant = self._tenants.find(self._tenant.name)
+        if tenant is None:
+            raise DisconnectedError("the tenant is gone")
+        return tenant
+
+    def _change(self, edit: Callable[[Tenant], Tenant]) -> Tenant:
+        try:
+            return self._tenants.change(self._tenant.name, edit)
+        except DocumentMissingError:
+            raise DisconnectedError("the tenant is gone") from None
+
+
+def with_tokens(connection: KlaviyoConnection, answer: TokenAnswer, now: datetime) -> KlaviyoConnection:
+    """Return the connection with the whole token answer in it."""
+    return connection.model_copy(
+        update={
+            "access_token": SecretStr(answer.access_token.get_secret_value()),
+            "refresh_token": SecretStr(answer.refresh_token.get_secret_value()),
+            "expires_at": now + timedelta(seconds=answer.expires_in),
+            "scope": answer.scope or connection.scope,
+        }
+    )
+
+
+def _connected(tenant: Tenant) -> KlaviyoConnection:
+    if tenant.klaviyo is None or tenant.klaviyo.disconnected:
+        raise DisconnectedError("the tenant's Klaviyo account is not connected")
+    return tenant.klaviyo

@@ -1,0 +1,105 @@
+"""Log lines in Cloud Logging's format: one JSON object a line, on standard output.
+
+Only the fields named here can be logged, so that no body, address or token gets in by accident; and of an exception only its
+type and where it was raised, because its text may quote what was being processed.
+"""
+
+import json
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any
+
+# https://cloud.google.com/logging/docs/structured-logging
+_TRACE = "logging.googleapis.com/trace"
+_SPAN = "logging.googleapis.com/spanId"
+_FIELDS = frozenset(
+    {
+        "function",
+        "tenant",
+        "job",
+        "kind",
+        "outcome",
+        "status",
+        "reason",
+        "attempts",
+        "delay",
+        "seconds",
+        "service",
+        "error",
+    }
+)
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+
+_log = logging.getLogger("extension")
+_context: ContextVar[dict[str, Any] | None] = ContextVar("log_context", default=None)
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, project: str) -> None:
+        super().__init__()
+        self._project = project
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {"severity": record.levelname, "message": record.getMessage()}
+        line |= getattr(record, "fields", {})
+        if match := _TRACEPARENT.fullmatch(line.pop("traceparent", "")):
+            line[_TRACE] = f"projects/{self._project}/traces/{match[1]}"
+            line[_SPAN] = match[2]
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def configure(project: str) -> None:
+    """Send log lines to standard output; `project` completes the trace field. Safe to call again."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_Formatter(project))
+    _log.handlers[:] = [handler]
+    _log.setLevel(logging.INFO)
+    _log.propagate = False
+
+
+@contextmanager
+def context(**fields: str) -> Iterator[dict[str, Any]]:
+    """Add fields to every line within: `tenant`, `job`, `kind`, `function`, and `traceparent` for the trace."""
+    merged = {**(_context.get() or {}), **fields}
+    token = _context.set(merged)
+    try:
+        yield merged
+    finally:
+        _context.reset(token)
+
+
+def note(**fields: str) -> None:
+    """Add fields to the lines that follow within the present context."""
+    current = _context.get()
+    if current is not None:
+        current.update(fields)
+
+
+def write(severity: int, message: str, **fields: Any) -> None:
+    """Write one line. A field that is not allowed in logs is a bug, found by the first test that runs the line."""
+    if unknown := fields.keys() - _FIELDS:
+        raise ValueError(f"not a log field: {', '.join(sorted(unknown))}")
+    _log.log(severity, "%s", message, extra={"fields": {**(_context.get() or {}), **fields}})
+
+
+def where(error: BaseException) -> str:
+    """Return the error's type and the places it came through, without its text."""
+    names = [type(error).__name__]
+    cause = error.__cause__ or error.__context__
+    while cause is not None and len(names) < 5:
+        names.append(type(cause).__name__)
+        cause = cause.__cause__ or cause.__context__
+    return f"{' from '.join(names)} at {_frames(error.__traceback__)}"
+
+
+def _frames(trace: TracebackType | None) -> str:
+    frames = traceback.extract_tb(trace)[-6:]
+    return " < ".join(
+        f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in reversed(frames)
+    )

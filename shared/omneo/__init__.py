@@ -1,0 +1,1 @@
+"""Omneo: one typed method per endpoint, nothing about Klaviyo."""

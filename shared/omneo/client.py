@@ -1,0 +1,102 @@
+"""Omneo's API, one method per endpoint, over the one HTTP core. No rules about what to do with an answer live here."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+
+from shared.errors import WaitError
+from shared.http import HttpClient, Problem
+
+
+class IdToken(BaseModel):
+    """An Omneo ID token, and when it expires (Unix seconds, as Omneo says it)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    token: SecretStr
+    exp: int | float
+
+
+class Profile(BaseModel):
+    """The part of an Omneo profile that is needed."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    email: str | None = None
+
+
+class OmneoClient:
+    """Calls one tenant's Omneo. Every method raises the errors of `HttpClient.call`."""
+
+    def __init__(self, http: HttpClient, token: SecretStr) -> None:
+        self._http = http
+        self._token = token
+
+    def mint_id_token(self, *, profile_id: str) -> IdToken:
+        """Return a short-lived token for the Omneo profile."""
+        return self._mint({"id": profile_id})
+
+    def mint_id_token_by_identity(self, *, identifier: str, handle: str) -> IdToken:
+        """Return a short-lived token for the profile that holds the identity."""
+        return self._mint({"id": identifier, "id_handle": handle})
+
+    def find_profile_by_email(self, email: str) -> Profile | None:
+        """Return the profile with exactly this email, in any case, None when there is none."""
+        # https://docs.omneo.io: profiles are filtered by field; the SDK's findByEmail takes the first of the list.
+        body = self._call("GET", "/api/v3/profiles", params={"filter[email]": email})
+        for profile in _profiles(body):
+            if (profile.email or "").casefold() == email.casefold():
+                return profile
+        return None
+
+    def _mint(self, body: Mapping[str, str]) -> IdToken:
+        # https://docs.omneo.io/dev-guides/frontend/omneo-id
+        answer = self._call("POST", "/id/api/v1/auth/token", body=body)
+        try:
+            return IdToken.model_validate(answer["data"])
+        except (ValidationError, TypeError, KeyError):
+            raise WaitError("Omneo answered without a usable ID token", service="Omneo") from None
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Any:
+        headers = {"Authorization": f"Bearer {self._token.get_secret_value()}", "Accept": "application/json"}
+        if body is None:
+            return self._http.call(method, path, headers=headers, params=params)
+        headers["Content-Type"] = "application/json"
+        return self._http.call(method, path, headers=headers, params=params, data=json.dumps(body).encode())
+
+
+def _profiles(body: Any) -> list[Profile]:
+    try:
+        return [Profile.model_validate(row) for row in body["data"]]
+    except (ValidationError, TypeError, KeyError):
+        raise WaitError(
+            "Omneo answered with a list of profiles that cannot be read", service="Omneo"
+        ) from None
+
+
+def base_url(template: str, tenant: str) -> str:
+    """Return the root of the tenant's API. `tenant` is a checked tenant name, so nothing can escape the template.
+
+    >>> base_url("https://api.{tenant}.getomneo.com", "acme-stg")
+    'https://api.acme-stg.getomneo.com'
+    """
+    return template.replace("{tenant}", quote(tenant, safe=""))
+
+
+def read_problem(body: Any) -> Problem:
+    """Read Laravel's validation errors, `{"errors": {field: [message]}}`, or its plain `{"message": ...}`."""
+    errors = body.get("errors") or {}
+    field = next(iter(errors), "")
+    detail = str(errors[field]) if field else str(body.get("message", ""))
+    return Problem(code="invalid" if field else "", field=str(field), detail=detail)

@@ -1,0 +1,32 @@
+"""What the extension asks of a task queue. `gcp/tasks.py` keeps the promise, in the cloud and on one machine alike."""
+
+from typing import Protocol
+
+from shared.jobs import AnyJob, Direction
+from shared.tenants import Tenant
+
+
+class TaskQueue(Protocol):
+    """Two queues for each tenant. Every method raises QueueUnavailableError when it cannot be done now."""
+
+    def put(self, job: AnyJob, tenant: Tenant, *, delay: float = 0.0) -> None:
+        """Hand over a job; when this returns, it will be delivered at least once, `delay` seconds from now or later.
+
+        Raises:
+            PayloadTooLargeError: the job does not fit a task.
+        """
+
+    def put_back(self, queue: str, body: bytes, *, tenant: str, direction: Direction, delay: float) -> None:
+        """Hand over a task body as it is, on the queue with this id."""
+
+    def ensure(self, tenant: Tenant) -> None:
+        """Make the tenant's two queues, or bring their settings up to date; both end up running."""
+
+    def pause(self, tenant: Tenant, direction: Direction) -> None:
+        """Stop dispatching; tasks stay. Pausing a paused queue is fine."""
+
+    def resume(self, tenant: Tenant, direction: Direction) -> None:
+        """Dispatch again. Resuming a running queue is fine."""
+
+    def purge(self, tenant: Tenant, direction: Direction) -> None:
+        """Drop every task. The queue stays: a deleted one's name would be blocked for days."""

@@ -1,0 +1,169 @@
+"""The composition root: the only place that builds stores, clients and the queue, each when it is first needed.
+
+A cold start is somebody waiting, so nothing heavy is imported or connected before a request needs it. Everything built here is
+safe for threads. Handlers receive what they work with from here; this module never imports one.
+"""
+
+import logging
+import os
+import random
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from shared import logs
+from shared.errors import ConfigurationError
+from shared.settings import Needs, QueueSettings, Settings, StoreSettings
+
+if TYPE_CHECKING:
+    from shared.dead_jobs import DeadJobStore
+    from shared.documents import Documents
+    from shared.http import Connections, HttpClient, Problem
+    from shared.klaviyo.client import KlaviyoClient
+    from shared.klaviyo.oauth import KlaviyoOAuth
+    from shared.leases import Leases
+    from shared.omneo.client import OmneoClient
+    from shared.queue import TaskQueue
+    from shared.tenant_cache import TenantCache
+    from shared.tenants import Tenant, TenantStore
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything outside. Clock, chance and sleep are arguments, so that tests own them."""
+
+    settings: Settings
+    clock: Callable[[], datetime] = _now
+    random: Callable[[], float] = random.random
+    sleep: Callable[[float], None] = time.sleep
+    new_id: Callable[[], str] = _new_id
+
+    @classmethod
+    def from_environment(cls, needs: Needs) -> "Services":
+        """Check the environment and set up the log. Ends the process with one readable message if that fails."""
+        try:
+            settings = Settings.from_env(os.environ, needs)
+        except ConfigurationError as error:
+            logs.configure("")
+            logs.write(logging.CRITICAL, str(error))
+            sys.exit(1)
+        logs.configure(settings.project)
+        return cls(settings)
+
+    @cached_property
+    def documents(self) -> "Documents":
+        """Where everything is stored."""
+        store = self._store
+        if store.sqlite_path:
+            from shared.sqlite.documents import SqliteDocuments
+
+            return SqliteDocuments(store.sqlite_path)
+        from shared.gcp.firestore import FirestoreDocuments, firestore_client
+
+        return FirestoreDocuments(firestore_client(store.project))
+
+    @cached_property
+    def tenants(self) -> "TenantStore":
+        """The tenants, always fresh."""
+        from shared.tenants import TenantStore
+
+        return TenantStore(self.documents, self._store.keys)
+
+    @cached_property
+    def tenant_cache(self) -> "TenantCache":
+        """The tenants, possibly some seconds old."""
+        from shared.tenant_cache import TenantCache
+
+        return TenantCache(self.tenants.find, time.monotonic)
+
+    @cached_property
+    def dead_jobs(self) -> "DeadJobStore":
+        """The dead-letter desk."""
+        from shared.dead_jobs import DeadJobStore
+
+        return DeadJobStore(self.documents, self._store.keys)
+
+    @cached_property
+    def leases(self) -> "Leases":
+        """Leases over all instances."""
+        from shared.leases import Leases
+
+        return Leases(self.documents, self.clock, self.new_id)
+
+    @cached_property
+    def queue(self) -> "TaskQueue":
+        """The tenants' queues."""
+        from shared.gcp.tasks import CloudTasksQueue, tasks_client
+
+        settings = self._queue
+        return CloudTasksQueue(settings, tasks_client(settings), self.clock)
+
+    def klaviyo(self, tenant: "Tenant") -> "KlaviyoClient":
+        """Return a client of the tenant's Klaviyo account."""
+        from shared.klaviyo.client import KlaviyoClient, read_problem
+        from shared.klaviyo.tokens import TenantTokens
+
+        tokens = TenantTokens(
+            tenant,
+            tenants=self.tenants,
+            leases=self.leases,
+            oauth=self.klaviyo_oauth,
+            clock=self.clock,
+            sleep=self.sleep,
+        )
+        http = self._http("Klaviyo", self.settings.klaviyo_api_url, read_problem)
+        return KlaviyoClient(http, tokens, self.settings.klaviyo_revision)
+
+    @cached_property
+    def klaviyo_oauth(self) -> "KlaviyoOAuth":
+        """Klaviyo's token endpoint."""
+        from shared.klaviyo.oauth import KlaviyoApp, KlaviyoOAuth, read_problem
+
+        id, secret = self.settings.klaviyo_client_id, self.settings.klaviyo_client_secret
+        if id is None or secret is None:
+            raise ConfigurationError("this function was started without the Klaviyo app's credentials")
+        http = self._http("Klaviyo", self.settings.klaviyo_api_url, read_problem)
+        return KlaviyoOAuth(http, KlaviyoApp(id, secret))
+
+    def omneo(self, tenant: "Tenant") -> "OmneoClient":
+        """Return a client of the tenant's Omneo."""
+        from shared.omneo.client import OmneoClient, base_url, read_problem
+
+        http = self._http("Omneo", base_url(self.settings.omneo_api_url, tenant.name), read_problem)
+        return OmneoClient(http, tenant.omneo_token)
+
+    @cached_property
+    def _connections(self) -> "Connections":
+        from shared.http import Connections
+
+        return Connections()
+
+    def _http(self, service: str, url: str, read_problem: "Callable[[Any], Problem]") -> "HttpClient":
+        from shared.http import HttpClient
+
+        return HttpClient(service, url, read_problem, self._connections)
+
+    @property
+    def _store(self) -> StoreSettings:
+        if self.settings.store is None:
+            raise ConfigurationError("this function was started without a store")
+        return self.settings.store
+
+    @property
+    def _queue(self) -> QueueSettings:
+        if self.settings.queue is None:
+            raise ConfigurationError("this function was started without a queue")
+        return self.settings.queue

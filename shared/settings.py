@@ -1,0 +1,189 @@
+"""What the environment says, read once and checked whole.
+
+A pure function of a mapping: nothing here reads `os.environ` (services.py does). Every problem is collected, so that an
+operator sees all of them in one message, each under the name of its variable. Values are never repeated.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import Flag, auto
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from shared.encryption import KeyRing
+from shared.errors import ConfigurationError
+
+DEFAULT_TASKS_EMULATOR = "127.0.0.1:8123"
+
+T = TypeVar("T")
+
+
+class Needs(Flag):
+    """What a process uses, and so which variables it must be given. A function holds no secret it does not use."""
+
+    STORE = auto()
+    QUEUES = auto()  # make, pause and purge queues
+    TASKS = auto()  # put tasks on them
+    KLAVIYO_APP = auto()
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """Where documents live: `sqlite_path`, or Firestore in `project` when it is empty."""
+
+    sqlite_path: str
+    project: str
+    keys: KeyRing
+
+
+@dataclass(frozen=True)
+class QueueSettings:
+    """Where tasks go. `emulator` is host:port of the local emulator, empty for Google's service."""
+
+    emulator: str
+    project: str
+    region: str
+    service_account: str
+    outbound_worker_url: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the environment decides. A part that was not asked for is None."""
+
+    klaviyo_api_url: str
+    klaviyo_revision: str
+    omneo_api_url: str
+    project: str
+    klaviyo_client_id: str | None
+    klaviyo_client_secret: SecretStr | None
+    store: StoreSettings | None
+    queue: QueueSettings | None
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str], needs: Needs) -> "Settings":
+        """Read the variables.
+
+        Raises:
+            ConfigurationError: lists every missing or malformed variable by name.
+        """
+        read = _Reader(env)
+        app = Needs.KLAVIYO_APP in needs
+        settings = cls(
+            klaviyo_api_url=read.url("KLAVIYO_API_URL", "https://a.klaviyo.com"),
+            klaviyo_revision=read("KLAVIYO_REVISION", _date, "2026-10-15"),
+            omneo_api_url=read("OMNEO_API_URL", _omneo_template, "https://api.{tenant}.getomneo.com"),
+            project=read.text("GOOGLE_CLOUD_PROJECT", ""),
+            klaviyo_client_id=read.text("KLAVIYO_CLIENT_ID") if app else None,
+            klaviyo_client_secret=SecretStr(read.text("KLAVIYO_CLIENT_SECRET")) if app else None,
+            store=_store(read) if Needs.STORE in needs else None,
+            queue=_queue(read, Needs.TASKS in needs) if needs & (Needs.QUEUES | Needs.TASKS) else None,
+        )
+        read.finish()
+        return settings
+
+
+class _Reader:
+    """Reads variables one by one and remembers what is wrong with each."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+        self._problems: dict[str, str] = {}
+
+    def __call__(self, name: str, convert: Callable[[str], T], default: str | None = None) -> T:
+        text = self._env.get(name, "").strip()
+        if not text and default is None:
+            self._problems[name] = "is not set"
+        elif text:
+            try:
+                return convert(text)
+            except ValueError as error:
+                self._problems[name] = str(error)
+        return convert(default) if default is not None else _Placeholder()  # type: ignore[return-value]  # `finish` raises
+
+    def text(self, name: str, default: str | None = None) -> str:
+        return self(name, str, default)
+
+    def url(self, name: str, default: str | None = None) -> str:
+        return self(name, _url, default)
+
+    def finish(self) -> None:
+        if self._problems:
+            lines = [f"  {name} {problem}" for name, problem in sorted(self._problems.items())]
+            raise ConfigurationError("The environment needs attention:\n" + "\n".join(lines))
+
+
+class _Placeholder(str):
+    """Stands in for a value that is missing until `finish` reports it."""
+
+    __slots__ = ()
+
+
+def _store(read: _Reader) -> StoreSettings:
+    path = read("STORE", _sqlite_path, "firestore")
+    return StoreSettings(
+        sqlite_path=path,
+        project=read.text("GOOGLE_CLOUD_PROJECT", None if path == "" else "local"),
+        keys=read("ENCRYPTION_KEYS", KeyRing.parse),
+    )
+
+
+def _queue(read: _Reader, tasks: bool) -> QueueSettings:
+    local = read("QUEUE", _queue_kind, "cloud-tasks") == "local"
+    return QueueSettings(
+        emulator=read("CLOUD_TASKS_EMULATOR_HOST", _host_and_port, DEFAULT_TASKS_EMULATOR) if local else "",
+        project=read.text("GOOGLE_CLOUD_PROJECT", "local" if local else None),
+        region=read.text("GOOGLE_CLOUD_REGION", "local" if local else None),
+        service_account=read.text(
+            "TASKS_SERVICE_ACCOUNT", None if tasks and not local else "tasks@local.invalid"
+        ),
+        outbound_worker_url=read.url("OUTBOUND_WORKER_URL") if tasks else "",
+    )
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be a URL that starts with https:// (or http:// on one machine)")
+    if parts.query or parts.fragment:
+        raise ValueError("must be a URL without a query or fragment")
+    return text.rstrip("/")
+
+
+def _omneo_template(text: str) -> str:
+    if text.count("{tenant}") != 1 or "{" in text.replace("{tenant}", ""):
+        raise ValueError("must hold {tenant} once, as in https://api.{tenant}.getomneo.com")
+    return _url(text)
+
+
+def _date(text: str) -> str:
+    try:
+        date.fromisoformat(text.removesuffix(".pre"))
+    except ValueError:
+        raise ValueError("must be a Klaviyo revision, as in 2026-10-15") from None
+    return text
+
+
+def _sqlite_path(text: str) -> str:
+    if text == "firestore":
+        return ""
+    kind, _, path = text.partition(":")
+    if kind != "sqlite" or not path:
+        raise ValueError("must be firestore or sqlite:PATH")
+    return path
+
+
+def _queue_kind(text: str) -> str:
+    if text not in {"cloud-tasks", "local"}:
+        raise ValueError("must be cloud-tasks or local")
+    return text
+
+
+def _host_and_port(text: str) -> str:
+    if not re.fullmatch(r"(127\.0\.0\.1|localhost|\[::1\]):\d{1,5}", text):
+        raise ValueError(f"must be a loopback host and port, as in {DEFAULT_TASKS_EMULATOR}")
+    return text

@@ -1,0 +1,1 @@
+"""The stores of one machine. Nothing here is deployed to Google Cloud."""

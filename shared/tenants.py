@@ -1,0 +1,259 @@
+"""Tenants: one retailer's configuration, credentials and Klaviyo connection, and where they are stored.
+
+Secrets are encrypted on the way into the store and decrypted on the way out; nothing else does either.
+"""
+
+import re
+import secrets as random
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
+
+from shared.documents import Document, Documents, Value
+from shared.encryption import KeyRing
+from shared.errors import DocumentChangedError, DocumentMissingError, StoreUnavailableError
+from shared.jobs import Direction
+
+NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+COLLECTION = "tenants"
+WEBHOOK_SECRET_LENGTH = 16  # Klaviyo refuses shorter ones
+
+
+class _Model(BaseModel):
+    # Documents outlive deploys: a field that a newer revision wrote is not an error for an older one.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class StoredSecret(_Model):
+    """One of a list of secrets, newest first. `id` names it where the value must not be shown."""
+
+    id: str = Field(default_factory=lambda: random.token_hex(4))
+    value: SecretStr
+    created_at: AwareDatetime
+
+
+def new_webhook_secret(now: datetime) -> StoredSecret:
+    """Return a secret of 256 random bits."""
+    return StoredSecret(value=SecretStr(random.token_urlsafe(32)), created_at=now)
+
+
+class InstallationKey(_Model):
+    """The hash of an installation key."""
+
+    hash: str
+    created_at: AwareDatetime
+
+
+class Outage(_Model):
+    """A time in which the Klaviyo account was disconnected. Waiting jobs do not age meanwhile."""
+
+    began: AwareDatetime
+    ended: AwareDatetime | None = None
+
+
+class KlaviyoConnection(_Model):
+    """The tokens of the connected account, as Klaviyo's token endpoint answered them."""
+
+    access_token: SecretStr
+    refresh_token: SecretStr
+    expires_at: AwareDatetime
+    scope: str = ""
+    account_id: str = ""
+    connected_at: AwareDatetime
+    disconnected_reason: str = ""  # empty while connected
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether only a reinstall can make the tokens work again."""
+        return bool(self.disconnected_reason)
+
+
+QueueNamePart = Annotated[str, Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?$", max_length=40)]
+
+
+class TenantSettings(_Model):
+    """What an operator or CX Manager may set."""
+
+    namespace: QueueNamePart = "klaviyo"
+    task_queue_name: QueueNamePart
+    identity_handle: Annotated[str, Field(min_length=1, max_length=100)] = "klaviyo"
+    dead_job_days: Annotated[int, Field(ge=1, le=365)] = 30
+
+
+class Tenant(_Model):
+    """A retailer. Everything that decides on a call of theirs."""
+
+    name: str
+    created_at: AwareDatetime
+    installation_keys: tuple[InstallationKey, ...]
+    omneo_token: SecretStr
+    omneo_signing_secrets: tuple[StoredSecret, ...]
+    webhook_secrets: tuple[StoredSecret, ...]
+    settings: TenantSettings
+    klaviyo: KlaviyoConnection | None = None
+    outages: tuple[Outage, ...] = ()
+
+    def queue_name(self, direction: Direction) -> str:
+        """Return the Cloud Tasks queue id, as Omneo's queues page names it.
+
+        >>> tenant = Tenant.model_construct(settings=TenantSettings(task_queue_name="acme-stg"))
+        >>> tenant.queue_name(Direction.OUTBOUND)
+        'acme-stg-klaviyo-outbound'
+        """
+        return f"{self.settings.task_queue_name}-{self.settings.namespace}-{direction}"
+
+    def time_disconnected(self, since: datetime, now: datetime) -> timedelta:
+        """Return how much of the time from `since` to `now` the Klaviyo account was disconnected."""
+        spans = (min(outage.ended or now, now) - max(outage.began, since) for outage in self.outages)
+        return sum((max(span, timedelta()) for span in spans), timedelta())
+
+
+def is_tenant_name(text: str) -> bool:
+    """Return whether `text` can be a tenant: it goes into host names and queue names, so nothing else may pass.
+
+    >>> is_tenant_name("acme-stg"), is_tenant_name("acme.evil"), is_tenant_name("-acme")
+    (True, False, False)
+    """
+    return NAME.fullmatch(text) is not None
+
+
+class TenantStore:
+    """Tenants in a document store."""
+
+    def __init__(self, documents: Documents, keys: KeyRing) -> None:
+        self._documents = documents
+        self._keys = keys
+
+    def find(self, name: str) -> Tenant | None:
+        """Return the tenant, None when there is none.
+
+        Raises:
+            StoreUnavailableError: the store cannot answer, which is not the same as "no such tenant".
+            UndecryptableError: a secret of this tenant cannot be read with the keys at hand.
+        """
+        document = self._documents.get(COLLECTION, name)
+        return None if document is None else self._decode(document)
+
+    def create(self, tenant: Tenant) -> None:
+        """Store a new tenant.
+
+        Raises:
+            DocumentExistsError: the name is taken.
+        """
+        self._documents.create(COLLECTION, tenant.name, self._encode(tenant, set(Tenant.model_fields)))
+
+    def change(self, name: str, edit: Callable[[Tenant], Tenant]) -> Tenant:
+        """Store what `edit` makes of the tenant, and return that.
+
+        Only the fields that differ are written, and only if nobody else wrote in between; else `edit` is asked again
+        with what is there now. So `edit` must be repeatable.
+
+        Raises:
+            DocumentMissingError: there is no such tenant.
+        """
+        for _ in range(20):
+            document = self._documents.get(COLLECTION, name)
+            if document is None:
+                raise DocumentMissingError("no such tenant")
+            before = self._decode(document)
+            after = edit(before)
+            changed = {
+                field for field in Tenant.model_fields if getattr(before, field) != getattr(after, field)
+            }
+            if not changed:
+                return after
+            try:
+                self._documents.update(
+                    COLLECTION, name, self._encode(after, changed), version=document.version
+                )
+            except DocumentChangedError:
+                continue
+            return after
+        raise StoreUnavailableError("the tenant is being changed too often to be written")
+
+    def delete(self, name: str) -> None:
+        """Forget the tenant. What is stored below it is deleted by its own store, before."""
+        self._documents.delete(COLLECTION, name)
+
+    def names(self) -> Iterator[str]:
+        """Yield every tenant's name, in order."""
+        after: str | None = None
+        while page := self._documents.find(COLLECTION, after=after):
+            yield from (document.id for document in page)
+            after = page[-1].id
+
+    def reencrypt(self, name: str, *, dry_run: bool = False) -> int:
+        """Write every secret of the tenant that an older key sealed again with the first key; return how many.
+
+        A secret that somebody else changes meanwhile is looked at once more, so no newer value is overwritten.
+        """
+        for _ in range(20):
+            document = self._documents.get(COLLECTION, name)
+            if document is None:
+                return 0
+            stale = _sealed_paths(document.fields, self._keys)
+            if dry_run or not stale:
+                return len(stale)
+            everything = self._encode(self._decode(document), {path.partition(".")[0] for path in stale})
+            try:
+                self._documents.update(COLLECTION, name, everything, version=document.version)
+            except DocumentChangedError:
+                continue
+            return len(stale)
+        raise StoreUnavailableError("the tenant is being changed too often to be written")
+
+    def _encode(self, tenant: Tenant, fields: set[str]) -> dict[str, Value]:
+        plain = tenant.model_dump(mode="python", include=fields)
+        return {name: self._seal(tenant.name, name, value) for name, value in plain.items()}
+
+    def _seal(self, tenant: str, path: str, value: Any) -> Value:
+        match value:
+            case SecretStr():
+                return {"sealed": self._keys.encrypt(value.get_secret_value(), tenant=tenant, field=path)}
+            case dict():
+                return {key: self._seal(tenant, f"{path}.{key}", item) for key, item in value.items()}
+            case list() | tuple():
+                return [self._seal(tenant, path, item) for item in value]
+            case datetime():
+                return value.astimezone(UTC)
+            case str() | int() | float() | None:
+                return value
+            case _:
+                raise TypeError(f"{path} holds what no document can")
+
+    def _decode(self, document: Document) -> Tenant:
+        plain = {name: self._open(document.id, name, value) for name, value in document.fields.items()}
+        return Tenant.model_validate(plain)
+
+    def _open(self, tenant: str, path: str, value: Value) -> Any:
+        match value:
+            case {"sealed": str(sealed)}:
+                return SecretStr(self._keys.decrypt(sealed, tenant=tenant, field=path))
+            case dict():
+                return {key: self._open(tenant, f"{path}.{key}", item) for key, item in value.items()}
+            case list():
+                return [self._open(tenant, path, item) for item in value]
+            case _:
+                return value
+
+
+def _sealed_paths(fields: Mapping[str, Value], keys: KeyRing) -> list[str]:
+    """Return where in a stored tenant secrets stand that another than the first key sealed."""
+
+    def walk(path: str, value: Value) -> Iterator[str]:
+        match value:
+            case {"sealed": str(sealed)}:
+                if not keys.is_current(sealed):
+                    yield path
+            case dict():
+                for key, item in value.items():
+                    yield from walk(f"{path}.{key}", item)
+            case list():
+                for item in value:
+                    yield from walk(path, item)
+            case _:
+                pass
+
+    return [found for name, value in fields.items() for found in walk(name, value)]

@@ -1,0 +1,312 @@
+"""Where HTTP ends: two policies, `endpoint` and `worker`, that hold every status code of the extension.
+
+`endpoint` answers people and services: the status says what they should do. `worker` answers Cloud Tasks: the status
+decides whether it delivers again. Flask is known here and in the functions' main.py, nowhere else.
+"""
+
+import json
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from flask import Request, Response
+from pydantic import SecretStr
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from shared import logs
+from shared.authentication import omneo_signature_matches, shared_secret_matches
+from shared.errors import (
+    ExtensionError,
+    InvalidPayloadError,
+    NotAuthenticatedError,
+    NotInstalledError,
+    OwnServiceError,
+    PayloadTooLargeError,
+    UnknownPathError,
+    UnsupportedMediaTypeError,
+    WrongMethodError,
+)
+from shared.jobs import Delivery, Direction, Outcome
+from shared.services import Services
+from shared.tenants import StoredSecret, Tenant, TenantSettings, is_tenant_name
+
+RETRY_AFTER_SECONDS = 5
+DEEPEST = 32  # levels of JSON; Klaviyo takes ten
+LONGEST_NUMBER = 40  # digits
+TASK_LARGEST = 2_000_000  # a task holds at most 1 MiB
+
+# What an error means to a caller. Whatever is not here is a bug: 500.
+_ANSWERS: Mapping[type[ExtensionError], tuple[int, str]] = {
+    UnknownPathError: (404, "not_found"),
+    WrongMethodError: (405, "method_not_allowed"),
+    NotAuthenticatedError: (401, "unauthorized"),
+    UnsupportedMediaTypeError: (415, "unsupported_media_type"),
+    PayloadTooLargeError: (413, "payload_too_large"),
+    InvalidPayloadError: (400, "invalid_payload"),
+    NotInstalledError: (409, "not_installed"),
+    OwnServiceError: (503, "unavailable"),
+}
+
+Reply: TypeAlias = tuple[int, Mapping[str, object]]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that has come in: its path's variables, query, headers (any case) and raw body."""
+
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Headers
+    body: bytes
+    traceparent: str
+
+
+def endpoint(
+    method: str, path: str, *, largest: int
+) -> Callable[[Callable[[Call], Reply]], Callable[[Request], Response]]:
+    """Answer callers of `path`, whose `{tenant}` must be a tenant's name, with what the function returns or raises.
+
+    `largest` is the most a body may hold, in bytes.
+    """
+    pattern = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path)))
+
+    def decorate(function: Callable[[Call], Reply]) -> Callable[[Request], Response]:
+        def answer(request: Request) -> Response:
+            started = time.monotonic()
+            with logs.context(
+                function=function.__name__, traceparent=_traceparent(request.headers)
+            ) as fields:
+                try:
+                    variables = _match(pattern, request, method)
+                    fields["tenant"] = variables["tenant"]
+                    body = _body(request, largest)
+                    call = Call(variables, request.args, request.headers, body, fields["traceparent"])
+                    status, reply = function(call)
+                except Exception as error:  # noqa: BLE001 - the one place where an unforeseen error becomes an answer
+                    return _refuse(error, started)
+                _log(logging.INFO, status, started, "accepted")
+                return _json(status, reply)
+
+        answer.__name__ = function.__name__  # functions-framework looks functions up by name
+        return answer
+
+    return decorate
+
+
+def worker(
+    direction: Direction,
+) -> Callable[[Callable[[Delivery], Outcome]], Callable[[Request], Response]]:
+    """Answer Cloud Tasks: 200 when it may forget the task, 503 when our store or queue fails, 500 for a bug.
+
+    Cloud Run checks Google's identity token before the call arrives and strips its signature, so nothing is checked here.
+    """
+
+    def decorate(function: Callable[[Delivery], Outcome]) -> Callable[[Request], Response]:
+        def answer(request: Request) -> Response:
+            started = time.monotonic()
+            with logs.context(function=function.__name__):
+                try:
+                    outcome = function(_delivery(direction, request))
+                except Exception as error:  # noqa: BLE001 - the same, for the queue
+                    return _refuse(error, started)
+                return _json(200, {"outcome": outcome})
+
+        answer.__name__ = function.__name__
+        return answer
+
+    return decorate
+
+
+def authenticated_tenant(call: Call, services: Services) -> Tenant:
+    """Return the tenant that the path names, if Omneo signed the body or sent the webhook secret.
+
+    Raises:
+        NotAuthenticatedError: tenant unknown, credential missing or wrong; the caller cannot tell which.
+        StoreUnavailableError: who is calling cannot be known now.
+    """
+    name = call.path["tenant"]
+    cached = services.tenant_cache.get(name)
+    if cached is not None and _is_omneo(call, cached):
+        return cached
+    tenant = services.tenant_cache.fresh(name)
+    if _is_omneo(call, tenant or _DECOY) and tenant is not None:
+        return tenant
+    raise NotAuthenticatedError(
+        "Sign the body in X-Omneo-Hmac-SHA256, or send the webhook secret in x-omneo-secret."
+    )
+
+
+def installed(tenant: Tenant) -> Tenant:
+    """Return the tenant if a Klaviyo account has been connected, be it disconnected now: its jobs wait.
+
+    Raises:
+        NotInstalledError: none has.
+    """
+    if tenant.klaviyo is None:
+        raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
+    return tenant
+
+
+def json_body(call: Call) -> Any:
+    """Return the body's JSON value.
+
+    Raises:
+        UnsupportedMediaTypeError: it is not said to be JSON.
+        InvalidPayloadError: it is not JSON, or holds what would hurt us.
+    """
+    media_type = call.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedMediaTypeError("Send Content-Type: application/json.")
+    try:
+        value = json.loads(call.body, parse_constant=_refuse_number, parse_float=_float, parse_int=_int)
+        if b"\\ud" in call.body or b"\\uD" in call.body:
+            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except (ValueError, RecursionError):
+        raise InvalidPayloadError(
+            "The body is not valid JSON in UTF-8. An empty template value may have left a gap."
+        ) from None
+    if not _is_shallow(value, DEEPEST):
+        raise InvalidPayloadError(f"The body is nested more than {DEEPEST} levels deep.")
+    return value
+
+
+def flag(call: Call, name: str) -> bool:
+    """Return a yes-or-no query parameter; absent means no.
+
+    Raises:
+        InvalidPayloadError: it is neither.
+    """
+    text = call.query.get(name, "").lower()
+    if text not in {"", "true", "1", "false", "0"}:
+        raise InvalidPayloadError(f"{name} in the URL must be true or false.")
+    return text in {"true", "1"}
+
+
+def _match(pattern: re.Pattern[str], request: Request, method: str) -> Mapping[str, str]:
+    found = pattern.fullmatch(request.path)
+    if found is None or not is_tenant_name(found["tenant"]):
+        raise UnknownPathError("There is nothing at this path.")
+    if request.method != method:
+        raise WrongMethodError(f"Use {method} here.", allowed=method)
+    return found.groupdict()
+
+
+def _body(request: Request, largest: int) -> bytes:
+    request.max_content_length = largest
+    try:
+        return request.get_data()
+    except RequestEntityTooLarge:
+        raise PayloadTooLargeError(f"Send at most {largest // 1000} KB.") from None
+    except (HTTPException, OSError):
+        raise InvalidPayloadError("The body ended early.") from None
+
+
+def _delivery(direction: Direction, request: Request) -> Delivery:
+    if (request.method, request.path) != ("POST", f"/tasks/{direction}"):
+        raise UnknownPathError(f"Tasks are delivered by POST to /tasks/{direction}.")
+    headers = request.headers
+    retries = headers.get("X-CloudTasks-TaskRetryCount", "0")
+    return Delivery(
+        direction=direction,
+        body=_body(request, TASK_LARGEST),
+        queue=headers.get("X-CloudTasks-QueueName", ""),
+        task=headers.get("X-CloudTasks-TaskName", ""),
+        tenant=headers.get("X-Extension-Tenant", ""),
+        retries=int(retries) if retries.isascii() and retries.isdigit() else 0,
+    )
+
+
+def _refuse(error: Exception, started: float) -> Response:
+    """Answer with what the table says of the error."""
+    for kind, (status, code) in _ANSWERS.items():
+        if isinstance(error, kind):
+            response = _json(status, {"error": {"code": code, "message": str(error)}})
+            _log(logging.ERROR if status == 503 else logging.WARNING, status, started, code)
+            if isinstance(error, OwnServiceError):
+                logs.write(
+                    logging.ERROR, "our own service failed", error=logs.where(error), reason=str(error)
+                )
+                response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+            if isinstance(error, WrongMethodError):
+                response.headers["Allow"] = error.allowed
+            return response
+    logs.write(logging.CRITICAL, "a bug", error=logs.where(error))
+    _log(logging.ERROR, 500, started, "internal_error")
+    message = "Something went wrong on our side; it has been logged."
+    return _json(500, {"error": {"code": "internal_error", "message": message}})
+
+
+def _json(status: int, reply: Mapping[str, object]) -> Response:
+    response = Response(json.dumps(reply), status, mimetype="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _log(severity: int, status: int, started: float, reason: str) -> None:
+    logs.write(
+        severity, "call answered", status=status, reason=reason, seconds=round(time.monotonic() - started, 4)
+    )
+
+
+def _traceparent(headers: Headers) -> str:
+    """Return the caller's W3C trace context, or begin a trace."""
+    given = headers.get("traceparent", "")
+    if re.fullmatch(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", given):
+        return given
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+def _is_omneo(call: Call, tenant: Tenant) -> bool:
+    signature = call.headers.get("X-Omneo-Hmac-SHA256", "")
+    secret = call.headers.get("x-omneo-secret", "")
+    signed = omneo_signature_matches(signature, call.body, tenant.omneo_signing_secrets)
+    return shared_secret_matches(secret, tenant.webhook_secrets) or signed
+
+
+def _refuse_number(text: str) -> float:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("a number is out of range")
+    return number
+
+
+def _int(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError("a number is out of range")
+    return int(text)
+
+
+def _is_shallow(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return True
+    if levels == 0:
+        return False
+    children = value.values() if isinstance(value, dict) else value
+    return all(_is_shallow(child, levels - 1) for child in children)
+
+
+def _random_secret() -> StoredSecret:
+    return StoredSecret(value=SecretStr(secrets.token_hex(32)), created_at=datetime.now(UTC))
+
+
+# Stands in for a tenant that does not exist, so that its refusal takes the same path and time.
+_DECOY = Tenant(
+    name="",
+    created_at=datetime.now(UTC),
+    installation_keys=(),
+    omneo_token=SecretStr(""),
+    omneo_signing_secrets=(_random_secret(),),
+    webhook_secrets=(_random_secret(),),
+    settings=TenantSettings(task_queue_name="decoy"),
+)
