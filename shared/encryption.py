@@ -63,8 +63,12 @@ class KeyRing:
 
     def encrypt(self, secret: str, *, tenant: str, field: str) -> str:
         """Return `key id`.`base64(nonce + ciphertext)`."""
+        return self.encrypt_bytes(secret.encode(), tenant=tenant, field=field)
+
+    def encrypt_bytes(self, secret: bytes, *, tenant: str, field: str) -> str:
+        """Return the same for bytes."""
         nonce = self.random_bytes(_NONCE_BYTES)
-        sealed = self._cipher(self.writing_key).encrypt(nonce, secret.encode(), _context(tenant, field))
+        sealed = self._cipher(self.writing_key).encrypt(nonce, secret, _context(tenant, field))
         return f"{self.writing_key}.{base64.b64encode(nonce + sealed).decode()}"
 
     def decrypt(self, sealed: str, *, tenant: str, field: str) -> str:
@@ -73,19 +77,21 @@ class KeyRing:
         Raises:
             UndecryptableError: the key is not in the ring, or the text belongs elsewhere or was changed.
         """
+        return self.decrypt_bytes(sealed, tenant=tenant, field=field).decode()
+
+    def decrypt_bytes(self, sealed: str, *, tenant: str, field: str) -> bytes:
+        """Return the same as bytes. Raises as `decrypt` does."""
         id, _, encoded = sealed.partition(".")
         if id not in self.keys:
             raise UndecryptableError(
                 f"{field} of {tenant} was written with a key that ENCRYPTION_KEYS no longer lists"
             )
+        from cryptography.exceptions import InvalidTag
+
         try:
             raw = base64.b64decode(encoded, validate=True)
-            return (
-                self._cipher(id)
-                .decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _context(tenant, field))
-                .decode()
-            )
-        except Exception as error:  # cryptography raises InvalidTag, base64 its own: all mean the same here
+            return self._cipher(id).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _context(tenant, field))
+        except (InvalidTag, ValueError) as error:
             raise UndecryptableError(f"{field} of {tenant} does not decrypt") from error
 
     def is_current(self, sealed: str) -> bool:

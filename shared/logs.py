@@ -54,9 +54,17 @@ class _Formatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+class _StandardOutput(logging.Handler):
+    """Writes to what is standard output at that moment, one write a line, so that threads do not mix theirs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stdout.write(self.format(record) + "\n")
+        sys.stdout.flush()
+
+
 def configure(project: str) -> None:
     """Send log lines to standard output; `project` completes the trace field. Safe to call again."""
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _StandardOutput()
     handler.setFormatter(_Formatter(project))
     _log.handlers[:] = [handler]
     _log.setLevel(logging.INFO)

@@ -61,6 +61,7 @@ class Services:
             logs.write(logging.CRITICAL, str(error))
             sys.exit(1)
         logs.configure(settings.project)
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its own lines are not ours, nor JSON
         return cls(settings)
 
     @cached_property

@@ -4,6 +4,7 @@
 decides whether it delivers again. Flask is known here and in the functions' main.py, nowhere else.
 """
 
+import io
 import json
 import logging
 import re
@@ -202,6 +203,7 @@ def _body(request: Request, largest: int) -> bytes:
     try:
         return request.get_data()
     except RequestEntityTooLarge:
+        request.stream = io.BytesIO()  # the framework reads what is left of a body, and would stumble over the limit again
         raise PayloadTooLargeError(f"Send at most {largest // 1000} KB.") from None
     except (HTTPException, OSError):
         raise InvalidPayloadError("The body ended early.") from None

@@ -1,1 +1,3 @@
-pytest_plugins = ["tests.emulators"]
+"""Loads the fixtures; each has a module of its own."""
+
+pytest_plugins = ["tests.canary", "tests.emulators", "tests.loading", "tests.world"]

@@ -86,11 +86,17 @@ class Bundle:
             raise
 
     def stop(self) -> None:
-        """Stop the gateway, then everything behind it. Calls that are running get a moment to end."""
+        """Stop the gateway, which hangs up on its callers, then everything behind it. Safe to call again."""
         if self._gateway is not None:
             self._gateway.stop()
         if self._supervisor is not None:
             self._supervisor.stop()
+
+    def pid(self, name: str) -> int:
+        """Return the process id of a function, or of the queue (`tasks`), in its present life."""
+        if self._supervisor is None:
+            raise StartError("the bundle was not started")
+        return self._supervisor.pid(name)
 
     def __enter__(self) -> Self:
         self.start()

@@ -30,6 +30,7 @@ from shared.jobs import (
     UnreadableJobError,
     age_one_attempt,
     read_job,
+    write_job,
 )
 from shared.services import Services
 from shared.tenants import Tenant, is_tenant_name
@@ -143,7 +144,7 @@ def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, detail: 
         kind=job.kind,
         reason=reason,
         detail=detail,
-        body=job.model_dump_json(),
+        body=write_job(job),
         attempts=job.attempts,
         died_at=services.clock(),
     )
@@ -161,7 +162,7 @@ def _bury_unread(delivery: Delivery, reason: str, services: Services) -> Outcome
             tenant=name,
             kind="unread",
             reason=reason,
-            body=delivery.body.decode("latin-1"),
+            body=delivery.body,
             attempts=delivery.retries,
             died_at=services.clock(),
         )

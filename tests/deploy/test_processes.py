@@ -148,7 +148,7 @@ def test_a_child_that_is_never_ready_is_reported(supervisor: Supervisor, tmp_pat
 
 
 def test_a_program_that_does_not_exist_is_reported(supervisor: Supervisor, tmp_path: Path) -> None:
-    with pytest.raises(StartError, match="child cannot be run: .*No such file"):
+    with pytest.raises(StartError, match=r"child cannot be run: .*No such file"):
         supervisor.start(a_process(tmp_path, "", argv=("/no/such/program",)))
 
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -301,6 +302,17 @@ def test_an_event_finds_its_profile_by_any_identifier_and_writes_its_attributes(
     assert profile.attributes == {"email": JANE.upper(), "external_id": "omneo-1", "first_name": "Janet"}
 
 
+def test_an_identifier_that_was_replaced_no_longer_finds_the_profile(
+    send: Callable[..., requests.Response], sandbox: Sandbox
+) -> None:
+    jane = sandbox.klaviyo.profile("WBhXHN", email=JANE)
+    send(an_event(unique_id="1", profile=a_profile(id=jane.id, email="canary-janet@example.org")))
+    send(an_event(unique_id="2", profile=a_profile(email=JANE)))
+    first, second = sandbox.klaviyo.events("WBhXHN")
+    assert first.profile_id == jane.id
+    assert second.profile_id != jane.id
+
+
 def test_an_identifier_of_another_profile_stays_there(
     send: Callable[..., requests.Response], sandbox: Sandbox
 ) -> None:
@@ -374,6 +386,16 @@ def test_a_profile_id_that_nobody_knows_becomes_a_profile(
 ) -> None:
     send(an_event(profile=a_profile(id="01HXUNKNOWN", email=JANE)))
     assert [profile.id for profile in sandbox.klaviyo.profiles("WBhXHN")] == ["01HXUNKNOWN"]
+
+
+def test_parallel_calls_record_each_unique_id_once(
+    send: Callable[..., requests.Response], sandbox: Sandbox
+) -> None:
+    bodies = [an_event(unique_id=str(number % 5)) for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        assert {answer.status_code for answer in pool.map(send, bodies)} == {202}
+    assert sorted(event.unique_id for event in sandbox.klaviyo.events("WBhXHN")) == list("01234")
+    assert len(sandbox.klaviyo.profiles("WBhXHN")) == 1
 
 
 def test_the_same_seed_makes_the_same_ids() -> None:

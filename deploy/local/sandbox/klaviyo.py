@@ -94,11 +94,6 @@ class Klaviyo:
         with self._lock:
             return list(self._account(account).profiles.values())
 
-    def accounts(self) -> list[str]:
-        """Return the ids of all accounts."""
-        with self._lock:
-            return list(self._accounts)
-
     def revoke(self, refresh_token: str) -> None:
         """End a refresh token: the next refresh is `invalid_grant`. KeyError if there is none like it."""
         self.oauth.revoke(refresh_token)

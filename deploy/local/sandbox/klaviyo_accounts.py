@@ -6,7 +6,7 @@ seconds takes its place) and "Create or Update Profile" (null clears, absent lea
 Assumed:
 - An event whose profile id is unknown is accepted, and a profile with that id comes into being.
 - The order in which identifiers are tried is email, phone_number, external_id, anonymous_id, _kx, after the id. An
-  identifier that belongs to another profile stays there.
+  identifier that belongs to another profile stays there; one that was replaced no longer finds its profile.
 - Emails are compared without regard to case.
 - Null clears an attribute in an event's profile as it does in a profile; a null identifier is left alone.
 - `meta.patch_properties` runs after the properties are merged; `patch_identifiers` is recorded and has no effect.

@@ -59,7 +59,7 @@ class Listener(ThreadingHTTPServer):
         self.stopping = threading.Event()
         self._connections: set[socket.socket] = set()
         self._connections_lock = threading.Lock()
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=self._accept, daemon=True)
 
     @property
     def url(self) -> str:
@@ -74,12 +74,17 @@ class Listener(ThreadingHTTPServer):
     def close(self) -> None:
         """Stop serving and close every connection, also those left hanging on purpose."""
         self.stopping.set()
-        self.shutdown()
+        # Wakes the accepting thread; polling for the end would make every stop as slow as its interval.
+        socket.create_connection(("127.0.0.1", self.server_address[1]), timeout=5).close()
         self._thread.join()
         self.server_close()
         with self._connections_lock:
             for connection in self._connections:
                 _shut(connection)
+
+    def _accept(self) -> None:
+        while not self.stopping.is_set():
+            self.handle_request()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Remember the connection, then serve it in a thread of its own."""
@@ -104,7 +109,7 @@ class Listener(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+    disable_nagle_algorithm = True  # a dripping answer leaves byte by byte
     server: Listener
 
     def log_message(self, format: str, *args: object) -> None:

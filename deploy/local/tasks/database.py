@@ -42,7 +42,7 @@ CREATE TABLE attempts (
 );
 CREATE INDEX attempts_by_task ON attempts (task);
 CREATE INDEX attempts_by_queue ON attempts (queue);
-CREATE TABLE signing_keys (id TEXT PRIMARY KEY, private_pem BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE signing_keys (private_pem BLOB NOT NULL);
 """
 
 

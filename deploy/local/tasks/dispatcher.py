@@ -219,7 +219,7 @@ class Dispatcher:
                 timeout=(task.dispatch_deadline or DEFAULT_DEADLINE) / SECOND,
                 connections=self._connections,
             )
-            if answer.succeeded or not self._stopping:
+            if answer.status is not None or not self._stopping:
                 self._settle(begun, answer, forced_at)
         finally:
             with self._changed:

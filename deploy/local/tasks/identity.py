@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import crypt, jwt
 
-from deploy.local.tasks.database import Database
+from deploy.local.tasks.database import Database, DatabaseFormatError
 from deploy.local.tasks.model import SECOND, HttpRequest
 
 ISSUER = "https://accounts.google.com"
@@ -24,9 +24,11 @@ class Identity:
 
     def __init__(self, database: Database) -> None:
         """Read the key pair from the database; make one at the first start."""
-        key_id, private_pem = database.write(_stored_key)
-        self._signer = crypt.RSASigner.from_string(private_pem, key_id)  # type: ignore[no-untyped-call]  # google-auth has no annotation here
-        self._certificates = {key_id: _public_pem(private_pem)}
+        private_key = database.write(_stored_key)
+        public_pem = _public_pem(private_key)
+        key_id = hashlib.sha256(public_pem.encode()).hexdigest()[:40]
+        self._signer = crypt.RSASigner(private_key, key_id)  # type: ignore[no-untyped-call]  # google-auth has no annotation here
+        self._certificates = {key_id: public_pem}
 
     @property
     def certificates(self) -> dict[str, str]:
@@ -56,21 +58,26 @@ class Identity:
         return encoded.decode()
 
 
-def _stored_key(connection: sqlite3.Connection) -> tuple[str, bytes]:
-    row = connection.execute("SELECT id, private_pem FROM signing_keys").fetchone()
+def _stored_key(connection: sqlite3.Connection) -> rsa.RSAPrivateKey:
+    row = connection.execute("SELECT private_pem FROM signing_keys").fetchone()
     if row is not None:
-        return row["id"], row["private_pem"]
-    private_pem = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption(),
+        # validating a key takes longer than everything else at a start, and this one is our own
+        stored = serialization.load_pem_private_key(
+            row["private_pem"], None, unsafe_skip_rsa_key_validation=True
+        )
+        if not isinstance(stored, rsa.RSAPrivateKey):
+            raise DatabaseFormatError("the database holds a signing key of another kind; remove the file")
+        return stored
+    private_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private_pem = private_key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    key_id = hashlib.sha256(_public_pem(private_pem).encode()).hexdigest()[:40]
-    connection.execute("INSERT INTO signing_keys VALUES (?, ?)", (key_id, private_pem))
-    return key_id, private_pem
+    connection.execute("INSERT INTO signing_keys VALUES (?)", (private_pem,))
+    return private_key
 
 
-def _public_pem(private_pem: bytes) -> str:
-    public = serialization.load_pem_private_key(private_pem, password=None).public_key()
-    pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+def _public_pem(private_key: rsa.RSAPrivateKey) -> str:
+    pem = private_key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
     return pem.decode()
