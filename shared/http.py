@@ -4,24 +4,44 @@ No retries live here: the queue owns them. Whatever goes wrong comes out as one 
 `requests` escapes. Nothing is logged: addresses and bodies hold personal data.
 """
 
+import http.client
+import io
 import json
+import logging
+import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
+import urllib3
+from requests.adapters import HTTPAdapter
 
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
 
-CONNECT_SECONDS = 3.05  # a little over TCP's 3 s retransmission, as the requests documentation advises
-READ_SECONDS = 10.0
-TOTAL_SECONDS = 20.0
-ANSWER_BYTES = 32_000_000
+DETAIL_LENGTH = 10_000  # a dead job keeps it beside its body, and a document has room for little more
+_WORD = re.compile(r"[\w./\[\]-]{1,200}", re.ASCII)  # how a code or the name of a field looks
+
+# It would log the address of an answer with malformed headers, and an address may hold an email.
+logging.getLogger("urllib3").propagate = False
 
 # Statuses that say "not now": request timeout, too early, throttled. Every 5xx says so too.
 _NOT_NOW = {408, 425, 429}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long one call may take, in seconds, and how large its answer may be, in bytes."""
+
+    connect: float = 3.05  # a little over TCP's 3 s retransmission, as the requests documentation advises
+    read: float = 10.0
+    total: float = 20.0
+    answer: int = 32_000_000
 
 
 @dataclass(frozen=True)
@@ -42,6 +62,67 @@ class Problem:
     detail: str = ""
 
 
+_time_left: ContextVar[Callable[[], float]] = ContextVar("time_left")
+
+
+class _PunctualReader(io.RawIOBase):
+    """Reads an answer no longer than the call may last: a socket's own time-out begins anew with every byte."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw = raw
+        self._socket = sock
+        self._patience = sock.gettimeout()
+        self._time_left = _time_left.get()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._time_left()
+        if left <= 0:
+            raise TimeoutError("the call has lasted too long")
+        self._socket.settimeout(left if self._patience is None else min(left, self._patience))
+        return self._raw.readinto(buffer)  # type: ignore[no-any-return,attr-defined]  # typeshed leaves it out
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _PunctualResponse(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **named: Any) -> None:
+        super().__init__(sock, *args, **named)
+        self.fp = io.BufferedReader(_PunctualReader(self.fp.detach(), sock))
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    response_class = _PunctualResponse
+
+
+class _TlsConnection(urllib3.connection.HTTPSConnection):
+    response_class = _PunctualResponse
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _PunctualAdapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **named: Any) -> None:
+        super().init_poolmanager(*args, **named)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Find no redirect: even when told not to follow, requests reads its body to the end and parses the address."""
+        return None
+
+
 class Connections:
     """Kept-alive connections, each thread its own, to whichever hosts are called."""
 
@@ -52,9 +133,13 @@ class Connections:
         """Return this thread's session."""
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = requests.Session()
+            session = _Session()
             session.trust_env = False  # no proxy, no netrc: only settings.py reads the environment
             session.headers.clear()
+            # One tenant's cookie would travel with another's call: their hosts share a domain.
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+            session.mount("http://", _PunctualAdapter())
+            session.mount("https://", _PunctualAdapter())
             self._local.session = session
         return session
 
@@ -69,12 +154,14 @@ class HttpClient:
         read_problem: Callable[[Any], Problem],
         connections: Connections,
         *,
+        limits: Limits = Limits(),  # noqa: B008 (it is frozen)
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.service = service
         self._base_url = base_url
         self._read_problem = read_problem
         self._connections = connections
+        self._limits = limits
         self._monotonic = monotonic
 
     def call(
@@ -104,7 +191,8 @@ class HttpClient:
         params: Mapping[str, str] | None,
         data: bytes | None,
     ) -> Answer:
-        deadline = self._monotonic() + TOTAL_SECONDS
+        deadline = self._monotonic() + self._limits.total
+        _time_left.set(lambda: deadline - self._monotonic())
         try:
             with self._connections.session().request(
                 method,
@@ -112,25 +200,28 @@ class HttpClient:
                 headers=dict(headers),
                 params=params,
                 data=data,
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                timeout=(self._limits.connect, self._limits.read),
                 allow_redirects=False,  # a redirect would carry our token elsewhere
                 stream=True,
             ) as response:
-                return Answer(response.status_code, response.headers, self._read(response, deadline))
+                return Answer(response.status_code, response.headers, self._read(response))
+        except (requests.exceptions.InvalidHeader, UnicodeError):
+            # Most likely a token that was stored with a line break; an operator can mend that.
+            raise self._wait("was not called: the token is not fit for a header") from None
         except requests.Timeout:
             raise self._wait("did not answer in time") from None
         except requests.RequestException:
             raise self._wait("could not be reached") from None
 
-    def _read(self, response: requests.Response, deadline: float) -> bytes:
-        """Read the body, however slowly it drips, no longer than the deadline and no further than the limit."""
+    def _read(self, response: requests.Response) -> bytes:
         body = bytearray()
-        for chunk in response.iter_content(64 * 1024):
-            body += chunk
-            if self._monotonic() > deadline:
-                raise self._wait("answered too slowly", response.status_code)
-            if len(body) > ANSWER_BYTES:
-                raise self._wait("answered with more than can be read", response.status_code)
+        try:
+            for chunk in response.iter_content(64 * 1024):
+                body += chunk
+                if len(body) > self._limits.answer:
+                    raise self._wait("answered with more than can be read", response.status_code)
+        except requests.RequestException:
+            raise self._wait("broke off its answer, or took too long over it", response.status_code) from None
         return bytes(body)
 
     def _understand(self, answer: Answer) -> Any:

@@ -95,6 +95,11 @@ class Tenant(_Model):
     klaviyo: KlaviyoConnection | None = None
     outages: tuple[Outage, ...] = ()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether a Klaviyo account is connected whose tokens work, as far as is known."""
+        return self.klaviyo is not None and not self.klaviyo.disconnected
+
     def queue_name(self, direction: Direction) -> str:
         """Return the Cloud Tasks queue id, as Omneo's queues page names it.
 

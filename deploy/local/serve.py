@@ -57,7 +57,7 @@ def prepare_all_queues(environment: Mapping[str, str]) -> None:
     try:
         for name in services.tenants.names():
             tenant = services.tenants.find(name)
-            if tenant is not None and tenant.klaviyo is not None and not tenant.klaviyo.disconnected:
+            if tenant is not None and tenant.is_connected:
                 prepare_queues(tenant, services.queue)
     except ExtensionError as error:
         raise StartError(f"The tenants' queues could not be made: {error}") from error

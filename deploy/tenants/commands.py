@@ -285,7 +285,7 @@ def _newest_only(tenant: Tenant, what: str) -> Tenant:
 def _connection(tenant: Tenant) -> str:
     if tenant.klaviyo is None:
         return "not installed"
-    return "disconnected" if tenant.klaviyo.disconnected else "connected"
+    return "connected" if tenant.is_connected else "disconnected"
 
 
 def _described(tenant: Tenant) -> dict[str, Any]:

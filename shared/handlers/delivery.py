@@ -37,6 +37,7 @@ from shared.tenants import Tenant, is_tenant_name
 
 DISCONNECTED_SECONDS = 600.0  # how long one waits that ran although its queue should be paused
 UNKNOWN_KIND_SECONDS = 60.0
+UNKNOWN_TENANT = "_unknown"  # no tenant can have this name
 
 
 def deliver(delivery: Delivery, services: Services) -> Outcome:
@@ -58,7 +59,9 @@ def deliver(delivery: Delivery, services: Services) -> Outcome:
 
 
 def _settle(job: AnyJob, delivery: Delivery, services: Services) -> Outcome:
-    tenant = services.tenant_cache.get(job.tenant) or services.tenant_cache.fresh(job.tenant)
+    tenant = services.tenant_cache.get(job.tenant)
+    if tenant is None or not tenant.is_connected:
+        tenant = services.tenant_cache.fresh(job.tenant)  # a reinstall is noticed at once
     if tenant is None:
         _log(logging.WARNING, "job dropped, its tenant was deleted", Outcome.GONE)
         return Outcome.GONE
@@ -66,8 +69,8 @@ def _settle(job: AnyJob, delivery: Delivery, services: Services) -> Outcome:
         _check_connected(tenant)
         run(job, tenant, services)
     except DisconnectedError as error:
-        _pause_while_disconnected(tenant, services)
-        return _wait(job, tenant, services, error, DISCONNECTED_SECONDS)
+        paused = _pause_while_disconnected(tenant, services)
+        return _wait(job, tenant, services, error, DISCONNECTED_SECONDS if paused else None)
     except (WaitError, TokenRejectedError) as error:
         return _wait(job, tenant, services, error, error.retry_after)
     except (RefusedError, CannotSucceedError) as error:
@@ -83,16 +86,18 @@ def _check_connected(tenant: Tenant) -> None:
         raise DisconnectedError("the tenant's Klaviyo account is disconnected; install again")
 
 
-def _pause_while_disconnected(tenant: Tenant, services: Services) -> None:
-    """Pause the outbound queue, unless a reinstall has happened meanwhile.
+def _pause_while_disconnected(tenant: Tenant, services: Services) -> bool:
+    """Pause the outbound queue, unless a reinstall has happened meanwhile; return whether it is paused.
 
     An install stores its tokens before it lets the queue run; looking after the pause, not before, therefore never leaves
     the queue of a connected tenant paused.
     """
     services.queue.pause(tenant, Direction.OUTBOUND)
-    now = services.tenants.find(tenant.name)
-    if now is not None and now.klaviyo is not None and not now.klaviyo.disconnected:
-        services.queue.resume(tenant, Direction.OUTBOUND)
+    now = services.tenant_cache.fresh(tenant.name)
+    if now is None or not now.is_connected:
+        return True
+    services.queue.resume(tenant, Direction.OUTBOUND)
+    return False
 
 
 def _wait(
@@ -155,7 +160,7 @@ def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, detail: 
 
 def _bury_unread(delivery: Delivery, reason: str, services: Services) -> Outcome:
     """Record a task whose body was not, or could not be, read."""
-    name = delivery.tenant if is_tenant_name(delivery.tenant) else "unknown"
+    name = delivery.tenant if is_tenant_name(delivery.tenant) else UNKNOWN_TENANT
     with logs.context(tenant=name, kind="unread"):
         dead = DeadJob(
             id=hashlib.sha256(delivery.body).hexdigest()[:32],

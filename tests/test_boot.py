@@ -1,0 +1,150 @@
+"""Every function, started by the launcher Google's runtime uses, from the source root that is deployed, with the
+environment that deployment gives it; and one event through all of them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local.bundle import Bundle
+from deploy.local.processes import StartError
+from deploy.local.sandbox import Sandbox
+from deploy.staging import load_functions, stage
+from shared.encryption import new_key
+from tests.emulators import FirestoreEmulator
+from tests.world import OMNEO_TOKEN, SIGNING_SECRET, WEBHOOK_SECRET
+
+ROOT = Path(__file__).parents[1]
+TENANT = "acme"
+ACCOUNT = "AcmeAc"
+EMAIL = "canary-jane@example.org"
+
+
+def given(sandbox: Sandbox, **changes: str) -> dict[str, str]:
+    """Return what an operator gives a bundle."""
+    return {
+        "KLAVIYO_API_URL": sandbox.klaviyo.url,
+        "OMNEO_API_URL": sandbox.omneo.url_template,
+        "KLAVIYO_CLIENT_ID": sandbox.klaviyo.oauth.client_id,
+        "KLAVIYO_CLIENT_SECRET": sandbox.klaviyo.oauth.client_secret,
+        "ENCRYPTION_KEYS": f"k1:{new_key()}",
+        "CLOUD_TASKS_EMULATOR_HOST": "127.0.0.1:0",
+        **changes,
+    }
+
+
+def command(environment: dict[str, str], *words: str, said: str) -> str:
+    """Run an operator's command and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.tenants", *words],
+        cwd=ROOT, env=environment, input=said, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def install(environment: dict[str, str], sandbox: Sandbox) -> None:
+    """Make the tenant with the operator's commands."""
+    sandbox.omneo.tenant(TENANT, token=OMNEO_TOKEN, signing_secret=SIGNING_SECRET)
+    credentials = {"omneo_token": OMNEO_TOKEN, "omneo_signing_secret": SIGNING_SECRET}
+    command(environment, "create", TENANT, said=json.dumps(credentials))
+    tokens = sandbox.klaviyo.install(ACCOUNT).to_json()
+    command(environment, "set", TENANT, "klaviyo_tokens", said=json.dumps(tokens))
+    command(environment, "set", TENANT, "webhook_secret", said=WEBHOOK_SECRET)
+
+
+def post(url: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Call the metric target with the webhook secret."""
+    request = urllib.request.Request(
+        f"{url}/{TENANT}/api/v1/targets/klaviyo/metric?metric=Points%20Earned",
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json", "x-omneo-secret": WEBHOOK_SECRET},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def wait_for_events(sandbox: Sandbox, count: int, seconds: float = 15.0) -> list[Any]:
+    """Return the events Klaviyo has recorded, once there are so many."""
+    deadline = time.monotonic() + seconds
+    while len(sandbox.klaviyo.events(ACCOUNT)) < count and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return list(sandbox.klaviyo.events(ACCOUNT))
+
+
+@pytest.fixture(params=["sqlite", "firestore"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """Return the variables of either store."""
+    if request.param == "sqlite":
+        return {"STORE": f"sqlite:{tmp_path}/documents.db"}
+    emulator: FirestoreEmulator = request.getfixturevalue("firestore_emulator")
+    project = request.getfixturevalue("firestore_project")
+    return {"STORE": "firestore", "GOOGLE_CLOUD_PROJECT": project, "FIRESTORE_EMULATOR_HOST": emulator.host}
+
+
+def test_an_event_travels_through_the_functions_as_they_are_deployed(
+    tmp_path: Path, store: dict[str, str]
+) -> None:
+    with Sandbox(token_prefix="canary") as sandbox, Bundle(tmp_path, 0, given(sandbox, **store)) as bundle:
+        install(bundle.environment, sandbox)
+        status, answer = post(bundle.url, {"profile": {"email": EMAIL}, "points": 120})
+        assert status == 202, answer
+        (event,) = wait_for_events(sandbox, 1)
+        assert event.properties == {"points": 120}
+        assert event.unique_id == answer["id"]
+        assert post(bundle.url, {"profile": {}})[0] == 400
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"{bundle.url}/tasks/outbound", data=b"{}", timeout=10)
+
+
+def test_a_worker_killed_in_the_middle_of_a_job_loses_nothing(tmp_path: Path) -> None:
+    with Sandbox(token_prefix="canary") as sandbox, Bundle(tmp_path, 0, given(sandbox)) as bundle:
+        install(bundle.environment, sandbox)
+        sandbox.klaviyo.fail(1, match="POST /api/events", kind="hang", seconds=30, takes_effect=True)
+        assert post(bundle.url, {"profile": {"email": EMAIL}})[0] == 202
+        wait_for_events(sandbox, 1)  # Klaviyo has it; the worker waits for an answer that does not come
+        os.killpg(bundle.pid("outbound_worker"), signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while len(sandbox.klaviyo.calls.all()) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(sandbox.klaviyo.calls.all()) == 2  # delivered again
+        assert len(sandbox.klaviyo.events(ACCOUNT)) == 1  # and still one event
+
+
+@pytest.mark.parametrize("name", sorted(load_functions()))
+def test_a_function_without_its_environment_says_everything_it_lacks_in_one_message(
+    name: str, tmp_path: Path
+) -> None:
+    root = stage(name, tmp_path / "staged")
+    launcher = Path(sys.executable).with_name("functions-framework")
+    done = subprocess.run(
+        [launcher, "--target", load_functions()[name].entry_point, "--host", "127.0.0.1", "--port", "0"],
+        cwd=root, env={"KLAVIYO_REVISION": "canary-soon"}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    (line,) = done.stdout.splitlines()
+    message = json.loads(line)["message"]
+    for variable in ("ENCRYPTION_KEYS", "GOOGLE_CLOUD_PROJECT", "OUTBOUND_WORKER_URL", "KLAVIYO_REVISION"):
+        assert variable in message
+    assert ("KLAVIYO_CLIENT_SECRET" in message) == (
+        "KLAVIYO_CLIENT_SECRET" in load_functions()[name].variables
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bundle_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with Sandbox() as sandbox:
+        broken = given(sandbox, ENCRYPTION_KEYS="k1:c2hvcnQ=")
+        with pytest.raises(StartError, match="ENCRYPTION_KEYS"), Bundle(tmp_path, 0, broken):
+            pass
