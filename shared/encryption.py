@@ -77,7 +77,10 @@ class KeyRing:
         Raises:
             UndecryptableError: the key is not in the ring, or the text belongs elsewhere or was changed.
         """
-        return self.decrypt_bytes(sealed, tenant=tenant, field=field).decode()
+        try:
+            return self.decrypt_bytes(sealed, tenant=tenant, field=field).decode()
+        except UnicodeDecodeError:  # carries the secret
+            raise UndecryptableError(f"{field} of {tenant} does not hold text") from None
 
     def decrypt_bytes(self, sealed: str, *, tenant: str, field: str) -> bytes:
         """Return the same as bytes. Raises as `decrypt` does."""

@@ -130,5 +130,6 @@ def _time(value: object) -> datetime | None:
 def age_one_attempt(body: bytes) -> bytes:
     """Return the body of a job of any kind, known or not, with its `attempts` one higher."""
     raw = json.loads(body)
-    raw["attempts"] = int(raw.get("attempts") or 0) + 1
+    attempts = raw.get("attempts")
+    raw["attempts"] = (attempts if isinstance(attempts, int) else 0) + 1
     return json.dumps(raw, ensure_ascii=False).encode()

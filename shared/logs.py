@@ -34,6 +34,7 @@ _FIELDS = frozenset(
         "error",
     }
 )
+_IN_CONTEXT = _FIELDS | {"traceparent"}
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
 _log = logging.getLogger("extension")
@@ -51,7 +52,8 @@ class _Formatter(logging.Formatter):
         if match := _TRACEPARENT.fullmatch(line.pop("traceparent", "")):
             line[_TRACE] = f"projects/{self._project}/traces/{match[1]}"
             line[_SPAN] = match[2]
-        return json.dumps(line, ensure_ascii=False, default=str)
+        # ASCII, because half a surrogate pair cannot be written; of other objects the type, because their text may be personal.
+        return json.dumps(line, default=lambda value: type(value).__name__)
 
 
 class _StandardOutput(logging.Handler):
@@ -91,9 +93,10 @@ def note(**fields: str) -> None:
 
 def write(severity: int, message: str, **fields: Any) -> None:
     """Write one line. A field that is not allowed in logs is a bug, found by the first test that runs the line."""
-    if unknown := fields.keys() - _FIELDS:
+    around = _context.get() or {}
+    if unknown := (fields.keys() - _FIELDS) | (around.keys() - _IN_CONTEXT):
         raise ValueError(f"not a log field: {', '.join(sorted(unknown))}")
-    _log.log(severity, "%s", message, extra={"fields": {**(_context.get() or {}), **fields}})
+    _log.log(severity, "%s", message, extra={"fields": {**around, **fields}})
 
 
 def where(error: BaseException) -> str:

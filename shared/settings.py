@@ -146,25 +146,35 @@ def _queue(read: _Reader, tasks: bool) -> QueueSettings:
 
 
 def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its text would repeat the host or port
+        usable = False
+    # urlsplit drops line breaks and takes blanks; a request would not.
+    if not usable or not re.fullmatch(r"[!-~]+", text):
         raise ValueError("must be a URL that starts with https:// (or http:// on one machine)")
-    if parts.query or parts.fragment:
+    if "?" in text or "#" in text:
         raise ValueError("must be a URL without a query or fragment")
+    if "@" in parts.netloc:
+        raise ValueError("must be a URL without a user name or password")
     return text.rstrip("/")
 
 
 def _omneo_template(text: str) -> str:
-    if text.count("{tenant}") != 1 or "{" in text.replace("{tenant}", ""):
+    if text.count("{tenant}") != 1 or re.search("[{}]", text.replace("{tenant}", "")):
         raise ValueError("must hold {tenant} once, as in https://api.{tenant}.getomneo.com")
     return _url(text)
 
 
 def _date(text: str) -> str:
+    day = text.removesuffix(".pre")
     try:
-        date.fromisoformat(text.removesuffix(".pre"))
+        canonical = date.fromisoformat(day).isoformat()
     except ValueError:
-        raise ValueError("must be a Klaviyo revision, as in 2026-10-15") from None
+        canonical = ""
+    if day != canonical:  # 20261015 and 2026-W42-4 are ISO dates too
+        raise ValueError("must be a Klaviyo revision, as in 2026-10-15")
     return text
 
 
@@ -184,6 +194,7 @@ def _queue_kind(text: str) -> str:
 
 
 def _host_and_port(text: str) -> str:
-    if not re.fullmatch(r"(127\.0\.0\.1|localhost|\[::1\]):\d{1,5}", text):
+    match = re.fullmatch(r"(?:127\.0\.0\.1|localhost|\[::1\]):([0-9]{1,5})", text)
+    if match is None or not 0 < int(match[1]) < 65536:
         raise ValueError(f"must be a loopback host and port, as in {DEFAULT_TASKS_EMULATOR}")
     return text

@@ -50,7 +50,7 @@ class TenantCache:
         with self._lock:
             if tenant is None:
                 self._kept.pop(name, None)
-            else:
+            elif self._kept.get(name, (read_at, tenant))[0] <= read_at:  # no later read was faster
                 self._kept[name] = (read_at, tenant)
                 self._kept.move_to_end(name)
                 while len(self._kept) > TENANTS:

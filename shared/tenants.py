@@ -5,7 +5,7 @@ Secrets are encrypted on the way into the store and decrypted on the way out; no
 
 import re
 import secrets as random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -22,8 +22,9 @@ WEBHOOK_SECRET_LENGTH = 16  # Klaviyo refuses shorter ones
 
 
 class _Model(BaseModel):
-    # Documents outlive deploys: a field that a newer revision wrote is not an error for an older one.
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Documents outlive deploys: a field that a newer revision wrote is not an error for an older one, which keeps it when
+    # it writes what is around it.
+    model_config = ConfigDict(frozen=True, extra="allow")
 
 
 class StoredSecret(_Model):
@@ -111,8 +112,12 @@ class Tenant(_Model):
 
     def time_disconnected(self, since: datetime, now: datetime) -> timedelta:
         """Return how much of the time from `since` to `now` the Klaviyo account was disconnected."""
-        spans = (min(outage.ended or now, now) - max(outage.began, since) for outage in self.outages)
-        return sum((max(span, timedelta()) for span in spans), timedelta())
+        total, counted_to = timedelta(), since
+        for outage in sorted(self.outages, key=lambda outage: outage.began):
+            began, ended = max(outage.began, counted_to), min(outage.ended or now, now)
+            if began < ended:
+                total, counted_to = total + (ended - began), ended
+        return total
 
 
 def is_tenant_name(text: str) -> bool:
@@ -198,15 +203,16 @@ class TenantStore:
             document = self._documents.get(COLLECTION, name)
             if document is None:
                 return 0
-            stale = _sealed_paths(document.fields, self._keys)
-            if dry_run or not stale:
-                return len(stale)
-            everything = self._encode(self._decode(document), {path.partition(".")[0] for path in stale})
+            stale = {field: count for field, value in document.fields.items() if (count := self._stale(value))}
+            due = sum(stale.values())
+            if dry_run or not due:
+                return due
+            renewed = {field: self._renewed(name, field, document.fields[field]) for field in stale}
             try:
-                self._documents.update(COLLECTION, name, everything, version=document.version)
+                self._documents.update(COLLECTION, name, renewed, version=document.version)
             except DocumentChangedError:
                 continue
-            return len(stale)
+            return due
         raise StoreUnavailableError("the tenant is being changed too often to be written")
 
     def _encode(self, tenant: Tenant, fields: set[str]) -> dict[str, Value]:
@@ -243,22 +249,31 @@ class TenantStore:
             case _:
                 return value
 
+    # These two know nothing of the model, so that they also reach what only a newer revision knows.
 
-def _sealed_paths(fields: Mapping[str, Value], keys: KeyRing) -> list[str]:
-    """Return where in a stored tenant secrets stand that another than the first key sealed."""
-
-    def walk(path: str, value: Value) -> Iterator[str]:
+    def _stale(self, value: Value) -> int:
+        """Return how many secrets in a stored value another key than the first sealed."""
         match value:
             case {"sealed": str(sealed)}:
-                if not keys.is_current(sealed):
-                    yield path
+                return not self._keys.is_current(sealed)
             case dict():
-                for key, item in value.items():
-                    yield from walk(f"{path}.{key}", item)
+                return sum(map(self._stale, value.values()))
             case list():
-                for item in value:
-                    yield from walk(path, item)
+                return sum(map(self._stale, value))
             case _:
-                pass
+                return 0
 
-    return [found for name, value in fields.items() for found in walk(name, value)]
+    def _renewed(self, tenant: str, path: str, value: Value) -> Value:
+        """Return a stored value with its secrets sealed by the first key."""
+        match value:
+            case {"sealed": str(sealed)} if not self._keys.is_current(sealed):
+                secret = self._keys.decrypt(sealed, tenant=tenant, field=path)
+                return {"sealed": self._keys.encrypt(secret, tenant=tenant, field=path)}
+            case {"sealed": str()}:
+                return value
+            case dict():
+                return {key: self._renewed(tenant, f"{path}.{key}", item) for key, item in value.items()}
+            case list():
+                return [self._renewed(tenant, path, item) for item in value]
+            case _:
+                return value

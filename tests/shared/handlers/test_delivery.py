@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from shared.domain.patience import LONGEST_WAIT
 from shared.handlers.delivery import deliver
 from shared.handlers.metrics import accept_metric
 from shared.jobs import Delivery, Direction, SendMetric, write_job
+from shared.tenants import Tenant
 from tests.world import ACCOUNT, EMAIL, TENANT, World, lines
 
 HOUR = 3600.0
@@ -205,17 +207,31 @@ def test_an_uninstalled_account_pauses_the_queue_and_a_reinstall_lets_the_jobs_g
     assert world.dead_jobs() == []
 
 
-def test_an_install_during_the_disconnection_does_not_end_up_paused(world: World) -> None:
+def test_an_install_just_before_the_queue_is_paused_does_not_leave_it_paused(world: World) -> None:
     job = accept(world)
-    stale = world.read()
-    assert stale.klaviyo is not None
-    gone = stale.klaviyo.model_copy(update={"disconnected_reason": "invalid_grant"})
+    gone = world.read().klaviyo
+    assert gone is not None
+    gone = gone.model_copy(update={"disconnected_reason": "invalid_grant"})
     world.services.tenants.change(TENANT, lambda t: t.model_copy(update={"klaviyo": gone}))
-    world.services.tenant_cache.fresh(TENANT)  # this worker has seen the disconnection
-    world.install()  # and now comes the install
-    assert deliver(delivery_of(job), world.services) == "waiting"
-    world.work(HOUR)
+    late = replace(world.services)
+    vars(late)["queue"] = _InstallsBeforePausing(world)
+    assert deliver(delivery_of(job), late) == "waiting"
+    world.work(5)
     assert len(world.events()) == 1
+
+
+class _InstallsBeforePausing:
+    """The real queue, but the install is through between the worker's look at the tenant and its pause."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._world.services.queue, name)
+
+    def pause(self, tenant: Tenant, direction: Direction) -> None:
+        self._world.install()
+        self._world.services.queue.pause(tenant, direction)
 
 
 def test_a_queue_that_does_not_take_a_waiting_job_back_leaves_it_with_the_queue_that_has_it(
