@@ -11,10 +11,16 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from shared.documents import Document, Documents, Value
 from shared.encryption import KeyRing
-from shared.errors import DocumentChangedError, DocumentExistsError, DocumentMissingError
+from shared.errors import (
+    DocumentChangedError,
+    DocumentExistsError,
+    DocumentMissingError,
+    UndecryptableError,
+)
 
 _BODY = "dead_job.body"
 _DETAIL = "dead_job.detail"
+_AT_ONCE = 20  # of up to 1 MiB each, which the store has to bring within one time-out
 
 
 class DeadJob(BaseModel):
@@ -66,19 +72,28 @@ class DeadJobStore:
 
     def delete_all(self, tenant: str) -> None:
         """Forget every dead job of the tenant."""
-        while found := self._documents.find(_collection(tenant)):
+        while found := self._documents.find(_collection(tenant), limit=_AT_ONCE):
             for document in found:
                 self._documents.delete(_collection(tenant), document.id)
 
     def reencrypt(self, tenant: str, *, dry_run: bool = False) -> int:
-        """Write every body that an older key sealed again with the first key; return how many were due."""
-        due, after = 0, None
-        while found := self._documents.find(_collection(tenant), after=after):
+        """Write every job that an older key sealed again with the first key; return how many were due.
+
+        Raises:
+            UndecryptableError: some cannot be read; all others were written.
+        """
+        due, after, unreadable = 0, None, None
+        while found := self._documents.find(_collection(tenant), after=after, limit=_AT_ONCE):
             after = found[-1].id
             stale = [document for document in found if not self._is_current(document)]
             due += len(stale)
             for document in () if dry_run else stale:
-                self._renew(tenant, document)
+                try:
+                    self._renew(tenant, document)
+                except UndecryptableError as error:
+                    unreadable = error
+        if unreadable is not None:
+            raise unreadable
         return due
 
     def _sealed(self, dead: DeadJob) -> str:

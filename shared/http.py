@@ -25,7 +25,8 @@ from requests.adapters import HTTPAdapter
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
 
 DETAIL_LENGTH = 10_000  # a dead job keeps it beside its body, and a document has room for little more
-_WORD = re.compile(r"[\w./\[\]-]{1,200}", re.ASCII)  # how a code or the name of a field looks
+# How a code or the path of a field looks. Anything else could be a value, and would end up in a log.
+_NAME = re.compile(r"[\w $./~\[\]-]{1,200}")
 
 # It would log the address of an answer with malformed headers, and an address may hold an email.
 logging.getLogger("urllib3").propagate = False
@@ -82,7 +83,7 @@ class _PunctualReader(io.RawIOBase):
         if left <= 0:
             raise TimeoutError("the call has lasted too long")
         self._socket.settimeout(left if self._patience is None else min(left, self._patience))
-        return self._raw.readinto(buffer)  # type: ignore[no-any-return,attr-defined]  # typeshed leaves it out
+        return self._raw.readinto(buffer)
 
     def close(self) -> None:
         self._raw.close()
@@ -154,7 +155,7 @@ class HttpClient:
         read_problem: Callable[[Any], Problem],
         connections: Connections,
         *,
-        limits: Limits = Limits(),  # noqa: B008 (it is frozen)
+        limits: Limits = Limits(),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.service = service
@@ -231,7 +232,7 @@ class HttpClient:
 
     def _json(self, answer: Answer) -> Any:
         try:
-            return json.loads(answer.body)
+            return json.loads(answer.body, parse_constant=_refuse)
         except (ValueError, RecursionError):
             raise self._wait("answered with a body that is not JSON", answer.status) from None
 
@@ -265,9 +266,10 @@ class HttpClient:
         except (ValueError, RecursionError):
             return None
         try:
-            return self._read_problem(body)
-        except (TypeError, KeyError, IndexError, AttributeError):
+            problem = self._read_problem(body)
+        except (TypeError, KeyError, IndexError, AttributeError, RecursionError):
             return Problem()  # JSON, but not in the shape that the service documents
+        return Problem(_name(problem.code), _name(problem.field), problem.detail[:DETAIL_LENGTH])
 
     def _wait(
         self,
@@ -285,6 +287,14 @@ class HttpClient:
             detail=problem.detail,
             retry_after=retry_after,
         )
+
+
+def _name(text: str) -> str:
+    return text if _NAME.fullmatch(text) else ""
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

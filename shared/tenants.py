@@ -203,7 +203,9 @@ class TenantStore:
             document = self._documents.get(COLLECTION, name)
             if document is None:
                 return 0
-            stale = {field: count for field, value in document.fields.items() if (count := self._stale(value))}
+            stale = {
+                field: count for field, value in document.fields.items() if (count := self._stale(value))
+            }
             due = sum(stale.values())
             if dry_run or not due:
                 return due

@@ -53,6 +53,7 @@ _ANSWERS: Mapping[type[ExtensionError], tuple[int, str]] = {
     NotInstalledError: (409, "not_installed"),
     OwnServiceError: (503, "unavailable"),
 }
+_BUG = (500, "internal_error")
 
 Reply: TypeAlias = tuple[int, Mapping[str, object]]
 
@@ -203,7 +204,9 @@ def _body(request: Request, largest: int) -> bytes:
     try:
         return request.get_data()
     except RequestEntityTooLarge:
-        request.stream = io.BytesIO()  # the framework reads what is left of a body, and would stumble over the limit again
+        request.stream = (
+            io.BytesIO()
+        )  # the framework reads what is left of a body, and would stumble over the limit again
         raise PayloadTooLargeError(f"Send at most {largest // 1000} KB.") from None
     except (HTTPException, OSError):
         raise InvalidPayloadError("The body ended early.") from None
@@ -225,23 +228,20 @@ def _delivery(direction: Direction, request: Request) -> Delivery:
 
 
 def _refuse(error: Exception, started: float) -> Response:
-    """Answer with what the table says of the error."""
-    for kind, (status, code) in _ANSWERS.items():
-        if isinstance(error, kind):
-            response = _json(status, {"error": {"code": code, "message": str(error)}})
-            _log(logging.ERROR if status == 503 else logging.WARNING, status, started, code)
-            if isinstance(error, OwnServiceError):
-                logs.write(
-                    logging.ERROR, "our own service failed", error=logs.where(error), reason=str(error)
-                )
-                response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-            if isinstance(error, WrongMethodError):
-                response.headers["Allow"] = error.allowed
-            return response
-    logs.write(logging.CRITICAL, "a bug", error=logs.where(error))
-    _log(logging.ERROR, 500, started, "internal_error")
-    message = "Something went wrong on our side; it has been logged."
-    return _json(500, {"error": {"code": "internal_error", "message": message}})
+    """Answer with what the table says of the error, and log it: a caller's fault is theirs to read, ours says where."""
+    status, code = next((row for kind, row in _ANSWERS.items() if isinstance(error, kind)), _BUG)
+    if status < 500:
+        _log(logging.WARNING, status, started, code)
+    else:
+        severity = logging.CRITICAL if status == 500 else logging.ERROR
+        _log(severity, status, started, code, error=logs.where(error))
+    message = "Something went wrong on our side; it has been logged." if status == 500 else str(error)
+    response = _json(status, {"error": {"code": code, "message": message}})
+    if status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if isinstance(error, WrongMethodError):
+        response.headers["Allow"] = error.allowed
+    return response
 
 
 def _json(status: int, reply: Mapping[str, object]) -> Response:
@@ -251,10 +251,9 @@ def _json(status: int, reply: Mapping[str, object]) -> Response:
     return response
 
 
-def _log(severity: int, status: int, started: float, reason: str) -> None:
-    logs.write(
-        severity, "call answered", status=status, reason=reason, seconds=round(time.monotonic() - started, 4)
-    )
+def _log(severity: int, status: int, started: float, reason: str, **fields: str) -> None:
+    seconds = round(time.monotonic() - started, 4)
+    logs.write(severity, "call answered", status=status, reason=reason, seconds=seconds, **fields)
 
 
 def _traceparent(headers: Headers) -> str:

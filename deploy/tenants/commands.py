@@ -1,7 +1,7 @@
 """The commands, one function each: read the input, change the tenant, say what is so now.
 
-Secrets come from standard input or a prompt, never from arguments, where other users of the machine could read them; they
-are shown never, but for a new installation key, once.
+Secrets come from standard input or a prompt, never from arguments, where other users of the machine could read them. They
+are never shown, but for one that a command has just made, once. Standard output holds only what was asked for.
 """
 
 import json
@@ -15,16 +15,17 @@ from typing import Any, Concatenate, ParamSpec
 import click
 from pydantic import SecretStr
 
-from deploy.tenants.keys import SETTABLE, set_value
+from deploy.tenants.description import connection, described
+from deploy.tenants.keys import SETTABLE, header_secret, set_value
 from shared import logs
 from shared.encryption import new_key
 from shared.errors import (
-    ConfigurationError,
     DocumentExistsError,
     DocumentMissingError,
     ExtensionError,
     InvalidPayloadError,
     QueueUnavailableError,
+    UndecryptableError,
 )
 from shared.installation_keys import hash_of, new_installation_key
 from shared.jobs import Direction
@@ -52,9 +53,7 @@ def _with(needs: Needs) -> Callable[[Callable[Concatenate[Services, P], None]], 
                 logs.configure(settings.project)
                 command(Services(settings), *args, **kwargs)
             except DocumentMissingError:
-                raise click.ClickException("There is no such tenant. `list` shows those there are.") from None
-            except ConfigurationError as error:
-                raise click.ClickException(str(error)) from None
+                raise click.ClickException(_NO_SUCH_TENANT) from None
             except ExtensionError as error:
                 raise click.ClickException(str(error)) from None
 
@@ -63,7 +62,32 @@ def _with(needs: Needs) -> Callable[[Callable[Concatenate[Services, P], None]], 
     return decorate
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Command(click.Command):
+    """A command that does not repeat an argument too many: it may be a secret that belongs on standard input."""
+
+    allow_extra_args = True
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        if rest:
+            raise click.UsageError("There is an argument too many. Values are read from standard input.", ctx)
+        return rest
+
+
+class _Group(click.Group):
+    command_class = _Command
+
+
+def _existing(_ctx: click.Context, _parameter: click.Parameter, name: str) -> str:
+    if not is_tenant_name(name):
+        raise click.ClickException(_NO_SUCH_TENANT)
+    return name
+
+
+_NO_SUCH_TENANT = "There is no such tenant. `list` shows those there are."
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 def tenants() -> None:
     """Create, show and change tenants. Reads the same environment as the functions."""
 
@@ -105,39 +129,40 @@ def create(services: Services, name: str) -> None:
 def list_(services: Services) -> None:
     """List every tenant with the state of its Klaviyo connection."""
     for name in services.tenants.names():
-        tenant = services.tenants.find(name)
+        try:
+            tenant = services.tenants.find(name)
+        except UndecryptableError as error:
+            click.echo(f"{name}\tunreadable: {error}")
+            continue
         if tenant is not None:
-            click.echo(f"{name}\t{_connection(tenant)}")
+            click.echo(f"{name}\t{connection(tenant)}")
 
 
 @tenants.command()
-@click.argument("name")
+@click.argument("name", callback=_existing)
 @_with(Needs.STORE)
 def show(services: Services, name: str) -> None:
     """Show tenant NAME as JSON: settings, and of secrets only that they are set, and since when."""
-    click.echo(json.dumps(_described(_find(services, name)), indent=2, default=_iso))
+    click.echo(json.dumps(described(_find(services, name)), indent=2))
 
 
 @tenants.command(name="set")
-@click.argument("name")
+@click.argument("name", callback=_existing)
 @click.argument("key")
 @_with(Needs.STORE)
 def set_(services: Services, name: str, key: str) -> None:
     """Set KEY of tenant NAME to the value on standard input (or prompt on a terminal)."""
     if key not in SETTABLE:
-        raise click.ClickException(f"{key} cannot be set. These can: {', '.join(SETTABLE)}.")
-    value = _value(key)
-    try:
-        tenant = set_value(services.tenants, name, key, value, services.clock())
-    except InvalidPayloadError as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(f"That cannot be set. These can: {', '.join(SETTABLE)}.")
+    queues = Settings.from_env(os.environ, Needs.QUEUES) if key == "klaviyo_tokens" else None
+    tenant = set_value(services.tenants, name, key, _value(key), services.clock())
     click.echo(f"{key} of {name} is set.")
-    if key == "klaviyo_tokens":
-        _prepare_queues(tenant)
+    if queues is not None:
+        _prepare_queues(tenant, queues)
 
 
 @tenants.command()
-@click.argument("name")
+@click.argument("name", callback=_existing)
 @click.option("--installation-key", "what", flag_value="installation-key", help="A new installation key.")
 @click.option("--webhook-secret", "what", flag_value="webhook-secret", help="A new webhook secret.")
 @click.option("--omneo-signing-secret", "what", flag_value="omneo-signing-secret", help="Only with --finish.")
@@ -172,14 +197,15 @@ def rotate(services: Services, name: str, what: str | None, finish: bool) -> Non
 
 
 @tenants.command()
-@click.argument("name")
+@click.argument("name", callback=_existing)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_with(Needs.STORE | Needs.QUEUES)
 def delete(services: Services, name: str, yes: bool) -> None:
     """Delete tenant NAME: its queued jobs, dead jobs, settings and secrets."""
     tenant = _find(services, name)
     if not yes and sys.stdin.isatty():
-        click.confirm(f"Delete {name} ({_connection(tenant)}) and everything it has stored?", abort=True)
+        question = f"Delete {name} ({connection(tenant)}) and everything it has stored?"
+        click.confirm(question, abort=True, err=True)
     for direction in Direction:
         services.queue.purge(tenant, direction)
     services.dead_jobs.delete_all(name)
@@ -201,28 +227,32 @@ def reencrypt(services: Services, dry_run: bool) -> None:
 
     Stopping it is harmless: what is done is skipped the next time.
     """
-    names = list(services.tenants.names())
+    from shared.handlers.delivery import UNKNOWN_TENANT
+
+    names = [*services.tenants.names(), UNKNOWN_TENANT]
     due, unreadable = 0, []
-    with click.progressbar(names, label="Tenants", file=sys.stderr) as bar:
-        for name in bar:
+    quiet = not sys.stderr.isatty()
+    with click.progressbar(names, label="Tenants", file=sys.stderr, hidden=quiet) as bar:
+        for name, store in (
+            (name, store) for name in bar for store in (services.tenants, services.dead_jobs)
+        ):
             try:
-                due += services.tenants.reencrypt(name, dry_run=dry_run)
-                due += services.dead_jobs.reencrypt(name, dry_run=dry_run)
+                due += store.reencrypt(name, dry_run=dry_run)
             except ExtensionError:
                 unreadable.append(name)
     if unreadable:
-        raise click.ClickException(f"These tenants could not be read or written: {', '.join(unreadable)}.")
+        names = sorted(set(unreadable))
+        raise click.ClickException(f"These tenants could not be read or written: {', '.join(names)}.")
     if dry_run:
         click.echo(f"{due} secrets are sealed by an older key.")
     else:
         click.echo(f"{due} secrets were sealed again. None is left that needs an older key.")
 
 
-def _prepare_queues(tenant: Tenant) -> None:
+def _prepare_queues(tenant: Tenant, settings: Settings) -> None:
     """Make the tenant's queues. On one machine the bundle makes them too, when it starts."""
     from shared.handlers.install import prepare_queues
 
-    settings = Settings.from_env(os.environ, Needs.QUEUES)
     try:
         prepare_queues(tenant, Services(settings).queue)
     except QueueUnavailableError as error:
@@ -238,31 +268,38 @@ def _prepare_queues(tenant: Tenant) -> None:
 def _find(services: Services, name: str) -> Tenant:
     tenant = services.tenants.find(name)
     if tenant is None:
-        raise DocumentMissingError("no such tenant")
+        raise DocumentMissingError(_NO_SUCH_TENANT)
     return tenant
 
 
 def _credentials() -> dict[str, SecretStr]:
     names = ("omneo_token", "omneo_signing_secret")
+    given: Any
     if sys.stdin.isatty():
-        return {name: SecretStr(click.prompt(name, hide_input=True)) for name in names}
-    try:
-        given: Any = json.load(sys.stdin)
-    except ValueError:
-        given = None
-    if not isinstance(given, dict) or not all(
-        isinstance(given.get(name), str) and given[name] for name in names
-    ):
+        given = {name: _prompted(name, is_secret=True) for name in names}
+    else:
+        try:
+            given = json.load(sys.stdin)
+        except (ValueError, RecursionError):
+            given = None
+    if not isinstance(given, dict) or not all(isinstance(given.get(name), str) for name in names):
         raise click.ClickException(
             'Give {"omneo_token": ..., "omneo_signing_secret": ...} as JSON on standard input.'
         )
-    return {name: SecretStr(given[name]) for name in names}
+    return {name: header_secret(name, given[name].strip()) for name in names}
 
 
 def _value(key: str) -> str:
     if sys.stdin.isatty():
-        return str(click.prompt(key, hide_input=SETTABLE[key].is_secret))
-    return sys.stdin.read().strip()
+        return _prompted(key, is_secret=SETTABLE[key].is_secret)
+    try:
+        return sys.stdin.read().strip()
+    except UnicodeDecodeError:
+        raise InvalidPayloadError(f"{key}: standard input is not UTF-8 text.") from None
+
+
+def _prompted(name: str, *, is_secret: bool) -> str:
+    return str(click.prompt(name, hide_input=is_secret, err=True)).strip()
 
 
 def _with_key(tenant: Tenant, key: InstallationKey) -> Tenant:
@@ -280,37 +317,3 @@ def _newest_only(tenant: Tenant, what: str) -> Tenant:
         "omneo-signing-secret": "omneo_signing_secrets",
     }[what]
     return tenant.model_copy(update={field: getattr(tenant, field)[:1]})
-
-
-def _connection(tenant: Tenant) -> str:
-    if tenant.klaviyo is None:
-        return "not installed"
-    return "connected" if tenant.is_connected else "disconnected"
-
-
-def _described(tenant: Tenant) -> dict[str, Any]:
-    klaviyo = tenant.klaviyo
-    return {
-        "name": tenant.name,
-        "created_at": tenant.created_at,
-        "klaviyo": {
-            "state": _connection(tenant),
-            **(klaviyo.model_dump(exclude={"access_token", "refresh_token"}) if klaviyo else {}),
-        },
-        "queues": {direction.value: tenant.queue_name(direction) for direction in Direction},
-        "settings": tenant.settings.model_dump(),
-        "omneo_token": "set",
-        "installation_keys": [{"created_at": key.created_at} for key in tenant.installation_keys],
-        "webhook_secrets": [_shown(secret) for secret in tenant.webhook_secrets],
-        "omneo_signing_secrets": [_shown(secret) for secret in tenant.omneo_signing_secrets],
-    }
-
-
-def _shown(secret: StoredSecret) -> dict[str, Any]:
-    return {"id": secret.id, "created_at": secret.created_at}
-
-
-def _iso(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="seconds")
-    raise TypeError(type(value).__name__)

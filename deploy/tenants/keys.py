@@ -38,34 +38,37 @@ def set_value(tenants: TenantStore, name: str, key: str, value: str, now: dateti
 
 def _token_answer(value: str) -> TokenAnswer:
     try:
-        return TokenAnswer.model_validate(json.loads(value))
+        answer = TokenAnswer.model_validate(json.loads(value))
     except ValidationError as error:
         fields = sorted(
             {str(e["loc"][0]) if e["loc"] else "the whole" for e in error.errors(include_input=False)}
         )
         raise InvalidPayloadError(f"klaviyo_tokens: look at {', '.join(fields)}. {_TOKENS_FORM}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InvalidPayloadError(f"klaviyo_tokens: not JSON. {_TOKENS_FORM}") from None
+    for key in ("access_token", "refresh_token"):
+        header_secret(f"klaviyo_tokens: {key}", getattr(answer, key).get_secret_value())
+    return answer
 
 
 _TOKENS_FORM = 'Give the JSON that Klaviyo\'s token endpoint answered: {"access_token", "refresh_token", "expires_in", "scope"}.'
 
 
 def _omneo_token(tenant: Tenant, value: str, now: datetime) -> Tenant:
-    return tenant.model_copy(update={"omneo_token": _secret("omneo_token", value)})
+    return tenant.model_copy(update={"omneo_token": header_secret("omneo_token", value)})
 
 
 def _omneo_signing_secret(tenant: Tenant, value: str, now: datetime) -> Tenant:
-    added = StoredSecret(value=_secret("omneo_signing_secret", value), created_at=now)
-    kept = (added, *tenant.omneo_signing_secrets)[:KEPT_SIGNING_SECRETS]
+    added = StoredSecret(value=header_secret("omneo_signing_secret", value), created_at=now)
+    kept = _newest_first(added, tenant.omneo_signing_secrets)[:KEPT_SIGNING_SECRETS]
     return tenant.model_copy(update={"omneo_signing_secrets": kept})
 
 
 def _webhook_secret(tenant: Tenant, value: str, now: datetime) -> Tenant:
     if len(value) < WEBHOOK_SECRET_LENGTH:
         raise InvalidPayloadError(f"webhook_secret needs {WEBHOOK_SECRET_LENGTH} characters or more.")
-    added = StoredSecret(value=_secret("webhook_secret", value), created_at=now)
-    return tenant.model_copy(update={"webhook_secrets": (added, *tenant.webhook_secrets)})
+    added = StoredSecret(value=header_secret("webhook_secret", value), created_at=now)
+    return tenant.model_copy(update={"webhook_secrets": _newest_first(added, tenant.webhook_secrets)})
 
 
 def _setting(key: str) -> Callable[[Tenant, str, datetime], Tenant]:
@@ -81,8 +84,17 @@ def _setting(key: str) -> Callable[[Tenant, str, datetime], Tenant]:
     return edit
 
 
-def _secret(key: str, value: str) -> SecretStr:
-    # These travel in HTTP headers, which hold visible ASCII.
+def _newest_first(added: StoredSecret, earlier: tuple[StoredSecret, ...]) -> tuple[StoredSecret, ...]:
+    # Given a second time, a secret must not push out the one before it.
+    return (added, *(secret for secret in earlier if secret.value != added.value))
+
+
+def header_secret(key: str, value: str) -> SecretStr:
+    """Return the value of `key`, a secret that travels in HTTP headers, which hold visible ASCII.
+
+    Raises:
+        InvalidPayloadError: it cannot.
+    """
     if not value or not value.isascii() or not value.isprintable() or " " in value:
         raise InvalidPayloadError(f"{key} must be visible ASCII characters without blanks.")
     return SecretStr(value)

@@ -7,8 +7,8 @@ the extension needs and what Klaviyo would surely refuse; everything else travel
 Templates render text: a number may arrive as a string, and an empty value as "". Both are understood.
 """
 
-import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +27,7 @@ LATEST_AHEAD = timedelta(days=366)
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_BOOLEANS = {True: True, "true": True, "1": True, False: False, "false": False, "0": False}
 _IDENTIFIERS = ("email", "phone_number", "external_id", "anonymous_id", "_kx")
 
 # https://developers.klaviyo.com: migration from v1, Track to Create Event
@@ -73,6 +74,7 @@ def read_metric(body: object, *, metric_name: str, with_token: bool, now: dateti
     _settle_unique_id(attributes, unique_id)
     _settle_time(attributes, now)
     _settle_value(attributes)
+    _settle_backfill(attributes)
     _check_strings(attributes, "attributes")
     return metric
 
@@ -129,7 +131,8 @@ def _from_track(body: Json) -> Json:
     profile: Json = {}
     location: Json = {}
     others: Json = {}
-    for key, value in customer.items():
+    # Where both `$email` and `email` are given, the first is meant.
+    for key, value in sorted(customer.items(), key=lambda item: item[0].startswith("$")):
         name = key.removeprefix("$")
         # Plain `id` was the merchant's own property; only `$id` identified.
         if name in _TRACK_PROFILE and (key != name or name not in ("id", "exchange_id", "anonymous")):
@@ -212,8 +215,8 @@ def _settle_profile(attributes: Json, *, is_known: bool) -> None:
     if data.get("attributes") in (None, []):  # PHP writes an empty object as []
         data["attributes"] = {}
     inner = _copied(data, "attributes", "attributes.profile.data.attributes")
-    for name in [name for name in _IDENTIFIERS if name in inner and inner[name] in (None, "")]:
-        del inner[name]
+    _drop_empty(inner, _IDENTIFIERS, (None, ""))
+    _drop_empty(inner, ("location", "properties", "meta"), ([],))
     if "id" in data and data["id"] in (None, ""):
         del data["id"]
     _check_identifiers(data, inner, is_known)
@@ -248,7 +251,7 @@ def _settle_unique_id(attributes: Json, default: str) -> None:
     given = attributes.get("unique_id")
     if given in (None, ""):
         given = default
-    if isinstance(given, int) and not isinstance(given, bool):
+    if isinstance(given, int) and not isinstance(given, bool) and abs(given) < 10**UNIQUE_ID_LENGTH:
         given = str(given)
     if not isinstance(given, str) or len(given) > UNIQUE_ID_LENGTH:
         raise InvalidPayloadError(
@@ -273,21 +276,31 @@ def _settle_time(attributes: Json, now: datetime) -> None:
 
 
 def _settle_value(attributes: Json) -> None:
-    if attributes.get("value") in (None, ""):
-        attributes.pop("value", None)
+    _drop_empty(attributes, ("value", "value_currency"), (None, ""))
+    if "value" not in attributes:
         return
     number = _number(attributes["value"])
     if number is None:
         raise InvalidPayloadError("attributes.value must be a number.")
     attributes["value"] = number
-    if attributes.get("value_currency") == "":
-        del attributes["value_currency"]
+
+
+def _settle_backfill(attributes: Json) -> None:
+    """Read what Twig makes of a boolean: "1", or nothing."""
+    _drop_empty(attributes, ("backfill",), (None, ""))
+    if "backfill" not in attributes:
+        return
+    given = attributes["backfill"]
+    word = given.strip().lower() if isinstance(given, str) else given
+    if not isinstance(word, str | int) or word not in _BOOLEANS:
+        raise InvalidPayloadError("attributes.backfill must be true or false.")
+    attributes["backfill"] = _BOOLEANS[word]
 
 
 def _check_strings(value: object, path: str) -> None:
     """Refuse a string that Klaviyo would refuse. Nesting is bounded where the body is parsed."""
     match value:
-        case str() if len(value) > STRING_BYTES // 4 and len(value.encode("utf-8")) > STRING_BYTES:
+        case str() if len(value) > STRING_BYTES // 4 and _bytes(value) > STRING_BYTES:
             raise InvalidPayloadError(f"{path} holds a string of more than {STRING_BYTES // 1024} KB.")
         case dict():
             for key, item in value.items():
@@ -301,6 +314,16 @@ def _check_strings(value: object, path: str) -> None:
 
 
 # Reading
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
+
+
+def _drop_empty(fields: Json, names: tuple[str, ...], empty: tuple[object, ...]) -> None:
+    for name in names:
+        if name in fields and fields[name] in empty:
+            del fields[name]
 
 
 def _object(body: Json, name: str) -> Json:
@@ -347,7 +370,7 @@ def _number(value: object) -> int | float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return value if math.isfinite(value) else None
+        return value if abs(value) <= sys.float_info.max else None
     if not isinstance(value, str):
         return None
     text = value.strip()

@@ -14,6 +14,9 @@ from shared.http import HttpClient, Problem
 _DEAD_GRANTS = {"invalid_grant", "invalid_grant_type"}
 
 
+LONGEST_LIFE = 10 * 365 * 24 * 3600  # beyond any token's, and still a date when added to today
+
+
 class TokenAnswer(BaseModel):
     """What the token endpoint answers. The refresh token may be a new one, and is always to be kept."""
 
@@ -21,7 +24,7 @@ class TokenAnswer(BaseModel):
 
     access_token: SecretStr = Field(min_length=1)
     refresh_token: SecretStr = Field(min_length=1)
-    expires_in: int = Field(gt=0, description="seconds")
+    expires_in: int = Field(gt=0, le=LONGEST_LIFE, description="seconds")
     scope: str = ""
 
 

@@ -44,9 +44,11 @@ class TenantTokens:
     def current(self) -> str:
         """Return a token that should work now, refreshed if it is about to expire.
 
+        Where the refresh has to wait, the old token is returned for as long as it lives.
+
         Raises:
             DisconnectedError: only a reinstall can help.
-            WaitError: the token has expired and somebody else is renewing it, or Klaviyo cannot at the moment.
+            WaitError: the token has expired, and somebody else is renewing it or Klaviyo cannot at the moment.
         """
         connection = _connected(self._tenant)
         if self._clock() < connection.expires_at - REFRESH_AHEAD:
@@ -69,17 +71,27 @@ class TenantTokens:
             if not self._is_usable(connection, rejected):
                 connection = self._refresh(connection)
             return connection.access_token.get_secret_value()
+        except WaitError:
+            # The token endpoint cannot answer; that need not hold up work which the old token still allows.
+            if self._lives(connection, rejected):
+                return connection.access_token.get_secret_value()
+            raise
         finally:
             self._leases.release(lease)
 
     def _is_usable(self, connection: KlaviyoConnection, rejected: str | None) -> bool:
         if rejected is not None:
-            return connection.access_token.get_secret_value() != rejected
+            return self._clock() < connection.expires_at and (
+                connection.access_token.get_secret_value() != rejected
+            )
         return self._clock() < connection.expires_at - REFRESH_AHEAD
 
+    def _lives(self, connection: KlaviyoConnection, rejected: str | None) -> bool:
+        return rejected is None and self._clock() < connection.expires_at
+
     def _while_another_refreshes(self, connection: KlaviyoConnection, rejected: str | None) -> str:
-        if rejected is None and self._clock() < connection.expires_at:
-            return connection.access_token.get_secret_value()  # old, and alive
+        if self._lives(connection, rejected):
+            return connection.access_token.get_secret_value()
         raise WaitError("the access token is being renewed", service="Klaviyo", retry_after=RETRY_SECONDS)
 
     def _refresh(self, connection: KlaviyoConnection) -> KlaviyoConnection:
@@ -97,7 +109,9 @@ class TenantTokens:
         try:
             return self._refresh_once(newer)
         except GrantRefusedError as error:
-            self._disconnect(newer, error)
+            installed = self._disconnect(newer, error)
+            if installed is not None:
+                return installed
             raise DisconnectedError("Klaviyo no longer honours the installation; install again") from error
 
     def _refresh_once(self, connection: KlaviyoConnection) -> KlaviyoConnection:
@@ -115,18 +129,24 @@ class TenantTokens:
 
         return _connected(self._change(edit))
 
-    def _disconnect(self, connection: KlaviyoConnection, error: GrantRefusedError) -> None:
+    def _disconnect(
+        self, connection: KlaviyoConnection, error: GrantRefusedError
+    ) -> KlaviyoConnection | None:
+        """Mark the tenant disconnected, unless an install has just connected it again; return that connection then."""
         now = self._clock()
 
         def edit(tenant: Tenant) -> Tenant:
             if tenant.klaviyo is None or tenant.klaviyo.refresh_token != connection.refresh_token:
                 return tenant
+            if tenant.klaviyo.disconnected:
+                return tenant  # a second open outage would count the same time twice
             refused = tenant.klaviyo.model_copy(update={"disconnected_reason": error.code or "refused"})
             return tenant.model_copy(
                 update={"klaviyo": refused, "outages": (*tenant.outages, Outage(began=now))}
             )
 
-        self._change(edit)
+        left = self._change(edit).klaviyo
+        return None if left is None or left.disconnected else left
 
     def _read(self) -> Tenant:
         tenant = self._tenants.find(self._tenant.name)

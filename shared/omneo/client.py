@@ -5,18 +5,18 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from shared.errors import WaitError
+from shared.errors import NotFoundError, WaitError
 from shared.http import HttpClient, Problem
 
 
 class IdToken(BaseModel):
     """An Omneo ID token, and when it expires (Unix seconds, as Omneo says it)."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
-    token: SecretStr
+    token: SecretStr = Field(min_length=1)
     exp: int | float
 
 
@@ -47,9 +47,12 @@ class OmneoClient:
     def find_profile_by_email(self, email: str) -> Profile | None:
         """Return the profile with exactly this email, in any case, None when there is none."""
         # https://docs.omneo.io: profiles are filtered by field; the SDK's findByEmail takes the first of the list.
-        body = self._call("GET", "/api/v3/profiles", params={"filter[email]": email})
+        try:
+            body = self._call("GET", "/api/v3/profiles", params={"filter[email]": email})
+        except NotFoundError:
+            return None
         for profile in _profiles(body):
-            if (profile.email or "").casefold() == email.casefold():
+            if _folded(profile.email or "") == _folded(email):
                 return profile
         return None
 
@@ -76,9 +79,14 @@ class OmneoClient:
         return self._http.call(method, path, headers=headers, params=params, data=json.dumps(body).encode())
 
 
+def _folded(email: str) -> bytes:
+    # ASCII only: to Unicode "ß" is "ss" and the Kelvin sign is "k", and the token would be another person's.
+    return email.encode(errors="surrogatepass").lower()
+
+
 def _profiles(body: Any) -> list[Profile]:
     try:
-        return [Profile.model_validate(row) for row in body["data"]]
+        return [Profile.model_validate(row) for row in body["data"] or ()]
     except (ValidationError, TypeError, KeyError):
         raise WaitError(
             "Omneo answered with a list of profiles that cannot be read", service="Omneo"

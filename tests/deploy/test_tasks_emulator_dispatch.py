@@ -86,9 +86,11 @@ def test_one_queue_that_is_throttled_does_not_slow_another(world: World) -> None
 def test_no_more_attempts_run_at_once_than_a_queue_allows(live: World) -> None:
     live.queue(rate_limits={"max_concurrent_dispatches": 3})
     live.worker.hold.clear()
+    live.client.pause_queue(name=QUEUE)
     for _ in range(10):
         live.add()
 
+    live.client.resume_queue(name=QUEUE)
     live.worker.wait_for(3)
     assert len(live.left()) == 10
     assert len(live.worker.received) == 3
@@ -166,7 +168,11 @@ def test_a_forced_run_that_fails_puts_the_task_back_a_backoff_after_the_call(wor
     world.worker.replies = [Reply(500)]
     name = world.add(schedule_time=NOON + timedelta(hours=1)).name
 
+    world.worker.hold.clear()
     world.client.run_task(name=name)
+    world.worker.wait_for(1)
+    world.clock.advance(seconds=3)
+    world.worker.hold.set()
     world.step()
 
     assert world.client.get_task(name=name).schedule_time == NOON + timedelta(seconds=10)

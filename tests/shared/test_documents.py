@@ -1,10 +1,9 @@
 """The contract of the document store, held against both implementations."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,22 +17,13 @@ from shared.errors import (
     DocumentMissingError,
     ExtensionError,
 )
-from shared.gcp.firestore import FirestoreDocuments
-from shared.sqlite.documents import SqliteDocuments
+from tests import stores
 
 NAIVE = datetime(2026, 11, 21, 12)  # noqa: DTZ001 - naive on purpose
 NOON = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 
 
-@pytest.fixture(params=["sqlite", "firestore"])
-def documents(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Documents]:
-    if request.param == "firestore":
-        firestore: FirestoreDocuments = request.getfixturevalue("firestore_documents")
-        yield firestore
-        return
-    sqlite = SqliteDocuments(tmp_path / "data" / "documents.sqlite")
-    yield sqlite
-    sqlite.close()
+documents = stores.documents
 
 
 def read(documents: Documents, collection: str, id: str) -> Document:
