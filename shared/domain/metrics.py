@@ -251,7 +251,7 @@ def _settle_unique_id(attributes: Json, default: str) -> None:
     given = attributes.get("unique_id")
     if given in (None, ""):
         given = default
-    if isinstance(given, int) and not isinstance(given, bool) and abs(given) < 10**UNIQUE_ID_LENGTH:
+    if isinstance(given, int) and not isinstance(given, bool):
         given = str(given)
     if not isinstance(given, str) or len(given) > UNIQUE_ID_LENGTH:
         raise InvalidPayloadError(

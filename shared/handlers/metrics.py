@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from shared import logs
 from shared.domain.metrics import email_of, klaviyo_profile_id, read_metric, with_id_token
 from shared.errors import CannotSucceedError, RefusedError
 from shared.jobs import SendMetric
@@ -47,6 +48,7 @@ def accept_metric(
         traceparent=traceparent,
     )
     queue.put(job, tenant)
+    logs.note(job=job.id, kind=job.kind)
     return job
 
 

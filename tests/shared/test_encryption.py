@@ -1,3 +1,5 @@
+"""Secrets at rest, against whoever holds the database, or a wrong key, or changes a byte."""
+
 import base64
 
 import pytest

@@ -1,3 +1,5 @@
+"""Installation keys: what they hold, what is kept of them, what counts as one."""
+
 import hashlib
 from collections.abc import Iterator
 

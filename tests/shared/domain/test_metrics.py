@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from deploy.local.sandbox import Sandbox
 from shared.domain.metrics import Metric, email_of, klaviyo_profile_id, read_metric, with_id_token
 from shared.errors import InvalidPayloadError, RefusedError
 from shared.http import Connections, HttpClient
 from shared.klaviyo.client import KlaviyoClient, read_problem
-from tests.world import ACCOUNT, EMAIL, Clock, Sandbox
+from tests.world import ACCOUNT, EMAIL, Clock
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "metrics"
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
@@ -188,7 +189,7 @@ def test_unknown_attributes_travel_on_at_every_level() -> None:
 
 
 def test_values_inside_properties_are_not_touched() -> None:
-    odd = {
+    odd: Json = {
         "empty": "",
         "null": None,
         "php": [],
@@ -402,7 +403,7 @@ REFUSALS: list[tuple[str, object, str, str]] = [
     ("unique-id-float", event(unique_id=1.5), "", "attributes.unique_id must be text"),
     ("unique-id-true", event(unique_id=True), "", "attributes.unique_id must be text"),
     ("unique-id-object", event(unique_id={"canary": 1}), "", "attributes.unique_id must be text"),
-    ("unique-id-huge", event(unique_id=10**5000), "", "attributes.unique_id must be text"),
+    ("unique-id-huge", event(unique_id=10**4000), "", "attributes.unique_id must be text"),
     ("time-word", event(time="canary"), "", "attributes.time must be RFC 3339"),
     ("time-list", event(time=["canary"]), "", "attributes.time must be RFC 3339"),
     ("time-true", event(time=True), "", "attributes.time must be RFC 3339"),
@@ -430,7 +431,7 @@ REFUSALS: list[tuple[str, object, str, str]] = [
     ("value-other-digits", event(value="\u0661\u0662"), "", "attributes.value must be a number"),
     ("backfill-word", event(backfill="canary"), "", "attributes.backfill must be true or false"),
     ("backfill-list", event(backfill=["canary"]), "", "attributes.backfill must be true or false"),
-    ("backfill-number", event(backfill=10**5000), "", "attributes.backfill must be true or false"),
+    ("backfill-number", event(backfill=10**4000), "", "attributes.backfill must be true or false"),
     ("long-property", event(properties={"x": _LONG}), "", "a string of more than 100 KB"),
     ("long-deep", event(properties={"x": [{"y": [_LONG]}]}), "", "a string of more than 100 KB"),
     ("long-name", event(properties={_LONG: 1}), "", "a string of more than 100 KB"),
@@ -481,7 +482,7 @@ _TEXTS = _TEXT | st.sampled_from(
     ["", "event", "profile", "metric", EMAIL, KLAVIYO_ID, OMNEO_ID, "20", "2026-07-23 10:00:00"]
 )
 _SCALARS: SearchStrategy[Any] = (
-    st.none() | st.booleans() | st.integers() | st.sampled_from([10**400, -(10**5000), 1784800800])
+    st.none() | st.booleans() | st.integers() | st.sampled_from([10**400, -(10**4000), 1784800800])
     | st.floats(allow_nan=False, allow_infinity=False) | _TEXTS
 )  # fmt: skip
 JSON: SearchStrategy[Any] = st.recursive(
@@ -493,37 +494,64 @@ JSON: SearchStrategy[Any] = st.recursive(
 
 def _nearly(**fields: SearchStrategy[Any]) -> SearchStrategy[Json]:
     """An object whose fields are now and then something else, or missing."""
-    return st.fixed_dictionaries({}, optional={name: good | good | JSON for name, good in fields.items()})
+
+    @st.composite
+    def draw_fields(draw: st.DrawFn) -> Json:
+        found: Json = {}
+        for name, good in fields.items():
+            match draw(st.integers(0, 24)):
+                case 1:
+                    found[name] = draw(JSON)
+                case 2:
+                    continue
+                case _:
+                    found[name] = draw(good)
+        return found
+
+    return draw_fields()
 
 
-_EMAILS = st.sampled_from([EMAIL, "canary+tag@example.org", ""])
+_EMAILS = st.sampled_from([EMAIL, "canary+tag@example.org"])
 _IDS = st.sampled_from([KLAVIYO_ID, OMNEO_ID, ""])
+_TIMES = st.sampled_from(
+    ["2026-07-23 10:00:00", "2026-07-23T10:00:00.5Z", 1784800800, "1784800800.25", "", None]
+)
+_VALUES = st.sampled_from(["", "20", 9.99, "1.50", 0, None]) | st.floats(
+    allow_nan=False, allow_infinity=False
+)
+_UNIQUE_IDS = st.sampled_from(["", None, 7]) | _TEXT
 _PROFILE = _nearly(
-    type=st.just("profile"), id=_IDS, attributes=_nearly(email=_EMAILS, first_name=_TEXT, location=JSON)
+    type=st.just("profile"),
+    id=_IDS,
+    attributes=_nearly(email=_EMAILS, first_name=_TEXT, location=st.just([]), external_id=_TEXT),
 )
 _ATTRIBUTES = _nearly(
     metric=st.builds(metric, _TEXTS),
-    profile=st.fixed_dictionaries({"data": _PROFILE}),
-    properties=st.dictionaries(_TEXT, JSON, max_size=3),
-    value=_SCALARS,
-    time=_SCALARS,
-    unique_id=_SCALARS,
-    backfill=_SCALARS,
+    profile=_nearly(data=_PROFILE),
+    properties=st.dictionaries(_TEXT, JSON, max_size=3) | st.just([]),
+    value=_VALUES,
+    value_currency=st.sampled_from(["", "AUD"]),
+    time=_TIMES,
+    unique_id=_UNIQUE_IDS,
+    backfill=st.sampled_from(["", "1", "0", True, False]),
 )
-BODIES: SearchStrategy[Any] = (
-    st.fixed_dictionaries({"data": _nearly(type=st.just("event"), attributes=_ATTRIBUTES)})
-    | _nearly(type=st.just("event"), attributes=_ATTRIBUTES)
-    | _nearly(
-        event=_TEXT,
-        customer_properties=_nearly(**{"$email": _EMAILS}),
-        properties=JSON,
-        time=_SCALARS,
-        token=_TEXT,
-    )
-    | _nearly(
-        profile=_nearly(id=_IDS, email=_EMAILS, name=_TEXT), reward=JSON, time=_SCALARS, unique_id=_SCALARS
-    )
-    | JSON
+_CUSTOMER: dict[str, SearchStrategy[Any]] = {"$email": _EMAILS, "$city": _TEXT, "points": JSON}
+_TRACKED: dict[str, SearchStrategy[Any]] = {"$value": _VALUES, "$event_id": _UNIQUE_IDS, "other": JSON}
+BODIES: SearchStrategy[Any] = st.integers(0, 4).flatmap(
+    lambda shape: (
+        _nearly(data=_nearly(type=st.just("event"), attributes=_ATTRIBUTES)),
+        _nearly(type=st.just("event"), attributes=_ATTRIBUTES),
+        _nearly(
+            event=_TEXTS,
+            customer_properties=_nearly(**_CUSTOMER),
+            properties=_nearly(**_TRACKED),
+            time=_TIMES,
+        ),
+        _nearly(
+            profile=_nearly(id=_IDS, email=_EMAILS, name=_TEXT), reward=JSON, time=JSON, unique_id=_UNIQUE_IDS
+        ),
+        JSON,
+    )[shape]
 )
 # What read_metric promises about Klaviyo's model; the rest travels on untouched and is Klaviyo's to judge.
 OURS = ("metric", "profile.data.type", "profile.data.id", "profile.data.attributes.email", "properties", "value.", "time",
@@ -533,7 +561,7 @@ SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too
 
 def objections(event: Json) -> list[str]:
     """Return what Klaviyo's own model has against our fields of the event."""
-    from openapi_client.models.event_create_query_v2 import EventCreateQueryV2  # type: ignore[import-untyped]
+    from openapi_client.models.event_create_query_v2 import EventCreateQueryV2
     from pydantic import ValidationError
 
     body = {"data": {"type": "event", "attributes": event}}
@@ -599,8 +627,25 @@ class _OneToken:
         raise AssertionError("the sandbox knows the token")
 
 
-# Attributes that read_metric leaves to Klaviyo: a refusal that points at one of these is no fault of ours.
-KLAVIYOS = ("first_name", "location", "external_id", "phone_number", "value_currency", "properties/")
+# What read_metric leaves to Klaviyo: a refusal that speaks of these is no fault of ours.
+KLAVIYOS = (
+    "first_name",
+    "location",
+    "external_id",
+    "phone_number",
+    "value_currency",
+    "'properties' must be an object",
+    "nested",
+)
+
+
+def objection(klaviyo: KlaviyoClient, event: Json) -> str:
+    """Return what the sandbox has against the event, "" if it took it."""
+    try:
+        klaviyo.create_event(event)
+    except RefusedError as refused:
+        return refused.detail
+    return ""
 
 
 def test_the_sandbox_accepts_what_any_json_became(sandbox: Sandbox, clock: Clock) -> None:
@@ -617,12 +662,10 @@ def test_the_sandbox_accepts_what_any_json_became(sandbox: Sandbox, clock: Clock
             event = read(body, metric_name="From the URL", now=clock()).attributes
         except InvalidPayloadError:
             return
-        try:
-            klaviyo.create_event(event)
-        except RefusedError as refused:
-            assert any(name in str(refused) for name in KLAVIYOS), str(refused)
+        said = objection(klaviyo, event)
+        assert not said or any(name in said for name in KLAVIYOS), said
         sent += 1
         sandbox.advance(1)
 
     accepted()
-    assert sent > 5
+    assert sent > 10

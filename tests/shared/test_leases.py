@@ -1,0 +1,170 @@
+"""Leases, on both stores: never two holders at once, and no lease that outlives its holder for good."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import count
+
+import pytest
+
+from shared.documents import Documents
+from shared.leases import COLLECTION, Lease, Leases
+from tests import stores
+from tests.world import Clock
+
+documents = stores.documents
+stored_bytes = stores.stored_bytes
+
+MINUTE = timedelta(minutes=1)
+NAME = "klaviyo token acme"
+
+
+@pytest.fixture
+def leases(documents: Documents, clock: Clock) -> Leases:
+    ids, lock = count(1), threading.Lock()
+
+    def new_id() -> str:
+        with lock:
+            return f"holder-{next(ids)}"
+
+    return Leases(documents, clock, new_id)
+
+
+def held(leases: Leases, name: str = NAME) -> Lease:
+    lease = leases.acquire(name, lasting=MINUTE)
+    assert lease is not None
+    return lease
+
+
+def winners(leases: Leases, callers: int) -> list[Lease]:
+    """Return the leases that so many callers got, all asking at the same moment."""
+    start = threading.Barrier(callers)
+
+    def ask(_: int) -> Lease | None:
+        start.wait(timeout=20)
+        return leases.acquire(NAME, lasting=MINUTE)
+
+    with ThreadPoolExecutor(callers) as pool:
+        return [lease for lease in pool.map(ask, range(callers)) if lease is not None]
+
+
+def test_of_sixteen_who_ask_at_once_one_holds(leases: Leases) -> None:
+    assert len(winners(leases, 16)) == 1
+
+
+def test_while_one_holds_it_nobody_else_gets_it(leases: Leases, clock: Clock) -> None:
+    held(leases)
+    clock.advance(59.999)
+    assert leases.acquire(NAME, lasting=MINUTE) is None
+
+
+def test_a_holder_cannot_take_its_own_lease_twice(leases: Leases) -> None:
+    held(leases)
+    assert leases.acquire(NAME, lasting=MINUTE) is None
+
+
+def test_leases_of_different_names_do_not_meet(leases: Leases) -> None:
+    names = ("klaviyo token acme", "klaviyo token acme-stg", "klaviyo token", "a/b", "..", "")
+    assert len({held(leases, name).id for name in names}) == len(names)
+
+
+def test_once_given_back_it_can_be_taken(leases: Leases) -> None:
+    leases.release(held(leases))
+    assert leases.acquire(NAME, lasting=MINUTE) is not None
+
+
+def test_a_holder_that_died_is_followed_when_its_lease_expires(leases: Leases, clock: Clock) -> None:
+    dead = held(leases)
+    clock.advance(60)
+    follower = held(leases)
+    assert follower.holder != dead.holder
+    clock.advance(59)
+    assert leases.acquire(NAME, lasting=MINUTE) is None
+
+
+@pytest.mark.parametrize("round", range(3))
+def test_of_sixteen_who_follow_a_dead_holder_at_once_one_holds(
+    leases: Leases, clock: Clock, round: int
+) -> None:
+    held(leases)
+    clock.advance(60 + round)
+    assert len(winners(leases, 16)) == 1
+
+
+def test_who_comes_back_late_leaves_the_new_holder_alone(leases: Leases, clock: Clock) -> None:
+    late = held(leases)
+    clock.advance(61)
+    held(leases)
+    leases.release(late)
+    assert leases.acquire(NAME, lasting=MINUTE) is None
+
+
+def test_giving_back_late_what_nobody_took_frees_it(leases: Leases, clock: Clock) -> None:
+    late = held(leases)
+    clock.advance(61)
+    leases.release(late)
+    held(leases)
+
+
+def test_giving_back_twice_or_what_was_never_held_is_no_error(leases: Leases) -> None:
+    lease = held(leases)
+    leases.release(lease)
+    leases.release(lease)
+    other = held(leases)
+    leases.release(Lease(other.id, "nobody"))
+    assert leases.acquire(NAME, lasting=MINUTE) is None
+
+
+def test_a_release_races_a_follower_and_never_frees_what_the_follower_holds(
+    leases: Leases, clock: Clock
+) -> None:
+    for _ in range(5):
+        late = held(leases)
+        clock.advance(61)
+        start = threading.Barrier(2)
+
+        def give_back(late: Lease = late, start: threading.Barrier = start) -> None:
+            start.wait(timeout=20)
+            leases.release(late)
+
+        def follow(start: threading.Barrier = start) -> Lease | None:
+            start.wait(timeout=20)
+            return leases.acquire(NAME, lasting=MINUTE)
+
+        with ThreadPoolExecutor(2) as pool:
+            released, following = pool.submit(give_back), pool.submit(follow)
+            released.result(20)
+            follower = following.result(20)
+        if follower is not None:
+            assert leases.acquire(NAME, lasting=MINUTE) is None
+            leases.release(follower)
+
+
+def test_a_lease_document_that_makes_no_sense_can_be_taken_over(leases: Leases, documents: Documents) -> None:
+    lease = held(leases)
+    documents.update(COLLECTION, lease.id, {"expire_at": "tomorrow"})
+    assert held(leases).holder != lease.holder
+
+
+def test_only_one_works_at_a_time_however_many_want_to(leases: Leases) -> None:
+    busy, worked, most = [0], [0], [0]
+
+    def work(_: int) -> None:
+        while (lease := leases.acquire(NAME, lasting=MINUTE)) is None:
+            pass
+        busy[0] += 1
+        most[0] = max(most[0], busy[0])
+        worked[0] += 1
+        busy[0] -= 1
+        leases.release(lease)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(8)))
+    assert (worked, most) == ([8], [1])
+
+
+def test_the_name_is_not_stored(leases: Leases, stored_bytes: Callable[[], bytes]) -> None:
+    held(leases, "canary-jane@example.org")
+    assert b"holder-1" in stored_bytes()
+    assert b"canary" not in stored_bytes()
