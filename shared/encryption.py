@@ -97,6 +97,13 @@ class KeyRing:
         except (InvalidTag, ValueError) as error:
             raise UndecryptableError(f"{field} of {tenant} does not decrypt") from error
 
+    def derive(self, id: str, purpose: bytes) -> bytes:
+        """Return 32 bytes that follow from one key, for `purpose` alone: HKDF, RFC 5869."""
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+        return HKDF(SHA256(), 32, salt=None, info=purpose).derive(self.keys[id])
+
     def is_current(self, sealed: str) -> bool:
         """Return whether `sealed` was written with the key that encrypts now."""
         return sealed.partition(".")[0] == self.writing_key

@@ -52,6 +52,18 @@ class NotInstalledError(CallerError):
     """The tenant exists, but no Klaviyo account is connected yet."""
 
 
+class LinkUnreadableError(CallerError):
+    """The install link was altered, or is none of ours."""
+
+
+class LinkSpentError(CallerError):
+    """The install link has expired or was used before."""
+
+
+class ConflictError(CallerError):
+    """The call contradicts what is so now."""
+
+
 # Our own store or queue; waiting helps.
 
 

@@ -4,32 +4,21 @@ No retries live here: the queue owns them. Whatever goes wrong comes out as one 
 `requests` escapes. Nothing is logged: addresses and bodies hold personal data.
 """
 
-import http.client
-import io
 import json
-import logging
 import re
-import socket
-import threading
 import time
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
-import urllib3
-from requests.adapters import HTTPAdapter
 
+from shared.connections import Connections, lasting
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
 
 DETAIL_LENGTH = 10_000  # a dead job keeps it beside its body, and a document has room for little more
 # How a code or the path of a field looks. Anything else could be a value, and would end up in a log.
 _NAME = re.compile(r"[\w $./~\[\]-]{1,200}")
-
-# It would log the address of an answer with malformed headers, and an address may hold an email.
-logging.getLogger("urllib3").propagate = False
 
 # Statuses that say "not now": request timeout, too early, throttled. Every 5xx says so too.
 _NOT_NOW = {408, 425, 429}
@@ -61,88 +50,6 @@ class Problem:
     code: str = ""
     field: str = ""
     detail: str = ""
-
-
-_time_left: ContextVar[Callable[[], float]] = ContextVar("time_left")
-
-
-class _PunctualReader(io.RawIOBase):
-    """Reads an answer no longer than the call may last: a socket's own time-out begins anew with every byte."""
-
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
-        self._raw = raw
-        self._socket = sock
-        self._patience = sock.gettimeout()
-        self._time_left = _time_left.get()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left = self._time_left()
-        if left <= 0:
-            raise TimeoutError("the call has lasted too long")
-        self._socket.settimeout(left if self._patience is None else min(left, self._patience))
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _PunctualResponse(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **named: Any) -> None:
-        super().__init__(sock, *args, **named)
-        self.fp = io.BufferedReader(_PunctualReader(self.fp.detach(), sock))
-
-
-class _Connection(urllib3.connection.HTTPConnection):
-    response_class = _PunctualResponse
-
-
-class _TlsConnection(urllib3.connection.HTTPSConnection):
-    response_class = _PunctualResponse
-
-
-class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-
-
-class _PunctualAdapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **named: Any) -> None:
-        super().init_poolmanager(*args, **named)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
-
-
-class _Session(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Find no redirect: even when told not to follow, requests reads its body to the end and parses the address."""
-        return None
-
-
-class Connections:
-    """Kept-alive connections, each thread its own, to whichever hosts are called."""
-
-    def __init__(self) -> None:
-        self._local = threading.local()
-
-    def session(self) -> requests.Session:
-        """Return this thread's session."""
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = _Session()
-            session.trust_env = False  # no proxy, no netrc: only settings.py reads the environment
-            session.headers.clear()
-            # One tenant's cookie would travel with another's call: their hosts share a domain.
-            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-            session.mount("http://", _PunctualAdapter())
-            session.mount("https://", _PunctualAdapter())
-            self._local.session = session
-        return session
 
 
 class HttpClient:
@@ -193,18 +100,20 @@ class HttpClient:
         data: bytes | None,
     ) -> Answer:
         deadline = self._monotonic() + self._limits.total
-        _time_left.set(lambda: deadline - self._monotonic())
         try:
-            with self._connections.session().request(
-                method,
-                self._base_url + path,
-                headers=dict(headers),
-                params=params,
-                data=data,
-                timeout=(self._limits.connect, self._limits.read),
-                allow_redirects=False,  # a redirect would carry our token elsewhere
-                stream=True,
-            ) as response:
+            with (
+                lasting(lambda: deadline - self._monotonic()),
+                self._connections.session().request(
+                    method,
+                    self._base_url + path,
+                    headers=dict(headers),
+                    params=params,
+                    data=data,
+                    timeout=(self._limits.connect, self._limits.read),
+                    allow_redirects=False,  # a redirect would carry our token elsewhere
+                    stream=True,
+                ) as response,
+            ):
                 return Answer(response.status_code, response.headers, self._read(response))
         except (requests.exceptions.InvalidHeader, UnicodeError):
             # Most likely a token that was stored with a line break; an operator can mend that.
@@ -267,7 +176,7 @@ class HttpClient:
             return None
         try:
             problem = self._read_problem(body)
-        except (TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        except (TypeError, KeyError, IndexError, AttributeError):
             return Problem()  # JSON, but not in the shape that the service documents
         return Problem(_name(problem.code), _name(problem.field), problem.detail[:DETAIL_LENGTH])
 

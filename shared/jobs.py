@@ -53,8 +53,15 @@ class SendMetric(Job):
     omneo_profile_id: str = ""
 
 
-AnyJob: TypeAlias = SendMetric
-_KINDS: dict[str, type[AnyJob]] = {"send-metric": SendMetric}
+class Provision(Job):
+    """Make what an install needs in Klaviyo and Omneo."""
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["provision"] = "provision"
+
+
+AnyJob: TypeAlias = SendMetric | Provision
+KINDS: dict[str, type[AnyJob]] = {"send-metric": SendMetric, "provision": Provision}
 
 
 class Outcome(StrEnum):
@@ -110,10 +117,10 @@ def read_job(body: bytes) -> AnyJob:
     kind = raw.get("kind")
     if not isinstance(kind, str):
         raise UnreadableJobError("the task's body names no kind of job")
-    if kind not in _KINDS:
+    if kind not in KINDS:
         raise UnknownJobKindError(str(raw.get("tenant", "")), _time(raw.get("accepted_at")))
     try:
-        return _KINDS[kind].model_validate_json(body)
+        return KINDS[kind].model_validate_json(body)
     except ValidationError as error:
         # The error's own text would repeat the values.
         fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False)[:5])

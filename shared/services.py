@@ -4,9 +4,11 @@ A cold start is somebody waiting, so nothing heavy is imported or connected befo
 safe for threads. Handlers receive what they work with from here; this module never imports one.
 """
 
+import gc
 import logging
 import os
 import random
+import secrets
 import sys
 import time
 import uuid
@@ -16,18 +18,23 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from shared import logs
 from shared.errors import ConfigurationError
 from shared.settings import Needs, QueueSettings, Settings, StoreSettings
 
 if TYPE_CHECKING:
+    from shared.connections import Connections
     from shared.dead_jobs import DeadJobStore
     from shared.documents import Documents
-    from shared.http import Connections, HttpClient, Problem
+    from shared.http import HttpClient, Problem
+    from shared.install_links import InstallLinks
     from shared.klaviyo.client import KlaviyoClient
     from shared.klaviyo.oauth import KlaviyoOAuth
     from shared.leases import Leases
     from shared.omneo.client import OmneoClient
+    from shared.pending_installs import PendingInstalls
     from shared.queue import TaskQueue
     from shared.tenant_cache import TenantCache
     from shared.tenants import Tenant, TenantStore
@@ -41,6 +48,10 @@ def _new_id() -> str:
     return uuid.uuid4().hex
 
 
+def _new_word() -> str:
+    return secrets.token_urlsafe(32)  # also a PKCE verifier: 43 characters
+
+
 @dataclass(frozen=True)
 class Services:
     """Everything outside. Clock, chance and sleep are arguments, so that tests own them."""
@@ -50,6 +61,7 @@ class Services:
     random: Callable[[], float] = random.random
     sleep: Callable[[float], None] = time.sleep
     new_id: Callable[[], str] = _new_id
+    new_word: Callable[[], str] = _new_word
 
     @classmethod
     def from_environment(cls, needs: Needs) -> "Services":
@@ -62,6 +74,7 @@ class Services:
             sys.exit(1)
         logs.configure(settings.project)
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its own lines are not ours, nor JSON
+        gc.freeze()  # what starting has made stays; not to look through it again makes the first call faster
         return cls(settings)
 
     @cached_property
@@ -105,6 +118,20 @@ class Services:
         return Leases(self.documents, self.clock, self.new_id)
 
     @cached_property
+    def pending_installs(self) -> "PendingInstalls":
+        """Installs that are on their way."""
+        from shared.pending_installs import PendingInstalls
+
+        return PendingInstalls(self.documents, self._store.keys, self.clock, self.new_word)
+
+    @cached_property
+    def install_links(self) -> "InstallLinks":
+        """Signed links that start an install."""
+        from shared.install_links import InstallLinks
+
+        return InstallLinks(self.documents, self._store.keys, self.clock, self.new_id)
+
+    @cached_property
     def queue(self) -> "TaskQueue":
         """The tenants' queues."""
         from shared.gcp.tasks import CloudTasksQueue, tasks_client
@@ -128,6 +155,13 @@ class Services:
         http = self._http("Klaviyo", self.settings.klaviyo_api_url, read_problem)
         return KlaviyoClient(http, tokens, self.settings.klaviyo_revision)
 
+    def klaviyo_with(self, access_token: SecretStr) -> "KlaviyoClient":
+        """Return a client of the account that a token belongs to which no tenant has yet."""
+        from shared.klaviyo.client import FixedToken, KlaviyoClient, read_problem
+
+        http = self._http("Klaviyo", self.settings.klaviyo_api_url, read_problem)
+        return KlaviyoClient(http, FixedToken(access_token), self.settings.klaviyo_revision)
+
     @cached_property
     def klaviyo_oauth(self) -> "KlaviyoOAuth":
         """Klaviyo's token endpoint."""
@@ -148,7 +182,7 @@ class Services:
 
     @cached_property
     def _connections(self) -> "Connections":
-        from shared.http import Connections
+        from shared.connections import Connections
 
         return Connections()
 

@@ -29,6 +29,7 @@ class Needs(Flag):
     QUEUES = auto()  # make, pause and purge queues
     TASKS = auto()  # put tasks on them
     KLAVIYO_APP = auto()
+    PUBLIC_URL = auto()  # our own address, as Klaviyo, Omneo and browsers know it
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,31 @@ class Settings:
     """Everything the environment decides. A part that was not asked for is None."""
 
     klaviyo_api_url: str
+    klaviyo_authorize_url: str
     klaviyo_revision: str
     omneo_api_url: str
+    omneo_manager_url: str
+    extension_url: str | None
     project: str
     klaviyo_client_id: str | None
     klaviyo_client_secret: SecretStr | None
     store: StoreSettings | None
     queue: QueueSettings | None
+
+    @property
+    def public_url(self) -> str:
+        """Our own address. Only for those that were started with `Needs.PUBLIC_URL`."""
+        if self.extension_url is None:
+            raise ConfigurationError("this function was started without EXTENSION_URL")
+        return self.extension_url
+
+    @property
+    def public_origin(self) -> str:
+        """The origin of our own pages, as browsers name it: scheme, host, and a port that is not the scheme's own."""
+        parts = urlsplit(self.public_url)
+        default = {"https": 443, "http": 80}[parts.scheme]
+        port = "" if parts.port in (None, default) else f":{parts.port}"
+        return f"{parts.scheme}://{parts.hostname}{port}"
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], needs: Needs) -> "Settings":
@@ -75,8 +94,15 @@ class Settings:
         app = Needs.KLAVIYO_APP in needs
         settings = cls(
             klaviyo_api_url=read.url("KLAVIYO_API_URL", "https://a.klaviyo.com"),
+            klaviyo_authorize_url=read.url(
+                "KLAVIYO_AUTHORIZE_URL", "https://www.klaviyo.com/oauth/authorize"
+            ),
             klaviyo_revision=read("KLAVIYO_REVISION", _date, "2026-10-15"),
             omneo_api_url=read("OMNEO_API_URL", _omneo_template, "https://api.{tenant}.getomneo.com"),
+            omneo_manager_url=read(
+                "OMNEO_MANAGER_URL", _omneo_template, "https://{tenant}.manager.getomneo.com"
+            ),
+            extension_url=read.url("EXTENSION_URL") if Needs.PUBLIC_URL in needs else None,
             project=read.text("GOOGLE_CLOUD_PROJECT", ""),
             klaviyo_client_id=read.text("KLAVIYO_CLIENT_ID") if app else None,
             klaviyo_client_secret=SecretStr(read.text("KLAVIYO_CLIENT_SECRET")) if app else None,

@@ -7,7 +7,8 @@ import re
 import secrets as random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from enum import StrEnum
+from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
 
@@ -15,9 +16,11 @@ from shared.documents import Document, Documents, Value
 from shared.encryption import KeyRing
 from shared.errors import DocumentChangedError, DocumentMissingError, StoreUnavailableError
 from shared.jobs import Direction
+from shared.tenant_settings import TenantSettings
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 COLLECTION = "tenants"
+_SEALED = "$sealed"
 WEBHOOK_SECRET_LENGTH = 16  # Klaviyo refuses shorter ones
 
 
@@ -62,6 +65,9 @@ class KlaviyoConnection(_Model):
     expires_at: AwareDatetime
     scope: str = ""
     account_id: str = ""
+    account_name: str = ""
+    account_timezone: str = ""
+    account_country: str = ""
     connected_at: AwareDatetime
     disconnected_reason: str = ""  # empty while connected
 
@@ -71,16 +77,30 @@ class KlaviyoConnection(_Model):
         return bool(self.disconnected_reason)
 
 
-QueueNamePart = Annotated[str, Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?$", max_length=40)]
+class StepState(StrEnum):
+    """How far one part of the set-up is."""
+
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"
 
 
-class TenantSettings(_Model):
-    """What an operator or CX Manager may set."""
+class ProvisionStep(_Model):
+    """One part of what an install makes, and what came of it. `reason` says plainly why it failed."""
 
-    namespace: QueueNamePart = "klaviyo"
-    task_queue_name: QueueNamePart
-    identity_handle: Annotated[str, Field(min_length=1, max_length=100)] = "klaviyo"
-    dead_job_days: Annotated[int, Field(ge=1, le=365)] = 30
+    state: StepState = StepState.WAITING
+    reason: str = ""
+
+
+class Provisions(_Model):
+    """What an install has made in Klaviyo, so that the next one finds it again.
+
+    `steps` are by name: `webhook`, `data source TITLE`, `omneo webhook TRIGGER`.
+    """
+
+    webhook_id: str = ""
+    data_sources: dict[str, str] = {}
+    steps: dict[str, ProvisionStep] = {}
 
 
 class Tenant(_Model):
@@ -94,6 +114,9 @@ class Tenant(_Model):
     webhook_secrets: tuple[StoredSecret, ...]
     settings: TenantSettings
     klaviyo: KlaviyoConnection | None = None
+    klaviyo_account_id: str = ""  # the account joined last; stays while disconnected
+    provisions: Provisions = Provisions()
+    left_behind: tuple[str, ...] = ()  # what the last uninstall could not remove
     outages: tuple[Outage, ...] = ()
 
     @property
@@ -187,6 +210,22 @@ class TenantStore:
         """Forget the tenant. What is stored below it is deleted by its own store, before."""
         self._documents.delete(COLLECTION, name)
 
+    def holding(self, account_id: str) -> list[str]:
+        """Return the names of the tenants that are joined to a Klaviyo account."""
+        found = self._documents.find(COLLECTION, where={"klaviyo_account_id": account_id})
+        return [document.id for document in found]
+
+    def sharing_queues(self, tenant: Tenant) -> str:
+        """Return the name of another tenant whose queues have the same names, "" if there is none.
+
+        Two tenants on one queue would purge, pause and slow each other.
+        """
+        for name in self.names():
+            other = self.find(name) if name != tenant.name else None
+            if other and other.queue_name(Direction.OUTBOUND) == tenant.queue_name(Direction.OUTBOUND):
+                return name
+        return ""
+
     def names(self) -> Iterator[str]:
         """Yield every tenant's name, in order."""
         after: str | None = None
@@ -224,13 +263,17 @@ class TenantStore:
     def _seal(self, tenant: str, path: str, value: Any) -> Value:
         match value:
             case SecretStr():
-                return {"sealed": self._keys.encrypt(value.get_secret_value(), tenant=tenant, field=path)}
+                return {_SEALED: self._keys.encrypt(value.get_secret_value(), tenant=tenant, field=path)}
             case dict():
-                return {key: self._seal(tenant, f"{path}.{key}", item) for key, item in value.items()}
+                return {
+                    _escaped(key): self._seal(tenant, f"{path}.{key}", item) for key, item in value.items()
+                }
             case list() | tuple():
                 return [self._seal(tenant, path, item) for item in value]
             case datetime():
                 return value.astimezone(UTC)
+            case StrEnum():
+                return value.value
             case str() | int() | float() | None:
                 return value
             case _:
@@ -242,10 +285,14 @@ class TenantStore:
 
     def _open(self, tenant: str, path: str, value: Value) -> Any:
         match value:
-            case {"sealed": str(sealed)}:
+            case {"$sealed": str(sealed)}:
                 return SecretStr(self._keys.decrypt(sealed, tenant=tenant, field=path))
             case dict():
-                return {key: self._open(tenant, f"{path}.{key}", item) for key, item in value.items()}
+                names = {key: _unescaped(key) for key in value}
+                return {
+                    names[key]: self._open(tenant, f"{path}.{names[key]}", item)
+                    for key, item in value.items()
+                }
             case list():
                 return [self._open(tenant, path, item) for item in value]
             case _:
@@ -256,7 +303,7 @@ class TenantStore:
     def _stale(self, value: Value) -> int:
         """Return how many secrets in a stored value another key than the first sealed."""
         match value:
-            case {"sealed": str(sealed)}:
+            case {"$sealed": str(sealed)}:
                 return not self._keys.is_current(sealed)
             case dict():
                 return sum(map(self._stale, value.values()))
@@ -268,14 +315,26 @@ class TenantStore:
     def _renewed(self, tenant: str, path: str, value: Value) -> Value:
         """Return a stored value with its secrets sealed by the first key."""
         match value:
-            case {"sealed": str(sealed)} if not self._keys.is_current(sealed):
+            case {"$sealed": str(sealed)} if not self._keys.is_current(sealed):
                 secret = self._keys.decrypt(sealed, tenant=tenant, field=path)
-                return {"sealed": self._keys.encrypt(secret, tenant=tenant, field=path)}
-            case {"sealed": str()}:
+                return {_SEALED: self._keys.encrypt(secret, tenant=tenant, field=path)}
+            case {"$sealed": str()}:
                 return value
             case dict():
-                return {key: self._renewed(tenant, f"{path}.{key}", item) for key, item in value.items()}
+                return {
+                    key: self._renewed(tenant, f"{path}.{_unescaped(key)}", item)
+                    for key, item in value.items()
+                }
             case list():
                 return [self._renewed(tenant, path, item) for item in value]
             case _:
                 return value
+
+
+def _escaped(name: str) -> str:
+    # A tenant's own settings may hold any name; none may pass for the mark of a secret.
+    return f"${name}" if name.startswith("$") else name
+
+
+def _unescaped(name: str) -> str:
+    return name.removeprefix("$")

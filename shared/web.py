@@ -35,7 +35,8 @@ from shared.errors import (
 )
 from shared.jobs import Delivery, Direction, Outcome
 from shared.services import Services
-from shared.tenants import StoredSecret, Tenant, TenantSettings, is_tenant_name
+from shared.tenant_settings import TenantSettings
+from shared.tenants import StoredSecret, Tenant, is_tenant_name
 
 RETRY_AFTER_SECONDS = 5
 DEEPEST = 32  # levels of JSON; Klaviyo takes ten
@@ -82,7 +83,7 @@ def endpoint(
         def answer(request: Request) -> Response:
             started = time.monotonic()
             with logs.context(
-                function=function.__name__, traceparent=_traceparent(request.headers)
+                function=function.__name__, traceparent=traceparent_of(request.headers)
             ) as fields:
                 try:
                     variables = _match(pattern, request, method)
@@ -91,9 +92,9 @@ def endpoint(
                     call = Call(variables, request.args, request.headers, body, fields["traceparent"])
                     status, reply = function(call)
                 except Exception as error:  # noqa: BLE001 - the one place where an unforeseen error becomes an answer
-                    return _refuse(error, started)
-                _log(logging.INFO, status, started, "accepted")
-                return _json(status, reply)
+                    return refuse(error, started)
+                log_answer(logging.INFO, status, started, "accepted")
+                return as_json(status, reply)
 
         answer.__name__ = function.__name__  # functions-framework looks functions up by name
         return answer
@@ -116,8 +117,8 @@ def worker(
                 try:
                     outcome = function(_delivery(direction, request))
                 except Exception as error:  # noqa: BLE001 - the same, for the queue
-                    return _refuse(error, started)
-                return _json(200, {"outcome": outcome})
+                    return refuse(error, started)
+                return as_json(200, {"outcome": outcome})
 
         answer.__name__ = function.__name__
         return answer
@@ -227,16 +228,16 @@ def _delivery(direction: Direction, request: Request) -> Delivery:
     )
 
 
-def _refuse(error: Exception, started: float) -> Response:
+def refuse(error: Exception, started: float) -> Response:
     """Answer with what the table says of the error, and log it: a caller's fault is theirs to read, ours says where."""
     status, code = next((row for kind, row in _ANSWERS.items() if isinstance(error, kind)), _BUG)
     if status < 500:
-        _log(logging.WARNING, status, started, code)
+        log_answer(logging.WARNING, status, started, code)
     else:
         severity = logging.CRITICAL if status == 500 else logging.ERROR
-        _log(severity, status, started, code, error=logs.where(error))
+        log_answer(severity, status, started, code, error=logs.where(error))
     message = "Something went wrong on our side; it has been logged." if status == 500 else str(error)
-    response = _json(status, {"error": {"code": code, "message": message}})
+    response = as_json(status, {"error": {"code": code, "message": message}})
     if status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if isinstance(error, WrongMethodError):
@@ -244,19 +245,21 @@ def _refuse(error: Exception, started: float) -> Response:
     return response
 
 
-def _json(status: int, reply: Mapping[str, object]) -> Response:
+def as_json(status: int, reply: Mapping[str, object]) -> Response:
+    """Return a JSON answer that nobody caches."""
     response = Response(json.dumps(reply), status, mimetype="application/json")
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 
-def _log(severity: int, status: int, started: float, reason: str, **fields: str) -> None:
+def log_answer(severity: int, status: int, started: float, reason: str, **fields: str) -> None:
+    """Write the one line of a call. `started` is of the monotonic clock."""
     seconds = round(time.monotonic() - started, 4)
     logs.write(severity, "call answered", status=status, reason=reason, seconds=seconds, **fields)
 
 
-def _traceparent(headers: Headers) -> str:
+def traceparent_of(headers: Headers) -> str:
     """Return the caller's W3C trace context, or begin a trace."""
     given = headers.get("traceparent", "")
     if re.fullmatch(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", given):

@@ -8,7 +8,7 @@ from click import Group
 
 from deploy.staging import load_functions
 from deploy.tenants.commands import tenants
-from shared.jobs import _KINDS
+from shared.jobs import KINDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -30,7 +30,7 @@ def test_every_function_has_a_row_in_the_deployment() -> None:
 
 
 def test_every_job_kind_has_a_row_in_the_readme() -> None:
-    assert sorted(rows("Job")) == sorted(_KINDS)
+    assert sorted(rows("Job")) == sorted(KINDS)
 
 
 def test_every_variable_a_function_is_given_is_explained() -> None:

@@ -10,19 +10,20 @@ ROOT = Path(__file__).parents[1]
 
 # Where something may be imported; everywhere else in the product it may not.
 ONLY_IN = {
-    "flask": {"shared/web.py", "functions/"},
-    "werkzeug": {"shared/web.py"},
+    "flask": {"shared/web.py", "shared/web_pages.py", "functions/"},
+    "werkzeug": {"shared/web.py", "shared/web_pages.py"},
     "functions_framework": {"functions/"},
     "google": {"shared/gcp/", "deploy/local/tasks/"},
     "grpc": {"shared/gcp/", "deploy/local/tasks/"},
     "sqlite3": {"shared/sqlite/", "deploy/local/tasks/"},
-    "requests": {"shared/http.py", "deploy/local/sandbox/"},
+    "requests": {"shared/http.py", "shared/connections.py", "deploy/local/sandbox/"},
     "os": {"shared/services.py", "shared/encryption.py", "shared/sqlite/", "deploy/"},
     "shared.gcp": {"shared/services.py", "shared/gcp/"},
     "shared.sqlite": {"shared/services.py", "shared/sqlite/"},
-    "shared.services": {"shared/web.py", "shared/handlers/", "functions/", "deploy/"},
-    "shared.web": {"functions/"},
-    "shared.handlers": {"functions/", "shared/handlers/", "deploy/"},
+    "shared.services": {"shared/web.py", "shared/web_pages.py", "shared/handlers/", "functions/", "deploy/"},
+    "shared.web": {"functions/", "shared/web_pages.py"},
+    "shared.web_pages": {"functions/"},
+    "shared.handlers": {"functions/", "shared/handlers/", "shared/web_pages.py", "shared/pages/", "deploy/"},
     "deploy": {"deploy/"},
     "tests": set(),
 }

@@ -28,7 +28,8 @@ from shared.jobs import Direction
 from shared.klaviyo.oauth import TokenAnswer
 from shared.services import Services
 from shared.settings import Needs, Settings
-from shared.tenants import InstallationKey, StoredSecret, Tenant, TenantSettings
+from shared.tenant_settings import TenantSettings
+from shared.tenants import InstallationKey, StoredSecret, Tenant
 from shared.web import worker
 
 TENANT = "acme"
@@ -38,7 +39,8 @@ OMNEO_TOKEN = "canary-omneo-token"
 SIGNING_SECRET = "canary-signing-secret"
 WEBHOOK_SECRET = "canary-webhook-secret"
 INSTALLATION_KEY = "canary-installation-key"
-EVERYTHING = Needs.STORE | Needs.TASKS | Needs.QUEUES | Needs.KLAVIYO_APP
+EXTENSION_URL = "https://extension.example.org"
+EVERYTHING = Needs.STORE | Needs.TASKS | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
 
 
 @dataclass
@@ -177,6 +179,8 @@ def environment_for(sandbox: Sandbox, tasks: TasksEmulator, folder: Path, worker
         "QUEUE": "local",
         "CLOUD_TASKS_EMULATOR_HOST": tasks.grpc_address,
         "OUTBOUND_WORKER_URL": worker_url,
+        "KLAVIYO_AUTHORIZE_URL": f"{sandbox.klaviyo.url}/oauth/authorize",
+        "EXTENSION_URL": EXTENSION_URL,
     }
 
 

@@ -122,9 +122,6 @@ class Bundle:
             for name, function in functions.items()
             if not function.public
         }
-        self.environment = complete_environment(
-            self._given, self._data_dir, self.workers, tasks_port=tasks_grpc if local_queue else None
-        )
         self._gateway = Gateway(
             load_routes(self._repository),
             {name: Upstream(ports[name], function.timeout) for name, function in functions.items()},
@@ -132,6 +129,12 @@ class Bundle:
             host=self._given.get("HOST") or "127.0.0.1",
         )
         self.url = self._gateway.url
+        self.environment = complete_environment(
+            {"EXTENSION_URL": self.url, **self._given},
+            self._data_dir,
+            self.workers,
+            tasks_port=tasks_grpc if local_queue else None,
+        )
         self._supervisor = Supervisor(say=self._say, echo=self._echo)
         if local_queue:
             self.tasks_http = f"http://127.0.0.1:{tasks_http}"

@@ -15,7 +15,7 @@ from shared.handlers.install import prepare_queues
 from shared.services import Services
 from shared.settings import Needs, Settings
 
-_EVERYTHING = Needs.STORE | Needs.TASKS | Needs.QUEUES | Needs.KLAVIYO_APP
+_EVERYTHING = Needs.STORE | Needs.TASKS | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
 # What another terminal needs to work on the same tenants.
 _FOR_COMMANDS = ("STORE", "QUEUE", "CLOUD_TASKS_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_REGION")
 
@@ -47,7 +47,8 @@ def check_environment(environment: Mapping[str, str], data_dir: Path) -> None:
     """
     workers = {"outbound_worker": "http://127.0.0.1:1"}  # the real ports are not known yet
     local_queue = environment.get("QUEUE") != "cloud-tasks"
-    completed = complete_environment(environment, data_dir, workers, tasks_port=1 if local_queue else None)
+    given = {"EXTENSION_URL": "http://127.0.0.1", **environment}  # the bundle is its own public address
+    completed = complete_environment(given, data_dir, workers, tasks_port=1 if local_queue else None)
     Settings.from_env(completed, _EVERYTHING)
 
 

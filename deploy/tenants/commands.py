@@ -31,11 +31,11 @@ from shared.installation_keys import hash_of, new_installation_key
 from shared.jobs import Direction
 from shared.services import Services
 from shared.settings import Needs, Settings
+from shared.tenant_settings import TenantSettings
 from shared.tenants import (
     InstallationKey,
     StoredSecret,
     Tenant,
-    TenantSettings,
     is_tenant_name,
     new_webhook_secret,
 )
@@ -114,6 +114,8 @@ def create(services: Services, name: str) -> None:
         webhook_secrets=(new_webhook_secret(now),),
         settings=TenantSettings(task_queue_name=name),
     )
+    if other := services.tenants.sharing_queues(tenant):
+        raise click.ClickException(f"Its queues would be those of tenant {other}: choose another name.")
     try:
         services.tenants.create(tenant)
     except DocumentExistsError:

@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Any
 
 from shared.jobs import Direction
-from shared.tenants import StoredSecret, Tenant, TenantSettings
+from shared.tenant_settings import TenantSettings
+from shared.tenants import StoredSecret, Tenant
 
 # Named one by one, because a newer revision may have stored what this one does not know to be secret.
 _OF_KLAVIYO = {"expires_at", "scope", "account_id", "connected_at", "disconnected_reason"}

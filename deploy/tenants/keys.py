@@ -4,13 +4,16 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr, ValidationError
 
 from shared.errors import InvalidPayloadError
-from shared.handlers.install import connect
-from shared.klaviyo.oauth import TokenAnswer
-from shared.tenants import WEBHOOK_SECRET_LENGTH, StoredSecret, Tenant, TenantSettings, TenantStore
+from shared.tenant_settings import FIXED_ONCE_INSTALLED, TenantSettings
+from shared.tenants import WEBHOOK_SECRET_LENGTH, StoredSecret, Tenant, TenantStore
+
+if TYPE_CHECKING:
+    from shared.klaviyo.oauth import TokenAnswer
 
 KEPT_SIGNING_SECRETS = 2
 
@@ -32,11 +35,22 @@ def set_value(tenants: TenantStore, name: str, key: str, value: str, now: dateti
     """
     edit = SETTABLE[key].edit
     if edit is None:
+        from shared.handlers.install import connect
+
         return connect(name, _token_answer(value), tenants=tenants, now=now)
-    return tenants.change(name, lambda tenant: edit(tenant, value, now))
+
+    def checked(tenant: Tenant) -> Tenant:
+        after = edit(tenant, value, now)
+        if key in FIXED_ONCE_INSTALLED and (other := tenants.sharing_queues(after)):
+            raise InvalidPayloadError(f"{key}: its queues would be those of tenant {other}.")
+        return after
+
+    return tenants.change(name, checked)
 
 
-def _token_answer(value: str) -> TokenAnswer:
+def _token_answer(value: str) -> "TokenAnswer":
+    from shared.klaviyo.oauth import TokenAnswer
+
     try:
         answer = TokenAnswer.model_validate(json.loads(value))
     except ValidationError as error:
@@ -73,7 +87,7 @@ def _webhook_secret(tenant: Tenant, value: str, now: datetime) -> Tenant:
 
 def _setting(key: str) -> Callable[[Tenant, str, datetime], Tenant]:
     def edit(tenant: Tenant, value: str, now: datetime) -> Tenant:
-        if key in _FIXED_ONCE_INSTALLED and tenant.klaviyo is not None:
+        if key in FIXED_ONCE_INSTALLED and tenant.klaviyo is not None:
             raise InvalidPayloadError(f"{key} is fixed once the tenant is installed: its queues carry it.")
         try:
             settings = TenantSettings.model_validate({**tenant.settings.model_dump(), key: value})
@@ -99,8 +113,6 @@ def header_secret(key: str, value: str) -> SecretStr:
         raise InvalidPayloadError(f"{key} must be visible ASCII characters without blanks.")
     return SecretStr(value)
 
-
-_FIXED_ONCE_INSTALLED = {"namespace", "task_queue_name"}
 
 SETTABLE: dict[str, Settable] = {
     "omneo_token": Settable(is_secret=True, edit=_omneo_token),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from shared.domain.track import from_track
 from shared.errors import InvalidPayloadError
 
 # https://developers.klaviyo.com/en/reference/create_event
@@ -29,21 +30,6 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _BOOLEANS = {True: True, "true": True, "1": True, False: False, "false": False, "0": False}
 _IDENTIFIERS = ("email", "phone_number", "external_id", "anonymous_id", "_kx")
-
-# https://developers.klaviyo.com: migration from v1, Track to Create Event
-_TRACK_PROFILE = {
-    "id": "external_id",
-    "exchange_id": "_kx",
-    "anonymous": "anonymous_id",
-    **{
-        name: name
-        for name in ("email", "phone_number", "first_name", "last_name", "organization", "title", "image")
-    },
-}
-_TRACK_LOCATION = (
-    "address1", "address2", "city", "country", "latitude", "longitude", "region", "timezone", "zip",
-)  # fmt: skip
-_TRACK_EVENT = {"$value": "value", "$value_currency": "value_currency", "$event_id": "unique_id"}
 
 Json = dict[str, Any]
 
@@ -107,7 +93,7 @@ def _in_any_shape(body: Json, metric_name: str, now: datetime) -> Metric:
     if "attributes" in body:
         return Metric(_from_resource(body, ""))
     if "event" in body or "customer_properties" in body:
-        return Metric(_from_track(body))
+        return Metric(from_track(body))
     raise InvalidPayloadError(
         "Send Klaviyo's event as {data: {type, attributes}} or {attributes}, or any object with profile.email or profile.id"
         " and the metric's name as ?metric=NAME."
@@ -123,43 +109,6 @@ def _from_resource(resource: object, path: str) -> Json:
     if not isinstance(attributes, dict):
         raise InvalidPayloadError(f"{path}attributes must be an object.")
     return dict(attributes)
-
-
-def _from_track(body: Json) -> Json:
-    customer = _object(body, "customer_properties")
-    given = _object(body, "properties")
-    profile: Json = {}
-    location: Json = {}
-    others: Json = {}
-    # Where both `$email` and `email` are given, the first is meant.
-    for key, value in sorted(customer.items(), key=lambda item: item[0].startswith("$")):
-        name = key.removeprefix("$")
-        # Plain `id` was the merchant's own property; only `$id` identified.
-        if name in _TRACK_PROFILE and (key != name or name not in ("id", "exchange_id", "anonymous")):
-            profile[_TRACK_PROFILE[name]] = value
-        elif key != name and name in _TRACK_LOCATION:
-            location[name] = value
-        else:
-            others[key] = value
-    if location:
-        profile["location"] = location
-    if others:
-        profile["properties"] = others
-    special = {_TRACK_EVENT[key]: value for key, value in given.items() if key in _TRACK_EVENT}
-    rest = {
-        key: value
-        for key, value in body.items()
-        if key not in ("token", "event", "customer_properties", "properties", "time")
-    }
-    event: Json = {
-        "metric": {"data": {"type": "metric", "attributes": {"name": body.get("event")}}},
-        "profile": {"data": {"type": "profile", "attributes": profile}},
-        "properties": {**rest, **{key: value for key, value in given.items() if key not in _TRACK_EVENT}},
-        **special,
-    }
-    if "time" in body:
-        event["time"] = body["time"]
-    return event
 
 
 def _from_context(body: Json, profile: Json, now: datetime) -> Metric:
@@ -326,15 +275,6 @@ def _drop_empty(fields: Json, names: tuple[str, ...], empty: tuple[object, ...])
             del fields[name]
 
 
-def _object(body: Json, name: str) -> Json:
-    value = body.get(name)
-    if value in (None, []):
-        return {}
-    if not isinstance(value, dict):
-        raise InvalidPayloadError(f"{name} must be an object.")
-    return value
-
-
 def _copied(parent: Json, name: str, path: str) -> Json:
     """Replace `parent[name]` by a copy and return that, so that the caller's body is never changed."""
     value = parent.get(name)
@@ -374,6 +314,8 @@ def _number(value: object) -> int | float | None:
     if not isinstance(value, str):
         return None
     text = value.strip()
+    if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", text, re.ASCII):
+        text = text.replace(",", "")  # as Twig's number_format writes it
     if not re.fullmatch(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})", text, re.ASCII):
         return None
     return float(text) if "." in text else int(text)

@@ -1,7 +1,8 @@
 """Run any job: one match, so that a job kind without a handler is a type error."""
 
 from shared.handlers.metrics import send_metric
-from shared.jobs import AnyJob, SendMetric
+from shared.handlers.provision import provision
+from shared.jobs import AnyJob, Provision, SendMetric
 from shared.services import Services
 from shared.tenants import Tenant
 
@@ -11,3 +12,12 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:
     match job:
         case SendMetric():
             send_metric(job, tenant, services.klaviyo(tenant), services.omneo(tenant))
+        case Provision():
+            provision(
+                services.tenant_cache.fresh(tenant.name) or tenant,
+                klaviyo=services.klaviyo(tenant),
+                omneo=services.omneo(tenant),
+                tenants=services.tenants,
+                leases=services.leases,
+                public_url=services.settings.public_url,
+            )

@@ -1,12 +1,14 @@
 """Klaviyo's OAuth endpoints. They speak RFC 6749, not JSON:API, and take the app's own credentials."""
 
 import base64
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from shared.domain.provisions import SCOPES
 from shared.errors import GrantRefusedError, RefusedError, TokenRejectedError, WaitError
 from shared.http import HttpClient, Problem
 
@@ -49,6 +51,54 @@ class KlaviyoOAuth:
         self._http = http
         self._app = app
 
+    def authorize_url(self, authorize_url: str, *, redirect_uri: str, state: str, verifier: str) -> str:
+        """Return where a merchant's browser is sent, with the challenge that belongs to `verifier` (PKCE, S256)."""
+        # https://developers.klaviyo.com/en/docs/set_up_oauth
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        query = {
+            "response_type": "code",
+            "client_id": self._app.client_id,
+            "redirect_uri": redirect_uri,
+            "scope": " ".join(SCOPES),
+            "state": state,
+            "code_challenge_method": "S256",
+            "code_challenge": challenge,
+        }
+        return f"{authorize_url}?{urlencode(query)}"
+
+    def exchange(self, code: str, *, redirect_uri: str, verifier: str) -> TokenAnswer:
+        """Trade an authorization code for tokens. A code works once, for five minutes.
+
+        Raises:
+            GrantRefusedError: the code was used, is too old, or is not ours.
+            WaitError: anything else.
+        """
+        return self._trade(
+            {
+                "grant_type": "authorization_code",
+                "code": code,
+                "redirect_uri": redirect_uri,
+                "code_verifier": verifier,
+            }
+        )
+
+    def revoke(self, refresh_token: str) -> None:
+        """Disconnect the app in the account that the token belongs to. Revoking a dead token is fine.
+
+        Raises:
+            WaitError: Klaviyo cannot at the moment.
+        """
+        form = {"token": refresh_token, "token_type_hint": "refresh_token"}
+        try:
+            self._http.call("POST", "/oauth/revoke", headers=self._headers(), data=urlencode(form).encode())
+        except (RefusedError, TokenRejectedError) as error:
+            if error.code not in _DEAD_GRANTS:
+                raise WaitError(
+                    f"Klaviyo's revoke endpoint answered {error.status}",
+                    service="Klaviyo",
+                    status=error.status,
+                ) from None
+
     def refresh(self, refresh_token: str) -> TokenAnswer:
         """Return new tokens.
 
@@ -59,15 +109,21 @@ class KlaviyoOAuth:
             WaitError: anything that passes, our own app's credentials being refused included: an operator can mend those,
                 and no merchant should have to install again because of them.
         """
-        # https://developers.klaviyo.com/en/docs/set_up_oauth
-        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-        headers = {
+        return self._trade({"grant_type": "refresh_token", "refresh_token": refresh_token})
+
+    def _headers(self) -> dict[str, str]:
+        return {
             "Authorization": self._app.authorization,
             "Content-Type": "application/x-www-form-urlencoded",
             "Accept": "application/json",
         }
+
+    def _trade(self, form: dict[str, str]) -> TokenAnswer:
+        # https://developers.klaviyo.com/en/docs/set_up_oauth
         try:
-            answer = self._http.call("POST", "/oauth/token", headers=headers, data=urlencode(form).encode())
+            answer = self._http.call(
+                "POST", "/oauth/token", headers=self._headers(), data=urlencode(form).encode()
+            )
         except (RefusedError, TokenRejectedError) as error:
             kind = GrantRefusedError if error.code in _DEAD_GRANTS else WaitError
             raise kind(

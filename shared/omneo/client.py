@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -29,6 +29,17 @@ class Profile(BaseModel):
     email: str | None = None
 
 
+class OmneoWebhook(BaseModel):
+    """A webhook as Omneo lists it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: int
+    trigger: str
+    url: str
+    is_active: bool = False
+
+
 class OmneoClient:
     """Calls one tenant's Omneo. Every method raises the errors of `HttpClient.call`."""
 
@@ -52,9 +63,54 @@ class OmneoClient:
         except NotFoundError:
             return None
         for profile in _profiles(body):
-            if _folded(profile.email or "") == _folded(email):
+            if profile.email and _folded(profile.email) == _folded(email):
                 return profile
         return None
+
+    def webhooks(self, namespace: str) -> list[OmneoWebhook]:
+        """Return the webhooks of a namespace, active or not."""
+        # https://docs.omneo.io/dev-guides/webhooks/webhooks
+        found: list[OmneoWebhook] = []
+        params = {"filter[namespace]": namespace, "page[size]": "100"}
+        while params:
+            body = self._call("GET", "/api/v3/webhooks", params=params)
+            try:
+                found += [OmneoWebhook.model_validate(row) for row in body["data"] or ()]
+                params = dict(parse_qsl(urlsplit((body.get("links") or {}).get("next") or "").query))
+            except (ValidationError, TypeError, KeyError, AttributeError):
+                raise WaitError(
+                    "Omneo answered with a list of webhooks that cannot be read", service="Omneo"
+                ) from None
+        return found
+
+    def create_webhook(self, trigger: str, url: str, namespace: str) -> None:
+        """Make a webhook, disabled: a person enables it in CX Manager. A second one for trigger and URL is refused."""
+        self._call(
+            "POST",
+            "/api/v3/webhooks",
+            body={
+                "trigger": trigger,
+                "url": url,
+                "namespace": namespace,
+                "is_active": False,
+                "queue": "default",
+                "retry_hourly": True,
+                "retry_daily": True,
+            },
+        )
+
+    def update_webhook_url(self, id: int, url: str) -> None:
+        """Let a webhook call another address, and leave everything else as it is."""
+        self._call("PUT", f"/api/v3/webhooks/{id}", body={"url": url})
+
+    def delete_webhook(self, id: int) -> None:
+        """Remove a webhook; one that is gone already raises NotFoundError."""
+        self._call("DELETE", f"/api/v3/webhooks/{id}")
+
+    def verify_token(self) -> None:
+        """Return if Omneo accepts the token; raise TokenRejectedError if not."""
+        # sdk: GET /auth/verify; what it answers is not documented, so only the status counts
+        self._call("GET", "/api/v3/auth/verify")
 
     def _mint(self, body: Mapping[str, str]) -> IdToken:
         # https://docs.omneo.io/dev-guides/frontend/omneo-id

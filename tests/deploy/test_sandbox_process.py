@@ -185,6 +185,79 @@ def test_an_event_in_omneo_is_fired_from_outside(process: Process) -> None:
     assert minted.status_code == 200
 
 
+def test_an_install_is_arranged_and_read_from_outside(process: Process) -> None:
+    webhook = {
+        "account": "WBhXHN",
+        "name": "Omneo acme",
+        "endpoint_url": "https://extension.example.org/canary",
+        "secret_key": "canary-webhook-secret",
+        "topics": ["event:klaviyo.sent_sms"],
+    }
+    process.tell(
+        process.klaviyo,
+        "seed",
+        accounts=[{"account": "WBhXHN", "organization_name": "Acme"}],
+        data_sources=[{"account": "WBhXHN", "title": "Omneo Rewards"}],
+        webhooks=[webhook],
+    )
+    (source,) = process.read(process.klaviyo, "data-sources?account=WBhXHN")["data_sources"]
+    (kept,) = process.read(process.klaviyo, "webhooks?account=WBhXHN")["webhooks"]
+    assert source["title"] == "Omneo Rewards"
+    assert (kept["secret_key"], kept["enabled"]) == ("canary-webhook-secret", True)
+    process.tell(process.klaviyo, "disable-webhook", account="WBhXHN", id=kept["id"])
+    assert process.read(process.klaviyo, "webhooks?account=WBhXHN")["webhooks"][0]["enabled"] is False
+
+
+def test_the_consent_page_is_answered_from_outside(process: Process) -> None:
+    process.tell(process.klaviyo, "app", client_id="canary-id", client_secret="canary-secret")
+    process.tell(
+        process.klaviyo,
+        "switches",
+        auto_consent="allow",
+        consent_account="OTHER1",
+        app_scopes="accounts:read",
+        redirect_uris=["https://extension.example.org/callback"],
+        duplicate_title_status=400,
+    )
+    asked = {
+        "response_type": "code",
+        "client_id": "canary-id",
+        "redirect_uri": "https://extension.example.org/callback",
+        "scope": "accounts:read",
+        "state": "canary",
+        "code_challenge_method": "S256",
+        "code_challenge": "c" * 43,
+    }
+    url = f"{process.klaviyo}/oauth/authorize"
+    answer = requests.get(url, params=asked, allow_redirects=False, timeout=5)
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith("https://extension.example.org/callback?code=")
+    (call,) = process.read(process.klaviyo, "calls")["calls"]
+    assert call["account"] == "OTHER1"
+
+
+def test_omneos_webhooks_and_token_are_arranged_from_outside(process: Process) -> None:
+    webhook = {
+        "tenant": "acme",
+        "trigger": "profile.updated",
+        "url": "https://a.example.org",
+        "namespace": "k",
+    }
+    (tenant,) = process.tell(process.omneo, "seed", tenants=[{"name": "acme"}], webhooks=[webhook])["tenants"]
+    (kept,) = process.read(process.omneo, "webhooks?tenant=acme")["webhooks"]
+    assert (kept["trigger"], kept["queue"]) == ("profile.updated", "default")
+
+    def verify() -> int:
+        headers = {"Authorization": f"Bearer {tenant['token']}"}
+        return requests.get(
+            f"{process.omneo}/acme/api/v3/auth/verify", headers=headers, timeout=5
+        ).status_code
+
+    assert verify() == 200
+    process.tell(process.omneo, "expire", tenant="acme")
+    assert verify() == 401
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [

@@ -13,8 +13,10 @@ class Identifiers:
         self._random = random.Random(seed)
         self._token_prefix = token_prefix
 
-    def profile(self) -> str:
-        """Return an id like Klaviyo's profile ids: 26 characters, a ULID by its looks, random throughout."""
+    def ulid(self) -> str:
+        """Return an id like those of Klaviyo's profiles, webhooks and data sources: 26 characters, a ULID by its
+        looks, random throughout.
+        """
         return "01" + "".join(_CROCKFORD[self._random.getrandbits(5)] for _ in range(24))
 
     def uuid(self) -> str:

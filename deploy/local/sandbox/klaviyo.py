@@ -1,18 +1,17 @@
 """Klaviyo's API as one service: credentials, limits, revisions and routes, and what a test may ask of it.
 
-`POST /api/events` and `POST /oauth/token` for now; one row in `ENDPOINTS` and one method make another. Whatever has no
-row is 404. Klaviyo's pages "API overview", "Rate limits, status codes, and errors", "API versioning and deprecation
-policy".
+The endpoints are in `klaviyo_endpoints.py`: one row in `ENDPOINTS` and one function make another. Whatever has no row is
+404. Klaviyo's pages "API overview", "Rate limits, status codes, and errors", "API versioning and deprecation policy".
 
 Assumed: an unknown path is 404 and a wrong method 405 before the credential is looked at, a missing scope is 403 before
 limits and body; a refused body still counts against the limits; `application/json` is not taken for
-`application/vnd.api+json`; any date is a revision, since an unknown one falls to a neighbour.
+`application/vnd.api+json`, and a call without a body needs neither; any date is a revision, since an unknown one falls to a neighbour.
 """
 
 import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -21,32 +20,29 @@ from deploy.local.sandbox.clock import Clock
 from deploy.local.sandbox.faults import Faults
 from deploy.local.sandbox.identifiers import Identifiers
 from deploy.local.sandbox.klaviyo_accounts import Account, Event, Profile
+from deploy.local.sandbox.klaviyo_consent import authorize
 from deploy.local.sandbox.klaviyo_control import control
+from deploy.local.sandbox.klaviyo_data_sources import DataSource
+from deploy.local.sandbox.klaviyo_documents import InvalidParameterError
+from deploy.local.sandbox.klaviyo_endpoints import ENDPOINTS, Asked, Endpoint, route
 from deploy.local.sandbox.klaviyo_errors import MEDIA_TYPE, Problem
-from deploy.local.sandbox.klaviyo_events import LARGEST_REQUEST, problems
+from deploy.local.sandbox.klaviyo_events import LARGEST_REQUEST
 from deploy.local.sandbox.klaviyo_oauth import SCOPES, OAuth, Tokens
+from deploy.local.sandbox.klaviyo_webhooks import Webhook
 from deploy.local.sandbox.messages import Answer, Request, UnreadableBodyError
 from deploy.local.sandbox.record import Call, Calls
 from deploy.local.sandbox.windows import Verdict, Window, Windows
 
 REVISION = "2026-10-15"
-XL = (Window(1, 350), Window(60, 3500))
+_WITH_BODY = ("POST", "PATCH")
 _REVISION = re.compile(r"(\d{4}-\d{2}-\d{2})(\.[a-z0-9-]+)?")
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """One row of Klaviyo's reference: the scopes it needs, its limits, and what carries it out."""
-
-    scopes: frozenset[str]
-    windows: Sequence[Window]
-    carry_out: Callable[["Klaviyo", Account, Any, str], Answer]
 
 
 class Klaviyo:
     """A Klaviyo with accounts, installs and everything they are sent. Every method may be called from any thread.
 
-    `oauth` has the switches of the token endpoint.
+    `oauth` has the switches of the install and of tokens. `duplicate_title_status` answers a data source whose title is
+    taken: 409 or 400.
     """
 
     def __init__(self, clock: Clock, identifiers: Identifiers, *, client_id: str, client_secret: str) -> None:
@@ -55,13 +51,29 @@ class Klaviyo:
         self.faults = Faults()
         self.fail = self.faults.fail
         self.clock = clock
+        self.duplicate_title_status = 409
         self.oauth = OAuth(clock, identifiers, client_id, client_secret)
         self._identifiers = identifiers
         self._lock = threading.RLock()
         self._windows = Windows(clock)
         self._accounts: dict[str, Account] = {}
+        self._pages: dict[str, dict[str, Callable[[Request], tuple[Answer, str | None]]]] = {
+            "/oauth/authorize": {"GET": self._authorize, "POST": self._authorize},
+            "/oauth/token": {"POST": self.oauth.token},
+            "/oauth/revoke": {"POST": self.oauth.revocation},
+        }
 
     # What a test asks and arranges.
+
+    def account(self, account: str, *, topics: Sequence[str] | None = None, **details: str) -> None:
+        """Make an account if needed, and set what it says of itself and which webhook topics it offers.
+
+        `details` are the fields of `Details`: organization_name, timezone, currency, country, locale.
+        """
+        with self._lock:
+            known = self._account(account)
+            known.details = replace(known.details, **details)
+            known.topics = known.topics if topics is None else list(topics)
 
     def install(
         self,
@@ -84,6 +96,29 @@ class Klaviyo:
                 {"id": id, "attributes": attributes}, revision=REVISION
             )
 
+    def data_source(self, account: str, title: str, **attributes: str) -> DataSource:
+        """Make a data source as another session would, whatever exists already."""
+        with self._lock:
+            known = self._account(account)
+            source = DataSource(self._identifiers.ulid(), title, **attributes)
+            known.data_sources[source.id] = source
+        return source
+
+    def webhook(
+        self, account: str, name: str, *, endpoint_url: str, secret_key: str, topics: Sequence[str]
+    ) -> Webhook:
+        """Make a webhook as another session would, whatever exists already."""
+        with self._lock:
+            id, now = self._identifiers.ulid(), self.clock()
+            webhook = Webhook(id, name, endpoint_url, secret_key, list(topics), now)
+            self._account(account).webhooks[id] = webhook
+        return webhook
+
+    def disable_webhook(self, account: str, id: str) -> None:
+        """Disable a webhook as Klaviyo does when it was in error for 48 hours. KeyError if there is none like it."""
+        with self._lock:
+            self._account(account).webhooks[id].enabled = False
+
     def events(self, account: str) -> list[Event]:
         """Return the events recorded, oldest first; a repeated unique_id is not among them."""
         with self._lock:
@@ -93,6 +128,16 @@ class Klaviyo:
         """Return the account's profiles, oldest first."""
         with self._lock:
             return list(self._account(account).profiles.values())
+
+    def data_sources(self, account: str) -> list[DataSource]:
+        """Return the account's data sources, oldest first."""
+        with self._lock:
+            return list(self._account(account).data_sources.values())
+
+    def webhooks(self, account: str) -> list[Webhook]:
+        """Return the account's webhooks, oldest first, with address and secret as they were set."""
+        with self._lock:
+            return [replace(webhook) for webhook in self._account(account).webhooks.values()]
 
     def revoke(self, refresh_token: str) -> None:
         """End a refresh token: the next refresh is `invalid_grant`. KeyError if there is none like it."""
@@ -119,14 +164,16 @@ class Klaviyo:
 
     def answer(self, request: Request, call: Call) -> Answer:
         """Do what Klaviyo would do."""
-        if request.path == "/oauth/token":
-            return self._token(request, call)
-        methods = {method for method, path in ENDPOINTS if path == request.path}
-        if not methods:
+        if request.path in self._pages:
+            return self._page(request, call)
+        found = route(request.segments)
+        if found is None:
             return klaviyo_errors.error(404)
+        template, id = found
+        methods = ENDPOINTS[template]
         if request.method not in methods:
             return klaviyo_errors.error(405, Allow=", ".join(sorted(methods)))
-        return self._call(request, call, ENDPOINTS[request.method, request.path])
+        return self._call(request, call, template, id)
 
     def control(self, request: Request) -> Answer:
         """Answer a call below `/_sandbox`."""
@@ -136,13 +183,22 @@ class Klaviyo:
         """Return Klaviyo's own error answer for `status`."""
         return klaviyo_errors.throttled(1) if status == 429 else klaviyo_errors.error(status)
 
-    def _token(self, request: Request, call: Call) -> Answer:
-        if request.method != "POST":
-            return klaviyo_errors.error(405, Allow="POST")
-        answer, call.account = self.oauth.token(request)
+    def _page(self, request: Request, call: Call) -> Answer:
+        methods = self._pages[request.path]
+        if request.method not in methods:
+            return klaviyo_errors.error(405, Allow=", ".join(methods))
+        answer, call.account = methods[request.method](request)
         return answer
 
-    def _call(self, request: Request, call: Call, endpoint: Endpoint) -> Answer:
+    def _authorize(self, request: Request) -> tuple[Answer, str | None]:
+        if self.oauth.consent_account is not None:
+            self._account(self.oauth.consent_account)
+        with self._lock:
+            accounts = {id: account.details.organization_name for id, account in self._accounts.items()}
+        return authorize(self.oauth, request, accounts)
+
+    def _call(self, request: Request, call: Call, template: str, id: str) -> Answer:
+        endpoint = ENDPOINTS[template][request.method]
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         install = self.oauth.holder(token) if scheme.lower() == "bearer" else None
         if install is None:
@@ -150,32 +206,36 @@ class Klaviyo:
         call.account = install.account
         if missing := endpoint.scopes - set(install.scope.split()):
             return klaviyo_errors.error(403, Problem(f"Missing scopes: {', '.join(sorted(missing))}"))
-        verdict = self._windows.take((install.account, request.method, request.path), endpoint.windows)
+        verdict = self._windows.take((install.account, request.method, template), endpoint.windows)
         if verdict.retry_after is not None:
             return klaviyo_errors.throttled(verdict.retry_after)
-        answer = self._carry_out(request, endpoint, install.account)
+        answer = self._carry_out(request, endpoint, install.account, id)
         return Answer(answer.status, {**answer.headers, **_limits(endpoint.windows, verdict)}, answer.body)
 
-    def _carry_out(self, request: Request, endpoint: Endpoint, account: str) -> Answer:
-        revision = _revision(request.headers.get("revision", ""))
-        if revision is None:
-            return klaviyo_errors.error(400, Problem("The 'revision' header must be a date: YYYY-MM-DD."))
-        if request.media_type != MEDIA_TYPE:
-            return klaviyo_errors.error(415)
+    def _carry_out(self, request: Request, endpoint: Endpoint, account: str, id: str) -> Answer:
+        if refusal := _refuse_headers(request) or _refuse_parameters(request, endpoint):
+            return refusal
         try:
             if len(request.content()) > LARGEST_REQUEST:
                 return klaviyo_errors.error(400, Problem("A request is at most 5 MB.", "/data"))
-            document = request.json()
+            document = request.json() if request.method in _WITH_BODY else None
         except UnreadableBodyError as error:
             return klaviyo_errors.error(400, Problem(str(error), "/"))
         with self._lock:
-            return endpoint.carry_out(self, self._account(account), document, revision)
-
-    def _create_event(self, account: Account, document: Any, revision: str) -> Answer:
-        if found := list(problems(document, now=self.clock())):
-            return klaviyo_errors.invalid(found)
-        account.create_event(document["data"]["attributes"], revision=revision)
-        return Answer(202)
+            asked = Asked(
+                account=self._account(account),
+                document=document,
+                parameters=request.parameters,
+                id=id,
+                revision=_revision(request),
+                url=self.url,
+                now=self.clock(),
+                duplicate_title_status=self.duplicate_title_status,
+            )
+            try:
+                return endpoint.carry_out(asked)
+            except InvalidParameterError as wrong:
+                return klaviyo_errors.invalid([wrong.problem])
 
     def _account(self, id: str) -> Account:
         with self._lock:
@@ -184,17 +244,28 @@ class Klaviyo:
             return self._accounts[id]
 
 
-ENDPOINTS: dict[tuple[str, str], Endpoint] = {
-    ("POST", "/api/events"): Endpoint(frozenset({"events:write"}), XL, Klaviyo._create_event),
-}
+def _refuse_parameters(request: Request, endpoint: Endpoint) -> Answer | None:
+    unknown = set(request.parameters) - endpoint.parameters
+    if any(name.startswith("fields[") for name in unknown):
+        return klaviyo_errors.error(501, Problem("The sandbox does not know sparse fieldsets."))
+    wrong = [Problem(f"'{name}' is not a valid parameter.", parameter=name) for name in sorted(unknown)]
+    return klaviyo_errors.invalid(wrong) if wrong else None
 
 
-def _revision(text: str) -> str | None:
-    match = _REVISION.fullmatch(text)
+def _refuse_headers(request: Request) -> Answer | None:
+    if not _revision(request):
+        return klaviyo_errors.error(400, Problem("The 'revision' header must be a date: YYYY-MM-DD."))
+    if request.method in _WITH_BODY and request.media_type != MEDIA_TYPE:
+        return klaviyo_errors.error(415)
+    return None
+
+
+def _revision(request: Request) -> str:
+    match = _REVISION.fullmatch(request.headers.get("revision", ""))
     try:
-        return date.fromisoformat(match[1]).isoformat() if match else None
+        return date.fromisoformat(match[1]).isoformat() if match else ""
     except ValueError:
-        return None
+        return ""
 
 
 def _limits(windows: Sequence[Window], verdict: Verdict) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What one Klaviyo account holds: profiles and events. No HTTP, no credentials, no limits.
+"""What one Klaviyo account holds: profiles, events, data sources and webhooks. No HTTP, no credentials, no limits.
 
 Klaviyo's pages "Create Event" (one event for each profile, metric and unique_id; without a unique_id the time in
 seconds takes its place) and "Create or Update Profile" (null clears, absent leaves, properties merge by key).
@@ -18,10 +18,24 @@ from typing import Any
 
 from deploy.local.sandbox.clock import Clock
 from deploy.local.sandbox.identifiers import Identifiers
+from deploy.local.sandbox.klaviyo_data_sources import DataSource
 from deploy.local.sandbox.klaviyo_events import IDENTIFIERS, parse_time
+from deploy.local.sandbox.klaviyo_topics import TOPICS
+from deploy.local.sandbox.klaviyo_webhooks import Webhook
 
 # From this revision on `meta` stands beside the profile's attributes instead of among them.
 META_MOVED = "2026-10-15"
+
+
+@dataclass(frozen=True)
+class Details:
+    """What an account says of itself, as its owner has set it."""
+
+    organization_name: str = "Sandbox Store"
+    timezone: str = "Australia/Melbourne"
+    currency: str = "AUD"
+    country: str = "Australia"
+    locale: str = "en-AU"
 
 
 @dataclass
@@ -60,10 +74,14 @@ class Account:
 
     def __init__(self, id: str, clock: Clock, identifiers: Identifiers) -> None:
         self.id = id
+        self.details = Details()
+        self.topics = list(TOPICS)
+        self.data_sources: dict[str, DataSource] = {}
+        self.webhooks: dict[str, Webhook] = {}
         self.profiles: dict[str, Profile] = {}
         self.events: list[Event] = []
         self._clock = clock
-        self._identifiers = identifiers
+        self.identifiers = identifiers
         self._recorded: set[tuple[str, str, str]] = set()
         self._owners: dict[tuple[str, str], str] = {}
 
@@ -79,7 +97,7 @@ class Account:
             return None
         self._recorded.add(key)
         event = Event(
-            id=self._identifiers.uuid(),
+            id=self.identifiers.uuid(),
             profile_id=profile.id,
             metric=metric,
             unique_id=unique_id,
@@ -118,7 +136,7 @@ class Account:
         return next((self.profiles[owner] for owner in owners if owner), None)
 
     def _create(self, id: str | None) -> Profile:
-        profile = Profile(id or self._identifiers.profile(), self._clock())
+        profile = Profile(id or self.identifiers.ulid(), self._clock())
         self.profiles[profile.id] = profile
         return profile
 

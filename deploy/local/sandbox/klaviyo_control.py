@@ -1,54 +1,86 @@
 """What Klaviyo alone can be told below `/_sandbox`.
 
-POST `seed` `{"installs": [{account, ...}], "profiles": [{account, ...}]}` returns the tokens; POST `app` `{client_id,
-client_secret}`; POST `switches` with any of the switches of `OAuth`; POST `revoke` `{refresh_token}`, `expire`
-`{access_token}`, `uninstall` `{account}`; GET `events?account=` and `profiles?account=`.
+POST `seed` `{"accounts": [...], "installs": [...], "profiles": [...], "data_sources": [...], "webhooks": [...]}`, each
+row with `account` and what the method of `Klaviyo` of that name takes, returns the tokens; POST `app` `{client_id,
+client_secret}`; POST `switches` with any of the switches of `OAuth` and `duplicate_title_status`; POST `revoke`
+`{refresh_token}`, `expire` `{access_token}`, `uninstall` `{account}`, `disable-webhook` `{account, id}`; GET `events`,
+`profiles`, `data-sources` and `webhooks` with `?account=`, the last with addresses and secrets.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from deploy.local.sandbox.control import perform
+from deploy.local.sandbox.control import Action, perform
 from deploy.local.sandbox.messages import Answer, Request
 
 if TYPE_CHECKING:
     from deploy.local.sandbox.klaviyo import Klaviyo
 
-_SWITCHES = frozenset({"access_token_seconds", "refreshes_per_minute", "rotates", "docs_spelling"})
+_SWITCHES = frozenset(
+    {
+        "access_token_seconds",
+        "refreshes_per_minute",
+        "rotates",
+        "docs_spelling",
+        "reinstall_ends_older",
+        "app_name",
+        "app_scopes",
+        "redirect_uris",
+        "auto_consent",
+        "consent_account",
+        "duplicate_title_status",
+    }
+)
 _APP = frozenset({"client_id", "client_secret"})
 
 
 def control(klaviyo: "Klaviyo", request: Request) -> Answer:
     """Answer a call below `/_sandbox` on Klaviyo's port."""
 
-    def seed(fields: dict[str, Any]) -> object:
-        for profile in fields.get("profiles", ()):
-            klaviyo.profile(**profile)
-        return {"installs": [asdict(klaviyo.install(**install)) for install in fields.get("installs", ())]}
-
-    def write(allowed: frozenset[str], fields: dict[str, Any]) -> None:
-        if unknown := set(fields) - allowed:
-            raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-        for name, value in fields.items():
-            setattr(klaviyo.oauth, name, value)
-
-    def events(fields: dict[str, Any]) -> object:
-        rows = [asdict(event) for event in klaviyo.events(fields["account"])]
-        return {"events": [{name: row[name] for name in row if name != "sent"} for row in rows]}
+    def read(name: str, rows: Callable[[str], Iterable[Any]]) -> Action:
+        return lambda fields: {name: [_shown(row) for row in rows(fields["account"])]}
 
     return perform(
         klaviyo,
         request,
         {
-            ("POST", "seed"): seed,
-            ("POST", "app"): lambda fields: write(_APP, fields),
-            ("POST", "switches"): lambda fields: write(_SWITCHES, fields),
+            ("POST", "seed"): partial(_seed, klaviyo),
+            ("POST", "app"): lambda fields: _write(klaviyo, _APP, fields),
+            ("POST", "switches"): lambda fields: _write(klaviyo, _SWITCHES, fields),
             ("POST", "revoke"): lambda fields: klaviyo.revoke(fields["refresh_token"]),
             ("POST", "expire"): lambda fields: klaviyo.expire(fields["access_token"]),
             ("POST", "uninstall"): lambda fields: klaviyo.uninstall(fields["account"]),
-            ("GET", "events"): events,
-            ("GET", "profiles"): lambda fields: {
-                "profiles": [asdict(profile) for profile in klaviyo.profiles(fields["account"])]
-            },
+            ("POST", "disable-webhook"): lambda fields: klaviyo.disable_webhook(
+                fields["account"], fields["id"]
+            ),
+            ("GET", "events"): read("events", klaviyo.events),
+            ("GET", "profiles"): read("profiles", klaviyo.profiles),
+            ("GET", "data-sources"): read("data_sources", klaviyo.data_sources),
+            ("GET", "webhooks"): read("webhooks", klaviyo.webhooks),
         },
     )
+
+
+def _seed(klaviyo: "Klaviyo", fields: dict[str, Any]) -> object:
+    for name, method in (
+        ("accounts", klaviyo.account),
+        ("profiles", klaviyo.profile),
+        ("data_sources", klaviyo.data_source),
+        ("webhooks", klaviyo.webhook),
+    ):
+        for row in fields.get(name, ()):
+            method(**row)
+    return {"installs": [asdict(klaviyo.install(**install)) for install in fields.get("installs", ())]}
+
+
+def _write(klaviyo: "Klaviyo", allowed: frozenset[str], fields: dict[str, Any]) -> None:
+    if unknown := set(fields) - allowed:
+        raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+    for name, value in fields.items():
+        setattr(klaviyo if name == "duplicate_title_status" else klaviyo.oauth, name, value)
+
+
+def _shown(row: Any) -> dict[str, Any]:
+    return {name: value for name, value in asdict(row).items() if name != "sent"}

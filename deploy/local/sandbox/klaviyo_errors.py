@@ -2,7 +2,8 @@
 
 Shapes: Klaviyo's page "Rate limits, status codes, and errors" and recorded answers.
 
-Assumed, because no live body is public: the texts of 401, 404, 405, 415 and 5xx, and the codes of 405, 415 and 5xx.
+Assumed, because no live body is public: the texts of 401, 404, 405, 409, 415 and 5xx, and the codes of 405, 409, 415
+and 5xx.
 """
 
 import uuid
@@ -16,10 +17,18 @@ MEDIA_TYPE = "application/vnd.api+json"
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a request. `pointer` is a JSON pointer into its body, empty if it is not about the body."""
+    """One thing wrong with a request. `pointer` is a JSON pointer into its body, `parameter` names one of its query;
+    both are empty if it is about neither.
+    """
 
     detail: str
     pointer: str = ""
+    parameter: str = ""
+
+    @property
+    def source(self) -> dict[str, str]:
+        """Where the problem is, as an error's `source` says it."""
+        return {name: text for name, text in vars(self).items() if name != "detail" and text}
 
 
 # status: code, title, detail
@@ -33,6 +42,7 @@ _PLAIN = {
     403: ("permission_denied", "You do not have permission to perform this action.", "A scope is missing."),
     404: ("not_found", "Not found.", "The requested resource does not exist."),
     405: ("method_not_allowed", "Method not allowed.", "This method is not allowed here."),
+    409: ("duplicate", "Conflict.", "A resource like this exists already."),
     410: ("gone", "Gone.", "This endpoint has been retired."),
     415: ("unsupported_media_type", "Unsupported media type.", f"Send the body as {MEDIA_TYPE}."),
     429: ("throttled", "Request was throttled.", "Request was throttled. Expected available in 1 second."),
@@ -49,7 +59,7 @@ def error(status: int, *problems: Problem, **headers: str) -> Answer:
             "code": code,
             "title": title,
             "detail": problem.detail,
-            "source": {"pointer": problem.pointer} if problem.pointer else {},
+            "source": problem.source,
             "links": {},
             "meta": {},
         }

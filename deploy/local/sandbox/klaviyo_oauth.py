@@ -1,22 +1,26 @@
-"""Klaviyo's token endpoint and the installs it knows. Whoever holds an access token is looked up here; what the token
-may do is for the caller to check.
+"""Klaviyo's token and revoke endpoints and the installs they know. Whoever holds an access token is looked up here; what
+the token may do is for the caller to check. The page that asks the merchant is `klaviyo_consent.py`'s.
 
-Klaviyo's pages "Set up OAuth" and "Troubleshoot OAuth errors", and recorded answers: the refresh token comes back
-unchanged, and older access tokens work until they expire.
+Klaviyo's pages "Set up OAuth" and "Troubleshoot OAuth errors", its samples, and recorded answers: the refresh token comes
+back unchanged, and older access tokens work until they expire.
 
 Assumed: `invalid_client` is 401, other refusals 400 (RFC 6749, 5.2); the answer beyond ten refreshes a minute is the
-API's 429; the limit counts refreshes that would have succeeded.
+API's 429; the limit counts refreshes that would have succeeded; the body of a revocation's 200 is empty; either token of
+an install may be revoked, and one that nobody knows is 200 too (RFC 7009).
 """
 
 import base64
 import hmac
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import parse_qsl
 
 from deploy.local.sandbox import klaviyo_errors
 from deploy.local.sandbox.clock import Clock
 from deploy.local.sandbox.identifiers import Identifiers
+from deploy.local.sandbox.klaviyo_codes import Codes, RefusedError
 from deploy.local.sandbox.messages import Answer, Request, json_answer
 from deploy.local.sandbox.windows import Window, Windows
 
@@ -72,8 +76,11 @@ class Grant:
 class OAuth:
     """The authorization server. The plain fields are switches; change them at any time.
 
-    `rotates`: each refresh gives a new refresh token and ends the old one. `docs_spelling`: refusals say
-    `invalid_grant_type`, as the troubleshooting page has it.
+    `rotates`: each refresh gives a new refresh token and ends the old one. `docs_spelling`: refusals of a refresh say
+    `invalid_grant_type`, as the troubleshooting page has it. `reinstall_ends_older`: a new install of an account ends
+    its older refresh tokens. `app_scopes` are those enabled in the app, `redirect_uris` its allow list, None for
+    anything on loopback. `auto_consent` answers for the merchant, and `consent_account` says for which account, which
+    is made if needed; None for the first there is.
     """
 
     clock: Clock
@@ -84,10 +91,17 @@ class OAuth:
     refreshes_per_minute: int = 10
     rotates: bool = False
     docs_spelling: bool = False
+    reinstall_ends_older: bool = False
+    app_name: str = "Omneo"
+    app_scopes: str = SCOPES
+    redirect_uris: Sequence[str] | None = None
+    auto_consent: Literal["allow", "deny"] | None = None
+    consent_account: str | None = None
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
         self._windows = Windows(self.clock)
+        self._codes = Codes(self.clock, self.identifiers)
         self._grants: dict[str, Grant] = {}
         self._installs: dict[str, Install] = {}
 
@@ -97,8 +111,21 @@ class OAuth:
         """Install the app, as if a merchant had gone through the pages, and return the first tokens."""
         install = Install(account, scope, refresh_token or self.identifiers.token("refresh"))
         with self._lock:
+            if self.reinstall_ends_older:
+                self._end_refresh_tokens(account)
             self._installs[install.refresh_token] = install
             return self._grant(install, access_token)
+
+    def issue_code(self, account: str, asked: Mapping[str, str]) -> str:
+        """Return an authorization code for what the parameters of an acceptable authorize request ask for."""
+        with self._lock:
+            return self._codes.issue(
+                account=account,
+                scope=asked["scope"],
+                client_id=asked["client_id"],
+                redirect_uri=asked["redirect_uri"],
+                challenge=asked["code_challenge"],
+            )
 
     def holder(self, access_token: str) -> Install | None:
         """Return the install an access token belongs to, None if it is unknown or has expired."""
@@ -119,8 +146,7 @@ class OAuth:
     def uninstall(self, account: str) -> None:
         """End everything that the account's installs were given."""
         with self._lock:
-            for install in self._installs.values():
-                install.revoked = install.revoked or install.account == account
+            self._end_refresh_tokens(account)
             self._grants = {
                 token: grant for token, grant in self._grants.items() if grant.install.account != account
             }
@@ -129,6 +155,7 @@ class OAuth:
         """Forget every install."""
         with self._lock:
             self._grants.clear()
+            self._codes.clear()
             self._installs.clear()
             self._windows.clear()
 
@@ -136,19 +163,46 @@ class OAuth:
         """Answer `POST /oauth/token`, and say which account it was for."""
         if not self._is_client(request.headers.get("authorization", "")):
             return _refuse(401, "invalid_client", "Client authentication failed."), None
-        form = _form(request)
+        form = read_form(request)
         if form is None:
             return self._refuse_grant("invalid_request", "Send the parameters form-encoded."), None
         match form.get("grant_type"):
+            case "authorization_code":
+                return self._exchange(form)
             case "refresh_token":
                 return self._refresh(form.get("refresh_token", ""))
             case _:
                 return self._refuse_grant("unsupported_grant_type", "Unsupported grant type."), None
 
+    def revocation(self, request: Request) -> tuple[Answer, str | None]:
+        """Answer `POST /oauth/revoke`, which disconnects the app in the token's account, and say which that was."""
+        if not self._is_client(request.headers.get("authorization", "")):
+            return _refuse(401, "invalid_client", "Client authentication failed."), None
+        form = read_form(request) or {}
+        if not form.get("token"):
+            return _refuse(400, "invalid_request", "Send 'token' form-encoded."), None
+        if form.get("token_type_hint", "refresh_token") not in ("refresh_token", "access_token"):
+            return _refuse(400, "unsupported_token_type", "Unsupported token type."), None
+        with self._lock:
+            install = self._live_install(form["token"]) or self.holder(form["token"])
+            if install is None:
+                return Answer(200), None
+            self.uninstall(install.account)
+        return Answer(200), install.account
+
+    def _exchange(self, form: dict[str, str]) -> tuple[Answer, str | None]:
+        with self._lock:
+            try:
+                code = self._codes.redeem(form, client_id=self.client_id)
+            except RefusedError as refused:
+                return _refuse(400, refused.code, refused.description), None
+            tokens = self.install(code.account, scope=code.scope)
+        return json_answer(200, tokens.to_json()), code.account
+
     def _refresh(self, refresh_token: str) -> tuple[Answer, str | None]:
         with self._lock:
-            install = self._installs.get(refresh_token)
-            if install is None or install.revoked or install.refresh_token != refresh_token:
+            install = self._live_install(refresh_token)
+            if install is None:
                 return self._refuse_grant("invalid_grant", "The refresh token is invalid."), None
             verdict = self._windows.take(install, [Window(60, self.refreshes_per_minute)])
             if verdict.retry_after is not None:
@@ -157,6 +211,16 @@ class OAuth:
                 install.refresh_token = self.identifiers.token("refresh")
                 self._installs[install.refresh_token] = install
             return json_answer(200, self._grant(install, None).to_json()), install.account
+
+    def _live_install(self, refresh_token: str) -> Install | None:
+        install = self._installs.get(refresh_token)
+        if install is None or install.revoked or install.refresh_token != refresh_token:
+            return None
+        return install
+
+    def _end_refresh_tokens(self, account: str) -> None:
+        for install in self._installs.values():
+            install.revoked = install.revoked or install.account == account
 
     def _grant(self, install: Install, access_token: str | None) -> Tokens:
         token = access_token or self.identifiers.token("access")
@@ -176,7 +240,8 @@ class OAuth:
         return _refuse(400, "invalid_grant_type" if self.docs_spelling else code, description)
 
 
-def _form(request: Request) -> dict[str, str] | None:
+def read_form(request: Request) -> dict[str, str] | None:
+    """Return the fields of a form-encoded body, None if it is not one."""
     if request.media_type != FORM:
         return None
     try:

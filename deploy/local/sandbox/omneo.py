@@ -2,7 +2,8 @@
 
 Paths are `/{tenant}/api/v3/...` and `/{tenant}/id/api/v1/...`; the real ones have the tenant in the host name.
 
-Assumed: an unknown tenant is 404 (really its host name does not resolve); an ID token lives 15 minutes.
+Assumed: an unknown tenant is 404 (really its host name does not resolve); an ID token lives 15 minutes, an API token a
+year unless said.
 """
 
 import hmac
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from deploy.local.sandbox import omneo_answers, reactions
+from deploy.local.sandbox import omneo_answers, omneo_webhooks, reactions
 from deploy.local.sandbox.clock import Clock
 from deploy.local.sandbox.delivery import Delivery, Postman, reached
 from deploy.local.sandbox.faults import Faults
@@ -26,6 +27,8 @@ from deploy.local.sandbox.omneo_tenants import Tenant
 from deploy.local.sandbox.reactions import Row
 from deploy.local.sandbox.record import Call, Calls
 from deploy.local.sandbox.twig import Twig
+
+_YEAR = 365 * 24 * 3600.0
 
 
 class Omneo:
@@ -55,7 +58,13 @@ class Omneo:
     # What a test asks and arranges.
 
     def tenant(
-        self, name: str, *, token: str | None = None, signing_secret: str | None = None, retries: int = 0
+        self,
+        name: str,
+        *,
+        token: str | None = None,
+        signing_secret: str | None = None,
+        retries: int = 0,
+        token_expires_at: float | None = None,
     ) -> Tenant:
         """Make a tenant, with made-up credentials if none are given, and return it."""
         tenant = Tenant(
@@ -64,6 +73,8 @@ class Omneo:
             signing_secret or self._identifiers.token("signing"),
             reactions.targets(self._twig, self.clock),
             reactions.triggers(self.clock),
+            omneo_webhooks.webhooks(self.clock),
+            self.clock() + _YEAR if token_expires_at is None else token_expires_at,
             retries,
         )
         with self._lock:
@@ -117,6 +128,25 @@ class Omneo:
             whole.deliveries += done
         return done
 
+    def webhook(self, tenant: str, **fields: Any) -> Row:
+        """Keep a webhook as another caller of the API would, and return it.
+
+        Raises:
+            InvalidRowError: it cannot be kept.
+        """
+        with self._lock:
+            return self._tenants[tenant].webhooks.create(fields)
+
+    def webhooks(self, tenant: str) -> list[Row]:
+        """Return the tenant's webhooks, oldest first."""
+        with self._lock:
+            return self._tenants[tenant].webhooks.all()
+
+    def expire(self, tenant: str) -> None:
+        """End the tenant's API token now: every call is 401."""
+        with self._lock:
+            self._tenants[tenant].token_expires_at = self.clock()
+
     def deliveries(self, tenant: str) -> list[Delivery]:
         """Return every attempt to call the tenant's targets, oldest first."""
         with self._lock:
@@ -148,7 +178,7 @@ class Omneo:
             found = route(segments)
             if tenant is None or found is None:
                 return omneo_answers.error(404)
-            if not _holds_token(request, tenant):
+            if not _holds_token(request, tenant) or self.clock() >= tenant.token_expires_at:
                 return omneo_answers.error(401)
             call.account = name
             endpoints, id = found

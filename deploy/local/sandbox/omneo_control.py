@@ -1,9 +1,10 @@
 """What Omneo alone can be told below `/_sandbox`.
 
-POST `seed` `{"tenants": [{name, token, signing_secret, retries}], "profiles": [{tenant, ...}], "targets": [{tenant,
-handle, url, template, condition}], "reactions": [{tenant, trigger, targets, condition}]}` returns tenants and profiles;
-POST `switches` `{id_token_seconds}`; POST `{tenant}/events` `{trigger, context}` lets an event happen and returns its
-deliveries; GET `deliveries?tenant=`, with `&bodies=1` for what was sent.
+POST `seed` `{"tenants": [{name, token, signing_secret, retries, token_expires_at}], "profiles": [{tenant, ...}],
+"targets": [{tenant, handle, url, template, condition}], "reactions": [{tenant, trigger, targets, condition}], "webhooks":
+[{tenant, ...}]}` returns tenants and profiles; POST `switches` `{id_token_seconds}`; POST `{tenant}/events` `{trigger, context}` lets an event happen and returns its
+deliveries; POST `expire` `{tenant}` ends its API token; GET `webhooks?tenant=`; GET `deliveries?tenant=`, with
+`&bodies=1` for what was sent.
 """
 
 from functools import partial
@@ -24,6 +25,8 @@ def control(omneo: "Omneo", request: Request) -> Answer:
         profiles = [omneo.profile(**profile) for profile in fields.get("profiles", ())]
         for target in fields.get("targets", ()):
             omneo.target(**target)
+        for webhook in fields.get("webhooks", ()):
+            omneo.webhook(**webhook)
         for reaction in fields.get("reactions", ()):
             omneo.reaction(
                 reaction["tenant"],
@@ -56,6 +59,8 @@ def control(omneo: "Omneo", request: Request) -> Answer:
         {
             ("POST", "seed"): seed,
             ("POST", "switches"): switches,
+            ("POST", "expire"): lambda fields: omneo.expire(fields["tenant"]),
+            ("GET", "webhooks"): lambda fields: {"webhooks": omneo.webhooks(fields["tenant"])},
             ("GET", "deliveries"): deliveries,
             **{("POST", f"{name}/events"): partial(fire, name) for name in omneo.tenants()},
         },

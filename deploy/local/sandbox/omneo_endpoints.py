@@ -1,9 +1,11 @@
 """Omneo's endpoints, one function each, and the table of their paths. Credentials are checked before they are reached.
 
-Omneo's pages "Working with profiles", "Search by id", "Omneo ID", "Target" and "Trigger".
+Omneo's pages "Working with profiles", "Search by id", "Omneo ID", "Target", "Trigger" and those on webhooks; its SDK for
+`/auth/verify`.
 
-Assumed: an unknown profile or identity is 404, also at `search-id` and when a token is minted; a filter other than
-`filter[email]` is 501, because ignoring it would return the wrong profiles.
+Assumed: an unknown profile or identity is 404, also at `search-id` and when a token is minted; a filter unknown here is
+501, because ignoring it would return the wrong rows; `/auth/verify` answers with the token's own fields, as they stand
+under api-tokens, in the envelope of a single row.
 """
 
 import base64
@@ -12,9 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deploy.local.sandbox import omneo_webhooks
 from deploy.local.sandbox.identifiers import Identifiers
 from deploy.local.sandbox.messages import Answer, Request, UnreadableBodyError
 from deploy.local.sandbox.omneo_answers import error, invalid, one, page
+from deploy.local.sandbox.omneo_profiles import stamp
 from deploy.local.sandbox.omneo_tenants import Tenant
 from deploy.local.sandbox.reactions import InvalidRowError, Rows
 
@@ -46,8 +50,8 @@ Endpoint = Callable[[Asked], Answer]
 
 def list_profiles(asked: Asked) -> Answer:
     """`GET /profiles`, optionally with `filter[email]`."""
-    filters = {name: text for name, text in asked.request.parameters.items() if name.startswith("filter[")}
-    email = filters.pop("filter[email]", filters.pop("filter[email][eq]", None))
+    filters = _filters(asked)
+    email = filters.pop("email", None)
     if filters:
         return error(501)
     tenant = asked.tenant
@@ -83,6 +87,27 @@ def mint_id_token(asked: Asked) -> Answer:
     return one({"token": f"{head}.{payload}.{asked.identifiers.token('id')}", "exp": exp})
 
 
+def verify_token(asked: Asked) -> Answer:
+    """`GET /auth/verify`: what the token of this call is."""
+    tenant = asked.tenant
+    return one(
+        {
+            "id": f"{tenant.name}-token",
+            "name": "Klaviyo extension",
+            "scopes": ["*"],
+            "expires_at": stamp(tenant.token_expires_at),
+        }
+    )
+
+
+def list_webhooks(asked: Asked) -> Answer:
+    """`GET /webhooks`, optionally with `filter[namespace]`, `filter[trigger]` and `filter[is_active]`."""
+    filters = _filters(asked)
+    if set(filters) - set(omneo_webhooks.FILTERS) or filters.get("is_active", "0") not in ("0", "1"):
+        return error(501)
+    return page(omneo_webhooks.filtered(asked.tenant.webhooks.all(), filters), asked.request, asked.url)
+
+
 def _crud(rows: Callable[[Tenant], Rows]) -> tuple[dict[str, Endpoint], dict[str, Endpoint]]:
     def kept(change: Callable[[], dict[str, Any]], status: int) -> Answer:
         try:
@@ -113,6 +138,12 @@ def _crud(rows: Callable[[Tenant], Rows]) -> tuple[dict[str, Endpoint], dict[str
     return {"GET": index, "POST": create}, {"GET": read, "PUT": update, "DELETE": delete}
 
 
+def _filters(asked: Asked) -> dict[str, str]:
+    # `filter[email]=` and `filter[email][eq]=` are the same.
+    given = {name: text for name, text in asked.request.parameters.items() if name.startswith("filter[")}
+    return {name.removesuffix("[eq]")[len("filter[") : -1]: text for name, text in given.items()}
+
+
 def _found(row: dict[str, Any] | None) -> Answer:
     return error(404) if row is None else one(row)
 
@@ -131,9 +162,11 @@ def _base64url(raw: bytes) -> str:
 
 _targets, _target = _crud(lambda tenant: tenant.targets)
 _triggers, _trigger = _crud(lambda tenant: tenant.triggers)
+_webhooks, _webhook = _crud(lambda tenant: tenant.webhooks)
 
 # `{id}` stands for one segment. The first row that fits is taken.
 ROUTES: dict[str, dict[str, Endpoint]] = {
+    "api/v3/auth/verify": {"GET": verify_token},
     "api/v3/profiles": {"GET": list_profiles},
     "api/v3/profiles/search-id": {"POST": search_id},
     "api/v3/profiles/{id}": {"GET": read_profile},
@@ -141,6 +174,8 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "api/v3/targets/{id}": _target,
     "api/v3/triggers": _triggers,
     "api/v3/triggers/{id}": _trigger,
+    "api/v3/webhooks": _webhooks | {"GET": list_webhooks},
+    "api/v3/webhooks/{id}": _webhook,
     "id/api/v1/auth/token": {"POST": mint_id_token},
 }
 

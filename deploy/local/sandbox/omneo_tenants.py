@@ -15,13 +15,18 @@ from deploy.local.sandbox.reactions import Rows
 
 @dataclass
 class Tenant:
-    """One tenant. `retries` is how often a target that gave no 2xx is called again. Callers hold the service's lock."""
+    """One tenant. `retries` is how often a target that gave no 2xx is called again. Callers hold the service's lock.
+
+    `token` is valid until `token_expires_at`, in Unix seconds.
+    """
 
     name: str
     token: str = field(repr=False)
     signing_secret: str = field(repr=False)
     targets: Rows = field(repr=False)
     triggers: Rows = field(repr=False)
+    webhooks: Rows = field(repr=False)
+    token_expires_at: float
     retries: int = 0
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
     deliveries: list[Delivery] = field(default_factory=list, repr=False)

@@ -30,8 +30,15 @@ class Rows:
     """One of Omneo's lists that users edit. Callers hold the lock of the service."""
 
     def __init__(
-        self, empty: Row, check: Callable[[Row, list[Row]], Errors], clock: Callable[[], float]
+        self,
+        empty: Row,
+        check: Callable[[Row, list[Row]], Errors],
+        clock: Callable[[], float],
+        *,
+        settle: Callable[[Row], Row] = dict,
     ) -> None:
+        # What a new row has, what is wrong with a row beside the others, and a row as it is kept.
+        self._settle = settle
         self._empty = empty
         self._check = check
         self._clock = clock
@@ -74,15 +81,16 @@ class Rows:
         others = [other for other in self._rows.values() if other["id"] != row["id"]]
         if errors := self._check(changed, others):
             raise InvalidRowError(errors)
-        self._rows[changed["id"]] = changed
-        return changed
+        kept = self._settle(changed)
+        self._rows[kept["id"]] = kept
+        return kept
 
 
 def targets(twig: Twig, clock: Callable[[], float]) -> Rows:
     """Return an empty list of targets."""
 
     def check(row: Row, others: list[Row]) -> Errors:
-        errors = _required(row, "name", "handle", "url", "template")
+        errors = required(row, "name", "handle", "url", "template")
         if any(other["handle"] == row["handle"] for other in others):
             errors["handle"] = ["The handle has already been taken."]
         if "url" not in errors and not row["url"].startswith(("https://", "http://")):
@@ -103,7 +111,7 @@ def triggers(clock: Callable[[], float]) -> Rows:
 
     def check(row: Row, others: list[Row]) -> Errors:
         del others
-        errors = _required(row, "name", "trigger")
+        errors = required(row, "name", "trigger")
         if not isinstance(row["actions"], list):
             return errors | {"actions": ["The actions must be an array."]}
         for index, action in enumerate(row["actions"]):
@@ -134,7 +142,8 @@ def _has_arguments(action: Mapping[str, Any]) -> bool:
     return isinstance(rows, list) and all(isinstance(row, dict) and "value" in row for row in rows)
 
 
-def _required(row: Row, *names: str) -> Errors:
+def required(row: Row, *names: str) -> Errors:
+    """Return an error for each of the fields that holds no text."""
     return {
         name: [f"The {name} field is required."]
         for name in names

@@ -1,0 +1,26 @@
+"""GET and POST /klaviyo/install, GET /klaviyo/callback, POST /klaviyo/confirm, GET /klaviyo/progress: a merchant's install."""
+
+import functions_framework
+
+from shared.handlers.install import begin, callback, confirm, progress, start_page
+from shared.services import Services
+from shared.settings import Needs
+from shared.web_pages import pages
+
+services = Services.from_environment(
+    Needs.STORE | Needs.QUEUES | Needs.TASKS | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
+)
+
+install = functions_framework.http(
+    pages(
+        "install",
+        services,
+        {
+            ("GET", "/klaviyo/install"): start_page,
+            ("POST", "/klaviyo/install"): begin,
+            ("GET", "/klaviyo/callback"): callback,
+            ("POST", "/klaviyo/confirm"): confirm,
+            ("GET", "/klaviyo/progress"): progress,
+        },
+    )
+)

@@ -1,0 +1,168 @@
+"""Provision: everything an install makes in Klaviyo and Omneo, any number of times, leaving exactly one of each.
+
+Every step looks before it makes, under a lease, and notes what it has done: an install that was killed after any step is finished by
+the next run. A step that Klaviyo or Omneo refuses is noted as failed, and the others go on.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from shared.domain.provisions import (
+    DATA_SOURCES,
+    OMNEO_TRIGGERS,
+    SYSTEM_TOPICS,
+    omneo_webhook_path,
+    system_webhook_path,
+    webhook_name,
+)
+from shared.errors import NotFoundError, RefusedError, WaitError
+from shared.tenants import Provisions, ProvisionStep, StepState, Tenant, TenantStore
+
+if TYPE_CHECKING:
+    from shared.klaviyo.client import KlaviyoClient
+    from shared.leases import Leases
+    from shared.omneo.client import OmneoClient
+
+LEASE = timedelta(minutes=4)  # as long as a task may run
+ANOTHER_RUNS_SECONDS = 5.0
+
+_WEBHOOK = "webhook"
+
+
+def provision(
+    tenant: Tenant,
+    *,
+    klaviyo: "KlaviyoClient",
+    omneo: "OmneoClient",
+    tenants: TenantStore,
+    leases: "Leases",
+    public_url: str,
+) -> None:
+    """Make what is missing, and bring what is there up to date.
+
+    Raises:
+        WaitError: another run is at it, or a service asks to wait; what is done stays noted.
+    """
+    lease = leases.acquire(f"provision {tenant.name}", lasting=LEASE)
+    if lease is None:
+        raise WaitError(
+            "another set-up is running", service="The extension", retry_after=ANOTHER_RUNS_SECONDS
+        )
+    try:
+        for name, step in _todo(tenant, klaviyo, omneo, public_url):
+            if _state(tenant, name) is not StepState.DONE:
+                tenant = _take(name, step, tenant, tenants)
+    finally:
+        leases.release(lease)
+
+
+def steps_of(tenant: Tenant) -> list[dict[str, str]]:
+    """Return every step with its title, state and, if it failed, the reason."""
+    return [
+        {"name": name, "title": title, "state": step.state.value, "reason": step.reason}
+        for name, title in _titles()
+        for step in [tenant.provisions.steps.get(name, ProvisionStep())]
+    ]
+
+
+Done = Callable[[Provisions], Provisions]
+StepWork = Callable[[Tenant], Done]
+
+
+def _titles() -> Iterator[tuple[str, str]]:
+    yield from ((f"data source {title}", f"Data source {title}") for title in DATA_SOURCES)
+    yield _WEBHOOK, "Consent events from Klaviyo"
+    yield from (
+        (f"omneo webhook {trigger}", f"Omneo webhook {trigger}, disabled") for trigger in OMNEO_TRIGGERS
+    )
+
+
+def _todo(
+    tenant: Tenant, klaviyo: "KlaviyoClient", omneo: "OmneoClient", public_url: str
+) -> Iterator[tuple[str, StepWork]]:
+    """Yield the steps in order. What several steps look up is looked up once, when the first needs it."""
+    found = cache(klaviyo.data_sources)
+    for title, description in DATA_SOURCES.items():
+        yield (
+            f"data source {title}",
+            partial(_data_source, title=title, description=description, klaviyo=klaviyo, found=found),
+        )
+    yield _WEBHOOK, partial(_system_webhook, klaviyo=klaviyo, public_url=public_url)
+    url = public_url + omneo_webhook_path(tenant.name)
+    for trigger in OMNEO_TRIGGERS:
+        yield f"omneo webhook {trigger}", partial(_omneo_webhook, trigger=trigger, url=url, omneo=omneo)
+
+
+def _take(name: str, step: StepWork, tenant: Tenant, tenants: TenantStore) -> Tenant:
+    """Do one step and note what came of it."""
+    try:
+        done, outcome = step(tenant), ProvisionStep(state=StepState.DONE)
+    except RefusedError as error:
+        done, outcome = _unchanged, ProvisionStep(state=StepState.FAILED, reason=str(error))
+
+    def edit(now: Tenant) -> Tenant:
+        made = done(now.provisions)
+        steps = {**made.steps, name: outcome}
+        return now.model_copy(update={"provisions": made.model_copy(update={"steps": steps})})
+
+    return tenants.change(tenant.name, edit)
+
+
+def _data_source(
+    tenant: Tenant,
+    *,
+    title: str,
+    description: str,
+    klaviyo: "KlaviyoClient",
+    found: Callable[[], dict[str, str]],
+) -> Done:
+    """Find the data source by its title, or make it."""
+    id = found().get(title) or klaviyo.create_data_source(title, description)
+    return lambda made: made.model_copy(update={"data_sources": {**made.data_sources, title: id}})
+
+
+def _system_webhook(tenant: Tenant, *, klaviyo: "KlaviyoClient", public_url: str) -> Done:
+    """Find our webhook by its stored id, else by its name; then give it our secret, topics and address, and enable it."""
+    name, url = webhook_name(tenant.name), public_url + system_webhook_path(tenant.name)
+    topics = SYSTEM_TOPICS & klaviyo.webhook_topics()
+    secret = tenant.webhook_secrets[0].value
+    ours = [
+        hook.id for hook in klaviyo.webhooks() if hook.name == name or hook.id == tenant.provisions.webhook_id
+    ]
+    ours.sort(key=lambda id: id != tenant.provisions.webhook_id)
+    if ours:
+        id, *extra = ours
+        klaviyo.update_webhook(id, name, url, secret, topics)
+        for surplus in extra:
+            _forget(klaviyo, surplus)
+    else:
+        id = klaviyo.create_webhook(name, url, secret, topics)
+    return lambda made: made.model_copy(update={"webhook_id": id})
+
+
+def _omneo_webhook(tenant: Tenant, *, trigger: str, url: str, omneo: "OmneoClient") -> Done:
+    """Find the webhook by namespace and trigger, or make it, disabled. One that a person has enabled stays enabled."""
+    for hook in omneo.webhooks(tenant.settings.namespace):
+        if hook.trigger == trigger:
+            if hook.url != url:
+                omneo.update_webhook_url(hook.id, url)
+            return _unchanged
+    omneo.create_webhook(trigger, url, tenant.settings.namespace)
+    return _unchanged
+
+
+def _forget(klaviyo: "KlaviyoClient", id: str) -> None:
+    try:
+        klaviyo.delete_webhook(id)
+    except NotFoundError:
+        return  # gone already
+
+
+def _unchanged(made: Provisions) -> Provisions:
+    return made
+
+
+def _state(tenant: Tenant, name: str) -> StepState:
+    return tenant.provisions.steps.get(name, ProvisionStep()).state

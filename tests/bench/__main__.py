@@ -1,0 +1,51 @@
+"""`python -m tests.bench [NAME]`: run every benchmark, or one, and print what was found.
+
+A missed aim is said, not enforced: the exit status tells only whether everything could be measured.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from tests.bench import cold, events, imports, machine, throughput
+from tests.bench.measures import Finding
+from tests.bench.servers import BenchmarkError
+
+BENCHMARKS: dict[str, Callable[[], Iterator[Finding]]] = {
+    "cold-listening": cold.listening,
+    "cold-first-202": cold.first_answer,
+    "throughput": throughput.throughput,
+    "worker-imports": imports.worker_imports,
+    "worker-event": events.worker_event,
+}
+
+
+def main() -> int:
+    """Run what the command line asks for; return 1 if something could not be measured."""
+    names = sys.argv[1:] or list(BENCHMARKS)
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        print(f"There is no benchmark {unknown[0]}; there are: {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    began = time.monotonic()
+    print(
+        f"{machine.description()}\nRatios of medians; in brackets least..most of the repetitions.", flush=True
+    )
+    failures = [name for name in names if not _completes(name)]
+    print(f"\n{time.monotonic() - began:.0f} s")
+    return 1 if failures else 0
+
+
+def _completes(name: str) -> bool:
+    """Run one benchmark and print its findings as they come."""
+    print(f"\n{name}: {BENCHMARKS[name].__doc__}", flush=True)
+    try:
+        for finding in BENCHMARKS[name]():
+            print(finding, flush=True)
+    except BenchmarkError as error:
+        print(f"  could not be measured: {error}", flush=True)
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""The deployed `targets`, whole, but for a queue that takes every job without a call: what remains is our own cost."""
+
+from functions.targets.main import services, targets
+from shared.jobs import AnyJob, Direction, write_job
+from shared.tenants import Tenant
+
+__all__ = ["targets"]
+
+
+class AcceptingQueue:
+    """Takes every job, writes it as it would travel, and forgets it."""
+
+    def put(self, job: AnyJob, tenant: Tenant, *, delay: float = 0.0) -> None:
+        """Write the job's task body and the queue's name; no one reads them."""
+        self.put_back(
+            tenant.queue_name(job.direction),
+            write_job(job),
+            tenant=tenant.name,
+            direction=job.direction,
+            delay=delay,
+        )
+
+    def put_back(self, queue: str, body: bytes, *, tenant: str, direction: Direction, delay: float) -> None:
+        """Forget it."""
+
+
+vars(services)["queue"] = AcceptingQueue()

@@ -1,0 +1,89 @@
+"""Functions as processes, started by the launcher of Google's runtime, and the clock on their first moments."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local.processes import free_port
+from tests.bench.roots import Root
+from tests.bench.wire import read_answer
+
+THREADS = 16  # the concurrency of `targets` in functions.yaml
+_PATIENCE = 30.0
+_POLL = 0.001
+
+
+class BenchmarkError(Exception):
+    """Something did not work that has to before it can be timed."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A function that was started at `started_at` (monotonic) and may not listen yet."""
+
+    port: int
+    started_at: float
+    log: Path
+
+    def seconds_to_listening(self) -> float:
+        """Wait until it accepts a connection; return the seconds since it was started."""
+        self._connection().close()
+        return time.monotonic() - self.started_at
+
+    def seconds_to_answer(self, request: bytes, status: int) -> float:
+        """Call it as soon as it accepts a connection; return the seconds from its start to its whole answer."""
+        with self._connection() as connection:
+            connection.sendall(request)
+            received = b""
+            while (answer := read_answer(received)) is None:
+                chunk = connection.recv(65536)
+                if not chunk:
+                    raise BenchmarkError(f"the function hung up; it wrote:\n{self._last_words()}")
+                received += chunk
+        if answer.status != status:
+            raise BenchmarkError(f"answered {answer.status}, not {status}; it wrote:\n{self._last_words()}")
+        return time.monotonic() - self.started_at
+
+    def _connection(self) -> socket.socket:
+        while time.monotonic() < self.started_at + _PATIENCE:
+            with suppress(ConnectionRefusedError):
+                return socket.create_connection(("127.0.0.1", self.port), timeout=_PATIENCE)
+            time.sleep(_POLL)
+        raise BenchmarkError(f"the function does not listen; it wrote:\n{self._last_words()}")
+
+    def _last_words(self) -> str:
+        return self.log.read_text(errors="replace")[-2000:]
+
+
+@contextmanager
+def server(root: Root, environment: Mapping[str, str]) -> Iterator[Server]:
+    """Start the function with this environment and no other; end it, whatever it is doing, after the `with` block."""
+    port = free_port()
+    log = root.folder.with_suffix(".log")
+    launcher = Path(sys.executable).with_name("functions-framework")
+    words = ("--target", root.target, "--source", "main.py", "--host", "127.0.0.1", "--port", str(port))
+    own = {"THREADS": str(THREADS), "PATH": os.environ.get("PATH", os.defpath), "PYTHONUNBUFFERED": "1"}
+    with log.open("wb") as output:
+        started_at = time.monotonic()
+        process = subprocess.Popen(
+            [launcher, *words],
+            cwd=root.folder,
+            env={**environment, **own},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield Server(port, started_at, log)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,308 @@
+"""The Omneo client as Omneo sees it, and what it makes of every answer that Omneo might give."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import responses
+from pydantic import SecretStr
+
+from deploy.local.sandbox import Sandbox
+from deploy.local.sandbox.faults import Kind
+from shared.connections import Connections
+from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
+from shared.http import HttpClient, Limits, Problem
+from shared.omneo.client import OmneoClient, base_url, read_problem
+from tests.world import EMAIL, OMNEO_TOKEN, TENANT
+
+URL = "http://omneo.invalid"
+TOKEN_URL = f"{URL}/id/api/v1/auth/token"
+PROFILES_URL = f"{URL}/api/v3/profiles"
+
+
+def client(url: str, token: str = OMNEO_TOKEN) -> OmneoClient:
+    http = HttpClient("Omneo", url, read_problem, Connections(), limits=Limits(read=0.3, total=0.6))
+    return OmneoClient(http, SecretStr(token))
+
+
+@pytest.fixture
+def omneo(sandbox: Sandbox) -> OmneoClient:
+    sandbox.omneo.tenant(TENANT, token=OMNEO_TOKEN)
+    return client(base_url(sandbox.omneo.url_template, TENANT))
+
+
+def minted(body: object, status: int = 200) -> Any:
+    """Return what minting makes of this answer."""
+    raw = body if isinstance(body, str | bytes) else json.dumps(body)
+    with responses.RequestsMock() as mock:
+        mock.add(responses.POST, TOKEN_URL, status=status, body=raw)
+        return client(URL).mint_id_token(profile_id="p-1")
+
+
+def found(body: object, email: str = EMAIL, status: int = 200) -> str | None:
+    """Return the id of the profile that is found in this answer."""
+    raw = body if isinstance(body, str | bytes) else json.dumps(body)
+    with responses.RequestsMock() as mock:
+        mock.add(responses.GET, PROFILES_URL, status=status, body=raw)
+        profile = client(URL).find_profile_by_email(email)
+    return None if profile is None else profile.id
+
+
+def page(*rows: object) -> dict[str, Any]:
+    return {"data": list(rows), "links": {"next": None}, "meta": {"total": len(rows)}}
+
+
+# The wire
+
+
+def test_a_token_is_minted_by_profile_id(sandbox: Sandbox, omneo: OmneoClient) -> None:
+    profile = sandbox.omneo.profile(TENANT, email=EMAIL)
+    token = omneo.mint_id_token(profile_id=profile["id"])
+    [call] = sandbox.omneo.calls.all()
+    assert (call.method, call.path, call.query) == ("POST", f"/{TENANT}/id/api/v1/auth/token", "")
+    assert json.loads(call.body) == {"id": profile["id"]}
+    assert call.headers["content-type"] == call.headers["accept"] == "application/json"
+    assert call.account == TENANT  # known by the bearer token
+    assert token.token.get_secret_value().count(".") == 2
+    assert token.exp == int(sandbox.clock()) + 900
+
+
+def test_a_token_is_minted_by_identity(sandbox: Sandbox, omneo: OmneoClient) -> None:
+    sandbox.omneo.profile(TENANT, email=EMAIL, identities=[{"handle": "klaviyo", "identifier": "01HXCANARY"}])
+    omneo.mint_id_token_by_identity(identifier="01HXCANARY", handle="klaviyo")
+    [call] = sandbox.omneo.calls.all()
+    assert (call.method, call.path) == ("POST", f"/{TENANT}/id/api/v1/auth/token")
+    assert json.loads(call.body) == {"id": "01HXCANARY", "id_handle": "klaviyo"}
+
+
+@pytest.mark.parametrize(
+    ("email", "on_the_wire"),
+    [
+        ("canary+tag@example.org", "canary%2Btag%40example.org"),
+        ("canary&page=2@example.org", "canary%26page%3D2%40example.org"),
+        ("canary%2B#x@example.org", "canary%252B%23x%40example.org"),
+        ("canary-j\u00fc@example.org", "canary-j%C3%BC%40example.org"),
+    ],
+    ids=["plus", "ampersand", "percent", "umlaut"],
+)
+def test_a_profile_is_found_by_email_whatever_signs_are_in_it(
+    sandbox: Sandbox, omneo: OmneoClient, email: str, on_the_wire: str
+) -> None:
+    profile = sandbox.omneo.profile(TENANT, email=email)
+    sandbox.omneo.profile(TENANT, email=email.replace("+", " "))
+    held = omneo.find_profile_by_email(email)
+    [call] = sandbox.omneo.calls.all()
+    assert (call.method, call.path) == ("GET", f"/{TENANT}/api/v3/profiles")
+    assert call.query == f"filter%5Bemail%5D={on_the_wire}"
+    assert call.body == b""
+    assert "content-type" not in call.header_names
+    assert held is not None
+    assert (held.id, held.email) == (profile["id"], email)
+
+
+def test_a_profile_of_another_tenant_is_not_found(sandbox: Sandbox, omneo: OmneoClient) -> None:
+    sandbox.omneo.tenant("acme-stg", token="canary-other-token")
+    sandbox.omneo.profile("acme-stg", email=EMAIL)
+    assert omneo.find_profile_by_email(EMAIL) is None
+
+
+def test_the_tenants_name_stands_in_the_template_and_nowhere_else() -> None:
+    assert base_url("https://api.{tenant}.getomneo.com", "acme-stg") == "https://api.acme-stg.getomneo.com"
+    assert base_url("http://127.0.0.1:1/{tenant}", "a") == "http://127.0.0.1:1/a"
+    assert base_url("https://{tenant}.x", "a/../b?c#d@e") == "https://a%2F..%2Fb%3Fc%23d%40e.x"
+
+
+# Whose profile
+
+
+@pytest.mark.parametrize("email", [EMAIL.upper(), "Canary-Jane@Example.ORG", EMAIL])
+def test_an_email_is_compared_without_regard_to_case(email: str) -> None:
+    assert found(page({"id": "p-1", "email": email})) == "p-1"
+
+
+def test_of_several_profiles_the_one_with_the_email_is_taken_not_the_first() -> None:
+    rows = [
+        {"id": f"p-{n}", "email": email}
+        for n, email in enumerate([None, "canary-jan@example.org", "", EMAIL])
+    ]
+    assert found(page(*rows)) == "p-3"
+
+
+@pytest.mark.parametrize(
+    ("held", "asked"),
+    [
+        ("canary-jane@example.org.au", EMAIL),
+        (f" {EMAIL}", EMAIL),
+        ("canary-stra\u00dfe@example.org", "canary-strasse@example.org"),
+        ("canary-\u212a@example.org", "canary-k@example.org"),
+        ("canary-jos\u00e9@example.org", "canary-jose@example.org"),
+        (None, ""),
+        ("", ""),
+        (None, EMAIL),
+    ],
+    ids=["longer", "space", "sharp-s", "kelvin", "accent", "none-none", "empty", "none"],
+)
+def test_an_email_that_only_resembles_is_another_persons(held: str | None, asked: str) -> None:
+    assert found(page({"id": "p-1", "email": held}), asked) is None
+
+
+def test_a_service_that_ignores_the_filter_gives_nobody() -> None:
+    rows = [{"id": f"p-{n}", "email": f"canary-{n}@example.org"} for n in range(15)]
+    assert found(page(*rows)) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(page(), 200), ({"data": None}, 200), ({"data": {}}, 200), ({"message": "Not Found"}, 404), ("", 404)],
+    ids=["empty", "null", "php-empty", "404", "404-empty"],
+)
+def test_no_profile_is_none_in_every_form_it_may_come(body: object, status: int) -> None:
+    assert found(body, status=status) is None
+
+
+def test_fields_that_are_not_needed_may_be_anything() -> None:
+    assert found(page({"id": "p-1", "email": EMAIL, "first_name": 7, "attributes": [], "new": {}})) == "p-1"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "", "[]", "null", "7", "{}", '{"data": "canary"}', '{"data": 7}', '{"data": ["canary"]}', '{"data": [null]}',
+        '{"data": {"id": "canary"}}', '{"data": [{"email": "canary@example.org"}]}', '{"data": [{"id": 7}]}',
+        '{"data": [{"id": null, "email": null}]}', '{"data": [{"id": "p", "email": ["canary"]}]}', "<html>canary</html>", "{",
+    ],
+)  # fmt: skip
+def test_a_list_of_profiles_that_cannot_be_read_waits_and_repeats_nothing(body: str) -> None:
+    with pytest.raises(WaitError) as failed:
+        found(body)
+    assert failed.value.service == "Omneo"
+    assert "canary" not in str(failed.value)
+    assert failed.value.__suppress_context__
+
+
+# The token
+
+
+@pytest.mark.parametrize("exp", [1790000000, 1790000000.5, "1790000000"])
+def test_the_expiry_is_what_omneo_said(exp: object) -> None:
+    token = minted({"data": {"token": "canary.a.b", "exp": exp, "new": 1}})
+    assert token.exp == float(str(exp))
+    assert token.token.get_secret_value() == "canary.a.b"
+    assert "canary" not in repr(token) + str(token)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "", "[]", "null", "{}", '{"data": null}', '{"data": []}', '{"data": "canary"}', '{"data": {"exp": 1790000000}}',
+        '{"data": {"token": "canary"}}', '{"data": {"token": "", "exp": 1}}', '{"data": {"token": null, "exp": 1}}',
+        '{"data": {"token": 7, "exp": 1}}', '{"data": {"token": "canary", "exp": null}}', "<html>canary</html>",
+        '{"data": {"token": "canary", "exp": "soon"}}', '{"data": {"token": "canary", "exp": 1e999}}',
+        '{"data": {"token": "canary", "exp": NaN}}', '{"token": "canary", "exp": 1790000000}',
+    ],
+)  # fmt: skip
+def test_an_answer_without_a_usable_token_waits_and_repeats_nothing(body: str) -> None:
+    with pytest.raises(WaitError) as failed:
+        minted(body)
+    assert failed.value.service == "Omneo"
+    assert "canary" not in str(failed.value)
+    assert failed.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "mint",
+    [
+        lambda omneo: omneo.mint_id_token(profile_id="canary-nobody"),
+        lambda omneo: omneo.mint_id_token_by_identity(identifier="canary-nobody", handle="klaviyo"),
+    ],
+    ids=["profile", "identity"],
+)
+def test_no_token_is_minted_for_nobody(omneo: OmneoClient, mint: Callable[[OmneoClient], object]) -> None:
+    with pytest.raises(NotFoundError) as failed:
+        mint(omneo)
+    assert str(failed.value) == "Omneo answered 404"
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, RefusedError), (401, TokenRejectedError), (403, RefusedError), (422, RefusedError), (429, WaitError),
+     (500, WaitError), (503, WaitError)],
+)  # fmt: skip
+def test_each_status_comes_out_as_ours_on_every_call(
+    sandbox: Sandbox, omneo: OmneoClient, status: int, kind: type[ServiceError]
+) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: omneo.mint_id_token(profile_id="p"),
+        lambda: omneo.mint_id_token_by_identity(identifier="i", handle="klaviyo"),
+        lambda: omneo.find_profile_by_email(EMAIL),
+    ]
+    for call in calls:
+        sandbox.omneo.fail(status=status)
+        with pytest.raises(ServiceError) as failed:
+            call()
+        assert type(failed.value) is kind
+        assert (failed.value.service, failed.value.status) == ("Omneo", status)
+    assert len(sandbox.omneo.calls.all()) == len(calls)  # one try each
+
+
+@pytest.mark.parametrize("kind", ["reset", "hang", "drip", "html403", "truncated", "empty", "broken_json"])
+def test_each_fault_of_the_wire_waits(sandbox: Sandbox, omneo: OmneoClient, kind: Kind) -> None:
+    sandbox.omneo.fail(kind=kind, seconds=2)
+    with pytest.raises(WaitError):
+        omneo.find_profile_by_email(EMAIL)
+
+
+def test_a_wrong_token_is_told_apart_from_a_refusal(sandbox: Sandbox, omneo: OmneoClient) -> None:
+    wrong = client(base_url(sandbox.omneo.url_template, TENANT), "canary-wrong")
+    with pytest.raises(TokenRejectedError) as failed:
+        wrong.find_profile_by_email(EMAIL)
+    assert "canary" not in str(failed.value)
+
+
+def test_laravels_422_names_the_field_and_keeps_the_value_to_itself() -> None:
+    said = {
+        "message": "The given data was invalid.",
+        "errors": {"id": [f"{EMAIL} is unknown"], "id_handle": ["x"]},
+    }
+    with pytest.raises(RefusedError) as refused:
+        minted(said, status=422)
+    assert str(refused.value) == "Omneo answered 422: invalid at id"
+    assert (refused.value.code, refused.value.detail) == ("invalid", f"['{EMAIL} is unknown']")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"errors": {"mobile_phone": ["The phone number exists"]}},
+         Problem("invalid", "mobile_phone", "['The phone number exists']")),
+        ({"message": "Unauthenticated."}, Problem("", "", "Unauthenticated.")),
+        ({"message": "m", "errors": []}, Problem("", "", "m")),
+        ({"message": "m", "errors": None}, Problem("", "", "m")),
+        ({}, Problem()),
+    ],
+)  # fmt: skip
+def test_laravels_errors_are_read(body: object, expected: Problem) -> None:
+    assert read_problem(body) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "[]",
+        "null",
+        "<html>canary</html>",
+        '{"errors": ["canary"]}',
+        '{"errors": "canary"}',
+        '"canary"',
+        "7",
+    ],
+)
+def test_a_refusal_in_an_unknown_form_is_a_refusal_without_a_reason(body: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        minted(body, status=422)
+    assert str(refused.value) == "Omneo answered 422"
