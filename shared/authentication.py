@@ -5,39 +5,30 @@ Every check goes through all secrets in constant time, newest first. An empty se
 
 import hashlib
 import hmac
-from collections.abc import Iterable
-
-from pydantic import SecretStr
+from collections.abc import Callable, Iterable
 
 from shared.tenants import StoredSecret
 
 
-def omneo_signature_matches(signature: str, body: bytes, secrets: Iterable[StoredSecret]) -> bool:
-    """Return whether `X-Omneo-Hmac-SHA256` is the lowercase hex HMAC-SHA256 of the raw body.
+def signing_secret(signature: str, body: bytes, secrets: Iterable[StoredSecret]) -> str:
+    """Return the id of the secret with which `X-Omneo-Hmac-SHA256` signs the raw body, "" if there is none.
 
-    As Omneo's PHP SDK and its sample app verify it: nothing but the body is signed.
+    The signature is the lowercase hex HMAC-SHA256, as Omneo's PHP SDK and its sample app verify it: nothing but the body is
+    signed.
     """
-    return _matches_any(
-        signature, (hmac.new(key, body, hashlib.sha256).hexdigest() for key in _keys(secrets))
-    )
+    return _matching(signature, secrets, lambda key: hmac.new(key, body, hashlib.sha256).hexdigest().encode())
 
 
-def shared_secret_matches(given: str, secrets: Iterable[StoredSecret]) -> bool:
-    """Return whether `x-omneo-secret` is one of the tenant's webhook secrets."""
-    return _matches_any(given, (key.decode() for key in _keys(secrets)))
+def shared_secret(given: str, secrets: Iterable[StoredSecret]) -> str:
+    """Return the id of the webhook secret that `x-omneo-secret` is, "" if it is none."""
+    return _matching(given, secrets, lambda key: key)
 
 
-def _keys(secrets: Iterable[StoredSecret]) -> Iterable[bytes]:
-    return (value for secret in secrets if (value := _bytes(secret.value)))
-
-
-def _bytes(secret: SecretStr) -> bytes:
-    return secret.get_secret_value().encode()
-
-
-def _matches_any(given: str, expected: Iterable[str]) -> bool:
+def _matching(given: str, secrets: Iterable[StoredSecret], expected: Callable[[bytes], bytes]) -> str:
     # Headers are Latin-1 text; compare_digest takes only ASCII text, so compare bytes.
-    found = False
-    for candidate in expected:
-        found |= hmac.compare_digest(given.encode("utf-8", "surrogatepass"), candidate.encode())
+    encoded, found = given.encode("utf-8", "surrogatepass"), ""
+    for secret in secrets:
+        key = secret.value.get_secret_value().encode()
+        if hmac.compare_digest(encoded, expected(key)) and key and not found:
+            found = secret.id
     return found

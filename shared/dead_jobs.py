@@ -70,6 +70,10 @@ class DeadJobStore:
         found = self._documents.find(_collection(tenant), after=after, limit=limit)
         return [self._decode(tenant, document) for document in found]
 
+    def count(self, tenant: str) -> int:
+        """Return how many dead jobs the tenant has."""
+        return self._documents.count(_collection(tenant))
+
     def delete_all(self, tenant: str) -> None:
         """Forget every dead job of the tenant."""
         while found := self._documents.find(_collection(tenant), limit=_AT_ONCE):

@@ -71,6 +71,9 @@ class Documents(Protocol):
             DocumentChangedError: `version` is given and the document has changed or gone since it was read.
         """
 
+    def count(self, collection: str) -> int:
+        """Return how many documents this collection holds."""
+
     def find(
         self,
         collection: str,

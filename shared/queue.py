@@ -1,9 +1,21 @@
 """What the extension asks of a task queue. `gcp/tasks.py` keeps the promise, in the cloud and on one machine alike."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from shared.jobs import AnyJob, Direction
 from shared.tenants import Tenant
+
+
+@dataclass(frozen=True)
+class QueueState:
+    """How a queue is. `depth` counts up to a thousand; `oldest` is when the oldest of those was made."""
+
+    exists: bool
+    paused: bool = False
+    depth: int = 0
+    oldest: datetime | None = None
 
 
 class TaskQueue(Protocol):
@@ -27,6 +39,9 @@ class TaskQueue(Protocol):
 
     def resume(self, tenant: Tenant, direction: Direction) -> None:
         """Dispatch again. Resuming a running queue is fine."""
+
+    def state(self, tenant: Tenant, direction: Direction) -> QueueState:
+        """Return how the queue is."""
 
     def purge(self, tenant: Tenant, direction: Direction) -> None:
         """Drop every task. The queue stays: a deleted one's name would be blocked for days."""

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from shared.omneo.client import OmneoClient
     from shared.pending_installs import PendingInstalls
     from shared.queue import TaskQueue
+    from shared.secret_uses import SecretUses
+    from shared.status_reports import StatusReports
     from shared.tenant_cache import TenantCache
     from shared.tenants import Tenant, TenantStore
 
@@ -116,6 +118,20 @@ class Services:
         from shared.leases import Leases
 
         return Leases(self.documents, self.clock, self.new_id)
+
+    @cached_property
+    def status_reports(self) -> "StatusReports":
+        """The last status report of each tenant."""
+        from shared.status_reports import StatusReports
+
+        return StatusReports(self.documents, self.clock)
+
+    @cached_property
+    def secret_uses(self) -> "SecretUses":
+        """When secrets were last used."""
+        from shared.secret_uses import SecretUses
+
+        return SecretUses(self.documents, self.clock)
 
     @cached_property
     def pending_installs(self) -> "PendingInstalls":

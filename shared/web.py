@@ -21,8 +21,9 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from shared import logs
-from shared.authentication import omneo_signature_matches, shared_secret_matches
+from shared.authentication import shared_secret, signing_secret
 from shared.errors import (
+    ConflictError,
     ExtensionError,
     InvalidPayloadError,
     NotAuthenticatedError,
@@ -31,16 +32,17 @@ from shared.errors import (
     PayloadTooLargeError,
     UnknownPathError,
     UnsupportedMediaTypeError,
+    WaitError,
     WrongMethodError,
 )
+from shared.installation_keys import matches
 from shared.jobs import Delivery, Direction, Outcome
+from shared.json_bodies import parse_json
 from shared.services import Services
 from shared.tenant_settings import TenantSettings
 from shared.tenants import StoredSecret, Tenant, is_tenant_name
 
 RETRY_AFTER_SECONDS = 5
-DEEPEST = 32  # levels of JSON; Klaviyo takes ten
-LONGEST_NUMBER = 40  # digits
 TASK_LARGEST = 2_000_000  # a task holds at most 1 MiB
 
 # What an error means to a caller. Whatever is not here is a bug: 500.
@@ -52,7 +54,9 @@ _ANSWERS: Mapping[type[ExtensionError], tuple[int, str]] = {
     PayloadTooLargeError: (413, "payload_too_large"),
     InvalidPayloadError: (400, "invalid_payload"),
     NotInstalledError: (409, "not_installed"),
+    ConflictError: (409, "conflict"),
     OwnServiceError: (503, "unavailable"),
+    WaitError: (503, "unavailable"),
 }
 _BUG = (500, "internal_error")
 
@@ -73,33 +77,39 @@ class Call:
 def endpoint(
     method: str, path: str, *, largest: int
 ) -> Callable[[Callable[[Call], Reply]], Callable[[Request], Response]]:
-    """Answer callers of `path`, whose `{tenant}` must be a tenant's name, with what the function returns or raises.
-
-    `largest` is the most a body may hold, in bytes.
-    """
-    pattern = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path)))
+    """Answer callers of one path with what the function returns or raises. See `endpoints`."""
 
     def decorate(function: Callable[[Call], Reply]) -> Callable[[Request], Response]:
-        def answer(request: Request) -> Response:
-            started = time.monotonic()
-            with logs.context(
-                function=function.__name__, traceparent=traceparent_of(request.headers)
-            ) as fields:
-                try:
-                    variables = _match(pattern, request, method)
-                    fields["tenant"] = variables["tenant"]
-                    body = _body(request, largest)
-                    call = Call(variables, request.args, request.headers, body, fields["traceparent"])
-                    status, reply = function(call)
-                except Exception as error:  # noqa: BLE001 - the one place where an unforeseen error becomes an answer
-                    return refuse(error, started)
-                log_answer(logging.INFO, status, started, "accepted")
-                return as_json(status, reply)
-
-        answer.__name__ = function.__name__  # functions-framework looks functions up by name
-        return answer
+        return endpoints(function.__name__, {(method, path): function}, largest=largest)
 
     return decorate
+
+
+def endpoints(
+    name: str, routes: Mapping[tuple[str, str], Callable[[Call], Reply]], *, largest: int
+) -> Callable[[Request], Response]:
+    """Answer callers of these methods and paths with what each route's function returns or raises.
+
+    `{tenant}` in a path must be a tenant's name. `largest` is the most a body may hold, in bytes.
+    """
+    table = [(method, _pattern(path), function) for (method, path), function in routes.items()]
+
+    def answer(request: Request) -> Response:
+        started = time.monotonic()
+        with logs.context(function=name, traceparent=traceparent_of(request.headers)) as fields:
+            try:
+                function, variables = _match(table, request)
+                fields["tenant"] = variables["tenant"]
+                body = _body(request, largest)
+                call = Call(variables, request.args, request.headers, body, fields["traceparent"])
+                status, reply = function(call)
+            except Exception as error:  # noqa: BLE001 - the one place where an unforeseen error becomes an answer
+                return refuse(error, started)
+            log_answer(logging.INFO, status, started, "accepted")
+            return as_json(status, reply)
+
+    answer.__name__ = name  # functions-framework looks functions up by name
+    return answer
 
 
 def worker(
@@ -133,16 +143,40 @@ def authenticated_tenant(call: Call, services: Services) -> Tenant:
         NotAuthenticatedError: tenant unknown, credential missing or wrong; the caller cannot tell which.
         StoreUnavailableError: who is calling cannot be known now.
     """
+    tenant, secret = _admitted(
+        call,
+        services,
+        _omneo_secret,
+        "Sign the body in X-Omneo-Hmac-SHA256, or send the webhook secret in x-omneo-secret.",
+    )
+    services.secret_uses.note(tenant.name, secret)
+    return tenant
+
+
+def tenant_by_key(call: Call, services: Services) -> Tenant:
+    """Return the tenant that the path names, as it is now, if the caller holds its installation key. Raises as above."""
+    tenant, _ = _admitted(
+        call, services, _installation_key, "Send Authorization: Bearer and the tenant's installation key."
+    )
+    return services.tenant_cache.fresh(tenant.name) or tenant
+
+
+def _admitted(
+    call: Call, services: Services, credential: Callable[[Call, Tenant], str], message: str
+) -> tuple[Tenant, str]:
+    """Return the tenant and which of its credentials was given.
+
+    One that does not match a cached tenant is tried once against a fresh read: it may just have been made.
+    """
     name = call.path["tenant"]
     cached = services.tenant_cache.get(name)
-    if cached is not None and _is_omneo(call, cached):
-        return cached
+    if cached is not None and (given := credential(call, cached)):
+        return cached, given
     tenant = services.tenant_cache.fresh(name)
-    if _is_omneo(call, tenant or _DECOY) and tenant is not None:
-        return tenant
-    raise NotAuthenticatedError(
-        "Sign the body in X-Omneo-Hmac-SHA256, or send the webhook secret in x-omneo-secret."
-    )
+    given = credential(call, tenant or _DECOY)
+    if tenant is None or not given:
+        raise NotAuthenticatedError(message)
+    return tenant, given
 
 
 def installed(tenant: Tenant) -> Tenant:
@@ -157,26 +191,8 @@ def installed(tenant: Tenant) -> Tenant:
 
 
 def json_body(call: Call) -> Any:
-    """Return the body's JSON value.
-
-    Raises:
-        UnsupportedMediaTypeError: it is not said to be JSON.
-        InvalidPayloadError: it is not JSON, or holds what would hurt us.
-    """
-    media_type = call.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json" and not media_type.endswith("+json"):
-        raise UnsupportedMediaTypeError("Send Content-Type: application/json.")
-    try:
-        value = json.loads(call.body, parse_constant=_refuse_number, parse_float=_float, parse_int=_int)
-        if b"\\ud" in call.body or b"\\uD" in call.body:
-            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
-    except (ValueError, RecursionError):
-        raise InvalidPayloadError(
-            "The body is not valid JSON in UTF-8. An empty template value may have left a gap."
-        ) from None
-    if not _is_shallow(value, DEEPEST):
-        raise InvalidPayloadError(f"The body is nested more than {DEEPEST} levels deep.")
-    return value
+    """Return the body's JSON value. Raises as `parse_json` does."""
+    return parse_json(call.headers.get("Content-Type", ""), call.body)
 
 
 def flag(call: Call, name: str) -> bool:
@@ -191,13 +207,25 @@ def flag(call: Call, name: str) -> bool:
     return text in {"true", "1"}
 
 
-def _match(pattern: re.Pattern[str], request: Request, method: str) -> Mapping[str, str]:
-    found = pattern.fullmatch(request.path)
-    if found is None or not is_tenant_name(found["tenant"]):
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path)))
+
+
+def _match(
+    table: list[tuple[str, re.Pattern[str], Callable[[Call], Reply]]], request: Request
+) -> tuple[Callable[[Call], Reply], Mapping[str, str]]:
+    matching = [
+        (method, function, found.groupdict())
+        for method, pattern, function in table
+        if (found := pattern.fullmatch(request.path)) and is_tenant_name(found["tenant"])
+    ]
+    if not matching:
         raise UnknownPathError("There is nothing at this path.")
-    if request.method != method:
-        raise WrongMethodError(f"Use {method} here.", allowed=method)
-    return found.groupdict()
+    for method, function, variables in matching:
+        if method == request.method:
+            return function, variables
+    methods = [method for method, _, _ in matching]
+    raise WrongMethodError(f"Use {' or '.join(methods)} here.", allowed=", ".join(methods))
 
 
 def _body(request: Request, largest: int) -> bytes:
@@ -267,37 +295,18 @@ def traceparent_of(headers: Headers) -> str:
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
-def _is_omneo(call: Call, tenant: Tenant) -> bool:
+def _omneo_secret(call: Call, tenant: Tenant) -> str:
+    """Return the id of the secret that Omneo signed the body with or sent, "" if of none."""
     signature = call.headers.get("X-Omneo-Hmac-SHA256", "")
     secret = call.headers.get("x-omneo-secret", "")
-    signed = omneo_signature_matches(signature, call.body, tenant.omneo_signing_secrets)
-    return shared_secret_matches(secret, tenant.webhook_secrets) or signed
+    signed = signing_secret(signature, call.body, tenant.omneo_signing_secrets)
+    return shared_secret(secret, tenant.webhook_secrets) or signed
 
 
-def _refuse_number(text: str) -> float:
-    raise ValueError("NaN and Infinity are not JSON")
-
-
-def _float(text: str) -> float:
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError("a number is out of range")
-    return number
-
-
-def _int(text: str) -> int:
-    if len(text) > LONGEST_NUMBER:
-        raise ValueError("a number is out of range")
-    return int(text)
-
-
-def _is_shallow(value: object, levels: int) -> bool:
-    if not isinstance(value, dict | list):
-        return True
-    if levels == 0:
-        return False
-    children = value.values() if isinstance(value, dict) else value
-    return all(_is_shallow(child, levels - 1) for child in children)
+def _installation_key(call: Call, tenant: Tenant) -> str:
+    scheme, _, key = call.headers.get("Authorization", "").partition(" ")
+    known = matches(key.strip(), [key.hash for key in tenant.installation_keys])
+    return "key" if known and scheme.lower() == "bearer" else ""
 
 
 def _random_secret() -> StoredSecret:

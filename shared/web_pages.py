@@ -1,10 +1,10 @@
 """The third policy, for browsers: every outcome of an install is a page that a merchant understands, sent safely."""
 
+import io
 import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from flask import Request, Response
@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from shared import logs
 from shared.errors import OwnServiceError, UnknownPathError, WrongMethodError
-from shared.handlers.install import GoTo, InstallRefusedError, Page, Visit
+from shared.handlers.install import GoTo, Handler, InstallRefusedError, Page, Visit
 from shared.pages import render
 from shared.pages.refusals import EXPLANATIONS, OUR_FAULT, OUR_PAUSE, Explanation
 from shared.services import Services
@@ -22,9 +22,6 @@ from shared.web import as_json, log_answer, refuse, traceparent_of
 COOKIE = "klaviyo_install"
 COOKIE_SECONDS = 3600
 LARGEST_FORM = 16_000
-
-Steps: TypeAlias = list[dict[str, str]]
-Handler: TypeAlias = Callable[[Visit, Services], Page | GoTo | Steps]
 
 
 def pages(
@@ -62,9 +59,11 @@ def _handler(routes: Mapping[tuple[str, str], Handler], request: Request) -> Han
 def _visit(request: Request) -> Visit:
     request.max_content_length = LARGEST_FORM
     try:
+        request.get_data()  # all of it, whatever it says it is: the limit holds for every body
         fields = request.form if request.method == "POST" else request.args
     except HTTPException:
         fields = request.args  # a form too large or broken is as good as an empty one
+        request.stream = io.BytesIO()  # the framework reads what is left, and would stumble over the limit again
     return Visit(
         fields=fields.to_dict(),
         cookie=request.cookies.get(COOKIE, ""),
@@ -72,7 +71,7 @@ def _visit(request: Request) -> Visit:
     )
 
 
-def _response(shown: Page | GoTo | Steps, settings: Settings) -> Response:
+def _response(shown: Page | GoTo | list[dict[str, str]], settings: Settings) -> Response:
     match shown:
         case Page():
             return _html(shown, settings)
@@ -116,15 +115,21 @@ def _html(page: Page, settings: Settings) -> Response:
     return _guarded(Response(html, page.status, mimetype="text/html"), settings, nonce)
 
 
+def _form_targets(settings: Settings) -> str:
+    """Return where a form may end up besides here. Klaviyo sends merchants on to other hosts of its own, to log in."""
+    klaviyo = urlsplit(settings.klaviyo_authorize_url)
+    is_klaviyo = f".{klaviyo.hostname}".endswith(".klaviyo.com")
+    return f"{klaviyo.scheme}://{klaviyo.netloc}" + (" https://*.klaviyo.com" if is_klaviyo else "")
+
+
 def _guarded(response: Response, settings: Settings, nonce: str) -> Response:
     """Add what keeps a page to itself: no foreign script, style, frame or form target, no cache, no referrer to others."""
-    klaviyo = urlsplit(settings.klaviyo_authorize_url)
     response.headers.update(
         {
             # The form leads to Klaviyo by a redirect, and browsers hold redirects of forms to form-action too.
             "Content-Security-Policy": (
                 f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self';"
-                f" form-action 'self' {klaviyo.scheme}://{klaviyo.netloc}; base-uri 'none'; frame-ancestors 'none'"
+                f" form-action 'self' {_form_targets(settings)}; base-uri 'none'; frame-ancestors 'none'"
             ),
             # Not no-referrer: then a browser would call the origin of our own forms "null".
             "Referrer-Policy": "same-origin",

@@ -16,7 +16,7 @@ ONLY_IN = {
     "google": {"shared/gcp/", "deploy/local/tasks/"},
     "grpc": {"shared/gcp/", "deploy/local/tasks/"},
     "sqlite3": {"shared/sqlite/", "deploy/local/tasks/"},
-    "requests": {"shared/http.py", "shared/connections.py", "deploy/local/sandbox/"},
+    "requests": {"shared/http.py", "shared/connections.py", "deploy/local/sandbox/", "deploy/local/demo.py"},
     "os": {"shared/services.py", "shared/encryption.py", "shared/sqlite/", "deploy/"},
     "shared.gcp": {"shared/services.py", "shared/gcp/"},
     "shared.sqlite": {"shared/services.py", "shared/sqlite/"},

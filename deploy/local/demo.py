@@ -7,6 +7,7 @@ sandbox Omneo, the queue, and the sandbox Klaviyo.
 
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -18,6 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import requests
 
 from deploy.local.bundle import Bundle
 from deploy.local.processes import StartError
@@ -65,17 +68,18 @@ def run() -> None:
         given = _environment(sandbox)
         check_environment(given, data_dir)
         with Bundle(data_dir, public_port, given) as bundle:
-            secret = _set_up_tenant(sandbox, bundle)
+            key, secret = _set_up_tenant(sandbox, bundle)
             write_environment(data_dir / "env", bundle.environment, _FOR_COMMANDS)
             hops = _send_one_event(sandbox, bundle)
             _tell(hops, time.time() - started)
-            _tell_what_next(sandbox, bundle, data_dir, secret)
+            _tell_what_next(sandbox, bundle, data_dir, key, secret)
             stopped.wait()
             say("Stopping.")
 
 
 _FOR_COMMANDS = (
     "STORE", "QUEUE", "CLOUD_TASKS_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_REGION", "ENCRYPTION_KEYS",
+    "OUTBOUND_WORKER_URL", "EXTENSION_URL", "KLAVIYO_API_URL", "KLAVIYO_CLIENT_ID", "KLAVIYO_CLIENT_SECRET", "OMNEO_API_URL",
 )  # fmt: skip
 
 
@@ -94,6 +98,7 @@ def _environment(sandbox: Sandbox) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOST") if name in os.environ}
     return kept | {
         "KLAVIYO_API_URL": sandbox.klaviyo.url,
+        "KLAVIYO_AUTHORIZE_URL": f"{sandbox.klaviyo.url}/oauth/authorize",
         "OMNEO_API_URL": sandbox.omneo.url_template,
         "KLAVIYO_CLIENT_ID": sandbox.klaviyo.oauth.client_id,
         "KLAVIYO_CLIENT_SECRET": sandbox.klaviyo.oauth.client_secret,
@@ -101,29 +106,51 @@ def _environment(sandbox: Sandbox) -> dict[str, str]:
     }
 
 
-def _set_up_tenant(sandbox: Sandbox, bundle: Bundle) -> str:
-    """Make the tenant with the operator's commands and its Omneo side as a user would; return the webhook secret."""
+def _set_up_tenant(sandbox: Sandbox, bundle: Bundle) -> tuple[str, str]:
+    """Make the tenant with the operator's commands, install as a merchant does, and set up Omneo as a user would.
+
+    Return the installation key and the webhook secret.
+    """
     omneo = sandbox.omneo.tenant(TENANT)
-    tokens = sandbox.klaviyo.install(ACCOUNT)
-    secret = secrets.token_urlsafe(24)
     credentials = {"omneo_token": omneo.token, "omneo_signing_secret": omneo.signing_secret}
-    _command(bundle.environment, "create", TENANT, said=json.dumps(credentials))
-    _command(bundle.environment, "set", TENANT, "klaviyo_tokens", said=json.dumps(tokens.to_json()))
+    key = _command(bundle.environment, "create", TENANT, said=json.dumps(credentials)).splitlines()[-1]
+    secret = secrets.token_urlsafe(24)
     _command(bundle.environment, "set", TENANT, "webhook_secret", said=secret)
+    _install(sandbox, bundle, key)
     sandbox.omneo.profile(TENANT, email=EMAIL, first_name="Jane", last_name="Doe")
     url = f"{bundle.url}/{TENANT}/api/v1/targets/klaviyo/metric"
     sandbox.omneo.target(TENANT, handle="klaviyo-reward-issued", url=url, template=_TEMPLATE)
     sandbox.omneo.reaction(TENANT, "reward.created", "klaviyo-reward-issued")
-    return secret
+    return key, secret
 
 
-def _command(environment: Mapping[str, str], *words: str, said: str) -> None:
+def _install(sandbox: Sandbox, bundle: Bundle, key: str) -> None:
+    """Walk through the install's pages, with the sandbox Klaviyo saying yes at once."""
+    sandbox.klaviyo.account(ACCOUNT, organization_name="Demo Store", country="Australia")
+    sandbox.klaviyo.oauth.auto_consent = "allow"
+    with requests.Session() as browser:
+        browser.trust_env = False
+        origin = {"Origin": bundle.url}
+        form = {"tenant": TENANT, "installation_key": key}
+        asked = browser.post(f"{bundle.url}/klaviyo/install", form, headers=origin, timeout=20)
+        found = re.search(r'name="confirmation" value="([^"]+)"', asked.text)
+        if found is None:
+            raise StartError(f"The install stopped at {asked.url.partition('?')[0]}; see {bundle.logs}")
+        form = {"confirmation": found[1], "decision": "connect"}
+        done = browser.post(f"{bundle.url}/klaviyo/confirm", form, headers=origin, timeout=20)
+        if done.status_code != 200:
+            raise StartError(f"The install was not confirmed; see {bundle.logs}")
+    sandbox.klaviyo.oauth.auto_consent = None  # from now on its page asks
+
+
+def _command(environment: Mapping[str, str], *words: str, said: str) -> str:
     argv = [sys.executable, "-m", "deploy.tenants", *words]
     done = subprocess.run(
         argv, env=dict(environment), input=said, text=True, capture_output=True, timeout=60, check=False
     )
     if done.returncode:
         raise StartError(f"`{' '.join(words)}` failed: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _send_one_event(sandbox: Sandbox, bundle: Bundle) -> list[Hop]:
@@ -141,8 +168,9 @@ def _send_one_event(sandbox: Sandbox, bundle: Bundle) -> list[Hop]:
     while time.monotonic() < deadline:
         attempts = _attempts(bundle)
         call = next((call for call in sandbox.klaviyo.calls.all() if call.path == "/api/events"), None)
-        if sandbox.klaviyo.events(ACCOUNT) and attempts and call is not None and call.answered_at:
-            attempt = attempts[-1]
+        ours = [attempt for attempt in attempts if attempt["created_epoch"] > (delivery.sent_at or 0.0)]
+        if sandbox.klaviyo.events(ACCOUNT) and ours and call is not None and call.answered_at:
+            attempt = ours[-1]
             return [
                 Hop(delivery.fired_at, "a reward is issued; its reaction fires", "Omneo"),
                 Hop(delivery.sent_at or 0.0, "the target is called, signed", "Omneo"),
@@ -172,7 +200,7 @@ def _tell(hops: list[Hop], seconds: float) -> None:
     say(f"\nReady {seconds:.1f} seconds after the start.")
 
 
-def _tell_what_next(sandbox: Sandbox, bundle: Bundle, data_dir: Path, secret: str) -> None:
+def _tell_what_next(sandbox: Sandbox, bundle: Bundle, data_dir: Path, key: str, secret: str) -> None:
     metric = f"{bundle.url}/{TENANT}/api/v1/targets/klaviyo/metric"
     body = json.dumps({"profile": {"email": EMAIL}, "points": 120})
     fault = json.dumps({"next": 3, "status": 500})
@@ -186,6 +214,8 @@ Try next:
   break Klaviyo     curl -s '{sandbox.klaviyo.url}/_sandbox/fail' -d '{fault}'
                     and send again: the job waits, and arrives
   the queue         curl -s '{bundle.tasks_http}/queues'
+  how it is         curl -s '{bundle.url}/{TENANT}/api/v1/status' -H 'Authorization: Bearer {key}'
+  install again     open {bundle.url}/klaviyo/install and give {TENANT} and {key}
   the tenants       set -a; . {data_dir / "env"}; set +a; python -m deploy.tenants list
 
 Serving on {bundle.url}. Logs: {bundle.logs}. Ctrl-C stops everything.""")

@@ -17,7 +17,15 @@ from shared.settings import Needs, Settings
 
 _EVERYTHING = Needs.STORE | Needs.TASKS | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
 # What another terminal needs to work on the same tenants.
-_FOR_COMMANDS = ("STORE", "QUEUE", "CLOUD_TASKS_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_REGION")
+_FOR_COMMANDS = (
+    "STORE",
+    "QUEUE",
+    "CLOUD_TASKS_EMULATOR_HOST",
+    "GOOGLE_CLOUD_PROJECT",
+    "GOOGLE_CLOUD_REGION",
+    "OUTBOUND_WORKER_URL",
+    "EXTENSION_URL",
+)
 
 
 def serve() -> None:

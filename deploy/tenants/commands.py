@@ -7,19 +7,19 @@ are never shown, but for one that a command has just made, once. Standard output
 import json
 import os
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import update_wrapper
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 
 import click
 from pydantic import SecretStr
 
 from deploy.tenants.description import connection, described
-from deploy.tenants.keys import SETTABLE, header_secret, set_value
-from shared import logs
+from deploy.tenants.doctor import doctor
+from deploy.tenants.keys import SETTABLE, set_value
+from deploy.tenants.running import NO_SUCH_TENANT, Group, existing, with_services
 from shared.encryption import new_key
 from shared.errors import (
+    ConfigurationError,
     DocumentExistsError,
     DocumentMissingError,
     ExtensionError,
@@ -27,6 +27,8 @@ from shared.errors import (
     QueueUnavailableError,
     UndecryptableError,
 )
+from shared.handlers.provision import WEBHOOK, again
+from shared.handlers.settings import header_secret
 from shared.installation_keys import hash_of, new_installation_key
 from shared.jobs import Direction
 from shared.services import Services
@@ -40,61 +42,15 @@ from shared.tenants import (
     new_webhook_secret,
 )
 
-P = ParamSpec("P")
 
-
-def _with(needs: Needs) -> Callable[[Callable[Concatenate[Services, P], None]], Callable[P, None]]:
-    """Hand a command its services, and turn our errors into one readable line and exit status 1."""
-
-    def decorate(command: Callable[Concatenate[Services, P], None]) -> Callable[P, None]:
-        def run(*args: P.args, **kwargs: P.kwargs) -> None:
-            try:
-                settings = Settings.from_env(os.environ, needs)
-                logs.configure(settings.project)
-                command(Services(settings), *args, **kwargs)
-            except DocumentMissingError:
-                raise click.ClickException(_NO_SUCH_TENANT) from None
-            except ExtensionError as error:
-                raise click.ClickException(str(error)) from None
-
-        return update_wrapper(run, command)
-
-    return decorate
-
-
-class _Command(click.Command):
-    """A command that does not repeat an argument too many: it may be a secret that belongs on standard input."""
-
-    allow_extra_args = True
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        rest = super().parse_args(ctx, args)
-        if rest:
-            raise click.UsageError("There is an argument too many. Values are read from standard input.", ctx)
-        return rest
-
-
-class _Group(click.Group):
-    command_class = _Command
-
-
-def _existing(_ctx: click.Context, _parameter: click.Parameter, name: str) -> str:
-    if not is_tenant_name(name):
-        raise click.ClickException(_NO_SUCH_TENANT)
-    return name
-
-
-_NO_SUCH_TENANT = "There is no such tenant. `list` shows those there are."
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 def tenants() -> None:
     """Create, show and change tenants. Reads the same environment as the functions."""
 
 
 @tenants.command()
 @click.argument("name")
-@_with(Needs.STORE)
+@with_services(Needs.STORE)
 def create(services: Services, name: str) -> None:
     """Create tenant NAME.
 
@@ -127,7 +83,7 @@ def create(services: Services, name: str) -> None:
 
 
 @tenants.command(name="list")
-@_with(Needs.STORE)
+@with_services(Needs.STORE)
 def list_(services: Services) -> None:
     """List every tenant with the state of its Klaviyo connection."""
     for name in services.tenants.names():
@@ -141,17 +97,17 @@ def list_(services: Services) -> None:
 
 
 @tenants.command()
-@click.argument("name", callback=_existing)
-@_with(Needs.STORE)
+@click.argument("name", callback=existing)
+@with_services(Needs.STORE)
 def show(services: Services, name: str) -> None:
     """Show tenant NAME as JSON: settings, and of secrets only that they are set, and since when."""
     click.echo(json.dumps(described(_find(services, name)), indent=2))
 
 
 @tenants.command(name="set")
-@click.argument("name", callback=_existing)
+@click.argument("name", callback=existing)
 @click.argument("key")
-@_with(Needs.STORE)
+@with_services(Needs.STORE)
 def set_(services: Services, name: str, key: str) -> None:
     """Set KEY of tenant NAME to the value on standard input (or prompt on a terminal)."""
     if key not in SETTABLE:
@@ -161,15 +117,17 @@ def set_(services: Services, name: str, key: str) -> None:
     click.echo(f"{key} of {name} is set.")
     if queues is not None:
         _prepare_queues(tenant, queues)
+    if key == "webhook_secret":
+        _push(tenant)
 
 
 @tenants.command()
-@click.argument("name", callback=_existing)
+@click.argument("name", callback=existing)
 @click.option("--installation-key", "what", flag_value="installation-key", help="A new installation key.")
 @click.option("--webhook-secret", "what", flag_value="webhook-secret", help="A new webhook secret.")
 @click.option("--omneo-signing-secret", "what", flag_value="omneo-signing-secret", help="Only with --finish.")
 @click.option("--finish", is_flag=True, help="End all but the newest instead of adding one.")
-@_with(Needs.STORE)
+@with_services(Needs.STORE)
 def rotate(services: Services, name: str, what: str | None, finish: bool) -> None:
     """Add a new secret beside the old, which stays valid until --finish ends it."""
     if what is None:
@@ -191,7 +149,8 @@ def rotate(services: Services, name: str, what: str | None, finish: bool) -> Non
         click.echo(key)
     else:
         secret = new_webhook_secret(services.clock())
-        services.tenants.change(name, lambda tenant: _with_webhook_secret(tenant, secret))
+        tenant = services.tenants.change(name, lambda tenant: _with_webhook_secret(tenant, secret))
+        _push(tenant)
         click.echo(
             "The new webhook secret, which is shown only now; the old one works until --finish:", err=True
         )
@@ -199,9 +158,9 @@ def rotate(services: Services, name: str, what: str | None, finish: bool) -> Non
 
 
 @tenants.command()
-@click.argument("name", callback=_existing)
+@click.argument("name", callback=existing)
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_with(Needs.STORE | Needs.QUEUES)
+@with_services(Needs.STORE | Needs.QUEUES)
 def delete(services: Services, name: str, yes: bool) -> None:
     """Delete tenant NAME: its queued jobs, dead jobs, settings and secrets."""
     tenant = _find(services, name)
@@ -211,6 +170,8 @@ def delete(services: Services, name: str, yes: bool) -> None:
     for direction in Direction:
         services.queue.purge(tenant, direction)
     services.dead_jobs.delete_all(name)
+    services.secret_uses.forget(name)
+    services.status_reports.forget(name)
     services.tenants.delete(name)
     click.echo(f"Tenant {name} is deleted.")
 
@@ -223,7 +184,7 @@ def new_key_() -> None:
 
 @tenants.command()
 @click.option("--dry-run", is_flag=True, help="Count, change nothing.")
-@_with(Needs.STORE)
+@with_services(Needs.STORE)
 def reencrypt(services: Services, dry_run: bool) -> None:
     """Write every secret that an older key sealed again with the first of ENCRYPTION_KEYS.
 
@@ -251,6 +212,22 @@ def reencrypt(services: Services, dry_run: bool) -> None:
         click.echo(f"{due} secrets were sealed again. None is left that needs an older key.")
 
 
+def _push(tenant: Tenant) -> None:
+    """Let a job give Klaviyo the newest webhook secret; the one before stays valid meanwhile."""
+    from shared.handlers.provision import start_provision
+
+    if not tenant.is_connected:
+        return
+    try:
+        start_provision(tenant, Services(Settings.from_env(os.environ, Needs.TASKS)))
+    except (ConfigurationError, QueueUnavailableError):
+        click.echo(
+            "Klaviyo does not have it yet: run `doctor --repair` where the queue can be reached.", err=True
+        )
+    else:
+        click.echo("A job gives it to Klaviyo.", err=True)
+
+
 def _prepare_queues(tenant: Tenant, settings: Settings) -> None:
     """Make the tenant's queues. On one machine the bundle makes them too, when it starts."""
     from shared.handlers.install import prepare_queues
@@ -270,7 +247,7 @@ def _prepare_queues(tenant: Tenant, settings: Settings) -> None:
 def _find(services: Services, name: str) -> Tenant:
     tenant = services.tenants.find(name)
     if tenant is None:
-        raise DocumentMissingError(_NO_SUCH_TENANT)
+        raise DocumentMissingError(NO_SUCH_TENANT)
     return tenant
 
 
@@ -309,7 +286,8 @@ def _with_key(tenant: Tenant, key: InstallationKey) -> Tenant:
 
 
 def _with_webhook_secret(tenant: Tenant, secret: StoredSecret) -> Tenant:
-    return tenant.model_copy(update={"webhook_secrets": (secret, *tenant.webhook_secrets)})
+    added = tenant.model_copy(update={"webhook_secrets": (secret, *tenant.webhook_secrets)})
+    return again(added, WEBHOOK)
 
 
 def _newest_only(tenant: Tenant, what: str) -> Tenant:
@@ -319,3 +297,6 @@ def _newest_only(tenant: Tenant, what: str) -> Tenant:
         "omneo-signing-secret": "omneo_signing_secrets",
     }[what]
     return tenant.model_copy(update={field: getattr(tenant, field)[:1]})
+
+
+tenants.add_command(doctor)

@@ -4,13 +4,15 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from shared.errors import InvalidPayloadError
+from shared.handlers.provision import WEBHOOK, again
+from shared.handlers.settings import edited, header_secret, newest_first
 from shared.tenant_settings import FIXED_ONCE_INSTALLED, TenantSettings
-from shared.tenants import WEBHOOK_SECRET_LENGTH, StoredSecret, Tenant, TenantStore
+from shared.tenants import StoredSecret, Tenant, TenantStore
 
 if TYPE_CHECKING:
     from shared.klaviyo.oauth import TokenAnswer
@@ -74,44 +76,33 @@ def _omneo_token(tenant: Tenant, value: str, now: datetime) -> Tenant:
 
 def _omneo_signing_secret(tenant: Tenant, value: str, now: datetime) -> Tenant:
     added = StoredSecret(value=header_secret("omneo_signing_secret", value), created_at=now)
-    kept = _newest_first(added, tenant.omneo_signing_secrets)[:KEPT_SIGNING_SECRETS]
+    kept = newest_first(added, tenant.omneo_signing_secrets)[:KEPT_SIGNING_SECRETS]
     return tenant.model_copy(update={"omneo_signing_secrets": kept})
 
 
 def _webhook_secret(tenant: Tenant, value: str, now: datetime) -> Tenant:
-    if len(value) < WEBHOOK_SECRET_LENGTH:
-        raise InvalidPayloadError(f"webhook_secret needs {WEBHOOK_SECRET_LENGTH} characters or more.")
-    added = StoredSecret(value=header_secret("webhook_secret", value), created_at=now)
-    return tenant.model_copy(update={"webhook_secrets": _newest_first(added, tenant.webhook_secrets)})
+    return again(edited(tenant, {"webhook_secret": value}, now), WEBHOOK)
 
 
 def _setting(key: str) -> Callable[[Tenant, str, datetime], Tenant]:
     def edit(tenant: Tenant, value: str, now: datetime) -> Tenant:
-        if key in FIXED_ONCE_INSTALLED and tenant.klaviyo is not None:
-            raise InvalidPayloadError(f"{key} is fixed once the tenant is installed: its queues carry it.")
-        try:
-            settings = TenantSettings.model_validate({**tenant.settings.model_dump(), key: value})
-        except ValidationError as error:
-            raise InvalidPayloadError(f"{key}: {error.errors(include_input=False)[0]['msg']}.") from None
-        return tenant.model_copy(update={"settings": settings})
+        return edited(tenant, {key: _parsed(key, value)}, now)
 
     return edit
 
 
-def _newest_first(added: StoredSecret, earlier: tuple[StoredSecret, ...]) -> tuple[StoredSecret, ...]:
-    # Given a second time, a secret must not push out the one before it.
-    return (added, *(secret for secret in earlier if secret.value != added.value))
-
-
-def header_secret(key: str, value: str) -> SecretStr:
-    """Return the value of `key`, a secret that travels in HTTP headers, which hold visible ASCII.
-
-    Raises:
-        InvalidPayloadError: it cannot.
-    """
-    if not value or not value.isascii() or not value.isprintable() or " " in value:
-        raise InvalidPayloadError(f"{key} must be visible ASCII characters without blanks.")
-    return SecretStr(value)
+def _parsed(key: str, value: str) -> Any:
+    """Return the value as the setting's type needs it: text as it is, everything else as JSON; nothing is the default."""
+    if not value:
+        return None
+    schema = TenantSettings.model_json_schema()["properties"][key]
+    kinds = {schema.get("type"), *(kind.get("type") for kind in schema.get("anyOf", ()))}
+    if not kinds & {"object", "array", "boolean"}:
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise InvalidPayloadError(f"{key} must be JSON.") from None
 
 
 SETTABLE: dict[str, Settable] = {

@@ -2,7 +2,7 @@
 
 import functions_framework
 
-from shared.handlers.install import begin, callback, confirm, progress, start_page
+from shared.handlers.install import ROUTES
 from shared.services import Services
 from shared.settings import Needs
 from shared.web_pages import pages
@@ -11,16 +11,4 @@ services = Services.from_environment(
     Needs.STORE | Needs.QUEUES | Needs.TASKS | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
 )
 
-install = functions_framework.http(
-    pages(
-        "install",
-        services,
-        {
-            ("GET", "/klaviyo/install"): start_page,
-            ("POST", "/klaviyo/install"): begin,
-            ("GET", "/klaviyo/callback"): callback,
-            ("POST", "/klaviyo/confirm"): confirm,
-            ("GET", "/klaviyo/progress"): progress,
-        },
-    )
-)
+install = functions_framework.http(pages("install", services, ROUTES))

@@ -145,6 +145,13 @@ class FirestoreDocuments:
         found = self._call(lambda seconds: list(query.stream(retry=_ONCE, timeout=seconds)), _READ_AGAIN, {})
         return [_document(snapshot) for snapshot in found]
 
+    def count(self, collection: str) -> int:
+        """See `Documents.count`. Firestore bills one read for each thousand counted."""
+        check_path(collection, "any")
+        query = self._client.collection(collection).count()  # type: ignore[no-untyped-call]  # the library left it without types
+        rows = self._call(lambda seconds: query.get(retry=_ONCE, timeout=seconds), _READ_AGAIN, {})
+        return int(rows[0][0].value)
+
     def _reference(self, collection: str, id: str) -> DocumentReference:
         check_path(collection, id)
         return self._client.collection(collection).document(id)

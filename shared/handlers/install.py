@@ -4,15 +4,17 @@ Nothing of a tenant is touched before the last step: a failed or foreign attempt
 sent to the browser is decided here; how, in web.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from pydantic import SecretStr
 
 from shared.errors import (
+    DocumentMissingError,
     ExtensionError,
     GrantRefusedError,
     LinkSpentError,
@@ -21,8 +23,9 @@ from shared.errors import (
     ServiceError,
     WaitError,
 )
+from shared.handlers.provision import start_provision, steps_of
 from shared.installation_keys import matches
-from shared.jobs import Provision
+from shared.jobs import Direction
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.pending_installs import PendingInstall, Step
@@ -135,7 +138,7 @@ def callback(visit: Visit, services: Services) -> Page:
     if tenant is None:
         raise InstallRefusedError(Refusal.UNKNOWN_STATE)
     if tenant.klaviyo_account_id == account.id:
-        return _connect(tenant.name, answer, account, visit.cookie, services)
+        return _connect(tenant, answer, account, visit.cookie, services)
     return _ask(tenant, answer, account, visit.cookie, services)
 
 
@@ -151,9 +154,12 @@ def confirm(visit: Visit, services: Services) -> Page:
     )
     if visit.fields.get("decision") != "connect":
         raise InstallRefusedError(Refusal.CANCELLED)
-    answer = TokenAnswer.model_validate(pending.kept["tokens"])
+    tenant = services.tenants.find(pending.tenant)
+    if tenant is None:
+        raise InstallRefusedError(Refusal.UNKNOWN_STATE)
+    answer = _aged(TokenAnswer.model_validate(pending.kept["tokens"]), pending.kept["exchanged_at"], services)
     account = Account.model_validate(pending.kept["account"])
-    return _connect(pending.tenant, answer, account, visit.cookie, services)
+    return _connect(tenant, answer, account, visit.cookie, services)
 
 
 def progress(visit: Visit, services: Services) -> list[dict[str, str]]:
@@ -166,7 +172,7 @@ def progress(visit: Visit, services: Services) -> list[dict[str, str]]:
     tenant = services.tenants.find(name) if name else None
     if tenant is None:
         raise InstallRefusedError(Refusal.UNKNOWN_STATE)
-    return _steps(tenant)
+    return steps_of(tenant)
 
 
 def connect(
@@ -246,6 +252,12 @@ def _account_of(answer: TokenAnswer, services: Services) -> Account:
         raise InstallRefusedError(Refusal.KLAVIYO_DOWN) from error
 
 
+def _aged(answer: TokenAnswer, exchanged_at: object, services: Services) -> TokenAnswer:
+    """Return the tokens with the life that is left of them now: the merchant may have taken minutes to say yes."""
+    gone = services.clock() - datetime.fromisoformat(str(exchanged_at))
+    return answer.model_copy(update={"expires_in": answer.expires_in - int(gone.total_seconds())})
+
+
 def _ask(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str, services: Services) -> Page:
     """Ask before two are joined that were not: one forced click must not join a merchant's account to a stranger's tenant."""
     kept = {
@@ -256,6 +268,7 @@ def _ask(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str, ser
             "scope": answer.scope,
         },
         "account": account.model_dump(),
+        "exchanged_at": services.clock().isoformat(),
     }
     confirmation = services.pending_installs.issue(Step.CONFIRM, tenant.name, cookie=cookie, kept=kept)
     return Page(
@@ -271,12 +284,18 @@ def _ask(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str, ser
     )
 
 
-def _connect(name: str, answer: TokenAnswer, account: Account, cookie: str, services: Services) -> Page:
-    now = services.clock()
-    tenant = connect(name, answer, tenants=services.tenants, now=now, account=account)
+def _connect(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str, services: Services) -> Page:
+    """Make the queues, which may fail and change nothing; then the tokens count, and what waited for them may run."""
+    now, name = services.clock(), tenant.name
+    prepare_queues(tenant, services.queue)
     try:
-        prepare_queues(tenant, services.queue)
-        services.queue.put(Provision(tenant=name, id=services.new_id(), accepted_at=now), tenant)
+        tenant = connect(name, answer, tenants=services.tenants, now=now, account=account)
+    except DocumentMissingError as error:
+        raise InstallRefusedError(Refusal.UNKNOWN_STATE) from error  # deleted in this very moment
+    try:
+        # Again: a worker that still met the old tokens may have paused it since.
+        services.queue.resume(tenant, Direction.OUTBOUND)
+        start_provision(tenant, services)
     except QueueUnavailableError as error:
         raise InstallRefusedError(Refusal.QUEUES_FAILED) from error
     services.pending_installs.watch(cookie, name)
@@ -285,16 +304,10 @@ def _connect(name: str, answer: TokenAnswer, account: Account, cookie: str, serv
         {
             "tenant": name,
             "account": account.name or account.id,
-            "steps": _steps(tenant),
+            "steps": steps_of(tenant),
             "manager_url": services.settings.omneo_manager_url.replace("{tenant}", name),
         },
     )
-
-
-def _steps(tenant: Tenant) -> list[dict[str, str]]:
-    from shared.handlers.provision import steps_of
-
-    return steps_of(tenant)
 
 
 def _connection(answer: TokenAnswer, account: Account, now: datetime) -> KlaviyoConnection:
@@ -317,9 +330,9 @@ def _check_origin(visit: Visit, services: Services) -> None:
         raise InstallRefusedError(Refusal.FOREIGN_FORM)
 
 
-def _readable(read: Any) -> str:
+def _readable(read: Callable[[], str]) -> str:
     try:
-        return str(read())
+        return read()
     except LinkUnreadableError as error:
         raise InstallRefusedError(Refusal.LINK_UNREADABLE) from error
     except LinkSpentError as error:
@@ -328,3 +341,15 @@ def _readable(read: Any) -> str:
 
 def _redirect_uri(services: Services) -> str:
     return f"{services.settings.public_url}{CALLBACK_PATH}"
+
+
+Handler: TypeAlias = Callable[[Visit, Services], Page | GoTo | list[dict[str, str]]]
+ROUTES: Mapping[tuple[str, str], Handler] = MappingProxyType(
+    {
+        ("GET", "/klaviyo/install"): start_page,
+        ("POST", "/klaviyo/install"): begin,
+        ("GET", CALLBACK_PATH): callback,
+        ("POST", "/klaviyo/confirm"): confirm,
+        ("GET", "/klaviyo/progress"): progress,
+    }
+)

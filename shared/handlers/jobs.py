@@ -13,8 +13,10 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:
         case SendMetric():
             send_metric(job, tenant, services.klaviyo(tenant), services.omneo(tenant))
         case Provision():
+            # Not the cached one: seconds after a merchant has changed the account, its tokens are still the old account's.
+            tenant = services.tenant_cache.fresh(tenant.name) or tenant
             provision(
-                services.tenant_cache.fresh(tenant.name) or tenant,
+                tenant,
                 klaviyo=services.klaviyo(tenant),
                 omneo=services.omneo(tenant),
                 tenants=services.tenants,

@@ -18,17 +18,19 @@ from shared.domain.provisions import (
     webhook_name,
 )
 from shared.errors import NotFoundError, RefusedError, WaitError
+from shared.jobs import Provision
 from shared.tenants import Provisions, ProvisionStep, StepState, Tenant, TenantStore
 
 if TYPE_CHECKING:
     from shared.klaviyo.client import KlaviyoClient
     from shared.leases import Leases
     from shared.omneo.client import OmneoClient
+    from shared.services import Services
 
-LEASE = timedelta(minutes=4)  # as long as a task may run
+LEASE = timedelta(minutes=5)  # as long as a worker may run
 ANOTHER_RUNS_SECONDS = 5.0
 
-_WEBHOOK = "webhook"
+WEBHOOK = "webhook"
 
 
 def provision(
@@ -43,7 +45,8 @@ def provision(
     """Make what is missing, and bring what is there up to date.
 
     Raises:
-        WaitError: another run is at it, or a service asks to wait; what is done stays noted.
+        WaitError: another run is at it, a service asks to wait, or another account was connected meanwhile; what is
+            done stays noted.
     """
     lease = leases.acquire(f"provision {tenant.name}", lasting=LEASE)
     if lease is None:
@@ -56,6 +59,23 @@ def provision(
                 tenant = _take(name, step, tenant, tenants)
     finally:
         leases.release(lease)
+
+
+def start_provision(tenant: Tenant, services: "Services") -> None:
+    """Queue a run.
+
+    Raises:
+        QueueUnavailableError: the queue did not take it.
+    """
+    job = Provision(tenant=tenant.name, id=services.new_id(), accepted_at=services.clock())
+    services.queue.put(job, tenant)
+
+
+def again(tenant: Tenant, *names: str) -> Tenant:
+    """Return the tenant with these steps, or all if none is named, to be done again."""
+    made = tenant.provisions
+    steps = {name: step for name, step in made.steps.items() if names and name not in names}
+    return tenant.model_copy(update={"provisions": made.model_copy(update={"steps": steps})})
 
 
 def steps_of(tenant: Tenant) -> list[dict[str, str]]:
@@ -73,7 +93,7 @@ StepWork = Callable[[Tenant], Done]
 
 def _titles() -> Iterator[tuple[str, str]]:
     yield from ((f"data source {title}", f"Data source {title}") for title in DATA_SOURCES)
-    yield _WEBHOOK, "Consent events from Klaviyo"
+    yield WEBHOOK, "Consent events from Klaviyo"
     yield from (
         (f"omneo webhook {trigger}", f"Omneo webhook {trigger}, disabled") for trigger in OMNEO_TRIGGERS
     )
@@ -89,7 +109,7 @@ def _todo(
             f"data source {title}",
             partial(_data_source, title=title, description=description, klaviyo=klaviyo, found=found),
         )
-    yield _WEBHOOK, partial(_system_webhook, klaviyo=klaviyo, public_url=public_url)
+    yield WEBHOOK, partial(_system_webhook, klaviyo=klaviyo, public_url=public_url)
     url = public_url + omneo_webhook_path(tenant.name)
     for trigger in OMNEO_TRIGGERS:
         yield f"omneo webhook {trigger}", partial(_omneo_webhook, trigger=trigger, url=url, omneo=omneo)
@@ -100,9 +120,12 @@ def _take(name: str, step: StepWork, tenant: Tenant, tenants: TenantStore) -> Te
     try:
         done, outcome = step(tenant), ProvisionStep(state=StepState.DONE)
     except RefusedError as error:
-        done, outcome = _unchanged, ProvisionStep(state=StepState.FAILED, reason=str(error))
+        done, outcome = _unchanged, ProvisionStep(state=StepState.FAILED, reason=_plainly(error))
 
     def edit(now: Tenant) -> Tenant:
+        if now.klaviyo_account_id != tenant.klaviyo_account_id:
+            # What was made here is the old account's, and must not pass for something that the new one has.
+            raise WaitError("another Klaviyo account was connected meanwhile", service="The extension")
         made = done(now.provisions)
         steps = {**made.steps, name: outcome}
         return now.model_copy(update={"provisions": made.model_copy(update={"steps": steps})})
@@ -119,45 +142,63 @@ def _data_source(
     found: Callable[[], dict[str, str]],
 ) -> Done:
     """Find the data source by its title, or make it."""
-    id = found().get(title) or klaviyo.create_data_source(title, description)
+    id = found().get(title) or _made_data_source(title, description, klaviyo)
     return lambda made: made.model_copy(update={"data_sources": {**made.data_sources, title: id}})
+
+
+def _made_data_source(title: str, description: str, klaviyo: "KlaviyoClient") -> str:
+    try:
+        return klaviyo.create_data_source(title, description)
+    except RefusedError:
+        # Another tenant of the same account may have been faster; which status says so is not documented.
+        if id := klaviyo.data_sources().get(title):
+            return id
+        raise
 
 
 def _system_webhook(tenant: Tenant, *, klaviyo: "KlaviyoClient", public_url: str) -> Done:
     """Find our webhook by its stored id, else by its name; then give it our secret, topics and address, and enable it."""
     name, url = webhook_name(tenant.name), public_url + system_webhook_path(tenant.name)
     topics = SYSTEM_TOPICS & klaviyo.webhook_topics()
+    if not topics:
+        raise RefusedError("The Klaviyo account offers no consent events", service="Klaviyo")
     secret = tenant.webhook_secrets[0].value
     ours = [
         hook.id for hook in klaviyo.webhooks() if hook.name == name or hook.id == tenant.provisions.webhook_id
     ]
     ours.sort(key=lambda id: id != tenant.provisions.webhook_id)
-    if ours:
-        id, *extra = ours
-        klaviyo.update_webhook(id, name, url, secret, topics)
-        for surplus in extra:
-            _forget(klaviyo, surplus)
-    else:
+    id, *surplus = ours or [""]
+    for other in surplus:
+        _is_there(partial(klaviyo.delete_webhook, other))
+    if not (id and _is_there(partial(klaviyo.update_webhook, id, name, url, secret, topics))):
         id = klaviyo.create_webhook(name, url, secret, topics)
     return lambda made: made.model_copy(update={"webhook_id": id})
 
 
 def _omneo_webhook(tenant: Tenant, *, trigger: str, url: str, omneo: "OmneoClient") -> Done:
     """Find the webhook by namespace and trigger, or make it, disabled. One that a person has enabled stays enabled."""
-    for hook in omneo.webhooks(tenant.settings.namespace):
-        if hook.trigger == trigger:
-            if hook.url != url:
-                omneo.update_webhook_url(hook.id, url)
-            return _unchanged
-    omneo.create_webhook(trigger, url, tenant.settings.namespace)
+    ours = [hook for hook in omneo.webhooks(tenant.settings.namespace) if hook.trigger == trigger]
+    if not ours:
+        omneo.create_webhook(trigger, url, tenant.settings.namespace)
+    elif all(hook.url != url for hook in ours):  # Omneo refuses a second one for the same trigger and URL
+        omneo.update_webhook_url(ours[0].id, url)
     return _unchanged
 
 
-def _forget(klaviyo: "KlaviyoClient", id: str) -> None:
+def _is_there(change: Callable[[], None]) -> bool:
+    """Change something that was listed a moment ago, and return whether it was still there."""
     try:
-        klaviyo.delete_webhook(id)
+        change()
     except NotFoundError:
-        return  # gone already
+        return False
+    return True
+
+
+def _plainly(error: RefusedError) -> str:
+    """Return what a merchant can do about a refusal."""
+    if error.status == 403:
+        return f"{error.service} does not allow it. Check that the account's plan includes it, then install again."
+    return f"{error}. Installing again may help; if it does not, ask your Omneo contact."
 
 
 def _unchanged(made: Provisions) -> Provisions:

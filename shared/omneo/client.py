@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -107,10 +108,14 @@ class OmneoClient:
         """Remove a webhook; one that is gone already raises NotFoundError."""
         self._call("DELETE", f"/api/v3/webhooks/{id}")
 
-    def verify_token(self) -> None:
-        """Return if Omneo accepts the token; raise TokenRejectedError if not."""
-        # sdk: GET /auth/verify; what it answers is not documented, so only the status counts
-        self._call("GET", "/api/v3/auth/verify")
+    def verify_token(self) -> datetime | None:
+        """Return when the token expires, None if Omneo does not say; raise TokenRejectedError if it has."""
+        # Omneo's SDK: GET /auth/verify. What it answers is not documented; the form of times is the API's.
+        body = self._call("GET", "/api/v3/auth/verify")
+        try:
+            return datetime.strptime(body["data"]["expires_at"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+        except (TypeError, KeyError, ValueError):
+            return None
 
     def _mint(self, body: Mapping[str, str]) -> IdToken:
         # https://docs.omneo.io/dev-guides/frontend/omneo-id

@@ -48,7 +48,7 @@ EXPLANATIONS = MappingProxyType(
             400,
             "This step has expired",
             "It took longer than 15 minutes, or this page was opened a second time.",
-            f"{_NOTHING_CHANGED} Please start again.",
+            "If Klaviyo was connected a moment ago, it still is. Otherwise, please start again.",
         ),
         Refusal.OTHER_BROWSER: Explanation(
             400,
@@ -94,6 +94,6 @@ OUR_FAULT = Explanation(
 OUR_PAUSE = Explanation(
     503,
     "We cannot do this at the moment",
-    "Our own storage does not answer.",
+    "Our own storage or queue does not answer.",
     "Please try again in a minute.",
 )

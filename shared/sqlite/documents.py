@@ -157,6 +157,13 @@ class SqliteDocuments:
             documents = (_document(*row) for row in rows)
             return list(islice((found for found in documents if _matches(found.fields, wanted)), limit))
 
+    def count(self, collection: str) -> int:
+        """See `Documents.count`."""
+        check_path(collection, "any")
+        query = "SELECT COUNT(*) FROM documents WHERE collection = ?"
+        with _explained(), closing(self._connection().execute(query, (collection,))) as rows:
+            return int(rows.fetchone()[0])
+
     def _connection(self) -> sqlite3.Connection:
         """Return the calling thread's own connection."""
         with self._lock:

@@ -1,0 +1,58 @@
+"""JSON from strangers: strict where leniency would hurt later, and never more than we can bear. Pure."""
+
+import json
+from typing import Any
+
+from shared.errors import InvalidPayloadError, UnsupportedMediaTypeError
+
+DEEPEST = 32  # levels; Klaviyo takes ten
+LONGEST_NUMBER = 40  # digits
+
+
+def parse_json(content_type: str, body: bytes) -> Any:
+    """Return the value of a body.
+
+    Raises:
+        UnsupportedMediaTypeError: it is not said to be JSON.
+        InvalidPayloadError: it is not JSON, or holds what would hurt us.
+    """
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedMediaTypeError("Send Content-Type: application/json.")
+    try:
+        value = json.loads(body, parse_constant=_refuse_number, parse_float=_float, parse_int=_int)
+        if b"\\ud" in body or b"\\uD" in body:
+            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except (ValueError, RecursionError):
+        raise InvalidPayloadError(
+            "The body is not valid JSON in UTF-8. An empty template value may have left a gap."
+        ) from None
+    if not _is_shallow(value, DEEPEST):
+        raise InvalidPayloadError(f"The body is nested more than {DEEPEST} levels deep.")
+    return value
+
+
+def _refuse_number(text: str) -> float:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("a number is out of range")
+    return number
+
+
+def _int(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError("a number is out of range")
+    return int(text)
+
+
+def _is_shallow(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return True
+    if levels == 0:
+        return False
+    children = value.values() if isinstance(value, dict) else value
+    return all(_is_shallow(child, levels - 1) for child in children)

@@ -1,0 +1,406 @@
+"""The install as a merchant lives through it: start, Klaviyo, the question, the set-up; again; and by a link."""
+
+import base64
+import hashlib
+import re
+import threading
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from flask import Flask
+from google.cloud.tasks_v2 import Queue
+from pydantic import JsonValue
+
+from shared.encryption import new_key
+from shared.gcp.tasks import tasks_client
+from shared.install_links import LIFE, InstallLinks
+from shared.jobs import SendMetric
+from shared.services import Services
+from shared.settings import Settings
+from shared.tenants import KlaviyoConnection
+from tests.loading import Load
+from tests.merchant import CALLBACK, HOST, Merchant, app_of, field, pages_of, query_of, settle, title
+from tests.world import ACCOUNT, EMAIL, EVERYTHING, EXTENSION_URL, TENANT, WEBHOOK_SECRET, World
+
+SOURCES = [
+    "Omneo Addresses",
+    "Omneo Benefits",
+    "Omneo Connections",
+    "Omneo Dates",
+    "Omneo Lists",
+    "Omneo Rewards",
+]
+# Of the consent events that the extension acts on, those which the sandbox's account offers.
+TOPICS = [
+    f"event:klaviyo.{name}"
+    for name in (
+        "bounced_email",
+        "dropped_email",
+        "failed_to_deliver_sms",
+        "failed_to_deliver_text_message",
+        "manually_suppressed_from_email_marketing",
+        "manually_unsuppressed_from_email_marketing",
+        "marked_email_as_spam",
+        "subscribed_to_email_marketing",
+        "subscribed_to_list",
+        "subscribed_to_sms_marketing",
+        "subscribed_to_text_messaging_marketing",
+        "unsubscribed_from_email_marketing",
+        "unsubscribed_from_list",
+        "unsubscribed_from_sms_marketing",
+        "unsubscribed_from_text_messaging_marketing",
+        "updated_email_preferences",
+    )
+]
+
+EVENT: dict[str, JsonValue] = {
+    "metric": {"data": {"type": "metric", "attributes": {"name": "Seen"}}},
+    "profile": {"data": {"type": "profile", "attributes": {"email": EMAIL}}},
+    "properties": {},
+    "unique_id": "canary-1",
+    "time": "2026-11-21T10:00:00Z",
+}
+
+
+@pytest.fixture
+def app(world: World) -> Flask:
+    """Return the pages, with a tenant that has not installed yet."""
+    world.tenant(installed=False)
+    return pages_of(world)
+
+
+@pytest.fixture
+def merchant(app: Flask) -> Merchant:
+    return Merchant(app)
+
+
+def connection(world: World) -> KlaviyoConnection:
+    found = world.read().klaviyo
+    assert found is not None
+    return found
+
+
+def test_an_install_from_the_first_page_to_the_last_step(merchant: Merchant, world: World) -> None:
+    start = merchant.get("/klaviyo/install")
+    assert (start.status_code, title(start)) == (200, "Connect Klaviyo to Omneo")
+    begun = merchant.begin()
+    assert begun.headers["Location"].startswith(f"{world.sandbox.klaviyo.url}/oauth/authorize?")
+    asked = merchant.come_back(begun)
+    assert title(asked) == f"Connect Klaviyo account Sandbox Store to Omneo tenant {TENANT}?"
+    assert world.read().klaviyo is None
+    done = merchant.confirm(field(asked, "confirmation"))
+    assert (done.status_code, title(done)) == (200, "Klaviyo is connected")
+    assert f"https://{TENANT}.manager.getomneo.com" in done.get_data(as_text=True)
+    assert states(merchant) == ["waiting"] * 10
+    settle(world)
+    assert states(merchant) == ["done"] * 10
+    assert_installed_once(world)
+
+
+def states(merchant: Merchant) -> list[str]:
+    """Return the states of all steps, as the page's script reads them."""
+    answer = merchant.get("/klaviyo/progress")
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+    return [step["state"] for step in answer.get_json()["steps"]]
+
+
+def assert_installed_once(world: World) -> None:
+    klaviyo = world.sandbox.klaviyo
+    sources = klaviyo.data_sources(ACCOUNT)
+    assert sorted(source.title for source in sources) == SOURCES
+    assert {source.visibility for source in sources} == {"private"}
+    (webhook,) = klaviyo.webhooks(ACCOUNT)
+    assert (webhook.name, webhook.enabled) == (f"Omneo {TENANT}", True)
+    assert webhook.endpoint_url == f"{EXTENSION_URL}/{TENANT}/api/v1/webhooks/klaviyo/system"
+    assert webhook.secret_key == WEBHOOK_SECRET
+    assert sorted(webhook.topics) == TOPICS
+    rows = world.sandbox.omneo.webhooks(TENANT)
+    assert sorted(row["trigger"] for row in rows) == ["profile.created", "profile.deleted", "profile.updated"]
+    for row in rows:
+        assert (row["is_active"], row["namespace"]) == (False, "klaviyo")
+        assert row["url"] == f"{EXTENSION_URL}/{TENANT}/api/v1/webhooks/omneo"
+    made = world.read().provisions
+    assert made.webhook_id == webhook.id
+    assert made.data_sources == {source.title: source.id for source in sources}
+    assert queues(world) == {f"{TENANT}-klaviyo-inbound": "RUNNING", f"{TENANT}-klaviyo-outbound": "RUNNING"}
+    assert world.dead_jobs() == []
+
+
+def queues(world: World) -> dict[str, str]:
+    """Return the state of every queue by its id."""
+    settings = world.services.settings.queue
+    assert settings is not None
+    found = tasks_client(settings).list_queues(parent="projects/local/locations/local")
+    return {queue.name.rpartition("/")[2]: Queue.State(queue.state).name for queue in found}
+
+
+def test_what_klaviyo_says_of_the_account_is_kept(merchant: Merchant, world: World) -> None:
+    world.sandbox.klaviyo.account(
+        ACCOUNT, organization_name="Acme", timezone="Europe/Paris", country="France"
+    )
+    merchant.install()
+    stored = connection(world)
+    assert (stored.account_id, stored.account_name) == (ACCOUNT, "Acme")
+    assert (stored.account_timezone, stored.account_country) == ("Europe/Paris", "France")
+    assert world.read().klaviyo_account_id == ACCOUNT
+
+
+def test_time_spent_on_the_question_is_taken_off_the_life_of_the_token(
+    merchant: Merchant, world: World
+) -> None:
+    world.sandbox.klaviyo.oauth.access_token_seconds = 1000
+    asked = merchant.come_back(merchant.begin())
+    world.clock.advance(600)
+    merchant.confirm(field(asked, "confirmation"))
+    assert (connection(world).expires_at - world.clock()).total_seconds() == 400
+
+
+def test_jobs_that_waited_for_a_reinstall_go_on(merchant: Merchant, world: World) -> None:
+    merchant.install()
+    settle(world)
+    (webhook,) = world.sandbox.klaviyo.webhooks(ACCOUNT)
+    world.sandbox.klaviyo.uninstall(ACCOUNT)
+    world.services.queue.put(SendMetric(tenant=TENANT, accepted_at=world.clock(), event=EVENT), world.read())
+    settle(world, 3)
+    assert not world.read().is_connected
+    assert queues(world)[f"{TENANT}-klaviyo-outbound"] == "PAUSED"
+    again = merchant.come_back(merchant.begin())
+    assert title(again) == "Klaviyo is connected"
+    world.work(600)
+    settle(world)
+    assert [event.unique_id for event in world.events()] == ["canary-1"]
+    assert_installed_once(world)
+    assert world.read().outages[-1].ended is not None
+    assert world.read().provisions.webhook_id == webhook.id
+
+
+def test_the_same_account_again_asks_nothing_and_makes_nothing_new(merchant: Merchant, world: World) -> None:
+    merchant.install()
+    settle(world)
+    first = connection(world)
+    world.clock.advance(60)
+    again = merchant.come_back(merchant.begin())
+    assert title(again) == "Klaviyo is connected"
+    assert connection(world).access_token != first.access_token
+    settle(world)
+    assert states(merchant) == ["done"] * 10
+    assert_installed_once(world)
+
+
+def test_another_account_is_asked_about_and_names_the_one_before(merchant: Merchant, world: World) -> None:
+    merchant.install()
+    settle(world)
+    before = connection(world)
+    world.sandbox.klaviyo.oauth.consent_account = "NewAcc"
+    world.sandbox.klaviyo.account("NewAcc", organization_name="Acme Europe")
+    asked = merchant.come_back(merchant.begin())
+    assert title(asked) == f"Connect Klaviyo account Acme Europe to Omneo tenant {TENANT}?"
+    assert f"another Klaviyo account ({ACCOUNT})" in asked.get_data(as_text=True)
+    assert connection(world) == before
+    merchant.confirm(field(asked, "confirmation"))
+    settle(world)
+    klaviyo = world.sandbox.klaviyo
+    assert sorted(source.title for source in klaviyo.data_sources("NewAcc")) == SOURCES
+    (webhook,) = klaviyo.webhooks("NewAcc")
+    assert world.read().provisions.webhook_id == webhook.id
+    assert len(klaviyo.data_sources(ACCOUNT)) == 6
+    assert states(merchant) == ["done"] * 10
+
+
+def test_an_account_of_another_tenant_is_said_and_asked_about(merchant: Merchant, world: World) -> None:
+    world.tenant("acme-stg", installed=False)
+    merchant.install("acme-stg")
+    world.clock.advance(1)
+    asked = merchant.come_back(merchant.begin())
+    assert "already connected to Omneo tenant acme-stg." in asked.get_data(as_text=True)
+    merchant.confirm(field(asked, "confirmation"))
+    settle(world, 30)
+    assert len(world.sandbox.klaviyo.data_sources(ACCOUNT)) == 6
+    names = sorted(webhook.name for webhook in world.sandbox.klaviyo.webhooks(ACCOUNT))
+    assert names == ["Omneo acme", "Omneo acme-stg"]
+
+
+def test_each_attempt_has_its_own_state_and_challenge_and_klaviyo_checks_the_verifier(
+    app: Flask, world: World
+) -> None:
+    words = (f"canary-word-{number:032d}" for number in range(100))
+    merchant = Merchant(app_of(replace(world.services, new_word=lambda: next(words))))
+    asked = [query_of(merchant.begin().headers["Location"]) for _ in range(3)]
+    for first, second in pairwise(asked):
+        assert first["state"] != second["state"]
+        assert first["code_challenge"] != second["code_challenge"]
+    verifier = "canary-word-" + "1".rjust(32, "0")  # the second word of the first attempt
+    digest = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
+    assert asked[0]["code_challenge"] == digest
+    assert {one["code_challenge_method"] for one in asked} == {"S256"}
+    assert {one["redirect_uri"] for one in asked} == {CALLBACK}
+    assert {one["response_type"] for one in asked} == {"code"}
+    assert {one["client_id"] for one in asked} == {world.sandbox.klaviyo.oauth.client_id}
+    assert title(merchant.install()) == "Klaviyo is connected"
+
+
+def test_only_scopes_that_are_used_are_asked_for(merchant: Merchant) -> None:
+    scopes = query_of(merchant.begin().headers["Location"])["scope"].split()
+    assert len(set(scopes)) == len(scopes) == 15
+    assert {"accounts:read", "webhooks:write", "custom-objects:write"} <= set(scopes)
+    assert not any(scope.startswith(("flows", "campaigns", "templates")) for scope in scopes)
+
+
+def test_a_key_with_spaces_around_it_and_a_name_in_capitals_are_understood(merchant: Merchant) -> None:
+    assert merchant.begin(" ACME ", " canary-installation-key\n").status_code == 302
+
+
+def test_the_function_as_it_is_deployed_serves_the_pages(world: World, load: Load) -> None:
+    world.tenant(installed=False)
+    world.sandbox.klaviyo.oauth.redirect_uris = [CALLBACK]
+    world.sandbox.klaviyo.oauth.auto_consent = "allow"
+    world.sandbox.klaviyo.oauth.consent_account = ACCOUNT
+    merchant = Merchant(load("install", world.environment).application)
+    assert title(merchant.get("/klaviyo/install")) == "Connect Klaviyo to Omneo"
+    assert title(merchant.install()) == "Klaviyo is connected"
+    assert len(states(merchant)) == 10
+
+
+@pytest.mark.parametrize("path", ["/", "/klaviyo", "/klaviyo/", "/klaviyo/install/", "/acme/klaviyo/install"])
+def test_other_paths_are_not_found(world: World, load: Load, path: str) -> None:
+    answer = load("install", world.environment).get(path, base_url=EXTENSION_URL)
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/klaviyo/install", "GET, POST"),
+        ("/klaviyo/callback", "GET"),
+        ("/klaviyo/confirm", "POST"),
+        ("/klaviyo/progress", "GET"),
+    ],
+)
+def test_other_methods_are_refused_with_those_that_work(merchant: Merchant, path: str, allowed: str) -> None:
+    for method in {"GET", "POST", "PUT", "DELETE", "HEAD"} - set(allowed.split(", ")):
+        answer = merchant.client.open(path, method=method, base_url=EXTENSION_URL)
+        assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+
+
+# The link.
+
+
+@pytest.fixture
+def link(app: Flask, world: World) -> str:
+    """Return the text of a link that starts the tenant's install."""
+    return world.services.install_links.make(TENANT)
+
+
+def test_a_link_may_be_opened_often_and_used_once(app: Flask, world: World, link: str) -> None:
+    for _ in range(5):  # a mail scanner, a preview, and the merchant
+        page = Merchant(app).get("/klaviyo/install", link=link)
+        assert page.status_code == 200
+        assert field(page, "link") == link
+        assert f"<dd>{TENANT}</dd>" in page.get_data(as_text=True)
+    merchant = Merchant(app)
+    begun = merchant.post("/klaviyo/install", link=link)
+    assert field(merchant.come_back(begun), "confirmation")
+    for again in (merchant.post("/klaviyo/install", link=link), merchant.get("/klaviyo/install", link=link)):
+        assert (again.status_code, title(again)) == (410, "This link is no longer valid")
+
+
+def test_a_link_that_is_altered_anywhere_is_refused(merchant: Merchant, link: str) -> None:
+    altered = [
+        link[:place] + ("A" if link[place] != "A" else "B") + link[place + 1 :] for place in range(len(link))
+    ]
+    said, _, signature = link.partition(".")
+    altered += [
+        said,
+        f"{said}.",
+        f".{signature}",
+        f"{link}=",
+        f"{link}.",
+        f" {link}",
+        f"{link}\x00",
+        link.upper(),
+    ]
+    altered += [link[:-1], f"{said}!.{signature}", f"{said}=.{signature}", "x", "\u00fc.\u00fc", "." * 9]
+    for text in altered:
+        page = merchant.get("/klaviyo/install", link=text)
+        assert (page.status_code, title(page)) == (400, "This link cannot be read"), text
+        assert merchant.post("/klaviyo/install", link=text).status_code == 400
+    assert merchant.post("/klaviyo/install", link=link).status_code == 302
+
+
+def test_a_link_expires(merchant: Merchant, world: World, link: str) -> None:
+    world.clock.advance(LIFE.total_seconds() - 1)
+    assert merchant.get("/klaviyo/install", link=link).status_code == 200
+    world.clock.advance(1)
+    assert merchant.get("/klaviyo/install", link=link).status_code == 410
+    assert merchant.post("/klaviyo/install", link=link).status_code == 410
+
+
+def test_of_two_that_use_a_link_at_once_one_may(app: Flask, link: str) -> None:
+    statuses: list[int] = []
+    ready = threading.Barrier(8)
+
+    def use() -> None:
+        merchant = Merchant(app)
+        ready.wait()
+        statuses.append(merchant.post("/klaviyo/install", link=link).status_code)
+
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [302] + [410] * 7
+
+
+def test_a_link_outlives_a_rotation_of_keys_but_not_the_end_of_its_key(world: World, link: str) -> None:
+    old = world.environment["ENCRYPTION_KEYS"]
+    new = f"k2:{new_key()}"
+
+    def with_keys(keys: str) -> Merchant:
+        world.sandbox.klaviyo.oauth.redirect_uris = [CALLBACK]
+        environment = {**world.environment, "ENCRYPTION_KEYS": keys}
+        return Merchant(app_of(Services(Settings.from_env(environment, EVERYTHING), clock=world.clock)))
+
+    assert with_keys(f"{new},{old}").get("/klaviyo/install", link=link).status_code == 200
+    assert with_keys(new).get("/klaviyo/install", link=link).status_code == 400
+    assert with_keys(f"{new},{old}").post("/klaviyo/install", link=link).status_code == 302
+
+
+def test_a_link_for_a_tenant_that_was_deleted_installs_nothing(
+    merchant: Merchant, world: World, link: str
+) -> None:
+    begun = merchant.post("/klaviyo/install", link=link)
+    world.services.tenants.delete(TENANT)
+    answer = merchant.come_back(begun)
+    assert (answer.status_code, title(answer)) == (400, "This step has expired")
+
+
+def test_a_link_does_not_stand_in_for_a_form_of_another_tenant(
+    merchant: Merchant, world: World, link: str
+) -> None:
+    world.tenant("other", installed=False)
+    begun = merchant.post("/klaviyo/install", link=link, tenant="other", installation_key="")
+    asked = merchant.come_back(begun)
+    assert title(asked).endswith(f"Omneo tenant {TENANT}?")
+
+
+def test_a_link_that_names_no_tenant_is_refused_though_we_signed_it(merchant: Merchant, world: World) -> None:
+    links: InstallLinks = world.services.install_links
+    for name in ("a/../b", "a.evil.com", "", "A"):
+        assert merchant.get("/klaviyo/install", link=links.make(name)).status_code == 400
+
+
+def test_the_links_text_is_safe_in_an_address(link: str) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9_.-]+", link)
+
+
+def test_a_callback_that_comes_after_a_rotation_of_keys_still_connects(
+    merchant: Merchant, world: World
+) -> None:
+    begun = merchant.begin()
+    keys = f"k2:{new_key()},{world.environment['ENCRYPTION_KEYS']}"
+    environment = {**world.environment, "ENCRYPTION_KEYS": keys}
+    rotated = Merchant(app_of(Services(Settings.from_env(environment, EVERYTHING), clock=world.clock)))
+    rotated.client.set_cookie("klaviyo_install", merchant.cookie, domain=HOST, path="/klaviyo")
+    assert field(rotated.come_back(begun), "confirmation")
