@@ -20,9 +20,11 @@ def parse_json(content_type: str, body: bytes) -> Any:
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise UnsupportedMediaTypeError("Send Content-Type: application/json.")
     try:
-        value = json.loads(body, parse_constant=_refuse_number, parse_float=_float, parse_int=_int)
-        if b"\\ud" in body or b"\\uD" in body:
-            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        # As text: given bytes, the parser takes other encodings too, and half a surrogate pair, which is no text.
+        text = body.decode("utf-8-sig")
+        value = json.loads(text, parse_constant=_refuse_number, parse_float=_float, parse_int=_int)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise InvalidPayloadError(
             "The body is not valid JSON in UTF-8. An empty template value may have left a gap."

@@ -5,10 +5,10 @@ write a second. A use that cannot be noted fails nobody's call.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
-from shared.documents import Documents
+from shared.documents import Document, Documents
 from shared.errors import DocumentExistsError, DocumentMissingError, StoreUnavailableError
 
 EXACT_TO = timedelta(minutes=10)
@@ -40,17 +40,22 @@ class SecretUses:
 
     def last(self, tenant: str) -> dict[str, datetime]:
         """Return when each secret was last used, by its id; those never used are missing."""
-        found = self._documents.find(_collection(tenant))
         return {
             document.id: used
-            for document in found
+            for document in self._all(tenant)
             if isinstance(used := document.fields["used_at"], datetime)
         }
 
     def forget(self, tenant: str) -> None:
         """Forget every use."""
-        for document in self._documents.find(_collection(tenant)):
+        for document in self._all(tenant):
             self._documents.delete(_collection(tenant), document.id)
+
+    def _all(self, tenant: str) -> Iterator[Document]:
+        after: str | None = None
+        while page := self._documents.find(_collection(tenant), after=after):
+            yield from page
+            after = page[-1].id
 
     def _write(self, tenant: str, id: str, now: datetime) -> None:
         try:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.documents import Documents, Value
-from shared.errors import DocumentExistsError
+from shared.errors import DocumentExistsError, DocumentMissingError
 
 RECENT = timedelta(seconds=60)
 _ID = "last"
@@ -38,11 +38,17 @@ class StatusReports:
         try:
             self._documents.create(_collection(tenant), _ID, fields)
         except DocumentExistsError:
-            self._documents.update(_collection(tenant), _ID, fields)
+            self._replace(tenant, fields)
 
     def forget(self, tenant: str) -> None:
         """Let the next look be a fresh one."""
         self._documents.delete(_collection(tenant), _ID)
+
+    def _replace(self, tenant: str, fields: dict[str, Value]) -> None:
+        try:
+            self._documents.update(_collection(tenant), _ID, fields)
+        except DocumentMissingError:
+            return  # forgotten in this very moment: something has changed, and the next look is to be a fresh one
 
 
 def _collection(tenant: str) -> str:

@@ -3,15 +3,22 @@
 Secrets are not among them: they are encrypted, and live beside the settings in the tenant.
 """
 
-import re
+import json
 import zoneinfo
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+from shared.documents import Value, check_fields
 
 # Part of the settings, but fixed once installed: queues carry them in their names, and a queue cannot be renamed.
 FIXED_ONCE_INSTALLED = frozenset({"namespace", "task_queue_name"})
+LONGEST_SECRET = 1000  # a header has to hold it
+LONGEST_LOGIC = 20_000
+LONGEST_NAME = 200
 
 
 class Unset(StrEnum):
@@ -29,20 +36,56 @@ class OnProfileDeleted(StrEnum):
     IGNORE = "ignore"
 
 
+@cache  # it looks through a folder of files, and a tenant is read by almost every call
+def _timezones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones())
+
+
 def _timezone(name: str) -> str:
-    if name not in zoneinfo.available_timezones():
+    if name not in _timezones():
         raise ValueError("must be an IANA time zone, as in Australia/Melbourne")
     return name
 
 
-def _region(code: str) -> str:
-    if not re.fullmatch(r"[A-Z]{2}", code):
-        raise ValueError("must be an ISO country code of two capital letters, as in AU")
-    return code
+def _logic(logic: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if len(json.dumps(logic)) > LONGEST_LOGIC or any(len(name) > LONGEST_NAME for name in _names(logic)):
+        raise ValueError(f"must have at most {LONGEST_LOGIC} characters, and {LONGEST_NAME} in a name")
+    check_fields({"settings": {"profile_exclude_logic": cast(Value, logic)}})  # JSON, by another name
+    return logic
 
 
+def _names(value: JsonValue) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from value
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _names(inner)
+
+
+def _mappings(mappings: dict[str, str]) -> dict[str, str]:
+    check_fields({"settings": {"mappings": {**mappings}}})
+    return mappings
+
+
+def _whole(number: object) -> object:
+    """Return 7.0 as 7: to JSON they are one number."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+Region = Annotated[str, Field(pattern="^[A-Z]{2}$")]
+Timezone = Annotated[str, AfterValidator(_timezone)]
+Logic = Annotated[dict[str, JsonValue], AfterValidator(_logic)]
+MappedName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 QueueNamePart = Annotated[str, Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?$", max_length=40)]
 KlaviyoId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+# The store keeps names of the form __x__ to itself.
+_MAPPED: dict[str, JsonValue] = {
+    "minLength": 1,
+    "maxLength": LONGEST_NAME,
+    "not": {"pattern": r"^__[\s\S]*__$"},
+}
 
 
 class TenantSettings(BaseModel):
@@ -59,20 +102,23 @@ class TenantSettings(BaseModel):
     identity_handle: Annotated[str, Field(min_length=1, max_length=100)] = Field(
         default="klaviyo", description="Omneo identity that holds the Klaviyo profile id"
     )
-    default_region: Annotated[str, AfterValidator(_region)] | None = Field(
-        default=None, description="ISO country of phone numbers without a prefix"
+    default_region: Region | None = Field(
+        default=None, description="ISO country of phone numbers without a prefix, as in AU"
     )
-    timezone: Annotated[str, AfterValidator(_timezone)] | None = Field(
-        default=None, description="IANA time zone of rewards"
-    )
+    timezone: Timezone | None = Field(default=None, description="IANA time zone of rewards")
     master_list_id: KlaviyoId | None = Field(
         default=None, description="Klaviyo list that every email subscriber is on"
     )
-    profile_exclude_logic: dict[str, JsonValue] | None = Field(
-        default=None, description="JSON Logic; a profile it matches is never synced"
+    profile_exclude_logic: Logic | None = Field(
+        default=None,
+        description=f"JSON Logic; a profile it matches is never synced; at most {LONGEST_LOGIC} characters, some 18 levels",
     )
-    mappings: Annotated[dict[str, str], Field(max_length=200)] = Field(
-        default={}, description="Omneo path to Klaviyo attribute or property"
+    mappings: Annotated[dict[MappedName, MappedName], Field(max_length=200), AfterValidator(_mappings)] = (
+        Field(
+            default={},
+            description="Omneo path to Klaviyo attribute or property",
+            json_schema_extra={"propertyNames": _MAPPED},
+        )
     )
     email_consent_unset: Unset = Field(
         default=Unset.SUBSCRIBE, description="what an email consent that was never recorded means"
@@ -87,17 +133,23 @@ class TenantSettings(BaseModel):
     reward_max_amount: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(
         default=None, description="a reward above it is refused"
     )
-    reward_max_per_hour: Annotated[int, Field(ge=1)] | None = Field(
+    reward_max_per_hour: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(_whole)] | None = Field(
         default=None, description="rewards above it are refused, approximately"
     )
-    dead_job_days: Annotated[int, Field(ge=1, le=365)] = Field(
+    dead_job_days: Annotated[int, Field(ge=1, le=365), BeforeValidator(_whole)] = Field(
         default=30, description="how long dead jobs are kept"
     )
 
 
 def settings_schema(secret_length: int) -> dict[str, Any]:
-    """Return the JSON Schema of what `PUT settings` takes. Nothing is required: what is absent stays as it is."""
+    """Return the JSON Schema of what `PUT settings` takes. Nothing is required: what is absent stays as it is.
+
+    What depends on the tenant, as the ids of its secrets do, and how deep a value may be nested is not in it.
+    """
     schema = TenantSettings.model_json_schema()
+    schema["properties"] = {name: _or_null(rule) for name, rule in schema["properties"].items()}
+    schema["properties"]["timezone"]["anyOf"][0]["enum"] = sorted(_timezones())
+    schema["description"] = "What is absent stays as it is; null brings the default back."
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Settings of a tenant of the Omneo Klaviyo extension"
     schema["additionalProperties"] = False
@@ -106,6 +158,8 @@ def settings_schema(secret_length: int) -> dict[str, Any]:
         "webhook_secret": {
             "type": "string",
             "minLength": secret_length,
+            "maxLength": LONGEST_SECRET,
+            "pattern": "^[!-~]*$",
             "writeOnly": True,
             "description": "what Klaviyo signs its webhooks with and flows send; the one before stays valid until ended",
         },
@@ -117,3 +171,11 @@ def settings_schema(secret_length: int) -> dict[str, Any]:
         },
     }
     return schema
+
+
+def _or_null(rule: Mapping[str, Any]) -> dict[str, Any]:
+    if {"type": "null"} in rule.get("anyOf", ()):
+        return {**rule}
+    about = {name: rule[name] for name in ("title", "description", "default") if name in rule}
+    limits = {name: value for name, value in rule.items() if name not in about}
+    return {**about, "anyOf": [limits, {"type": "null"}]}

@@ -40,7 +40,7 @@ from shared.jobs import Delivery, Direction, Outcome
 from shared.json_bodies import parse_json
 from shared.services import Services
 from shared.tenant_settings import TenantSettings
-from shared.tenants import StoredSecret, Tenant, is_tenant_name
+from shared.tenants import InstallationKey, StoredSecret, Tenant, is_tenant_name
 
 RETRY_AFTER_SECONDS = 5
 TASK_LARGEST = 2_000_000  # a task holds at most 1 MiB
@@ -143,39 +143,35 @@ def authenticated_tenant(call: Call, services: Services) -> Tenant:
         NotAuthenticatedError: tenant unknown, credential missing or wrong; the caller cannot tell which.
         StoreUnavailableError: who is calling cannot be known now.
     """
-    tenant, secret = _admitted(
-        call,
-        services,
-        _omneo_secret,
-        "Sign the body in X-Omneo-Hmac-SHA256, or send the webhook secret in x-omneo-secret.",
-    )
+    tenant, secret = _admitted(call, services)
     services.secret_uses.note(tenant.name, secret)
     return tenant
 
 
 def tenant_by_key(call: Call, services: Services) -> Tenant:
     """Return the tenant that the path names, as it is now, if the caller holds its installation key. Raises as above."""
-    tenant, _ = _admitted(
-        call, services, _installation_key, "Send Authorization: Bearer and the tenant's installation key."
-    )
-    return services.tenant_cache.fresh(tenant.name) or tenant
+    # Never from the cache: a key that has been ended opens nothing, and what is shown is what is so now.
+    tenant = services.tenant_cache.fresh(call.path["tenant"])
+    if not _has_installation_key(call, tenant or _DECOY) or tenant is None:
+        raise NotAuthenticatedError("Send Authorization: Bearer and the tenant's installation key.")
+    return tenant
 
 
-def _admitted(
-    call: Call, services: Services, credential: Callable[[Call, Tenant], str], message: str
-) -> tuple[Tenant, str]:
-    """Return the tenant and which of its credentials was given.
+def _admitted(call: Call, services: Services) -> tuple[Tenant, str]:
+    """Return the tenant and the id of the secret that was used.
 
     One that does not match a cached tenant is tried once against a fresh read: it may just have been made.
     """
     name = call.path["tenant"]
     cached = services.tenant_cache.get(name)
-    if cached is not None and (given := credential(call, cached)):
+    if cached is not None and (given := _omneo_secret(call, cached)):
         return cached, given
     tenant = services.tenant_cache.fresh(name)
-    given = credential(call, tenant or _DECOY)
+    given = _omneo_secret(call, tenant or _DECOY)
     if tenant is None or not given:
-        raise NotAuthenticatedError(message)
+        raise NotAuthenticatedError(
+            "Sign the body in X-Omneo-Hmac-SHA256, or send the webhook secret in x-omneo-secret."
+        )
     return tenant, given
 
 
@@ -303,10 +299,10 @@ def _omneo_secret(call: Call, tenant: Tenant) -> str:
     return shared_secret(secret, tenant.webhook_secrets) or signed
 
 
-def _installation_key(call: Call, tenant: Tenant) -> str:
+def _has_installation_key(call: Call, tenant: Tenant) -> bool:
     scheme, _, key = call.headers.get("Authorization", "").partition(" ")
     known = matches(key.strip(), [key.hash for key in tenant.installation_keys])
-    return "key" if known and scheme.lower() == "bearer" else ""
+    return known and scheme.lower() == "bearer"
 
 
 def _random_secret() -> StoredSecret:
@@ -317,7 +313,7 @@ def _random_secret() -> StoredSecret:
 _DECOY = Tenant(
     name="",
     created_at=datetime.now(UTC),
-    installation_keys=(),
+    installation_keys=(InstallationKey(hash="0" * 64, created_at=datetime.now(UTC)),),
     omneo_token=SecretStr(""),
     omneo_signing_secrets=(_random_secret(),),
     webhook_secrets=(_random_secret(),),

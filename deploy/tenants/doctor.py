@@ -18,7 +18,7 @@ _MARKS = {"ok": ("ok      ", "green"), "warning": ("warning ", "yellow"), "criti
 @click.option("--repair", "mend", is_flag=True, help="Do what is safe: make what is missing, let queues run.")
 @with_services(Needs.STORE | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL)
 def doctor(services: Services, name: str, mend: bool) -> None:
-    """Check tenant NAME. Exit status 1 if something is critical."""
+    """Check tenant NAME. Exit status 1 if something is critical and nothing was done about it."""
     from shared.handlers.status import examine, repair
 
     tenant = services.tenants.find(name)
@@ -27,12 +27,13 @@ def doctor(services: Services, name: str, mend: bool) -> None:
     report = examine(tenant, services)
     services.status_reports.keep(name, report)
     _show(report)
+    done: list[str] = []
     if mend:
         needs = Needs.STORE | Needs.QUEUES | Needs.TASKS | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
         done = repair(tenant, Services(Settings.from_env(os.environ, needs)))
         for line in done or ["Nothing can be repaired from here: install the app again."]:
             click.echo(line)
-    if report["state"] == "critical" and not mend:
+    if report["state"] == "critical" and not done:
         raise click.exceptions.Exit(1)
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from shared.errors import InvalidPayloadError
 from shared.handlers.provision import WEBHOOK, again
 from shared.handlers.settings import edited, header_secret, newest_first
+from shared.json_bodies import parse_json
 from shared.tenant_settings import FIXED_ONCE_INSTALLED, TenantSettings
 from shared.tenants import StoredSecret, Tenant, TenantStore
 
@@ -94,15 +95,15 @@ def _setting(key: str) -> Callable[[Tenant, str, datetime], Tenant]:
 def _parsed(key: str, value: str) -> Any:
     """Return the value as the setting's type needs it: text as it is, everything else as JSON; nothing is the default."""
     if not value:
-        return None
+        return None  # which brings the default back
     schema = TenantSettings.model_json_schema()["properties"][key]
     kinds = {schema.get("type"), *(kind.get("type") for kind in schema.get("anyOf", ()))}
-    if not kinds & {"object", "array", "boolean"}:
+    if not kinds & {"object", "boolean", "integer", "number"}:
         return value
     try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        raise InvalidPayloadError(f"{key} must be JSON.") from None
+        return parse_json("application/json", value.encode())
+    except (InvalidPayloadError, UnicodeEncodeError):
+        raise InvalidPayloadError(f"{key} must be JSON, at most some levels deep.") from None
 
 
 SETTABLE: dict[str, Settable] = {

@@ -114,7 +114,9 @@ def begin(visit: Visit, services: Services) -> Page | GoTo:
         problem = (
             "This name and key do not belong together. Check both, or ask your Omneo contact for a new key."
         )
-        return Page("start", {"tenant": name, "link": "", "problem": problem}, status=401)
+        # What is no name is not shown again: it may be the key, in the wrong field.
+        shown = name if is_tenant_name(name) else ""
+        return Page("start", {"tenant": shown, "link": "", "problem": problem}, status=401)
     return _authorize(name, services)
 
 

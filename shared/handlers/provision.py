@@ -42,11 +42,11 @@ def provision(
     leases: "Leases",
     public_url: str,
 ) -> None:
-    """Make what is missing, and bring what is there up to date.
+    """Do every step that waits; `again` lets steps wait that were done or have failed.
 
     Raises:
-        WaitError: another run is at it, a service asks to wait, or another account was connected meanwhile; what is
-            done stays noted.
+        WaitError: another run is at it, a service asks to wait, or the tenant was changed meanwhile; what is done stays
+            noted.
     """
     lease = leases.acquire(f"provision {tenant.name}", lasting=LEASE)
     if lease is None:
@@ -55,7 +55,7 @@ def provision(
         )
     try:
         for name, step in _todo(tenant, klaviyo, omneo, public_url):
-            if _state(tenant, name) is not StepState.DONE:
+            if _state(tenant, name) is StepState.WAITING:
                 tenant = _take(name, step, tenant, tenants)
     finally:
         leases.release(lease)
@@ -123,9 +123,11 @@ def _take(name: str, step: StepWork, tenant: Tenant, tenants: TenantStore) -> Te
         done, outcome = _unchanged, ProvisionStep(state=StepState.FAILED, reason=_plainly(error))
 
     def edit(now: Tenant) -> Tenant:
-        if now.klaviyo_account_id != tenant.klaviyo_account_id:
-            # What was made here is the old account's, and must not pass for something that the new one has.
-            raise WaitError("another Klaviyo account was connected meanwhile", service="The extension")
+        if _basis(now) != _basis(tenant):
+            # What was made for the account or the secret before must not pass for something that the new one has.
+            raise WaitError(
+                "the account or the webhook secret was changed meanwhile", service="The extension"
+            )
         made = done(now.provisions)
         steps = {**made.steps, name: outcome}
         return now.model_copy(update={"provisions": made.model_copy(update={"steps": steps})})
@@ -149,11 +151,12 @@ def _data_source(
 def _made_data_source(title: str, description: str, klaviyo: "KlaviyoClient") -> str:
     try:
         return klaviyo.create_data_source(title, description)
-    except RefusedError:
-        # Another tenant of the same account may have been faster; which status says so is not documented.
-        if id := klaviyo.data_sources().get(title):
-            return id
-        raise
+    except RefusedError as error:
+        # Another tenant of the same account may have been faster; which of the two says so is not documented.
+        id = klaviyo.data_sources().get(title) if error.status in (400, 409) else None
+        if id is None:
+            raise
+        return id
 
 
 def _system_webhook(tenant: Tenant, *, klaviyo: "KlaviyoClient", public_url: str) -> Done:
@@ -199,6 +202,10 @@ def _plainly(error: RefusedError) -> str:
     if error.status == 403:
         return f"{error.service} does not allow it. Check that the account's plan includes it, then install again."
     return f"{error}. Installing again may help; if it does not, ask your Omneo contact."
+
+
+def _basis(tenant: Tenant) -> tuple[object, ...]:
+    return tenant.klaviyo_account_id, tenant.webhook_secrets[:1]
 
 
 def _unchanged(made: Provisions) -> Provisions:

@@ -1,5 +1,6 @@
 """Settings: read them, and change them as a whole or not at all."""
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -9,11 +10,12 @@ from pydantic import SecretStr, ValidationError
 from shared.errors import ConflictError, DocumentMissingError, InvalidPayloadError
 from shared.handlers.provision import WEBHOOK, again, start_provision
 from shared.services import Services
-from shared.tenant_settings import FIXED_ONCE_INSTALLED, TenantSettings
+from shared.tenant_settings import FIXED_ONCE_INSTALLED, LONGEST_SECRET, TenantSettings
 from shared.tenants import WEBHOOK_SECRET_LENGTH, StoredSecret, Tenant
 
 # What `PUT settings` takes beside the settings themselves.
 _SECRET, _ENDED = "webhook_secret", "end_webhook_secrets"
+MOST_SECRETS = 10  # every call is compared with each of them
 
 
 def read_settings(tenant: Tenant, services: Services) -> dict[str, Any]:
@@ -42,8 +44,9 @@ def change_settings(name: str, changes: object, services: Services) -> Tenant:
 
     def edit(tenant: Tenant) -> Tenant:
         after = edited(tenant, changes, now)
-        if changes.keys() & FIXED_ONCE_INSTALLED and (other := services.tenants.sharing_queues(after)):
-            raise InvalidPayloadError(f"task_queue_name: its queues would be those of tenant {other}.")
+        if changes.keys() & FIXED_ONCE_INSTALLED and services.tenants.sharing_queues(after):
+            # Whose is not said: one tenant learns nothing of another.
+            raise InvalidPayloadError("task_queue_name: another tenant's queues have these names.")
         return again(after, WEBHOOK) if _SECRET in changes else after
 
     try:
@@ -70,6 +73,10 @@ def edited(tenant: Tenant, changes: Mapping[str, Any], now: datetime) -> Tenant:
         secrets = _without(secrets, changes[_ENDED])
     if _SECRET in changes:
         secrets = newest_first(webhook_secret(changes[_SECRET], now), secrets)
+        if len(secrets) > max(MOST_SECRETS, len(tenant.webhook_secrets)):
+            raise ConflictError(
+                f"webhook_secret: {MOST_SECRETS} are valid already; end some with {_ENDED} first."
+            )
     return tenant.model_copy(update={"settings": settings, "webhook_secrets": secrets})
 
 
@@ -79,8 +86,10 @@ def webhook_secret(value: object, now: datetime) -> StoredSecret:
     Raises:
         InvalidPayloadError: Klaviyo would not take it, or it cannot stand in a header.
     """
-    if not isinstance(value, str) or len(value) < WEBHOOK_SECRET_LENGTH:
-        raise InvalidPayloadError(f"webhook_secret needs {WEBHOOK_SECRET_LENGTH} characters or more.")
+    if not isinstance(value, str) or not WEBHOOK_SECRET_LENGTH <= len(value) <= LONGEST_SECRET:
+        raise InvalidPayloadError(
+            f"webhook_secret needs {WEBHOOK_SECRET_LENGTH} to {LONGEST_SECRET} characters."
+        )
     return StoredSecret(value=header_secret("webhook_secret", value), created_at=now)
 
 
@@ -102,16 +111,23 @@ def newest_first(added: StoredSecret, earlier: Iterable[StoredSecret]) -> tuple[
 
 def _validated(tenant: Tenant, changes: Mapping[str, Any]) -> TenantSettings:
     before = tenant.settings
+    known = set(TenantSettings.model_fields)
     # null brings a default back
     wanted = {key: value for key, value in changes.items() if value is not None}
-    kept = {key: value for key, value in before.model_dump().items() if key not in changes}
+    kept = before.model_dump(mode="json", include=known - changes.keys())
     if "task_queue_name" in changes and changes["task_queue_name"] is None:
         kept["task_queue_name"] = tenant.name
     try:
-        after = TenantSettings.model_validate({**kept, **wanted})
+        # As JSON and strictly, or else "yes" would pass for true and "7" for 7, which the published schema refuses.
+        valid = TenantSettings.model_validate_json(json.dumps({**kept, **wanted}), strict=True)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        raise InvalidPayloadError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+        # Only the setting is named: what lies deeper, as a mapping's name does, is a value of the caller's.
+        raise InvalidPayloadError(
+            f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}."
+        ) from None
+    # What a newer revision has stored stays.
+    after = before.model_copy(update={key: getattr(valid, key) for key in known})
     if tenant.klaviyo is not None:
         for key in sorted(FIXED_ONCE_INSTALLED):
             if getattr(before, key) != getattr(after, key):

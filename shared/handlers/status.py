@@ -3,29 +3,39 @@
 Every check looks for itself and none stops the others. Nothing here changes anything but `repair`, which does what is safe.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from shared.domain.provisions import DATA_SOURCES, OMNEO_TRIGGERS, SCOPES, SYSTEM_TOPICS, webhook_name
+from shared.domain.provisions import (
+    DATA_SOURCES,
+    OMNEO_TRIGGERS,
+    SCOPES,
+    SYSTEM_TOPICS,
+    omneo_webhook_path,
+    webhook_name,
+)
 from shared.errors import (
     DisconnectedError,
-    OwnServiceError,
     QueueUnavailableError,
     ServiceError,
     TokenRejectedError,
+    WaitError,
 )
 from shared.handlers.install import prepare_queues
 from shared.handlers.provision import again, start_provision, steps_of
 from shared.jobs import Direction
+from shared.queue import QueueState
 from shared.services import Services
 from shared.tenants import StepState, Tenant
 
 OLD_TASK = timedelta(minutes=15)
 TOKEN_WARNING = timedelta(days=14)
 LEASE = timedelta(seconds=90)
+# How long one waits whom somebody else is making a report for.
+PATIENCE_SECONDS, GLANCE_SECONDS = 20.0, 0.5
 
 
 class Severity(StrEnum):
@@ -49,29 +59,49 @@ class Finding:
 
 REINSTALL = "Install the app again from Klaviyo's marketplace; nothing is lost meanwhile."
 REPAIR = "Run the repair: it makes what is missing."
+IT_PASSES = "Jobs wait, and go on by themselves when it answers again."
 
 
 def status(tenant: Tenant, services: Services) -> dict[str, Any]:
-    """Return the tenant's report, not older than a minute."""
+    """Return the tenant's report, not older than a minute; while somebody is making a new one, the one before.
+
+    Raises:
+        WaitError: somebody is making the first one, and it takes long.
+    """
     recent = services.status_reports.last(tenant.name)
     if recent is not None:
         return recent
     lease = services.leases.acquire(f"status {tenant.name}", lasting=LEASE)
-    if lease is None and (older := services.status_reports.last(tenant.name, within=timedelta(days=1))):
-        return older  # somebody is making a new one
+    if lease is None:
+        return _while_another_looks(tenant, services)
     try:
-        report = examine(tenant, services)
-        services.status_reports.keep(tenant.name, report)
-        return report
+        # Another may have finished between the two lines above.
+        return services.status_reports.last(tenant.name) or _new_report(tenant, services)
     finally:
-        if lease is not None:
-            services.leases.release(lease)
+        services.leases.release(lease)
+
+
+def _new_report(tenant: Tenant, services: Services) -> dict[str, Any]:
+    report = examine(tenant, services)
+    services.status_reports.keep(tenant.name, report)
+    return report
+
+
+def _while_another_looks(tenant: Tenant, services: Services) -> dict[str, Any]:
+    for _ in range(int(PATIENCE_SECONDS / GLANCE_SECONDS)):
+        if report := services.status_reports.last(tenant.name, within=timedelta(days=1)):
+            return report
+        services.sleep(GLANCE_SECONDS)
+    raise WaitError("somebody else is looking at the tenant right now", service="The extension")
 
 
 def examine(tenant: Tenant, services: Services) -> dict[str, Any]:
     """Return a report made now."""
     findings = [finding for check in _CHECKS for finding in check(tenant, services)]
+    queues = {direction: _state(tenant, direction, services) for direction in Direction}
+    findings += _queues(tenant, queues, services.clock())
     worst = max((finding.severity for finding in findings), key=list(Severity).index)
+    tenant = services.tenants.find(tenant.name) or tenant  # a check may have found it disconnected
     klaviyo = tenant.klaviyo
     used = services.secret_uses.last(tenant.name)
     return {
@@ -86,7 +116,10 @@ def examine(tenant: Tenant, services: Services) -> dict[str, Any]:
         },
         "findings": [{**asdict(finding), "severity": finding.severity.value} for finding in findings],
         "steps": steps_of(tenant),
-        "queues": {direction.value: _queue(tenant, direction, services) for direction in Direction},
+        "queues": {
+            direction.value: _queue(tenant.queue_name(direction), state)
+            for direction, state in queues.items()
+        },
         "dead_jobs": services.dead_jobs.count(tenant.name),
         "webhook_secrets": [
             {
@@ -96,7 +129,7 @@ def examine(tenant: Tenant, services: Services) -> dict[str, Any]:
             }
             for secret in tenant.webhook_secrets
         ],
-        "left_behind": list(tenant.left_behind),
+        "left_behind": [] if tenant.klaviyo else list(tenant.left_behind),
     }
 
 
@@ -131,7 +164,8 @@ def _connection(tenant: Tenant, services: Services) -> Iterator[Finding]:
     try:
         account = services.klaviyo(tenant).account()
     except (ServiceError, DisconnectedError) as error:
-        yield Finding("klaviyo", Severity.CRITICAL, f"Klaviyo cannot be called: {error}.", REINSTALL)
+        mend = IT_PASSES if isinstance(error, WaitError) else REINSTALL
+        yield Finding("klaviyo", Severity.CRITICAL, f"Klaviyo cannot be called: {error}.", mend)
         return
     if tenant.klaviyo_account_id and account.id != tenant.klaviyo_account_id:
         yield Finding(
@@ -139,6 +173,12 @@ def _connection(tenant: Tenant, services: Services) -> Iterator[Finding]:
         )
     else:
         yield Finding("klaviyo", Severity.OK, f"Connected to Klaviyo account {account.id}; its token works.")
+
+
+def _scopes(tenant: Tenant, services: Services) -> Iterator[Finding]:
+    klaviyo = tenant.klaviyo
+    if klaviyo is None or klaviyo.disconnected:
+        return
     if missing := sorted(set(SCOPES) - set(klaviyo.scope.split())):
         yield Finding(
             "scopes", Severity.CRITICAL, f"Permissions are missing: {', '.join(missing)}.", REINSTALL
@@ -166,7 +206,8 @@ def _webhook(tenant: Tenant, services: Services) -> Iterator[Finding]:
         return
     klaviyo = services.klaviyo(tenant)
     try:
-        ours = [hook for hook in klaviyo.webhooks() if hook.name == webhook_name(tenant.name)]
+        name, id = webhook_name(tenant.name), tenant.provisions.webhook_id
+        ours = [hook for hook in klaviyo.webhooks() if hook.name == name or hook.id == id]
         wanted = SYSTEM_TOPICS & klaviyo.webhook_topics()
     except (ServiceError, DisconnectedError) as error:
         yield Finding("webhook", Severity.WARNING, f"Klaviyo's webhooks cannot be looked at: {error}.")
@@ -187,7 +228,7 @@ def _webhook(tenant: Tenant, services: Services) -> Iterator[Finding]:
             REPAIR,
             safe=True,
         )
-    elif len(ours) > 1 or ours[0].topics != wanted:
+    elif len(ours) > 1 or ours[0].name != name or ours[0].topics != wanted:
         yield Finding(
             "webhook", Severity.WARNING, "Klaviyo's webhook is not as it should be.", REPAIR, safe=True
         )
@@ -204,7 +245,7 @@ def _omneo(tenant: Tenant, services: Services) -> Iterator[Finding]:
         yield Finding("omneo token", Severity.CRITICAL, "Omneo rejects our token.", change)
         return
     except ServiceError as error:
-        yield Finding("omneo token", Severity.CRITICAL, f"Omneo cannot be called: {error}.")
+        yield Finding("omneo token", Severity.CRITICAL, f"Omneo cannot be called: {error}.", IT_PASSES)
         return
     if expires_at is not None and expires_at - services.clock() < TOKEN_WARNING:
         yield Finding(
@@ -216,7 +257,8 @@ def _omneo(tenant: Tenant, services: Services) -> Iterator[Finding]:
     if tenant.klaviyo is None:
         return
     try:
-        hooks = {hook.trigger: hook for hook in omneo.webhooks(tenant.settings.namespace)}
+        url = services.settings.public_url + omneo_webhook_path(tenant.name)
+        hooks = {hook.trigger: hook for hook in omneo.webhooks(tenant.settings.namespace) if hook.url == url}
     except ServiceError as error:
         yield Finding("omneo webhooks", Severity.WARNING, f"Omneo's webhooks cannot be looked at: {error}.")
         return
@@ -235,21 +277,18 @@ def _omneo(tenant: Tenant, services: Services) -> Iterator[Finding]:
         yield Finding("omneo webhooks", Severity.OK, "All three are enabled.")
 
 
-def _queues(tenant: Tenant, services: Services) -> Iterator[Finding]:
+def _queues(tenant: Tenant, states: Mapping[Direction, QueueState | str], now: datetime) -> Iterator[Finding]:
     if tenant.klaviyo is None:
         return
-    for direction in Direction:
+    for direction, state in states.items():
         check = f"{direction} queue"
-        try:
-            state = services.queue.state(tenant, direction)
-        except QueueUnavailableError as error:
-            yield Finding(check, Severity.CRITICAL, f"{error}")
-            continue
-        if not state.exists:
+        if isinstance(state, str):
+            yield Finding(check, Severity.CRITICAL, state)
+        elif not state.exists:
             yield Finding(check, Severity.CRITICAL, "The queue does not exist.", REPAIR, safe=True)
         elif state.paused and tenant.is_connected:
             yield Finding(check, Severity.CRITICAL, "The queue is paused.", REPAIR, safe=True)
-        elif state.oldest and services.clock() - state.oldest > OLD_TASK:
+        elif state.oldest and now - state.oldest > OLD_TASK:
             yield Finding(
                 check,
                 Severity.WARNING,
@@ -300,23 +339,29 @@ def _secrets(tenant: Tenant, services: Services) -> Iterator[Finding]:
 
 _CHECKS: tuple[Check, ...] = (
     _connection,
+    _scopes,
     _data_sources,
     _webhook,
     _omneo,
-    _queues,
     _set_up,
     _dead_jobs,
     _secrets,
 )
 
 
-def _queue(tenant: Tenant, direction: Direction, services: Services) -> dict[str, Any] | None:
+def _state(tenant: Tenant, direction: Direction, services: Services) -> QueueState | str:
+    """Return how the queue is, or why that cannot be said."""
     try:
-        state = services.queue.state(tenant, direction)
-    except OwnServiceError:
+        return services.queue.state(tenant, direction)
+    except QueueUnavailableError as error:
+        return str(error)
+
+
+def _queue(name: str, state: QueueState | str) -> dict[str, Any] | None:
+    if isinstance(state, str):
         return None
     return {
-        "name": tenant.queue_name(direction),
+        "name": name,
         "exists": state.exists,
         "paused": state.paused,
         "depth": state.depth,

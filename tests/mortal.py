@@ -1,0 +1,116 @@
+"""A process that dies, or loses an answer, at a moment that a test chooses: around every call it makes and every document it writes.
+
+What it calls and what it stores is real; only the wire and the store's methods are watched.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from shared.connections import Connections
+from shared.documents import Document, Documents, Scalar, Value, Version
+
+
+class KilledError(BaseException):
+    """The process is gone. No `except Exception` runs, and nothing can be called or stored any more."""
+
+
+class Fate:
+    """Counts the moments of a life, two for each call and each write: before it takes effect, and after.
+
+    At moment number `at` it strikes: `kills` ends the process for good, else the call or its answer is lost once. -1 is never.
+    """
+
+    def __init__(self, at: int, *, kills: bool) -> None:
+        self.at = at
+        self.kills = kills
+        self.moment = -1
+        self.struck = False
+
+    def pass_by(self, what: str) -> None:
+        """Let a moment pass, or strike."""
+        self.moment += 1
+        if self.moment == self.at:
+            self.struck = True
+            if not self.kills:
+                raise requests.ConnectionError(f"lost {what}")
+        if self.struck and self.kills:
+            raise KilledError(what)
+
+
+class Meanwhile(Fate):
+    """A life in which somebody else does something: once, at this moment ("after POST /api/webhooks")."""
+
+    def __init__(self, at: str, happens: Callable[[], object]) -> None:
+        super().__init__(-1, kills=False)
+        self._at = at
+        self._happens = happens
+
+    def pass_by(self, what: str) -> None:
+        """Let it happen, if this is the moment."""
+        if what == self._at and not self.struck:
+            self.struck = True
+            self._happens()
+
+
+class _Wire(HTTPAdapter):
+    def __init__(self, fate: Fate) -> None:
+        super().__init__()
+        self._fate = fate
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **named: Any) -> requests.Response:
+        line = f"{request.method} {request.path_url}"
+        self._fate.pass_by(f"before {line}")
+        answer = super().send(request, *args, **named)
+        try:
+            self._fate.pass_by(f"after {line}")
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+
+def watched_connections(fate: Fate) -> Connections:
+    """Return connections, for this thread, over which the fate may strike."""
+    connections = Connections()
+    connections.session().mount("http://", _Wire(fate))
+    return connections
+
+
+class WatchedDocuments:
+    """A store in which the fate may strike around every write. Only for a fate that kills."""
+
+    def __init__(self, documents: Documents, fate: Fate) -> None:
+        self._documents = documents
+        self._fate = fate
+
+    def get(self, collection: str, id: str) -> Document | None:
+        return self._documents.get(collection, id)
+
+    def create(self, collection: str, id: str, fields: Mapping[str, Value]) -> None:
+        self._write(lambda: self._documents.create(collection, id, fields))
+
+    def update(
+        self, collection: str, id: str, fields: Mapping[str, Value], *, version: Version | None = None
+    ) -> None:
+        self._write(lambda: self._documents.update(collection, id, fields, version=version))
+
+    def delete(self, collection: str, id: str, *, version: Version | None = None) -> None:
+        self._write(lambda: self._documents.delete(collection, id, version=version))
+
+    def find(
+        self,
+        collection: str,
+        *,
+        where: Mapping[str, Scalar] | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[Document]:
+        return self._documents.find(collection, where=where, after=after, limit=limit)
+
+    def _write(self, write: Callable[[], None]) -> None:
+        self._fate.pass_by("before a write")
+        write()
+        self._fate.pass_by("after a write")
