@@ -50,10 +50,10 @@ $(VENV)/.run: requirements.txt deploy/local/requirements.txt
 		|| { echo "Python 3.11 is needed; name it with PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Setting up $(VENV) (once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r deploy/local/requirements.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r deploy/local/requirements.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run tests/requirements.txt
 	@echo "Adding what the tests need to $(VENV) (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r tests/requirements.txt
 	@touch $@

@@ -127,6 +127,21 @@ def test_a_worker_killed_in_the_middle_of_a_job_loses_nothing(tmp_path: Path) ->
         assert len(sandbox.klaviyo.events(ACCOUNT)) == 1  # and still one event
 
 
+def test_a_job_that_waits_while_everything_is_shut_down_is_done_after_the_next_start(tmp_path: Path) -> None:
+    with Sandbox(token_prefix="canary") as sandbox:
+        variables = given(sandbox)
+        with Bundle(tmp_path, 0, variables) as bundle:
+            install(bundle.environment, sandbox)
+            sandbox.klaviyo.fail(1, match="POST /api/events", status=429, headers={"Retry-After": "2"})
+            assert post(bundle.url, {"profile": {"email": EMAIL}})[0] == 202
+            deadline = time.monotonic() + 15
+            while not events_sent(sandbox) and time.monotonic() < deadline:
+                time.sleep(0.02)
+        assert sandbox.klaviyo.events(ACCOUNT) == []
+        with Bundle(tmp_path, 0, variables):
+            assert len(wait_for_events(sandbox, 1)) == 1
+
+
 @pytest.mark.parametrize("name", sorted(load_functions()))
 def test_a_function_without_its_environment_says_everything_it_lacks_in_one_message(
     name: str, tmp_path: Path

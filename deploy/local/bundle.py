@@ -114,8 +114,8 @@ class Bundle:
     def _start(self) -> None:
         functions = load_functions(self._repository)
         local_queue = self._given.get("QUEUE") != "cloud-tasks"
-        *function_ports, grpc_spare, tasks_http = free_ports(len(functions) + 2)
-        ports = dict(zip(functions, function_ports, strict=True))
+        grpc_spare, tasks_http = free_ports(2)
+        ports = self._function_ports(functions)
         tasks_grpc = self._tasks_port(grpc_spare)
         self.workers = {
             name: f"http://127.0.0.1:{ports[name]}"
@@ -173,6 +173,25 @@ class Bundle:
             log=self.logs / f"{_QUEUE}.log",
             ready=_addresses_printed,
         )
+
+    def _function_ports(self, functions: Mapping[str, Function]) -> dict[str, int]:
+        """Return a port for each function, a worker's the same as the last time: tasks that wait carry its address.
+
+        Raises:
+            StartError: somebody else listens on a worker's port, and would be sent its tasks.
+        """
+        kept = self._data_dir / "worker-ports.json"
+        before: dict[str, int] = json.loads(kept.read_text()) if kept.exists() else {}
+        ports = dict(zip(functions, free_ports(len(functions)), strict=True))
+        workers = {name: before.get(name, port) for name, port in ports.items() if not functions[name].public}
+        for name, port in workers.items():
+            if not _is_free(port):
+                raise StartError(
+                    f"port {port}, where {name} listened before, is taken; waiting tasks need it"
+                )
+        self._data_dir.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(workers))
+        return ports | workers
 
     def _tasks_port(self, spare: int) -> int:
         """Return the port named by CLOUD_TASKS_EMULATOR_HOST; without it the default one, or `spare` if it is taken."""
