@@ -100,6 +100,9 @@ class WatchedDocuments:
     def delete(self, collection: str, id: str, *, version: Version | None = None) -> None:
         self._write(lambda: self._documents.delete(collection, id, version=version))
 
+    def count(self, collection: str) -> int:
+        return self._documents.count(collection)
+
     def find(
         self,
         collection: str,

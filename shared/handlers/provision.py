@@ -94,9 +94,7 @@ StepWork = Callable[[Tenant], Done]
 def _titles() -> Iterator[tuple[str, str]]:
     yield from ((f"data source {title}", f"Data source {title}") for title in DATA_SOURCES)
     yield WEBHOOK, "Consent events from Klaviyo"
-    yield from (
-        (f"omneo webhook {trigger}", f"Omneo webhook {trigger}, disabled") for trigger in OMNEO_TRIGGERS
-    )
+    yield from ((f"omneo webhook {trigger}", f"Omneo webhook {trigger}") for trigger in OMNEO_TRIGGERS)
 
 
 def _todo(

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from shared.errors import TokenRejectedError, WaitError
 from shared.http import HttpClient, Problem
@@ -120,7 +121,7 @@ class KlaviyoClient:
             found |= _read(
                 lambda body: {row["attributes"]["title"]: str(row["id"]) for row in body["data"]}, page
             )
-            cursor = _next_cursor(page)
+            cursor = _read(partial(_next_cursor, before=cursor), page)
         return found
 
     def create_data_source(self, title: str, description: str) -> str:
@@ -216,16 +217,19 @@ def _webhook(attributes: Mapping[str, Any], topics: Collection[str]) -> dict[str
     }
 
 
-def _next_cursor(page: Any) -> str | None:
+def _next_cursor(page: Any, *, before: str) -> str | None:
     """Return the cursor of the next page: `links.next` is a whole address, or null on the last page."""
     link = (page.get("links") or {}).get("next")
-    return parse_qs(urlsplit(link).query).get("page[cursor]", [None])[0] if link else None
+    cursor = parse_qs(urlsplit(link).query)["page[cursor]"][0] if link else None
+    if cursor == before:
+        raise ValueError("a page that follows itself")
+    return cursor
 
 
 def _read(reader: Callable[[Any], T], body: Any) -> T:
     try:
         return reader(body)
-    except (TypeError, KeyError, IndexError, ValidationError):
+    except (TypeError, KeyError, IndexError, AttributeError, ValueError):
         raise WaitError("Klaviyo answered with what cannot be read", service="Klaviyo") from None
 
 

@@ -77,8 +77,8 @@ class OmneoClient:
             body = self._call("GET", "/api/v3/webhooks", params=params)
             try:
                 found += [OmneoWebhook.model_validate(row) for row in body["data"] or ()]
-                params = dict(parse_qsl(urlsplit((body.get("links") or {}).get("next") or "").query))
-            except (ValidationError, TypeError, KeyError, AttributeError):
+                params = _next_page(body, params)
+            except (TypeError, KeyError, AttributeError, ValueError):
                 raise WaitError(
                     "Omneo answered with a list of webhooks that cannot be read", service="Omneo"
                 ) from None
@@ -138,6 +138,20 @@ class OmneoClient:
             return self._http.call(method, path, headers=headers, params=params)
         headers["Content-Type"] = "application/json"
         return self._http.call(method, path, headers=headers, params=params, data=json.dumps(body).encode())
+
+
+def _next_page(body: Any, asked: Mapping[str, str]) -> dict[str, str]:
+    """Return the parameters of the page after the one that was asked for, none on the last page."""
+    link = (body.get("links") or {}).get("next")
+    if not link:
+        return {}
+    params = {
+        **asked,
+        **dict(parse_qsl(urlsplit(link).query)),
+    }  # Laravel's links do not always repeat the filters
+    if params == asked:
+        raise ValueError("a page that follows itself")
+    return params
 
 
 def _folded(email: str) -> bytes:

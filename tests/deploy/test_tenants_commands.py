@@ -24,15 +24,17 @@ from google.cloud import tasks_v2
 from pydantic import SecretStr
 
 from deploy.local.tasks import TasksEmulator
+from deploy.tenants.keys import set_value
 from shared.authentication import shared_secret
 from shared.dead_jobs import DeadJob, DeadJobStore
 from shared.encryption import KeyRing, new_key
+from shared.errors import InvalidPayloadError
 from shared.gcp.tasks import CloudTasksQueue, tasks_client
 from shared.installation_keys import matches
 from shared.jobs import Direction, SendMetric
 from shared.settings import Needs, Settings
 from shared.sqlite.documents import SqliteDocuments
-from shared.tenants import Outage, Tenant, TenantStore
+from shared.tenants import Outage, Provisions, ProvisionStep, StepState, Tenant, TenantStore
 from tests.world import OMNEO_TOKEN, SIGNING_SECRET, WEBHOOK_SECRET, Clock, a_tenant
 
 REPOSITORY = Path(__file__).parents[2]
@@ -399,7 +401,8 @@ class TestSet:
     def test_a_webhook_secret_comes_before_all_that_are_valid(self, operator: Operator) -> None:
         operator.tenant()
         for value in ("canary-sixteen-1", "canary-sixteen-2"):
-            assert operator.run("set", "acme", "webhook_secret", given=value).status == 0
+            result = operator.run("set", "acme", "webhook_secret", given=value)
+            assert result == Result(0, "webhook_secret of acme is set.\n", "")  # there is no Klaviyo to tell
         kept = [s.value.get_secret_value() for s in operator.read().webhook_secrets]
         assert kept == ["canary-sixteen-2", "canary-sixteen-1", WEBHOOK_SECRET]
 
@@ -409,13 +412,71 @@ class TestSet:
             ("namespace", "Klaviyo-2"),
             ("task_queue_name", "shop-au"),
             ("identity_handle", "klaviyo_au"),
-            ("dead_job_days", "7"),
+            ("timezone", "Australia/Perth"),
+            ("email_consent_unset", "leave"),
         ],
     )
-    def test_a_setting_is_changed_and_shown(self, operator: Operator, key: str, value: str) -> None:
+    def test_a_setting_that_is_text_is_read_as_it_is(self, operator: Operator, key: str, value: str) -> None:
         operator.tenant()
         assert operator.run("set", "acme", key, given=f"{value}\n").status == 0
-        assert str(json.loads(operator.run("show", "acme").out)["settings"][key]) == value
+        assert json.loads(operator.run("show", "acme").out)["settings"][key] == value
+
+    def test_any_other_setting_is_read_as_json_and_nothing_brings_the_default_back(
+        self, operator: Operator
+    ) -> None:
+        before = operator.tenant()
+        assert operator.run("set", "acme", "mappings", given='{"a.b": "c", "$sealed": "d"}\n').status == 0
+        assert operator.read().settings.mappings == {"a.b": "c", "$sealed": "d"}
+        assert operator.run("set", "acme", "mappings", given="\n").status == 0
+        assert operator.read() == before
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("dead_job_days", "7"),
+            ("reward_max_amount", "12.5"),
+            ("reward_max_per_hour", "100"),
+            ("sms_transactional", "true"),
+            ("mappings", '{"a.b": "c", "$sealed": "d"}'),
+            ("profile_exclude_logic", '{"in": [{"var": "x"}, ["a", []]]}'),
+        ],
+    )
+    def test_a_value_is_read_by_the_type_of_its_setting(
+        self, operator: Operator, key: str, value: str
+    ) -> None:
+        before = operator.tenant()
+        after = set_value(operator.tenants, "acme", key, value, NOW)
+        assert after.settings.model_dump()[key] == json.loads(value)
+        assert set_value(operator.tenants, "acme", key, "", NOW) == before
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("identity_handle", "canary" * 17),
+            ("timezone", "canary"),
+            ("dead_job_days", "0"),
+            ("dead_job_days", '"7"'),
+            ("reward_max_amount", "NaN"),
+            ("reward_max_amount", "1e999"),
+            ("reward_max_per_hour", "9" * 5000),
+            ("sms_transactional", "yes"),
+            ("mappings", '["canary"]'),
+            ("mappings", '{"canary\\ud800": "x"}'),
+            ("mappings", '{"canary\ud800": "x"}'),
+            ("profile_exclude_logic", "[" * 100_000),
+            ("profile_exclude_logic", '{"==": [NaN, 1]}'),
+            ("profile_exclude_logic", '{"canary": {"": 1}}'),
+        ],
+        ids=range(14),
+    )
+    def test_a_bad_value_of_a_setting_is_refused_by_its_name(
+        self, operator: Operator, key: str, value: str
+    ) -> None:
+        before = operator.tenant()
+        with pytest.raises(InvalidPayloadError, match=f"^{key}") as caught:
+            set_value(operator.tenants, "acme", key, value, NOW)
+        assert "canary" not in str(caught.value)
+        assert operator.read() == before
 
     @pytest.mark.parametrize(
         ("key", "value"),
@@ -428,10 +489,9 @@ class TestSet:
             ("webhook_secret", "canary canary canary"),
             ("namespace", "canary_"),
             ("task_queue_name", "canary-"),
-            ("identity_handle", ""),
             ("dead_job_days", "canary"),
-            ("dead_job_days", "0"),
             ("dead_job_days", "366"),
+            ("mappings", '{"canary": 1}'),
             ("klaviyo_tokens", "canary"),
             ("klaviyo_tokens", '["canary"]'),
             ("klaviyo_tokens", "[" * 100_000),
@@ -505,6 +565,55 @@ class TestSet:
             result = queued.run("set", "acme", key, given="other")
             assert (result.status, result.out) == (1, "")
             assert f"{key} is fixed" in result.err
+
+
+class TestWebhookSecrets:
+    """A new one is given to Klaviyo by a job, where an account is connected."""
+
+    TOLD = "A job gives it to Klaviyo.\n"
+    NOT_TOLD = "Klaviyo does not have it yet: run `doctor --repair` where the queue can be reached.\n"
+
+    @pytest.fixture
+    def connected(self, queued: Operator, queues: Queues) -> Operator:
+        queued.tenant()
+        queued.run("set", "acme", "klaviyo_tokens", given=json.dumps(TOKENS))
+        steps = {name: ProvisionStep(state=StepState.DONE) for name in ("webhook", "data source Omneo Dates")}
+        queued.tenants.change(
+            "acme", lambda tenant: tenant.model_copy(update={"provisions": Provisions(steps=steps)})
+        )
+        queued.environment["OUTBOUND_WORKER_URL"] = "http://127.0.0.1:1"
+        return queued
+
+    def test_set_pushes_it(self, connected: Operator, queues: Queues) -> None:
+        result = connected.run("set", "acme", "webhook_secret", given="canary-sixteen-1")
+        assert result == Result(0, "webhook_secret of acme is set.\n", self.TOLD)
+        self.check_pushed(connected, queues)
+
+    def test_rotate_pushes_it(self, connected: Operator, queues: Queues) -> None:
+        result = connected.run("rotate", "acme", "--webhook-secret")
+        assert result.status == 0
+        assert result.err.startswith(self.TOLD)
+        self.check_pushed(connected, queues)
+
+    def test_where_the_queue_is_not_known_the_operator_hears_what_to_do(
+        self, connected: Operator, queues: Queues
+    ) -> None:
+        result = connected.run(
+            "set", "acme", "webhook_secret", given="canary-sixteen-1", OUTBOUND_WORKER_URL=""
+        )
+        assert result == Result(0, "webhook_secret of acme is set.\n", self.NOT_TOLD)
+        assert queues.tasks("acme-klaviyo-outbound") == 0
+        assert "webhook" not in connected.read().provisions.steps
+
+    def test_ending_the_old_one_pushes_nothing(self, connected: Operator, queues: Queues) -> None:
+        connected.run("rotate", "acme", "--webhook-secret")
+        assert connected.run("rotate", "acme", "--webhook-secret", "--finish").status == 0
+        assert queues.tasks("acme-klaviyo-outbound") == 1
+
+    @staticmethod
+    def check_pushed(operator: Operator, queues: Queues) -> None:
+        assert queues.tasks("acme-klaviyo-outbound") == 1
+        assert list(operator.read().provisions.steps) == ["data source Omneo Dates"]
 
 
 class TestKlaviyoTokens:

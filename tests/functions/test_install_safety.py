@@ -315,7 +315,7 @@ def deployed(world: World, load: Load) -> FlaskClient:
     return load("install", world.environment)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     path=paths,
     method=st.sampled_from(["GET", "POST", "POST", "PUT", "HEAD"]),

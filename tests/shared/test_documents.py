@@ -313,6 +313,21 @@ class TestFinding:
             documents.create("c", f"{number:03}", {})
         assert ids(documents.find("c")) == [f"{number:03}" for number in range(100)]
 
+    def test_a_count_is_of_one_collection_and_knows_no_page(self, documents: Documents) -> None:
+        assert documents.count("tenants/acme/jobs") == 0
+        documents.create("tenants", "acme", {})
+        for number in range(101):
+            documents.create("tenants/acme/jobs", f"{number:03}", {})
+        documents.create("tenants/acme-2/jobs", "000", {})
+        documents.create("tenants/acme/jobs/000/tries", "1", {})
+        assert documents.count("tenants/acme/jobs") == 101
+        assert documents.count("tenants") == 1
+        assert documents.count("jobs") == 0
+        documents.delete("tenants/acme/jobs", "007")
+        assert documents.count("tenants/acme/jobs") == 100
+        with pytest.raises(ValueError, match="collection path"):
+            documents.count("tenants/acme")
+
     def test_a_collection_ends_where_the_next_tenant_begins(self, documents: Documents) -> None:
         for tenant in ("acme", "acme-2", "beta"):
             documents.create("tenants", tenant, {"name": tenant})

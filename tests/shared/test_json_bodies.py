@@ -99,7 +99,7 @@ def test_what_is_json_comes_out_as_it_is(body: bytes, value: Any) -> None:
     ids=range(26),
 )
 def test_what_is_no_json_is_refused_and_not_repeated(body: bytes) -> None:
-    with pytest.raises(InvalidPayloadError, match="not valid JSON in UTF-8|levels deep") as caught:
+    with pytest.raises(InvalidPayloadError, match=r"not valid JSON in UTF-8|levels deep") as caught:
         parse_json(JSON, body)
     assert "canary" not in str(caught.value)
 

@@ -1,0 +1,460 @@
+"""The admin function: who is let in, what each path answers, and what every refusal says."""
+
+import json
+import string
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from werkzeug.test import TestResponse
+
+from shared.domain.provisions import webhook_name
+from shared.installation_keys import hash_of
+from shared.services import Services
+from shared.settings import Settings
+from shared.tenant_settings import settings_schema
+from shared.tenants import InstallationKey, Tenant
+from tests.loading import Load
+from tests.merchant import settle
+from tests.world import (
+    ACCOUNT,
+    EVERYTHING,
+    EXTENSION_URL,
+    INSTALLATION_KEY,
+    TENANT,
+    WEBHOOK_SECRET,
+    World,
+)
+
+BASE = f"/{TENANT}/api/v1"
+SETTINGS, SCHEMA, STATUS = f"{BASE}/settings", f"{BASE}/settings/schema", f"{BASE}/status"
+LINK, INSTALL = f"{BASE}/install-link", f"{BASE}/install"
+ROUTES = [
+    ("GET", SETTINGS),
+    ("PUT", SETTINGS),
+    ("GET", SCHEMA),
+    ("GET", STATUS),
+    ("POST", LINK),
+    ("DELETE", INSTALL),
+]
+METRIC = f"{BASE}/targets/klaviyo/metric?metric=Seen"
+KEY = {"Authorization": f"Bearer {INSTALLATION_KEY}"}
+JSON = {"Content-Type": "application/json"}
+EVENT = {"profile": {"email": "canary-jane@example.org"}}
+NEW_SECRET = "canary-new-webhook-secret"
+
+
+@pytest.fixture
+def admin(world: World, load: Load) -> FlaskClient:
+    """Return the function, with an installed tenant in the store."""
+    world.tenant()
+    return load("admin", world.environment)
+
+
+@pytest.fixture
+def broken(world: World, load: Load, tmp_path: Path) -> FlaskClient:
+    """Return the function with a store that cannot answer."""
+    (tmp_path / "a-file").touch()
+    return load("admin", {**world.environment, "STORE": f"sqlite:{tmp_path}/a-file/documents.db"})
+
+
+def error_of(answer: TestResponse) -> dict[str, str]:
+    """Return the error of an answer, after checking that it is one and nothing else, and repeats no canary."""
+    body = answer.get_json()
+    assert list(body) == ["error"]
+    assert sorted(body["error"]) == ["code", "message"]
+    assert "canary" not in answer.get_data(as_text=True)
+    return dict(body["error"])
+
+
+def call(client: FlaskClient, method: str, path: str, headers: Mapping[str, str]) -> TestResponse:
+    """Call as CX Manager does; a PUT carries an empty change."""
+    if method == "PUT":
+        return client.put(path, data=b"{}", headers={**headers, **JSON})
+    return client.open(path, method=method, headers=dict(headers))
+
+
+class TestWhoIsLetIn:
+    @pytest.mark.parametrize(("method", "path"), ROUTES)
+    def test_the_key_opens_every_path(self, admin: FlaskClient, method: str, path: str) -> None:
+        answer = call(admin, method, path, KEY)
+        assert answer.status_code == 200
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert "canary" not in answer.get_data(as_text=True)
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {},
+            {"Authorization": ""},
+            {"Authorization": "Bearer"},
+            {"Authorization": "Bearer "},
+            {"Authorization": "Bearer canary-wrong"},
+            {"Authorization": f"Bearer {WEBHOOK_SECRET}"},
+            {"Authorization": f"Bearer {hash_of(INSTALLATION_KEY)}"},
+            {"Authorization": f"Bearer {INSTALLATION_KEY}x"},
+            {"Authorization": f"Bearer {INSTALLATION_KEY.upper()}"},
+            {"Authorization": f"Bearer {INSTALLATION_KEY}, Bearer x"},
+            {"Authorization": INSTALLATION_KEY},
+            {"Authorization": f"Basic {INSTALLATION_KEY}"},
+            {"Authorization": f"Bearerx {INSTALLATION_KEY}"},
+            {"Authorization": "Bearer canaryé\xff"},
+            {"Authorization": "Bearer " + "0" * 64},
+            {"x-omneo-secret": WEBHOOK_SECRET},
+            {"x-api-key": INSTALLATION_KEY},
+        ],
+        ids=range(17),
+    )
+    def test_every_wrong_credential_is_the_same_401_whether_there_is_such_a_tenant_or_not(
+        self, admin: FlaskClient, headers: dict[str, str]
+    ) -> None:
+        plain = admin.get("/nobody/api/v1/settings")
+        everywhere = [(m, path.replace(TENANT, name, 1)) for m, path in ROUTES for name in (TENANT, "nobody")]
+        for method, path in everywhere:
+            answer = call(admin, method, path, headers)
+            assert (answer.status_code, error_of(answer)["code"]) == (401, "unauthorized")
+            assert answer.get_data() == plain.get_data()
+            assert dict(answer.headers) == dict(plain.headers)
+
+    def test_a_tenants_key_opens_no_other_tenant(self, admin: FlaskClient, world: World) -> None:
+        other = InstallationKey(hash=hash_of("canary-other-key"), created_at=world.clock())
+        world.tenant("acme-stg", installation_keys=(other,))
+        assert admin.get("/acme-stg/api/v1/settings", headers=KEY).status_code == 401
+        theirs = {"Authorization": "Bearer canary-other-key"}
+        assert admin.get(SETTINGS, headers=theirs).status_code == 401
+        assert admin.get("/acme-stg/api/v1/settings", headers=theirs).status_code == 200
+
+    @pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer "])
+    def test_the_scheme_is_read_as_http_has_it(self, admin: FlaskClient, scheme: str) -> None:
+        headers = {"Authorization": f"{scheme} {INSTALLATION_KEY}"}
+        assert admin.get(SETTINGS, headers=headers).status_code == 200
+
+    def test_a_rotated_key_works_at_once_and_the_old_one_until_the_moment_it_is_ended(
+        self, admin: FlaskClient, world: World
+    ) -> None:
+        assert admin.get(SETTINGS, headers=KEY).status_code == 200
+        new = InstallationKey(hash=hash_of("canary-new-key"), created_at=world.clock())
+        with_new = {"Authorization": "Bearer canary-new-key"}
+
+        def keys(*keys: InstallationKey) -> None:
+            world.services.tenants.change(TENANT, lambda t: t.model_copy(update={"installation_keys": keys}))
+
+        keys(new, *world.read().installation_keys)
+        assert [admin.get(SETTINGS, headers=h).status_code for h in (with_new, KEY)] == [200, 200]
+        keys(new)
+        assert [admin.get(SETTINGS, headers=h).status_code for h in (with_new, KEY)] == [200, 401]
+
+    def test_a_refusal_changes_nothing(self, admin: FlaskClient, world: World) -> None:
+        before = world.read()
+        wrong = {"Authorization": "Bearer canary-wrong", **JSON}
+        assert admin.put(SETTINGS, json={"timezone": "UTC"}, headers=wrong).status_code == 401
+        assert admin.delete(INSTALL, headers=wrong).status_code == 401
+        assert world.read() == before
+        assert world.sandbox.klaviyo.calls.all() == []
+
+
+class TestWhatIsRefused:
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/",
+            "/settings",
+            "/acme/api/v1/",
+            "/acme/api/v1/settings/",
+            "/acme/api/v1/settings/schema/x",
+            "/acme/api/v2/settings",
+            "/acme/api/v1/Settings",
+            "/acme/api/v1/settings%2Fschema/",
+            "/acme/x/api/v1/settings",
+            "//acme/api/v1/settings",
+            "/Acme/api/v1/settings",
+            "/acme./api/v1/settings",
+            "/-acme/api/v1/settings",
+            "/acme-/api/v1/settings",
+            "/acme%00/api/v1/settings",
+            "/acm%C3%A9/api/v1/settings",
+            "/%2e%2e/api/v1/settings",
+            f"/{'a' * 41}/api/v1/settings",
+            "/acme/api/v1/targets/klaviyo/metric",
+            "/acme/api/v1/dead-jobs",
+        ],
+    )
+    def test_what_is_no_path_is_404_before_the_store_is_asked(self, broken: FlaskClient, path: str) -> None:
+        for method in ("GET", "PUT", "POST", "DELETE"):
+            answer = broken.open(path, method=method, headers=KEY)
+            assert (answer.status_code, error_of(answer)["code"]) == (404, "not_found")
+
+    @pytest.mark.parametrize(
+        ("path", "allowed"),
+        [
+            (SETTINGS, "GET, PUT"),
+            (SCHEMA, "GET"),
+            (STATUS, "GET"),
+            (LINK, "POST"),
+            (INSTALL, "DELETE"),
+        ],
+    )
+    def test_another_method_is_405_and_all_that_may_be_are_named(
+        self, broken: FlaskClient, path: str, allowed: str
+    ) -> None:
+        for method in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "PROPFIND"):
+            if method in allowed.split(", "):
+                continue
+            answer = broken.open(path, method=method, headers=KEY)
+            assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+
+    @pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded"])
+    def test_a_change_that_is_not_said_to_be_json_is_415(self, admin: FlaskClient, content_type: str) -> None:
+        answer = admin.put(SETTINGS, data=b"{}", headers={**KEY, "Content-Type": content_type})
+        assert (answer.status_code, error_of(answer)["code"]) == (415, "unsupported_media_type")
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"{",
+            b"null",
+            b"[]",
+            b'"canary"',
+            b"1",
+            b"NaN",
+            b"\xff",
+            b"[" * 100_000,
+            b'{"dead_job_days": NaN}',
+        ],
+        ids=range(10),
+    )
+    def test_what_is_no_object_of_settings_is_400(self, admin: FlaskClient, body: bytes) -> None:
+        answer = admin.put(SETTINGS, data=body, headers={**KEY, **JSON})
+        assert (answer.status_code, error_of(answer)["code"]) == (400, "invalid_payload")
+
+    def test_who_is_calling_is_asked_before_what(self, admin: FlaskClient) -> None:
+        assert admin.put(SETTINGS, data=b"{", headers=JSON).status_code == 401
+        assert admin.put(SETTINGS, data=b"{", headers={"Content-Type": "text/plain"}).status_code == 401
+
+    @pytest.mark.parametrize(("method", "path"), ROUTES)
+    def test_a_body_too_large_is_413_at_every_path(self, admin: FlaskClient, method: str, path: str) -> None:
+        answer = admin.open(path, method=method, data=b" " * 200_001, headers={**KEY, **JSON})
+        assert (answer.status_code, error_of(answer)["code"]) == (413, "payload_too_large")
+
+    def test_two_changes_one_bad_change_nothing_and_the_bad_one_is_named(
+        self, admin: FlaskClient, world: World
+    ) -> None:
+        before = world.read()
+        changes = {"timezone": "UTC", "default_region": "canary", "webhook_secret": NEW_SECRET}
+        answer = admin.put(SETTINGS, json=changes, headers=KEY)
+        assert (answer.status_code, error_of(answer)["code"]) == (400, "invalid_payload")
+        assert "default_region" in error_of(answer)["message"]
+        assert world.read() == before
+
+    def test_what_is_fixed_once_installed_is_409(self, admin: FlaskClient, world: World) -> None:
+        before = world.read()
+        answer = admin.put(SETTINGS, json={"namespace": "other", "timezone": "UTC"}, headers=KEY)
+        assert (answer.status_code, error_of(answer)["code"]) == (409, "conflict")
+        assert world.read() == before
+
+    @pytest.mark.parametrize(("method", "path"), ROUTES)
+    def test_a_store_that_cannot_answer_is_503_and_never_401(
+        self, broken: FlaskClient, method: str, path: str
+    ) -> None:
+        for headers in (KEY, {}):
+            answer = call(broken, method, path, headers)
+            assert (answer.status_code, error_of(answer)["code"]) == (503, "unavailable")
+            assert int(answer.headers["Retry-After"]) > 0
+
+    def test_a_secret_that_no_key_opens_is_503(self, world: World, load: Load) -> None:
+        world.tenant()
+        admin = load("admin", {**world.environment, "ENCRYPTION_KEYS": "k2:" + "A" * 43 + "="})
+        assert admin.get(SETTINGS, headers=KEY).status_code == 503
+
+    def test_a_queue_that_takes_no_job_is_503_and_the_call_may_be_repeated(
+        self, world: World, load: Load
+    ) -> None:
+        world.tenant()
+
+        def moved(tenant: Tenant) -> Tenant:
+            settings = tenant.settings.model_copy(update={"namespace": "nowhere"})
+            return tenant.model_copy(update={"settings": settings})
+
+        world.services.tenants.change(TENANT, moved)
+        admin = load("admin", world.environment)
+        for _ in range(2):
+            answer = admin.put(SETTINGS, json={"webhook_secret": NEW_SECRET}, headers=KEY)
+            assert (answer.status_code, error_of(answer)["code"]) == (503, "unavailable")
+        assert [s.value.get_secret_value() for s in world.read().webhook_secrets] == [
+            NEW_SECRET,
+            WEBHOOK_SECRET,
+        ]
+
+
+class TestSettings:
+    def test_they_are_shown_without_any_secret(self, admin: FlaskClient, world: World) -> None:
+        shown = admin.get(SETTINGS, headers=KEY).get_json()
+        tenant = world.read()
+        assert {key: shown[key] for key in ("namespace", "task_queue_name", "dead_job_days")} == {
+            "namespace": "klaviyo",
+            "task_queue_name": TENANT,
+            "dead_job_days": 30,
+        }
+        assert shown["webhook_secrets"] == [
+            {
+                "id": tenant.webhook_secrets[0].id,
+                "created_at": "2026-11-21T10:00:00+00:00",
+                "last_used_at": None,
+            }
+        ]
+        assert [secret["id"] for secret in shown["omneo_signing_secrets"]] == [
+            tenant.omneo_signing_secrets[0].id
+        ]
+        assert shown["omneo_token"] == "set"
+
+    def test_what_is_changed_is_answered_and_read_back(self, admin: FlaskClient) -> None:
+        changes = {
+            "timezone": "Australia/Sydney",
+            "mappings": {"$sealed": "sealed"},
+            "sms_transactional": True,
+        }
+        put = admin.put(SETTINGS, json=changes, headers=KEY)
+        assert put.status_code == 200
+        assert put.get_json() == admin.get(SETTINGS, headers=KEY).get_json()
+        assert {key: put.get_json()[key] for key in changes} == changes
+        reset = admin.put(SETTINGS, json=dict.fromkeys(changes), headers=KEY).get_json()
+        assert (reset["timezone"], reset["mappings"], reset["sms_transactional"]) == (None, {}, False)
+
+    def test_the_schema_is_the_published_one(self, admin: FlaskClient) -> None:
+        assert admin.get(SCHEMA, headers=KEY).get_json() == json.loads(json.dumps(settings_schema(16)))
+
+    def test_when_a_secret_was_last_used_is_seen_after_a_call_with_it(
+        self, admin: FlaskClient, world: World, load: Load
+    ) -> None:
+        targets = load("targets", world.environment)
+        assert targets.post(METRIC, json=EVENT, headers={"x-omneo-secret": "canary-wrong"}).status_code == 401
+        (secret,) = admin.get(SETTINGS, headers=KEY).get_json()["webhook_secrets"]
+        assert secret["last_used_at"] is None
+        answer = targets.post(METRIC, json=EVENT, headers={"x-omneo-secret": WEBHOOK_SECRET})
+        assert answer.status_code == 202
+        shown = admin.get(SETTINGS, headers=KEY).get_json()
+        assert shown["webhook_secrets"][0]["last_used_at"] is not None
+        assert shown["omneo_signing_secrets"][0]["last_used_at"] is None
+        in_status = admin.get(STATUS, headers=KEY).get_json()["webhook_secrets"]
+        assert in_status == shown["webhook_secrets"]
+
+    def test_a_new_webhook_secret_is_valid_at_once_and_the_old_until_it_is_ended_by_its_id(
+        self, admin: FlaskClient, world: World, load: Load
+    ) -> None:
+        def accepted(targets: FlaskClient) -> list[int]:
+            return [
+                targets.post(METRIC, json=EVENT, headers={"x-omneo-secret": secret}).status_code
+                for secret in (NEW_SECRET, WEBHOOK_SECRET)
+            ]
+
+        targets = load("targets", world.environment)
+        assert accepted(targets) == [401, 202]
+        shown = admin.put(SETTINGS, json={"webhook_secret": NEW_SECRET}, headers=KEY).get_json()
+        assert accepted(targets) == [202, 202]
+        new, old = (secret["id"] for secret in shown["webhook_secrets"])
+        refused = admin.put(SETTINGS, json={"end_webhook_secrets": [new]}, headers=KEY)
+        assert (refused.status_code, error_of(refused)["code"]) == (400, "invalid_payload")
+        ended = admin.put(SETTINGS, json={"end_webhook_secrets": [old]}, headers=KEY).get_json()
+        assert [secret["id"] for secret in ended["webhook_secrets"]] == [new]
+        assert accepted(load("targets", world.environment)) == [202, 401]
+
+    def test_klaviyos_webhook_is_given_a_new_secret(self, admin: FlaskClient, world: World) -> None:
+        assert admin.put(SETTINGS, json={"webhook_secret": NEW_SECRET}, headers=KEY).status_code == 200
+        settle(world, 15)
+        (hook,) = world.sandbox.klaviyo.webhooks(ACCOUNT)
+        assert (hook.name, hook.secret_key) == (webhook_name(TENANT), NEW_SECRET)
+
+
+class TestTheRest:
+    def test_an_install_link_opens_the_install_of_this_tenant(self, admin: FlaskClient, world: World) -> None:
+        answer = admin.post(LINK, headers=KEY).get_json()
+        url = urlsplit(answer["url"])
+        assert f"{url.scheme}://{url.netloc}{url.path}" == f"{EXTENSION_URL}/klaviyo/install"
+        links = Services(Settings.from_env(world.environment, EVERYTHING)).install_links
+        link = links.read(parse_qs(url.query)["link"][0])
+        assert (link.tenant, link.expires_at.isoformat()) == (TENANT, answer["expires_at"])
+        again = admin.post(LINK, headers=KEY).get_json()
+        assert again["url"] != answer["url"]
+
+    def test_status_is_a_report_of_this_tenant(self, admin: FlaskClient) -> None:
+        report = admin.get(STATUS, headers=KEY).get_json()
+        assert report["tenant"] == TENANT
+        assert report["klaviyo"]["connected"] is True
+        assert {finding["severity"] for finding in report["findings"]} >= {"ok"}
+        assert report == admin.get(STATUS, headers=KEY).get_json()
+
+    def test_an_uninstall_may_be_repeated_and_the_next_status_knows(
+        self, admin: FlaskClient, world: World, load: Load
+    ) -> None:
+        assert admin.get(STATUS, headers=KEY).get_json()["klaviyo"]["connected"] is True
+        world.clock.advance(1)  # Klaviyo shows its webhooks once a second
+        first = admin.delete(INSTALL, headers=KEY)
+        assert (first.status_code, first.get_json()["status"]) == (200, "uninstalled")
+        second = admin.delete(INSTALL, headers=KEY)
+        assert (second.status_code, second.get_json()) == (200, first.get_json())
+        report = admin.get(STATUS, headers=KEY).get_json()
+        assert report["klaviyo"]["connected"] is False
+        assert report["left_behind"] == first.get_json()["left_behind"]
+        answer = load("targets", world.environment).post(
+            METRIC, json=EVENT, headers={"x-omneo-secret": WEBHOOK_SECRET}
+        )
+        assert (answer.status_code, error_of(answer)["code"]) == (409, "not_installed")
+
+    def test_an_uninstall_while_klaviyo_is_down_is_503_and_changes_nothing(
+        self, admin: FlaskClient, world: World
+    ) -> None:
+        world.sandbox.klaviyo.fail(10, status=503)
+        answer = admin.delete(INSTALL, headers=KEY)
+        assert (answer.status_code, error_of(answer)["code"]) == (503, "unavailable")
+        assert "Retry-After" in answer.headers
+        assert world.read().is_connected
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=20,
+)
+names = st.sampled_from(
+    [*settings_schema(16)["properties"], "$sealed", "sealed", "__x__", "", "klaviyo", "omneo_token"]
+)
+changes = st.dictionaries(names, json_values, max_size=4)
+bodies = st.one_of(
+    st.binary(max_size=200), (changes | json_values).map(lambda value: json.dumps(value).encode())
+)
+segment = st.text(st.sampled_from(string.ascii_letters + string.digits + "-_.~%/ ü\x00"), max_size=30)
+paths = st.one_of(
+    st.sampled_from([path for _, path in ROUTES]),
+    segment.map(lambda text: f"/{text}"),
+    segment.map(lambda text: f"/{text}/api/v1/settings"),
+    segment.map(lambda text: f"{BASE}/{text}"),
+)
+header_text = st.text(
+    st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=40
+)
+headers = st.dictionaries(
+    st.sampled_from(["Content-Type", "Authorization", "traceparent", "Content-Encoding", "Accept", "Origin"]),
+    header_text,
+    max_size=3,
+)
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    method=st.sampled_from(["GET", "PUT", "PUT", "PUT", "POST", "DELETE", "PATCH", "HEAD"]),
+    path=paths,
+    body=bodies,
+    extra=headers,
+    known=st.booleans(),
+)
+def test_no_flood_of_malformed_calls_makes_the_function_fail(
+    admin: FlaskClient, method: str, path: str, body: bytes, extra: dict[str, str], known: bool
+) -> None:
+    base = {**KEY, **JSON} if known else {}
+    answer = admin.open(path, method=method, data=body, headers={**base, **extra})
+    assert answer.status_code < 500
