@@ -63,6 +63,9 @@ class Overtaken:
         self._overtake()
         self._documents.delete(collection, id, version=version)
 
+    def count(self, collection: str) -> int:
+        return self._documents.count(collection)
+
     def find(
         self,
         collection: str,

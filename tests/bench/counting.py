@@ -22,6 +22,11 @@ class CountingDocuments:
         self._counts[READS] += 1
         return self._documents.get(collection, id)
 
+    def count(self, collection: str) -> int:
+        """Count a read."""
+        self._counts[READS] += 1
+        return self._documents.count(collection)
+
     def find(
         self,
         collection: str,

@@ -47,10 +47,10 @@ class Watched:
 
     documents: Documents
     before: Callable[[int], None]
-    count: int = 0
+    calls: int = 0
 
     def _next(self) -> Documents:
-        number, self.count = self.count, self.count + 1
+        number, self.calls = self.calls, self.calls + 1
         self.before(number)
         return self.documents
 
@@ -77,6 +77,9 @@ class Watched:
         limit: int = 100,
     ) -> list[Document]:
         return self._next().find(collection, where=where, after=after, limit=limit)
+
+    def count(self, collection: str) -> int:
+        return self._next().count(collection)
 
 
 @dataclass
