@@ -24,6 +24,7 @@ from shared import logs
 from shared.authentication import shared_secret, signing_secret
 from shared.errors import (
     ConflictError,
+    DocumentMissingError,
     ExtensionError,
     InvalidPayloadError,
     NotAuthenticatedError,
@@ -55,6 +56,7 @@ _ANSWERS: Mapping[type[ExtensionError], tuple[int, str]] = {
     InvalidPayloadError: (400, "invalid_payload"),
     NotInstalledError: (409, "not_installed"),
     ConflictError: (409, "conflict"),
+    DocumentMissingError: (409, "conflict"),  # the tenant was deleted while the call ran
     OwnServiceError: (503, "unavailable"),
     WaitError: (503, "unavailable"),
 }

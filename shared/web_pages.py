@@ -63,7 +63,9 @@ def _visit(request: Request) -> Visit:
         fields = request.form if request.method == "POST" else request.args
     except HTTPException:
         fields = request.args  # a form too large or broken is as good as an empty one
-        request.stream = io.BytesIO()  # the framework reads what is left, and would stumble over the limit again
+        request.stream = (
+            io.BytesIO()
+        )  # the framework reads what is left, and would stumble over the limit again
     return Visit(
         fields=fields.to_dict(),
         cookie=request.cookies.get(COOKIE, ""),

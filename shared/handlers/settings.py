@@ -11,7 +11,7 @@ from shared.errors import ConflictError, DocumentMissingError, InvalidPayloadErr
 from shared.handlers.provision import WEBHOOK, again, start_provision
 from shared.services import Services
 from shared.tenant_settings import FIXED_ONCE_INSTALLED, LONGEST_SECRET, TenantSettings
-from shared.tenants import WEBHOOK_SECRET_LENGTH, StoredSecret, Tenant
+from shared.tenants import WEBHOOK_SECRET_LENGTH, ProvisionStep, StepState, StoredSecret, Tenant
 
 # What `PUT settings` takes beside the settings themselves.
 _SECRET, _ENDED = "webhook_secret", "end_webhook_secrets"
@@ -71,6 +71,7 @@ def edited(tenant: Tenant, changes: Mapping[str, Any], now: datetime) -> Tenant:
     secrets = tenant.webhook_secrets
     if _ENDED in changes:
         secrets = _without(secrets, changes[_ENDED])
+        _check_klaviyo_has_the_newest(tenant)
     if _SECRET in changes:
         secrets = newest_first(webhook_secret(changes[_SECRET], now), secrets)
         if len(secrets) > max(MOST_SECRETS, len(tenant.webhook_secrets)):
@@ -144,6 +145,13 @@ def _without(secrets: tuple[StoredSecret, ...], ended: object) -> tuple[StoredSe
             "end_webhook_secrets may name older secrets only, by the ids that GET settings shows."
         )
     return tuple(secret for secret in secrets if secret.id not in ended)
+
+
+def _check_klaviyo_has_the_newest(tenant: Tenant) -> None:
+    """Refuse to end the secret that Klaviyo may still sign with: what we answer with 401 it never sends again."""
+    step = tenant.provisions.steps.get(WEBHOOK, ProvisionStep())
+    if tenant.is_connected and step.state is not StepState.DONE:
+        raise ConflictError(f"{_ENDED}: Klaviyo does not have the newest secret yet; try again in a minute.")
 
 
 def _shown(secret: StoredSecret, used: Mapping[str, datetime]) -> dict[str, str | None]:

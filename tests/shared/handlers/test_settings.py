@@ -162,9 +162,21 @@ class TestWebhookSecrets:
         assert waiting(world) == 1
         new, old = world.read().webhook_secrets
         change_settings(TENANT, {"timezone": "UTC"}, world.services)
-        change_settings(TENANT, {"end_webhook_secrets": [old.id]}, world.services)
         assert waiting(world) == 1
+        settle(world, 15)
+        change_settings(TENANT, {"end_webhook_secrets": [old.id]}, world.services)
+        assert waiting(world) == 0
         assert [secret.id for secret in world.read().webhook_secrets] == [new.id]
+
+    def test_the_old_one_is_not_ended_before_klaviyo_has_the_new_one(self, world: World) -> None:
+        world.tenant()
+        tenant = change_settings(TENANT, {"webhook_secret": NEW_SECRET}, world.services)
+        old = tenant.webhook_secrets[1].id
+        with pytest.raises(ConflictError, match="try again"):
+            change_settings(TENANT, {"end_webhook_secrets": [old]}, world.services)
+        assert len(world.read().webhook_secrets) == 2
+        settle(world, 15)
+        assert len(change_settings(TENANT, {"end_webhook_secrets": [old]}, world.services).webhook_secrets) == 1
 
     @pytest.mark.parametrize("edit", [None, disconnected])
     def test_where_no_account_is_connected_the_next_install_brings_it(self, world: World, edit: Any) -> None:

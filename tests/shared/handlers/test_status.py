@@ -17,10 +17,11 @@ from shared.dead_jobs import DeadJob
 from shared.domain.provisions import DATA_SOURCES, OMNEO_TRIGGERS, SCOPES, webhook_name
 from shared.encryption import new_key
 from shared.errors import WaitError
+from shared.handlers.doctor import examine, repair
 from shared.handlers.install import connect, prepare_queues
 from shared.handlers.provision import start_provision
 from shared.handlers.settings import change_settings
-from shared.handlers.status import LEASE, PATIENCE_SECONDS, examine, repair, status
+from shared.handlers.status import LEASE, PATIENCE_SECONDS, status
 from shared.jobs import Direction, SendMetric
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
