@@ -3,14 +3,17 @@
 What it calls and what it stores is real; only the wire and the store's methods are watched.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
 
 from shared.connections import Connections
-from shared.documents import Document, Documents, Scalar, Value, Version
+from shared.documents import Documents
+from tests.through import READS, Through
+
+T = TypeVar("T")
 
 
 class KilledError(BaseException):
@@ -79,41 +82,17 @@ def watched_connections(fate: Fate) -> Connections:
     return connections
 
 
-class WatchedDocuments:
+class WatchedDocuments(Through):
     """A store in which the fate may strike around every write. Only for a fate that kills."""
 
     def __init__(self, documents: Documents, fate: Fate) -> None:
-        self._documents = documents
+        super().__init__(documents)
         self._fate = fate
 
-    def get(self, collection: str, id: str) -> Document | None:
-        return self._documents.get(collection, id)
-
-    def create(self, collection: str, id: str, fields: Mapping[str, Value]) -> None:
-        self._write(lambda: self._documents.create(collection, id, fields))
-
-    def update(
-        self, collection: str, id: str, fields: Mapping[str, Value], *, version: Version | None = None
-    ) -> None:
-        self._write(lambda: self._documents.update(collection, id, fields, version=version))
-
-    def delete(self, collection: str, id: str, *, version: Version | None = None) -> None:
-        self._write(lambda: self._documents.delete(collection, id, version=version))
-
-    def count(self, collection: str) -> int:
-        return self._documents.count(collection)
-
-    def find(
-        self,
-        collection: str,
-        *,
-        where: Mapping[str, Scalar] | None = None,
-        after: str | None = None,
-        limit: int = 100,
-    ) -> list[Document]:
-        return self._documents.find(collection, where=where, after=after, limit=limit)
-
-    def _write(self, write: Callable[[], None]) -> None:
+    def passing(self, operation: str, call: Callable[[], T]) -> T:
+        if operation in READS:
+            return call()
         self._fate.pass_by("before a write")
-        write()
+        result = call()
         self._fate.pass_by("after a write")
+        return result

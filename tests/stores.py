@@ -3,14 +3,18 @@
 `stored_bytes` is what somebody sees who has got hold of the database alone.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from shared.documents import Document, Documents, Scalar, Value, Version
+from shared.documents import Documents
 from shared.gcp.firestore import FirestoreDocuments
 from shared.sqlite.documents import SqliteDocuments
+from tests.through import Through
+
+T = TypeVar("T")
 
 _COLLECTIONS = ("tenants", "dead_jobs", "leases")
 
@@ -40,42 +44,14 @@ def stored_bytes(documents: Documents, tmp_path: Path) -> Callable[[], bytes]:
     return lambda: b"".join(path.read_bytes() for path in sorted((tmp_path / "data").iterdir()))
 
 
-class Overtaken:
+class Overtaken(Through):
     """`documents`, in which somebody else is faster: `meanwhile` happens once, right before the first update or delete."""
 
     def __init__(self, documents: Documents, meanwhile: Callable[[], object]) -> None:
-        self._documents = documents
+        super().__init__(documents)
         self._meanwhile = [meanwhile]
 
-    def get(self, collection: str, id: str) -> Document | None:
-        return self._documents.get(collection, id)
-
-    def create(self, collection: str, id: str, fields: Mapping[str, Value]) -> None:
-        self._documents.create(collection, id, fields)
-
-    def update(
-        self, collection: str, id: str, fields: Mapping[str, Value], *, version: Version | None = None
-    ) -> None:
-        self._overtake()
-        self._documents.update(collection, id, fields, version=version)
-
-    def delete(self, collection: str, id: str, *, version: Version | None = None) -> None:
-        self._overtake()
-        self._documents.delete(collection, id, version=version)
-
-    def count(self, collection: str) -> int:
-        return self._documents.count(collection)
-
-    def find(
-        self,
-        collection: str,
-        *,
-        where: Mapping[str, Scalar] | None = None,
-        after: str | None = None,
-        limit: int = 100,
-    ) -> list[Document]:
-        return self._documents.find(collection, where=where, after=after, limit=limit)
-
-    def _overtake(self) -> None:
-        if self._meanwhile:
+    def passing(self, operation: str, call: Callable[[], T]) -> T:
+        if operation in {"update", "delete"} and self._meanwhile:
             self._meanwhile.pop()()
+        return call()

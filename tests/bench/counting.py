@@ -1,60 +1,31 @@
 """The store and the queue of a worker, counted. What a call is for is not known here."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable
+from typing import TypeVar
 
-from shared.documents import Document, Documents, Scalar, Value, Version
+from shared.documents import Documents
 from shared.jobs import AnyJob, Direction
 from shared.tenants import Tenant
+from tests.through import READS as STORE_READS
+from tests.through import Through
+
+T = TypeVar("T")
 
 READS, WRITES, QUEUE_CALLS = "store reads", "store writes", "queue calls"
 
 
-class CountingDocuments:
+class CountingDocuments(Through):
     """A document store that counts reads and writes."""
 
     def __init__(self, documents: Documents, counts: Counter[str]) -> None:
-        self._documents = documents
+        super().__init__(documents)
         self._counts = counts
 
-    def get(self, collection: str, id: str) -> Document | None:
-        """Count a read."""
-        self._counts[READS] += 1
-        return self._documents.get(collection, id)
-
-    def count(self, collection: str) -> int:
-        """Count a read."""
-        self._counts[READS] += 1
-        return self._documents.count(collection)
-
-    def find(
-        self,
-        collection: str,
-        *,
-        where: Mapping[str, Scalar] | None = None,
-        after: str | None = None,
-        limit: int = 100,
-    ) -> list[Document]:
-        """Count a read."""
-        self._counts[READS] += 1
-        return self._documents.find(collection, where=where, after=after, limit=limit)
-
-    def create(self, collection: str, id: str, fields: Mapping[str, Value]) -> None:
-        """Count a write."""
-        self._counts[WRITES] += 1
-        self._documents.create(collection, id, fields)
-
-    def update(
-        self, collection: str, id: str, fields: Mapping[str, Value], *, version: Version | None = None
-    ) -> None:
-        """Count a write."""
-        self._counts[WRITES] += 1
-        self._documents.update(collection, id, fields, version=version)
-
-    def delete(self, collection: str, id: str, *, version: Version | None = None) -> None:
-        """Count a write."""
-        self._counts[WRITES] += 1
-        self._documents.delete(collection, id, version=version)
+    def passing(self, operation: str, call: Callable[[], T]) -> T:
+        """Count it."""
+        self._counts[READS if operation in STORE_READS else WRITES] += 1
+        return call()
 
 
 class CountingQueue:

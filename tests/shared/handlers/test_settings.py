@@ -176,7 +176,9 @@ class TestWebhookSecrets:
             change_settings(TENANT, {"end_webhook_secrets": [old]}, world.services)
         assert len(world.read().webhook_secrets) == 2
         settle(world, 15)
-        assert len(change_settings(TENANT, {"end_webhook_secrets": [old]}, world.services).webhook_secrets) == 1
+        assert (
+            len(change_settings(TENANT, {"end_webhook_secrets": [old]}, world.services).webhook_secrets) == 1
+        )
 
     @pytest.mark.parametrize("edit", [None, disconnected])
     def test_where_no_account_is_connected_the_next_install_brings_it(self, world: World, edit: Any) -> None:

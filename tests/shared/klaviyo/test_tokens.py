@@ -5,19 +5,19 @@ Deaths and reinstalls are let happen before every single operation on the store,
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
 from shared.connections import Connections
-from shared.documents import Document, Documents, Scalar, Value, Version
+from shared.documents import Documents
 from shared.encryption import KeyRing, new_key
 from shared.errors import DisconnectedError, ExtensionError, StoreUnavailableError, WaitError
 from shared.handlers.install import connect
@@ -28,7 +28,10 @@ from shared.leases import Leases
 from shared.sqlite.documents import SqliteDocuments
 from shared.tenants import KlaviyoConnection, Tenant, TenantStore
 from tests import stores
+from tests.through import Through
 from tests.world import ACCOUNT, TENANT, Clock, a_tenant
+
+T = TypeVar("T")
 
 documents = stores.documents
 
@@ -41,45 +44,18 @@ class Killed(BaseException):
     """The process is gone. No handler of ours catches this."""
 
 
-@dataclass
-class Watched:
+class Watched(Through):
     """The real store, with something that happens before each operation."""
 
-    documents: Documents
-    before: Callable[[int], None]
-    calls: int = 0
+    def __init__(self, documents: Documents, before: Callable[[int], None]) -> None:
+        super().__init__(documents)
+        self._before = before
+        self._calls = 0
 
-    def _next(self) -> Documents:
-        number, self.calls = self.calls, self.calls + 1
-        self.before(number)
-        return self.documents
-
-    def get(self, collection: str, id: str) -> Document | None:
-        return self._next().get(collection, id)
-
-    def create(self, collection: str, id: str, fields: Mapping[str, Value]) -> None:
-        self._next().create(collection, id, fields)
-
-    def update(
-        self, collection: str, id: str, fields: Mapping[str, Value], *, version: Version | None = None
-    ) -> None:
-        self._next().update(collection, id, fields, version=version)
-
-    def delete(self, collection: str, id: str, *, version: Version | None = None) -> None:
-        self._next().delete(collection, id, version=version)
-
-    def find(
-        self,
-        collection: str,
-        *,
-        where: Mapping[str, Scalar] | None = None,
-        after: str | None = None,
-        limit: int = 100,
-    ) -> list[Document]:
-        return self._next().find(collection, where=where, after=after, limit=limit)
-
-    def count(self, collection: str) -> int:
-        return self._next().count(collection)
+    def passing(self, operation: str, call: Callable[[], T]) -> T:
+        number, self._calls = self._calls, self._calls + 1
+        self._before(number)
+        return call()
 
 
 @dataclass
