@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from shared.documents import Document, Documents
 from shared.errors import DocumentExistsError, DocumentMissingError, StoreUnavailableError
 
+# Stands for the secret that Klaviyo signed a delivery with: when one last came.
+KLAVIYO_DELIVERY = "klaviyo-delivery"
 EXACT_TO = timedelta(minutes=10)
 KEPT = 10_000
 

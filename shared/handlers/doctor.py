@@ -28,6 +28,7 @@ from shared.handlers.install import prepare_queues
 from shared.handlers.provision import again, start_provision, steps_of
 from shared.jobs import Direction
 from shared.queue import QueueState
+from shared.secret_uses import KLAVIYO_DELIVERY
 from shared.services import Services
 from shared.tenants import StepState, Tenant
 
@@ -197,7 +198,16 @@ def _webhook(tenant: Tenant, services: Services) -> Iterator[Finding]:
             "webhook", Severity.WARNING, "Klaviyo's webhook is not as it should be.", REPAIR, safe=True
         )
     else:
-        yield Finding("webhook", Severity.OK, f"Enabled, with all {len(wanted)} topics.")
+        yield Finding(
+            "webhook",
+            Severity.OK,
+            f"Enabled, with all {len(wanted)} topics. {_last_delivery(tenant, services)}",
+        )
+
+
+def _last_delivery(tenant: Tenant, services: Services) -> str:
+    last = services.secret_uses.last(tenant.name).get(KLAVIYO_DELIVERY)
+    return f"Its last delivery came at {_iso(last)}." if last else "No delivery has come yet."
 
 
 def _omneo(tenant: Tenant, services: Services) -> Iterator[Finding]:
@@ -275,6 +285,20 @@ def _set_up(tenant: Tenant, services: Services) -> Iterator[Finding]:
         yield Finding("set-up", Severity.OK, "No part of the set-up has failed.")
 
 
+def _settings(tenant: Tenant, services: Services) -> Iterator[Finding]:
+    account = tenant.klaviyo.account_timezone if tenant.klaviyo else ""
+    if tenant.settings.timezone or account:
+        zone = tenant.settings.timezone or f"{account}, as the Klaviyo account's"
+        yield Finding("settings", Severity.OK, f"They are valid. The time zone is {zone}.")
+    elif tenant.klaviyo is not None:
+        yield Finding(
+            "settings",
+            Severity.WARNING,
+            "No time zone is set, nor does the Klaviyo account name one.",
+            "Set timezone.",
+        )
+
+
 def _dead_jobs(tenant: Tenant, services: Services) -> Iterator[Finding]:
     if count := services.dead_jobs.count(tenant.name):
         yield Finding("dead jobs", Severity.WARNING, f"{count} jobs were given up.", "Read their reasons.")
@@ -308,6 +332,7 @@ _CHECKS: tuple[Check, ...] = (
     _webhook,
     _omneo,
     _set_up,
+    _settings,
     _dead_jobs,
     _secrets,
 )

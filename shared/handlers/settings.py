@@ -27,6 +27,7 @@ def read_settings(tenant: Tenant, services: Services) -> dict[str, Any]:
         "webhook_secrets": [_shown(secret, used) for secret in tenant.webhook_secrets],
         "omneo_signing_secrets": [_shown(secret, used) for secret in tenant.omneo_signing_secrets],
         "omneo_token": "set",
+        "account": _account(tenant),
     }
 
 
@@ -152,6 +153,15 @@ def _check_klaviyo_has_the_newest(tenant: Tenant) -> None:
     step = tenant.provisions.steps.get(WEBHOOK, ProvisionStep())
     if tenant.is_connected and step.state is not StepState.DONE:
         raise ConflictError(f"{_ENDED}: Klaviyo does not have the newest secret yet; try again in a minute.")
+
+
+def _account(tenant: Tenant) -> dict[str, str]:
+    """Return what stands in for settings that are not set."""
+    klaviyo = tenant.klaviyo
+    return {
+        "timezone": klaviyo.account_timezone if klaviyo else "",
+        "country": klaviyo.account_country if klaviyo else "",
+    }
 
 
 def _shown(secret: StoredSecret, used: Mapping[str, datetime]) -> dict[str, str | None]:

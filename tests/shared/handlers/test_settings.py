@@ -228,6 +228,7 @@ class TestShowing:
             "webhook_secrets",
             "omneo_signing_secrets",
             "omneo_token",
+            "account",
         }
         text = json.dumps(shown)
         assert "canary" not in text

@@ -25,6 +25,7 @@ from shared.handlers.status import LEASE, PATIENCE_SECONDS, status
 from shared.jobs import Direction, SendMetric
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
+from shared.secret_uses import KLAVIYO_DELIVERY
 from shared.services import Services
 from shared.settings import Settings
 from shared.tenants import Tenant
@@ -39,6 +40,7 @@ HEALTHY = [
     "omneo token",
     "omneo webhooks",
     "set-up",
+    "settings",
     "dead jobs",
     "keys",
     "inbound queue",
@@ -51,7 +53,8 @@ def install(world: World, account: str = ACCOUNT, *, scopes: str = " ".join(SCOP
     tokens = world.sandbox.klaviyo.install(account, scopes=scopes)
     answer = TokenAnswer.model_validate(tokens.to_json())
     now = world.clock()
-    tenant = connect(TENANT, answer, tenants=world.services.tenants, now=now, account=Account(id=account))
+    joined = Account(id=account, timezone="Australia/Melbourne")
+    tenant = connect(TENANT, answer, tenants=world.services.tenants, now=now, account=joined)
     prepare_queues(tenant, world.services.queue)
     start_provision(tenant, world.services)
 
@@ -301,6 +304,26 @@ def named(story: Any) -> str:
 
 
 class TestWhatIsFound:
+    def test_without_any_time_zone_one_is_asked_for_and_a_set_one_comes_first(self, well: World) -> None:
+        assert "Australia/Melbourne, as the Klaviyo account's" in of(look(well), "settings")[0]["message"]
+
+        def without_zone(tenant: Tenant) -> Tenant:
+            assert tenant.klaviyo is not None
+            return tenant.model_copy(
+                update={"klaviyo": tenant.klaviyo.model_copy(update={"account_timezone": ""})}
+            )
+
+        well.services.tenants.change(TENANT, without_zone)
+        assert wrong(look(well)) == {"settings": "warning"}
+        change_settings(TENANT, {"timezone": "Europe/Vienna"}, well.services)
+        assert "Europe/Vienna" in of(look(well), "settings")[0]["message"]
+
+    def test_the_age_of_the_last_delivery_is_told(self, well: World) -> None:
+        assert "No delivery has come yet" in of(look(well), "webhook")[0]["message"]
+        well.services.secret_uses.note(TENANT, KLAVIYO_DELIVERY)
+        came = well.clock().isoformat(timespec="seconds")
+        assert f"came at {came}" in of(look(well), "webhook")[0]["message"]
+
     def test_a_tenant_without_fault_is_well_in_every_respect(self, well: World) -> None:
         report = look(well)
         assert wrong(report) == {}
