@@ -1,6 +1,6 @@
 """One try of one HTTP call, to Klaviyo or Omneo, and what its answer means.
 
-No retries live here: the queue owns them. Whatever goes wrong comes out as one of our errors (errors.py); no exception of
+The queue owns retries; only where a person waits for the answer is a throttled call repeated here (`ShortWaits`). Whatever goes wrong comes out as one of our errors (errors.py); no exception of
 `requests` escapes. Nothing is logged: addresses and bodies hold personal data.
 """
 
@@ -35,6 +35,22 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class ShortWaits:
+    """How often a call that was throttled, and so has done nothing, waits in place as long as it was asked to.
+
+    Never for a worker: there the queue does the waiting. For a person who waits for an answer, a second is better than an error.
+    """
+
+    most: int = 0
+    longest: float = 3.0
+    sleep: Callable[[float], None] = time.sleep
+
+    def covers(self, error: WaitError) -> bool:
+        """Return whether the wait that was asked for is one of these."""
+        return error.status == 429 and error.retry_after is not None and error.retry_after <= self.longest
+
+
+@dataclass(frozen=True)
 class Answer:
     """A service's answer, read to its end."""
 
@@ -64,6 +80,7 @@ class HttpClient:
         *,
         limits: Limits = Limits(),
         monotonic: Callable[[], float] = time.monotonic,
+        short_waits: ShortWaits = ShortWaits(),
     ) -> None:
         self.service = service
         self._base_url = base_url
@@ -71,6 +88,7 @@ class HttpClient:
         self._connections = connections
         self._limits = limits
         self._monotonic = monotonic
+        self._short_waits = short_waits
 
     def call(
         self,
@@ -89,7 +107,15 @@ class HttpClient:
             NotFoundError: 404.
             RefusedError: any other refusal.
         """
-        return self._understand(self._send(method, path, headers, params, data))
+        waits = self._short_waits
+        for left in range(waits.most, -1, -1):
+            try:
+                return self._understand(self._send(method, path, headers, params, data))
+            except WaitError as error:
+                if not left or not waits.covers(error):
+                    raise
+                waits.sleep(error.retry_after or 0.0)
+        raise AssertionError("the last try returns or raises")
 
     def _send(
         self,

@@ -64,9 +64,10 @@ class Services:
     sleep: Callable[[float], None] = time.sleep
     new_id: Callable[[], str] = _new_id
     new_word: Callable[[], str] = _new_word
+    short_waits: int = 0  # see http.py; more than none only where a person waits for the answer
 
     @classmethod
-    def from_environment(cls, needs: Needs) -> "Services":
+    def from_environment(cls, needs: Needs, *, short_waits: int = 0) -> "Services":
         """Check the environment and set up the log. Ends the process with one readable message if that fails."""
         try:
             settings = Settings.from_env(os.environ, needs)
@@ -77,7 +78,7 @@ class Services:
         logs.configure(settings.project)
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its own lines are not ours, nor JSON
         gc.freeze()  # what starting has made stays; not to look through it again makes the first call faster
-        return cls(settings)
+        return cls(settings, short_waits=short_waits)
 
     @cached_property
     def documents(self) -> "Documents":
@@ -203,9 +204,10 @@ class Services:
         return Connections()
 
     def _http(self, service: str, url: str, read_problem: "Callable[[Any], Problem]") -> "HttpClient":
-        from shared.http import HttpClient
+        from shared.http import HttpClient, ShortWaits
 
-        return HttpClient(service, url, read_problem, self._connections)
+        waits = ShortWaits(self.short_waits, sleep=self.sleep)
+        return HttpClient(service, url, read_problem, self._connections, short_waits=waits)
 
     @property
     def _store(self) -> StoreSettings:

@@ -26,7 +26,7 @@ def with_services(needs: Needs) -> Callable[[Callable[Concatenate[Services, P], 
             try:
                 settings = Settings.from_env(os.environ, needs)
                 logs.configure(settings.project)
-                command(Services(settings), *args, **kwargs)
+                command(Services(settings, short_waits=3), *args, **kwargs)
             except DocumentMissingError:
                 raise click.ClickException(NO_SUCH_TENANT) from None
             except ExtensionError as error:

@@ -130,7 +130,10 @@ def _connection(tenant: Tenant, services: Services) -> Iterator[Finding]:
         account = services.klaviyo(tenant).account()
     except (ServiceError, DisconnectedError) as error:
         mend = IT_PASSES if isinstance(error, WaitError) else REINSTALL
-        yield Finding("klaviyo", Severity.CRITICAL, f"Klaviyo cannot be called: {error}.", mend)
+        # Being asked to wait says that Klaviyo is there and knows us.
+        throttled = isinstance(error, WaitError) and error.status == 429
+        severity = Severity.WARNING if throttled else Severity.CRITICAL
+        yield Finding("klaviyo", severity, f"Klaviyo cannot be called: {error}.", mend)
         return
     if tenant.klaviyo_account_id and account.id != tenant.klaviyo_account_id:
         yield Finding(

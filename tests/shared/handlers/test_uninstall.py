@@ -1,5 +1,6 @@
 """Uninstall: what the install has made is gone, what is others' stays, and wherever it ends early, the next call finishes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -359,3 +360,30 @@ def test_wherever_it_ends_early_the_next_call_finishes(shop: World, kills: bool)
         after = uninstall(shop.read(), shop.services)
         assert after.left_behind == (DATA_SOURCES_STAY,), at
         assert_gone(shop, revoked=token_of(before))
+
+
+def test_where_a_person_waits_a_short_throttle_is_waited_out_and_nothing_else(shop: World) -> None:
+    patient = replace(shop.services, short_waits=3)
+    shop.sandbox.klaviyo.fail(2, match="GET /api/webhooks", status=429, headers={"Retry-After": "1"})
+    assert uninstall(shop.read(), patient).klaviyo is None
+    assert shop.clock.slept == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"next": 1, "status": 429, "headers": {"Retry-After": "60"}},
+        {"next": 4, "status": 429, "headers": {"Retry-After": "1"}},
+        {"next": 1, "status": 503, "headers": {"Retry-After": "1"}},
+    ],
+    ids=str,
+)
+def test_a_long_or_repeated_throttle_and_an_outage_are_told_and_not_waited_out(
+    shop: World, fault: dict[str, Any]
+) -> None:
+    patient = replace(shop.services, short_waits=3)
+    shop.sandbox.klaviyo.fail(match="GET /api/webhooks", **fault)
+    with pytest.raises(WaitError):
+        uninstall(shop.read(), patient)
+    assert len(shop.clock.slept) <= 3
+    assert shop.read().klaviyo is not None
