@@ -1,9 +1,11 @@
 """Ids and tokens in the shapes that Klaviyo and Omneo use. The same seed gives the same ones again."""
 
 import random
+import string
 import uuid
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_LETTERS = string.ascii_letters + string.digits
 
 
 class Identifiers:
@@ -19,6 +21,14 @@ class Identifiers:
         """
         return "01" + "".join(_CROCKFORD[self._random.getrandbits(5)] for _ in range(24))
 
+    def event_id(self) -> str:
+        """Return an id like those of Klaviyo's own events: 11 letters and digits."""
+        return self._letters(11)
+
+    def short_id(self) -> str:
+        """Return an id like those of Klaviyo's lists and metrics: 6 letters and digits."""
+        return self._letters(6)
+
     def uuid(self) -> str:
         """Return a version 4 UUID."""
         return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
@@ -26,3 +36,6 @@ class Identifiers:
     def token(self, kind: str) -> str:
         """Return a token such as `sandbox-access-3f...`."""
         return f"{self._token_prefix}-{kind}-{self._random.getrandbits(128):032x}"
+
+    def _letters(self, count: int) -> str:
+        return "".join(self._random.choices(_LETTERS, k=count))

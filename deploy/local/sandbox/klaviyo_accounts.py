@@ -52,7 +52,7 @@ class Profile:
 class Event:
     """An event that was recorded, which a repeated unique_id is not. Times are Unix seconds.
 
-    `sent` is `data.attributes` as it came.
+    `sent` is `data.attributes` as it came. `topic` is the webhook topic of an event that Klaviyo itself records, "" for others.
     """
 
     id: str
@@ -67,6 +67,7 @@ class Event:
     value_currency: str | None = None
     backfill: bool = False
     sent: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    topic: str = ""
 
 
 class Account:
@@ -80,6 +81,8 @@ class Account:
         self.webhooks: dict[str, Webhook] = {}
         self.profiles: dict[str, Profile] = {}
         self.events: list[Event] = []
+        self.outbox: list[Event] = []  # events with a topic that no webhook has been sent yet
+        self.metric_ids: dict[str, str] = {}
         self._clock = clock
         self.identifiers = identifiers
         self._recorded: set[tuple[str, str, str]] = set()
@@ -112,6 +115,36 @@ class Account:
         )
         self.events.append(event)
         return event
+
+    def record(
+        self,
+        topic: str,
+        metric: str,
+        profile_id: str,
+        properties: Mapping[str, Any],
+        *,
+        at: float | None = None,
+    ) -> Event:
+        """Record an event of Klaviyo's own, such as "Unsubscribed from Email Marketing", for webhooks to be sent."""
+        now = self._clock()
+        event = Event(
+            id=self.identifiers.event_id(),
+            profile_id=profile_id,
+            metric=metric,
+            unique_id="",
+            time=float(int(now if at is None else at)),
+            received_at=now,
+            revision="",
+            properties=properties,
+            topic=topic,
+        )
+        self.events.append(event)
+        self.outbox.append(event)
+        return event
+
+    def metric_id(self, metric: str) -> str:
+        """Return the id of the account's metric of this name."""
+        return self.metric_ids.setdefault(metric, self.identifiers.short_id())
 
     def apply_profile(self, data: Mapping[str, Any], *, revision: str) -> Profile:
         """Find or create the profile that `data` means, write its attributes to it, and return it."""
