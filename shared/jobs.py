@@ -7,12 +7,13 @@ here, its place in `AnyJob`, a `case` in handlers/jobs.py (the type checker insi
 import json
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
+from shared.domain.consent_events import SystemEvent
 from shared.errors import ExtensionError
 
 TASK_BYTES = 900_000  # a Cloud Tasks task holds 1 MiB, its headers and envelope included
@@ -28,7 +29,8 @@ class Direction(StrEnum):
 class Job(BaseModel):
     """What all jobs carry. `attempts` counts the times it was put back to wait."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # A cold start builds none of the models it does not use.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
     direction: ClassVar[Direction]
 
     tenant: str
@@ -60,8 +62,97 @@ class Provision(Job):
     kind: Literal["provision"] = "provision"
 
 
-AnyJob: TypeAlias = SendMetric | Provision
-KINDS: dict[str, type[AnyJob]] = {"send-metric": SendMetric, "provision": Provision}
+class SpreadEvents(Job):
+    """Put consent events, as Klaviyo's account `account` delivered them, into the inboxes of their profiles."""
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["spread-events"] = "spread-events"
+    account: str
+    events: tuple[SystemEvent, ...]
+
+
+class FlushInbox(Job):
+    """Bring everything in the inbox of one Klaviyo profile to Omneo."""
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["flush-inbox"] = "flush-inbox"
+    profile: str
+
+
+class SweepInbox(Job):
+    """Flush the inboxes in which something has been waiting for minutes."""
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["sweep-inbox"] = "sweep-inbox"
+
+
+class AddInteraction(Job):
+    """Add the interaction of one event that Omneo refused while the profile's inbox was flushed."""
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["add-interaction"] = "add-interaction"
+    omneo_profile_id: str
+    event: SystemEvent
+    signal: int
+
+
+class KeepMasterList(Job):
+    """See to it that a Klaviyo profile which is subscribed to email stands on the tenant's master list."""
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["keep-master-list"] = "keep-master-list"
+    profile: str
+
+
+class Heal(Job):
+    """Read consent events back from Klaviyo, a page a job, and handle those that no webhook brought.
+
+    Without `began_at` the run is yet to begin. `since` is from when on, `metrics` are those still to be read, with their topics, and
+    `cursor` is the next page of the first. `whole` reads the events of all metrics at once, where Klaviyo will not filter by one.
+    """
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["heal"] = "heal"
+    began_at: AwareDatetime | None = None
+    since: AwareDatetime | None = None
+    metrics: tuple[tuple[str, str], ...] = ()
+    cursor: str = ""
+    whole: bool = False
+    found: int = 0
+
+
+class EveryTenant(Job):
+    """Queue a job for every installed tenant. The schedule sends it, which knows neither a tenant nor the time."""
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["every-tenant"] = "every-tenant"
+    tenant: str = ""
+    accepted_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
+    run: Literal["sweep-inbox", "heal"]
+
+
+AnyJob: TypeAlias = (
+    SendMetric
+    | Provision
+    | SpreadEvents
+    | FlushInbox
+    | SweepInbox
+    | AddInteraction
+    | KeepMasterList
+    | Heal
+    | EveryTenant
+)
+KINDS: dict[str, type[AnyJob]] = {
+    "send-metric": SendMetric,
+    "provision": Provision,
+    "spread-events": SpreadEvents,
+    "flush-inbox": FlushInbox,
+    "sweep-inbox": SweepInbox,
+    "add-interaction": AddInteraction,
+    "keep-master-list": KeepMasterList,
+    "heal": Heal,
+    "every-tenant": EveryTenant,
+}
 
 
 class Outcome(StrEnum):

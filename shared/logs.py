@@ -32,6 +32,12 @@ _FIELDS = frozenset(
         "seconds",
         "service",
         "error",
+        "events",  # how many
+        "left_out",  # how many by reason
+        "received",  # how many by what the inbox made of them
+        "decisions",  # how many by decision
+        "swept",
+        "tenants",
     }
 )
 _IN_CONTEXT = _FIELDS | {"traceparent"}
@@ -84,7 +90,7 @@ def context(**fields: str) -> Iterator[dict[str, Any]]:
         _context.reset(token)
 
 
-def note(**fields: str) -> None:
+def note(**fields: Any) -> None:
     """Add fields to the lines that follow within the present context."""
     current = _context.get()
     if current is not None:

@@ -28,6 +28,12 @@ class TaskQueue(Protocol):
             PayloadTooLargeError: the job does not fit a task.
         """
 
+    def put_named(self, job: AnyJob, tenant: Tenant, *, name: str, delay: float) -> bool:
+        """As `put`, unless a task of this name was handed over within the last day; return whether it was new.
+
+        Names are slower than none, and `name` should be a hash: Cloud Tasks spreads tasks by their first letters.
+        """
+
     def put_back(self, queue: str, body: bytes, *, tenant: str, direction: Direction, delay: float) -> None:
         """Hand over a task body as it is, on the queue with this id."""
 

@@ -27,9 +27,13 @@ class Needs(Flag):
 
     STORE = auto()
     QUEUES = auto()  # make, pause and purge queues
-    TASKS = auto()  # put tasks on them
+    OUTBOUND = auto()  # put tasks on those from Omneo to Klaviyo
+    INBOUND = auto()  # put tasks on those from Klaviyo to Omneo
     KLAVIYO_APP = auto()
     PUBLIC_URL = auto()  # our own address, as Klaviyo, Omneo and browsers know it
+
+
+TASKS = Needs.INBOUND | Needs.OUTBOUND
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class QueueSettings:
     project: str
     region: str
     service_account: str
+    inbound_worker_url: str
     outbound_worker_url: str
 
 
@@ -107,7 +112,7 @@ class Settings:
             klaviyo_client_id=read.text("KLAVIYO_CLIENT_ID") if app else None,
             klaviyo_client_secret=SecretStr(read.text("KLAVIYO_CLIENT_SECRET")) if app else None,
             store=_store(read) if Needs.STORE in needs else None,
-            queue=_queue(read, Needs.TASKS in needs) if needs & (Needs.QUEUES | Needs.TASKS) else None,
+            queue=_queue(read, needs) if needs & (Needs.QUEUES | TASKS) else None,
         )
         read.finish()
         return settings
@@ -158,16 +163,17 @@ def _store(read: _Reader) -> StoreSettings:
     )
 
 
-def _queue(read: _Reader, tasks: bool) -> QueueSettings:
+def _queue(read: _Reader, needs: Needs) -> QueueSettings:
     local = read("QUEUE", _queue_kind, "cloud-tasks") == "local"
     return QueueSettings(
         emulator=read("CLOUD_TASKS_EMULATOR_HOST", _host_and_port, DEFAULT_TASKS_EMULATOR) if local else "",
         project=read.text("GOOGLE_CLOUD_PROJECT", "local" if local else None),
         region=read.text("GOOGLE_CLOUD_REGION", "local" if local else None),
         service_account=read.text(
-            "TASKS_SERVICE_ACCOUNT", None if tasks and not local else "tasks@local.invalid"
+            "TASKS_SERVICE_ACCOUNT", None if needs & TASKS and not local else "tasks@local.invalid"
         ),
-        outbound_worker_url=read.url("OUTBOUND_WORKER_URL") if tasks else "",
+        inbound_worker_url=read.url("INBOUND_WORKER_URL") if Needs.INBOUND in needs else "",
+        outbound_worker_url=read.url("OUTBOUND_WORKER_URL") if Needs.OUTBOUND in needs else "",
     )
 
 

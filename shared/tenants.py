@@ -118,6 +118,7 @@ class Tenant(_Model):
     provisions: Provisions = Provisions()
     left_behind: tuple[str, ...] = ()  # what the last uninstall could not remove
     outages: tuple[Outage, ...] = ()
+    heal_from: AwareDatetime | None = None  # consent events from here on are read back by the next heal
 
     @property
     def is_connected(self) -> bool:

@@ -21,7 +21,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from shared import logs
-from shared.authentication import shared_secret, signing_secret
+from shared.authentication import klaviyo_secret, shared_secret, signing_secret
 from shared.errors import (
     ConflictError,
     DocumentMissingError,
@@ -39,6 +39,7 @@ from shared.errors import (
 from shared.installation_keys import matches
 from shared.jobs import Delivery, Direction, Outcome
 from shared.json_bodies import parse_json
+from shared.secret_uses import KLAVIYO_DELIVERY
 from shared.services import Services
 from shared.tenant_settings import TenantSettings
 from shared.tenants import InstallationKey, StoredSecret, Tenant, is_tenant_name
@@ -145,8 +146,14 @@ def authenticated_tenant(call: Call, services: Services) -> Tenant:
         NotAuthenticatedError: tenant unknown, credential missing or wrong; the caller cannot tell which.
         StoreUnavailableError: who is calling cannot be known now.
     """
-    tenant, secret = _admitted(call, services)
-    services.secret_uses.note(tenant.name, secret)
+    advice = "Sign the body in X-Omneo-Hmac-SHA256, or send the webhook secret in x-omneo-secret."
+    return _admitted(call, services, _omneo_secret, advice)
+
+
+def tenant_by_klaviyo(call: Call, services: Services) -> Tenant:
+    """Return the tenant that the path names, if Klaviyo signed the delivery with its webhook secret. Raises as above."""
+    tenant = _admitted(call, services, _klaviyo_secret, "Sign the delivery in Klaviyo-Signature.")
+    services.secret_uses.note(tenant.name, KLAVIYO_DELIVERY)
     return tenant
 
 
@@ -159,22 +166,23 @@ def tenant_by_key(call: Call, services: Services) -> Tenant:
     return tenant
 
 
-def _admitted(call: Call, services: Services) -> tuple[Tenant, str]:
-    """Return the tenant and the id of the secret that was used.
+def _admitted(
+    call: Call, services: Services, secret_of: Callable[[Call, Tenant], str], advice: str
+) -> Tenant:
+    """Return the tenant of which `secret_of` finds a secret in the call, and note that the secret was used.
 
     One that does not match a cached tenant is tried once against a fresh read: it may just have been made.
     """
     name = call.path["tenant"]
-    cached = services.tenant_cache.get(name)
-    if cached is not None and (given := _omneo_secret(call, cached)):
-        return cached, given
-    tenant = services.tenant_cache.fresh(name)
-    given = _omneo_secret(call, tenant or _DECOY)
+    tenant = services.tenant_cache.get(name)
+    given = secret_of(call, tenant) if tenant is not None else ""
+    if not given:
+        tenant = services.tenant_cache.fresh(name)
+        given = secret_of(call, tenant or _DECOY)
     if tenant is None or not given:
-        raise NotAuthenticatedError(
-            "Sign the body in X-Omneo-Hmac-SHA256, or send the webhook secret in x-omneo-secret."
-        )
-    return tenant, given
+        raise NotAuthenticatedError(advice)
+    services.secret_uses.note(name, given)
+    return tenant
 
 
 def installed(tenant: Tenant) -> Tenant:
@@ -299,6 +307,12 @@ def _omneo_secret(call: Call, tenant: Tenant) -> str:
     secret = call.headers.get("x-omneo-secret", "")
     signed = signing_secret(signature, call.body, tenant.omneo_signing_secrets)
     return shared_secret(secret, tenant.webhook_secrets) or signed
+
+
+def _klaviyo_secret(call: Call, tenant: Tenant) -> str:
+    """Return the id of the secret that Klaviyo signed the delivery with, "" if of none."""
+    signature, timestamp = (call.headers.get(f"Klaviyo-{name}", "") for name in ("Signature", "Timestamp"))
+    return klaviyo_secret(signature, timestamp, call.body, tenant.webhook_secrets)
 
 
 def _has_installation_key(call: Call, tenant: Tenant) -> bool:

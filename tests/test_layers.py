@@ -31,7 +31,7 @@ ONLY_IN = {
 MAY_IMPORT = {
     "shared/domain/": {"shared.errors", "shared.domain", "pydantic"},
     "shared/errors.py": set(),
-    "shared/jobs.py": {"shared.errors", "pydantic"},
+    "shared/jobs.py": {"shared.errors", "shared.domain.consent_events", "pydantic"},
     "shared/authentication.py": {"shared.tenants", "pydantic"},
     "shared/documents.py": set(),
 }

@@ -40,7 +40,7 @@ SIGNING_SECRET = "canary-signing-secret"
 WEBHOOK_SECRET = "canary-webhook-secret"
 INSTALLATION_KEY = "canary-installation-key"
 EXTENSION_URL = "https://extension.example.org"
-EVERYTHING = Needs.STORE | Needs.TASKS | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
+EVERYTHING = Needs.STORE | Needs.OUTBOUND | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
 
 
 @dataclass

@@ -15,7 +15,7 @@ from shared.handlers.install import prepare_queues
 from shared.services import Services
 from shared.settings import Needs, Settings
 
-_EVERYTHING = Needs.STORE | Needs.TASKS | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
+_EVERYTHING = Needs.STORE | Needs.OUTBOUND | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
 # What another terminal needs to work on the same tenants.
 _FOR_COMMANDS = (
     "STORE",

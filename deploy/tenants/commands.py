@@ -219,7 +219,7 @@ def _push(tenant: Tenant) -> None:
     if not tenant.is_connected:
         return
     try:
-        start_provision(tenant, Services(Settings.from_env(os.environ, Needs.TASKS)))
+        start_provision(tenant, Services(Settings.from_env(os.environ, Needs.OUTBOUND)))
     except (ConfigurationError, QueueUnavailableError):
         click.echo(
             "Klaviyo does not have it yet: run `doctor --repair` where the queue can be reached.", err=True

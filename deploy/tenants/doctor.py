@@ -29,7 +29,7 @@ def doctor(services: Services, name: str, mend: bool) -> None:
     _show(report)
     done: list[str] = []
     if mend:
-        needs = Needs.STORE | Needs.QUEUES | Needs.TASKS | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
+        needs = Needs.STORE | Needs.QUEUES | Needs.OUTBOUND | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
         done = repair(tenant, Services(Settings.from_env(os.environ, needs)))
         for line in done or ["Nothing can be repaired from here: install the app again."]:
             click.echo(line)

@@ -8,7 +8,7 @@ from shared.settings import Needs
 from shared.web import Call, Reply, endpoints, json_body, tenant_by_key
 
 services = Services.from_environment(
-    Needs.STORE | Needs.QUEUES | Needs.TASKS | Needs.KLAVIYO_APP | Needs.PUBLIC_URL, short_waits=3
+    Needs.STORE | Needs.QUEUES | Needs.OUTBOUND | Needs.KLAVIYO_APP | Needs.PUBLIC_URL, short_waits=3
 )
 BASE = "/{tenant}/api/v1"
 

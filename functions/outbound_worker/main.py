@@ -8,7 +8,7 @@ from shared.services import Services
 from shared.settings import Needs
 from shared.web import worker
 
-services = Services.from_environment(Needs.STORE | Needs.TASKS | Needs.KLAVIYO_APP | Needs.PUBLIC_URL)
+services = Services.from_environment(Needs.STORE | Needs.OUTBOUND | Needs.KLAVIYO_APP | Needs.PUBLIC_URL)
 
 
 @functions_framework.http

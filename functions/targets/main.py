@@ -8,7 +8,7 @@ from shared.services import Services
 from shared.settings import Needs
 from shared.web import Call, Reply, authenticated_tenant, endpoint, flag, installed, json_body
 
-services = Services.from_environment(Needs.STORE | Needs.TASKS)
+services = Services.from_environment(Needs.STORE | Needs.OUTBOUND)
 
 
 @functions_framework.http

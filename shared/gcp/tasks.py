@@ -48,16 +48,32 @@ class CloudTasksQueue:
         self._settings = settings
         self._client = client
         self._clock = clock
-        self._workers = {Direction.OUTBOUND: settings.outbound_worker_url}
+        self._workers = {
+            Direction.INBOUND: settings.inbound_worker_url,
+            Direction.OUTBOUND: settings.outbound_worker_url,
+        }
 
     def put(self, job: AnyJob, tenant: Tenant, *, delay: float = 0.0) -> None:
-        body = write_job(job)
-        if len(body) > TASK_BYTES:
-            raise PayloadTooLargeError(f"The call must be smaller: at most {TASK_BYTES // 1000} KB as a job.")
-        queue = tenant.queue_name(job.direction)
+        queue, body = tenant.queue_name(job.direction), _body(job)
         self.put_back(queue, body, tenant=tenant.name, direction=job.direction, delay=delay)
 
+    def put_named(self, job: AnyJob, tenant: Tenant, *, name: str, delay: float) -> bool:
+        queue = self._path(tenant.queue_name(job.direction))
+        task = self._task(_body(job), tenant.name, job.direction, delay)
+        task.name = f"{queue}/tasks/{name}"
+        with _unavailable("The queue did not take the task"):
+            try:
+                self._client.create_task(parent=queue, task=task, retry=_RETRY, timeout=_CALL_SECONDS)
+            except exceptions.AlreadyExists:
+                return False
+        return True
+
     def put_back(self, queue: str, body: bytes, *, tenant: str, direction: Direction, delay: float) -> None:
+        task = self._task(body, tenant, direction, delay)
+        with _unavailable("The queue did not take the task"):
+            self._client.create_task(parent=self._path(queue), task=task, retry=_RETRY, timeout=_CALL_SECONDS)
+
+    def _task(self, body: bytes, tenant: str, direction: Direction, delay: float) -> tasks_v2.Task:
         worker = self._workers[direction]
         task = tasks_v2.Task(
             http_request=tasks_v2.HttpRequest(
@@ -75,8 +91,7 @@ class CloudTasksQueue:
             due = timestamp_pb2.Timestamp()
             due.FromDatetime((self._clock() + timedelta(seconds=delay)).astimezone(UTC))
             task.schedule_time = due
-        with _unavailable("The queue did not take the task"):
-            self._client.create_task(parent=self._path(queue), task=task, retry=_RETRY, timeout=_CALL_SECONDS)
+        return task
 
     def ensure(self, tenant: Tenant) -> None:
         for direction in Direction:
@@ -164,6 +179,13 @@ def queue_settings(direction: Direction) -> tasks_v2.Queue:
             max_doublings=row["max_doublings"],
         ),
     )
+
+
+def _body(job: AnyJob) -> bytes:
+    body = write_job(job)
+    if len(body) > TASK_BYTES:
+        raise PayloadTooLargeError(f"The call must be smaller: at most {TASK_BYTES // 1000} KB as a job.")
+    return body
 
 
 @contextmanager

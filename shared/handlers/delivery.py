@@ -21,10 +21,12 @@ from shared.errors import (
     WaitError,
 )
 from shared.handlers.jobs import run
+from shared.handlers.schedule import every_tenant
 from shared.jobs import (
     AnyJob,
     Delivery,
     Direction,
+    EveryTenant,
     Outcome,
     UnknownJobKindError,
     UnreadableJobError,
@@ -55,10 +57,13 @@ def deliver(delivery: Delivery, services: Services) -> Outcome:
     except UnknownJobKindError as error:
         return _await_revision(delivery, error, services)
     with logs.context(tenant=job.tenant, job=job.id, kind=job.kind, traceparent=job.traceparent):
-        return _settle(job, delivery, services)
+        if isinstance(job, EveryTenant):
+            every_tenant(job, services)
+            return Outcome.DONE
+        return _settle(job, services)
 
 
-def _settle(job: AnyJob, delivery: Delivery, services: Services) -> Outcome:
+def _settle(job: AnyJob, services: Services) -> Outcome:
     tenant = services.tenant_cache.get(job.tenant)
     if tenant is None or not tenant.is_connected:
         tenant = services.tenant_cache.fresh(job.tenant)  # a reinstall is noticed at once
@@ -66,11 +71,11 @@ def _settle(job: AnyJob, delivery: Delivery, services: Services) -> Outcome:
         _log(logging.WARNING, "job dropped, its tenant was deleted", Outcome.GONE)
         return Outcome.GONE
     try:
-        _check_connected(tenant)
+        if job.direction is Direction.OUTBOUND:  # much of what goes to Omneo needs no Klaviyo
+            _check_connected(tenant)
         run(job, tenant, services)
     except DisconnectedError as error:
-        paused = _pause_while_disconnected(tenant, services)
-        return _wait(job, tenant, services, error, DISCONNECTED_SECONDS if paused else None)
+        return _wait_for_install(job, tenant, services, error)
     except (WaitError, TokenRejectedError) as error:
         return _wait(job, tenant, services, error, error.retry_after)
     except (RefusedError, CannotSucceedError) as error:
@@ -84,6 +89,11 @@ def _check_connected(tenant: Tenant) -> None:
         raise CannotSucceedError("The tenant has no Klaviyo account. Install, then replay this job.")
     if tenant.klaviyo.disconnected:
         raise DisconnectedError("the tenant's Klaviyo account is disconnected; install again")
+
+
+def _wait_for_install(job: AnyJob, tenant: Tenant, services: Services, error: ExtensionError) -> Outcome:
+    is_stopped = job.direction is Direction.INBOUND or _pause_while_disconnected(tenant, services)
+    return _wait(job, tenant, services, error, DISCONNECTED_SECONDS if is_stopped else None)
 
 
 def _pause_while_disconnected(tenant: Tenant, services: Services) -> bool:

@@ -1,18 +1,35 @@
-"""Run any job: one match, so that a job kind without a handler is a type error."""
+"""Run any job: one match, so that a job kind without a handler is a type error.
 
-from shared.handlers.metrics import send_metric
-from shared.handlers.provision import provision
-from shared.jobs import AnyJob, Provision, SendMetric
+A handler is imported when its first job comes: one worker has the jobs of one direction, and a cold start is somebody waiting.
+"""
+
+from shared.errors import CannotSucceedError
+from shared.jobs import (
+    AddInteraction,
+    AnyJob,
+    EveryTenant,
+    FlushInbox,
+    Heal,
+    KeepMasterList,
+    Provision,
+    SendMetric,
+    SpreadEvents,
+    SweepInbox,
+)
 from shared.services import Services
 from shared.tenants import Tenant
 
 
-def run(job: AnyJob, tenant: Tenant, services: Services) -> None:
-    """Do the job once. Whatever it raises, `delivery.deliver` decides about."""
+def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901 - one branch for each kind of job
+    """Do a job of a tenant once. Whatever it raises, `delivery.deliver` decides about."""
     match job:
         case SendMetric():
+            from shared.handlers.metrics import send_metric
+
             send_metric(job, tenant, services.klaviyo(tenant), services.omneo(tenant))
         case Provision():
+            from shared.handlers.provision import provision
+
             # Not the cached one: seconds after a merchant has changed the account, its tokens are still the old account's.
             tenant = services.tenant_cache.fresh(tenant.name) or tenant
             provision(
@@ -23,3 +40,29 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:
                 leases=services.leases,
                 public_url=services.settings.public_url,
             )
+        case SpreadEvents():
+            from shared.handlers.inbox import spread
+
+            spread(job, tenant, inbox=services.inbox, queue=services.queue, clock=services.clock)
+        case FlushInbox():
+            from shared.handlers.consent import flush
+
+            flush(job, tenant, services)
+        case SweepInbox():
+            from shared.handlers.inbox import sweep
+
+            sweep(job, tenant, inbox=services.inbox, queue=services.queue, clock=services.clock)
+        case AddInteraction():
+            from shared.handlers.interactions import add_refused_interaction
+
+            add_refused_interaction(job, tenant, services.omneo(tenant))
+        case KeepMasterList():
+            from shared.handlers.master_list import keep_master_list
+
+            keep_master_list(job, tenant, services)
+        case Heal():
+            from shared.handlers.heal import heal
+
+            heal(job, tenant, services)
+        case EveryTenant():
+            raise CannotSucceedError("A scheduled job belongs to no tenant.")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -28,6 +29,26 @@ class Profile(BaseModel):
 
     id: str
     email: str | None = None
+    attributes: dict[str, Any] = Field(default={}, repr=False)
+
+    @property
+    def comms(self) -> Mapping[str, Any]:
+        """The consent flags and stamps, as Omneo holds them."""
+        comms = self.attributes.get("comms")
+        return comms if isinstance(comms, dict) else {}
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """Something a profile did elsewhere. `signal` is 1, 0 or -1, `channel` email or sms, `at` aware."""
+
+    profile_id: str
+    name: str
+    description: str
+    channel: str
+    signal: int
+    at: datetime
+    meta: Mapping[str, str]
 
 
 class OmneoWebhook(BaseModel):
@@ -55,6 +76,49 @@ class OmneoClient:
     def mint_id_token_by_identity(self, *, identifier: str, handle: str) -> IdToken:
         """Return a short-lived token for the profile that holds the identity."""
         return self._mint({"id": identifier, "id_handle": handle})
+
+    def profile(self, id: str) -> Profile | None:
+        """Return the profile, None when there is none."""
+        # https://docs.omneo.io/dev-guides/profiles/working-with-profiles
+        try:
+            return _profile(self._call("GET", f"/api/v3/profiles/{quote(id, safe='')}"))
+        except NotFoundError:
+            return None
+
+    def find_profile_by_identity(self, *, identifier: str, handle: str) -> Profile | None:
+        """Return the profile that holds the identity, None when none does."""
+        # https://docs.omneo.io/reference/searchbyid: handle and identifier are unique together. Whether "none" is 404 or an
+        # empty answer is not documented.
+        try:
+            return _profile(
+                self._call("POST", "/api/v3/profiles/search-id", body={"type": handle, "id": identifier})
+            )
+        except NotFoundError:
+            return None
+
+    def update_comms(self, profile_id: str, comms: Mapping[str, Any]) -> None:
+        """Change the comms fields that are named. Repeating this call is harmless."""
+        # https://docs.omneo.io/business-guides/profile-design/email-mobile-consent
+        self._call("PUT", f"/api/v3/profiles/{quote(profile_id, safe='')}/attributes/comms", body=comms)
+
+    def create_interaction(self, interaction: Interaction, namespace: str) -> None:
+        """Add an interaction. Omneo knows no key for it: repeating this call makes a second one, with the same `meta`."""
+        # https://docs.omneo.io/concepts/profiles/interactions
+        self._call(
+            "POST",
+            "/api/v3/interactions",
+            body={
+                "profile_id": interaction.profile_id,
+                "action": "reach",
+                "channel": interaction.channel,
+                "signal": interaction.signal,
+                "name": interaction.name,
+                "namespace": namespace,
+                "description": interaction.description,
+                "interacted_at": f"{interaction.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+                "meta": dict(interaction.meta),
+            },
+        )
 
     def find_profile_by_email(self, email: str) -> Profile | None:
         """Return the profile with exactly this email, in any case, None when there is none."""
@@ -157,6 +221,13 @@ def _next_page(body: Any, asked: Mapping[str, str]) -> dict[str, str]:
 def _folded(email: str) -> bytes:
     # ASCII only: to Unicode "ß" is "ss" and the Kelvin sign is "k", and the token would be another person's.
     return email.encode(errors="surrogatepass").lower()
+
+
+def _profile(body: Any) -> Profile | None:
+    try:
+        return Profile.model_validate(body["data"]) if body and body["data"] else None
+    except (ValidationError, TypeError, KeyError):
+        raise WaitError("Omneo answered with a profile that cannot be read", service="Omneo") from None
 
 
 def _profiles(body: Any) -> list[Profile]:

@@ -189,7 +189,7 @@ class Queues:
 
     def __init__(self, operator: Operator) -> None:
         settings = Settings.from_env(
-            {**operator.environment, "OUTBOUND_WORKER_URL": "http://127.0.0.1:1"}, Needs.TASKS | Needs.QUEUES
+            {**operator.environment, "OUTBOUND_WORKER_URL": "http://127.0.0.1:1"}, Needs.OUTBOUND | Needs.QUEUES
         ).queue
         assert settings is not None
         self.client = tasks_client(settings)

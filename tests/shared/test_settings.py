@@ -11,7 +11,7 @@ from shared.encryption import new_key
 from shared.errors import ConfigurationError
 from shared.settings import DEFAULT_TASKS_EMULATOR, Needs, Settings
 
-EVERYTHING = Needs.STORE | Needs.QUEUES | Needs.TASKS | Needs.KLAVIYO_APP
+EVERYTHING = Needs.STORE | Needs.QUEUES | Needs.OUTBOUND | Needs.KLAVIYO_APP
 NOTHING = Needs(0)
 KEYS = f"k1:{new_key()}"
 CLOUD = {
@@ -115,7 +115,7 @@ class TestNeeds:
             (Needs.STORE, {"ENCRYPTION_KEYS", "GOOGLE_CLOUD_PROJECT"}),
             (Needs.QUEUES, {"GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_REGION"}),
             (
-                Needs.TASKS,
+                Needs.OUTBOUND,
                 {
                     "GOOGLE_CLOUD_PROJECT",
                     "GOOGLE_CLOUD_REGION",
@@ -136,7 +136,7 @@ class TestNeeds:
         [
             (Needs.STORE, {"ENCRYPTION_KEYS"}),
             (Needs.QUEUES, set()),
-            (Needs.TASKS, {"OUTBOUND_WORKER_URL"}),
+            (Needs.OUTBOUND, {"OUTBOUND_WORKER_URL"}),
         ],
     )
     def test_on_one_machine_it_is_asked_for_less(self, needs: Needs, missing: set[str]) -> None:

@@ -1,0 +1,53 @@
+"""Whether a system event is the echo of a consent call that the extension itself has sent, as its notes tell."""
+
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from shared.domain.consent import row_of
+from shared.domain.consent_events import Decision, SystemEvent
+
+if TYPE_CHECKING:
+    from shared.echo_notes import EchoNotes, Key
+
+# An event so much older than our call cannot have come from it, whichever of the two clocks is ahead.
+_BEFORE = timedelta(minutes=1)
+# A person's own act, which no call of ours can bring about.
+_NEVER_OURS = frozenset({"marked_email_as_spam"})
+
+
+class Echoes:
+    """The notes of one Klaviyo profile, while its events are looked through in the order of their times."""
+
+    def __init__(self, tenant: str, profile: str, notes: "EchoNotes") -> None:
+        self._tenant = tenant
+        self._profile = profile
+        self._notes = notes
+
+    def has(self, event: SystemEvent) -> bool:
+        """Return whether the event is such an echo. One in the other direction ends the note: what follows it is a person's."""
+        row = row_of(event.topic)
+        match row.decision:
+            case Decision.OPT_IN:
+                ours: Key = (row.channel.value, "in")
+                other: Key = (row.channel.value, "out")
+            case Decision.OPT_OUT:
+                ours, other = (row.channel.value, "out"), (row.channel.value, "in")
+            case _:
+                return False
+        noted = self._standing.get(ours)
+        if noted is not None and event.at >= noted - _BEFORE and event.topic not in _NEVER_OURS:
+            return True
+        self._end(other, event.at)
+        return False
+
+    def _end(self, key: "Key", at: datetime) -> None:
+        noted = self._standing.get(key)
+        if noted is not None and noted < at:
+            channel, direction = key
+            self._notes.end(self._tenant, self._profile, channel, direction, before=at)
+            del self._standing[key]
+
+    @cached_property
+    def _standing(self) -> dict["Key", datetime]:
+        return dict(self._notes.of(self._tenant, self._profile))

@@ -1,0 +1,35 @@
+"""The master list: whoever is subscribed to email stands on one Klaviyo list, however they subscribed.
+
+Omneo's page "Master list". This is the one thing that a system webhook sends back to Klaviyo, so it carries our mark and is noted: else it
+would come back as news.
+"""
+
+import logging
+
+from shared import logs
+from shared.domain.consent import KlaviyoEmail
+from shared.jobs import KeepMasterList
+from shared.services import Services
+from shared.tenants import Tenant
+
+
+def keep_master_list(job: KeepMasterList, tenant: Tenant, services: Services) -> None:
+    """Subscribe the Klaviyo profile to the master list if it is subscribed to email now and not yet a member.
+
+    Raises:
+        ServiceError, DisconnectedError: what Klaviyo answered.
+    """
+    list_id = tenant.settings.master_list_id
+    if not list_id or tenant.klaviyo is None:
+        return  # the setting was taken back meanwhile, or the tenant uninstalled
+    klaviyo = services.klaviyo(tenant)
+    # As it is now, not as it was when the event came: a subscribe here must not undo an unsubscribe since.
+    profile = klaviyo.profile(job.profile)
+    if profile is None or not profile.email or not KlaviyoEmail.read(profile.subscriptions).is_subscribed:
+        logs.write(logging.INFO, "master list left alone, the profile is not subscribed")
+        return
+    if klaviyo.is_on_list(list_id, profile.email):
+        return
+    services.echo_notes.note(tenant.name, profile.id, "email", "in")
+    klaviyo.subscribe_to_email(profile, list_id)
+    logs.write(logging.INFO, "subscribed to the master list")

@@ -1,0 +1,41 @@
+"""What the schedule asks for: one job for every tenant."""
+
+import logging
+from datetime import datetime
+
+from shared import logs
+from shared.errors import OwnServiceError
+from shared.jobs import EveryTenant, Heal, SweepInbox
+from shared.services import Services
+
+
+def every_tenant(job: EveryTenant, services: Services) -> None:
+    """Queue the job for each tenant that is installed. One tenant's trouble is logged and is not the others'.
+
+    Raises:
+        StoreUnavailableError: who the tenants are cannot be known now.
+    """
+    queued = 0
+    for name in services.tenants.names():
+        with logs.context(tenant=name):
+            try:
+                queued += _queued(job, name, services)
+            except OwnServiceError as error:
+                logs.write(logging.ERROR, "scheduled job not queued", reason=type(error).__name__)
+    logs.write(logging.INFO, "scheduled jobs queued", tenants=queued)
+
+
+def _queued(job: EveryTenant, name: str, services: Services) -> bool:
+    tenant = services.tenants.find(name)
+    if tenant is None or tenant.klaviyo is None:
+        return False
+    services.queue.put(_job_of(job, name, services.new_id(), services.clock()), tenant)
+    return True
+
+
+def _job_of(job: EveryTenant, name: str, id: str, now: datetime) -> SweepInbox | Heal:
+    match job.run:
+        case "sweep-inbox":
+            return SweepInbox(tenant=name, id=id, accepted_at=now, traceparent=job.traceparent)
+        case "heal":
+            return Heal(tenant=name, id=id, accepted_at=now, traceparent=job.traceparent)

@@ -1,0 +1,106 @@
+"""How every part of Klaviyo's API is called: bearer token, revision, JSON:API, pages and problems. No endpoint lives here."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import SecretStr
+
+from shared.errors import TokenRejectedError, WaitError
+from shared.http import HttpClient, Problem
+
+_JSON_API = "application/vnd.api+json"
+
+T = TypeVar("T")
+
+
+class AccessTokens(Protocol):
+    """Where the bearer token of a call comes from."""
+
+    def current(self) -> str:
+        """Return a token that should work now."""
+
+    def instead_of(self, rejected: str) -> str:
+        """Return another token, after Klaviyo did not accept `rejected`."""
+
+
+class FixedToken:
+    """A token that cannot be renewed: the account it belongs to is nobody's yet."""
+
+    def __init__(self, token: SecretStr) -> None:
+        self._token = token
+
+    def current(self) -> str:
+        """Return the token."""
+        return self._token.get_secret_value()
+
+    def instead_of(self, rejected: str) -> str:
+        """Return the same token: there is no other."""
+        return rejected
+
+
+class JsonApi:
+    """Calls Klaviyo for one connected account.
+
+    Every method raises the errors of `HttpClient.call`, and those of the access tokens.
+    """
+
+    def __init__(self, http: HttpClient, tokens: AccessTokens, revision: str) -> None:
+        self._http = http
+        self._tokens = tokens
+        self._revision = revision
+
+    def _get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
+        return self._send("GET", path, params=params)
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._send("POST", path, body=body)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        token = self._tokens.current()
+        try:
+            return self._http.call(method, path, headers=self._headers(token, data), params=params, data=data)
+        except TokenRejectedError:
+            # Expired early, or renewed by another worker: once more with another token, then it is somebody else's to judge.
+            other = self._tokens.instead_of(token)
+            return self._http.call(method, path, headers=self._headers(other, data), params=params, data=data)
+
+    def _headers(self, token: str, data: bytes | None) -> dict[str, str]:
+        headers = {"Authorization": f"Bearer {token}", "revision": self._revision, "Accept": _JSON_API}
+        return headers if data is None else headers | {"Content-Type": _JSON_API}
+
+
+def next_cursor(page: Any, *, before: str) -> str | None:
+    """Return the cursor of the next page: `links.next` is a whole address, or null on the last page."""
+    link = (page.get("links") or {}).get("next")
+    cursor = parse_qs(urlsplit(link).query)["page[cursor]"][0] if link else None
+    if cursor == before:
+        raise ValueError("a page that follows itself")
+    return cursor
+
+
+def read(reader: Callable[[Any], T], body: Any) -> T:
+    try:
+        return reader(body)
+    except (TypeError, KeyError, IndexError, AttributeError, ValueError):
+        raise WaitError("Klaviyo answered with what cannot be read", service="Klaviyo") from None
+
+
+def read_problem(body: Any) -> Problem:
+    """Read a JSON:API error document: https://developers.klaviyo.com/en/docs/rate_limits_and_error_handling."""
+    first = body["errors"][0]
+    source = first.get("source") or {}
+    return Problem(
+        code=str(first.get("code", "")),
+        field=str(source.get("pointer") or source.get("parameter") or ""),
+        detail=str(first.get("detail", "")),
+    )
