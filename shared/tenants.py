@@ -118,6 +118,7 @@ class Tenant(_Model):
     provisions: Provisions = Provisions()
     left_behind: tuple[str, ...] = ()  # what the last uninstall could not remove
     outages: tuple[Outage, ...] = ()
+    ledger_key: SecretStr | None = None  # see consent_ledger.py; none in a tenant from before there was one
 
     @property
     def is_connected(self) -> bool:
