@@ -51,6 +51,15 @@ class Route(BaseModel):
     function: str
 
 
+class Schedule(BaseModel):
+    """A job that is due `every` so many minutes, and the worker that is sent it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    every: int = Field(ge=1, le=1440)
+    function: str
+
+
 def load_functions(repository: Path = REPOSITORY) -> dict[str, Function]:
     """Return every function by name, in the order of functions.yaml.
 
@@ -83,6 +92,27 @@ def load_routes(repository: Path = REPOSITORY) -> list[Route]:
                 f"those are: {', '.join(public)}"
             )
     return routes
+
+
+def load_schedules(repository: Path = REPOSITORY) -> dict[str, Schedule]:
+    """Return what runs by the clock, by the job's kind.
+
+    Raises:
+        StagingError: the file is missing or malformed, or a job is sent to what is no worker.
+    """
+    try:
+        rows = TypeAdapter(dict[str, Schedule]).validate_python(
+            _read(repository / "deploy/gcp/schedules.yaml")
+        )
+    except ValidationError as error:
+        raise StagingError(f"deploy/gcp/schedules.yaml: {error}") from error
+    workers = [function.name for function in load_functions(repository).values() if not function.public]
+    for name, row in rows.items():
+        if row.function not in workers:
+            raise StagingError(
+                f"deploy/gcp/schedules.yaml: {name} is sent to {row.function}, which is no worker"
+            )
+    return rows
 
 
 def stage(function: str, into: Path, *, repository: Path = REPOSITORY) -> Path:

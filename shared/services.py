@@ -26,9 +26,12 @@ from shared.settings import Needs, QueueSettings, Settings, StoreSettings
 
 if TYPE_CHECKING:
     from shared.connections import Connections
+    from shared.consent_ledger import ConsentLedger
     from shared.dead_jobs import DeadJobStore
     from shared.documents import Documents
+    from shared.echo_notes import EchoNotes
     from shared.http import HttpClient, Problem
+    from shared.inbox import Inbox
     from shared.install_links import InstallLinks
     from shared.klaviyo.client import KlaviyoClient
     from shared.klaviyo.oauth import KlaviyoOAuth
@@ -133,6 +136,27 @@ class Services:
         from shared.secret_uses import SecretUses
 
         return SecretUses(self.documents, self.clock)
+
+    @cached_property
+    def inbox(self) -> "Inbox":
+        """The consent events that came from Klaviyo."""
+        from shared.inbox import Inbox
+
+        return Inbox(self.documents, self.clock)
+
+    @cached_property
+    def echo_notes(self) -> "EchoNotes":
+        """Notes of the consent calls sent to Klaviyo."""
+        from shared.echo_notes import EchoNotes
+
+        return EchoNotes(self.documents, self.clock)
+
+    @cached_property
+    def consent_ledger(self) -> "ConsentLedger":
+        """A record of each consent decision."""
+        from shared.consent_ledger import ConsentLedger
+
+        return ConsentLedger(self.documents, self.clock)
 
     @cached_property
     def pending_installs(self) -> "PendingInstalls":

@@ -119,6 +119,7 @@ class Tenant(_Model):
     left_behind: tuple[str, ...] = ()  # what the last uninstall could not remove
     outages: tuple[Outage, ...] = ()
     heal_from: AwareDatetime | None = None  # consent events from here on are read back by the next heal
+    ledger_key: SecretStr | None = None  # see consent_ledger.py; none in a tenant from before there was one
 
     @property
     def is_connected(self) -> bool:

@@ -6,7 +6,7 @@ to the test. Every personal or secret value holds the word that canary.py looks 
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ from shared.installation_keys import hash_of
 from shared.jobs import Direction
 from shared.klaviyo.oauth import TokenAnswer
 from shared.services import Services
-from shared.settings import Needs, Settings
+from shared.settings import TASKS, Needs, Settings
 from shared.tenant_settings import TenantSettings
 from shared.tenants import InstallationKey, StoredSecret, Tenant
 from shared.web import worker
@@ -40,7 +40,7 @@ SIGNING_SECRET = "canary-signing-secret"
 WEBHOOK_SECRET = "canary-webhook-secret"
 INSTALLATION_KEY = "canary-installation-key"
 EXTENSION_URL = "https://extension.example.org"
-EVERYTHING = Needs.STORE | Needs.OUTBOUND | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
+EVERYTHING = Needs.STORE | TASKS | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
 
 
 @dataclass
@@ -156,15 +156,22 @@ def world(clock: Clock, sandbox: Sandbox, tasks: TasksEmulator, tmp_path: Path) 
             Settings.from_env(environment, EVERYTHING), clock=clock, random=lambda: 0.0, sleep=clock.sleep
         )
 
-        @worker(Direction.OUTBOUND)
-        def outbound(delivery: Any) -> Any:
-            return deliver(delivery, services)
-
-        @app.post("/tasks/outbound")
-        def answer() -> Response:
-            return outbound(request)
+        for direction in Direction:
+            app.add_url_rule(
+                f"/tasks/{direction}", direction, a_worker(direction, services), methods=["POST"]
+            )
 
         yield World(clock, sandbox, tasks, environment, services)
+
+
+def a_worker(direction: Direction, services: Services) -> Callable[[], Response]:
+    """Return the worker of one direction as a view."""
+
+    @worker(direction)
+    def work(delivery: Any) -> Any:
+        return deliver(delivery, services)
+
+    return lambda: work(request)
 
 
 def environment_for(sandbox: Sandbox, tasks: TasksEmulator, folder: Path, worker_url: str) -> dict[str, str]:
@@ -178,6 +185,7 @@ def environment_for(sandbox: Sandbox, tasks: TasksEmulator, folder: Path, worker
         "STORE": f"sqlite:{folder / 'documents.db'}",
         "QUEUE": "local",
         "CLOUD_TASKS_EMULATOR_HOST": tasks.grpc_address,
+        "INBOUND_WORKER_URL": worker_url,
         "OUTBOUND_WORKER_URL": worker_url,
         "KLAVIYO_AUTHORIZE_URL": f"{sandbox.klaviyo.url}/oauth/authorize",
         "EXTENSION_URL": EXTENSION_URL,

@@ -16,8 +16,9 @@ from typing import Self
 
 from deploy.local.gateway import Gateway
 from deploy.local.processes import Process, StartError, Supervisor, free_ports, listening
+from deploy.local.schedule import Scheduler
 from deploy.local.upstream import Upstream
-from deploy.staging import REPOSITORY, Function, load_functions, load_routes, stage
+from deploy.staging import REPOSITORY, Function, load_functions, load_routes, load_schedules, stage
 
 DEFAULT_TASKS_EMULATOR = "127.0.0.1:8123"
 
@@ -53,6 +54,7 @@ class Bundle:
         self._echo = echo
         self._supervisor: Supervisor | None = None
         self._gateway: Gateway | None = None
+        self._scheduler: Scheduler | None = None
         self.environment: dict[str, str] = {}
         self.url = ""
         self.tasks_http = ""
@@ -87,6 +89,8 @@ class Bundle:
 
     def stop(self) -> None:
         """Stop the gateway, which hangs up on its callers, then everything behind it. Safe to call again."""
+        if self._scheduler is not None:
+            self._scheduler.stop()
         if self._gateway is not None:
             self._gateway.stop()
         if self._supervisor is not None:
@@ -141,6 +145,8 @@ class Bundle:
             self._supervisor.start(self._queue(tasks_grpc, tasks_http))
         for function in functions.values():
             self._supervisor.start(self._launch(function, ports[function.name]))
+        self._scheduler = Scheduler(load_schedules(self._repository), self.workers, self._say)
+        self._scheduler.start()
         self._gateway.start()
 
     def _launch(self, function: Function, port: int) -> Process:

@@ -13,9 +13,9 @@ from deploy.local.processes import StartError
 from shared.errors import ExtensionError
 from shared.handlers.install import prepare_queues
 from shared.services import Services
-from shared.settings import Needs, Settings
+from shared.settings import TASKS, Needs, Settings
 
-_EVERYTHING = Needs.STORE | Needs.OUTBOUND | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
+_EVERYTHING = Needs.STORE | TASKS | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
 # What another terminal needs to work on the same tenants.
 _FOR_COMMANDS = (
     "STORE",
@@ -23,6 +23,7 @@ _FOR_COMMANDS = (
     "CLOUD_TASKS_EMULATOR_HOST",
     "GOOGLE_CLOUD_PROJECT",
     "GOOGLE_CLOUD_REGION",
+    "INBOUND_WORKER_URL",
     "OUTBOUND_WORKER_URL",
     "EXTENSION_URL",
 )
@@ -53,7 +54,9 @@ def check_environment(environment: Mapping[str, str], data_dir: Path) -> None:
     Raises:
         ConfigurationError: lists every variable at fault.
     """
-    workers = {"outbound_worker": "http://127.0.0.1:1"}  # the real ports are not known yet
+    workers = dict.fromkeys(
+        ("inbound_worker", "outbound_worker"), "http://127.0.0.1:1"
+    )  # ports are not known yet
     local_queue = environment.get("QUEUE") != "cloud-tasks"
     given = {"EXTENSION_URL": "http://127.0.0.1", **environment}  # the bundle is its own public address
     completed = complete_environment(given, data_dir, workers, tasks_port=1 if local_queue else None)

@@ -17,6 +17,7 @@ from deploy.tenants.description import connection, described
 from deploy.tenants.doctor import doctor
 from deploy.tenants.keys import SETTABLE, set_value
 from deploy.tenants.running import NO_SUCH_TENANT, Group, existing, with_services
+from shared.consent_ledger import new_ledger_key
 from shared.encryption import new_key
 from shared.errors import (
     ConfigurationError,
@@ -69,6 +70,7 @@ def create(services: Services, name: str) -> None:
         omneo_signing_secrets=(StoredSecret(value=given["omneo_signing_secret"], created_at=now),),
         webhook_secrets=(new_webhook_secret(now),),
         settings=TenantSettings(task_queue_name=name),
+        ledger_key=new_ledger_key(),
     )
     if other := services.tenants.sharing_queues(tenant):
         raise click.ClickException(f"Its queues would be those of tenant {other}: choose another name.")
@@ -162,7 +164,7 @@ def rotate(services: Services, name: str, what: str | None, finish: bool) -> Non
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_services(Needs.STORE | Needs.QUEUES)
 def delete(services: Services, name: str, yes: bool) -> None:
-    """Delete tenant NAME: its queued jobs, dead jobs, settings and secrets."""
+    """Delete tenant NAME: its queued jobs, dead jobs, consent events and records, settings and secrets."""
     tenant = _find(services, name)
     if not yes and sys.stdin.isatty():
         question = f"Delete {name} ({connection(tenant)}) and everything it has stored?"
@@ -171,6 +173,9 @@ def delete(services: Services, name: str, yes: bool) -> None:
         services.queue.purge(tenant, direction)
     services.dead_jobs.delete_all(name)
     services.secret_uses.forget(name)
+    services.inbox.forget(name)
+    services.echo_notes.forget(name)
+    services.consent_ledger.forget(name)
     services.status_reports.forget(name)
     services.tenants.delete(name)
     click.echo(f"Tenant {name} is deleted.")

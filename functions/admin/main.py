@@ -4,11 +4,11 @@ import functions_framework
 
 from shared.handlers import admin as handlers
 from shared.services import Services
-from shared.settings import Needs
+from shared.settings import TASKS, Needs
 from shared.web import Call, Reply, endpoints, json_body, tenant_by_key
 
 services = Services.from_environment(
-    Needs.STORE | Needs.QUEUES | Needs.OUTBOUND | Needs.KLAVIYO_APP | Needs.PUBLIC_URL, short_waits=3
+    Needs.STORE | Needs.QUEUES | TASKS | Needs.KLAVIYO_APP | Needs.PUBLIC_URL, short_waits=3
 )
 BASE = "/{tenant}/api/v1"
 
@@ -32,6 +32,7 @@ ROUTES = {
     ("DELETE", f"{BASE}/install"): lambda call: handlers.delete_install(
         tenant_by_key(call, services), services
     ),
+    ("POST", f"{BASE}/heal"): lambda call: handlers.post_heal(tenant_by_key(call, services), services),
 }
 
 admin = functions_framework.http(endpoints("admin", ROUTES, largest=200_000))

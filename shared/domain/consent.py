@@ -173,7 +173,7 @@ def is_marked(event: SystemEvent, klaviyo: KlaviyoEmail | None) -> bool:
     Whether Klaviyo's events carry it is not documented; the profile's consent does, until the next one replaces it.
     """
     if event.method:
-        return event.method.casefold() == MARKER
+        return event.method == MARKER
     row = row_of(event.topic)
     if klaviyo is None or row.channel is SMS or row.decision is not OPT_IN:
         return False

@@ -45,7 +45,8 @@ class SystemEvent(BaseModel):
 
     `topic` is Klaviyo's without `event:klaviyo.`, `profile` the Klaviyo profile id, `at` the event's own time, kept in UTC and
     to the second.
-    `bounce` is what the event says of the bounce, `method` its `custom_method_detail`, both "" if it says nothing.
+    `bounce` is what the event says of the bounce, `method` whether its `custom_method_detail` is our mark, both "" if it
+    says nothing.
     """
 
     # Built when first used: a function that only queues metrics should not pay for it at its start.
@@ -56,4 +57,4 @@ class SystemEvent(BaseModel):
     profile: str = Field(min_length=1)
     at: Annotated[AwareDatetime, AfterValidator(_whole_second)]
     bounce: Bounce = ""
-    method: str = ""
+    method: Literal["omneo", "other", ""] = ""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from shared.domain.consent import TOPICS
+from shared.domain.consent import MARKER, TOPICS
 from shared.domain.consent_events import SystemEvent
 from shared.errors import InvalidPayloadError
 
@@ -78,7 +78,7 @@ def read_event(topic: str, resource: object, *, id: str, now: datetime) -> Syste
         profile=profile,
         at=min(at, now.replace(microsecond=0)),
         bounce=_bounce(words.get("bouncetype", "")),
-        method=words.get("custommethoddetail", "")[:_LONGEST_ID],
+        method=_method(words.get("custommethoddetail", "")),
     )
 
 
@@ -125,6 +125,13 @@ def _words(properties: Mapping[str, Any]) -> dict[str, str]:
         for name, value in properties.items()
         if isinstance(value, str)
     }
+
+
+def _method(detail: str) -> Literal["omneo", "other", ""]:
+    """Return whose a consent is; what else a merchant has written there may be personal and is not kept."""
+    if not detail:
+        return ""
+    return "omneo" if detail.casefold() == MARKER else "other"
 
 
 def _bounce(kind: str) -> Literal["hard", "soft", ""]:

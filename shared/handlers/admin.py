@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from shared.errors import NotInstalledError
+from shared.handlers.heal import start_heal
 from shared.handlers.settings import change_settings, read_settings
 from shared.handlers.status import status
 from shared.handlers.uninstall import uninstall
@@ -44,3 +46,10 @@ def delete_install(tenant: Tenant, services: Services) -> Reply:
     after = uninstall(tenant, services)
     services.status_reports.forget(tenant.name)
     return 200, {"status": "uninstalled", "left_behind": list(after.left_behind)}
+
+
+def post_heal(tenant: Tenant, services: Services) -> Reply:
+    """POST heal: read back from Klaviyo the consent events that no webhook brought."""
+    if tenant.klaviyo is None:
+        raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
+    return 202, {"status": "queued", "id": start_heal(tenant, services).id}

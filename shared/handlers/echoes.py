@@ -29,10 +29,10 @@ class Echoes:
         row = row_of(event.topic)
         match row.decision:
             case Decision.OPT_IN:
-                ours: Key = (row.channel.value, "in")
-                other: Key = (row.channel.value, "out")
+                ours: Key = (row.channel, "in")
+                other: Key = (row.channel, "out")
             case Decision.OPT_OUT:
-                ours, other = (row.channel.value, "out"), (row.channel.value, "in")
+                ours, other = (row.channel, "out"), (row.channel, "in")
             case _:
                 return False
         noted = self._standing.get(ours)

@@ -201,6 +201,7 @@ def connect(
                 "klaviyo_account_id": account.id,
                 "provisions": made.model_copy(update={"steps": {}}),
                 "outages": outages[-OUTAGES_KEPT:],
+                "heal_from": (tenant.heal_from if same else None) or now,
             }
         )
 

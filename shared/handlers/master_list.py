@@ -8,6 +8,7 @@ import logging
 
 from shared import logs
 from shared.domain.consent import KlaviyoEmail
+from shared.domain.consent_events import Channel
 from shared.jobs import KeepMasterList
 from shared.services import Services
 from shared.tenants import Tenant
@@ -30,6 +31,6 @@ def keep_master_list(job: KeepMasterList, tenant: Tenant, services: Services) ->
         return
     if klaviyo.is_on_list(list_id, profile.email):
         return
-    services.echo_notes.note(tenant.name, profile.id, "email", "in")
+    services.echo_notes.note(tenant.name, profile.id, Channel.EMAIL, "in")
     klaviyo.subscribe_to_email(profile, list_id)
     logs.write(logging.INFO, "subscribed to the master list")

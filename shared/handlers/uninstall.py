@@ -64,6 +64,7 @@ def _take_away(tenant: Tenant, services: Services) -> Tenant:
                 "klaviyo_account_id": "",
                 "provisions": Provisions(),
                 "left_behind": tuple(left),
+                "heal_from": None,
             }
         )
 

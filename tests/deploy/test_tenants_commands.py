@@ -26,10 +26,14 @@ from pydantic import SecretStr
 from deploy.local.tasks import TasksEmulator
 from deploy.tenants.keys import set_value
 from shared.authentication import shared_secret
+from shared.consent_ledger import ConsentLedger, ConsentRecord
 from shared.dead_jobs import DeadJob, DeadJobStore
+from shared.domain.consent_events import Channel, SystemEvent
+from shared.echo_notes import EchoNotes
 from shared.encryption import KeyRing, new_key
 from shared.errors import InvalidPayloadError
 from shared.gcp.tasks import CloudTasksQueue, tasks_client
+from shared.inbox import Inbox
 from shared.installation_keys import matches
 from shared.jobs import Direction, SendMetric
 from shared.settings import Needs, Settings
@@ -47,6 +51,7 @@ TOKENS = {
 }
 UNKNOWN = "Error: There is no such tenant. `list` shows those there are.\n"
 NOW = Clock().now
+OF_CONSENT = ("inbox", "echo_notes", "consent_ledger")
 
 
 @dataclass
@@ -189,7 +194,8 @@ class Queues:
 
     def __init__(self, operator: Operator) -> None:
         settings = Settings.from_env(
-            {**operator.environment, "OUTBOUND_WORKER_URL": "http://127.0.0.1:1"}, Needs.OUTBOUND | Needs.QUEUES
+            {**operator.environment, "OUTBOUND_WORKER_URL": "http://127.0.0.1:1"},
+            Needs.OUTBOUND | Needs.QUEUES,
         ).queue
         assert settings is not None
         self.client = tasks_client(settings)
@@ -238,6 +244,16 @@ def without_a_queue(
         documents.close()
 
 
+def a_decision(operator: Operator, tenant: Tenant) -> None:
+    """Store what an opt-out of Klaviyo's leaves behind."""
+    documents, clock = operator.documents, Clock()
+    event = SystemEvent(id="e1", topic="unsubscribed_from_email_marketing", profile="P1", at=NOW)
+    Inbox(documents, clock).add(tenant.name, "AcmeAc", event)
+    EchoNotes(documents, clock).note(tenant.name, "P1", Channel.EMAIL, "out")
+    record = ConsentRecord(NOW, Channel.EMAIL, "subscribed", "unsubscribed", "klaviyo", "e1")
+    ConsentLedger(documents, clock).record(tenant, "O1", record)
+
+
 @pytest.fixture(autouse=True)
 def _start_early(without_a_queue: object) -> None:
     """See `without_a_queue`."""
@@ -269,6 +285,16 @@ class TestCreate:
         assert len(tenant.webhook_secrets[0].value.get_secret_value()) >= 16
         assert tenant.settings.task_queue_name == "acme-stg"
         assert tenant.klaviyo is None
+
+    def test_each_tenant_gets_a_ledger_key_of_its_own(self, operator: Operator) -> None:
+        made = set()
+        for name in ("acme", "acme-stg"):
+            assert operator.run("create", name, given=CREDENTIALS).status == 0
+            key = operator.read(name).ledger_key
+            assert key is not None
+            made.add(key.get_secret_value())
+        assert len(made) == 2
+        assert min(map(len, made)) >= 64
 
     def test_on_a_terminal_it_asks_and_does_not_show_what_is_typed(self, operator: Operator) -> None:
         answers = {"omneo_token: ": "canary-token", "omneo_signing_secret: ": "canary-signing"}
@@ -695,7 +721,8 @@ class TestDelete:
         self, queued: Operator, queues: Queues
     ) -> None:
         for name in ("acme", "acme-stg"):
-            tenant = queued.tenant(name)
+            tenant = queued.tenant(name, ledger_key=SecretStr("canary-ledger"))
+            a_decision(queued, tenant)
             queued.run("set", name, "klaviyo_tokens", given=json.dumps(TOKENS))
             queued.dead_jobs.add(a_dead_job(name), keep=timedelta(days=30))
             queues.queue.put(SendMetric(tenant=name, accepted_at=NOW, event={"email": "canary"}), tenant)
@@ -707,6 +734,9 @@ class TestDelete:
         assert queued.run("list").out == "acme-stg\tconnected\n"
         assert queues.tasks("acme-stg-klaviyo-outbound") == 1
         assert len(queued.dead_jobs.page("acme-stg")) == 1
+        kept = {name: queued.documents.count(f"tenants/acme-stg/{name}") for name in OF_CONSENT}
+        assert kept == dict.fromkeys(OF_CONSENT, 1)
+        assert [queued.documents.count(f"tenants/acme/{name}") for name in OF_CONSENT] == [0, 0, 0]
 
     def test_a_tenant_that_was_never_installed_has_no_queues_to_purge(self, queued: Operator) -> None:
         queued.tenant()

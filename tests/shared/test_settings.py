@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from shared.encryption import new_key
 from shared.errors import ConfigurationError
-from shared.settings import DEFAULT_TASKS_EMULATOR, Needs, Settings
+from shared.settings import DEFAULT_TASKS_EMULATOR, TASKS, Needs, Settings
 
-EVERYTHING = Needs.STORE | Needs.QUEUES | Needs.OUTBOUND | Needs.KLAVIYO_APP
+EVERYTHING = Needs.STORE | Needs.QUEUES | TASKS | Needs.KLAVIYO_APP
 NOTHING = Needs(0)
 KEYS = f"k1:{new_key()}"
 CLOUD = {
@@ -21,6 +21,7 @@ CLOUD = {
     "GOOGLE_CLOUD_PROJECT": "proj",
     "GOOGLE_CLOUD_REGION": "australia-southeast1",
     "TASKS_SERVICE_ACCOUNT": "tasks@proj.iam.gserviceaccount.com",
+    "INBOUND_WORKER_URL": "https://inbound-worker-abc.a.run.app",
     "OUTBOUND_WORKER_URL": "https://outbound-worker-abc.a.run.app",
 }
 LOCAL = {
@@ -29,6 +30,7 @@ LOCAL = {
     "ENCRYPTION_KEYS": KEYS,
     "STORE": "sqlite:data/documents.db",
     "QUEUE": "local",
+    "INBOUND_WORKER_URL": "http://127.0.0.1:8180",
     "OUTBOUND_WORKER_URL": "http://127.0.0.1:8181",
 }
 VARIABLES = sorted(
@@ -123,6 +125,15 @@ class TestNeeds:
                     "OUTBOUND_WORKER_URL",
                 },
             ),
+            (
+                Needs.INBOUND,
+                {
+                    "GOOGLE_CLOUD_PROJECT",
+                    "GOOGLE_CLOUD_REGION",
+                    "TASKS_SERVICE_ACCOUNT",
+                    "INBOUND_WORKER_URL",
+                },
+            ),
             (Needs.KLAVIYO_APP, {"KLAVIYO_CLIENT_ID", "KLAVIYO_CLIENT_SECRET"}),
         ],
     )
@@ -137,6 +148,7 @@ class TestNeeds:
             (Needs.STORE, {"ENCRYPTION_KEYS"}),
             (Needs.QUEUES, set()),
             (Needs.OUTBOUND, {"OUTBOUND_WORKER_URL"}),
+            (Needs.INBOUND, {"INBOUND_WORKER_URL"}),
         ],
     )
     def test_on_one_machine_it_is_asked_for_less(self, needs: Needs, missing: set[str]) -> None:

@@ -1,0 +1,18 @@
+"""POST /tasks/inbound: Cloud Tasks delivers the work from Klaviyo to Omneo here, and Cloud Scheduler what is due."""
+
+import functions_framework
+
+from shared.handlers.delivery import deliver
+from shared.jobs import Delivery, Direction, Outcome
+from shared.services import Services
+from shared.settings import Needs
+from shared.web import worker
+
+services = Services.from_environment(Needs.STORE | Needs.INBOUND | Needs.KLAVIYO_APP)
+
+
+@functions_framework.http
+@worker(Direction.INBOUND)
+def inbound_worker(delivery: Delivery) -> Outcome:
+    """Do one job, or settle what else becomes of it."""
+    return deliver(delivery, services)

@@ -1,0 +1,26 @@
+"""POST /{tenant}/api/v1/webhooks/klaviyo/system: Klaviyo tells here who subscribed, unsubscribed, bounced or complained."""
+
+import functions_framework
+
+from shared.handlers.system_webhooks import accept_delivery
+from shared.services import Services
+from shared.settings import Needs
+from shared.web import Call, Reply, endpoint, json_body, tenant_by_klaviyo
+
+services = Services.from_environment(Needs.STORE | Needs.INBOUND)
+
+
+@functions_framework.http
+@endpoint("POST", "/{tenant}/api/v1/webhooks/klaviyo/system", largest=25_000_000)
+def system_webhooks(call: Call) -> Reply:
+    """Queue what Klaviyo delivers, and say so once it is safe."""
+    tenant = tenant_by_klaviyo(call, services)
+    taken = accept_delivery(
+        tenant,
+        json_body(call),
+        webhook_id=call.headers.get("Klaviyo-Webhook-Id", ""),
+        queue=services.queue,
+        now=services.clock(),
+        traceparent=call.traceparent,
+    )
+    return 202, taken
