@@ -183,10 +183,9 @@ class Klaviyo:
             self.faults.clear()
 
     def close(self) -> None:
-        """Send nothing more of its own accord, and close the connections kept open."""
+        """Send nothing more of its own accord."""
         self.courier.close()
         self._rounds.stop()
-        self.flows.close()
 
     # What the server asks.
 

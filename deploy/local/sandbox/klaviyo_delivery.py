@@ -23,7 +23,7 @@ from deploy.local.sandbox.klaviyo_accounts import Account
 from deploy.local.sandbox.klaviyo_event_resources import event_resource
 from deploy.local.sandbox.klaviyo_parcels import MOST_EVENTS, Parcel, WebhookDelivery
 from deploy.local.sandbox.klaviyo_webhooks import Webhook
-from deploy.local.sandbox.posting import Poster
+from deploy.local.sandbox.posting import post
 
 VERSION = "2024-06-28"
 ANSWER_SECONDS = 5.0
@@ -49,7 +49,6 @@ class Courier:
         self._find = find
         self._lock = lock
         self._clock = clock
-        self._poster = Poster(clock)
         self._closed = threading.Event()
 
     def deliver(
@@ -103,7 +102,7 @@ class Courier:
             webhook = known.webhooks[webhook_id]
             url, headers = webhook.endpoint_url, self._headers(webhook, body, _GENUINE)
         delivery = WebhookDelivery(
-            webhook_id, 0, self._poster.post(url, body, headers, within=ANSWER_SECONDS)
+            webhook_id, 0, post(url, body, headers, within=ANSWER_SECONDS, clock=self._clock)
         )
         with self._lock:
             known.parcels.deliveries.append(delivery)
@@ -115,9 +114,8 @@ class Courier:
             return list(self._find(account).parcels.deliveries)
 
     def close(self) -> None:
-        """Send nothing more, and close the connections kept open."""
+        """Send nothing more."""
         self._closed.set()
-        self._poster.close()
 
     def _send(self, account: Account, parcels: Iterable[Parcel], forgery: Forgery) -> list[WebhookDelivery]:
         done = []
@@ -136,7 +134,7 @@ class Courier:
             body = self._body(account, parcel, forgery)
             url, headers = webhook.endpoint_url, self._headers(webhook, body, forgery)
         # Not under the lock: whoever is called will call back.
-        attempt = self._poster.post(url, body, headers, within=ANSWER_SECONDS)
+        attempt = post(url, body, headers, within=ANSWER_SECONDS, clock=self._clock)
         delivery = WebhookDelivery(parcel.webhook_id, len(parcel.events), attempt)
         with self._lock:
             if forgery == _GENUINE:

@@ -9,7 +9,8 @@ Assumed:
 - An answer may take 10 seconds. Without one the recipient is skipped, as for a status that is not tried again.
 - The body is rendered once, before the first try. One that is no JSON then is sent as it is; one that cannot be rendered is
   skipped. Header values are no templates.
-- `http` is refused but for loopback, so that one machine can be used. Klaviyo's two headers win over a merchant's.
+- `http` is refused but for loopback, so that one machine can be used. Klaviyo's two headers win over a merchant's,
+  and it has no User-Agent of its own.
 - `person` is the profile's id, its attributes and its custom properties; an attribute wins over a property of its name.
 """
 
@@ -22,7 +23,7 @@ from deploy.local.sandbox.clock import Clock
 from deploy.local.sandbox.identifiers import Identifiers
 from deploy.local.sandbox.klaviyo_accounts import Account, Profile
 from deploy.local.sandbox.klaviyo_webhooks import is_endpoint
-from deploy.local.sandbox.posting import Attempt, Poster
+from deploy.local.sandbox.posting import Attempt, post
 
 RETRIED = (429, 500, 502, 503)
 MOST_TRIES = 17
@@ -86,7 +87,6 @@ class Flows:
         self._lock = lock
         self._clock = clock
         self._identifiers = identifiers
-        self._poster = Poster(clock)
         self._flows: dict[tuple[str, str], Flow] = {}
         self._runs: dict[str, dict[str, FlowRun]] = {}
 
@@ -153,13 +153,9 @@ class Flows:
         self._flows.clear()
         self._runs.clear()
 
-    def close(self) -> None:
-        """Close the connections kept open."""
-        self._poster.close()
-
     def _try(self, account: str, flow: Flow, run: FlowRun) -> FlowRun:
         # Not under the lock: whoever is called will call back.
-        attempt = self._poster.post(flow.url, run.body, _headers(flow), within=ANSWER_SECONDS)
+        attempt = post(flow.url, run.body, _headers(flow), within=ANSWER_SECONDS, clock=self._clock)
         done = run.after(attempt)
         with self._lock:
             if run.id in (kept := self._runs.get(account, {})):  # a reset forgets those on their way too

@@ -1,17 +1,16 @@
 """Posts a body to an address once and says how it went. It knows no service, signs nothing and never tries again.
 
-The status counts once the whole answer is there; one that takes longer than it may is no answer. Redirects are not followed,
-cookies are not kept.
+Every call has a connection of its own, because one kept open may be closed by the other side as it is used again, which
+no receiver is to blame for. The status counts once the whole answer is there; one that takes longer than it may is no
+answer. Redirects are not followed, cookies are not kept.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 from time import perf_counter
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 
 from deploy.local.sandbox.clock import Clock
 
@@ -35,35 +34,29 @@ class Attempt:
         return dict(vars(self))
 
 
-class Poster:
-    """Makes the calls. Any thread may use it."""
+def post(url: str, body: bytes, headers: Mapping[str, str], *, within: float, clock: Clock) -> Attempt:
+    """Post `body` and return how it went; the answer has `within` seconds."""
+    sent_at, started = clock(), perf_counter()
+    status, error = _exchange(url, body, headers, within)
+    seconds = perf_counter() - started
+    if status is not None and seconds > within:
+        status, error = None, TOO_LATE  # bytes that came one by one, each in time
+    return Attempt(sent_at, seconds, status, error)
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._session = requests.Session()
-        self._session.trust_env = False  # a proxy of the machine is none of loopback's business
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=64))
 
-    def post(self, url: str, body: bytes, headers: Mapping[str, str], *, within: float) -> Attempt:
-        """Post `body` and return how it went; the answer has `within` seconds."""
-        sent_at, started = self._clock(), perf_counter()
-        status, error = None, ""
+def _exchange(url: str, body: bytes, headers: Mapping[str, str], within: float) -> tuple[int | None, str]:
+    with requests.Session() as session:
+        session.trust_env = False  # a proxy of the machine is none of loopback's business
         try:
-            answer = self._session.post(
-                url, data=body, headers=dict(headers), timeout=within, allow_redirects=False
+            answer = session.post(
+                url,
+                data=body,
+                headers={**headers, "Connection": "close"},
+                timeout=within,
+                allow_redirects=False,
             )
-            status = answer.status_code
         except requests.Timeout:
-            error = TOO_LATE
-        except requests.RequestException as problem:
-            error = type(problem).__name__
-        seconds = perf_counter() - started
-        if status is not None and seconds > within:
-            status, error = None, TOO_LATE  # bytes that came one by one, each in time
-        return Attempt(sent_at, seconds, status, error)
-
-    def close(self) -> None:
-        """Close the connections kept open."""
-        self._session.close()
+            return None, TOO_LATE
+        except requests.RequestException as error:
+            return None, type(error).__name__
+        return answer.status_code, ""
