@@ -80,15 +80,17 @@ def enabled(sandbox: Sandbox) -> list[bool]:
     return [webhook.enabled for webhook in sandbox.klaviyo.webhooks(ACCOUNT)]
 
 
+API_HEADERS = {
+    "Authorization": "Bearer canary-token-access",
+    "revision": "2026-10-15",
+    "Content-Type": "application/vnd.api+json",
+}
+
+
 def patch(sandbox: Sandbox, webhook: Webhook, **attributes: Any) -> int:
-    headers = {
-        "Authorization": "Bearer canary-token-access",
-        "revision": "2026-10-15",
-        "Content-Type": "application/vnd.api+json",
-    }
     document = {"data": {"type": "webhook", "id": webhook.id, "attributes": attributes}}
     url = f"{sandbox.klaviyo.url}/api/webhooks/{webhook.id}"
-    return requests.patch(url, data=json.dumps(document), headers=headers, timeout=5).status_code
+    return requests.patch(url, data=json.dumps(document), headers=API_HEADERS, timeout=5).status_code
 
 
 @pytest.mark.parametrize(
@@ -354,6 +356,18 @@ def test_what_happened_before_a_webhook_was_made_is_not_for_it(sandbox: Sandbox,
     sandbox.klaviyo.deliver(ACCOUNT)
     assert [ids(request) for request in receiver.received] == [[event.id]]
     assert receiver.received[0].headers["klaviyo-webhook-id"] == webhook.id
+
+
+def test_nor_is_it_for_one_made_over_the_api(sandbox: Sandbox, receiver: Receiver) -> None:
+    happen(sandbox)
+    attributes = {"name": "Omneo acme", "endpoint_url": receiver.url, "secret_key": SECRET}
+    topics = {"webhook-topics": {"data": [{"type": "webhook-topic", "id": UNSUBSCRIBED}]}}
+    document = {"data": {"type": "webhook", "attributes": attributes, "relationships": topics}}
+    url = f"{sandbox.klaviyo.url}/api/webhooks"
+    assert requests.post(url, data=json.dumps(document), headers=API_HEADERS, timeout=5).status_code == 201
+    (event,) = happen(sandbox)
+    sandbox.klaviyo.deliver(ACCOUNT)
+    assert [ids(request) for request in receiver.received] == [[event.id]]
 
 
 def test_a_webhook_that_was_removed_is_sent_nothing_more(
