@@ -1,4 +1,4 @@
-"""The sandbox's clock, which can be moved forward. Nothing else in the sandbox reads the time."""
+"""The sandbox's clock, which can be moved forward. Nothing else in the sandbox reads the time of day."""
 
 import threading
 from collections.abc import Callable

@@ -23,14 +23,17 @@ from deploy.local.sandbox.klaviyo_accounts import Account, Event, Profile
 from deploy.local.sandbox.klaviyo_consent import authorize
 from deploy.local.sandbox.klaviyo_control import control
 from deploy.local.sandbox.klaviyo_data_sources import DataSource
+from deploy.local.sandbox.klaviyo_delivery import Courier
 from deploy.local.sandbox.klaviyo_documents import InvalidParameterError
 from deploy.local.sandbox.klaviyo_endpoints import ENDPOINTS, Asked, Endpoint, route
 from deploy.local.sandbox.klaviyo_errors import MEDIA_TYPE, Problem
 from deploy.local.sandbox.klaviyo_events import LARGEST_REQUEST
+from deploy.local.sandbox.klaviyo_flows import Flows
 from deploy.local.sandbox.klaviyo_oauth import SCOPES, OAuth, Tokens
 from deploy.local.sandbox.klaviyo_webhooks import Webhook
 from deploy.local.sandbox.messages import Answer, Request, UnreadableBodyError
 from deploy.local.sandbox.record import Call, Calls
+from deploy.local.sandbox.rounds import Rounds
 from deploy.local.sandbox.windows import Verdict, Window, Windows
 
 REVISION = "2026-10-15"
@@ -41,8 +44,8 @@ _REVISION = re.compile(r"(\d{4}-\d{2}-\d{2})(\.[a-z0-9-]+)?")
 class Klaviyo:
     """A Klaviyo with accounts, installs and everything they are sent. Every method may be called from any thread.
 
-    `oauth` has the switches of the install and of tokens. `duplicate_title_status` answers a data source whose title is
-    taken: 409 or 400.
+    `oauth` has the switches of the install and of tokens, `courier` and `flows` send what Klaviyo sends of its own accord.
+    `duplicate_title_status` answers a data source whose title is taken: 409 or 400.
     """
 
     def __init__(self, clock: Clock, identifiers: Identifiers, *, client_id: str, client_secret: str) -> None:
@@ -57,6 +60,13 @@ class Klaviyo:
         self._lock = threading.RLock()
         self._windows = Windows(clock)
         self._accounts: dict[str, Account] = {}
+        self.courier = Courier(self._account, self._lock, clock)
+        self.deliver, self.deliver_due = self.courier.deliver, self.courier.deliver_due
+        self.send_raw, self.webhook_deliveries = self.courier.send_raw, self.courier.deliveries
+        self.flows = Flows(self._account, self._lock, clock, identifiers)
+        self.flow, self.run_flow = self.flows.flow, self.flows.run_flow
+        self.flow_due, self.flow_runs = self.flows.flow_due, self.flows.runs
+        self._rounds = Rounds(self._deliver_all)
         self._pages: dict[str, dict[str, Callable[[Request], tuple[Answer, str | None]]]] = {
             "/oauth/authorize": {"GET": self._authorize, "POST": self._authorize},
             "/oauth/token": {"POST": self.oauth.token},
@@ -111,7 +121,9 @@ class Klaviyo:
         with self._lock:
             id, now = self._identifiers.ulid(), self.clock()
             webhook = Webhook(id, name, endpoint_url, secret_key, list(topics), now)
-            self._account(account).webhooks[id] = webhook
+            known = self._account(account)
+            known.webhooks[id] = webhook
+            known.parcels.start(id, known.outbox)
         return webhook
 
     def disable_webhook(self, account: str, id: str) -> None:
@@ -151,14 +163,29 @@ class Klaviyo:
         """Remove the app as a merchant does: calls are 401 and refreshes `invalid_grant`. The account's data stays."""
         self.oauth.uninstall(account)
 
+    @property
+    def auto_deliver(self) -> float | None:
+        """Every how many seconds all that is due is sent for all accounts, flows' tries too; None if only when told to."""
+        return self._rounds.seconds
+
+    @auto_deliver.setter
+    def auto_deliver(self, seconds: float | None) -> None:
+        self._rounds.switch(seconds)
+
     def reset(self) -> None:
         """Forget everything but the app's own credentials and switches."""
         with self._lock:
             self._accounts.clear()
             self._windows.clear()
+            self.flows.clear()
             self.oauth.clear()
             self.calls.clear()
             self.faults.clear()
+
+    def close(self) -> None:
+        """Send nothing more of its own accord."""
+        self.courier.close()
+        self._rounds.stop()
 
     # What the server asks.
 
@@ -182,6 +209,13 @@ class Klaviyo:
     def refusal(self, status: int) -> Answer:
         """Return Klaviyo's own error answer for `status`."""
         return klaviyo_errors.throttled(1) if status == 429 else klaviyo_errors.error(status)
+
+    def _deliver_all(self) -> None:
+        with self._lock:
+            accounts = list(self._accounts)
+        for account in accounts:
+            self.deliver(account)
+            self.flow_due(account)
 
     def _page(self, request: Request, call: Call) -> Answer:
         methods = self._pages[request.path]

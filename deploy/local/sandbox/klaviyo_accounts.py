@@ -20,6 +20,7 @@ from deploy.local.sandbox.clock import Clock
 from deploy.local.sandbox.identifiers import Identifiers
 from deploy.local.sandbox.klaviyo_data_sources import DataSource
 from deploy.local.sandbox.klaviyo_events import IDENTIFIERS, parse_time
+from deploy.local.sandbox.klaviyo_parcels import Parcels
 from deploy.local.sandbox.klaviyo_topics import TOPICS
 from deploy.local.sandbox.klaviyo_webhooks import Webhook
 
@@ -82,6 +83,7 @@ class Account:
         self.profiles: dict[str, Profile] = {}
         self.events: list[Event] = []
         self.outbox: list[Event] = []  # events with a topic that no webhook has been sent yet
+        self.parcels = Parcels()
         self.metric_ids: dict[str, str] = {}
         self._clock = clock
         self.identifiers = identifiers

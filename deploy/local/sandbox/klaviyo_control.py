@@ -2,9 +2,10 @@
 
 POST `seed` `{"accounts": [...], "installs": [...], "profiles": [...], "data_sources": [...], "webhooks": [...]}`, each
 row with `account` and what the method of `Klaviyo` of that name takes, returns the tokens; POST `app` `{client_id,
-client_secret}`; POST `switches` with any of the switches of `OAuth` and `duplicate_title_status`; POST `revoke`
+client_secret}`; POST `switches` with any of the switches of `OAuth`, `duplicate_title_status` and `auto_deliver`; POST `revoke`
 `{refresh_token}`, `expire` `{access_token}`, `uninstall` `{account}`, `disable-webhook` `{account, id}`; GET `events`,
-`profiles`, `data-sources` and `webhooks` with `?account=`, the last with addresses and secrets.
+`profiles`, `data-sources` and `webhooks` with `?account=`, the last with addresses and secrets. What Klaviyo sends is told
+in `klaviyo_sending_control.py`.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from deploy.local.sandbox.control import Action, perform
+from deploy.local.sandbox.klaviyo_sending_control import sending_actions
 from deploy.local.sandbox.messages import Answer, Request
 
 if TYPE_CHECKING:
@@ -31,8 +33,10 @@ _SWITCHES = frozenset(
         "auto_consent",
         "consent_account",
         "duplicate_title_status",
+        "auto_deliver",
     }
 )
+_OWN_SWITCHES = frozenset({"duplicate_title_status", "auto_deliver"})
 _APP = frozenset({"client_id", "client_secret"})
 
 
@@ -59,6 +63,7 @@ def control(klaviyo: "Klaviyo", request: Request) -> Answer:
             ("GET", "profiles"): read("profiles", klaviyo.profiles),
             ("GET", "data-sources"): read("data_sources", klaviyo.data_sources),
             ("GET", "webhooks"): read("webhooks", klaviyo.webhooks),
+            **sending_actions(klaviyo),
         },
     )
 
@@ -79,7 +84,7 @@ def _write(klaviyo: "Klaviyo", allowed: frozenset[str], fields: dict[str, Any]) 
     if unknown := set(fields) - allowed:
         raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
     for name, value in fields.items():
-        setattr(klaviyo if name == "duplicate_title_status" else klaviyo.oauth, name, value)
+        setattr(klaviyo if name in _OWN_SWITCHES else klaviyo.oauth, name, value)
 
 
 def _shown(row: Any) -> dict[str, Any]:

@@ -150,6 +150,7 @@ def create_webhook(asked: Asked) -> Answer:
     topics = klaviyo_webhooks.topics(body)
     webhook = Webhook(account.identifiers.ulid(), topics=topics, created_at=asked.now, **given(body))
     account.webhooks[webhook.id] = webhook
+    account.parcels.start(webhook.id, account.outbox)
     return one(webhook.to_resource(asked.url), status=201)
 
 
@@ -170,7 +171,10 @@ def update_webhook(asked: Asked) -> Answer:
         return klaviyo_errors.error(404)
     if found := list(klaviyo_webhooks.update_problems(asked.document, asked.account.topics, id=asked.id)):
         return klaviyo_errors.invalid(found)
+    was_enabled = webhook.enabled
     webhook.update(asked.document, asked.now)
+    if webhook.enabled and not was_enabled:
+        asked.account.parcels.start(webhook.id, asked.account.outbox)
     return one(webhook.to_resource(asked.url))
 
 

@@ -127,7 +127,8 @@ def _topic_problems(document: Any, offered: Collection[str], *, required: bool) 
             yield Problem("There is no such webhook topic.", f"{_POINTER}/data/{index}/id")
 
 
-def _is_endpoint(value: object) -> bool:
+def is_endpoint(value: object) -> bool:
+    """Return whether this is an address that Klaviyo would call: https, or http on loopback."""
     try:
         parts = urlsplit(value) if isinstance(value, str) else None
     except ValueError:
@@ -140,7 +141,7 @@ def _is_endpoint(value: object) -> bool:
 _RULES: dict[str, Rule] = {
     "name": (lambda value: isinstance(value, str) and value != "", "a string that is not empty"),
     "description": (lambda value: isinstance(value, str), "a string"),
-    "endpoint_url": (_is_endpoint, "an https URL"),
+    "endpoint_url": (is_endpoint, "an https URL"),
     "secret_key": (
         lambda value: isinstance(value, str) and len(value) >= SHORTEST_SECRET,
         f"a string of {SHORTEST_SECRET} characters or more",

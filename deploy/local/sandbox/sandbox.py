@@ -56,6 +56,7 @@ class Sandbox:
 
     def stop(self) -> None:
         """Stop serving and close every connection."""
+        self.klaviyo.close()
         self.omneo.close()
         while self._listeners:
             self._listeners.pop().close()
