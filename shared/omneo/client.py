@@ -29,12 +29,12 @@ class Profile(BaseModel):
 
     id: str
     email: str | None = None
-    attributes: dict[str, Any] = Field(default={}, repr=False)
+    attributes: Any = Field(default=None, repr=False)
 
     @property
     def comms(self) -> Mapping[str, Any]:
         """The consent flags and stamps, as Omneo holds them."""
-        comms = self.attributes.get("comms")
+        comms = self.attributes.get("comms") if isinstance(self.attributes, dict) else None
         return comms if isinstance(comms, dict) else {}
 
 

@@ -34,7 +34,7 @@ def inbox(documents: Documents, clock: Clock) -> Inbox:
 
 
 def event(id: str = "e1", **changes: Any) -> SystemEvent:
-    fields = {"id": id, "topic": "bounced_email", "profile": "P1", "at": AT, "bounce": "hard", "method": "m"}
+    fields = {"id": id, "topic": "bounced_email", "profile": "P1", "at": AT, "bounce": "hard", "method": "other"}
     return SystemEvent.model_validate({**fields, **changes})
 
 
@@ -59,7 +59,7 @@ class TestAdding:
             profile="P1",
             at=AT,
             bounce="hard",
-            method="m",
+            method="other",
             received_at=clock(),
             open=True,
             omneo="",

@@ -6,6 +6,7 @@ Assumed: an unknown tenant is 404 (really its host name does not resolve); an ID
 year unless said.
 """
 
+import copy
 import hmac
 import json
 import threading
@@ -141,6 +142,21 @@ class Omneo:
         """Return the tenant's webhooks, oldest first."""
         with self._lock:
             return self._tenants[tenant].webhooks.all()
+
+    def profiles(self, tenant: str) -> list[dict[str, Any]]:
+        """Return the tenant's profiles as they are now, oldest first."""
+        with self._lock:
+            return copy.deepcopy(list(self._tenants[tenant].profiles.values()))
+
+    def comms(self, tenant: str, profile_id: str) -> dict[str, Any]:
+        """Return a profile's consent as it is now. KeyError if there is no such profile."""
+        with self._lock:
+            return dict(self._tenants[tenant].profiles[profile_id]["attributes"]["comms"])
+
+    def interactions(self, tenant: str) -> list[Row]:
+        """Return the tenant's interactions, oldest first."""
+        with self._lock:
+            return list(self._tenants[tenant].interactions)
 
     def expire(self, tenant: str) -> None:
         """End the tenant's API token now: every call is 401."""

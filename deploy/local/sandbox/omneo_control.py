@@ -3,7 +3,7 @@
 POST `seed` `{"tenants": [{name, token, signing_secret, retries, token_expires_at}], "profiles": [{tenant, ...}],
 "targets": [{tenant, handle, url, template, condition}], "reactions": [{tenant, trigger, targets, condition}], "webhooks":
 [{tenant, ...}]}` returns tenants and profiles; POST `switches` `{id_token_seconds}`; POST `{tenant}/events` `{trigger, context}` lets an event happen and returns its
-deliveries; POST `expire` `{tenant}` ends its API token; GET `webhooks?tenant=`; GET `deliveries?tenant=`, with
+deliveries; POST `expire` `{tenant}` ends its API token; GET `webhooks?tenant=`; GET `profiles?tenant=`; GET `interactions?tenant=`; GET `deliveries?tenant=`, with
 `&bodies=1` for what was sent.
 """
 
@@ -61,6 +61,8 @@ def control(omneo: "Omneo", request: Request) -> Answer:
             ("POST", "switches"): switches,
             ("POST", "expire"): lambda fields: omneo.expire(fields["tenant"]),
             ("GET", "webhooks"): lambda fields: {"webhooks": omneo.webhooks(fields["tenant"])},
+            ("GET", "profiles"): lambda fields: {"profiles": omneo.profiles(fields["tenant"])},
+            ("GET", "interactions"): lambda fields: {"interactions": omneo.interactions(fields["tenant"])},
             ("GET", "deliveries"): deliveries,
             **{("POST", f"{name}/events"): partial(fire, name) for name in omneo.tenants()},
         },

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.local.sandbox import omneo_webhooks
+from deploy.local.sandbox import omneo_comms, omneo_webhooks
 from deploy.local.sandbox.identifiers import Identifiers
 from deploy.local.sandbox.messages import Answer, Request, UnreadableBodyError
 from deploy.local.sandbox.omneo_answers import error, invalid, one, page
@@ -69,6 +69,37 @@ def search_id(asked: Asked) -> Answer:
     if errors := _required(asked.fields, "type", "id"):
         return invalid(errors)
     return _found(asked.tenant.with_identity(asked.fields["type"], asked.fields["id"]))
+
+
+def update_comms(asked: Asked) -> Answer:
+    """`PUT /profiles/{id}/attributes/comms`: only the fields named change."""
+    profile = asked.tenant.profiles.get(asked.id)
+    if profile is None:
+        return error(404)
+    if errors := omneo_comms.comms_errors(asked.fields):
+        return invalid(errors)
+    omneo_comms.change_comms(profile["attributes"]["comms"], asked.fields)
+    profile["updated_at"] = stamp(asked.now)
+    return one(profile["attributes"]["comms"])
+
+
+def read_comms(asked: Asked) -> Answer:
+    """`GET /profiles/{id}/attributes/comms`."""
+    profile = asked.tenant.profiles.get(asked.id)
+    return _found(None if profile is None else profile["attributes"]["comms"])
+
+
+def create_interaction(asked: Asked) -> Answer:
+    """`POST /interactions`: for the profile named by id, or by an identity."""
+    fields = asked.fields
+    if errors := omneo_comms.interaction_errors(fields):
+        return invalid(errors)
+    profile = _interacting(asked.tenant, fields)
+    if profile is None:
+        return invalid({"profile_id": ["The selected profile_id is invalid."]})
+    rows = asked.tenant.interactions
+    rows.append(omneo_comms.new_interaction(len(rows) + 1, profile["id"], fields, asked.now))
+    return one(rows[-1], 201)
 
 
 def mint_id_token(asked: Asked) -> Answer:
@@ -138,6 +169,15 @@ def _crud(rows: Callable[[Tenant], Rows]) -> tuple[dict[str, Endpoint], dict[str
     return {"GET": index, "POST": create}, {"GET": read, "PUT": update, "DELETE": delete}
 
 
+def _interacting(tenant: Tenant, fields: Mapping[str, Any]) -> dict[str, Any] | None:
+    identifier = fields.get("identifier")
+    if fields.get("profile_id"):
+        return tenant.profiles.get(str(fields["profile_id"]))
+    if isinstance(identifier, dict):
+        return tenant.with_identity(str(identifier.get("handle")), str(identifier.get("id")))
+    return tenant.profiles.get(str(identifier))
+
+
 def _filters(asked: Asked) -> dict[str, str]:
     # `filter[email]=` and `filter[email][eq]=` are the same.
     given = {name: text for name, text in asked.request.parameters.items() if name.startswith("filter[")}
@@ -170,6 +210,8 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "api/v3/profiles": {"GET": list_profiles},
     "api/v3/profiles/search-id": {"POST": search_id},
     "api/v3/profiles/{id}": {"GET": read_profile},
+    "api/v3/profiles/{id}/attributes/comms": {"GET": read_comms, "PUT": update_comms},
+    "api/v3/interactions": {"POST": create_interaction},
     "api/v3/targets": _targets,
     "api/v3/targets/{id}": _target,
     "api/v3/triggers": _triggers,

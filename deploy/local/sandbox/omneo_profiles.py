@@ -23,6 +23,8 @@ _KINDS = (
     "location",
     "service",
 )
+COMMS_FLAGS = frozenset(f"{channel}_{kind}" for channel in _CHANNELS for kind in _KINDS)
+COMMS_STAMPS = frozenset({"terms_accepted_at", "email_consent_updated_at", "sms_consent_updated_at"})
 _EMPTY = (
     "external_id",
     "title",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deploy.local.sandbox.delivery import Delivery
-from deploy.local.sandbox.reactions import Rows
+from deploy.local.sandbox.reactions import Row, Rows
 
 
 @dataclass
@@ -29,6 +29,7 @@ class Tenant:
     token_expires_at: float
     retries: int = 0
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+    interactions: list[Row] = field(default_factory=list, repr=False)
     deliveries: list[Delivery] = field(default_factory=list, repr=False)
 
     def with_identity(self, handle: str, identifier: str) -> dict[str, Any] | None:
