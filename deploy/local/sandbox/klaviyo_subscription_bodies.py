@@ -30,14 +30,15 @@ _ROWS = "/data/attributes/profiles/data"
 
 def creation_problems(document: Any, *, now: float) -> Iterator[Problem]:
     """Yield everything wrong with the body of a subscribe job."""
-    yield from _job_problems(document, CREATION, ("profiles", "custom_source", "historical_import"))
+    yield from _job_problems(
+        document, CREATION, ("profiles", "custom_source", "historical_import"), MOST_SUBSCRIBED
+    )
     attributes = _attributes(document)
     if not isinstance(attributes.get("custom_source"), str | None):
         yield Problem("'custom_source' must be a string.", "/data/attributes/custom_source")
     history = attributes.get("historical_import")
     if not isinstance(history, bool | None):
         yield Problem("'historical_import' must be a boolean.", "/data/attributes/historical_import")
-    yield from _row_count_problems(attributes, MOST_SUBSCRIBED)
     for pointer, row in _rows(attributes):
         allowed = ("email", "phone_number", "subscriptions", "age_gated_date_of_birth")
         yield from _row_problems(row, pointer, ("type", "id", "attributes"), allowed)
@@ -48,9 +49,8 @@ def creation_problems(document: Any, *, now: float) -> Iterator[Problem]:
 
 def deletion_problems(document: Any) -> Iterator[Problem]:
     """Yield everything wrong with the body of an unsubscribe job."""
-    yield from _job_problems(document, DELETION, ("profiles",))
+    yield from _job_problems(document, DELETION, ("profiles",), MOST_UNSUBSCRIBED)
     attributes = _attributes(document)
-    yield from _row_count_problems(attributes, MOST_UNSUBSCRIBED)
     for pointer, row in _rows(attributes):
         allowed = ("email", "phone_number", "subscriptions")
         yield from _row_problems(row, pointer, ("type", "attributes"), allowed)
@@ -94,7 +94,7 @@ def unknown_fields(fields: Mapping[str, Any], allowed: tuple[str, ...], pointer:
             yield Problem(f"'{name}' is not a valid field.", f"{pointer}/{name}")
 
 
-def _job_problems(document: Any, type: str, allowed: tuple[str, ...]) -> Iterator[Problem]:
+def _job_problems(document: Any, type: str, allowed: tuple[str, ...], most: int) -> Iterator[Problem]:
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, dict):
         yield Problem("'data' is required and must be an object.", "/data")
@@ -106,6 +106,7 @@ def _job_problems(document: Any, type: str, allowed: tuple[str, ...]) -> Iterato
         yield Problem("'attributes' is required and must be an object.", "/data/attributes")
         return
     yield from unknown_fields(data["attributes"], allowed, "/data/attributes")
+    yield from _row_count_problems(data["attributes"], most)
     yield from list_problems(data, ("list",))
 
 
