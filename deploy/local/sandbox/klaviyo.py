@@ -20,16 +20,19 @@ from deploy.local.sandbox.clock import Clock
 from deploy.local.sandbox.faults import Faults
 from deploy.local.sandbox.identifiers import Identifiers
 from deploy.local.sandbox.klaviyo_accounts import Account, Event, Profile
+from deploy.local.sandbox.klaviyo_acts import ConsentSwitches
+from deploy.local.sandbox.klaviyo_asked import Asked, Endpoint
 from deploy.local.sandbox.klaviyo_consent import authorize
 from deploy.local.sandbox.klaviyo_control import control
 from deploy.local.sandbox.klaviyo_data_sources import DataSource
 from deploy.local.sandbox.klaviyo_delivery import Courier
 from deploy.local.sandbox.klaviyo_documents import InvalidParameterError
-from deploy.local.sandbox.klaviyo_endpoints import ENDPOINTS, Asked, Endpoint, route
+from deploy.local.sandbox.klaviyo_endpoints import ENDPOINTS, route
 from deploy.local.sandbox.klaviyo_errors import MEDIA_TYPE, Problem
 from deploy.local.sandbox.klaviyo_events import LARGEST_REQUEST
 from deploy.local.sandbox.klaviyo_flows import Flows
 from deploy.local.sandbox.klaviyo_oauth import SCOPES, OAuth, Tokens
+from deploy.local.sandbox.klaviyo_people import People
 from deploy.local.sandbox.klaviyo_webhooks import Webhook
 from deploy.local.sandbox.messages import Answer, Request, UnreadableBodyError
 from deploy.local.sandbox.record import Call, Calls
@@ -41,11 +44,12 @@ _WITH_BODY = ("POST", "PATCH")
 _REVISION = re.compile(r"(\d{4}-\d{2}-\d{2})(\.[a-z0-9-]+)?")
 
 
-class Klaviyo:
+class Klaviyo(People):
     """A Klaviyo with accounts, installs and everything they are sent. Every method may be called from any thread.
 
-    `oauth` has the switches of the install and of tokens, `courier` and `flows` send what Klaviyo sends of its own accord.
-    `duplicate_title_status` answers a data source whose title is taken: 409 or 400.
+    `oauth` has the switches of the install and of tokens, `consent` those of consent events and jobs, and `People` what people do;
+    `courier` and `flows` send what Klaviyo sends of its own accord. `duplicate_title_status` answers a data source whose
+    title is taken: 409 or 400.
     """
 
     def __init__(self, clock: Clock, identifiers: Identifiers, *, client_id: str, client_secret: str) -> None:
@@ -55,6 +59,7 @@ class Klaviyo:
         self.fail = self.faults.fail
         self.clock = clock
         self.duplicate_title_status = 409
+        self.consent = ConsentSwitches()
         self.oauth = OAuth(clock, identifiers, client_id, client_secret)
         self._identifiers = identifiers
         self._lock = threading.RLock()
@@ -78,7 +83,7 @@ class Klaviyo:
     def account(self, account: str, *, topics: Sequence[str] | None = None, **details: str) -> None:
         """Make an account if needed, and set what it says of itself and which webhook topics it offers.
 
-        `details` are the fields of `Details`: organization_name, timezone, currency, country, locale.
+        `details` are the fields of `Details`: organization_name, timezone, currency, country, locale, default_opt_in.
         """
         with self._lock:
             known = self._account(account)
@@ -134,12 +139,18 @@ class Klaviyo:
     def events(self, account: str) -> list[Event]:
         """Return the events recorded, oldest first; a repeated unique_id is not among them."""
         with self._lock:
-            return list(self._account(account).events)
+            return list(self._current(account).events)
 
     def profiles(self, account: str) -> list[Profile]:
         """Return the account's profiles, oldest first."""
         with self._lock:
-            return list(self._account(account).profiles.values())
+            return list(self._current(account).profiles.values())
+
+    def run_jobs(self) -> None:
+        """Let every job have its effect that is due by now; calls and questions about the account do so too."""
+        with self._lock:
+            for account in list(self._accounts):
+                self._current(account)
 
     def data_sources(self, account: str) -> list[DataSource]:
         """Return the account's data sources, oldest first."""
@@ -252,12 +263,12 @@ class Klaviyo:
         try:
             if len(request.content()) > LARGEST_REQUEST:
                 return klaviyo_errors.error(400, Problem("A request is at most 5 MB.", "/data"))
-            document = request.json() if request.method in _WITH_BODY else None
+            document = request.json() if _has_body(request) else None
         except UnreadableBodyError as error:
             return klaviyo_errors.error(400, Problem(str(error), "/"))
         with self._lock:
             asked = Asked(
-                account=self._account(account),
+                account=self._current(account),
                 document=document,
                 parameters=request.parameters,
                 id=id,
@@ -265,11 +276,17 @@ class Klaviyo:
                 url=self.url,
                 now=self.clock(),
                 duplicate_title_status=self.duplicate_title_status,
+                consent=self.consent,
             )
             try:
                 return endpoint.carry_out(asked)
             except InvalidParameterError as wrong:
                 return klaviyo_errors.invalid([wrong.problem])
+
+    def _current(self, id: str) -> Account:
+        account = self._account(id)
+        account.schedule.run_due()
+        return account
 
     def _account(self, id: str) -> Account:
         with self._lock:
@@ -289,9 +306,13 @@ def _refuse_parameters(request: Request, endpoint: Endpoint) -> Answer | None:
 def _refuse_headers(request: Request) -> Answer | None:
     if not _revision(request):
         return klaviyo_errors.error(400, Problem("The 'revision' header must be a date: YYYY-MM-DD."))
-    if request.method in _WITH_BODY and request.media_type != MEDIA_TYPE:
+    if _has_body(request) and request.media_type != MEDIA_TYPE:
         return klaviyo_errors.error(415)
     return None
+
+
+def _has_body(request: Request) -> bool:
+    return request.method in _WITH_BODY or (request.method == "DELETE" and request.body != b"")
 
 
 def _revision(request: Request) -> str:

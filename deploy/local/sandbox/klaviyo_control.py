@@ -1,19 +1,28 @@
 """What Klaviyo alone can be told below `/_sandbox`.
 
-POST `seed` `{"accounts": [...], "installs": [...], "profiles": [...], "data_sources": [...], "webhooks": [...]}`, each
-row with `account` and what the method of `Klaviyo` of that name takes, returns the tokens; POST `app` `{client_id,
-client_secret}`; POST `switches` with any of the switches of `OAuth`, `duplicate_title_status` and `auto_deliver`; POST `revoke`
-`{refresh_token}`, `expire` `{access_token}`, `uninstall` `{account}`, `disable-webhook` `{account, id}`; GET `events`,
-`profiles`, `data-sources` and `webhooks` with `?account=`, the last with addresses and secrets. What Klaviyo sends is told
-in `klaviyo_sending_control.py`.
+POST `seed` `{"accounts": [...], "installs": [...], "lists": [...], "profiles": [...], "data_sources": [...], "webhooks":
+[...]}`, each row with `account` and what the method of `Klaviyo` of that name takes (`marketing_list` for a list), returns the tokens; POST `app`
+`{client_id, client_secret}`; POST `switches` with any of the switches of `OAuth` and `ConsentSwitches`,
+`duplicate_title_status` and `auto_deliver`; POST `revoke` `{refresh_token}`, `expire` `{access_token}`, `uninstall` `{account}`,
+`disable-webhook` `{account, id}`.
+
+What people do, by `{account, profile}`, each with `at` in Unix seconds if it is not now: POST `subscribe` `{channel,
+list_id, custom_source}`, `confirm` `{channel}`, `unsubscribe` `{channel, list_id}`, `bounce` `{hard}`, `drop-email`,
+`mark-as-spam`, `suppress`, `unsuppress`, `update-email-preferences` `{properties}`, `fail-sms`; POST `merge-profiles`
+`{account, source, destination}`, `delete-profile` `{account, profile}`.
+
+GET `events`, `profiles` (with subscriptions as the API shows them, and list memberships), `data-sources` and `webhooks`
+with `?account=`, the last with addresses and secrets. What Klaviyo sends is told in `klaviyo_sending_control.py`.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from deploy.local.sandbox.control import Action, perform
+from deploy.local.sandbox.klaviyo_accounts import Profile
+from deploy.local.sandbox.klaviyo_acts import ConsentSwitches
 from deploy.local.sandbox.klaviyo_sending_control import sending_actions
 from deploy.local.sandbox.messages import Answer, Request
 
@@ -37,6 +46,21 @@ _SWITCHES = frozenset(
     }
 )
 _OWN_SWITCHES = frozenset({"duplicate_title_status", "auto_deliver"})
+_CONSENT_SWITCHES = frozenset(field.name for field in fields(ConsentSwitches))
+_ACTS = (
+    "subscribe",
+    "confirm",
+    "unsubscribe",
+    "bounce",
+    "drop_email",
+    "mark_as_spam",
+    "suppress",
+    "unsuppress",
+    "update_email_preferences",
+    "fail_sms",
+    "merge_profiles",
+    "delete_profile",
+)
 _APP = frozenset({"client_id", "client_secret"})
 
 
@@ -52,7 +76,8 @@ def control(klaviyo: "Klaviyo", request: Request) -> Answer:
         {
             ("POST", "seed"): partial(_seed, klaviyo),
             ("POST", "app"): lambda fields: _write(klaviyo, _APP, fields),
-            ("POST", "switches"): lambda fields: _write(klaviyo, _SWITCHES, fields),
+            ("POST", "switches"): lambda fields: _write(klaviyo, _SWITCHES | _CONSENT_SWITCHES, fields),
+            **{("POST", act.replace("_", "-")): partial(_act, getattr(klaviyo, act)) for act in _ACTS},
             ("POST", "revoke"): lambda fields: klaviyo.revoke(fields["refresh_token"]),
             ("POST", "expire"): lambda fields: klaviyo.expire(fields["access_token"]),
             ("POST", "uninstall"): lambda fields: klaviyo.uninstall(fields["account"]),
@@ -71,6 +96,7 @@ def control(klaviyo: "Klaviyo", request: Request) -> Answer:
 def _seed(klaviyo: "Klaviyo", fields: dict[str, Any]) -> object:
     for name, method in (
         ("accounts", klaviyo.account),
+        ("lists", klaviyo.marketing_list),
         ("profiles", klaviyo.profile),
         ("data_sources", klaviyo.data_source),
         ("webhooks", klaviyo.webhook),
@@ -80,12 +106,23 @@ def _seed(klaviyo: "Klaviyo", fields: dict[str, Any]) -> object:
     return {"installs": [asdict(klaviyo.install(**install)) for install in fields.get("installs", ())]}
 
 
+def _act(act: Callable[..., None], fields: dict[str, Any]) -> None:
+    act(**fields)
+
+
 def _write(klaviyo: "Klaviyo", allowed: frozenset[str], fields: dict[str, Any]) -> None:
     if unknown := set(fields) - allowed:
         raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
     for name, value in fields.items():
-        setattr(klaviyo if name in _OWN_SWITCHES else klaviyo.oauth, name, value)
+        setattr(_switched(klaviyo, name), name, value)
+
+
+def _switched(klaviyo: "Klaviyo", name: str) -> object:
+    if name in _OWN_SWITCHES:
+        return klaviyo
+    return klaviyo.consent if name in _CONSENT_SWITCHES else klaviyo.oauth
 
 
 def _shown(row: Any) -> dict[str, Any]:
-    return {name: value for name, value in asdict(row).items() if name != "sent"}
+    shown = {name: value for name, value in asdict(row).items() if name != "sent"}
+    return {**shown, "subscriptions": row.subscriptions.to_json()} if isinstance(row, Profile) else shown

@@ -8,6 +8,7 @@ list, so what is removed meanwhile shifts it.
 
 import base64
 from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -88,15 +89,23 @@ def everything(resources: list[Resource], url: str, *, included: list[Resource] 
     return json_answer(200, {"data": resources, "links": links} | _included(included), media_type=MEDIA_TYPE)
 
 
-def page(resources: list[Resource], url: str, parameters: Mapping[str, str]) -> Answer:
-    """Return the page that `page[size]` and `page[cursor]` ask for.
+def page(
+    resources: list[Resource],
+    url: str,
+    parameters: Mapping[str, str],
+    *,
+    size: int = PAGE_SIZE,
+    largest: int = LARGEST_PAGE,
+    include: Callable[[list[Resource]], list[Resource] | None] = lambda rows: None,
+) -> Answer:
+    """Return the page that `page[size]`, or else `size`, and `page[cursor]` ask for, with what `include` adds to it.
 
     Raises:
         InvalidParameterError: one of them cannot be.
     """
-    size_text = parameters.get("page[size]", str(PAGE_SIZE))
-    if not size_text.isdecimal() or not 1 <= int(size_text) <= LARGEST_PAGE:
-        raise InvalidParameterError(f"Page size must be between 1 and {LARGEST_PAGE}.", "page[size]")
+    size_text = parameters.get("page[size]", str(size))
+    if not size_text.isdecimal() or not 1 <= int(size_text) <= largest:
+        raise InvalidParameterError(f"Page size must be between 1 and {largest}.", "page[size]")
     size, first = int(size_text), _position(parameters.get("page[cursor]"))
 
     def link(to: int) -> str:
@@ -107,7 +116,19 @@ def page(resources: list[Resource], url: str, parameters: Mapping[str, str]) -> 
         "next": link(first + size) if first + size < len(resources) else None,
         "prev": link(max(0, first - size)) if first else None,
     }
-    return json_answer(200, {"data": resources[first : first + size], "links": links}, media_type=MEDIA_TYPE)
+    rows = resources[first : first + size]
+    whole = {"data": rows, "links": links} | _included(include(rows))
+    return json_answer(200, whole, media_type=MEDIA_TYPE)
+
+
+def iso(seconds: float) -> str:
+    """Return Unix seconds as most of Klaviyo's attributes write a time."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def is_identifier(row: object, type: str) -> bool:
+    """Return whether a row names one resource of the type by its id."""
+    return isinstance(row, dict) and row.get("type") == type and isinstance(row.get("id"), str)
 
 
 def _included(resources: list[Resource] | None) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""Klaviyo's endpoints, one function each, and the table of their paths, scopes and limits. Credentials, limits and
-headers are checked before they are reached.
+"""The table of Klaviyo's endpoints with their paths, scopes and limits, and the functions of those that have no module of
+their own. Credentials, limits and headers are checked before they are reached.
 
 Klaviyo's API reference, one page for each endpoint.
 
@@ -9,49 +9,25 @@ ignoring them would return too much; the eleventh webhook is 400; a data source'
 or 400 by a switch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from deploy.local.sandbox import klaviyo_data_sources, klaviyo_errors, klaviyo_events, klaviyo_webhooks
-from deploy.local.sandbox.klaviyo_accounts import Account
+from deploy.local.sandbox import (
+    klaviyo_data_sources,
+    klaviyo_errors,
+    klaviyo_events,
+    klaviyo_list_endpoints,
+    klaviyo_metrics,
+    klaviyo_profile_endpoints,
+    klaviyo_subscription_jobs,
+    klaviyo_suppression_jobs,
+    klaviyo_webhooks,
+)
+from deploy.local.sandbox.klaviyo_asked import XL, XS, Asked, Endpoint, L, M, S
 from deploy.local.sandbox.klaviyo_data_sources import DataSource
 from deploy.local.sandbox.klaviyo_documents import everything, given, one, page
 from deploy.local.sandbox.klaviyo_errors import Problem
 from deploy.local.sandbox.klaviyo_webhooks import MOST_WEBHOOKS, Webhook
 from deploy.local.sandbox.messages import Answer
-from deploy.local.sandbox.windows import Window
-
-XS = (Window(1, 1), Window(60, 15))
-S = (Window(1, 3), Window(60, 60))
-XL = (Window(1, 350), Window(60, 3500))
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A call that may be carried out, under the service's lock. `document` is the body's JSON, None if there is none.
-
-    `id` is what the path's placeholder held, `url` the service's address, `now` Unix seconds.
-    """
-
-    account: Account
-    document: Any
-    parameters: Mapping[str, str]
-    id: str
-    revision: str
-    url: str
-    now: float
-    duplicate_title_status: int
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """One row of Klaviyo's reference: the scopes it needs, its limits, what carries it out, and its parameters."""
-
-    scopes: frozenset[str]
-    windows: Sequence[Window]
-    carry_out: Callable[[Asked], Answer]
-    parameters: frozenset[str] = frozenset()
 
 
 def create_event(asked: Asked) -> Answer:
@@ -198,13 +174,84 @@ def _included(asked: Asked, webhooks: list[Webhook]) -> list[dict[str, Any]] | N
 
 _PAGES = frozenset({"page[size]", "page[cursor]"})
 _INCLUDE = frozenset({"include"})
+_FILTERED = _PAGES | {"filter"}
+_ADDITIONAL = frozenset({"additional-fields[profile]"})
 _SOURCES_READ, _SOURCES_WRITE = frozenset({"custom-objects:read"}), frozenset({"custom-objects:write"})
 _HOOKS_READ, _HOOKS_WRITE = frozenset({"webhooks:read"}), frozenset({"webhooks:write"})
+_PROFILES_READ, _PROFILES_WRITE = frozenset({"profiles:read"}), frozenset({"profiles:write"})
+_LISTS_READ, _LISTS_WRITE = frozenset({"lists:read"}), frozenset({"lists:write"})
+_CONSENT_READ, _CONSENT_WRITE = frozenset({"subscriptions:read"}), frozenset({"subscriptions:write"})
+_MEMBERS_READ, _MEMBERS_WRITE = _LISTS_READ | _PROFILES_READ, _LISTS_WRITE | _PROFILES_WRITE
 
 # `{id}` stands for one segment.
 ENDPOINTS: dict[str, dict[str, Endpoint]] = {
     "api/accounts": {"GET": Endpoint(frozenset({"accounts:read"}), XS, get_accounts)},
-    "api/events": {"POST": Endpoint(frozenset({"events:write"}), XL, create_event)},
+    "api/events": {
+        "GET": Endpoint(
+            frozenset({"events:read"}),
+            XL,
+            klaviyo_metrics.get_events,
+            _FILTERED | {"sort", "include"},
+        ),
+        "POST": Endpoint(frozenset({"events:write"}), XL, create_event),
+    },
+    "api/metrics": {
+        "GET": Endpoint(
+            frozenset({"metrics:read"}), M, klaviyo_metrics.get_metrics, frozenset({"filter", "page[cursor]"})
+        ),
+    },
+    "api/profiles": {
+        "GET": Endpoint(_PROFILES_READ, L, klaviyo_profile_endpoints.get_profiles, _FILTERED | _ADDITIONAL),
+    },
+    "api/profiles/{id}": {
+        "GET": Endpoint(_PROFILES_READ, L, klaviyo_profile_endpoints.get_profile, _ADDITIONAL),
+        "PATCH": Endpoint(_PROFILES_WRITE, L, klaviyo_profile_endpoints.update_profile, _ADDITIONAL),
+    },
+    "api/profiles/{id}/lists": {
+        "GET": Endpoint(_MEMBERS_READ, S, klaviyo_profile_endpoints.get_lists_of_profile),
+    },
+    "api/profiles/{id}/relationships/lists": {
+        "GET": Endpoint(_MEMBERS_READ, S, klaviyo_profile_endpoints.get_list_ids_of_profile),
+    },
+    "api/profile-import": {
+        "POST": Endpoint(_PROFILES_WRITE, L, klaviyo_profile_endpoints.import_profile, _ADDITIONAL),
+    },
+    "api/profile-merge": {
+        "POST": Endpoint(_PROFILES_WRITE, M, klaviyo_profile_endpoints.merge_profiles),
+    },
+    "api/profile-subscription-bulk-create-jobs": {
+        "POST": Endpoint(
+            _MEMBERS_WRITE | _CONSENT_WRITE, L, klaviyo_subscription_jobs.create_subscription_job
+        ),
+    },
+    "api/profile-subscription-bulk-delete-jobs": {
+        "POST": Endpoint(
+            _MEMBERS_WRITE | _CONSENT_WRITE, L, klaviyo_subscription_jobs.create_unsubscription_job
+        ),
+    },
+    "api/profile-suppression-bulk-create-jobs": {
+        "POST": Endpoint(_PROFILES_WRITE | _CONSENT_WRITE, L, klaviyo_suppression_jobs.suppress),
+    },
+    "api/profile-suppression-bulk-create-jobs/{id}": {
+        "GET": Endpoint(_CONSENT_READ, L, klaviyo_suppression_jobs.get_suppression_job),
+    },
+    "api/profile-suppression-bulk-delete-jobs": {
+        "POST": Endpoint(_CONSENT_WRITE, L, klaviyo_suppression_jobs.unsuppress),
+    },
+    "api/profile-suppression-bulk-delete-jobs/{id}": {
+        "GET": Endpoint(_CONSENT_READ, L, klaviyo_suppression_jobs.get_unsuppression_job),
+    },
+    "api/lists": {"GET": Endpoint(_LISTS_READ, L, klaviyo_list_endpoints.get_lists, _FILTERED)},
+    "api/lists/{id}": {"GET": Endpoint(_LISTS_READ, L, klaviyo_list_endpoints.get_list)},
+    "api/lists/{id}/profiles": {
+        "GET": Endpoint(
+            _MEMBERS_READ, L, klaviyo_list_endpoints.get_profiles_of_list, _FILTERED | _ADDITIONAL
+        ),
+    },
+    "api/lists/{id}/relationships/profiles": {
+        "POST": Endpoint(_MEMBERS_WRITE, M, klaviyo_list_endpoints.add_profiles_to_list),
+        "DELETE": Endpoint(_MEMBERS_WRITE, M, klaviyo_list_endpoints.remove_profiles_from_list),
+    },
     "api/data-sources": {
         "GET": Endpoint(_SOURCES_READ, S, get_data_sources, _PAGES),
         "POST": Endpoint(_SOURCES_WRITE, S, create_data_source),
@@ -229,8 +276,10 @@ ENDPOINTS: dict[str, dict[str, Endpoint]] = {
 
 def route(segments: list[str]) -> tuple[str, str] | None:
     """Return the row of `ENDPOINTS` for a path, and what stands for `{id}`; None if there is nothing."""
-    *parents, last = segments
-    for template, id in (("/".join(segments), ""), ("/".join([*parents, "{id}"]), last)):
-        if template in ENDPOINTS:
-            return template, id
+    for template in ENDPOINTS:
+        parts = template.split("/")
+        if len(parts) == len(segments):
+            pairs = list(zip(parts, segments, strict=True))
+            if all(part in ("{id}", segment) for part, segment in pairs):
+                return template, next((segment for part, segment in pairs if part == "{id}"), "")
     return None

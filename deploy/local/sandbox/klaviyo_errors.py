@@ -7,7 +7,7 @@ and 5xx.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from deploy.local.sandbox.messages import Answer, json_answer
@@ -49,23 +49,36 @@ _PLAIN = {
 }
 
 
-def error(status: int, *problems: Problem, **headers: str) -> Answer:
-    """Return the error answer for `status`; without problems it carries one general error."""
-    code, title, detail = _PLAIN.get(status, ("error", "Server error.", "Something went wrong on our side."))
+def error(
+    status: int,
+    *problems: Problem,
+    code: str | None = None,
+    meta: Mapping[str, str] | None = None,
+    **headers: str,
+) -> Answer:
+    """Return the error answer for `status`; without problems it carries one general error. `code` replaces its code."""
+    usual, title, detail = _PLAIN.get(status, ("error", "Server error.", "Something went wrong on our side."))
     errors = [
         {
             "id": str(uuid.uuid4()),
             "status": status,
-            "code": code,
+            "code": code or usual,
             "title": title,
             "detail": problem.detail,
             "source": problem.source,
             "links": {},
-            "meta": {},
+            "meta": dict(meta or {}),
         }
         for problem in problems or [Problem(detail)]
     ]
     return json_answer(status, {"errors": errors}, media_type=MEDIA_TYPE, **headers)
+
+
+def duplicate_profile(id: str) -> Answer:
+    """Return 409, which names the profile that has the identifier."""
+    detail = "A profile already exists with one of these identifiers."
+    problem = Problem(detail, "/data/attributes")
+    return error(409, problem, code="duplicate_profile", meta={"duplicate_profile_id": id})
 
 
 def invalid(problems: Sequence[Problem]) -> Answer:

@@ -140,13 +140,13 @@ def _profile(profile: object) -> Iterator[Problem]:
         return
     if not isinstance(data.get("id"), str | None):
         yield Problem("'id' must be a string.", f"{_PROFILE}/id")
-    yield from _profile_attributes(attributes)
+    yield from profile_attribute_problems(attributes, f"{_PROFILE}/attributes")
     if not data.get("id") and not any(attributes.get(name) for name in IDENTIFIERS):
         yield Problem("At least one profile identifier is required.", _PROFILE)
 
 
-def _profile_attributes(attributes: Mapping[str, Any]) -> Iterator[Problem]:
-    pointer = f"{_PROFILE}/attributes"
+def profile_attribute_problems(attributes: Mapping[str, Any], pointer: str) -> Iterator[Problem]:
+    """Yield what is wrong with the values of a profile's attributes, which stand at `pointer`."""
     for name in _TEXTS:
         if not isinstance(attributes.get(name), str | None):
             yield Problem(f"'{name}' must be a string.", f"{pointer}/{name}")

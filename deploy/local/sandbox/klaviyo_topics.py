@@ -1,8 +1,12 @@
-"""The webhook topics that a new Klaviyo account offers: a list, no rules.
+"""The webhook topics that a new Klaviyo account offers, and the names of the metrics they stand for.
 
 Recorded answers of "Get Webhook Topics" and Klaviyo's page "Working with system webhooks". Topics are open: besides
 Klaviyo's own, every metric in the account has one under its integration's name.
+
+Assumed: a metric's name is its topic's words in title case, as "Failed to Deliver SMS" is.
 """
+
+_SMALL, _CAPITALS = ("to", "from", "as", "in"), ("sms", "dm", "ugc")
 
 TOPICS = (
     "event:klaviyo.bounced_email",
@@ -53,3 +57,27 @@ TOPICS = (
     "event:api.viewed_product",
     "event:stripe.failed_payment",
 )
+
+
+def metric_name(topic: str) -> str:
+    """Return the name of the metric that a topic stands for.
+
+    >>> metric_name("event:klaviyo.failed_to_deliver_sms")
+    'Failed to Deliver SMS'
+    """
+    return " ".join(_cased(word) for word in topic.partition(".")[2].split("_"))
+
+
+def integration(topic: str) -> str:
+    """Return the key of the integration that a topic's metric belongs to.
+
+    >>> integration("event:klaviyo.received_sms")
+    'klaviyo'
+    """
+    return topic.partition(":")[2].partition(".")[0]
+
+
+def _cased(word: str) -> str:
+    if word in _CAPITALS:
+        return word.upper()
+    return word if word in _SMALL else word.capitalize()

@@ -1,0 +1,143 @@
+"""Klaviyo's endpoints of profiles, one function each. Shapes and refusals are in `klaviyo_profiles.py`.
+
+Klaviyo's pages "Get Profiles", "Create or Update Profile", "Update Profile", "Merge Profiles", "Get Lists for Profile".
+
+Assumed: an identifier that belongs to another profile is 409 `duplicate_profile` in an import and an update as it is in
+"Create Profile"; an import with an id that no profile has makes one with that id; a merge of an unknown profile is 404,
+one with itself 400. `include` and `sort` are not known here and are refused as unknown parameters.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from deploy.local.sandbox import klaviyo_errors, klaviyo_filters, klaviyo_merging, klaviyo_profiles
+from deploy.local.sandbox.klaviyo_accounts import META_MOVED, Profile
+from deploy.local.sandbox.klaviyo_asked import Asked
+from deploy.local.sandbox.klaviyo_documents import Resource, everything, is_identifier, one, page
+from deploy.local.sandbox.klaviyo_errors import MEDIA_TYPE, Problem
+from deploy.local.sandbox.klaviyo_filters import BEFORE_AND_AFTER, Field
+from deploy.local.sandbox.klaviyo_profiles import TYPE, UNIQUE, wants_subscriptions
+from deploy.local.sandbox.messages import Answer, json_answer
+
+_TEXT = ("any", "equals")
+_FIELDS: dict[str, Field] = {
+    "id": Field(lambda profile: profile.id, _TEXT),
+    "email": Field(lambda profile: profile.attributes.get("email"), _TEXT),
+    "phone_number": Field(lambda profile: profile.attributes.get("phone_number"), _TEXT),
+    "external_id": Field(lambda profile: profile.attributes.get("external_id"), _TEXT),
+    "created": Field(lambda profile: profile.created_at, BEFORE_AND_AFTER, "time"),
+    "updated": Field(lambda profile: profile.updated_at, BEFORE_AND_AFTER, "time"),
+}
+
+
+def get_profile(asked: Asked) -> Answer:
+    """`GET /api/profiles/{id}`."""
+    with_subscriptions = wants_subscriptions(asked.parameters)
+    profile = asked.account.profile(asked.id)
+    if profile is None:
+        return klaviyo_errors.error(404)
+    return one(_shown(asked, profile, with_subscriptions=with_subscriptions))
+
+
+def get_profiles(asked: Asked) -> Answer:
+    """`GET /api/profiles`, in pages."""
+    with_subscriptions = wants_subscriptions(asked.parameters)
+    rows = list(asked.account.profiles.values())
+    if "filter" in asked.parameters:
+        clauses = klaviyo_filters.parse(asked.parameters["filter"], _FIELDS, TYPE)
+        rows = klaviyo_filters.matching(rows, clauses, _FIELDS)
+    resources = [_shown(asked, row, with_subscriptions=with_subscriptions) for row in rows]
+    return page(resources, f"{asked.url}/api/profiles", asked.parameters)
+
+
+def import_profile(asked: Asked) -> Answer:
+    """`POST /api/profile-import`: 201 for a new profile, 200 for one that was there."""
+    with_subscriptions = wants_subscriptions(asked.parameters)
+    if found := list(klaviyo_profiles.import_problems(asked.document)):
+        return klaviyo_errors.invalid(found)
+    data = asked.document["data"]
+    known = asked.account.find(data.get("id"), data["attributes"])
+    if refusal := _refuse_duplicate(asked, known, data["attributes"]):
+        return refusal
+    profile = asked.account.apply_profile(data, revision=META_MOVED, clears_identifiers=True)
+    resource = _shown(asked, profile, with_subscriptions=with_subscriptions)
+    return one(resource, status=201 if known is None else 200)
+
+
+def update_profile(asked: Asked) -> Answer:
+    """`PATCH /api/profiles/{id}`."""
+    with_subscriptions = wants_subscriptions(asked.parameters)
+    profile = asked.account.profile(asked.id)
+    if profile is None:
+        return klaviyo_errors.error(404)
+    if found := list(klaviyo_profiles.update_problems(asked.document, id=asked.id)):
+        return klaviyo_errors.invalid(found)
+    data = asked.document["data"]
+    if refusal := _refuse_duplicate(asked, profile, data["attributes"]):
+        return refusal
+    profile = asked.account.apply_profile(data, revision=META_MOVED, clears_identifiers=True)
+    return one(_shown(asked, profile, with_subscriptions=with_subscriptions))
+
+
+def get_lists_of_profile(asked: Asked) -> Answer:
+    """`GET /api/profiles/{id}/lists`, all at once."""
+    profile = asked.account.profile(asked.id)
+    if profile is None:
+        return klaviyo_errors.error(404)
+    rows = [asked.account.lists[id].to_resource(asked.url) for id in profile.memberships]
+    return everything(rows, f"{asked.url}/api/profiles/{asked.id}/lists")
+
+
+def get_list_ids_of_profile(asked: Asked) -> Answer:
+    """`GET /api/profiles/{id}/relationships/lists`, all at once."""
+    profile = asked.account.profile(asked.id)
+    if profile is None:
+        return klaviyo_errors.error(404)
+    rows = [{"type": "list", "id": id} for id in profile.memberships]
+    return everything(rows, f"{asked.url}/api/profiles/{asked.id}/relationships/lists")
+
+
+def merge_profiles(asked: Asked) -> Answer:
+    """`POST /api/profile-merge`: 202, and carried out after `job_seconds`."""
+    destination, source, problem = _merged_ids(asked.document)
+    if problem is not None:
+        return klaviyo_errors.invalid([problem])
+    account, switches = asked.account, asked.consent
+    if account.profile(destination) is None or account.profile(source) is None:
+        return klaviyo_errors.error(404)
+    if account.profile(destination) is account.profile(source):
+        return klaviyo_errors.invalid([Problem("A profile cannot be merged with itself.", "/data")])
+
+    def carry_out(at: float) -> None:
+        kept, merged = account.profile(destination), account.profile(source)
+        if kept is not None and merged is not None and kept is not merged:
+            klaviyo_merging.merge(account, merged, kept, switches, at)
+
+    account.schedule.add(carry_out, after=switches.job_seconds)
+    links = {"self": f"{asked.url}/api/profiles/{destination}/"}
+    resource = {"type": TYPE, "id": destination, "links": links}
+    return json_answer(202, {"data": resource, "links": links}, media_type=MEDIA_TYPE)
+
+
+def _merged_ids(document: Any) -> tuple[str, str, Problem | None]:
+    data = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(data, dict) or data.get("type") != "profile-merge":
+        return "", "", Problem("'type' must be 'profile-merge'.", "/data/type")
+    if not isinstance(data.get("id"), str):
+        return "", "", Problem("'id' is required and must be a string.", "/data/id")
+    related = data.get("relationships")
+    profiles = related.get("profiles") if isinstance(related, dict) else None
+    rows = profiles.get("data") if isinstance(profiles, dict) else None
+    if isinstance(rows, list) and len(rows) == 1 and is_identifier(rows[0], TYPE):
+        return data["id"], rows[0]["id"], None
+    return "", "", Problem("Name exactly one source profile.", "/data/relationships/profiles/data")
+
+
+def _refuse_duplicate(asked: Asked, profile: Profile | None, attributes: Mapping[str, Any]) -> Answer | None:
+    owners = (asked.account.owner(name, attributes[name]) for name in UNIQUE if attributes.get(name))
+    other = next((owner for owner in owners if owner is not None and owner is not profile), None)
+    return None if other is None else klaviyo_errors.duplicate_profile(other.id)
+
+
+def _shown(asked: Asked, profile: Profile, *, with_subscriptions: bool) -> Resource:
+    return klaviyo_profiles.to_resource(profile, asked.url, with_subscriptions=with_subscriptions)
