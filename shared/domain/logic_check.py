@@ -51,7 +51,7 @@ def path_into(path: str, operator: str, number: int) -> str:
 
 
 def _faults(value: object, path: str, level: int, iterators: int, *, in_step: bool) -> Iterator[str]:
-    if level > MOST_LEVELS:
+    if level > MOST_LEVELS and isinstance(value, Mapping | list):
         yield f"is nested more than {MOST_LEVELS} operations deep: flatten it"
     elif isinstance(value, Mapping):
         yield from _operation_faults(value, path, level, iterators, in_step)
