@@ -10,9 +10,10 @@ from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationInfo
 
 from shared.documents import Value, check_fields
+from shared.domain.logic_check import ARITY, check_logic
 
 # Part of the settings, but fixed once installed: queues carry them in their names, and a queue cannot be renamed.
 FIXED_ONCE_INSTALLED = frozenset({"namespace", "task_queue_name"})
@@ -47,7 +48,10 @@ def _timezone(name: str) -> str:
     return name
 
 
-def _logic(logic: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def _logic(logic: dict[str, JsonValue], info: ValidationInfo) -> dict[str, JsonValue]:
+    # Only where it is being changed: what a newer revision stored, with an operator unknown here, can still be read.
+    if "profile_exclude_logic" in (info.context or ()) and (fault := check_logic(logic)):
+        raise ValueError(fault)
     if len(json.dumps(logic)) > LONGEST_LOGIC or any(len(name) > LONGEST_NAME for name in _names(logic)):
         raise ValueError(f"must have at most {LONGEST_LOGIC} characters, and {LONGEST_NAME} in a name")
     check_fields({"settings": {"profile_exclude_logic": cast(Value, logic)}})  # JSON, by another name
@@ -89,7 +93,10 @@ _MAPPED: dict[str, JsonValue] = {
 
 
 class TenantSettings(BaseModel):
-    """A tenant's settings. None means: not set; time zone and region are then the Klaviyo account's."""
+    """A tenant's settings. None means: not set; time zone and region are then the Klaviyo account's.
+
+    A change is validated with the names of the settings that it changes as the context.
+    """
 
     # A field that a newer revision wrote is kept by an older one. `admin` refuses unknown ones by itself.
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -111,7 +118,8 @@ class TenantSettings(BaseModel):
     )
     profile_exclude_logic: Logic | None = Field(
         default=None,
-        description=f"JSON Logic; a profile it matches is never synced; at most {LONGEST_LOGIC} characters, some 18 levels",
+        description=f"JSON Logic; a profile it matches is never synced; at most {LONGEST_LOGIC} characters, some 18 levels; the operators of JSON Logic but `log`, and `not_in`",
+        json_schema_extra={"maxProperties": 1, "propertyNames": {"enum": [*sorted(ARITY)]}},
     )
     mappings: Annotated[dict[MappedName, MappedName], Field(max_length=200), AfterValidator(_mappings)] = (
         Field(

@@ -121,7 +121,9 @@ def _validated(tenant: Tenant, changes: Mapping[str, Any]) -> TenantSettings:
         kept["task_queue_name"] = tenant.name
     try:
         # As JSON and strictly, or else "yes" would pass for true and "7" for 7, which the published schema refuses.
-        valid = TenantSettings.model_validate_json(json.dumps({**kept, **wanted}), strict=True)
+        valid = TenantSettings.model_validate_json(
+            json.dumps({**kept, **wanted}), strict=True, context=frozenset(changes)
+        )
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         # Only the setting is named: what lies deeper, as a mapping's name does, is a value of the caller's.

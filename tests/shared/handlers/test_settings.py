@@ -38,7 +38,7 @@ class TestStoring:
         changes = {
             "timezone": "Pacific/Auckland",
             "mappings": {"a.b": "c", "$sealed": "x", "sealed": "y"},
-            "profile_exclude_logic": {"in": [{"var": "$sealed"}, ["a", ["b", []]]], "$sealed": "k1.AAAA"},
+            "profile_exclude_logic": {"in": [{"var": "$sealed"}, ["a", ["b", []]]]},
             "reward_max_amount": 12.5,
             "email_consent_unset": "leave",
         }
