@@ -1,0 +1,184 @@
+"""Klaviyo's calls about many profiles at once: one method per endpoint. Whom to send stands elsewhere."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+from urllib.parse import quote
+
+from shared.klaviyo.json_api import JsonApi, next_cursor, read
+
+SUBSCRIBED_AT_ONCE = 1000
+UNSUBSCRIBED_AT_ONCE = 100
+READ_AT_ONCE = 100
+_SOURCE = "omneo"  # kept by Klaviyo on the consent, and so the mark of our own calls
+
+
+@dataclass(frozen=True)
+class Held:
+    """A profile as Klaviyo holds it, with what it says of its consent."""
+
+    id: str
+    email: str = field(default="", repr=False)
+    external_id: str = ""
+    subscriptions: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Subscriber:
+    """Somebody to subscribe, with the date of the consent, or to unsubscribe. Channels: email, sms."""
+
+    email: str = field(repr=False)
+    phone_number: str = field(repr=False)
+    consents: Mapping[Literal["email", "sms"], datetime | None]
+
+
+@dataclass(frozen=True)
+class ImportJob:
+    """How a bulk import stands."""
+
+    id: str
+    status: str
+    total: int
+    completed: int
+    failed: int
+
+    @property
+    def is_over(self) -> bool:
+        """Whether Klaviyo will do no more of it."""
+        return self.status in {"complete", "cancelled"}
+
+
+@dataclass(frozen=True)
+class ImportError:
+    """A profile that an import did not take: its `external_id`, "" if it had none, and Klaviyo's code and field."""
+
+    external_id: str
+    code: str
+    field: str
+
+
+class BulkCalls(JsonApi):
+    """Calls that read or start something about many profiles."""
+
+    def profiles_by(
+        self, name: Literal["id", "email", "external_id"], values: Collection[str]
+    ) -> list[Held]:
+        """Return the profiles with any of these values, at most 100, with their subscriptions."""
+        # https://developers.klaviyo.com/en/reference/get_profiles
+        params = {
+            "filter": f"any({name},{json.dumps(sorted(values), ensure_ascii=False)})",
+            "additional-fields[profile]": "subscriptions",
+            "page[size]": str(READ_AT_ONCE),
+        }
+        return read(lambda body: [_held(row) for row in body["data"]], self._get("/api/profiles", params))
+
+    def import_profiles(self, resources: Sequence[Mapping[str, Any]]) -> str:
+        """Start an import of at most 10,000 profiles and 5 MB, and return its job's id. Repeating it is harmless."""
+        # https://developers.klaviyo.com/en/reference/bulk_import_profiles
+        body = {
+            "type": "profile-bulk-import-job",
+            "attributes": {"profiles": {"data": list(resources)}},
+        }
+        return read(
+            lambda answer: str(answer["data"]["id"]),
+            self._post("/api/profile-bulk-import-jobs", {"data": body}),
+        )
+
+    def import_job(self, id: str) -> ImportJob:
+        """Return how an import stands."""
+        # https://developers.klaviyo.com/en/reference/get_bulk_import_profiles_job
+        answer = self._get(f"/api/profile-bulk-import-jobs/{quote(id, safe='')}")
+        return read(lambda body: _import_job(body["data"]), answer)
+
+    def import_errors(self, id: str, cursor: str = "") -> tuple[list[ImportError], str]:
+        """Return a page of the profiles that an import did not take, and the cursor of the next page, "" on the last."""
+        # https://developers.klaviyo.com/en/reference/get_errors_for_bulk_import_profiles_job
+        page = self._get(
+            f"/api/profile-bulk-import-jobs/{quote(id, safe='')}/import-errors",
+            {"page[cursor]": cursor} if cursor else {},
+        )
+        rows = read(lambda body: [_import_error(row) for row in body["data"]], page)
+        return rows, read(lambda body: next_cursor(body, before=cursor), page) or ""
+
+    def subscribe_many(self, people: Sequence[Subscriber], *, list_id: str = "") -> None:
+        """Subscribe at most 1,000 as of the dates of their consents: nobody is asked again, and no welcome flow starts.
+
+        Repeating it is harmless.
+        """
+        # https://developers.klaviyo.com/en/reference/bulk_subscribe_profiles
+        job = "profile-subscription-bulk-create-job"
+        attributes = {
+            "custom_source": _SOURCE,
+            "historical_import": True,
+            "profiles": {"data": [_subscribed(person) for person in people]},
+        }
+        related = (
+            {"relationships": {"list": {"data": {"type": "list", "id": list_id}}}} if list_id else {}
+        )
+        self._post(f"/api/{job}s", {"data": {"type": job, "attributes": attributes, **related}})
+
+    def unsubscribe_many(self, people: Sequence[Subscriber]) -> None:
+        """Unsubscribe at most 100 everywhere. Repeating it is harmless."""
+        # https://developers.klaviyo.com/en/reference/bulk_unsubscribe_profiles. Never with a list: see consent_jobs.py.
+        job = "profile-subscription-bulk-delete-job"
+        attributes = {"profiles": {"data": [_unsubscribed(person) for person in people]}}
+        self._post(f"/api/{job}s", {"data": {"type": job, "attributes": attributes}})
+
+
+def _held(row: Mapping[str, Any]) -> Held:
+    attributes = row["attributes"]
+    subscriptions = attributes["subscriptions"]
+    if not isinstance(subscriptions, dict):
+        raise TypeError("no subscriptions: an opt-out would look like a profile that was never asked")
+    return Held(
+        str(row["id"]), attributes.get("email") or "", attributes.get("external_id") or "", subscriptions
+    )
+
+
+def _import_job(row: Mapping[str, Any]) -> ImportJob:
+    counts = row["attributes"]
+    return ImportJob(
+        id=str(row["id"]),
+        status=str(counts["status"]),
+        total=int(counts.get("total_count") or 0),
+        completed=int(counts.get("completed_count") or 0),
+        failed=int(counts.get("failed_count") or 0),
+    )
+
+
+def _import_error(row: Mapping[str, Any]) -> ImportError:
+    attributes = row["attributes"]
+    original = attributes.get("original_payload") or {}
+    inner = original.get("attributes", original) if isinstance(original, dict) else {}
+    source = attributes.get("source") or {}
+    return ImportError(
+        external_id=str(inner.get("external_id") or ""),
+        code=str(attributes.get("code") or ""),
+        field=str(source.get("pointer") or ""),
+    )
+
+
+def _subscribed(person: Subscriber) -> dict[str, Any]:
+    marketing = {
+        channel: {"marketing": {"consent": "SUBSCRIBED", "consented_at": _time(at)}}
+        for channel, at in person.consents.items()
+    }
+    return {"type": "profile", "attributes": {**_addresses(person), "subscriptions": marketing}}
+
+
+def _unsubscribed(person: Subscriber) -> dict[str, Any]:
+    marketing = {channel: {"marketing": {"consent": "UNSUBSCRIBED"}} for channel in person.consents}
+    return {"type": "profile", "attributes": {**_addresses(person), "subscriptions": marketing}}
+
+
+def _addresses(person: Subscriber) -> dict[str, str]:
+    return {
+        **({"email": person.email} if "email" in person.consents else {}),
+        **({"phone_number": person.phone_number} if "sms" in person.consents else {}),
+    }
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat(timespec="seconds")
