@@ -19,6 +19,7 @@ from shared.errors import NotFoundError, RefusedError, ServiceError, TokenReject
 DETAIL_LENGTH = 10_000  # a dead job keeps it beside its body, and a document has room for little more
 # How a code or the path of a field looks. Anything else could be a value, and would end up in a log.
 _NAME = re.compile(r"[\w $./~\[\]-]{1,200}")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 # Statuses that say "not now": request timeout, too early, throttled. Every 5xx says so too.
 _NOT_NOW = {408, 425, 429}
@@ -61,11 +62,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a service says is wrong: its `code`, where (`field`), and in its own words (`detail`, may be personal)."""
+    """What a service says is wrong: its `code`, where (`field`), and in its own words (`detail`, may be personal).
+
+    `duplicate_of` is the id of what is there already.
+    """
 
     code: str = ""
     field: str = ""
     detail: str = ""
+    duplicate_of: str = ""
 
 
 class HttpClient:
@@ -186,13 +191,15 @@ class HttpClient:
         said = " ".join(
             part for part in (problem.code, f"at {problem.field}" if problem.field else "") if part
         )
-        return kind(
+        error = kind(
             f"{self.service} answered {status}" + (f": {said}" if said else ""),
             service=self.service,
             status=status,
             code=problem.code,
             detail=problem.detail,
         )
+        error.field, error.duplicate_of = problem.field, problem.duplicate_of
+        return error
 
     def _problem(self, answer: Answer) -> Problem | None:
         """Return what the body says is wrong, None if it is not JSON."""
@@ -204,7 +211,12 @@ class HttpClient:
             problem = self._read_problem(body)
         except (TypeError, KeyError, IndexError, AttributeError):
             return Problem()  # JSON, but not in the shape that the service documents
-        return Problem(_name(problem.code), _name(problem.field), problem.detail[:DETAIL_LENGTH])
+        return Problem(
+            _name(problem.code),
+            _name(problem.field),
+            problem.detail[:DETAIL_LENGTH],
+            problem.duplicate_of if _ID.fullmatch(problem.duplicate_of) else "",
+        )
 
     def _wait(
         self,

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
-from shared.domain.consent_events import SystemEvent
+from shared.domain.consent_events import Channel, SystemEvent
 from shared.errors import ExtensionError
 
 TASK_BYTES = 900_000  # a Cloud Tasks task holds 1 MiB, its headers and envelope included
@@ -121,6 +121,40 @@ class Heal(Job):
     found: int = 0
 
 
+class SyncProfile(Job):
+    """Make the Klaviyo profile what the Omneo profile is when the job runs, consent included.
+
+    Calls that came before `until` count on this job. A sync that has read the profile since then has done its work.
+    """
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["sync-profile"] = "sync-profile"
+    profile_id: str
+    until: AwareDatetime
+
+
+class DeleteProfile(Job):
+    """Do with the Klaviyo profile of a deleted Omneo profile what the tenant's settings say.
+
+    `klaviyo_id` is the identity that the deleted profile held, "" if none: Omneo no longer tells.
+    """
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["delete-profile"] = "delete-profile"
+    profile_id: str
+    klaviyo_id: str = ""
+
+
+class PullOptOut(Job):
+    """Write an opt-out to Omneo that Klaviyo holds and Omneo does not. `at` is when it was, None if Klaviyo does not say."""
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["pull-opt-out"] = "pull-opt-out"
+    profile_id: str
+    channel: Channel
+    at: AwareDatetime | None = None
+
+
 class EveryTenant(Job):
     """Queue a job for every installed tenant. The schedule sends it, which knows neither a tenant nor the time."""
 
@@ -140,6 +174,9 @@ AnyJob: TypeAlias = (
     | AddInteraction
     | KeepMasterList
     | Heal
+    | SyncProfile
+    | DeleteProfile
+    | PullOptOut
     | EveryTenant
 )
 KINDS: dict[str, type[AnyJob]] = {
@@ -151,6 +188,9 @@ KINDS: dict[str, type[AnyJob]] = {
     "add-interaction": AddInteraction,
     "keep-master-list": KeepMasterList,
     "heal": Heal,
+    "sync-profile": SyncProfile,
+    "delete-profile": DeleteProfile,
+    "pull-opt-out": PullOptOut,
     "every-tenant": EveryTenant,
 }
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from shared.queue import TaskQueue
     from shared.secret_uses import SecretUses
     from shared.status_reports import StatusReports
+    from shared.synced_profiles import SyncedProfiles
     from shared.tenant_cache import TenantCache
     from shared.tenants import Tenant, TenantStore
 
@@ -157,6 +158,13 @@ class Services:
         from shared.consent_ledger import ConsentLedger
 
         return ConsentLedger(self.documents, self.clock)
+
+    @cached_property
+    def synced_profiles(self) -> "SyncedProfiles":
+        """What was synced of each Omneo profile."""
+        from shared.synced_profiles import SyncedProfiles
+
+        return SyncedProfiles(self.documents, self.clock)
 
     @cached_property
     def pending_installs(self) -> "PendingInstalls":

@@ -150,6 +150,11 @@ def authenticated_tenant(call: Call, services: Services) -> Tenant:
     return _admitted(call, services, _omneo_secret, advice)
 
 
+def tenant_by_omneo(call: Call, services: Services) -> Tenant:
+    """Return the tenant that the path names, if Omneo signed the body. Raises as above."""
+    return _admitted(call, services, _omneo_signature, "Sign the body in X-Omneo-Hmac-SHA256.")
+
+
 def tenant_by_klaviyo(call: Call, services: Services) -> Tenant:
     """Return the tenant that the path names, if Klaviyo signed the delivery with its webhook secret. Raises as above."""
     tenant = _admitted(call, services, _klaviyo_secret, "Sign the delivery in Klaviyo-Signature.")
@@ -303,10 +308,15 @@ def traceparent_of(headers: Headers) -> str:
 
 def _omneo_secret(call: Call, tenant: Tenant) -> str:
     """Return the id of the secret that Omneo signed the body with or sent, "" if of none."""
-    signature = call.headers.get("X-Omneo-Hmac-SHA256", "")
     secret = call.headers.get("x-omneo-secret", "")
-    signed = signing_secret(signature, call.body, tenant.omneo_signing_secrets)
+    signed = _omneo_signature(call, tenant)
     return shared_secret(secret, tenant.webhook_secrets) or signed
+
+
+def _omneo_signature(call: Call, tenant: Tenant) -> str:
+    """Return the id of the secret that Omneo signed the body with, "" if of none."""
+    signature = call.headers.get("X-Omneo-Hmac-SHA256", "")
+    return signing_secret(signature, call.body, tenant.omneo_signing_secrets)
 
 
 def _klaviyo_secret(call: Call, tenant: Tenant) -> str:

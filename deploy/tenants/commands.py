@@ -175,6 +175,7 @@ def delete(services: Services, name: str, yes: bool) -> None:
     services.secret_uses.forget(name)
     services.inbox.forget(name)
     services.echo_notes.forget(name)
+    services.synced_profiles.forget(name)
     services.consent_ledger.forget(name)
     services.status_reports.forget(name)
     services.tenants.delete(name)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # An event so much older than our call cannot have come from it, whichever of the two clocks is ahead.
 _BEFORE = timedelta(minutes=1)
+# Klaviyo carries out a consent job within about a minute.
+_CARRIED_OUT = timedelta(minutes=2)
 # A person's own act, which no call of ours can bring about.
 _NEVER_OURS = frozenset({"marked_email_as_spam"})
 
@@ -36,10 +38,26 @@ class Echoes:
             case _:
                 return False
         noted = self._standing.get(ours)
-        if noted is not None and event.at >= noted - _BEFORE and event.topic not in _NEVER_OURS:
+        if (
+            noted is not None
+            and event.at >= noted - _BEFORE
+            and event.topic not in _NEVER_OURS
+            and not self._is_overtaken(noted, other, event.at)
+        ):
             return True
         self._end(other, event.at)
         return False
+
+    def _is_overtaken(self, noted: datetime, other: "Key", at: datetime) -> bool:
+        """Return whether we have called the other way since, so that an event after that is a person's.
+
+        An opt-out counts as a person's at once: one too many can be undone, a lost one is a wrong. An opt-in only when our first call
+        must have taken effect before.
+        """
+        since = self._standing.get(other)
+        if since is None or since <= noted:
+            return False
+        return at > since + (_CARRIED_OUT if other[1] == "out" else timedelta())
 
     def _end(self, key: "Key", at: datetime) -> None:
         noted = self._standing.get(key)

@@ -7,14 +7,17 @@ from shared.errors import CannotSucceedError
 from shared.jobs import (
     AddInteraction,
     AnyJob,
+    DeleteProfile,
     EveryTenant,
     FlushInbox,
     Heal,
     KeepMasterList,
     Provision,
+    PullOptOut,
     SendMetric,
     SpreadEvents,
     SweepInbox,
+    SyncProfile,
 )
 from shared.services import Services
 from shared.tenants import Tenant
@@ -64,5 +67,17 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901 
             from shared.handlers.heal import heal
 
             heal(job, tenant, services)
+        case SyncProfile():
+            from shared.handlers.profiles import sync_profile
+
+            sync_profile(job, tenant, services)
+        case DeleteProfile():
+            from shared.handlers.deleted_profiles import delete_profile
+
+            delete_profile(job, tenant, services)
+        case PullOptOut():
+            from shared.handlers.opt_outs import pull_opt_out
+
+            pull_opt_out(job, tenant, services)
         case EveryTenant():
             raise CannotSucceedError("A scheduled job belongs to no tenant.")

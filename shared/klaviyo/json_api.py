@@ -99,8 +99,10 @@ def read_problem(body: Any) -> Problem:
     """Read a JSON:API error document: https://developers.klaviyo.com/en/docs/rate_limits_and_error_handling."""
     first = body["errors"][0]
     source = first.get("source") or {}
+    meta = first.get("meta") or {}
     return Problem(
         code=str(first.get("code", "")),
         field=str(source.get("pointer") or source.get("parameter") or ""),
         detail=str(first.get("detail", "")),
+        duplicate_of=str(meta.get("duplicate_profile_id") or "") if isinstance(meta, dict) else "",
     )

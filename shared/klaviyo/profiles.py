@@ -1,4 +1,4 @@
-"""Klaviyo's profiles, their subscriptions and lists: one method per endpoint. No rules about what to send live here."""
+"""Klaviyo's profiles and lists: one method per endpoint. No rules about what to send live here."""
 
 import json
 from collections.abc import Mapping
@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from shared.domain.consent_plan import Consent
 from shared.errors import NotFoundError
-from shared.klaviyo.json_api import JsonApi, read
+from shared.klaviyo.consent_jobs import ConsentCalls, Person
+from shared.klaviyo.json_api import read
 
-SOURCE = "omneo"  # kept by Klaviyo on the consent, and so the mark of our own calls
+_SUBSCRIPTIONS = {"additional-fields[profile]": "subscriptions"}
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class KlaviyoProfile:
     email: str = field(default="", repr=False)
     external_id: str = ""
     subscriptions: Mapping[str, Any] = field(default_factory=dict)
+    phone_number: str = field(default="", repr=False)
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> "KlaviyoProfile":
@@ -30,21 +33,44 @@ class KlaviyoProfile:
             email=attributes.get("email") or "",
             external_id=attributes.get("external_id") or "",
             subscriptions=attributes.get("subscriptions") or {},
+            phone_number=attributes.get("phone_number") or "",
         )
 
 
-class ProfileCalls(JsonApi):
-    """Calls about one profile, or its place on a list."""
+class ProfileCalls(ConsentCalls):
+    """Calls about one profile, its consent among them, or its place on a list."""
+
+    def import_profile(self, resource: Mapping[str, Any]) -> KlaviyoProfile:
+        """Create or update the profile that `resource` means, and return it with its subscriptions as they are.
+
+        It is found by its id or, without one, by any identifier. Repeating this call is harmless.
+
+        Raises:
+            NotFoundError: it names an id that Klaviyo does not know.
+            RefusedError: 400 names the `field`; 409 says in `duplicate_of` whose an identifier is.
+        """
+        # https://developers.klaviyo.com/en/reference/create_or_update_profile
+        body = {"data": resource}
+        answer = self._send("POST", "/api/profile-import", params=_SUBSCRIPTIONS, body=body)
+        return read(lambda body: _with_subscriptions(body["data"]), answer)
 
     def profile(self, id: str) -> KlaviyoProfile | None:
         """Return the profile with its subscriptions, None if there is none; one that was merged answers as the other."""
         # https://developers.klaviyo.com/en/reference/get_profile
         path = f"/api/profiles/{quote(id, safe='')}"
         try:
-            answer = self._get(path, {"additional-fields[profile]": "subscriptions"})
+            answer = self._get(path, _SUBSCRIPTIONS)
         except NotFoundError:
             return None
         return read(lambda body: KlaviyoProfile.read(body["data"]), answer)
+
+    def find_profile_by_external_id(self, external_id: str) -> KlaviyoProfile | None:
+        """Return the profile with its subscriptions, None if there is none."""
+        # https://developers.klaviyo.com/en/reference/get_profiles
+        wanted = f"equals(external_id,{json.dumps(external_id, ensure_ascii=False)})"
+        answer = self._get("/api/profiles", {"filter": wanted, **_SUBSCRIPTIONS})
+        rows = read(lambda body: [KlaviyoProfile.read(row) for row in body["data"]], answer)
+        return rows[0] if rows else None
 
     def is_on_list(self, list_id: str, email: str) -> bool:
         """Return whether the profile with this email is a member of the list, whatever its consent."""
@@ -54,25 +80,12 @@ class ProfileCalls(JsonApi):
         return read(lambda body: bool(body["data"]), answer)
 
     def subscribe_to_email(self, profile: KlaviyoProfile, list_id: str) -> None:
-        """Ask for a profile to be subscribed to email and to a list, with our mark. Success means accepted.
+        """Ask for a profile to be subscribed to email and to a list. See `subscribe`."""
+        self.subscribe(Person(profile.id, profile.email), [Consent.EMAIL], list_id=list_id)
 
-        The list's opt-in decides whether Klaviyo asks the person first. Repeating this call is harmless.
-        """
-        # https://developers.klaviyo.com/en/reference/bulk_subscribe_profiles
-        consent = {"email": {"marketing": {"consent": "SUBSCRIBED"}}}
-        attributes = {"email": profile.email, "subscriptions": consent}
-        rows = [{"type": "profile", "id": profile.id, "attributes": attributes}]
-        self._post(
-            "/api/profile-subscription-bulk-create-jobs",
-            {
-                "data": {
-                    "type": "profile-subscription-bulk-create-job",
-                    "attributes": {
-                        "custom_source": SOURCE,
-                        "historical_import": False,
-                        "profiles": {"data": rows},
-                    },
-                    "relationships": {"list": {"data": {"type": "list", "id": list_id}}},
-                }
-            },
-        )
+
+def _with_subscriptions(row: Mapping[str, Any]) -> KlaviyoProfile:
+    # Without them an opt-out would look like a profile that has never been asked.
+    if not isinstance(row["attributes"]["subscriptions"], dict):
+        raise TypeError("no subscriptions")
+    return KlaviyoProfile.read(row)

@@ -85,6 +85,30 @@ class OmneoClient:
         except NotFoundError:
             return None
 
+    def profile_fields(self, id: str) -> Mapping[str, Any] | None:
+        """Return everything that Omneo shows of the profile, None when there is none."""
+        try:
+            body = self._call("GET", f"/api/v3/profiles/{quote(id, safe='')}")
+        except NotFoundError:
+            return None
+        fields = body.get("data") if isinstance(body, dict) else None
+        if not fields:
+            return None
+        if not isinstance(fields, dict) or str(fields.get("id")).casefold() != id.casefold():
+            raise WaitError("Omneo answered with a profile that cannot be read", service="Omneo")
+        return fields
+
+    def create_identity(self, profile_id: str, *, handle: str, identifier: str) -> None:
+        """Add an identity to a profile. One that any profile holds already is refused."""
+        # Omneo's SDKs; https://docs.omneo.io/dev-guides/profiles/working-with-identities
+        path = f"/api/v3/profiles/{quote(profile_id, safe='')}/identities"
+        self._call("POST", path, body={"handle": handle, "identifier": identifier, "is_active": True})
+
+    def update_identity(self, profile_id: str, *, handle: str, identifier: str) -> None:
+        """Replace the identifier of a profile's identity; NotFoundError if the profile has none of the handle."""
+        path = f"/api/v3/profiles/{quote(profile_id, safe='')}/identities/{quote(handle, safe='')}"
+        self._call("PUT", path, body={"handle": handle, "identifier": identifier, "is_active": True})
+
     def find_profile_by_identity(self, *, identifier: str, handle: str) -> Profile | None:
         """Return the profile that holds the identity, None when none does."""
         # https://docs.omneo.io/reference/searchbyid: handle and identifier are unique together. Whether "none" is 404 or an

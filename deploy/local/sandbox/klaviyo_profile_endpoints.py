@@ -3,7 +3,7 @@
 Klaviyo's pages "Get Profiles", "Create or Update Profile", "Update Profile", "Merge Profiles", "Get Lists for Profile".
 
 Assumed: an identifier that belongs to another profile is 409 `duplicate_profile` in an import and an update as it is in
-"Create Profile"; an import with an id that no profile has makes one with that id; a merge of an unknown profile is 404,
+"Create Profile"; an import with an id that no profile has is 404; a merge of an unknown profile is 404,
 one with itself 400. `include` and `sort` are not known here and are refused as unknown parameters.
 """
 
@@ -57,6 +57,8 @@ def import_profile(asked: Asked) -> Answer:
         return klaviyo_errors.invalid(found)
     data = asked.document["data"]
     known = asked.account.find(data.get("id"), data["attributes"])
+    if known is None and data.get("id"):
+        return klaviyo_errors.error(404)
     if refusal := _refuse_duplicate(asked, known, data["attributes"]):
         return refusal
     profile = asked.account.apply_profile(data, revision=META_MOVED, clears_identifiers=True)

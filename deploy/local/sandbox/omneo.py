@@ -21,8 +21,10 @@ from deploy.local.sandbox.faults import Faults
 from deploy.local.sandbox.identifiers import Identifiers
 from deploy.local.sandbox.json_logic import UnknownOperatorError
 from deploy.local.sandbox.messages import Answer, Request
+from deploy.local.sandbox.omneo_asked import Asked
 from deploy.local.sandbox.omneo_control import control
-from deploy.local.sandbox.omneo_endpoints import Asked, route
+from deploy.local.sandbox.omneo_endpoints import route
+from deploy.local.sandbox.omneo_events import ProfileEvents
 from deploy.local.sandbox.omneo_profiles import new_profile
 from deploy.local.sandbox.omneo_tenants import Tenant
 from deploy.local.sandbox.reactions import Row
@@ -32,10 +34,10 @@ from deploy.local.sandbox.twig import Twig
 _YEAR = 365 * 24 * 3600.0
 
 
-class Omneo:
+class Omneo(ProfileEvents):
     """An Omneo with tenants, their profiles, targets and reactions. Every method may be called from any thread.
 
-    `id_token_seconds` is the life of a minted ID token; change it at any time.
+    What happens to profiles, and the webhooks that tell of it, is in `ProfileEvents`. `id_token_seconds` is the life of a minted ID token; change it at any time.
     """
 
     def __init__(self, clock: Clock, identifiers: Identifiers) -> None:
@@ -45,6 +47,7 @@ class Omneo:
         self.fail = self.faults.fail
         self.clock = clock
         self.id_token_seconds = 900
+        self.returns_own_changes = False
         self._identifiers = identifiers
         self._lock = threading.RLock()
         self._twig = Twig(clock)
@@ -197,12 +200,23 @@ class Omneo:
             if not _holds_token(request, tenant) or self.clock() >= tenant.token_expires_at:
                 return omneo_answers.error(401)
             call.account = name
-            endpoints, id = found
+            endpoints, named = found
             if request.method not in endpoints:
                 return omneo_answers.error(405, Allow=", ".join(endpoints))
             url = f"{self.url}{request.path}"
-            asked = Asked(tenant, request, id, url, self.clock(), self.id_token_seconds, self._identifiers)
-            return endpoints[request.method](asked)
+            asked = Asked(
+                tenant,
+                request,
+                named.get("id", ""),
+                url,
+                self.clock(),
+                self.id_token_seconds,
+                self._identifiers,
+                named.get("handle", ""),
+            )
+            answer = endpoints[request.method](asked)
+            self._note_own_change(tenant, request.method, asked.id, answer.status)
+            return answer
 
     def control(self, request: Request) -> Answer:
         """Answer a call below `/_sandbox`."""

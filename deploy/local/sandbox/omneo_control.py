@@ -3,7 +3,7 @@
 POST `seed` `{"tenants": [{name, token, signing_secret, retries, token_expires_at}], "profiles": [{tenant, ...}],
 "targets": [{tenant, handle, url, template, condition}], "reactions": [{tenant, trigger, targets, condition}], "webhooks":
 [{tenant, ...}]}` returns tenants and profiles; POST `switches` `{id_token_seconds}`; POST `{tenant}/events` `{trigger, context}` lets an event happen and returns its
-deliveries; POST `expire` `{tenant}` ends its API token; GET `webhooks?tenant=`; GET `profiles?tenant=`; GET `interactions?tenant=`; GET `deliveries?tenant=`, with
+deliveries; POST `create-profile` `{tenant, ...}`, `change-profile` `{tenant, id, ...}` and `delete-profile` `{tenant, id}` tell the active webhooks; POST `expire` `{tenant}` ends its API token; GET `webhooks?tenant=`; GET `profiles?tenant=`; GET `interactions?tenant=`; GET `deliveries?tenant=`, with
 `&bodies=1` for what was sent.
 """
 
@@ -59,6 +59,9 @@ def control(omneo: "Omneo", request: Request) -> Answer:
         {
             ("POST", "seed"): seed,
             ("POST", "switches"): switches,
+            ("POST", "create-profile"): lambda fields: omneo.create_profile(**fields),
+            ("POST", "change-profile"): lambda fields: omneo.change_profile(**fields),
+            ("POST", "delete-profile"): lambda fields: omneo.delete_profile(**fields),
             ("POST", "expire"): lambda fields: omneo.expire(fields["tenant"]),
             ("GET", "webhooks"): lambda fields: {"webhooks": omneo.webhooks(fields["tenant"])},
             ("GET", "profiles"): lambda fields: {"profiles": omneo.profiles(fields["tenant"])},

@@ -11,39 +11,15 @@ under api-tokens, in the envelope of a single row.
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from deploy.local.sandbox import omneo_comms, omneo_webhooks
-from deploy.local.sandbox.identifiers import Identifiers
-from deploy.local.sandbox.messages import Answer, Request, UnreadableBodyError
+from deploy.local.sandbox import omneo_comms, omneo_identities, omneo_webhooks
+from deploy.local.sandbox.messages import Answer
 from deploy.local.sandbox.omneo_answers import error, invalid, one, page
+from deploy.local.sandbox.omneo_asked import Asked
 from deploy.local.sandbox.omneo_profiles import stamp
 from deploy.local.sandbox.omneo_tenants import Tenant
 from deploy.local.sandbox.reactions import InvalidRowError, Rows
-
-
-@dataclass(frozen=True)
-class Asked:
-    """An authenticated call: whose it is, what the path's placeholder held, and what answering it may need."""
-
-    tenant: Tenant
-    request: Request
-    id: str
-    url: str
-    now: float
-    id_token_seconds: int
-    identifiers: Identifiers
-
-    @property
-    def fields(self) -> Mapping[str, Any]:
-        """The JSON object in the body; empty if there is none."""
-        try:
-            body = self.request.json()
-        except UnreadableBodyError:
-            return {}
-        return body if isinstance(body, dict) else {}
-
 
 Endpoint = Callable[[Asked], Answer]
 
@@ -204,13 +180,22 @@ _targets, _target = _crud(lambda tenant: tenant.targets)
 _triggers, _trigger = _crud(lambda tenant: tenant.triggers)
 _webhooks, _webhook = _crud(lambda tenant: tenant.webhooks)
 
-# `{id}` stands for one segment. The first row that fits is taken.
+# `{id}` and `{handle}` stand for one segment each. The first row that fits is taken.
 ROUTES: dict[str, dict[str, Endpoint]] = {
     "api/v3/auth/verify": {"GET": verify_token},
     "api/v3/profiles": {"GET": list_profiles},
     "api/v3/profiles/search-id": {"POST": search_id},
     "api/v3/profiles/{id}": {"GET": read_profile},
     "api/v3/profiles/{id}/attributes/comms": {"GET": read_comms, "PUT": update_comms},
+    "api/v3/profiles/{id}/identities": {
+        "GET": omneo_identities.list_identities,
+        "POST": omneo_identities.create_identity,
+    },
+    "api/v3/profiles/{id}/identities/{handle}": {
+        "GET": omneo_identities.read_identity,
+        "PUT": omneo_identities.update_identity,
+        "DELETE": omneo_identities.delete_identity,
+    },
     "api/v3/interactions": {"POST": create_interaction},
     "api/v3/targets": _targets,
     "api/v3/targets/{id}": _target,
@@ -222,12 +207,13 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
 }
 
 
-def route(segments: list[str]) -> tuple[dict[str, Endpoint], str] | None:
-    """Return the endpoints at a path by method, and what stands for `{id}`; None if there is nothing."""
+def route(segments: list[str]) -> tuple[dict[str, Endpoint], dict[str, str]] | None:
+    """Return the endpoints at a path by method, and what stands for its placeholders; None if there is nothing."""
     for template, endpoints in ROUTES.items():
         wanted = template.split("/")
-        if len(wanted) == len(segments) and all(
-            want in (have, "{id}") for want, have in zip(wanted, segments, strict=True)
-        ):
-            return endpoints, segments[wanted.index("{id}")] if "{id}" in wanted else ""
+        if len(wanted) != len(segments):
+            continue
+        pairs = list(zip(wanted, segments, strict=True))
+        if all(want in (have, "{id}", "{handle}") for want, have in pairs):
+            return endpoints, {want[1:-1]: have for want, have in pairs if want in ("{id}", "{handle}")}
     return None

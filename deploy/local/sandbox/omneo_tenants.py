@@ -12,6 +12,8 @@ from typing import Any
 from deploy.local.sandbox.delivery import Delivery
 from deploy.local.sandbox.reactions import Row, Rows
 
+Happening = tuple[str, dict[str, Any]]  # the event's name and its context
+
 
 @dataclass
 class Tenant:
@@ -31,6 +33,8 @@ class Tenant:
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
     interactions: list[Row] = field(default_factory=list, repr=False)
     deliveries: list[Delivery] = field(default_factory=list, repr=False)
+    happened: list[Happening] = field(default_factory=list, repr=False)  # no webhook has told of it yet
+    webhook_deliveries: list[Delivery] = field(default_factory=list, repr=False)
 
     def with_identity(self, handle: str, identifier: str) -> dict[str, Any] | None:
         """Return the profile that holds the identity; `profile_id` as handle means the profile's own id."""

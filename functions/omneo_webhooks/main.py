@@ -1,0 +1,25 @@
+"""POST /{tenant}/api/v1/webhooks/omneo: Omneo tells here of profiles that were created, updated or deleted."""
+
+import functions_framework
+
+from shared.handlers.profile_calls import accept_profile_event
+from shared.services import Services
+from shared.settings import Needs
+from shared.web import Call, Reply, endpoint, json_body, tenant_by_omneo
+
+services = Services.from_environment(Needs.STORE | Needs.OUTBOUND)
+
+
+@functions_framework.http
+@endpoint("POST", "/{tenant}/api/v1/webhooks/omneo", largest=1_000_000)
+def omneo_webhooks(call: Call) -> Reply:
+    """Queue what the event asks for, and say so once it is safe."""
+    tenant = tenant_by_omneo(call, services)
+    return 202, accept_profile_event(
+        tenant,
+        call.headers.get("X-Omneo-Event", ""),
+        json_body(call),
+        queue=services.queue,
+        clock=services.clock,
+        traceparent=call.traceparent,
+    )

@@ -1,0 +1,85 @@
+"""Klaviyo's jobs that change consent, suppress and erase: one method per endpoint. Whom and what to ask is not decided here.
+
+Success means accepted: Klaviyo carries a job out later, and tells nobody how it went.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.domain.consent_plan import Consent
+from shared.klaviyo.json_api import JsonApi
+
+SOURCE = "omneo"  # kept by Klaviyo on the consent, and so the mark of our own calls
+
+
+@dataclass(frozen=True)
+class Person:
+    """Whom a job is about: the profile's id, and an address for each channel that is named with it."""
+
+    id: str
+    email: str = field(default="", repr=False)
+    phone_number: str = field(default="", repr=False)
+
+
+class ConsentCalls(JsonApi):
+    """Calls that start such a job."""
+
+    def subscribe(self, person: Person, consents: Collection[Consent], *, list_id: str = "") -> None:
+        """Ask for a person to be subscribed, and put on a list if one is named, with our mark.
+
+        The opt-in of the list, else the account's, decides whether Klaviyo asks the person first. Repeating this call is harmless.
+        """
+        # https://developers.klaviyo.com/en/reference/bulk_subscribe_profiles
+        job = "profile-subscription-bulk-create-job"
+        row = {"type": "profile", "id": person.id, "attributes": _attributes(person, consents, "SUBSCRIBED")}
+        attributes = {
+            "custom_source": SOURCE,
+            "historical_import": False,
+            "profiles": {"data": [row]},
+        }
+        self._start(job, attributes, {"list": {"data": {"type": "list", "id": list_id}}} if list_id else {})
+
+    def unsubscribe(self, person: Person, consents: Collection[Consent]) -> None:
+        """Ask for a person to be unsubscribed everywhere. Klaviyo finds them by their addresses. Repeating this call is harmless."""
+        # https://developers.klaviyo.com/en/reference/bulk_unsubscribe_profiles. Never with a list: who is not on it would be
+        # unsubscribed everywhere, and who is on it from the list alone.
+        job = "profile-subscription-bulk-delete-job"
+        row = {"type": "profile", "attributes": _attributes(person, consents, "UNSUBSCRIBED")}
+        self._start(job, {"profiles": {"data": [row]}})
+
+    def suppress(self, email: str) -> None:
+        """Ask for no email to be sent to an address any more. Repeating this call is harmless."""
+        # https://developers.klaviyo.com/en/reference/bulk_suppress_profiles
+        row = {"type": "profile", "attributes": {"email": email}}
+        self._start("profile-suppression-bulk-create-job", {"profiles": {"data": [row]}})
+
+    def request_deletion(self, profile_id: str) -> None:
+        """Ask for a profile and all that is known of it to be deleted for good. Repeating this call is harmless."""
+        # https://developers.klaviyo.com/en/reference/request_profile_deletion
+        row = {"type": "profile", "id": profile_id, "attributes": {}}
+        self._start("data-privacy-deletion-job", {"profile": {"data": row}})
+
+    def _start(
+        self, job: str, attributes: Mapping[str, Any], relationships: Mapping[str, Any] | None = None
+    ) -> None:
+        related = {"relationships": relationships} if relationships else {}
+        self._post(f"/api/{job}s", {"data": {"type": job, "attributes": attributes, **related}})
+
+
+def _attributes(person: Person, consents: Collection[Consent], wanted: str) -> dict[str, Any]:
+    asked = {"consent": wanted}
+    sms = {
+        kind: asked
+        for kind, consent in (("marketing", Consent.SMS), ("transactional", Consent.SMS_TRANSACTIONAL))
+        if consent in consents
+    }
+    has_email = Consent.EMAIL in consents
+    return {
+        **({"email": person.email} if has_email else {}),
+        **({"phone_number": person.phone_number} if sms else {}),
+        "subscriptions": {
+            **({"email": {"marketing": asked}} if has_email else {}),
+            **({"sms": sms} if sms else {}),
+        },
+    }
