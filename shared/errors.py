@@ -107,12 +107,13 @@ class ServiceError(ExtensionError):
     `status` is the HTTP status, None when no answer came. `code` is the service's own error code. `detail` may
     quote personal data: it is stored encrypted and never logged. `retry_after` is the wait in seconds that the service
     asked for, None when it asked for none. `field` is what the service does not take, as a path into what was sent, and
-    `duplicate_of` the id of what has it already; "" where it does not say.
+    `duplicate_of` the id of what has it already; "" where it does not say. `fields` are all of them, where it names several.
     """
 
     retry_after: float | None = None
     field: str = ""
     duplicate_of: str = ""
+    fields: tuple[str, ...] = ()
 
     def __init__(
         self, message: str, *, service: str, status: int | None = None, code: str = "", detail: str = ""

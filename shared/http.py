@@ -71,6 +71,7 @@ class Problem:
     field: str = ""
     detail: str = ""
     duplicate_of: str = ""
+    fields: tuple[str, ...] = ()
 
 
 class HttpClient:
@@ -198,7 +199,7 @@ class HttpClient:
             code=problem.code,
             detail=problem.detail,
         )
-        error.field, error.duplicate_of = problem.field, problem.duplicate_of
+        error.field, error.duplicate_of, error.fields = problem.field, problem.duplicate_of, problem.fields
         return error
 
     def _problem(self, answer: Answer) -> Problem | None:
@@ -216,6 +217,7 @@ class HttpClient:
             _name(problem.field),
             problem.detail[:DETAIL_LENGTH],
             problem.duplicate_of if _ID.fullmatch(problem.duplicate_of) else "",
+            tuple(field for field in map(_name, problem.fields) if field),
         )
 
     def _wait(

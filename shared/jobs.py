@@ -155,6 +155,14 @@ class PullOptOut(Job):
     at: AwareDatetime | None = None
 
 
+class Resync(Job):
+    """Do one stretch of a run over the tenant's whole base."""
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["resync"] = "resync"
+    run_id: str
+
+
 class EveryTenant(Job):
     """Queue a job for every installed tenant. The schedule sends it, which knows neither a tenant nor the time."""
 
@@ -177,6 +185,7 @@ AnyJob: TypeAlias = (
     | SyncProfile
     | DeleteProfile
     | PullOptOut
+    | Resync
     | EveryTenant
 )
 KINDS: dict[str, type[AnyJob]] = {
@@ -191,6 +200,7 @@ KINDS: dict[str, type[AnyJob]] = {
     "sync-profile": SyncProfile,
     "delete-profile": DeleteProfile,
     "pull-opt-out": PullOptOut,
+    "resync": Resync,
     "every-tenant": EveryTenant,
 }
 

@@ -17,7 +17,8 @@ _ATTEMPTS = 20
 
 @dataclass(frozen=True)
 class Run:
-    """A run. `page` is Omneo's next page to be read, `pages` the last one known; `imports` are Klaviyo's jobs whose end is not known yet.
+    """A run. `page` is Omneo's next page to be read, `pages` the last one known; `imports` are Klaviyo's jobs whose end is not known yet,
+    `tail_page` is the next page of those whom Omneo has changed since the run began.
 
     `counts` says what came of the profiles, by a plain name each. `worked` is the time worked on it, pauses left out.
     """
@@ -33,6 +34,7 @@ class Run:
     counts: Counter[str] = field(default_factory=Counter)
     imports: tuple[str, ...] = ()
     worked: timedelta = timedelta()
+    tail_page: int = 1
     finished_at: datetime | None = None
 
     @property
@@ -52,6 +54,7 @@ class Changes(TypedDict, total=False):
     counts: Counter[str]
     imports: tuple[str, ...]
     worked: timedelta
+    tail_page: int
     finished_at: datetime
 
 
@@ -69,9 +72,7 @@ class Resyncs:
             ConflictError: another one is running, or paused.
         """
         run = Run(id, options, self._clock())
-        self._documents.create(
-            _collection(tenant), id, {**_encode(run), "expire_at": run.started_at + KEPT}
-        )
+        self._documents.create(_collection(tenant), id, {**_encode(run), "expire_at": run.started_at + KEPT})
         for _ in range(_ATTEMPTS):
             if self._take_slot(tenant, id):
                 return run
@@ -90,7 +91,9 @@ class Resyncs:
         """
         changed = replace(run, **changes)
         self._documents.update(
-            _collection(tenant), run.id, {name: value for name, value in _encode(changed).items() if name in changes}
+            _collection(tenant),
+            run.id,
+            {name: value for name, value in _encode(changed).items() if name in changes},
         )
         return changed
 
@@ -151,7 +154,9 @@ class Resyncs:
         holder = self.get(tenant, str(slot.fields["run"]))
         if holder is not None and holder.state in (State.RUNNING, State.PAUSED):
             self._documents.delete(_collection(tenant), id)
-            raise ConflictError(f"Another run is {holder.state.value}: {holder.id}. Let it end, or cancel it.")
+            raise ConflictError(
+                f"Another run is {holder.state.value}: {holder.id}. Let it end, or cancel it."
+            )
         try:
             self._documents.update(_slots(tenant), _SLOT, {"run": id}, version=slot.version)
         except (DocumentChangedError, DocumentMissingError):
@@ -176,6 +181,7 @@ def _encode(run: Run) -> dict[str, Value]:
         "counts": dict(run.counts),
         "imports": list(run.imports),
         "worked": run.worked.total_seconds(),
+        "tail_page": run.tail_page,
         "finished_at": run.finished_at,
     }
 
@@ -201,6 +207,7 @@ def _decode(document: Document) -> Run:
         counts=Counter(fields["counts"]),
         imports=tuple(fields["imports"]),
         worked=timedelta(seconds=fields["worked"]),
+        tail_page=fields["tail_page"],
         finished_at=fields["finished_at"],
     )
 

@@ -49,25 +49,21 @@ class SyncedProfiles:
 
     def keep(self, tenant: str, profile_id: str, synced: SyncedProfile) -> None:
         """Remember this, in place of whatever was remembered before."""
-        told: dict[str, Value] = {
-            consent.value: {
-                "direction": said.direction,
-                "stamp": said.stamp,
-                "at": said.at,
-                "klaviyo_id": said.klaviyo_id,
-            }
-            for consent, said in synced.told.items()
-        }
         fields: dict[str, Value] = {
             "account": synced.account,
             "klaviyo_id": synced.klaviyo_id,
             "filled": [*sorted(synced.filled)],
-            "told": told,
+            "told": _told(synced.told),
             "read_at": synced.read_at,
             "deleted_at": synced.deleted_at,
             "expire_at": None if synced.deleted_at is None else self._clock() + DELETED_KEPT,
         }
         self._write(tenant, profile_id, fields)
+
+    def tell(self, tenant: str, profile_id: str, told: Mapping[Consent, Told]) -> None:
+        """Remember what Klaviyo was told, beside what is known of the profile."""
+        before = self.of(tenant, profile_id)
+        self._write(tenant, profile_id, {"told": _told({**before.told, **told})})
 
     def bury(self, tenant: str, profile_id: str, at: datetime) -> None:
         """Remember that the profile was deleted, beside what is known of it."""
@@ -93,6 +89,18 @@ class SyncedProfiles:
     def _has_expired(self, found: Document) -> bool:
         expiry = found.fields.get("expire_at")
         return isinstance(expiry, datetime) and expiry <= self._clock()
+
+
+def _told(told: Mapping[Consent, Told]) -> dict[str, Value]:
+    return {
+        consent.value: {
+            "direction": said.direction,
+            "stamp": said.stamp,
+            "at": said.at,
+            "klaviyo_id": said.klaviyo_id,
+        }
+        for consent, said in told.items()
+    }
 
 
 def _decode(fields: Mapping[str, Any]) -> SyncedProfile:

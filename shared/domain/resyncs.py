@@ -83,9 +83,7 @@ class Parcel:
 
     def fits(self, page: PageWork) -> bool:
         """Return whether the page fits; into an empty parcel every page does."""
-        within = (
-            self.profiles + len(page.resources) <= MOST_PROFILES and self.size + page.size <= MOST_BYTES
-        )
+        within = self.profiles + len(page.resources) <= MOST_PROFILES and self.size + page.size <= MOST_BYTES
         return within or not self.pages
 
     def add(self, page: PageWork) -> None:

@@ -62,9 +62,7 @@ class ImportError:
 class BulkCalls(JsonApi):
     """Calls that read or start something about many profiles."""
 
-    def profiles_by(
-        self, name: Literal["id", "email", "external_id"], values: Collection[str]
-    ) -> list[Held]:
+    def profiles_by(self, name: Literal["id", "email", "external_id"], values: Collection[str]) -> list[Held]:
         """Return the profiles with any of these values, at most 100, with their subscriptions."""
         # https://developers.klaviyo.com/en/reference/get_profiles
         params = {
@@ -114,9 +112,7 @@ class BulkCalls(JsonApi):
             "historical_import": True,
             "profiles": {"data": [_subscribed(person) for person in people]},
         }
-        related = (
-            {"relationships": {"list": {"data": {"type": "list", "id": list_id}}}} if list_id else {}
-        )
+        related = {"relationships": {"list": {"data": {"type": "list", "id": list_id}}}} if list_id else {}
         self._post(f"/api/{job}s", {"data": {"type": job, "attributes": attributes, **related}})
 
     def unsubscribe_many(self, people: Sequence[Subscriber]) -> None:

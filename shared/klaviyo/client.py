@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from shared.klaviyo.bulk import BulkCalls
 from shared.klaviyo.history import HistoryCalls
 from shared.klaviyo.json_api import AccessTokens, FixedToken, next_cursor, read, read_problem
 from shared.klaviyo.profiles import ProfileCalls
@@ -59,7 +60,7 @@ class Webhook:
         )
 
 
-class KlaviyoClient(ProfileCalls, HistoryCalls):
+class KlaviyoClient(ProfileCalls, HistoryCalls, BulkCalls):
     """Calls Klaviyo for one connected account. What is about profiles and the past stands in the classes it builds on."""
 
     def create_event(self, attributes: Mapping[str, Any]) -> None:

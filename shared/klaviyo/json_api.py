@@ -104,5 +104,10 @@ def read_problem(body: Any) -> Problem:
         code=str(first.get("code", "")),
         field=str(source.get("pointer") or source.get("parameter") or ""),
         detail=str(first.get("detail", "")),
+        fields=tuple(
+            str((row.get("source") or {}).get("pointer") or "")
+            for row in body["errors"]
+            if isinstance(row, dict)
+        ),
         duplicate_of=str(meta.get("duplicate_profile_id") or "") if isinstance(meta, dict) else "",
     )

@@ -39,6 +39,15 @@ class Profile(BaseModel):
 
 
 @dataclass(frozen=True)
+class ProfilesPage:
+    """A page of profiles, whole as Omneo shows them; how many pages and profiles there are."""
+
+    rows: tuple[Mapping[str, Any], ...]
+    pages: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Interaction:
     """Something a profile did elsewhere. `signal` is 1, 0 or -1, `channel` email or sms, `at` aware."""
 
@@ -97,6 +106,20 @@ class OmneoClient:
         if not isinstance(fields, dict) or str(fields.get("id")).casefold() != id.casefold():
             raise WaitError("Omneo answered with a profile that cannot be read", service="Omneo")
         return fields
+
+    def profiles_page(self, number: int, *, since: datetime | None = None) -> ProfilesPage:
+        """Return a page of 100 profiles, oldest first; of those changed since then, if that is given."""
+        # https://docs.omneo.io/dev-guides/profiles/working-with-profiles; filters and pages as Omneo's SDKs have them.
+        params = {"page[size]": "100", "page[number]": str(number), "sort": "created_at"}
+        if since is not None:
+            params["filter[updated_at][gte]"] = f"{since.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+        body = self._call("GET", "/api/v3/profiles", params=params)
+        try:
+            rows = [row for row in body["data"] or () if isinstance(row, dict)]
+            meta = body["meta"]
+            return ProfilesPage(tuple(rows), pages=int(meta["last_page"]), total=int(meta["total"]))
+        except (TypeError, KeyError, ValueError):
+            raise WaitError("Omneo answered with a page that cannot be read", service="Omneo") from None
 
     def create_identity(self, profile_id: str, *, handle: str, identifier: str) -> None:
         """Add an identity to a profile. One that any profile holds already is refused."""
