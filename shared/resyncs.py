@@ -97,6 +97,12 @@ class Resyncs:
         )
         return changed
 
+    def under_way(self, tenant: str) -> Run | None:
+        """Return the run that is running or paused, None if there is none."""
+        slot = self._documents.get(_slots(tenant), _SLOT)
+        run = None if slot is None else self.get(tenant, str(slot.fields["run"]))
+        return run if run is not None and run.state in (State.RUNNING, State.PAUSED) else None
+
     def last(self, tenant: str, kind: Kind) -> Run | None:
         """Return the newest run of a kind that is done, None if there is none."""
         done = [run for run in self._all(tenant) if run.options.kind is kind and run.state is State.DONE]

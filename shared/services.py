@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from shared.omneo.client import OmneoClient
     from shared.pending_installs import PendingInstalls
     from shared.queue import TaskQueue
+    from shared.resyncs import Resyncs
     from shared.secret_uses import SecretUses
     from shared.status_reports import StatusReports
     from shared.synced_profiles import SyncedProfiles
@@ -151,6 +152,13 @@ class Services:
         from shared.echo_notes import EchoNotes
 
         return EchoNotes(self.documents, self.clock)
+
+    @cached_property
+    def resyncs(self) -> "Resyncs":
+        """Runs over the whole bases."""
+        from shared.resyncs import Resyncs
+
+        return Resyncs(self.documents, self.clock)
 
     @cached_property
     def consent_ledger(self) -> "ConsentLedger":

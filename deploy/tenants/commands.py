@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from deploy.tenants.description import connection, described
 from deploy.tenants.doctor import doctor
 from deploy.tenants.keys import SETTABLE, set_value
+from deploy.tenants.resync import reconcile, resync
 from deploy.tenants.running import NO_SUCH_TENANT, Group, existing, with_services
 from shared.consent_ledger import new_ledger_key
 from shared.encryption import new_key
@@ -306,3 +307,5 @@ def _newest_only(tenant: Tenant, what: str) -> Tenant:
 
 
 tenants.add_command(doctor)
+tenants.add_command(resync)
+tenants.add_command(reconcile)

@@ -14,6 +14,7 @@ from shared.jobs import (
     KeepMasterList,
     Provision,
     PullOptOut,
+    Resync,
     SendMetric,
     SpreadEvents,
     SweepInbox,
@@ -23,7 +24,7 @@ from shared.services import Services
 from shared.tenants import Tenant
 
 
-def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901 - one branch for each kind of job
+def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901, PLR0912 - one branch for each kind of job
     """Do a job of a tenant once. Whatever it raises, `delivery.deliver` decides about."""
     match job:
         case SendMetric():
@@ -79,5 +80,9 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901 
             from shared.handlers.opt_outs import pull_opt_out
 
             pull_opt_out(job, tenant, services)
+        case Resync():
+            from shared.handlers.resync import resync
+
+            resync(job, tenant, services)
         case EveryTenant():
             raise CannotSucceedError("A scheduled job belongs to no tenant.")

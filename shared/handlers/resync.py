@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from shared.domain.profile_calls import stored_klaviyo_id
 from shared.domain.resyncs import PageWork, Parcel, State
 from shared.errors import NotFoundError, WaitError
-from shared.handlers.profile_targets import sync_soon
+from shared.handlers.profile_calls import sync_soon
 from shared.handlers.resync_page import HeldProfiles, PagePreparation, PreparedPage
 from shared.handlers.resync_sending import Sending
 from shared.jobs import Resync
@@ -221,7 +221,9 @@ class _Stretch:
         for number in range(self._run.tail_page, self._run.tail_page + PAGES_AT_ONCE):
             page = omneo.profiles_page(number, since=self._run.started_at)
             for row in page.rows:
-                sync_soon(str(row["id"]), self._tenant, self._services)
+                sync_soon(
+                    self._tenant, str(row["id"]), queue=self._services.queue, clock=self._services.clock
+                )
             if number >= page.pages:
                 return False
         self._run = self._services.resyncs.update(

@@ -1,0 +1,128 @@
+"""What may be ordered of a run over the whole base: begin, pause, go on, cancel; and what is told of it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from shared.domain.resyncs import Kind, Options, State, Undated, progress
+from shared.errors import ConflictError, InvalidPayloadError, NotInstalledError, UnknownPathError
+from shared.handlers.resync import next_job
+from shared.resyncs import Run
+from shared.services import Services
+from shared.tenants import Tenant
+
+ROWS_SHOWN = 100
+# Two runs of the same kind overlap by this much: Omneo's clock and ours may differ, and a change may be seen late.
+OVERLAP = timedelta(hours=1)
+
+
+class Order(BaseModel):
+    """The body of a call that begins a run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: AwareDatetime | None = None
+    only_consent: bool = False
+    dry_run: bool = False
+    undated_opt_ins: Undated = Undated.LEAVE
+
+    @classmethod
+    def read(cls, body: object) -> "Order":
+        """Read a body; none at all orders the whole base.
+
+        Raises:
+            InvalidPayloadError: names the field and the fix.
+        """
+        try:
+            return cls.model_validate(body or {})
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            field = ".".join(map(str, first["loc"])) or "The body"
+            raise InvalidPayloadError(f"{field}: {first['msg']}.") from None
+
+
+def begin(tenant: Tenant, kind: Kind, order: Order, services: Services) -> Run:
+    """Begin a run and return it. A reconcile without `since` begins where the last one that is done began, a repair where it did too.
+
+    Raises:
+        NotInstalledError: there is no Klaviyo account to send to.
+        ConflictError: another run is under way.
+        QueueUnavailableError: it was noted but not queued: cancel it, or go on with it.
+    """
+    if tenant.klaviyo is None:
+        raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
+    since = order.since
+    if since is None and kind is not Kind.RESYNC and (last := services.resyncs.last(tenant.name, kind)):
+        since = last.started_at - OVERLAP
+    options = Options(
+        kind=kind,
+        since=since,
+        only_consent=order.only_consent or kind is Kind.REPAIR,
+        dry_run=order.dry_run,
+        undated=order.undated_opt_ins,
+    )
+    run = services.resyncs.begin(tenant.name, services.new_id(), options)
+    services.queue.put(next_job(tenant, run, services), tenant)
+    return run
+
+
+def change_state(tenant: Tenant, id: str, to: State, services: Services) -> Run:
+    """Pause a run, let it go on, or cancel it. What is so already is no error.
+
+    Raises:
+        UnknownPathError: there is no such run.
+        ConflictError: it is over.
+    """
+    run = find(tenant, id, services)
+    if run.state is to:
+        if to is State.RUNNING:  # its job may have died
+            services.queue.put(next_job(tenant, run, services), tenant)
+        return run
+    if run.state in (State.DONE, State.CANCELLED):
+        raise ConflictError(f"The run is {run.state.value}.")
+    run = services.resyncs.update(tenant.name, run, state=to)
+    if to is State.RUNNING:
+        services.queue.put(next_job(tenant, run, services), tenant)
+    return run
+
+
+def find(tenant: Tenant, id: str, services: Services) -> Run:
+    """Return the run. Raises UnknownPathError if there is none like it."""
+    run = services.resyncs.get(tenant.name, id)
+    if run is None:
+        raise UnknownPathError("There is no such run.")
+    return run
+
+
+def report(tenant: Tenant, run: Run, services: Services) -> dict[str, Any]:
+    """Return how a run stands: counts, speed, time left, failures by reason, and the first profiles there is something to tell of."""
+    how = progress(run.read, run.total, run.worked)
+    options = run.options
+    counts: Mapping[str, int] = run.counts
+    return {
+        "id": run.id,
+        "kind": options.kind.value,
+        "state": run.state.value,
+        "since": _iso(options.since),
+        "only_consent": options.only_consent,
+        "dry_run": options.dry_run,
+        "started_at": _iso(run.started_at),
+        "finished_at": _iso(run.finished_at),
+        "read": how.read,
+        "total": how.total,
+        "profiles_per_minute": round(how.per_minute),
+        "seconds_left": None if how.left is None or run.is_read else round(how.left.total_seconds()),
+        "imports_waiting": len(run.imports),
+        "counts": {
+            name: counts[name] for name in sorted(counts) if name != "read" and not name.startswith("failed")
+        },
+        "failures": {name: counts[name] for name in sorted(counts) if name.startswith("failed")},
+        "profiles": list(islice(services.resyncs.rows(tenant.name, run.id), ROWS_SHOWN)),
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
