@@ -1,6 +1,7 @@
 """A shop whose profiles travel from Omneo to Klaviyo: the world, with the doors that Omneo and Klaviyo call, on the world's clock."""
 
 import json
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -128,6 +129,15 @@ def a_shop(world: World, **settings: Any) -> Iterator[Shop]:
             topics=sorted(SYSTEM_TOPICS),
         )
         yield Shop(world)
+        assert statuses(world) <= {200}, "the worker met a bug"
+
+
+def statuses(world: World) -> set[int]:
+    """Return what the worker has answered to the queue so far."""
+    with urllib.request.urlopen(
+        f"http://{world.tasks.http_address}/attempts?limit=1000", timeout=5
+    ) as answer:
+        return {attempt["status"] for attempt in json.load(answer)["attempts"]}
 
 
 def _doors(world: World) -> dict[str, Callable[..., Response]]:

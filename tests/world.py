@@ -7,7 +7,7 @@ to the test. Every personal or secret value holds the word that canary.py looks 
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -149,6 +149,32 @@ def tasks(clock: Clock, tmp_path: Path) -> Iterator[TasksEmulator]:
 @pytest.fixture
 def world(clock: Clock, sandbox: Sandbox, tasks: TasksEmulator, tmp_path: Path) -> Iterator[World]:
     """Put it all together, with a worker that runs on the test's clock."""
+    with put_together(clock, sandbox, tasks, tmp_path) as world:
+        yield world
+
+
+@pytest.fixture
+def make_world() -> Callable[[Path], AbstractContextManager[World]]:
+    """Return a function that makes a world in a folder, for a test that needs one for each of its examples."""
+
+    @contextmanager
+    def make(folder: Path) -> Iterator[World]:
+        clock = Clock()
+        with (
+            Sandbox(
+                clock=clock.timestamp, token_prefix="canary", client_secret="canary-client-secret"
+            ) as sandbox,
+            TasksEmulator(folder / "tasks.db", clock=clock.timestamp, stepped=True) as tasks,
+            put_together(clock, sandbox, tasks, folder) as world,
+        ):
+            yield world
+
+    return make
+
+
+@contextmanager
+def put_together(clock: Clock, sandbox: Sandbox, tasks: TasksEmulator, tmp_path: Path) -> Iterator[World]:
+    """Give the services to a worker that runs on the test's clock."""
     app = Flask("worker")
     with serving(app) as url:
         environment = environment_for(sandbox, tasks, tmp_path, url)

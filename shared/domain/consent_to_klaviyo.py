@@ -192,7 +192,8 @@ def _klaviyo(channel: Channel, subscriptions: Mapping[str, Any] | None) -> _Klav
     decided = [
         time for name in ("consent_timestamp", "last_updated") if (time := read_stamp(marketing.get(name)))
     ]
-    suppressions = [row for row in marketing.get("suppression") or () if isinstance(row, Mapping)]
+    rows = marketing.get("suppression")
+    suppressions = [row for row in (rows if isinstance(rows, list) else ()) if isinstance(row, Mapping)]
     times = [time for row in suppressions if (time := read_stamp(row.get("timestamp")))]
     return _Klaviyo(
         consent=consent,
