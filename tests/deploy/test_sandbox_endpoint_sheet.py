@@ -65,7 +65,7 @@ def call(sandbox: Sandbox) -> Caller:
 def test_an_endpoint_asks_for_each_of_its_scopes_and_no_other(
     sandbox: Sandbox, call: Caller, method: str, path: str, scopes: str, burst: int, steady: int
 ) -> None:
-    body = None if method == "GET" else {}
+    body: object = None if method == "GET" else {}
     for missing in scopes.split():
         kept = " ".join(scope for scope in ALL.split() if scope != missing)
         token = sandbox.klaviyo.install(ACCOUNT, scopes=kept).access_token
