@@ -4,7 +4,8 @@ Klaviyo's pages "Get Profiles", "Create or Update Profile", "Update Profile", "M
 
 Assumed: an identifier that belongs to another profile is 409 `duplicate_profile` in an import and an update as it is in
 "Create Profile"; an import with an id that no profile has makes one with that id; a merge of an unknown profile is 404,
-one with itself 400. `include` and `sort` are not known here and are refused as unknown parameters.
+one with itself 400. `include` and `sort` are not known here and are refused as unknown parameters; no filter
+knows `_kx` and the fields of suppressions.
 """
 
 from collections.abc import Mapping
