@@ -16,7 +16,7 @@ from tests.through import Through
 
 T = TypeVar("T")
 
-_COLLECTIONS = ("tenants", "dead_jobs", "leases")
+_COLLECTIONS = ("tenants", "dead_jobs", "leases", "reward_claims")
 
 
 @pytest.fixture(params=["sqlite", "firestore"])
