@@ -195,6 +195,7 @@ class HttpClient:
             service=self.service,
             status=status,
             code=problem.code,
+            field=problem.field,
             detail=problem.detail,
         )
 

@@ -172,6 +172,9 @@ def delete(services: Services, name: str, yes: bool) -> None:
     services.dead_jobs.delete_all(name)
     services.secret_uses.forget(name)
     services.status_reports.forget(name)
+    services.reward_claims.forget(name)
+    services.reward_attempts.forget(name)
+    services.reward_counts.forget(name)
     services.tenants.delete(name)
     click.echo(f"Tenant {name} is deleted.")
 

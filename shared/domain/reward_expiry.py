@@ -55,7 +55,9 @@ def read_expiry(text: str, timezone: str, now: datetime) -> str:
     return _stamp(local)
 
 
-def expiry_of(*, period: object, period_type: str, absolute_expiry: str, timezone: str, now: datetime) -> str:
+def expiry_of(
+    *, period: object, period_type: object, absolute_expiry: object, timezone: str, now: datetime
+) -> str:
     """Return when a reward of this definition expires that is issued now: at the end of a day of its time zone.
 
     `period` counts days, weeks, months or years, as `period_type` says; with any of its `absolute_` types, or without a
@@ -66,7 +68,7 @@ def expiry_of(*, period: object, period_type: str, absolute_expiry: str, timezon
     """
     zone = read_timezone(timezone)
     today = now.astimezone(zone).date()
-    unit = period_type.strip().lower().removesuffix("s")
+    unit = str(period_type).strip().lower().removesuffix("s")
     try:
         day = _after(today, read_number(period), unit) or _fixed(absolute_expiry, zone)
     except (ValueError, OverflowError):
@@ -110,9 +112,9 @@ def _months_after(day: date, count: int) -> date:
     return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
 
 
-def _fixed(text: str, zone: ZoneInfo) -> date | None:
+def _fixed(text: object, zone: ZoneInfo) -> date | None:
     """Return the date in Omneo's answer. Only a time that names its offset is moved to the zone."""
-    if not text:
+    if not text or not isinstance(text, str):
         return None
     fixed = datetime.fromisoformat(text)
     return (fixed.astimezone(zone) if fixed.tzinfo else fixed).date()
