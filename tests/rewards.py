@@ -8,7 +8,8 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from shared.connections import Connections
-from shared.handlers.rewards import Result, issue_reward
+from shared.handlers.reward_making import Result
+from shared.handlers.rewards import issue_reward
 from shared.services import Services
 from shared.settings import Needs, Settings
 from tests.mortal import Fate, WatchedDocuments, watched_connections

@@ -23,7 +23,8 @@ from shared.errors import (
     StoreUnavailableError,
     WaitError,
 )
-from shared.handlers.rewards import ANSWER_WITHIN, POLL_SECONDS, Result
+from shared.handlers.reward_making import Result
+from shared.handlers.rewards import ANSWER_WITHIN, POLL_SECONDS
 from shared.reward_attempts import LIVE
 from shared.reward_claims import LIFE
 from tests.mortal import Fate, KilledError
