@@ -27,32 +27,34 @@ def read_timezone(name: str) -> ZoneInfo:
         ) from None
 
 
-def read_expiry(text: str, timezone: str, now: datetime) -> str:
+def read_expiry(text: str, timezone: str) -> str:
     """Return the time that a call gives, as Omneo takes it: `Y-m-d H:i:s` in the reward's time zone.
 
     A date alone means the end of that day. A time with an offset is moved to the zone.
 
     Raises:
-        InvalidPayloadError: it is no time, or over.
+        InvalidPayloadError: it is no time.
 
-    >>> read_expiry("2026-12-31", "Australia/Melbourne", datetime.fromisoformat("2026-11-26T00:00Z"))
+    >>> read_expiry("2026-12-31", "Australia/Melbourne")
     '2026-12-31 23:59:59'
     """
     zone = read_timezone(timezone)
     try:
         if _DATE.fullmatch(text):
-            local = datetime.combine(date.fromisoformat(text), _END_OF_DAY, zone)
-        else:
-            given = datetime.fromisoformat(text)
-            local = given.astimezone(zone) if given.tzinfo else given.replace(tzinfo=zone)
-        is_over = local <= now
+            return _stamp(datetime.combine(date.fromisoformat(text), _END_OF_DAY))
+        given = datetime.fromisoformat(text)
+        return _stamp(given.astimezone(zone) if given.tzinfo else given)
     except (ValueError, OverflowError):
         raise InvalidPayloadError(
             "data.expires_at must be a date, as in 2026-12-31, or a time, as in 2026-12-31 23:59:59."
         ) from None
-    if is_over:
+
+
+def check_is_ahead(expires_at: str, timezone: str, now: datetime) -> None:
+    """Raise InvalidPayloadError if a time that `read_expiry` returned has come."""
+    # Compared without a zone: near the ends of the calendar a local time has no counterpart in UTC.
+    if datetime.fromisoformat(expires_at) <= now.astimezone(read_timezone(timezone)).replace(tzinfo=None):
         raise InvalidPayloadError("data.expires_at must lie in the future, in the reward's time zone.")
-    return _stamp(local)
 
 
 def expiry_of(
@@ -121,4 +123,4 @@ def _fixed(text: object, zone: ZoneInfo) -> date | None:
 
 
 def _stamp(local: datetime) -> str:
-    return local.strftime("%Y-%m-%d %H:%M:%S")
+    return local.replace(tzinfo=None, microsecond=0).isoformat(" ")

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.domain.numbers import read_number
-from shared.domain.reward_expiry import read_expiry, read_timezone
+from shared.domain.reward_expiry import check_is_ahead, read_expiry, read_timezone
 from shared.errors import InvalidPayloadError
 
 # Omneo does not give `external_id` back, `meta` it does: under this key stands what a reward is known by.
@@ -55,7 +55,7 @@ class RewardRequest:
     rest: Json
 
 
-def read_reward(body: object, *, timezone: str, now: datetime) -> RewardRequest:
+def read_reward(body: object, *, timezone: str) -> RewardRequest:
     """Return what the body asks for. `timezone` is the tenant's, for a body that names none.
 
     Raises:
@@ -79,14 +79,19 @@ def read_reward(body: object, *, timezone: str, now: datetime) -> RewardRequest:
         definition_id=_definition_id(data.get("reward_definition_id"), is_needed=not handle),
         definition_handle=handle,
         timezone=zone,
-        expires_at=read_expiry(expires_at, zone, now) if expires_at else "",
+        expires_at=read_expiry(expires_at, zone) if expires_at else "",
         meta=_meta(data.get("meta")),
         rest={name: value for name, value in data.items() if name not in _OURS},
     )
 
 
-def check_amount(request: RewardRequest, most: float | None) -> None:
-    """Raise InvalidPayloadError for an amount above the tenant's own limit."""
+def check_reward(request: RewardRequest, *, most: float | None, now: datetime) -> None:
+    """Raise InvalidPayloadError for an amount above the tenant's own limit, or a reward that is over already.
+
+    Not part of reading: the retry of a call that was answered long ago is no mistake.
+    """
+    if request.expires_at:
+        check_is_ahead(request.expires_at, request.timezone, now)
     if most is not None and request.amount > most:
         raise InvalidPayloadError(
             "data.amount is above this tenant's reward_max_amount. Lower it, or raise that setting."

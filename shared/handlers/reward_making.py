@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from shared import logs
 from shared.deadlines import lasting, seconds_left, time_left
 from shared.domain.reward_expiry import expiry_of
-from shared.domain.rewards import RewardRequest, check_amount, is_known_by, omneo_reward
+from shared.domain.rewards import RewardRequest, check_reward, is_known_by, omneo_reward
 from shared.errors import (
     BusyError,
     CapReachedError,
@@ -68,7 +68,8 @@ def make_or_find(work: Work) -> Result:
             profile_id = _profile_id(work)
             found = _find(work, profile_id) if work.claim.in_doubt else None
             if found is None:
-                check_amount(work.request, work.tenant.settings.reward_max_amount)
+                most, now = work.tenant.settings.reward_max_amount, work.services.clock()
+                check_reward(work.request, most=most, now=now)
                 expires_at = work.request.expires_at or _expiry(work)
                 place = _place(work)
                 _check_time()

@@ -40,7 +40,7 @@ def issue_reward(tenant: Tenant, body: object, *, flow: str, services: Services)
         CapReachedError: the tenant's own limit of this hour is reached.
         WaitError, OwnServiceError: the same call should come again.
     """
-    request = read_reward(body, timezone=_timezone(tenant), now=services.clock())
+    request = read_reward(body, timezone=_timezone(tenant))
     mark = fingerprint(body)
     claims: RewardClaims | RewardAttempts = services.reward_claims
     if request.id:
@@ -61,11 +61,11 @@ def issue_reward(tenant: Tenant, body: object, *, flow: str, services: Services)
 
 def _claimed(tenant: str, id: str, mark: str, services: Services) -> Claim | Issued:
     """Return the claim on an id, or what was issued for it; wait a little for a call that is issuing it now."""
-    for _ in range(round(POLL_SECONDS / POLL_EVERY)):
+    for left in range(round(POLL_SECONDS / POLL_EVERY), -1, -1):
         taken = services.reward_claims.take(tenant, id, mark)
         if taken is not None:
             return taken
-        if seconds_left() < POLL_EVERY + CREATE_SECONDS + NOTE_SECONDS:
+        if not left or seconds_left() < POLL_EVERY + CREATE_SECONDS + NOTE_SECONDS:
             break
         services.sleep(POLL_EVERY)
     raise BusyError("Another call with this id is under way, or has not seen its end. Call again.")

@@ -15,7 +15,7 @@ from shared.domain.rewards import (
     LARGEST_AMOUNT,
     META_KEY,
     RewardRequest,
-    check_amount,
+    check_reward,
     fingerprint,
     is_known_by,
     omneo_reward,
@@ -42,7 +42,9 @@ def a_body(*, data: dict[str, Any] | None = None, **changes: Any) -> dict[str, A
 
 
 def read(body: object) -> RewardRequest:
-    return read_reward(body, timezone=MELBOURNE, now=NOW)
+    request = read_reward(body, timezone=MELBOURNE)
+    check_reward(request, most=None, now=NOW)
+    return request
 
 
 def test_the_least_that_a_body_must_say() -> None:
@@ -255,10 +257,10 @@ def test_how_a_reward_is_known_again(external_id: object, meta: object, known: b
 
 def test_the_tenants_own_limit_is_the_highest_amount_allowed() -> None:
     request = read(a_body(data={"amount": 50}))
-    check_amount(request, None)
-    check_amount(request, 50.0)
+    check_reward(request, most=None, now=NOW)
+    check_reward(request, most=50.0, now=NOW)
     with pytest.raises(InvalidPayloadError, match=r"data\.amount.*reward_max_amount"):
-        check_amount(request, 49.99)
+        check_reward(request, most=49.99, now=NOW)
 
 
 @given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=5))
@@ -372,7 +374,7 @@ def test_a_period_ends_in_the_future_at_the_end_of_a_day(
     ],
 )
 def test_a_time_in_the_call_is_local_unless_it_says_otherwise(given: str, expires_at: str) -> None:
-    assert read_expiry(given, MELBOURNE, NOW) == expires_at
+    assert read_expiry(given, MELBOURNE) == expires_at
     assert read(a_body(data={"expires_at": f" {given} "})).expires_at == expires_at
 
 

@@ -191,6 +191,15 @@ def test_a_repeated_call_gets_the_first_reward(shop: Shop, rule: Repeated, after
     assert len(shop.rewards()) == 1
 
 
+def test_a_repeat_that_comes_when_the_reward_is_over_is_no_mistake(shop: Shop) -> None:
+    body = a_body(id="order-7", data={"expires_at": "2026-11-22 23:59:59"})
+    shop.call(body)
+    shop.world.clock.advance(3 * DAY)
+    assert shop.call(body) == Result("exists", 1)
+    with pytest.raises(InvalidPayloadError, match=r"data\.expires_at must lie in the future"):
+        shop.call({**body, "id": "order-8"})
+
+
 def test_a_repeat_is_answered_without_omneo(shop: Shop) -> None:
     shop.call(a_body(id="order-7"))
     shop.world.sandbox.omneo.fail(100, status=503)
