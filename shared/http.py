@@ -13,7 +13,8 @@ from typing import Any
 
 import requests
 
-from shared.connections import Connections, lasting
+from shared.connections import Connections
+from shared.deadlines import lasting, seconds_left
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
 
 DETAIL_LENGTH = 10_000  # a dead job keeps it beside its body, and a document has room for little more
@@ -125,6 +126,9 @@ class HttpClient:
         params: Mapping[str, str] | None,
         data: bytes | None,
     ) -> Answer:
+        left = seconds_left()
+        if left <= 0:
+            raise self._wait("was not called: no time was left")
         deadline = self._monotonic() + self._limits.total
         try:
             with (
@@ -135,7 +139,7 @@ class HttpClient:
                     headers=dict(headers),
                     params=params,
                     data=data,
-                    timeout=(self._limits.connect, self._limits.read),
+                    timeout=(min(self._limits.connect, left), min(self._limits.read, left)),
                     allow_redirects=False,  # a redirect would carry our token elsewhere
                     stream=True,
                 ) as response,
@@ -191,6 +195,7 @@ class HttpClient:
             service=self.service,
             status=status,
             code=problem.code,
+            field=problem.field,
             detail=problem.detail,
         )
 

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from shared.omneo.client import OmneoClient
     from shared.pending_installs import PendingInstalls
     from shared.queue import TaskQueue
+    from shared.reward_attempts import RewardAttempts
+    from shared.reward_claims import RewardClaims
+    from shared.reward_counts import RewardCounts
+    from shared.reward_definitions import RewardDefinitions
     from shared.secret_uses import SecretUses
     from shared.status_reports import StatusReports
     from shared.tenant_cache import TenantCache
@@ -157,6 +161,34 @@ class Services:
         from shared.consent_ledger import ConsentLedger
 
         return ConsentLedger(self.documents, self.clock)
+
+    @cached_property
+    def reward_claims(self) -> "RewardClaims":
+        """Who is issuing which reward, and what was issued."""
+        from shared.reward_claims import RewardClaims
+
+        return RewardClaims(self.documents, self.clock, self.new_id)
+
+    @cached_property
+    def reward_attempts(self) -> "RewardAttempts":
+        """Rewards without an id whose answer has not been seen."""
+        from shared.reward_attempts import RewardAttempts
+
+        return RewardAttempts(self.documents, self.clock, self.new_id)
+
+    @cached_property
+    def reward_counts(self) -> "RewardCounts":
+        """How many rewards were issued this hour."""
+        from shared.reward_counts import RewardCounts
+
+        return RewardCounts(self.documents, self.clock, self.random)
+
+    @cached_property
+    def reward_definitions(self) -> "RewardDefinitions":
+        """Reward definitions, possibly some minutes old."""
+        from shared.reward_definitions import RewardDefinitions
+
+        return RewardDefinitions(self.clock)
 
     @cached_property
     def pending_installs(self) -> "PendingInstalls":

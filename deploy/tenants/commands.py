@@ -177,6 +177,9 @@ def delete(services: Services, name: str, yes: bool) -> None:
     services.echo_notes.forget(name)
     services.consent_ledger.forget(name)
     services.status_reports.forget(name)
+    services.reward_claims.forget(name)
+    services.reward_attempts.forget(name)
+    services.reward_counts.forget(name)
     services.tenants.delete(name)
     click.echo(f"Tenant {name} is deleted.")
 

@@ -17,6 +17,7 @@ _MESSAGES = {
     403: "This action is unauthorized.",
     404: "Not Found",
     405: "The method is not supported for this route.",
+    409: "Conflict",
     429: "Too Many Attempts.",
     501: "The sandbox does not know this filter.",
 }

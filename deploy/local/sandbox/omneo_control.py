@@ -2,8 +2,9 @@
 
 POST `seed` `{"tenants": [{name, token, signing_secret, retries, token_expires_at}], "profiles": [{tenant, ...}],
 "targets": [{tenant, handle, url, template, condition}], "reactions": [{tenant, trigger, targets, condition}], "webhooks":
-[{tenant, ...}]}` returns tenants and profiles; POST `switches` `{id_token_seconds}`; POST `{tenant}/events` `{trigger, context}` lets an event happen and returns its
-deliveries; POST `expire` `{tenant}` ends its API token; GET `webhooks?tenant=`; GET `profiles?tenant=`; GET `interactions?tenant=`; GET `deliveries?tenant=`, with
+[{tenant, ...}], "reward_definitions": [{tenant, ...}]}` returns tenants and profiles; POST `switches` `{id_token_seconds}`; POST `{tenant}/events` `{trigger, context}` lets an event happen and returns its
+deliveries; POST `expire` `{tenant}` ends its API token; POST `reward_rules` `{tenant,
+repeated_external_id, numbers_as_text}`; GET `rewards`, `webhooks`, `profiles` and `interactions` with `?tenant=`; GET `deliveries?tenant=`, with
 `&bodies=1` for what was sent.
 """
 
@@ -27,6 +28,8 @@ def control(omneo: "Omneo", request: Request) -> Answer:
             omneo.target(**target)
         for webhook in fields.get("webhooks", ()):
             omneo.webhook(**webhook)
+        for definition in fields.get("reward_definitions", ()):
+            omneo.reward_definition(**definition)
         for reaction in fields.get("reactions", ()):
             omneo.reaction(
                 reaction["tenant"],
@@ -60,6 +63,8 @@ def control(omneo: "Omneo", request: Request) -> Answer:
             ("POST", "seed"): seed,
             ("POST", "switches"): switches,
             ("POST", "expire"): lambda fields: omneo.expire(fields["tenant"]),
+            ("POST", "reward_rules"): lambda fields: omneo.reward_rules(**fields),
+            ("GET", "rewards"): lambda fields: {"rewards": omneo.rewards(fields["tenant"])},
             ("GET", "webhooks"): lambda fields: {"webhooks": omneo.webhooks(fields["tenant"])},
             ("GET", "profiles"): lambda fields: {"profiles": omneo.profiles(fields["tenant"])},
             ("GET", "interactions"): lambda fields: {"interactions": omneo.interactions(fields["tenant"])},

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deploy.local.sandbox.delivery import Delivery
+from deploy.local.sandbox.omneo_rewards import Rewards
 from deploy.local.sandbox.reactions import Row, Rows
 
 
@@ -31,6 +32,7 @@ class Tenant:
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
     interactions: list[Row] = field(default_factory=list, repr=False)
     deliveries: list[Delivery] = field(default_factory=list, repr=False)
+    rewards: Rewards = field(default_factory=Rewards, repr=False)
 
     def with_identity(self, handle: str, identifier: str) -> dict[str, Any] | None:
         """Return the profile that holds the identity; `profile_id` as handle means the profile's own id."""
