@@ -29,10 +29,11 @@ class CountingDocuments(Through):
 
 
 class CountingQueue:
-    """A queue that keeps what it is given in `jobs` and counts every call."""
+    """A queue that keeps what it is given in `jobs`, one of a name, and counts every call."""
 
     def __init__(self, counts: Counter[str]) -> None:
         self.jobs: list[AnyJob] = []
+        self._names: set[str] = set()
         self._counts = counts
 
     def put(self, job: AnyJob, tenant: Tenant, *, delay: float = 0.0) -> None:
@@ -41,7 +42,11 @@ class CountingQueue:
         self.jobs.append(job)
 
     def put_named(self, job: AnyJob, tenant: Tenant, *, name: str, delay: float) -> bool:
-        """Keep it, whatever its name."""
+        """Keep it, unless one of this name was kept before."""
+        if name in self._names:
+            self._counts[QUEUE_CALLS] += 1
+            return False
+        self._names.add(name)
         self.put(job, tenant, delay=delay)
         return True
 
