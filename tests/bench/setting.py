@@ -22,7 +22,7 @@ from shared.settings import Needs, Settings
 from shared.tenants import KlaviyoConnection, Tenant
 from tests.bench.servers import BenchmarkError
 from tests.bench.wire import request_bytes
-from tests.world import EMAIL, TENANT, WEBHOOK_SECRET, a_tenant
+from tests.world import ACCOUNT, EMAIL, TENANT, WEBHOOK_SECRET, a_tenant
 
 # As a target's template would give them.
 _PROPERTIES = {
@@ -102,7 +102,7 @@ def a_connected_tenant(access_token: str) -> Tenant:
         expires_at=now + timedelta(hours=1),
         connected_at=now,
     )
-    return a_tenant(TENANT, now, klaviyo=connection)
+    return a_tenant(TENANT, now, klaviyo=connection, klaviyo_account_id=ACCOUNT)
 
 
 def _store_tenant(environment: Mapping[str, str]) -> None:
