@@ -30,6 +30,11 @@ def targets(into: Path) -> Root:
     return _compiled(Root("targets", stage("targets", into)))
 
 
+def system_webhooks(into: Path) -> Root:
+    """Lay `system_webhooks` as it is deployed."""
+    return _compiled(Root("system_webhooks", stage("system_webhooks", into)))
+
+
 def targets_alone(into: Path) -> Root:
     """Lay `targets` with a queue that costs nothing, around the deployed main.py."""
     stage("targets", into)
