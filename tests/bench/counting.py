@@ -1,5 +1,6 @@
 """The store and the queue of a worker, counted. What a call is for is not known here."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
@@ -35,11 +36,13 @@ class CountingQueue:
         self.jobs: list[AnyJob] = []
         self._names: set[str] = set()
         self._counts = counts
+        self._lock = threading.Lock()  # the door puts some at once
 
     def put(self, job: AnyJob, tenant: Tenant, *, delay: float = 0.0) -> None:
         """Keep it."""
-        self._counts[QUEUE_CALLS] += 1
-        self.jobs.append(job)
+        with self._lock:
+            self._counts[QUEUE_CALLS] += 1
+            self.jobs.append(job)
 
     def put_named(self, job: AnyJob, tenant: Tenant, *, name: str, delay: float) -> bool:
         """Keep it, unless one of this name was kept before."""
