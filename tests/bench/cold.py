@@ -46,7 +46,7 @@ def listening() -> Iterator[Finding]:
     yield AS_BUILT
     hello = Spread.of(seconds.pop("hello"), "s")
     for name, listened in seconds.items():
-        what = f"{name}, process start to listening, over hello-world"
+        what = f"{name}, start to listening, over hello-world"
         yield Ratio(what, Spread.of(listened, "s"), hello, Aim("<=", 1.5))
 
 
