@@ -1,6 +1,7 @@
 """JSON from strangers: strict where leniency would hurt later, and never more than we can bear. Pure."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from shared.errors import InvalidPayloadError, UnsupportedMediaTypeError
@@ -52,9 +53,12 @@ def _int(text: str) -> int:
 
 
 def _is_shallow(value: object, levels: int) -> bool:
-    if not isinstance(value, dict | list):
-        return True
-    if levels == 0:
-        return False
-    children = value.values() if isinstance(value, dict) else value
-    return all(_is_shallow(child, levels - 1) for child in children)
+    # Level by level: a delivery of a thousand events holds tens of thousands of values.
+    nested = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):
+        nested = [child for parent in nested for child in _children(parent) if isinstance(child, dict | list)]
+    return not nested
+
+
+def _children(parent: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return parent.values() if isinstance(parent, dict) else parent
