@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from shared import logs
 from shared.authentication import klaviyo_secret, shared_secret, signing_secret
-from shared.deadlines import lasting
+from shared.deadlines import lasting, time_to_answer
 from shared.errors import (
     CapReachedError,
     ConflictError,
@@ -69,11 +69,6 @@ _ANSWERS: Mapping[type[ExtensionError], tuple[int, str]] = {
     WaitError: (503, "unavailable"),
 }
 _BUG = (500, "internal_error")
-
-# When this process began: starting is computing, and computing time is all that is known of the time before this line.
-_BEGAN = time.monotonic() - time.process_time()
-COLD_SECONDS = 5.0  # a call that comes so soon after the start has probably been waiting for it
-_ANSWERING_SECONDS = 0.5  # kept for writing the answer, and for what happened before the process began
 
 Reply: TypeAlias = tuple[int, Mapping[str, object]]
 
@@ -122,7 +117,7 @@ def endpoints(
         started = time.monotonic()
         with (
             logs.context(function=name, traceparent=traceparent_of(request.headers)) as fields,
-            lasting(_time_left(started, within)),
+            lasting(time_to_answer(started, within)),
         ):
             try:
                 function, variables = _match(table, request)
@@ -196,10 +191,7 @@ def tenant_by_key(call: Call, services: Services) -> Tenant:
 
 
 def _authenticated(call: Call, services: Services, credential: Credential, advice: str) -> Tenant:
-    """Return the tenant, and note which of its secrets was used.
-
-    One that does not match a cached tenant is tried once against a fresh read: it may just have been made.
-    """
+    """Return the tenant, and note which of its secrets was used. One that may just have been made is looked for afresh."""
     name = call.path["tenant"]
     tenant = services.tenant_cache.get(name)
     given = credential(call, tenant) if tenant is not None else ""
@@ -266,9 +258,8 @@ def _body(request: Request, largest: int) -> bytes:
     try:
         return request.get_data()
     except RequestEntityTooLarge:
-        request.stream = (
-            io.BytesIO()
-        )  # the framework reads what is left of a body, and would stumble over the limit again
+        # The framework reads what is left of a body, and would stumble over the limit again.
+        request.stream = io.BytesIO()
         raise PayloadTooLargeError(f"Send at most {largest // 1000} KB.") from None
     except (HTTPException, OSError):
         raise InvalidPayloadError("The body ended early.") from None
@@ -309,11 +300,6 @@ def refuse(error: Exception, started: float) -> Response:
 def _seconds_to_wait(error: Exception) -> int:
     asked = error.retry_after if isinstance(error, WaitError | CapReachedError) else None
     return RETRY_AFTER_SECONDS if asked is None else min(max(1, math.ceil(asked)), LONGEST_RETRY_AFTER)
-
-
-def _time_left(started: float, within: float) -> Callable[[], float]:
-    began = _BEGAN if started - _BEGAN < COLD_SECONDS else started
-    return lambda: began + within - _ANSWERING_SECONDS - time.monotonic()
 
 
 def as_json(status: int, reply: Mapping[str, object]) -> Response:

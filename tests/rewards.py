@@ -8,6 +8,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from shared.connections import Connections
+from shared.documents import Documents
 from shared.handlers.reward_making import Result
 from shared.handlers.rewards import issue_reward
 from shared.services import Services
@@ -24,9 +25,10 @@ FLOW = "canary-flow"
 
 @dataclass
 class Shop:
-    """A tenant in Omneo and in our store, and its rewards."""
+    """A tenant in Omneo and in our store, and its rewards. `documents` is where claims are kept, if not beside the tenant."""
 
     world: World
+    documents: Documents | None = None
 
     def open(self, **settings: Any) -> "Shop":
         """Make the tenant, a profile known by both its Klaviyo id and its email, and a definition of thirty days."""
@@ -65,15 +67,17 @@ class Shop:
         services = self.another_process()
         services.__dict__["_connections"] = watched_connections(fate)
         if fate.kills:
-            documents: Any = WatchedDocuments(self.world.services.documents, fate)
-            services.__dict__["documents"] = documents
+            services.__dict__["documents"] = WatchedDocuments(services.documents, fate)
         return services
 
     def another_process(self) -> Services:
         """Return services that have nothing in memory yet."""
         settings = Settings.from_env(self.world.environment, Needs.STORE)
         clock = self.world.clock
-        return Services(settings, clock=clock, random=lambda: 0.0, sleep=clock.sleep)
+        services = Services(settings, clock=clock, random=lambda: 0.0, sleep=clock.sleep)
+        if self.documents is not None:
+            services.__dict__["documents"] = self.documents
+        return services
 
 
 def a_body(*, data: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:

@@ -60,10 +60,13 @@ def install(environment: dict[str, str], sandbox: Sandbox) -> None:
     command(environment, "set", TENANT, "webhook_secret", said=WEBHOOK_SECRET)
 
 
-def post(url: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """Call the metric target with the webhook secret."""
+METRIC = f"/{TENANT}/api/v1/targets/klaviyo/metric?metric=Points%20Earned"
+
+
+def post(url: str, body: dict[str, Any], path: str = METRIC) -> tuple[int, dict[str, Any]]:
+    """Call the metric target, or another path, with the webhook secret."""
     request = urllib.request.Request(
-        f"{url}/{TENANT}/api/v1/targets/klaviyo/metric?metric=Points%20Earned",
+        f"{url}{path}",
         data=json.dumps(body).encode(),
         headers={"Content-Type": "application/json", "x-omneo-secret": WEBHOOK_SECRET},
     )
@@ -111,6 +114,31 @@ def test_an_event_travels_through_the_functions_as_they_are_deployed(
         assert post(bundle.url, {"profile": {}})[0] == 400
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"{bundle.url}/tasks/outbound", data=b"{}", timeout=10)
+
+
+def test_a_reward_is_issued_once_by_the_functions_as_they_are_deployed(
+    tmp_path: Path, store: dict[str, str]
+) -> None:
+    with Sandbox(token_prefix="canary") as sandbox, Bundle(tmp_path, 0, given(sandbox, **store)) as bundle:
+        install(bundle.environment, sandbox)
+        sandbox.omneo.reward_rules(TENANT, repeated_external_id="creates")
+        sandbox.omneo.profile(TENANT, email=EMAIL)
+        sandbox.omneo.reward_definition(TENANT, id=6, period=30, period_type="days")
+        body = {
+            "id": "order-7",
+            "person_id": "",
+            "email": EMAIL,
+            "data": {"reward_definition_id": 6, "amount": "5"},
+        }
+        path = f"/{TENANT}/api/v1/webhooks/klaviyo/rewards"
+        assert post(bundle.url, body, path) == (200, {"status": "created", "reward_id": 1})
+        os.killpg(bundle.pid("rewards_webhook"), signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while (answer := post(bundle.url, body, path))[0] != 200 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert answer == (200, {"status": "exists", "reward_id": 1})
+        assert post(bundle.url, {**body, "id": ""}, path)[1] == {"status": "created", "reward_id": 2}
+        assert len(sandbox.omneo.rewards(TENANT)) == 2
 
 
 def test_a_worker_killed_in_the_middle_of_a_job_loses_nothing(tmp_path: Path) -> None:

@@ -36,6 +36,9 @@ from shared.gcp.tasks import CloudTasksQueue, tasks_client
 from shared.inbox import Inbox
 from shared.installation_keys import matches
 from shared.jobs import Direction, SendMetric
+from shared.reward_attempts import RewardAttempts
+from shared.reward_claims import RewardClaims
+from shared.reward_counts import RewardCounts
 from shared.settings import Needs, Settings
 from shared.sqlite.documents import SqliteDocuments
 from shared.tenants import Outage, Provisions, ProvisionStep, StepState, Tenant, TenantStore
@@ -742,6 +745,19 @@ class TestDelete:
         queued.tenant()
         assert queued.run("delete", "acme", "--yes").status == 0
         assert queued.tenants.find("acme") is None
+
+    def test_what_it_issued_is_forgotten_and_nobody_elses_is(self, queued: Operator) -> None:
+        for name in ("acme", "acme-stg"):
+            queued.tenant(name)
+            documents = queued.tenants._documents
+            claim = RewardClaims(documents, lambda: NOW, lambda: "x").take(name, "order-7", "b")
+            attempt = RewardAttempts(documents, lambda: NOW, lambda: "x").begin(name, "call")
+            place = RewardCounts(documents, lambda: NOW, lambda: 0.0).reserve(name, 5)
+            assert None not in (claim, attempt, place)
+        assert queued.run("delete", "acme", "--yes").status == 0
+        kinds = ("reward_claims", "reward_attempts", "reward_counts")
+        assert [documents.count(f"tenants/acme/{kind}") for kind in kinds] == [0, 0, 0]
+        assert [documents.count(f"tenants/acme-stg/{kind}") for kind in kinds] == [1, 1, 1]
 
     def test_on_a_terminal_it_asks_first(self, queued: Operator) -> None:
         queued.tenant()

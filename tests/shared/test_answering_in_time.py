@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from flask import Flask, request
 
-from shared import web
+from shared import deadlines
 from shared.deadlines import seconds_left
 from shared.web import Call, Reply, endpoint
 
@@ -17,7 +17,7 @@ PATH = "/{tenant}/here"
 @pytest.fixture
 def began(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Return a function that sets how many seconds ago the process began."""
-    return lambda ago: monkeypatch.setattr(web, "_BEGAN", time.monotonic() - ago)
+    return lambda ago: monkeypatch.setattr(deadlines, "_BEGAN", time.monotonic() - ago)
 
 
 def left(within: float = 9.0) -> float:
@@ -38,7 +38,7 @@ def left(within: float = 9.0) -> float:
 def test_a_call_of_a_warm_process_has_its_whole_time_but_for_writing_the_answer(
     began: Callable[[float], None],
 ) -> None:
-    began(web.COLD_SECONDS + 1)
+    began(deadlines.COLD_SECONDS + 1)
     assert left() == pytest.approx(8.5, abs=0.1)
 
 
@@ -50,7 +50,7 @@ def test_a_call_that_waited_for_the_process_to_start_has_what_that_left(
 
 
 def test_this_process_began_some_computing_time_ago() -> None:
-    assert time.monotonic() - web._BEGAN > 0
+    assert time.monotonic() - deadlines._BEGAN > 0
 
 
 def test_where_nothing_is_said_there_is_no_end(began: Callable[[float], None]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from deploy.local.sandbox.omneo_rewards import Repeated
 from shared import logs
 from shared.deadlines import lasting
+from shared.documents import Documents
 from shared.domain.rewards import META_KEY
 from shared.errors import (
     BusyError,
@@ -27,10 +28,13 @@ from shared.handlers.reward_making import Result
 from shared.handlers.rewards import ANSWER_WITHIN, POLL_SECONDS
 from shared.reward_attempts import LIVE
 from shared.reward_claims import LIFE
+from tests import stores
 from tests.mortal import Fate, KilledError
 from tests.rewards import DEFINITION, MELBOURNE, PERSON, PROFILE, Shop, a_body, sluggish
 from tests.through import Through
 from tests.world import EMAIL, TENANT, World, lines
+
+documents = stores.documents
 
 RULES: list[Repeated] = ["422", "409", "creates"]
 LATER = LIFE.total_seconds() + 1
@@ -260,6 +264,26 @@ def test_whatever_moment_it_dies_or_goes_silent_a_retry_leaves_exactly_one_rewar
                 continue
         retry_until_answered(shop, body)
         assert len(shop.rewards()) == before + 1, at
+
+
+@pytest.mark.parametrize("with_id", [True, False], ids=["with an id", "without an id"])
+def test_on_either_store_a_death_is_followed_by_one_reward(
+    world: World, documents: Documents, with_id: bool
+) -> None:
+    shop = Shop(world, documents).open(reward_max_per_hour=1000)
+    world.sandbox.omneo.reward_rules(TENANT, repeated_external_id="creates")
+    count = moments(shop, a_body(id="first" if with_id else ...), kills=True)
+    for at in range(count if with_id else count - 1):
+        before = len(shop.rewards())
+        body = a_body(id=f"order-{at}" if with_id else ..., data={"amount": 1 + at})
+        with pytest.raises(KilledError):
+            shop.call(body, services=shop.lives(Fate(at, kills=True)))
+        world.clock.advance(LIVE.total_seconds())
+        retry_until_answered(shop, body)
+        assert len(shop.rewards()) == before + 1, at
+    status = "exists" if with_id else "created"
+    body = a_body(id="first" if with_id else ...)
+    assert shop.call(body, services=shop.another_process()).status == status
 
 
 def retry_until_answered(shop: Shop, body: dict[str, Any]) -> Result:
