@@ -80,6 +80,7 @@ class Profiles(MutableMapping[str, Profile]):
         self._by_email: dict[str, tuple[str, ...]] = {}
         self._by_identity: dict[tuple[str, str], tuple[str, ...]] = {}
         self._orders: dict[tuple[str, str | None], list[tuple[str, int]]] = {}
+        self._last: tuple[Query, list[_Entry]] | None = None  # what was sorted last, until something changes
         self._handed_out: dict[str, None] = {}  # in the order of their making, which new ones are numbered by
         self._numbers = count()
 
@@ -146,9 +147,12 @@ class Profiles(MutableMapping[str, Profile]):
         return Found(last - first, between)
 
     def _sorted(self, ids: Iterable[str], query: Query) -> Found:
-        wanted = [entry for entry in (self._entries[id] for id in ids) if entry.is_in(query)]
-        wanted.sort(key=lambda entry: entry.key(query.sort), reverse=query.descending)
-        return Found(len(wanted), lambda start, end: [self._shown(entry.id) for entry in wanted[start:end]])
+        if self._last is None or self._last[0] != query:
+            wanted = [entry for entry in (self._entries[id] for id in ids) if entry.is_in(query)]
+            wanted.sort(key=lambda entry: entry.key(query.sort), reverse=query.descending)
+            self._last = query, wanted
+        rows = self._last[1]
+        return Found(len(rows), lambda start, end: [self._shown(row.id) for row in rows[start:end]])
 
     def _shown(self, id: str) -> Profile:
         kept = self._kept[id]
@@ -175,6 +179,7 @@ class Profiles(MutableMapping[str, Profile]):
         self._handed_out.clear()
 
     def _enter(self, entry: _Entry) -> None:
+        self._last = None
         self._entries[entry.id], self._ids[entry.number] = entry, entry.id
         if entry.email:
             self._by_email[entry.email] = (*self._by_email.get(entry.email, ()), entry.id)
@@ -184,6 +189,7 @@ class Profiles(MutableMapping[str, Profile]):
             insort(order, entry.key(by))
 
     def _leave(self, entry: _Entry) -> None:
+        self._last = None
         del self._entries[entry.id], self._ids[entry.number]
         _take_out(self._by_email, entry.email, entry.id)
         for identity in entry.identities:
