@@ -11,7 +11,7 @@ from tests.deploy.klaviyo_calls import ACCOUNT, NOON, Caller
 
 ALL = (
     "accounts:read events:write events:read metrics:read profiles:read profiles:write lists:read lists:write"
-    " subscriptions:read subscriptions:write"
+    " subscriptions:read subscriptions:write data-privacy:write"
 )
 # method, path, scopes, calls a second, calls a minute
 SHEET = [
@@ -47,6 +47,10 @@ SHEET = [
     ("DELETE", "/api/lists/nEwSxx/relationships/profiles", "lists:write profiles:write", 10, 150),
     ("GET", "/api/profiles/01HX/lists", "lists:read profiles:read", 3, 60),
     ("GET", "/api/profiles/01HX/relationships/lists", "lists:read profiles:read", 3, 60),
+    ("POST", "/api/profile-bulk-import-jobs", "lists:write profiles:write", 10, 150),
+    ("GET", "/api/profile-bulk-import-jobs/01HX", "lists:read profiles:read", 10, 150),
+    ("GET", "/api/profile-bulk-import-jobs/01HX/import-errors", "profiles:read", 10, 150),
+    ("POST", "/api/data-privacy-deletion-jobs", "data-privacy:write", 3, 60),
 ]
 
 

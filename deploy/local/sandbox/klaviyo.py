@@ -22,6 +22,7 @@ from deploy.local.sandbox.identifiers import Identifiers
 from deploy.local.sandbox.klaviyo_accounts import Account, Event, Profile
 from deploy.local.sandbox.klaviyo_acts import ConsentSwitches
 from deploy.local.sandbox.klaviyo_asked import Asked, Endpoint
+from deploy.local.sandbox.klaviyo_bases import Bases
 from deploy.local.sandbox.klaviyo_consent import authorize
 from deploy.local.sandbox.klaviyo_control import control
 from deploy.local.sandbox.klaviyo_data_sources import DataSource
@@ -44,7 +45,7 @@ _WITH_BODY = ("POST", "PATCH")
 _REVISION = re.compile(r"(\d{4}-\d{2}-\d{2})(\.[a-z0-9-]+)?")
 
 
-class Klaviyo(People):
+class Klaviyo(People, Bases):
     """A Klaviyo with accounts, installs and everything they are sent. Every method may be called from any thread.
 
     `oauth` has the switches of the install and of tokens, `consent` those of consent events and jobs, and `People` what people do;

@@ -11,6 +11,9 @@ list_id, custom_source}`, `confirm` `{channel}`, `unsubscribe` `{channel, list_i
 `mark-as-spam`, `suppress`, `unsuppress`, `update-email-preferences` `{properties}`, `fail-sms`; POST `merge-profiles`
 `{account, source, destination}`, `delete-profile` `{account, profile}`.
 
+POST `seed-profiles` `{account, count, profile}` writes many profiles, with `{n}` in every string of `profile` replaced by
+0, 1, 2...; POST `cancel-import` `{account, job_id}`.
+
 GET `events`, `profiles` (with subscriptions as the API shows them, and list memberships), `data-sources` and `webhooks`
 with `?account=`, the last with addresses and secrets. What Klaviyo sends is told in `klaviyo_sending_control.py`.
 """
@@ -25,6 +28,7 @@ from deploy.local.sandbox.klaviyo_accounts import Profile
 from deploy.local.sandbox.klaviyo_acts import ConsentSwitches
 from deploy.local.sandbox.klaviyo_sending_control import sending_actions
 from deploy.local.sandbox.messages import Answer, Request
+from deploy.local.sandbox.seeding import numbered
 
 if TYPE_CHECKING:
     from deploy.local.sandbox.klaviyo import Klaviyo
@@ -84,6 +88,8 @@ def control(klaviyo: "Klaviyo", request: Request) -> Answer:
             ("POST", "disable-webhook"): lambda fields: klaviyo.disable_webhook(
                 fields["account"], fields["id"]
             ),
+            ("POST", "seed-profiles"): partial(_seed_profiles, klaviyo),
+            ("POST", "cancel-import"): lambda fields: klaviyo.cancel_import(**fields),
             ("GET", "events"): read("events", klaviyo.events),
             ("GET", "profiles"): read("profiles", klaviyo.profiles),
             ("GET", "data-sources"): read("data_sources", klaviyo.data_sources),
@@ -104,6 +110,11 @@ def _seed(klaviyo: "Klaviyo", fields: dict[str, Any]) -> object:
         for row in fields.get(name, ()):
             method(**row)
     return {"installs": [asdict(klaviyo.install(**install)) for install in fields.get("installs", ())]}
+
+
+def _seed_profiles(klaviyo: "Klaviyo", fields: dict[str, Any]) -> None:
+    make = partial(numbered, fields["profile"])
+    klaviyo.seed_profiles(fields["account"], int(fields["count"]), make)
 
 
 def _act(act: Callable[..., None], fields: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from deploy.local.sandbox import (
     klaviyo_webhooks,
 )
 from deploy.local.sandbox.klaviyo_asked import XL, XS, Asked, Endpoint, L, M, S
+from deploy.local.sandbox.klaviyo_bulk_endpoints import BULK_ENDPOINTS
 from deploy.local.sandbox.klaviyo_data_sources import DataSource
 from deploy.local.sandbox.klaviyo_documents import everything, given, one, page
 from deploy.local.sandbox.klaviyo_errors import Problem
@@ -185,6 +186,7 @@ _MEMBERS_READ, _MEMBERS_WRITE = _LISTS_READ | _PROFILES_READ, _LISTS_WRITE | _PR
 
 # `{id}` stands for one segment.
 ENDPOINTS: dict[str, dict[str, Endpoint]] = {
+    **BULK_ENDPOINTS,
     "api/accounts": {"GET": Endpoint(frozenset({"accounts:read"}), XS, get_accounts)},
     "api/events": {
         "GET": Endpoint(

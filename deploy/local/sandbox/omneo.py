@@ -21,6 +21,7 @@ from deploy.local.sandbox.faults import Faults
 from deploy.local.sandbox.identifiers import Identifiers
 from deploy.local.sandbox.json_logic import UnknownOperatorError
 from deploy.local.sandbox.messages import Answer, Request
+from deploy.local.sandbox.omneo_bases import OmneoBases
 from deploy.local.sandbox.omneo_control import control
 from deploy.local.sandbox.omneo_endpoints import Asked, route
 from deploy.local.sandbox.omneo_profiles import new_profile
@@ -33,7 +34,7 @@ from deploy.local.sandbox.twig import Twig
 _YEAR = 365 * 24 * 3600.0
 
 
-class Omneo:
+class Omneo(OmneoBases):
     """An Omneo with tenants, their profiles, targets and reactions. Every method may be called from any thread.
 
     `id_token_seconds` is the life of a minted ID token; change it at any time.

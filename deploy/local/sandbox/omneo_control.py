@@ -6,6 +6,9 @@ POST `seed` `{"tenants": [{name, token, signing_secret, retries, token_expires_a
 deliveries; POST `expire` `{tenant}` ends its API token; POST `reward_rules` `{tenant,
 repeated_external_id, numbers_as_text}`; GET `rewards`, `webhooks`, `profiles` and `interactions` with `?tenant=`; GET `deliveries?tenant=`, with
 `&bodies=1` for what was sent.
+
+POST `seed-profiles` `{tenant, count, profile}` keeps many profiles, with `{n}` in every string of `profile` replaced by 0,
+1, 2...; POST `change-profile` `{tenant, id, ...}` writes a profile's own fields.
 """
 
 from functools import partial
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploy.local.sandbox.control import perform, wants_bodies
 from deploy.local.sandbox.messages import Answer, Request
+from deploy.local.sandbox.seeding import numbered
 
 if TYPE_CHECKING:
     from deploy.local.sandbox.omneo import Omneo
@@ -48,6 +52,10 @@ def control(omneo: "Omneo", request: Request) -> Answer:
     def switches(fields: dict[str, Any]) -> None:
         omneo.id_token_seconds = int(fields["id_token_seconds"])
 
+    def seed_profiles(fields: dict[str, Any]) -> None:
+        make = partial(numbered, fields["profile"])
+        omneo.seed_profiles(fields["tenant"], int(fields["count"]), make)
+
     def deliveries(fields: dict[str, Any]) -> object:
         rows = omneo.deliveries(fields["tenant"])
         return {"deliveries": [row.to_json(bodies=wants_bodies(fields)) for row in rows]}
@@ -65,6 +73,8 @@ def control(omneo: "Omneo", request: Request) -> Answer:
             ("POST", "expire"): lambda fields: omneo.expire(fields["tenant"]),
             ("POST", "reward_rules"): lambda fields: omneo.reward_rules(**fields),
             ("GET", "rewards"): lambda fields: {"rewards": omneo.rewards(fields["tenant"])},
+            ("POST", "seed-profiles"): seed_profiles,
+            ("POST", "change-profile"): lambda fields: {"profile": omneo.change_profile(**fields)},
             ("GET", "webhooks"): lambda fields: {"webhooks": omneo.webhooks(fields["tenant"])},
             ("GET", "profiles"): lambda fields: {"profiles": omneo.profiles(fields["tenant"])},
             ("GET", "interactions"): lambda fields: {"interactions": omneo.interactions(fields["tenant"])},

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.local.sandbox import omneo_comms, omneo_webhooks
+from deploy.local.sandbox import omneo_comms, omneo_listing, omneo_webhooks
 from deploy.local.sandbox.identifiers import Identifiers
 from deploy.local.sandbox.messages import Answer, Request, UnreadableBodyError
 from deploy.local.sandbox.omneo_answers import error, invalid, one, page
@@ -50,14 +50,8 @@ Endpoint = Callable[[Asked], Answer]
 
 
 def list_profiles(asked: Asked) -> Answer:
-    """`GET /profiles`, optionally with `filter[email]`."""
-    filters = _filters(asked)
-    email = filters.pop("email", None)
-    if filters:
-        return error(501)
-    tenant = asked.tenant
-    rows = list(tenant.profiles.values()) if email is None else tenant.with_email(email)
-    return page(rows, asked.request, asked.url)
+    """`GET /profiles`, in the orders and by the filters of `omneo_listing.py`."""
+    return omneo_listing.list_profiles(asked.tenant.profiles, asked.request, asked.url)
 
 
 def read_profile(asked: Asked) -> Answer:
