@@ -25,30 +25,6 @@ if TYPE_CHECKING:
 def control(omneo: "Omneo", request: Request) -> Answer:
     """Answer a call below `/_sandbox` on Omneo's port."""
 
-    def seed(fields: dict[str, Any]) -> object:
-        tenants = [omneo.tenant(**tenant) for tenant in fields.get("tenants", ())]
-        profiles = [omneo.profile(**profile) for profile in fields.get("profiles", ())]
-        for target in fields.get("targets", ()):
-            omneo.target(**target)
-        for webhook in fields.get("webhooks", ()):
-            omneo.webhook(**webhook)
-        for definition in fields.get("reward_definitions", ()):
-            omneo.reward_definition(**definition)
-        for reaction in fields.get("reactions", ()):
-            omneo.reaction(
-                reaction["tenant"],
-                reaction["trigger"],
-                *reaction["targets"],
-                condition=reaction.get("condition"),
-            )
-        return {
-            "tenants": [
-                {"name": tenant.name, "token": tenant.token, "signing_secret": tenant.signing_secret}
-                for tenant in tenants
-            ],
-            "profiles": profiles,
-        }
-
     def switches(fields: dict[str, Any]) -> None:
         omneo.id_token_seconds = int(fields["id_token_seconds"])
 
@@ -68,7 +44,7 @@ def control(omneo: "Omneo", request: Request) -> Answer:
         omneo,
         request,
         {
-            ("POST", "seed"): seed,
+            ("POST", "seed"): partial(_seed, omneo),
             ("POST", "switches"): switches,
             ("POST", "expire"): lambda fields: omneo.expire(fields["tenant"]),
             ("POST", "reward_rules"): lambda fields: omneo.reward_rules(**fields),
@@ -82,3 +58,28 @@ def control(omneo: "Omneo", request: Request) -> Answer:
             **{("POST", f"{name}/events"): partial(fire, name) for name in omneo.tenants()},
         },
     )
+
+
+def _seed(omneo: "Omneo", fields: dict[str, Any]) -> object:
+    tenants = [omneo.tenant(**tenant) for tenant in fields.get("tenants", ())]
+    profiles = [omneo.profile(**profile) for profile in fields.get("profiles", ())]
+    for target in fields.get("targets", ()):
+        omneo.target(**target)
+    for webhook in fields.get("webhooks", ()):
+        omneo.webhook(**webhook)
+    for definition in fields.get("reward_definitions", ()):
+        omneo.reward_definition(**definition)
+    for reaction in fields.get("reactions", ()):
+        omneo.reaction(
+            reaction["tenant"],
+            reaction["trigger"],
+            *reaction["targets"],
+            condition=reaction.get("condition"),
+        )
+    return {
+        "tenants": [
+            {"name": tenant.name, "token": tenant.token, "signing_secret": tenant.signing_secret}
+            for tenant in tenants
+        ],
+        "profiles": profiles,
+    }
