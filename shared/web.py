@@ -175,8 +175,8 @@ def _admitted(
     """
     name = call.path["tenant"]
     tenant = services.tenant_cache.get(name)
-    given = secret_of(call, tenant) if tenant is not None else ""
-    if not given:
+    given = secret_of(call, tenant or _DECOY)
+    if tenant is None or not given:
         tenant = services.tenant_cache.fresh(name)
         given = secret_of(call, tenant or _DECOY)
     if tenant is None or not given:

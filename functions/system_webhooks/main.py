@@ -22,5 +22,6 @@ def system_webhooks(call: Call) -> Reply:
         queue=services.queue,
         now=services.clock(),
         traceparent=call.traceparent,
+        look_again=lambda: services.tenant_cache.fresh(tenant.name),
     )
     return 202, taken

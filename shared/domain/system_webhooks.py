@@ -105,15 +105,25 @@ def _text(value: object) -> str:
 
 def _time(attributes: Mapping[str, Any]) -> datetime | None:
     """Read `timestamp`, Unix seconds, or else `datetime`, which Klaviyo writes with a blank or a T."""
-    seconds, text = attributes.get("timestamp"), attributes.get("datetime")
+    return _from_seconds(attributes.get("timestamp")) or _from_text(attributes.get("datetime"))
+
+
+def _from_seconds(seconds: object) -> datetime | None:
     try:
         if isinstance(seconds, int | float) and not isinstance(seconds, bool):
             return datetime.fromtimestamp(int(seconds), UTC)
-        if not isinstance(text, str):
-            return None
-        time = datetime.fromisoformat(text)
-        aware = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, OverflowError, OSError):
+        pass  # no such time; the event has it in words too
+    return None
+
+
+def _from_text(text: object) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text) if isinstance(text, str) else None
+        if time is None:
+            return None
+        aware = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
     return aware.replace(microsecond=0)
 
@@ -135,10 +145,7 @@ def _method(detail: str) -> Literal["omneo", "other", ""]:
 
 
 def _bounce(kind: str) -> Literal["hard", "soft", ""]:
-    match kind.strip().lower().partition(" ")[0].partition("_")[0]:
-        case "hard":
-            return "hard"
-        case "soft":
-            return "soft"
-        case _:
-            return ""
+    letters = _NO_LETTER.sub("", kind.lower())
+    if letters.startswith("hard"):
+        return "hard"
+    return "soft" if letters.startswith("soft") else ""

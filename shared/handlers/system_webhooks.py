@@ -1,6 +1,7 @@
 """Klaviyo's system webhooks: a delivery is checked, cut down to what is needed, and queued. Nothing is done for each event here."""
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,18 @@ OTHER_ACCOUNT = "another account"
 
 
 def accept_delivery(
-    tenant: Tenant, body: object, *, webhook_id: str, queue: "TaskQueue", now: datetime, traceparent: str
+    tenant: Tenant,
+    body: object,
+    *,
+    webhook_id: str,
+    queue: "TaskQueue",
+    now: datetime,
+    traceparent: str,
+    look_again: Callable[[], Tenant | None],
 ) -> dict[str, Any]:
     """Queue the consent events of a delivery, and return how many were taken and, by reason, how many were not.
 
-    `webhook_id` is the header's. What is not ours is accepted all the same: refused, Klaviyo would send it again for two days and then
+    `webhook_id` is the header's. `look_again` reads the tenant afresh. What is not ours is accepted all the same: refused, Klaviyo would send it again for two days and then
     disable the webhook.
 
     Raises:
@@ -35,6 +43,10 @@ def accept_delivery(
         raise NotAuthenticatedError("Klaviyo-Webhook-Id and meta.klaviyo_webhook_id must be the same.")
     left_out = Counter(delivery.left_out)
     events = delivery.events
+    if _why_not_ours(tenant, delivery):
+        tenant = (
+            look_again() or tenant
+        )  # it may have been installed, or have changed its account, seconds ago
     if reason := _why_not_ours(tenant, delivery):
         left_out[reason] += len(events)
         events = ()
