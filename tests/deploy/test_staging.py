@@ -148,7 +148,7 @@ def test_concurrency_above_one_has_a_whole_processor() -> None:
 
 def test_only_what_calls_klaviyo_holds_the_apps_secret() -> None:
     holders = {f.name for f in load_functions().values() if "KLAVIYO_CLIENT_SECRET" in f.variables}
-    assert holders == {"admin", "install", "outbound_worker"}
+    assert holders == {"admin", "inbound_worker", "install", "outbound_worker"}
 
 
 def test_no_secret_is_given_as_a_plain_variable() -> None:

@@ -190,7 +190,8 @@ def test_an_event_that_has_no_external_id_goes_by_its_own() -> None:
 
 
 def test_properties_need_not_be_there() -> None:
-    for properties in (None, [], "canary", {}):
+    others: tuple[object, ...] = (None, [], "canary", {})
+    for properties in others:
         event = event_of(a_row(event_properties=properties))
         assert (event.bounce, event.method) == ("", "")
 
