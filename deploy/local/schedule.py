@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from deploy.staging import Schedule
 
 _SECONDS = 30.0
-_MINUTE = 60.0
+MINUTE = 60.0
 
 
 class Scheduler:
@@ -25,7 +25,7 @@ class Scheduler:
         workers: Mapping[str, str],
         say: Callable[[str], None],
         *,
-        minute: float = _MINUTE,
+        minute: float = MINUTE,
     ) -> None:
         self._say = say
         self._minute = minute
