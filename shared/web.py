@@ -196,9 +196,9 @@ def installed(tenant: Tenant) -> Tenant:
     return tenant
 
 
-def json_body(call: Call) -> Any:
-    """Return the body's JSON value. Raises as `parse_json` does."""
-    return parse_json(call.headers.get("Content-Type", ""), call.body)
+def json_body(call: Call, *, lenient: bool = False) -> Any:
+    """Return the body's JSON value. Takes what `parse_json` takes, and raises as it does."""
+    return parse_json(call.headers.get("Content-Type", ""), call.body, lenient=lenient)
 
 
 def flag(call: Call, name: str) -> bool:

@@ -141,7 +141,7 @@ def test_a_signed_delivery_travels_through_the_functions_as_they_are_deployed_an
         assert (comms["email_promo"], comms["email_optout"]) == (False, False)
         assert [row["signal"] for row in sandbox.omneo.interactions(TENANT)] == [1, -1]
         updates = [call for call in sandbox.omneo.calls.all() if call.path.endswith("/attributes/comms")]
-        assert len(updates) == 1  # four requests, one update
+        assert len(updates) <= 2  # four requests in one window, or at the turn of two
 
 
 def test_a_worker_killed_in_the_middle_of_a_job_loses_nothing(tmp_path: Path) -> None:

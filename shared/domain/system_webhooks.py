@@ -18,6 +18,7 @@ PREFIX = "event:klaviyo."
 EVENTS_AT_ONCE = 100  # in one job: about 30 KB, and work for some seconds
 _LONGEST_ID = 200
 _NO_LETTER = re.compile(r"[^a-z]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,10 @@ def _reach(value: object, *names: str) -> object:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) and len(value) <= _LONGEST_ID else ""
+    """Return a name or an id, "" for what cannot be one: half a surrogate pair is no text."""
+    if not isinstance(value, str) or len(value) > _LONGEST_ID or _SURROGATE.search(value):
+        return ""
+    return value
 
 
 def _time(attributes: Mapping[str, Any]) -> datetime | None:

@@ -157,6 +157,35 @@ class TestWhatIsTaken:
         }
         assert [event.id for job in jobs(world) for event in job.events] == ["event-1", "event-3"]
 
+    @pytest.mark.parametrize(
+        "odd",
+        [b"NaN", b"-Infinity", b"1e999", b"9" * 5000, b'"\\ud83d"', b"[" * 100 + b"]" * 100, b'{"a":' * 50 + b"1" + b"}" * 50],
+        ids=range(7),
+    )  # fmt: skip
+    def test_an_odd_value_somewhere_in_one_event_keeps_no_other_from_being_taken(
+        self, door: FlaskClient, world: World, odd: bytes
+    ) -> None:
+        body = a_body(a_row(1), a_row(2)).replace(
+            b'"padding": "canary', b'"odd": ' + odd + b', "padding": "canary', 1
+        )
+        assert odd in body
+        answer = deliver(door, body)
+        assert (answer.status_code, answer.get_json()["events"]) == (202, 2)
+        assert [event.id for job in jobs(world) for event in job.events] == ["event-1", "event-2"]
+
+    @pytest.mark.parametrize(
+        "place", [b'"external_id": "event-1"', b'"id": "event-1"', b'"id": "01PROFILE"', b'"timestamp": 17']
+    )
+    def test_nor_does_one_where_it_matters(self, door: FlaskClient, world: World, place: bytes) -> None:
+        name = place.partition(b":")[0]
+        odd = name + b': "\\udfff"' if b"id" in name else name + b": NaN"
+        rest = b', "x": 17' if name == b'"timestamp"' else b""
+        body = a_body(a_row(1), a_row(2)).replace(place, odd + rest, 1)
+        answer = deliver(door, body)
+        assert answer.status_code == 202
+        assert answer.get_json()["events"] + answer.get_json()["left_out"].get("unreadable", 0) == 2
+        assert "event-2" in [event.id for job in jobs(world) for event in job.events]
+
     def test_nothing_is_queued_for_nothing(self, door: FlaskClient, world: World) -> None:
         assert deliver(door, a_body(a_row(1, "opened_email"))).status_code == 202
         assert jobs(world) == []
@@ -362,7 +391,7 @@ class TestWhatIsRefused:
             b'{"meta": {}}',
             b'{"meta": {}, "data": {}}',
             b'{"meta": [], "data": []}',
-            b'{"meta": {}, "data": [NaN]}',
+            b'{"meta": {}, "data": [nan]}',
         ],
         ids=range(11),
     )
