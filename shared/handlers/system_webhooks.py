@@ -26,7 +26,7 @@ def accept_delivery(
     queue: "TaskQueue",
     now: datetime,
     traceparent: str,
-    look_again: Callable[[], Tenant | None],
+    look_again: Callable[[], Tenant | None] = lambda: None,
 ) -> dict[str, Any]:
     """Queue the consent events of a delivery, and return how many were taken and, by reason, how many were not.
 
