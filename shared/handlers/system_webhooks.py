@@ -30,8 +30,8 @@ def accept_delivery(
 ) -> dict[str, Any]:
     """Queue the consent events of a delivery, and return how many were taken and, by reason, how many were not.
 
-    `webhook_id` is the header's. `look_again` reads the tenant afresh. What is not ours is accepted all the same: refused, Klaviyo would send it again for two days and then
-    disable the webhook.
+    `webhook_id` is the header's. `look_again` reads the tenant afresh. What is not ours is accepted all the same: refused, Klaviyo
+    would send it again for two days and then disable the webhook.
 
     Raises:
         InvalidPayloadError: it is no delivery of Klaviyo's.
@@ -44,9 +44,8 @@ def accept_delivery(
     left_out = Counter(delivery.left_out)
     events = delivery.events
     if _why_not_ours(tenant, delivery):
-        tenant = (
-            look_again() or tenant
-        )  # it may have been installed, or have changed its account, seconds ago
+        # It may have been installed, or have changed its account, seconds ago.
+        tenant = look_again() or tenant
     if reason := _why_not_ours(tenant, delivery):
         left_out[reason] += len(events)
         events = ()
