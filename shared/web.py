@@ -194,8 +194,8 @@ def _authenticated(call: Call, services: Services, credential: Credential, advic
     """Return the tenant, and note which of its secrets was used. One that may just have been made is looked for afresh."""
     name = call.path["tenant"]
     tenant = services.tenant_cache.get(name)
-    given = credential(call, tenant) if tenant is not None else ""
-    if not given:
+    given = credential(call, tenant or _DECOY)
+    if tenant is None or not given:
         tenant = services.tenant_cache.fresh(name)
         given = credential(call, tenant or _DECOY)
     if tenant is None or not given:
@@ -215,9 +215,9 @@ def installed(tenant: Tenant) -> Tenant:
     return tenant
 
 
-def json_body(call: Call) -> Any:
-    """Return the body's JSON value. Raises as `parse_json` does."""
-    return parse_json(call.headers.get("Content-Type", ""), call.body)
+def json_body(call: Call, *, lenient: bool = False) -> Any:
+    """Return the body's JSON value. Takes what `parse_json` takes, and raises as it does."""
+    return parse_json(call.headers.get("Content-Type", ""), call.body, lenient=lenient)
 
 
 def flag(call: Call, name: str) -> bool:

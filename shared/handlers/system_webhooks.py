@@ -1,7 +1,7 @@
 """Klaviyo's system webhooks: a delivery is checked, cut down to what is needed, and queued. Nothing is done for each event here."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,19 @@ PUT_AT_ONCE = 5
 
 
 def accept_delivery(
-    tenant: Tenant, body: object, *, webhook_id: str, queue: "TaskQueue", now: datetime, traceparent: str
+    tenant: Tenant,
+    body: object,
+    *,
+    webhook_id: str,
+    queue: "TaskQueue",
+    now: datetime,
+    traceparent: str,
+    look_again: Callable[[], Tenant | None] = lambda: None,
 ) -> dict[str, Any]:
     """Queue the consent events of a delivery, and return how many were taken and, by reason, how many were not.
 
-    `webhook_id` is the header's. What is not ours is accepted all the same: refused, Klaviyo would send it again for two days and then
-    disable the webhook.
+    `webhook_id` is the header's. `look_again` reads the tenant afresh. What is not ours is accepted all the same: refused, Klaviyo
+    would send it again for two days and then disable the webhook.
 
     Raises:
         InvalidPayloadError: it is no delivery of Klaviyo's.
@@ -38,6 +45,9 @@ def accept_delivery(
         raise NotAuthenticatedError("Klaviyo-Webhook-Id and meta.klaviyo_webhook_id must be the same.")
     left_out = Counter(delivery.left_out)
     events = delivery.events
+    if _why_not_ours(tenant, delivery):
+        # It may have been installed, or have changed its account, seconds ago.
+        tenant = look_again() or tenant
     if reason := _why_not_ours(tenant, delivery):
         left_out[reason] += len(events)
         events = ()
