@@ -27,10 +27,16 @@ class KlaviyoProfile:
         attributes = row["attributes"]
         return cls(
             id=str(row["id"]),
-            email=attributes.get("email") or "",
-            external_id=attributes.get("external_id") or "",
-            subscriptions=attributes.get("subscriptions") or {},
+            email=_text(attributes.get("email")),
+            external_id=_text(attributes.get("external_id")),
+            subscriptions=dict(attributes.get("subscriptions") or {}),
         )
+
+    def reasons_off(self, list_id: str) -> frozenset[str]:
+        """Return why Klaviyo sends nothing to this profile as a member of the list; empty if nothing keeps it from that."""
+        marketing = (self.subscriptions.get("email") or {}).get("marketing") or {}
+        rows = marketing.get("list_suppressions") or ()
+        return frozenset(str(row.get("reason")) for row in rows if row.get("list_id") == list_id)
 
 
 class ProfileCalls(JsonApi):
@@ -76,3 +82,9 @@ class ProfileCalls(JsonApi):
                 }
             },
         )
+
+
+def _text(value: object) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise TypeError("not a text")
