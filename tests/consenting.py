@@ -12,7 +12,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from deploy.local.sandbox.klaviyo_delivery import WebhookDelivery
+from deploy.local.sandbox.klaviyo_parcels import WebhookDelivery
 from shared.documents import Documents
 from shared.domain.consent_events import SystemEvent
 from shared.domain.provisions import SYSTEM_TOPICS
@@ -60,7 +60,7 @@ class Retailer:
 
     def deliver(self, **how: Any) -> list[WebhookDelivery]:
         """Let Klaviyo deliver what has happened, and see that the door took it."""
-        done = self.klaviyo.deliver(ACCOUNT, **how)
+        done: list[WebhookDelivery] = self.klaviyo.deliver(ACCOUNT, **how)
         assert all(delivery.succeeded for delivery in done)
         return done
 
@@ -256,7 +256,8 @@ class Inflow:
 
 def an_event(person: Person, topic: str, at: datetime, id: str = "", **said: Any) -> SystemEvent:
     """Return a consent event of this person."""
-    return SystemEvent(id=id or f"{topic} {at}", topic=topic, profile=person.klaviyo, at=at, **said)
+    id = id or f"{person.klaviyo} {topic} {at}"
+    return SystemEvent(id=id, topic=topic, profile=person.klaviyo, at=at, **said)
 
 
 def _plain(path: str) -> str:

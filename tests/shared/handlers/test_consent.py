@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from shared import logs
-from shared.jobs import read_job
-from tests.consenting import MASTER_LIST, Person, Retailer, retailer
+from shared.jobs import AddInteraction, read_job
+from tests.consenting import MASTER_LIST, Inflow, Person, Retailer, an_event, retailer
 from tests.world import ACCOUNT, TENANT, World, lines
 
 SEARCH = "POST */api/v3/profiles/search-id"
@@ -420,18 +420,24 @@ def test_consent_that_omneo_refuses_is_dead_and_a_replay_brings_it(shop: Retaile
 
 
 def test_an_interaction_that_omneo_refuses_dies_alone(shop: Retailer) -> None:
-    jane = shop.person()
-    for channel in ("email", "sms"):
-        shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo, channel=channel)
-    shop.deliver()
+    jane, inflow = shop.person(), Inflow.of(shop.world)
+    at = shop.world.clock()
+    inflow.spread(
+        an_event(jane, "dropped_email", at), an_event(jane, "unsubscribed_from_email_marketing", at)
+    )
     shop.omneo.fail(next=1, match="POST */interactions", status=422)
+    inflow.flush(jane.klaviyo)
+    assert (shop.open(), shop.comms(jane)["email_promo"]) == (0, False)
+    assert shop.interactions(jane) == [("unsubscribed_from_email_marketing", -1)]
+    [refused] = [job for job in inflow.queue.jobs if isinstance(job, AddInteraction)]
+    shop.omneo.fail(next=1, match="POST */interactions", status=422)
+    shop.world.services.queue.put(refused, shop.world.read())
     shop.world.work()
-    shop.omneo.fail(next=1, match="POST */interactions", status=422)
-    shop.world.work(13)
-    shop.settle()
-    assert shop.comms(jane)["email_promo"] is False
-    assert len(shop.interactions(jane)) + len(shop.world.dead_jobs()) == 2
-    assert shop.open() == 0
+    [dead] = shop.world.dead_jobs()
+    assert dead.kind == "add-interaction"
+    shop.world.services.queue.put(read_job(dead.body), shop.world.read())
+    shop.world.work()
+    assert ("dropped_email", 0) in shop.interactions(jane)
 
 
 def test_a_profile_that_goes_in_between_is_skipped(shop: Retailer) -> None:
