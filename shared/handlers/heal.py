@@ -31,6 +31,9 @@ def heal(job: Heal, tenant: Tenant, services: Services) -> None:
         ServiceError, DisconnectedError: what Klaviyo answered; the page is read again.
         OwnServiceError: the same of ours.
     """
+    if job.began_at is None:
+        # Not the cached one: a run that begins must know of another account, and of a run that has just finished.
+        tenant = services.tenant_cache.fresh(tenant.name) or tenant
     if tenant.klaviyo is None:
         return
     klaviyo = services.klaviyo(tenant)
