@@ -124,7 +124,9 @@ def test_klaviyos_own_model_accepts_a_subscription(sandbox: Sandbox, klaviyo: Kl
     body = json.loads(call.body)
     SubscriptionCreateJobCreateQuery.model_validate(body, extra="forbid", by_alias=True, by_name=False)
     [profile] = sandbox.klaviyo.profiles(ACCOUNT)
-    assert profile.subscriptions.consents["email"].method.custom_detail == "omneo"
+    method = profile.subscriptions.consents["email"].method
+    assert method is not None
+    assert method.custom_detail == "omneo"
     assert profile.subscriptions.consents["sms"].status == "NEVER_SUBSCRIBED"
 
 
