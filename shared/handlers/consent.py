@@ -18,7 +18,7 @@ from shared.consent_ledger import ConsentRecord, ensure_ledger_key
 from shared.domain import consent
 from shared.domain.consent import Decided
 from shared.domain.consent_events import Channel, Decision, SystemEvent
-from shared.domain.windows import CLOCKS_APART
+from shared.domain.windows import CLOCKS_APART, hashed
 from shared.errors import DisconnectedError, NotFoundError, RefusedError, ServiceError, WaitError
 from shared.handlers.echoes import Notes, doubtful, is_echo
 from shared.handlers.interactions import add_interaction
@@ -125,6 +125,8 @@ class _Flush:
     def _reopened(self, remembered: Iterable["Entry"]) -> list["Entry"]:
         """Open the entries again that were taken for echoes and, with what has come since, may be none."""
         new = [entry for entry in self.entries if not entry.decision]
+        if not any(entry.decision == Decision.ECHO for entry in remembered):
+            return []  # as nearly always: the notes need not be read for this
         return [
             self.services.inbox.update(self.tenant.name, entry, decision="", stage="new", open=True)
             for entry in doubtful(remembered, new, self._notes)
@@ -228,7 +230,8 @@ class _Flush:
             return
         job = KeepMasterList(
             tenant=self.tenant.name,
-            id=self.services.new_id(),
+            # One id for all that look after this profile: given up several times over, they are one dead job.
+            id=hashed("master list", self.tenant.name, self.look.id)[:32],
             accepted_at=self.services.clock(),
             profile=self.look.id,
             traceparent=self.traceparent,

@@ -65,7 +65,10 @@ def _may_end(end: "Entry", echo: "Entry", notes: Notes) -> bool:
     if keys is None or end.profile != echo.profile or _key(end.topic) != keys[1]:
         return False
     noted = notes.get(keys[0])
-    return noted is not None and noted < end.at <= echo.at
+    if noted is not None and echo.at >= noted - _BEFORE:
+        return noted < end.at <= echo.at
+    # The note is gone, or was made anew: what it ended with cannot be told any more, and an opt-out must not be lost.
+    return keys[0][1] == "out" and end.at <= echo.at
 
 
 def _speaks(one: Decided) -> bool:

@@ -34,7 +34,7 @@ def keep_master_list(job: KeepMasterList, tenant: Tenant, services: Services) ->
     # As it is now, not as it was when the event came: a subscribe here must not undo an unsubscribe since.
     profile = klaviyo.profile(job.profile)
     if profile is None or not profile.email or not _is_wanted(profile, list_id):
-        logs.write(logging.INFO, "master list left alone, the profile is not subscribed")
+        logs.write(logging.INFO, "master list left alone, the profile is not subscribed or has left")
         return
     if klaviyo.is_on_list(list_id, profile.email):
         return

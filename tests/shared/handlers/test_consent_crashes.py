@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.domain.consent_events import Channel
 from shared.errors import WaitError
 from shared.handlers.consent import TURN
 from shared.handlers.delivery import deliver
@@ -123,6 +124,32 @@ class _LostOnTheWire(Fate):
     def pass_by(self, what: str) -> None:
         if "/" in what:
             super().pass_by(what)
+
+
+def test_a_death_while_an_echo_turns_out_to_be_none_loses_no_opt_out(shop: Retailer) -> None:
+    moment, died = 0, True
+    while died:
+        jane, fate = shop.person(), Fate(moment, kills=True)
+        shop.world.services.echo_notes.note(TENANT, jane.klaviyo, Channel.EMAIL, "out")
+        opted_in = shop.world.clock() + timedelta(hours=1)
+        shop.world.clock.advance(3 * 3600)
+        first = Inflow.of(shop.world)
+        first.spread(an_event(jane, OPT_OUT, opted_in + timedelta(hours=1)))
+        first.flush(jane.klaviyo)
+        assert shop.interactions(jane) == []
+        first.spread(an_event(jane, OPT_IN, opted_in))
+        shop.world.clock.advance(60)
+        with suppress(KilledError):
+            Inflow.of(shop.world, fate).flush(jane.klaviyo)
+        died = fate.struck
+        assert shop.comms(jane).get("email_promo") is not True, f"died at moment {moment}"
+        shop.world.clock.advance(LONG)
+        Inflow.of(shop.world).flush(jane.klaviyo)
+        assert shop.comms(jane)["email_promo"] is False, f"died at moment {moment}"
+        assert copies(shop, jane) in ([1, 1], [1, 2])
+        assert shop.open() == 0
+        moment += 1
+    assert moment > 20
 
 
 # Two at once

@@ -134,6 +134,25 @@ def test_a_persons_last_word_stands_whatever_comes_first(shop: Retailer, order: 
     assert shop.open() == 0
 
 
+@pytest.mark.parametrize("renewed", [False, True], ids=["the note gone", "the note made anew"])
+def test_what_comes_days_late_cannot_undo_an_opt_out_that_was_taken_for_an_echo(
+    shop: Retailer, renewed: bool
+) -> None:
+    jane, inflow = shop.person(), Inflow.of(shop.world)
+    note(shop, jane, "out")
+    start = shop.world.clock()
+    shop.world.clock.advance(3 * HOUR)
+    inflow.spread(an_event(jane, UNSUBSCRIBED, start + timedelta(hours=2)))
+    inflow.flush(jane.klaviyo)
+    shop.world.clock.advance(80 * HOUR)
+    if renewed:
+        note(shop, jane, "out")
+    inflow.spread(an_event(jane, SUBSCRIBED, start + timedelta(hours=1)))
+    inflow.flush(jane.klaviyo)
+    assert shop.comms(jane)["email_promo"] is False
+    assert shop.interactions(jane) == [(SUBSCRIBED, 1), (UNSUBSCRIBED, -1)]
+
+
 def test_an_echo_from_before_what_ended_its_note_stays_one(shop: Retailer) -> None:
     jane = shop.person()
     note(shop, jane, "out")

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from shared import logs
 from shared.jobs import KeepMasterList
-from tests.consenting import MASTER_LIST, Person, Retailer, retailer
+from tests.consenting import MASTER_LIST, Inflow, Person, Retailer, retailer
+from tests.mortal import Fate, KilledError
 from tests.world import ACCOUNT, TENANT, World, lines
 
 ASK = f"/api/lists/{MASTER_LIST}/profiles"
@@ -138,7 +140,7 @@ def test_a_profile_that_is_gone_is_left_alone_and_the_log_says_so(
     shop.klaviyo.delete_profile(ACCOUNT, jane.klaviyo)
     keep(shop, jane)
     messages = [line["message"] for line in lines(capsys.readouterr().out)]
-    assert messages == ["master list left alone, the profile is not subscribed", "job done"]
+    assert messages == ["master list left alone, the profile is not subscribed or has left", "job done"]
 
 
 def test_a_list_that_klaviyo_does_not_know_is_a_dead_job_of_its_own(shop: Retailer) -> None:
@@ -152,7 +154,12 @@ def test_a_list_that_klaviyo_does_not_know_is_a_dead_job_of_its_own(shop: Retail
     shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo)
     shop.deliver()
     shop.settle()
+    joined = shop.klaviyo.marketing_list(ACCOUNT, "News").id
+    shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo, list_id=joined)
+    shop.deliver()
+    shop.settle()
     assert [dead.kind for dead in shop.world.dead_jobs()] == ["keep-master-list"]
+    assert len(shop.interactions(jane)) == 2
     assert (shop.comms(jane)["email_promo"], shop.open()) == (True, 0)
 
 
@@ -176,3 +183,22 @@ def test_an_answer_that_was_lost_subscribes_again_without_harm(shop: Retailer) -
     shop.world.work(30)
     assert is_member(shop, jane)
     assert paths(shop).count(SUBSCRIBE) == 1  # it is a member by then
+
+
+def test_a_death_at_any_moment_puts_her_on_the_list_all_the_same(shop: Retailer) -> None:
+    moment, died = 0, True
+    while died:
+        jane, fate = shop.person(), Fate(moment, kills=True)
+        shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo)
+        job = KeepMasterList(tenant=TENANT, accepted_at=shop.world.clock(), profile=jane.klaviyo)
+        with suppress(KilledError):
+            Inflow.of(shop.world, fate).run(job)
+        died = fate.struck
+        shop.world.clock.advance(30)
+        Inflow.of(shop.world).run(job)
+        assert is_member(shop, jane), f"died at moment {moment}"
+        moment += 1
+    assert moment > 6
+    shop.deliver()
+    shop.settle()
+    assert shop.klaviyo.deliver(ACCOUNT) == []  # what came back has started nothing new
