@@ -35,7 +35,7 @@ class Profile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str
-    email: str | None = None
+    email: str | None = Field(default=None, repr=False)
     attributes: Any = Field(default=None, repr=False)
 
     @property
