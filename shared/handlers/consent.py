@@ -7,7 +7,7 @@ What an event means stands in `domain/consent.py`.
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -23,7 +23,7 @@ from shared.errors import DisconnectedError, NotFoundError, RefusedError, Servic
 from shared.handlers.echoes import Notes, doubtful, is_echo
 from shared.handlers.interactions import add_interaction
 from shared.handlers.matching import KlaviyoLook, omneo_profile_of
-from shared.handlers.remembered import changes_by, decided_of, event_of, foreign_stamps, stamps_on
+from shared.handlers.remembered import decided_of, event_of, foreign_stamps
 from shared.jobs import AddInteraction, FlushInbox, KeepMasterList
 from shared.services import Services
 from shared.tenants import Tenant
@@ -134,8 +134,8 @@ class _Flush:
 
     def _changes(self, entries: Iterable["Entry"], foreign: consent.Stamps) -> dict[str, Any]:
         known = {decided_of(entry): entry.stage for entry in entries}
-        fresh = {event.id for event, stage in known.items() if stage != "done"}
-        return changes_by(fresh, known, self.profile.comms, foreign)
+        done = {event.id for event, stage in known.items() if stage == "done"}
+        return consent.merge(known, self.profile.comms, foreign, done=done)
 
     def _ready(
         self, waiting: Iterable["Entry"]
@@ -164,7 +164,7 @@ class _Flush:
                 known.append(made)
                 new.append(made)
             decided.append((entry, made))
-        self._note_in_ledger(new)
+        self._note_in_ledger(consent.moves(new, self.profile.comms, foreign, before=map(decided_of, before)))
         return [self._kept(entry, made, foreign) for entry, made in decided]
 
     def _decision(self, event: SystemEvent, known: Iterable[Decided]) -> Decided:
@@ -188,9 +188,7 @@ class _Flush:
             open=not silent,
         )
 
-    def _note_in_ledger(self, new: Iterable[Decided]) -> None:
-        # Held against every stamp there, ours too: what is older than it has moved nothing.
-        moves = consent.moves(new, self.profile.comms, stamps_on(self.profile.comms))
+    def _note_in_ledger(self, moves: Collection[consent.Move]) -> None:
         if not moves:
             return
         tenant = self.tenant

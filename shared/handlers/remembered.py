@@ -1,11 +1,11 @@
-"""What the remembered entries of an Omneo profile tell: which events they are, whose decision stands there, and what is left to write.
+"""What the remembered entries of an Omneo profile tell: which events they are, and whose decision stands there.
 
 Pure: entries and consent arrive as arguments. What an event means stands in `domain/consent.py`.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shared.domain import consent
 from shared.domain.consent import Decided
@@ -39,7 +39,8 @@ def foreign_stamps(comms: consent.Comms, before: Iterable["Entry"]) -> dict[Chan
     An entry whose time is the profile's stamp has written it, and remembers the one that stood there before.
     """
     found: dict[Channel, datetime | None] = {}
-    for channel, stamp in stamps_on(comms).items():
+    for channel in Channel:
+        stamp = consent.read_stamp(comms.get(consent.stamp_name(channel)))
         ours = [
             entry
             for entry in before
@@ -49,24 +50,3 @@ def foreign_stamps(comms: consent.Comms, before: Iterable["Entry"]) -> dict[Chan
         ]
         found[channel] = ours[-1].foreign_stamp if ours else stamp
     return found
-
-
-def stamps_on(comms: consent.Comms) -> dict[Channel, datetime | None]:
-    """Return, by channel, the stamp that an Omneo profile carries."""
-    return {channel: consent.read_stamp(comms.get(consent.stamp_name(channel))) for channel in Channel}
-
-
-def changes_by(
-    fresh: Container[str], known: Iterable[Decided], comms: consent.Comms, foreign: consent.Stamps
-) -> dict[str, Any]:
-    """Return the comms fields for Omneo to write: of those that `known` decides, the ones on which a fresh event has the last word.
-
-    `fresh` are the ids of the events that are not done. What the others decided is written. Where Omneo holds something else today,
-    somebody has changed it there since, and an event that has nothing to do with it must not change it back.
-    """
-    known = list(known)
-    last: dict[str, str] = {}
-    for event in consent.in_order(known):
-        last |= dict.fromkeys(consent.merge([event], {}, foreign), event.id)
-    changes = consent.merge(known, comms, foreign)
-    return {name: value for name, value in changes.items() if last[name] in fresh}

@@ -34,7 +34,7 @@ from shared.domain.consent import (
     write_stamp,
 )
 from shared.domain.consent_events import Bounce, Channel, Decision, SystemEvent
-from shared.handlers.consent import decided_of, event_of, foreign_stamps
+from shared.handlers.remembered import decided_of, event_of, foreign_stamps
 from shared.inbox import Entry
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
