@@ -2,9 +2,10 @@
 
 POST `seed` `{"accounts": [...], "installs": [...], "profiles": [...], "data_sources": [...], "webhooks": [...]}`, each
 row with `account` and what the method of `Klaviyo` of that name takes, returns the tokens; POST `app` `{client_id,
-client_secret}`; POST `switches` with any of the switches of `OAuth`, `duplicate_title_status` and `auto_deliver`; POST `revoke`
-`{refresh_token}`, `expire` `{access_token}`, `uninstall` `{account}`, `disable-webhook` `{account, id}`; GET `events`,
-`profiles`, `data-sources` and `webhooks` with `?account=`, the last with addresses and secrets. What Klaviyo sends is told
+client_secret}`; POST `switches` with any of the switches of `OAuth`, `duplicate_title_status`, `unknown_data_source_status`,
+`unwanted_property` and `auto_deliver`; POST `revoke` `{refresh_token}`, `expire` `{access_token}`, `uninstall` `{account}`,
+`disable-webhook` and `delete-data-source` `{account, id}`; GET `events`, `profiles`, `data-sources`, `records` and `webhooks` with
+`?account=`, the last with addresses and secrets. What Klaviyo sends is told
 in `klaviyo_sending_control.py`.
 """
 
@@ -33,10 +34,14 @@ _SWITCHES = frozenset(
         "auto_consent",
         "consent_account",
         "duplicate_title_status",
+        "unknown_data_source_status",
+        "unwanted_property",
         "auto_deliver",
     }
 )
-_OWN_SWITCHES = frozenset({"duplicate_title_status", "auto_deliver"})
+_OWN_SWITCHES = frozenset(
+    {"duplicate_title_status", "unknown_data_source_status", "unwanted_property", "auto_deliver"}
+)
 _APP = frozenset({"client_id", "client_secret"})
 
 
@@ -59,9 +64,13 @@ def control(klaviyo: "Klaviyo", request: Request) -> Answer:
             ("POST", "disable-webhook"): lambda fields: klaviyo.disable_webhook(
                 fields["account"], fields["id"]
             ),
+            ("POST", "delete-data-source"): lambda fields: klaviyo.delete_data_source(
+                fields["account"], fields["id"]
+            ),
             ("GET", "events"): read("events", klaviyo.events),
             ("GET", "profiles"): read("profiles", klaviyo.profiles),
             ("GET", "data-sources"): read("data_sources", klaviyo.data_sources),
+            ("GET", "records"): read("records", klaviyo.records),
             ("GET", "webhooks"): read("webhooks", klaviyo.webhooks),
             **sending_actions(klaviyo),
         },

@@ -6,25 +6,34 @@ Klaviyo's API reference, one page for each endpoint.
 Assumed: a trailing slash makes no difference, as the self links of resources have one; lists come oldest first; a query
 parameter that the reference does not list for the endpoint is 400; sparse fieldsets (`fields[...]`) are 501, because
 ignoring them would return too much; the eleventh webhook is 400; a data source's duplicate title is 409 `duplicate`,
-or 400 by a switch.
+or 400 by a switch; a record for a data source that is not there is 404, or 400 by a switch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.local.sandbox import klaviyo_data_sources, klaviyo_errors, klaviyo_events, klaviyo_webhooks
+from deploy.local.sandbox import (
+    klaviyo_data_sources,
+    klaviyo_errors,
+    klaviyo_events,
+    klaviyo_records,
+    klaviyo_webhooks,
+)
 from deploy.local.sandbox.klaviyo_accounts import Account
 from deploy.local.sandbox.klaviyo_data_sources import DataSource
 from deploy.local.sandbox.klaviyo_documents import everything, given, one, page
 from deploy.local.sandbox.klaviyo_errors import Problem
+from deploy.local.sandbox.klaviyo_records import Record
 from deploy.local.sandbox.klaviyo_webhooks import MOST_WEBHOOKS, Webhook
 from deploy.local.sandbox.messages import Answer
 from deploy.local.sandbox.windows import Window
 
 XS = (Window(1, 1), Window(60, 15))
 S = (Window(1, 3), Window(60, 60))
+L = (Window(1, 75), Window(60, 750))
 XL = (Window(1, 350), Window(60, 3500))
+BULK_RECORDS = (Window(1, 3), Window(60, 15))
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,8 @@ class Asked:
     url: str
     now: float
     duplicate_title_status: int
+    unknown_data_source_status: int = 404
+    unwanted_property: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,6 +127,33 @@ def delete_data_source(asked: Asked) -> Answer:
     """`DELETE /api/data-sources/{id}`."""
     removed = asked.account.data_sources.pop(asked.id, None)
     return klaviyo_errors.error(404) if removed is None else Answer(204)
+
+
+def create_record(asked: Asked) -> Answer:
+    """`POST /api/data-source-record-create-jobs`."""
+    return _take_records(asked, bulk=False)
+
+
+def create_records(asked: Asked) -> Answer:
+    """`POST /api/data-source-record-bulk-create-jobs`."""
+    return _take_records(asked, bulk=True)
+
+
+def _take_records(asked: Asked, *, bulk: bool) -> Answer:
+    account, body = asked.account, asked.document
+    if found := list(klaviyo_records.problems(body, bulk=bulk, unwanted=asked.unwanted_property)):
+        return klaviyo_errors.invalid(found)
+    source = account.data_sources.get(klaviyo_records.data_source_id(body))
+    if source is None:
+        where = f"{klaviyo_records.SOURCE_POINTER}/data/id"
+        return klaviyo_errors.error(
+            asked.unknown_data_source_status, Problem("There is no such data source.", where)
+        )
+    account.records += [
+        Record(source.id, source.title, bulk, asked.now, record)
+        for record in klaviyo_records.records(body, bulk=bulk)
+    ]
+    return Answer(204)
 
 
 def get_webhook_topics(asked: Asked) -> Answer:
@@ -212,6 +250,10 @@ ENDPOINTS: dict[str, dict[str, Endpoint]] = {
     "api/data-sources/{id}": {
         "GET": Endpoint(_SOURCES_READ, S, get_data_source),
         "DELETE": Endpoint(_SOURCES_WRITE, S, delete_data_source),
+    },
+    "api/data-source-record-create-jobs": {"POST": Endpoint(_SOURCES_WRITE, L, create_record)},
+    "api/data-source-record-bulk-create-jobs": {
+        "POST": Endpoint(_SOURCES_WRITE, BULK_RECORDS, create_records)
     },
     "api/webhook-topics": {"GET": Endpoint(_HOOKS_READ, XS, get_webhook_topics)},
     "api/webhook-topics/{id}": {"GET": Endpoint(_HOOKS_READ, XS, get_webhook_topic)},
