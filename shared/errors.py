@@ -106,19 +106,27 @@ class ServiceError(ExtensionError):
 
     `status` is the HTTP status, None when no answer came. `code` is the service's own error code. `detail` may
     quote personal data: it is stored encrypted and never logged. `retry_after` is the wait in seconds that the service
-    asked for, None when it asked for none.
+    asked for, None when it asked for none. `fields` are the places in our request that it names, in its own notation.
     """
 
     retry_after: float | None = None
 
     def __init__(
-        self, message: str, *, service: str, status: int | None = None, code: str = "", detail: str = ""
+        self,
+        message: str,
+        *,
+        service: str,
+        status: int | None = None,
+        code: str = "",
+        detail: str = "",
+        fields: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         self.service = service
         self.status = status
         self.code = code
         self.detail = detail
+        self.fields = fields
 
 
 class WaitError(ServiceError):

@@ -62,6 +62,28 @@ class Provision(Job):
     kind: Literal["provision"] = "provision"
 
 
+class SendRecords(Job):
+    """Send records to one of the six data sources, which `data_source` names by its title.
+
+    `by_itself` is for what was refused together with others, or has waited too long: it is sent as it is, and never waits in the
+    outbox.
+    """
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["send-records"] = "send-records"
+    data_source: str
+    records: tuple[dict[str, JsonValue], ...]
+    by_itself: bool = False
+
+
+class PackRecords(Job):
+    """Send what waits in the outbox for one data source, in as few calls as can be."""
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["pack-records"] = "pack-records"
+    data_source: str
+
+
 class SpreadEvents(Job):
     """Put consent events, as Klaviyo's account `account` delivered them, into the inboxes of their profiles."""
 
@@ -134,6 +156,8 @@ class EveryTenant(Job):
 AnyJob: TypeAlias = (
     SendMetric
     | Provision
+    | SendRecords
+    | PackRecords
     | SpreadEvents
     | FlushInbox
     | SweepInbox
@@ -145,6 +169,8 @@ AnyJob: TypeAlias = (
 KINDS: dict[str, type[AnyJob]] = {
     "send-metric": SendMetric,
     "provision": Provision,
+    "send-records": SendRecords,
+    "pack-records": PackRecords,
     "spread-events": SpreadEvents,
     "flush-inbox": FlushInbox,
     "sweep-inbox": SweepInbox,

@@ -16,7 +16,7 @@ from tests.through import Through
 
 T = TypeVar("T")
 
-_COLLECTIONS = ("tenants", "dead_jobs", "leases", "inbox", "echo_notes", "consent_ledger")
+_COLLECTIONS = ("tenants", "dead_jobs", "leases", "inbox", "outbox", "echo_notes", "consent_ledger")
 
 
 @pytest.fixture(params=["sqlite", "firestore"])

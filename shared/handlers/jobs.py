@@ -11,8 +11,10 @@ from shared.jobs import (
     FlushInbox,
     Heal,
     KeepMasterList,
+    PackRecords,
     Provision,
     SendMetric,
+    SendRecords,
     SpreadEvents,
     SweepInbox,
 )
@@ -40,6 +42,14 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901 
                 leases=services.leases,
                 public_url=services.settings.public_url,
             )
+        case SendRecords():
+            from shared.handlers.records import send_records
+
+            send_records(job, tenant, services)
+        case PackRecords():
+            from shared.handlers.packing import pack_records
+
+            pack_records(job, tenant, services)
         case SpreadEvents():
             from shared.handlers.inbox import spread
 
