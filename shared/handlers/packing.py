@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from shared import logs
 from shared.domain.patience import is_given_up, seconds_to_wait
-from shared.domain.records import BULK_BYTES, MOST_RECORDS, Record, bytes_of, fitting
+from shared.domain.records import BULK_BYTES, MOST_RECORDS, Record, bytes_sent, fitting
 from shared.errors import CannotSucceedError, RefusedError, TokenRejectedError, WaitError
 from shared.handlers.data_sources import DataSource
 from shared.handlers.records import pack_soon, send_apart
@@ -93,18 +93,19 @@ def _next_batch(tenant: Tenant, data_source: str, services: Services) -> Batch |
     """Return the next records to send, None when there are none. Those to be given up come apart from all others."""
     parcels: list[Parcel] = []
     records: list[Record] = []
-    size, is_old = 0, None
+    sizes: list[int] = []
+    is_old: bool | None = None
     for parcel in services.outbox.waiting(tenant.name, data_source):
         old = _is_given_up(parcel.accepted_at, tenant, services)
-        if is_old not in (None, old) or len(records) >= MOST_RECORDS or size > BULK_BYTES:
+        if is_old not in (None, old) or len(records) >= MOST_RECORDS or sum(sizes) > BULK_BYTES:
             break
         is_old = old
-        size += sum(map(bytes_of, parcel.left))
+        sizes += map(bytes_sent, parcel.left)
         parcels.append(parcel)
         records += parcel.left
     if not parcels:
         return None
-    return _fitted(parcels, records[: fitting(records, most_bytes=BULK_BYTES)])
+    return _fitted(parcels, records[: fitting(sizes, most_bytes=BULK_BYTES)])
 
 
 def _fitted(parcels: Sequence[Parcel], records: Sequence[Record]) -> Batch:

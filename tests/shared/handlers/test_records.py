@@ -120,8 +120,9 @@ def test_records_that_come_while_others_wait_join_them_and_go_at_once_again_afte
     shelf.world.sandbox.klaviyo.fail(1, match=f"POST {SINGLE}", status=429, headers={"Retry-After": "1"})
     shelf.send(1)
     shelf.world.work()
+    shelf.world.clock.advance(1)
     shelf.send(2)
-    shelf.world.work(1)
+    shelf.world.work()
     assert shelf.arrived() == []
     assert shelf.world.services.outbox.is_waiting(TENANT, REWARDS)
     shelf.world.work(15)
@@ -188,17 +189,23 @@ def test_two_packers_at_once_send_each_record_once(shelf: Shelf) -> None:
     assert shelf.arrived() == list(range(1200))
 
 
-def test_what_comes_in_while_a_packer_is_at_work_is_not_left(shelf: Shelf) -> None:
-    """The other's records are written, and its packer turned away, while this one is at its last call."""
+def test_what_comes_in_while_a_packer_is_at_work_is_sent_by_it(shelf: Shelf) -> None:
     shelf.shelve(1)
-
-    def another() -> None:
-        shelf.shelve(2, job="k")
-        shelf.pack()
-
-    shelf.pack(Meanwhile(f"after POST {BULK}", another))
-    shelf.work_until_quiet()
+    shelf.pack(Meanwhile(f"after POST {BULK}", lambda: shelf.shelve(2, job="k")))
     assert shelf.arrived() == [1, 2]
+
+
+def test_a_packer_that_was_turned_away_comes_again(shelf: Shelf) -> None:
+    """The one at work has read the outbox for the last time before this record was written."""
+    leases = shelf.world.services.leases
+    lease = leases.acquire(f"pack {TENANT} {REWARDS}", lasting=LEASE)
+    assert lease is not None
+    shelf.shelve(1)
+    shelf.pack()
+    assert shelf.arrived() == []
+    leases.release(lease)
+    shelf.work_until_quiet()
+    assert shelf.arrived() == [1]
 
 
 @pytest.mark.parametrize("kills", [True, False], ids=["killed", "answer lost"])
