@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from tests.bench import cold, events, imports, machine, throughput
+from tests.bench import cold, events, imports, machine, records, throughput
 from tests.bench.measures import Finding
 from tests.bench.servers import BenchmarkError
 
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "throughput": throughput.throughput,
     "worker-imports": imports.worker_imports,
     "worker-event": events.worker_event,
+    "records-backlog": records.records_backlog,
 }
 
 
