@@ -108,6 +108,13 @@ class SweepInbox(Job):
     kind: Literal["sweep-inbox"] = "sweep-inbox"
 
 
+class SweepOutbox(Job):
+    """Have records packed that have been waiting in the outbox for minutes."""
+
+    direction: ClassVar[Direction] = Direction.INBOUND  # the schedule calls that worker
+    kind: Literal["sweep-outbox"] = "sweep-outbox"
+
+
 class AddInteraction(Job):
     """Add the interaction of one event that Omneo refused while the profile's inbox was flushed."""
 
@@ -150,7 +157,7 @@ class EveryTenant(Job):
     kind: Literal["every-tenant"] = "every-tenant"
     tenant: str = ""
     accepted_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
-    run: Literal["sweep-inbox", "heal"]
+    run: Literal["sweep-inbox", "sweep-outbox", "heal"]
 
 
 AnyJob: TypeAlias = (
@@ -161,6 +168,7 @@ AnyJob: TypeAlias = (
     | SpreadEvents
     | FlushInbox
     | SweepInbox
+    | SweepOutbox
     | AddInteraction
     | KeepMasterList
     | Heal
@@ -174,6 +182,7 @@ KINDS: dict[str, type[AnyJob]] = {
     "spread-events": SpreadEvents,
     "flush-inbox": FlushInbox,
     "sweep-inbox": SweepInbox,
+    "sweep-outbox": SweepOutbox,
     "add-interaction": AddInteraction,
     "keep-master-list": KeepMasterList,
     "heal": Heal,

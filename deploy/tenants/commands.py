@@ -203,9 +203,7 @@ def reencrypt(services: Services, dry_run: bool) -> None:
     quiet = not sys.stderr.isatty()
     with click.progressbar(names, label="Tenants", file=sys.stderr, hidden=quiet) as bar:
         for name, store in (
-            (name, store)
-            for name in bar
-            for store in (services.tenants, services.dead_jobs, services.outbox)
+            (name, store) for name in bar for store in (services.tenants, services.dead_jobs, services.outbox)
         ):
             try:
                 due += store.reencrypt(name, dry_run=dry_run)

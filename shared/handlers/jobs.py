@@ -17,6 +17,7 @@ from shared.jobs import (
     SendRecords,
     SpreadEvents,
     SweepInbox,
+    SweepOutbox,
 )
 from shared.services import Services
 from shared.tenants import Tenant
@@ -62,6 +63,10 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901 
             from shared.handlers.inbox import sweep
 
             sweep(job, tenant, inbox=services.inbox, queue=services.queue, clock=services.clock)
+        case SweepOutbox():
+            from shared.handlers.packing import sweep_outbox
+
+            sweep_outbox(job, tenant, services)
         case AddInteraction():
             from shared.handlers.interactions import add_refused_interaction
 

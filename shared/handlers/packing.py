@@ -4,17 +4,19 @@ One packer at a time for each tenant and data source, by a lease: what it reads 
 takes that out. A packer that finds another at work, is throttled or runs out of time leaves the rest to the next window.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared import logs
 from shared.domain.patience import is_given_up, seconds_to_wait
+from shared.domain.provisions import DATA_SOURCES
 from shared.domain.records import BULK_BYTES, MOST_RECORDS, Record, bytes_sent, fitting
 from shared.errors import CannotSucceedError, RefusedError, TokenRejectedError, WaitError
 from shared.handlers.data_sources import DataSource
 from shared.handlers.records import pack_soon, send_apart
-from shared.jobs import PackRecords, SendRecords
+from shared.jobs import PackRecords, SendRecords, SweepOutbox
 from shared.outbox import Parcel
 from shared.services import Services
 from shared.tenants import Tenant
@@ -22,6 +24,7 @@ from shared.tenants import Tenant
 LEASE = timedelta(minutes=5)  # as long as a worker may run
 # A run begins no call later than this: the call and what follows it end well before the lease does.
 WORKS_FOR = timedelta(minutes=2)
+SWEPT_AFTER = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,17 @@ def pack_records(job: PackRecords, tenant: Tenant, services: Services) -> None:
             attempts=job.attempts + 1 if after else 0,
             traceparent=job.traceparent,
         )
+
+
+def sweep_outbox(job: SweepOutbox, tenant: Tenant, services: Services) -> None:
+    """Queue a run of the packer wherever something has waited for minutes; a run that was lost is made up for like this."""
+    if not tenant.is_connected:
+        return  # the queue is paused, and what is on it will be done
+    for title in DATA_SOURCES:
+        first = next(services.outbox.waiting(tenant.name, title), None)
+        if first is not None and services.clock() - first.accepted_at >= SWEPT_AFTER:
+            pack_soon(tenant, title, services, traceparent=job.traceparent)
+            logs.write(logging.WARNING, "records have waited for minutes", records=len(first.left))
 
 
 def _send_waiting(job: PackRecords, tenant: Tenant, services: Services) -> float | None:

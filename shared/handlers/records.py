@@ -7,6 +7,7 @@ records are not overtaken by later ones. A queue could not do it: Cloud Tasks ha
 waits cannot be put together with another.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -109,6 +110,7 @@ def put_aside(
     """Put records into the outbox, and see to it that it is packed, `after` seconds from now or later."""
     services.outbox.add(tenant.name, job.data_source, records, job=job.id, accepted_at=job.accepted_at)
     pack_soon(tenant, job.data_source, services, after=after or 0.0, traceparent=job.traceparent)
+    logs.write(logging.INFO, "records wait in the outbox", records=len(records))
 
 
 def pack_soon(

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from shared.domain.records import RECORD_ID
-from shared.handlers.packing import LEASE, pack_records
+from shared.errors import DisconnectedError
+from shared.handlers.delivery import deliver
+from shared.handlers.packing import LEASE, SWEPT_AFTER, pack_records, sweep_outbox
 from shared.handlers.records import accept_records, send_records
 from shared.handlers.uninstall import uninstall
-from shared.jobs import SendRecords
+from shared.jobs import Delivery, Direction, SendRecords, SweepOutbox
 from tests.mortal import Fate, KilledError, Meanwhile
 from tests.recording import BULK, REWARDS, SINGLE, Shelf, jobs_of, numbers_of
 from tests.shared.handlers.test_provision import together
@@ -508,6 +510,32 @@ def test_records_wait_through_a_disconnection_and_arrive_after_the_next_install(
     shelf.world.install()
     shelf.work_until_quiet(step=60)
     assert sorted(shelf.arrived()) == list(range(21))
+
+
+def test_what_no_packer_knows_of_is_packed_by_the_sweep_after_minutes(shelf: Shelf) -> None:
+    shelf.shelve(1)
+    sweep = b'{"kind": "every-tenant", "run": "sweep-outbox"}'
+    order = Delivery(Direction.INBOUND, sweep, "", "", "", 0)
+    shelf.world.clock.advance(SWEPT_AFTER.total_seconds() - 1)
+    deliver(order, shelf.world.services)
+    shelf.world.work(0.5)
+    shelf.world.work(30)
+    assert shelf.arrived() == []
+    deliver(order, shelf.world.services)
+    shelf.world.work()
+    shelf.work_until_quiet()
+    assert shelf.arrived() == [1]
+
+
+def test_the_sweep_leaves_a_disconnected_tenant_alone(shelf: Shelf) -> None:
+    shelf.shelve(1)
+    shelf.world.clock.advance(DAY)
+    shelf.world.sandbox.klaviyo.uninstall(ACCOUNT)
+    with pytest.raises(DisconnectedError):
+        shelf.world.services.klaviyo(shelf.world.read()).account()
+    job = SweepOutbox(tenant=TENANT, accepted_at=shelf.world.clock())
+    sweep_outbox(job, shelf.world.read(), shelf.world.services)
+    assert shelf.jobs() == 0
 
 
 def test_an_uninstall_forgets_what_waits(shelf: Shelf) -> None:
