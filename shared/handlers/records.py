@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shared import logs
+from shared.domain.patience import seconds_to_wait
 from shared.domain.records import Record, apart, blamed, parcels, read_records
 from shared.domain.windows import hashed
 from shared.errors import (
@@ -86,9 +87,10 @@ def send_records(job: SendRecords, tenant: Tenant, services: "Services") -> None
         is_throttled = isinstance(error, WaitError) and error.status == 429
         if job.by_itself or not (sent or is_throttled):
             raise
+        after = 0.0
         # Room for single calls says nothing of room for bulk ones: only a bulk call's wait is the packer's.
-        was_bulk = len(job.records) > ONE_BY_ONE
-        after = error.retry_after if was_bulk and isinstance(error, WaitError) else None
+        if isinstance(error, WaitError) and len(job.records) > ONE_BY_ONE:
+            after = seconds_to_wait(0, error.retry_after, services.random())
         put_aside(job, job.records[sent:], tenant, services, after=after)
     except (RefusedError, CannotSucceedError) as error:
         left = job.records[sent:]
@@ -105,11 +107,11 @@ def put_aside(
     tenant: Tenant,
     services: "Services",
     *,
-    after: float | None = None,
+    after: float = 0.0,
 ) -> None:
     """Put records into the outbox, and see to it that it is packed, `after` seconds from now or later."""
     services.outbox.add(tenant.name, job.data_source, records, job=job.id, accepted_at=job.accepted_at)
-    pack_soon(tenant, job.data_source, services, after=after or 0.0, traceparent=job.traceparent)
+    pack_soon(tenant, job.data_source, services, after=after, traceparent=job.traceparent)
     logs.write(logging.INFO, "records wait in the outbox", records=len(records))
 
 

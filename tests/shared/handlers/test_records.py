@@ -153,6 +153,19 @@ def test_a_throttled_packer_waits_as_long_as_klaviyo_asks(shelf: Shelf) -> None:
     assert shelf.arrived() == list(range(20))
 
 
+@pytest.mark.parametrize(("asked", "waits"), [("40", 40), ("999999", 3600)])
+def test_a_throttled_bulk_job_is_packed_after_the_wait_that_klaviyo_asked_for_but_within_an_hour(
+    shelf: Shelf, asked: str, waits: float
+) -> None:
+    shelf.world.sandbox.klaviyo.fail(1, match=f"POST {BULK}", status=429, headers={"Retry-After": asked})
+    shelf.send(*range(20))
+    shelf.world.work()
+    shelf.world.work(waits - 1)
+    assert len(shelf.calls(BULK)) == 1
+    shelf.world.work(15)
+    assert shelf.arrived() == list(range(20))
+
+
 def test_half_a_parcel_is_sent_with_the_one_before_and_the_rest_with_the_next(shelf: Shelf) -> None:
     for number in range(4):
         shelf.shelve(*range(number * 300, (number + 1) * 300), job=f"j{number}")
