@@ -34,14 +34,7 @@ def inbox(documents: Documents, clock: Clock) -> Inbox:
 
 
 def event(id: str = "e1", **changes: Any) -> SystemEvent:
-    fields = {
-        "id": id,
-        "topic": "bounced_email",
-        "profile": "P1",
-        "at": AT,
-        "bounce": "hard",
-        "method": "other",
-    }
+    fields = {"id": id, "topic": "bounced_email", "profile": "P1", "at": AT, "bounce": "hard", "method": "other"}
     return SystemEvent.model_validate({**fields, **changes})
 
 
