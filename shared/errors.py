@@ -123,7 +123,7 @@ class ServiceError(ExtensionError):
     `status` is the HTTP status, None when no answer came. `code` is the service's own error code, `field` the path of what it
     refuses. `detail` may
     quote personal data: it is stored encrypted and never logged. `retry_after` is the wait in seconds that the service
-    asked for, None when it asked for none.
+    asked for, None when it asked for none. `fields` are the places in our request that it names, in its own notation.
     """
 
     retry_after: float | None = None
@@ -137,6 +137,7 @@ class ServiceError(ExtensionError):
         code: str = "",
         field: str = "",
         detail: str = "",
+        fields: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         self.service = service
@@ -144,6 +145,7 @@ class ServiceError(ExtensionError):
         self.code = code
         self.field = field
         self.detail = detail
+        self.fields = fields
 
 
 class WaitError(ServiceError):

@@ -62,11 +62,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a service says is wrong: its `code`, where (`field`), and in its own words (`detail`, may be personal)."""
+    """What a service says is wrong: its `code`, where (`field`), and in its own words (`detail`, may be personal).
+
+    `other_fields` are the places of what else it says is wrong.
+    """
 
     code: str = ""
     field: str = ""
     detail: str = ""
+    other_fields: tuple[str, ...] = ()
 
 
 class HttpClient:
@@ -197,6 +201,7 @@ class HttpClient:
             code=problem.code,
             field=problem.field,
             detail=problem.detail,
+            fields=tuple(filter(None, (problem.field, *problem.other_fields))),
         )
 
     def _problem(self, answer: Answer) -> Problem | None:
@@ -209,7 +214,8 @@ class HttpClient:
             problem = self._read_problem(body)
         except (TypeError, KeyError, IndexError, AttributeError):
             return Problem()  # JSON, but not in the shape that the service documents
-        return Problem(_name(problem.code), _name(problem.field), problem.detail[:DETAIL_LENGTH])
+        others = tuple(map(_name, problem.other_fields))
+        return Problem(_name(problem.code), _name(problem.field), problem.detail[:DETAIL_LENGTH], others)
 
     def _wait(
         self,

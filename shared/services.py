@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from shared.klaviyo.oauth import KlaviyoOAuth
     from shared.leases import Leases
     from shared.omneo.client import OmneoClient
+    from shared.outbox import Outbox
     from shared.pending_installs import PendingInstalls
     from shared.queue import TaskQueue
     from shared.reward_attempts import RewardAttempts
@@ -147,6 +148,13 @@ class Services:
         from shared.inbox import Inbox
 
         return Inbox(self.documents, self.clock)
+
+    @cached_property
+    def outbox(self) -> "Outbox":
+        """The records that wait to be packed."""
+        from shared.outbox import Outbox
+
+        return Outbox(self.documents, self._store.keys)
 
     @cached_property
     def echo_notes(self) -> "EchoNotes":

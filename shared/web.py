@@ -220,18 +220,6 @@ def json_body(call: Call, *, lenient: bool = False) -> Any:
     return parse_json(call.headers.get("Content-Type", ""), call.body, lenient=lenient)
 
 
-def flag(call: Call, name: str) -> bool:
-    """Return a yes-or-no query parameter; absent means no.
-
-    Raises:
-        InvalidPayloadError: it is neither.
-    """
-    text = call.query.get(name, "").lower()
-    if text not in {"", "true", "1", "false", "0"}:
-        raise InvalidPayloadError(f"{name} in the URL must be true or false.")
-    return text in {"true", "1"}
-
-
 def _pattern(path: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path)))
 

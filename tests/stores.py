@@ -17,7 +17,7 @@ from tests.through import Through
 T = TypeVar("T")
 
 _COLLECTIONS = (
-    "tenants", "dead_jobs", "leases", "inbox", "echo_notes", "consent_ledger", "reward_claims",
+    "tenants", "dead_jobs", "leases", "inbox", "outbox", "echo_notes", "consent_ledger", "reward_claims",
 )  # fmt: skip
 
 

@@ -174,6 +174,7 @@ def delete(services: Services, name: str, yes: bool) -> None:
     services.dead_jobs.delete_all(name)
     services.secret_uses.forget(name)
     services.inbox.forget(name)
+    services.outbox.forget(name)
     services.echo_notes.forget(name)
     services.consent_ledger.forget(name)
     services.status_reports.forget(name)
@@ -205,7 +206,7 @@ def reencrypt(services: Services, dry_run: bool) -> None:
     quiet = not sys.stderr.isatty()
     with click.progressbar(names, label="Tenants", file=sys.stderr, hidden=quiet) as bar:
         for name, store in (
-            (name, store) for name in bar for store in (services.tenants, services.dead_jobs)
+            (name, store) for name in bar for store in (services.tenants, services.dead_jobs, services.outbox)
         ):
             try:
                 due += store.reencrypt(name, dry_run=dry_run)

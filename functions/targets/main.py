@@ -1,12 +1,11 @@
-"""POST /{tenant}/api/v1/targets/klaviyo/metric[?withToken=true][&metric=NAME]: Omneo's reactions call here."""
+"""POST /{tenant}/api/v1/targets/klaviyo/{target}: Omneo's reactions call here. Which targets there are stands in handlers/targets.py."""
 
 import functions_framework
 
-from shared.errors import UnknownPathError
-from shared.handlers.metrics import accept_metric
+from shared.handlers.targets import TargetCall, target_named
 from shared.services import Services
 from shared.settings import Needs
-from shared.web import Call, Reply, authenticated_tenant, endpoint, flag, installed, json_body
+from shared.web import Call, Reply, authenticated_tenant, endpoint, installed, json_body
 
 services = Services.from_environment(Needs.STORE | Needs.OUTBOUND)
 
@@ -15,17 +14,7 @@ services = Services.from_environment(Needs.STORE | Needs.OUTBOUND)
 @endpoint("POST", "/{tenant}/api/v1/targets/klaviyo/{target}", largest=1_000_000)
 def targets(call: Call) -> Reply:
     """Queue what Omneo sends, and say so once it is safe."""
-    if call.path["target"] != "metric":
-        raise UnknownPathError("There is no such target.")
+    accept = target_named(call.path["target"])
     tenant = installed(authenticated_tenant(call, services))
-    job = accept_metric(
-        tenant,
-        json_body(call),
-        metric_name=call.query.get("metric", ""),
-        with_token=flag(call, "withToken"),
-        queue=services.queue,
-        now=services.clock(),
-        new_id=services.new_id,
-        traceparent=call.traceparent,
-    )
-    return 202, {"status": "queued", "id": job.id}
+    id = accept(TargetCall(tenant, json_body(call), call.query, call.traceparent), services)
+    return 202, {"status": "queued", "id": id}

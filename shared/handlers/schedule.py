@@ -4,7 +4,7 @@ import logging
 from datetime import datetime
 
 from shared import logs
-from shared.jobs import EveryTenant, Heal, SweepInbox
+from shared.jobs import EveryTenant, Heal, SweepInbox, SweepOutbox
 from shared.services import Services
 
 
@@ -37,9 +37,11 @@ def _queued(job: EveryTenant, name: str, services: Services) -> bool:
     return True
 
 
-def _job_of(job: EveryTenant, name: str, id: str, now: datetime) -> SweepInbox | Heal:
+def _job_of(job: EveryTenant, name: str, id: str, now: datetime) -> SweepInbox | SweepOutbox | Heal:
     match job.run:
         case "sweep-inbox":
             return SweepInbox(tenant=name, id=id, accepted_at=now, traceparent=job.traceparent)
+        case "sweep-outbox":
+            return SweepOutbox(tenant=name, id=id, accepted_at=now, traceparent=job.traceparent)
         case "heal":
             return Heal(tenant=name, id=id, accepted_at=now, traceparent=job.traceparent)

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from tests.bench import ack, cold, events, imports, inbound, machine, throughput
+from tests.bench import ack, cold, events, imports, inbound, machine, records, throughput
 from tests.bench.measures import Finding
 from tests.bench.servers import BenchmarkError
 
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "inbound-calls": inbound.inbound_calls,
     "ack-warm": ack.warm,
     "ack-cold": ack.cold,
+    "records-backlog": records.records_backlog,
 }
 
 

@@ -36,6 +36,7 @@ from shared.gcp.tasks import CloudTasksQueue, tasks_client
 from shared.inbox import Inbox
 from shared.installation_keys import matches
 from shared.jobs import Direction, SendMetric
+from shared.outbox import Outbox
 from shared.reward_attempts import RewardAttempts
 from shared.reward_claims import RewardClaims
 from shared.reward_counts import RewardCounts
@@ -128,6 +129,10 @@ class Operator:
     @property
     def tenants(self) -> TenantStore:
         return TenantStore(self.documents, self.keys)
+
+    @property
+    def outbox(self) -> Outbox:
+        return Outbox(self.documents, self.keys)
 
     @property
     def dead_jobs(self) -> DeadJobStore:
@@ -728,11 +733,14 @@ class TestDelete:
             a_decision(queued, tenant)
             queued.run("set", name, "klaviyo_tokens", given=json.dumps(TOKENS))
             queued.dead_jobs.add(a_dead_job(name), keep=timedelta(days=30))
+            queued.outbox.add(name, "Omneo Rewards", [{"n": 1}], job="j", accepted_at=NOW)
             queues.queue.put(SendMetric(tenant=name, accepted_at=NOW, event={"email": "canary"}), tenant)
         assert queues.tasks("acme-klaviyo-outbound") == 1
         assert queued.run("delete", "acme") == Result(0, "Tenant acme is deleted.\n", "")
         assert queued.tenants.find("acme") is None
         assert queued.dead_jobs.page("acme") == []
+        assert not queued.outbox.is_waiting("acme", "Omneo Rewards")
+        assert queued.outbox.is_waiting("acme-stg", "Omneo Rewards")
         assert queues.tasks("acme-klaviyo-outbound") == 0
         assert queued.run("list").out == "acme-stg\tconnected\n"
         assert queues.tasks("acme-stg-klaviyo-outbound") == 1
@@ -783,18 +791,22 @@ class TestNewKeys:
         # What a task without a readable tenant leaves behind lies on a desk of nobody's.
         for name in ("acme", "_unknown"):
             operator.dead_jobs.add(a_dead_job(name), keep=timedelta(days=30))
+        operator.outbox.add("acme", "Omneo Rewards", [{"n": 1}], job="j", accepted_at=NOW)
         old = operator.environment["ENCRYPTION_KEYS"]
         new = operator.run("new-key").out.strip()
         operator.environment["ENCRYPTION_KEYS"] = f"{new},{old}"
-        due = Result(0, "8 secrets are sealed by an older key.\n", "")
+        due = Result(0, "9 secrets are sealed by an older key.\n", "")
         assert operator.run("reencrypt", "--dry-run") == due
         assert operator.run("reencrypt", "--dry-run") == due
         done = "secrets were sealed again. None is left that needs an older key.\n"
-        assert operator.run("reencrypt") == Result(0, f"8 {done}", "")
+        assert operator.run("reencrypt") == Result(0, f"9 {done}", "")
         assert operator.run("reencrypt") == Result(0, f"0 {done}", "")
         operator.environment["ENCRYPTION_KEYS"] = new
         assert operator.run("list") == Result(0, "acme\tnot installed\nbeta\tnot installed\n", "")
         assert [operator.read(name) for name in ("acme", "beta")] == tenants
+        assert [parcel.records for parcel in operator.outbox.waiting("acme", "Omneo Rewards")] == [
+            ({"n": 1},)
+        ]
         assert [operator.dead_jobs.page(name) for name in ("acme", "_unknown")] == [
             [a_dead_job("acme")],
             [a_dead_job("_unknown")],

@@ -1,4 +1,4 @@
-"""What one Klaviyo account holds: profiles, events, lists, data sources and webhooks. No HTTP, no credentials, no limits.
+"""What one Klaviyo account holds: profiles, events, lists, data sources, their records, and webhooks. No HTTP, no credentials, no limits.
 
 Klaviyo's pages "Create Event" (one event for each profile, metric and unique_id; without a unique_id the time in
 seconds takes its place) and "Create or Update Profile" (null clears, absent leaves, properties merge by key).
@@ -26,6 +26,7 @@ from deploy.local.sandbox.klaviyo_data_sources import DataSource
 from deploy.local.sandbox.klaviyo_events import IDENTIFIERS, parse_time
 from deploy.local.sandbox.klaviyo_lists import SINGLE, MarketingList
 from deploy.local.sandbox.klaviyo_parcels import Parcels
+from deploy.local.sandbox.klaviyo_records import Record
 from deploy.local.sandbox.klaviyo_subscriptions import Method, Subscriptions
 from deploy.local.sandbox.klaviyo_topics import TOPICS
 from deploy.local.sandbox.klaviyo_webhooks import Webhook
@@ -106,6 +107,7 @@ class Account:
         self.details = Details()
         self.topics = list(TOPICS)
         self.data_sources: dict[str, DataSource] = {}
+        self.records: list[Record] = []  # those of a data source that was deleted stay
         self.webhooks: dict[str, Webhook] = {}
         self.profiles: dict[str, Profile] = {}
         self.events: list[Event] = []
