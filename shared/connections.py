@@ -8,9 +8,6 @@ import io
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -18,20 +15,10 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from shared.deadlines import time_left
+
 # It logs the address of every call, and warns with the address where an answer's headers are malformed.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
-
-_time_left: ContextVar[Callable[[], float]] = ContextVar("time_left")
-
-
-@contextmanager
-def lasting(time_left: Callable[[], float]) -> Iterator[None]:
-    """Let the calls within end, headers and body and all, when `time_left` says that no second is left."""
-    token = _time_left.set(time_left)
-    try:
-        yield
-    finally:
-        _time_left.reset(token)
 
 
 class _PunctualReader(io.RawIOBase):
@@ -41,7 +28,7 @@ class _PunctualReader(io.RawIOBase):
         self._raw = raw
         self._socket = sock
         self._patience = sock.gettimeout()
-        self._time_left = _time_left.get()
+        self._time_left = time_left()
 
     def readable(self) -> bool:
         return True

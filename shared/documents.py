@@ -89,6 +89,13 @@ class Documents(Protocol):
         """
 
 
+def delete_all(documents: Documents, collection: str) -> None:
+    """Remove every document of a collection."""
+    while page := documents.find(collection):
+        for document in page:
+            documents.delete(collection, document.id)
+
+
 def check_path(collection: str, id: str) -> None:
     """Raise ValueError unless the two name one document of that very collection.
 

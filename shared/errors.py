@@ -64,6 +64,18 @@ class ConflictError(CallerError):
     """The call contradicts what is so now."""
 
 
+class ProfileNotFoundError(CallerError):
+    """Omneo has no profile that the call could mean."""
+
+
+class CapReachedError(CallerError):
+    """A limit of the tenant's own is reached; the same call may succeed after `retry_after` seconds."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 # Our own store or queue; waiting helps.
 
 
@@ -73,6 +85,10 @@ class OwnServiceError(ExtensionError):
 
 class StoreUnavailableError(OwnServiceError):
     """The store cannot answer."""
+
+
+class BusyError(OwnServiceError):
+    """Another call is doing the same, or may have done it; after a while it will be known."""
 
 
 class QueueUnavailableError(OwnServiceError):
@@ -104,10 +120,11 @@ class DocumentChangedError(ExtensionError):
 class ServiceError(ExtensionError):
     """A call to `service` ("Klaviyo" or "Omneo") failed.
 
-    `status` is the HTTP status, None when no answer came. `code` is the service's own error code. `detail` may
+    `status` is the HTTP status, None when no answer came. `code` is the service's own error code, `field` the path of what it
+    refuses. `detail` may
     quote personal data: it is stored encrypted and never logged. `retry_after` is the wait in seconds that the service
     asked for, None when it asked for none. `field` is what the service does not take, as a path into what was sent, and
-    `duplicate_of` the id of what has it already; "" where it does not say. `fields` are all of them, where it names several.
+    `duplicate_of` the id of what has it already; "" where it does not say. `fields` are all the places that it names.
     """
 
     retry_after: float | None = None
@@ -116,13 +133,23 @@ class ServiceError(ExtensionError):
     fields: tuple[str, ...] = ()
 
     def __init__(
-        self, message: str, *, service: str, status: int | None = None, code: str = "", detail: str = ""
+        self,
+        message: str,
+        *,
+        service: str,
+        status: int | None = None,
+        code: str = "",
+        field: str = "",
+        detail: str = "",
+        fields: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         self.service = service
         self.status = status
         self.code = code
+        self.field = field
         self.detail = detail
+        self.fields = fields
 
 
 class WaitError(ServiceError):

@@ -13,7 +13,8 @@ from typing import Any
 
 import requests
 
-from shared.connections import Connections, lasting
+from shared.connections import Connections
+from shared.deadlines import lasting, seconds_left
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
 
 DETAIL_LENGTH = 10_000  # a dead job keeps it beside its body, and a document has room for little more
@@ -64,14 +65,14 @@ class Answer:
 class Problem:
     """What a service says is wrong: its `code`, where (`field`), and in its own words (`detail`, may be personal).
 
-    `duplicate_of` is the id of what is there already.
+    `duplicate_of` is the id of what is there already, `other_fields` are the places of what else it says is wrong.
     """
 
     code: str = ""
     field: str = ""
     detail: str = ""
     duplicate_of: str = ""
-    fields: tuple[str, ...] = ()
+    other_fields: tuple[str, ...] = ()
 
 
 class HttpClient:
@@ -131,6 +132,9 @@ class HttpClient:
         params: Mapping[str, str] | None,
         data: bytes | None,
     ) -> Answer:
+        left = seconds_left()
+        if left <= 0:
+            raise self._wait("was not called: no time was left")
         deadline = self._monotonic() + self._limits.total
         try:
             with (
@@ -141,7 +145,7 @@ class HttpClient:
                     headers=dict(headers),
                     params=params,
                     data=data,
-                    timeout=(self._limits.connect, self._limits.read),
+                    timeout=(min(self._limits.connect, left), min(self._limits.read, left)),
                     allow_redirects=False,  # a redirect would carry our token elsewhere
                     stream=True,
                 ) as response,
@@ -197,9 +201,11 @@ class HttpClient:
             service=self.service,
             status=status,
             code=problem.code,
+            field=problem.field,
             detail=problem.detail,
+            fields=tuple(filter(None, (problem.field, *problem.other_fields))),
         )
-        error.field, error.duplicate_of, error.fields = problem.field, problem.duplicate_of, problem.fields
+        error.duplicate_of = problem.duplicate_of
         return error
 
     def _problem(self, answer: Answer) -> Problem | None:
@@ -217,7 +223,7 @@ class HttpClient:
             _name(problem.field),
             problem.detail[:DETAIL_LENGTH],
             problem.duplicate_of if _ID.fullmatch(problem.duplicate_of) else "",
-            tuple(field for field in map(_name, problem.fields) if field),
+            tuple(map(_name, problem.other_fields)),
         )
 
     def _wait(

@@ -62,6 +62,28 @@ class Provision(Job):
     kind: Literal["provision"] = "provision"
 
 
+class SendRecords(Job):
+    """Send records to one of the six data sources, which `data_source` names by its title.
+
+    `by_itself` is for what was refused together with others, or has waited too long: it is sent as it is, and never waits in the
+    outbox.
+    """
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["send-records"] = "send-records"
+    data_source: str
+    records: tuple[dict[str, JsonValue], ...]
+    by_itself: bool = False
+
+
+class PackRecords(Job):
+    """Send what waits in the outbox for one data source, in as few calls as can be."""
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["pack-records"] = "pack-records"
+    data_source: str
+
+
 class SpreadEvents(Job):
     """Put consent events, as Klaviyo's account `account` delivered them, into the inboxes of their profiles."""
 
@@ -84,6 +106,13 @@ class SweepInbox(Job):
 
     direction: ClassVar[Direction] = Direction.INBOUND
     kind: Literal["sweep-inbox"] = "sweep-inbox"
+
+
+class SweepOutbox(Job):
+    """Have records packed that have been waiting in the outbox for minutes."""
+
+    direction: ClassVar[Direction] = Direction.INBOUND  # the schedule calls that worker
+    kind: Literal["sweep-outbox"] = "sweep-outbox"
 
 
 class AddInteraction(Job):
@@ -170,15 +199,18 @@ class EveryTenant(Job):
     kind: Literal["every-tenant"] = "every-tenant"
     tenant: str = ""
     accepted_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
-    run: Literal["sweep-inbox", "heal"]
+    run: Literal["sweep-inbox", "sweep-outbox", "heal"]
 
 
 AnyJob: TypeAlias = (
     SendMetric
     | Provision
+    | SendRecords
+    | PackRecords
     | SpreadEvents
     | FlushInbox
     | SweepInbox
+    | SweepOutbox
     | AddInteraction
     | KeepMasterList
     | Heal
@@ -191,9 +223,12 @@ AnyJob: TypeAlias = (
 KINDS: dict[str, type[AnyJob]] = {
     "send-metric": SendMetric,
     "provision": Provision,
+    "send-records": SendRecords,
+    "pack-records": PackRecords,
     "spread-events": SpreadEvents,
     "flush-inbox": FlushInbox,
     "sweep-inbox": SweepInbox,
+    "sweep-outbox": SweepOutbox,
     "add-interaction": AddInteraction,
     "keep-master-list": KeepMasterList,
     "heal": Heal,

@@ -1,16 +1,22 @@
 """JSON from strangers: strict where leniency would hurt later, and never more than we can bear. Pure."""
 
 import json
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from shared.errors import InvalidPayloadError, UnsupportedMediaTypeError
+
+T = TypeVar("T")
 
 DEEPEST = 32  # levels; Klaviyo takes ten
 LONGEST_NUMBER = 40  # digits
 
 
-def parse_json(content_type: str, body: bytes) -> Any:
+def parse_json(content_type: str, body: bytes, *, lenient: bool = False) -> Any:
     """Return the value of a body.
+
+    `lenient` is for a body of many things of which we keep little, where one odd value must not spoil the rest: a number out of range
+    is None, and half a surrogate pair and any depth that the parser bears are taken.
 
     Raises:
         UnsupportedMediaTypeError: it is not said to be JSON.
@@ -22,6 +28,10 @@ def parse_json(content_type: str, body: bytes) -> Any:
     try:
         # As text: given bytes, the parser takes other encodings too, and half a surrogate pair, which is no text.
         text = body.decode("utf-8-sig")
+        if lenient:
+            return json.loads(
+                text, parse_constant=lambda _: None, parse_float=_or_none(_float), parse_int=_or_none(_int)
+            )
         value = json.loads(text, parse_constant=_refuse_number, parse_float=_float, parse_int=_int)
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()
@@ -51,10 +61,23 @@ def _int(text: str) -> int:
     return int(text)
 
 
+def _or_none(convert: Callable[[str], T]) -> Callable[[str], T | None]:
+    def converted(text: str) -> T | None:
+        try:
+            return convert(text)
+        except ValueError:
+            return None
+
+    return converted
+
+
 def _is_shallow(value: object, levels: int) -> bool:
-    if not isinstance(value, dict | list):
-        return True
-    if levels == 0:
-        return False
-    children = value.values() if isinstance(value, dict) else value
-    return all(_is_shallow(child, levels - 1) for child in children)
+    # Level by level: a delivery of a thousand events holds tens of thousands of values.
+    nested = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):
+        nested = [child for parent in nested for child in _children(parent) if isinstance(child, dict | list)]
+    return not nested
+
+
+def _children(parent: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return parent.values() if isinstance(parent, dict) else parent

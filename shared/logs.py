@@ -33,6 +33,7 @@ _FIELDS = frozenset(
         "service",
         "error",
         "events",  # how many
+        "records",  # how many
         "left_out",  # how many by reason
         "received",  # how many by what the inbox made of them
         "decisions",  # how many by decision

@@ -37,9 +37,14 @@ if TYPE_CHECKING:
     from shared.klaviyo.oauth import KlaviyoOAuth
     from shared.leases import Leases
     from shared.omneo.client import OmneoClient
+    from shared.outbox import Outbox
     from shared.pending_installs import PendingInstalls
     from shared.queue import TaskQueue
     from shared.resyncs import Resyncs
+    from shared.reward_attempts import RewardAttempts
+    from shared.reward_claims import RewardClaims
+    from shared.reward_counts import RewardCounts
+    from shared.reward_definitions import RewardDefinitions
     from shared.secret_uses import SecretUses
     from shared.status_reports import StatusReports
     from shared.synced_profiles import SyncedProfiles
@@ -147,6 +152,13 @@ class Services:
         return Inbox(self.documents, self.clock)
 
     @cached_property
+    def outbox(self) -> "Outbox":
+        """The records that wait to be packed."""
+        from shared.outbox import Outbox
+
+        return Outbox(self.documents, self._store.keys)
+
+    @cached_property
     def echo_notes(self) -> "EchoNotes":
         """Notes of the consent calls sent to Klaviyo."""
         from shared.echo_notes import EchoNotes
@@ -173,6 +185,34 @@ class Services:
         from shared.synced_profiles import SyncedProfiles
 
         return SyncedProfiles(self.documents, self.clock)
+
+    @cached_property
+    def reward_claims(self) -> "RewardClaims":
+        """Who is issuing which reward, and what was issued."""
+        from shared.reward_claims import RewardClaims
+
+        return RewardClaims(self.documents, self.clock, self.new_id)
+
+    @cached_property
+    def reward_attempts(self) -> "RewardAttempts":
+        """Rewards without an id whose answer has not been seen."""
+        from shared.reward_attempts import RewardAttempts
+
+        return RewardAttempts(self.documents, self.clock, self.new_id)
+
+    @cached_property
+    def reward_counts(self) -> "RewardCounts":
+        """How many rewards were issued this hour."""
+        from shared.reward_counts import RewardCounts
+
+        return RewardCounts(self.documents, self.clock, self.random)
+
+    @cached_property
+    def reward_definitions(self) -> "RewardDefinitions":
+        """Reward definitions, possibly some minutes old."""
+        from shared.reward_definitions import RewardDefinitions
+
+        return RewardDefinitions(self.clock)
 
     @cached_property
     def pending_installs(self) -> "PendingInstalls":

@@ -112,7 +112,9 @@ class TenantSettings(BaseModel):
     default_region: Region | None = Field(
         default=None, description="ISO country of phone numbers without a prefix, as in AU"
     )
-    timezone: Timezone | None = Field(default=None, description="IANA time zone of rewards")
+    timezone: Timezone | None = Field(
+        default=None, description="IANA time zone of rewards whose call names none"
+    )
     master_list_id: KlaviyoId | None = Field(
         default=None, description="Klaviyo list that every email subscriber is on"
     )
@@ -139,10 +141,10 @@ class TenantSettings(BaseModel):
         default=OnProfileDeleted.SUPPRESS, description="what becomes of the Klaviyo profile"
     )
     reward_max_amount: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(
-        default=None, description="a reward above it is refused"
+        default=None, description="largest amount of one reward from a flow; above it: 400"
     )
     reward_max_per_hour: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(_whole)] | None = Field(
-        default=None, description="rewards above it are refused, approximately"
+        default=None, description="most rewards from flows in an hour (UTC); above it: 429 until the next"
     )
     dead_job_days: Annotated[int, Field(ge=1, le=365), BeforeValidator(_whole)] = Field(
         default=30, description="how long dead jobs are kept"

@@ -95,11 +95,13 @@ class ProvisionStep(_Model):
 class Provisions(_Model):
     """What an install has made in Klaviyo, so that the next one finds it again.
 
-    `steps` are by name: `webhook`, `data source TITLE`, `omneo webhook TRIGGER`.
+    `steps` are by name: `webhook`, `data source TITLE`, `omneo webhook TRIGGER`. `remade_at` says when a data source that
+    was deleted in Klaviyo was last made again, by its title.
     """
 
     webhook_id: str = ""
     data_sources: dict[str, str] = {}
+    remade_at: dict[str, AwareDatetime] = {}
     steps: dict[str, ProvisionStep] = {}
 
 

@@ -7,6 +7,7 @@ decides whether it delivers again. Flask is known here and in the functions' mai
 import io
 import json
 import logging
+import math
 import re
 import secrets
 import time
@@ -22,7 +23,9 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from shared import logs
 from shared.authentication import klaviyo_secret, shared_secret, signing_secret
+from shared.deadlines import lasting, time_to_answer
 from shared.errors import (
+    CapReachedError,
     ConflictError,
     DocumentMissingError,
     ExtensionError,
@@ -31,6 +34,7 @@ from shared.errors import (
     NotInstalledError,
     OwnServiceError,
     PayloadTooLargeError,
+    ProfileNotFoundError,
     UnknownPathError,
     UnsupportedMediaTypeError,
     WaitError,
@@ -45,6 +49,7 @@ from shared.tenant_settings import TenantSettings
 from shared.tenants import InstallationKey, StoredSecret, Tenant, is_tenant_name
 
 RETRY_AFTER_SECONDS = 5
+LONGEST_RETRY_AFTER = 3600
 TASK_LARGEST = 2_000_000  # a task holds at most 1 MiB
 
 # What an error means to a caller. Whatever is not here is a bug: 500.
@@ -57,6 +62,8 @@ _ANSWERS: Mapping[type[ExtensionError], tuple[int, str]] = {
     InvalidPayloadError: (400, "invalid_payload"),
     NotInstalledError: (409, "not_installed"),
     ConflictError: (409, "conflict"),
+    ProfileNotFoundError: (404, "profile_not_found"),
+    CapReachedError: (429, "limit_reached"),
     DocumentMissingError: (409, "conflict"),  # the tenant was deleted while the call ran
     OwnServiceError: (503, "unavailable"),
     WaitError: (503, "unavailable"),
@@ -77,29 +84,41 @@ class Call:
     traceparent: str
 
 
+# Returns the id of the tenant's secret that a call shows to know, "" if none.
+Credential: TypeAlias = Callable[[Call, Tenant], str]
+
+
 def endpoint(
-    method: str, path: str, *, largest: int
+    method: str, path: str, *, largest: int, within: float = math.inf
 ) -> Callable[[Callable[[Call], Reply]], Callable[[Request], Response]]:
     """Answer callers of one path with what the function returns or raises. See `endpoints`."""
 
     def decorate(function: Callable[[Call], Reply]) -> Callable[[Request], Response]:
-        return endpoints(function.__name__, {(method, path): function}, largest=largest)
+        return endpoints(function.__name__, {(method, path): function}, largest=largest, within=within)
 
     return decorate
 
 
 def endpoints(
-    name: str, routes: Mapping[tuple[str, str], Callable[[Call], Reply]], *, largest: int
+    name: str,
+    routes: Mapping[tuple[str, str], Callable[[Call], Reply]],
+    *,
+    largest: int,
+    within: float = math.inf,
 ) -> Callable[[Request], Response]:
     """Answer callers of these methods and paths with what each route's function returns or raises.
 
-    `{tenant}` in a path must be a tenant's name. `largest` is the most a body may hold, in bytes.
+    `{tenant}` in a path must be a tenant's name. `largest` is the most a body may hold, in bytes. The answer leaves
+    `within` so many seconds, a cold start included: everything that a route waits for ends before (deadlines.py).
     """
     table = [(method, _pattern(path), function) for (method, path), function in routes.items()]
 
     def answer(request: Request) -> Response:
         started = time.monotonic()
-        with logs.context(function=name, traceparent=traceparent_of(request.headers)) as fields:
+        with (
+            logs.context(function=name, traceparent=traceparent_of(request.headers)) as fields,
+            lasting(time_to_answer(started, within)),
+        ):
             try:
                 function, variables = _match(table, request)
                 fields["tenant"] = variables["tenant"]
@@ -147,17 +166,22 @@ def authenticated_tenant(call: Call, services: Services) -> Tenant:
         StoreUnavailableError: who is calling cannot be known now.
     """
     advice = "Sign the body in X-Omneo-Hmac-SHA256, or send the webhook secret in x-omneo-secret."
-    return _admitted(call, services, _omneo_secret, advice)
+    return _authenticated(call, services, _omneo_secret, advice)
+
+
+def tenant_by_webhook_secret(call: Call, services: Services) -> Tenant:
+    """Return the tenant that the path names, if the webhook secret was sent: flows cannot sign. Raises as above."""
+    return _authenticated(call, services, _webhook_secret, "Send the webhook secret in x-omneo-secret.")
 
 
 def tenant_by_omneo(call: Call, services: Services) -> Tenant:
     """Return the tenant that the path names, if Omneo signed the body. Raises as above."""
-    return _admitted(call, services, _omneo_signature, "Sign the body in X-Omneo-Hmac-SHA256.")
+    return _authenticated(call, services, _omneo_signature, "Sign the body in X-Omneo-Hmac-SHA256.")
 
 
 def tenant_by_klaviyo(call: Call, services: Services) -> Tenant:
     """Return the tenant that the path names, if Klaviyo signed the delivery with its webhook secret. Raises as above."""
-    tenant = _admitted(call, services, _klaviyo_secret, "Sign the delivery in Klaviyo-Signature.")
+    tenant = _authenticated(call, services, _klaviyo_secret, "Sign the delivery in Klaviyo-Signature.")
     services.secret_uses.note(tenant.name, KLAVIYO_DELIVERY)
     return tenant
 
@@ -171,22 +195,17 @@ def tenant_by_key(call: Call, services: Services) -> Tenant:
     return tenant
 
 
-def _admitted(
-    call: Call, services: Services, secret_of: Callable[[Call, Tenant], str], advice: str
-) -> Tenant:
-    """Return the tenant of which `secret_of` finds a secret in the call, and note that the secret was used.
-
-    One that does not match a cached tenant is tried once against a fresh read: it may just have been made.
-    """
+def _authenticated(call: Call, services: Services, credential: Credential, advice: str) -> Tenant:
+    """Return the tenant, and note which of its secrets was used. One that may just have been made is looked for afresh."""
     name = call.path["tenant"]
     tenant = services.tenant_cache.get(name)
-    given = secret_of(call, tenant) if tenant is not None else ""
-    if not given:
+    given = credential(call, tenant or _DECOY)
+    if tenant is None or not given:
         tenant = services.tenant_cache.fresh(name)
-        given = secret_of(call, tenant or _DECOY)
+        given = credential(call, tenant or _DECOY)
     if tenant is None or not given:
         raise NotAuthenticatedError(advice)
-    services.secret_uses.note(name, given)
+    services.secret_uses.note(tenant.name, given)
     return tenant
 
 
@@ -201,21 +220,9 @@ def installed(tenant: Tenant) -> Tenant:
     return tenant
 
 
-def json_body(call: Call) -> Any:
-    """Return the body's JSON value. Raises as `parse_json` does."""
-    return parse_json(call.headers.get("Content-Type", ""), call.body)
-
-
-def flag(call: Call, name: str) -> bool:
-    """Return a yes-or-no query parameter; absent means no.
-
-    Raises:
-        InvalidPayloadError: it is neither.
-    """
-    text = call.query.get(name, "").lower()
-    if text not in {"", "true", "1", "false", "0"}:
-        raise InvalidPayloadError(f"{name} in the URL must be true or false.")
-    return text in {"true", "1"}
+def json_body(call: Call, *, lenient: bool = False) -> Any:
+    """Return the body's JSON value. Takes what `parse_json` takes, and raises as it does."""
+    return parse_json(call.headers.get("Content-Type", ""), call.body, lenient=lenient)
 
 
 def _pattern(path: str) -> re.Pattern[str]:
@@ -244,9 +251,8 @@ def _body(request: Request, largest: int) -> bytes:
     try:
         return request.get_data()
     except RequestEntityTooLarge:
-        request.stream = (
-            io.BytesIO()
-        )  # the framework reads what is left of a body, and would stumble over the limit again
+        # The framework reads what is left of a body, and would stumble over the limit again.
+        request.stream = io.BytesIO()
         raise PayloadTooLargeError(f"Send at most {largest // 1000} KB.") from None
     except (HTTPException, OSError):
         raise InvalidPayloadError("The body ended early.") from None
@@ -277,11 +283,16 @@ def refuse(error: Exception, started: float) -> Response:
         log_answer(severity, status, started, code, error=logs.where(error))
     message = "Something went wrong on our side; it has been logged." if status == 500 else str(error)
     response = as_json(status, {"error": {"code": code, "message": message}})
-    if status == 503:
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if status in {429, 503}:
+        response.headers["Retry-After"] = str(_seconds_to_wait(error))
     if isinstance(error, WrongMethodError):
         response.headers["Allow"] = error.allowed
     return response
+
+
+def _seconds_to_wait(error: Exception) -> int:
+    asked = error.retry_after if isinstance(error, WaitError | CapReachedError) else None
+    return RETRY_AFTER_SECONDS if asked is None else min(max(1, math.ceil(asked)), LONGEST_RETRY_AFTER)
 
 
 def as_json(status: int, reply: Mapping[str, object]) -> Response:
@@ -308,9 +319,12 @@ def traceparent_of(headers: Headers) -> str:
 
 def _omneo_secret(call: Call, tenant: Tenant) -> str:
     """Return the id of the secret that Omneo signed the body with or sent, "" if of none."""
-    secret = call.headers.get("x-omneo-secret", "")
-    signed = _omneo_signature(call, tenant)
-    return shared_secret(secret, tenant.webhook_secrets) or signed
+    return _webhook_secret(call, tenant) or _omneo_signature(call, tenant)
+
+
+def _webhook_secret(call: Call, tenant: Tenant) -> str:
+    """Return the id of the webhook secret that was sent, "" if it is none."""
+    return shared_secret(call.headers.get("x-omneo-secret", ""), tenant.webhook_secrets)
 
 
 def _omneo_signature(call: Call, tenant: Tenant) -> str:

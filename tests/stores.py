@@ -16,7 +16,9 @@ from tests.through import Through
 
 T = TypeVar("T")
 
-_COLLECTIONS = ("tenants", "dead_jobs", "leases", "inbox", "echo_notes", "consent_ledger", "synced_profiles")
+_COLLECTIONS = (
+    "tenants", "dead_jobs", "leases", "inbox", "outbox", "echo_notes", "consent_ledger", "reward_claims", "synced_profiles",
+)  # fmt: skip
 
 
 @pytest.fixture(params=["sqlite", "firestore"])

@@ -60,10 +60,13 @@ def install(environment: dict[str, str], sandbox: Sandbox) -> None:
     command(environment, "set", TENANT, "webhook_secret", said=WEBHOOK_SECRET)
 
 
-def post(url: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """Call the metric target with the webhook secret."""
+METRIC = f"/{TENANT}/api/v1/targets/klaviyo/metric?metric=Points%20Earned"
+
+
+def post(url: str, body: dict[str, Any], path: str = METRIC) -> tuple[int, dict[str, Any]]:
+    """Call the metric target, or another path, with the webhook secret."""
     request = urllib.request.Request(
-        f"{url}/{TENANT}/api/v1/targets/klaviyo/metric?metric=Points%20Earned",
+        f"{url}{path}",
         data=json.dumps(body).encode(),
         headers={"Content-Type": "application/json", "x-omneo-secret": WEBHOOK_SECRET},
     )
@@ -113,6 +116,62 @@ def test_an_event_travels_through_the_functions_as_they_are_deployed(
             urllib.request.urlopen(f"{bundle.url}/tasks/outbound", data=b"{}", timeout=10)
 
 
+def test_a_reward_is_issued_once_by_the_functions_as_they_are_deployed(
+    tmp_path: Path, store: dict[str, str]
+) -> None:
+    with Sandbox(token_prefix="canary") as sandbox, Bundle(tmp_path, 0, given(sandbox, **store)) as bundle:
+        install(bundle.environment, sandbox)
+        sandbox.omneo.reward_rules(TENANT, repeated_external_id="creates")
+        sandbox.omneo.profile(TENANT, email=EMAIL)
+        sandbox.omneo.reward_definition(TENANT, id=6, period=30, period_type="days")
+        body = {
+            "id": "order-7",
+            "person_id": "",
+            "email": EMAIL,
+            "data": {"reward_definition_id": 6, "amount": "5"},
+        }
+        path = f"/{TENANT}/api/v1/webhooks/klaviyo/rewards"
+        assert post(bundle.url, body, path) == (200, {"status": "created", "reward_id": 1})
+        os.killpg(bundle.pid("rewards_webhook"), signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while (answer := post(bundle.url, body, path))[0] != 200 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert answer == (200, {"status": "exists", "reward_id": 1})
+        assert post(bundle.url, {**body, "id": ""}, path)[1] == {"status": "created", "reward_id": 2}
+        assert len(sandbox.omneo.rewards(TENANT)) == 2
+
+
+def test_a_signed_delivery_travels_through_the_functions_as_they_are_deployed_and_changes_omneo(
+    tmp_path: Path,
+) -> None:
+    """The only test that waits for a window to end, by the real clock: ten seconds and the two after it."""
+    with Sandbox(token_prefix="canary") as sandbox, Bundle(tmp_path, 0, given(sandbox)) as bundle:
+        install(bundle.environment, sandbox)
+        jane = sandbox.omneo.profile(TENANT, email=EMAIL)
+        person = sandbox.klaviyo.profile(ACCOUNT, email=EMAIL)
+        hook = {
+            "endpoint_url": f"{bundle.url}/{TENANT}/api/v1/webhooks/klaviyo/system",
+            "secret_key": WEBHOOK_SECRET,
+        }
+        topics = [
+            "event:klaviyo.subscribed_to_email_marketing",
+            "event:klaviyo.unsubscribed_from_email_marketing",
+        ]
+        sandbox.klaviyo.webhook(ACCOUNT, "Omneo acme", topics=topics, **hook)
+        sandbox.klaviyo.subscribe(ACCOUNT, person.id, at=time.time() - 60)
+        sandbox.klaviyo.unsubscribe(ACCOUNT, person.id, at=time.time() - 30)
+        done = sandbox.klaviyo.deliver(ACCOUNT, batch=1, copies=2, seed=5)
+        assert [delivery.attempt.status for delivery in done] == [202] * 4
+        deadline = time.monotonic() + 40
+        while len(sandbox.omneo.interactions(TENANT)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        comms = sandbox.omneo.comms(TENANT, jane["id"])
+        assert (comms["email_promo"], comms["email_optout"]) == (False, False)
+        assert [row["signal"] for row in sandbox.omneo.interactions(TENANT)] == [1, -1]
+        updates = [call for call in sandbox.omneo.calls.all() if call.path.endswith("/attributes/comms")]
+        assert len(updates) <= 2  # four requests in one window, or at the turn of two
+
+
 def test_a_worker_killed_in_the_middle_of_a_job_loses_nothing(tmp_path: Path) -> None:
     with Sandbox(token_prefix="canary") as sandbox, Bundle(tmp_path, 0, given(sandbox)) as bundle:
         install(bundle.environment, sandbox)
@@ -155,11 +214,11 @@ def test_a_function_without_its_environment_says_everything_it_lacks_in_one_mess
     assert done.returncode != 0
     (line,) = done.stdout.splitlines()
     message = json.loads(line)["message"]
-    for variable in ("ENCRYPTION_KEYS", "GOOGLE_CLOUD_PROJECT", "OUTBOUND_WORKER_URL", "KLAVIYO_REVISION"):
+    for variable in ("ENCRYPTION_KEYS", "GOOGLE_CLOUD_PROJECT", "KLAVIYO_REVISION"):
         assert variable in message
-    assert ("KLAVIYO_CLIENT_SECRET" in message) == (
-        "KLAVIYO_CLIENT_SECRET" in load_functions()[name].variables
-    )
+    given = load_functions()[name].variables
+    for variable in ("INBOUND_WORKER_URL", "OUTBOUND_WORKER_URL", "EXTENSION_URL", "KLAVIYO_CLIENT_SECRET"):
+        assert (variable in message) == (variable in given), variable
     assert "Traceback" not in done.stderr
 
 

@@ -15,12 +15,14 @@ from typing import Any
 
 import pytest
 from flask import Flask, Response, request
+from google.cloud.tasks_v2 import Task
 from pydantic import SecretStr
 from werkzeug.serving import make_server
 
 from deploy.local.sandbox import Sandbox
 from deploy.local.tasks import TasksEmulator
 from shared.encryption import new_key
+from shared.gcp.tasks import CloudTasksQueue
 from shared.handlers.delivery import deliver
 from shared.handlers.install import connect, prepare_queues
 from shared.installation_keys import hash_of
@@ -29,7 +31,7 @@ from shared.klaviyo.oauth import TokenAnswer
 from shared.services import Services
 from shared.settings import TASKS, Needs, Settings
 from shared.tenant_settings import TenantSettings
-from shared.tenants import InstallationKey, StoredSecret, Tenant
+from shared.tenants import InstallationKey, Outage, StoredSecret, Tenant
 from shared.web import worker
 
 TENANT = "acme"
@@ -91,6 +93,21 @@ class World:
         prepare_queues(tenant, self.services.queue)
         return tenant
 
+    def disconnect(self, name: str = TENANT) -> None:
+        """Let Klaviyo have refused the tenant's refresh token for good."""
+
+        def edit(tenant: Tenant) -> Tenant:
+            assert tenant.klaviyo is not None
+            lost = tenant.klaviyo.model_copy(update={"disconnected_reason": "invalid_grant"})
+            outages = (*tenant.outages, Outage(began=self.clock()))
+            return tenant.model_copy(update={"klaviyo": lost, "outages": outages})
+
+        self.services.tenants.change(name, edit)
+
+    def live(self) -> None:
+        """Set the clock to the real time, which is what a function that is loaded alone goes by."""
+        self.clock.now = datetime.now(UTC).replace(microsecond=0)
+
     def read(self, name: str = TENANT) -> Tenant:
         """Return the tenant as it is stored now."""
         tenant = self.services.tenants.find(name)
@@ -105,6 +122,14 @@ class World:
     def events(self) -> list[Any]:
         """Return what Klaviyo has recorded."""
         return self.sandbox.klaviyo.events(ACCOUNT)
+
+    def queued(self, direction: Direction, name: str = TENANT) -> list[bytes]:
+        """Return the bodies of the tasks that wait on one of the tenant's queues, the first to come first."""
+        queue = self.services.queue
+        assert isinstance(queue, CloudTasksQueue)
+        asked = {"parent": queue._of(self.read(name), direction), "response_view": Task.View.FULL}
+        tasks = sorted(queue._client.list_tasks(request=asked), key=lambda task: str(task.create_time))
+        return [task.http_request.body for task in tasks]
 
     def dead_jobs(self, name: str = TENANT) -> list[Any]:
         """Return the tenant's dead jobs."""

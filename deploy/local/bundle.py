@@ -16,7 +16,7 @@ from typing import Self
 
 from deploy.local.gateway import Gateway
 from deploy.local.processes import Process, StartError, Supervisor, free_ports, listening
-from deploy.local.schedule import Scheduler
+from deploy.local.schedule import MINUTE, Scheduler
 from deploy.local.upstream import Upstream
 from deploy.staging import REPOSITORY, Function, load_functions, load_routes, load_schedules, stage
 
@@ -32,7 +32,7 @@ class Bundle:
 
     `environment` is completed for one machine (see `complete_environment`); functions get their share of it. `port` 0
     takes a free one. Everything kept is below `data_dir`. `say` is told what an operator should know, in one line;
-    `echo`, when given, gets the functions' log lines as (name, line).
+    `echo`, when given, gets the functions' log lines as (name, line). `minute` is how many seconds one of the schedule lasts.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Bundle:
         repository: Path = REPOSITORY,
         say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
         echo: Callable[[str, str], None] | None = None,
+        minute: float = MINUTE,
     ) -> None:
         self.logs = data_dir.resolve() / "logs"
         self._data_dir = data_dir.resolve()
@@ -52,6 +53,7 @@ class Bundle:
         self._repository = repository
         self._say = say
         self._echo = echo
+        self._minute = minute
         self._supervisor: Supervisor | None = None
         self._gateway: Gateway | None = None
         self._scheduler: Scheduler | None = None
@@ -145,7 +147,9 @@ class Bundle:
             self._supervisor.start(self._queue(tasks_grpc, tasks_http))
         for function in functions.values():
             self._supervisor.start(self._launch(function, ports[function.name]))
-        self._scheduler = Scheduler(load_schedules(self._repository), self.workers, self._say)
+        self._scheduler = Scheduler(
+            load_schedules(self._repository), self.workers, self._say, minute=self._minute
+        )
         self._scheduler.start()
         self._gateway.start()
 

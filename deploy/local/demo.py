@@ -32,6 +32,7 @@ TENANT = "demo"
 ACCOUNT = "DemoAc"
 EMAIL = "jane@example.org"
 _WAIT_SECONDS = 20.0
+_DELIVERED_EVERY = 1.0  # the real Klaviyo takes a minute or three
 
 # A target as an Omneo user writes it; the context of a reward has the reward at its root and the profile within.
 _TEMPLATE = {
@@ -118,6 +119,8 @@ def _set_up_tenant(sandbox: Sandbox, bundle: Bundle) -> tuple[str, str]:
     _command(bundle.environment, "set", TENANT, "webhook_secret", said=secret)
     _install(sandbox, bundle, key)
     sandbox.omneo.profile(TENANT, email=EMAIL, first_name="Jane", last_name="Doe")
+    sandbox.omneo.reward_definition(TENANT, name="Birthday reward", period=30, period_type="days")
+    sandbox.klaviyo.auto_deliver = _DELIVERED_EVERY
     url = f"{bundle.url}/{TENANT}/api/v1/targets/klaviyo/metric"
     sandbox.omneo.target(TENANT, handle="klaviyo-reward-issued", url=url, template=_TEMPLATE)
     sandbox.omneo.reaction(TENANT, "reward.created", "klaviyo-reward-issued")
@@ -204,6 +207,10 @@ def _tell_what_next(sandbox: Sandbox, bundle: Bundle, data_dir: Path, key: str, 
     metric = f"{bundle.url}/{TENANT}/api/v1/targets/klaviyo/metric"
     body = json.dumps({"profile": {"email": EMAIL}, "points": 120})
     fault = json.dumps({"next": 3, "status": 500})
+    (jane,) = sandbox.klaviyo.profiles(ACCOUNT)
+    reward = {"id": "birthday-2027", "person_id": jane.id, "email": EMAIL}
+    flow = json.dumps({**reward, "data": {"reward_definition_id": 1, "amount": "20"}})
+    act = json.dumps({"account": ACCOUNT, "profile": jane.id})
     say(f"""
 Try next:
 
@@ -213,6 +220,11 @@ Try next:
   what arrived      curl -s '{sandbox.klaviyo.url}/_sandbox/events?account={ACCOUNT}'
   break Klaviyo     curl -s '{sandbox.klaviyo.url}/_sandbox/fail' -d '{fault}'
                     and send again: the job waits, and arrives
+  issue a reward    curl -i '{bundle.url}/{TENANT}/api/v1/webhooks/klaviyo/rewards' -H 'x-omneo-secret: {secret}' \\
+                      -H 'Content-Type: application/json' -d '{flow}'
+                    and again: it is the same reward
+  unsubscribe Jane  curl -s '{sandbox.klaviyo.url}/_sandbox/unsubscribe' -d '{act}'
+  see it in Omneo   curl -s '{sandbox.omneo.url}/_sandbox/profiles?tenant={TENANT}', up to 12 seconds later
   the queue         curl -s '{bundle.tasks_http}/queues'
   how it is         curl -s '{bundle.url}/{TENANT}/api/v1/status' -H 'Authorization: Bearer {key}'
   install again     open {bundle.url}/klaviyo/install and give {TENANT} and {key}

@@ -9,18 +9,26 @@ from urllib.parse import urlsplit
 from deploy.staging import Schedule
 
 _SECONDS = 30.0
+MINUTE = 60.0
 
 
 class Scheduler:
     """Sends each scheduled job to its worker, the first time after one whole interval.
 
     `workers` are the workers' base URLs by function. `say` is told of a job that could not be sent; the next one is sent all the same.
+    `minute` is how many seconds a minute of the schedule lasts.
     """
 
     def __init__(
-        self, schedules: Mapping[str, Schedule], workers: Mapping[str, str], say: Callable[[str], None]
+        self,
+        schedules: Mapping[str, Schedule],
+        workers: Mapping[str, str],
+        say: Callable[[str], None],
+        *,
+        minute: float = MINUTE,
     ) -> None:
         self._say = say
+        self._minute = minute
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(name, row, workers[row.function]), daemon=True)
@@ -40,7 +48,7 @@ class Scheduler:
                 thread.join(_SECONDS)
 
     def _run(self, name: str, row: Schedule, worker: str) -> None:
-        while not self._stopping.wait(row.every * 60):
+        while not self._stopping.wait(row.every * self._minute):
             if problem := send(name, worker):
                 self._say(f"scheduled {name}: {problem}")
 
@@ -52,7 +60,7 @@ def send(name: str, worker: str) -> str:
     try:
         connection.request("POST", "/tasks/inbound", body, {"Content-Type": "application/json"})
         status = connection.getresponse().status
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         return type(error).__name__
     finally:
         connection.close()

@@ -175,10 +175,14 @@ def delete(services: Services, name: str, yes: bool) -> None:
     services.dead_jobs.delete_all(name)
     services.secret_uses.forget(name)
     services.inbox.forget(name)
+    services.outbox.forget(name)
     services.echo_notes.forget(name)
     services.synced_profiles.forget(name)
     services.consent_ledger.forget(name)
     services.status_reports.forget(name)
+    services.reward_claims.forget(name)
+    services.reward_attempts.forget(name)
+    services.reward_counts.forget(name)
     services.tenants.delete(name)
     click.echo(f"Tenant {name} is deleted.")
 
@@ -204,7 +208,7 @@ def reencrypt(services: Services, dry_run: bool) -> None:
     quiet = not sys.stderr.isatty()
     with click.progressbar(names, label="Tenants", file=sys.stderr, hidden=quiet) as bar:
         for name, store in (
-            (name, store) for name in bar for store in (services.tenants, services.dead_jobs)
+            (name, store) for name in bar for store in (services.tenants, services.dead_jobs, services.outbox)
         ):
             try:
                 due += store.reencrypt(name, dry_run=dry_run)

@@ -5,10 +5,10 @@ import functions_framework
 from shared.handlers.delivery import deliver
 from shared.jobs import Delivery, Direction, Outcome
 from shared.services import Services
-from shared.settings import Needs
+from shared.settings import TASKS, Needs
 from shared.web import worker
 
-services = Services.from_environment(Needs.STORE | Needs.INBOUND | Needs.KLAVIYO_APP)
+services = Services.from_environment(Needs.STORE | TASKS | Needs.KLAVIYO_APP)
 
 
 @functions_framework.http

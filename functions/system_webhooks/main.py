@@ -17,10 +17,11 @@ def system_webhooks(call: Call) -> Reply:
     tenant = tenant_by_klaviyo(call, services)
     taken = accept_delivery(
         tenant,
-        json_body(call),
+        json_body(call, lenient=True),
         webhook_id=call.headers.get("Klaviyo-Webhook-Id", ""),
         queue=services.queue,
         now=services.clock(),
         traceparent=call.traceparent,
+        look_again=lambda: services.tenant_cache.fresh(tenant.name),
     )
     return 202, taken

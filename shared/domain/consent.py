@@ -7,7 +7,7 @@ those that have just come: what an older opt-in writes (`optout` is false) must 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -205,24 +205,25 @@ def is_twin(event: SystemEvent, others: Iterable[Decided]) -> bool:
     return counted > by_topic[event.topic]
 
 
-def merge(decided: Iterable[Decided], comms: Comms, foreign: Stamps) -> dict[str, Any]:
+def merge(
+    decided: Iterable[Decided], comms: Comms, foreign: Stamps, *, done: Collection[str] = frozenset()
+) -> dict[str, Any]:
     """Return the comms fields that change, for Omneo to write.
 
     `decided` are all remembered events of the Omneo profile. `foreign` holds, by channel, the stamp of a decision that none of them
     has written: what is older changes nothing, and at the same second an opt-in gives way, as the decision may have been an opt-out.
+    `done` are the ids of those whose fields Omneo was given before. Where one of them still has the last word the field is left
+    alone: somebody may have changed it in Omneo since, and not everybody who does writes a stamp.
     """
-    written: dict[str, Any] = {}
+    last_word: dict[str, tuple[Any, str]] = {}
     for event in in_order(decided):
-        if _gives_way(event, foreign.get(event.channel)):
-            continue
-        written |= {
-            name.format(event.channel): value for name, value in _WRITES.get(event.decision, {}).items()
-        }
-        if event.clears_bounce:
-            written["email_bounced"] = False
-        if event.decision in _STAMPED:
-            written[stamp_name(event.channel)] = write_stamp(event.at)
-    return {name: value for name, value in written.items() if not _same(name, comms.get(name), value)}
+        if not _gives_way(event, foreign.get(event.channel)):
+            last_word |= {name: (value, event.id) for name, value in _writes(event).items()}
+    return {
+        name: value
+        for name, (value, by) in last_word.items()
+        if by not in done and not _same(name, comms.get(name), value)
+    }
 
 
 def in_order(decided: Iterable[Decided]) -> Sequence[Decided]:
@@ -239,15 +240,21 @@ class Move:
     after: str
 
 
-def moves(decided: Iterable[Decided], comms: Comms, foreign: Stamps) -> list[Move]:
-    """Return what each of these events does to the consent that Omneo holds, in order. Events that decide nothing are left out."""
-    held, made = dict(comms), []
+def moves(
+    decided: Iterable[Decided], comms: Comms, foreign: Stamps, *, before: Iterable[Decided] = ()
+) -> list[Move]:
+    """Return what each of these events does to the consent that Omneo holds, in order. Events that decide nothing are left out.
+
+    `before` are the other remembered events of the Omneo profile: an event that comes late does nothing where a newer one has spoken.
+    """
+    others = list(before)
+    known, held, made = {other.id for other in others}, dict(comms), []
     for event in in_order(decided):
         if event.decision not in _WRITES:
             continue
-        before = state_of(held, event.channel)
-        held |= merge([event], held, foreign)
-        made.append(Move(event, before, state_of(held, event.channel)))
+        was = state_of(held, event.channel)
+        held |= merge([*others, event], held, foreign, done=known)
+        made.append(Move(event, was, state_of(held, event.channel)))
     return made
 
 
@@ -303,6 +310,18 @@ def read_stamp(value: object) -> datetime | None:
 def write_stamp(at: datetime) -> str:
     """Return a time as Omneo's page "System webhooks" has stamps: UTC, no zone."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _writes(event: Decided) -> dict[str, Any]:
+    """Return every field that the event writes, if nothing newer does."""
+    fields: dict[str, Any] = {
+        name.format(event.channel): value for name, value in _WRITES.get(event.decision, {}).items()
+    }
+    if event.clears_bounce:
+        fields["email_bounced"] = False
+    if event.decision in _STAMPED:
+        fields[stamp_name(event.channel)] = write_stamp(event.at)
+    return fields
 
 
 def _gives_way(event: Decided, stamp: datetime | None) -> bool:

@@ -8,12 +8,12 @@ Templates render text: a number may arrive as a string, and an empty value as ""
 """
 
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from shared.domain.numbers import read_number
 from shared.domain.track import from_track
 from shared.errors import InvalidPayloadError
 
@@ -228,7 +228,7 @@ def _settle_value(attributes: Json) -> None:
     _drop_empty(attributes, ("value", "value_currency"), (None, ""))
     if "value" not in attributes:
         return
-    number = _number(attributes["value"])
+    number = read_number(attributes["value"])
     if number is None:
         raise InvalidPayloadError("attributes.value must be a number.")
     attributes["value"] = number
@@ -291,7 +291,7 @@ def _is_event_time(value: object, now: datetime) -> bool:
 
 def _read_time(value: object) -> datetime | None:
     """Read RFC 3339, Omneo's `Y-m-d H:i:s` (UTC), or Unix seconds as a number or text; None for anything else."""
-    number = None if isinstance(value, str) and "-" in value.strip()[1:] else _number(value)
+    number = None if isinstance(value, str) and "-" in value.strip()[1:] else read_number(value)
     try:
         if number is not None:
             return datetime.fromtimestamp(number, UTC)
@@ -304,18 +304,3 @@ def _read_time(value: object) -> datetime | None:
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except OverflowError:
         return None
-
-
-def _number(value: object) -> int | float | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return value if abs(value) <= sys.float_info.max else None
-    if not isinstance(value, str):
-        return None
-    text = value.strip()
-    if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", text, re.ASCII):
-        text = text.replace(",", "")  # as Twig's number_format writes it
-    if not re.fullmatch(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})", text, re.ASCII):
-        return None
-    return float(text) if "." in text else int(text)

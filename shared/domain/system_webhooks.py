@@ -18,6 +18,7 @@ PREFIX = "event:klaviyo."
 EVENTS_AT_ONCE = 100  # in one job: about 30 KB, and work for some seconds
 _LONGEST_ID = 200
 _NO_LETTER = re.compile(r"[^a-z]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -100,20 +101,33 @@ def _reach(value: object, *names: str) -> object:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) and len(value) <= _LONGEST_ID else ""
+    """Return a name or an id, "" for what cannot be one: half a surrogate pair is no text."""
+    if not isinstance(value, str) or len(value) > _LONGEST_ID or _SURROGATE.search(value):
+        return ""
+    return value
 
 
 def _time(attributes: Mapping[str, Any]) -> datetime | None:
     """Read `timestamp`, Unix seconds, or else `datetime`, which Klaviyo writes with a blank or a T."""
-    seconds, text = attributes.get("timestamp"), attributes.get("datetime")
+    return _from_seconds(attributes.get("timestamp")) or _from_text(attributes.get("datetime"))
+
+
+def _from_seconds(seconds: object) -> datetime | None:
     try:
         if isinstance(seconds, int | float) and not isinstance(seconds, bool):
             return datetime.fromtimestamp(int(seconds), UTC)
-        if not isinstance(text, str):
-            return None
-        time = datetime.fromisoformat(text)
-        aware = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, OverflowError, OSError):
+        pass  # no such time; the event has it in words too
+    return None
+
+
+def _from_text(text: object) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text) if isinstance(text, str) else None
+        if time is None:
+            return None
+        aware = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
     return aware.replace(microsecond=0)
 
@@ -135,10 +149,7 @@ def _method(detail: str) -> Literal["omneo", "other", ""]:
 
 
 def _bounce(kind: str) -> Literal["hard", "soft", ""]:
-    match kind.strip().lower().partition(" ")[0].partition("_")[0]:
-        case "hard":
-            return "hard"
-        case "soft":
-            return "soft"
-        case _:
-            return ""
+    letters = _NO_LETTER.sub("", kind.lower())
+    if letters.startswith("hard"):
+        return "hard"
+    return "soft" if letters.startswith("soft") else ""

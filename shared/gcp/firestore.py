@@ -26,6 +26,7 @@ from google.auth.exceptions import DefaultCredentialsError
 from google.cloud.firestore import Client, DocumentReference, DocumentSnapshot, FieldFilter
 from google.cloud.firestore_v1.field_path import FieldPath
 
+from shared.deadlines import seconds_left
 from shared.documents import Document, Scalar, Value, Version, check_fields, check_path
 from shared.errors import (
     ConfigurationError,
@@ -65,7 +66,7 @@ def firestore_client(project: str, database: str = "(default)") -> Client:
 class FirestoreDocuments:
     """`shared.documents.Documents` in Firestore.
 
-    A call ends within `timeout` seconds, repeats included. This class alone repeats calls: a read when Firestore is
+    A call ends within `timeout` seconds and the deadline around it (deadlines.py), repeats included. This class alone repeats calls: a read when Firestore is
     briefly unavailable, a write only when Firestore says that it was not applied (ABORTED, RESOURCE_EXHAUSTED). A
     write whose fate is unknown is never repeated: a second `create` would take its own first success for somebody
     else's, and a second `delete` could remove what another caller has made since. StoreUnavailableError after a write
@@ -163,12 +164,15 @@ class FirestoreDocuments:
         self, call: Callable[[float], T], repeat_on: tuple[type[Exception], ...], outcomes: _Outcomes
     ) -> T:
         """Return what `call` returns; it is given the seconds that are left."""
-        end = time.monotonic() + self._timeout
+        timeout = min(self._timeout, seconds_left())
+        if timeout < _LEAST_SECONDS:
+            raise StoreUnavailableError("No time was left to ask the store.")
+        end = time.monotonic() + timeout
         repeat = Retry(
             predicate=if_exception_type(*repeat_on),
             initial=0.1,
             maximum=1.0,
-            timeout=self._timeout - _LEAST_SECONDS,
+            timeout=timeout - _LEAST_SECONDS,
         )
         try:
             return repeat(lambda: call(max(end - time.monotonic(), _LEAST_SECONDS)))()

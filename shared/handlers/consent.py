@@ -7,9 +7,10 @@ What an event means stands in `domain/consent.py`.
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from shared import logs
@@ -17,11 +18,12 @@ from shared.consent_ledger import ConsentRecord, ensure_ledger_key
 from shared.domain import consent
 from shared.domain.consent import Decided
 from shared.domain.consent_events import Channel, Decision, SystemEvent
-from shared.domain.windows import CLOCKS_APART
+from shared.domain.windows import CLOCKS_APART, hashed
 from shared.errors import DisconnectedError, NotFoundError, RefusedError, ServiceError, WaitError
-from shared.handlers.echoes import Echoes
+from shared.handlers.echoes import Notes, doubtful, is_echo
 from shared.handlers.interactions import add_interaction
 from shared.handlers.matching import KlaviyoLook, omneo_profile_of
+from shared.handlers.remembered import decided_of, event_of, foreign_stamps
 from shared.jobs import AddInteraction, FlushInbox, KeepMasterList
 from shared.services import Services
 from shared.tenants import Tenant
@@ -44,10 +46,10 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
         ServiceError, DisconnectedError: a service is missing; what does not need it was done, and the rest waits. Where Omneo refuses
             the consent itself, the entries stay open for a replay.
     """
+    read_at = services.clock()
     entries = services.inbox.open_of(tenant.name, job.profile)
     if not entries:
         return
-    read_at = services.clock()
     look = KlaviyoLook(job.profile, tenant, services)
     profile = omneo_profile_of(tenant, services.omneo(tenant), look)
     if profile is None:
@@ -64,43 +66,6 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
         _Flush(tenant, profile, tuple(entries), look, services, job.traceparent).run()
     finally:
         services.leases.release(turn, trace=TRACE)
-
-
-def event_of(entry: "Entry") -> SystemEvent:
-    """Return the event that an entry is about."""
-    return SystemEvent(
-        id=entry.event_id,
-        topic=entry.topic,
-        profile=entry.profile,
-        at=entry.at,
-        bounce=entry.bounce,
-        method=entry.method,
-    )
-
-
-def decided_of(entry: "Entry") -> Decided:
-    """Return the event of an entry and what it came to."""
-    decision = Decision(entry.decision)
-    return Decided(entry.event_id, entry.topic, entry.profile, entry.at, decision, entry.clears_bounce)
-
-
-def foreign_stamps(comms: consent.Comms, before: Iterable["Entry"]) -> dict[Channel, datetime | None]:
-    """Return, by channel, the stamp of the newest decision on the Omneo profile that none of these entries has written.
-
-    An entry whose time is the profile's stamp has written it, and remembers the one that stood there before.
-    """
-    found: dict[Channel, datetime | None] = {}
-    for channel in Channel:
-        stamp = consent.read_stamp(comms.get(consent.stamp_name(channel)))
-        ours = [
-            entry
-            for entry in before
-            if entry.at == stamp
-            and consent.row_of(entry.topic).channel is channel
-            and consent.is_stamped(Decision(entry.decision))
-        ]
-        found[channel] = ours[-1].foreign_stamp if ours else stamp
-    return found
 
 
 def _skip(entries: Iterable["Entry"], tenant: Tenant, services: Services) -> None:
@@ -135,13 +100,16 @@ class _Flush:
     traceparent: str
 
     def run(self) -> None:
-        ready, missing = self._ready()
         # Through whichever Klaviyo profile they came: what was decided for the Omneo profile before.
-        before = self.services.inbox.of_omneo(self.tenant.name, self.profile.id)
+        remembered = self.services.inbox.of_omneo(self.tenant.name, self.profile.id)
+        reopened = self._reopened(remembered)
+        ids = {entry.id for entry in reopened}
+        before = [entry for entry in remembered if entry.decision and entry.id not in ids]
+        waiting = sorted((*self.entries, *reopened), key=lambda entry: (entry.at, entry.event_id))
         foreign = foreign_stamps(self.profile.comms, before)
+        ready, missing = self._ready(waiting)
         entries = self._decide(ready, before, foreign)
-        known = {entry.id: decided_of(entry) for entry in (*before, *entries)}
-        changes = consent.merge(known.values(), self.profile.comms, foreign)
+        changes = self._changes({entry.id: entry for entry in (*before, *entries)}.values(), foreign)
         self._write(changes)
         self._keep_master_list(entries, {**self.profile.comms, **changes})
         for entry in entries:
@@ -150,40 +118,58 @@ class _Flush:
         if missing is not None:
             raise missing
 
-    def _ready(self) -> tuple[list["Entry"], ServiceError | DisconnectedError | None]:
+    @cached_property
+    def _notes(self) -> Notes:
+        return self.services.echo_notes.of(self.tenant.name, self.look.id)
+
+    def _reopened(self, remembered: Iterable["Entry"]) -> list["Entry"]:
+        """Open the entries again that were taken for echoes and, with what has come since, may be none."""
+        new = [entry for entry in self.entries if not entry.decision]
+        if not any(entry.decision == Decision.ECHO for entry in remembered):
+            return []  # as nearly always: the notes need not be read for this
+        return [
+            self.services.inbox.update(self.tenant.name, entry, decision="", stage="new", open=True)
+            for entry in doubtful(remembered, new, self._notes)
+        ]
+
+    def _changes(self, entries: Iterable["Entry"], foreign: consent.Stamps) -> dict[str, Any]:
+        known = {decided_of(entry): entry.stage for entry in entries}
+        done = {event.id for event, stage in known.items() if stage == "done"}
+        return consent.merge(known, self.profile.comms, foreign, done=done)
+
+    def _ready(
+        self, waiting: Iterable["Entry"]
+    ) -> tuple[list["Entry"], ServiceError | DisconnectedError | None]:
         """Return the entries that can be decided now, and what Klaviyo said if the others must wait.
 
         An opt-out needs nothing of Klaviyo's, and is not kept waiting because Klaviyo is down.
         """
-        asking = [
-            entry for entry in self.entries if not entry.decision and consent.needs_klaviyo(event_of(entry))
-        ]
+        asking = [entry for entry in waiting if not entry.decision and consent.needs_klaviyo(event_of(entry))]
         if asking:
             try:
                 _ = self.look.email
             except (ServiceError, DisconnectedError) as error:
-                return [entry for entry in self.entries if entry not in asking], error
-        return list(self.entries), None
+                return [entry for entry in waiting if entry not in asking], error
+        return list(waiting), None
 
     def _decide(
         self, ready: Iterable["Entry"], before: Iterable["Entry"], foreign: consent.Stamps
     ) -> list["Entry"]:
         """Decide on what is not decided yet, and keep the decisions before any of them takes effect."""
         known = [decided_of(entry) for entry in before]
-        echoes = Echoes(self.tenant.name, self.look.id, self.services.echo_notes)
         decided, new = [], []
         for entry in ready:
-            made = decided_of(entry) if entry.decision else self._decision(event_of(entry), known, echoes)
+            made = decided_of(entry) if entry.decision else self._decision(event_of(entry), known)
             if not entry.decision:
                 known.append(made)
                 new.append(made)
             decided.append((entry, made))
-        self._note_in_ledger(new, foreign)
+        self._note_in_ledger(consent.moves(new, self.profile.comms, foreign, before=map(decided_of, before)))
         return [self._kept(entry, made, foreign) for entry, made in decided]
 
-    def _decision(self, event: SystemEvent, known: Iterable[Decided], echoes: Echoes) -> Decided:
+    def _decision(self, event: SystemEvent, known: Iterable[Decided]) -> Decided:
         klaviyo = self.look.email if consent.needs_klaviyo(event) else None
-        if consent.is_marked(event, klaviyo) or echoes.has(event):
+        if consent.is_marked(event, klaviyo) or is_echo(event, self._notes, known):
             return consent.without_effect(event, Decision.ECHO)
         if consent.is_twin(event, known):
             return consent.without_effect(event, Decision.TWIN)
@@ -202,8 +188,7 @@ class _Flush:
             open=not silent,
         )
 
-    def _note_in_ledger(self, new: Iterable[Decided], foreign: consent.Stamps) -> None:
-        moves = consent.moves(new, self.profile.comms, foreign)
+    def _note_in_ledger(self, moves: Collection[consent.Move]) -> None:
         if not moves:
             return
         tenant = self.tenant
@@ -243,7 +228,8 @@ class _Flush:
             return
         job = KeepMasterList(
             tenant=self.tenant.name,
-            id=self.services.new_id(),
+            # One id for all that look after this profile: given up several times over, they are one dead job.
+            id=hashed("master list", self.tenant.name, self.look.id)[:32],
             accepted_at=self.services.clock(),
             profile=self.look.id,
             traceparent=self.traceparent,

@@ -1,14 +1,19 @@
-"""Whether a system event is the echo of a consent call that the extension itself has sent, as its notes tell."""
+"""Whether a system event is the echo of a consent call that the extension itself has sent, as its notes tell.
 
+Nothing is kept here: what an answer rests on are the notes and the events that are remembered, so that it is the same whatever
+came first, and after a crash.
+"""
+
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING
 
-from shared.domain.consent import row_of
+from shared.domain.consent import Decided, row_of
 from shared.domain.consent_events import Decision, SystemEvent
 
 if TYPE_CHECKING:
-    from shared.echo_notes import EchoNotes, Key
+    from shared.echo_notes import Key
+    from shared.inbox import Entry
 
 # An event so much older than our call cannot have come from it, whichever of the two clocks is ahead.
 _BEFORE = timedelta(minutes=1)
@@ -17,55 +22,75 @@ _CARRIED_OUT = timedelta(minutes=2)
 # A person's own act, which no call of ours can bring about.
 _NEVER_OURS = frozenset({"marked_email_as_spam"})
 
+Notes = Mapping["Key", datetime]
 
-class Echoes:
-    """The notes of one Klaviyo profile, while its events are looked through in the order of their times."""
 
-    def __init__(self, tenant: str, profile: str, notes: "EchoNotes") -> None:
-        self._tenant = tenant
-        self._profile = profile
-        self._notes = notes
+def is_echo(event: SystemEvent, notes: Notes, known: Iterable[Decided]) -> bool:
+    """Return whether the event comes from a noted call. `known` are the events decided before, of any profile.
 
-    def has(self, event: SystemEvent) -> bool:
-        """Return whether the event is such an echo. One in the other direction ends the note: what follows it is a person's."""
-        row = row_of(event.topic)
-        match row.decision:
-            case Decision.OPT_IN:
-                ours: Key = (row.channel, "in")
-                other: Key = (row.channel, "out")
-            case Decision.OPT_OUT:
-                ours, other = (row.channel, "out"), (row.channel, "in")
-            case _:
-                return False
-        noted = self._standing.get(ours)
-        if (
-            noted is not None
-            and event.at >= noted - _BEFORE
-            and event.topic not in _NEVER_OURS
-            and not self._is_overtaken(noted, other, event.at)
-        ):
-            return True
-        self._end(other, event.at)
+    An event or a call in the other direction ends a note: what follows it is a person's. An opt-out counts as one at once, since one
+    too many can be undone and a lost one is a wrong; an opt-in only when our first call must have taken effect before.
+    """
+    keys = _keys(event.topic)
+    if keys is None or event.topic in _NEVER_OURS:
         return False
+    ours, other = keys
+    noted = notes.get(ours)
+    if noted is None or event.at < noted - _BEFORE:
+        return False
+    called_since = notes.get(other)
+    grace = _CARRIED_OUT if other[1] == "out" else timedelta()
+    ends = [called_since + grace] if called_since is not None and called_since > noted else []
+    ends += [
+        one.at for one in known if one.profile == event.profile and _speaks(one) and _key(one.topic) == other
+    ]
+    return not any(noted < end <= event.at for end in ends)
 
-    def _is_overtaken(self, noted: datetime, other: "Key", at: datetime) -> bool:
-        """Return whether we have called the other way since, so that an event after that is a person's.
 
-        An opt-out counts as a person's at once: one too many can be undone, a lost one is a wrong. An opt-in only when our first call
-        must have taken effect before.
-        """
-        since = self._standing.get(other)
-        if since is None or since <= noted:
-            return False
-        return at > since + (_CARRIED_OUT if other[1] == "out" else timedelta())
+def doubtful(remembered: Iterable["Entry"], new: Iterable["Entry"], notes: Notes) -> list["Entry"]:
+    """Return the entries taken for echoes that one of the new ones, come late, may show to be a person's.
 
-    def _end(self, key: "Key", at: datetime) -> None:
-        noted = self._standing.get(key)
-        if noted is not None and noted < at:
-            channel, direction = key
-            self._notes.end(self._tenant, self._profile, channel, direction, before=at)
-            del self._standing[key]
+    A person who unsubscribes, subscribes and unsubscribes again after our own unsubscribe call has the last word, in whatever order
+    the three arrive.
+    """
+    echoes = [entry for entry in remembered if entry.decision == Decision.ECHO]
+    found: list[Entry] = []
+    ends = list(new)
+    while ends:
+        end = ends.pop()
+        late = [entry for entry in echoes if entry not in found and _may_end(end, entry, notes)]
+        found += late
+        ends += late
+    return found
 
-    @cached_property
-    def _standing(self) -> dict["Key", datetime]:
-        return dict(self._notes.of(self._tenant, self._profile))
+
+def _may_end(end: "Entry", echo: "Entry", notes: Notes) -> bool:
+    keys = _keys(echo.topic)
+    if keys is None or end.profile != echo.profile or _key(end.topic) != keys[1]:
+        return False
+    noted = notes.get(keys[0])
+    if noted is not None and echo.at >= noted - _BEFORE:
+        return noted < end.at <= echo.at
+    # The note is gone, or was made anew: what it ended with cannot be told any more, and an opt-out must not be lost.
+    return keys[0][1] == "out" and end.at <= echo.at
+
+
+def _speaks(one: Decided) -> bool:
+    return one.decision not in {Decision.ECHO, Decision.UNKNOWN_PROFILE}
+
+
+def _key(topic: str) -> "Key | None":
+    keys = _keys(topic)
+    return keys[0] if keys else None
+
+
+def _keys(topic: str) -> "tuple[Key, Key] | None":
+    """Return under what a call that brings about such an event is noted, and one to the contrary; None if no call does."""
+    row = row_of(topic)
+    match row.decision:
+        case Decision.OPT_IN:
+            return (row.channel, "in"), (row.channel, "out")
+        case Decision.OPT_OUT:
+            return (row.channel, "out"), (row.channel, "in")
+        case _:
+            return None

@@ -31,6 +31,9 @@ def heal(job: Heal, tenant: Tenant, services: Services) -> None:
         ServiceError, DisconnectedError: what Klaviyo answered; the page is read again.
         OwnServiceError: the same of ours.
     """
+    if job.began_at is None:
+        # Not the cached one: a run that begins must know of another account, and of a run that has just finished.
+        tenant = services.tenant_cache.fresh(tenant.name) or tenant
     if tenant.klaviyo is None:
         return
     klaviyo = services.klaviyo(tenant)
@@ -39,7 +42,7 @@ def heal(job: Heal, tenant: Tenant, services: Services) -> None:
         services.queue.put(job, tenant)
         return
     if not job.metrics:
-        _finish(tenant.name, job.began_at, services)
+        _finish(tenant.name, job.began_at, job.since, services)
         logs.write(logging.INFO, "heal finished", events=job.found)
         return
     services.queue.put(_after_a_page(job, job.since, tenant, klaviyo, services), tenant)
@@ -118,9 +121,13 @@ def _metric_of(row: object) -> str:
     return row if isinstance(row, str) else ""
 
 
-def _finish(name: str, began_at: datetime, services: Services) -> None:
+def _finish(name: str, began_at: datetime, since: datetime, services: Services) -> None:
+    """Remember from when on the next run has to read: never from before this one did, which may have been since the install."""
+    reached = max(began_at - OVERLAP, since)
+
     def edit(tenant: Tenant) -> Tenant:
-        reached = began_at - OVERLAP
+        if tenant.klaviyo is None or tenant.klaviyo.connected_at > began_at:
+            return tenant  # another account may be meant by now, of which nothing was read
         return tenant.model_copy(update={"heal_from": max(tenant.heal_from or reached, reached)})
 
     services.tenants.change(name, edit)

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from shared import logs
-from shared.domain.windows import Window, hashed
+from shared.domain.windows import hashed
+from shared.handlers.windows import once_a_window
 from shared.jobs import FlushInbox, SpreadEvents, SweepInbox
 from shared.tenants import Tenant
 
@@ -49,15 +50,12 @@ def spread(
 def flush_soon(
     tenant: Tenant, profile: str, *, queue: "TaskQueue", clock: Callable[[], datetime], traceparent: str = ""
 ) -> None:
-    """Queue the flush of the window that it is now; of a window that may be over, the flush may have been."""
-    window = Window.at(clock())
-    while True:
-        now = clock()
-        job, name = _flush(tenant, profile, now, traceparent), window.task_name("flush", tenant.name, profile)
-        delay = max(0.0, (window.due - now).total_seconds())
-        if queue.put_named(job, tenant, name=name, delay=delay) or not window.may_be_over(clock()):
-            return
-        window = window.next
+    """Queue a flush that reads the inbox after this moment, one for all that ask within ten seconds."""
+
+    def flush(now: datetime) -> FlushInbox:
+        return _flush(tenant, profile, now, traceparent)
+
+    once_a_window(flush, tenant, "flush", tenant.name, profile, queue=queue, clock=clock)
 
 
 def sweep(

@@ -12,12 +12,15 @@ from shared.jobs import (
     FlushInbox,
     Heal,
     KeepMasterList,
+    PackRecords,
     Provision,
     PullOptOut,
     Resync,
     SendMetric,
+    SendRecords,
     SpreadEvents,
     SweepInbox,
+    SweepOutbox,
     SyncProfile,
 )
 from shared.services import Services
@@ -44,6 +47,14 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
                 leases=services.leases,
                 public_url=services.settings.public_url,
             )
+        case SendRecords():
+            from shared.handlers.records import send_records
+
+            send_records(job, tenant, services)
+        case PackRecords():
+            from shared.handlers.packing import pack_records
+
+            pack_records(job, tenant, services)
         case SpreadEvents():
             from shared.handlers.inbox import spread
 
@@ -56,6 +67,10 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             from shared.handlers.inbox import sweep
 
             sweep(job, tenant, inbox=services.inbox, queue=services.queue, clock=services.clock)
+        case SweepOutbox():
+            from shared.handlers.packing import sweep_outbox
+
+            sweep_outbox(job, tenant, services)
         case AddInteraction():
             from shared.handlers.interactions import add_refused_interaction
 

@@ -48,7 +48,7 @@ def provision(
         WaitError: another run is at it, a service asks to wait, or the tenant was changed meanwhile; what is done stays
             noted.
     """
-    lease = leases.acquire(f"provision {tenant.name}", lasting=LEASE)
+    lease = leases.acquire(lease_name(tenant.name), lasting=LEASE)
     if lease is None:
         raise WaitError(
             "another set-up is running", service="The extension", retry_after=ANOTHER_RUNS_SECONDS
@@ -59,6 +59,11 @@ def provision(
                 tenant = _take(name, step, tenant, tenants)
     finally:
         leases.release(lease)
+
+
+def lease_name(tenant: str) -> str:
+    """Return the name of the lease under which a tenant's set-up is changed."""
+    return f"provision {tenant}"
 
 
 def start_provision(tenant: Tenant, services: "Services") -> None:
@@ -142,11 +147,12 @@ def _data_source(
     found: Callable[[], dict[str, str]],
 ) -> Done:
     """Find the data source by its title, or make it."""
-    id = found().get(title) or _made_data_source(title, description, klaviyo)
+    id = found().get(title) or made_data_source(title, description, klaviyo)
     return lambda made: made.model_copy(update={"data_sources": {**made.data_sources, title: id}})
 
 
-def _made_data_source(title: str, description: str, klaviyo: "KlaviyoClient") -> str:
+def made_data_source(title: str, description: str, klaviyo: "KlaviyoClient") -> str:
+    """Make a data source, unless somebody else just has, and return its id."""
     try:
         return klaviyo.create_data_source(title, description)
     except RefusedError as error:

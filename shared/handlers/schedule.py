@@ -4,8 +4,7 @@ import logging
 from datetime import datetime
 
 from shared import logs
-from shared.errors import OwnServiceError
-from shared.jobs import EveryTenant, Heal, SweepInbox
+from shared.jobs import EveryTenant, Heal, SweepInbox, SweepOutbox
 from shared.services import Services
 
 
@@ -20,8 +19,13 @@ def every_tenant(job: EveryTenant, services: Services) -> None:
         with logs.context(tenant=name):
             try:
                 queued += _queued(job, name, services)
-            except OwnServiceError as error:
-                logs.write(logging.ERROR, "scheduled job not queued", reason=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - a tenant that cannot even be read must not stop the others
+                logs.write(
+                    logging.ERROR,
+                    "scheduled job not queued",
+                    reason=type(error).__name__,
+                    error=logs.where(error),
+                )
     logs.write(logging.INFO, "scheduled jobs queued", tenants=queued)
 
 
@@ -33,9 +37,11 @@ def _queued(job: EveryTenant, name: str, services: Services) -> bool:
     return True
 
 
-def _job_of(job: EveryTenant, name: str, id: str, now: datetime) -> SweepInbox | Heal:
+def _job_of(job: EveryTenant, name: str, id: str, now: datetime) -> SweepInbox | SweepOutbox | Heal:
     match job.run:
         case "sweep-inbox":
             return SweepInbox(tenant=name, id=id, accepted_at=now, traceparent=job.traceparent)
+        case "sweep-outbox":
+            return SweepOutbox(tenant=name, id=id, accepted_at=now, traceparent=job.traceparent)
         case "heal":
             return Heal(tenant=name, id=id, accepted_at=now, traceparent=job.traceparent)

@@ -17,6 +17,7 @@ from shared.errors import (
     TokenRejectedError,
     WaitError,
 )
+from shared.handlers.provision import lease_name
 from shared.jobs import Direction
 from shared.services import Services
 from shared.tenants import Provisions, Tenant
@@ -40,7 +41,7 @@ def uninstall(tenant: Tenant, services: Services) -> Tenant:
         OwnServiceError: the same of ours.
     """
     # The set-up's own lease: a run of it beside this one would make again what is taken away here.
-    lease = services.leases.acquire(f"provision {tenant.name}", lasting=LEASE)
+    lease = services.leases.acquire(lease_name(tenant.name), lasting=LEASE)
     if lease is None:
         raise WaitError(
             "a set-up is running, or another uninstall",
@@ -56,6 +57,7 @@ def uninstall(tenant: Tenant, services: Services) -> Tenant:
 def _take_away(tenant: Tenant, services: Services) -> Tenant:
     left = [*_remove_omneo_webhooks(tenant, services), *_leave_klaviyo(tenant, services)]
     services.queue.purge(tenant, Direction.OUTBOUND)
+    services.outbox.forget(tenant.name)
 
     def forget(now: Tenant) -> Tenant:
         return now.model_copy(

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -10,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from shared.klaviyo.bulk import BulkCalls
 from shared.klaviyo.history import HistoryCalls
-from shared.klaviyo.json_api import AccessTokens, FixedToken, next_cursor, read, read_problem
+from shared.klaviyo.json_api import AccessTokens, FixedToken, read, read_problem
 from shared.klaviyo.profiles import ProfileCalls
+from shared.klaviyo.records import RecordCalls
 
 __all__ = ["AccessTokens", "Account", "FixedToken", "KlaviyoClient", "Webhook", "read_problem"]
 
@@ -60,8 +60,8 @@ class Webhook:
         )
 
 
-class KlaviyoClient(ProfileCalls, HistoryCalls, BulkCalls):
-    """Calls Klaviyo for one connected account. What is about profiles and the past stands in the classes it builds on."""
+class KlaviyoClient(ProfileCalls, HistoryCalls, RecordCalls, BulkCalls):
+    """Calls Klaviyo for one connected account. What is about profiles, the past and records stands in the classes it builds on."""
 
     def create_event(self, attributes: Mapping[str, Any]) -> None:
         """Record an event. Success means accepted: Klaviyo processes it later.
@@ -75,32 +75,6 @@ class KlaviyoClient(ProfileCalls, HistoryCalls, BulkCalls):
         """Return the one account that the token belongs to. 15 calls a minute."""
         # https://developers.klaviyo.com/en/reference/get_accounts
         return read(lambda body: Account.read(body["data"][0]), self._get("/api/accounts"))
-
-    def data_sources(self) -> dict[str, str]:
-        """Return the ids of all data sources by their titles."""
-        # https://developers.klaviyo.com/en/reference/get_data_sources
-        found: dict[str, str] = {}
-        cursor: str | None = ""
-        while cursor is not None:
-            params = {"page[size]": "100"} | ({"page[cursor]": cursor} if cursor else {})
-            page = self._get("/api/data-sources", params)
-            found |= read(
-                lambda body: {row["attributes"]["title"]: str(row["id"]) for row in body["data"]}, page
-            )
-            cursor = read(partial(next_cursor, before=cursor), page)
-        return found
-
-    def create_data_source(self, title: str, description: str) -> str:
-        """Make a private data source and return its id. Titles are unique; repeating this call is refused."""
-        # https://developers.klaviyo.com/en/reference/create_data_source
-        attributes = {
-            "title": title,
-            "description": description,
-            "visibility": "private",
-            "namespace": "custom-objects",
-        }
-        made = self._post("/api/data-sources", {"data": {"type": "data-source", "attributes": attributes}})
-        return read(lambda body: str(body["data"]["id"]), made)
 
     def webhook_topics(self) -> set[str]:
         """Return the topics that the account offers. 15 calls a minute."""

@@ -62,5 +62,5 @@ class HistoryCalls(JsonApi):
             "page[size]": str(EVENTS_A_PAGE),
         }
         page = self._get("/api/events", params | ({"page[cursor]": cursor} if cursor else {}))
-        rows = read(lambda body: tuple(row for row in body["data"]), page)
+        rows = read(lambda body: tuple({**row} for row in body["data"]), page)
         return EventPage(rows, read(partial(next_cursor, before=cursor), page) or "")

@@ -97,17 +97,17 @@ def read(reader: Callable[[Any], T], body: Any) -> T:
 
 def read_problem(body: Any) -> Problem:
     """Read a JSON:API error document: https://developers.klaviyo.com/en/docs/rate_limits_and_error_handling."""
-    first = body["errors"][0]
-    source = first.get("source") or {}
+    first, others = body["errors"][0], body["errors"][1:]
     meta = first.get("meta") or {}
     return Problem(
         code=str(first.get("code", "")),
-        field=str(source.get("pointer") or source.get("parameter") or ""),
+        field=_place(first),
         detail=str(first.get("detail", "")),
-        fields=tuple(
-            str((row.get("source") or {}).get("pointer") or "")
-            for row in body["errors"]
-            if isinstance(row, dict)
-        ),
         duplicate_of=str(meta.get("duplicate_profile_id") or "") if isinstance(meta, dict) else "",
+        other_fields=tuple(filter(None, map(_place, others))),
     )
+
+
+def _place(error: Mapping[str, Any]) -> str:
+    source = error.get("source") or {}
+    return str(source.get("pointer") or source.get("parameter") or "")

@@ -26,15 +26,27 @@ class KlaviyoProfile:
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> "KlaviyoProfile":
-        """Read a profile resource."""
+        """Read a profile resource, or raise what `read` takes for an answer that makes no sense."""
         attributes = row["attributes"]
-        return cls(
+        profile = cls(
             id=str(row["id"]),
-            email=attributes.get("email") or "",
-            external_id=attributes.get("external_id") or "",
-            subscriptions=attributes.get("subscriptions") or {},
-            phone_number=attributes.get("phone_number") or "",
+            email=_text(attributes.get("email")),
+            external_id=_text(attributes.get("external_id")),
+            subscriptions={**(attributes.get("subscriptions") or {})},
+            phone_number=_text(attributes.get("phone_number")),
         )
+        for name in ("suppression", "list_suppressions"):
+            profile._marketing_rows(name)
+        return profile
+
+    def reasons_off(self, list_id: str) -> frozenset[str]:
+        """Return why Klaviyo sends this profile no email of the list; empty if nothing keeps it from that."""
+        rows = self._marketing_rows("list_suppressions")
+        return frozenset(str(row.get("reason")) for row in rows if row.get("list_id") == list_id)
+
+    def _marketing_rows(self, name: str) -> list[dict[str, Any]]:
+        email = self.subscriptions.get("email") or {}
+        return [{**row} for row in (email.get("marketing") or {}).get(name) or ()]
 
 
 class ProfileCalls(ConsentCalls):
@@ -77,7 +89,7 @@ class ProfileCalls(ConsentCalls):
         # https://developers.klaviyo.com/en/reference/get_profiles_for_list
         path = f"/api/lists/{quote(list_id, safe='')}/profiles"
         answer = self._get(path, {"filter": f"equals(email,{json.dumps([email], ensure_ascii=False)})"})
-        return read(lambda body: bool(body["data"]), answer)
+        return read(lambda body: bool([{**row} for row in body["data"]]), answer)
 
     def subscribe_to_email(self, profile: KlaviyoProfile, list_id: str) -> None:
         """Ask for a profile to be subscribed to email and to a list. See `subscribe`."""
@@ -89,3 +101,9 @@ def _with_subscriptions(row: Mapping[str, Any]) -> KlaviyoProfile:
     if not isinstance(row["attributes"]["subscriptions"], dict):
         raise TypeError("no subscriptions")
     return KlaviyoProfile.read(row)
+
+
+def _text(value: object) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise TypeError("not a text")

@@ -1,16 +1,23 @@
 """Omneo's API, one method per endpoint, over the one HTTP core. No rules about what to do with an answer live here."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from shared.errors import NotFoundError, WaitError
+from shared.errors import NotFoundError, RefusedError, WaitError
 from shared.http import HttpClient, Problem
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _plain_id(id: object) -> object:
+    """Return 41 for "41": Omneo's numbers sometimes come as text, and one reward must have one id."""
+    return int(id) if isinstance(id, str) and id.isascii() and id.isdigit() else id
 
 
 class IdToken(BaseModel):
@@ -28,7 +35,7 @@ class Profile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str
-    email: str | None = None
+    email: str | None = Field(default=None, repr=False)
     attributes: Any = Field(default=None, repr=False)
 
     @property
@@ -58,6 +65,27 @@ class Interaction:
     signal: int
     at: datetime
     meta: Mapping[str, str]
+
+
+class Reward(BaseModel):
+    """The part of a reward that is needed. Omneo does not show `external_id`; should it ever, it is read."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: Annotated[int | str, BeforeValidator(_plain_id)]
+    external_id: Any = None
+    meta: Any = None
+
+
+class RewardDefinition(BaseModel):
+    """What a reward definition says about the life of its rewards, as it says it: the domain makes sense of it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    handle: Any = None
+    period: Any = None
+    period_type: Any = None
+    absolute_expiry: Any = None
 
 
 class OmneoWebhook(BaseModel):
@@ -132,17 +160,6 @@ class OmneoClient:
         path = f"/api/v3/profiles/{quote(profile_id, safe='')}/identities/{quote(handle, safe='')}"
         self._call("PUT", path, body={"handle": handle, "identifier": identifier, "is_active": True})
 
-    def find_profile_by_identity(self, *, identifier: str, handle: str) -> Profile | None:
-        """Return the profile that holds the identity, None when none does."""
-        # https://docs.omneo.io/reference/searchbyid: handle and identifier are unique together. Whether "none" is 404 or an
-        # empty answer is not documented.
-        try:
-            return _profile(
-                self._call("POST", "/api/v3/profiles/search-id", body={"type": handle, "id": identifier})
-            )
-        except NotFoundError:
-            return None
-
     def update_comms(self, profile_id: str, comms: Mapping[str, Any]) -> None:
         """Change the comms fields that are named. Repeating this call is harmless."""
         # https://docs.omneo.io/business-guides/profile-design/email-mobile-consent
@@ -178,6 +195,50 @@ class OmneoClient:
             if profile.email and _folded(profile.email) == _folded(email):
                 return profile
         return None
+
+    def find_profile_by_identity(self, *, identifier: str, handle: str) -> Profile | None:
+        """Return the profile that holds the identity, None when there is none."""
+        # https://docs.omneo.io/reference/searchbyid; what is answered for none is not documented.
+        body = {"type": handle, "id": identifier}
+        try:
+            answer = self._call("POST", "/api/v3/profiles/search-id", body=body)
+        except RefusedError as error:
+            if error.status in {404, 422}:
+                return None
+            raise
+        found = answer.get("data") if isinstance(answer, dict) else None
+        if isinstance(found, list):
+            found = found[0] if found else None
+        return _read(Profile, found, "profile") if found else None
+
+    def rewards_of_profile(self, profile_id: str) -> Iterator[Reward]:
+        """Yield every reward of the profile, page by page as they are asked for."""
+        # Omneo's SDK: GET /rewards with filter[profile_id]
+        params = {"filter[profile_id]": profile_id, "sort": "-created_at", "page[size]": "100"}
+        return (_read(Reward, row, "reward") for row in self._rows("/api/v3/rewards", params))
+
+    def reward_definition(self, id: int | str) -> RewardDefinition | None:
+        """Return the definition, None when there is none."""
+        try:
+            answer = self._call("GET", f"/api/v3/rewards/definitions/{quote(str(id), safe='')}")
+        except NotFoundError:
+            return None
+        found = answer.get("data") if isinstance(answer, dict) else None
+        return _read(RewardDefinition, found, "reward definition")
+
+    def reward_definition_by_handle(self, handle: str) -> RewardDefinition | None:
+        """Return the definition with this handle, None when there is none."""
+        for row in self._rows("/api/v3/rewards/definitions", {"page[size]": "100"}):
+            definition = _read(RewardDefinition, row, "reward definition")
+            if definition.handle == handle:
+                return definition
+        return None
+
+    def create_reward(self, reward: Mapping[str, Any]) -> Reward:
+        """Make a reward and return it. A repeat may be refused or may make a second one: whoever calls must know."""
+        # https://docs.omneo.io/api-reference/reward/add-reward
+        answer = self._call("POST", "/api/v3/rewards", body=reward)
+        return _read(Reward, answer.get("data") if isinstance(answer, dict) else None, "reward")
 
     def webhooks(self, namespace: str) -> list[OmneoWebhook]:
         """Return the webhooks of a namespace, active or not."""
@@ -228,6 +289,19 @@ class OmneoClient:
         except (TypeError, KeyError, ValueError):
             return None
 
+    def _rows(self, path: str, params: Mapping[str, str]) -> Iterator[Any]:
+        """Yield the rows of a list, page by page."""
+        asked = dict(params)
+        while asked:
+            body = self._call("GET", path, params=asked)
+            try:
+                rows, asked = list(body["data"] or ()), _next_page(body, asked)
+            except (TypeError, KeyError, AttributeError, ValueError):
+                raise WaitError(
+                    "Omneo answered with a list that cannot be read", service="Omneo", status=200
+                ) from None
+            yield from rows
+
     def _mint(self, body: Mapping[str, str]) -> IdToken:
         # https://docs.omneo.io/dev-guides/frontend/omneo-id
         answer = self._call("POST", "/id/api/v1/auth/token", body=body)
@@ -249,6 +323,15 @@ class OmneoClient:
             return self._http.call(method, path, headers=headers, params=params)
         headers["Content-Type"] = "application/json"
         return self._http.call(method, path, headers=headers, params=params, data=json.dumps(body).encode())
+
+
+def _read(model: type[Model], row: object, name: str) -> Model:
+    try:
+        return model.model_validate(row)
+    except ValidationError:
+        raise WaitError(
+            f"Omneo answered with a {name} that cannot be read", service="Omneo", status=200
+        ) from None
 
 
 def _next_page(body: Any, asked: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from tests.bench import cold, events, imports, machine, throughput
+from tests.bench import ack, cold, events, imports, inbound, machine, records, throughput
 from tests.bench.measures import Finding
 from tests.bench.servers import BenchmarkError
 
@@ -17,6 +17,10 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "throughput": throughput.throughput,
     "worker-imports": imports.worker_imports,
     "worker-event": events.worker_event,
+    "inbound-calls": inbound.inbound_calls,
+    "ack-warm": ack.warm,
+    "ack-cold": ack.cold,
+    "records-backlog": records.records_backlog,
 }
 
 

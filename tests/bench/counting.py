@@ -1,5 +1,6 @@
 """The store and the queue of a worker, counted. What a call is for is not known here."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
@@ -29,19 +30,26 @@ class CountingDocuments(Through):
 
 
 class CountingQueue:
-    """A queue that keeps what it is given in `jobs` and counts every call."""
+    """A queue that keeps what it is given in `jobs`, one of a name, and counts every call."""
 
     def __init__(self, counts: Counter[str]) -> None:
         self.jobs: list[AnyJob] = []
+        self._names: set[str] = set()
         self._counts = counts
+        self._lock = threading.Lock()  # the door puts some at once
 
     def put(self, job: AnyJob, tenant: Tenant, *, delay: float = 0.0) -> None:
         """Keep it."""
-        self._counts[QUEUE_CALLS] += 1
-        self.jobs.append(job)
+        with self._lock:
+            self._counts[QUEUE_CALLS] += 1
+            self.jobs.append(job)
 
     def put_named(self, job: AnyJob, tenant: Tenant, *, name: str, delay: float) -> bool:
-        """Keep it, whatever its name."""
+        """Keep it, unless one of this name was kept before."""
+        if name in self._names:
+            self._counts[QUEUE_CALLS] += 1
+            return False
+        self._names.add(name)
         self.put(job, tenant, delay=delay)
         return True
 

@@ -1,36 +1,29 @@
 """One event through the worker: how long it takes, and every call it makes outside."""
 
-import io
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import requests
 
-from shared import logs
-from shared.encryption import new_key
-from shared.handlers.delivery import deliver
 from shared.handlers.metrics import accept_metric
-from shared.jobs import Delivery, Direction, Outcome, SendMetric, write_job
+from shared.jobs import SendMetric
 from shared.services import Services
-from shared.settings import Needs, Settings
-from shared.sqlite.documents import SqliteDocuments
 from shared.tenant_cache import SECONDS
-from tests.bench.counting import QUEUE_CALLS, READS, WRITES, CountingDocuments, CountingQueue
+from tests.bench.counting import QUEUE_CALLS, READS, WRITES
 from tests.bench.measures import Aim, Count, Finding, Note, Ratio, Spread
 from tests.bench.servers import BenchmarkError
 from tests.bench.setting import a_connected_tenant, addresses_of, an_event
+from tests.bench.stage import REVISION, Stage, control
 from tests.world import ACCOUNT, EMAIL, OMNEO_TOKEN, SIGNING_SECRET, TENANT
 
 _EVENTS = 150
 _BASELINE_ACCOUNT = "BaseAc"  # one of its own, so that the two share no rate limit
 _KLAVIYO_ID = "01JD0000000000000000000001"
-_REVISION = "2026-10-15"
 _JSON_API = "application/vnd.api+json"
 
 
@@ -52,21 +45,16 @@ _VARIANTS = (
 
 
 @dataclass(frozen=True)
-class _Stage:
-    """The services under measurement, what they called, and the sandbox they call."""
+class _Accounts:
+    """A stage with two Klaviyo accounts, ours and the baseline's."""
 
-    services: Services
-    klaviyo: str
-    omneo: str
+    stage: Stage
     baseline_token: str
-    counts: Counter[str] = field(default_factory=Counter)
 
     def calls(self) -> Counter[str]:
         """Return how many calls each service has recorded of ours, with what the store and the queue counted."""
-        klaviyo = _control(f"{self.klaviyo}/_sandbox/calls")["calls"]
-        omneo = _control(f"{self.omneo}/_sandbox/calls")["calls"]
-        ours = sum(call["account"] != _BASELINE_ACCOUNT for call in klaviyo)
-        return Counter({**self.counts, "Klaviyo": ours, "Omneo": len(omneo)})
+        ours = sum(call["account"] != _BASELINE_ACCOUNT for call in self.stage.klaviyo_calls())
+        return Counter({**self.stage.counts, "Klaviyo": ours, "Omneo": len(self.stage.omneo_calls())})
 
 
 def worker_event() -> Iterator[Finding]:
@@ -78,43 +66,33 @@ def worker_event() -> Iterator[Finding]:
         addresses_of("deploy.local.sandbox") as sandbox,
         requests.Session() as bare,
     ):
-        stage = _stage(Path(place), sandbox)
+        accounts = _accounts(Stage.on(Path(place), sandbox))
         for variant in _VARIANTS:
-            yield from _measure(variant, stage, bare)
+            yield from _measure(variant, accounts, bare)
 
 
-def _stage(folder: Path, sandbox: dict[str, str]) -> _Stage:
-    klaviyo, omneo = sandbox["klaviyo"], sandbox["omneo"].removesuffix("/{tenant}")
+def _accounts(stage: Stage) -> _Accounts:
     profiles = [{"account": account, "id": _KLAVIYO_ID} for account in (ACCOUNT, _BASELINE_ACCOUNT)]
     installs = [{"account": ACCOUNT}, {"account": _BASELINE_ACCOUNT}]
-    ours, baseline = _control(f"{klaviyo}/_sandbox/seed", installs=installs, profiles=profiles)["installs"]
+    seeded = control(f"{stage.klaviyo}/_sandbox/seed", installs=installs, profiles=profiles)
+    ours, baseline = seeded["installs"]
     omneo_tenant = {"name": TENANT, "token": OMNEO_TOKEN, "signing_secret": SIGNING_SECRET}
     identity = {"handle": "klaviyo", "identifier": _KLAVIYO_ID}
     omneo_profile = {"tenant": TENANT, "email": EMAIL, "identities": [identity]}
-    _control(f"{omneo}/_sandbox/seed", tenants=[omneo_tenant], profiles=[omneo_profile])
-    environment = {
-        "STORE": f"sqlite:{folder / 'documents.db'}", "ENCRYPTION_KEYS": f"k1:{new_key()}",
-        "KLAVIYO_API_URL": klaviyo, "OMNEO_API_URL": sandbox["omneo"], "KLAVIYO_REVISION": _REVISION,
-        "KLAVIYO_CLIENT_ID": "unused", "KLAVIYO_CLIENT_SECRET": "unused",
-    }  # fmt: skip
-    services = Services(Settings.from_env(environment, Needs.STORE | Needs.KLAVIYO_APP))
-    logs.configure("bench")
-    stage = _Stage(services, klaviyo, omneo, baseline["access_token"])
-    documents = SqliteDocuments(folder / "documents.db")
-    vars(services)["documents"] = CountingDocuments(documents, stage.counts)
-    vars(services)["queue"] = CountingQueue(stage.counts)
-    services.tenants.create(a_connected_tenant(ours["access_token"]))
-    return stage
+    control(f"{stage.omneo}/_sandbox/seed", tenants=[omneo_tenant], profiles=[omneo_profile])
+    stage.services.tenants.create(a_connected_tenant(ours["access_token"]))
+    return _Accounts(stage, baseline["access_token"])
 
 
-def _measure(variant: _Variant, stage: _Stage, bare: requests.Session) -> Iterator[Finding]:
+def _measure(variant: _Variant, accounts: _Accounts, bare: requests.Session) -> Iterator[Finding]:
+    stage = accounts.stage
     jobs = [_accepted(variant, stage.services) for _ in range(_EVENTS + 1)]
-    _deliver(jobs[0], stage.services)  # connections and imports
-    before, ours, baseline = stage.calls(), [], []
+    stage.hand_over(jobs[0])  # connections and imports
+    before, ours, baseline = accounts.calls(), [], []
     for job in jobs[1:]:
-        baseline.append(_post(job, stage, bare))
-        ours.append(_deliver(job, stage.services))
-    made = stage.calls()
+        baseline.append(_post(job, accounts, bare))
+        ours.append(stage.hand_over(job))
+    made = accounts.calls()
     made.subtract(before)
     yield Ratio(
         f"one event {variant.name}, over one bare POST",
@@ -144,36 +122,17 @@ def _accepted(variant: _Variant, services: Services) -> SendMetric:
     )
 
 
-def _deliver(job: SendMetric, services: Services) -> float:
-    """Hand the job over as Cloud Tasks would; return the seconds until it is done."""
-    delivery = Delivery(Direction.OUTBOUND, write_job(job), "queue", "task", TENANT, 0)
-    with redirect_stdout(io.StringIO()):
-        began = time.perf_counter()
-        outcome = deliver(delivery, services)
-        took = time.perf_counter() - began
-    if outcome is not Outcome.DONE:
-        raise BenchmarkError(f"an event came out as {outcome}")
-    return took
-
-
-def _post(job: SendMetric, stage: _Stage, bare: requests.Session) -> float:
+def _post(job: SendMetric, accounts: _Accounts, bare: requests.Session) -> float:
     """Create the same event with nothing but `requests`; return the seconds it took."""
     headers = {
-        "Authorization": f"Bearer {stage.baseline_token}",
-        "revision": _REVISION,
+        "Authorization": f"Bearer {accounts.baseline_token}",
+        "revision": REVISION,
         "Content-Type": _JSON_API,
     }
     body = {"data": {"type": "event", "attributes": job.event}}
     began = time.perf_counter()
-    answer = bare.post(f"{stage.klaviyo}/api/events", json=body, headers=headers, timeout=10)
+    answer = bare.post(f"{accounts.stage.klaviyo}/api/events", json=body, headers=headers, timeout=10)
     took = time.perf_counter() - began
     if answer.status_code != 202:
         raise BenchmarkError(f"the bare POST was answered {answer.status_code}")
     return took
-
-
-def _control(url: str, **fields: Any) -> Any:
-    method = "POST" if fields else "GET"
-    answer = requests.request(method, url, json=fields or None, timeout=10)
-    answer.raise_for_status()
-    return answer.json()

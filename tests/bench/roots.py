@@ -30,14 +30,28 @@ def targets(into: Path) -> Root:
     return _compiled(Root("targets", stage("targets", into)))
 
 
+def system_webhooks(into: Path) -> Root:
+    """Lay `system_webhooks` as it is deployed."""
+    return _compiled(Root("system_webhooks", stage("system_webhooks", into)))
+
+
 def targets_alone(into: Path) -> Root:
     """Lay `targets` with a queue that costs nothing, around the deployed main.py."""
-    stage("targets", into)
-    deployed = into / "functions" / "targets"
+    return _around("targets", into, "targets_alone")
+
+
+def system_webhooks_far(into: Path) -> Root:
+    """Lay `system_webhooks` with a queue that is slow to answer, around the deployed main.py."""
+    return _around("system_webhooks", into, "system_webhooks_far")
+
+
+def _around(function: str, into: Path, ours: str) -> Root:
+    stage(function, into)
+    deployed = into / "functions" / function
     deployed.mkdir(parents=True)
     (into / "main.py").rename(deployed / "main.py")
-    shutil.copy2(_OURS / "targets_alone" / "main.py", into / "main.py")
-    return _compiled(Root("targets", into))
+    shutil.copy2(_OURS / ours / "main.py", into / "main.py")
+    return _compiled(Root(function, into))
 
 
 def _compiled(root: Root) -> Root:

@@ -39,6 +39,11 @@ class Server:
 
     def seconds_to_answer(self, request: bytes, status: int) -> float:
         """Call it as soon as it accepts a connection; return the seconds from its start to its whole answer."""
+        self.call(request, status)
+        return time.monotonic() - self.started_at
+
+    def call(self, request: bytes, status: int) -> None:
+        """Call it on a connection of its own, and return when the whole answer is there."""
         with self._connection() as connection:
             connection.sendall(request)
             received = b""
@@ -49,7 +54,6 @@ class Server:
                 received += chunk
         if answer.status != status:
             raise BenchmarkError(f"answered {answer.status}, not {status}; it wrote:\n{self._last_words()}")
-        return time.monotonic() - self.started_at
 
     def _connection(self) -> socket.socket:
         while time.monotonic() < self.started_at + _PATIENCE:

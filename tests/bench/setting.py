@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,13 @@ from shared.jobs import Direction
 from shared.services import Services
 from shared.settings import Needs, Settings
 from shared.tenants import KlaviyoConnection, Tenant
+from tests import firestore_emulator
+from tests.bench.measures import Note
 from tests.bench.servers import BenchmarkError
 from tests.bench.wire import request_bytes
-from tests.world import EMAIL, TENANT, WEBHOOK_SECRET, a_tenant
+from tests.world import ACCOUNT, EMAIL, TENANT, WEBHOOK_SECRET, a_tenant
 
+EMBEDDED, FIRESTORE = "the embedded store", "Firestore"
 # As a target's template would give them.
 _PROPERTIES = {
     "reward": "Birthday reward", "amount": 20, "currency": "AUD", "expires_at": "2027-01-31 23:59:59",
@@ -80,8 +83,10 @@ def queue_emulator(folder: Path) -> Iterator[int]:
         yield int(addresses["grpc"].rpartition(":")[2])
 
 
-def environment_with_tenant(folder: Path, tasks_port: int, **changes: str) -> dict[str, str]:
-    """Return the environment that deployment gives `targets`, after storing one installed tenant there.
+def environment_with_tenant(
+    folder: Path, tasks_port: int, *, function: str = "targets", **changes: str
+) -> dict[str, str]:
+    """Return the environment that deployment gives a function, after storing one installed tenant there.
 
     Its queues exist and are paused: what is measured is the handing over of tasks, not what becomes of them.
     """
@@ -89,8 +94,31 @@ def environment_with_tenant(folder: Path, tasks_port: int, **changes: str) -> di
     given = {"ENCRYPTION_KEYS": f"k1:{new_key()}", **changes}
     everything = complete_environment(given, folder, workers, tasks_port=tasks_port)
     _store_tenant(everything)
-    wanted = (*load_functions()["targets"].variables, "CLOUD_TASKS_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST")
+    wanted = (*load_functions()[function].variables, "CLOUD_TASKS_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST")
     return {name: everything[name] for name in wanted if name in everything}
+
+
+def environments_by_store(
+    folder: Path, tasks_port: int, running: ExitStack, *, function: str = "targets"
+) -> tuple[dict[str, dict[str, str]], list[Note]]:
+    """Return such an environment for each store that there is here, and why one is missing.
+
+    The emulator of Firestore runs until `running` is closed.
+    """
+    embedded = environment_with_tenant(folder / "sqlite", tasks_port, function=function)
+    try:
+        firestore = running.enter_context(firestore_emulator.running(folder / "firestore.log"))
+    except firestore_emulator.MissingProgramError as error:
+        return {EMBEDDED: embedded}, [Note(f"skipped with Firestore's client: {error}")]
+    cloud = environment_with_tenant(
+        folder / "cloud",
+        tasks_port,
+        function=function,
+        STORE="firestore",
+        GOOGLE_CLOUD_PROJECT="bench",
+        FIRESTORE_EMULATOR_HOST=firestore.host,
+    )
+    return {EMBEDDED: embedded, FIRESTORE: cloud}, []
 
 
 def a_connected_tenant(access_token: str) -> Tenant:
@@ -102,7 +130,7 @@ def a_connected_tenant(access_token: str) -> Tenant:
         expires_at=now + timedelta(hours=1),
         connected_at=now,
     )
-    return a_tenant(TENANT, now, klaviyo=connection)
+    return a_tenant(TENANT, now, klaviyo=connection, klaviyo_account_id=ACCOUNT)
 
 
 def _store_tenant(environment: Mapping[str, str]) -> None:

@@ -20,8 +20,8 @@ class Answer:
 
 
 def request_bytes(path: str, headers: Mapping[str, str], body: object) -> bytes:
-    """Return a POST of `body` as JSON on a connection that is kept open."""
-    data = json.dumps(body).encode()
+    """Return a POST of `body` on a connection that is kept open, as JSON unless it is bytes, which are JSON already."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = [
         f"POST {path} HTTP/1.1",
         "Host: 127.0.0.1",

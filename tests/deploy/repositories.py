@@ -47,6 +47,7 @@ def a_repository(root: Path) -> Path:
     files = {
         "deploy/gcp/functions.yaml": yaml.safe_dump(rows, sort_keys=False),
         "deploy/gcp/routes.yaml": yaml.safe_dump([{"path": "/{tenant=*}/hello/**", "function": "hello"}]),
+        "deploy/gcp/schedules.yaml": yaml.safe_dump({"greet": {"every": 5, "function": "backstage_worker"}}),
         "deploy/local/tasks/__init__.py": "",
         "deploy/local/tasks/__main__.py": _QUEUE,
         "functions/hello/main.py": _FUNCTION.format(name="hello"),

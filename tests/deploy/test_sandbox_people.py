@@ -295,8 +295,12 @@ def test_the_account_decides_on_double_opt_in_when_no_list_does(
     assert recorded(sandbox) == []
     klaviyo.confirm(ACCOUNT, jane.id, channel="sms")
     assert recorded(sandbox) == SMS_ON
-    klaviyo.subscribe(ACCOUNT, jane.id, list_id=single.id)
+    assert email_state(call.subscriptions(jane.id)) == ("NEVER_SUBSCRIBED", [])
+    klaviyo.confirm(ACCOUNT, jane.id)
     assert email_state(call.subscriptions(jane.id)) == ("SUBSCRIBED", [])
+    other = klaviyo.profile(ACCOUNT, email="canary-other@example.org")
+    klaviyo.subscribe(ACCOUNT, other.id, list_id=single.id)
+    assert email_state(call.subscriptions(other.id)) == ("SUBSCRIBED", [])
 
 
 def test_leaving_a_list_leaves_the_consent_and_leaving_another_one_ends_it(
@@ -366,7 +370,13 @@ def test_a_merged_profile_is_found_under_both_ids_for_a_while(
     assert email_state(call.subscriptions(jane.id)) == ("UNSUBSCRIBED", ["UNSUBSCRIBE"])
     assert list(jane.memberships) == [news.id]
     assert {event.profile_id for event in klaviyo.events(ACCOUNT)} == {jane.id}
-    assert recorded(sandbox)[-1] == "merged_profile"
+    assert recorded(sandbox) == [
+        "subscribed_to_email_marketing",
+        "subscribed_to_email_marketing",
+        "subscribed_to_list",
+        "unsubscribed_from_email_marketing",
+        "merged_profile",
+    ]
     sandbox.advance(klaviyo.consent.merged_seconds)
     assert call("GET", f"/api/profiles/{other.id}").status_code == 404
     assert call("GET", f"/api/profiles/{jane.id}").status_code == 200
@@ -377,11 +387,16 @@ def test_a_merged_profile_is_found_under_both_ids_for_a_while(
 def test_a_deleted_profile_leaves_nothing_and_its_address_is_free(
     sandbox: Sandbox, call: Caller, jane: Profile
 ) -> None:
+    sandbox.klaviyo.account(ACCOUNT, default_opt_in="double_opt_in")
+    sandbox.klaviyo.bounce(ACCOUNT, jane.id, hard=True)
     sandbox.klaviyo.subscribe(ACCOUNT, jane.id)
     sandbox.klaviyo.delete_profile(ACCOUNT, jane.id)
     assert call("GET", f"/api/profiles/{jane.id}").status_code == 404
     assert sandbox.klaviyo.events(ACCOUNT) == []
     assert sandbox.klaviyo.profile(ACCOUNT, email=JANE).id != jane.id
+    sandbox.klaviyo.profile(ACCOUNT, id=jane.id, external_id="omneo-1")
+    with pytest.raises(KeyError, match="confirm"):
+        sandbox.klaviyo.confirm(ACCOUNT, jane.id)
 
 
 def test_an_unknown_profile_channel_or_address_is_said(sandbox: Sandbox) -> None:

@@ -240,6 +240,7 @@ def test_profiles_are_found_by_a_filter(
     [
         "",
         "email",
+        'equals(external_id,"omneo-1");equals(external_id,"omneo-1")',
         f'equals(email,"{JANE}"',
         f'equals(email,"{JANE}")x',
         f'equals(email,"{JANE}"),',
@@ -316,6 +317,25 @@ def test_a_merge_takes_effect_later_and_then_the_source_is_gone(
     assert (merged["id"], merged["attributes"]["title"]) == (jane.id, "Dr")
     assert [profile.id for profile in sandbox.klaviyo.profiles(ACCOUNT)] == [jane.id]
     assert call("GET", filtered(PROFILES, f'equals(id,"{other.id}")')).json()["data"] == []
+
+
+def test_an_event_of_a_merged_profile_is_not_recorded_again(
+    sandbox: Sandbox, call: Caller, jane: Profile
+) -> None:
+    other = sandbox.klaviyo.profile(ACCOUNT, external_id="omneo-2")
+    attributes = {
+        "properties": {},
+        "unique_id": "reward-9",
+        "metric": {"data": {"type": "metric", "attributes": {"name": "Reward Issued"}}},
+        "profile": a_profile(id=other.id),
+    }
+    event = {"data": {"type": "event", "attributes": attributes}}
+    assert call("POST", "/api/events", event).status_code == 202
+    assert call("POST", "/api/profile-merge", a_merge([other.id], jane.id)).status_code == 202
+    for id in (jane.id, other.id):
+        again = {"data": {"type": "event", "attributes": {**attributes, "profile": a_profile(id=id)}}}
+        assert call("POST", "/api/events", again).status_code == 202
+    assert [row.metric for row in sandbox.klaviyo.events(ACCOUNT)] == ["Reward Issued", "Merged Profile"]
 
 
 def test_a_merge_that_cannot_be_is_refused(sandbox: Sandbox, call: Caller, jane: Profile) -> None:

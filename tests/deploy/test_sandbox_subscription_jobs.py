@@ -161,6 +161,8 @@ def test_a_double_opt_in_list_waits_for_the_person(sandbox: Sandbox, call: Calle
 
 def test_a_profile_is_named_by_its_id_too(sandbox: Sandbox, call: Caller, jane: Profile) -> None:
     subscribe(call, a_row(id=jane.id, email="canary-jane2@example.org"), a_row(id="01HXUNKNOWN", email=NEW))
+    news = sandbox.klaviyo.marketing_list(ACCOUNT, "News")
+    subscribe(call, a_row(id="01HXUNKNOWN", email=NEW), list_id=news.id)
     (known,) = sandbox.klaviyo.profiles(ACCOUNT)
     assert (known.id, known.attributes["email"]) == (jane.id, "canary-jane2@example.org")
     assert email_state(call.subscriptions(jane.id)) == ("SUBSCRIBED", [])
@@ -375,7 +377,8 @@ def test_addresses_are_suppressed_and_the_job_counts_them(
 def test_a_list_is_unsuppressed_but_for_other_reasons(sandbox: Sandbox, call: Caller, jane: Profile) -> None:
     klaviyo = sandbox.klaviyo
     news = klaviyo.marketing_list(ACCOUNT, "News")
-    other = klaviyo.profile(ACCOUNT, email=NEW)
+    other, outside = klaviyo.profile(ACCOUNT, email=NEW), klaviyo.profile(ACCOUNT, external_id="omneo-1")
+    klaviyo.suppress(ACCOUNT, outside.id)
     for profile in (jane, other):
         klaviyo.subscribe(ACCOUNT, profile.id, list_id=news.id)
     klaviyo.suppress(ACCOUNT, jane.id)
@@ -385,6 +388,7 @@ def test_a_list_is_unsuppressed_but_for_other_reasons(sandbox: Sandbox, call: Ca
     done = call("GET", f"{UNSUPPRESS}/{started.json()['data']['id']}").json()["data"]["attributes"]
     assert (done["total_count"], done["completed_count"], done["skipped_count"]) == (2, 1, 1)
     assert email_state(call.subscriptions(jane.id)) == ("SUBSCRIBED", ["HARD_BOUNCE"])
+    assert email_state(call.subscriptions(outside.id)) == ("NEVER_SUBSCRIBED", ["USER_SUPPRESSED"])
     assert recorded(sandbox)[-1] == "manually_unsuppressed_from_email_marketing"
 
 

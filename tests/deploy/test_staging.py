@@ -1,5 +1,6 @@
 """What is laid for a deployment is what the function needs and nothing else."""
 
+import ast
 import compileall
 import subprocess
 import sys
@@ -9,7 +10,16 @@ import pytest
 import yaml
 
 from deploy.local.path_templates import path_matcher
-from deploy.staging import REPOSITORY, StagingError, load_functions, load_routes, stage
+from deploy.staging import (
+    REPOSITORY,
+    Schedule,
+    StagingError,
+    load_functions,
+    load_routes,
+    load_schedules,
+    stage,
+)
+from shared.jobs import EveryTenant, read_job
 from tests.deploy.repositories import a_repository, a_row, write
 
 STAGED = {
@@ -148,9 +158,75 @@ def test_concurrency_above_one_has_a_whole_processor() -> None:
 
 def test_only_what_calls_klaviyo_holds_the_apps_secret() -> None:
     holders = {f.name for f in load_functions().values() if "KLAVIYO_CLIENT_SECRET" in f.variables}
-    assert holders == {"admin", "install", "outbound_worker"}
+    assert holders == {"admin", "inbound_worker", "install", "outbound_worker"}
 
 
 def test_no_secret_is_given_as_a_plain_variable() -> None:
     for function in load_functions().values():
         assert not {name for name in function.env if "SECRET" in name or "KEY" in name}
+
+
+class TestSchedules:
+    def test_each_is_read_by_its_jobs_kind(self, repository: Path) -> None:
+        assert load_schedules(repository) == {"greet": Schedule(every=5, function="backstage_worker")}
+
+    @pytest.mark.parametrize(
+        ("rows", "complaint"),
+        [
+            ({"greet": {"every": 0, "function": "backstage_worker"}}, "every"),
+            ({"greet": {"every": 1441, "function": "backstage_worker"}}, "every"),
+            ({"greet": {"every": "often", "function": "backstage_worker"}}, "every"),
+            ({"greet": {"every": 5}}, "function"),
+            ({"greet": {"every": 5, "function": "backstage_worker", "at": "noon"}}, "at"),
+            ({"greet": {"every": 5, "function": "hello"}}, "greet is sent to hello, which is no worker"),
+            ({"greet": {"every": 5, "function": "nobody"}}, "greet is sent to nobody, which is no worker"),
+            (["greet"], "valid dict"),
+        ],
+    )
+    def test_a_wrong_row_is_reported_by_its_field(
+        self, repository: Path, rows: object, complaint: str
+    ) -> None:
+        write(repository / "deploy/gcp/schedules.yaml", yaml.safe_dump(rows))
+        with pytest.raises(StagingError, match=complaint):
+            load_schedules(repository)
+
+    def test_a_file_that_is_missing_is_reported(self, repository: Path) -> None:
+        (repository / "deploy/gcp/schedules.yaml").unlink()
+        with pytest.raises(StagingError, match=r"schedules\.yaml cannot be read"):
+            load_schedules(repository)
+
+    def test_what_runs_by_the_clock_is_a_job_that_the_worker_knows(self) -> None:
+        for name, row in load_schedules().items():
+            body = f'{{"kind": "every-tenant", "run": "{name}"}}'.encode()
+            assert isinstance(read_job(body), EveryTenant)
+            assert row.function == "inbound_worker"
+            assert 60 % row.every == 0 or 1440 % row.every == 0
+
+    def test_inboxes_are_swept_every_five_minutes(self) -> None:
+        assert load_schedules()["sweep-inbox"].every == 5
+
+
+@pytest.mark.parametrize("name", ["system_webhooks", "inbound_worker"])
+def test_what_brings_consent_in_is_staged_whole(name: str, tmp_path: Path) -> None:
+    root = stage(name, tmp_path / "staged")
+    assert (root / "main.py").read_text() == (REPOSITORY / f"functions/{name}/main.py").read_text()
+    assert {"shared/domain/consent.py", "shared/handlers/schedule.py", "shared/gcp/queues.toml"} <= tree(root)
+    defined = [
+        node.name
+        for node in ast.parse((root / "main.py").read_text()).body
+        if isinstance(node, ast.FunctionDef)
+    ]
+    assert defined == [load_functions()[name].entry_point]
+
+
+def test_klaviyo_finds_the_webhooks_door_open_within_its_five_seconds() -> None:
+    door = load_functions()["system_webhooks"]
+    assert door.min_instances >= 1
+    assert "KLAVIYO_CLIENT_SECRET" not in door.variables
+
+
+def test_only_the_door_is_public() -> None:
+    functions = load_functions()
+    assert functions["system_webhooks"].public
+    assert not functions["inbound_worker"].public
+    assert functions["inbound_worker"].timeout == 300

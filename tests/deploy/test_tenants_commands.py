@@ -36,6 +36,10 @@ from shared.gcp.tasks import CloudTasksQueue, tasks_client
 from shared.inbox import Inbox
 from shared.installation_keys import matches
 from shared.jobs import Direction, SendMetric
+from shared.outbox import Outbox
+from shared.reward_attempts import RewardAttempts
+from shared.reward_claims import RewardClaims
+from shared.reward_counts import RewardCounts
 from shared.settings import Needs, Settings
 from shared.sqlite.documents import SqliteDocuments
 from shared.tenants import Outage, Provisions, ProvisionStep, StepState, Tenant, TenantStore
@@ -125,6 +129,10 @@ class Operator:
     @property
     def tenants(self) -> TenantStore:
         return TenantStore(self.documents, self.keys)
+
+    @property
+    def outbox(self) -> Outbox:
+        return Outbox(self.documents, self.keys)
 
     @property
     def dead_jobs(self) -> DeadJobStore:
@@ -725,11 +733,14 @@ class TestDelete:
             a_decision(queued, tenant)
             queued.run("set", name, "klaviyo_tokens", given=json.dumps(TOKENS))
             queued.dead_jobs.add(a_dead_job(name), keep=timedelta(days=30))
+            queued.outbox.add(name, "Omneo Rewards", [{"n": 1}], job="j", accepted_at=NOW)
             queues.queue.put(SendMetric(tenant=name, accepted_at=NOW, event={"email": "canary"}), tenant)
         assert queues.tasks("acme-klaviyo-outbound") == 1
         assert queued.run("delete", "acme") == Result(0, "Tenant acme is deleted.\n", "")
         assert queued.tenants.find("acme") is None
         assert queued.dead_jobs.page("acme") == []
+        assert not queued.outbox.is_waiting("acme", "Omneo Rewards")
+        assert queued.outbox.is_waiting("acme-stg", "Omneo Rewards")
         assert queues.tasks("acme-klaviyo-outbound") == 0
         assert queued.run("list").out == "acme-stg\tconnected\n"
         assert queues.tasks("acme-stg-klaviyo-outbound") == 1
@@ -742,6 +753,19 @@ class TestDelete:
         queued.tenant()
         assert queued.run("delete", "acme", "--yes").status == 0
         assert queued.tenants.find("acme") is None
+
+    def test_what_it_issued_is_forgotten_and_nobody_elses_is(self, queued: Operator) -> None:
+        for name in ("acme", "acme-stg"):
+            queued.tenant(name)
+            documents = queued.tenants._documents
+            claim = RewardClaims(documents, lambda: NOW, lambda: "x").take(name, "order-7", "b")
+            attempt = RewardAttempts(documents, lambda: NOW, lambda: "x").begin(name, "call")
+            place = RewardCounts(documents, lambda: NOW, lambda: 0.0).reserve(name, 5)
+            assert None not in (claim, attempt, place)
+        assert queued.run("delete", "acme", "--yes").status == 0
+        kinds = ("reward_claims", "reward_attempts", "reward_counts")
+        assert [documents.count(f"tenants/acme/{kind}") for kind in kinds] == [0, 0, 0]
+        assert [documents.count(f"tenants/acme-stg/{kind}") for kind in kinds] == [1, 1, 1]
 
     def test_on_a_terminal_it_asks_first(self, queued: Operator) -> None:
         queued.tenant()
@@ -767,18 +791,22 @@ class TestNewKeys:
         # What a task without a readable tenant leaves behind lies on a desk of nobody's.
         for name in ("acme", "_unknown"):
             operator.dead_jobs.add(a_dead_job(name), keep=timedelta(days=30))
+        operator.outbox.add("acme", "Omneo Rewards", [{"n": 1}], job="j", accepted_at=NOW)
         old = operator.environment["ENCRYPTION_KEYS"]
         new = operator.run("new-key").out.strip()
         operator.environment["ENCRYPTION_KEYS"] = f"{new},{old}"
-        due = Result(0, "8 secrets are sealed by an older key.\n", "")
+        due = Result(0, "9 secrets are sealed by an older key.\n", "")
         assert operator.run("reencrypt", "--dry-run") == due
         assert operator.run("reencrypt", "--dry-run") == due
         done = "secrets were sealed again. None is left that needs an older key.\n"
-        assert operator.run("reencrypt") == Result(0, f"8 {done}", "")
+        assert operator.run("reencrypt") == Result(0, f"9 {done}", "")
         assert operator.run("reencrypt") == Result(0, f"0 {done}", "")
         operator.environment["ENCRYPTION_KEYS"] = new
         assert operator.run("list") == Result(0, "acme\tnot installed\nbeta\tnot installed\n", "")
         assert [operator.read(name) for name in ("acme", "beta")] == tenants
+        assert [parcel.records for parcel in operator.outbox.waiting("acme", "Omneo Rewards")] == [
+            ({"n": 1},)
+        ]
         assert [operator.dead_jobs.page(name) for name in ("acme", "_unknown")] == [
             [a_dead_job("acme")],
             [a_dead_job("_unknown")],

@@ -4,6 +4,7 @@ import itertools
 import json
 import string
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,6 +16,7 @@ from werkzeug.test import TestResponse
 
 from shared.domain.provisions import webhook_name
 from shared.installation_keys import hash_of
+from shared.jobs import Direction, Heal, read_job
 from shared.services import Services
 from shared.settings import Settings
 from shared.tenant_settings import settings_schema
@@ -33,7 +35,7 @@ from tests.world import (
 
 BASE = f"/{TENANT}/api/v1"
 SETTINGS, SCHEMA, STATUS = f"{BASE}/settings", f"{BASE}/settings/schema", f"{BASE}/status"
-LINK, INSTALL = f"{BASE}/install-link", f"{BASE}/install"
+LINK, INSTALL, HEAL = f"{BASE}/install-link", f"{BASE}/install", f"{BASE}/heal"
 ROUTES = [
     ("GET", SETTINGS),
     ("PUT", SETTINGS),
@@ -41,6 +43,7 @@ ROUTES = [
     ("GET", STATUS),
     ("POST", LINK),
     ("DELETE", INSTALL),
+    ("POST", HEAL),
 ]
 METRIC = f"{BASE}/targets/klaviyo/metric?metric=Seen"
 KEY = {"Authorization": f"Bearer {INSTALLATION_KEY}"}
@@ -83,7 +86,7 @@ class TestWhoIsLetIn:
     @pytest.mark.parametrize(("method", "path"), ROUTES)
     def test_the_key_opens_every_path(self, admin: FlaskClient, method: str, path: str) -> None:
         answer = call(admin, method, path, KEY)
-        assert answer.status_code == 200
+        assert answer.status_code == (202 if path == HEAL else 200)
         assert answer.headers["Cache-Control"] == "no-store"
         assert "canary" not in answer.get_data(as_text=True)
 
@@ -196,6 +199,7 @@ class TestWhatIsRefused:
             (STATUS, "GET"),
             (LINK, "POST"),
             (INSTALL, "DELETE"),
+            (HEAL, "POST"),
         ],
     )
     def test_another_method_is_405_and_all_that_may_be_are_named(
@@ -400,6 +404,41 @@ class TestTheRest:
         assert (answer.status_code, error_of(answer)["code"]) == (503, "unavailable")
         assert "Retry-After" in answer.headers
         assert world.read().is_connected
+
+
+class TestHeal:
+    def test_a_run_is_queued_and_its_id_is_answered(self, admin: FlaskClient, world: World) -> None:
+        answer = admin.post(HEAL, headers=KEY)
+        (task,) = world.queued(Direction.INBOUND)
+        job = read_job(task)
+        assert isinstance(job, Heal)
+        assert (answer.status_code, answer.get_json()) == (202, {"status": "queued", "id": job.id})
+        assert (job.tenant, job.began_at) == (TENANT, None)
+
+    def test_it_runs_to_its_end(self, admin: FlaskClient, world: World) -> None:
+        long_ago = world.clock() - timedelta(days=10)
+        world.services.tenants.change(TENANT, lambda t: t.model_copy(update={"heal_from": long_ago}))
+        assert admin.post(HEAL, headers=KEY).status_code == 202
+        began_at = world.clock() + timedelta(seconds=1)
+        settle(world)
+        assert world.queued(Direction.INBOUND) == []
+        assert world.read().heal_from == began_at - timedelta(hours=72)
+
+    def test_a_disconnected_tenants_run_waits_for_the_next_install(
+        self, admin: FlaskClient, world: World
+    ) -> None:
+        world.disconnect()
+        assert admin.post(HEAL, headers=KEY).status_code == 202
+
+    def test_a_tenant_without_an_account_is_409_and_nothing_is_queued(self, world: World, load: Load) -> None:
+        world.tenant(installed=False)
+        answer = load("admin", world.environment).post(HEAL, headers=KEY)
+        assert (answer.status_code, error_of(answer)["code"]) == (409, "not_installed")
+
+    def test_without_the_key_nothing_is_queued(self, admin: FlaskClient, world: World) -> None:
+        for headers in ({}, {"Authorization": f"Bearer {WEBHOOK_SECRET}"}):
+            assert admin.post(HEAL, headers=headers).status_code == 401
+        assert world.queued(Direction.INBOUND) == []
 
 
 json_values = st.recursive(

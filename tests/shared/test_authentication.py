@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from shared.authentication import shared_secret, signing_secret
+from shared.authentication import klaviyo_secret, shared_secret, signing_secret
 from shared.tenants import StoredSecret
 
 BODY = '{"profile":{"email":"canary-zoë@example.org"}}\n'.encode()
@@ -106,6 +106,102 @@ class TestSharedSecrets:
         assert not shared_secret("\udcff", secrets("canary-key"))
 
 
+PUBLISHED_SECRET, PUBLISHED_TIME = "klaviyo-test-secret", "Thu, 04 Jan 2024 18:05:25 GMT"
+PUBLISHED = [
+    (
+        '{"data":[{"external_id":"4L3cwQae2TX","topic":"event:klaviyo.sent_sms"}],"meta":{"klaviyo_webhook_id":'
+        '"a8b890458b4bbfaa26d961471b83c101d6de23bd826e7e5173a15310985ec3cb"}}',
+        "5aa0e720d80b3a04ca04baf3c65cdfe31da57504af69fee8da29c35d45f0596b",
+    ),
+    ("", "20207af32de1a92c348f827f1eace8aefdcc554c6fc41e1e5625d4480a1cf059"),
+    ("héllo, 🦀 world!", "976d9ec1a7b4a0edb37167e0e72bc58a9cb29933aa08f1f54679d49c1ee2ad82"),
+]
+
+
+class TestKlaviyoSignatures:
+    """Each test begins with a delivery that is signed as others have published, and breaks one thing."""
+
+    def signed_by(self, **changes: str) -> str:
+        body, digest = PUBLISHED[0]
+        given = {"signature": digest, "timestamp": PUBLISHED_TIME, "body": body, "secret": PUBLISHED_SECRET}
+        given |= changes
+        return klaviyo_secret(
+            given["signature"], given["timestamp"], given["body"].encode(), secrets(given["secret"])
+        )
+
+    @pytest.mark.parametrize(("body", "digest"), PUBLISHED)
+    def test_those_that_others_have_published_match(self, body: str, digest: str) -> None:
+        assert self.signed_by(body=body, signature=digest)
+
+    @pytest.mark.parametrize(
+        "timestamp",
+        [
+            "",
+            "Thu, 04 Jan 2024 18:05:26 GMT",
+            "Thu, 04 Jan 2024 13:05:25 GMT",
+            "Thu, 04 Jan 2024 18:05:25 +0000",
+            "thu, 04 jan 2024 18:05:25 gmt",
+            f"{PUBLISHED_TIME} ",
+            f" {PUBLISHED_TIME}",
+            "é\udcff",
+        ],
+    )
+    def test_the_timestamp_counts_as_it_came(self, timestamp: str) -> None:
+        assert not self.signed_by(timestamp=timestamp)
+
+    @pytest.mark.parametrize("change", ["{} ", " {}", "{}\n", ""])
+    def test_the_raw_body_counts_to_the_last_byte(self, change: str) -> None:
+        assert not self.signed_by(body=change.replace("{}", PUBLISHED[0][0]))
+
+    @pytest.mark.parametrize(
+        "secret", ["", "klaviyo-test-secre", "klaviyo-test-secret ", "Klaviyo-test-secret"]
+    )
+    def test_the_secret_counts(self, secret: str) -> None:
+        assert not self.signed_by(secret=secret)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            str.upper,
+            lambda right: right[:-1],
+            lambda right: right + "0",
+            lambda right: f" {right}",
+            lambda right: f"sha256={right}",
+            lambda _: "",
+            lambda _: "é\ud800",
+        ],
+    )
+    def test_nothing_but_the_lowercase_hex_itself_matches(self, change: Callable[[str], str]) -> None:
+        assert not self.signed_by(signature=change(PUBLISHED[0][1]))
+
+    def test_a_signature_of_the_body_alone_or_of_the_timestamp_first_does_not_match(self) -> None:
+        body = PUBLISHED[0][0].encode()
+        for signed in (body, PUBLISHED_TIME.encode() + body, body + b"." + PUBLISHED_TIME.encode()):
+            wrong = signature(PUBLISHED_SECRET, signed)
+            assert not self.signed_by(signature=wrong)
+
+    def test_what_moves_between_body_and_timestamp_is_signed_the_same(self) -> None:
+        # Klaviyo joins the two without a mark between them. It helps nobody: the body would be no JSON any more.
+        body, digest = PUBLISHED[0]
+        assert klaviyo_secret(
+            digest, body[-1] + PUBLISHED_TIME, body[:-1].encode(), secrets(PUBLISHED_SECRET)
+        )
+
+    @pytest.mark.parametrize("used", ["newest", "oldest"])
+    def test_any_secret_of_the_list_may_have_signed_and_is_told_by_its_id(self, used: str) -> None:
+        known = dict(zip(("newest", "oldest"), secrets("newest", "oldest"), strict=True))
+        digest = signature(used, BODY + PUBLISHED_TIME.encode())
+        assert klaviyo_secret(digest, PUBLISHED_TIME, BODY, known.values()) == known[used].id
+
+    def test_an_empty_secret_signs_nothing(self) -> None:
+        assert not klaviyo_secret(signature("", BODY), "", BODY, secrets(""))
+        assert not klaviyo_secret("", "", BODY, [])
+
+    @given(header=st.text(), timestamp=st.text())
+    def test_any_headers_are_compared_without_an_error(self, header: str, timestamp: str) -> None:
+        assert not klaviyo_secret(header, timestamp, BODY, secrets("canary-key"))
+
+
 @pytest.mark.parametrize("position", range(3))
 def test_a_match_does_not_end_the_comparing(position: int) -> None:
     looked_at = []
@@ -118,4 +214,5 @@ def test_a_match_does_not_end_the_comparing(position: int) -> None:
     right = ("first", "second", "third")[position]
     assert shared_secret(right, watched())
     assert signing_secret(signature(right), BODY, watched())
-    assert len(looked_at) == 6
+    assert klaviyo_secret(signature(right), "", BODY, watched())
+    assert len(looked_at) == 9

@@ -31,6 +31,7 @@ import shared.omneo.client
 from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.faults import Kind
 from shared.connections import Connections
+from shared.deadlines import lasting
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
 from shared.http import DETAIL_LENGTH, HttpClient, Limits, Problem, retry_after
 from tests.world import ACCOUNT, EMAIL
@@ -240,6 +241,25 @@ def test_silence_in_the_middle_of_an_answer_lasts_no_longer_than_the_deadline() 
         with pytest.raises(WaitError, match="did not answer in time"):
             get(client(server.url, Limits(read=5.0, total=0.3)))
         assert time.monotonic() - began < 1.0
+
+
+def test_a_call_ends_when_what_is_around_it_has_to_end() -> None:
+    def falls_silent(head: bytes, body: bytes) -> Iterator[bytes]:
+        yield b"HTTP/1.1 200"
+        time.sleep(2)
+
+    with wire(falls_silent) as server:
+        began = time.monotonic()
+        with lasting(lambda: began + 0.3 - time.monotonic()), pytest.raises(WaitError, match="in time"):
+            get(client(server.url, Limits(read=5.0, total=10.0)))
+        assert time.monotonic() - began < 1.0
+
+
+def test_no_call_begins_when_no_time_is_left() -> None:
+    with wire(http_answer()) as server, lasting(lambda: 0.0):
+        with pytest.raises(WaitError, match="no time was left"):
+            get(client(server.url))
+        assert server.connections == 0
 
 
 def test_a_deadline_that_passes_between_two_reads_ends_the_call() -> None:

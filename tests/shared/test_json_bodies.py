@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -145,3 +146,27 @@ def test_a_large_body_is_read_in_moments() -> None:
     assert len(parse_json(JSON, b"[" + b"{}," * 300_000 + b"{}]")) == 300_001
     assert time.perf_counter() - began < 5
     assert sys.getrecursionlimit() == limit
+
+
+class TestLeniently:
+    def test_a_number_out_of_range_is_none_and_the_rest_stays(self) -> None:
+        body = b'{"a": NaN, "b": [-Infinity, 1e999, 1.5], "c": ' + b"9" * (LONGEST_NUMBER + 1) + b', "d": 7}'
+        value = parse_json(JSON, body, lenient=True)
+        assert value == {"a": None, "b": [None, None, 1.5], "c": None, "d": 7}
+
+    def test_half_a_surrogate_pair_and_depth_are_taken(self) -> None:
+        assert parse_json(JSON, b'["\\ud83d"]', lenient=True) == ["\ud83d"]
+        deep = b"[" * (DEEPEST * 3) + b"]" * (DEEPEST * 3)
+        assert parse_json(JSON, deep, lenient=True) == json.loads(deep)
+
+    @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"nan", b"[" * 100_000, b"{'a': 1}", b"[1,]"])
+    def test_what_is_no_json_is_refused_all_the_same(self, body: bytes) -> None:
+        with pytest.raises(InvalidPayloadError, match="not valid JSON"):
+            parse_json(JSON, body, lenient=True)
+        with pytest.raises(UnsupportedMediaTypeError):
+            parse_json("text/plain", b"{}", lenient=True)
+
+    @given(st.binary(max_size=60))
+    def test_no_bytes_make_the_reader_fail(self, body: bytes) -> None:
+        with suppress(InvalidPayloadError):
+            parse_json(JSON, body, lenient=True)

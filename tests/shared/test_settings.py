@@ -177,6 +177,7 @@ class TestMalformed:
                 "ENCRYPTION_KEYS": "canary",
                 "STORE": "canary",
                 "QUEUE": "canary",
+                "INBOUND_WORKER_URL": "canary",
                 "OUTBOUND_WORKER_URL": "http://[canary]/",
                 "KLAVIYO_CLIENT_SECRET": "canary",
             }
@@ -189,6 +190,7 @@ class TestMalformed:
             "ENCRYPTION_KEYS": "pair 1 is not of the form id:key (id: letters, digits, - and _)",
             "STORE": "must be firestore or sqlite:PATH",
             "QUEUE": "must be cloud-tasks or local",
+            "INBOUND_WORKER_URL": NOT_A_URL,
             "OUTBOUND_WORKER_URL": NOT_A_URL,
             "GOOGLE_CLOUD_PROJECT": "is not set",
             "GOOGLE_CLOUD_REGION": "is not set",

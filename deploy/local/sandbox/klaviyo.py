@@ -22,6 +22,7 @@ from deploy.local.sandbox.identifiers import Identifiers
 from deploy.local.sandbox.klaviyo_accounts import Account, Event, Profile
 from deploy.local.sandbox.klaviyo_acts import ConsentSwitches
 from deploy.local.sandbox.klaviyo_asked import Asked, Endpoint
+from deploy.local.sandbox.klaviyo_bases import Bases
 from deploy.local.sandbox.klaviyo_consent import authorize
 from deploy.local.sandbox.klaviyo_control import control
 from deploy.local.sandbox.klaviyo_data_sources import DataSource
@@ -33,6 +34,7 @@ from deploy.local.sandbox.klaviyo_events import LARGEST_REQUEST
 from deploy.local.sandbox.klaviyo_flows import Flows
 from deploy.local.sandbox.klaviyo_oauth import SCOPES, OAuth, Tokens
 from deploy.local.sandbox.klaviyo_people import People
+from deploy.local.sandbox.klaviyo_records import Record
 from deploy.local.sandbox.klaviyo_webhooks import Webhook
 from deploy.local.sandbox.messages import Answer, Request, UnreadableBodyError
 from deploy.local.sandbox.record import Call, Calls
@@ -44,12 +46,13 @@ _WITH_BODY = ("POST", "PATCH")
 _REVISION = re.compile(r"(\d{4}-\d{2}-\d{2})(\.[a-z0-9-]+)?")
 
 
-class Klaviyo(People):
+class Klaviyo(People, Bases):
     """A Klaviyo with accounts, installs and everything they are sent. Every method may be called from any thread.
 
     `oauth` has the switches of the install and of tokens, `consent` those of consent events and jobs, and `People` what people do;
     `courier` and `flows` send what Klaviyo sends of its own accord. `duplicate_title_status` answers a data source whose
-    title is taken: 409 or 400.
+    title is taken: 409 or 400; `unknown_data_source_status` a record for one that is not there: 404 or 400. A record with
+    the property `unwanted_property` is refused; "" refuses none.
     """
 
     def __init__(self, clock: Clock, identifiers: Identifiers, *, client_id: str, client_secret: str) -> None:
@@ -60,6 +63,8 @@ class Klaviyo(People):
         self.clock = clock
         self.duplicate_title_status = 409
         self.consent = ConsentSwitches()
+        self.unknown_data_source_status = 404
+        self.unwanted_property = ""
         self.oauth = OAuth(clock, identifiers, client_id, client_secret)
         self._identifiers = identifiers
         self._lock = threading.RLock()
@@ -156,6 +161,16 @@ class Klaviyo(People):
         """Return the account's data sources, oldest first."""
         with self._lock:
             return list(self._account(account).data_sources.values())
+
+    def delete_data_source(self, account: str, id: str) -> None:
+        """Delete a data source as a merchant does; its records stay readable here. KeyError if there is none like it."""
+        with self._lock:
+            del self._account(account).data_sources[id]
+
+    def records(self, account: str) -> list[Record]:
+        """Return the records of all data sources, in the order in which they were accepted."""
+        with self._lock:
+            return list(self._account(account).records)
 
     def webhooks(self, account: str) -> list[Webhook]:
         """Return the account's webhooks, oldest first, with address and secret as they were set."""
@@ -277,6 +292,8 @@ class Klaviyo(People):
                 now=self.clock(),
                 duplicate_title_status=self.duplicate_title_status,
                 consent=self.consent,
+                unknown_data_source_status=self.unknown_data_source_status,
+                unwanted_property=self.unwanted_property,
             )
             try:
                 return endpoint.carry_out(asked)

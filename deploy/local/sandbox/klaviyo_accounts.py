@@ -1,4 +1,4 @@
-"""What one Klaviyo account holds: profiles, events, lists, data sources and webhooks. No HTTP, no credentials, no limits.
+"""What one Klaviyo account holds: profiles, events, lists, data sources, their records, and webhooks. No HTTP, no credentials, no limits.
 
 Klaviyo's pages "Create Event" (one event for each profile, metric and unique_id; without a unique_id the time in
 seconds takes its place) and "Create or Update Profile" (null clears, absent leaves, properties merge by key).
@@ -14,6 +14,7 @@ Assumed:
 - `meta.patch_properties` runs after the properties are merged; `patch_identifiers` is recorded and has no effect.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,6 +26,7 @@ from deploy.local.sandbox.klaviyo_data_sources import DataSource
 from deploy.local.sandbox.klaviyo_events import IDENTIFIERS, parse_time
 from deploy.local.sandbox.klaviyo_lists import SINGLE, MarketingList
 from deploy.local.sandbox.klaviyo_parcels import Parcels
+from deploy.local.sandbox.klaviyo_records import Record
 from deploy.local.sandbox.klaviyo_subscriptions import Method, Subscriptions
 from deploy.local.sandbox.klaviyo_topics import TOPICS
 from deploy.local.sandbox.klaviyo_webhooks import Webhook
@@ -105,6 +107,7 @@ class Account:
         self.details = Details()
         self.topics = list(TOPICS)
         self.data_sources: dict[str, DataSource] = {}
+        self.records: list[Record] = []  # those of a data source that was deleted stay
         self.webhooks: dict[str, Webhook] = {}
         self.profiles: dict[str, Profile] = {}
         self.events: list[Event] = []
@@ -122,6 +125,8 @@ class Account:
         self.identifiers = identifiers
         self._recorded: set[tuple[str, str, str]] = set()
         self._owners: dict[tuple[str, str], str] = {}
+        self._places: dict[str, int] = {}  # by profile, which of all that there ever were it is
+        self._numbers = itertools.count()
 
     def create_event(self, attributes: Mapping[str, Any], *, revision: str) -> Event | None:
         """Apply an acceptable event: update its profile, then record it. None if it was recorded before."""
@@ -207,11 +212,20 @@ class Account:
         owner = self._owners.get(_owner_key(name, value))
         return self.profiles[owner] if owner else None
 
+    def having(self, name: str, values: Iterable[str]) -> list[Profile]:
+        """Return the profiles whose id (`name` is "id") or identifier is one of the values, oldest first."""
+        by_id = name == "id"
+        found = (self.profiles.get(value) if by_id else self.owner(name, value) for value in values)
+        each = {profile.id: profile for profile in found if profile is not None}
+        return sorted(each.values(), key=lambda profile: self._places[profile.id])
+
     def forget(self, profile: Profile) -> None:
         """Remove a profile, its identifiers and its events."""
-        del self.profiles[profile.id]
+        for name in IDENTIFIERS:
+            if self.owner(name, profile.attributes.get(name)) is profile:
+                del self._owners[_owner_key(name, profile.attributes[name])]
+        del self.profiles[profile.id], self._places[profile.id]
         self.unconfirmed.pop(profile.id, None)
-        self._owners = {key: owner for key, owner in self._owners.items() if owner != profile.id}
         self.events = [event for event in self.events if event.profile_id != profile.id]
 
     def redirect(self, source: Profile, destination: Profile, *, until: float) -> None:
@@ -260,6 +274,7 @@ class Account:
     def _create(self, id: str | None) -> Profile:
         profile = Profile(id or self.identifiers.ulid(), self._clock())
         self.profiles[profile.id] = profile
+        self._places[profile.id] = next(self._numbers)
         return profile
 
     def _identify(self, profile: Profile, attributes: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ Assumed:
 - There is no event for subscribing to transactional SMS or to push.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,7 +53,8 @@ class ConsentSwitches:
     `job_seconds` pass until a job has its effect, and `merged_seconds` in which the id of a merged profile still finds
     the one it became part of. `bounce_types`, `custom_source_in_events`: whether events say so.
     `repeats_consent_events`: whether a consent that changes nothing is recorded. `list_events_without_consent`: whether
-    being added to a list is.
+    being added to a list is. `unsupported_phone_prefixes`: the beginnings, such as "+7", of phone numbers from countries
+    that accounts do not support.
     """
 
     job_seconds: float = 0.0
@@ -62,6 +63,7 @@ class ConsentSwitches:
     custom_source_in_events: bool = False
     repeats_consent_events: bool = False
     list_events_without_consent: bool = True
+    unsupported_phone_prefixes: Sequence[str] = ()
 
 
 def record(

@@ -36,6 +36,8 @@ class Asked:
     now: float
     duplicate_title_status: int
     consent: ConsentSwitches
+    unknown_data_source_status: int = 404
+    unwanted_property: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,19 @@
 POST `seed` `{"accounts": [...], "installs": [...], "lists": [...], "profiles": [...], "data_sources": [...], "webhooks":
 [...]}`, each row with `account` and what the method of `Klaviyo` of that name takes (`marketing_list` for a list), returns the tokens; POST `app`
 `{client_id, client_secret}`; POST `switches` with any of the switches of `OAuth` and `ConsentSwitches`,
-`duplicate_title_status` and `auto_deliver`; POST `revoke` `{refresh_token}`, `expire` `{access_token}`, `uninstall` `{account}`,
-`disable-webhook` `{account, id}`.
+`duplicate_title_status`, `unknown_data_source_status`, `unwanted_property` and `auto_deliver`; POST `revoke` `{refresh_token}`, `expire` `{access_token}`, `uninstall` `{account}`,
+`disable-webhook` and `delete-data-source` `{account, id}`.
 
 What people do, by `{account, profile}`, each with `at` in Unix seconds if it is not now: POST `subscribe` `{channel,
 list_id, custom_source}`, `confirm` `{channel}`, `unsubscribe` `{channel, list_id}`, `bounce` `{hard}`, `drop-email`,
 `mark-as-spam`, `suppress`, `unsuppress`, `update-email-preferences` `{properties}`, `fail-sms`; POST `merge-profiles`
 `{account, source, destination}`, `delete-profile` `{account, profile}`.
 
-GET `events`, `profiles` (with subscriptions as the API shows them, and list memberships), `data-sources` and `webhooks`
-with `?account=`, the last with addresses and secrets. What Klaviyo sends is told in `klaviyo_sending_control.py`.
+POST `seed-profiles` `{account, count, profile}` writes many profiles, with `{n}` in every string of `profile` replaced by
+0, 1, 2...; POST `cancel-import` `{account, job_id}`.
+
+GET `events`, `profiles` (with subscriptions as the API shows them, and list memberships), `data-sources`, `records` and
+`webhooks` with `?account=`, the last with addresses and secrets. What Klaviyo sends is told in `klaviyo_sending_control.py`.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,6 +28,7 @@ from deploy.local.sandbox.klaviyo_accounts import Profile
 from deploy.local.sandbox.klaviyo_acts import ConsentSwitches
 from deploy.local.sandbox.klaviyo_sending_control import sending_actions
 from deploy.local.sandbox.messages import Answer, Request
+from deploy.local.sandbox.seeding import numbered
 
 if TYPE_CHECKING:
     from deploy.local.sandbox.klaviyo import Klaviyo
@@ -42,10 +46,14 @@ _SWITCHES = frozenset(
         "auto_consent",
         "consent_account",
         "duplicate_title_status",
+        "unknown_data_source_status",
+        "unwanted_property",
         "auto_deliver",
     }
 )
-_OWN_SWITCHES = frozenset({"duplicate_title_status", "auto_deliver"})
+_OWN_SWITCHES = frozenset(
+    {"duplicate_title_status", "unknown_data_source_status", "unwanted_property", "auto_deliver"}
+)
 _CONSENT_SWITCHES = frozenset(field.name for field in fields(ConsentSwitches))
 _ACTS = (
     "subscribe",
@@ -84,9 +92,15 @@ def control(klaviyo: "Klaviyo", request: Request) -> Answer:
             ("POST", "disable-webhook"): lambda fields: klaviyo.disable_webhook(
                 fields["account"], fields["id"]
             ),
+            ("POST", "seed-profiles"): partial(_seed_profiles, klaviyo),
+            ("POST", "cancel-import"): lambda fields: klaviyo.cancel_import(**fields),
+            ("POST", "delete-data-source"): lambda fields: klaviyo.delete_data_source(
+                fields["account"], fields["id"]
+            ),
             ("GET", "events"): read("events", klaviyo.events),
             ("GET", "profiles"): read("profiles", klaviyo.profiles),
             ("GET", "data-sources"): read("data_sources", klaviyo.data_sources),
+            ("GET", "records"): read("records", klaviyo.records),
             ("GET", "webhooks"): read("webhooks", klaviyo.webhooks),
             **sending_actions(klaviyo),
         },
@@ -104,6 +118,11 @@ def _seed(klaviyo: "Klaviyo", fields: dict[str, Any]) -> object:
         for row in fields.get(name, ()):
             method(**row)
     return {"installs": [asdict(klaviyo.install(**install)) for install in fields.get("installs", ())]}
+
+
+def _seed_profiles(klaviyo: "Klaviyo", fields: dict[str, Any]) -> None:
+    make = partial(numbered, fields["profile"])
+    klaviyo.seed_profiles(fields["account"], int(fields["count"]), make)
 
 
 def _act(act: Callable[..., None], fields: dict[str, Any]) -> None:

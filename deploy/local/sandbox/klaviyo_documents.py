@@ -7,7 +7,7 @@ list, so what is removed meanwhile shifts it.
 """
 
 import base64
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -90,15 +90,18 @@ def everything(resources: list[Resource], url: str, *, included: list[Resource] 
 
 
 def page(
-    resources: list[Resource],
+    rows: Sequence[Any],
     url: str,
     parameters: Mapping[str, str],
     *,
     size: int = PAGE_SIZE,
     largest: int = LARGEST_PAGE,
+    show: Callable[[Any], Resource] = lambda row: row,
     include: Callable[[list[Resource]], list[Resource] | None] = lambda rows: None,
 ) -> Answer:
     """Return the page that `page[size]`, or else `size`, and `page[cursor]` ask for, with what `include` adds to it.
+
+    `show` makes a resource of a row; the rows of other pages are left as they are.
 
     Raises:
         InvalidParameterError: one of them cannot be.
@@ -113,11 +116,11 @@ def page(
 
     links = {
         "self": f"{url}?{urlencode(parameters)}" if parameters else url,
-        "next": link(first + size) if first + size < len(resources) else None,
+        "next": link(first + size) if first + size < len(rows) else None,
         "prev": link(max(0, first - size)) if first else None,
     }
-    rows = resources[first : first + size]
-    whole = {"data": rows, "links": links} | _included(include(rows))
+    resources = [show(row) for row in rows[first : first + size]]
+    whole = {"data": resources, "links": links} | _included(include(resources))
     return json_answer(200, whole, media_type=MEDIA_TYPE)
 
 

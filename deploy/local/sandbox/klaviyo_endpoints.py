@@ -6,7 +6,7 @@ Klaviyo's API reference, one page for each endpoint.
 Assumed: a trailing slash makes no difference, as the self links of resources have one; lists come oldest first; a query
 parameter that the reference does not list for the endpoint is 400; sparse fieldsets (`fields[...]`) are 501, because
 ignoring them would return too much; the eleventh webhook is 400; a data source's duplicate title is 409 `duplicate`,
-or 400 by a switch.
+or 400 by a switch; a record for a data source that is not there is 404, or 400 by a switch.
 """
 
 from typing import Any
@@ -19,16 +19,22 @@ from deploy.local.sandbox import (
     klaviyo_metrics,
     klaviyo_privacy_jobs,
     klaviyo_profile_endpoints,
+    klaviyo_records,
     klaviyo_subscription_jobs,
     klaviyo_suppression_jobs,
     klaviyo_webhooks,
 )
 from deploy.local.sandbox.klaviyo_asked import XL, XS, Asked, Endpoint, L, M, S
+from deploy.local.sandbox.klaviyo_bulk_endpoints import BULK_ENDPOINTS
 from deploy.local.sandbox.klaviyo_data_sources import DataSource
 from deploy.local.sandbox.klaviyo_documents import everything, given, one, page
 from deploy.local.sandbox.klaviyo_errors import Problem
+from deploy.local.sandbox.klaviyo_records import Record
 from deploy.local.sandbox.klaviyo_webhooks import MOST_WEBHOOKS, Webhook
 from deploy.local.sandbox.messages import Answer
+from deploy.local.sandbox.windows import Window
+
+BULK_RECORDS = (Window(1, 3), Window(60, 15))
 
 
 def create_event(asked: Asked) -> Answer:
@@ -93,6 +99,33 @@ def delete_data_source(asked: Asked) -> Answer:
     """`DELETE /api/data-sources/{id}`."""
     removed = asked.account.data_sources.pop(asked.id, None)
     return klaviyo_errors.error(404) if removed is None else Answer(204)
+
+
+def create_record(asked: Asked) -> Answer:
+    """`POST /api/data-source-record-create-jobs`."""
+    return _take_records(asked, bulk=False)
+
+
+def create_records(asked: Asked) -> Answer:
+    """`POST /api/data-source-record-bulk-create-jobs`."""
+    return _take_records(asked, bulk=True)
+
+
+def _take_records(asked: Asked, *, bulk: bool) -> Answer:
+    account, body = asked.account, asked.document
+    if found := list(klaviyo_records.problems(body, bulk=bulk, unwanted=asked.unwanted_property)):
+        return klaviyo_errors.invalid(found)
+    source = account.data_sources.get(klaviyo_records.data_source_id(body))
+    if source is None:
+        where = f"{klaviyo_records.SOURCE_POINTER}/data/id"
+        return klaviyo_errors.error(
+            asked.unknown_data_source_status, Problem("There is no such data source.", where)
+        )
+    account.records += [
+        Record(source.id, source.title, bulk, asked.now, record)
+        for record in klaviyo_records.records(body, bulk=bulk)
+    ]
+    return Answer(204)
 
 
 def get_webhook_topics(asked: Asked) -> Answer:
@@ -186,6 +219,7 @@ _MEMBERS_READ, _MEMBERS_WRITE = _LISTS_READ | _PROFILES_READ, _LISTS_WRITE | _PR
 
 # `{id}` stands for one segment.
 ENDPOINTS: dict[str, dict[str, Endpoint]] = {
+    **BULK_ENDPOINTS,
     "api/accounts": {"GET": Endpoint(frozenset({"accounts:read"}), XS, get_accounts)},
     "api/events": {
         "GET": Endpoint(
@@ -263,6 +297,10 @@ ENDPOINTS: dict[str, dict[str, Endpoint]] = {
     "api/data-sources/{id}": {
         "GET": Endpoint(_SOURCES_READ, S, get_data_source),
         "DELETE": Endpoint(_SOURCES_WRITE, S, delete_data_source),
+    },
+    "api/data-source-record-create-jobs": {"POST": Endpoint(_SOURCES_WRITE, L, create_record)},
+    "api/data-source-record-bulk-create-jobs": {
+        "POST": Endpoint(_SOURCES_WRITE, BULK_RECORDS, create_records)
     },
     "api/webhook-topics": {"GET": Endpoint(_HOOKS_READ, XS, get_webhook_topics)},
     "api/webhook-topics/{id}": {"GET": Endpoint(_HOOKS_READ, XS, get_webhook_topic)},

@@ -20,6 +20,7 @@ MOST_PROPERTIES = 400
 MOST_ITEMS = 4000
 DEEPEST = 10
 IDENTIFIERS = ("email", "phone_number", "external_id", "anonymous_id", "_kx")
+INVALID_EMAIL = "Invalid email address"
 
 _YEAR_SECONDS = 366 * 24 * 3600
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC).timestamp()
@@ -155,7 +156,7 @@ def profile_attribute_problems(attributes: Mapping[str, Any], pointer: str) -> I
             yield Problem(f"'{name}' must be an object.", f"{pointer}/{name}")
     email, phone = attributes.get("email"), attributes.get("phone_number")
     if isinstance(email, str) and email and not _EMAIL.fullmatch(email):
-        yield Problem("Invalid email address", f"{pointer}/email")
+        yield Problem(INVALID_EMAIL, f"{pointer}/email")
     if isinstance(phone, str) and phone and not _PHONE.fullmatch(phone):
         yield Problem(
             "Invalid phone number format (Example of a valid format: +12345678901)", f"{pointer}/phone_number"

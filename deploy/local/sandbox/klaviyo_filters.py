@@ -70,8 +70,8 @@ def parse(text: str, fields: Mapping[str, Field], resource: str) -> list[Clause]
 
 def matching(rows: Iterable[Row], clauses: Iterable[Clause], fields: Mapping[str, Field]) -> list[Row]:
     """Return the rows that satisfy every clause, in their order."""
-    wanted = list(clauses)
-    return [row for row in rows if all(_holds(clause, fields[clause.field].read(row)) for clause in wanted)]
+    tests = [(fields[clause.field].read, _test(clause)) for clause in clauses]
+    return [row for row in rows if all(holds(read(row)) for read, holds in tests)]
 
 
 def _clause(match: re.Match[str], fields: Mapping[str, Field], resource: str) -> Clause:
@@ -124,14 +124,14 @@ def _unquoted(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text[1:-1])
 
 
-def _holds(clause: Clause, value: Any) -> bool:
+def _test(clause: Clause) -> Callable[[Any], bool]:
     if clause.operator == "has":
-        return True
-    if value is None:
-        return False
+        return lambda value: True
     if clause.operator in ("equals", "any"):
-        return _folded(clause.field, value) in {_folded(clause.field, wanted) for wanted in clause.values}
-    return _COMPARE[clause.operator](value, clause.values[0])
+        wanted = {_folded(clause.field, value) for value in clause.values}
+        return lambda value: value is not None and _folded(clause.field, value) in wanted
+    compare, bound = _COMPARE[clause.operator], clause.values[0]
+    return lambda value: value is not None and compare(value, bound)
 
 
 def _folded(field: str, value: Any) -> Any:

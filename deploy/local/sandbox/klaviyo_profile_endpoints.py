@@ -4,19 +4,28 @@ Klaviyo's pages "Get Profiles", "Create or Update Profile", "Update Profile", "M
 
 Assumed: an identifier that belongs to another profile is 409 `duplicate_profile` in an import and an update as it is in
 "Create Profile"; an import with an id that no profile has is 404; a merge of an unknown profile is 404,
-one with itself 400. `include` and `sort` are not known here and are refused as unknown parameters.
+one with itself 400. `include` and `sort` are not known here and are refused as unknown parameters; no filter
+knows `_kx` and the fields of suppressions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from deploy.local.sandbox import klaviyo_errors, klaviyo_filters, klaviyo_merging, klaviyo_profiles
-from deploy.local.sandbox.klaviyo_accounts import META_MOVED, Profile
+from deploy.local.sandbox import (
+    klaviyo_errors,
+    klaviyo_filters,
+    klaviyo_importing,
+    klaviyo_merging,
+    klaviyo_profiles,
+)
+from deploy.local.sandbox.klaviyo_accounts import Profile
 from deploy.local.sandbox.klaviyo_asked import Asked
 from deploy.local.sandbox.klaviyo_documents import Resource, everything, is_identifier, one, page
 from deploy.local.sandbox.klaviyo_errors import MEDIA_TYPE, Problem
-from deploy.local.sandbox.klaviyo_filters import BEFORE_AND_AFTER, Field
-from deploy.local.sandbox.klaviyo_profiles import TYPE, UNIQUE, wants_subscriptions
+from deploy.local.sandbox.klaviyo_filters import BEFORE_AND_AFTER, Clause, Field
+from deploy.local.sandbox.klaviyo_importing import DuplicateProfileError
+from deploy.local.sandbox.klaviyo_profiles import TYPE, wants_subscriptions
 from deploy.local.sandbox.messages import Answer, json_answer
 
 _TEXT = ("any", "equals")
@@ -42,12 +51,13 @@ def get_profile(asked: Asked) -> Answer:
 def get_profiles(asked: Asked) -> Answer:
     """`GET /api/profiles`, in pages."""
     with_subscriptions = wants_subscriptions(asked.parameters)
-    rows = list(asked.account.profiles.values())
     if "filter" in asked.parameters:
         clauses = klaviyo_filters.parse(asked.parameters["filter"], _FIELDS, TYPE)
-        rows = klaviyo_filters.matching(rows, clauses, _FIELDS)
-    resources = [_shown(asked, row, with_subscriptions=with_subscriptions) for row in rows]
-    return page(resources, f"{asked.url}/api/profiles", asked.parameters)
+        rows = klaviyo_filters.matching(_candidates(asked, clauses), clauses, _FIELDS)
+    else:
+        rows = list(asked.account.profiles.values())
+    show = partial(_shown, asked, with_subscriptions=with_subscriptions)
+    return page(rows, f"{asked.url}/api/profiles", asked.parameters, show=show)
 
 
 def import_profile(asked: Asked) -> Answer:
@@ -59,11 +69,8 @@ def import_profile(asked: Asked) -> Answer:
     known = asked.account.find(data.get("id"), data["attributes"])
     if known is None and data.get("id"):
         return klaviyo_errors.error(404)
-    if refusal := _refuse_duplicate(asked, known, data["attributes"]):
-        return refusal
-    profile = asked.account.apply_profile(data, revision=META_MOVED, clears_identifiers=True)
-    resource = _shown(asked, profile, with_subscriptions=with_subscriptions)
-    return one(resource, status=201 if known is None else 200)
+    status = 201 if known is None else 200
+    return _written(asked, known, data, status=status, with_subscriptions=with_subscriptions)
 
 
 def update_profile(asked: Asked) -> Answer:
@@ -74,11 +81,7 @@ def update_profile(asked: Asked) -> Answer:
         return klaviyo_errors.error(404)
     if found := list(klaviyo_profiles.update_problems(asked.document, id=asked.id)):
         return klaviyo_errors.invalid(found)
-    data = asked.document["data"]
-    if refusal := _refuse_duplicate(asked, profile, data["attributes"]):
-        return refusal
-    profile = asked.account.apply_profile(data, revision=META_MOVED, clears_identifiers=True)
-    return one(_shown(asked, profile, with_subscriptions=with_subscriptions))
+    return _written(asked, profile, asked.document["data"], with_subscriptions=with_subscriptions)
 
 
 def get_lists_of_profile(asked: Asked) -> Answer:
@@ -121,6 +124,14 @@ def merge_profiles(asked: Asked) -> Answer:
     return json_answer(202, {"data": resource, "links": links}, media_type=MEDIA_TYPE)
 
 
+def _candidates(asked: Asked, clauses: Iterable[Clause]) -> Iterable[Profile]:
+    # Every field of text has an index, so that a filter by one never goes through all profiles.
+    named = next((clause for clause in clauses if clause.operator in _TEXT), None)
+    if named is None:
+        return asked.account.profiles.values()
+    return asked.account.having(named.field, named.values)
+
+
 def _merged_ids(document: Any) -> tuple[str, str, Problem | None]:
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, dict) or data.get("type") != "profile-merge":
@@ -135,10 +146,22 @@ def _merged_ids(document: Any) -> tuple[str, str, Problem | None]:
     return "", "", Problem("Name exactly one source profile.", "/data/relationships/profiles/data")
 
 
-def _refuse_duplicate(asked: Asked, profile: Profile | None, attributes: Mapping[str, Any]) -> Answer | None:
-    owners = (asked.account.owner(name, attributes[name]) for name in UNIQUE if attributes.get(name))
-    other = next((owner for owner in owners if owner is not None and owner is not profile), None)
-    return None if other is None else klaviyo_errors.duplicate_profile(other.id)
+def _written(
+    asked: Asked,
+    profile: Profile | None,
+    data: Mapping[str, Any],
+    *,
+    status: int = 200,
+    with_subscriptions: bool,
+) -> Answer:
+    prefixes = asked.consent.unsupported_phone_prefixes
+    if found := list(klaviyo_importing.unsupported_phones([data], prefixes, "/data")):
+        return klaviyo_errors.invalid(found)
+    try:
+        written = klaviyo_importing.write(asked.account, profile, data)
+    except DuplicateProfileError as error:
+        return klaviyo_errors.duplicate_profile(error.id)
+    return one(_shown(asked, written, with_subscriptions=with_subscriptions), status=status)
 
 
 def _shown(asked: Asked, profile: Profile, *, with_subscriptions: bool) -> Resource:

@@ -18,6 +18,7 @@ from deploy.local.sandbox.klaviyo_events import profile_attribute_problems
 
 TYPE = "profile"
 LARGEST_PROFILE = 100 * 1024
+NO_IDENTIFIER = Problem("At least one profile identifier is required.", "/data/attributes")
 UNIQUE = ("email", "phone_number", "external_id")
 _SHOWN = (
     *UNIQUE,
@@ -97,7 +98,7 @@ def import_problems(document: Any) -> Iterator[Problem]:
     if not isinstance(data.get("id"), str | None):
         yield Problem("'id' must be a string.", "/data/id")
     elif not data.get("id") and not any(attributes.get(name) for name in (*UNIQUE, "_kx")):
-        yield Problem("At least one profile identifier is required.", "/data/attributes")
+        yield NO_IDENTIFIER
 
 
 def update_problems(document: Any, *, id: str) -> Iterator[Problem]:

@@ -21,6 +21,7 @@ from deploy.local.sandbox.klaviyo_accounts import META_MOVED, Account, Profile, 
 from deploy.local.sandbox.klaviyo_acts import ConsentSwitches
 from deploy.local.sandbox.klaviyo_asked import Asked
 from deploy.local.sandbox.klaviyo_events import parse_time
+from deploy.local.sandbox.klaviyo_importing import unsupported_phones
 from deploy.local.sandbox.klaviyo_subscription_bodies import (
     CHANNELS,
     creation_problems,
@@ -30,10 +31,18 @@ from deploy.local.sandbox.klaviyo_subscription_bodies import (
 from deploy.local.sandbox.klaviyo_subscriptions import Method
 from deploy.local.sandbox.messages import Answer
 
+_ROW = "/data/attributes/profiles/data/{index}"
+
 
 def create_subscription_job(asked: Asked) -> Answer:
     """`POST /api/profile-subscription-bulk-create-jobs`: 202, and carried out after `job_seconds`."""
     if found := list(creation_problems(asked.document, now=asked.now)):
+        return klaviyo_errors.invalid(found)
+    rows, prefixes = (
+        asked.document["data"]["attributes"]["profiles"]["data"],
+        asked.consent.unsupported_phone_prefixes,
+    )
+    if found := list(unsupported_phones(rows, prefixes, _ROW)):
         return klaviyo_errors.invalid(found)
     if refusal := _refuse(asked):
         return refusal

@@ -12,12 +12,11 @@ Assumed:
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from deploy.local.sandbox import klaviyo_documents
-from deploy.local.sandbox.klaviyo_documents import Resource, Rule
+from deploy.local.sandbox.klaviyo_documents import Resource, Rule, iso
 from deploy.local.sandbox.klaviyo_errors import Problem
 
 TYPE = "webhook"
@@ -57,10 +56,10 @@ class Webhook:
             "endpoint_url": masked(self.endpoint_url),
             "enabled": self.enabled,
             "description": self.description,
-            "created_at": _iso(self.created_at),
+            "created_at": iso(self.created_at),
         }
         if self.updated_at is not None:
-            attributes["updated_at"] = _iso(self.updated_at)
+            attributes["updated_at"] = iso(self.updated_at)
         links = {"self": f"{url}/api/webhooks/{self.id}/"}
         named = {"webhook-topics": {"data": [{"type": TOPIC, "id": topic} for topic in self.topics]}}
         return {
@@ -148,7 +147,3 @@ _RULES: dict[str, Rule] = {
     ),
     "enabled": (lambda value: isinstance(value, bool), "a boolean"),
 }
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -22,10 +22,12 @@ from deploy.local.sandbox.identifiers import Identifiers
 from deploy.local.sandbox.json_logic import UnknownOperatorError
 from deploy.local.sandbox.messages import Answer, Request
 from deploy.local.sandbox.omneo_asked import Asked
+from deploy.local.sandbox.omneo_bases import OmneoBases
 from deploy.local.sandbox.omneo_control import control
 from deploy.local.sandbox.omneo_endpoints import route
 from deploy.local.sandbox.omneo_events import ProfileEvents
 from deploy.local.sandbox.omneo_profiles import new_profile
+from deploy.local.sandbox.omneo_rewards import REPEATED, Repeated
 from deploy.local.sandbox.omneo_tenants import Tenant
 from deploy.local.sandbox.reactions import Row
 from deploy.local.sandbox.record import Call, Calls
@@ -34,7 +36,7 @@ from deploy.local.sandbox.twig import Twig
 _YEAR = 365 * 24 * 3600.0
 
 
-class Omneo(ProfileEvents):
+class Omneo(ProfileEvents, OmneoBases):
     """An Omneo with tenants, their profiles, targets and reactions. Every method may be called from any thread.
 
     What happens to profiles, and the webhooks that tell of it, is in `ProfileEvents`. `id_token_seconds` is the life of a minted ID token; change it at any time.
@@ -160,6 +162,36 @@ class Omneo(ProfileEvents):
         """Return the tenant's interactions, oldest first."""
         with self._lock:
             return list(self._tenants[tenant].interactions)
+
+    def reward_definition(self, tenant: str, **fields: Any) -> Row:
+        """Keep a reward definition and return it; fields that are not given are empty."""
+        with self._lock:
+            return self._tenants[tenant].rewards.define(fields)
+
+    def rewards(self, tenant: str) -> list[Row]:
+        """Return the tenant's rewards, oldest first, with the `external_id` that the API does not show."""
+        with self._lock:
+            return self._tenants[tenant].rewards.all()
+
+    def reward_rules(
+        self,
+        tenant: str,
+        *,
+        repeated_external_id: Repeated | None = None,
+        numbers_as_text: bool | None = None,
+    ) -> None:
+        """Say what a repeated `external_id` does ("422", "409" or "creates"), and how numbers are shown.
+
+        Raises:
+            ValueError: it can do no such thing.
+        """
+        if repeated_external_id not in (None, *REPEATED):
+            raise ValueError(f"repeated_external_id must be one of {', '.join(REPEATED)}")
+        with self._lock:
+            rewards = self._tenants[tenant].rewards
+            rewards.repeated_external_id = repeated_external_id or rewards.repeated_external_id
+            if numbers_as_text is not None:
+                rewards.numbers_as_text = numbers_as_text
 
     def expire(self, tenant: str) -> None:
         """End the tenant's API token now: every call is 401."""

@@ -5,6 +5,7 @@ Omneo's SDK (pagination types) for the pages.
 Assumed: the bodies of 401, 404, 405, 429, 5xx and 501.
 """
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,6 +18,7 @@ _MESSAGES = {
     403: "This action is unauthorized.",
     404: "Not Found",
     405: "The method is not supported for this route.",
+    409: "Conflict",
     429: "Too Many Attempts.",
     501: "The sandbox does not know this filter.",
 }
@@ -39,12 +41,19 @@ def invalid(errors: dict[str, list[str]]) -> Answer:
 
 def page(rows: list[dict[str, Any]], request: Request, url: str) -> Answer:
     """Return the page that the query asks for (`page[size]`, `page[number]` or `page`), of `rows` at `url`."""
+    return page_of(len(rows), lambda first, last: rows[first:last], request, url)
+
+
+def page_of(
+    total: int, between: Callable[[int, int], list[dict[str, Any]]], request: Request, url: str
+) -> Answer:
+    """Return a page as `page` does, of rows that are only counted until those between two places are asked for."""
     asked = request.parameters
     size = max(1, min(LARGEST_PAGE, _number(asked.get("page[size]"), PAGE_SIZE)))
     number = max(1, _number(asked.get("page[number]", asked.get("page")), 1))
-    last = max(1, -(-len(rows) // size))
+    last = max(1, -(-total // size))
     first = (number - 1) * size
-    shown = rows[first : first + size]
+    shown = between(first, first + size)
 
     def link(to: int) -> str | None:
         return f"{url}?{urlencode({**asked, 'page[number]': to})}" if 1 <= to <= last else None
@@ -57,7 +66,7 @@ def page(rows: list[dict[str, Any]], request: Request, url: str) -> Answer:
         "path": url,
         "per_page": size,
         "to": first + len(shown) if shown else None,
-        "total": len(rows),
+        "total": total,
     }
     links = {"first": link(1), "last": link(last), "prev": link(number - 1), "next": link(number + 1)}
     return json_answer(200, {"data": shown, "links": links, "meta": meta})

@@ -1,7 +1,7 @@
 """Omneo's endpoints, one function each, and the table of their paths. Credentials are checked before they are reached.
 
-Omneo's pages "Working with profiles", "Search by id", "Omneo ID", "Target", "Trigger" and those on webhooks; its SDK for
-`/auth/verify`.
+Omneo's pages "Working with profiles", "Search by id", "Omneo ID", "Target", "Trigger", "Add reward" and those on webhooks; its
+SDK for `/auth/verify` and reward definitions.
 
 Assumed: an unknown profile or identity is 404, also at `search-id` and when a token is minted; a filter unknown here is
 501, because ignoring it would return the wrong rows; `/auth/verify` answers with the token's own fields, as they stand
@@ -13,11 +13,12 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from deploy.local.sandbox import omneo_comms, omneo_identities, omneo_webhooks
+from deploy.local.sandbox import omneo_comms, omneo_identities, omneo_listing, omneo_webhooks
 from deploy.local.sandbox.messages import Answer
 from deploy.local.sandbox.omneo_answers import error, invalid, one, page
 from deploy.local.sandbox.omneo_asked import Asked
 from deploy.local.sandbox.omneo_profiles import stamp
+from deploy.local.sandbox.omneo_rewards import RewardRefusedError
 from deploy.local.sandbox.omneo_tenants import Tenant
 from deploy.local.sandbox.reactions import InvalidRowError, Rows
 
@@ -25,14 +26,8 @@ Endpoint = Callable[[Asked], Answer]
 
 
 def list_profiles(asked: Asked) -> Answer:
-    """`GET /profiles`, optionally with `filter[email]`."""
-    filters = _filters(asked)
-    email = filters.pop("email", None)
-    if filters:
-        return error(501)
-    tenant = asked.tenant
-    rows = list(tenant.profiles.values()) if email is None else tenant.with_email(email)
-    return page(rows, asked.request, asked.url)
+    """`GET /profiles`, in the orders and by the filters of `omneo_listing.py`."""
+    return omneo_listing.list_profiles(asked.tenant.profiles, asked.request, asked.url)
 
 
 def read_profile(asked: Asked) -> Answer:
@@ -113,6 +108,39 @@ def list_webhooks(asked: Asked) -> Answer:
     if set(filters) - set(omneo_webhooks.FILTERS) or filters.get("is_active", "0") not in ("0", "1"):
         return error(501)
     return page(omneo_webhooks.filtered(asked.tenant.webhooks.all(), filters), asked.request, asked.url)
+
+
+def create_reward(asked: Asked) -> Answer:
+    """`POST /rewards`."""
+    tenant = asked.tenant
+    try:
+        return one(tenant.rewards.create(asked.fields, tenant.profiles, asked.now), 201)
+    except RewardRefusedError as refused:
+        return invalid(refused.errors) if refused.errors else error(409)
+
+
+def list_rewards(asked: Asked) -> Answer:
+    """`GET /rewards`, optionally with `filter[profile_id]`."""
+    filters = _filters(asked)
+    profile_id = filters.pop("profile_id", None)
+    return (
+        error(501) if filters else page(asked.tenant.rewards.of_profile(profile_id), asked.request, asked.url)
+    )
+
+
+def read_reward(asked: Asked) -> Answer:
+    """`GET /rewards/{id}`."""
+    return _found(asked.tenant.rewards.get(asked.id))
+
+
+def list_reward_definitions(asked: Asked) -> Answer:
+    """`GET /rewards/definitions`."""
+    return page(list(asked.tenant.rewards.definitions.values()), asked.request, asked.url)
+
+
+def read_reward_definition(asked: Asked) -> Answer:
+    """`GET /rewards/definitions/{id}`."""
+    return _found(asked.tenant.rewards.definition(asked.id))
 
 
 def _crud(rows: Callable[[Tenant], Rows]) -> tuple[dict[str, Endpoint], dict[str, Endpoint]]:
@@ -197,6 +225,10 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
         "DELETE": omneo_identities.delete_identity,
     },
     "api/v3/interactions": {"POST": create_interaction},
+    "api/v3/rewards": {"GET": list_rewards, "POST": create_reward},
+    "api/v3/rewards/definitions": {"GET": list_reward_definitions},
+    "api/v3/rewards/definitions/{id}": {"GET": read_reward_definition},
+    "api/v3/rewards/{id}": {"GET": read_reward},
     "api/v3/targets": _targets,
     "api/v3/targets/{id}": _target,
     "api/v3/triggers": _triggers,

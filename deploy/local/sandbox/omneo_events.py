@@ -51,6 +51,7 @@ class ProfileEvents:
             profile["attributes"]["comms"].update(fields.pop("comms", {}))
             profile.update(fields)
             profile["updated_at"] = stamp(self.clock())
+            profile["full_name"] = f"{profile['first_name']} {profile['last_name']}"
         self._happened(tenant, UPDATED, profile, tells=tells)
         return profile
 

@@ -10,6 +10,7 @@ import grpc
 import pytest
 from google.cloud.firestore_v1.types import CommitResponse, WriteResult
 
+from shared.deadlines import lasting
 from shared.documents import Documents
 from shared.errors import StoreUnavailableError
 from shared.gcp.firestore import FirestoreDocuments, firestore_client
@@ -25,6 +26,20 @@ def test_a_firestore_that_is_not_there_ends_in_an_error_in_time(monkeypatch: pyt
             with pytest.raises(StoreUnavailableError):
                 call()
             assert time.monotonic() - started < 2.0
+
+
+def test_what_is_around_a_call_bounds_its_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{silent.getsockname()[1]}")
+        store = FirestoreDocuments(firestore_client("test-nobody"), timeout=30)
+        started = time.monotonic()
+        with lasting(lambda: started + 0.4 - time.monotonic()):
+            for call in all_calls(store):  # the last ones do not even begin
+                with pytest.raises(StoreUnavailableError):
+                    call()
+        assert time.monotonic() - started < 1.5
 
 
 def test_a_firestore_that_never_answers_ends_in_an_error_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from shared.domain.consent_events import Channel, Direction, SystemEvent
 from shared.echo_notes import EchoNotes
-from shared.handlers.echoes import Echoes
+from shared.handlers.echoes import is_echo as is_our_echo
 from shared.sqlite.documents import SqliteDocuments
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -52,5 +52,5 @@ def test_what_comes_after_our_call_the_other_way_is_a_persons(
     clock.now = NOON + timedelta(hours=1)
     direction, seconds = event
     came = SystemEvent(id="1", topic=TOPICS[direction], profile="01HX", at=NOON + timedelta(seconds=seconds))
-    assert Echoes("acme", "01HX", notes).has(came) is is_echo
+    assert is_our_echo(came, notes.of("acme", "01HX"), []) is is_echo
     documents.close()

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from deploy.local.sandbox.faults import Kind
 from shared.connections import Connections
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
 from shared.http import HttpClient, Limits, Problem
-from shared.omneo.client import OmneoClient, base_url, read_problem
+from shared.omneo.client import Interaction, OmneoClient, Profile, base_url, read_problem
 from tests.world import EMAIL, OMNEO_TOKEN, TENANT
 
 URL = "http://omneo.invalid"
@@ -306,3 +308,160 @@ def test_a_refusal_in_an_unknown_form_is_a_refusal_without_a_reason(body: str) -
     with pytest.raises(RefusedError) as refused:
         minted(body, status=422)
     assert str(refused.value) == "Omneo answered 422"
+
+
+# Consent and interactions
+
+
+COMMS_URL = f"{URL}/api/v3/profiles/p-1/attributes/comms"
+HAPPENED = Interaction(
+    profile_id="p-1",
+    name="bounced_email",
+    description="Klaviyo: bounced email",
+    channel="email",
+    signal=-1,
+    at=datetime(2026, 11, 21, 21, 0, tzinfo=timezone(timedelta(hours=11))),
+    meta={"event_id": "e-1"},
+)
+
+
+def looked_up(body: object, status: int = 200) -> tuple[Profile | None, Profile | None]:
+    """Return the profile that is read by id, and by identity, in this answer."""
+    raw = body if isinstance(body, str | bytes) else json.dumps(body)
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        mock.add(responses.GET, f"{PROFILES_URL}/p-1", status=status, body=raw)
+        mock.add(responses.POST, f"{PROFILES_URL}/search-id", status=status, body=raw)
+        by_id = client(URL).profile("p-1")
+        return by_id, client(URL).find_profile_by_identity(identifier="01K", handle="klaviyo")
+
+
+def test_a_profile_is_found_by_its_id_and_by_an_identity(sandbox: Sandbox, omneo: OmneoClient) -> None:
+    held = {"email_promo": True, "email_consent_updated_at": "2026-11-21 10:00:00"}
+    made = sandbox.omneo.profile(
+        TENANT,
+        email=EMAIL,
+        identities=[{"handle": "klaviyo", "identifier": "01K"}],
+        attributes={"comms": held},
+    )
+    for found in (
+        omneo.profile(made["id"]),
+        omneo.find_profile_by_identity(identifier="01K", handle="klaviyo"),
+    ):
+        assert found is not None
+        assert (found.id, found.email) == (made["id"], EMAIL)
+        assert {name: found.comms[name] for name in held} == held
+    read, searched = sandbox.omneo.calls.all()
+    assert (read.method, read.path) == ("GET", f"/{TENANT}/api/v3/profiles/{made['id']}")
+    assert (searched.method, searched.path) == ("POST", f"/{TENANT}/api/v3/profiles/search-id")
+    assert json.loads(searched.body) == {"type": "klaviyo", "id": "01K"}
+
+
+def test_a_profile_that_is_not_there_is_none(omneo: OmneoClient) -> None:
+    assert omneo.profile("5d1f6a3e-0b6c-4c1e-9a37-3a4f4f0d7a11") is None
+    assert omneo.find_profile_by_identity(identifier="01K", handle="klaviyo") is None
+
+
+@pytest.mark.parametrize("body", [{"data": None}, {"data": []}, {"data": {}}, "", "null", "[]"], ids=str)
+def test_an_empty_answer_is_no_profile(body: object) -> None:
+    assert looked_up(body) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": {"email": EMAIL}},
+        {"data": {"id": 7}},
+        {"data": "p-1"},
+        {"data": [{"id": "p-1"}]},
+        {"id": "p-1"},
+    ],
+    ids=str,
+)
+def test_a_profile_that_makes_no_sense_is_waited_for(body: object) -> None:
+    with pytest.raises(WaitError):
+        looked_up(body)
+
+
+@pytest.mark.parametrize("attributes", [None, [], {}, {"comms": None}, {"comms": []}, "text"], ids=str)
+def test_a_profile_without_consent_has_none(attributes: object) -> None:
+    by_id, by_identity = looked_up({"data": {"id": "p-1", "attributes": attributes}})
+    assert by_id is not None
+    assert by_identity is not None
+    assert (by_id.comms, by_identity.comms) == ({}, {})
+
+
+def test_consent_and_email_are_not_shown_by_accident() -> None:
+    profile = Profile(id="p-1", email=EMAIL, attributes={"comms": {"canary": True}})
+    assert "canary" not in repr(profile)
+
+
+def test_only_the_named_fields_of_consent_change(sandbox: Sandbox, omneo: OmneoClient) -> None:
+    id = sandbox.omneo.profile(TENANT, attributes={"comms": {"sms_promo": True, "email_promo": True}})["id"]
+    change = {"email_promo": False, "email_consent_updated_at": "2026-11-21 10:00:00"}
+    for _ in range(2):
+        omneo.update_comms(id, change)
+    held = sandbox.omneo.comms(TENANT, id)
+    assert {name: held[name] for name in change} == change
+    assert held["sms_promo"] is True
+    call = sandbox.omneo.calls.all()[-1]
+    assert (call.method, call.path) == ("PUT", f"/{TENANT}/api/v3/profiles/{id}/attributes/comms")
+    assert json.loads(call.body) == change
+
+
+def test_an_id_cannot_leave_its_place_in_a_path(sandbox: Sandbox, omneo: OmneoClient) -> None:
+    assert omneo.profile("../webhooks") is None
+    with pytest.raises(NotFoundError):
+        omneo.update_comms("x/../../webhooks?y=", {"email_promo": True})
+    assert all("/profiles/" in call.path for call in sandbox.omneo.calls.all())
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(404, NotFoundError), (422, RefusedError), (401, TokenRejectedError), (503, WaitError)],
+)
+def test_consent_that_is_not_taken_is_an_error_by_what_to_do_about_it(
+    status: int, error: type[ServiceError]
+) -> None:
+    with responses.RequestsMock() as mock:
+        mock.add(
+            responses.PUT, COMMS_URL, status=status, json={"message": "no", "errors": {"email_promo": ["no"]}}
+        )
+        with pytest.raises(error):
+            client(URL).update_comms("p-1", {"email_promo": True})
+
+
+def test_an_interaction_carries_its_events_id_and_utc(sandbox: Sandbox, omneo: OmneoClient) -> None:
+    id = sandbox.omneo.profile(TENANT, email=EMAIL)["id"]
+    omneo.create_interaction(replace(HAPPENED, profile_id=id), "klaviyo")
+    [made] = sandbox.omneo.interactions(TENANT)
+    wanted = {
+        "profile_id": id,
+        "action": "reach",
+        "channel": "email",
+        "signal": -1,
+        "name": "bounced_email",
+        "namespace": "klaviyo",
+        "interacted_at": "2026-11-21 10:00:00",
+        "meta": {"event_id": "e-1"},
+    }
+    assert {name: made[name] for name in wanted} == wanted
+
+
+def test_an_interaction_of_a_profile_that_is_gone_is_refused(omneo: OmneoClient) -> None:
+    with pytest.raises(RefusedError) as refused:
+        omneo.create_interaction(HAPPENED, "klaviyo")
+    assert refused.value.status == 422
+
+
+@pytest.mark.parametrize("kind", ["empty", "broken_json", "truncated", "reset"])
+def test_an_interaction_whose_answer_is_lost_is_tried_again_or_taken_for_done(
+    sandbox: Sandbox, omneo: OmneoClient, kind: Kind
+) -> None:
+    """An answer that says 2xx means it was made, whatever else is in it: asking again would make a second."""
+    id = sandbox.omneo.profile(TENANT, email=EMAIL)["id"]
+    sandbox.omneo.fail(kind=kind, takes_effect=True)
+    try:
+        omneo.create_interaction(replace(HAPPENED, profile_id=id), "klaviyo")
+    except WaitError:
+        assert kind != "empty"
+    assert len(sandbox.omneo.interactions(TENANT)) == 1
