@@ -171,7 +171,8 @@ class _Flush:
         klaviyo = self.look.email if consent.needs_klaviyo(event) else None
         if consent.is_marked(event, klaviyo) or is_echo(event, self._notes, known):
             return consent.without_effect(event, Decision.ECHO)
-        if consent.is_twin(event, known):
+        # An echo is not counted: the other topic of its act is an echo itself, or another act.
+        if consent.is_twin(event, (one for one in known if one.decision is not Decision.ECHO)):
             return consent.without_effect(event, Decision.TWIN)
         return consent.decide(event, klaviyo)
 

@@ -126,8 +126,8 @@ def _finish(name: str, began_at: datetime, since: datetime, services: Services) 
     reached = max(began_at - OVERLAP, since)
 
     def edit(tenant: Tenant) -> Tenant:
-        if tenant.klaviyo is None or tenant.klaviyo.connected_at > began_at:
-            return tenant  # another account may be meant by now, of which nothing was read
+        if tenant.klaviyo is None:
+            return tenant  # uninstalled meanwhile: the next install starts anew
         return tenant.model_copy(update={"heal_from": max(tenant.heal_from or reached, reached)})
 
     services.tenants.change(name, edit)

@@ -179,3 +179,16 @@ def test_the_loop_of_the_master_list_ends(world: World) -> None:
         calls = shop.calls("klaviyo")
         assert calls.count("POST api/profile-subscription-bulk-create-jobs") == 1
         assert len(shop.klaviyo.events(ACCOUNT)) == 3  # hers, and two of ours that came back
+
+
+@pytest.mark.parametrize("marked_first", [True, False])
+def test_an_echo_does_not_take_its_twin_topic_along(shop: Retailer, marked_first: bool) -> None:
+    jane, inflow, at = shop.person(), Inflow.of(shop.world), shop.world.clock()
+    marked = an_event(jane, "unsubscribed_from_sms_marketing", at, method="omneo")
+    plain = an_event(jane, "unsubscribed_from_text_messaging_marketing", at)
+    for event in (marked, plain) if marked_first else (plain, marked):
+        inflow.spread(event)
+        inflow.flush(jane.klaviyo)
+        shop.world.clock.advance(30)
+    assert shop.comms(jane)["sms_promo"] is False
+    assert shop.interactions(jane) == [("unsubscribed_from_sms_marketing", -1)]

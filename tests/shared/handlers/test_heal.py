@@ -10,6 +10,7 @@ from shared import logs
 from shared.handlers.delivery import deliver
 from shared.handlers.heal import OVERLAP, start_heal
 from shared.handlers.install import connect
+from shared.handlers.jobs import run
 from shared.jobs import Delivery, Direction, Heal, write_job
 from shared.klaviyo.client import Account
 from shared.klaviyo.history import EVENTS_A_PAGE
@@ -236,6 +237,30 @@ def test_a_new_account_starts_anew_whatever_a_run_of_the_old_one_comes_to(shop: 
     assert since(shop) == connected
     inflow.work()
     assert since(shop) == connected
+
+
+def test_a_run_that_an_uninstall_overtakes_leaves_no_start_behind(shop: Retailer) -> None:
+    shop.world.clock.advance(100 * HOUR)
+    inflow = Inflow.of(shop.world)
+    inflow.run(Heal(tenant=TENANT, accepted_at=shop.world.clock()))
+    for _ in range(16):
+        inflow.run(inflow.queue.jobs.pop())
+    [last] = inflow.queue.jobs
+    stale = shop.world.read()
+    shop.world.services.tenants.change(
+        TENANT, lambda tenant: tenant.model_copy(update={"klaviyo": None, "heal_from": None})
+    )
+    run(last, stale, inflow.services)
+    assert since(shop) is None
+
+
+def test_a_tenant_that_knows_no_start_yet_reads_from_its_install_on(shop: Retailer) -> None:
+    installed = shop.world.clock()
+    shop.world.clock.advance(HOUR)
+    shop.world.services.tenants.change(TENANT, lambda tenant: tenant.model_copy(update={"heal_from": None}))
+    heal(shop)
+    assert since(shop) == installed
+    assert all(f"datetime,{installed:%Y-%m-%dT%H:%M:%SZ}" in query for query in filters(shop))
 
 
 def test_without_an_account_there_is_nothing_to_heal(shop: Retailer) -> None:
