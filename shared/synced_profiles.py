@@ -55,6 +55,7 @@ class SyncedProfiles:
                 "stamp": said.stamp,
                 "at": said.at,
                 "klaviyo_id": said.klaviyo_id,
+                "reversed_at": said.reversed_at,
             }
             for consent, said in synced.told.items()
         }
@@ -99,7 +100,9 @@ def _decode(fields: Mapping[str, Any]) -> SyncedProfile:
     # A consent that a newer revision knows is passed over.
     known = {consent.value: consent for consent in Consent}
     told = {
-        known[name]: Told(said["direction"], said["stamp"], said["at"], said["klaviyo_id"])
+        known[name]: Told(
+            said["direction"], said["stamp"], said["at"], said["klaviyo_id"], said.get("reversed_at")
+        )
         for name, said in (fields.get("told") or {}).items()
         if name in known
     }
