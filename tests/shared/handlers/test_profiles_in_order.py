@@ -247,7 +247,7 @@ def test_in_any_order_the_newest_decision_stands_on_both_sides_and_it_comes_to_r
     returns_own_changes: bool,
 ) -> None:
     @settings(
-        max_examples=int(__import__("os").environ.get("EX", "25")),
+        max_examples=15,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )
