@@ -51,13 +51,13 @@ class Echoes:
     def _is_overtaken(self, noted: datetime, other: "Key", at: datetime) -> bool:
         """Return whether we have called the other way since, so that an event after that is a person's.
 
-        An opt-out counts as a person's at once: one too many can be undone, a lost one is a wrong. An opt-in only when our first call
-        must have taken effect before.
+        An opt-in only when our own must have taken effect before. An opt-out counts as a person's at once: one too many can be
+        undone, a lost one is a wrong.
         """
         since = self._standing.get(other)
-        if since is None or since <= noted:
+        if since is None or since <= noted or at < since:
             return False
-        return at > since + (_CARRIED_OUT if other[1] == "out" else timedelta())
+        return at > noted + _CARRIED_OUT or (other[1] == "in" and at > since)
 
     def _end(self, key: "Key", at: datetime) -> None:
         noted = self._standing.get(key)

@@ -182,6 +182,7 @@ IN_BETWEEN = [
     [Step("omneo out", 1), Step("sync", 20), Step("omneo in", 20), Step("sync", 95)],
     [Step("omneo out", 1), Step("sync", 95), Step("omneo in", 20), Step("omneo out", 20), Step("sync", 95)],
     [Step("klaviyo out, untold", 90_000), Step("sync", 20)],
+    [Step("omneo in", 1, False), Step("omneo out", 1, False), Step("klaviyo in", 15)],
 ]
 
 
@@ -254,6 +255,7 @@ def test_in_any_order_the_newest_decision_stands_on_both_sides_and_it_comes_to_r
     @example(IN_BETWEEN[0], 45.0)
     @example(IN_BETWEEN[1], 45.0)
     @example(IN_BETWEEN[2], 0.0)
+    @example(IN_BETWEEN[3], 0.0)
     @given(STEPS, st.sampled_from((0.0, 45.0)))
     def holds(steps: list[Step], job_seconds: float) -> None:
         with make_world(tmp_path_factory.mktemp("order")) as world, a_shop(world) as shop:
