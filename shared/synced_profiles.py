@@ -62,8 +62,9 @@ class SyncedProfiles:
 
     def tell(self, tenant: str, profile_id: str, told: Mapping[Consent, Told]) -> None:
         """Remember what Klaviyo was told, beside what is known of the profile."""
-        before = self.of(tenant, profile_id)
-        self._write(tenant, profile_id, {"told": _told({**before.told, **told})})
+        before = self.of(tenant, profile_id).told
+        now = {consent: said.after(before.get(consent)) for consent, said in told.items()}
+        self._write(tenant, profile_id, {"told": _told({**before, **now})})
 
     def bury(self, tenant: str, profile_id: str, at: datetime) -> None:
         """Remember that the profile was deleted, beside what is known of it."""
@@ -98,6 +99,7 @@ def _told(told: Mapping[Consent, Told]) -> dict[str, Value]:
             "stamp": said.stamp,
             "at": said.at,
             "klaviyo_id": said.klaviyo_id,
+            "reversed_at": said.reversed_at,
         }
         for consent, said in told.items()
     }
@@ -107,7 +109,9 @@ def _decode(fields: Mapping[str, Any]) -> SyncedProfile:
     # A consent that a newer revision knows is passed over.
     known = {consent.value: consent for consent in Consent}
     told = {
-        known[name]: Told(said["direction"], said["stamp"], said["at"], said["klaviyo_id"])
+        known[name]: Told(
+            said["direction"], said["stamp"], said["at"], said["klaviyo_id"], said.get("reversed_at")
+        )
         for name, said in (fields.get("told") or {}).items()
         if name in known
     }

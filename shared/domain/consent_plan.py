@@ -6,7 +6,7 @@ ask. Taken for a decision of its own, it would beat whatever the person decides 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -43,12 +43,23 @@ class Why(StrEnum):
 
 @dataclass(frozen=True)
 class Told:
-    """The last thing that was asked of Klaviyo about a consent: which way, for which stamp of Omneo's, when, on which profile."""
+    """The last thing that was asked of Klaviyo about a consent: which way, for which stamp of Omneo's, when, on which profile.
+
+    `reversed_at` is when the other way was asked last before, None if it never was.
+    """
 
     direction: Direction
     stamp: datetime | None
     at: datetime
     klaviyo_id: str
+    reversed_at: datetime | None = None
+
+    def after(self, before: "Told | None") -> "Told":
+        """Return this, asked after `before`."""
+        if before is None or before.klaviyo_id != self.klaviyo_id:
+            return self
+        turned = before.at if before.direction != self.direction else before.reversed_at
+        return replace(self, reversed_at=turned)
 
 
 @dataclass(frozen=True)
@@ -111,7 +122,8 @@ def consent_steps(
         if _is_over_our_own(decision, known) and is_foreign(channel):
             bounced = comms.get(f"{channel}_bounced") in (True, "1", "true")
             decision = _opt_in_over_our_own(decision, bounced=bounced)
-        steps.append(_once(_step(consent, decision), known))
+        step = _once(_step(consent, decision), known)
+        steps.append(_leave(step) if _is_on_its_way(decision, known, now) else step)
     if rules.sms_transactional:
         steps.append(_transactional(steps[-1], comms, subjects[Channel.SMS], told))
     return steps
@@ -154,6 +166,28 @@ def _is_over_our_own(decision: Decision, told: Told | None) -> bool:
     )
 
 
+def _is_on_its_way(decision: Decision, told: Told | None, now: datetime) -> bool:
+    """Tell whether Klaviyo still holds the opt-out that we asked for before, because it has not come to the opt-in yet.
+
+    Not for long: an opt-out that stays is taken for the person's.
+    """
+    return (
+        decision.reason is Reason.KLAVIYO_OPT_OUT_NEWER
+        and told is not None
+        and told.direction == "in"
+        and told.stamp is not None
+        and told.stamp == decision.consented_at
+        and told.reversed_at is not None
+        and decision.opted_out_at is not None
+        and told.reversed_at - _BEFORE <= decision.opted_out_at <= told.reversed_at + _AFTER
+        and now <= told.at + 2 * _AFTER
+    )
+
+
+def _leave(step: Step) -> Step:
+    return Step(step.consent, Outcome.LEAVE, Why.ALREADY_ASKED, step.stamp)
+
+
 def _opt_in_over_our_own(decision: Decision, *, bounced: bool) -> Decision:
     if bounced:
         return Decision(Outcome.LEAVE, Reason.BOUNCED, decision.consented_at)
@@ -173,7 +207,7 @@ def _once(step: Step, told: Told | None) -> Step:
     """Return the step, without a subscribe that was asked for before: double opt-in would mail again at every sync."""
     is_known = told is not None and told.direction == "in" and told.stamp == step.stamp
     if step.outcome is Outcome.SUBSCRIBE and is_known:
-        return Step(step.consent, Outcome.LEAVE, Why.ALREADY_ASKED, step.stamp)
+        return _leave(step)
     return step
 
 

@@ -89,7 +89,8 @@ def _step(found: Json, step: str) -> Json:
 
 
 def _identity(rows: Json, handle: str) -> Json:
-    named = [row for row in rows or () if isinstance(row, Mapping) and row.get("handle") == handle]
+    listed = rows if isinstance(rows, list) else ()
+    named = [row for row in listed if isinstance(row, Mapping) and row.get("handle") == handle]
     # After a merge there may be several with one handle; Omneo's own SDK takes the newest.
     newest = max(named, key=lambda row: str(row.get("created_at") or ""), default=None)
     return newest.get("identifier") if newest else MISSING

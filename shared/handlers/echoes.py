@@ -39,8 +39,9 @@ def is_echo(event: SystemEvent, notes: Notes, known: Iterable[Decided]) -> bool:
     if noted is None or event.at < noted - _BEFORE:
         return False
     called_since = notes.get(other)
-    grace = _CARRIED_OUT if other[1] == "out" else timedelta()
-    ends = [called_since + grace] if called_since is not None and called_since > noted else []
+    ends = []
+    if called_since is not None and called_since > noted:
+        ends = [called_since if other[1] == "in" else max(called_since, noted + _CARRIED_OUT)]
     ends += [
         one.at for one in known if one.profile == event.profile and _speaks(one) and _key(one.topic) == other
     ]

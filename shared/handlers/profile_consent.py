@@ -27,11 +27,12 @@ _WORDS = {"SUBSCRIBED": "subscribed", "UNSUBSCRIBED": "unsubscribed"}
 
 @dataclass(frozen=True)
 class ConsentCalls:
-    """The consent calls of one sync. `keep` remembers what Klaviyo was told."""
+    """The consent calls of one sync. `told` is what Klaviyo was told before, `keep` remembers what it is told now."""
 
     tenant: Tenant
     profile_id: str
     subjects: Mapping[Channel, Subject]
+    told: Mapping[Consent, Told]
     services: Services
     keep: Keep
     traceparent: str = ""
@@ -78,9 +79,10 @@ class ConsentCalls:
                 return error
             logs.write(logging.WARNING, "Klaviyo takes no SMS consent for the phone number", reason="refused")
         now = self.services.clock()
-        self.keep(
-            {step.consent: Told(direction, step.stamp, now, self._subject(step).klaviyo_id) for step in steps}
-        )
+        said = {
+            step.consent: Told(direction, step.stamp, now, self._subject(step).klaviyo_id) for step in steps
+        }
+        self.keep({consent: told.after(self.told.get(consent)) for consent, told in said.items()})
         return None
 
     def _send(self, steps: list[Step], direction: Direction) -> None:

@@ -144,7 +144,13 @@ class _Sync:
         subjects = self._subjects(imported)
         steps = self._steps(subjects)
         calls = ConsentCalls(
-            self.tenant, self.job.profile_id, subjects, self.services, keep, self.job.traceparent
+            self.tenant,
+            self.job.profile_id,
+            subjects,
+            self.before.told,
+            self.services,
+            keep,
+            self.job.traceparent,
         )
         trouble = calls.make(steps)
         self._write_identity(imported.profile.id)

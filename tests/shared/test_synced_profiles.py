@@ -16,7 +16,7 @@ SYNCED = SyncedProfile(
     klaviyo_id="01HX",
     filled=frozenset({"first_name", "properties.omneo_tier"}),
     told={
-        Consent.EMAIL: Told("in", NOON - timedelta(hours=1), NOON, "01HX"),
+        Consent.EMAIL: Told("in", NOON - timedelta(hours=1), NOON, "01HX", NOON - timedelta(minutes=1)),
         Consent.SMS_TRANSACTIONAL: Told("out", None, NOON, "01HX"),
     },
     read_at=NOON,

@@ -42,6 +42,7 @@ def sms_steps(
     foreign: bool = True,
     transactional: str = "",
     phone: str = PHONE,
+    now: float = 86_400,
 ) -> dict[Consent, Step]:
     """Return the steps by consent; email has no address here."""
     subscriptions = {"sms": {"marketing": marketing, "transactional": {"consent": transactional or None}}}
@@ -51,7 +52,7 @@ def sms_steps(
         rules=ConsentRules(SUBSCRIBE_UNSET, sms_transactional=bool(transactional)),
         told=known or {},
         is_foreign=lambda channel: foreign,
-        now=NOON + timedelta(days=1),
+        now=NOON + timedelta(seconds=now),
     )
     return {step.consent: step for step in steps}
 
@@ -138,6 +139,31 @@ def test_a_decision_is_asked_for_once_and_the_next_again() -> None:
     assert sms(later, never, known) == (Outcome.SUBSCRIBE, Reason.FILLS_NEVER_SUBSCRIBED)
     assert sms(IN, never, {Consent.SMS: told("in", -30, -20, "01OTHER")})[0] is Outcome.SUBSCRIBE
     assert sms({}, never, {Consent.SMS: told("in", None, -20)}) == (Outcome.LEAVE, Why.ALREADY_ASKED)
+
+
+@pytest.mark.parametrize(
+    ("opted_out", "now", "found"),
+    [
+        (0, 60, (Outcome.LEAVE, Why.ALREADY_ASKED)),
+        (0, 300, (Outcome.PULL_OPT_OUT, Reason.KLAVIYO_OPT_OUT_NEWER)),  # it stays: it is hers
+        (55, 60, (Outcome.PULL_OPT_OUT, Reason.KLAVIYO_OPT_OUT_NEWER)),  # not what we asked for
+    ],
+)
+def test_our_opt_out_that_klaviyo_still_holds_while_our_opt_in_is_on_its_way_is_no_news(
+    opted_out: float, now: float, found: tuple[Outcome, str]
+) -> None:
+    known = told("in", -30, 10).after(told("out", -40, -20))
+    marketing = {"consent": "UNSUBSCRIBED", "consent_timestamp": iso(opted_out)}
+    assert sms(IN, marketing, {Consent.SMS: known}, now=now) == found
+
+
+def test_what_was_asked_remembers_when_it_was_last_the_other_way() -> None:
+    out, again = told("out", -40, -20), told("out", -30, -10)
+    assert told("in", 0, 0).after(None).reversed_at is None
+    assert told("in", 0, 0).after(out).reversed_at == out.at
+    assert again.after(told("in", 0, 0).after(out)).reversed_at == NOON
+    assert told("in", 5, 5).after(told("in", 0, 0).after(out)).reversed_at == out.at
+    assert told("in", 0, 0, "01OTHER").after(out).reversed_at is None
 
 
 def test_an_opt_out_is_asked_for_until_klaviyo_shows_it() -> None:

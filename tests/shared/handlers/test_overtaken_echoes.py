@@ -35,8 +35,10 @@ class Clock:
         ([("out", 0), ("in", 600)], ("out", 700), False),  # she opted out herself
         ([("in", 0), ("out", 600)], ("out", 630), True),
         ([("in", 0), ("out", 600)], ("in", 30), True),
-        ([("in", 0), ("out", 600)], ("in", 660), True),  # Klaviyo was slow with our first call
-        ([("in", 0), ("out", 600)], ("in", 800), False),  # she opted in herself
+        ([("in", 0), ("out", 60)], ("in", 90), True),  # Klaviyo was slow with our first call
+        ([("in", 0), ("out", 60)], ("in", 200), False),  # she opted in herself
+        ([("in", 0), ("out", 600)], ("in", 600), False),
+        ([("out", 0), ("in", 600)], ("out", 600), False),
         ([("in", 0), ("out", 600), ("in", 900)], ("in", 930), True),
     ],
 )

@@ -118,6 +118,18 @@ def test_an_email_and_an_external_id_of_two_profiles_go_to_the_one_with_the_exte
     assert ours.subscriptions.consents["email"].status == "NEVER_SUBSCRIBED"
 
 
+def test_the_owner_of_the_email_gives_way_to_the_profile_with_our_external_id(shop: Shop) -> None:
+    id = shop.customer(tells=False)
+    ours = shop.klaviyo.profile(ACCOUNT, external_id=id)
+    theirs = shop.klaviyo.profile(ACCOUNT, email=EMAIL)
+    duplicate(shop, theirs.id)
+    shop.omneo.deliver(TENANT)
+    shop.settle()
+    assert shop.identities(id) == [ours.id]
+    assert ours.attributes["first_name"] == "Jane"
+    assert theirs.attributes == {"email": EMAIL}
+
+
 def test_a_number_of_another_profile_stays_there_and_the_email_decides(shop: Shop) -> None:
     theirs = shop.klaviyo.profile(ACCOUNT, phone_number=PHONE)
     known = shop.klaviyo.profile(ACCOUNT, email=EMAIL)

@@ -176,6 +176,16 @@ def test_a_subscribe_is_asked_once_for_one_decision_while_double_opt_in_waits(sh
     assert shop.comms(id)["email_promo"] is True
 
 
+def test_an_identity_that_cannot_be_written_for_hours_mails_nobody_twice(shop: Shop) -> None:
+    shop.klaviyo.account(ACCOUNT, default_opt_in="double_opt_in")
+    shop.omneo.fail(5, match="POST */identities", status=503)
+    id = shop.customer(comms=opted_in(shop))
+    for _ in range(8):
+        shop.world.work(900)
+    assert shop.identities(id) == [shop.profile().id]
+    assert len(shop.klaviyo_calls(SUBSCRIBE)) == 1
+
+
 @pytest.mark.parametrize(
     ("settings", "consents"),
     [
