@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from deploy.tenants.running import Command, existing, with_services
+from shared.domain.consent_to_klaviyo import read_stamp
 from shared.errors import DocumentMissingError
 from shared.services import Services
 from shared.settings import Needs
@@ -131,7 +132,8 @@ def _flag(value: Json) -> str:
 
 
 def _date(value: Json) -> str:
-    return str(value) if value else "at no known time"
+    time = read_stamp(value)
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC" if time else "at no known time"
 
 
 def _shown(value: Json) -> str:

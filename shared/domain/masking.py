@@ -15,21 +15,13 @@ from typing import Any
 from shared.domain.consent_to_klaviyo import read_stamp
 from shared.domain.exclude_logic import TraceStep
 from shared.domain.logic_check import arguments
+from shared.domain.profiles import DEFAULTS, property_named
 
 Json = Any
 
 BALANCES = frozenset({"reward_balance", "point_balance", "point_balance_dollars", "combined_balance_dollars"})
 HANDLES = frozenset(
-    {
-        "tier",
-        "tier_handle",
-        "tier.handle",
-        "tier.name",
-        "preferred_store",
-        "preferred_store_id",
-        "preferred_location.name",
-        "preferred_location_id",
-    }
+    {"tier_handle", "tier.handle", "tier.name", "preferred_location.name", "preferred_location_id"}
 )
 # What only joins answers: each of its arguments is looked at by itself.
 _CONNECTIVES = frozenset({"and", "or", "!", "!!", "if", "?:"})
@@ -60,9 +52,9 @@ def masked(value: Json) -> Json:
     return value if value is None or isinstance(value, bool) or value in ("", [], {}) else kind_of(value)
 
 
-def masked_at(name: str, value: Json) -> Json:
-    """Return the value of a path or property as it may be seen there. The `omneo_` of our properties is understood."""
-    path = name.removeprefix("profile.").removeprefix("omneo_")
+def masked_at(path: str, value: Json) -> Json:
+    """Return the value that stands at a path of the Omneo profile as it may be seen there."""
+    path = path.removeprefix("profile.")
     is_plain = isinstance(value, str | int | float)
     if path in HANDLES and is_plain:
         return value
@@ -71,9 +63,9 @@ def masked_at(name: str, value: Json) -> Json:
     return masked(value)
 
 
-def masked_resource(resource: Mapping[str, Json]) -> dict[str, Json]:
-    """Return the `data` of Klaviyo's create-or-update with its values masked."""
-    return {**resource, "attributes": _attributes(resource["attributes"])}
+def masked_resource(resource: Mapping[str, Json], mappings: Mapping[str, str]) -> dict[str, Json]:
+    """Return the `data` of Klaviyo's create-or-update with its values masked. `mappings` is the tenant's setting."""
+    return {**resource, "attributes": _attributes(resource["attributes"], mappings)}
 
 
 def masked_step(step: TraceStep) -> TraceStep:
@@ -101,16 +93,26 @@ def word(value: Json) -> Json:
     return value if isinstance(value, str) and _WORD.fullmatch(value) else masked(value)
 
 
-def _attributes(attributes: Mapping[str, Json]) -> dict[str, Json]:
+def _attributes(attributes: Mapping[str, Json], mappings: Mapping[str, str]) -> dict[str, Json]:
+    # A mapping may put anything under a name that is ours: what a property may come from counts, not what it is called.
+    sources = [*DEFAULTS.items(), *((path, property_named(name)) for path, name in mappings.items())]
     shown: dict[str, Json] = {}
     for name, value in attributes.items():
         if name == "properties":
-            shown[name] = {key: masked_at(key, item) for key, item in value.items()}
+            shown[name] = {
+                key: _property([path for path, named in sources if named == key], item)
+                for key, item in value.items()
+            }
         elif name == "location":
             shown[name] = {key: masked(item) for key, item in value.items()}
         else:
             shown[name] = value if name == "external_id" else masked(value)
     return shown
+
+
+def _property(paths: list[str], value: Json) -> Json:
+    is_shown = bool(paths) and all(masked_at(path, value) == value for path in paths)
+    return value if is_shown else masked(value)
 
 
 def _value(step: TraceStep) -> Json:

@@ -194,7 +194,9 @@ class _Look:
         if self._imported is None:
             return None
         resource = self.foreseen.resource
-        return {**resource} if self.reveal else masking.masked_resource(resource)
+        return (
+            {**resource} if self.reveal else masking.masked_resource(resource, self.tenant.settings.mappings)
+        )
 
     def _notes(self) -> Iterator[Row]:
         if not isinstance(self._plan, SyncPlan):

@@ -12,8 +12,10 @@ from shared.errors import NotFoundError, RefusedError
 from shared.klaviyo.client import KlaviyoClient
 from shared.klaviyo.profiles import KlaviyoProfile
 
-# As Omneo's page "Profile sync" has the order; the phone number comes last, which it does not name.
-IDENTIFIERS = ("external_id", "email", "phone_number")
+# Omneo's page "Profile sync" has the order in which a profile is meant; it does not name the phone number.
+_MEANT_BY = ("external_id", "email", "phone_number")
+# In which order Klaviyo looks is not known. Whichever it is, the import comes to the same profile; it may only take a call more.
+_LOOKED_BY = ("email", "phone_number", "external_id")
 
 
 class ForeseenRefusalError(RefusedError):
@@ -37,12 +39,12 @@ class ForeseenKlaviyo:
         """
         self.resource = resource
         id, attributes = str(resource.get("id") or ""), resource["attributes"]
-        found = self.match(id, attributes)[1] if not id else self.profile(id)
+        owners = [owner for name in _LOOKED_BY if (owner := self.owner(name, attributes))]
+        found = self.profile(id) if id else next(iter(owners), None)
         if id and found is None:
             raise NotFoundError("Klaviyo does not know the id", service="Klaviyo", status=404)
-        for name in IDENTIFIERS:
-            owner = self.owner(name, attributes)
-            if owner is not None and (found is None or owner.id != found.id):
+        for owner in owners:
+            if found is None or owner.id != found.id:
                 refusal = ForeseenRefusalError(
                     "Klaviyo would answer 409", service="Klaviyo", status=409, code="duplicate_profile"
                 )
@@ -54,7 +56,7 @@ class ForeseenKlaviyo:
         """Return the profile that is meant and by what it was found: "stored_identity", an identifier, or "none"."""
         if id and (found := self.profile(id)):
             return "stored_identity", found
-        for name in IDENTIFIERS:
+        for name in _MEANT_BY:
             if found := self.owner(name, attributes):
                 return name, found
         return "none", None
