@@ -18,7 +18,7 @@ from tests.world import ACCOUNT, EMAIL, TENANT, World
 
 REPOSITORY = Path(__file__).parents[2]
 LOGIC = {
-    "or": [{"==": [{"var": "tier.handle"}, "staff"]}, {"in": ["canary-staff", {"var": "last_name"}]}],
+    "or": [{"==": [{"var": "tier.handle"}, "staff"]}, {"in": ["staffer", {"var": "last_name"}]}],
 }
 GOLDEN = """\
 Profile    {id} (personal values are masked; --reveal shows them)

@@ -148,9 +148,9 @@ def test_an_excluded_profile_says_why_and_that_nothing_is_sent(
 
 
 def test_the_trace_says_what_every_operation_gave(world: World) -> None:
-    logic = {"and": [{"==": [{"var": "tier_handle"}, "gold"]}, {"==": [{"var": "first_name"}, "canary-X"]}]}
+    logic = {"and": [{"==": [{"var": "tier_handle"}, "gold"]}, {"==": [{"var": "first_name"}, "Xenia"]}]}
     with a_shop(world, profile_exclude_logic=logic) as shop:
-        id = shop.customer(tells=False, tier_handle="gold", first_name="canary-X")
+        id = shop.customer(tells=False, tier_handle="gold", first_name="Xenia")
         trace = told(shop, id)["excluded"]["trace"]
         assert [(step["path"], step["value"], step["error"]) for step in trace] == [
             ("and", True, ""),
@@ -161,7 +161,7 @@ def test_the_trace_says_what_every_operation_gave(world: World) -> None:
         ]
         assert trace[3]["expression"] == {"==": [{"var": "first_name"}, "<text>"]}
         revealed = told(shop, id, reveal=True)["excluded"]["trace"]
-        assert [step["value"] for step in revealed[2::2]] == ["gold", "canary-X"]
+        assert [step["value"] for step in revealed[2::2]] == ["gold", "Xenia"]
 
 
 def test_logic_that_cannot_be_evaluated_says_so_where_it_stands(world: World) -> None:
@@ -274,6 +274,16 @@ def test_after_a_sync_it_knows_what_was_synced_and_asked(shop: Shop) -> None:
     email = consent(found, "email")
     assert (email["outcome"], email["reason"]) == ("leave", "agreed")
     assert email["asked_before"] == {"direction": "in", "at": "2026-11-21T10:00:15+00:00"}
+
+
+def test_what_was_asked_for_and_waits_for_the_person_to_confirm_is_not_asked_again(shop: Shop) -> None:
+    shop.klaviyo.account(ACCOUNT, default_opt_in="double_opt_in")
+    id = shop.customer(comms={"email_promo": True})
+    assert consent(told(shop, id), "email")["outcome"] == "subscribe"
+    shop.settle()
+    email = consent(told(shop, id), "email")
+    assert (email["outcome"], email["reason"]) == ("leave", "already_asked")
+    assert email["klaviyo"]["consent"] == "NEVER_SUBSCRIBED"
 
 
 def test_transactional_sms_is_told_where_the_tenant_wants_it(world: World) -> None:
