@@ -65,6 +65,11 @@ class DeadJobStore:
         except DocumentExistsError:
             return
 
+    def find(self, tenant: str, id: str) -> DeadJob | None:
+        """Return the dead job with this id, None if there is none."""
+        found = self._documents.get(_collection(tenant), id)
+        return None if found is None else self._decode(tenant, found)
+
     def page(self, tenant: str, *, after: str | None = None, limit: int = 100) -> list[DeadJob]:
         """Return dead jobs in the order of their ids."""
         found = self._documents.find(_collection(tenant), after=after, limit=limit)

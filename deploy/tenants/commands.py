@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from deploy.tenants.description import connection, described
 from deploy.tenants.doctor import doctor
+from deploy.tenants.explain import explain
 from deploy.tenants.keys import SETTABLE, set_value
 from deploy.tenants.resync import reconcile, resync
 from deploy.tenants.running import NO_SUCH_TENANT, Group, existing, with_services
@@ -311,5 +312,6 @@ def _newest_only(tenant: Tenant, what: str) -> Tenant:
 
 
 tenants.add_command(doctor)
+tenants.add_command(explain)
 tenants.add_command(resync)
 tenants.add_command(reconcile)

@@ -19,7 +19,9 @@ def with_key(handler: Handler) -> Callable[[Call], Reply]:
 
     def answer(call: Call) -> Reply:
         tenant = tenant_by_key(call, services)
-        return handler(tenant, services, Asked(call.path, lambda: json_body(call) if call.body else None))
+        return handler(
+            tenant, services, Asked(call.path, lambda: json_body(call) if call.body else None, call.query)
+        )
 
     return answer
 

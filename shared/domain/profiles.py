@@ -89,6 +89,11 @@ def klaviyo_profile(
     return draft.finished(str(profile.get("id") or ""))
 
 
+def property_named(name: str) -> str:
+    """Return which property a mapping's name means, if it means one."""
+    return name.strip().removeprefix("properties.").lstrip("$")
+
+
 def _identify(draft: Draft, profile: Mapping[str, Json]) -> None:
     email = profile.get("email", MISSING)
     if not draft.is_empty("email", email):
@@ -154,6 +159,6 @@ def _map(draft: Draft, profile: Mapping[str, Json], path: str, name: str) -> Non
     if attribute == "":
         draft.notes.append(Note(NoteReason.NAME_RESERVED, plain_text(name)))
     elif attribute is None:
-        draft.property(name.strip().removeprefix("properties.").lstrip("$"), value)
+        draft.property(property_named(name), value)
     else:
         draft.attribute(attribute, value)

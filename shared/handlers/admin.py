@@ -1,13 +1,16 @@
 """What CX Manager may ask and tell about one tenant, as one table. Who is asking was settled before."""
 
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from shared import logs
 from shared.domain.resyncs import Kind, State
 from shared.errors import InvalidPayloadError, NotInstalledError
+from shared.handlers.explain import explain
 from shared.handlers.heal import start_heal
 from shared.handlers.resync_orders import Order, begin, change_state, find, report
 from shared.handlers.settings import change_settings, read_settings
@@ -22,10 +25,11 @@ Reply: TypeAlias = tuple[int, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Asked:
-    """What a call asks: its path's variables, and its body, None if it has none. The body is read when it is first needed."""
+    """What a call asks: its path's variables, its query, and its body, None if it has none. The body is read when it is first needed."""
 
     path: Mapping[str, str]
     read_body: Callable[[], object]
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 Handler: TypeAlias = Callable[[Tenant, Services, Asked], Reply]
@@ -75,6 +79,22 @@ def post_heal(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     return 202, {"status": "queued", "id": start_heal(tenant, services).id}
 
 
+def get_explanation(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """GET profiles/{id}/explain: what a sync would do. Personal values are shown on demand alone, and that is logged."""
+    given = asked.query.get("reveal", "false")
+    if given not in ("true", "false"):
+        raise InvalidPayloadError("reveal must be true or false.")
+    reveal = given == "true"
+    told = explain(tenant, asked.path["id"], services, reveal=reveal)
+    if reveal:
+        logs.write(
+            logging.WARNING,
+            "personal values were shown to the holder of the installation key",
+            kind="explain",
+        )
+    return 200, told
+
+
 def post_run(tenant: Tenant, services: Services, asked: Asked, *, kind: Kind) -> Reply:
     """POST resync, reconcile and repair: begin a run over the whole base."""
     run = begin(tenant, kind, Order.read(asked.read_body()), services)
@@ -101,6 +121,7 @@ ROUTES: Mapping[tuple[str, str], Handler] = MappingProxyType(
         ("POST", "/install-link"): post_install_link,
         ("DELETE", "/install"): delete_install,
         ("POST", "/heal"): post_heal,
+        ("GET", "/profiles/{id}/explain"): get_explanation,
         ("POST", "/resync"): partial(post_run, kind=Kind.RESYNC),
         ("POST", "/reconcile"): partial(post_run, kind=Kind.RECONCILE),
         ("POST", "/repair"): partial(post_run, kind=Kind.REPAIR),

@@ -70,7 +70,7 @@ def sync_soon(
         job = SyncProfile(
             tenant=tenant.name,
             # One id for all syncs of a profile: given up several times over, they are one dead job.
-            id=hashed("sync", tenant.name, profile_id)[:32],
+            id=sync_id(tenant.name, profile_id),
             accepted_at=now,
             profile_id=profile_id,
             until=window.end,
@@ -84,6 +84,16 @@ def sync_soon(
         window = window.next
 
 
+def sync_id(tenant: str, profile_id: str) -> str:
+    """Return the id of every sync of the profile."""
+    return hashed("sync", tenant, profile_id)[:32]
+
+
+def deletion_id(tenant: str, profile_id: str) -> str:
+    """Return the id of every deletion of the profile."""
+    return hashed("delete", tenant, profile_id)[:32]
+
+
 def _delete(
     tenant: Tenant, body: object, queue: "TaskQueue", now: datetime, traceparent: str
 ) -> DeleteProfile:
@@ -91,7 +101,7 @@ def _delete(
     klaviyo_id = stored_klaviyo_id(body, tenant.settings.identity_handle) if isinstance(body, dict) else ""
     job = DeleteProfile(
         tenant=tenant.name,
-        id=hashed("delete", tenant.name, profile_id)[:32],
+        id=deletion_id(tenant.name, profile_id),
         accepted_at=now,
         profile_id=profile_id,
         klaviyo_id=klaviyo_id,

@@ -7,15 +7,27 @@ belongs to yet another profile, a value that Klaviyo does not take. So the calls
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from shared.domain.profiles import MappedProfile
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
-from shared.klaviyo.client import KlaviyoClient
 from shared.klaviyo.profiles import KlaviyoProfile
 
 _POINTER = "/data/attributes/"
 _MOST_CALLS = 12
+
+
+class Importer(Protocol):
+    """What of Klaviyo's client is used here: see `shared/klaviyo/profiles.py`."""
+
+    def import_profile(self, resource: Mapping[str, Any]) -> KlaviyoProfile:
+        """Create or update the profile, and return it."""
+
+    def profile(self, id: str) -> KlaviyoProfile | None:
+        """Return the profile, None if there is none."""
+
+    def find_profile_by_external_id(self, external_id: str) -> KlaviyoProfile | None:
+        """Return the profile, None if there is none."""
 
 
 class LeftOut(StrEnum):
@@ -34,7 +46,7 @@ class Imported:
     owners: Mapping[str, KlaviyoProfile] = field(default_factory=dict)
 
 
-def import_profile(klaviyo: KlaviyoClient, mapped: MappedProfile, klaviyo_id: str) -> Imported:
+def import_profile(klaviyo: Importer, mapped: MappedProfile, klaviyo_id: str) -> Imported:
     """Send the profile. `klaviyo_id` is the one that Omneo holds, "" if none: then Klaviyo finds the profile by its identifiers.
 
     Raises:
@@ -47,7 +59,7 @@ def import_profile(klaviyo: KlaviyoClient, mapped: MappedProfile, klaviyo_id: st
 
 @dataclass
 class _Import:
-    klaviyo: KlaviyoClient
+    klaviyo: Importer
     resource: Mapping[str, Any]
     attributes: dict[str, Any]
     id: str

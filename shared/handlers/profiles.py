@@ -121,6 +121,39 @@ def is_foreign_stamp(
     )
 
 
+def subjects_of(plan: SyncPlan, imported: Imported) -> dict[Channel, Subject]:
+    """Return whose consent each channel is about: that of whoever has the address in Klaviyo, else the profile's own."""
+    subjects = {}
+    for channel, name in _IDENTIFIERS.items():
+        owner = imported.owners.get(name)
+        address = str(plan.mapped.attributes.get(name) or "")
+        if owner is None and name in imported.left_out:
+            address = ""
+        profile = owner or imported.profile
+        subjects[channel] = Subject(profile.id, address, profile.subscriptions)
+    return subjects
+
+
+def steps_of(
+    profile_id: str,
+    comms: Mapping[str, Json],
+    subjects: Mapping[Channel, Subject],
+    *,
+    told: Mapping[Consent, Told],
+    tenant: Tenant,
+    services: Services,
+) -> list[Step]:
+    """Return what is to be done about each consent. `comms` is what Omneo holds, `told` what was asked of Klaviyo before."""
+    return consent_steps(
+        comms,
+        subjects,
+        rules=consent_rules(tenant),
+        told=told,
+        is_foreign=lambda channel: is_foreign_stamp(channel, comms, profile_id, tenant, services),
+        now=services.clock(),
+    )
+
+
 @dataclass(frozen=True)
 class _Sync:
     """One sync of one profile, which was read, under its turn."""
@@ -141,7 +174,7 @@ class _Sync:
             told.update(said)
             self._keep(imported, told, self.before.read_at)
 
-        subjects = self._subjects(imported)
+        subjects = subjects_of(self.plan, imported)
         steps = self._steps(subjects)
         calls = ConsentCalls(
             self.tenant,
@@ -159,32 +192,18 @@ class _Sync:
         if trouble is not None:
             raise trouble
 
-    def _subjects(self, imported: Imported) -> dict[Channel, Subject]:
-        """Return whose consent each channel is about: that of whoever has the address in Klaviyo, else the profile's own."""
-        subjects = {}
-        for channel, name in _IDENTIFIERS.items():
-            owner = imported.owners.get(name)
-            address = str(self.plan.mapped.attributes.get(name) or "")
-            if owner is None and name in imported.left_out:
-                address = ""
-            profile = owner or imported.profile
-            subjects[channel] = Subject(profile.id, address, profile.subscriptions)
-        return subjects
-
     def _steps(self, subjects: Mapping[Channel, Subject]) -> list[Step]:
         comms = comms_of(self.profile)
         if comms is None:
             logs.write(logging.WARNING, "Omneo shows no consent, so none was asked for")
             return []
-        return consent_steps(
+        return steps_of(
+            self.job.profile_id,
             comms,
             subjects,
-            rules=consent_rules(self.tenant),
             told=self.before.told,
-            is_foreign=lambda channel: is_foreign_stamp(
-                channel, comms, self.job.profile_id, self.tenant, self.services
-            ),
-            now=self.services.clock(),
+            tenant=self.tenant,
+            services=self.services,
         )
 
     def _write_identity(self, klaviyo_id: str) -> None:

@@ -78,8 +78,12 @@ class ProfileCalls(ConsentCalls):
 
     def find_profile_by_external_id(self, external_id: str) -> KlaviyoProfile | None:
         """Return the profile with its subscriptions, None if there is none."""
+        return self.find_profile("external_id", external_id)
+
+    def find_profile(self, identifier: str, value: str) -> KlaviyoProfile | None:
+        """Return the profile that has it as its `external_id`, `email` or `phone_number`; None if there is none."""
         # https://developers.klaviyo.com/en/reference/get_profiles
-        wanted = f"equals(external_id,{json.dumps(external_id, ensure_ascii=False)})"
+        wanted = f"equals({identifier},{json.dumps(value, ensure_ascii=False)})"
         answer = self._get("/api/profiles", {"filter": wanted, **_SUBSCRIPTIONS})
         rows = read(lambda body: [KlaviyoProfile.read(row) for row in body["data"]], answer)
         return rows[0] if rows else None

@@ -31,6 +31,7 @@ from tests.world import (
     TENANT,
     WEBHOOK_SECRET,
     World,
+    lines,
 )
 
 BASE = f"/{TENANT}/api/v1"
@@ -49,6 +50,7 @@ METRIC = f"{BASE}/targets/klaviyo/metric?metric=Seen"
 KEY = {"Authorization": f"Bearer {INSTALLATION_KEY}"}
 JSON = {"Content-Type": "application/json"}
 EVENT = {"profile": {"email": "canary-jane@example.org"}}
+UNKNOWN_PROFILE = f"{BASE}/profiles/01NOBODY/explain"
 NEW_SECRET = "canary-new-webhook-secret"
 
 
@@ -182,6 +184,11 @@ NO_PATHS = [
     f"/{'a' * 41}/api/v1/settings",
     "/acme/api/v1/targets/klaviyo/metric",
     "/acme/api/v1/dead-jobs",
+    "/acme/api/v1/profiles",
+    "/acme/api/v1/profiles/01JANE",
+    "/acme/api/v1/profiles//explain",
+    "/acme/api/v1/profiles/01JANE/explain/",
+    "/acme/api/v1/profiles/a%2Fb/explain",
 ]
 
 
@@ -200,6 +207,7 @@ class TestWhatIsRefused:
             (LINK, "POST"),
             (INSTALL, "DELETE"),
             (HEAL, "POST"),
+            (UNKNOWN_PROFILE, "GET"),
         ],
     )
     def test_another_method_is_405_and_all_that_may_be_are_named(
@@ -406,6 +414,86 @@ class TestTheRest:
         assert world.read().is_connected
 
 
+class TestExplain:
+    @pytest.fixture
+    def path(self, admin: FlaskClient, world: World) -> str:
+        """Return the path of a profile that Omneo has."""
+        fields = {"email": EVENT["profile"]["email"], "last_name": "canary-Doe"}
+        profile = world.sandbox.omneo.profile(TENANT, **fields)
+        return f"{BASE}/profiles/{profile['id']}/explain"
+
+    def test_a_profile_is_explained_masked(self, admin: FlaskClient, path: str) -> None:
+        answer = admin.get(path, headers=KEY)
+        assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+        assert answer.get_json()["would_send"]["attributes"]["last_name"] == "<text>"
+        assert answer.get_json()["matched"]["by"] == "none"
+        assert "canary" not in answer.get_data(as_text=True)
+
+    @pytest.mark.parametrize(("query", "reveals"), [("?reveal=true", True), ("?reveal=false", False)])
+    def test_values_are_shown_on_demand_and_the_log_says_that_they_were(
+        self,
+        admin: FlaskClient,
+        path: str,
+        capsys: pytest.CaptureFixture[str],
+        query: str,
+        reveals: bool,
+    ) -> None:
+        answer = admin.get(f"{path}{query}", headers=KEY)
+        assert answer.status_code == 200
+        assert ("canary-Doe" in answer.get_data(as_text=True)) is reveals
+        written = lines(capsys.readouterr().out)
+        shown = [line for line in written if line["message"].startswith("personal values were shown")]
+        assert [(line["severity"], line["tenant"], line["kind"]) for line in shown] == (
+            [("WARNING", TENANT, "explain")] if reveals else []
+        )
+        assert "canary" not in json.dumps(written)
+
+    @pytest.mark.parametrize("query", ["?reveal=", "?reveal=1", "?reveal=canary", "?reveal=True"])
+    def test_what_is_neither_true_nor_false_is_400(self, admin: FlaskClient, path: str, query: str) -> None:
+        answer = admin.get(f"{path}{query}", headers=KEY)
+        assert (answer.status_code, error_of(answer)["code"]) == (400, "invalid_payload")
+
+    @pytest.mark.parametrize("id", ["01NOBODY", "..", "%2e%2e", "a" * 65, "%C3%BC", "canary@example.org"])
+    def test_a_profile_that_is_not_there_is_404(self, admin: FlaskClient, path: str, id: str) -> None:
+        answer = admin.get(f"{BASE}/profiles/{id}/explain", headers=KEY)
+        assert (answer.status_code, error_of(answer)["code"]) == (404, "profile_not_found")
+
+    @pytest.mark.parametrize(
+        ("service", "match"), [("omneo", None), ("klaviyo", "GET /api/profiles")], ids=["omneo", "klaviyo"]
+    )
+    @pytest.mark.parametrize("status", [503, 401, 403])
+    def test_a_service_that_cannot_answer_is_503(
+        self, admin: FlaskClient, world: World, path: str, service: str, match: str | None, status: int
+    ) -> None:
+        getattr(world.sandbox, service).fail(9, match=match, status=status)
+        answer = admin.get(path, headers=KEY)
+        assert (answer.status_code, error_of(answer)["code"]) == (503, "unavailable")
+        assert int(answer.headers["Retry-After"]) > 0
+
+    def test_a_tenant_without_an_account_or_with_a_lost_one_is_409(
+        self, admin: FlaskClient, world: World, path: str
+    ) -> None:
+        world.disconnect()
+        answer = admin.get(path, headers=KEY)
+        assert (answer.status_code, error_of(answer)["code"]) == (409, "conflict")
+        world.services.tenants.change(TENANT, lambda known: known.model_copy(update={"klaviyo": None}))
+        answer = admin.get(path, headers=KEY)
+        assert (answer.status_code, error_of(answer)["code"]) == (409, "not_installed")
+
+    def test_without_the_key_nobody_learns_whether_there_is_such_a_profile(
+        self, admin: FlaskClient, world: World, path: str
+    ) -> None:
+        for headers in ({}, {"Authorization": f"Bearer {WEBHOOK_SECRET}"}):
+            answers = [admin.get(place, headers=headers) for place in (path, UNKNOWN_PROFILE)]
+            assert [answer.status_code for answer in answers] == [401, 401]
+            assert answers[0].get_data() == answers[1].get_data()
+        assert world.sandbox.omneo.calls.all() == []
+
+    def test_a_store_that_cannot_answer_is_503(self, broken: FlaskClient) -> None:
+        answer = broken.get(UNKNOWN_PROFILE, headers=KEY)
+        assert (answer.status_code, error_of(answer)["code"]) == (503, "unavailable")
+
+
 class TestHeal:
     def test_a_run_is_queued_and_its_id_is_answered(self, admin: FlaskClient, world: World) -> None:
         answer = admin.post(HEAL, headers=KEY)
@@ -459,6 +547,7 @@ paths = st.one_of(
     segment.map(lambda text: f"/{text}"),
     segment.map(lambda text: f"/{text}/api/v1/settings"),
     segment.map(lambda text: f"{BASE}/{text}"),
+    segment.map(lambda text: f"{BASE}/profiles/{text}/explain?reveal={text}"),
 )
 header_text = st.text(
     st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=40

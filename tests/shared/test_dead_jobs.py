@@ -52,6 +52,12 @@ class TestKeeping:
         desk(documents).add(a_dead_job(), keep=MONTH)
         assert desk(documents).page("acme") == [a_dead_job()]
 
+    def test_a_dead_job_is_found_by_its_id_in_its_own_tenant_alone(self, documents: Documents) -> None:
+        desk(documents).add(a_dead_job(), keep=MONTH)
+        assert desk(documents).find("acme", "job-1") == a_dead_job()
+        assert desk(documents).find("acme", "job-2") is None
+        assert desk(documents).find("acme-stg", "job-1") is None
+
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
     @given(body=st.binary(), detail=st.text(st.characters(exclude_categories=["Cs"])))
     def test_any_body_and_any_answer_come_back(self, documents: Documents, body: bytes, detail: str) -> None:

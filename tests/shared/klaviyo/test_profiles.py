@@ -85,6 +85,23 @@ def test_a_profile_that_is_not_there_is_none(klaviyo: KlaviyoClient) -> None:
     assert klaviyo.profile("01NOBODY") is None
 
 
+@pytest.mark.parametrize(
+    ("identifier", "value"),
+    [("external_id", 'omneo-"1"'), ("email", EMAIL), ("email", EMAIL.upper()), ("phone_number", "+61412345678")],
+)  # fmt: skip
+def test_a_profile_is_found_by_each_of_its_identifiers(
+    sandbox: Sandbox, klaviyo: KlaviyoClient, identifier: str, value: str
+) -> None:
+    assert klaviyo.find_profile(identifier, value) is None
+    id = sandbox.klaviyo.profile(ACCOUNT, **{identifier: value}).id
+    sandbox.klaviyo.profile(ACCOUNT, email="canary-other@example.org")
+    found = klaviyo.find_profile(identifier, value)
+    assert found is not None
+    assert (found.id, getattr(found, identifier)) == (id, value)
+    assert sorted(found.subscriptions)
+    assert (sent(sandbox).method, sent(sandbox).path) == ("GET", "/api/profiles")
+
+
 def test_an_id_cannot_leave_its_place_in_the_path(sandbox: Sandbox, klaviyo: KlaviyoClient) -> None:
     assert klaviyo.profile("../lists?x=/y#z") is None
     assert sent(sandbox).path.startswith("/api/profiles/")
