@@ -18,7 +18,7 @@ serve: $(VENV)/.run ## The bundle on one machine, talking to what the environmen
 	@PORT=$(PORT) $(BIN)/python -m deploy.local serve
 
 test: $(VENV)/.test ## The whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
 check: format lint types test ## What CI runs: format, lint, types, tests
 

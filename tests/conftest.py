@@ -1,3 +1,3 @@
 """Loads the fixtures; each has a module of its own."""
 
-pytest_plugins = ["tests.canary", "tests.emulators", "tests.loading", "tests.stores", "tests.world"]
+pytest_plugins = ["tests.canary", "tests.emulators", "tests.loading", "tests.reports", "tests.stores", "tests.world"]
