@@ -1,12 +1,13 @@
 """Runs over a tenant's whole base, and how far each has come. One at a time for each tenant. What a run does stands elsewhere."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypedDict, Unpack
 
-from shared.documents import Document, Documents, Value
+from shared.documents import Document, Documents, Value, delete_all
 from shared.domain.resyncs import START, Cursor, Import, Kind, Options, State, Undated
 from shared.errors import (
     ConflictError,
@@ -158,12 +159,29 @@ class Resyncs:
                 yield from rows
             after = page[-1].id
 
+    def keep_sent(self, tenant: str, id: str, job: str, profile_ids: Iterable[str]) -> None:
+        """Remember who is in an import, until it is over."""
+        fields: dict[str, Value] = {
+            "profiles": "\n".join(profile_ids),  # as one: nobody looks for a single one of them
+            "expire_at": self._clock() + KEPT,
+        }
+        with suppress(DocumentExistsError):
+            self._documents.create(_sent(tenant, id), job, fields)
+
+    def sent(self, tenant: str, id: str, job: str) -> list[str]:
+        """Return who is in an import."""
+        found = self._documents.get(_sent(tenant, id), job)
+        return [] if found is None else str(found.fields["profiles"]).splitlines()
+
+    def drop_sent(self, tenant: str, id: str, job: str) -> None:
+        """Forget who was in an import."""
+        self._documents.delete(_sent(tenant, id), job)
+
     def forget(self, tenant: str) -> None:
         """Forget every run."""
         for run in list(self._all(tenant)):
-            while found := self._documents.find(_rows(tenant, run.id)):
-                for document in found:
-                    self._documents.delete(_rows(tenant, run.id), document.id)
+            delete_all(self._documents, _rows(tenant, run.id))
+            delete_all(self._documents, _sent(tenant, run.id))
             self._documents.delete(_collection(tenant), run.id)
         self._documents.delete(_slots(tenant), _SLOT)
 
@@ -261,6 +279,10 @@ def _collection(tenant: str) -> str:
 
 def _rows(tenant: str, id: str) -> str:
     return f"tenants/{tenant}/resyncs/{id}/rows"
+
+
+def _sent(tenant: str, id: str) -> str:
+    return f"tenants/{tenant}/resyncs/{id}/sent"
 
 
 def _slots(tenant: str) -> str:

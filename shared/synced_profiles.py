@@ -5,7 +5,7 @@ Of persons it holds the names of what was filled, never a value, and Klaviyo's p
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -81,21 +81,25 @@ class SyncedProfiles:
         """Remember that the profile was deleted, beside what is known of it."""
         fields: dict[str, Value] = {"deleted_at": at, "expire_at": self._clock() + DELETED_KEPT}
         self._write(tenant, profile_id, fields)
-        burial: dict[str, Value] = {"profile": profile_id, "at": at, "expire_at": self._clock() + BURIAL_KEPT}
+        burial: dict[str, Value] = {"at": at, "expire_at": self._clock() + BURIAL_KEPT}
         try:
             self._documents.create(_burials(tenant), _id(profile_id), burial)
         except DocumentExistsError:
             with suppress(DocumentMissingError):
                 self._documents.update(_burials(tenant), _id(profile_id), burial)
 
-    def buried_since(self, tenant: str, moment: datetime) -> Iterator[tuple[str, datetime]]:
-        """Yield whose deletion was told since then, within the last days, and when: an import may have made them again."""
+    def buried_of(
+        self, tenant: str, profile_ids: Iterable[str], since: datetime
+    ) -> Iterator[tuple[str, datetime]]:
+        """Yield who of these was deleted since then, within the last days, and when; not who was restored after that."""
+        ids = {_id(profile_id): profile_id for profile_id in profile_ids}
         after: str | None = None
         while page := self._documents.find(_burials(tenant), after=after):
             for document in page:
-                profile, at = document.fields["profile"], document.fields["at"]
-                if isinstance(profile, str) and isinstance(at, datetime) and at >= moment:
-                    yield profile, at
+                at: Any = document.fields["at"]
+                is_meant = document.id in ids and isinstance(at, datetime) and at >= since
+                if is_meant and self.of(tenant, ids[document.id]).deleted_at is not None:
+                    yield ids[document.id], at
             after = page[-1].id
 
     def forget(self, tenant: str) -> None:

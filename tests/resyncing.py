@@ -13,6 +13,7 @@ from tests.world import ACCOUNT, TENANT, World
 
 IMPORTS = "/api/profile-bulk-import-jobs"
 PROFILES = "/api/profiles"
+DAY = 86_400.0
 
 
 class Whole(Shop):
@@ -92,6 +93,21 @@ def a_base(world: World, **settings: Any) -> Iterator[Whole]:
 
 def _numbered(fields: Mapping[str, Any], n: int) -> dict[str, Any]:
     return {
-        name: value.replace("{n}", str(n)) if isinstance(value, str) else value
-        for name, value in fields.items()
+        name: value.format(n=n) if isinstance(value, str) else value for name, value in fields.items()
     }
+
+
+def opt_in(shop: Shop, *channels: str, days: float = 1) -> dict[str, object]:
+    """Return the consents of somebody who opted in some days ago, to email unless said."""
+    at = shop.now(-days * DAY)
+    named = channels or ("email",)
+    return {
+        **{f"{channel}_promo": True for channel in named},
+        **{f"{channel}_consent_updated_at": at for channel in named},
+    }
+
+
+def opt_out(shop: Shop, *channels: str, days: float = 1) -> dict[str, object]:
+    """Return the consents of somebody who opted out some days ago."""
+    given = opt_in(shop, *channels, days=days)
+    return {name: False if value is True else value for name, value in given.items()}

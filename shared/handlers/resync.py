@@ -84,7 +84,7 @@ class _Stretch:
         self._threads = threads
         self._began = self._noted = services.clock()
         self._deciding = Deciding(run.options, tenant, services)
-        self._imports = Imports(run.id, tenant, services)
+        self._imports = Imports(run, tenant, services)
         self._consents = ConsentSending(run.id, tenant, services, threads)
         self._list = OmneoList(services.omneo(tenant), run.options.since, threads, run.total)
         self._look = KlaviyoLook(services.klaviyo(tenant), threads, services.clock, services.sleep)
@@ -180,7 +180,10 @@ class _Stretch:
                 sent = Cursor(one.page)
                 self._read.clear()
         if len(waiting) < len(self._run.imports):
+            over = set(self._run.imports) - set(waiting)
             self._note(imports=tuple(waiting), sent=sent, counts=self._run.counts + counts)
+            for one in over:
+                self._services.resyncs.drop_sent(self._tenant.name, self._run.id, one.job)
 
     def _end(self, waiting: Import) -> Ended | None:
         return self._imports.end(waiting, self._run.counts)

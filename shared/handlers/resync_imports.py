@@ -15,7 +15,10 @@ from shared.handlers.profile_calls import sync_soon
 from shared.handlers.resync_page import Candidate
 from shared.handlers.resync_reading import KlaviyoLook
 from shared.handlers.resync_sending import blamed
+from shared.handlers.resync_tail import CLOCKS_DIFFER
+from shared.jobs import DeleteProfile
 from shared.klaviyo.bulk import ImportError, ImportJob
+from shared.resyncs import Run
 from shared.services import Services
 from shared.tenants import Tenant
 
@@ -40,7 +43,7 @@ class Ended:
 class Imports:
     """Imports for one run."""
 
-    run_id: str
+    run: Run
     tenant: Tenant
     services: Services
 
@@ -86,6 +89,8 @@ class Imports:
                 rows = self._without(rows, places or {0: ""}, page, counts)
             else:
                 counts["profiles sent"] += len(rows)
+                ids = (str(row["attributes"].get("external_id") or "") for row in rows)
+                self.services.resyncs.keep_sent(self.tenant.name, self.run.id, job, ids)
                 return [Import(job, page)]
         return []
 
@@ -113,14 +118,26 @@ class Imports:
         try:
             job = self.services.klaviyo(self.tenant).import_job(waiting.job)
         except NotFoundError:
+            self._bury_again(waiting)
             return self._given_up(Counter(), before)
         if not job.is_over:
             return None
+        self._bury_again(waiting)
         counts = Counter({"profiles imported": job.completed})
         counts += self._errors(job)
         if job.status != "complete":
             return self._given_up(counts, before)
         return Ended(counts)
+
+    def _bury_again(self, waiting: Import) -> None:
+        """Have those seen to once more who were deleted while they were in an import: it may have made them again."""
+        profile_ids = self.services.resyncs.sent(self.tenant.name, self.run.id, waiting.job)
+        since = self.run.started_at - CLOCKS_DIFFER
+        for profile_id, at in self.services.synced_profiles.buried_of(self.tenant.name, profile_ids, since):
+            job = DeleteProfile(
+                tenant=self.tenant.name, id=self.services.new_id(), accepted_at=at, profile_id=profile_id
+            )
+            self.services.queue.put(job, self.tenant)
 
     def _given_up(self, counts: Counter[str], before: Counter[str]) -> Ended:
         counts[GIVEN_UP] += 1
@@ -169,4 +186,4 @@ class Imports:
     def _tell(self, part: str, told: Sequence[Mapping[str, str]]) -> None:
         for number in range(0, len(told), _TOLD_AT_ONCE):
             rows = told[number : number + _TOLD_AT_ONCE]
-            self.services.resyncs.tell(self.tenant.name, self.run_id, f"{part}-{number:06}", rows)
+            self.services.resyncs.tell(self.tenant.name, self.run.id, f"{part}-{number:06}", rows)

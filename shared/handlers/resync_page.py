@@ -142,31 +142,28 @@ class Deciding:
         notes = candidate.plan.mapped.notes
         findings.counts.update(f"left out: {note.reason.value} {note.name}" for note in notes)
         wanted = self.wanted(candidate)
-        if self.options.sends_profiles and wanted.find(held) is None:
+        is_missing = self.options.sends_profiles and wanted.find(held) is None
+        if is_missing:
             # Its import has come to nothing, or it has moved in Omneo's list.
             findings.counts["synced one by one: not in Klaviyo after the import"] += 1
             findings.one_by_one.append(candidate.id)
-        elif candidate.comms is None:
+        if candidate.comms is None:
             findings.counts["Omneo shows no consent"] += 1
         elif candidate.synced.read_at is not None and candidate.synced.read_at > read_at:
             findings.counts["synced meanwhile"] += 1
         else:
-            self._consent(candidate, candidate.comms, wanted, held, findings)
+            subjects = {
+                Channel.EMAIL: self._subject(candidate, "email", wanted.owner("email", held)),
+                Channel.SMS: self._subject(candidate, "phone_number", wanted.owner("phone_number", held)),
+            }
+            for step in self._steps(candidate.comms, subjects, candidate.id, candidate.synced.told):
+                self._take(candidate, step, subjects[step.consent.channel], findings)
 
-    def _consent(
-        self,
-        candidate: Candidate,
-        comms: Mapping[str, Any],
-        wanted: Wanted,
-        held: HeldProfiles,
-        findings: Findings,
-    ) -> None:
-        subjects = {
-            Channel.EMAIL: _subject(wanted.owner("email", held), candidate.attribute("email")),
-            Channel.SMS: _subject(wanted.owner("phone_number", held), candidate.attribute("phone_number")),
-        }
-        for step in self._steps(comms, subjects, candidate.id, candidate.synced.told):
-            self._take(candidate, step, subjects[step.consent.channel], findings)
+    def _subject(self, candidate: Candidate, name: str, owner: "Held | None") -> Subject:
+        """Return whose consent it is about. Of nobody yet in Klaviyo, where a sync is to follow, that sync says it."""
+        if owner is None:
+            return Subject("", "" if self.options.sends_profiles else candidate.attribute(name))
+        return Subject(owner.id, candidate.attribute(name), owner.subscriptions)
 
     def _steps(
         self,
@@ -205,9 +202,3 @@ class Deciding:
     def _joined_at(self, row: Row) -> datetime | None:
         joined = read_stamp(row.get("joined_at")) if self.options.undated is Undated.JOINED_DATE else None
         return joined if joined is not None and joined < self.services.clock() else None
-
-
-def _subject(profile: "Held | None", address: str) -> Subject:
-    if profile is None:
-        return Subject("", address)
-    return Subject(profile.id, address, profile.subscriptions)
