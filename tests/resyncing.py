@@ -92,9 +92,7 @@ def a_base(world: World, **settings: Any) -> Iterator[Whole]:
 
 
 def _numbered(fields: Mapping[str, Any], n: int) -> dict[str, Any]:
-    return {
-        name: value.format(n=n) if isinstance(value, str) else value for name, value in fields.items()
-    }
+    return {name: value.format(n=n) if isinstance(value, str) else value for name, value in fields.items()}
 
 
 def opt_in(shop: Shop, *channels: str, days: float = 1) -> dict[str, object]:

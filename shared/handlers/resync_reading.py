@@ -82,7 +82,7 @@ class OmneoList:
         return found
 
     def _page(self, number: int) -> "ProfilesPage":
-        return self.omneo.profiles_page(number, since=self.since)
+        return self.omneo.profiles_page(number, since=self.since, size=PAGE_SIZE)
 
 
 class HeldProfiles:
