@@ -185,11 +185,12 @@ class PullOptOut(Job):
 
 
 class Resync(Job):
-    """Do one stretch of a run over the tenant's whole base."""
+    """Do one stretch of a run over the tenant's whole base, unless another chain of jobs has taken over since."""
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
     kind: Literal["resync"] = "resync"
     run_id: str
+    chain: str = ""
 
 
 class EveryTenant(Job):
@@ -199,7 +200,7 @@ class EveryTenant(Job):
     kind: Literal["every-tenant"] = "every-tenant"
     tenant: str = ""
     accepted_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
-    run: Literal["sweep-inbox", "sweep-outbox", "heal"]
+    run: Literal["sweep-inbox", "sweep-outbox", "heal", "reconcile"]
 
 
 AnyJob: TypeAlias = (

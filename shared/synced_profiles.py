@@ -5,17 +5,20 @@ Of persons it holds the names of what was filled, never a value, and Klaviyo's p
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.documents import Document, Documents, Value
+from shared.documents import Document, Documents, Value, delete_all
 from shared.domain.consent_plan import Consent, Told
 from shared.errors import DocumentExistsError, DocumentMissingError
 
 # Longer than any job can wait or lie dead before it is replayed.
 DELETED_KEPT = timedelta(days=400)
+# Longer than a run over the whole base lasts.
+BURIAL_KEPT = timedelta(days=14)
 
 
 @dataclass(frozen=True)
@@ -66,16 +69,44 @@ class SyncedProfiles:
         now = {consent: said.after(before.get(consent)) for consent, said in told.items()}
         self._write(tenant, profile_id, {"told": _told({**before, **now})})
 
+    def fill(self, tenant: str, profile_id: str, synced: SyncedProfile) -> None:
+        """Remember what was filled where, beside what else is known of the profile."""
+        fields: dict[str, Value] = {
+            "account": synced.account,
+            "klaviyo_id": synced.klaviyo_id,
+            "filled": [*sorted(synced.filled)],
+        }
+        self._write(tenant, profile_id, fields)
+
     def bury(self, tenant: str, profile_id: str, at: datetime) -> None:
         """Remember that the profile was deleted, beside what is known of it."""
         fields: dict[str, Value] = {"deleted_at": at, "expire_at": self._clock() + DELETED_KEPT}
         self._write(tenant, profile_id, fields)
+        burial: dict[str, Value] = {"at": at, "expire_at": self._clock() + BURIAL_KEPT}
+        try:
+            self._documents.create(_burials(tenant), _id(profile_id), burial)
+        except DocumentExistsError:
+            with suppress(DocumentMissingError):
+                self._documents.update(_burials(tenant), _id(profile_id), burial)
+
+    def buried_of(
+        self, tenant: str, profile_ids: Iterable[str], since: datetime
+    ) -> Iterator[tuple[str, datetime]]:
+        """Yield who of these was deleted since then, within the last days, and when; not who was restored after that."""
+        ids = {_id(profile_id): profile_id for profile_id in profile_ids}
+        after: str | None = None
+        while page := self._documents.find(_burials(tenant), after=after):
+            for document in page:
+                at: Any = document.fields["at"]
+                is_meant = document.id in ids and isinstance(at, datetime) and at >= since
+                if is_meant and self.of(tenant, ids[document.id]).deleted_at is not None:
+                    yield ids[document.id], at
+            after = page[-1].id
 
     def forget(self, tenant: str) -> None:
         """Forget every profile."""
-        while found := self._documents.find(_collection(tenant)):
-            for document in found:
-                self._documents.delete(_collection(tenant), document.id)
+        delete_all(self._documents, _collection(tenant))
+        delete_all(self._documents, _burials(tenant))
 
     def _write(self, tenant: str, profile_id: str, fields: Mapping[str, Value]) -> None:
         collection, id = _collection(tenant), _id(profile_id)
@@ -131,3 +162,7 @@ def _id(profile_id: str) -> str:
 
 def _collection(tenant: str) -> str:
     return f"tenants/{tenant}/synced_profiles"
+
+
+def _burials(tenant: str) -> str:
+    return f"tenants/{tenant}/burials"

@@ -82,6 +82,23 @@ def watched_connections(fate: Fate) -> Connections:
     return connections
 
 
+def watched_everywhere(fate: Fate) -> Connections:
+    """Return connections, for every thread, over which the fate may strike."""
+    return _Everywhere(fate)
+
+
+class _Everywhere(Connections):
+    def __init__(self, fate: Fate) -> None:
+        super().__init__()
+        self._fate = fate
+
+    def session(self) -> requests.Session:
+        session = super().session()
+        if not isinstance(session.adapters["http://"], _Wire):
+            session.mount("http://", _Wire(self._fate))
+        return session
+
+
 class WatchedDocuments(Through):
     """A store in which the fate may strike around every write. Only for a fate that kills."""
 

@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 _COLLECTIONS = (
     "tenants", "dead_jobs", "leases", "inbox", "outbox", "echo_notes", "consent_ledger", "reward_claims", "synced_profiles",
+    "burials", "resyncs", "rows", "resync_slot",
 )  # fmt: skip
 
 

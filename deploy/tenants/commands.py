@@ -179,6 +179,7 @@ def delete(services: Services, name: str, yes: bool) -> None:
     services.outbox.forget(name)
     services.echo_notes.forget(name)
     services.synced_profiles.forget(name)
+    services.resyncs.forget(name)
     services.consent_ledger.forget(name)
     services.status_reports.forget(name)
     services.reward_claims.forget(name)

@@ -1,10 +1,10 @@
 """`resync NAME` and `reconcile NAME`: a run over a tenant's whole base, begun here, done by the outbound worker, and followed here."""
 
 import csv
-import signal
 import sys
 import time
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,36 @@ from shared.tenants import Tenant
 
 _EVERY_SECONDS = 1.0
 _NEEDS = Needs.STORE | Needs.OUTBOUND
-_TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
+_LISTED = 10
+
+
+def _past(_ctx: click.Context, _parameter: click.Parameter, value: datetime | None) -> datetime | None:
+    """Return the time in UTC, if it has passed."""
+    if value is None:
+        return None
+    moment = value.replace(tzinfo=value.tzinfo or UTC)
+    if moment > datetime.now(UTC):
+        raise click.BadParameter("that time is still to come.")
+    return moment
+
+
+_since = click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]),
+    callback=_past,
+    help="Only profiles changed since then (UTC). A reconcile without it: since the last one.",
+)
+_file = click.option(
+    "--file",
+    "path",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Where every profile there is something to tell of is written, with what it is (CSV).",
+)
 
 
 @click.command(cls=Command)
 @click.argument("name", callback=existing)
-@click.option("--since", type=_TIME, help="Only profiles changed since then (UTC).")
+@_since
 @click.option("--only-consent", is_flag=True, help="Leave the profiles themselves alone.")
 @click.option("--dry-run", is_flag=True, help="Count what would be sent, and send nothing.")
 @click.option(
@@ -34,8 +58,9 @@ _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
     default=Undated.LEAVE.value,
     help="What an opt-in without a date means: left, or as old as the membership.",
 )
+@_file
 @click.option("--pause", "to", flag_value=State.PAUSED.value, help="Pause the run that is under way.")
-@click.option("--resume", "to", flag_value=State.RUNNING.value, help="Let it go on, and follow it.")
+@click.option("--resume", "to", flag_value=State.RUNNING.value, help="Let it go on, and watch it.")
 @click.option("--cancel", "to", flag_value=State.CANCELLED.value, help="End it.")
 @with_services(_NEEDS)
 def resync(
@@ -46,6 +71,7 @@ def resync(
     only_consent: bool,
     dry_run: bool,
     undated_opt_ins: str,
+    path: Path | None,
     to: str | None,
 ) -> None:
     """Send the whole base of tenant NAME to Klaviyo. Ctrl-C ends the watching, not the run."""
@@ -53,69 +79,65 @@ def resync(
 
     tenant = _tenant(services, name)
     if to is not None:
-        run = _under_way(services, tenant)
-        run = change_state(tenant, run.id, State(to), services)
+        run = change_state(tenant, _under_way(services, tenant).id, State(to), services)
         if run.state is not State.RUNNING:
             click.echo(f"The run is {run.state.value}.")
             return
     else:
         order = Order(
-            since=since.replace(tzinfo=UTC) if since else None,
-            only_consent=only_consent,
-            dry_run=dry_run,
-            undated_opt_ins=Undated(undated_opt_ins),
+            since=since, only_consent=only_consent, dry_run=dry_run, undated_opt_ins=Undated(undated_opt_ins)
         )
         run = begin(tenant, Kind.RESYNC, order, services)
-    _show(follow(tenant, run, services))
+    _watch(services, tenant, run, path)
 
 
 @click.command(cls=Command)
 @click.argument("name", callback=existing)
-@click.option("--since", type=_TIME, help="Only profiles changed since then; without it, since the last one.")
+@_since
 @click.option("--repair", is_flag=True, help="Mend what differs, by the same rule.")
-@click.option(
-    "--file",
-    "path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Where the drift is written (CSV).",
-)
+@click.option("--last", is_flag=True, help="Show what the last one has found, the nightly one say.")
+@_file
 @with_services(_NEEDS)
-def reconcile(services: Services, name: str, since: datetime | None, repair: bool, path: Path | None) -> None:
-    """Compare the consent of tenant NAME on both sides, and write down where it differs."""
+def reconcile(
+    services: Services, name: str, *, since: datetime | None, repair: bool, last: bool, path: Path | None
+) -> None:
+    """Compare the consent of tenant NAME on both sides, and tell where it differs."""
     from shared.handlers.resync_orders import Order, begin
 
     tenant = _tenant(services, name)
     kind = Kind.REPAIR if repair else Kind.RECONCILE
-    order = Order(since=since.replace(tzinfo=UTC) if since else None)
-    told = follow(tenant, begin(tenant, kind, order, services), services)
-    _show(told)
-    if path is not None:
-        rows = write_drift(path, services, name, told["id"])
-        click.echo(f"{rows} profiles are listed in {path}.")
+    run = _last(services, tenant, kind) if last else begin(tenant, kind, Order(since=since), services)
+    _watch(services, tenant, run, path)
 
 
-def follow(tenant: Tenant, run: Run, services: Services) -> dict[str, Any]:
-    """Show a run's progress until it is over, paused, or nobody wants to watch any more; return its report."""
-    from shared.handlers.resync_orders import find, report
+def follow(
+    tenant: Tenant, run: Run, services: Services, sleep: Callable[[float], None] = time.sleep
+) -> tuple[Run, bool]:
+    """Show a run's progress until it is over, or paused, or Ctrl-C is pressed; return it, and whether it was watched to its end."""
+    from shared.handlers.resync_orders import find
 
+    shown: Iterable[Any] | None = None  # there is only a length
     with click.progressbar(
-        length=1, label=tenant.name, file=sys.stderr, hidden=not sys.stderr.isatty()
+        shown,
+        length=1,
+        label=tenant.name,
+        file=sys.stderr,
+        hidden=not sys.stderr.isatty(),
+        item_show_func=lambda one: None if one is None else _beside(one),
     ) as bar:
         try:
             while True:
                 run = find(tenant, run.id, services)
                 bar.length = max(1, run.total)
-                bar.update(run.read - bar.pos)
+                bar.update(run.read - bar.pos, run)
                 if run.state is not State.RUNNING:
-                    break
-                time.sleep(_EVERY_SECONDS)
+                    return run, True
+                sleep(_EVERY_SECONDS)
         except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            click.echo("The run goes on. `resync --pause` pauses it, `--cancel` ends it.", err=True)
-    return report(tenant, find(tenant, run.id, services), services)
+            return find(tenant, run.id, services), False
 
 
-def write_drift(path: Path, services: Services, name: str, id: str) -> int:
+def write_file(path: Path, services: Services, name: str, id: str) -> int:
     """Write what a run has to tell of single profiles, a line each, and return how many lines."""
     count = 0
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -127,14 +149,59 @@ def write_drift(path: Path, services: Services, name: str, id: str) -> int:
     return count
 
 
+def _watch(services: Services, tenant: Tenant, run: Run, path: Path | None) -> None:
+    """Watch a run and tell of it; exit with 1 if it did not do all that it was to do."""
+    from shared.handlers.resync_orders import report
+
+    run, to_the_end = follow(tenant, run, services)
+    told = report(tenant, run, services)
+    _show(told)
+    if path is not None:
+        lines = write_file(path, services, tenant.name, run.id)
+        click.echo(f"{lines} lines, one for each thing told of a profile: {path}")
+    if not to_the_end:
+        click.echo(
+            "The run goes on. `resync NAME --resume` watches it again, --pause pauses it, --cancel ends it.",
+            err=True,
+        )
+    elif run.state is State.CANCELLED or told["failures"]:
+        sys.exit(1)
+
+
 def _show(told: dict[str, Any]) -> None:
-    click.echo(f"Run {told['id']}: {told['state']}.")
-    click.echo(f"  {told['read']} of {told['total']} profiles, {told['profiles_per_minute']} a minute")
-    for group in ("counts", "failures"):
-        for what, count in told[group].items():
-            click.echo(f"  {count:>9}  {what}")
+    words = [told["kind"], *(["(dry run, nothing was sent)"] if told["dry_run"] else [])]
+    click.echo(f"{' '.join(words)}: {told['state']}  (run {told['id']})")
+    since = f", changed since {told['since']}" if told["since"] else ""
+    click.echo(
+        f"{told['read']:,} of {told['total']:,} profiles{since}; {told['profiles_per_minute']:,} a minute"
+    )
+    for heading, group in (("What came of them", "counts"), ("What failed", "failures")):
+        if told[group]:
+            click.echo(f"\n{heading}:")
+            for what, count in sorted(told[group].items()):
+                click.echo(f"  {count:>9,}  {what}")
     if told["imports_waiting"]:
-        click.echo(f"  {told['imports_waiting']} imports are still with Klaviyo")
+        click.echo(f"\n{told['imports_waiting']} imports are still with Klaviyo.")
+    if told["profiles"]:
+        click.echo("\nFor instance (--file has them all):")
+        for row in told["profiles"][:_LISTED]:
+            click.echo(f"  {row['profile']}  {row['what']}")
+
+
+def _beside(run: Run) -> str:
+    """Return what stands beside the bar."""
+    from shared.handlers.resync_orders import summary
+
+    told = summary(run)
+    left = told["seconds_left"]
+    parts = [f"{told['profiles_per_minute']:,} a minute"]
+    if left is not None and run.read < run.total:
+        parts.append(f"{timedelta(seconds=left)} left")
+    if run.imports:
+        parts.append(f"{len(run.imports)} imports with Klaviyo")
+    if failed := sum(told["failures"].values()):
+        parts.append(f"{failed:,} failed")
+    return ", ".join(parts)
 
 
 def _tenant(services: Services, name: str) -> Tenant:
@@ -148,4 +215,11 @@ def _under_way(services: Services, tenant: Tenant) -> Run:
     run = services.resyncs.under_way(tenant.name)
     if run is None:
         raise click.ClickException("No run is under way.")
+    return run
+
+
+def _last(services: Services, tenant: Tenant, kind: Kind) -> Run:
+    run = services.resyncs.last(tenant.name, kind)
+    if run is None:
+        raise click.ClickException("There was none yet.")
     return run

@@ -2,16 +2,21 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 # https://developers.klaviyo.com/en/reference/bulk_import_profiles
 MOST_PROFILES = 10_000
 MOST_BYTES = 5_000_000
 _ENVELOPE = 1_000  # what stands around the profiles
+_BETWEEN = 2  # a comma and a space
+
+Resource = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class Kind(StrEnum):
@@ -29,6 +34,11 @@ class State(StrEnum):
     PAUSED = "paused"
     CANCELLED = "cancelled"
     DONE = "done"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will be done any more."""
+        return self in (State.CANCELLED, State.DONE)
 
 
 class Undated(StrEnum):
@@ -60,21 +70,42 @@ class Options:
 
 
 @dataclass(frozen=True)
+class Cursor:
+    """A place in Omneo's list: the next page, and the ids on the page before, by which it is seen whether the list has moved since."""
+
+    page: int = 1
+    seen: tuple[str, ...] = ()
+    is_over: bool = False
+
+
+START = Cursor()
+
+
+@dataclass(frozen=True)
+class Import:
+    """An import job of Klaviyo's whose end is not known yet, and the first of Omneo's pages in it."""
+
+    job: str
+    page: int
+
+
+@dataclass(frozen=True)
 class PageWork:
-    """A page of Omneo's profiles, made ready: what Klaviyo is to be sent, and what came of each."""
+    """A page of Omneo's profiles, ready to be imported; `after` is the place after it, `counts` says what came of the others."""
 
     number: int
-    resources: tuple[Mapping[str, Any], ...] = ()
+    after: Cursor
+    resources: tuple[Resource, ...] = ()
     counts: Counter[str] = field(default_factory=Counter)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The bytes of its profiles as they travel."""
-        return sum(len(json.dumps(resource).encode()) + 1 for resource in self.resources)
+        return sum(map(size_of, self.resources))
 
 
 class Parcel:
-    """Whole pages for one import job. A page is never torn apart, so that what a job holds can be noted by page."""
+    """Whole pages for one import. A page is never torn apart, so that how far a run has come can be noted by page."""
 
     def __init__(self) -> None:
         self.pages: list[PageWork] = []
@@ -93,17 +124,45 @@ class Parcel:
         self.size += page.size
 
     @property
-    def resources(self) -> list[Mapping[str, Any]]:
+    def resources(self) -> list[Resource]:
         """All profiles in it."""
         return [resource for page in self.pages for resource in page.resources]
 
     @property
     def counts(self) -> Counter[str]:
         """What came of the profiles of all its pages."""
-        total: Counter[str] = Counter()
-        for page in self.pages:
-            total.update(page.counts)
-        return total
+        return sum((page.counts for page in self.pages), Counter[str]())
+
+
+def size_of(resource: Resource) -> int:
+    """Return the bytes of a profile among others, as it travels."""
+    return len(json.dumps(resource).encode()) + _BETWEEN
+
+
+def jobs_of(resources: Iterable[Resource]) -> Iterator[list[Resource]]:
+    """Yield the profiles in lists that an import takes: a single page may be too large for one."""
+    found: list[Resource] = []
+    size = _ENVELOPE
+    for resource in resources:
+        own = size_of(resource)
+        if found and (len(found) == MOST_PROFILES or size + own > MOST_BYTES):
+            yield found
+            found, size = [], _ENVELOPE
+        found.append(resource)
+        size += own
+    if found:
+        yield found
+
+
+def unseen(ids: Sequence[str], seen: Sequence[str]) -> int | None:
+    """Return how many of a page's ids, from its end, come after what was seen; None if nothing on it was.
+
+    >>> unseen(["a", "b", "c", "d"], ["x", "a", "b"]), unseen(["d"], ["a"])
+    (2, None)
+    """
+    known = set(seen)
+    last = max((place for place, id in enumerate(ids) if id in known), default=None)
+    return None if last is None else len(ids) - last - 1
 
 
 @dataclass(frozen=True)
@@ -128,7 +187,7 @@ def progress(read: int, total: int, worked: timedelta) -> Progress:
     return Progress(read, total, speed, left)
 
 
-def in_parts(rows: Iterable[Any], most: int) -> list[list[Any]]:
+def in_parts(rows: Iterable[T], most: int) -> list[list[T]]:
     """Return the rows in lists of at most so many."""
     whole = list(rows)
     return [whole[first : first + most] for first in range(0, len(whole), most)]

@@ -1,39 +1,35 @@
-"""The whole base, from Omneo to Klaviyo: read page by page, compared with Klaviyo a hundred profiles a call, sent in bulk.
+"""The whole base, from Omneo to Klaviyo: profiles by import, then, when an import is over, their consents, compared a hundred a call.
 
-A job does one stretch and queues the next, so that live jobs have their turns between. How far a run has come is noted whenever an import
-is on its way: what dies in between is read and sent again, which changes nothing. When all imports are over, whoever Omneo has changed
-meanwhile is synced once more, because an import carries profiles as they were read.
+A job does one stretch and queues the next, so that live jobs have their turns between. Two places in Omneo's list are kept: up to which
+profiles were sent, and, behind it, up to which consents were compared; an opt-out can only be given of a profile that Klaviyo has. How far a
+run has come is noted with every import and every thousand profiles compared: what dies in between is done again, which changes nothing.
+At the end whoever Omneo has changed or deleted meanwhile is seen to once more, because a run goes by profiles as they were read.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import Unpack
 
-from shared.domain.profile_calls import stored_klaviyo_id
-from shared.domain.resyncs import PageWork, Parcel, State
-from shared.errors import NotFoundError, WaitError
-from shared.handlers.profile_calls import sync_soon
-from shared.handlers.resync_page import HeldProfiles, PagePreparation, PreparedPage
-from shared.handlers.resync_sending import Sending
+from shared.domain.resyncs import Cursor, Import, PageWork, Parcel, State
+from shared.errors import WaitError
+from shared.handlers.resync_imports import Ended, Imports
+from shared.handlers.resync_page import Candidate, Deciding
+from shared.handlers.resync_reading import KlaviyoLook, ListedPage, OmneoList
+from shared.handlers.resync_sending import ConsentSending, counted
+from shared.handlers.resync_tail import see_to_the_tail
 from shared.jobs import Resync
-from shared.resyncs import Run
+from shared.resyncs import Changes, Run
 from shared.services import Services
 from shared.tenants import Tenant
 
-if TYPE_CHECKING:
-    from shared.klaviyo.bulk import Held
-    from shared.omneo.client import ProfilesPage
-
 LEASE = timedelta(minutes=5)  # as long as a worker may run
 STRETCH = timedelta(seconds=120)
-PAGES_AT_ONCE = 10  # a thousand profiles: as many as one subscribe takes, read in a second or two
-READERS = 8
-FOLLOWED_AT_ONCE = 20  # every ten seconds: 120 a minute, of Klaviyo's 150
+THREADS = 16
+MOST_WAITING = 20  # imports; each is asked after every ten seconds: 120 a minute, of Klaviyo's 150
 FOLLOW_SECONDS = 10.0
 ANOTHER_RUNS_SECONDS = 10.0
-
-Row = Mapping[str, Any]
 
 
 def resync(job: Resync, tenant: Tenant, services: Services) -> None:
@@ -42,8 +38,7 @@ def resync(job: Resync, tenant: Tenant, services: Services) -> None:
     Raises:
         ServiceError, DisconnectedError, OwnServiceError: something is missing; the stretch is done again from where it was noted.
     """
-    run = services.resyncs.get(tenant.name, job.run_id)
-    if run is None or run.state is not State.RUNNING:
+    if not _is_mine(services.resyncs.get(tenant.name, job.run_id), job):
         return
     lease = services.leases.acquire(f"resync {tenant.name}", lasting=LEASE)
     if lease is None:
@@ -51,10 +46,15 @@ def resync(job: Resync, tenant: Tenant, services: Services) -> None:
             "another worker is at the run", service="The extension", retry_after=ANOTHER_RUNS_SECONDS
         )
     try:
-        run, delay = _Stretch(run, tenant, services).work()
+        run = services.resyncs.get(tenant.name, job.run_id)
+        if run is None or not _is_mine(run, job):
+            return
+        with ThreadPoolExecutor(THREADS) as threads:
+            delay = _Stretch(run, tenant, services, threads).work()
     finally:
         services.leases.release(lease)
-    if run.state is State.RUNNING:
+    run = services.resyncs.get(tenant.name, job.run_id)
+    if run is not None and _is_mine(run, job):
         services.queue.put(next_job(tenant, run, services, job.traceparent), tenant, delay=delay)
 
 
@@ -65,168 +65,177 @@ def next_job(tenant: Tenant, run: Run, services: Services, traceparent: str = ""
         id=services.new_id(),
         accepted_at=services.clock(),
         run_id=run.id,
+        chain=run.chain,
         traceparent=traceparent,
     )
+
+
+def _is_mine(run: Run | None, job: Resync) -> bool:
+    return run is not None and run.state is State.RUNNING and run.chain == job.chain
 
 
 class _Stretch:
     """As much of a run as one job does."""
 
-    def __init__(self, run: Run, tenant: Tenant, services: Services) -> None:
+    def __init__(self, run: Run, tenant: Tenant, services: Services, threads: Executor) -> None:
         self._run = run
         self._tenant = tenant
         self._services = services
+        self._threads = threads
         self._began = self._noted = services.clock()
-        self._total, self._pages = run.total, run.pages
-        self._preparation = PagePreparation(run.options, tenant, services)
-        self._sending = Sending(run.id, tenant, services)
+        self._deciding = Deciding(run.options, tenant, services)
+        self._imports = Imports(run, tenant, services)
+        self._consents = ConsentSending(run.id, tenant, services, threads)
+        self._list = OmneoList(services.omneo(tenant), run.options.since, threads, run.total)
+        self._look = KlaviyoLook(services.klaviyo(tenant), threads, services.clock, services.sleep)
+        self._read: list[PageWork] = []  # for the next parcel
+        self._followed_at: datetime | None = None
 
-    def work(self) -> tuple[Run, float]:
-        """Return the run as it is after the stretch, and the seconds after which the next may begin."""
-        if not self._run.is_read:
-            self._read_and_send()
-        elif self._run.imports:
-            self._follow()
-            return self._run, FOLLOW_SECONDS if self._run.imports else 0.0
-        elif self._run.options.sends_profiles and self._sync_tail():
-            pass
-        else:
-            self._run = self._services.resyncs.update(
-                self._tenant.name, self._run, state=State.DONE, finished_at=self._services.clock()
-            )
-        return self._run, 0.0
-
-    # Reading, asking for consents, and sending
-
-    def _read_and_send(self) -> None:
-        parcel = Parcel()
-        with ThreadPoolExecutor(READERS) as readers:
-            for page in self._prepared(readers):
-                work = PageWork(page.number, tuple(page.resources), page.counts)
-                if not parcel.fits(work):
-                    self._send(parcel)
-                    parcel = Parcel()
-                parcel.add(work)
-        if parcel.pages:
-            self._send(parcel)
-
-    def _prepared(self, readers: Executor) -> Iterator[PreparedPage]:
-        """Yield pages made ready, their consents asked for, until the stretch is over or the run is stopped."""
-        number = self._run.page
+    def work(self) -> float:
+        """Do it, and return the seconds after which the next may begin."""
         while self._goes_on():
-            listed = self._listed(number, readers)
-            if not listed:
-                self._pages = number - 1
-                return
-            held = readers.map(self._held, [page.rows for page in listed])
-            pages = [
-                self._preparation.page(number + index, page.rows, HeldProfiles(found))
-                for index, (page, found) in enumerate(zip(listed, held, strict=True))
-            ]
-            if self._run.options.sends:
-                self._sending.ask(pages, readers)
-            for page in pages:
-                self._tell(page)
-                yield page
-            number += len(listed)
-            if number > self._pages:
-                return
+            before = (self._run.sent, self._run.compared)
+            self._follow()
+            self._send()
+            self._compare()
+            if self._is_through():
+                if not self._run.options.sends or self._is_tail_done():
+                    self._note(state=State.DONE, finished_at=self._services.clock())
+                return 0.0
+            if (self._run.sent, self._run.compared) == before:
+                return FOLLOW_SECONDS  # nothing is left but to wait for Klaviyo
+        return 0.0
+
+    def _is_through(self) -> bool:
+        run = self._run
+        return (
+            run.compared.is_over and not run.imports and (run.sent.is_over or not run.options.sends_profiles)
+        )
 
     def _goes_on(self) -> bool:
-        """Return whether to read on. A run that was paused or cancelled stops between two groups of pages."""
-        if self._services.clock() - self._began >= STRETCH:
-            return False
+        """Return whether to go on. A run that was paused or cancelled, or taken over, stops between two groups of pages."""
+        return self._services.clock() - self._began < STRETCH and self._is_wanted()
+
+    def _is_wanted(self) -> bool:
         now = self._services.resyncs.get(self._tenant.name, self._run.id)
-        return now is not None and now.state is State.RUNNING
+        return now is not None and now.state is State.RUNNING and now.chain == self._run.chain
 
-    def _listed(self, number: int, readers: Executor) -> "list[ProfilesPage]":
-        """Return Omneo's pages from this one on, as many as are read at once."""
-        first = self._page(number)
-        self._total, self._pages = first.total, first.pages
-        if not first.rows:
-            return []
-        others = range(number + 1, min(number + PAGES_AT_ONCE, first.pages + 1))
-        return [first, *readers.map(self._page, others)]
-
-    def _page(self, number: int) -> "ProfilesPage":
-        return self._services.omneo(self._tenant).profiles_page(number, since=self._run.options.since)
-
-    def _held(self, rows: Sequence[Row]) -> "list[Held]":
-        """Return what Klaviyo holds of these profiles: one call where their identities are stored."""
-        klaviyo = self._services.klaviyo(self._tenant)
-        handle = self._tenant.settings.identity_handle
-        stored = {id for row in rows if (id := stored_klaviyo_id(row, handle))}
-        found = klaviyo.profiles_by("id", stored) if stored else []
-        known = {profile.id for profile in found}
-        rest = [row for row in rows if stored_klaviyo_id(row, handle) not in known]
-        emails = {str(row["email"]) for row in rest if row.get("email")}
-        by_email = klaviyo.profiles_by("email", emails) if emails else []
-        known_emails = {profile.email.lower() for profile in by_email}
-        ids = {str(row["id"]) for row in rest if str(row.get("email") or "").lower() not in known_emails}
-        by_external_id = klaviyo.profiles_by("external_id", ids) if ids else []
-        return [*found, *by_email, *by_external_id]
-
-    def _tell(self, page: PreparedPage) -> None:
-        if page.told:
-            part = f"page-{page.number:09}"
-            self._services.resyncs.tell(self._tenant.name, self._run.id, part, page.told)
-
-    def _send(self, parcel: Parcel) -> None:
-        """Send a parcel, if the run sends profiles, and note how far the run has come."""
-        counts, imports = parcel.counts, self._run.imports
-        if self._run.options.sends_profiles and parcel.profiles:
-            job, refused = self._sending.import_profiles(parcel.resources, parcel.pages[0].number)
-            counts.update(refused)
-            imports = (*imports, job) if job else imports
+    def _note(self, **changes: Unpack[Changes]) -> None:
         now = self._services.clock()
-        self._run = self._services.resyncs.update(
-            self._tenant.name,
-            self._run,
-            page=parcel.pages[-1].number + 1,
-            pages=self._pages,
-            total=self._total,
-            read=self._run.read + counts["read"],
-            counts=self._run.counts + counts,
-            imports=imports,
-            worked=self._run.worked + (now - self._noted),
-        )
+        changes["worked"] = self._run.worked + (now - self._noted)
+        self._run = self._services.resyncs.update(self._tenant.name, self._run, **changes)
         self._noted = now
 
-    # After the last page
+    # Profiles
+
+    def _send(self) -> None:
+        """Send a parcel. One that the stretch is too short to fill is read again, unless there is nothing else to do."""
+        run = self._run
+        if not run.options.sends_profiles or run.sent.is_over or len(run.imports) >= MOST_WAITING:
+            return
+        parcel, is_full = Parcel(), False
+        while not is_full and (self._read or self._read_pages(parcel)):
+            is_full = not parcel.fits(self._read[0])
+            if not is_full:
+                parcel.add(self._read.pop(0))
+        is_last = bool(parcel.pages) and (parcel.pages[-1].after.is_over or not run.imports)
+        if is_full or (is_last and self._is_wanted()):
+            self._import(parcel)
+
+    def _read_pages(self, parcel: Parcel) -> bool:
+        """Read the pages that come after those in the parcel; return whether there are any."""
+        place = parcel.pages[-1].after if parcel.pages else self._run.sent
+        if place.is_over or not self._goes_on():
+            return False
+        for page, looked in self._planned(self._list.after(place)):
+            candidates = [one for one in looked if isinstance(one, Candidate)]
+            resources = self._imports.resources(candidates, self._look)
+            self._read.append(PageWork(page.number, page.after, tuple(resources)))
+        return True
+
+    def _import(self, parcel: Parcel) -> None:
+        jobs, counts = self._imports.start(parcel.resources, parcel.pages[0].number)
+        self._note(
+            sent=parcel.pages[-1].after,
+            imports=(*self._run.imports, *jobs),
+            counts=self._run.counts + counts,
+            total=self._list.total,
+        )
 
     def _follow(self) -> None:
-        """Ask how some imports stand; of those that are over, note what Klaviyo did not take."""
-        klaviyo = self._services.klaviyo(self._tenant)
-        counts, over = self._run.counts.copy(), set()
-        for id in self._run.imports[:FOLLOWED_AT_ONCE]:
-            try:
-                job = klaviyo.import_job(id)
-            except NotFoundError:
-                counts["failed: Klaviyo no longer knows the import"] += 1
-                over.add(id)
+        """Ask how the imports stand; of those that are over, note what Klaviyo did not take. What it gave up is sent again."""
+        now = self._services.clock()
+        if self._followed_at is not None and now - self._followed_at < timedelta(seconds=FOLLOW_SECONDS):
+            return
+        self._followed_at = now
+        counts, waiting, sent = Counter[str](), [], self._run.sent
+        for one, ended in zip(
+            self._run.imports, self._threads.map(self._end, self._run.imports), strict=True
+        ):
+            if ended is None:
+                waiting.append(one)
                 continue
-            if job.is_over:
-                counts["imported"] += job.completed
-                counts.update(self._sending.failures(job))
-                over.add(id)
-        left = self._run.imports[FOLLOWED_AT_ONCE:]
-        waiting = [id for id in self._run.imports[:FOLLOWED_AT_ONCE] if id not in over]
-        self._run = self._services.resyncs.update(
-            self._tenant.name, self._run, imports=(*left, *waiting), counts=counts
+            counts += ended.counts
+            if ended.again and (one.page < sent.page or sent.is_over):
+                sent = Cursor(one.page)
+                self._read.clear()
+        if len(waiting) < len(self._run.imports):
+            over = set(self._run.imports) - set(waiting)
+            self._note(imports=tuple(waiting), sent=sent, counts=self._run.counts + counts)
+            for one in over:
+                self._services.resyncs.drop_sent(self._tenant.name, self._run.id, one.job)
+
+    def _end(self, waiting: Import) -> Ended | None:
+        return self._imports.end(waiting, self._run.counts)
+
+    # Consents
+
+    def _compare(self) -> None:
+        while not self._run.compared.is_over and self._goes_on():
+            ready = self._run.ready_page
+            if ready is not None and self._run.compared.page >= ready:
+                return
+            self._compare_group(ready)
+
+    def _compare_group(self, before: int | None) -> None:
+        read_at = self._services.clock()
+        pages = self._planned(self._list.after(self._run.compared, before=before))
+        rows = [row for page, _ in pages for row in page.rows]
+        looked = [one for _, each in pages for one in each]
+        candidates = [one for one in looked if isinstance(one, Candidate)]
+        wanted = [self._deciding.wanted(one) for one in candidates]
+        held = self._look.at(wanted)
+        findings = self._deciding.decide(looked, rows, held, read_at)
+        # Told first: done again after a death in between, there is less left to ask for.
+        told = self._tell(findings.told)
+        if self._run.options.sends:
+            if refused := self._consents.ask(findings.asked):
+                told = self._tell(refused)
+            self._imports.sync(findings.one_by_one)
+        if self._run.options.sends_profiles:
+            found = [(one, each.find(held)) for one, each in zip(candidates, wanted, strict=True)]
+            known = [(one, profile.id) for one, profile in found if profile is not None]
+            list(self._threads.map(lambda pair: self._imports.remember(*pair), known))
+        self._note(
+            compared=pages[-1][0].after,
+            read=self._run.read + findings.counts.pop("read", 0),
+            counts=self._run.counts + findings.counts + counted(told),
+            total=self._list.total,
         )
 
-    def _sync_tail(self) -> bool:
-        """Sync whom Omneo has changed since the run began, some pages a job; return whether there are more."""
-        omneo = self._services.omneo(self._tenant)
-        for number in range(self._run.tail_page, self._run.tail_page + PAGES_AT_ONCE):
-            page = omneo.profiles_page(number, since=self._run.started_at)
-            for row in page.rows:
-                sync_soon(
-                    self._tenant, str(row["id"]), queue=self._services.queue, clock=self._services.clock
-                )
-            if number >= page.pages:
-                return False
-        self._run = self._services.resyncs.update(
-            self._tenant.name, self._run, tail_page=self._run.tail_page + PAGES_AT_ONCE
-        )
-        return True
+    def _tell(self, rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+        part = f"compared-{self._run.read:09}"  # the same when it is done again, and never another's
+        return self._services.resyncs.tell(self._tenant.name, self._run.id, part, rows)
+
+    def _planned(self, pages: Sequence[ListedPage]) -> list[tuple[ListedPage, list[Candidate | str]]]:
+        rows = [row for page in pages for row in page.rows]
+        looked = iter(list(self._threads.map(self._deciding.candidate, rows)))
+        return [(page, [next(looked) for _ in page.rows]) for page in pages]
+
+    # At the end
+
+    def _is_tail_done(self) -> bool:
+        following = see_to_the_tail(self._run, self._tenant, self._services)
+        if following is not None:
+            self._note(tail_page=following)
+        return following is None

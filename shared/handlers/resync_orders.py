@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StrictBool, ValidationError
 
 from shared.domain.resyncs import Kind, Options, State, Undated, progress
 from shared.errors import ConflictError, InvalidPayloadError, NotInstalledError, UnknownPathError
@@ -25,8 +25,8 @@ class Order(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     since: AwareDatetime | None = None
-    only_consent: bool = False
-    dry_run: bool = False
+    only_consent: StrictBool = False
+    dry_run: StrictBool = False
     undated_opt_ins: Undated = Undated.LEAVE
 
     @classmethod
@@ -37,30 +37,46 @@ class Order(BaseModel):
             InvalidPayloadError: names the field and the fix.
         """
         try:
-            return cls.model_validate(body or {})
+            return cls.model_validate({} if body is None else body)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
-            field = ".".join(map(str, first["loc"])) or "The body"
-            raise InvalidPayloadError(f"{field}: {first['msg']}.") from None
+            field = ".".join(map(str, first["loc"]))
+            if not field:
+                raise InvalidPayloadError("Send a JSON object, or no body at all.") from None
+            if field not in cls.model_fields:
+                known = ", ".join(cls.model_fields)
+                raise InvalidPayloadError(f"A field is not known here. Those that are: {known}.") from None
+            raise InvalidPayloadError(f"{field}: {_FIXES[field]}.") from None
+
+
+_FIXES: Mapping[str, str] = {
+    "since": "give a time with its zone, as in 2026-11-21T10:00:00Z",
+    "only_consent": "true or false",
+    "dry_run": "true or false",
+    "undated_opt_ins": "leave or joined_date",
+}
 
 
 def begin(tenant: Tenant, kind: Kind, order: Order, services: Services) -> Run:
-    """Begin a run and return it. A reconcile without `since` begins where the last one that is done began, a repair where it did too.
+    """Begin a run and return it. A reconcile, or a repair, without `since` takes up where the last one that is done began.
 
     Raises:
         NotInstalledError: there is no Klaviyo account to send to.
+        InvalidPayloadError: `since` is still to come.
         ConflictError: another run is under way.
         QueueUnavailableError: it was noted but not queued: cancel it, or go on with it.
     """
     if tenant.klaviyo is None:
         raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
     since = order.since
+    if since is not None and since > services.clock():
+        raise InvalidPayloadError("since: give a time that has passed.")
     if since is None and kind is not Kind.RESYNC and (last := services.resyncs.last(tenant.name, kind)):
         since = last.started_at - OVERLAP
     options = Options(
         kind=kind,
         since=since,
-        only_consent=order.only_consent or kind is Kind.REPAIR,
+        only_consent=order.only_consent or kind is not Kind.RESYNC,
         dry_run=order.dry_run,
         undated=order.undated_opt_ins,
     )
@@ -72,20 +88,22 @@ def begin(tenant: Tenant, kind: Kind, order: Order, services: Services) -> Run:
 def change_state(tenant: Tenant, id: str, to: State, services: Services) -> Run:
     """Pause a run, let it go on, or cancel it. What is so already is no error.
 
+    Letting a run go on that seems to be running starts its jobs anew: the last one may be lost, or dead.
+
     Raises:
         UnknownPathError: there is no such run.
         ConflictError: it is over.
+        QueueUnavailableError: it does not go on yet; order it again.
     """
     run = find(tenant, id, services)
-    if run.state is to:
-        if to is State.RUNNING:  # its job may have died
-            services.queue.put(next_job(tenant, run, services), tenant)
+    if run.state is to and to is not State.RUNNING:
         return run
-    if run.state in (State.DONE, State.CANCELLED):
+    if run.state.is_over:
         raise ConflictError(f"The run is {run.state.value}.")
-    run = services.resyncs.update(tenant.name, run, state=to)
-    if to is State.RUNNING:
-        services.queue.put(next_job(tenant, run, services), tenant)
+    if to is not State.RUNNING:
+        return services.resyncs.update(tenant.name, run, state=to)
+    run = services.resyncs.update(tenant.name, run, state=to, chain=services.new_id())
+    services.queue.put(next_job(tenant, run, services), tenant)
     return run
 
 
@@ -99,9 +117,13 @@ def find(tenant: Tenant, id: str, services: Services) -> Run:
 
 def report(tenant: Tenant, run: Run, services: Services) -> dict[str, Any]:
     """Return how a run stands: counts, speed, time left, failures by reason, and the first profiles there is something to tell of."""
+    return {**summary(run), "profiles": list(islice(services.resyncs.rows(tenant.name, run.id), ROWS_SHOWN))}
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """Return how a run stands, no profile being named."""
     how = progress(run.read, run.total, run.worked)
-    options = run.options
-    counts: Mapping[str, int] = run.counts
+    options, counts = run.options, run.counts
     return {
         "id": run.id,
         "kind": options.kind.value,
@@ -109,18 +131,18 @@ def report(tenant: Tenant, run: Run, services: Services) -> dict[str, Any]:
         "since": _iso(options.since),
         "only_consent": options.only_consent,
         "dry_run": options.dry_run,
+        "undated_opt_ins": options.undated.value,
         "started_at": _iso(run.started_at),
         "finished_at": _iso(run.finished_at),
         "read": how.read,
         "total": how.total,
         "profiles_per_minute": round(how.per_minute),
-        "seconds_left": None if how.left is None or run.is_read else round(how.left.total_seconds()),
+        "seconds_left": None
+        if how.left is None or run.state is not State.RUNNING
+        else round(how.left.total_seconds()),
         "imports_waiting": len(run.imports),
-        "counts": {
-            name: counts[name] for name in sorted(counts) if name != "read" and not name.startswith("failed")
-        },
+        "counts": {name: counts[name] for name in sorted(counts) if not name.startswith("failed")},
         "failures": {name: counts[name] for name in sorted(counts) if name.startswith("failed")},
-        "profiles": list(islice(services.resyncs.rows(tenant.name, run.id), ROWS_SHOWN)),
     }
 
 

@@ -1,22 +1,24 @@
-"""A page of a run over the whole base: who is sent as what, who is asked about which consent, and what comes of everybody else.
+"""What a run over the whole base makes of Omneo's profiles: who is sent as what, what is asked about whose consent, and what comes of
+everybody else.
 
 The same functions decide as in a live sync (`domain/sync_plan.py`, `domain/consent_plan.py`). Nothing is sent here.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shared.domain.consent import read_stamp
 from shared.domain.consent_events import Channel
-from shared.domain.consent_plan import Consent, Step, Subject, consent_steps
-from shared.domain.consent_to_klaviyo import Outcome
+from shared.domain.consent_plan import Consent, Step, Subject, Told, Why, consent_steps
+from shared.domain.consent_to_klaviyo import Outcome, Reason, decide
 from shared.domain.resyncs import Options, Undated
 from shared.domain.sync_plan import SyncPlan, comms_of
 from shared.errors import CannotSucceedError
 from shared.handlers.profiles import consent_rules, is_foreign_stamp, planned
+from shared.handlers.resync_reading import HeldProfiles, Wanted
 from shared.services import Services
 from shared.synced_profiles import SyncedProfile
 from shared.tenants import Tenant
@@ -24,8 +26,35 @@ from shared.tenants import Tenant
 if TYPE_CHECKING:
     from shared.klaviyo.bulk import Held
 
-_IDENTIFIERS = {Channel.EMAIL: "email", Channel.SMS: "phone_number"}
 NO_DATE = "no consent date"
+# Both sides differ, and nothing is to be done about it.
+_DIFFERENCES = (
+    Reason.KLAVIYO_OPT_IN_NEWER,
+    Reason.KLAVIYO_OPT_OUT_UNDATED,
+    Reason.KLAVIYO_CONSENT_UNKNOWN,
+    Why.ALREADY_ASKED,
+)
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A profile that is synced: as Omneo shows it, what goes to Klaviyo, and what is remembered of it."""
+
+    row: Row
+    id: str
+    plan: SyncPlan
+    synced: SyncedProfile
+
+    @property
+    def comms(self) -> Mapping[str, Any] | None:
+        """Its consents in Omneo."""
+        return comms_of(self.row)
+
+    def attribute(self, name: str) -> str:
+        """Return an attribute that goes to Klaviyo, "" if it does not."""
+        return str(self.plan.mapped.attributes.get(name) or "")
 
 
 @dataclass(frozen=True)
@@ -39,144 +68,137 @@ class Asked:
 
 
 @dataclass
-class PreparedPage:
-    """What a page of Omneo's profiles comes to. `told` is what is to be told of single profiles."""
+class Findings:
+    """What some of Omneo's profiles come to. `told` is what is to be told of single profiles; it is counted from there."""
 
-    number: int
-    resources: list[Mapping[str, Any]] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     told: list[dict[str, str]] = field(default_factory=list)
+    one_by_one: list[str] = field(default_factory=list)
 
     def tell(self, profile_id: str, what: str) -> None:
-        """Count it, and tell it of the profile."""
-        self.counts[what] += 1
+        """Tell it of the profile."""
         self.told.append({"profile": profile_id, "what": what})
 
 
-class HeldProfiles:
-    """What Klaviyo holds, found as a live sync finds it: by the stored id, else by external_id, else by email."""
-
-    def __init__(self, profiles: Iterable["Held"]) -> None:
-        self._by_id: dict[str, Held] = {}
-        self._by_external_id: dict[str, Held] = {}
-        self._by_email: dict[str, Held] = {}
-        for profile in profiles:
-            self._by_id[profile.id] = profile
-            if profile.external_id:
-                self._by_external_id[profile.external_id] = profile
-            if profile.email:
-                self._by_email[profile.email.lower()] = profile
-
-    def find(self, *, klaviyo_id: str, omneo_id: str, email: str) -> "Held | None":
-        """Return the profile, None if Klaviyo has none."""
-        return (
-            self._by_id.get(klaviyo_id)
-            or self._by_external_id.get(omneo_id)
-            or (self._by_email.get(email.lower()) if email else None)
-        )
-
-
 @dataclass(frozen=True)
-class PagePreparation:
-    """Makes pages ready for one run."""
+class Deciding:
+    """Decides for one run."""
 
     options: Options
     tenant: Tenant
     services: Services
 
-    def page(self, number: int, rows: Sequence[Mapping[str, Any]], held: HeldProfiles) -> PreparedPage:
-        """Return what a page of Omneo's profiles comes to, beside what Klaviyo holds of them."""
-        page = PreparedPage(number)
-        for row in rows:
-            page.counts["read"] += 1
-            self._profile(row, page, held)
-        return page
-
-    def _profile(self, row: Mapping[str, Any], page: PreparedPage, held: HeldProfiles) -> None:
-        profile_id = str(row.get("id") or "")
+    def candidate(self, row: Row) -> Candidate | str:
+        """Return the profile if it is synced, else why it is not."""
+        id = str(row.get("id") or "")
+        synced = self.services.synced_profiles.of(self.tenant.name, id)
         try:
-            plan = planned(row, self.tenant, SyncedProfile())
+            plan = planned(row, self.tenant, synced)
         except CannotSucceedError:
-            page.tell(profile_id, "failed: the exclude logic cannot be evaluated")
-            return
+            return "failed: the exclude logic cannot be evaluated"
         if not isinstance(plan, SyncPlan):
-            page.counts[f"excluded: {plan.value}"] += 1
-            return
-        email = str(plan.mapped.attributes.get("email") or "")
-        found = held.find(klaviyo_id=plan.klaviyo_id, omneo_id=profile_id, email=email)
-        page.resources.append(plan.mapped.resource(found.id if found else ""))
-        page.counts.update(f"left out: {note.reason.value}" for note in plan.mapped.notes)
-        self._consent(row, profile_id, plan, found, page)
+            return f"excluded: {plan.value}"
+        return Candidate(row, id, plan, synced)
 
-    def _consent(
-        self,
-        row: Mapping[str, Any],
-        profile_id: str,
-        plan: SyncPlan,
-        found: "Held | None",
-        page: PreparedPage,
-    ) -> None:
-        comms = comms_of(row)
+    def wanted(self, candidate: Candidate) -> Wanted:
+        """Return whom Klaviyo is to be asked about for the sake of the profile's consents."""
+        return Wanted(
+            candidate.plan.klaviyo_id,
+            candidate.id,
+            candidate.attribute("email"),
+            candidate.attribute("phone_number") if self._speaks_of_sms(candidate.comms) else "",
+        )
+
+    def decide(
+        self, looked: Iterable[Candidate | str], rows: Iterable[Row], held: HeldProfiles, read_at: datetime
+    ) -> Findings:
+        """Return what the profiles come to beside what Klaviyo holds. `read_at` is when Omneo was asked."""
+        findings = Findings()
+        for row, candidate in zip(rows, looked, strict=True):
+            findings.counts["read"] += 1
+            if isinstance(candidate, str):
+                self._leave(str(row.get("id") or ""), candidate, findings)
+            else:
+                self._profile(candidate, held, read_at, findings)
+        return findings
+
+    def _leave(self, profile_id: str, why: str, findings: Findings) -> None:
+        if why.startswith("failed"):
+            findings.tell(profile_id, why)
+        else:
+            findings.counts[why] += 1
+
+    def _speaks_of_sms(self, comms: Mapping[str, Any] | None) -> bool:
         if comms is None:
-            page.counts["Omneo shows no consent"] += 1
-            return
-        subjects = {
-            channel: Subject(
-                found.id if found else "",
-                str(plan.mapped.attributes.get(name) or ""),
-                found.subscriptions if found else None,
-            )
-            for channel, name in _IDENTIFIERS.items()
-        }
-        for step in self._steps(comms, subjects, profile_id):
-            if step.outcome is not Outcome.LEAVE:
-                self._ask(row, profile_id, step, subjects[step.consent.channel], page)
+            return False
+        unset = self.tenant.settings.sms_consent_unset.value
+        said = decide("sms", comms, None, unset=unset, has_identifier=True, now=self.services.clock())
+        return said.reason is not Reason.NO_OPINION or self.tenant.settings.sms_transactional
+
+    def _profile(
+        self, candidate: Candidate, held: HeldProfiles, read_at: datetime, findings: Findings
+    ) -> None:
+        notes = candidate.plan.mapped.notes
+        findings.counts.update(f"left out: {note.reason.value} {note.name}" for note in notes)
+        wanted = self.wanted(candidate)
+        is_missing = self.options.sends_profiles and wanted.find(held) is None
+        if is_missing:
+            # Its import has come to nothing, or it has moved in Omneo's list.
+            findings.counts["synced one by one: not in Klaviyo after the import"] += 1
+            findings.one_by_one.append(candidate.id)
+        if candidate.comms is None:
+            findings.counts["Omneo shows no consent"] += 1
+        elif candidate.synced.read_at is not None and candidate.synced.read_at > read_at:
+            findings.counts["synced meanwhile"] += 1
+        else:
+            subjects = {
+                Channel.EMAIL: self._subject(candidate, "email", wanted.owner("email", held)),
+                Channel.SMS: self._subject(candidate, "phone_number", wanted.owner("phone_number", held)),
+            }
+            for step in self._steps(candidate.comms, subjects, candidate.id, candidate.synced.told):
+                self._take(candidate, step, subjects[step.consent.channel], findings)
+
+    def _subject(self, candidate: Candidate, name: str, owner: "Held | None") -> Subject:
+        """Return whose consent it is about. Of nobody yet in Klaviyo, where a sync is to follow, that sync says it."""
+        if owner is None:
+            return Subject("", "" if self.options.sends_profiles else candidate.attribute(name))
+        return Subject(owner.id, candidate.attribute(name), owner.subscriptions)
 
     def _steps(
-        self, comms: Mapping[str, Any], subjects: Mapping[Channel, Subject], profile_id: str
+        self,
+        comms: Mapping[str, Any],
+        subjects: Mapping[Channel, Subject],
+        profile_id: str,
+        told: Mapping[Consent, Told],
     ) -> list[Step]:
-        """Return the steps. What was asked before is looked up only where the two sides differ, which is rare."""
-        now = self.services.clock()
-        rules = consent_rules(self.tenant)
-        steps = consent_steps(comms, subjects, rules=rules, told={}, is_foreign=lambda channel: True, now=now)
-        if all(step.outcome is Outcome.LEAVE and not _may_be_ours(step) for step in steps):
-            return steps
-        told = self.services.synced_profiles.of(self.tenant.name, profile_id).told
         return consent_steps(
             comms,
             subjects,
-            rules=rules,
+            rules=consent_rules(self.tenant),
             told=told,
             is_foreign=lambda channel: is_foreign_stamp(
                 channel, comms, profile_id, self.tenant, self.services
             ),
-            now=now,
+            now=self.services.clock(),
         )
 
-    def _ask(
-        self,
-        row: Mapping[str, Any],
-        profile_id: str,
-        step: Step,
-        subject: Subject,
-        page: PreparedPage,
-    ) -> None:
-        """Put a step on the page's list, if it is one of those that a run takes."""
-        what = f"{step.consent.value}: {step.outcome.value}"
-        if step.consent is Consent.SMS_TRANSACTIONAL:
-            page.counts[f"{step.consent.value}: left to the live sync"] += 1
+    def _take(self, candidate: Candidate, step: Step, subject: Subject, findings: Findings) -> None:
+        """Put a step on the list, if it is one of those that a run takes."""
+        name = step.consent.value
+        if step.outcome is Outcome.LEAVE:
+            if step.reason in _DIFFERENCES:
+                findings.tell(candidate.id, f"{name}: differs ({step.reason.value})")
             return
         at = step.stamp
-        if step.outcome is Outcome.SUBSCRIBE and at is None and self.options.undated is Undated.JOINED_DATE:
-            at = read_stamp(row.get("joined_at"))
         if step.outcome is Outcome.SUBSCRIBE and at is None:
-            page.tell(profile_id, f"{step.consent.value}: {NO_DATE}")
+            at = self._joined_at(candidate.row)
+        if step.outcome is Outcome.SUBSCRIBE and at is None:
+            findings.tell(candidate.id, f"{name}: {NO_DATE}")
             return
-        page.tell(profile_id, f"{what} ({step.reason.value})")
-        page.asked.append(Asked(profile_id, step, subject, at))
+        findings.tell(candidate.id, f"{name}: {step.outcome.value} ({step.reason.value})")
+        findings.asked.append(Asked(candidate.id, step, subject, at))
 
-
-def _may_be_ours(step: Step) -> bool:
-    """Return whether what Klaviyo holds beats Omneo's decision, which it may only do because we asked for it."""
-    return step.reason.value.startswith("klaviyo_")
+    def _joined_at(self, row: Row) -> datetime | None:
+        joined = read_stamp(row.get("joined_at")) if self.options.undated is Undated.JOINED_DATE else None
+        return joined if joined is not None and joined < self.services.clock() else None

@@ -2,10 +2,14 @@
 
 import logging
 from datetime import datetime
+from typing import Literal
 
 from shared import logs
+from shared.domain.resyncs import Kind
+from shared.errors import ConflictError
 from shared.jobs import EveryTenant, Heal, SweepInbox, SweepOutbox
 from shared.services import Services
+from shared.tenants import Tenant
 
 
 def every_tenant(job: EveryTenant, services: Services) -> None:
@@ -33,12 +37,27 @@ def _queued(job: EveryTenant, name: str, services: Services) -> bool:
     tenant = services.tenants.find(name)
     if tenant is None or tenant.klaviyo is None:
         return False
-    services.queue.put(_job_of(job, name, services.new_id(), services.clock()), tenant)
+    if job.run == "reconcile":
+        return _reconcile(tenant, services)
+    services.queue.put(_job_of(job.run, job, name, services.new_id(), services.clock()), tenant)
     return True
 
 
-def _job_of(job: EveryTenant, name: str, id: str, now: datetime) -> SweepInbox | SweepOutbox | Heal:
-    match job.run:
+def _reconcile(tenant: Tenant, services: Services) -> bool:
+    from shared.handlers.resync_orders import Order, begin
+
+    try:
+        begin(tenant, Kind.RECONCILE, Order(), services)
+    except ConflictError:
+        logs.write(logging.INFO, "not reconciled, another run is under way", reason="under way")
+        return False
+    return True
+
+
+def _job_of(
+    run: Literal["sweep-inbox", "sweep-outbox", "heal"], job: EveryTenant, name: str, id: str, now: datetime
+) -> SweepInbox | SweepOutbox | Heal:
+    match run:
         case "sweep-inbox":
             return SweepInbox(tenant=name, id=id, accepted_at=now, traceparent=job.traceparent)
         case "sweep-outbox":

@@ -16,9 +16,22 @@ PATIENCE_SECONDS, GLANCE_SECONDS = 20.0, 0.5
 def status(tenant: Tenant, services: Services) -> dict[str, Any]:
     """Return the tenant's report, not older than a minute; while somebody is making a new one, the one before.
 
+    `run` is the run over the whole base that is under way, as it is now, None if there is none.
+
     Raises:
         WaitError: somebody is making the first one, and it takes long.
     """
+    return {**_report(tenant, services), "run": _run(tenant, services)}
+
+
+def _run(tenant: Tenant, services: Services) -> dict[str, Any] | None:
+    from shared.handlers.resync_orders import summary
+
+    run = services.resyncs.under_way(tenant.name)
+    return None if run is None else summary(run)
+
+
+def _report(tenant: Tenant, services: Services) -> dict[str, Any]:
     recent = services.status_reports.last(tenant.name)
     if recent is not None:
         return recent

@@ -1,18 +1,26 @@
 """Klaviyo's calls about many profiles at once: one method per endpoint. Whom to send stands elsewhere."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
+from shared.domain.consent_plan import Consent
+from shared.klaviyo.consent_jobs import SOURCE
 from shared.klaviyo.json_api import JsonApi, next_cursor, read
 
 SUBSCRIBED_AT_ONCE = 1000
 UNSUBSCRIBED_AT_ONCE = 100
 READ_AT_ONCE = 100
-_SOURCE = "omneo"  # kept by Klaviyo on the consent, and so the mark of our own calls
+_CONSENTS = (
+    (Consent.EMAIL, "email", "marketing"),
+    (Consent.SMS, "sms", "marketing"),
+    (Consent.SMS_TRANSACTIONAL, "sms", "transactional"),
+)
+
+Identifier: TypeAlias = Literal["id", "email", "phone_number", "external_id"]
 
 
 @dataclass(frozen=True)
@@ -21,17 +29,18 @@ class Held:
 
     id: str
     email: str = field(default="", repr=False)
+    phone_number: str = field(default="", repr=False)
     external_id: str = ""
     subscriptions: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Subscriber:
-    """Somebody to subscribe, with the date of the consent, or to unsubscribe. Channels: email, sms."""
+    """Somebody to subscribe, with the date of each consent, or to unsubscribe, where dates say nothing."""
 
     email: str = field(repr=False)
     phone_number: str = field(repr=False)
-    consents: Mapping[Literal["email", "sms"], datetime | None]
+    consents: Mapping[Consent, datetime | None]
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ class ImportError:
 class BulkCalls(JsonApi):
     """Calls that read or start something about many profiles."""
 
-    def profiles_by(self, name: Literal["id", "email", "external_id"], values: Collection[str]) -> list[Held]:
+    def profiles_by(self, name: Identifier, values: Collection[str]) -> list[Held]:
         """Return the profiles with any of these values, at most 100, with their subscriptions."""
         # https://developers.klaviyo.com/en/reference/get_profiles
         params = {
@@ -108,7 +117,7 @@ class BulkCalls(JsonApi):
         # https://developers.klaviyo.com/en/reference/bulk_subscribe_profiles
         job = "profile-subscription-bulk-create-job"
         attributes = {
-            "custom_source": _SOURCE,
+            "custom_source": SOURCE,
             "historical_import": True,
             "profiles": {"data": [_subscribed(person) for person in people]},
         }
@@ -129,7 +138,11 @@ def _held(row: Mapping[str, Any]) -> Held:
     if not isinstance(subscriptions, dict):
         raise TypeError("no subscriptions: an opt-out would look like a profile that was never asked")
     return Held(
-        str(row["id"]), attributes.get("email") or "", attributes.get("external_id") or "", subscriptions
+        id=str(row["id"]),
+        email=str(attributes.get("email") or ""),
+        phone_number=str(attributes.get("phone_number") or ""),
+        external_id=str(attributes.get("external_id") or ""),
+        subscriptions=subscriptions,
     )
 
 
@@ -146,34 +159,39 @@ def _import_job(row: Mapping[str, Any]) -> ImportJob:
 
 def _import_error(row: Mapping[str, Any]) -> ImportError:
     attributes = row["attributes"]
-    original = attributes.get("original_payload") or {}
-    inner = original.get("attributes", original) if isinstance(original, dict) else {}
-    source = attributes.get("source") or {}
+    original = _mapping(attributes.get("original_payload"))
+    inner = _mapping(original.get("attributes", original))
     return ImportError(
         external_id=str(inner.get("external_id") or ""),
         code=str(attributes.get("code") or ""),
-        field=str(source.get("pointer") or ""),
+        field=str(_mapping(attributes.get("source")).get("pointer") or ""),
     )
 
 
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 def _subscribed(person: Subscriber) -> dict[str, Any]:
-    marketing = {
-        channel: {"marketing": {"consent": "SUBSCRIBED", "consented_at": _time(at)}}
-        for channel, at in person.consents.items()
-    }
-    return {"type": "profile", "attributes": {**_addresses(person), "subscriptions": marketing}}
+    return _row(
+        person, lambda consent: {"consent": "SUBSCRIBED", "consented_at": _time(person.consents[consent])}
+    )
 
 
 def _unsubscribed(person: Subscriber) -> dict[str, Any]:
-    marketing = {channel: {"marketing": {"consent": "UNSUBSCRIBED"}} for channel in person.consents}
-    return {"type": "profile", "attributes": {**_addresses(person), "subscriptions": marketing}}
+    return _row(person, lambda consent: {"consent": "UNSUBSCRIBED"})
 
 
-def _addresses(person: Subscriber) -> dict[str, str]:
-    return {
-        **({"email": person.email} if "email" in person.consents else {}),
-        **({"phone_number": person.phone_number} if "sms" in person.consents else {}),
+def _row(person: Subscriber, say: Callable[[Consent], dict[str, Any]]) -> dict[str, Any]:
+    said: dict[str, dict[str, Any]] = {}
+    for consent, channel, kind in _CONSENTS:
+        if consent in person.consents:
+            said.setdefault(channel, {})[kind] = say(consent)
+    addresses = {
+        **({"email": person.email} if "email" in said else {}),
+        **({"phone_number": person.phone_number} if "sms" in said else {}),
     }
+    return {"type": "profile", "attributes": {**addresses, "subscriptions": said}}
 
 
 def _time(at: datetime | None) -> str | None:

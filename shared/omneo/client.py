@@ -135,10 +135,10 @@ class OmneoClient:
             raise WaitError("Omneo answered with a profile that cannot be read", service="Omneo")
         return fields
 
-    def profiles_page(self, number: int, *, since: datetime | None = None) -> ProfilesPage:
-        """Return a page of 100 profiles, oldest first; of those changed since then, if that is given."""
+    def profiles_page(self, number: int, *, since: datetime | None = None, size: int = 100) -> ProfilesPage:
+        """Return a page of profiles, oldest first; of those changed since then, if that is given."""
         # https://docs.omneo.io/dev-guides/profiles/working-with-profiles; filters and pages as Omneo's SDKs have them.
-        params = {"page[size]": "100", "page[number]": str(number), "sort": "created_at"}
+        params = {"page[size]": str(size), "page[number]": str(number), "sort": "created_at"}
         if since is not None:
             params["filter[updated_at][gte]"] = f"{since.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
         body = self._call("GET", "/api/v3/profiles", params=params)
