@@ -59,6 +59,13 @@ def traffic(work: Path) -> None:
     files.write_traffic(work)
 
 
+@commands.command()
+@_work
+def workers(work: Path) -> None:
+    """Write which services are workers."""
+    files.write_workers(work)
+
+
 @commands.command(name="access")
 @_file("wanted")
 @_file("current")

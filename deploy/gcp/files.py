@@ -37,7 +37,7 @@ def write_plan(work: Path, place: Place) -> None:
     _rows(work / "apis", ([f"{name}.googleapis.com"] for name in APIS))
     _rows(work / "accounts", ([name, place.email(name), what] for name, what in naming.OURS.items()))
     _rows(work / "secrets", ([naming.secret(name), name] for name in secrets))
-    _rows(work / "workers", ([naming.service(name)] for name in workers))
+    write_workers(work)
     _rows(work / "functions", ([name, naming.service(name)] for name in functions))
     _rows(work / "schedules", (_schedule(name, row, place) for name, row in schedules.items()))
     _write_fields(work)
@@ -48,6 +48,12 @@ def write_plan(work: Path, place: Place) -> None:
         _json(work / f"access-{name}.json", {role: sorted(members) for role, members in roles.items()})
     _write_balancer(work, functions, place)
     watching.write(work)
+
+
+def write_workers(work: Path) -> None:
+    """Write the services of the workers."""
+    workers = (function for function in staging.load_functions().values() if not function.public)
+    _rows(work / "workers", ([naming.service(worker.name)] for worker in workers))
 
 
 def _write_fields(work: Path) -> None:

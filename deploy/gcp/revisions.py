@@ -29,6 +29,7 @@ class Running:
     """A service as it is: the fingerprint of its newest revision, and which revisions calls go to."""
 
     fingerprint: str
+    is_ready: bool
     newest: str
     serving: str
     previous: str
@@ -45,6 +46,7 @@ class Running:
         tagged = {row["tag"]: row.get("revisionName", "") for row in routed if "tag" in row}
         return cls(
             fingerprint=service["metadata"].get("labels", {}).get("fingerprint", ""),
+            is_ready=status.get("latestCreatedRevisionName") == status.get("latestReadyRevisionName"),
             newest=status.get("latestReadyRevisionName", ""),
             serving=shares[0][1] if shares and shares[0][0] == 100 else "",
             previous=tagged.get("previous", ""),
@@ -103,8 +105,8 @@ def action(fingerprint: str, running: Running | None) -> str:
     """Return what is to be done: `create`, `upgrade`, `promote` a revision that is there already, or `nothing`."""
     if running is None:
         return "create"
-    if running.fingerprint != fingerprint or not running.newest:
-        return "upgrade"
+    if running.fingerprint != fingerprint or not running.is_ready or not running.newest:
+        return "upgrade"  # also when the revision of this fingerprint never started
     return "nothing" if running.serving == running.newest else "promote"
 
 

@@ -61,6 +61,17 @@ def bucket(cloud: Cloud, request: Request, name: str) -> Thing:
     return cloud.get(f"bucket/{name}")
 
 
+@plays("storage", "GET", "/storage/v1/b/{name}/storageLayout")
+def layout(cloud: Cloud, request: Request, name: str) -> Thing:
+    cloud.get(f"bucket/{name}")
+    return {"bucket": name, "locationType": "region", "hierarchicalNamespace": {"enabled": False}}
+
+
+@plays("storage", "GET", "/storage/v1/b/{name}/managedFolders")
+def folders(cloud: Cloud, request: Request, name: str) -> Thing:
+    return {"kind": "storage#managedFolders"}
+
+
 @plays("storage", "DELETE", "/storage/v1/b/{name}")
 def delete_bucket(cloud: Cloud, request: Request, name: str) -> None:
     if cloud.under(f"bucket/{name}"):
@@ -184,6 +195,7 @@ def _released(cloud: Cloud, wanted: Thing) -> Thing:
         made = wanted["spec"]["template"].get("metadata", {}).get("name") or f"{name}-{cloud.tick():05d}-abc"
         revisions = [*revisions, made]
     latest = revisions[-1]
+    wanted["spec"].setdefault("traffic", [{"latestRevision": True, "percent": 100}])
     number = cloud.tick()
     wanted["metadata"] |= {"resourceVersion": f"AA{number}", "generation": number, "namespace": cloud.number}
     wanted["metadata"].setdefault("creationTimestamp", "2026-11-26T00:00:00.000000Z")
@@ -194,8 +206,7 @@ def _released(cloud: Cloud, wanted: Thing) -> Thing:
         "latestReadyRevisionName": latest,
         "url": f"https://{name}-{cloud.number}.europe-west1.run.app",
         "address": {"url": f"https://{name}-{cloud.number}.europe-west1.run.app"},
-        "traffic": [_routed(cloud, name, row, latest, revisions) for row in wanted["spec"].get("traffic", [])]
-        or [{"revisionName": latest, "percent": 100, "latestRevision": True}],
+        "traffic": [_routed(cloud, name, row, latest, revisions) for row in wanted["spec"]["traffic"]],
         "revisions": revisions,
     }
     cloud.things[f"service/{name}"] = wanted
