@@ -15,7 +15,7 @@ done
 
 find_project
 planner plan "$WORK"
-STEP=destroy
+step destroy
 side_by_side find_running find_watching find_balancer find_kept
 list_found
 [[ -z $DRY_RUN ]] || exit 0

@@ -41,7 +41,10 @@ def write_plan(work: Path, place: Place) -> None:
     _rows(work / "functions", ([name, naming.service(name)] for name in functions))
     _rows(work / "schedules", (_schedule(name, row, place) for name, row in schedules.items()))
     _write_fields(work)
-    wanted = {"project": access.on_project(functions, place), "tasks": access.on_tasks_account(functions, place)}
+    wanted = {
+        "project": access.on_project(functions, place),
+        "tasks": access.on_tasks_account(functions, place),
+    }
     wanted |= {f"secret-{naming.secret(name)}": access.on_secret(name, functions, place) for name in secrets}
     wanted |= {f"worker-{naming.service(name)}": access.on_worker(name, schedules, place) for name in workers}
     for name, roles in wanted.items():
@@ -71,7 +74,13 @@ def _write_balancer(work: Path, functions: Mapping[str, staging.Function], place
     things["redirect-map"] = balancer.redirect_map()
     for name, thing in things.items():
         _json(work / f"{name}.json", thing)
-    _rows(work / "backends", ([naming.service(f.name), things[f"backend-{naming.service(f.name)}"]["description"]] for f in public))
+    _rows(
+        work / "backends",
+        (
+            [naming.service(f.name), things[f"backend-{naming.service(f.name)}"]["description"]]
+            for f in public
+        ),
+    )
     _rows(
         work / "policies",
         (
@@ -79,7 +88,10 @@ def _write_balancer(work: Path, functions: Mapping[str, staging.Function], place
             for n in balancer.limits(functions)
         ),
     )
-    _rows(work / "maps", ([name, things[name]["name"], things[name]["description"]] for name in ("url-map", "redirect-map")))
+    _rows(
+        work / "maps",
+        ([name, things[name]["name"], things[name]["description"]] for name in ("url-map", "redirect-map")),
+    )
     _rows(work / "certificate", [[f"extension-{naming.fingerprint(place.domain)[:8]}"]])
 
 
@@ -148,7 +160,14 @@ def _schedule(name: str, row: staging.Schedule, place: Place) -> list[str]:
     uri = f"{root}/tasks/{row.function.removesuffix('_worker')}"
     body = json.dumps({"kind": "every-tenant", "run": name})
     cron = _cron(row.every)
-    return [name, cron, uri, root, body, naming.fingerprint(cron, uri, root, body, place.email(naming.SCHEDULE))]
+    return [
+        name,
+        cron,
+        uri,
+        root,
+        body,
+        naming.fingerprint(cron, uri, root, body, place.email(naming.SCHEDULE)),
+    ]
 
 
 def _cron(minutes: int) -> str:

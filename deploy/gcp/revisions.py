@@ -86,7 +86,9 @@ def variables(
     found = {name: known.get(name, given.get(name, before.get(name, ""))) for name in function.env}
     if found.get("KLAVIYO_CLIENT_ID") == "":
         raise UndecidedError("KLAVIYO_CLIENT_ID is not set: give the id of the app in Klaviyo's marketplace.")
-    threads = {"THREADS": str(function.concurrency)}  # more calls than threads would wait where nobody sees them
+    threads = {
+        "THREADS": str(function.concurrency)
+    }  # more calls than threads would wait where nobody sees them
     return {name: value for name, value in found.items() if value} | threads
 
 

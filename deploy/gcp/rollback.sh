@@ -11,7 +11,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=deploy/gcp/steps/traffic.sh
 . "$ROOT/deploy/gcp/steps/traffic.sh"
 
-STEP=rollback
+step rollback
 observe services.json gcloud run services list --region="$REGION" --format=json
 planner traffic "$WORK"
 planner workers "$WORK"

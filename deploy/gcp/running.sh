@@ -10,6 +10,9 @@ export CLOUDSDK_CORE_PROJECT=${PROJECT:-} CLOUDSDK_CORE_DISABLE_PROMPTS=1
 WORK=$(mktemp -d) # 0700: a new secret passes through it
 trap 'rm -rf "$WORK"' EXIT
 
+# step NAME: what the lines that follow belong to.
+step() { STEP=$1; }
+
 # say WORDS...: one line, begun with the step it belongs to.
 say() { printf '%-10s %s\n' "$STEP" "$*"; }
 

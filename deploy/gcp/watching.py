@@ -161,7 +161,9 @@ def _query(chart: Chart) -> Described:
     own = "/" not in chart.metric
     kind = f"logging.googleapis.com/user/{_PREFIX}{chart.metric}" if own else chart.metric
     parts = [f'metric.type="{kind}"', f'resource.type="{chart.resource}"', chart.where]
-    labels = [f"resource.label.{by[9:]}" if by.startswith("resource.") else f"metric.label.{by}" for by in chart.by]
+    labels = [
+        f"resource.label.{by[9:]}" if by.startswith("resource.") else f"metric.label.{by}" for by in chart.by
+    ]
     return {
         "filter": " AND ".join(part for part in parts if part),
         "aggregation": {
@@ -182,9 +184,13 @@ def write(work: Path) -> None:
     for kind, things in (("metric", metrics), ("alert", alerts)):
         for name, thing in things.items():
             (work / f"{kind}-{name}.json").write_text(json.dumps(thing, indent=2), encoding="utf-8")
-    (work / "dashboard.json").write_text(json.dumps({**board, "name": "projects/-/dashboards/extension"}), encoding="utf-8")
+    (work / "dashboard.json").write_text(
+        json.dumps({**board, "name": "projects/-/dashboards/extension"}), encoding="utf-8"
+    )
     (work / "dashboard-fingerprint").write_text(next(iter(board["labels"])), encoding="utf-8")
     marks = {name: metric["description"].rpartition("(")[2].rstrip(")") for name, metric in metrics.items()}
-    (work / "metrics").write_text("".join(f"{name}\t{mark}\n" for name, mark in marks.items()), encoding="utf-8")
+    (work / "metrics").write_text(
+        "".join(f"{name}\t{mark}\n" for name, mark in marks.items()), encoding="utf-8"
+    )
     rows = "".join(f"{name}\t{alert['userLabels']['fingerprint']}\n" for name, alert in alerts.items())
     (work / "alerts").write_text(rows, encoding="utf-8")

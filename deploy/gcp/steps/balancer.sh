@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 balancer() {
-  STEP=balancer
+  step balancer
   side_by_side observe_front observe_back
   if known extension addresses; then say "address: there"; else
     change "address: reserving it" gcloud compute addresses create extension --global --ip-version=IPV4

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 database() {
-  STEP=firestore
+  step firestore
   observe_of firestore databases gcloud firestore databases list --format='value(name.basename())'
   if known "(default)" databases; then
     say "database: there"

@@ -2,14 +2,14 @@
 # shellcheck shell=bash
 
 functions() {
-  STEP=functions
+  step functions
   builds
   observe_of run services.json gcloud run services list --region="$REGION" --format=json
   planner revisions "$WORK"
   planner traffic "$WORK"
   at_once 3 deploy_function <"$WORK/revisions"
   if [[ -z $DRY_RUN ]] && grep -qE '^(upgrade|promote)' "$WORK/revisions"; then
-    STEP=traffic
+    step traffic
     take_traffic
   fi
 }
@@ -55,7 +55,7 @@ build_revision() {
 }
 
 workers() {
-  STEP=workers
+  step workers
   at_once 2 worker <"$WORK/workers"
 }
 

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 find_project() {
-  STEP=project
+  step project
   observe number gcloud projects describe "$PROJECT" --format='value(projectNumber)'
   NUMBER=$(<"$WORK/number")
   [[ -n $NUMBER ]] || fail "there is no project $PROJECT, or you may not see it"
@@ -11,7 +11,7 @@ find_project() {
 }
 
 apis() {
-  STEP=apis
+  step apis
   local -a missing=()
   local api
   while read -r api; do
@@ -26,7 +26,7 @@ apis() {
 }
 
 accounts() {
-  STEP=accounts
+  step accounts
   observe_of iam accounts-found gcloud iam service-accounts list --format='value(email)'
   at_once 2 account <"$WORK/accounts"
   observe policy-project gcloud projects get-iam-policy "$PROJECT" --format=json

@@ -72,7 +72,7 @@ confirm() {
 each() { at_once 2 "$2" < <(awk -F '\t' -v kind="$1" '$1 == kind { print $2 }' "$WORK/found"); }
 
 remove_balancer() {
-  STEP=balancer
+  step balancer
   each forwarding-rule drop_forwarding_rule
   each https-proxy drop_https_proxy
   each http-proxy drop_http_proxy
@@ -99,7 +99,7 @@ drop_ssl_policy() { change "TLS policy $1 goes" gcloud compute ssl-policies dele
 drop_address() { change "address $1 goes" gcloud compute addresses delete "$1" --global; }
 
 remove_watching() {
-  STEP=watching
+  step watching
   each alert drop_alert
   each dashboard drop_dashboard
   each metric drop_metric
@@ -111,7 +111,7 @@ drop_metric() { change "metric $1 goes" gcloud logging metrics delete "$1"; }
 
 # Nothing is to be called that is gone: first the clock stops, then the queues, then the functions.
 remove_running() {
-  STEP=functions
+  step functions
   each schedule drop_schedule
   each queue drop_queue
   each function drop_function
@@ -122,7 +122,7 @@ drop_queue() { change "queue $1 goes" gcloud tasks queues delete "$1" --location
 drop_function() { change "function $1 goes" gcloud run services delete "$1" --region="$REGION"; }
 
 remove_kept() {
-  STEP=data
+  step data
   # What a policy says of an account stays behind when the account goes.
   echo '{}' >"$WORK/access-nobody.json"
   observe policy-project gcloud projects get-iam-policy "$PROJECT" --format=json
@@ -134,12 +134,15 @@ remove_kept() {
   each database drop_database
 }
 
-drop_account() { change "account $1 goes" gcloud iam service-accounts delete "$1"; }
+drop_account() {
+  local email=$1
+  change "account $email goes" gcloud iam service-accounts delete "$email"
+}
 drop_secret() { change "secret $1 goes" gcloud secrets delete "$1"; }
 drop_image_repository() {
   change "image repository $1 goes" gcloud artifacts repositories delete "$1" --location="$REGION"
 }
-drop_source_bucket() { change "bucket $1 goes" gcloud storage rm --recursive "gs://$1"; }
+drop_source_bucket() { change "bucket $1 goes" gcloud storage rm "gs://$1" --recursive; }
 drop_database() {
   change "database $1: its protection is lifted" gcloud firestore databases update --database="$1" \
     --no-delete-protection --format=none

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 schedules() {
-  STEP=schedules
+  step schedules
   observe_of cloudscheduler jobs gcloud scheduler jobs list --location="$REGION" \
     --format='value(name.basename(),description)'
   at_once 2 schedule <"$WORK/schedules"
@@ -26,7 +26,7 @@ schedule() {
 }
 
 queues() {
-  STEP=queues
+  step queues
   observe_of cloudtasks queues.json gcloud tasks queues list --location="$REGION" --format=json
   planner queues "$WORK/queues.json" >"$WORK/queues"
   say "$(wc -l <"$WORK/queues" | tr -d ' ') queues of tenants differ from queues.toml"

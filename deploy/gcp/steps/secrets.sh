@@ -3,7 +3,7 @@
 # shellcheck shell=bash
 
 secrets() {
-  STEP=secrets
+  step secrets
   observe_of secretmanager secrets-found gcloud secrets list --format='value(name.basename())'
   at_once 2 secret <"$WORK/secrets"
 }

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 watching() {
-  STEP=watching
+  step watching
   observe_of logging metrics-found gcloud logging metrics list --format='value(name,description)'
   at_once 2 metric <"$WORK/metrics"
   observe_of monitoring dashboards gcloud monitoring dashboards list --format='value(name.basename(),labels.list(show="keys"))'

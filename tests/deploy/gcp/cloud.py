@@ -16,7 +16,12 @@ Thing: TypeAlias = dict[str, Any]
 
 _PLAYED = ("projects", "data", "run", "balancing", "tasks", "watching")
 _READS = re.compile(r":(getIamPolicy|list|access|testIamPermissions|validate|query)$|/wait$")
-_API_OF = {"cloudresourcemanager": "", "serviceusage": "", "logging": "", "storage": ""}  # on in every project
+_API_OF = {
+    "cloudresourcemanager": "",
+    "serviceusage": "",
+    "logging": "",
+    "storage": "",
+}  # on in every project
 
 
 class RefusedError(Exception):
@@ -115,7 +120,11 @@ class Cloud:
             ):
                 return self._run(route, request, found.groupdict())
         self.unknown.append(str(request))
-        return 400, {}, _error(400, f"the recorder does not know {request}")  # gcloud would repeat a 501 for long
+        return (
+            400,
+            {},
+            _error(400, f"the recorder does not know {request}"),
+        )  # gcloud would repeat a 501 for long
 
     def _run(
         self, route: Route, request: Request, names: dict[str, str]
@@ -214,5 +223,10 @@ def _error(status: int, message: str) -> Thing:
         503: "UNAVAILABLE",
     }.get(status, "UNKNOWN")
     return {
-        "error": {"code": status, "status": word, "message": message, "errors": [{"message": message, "reason": word}]}
+        "error": {
+            "code": status,
+            "status": word,
+            "message": message,
+            "errors": [{"message": message, "reason": word}],
+        }
     }

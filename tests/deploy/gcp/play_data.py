@@ -87,7 +87,9 @@ def add_version(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
     number = len(cloud.under(f"secret/{id}")) + 1
     value = base64.b64decode(request.json["payload"]["data"]).decode()
     name = f"projects/{cloud.number}/secrets/{id}/versions/{number}"
-    return cloud.create(f"secret/{id}/{number}", {"name": name, "state": "ENABLED", "canary": value}) | {"canary": ""}
+    return cloud.create(f"secret/{id}/{number}", {"name": name, "state": "ENABLED", "canary": value}) | {
+        "canary": ""
+    }
 
 
 @plays("secretmanager", "GET", "/v1/projects/{project}/secrets/{id}/versions")

@@ -34,7 +34,10 @@ def apis(cloud: Cloud, request: Request, project: str) -> Thing:
 
 @plays("serviceusage", "GET", "/v1/projects/{project}/services/{api}")
 def api(cloud: Cloud, request: Request, project: str, api: str) -> Thing:
-    return cloud.things.get(f"api/{api}") or {"name": f"projects/{cloud.number}/services/{api}", "state": "DISABLED"}
+    return cloud.things.get(f"api/{api}") or {
+        "name": f"projects/{cloud.number}/services/{api}",
+        "state": "DISABLED",
+    }
 
 
 @plays("serviceusage", "POST", "/v1/projects/{project}/services:batchEnable")

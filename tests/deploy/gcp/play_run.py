@@ -35,13 +35,21 @@ def create_repository(cloud: Cloud, request: Request, project: str, region: str)
     id = request.query["repositoryId"]
     name = f"projects/{project}/locations/{region}/repositories/{id}"
     made = cloud.create(f"repository/{id}", {"name": name, **request.json})
-    return {"name": f"projects/{project}/locations/{region}/operations/{cloud.tick()}", "done": True, "response": made}
+    return {
+        "name": f"projects/{project}/locations/{region}/operations/{cloud.tick()}",
+        "done": True,
+        "response": made,
+    }
 
 
 @plays("artifactregistry", "DELETE", f"{_REPOSITORIES}/{{id}}")
 def delete_repository(cloud: Cloud, request: Request, project: str, region: str, id: str) -> Thing:
     cloud.delete(f"repository/{id}")
-    return {"name": f"projects/{project}/locations/{region}/operations/{cloud.tick()}", "done": True, "response": {}}
+    return {
+        "name": f"projects/{project}/locations/{region}/operations/{cloud.tick()}",
+        "done": True,
+        "response": {},
+    }
 
 
 @plays("storage", "GET", "/storage/v1/b")
@@ -81,7 +89,10 @@ def delete_bucket(cloud: Cloud, request: Request, name: str) -> None:
 
 @plays("storage", "GET", "/storage/v1/b/{name}/o")
 def objects(cloud: Cloud, request: Request, name: str) -> Thing:
-    kept = [{key: value for key, value in thing.items() if key != "files"} for thing in cloud.under(f"bucket/{name}")]
+    kept = [
+        {key: value for key, value in thing.items() if key != "files"}
+        for thing in cloud.under(f"bucket/{name}")
+    ]
     return {"kind": "storage#objects", "items": kept}
 
 
@@ -107,7 +118,11 @@ def _second_part(body: bytes) -> bytes:
     boundary = re.match(rb"--[^\r\n]+", body)
     assert boundary is not None
     part = body.split(boundary[0])[2]
-    return re.sub(rb"\A.*?\r?\n\r?\n", b"", part, count=1, flags=re.DOTALL).removesuffix(b"\n").removesuffix(b"\r")
+    return (
+        re.sub(rb"\A.*?\r?\n\r?\n", b"", part, count=1, flags=re.DOTALL)
+        .removesuffix(b"\n")
+        .removesuffix(b"\r")
+    )
 
 
 @plays("run", "POST", "/v2/projects/{project}/locations/{region}/builds:submit")
@@ -122,7 +137,11 @@ def build(cloud: Cloud, request: Request, project: str, region: str) -> Thing:
     if "main.py" not in files or not re.search(rf"\b{target}\b".encode(), files["main.py"]):
         raise RefusedError(400, f"the source has no {target} in main.py")
     id = f"build-{cloud.tick()}"
-    cloud.things[f"build/{id}"] = {"function": target, "files": files, "base": wanted["buildpackBuild"]["baseImage"]}
+    cloud.things[f"build/{id}"] = {
+        "function": target,
+        "files": files,
+        "base": wanted["buildpackBuild"]["baseImage"],
+    }
     operation = {"name": f"projects/{project}/locations/{region}/operations/{id}", "done": True}
     done = {
         "id": id,
@@ -132,8 +151,14 @@ def build(cloud: Cloud, request: Request, project: str, region: str) -> Thing:
         "results": {"images": [{"name": wanted["imageUri"], "digest": f"sha256:{cloud.clock:064x}"}]},
     }
     cloud.things[f"operation/{id}"] = {"name": operation["name"], "done": True, "response": done}
-    metadata = {"@type": "type.googleapis.com/google.devtools.cloudbuild.v1.BuildOperationMetadata", "build": done}
-    return {"buildOperation": operation | {"metadata": metadata, "response": done}, "baseImageUri": "base@sha256:1"}
+    metadata = {
+        "@type": "type.googleapis.com/google.devtools.cloudbuild.v1.BuildOperationMetadata",
+        "build": done,
+    }
+    return {
+        "buildOperation": operation | {"metadata": metadata, "response": done},
+        "baseImageUri": "base@sha256:1",
+    }
 
 
 @plays("cloudbuild", "GET", "/v1/projects/{project}/locations/{region}/operations/{id}")
@@ -201,7 +226,9 @@ def _released(cloud: Cloud, wanted: Thing) -> Thing:
     wanted["metadata"].setdefault("creationTimestamp", "2026-11-26T00:00:00.000000Z")
     wanted["status"] = {
         "observedGeneration": number,
-        "conditions": [{"type": kind, "status": "True"} for kind in ("Ready", "ConfigurationsReady", "RoutesReady")],
+        "conditions": [
+            {"type": kind, "status": "True"} for kind in ("Ready", "ConfigurationsReady", "RoutesReady")
+        ],
         "latestCreatedRevisionName": latest,
         "latestReadyRevisionName": latest,
         "url": f"https://{name}-{cloud.number}.europe-west1.run.app",

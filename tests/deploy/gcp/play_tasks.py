@@ -62,7 +62,10 @@ def create_task(cloud: Cloud, request: Request, project: str, region: str, id: s
 
 
 def _status(cloud: Cloud, name: str, service: Thing, account: str) -> int:
-    is_open = service["metadata"]["annotations"].get("run.googleapis.com/invoker-iam-disabled", "").lower() == "true"
+    is_open = (
+        service["metadata"]["annotations"].get("run.googleapis.com/invoker-iam-disabled", "").lower()
+        == "true"
+    )
     if not is_open and not holds(cloud, f"service/{name}", "roles/run.invoker", f"serviceAccount:{account}"):
         return 403
     return cloud.smoke_status(name)
@@ -71,9 +74,13 @@ def _status(cloud: Cloud, name: str, service: Thing, account: str) -> int:
 @plays("logging", "POST", "/v2/entries:list")
 def entries(cloud: Cloud, request: Request) -> Thing:
     wanted = request.json["filter"]
-    found = re.search(r'log_id\("run\.googleapis\.com/requests"\) AND resource\.labels\.revision_name=\(([^)]+)\)', wanted)
+    found = re.search(
+        r'log_id\("run\.googleapis\.com/requests"\) AND resource\.labels\.revision_name=\(([^)]+)\)', wanted
+    )
     if found is None:
         raise RefusedError(400, "the recorder looks for answers of revisions only")
     revisions = re.findall(r'"([^"]+)"', found[1])
-    logged = [entry for entry in cloud.under("log") if entry["resource"]["labels"]["revision_name"] in revisions]
+    logged = [
+        entry for entry in cloud.under("log") if entry["resource"]["labels"]["revision_name"] in revisions
+    ]
     return {"entries": list(reversed(logged))}

@@ -156,4 +156,6 @@ def delete_channel(cloud: Cloud, request: Request, project: str, id: str) -> Non
 def _check_metrics(cloud: Cloud, text: str) -> None:
     for name in set(re.findall(r"logging\.googleapis\.com/user/([\w-]+)", text)):
         if f"metric/{name}" not in cloud.things:
-            raise RefusedError(404, f"Cannot find metric that matches type logging.googleapis.com/user/{name}")
+            raise RefusedError(
+                404, f"Cannot find metric that matches type logging.googleapis.com/user/{name}"
+            )
