@@ -6,7 +6,8 @@ of a tenant whose account is disconnected; so only settings are compared here, b
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 
 from google.cloud.tasks_v2 import Queue
 
@@ -29,7 +30,8 @@ def differing(queues: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
 def _parsed(queue: Mapping[str, Any]) -> Queue:
     known = {key: queue[key] for key in ("rateLimits", "retryConfig") if key in queue}
     known.get("rateLimits", {}).pop("maxBurstSize", None)  # the service works it out
-    return Queue.from_json(json.dumps(known), ignore_unknown_fields=True)
+    parsed: Queue = Queue.from_json(json.dumps(known), ignore_unknown_fields=True)
+    return parsed
 
 
 def _shown(queue: Queue) -> list[str]:
@@ -39,7 +41,12 @@ def _shown(queue: Queue) -> list[str]:
         f"{limits.max_dispatches_per_second:g}",
         str(limits.max_concurrent_dispatches),
         "unlimited" if retries.max_attempts == -1 else str(retries.max_attempts),
-        f"{int(retries.min_backoff.total_seconds())}s",
-        f"{int(retries.max_backoff.total_seconds())}s",
+        f"{_seconds(retries.min_backoff)}s",
+        f"{_seconds(retries.max_backoff)}s",
         str(retries.max_doublings),
     ]
+
+
+def _seconds(duration: Any) -> int:
+    # The stubs name the wire's type; what comes out is a timedelta.
+    return int(cast(timedelta, duration).total_seconds())

@@ -121,5 +121,5 @@ def smoke_path(function: Function, routes: Iterable[Route]) -> str:
     for route in routes:
         if route.function == function.name and route.path.startswith("/{tenant=*}/"):
             rest = route.path.removeprefix("/{tenant=*}/").replace("**", "metric")
-            return f"/{_NOBODY}/" + re.sub(r"\{\w+=\*\}", _NOBODY, rest)
+            return f"/{_NOBODY}/" + re.sub(r"\{\w+(=\*)?\}", _NOBODY, rest)
     return f"/{_NOBODY}"

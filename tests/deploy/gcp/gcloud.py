@@ -60,7 +60,7 @@ class Operator:
             timeout=900,
             check=False,
         )
-        print(ended.stdout)
+        sys.stdout.write(ended.stdout)  # for the reader of a failure
         assert self.cloud.unknown == []
         return Ran(ended.returncode, ended.stdout, self.cloud.changes_since(mark))
 

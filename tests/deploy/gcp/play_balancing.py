@@ -37,7 +37,7 @@ def _insert(cloud: Cloud, request: Request, kind: str, scope: str) -> Thing:
             raise RefusedError(400, f"The resource '{needed}' was not found")
     extra = {"IPAddress": "203.0.113.7", "address": "203.0.113.7"} if kind == "addresses" else {}
     link = f"{_ROOT}/projects/{cloud.project}/{scope}/{kind}/{name}"
-    kept = {**thing, **extra, "id": str(cloud.tick()), "selfLink": link, "fingerprint": "c2FtZQ=="}
+    kept: Thing = {**thing, **extra, "id": str(cloud.tick()), "selfLink": link, "fingerprint": "c2FtZQ=="}
     if kind == "securityPolicies":
         kept.setdefault("rules", [{"priority": 2147483647, "action": "allow"}])
     cloud.create(f"compute/{kind}/{name}", kept)
@@ -61,6 +61,10 @@ def regional_things(cloud: Cloud, request: Request, project: str, region: str, k
 
 @plays("compute", "GET", f"{_GLOBAL}/{{kind}}/{{name}}")
 def thing(cloud: Cloud, request: Request, project: str, kind: str, name: str) -> Thing:
+    return _found(cloud, kind, name)
+
+
+def _found(cloud: Cloud, kind: str, name: str) -> Thing:
     if kind == "operations":
         return {"kind": "compute#operation", "name": name, "status": "DONE"}
     return cloud.get(f"compute/{kind}/{name}")
@@ -68,7 +72,7 @@ def thing(cloud: Cloud, request: Request, project: str, kind: str, name: str) ->
 
 @plays("compute", "GET", f"{_REGIONAL}/{{kind}}/{{name}}")
 def regional_thing(cloud: Cloud, request: Request, project: str, region: str, kind: str, name: str) -> Thing:
-    return thing(cloud, request, project=project, kind=kind, name=name)  # type: ignore[no-any-return]
+    return _found(cloud, kind, name)
 
 
 @plays("compute", "POST", f"{_GLOBAL}/operations/{{name}}/wait")

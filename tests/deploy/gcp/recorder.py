@@ -68,7 +68,7 @@ def gcloud_environment(proxy: str, configuration: Path) -> dict[str, str]:
             for name in _SERVICES
         },
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": "http://compute.recorder.test/compute/v1/",
-        **{name: proxy for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")},
+        **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), proxy),
         "no_proxy": "",
         "NO_PROXY": "",
     }
@@ -103,7 +103,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_CONNECT = _answer
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("do_"):
+            return self._answer
+        raise AttributeError(name)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: the cloud keeps the record."""
