@@ -13,7 +13,12 @@ from deploy.staging import Function, Schedule
 
 _EVERYBODY = {"allUsers", "allAuthenticatedUsers"}
 _RUNS = ("roles/datastore.user", "roles/cloudtasks.enqueuer")
-_MAKES_QUEUES = ("roles/cloudtasks.queueAdmin", "roles/cloudtasks.viewer")
+# Beyond that: workers pause and resume queues; install and admin also count the tasks in them, for `status`.
+_MORE = {
+    "public-functions": (),
+    "workers": ("roles/cloudtasks.queueAdmin",),
+    "install-admin": ("roles/cloudtasks.queueAdmin", "roles/cloudtasks.viewer"),
+}
 
 Wanted = dict[str, set[str]]
 
@@ -23,7 +28,7 @@ def on_project(functions: Mapping[str, Function], place: Place) -> Wanted:
     wanted: Wanted = {"roles/run.builder": {_member(place, naming.BUILDS)}}
     for function in functions.values():
         account = naming.account(function)
-        for role in _RUNS + (() if account == "public-functions" else _MAKES_QUEUES):
+        for role in _RUNS + _MORE[account]:
             wanted.setdefault(role, set()).add(_member(place, account))
     return wanted
 

@@ -126,7 +126,7 @@ def test_no_account_may_more_than_it_needs(deployed: Operator) -> None:
     assert roles == {
         "roles/cloudtasks.enqueuer": {"public-functions", "install-admin", "workers"},
         "roles/cloudtasks.queueAdmin": {"install-admin", "workers"},
-        "roles/cloudtasks.viewer": {"install-admin", "workers"},
+        "roles/cloudtasks.viewer": {"install-admin"},
         "roles/datastore.user": {"public-functions", "install-admin", "workers"},
         "roles/run.builder": {"deployment"},
     }
