@@ -4,49 +4,56 @@ Installing makes a queue through `CloudTasksQueue.ensure`. That also lets it run
 of a tenant whose account is disconnected; so only settings are compared here, by the function that `ensure` reads them with.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, cast
-
-from google.cloud.tasks_v2 import Queue
 
 from shared.gcp.tasks import queue_settings
 from shared.jobs import Direction
 
 
 def differing(queues: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
-    """Yield for each queue that differs: its id, then the values of the flags in the order of queues.toml."""
-    wanted = {direction: queue_settings(direction) for direction in Direction}
+    """Yield for each queue that differs: its id, then what the flags of `gcloud tasks queues update` are to be given.
+
+    `queues` is what `gcloud tasks queues list --format=json` prints.
+    """
+    wanted = {direction: _wanted(direction) for direction in Direction}
     for queue in queues:
         id = queue["name"].rpartition("/")[2]
         direction = next((known for known in Direction if id.endswith(f"-{known}")), None)
-        if direction is None:
-            continue
-        if _shown(_parsed(queue)) != _shown(wanted[direction]):
-            yield [id, *_shown(wanted[direction])]
+        if direction is not None and _present(queue) != wanted[direction]:
+            yield [id, *wanted[direction]]
 
 
-def _parsed(queue: Mapping[str, Any]) -> Queue:
-    known = {key: queue[key] for key in ("rateLimits", "retryConfig") if key in queue}
-    known.get("rateLimits", {}).pop("maxBurstSize", None)  # the service works it out
-    parsed: Queue = Queue.from_json(json.dumps(known), ignore_unknown_fields=True)
-    return parsed
-
-
-def _shown(queue: Queue) -> list[str]:
-    """Return the settings as the flags of `gcloud tasks queues update` take them."""
-    limits, retries = queue.rate_limits, queue.retry_config
+def _wanted(direction: Direction) -> list[str]:
+    settings = queue_settings(direction)
+    limits, retries = settings.rate_limits, settings.retry_config
     return [
         f"{limits.max_dispatches_per_second:g}",
         str(limits.max_concurrent_dispatches),
-        "unlimited" if retries.max_attempts == -1 else str(retries.max_attempts),
-        f"{_seconds(retries.min_backoff)}s",
-        f"{_seconds(retries.max_backoff)}s",
+        _attempts(retries.max_attempts),
+        _seconds(retries.min_backoff),
+        _seconds(retries.max_backoff),
         str(retries.max_doublings),
     ]
 
 
-def _seconds(duration: Any) -> int:
+def _present(queue: Mapping[str, Any]) -> list[str]:
+    limits, retries = queue.get("rateLimits", {}), queue.get("retryConfig", {})
+    return [
+        f"{float(limits.get('maxDispatchesPerSecond', 0)):g}",
+        str(limits.get("maxConcurrentDispatches", 0)),
+        _attempts(retries.get("maxAttempts", 0)),
+        str(retries.get("minBackoff", "")),
+        str(retries.get("maxBackoff", "")),
+        str(retries.get("maxDoublings", 0)),
+    ]
+
+
+def _attempts(number: int) -> str:
+    return "unlimited" if number == -1 else str(number)
+
+
+def _seconds(duration: Any) -> str:
     # The stubs name the wire's type; what comes out is a timedelta.
-    return int(cast(timedelta, duration).total_seconds())
+    return f"{int(cast(timedelta, duration).total_seconds())}s"
