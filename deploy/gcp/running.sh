@@ -68,7 +68,7 @@ attempt() {
       return 1
     fi
     sleep "$wait"
-    wait=$((wait * 3))
+    wait=$((wait * 3 < 60 ? wait * 3 : 60))
   done
 }
 

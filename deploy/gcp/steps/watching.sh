@@ -9,8 +9,9 @@ watching() {
   dashboard
   channel
   observe_of monitoring alerts-found gcloud alpha monitoring policies list \
-    --format='value(userLabels.alert,userLabels.fingerprint,name)'
-  RETRIES=6 at_once 2 alert <"$WORK/alerts" # a metric that was just made is not known to alerts for some minutes
+    --format='value(userLabels.alert,userLabels.fingerprint,name,notificationChannels.list())'
+  # A metric that was just made is not known to alerts for up to ten minutes.
+  RETRIES=${ALERT_RETRIES:-10} at_once 2 alert <"$WORK/alerts"
 }
 
 metric() {
@@ -56,16 +57,20 @@ channel() {
   CHANNEL=$(<"$WORK/channels")
 }
 
+# alert NAME FINGERPRINT: an alert that is brought up to date keeps the channels that people have given it.
 alert() {
-  local name=$1 wanted=$2 found
+  local name=$1 wanted=$2 found told keep
   found=$(awk -F '\t' -v name="$name" '$1 == name { print $3; exit }' "$WORK/alerts-found")
+  told=$(awk -F '\t' -v name="$name" '$1 == name { print $4; exit }' "$WORK/alerts-found")
+  keep=$told
+  [[ -z $CHANNEL || $told == *"$CHANNEL"* ]] || keep=${told:+$told,}$CHANNEL
   if [[ -z $found ]]; then
     change "alert $name: making it" gcloud alpha monitoring policies create --policy-from-file="$WORK/alert-$name.json" \
-      ${CHANNEL:+--notification-channels="$CHANNEL"}
-  elif [[ $(described alerts-found "$name") == "$wanted" ]]; then
+      ${keep:+--notification-channels="$keep"}
+  elif [[ $(described alerts-found "$name") == "$wanted" && $keep == "$told" ]]; then
     say "alert $name: as it should be"
   else
     change "alert $name: changing it" gcloud alpha monitoring policies update "$found" \
-      --policy-from-file="$WORK/alert-$name.json" ${CHANNEL:+--add-notification-channels="$CHANNEL"}
+      --policy-from-file="$WORK/alert-$name.json" ${keep:+--set-notification-channels="$keep"}
   fi
 }

@@ -79,6 +79,7 @@ class Operator:
             "KLAVIYO_CLIENT_SECRET": CLIENT_SECRET,
             "RETRY_SECONDS": "1",
             "RETRIES": "1",
+            "ALERT_RETRIES": "1",
         }
 
 

@@ -88,7 +88,8 @@ def add_version(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
     value = base64.b64decode(request.json["payload"]["data"]).decode()
     name = f"projects/{cloud.number}/secrets/{id}/versions/{number}"
     return cloud.create(f"secret/{id}/{number}", {"name": name, "state": "ENABLED", "canary": value}) | {
-        "canary": ""
+        "canary": "",
+        "clientSpecifiedPayloadChecksum": True,
     }
 
 
