@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve test check format lint types bench lock clean
+.PHONY: help setup run serve test test-deploy check format lint types bench deploy rollback destroy lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
 
 run: $(VENV)/.run ## Everything on one machine with a sandbox Omneo and Klaviyo, and one event sent through it
 	@PORT=$(PORT) $(BIN)/python -m deploy.local run
@@ -19,6 +19,9 @@ serve: $(VENV)/.run ## The bundle on one machine, talking to what the environmen
 
 test: $(VENV)/.test ## The whole test suite
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
+
+test-deploy: $(VENV)/.test ## Upgrade, rollback, teardown and half-failed deployments, with the real gcloud against a played Google (minutes)
+	@$(BIN)/python -m pytest -m deploy tests/deploy/gcp
 
 check: format lint types test ## What CI runs: format, lint, types, tests
 
@@ -33,6 +36,15 @@ types: $(VENV)/.test
 
 bench: $(VENV)/.test ## Benchmarks, as ratios against baselines measured in the same run
 	@$(BIN)/python -m tests.bench
+
+deploy: $(VENV)/.run ## The whole bundle to Google Cloud, again and again safely: PROJECT= REGION= DOMAIN= [DRY_RUN=1]
+	@PROJECT='$(PROJECT)' REGION='$(REGION)' DOMAIN='$(DOMAIN)' DRY_RUN='$(DRY_RUN)' ONLY='$(ONLY)' deploy/gcp/deploy.sh
+
+rollback: $(VENV)/.run ## Calls back to the revisions before the last upgrade: PROJECT= REGION= [FUNCTION=]
+	@PROJECT='$(PROJECT)' REGION='$(REGION)' FUNCTION='$(FUNCTION)' DRY_RUN='$(DRY_RUN)' deploy/gcp/rollback.sh
+
+destroy: $(VENV)/.run ## List all that deploy made, ask, and remove it: PROJECT= REGION= [YES=1]
+	@PROJECT='$(PROJECT)' REGION='$(REGION)' YES='$(YES)' DRY_RUN='$(DRY_RUN)' deploy/gcp/destroy.sh
 
 setup: $(VENV)/.test ## Set up .venv with everything
 

@@ -33,6 +33,8 @@ class Function(BaseModel):
     concurrency: int = Field(ge=1, le=1000)
     timeout: int = Field(ge=1, le=3600)
     min_instances: int = Field(ge=0)
+    makes_queues: bool = False
+    calls_per_minute: int = Field(default=0, ge=0)
     env: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
 

@@ -1,10 +1,11 @@
 """One try of one HTTP call, to Klaviyo or Omneo, and what its answer means.
 
 The queue owns retries; only where a person waits for the answer is a throttled call repeated here (`ShortWaits`). Whatever goes wrong comes out as one of our errors (errors.py); no exception of
-`requests` escapes. Nothing is logged: addresses and bodies hold personal data.
+`requests` escapes. Each try is logged by service, status and time alone: addresses and bodies hold personal data.
 """
 
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 
 import requests
 
+from shared import logs
 from shared.connections import Connections
 from shared.deadlines import lasting, seconds_left
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
@@ -125,6 +127,23 @@ class HttpClient:
         raise AssertionError("the last try returns or raises")
 
     def _send(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        params: Mapping[str, str] | None,
+        data: bytes | None,
+    ) -> Answer:
+        started, status = time.monotonic(), 0  # no answer is status 0
+        try:
+            answer = self._exchange(method, path, headers, params, data)
+            status = answer.status
+            return answer
+        finally:
+            seconds = round(time.monotonic() - started, 4)
+            logs.write(logging.INFO, "outside call", service=self.service, status=status, seconds=seconds)
+
+    def _exchange(
         self,
         method: str,
         path: str,

@@ -28,6 +28,7 @@ _FIELDS = frozenset(
         "status",
         "reason",
         "attempts",
+        "age",  # seconds since a job was accepted
         "delay",
         "seconds",
         "service",

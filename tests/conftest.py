@@ -1,3 +1,10 @@
 """Loads the fixtures; each has a module of its own."""
 
-pytest_plugins = ["tests.canary", "tests.emulators", "tests.loading", "tests.reports", "tests.stores", "tests.world"]
+pytest_plugins = [
+    "tests.canary",
+    "tests.emulators",
+    "tests.loading",
+    "tests.reports",
+    "tests.stores",
+    "tests.world",
+]

@@ -18,7 +18,7 @@ ONLY_IN = {
     "sqlite3": {"shared/sqlite/", "deploy/local/tasks/"},
     "requests": {"shared/http.py", "shared/connections.py", "deploy/local/sandbox/", "deploy/local/demo.py"},
     "os": {"shared/services.py", "shared/encryption.py", "shared/sqlite/", "deploy/"},
-    "shared.gcp": {"shared/services.py", "shared/gcp/"},
+    "shared.gcp": {"shared/services.py", "shared/gcp/", "deploy/gcp/queues.py"},
     "shared.sqlite": {"shared/services.py", "shared/sqlite/"},
     "shared.services": {"shared/web.py", "shared/web_pages.py", "shared/handlers/", "functions/", "deploy/"},
     "shared.web": {"functions/", "shared/web_pages.py"},

@@ -80,7 +80,7 @@ def _settle(job: AnyJob, services: Services) -> Outcome:
         return _wait(job, tenant, services, error, error.retry_after)
     except (RefusedError, CannotSucceedError) as error:
         return _bury(job, tenant, _plainly(error), services, _detail(error))
-    _log(logging.INFO, "job done", Outcome.DONE, attempts=job.attempts)
+    _log(logging.INFO, "job done", Outcome.DONE, attempts=job.attempts, age=_seconds_old(job, services))
     return Outcome.DONE
 
 
@@ -127,6 +127,7 @@ def _wait(
         Outcome.WAITING,
         reason=str(error),
         attempts=job.attempts,
+        age=_seconds_old(job, services),
         delay=round(delay, 1),
     )
     return Outcome.WAITING
@@ -134,6 +135,10 @@ def _wait(
 
 def _age(job: AnyJob, tenant: Tenant, now: datetime) -> timedelta:
     return now - job.accepted_at - tenant.time_disconnected(job.accepted_at, now)
+
+
+def _seconds_old(job: AnyJob, services: Services) -> float:
+    return round((services.clock() - job.accepted_at).total_seconds(), 1)
 
 
 def _detail(error: BaseException) -> str:
@@ -164,7 +169,8 @@ def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, detail: 
         died_at=services.clock(),
     )
     services.dead_jobs.add(dead, keep=timedelta(days=tenant.settings.dead_job_days))
-    _log(logging.ERROR, "job is dead", Outcome.DEAD, reason=reason, attempts=job.attempts)
+    age = _seconds_old(job, services)
+    _log(logging.ERROR, "job is dead", Outcome.DEAD, reason=reason, attempts=job.attempts, age=age)
     return Outcome.DEAD
 
 

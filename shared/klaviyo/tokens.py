@@ -3,12 +3,20 @@
 Works over any number of instances: the lease and the tokens are in the store, nothing is kept here between calls.
 """
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from pydantic import SecretStr
 
-from shared.errors import DisconnectedError, DocumentMissingError, GrantRefusedError, WaitError
+from shared import logs
+from shared.errors import (
+    DisconnectedError,
+    DocumentMissingError,
+    GrantRefusedError,
+    ServiceError,
+    WaitError,
+)
 from shared.klaviyo.oauth import KlaviyoOAuth, TokenAnswer
 from shared.leases import Leases
 from shared.tenants import KlaviyoConnection, Outage, Tenant, TenantStore
@@ -112,10 +120,15 @@ class TenantTokens:
             installed = self._disconnect(newer, error)
             if installed is not None:
                 return installed
+            logs.write(logging.ERROR, "Klaviyo account disconnected", tenant=self._tenant.name)
             raise DisconnectedError("Klaviyo no longer honours the installation; install again") from error
 
     def _refresh_once(self, connection: KlaviyoConnection) -> KlaviyoConnection:
-        answer = self._oauth.refresh(connection.refresh_token.get_secret_value())
+        try:
+            answer = self._oauth.refresh(connection.refresh_token.get_secret_value())
+        except ServiceError as error:
+            logs.write(logging.WARNING, "token refresh failed", tenant=self._tenant.name, reason=str(error))
+            raise
         return self._store(answer, of=connection)
 
     def _store(self, answer: TokenAnswer, *, of: KlaviyoConnection) -> KlaviyoConnection:

@@ -1,0 +1,59 @@
+"""The tenants' queues at deployment: brought to the settings that installing gives them, from the same queues.toml.
+
+Installing makes a queue through `CloudTasksQueue.ensure`. That also lets it run, which a deployment must not do to the queue
+of a tenant whose account is disconnected; so only settings are compared here, by the function that `ensure` reads them with.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any, cast
+
+from shared.gcp.tasks import queue_settings
+from shared.jobs import Direction
+
+
+def differing(queues: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
+    """Yield for each queue that differs: its id, then what the flags of `gcloud tasks queues update` are to be given.
+
+    `queues` is what `gcloud tasks queues list --format=json` prints.
+    """
+    wanted = {direction: _wanted(direction) for direction in Direction}
+    for queue in queues:
+        id = queue["name"].rpartition("/")[2]
+        direction = next((known for known in Direction if id.endswith(f"-{known}")), None)
+        if direction is not None and _present(queue) != wanted[direction]:
+            yield [id, *wanted[direction]]
+
+
+def _wanted(direction: Direction) -> list[str]:
+    settings = queue_settings(direction)
+    limits, retries = settings.rate_limits, settings.retry_config
+    return [
+        f"{limits.max_dispatches_per_second:g}",
+        str(limits.max_concurrent_dispatches),
+        _attempts(retries.max_attempts),
+        _seconds(retries.min_backoff),
+        _seconds(retries.max_backoff),
+        str(retries.max_doublings),
+    ]
+
+
+def _present(queue: Mapping[str, Any]) -> list[str]:
+    limits, retries = queue.get("rateLimits", {}), queue.get("retryConfig", {})
+    return [
+        f"{float(limits.get('maxDispatchesPerSecond', 0)):g}",
+        str(limits.get("maxConcurrentDispatches", 0)),
+        _attempts(retries.get("maxAttempts", 0)),
+        str(retries.get("minBackoff", "")),
+        str(retries.get("maxBackoff", "")),
+        str(retries.get("maxDoublings", 0)),
+    ]
+
+
+def _attempts(number: int) -> str:
+    return "unlimited" if number == -1 else str(number)
+
+
+def _seconds(duration: Any) -> str:
+    # The stubs name the wire's type; what comes out is a timedelta.
+    return f"{int(cast(timedelta, duration).total_seconds())}s"

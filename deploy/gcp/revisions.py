@@ -1,0 +1,125 @@
+"""What each function should run, what it runs, and so what is to be done.
+
+A revision is known by a fingerprint of everything that makes it: source, settings, variables, versions of secrets. It stands as
+a label on the service, so that a run which changes nothing builds nothing.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.gcp import naming
+from deploy.gcp.naming import Place
+from deploy.staging import Function, Route
+
+BASE_IMAGE = "python311"
+_FIXED = {"STORE": "firestore", "QUEUE": "cloud-tasks"}  # whatever the operator's own shell says
+_NOBODY = "no-tenant-is-called-this"
+
+
+class UndecidedError(Exception):
+    """Something must be given that cannot be worked out; the message says what."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service as it is: the fingerprint of its newest revision, and which revisions calls go to."""
+
+    fingerprint: str
+    is_ready: bool
+    newest: str
+    serving: str
+    previous: str
+    variables: Mapping[str, str]
+
+    @classmethod
+    def read(cls, service: Mapping[str, Any]) -> "Running":
+        """Read what `gcloud run services list --format=json` says of one service."""
+        status, template = service.get("status", {}), service["spec"]["template"]
+        routed = status.get("traffic", [])
+        shares = sorted(
+            ((row.get("percent", 0), row.get("revisionName", "")) for row in routed), reverse=True
+        )
+        tagged = {row["tag"]: row.get("revisionName", "") for row in routed if "tag" in row}
+        return cls(
+            fingerprint=service["metadata"].get("labels", {}).get("fingerprint", ""),
+            is_ready=status.get("latestCreatedRevisionName") == status.get("latestReadyRevisionName"),
+            newest=status.get("latestReadyRevisionName", ""),
+            serving=shares[0][1] if shares and shares[0][0] == 100 else "",
+            previous=tagged.get("previous", ""),
+            variables={
+                variable["name"]: variable["value"]
+                for variable in template["spec"]["containers"][0].get("env", [])
+                if "value" in variable
+            },
+        )
+
+
+def read_services(services: Iterable[Mapping[str, Any]]) -> dict[str, Running]:
+    """Return what runs, by the service's name."""
+    return {service["metadata"]["name"]: Running.read(service) for service in services}
+
+
+def variables(
+    function: Function, place: Place, given: Mapping[str, str], running: Running | None
+) -> dict[str, str]:
+    """Return the plain variables of a function.
+
+    What deployment knows comes first; then what is `given` in the operator's environment, where an empty value takes a variable
+    away; then what the function has been given before.
+
+    Raises:
+        UndecidedError: KLAVIYO_CLIENT_ID is nowhere to be found.
+    """
+    known = _FIXED | {
+        "GOOGLE_CLOUD_PROJECT": place.project,
+        "GOOGLE_CLOUD_REGION": place.region,
+        "TASKS_SERVICE_ACCOUNT": place.email(naming.TASKS),
+        "INBOUND_WORKER_URL": place.url("inbound_worker"),
+        "OUTBOUND_WORKER_URL": place.url("outbound_worker"),
+        "EXTENSION_URL": f"https://{place.domain}",
+    }
+    before = running.variables if running else {}
+    found = {name: known.get(name, given.get(name, before.get(name, ""))) for name in function.env}
+    if found.get("KLAVIYO_CLIENT_ID") == "":
+        raise UndecidedError("KLAVIYO_CLIENT_ID is not set: give the id of the app in Klaviyo's marketplace.")
+    threads = {
+        "THREADS": str(function.concurrency)
+    }  # more calls than threads would wait where nobody sees them
+    return {name: value for name, value in found.items() if value} | threads
+
+
+def wanted_fingerprint(
+    function: Function, source: Path, variables: Mapping[str, str], secrets: Mapping[str, str]
+) -> str:
+    """Return the fingerprint of a revision: `source` is its staged root, `secrets` the version of each."""
+    parts: list[bytes | str] = [function.model_dump_json(), BASE_IMAGE]
+    parts += [json.dumps(dict(variables), sort_keys=True), json.dumps(dict(secrets), sort_keys=True)]
+    for path in sorted(path for path in source.rglob("*") if path.is_file()):
+        parts += [path.relative_to(source).as_posix(), path.read_bytes()]
+    return naming.fingerprint(*parts)
+
+
+def action(fingerprint: str, running: Running | None) -> str:
+    """Return what is to be done: `create`, `upgrade`, `promote` a revision that is there already, or `nothing`."""
+    if running is None:
+        return "create"
+    if running.fingerprint != fingerprint or not running.is_ready or not running.newest:
+        return "upgrade"  # also when the revision of this fingerprint never started
+    return "nothing" if running.serving == running.newest else "promote"
+
+
+def smoke_path(function: Function, routes: Iterable[Route]) -> str:
+    """Return a path to which a POST changes nothing: our own code refuses it, in every revision.
+
+    Where a path names a tenant, one that does not exist is refused only after the store has been asked: then the answer shows a
+    revision that has started, is configured, and reaches Firestore.
+    """
+    for route in routes:
+        if route.function == function.name and route.path.startswith("/{tenant=*}/"):
+            rest = route.path.removeprefix("/{tenant=*}/").replace("**", "metric")
+            return f"/{_NOBODY}/" + re.sub(r"\{\w+(=\*)?\}", _NOBODY, rest)
+    return f"/{_NOBODY}"

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Calls go back to the revisions that had them before the last upgrade:
+#   PROJECT=... REGION=... [FUNCTION=targets] deploy/gcp/rollback.sh
+# Public functions first: a worker may be newer than what queues its jobs, not older. The next deploy goes forward again.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+: "${PROJECT:?is the id of the Google Cloud project}" "${REGION:?is the region, such as europe-west1}"
+# shellcheck source=deploy/gcp/running.sh
+. "$ROOT/deploy/gcp/running.sh"
+# shellcheck source=deploy/gcp/steps/traffic.sh
+. "$ROOT/deploy/gcp/steps/traffic.sh"
+
+step rollback
+observe services.json gcloud run services list --region="$REGION" --format=json
+planner traffic "$WORK"
+planner workers "$WORK"
+if [[ -n ${FUNCTION:-} ]]; then
+  wanted=${FUNCTION//_/-}
+  known "$wanted" traffic || fail "there is no function $FUNCTION here; there are: $(cut -f1 "$WORK/traffic" | paste -sd ' ')"
+  awk -F '\t' -v name="$wanted" '$1 == name' "$WORK/traffic" >"$WORK/waiting"
+else
+  cp "$WORK/traffic" "$WORK/waiting"
+fi
+at_once 2 give_back < <(workers_first 0)
+at_once 2 give_back < <(workers_first 1)

@@ -1,0 +1,150 @@
+# Taking everything away: what is there, whether it is meant, and in which order it goes.
+# shellcheck shell=bash
+
+find_running() {
+  observe_of run services gcloud run services list --region="$REGION" --format='value(metadata.name)'
+  observe_of cloudscheduler jobs gcloud scheduler jobs list --location="$REGION" --format='value(name.basename())'
+  observe_of cloudtasks queues-found gcloud tasks queues list --location="$REGION" --format='value(name.basename())'
+}
+
+find_watching() {
+  observe_of monitoring alerts gcloud alpha monitoring policies list --filter='userLabels.alert:*' --format='value(name)'
+  observe_of monitoring dashboards gcloud monitoring dashboards list --format='value(name.basename())'
+  observe_of logging metrics-found gcloud logging metrics list --format='value(name)'
+}
+
+find_balancer() { side_by_side observe_front observe_back; }
+
+find_kept() {
+  observe_of secretmanager secrets-found gcloud secrets list --format='value(name.basename())'
+  observe_of iam accounts-found gcloud iam service-accounts list --format='value(email)'
+  observe_of firestore databases gcloud firestore databases list --format='value(name.basename())'
+  observe_of artifactregistry repositories gcloud artifacts repositories list --location="$REGION" \
+    --format='value(name.basename())'
+  observe_of storage buckets gcloud storage buckets list --format='value(name)'
+}
+
+# ours FILE OF-FILE COLUMN: what was found of the names that our own files give.
+ours() { cut -f1 "$WORK/$1" | grep -xF -f <(cut -f"${3:-1}" "$WORK/$2") || true; }
+
+# named FILE PATTERN: what was found whose whole name is of the pattern.
+named() { cut -f1 "$WORK/$1" | grep -xE -- "$2" || true; }
+
+# remember KIND: note each name on standard input as one to remove.
+remember() { sed "s/^/$1"$'\t/' >>"$WORK/found"; }
+
+list_found() {
+  : >"$WORK/found"
+  named rules 'extension(-redirect)?' | remember forwarding-rule
+  named https-proxies extension | remember https-proxy
+  named http-proxies extension-redirect | remember http-proxy
+  named maps-found 'extension(-redirect)?' | remember url-map
+  ours backends-found backends | remember backend-service
+  ours groups backends | remember endpoint-group
+  named policies-found 'per-address-[0-9]+' | remember security-policy
+  named certificates 'extension-[0-9a-f]{8}' | remember certificate
+  named tls extension | remember ssl-policy
+  named addresses extension | remember address
+  cut -f1 "$WORK/alerts" | remember alert
+  named dashboards extension | remember dashboard
+  named metrics-found 'extension_.*' | remember metric
+  ours jobs schedules | remember schedule
+  ours services functions 2 | remember function
+  named queues-found '.*-(inbound|outbound)|smoke' | remember queue
+  ours secrets-found secrets | remember secret
+  ours accounts-found accounts 2 | remember account
+  named repositories cloud-run-source-deploy | remember image-repository
+  named buckets "run-sources-.*-$REGION" | remember source-bucket
+  named databases '\(default\)' | remember database
+  local kind name
+  while IFS=$'\t' read -r kind name; do say "$kind $name"; done <"$WORK/found"
+}
+
+confirm() {
+  [[ -z ${YES:-} ]] || return 0
+  say "With the database go all tenants, dead jobs and the record of consent; with the secrets, the keys to any copy of it."
+  local answer=
+  read -r -p "Type $PROJECT to remove all of this: " answer || true
+  [[ $answer == "$PROJECT" ]] || fail "nothing was removed"
+}
+
+# each KIND FUNCTION: call the function with each remembered name of this kind.
+each() { at_once 2 "$2" < <(awk -F '\t' -v kind="$1" '$1 == kind { print $2 }' "$WORK/found"); }
+
+remove_balancer() {
+  step balancer
+  each forwarding-rule drop_forwarding_rule
+  each https-proxy drop_https_proxy
+  each http-proxy drop_http_proxy
+  each url-map drop_url_map
+  each backend-service drop_backend_service
+  each endpoint-group drop_endpoint_group
+  each security-policy drop_security_policy
+  each certificate drop_certificate
+  each ssl-policy drop_ssl_policy
+  each address drop_address
+}
+
+drop_forwarding_rule() { change "forwarding rule $1 goes" gcloud compute forwarding-rules delete "$1" --global; }
+drop_https_proxy() { change "https proxy $1 goes" gcloud compute target-https-proxies delete "$1"; }
+drop_http_proxy() { change "http proxy $1 goes" gcloud compute target-http-proxies delete "$1"; }
+drop_url_map() { change "url map $1 goes" gcloud compute url-maps delete "$1" --global; }
+drop_backend_service() { change "backend service $1 goes" gcloud compute backend-services delete "$1" --global; }
+drop_endpoint_group() {
+  change "endpoint group $1 goes" gcloud compute network-endpoint-groups delete "$1" --region="$REGION"
+}
+drop_security_policy() { change "limit $1 goes" gcloud compute security-policies delete "$1"; }
+drop_certificate() { change "certificate $1 goes" gcloud compute ssl-certificates delete "$1" --global; }
+drop_ssl_policy() { change "TLS policy $1 goes" gcloud compute ssl-policies delete "$1"; }
+drop_address() { change "address $1 goes" gcloud compute addresses delete "$1" --global; }
+
+remove_watching() {
+  step watching
+  each alert drop_alert
+  each dashboard drop_dashboard
+  each metric drop_metric
+}
+
+drop_alert() { change "alert ${1##*/} goes" gcloud alpha monitoring policies delete "$1"; }
+drop_dashboard() { change "dashboard $1 goes" gcloud monitoring dashboards delete "$1"; }
+drop_metric() { change "metric $1 goes" gcloud logging metrics delete "$1"; }
+
+# Nothing is to be called that is gone: first the clock stops, then the queues, then the functions.
+remove_running() {
+  step functions
+  each schedule drop_schedule
+  each queue drop_queue
+  each function drop_function
+}
+
+drop_schedule() { change "schedule $1 goes" gcloud scheduler jobs delete "$1" --location="$REGION"; }
+drop_queue() { change "queue $1 goes" gcloud tasks queues delete "$1" --location="$REGION"; }
+drop_function() { change "function $1 goes" gcloud run services delete "$1" --region="$REGION"; }
+
+remove_kept() {
+  step data
+  # What a policy says of an account stays behind when the account goes.
+  echo '{}' >"$WORK/access-nobody.json"
+  observe policy-project gcloud projects get-iam-policy "$PROJECT" --format=json
+  bind "the project" access-nobody.json policy-project gcloud projects set-iam-policy "$PROJECT" --format=none
+  each account drop_account
+  each secret drop_secret
+  each image-repository drop_image_repository
+  each source-bucket drop_source_bucket
+  each database drop_database
+}
+
+drop_account() {
+  local email=$1
+  change "account $email goes" gcloud iam service-accounts delete "$email"
+}
+drop_secret() { change "secret $1 goes" gcloud secrets delete "$1"; }
+drop_image_repository() {
+  change "image repository $1 goes" gcloud artifacts repositories delete "$1" --location="$REGION"
+}
+drop_source_bucket() { change "bucket $1 goes" gcloud storage rm "gs://$1" --recursive; }
+drop_database() {
+  change "database $1: its protection is lifted" gcloud firestore databases update --database="$1" \
+    --no-delete-protection --format=none
+  change "database $1 goes" gcloud firestore databases delete --database="$1" --format=none
+}

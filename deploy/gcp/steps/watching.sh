@@ -1,0 +1,76 @@
+# Cloud Monitoring: metrics from our log lines, one dashboard, and alerts.
+# shellcheck shell=bash
+
+watching() {
+  step watching
+  observe_of logging metrics-found gcloud logging metrics list --format='value(name,description)'
+  at_once 2 metric <"$WORK/metrics"
+  observe_of monitoring dashboards gcloud monitoring dashboards list --format='value(name.basename(),labels.list(show="keys"))'
+  dashboard
+  channel
+  observe_of monitoring alerts-found gcloud alpha monitoring policies list \
+    --format='value(userLabels.alert,userLabels.fingerprint,name,notificationChannels.list())'
+  # A metric that was just made is not known to alerts for up to ten minutes.
+  RETRIES=${ALERT_RETRIES:-10} at_once 2 alert <"$WORK/alerts"
+}
+
+metric() {
+  local name=$1 wanted=$2 before
+  before=$(described metrics-found "$name")
+  if [[ $before == *"($wanted)" ]]; then
+    say "metric $name: as it should be"
+  elif known "$name" metrics-found; then
+    change "metric $name: changing it" gcloud logging metrics update "$name" --config-from-file="$WORK/metric-$name.json"
+  else
+    change "metric $name: making it" gcloud logging metrics create "$name" --config-from-file="$WORK/metric-$name.json"
+  fi
+}
+
+dashboard() {
+  local wanted
+  wanted=$(<"$WORK/dashboard-fingerprint")
+  if [[ $(described dashboards extension) == "$wanted" ]]; then
+    say "dashboard: as it should be"
+    return
+  fi
+  if known extension dashboards; then
+    change "dashboard: taking the old one away" gcloud monitoring dashboards delete extension
+  fi
+  change "dashboard: making it" gcloud monitoring dashboards create --config-from-file="$WORK/dashboard.json"
+}
+
+# channel: where alerts go. Without ALERT_EMAIL they stand in the console alone.
+channel() {
+  CHANNEL=
+  [[ -n ${ALERT_EMAIL:-} ]] || {
+    say "ALERT_EMAIL is not set: alerts are shown in the console and sent to nobody new"
+    return
+  }
+  observe_of monitoring channels gcloud beta monitoring channels list --filter="labels.email_address=\"$ALERT_EMAIL\"" \
+    --format='value(name)' --limit=1
+  if [[ ! -s $WORK/channels ]]; then
+    change "channel: making one for the address in ALERT_EMAIL" gcloud beta monitoring channels create --type=email \
+      --display-name="Omneo Klaviyo extension" --channel-labels="email_address=$ALERT_EMAIL"
+    [[ -n $DRY_RUN ]] || observe channels gcloud beta monitoring channels list \
+      --filter="labels.email_address=\"$ALERT_EMAIL\"" --format='value(name)' --limit=1
+  fi
+  CHANNEL=$(<"$WORK/channels")
+}
+
+# alert NAME FINGERPRINT: an alert that is brought up to date keeps the channels that people have given it.
+alert() {
+  local name=$1 wanted=$2 found told keep
+  found=$(awk -F '\t' -v name="$name" '$1 == name { print $3; exit }' "$WORK/alerts-found")
+  told=$(awk -F '\t' -v name="$name" '$1 == name { print $4; exit }' "$WORK/alerts-found")
+  keep=$told
+  [[ -z $CHANNEL || $told == *"$CHANNEL"* ]] || keep=${told:+$told,}$CHANNEL
+  if [[ -z $found ]]; then
+    change "alert $name: making it" gcloud alpha monitoring policies create --policy-from-file="$WORK/alert-$name.json" \
+      ${keep:+--notification-channels="$keep"}
+  elif [[ $(described alerts-found "$name") == "$wanted" && $keep == "$told" ]]; then
+    say "alert $name: as it should be"
+  else
+    change "alert $name: changing it" gcloud alpha monitoring policies update "$found" \
+      --policy-from-file="$WORK/alert-$name.json" ${keep:+--set-notification-channels="$keep"}
+  fi
+}

@@ -1,0 +1,93 @@
+"""The installed gcloud and the shell tools for the tests that need them; what is missing is skipped by name, and fails in CI."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from deploy.staging import REPOSITORY
+from tests.deploy.gcp.cloud import Cloud, Thing
+from tests.deploy.gcp.recorder import gcloud_environment
+
+DOMAIN = "extension.example.com"
+REGION = "europe-west1"
+CLIENT_SECRET = "canary-klaviyo-client-secret"
+
+
+def needed(program: str) -> str:
+    """Return the program's path."""
+    found = shutil.which(program, path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    if found:
+        return found
+    reason = f"{program} is not installed"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@dataclass
+class Ran:
+    """A script that has ended: its status, what it said, and which calls of it would change something."""
+
+    status: int
+    said: str
+    changes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Operator:
+    """Runs our scripts as an operator does, against a played Google: nothing of this machine's environment reaches them."""
+
+    cloud: Cloud
+    proxy: str
+    folder: Path
+
+    def runs(self, script: str, **variables: str) -> Ran:
+        """Run a script of deploy/gcp with these variables beside the usual ones."""
+        mark = len(self.cloud.calls)
+        ended = subprocess.run(
+            [str(REPOSITORY / "deploy/gcp" / script)],
+            env=self.environment() | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+        sys.stdout.write(ended.stdout)  # for the reader of a failure
+        assert self.cloud.unknown == []
+        return Ran(ended.returncode, ended.stdout, self.cloud.changes_since(mark))
+
+    def environment(self) -> dict[str, str]:
+        """Return what a script is started with."""
+        gcloud = needed("gcloud")
+        return gcloud_environment(self.proxy, self.folder / "gcloud") | {
+            "PATH": f"{Path(gcloud).parent}:/usr/bin:/bin",
+            "HOME": str(self.folder),
+            "TMPDIR": str(self.folder),
+            "PYTHON": sys.executable,
+            "PROJECT": self.cloud.project,
+            "REGION": REGION,
+            "DOMAIN": DOMAIN,
+            "KLAVIYO_CLIENT_ID": "the-app",
+            "KLAVIYO_CLIENT_SECRET": CLIENT_SECRET,
+            "RETRY_SECONDS": "1",
+            "RETRIES": "1",
+            "ALERT_RETRIES": "1",
+        }
+
+
+def variables_of(service: Thing) -> Mapping[str, str]:
+    """Return the variables of a service; of one that comes from a secret, `SECRET:VERSION`."""
+    (container,) = service["spec"]["template"]["spec"]["containers"]
+    found = {}
+    for row in container["env"]:
+        secret = row.get("valueFrom", {}).get("secretKeyRef")
+        found[row["name"]] = f"{secret['name']}:{secret['key']}" if secret else row["value"]
+    return found

@@ -1,0 +1,135 @@
+"""Plays the parts of Compute Engine that a load balancer is made of."""
+
+import re
+
+from tests.deploy.gcp.cloud import Cloud, RefusedError, Request, Thing, plays
+
+_GLOBAL = "/compute/v1/projects/{project}/global"
+_REGIONAL = "/compute/v1/projects/{project}/regions/{region}"
+_ROOT = "https://compute.recorder.test/compute/v1"
+# What names what: a thing can be neither made before nor removed after what it names.
+_NAMES = re.compile(r'projects/[^/\'"]+/(?:global|regions/[^/\'"]+)/(\w+)/([a-z0-9-]+)')
+
+
+def _operation(cloud: Cloud, request: Request, kind: str, name: str, scope: str) -> Thing:
+    id = f"operation-{cloud.tick()}"
+    return {
+        "kind": "compute#operation",
+        "name": id,
+        "status": "DONE",
+        "selfLink": f"{_ROOT}/projects/{cloud.project}/{scope}/operations/{id}",
+        "targetLink": f"{_ROOT}/projects/{cloud.project}/{scope}/{kind}/{name}",
+        "operationType": "delete" if request.method == "DELETE" else "insert",
+        **({"region": f"{_ROOT}/projects/{cloud.project}/{scope}"} if scope != "global" else {}),
+    }
+
+
+def _named(thing: Thing) -> set[str]:
+    text = str({key: value for key, value in thing.items() if key not in {"selfLink", "region"}})
+    return {f"compute/{kind}/{name}" for kind, name in _NAMES.findall(text)}
+
+
+def _insert(cloud: Cloud, request: Request, kind: str, scope: str) -> Thing:
+    thing = request.json
+    name = thing["name"]
+    for needed in _named(thing):
+        if needed not in cloud.things:
+            raise RefusedError(400, f"The resource '{needed}' was not found")
+    extra = {"IPAddress": "203.0.113.7", "address": "203.0.113.7"} if kind == "addresses" else {}
+    link = f"{_ROOT}/projects/{cloud.project}/{scope}/{kind}/{name}"
+    kept: Thing = {**thing, **extra, "id": str(cloud.tick()), "selfLink": link, "fingerprint": "c2FtZQ=="}
+    if kind == "securityPolicies":
+        kept.setdefault("rules", [{"priority": 2147483647, "action": "allow"}])
+    cloud.create(f"compute/{kind}/{name}", kept)
+    return _operation(cloud, request, kind, name, scope)
+
+
+@plays("compute", "GET", f"{_GLOBAL}/{{kind}}")
+def things(cloud: Cloud, request: Request, project: str, kind: str) -> Thing:
+    return {"items": [thing for thing in cloud.under(f"compute/{kind}") if "region" not in thing]}
+
+
+@plays("compute", "GET", "/compute/v1/projects/{project}/aggregated/{kind}")
+def everywhere(cloud: Cloud, request: Request, project: str, kind: str) -> Thing:
+    return {"items": {"global": {kind: cloud.under(f"compute/{kind}")}}}
+
+
+@plays("compute", "GET", f"{_REGIONAL}/{{kind}}")
+def regional_things(cloud: Cloud, request: Request, project: str, region: str, kind: str) -> Thing:
+    return {"items": cloud.under(f"compute/{kind}")}
+
+
+@plays("compute", "GET", f"{_GLOBAL}/{{kind}}/{{name}}")
+def thing(cloud: Cloud, request: Request, project: str, kind: str, name: str) -> Thing:
+    return _found(cloud, kind, name)
+
+
+def _found(cloud: Cloud, kind: str, name: str) -> Thing:
+    if kind == "operations":
+        return {"kind": "compute#operation", "name": name, "status": "DONE"}
+    return cloud.get(f"compute/{kind}/{name}")
+
+
+@plays("compute", "GET", f"{_REGIONAL}/{{kind}}/{{name}}")
+def regional_thing(cloud: Cloud, request: Request, project: str, region: str, kind: str, name: str) -> Thing:
+    return _found(cloud, kind, name)
+
+
+@plays("compute", "POST", f"{_GLOBAL}/operations/{{name}}/wait")
+def wait(cloud: Cloud, request: Request, project: str, name: str) -> Thing:
+    return {"kind": "compute#operation", "name": name, "status": "DONE"}
+
+
+@plays("compute", "POST", f"{_REGIONAL}/operations/{{name}}/wait")
+def regional_wait(cloud: Cloud, request: Request, project: str, region: str, name: str) -> Thing:
+    return {"kind": "compute#operation", "name": name, "status": "DONE"}
+
+
+@plays("compute", "POST", f"{_GLOBAL}/{{kind}}")
+def insert(cloud: Cloud, request: Request, project: str, kind: str) -> Thing:
+    return _insert(cloud, request, kind, "global")
+
+
+@plays("compute", "POST", f"{_REGIONAL}/{{kind}}")
+def regional_insert(cloud: Cloud, request: Request, project: str, region: str, kind: str) -> Thing:
+    return _insert(cloud, request, kind, f"regions/{region}")
+
+
+@plays("compute", "PATCH", f"{_GLOBAL}/{{kind}}/{{name}}")
+def patch(cloud: Cloud, request: Request, project: str, kind: str, name: str) -> Thing:
+    found = cloud.get(f"compute/{kind}/{name}")
+    found |= request.json
+    return _operation(cloud, request, kind, name, "global")
+
+
+@plays("compute", "DELETE", f"{_GLOBAL}/{{kind}}/{{name}}")
+def delete(cloud: Cloud, request: Request, project: str, kind: str, name: str) -> Thing:
+    _delete(cloud, kind, name)
+    return _operation(cloud, request, kind, name, "global")
+
+
+@plays("compute", "DELETE", f"{_REGIONAL}/{{kind}}/{{name}}")
+def regional_delete(cloud: Cloud, request: Request, project: str, region: str, kind: str, name: str) -> Thing:
+    _delete(cloud, kind, name)
+    return _operation(cloud, request, kind, name, f"regions/{region}")
+
+
+def _delete(cloud: Cloud, kind: str, name: str) -> None:
+    full = f"compute/{kind}/{name}"
+    for key, thing in cloud.things.items():
+        if key.startswith("compute/") and full in _named(thing):
+            raise RefusedError(400, f"The resource '{full}' is already being used by '{key}'")
+    cloud.delete(full)
+
+
+@plays("compute", "POST", f"{_GLOBAL}/targetHttpsProxies/{{name}}/{{verb}}")
+@plays("compute", "POST", "/compute/v1/projects/{project}/targetHttpsProxies/{name}/{verb}")
+def change_proxy(cloud: Cloud, request: Request, project: str, name: str, verb: str) -> Thing:
+    found = cloud.get(f"compute/targetHttpsProxies/{name}")
+    found |= request.json
+    return _operation(cloud, request, "targetHttpsProxies", name, "global")
+
+
+@plays("compute", "POST", f"{_GLOBAL}/urlMaps/{{name}}/validate")
+def validate(cloud: Cloud, request: Request, project: str, name: str) -> Thing:
+    return {"result": {"loadSucceeded": True, "testPassed": True}}

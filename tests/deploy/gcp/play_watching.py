@@ -1,0 +1,161 @@
+"""Plays Cloud Scheduler, Cloud Monitoring and log-based metrics."""
+
+import re
+
+from tests.deploy.gcp.cloud import Cloud, RefusedError, Request, Thing, plays
+
+_JOBS = "/v1/projects/{project}/locations/{region}/jobs"
+
+
+@plays("cloudscheduler", "GET", _JOBS)
+def jobs(cloud: Cloud, request: Request, project: str, region: str) -> Thing:
+    return {"jobs": cloud.under("job")}
+
+
+@plays("cloudscheduler", "GET", f"{_JOBS}/{{id}}")
+def job(cloud: Cloud, request: Request, project: str, region: str, id: str) -> Thing:
+    return cloud.get(f"job/{id}")
+
+
+@plays("cloudscheduler", "POST", _JOBS)
+def create_job(cloud: Cloud, request: Request, project: str, region: str) -> Thing:
+    wanted = request.json
+    cloud.get(f"account/{wanted['httpTarget']['oidcToken']['serviceAccountEmail']}")
+    id = wanted["name"].rpartition("/")[2]
+    return cloud.create(f"job/{id}", {**wanted, "state": "ENABLED"})
+
+
+@plays("cloudscheduler", "PATCH", f"{_JOBS}/{{id}}")
+def update_job(cloud: Cloud, request: Request, project: str, region: str, id: str) -> Thing:
+    found = cloud.get(f"job/{id}")
+    found |= request.json
+    return found
+
+
+@plays("cloudscheduler", "DELETE", f"{_JOBS}/{{id}}")
+def delete_job(cloud: Cloud, request: Request, project: str, region: str, id: str) -> None:
+    cloud.delete(f"job/{id}")
+
+
+@plays("logging", "GET", "/v2/projects/{project}/metrics")
+def metrics(cloud: Cloud, request: Request, project: str) -> Thing:
+    return {"metrics": cloud.under("metric")}
+
+
+@plays("logging", "GET", "/v2/projects/{project}/metrics/{id}")
+def metric(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
+    return cloud.get(f"metric/{id}")
+
+
+@plays("logging", "POST", "/v2/projects/{project}/metrics")
+def create_metric(cloud: Cloud, request: Request, project: str) -> Thing:
+    _check_extractors(request.json)
+    return cloud.create(f"metric/{request.json['name']}", request.json)
+
+
+@plays("logging", "PUT", "/v2/projects/{project}/metrics/{id}")
+def update_metric(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
+    cloud.get(f"metric/{id}")
+    _check_extractors(request.json)
+    cloud.things[f"metric/{id}"] = request.json
+    return request.json
+
+
+@plays("logging", "DELETE", "/v2/projects/{project}/metrics/{id}")
+def delete_metric(cloud: Cloud, request: Request, project: str, id: str) -> None:
+    cloud.delete(f"metric/{id}")
+
+
+def _check_extractors(metric: Thing) -> None:
+    described = {label["key"] for label in metric.get("metricDescriptor", {}).get("labels", [])}
+    if described != set(metric.get("labelExtractors", {})):
+        raise RefusedError(400, "Every label needs an extractor, and every extractor a label.")
+
+
+@plays("monitoring", "GET", "/v1/projects/{project}/dashboards")
+def dashboards(cloud: Cloud, request: Request, project: str) -> Thing:
+    return {"dashboards": cloud.under("dashboard")}
+
+
+@plays("monitoring", "GET", "/v1/projects/{project}/dashboards/{id}")
+def dashboard(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
+    return cloud.get(f"dashboard/{id}")
+
+
+@plays("monitoring", "POST", "/v1/projects/{project}/dashboards")
+def create_dashboard(cloud: Cloud, request: Request, project: str) -> Thing:
+    wanted = request.json
+    id = wanted.get("name", f"/{cloud.tick()}").rpartition("/")[2]
+    _check_metrics(cloud, str(wanted))
+    name = f"projects/{cloud.number}/dashboards/{id}"
+    return cloud.create(f"dashboard/{id}", {**wanted, "name": name, "etag": f"etag{cloud.tick()}"})
+
+
+@plays("monitoring", "PATCH", "/v1/projects/{project}/dashboards/{id}")
+def update_dashboard(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
+    found = cloud.get(f"dashboard/{id}")
+    if request.json.get("etag") != found["etag"]:
+        raise RefusedError(409, "etag mismatch")
+    cloud.things[f"dashboard/{id}"] = request.json | {"name": found["name"], "etag": f"etag{cloud.tick()}"}
+    return cloud.things[f"dashboard/{id}"]
+
+
+@plays("monitoring", "DELETE", "/v1/projects/{project}/dashboards/{id}")
+def delete_dashboard(cloud: Cloud, request: Request, project: str, id: str) -> None:
+    cloud.delete(f"dashboard/{id}")
+
+
+@plays("monitoring", "GET", "/v3/projects/{project}/alertPolicies")
+def policies(cloud: Cloud, request: Request, project: str) -> Thing:
+    return {"alertPolicies": cloud.under("alert")}
+
+
+@plays("monitoring", "GET", "/v3/projects/{project}/alertPolicies/{id}")
+def policy(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
+    return cloud.get(f"alert/{id}")
+
+
+@plays("monitoring", "POST", "/v3/projects/{project}/alertPolicies")
+def create_policy(cloud: Cloud, request: Request, project: str) -> Thing:
+    wanted = request.json
+    _check_metrics(cloud, str(wanted))
+    id = str(cloud.tick())
+    return cloud.create(f"alert/{id}", {**wanted, "name": f"projects/{cloud.project}/alertPolicies/{id}"})
+
+
+@plays("monitoring", "PATCH", "/v3/projects/{project}/alertPolicies/{id}")
+def update_policy(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
+    found = cloud.get(f"alert/{id}")
+    _check_metrics(cloud, str(request.json))
+    cloud.things[f"alert/{id}"] = request.json | {"name": found["name"]}
+    return cloud.things[f"alert/{id}"]
+
+
+@plays("monitoring", "DELETE", "/v3/projects/{project}/alertPolicies/{id}")
+def delete_policy(cloud: Cloud, request: Request, project: str, id: str) -> None:
+    cloud.delete(f"alert/{id}")
+
+
+@plays("monitoring", "GET", "/v3/projects/{project}/notificationChannels")
+def channels(cloud: Cloud, request: Request, project: str) -> Thing:
+    return {"notificationChannels": cloud.under("channel")}
+
+
+@plays("monitoring", "POST", "/v3/projects/{project}/notificationChannels")
+def create_channel(cloud: Cloud, request: Request, project: str) -> Thing:
+    id = str(cloud.tick())
+    name = f"projects/{cloud.project}/notificationChannels/{id}"
+    return cloud.create(f"channel/{id}", {**request.json, "name": name})
+
+
+@plays("monitoring", "DELETE", "/v3/projects/{project}/notificationChannels/{id}")
+def delete_channel(cloud: Cloud, request: Request, project: str, id: str) -> None:
+    cloud.delete(f"channel/{id}")
+
+
+def _check_metrics(cloud: Cloud, text: str) -> None:
+    for name in set(re.findall(r"logging\.googleapis\.com/user/([\w-]+)", text)):
+        if f"metric/{name}" not in cloud.things:
+            raise RefusedError(
+                404, f"Cannot find metric that matches type logging.googleapis.com/user/{name}"
+            )
