@@ -27,7 +27,7 @@ class Run:
     """A run. `chain` is of the jobs that work on it: a job of another chain leaves it alone.
 
     `sent` is the place up to which profiles were imported, `compared` up to which consents were looked at; `imports` are Klaviyo's jobs
-    whose end is not known yet, and `tail_page` is the next page of those whom Omneo has changed since the run began.
+    whose end is not known yet, and `tail_page` is the next page of those whom Omneo has changed since the run began, who are looked at from `settles_at` on.
     `read` profiles of `total` were compared; `counts` says what came of them, by a plain name each. `worked` is the time worked on it,
     pauses left out.
     """
@@ -45,6 +45,7 @@ class Run:
     read: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     worked: timedelta = timedelta()
+    settles_at: datetime | None = None
     finished_at: datetime | None = None
 
     @property
@@ -69,6 +70,7 @@ class Changes(TypedDict, total=False):
     read: int
     counts: Counter[str]
     worked: timedelta
+    settles_at: datetime
     finished_at: datetime
 
 
@@ -234,6 +236,7 @@ def _encode(run: Run) -> dict[str, Value]:
         "imports": [{"job": waiting.job, "page": waiting.page} for waiting in run.imports],
         "worked": run.worked.total_seconds(),
         "tail_page": run.tail_page,
+        "settles_at": run.settles_at,
         "finished_at": run.finished_at,
     }
 
@@ -261,6 +264,7 @@ def _decode(document: Document) -> Run:
         imports=tuple(Import(row["job"], row["page"]) for row in fields["imports"]),
         worked=timedelta(seconds=fields["worked"]),
         tail_page=fields["tail_page"],
+        settles_at=fields["settles_at"],
         finished_at=fields["finished_at"],
     )
 

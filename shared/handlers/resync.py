@@ -12,6 +12,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Unpack
 
+from shared.domain.consent_to_klaviyo import Outcome
 from shared.domain.resyncs import Cursor, Import, PageWork, Parcel, State
 from shared.errors import WaitError
 from shared.handlers.resync_imports import Ended, Imports
@@ -30,6 +31,9 @@ THREADS = 16
 MOST_WAITING = 20  # imports; each is asked after every ten seconds: 120 a minute, of Klaviyo's 150
 FOLLOW_SECONDS = 10.0
 ANOTHER_RUNS_SECONDS = 10.0
+# Who unsubscribes in Klaviyo after their consent was read, and before we subscribe them, is subscribed; Klaviyo tells of it within
+# minutes, Omneo learns of it, and the sync at the end then takes the subscription back.
+SETTLING = timedelta(minutes=5)
 
 
 def resync(job: Resync, tenant: Tenant, services: Services) -> None:
@@ -99,9 +103,7 @@ class _Stretch:
             self._send()
             self._compare()
             if self._is_through():
-                if not self._run.options.sends or self._is_tail_done():
-                    self._note(state=State.DONE, finished_at=self._services.clock())
-                return 0.0
+                return self._finish()
             if (self._run.sent, self._run.compared) == before:
                 return FOLLOW_SECONDS  # nothing is left but to wait for Klaviyo
         return 0.0
@@ -234,8 +236,19 @@ class _Stretch:
 
     # At the end
 
-    def _is_tail_done(self) -> bool:
-        following = see_to_the_tail(self._run, self._tenant, self._services)
-        if following is not None:
-            self._note(tail_page=following)
-        return following is None
+    def _finish(self) -> float:
+        """Do what is left when everything was sent; return the seconds after which to go on, if it is not over."""
+        now, run = self._services.clock(), self._run
+        if run.options.sends:
+            if run.settles_at is None:
+                has_subscribed = any(f": {Outcome.SUBSCRIBE}" in what for what in run.counts)
+                self._note(settles_at=now + (SETTLING if has_subscribed else timedelta()))
+            left = (self._run.settles_at or now) - now
+            if left > timedelta():
+                return left.total_seconds()
+            following = see_to_the_tail(run, self._tenant, self._services)
+            if following is not None:
+                self._note(tail_page=following)
+                return 0.0
+        self._note(state=State.DONE, finished_at=now)
+        return 0.0

@@ -69,6 +69,7 @@ class TestProfiles:
         shop.customer(tells=False, id="canary-1", email="canary-new-1@example.org", identities=mine)
         shop.customer(tells=False, id="canary-2", email="canary-new-2@example.org")
         shop.customer(tells=False, id="canary-3", email=f"C{EMAIL}")
+        shop.hush()
         shop.world.clock.advance(3600)
         assert shop.run().counts["profiles imported"] == 3
         found = {one.id: one.attributes["external_id"] for one in shop.klaviyo.profiles(ACCOUNT)}
@@ -78,6 +79,7 @@ class TestProfiles:
     def test_an_identity_of_another_account_makes_no_profile_under_its_id(self, shop: Whole) -> None:
         theirs = [{"handle": "klaviyo", "identifier": "01CANARYOFANOTHERACCOUNT0", "is_active": True}]
         id = shop.customer(tells=False, identities=theirs)
+        shop.hush()
         shop.world.clock.advance(3600)
         shop.run()
         assert shop.profile().id != "01CANARYOFANOTHERACCOUNT0"
@@ -128,6 +130,7 @@ class TestProfiles:
         ]
         for id in ids:
             shop.klaviyo.profile(ACCOUNT, external_id=id)
+        shop.hush()
         shop.world.clock.advance(3600)
         run = shop.run()
         assert run.counts["synced one by one: duplicate_profile attributes"] == 130
@@ -139,7 +142,8 @@ class TestProfiles:
     def test_what_an_import_has_filled_is_cleared_when_omneo_has_emptied_it(self, shop: Whole) -> None:
         (id,) = shop.base(1, first_name="Jane", tier_handle="gold")
         shop.run()
-        shop.omneo.change_profile(TENANT, id, first_name="", tier_handle=None, tells=False)
+        shop.change_quietly(id, first_name="", tier_handle=None)
+        shop.hush()
         shop.world.clock.advance(3600)
         shop.run()
         assert shop.of(id).attributes.get("first_name") is None
@@ -246,6 +250,7 @@ class TestConsent:
             shop.customer(
                 tells=False, email=f"canary-{number}@example.org", mobile_phone_e164=PHONE, comms=comms
             )
+        shop.hush()
         shop.world.clock.advance(3600)
         shop.run()
         shop.settle()
@@ -259,7 +264,8 @@ class TestConsent:
         shop.run()
         changed = opt_out(shop, "email", "sms", days=3)  # before the run, and learnt of only now
         for id in ids:
-            shop.omneo.change_profile(TENANT, id, tells=False, comms=changed)
+            shop.change_quietly(id, comms=changed)
+        shop.hush()
         shop.world.clock.advance(3600)
         shop.run()
         for channel in ("email", "sms"):
@@ -344,6 +350,7 @@ class TestOptions:
 
     def test_a_reconcile_takes_up_where_the_last_one_began(self, shop: Whole) -> None:
         shop.base(5)
+        shop.hush()
         shop.world.clock.advance(3600)
         first = shop.run(Kind.RECONCILE)
         shop.world.clock.advance(2 * DAY)
@@ -391,7 +398,7 @@ class TestMeanwhile:
             "email_promo": False, "sms_promo": False,
             "email_consent_updated_at": shop.now(), "sms_consent_updated_at": shop.now(),
         }  # fmt: skip
-        shop.omneo.change_profile(TENANT, ids[3], tells=False, first_name="Janet", comms=comms)
+        shop.change_quietly(ids[3], first_name="Janet", comms=comms)
         shop.end(run)
         shop.world.work(90)
         shop.settle()
