@@ -195,7 +195,7 @@ class Resyncs:
 
     def _take_slot(self, tenant: str, id: str) -> bool:
         try:
-            self._documents.create(_slots(tenant), _SLOT, {"run": id})
+            self._documents.create(_slots(tenant), _SLOT, self._slot(id))
         except DocumentExistsError:
             return self._take_over(tenant, id)
         return True
@@ -211,10 +211,13 @@ class Resyncs:
                 f"Another run is {holder.state.value}: {holder.id}. Let it end, or cancel it."
             )
         try:
-            self._documents.update(_slots(tenant), _SLOT, {"run": id}, version=slot.version)
+            self._documents.update(_slots(tenant), _SLOT, self._slot(id), version=slot.version)
         except (DocumentChangedError, DocumentMissingError):
             return False
         return True
+
+    def _slot(self, id: str) -> dict[str, Value]:
+        return {"run": id, "expire_at": self._clock() + KEPT}
 
 
 def _encode(run: Run) -> dict[str, Value]:
