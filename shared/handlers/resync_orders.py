@@ -1,5 +1,6 @@
 """What may be ordered of a run over the whole base: begin, pause, go on, cancel; and what is told of it."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -15,6 +16,7 @@ from shared.services import Services
 from shared.tenants import Tenant
 
 ROWS_SHOWN = 100
+_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 # Two runs of the same kind overlap by this much: Omneo's clock and ours may differ, and a change may be seen late.
 OVERLAP = timedelta(hours=1)
 
@@ -109,7 +111,8 @@ def change_state(tenant: Tenant, id: str, to: State, services: Services) -> Run:
 
 def find(tenant: Tenant, id: str, services: Services) -> Run:
     """Return the run. Raises UnknownPathError if there is none like it."""
-    run = services.resyncs.get(tenant.name, id)
+    # What no run can be called is nothing to ask the store for.
+    run = services.resyncs.get(tenant.name, id) if _ID.fullmatch(id) else None
     if run is None:
         raise UnknownPathError("There is no such run.")
     return run

@@ -573,3 +573,152 @@ def test_no_flood_of_malformed_calls_makes_the_function_fail(
     base = {**KEY, **JSON} if known else {}
     answer = admin.open(path, method=method, data=body, headers={**base, **extra})
     assert answer.status_code < 500
+
+
+RUNS = [f"{BASE}/{kind}" for kind in ("resync", "reconcile", "repair")]
+
+
+class TestRuns:
+    @pytest.mark.parametrize("path", RUNS)
+    def test_a_run_is_begun_followed_paused_resumed_and_cancelled(
+        self, admin: FlaskClient, world: World, path: str
+    ) -> None:
+        begun = admin.post(path, headers=KEY)
+        assert (begun.status_code, begun.get_json()["status"]) == (202, "queued")
+        one = f"{BASE}/resync/{begun.get_json()['id']}"
+        shown = admin.get(one, headers=KEY)
+        assert (shown.status_code, shown.get_json()["kind"]) == (200, path.rpartition("/")[2])
+        assert shown.headers["Cache-Control"] == "no-store"
+        for order, state in (
+            ("pause", "paused"),
+            ("pause", "paused"),
+            ("resume", "running"),
+            ("resume", "running"),
+            ("cancel", "cancelled"),
+            ("cancel", "cancelled"),
+        ):
+            answer = admin.post(f"{one}/{order}", headers=KEY)
+            assert (answer.status_code, answer.get_json()["state"]) == (200, state)
+        for order in ("pause", "resume"):
+            answer = admin.post(f"{one}/{order}", headers=KEY)
+            assert (answer.status_code, error_of(answer)["code"]) == (409, "conflict")
+
+    def test_what_was_ordered_is_told(self, admin: FlaskClient) -> None:
+        order = {
+            "since": "2026-01-02T03:04:05+11:00",
+            "only_consent": True,
+            "dry_run": True,
+            "undated_opt_ins": "joined_date",
+        }
+        begun = admin.post(RUNS[0], json=order, headers=KEY)
+        shown = admin.get(f"{BASE}/resync/{begun.get_json()['id']}", headers=KEY).get_json()
+        assert {name: shown[name] for name in order} == {**order, "since": "2026-01-01T16:04:05+00:00"}
+
+    def test_status_names_the_run_that_is_under_way(self, admin: FlaskClient) -> None:
+        assert admin.get(STATUS, headers=KEY).get_json()["run"] is None
+        id = admin.post(RUNS[0], headers=KEY).get_json()["id"]
+        shown = admin.get(STATUS, headers=KEY).get_json()["run"]
+        assert (shown["id"], shown["kind"], shown["state"], shown["read"]) == (id, "resync", "running", 0)
+        admin.post(f"{BASE}/resync/{id}/cancel", headers=KEY)
+        assert admin.get(STATUS, headers=KEY).get_json()["run"] is None
+
+    @pytest.mark.parametrize("path", RUNS)
+    def test_a_second_run_is_409_until_the_first_is_over(self, admin: FlaskClient, path: str) -> None:
+        id = admin.post(RUNS[0], headers=KEY).get_json()["id"]
+        answer = admin.post(path, headers=KEY)
+        assert (answer.status_code, error_of(answer)["code"]) == (409, "conflict")
+        assert id in error_of(answer)["message"]
+        admin.post(f"{BASE}/resync/{id}/cancel", headers=KEY)
+        assert admin.post(path, headers=KEY).status_code == 202
+
+    @pytest.mark.parametrize(
+        ("body", "named"),
+        [
+            (b'{"since": "yesterday"}', "since"),
+            (b'{"since": "2026-01-02T03:04:05"}', "since"),
+            (b'{"since": "2999-01-02T03:04:05Z"}', "since"),
+            (b'{"dry_run": "no"}', "dry_run"),
+            (b'{"dry_run": 1}', "dry_run"),
+            (b'{"only_consent": null}', "only_consent"),
+            (b'{"undated_opt_ins": "canary"}', "undated_opt_ins"),
+            (b'{"canary": 1}', "since, only_consent"),
+            (b"[]", "JSON object"),
+            (b"0", "JSON object"),
+            (b'""', "JSON object"),
+            (b"false", "JSON object"),
+            (b"{", ""),
+        ],
+    )
+    def test_an_order_that_cannot_be_read_begins_nothing_and_names_the_field(
+        self, admin: FlaskClient, world: World, body: bytes, named: str
+    ) -> None:
+        for path in RUNS:
+            answer = admin.post(path, data=body, headers={**KEY, **JSON})
+            assert (answer.status_code, error_of(answer)["code"]) == (400, "invalid_payload")
+            assert named in error_of(answer)["message"]
+        assert world.services.resyncs.under_way(TENANT) is None
+
+    def test_a_body_that_is_not_said_to_be_json_is_415(self, admin: FlaskClient, world: World) -> None:
+        answer = admin.post(RUNS[0], data=b'{"dry_run": true}', headers={**KEY, "Content-Type": "text/plain"})
+        assert answer.status_code == 415
+        assert world.services.resyncs.under_way(TENANT) is None
+
+    def test_a_run_that_is_not_there_is_404(self, admin: FlaskClient) -> None:
+        for id in ("nobody", "a b", "__x__", "%2e%2e"):
+            for method, path in (("GET", ""), ("POST", "/pause"), ("POST", "/resume"), ("POST", "/cancel")):
+                answer = admin.open(f"{BASE}/resync/{id}{path}", method=method, headers=KEY)
+                assert (answer.status_code, error_of(answer)["code"]) == (404, "not_found")
+
+    def test_another_tenants_run_is_404(self, admin: FlaskClient, world: World) -> None:
+        other = InstallationKey(hash=hash_of("canary-other-key"), created_at=world.clock())
+        world.tenant("acme-stg", installation_keys=(other,))
+        theirs = {"Authorization": "Bearer canary-other-key"}
+        id = admin.post("/acme-stg/api/v1/resync", headers=theirs).get_json()["id"]
+        assert admin.get(f"{BASE}/resync/{id}", headers=KEY).status_code == 404
+        assert admin.get(f"/acme-stg/api/v1/resync/{id}", headers=theirs).status_code == 200
+
+    def test_who_is_calling_is_asked_first(self, admin: FlaskClient, broken: FlaskClient) -> None:
+        id = admin.post(RUNS[0], headers=KEY).get_json()["id"]
+        paths = [("POST", path) for path in RUNS]
+        paths += [("GET", f"{BASE}/resync/{id}")]
+        paths += [("POST", f"{BASE}/resync/{id}/{order}") for order in ("pause", "resume", "cancel")]
+        for method, path in paths:
+            assert admin.open(path, method=method).status_code == 401
+            assert broken.open(path, method=method, headers=KEY).status_code == 503
+        assert admin.get(f"{BASE}/resync/{id}", headers=KEY).get_json()["state"] == "running"
+
+    @pytest.mark.parametrize(
+        ("path", "allowed"),
+        [(RUNS[0], "POST"), (f"{BASE}/resync/x", "GET"), (f"{BASE}/resync/x/pause", "POST")],
+    )
+    def test_another_method_is_405(self, broken: FlaskClient, path: str, allowed: str) -> None:
+        answer = broken.put(path, headers=KEY)
+        assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+
+    def test_before_an_install_there_is_nobody_to_send_to(self, world: World, load: Load) -> None:
+        world.tenant(installed=False)
+        admin = load("admin", world.environment)
+        for path in RUNS:
+            answer = admin.post(path, headers=KEY)
+            assert (answer.status_code, error_of(answer)["code"]) == (409, "not_installed")
+
+    def test_a_queue_that_takes_no_job_is_503_and_the_run_can_be_resumed(
+        self, world: World, load: Load
+    ) -> None:
+        world.tenant()
+
+        def space(namespace: str) -> None:
+            def moved(tenant: Tenant) -> Tenant:
+                settings = tenant.settings.model_copy(update={"namespace": namespace})
+                return tenant.model_copy(update={"settings": settings})
+
+            world.services.tenants.change(TENANT, moved)
+
+        space("nowhere")
+        assert load("admin", world.environment).post(RUNS[0], headers=KEY).status_code == 503
+        run = world.services.resyncs.under_way(TENANT)
+        assert run is not None
+        space("klaviyo")
+        admin = load("admin", world.environment)
+        assert admin.post(f"{BASE}/resync/{run.id}/resume", headers=KEY).status_code == 200
+        assert len(world.queued(Direction.OUTBOUND)) == 1
