@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from shared.domain.provisions import omneo_webhook_path, webhook_name
+from shared.domain.resyncs import State
 from shared.errors import (
     DisconnectedError,
     NotFoundError,
@@ -58,6 +59,8 @@ def _take_away(tenant: Tenant, services: Services) -> Tenant:
     left = [*_remove_omneo_webhooks(tenant, services), *_leave_klaviyo(tenant, services)]
     services.queue.purge(tenant, Direction.OUTBOUND)
     services.outbox.forget(tenant.name)
+    if run := services.resyncs.under_way(tenant.name):  # its job went with the queue
+        services.resyncs.update(tenant.name, run, state=State.CANCELLED)
 
     def forget(now: Tenant) -> Tenant:
         return now.model_copy(

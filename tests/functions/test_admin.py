@@ -722,3 +722,12 @@ class TestRuns:
         admin = load("admin", world.environment)
         assert admin.post(f"{BASE}/resync/{run.id}/resume", headers=KEY).status_code == 200
         assert len(world.queued(Direction.OUTBOUND)) == 1
+
+    def test_an_uninstall_ends_the_run_whose_job_it_takes_away(
+        self, admin: FlaskClient, world: World
+    ) -> None:
+        id = admin.post(RUNS[0], headers=KEY).get_json()["id"]
+        assert admin.delete(INSTALL, headers=KEY).status_code == 200
+        assert admin.get(f"{BASE}/resync/{id}", headers=KEY).get_json()["state"] == "cancelled"
+        world.install()
+        assert admin.post(RUNS[0], headers=KEY).status_code == 202

@@ -476,3 +476,17 @@ class TestMeanwhile:
         run = shop.run()
         assert run.counts["email: subscribe (fills_never_subscribed)"] == 350
         assert {shop.consent_of(id) for id in ids} == {"SUBSCRIBED"}
+
+    def test_a_run_whose_job_is_dead_goes_on_when_it_is_resumed(self, shop: Whole, world: World) -> None:
+        listed(shop, world)
+        ids = shop.base(3, comms=opt_in(shop))
+        shop.klaviyo._account(ACCOUNT).lists.clear()
+        run = shop.begin()
+        for _ in range(3):
+            world.work(10)
+        (dead,) = world.dead_jobs()
+        assert "master_list_id" in dead.reason
+        assert shop.now_of(run).state is State.RUNNING
+        shop.klaviyo.marketing_list(ACCOUNT, "Newsletter", id="LIST1")
+        assert shop.end(shop.order(run, State.RUNNING)).state is State.DONE
+        assert {shop.consent_of(id) for id in ids} == {"SUBSCRIBED"}
