@@ -32,7 +32,9 @@ def stores() -> dict[str, str]:
     found = {}
     for path in (REPOSITORY / "shared").glob("*.py"):
         source = path.read_text(encoding="utf-8")
-        for group in re.findall(r'^COLLECTION = "(\w+)"|f"tenants/\{tenant\}/(?:\w+/\{\w+\}/)?(\w+)"', source, re.MULTILINE):
+        for group in re.findall(
+            r'^COLLECTION = "(\w+)"|f"tenants/\{tenant\}/(?:\w+/\{\w+\}/)?(\w+)"', source, re.MULTILINE
+        ):
             found["".join(group)] = source
     return found
 
