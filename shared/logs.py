@@ -1,4 +1,4 @@
-"""Log lines in Cloud Logging's format: one JSON object a line, on standard output.
+"""Log lines in Cloud Logging's format: one JSON object a line, on standard output; a command's on standard error.
 
 Only the fields named here can be logged, so that no body, address or token gets in by accident; and of an exception only its
 type and where it was raised, because its text may quote what was being processed.
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 # https://cloud.google.com/logging/docs/structured-logging
 _TRACE = "logging.googleapis.com/trace"
@@ -64,20 +64,34 @@ class _Formatter(logging.Formatter):
         return json.dumps(line, default=lambda value: type(value).__name__)
 
 
-class _StandardOutput(logging.Handler):
-    """Writes to what is standard output at that moment, one write a line, so that threads do not mix theirs."""
+class _Standard(logging.Handler):
+    """Writes to what is that standard stream at that moment, one write a line, so that threads do not mix theirs."""
+
+    def __init__(self, stream: Literal["stdout", "stderr"]) -> None:
+        super().__init__()
+        self._stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stdout.write(self.format(record) + "\n")
-        sys.stdout.flush()
+        stream = getattr(sys, self._stream)
+        stream.write(self.format(record) + "\n")
+        stream.flush()
 
 
 def configure(project: str) -> None:
     """Send log lines to standard output; `project` completes the trace field. Safe to call again."""
-    handler = _StandardOutput()
+    _configure(project, "stdout", logging.INFO)
+
+
+def configure_command(project: str) -> None:
+    """Send errors alone, to standard error: a command itself says what it met, to whoever gave it."""
+    _configure(project, "stderr", logging.ERROR)
+
+
+def _configure(project: str, stream: Literal["stdout", "stderr"], least: int) -> None:
+    handler = _Standard(stream)
     handler.setFormatter(_Formatter(project))
     _log.handlers[:] = [handler]
-    _log.setLevel(logging.INFO)
+    _log.setLevel(least)
     _log.propagate = False
 
 

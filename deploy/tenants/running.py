@@ -25,7 +25,7 @@ def with_services(needs: Needs) -> Callable[[Callable[Concatenate[Services, P], 
         def run(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
                 settings = Settings.from_env(os.environ, needs)
-                logs.configure(settings.project)
+                logs.configure_command(settings.project)
                 command(Services(settings, short_waits=3), *args, **kwargs)
             except DocumentMissingError:
                 raise click.ClickException(NO_SUCH_TENANT) from None
