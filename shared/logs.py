@@ -9,7 +9,7 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
@@ -104,6 +104,16 @@ def context(**fields: str) -> Iterator[dict[str, Any]]:
         yield merged
     finally:
         _context.reset(token)
+
+
+def carried() -> Callable[[], None]:
+    """Return what gives another thread the fields of this moment, for an executor's `initializer`: threads start without any."""
+    fields = dict(_context.get() or {})
+
+    def carry() -> None:
+        _context.set(dict(fields))
+
+    return carry
 
 
 def note(**fields: Any) -> None:

@@ -12,6 +12,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Unpack
 
+from shared import logs
 from shared.domain.consent_to_klaviyo import Outcome
 from shared.domain.resyncs import Cursor, Import, PageWork, Parcel, State
 from shared.errors import WaitError
@@ -53,7 +54,7 @@ def resync(job: Resync, tenant: Tenant, services: Services) -> None:
         run = services.resyncs.get(tenant.name, job.run_id)
         if run is None or not _is_mine(run, job):
             return
-        with ThreadPoolExecutor(THREADS) as threads:
+        with ThreadPoolExecutor(THREADS, initializer=logs.carried()) as threads:
             delay = _Stretch(run, tenant, services, threads).work()
     finally:
         services.leases.release(lease)

@@ -169,6 +169,26 @@ class TestContexts:
             for line in lines
         )
 
+    def test_an_executors_threads_carry_what_they_are_given(self, capsys: Output) -> None:
+        with (
+            logs.context(tenant="acme", job="j1"),
+            ThreadPoolExecutor(1, initializer=logs.carried()) as threads,
+        ):
+            threads.submit(logs.write, logging.INFO, "outside call", status=200).result()
+        assert [(line["tenant"], line["job"], line["status"]) for line in written(capsys)] == [
+            ("acme", "j1", 200)
+        ]
+
+
+class TestACommand:
+    def test_errors_alone_are_written_and_beside_its_output(self, capsys: Output) -> None:
+        logs.configure_command("proj")
+        for severity in (logging.INFO, logging.WARNING, logging.ERROR):
+            logs.write(severity, "token refresh failed")
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert [json.loads(line)["severity"] for line in captured.err.splitlines()] == ["ERROR"]
+
 
 class TestWhere:
     def test_it_names_the_type_and_the_way_of_an_error_and_not_its_text(self) -> None:
