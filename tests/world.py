@@ -260,3 +260,8 @@ def serving(app: Flask) -> Iterator[str]:
 def lines(text: str) -> list[dict[str, Any]]:
     """Return log lines as objects."""
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def outcomes(text: str) -> list[dict[str, Any]]:
+    """Return log lines as objects, without those of single outside calls."""
+    return [line for line in lines(text) if line["message"] != "outside call"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from shared import logs
 from shared.consent_ledger import ConsentRecord, ensure_ledger_key
 from shared.domain import consent
+from shared.domain.consent_plan import Step
 from shared.errors import NotFoundError, WaitError
 from shared.handlers.consent import TRACE, TURN
 from shared.jobs import PullOptOut
@@ -16,6 +17,32 @@ if TYPE_CHECKING:
     from shared.omneo.client import Profile
 
 _SECONDS = 3.0
+
+
+def queue_pull(
+    step: Step,
+    tenant: Tenant,
+    services: Services,
+    *,
+    profile_id: str,
+    klaviyo_id: str,
+    traceparent: str = "",
+) -> None:
+    """Queue what tells Omneo of the opt-out that a step has found with a Klaviyo profile."""
+    channel = step.consent.channel
+    if step.opted_out_at is not None:
+        # It came after our own opt-in, whose echo is over by that: the next opt-in is the person's, told of or not.
+        services.echo_notes.end(tenant.name, klaviyo_id, channel, "in", before=step.opted_out_at)
+    job = PullOptOut(
+        tenant=tenant.name,
+        id=services.new_id(),
+        accepted_at=services.clock(),
+        profile_id=profile_id,
+        channel=channel,
+        at=step.opted_out_at,
+        traceparent=traceparent,
+    )
+    services.queue.put(job, tenant)
 
 
 def pull_opt_out(job: PullOptOut, tenant: Tenant, services: Services) -> None:

@@ -14,7 +14,7 @@ from shared.domain.consent_events import Channel, Direction
 from shared.domain.consent_plan import Consent, Step, Subject, Told
 from shared.domain.consent_to_klaviyo import Outcome
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
-from shared.jobs import PullOptOut
+from shared.handlers.opt_outs import queue_pull
 from shared.klaviyo.consent_jobs import Person
 from shared.services import Services
 from shared.tenants import Tenant
@@ -128,16 +128,14 @@ class ConsentCalls:
         self.services.consent_ledger.record(tenant, self.profile_id, record)
 
     def _pull(self, step: Step) -> None:
-        job = PullOptOut(
-            tenant=self.tenant.name,
-            id=self.services.new_id(),
-            accepted_at=self.services.clock(),
+        queue_pull(
+            step,
+            self.tenant,
+            self.services,
             profile_id=self.profile_id,
-            channel=step.consent.channel,
-            at=step.opted_out_at,
+            klaviyo_id=self._subject(step).klaviyo_id,
             traceparent=self.traceparent,
         )
-        self.services.queue.put(job, self.tenant)
 
     def _subject(self, step: Step) -> Subject:
         return self.subjects[step.consent.channel]

@@ -17,8 +17,8 @@ from shared.domain.consent_plan import Consent, Told
 from shared.domain.consent_to_klaviyo import Outcome
 from shared.domain.resyncs import in_parts
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
+from shared.handlers.opt_outs import queue_pull
 from shared.handlers.resync_page import Asked
-from shared.jobs import PullOptOut
 from shared.klaviyo.bulk import SUBSCRIBED_AT_ONCE, UNSUBSCRIBED_AT_ONCE, Subscriber
 from shared.services import Services
 from shared.tenants import Tenant
@@ -138,15 +138,13 @@ class ConsentSending:
         return refused
 
     def _pull(self, one: Asked) -> None:
-        job = PullOptOut(
-            tenant=self.tenant.name,
-            id=self.services.new_id(),
-            accepted_at=self.services.clock(),
+        queue_pull(
+            one.step,
+            self.tenant,
+            self.services,
             profile_id=one.profile_id,
-            channel=one.step.consent.channel,
-            at=one.step.opted_out_at,
+            klaviyo_id=one.subject.klaviyo_id,
         )
-        self.services.queue.put(job, self.tenant)
 
     @cached_property
     def _with_ledger_key(self) -> Tenant:

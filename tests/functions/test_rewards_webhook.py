@@ -19,7 +19,7 @@ from deploy.staging import load_functions
 from shared.tenants import StoredSecret
 from tests.loading import Load
 from tests.rewards import DEFINITION, FLOW, PERSON, PROFILE, Shop, a_body
-from tests.world import EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, World, lines
+from tests.world import EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, World, outcomes
 
 PATH = f"/{TENANT}/api/v1/webhooks/klaviyo/rewards"
 JSON = {"Content-Type": "application/json"}
@@ -264,7 +264,7 @@ def test_an_ended_omneo_token_is_503_and_critical(
     shop.world.sandbox.omneo.expire(TENANT)
     answer = webhook.post(PATH, json=a_body(), headers=HEADERS)
     assert answer.status_code == 503
-    assert "CRITICAL" in [line["severity"] for line in lines(capfd.readouterr().out)]
+    assert "CRITICAL" in [line["severity"] for line in outcomes(capfd.readouterr().out)]
 
 
 def test_a_store_that_does_not_answer_is_503_and_never_401(shop: Shop, load: Load, tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_an_answer_is_one_line_that_says_what_became_of_it(
 ) -> None:
     for _ in range(2):
         webhook.post(PATH, json=a_body(id="order-7"), headers=HEADERS)
-    logged = [line for line in lines(capfd.readouterr().out) if line["message"] != "outside call"]
+    logged = outcomes(capfd.readouterr().out)
     assert [line["outcome"] for line in logged] == ["created", "exists"]
     assert {(line["function"], line["tenant"], line["status"]) for line in logged} == {
         ("rewards_webhook", TENANT, 200)

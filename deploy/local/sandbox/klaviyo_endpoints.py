@@ -17,7 +17,6 @@ from deploy.local.sandbox import (
     klaviyo_events,
     klaviyo_list_endpoints,
     klaviyo_metrics,
-    klaviyo_privacy_jobs,
     klaviyo_profile_endpoints,
     klaviyo_records,
     klaviyo_subscription_jobs,
@@ -275,9 +274,6 @@ ENDPOINTS: dict[str, dict[str, Endpoint]] = {
     },
     "api/profile-suppression-bulk-delete-jobs/{id}": {
         "GET": Endpoint(_CONSENT_READ, L, klaviyo_suppression_jobs.get_unsuppression_job),
-    },
-    "api/data-privacy-deletion-jobs": {
-        "POST": Endpoint(frozenset({"data-privacy:write"}), S, klaviyo_privacy_jobs.request_deletion),
     },
     "api/lists": {"GET": Endpoint(_LISTS_READ, L, klaviyo_list_endpoints.get_lists, _FILTERED)},
     "api/lists/{id}": {"GET": Endpoint(_LISTS_READ, L, klaviyo_list_endpoints.get_list)},

@@ -11,7 +11,7 @@ from shared import logs
 from shared.jobs import KeepMasterList
 from tests.consenting import MASTER_LIST, Inflow, Person, Retailer, retailer
 from tests.mortal import Fate, KilledError
-from tests.world import ACCOUNT, TENANT, World, lines
+from tests.world import ACCOUNT, TENANT, World, outcomes
 
 ASK = f"/api/lists/{MASTER_LIST}/profiles"
 SUBSCRIBE = "/api/profile-subscription-bulk-create-jobs"
@@ -139,7 +139,7 @@ def test_a_profile_that_is_gone_is_left_alone_and_the_log_says_so(
     jane = shop.person()
     shop.klaviyo.delete_profile(ACCOUNT, jane.klaviyo)
     keep(shop, jane)
-    messages = [line["message"] for line in lines(capsys.readouterr().out)]
+    messages = [line["message"] for line in outcomes(capsys.readouterr().out)]
     assert messages == ["master list left alone, the profile is not subscribed or has left", "job done"]
 
 

@@ -183,6 +183,7 @@ IN_BETWEEN = [
     [Step("omneo out", 1), Step("sync", 95), Step("omneo in", 20), Step("omneo out", 20), Step("sync", 95)],
     [Step("klaviyo out, untold", 90_000), Step("sync", 20)],
     [Step("omneo in", 1, False), Step("omneo out", 1, False), Step("klaviyo in", 15)],
+    [Step("omneo in", 1, False), Step("klaviyo out, untold", 1, False), Step("klaviyo in", 20)],
 ]
 
 

@@ -32,7 +32,7 @@ from tests import stores
 from tests.mortal import Fate, KilledError
 from tests.rewards import DEFINITION, MELBOURNE, PERSON, PROFILE, Shop, a_body, sluggish
 from tests.through import Through
-from tests.world import EMAIL, TENANT, World, lines
+from tests.world import EMAIL, TENANT, World, outcomes
 
 documents = stores.documents
 
@@ -221,9 +221,9 @@ def test_the_same_id_with_another_body_is_the_first_reward_and_a_warning(
     logs.configure("project")
     shop.call(a_body(id="order-7"))
     assert shop.call(a_body(id="order-7")) == Result("exists", 1)
-    assert [line for line in lines(capfd.readouterr().out) if line["severity"] == "WARNING"] == []
+    assert [line for line in outcomes(capfd.readouterr().out) if line["severity"] == "WARNING"] == []
     assert shop.call(a_body(id="order-7", data={"amount": 500})) == Result("exists", 1)
-    (warning,) = lines(capfd.readouterr().out)
+    (warning,) = outcomes(capfd.readouterr().out)
     assert (warning["severity"], "another body" in warning["message"]) == ("WARNING", True)
 
 
@@ -459,7 +459,7 @@ def test_a_reward_whose_note_fails_is_answered_all_the_same_and_never_made_twice
     services = shop.another_process()
     services.__dict__["documents"] = _Forgetful(services.documents)
     assert shop.call(a_body(id="order-7"), services=services) == Result("created", 1)
-    assert [line["severity"] for line in lines(capfd.readouterr().out)] == ["ERROR"]
+    assert [line["severity"] for line in outcomes(capfd.readouterr().out)] == ["ERROR"]
     with pytest.raises(BusyError):
         shop.call(a_body(id="order-7"))
     shop.world.clock.advance(LATER)
@@ -649,7 +649,7 @@ def test_a_token_that_omneo_does_not_let_do_this_is_an_operators_matter(
     shop.world.sandbox.omneo.fail(1, match="POST */rewards", status=status)
     with pytest.raises(WaitError, match="token"):
         shop.call(a_body(id="order-7"))
-    (line,) = lines(capfd.readouterr().out)
+    (line,) = outcomes(capfd.readouterr().out)
     assert (line["severity"], str(status) in line["reason"]) == (logging.getLevelName(logging.CRITICAL), True)
 
 
