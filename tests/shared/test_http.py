@@ -37,7 +37,7 @@ from shared.http import DETAIL_LENGTH, HttpClient, Limits, Problem, retry_after
 from tests.world import ACCOUNT, EMAIL
 
 TOKEN = "canary-bearer"
-SHORT = Limits(connect=1.0, read=0.25, total=0.5)
+SHORT = Limits(connect=2.0, read=0.5, total=1.0)
 EVENT = {
     "data": {
         "type": "event",
@@ -202,7 +202,7 @@ def test_each_fault_of_the_wire_is_worth_another_try(
     with pytest.raises(WaitError, match=said) as failed:
         create_event()
     assert failed.value.status == status
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 2.5
     create_event()
 
 
@@ -213,7 +213,7 @@ def test_an_answer_that_drips_is_given_up_at_the_deadline_however_steadily_it_dr
     began = time.monotonic()
     with pytest.raises(WaitError, match="did not answer in time"):
         create_event()
-    assert 0.4 < time.monotonic() - began < 1.5
+    assert 0.8 < time.monotonic() - began < 2.5
 
 
 def test_a_body_that_drips_is_given_up_at_the_deadline_too() -> None:
@@ -227,7 +227,7 @@ def test_a_body_that_drips_is_given_up_at_the_deadline_too() -> None:
         began = time.monotonic()
         with pytest.raises(WaitError, match="took too long") as failed:
             get(client(server.url))
-        assert 0.4 < time.monotonic() - began < 1.5
+        assert 0.8 < time.monotonic() - began < 2.5
         assert failed.value.status == 200
 
 
@@ -240,7 +240,7 @@ def test_silence_in_the_middle_of_an_answer_lasts_no_longer_than_the_deadline() 
         began = time.monotonic()
         with pytest.raises(WaitError, match="did not answer in time"):
             get(client(server.url, Limits(read=5.0, total=0.3)))
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 2.5
 
 
 def test_a_call_ends_when_what_is_around_it_has_to_end() -> None:
@@ -252,7 +252,7 @@ def test_a_call_ends_when_what_is_around_it_has_to_end() -> None:
         began = time.monotonic()
         with lasting(lambda: began + 0.3 - time.monotonic()), pytest.raises(WaitError, match="in time"):
             get(client(server.url, Limits(read=5.0, total=10.0)))
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 2.5
 
 
 def test_no_call_begins_when_no_time_is_left() -> None:
@@ -491,7 +491,7 @@ def test_over_tls_the_deadline_holds_and_an_unknown_certificate_is_not_trusted(t
         began = time.monotonic()
         with pytest.raises(WaitError, match="did not answer in time"):
             get(http, "/slow")
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 2.5
 
 
 # How much
