@@ -6,9 +6,9 @@ The same functions decide as in a live sync (`domain/sync_plan.py`, `domain/cons
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from shared.domain.consent import read_stamp
 from shared.domain.consent_events import Channel
@@ -26,6 +26,10 @@ from shared.tenants import Tenant
 if TYPE_CHECKING:
     from shared.klaviyo.bulk import Held
 
+_ADDRESSES: Mapping[Channel, Literal["email", "phone_number"]] = {
+    Channel.EMAIL: "email",
+    Channel.SMS: "phone_number",
+}
 NO_DATE = "no consent date"
 # Both sides differ, and nothing is to be done about it.
 _DIFFERENCES = (
@@ -152,12 +156,19 @@ class Deciding:
         elif candidate.synced.read_at is not None and candidate.synced.read_at > read_at:
             findings.counts["synced meanwhile"] += 1
         else:
+            owners = {channel: wanted.owner(name, held) for channel, name in _ADDRESSES.items()}
             subjects = {
-                Channel.EMAIL: self._subject(candidate, "email", wanted.owner("email", held)),
-                Channel.SMS: self._subject(candidate, "phone_number", wanted.owner("phone_number", held)),
+                channel: self._subject(candidate, name, owners[channel])
+                for channel, name in _ADDRESSES.items()
             }
             for step in self._steps(candidate.comms, subjects, candidate.id, candidate.synced.told):
-                self._take(candidate, step, subjects[step.consent.channel], findings)
+                channel = step.consent.channel
+                subject = subjects[channel]
+                if step.outcome is Outcome.UNSUBSCRIBE:
+                    # Klaviyo finds whom to unsubscribe by the address that it has.
+                    known = getattr(owners[channel], _ADDRESSES[channel], "")
+                    subject = replace(subject, address=known or subject.address)
+                self._take(candidate, step, subject, findings)
 
     def _subject(self, candidate: Candidate, name: str, owner: "Held | None") -> Subject:
         """Return whose consent it is about. Of nobody yet in Klaviyo, where a sync is to follow, that sync says it."""

@@ -218,6 +218,7 @@ def _subscriber(row: Together) -> Subscriber:
         email=addresses.get("email", ""),
         phone_number=addresses.get("sms", ""),
         consents={one.step.consent: one.at for one in row},
+        id=row[0].subject.klaviyo_id,
     )
 
 

@@ -36,11 +36,15 @@ class Held:
 
 @dataclass(frozen=True)
 class Subscriber:
-    """Somebody to subscribe, with the date of each consent, or to unsubscribe, where dates say nothing."""
+    """Somebody to subscribe, with the date of each consent, or to unsubscribe, where neither dates nor the id say anything.
+
+    `id` is Klaviyo's, "" if it has no profile yet: one that has another address gets this one, and no second profile is made.
+    """
 
     email: str = field(repr=False)
     phone_number: str = field(repr=False)
     consents: Mapping[Consent, datetime | None]
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -173,9 +177,10 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _subscribed(person: Subscriber) -> dict[str, Any]:
-    return _row(
+    row = _row(
         person, lambda consent: {"consent": "SUBSCRIBED", "consented_at": _time(person.consents[consent])}
     )
+    return {**row, "id": person.id} if person.id else row
 
 
 def _unsubscribed(person: Subscriber) -> dict[str, Any]:

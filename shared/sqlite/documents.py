@@ -184,6 +184,8 @@ class SqliteDocuments:
         )
         # In WAL mode this loses nothing when a process dies, only when the machine does.
         connection.execute("PRAGMA synchronous = NORMAL")
+        # Of each thread; the system keeps the file's pages in memory once for all of them.
+        connection.execute("PRAGMA cache_size = -256")
         return connection
 
     @contextmanager

@@ -41,6 +41,7 @@ class _Done:
     read: int
     calls: list[tuple[str, str]]
     one_by_one: list[tuple[str, str]]
+    windows: list[float]
 
 
 def resync() -> Iterator[Finding]:
@@ -72,6 +73,8 @@ def resync() -> Iterator[Finding]:
     yield Note(
         f"the product keeps to {CALLS_PER_MINUTE} reads a minute, of 750, and that is what its time is reckoned with"
     )
+    window = Spread.of(large.windows, "s")
+    yield Note(f"from the look at a thousand consents to the call that subscribes them: {window}")
     yield Note(f"by the wall clock of this machine {large.read / large.seconds * 60:,.0f} profiles a minute")
 
 

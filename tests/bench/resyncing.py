@@ -9,6 +9,7 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -82,6 +83,7 @@ def main() -> None:
                 "counts": found.counts,
                 "read": found.read,
                 "calls": [(call["method"], call["path"]) for call in calls],
+                "windows": list(_windows(calls)),
                 "one_by_one": [(call["method"], call["path"]) for call in one_by_one],
             }
         )
@@ -106,6 +108,18 @@ def _calls(stage: Stage, after: int) -> list[dict[str, Any]]:
         for call in stage.klaviyo_calls()
         if call["number"] > after and call["status"] != 429 and call["path"].startswith("/api/")
     ]
+
+
+def _windows(calls: list[dict[str, Any]]) -> Iterator[float]:
+    """Yield the seconds from the first look at some profiles' consents to each subscribe that follows from it."""
+    looked_at, was_look = 0.0, False
+    for call in calls:
+        is_look = (call["method"], call["path"]) == ("GET", "/api/profiles")
+        if is_look and not was_look:
+            looked_at = call["received_at"]
+        elif call["path"].endswith("subscription-bulk-create-jobs"):
+            yield call["received_at"] - looked_at
+        was_look = is_look
 
 
 if __name__ == "__main__":
