@@ -62,19 +62,19 @@ class TestProfiles:
     def test_a_profile_is_found_by_its_identity_its_external_id_or_its_email(self, shop: Whole) -> None:
         held = {
             "identity": shop.klaviyo.profile(ACCOUNT, email="canary-old-1@example.org").id,
-            "external_id": shop.klaviyo.profile(ACCOUNT, external_id="canary-2", email=f"b{EMAIL}").id,
+            "external_id": shop.klaviyo.profile(ACCOUNT, external_id="omneo-2", email=f"b{EMAIL}").id,
             "email": shop.klaviyo.profile(ACCOUNT, email=f"c{EMAIL}").id,
         }
         mine = [{"handle": "klaviyo", "identifier": held["identity"], "is_active": True}]
-        shop.customer(tells=False, id="canary-1", email="canary-new-1@example.org", identities=mine)
-        shop.customer(tells=False, id="canary-2", email="canary-new-2@example.org")
-        shop.customer(tells=False, id="canary-3", email=f"C{EMAIL}")
+        shop.customer(tells=False, id="omneo-1", email="canary-new-1@example.org", identities=mine)
+        shop.customer(tells=False, id="omneo-2", email="canary-new-2@example.org")
+        shop.customer(tells=False, id="omneo-3", email=f"C{EMAIL}")
         shop.hush()
         shop.world.clock.advance(3600)
         assert shop.run().counts["profiles imported"] == 3
         found = {one.id: one.attributes["external_id"] for one in shop.klaviyo.profiles(ACCOUNT)}
-        assert found == dict(zip(held.values(), ("canary-1", "canary-2", "canary-3"), strict=True))
-        assert shop.of("canary-1").attributes["email"] == "canary-new-1@example.org"
+        assert found == dict(zip(held.values(), ("omneo-1", "omneo-2", "omneo-3"), strict=True))
+        assert shop.of("omneo-1").attributes["email"] == "canary-new-1@example.org"
 
     def test_an_identity_of_another_account_makes_no_profile_under_its_id(self, shop: Whole) -> None:
         theirs = [{"handle": "klaviyo", "identifier": "01CANARYOFANOTHERACCOUNT0", "is_active": True}]
@@ -344,16 +344,16 @@ class TestOptions:
     def test_an_address_that_klaviyo_does_not_have_yet_makes_no_second_profile(self, shop: Whole) -> None:
         for n, comms in enumerate((opt_in(shop), opt_out(shop))):
             held = shop.klaviyo.profile(
-                ACCOUNT, external_id=f"canary-{n}", email=f"canary-old-{n}@example.org"
+                ACCOUNT, external_id=f"omneo-{n}", email=f"canary-old-{n}@example.org"
             )
             if n:
                 shop.klaviyo.subscribe(ACCOUNT, held.id, at=shop.world.clock.timestamp() - 9 * DAY)
-            shop.customer(tells=False, id=f"canary-{n}", email=f"canary-new-{n}@example.org", comms=comms)
+            shop.customer(tells=False, id=f"omneo-{n}", email=f"canary-new-{n}@example.org", comms=comms)
         shop.hush()
         shop.world.clock.advance(3600)
         shop.run(only_consent=True)
         assert len(shop.klaviyo.profiles(ACCOUNT)) == 2
-        assert [shop.consent_of(f"canary-{n}") for n in range(2)] == ["SUBSCRIBED", "UNSUBSCRIBED"]
+        assert [shop.consent_of(f"omneo-{n}") for n in range(2)] == ["SUBSCRIBED", "UNSUBSCRIBED"]
 
     def test_since_leaves_out_what_omneo_has_not_changed(self, shop: Whole) -> None:
         shop.base(5)
