@@ -344,16 +344,16 @@ class TestOptions:
     def test_an_address_that_klaviyo_does_not_have_yet_makes_no_second_profile(self, shop: Whole) -> None:
         for n, comms in enumerate((opt_in(shop), opt_out(shop))):
             held = shop.klaviyo.profile(
-                ACCOUNT, external_id=f"canary-{n}", email=f"canary-old-{n}@example.org"
+                ACCOUNT, external_id=f"omneo-{n}", email=f"canary-old-{n}@example.org"
             )
             if n:
                 shop.klaviyo.subscribe(ACCOUNT, held.id, at=shop.world.clock.timestamp() - 9 * DAY)
-            shop.customer(tells=False, id=f"canary-{n}", email=f"canary-new-{n}@example.org", comms=comms)
+            shop.customer(tells=False, id=f"omneo-{n}", email=f"canary-new-{n}@example.org", comms=comms)
         shop.hush()
         shop.world.clock.advance(3600)
         shop.run(only_consent=True)
         assert len(shop.klaviyo.profiles(ACCOUNT)) == 2
-        assert [shop.consent_of(f"canary-{n}") for n in range(2)] == ["SUBSCRIBED", "UNSUBSCRIBED"]
+        assert [shop.consent_of(f"omneo-{n}") for n in range(2)] == ["SUBSCRIBED", "UNSUBSCRIBED"]
 
     def test_since_leaves_out_what_omneo_has_not_changed(self, shop: Whole) -> None:
         shop.base(5)
