@@ -85,8 +85,7 @@ def test_a_late_update_does_not_make_it_again(world: World, setting: str, sees_i
         whole = shop.omneo._tenants[TENANT].profiles[id]
         world.clock.advance(60)
         shop.omneo.delete_profile(TENANT, id)
-        shop.omneo.deliver(TENANT)
-        world.work()
+        shop.settle()
         if sees_it_still:  # one of Omneo's machines does not know of it yet
             shop.omneo._tenants[TENANT].profiles[id] = whole
         accept_upsert(
