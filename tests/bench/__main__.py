@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from tests.bench import ack, cold, events, imports, inbound, machine, records, resync, throughput
+from tests.bench import ack, cold, events, imports, inbound, machine, records, resync, syncs, throughput
 from tests.bench.measures import Finding
 from tests.bench.servers import BenchmarkError
 
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "ack-warm": ack.warm,
     "ack-cold": ack.cold,
     "records-backlog": records.records_backlog,
+    "sync-calls": syncs.sync_calls,
     "resync": resync.resync,
 }
 
