@@ -208,6 +208,7 @@ def _tell_what_next(sandbox: Sandbox, bundle: Bundle, data_dir: Path, key: str, 
     body = json.dumps({"profile": {"email": EMAIL}, "points": 120})
     fault = json.dumps({"next": 3, "status": 500})
     (jane,) = sandbox.klaviyo.profiles(ACCOUNT)
+    (customer,) = sandbox.omneo.profiles(TENANT)
     reward = {"id": "birthday-2027", "person_id": jane.id, "email": EMAIL}
     flow = json.dumps({**reward, "data": {"reward_definition_id": 1, "amount": "20"}})
     act = json.dumps({"account": ACCOUNT, "profile": jane.id})
@@ -225,9 +226,13 @@ Try next:
                     and again: it is the same reward
   unsubscribe Jane  curl -s '{sandbox.klaviyo.url}/_sandbox/unsubscribe' -d '{act}'
   see it in Omneo   curl -s '{sandbox.omneo.url}/_sandbox/profiles?tenant={TENANT}', up to 12 seconds later
+  sync Jane         curl -i '{bundle.url}/{TENANT}/api/v1/targets/klaviyo/upsert-profile-data' -H 'x-omneo-secret: {secret}' \\
+                      -H 'Content-Type: application/json' -d '{json.dumps({"profile_id": customer["id"]})}'
+  what and why      curl -s '{bundle.url}/{TENANT}/api/v1/profiles/{customer["id"]}/explain' -H 'Authorization: Bearer {key}'
+  the whole base    curl -s '{bundle.url}/{TENANT}/api/v1/resync' -H 'Authorization: Bearer {key}' -X POST; `how it is` shows the run
   the queue         curl -s '{bundle.tasks_http}/queues'
   how it is         curl -s '{bundle.url}/{TENANT}/api/v1/status' -H 'Authorization: Bearer {key}'
   install again     open {bundle.url}/klaviyo/install and give {TENANT} and {key}
-  the tenants       set -a; . {data_dir / "env"}; set +a; python -m deploy.tenants list
+  the tenants       set -a; . {data_dir / "env"}; set +a; .venv/bin/python -m deploy.tenants list
 
 Serving on {bundle.url}. Logs: {bundle.logs}. Ctrl-C stops everything.""")
