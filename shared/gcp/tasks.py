@@ -160,7 +160,9 @@ def tasks_client(settings: QueueSettings) -> tasks_v2.CloudTasksClient:
     if not settings.emulator:
         return tasks_v2.CloudTasksClient()
     # The client has no emulator variable of its own; a plain channel is the documented way in.
-    channel = grpc.insecure_channel(settings.emulator)
+    # Connections of its own: gRPC shares them by address, and with them the pause after a refusal, which an emulator that has just started
+    # on the port of one that has ended would inherit.
+    channel = grpc.insecure_channel(settings.emulator, options=[("grpc.use_local_subchannel_pool", 1)])
     return tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel))
 
 

@@ -142,7 +142,7 @@ class Worker:
 @contextmanager
 def tasks_client(address: str) -> Iterator[Any]:
     """Yield the real client, made as the product makes it. It takes dicts for messages, which its types leave out."""
-    with grpc.insecure_channel(address) as channel:
+    with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
         yield tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel))
 
 
