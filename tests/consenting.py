@@ -12,7 +12,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from deploy.local.sandbox.klaviyo_parcels import WebhookDelivery
+from deploy.local.sandbox.klaviyo.parcels import WebhookDelivery
 from shared.documents import Documents
 from shared.domain.consent_events import SystemEvent
 from shared.domain.provisions import SYSTEM_TOPICS

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.local.sandbox.klaviyo_endpoints import ENDPOINTS, route
+from deploy.local.sandbox.klaviyo.endpoints import ENDPOINTS, route
 from deploy.staging import REPOSITORY
 from shared.domain.resyncs import MOST_PROFILES
 from shared.handlers.resync_reading import CALLS_PER_MINUTE

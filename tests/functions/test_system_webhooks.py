@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
-from deploy.local.sandbox.klaviyo_delivery import sign
-from deploy.local.sandbox.klaviyo_parcels import WebhookDelivery
+from deploy.local.sandbox.klaviyo.delivery import sign
+from deploy.local.sandbox.klaviyo.parcels import WebhookDelivery
 from shared.jobs import TASK_BYTES, Direction, SpreadEvents, read_job
 from shared.secret_uses import KLAVIYO_DELIVERY
 from shared.tenants import StoredSecret, Tenant

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from deploy.local.sandbox.clock import Clock
-from deploy.local.sandbox.identifiers import Identifiers
-from deploy.local.sandbox.klaviyo import Klaviyo
-from deploy.local.sandbox.omneo import Omneo
-from deploy.local.sandbox.server import Listener
+from deploy.local.sandbox.klaviyo.service import Klaviyo
+from deploy.local.sandbox.omneo.service import Omneo
+from deploy.local.sandbox.stage.clock import Clock
+from deploy.local.sandbox.stage.identifiers import Identifiers
+from deploy.local.sandbox.stage.server import Listener
 
 
 class Sandbox:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from deploy.local.sandbox.faults import Kind
+from deploy.local.sandbox.stage.faults import Kind
 from shared.dead_jobs import DeadJob
 from shared.domain.provisions import DATA_SOURCES, OMNEO_TRIGGERS, SCOPES, webhook_name
 from shared.encryption import new_key

@@ -7,7 +7,7 @@ import pytest
 import requests
 from pydantic import SecretStr
 
-from deploy.local.sandbox.faults import Kind
+from deploy.local.sandbox.stage.faults import Kind
 from shared.domain.provisions import OMNEO_TRIGGERS, SCOPES
 from shared.errors import QueueUnavailableError, WaitError
 from shared.handlers.install import connect, prepare_queues
