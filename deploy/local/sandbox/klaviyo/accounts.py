@@ -21,6 +21,7 @@ from typing import Any
 
 from deploy.local.sandbox.klaviyo.attributes import merge, patch
 from deploy.local.sandbox.klaviyo.data_sources import DataSource
+from deploy.local.sandbox.klaviyo.event_resources import Event
 from deploy.local.sandbox.klaviyo.events import IDENTIFIERS, parse_time
 from deploy.local.sandbox.klaviyo.lists import SINGLE, MarketingList
 from deploy.local.sandbox.klaviyo.parcels import Parcels
@@ -75,28 +76,6 @@ class Wish:
     channel: str
     list_id: str | None = None
     method: Method = field(default_factory=Method)
-
-
-@dataclass(frozen=True)
-class Event:
-    """An event that was recorded, which a repeated unique_id is not. Times are Unix seconds.
-
-    `sent` is `data.attributes` as it came. `topic` is the webhook topic of an event that Klaviyo itself records, "" for others.
-    """
-
-    id: str
-    profile_id: str
-    metric: str
-    unique_id: str
-    time: float
-    received_at: float
-    revision: str
-    properties: Mapping[str, Any] = field(repr=False)
-    value: float | None = None
-    value_currency: str | None = None
-    backfill: bool = False
-    sent: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    topic: str = ""
 
 
 class Account:

@@ -21,17 +21,15 @@ GET `events`, `profiles` (with subscriptions as the API shows them, and list mem
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from deploy.local.sandbox.klaviyo.accounts import Profile
 from deploy.local.sandbox.klaviyo.acts import ConsentSwitches
 from deploy.local.sandbox.klaviyo.sending_control import sending_actions
+from deploy.local.sandbox.klaviyo.service import Klaviyo
 from deploy.local.sandbox.stage.control import Action, perform
 from deploy.local.sandbox.stage.messages import Answer, Request
 from deploy.local.sandbox.stage.seeding import numbered
-
-if TYPE_CHECKING:
-    from deploy.local.sandbox.klaviyo.service import Klaviyo
 
 _SWITCHES = frozenset(
     {
@@ -72,7 +70,7 @@ _ACTS = (
 _APP = frozenset({"client_id", "client_secret"})
 
 
-def control(klaviyo: "Klaviyo", request: Request) -> Answer:
+def control(klaviyo: Klaviyo, request: Request) -> Answer:
     """Answer a call below `/_sandbox` on Klaviyo's port."""
 
     def read(name: str, rows: Callable[[str], Iterable[Any]]) -> Action:
@@ -107,7 +105,7 @@ def control(klaviyo: "Klaviyo", request: Request) -> Answer:
     )
 
 
-def _seed(klaviyo: "Klaviyo", fields: dict[str, Any]) -> object:
+def _seed(klaviyo: Klaviyo, fields: dict[str, Any]) -> object:
     for name, method in (
         ("accounts", klaviyo.account),
         ("lists", klaviyo.marketing_list),
@@ -120,7 +118,7 @@ def _seed(klaviyo: "Klaviyo", fields: dict[str, Any]) -> object:
     return {"installs": [asdict(klaviyo.install(**install)) for install in fields.get("installs", ())]}
 
 
-def _seed_profiles(klaviyo: "Klaviyo", fields: dict[str, Any]) -> None:
+def _seed_profiles(klaviyo: Klaviyo, fields: dict[str, Any]) -> None:
     make = partial(numbered, fields["profile"])
     klaviyo.seed_profiles(fields["account"], int(fields["count"]), make)
 
@@ -129,14 +127,14 @@ def _act(act: Callable[..., None], fields: dict[str, Any]) -> None:
     act(**fields)
 
 
-def _write(klaviyo: "Klaviyo", allowed: frozenset[str], fields: dict[str, Any]) -> None:
+def _write(klaviyo: Klaviyo, allowed: frozenset[str], fields: dict[str, Any]) -> None:
     if unknown := set(fields) - allowed:
         raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
     for name, value in fields.items():
         setattr(_switched(klaviyo, name), name, value)
 
 
-def _switched(klaviyo: "Klaviyo", name: str) -> object:
+def _switched(klaviyo: Klaviyo, name: str) -> object:
     if name in _OWN_SWITCHES:
         return klaviyo
     return klaviyo.consent if name in _CONSENT_SWITCHES else klaviyo.oauth

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from deploy.local.sandbox.klaviyo import filters, profiles
-from deploy.local.sandbox.klaviyo.accounts import Account, Event
+from deploy.local.sandbox.klaviyo.accounts import Account
 from deploy.local.sandbox.klaviyo.asked import Asked
 from deploy.local.sandbox.klaviyo.documents import InvalidParameterError, Resource, iso, page
-from deploy.local.sandbox.klaviyo.event_resources import event_resource
+from deploy.local.sandbox.klaviyo.event_resources import Event, event_resource
 from deploy.local.sandbox.klaviyo.filters import COMPARISONS, Clause, Field
 from deploy.local.sandbox.klaviyo.topics import integration, metric_name
 from deploy.local.sandbox.stage.messages import Answer

@@ -15,13 +15,11 @@ Assumed:
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from deploy.local.sandbox.klaviyo.event_resources import Event
 from deploy.local.sandbox.klaviyo.webhooks import Webhook
 from deploy.local.sandbox.stage.posting import Attempt
-
-if TYPE_CHECKING:
-    from deploy.local.sandbox.klaviyo.accounts import Event
 
 MOST_EVENTS = 1000
 SUCCESSES = (200, 201, 202)
@@ -35,7 +33,7 @@ class Parcel:
     """Events for one webhook that go in one request. `due_at` is Unix seconds; `tries` were made so far."""
 
     webhook_id: str
-    events: "tuple[Event, ...]"
+    events: tuple[Event, ...]
     tries: int = 0
     due_at: float = 0.0
 
@@ -67,14 +65,14 @@ class Parcels:
         self._missed: dict[str, set[str]] = {}
         self._failing_since: dict[str, float] = {}
 
-    def start(self, webhook_id: str, outbox: "Iterable[Event]") -> None:
+    def start(self, webhook_id: str, outbox: Iterable[Event]) -> None:
         """Begin to deliver to a webhook that is new or enabled again: nothing that happened so far is for it."""
         self._forget(webhook_id)
         self._missed[webhook_id] = {event.id for event in outbox}
 
     def pack(
         self,
-        outbox: "Iterable[Event]",
+        outbox: Iterable[Event],
         webhooks: Iterable[Webhook],
         *,
         batch: int,

@@ -8,17 +8,15 @@ what was sent.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from deploy.local.sandbox.klaviyo.flows import FlowRun
 from deploy.local.sandbox.klaviyo.parcels import WebhookDelivery
+from deploy.local.sandbox.klaviyo.service import Klaviyo
 from deploy.local.sandbox.stage.control import Action
 
-if TYPE_CHECKING:
-    from deploy.local.sandbox.klaviyo.service import Klaviyo
 
-
-def sending_actions(klaviyo: "Klaviyo") -> dict[tuple[str, str], Action]:
+def sending_actions(klaviyo: Klaviyo) -> dict[tuple[str, str], Action]:
     """Return the actions, keyed by method and path below `/_sandbox/`."""
 
     def send_raw(fields: dict[str, Any]) -> object:

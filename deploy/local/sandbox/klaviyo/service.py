@@ -16,17 +16,17 @@ from datetime import date
 from typing import Any
 
 from deploy.local.sandbox.klaviyo import errors
-from deploy.local.sandbox.klaviyo.accounts import Account, Event, Profile
+from deploy.local.sandbox.klaviyo.accounts import Account, Profile
 from deploy.local.sandbox.klaviyo.acts import ConsentSwitches
 from deploy.local.sandbox.klaviyo.asked import Asked, Endpoint
 from deploy.local.sandbox.klaviyo.authorization import authorize
 from deploy.local.sandbox.klaviyo.bases import Bases
-from deploy.local.sandbox.klaviyo.control import control
 from deploy.local.sandbox.klaviyo.data_sources import DataSource
 from deploy.local.sandbox.klaviyo.delivery import Courier
 from deploy.local.sandbox.klaviyo.documents import InvalidParameterError
 from deploy.local.sandbox.klaviyo.endpoints import ENDPOINTS, route
 from deploy.local.sandbox.klaviyo.errors import MEDIA_TYPE, Problem
+from deploy.local.sandbox.klaviyo.event_resources import Event
 from deploy.local.sandbox.klaviyo.events import LARGEST_REQUEST
 from deploy.local.sandbox.klaviyo.flows import Flows
 from deploy.local.sandbox.klaviyo.oauth import SCOPES, OAuth, Tokens
@@ -227,10 +227,6 @@ class Klaviyo(People, Bases):
         if request.method not in methods:
             return errors.error(405, Allow=", ".join(sorted(methods)))
         return self._call(request, call, template, id)
-
-    def control(self, request: Request) -> Answer:
-        """Answer a call below `/_sandbox`."""
-        return control(self, request)
 
     def refusal(self, status: int) -> Answer:
         """Return Klaviyo's own error answer for `status`."""

@@ -14,7 +14,7 @@ from deploy.local.sandbox.stage.seeding import Uncollected
 _FOUND_BY = ("email", "profile_type", "created_at", "updated_at", "identities")
 
 
-class OmneoBases:
+class Bases:
     """The customer bases of a service that has tenants and a lock."""
 
     clock: Clock

@@ -13,17 +13,15 @@ POST `seed-profiles` `{tenant, count, profile}` keeps many profiles, with `{n}` 
 """
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from deploy.local.sandbox.omneo.service import Omneo
 from deploy.local.sandbox.stage.control import perform, wants_bodies
 from deploy.local.sandbox.stage.messages import Answer, Request
 from deploy.local.sandbox.stage.seeding import numbered
 
-if TYPE_CHECKING:
-    from deploy.local.sandbox.omneo.service import Omneo
 
-
-def control(omneo: "Omneo", request: Request) -> Answer:
+def control(omneo: Omneo, request: Request) -> Answer:
     """Answer a call below `/_sandbox` on Omneo's port."""
 
     def switches(fields: dict[str, Any]) -> None:
@@ -63,7 +61,7 @@ def control(omneo: "Omneo", request: Request) -> Answer:
     )
 
 
-def _seed(omneo: "Omneo", fields: dict[str, Any]) -> object:
+def _seed(omneo: Omneo, fields: dict[str, Any]) -> object:
     tenants = [omneo.tenant(**tenant) for tenant in fields.get("tenants", ())]
     profiles = [omneo.profile(**profile) for profile in fields.get("profiles", ())]
     for target in fields.get("targets", ()):

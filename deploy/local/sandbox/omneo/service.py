@@ -16,8 +16,7 @@ from typing import Any
 
 from deploy.local.sandbox.omneo import answers, reactions, webhooks
 from deploy.local.sandbox.omneo.asked import Asked
-from deploy.local.sandbox.omneo.bases import OmneoBases
-from deploy.local.sandbox.omneo.control import control
+from deploy.local.sandbox.omneo.bases import Bases
 from deploy.local.sandbox.omneo.delivery import Delivery, Postman, reached
 from deploy.local.sandbox.omneo.endpoints import route
 from deploy.local.sandbox.omneo.events import ProfileEvents
@@ -36,7 +35,7 @@ from deploy.local.sandbox.stage.record import Call, Calls
 _YEAR = 365 * 24 * 3600.0
 
 
-class Omneo(ProfileEvents, OmneoBases):
+class Omneo(ProfileEvents, Bases):
     """An Omneo with tenants, their profiles, targets and reactions. Every method may be called from any thread.
 
     What happens to profiles, and the webhooks that tell of it, is in `ProfileEvents`. `id_token_seconds` is the life of a minted ID token; change it at any time.
@@ -249,10 +248,6 @@ class Omneo(ProfileEvents, OmneoBases):
             answer = endpoints[request.method](asked)
             self._note_own_change(tenant, request.method, asked.id, answer.status)
             return answer
-
-    def control(self, request: Request) -> Answer:
-        """Answer a call below `/_sandbox`."""
-        return control(self, request)
 
     def refusal(self, status: int) -> Answer:
         """Return Omneo's own error answer for `status`."""

@@ -39,22 +39,27 @@ class Service(Protocol):
     def answer(self, request: Request, call: Call) -> Answer:
         """Do what the real service would do."""
 
-    def control(self, request: Request) -> Answer:
-        """Answer a call below `/_sandbox`."""
-
     def refusal(self, status: int) -> Answer:
         """Return the service's own error answer for `status`."""
 
 
 class Listener(ThreadingHTTPServer):
-    """Serves `service` on 127.0.0.1 until closed; port 0 takes a free one."""
+    """Serves `service` on 127.0.0.1 until closed; port 0 takes a free one. `control` answers the calls below `/_sandbox`."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, service: Service, *, port: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        control: Callable[[Request], Answer],
+        *,
+        port: int,
+        clock: Callable[[], float],
+    ) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.service = service
+        self.control = control
         self.clock = clock
         self.stopping = threading.Event()
         self._connections: set[socket.socket] = set()
@@ -122,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(Answer(400))
             self.close_connection = True
         elif request.path.startswith(CONTROL):
-            self._send(self.server.service.control(request))
+            self._send(self.server.control(request))
         else:
             self._serve(request)
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.klaviyo import delivery as klaviyo_delivery
-from deploy.local.sandbox.klaviyo.accounts import Account, Event
+from deploy.local.sandbox.klaviyo.accounts import Account
 from deploy.local.sandbox.klaviyo.delivery import sign
+from deploy.local.sandbox.klaviyo.event_resources import Event
 from deploy.local.sandbox.klaviyo.parcels import Parcels, WebhookDelivery
 from deploy.local.sandbox.klaviyo.webhooks import Webhook
 from deploy.local.sandbox.stage.clock import Clock

@@ -106,15 +106,12 @@ class Mistaken:
     def answer(self, request: Request, call: Call) -> Answer:
         raise LookupError(request.body.decode())
 
-    def control(self, request: Request) -> Answer:
-        return Answer(200)
-
     def refusal(self, status: int) -> Answer:
         return Answer(status)
 
 
 def test_a_mistake_of_its_own_is_named_by_place_and_quotes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    listener = Listener(Mistaken(), port=0, clock=time.time).start()
+    listener = Listener(Mistaken(), lambda _: Answer(200), port=0, clock=time.time).start()
     connection = http.client.HTTPConnection("127.0.0.1", listener.server_address[1], timeout=5)
     connection.request("POST", "/", b"canary-jane")
     with pytest.raises(http.client.RemoteDisconnected):
