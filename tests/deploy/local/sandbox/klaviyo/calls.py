@@ -1,6 +1,7 @@
 """Calls to the sandbox's Klaviyo as an installed app makes them, and the answers in short."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +10,6 @@ import requests
 from deploy.local.sandbox import Sandbox
 
 ACCOUNT = "WBhXHN"
-NOON = 1_790_000_000.0
 JANE = "canary-jane@example.org"
 JANES_PHONE = "+61400000001"
 
@@ -22,7 +22,14 @@ class Caller:
         self._token = sandbox.klaviyo.install(ACCOUNT).access_token
 
     def __call__(
-        self, method: str, path: str, body: object = None, *, bearer: str = "", later: float = 5
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        bearer: str = "",
+        later: float = 5,
+        params: Mapping[str, Any] | None = None,
     ) -> requests.Response:
         self._sandbox.advance(later)
         headers = {"Authorization": f"Bearer {bearer or self._token}", "revision": "2026-10-15"}
@@ -30,7 +37,7 @@ class Caller:
             headers["Content-Type"] = "application/vnd.api+json"
         data = None if body is None else json.dumps(body)
         url = f"{self._sandbox.klaviyo.url}{path}"
-        return requests.request(method, url, data=data, headers=headers, timeout=5)
+        return requests.request(method, url, params=params, data=data, headers=headers, timeout=5)
 
     def subscriptions(self, profile_id: str) -> dict[str, Any]:
         """Return the subscriptions that the API shows."""

@@ -12,6 +12,7 @@ import requests
 
 from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.klaviyo.oauth import SCOPES
+from tests.deploy.local.sandbox.times import NOON
 
 CLIENT = ("canary-client-id", "canary-client-secret")
 CALLBACK = "http://127.0.0.1:8080/klaviyo/callback"
@@ -23,7 +24,7 @@ Browse = Callable[..., requests.Response]
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox(
-        clock=lambda: 1_790_000_000.0,
+        clock=lambda: NOON,
         token_prefix="canary-token",
         client_id=CLIENT[0],
         client_secret=CLIENT[1],

@@ -1,7 +1,5 @@
 """The sandbox's accounts and data sources as a client sees them, with scopes, limits and lost answers."""
 
-import json
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,36 +10,10 @@ from openapi_client.models.get_data_source_response_collection import GetDataSou
 from openapi_client.models.post_data_source_response import PostDataSourceResponse
 
 from deploy.local.sandbox import Sandbox
+from tests.deploy.local.sandbox.klaviyo.calls import Caller
 
 SOURCES = "/api/data-sources"
 TITLE = "/data/attributes/title"
-Call = Callable[..., requests.Response]
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(clock=lambda: 1_790_000_000.0, seed=1, token_prefix="canary-token") as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def call(sandbox: Sandbox) -> Call:
-    """Call five seconds after the last call, so that no limit is in the way."""
-    token = sandbox.klaviyo.install("WBhXHN").access_token
-
-    def call(
-        method: str, path: str, body: object = None, *, bearer: str = token, later: float = 5, **more: Any
-    ) -> requests.Response:
-        sandbox.advance(later)
-        headers = {"Authorization": f"Bearer {bearer}", "revision": "2026-10-15"}
-        if body is not None:
-            headers["Content-Type"] = "application/vnd.api+json"
-        data = None if body is None else json.dumps(body)
-        return requests.request(
-            method, f"{sandbox.klaviyo.url}{path}", data=data, headers=headers, timeout=5, **more
-        )
-
-    return call
 
 
 def a_source(title: Any = "Omneo Rewards", **attributes: Any) -> dict[str, Any]:
@@ -50,7 +22,7 @@ def a_source(title: Any = "Omneo Rewards", **attributes: Any) -> dict[str, Any]:
     return {"data": {"type": "data-source", "attributes": given}}
 
 
-def test_an_account_says_what_it_was_set_to(sandbox: Sandbox, call: Call) -> None:
+def test_an_account_says_what_it_was_set_to(sandbox: Sandbox, call: Caller) -> None:
     sandbox.klaviyo.account(
         "WBhXHN",
         organization_name="Acme",
@@ -94,7 +66,7 @@ def test_an_account_has_no_other_details(sandbox: Sandbox) -> None:
     ],
 )
 def test_what_the_official_model_accepts_is_made_read_and_removed(
-    sandbox: Sandbox, call: Call, body: dict[str, Any], kept: tuple[str, ...]
+    sandbox: Sandbox, call: Caller, body: dict[str, Any], kept: tuple[str, ...]
 ) -> None:
     DataSourceCreateQuery.model_validate(body, extra="forbid", by_alias=True, by_name=False)
     made = call("POST", SOURCES, body)
@@ -133,7 +105,7 @@ def test_what_the_official_model_accepts_is_made_read_and_removed(
     ],
 )
 def test_a_body_that_klaviyo_would_refuse_is_400_and_makes_nothing(
-    sandbox: Sandbox, call: Call, body: Any, pointer: str
+    sandbox: Sandbox, call: Caller, body: Any, pointer: str
 ) -> None:
     answer = call("POST", SOURCES, body)
     assert answer.status_code == 400
@@ -142,7 +114,9 @@ def test_a_body_that_klaviyo_would_refuse_is_400_and_makes_nothing(
 
 
 @pytest.mark.parametrize(("status", "code"), [(409, "duplicate"), (400, "invalid")])
-def test_a_title_is_taken_once_in_its_namespace(sandbox: Sandbox, call: Call, status: int, code: str) -> None:
+def test_a_title_is_taken_once_in_its_namespace(
+    sandbox: Sandbox, call: Caller, status: int, code: str
+) -> None:
     sandbox.klaviyo.duplicate_title_status = status
     sandbox.klaviyo.data_source("WBhXHN", "Omneo Rewards")
     answer = call("POST", SOURCES, a_source())
@@ -153,7 +127,7 @@ def test_a_title_is_taken_once_in_its_namespace(sandbox: Sandbox, call: Call, st
     assert len(sandbox.klaviyo.data_sources("WBhXHN")) == 3
 
 
-def test_pages_follow_each_other_to_the_end_and_back(sandbox: Sandbox, call: Call) -> None:
+def test_pages_follow_each_other_to_the_end_and_back(sandbox: Sandbox, call: Caller) -> None:
     made = [sandbox.klaviyo.data_source("WBhXHN", f"Source {number}").id for number in range(5)]
     first = call("GET", SOURCES, params={"page[size]": 2}).json()
     GetDataSourceResponseCollection.model_validate(first)
@@ -181,7 +155,7 @@ def test_pages_follow_each_other_to_the_end_and_back(sandbox: Sandbox, call: Cal
     ],
 )
 def test_parameters_that_klaviyo_would_refuse(
-    call: Call, parameters: dict[str, str], status: int, parameter: str | None
+    call: Caller, parameters: dict[str, str], status: int, parameter: str | None
 ) -> None:
     answer = call("GET", SOURCES, params=parameters)
     assert answer.status_code == status
@@ -199,7 +173,7 @@ def test_parameters_that_klaviyo_would_refuse(
         ("GET", "/api/accounts/WBhXHN", 404),
     ],
 )
-def test_what_is_not_there_is_refused(call: Call, method: str, path: str, status: int) -> None:
+def test_what_is_not_there_is_refused(call: Caller, method: str, path: str, status: int) -> None:
     assert call(method, path, a_source() if method in ("PATCH", "POST") else None).status_code == status
 
 
@@ -221,7 +195,7 @@ def test_what_is_not_there_is_refused(call: Call, method: str, path: str, status
     ],
 )
 def test_each_endpoint_needs_its_own_scope_and_no_other(
-    sandbox: Sandbox, call: Call, scope: str, method: str, path: str
+    sandbox: Sandbox, call: Caller, scope: str, method: str, path: str
 ) -> None:
     every = {
         "accounts:read",
@@ -248,7 +222,7 @@ def test_each_endpoint_needs_its_own_scope_and_no_other(
     ],
 )
 def test_limits_are_those_of_the_reference(
-    sandbox: Sandbox, call: Call, path: str, burst: int, steady: int
+    sandbox: Sandbox, call: Caller, path: str, burst: int, steady: int
 ) -> None:
     statuses = [call("GET", path, later=0).status_code for _ in range(burst + 1)]
     assert statuses == [200] * burst + [429]
@@ -262,14 +236,14 @@ def test_limits_are_those_of_the_reference(
     assert call("GET", path, later=60).status_code == 200
 
 
-def test_one_limit_counts_for_every_id_and_another_for_every_method(sandbox: Sandbox, call: Call) -> None:
+def test_one_limit_counts_for_every_id_and_another_for_every_method(sandbox: Sandbox, call: Caller) -> None:
     ids = [sandbox.klaviyo.data_source("WBhXHN", title).id for title in "abcd"]
     statuses = [call("GET", f"{SOURCES}/{id}", later=0).status_code for id in ids]
     assert statuses == [200, 200, 200, 429]
     assert call("DELETE", f"{SOURCES}/{ids[0]}", later=0).status_code == 204
 
 
-def test_an_answer_can_be_lost_after_the_data_source_was_made(sandbox: Sandbox, call: Call) -> None:
+def test_an_answer_can_be_lost_after_the_data_source_was_made(sandbox: Sandbox, call: Caller) -> None:
     sandbox.klaviyo.fail(match=f"POST {SOURCES}", kind="reset", takes_effect=True)
     with pytest.raises(requests.ConnectionError):
         call("POST", SOURCES, a_source())
@@ -277,7 +251,7 @@ def test_an_answer_can_be_lost_after_the_data_source_was_made(sandbox: Sandbox, 
     assert call("POST", SOURCES, a_source()).status_code == 409
 
 
-def test_accounts_do_not_see_each_others_data_sources(sandbox: Sandbox, call: Call) -> None:
+def test_accounts_do_not_see_each_others_data_sources(sandbox: Sandbox, call: Caller) -> None:
     other = sandbox.klaviyo.install("OTHER1").access_token
     made = call("POST", SOURCES, a_source()).json()["data"]
     assert call("GET", SOURCES, bearer=other).json()["data"] == []

@@ -1,6 +1,5 @@
 """The sandbox's jobs that delete a profile for good."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from tests.deploy.local.sandbox.klaviyo.calls import (
     ACCOUNT,
     JANE,
     JANES_PHONE,
-    NOON,
     Caller,
     filtered,
     problems_of,
@@ -20,17 +18,6 @@ from tests.deploy.local.sandbox.klaviyo.calls import (
 
 JOBS = "/api/data-privacy-deletion-jobs"
 PROFILE = "/data/attributes/profile/data"
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(clock=lambda: NOON, seed=1, token_prefix="canary-token") as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def call(sandbox: Sandbox) -> Caller:
-    return Caller(sandbox)
 
 
 @pytest.fixture

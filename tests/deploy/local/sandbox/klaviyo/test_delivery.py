@@ -43,12 +43,6 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as receiver:
-        yield receiver
-
-
-@pytest.fixture
 def webhook(sandbox: Sandbox, receiver: Receiver) -> Webhook:
     return a_webhook(sandbox, receiver)
 

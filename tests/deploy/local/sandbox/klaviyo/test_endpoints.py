@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from deploy.local.sandbox import Sandbox
-from tests.deploy.local.sandbox.klaviyo.calls import ACCOUNT, NOON, Caller
+from tests.deploy.local.sandbox.klaviyo.calls import ACCOUNT, Caller
+from tests.deploy.local.sandbox.times import NOON
 
 ALL = (
     "accounts:read events:write events:read metrics:read profiles:read profiles:write lists:read lists:write"

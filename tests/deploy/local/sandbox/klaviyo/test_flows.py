@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -17,24 +16,12 @@ from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.klaviyo import flows
 from deploy.local.sandbox.klaviyo.flow_templates import FlowTemplateError
 from deploy.local.sandbox.klaviyo.flows import FlowRun
-from tests.deploy.receiving import Receiver, receiving
+from tests.deploy.local.sandbox.times import NOON
+from tests.deploy.receiving import Receiver
 
-NOW = 1_790_000_000.0
 ACCOUNT = "WBhXHN"
 HEADERS = {"x-omneo-secret": "canary-flow-secret"}
 HOUR = 3600.0
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(clock=lambda: NOW, seed=1, token_prefix="canary-token") as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as receiver:
-        yield receiver
 
 
 @pytest.fixture
@@ -111,7 +98,7 @@ def test_a_recipient_is_sent_the_body_filled_in_with_the_merchants_headers(
         None,
     )
     (attempt,) = done.attempts
-    assert (attempt.status, attempt.error, attempt.sent_at) == (202, "", NOW)
+    assert (attempt.status, attempt.error, attempt.sent_at) == (202, "", NOON)
     assert 0 < attempt.seconds < 10
     assert sandbox.klaviyo.flow_runs(ACCOUNT) == [done]
 
@@ -265,7 +252,7 @@ def test_seventeen_tries_over_24_hours_then_failed(
         (done,) = sandbox.klaviyo.flow_due(ACCOUNT)
     assert (done.state, done.due_at, len(done.attempts)) == ("failed", None, 17)
     assert all(later == pytest.approx(2 * wait) for wait, later in pairwise(waits))
-    assert done.attempts[-1].sent_at - NOW == pytest.approx(24 * HOUR)
+    assert done.attempts[-1].sent_at - NOON == pytest.approx(24 * HOUR)
     assert {request.body for request in receiver.received} == {b'{"id": "A-1"}'}
     assert len(receiver.received) == 17
     sandbox.advance(48 * HOUR)

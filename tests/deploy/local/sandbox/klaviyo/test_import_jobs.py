@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -19,7 +19,6 @@ from tests.deploy.local.sandbox.klaviyo.calls import (
     ACCOUNT,
     JANE,
     JANES_PHONE,
-    NOON,
     Caller,
     email_state,
     filtered,
@@ -30,17 +29,6 @@ from tests.deploy.local.sandbox.klaviyo.calls import (
 JOBS = "/api/profile-bulk-import-jobs"
 ROWS = "/data/attributes/profiles/data"
 OTHER = "canary-other@example.org"
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(clock=lambda: NOON, seed=1, token_prefix="canary-token") as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def call(sandbox: Sandbox) -> Caller:
-    return Caller(sandbox)
 
 
 def a_row(**attributes: Any) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The sandbox's lists and their members as an app reads and changes them."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from tests.deploy.local.sandbox.klaviyo.calls import (
     ACCOUNT,
     JANE,
     JANES_PHONE,
-    NOON,
     Caller,
     email_state,
     filtered,
@@ -28,22 +26,6 @@ from tests.deploy.local.sandbox.klaviyo.calls import (
 )
 
 LISTS = "/api/lists"
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(clock=lambda: NOON, seed=1, token_prefix="canary-token") as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def call(sandbox: Sandbox) -> Caller:
-    return Caller(sandbox)
-
-
-@pytest.fixture
-def jane(sandbox: Sandbox) -> Profile:
-    return sandbox.klaviyo.profile(ACCOUNT, email=JANE, phone_number=JANES_PHONE)
 
 
 @pytest.fixture

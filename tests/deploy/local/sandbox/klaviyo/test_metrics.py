@@ -1,6 +1,5 @@
 """The sandbox's metrics and recorded events as an app reads them back."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,20 +12,10 @@ from openapi_client.models.get_metric_response_collection_compound_document impo
 
 from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.klaviyo.accounts import Profile
-from tests.deploy.local.sandbox.klaviyo.calls import ACCOUNT, JANE, NOON, Caller, filtered, problems_of
+from tests.deploy.local.sandbox.klaviyo.calls import ACCOUNT, JANE, Caller, filtered, problems_of
+from tests.deploy.local.sandbox.times import NOON
 
 EVENTS, METRICS = "/api/events", "/api/metrics"
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(clock=lambda: NOON, seed=1, token_prefix="canary-token") as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def call(sandbox: Sandbox) -> Caller:
-    return Caller(sandbox)
 
 
 @pytest.fixture

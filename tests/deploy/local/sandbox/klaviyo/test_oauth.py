@@ -7,6 +7,7 @@ import pytest
 import requests
 
 from deploy.local.sandbox import Sandbox
+from tests.deploy.local.sandbox.times import NOON
 
 CLIENT = ("canary-client-id", "canary-client-secret")
 Refresh = Callable[..., requests.Response]
@@ -15,7 +16,7 @@ Refresh = Callable[..., requests.Response]
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox(
-        clock=lambda: 1_790_000_000.0,
+        clock=lambda: NOON,
         token_prefix="canary-token",
         client_id=CLIENT[0],
         client_secret=CLIENT[1],

@@ -1,6 +1,6 @@
 """What people do in the sandbox's Klaviyo: the consent it leaves, and the events that are recorded of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,32 +17,16 @@ from tests.deploy.local.sandbox.klaviyo.calls import (
     ACCOUNT,
     JANE,
     JANES_PHONE,
-    NOON,
     Caller,
     email_state,
     problems_of,
     recorded,
 )
+from tests.deploy.local.sandbox.times import NOON
 
 Act = Callable[[Klaviyo, str], None]
 SMS_ON = ["subscribed_to_sms_marketing", "subscribed_to_text_messaging_marketing"]
 SMS_OFF = ["unsubscribed_from_sms_marketing", "unsubscribed_from_text_messaging_marketing"]
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(clock=lambda: NOON, seed=1, token_prefix="canary-token") as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def call(sandbox: Sandbox) -> Caller:
-    return Caller(sandbox)
-
-
-@pytest.fixture
-def jane(sandbox: Sandbox) -> Profile:
-    return sandbox.klaviyo.profile(ACCOUNT, email=JANE, phone_number=JANES_PHONE)
 
 
 def test_a_new_profile_has_consented_to_nothing(call: Caller, jane: Profile) -> None:

@@ -1,6 +1,5 @@
 """The sandbox's profiles as an app reads, finds, writes and merges them."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,7 +26,6 @@ from tests.deploy.local.sandbox.klaviyo.calls import (
     ACCOUNT,
     JANE,
     JANES_PHONE,
-    NOON,
     Caller,
     filtered,
     problems_of,
@@ -36,17 +34,6 @@ from tests.deploy.local.sandbox.klaviyo.calls import (
 IMPORT = "/api/profile-import"
 PROFILES = "/api/profiles"
 ATTRIBUTES = "/data/attributes"
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(clock=lambda: NOON, seed=1, token_prefix="canary-token") as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def call(sandbox: Sandbox) -> Caller:
-    return Caller(sandbox)
 
 
 @pytest.fixture

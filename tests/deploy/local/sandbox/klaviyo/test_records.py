@@ -1,7 +1,7 @@
 """The sandbox's data source records as a client sees them: what is taken, what is refused, and how fast."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,12 +21,6 @@ LIST = "/data/attributes/data-source-records/data"
 SOURCE = "/data/relationships/data-source"
 PATHS = {False: "/api/data-source-record-create-jobs", True: "/api/data-source-record-bulk-create-jobs"}
 Call = Callable[..., requests.Response]
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(clock=lambda: 1_790_000_000.0, seed=1, token_prefix="canary-token") as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

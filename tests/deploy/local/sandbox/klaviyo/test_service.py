@@ -12,15 +12,8 @@ from openapi_client.models.event_create_query_v2 import EventCreateQueryV2
 
 from deploy.local.sandbox import Sandbox
 
-NOON = 1_790_000_000.0
 JANE = "canary-jane@example.org"
 Attributes = dict[str, Any]
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(clock=lambda: NOON, seed=1, token_prefix="canary-token") as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

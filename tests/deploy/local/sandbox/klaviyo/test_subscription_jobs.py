@@ -1,6 +1,5 @@
 """The sandbox's jobs that subscribe, unsubscribe, suppress and unsuppress, as an app sees them."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,12 +23,12 @@ from tests.deploy.local.sandbox.klaviyo.calls import (
     ACCOUNT,
     JANE,
     JANES_PHONE,
-    NOON,
     Caller,
     email_state,
     problems_of,
     recorded,
 )
+from tests.deploy.local.sandbox.times import NOON
 
 SUBSCRIBE = "/api/profile-subscription-bulk-create-jobs"
 UNSUBSCRIBE = "/api/profile-subscription-bulk-delete-jobs"
@@ -41,22 +40,6 @@ LAST_YEAR = "2025-09-01T00:00:00+00:00"
 SUBSCRIBED: dict[str, Any] = {"email": {"marketing": {"consent": "SUBSCRIBED"}}}
 UNSUBSCRIBED: dict[str, Any] = {"email": {"marketing": {"consent": "UNSUBSCRIBED"}}}
 HISTORY: dict[str, Any] = {"email": {"marketing": {"consent": "SUBSCRIBED", "consented_at": LAST_YEAR}}}
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(clock=lambda: NOON, seed=1, token_prefix="canary-token") as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def call(sandbox: Sandbox) -> Caller:
-    return Caller(sandbox)
-
-
-@pytest.fixture
-def jane(sandbox: Sandbox) -> Profile:
-    return sandbox.klaviyo.profile(ACCOUNT, email=JANE, phone_number=JANES_PHONE)
 
 
 def a_row(subscriptions: Any = SUBSCRIBED, *, id: Any = ..., **attributes: Any) -> dict[str, Any]:

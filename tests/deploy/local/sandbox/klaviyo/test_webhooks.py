@@ -1,7 +1,7 @@
 """The sandbox's webhooks and webhook topics as a client sees them: masked, limited in number, replaced whole."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,12 +22,6 @@ BOUNCED = "event:klaviyo.bounced_email"
 SPAM = "event:klaviyo.marked_email_as_spam"
 TOPICS = "/data/relationships/webhook-topics"
 Call = Callable[..., requests.Response]
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(clock=lambda: 1_790_000_000.0, seed=1, token_prefix="canary-token") as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 import requests
 
 from deploy.local.sandbox import Sandbox
+from tests.deploy.local.sandbox.times import NOON
 
-NOON = 1_790_000_000.0  # 2026-09-21 14:13:20
 COMMS = "/profiles/canary-jane-id/attributes/comms"
 Call = Callable[..., requests.Response]
 
@@ -22,16 +22,6 @@ def sandbox() -> Iterator[Sandbox]:
             "acme", id="canary-jane-id", identities=[{"handle": "klaviyo", "identifier": "01HX"}]
         )
         yield sandbox
-
-
-@pytest.fixture
-def call(sandbox: Sandbox) -> Call:
-    def call(method: str, path: str, body: object = None, *, tenant: str = "acme") -> requests.Response:
-        url = f"{sandbox.omneo.url_template.format(tenant=tenant)}/api/v3{path}"
-        headers = {"Authorization": f"Bearer canary-token-{tenant}"}
-        return requests.request(method, url, json=body, headers=headers, timeout=5)
-
-    return call
 
 
 def an_interaction(**changes: Any) -> dict[str, Any]:

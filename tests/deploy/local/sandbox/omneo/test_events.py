@@ -11,9 +11,9 @@ import requests
 
 from deploy.local.sandbox import Sandbox
 from tests.deploy.local.sandbox.klaviyo.calls import ACCOUNT, JANE, JANES_PHONE, Caller, problems_of
-from tests.deploy.receiving import Receiver, receiving
+from tests.deploy.local.sandbox.times import NOON
+from tests.deploy.receiving import Receiver
 
-NOON = 1_790_000_000.0
 SECRET = "canary-signing"
 Call = Callable[..., requests.Response]
 
@@ -23,22 +23,6 @@ def sandbox() -> Iterator[Sandbox]:
     with Sandbox(clock=lambda: NOON, seed=1, token_prefix="canary-token") as sandbox:
         sandbox.omneo.tenant("acme", token="canary-token-acme", signing_secret=SECRET)
         yield sandbox
-
-
-@pytest.fixture
-def call(sandbox: Sandbox) -> Call:
-    def call(method: str, path: str, body: Any = None) -> requests.Response:
-        url = sandbox.omneo.url_template.format(tenant="acme") + "/api/v3" + path
-        headers = {"Authorization": "Bearer canary-token-acme"}
-        return requests.request(method, url, headers=headers, json=body, timeout=5)
-
-    return call
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as receiver:
-        yield receiver
 
 
 def test_an_active_webhook_is_told_of_its_event_and_signed(sandbox: Sandbox, receiver: Receiver) -> None:

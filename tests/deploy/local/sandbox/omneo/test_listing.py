@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.omneo.directory import Profiles, Query
+from tests.deploy.local.sandbox.times import NOON
 
-NOON = 1_790_000_000.0
 JANE = "canary-jane@example.org"
 PROFILES = "/api/v3/profiles"
 Call = Callable[..., requests.Response]

@@ -16,6 +16,7 @@ from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.omneo.json_logic import UnknownOperatorError, evaluate
 from deploy.local.sandbox.omneo.profiles import stamp
 from deploy.local.sandbox.omneo.twig import TemplateFailedError, Twig, number_format, php_date
+from tests.deploy.local.sandbox.times import NOON
 
 SECRET = "canary-signing-secret"
 Call = Callable[..., requests.Response]
@@ -62,16 +63,6 @@ def sandbox() -> Iterator[Sandbox]:
     with Sandbox(token_prefix="canary-token") as sandbox:
         sandbox.omneo.tenant("acme", token="canary-token-acme", signing_secret=SECRET)
         yield sandbox
-
-
-@pytest.fixture
-def call(sandbox: Sandbox) -> Call:
-    def call(method: str, path: str, body: object = None) -> requests.Response:
-        url = f"{sandbox.omneo.url_template.format(tenant='acme')}/api/v3{path}"
-        headers = {"Authorization": "Bearer canary-token-acme"}
-        return requests.request(method, url, json=body, headers=headers, timeout=5)
-
-    return call
 
 
 def a_target(**changes: Any) -> dict[str, Any]:
@@ -256,7 +247,7 @@ def test_templates_print_as_twig_does(template: str, printed: str) -> None:
         "quote": 'say "hi"',
         "identities": [{"handle": "shopify", "identifier": "9"}, {"handle": "klaviyo", "identifier": "01HX"}],
     }
-    assert Twig(lambda: 1_790_000_000.0).render(template, context) == printed
+    assert Twig(lambda: NOON).render(template, context) == printed
 
 
 @pytest.mark.parametrize(

@@ -7,29 +7,19 @@ import pytest
 import requests
 
 from deploy.local.sandbox import Sandbox
+from tests.deploy.local.sandbox.times import NOON
 
-NOW = 1_790_000_000.0  # 2026-09-21 14:13:20 UTC
 Call = Callable[..., requests.Response]
 
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(clock=lambda: NOW, token_prefix="canary-token") as sandbox:
+    with Sandbox(clock=lambda: NOON, token_prefix="canary-token") as sandbox:
         sandbox.omneo.tenant("acme", token="canary-token-acme")
         sandbox.omneo.profile("acme", id="p-1")
         sandbox.omneo.profile("acme", id="p-2")
         sandbox.omneo.reward_definition("acme", id=6, handle="birthday", period=30, period_type="days")
         yield sandbox
-
-
-@pytest.fixture
-def call(sandbox: Sandbox) -> Call:
-    def call(method: str, path: str, body: object = None, **parameters: Any) -> requests.Response:
-        url = f"{sandbox.omneo.url_template.format(tenant='acme')}/api/v3{path}"
-        headers = {"Authorization": "Bearer canary-token-acme"}
-        return requests.request(method, url, json=body, params=parameters, headers=headers, timeout=5)
-
-    return call
 
 
 def a_reward(**changes: Any) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import pytest
 import requests
 
 from deploy.local.sandbox import Sandbox
+from tests.deploy.local.sandbox.times import NOON
 
-NOON = 1_790_000_000.0
 JANE = "canary-jane@example.org"
 Call = Callable[..., requests.Response]
 

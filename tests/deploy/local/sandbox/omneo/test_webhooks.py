@@ -8,6 +8,7 @@ import requests
 
 from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.omneo.reactions import InvalidRowError
+from tests.deploy.local.sandbox.times import NOON
 
 ADDRESS = "https://extension.example.org/acme/api/v1/webhooks/omneo"
 Call = Callable[..., requests.Response]
@@ -15,19 +16,9 @@ Call = Callable[..., requests.Response]
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(clock=lambda: 1_790_000_000.0, token_prefix="canary-token") as sandbox:
-        sandbox.omneo.tenant("acme", token="canary-token-acme", token_expires_at=1_790_000_060.0)
+    with Sandbox(clock=lambda: NOON, token_prefix="canary-token") as sandbox:
+        sandbox.omneo.tenant("acme", token="canary-token-acme", token_expires_at=NOON + 60)
         yield sandbox
-
-
-@pytest.fixture
-def call(sandbox: Sandbox) -> Call:
-    def call(method: str, path: str, body: object = None, **parameters: Any) -> requests.Response:
-        url = f"{sandbox.omneo.url_template.format(tenant='acme')}/api/v3{path}"
-        headers = {"Authorization": "Bearer canary-token-acme"}
-        return requests.request(method, url, json=body, params=parameters, headers=headers, timeout=5)
-
-    return call
 
 
 def a_webhook(**changes: Any) -> dict[str, Any]:
