@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from deploy.local.sandbox import Sandbox
+from tests.deploy.local.receiving import Receiver, receiving
 from tests.deploy.local.sandbox.times import NOON
-from tests.deploy.receiving import Receiver, receiving
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from deploy.local.sandbox.stage.clock import Clock
 from deploy.local.sandbox.stage.identifiers import Identifiers
 from deploy.local.sandbox.stage.posting import Attempt
 from deploy.local.sandbox.stage.rounds import Rounds
-from tests.deploy.receiving import Received, Receiver, receiving
+from tests.deploy.local.receiving import Received, Receiver, receiving
 
 NOW = 1_704_373_525.25  # Thu, 04 Jan 2024 13:05:25.25 GMT
 ACCOUNT = "WBhXHN"

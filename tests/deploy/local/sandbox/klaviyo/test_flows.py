@@ -16,8 +16,8 @@ from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.klaviyo import flows
 from deploy.local.sandbox.klaviyo.flow_templates import FlowTemplateError
 from deploy.local.sandbox.klaviyo.flows import FlowRun
+from tests.deploy.local.receiving import Receiver
 from tests.deploy.local.sandbox.times import NOON
-from tests.deploy.receiving import Receiver
 
 ACCOUNT = "WBhXHN"
 HEADERS = {"x-omneo-secret": "canary-flow-secret"}

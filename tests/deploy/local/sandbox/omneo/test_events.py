@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from deploy.local.sandbox import Sandbox
+from tests.deploy.local.receiving import Receiver
 from tests.deploy.local.sandbox.klaviyo.calls import ACCOUNT, JANE, JANES_PHONE, Caller, problems_of
 from tests.deploy.local.sandbox.times import NOON
-from tests.deploy.receiving import Receiver
 
 SECRET = "canary-signing"
 Call = Callable[..., requests.Response]
