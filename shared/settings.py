@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from shared.encryption import KeyRing
 from shared.errors import ConfigurationError
+from shared.storage.encryption import KeyRing
 
 DEFAULT_TASKS_EMULATOR = "127.0.0.1:8123"
 

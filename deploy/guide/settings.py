@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from shared.tenant_settings import settings_schema
-from shared.tenants import WEBHOOK_SECRET_LENGTH
+from shared.tenants.settings import settings_schema
+from shared.tenants.tenants import WEBHOOK_SECRET_LENGTH
 
 PAGE = Path(__file__).with_name("settings.md")
 BEGIN = "<!-- The table below is written from the schema: python -m deploy.guide -->"

@@ -19,8 +19,8 @@ from deploy.tenants.explain import explain
 from deploy.tenants.keys import SETTABLE, set_value
 from deploy.tenants.resync import reconcile, resync
 from deploy.tenants.running import NO_SUCH_TENANT, Group, existing, with_services
-from shared.consent_ledger import new_ledger_key
-from shared.encryption import new_key
+from shared.admin.settings import header_secret
+from shared.consent.ledger import new_ledger_key
 from shared.errors import (
     ConfigurationError,
     DocumentExistsError,
@@ -30,14 +30,14 @@ from shared.errors import (
     QueueUnavailableError,
     UndecryptableError,
 )
-from shared.handlers.provision import WEBHOOK, again
-from shared.handlers.settings import header_secret
-from shared.installation_keys import hash_of, new_installation_key
-from shared.jobs import Direction
+from shared.installation.provision import WEBHOOK, again
+from shared.jobs.jobs import Direction
 from shared.services import Services
 from shared.settings import Needs, Settings
-from shared.tenant_settings import TenantSettings
-from shared.tenants import (
+from shared.storage.encryption import new_key
+from shared.tenants.keys import hash_of, new_installation_key
+from shared.tenants.settings import TenantSettings
+from shared.tenants.tenants import (
     InstallationKey,
     StoredSecret,
     Tenant,
@@ -203,7 +203,7 @@ def reencrypt(services: Services, dry_run: bool) -> None:
 
     Stopping it is harmless: what is done is skipped the next time.
     """
-    from shared.handlers.delivery import UNKNOWN_TENANT
+    from shared.worker.delivery import UNKNOWN_TENANT
 
     names = [*services.tenants.names(), UNKNOWN_TENANT]
     due, unreadable = 0, []
@@ -227,7 +227,7 @@ def reencrypt(services: Services, dry_run: bool) -> None:
 
 def _push(tenant: Tenant) -> None:
     """Let a job give Klaviyo the newest webhook secret; the one before stays valid meanwhile."""
-    from shared.handlers.provision import start_provision
+    from shared.installation.provision import start_provision
 
     if not tenant.is_connected:
         return
@@ -243,7 +243,7 @@ def _push(tenant: Tenant) -> None:
 
 def _prepare_queues(tenant: Tenant, settings: Settings) -> None:
     """Make the tenant's queues. On one machine the bundle makes them too, when it starts."""
-    from shared.handlers.install import prepare_queues
+    from shared.installation.steps import prepare_queues
 
     try:
         prepare_queues(tenant, Services(settings).queue)

@@ -19,7 +19,7 @@ _MARKS = {"ok": ("ok      ", "green"), "warning": ("warning ", "yellow"), "criti
 @with_services(Needs.STORE | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL)
 def doctor(services: Services, name: str, mend: bool) -> None:
     """Check tenant NAME. Exit status 1 if something is critical and nothing was done about it."""
-    from shared.handlers.doctor import examine, repair
+    from shared.admin.doctor import examine, repair
 
     tenant = services.tenants.find(name)
     if tenant is None:

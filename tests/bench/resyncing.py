@@ -15,14 +15,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from shared.domain.resyncs import Kind, State
-from shared.handlers.delivery import deliver
-from shared.handlers.resync_orders import Order, begin
-from shared.jobs import AnyJob, Delivery, Outcome, Resync, SyncProfile, write_job
+from shared.jobs.jobs import AnyJob, Delivery, Outcome, Resync, SyncProfile, write_job
+from shared.resync.orders import Order, begin
+from shared.resync.rules.run import Kind, State
+from shared.worker.delivery import deliver
 from tests.bench.servers import BenchmarkError
 from tests.bench.setting import a_connected_tenant
 from tests.bench.stage import Stage, control
-from tests.world import TENANT
+from tests.support.world import TENANT
 
 _FOLLOWING = 10.0
 

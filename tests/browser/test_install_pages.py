@@ -12,11 +12,11 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from deploy.local.bundle import Bundle
 from deploy.local.sandbox import Sandbox
-from shared.domain.provisions import DATA_SOURCES
-from shared.encryption import new_key
+from shared.klaviyo.resources import DATA_SOURCES
 from shared.services import Services
 from shared.settings import Needs, Settings
-from tests.world import INSTALLATION_KEY, OMNEO_TOKEN, SIGNING_SECRET, a_tenant
+from shared.storage.encryption import new_key
+from tests.support.world import INSTALLATION_KEY, OMNEO_TOKEN, SIGNING_SECRET, a_tenant
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (

@@ -14,16 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from shared.domain.provisions import webhook_name
-from shared.installation_keys import hash_of
-from shared.jobs import Direction, Heal, read_job
+from shared.jobs.jobs import Direction, Heal, read_job
+from shared.klaviyo.resources import webhook_name
 from shared.services import Services
 from shared.settings import Settings
-from shared.tenant_settings import settings_schema
-from shared.tenants import InstallationKey, Tenant
-from tests.loading import Load
-from tests.merchant import settle
-from tests.world import (
+from shared.tenants.keys import hash_of
+from shared.tenants.settings import settings_schema
+from shared.tenants.tenants import InstallationKey, Tenant
+from tests.support.loading import Load
+from tests.support.merchant import settle
+from tests.support.world import (
     ACCOUNT,
     EVERYTHING,
     EXTENSION_URL,

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from shared.domain.consent_events import SystemEvent
-from shared.jobs import Direction, FlushInbox, Heal, SpreadEvents, SweepInbox, read_job, write_job
-from shared.tenants import COLLECTION, Tenant
-from tests.loading import Load
-from tests.merchant import settle
-from tests.world import ACCOUNT, TENANT, World, lines
+from shared.consent_events import SystemEvent
+from shared.jobs.jobs import Direction, FlushInbox, Heal, SpreadEvents, SweepInbox, read_job, write_job
+from shared.tenants.tenants import COLLECTION, Tenant
+from tests.support.loading import Load
+from tests.support.merchant import settle
+from tests.support.world import ACCOUNT, TENANT, World, lines
 
 PATH = "/tasks/inbound"
 

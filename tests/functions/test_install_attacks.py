@@ -11,9 +11,9 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from shared.installation_keys import new_installation_key
-from shared.pending_installs import LIFE, WATCHED
-from tests.merchant import (
+from shared.installation.pending import LIFE, WATCHED
+from shared.tenants.keys import new_installation_key
+from tests.support.merchant import (
     HOST,
     Merchant,
     a_word,
@@ -24,7 +24,7 @@ from tests.merchant import (
     query_of,
     title,
 )
-from tests.world import EXTENSION_URL, INSTALLATION_KEY, TENANT, World
+from tests.support.world import EXTENSION_URL, INSTALLATION_KEY, TENANT, World
 
 STATE_GONE = "This step has expired"
 OTHER_BROWSER = "This was begun in another browser"

@@ -6,12 +6,12 @@ import threading
 import pytest
 from flask import Flask
 
-from shared.encryption import new_key
-from shared.install_links import LIFE, InstallLinks
+from shared.installation.links import LIFE, InstallLinks
 from shared.services import Services
 from shared.settings import Settings
-from tests.merchant import CALLBACK, Merchant, app_of, field, pages_of, title
-from tests.world import EVERYTHING, TENANT, World
+from shared.storage.encryption import new_key
+from tests.support.merchant import CALLBACK, Merchant, app_of, field, pages_of, title
+from tests.support.world import EVERYTHING, TENANT, World
 
 
 @pytest.fixture

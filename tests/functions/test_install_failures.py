@@ -8,12 +8,12 @@ from flask import Flask
 from google.cloud.tasks_v2 import CloudTasksClient, Queue
 from pydantic import JsonValue
 
-from shared.gcp.tasks import tasks_client
-from shared.jobs import SendMetric
+from shared.jobs.cloud_tasks import tasks_client
+from shared.jobs.jobs import SendMetric
 from shared.services import Services
 from shared.settings import Settings
-from tests.merchant import Merchant, app_of, consented, field, pages_of, settle, title
-from tests.world import ACCOUNT, EMAIL, EVERYTHING, TENANT, World
+from tests.support.merchant import Merchant, app_of, consented, field, pages_of, settle, title
+from tests.support.world import ACCOUNT, EMAIL, EVERYTHING, TENANT, World
 
 REFUSED = "Klaviyo did not complete the connection"
 DOWN = "Klaviyo does not answer at the moment"

@@ -16,8 +16,8 @@ from werkzeug.test import TestResponse
 
 from shared.services import Services
 from shared.settings import Settings
-from tests.loading import Load
-from tests.merchant import (
+from tests.support.loading import Load
+from tests.support.merchant import (
     CALLBACK,
     HOST,
     Merchant,
@@ -27,7 +27,7 @@ from tests.merchant import (
     query_of,
     title,
 )
-from tests.world import ACCOUNT, EVERYTHING, EXTENSION_URL, INSTALLATION_KEY, TENANT, World
+from tests.support.world import ACCOUNT, EVERYTHING, EXTENSION_URL, INSTALLATION_KEY, TENANT, World
 
 EVIL = "https://evil.example.net"
 PARAMETERS = [

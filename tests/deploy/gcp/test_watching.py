@@ -11,12 +11,12 @@ import pytest
 from deploy.gcp import watching
 from deploy.staging import REPOSITORY
 from shared import logs
-from shared.domain.consent_events import SystemEvent
-from shared.handlers.metrics import accept_metric
-from shared.jobs import EveryTenant, SendMetric, SweepInbox, write_job
+from shared.consent_events import SystemEvent
+from shared.jobs.jobs import EveryTenant, SendMetric, SweepInbox, write_job
+from shared.metrics.metrics import accept_metric
 from tests.deploy.gcp.log_filters import extracted, matches
-from tests.loading import Load
-from tests.world import ACCOUNT, EMAIL, TENANT, WEBHOOK_SECRET, World, lines
+from tests.support.loading import Load
+from tests.support.world import ACCOUNT, EMAIL, TENANT, WEBHOOK_SECRET, World, lines
 
 WATCHING = watching.load()
 METRICS = WATCHING.metrics
