@@ -44,8 +44,13 @@ def _row(name: str, rule: Rule) -> tuple[str, ...]:
     meaning = rule["description"].replace("|", r"\|")
     write_only = " (write only)" if rule.get("writeOnly") else ""
     example = _code(rule["examples"][0]) if rule.get("examples") else ""
-    default = "" if rule.get("default") is None else _code(rule["default"])
-    return f"`{name}`", f"{meaning}{write_only}", value_of(rule), default or "none", example
+    return f"`{name}`", f"{meaning}{write_only}", value_of(rule), _default(rule), example
+
+
+def _default(rule: Rule) -> str:
+    if "default" not in rule:
+        return "-"  # the meaning says what holds until it is set
+    return "none" if rule["default"] is None else _code(rule["default"])
 
 
 def value_of(rule: Rule) -> str:
