@@ -15,6 +15,7 @@ from deploy.staging import load_functions, load_schedules
 from deploy.tenants.commands import tenants
 from shared.admin.routes import ROUTES
 from shared.consent.rules.decisions import TOPICS
+from shared.installation.pages.refusals import EXPLANATIONS, OUR_FAULT, OUR_PAUSE
 from shared.jobs.jobs import KINDS, Direction
 from shared.klaviyo.resources import DATA_SOURCES, SCOPES
 from shared.profiles.rules.exclusions import Exclusion
@@ -188,6 +189,13 @@ def test_every_default_property_is_named() -> None:
 def test_what_an_install_makes_and_asks_for_is_named() -> None:
     assert [title for title in DATA_SOURCES if f"`{title}`" not in CONNECT.text] == []
     assert set(re.findall(r"`([a-z-]+:(?:read|write))`", CONNECT.text)) == set(SCOPES)
+
+
+def test_every_page_that_stops_an_install_has_a_row() -> None:
+    titles = {one.title for one in (*EXPLANATIONS.values(), OUR_FAULT, OUR_PAUSE)}
+    wrong_key = "This name and key do not belong together."
+    assert wrong_key in (ROOT / "shared/installation/steps.py").read_text()
+    assert {row[0] for row in CONNECT.table("The page says")} == titles | {wrong_key}
 
 
 # Settings
