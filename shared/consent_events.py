@@ -20,6 +20,19 @@ class Channel(StrEnum):
     SMS = "sms"
 
 
+class Consent(StrEnum):
+    """What a person may consent to in Klaviyo."""
+
+    EMAIL = "email"
+    SMS = "sms"
+    SMS_TRANSACTIONAL = "sms_transactional"
+
+    @property
+    def channel(self) -> Channel:
+        """The channel that it travels on."""
+        return Channel.EMAIL if self is Consent.EMAIL else Channel.SMS
+
+
 class Decision(StrEnum):
     """What an event comes to. Kept with the event, so values never change."""
 

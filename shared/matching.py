@@ -4,58 +4,53 @@ Omneo's page "Profile sync" has the order. A profile that Klaviyo has merged int
 """
 
 import re
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
-
-from shared.consent.rules.decisions import KlaviyoEmail
-from shared.services import Services
-from shared.tenants.tenants import Tenant
-
-if TYPE_CHECKING:
-    from shared.klaviyo.profiles import KlaviyoProfile
-    from shared.omneo.client import OmneoClient, Profile
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
-
-@dataclass(frozen=True)
-class KlaviyoLook:
-    """A Klaviyo profile, read when it is first needed, and once."""
-
-    id: str
-    tenant: Tenant
-    services: Services
-
-    @cached_property
-    def profile(self) -> "KlaviyoProfile | None":
-        """The profile, None if Klaviyo knows none or the tenant has no account any more. Raises as Klaviyo's client does."""
-        if self.tenant.klaviyo is None:
-            return None
-        return self.services.klaviyo(self.tenant).profile(self.id)
-
-    @cached_property
-    def email(self) -> KlaviyoEmail | None:
-        """What Klaviyo says of the email consent now. None and raises as `profile`."""
-        return None if self.profile is None else KlaviyoEmail.read(self.profile.subscriptions)
+Found_co = TypeVar("Found_co", covariant=True)
+P = TypeVar("P")
 
 
-def omneo_profile_of(tenant: Tenant, omneo: "OmneoClient", look: KlaviyoLook) -> "Profile | None":
-    """Return the Omneo profile, None when there is none. One call where the identity is stored.
+class Identifiers(Protocol):
+    """What a Klaviyo profile is known by. `external_id` and `email` are "" where it has none."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def external_id(self) -> str: ...
+    @property
+    def email(self) -> str: ...
+
+
+class OmneoProfiles(Protocol[Found_co]):
+    """The searches of Omneo's client that matching uses."""
+
+    def find_profile_by_identity(self, *, identifier: str, handle: str) -> Found_co | None: ...
+    def find_profile_by_email(self, email: str) -> Found_co | None: ...
+    def profile(self, profile_id: str) -> Found_co | None: ...
+
+
+def omneo_profile_of(
+    klaviyo_id: str, *, handle: str, omneo: OmneoProfiles[P], klaviyo: Callable[[], Identifiers | None]
+) -> P | None:
+    """Return the Omneo profile, None when there is none. One call where the identity is stored under `handle`.
+
+    `klaviyo` reads the Klaviyo profile; it is called only when no identity is stored.
 
     Raises:
-        ServiceError, DisconnectedError: what Omneo answered, or Klaviyo, which is asked only when no identity is stored.
+        ServiceError, DisconnectedError: what Omneo or Klaviyo answered.
     """
-    handle = tenant.settings.identity_handle
-    if found := omneo.find_profile_by_identity(identifier=look.id, handle=handle):
+    if found := omneo.find_profile_by_identity(identifier=klaviyo_id, handle=handle):
         return found
-    klaviyo = look.profile
-    if klaviyo is None:
+    profile = klaviyo()
+    if profile is None:
         return None
-    if klaviyo.id != look.id and (
-        found := omneo.find_profile_by_identity(identifier=klaviyo.id, handle=handle)
+    if profile.id != klaviyo_id and (
+        found := omneo.find_profile_by_identity(identifier=profile.id, handle=handle)
     ):
         return found
-    if _UUID.fullmatch(klaviyo.external_id) and (found := omneo.profile(klaviyo.external_id)):
+    if _UUID.fullmatch(profile.external_id) and (found := omneo.profile(profile.external_id)):
         return found
-    return omneo.find_profile_by_email(klaviyo.email) if klaviyo.email else None
+    return omneo.find_profile_by_email(profile.email) if profile.email else None

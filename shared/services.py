@@ -13,10 +13,10 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import SecretStr
 
@@ -25,31 +25,20 @@ from shared.errors import ConfigurationError
 from shared.settings import Needs, QueueSettings, Settings, StoreSettings
 
 if TYPE_CHECKING:
-    from shared.admin.reports import StatusReports
-    from shared.consent.echo_notes import EchoNotes
-    from shared.consent.inbox import Inbox
-    from shared.consent.ledger import ConsentLedger
     from shared.http.client import HttpClient, Problem
     from shared.http.connections import Connections
-    from shared.installation.links import InstallLinks
-    from shared.installation.pending import PendingInstalls
-    from shared.jobs.dead_jobs import DeadJobStore
     from shared.jobs.queue import TaskQueue
     from shared.klaviyo.client import KlaviyoClient
     from shared.klaviyo.oauth import KlaviyoOAuth
     from shared.omneo.client import OmneoClient
-    from shared.profiles.synced import SyncedProfiles
-    from shared.records.outbox import Outbox
-    from shared.resync.runs import Resyncs
-    from shared.rewards.attempts import RewardAttempts
-    from shared.rewards.claims import RewardClaims
-    from shared.rewards.counts import RewardCounts
-    from shared.rewards.definitions import RewardDefinitions
     from shared.storage.documents import Documents
+    from shared.storage.encryption import KeyRing
     from shared.storage.leases import Leases
     from shared.tenants.cache import TenantCache
     from shared.tenants.secret_uses import SecretUses
     from shared.tenants.tenants import Tenant, TenantStore
+
+T = TypeVar("T")
 
 
 def _now() -> datetime:
@@ -75,6 +64,7 @@ class Services:
     new_id: Callable[[], str] = _new_id
     new_word: Callable[[], str] = _new_word
     short_waits: int = 0  # see http/client.py; more than none only where a person waits for the answer
+    _kept: dict[type, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_environment(cls, needs: Needs, *, short_waits: int = 0) -> "Services":
@@ -90,6 +80,11 @@ class Services:
         gc.freeze()  # what starting has made stays; not to look through it again makes the first call faster
         return cls(settings, short_waits=short_waits)
 
+    def kept(self, kind: type[T], make: Callable[[], T]) -> T:
+        """Return the one object of a kind that this process keeps between calls. `make` makes it at the first call."""
+        found: T = self._kept.get(kind) or self._kept.setdefault(kind, make())
+        return found
+
     @cached_property
     def documents(self) -> "Documents":
         """Where everything is stored."""
@@ -103,11 +98,18 @@ class Services:
         return FirestoreDocuments(firestore_client(store.project))
 
     @cached_property
+    def keys(self) -> "KeyRing":
+        """The keys that secrets are encrypted with."""
+        from shared.storage.encryption import KeyRing
+
+        return KeyRing(self._store.keys)
+
+    @cached_property
     def tenants(self) -> "TenantStore":
         """The tenants, always fresh."""
         from shared.tenants.tenants import TenantStore
 
-        return TenantStore(self.documents, self._store.keys)
+        return TenantStore(self.documents, self.keys)
 
     @cached_property
     def tenant_cache(self) -> "TenantCache":
@@ -117,13 +119,6 @@ class Services:
         return TenantCache(self.tenants.find, time.monotonic)
 
     @cached_property
-    def dead_jobs(self) -> "DeadJobStore":
-        """The dead-letter desk."""
-        from shared.jobs.dead_jobs import DeadJobStore
-
-        return DeadJobStore(self.documents, self._store.keys)
-
-    @cached_property
     def leases(self) -> "Leases":
         """Leases over all instances."""
         from shared.storage.leases import Leases
@@ -131,102 +126,11 @@ class Services:
         return Leases(self.documents, self.clock, self.new_id)
 
     @cached_property
-    def status_reports(self) -> "StatusReports":
-        """The last status report of each tenant."""
-        from shared.admin.reports import StatusReports
-
-        return StatusReports(self.documents, self.clock)
-
-    @cached_property
     def secret_uses(self) -> "SecretUses":
         """When secrets were last used."""
         from shared.tenants.secret_uses import SecretUses
 
         return SecretUses(self.documents, self.clock)
-
-    @cached_property
-    def inbox(self) -> "Inbox":
-        """The consent events that came from Klaviyo."""
-        from shared.consent.inbox import Inbox
-
-        return Inbox(self.documents, self.clock)
-
-    @cached_property
-    def outbox(self) -> "Outbox":
-        """The records that wait to be packed."""
-        from shared.records.outbox import Outbox
-
-        return Outbox(self.documents, self._store.keys)
-
-    @cached_property
-    def echo_notes(self) -> "EchoNotes":
-        """Notes of the consent calls sent to Klaviyo."""
-        from shared.consent.echo_notes import EchoNotes
-
-        return EchoNotes(self.documents, self.clock)
-
-    @cached_property
-    def resyncs(self) -> "Resyncs":
-        """Runs over the whole bases."""
-        from shared.resync.runs import Resyncs
-
-        return Resyncs(self.documents, self.clock)
-
-    @cached_property
-    def consent_ledger(self) -> "ConsentLedger":
-        """A record of each consent decision."""
-        from shared.consent.ledger import ConsentLedger
-
-        return ConsentLedger(self.documents, self.clock)
-
-    @cached_property
-    def synced_profiles(self) -> "SyncedProfiles":
-        """What was synced of each Omneo profile."""
-        from shared.profiles.synced import SyncedProfiles
-
-        return SyncedProfiles(self.documents, self.clock)
-
-    @cached_property
-    def reward_claims(self) -> "RewardClaims":
-        """Who is issuing which reward, and what was issued."""
-        from shared.rewards.claims import RewardClaims
-
-        return RewardClaims(self.documents, self.clock, self.new_id)
-
-    @cached_property
-    def reward_attempts(self) -> "RewardAttempts":
-        """Rewards without an id whose answer has not been seen."""
-        from shared.rewards.attempts import RewardAttempts
-
-        return RewardAttempts(self.documents, self.clock, self.new_id)
-
-    @cached_property
-    def reward_counts(self) -> "RewardCounts":
-        """How many rewards were issued this hour."""
-        from shared.rewards.counts import RewardCounts
-
-        return RewardCounts(self.documents, self.clock, self.random)
-
-    @cached_property
-    def reward_definitions(self) -> "RewardDefinitions":
-        """Reward definitions, possibly some minutes old."""
-        from shared.rewards.definitions import RewardDefinitions
-
-        return RewardDefinitions(self.clock)
-
-    @cached_property
-    def pending_installs(self) -> "PendingInstalls":
-        """Installs that are on their way."""
-        from shared.installation.pending import PendingInstalls
-
-        return PendingInstalls(self.documents, self._store.keys, self.clock, self.new_word)
-
-    @cached_property
-    def install_links(self) -> "InstallLinks":
-        """Signed links that start an install."""
-        from shared.installation.links import InstallLinks
-
-        return InstallLinks(self.documents, self._store.keys, self.clock, self.new_id)
 
     @cached_property
     def queue(self) -> "TaskQueue":

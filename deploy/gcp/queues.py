@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, cast
 
+from shared.direction import Direction
 from shared.jobs.cloud_tasks import queue_settings
-from shared.jobs.jobs import Direction
 
 
 def differing(queues: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:

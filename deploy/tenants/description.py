@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from shared.jobs.jobs import Direction
+from shared.direction import Direction
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import StoredSecret, Tenant
 

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from deploy.tenants.running import Command, existing, with_services
+from shared.admin.reports import StatusReports
 from shared.errors import DocumentMissingError
 from shared.services import Services
 from shared.settings import Needs, Settings
@@ -25,7 +26,7 @@ def doctor(services: Services, name: str, mend: bool) -> None:
     if tenant is None:
         raise DocumentMissingError("no such tenant")
     report = examine(tenant, services)
-    services.status_reports.keep(name, report)
+    StatusReports.of(services).keep(name, report)
     _show(report)
     done: list[str] = []
     if mend:

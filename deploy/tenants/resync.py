@@ -13,7 +13,7 @@ import click
 from deploy.tenants.running import Command, existing, with_services
 from shared.errors import DocumentMissingError
 from shared.resync.rules.run import Kind, State, Undated
-from shared.resync.runs import Run
+from shared.resync.runs import Resyncs, Run
 from shared.services import Services
 from shared.settings import Needs
 from shared.tenants.tenants import Tenant
@@ -143,7 +143,7 @@ def write_file(path: Path, services: Services, name: str, id: str) -> int:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["profile", "what"])
         writer.writeheader()
-        for row in services.resyncs.rows(name, id):
+        for row in Resyncs.of(services).rows(name, id):
             writer.writerow(row)
             count += 1
     return count
@@ -212,14 +212,14 @@ def _tenant(services: Services, name: str) -> Tenant:
 
 
 def _under_way(services: Services, tenant: Tenant) -> Run:
-    run = services.resyncs.under_way(tenant.name)
+    run = Resyncs.of(services).under_way(tenant.name)
     if run is None:
         raise click.ClickException("No run is under way.")
     return run
 
 
 def _last(services: Services, tenant: Tenant, kind: Kind) -> Run:
-    run = services.resyncs.last(tenant.name, kind)
+    run = Resyncs.of(services).last(tenant.name, kind)
     if run is None:
         raise click.ClickException("There was none yet.")
     return run

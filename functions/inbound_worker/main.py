@@ -2,7 +2,8 @@
 
 import functions_framework
 
-from shared.jobs.jobs import Delivery, Direction, Outcome
+from shared.direction import Direction
+from shared.jobs.jobs import Delivery, Outcome
 from shared.services import Services
 from shared.settings import TASKS, Needs
 from shared.web.endpoints import worker

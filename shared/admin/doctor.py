@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from shared.admin.reports import StatusReports
+from shared.direction import Direction
 from shared.errors import (
     DisconnectedError,
     QueueUnavailableError,
@@ -18,7 +20,7 @@ from shared.errors import (
 )
 from shared.installation.provision import again, start_provision, steps_of
 from shared.installation.steps import prepare_queues
-from shared.jobs.jobs import Direction
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.queue import QueueState
 from shared.klaviyo.resources import (
     DATA_SOURCES,
@@ -85,7 +87,7 @@ def examine(tenant: Tenant, services: Services) -> dict[str, Any]:
             direction.value: _queue(tenant.queue_name(direction), state)
             for direction, state in queues.items()
         },
-        "dead_jobs": services.dead_jobs.count(tenant.name),
+        "dead_jobs": DeadJobStore(services.documents, services.keys).count(tenant.name),
         "webhook_secrets": [
             {
                 "id": secret.id,
@@ -109,7 +111,7 @@ def repair(tenant: Tenant, services: Services) -> list[str]:
     tenant = services.tenants.change(tenant.name, again)
     prepare_queues(tenant, services.queue)
     start_provision(tenant, services)
-    services.status_reports.forget(tenant.name)
+    StatusReports.of(services).forget(tenant.name)
     return ["The queues were made and let run.", "A job that makes what is missing was started."]
 
 
@@ -303,7 +305,7 @@ def _settings(tenant: Tenant, services: Services) -> Iterator[Finding]:
 
 
 def _dead_jobs(tenant: Tenant, services: Services) -> Iterator[Finding]:
-    if count := services.dead_jobs.count(tenant.name):
+    if count := DeadJobStore(services.documents, services.keys).count(tenant.name):
         yield Finding("dead jobs", Severity.WARNING, f"{count} jobs were given up.", "Read their reasons.")
     else:
         yield Finding("dead jobs", Severity.OK, "No job was given up.")

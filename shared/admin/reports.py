@@ -3,10 +3,13 @@
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from shared.errors import DocumentExistsError, DocumentMissingError
 from shared.storage.documents import Documents, Value
+
+if TYPE_CHECKING:
+    from shared.services import Services
 
 RECENT = timedelta(seconds=60)
 _ID = "last"
@@ -18,6 +21,11 @@ class StatusReports:
     def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
         self._documents = documents
         self._clock = clock
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.clock)
 
     def last(self, tenant: str, *, within: timedelta = RECENT) -> dict[str, Any] | None:
         """Return the last report if it is not older than that."""

@@ -8,11 +8,13 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from shared import logs
+from shared.admin.reports import StatusReports
 from shared.admin.settings import change_settings, read_settings
 from shared.admin.status import status
 from shared.consent.heal import start_heal
 from shared.errors import InvalidPayloadError, NotInstalledError
 from shared.explain.explain import explain
+from shared.installation.links import InstallLinks
 from shared.installation.uninstall import uninstall
 from shared.resync.orders import Order, begin, change_state, find, report
 from shared.resync.rules.run import Kind, State
@@ -60,15 +62,15 @@ def get_status(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 def post_install_link(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """POST install-link: a link that starts an install without the installation key, for an hour, once."""
-    link = services.install_links.make(tenant.name)
+    link = InstallLinks.of(services).make(tenant.name)
     url = f"{services.settings.public_url}/klaviyo/install?link={link}"
-    return 200, {"url": url, "expires_at": services.install_links.read(link).expires_at.isoformat()}
+    return 200, {"url": url, "expires_at": InstallLinks.of(services).read(link).expires_at.isoformat()}
 
 
 def delete_install(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """DELETE install."""
     after = uninstall(tenant, services)
-    services.status_reports.forget(tenant.name)
+    StatusReports.of(services).forget(tenant.name)
     return 200, {"status": "uninstalled", "left_behind": list(after.left_behind)}
 
 

@@ -4,7 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 from shared.admin.doctor import examine
+from shared.admin.reports import StatusReports
 from shared.errors import WaitError
+from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
@@ -27,12 +29,12 @@ def status(tenant: Tenant, services: Services) -> dict[str, Any]:
 def _run(tenant: Tenant, services: Services) -> dict[str, Any] | None:
     from shared.resync.orders import summary
 
-    run = services.resyncs.under_way(tenant.name)
+    run = Resyncs.of(services).under_way(tenant.name)
     return None if run is None else summary(run)
 
 
 def _report(tenant: Tenant, services: Services) -> dict[str, Any]:
-    recent = services.status_reports.last(tenant.name)
+    recent = StatusReports.of(services).last(tenant.name)
     if recent is not None:
         return recent
     lease = services.leases.acquire(f"status {tenant.name}", lasting=LEASE)
@@ -40,20 +42,20 @@ def _report(tenant: Tenant, services: Services) -> dict[str, Any]:
         return _while_another_looks(tenant, services)
     try:
         # Another may have finished between the two lines above.
-        return services.status_reports.last(tenant.name) or _new_report(tenant, services)
+        return StatusReports.of(services).last(tenant.name) or _new_report(tenant, services)
     finally:
         services.leases.release(lease)
 
 
 def _new_report(tenant: Tenant, services: Services) -> dict[str, Any]:
     report = examine(tenant, services)
-    services.status_reports.keep(tenant.name, report)
+    StatusReports.of(services).keep(tenant.name, report)
     return report
 
 
 def _while_another_looks(tenant: Tenant, services: Services) -> dict[str, Any]:
     for _ in range(int(PATIENCE_SECONDS / GLANCE_SECONDS)):
-        if report := services.status_reports.last(tenant.name, within=timedelta(days=1)):
+        if report := StatusReports.of(services).last(tenant.name, within=timedelta(days=1)):
             return report
         services.sleep(GLANCE_SECONDS)
     raise WaitError("somebody else is looking at the tenant right now", service="The extension")

@@ -7,11 +7,14 @@ deciding on an event takes one read.
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from shared.consent_events import Channel, Direction
 from shared.errors import DocumentChangedError, DocumentExistsError, StoreUnavailableError
 from shared.storage.documents import Document, Documents, Value
+
+if TYPE_CHECKING:
+    from shared.services import Services
 
 STANDING = timedelta(hours=72)
 _ATTEMPTS = 20
@@ -33,6 +36,11 @@ class EchoNotes:
         self._documents = documents
         self._clock = clock
 
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.clock)
+
     def note(self, tenant: str, profile: str, channel: Channel, direction: Direction) -> None:
         """Note a call, or renew its note. Before the call is sent: the echo may be back before the answer."""
         now = self._clock()
@@ -43,7 +51,7 @@ class EchoNotes:
 
         self._change(tenant, profile, renewed)
 
-    def of(self, tenant: str, profile: str) -> Mapping[Key, datetime]:
+    def notes_of(self, tenant: str, profile: str) -> Mapping[Key, datetime]:
         """Return when each note of the Klaviyo profile that still stands was made."""
         found = self._documents.get(_collection(tenant), _id(profile))
         return {} if found is None else self._standing(found)

@@ -14,9 +14,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from shared import logs
+from shared.consent.echo_notes import EchoNotes
 from shared.consent.echoes import Notes, doubtful, is_echo
+from shared.consent.inbox import Inbox
 from shared.consent.interactions import add_interaction
-from shared.consent.ledger import ConsentRecord, ensure_ledger_key
+from shared.consent.klaviyo_profile import ProfileReadOnce
+from shared.consent.ledger import ConsentLedger, ConsentRecord, ensure_ledger_key
 from shared.consent.remembered import decided_of, event_of, foreign_stamps
 from shared.consent.rules import decisions as consent
 from shared.consent.rules.decisions import Decided
@@ -24,7 +27,7 @@ from shared.consent_events import Channel, Decision, SystemEvent
 from shared.errors import DisconnectedError, NotFoundError, RefusedError, ServiceError, WaitError
 from shared.jobs.jobs import AddInteraction, FlushInbox, KeepMasterList
 from shared.jobs.rules.windows import CLOCKS_APART, hashed
-from shared.matching import KlaviyoLook, omneo_profile_of
+from shared.matching import omneo_profile_of
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
@@ -47,11 +50,16 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
             the consent itself, the entries stay open for a replay.
     """
     read_at = services.clock()
-    entries = services.inbox.open_of(tenant.name, job.profile)
+    entries = Inbox.of(services).open_of(tenant.name, job.profile)
     if not entries:
         return
-    look = KlaviyoLook(job.profile, tenant, services)
-    profile = omneo_profile_of(tenant, services.omneo(tenant), look)
+    look = ProfileReadOnce(job.profile, tenant, services)
+    profile = omneo_profile_of(
+        job.profile,
+        handle=tenant.settings.identity_handle,
+        omneo=services.omneo(tenant),
+        klaviyo=lambda: look.profile,
+    )
     if profile is None:
         _skip(entries, tenant, services)
         return
@@ -62,7 +70,7 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
     try:
         if turn.before is not None and turn.before >= read_at - CLOCKS_APART:
             profile = _again(profile, tenant, services)
-            entries = services.inbox.open_of(tenant.name, job.profile)
+            entries = Inbox.of(services).open_of(tenant.name, job.profile)
         _Flush(tenant, profile, tuple(entries), look, services, job.traceparent).run()
     finally:
         services.leases.release(turn, trace=TRACE)
@@ -71,7 +79,9 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
 def _skip(entries: Iterable["Entry"], tenant: Tenant, services: Services) -> None:
     count = 0
     for entry in entries:
-        services.inbox.update(tenant.name, entry, decision=Decision.UNKNOWN_PROFILE, stage="done", open=False)
+        Inbox.of(services).update(
+            tenant.name, entry, decision=Decision.UNKNOWN_PROFILE, stage="done", open=False
+        )
         count += 1
     logs.write(logging.INFO, "consent events skipped, Omneo has no such profile", events=count)
 
@@ -95,13 +105,13 @@ class _Flush:
     tenant: Tenant
     profile: "Profile"
     entries: tuple["Entry", ...]
-    look: KlaviyoLook
+    look: ProfileReadOnce
     services: Services
     traceparent: str
 
     def run(self) -> None:
         # Through whichever Klaviyo profile they came: what was decided for the Omneo profile before.
-        remembered = self.services.inbox.of_omneo(self.tenant.name, self.profile.id)
+        remembered = Inbox.of(self.services).of_omneo(self.tenant.name, self.profile.id)
         reopened = self._reopened(remembered)
         ids = {entry.id for entry in reopened}
         before = [entry for entry in remembered if entry.decision and entry.id not in ids]
@@ -120,7 +130,7 @@ class _Flush:
 
     @cached_property
     def _notes(self) -> Notes:
-        return self.services.echo_notes.of(self.tenant.name, self.look.id)
+        return EchoNotes.of(self.services).notes_of(self.tenant.name, self.look.id)
 
     def _reopened(self, remembered: Iterable["Entry"]) -> list["Entry"]:
         """Open the entries again that were taken for echoes and, with what has come since, may be none."""
@@ -128,7 +138,7 @@ class _Flush:
         if not any(entry.decision == Decision.ECHO for entry in remembered):
             return []  # as nearly always: the notes need not be read for this
         return [
-            self.services.inbox.update(self.tenant.name, entry, decision="", stage="new", open=True)
+            Inbox.of(self.services).update(self.tenant.name, entry, decision="", stage="new", open=True)
             for entry in doubtful(remembered, new, self._notes)
         ]
 
@@ -178,7 +188,7 @@ class _Flush:
 
     def _kept(self, entry: "Entry", made: Decided, foreign: consent.Stamps) -> "Entry":
         silent = made.decision in _SILENT
-        return self.services.inbox.update(
+        return Inbox.of(self.services).update(
             self.tenant.name,
             entry,
             omneo=self.profile.id,
@@ -204,7 +214,7 @@ class _Flush:
                 source=f"klaviyo:{move.event.topic}",
                 event_id=move.event.id,
             )
-            self.services.consent_ledger.record(tenant, self.profile.id, record)
+            ConsentLedger.of(self.services).record(tenant, self.profile.id, record)
 
     def _write(self, changes: Mapping[str, Any]) -> None:
         if not changes:
@@ -256,4 +266,4 @@ class _Flush:
                 traceparent=self.traceparent,
             )
             self.services.queue.put(job, self.tenant)
-        self.services.inbox.update(self.tenant.name, entry, stage="done", open=False)
+        Inbox.of(self.services).update(self.tenant.name, entry, stage="done", open=False)

@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypedDict, Unpack
 
 from shared.consent_events import Bounce, Decision, SystemEvent
 from shared.errors import DocumentChangedError, DocumentExistsError, StoreUnavailableError
 from shared.storage.documents import Document, Documents, Scalar, Value
+
+if TYPE_CHECKING:
+    from shared.services import Services
 
 REMEMBERED = timedelta(days=30)
 _ATTEMPTS = 20
@@ -68,6 +71,11 @@ class Inbox:
     def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
         self._documents = documents
         self._clock = clock
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.clock)
 
     def add(self, tenant: str, account: str, event: SystemEvent) -> Receipt:
         """Take in an event of a Klaviyo account. Of any number who add the same one at once, one is told ADDED."""

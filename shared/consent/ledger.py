@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import SecretStr
 
@@ -18,6 +18,9 @@ from shared.consent_events import Channel
 from shared.errors import DocumentExistsError
 from shared.storage.documents import Document, Documents, Value
 from shared.tenants.tenants import Tenant, TenantStore
+
+if TYPE_CHECKING:
+    from shared.services import Services
 
 KEPT = timedelta(days=3 * 365 + 1)
 
@@ -47,6 +50,11 @@ class ConsentLedger:
         self._documents = documents
         self._clock = clock
 
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.clock)
+
     def record(self, tenant: Tenant, omneo_profile_id: str, record: ConsentRecord) -> None:
         """Record a decision. Again by the same profile, channel, source and event id changes nothing.
 
@@ -67,7 +75,7 @@ class ConsentLedger:
         except DocumentExistsError:
             return
 
-    def of(self, tenant: Tenant, omneo_profile_id: str, limit: int) -> list[ConsentRecord]:
+    def records_of(self, tenant: Tenant, omneo_profile_id: str, limit: int) -> list[ConsentRecord]:
         """Return the profile's records, at most `limit`, newest first by the times of their events."""
         found = self._all(tenant, omneo_profile_id)
         standing = [_decode(document) for document in found if not self._has_expired(document)]

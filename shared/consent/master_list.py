@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from shared import logs
+from shared.consent.echo_notes import EchoNotes
 from shared.consent.rules.decisions import KlaviyoEmail
 from shared.consent_events import Channel
 from shared.jobs.jobs import KeepMasterList
@@ -38,7 +39,7 @@ def keep_master_list(job: KeepMasterList, tenant: Tenant, services: Services) ->
         return
     if klaviyo.is_on_list(list_id, profile.email):
         return
-    services.echo_notes.note(tenant.name, profile.id, Channel.EMAIL, "in")
+    EchoNotes.of(services).note(tenant.name, profile.id, Channel.EMAIL, "in")
     klaviyo.subscribe_to_email(profile, list_id)
     logs.write(logging.INFO, "subscribed to the master list")
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from shared.consent.ledger import ConsentRecord
-from shared.consent.rules.plan import Consent, Subject
+from shared.consent.inbox import Inbox
+from shared.consent.ledger import ConsentLedger, ConsentRecord
+from shared.consent.rules.plan import Subject
 from shared.consent.rules.to_klaviyo import Outcome
-from shared.consent_events import Channel
+from shared.consent_events import Channel, Consent
 from shared.errors import (
     CannotSucceedError,
     ConflictError,
@@ -28,6 +29,7 @@ from shared.explain.foreseen_import import ForeseenKlaviyo, ForeseenRefusalError
 from shared.explain.rules import masking
 from shared.explain.rules.consent_shown import klaviyo_consent, omneo_consent
 from shared.explain.rules.plain_words import CONSENT, EXCLUDED, LEFT_OUT, MATCHED, OUTCOMES
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.json_logic.exclude_logic import ExcludeLogicError, trace
 from shared.klaviyo.profiles import KlaviyoProfile
 from shared.profiles.calls import deletion_id, sync_id
@@ -36,7 +38,7 @@ from shared.profiles.rules.calls import profile_id_of_event, stored_klaviyo_id
 from shared.profiles.rules.klaviyo_attributes import fitted
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, comms_of
 from shared.profiles.sync import planned, steps_of, subjects_of
-from shared.profiles.synced import SyncedProfile
+from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
@@ -65,7 +67,7 @@ def explain(tenant: Tenant, profile_id: str, services: Services, *, reveal: bool
         profile = services.omneo(tenant).profile_fields(id)
         if profile is None:
             raise ProfileNotFoundError(_NOT_FOUND)
-        synced = services.synced_profiles.of(tenant.name, id)
+        synced = SyncedProfiles.of(services).find(tenant.name, id)
         foreseen = ForeseenKlaviyo(services.klaviyo(tenant))
         return _Look(tenant, id, profile, synced, foreseen, services, reveal).told()
 
@@ -257,7 +259,7 @@ class _Look:
         """Yield the jobs of the profile that are known without a look into the queue, which cannot be searched."""
         name = self.tenant.name
         for id in (sync_id(name, self.id), deletion_id(name, self.id)):
-            if dead := self.services.dead_jobs.find(name, id):
+            if dead := DeadJobStore(self.services.documents, self.services.keys).find(name, id):
                 yield {
                     "kind": dead.kind,
                     "state": "dead",
@@ -265,7 +267,7 @@ class _Look:
                     "why": dead.reason,
                 }
         found = self._match[1]
-        for entry in self.services.inbox.open_of(name, found.id) if found else ():
+        for entry in Inbox.of(self.services).open_of(name, found.id) if found else ():
             yield {
                 "kind": "flush-inbox",
                 "state": "waiting",
@@ -276,7 +278,7 @@ class _Look:
     def _ledger(self) -> list[Row]:
         if self.tenant.ledger_key is None:
             return []
-        records = self.services.consent_ledger.of(self.tenant, self.id, LEDGER_RECORDS)
+        records = ConsentLedger.of(self.services).records_of(self.tenant, self.id, LEDGER_RECORDS)
         return [_recorded(record) for record in records]
 
 

@@ -11,11 +11,15 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Self
 
 from shared.errors import DocumentExistsError, LinkSpentError, LinkUnreadableError
 from shared.storage.documents import Documents
 from shared.storage.encryption import KeyRing
 from shared.tenants.tenants import is_tenant_name
+
+if TYPE_CHECKING:
+    from shared.services import Services
 
 LIFE = timedelta(hours=1)
 COLLECTION = "used_links"
@@ -41,6 +45,11 @@ class InstallLinks:
         self._keys = keys
         self._clock = clock
         self._new_id = new_id
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.keys, services.clock, services.new_id)
 
     def make(self, tenant: str) -> str:
         """Return the text of a new link."""

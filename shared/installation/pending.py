@@ -11,10 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING, Self
 
 from shared.errors import DocumentChangedError, DocumentExistsError
 from shared.storage.documents import Document, Documents, Value
 from shared.storage.encryption import KeyRing
+
+if TYPE_CHECKING:
+    from shared.services import Services
 
 LIFE = timedelta(minutes=15)
 WATCHED = timedelta(hours=1)
@@ -51,6 +55,11 @@ class PendingInstalls:
         self._keys = keys
         self._clock = clock
         self._new_word = new_word
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.keys, services.clock, services.new_word)
 
     def issue(self, step: Step, tenant: str, *, cookie: str, kept: Mapping[str, object]) -> str:
         """Remember an install and return the word that takes it out again."""

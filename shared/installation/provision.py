@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from shared.errors import NotFoundError, RefusedError, WaitError
 from shared.jobs.jobs import Provision
+from shared.klaviyo.data_sources import made_data_source
 from shared.klaviyo.resources import (
     DATA_SOURCES,
     OMNEO_TRIGGERS,
@@ -48,7 +49,7 @@ def provision(
         WaitError: another run is at it, a service asks to wait, or the tenant was changed meanwhile; what is done stays
             noted.
     """
-    lease = leases.acquire(lease_name(tenant.name), lasting=LEASE)
+    lease = leases.acquire(tenant.setup_lease, lasting=LEASE)
     if lease is None:
         raise WaitError(
             "another set-up is running", service="The extension", retry_after=ANOTHER_RUNS_SECONDS
@@ -59,11 +60,6 @@ def provision(
                 tenant = _take(name, step, tenant, tenants)
     finally:
         leases.release(lease)
-
-
-def lease_name(tenant: str) -> str:
-    """Return the name of the lease under which a tenant's set-up is changed."""
-    return f"provision {tenant}"
 
 
 def start_provision(tenant: Tenant, services: "Services") -> None:
@@ -149,18 +145,6 @@ def _data_source(
     """Find the data source by its title, or make it."""
     id = found().get(title) or made_data_source(title, description, klaviyo)
     return lambda made: made.model_copy(update={"data_sources": {**made.data_sources, title: id}})
-
-
-def made_data_source(title: str, description: str, klaviyo: "KlaviyoClient") -> str:
-    """Make a data source, unless somebody else just has, and return its id."""
-    try:
-        return klaviyo.create_data_source(title, description)
-    except RefusedError as error:
-        # Another tenant of the same account may have been faster; which of the two says so is not documented.
-        id = klaviyo.data_sources().get(title) if error.status in (400, 409) else None
-        if id is None:
-            raise
-        return id
 
 
 def _system_webhook(tenant: Tenant, *, klaviyo: "KlaviyoClient", public_url: str) -> Done:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from pydantic import SecretStr
 
+from shared.direction import Direction
 from shared.errors import (
     DocumentMissingError,
     ExtensionError,
@@ -23,9 +24,9 @@ from shared.errors import (
     ServiceError,
     WaitError,
 )
-from shared.installation.pending import PendingInstall, Step
+from shared.installation.links import InstallLinks
+from shared.installation.pending import PendingInstall, PendingInstalls, Step
 from shared.installation.provision import start_provision, steps_of
-from shared.jobs.jobs import Direction
 from shared.jobs.queue import TaskQueue
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
@@ -93,7 +94,7 @@ def start_page(visit: Visit, services: Services) -> Page:
     text = visit.fields.get("link", "")
     if not text:
         return Page("start", {"tenant": "", "link": "", "problem": ""})
-    link = _readable(lambda: services.install_links.read(text).tenant)
+    link = _readable(lambda: InstallLinks.of(services).read(text).tenant)
     return Page("start", {"tenant": link, "link": text, "problem": ""})
 
 
@@ -105,7 +106,7 @@ def begin(visit: Visit, services: Services) -> Page | GoTo:
     """
     _check_origin(visit, services)
     if text := visit.fields.get("link"):
-        return _authorize(_readable(lambda: services.install_links.use(text).tenant), services)
+        return _authorize(_readable(lambda: InstallLinks.of(services).use(text).tenant), services)
     name = visit.fields.get("tenant", "").strip().lower()
     tenant = services.tenants.find(name) if is_tenant_name(name) else None
     # An unknown tenant takes the same path as a wrong key, and hears the same.
@@ -126,7 +127,7 @@ def callback(visit: Visit, services: Services) -> Page:
     Raises:
         InstallRefusedError: denied; state unknown, used, too old or another browser's; code missing; exchange failed.
     """
-    pending = services.pending_installs.consume(Step.AUTHORIZE, visit.fields.get("state", ""))
+    pending = PendingInstalls.of(services).consume(Step.AUTHORIZE, visit.fields.get("state", ""))
     if "error" in visit.fields:
         denied = visit.fields["error"] == "access_denied"
         raise InstallRefusedError(Refusal.DENIED if denied else Refusal.EXCHANGE_FAILED)
@@ -152,7 +153,7 @@ def confirm(visit: Visit, services: Services) -> Page:
     """
     _check_origin(visit, services)
     pending = _ours(
-        services.pending_installs.consume(Step.CONFIRM, visit.fields.get("confirmation", "")), visit
+        PendingInstalls.of(services).consume(Step.CONFIRM, visit.fields.get("confirmation", "")), visit
     )
     if visit.fields.get("decision") != "connect":
         raise InstallRefusedError(Refusal.CANCELLED)
@@ -170,7 +171,7 @@ def progress(visit: Visit, services: Services) -> list[dict[str, str]]:
     Raises:
         InstallRefusedError: it began none, or more than an hour ago.
     """
-    name = services.pending_installs.watched(visit.cookie)
+    name = PendingInstalls.of(services).watched(visit.cookie)
     tenant = services.tenants.find(name) if name else None
     if tenant is None:
         raise InstallRefusedError(Refusal.UNKNOWN_STATE)
@@ -219,7 +220,7 @@ def prepare_queues(tenant: Tenant, queue: TaskQueue) -> None:
 
 def _authorize(tenant: str, services: Services) -> GoTo:
     cookie, verifier = services.new_word(), services.new_word()
-    state = services.pending_installs.issue(
+    state = PendingInstalls.of(services).issue(
         Step.AUTHORIZE, tenant, cookie=cookie, kept={"verifier": verifier}
     )
     url = services.klaviyo_oauth.authorize_url(
@@ -273,7 +274,7 @@ def _ask(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str, ser
         "account": account.model_dump(),
         "exchanged_at": services.clock().isoformat(),
     }
-    confirmation = services.pending_installs.issue(Step.CONFIRM, tenant.name, cookie=cookie, kept=kept)
+    confirmation = PendingInstalls.of(services).issue(Step.CONFIRM, tenant.name, cookie=cookie, kept=kept)
     return Page(
         "confirm",
         {
@@ -301,7 +302,7 @@ def _connect(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str,
         start_provision(tenant, services)
     except QueueUnavailableError as error:
         raise InstallRefusedError(Refusal.QUEUES_FAILED) from error
-    services.pending_installs.watch(cookie, name)
+    PendingInstalls.of(services).watch(cookie, name)
     return Page(
         "done",
         {

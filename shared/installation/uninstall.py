@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
+from shared.direction import Direction
 from shared.errors import (
     DisconnectedError,
     NotFoundError,
@@ -16,10 +17,10 @@ from shared.errors import (
     TokenRejectedError,
     WaitError,
 )
-from shared.installation.provision import lease_name
-from shared.jobs.jobs import Direction
 from shared.klaviyo.resources import omneo_webhook_path, webhook_name
+from shared.records.outbox import Outbox
 from shared.resync.rules.run import State
+from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Provisions, Tenant
 
@@ -42,7 +43,7 @@ def uninstall(tenant: Tenant, services: Services) -> Tenant:
         OwnServiceError: the same of ours.
     """
     # The set-up's own lease: a run of it beside this one would make again what is taken away here.
-    lease = services.leases.acquire(lease_name(tenant.name), lasting=LEASE)
+    lease = services.leases.acquire(tenant.setup_lease, lasting=LEASE)
     if lease is None:
         raise WaitError(
             "a set-up is running, or another uninstall",
@@ -58,9 +59,9 @@ def uninstall(tenant: Tenant, services: Services) -> Tenant:
 def _take_away(tenant: Tenant, services: Services) -> Tenant:
     left = [*_remove_omneo_webhooks(tenant, services), *_leave_klaviyo(tenant, services)]
     services.queue.purge(tenant, Direction.OUTBOUND)
-    services.outbox.forget(tenant.name)
-    if run := services.resyncs.under_way(tenant.name):  # its job went with the queue
-        services.resyncs.update(tenant.name, run, state=State.CANCELLED)
+    Outbox.of(services).forget(tenant.name)
+    if run := Resyncs.of(services).under_way(tenant.name):  # its job went with the queue
+        Resyncs.of(services).update(tenant.name, run, state=State.CANCELLED)
 
     def forget(now: Tenant) -> Tenant:
         return now.model_copy(

@@ -15,8 +15,9 @@ from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
 from google.protobuf import duration_pb2, field_mask_pb2, timestamp_pb2
 
+from shared.direction import Direction
 from shared.errors import PayloadTooLargeError, QueueUnavailableError
-from shared.jobs.jobs import TASK_BYTES, AnyJob, Direction, write_job
+from shared.jobs.jobs import TASK_BYTES, AnyJob, write_job
 from shared.jobs.queue import QueueState
 from shared.settings import QueueSettings
 from shared.tenants.tenants import Tenant

@@ -14,16 +14,10 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from shared.consent_events import Channel, SystemEvent
+from shared.direction import Direction
 from shared.errors import ExtensionError
 
 TASK_BYTES = 900_000  # a Cloud Tasks task holds 1 MiB, its headers and envelope included
-
-
-class Direction(StrEnum):
-    """Which of a tenant's two queues a job travels on."""
-
-    INBOUND = "inbound"  # Klaviyo to Omneo
-    OUTBOUND = "outbound"  # Omneo to Klaviyo
 
 
 class Job(BaseModel):

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from shared.jobs.jobs import AnyJob, Direction
+from shared.direction import Direction
+from shared.jobs.jobs import AnyJob
 from shared.tenants.tenants import Tenant
 
 

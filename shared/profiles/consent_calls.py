@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from shared import logs
-from shared.consent.ledger import ConsentRecord, ensure_ledger_key
-from shared.consent.rules.plan import Consent, Step, Subject, Told
+from shared.consent.echo_notes import EchoNotes
+from shared.consent.ledger import ConsentLedger, ConsentRecord, ensure_ledger_key
+from shared.consent.rules.plan import Step, Subject, Told
 from shared.consent.rules.to_klaviyo import Outcome
-from shared.consent_events import Channel, Direction
+from shared.consent_events import Channel, Consent, Direction
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
 from shared.klaviyo.consent_jobs import Person
 from shared.profiles.opt_outs import queue_pull
@@ -111,7 +112,7 @@ class ConsentCalls:
         """Note the call for its echo, and the decision for the ledger."""
         subject, channel = self._subject(step), step.consent.channel
         if step.consent is not Consent.SMS_TRANSACTIONAL:  # no event tells of that one
-            self.services.echo_notes.note(self.tenant.name, subject.klaviyo_id, channel, direction)
+            EchoNotes.of(self.services).note(self.tenant.name, subject.klaviyo_id, channel, direction)
         held, changed_at = _held(subject, step.consent)
         stamp = step.stamp.isoformat() if step.stamp else f"undated {changed_at}"
         record = ConsentRecord(
@@ -125,7 +126,7 @@ class ConsentCalls:
         tenant = self.tenant
         if tenant.ledger_key is None:
             tenant = ensure_ledger_key(self.services.tenants, tenant.name)
-        self.services.consent_ledger.record(tenant, self.profile_id, record)
+        ConsentLedger.of(self.services).record(tenant, self.profile_id, record)
 
     def _pull(self, step: Step) -> None:
         queue_pull(

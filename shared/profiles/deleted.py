@@ -6,13 +6,14 @@ First the deletion is remembered, so that a sync which comes late does not make 
 import logging
 
 from shared import logs
-from shared.consent.ledger import ConsentRecord, ensure_ledger_key
-from shared.consent.rules.plan import Consent
-from shared.consent_events import Channel
+from shared.consent.echo_notes import EchoNotes
+from shared.consent.ledger import ConsentLedger, ConsentRecord, ensure_ledger_key
+from shared.consent_events import Channel, Consent
 from shared.jobs.jobs import DeleteProfile
 from shared.klaviyo.consent_jobs import Person
 from shared.klaviyo.profiles import KlaviyoProfile
 from shared.profiles.sync import turn_at
+from shared.profiles.synced import SyncedProfiles
 from shared.services import Services
 from shared.tenants.settings import OnProfileDeleted
 from shared.tenants.tenants import Tenant
@@ -26,7 +27,7 @@ def delete_profile(job: DeleteProfile, tenant: Tenant, services: Services) -> No
     """
     setting = tenant.settings.on_profile_deleted
     with turn_at(job.profile_id, tenant, services):
-        services.synced_profiles.bury(tenant.name, job.profile_id, job.accepted_at)
+        SyncedProfiles.of(services).bury(tenant.name, job.profile_id, job.accepted_at)
         if setting is OnProfileDeleted.IGNORE:
             logs.write(logging.INFO, "deleted profile left alone in Klaviyo", reason="ignore")
             return
@@ -90,7 +91,7 @@ class _Suppression:
 
     def _note(self, channel: Channel) -> None:
         """Note the call for its echo, which must not become the opt-out of whoever has the address next; and for the ledger."""
-        self._services.echo_notes.note(self._tenant.name, self._found.id, channel, "out")
+        EchoNotes.of(self._services).note(self._tenant.name, self._found.id, channel, "out")
         marketing = (self._found.subscriptions.get(channel.value) or {}).get("marketing") or {}
         record = ConsentRecord(
             at=self._job.accepted_at,
@@ -103,4 +104,4 @@ class _Suppression:
         tenant = self._tenant
         if tenant.ledger_key is None:
             tenant = ensure_ledger_key(self._services.tenants, tenant.name)
-        self._services.consent_ledger.record(tenant, self._job.profile_id, record)
+        ConsentLedger.of(self._services).record(tenant, self._job.profile_id, record)

@@ -4,8 +4,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from shared import logs
+from shared.consent.echo_notes import EchoNotes
 from shared.consent.flush import TRACE, TURN
-from shared.consent.ledger import ConsentRecord, ensure_ledger_key
+from shared.consent.ledger import ConsentLedger, ConsentRecord, ensure_ledger_key
 from shared.consent.rules import decisions as consent
 from shared.consent.rules.plan import Step
 from shared.errors import NotFoundError, WaitError
@@ -32,7 +33,7 @@ def queue_pull(
     channel = step.consent.channel
     if step.opted_out_at is not None:
         # It came after our own opt-in, whose echo is over by that: the next opt-in is the person's, told of or not.
-        services.echo_notes.end(tenant.name, klaviyo_id, channel, "in", before=step.opted_out_at)
+        EchoNotes.of(services).end(tenant.name, klaviyo_id, channel, "in", before=step.opted_out_at)
     job = PullOptOut(
         tenant=tenant.name,
         id=services.new_id(),
@@ -104,4 +105,4 @@ def _record(job: PullOptOut, profile: "Profile", tenant: Tenant, services: Servi
         source="klaviyo:profile",
         event_id=job.at.isoformat() if job.at else job.id,
     )
-    services.consent_ledger.record(tenant, profile.id, record)
+    ConsentLedger.of(services).record(tenant, profile.id, record)

@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared import logs
+from shared.consent.inbox import Inbox
 from shared.consent.rules.decisions import is_stamped, read_stamp, row_of, stamp_name
-from shared.consent.rules.plan import Consent, ConsentRules, Step, Subject, Told, consent_steps
-from shared.consent_events import Channel
+from shared.consent.rules.plan import ConsentRules, Step, Subject, Told, consent_steps
+from shared.consent_events import Channel, Consent
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError, WaitError
 from shared.jobs.jobs import SyncProfile
 from shared.json_logic.exclude_logic import ExcludeLogicError
@@ -25,7 +26,7 @@ from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.omneo_paths import at_path
 from shared.profiles.rules.phones import region_of
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, SyncRules, comms_of, plan_sync
-from shared.profiles.synced import SyncedProfile
+from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
@@ -44,7 +45,7 @@ def sync_profile(job: SyncProfile, tenant: Tenant, services: Services) -> None:
         ServiceError, DisconnectedError: a service is missing; do all of it again.
     """
     with turn_at(job.profile_id, tenant, services):
-        synced = services.synced_profiles.of(tenant.name, job.profile_id)
+        synced = SyncedProfiles.of(services).find(tenant.name, job.profile_id)
         if synced.read_at is not None and synced.read_at >= job.until:
             logs.write(logging.INFO, "profile was synced since", reason="superseded")
             return
@@ -117,7 +118,7 @@ def is_foreign_stamp(
         and row_of(entry.topic).channel is channel
         and entry.decision
         and is_stamped(entry.decision)
-        for entry in services.inbox.of_omneo(tenant.name, profile_id)
+        for entry in Inbox.of(services).of_omneo(tenant.name, profile_id)
     )
 
 
@@ -244,7 +245,7 @@ class _Sync:
             read_at=read_at,
         )
         if synced != replace(self.before, deleted_at=None) or self.before.deleted_at is not None:
-            self.services.synced_profiles.keep(self.tenant.name, self.job.profile_id, synced)
+            SyncedProfiles.of(self.services).keep(self.tenant.name, self.job.profile_id, synced)
 
     def _log(self, imported: Imported, steps: list[Step]) -> None:
         left_out = Counter(note.reason.value for note in self.plan.mapped.notes)

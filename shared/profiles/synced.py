@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-from shared.consent.rules.plan import Consent, Told
+from shared.consent.rules.plan import Told
+from shared.consent_events import Consent
 from shared.errors import DocumentExistsError, DocumentMissingError
 from shared.storage.documents import Document, Documents, Value, delete_all
+
+if TYPE_CHECKING:
+    from shared.services import Services
 
 # Longer than any job can wait or lie dead before it is replayed.
 DELETED_KEPT = timedelta(days=400)
@@ -43,7 +47,12 @@ class SyncedProfiles:
         self._documents = documents
         self._clock = clock
 
-    def of(self, tenant: str, profile_id: str) -> SyncedProfile:
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.clock)
+
+    def find(self, tenant: str, profile_id: str) -> SyncedProfile:
         """Return what is remembered of an Omneo profile."""
         found = self._documents.get(_collection(tenant), _id(profile_id))
         if found is None or self._has_expired(found):
@@ -65,7 +74,7 @@ class SyncedProfiles:
 
     def tell(self, tenant: str, profile_id: str, told: Mapping[Consent, Told]) -> None:
         """Remember what Klaviyo was told, beside what is known of the profile."""
-        before = self.of(tenant, profile_id).told
+        before = self.find(tenant, profile_id).told
         now = {consent: said.after(before.get(consent)) for consent, said in told.items()}
         self._write(tenant, profile_id, {"told": _told({**before, **now})})
 
@@ -99,7 +108,7 @@ class SyncedProfiles:
             for document in page:
                 at: Any = document.fields["at"]
                 is_meant = document.id in ids and isinstance(at, datetime) and at >= since
-                if is_meant and self.of(tenant, ids[document.id]).deleted_at is not None:
+                if is_meant and self.find(tenant, ids[document.id]).deleted_at is not None:
                     yield ids[document.id], at
             after = page[-1].id
 

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError, WaitError
-from shared.installation.provision import ANOTHER_RUNS_SECONDS, lease_name, made_data_source
+from shared.klaviyo.data_sources import made_data_source
 from shared.klaviyo.resources import DATA_SOURCES
 from shared.records.rules.record import Record
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 LEASE = timedelta(minutes=5)  # as long as a worker may run
+ANOTHER_RUNS_SECONDS = 5.0
 REMADE_ONCE_IN = timedelta(days=1)
 _RELATION = "/data/relationships/data-source"
 
@@ -70,7 +71,7 @@ class DataSource:
     def _restored(self, *, gone: str) -> str:
         """Return the id of the data source that is there now; `gone` is the one that Klaviyo does not know."""
         leases = self._services.leases
-        lease = leases.acquire(lease_name(self._tenant.name), lasting=LEASE)
+        lease = leases.acquire(self._tenant.setup_lease, lasting=LEASE)
         if lease is None:
             raise WaitError("a set-up is running", service="The extension", retry_after=ANOTHER_RUNS_SECONDS)
         try:

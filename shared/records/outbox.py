@@ -10,12 +10,15 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from shared.errors import DocumentChangedError, DocumentExistsError, DocumentMissingError
 from shared.records.rules.record import Record, parcels
 from shared.storage.documents import Document, Documents, Value
 from shared.storage.encryption import KeyRing
+
+if TYPE_CHECKING:
+    from shared.services import Services
 
 _RECORDS = "outbox.records"
 _AT_ONCE = 20  # of up to 1 MiB each, which the store has to bring within one time-out
@@ -42,6 +45,11 @@ class Outbox:
     def __init__(self, documents: Documents, keys: KeyRing) -> None:
         self._documents = documents
         self._keys = keys
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.keys)
 
     def add(
         self, tenant: str, source: str, records: Sequence[Record], *, job: str, accepted_at: datetime

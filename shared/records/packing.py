@@ -15,7 +15,7 @@ from shared.jobs.jobs import PackRecords, SendRecords, SweepOutbox
 from shared.jobs.rules.patience import is_given_up, seconds_to_wait
 from shared.klaviyo.resources import DATA_SOURCES
 from shared.records.data_sources import DataSource
-from shared.records.outbox import Parcel
+from shared.records.outbox import Outbox, Parcel
 from shared.records.records import pack_soon, send_apart
 from shared.records.rules.record import BULK_BYTES, MOST_RECORDS, Record, bytes_sent, fitting
 from shared.services import Services
@@ -72,7 +72,7 @@ def sweep_outbox(job: SweepOutbox, tenant: Tenant, services: Services) -> None:
     if not tenant.is_connected:
         return  # the queue is paused, and what is on it will be done
     for title in DATA_SOURCES:
-        first = next(services.outbox.waiting(tenant.name, title), None)
+        first = next(Outbox.of(services).waiting(tenant.name, title), None)
         if first is not None and services.clock() - first.accepted_at >= SWEPT_AFTER:
             pack_soon(tenant, title, services, traceparent=job.traceparent)
             logs.write(logging.WARNING, "records have waited for minutes", records=len(first.left))
@@ -80,7 +80,7 @@ def sweep_outbox(job: SweepOutbox, tenant: Tenant, services: Services) -> None:
 
 def _send_waiting(job: PackRecords, tenant: Tenant, services: Services) -> float | None:
     """Send batch after batch; return after how many seconds to go on, None when nothing waits any more."""
-    outbox, began, sent = services.outbox, services.clock(), 0
+    outbox, began, sent = Outbox.of(services), services.clock(), 0
     source = DataSource(job.data_source, tenant, services)
     outbox.finish(tenant.name, job.data_source)
     while (batch := _next_batch(tenant, job.data_source, services)) is not None:
@@ -109,7 +109,7 @@ def _next_batch(tenant: Tenant, data_source: str, services: Services) -> Batch |
     records: list[Record] = []
     sizes: list[int] = []
     is_old: bool | None = None
-    for parcel in services.outbox.waiting(tenant.name, data_source):
+    for parcel in Outbox.of(services).waiting(tenant.name, data_source):
         old = _is_given_up(parcel.accepted_at, tenant, services)
         if is_old not in (None, old) or len(records) >= MOST_RECORDS or sum(sizes) > BULK_BYTES:
             break

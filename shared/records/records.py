@@ -23,6 +23,7 @@ from shared.errors import (
 from shared.jobs.jobs import PackRecords, SendRecords
 from shared.jobs.rules.patience import seconds_to_wait
 from shared.jobs.rules.windows import hashed
+from shared.records.outbox import Outbox
 from shared.records.rules.record import Record, apart, blamed, parcels, read_records
 from shared.tenants.tenants import Tenant
 
@@ -75,7 +76,7 @@ def send_records(job: SendRecords, tenant: Tenant, services: "Services") -> None
     """
     from shared.records.data_sources import DataSource
 
-    if not job.by_itself and services.outbox.is_waiting(tenant.name, job.data_source):
+    if not job.by_itself and Outbox.of(services).is_waiting(tenant.name, job.data_source):
         put_aside(job, job.records, tenant, services)
         return
     source, sent = DataSource(job.data_source, tenant, services), 0
@@ -110,7 +111,7 @@ def put_aside(
     after: float = 0.0,
 ) -> None:
     """Put records into the outbox, and see to it that it is packed, `after` seconds from now or later."""
-    services.outbox.add(tenant.name, job.data_source, records, job=job.id, accepted_at=job.accepted_at)
+    Outbox.of(services).add(tenant.name, job.data_source, records, job=job.id, accepted_at=job.accepted_at)
     pack_soon(tenant, job.data_source, services, after=after, traceparent=job.traceparent)
     logs.write(logging.INFO, "records wait in the outbox", records=len(records))
 

@@ -13,10 +13,11 @@ from shared.errors import NotFoundError, RefusedError
 from shared.jobs.jobs import DeleteProfile
 from shared.klaviyo.bulk import ImportError, ImportJob
 from shared.profiles.calls import sync_soon
+from shared.profiles.synced import SyncedProfiles
 from shared.resync.page import Candidate
 from shared.resync.reading import KlaviyoLook
 from shared.resync.rules.run import Import, jobs_of
-from shared.resync.runs import Run
+from shared.resync.runs import Resyncs, Run
 from shared.resync.sending import blamed
 from shared.resync.tail import CLOCKS_DIFFER
 from shared.services import Services
@@ -90,7 +91,7 @@ class Imports:
             else:
                 counts["profiles sent"] += len(rows)
                 ids = (str(row["attributes"].get("external_id") or "") for row in rows)
-                self.services.resyncs.keep_sent(self.tenant.name, self.run.id, job, ids)
+                Resyncs.of(self.services).keep_sent(self.tenant.name, self.run.id, job, ids)
                 return [Import(job, page)]
         return []
 
@@ -131,9 +132,11 @@ class Imports:
 
     def _bury_again(self, waiting: Import) -> None:
         """Have those seen to once more who were deleted while they were in an import: it may have made them again."""
-        profile_ids = self.services.resyncs.sent(self.tenant.name, self.run.id, waiting.job)
+        profile_ids = Resyncs.of(self.services).sent(self.tenant.name, self.run.id, waiting.job)
         since = self.run.started_at - CLOCKS_DIFFER
-        for profile_id, at in self.services.synced_profiles.buried_of(self.tenant.name, profile_ids, since):
+        for profile_id, at in SyncedProfiles.of(self.services).buried_of(
+            self.tenant.name, profile_ids, since
+        ):
             job = DeleteProfile(
                 tenant=self.tenant.name, id=self.services.new_id(), accepted_at=at, profile_id=profile_id
             )
@@ -181,9 +184,9 @@ class Imports:
             return
         filled = mapped.filled | (known.filled if known.account == account else frozenset())
         synced = replace(known, account=account, klaviyo_id=klaviyo_id, filled=filled)
-        self.services.synced_profiles.fill(self.tenant.name, candidate.id, synced)
+        SyncedProfiles.of(self.services).fill(self.tenant.name, candidate.id, synced)
 
     def _tell(self, part: str, told: Sequence[Mapping[str, str]]) -> None:
         for number in range(0, len(told), _TOLD_AT_ONCE):
             rows = told[number : number + _TOLD_AT_ONCE]
-            self.services.resyncs.tell(self.tenant.name, self.run.id, f"{part}-{number:06}", rows)
+            Resyncs.of(self.services).tell(self.tenant.name, self.run.id, f"{part}-{number:06}", rows)

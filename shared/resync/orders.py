@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, StrictBool, Validatio
 
 from shared.errors import ConflictError, InvalidPayloadError, NotInstalledError, UnknownPathError
 from shared.resync.rules.run import Kind, Options, State, Undated, progress
-from shared.resync.runs import Run
+from shared.resync.runs import Resyncs, Run
 from shared.resync.stretch import next_job
 from shared.services import Services
 from shared.tenants.tenants import Tenant
@@ -73,7 +73,7 @@ def begin(tenant: Tenant, kind: Kind, order: Order, services: Services) -> Run:
     since = order.since
     if since is not None and since > services.clock():
         raise InvalidPayloadError("since: give a time that has passed.")
-    if since is None and kind is not Kind.RESYNC and (last := services.resyncs.last(tenant.name, kind)):
+    if since is None and kind is not Kind.RESYNC and (last := Resyncs.of(services).last(tenant.name, kind)):
         since = last.started_at - OVERLAP
     options = Options(
         kind=kind,
@@ -82,7 +82,7 @@ def begin(tenant: Tenant, kind: Kind, order: Order, services: Services) -> Run:
         dry_run=order.dry_run,
         undated=order.undated_opt_ins,
     )
-    run = services.resyncs.begin(tenant.name, services.new_id(), options)
+    run = Resyncs.of(services).begin(tenant.name, services.new_id(), options)
     services.queue.put(next_job(tenant, run, services), tenant)
     return run
 
@@ -103,8 +103,8 @@ def change_state(tenant: Tenant, id: str, to: State, services: Services) -> Run:
     if run.state.is_over:
         raise ConflictError(f"The run is {run.state.value}.")
     if to is not State.RUNNING:
-        return services.resyncs.update(tenant.name, run, state=to)
-    run = services.resyncs.update(tenant.name, run, state=to, chain=services.new_id())
+        return Resyncs.of(services).update(tenant.name, run, state=to)
+    run = Resyncs.of(services).update(tenant.name, run, state=to, chain=services.new_id())
     services.queue.put(next_job(tenant, run, services), tenant)
     return run
 
@@ -112,7 +112,7 @@ def change_state(tenant: Tenant, id: str, to: State, services: Services) -> Run:
 def find(tenant: Tenant, id: str, services: Services) -> Run:
     """Return the run. Raises UnknownPathError if there is none like it."""
     # What no run can be called is nothing to ask the store for.
-    run = services.resyncs.get(tenant.name, id) if _ID.fullmatch(id) else None
+    run = Resyncs.of(services).get(tenant.name, id) if _ID.fullmatch(id) else None
     if run is None:
         raise UnknownPathError("There is no such run.")
     return run
@@ -120,7 +120,10 @@ def find(tenant: Tenant, id: str, services: Services) -> Run:
 
 def report(tenant: Tenant, run: Run, services: Services) -> dict[str, Any]:
     """Return how a run stands: counts, speed, time left, failures by reason, and the first profiles there is something to tell of."""
-    return {**summary(run), "profiles": list(islice(services.resyncs.rows(tenant.name, run.id), ROWS_SHOWN))}
+    return {
+        **summary(run),
+        "profiles": list(islice(Resyncs.of(services).rows(tenant.name, run.id), ROWS_SHOWN)),
+    }
 
 
 def summary(run: Run) -> dict[str, Any]:

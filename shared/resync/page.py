@@ -11,13 +11,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from shared.consent.rules.decisions import read_stamp
-from shared.consent.rules.plan import Consent, Step, Subject, Told, Why, consent_steps
+from shared.consent.rules.plan import Step, Subject, Told, Why, consent_steps
 from shared.consent.rules.to_klaviyo import Outcome, Reason, decide
-from shared.consent_events import Channel
+from shared.consent_events import Channel, Consent
 from shared.errors import CannotSucceedError
 from shared.profiles.rules.sync_plan import SyncPlan, comms_of
 from shared.profiles.sync import consent_rules, is_foreign_stamp, planned
-from shared.profiles.synced import SyncedProfile
+from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.resync.reading import HeldProfiles, Wanted
 from shared.resync.rules.run import Options, Undated
 from shared.services import Services
@@ -96,7 +96,7 @@ class Deciding:
     def candidate(self, row: Row) -> Candidate | str:
         """Return the profile if it is synced, else why it is not."""
         id = str(row.get("id") or "")
-        synced = self.services.synced_profiles.of(self.tenant.name, id)
+        synced = SyncedProfiles.of(self.services).find(self.tenant.name, id)
         try:
             plan = planned(row, self.tenant, synced)
         except CannotSucceedError:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from shared.errors import (
     ConflictError,
@@ -16,6 +16,9 @@ from shared.errors import (
 )
 from shared.resync.rules.run import START, Cursor, Import, Kind, Options, State, Undated
 from shared.storage.documents import Document, Documents, Value, delete_all
+
+if TYPE_CHECKING:
+    from shared.services import Services
 
 KEPT = timedelta(days=90)
 _SLOT = "slot"
@@ -80,6 +83,11 @@ class Resyncs:
     def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
         self._documents = documents
         self._clock = clock
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.clock)
 
     def begin(self, tenant: str, id: str, options: Options) -> Run:
         """Keep a new run.

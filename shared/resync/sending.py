@@ -11,13 +11,15 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from shared.consent.ledger import ConsentRecord, ensure_ledger_key
-from shared.consent.rules.plan import Consent, Told
+from shared.consent.echo_notes import EchoNotes
+from shared.consent.ledger import ConsentLedger, ConsentRecord, ensure_ledger_key
+from shared.consent.rules.plan import Told
 from shared.consent.rules.to_klaviyo import Outcome
-from shared.consent_events import Direction
+from shared.consent_events import Consent, Direction
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
 from shared.klaviyo.bulk import SUBSCRIBED_AT_ONCE, UNSUBSCRIBED_AT_ONCE, Subscriber
 from shared.profiles.opt_outs import queue_pull
+from shared.profiles.synced import SyncedProfiles
 from shared.resync.page import Asked
 from shared.resync.rules.run import in_parts
 from shared.services import Services
@@ -158,7 +160,7 @@ class ConsentSending:
         """Note the call for its echo, and the decision for the ledger."""
         consent = one.step.consent
         if one.subject.klaviyo_id and consent is not Consent.SMS_TRANSACTIONAL:  # no event tells of that one
-            self.services.echo_notes.note(
+            EchoNotes.of(self.services).note(
                 self.tenant.name, one.subject.klaviyo_id, consent.channel, direction
             )
         stamp = one.step.stamp.isoformat() if one.step.stamp else f"undated {self.run_id}"
@@ -170,7 +172,7 @@ class ConsentSending:
             source="resync",
             event_id=f"{consent.value} {direction} {stamp}",
         )
-        self.services.consent_ledger.record(self._with_ledger_key, one.profile_id, record)
+        ConsentLedger.of(self.services).record(self._with_ledger_key, one.profile_id, record)
 
     def _remember(self, one: Asked, direction: Direction) -> None:
         """Remember what Klaviyo was told, where the consent itself carries no mark of ours, and when it says that it was."""
@@ -178,7 +180,7 @@ class ConsentSending:
         if one.subject.klaviyo_id and not is_marked:
             at = one.at if direction == "in" and one.at is not None else self.services.clock()
             said = Told(direction, one.step.stamp, at, one.subject.klaviyo_id)
-            self.services.synced_profiles.tell(self.tenant.name, one.profile_id, {one.step.consent: said})
+            SyncedProfiles.of(self.services).tell(self.tenant.name, one.profile_id, {one.step.consent: said})
 
 
 def counted(told: Sequence[Mapping[str, str]]) -> Counter[str]:

@@ -20,7 +20,7 @@ from shared.resync.imports import Ended, Imports
 from shared.resync.page import Candidate, Deciding
 from shared.resync.reading import KlaviyoLook, ListedPage, OmneoList
 from shared.resync.rules.run import Cursor, Import, PageWork, Parcel, State
-from shared.resync.runs import Changes, Run
+from shared.resync.runs import Changes, Resyncs, Run
 from shared.resync.sending import ConsentSending, counted
 from shared.resync.tail import see_to_the_tail
 from shared.services import Services
@@ -43,7 +43,7 @@ def resync(job: Resync, tenant: Tenant, services: Services) -> None:
     Raises:
         ServiceError, DisconnectedError, OwnServiceError: something is missing; the stretch is done again from where it was noted.
     """
-    if not _is_mine(services.resyncs.get(tenant.name, job.run_id), job):
+    if not _is_mine(Resyncs.of(services).get(tenant.name, job.run_id), job):
         return
     lease = services.leases.acquire(f"resync {tenant.name}", lasting=LEASE)
     if lease is None:
@@ -51,14 +51,14 @@ def resync(job: Resync, tenant: Tenant, services: Services) -> None:
             "another worker is at the run", service="The extension", retry_after=ANOTHER_RUNS_SECONDS
         )
     try:
-        run = services.resyncs.get(tenant.name, job.run_id)
+        run = Resyncs.of(services).get(tenant.name, job.run_id)
         if run is None or not _is_mine(run, job):
             return
         with ThreadPoolExecutor(THREADS, initializer=logs.carried()) as threads:
             delay = _Stretch(run, tenant, services, threads).work()
     finally:
         services.leases.release(lease)
-    run = services.resyncs.get(tenant.name, job.run_id)
+    run = Resyncs.of(services).get(tenant.name, job.run_id)
     if run is not None and _is_mine(run, job):
         services.queue.put(next_job(tenant, run, services, job.traceparent), tenant, delay=delay)
 
@@ -120,13 +120,13 @@ class _Stretch:
         return self._services.clock() - self._began < STRETCH and self._is_wanted()
 
     def _is_wanted(self) -> bool:
-        now = self._services.resyncs.get(self._tenant.name, self._run.id)
+        now = Resyncs.of(self._services).get(self._tenant.name, self._run.id)
         return now is not None and now.state is State.RUNNING and now.chain == self._run.chain
 
     def _note(self, **changes: Unpack[Changes]) -> None:
         now = self._services.clock()
         changes["worked"] = self._run.worked + (now - self._noted)
-        self._run = self._services.resyncs.update(self._tenant.name, self._run, **changes)
+        self._run = Resyncs.of(self._services).update(self._tenant.name, self._run, **changes)
         self._noted = now
 
     # Profiles
@@ -186,7 +186,7 @@ class _Stretch:
             over = set(self._run.imports) - set(waiting)
             self._note(imports=tuple(waiting), sent=sent, counts=self._run.counts + counts)
             for one in over:
-                self._services.resyncs.drop_sent(self._tenant.name, self._run.id, one.job)
+                Resyncs.of(self._services).drop_sent(self._tenant.name, self._run.id, one.job)
 
     def _end(self, waiting: Import) -> Ended | None:
         return self._imports.end(waiting, self._run.counts)
@@ -228,7 +228,7 @@ class _Stretch:
 
     def _tell(self, rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
         part = f"compared-{self._run.read:09}"  # the same when it is done again, and never another's
-        return self._services.resyncs.tell(self._tenant.name, self._run.id, part, rows)
+        return Resyncs.of(self._services).tell(self._tenant.name, self._run.id, part, rows)
 
     def _planned(self, pages: Sequence[ListedPage]) -> list[tuple[ListedPage, list[Candidate | str]]]:
         rows = [row for page in pages for row in page.rows]

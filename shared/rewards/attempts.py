@@ -6,9 +6,13 @@ nobody else's business; one that is not over when its call must have been answer
 """
 
 from datetime import timedelta
+from typing import TYPE_CHECKING, Self
 
 from shared.rewards.claims import LIFE, Claim, HeldDocuments, Issued, is_ahead
 from shared.storage.documents import Value, delete_all
+
+if TYPE_CHECKING:
+    from shared.services import Services
 
 # A little longer than a call can take until it is answered.
 LIVE = timedelta(seconds=12)
@@ -18,6 +22,11 @@ KEPT = timedelta(hours=25)
 
 class RewardAttempts(HeldDocuments):
     """Attempts whose answer has not been seen yet. `call` is the fingerprint of what equal calls have in common."""
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.clock, services.new_id)
 
     def begin(self, tenant: str, call: str) -> Claim | None:
         """Note an attempt, or take over one that was left behind; None while it is too early to look what became of that."""

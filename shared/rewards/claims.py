@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Self
 
 from shared.errors import (
     DocumentChangedError,
@@ -16,6 +17,9 @@ from shared.errors import (
     DocumentMissingError,
 )
 from shared.storage.documents import Document, Documents, Value, delete_all
+
+if TYPE_CHECKING:
+    from shared.services import Services
 
 # Longer than every time-out together: Omneo may still be at work on a call that we gave up.
 LIFE = timedelta(seconds=90)
@@ -100,6 +104,11 @@ class HeldDocuments:
 
 class RewardClaims(HeldDocuments):
     """Claims on the `id` of a reward."""
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.clock, services.new_id)
 
     def take(self, tenant: str, id: str, body: str) -> Claim | Issued | None:
         """Return a claim, or the reward if it has been issued, None while somebody else is issuing it."""

@@ -7,6 +7,7 @@ place in whichever has one left. So the limit is never exceeded; a place that a 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Self
 
 from shared.errors import (
     DocumentChangedError,
@@ -15,6 +16,9 @@ from shared.errors import (
     StoreUnavailableError,
 )
 from shared.storage.documents import Document, Documents, Value, delete_all
+
+if TYPE_CHECKING:
+    from shared.services import Services
 
 SHARDS = 8
 _TRIES = 10
@@ -38,6 +42,11 @@ class RewardCounts:
         self._documents = documents
         self._clock = clock
         self._random = random
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.clock, services.random)
 
     def reserve(self, tenant: str, most: int) -> Place | None:
         """Return a place among the `most` of this hour, None if all are taken.

@@ -7,8 +7,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from shared.omneo.client import OmneoClient, RewardDefinition
+
+if TYPE_CHECKING:
+    from shared.services import Services
 
 KEPT = timedelta(minutes=5)
 MOST = 1000
@@ -21,6 +25,11 @@ class RewardDefinitions:
         self._clock = clock
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, str, int | str], tuple[datetime, RewardDefinition]] = OrderedDict()
+
+    @classmethod
+    def of(cls, services: "Services") -> "RewardDefinitions":
+        """Return those of this process."""
+        return services.kept(cls, lambda: cls(services.clock))
 
     def get(self, omneo: OmneoClient, tenant: str, *, id: int | str, handle: str) -> RewardDefinition | None:
         """Return the tenant's definition with this id, or with this handle if the id is "", None when there is none.

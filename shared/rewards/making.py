@@ -23,7 +23,8 @@ from shared.errors import (
 from shared.http.deadlines import lasting, seconds_left, time_left
 from shared.rewards.attempts import RewardAttempts
 from shared.rewards.claims import LIFE, Claim, Issued, RewardClaims
-from shared.rewards.counts import Place
+from shared.rewards.counts import Place, RewardCounts
+from shared.rewards.definitions import RewardDefinitions
 from shared.rewards.rules.expiry import expiry_of
 from shared.rewards.rules.reward import RewardRequest, check_reward, is_known_by, omneo_reward
 from shared.services import Services
@@ -143,7 +144,7 @@ def _find(work: Work, profile_id: str) -> "Reward | None":
 
 def _expiry(work: Work) -> str:
     request, services = work.request, work.services
-    definition = services.reward_definitions.get(
+    definition = RewardDefinitions.of(services).get(
         work.omneo, work.tenant.name, id=request.definition_id, handle=request.definition_handle
     )
     if definition is None:
@@ -162,7 +163,7 @@ def _place(work: Work) -> Place | None:
     most = work.tenant.settings.reward_max_per_hour
     if most is None:
         return None
-    counts = work.services.reward_counts
+    counts = RewardCounts.of(work.services)
     place = counts.reserve(work.tenant.name, most)
     if place is None:
         raise CapReachedError(
@@ -217,7 +218,7 @@ def _unknown(work: Work, error: WaitError) -> WaitError:
 
 def _free(work: Work, place: Place | None) -> None:
     if place is not None:
-        _store(lambda: work.services.reward_counts.give_back(place))
+        _store(lambda: RewardCounts.of(work.services).give_back(place))
 
 
 def _store(write: Callable[[], object]) -> bool:

@@ -42,11 +42,11 @@ def issue_reward(tenant: Tenant, body: object, *, flow: str, services: Services)
     """
     request = read_reward(body, timezone=_timezone(tenant))
     mark = fingerprint(body)
-    claims: RewardClaims | RewardAttempts = services.reward_claims
+    claims: RewardClaims | RewardAttempts = RewardClaims.of(services)
     if request.id:
         claim = _claimed(tenant.name, request.id, mark, services)
     else:
-        claims = services.reward_attempts
+        claims = RewardAttempts.of(services)
         claim = _begun(tenant.name, fingerprint([flow, body]), services)
     if isinstance(claim, Issued):
         return _issued_before(claim, mark)
@@ -62,7 +62,7 @@ def issue_reward(tenant: Tenant, body: object, *, flow: str, services: Services)
 def _claimed(tenant: str, id: str, mark: str, services: Services) -> Claim | Issued:
     """Return the claim on an id, or what was issued for it; wait a little for a call that is issuing it now."""
     for left in range(round(POLL_SECONDS / POLL_EVERY), -1, -1):
-        taken = services.reward_claims.take(tenant, id, mark)
+        taken = RewardClaims.of(services).take(tenant, id, mark)
         if taken is not None:
             return taken
         if not left or seconds_left() < POLL_EVERY + CREATE_SECONDS + NOTE_SECONDS:
@@ -72,7 +72,7 @@ def _claimed(tenant: str, id: str, mark: str, services: Services) -> Claim | Iss
 
 
 def _begun(tenant: str, call: str, services: Services) -> Claim:
-    claim = services.reward_attempts.begin(tenant, call)
+    claim = RewardAttempts.of(services).begin(tenant, call)
     if claim is None:
         raise BusyError("What became of an equal call before this one is not known yet. Call again.")
     return claim

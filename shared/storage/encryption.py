@@ -5,19 +5,17 @@ each ciphertext as associated data, so a secret moved to another tenant or field
 """
 
 import base64
-import binascii
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.errors import UndecryptableError
+from shared.settings import encryption_keys
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-_KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _NONCE_BYTES = 12  # NIST SP 800-38D: 96 bits is the length GCM is made for
 
 
@@ -40,21 +38,7 @@ class KeyRing:
         Raises:
             ValueError: says what is wrong without repeating any part of a key.
         """
-        keys: dict[str, bytes] = {}
-        for number, pair in enumerate(text.split(","), 1):
-            id, colon, encoded = pair.strip().partition(":")
-            if not colon or not _KEY_ID.fullmatch(id):
-                raise ValueError(f"pair {number} is not of the form id:key (id: letters, digits, - and _)")
-            try:
-                key = base64.b64decode(encoded, validate=True)
-            except (binascii.Error, ValueError):
-                raise ValueError(f"the key of pair {number} is not base64") from None
-            if len(key) != 32:
-                raise ValueError(f"the key of pair {number} is {len(key)} bytes long; 32 are needed")
-            if id in keys:
-                raise ValueError(f"pair {number} repeats the id of an earlier pair")
-            keys[id] = key
-        return cls(keys)
+        return cls(encryption_keys(text))
 
     @property
     def writing_key(self) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
 
+from shared.direction import Direction
 from shared.errors import DocumentChangedError, DocumentMissingError, StoreUnavailableError
-from shared.jobs.jobs import Direction
 from shared.storage.documents import Document, Documents, Value
 from shared.storage.encryption import KeyRing
 from shared.tenants.settings import TenantSettings
@@ -127,6 +127,11 @@ class Tenant(_Model):
     def is_connected(self) -> bool:
         """Whether a Klaviyo account is connected whose tokens work, as far as is known."""
         return self.klaviyo is not None and not self.klaviyo.disconnected
+
+    @property
+    def setup_lease(self) -> str:
+        """The name of the lease under which the set-up is changed."""
+        return f"provision {self.name}"
 
     def queue_name(self, direction: Direction) -> str:
         """Return the Cloud Tasks queue id, as Omneo's queues page names it.

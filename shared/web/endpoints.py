@@ -22,6 +22,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from shared import logs
+from shared.direction import Direction
 from shared.errors import (
     CapReachedError,
     ConflictError,
@@ -39,7 +40,7 @@ from shared.errors import (
     WrongMethodError,
 )
 from shared.http.deadlines import lasting, time_to_answer
-from shared.jobs.jobs import Delivery, Direction, Outcome
+from shared.jobs.jobs import Delivery, Outcome
 from shared.services import Services
 from shared.tenants.keys import matches
 from shared.tenants.secret_uses import KLAVIYO_DELIVERY

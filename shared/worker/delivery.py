@@ -9,6 +9,7 @@ import logging
 from datetime import datetime, timedelta
 
 from shared import logs
+from shared.direction import Direction
 from shared.errors import (
     CannotSucceedError,
     DisconnectedError,
@@ -18,11 +19,10 @@ from shared.errors import (
     TokenRejectedError,
     WaitError,
 )
-from shared.jobs.dead_jobs import DeadJob
+from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.jobs.jobs import (
     AnyJob,
     Delivery,
-    Direction,
     EveryTenant,
     Outcome,
     UnknownJobKindError,
@@ -168,7 +168,9 @@ def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, detail: 
         attempts=job.attempts,
         died_at=services.clock(),
     )
-    services.dead_jobs.add(dead, keep=timedelta(days=tenant.settings.dead_job_days))
+    DeadJobStore(services.documents, services.keys).add(
+        dead, keep=timedelta(days=tenant.settings.dead_job_days)
+    )
     age = _seconds_old(job, services)
     _log(logging.ERROR, "job is dead", Outcome.DEAD, reason=reason, attempts=job.attempts, age=age)
     return Outcome.DEAD
@@ -187,7 +189,7 @@ def _bury_unread(delivery: Delivery, reason: str, services: Services) -> Outcome
             attempts=delivery.retries,
             died_at=services.clock(),
         )
-        services.dead_jobs.add(dead, keep=timedelta(days=30))
+        DeadJobStore(services.documents, services.keys).add(dead, keep=timedelta(days=30))
         _log(logging.ERROR, "job is dead", Outcome.DEAD, reason=reason)
     return Outcome.DEAD
 

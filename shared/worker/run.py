@@ -3,6 +3,7 @@
 A handler is imported when its first job comes: one worker has the jobs of one direction, and a cold start is somebody waiting.
 """
 
+from shared.consent.inbox import Inbox
 from shared.errors import CannotSucceedError
 from shared.jobs.jobs import (
     AddInteraction,
@@ -58,7 +59,7 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
         case SpreadEvents():
             from shared.consent.spreading import spread
 
-            spread(job, tenant, inbox=services.inbox, queue=services.queue, clock=services.clock)
+            spread(job, tenant, inbox=Inbox.of(services), queue=services.queue, clock=services.clock)
         case FlushInbox():
             from shared.consent.flush import flush
 
@@ -66,7 +67,7 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
         case SweepInbox():
             from shared.consent.spreading import sweep
 
-            sweep(job, tenant, inbox=services.inbox, queue=services.queue, clock=services.clock)
+            sweep(job, tenant, inbox=Inbox.of(services), queue=services.queue, clock=services.clock)
         case SweepOutbox():
             from shared.records.packing import sweep_outbox
 

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
-from shared.jobs.jobs import AnyJob, Direction
+from shared.direction import Direction
+from shared.jobs.jobs import AnyJob
 from shared.storage.documents import Documents
 from shared.tenants.tenants import Tenant
 from tests.support.through import READS as STORE_READS

@@ -17,7 +17,8 @@ import requests
 
 from deploy.local.sandbox import Sandbox
 from shared import logs
-from shared.jobs.jobs import AnyJob, Delivery, Direction, Outcome, write_job
+from shared.direction import Direction
+from shared.jobs.jobs import AnyJob, Delivery, Outcome, write_job
 from shared.klaviyo.resources import DATA_SOURCES
 from shared.records.records import accept_records
 from shared.services import Services

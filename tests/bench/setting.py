@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from deploy.local.bundle import complete_environment
 from deploy.staging import REPOSITORY, load_functions
-from shared.jobs.jobs import Direction
+from shared.direction import Direction
 from shared.services import Services
 from shared.settings import Needs, Settings
 from shared.storage.encryption import new_key

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from shared.jobs.jobs import DeleteProfile, Direction, SyncProfile, read_job
+from shared.direction import Direction
+from shared.jobs.jobs import DeleteProfile, SyncProfile, read_job
 from tests.support.loading import Load
 from tests.support.world import EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, World, lines
 

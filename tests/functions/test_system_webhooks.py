@@ -16,7 +16,8 @@ from werkzeug.test import TestResponse
 
 from deploy.local.sandbox.klaviyo_delivery import sign
 from deploy.local.sandbox.klaviyo_parcels import WebhookDelivery
-from shared.jobs.jobs import TASK_BYTES, Direction, SpreadEvents, read_job
+from shared.direction import Direction
+from shared.jobs.jobs import TASK_BYTES, SpreadEvents, read_job
 from shared.tenants.secret_uses import KLAVIYO_DELIVERY
 from shared.tenants.tenants import StoredSecret, Tenant
 from tests.support.loading import Load

@@ -2,8 +2,10 @@
 
 import pytest
 
+from shared.consent.klaviyo_profile import ProfileReadOnce
 from shared.errors import DisconnectedError, WaitError
-from shared.matching import KlaviyoLook, omneo_profile_of
+from shared.matching import omneo_profile_of
+from shared.omneo.client import Profile
 from tests.support.consenting import IDENTITY, Retailer, an_installed_tenant
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
@@ -19,12 +21,17 @@ def shop(world: World) -> Retailer:
     return Retailer(world)
 
 
+def found_by(look: ProfileReadOnce) -> Profile | None:
+    handle, omneo = look.tenant.settings.identity_handle, look.services.omneo(look.tenant)
+    return omneo_profile_of(look.id, handle=handle, omneo=omneo, klaviyo=lambda: look.profile)
+
+
 def match(shop: Retailer, klaviyo: str) -> str | None:
     """Return the id of the Omneo profile that is found, the calls so far forgotten."""
     for service in ("omneo", "klaviyo"):
         shop.calls(service)
     tenant, services = shop.world.read(), shop.world.services
-    found = omneo_profile_of(tenant, services.omneo(tenant), KlaviyoLook(klaviyo, tenant, services))
+    found = found_by(ProfileReadOnce(klaviyo, tenant, services))
     return None if found is None else found.id
 
 
@@ -124,7 +131,7 @@ def test_an_omneo_that_is_away_is_no_unknown_profile(shop: Retailer) -> None:
 def test_klaviyo_is_read_once_whoever_asks(shop: Retailer) -> None:
     klaviyo = shop.klaviyo.profile(ACCOUNT, email=EMAIL).id
     tenant, services = shop.world.read(), shop.world.services
-    look = KlaviyoLook(klaviyo, tenant, services)
-    assert omneo_profile_of(tenant, services.omneo(tenant), look) is None
+    look = ProfileReadOnce(klaviyo, tenant, services)
+    assert found_by(look) is None
     assert look.email is not None
     assert len(shop.calls("klaviyo")) == 1

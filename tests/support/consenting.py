@@ -13,6 +13,8 @@ from typing import Any
 from flask import Flask, Response, request
 
 from deploy.local.sandbox.klaviyo_parcels import WebhookDelivery
+from shared.consent.inbox import Inbox
+from shared.consent.ledger import ConsentLedger
 from shared.consent.webhook import accept_delivery
 from shared.consent_events import SystemEvent
 from shared.installation.steps import connect, prepare_queues
@@ -109,14 +111,14 @@ class Retailer:
     def open(self) -> int:
         """Return how many entries wait."""
         far = self.world.clock().replace(year=9000)
-        return len(list(self.world.services.inbox.older_than(TENANT, far)))
+        return len(list(Inbox.of(self.world.services).older_than(TENANT, far)))
 
     def ledger(self, person: Person) -> list[tuple[str, str, str]]:
         """Return before, after and source of the profile's records, oldest first."""
         tenant = self.world.read()
         if tenant.ledger_key is None:
             return []
-        records = self.world.services.consent_ledger.of(tenant, person.omneo, 100)
+        records = ConsentLedger.of(self.world.services).records_of(tenant, person.omneo, 100)
         return [(one.before, one.after, one.source.removeprefix("klaviyo:")) for one in reversed(records)]
 
     @property

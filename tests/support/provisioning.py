@@ -97,9 +97,7 @@ class Shop:
 
 
 def keys(world: World) -> KeyRing:
-    store = world.services.settings.store
-    assert store is not None
-    return store.keys
+    return world.services.keys
 
 
 def assert_one_of_everything(shop: Shop) -> None:

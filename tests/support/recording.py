@@ -6,6 +6,7 @@ from typing import Any
 
 from shared.jobs.jobs import AnyJob, PackRecords, SendRecords
 from shared.klaviyo.resources import DATA_SOURCES
+from shared.records.outbox import Outbox
 from shared.records.packing import pack_records
 from shared.records.records import accept_records
 from shared.records.rules.record import RECORD_ID
@@ -74,7 +75,9 @@ class Shelf:
     def shelve(self, *numbers: int, job: str = "j", source: str = REWARDS, **more: Any) -> None:
         """Put records into the outbox, of which no packer knows."""
         rows = [{"n": n, "email": EMAIL, RECORD_ID: f"r-{n}", **more} for n in numbers]
-        self.world.services.outbox.add(TENANT, source, rows, job=job, accepted_at=self.world.services.clock())
+        Outbox.of(self.world.services).add(
+            TENANT, source, rows, job=job, accepted_at=self.world.services.clock()
+        )
 
     def pack(self, fate: Fate | None = None, *, source: str = REWARDS) -> None:
         """Run the packer once, outside the queue, in a process with this fate."""
@@ -102,12 +105,12 @@ class Shelf:
         raise AssertionError("it never came to rest")
 
     def jobs(self) -> int:
-        from shared.jobs.jobs import Direction
+        from shared.direction import Direction
 
         return self.world.services.queue.state(self.world.read(), Direction.OUTBOUND).depth
 
     def is_waiting(self, source: str = REWARDS) -> bool:
-        return self.world.services.outbox.is_waiting(TENANT, source)
+        return Outbox.of(self.world.services).is_waiting(TENANT, source)
 
     def arrived(self) -> list[int]:
         """Return the numbers of the records that Klaviyo has, in the order in which they came."""

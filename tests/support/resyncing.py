@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.resync.orders import Order, begin, change_state, find
 from shared.resync.rules.run import Kind, State
-from shared.resync.runs import Run
+from shared.resync.runs import Resyncs, Run
 from tests.support.syncing import Shop, a_shop
 from tests.support.world import ACCOUNT, TENANT, World
 
@@ -46,7 +46,7 @@ class Whole(Shop):
     def told(self, run: Run) -> dict[str, list[str]]:
         """Return what is told of each profile."""
         told: dict[str, list[str]] = {}
-        for row in self.world.services.resyncs.rows(TENANT, run.id):
+        for row in Resyncs.of(self.world.services).rows(TENANT, run.id):
             told.setdefault(row["profile"], []).append(row["what"])
         return told
 

@@ -61,7 +61,7 @@ class Shop:
 
     def waiting(self) -> int:
         """Return how many tasks wait."""
-        from shared.jobs.jobs import Direction
+        from shared.direction import Direction
 
         tenant, queue = self.world.read(), self.world.services.queue
         return sum(queue.state(tenant, direction).depth for direction in Direction)

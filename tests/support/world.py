@@ -21,9 +21,10 @@ from werkzeug.serving import make_server
 
 from deploy.local.sandbox import Sandbox
 from deploy.local.tasks import TasksEmulator
+from shared.direction import Direction
 from shared.installation.steps import connect, prepare_queues
 from shared.jobs.cloud_tasks import CloudTasksQueue
-from shared.jobs.jobs import Direction
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.klaviyo.oauth import TokenAnswer
 from shared.services import Services
 from shared.settings import TASKS, Needs, Settings
@@ -133,7 +134,7 @@ class World:
 
     def dead_jobs(self, name: str = TENANT) -> list[Any]:
         """Return the tenant's dead jobs."""
-        return self.services.dead_jobs.page(name)
+        return DeadJobStore(self.services.documents, self.services.keys).page(name)
 
 
 def a_tenant(name: str, now: datetime, **changes: Any) -> Tenant:

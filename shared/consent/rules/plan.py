@@ -13,24 +13,11 @@ from typing import Any
 
 from shared.consent.rules.decisions import MARKER
 from shared.consent.rules.to_klaviyo import Decision, Outcome, Reason, decide, read_stamp
-from shared.consent_events import Channel, Direction
+from shared.consent_events import Channel, Consent, Direction
 
 # Klaviyo carries a job out within about a minute; and two clocks are a little apart.
 _BEFORE = timedelta(seconds=5)
 _AFTER = timedelta(seconds=60)
-
-
-class Consent(StrEnum):
-    """What a person may consent to in Klaviyo."""
-
-    EMAIL = "email"
-    SMS = "sms"
-    SMS_TRANSACTIONAL = "sms_transactional"
-
-    @property
-    def channel(self) -> Channel:
-        """The channel that it travels on."""
-        return Channel.EMAIL if self is Consent.EMAIL else Channel.SMS
 
 
 class Why(StrEnum):

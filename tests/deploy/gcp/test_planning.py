@@ -14,7 +14,7 @@ from deploy.gcp import access, balancer, files, queues, revisions
 from deploy.gcp.naming import Place
 from deploy.local.path_templates import path_matcher
 from deploy.staging import REPOSITORY, Function, load_functions, load_routes, load_schedules
-from shared.jobs.jobs import Direction
+from shared.direction import Direction
 from shared.jobs import cloud_tasks as tasks
 from shared.tenants.tenants import is_tenant_name
 

@@ -11,6 +11,7 @@ import pytest
 from deploy.gcp import watching
 from deploy.staging import REPOSITORY
 from shared import logs
+from shared.consent.inbox import Inbox
 from shared.consent_events import SystemEvent
 from shared.jobs.jobs import EveryTenant, SendMetric, SweepInbox, write_job
 from shared.metrics.metrics import accept_metric
@@ -66,7 +67,7 @@ def leave_an_inbox_behind(world: World) -> None:
     event = SystemEvent(
         id="e1", topic="bounced_email", profile="P1", at=world.clock(), bounce="hard", method="other"
     )
-    world.services.inbox.add(TENANT, ACCOUNT, event)
+    Inbox.of(world.services).add(TENANT, ACCOUNT, event)
     world.clock.advance(600)
     sweep = SweepInbox(tenant=TENANT, id="sweep", accepted_at=world.clock())
     world.services.queue.put(sweep, world.read())

@@ -29,10 +29,11 @@ from shared.consent.echo_notes import EchoNotes
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import ConsentLedger, ConsentRecord
 from shared.consent_events import Channel, SystemEvent
+from shared.direction import Direction
 from shared.errors import InvalidPayloadError
 from shared.jobs.cloud_tasks import CloudTasksQueue, tasks_client
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
-from shared.jobs.jobs import Direction, SendMetric
+from shared.jobs.jobs import SendMetric
 from shared.records.outbox import Outbox
 from shared.rewards.attempts import RewardAttempts
 from shared.rewards.claims import RewardClaims

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from shared.admin.reports import StatusReports
+from shared.direction import Direction
 from shared.installation.provision import start_provision
-from shared.jobs.jobs import Direction
 from shared.services import Services
 from shared.settings import Settings
 from shared.tenants.tenants import Tenant
@@ -116,7 +117,7 @@ def test_where_a_person_has_to_act_repair_says_so_and_is_exit_status_1(shop: Wor
 
 def test_it_looks_afresh_and_its_report_is_what_status_shows(shop: World) -> None:
     settings = Settings.from_env(shop.environment, EVERYTHING)
-    reports = Services(settings).status_reports
+    reports = StatusReports.of(Services(settings))
     for expected in ("ok", "critical"):
         doctor(shop, TENANT)
         report = reports.last(TENANT)

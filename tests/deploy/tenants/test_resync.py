@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from deploy.tenants.commands import tenants
 from deploy.tenants.resync import follow
 from shared.resync.rules.run import State
+from shared.resync.runs import Resyncs
 from tests.support.resyncing import Whole, a_base, opt_in, opt_out
 from tests.support.world import TENANT, World
 
@@ -148,12 +149,12 @@ def test_what_cannot_be_done_is_said_in_a_line(
     result = command(*words, works=False)
     assert result.exit_code in (1, 2)
     assert said in result.stderr
-    assert shop.world.services.resyncs.under_way(TENANT) is None
+    assert Resyncs.of(shop.world.services).under_way(TENANT) is None
 
 
 def test_a_time_with_a_zone_is_taken_as_it_is_said(command: Command, shop: Whole) -> None:
     command("resync", TENANT, "--since", "2026-01-02T00:00:00+1100", "--dry-run")
-    (run,) = shop.world.services.resyncs._all(TENANT)
+    (run,) = Resyncs.of(shop.world.services)._all(TENANT)
     assert run.options.since is not None
     assert run.options.since.isoformat() == "2026-01-01T13:00:00+00:00"
 

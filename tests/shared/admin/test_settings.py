@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.admin.settings import change_settings, read_settings
+from shared.direction import Direction
 from shared.errors import ConflictError, InvalidPayloadError, QueueUnavailableError
-from shared.jobs.jobs import Direction
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import StepState, Tenant
 from shared.web.json_bodies import parse_json

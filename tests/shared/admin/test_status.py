@@ -16,11 +16,12 @@ from deploy.local.sandbox.faults import Kind
 from shared.admin.doctor import examine, repair
 from shared.admin.settings import change_settings
 from shared.admin.status import LEASE, PATIENCE_SECONDS, status
+from shared.direction import Direction
 from shared.errors import WaitError
 from shared.installation.provision import start_provision
 from shared.installation.steps import connect, prepare_queues
-from shared.jobs.dead_jobs import DeadJob
-from shared.jobs.jobs import Direction, SendMetric
+from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.jobs import SendMetric
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.klaviyo.resources import DATA_SOURCES, OMNEO_TRIGGERS, SCOPES, webhook_name
@@ -242,7 +243,7 @@ def job_given_up(world: World) -> None:
         attempts=1,
         died_at=world.clock(),
     )
-    world.services.dead_jobs.add(dead, keep=timedelta(days=30))
+    DeadJobStore(world.services.documents, world.services.keys).add(dead, keep=timedelta(days=30))
 
 
 def newer_key(world: World) -> None:

@@ -53,9 +53,9 @@ class Counting(Through):
 
 
 def test_of_a_profile_to_which_nothing_was_sent_there_are_none(notes: EchoNotes) -> None:
-    assert notes.of("acme", "P1") == {}
+    assert notes.notes_of("acme", "P1") == {}
     notes.end("acme", "P1", Channel.EMAIL, "out", before=Clock().now)
-    assert notes.of("acme", "P1") == {}
+    assert notes.notes_of("acme", "P1") == {}
 
 
 def test_each_tells_when_it_was_made(notes: EchoNotes, clock: Clock) -> None:
@@ -64,7 +64,7 @@ def test_each_tells_when_it_was_made(notes: EchoNotes, clock: Clock) -> None:
         notes.note("acme", "P1", *key)
         truth[key] = clock()
         clock.advance(60)
-    assert notes.of("acme", "P1") == truth
+    assert notes.notes_of("acme", "P1") == truth
 
 
 def test_tenants_and_profiles_do_not_meet(notes: EchoNotes, clock: Clock) -> None:
@@ -74,19 +74,19 @@ def test_tenants_and_profiles_do_not_meet(notes: EchoNotes, clock: Clock) -> Non
         notes.note(tenant, profile, *OUT)
         truth[tenant, profile] = {OUT: clock()}
         clock.advance(1)
-    assert {(tenant, profile): notes.of(tenant, profile) for tenant, profile in whose} == truth
+    assert {(tenant, profile): notes.notes_of(tenant, profile) for tenant, profile in whose} == truth
     notes.forget("acme")
-    assert notes.of("acme", "P1") == {}
-    assert notes.of("acme-stg", "P1") == truth["acme-stg", "P1"]
+    assert notes.notes_of("acme", "P1") == {}
+    assert notes.notes_of("acme-stg", "P1") == truth["acme-stg", "P1"]
 
 
 def test_a_note_stands_for_72_hours_and_not_a_moment_longer(notes: EchoNotes, clock: Clock) -> None:
     notes.note("acme", "P1", *OUT)
     made = clock()
     clock.advance(STANDING.total_seconds() - 0.001)
-    assert notes.of("acme", "P1") == {OUT: made}
+    assert notes.notes_of("acme", "P1") == {OUT: made}
     clock.advance(0.001)
-    assert notes.of("acme", "P1") == {}
+    assert notes.notes_of("acme", "P1") == {}
 
 
 def test_a_note_made_again_stands_from_then(notes: EchoNotes, clock: Clock) -> None:
@@ -95,14 +95,14 @@ def test_a_note_made_again_stands_from_then(notes: EchoNotes, clock: Clock) -> N
     notes.note("acme", "P1", *OUT)
     again = clock()
     clock.advance(STANDING.total_seconds() - 1)
-    assert notes.of("acme", "P1") == {OUT: again}
+    assert notes.notes_of("acme", "P1") == {OUT: again}
 
 
 def test_renewing_one_does_not_renew_the_others(notes: EchoNotes, clock: Clock) -> None:
     notes.note("acme", "P1", *IN)
     clock.advance(STANDING.total_seconds())
     notes.note("acme", "P1", *OUT)
-    assert notes.of("acme", "P1") == {OUT: clock()}
+    assert notes.notes_of("acme", "P1") == {OUT: clock()}
 
 
 def test_the_store_can_remove_them_once_the_last_has_ended(
@@ -122,9 +122,9 @@ def test_ended_is_what_was_made_before_and_nothing_else(notes: EchoNotes, clock:
         notes.note("acme", "P1", *key)
     made = clock()
     notes.end("acme", "P1", *OUT, before=made)
-    assert notes.of("acme", "P1") == dict.fromkeys(KEYS, made)
+    assert notes.notes_of("acme", "P1") == dict.fromkeys(KEYS, made)
     notes.end("acme", "P1", *OUT, before=made + timedelta(microseconds=1))
-    assert notes.of("acme", "P1") == {key: made for key in KEYS if key != OUT}
+    assert notes.notes_of("acme", "P1") == {key: made for key in KEYS if key != OUT}
 
 
 def test_when_the_last_is_ended_nothing_is_left(notes: EchoNotes, documents: Documents, clock: Clock) -> None:
@@ -139,7 +139,7 @@ def test_all_four_are_told_by_one_read(documents: Documents, clock: Clock) -> No
     for key in KEYS:
         notes.note("acme", "P1", *key)
     counting.reads = 0
-    assert len(notes.of("acme", "P1")) == 4
+    assert len(notes.notes_of("acme", "P1")) == 4
     assert counting.reads == 1
 
 
@@ -167,7 +167,7 @@ def test_any_number_who_note_at_once_lose_nothing(
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(note, range(8)))
-    assert notes.of("acme", "P1") == dict.fromkeys(KEYS, clock())
+    assert notes.notes_of("acme", "P1") == dict.fromkeys(KEYS, clock())
 
 
 def test_two_who_note_and_end_at_once_lose_nothing(
@@ -191,7 +191,7 @@ def test_two_who_note_and_end_at_once_lose_nothing(
         with ThreadPoolExecutor(2) as pool:
             for done in [pool.submit(end), pool.submit(note)]:
                 done.result(30)
-        assert notes.of("acme", profile) == {SMS: clock()}
+        assert notes.notes_of("acme", profile) == {SMS: clock()}
 
 
 def test_a_note_renewed_in_the_moment_of_its_end_stands(
@@ -202,7 +202,7 @@ def test_a_note_renewed_in_the_moment_of_its_end_stands(
     clock.advance(2)
     overtaken = stores.Overtaken(documents, lambda: notes.note("acme", "P1", *OUT))
     EchoNotes(overtaken, clock).end("acme", "P1", *OUT, before=ended)
-    assert notes.of("acme", "P1") == {OUT: clock()}
+    assert notes.notes_of("acme", "P1") == {OUT: clock()}
 
 
 def test_a_store_in_which_somebody_else_is_always_faster_is_an_error_and_no_endless_loop(
@@ -243,7 +243,7 @@ def test_notes_that_several_instances_renew_in_any_order_are_told_by_their_newes
     # The clock that reads is not behind any that noted.
     now = max(newest.values(), default=began)
     standing = {key: moment for key, moment in newest.items() if now - moment < STANDING}
-    assert EchoNotes(documents, Clock(now)).of(tenant, "P1") == standing
+    assert EchoNotes(documents, Clock(now)).notes_of(tenant, "P1") == standing
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -265,4 +265,4 @@ def test_what_stands_is_what_was_noted_since_and_not_ended(
             notes.end(tenant, "P1", *key, before=before)
             truth = {one: made for one, made in truth.items() if one != key or made >= before}
         standing = {one: made for one, made in truth.items() if clock() - made < STANDING}
-        assert notes.of(tenant, "P1") == standing
+        assert notes.notes_of(tenant, "P1") == standing

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.consent.echo_notes import EchoNotes
 from shared.consent_events import Channel, Direction
 from tests.support.consenting import MASTER_LIST, Inflow, Person, Retailer, an_event, retailer
 from tests.support.world import ACCOUNT, TENANT, World
@@ -25,7 +26,7 @@ def shop(world: World) -> Iterator[Retailer]:
 
 def note(shop: Retailer, person: Person, direction: Direction, channel: Channel = Channel.EMAIL) -> None:
     """Note a call, as whoever sends it does."""
-    shop.world.services.echo_notes.note(TENANT, person.klaviyo, channel, direction)
+    EchoNotes.of(shop.world.services).note(TENANT, person.klaviyo, channel, direction)
 
 
 def told(shop: Retailer, person: Person) -> list[str]:

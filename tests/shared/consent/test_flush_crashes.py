@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from shared.consent.echo_notes import EchoNotes
 from shared.consent.flush import TURN
 from shared.consent.spreading import flush_soon
 from shared.consent_events import Channel
+from shared.direction import Direction
 from shared.errors import WaitError
-from shared.jobs.jobs import Delivery, Direction, FlushInbox, Outcome, SweepInbox, write_job
+from shared.jobs.jobs import Delivery, FlushInbox, Outcome, SweepInbox, write_job
 from shared.worker.delivery import deliver
 from tests.support.consenting import Inflow, ListedQueue, Person, Retailer, an_event, an_installed_tenant
 from tests.support.mortal import Fate, KilledError, Meanwhile
@@ -130,7 +132,7 @@ def test_a_death_while_an_echo_turns_out_to_be_none_loses_no_opt_out(shop: Retai
     moment, died = 0, True
     while died:
         jane, fate = shop.person(), Fate(moment, kills=True)
-        shop.world.services.echo_notes.note(TENANT, jane.klaviyo, Channel.EMAIL, "out")
+        EchoNotes.of(shop.world.services).note(TENANT, jane.klaviyo, Channel.EMAIL, "out")
         opted_in = shop.world.clock() + timedelta(hours=1)
         shop.world.clock.advance(3 * 3600)
         first = Inflow.of(shop.world)

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from shared.consent.echo_notes import EchoNotes
+from shared.consent.inbox import Inbox
 from shared.consent.rules.decisions import TOPICS, canonical
 from shared.consent_events import Channel, Direction, SystemEvent
 from shared.errors import WaitError
@@ -129,7 +131,9 @@ class Run:
     def _note(self, before: Before) -> None:
         for profile, channel, direction, second in sorted(before.notes, key=lambda note: note[3]):
             self.shop.world.clock.now = self.start + timedelta(seconds=second, milliseconds=1)
-            self.shop.world.services.echo_notes.note(TENANT, self.people[profile].klaviyo, channel, direction)
+            EchoNotes.of(self.shop.world.services).note(
+                TENANT, self.people[profile].klaviyo, channel, direction
+            )
 
     def _event(self, number: int, told: Told) -> SystemEvent:
         profile = self.people[told.profile].klaviyo
@@ -164,7 +168,7 @@ class Run:
 
     def open(self) -> int:
         """Return how many of its events wait."""
-        inbox = self.shop.world.services.inbox
+        inbox = Inbox.of(self.shop.world.services)
         return sum(len(inbox.open_of(TENANT, person.klaviyo)) for person in self.people)
 
     def together(self) -> "Run":
@@ -263,7 +267,7 @@ def test_every_event_is_told_once_or_dropped_for_a_reason(
     entries = [
         entry
         for omneo in {person.omneo for person in run.people}
-        for entry in shop.world.services.inbox.of_omneo(TENANT, omneo)
+        for entry in Inbox.of(shop.world.services).of_omneo(TENANT, omneo)
     ]
     assert sorted(entry.event_id for entry in entries) == sorted(event.id for event in run.events)
     told = Counter(canonical(entry.topic) for entry in entries if entry.decision not in ("echo", "twin"))

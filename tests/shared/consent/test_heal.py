@@ -8,8 +8,9 @@ import pytest
 
 from shared import logs
 from shared.consent.heal import OVERLAP, start_heal
+from shared.direction import Direction
 from shared.installation.steps import connect
-from shared.jobs.jobs import Delivery, Direction, Heal, write_job
+from shared.jobs.jobs import Delivery, Heal, write_job
 from shared.klaviyo.client import Account
 from shared.klaviyo.history import EVENTS_A_PAGE
 from shared.klaviyo.oauth import TokenAnswer

@@ -67,14 +67,14 @@ class TestRecording:
         self, ledger: ConsentLedger, clock: Clock
     ) -> None:
         ledger.record(ACME, JANE, a_record())
-        assert ledger.of(ACME, JANE, 10) == [replace(a_record(), recorded_at=clock())]
+        assert ledger.records_of(ACME, JANE, 10) == [replace(a_record(), recorded_at=clock())]
 
     def test_recorded_again_the_first_stays(self, ledger: ConsentLedger, clock: Clock) -> None:
         ledger.record(ACME, JANE, a_record())
         first = clock()
         clock.advance(60)
         ledger.record(ACME, JANE, a_record(before="unset", at=clock()))
-        assert ledger.of(ACME, JANE, 10) == [replace(a_record(), recorded_at=first)]
+        assert ledger.records_of(ACME, JANE, 10) == [replace(a_record(), recorded_at=first)]
 
     @pytest.mark.parametrize(
         "other",
@@ -92,21 +92,21 @@ class TestRecording:
     ) -> None:
         for record in (a_record(), other):
             ledger.record(ACME, JANE, record)
-        assert len(ledger.of(ACME, JANE, 10)) == 2
+        assert len(ledger.records_of(ACME, JANE, 10)) == 2
 
     def test_without_an_event_id_a_second_decision_would_be_lost_so_it_is_refused(
         self, ledger: ConsentLedger
     ) -> None:
         with pytest.raises(ValueError, match="event id"):
             ledger.record(ACME, JANE, a_record(""))
-        assert ledger.of(ACME, JANE, 10) == []
+        assert ledger.records_of(ACME, JANE, 10) == []
 
     def test_a_tenant_without_a_key_is_refused(self, ledger: ConsentLedger) -> None:
         keyless = a_tenant("acme", NOW)
         with pytest.raises(ValueError, match="ledger key"):
             ledger.record(keyless, JANE, a_record())
         with pytest.raises(ValueError, match="ledger key"):
-            ledger.of(keyless, JANE, 10)
+            ledger.records_of(keyless, JANE, 10)
         with pytest.raises(ValueError, match="ledger key"):
             ledger.forget_profile(keyless, JANE)
 
@@ -121,7 +121,7 @@ class TestRecording:
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(record, range(8)))
-        assert sorted(event_ids(ledger.of(ACME, JANE, 10))) == ["e0", "e1"]
+        assert sorted(event_ids(ledger.records_of(ACME, JANE, 10))) == ["e0", "e1"]
         assert documents.count(COLLECTION) == 2
 
     @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -137,7 +137,7 @@ class TestRecording:
         for event_id, channel in acts:
             at = NOW + timedelta(hours=int(event_id[1]), minutes=channel == "sms")
             ledger.record(tenant, JANE, a_record(event_id, channel=channel, at=at))
-        told = [(record.event_id, record.channel) for record in ledger.of(tenant, JANE, 10)]
+        told = [(record.event_id, record.channel) for record in ledger.records_of(tenant, JANE, 10)]
         assert told == sorted(set(acts), reverse=True)
 
 
@@ -149,21 +149,23 @@ class TestReading:
             ledger.record(ACME, JANE, a_record(f"e{hours}", at=NOW + timedelta(hours=hours)))
         clock.advance(1)
         ledger.record(ACME, JANE, a_record("later", at=NOW + timedelta(hours=2)))
-        assert event_ids(ledger.of(ACME, JANE, 10)) == ["e5", "e4", "e3", "later", "e2", "e1"]
-        assert event_ids(ledger.of(ACME, JANE, 2)) == ["e5", "e4"]
+        assert event_ids(ledger.records_of(ACME, JANE, 10)) == ["e5", "e4", "e3", "later", "e2", "e1"]
+        assert event_ids(ledger.records_of(ACME, JANE, 2)) == ["e5", "e4"]
 
     def test_more_than_a_page_of_the_store_holds_are_all_looked_at(self, ledger: ConsentLedger) -> None:
         for number in range(105):
             ledger.record(ACME, JANE, a_record(f"{number:03}", at=NOW + timedelta(seconds=number)))
-        assert event_ids(ledger.of(ACME, JANE, 200)) == [f"{number:03}" for number in reversed(range(105))]
-        assert event_ids(ledger.of(ACME, JANE, 1)) == ["104"]
+        assert event_ids(ledger.records_of(ACME, JANE, 200)) == [
+            f"{number:03}" for number in reversed(range(105))
+        ]
+        assert event_ids(ledger.records_of(ACME, JANE, 1)) == ["104"]
 
     def test_profiles_and_tenants_do_not_meet(self, ledger: ConsentLedger) -> None:
         ledger.record(ACME, JANE, a_record("hers"))
         ledger.record(ACME, f"{JANE}0", a_record("his"))
         ledger.record(STAGING, JANE, a_record("staging"))
-        assert event_ids(ledger.of(ACME, JANE, 10)) == ["hers"]
-        assert event_ids(ledger.of(STAGING, JANE, 10)) == ["staging"]
+        assert event_ids(ledger.records_of(ACME, JANE, 10)) == ["hers"]
+        assert event_ids(ledger.records_of(STAGING, JANE, 10)) == ["staging"]
 
     def test_a_record_is_kept_three_years_and_not_a_moment_longer(
         self, ledger: ConsentLedger, documents: Documents, clock: Clock
@@ -172,9 +174,9 @@ class TestReading:
         (document,) = documents.find(COLLECTION)
         assert document.fields["expire_at"] == clock() + timedelta(days=1096)
         clock.advance(KEPT.total_seconds() - 1)
-        assert event_ids(ledger.of(ACME, JANE, 10)) == ["e1"]
+        assert event_ids(ledger.records_of(ACME, JANE, 10)) == ["e1"]
         clock.advance(1)
-        assert ledger.of(ACME, JANE, 10) == []
+        assert ledger.records_of(ACME, JANE, 10) == []
 
 
 class TestForgetting:
@@ -184,9 +186,9 @@ class TestForgetting:
         ledger.record(ACME, "another", a_record("his"))
         ledger.record(STAGING, JANE, a_record("staging"))
         ledger.forget_profile(ACME, JANE)
-        assert ledger.of(ACME, JANE, 200) == []
-        assert event_ids(ledger.of(ACME, "another", 10)) == ["his"]
-        assert event_ids(ledger.of(STAGING, JANE, 10)) == ["staging"]
+        assert ledger.records_of(ACME, JANE, 200) == []
+        assert event_ids(ledger.records_of(ACME, "another", 10)) == ["his"]
+        assert event_ids(ledger.records_of(STAGING, JANE, 10)) == ["staging"]
 
     def test_a_tenant_is_forgotten_and_no_other(self, ledger: ConsentLedger, documents: Documents) -> None:
         for number in range(103):
@@ -194,7 +196,7 @@ class TestForgetting:
         ledger.record(STAGING, JANE, a_record("staging"))
         ledger.forget("acme")
         assert documents.count(COLLECTION) == 0
-        assert event_ids(ledger.of(STAGING, JANE, 10)) == ["staging"]
+        assert event_ids(ledger.records_of(STAGING, JANE, 10)) == ["staging"]
 
 
 class TestSecrecy:
@@ -241,7 +243,7 @@ class TestKeys:
         old = {name: value for name, value in stored.fields.items() if name != "ledger_key"}
         documents.create("tenants", "acme", old)
         ledger.record(ensure_ledger_key(tenants, "acme"), JANE, a_record())
-        assert event_ids(ledger.of(ensure_ledger_key(tenants, "acme"), JANE, 10)) == ["e1"]
+        assert event_ids(ledger.records_of(ensure_ledger_key(tenants, "acme"), JANE, 10)) == ["e1"]
 
     def test_of_a_tenant_that_does_not_exist_none_is_made(self, documents: Documents) -> None:
         tenants = TenantStore(documents, KeyRing({"a": A}))
@@ -277,7 +279,7 @@ class TestKeys:
         ledger.record(ensure_ledger_key(new, "acme"), JANE, a_record("after"))
         tenant = new.find("acme")
         assert tenant is not None
-        assert sorted(event_ids(ledger.of(tenant, JANE, 10))) == ["after", "before"]
+        assert sorted(event_ids(ledger.records_of(tenant, JANE, 10))) == ["after", "before"]
 
     def test_the_store_does_not_hold_the_key(
         self, documents: Documents, stored_bytes: Callable[[], bytes]

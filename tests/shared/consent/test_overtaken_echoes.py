@@ -54,5 +54,5 @@ def test_what_comes_after_our_call_the_other_way_is_a_persons(
     clock.now = NOON + timedelta(hours=1)
     direction, seconds = event
     came = SystemEvent(id="1", topic=TOPICS[direction], profile="01HX", at=NOON + timedelta(seconds=seconds))
-    assert is_our_echo(came, notes.of("acme", "01HX"), []) is is_echo
+    assert is_our_echo(came, notes.notes_of("acme", "01HX"), []) is is_echo
     documents.close()

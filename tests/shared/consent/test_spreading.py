@@ -10,8 +10,9 @@ from shared import logs
 from shared.consent.inbox import Inbox
 from shared.consent.spreading import flush_soon, spread, sweep
 from shared.consent_events import SystemEvent
+from shared.direction import Direction
 from shared.errors import QueueUnavailableError
-from shared.jobs.jobs import AnyJob, Direction, FlushInbox, SpreadEvents, SweepInbox
+from shared.jobs.jobs import AnyJob, FlushInbox, SpreadEvents, SweepInbox
 from shared.jobs.queue import QueueState
 from shared.jobs.rules.windows import CLOCKS_APART, LENGTH, SETTLE
 from shared.storage.sqlite import SqliteDocuments

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared.consent.inbox import Inbox
 from shared.consent_events import SystemEvent
 from shared.errors import (
     ConflictError,
@@ -14,8 +15,9 @@ from shared.errors import (
     WaitError,
 )
 from shared.explain.explain import LEDGER_RECORDS, explain, profile_id_of
-from shared.jobs.dead_jobs import DeadJob
+from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.profiles.calls import deletion_id, sync_id
+from shared.profiles.synced import SyncedProfiles
 from tests.support.syncing import PHONE, Shop, a_shop
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
@@ -182,7 +184,7 @@ def test_logic_that_no_revision_could_evaluate_is_one_line(world: World) -> None
 
 def test_a_deletion_that_is_newer_than_what_omneo_shows_stands(shop: Shop) -> None:
     id = shop.customer(tells=False)
-    shop.world.services.synced_profiles.bury(TENANT, id, shop.world.clock())
+    SyncedProfiles.of(shop.world.services).bury(TENANT, id, shop.world.clock())
     found = told(shop, id)
     assert (found["excluded"]["reason"], found["would_send"]) == ("deleted", None)
 
@@ -342,10 +344,12 @@ def test_dead_jobs_and_waiting_events_of_the_profile_are_told_and_nobody_elses(s
             attempts=3,
             died_at=now,
         )
-        services.dead_jobs.add(dead, keep=LEDGER_RECORDS * (now - now.replace(hour=0)))
+        DeadJobStore(services.documents, services.keys).add(
+            dead, keep=LEDGER_RECORDS * (now - now.replace(hour=0))
+        )
     for profile in (klaviyo_id, "01OTHER"):
         event = SystemEvent(id=f"e-{profile}", topic="subscribed_to_list", profile=profile, at=now)
-        services.inbox.add(TENANT, ACCOUNT, event)
+        Inbox.of(services).add(TENANT, ACCOUNT, event)
     at = now.isoformat()
     assert told(shop, id)["open_jobs"] == [
         {"kind": "sync-profile", "state": "dead", "at": at, "why": "No."},

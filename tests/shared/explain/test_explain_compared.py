@@ -8,11 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.direction import Direction
 from shared.errors import CannotSucceedError
 from shared.explain.explain import explain
-from shared.jobs.jobs import Direction, PullOptOut, SyncProfile, read_job
+from shared.jobs.jobs import PullOptOut, SyncProfile, read_job
 from shared.jobs.rules.windows import Window
 from shared.profiles.sync import sync_profile
+from shared.profiles.synced import SyncedProfiles
 from tests.support.syncing import IMPORT, PHONE, SUBSCRIBE, UNSUBSCRIBE, Shop, a_shop
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
@@ -182,7 +184,7 @@ def check(shop: Shop, id: str) -> None:
 
 def check_matched(shop: Shop, id: str, told: Mapping[str, Json]) -> None:
     """Compare whom the import has changed with whom it was said to."""
-    synced = shop.world.services.synced_profiles.of(TENANT, id)
+    synced = SyncedProfiles.of(shop.world.services).find(TENANT, id)
     said = told["matched"]["klaviyo_id"]
     assert said in (None, synced.klaviyo_id)
     assert (said is None) == (told["matched"]["by"] == "none")

@@ -5,9 +5,10 @@ from datetime import timedelta, timezone
 
 import pytest
 
+from shared.direction import Direction
 from shared.errors import PayloadTooLargeError, QueueUnavailableError
 from shared.jobs.cloud_tasks import CloudTasksQueue, tasks_client
-from shared.jobs.jobs import Direction, FlushInbox, SendMetric
+from shared.jobs.jobs import FlushInbox, SendMetric
 from shared.tenants.tenants import Tenant
 from tests.support.consenting import an_installed_tenant
 from tests.support.world import EMAIL, TENANT, World

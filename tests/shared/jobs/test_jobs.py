@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from shared.direction import Direction
 from shared.errors import ExtensionError
 from shared.jobs.jobs import (
     AnyJob,
-    Direction,
     SendMetric,
     UnknownJobKindError,
     UnreadableJobError,

@@ -12,7 +12,7 @@ from openapi_client.models.subscription_delete_job_create_query import Subscript
 from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
-from shared.consent.rules.plan import Consent
+from shared.consent_events import Consent
 from shared.errors import NotFoundError, RefusedError, WaitError
 from shared.http.client import HttpClient
 from shared.http.connections import Connections

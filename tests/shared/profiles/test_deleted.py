@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from shared.consent.ledger import ConsentLedger
 from shared.jobs.jobs import SyncProfile
 from shared.profiles.calls import accept_upsert
 from shared.profiles.sync import sync_profile
@@ -38,7 +39,7 @@ def test_by_default_nothing_is_sent_to_the_profile_any_more(world: World, whole:
         profile = shop.profile()
         assert profile.subscriptions.is_suppressed("USER_SUPPRESSED")
         assert shop.consent("sms") == "UNSUBSCRIBED"
-        records = world.services.consent_ledger.of(world.read(), id, 2)
+        records = ConsentLedger.of(world.services).records_of(world.read(), id, 2)
         assert {record.source for record in records} == {"omneo:profile.deleted"}
 
 

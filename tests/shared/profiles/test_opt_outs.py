@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared.consent.ledger import ConsentLedger
 from shared.consent_events import Channel
 from shared.errors import WaitError
 from shared.jobs.jobs import PullOptOut
@@ -92,5 +93,5 @@ def test_it_dies_at_any_moment_and_is_finished_with_one_record(shop: Shop, at: i
         shop.world.clock.advance(400)
     pull_opt_out(job, shop.world.read(), shop.world.services)
     assert shop.comms(id)["email_promo"] is False
-    (record,) = shop.world.services.consent_ledger.of(shop.world.read(), id, 5)
+    (record,) = ConsentLedger.of(shop.world.services).records_of(shop.world.read(), id, 5)
     assert (record.before, record.after, record.source) == ("subscribed", "unsubscribed", "klaviyo:profile")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from shared.consent.ledger import ConsentLedger
 from tests.support.syncing import IMPORT, PHONE, SUBSCRIBE, UNSUBSCRIBE, Shop, a_shop
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World, lines
 
@@ -67,7 +68,7 @@ def test_what_happens_close_together_becomes_one_sync_of_the_newest_state(shop: 
 
 
 def test_syncs_that_waited_together_become_one(shop: Shop) -> None:
-    from shared.jobs.jobs import Direction
+    from shared.direction import Direction
 
     tenant, queue = shop.world.read(), shop.world.services.queue
     queue.pause(tenant, Direction.OUTBOUND)
@@ -150,7 +151,7 @@ def test_an_opt_out_that_klaviyo_holds_newer_is_left_alone_and_brought_to_omneo(
     assert shop.comms(id)["email_promo"] is False
     assert shop.comms(id)["email_consent_updated_at"] == left
     assert [call.path for call in shop.klaviyo_calls()] == [IMPORT]
-    records = shop.world.services.consent_ledger.of(shop.world.read(), id, 10)
+    records = ConsentLedger.of(shop.world.services).records_of(shop.world.read(), id, 10)
     assert [(record.source, record.after) for record in records] == [
         ("klaviyo:profile", "unsubscribed"),
         ("omneo", "subscribed"),

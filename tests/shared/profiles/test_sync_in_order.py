@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from shared.consent.ledger import ConsentLedger
 from shared.errors import WaitError
 from shared.jobs.jobs import DeleteProfile, SyncProfile
 from shared.jobs.rules.windows import Window
@@ -65,7 +66,7 @@ def test_a_sync_that_dies_at_any_moment_is_finished_by_the_next_delivery(world: 
             assert shop.identities(made[-1]) == [profile.id]
             assert profile.subscriptions.consents["email"].status == "SUBSCRIBED"
             assert profile.subscriptions.consents["sms"].status == "UNSUBSCRIBED"
-            assert len(world.services.consent_ledger.of(world.read(), made[-1], 10)) == 2
+            assert len(ConsentLedger.of(world.services).records_of(world.read(), made[-1], 10)) == 2
             assert world.services.leases.acquire(f"sync {TENANT} {made[-1]}", lasting=TURN) is not None
 
         def again() -> None:

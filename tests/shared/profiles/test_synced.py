@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.consent.rules.plan import Consent, Told
+from shared.consent.rules.plan import Told
+from shared.consent_events import Consent
 from shared.profiles.synced import DELETED_KEPT, SyncedProfile, SyncedProfiles
 from shared.storage.documents import Documents
 
@@ -43,14 +44,14 @@ def profiles(documents: Documents, clock: Clock) -> SyncedProfiles:
 
 
 def test_nothing_is_remembered_of_a_profile_that_was_never_synced(profiles: SyncedProfiles) -> None:
-    assert profiles.of("acme", JANE) == SyncedProfile()
+    assert profiles.find("acme", JANE) == SyncedProfile()
 
 
 def test_what_was_synced_comes_back_and_is_replaced_as_a_whole(profiles: SyncedProfiles) -> None:
     profiles.keep("acme", JANE, SYNCED)
-    assert profiles.of("acme", JANE) == SYNCED
+    assert profiles.find("acme", JANE) == SYNCED
     profiles.keep("acme", JANE, SyncedProfile(account="Other"))
-    assert profiles.of("acme", JANE) == SyncedProfile(account="Other")
+    assert profiles.find("acme", JANE) == SyncedProfile(account="Other")
 
 
 def test_a_deletion_is_remembered_beside_the_rest_and_long_enough(
@@ -59,29 +60,29 @@ def test_a_deletion_is_remembered_beside_the_rest_and_long_enough(
     profiles.bury("acme", "never synced", NOON)
     profiles.keep("acme", JANE, SYNCED)
     profiles.bury("acme", JANE, NOON)
-    assert profiles.of("acme", "never synced").deleted_at == NOON
-    assert (profiles.of("acme", JANE).deleted_at, profiles.of("acme", JANE).told) == (NOON, SYNCED.told)
+    assert profiles.find("acme", "never synced").deleted_at == NOON
+    assert (profiles.find("acme", JANE).deleted_at, profiles.find("acme", JANE).told) == (NOON, SYNCED.told)
     clock.now += DELETED_KEPT - timedelta(seconds=1)
-    assert profiles.of("acme", JANE).deleted_at == NOON
+    assert profiles.find("acme", JANE).deleted_at == NOON
     clock.now += timedelta(seconds=1)
-    assert profiles.of("acme", JANE) == SyncedProfile()
+    assert profiles.find("acme", JANE) == SyncedProfile()
 
 
 def test_a_profile_that_was_restored_is_kept_for_good(profiles: SyncedProfiles, clock: Clock) -> None:
     profiles.bury("acme", JANE, NOON)
     profiles.keep("acme", JANE, SYNCED)
     clock.now += 2 * DELETED_KEPT
-    assert profiles.of("acme", JANE) == SYNCED
+    assert profiles.find("acme", JANE) == SYNCED
 
 
 def test_tenants_are_apart_and_one_is_forgotten_alone(profiles: SyncedProfiles) -> None:
     for number in range(3):
         profiles.keep("acme", f"{JANE}{number}", SYNCED)
     profiles.keep("acme-stg", JANE, SYNCED)
-    assert profiles.of("acme", JANE) == SyncedProfile()
+    assert profiles.find("acme", JANE) == SyncedProfile()
     profiles.forget("acme")
-    assert [profiles.of("acme", f"{JANE}{number}") for number in range(3)] == [SyncedProfile()] * 3
-    assert profiles.of("acme-stg", JANE) == SYNCED
+    assert [profiles.find("acme", f"{JANE}{number}") for number in range(3)] == [SyncedProfile()] * 3
+    assert profiles.find("acme-stg", JANE) == SYNCED
 
 
 def test_the_omneo_id_is_not_in_the_store(
@@ -100,4 +101,4 @@ def test_a_consent_that_a_newer_revision_knows_is_passed_over(
     told = found.fields["told"]
     assert isinstance(told, dict)
     documents.update("tenants/acme/synced_profiles", found.id, {"told": {**told, "whatsapp": told["email"]}})
-    assert profiles.of("acme", JANE) == SYNCED
+    assert profiles.find("acme", JANE) == SYNCED

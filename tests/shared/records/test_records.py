@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from shared.direction import Direction
 from shared.errors import DisconnectedError
 from shared.installation.uninstall import uninstall
-from shared.jobs.jobs import Delivery, Direction, SendRecords, SweepOutbox
+from shared.jobs.jobs import Delivery, SendRecords, SweepOutbox
+from shared.records.outbox import Outbox
 from shared.records.packing import LEASE, SWEPT_AFTER, pack_records, sweep_outbox
 from shared.records.records import accept_records, send_records
 from shared.records.rules.record import RECORD_ID
@@ -126,7 +128,7 @@ def test_records_that_come_while_others_wait_join_them_and_go_at_once_again_afte
     shelf.send(2)
     shelf.world.work()
     assert shelf.arrived() == []
-    assert shelf.world.services.outbox.is_waiting(TENANT, REWARDS)
+    assert Outbox.of(shelf.world.services).is_waiting(TENANT, REWARDS)
     shelf.world.work(15)
     assert shelf.arrived() == [1, 2]
     assert len(shelf.calls(BULK)) == 1
@@ -559,5 +561,5 @@ def test_an_uninstall_forgets_what_waits(shelf: Shelf) -> None:
 
 def test_the_age_of_a_record_is_that_of_its_call(shelf: Shelf) -> None:
     shelf.shelve(1)
-    (parcel,) = shelf.world.services.outbox.waiting(TENANT, REWARDS)
+    (parcel,) = Outbox.of(shelf.world.services).waiting(TENANT, REWARDS)
     assert shelf.world.clock() - parcel.accepted_at == timedelta(0)

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from shared.consent.echo_notes import EchoNotes
+from shared.consent.ledger import ConsentLedger
 from shared.errors import WaitError
 from shared.jobs.jobs import PullOptOut, Resync
+from shared.profiles.synced import SyncedProfiles
 from shared.resync.rules.run import Kind, State
-from shared.resync.runs import Run
+from shared.resync.runs import Resyncs, Run
 from tests.support.consenting import Inflow, ListedQueue
 from tests.support.mortal import Fate, KilledError, watched_everywhere
 from tests.support.resyncing import Whole, a_base, opt_in, opt_out
@@ -42,7 +45,12 @@ def shop(world: World) -> Iterator[Whole]:
 def anew(shop: Whole) -> None:
     """Let there have been no run yet; two people have left in Klaviyo, and Omneo has not heard of it."""
     services, account = shop.world.services, shop.klaviyo._account(ACCOUNT)
-    for store in (services.synced_profiles, services.resyncs, services.echo_notes, services.consent_ledger):
+    for store in (
+        SyncedProfiles.of(services),
+        Resyncs.of(services),
+        EchoNotes.of(services),
+        ConsentLedger.of(services),
+    ):
         store.forget(TENANT)
     for profile in shop.klaviyo.profiles(ACCOUNT):
         account.forget(account.profiles[profile.id])

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from shared.consent.ledger import ConsentLedger
 from shared.jobs.jobs import DeleteProfile
 from shared.resync.rules.run import Kind, State
+from shared.resync.runs import Resyncs
 from tests.support.resyncing import DAY, IMPORTS, PROFILES, Whole, a_base, opt_in, opt_out
 from tests.support.syncing import IMPORT, PHONE, SUBSCRIBE, UNSUBSCRIBE
 from tests.support.world import ACCOUNT, EMAIL, TENANT, Clock, World
@@ -303,7 +305,7 @@ class TestConsent:
         (id,) = shop.base(1, comms=opt_in(shop))
         shop.run()
         shop.run()
-        records = shop.world.services.consent_ledger.of(shop.world.read(), id, 10)
+        records = ConsentLedger.of(shop.world.services).records_of(shop.world.read(), id, 10)
         assert [(one.after, one.source) for one in records] == [("subscribed", "resync")]
 
 
@@ -386,14 +388,15 @@ class TestOptions:
     def test_the_clock_begins_a_reconcile_for_every_tenant_unless_a_run_is_under_way(
         self, shop: Whole
     ) -> None:
-        from shared.jobs.jobs import Delivery, Direction, Outcome
+        from shared.direction import Direction
+        from shared.jobs.jobs import Delivery, Outcome
         from shared.worker.delivery import deliver
 
         body = b'{"kind": "every-tenant", "run": "reconcile"}'
         told = Delivery(Direction.INBOUND, body, "queue", "task", "", 0)
         services = shop.world.services
         assert deliver(told, services) is Outcome.DONE
-        run = services.resyncs.under_way(TENANT)
+        run = Resyncs.of(services).under_way(TENANT)
         assert run is not None
         assert run.options.kind is Kind.RECONCILE
         assert deliver(told, services) is Outcome.DONE

@@ -23,7 +23,7 @@ from shared.errors import (
 )
 from shared.http.deadlines import lasting
 from shared.rewards.attempts import LIVE
-from shared.rewards.claims import LIFE
+from shared.rewards.claims import LIFE, RewardClaims
 from shared.rewards.making import Result
 from shared.rewards.rewards import ANSWER_WITHIN, POLL_SECONDS
 from shared.rewards.rules.reward import META_KEY
@@ -421,7 +421,7 @@ def test_a_reward_is_found_on_any_page(shop: Shop) -> None:
 def test_a_reward_that_omneo_knows_and_our_store_does_not_is_found(shop: Shop, rule: Repeated) -> None:
     shop.world.sandbox.omneo.reward_rules(TENANT, repeated_external_id=rule)
     shop.call(a_body(id="order-7"))
-    shop.world.services.reward_claims.forget(TENANT)
+    RewardClaims.of(shop.world.services).forget(TENANT)
     assert shop.call(a_body(id="order-7")) == Result("exists", 1)
     assert shop.call(a_body(id="order-7")) == Result("exists", 1)
     assert shop.asked("POST /rewards") == 2  # the third call was ours to answer again
@@ -435,7 +435,7 @@ def test_a_reward_that_omneo_knows_and_our_store_does_not_is_found(shop: Shop, r
 ])  # fmt: skip
 def test_however_omneo_refuses_an_id_it_knows_the_reward_is_found(shop: Shop, answer: dict[str, Any]) -> None:
     shop.call(a_body(id="order-7"))
-    shop.world.services.reward_claims.forget(TENANT)
+    RewardClaims.of(shop.world.services).forget(TENANT)
     shop.world.sandbox.omneo.fail(1, match="POST */rewards", **answer)
     assert shop.call(a_body(id="order-7")) == Result("exists", 1)
 
@@ -445,7 +445,7 @@ def test_an_id_of_somebody_elses_reward_is_refused_by_name(shop: Shop, rule: Rep
     shop.world.sandbox.omneo.reward_rules(TENANT, repeated_external_id=rule)
     shop.world.sandbox.omneo.profile(TENANT, id="other", email="canary-other@example.org")
     shop.call(a_body(id="order-7", person_id="", email="canary-other@example.org"))
-    shop.world.services.reward_claims.forget(TENANT)
+    RewardClaims.of(shop.world.services).forget(TENANT)
     with pytest.raises(InvalidPayloadError, match="id belongs to a reward of another profile"):
         shop.call(a_body(id="order-7"))
     assert len(shop.rewards()) == 1
@@ -529,7 +529,7 @@ def at_once(callers: int, call: Any) -> list[Any]:
 
 
 def test_who_meets_a_live_claim_waits_three_seconds_for_its_result_and_no_longer(shop: Shop) -> None:
-    assert shop.world.services.reward_claims.take(TENANT, "order-7", "b") is not None
+    assert RewardClaims.of(shop.world.services).take(TENANT, "order-7", "b") is not None
     with pytest.raises(BusyError):
         shop.call(a_body(id="order-7"))
     assert sum(shop.world.clock.slept) == pytest.approx(POLL_SECONDS)
@@ -615,7 +615,7 @@ def test_only_rewards_that_are_made_take_a_place(shop: Shop) -> None:
     with pytest.raises(ProfileNotFoundError):
         shop.call(a_body(person_id="canary-nobody", email=""))
     shop.call(a_body(id="a"))
-    shop.world.services.reward_claims.forget(TENANT)
+    RewardClaims.of(shop.world.services).forget(TENANT)
     assert shop.call(a_body(id="a")).status == "exists"  # Omneo said so
     assert shop.call(a_body(id="b")).status == "created"
     with pytest.raises(CapReachedError):

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
+from shared.direction import Direction
 from shared.errors import DocumentExistsError, DocumentMissingError, UndecryptableError
-from shared.jobs.jobs import Direction
 from shared.storage.documents import Documents, Value
 from shared.storage.encryption import KeyRing
 from shared.tenants.settings import TenantSettings

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from shared.jobs.jobs import Delivery, Direction, SendMetric, write_job
+from shared.direction import Direction
+from shared.jobs.jobs import Delivery, SendMetric, write_job
 from shared.jobs.rules.patience import LONGEST_WAIT
 from shared.metrics.metrics import accept_metric
 from shared.tenants.tenants import Tenant

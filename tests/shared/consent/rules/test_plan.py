@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.consent.rules.plan import Consent, ConsentRules, Step, Subject, Told, Why, consent_steps
+from shared.consent.rules.plan import ConsentRules, Step, Subject, Told, Why, consent_steps
 from shared.consent.rules.to_klaviyo import Outcome, Reason
-from shared.consent_events import Channel, Direction
+from shared.consent_events import Channel, Consent, Direction
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SUBSCRIBE_UNSET = {Channel.EMAIL: "subscribe", Channel.SMS: "subscribe"}
