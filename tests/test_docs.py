@@ -23,6 +23,7 @@ from shared.profiles.rules.mapping import DEFAULTS
 from shared.profiles.rules.sync_plan import Absence
 from shared.tenants.settings import settings_schema
 from tests.support.markdown import Page, pages
+from tests.test_layers import FLOOR
 
 ROOT = Path(__file__).parents[1]
 PAGES = {page.path.relative_to(ROOT).as_posix(): page for page in pages(ROOT)}
@@ -113,13 +114,10 @@ def test_every_function_has_a_row_in_the_deployment() -> None:
     assert sorted(load_functions()) == FOLDERS
 
 
-def test_every_room_has_a_row() -> None:
-    held = {
-        path.name
-        for path in (ROOT / "shared").iterdir()
-        if path.suffix == ".py" or (path / "__init__.py").exists()
-    }
-    assert sorted(CODE.names("Room")) == sorted(f"shared/{name}" for name in held - {"__init__.py"})
+def test_every_room_has_a_row_in_the_order_of_imports() -> None:
+    rows = [row.removeprefix("shared/").removesuffix(".py") for row in CODE.names("Room")]
+    assert sorted(rows) == sorted(FLOOR)
+    assert [FLOOR[room] for room in rows] == sorted(FLOOR.values())
 
 
 def test_every_job_kind_has_a_row() -> None:
