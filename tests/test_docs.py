@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
-from deploy.guide.settings import PAGE, with_table
+from deploy.guide.settings import PAGE, value_of, with_table
 from deploy.staging import load_functions, load_schedules
 from deploy.tenants.commands import tenants
 from shared.admin.routes import ROUTES
@@ -208,6 +209,26 @@ def test_every_setting_has_a_row_with_meaning_default_and_example() -> None:
     rows = Page.read(PAGE).table("Setting")
     assert [strip(row[0]) for row in rows] == list(settings_schema(16)["properties"])
     assert [row[0] for row in rows if not all(row)] == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ({"type": "integer", "minimum": 1, "maximum": 365}, "whole number, from 1 to 365"),
+        (
+            {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": 9}, {"type": "null"}]},
+            "number, above 0, at most 9",
+        ),
+        ({"type": "string", "enum": ["leave", "subscribe"]}, "`leave` or `subscribe`"),
+        ({"type": "string", "enum": [*"abcdefghijkl"]}, "text, one that the schema lists"),
+        (
+            {"type": "string", "maxLength": 40, "pattern": "^(a|b)$"},
+            r"text, at most 40 characters, pattern `^(a\|b)$`",
+        ),
+    ],
+)
+def test_what_a_setting_takes_is_said_in_words(rule: dict[str, Any], words: str) -> None:
+    assert value_of(rule) == words
 
 
 def test_a_settings_page_without_a_place_for_the_table_is_refused() -> None:

@@ -54,11 +54,7 @@ def _default(rule: Rule) -> str:
 
 
 def value_of(rule: Rule) -> str:
-    """Return in words what a value must be.
-
-    >>> value_of({"type": "integer", "minimum": 1, "maximum": 365})
-    'whole number, from 1 to 365'
-    """
+    """Return in words what a value must be, as in "whole number, from 1 to 365"."""
     options = [option for option in rule.get("anyOf", (rule,)) if option.get("type") != "null"]
     return " or ".join(", ".join(_words(option)) for option in options)
 
