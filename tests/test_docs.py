@@ -16,8 +16,9 @@ from deploy.staging import load_functions, load_schedules
 from deploy.tenants.commands import tenants
 from shared.admin.routes import ROUTES
 from shared.consent.rules.decisions import TOPICS
+from shared.direction import Direction
 from shared.installation.pages.refusals import EXPLANATIONS, OUR_FAULT, OUR_PAUSE
-from shared.jobs.jobs import KINDS, Direction
+from shared.jobs.jobs import KINDS
 from shared.klaviyo.resources import DATA_SOURCES, SCOPES
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.mapping import DEFAULTS
