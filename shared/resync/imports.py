@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.errors import NotFoundError, RefusedError
 from shared.jobs.jobs import DeleteProfile
-from shared.klaviyo.bulk import RefusedRow, ImportJob
+from shared.klaviyo.bulk import ImportJob, RefusedRow
 from shared.profiles.calls import sync_soon
 from shared.profiles.synced import SyncedProfiles
 from shared.resync.page import Candidate
