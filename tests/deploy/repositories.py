@@ -56,7 +56,7 @@ def a_repository(root: Path) -> Path:
         "requirements.txt": "functions-framework==3.10.2\n",
         "shared/__init__.py": "",
         "shared/greeting.py": 'GREETING = "hello"\n',
-        "shared/pages/install.html": "<p>hello</p>\n",
+        "shared/installation/pages/install.html": "<p>hello</p>\n",
     }
     for name, text in files.items():
         write(root / name, text)
