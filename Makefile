@@ -7,7 +7,7 @@ PORT ?= 8080
 LOCAL := PORT='$(PORT)' $(BIN)/python -m deploy.local
 CLOUD := PROJECT='$(PROJECT)' REGION='$(REGION)' DRY_RUN='$(DRY_RUN)' PYTHON='$(CURDIR)/$(BIN)/python'
 # The rules, without the tests that search for examples, and one event through every function: what another Python could break.
-QUICK := tests/shared/domain 'tests/test_boot.py::test_an_event_travels_through_the_functions_as_they_are_deployed[sqlite]'
+QUICK := tests/shared/*/rules 'tests/test_boot.py::test_an_event_travels_through_the_functions_as_they_are_deployed[sqlite]'
 
 .DEFAULT_GOAL := help
 .PHONY: help run fresh logs serve test test-pythons quick test-deploy check format lint types bench \
