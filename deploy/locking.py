@@ -89,7 +89,13 @@ def _compile(repository: Path, source: str, into: Path, upgrade: str, said: str 
         "--universal", "--python-version", LEAST_PYTHON, "--generate-hashes", "--no-annotate", "--no-header", "--quiet",
     ]  # fmt: skip
     done = subprocess.run(
-        command, cwd=repository, input=said, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, check=False
+        command,
+        cwd=repository,
+        input=said,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise LockError(done.stderr.strip())
