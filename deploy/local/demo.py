@@ -79,11 +79,10 @@ def run() -> None:
             keys.write(folder / "keys.json")
         let_klaviyo_deliver(sandbox)
         write_environment(folder / "env", bundle.environment, FOR_COMMANDS)
-        hops = _send_one_event(sandbox, bundle)
-        _tell(hops, time.time() - started)
-        place = _place(sandbox, bundle, folder, keys)
-        _tell_what_next(place, bundle)
         with _kept_and_reloaded(sandbox, bundle, folder):
+            hops = _send_one_event(sandbox, bundle)
+            _tell(hops, time.time() - started)
+            _tell_what_next(_place(sandbox, bundle, folder, keys, first), bundle)
             stopped.wait()
             say("Stopping.")
 
@@ -216,7 +215,7 @@ def _tell(hops: list[Hop], seconds: float) -> None:
     say(f"\nReady {seconds:.1f} seconds after the start.")
 
 
-def _place(sandbox: Sandbox, bundle: Bundle, folder: Path, keys: Keys) -> Place:
+def _place(sandbox: Sandbox, bundle: Bundle, folder: Path, keys: Keys, first: int) -> Place:
     python = Path(sys.executable)
     return Place(
         url=bundle.url,
@@ -233,7 +232,7 @@ def _place(sandbox: Sandbox, bundle: Bundle, folder: Path, keys: Keys) -> Place:
         env_file=(folder / "env").resolve(),
         repository=REPOSITORY,
         python=python,
-        port=int(bundle.url.rpartition(":")[2]),
+        port=first,
         reader="jq" if shutil.which("jq") else f"{shlex.quote(str(python))} -m json.tool",
     )
 

@@ -34,6 +34,8 @@ class Reload:
 
     def start(self) -> None:
         """Begin to watch."""
+        import watchfiles  # noqa: F401 - here, so that the thread watches at once
+
         self._thread.start()
 
     def stop(self) -> None:

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from deploy.gcp.revisions import BASE_IMAGE
 from deploy.staging import REPOSITORY, load_functions, load_routes, load_schedules, stage
 from tests.deploy.gcp.cloud import holds
 from tests.deploy.gcp.gcloud import CLIENT_SECRET, DOMAIN, REGION, Operator, Ran, variables_of
