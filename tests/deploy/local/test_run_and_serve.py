@@ -147,13 +147,20 @@ def _every_hint_works_as_printed(text: str) -> None:
     assert mended
 
 
-def test_a_function_is_started_again_when_its_source_changes(tmp_path: Path) -> None:
+def test_run_obeys_the_named_address_of_the_queue_and_starts_a_function_again_when_its_source_changes(
+    tmp_path: Path,
+) -> None:
+    port = free_ports_in_a_row(1)
+    given = environment(tmp_path / "data", CLOUD_TASKS_EMULATOR_HOST=f"127.0.0.1:{port}")
     repository = tmp_path / "repository"
     ignored = shutil.ignore_patterns("__pycache__", ".*")
     for name in ("deploy", "functions", "shared"):
         shutil.copytree(ROOT / name, repository / name, ignore=ignored)
-    with running("run", environment(tmp_path / "data"), repository) as terminal:
+    with running("run", given, repository) as terminal:
         terminal.wait_for("Ctrl-C stops everything.")
+        kept = (tmp_path / "data/demo-0/env").read_text()
+        assert f"CLOUD_TASKS_EMULATOR_HOST=127.0.0.1:{port}\n" in kept
+        assert not is_free(port)
         main = repository / "functions/targets/main.py"
         main.write_text(main.read_text() + "\nprint('the new source')\n")
         text = terminal.wait_for("Ready again.")
@@ -173,16 +180,6 @@ def test_run_on_a_taken_port_names_it_says_what_to_do_and_touches_nothing(tmp_pa
     assert f"Port {first + 5}, for outbound_worker, is taken." in text
     assert f"make run PORT={first + 100}" in text
     assert list(tmp_path.iterdir()) == []
-
-
-def test_run_obeys_the_named_address_of_the_queue(tmp_path: Path) -> None:
-    port = free_ports_in_a_row(1)
-    given = environment(tmp_path, CLOUD_TASKS_EMULATOR_HOST=f"127.0.0.1:{port}")
-    with running("run", given) as terminal:
-        terminal.wait_for("Ctrl-C stops everything.")
-        assert f"CLOUD_TASKS_EMULATOR_HOST=127.0.0.1:{port}\n" in (tmp_path / "demo-0/env").read_text()
-        assert not is_free(port)
-        assert terminal.stop() == 0
 
 
 def test_what_runs_is_not_forgotten(tmp_path: Path) -> None:
