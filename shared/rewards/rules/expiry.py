@@ -6,7 +6,7 @@ from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from shared.errors import InvalidPayloadError
-from shared.numbers import read_number
+from shared.values import read_number
 
 _END_OF_DAY = time(23, 59, 59)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)

@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from shared.errors import InvalidPayloadError
-from shared.numbers import read_number
 from shared.rewards.rules.expiry import check_is_ahead, read_expiry, read_timezone
+from shared.values import read_number
 
 # Omneo does not give `external_id` back, `meta` it does: under this key stands what a reward is known by.
 META_KEY = "klaviyo_reward_key"
