@@ -95,17 +95,17 @@ class Outbox:
 
     def rest(self, tenant: str, source: str, until: datetime) -> None:
         """Note that nothing is to be sent to a data source before this moment."""
-        fields: dict[str, Value] = {"expire_at": until}
+        fields: dict[str, Value] = {"until": until}
         try:
             self._documents.create(_rests(tenant), source, fields)
         except DocumentExistsError:
-            with suppress(DocumentMissingError):  # removed as expired meanwhile: one call comes early
+            with suppress(DocumentMissingError):  # the tenant was forgotten meanwhile
                 self._documents.update(_rests(tenant), source, fields)
 
     def is_resting(self, tenant: str, source: str, now: datetime) -> bool:
         """Return whether nothing is to be sent to a data source yet."""
         found = self._documents.get(_rests(tenant), source)
-        until = found.fields.get("expire_at") if found else None
+        until = found.fields.get("until") if found else None
         return isinstance(until, datetime) and until > now
 
     def finish(self, tenant: str, source: str) -> None:
