@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from shared.consent.rules.decisions import MARKER, direction_in, flag, read_stamp, stamp_name
 from shared.consent.rules.memory import (
     CLOCKS_APART,
     LANDING,
@@ -33,9 +34,7 @@ from shared.consent.rules.memory import (
     with_landing,
     with_omneo,
 )
-from shared.domain.consent import MARKER, direction_in, flag, read_stamp, stamp_name
-from shared.domain.consent_events import Channel, Decision
-from shared.domain.consent_plan import Consent
+from shared.consent_events import Channel, Consent, Decision
 
 _BOUNCES = frozenset({"HARD_BOUNCE", "INVALID_EMAIL"})
 _COMPLAINTS = frozenset({"SPAM_COMPLAINT", "SPAM_REPORT"})
@@ -81,11 +80,20 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose consent a channel is about: the address, "" if there is none, and the Klaviyo profile that has it."""
+    """Whose consent a channel is about: the address, "" if there is none, and the Klaviyo profile that has it.
+
+    `held` is the address that Klaviyo has of that profile, about which an opt-out is, whatever has become of Omneo's.
+    """
 
     klaviyo_id: str
     address: str = field(repr=False)
     subscriptions: Mapping[str, Json] | None = field(default=None, repr=False)
+    held: str = field(default="", repr=False)
+
+    @property
+    def mailed(self) -> str:
+        """The address that Klaviyo would send to."""
+        return self.held or self.address
 
 
 @dataclass(frozen=True)
@@ -117,28 +125,33 @@ def consent_steps(
     subjects: Mapping[Channel, Subject],
     *,
     rules: ConsentRules,
+    read_at: datetime,
     now: datetime,
 ) -> tuple[dict[Channel, Memory], list[Step]]:
     """Return the memories with what both sides show, and the steps for email, SMS and, if the tenant wants it, transactional SMS.
 
-    `comms` is Omneo's `attributes.comms`.
+    `comms` is Omneo's `attributes.comms`, as it was when Omneo was asked at `read_at`.
 
     https://docs.omneo.io/extensions/klaviyo/profile-sync, https://developers.klaviyo.com/en/reference/get_profile
     """
     known, steps = {}, []
     for channel in Channel:
-        memory = with_klaviyo(with_omneo(memories[channel], comms, now), subjects[channel], now)
+        memory = with_klaviyo(with_omneo(memories[channel], comms, read_at), subjects[channel], now)
         known[channel] = memory
         step = step_of(memory, comms, subjects[channel], unset=rules.unset[channel], now=now)
         if step.outcome is Outcome.UNSUBSCRIBE and step.decided_at is None:
-            known[channel] = replace(memory, omneo_out=now)  # an opt-out without a date, which applies from now on
+            known[channel] = replace(
+                memory, omneo_out=now
+            )  # an opt-out without a date, which applies from now on
         steps.append(step)
     if rules.sms_transactional:
         steps.append(_transactional(steps[-1], known[Channel.SMS], comms, subjects[Channel.SMS]))
     return known, steps
 
 
-def is_still_asked(step: Step, memory: Memory, subject: Subject, comms: Mapping[str, Json], *, unset: str, now: datetime) -> bool:
+def is_still_asked(
+    step: Step, memory: Memory, subject: Subject, comms: Mapping[str, Json], *, unset: str, now: datetime
+) -> bool:
     """Return whether a step is still to be taken with what is remembered at this moment."""
     if step.consent is Consent.SMS_TRANSACTIONAL:
         word = last_word(memory)
@@ -171,16 +184,23 @@ def _landed_at(call: Call, held: "_Held", now: datetime) -> datetime | None:
     return held.changed_at if is_since else call.last_at
 
 
-def step_of(memory: Memory, comms: Mapping[str, Json], subject: Subject, *, unset: str, now: datetime) -> Step:
+def is_opted_out(subject: Subject, channel: Channel, now: datetime) -> bool:
+    """Return whether Klaviyo holds a person's opt-out, her own or the merchant's."""
+    return _held(subject, Consent(channel.value), now).is_opted_out
+
+
+def step_of(
+    memory: Memory, comms: Mapping[str, Json], subject: Subject, *, unset: str, now: datetime
+) -> Step:
     """Return what is to be done about the marketing consent of the memory's channel."""
     consent = Consent(memory.channel.value)
-    if not subject.address:
+    if not subject.mailed:
         return Step(consent, Outcome.LEAVE, Reason.NO_IDENTIFIER)
     sides = _Sides(memory, comms, _held(subject, consent, now), subject, unset, now)
     newest = sides.newest
     if newest is not None and newest.direction == "out":
         return _opted_out(sides, newest.at)
-    return _opted_in(sides)
+    return _opted_in(sides) if subject.address else Step(consent, Outcome.LEAVE, Reason.NO_IDENTIFIER)
 
 
 @dataclass(frozen=True)
@@ -239,7 +259,9 @@ class _Sides:
     @property
     def newest(self) -> Word | None:
         """The newest decision of all that is known and shown. What has no date is older than all else, an opt-out newer."""
-        words = [word for word in (last_word(self.memory), self._of_omneo, self._of_klaviyo) if word is not None]
+        words = [
+            word for word in (last_word(self.memory), self._of_omneo, self._of_klaviyo) if word is not None
+        ]
         return max(words, key=lambda word: (word.at, word.direction == "out"), default=None)
 
     @property
@@ -284,7 +306,13 @@ class _Sides:
         found = [call for call in self.calls(direction) if call.is_under_way(self.now)]
         return found[-1] if found else None
 
-    def step(self, outcome: Outcome, reason: Reason, opted_out_at: datetime | None = None, at: datetime | None = None) -> Step:
+    def step(
+        self,
+        outcome: Outcome,
+        reason: Reason,
+        opted_out_at: datetime | None = None,
+        at: datetime | None = None,
+    ) -> Step:
         return Step(self.consent, outcome, reason, at or self.decided_at, opted_out_at)
 
 
@@ -324,7 +352,7 @@ def _is_asked_out(sides: _Sides, at: datetime) -> bool:
     return is_under_way and is_for_this and not any(call.last_at >= last.last_at for call in ins)
 
 
-def _opted_in(sides: _Sides) -> Step:  # noqa: PLR0911 - a table, one row a line
+def _opted_in(sides: _Sides) -> Step:
     """The last word is an opt-in, or nobody has said a dated word."""
     held = sides.held
     if sides.omneo == "out":
@@ -403,7 +431,9 @@ def _held(subject: Subject, consent: Consent, now: datetime) -> _Held:
     )
 
 
-def _is_suppressed(word: str, said: Mapping[str, Json], rows: list[Mapping[str, Json]], now: datetime) -> bool:
+def _is_suppressed(
+    word: str, said: Mapping[str, Json], rows: list[Mapping[str, Json]], now: datetime
+) -> bool:
     """Tell whether a person had the profile suppressed, and did not subscribe after that."""
     by_hand = [row for row in rows if row.get("reason") not in _BOUNCES]
     if word != "SUBSCRIBED":

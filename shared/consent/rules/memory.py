@@ -3,14 +3,15 @@
 A `Memory` holds the decisions (Klaviyo's events, Omneo's stamps, an opt-out in Omneo that was seen without a stamp) and our own calls to
 Klaviyo. It is put together by
 
-    with_events, with_omneo, written, told             what Klaviyo and Omneo have said, and what Omneo was given
-    with_call, accepted, refused, with_landing         what we have asked of Klaviyo, and what came of it
+    with_events, with_pulled, with_omneo, written, told    what Klaviyo and Omneo have said, and what Omneo was given
+    with_call, accepted, refused, with_landing             what we have asked of Klaviyo, and what came of it
 
 in any order, and asked by
 
     verdicts    which events are a person's, which are our own doing, and which are told twice
     last_word   which way the newest decision goes, and when it was
     to_omneo    the comms fields that Omneo is to be given
+    moves       what each event that is not told yet does to what Omneo holds, for the ledger
     untold      the events whose interaction is still to be made
     look_at     when both sides are to be compared again, None if there is no need
 
@@ -22,13 +23,13 @@ is ours: whatever nobody can know ends as an opt-out.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from shared.domain.consent import (
+from shared.consent.rules.decisions import (
     Decided,
     canonical,
     direction_in,
@@ -37,10 +38,10 @@ from shared.domain.consent import (
     read_stamp,
     same,
     stamp_name,
+    state_of,
     writes,
 )
-from shared.domain.consent_events import Channel, Decision, Direction
-from shared.domain.consent_plan import Consent
+from shared.consent_events import Channel, Consent, Decision, Direction
 
 # Klaviyo carries a call out within this, as a rule: so long after it both sides are looked at.
 LANDING = timedelta(minutes=3)
@@ -50,6 +51,7 @@ UNDER_WAY = 2 * LANDING
 MAY_BE_OURS = timedelta(hours=72)
 # How far apart the clocks of Klaviyo, Omneo and our machines may be.
 CLOCKS_APART = timedelta(seconds=5)
+PULLED = "profile "  # begins the id of what no event has told of
 MOST_EVENTS = 40
 MOST_CALLS = 12
 
@@ -117,7 +119,7 @@ class Memory:
     """What is known of one channel.
 
     `omneo_in` is the newest stamp of an opt-in that was decided in Omneo; `omneo_out` the same of an opt-out, or when it was first seen
-    if no stamp tells. `ahead` is a stamp that lay ahead of the clock when it was seen, and never counts.
+    if no stamp tells. `seen_at` is when Omneo first showed `seen`, or was given it. `ahead` is a stamp that lay ahead of the clock when it was seen, and never counts.
     """
 
     channel: Channel
@@ -126,6 +128,7 @@ class Memory:
     omneo_in: datetime | None = None
     omneo_out: datetime | None = None
     seen: Seen | None = None
+    seen_at: datetime | None = None
     ahead: datetime | None = None
 
 
@@ -137,35 +140,63 @@ def with_events(memory: Memory, events: Iterable[Decided]) -> Memory:
     known = {_key(event): event for event in memory.events}
     for event in events:
         known.setdefault(_key(event), event)
-    kept = in_order(known.values())[-MOST_EVENTS:]
-    return replace(memory, events=tuple(kept))
+    return _pruned(replace(memory, events=tuple(in_order(known.values()))))
 
 
-def with_omneo(memory: Memory, comms: Comms, now: datetime) -> Memory:
-    """Return the memory with what Omneo shows now. Showing the same again changes nothing.
+def with_our_landings(memory: Memory, events: Iterable[Decided]) -> Memory:
+    """Return the memory with those of the events that are our own landings, if they change nothing about any other."""
+    mine = [event for event in events if event.channel is memory.channel]
+    found = verdicts(with_events(memory, mine))
+    after = with_events(memory, [event for event in mine if found.get(_key(event)) is Verdict.OURS])
+    return after if untold(after) == untold(memory) else memory
+
+
+def _pruned(memory: Memory) -> Memory:
+    """Return the memory without the oldest events, whose interactions are made."""
+    if len(memory.events) <= MOST_EVENTS:
+        return memory
+    waiting = {_key(event) for event in untold(memory)}
+    newest = {_key(event) for event in memory.events[-MOST_EVENTS:]}
+    return replace(memory, events=tuple(event for event in memory.events if _key(event) in newest | waiting))
+
+
+def with_pulled(memory: Memory, at: datetime) -> Memory:
+    """Return the memory with an opt-out that Klaviyo's profile shows, and that no event may ever tell of."""
+    pulled = Decided(
+        f"{PULLED}{at.isoformat()}", _UNSUBSCRIBED[memory.channel], "", at, Decision.OPT_OUT, is_told=True
+    )
+    return with_events(memory, [pulled])
+
+
+def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
+    """Return the memory with what Omneo showed when it was read at that time. Showing the same again changes nothing.
 
     A stamp that is an event's was written by us. A stamp that lies ahead is none. A change without a new stamp is noted if it is an
-    opt-out, as of now; an opt-in without one has no date.
+    opt-out, as of then; an opt-in without one has no date. What was read while we wrote, or right after it, may be what was before.
     """
     stamp = read_stamp(comms.get(stamp_name(memory.channel)))
-    if stamp is not None and stamp > now:
+    if stamp is not None and stamp > read_at:
         memory = replace(memory, ahead=stamp)
     dated = None if stamp == memory.ahead else stamp
     shown, before = Seen(direction_in(comms, memory.channel), stamp), memory.seen
     if shown == before:
         return memory
-    memory = replace(_noticed(memory, shown, dated), seen=shown)
+    memory = _noticed(memory, shown, dated)
     by_us = [event.decision for event in memory.events if event.is_written and event.at == dated]
+    is_new = dated is not None and not by_us and (before is None or dated != before.stamp)
+    is_newest = is_new and (before is None or before.stamp is None or (dated or read_at) > before.stamp)
+    if not is_newest and memory.seen_at is not None and read_at < memory.seen_at + CLOCKS_APART:
+        return memory
+    memory = replace(memory, seen=shown, seen_at=read_at)
     if shown.direction is None or _DECISIONS[shown.direction] in by_us:
         return memory
-    is_new = dated is not None and not by_us and (before is None or dated != before.stamp)
-    has_turned = bool(by_us) or (before is not None and before.direction != shown.direction)
     if shown.direction == "in":
         return replace(memory, omneo_in=_latest(memory.omneo_in, dated)) if is_new else memory
+    has_turned = bool(by_us) or (before is not None and before.direction != shown.direction)
     if has_turned and not (is_new and dated and not _is_before_an_opt_in(memory, dated)):
-        return replace(memory, omneo_out=now)
+        return replace(memory, omneo_out=_latest(memory.omneo_out, read_at))
     if is_new or _is_ahead(memory, stamp):
-        return replace(memory, omneo_out=_latest(memory.omneo_out, dated or now))
+        return replace(memory, omneo_out=_latest(memory.omneo_out, dated or read_at))
     return memory
 
 
@@ -194,18 +225,20 @@ def _is_ahead(memory: Memory, stamp: datetime | None) -> bool:
     return stamp is not None and stamp == memory.ahead
 
 
-def written(memory: Memory, comms: Comms) -> Memory:
-    """Return the memory after Omneo was given `to_omneo`, and holds these comms now."""
-    events = tuple(replace(event, is_written=True) for event in memory.events)
+def written(memory: Memory, comms: Comms, given: Collection[Key], at: datetime) -> Memory:
+    """Return the memory after Omneo was given `to_omneo`, and holds these comms at that time. `given` are the events that went into it."""
+    events = tuple(
+        replace(event, is_written=True) if _key(event) in given else event for event in memory.events
+    )
     seen = Seen(direction_in(comms, memory.channel), read_stamp(comms.get(stamp_name(memory.channel))))
-    return replace(memory, events=events, seen=seen)
+    if events == memory.events and seen == memory.seen:
+        return memory
+    return replace(memory, events=events, seen=seen, seen_at=at)
 
 
 def told(memory: Memory, event: Decided) -> Memory:
     """Return the memory after the event's interaction was made."""
-    events = tuple(
-        replace(one, is_told=True) if _key(one) == _key(event) else one for one in memory.events
-    )
+    events = tuple(replace(one, is_told=True) if _key(one) == _key(event) else one for one in memory.events)
     return replace(memory, events=events)
 
 
@@ -262,9 +295,7 @@ def last_call(memory: Memory, consent: Consent, direction: Direction | None, pro
     calls = [
         call
         for call in memory.calls
-        if call.consent is consent
-        and call.profile in (profile, "")
-        and direction in (call.direction, None)
+        if call.consent is consent and call.profile in (profile, "") and direction in (call.direction, None)
     ]
     return calls[-1] if calls else None
 
@@ -276,7 +307,11 @@ def verdicts(memory: Memory) -> dict[Key, Verdict]:
     """Return whose each event is. The more is known the more events are a person's: what was one stays one."""
     found = {_key(event): Verdict.PERSON for event in memory.events}
     found |= dict.fromkeys(_our_opt_ins(memory), Verdict.OURS)
-    newest_ins = [event.at for event in memory.events if event.decision is Decision.OPT_IN and found[_key(event)] is Verdict.PERSON]
+    newest_ins = [
+        event.at
+        for event in memory.events
+        if event.decision is Decision.OPT_IN and found[_key(event)] is Verdict.PERSON
+    ]
     if memory.omneo_in is not None:
         newest_ins.append(memory.omneo_in)
     found |= dict.fromkeys(_our_opt_outs(memory, newest_ins), Verdict.OURS)
@@ -318,11 +353,10 @@ def last_word(memory: Memory) -> Word | None:
         for event in persons(memory)
         if is_stamped(event.decision)
     ]
-    words += [
-        Word(direction, at)
-        for direction, at in (("in", memory.omneo_in), ("out", memory.omneo_out))
-        if at is not None
-    ]
+    if memory.omneo_in is not None:
+        words.append(Word("in", memory.omneo_in))
+    if memory.omneo_out is not None:
+        words.append(Word("out", memory.omneo_out))
     return max(words, key=lambda word: (word.at, word.direction == "out"), default=None)
 
 
@@ -332,9 +366,35 @@ def to_omneo(memory: Memory, comms: Comms) -> dict[str, Any]:
     A decision gives way to a newer one of Omneo's own, a bounce to nothing but an opt-in. What was written before is left alone where it
     still has the last word: somebody may have changed it in Omneo since.
     """
+    return _changes(memory, persons(memory), comms)
+
+
+@dataclass(frozen=True)
+class Move:
+    """What an event did to the consent of its channel, in two words; the same word twice if it did nothing."""
+
+    event: Decided
+    before: str
+    after: str
+
+
+def moves(memory: Memory, comms: Comms) -> list[Move]:
+    """Return what each of the untold events does to the consent that Omneo holds, in order."""
+    known = persons(memory)
+    new = [event for event in known if not event.is_told or (is_pulled(event) and not event.is_written)]
+    others = [event for event in known if event not in new]
+    held, made = dict(comms), []
+    for number, event in enumerate(new, 1):
+        was = state_of(held, memory.channel)
+        held |= _changes(memory, in_order([*others, *new[:number]]), held)
+        made.append(Move(event, was, state_of(held, memory.channel)))
+    return made
+
+
+def _changes(memory: Memory, events: Iterable[Decided], comms: Comms) -> dict[str, Any]:
     newest = _latest(memory.omneo_in, memory.omneo_out)
     fields: dict[str, tuple[Any, bool]] = {}
-    for event in persons(memory):
+    for event in events:
         if not _gives_way(event, newest):
             fields |= {name: (value, event.is_written) for name, value in writes(event).items()}
     return {
@@ -347,6 +407,11 @@ def to_omneo(memory: Memory, comms: Comms) -> dict[str, Any]:
 def untold(memory: Memory) -> list[Decided]:
     """Return the persons' events whose interaction is still to be made, in order."""
     return [event for event in persons(memory) if not event.is_told]
+
+
+def is_pulled(event: Decided) -> bool:
+    """Return whether it was not told of, but found on Klaviyo's profile."""
+    return event.id.startswith(PULLED)
 
 
 def is_complained(memory: Memory) -> bool:
@@ -396,7 +461,9 @@ def _our_opt_ins(memory: Memory) -> Iterable[Key]:
     for event in sorted(opt_ins, key=lambda one: (one.at, one.id, one.topic)):
         if event.is_told or event.mark == "other":
             continue
-        if any(profile in (event.profile, "") and abs(event.at - at) <= CLOCKS_APART for profile, at in landings):
+        if any(
+            profile in (event.profile, "") and abs(event.at - at) <= CLOCKS_APART for profile, at in landings
+        ):
             yield _key(event)
             continue
         call = next(
@@ -446,9 +513,7 @@ def _is_of(call: Call, memory: Memory, direction: Direction) -> bool:
 def _is_twin(event: Decided, counted: Iterable[Decided]) -> bool:
     """Return whether the act was counted already under its other topic."""
     act = (event.profile, canonical(event.topic), event.at)
-    by_topic = Counter(
-        one.topic for one in counted if (one.profile, canonical(one.topic), one.at) == act
-    )
+    by_topic = Counter(one.topic for one in counted if (one.profile, canonical(one.topic), one.at) == act)
     others = [count for topic, count in by_topic.items() if topic != event.topic]
     return max(others, default=0) > by_topic[event.topic]
 
@@ -469,6 +534,10 @@ def _gives_way(event: Decided, newest: datetime | None) -> bool:
     return event.at <= newest if event.decision is Decision.OPT_IN else event.at < newest
 
 
+_UNSUBSCRIBED: Mapping[Channel, str] = {
+    Channel.EMAIL: "unsubscribed_from_email_marketing",
+    Channel.SMS: "unsubscribed_from_sms_marketing",
+}
 _DECISIONS: Mapping[Direction | None, Decision] = {"in": Decision.OPT_IN, "out": Decision.OPT_OUT}
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from shared import consent_events
 from shared.consent.rules.comparison import Outcome, Reason, Step, Subject, step_of
+from shared.consent.rules.decisions import read_stamp
 from shared.consent.rules.memory import Memory, with_omneo
-from shared.domain import consent_events
-from shared.domain.consent import read_stamp
 
 Channel = Literal["email", "sms"]
 

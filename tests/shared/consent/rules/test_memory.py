@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.consent.rules import memory as rules
+from shared.consent.rules.decisions import Decided, stamp_name
 from shared.consent.rules.memory import LANDING, Memory, Verdict, Word
-from shared.domain.consent import Decided, stamp_name
-from shared.domain.consent_events import Channel, Decision, Direction
-from shared.domain.consent_plan import Consent
+from shared.consent_events import Channel, Consent, Decision, Direction
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 FIRST, SECOND = "01FIRST", "01SECOND"
@@ -49,6 +48,11 @@ def a_memory(*events: Decided, calls: tuple[tuple[Direction, float], ...] = (), 
         memory = rules.with_call(memory, Consent.EMAIL, direction, FIRST, at(since), at(seconds))
         memory = rules.accepted(memory, Consent.EMAIL, direction, FIRST)
     return rules.with_events(memory, events)
+
+
+def written(memory: Memory, held: dict[str, Any]) -> Memory:
+    """Return the memory after Omneo was given all of it, and holds this."""
+    return rules.written(memory, held, {(one.id, one.topic) for one in memory.events}, at(20))
 
 
 def whose(memory: Memory) -> list[Verdict]:
@@ -167,7 +171,7 @@ class TestOmneo:
     def test_what_we_wrote_is_no_decision_of_omneos(self) -> None:
         memory = a_memory(event(IN, 5))
         shown = {**comms(None), **rules.to_omneo(memory, comms(None))}
-        memory = rules.with_omneo(rules.written(memory, shown), shown, at(30))
+        memory = rules.with_omneo(written(memory, shown), shown, at(30))
         assert memory.omneo_in is None
         assert rules.to_omneo(memory, shown) == {}
 
@@ -180,7 +184,7 @@ class TestOmneo:
         memory = rules.with_omneo(a_memory(event(IN, 5)), before, at(10))
         given = {**before, **rules.to_omneo(memory, before)}
         if answered:
-            memory = rules.written(memory, given)
+            memory = written(memory, given)
         changed = {**given, "email_promo": False}
         memory = rules.with_omneo(memory, changed, at(60))
         assert rules.to_omneo(memory, changed) == {}
@@ -190,7 +194,7 @@ class TestOmneo:
     def test_at_the_same_second_the_opt_out_is_written(self) -> None:
         memory = a_memory(event(IN, 0), event(OUT, 0))
         assert rules.to_omneo(memory, comms(None))["email_promo"] is False
-        first = rules.written(a_memory(event(IN, 0)), comms(True, 0))
+        first = written(a_memory(event(IN, 0)), comms(True, 0))
         late = rules.with_omneo(rules.with_events(first, [event(OUT, 0)]), comms(True, 0), at(9))
         assert rules.to_omneo(late, comms(True, 0)) == {"email_promo": False}
 
@@ -253,7 +257,7 @@ def lived(history: list[Decided], made: list[tuple[Direction, float]], shown: di
     for one in history:
         memory = rules.with_omneo(rules.with_events(memory, [one]), held, at(10_000))
         held |= rules.to_omneo(memory, held)
-        memory = rules.written(memory, held)
+        memory = written(memory, held)
         for each in rules.untold(memory):
             memory = rules.told(memory, each)
             told.append((each.id, each.topic))

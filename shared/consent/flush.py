@@ -1,0 +1,199 @@
+"""Inbound consent: one flush brings what waits in a Klaviyo profile's inbox to its Omneo profile.
+
+What is surely our own landing is remembered and closed before anybody outside is asked. Of the rest, Klaviyo is asked where an event needs
+it, then Omneo's profile is read, and then its turn is taken: nothing outside is called between the last read and the write. What the
+events come to is remembered before anything is sent, so a flush that dies is finished by the next and repeats at most the call whose
+answer it did not see. A flush asks Klaviyo for no consent but the master list's: mending is the look's.
+
+What an event means stands in `rules/decisions.py`, what all of them come to in `rules/memory.py`.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from shared import logs
+from shared.consent.inbox import Entry, Inbox, event_of
+from shared.consent.klaviyo_profile import ProfileReadOnce
+from shared.consent.looks import look_where_undone
+from shared.consent.memories import ConsentMemories, Memories
+from shared.consent.rules import decisions
+from shared.consent.rules import memory as rules
+from shared.consent.rules.decisions import Decided
+from shared.consent.rules.memory import Verdict
+from shared.consent.to_omneo import ToOmneo, consent_turn, gone
+from shared.consent_events import Channel, Decision
+from shared.errors import DisconnectedError, ServiceError
+from shared.jobs.jobs import FlushInbox, KeepMasterList
+from shared.jobs.rules.windows import CLOCKS_APART, hashed
+from shared.matching import omneo_profile_of
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+if TYPE_CHECKING:
+    from shared.omneo.client import Profile
+
+Trouble: TypeAlias = ServiceError | DisconnectedError
+
+
+def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
+    """Bring every open entry of the Klaviyo profile to Omneo.
+
+    Raises:
+        ServiceError, DisconnectedError: a service is missing; what does not need it was done, and the rest waits. Where Omneo refuses
+            the consent itself, the entries stay open for a replay.
+    """
+    entries = _without_our_landings(_open(job, tenant, services), job.profile, tenant, services)
+    if not entries:
+        return
+    look = ProfileReadOnce(job.profile, tenant, services)
+    ready = _Ready.of(entries, look)
+    read_at = services.clock()
+    profile = _omneo_profile(tenant, services, look)
+    if profile is None:
+        _skip(entries, tenant, services)
+        return
+    # Other Klaviyo profiles may lead to the same Omneo profile.
+    with consent_turn(profile.id, tenant, services) as turn:
+        if turn.before is not None and turn.before >= read_at - CLOCKS_APART:
+            ready = _Ready.of(_open(job, tenant, services), look)
+            read_at = services.clock()
+            profile = _again(profile, tenant, services)
+        _bring(ready, ToOmneo(tenant, profile, read_at, services, job.traceparent), look)
+    if ready.missing is not None:
+        raise ready.missing
+
+
+def _open(job: FlushInbox, tenant: Tenant, services: Services) -> list[Entry]:
+    return Inbox.of(services).open_of(tenant.name, job.profile)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """The entries that can be decided now, with what each comes to, and what Klaviyo said if others must wait.
+
+    An opt-out needs nothing of Klaviyo's, and is not kept waiting because Klaviyo is down.
+    """
+
+    decided: Sequence[tuple[Entry, Decided]]
+    missing: Trouble | None = None
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry], look: ProfileReadOnce) -> "_Ready":
+        decided: list[tuple[Entry, Decided]] = []
+        missing: Trouble | None = None
+        for entry in entries:
+            event = event_of(entry)
+            try:
+                email = look.email if missing is None and decisions.needs_klaviyo(event) else None
+            except (ServiceError, DisconnectedError) as error:
+                missing = error
+            if missing is None or not decisions.needs_klaviyo(event):
+                decided.append((entry, decisions.decide(event, email)))
+        return cls(decided, missing)
+
+
+def _without_our_landings(
+    entries: list[Entry], klaviyo_id: str, tenant: Tenant, services: Services
+) -> list[Entry]:
+    """Close the entries that are the landings of our own calls, as is known without a look at anybody; return the others."""
+    store = ConsentMemories.of(services)
+    profile_id = store.profile_asked_about(tenant.name, klaviyo_id) if entries else ""
+    if not profile_id:
+        return entries
+    landings = [one for entry in entries if (one := decisions.landing_of(event_of(entry))) is not None]
+
+    def landed(memories: Memories) -> Memories:
+        return {channel: rules.with_our_landings(memory, landings) for channel, memory in memories.items()}
+
+    memories = store.change(tenant.name, profile_id, landed)
+    ours = {
+        key
+        for memory in memories.values()
+        for key, verdict in rules.verdicts(memory).items()
+        if verdict is Verdict.OURS
+    }
+    left = [entry for entry in entries if (entry.event_id, entry.topic) not in ours]
+    if len(left) < len(entries):
+        look_where_undone(memories, profile_id, tenant, services)
+        logs.note(decisions={Verdict.OURS.value: len(entries) - len(left)})
+    for entry in entries:
+        if entry not in left:
+            Inbox.of(services).close(tenant.name, entry)
+    return left
+
+
+def _omneo_profile(tenant: Tenant, services: Services, look: ProfileReadOnce) -> "Profile | None":
+    return omneo_profile_of(
+        look.id,
+        handle=tenant.settings.identity_handle,
+        omneo=services.omneo(tenant),
+        klaviyo=lambda: look.profile,
+    )
+
+
+def _skip(entries: Sequence[Entry], tenant: Tenant, services: Services) -> None:
+    for entry in entries:
+        Inbox.of(services).close(tenant.name, entry)
+    logs.write(logging.INFO, "consent events skipped, Omneo has no such profile", events=len(entries))
+
+
+def _again(profile: "Profile", tenant: Tenant, services: Services) -> "Profile":
+    """Read the profile again: somebody else may have changed it since it was read."""
+    found = services.omneo(tenant).profile(profile.id)
+    if found is None:
+        raise gone()
+    return found
+
+
+def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
+    made = [one for _, one in ready.decided if one.decision is not Decision.NONE]
+    way.learn(
+        lambda memory: rules.with_events(memory, [one for one in made if one.channel is memory.channel])
+    )
+    way.write()
+    verdicts = {
+        key: verdict for memory in way.memories.values() for key, verdict in rules.verdicts(memory).items()
+    }
+    _keep_master_list([one for one in made if verdicts[one.id, one.topic] is Verdict.PERSON], way, look)
+    way.look()
+    way.tell()
+    for entry, one in ready.decided:
+        if one.decision is Decision.NONE:
+            way.add(event_of(entry), one.signal)
+        Inbox.of(way.services).close(way.tenant.name, entry)
+    logs.note(decisions=_counted(ready, verdicts))
+
+
+def _counted(ready: _Ready, verdicts: Mapping[tuple[str, str], Verdict]) -> dict[str, int]:
+    """Return how often each thing came of an event, for the log."""
+    words = Counter[str]()
+    for _, one in ready.decided:
+        verdict = verdicts.get((one.id, one.topic), Verdict.PERSON)
+        words[one.decision.value if verdict is Verdict.PERSON else verdict.value] += 1
+    return dict(words)
+
+
+def _keep_master_list(persons: Iterable[Decided], way: ToOmneo, look: ProfileReadOnce) -> None:
+    """Have the master list looked after, if an opt-in leaves the profile subscribed to email."""
+    tenant, services = way.tenant, way.services
+    opt_in = any(one.decision is Decision.OPT_IN and one.channel is Channel.EMAIL for one in persons)
+    if not (
+        opt_in
+        and tenant.settings.master_list_id
+        and decisions.is_subscribed(way.comms, Channel.EMAIL)
+        and tenant.klaviyo is not None
+    ):
+        return
+    job = KeepMasterList(
+        tenant=tenant.name,
+        # One id for all that look after this profile: given up several times over, they are one dead job.
+        id=hashed("master list", tenant.name, look.id)[:32],
+        accepted_at=services.clock(),
+        profile=look.id,
+        omneo_profile_id=way.profile.id,
+        traceparent=way.traceparent,
+    )
+    services.queue.put(job, tenant)

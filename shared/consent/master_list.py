@@ -1,0 +1,82 @@
+"""The master list: whoever is subscribed to email stands on one Klaviyo list, however they subscribed.
+
+Omneo's page "Master list". This is the one thing that a system webhook sends back to Klaviyo, so it carries our mark and is remembered: else
+it would come back as news, and what she decides while it is under way would be lost.
+"""
+
+import logging
+from typing import TYPE_CHECKING
+
+from shared import logs
+from shared.consent.asking import AskedConsent, Asking
+from shared.consent.looks import look_after_a_call
+from shared.consent.rules.decisions import KlaviyoEmail
+from shared.consent.rules.memory import Memory, last_word
+from shared.consent_events import Channel, Consent
+from shared.errors import RefusedError
+from shared.jobs.jobs import KeepMasterList
+from shared.matching import omneo_profile_of
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+if TYPE_CHECKING:
+    from shared.klaviyo.profiles import KlaviyoProfile
+
+# What a subscribe call lifts. Each is somebody's "no", and not ours to take back.
+_LIFTED = frozenset({"UNSUBSCRIBE", "SPAM_COMPLAINT", "SPAM_REPORT", "USER_SUPPRESSED"})
+
+
+def keep_master_list(job: KeepMasterList, tenant: Tenant, services: Services) -> None:
+    """Subscribe the Klaviyo profile to the master list if it is subscribed to email now and not yet a member.
+
+    Raises:
+        ServiceError, DisconnectedError: what Klaviyo answered.
+    """
+    list_id = tenant.settings.master_list_id
+    if not list_id or tenant.klaviyo is None:
+        return  # the setting was taken back meanwhile, or the tenant uninstalled
+    klaviyo = services.klaviyo(tenant)
+    # As it is now, not as it was when the event came: a subscribe here must not undo an unsubscribe since.
+    profile = klaviyo.profile(job.profile)
+    if profile is None or not profile.email or not _is_wanted(profile, list_id):
+        logs.write(logging.INFO, "master list left alone, the profile is not subscribed or has left")
+        return
+    if klaviyo.is_on_list(list_id, profile.email):
+        return
+    profile_id = job.omneo_profile_id or _omneo_id(job, tenant, services, profile)
+    given_at = KlaviyoEmail.read(profile.subscriptions).changed_at
+    asked = AskedConsent(profile_id, profile.id, Consent.EMAIL, "in", given_at)
+    asking = Asking(tenant, services)
+    if not profile_id or not asking.begin(asked, lambda memories: _is_in(memories[Channel.EMAIL])):
+        logs.write(logging.INFO, "master list left alone, the profile has opted out since")
+        return
+    look_after_a_call(tenant, profile_id, services, traceparent=job.traceparent)
+    try:
+        klaviyo.subscribe_to_email(profile, list_id)
+    except RefusedError:
+        asking.refused(asked)
+        raise
+    asking.accepted(asked)
+    logs.write(logging.INFO, "subscribed to the master list")
+
+
+def _omneo_id(job: KeepMasterList, tenant: Tenant, services: Services, profile: "KlaviyoProfile") -> str:
+    """Return the Omneo profile's id, which a job that an older revision has queued does not name; "" if there is none."""
+    found = omneo_profile_of(
+        job.profile,
+        handle=tenant.settings.identity_handle,
+        omneo=services.omneo(tenant),
+        klaviyo=lambda: profile,
+    )
+    return "" if found is None else found.id
+
+
+def _is_in(memory: Memory) -> bool:
+    word = last_word(memory)
+    return word is None or word.direction == "in"
+
+
+def _is_wanted(profile: "KlaviyoProfile", list_id: str) -> bool:
+    """Return whether the person is subscribed and has left neither all email nor this list."""
+    email = KlaviyoEmail.read(profile.subscriptions)
+    return email.is_subscribed and not _LIFTED & (email.suppressions | profile.reasons_off(list_id))

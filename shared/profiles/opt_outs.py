@@ -1,0 +1,59 @@
+"""An opt-out that a comparison has found in Klaviyo, newer than what Omneo holds: Omneo learns of it here, as it would from Klaviyo's webhook."""
+
+import logging
+
+from shared import logs
+from shared.consent.rules import memory as rules
+from shared.consent.rules.comparison import Step
+from shared.consent.rules.decisions import direction_in
+from shared.consent.rules.memory import Memory
+from shared.consent.to_omneo import ToOmneo, consent_turn
+from shared.jobs.jobs import PullOptOut
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+
+def queue_pull(
+    step: Step, tenant: Tenant, services: Services, *, profile_id: str, traceparent: str = ""
+) -> None:
+    """Queue what tells Omneo of the opt-out that a step has found."""
+    job = PullOptOut(
+        tenant=tenant.name,
+        id=services.new_id(),
+        accepted_at=services.clock(),
+        profile_id=profile_id,
+        channel=step.consent.channel,
+        at=step.opted_out_at,
+        traceparent=traceparent,
+    )
+    services.queue.put(job, tenant)
+
+
+def pull_opt_out(job: PullOptOut, tenant: Tenant, services: Services) -> None:
+    """Write the opt-out to Omneo, unless a newer decision is known by now. Repeating this is harmless.
+
+    Raises:
+        ServiceError: what Omneo answered; or a flush is at the profile, and this waits for it.
+    """
+    # The turn of the flushes: an older decision of theirs must not be the last.
+    with consent_turn(job.profile_id, tenant, services):
+        read_at = services.clock()
+        profile = services.omneo(tenant).profile(job.profile_id)
+        if profile is None:
+            logs.write(logging.INFO, "opt-out not pulled", reason="gone")
+            return
+        way = ToOmneo(tenant, profile, read_at, services, job.traceparent)
+        before = way.comms
+
+        def with_opt_out(memory: Memory) -> Memory:
+            is_meant = memory.channel is job.channel and direction_in(before, job.channel) != "out"
+            return rules.with_pulled(memory, job.at or job.accepted_at) if is_meant else memory
+
+        way.learn(with_opt_out)
+        way.write()
+        if way.comms == before:
+            logs.write(logging.INFO, "opt-out not pulled", reason="decided since")
+        else:
+            logs.write(logging.INFO, "opt-out pulled from Klaviyo")
+        way.look()
+        way.tell()
