@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-
 from shared.consent.rules.plan import Told
+
 from shared.consent_events import Consent
 from shared.profiles.synced import DELETED_KEPT, SyncedProfile, SyncedProfiles
 from shared.storage.documents import Documents
