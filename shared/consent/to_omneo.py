@@ -84,7 +84,14 @@ class ToOmneo:
             }
 
         before = self._store.find(self.tenant.name, self.profile.id)
-        note_decisions(before, learned(before), self.comms, self.profile.id, self.tenant, self.services)
+        note_decisions(
+            before,
+            learned(before),
+            self.comms,
+            profile_id=self.profile.id,
+            tenant=self.tenant,
+            services=self.services,
+        )
         self.memories = self._store.change(self.tenant.name, self.profile.id, learned)
 
     def write(self) -> None:
@@ -150,6 +157,7 @@ def note_decisions(
     before: Memories,
     after: Memories,
     comms: Mapping[str, Any],
+    *,
     profile_id: str,
     tenant: Tenant,
     services: Services,

@@ -23,8 +23,9 @@ from shared.consent.rules.comparison import (
     Step,
     Subject,
     consent_steps,
-    is_still_asked,
+    still_asked,
 )
+from shared.consent.rules.memory import Memory
 from shared.consent.to_omneo import note_decisions, omneo_decision_id, record_decisions
 from shared.consent_events import Channel, Consent, Direction
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
@@ -61,7 +62,7 @@ def compared(
         return known
 
     before = store.find(tenant.name, profile_id)
-    note_decisions(before, both(before), comms, profile_id, tenant, services)
+    note_decisions(before, both(before), comms, profile_id=profile_id, tenant=tenant, services=services)
     return store.change(tenant.name, profile_id, both), steps
 
 
@@ -77,12 +78,13 @@ def consent_rules(tenant: Tenant) -> ConsentRules:
 
 @dataclass(frozen=True)
 class ConsentCalls:
-    """The consent calls about one profile. `comms` is what Omneo holds, by which the steps were decided."""
+    """The consent calls about one profile. `comms` is what Omneo showed at `read_at`, by which the steps were decided."""
 
     tenant: Tenant
     profile_id: str
     subjects: Mapping[Channel, Subject]
     comms: Mapping[str, Any]
+    read_at: datetime
     services: Services
     traceparent: str = ""
 
@@ -117,7 +119,7 @@ class ConsentCalls:
     def _ask(self, steps: list[Step], direction: Direction) -> Trouble | None:
         asking = Asking(self.tenant, self.services)
         asked = [(step, self._asked(step, direction)) for step in steps]
-        begun = [(step, one) for step, one in asked if asking.begin(one, partial(self._is_still, step))]
+        begun = [(step, one) for step, one in asked if asking.begin(one, partial(self._still, step))]
         if not begun:
             return None
         look_after_a_call(self.tenant, self.profile_id, self.services, traceparent=self.traceparent)
@@ -134,14 +136,14 @@ class ConsentCalls:
             (refusal for _, refusal in found if refusal is not None and not _is_of_phone(refusal)), None
         )
 
-    def _is_still(self, step: Step, known: Memories) -> bool:
-        channel = step.consent.channel
-        return is_still_asked(
+    def _still(self, step: Step, memory: Memory) -> Memory | None:
+        return still_asked(
             step,
-            known[channel],
-            self._subject(step),
+            memory,
             self.comms,
-            unset=consent_rules(self.tenant).unset[channel],
+            self._subject(step),
+            unset=consent_rules(self.tenant).unset[step.consent.channel],
+            read_at=self.read_at,
             now=self.services.clock(),
         )
 

@@ -175,7 +175,7 @@ def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
     opt-out, as of then; an opt-in without one has no date. What was read while we wrote, or right after it, may be what was before.
     """
     stamp = read_stamp(comms.get(stamp_name(memory.channel)))
-    if stamp is not None and stamp > read_at:
+    if stamp is not None and stamp > read_at + CLOCKS_APART:
         memory = replace(memory, ahead=stamp)
     dated = None if stamp == memory.ahead else stamp
     shown, before = Seen(direction_in(comms, memory.channel), stamp), memory.seen
@@ -249,24 +249,14 @@ def told(memory: Memory, event: Decided) -> Memory:
 # What we ask
 
 
-def with_call(
-    memory: Memory,
-    consent: Consent,
-    direction: Direction,
-    profile: str,
-    decided_at: datetime | None,
-    now: datetime,
-    *,
-    suppresses: bool = False,
-) -> Memory:
+def with_call(memory: Memory, call: Call) -> Memory:
     """Return the memory with a call that is about to be made. The same call once more, soon after, is one of which neither is known."""
-    call = Call(consent, direction, profile, decided_at, now, now, suppresses=suppresses)
     same_before = [one for one in memory.calls if _is_same(one, call)]
     rest = list(memory.calls)
     if same_before:
         last = same_before[-1]
         call = replace(call, times=last.times + 1)
-        if last.is_under_way(now):
+        if last.is_under_way(call.asked_at):
             rest.remove(last)
             call = replace(call, asked_at=last.asked_at)
     calls = (*rest, call)
