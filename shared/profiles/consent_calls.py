@@ -19,14 +19,13 @@ from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.comparison import (
     ConsentRules,
     Outcome,
-    Reason,
     Step,
     Subject,
     consent_steps,
     still_asked,
 )
 from shared.consent.rules.memory import Memory
-from shared.consent.to_omneo import note_decisions, omneo_decision_id, record_decisions
+from shared.consent.to_omneo import note_decisions, record_decisions
 from shared.consent_events import Channel, Consent, Direction
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
 from shared.klaviyo.consent_jobs import Person
@@ -182,10 +181,10 @@ class ConsentCalls:
         return None
 
     def _record(self, steps: Iterable[Step], direction: Direction) -> None:
-        """Record the decisions in the ledger, those that events have told of left out: they are there already."""
+        """Record in the ledger what no dated decision has put there: an opt-in without a date, and transactional SMS."""
         records = []
         for step in steps:
-            if step.reason is Reason.OPT_OUT_UNDONE:
+            if step.decided_at is not None and step.consent is not Consent.SMS_TRANSACTIONAL:
                 continue
             held, changed_at = _held(self._subject(step), step.consent)
             at = step.decided_at
@@ -196,9 +195,7 @@ class ConsentCalls:
                     before=_WORDS.get(held, "unset"),
                     after="subscribed" if direction == "in" else "unsubscribed",
                     source="omneo",
-                    event_id=omneo_decision_id(step.consent.value, direction, at)
-                    if at
-                    else f"{step.consent} {direction} undated {changed_at}",
+                    event_id=f"{step.consent} {direction} {at.isoformat() if at else f'undated {changed_at}'}",
                 )
             )
         record_decisions(records, self.profile_id, self.tenant, self.services)

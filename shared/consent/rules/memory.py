@@ -191,13 +191,12 @@ def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
     if shown.direction is None or _DECISIONS[shown.direction] in by_us:
         return memory
     if shown.direction == "in":
-        return replace(memory, omneo_in=_latest(memory.omneo_in, dated)) if is_new else memory
+        return replace(memory, omneo_in=_latest(memory.omneo_in, dated if is_new else None))
     has_turned = bool(by_us) or (before is not None and before.direction != shown.direction)
-    if has_turned and not (is_new and dated and not _is_before_an_opt_in(memory, dated)):
-        return replace(memory, omneo_out=_latest(memory.omneo_out, read_at))
-    if is_new or _is_ahead(memory, stamp):
-        return replace(memory, omneo_out=_latest(memory.omneo_out, dated or read_at))
-    return memory
+    is_in_order = is_new and dated is not None and not _is_before_an_opt_in(memory, dated)
+    since = read_at if (has_turned and not is_in_order) or stamp == memory.ahead else dated
+    is_decided = has_turned or is_new or (stamp is not None and stamp == memory.ahead)
+    return replace(memory, omneo_out=_latest(memory.omneo_out, since)) if is_decided else memory
 
 
 def _noticed(memory: Memory, shown: Seen, stamp: datetime | None) -> Memory:
@@ -219,10 +218,6 @@ def _is_before_an_opt_in(memory: Memory, at: datetime) -> bool:
     ins = [event.at for event in memory.events if event.decision is Decision.OPT_IN]
     newest = _latest(memory.omneo_in, *ins)
     return newest is not None and at < newest
-
-
-def _is_ahead(memory: Memory, stamp: datetime | None) -> bool:
-    return stamp is not None and stamp == memory.ahead
 
 
 def written(memory: Memory, comms: Comms, given: Collection[Key], at: datetime) -> Memory:
