@@ -1,6 +1,6 @@
 """Explain: what a sync of a profile would do now and why, without doing it.
 
-It asks the functions that the worker asks (`planned`, `import_profile`, `subjects_of`, `steps_of`) and hands them a Klaviyo that is only
+It asks the functions that the worker asks (`planned`, `import_profile`, `subjects_of`, `consent_steps`) and hands them a Klaviyo that is only
 read. Nothing is sent, written or queued. How the answer looks as text stands in `deploy/tenants/explain.py`.
 """
 
@@ -12,8 +12,9 @@ from typing import Any
 
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import ConsentLedger, ConsentRecord
-from shared.consent.rules.plan import Subject
-from shared.consent.rules.to_klaviyo import Outcome
+from shared.consent.memories import ConsentMemories, Memories
+from shared.consent.rules.comparison import Outcome, Subject, consent_steps
+from shared.consent.rules.memory import last_call
 from shared.consent_events import Channel, Consent
 from shared.errors import (
     CannotSucceedError,
@@ -33,11 +34,12 @@ from shared.jobs.dead_jobs import DeadJobStore
 from shared.json_logic.exclude_logic import ExcludeLogicError, trace
 from shared.klaviyo.profiles import KlaviyoProfile
 from shared.profiles.calls import deletion_id, sync_id
+from shared.profiles.consent_calls import consent_rules
 from shared.profiles.klaviyo_import import Imported, import_profile
 from shared.profiles.rules.calls import profile_id_of_event, stored_klaviyo_id
 from shared.profiles.rules.klaviyo_attributes import fitted
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, comms_of
-from shared.profiles.sync import planned, steps_of, subjects_of
+from shared.profiles.sync import planned, subjects_of
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.services import Services
 from shared.tenants.tenants import Tenant
@@ -225,7 +227,7 @@ class _Look:
                 "address": subject.address if self.reveal else masking.masked(subject.address),
                 "omneo": omneo_consent(comms or {}, consent.channel),
                 "klaviyo": klaviyo_consent(subject, consent),
-                "asked_before": self._asked_before(consent),
+                "asked_before": self._asked_before(consent, subject),
                 "outcome": outcome.value,
                 "reason": reason,
                 "why": f"{OUTCOMES[outcome]} {CONSENT[reason]}",
@@ -246,14 +248,18 @@ class _Look:
         if self._imported is None or comms is None:
             reason = "not_synced" if self._imported is None else "not_shown"
             return [(consent, Outcome.LEAVE, reason) for consent in (Consent.EMAIL, Consent.SMS)]
-        steps = steps_of(
-            self.id, comms, subjects, told=self.synced.told, tenant=self.tenant, services=self.services
-        )
+        now = self.services.clock()
+        rules = consent_rules(self.tenant)
+        _, steps = consent_steps(self._memories, comms, subjects, rules=rules, read_at=now, now=now)
         return [(step.consent, step.outcome, step.reason.value) for step in steps]
 
-    def _asked_before(self, consent: Consent) -> Row | None:
-        told = self.synced.told.get(consent)
-        return None if told is None else {"direction": told.direction, "at": told.at.isoformat()}
+    def _asked_before(self, consent: Consent, subject: Subject) -> Row | None:
+        call = last_call(self._memories[consent.channel], consent, None, subject.klaviyo_id)
+        return None if call is None else {"direction": call.direction, "at": call.last_at.isoformat()}
+
+    @cached_property
+    def _memories(self) -> Memories:
+        return ConsentMemories.of(self.services).find(self.tenant.name, self.id)
 
     def _open_jobs(self) -> Iterator[Row]:
         """Yield the jobs of the profile that are known without a look into the queue, which cannot be searched."""

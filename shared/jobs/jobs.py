@@ -85,6 +85,19 @@ class SpreadEvents(Job):
     events: tuple[SystemEvent, ...]
 
 
+class ReadEvents(Job):
+    """Read consent events of a known topic that could not be read as they came, and spread them.
+
+    `rows` are what Klaviyo has sent of them, cut down to what is needed, `sent_at` is when.
+    """
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["read-events"] = "read-events"
+    account: str
+    rows: tuple[dict[str, JsonValue], ...]
+    sent_at: AwareDatetime | None = None
+
+
 class FlushInbox(Job):
     """Bring everything in the inbox of one Klaviyo profile to Omneo."""
 
@@ -123,6 +136,7 @@ class KeepMasterList(Job):
     direction: ClassVar[Direction] = Direction.INBOUND
     kind: Literal["keep-master-list"] = "keep-master-list"
     profile: str
+    omneo_profile_id: str = ""  # "" in a job that an older revision has queued
 
 
 class Heal(Job):
@@ -152,6 +166,9 @@ class SyncProfile(Job):
     kind: Literal["sync-profile"] = "sync-profile"
     profile_id: str
     until: AwareDatetime
+    leaves_undated: bool = (
+        False  # an opt-in without a date is not asked for: a run over the whole base has said so
+    )
 
 
 class DeleteProfile(Job):
@@ -174,6 +191,19 @@ class PullOptOut(Job):
     profile_id: str
     channel: Channel
     at: AwareDatetime | None = None
+
+
+class CompareConsent(Job):
+    """Compare Klaviyo's consents with Omneo's some minutes after they were asked for, and mend what has come apart.
+
+    Of many profiles, at most 100, only Klaviyo is read, in one call, and each that needs it is looked at by a job of its own. `again` is a
+    second look, which no other follows.
+    """
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["compare-consent"] = "compare-consent"
+    profile_ids: tuple[str, ...]
+    again: bool = False
 
 
 class Resync(Job):
@@ -201,6 +231,7 @@ AnyJob: TypeAlias = (
     | SendRecords
     | PackRecords
     | SpreadEvents
+    | ReadEvents
     | FlushInbox
     | SweepInbox
     | SweepOutbox
@@ -210,6 +241,7 @@ AnyJob: TypeAlias = (
     | SyncProfile
     | DeleteProfile
     | PullOptOut
+    | CompareConsent
     | Resync
     | EveryTenant
 )
@@ -219,6 +251,7 @@ KINDS: dict[str, type[AnyJob]] = {
     "send-records": SendRecords,
     "pack-records": PackRecords,
     "spread-events": SpreadEvents,
+    "read-events": ReadEvents,
     "flush-inbox": FlushInbox,
     "sweep-inbox": SweepInbox,
     "sweep-outbox": SweepOutbox,
@@ -228,6 +261,7 @@ KINDS: dict[str, type[AnyJob]] = {
     "sync-profile": SyncProfile,
     "delete-profile": DeleteProfile,
     "pull-opt-out": PullOptOut,
+    "compare-consent": CompareConsent,
     "resync": Resync,
     "every-tenant": EveryTenant,
 }

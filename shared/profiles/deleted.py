@@ -6,9 +6,10 @@ First the deletion is remembered, so that a sync which comes late does not make 
 import logging
 
 from shared import logs
-from shared.consent.echo_notes import EchoNotes
-from shared.consent.ledger import ConsentLedger, ConsentRecord, ensure_ledger_key
-from shared.consent_events import Channel, Consent
+from shared.consent.asking import AskedConsent, Asking
+from shared.consent.ledger import ConsentRecord
+from shared.consent.to_omneo import record_decisions
+from shared.consent_events import Consent
 from shared.jobs.jobs import DeleteProfile
 from shared.klaviyo.consent_jobs import Person
 from shared.klaviyo.profiles import KlaviyoProfile
@@ -76,11 +77,11 @@ class _Suppression:
     def run(self) -> None:
         klaviyo = self._services.klaviyo(self._tenant)
         if self._found.email:
-            self._note(Channel.EMAIL)
+            self._note(Consent.EMAIL, suppresses=True)
             klaviyo.suppress(self._found.email)
         consents = self._given_by_phone()
         if self._found.phone_number and consents:
-            self._note(Channel.SMS)
+            self._note(Consent.SMS)
             klaviyo.unsubscribe(Person(self._found.id, phone_number=self._found.phone_number), consents)
         logs.write(logging.INFO, "profile suppressed in Klaviyo")
 
@@ -89,9 +90,11 @@ class _Suppression:
         kinds = (("marketing", Consent.SMS), ("transactional", Consent.SMS_TRANSACTIONAL))
         return [consent for kind, consent in kinds if (sms.get(kind) or {}).get("consent") == "SUBSCRIBED"]
 
-    def _note(self, channel: Channel) -> None:
-        """Note the call for its echo, which must not become the opt-out of whoever has the address next; and for the ledger."""
-        EchoNotes.of(self._services).note(self._tenant.name, self._found.id, channel, "out")
+    def _note(self, consent: Consent, *, suppresses: bool = False) -> None:
+        """Remember the call, whose event must not become the opt-out of whoever has the address next; and note it in the ledger."""
+        channel, at = consent.channel, self._job.accepted_at
+        asked = AskedConsent(self._job.profile_id, self._found.id, consent, "out", at, suppresses=suppresses)
+        Asking(self._tenant, self._services).begin(asked)
         marketing = (self._found.subscriptions.get(channel.value) or {}).get("marketing") or {}
         record = ConsentRecord(
             at=self._job.accepted_at,
@@ -101,7 +104,4 @@ class _Suppression:
             source="omneo:profile.deleted",
             event_id=self._job.accepted_at.isoformat(),
         )
-        tenant = self._tenant
-        if tenant.ledger_key is None:
-            tenant = ensure_ledger_key(self._services.tenants, tenant.name)
-        ConsentLedger.of(self._services).record(tenant, self._job.profile_id, record)
+        record_decisions([record], self._job.profile_id, self._tenant, self._services)

@@ -1,7 +1,7 @@
 """The profile sync from Omneo to Klaviyo: read the newest profile, send it, ask for consent where the rule says so, and write the Klaviyo
 id back as an identity.
 
-What goes where is decided in `rules/sync_plan.py` and `consent/rules/plan.py`, of which `explain` asks the same questions.
+What goes where is decided in `rules/sync_plan.py` and `consent/rules/comparison.py`, of which `explain` asks the same questions.
 """
 
 import logging
@@ -13,14 +13,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared import logs
-from shared.consent.inbox import Inbox
-from shared.consent.rules.decisions import is_stamped, read_stamp, row_of, stamp_name
-from shared.consent.rules.plan import ConsentRules, Step, Subject, Told, consent_steps
-from shared.consent_events import Channel, Consent
+from shared.consent.rules.comparison import Outcome, Step, Subject
+from shared.consent_events import Channel
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError, WaitError
 from shared.jobs.jobs import SyncProfile
 from shared.json_logic.exclude_logic import ExcludeLogicError
-from shared.profiles.consent_calls import ConsentCalls
+from shared.profiles.consent_calls import ConsentCalls, Trouble, compared
 from shared.profiles.klaviyo_import import Imported, import_profile
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.omneo_paths import at_path
@@ -98,30 +96,6 @@ def planned(
         raise CannotSucceedError(f"{error} The profile was not synced.") from error
 
 
-def consent_rules(tenant: Tenant) -> ConsentRules:
-    """Return the tenant's settings about consent."""
-    settings = tenant.settings
-    unset = {
-        Channel.EMAIL: settings.email_consent_unset.value,
-        Channel.SMS: settings.sms_consent_unset.value,
-    }
-    return ConsentRules(unset, settings.sms_transactional)
-
-
-def is_foreign_stamp(
-    channel: Channel, comms: Mapping[str, Json], profile_id: str, tenant: Tenant, services: Services
-) -> bool:
-    """Return whether the stamp that Omneo holds is of a decision that did not come from Klaviyo."""
-    stamp = read_stamp(comms.get(stamp_name(channel)))
-    return not any(
-        entry.at == stamp
-        and row_of(entry.topic).channel is channel
-        and entry.decision
-        and is_stamped(entry.decision)
-        for entry in Inbox.of(services).of_omneo(tenant.name, profile_id)
-    )
-
-
 def subjects_of(plan: SyncPlan, imported: Imported) -> dict[Channel, Subject]:
     """Return whose consent each channel is about: that of whoever has the address in Klaviyo, else the profile's own."""
     subjects = {}
@@ -131,28 +105,9 @@ def subjects_of(plan: SyncPlan, imported: Imported) -> dict[Channel, Subject]:
         if owner is None and name in imported.left_out:
             address = ""
         profile = owner or imported.profile
-        subjects[channel] = Subject(profile.id, address, profile.subscriptions)
+        held = profile.email if channel is Channel.EMAIL else profile.phone_number
+        subjects[channel] = Subject(profile.id, address, profile.subscriptions, held)
     return subjects
-
-
-def steps_of(
-    profile_id: str,
-    comms: Mapping[str, Json],
-    subjects: Mapping[Channel, Subject],
-    *,
-    told: Mapping[Consent, Told],
-    tenant: Tenant,
-    services: Services,
-) -> list[Step]:
-    """Return what is to be done about each consent. `comms` is what Omneo holds, `told` what was asked of Klaviyo before."""
-    return consent_steps(
-        comms,
-        subjects,
-        rules=consent_rules(tenant),
-        told=told,
-        is_foreign=lambda channel: is_foreign_stamp(channel, comms, profile_id, tenant, services),
-        now=services.clock(),
-    )
 
 
 @dataclass(frozen=True)
@@ -169,43 +124,25 @@ class _Sync:
 
     def run(self) -> None:
         imported = import_profile(self.services.klaviyo(self.tenant), self.plan.mapped, self.plan.klaviyo_id)
-        told = dict(self.before.told)
-
-        def keep(said: Mapping[Consent, Told]) -> None:
-            told.update(said)
-            self._keep(imported, told, self.before.read_at)
-
-        subjects = subjects_of(self.plan, imported)
-        steps = self._steps(subjects)
-        calls = ConsentCalls(
-            self.tenant,
-            self.job.profile_id,
-            subjects,
-            self.before.told,
-            self.services,
-            keep,
-            self.job.traceparent,
-        )
-        trouble = calls.make(steps)
+        trouble, steps = self._settle_consents(subjects_of(self.plan, imported))
         self._write_identity(imported.profile.id)
-        self._keep(imported, told, self.read_at)
+        self._keep(imported)
         self._log(imported, steps)
         if trouble is not None:
             raise trouble
 
-    def _steps(self, subjects: Mapping[Channel, Subject]) -> list[Step]:
+    def _settle_consents(self, subjects: Mapping[Channel, Subject]) -> tuple[Trouble | None, list[Step]]:
+        """Ask for what is to be asked; return what of it can never succeed, and the steps."""
         comms = comms_of(self.profile)
         if comms is None:
             logs.write(logging.WARNING, "Omneo shows no consent, so none was asked for")
-            return []
-        return steps_of(
-            self.job.profile_id,
-            comms,
-            subjects,
-            told=self.before.told,
-            tenant=self.tenant,
-            services=self.services,
-        )
+            return None, []
+        id, tenant, services = self.job.profile_id, self.tenant, self.services
+        _, steps = compared(id, comms, subjects, read_at=self.read_at, tenant=tenant, services=services)
+        if self.job.leaves_undated:
+            steps = [step for step in steps if step.outcome is not Outcome.SUBSCRIBE or step.decided_at]
+        calls = ConsentCalls(tenant, id, subjects, comms, self.read_at, services, self.job.traceparent)
+        return calls.make(steps), steps
 
     def _write_identity(self, klaviyo_id: str) -> None:
         """Give the Omneo profile the Klaviyo id as identity, unless it holds it already."""
@@ -233,7 +170,7 @@ class _Sync:
             # Another Omneo profile holds it; a person has to decide whose the Klaviyo profile is.
             logs.write(logging.WARNING, "identity not written", reason="identity_of_another")
 
-    def _keep(self, imported: Imported, told: Mapping[Consent, Told], read_at: datetime | None) -> None:
+    def _keep(self, imported: Imported) -> None:
         filled = frozenset(
             name for name in self.plan.mapped.filled if name.partition(".")[0] not in imported.left_out
         )
@@ -241,8 +178,7 @@ class _Sync:
             account=self.tenant.klaviyo_account_id,
             klaviyo_id=imported.profile.id,
             filled=filled,
-            told=told,
-            read_at=read_at,
+            read_at=self.read_at,
         )
         if synced != replace(self.before, deleted_at=None) or self.before.deleted_at is not None:
             SyncedProfiles.of(self.services).keep(self.tenant.name, self.job.profile_id, synced)

@@ -1,5 +1,5 @@
-"""What the extension remembers of each Omneo profile that it has synced: what it filled in Klaviyo, what it asked for about consent, when
-it last read the profile, and whether the profile was deleted since.
+"""What the extension remembers of each Omneo profile that it has synced: what it filled in Klaviyo, when it last read the profile, and
+whether the profile was deleted since. What is known of its consents stands in `consent/memories.py`.
 
 Of persons it holds the names of what was filled, never a value, and Klaviyo's profile ids. Who writes holds the profile's turn.
 """
@@ -7,12 +7,10 @@ Of persons it holds the names of what was filled, never a value, and Klaviyo's p
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from shared.consent.rules.plan import Told
-from shared.consent_events import Consent
 from shared.errors import DocumentExistsError, DocumentMissingError
 from shared.storage.documents import Document, Documents, Value, delete_all
 
@@ -35,7 +33,6 @@ class SyncedProfile:
     account: str = ""
     klaviyo_id: str = ""
     filled: frozenset[str] = frozenset()
-    told: Mapping[Consent, Told] = field(default_factory=dict)
     read_at: datetime | None = None
     deleted_at: datetime | None = None
 
@@ -65,18 +62,11 @@ class SyncedProfiles:
             "account": synced.account,
             "klaviyo_id": synced.klaviyo_id,
             "filled": [*sorted(synced.filled)],
-            "told": _told(synced.told),
             "read_at": synced.read_at,
             "deleted_at": synced.deleted_at,
             "expire_at": None if synced.deleted_at is None else self._clock() + DELETED_KEPT,
         }
         self._write(tenant, profile_id, fields)
-
-    def tell(self, tenant: str, profile_id: str, told: Mapping[Consent, Told]) -> None:
-        """Remember what Klaviyo was told, beside what is known of the profile."""
-        before = self.find(tenant, profile_id).told
-        now = {consent: said.after(before.get(consent)) for consent, said in told.items()}
-        self._write(tenant, profile_id, {"told": _told({**before, **now})})
 
     def fill(self, tenant: str, profile_id: str, synced: SyncedProfile) -> None:
         """Remember what was filled where, beside what else is known of the profile."""
@@ -132,34 +122,11 @@ class SyncedProfiles:
         return isinstance(expiry, datetime) and expiry <= self._clock()
 
 
-def _told(told: Mapping[Consent, Told]) -> dict[str, Value]:
-    return {
-        consent.value: {
-            "direction": said.direction,
-            "stamp": said.stamp,
-            "at": said.at,
-            "klaviyo_id": said.klaviyo_id,
-            "reversed_at": said.reversed_at,
-        }
-        for consent, said in told.items()
-    }
-
-
 def _decode(fields: Mapping[str, Any]) -> SyncedProfile:
-    # A consent that a newer revision knows is passed over.
-    known = {consent.value: consent for consent in Consent}
-    told = {
-        known[name]: Told(
-            said["direction"], said["stamp"], said["at"], said["klaviyo_id"], said.get("reversed_at")
-        )
-        for name, said in (fields.get("told") or {}).items()
-        if name in known
-    }
     return SyncedProfile(
         account=fields.get("account") or "",
         klaviyo_id=fields.get("klaviyo_id") or "",
         filled=frozenset(fields.get("filled") or ()),
-        told=told,
         read_at=fields.get("read_at"),
         deleted_at=fields.get("deleted_at"),
     )
