@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.errors import InvalidPayloadError
+from shared.matching import is_omneo_id
 from shared.metrics.rules.track import from_track
 from shared.numbers import read_number
 
@@ -26,7 +27,6 @@ UNIQUE_ID_LENGTH = 255
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 LATEST_AHEAD = timedelta(days=366)
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _BOOLEANS = {True: True, "true": True, "1": True, False: False, "false": False, "0": False}
 _IDENTIFIERS = ("email", "phone_number", "external_id", "anonymous_id", "_kx")
@@ -117,7 +117,7 @@ def _from_context(body: Json, profile: Json, now: datetime) -> Metric:
     omneo_profile_id = ""
     if email:
         data["attributes"]["email"] = email
-    if isinstance(id, str) and _UUID.fullmatch(id):
+    if isinstance(id, str) and is_omneo_id(id):
         omneo_profile_id = id  # Omneo's ids are UUIDs, Klaviyo's never are
         if not email:
             data["attributes"]["external_id"] = id
