@@ -21,9 +21,9 @@ from deploy.tenants.resync import reconcile, resync
 from deploy.tenants.running import NO_SUCH_TENANT, Group, existing, with_services
 from shared.admin.reports import StatusReports
 from shared.admin.settings import header_secret
-from shared.consent.echo_notes import EchoNotes
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import ConsentLedger, new_ledger_key
+from shared.consent.memories import ConsentMemories
 from shared.direction import Direction
 from shared.errors import (
     ConfigurationError,
@@ -187,7 +187,7 @@ def delete(services: Services, name: str, yes: bool) -> None:
     services.secret_uses.forget(name)
     Inbox.of(services).forget(name)
     Outbox.of(services).forget(name)
-    EchoNotes.of(services).forget(name)
+    ConsentMemories.of(services).forget(name)
     SyncedProfiles.of(services).forget(name)
     Resyncs.of(services).forget(name)
     ConsentLedger.of(services).forget(name)

@@ -87,6 +87,19 @@ class SpreadEvents(Job):
     events: tuple[SystemEvent, ...]
 
 
+class ReadEvents(Job):
+    """Read consent events of a known topic that could not be read as they came, and spread them.
+
+    `rows` are what Klaviyo has sent of them, cut down to what is needed, `sent_at` is when.
+    """
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["read-events"] = "read-events"
+    account: str
+    rows: tuple[dict[str, JsonValue], ...]
+    sent_at: AwareDatetime | None = None
+
+
 class FlushInbox(Job):
     """Bring everything in the inbox of one Klaviyo profile to Omneo."""
 
@@ -125,6 +138,7 @@ class KeepMasterList(Job):
     direction: ClassVar[Direction] = Direction.INBOUND
     kind: Literal["keep-master-list"] = "keep-master-list"
     profile: str
+    omneo_profile_id: str = ""  # "" in a job that an older revision has queued
 
 
 class Heal(Job):
@@ -154,6 +168,9 @@ class SyncProfile(Job):
     kind: Literal["sync-profile"] = "sync-profile"
     profile_id: str
     until: AwareDatetime
+    leaves_undated: bool = (
+        False  # an opt-in without a date is not asked for: a run over the whole base has said so
+    )
 
 
 class DeleteProfile(Job):
@@ -176,6 +193,19 @@ class PullOptOut(Job):
     profile_id: str
     channel: Channel
     at: AwareDatetime | None = None
+
+
+class CompareConsent(Job):
+    """Compare Klaviyo's consents with Omneo's some minutes after they were asked for, and mend what has come apart.
+
+    Of many profiles, at most 100, only Klaviyo is read, in one call, and each that needs it is looked at by a job of its own. `again` is a
+    second look, which no other follows.
+    """
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["compare-consent"] = "compare-consent"
+    profile_ids: tuple[str, ...]
+    again: bool = False
 
 
 class Resync(Job):
@@ -203,6 +233,7 @@ AnyJob: TypeAlias = (
     | SendRecords
     | PackRecords
     | SpreadEvents
+    | ReadEvents
     | FlushInbox
     | SweepInbox
     | SweepOutbox
@@ -212,6 +243,7 @@ AnyJob: TypeAlias = (
     | SyncProfile
     | DeleteProfile
     | PullOptOut
+    | CompareConsent
     | Resync
     | EveryTenant
 )
@@ -221,6 +253,7 @@ KINDS: dict[str, type[AnyJob]] = {
     "send-records": SendRecords,
     "pack-records": PackRecords,
     "spread-events": SpreadEvents,
+    "read-events": ReadEvents,
     "flush-inbox": FlushInbox,
     "sweep-inbox": SweepInbox,
     "sweep-outbox": SweepOutbox,
@@ -230,6 +263,7 @@ KINDS: dict[str, type[AnyJob]] = {
     "sync-profile": SyncProfile,
     "delete-profile": DeleteProfile,
     "pull-opt-out": PullOptOut,
+    "compare-consent": CompareConsent,
     "resync": Resync,
     "every-tenant": EveryTenant,
 }

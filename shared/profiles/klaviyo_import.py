@@ -1,4 +1,4 @@
-"""Bring a profile to Klaviyo: look up who has its identifiers (`look.py`), decide by one table (`rules/owners.py`), then write.
+"""Bring a profile to Klaviyo: look up who has its identifiers (`ownership.py`), decide by one table (`rules/owners.py`), then write.
 
 A profile that has in Klaviyo what the last sync left there is written at once. A value that Klaviyo does not take is left out. Where
 somebody takes an identifier between the look and the write, Klaviyo refuses it, and the table is asked again with what that tells.
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError, WaitError
 from shared.klaviyo.profiles import KlaviyoProfile
-from shared.profiles.look import Look, held_of
+from shared.profiles.ownership import Ownership, held_of
 from shared.profiles.rules.mapping import MappedProfile
 from shared.profiles.rules.owners import Fate, FoundBy, Owners, Verdict, decide
 
@@ -58,7 +58,7 @@ class Imported:
 
 
 def import_profile(
-    klaviyo: KlaviyoWrites, look: Look, mapped: MappedProfile, *, known_id: str, released: Released
+    klaviyo: KlaviyoWrites, look: Ownership, mapped: MappedProfile, *, known_id: str, released: Released
 ) -> Imported:
     """Write the profile.
 
@@ -73,7 +73,7 @@ def import_profile(
     return _Import(klaviyo, look, mapped, released).run(known_id)
 
 
-def foreseen(look: Look, mapped: MappedProfile, *, released: Released) -> Imported:
+def foreseen(look: Ownership, mapped: MappedProfile, *, released: Released) -> Imported:
     """Return what an import would come to, if Klaviyo takes every value. Nothing is written."""
     wanted = mapped.attributes
     owners = look.owners(wanted)
@@ -92,11 +92,13 @@ def foreseen(look: Look, mapped: MappedProfile, *, released: Released) -> Import
 @dataclass
 class _Import:
     klaviyo: KlaviyoWrites
-    look: Look
+    look: Ownership
     mapped: MappedProfile
     released: Released
     refused: dict[str, LeftOut] = field(default_factory=dict)
-    there: tuple[str, ...] = ()  # identifiers that the profile has already, and Klaviyo refuses to be told again
+    there: tuple[
+        str, ...
+    ] = ()  # identifiers that the profile has already, and Klaviyo refuses to be told again
 
     def run(self, known_id: str) -> Imported:
         if known_id and (imported := self._at_once(known_id)):
@@ -187,7 +189,7 @@ def _resource(
 
 
 def _imported(
-    look: Look,
+    look: Ownership,
     profile: KlaviyoProfile,
     sent: Mapping[str, Any],
     refused: Mapping[str, LeftOut],

@@ -1,5 +1,5 @@
-"""What the extension remembers of each Omneo profile that it has synced: what it filled in Klaviyo, which identifiers it left there, what it
-asked for about consent, when it last read the profile, and whether the profile was deleted since.
+"""What the extension remembers of each Omneo profile that it has synced: what it filled in Klaviyo, which identifiers it left there, when
+it last read the profile, and whether the profile was deleted since. What is known of its consents stands in `consent/memories.py`.
 
 Of persons it holds the names of what was filled, hashes of identifiers, never a value, and Klaviyo's profile ids. Who writes holds the
 profile's turn.
@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from shared.consent.rules.plan import Told
-from shared.consent_events import Consent
 from shared.errors import DocumentExistsError, DocumentMissingError
 from shared.profiles.waiting import waiting_collection
 from shared.storage.documents import Document, Documents, Value, delete_all
@@ -39,7 +37,6 @@ class SyncedProfile:
     klaviyo_id: str = ""
     filled: frozenset[str] = frozenset()
     left: Mapping[str, str] = field(default_factory=dict)
-    told: Mapping[Consent, Told] = field(default_factory=dict)
     read_at: datetime | None = None
     deleted_at: datetime | None = None
 
@@ -70,18 +67,11 @@ class SyncedProfiles:
             "klaviyo_id": synced.klaviyo_id,
             "filled": [*sorted(synced.filled)],
             "left": {**synced.left},
-            "told": _told(synced.told),
             "read_at": synced.read_at,
             "deleted_at": synced.deleted_at,
             "expire_at": None if synced.deleted_at is None else self._clock() + DELETED_KEPT,
         }
         self._write(tenant, profile_id, fields)
-
-    def tell(self, tenant: str, profile_id: str, told: Mapping[Consent, Told]) -> None:
-        """Remember what Klaviyo was told, beside what is known of the profile."""
-        before = self.find(tenant, profile_id).told
-        now = {consent: said.after(before.get(consent)) for consent, said in told.items()}
-        self._write(tenant, profile_id, {"told": _told({**before, **now})})
 
     def fill(self, tenant: str, profile_id: str, synced: SyncedProfile) -> None:
         """Remember what was filled where, beside what else is known of the profile."""
@@ -143,35 +133,12 @@ class SyncedProfiles:
         return isinstance(expiry, datetime) and expiry <= self._clock()
 
 
-def _told(told: Mapping[Consent, Told]) -> dict[str, Value]:
-    return {
-        consent.value: {
-            "direction": said.direction,
-            "stamp": said.stamp,
-            "at": said.at,
-            "klaviyo_id": said.klaviyo_id,
-            "reversed_at": said.reversed_at,
-        }
-        for consent, said in told.items()
-    }
-
-
 def _decode(fields: Mapping[str, Any]) -> SyncedProfile:
-    # A consent that a newer revision knows is passed over.
-    known = {consent.value: consent for consent in Consent}
-    told = {
-        known[name]: Told(
-            said["direction"], said["stamp"], said["at"], said["klaviyo_id"], said.get("reversed_at")
-        )
-        for name, said in (fields.get("told") or {}).items()
-        if name in known
-    }
     return SyncedProfile(
         account=fields.get("account") or "",
         klaviyo_id=fields.get("klaviyo_id") or "",
         filled=frozenset(fields.get("filled") or ()),
         left=fields.get("left") or {},
-        told=told,
         read_at=fields.get("read_at"),
         deleted_at=fields.get("deleted_at"),
     )

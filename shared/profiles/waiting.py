@@ -73,7 +73,9 @@ def hashes(tenant: "Tenant", identifiers: Mapping[str, Any]) -> dict[str, str]:
         raise ValueError("the tenant has no ledger key")
     key = tenant.ledger_key.get_secret_value().encode()
     return {
-        name: hmac.new(key, f"identifier\0{name}\0{value}".casefold().encode(), hashlib.sha256).hexdigest()[:32]
+        name: hmac.new(key, f"identifier\0{name}\0{value}".casefold().encode(), hashlib.sha256).hexdigest()[
+            :32
+        ]
         for name, value in identifiers.items()
         if value
     }

@@ -17,7 +17,7 @@ from tests.support.through import Through
 T = TypeVar("T")
 
 _COLLECTIONS = (
-    "tenants", "dead_jobs", "leases", "inbox", "outbox", "echo_notes", "consent_ledger", "reward_claims", "synced_profiles",
+    "tenants", "dead_jobs", "leases", "inbox", "outbox", "consent", "consent_asked", "consent_ledger", "reward_claims", "synced_profiles",
     "burials", "resyncs", "rows", "resync_slot",
 )  # fmt: skip
 

@@ -6,8 +6,8 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-
 from shared.consent.echo_notes import EchoNotes
+
 from shared.consent_events import Channel, Direction
 from tests.support.consenting import MASTER_LIST, Inflow, Person, Retailer, an_event, retailer
 from tests.support.world import ACCOUNT, TENANT, World

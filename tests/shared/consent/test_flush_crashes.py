@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-
 from shared.consent.echo_notes import EchoNotes
+
 from shared.consent.flush import TURN
 from shared.consent.spreading import flush_soon
 from shared.consent_events import Channel

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-
 from shared.consent.echo_notes import EchoNotes
+
 from shared.consent.inbox import Inbox
 from shared.consent.rules.decisions import TOPICS, canonical
 from shared.consent_events import Channel, Direction, SystemEvent

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from shared.consent.remembered import decided_of, event_of, foreign_stamps
 
 from shared.consent.inbox import Entry
-from shared.consent.remembered import decided_of, event_of, foreign_stamps
 from shared.consent.rules.decisions import (
     TABLE,
     TOPICS,
