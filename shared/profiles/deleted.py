@@ -24,7 +24,6 @@ from shared.services import Services
 from shared.tenants.settings import OnProfileDeleted
 from shared.tenants.tenants import Tenant
 
-
 # For so long after a deletion Omneo may still show the profile.
 OMNEO_LAGS = timedelta(seconds=10)
 

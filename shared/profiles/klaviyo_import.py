@@ -75,9 +75,7 @@ def import_profile(
 
 def foreseen(look: Ownership, mapped: MappedProfile, *, released: Released) -> Imported:
     """Return what an import would come to, if Klaviyo takes every value. Nothing is written."""
-    wanted = mapped.attributes
-    owners = look.owners(wanted)
-    verdict = decide(owners)
+    verdict = decide(look.owners(mapped.attributes, before_a_write=False))
     sent = _resource(mapped, verdict, look.profiles.get(verdict.klaviyo_id), (), released)
     before = look.profiles.get(verdict.klaviyo_id) or KlaviyoProfile(id="")
     attributes = sent["attributes"]
@@ -86,7 +84,7 @@ def foreseen(look: Ownership, mapped: MappedProfile, *, released: Released) -> I
         email=str(attributes.get("email", before.email) or ""),
         phone_number=str(attributes.get("phone_number", before.phone_number) or ""),
     )
-    return _imported(look, profile, sent, {}, owners, verdict)
+    return _imported(look, profile, sent, {}, verdict)
 
 
 @dataclass
@@ -115,7 +113,7 @@ class _Import:
             except RefusedError as error:
                 owners = self._told_by(error, owners, verdict)
             else:
-                return _imported(self.look, profile, sent, self.refused, owners, verdict)
+                return _imported(self.look, profile, sent, self.refused, verdict)
         raise CannotSucceedError(
             "Klaviyo refuses the profile in ever new ways. Look at its answers, then replay."
         )
@@ -193,18 +191,16 @@ def _imported(
     profile: KlaviyoProfile,
     sent: Mapping[str, Any],
     refused: Mapping[str, LeftOut],
-    owners: Owners,
     verdict: Verdict,
 ) -> Imported:
     words = {Fate.MERGED: LeftOut.MERGING, Fate.LEFT_OUT: LeftOut.OF_ANOTHER}
-    unsent = {name: words[fate] for name, fate in verdict.fates.items() if fate in words}
-    others = [owners.by[name] for name in unsent]
+    others = verdict.owners
     return Imported(
         profile=profile,
         sent=sent,
-        left_out={**refused, **unsent},
-        owners={name: look.profiles[owners.by[name].id] for name in unsent},
-        holders=tuple(dict.fromkeys(owner.holder for owner in others if owner.holder)),
+        left_out={**refused, **{name: words[verdict.fates[name]] for name in others}},
+        owners={name: look.profiles[owner.id] for name, owner in others.items()},
+        holders=tuple(dict.fromkeys(owner.holder for owner in others.values() if owner.holder)),
         before=look.profiles.get(verdict.klaviyo_id),
         verdict=verdict,
     )

@@ -38,11 +38,11 @@ class Ownership:
     profiles: dict[str, KlaviyoProfile] = field(default_factory=dict)  # all that were read, by id
     _owners: dict[str, Owner] = field(default_factory=dict)
 
-    def owners(self, wanted: Attributes) -> Owners:
+    def owners(self, wanted: Attributes, *, before_a_write: bool = True) -> Owners:
         """Return who has the identifiers among these attributes of Klaviyo's.
 
-        A phone number is looked up only where a profile would be created. With an id Klaviyo never looks for it, and refuses one that
-        another has.
+        Before a write, a phone number is looked up only where a profile is to be created: in an update Klaviyo refuses one that another
+        has, and names the other.
 
         Raises:
             ServiceError: what Klaviyo or Omneo answered.
@@ -50,7 +50,7 @@ class Ownership:
         stored = self._read(self.stored_id) if self.stored_id else None
         owners = Owners(self._owner(stored) if stored else None)
         for name in IDENTIFIERS:
-            if name == "phone_number" and decide(owners).klaviyo_id:
+            if name == "phone_number" and before_a_write and decide(owners).klaviyo_id:
                 continue
             if found := self._find(name, str(wanted.get(name) or "")):
                 owners = _with(owners, [name], self._owner(found))

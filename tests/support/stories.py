@@ -54,7 +54,9 @@ class Story:
         """Let Klaviyo take so long for what it is asked from now on."""
         self.shop.klaviyo.consent.job_seconds = seconds
 
-    def decides_in_omneo(self, direction: Direction, *, stamped: bool = True, ahead: float = 0.0, tells: bool = True) -> None:
+    def decides_in_omneo(
+        self, direction: Direction, *, stamped: bool = True, ahead: float = 0.0, tells: bool = True
+    ) -> None:
         """Opt in or out in Omneo, with a stamp or without, or with one that lies ahead."""
         comms: dict[str, Any] = {f"{self.channel}_promo": direction == "in"}
         if direction == "in":

@@ -20,9 +20,8 @@ it: so two who have swapped addresses do not wait for each other for ever.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 
 IDENTIFIERS = ("external_id", "email", "phone_number")
 
@@ -57,16 +56,20 @@ class Owners:
     """Who has what in Klaviyo: `stored` is the profile whose id Omneo holds, None if there is none; the others are by identifier."""
 
     stored: Owner | None = None
-    by: Mapping[str, Owner] = MappingProxyType({})
+    by: Mapping[str, Owner] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be written. `klaviyo_id` is the person's profile, "" for a new one. `merges` are the profiles to merge into it."""
+    """What is to be written: the person's profile, "" for a new one, what becomes of each identifier, and whose those are that are not sent.
+
+    `merges` are the profiles to merge into the person's.
+    """
 
     klaviyo_id: str
     found_by: FoundBy
-    fates: Mapping[str, Fate]
+    fates: Mapping[str, Fate] = field(default_factory=dict)
+    owners: Mapping[str, Owner] = field(default_factory=dict)
     merges: tuple[str, ...] = ()
 
 
@@ -80,7 +83,8 @@ def decide(owners: Owners) -> Verdict:
         if (owner := owners.by.get(name)) and not owner.holder and owner.id != own
     }
     fates = {name: _fate(owners.by.get(name), own, merges) for name in IDENTIFIERS}
-    return Verdict(own, found_by, fates, tuple(merges))
+    others = {name: owners.by[name] for name, fate in fates.items() if fate is not Fate.SENT}
+    return Verdict(own, found_by, fates, others, tuple(merges))
 
 
 def _ours(owners: Owners) -> tuple[Owner | None, FoundBy]:

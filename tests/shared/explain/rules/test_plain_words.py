@@ -3,9 +3,9 @@
 from enum import StrEnum
 
 import pytest
-
 from shared.consent.rules.plan import Why
 from shared.consent.rules.to_klaviyo import Outcome, Reason
+
 from shared.explain.rules.plain_words import CONSENT, EXCLUDED, LEFT_OUT, MATCHED, OUTCOMES
 from shared.profiles.klaviyo_import import LeftOut
 from shared.profiles.rules.draft import NoteReason
