@@ -86,7 +86,9 @@ def _found(job: DeleteProfile, tenant: Tenant, services: Services) -> KlaviyoPro
 def _why_not(found: KlaviyoProfile, job: DeleteProfile, tenant: Tenant, services: Services) -> str:
     """Return why the Klaviyo profile is not touched, "" if it is. Whoever has its address is synced, and takes it over."""
     omneo, handle = services.omneo(tenant), tenant.settings.identity_handle
-    if other_holder(found, job.profile_id, handle=handle, omneo=omneo):
+    # Merged in Omneo, the identity lives on with the profile that was kept.
+    holder = other_holder(found, "", handle=handle, omneo=omneo)
+    if holder is not None and holder.id.casefold() != job.profile_id.casefold():
         return "of_another"
     heir = omneo.find_profile_by_email(found.email) if found.email else None
     if heir is None or not heir.lives or heir.id.casefold() == job.profile_id.casefold():

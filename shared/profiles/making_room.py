@@ -47,9 +47,12 @@ class MakingRoom:
 
     def released(self, name: str, value: str) -> bool:
         """Return whether an identifier that the person has no more in Omneo is given up in Klaviyo: somebody waits for it."""
-        if self.tenant.ledger_key is None:
+        tenant = self.tenant
+        if tenant.ledger_key is None:
+            tenant = self.services.tenants.find(tenant.name) or tenant
+        if tenant.ledger_key is None:
             return False  # whoever waits has made one
-        identifier = self._hashes({name: value})[name]
+        identifier = hashes(tenant, {name: value})[name]
         waiting = Waiting.of(self.services).those_for(self.tenant.name, identifier)
         return any(id != self.profile_id for id in waiting)
 
