@@ -6,7 +6,7 @@ families share one.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
 _OMNEO_ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -49,6 +49,17 @@ class OmneoProfiles(Protocol[Found_co]):
 def is_omneo_id(text: str) -> bool:
     """Return whether this has the form of an Omneo profile id, a UUID, which a Klaviyo id never has."""
     return _OMNEO_ID.fullmatch(text) is not None
+
+
+def identity_in(rows: object, handle: str) -> object:
+    """Return the identifier that the newest of an Omneo profile's identities with this handle has, None if there is none.
+
+    After a merge there may be several with one handle; Omneo's own SDK takes the newest.
+    """
+    listed = rows if isinstance(rows, list) else ()
+    named = [row for row in listed if isinstance(row, Mapping) and row.get("handle") == handle]
+    newest = max(named, key=lambda row: str(row.get("created_at") or ""), default=None)
+    return newest.get("identifier") if newest else None
 
 
 def omneo_profile_of(

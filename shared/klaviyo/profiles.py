@@ -84,7 +84,9 @@ class ProfileCalls(ConsentCalls):
         """
         # https://developers.klaviyo.com/en/reference/merge_profiles
         rows = {"profiles": {"data": [{"type": "profile", "id": source}]}}
-        self._post("/api/profile-merge", {"data": {"type": "profile-merge", "id": into, "relationships": rows}})
+        self._post(
+            "/api/profile-merge", {"data": {"type": "profile-merge", "id": into, "relationships": rows}}
+        )
 
     def profile(self, id: str) -> KlaviyoProfile | None:
         """Return the profile with its subscriptions, None if there is none; one that was merged answers as the other."""

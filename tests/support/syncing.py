@@ -98,7 +98,7 @@ class Shop:
         """Return the calls that Omneo has got."""
         return self.omneo.calls.all()
 
-    def writes(self) -> list[dict[str, Any]]:
+    def profile_writes(self) -> list[dict[str, Any]]:
         """Return the `data` of each call that has written a profile, or tried to: a new one is created, and one that is there imported."""
         calls = [
             call for call in self.klaviyo_calls() if call.method == "POST" and call.path in (IMPORT, PROFILES)

@@ -76,6 +76,11 @@ def klaviyo_profile_id(attributes: Mapping[str, Any]) -> str:
     return str(attributes["profile"]["data"].get("id", ""))
 
 
+def is_email(text: str) -> bool:
+    """Return whether this has the form of an email address."""
+    return _EMAIL.fullmatch(text) is not None
+
+
 def email_of(attributes: Mapping[str, Any]) -> str:
     """Return the email of an event made by `read_metric`, "" if it has none."""
     return str(attributes["profile"]["data"]["attributes"].get("email", ""))
@@ -179,7 +184,7 @@ def _check_identifiers(data: Json, inner: Json, is_known: bool) -> None:
     id, email = data.get("id"), inner.get("email")
     if id is not None and not isinstance(id, str):
         raise InvalidPayloadError("attributes.profile.data.id must be text.")
-    if email is not None and not (isinstance(email, str) and _EMAIL.fullmatch(email)):
+    if email is not None and not (isinstance(email, str) and is_email(email)):
         raise InvalidPayloadError("attributes.profile.data.attributes.email must be an email address.")
     if id is None and email is None and not is_known:
         raise InvalidPayloadError(

@@ -18,7 +18,9 @@ DAY = 86_400.0
 
 
 @pytest.mark.parametrize("left_after", [5, 30, 50])
-def test_1_who_leaves_while_our_own_list_subscribe_is_under_way_is_out(world: World, left_after: float) -> None:
+def test_1_who_leaves_while_our_own_list_subscribe_is_under_way_is_out(
+    world: World, left_after: float
+) -> None:
     with a_story(world, master_list_id=LIST) as story:
         story.shop.klaviyo.marketing_list(ACCOUNT, "Everybody", id=LIST)
         story.lands_after(60)
@@ -35,7 +37,9 @@ def test_1_who_leaves_while_our_own_list_subscribe_is_under_way_is_out(world: Wo
 
 
 @pytest.mark.parametrize("lands_at", [20, 45])
-def test_2_who_opts_out_in_omneo_before_our_subscribe_has_landed_is_out(world: World, lands_at: float) -> None:
+def test_2_who_opts_out_in_omneo_before_our_subscribe_has_landed_is_out(
+    world: World, lands_at: float
+) -> None:
     with a_story(world) as story:
         story.unsubscribes()
         story.goes_on(60)
@@ -172,7 +176,10 @@ def test_9_an_sms_subscribe_that_lands_late_is_no_opt_in_of_hers(world: World) -
         assert "subscribed_to_sms_marketing" not in story.interactions()
 
 
-@pytest.mark.parametrize("topic", ["unsubscribed_from_email_marketing", "marked_email_as_spam", "manually_suppressed_from_email_marketing"])
+@pytest.mark.parametrize(
+    "topic",
+    ["unsubscribed_from_email_marketing", "marked_email_as_spam", "manually_suppressed_from_email_marketing"],
+)
 @pytest.mark.parametrize("mark", ["omneo", "Omneo"])
 def test_10_our_mark_never_excuses_dropping_an_opt_out(world: World, topic: str, mark: str) -> None:
     with a_story(world) as story:
@@ -181,7 +188,11 @@ def test_10_our_mark_never_excuses_dropping_an_opt_out(world: World, topic: str,
         klaviyo, profile = story.shop.klaviyo, story.shop.profile().id
         account = klaviyo._account(ACCOUNT)
         account.record(
-            f"event:klaviyo.{topic}", topic, profile, {"custom_method_detail": mark}, at=world.clock.timestamp()
+            f"event:klaviyo.{topic}",
+            topic,
+            profile,
+            {"custom_method_detail": mark},
+            at=world.clock.timestamp(),
         )
         story.goes_on(story.second + 30)
         assert story.shop.comms(story.id)["email_promo"] is False

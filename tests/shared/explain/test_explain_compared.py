@@ -170,7 +170,7 @@ def check(shop: Shop, id: str) -> None:
     except (CannotSucceedError, WaitError):
         left_out = {note["reason"] for note in told["notes"]} & {"of_another", "merging"}
         assert left_out or told["excluded"]["reason"] == "undecided"
-    sent = shop.writes()[-1] if shop.writes() else None
+    sent = shop.profile_writes()[-1] if shop.profile_writes() else None
     assert told["would_send"] == sent
     assert (told["excluded"]["reason"] is None) == (sent is not None)
     assert asked_for(told, "subscribe") == jobs(shop, SUBSCRIBE)

@@ -332,7 +332,7 @@ def test_a_409_that_names_the_profile_itself_for_ever_is_a_dead_job(shop: Shop) 
     shop.forget_calls()
     shop.change(id, first_name="Janet")
     shop.settle()
-    assert len(shop.writes()) == 3
+    assert len(shop.profile_writes()) == 3
     (dead,) = shop.world.dead_jobs()
     assert dead.reason.startswith("Klaviyo answered 409")
 
@@ -360,7 +360,7 @@ def test_a_changed_identifier_costs_at_most_three_look_ups(shop: Shop) -> None:
         shop.change(id, **change)
         shop.settle()
         assert shop.look_ups() <= 3
-        assert len(shop.writes()) == 1
+        assert len(shop.profile_writes()) == 1
 
 
 def test_who_signed_up_in_a_form_is_found_with_three_look_ups(shop: Shop) -> None:
@@ -368,4 +368,8 @@ def test_who_signed_up_in_a_form_is_found_with_three_look_ups(shop: Shop) -> Non
     id = shop.customer(mobile_phone_e164=PHONE)
     shop.sync()
     assert of(shop, id).id == form.id
-    assert (shop.look_ups(), len(shop.writes()), shop.klaviyo_calls(PROFILES)[0].method) == (3, 1, "GET")
+    assert (shop.look_ups(), len(shop.profile_writes()), shop.klaviyo_calls(PROFILES)[0].method) == (
+        3,
+        1,
+        "GET",
+    )

@@ -39,7 +39,7 @@ def test_a_new_customer_arrives_with_two_calls_on_either_side_and_three_look_ups
     assert (shop.consent("email"), shop.consent("sms")) == ("SUBSCRIBED", "SUBSCRIBED")
     assert shop.identities(id) == [profile.id]
     assert [call.path for call in shop.klaviyo_calls()] == [*[PROFILES] * 4, SUBSCRIBE]
-    assert (len(shop.writes()), shop.look_ups()) == (1, 3)
+    assert (len(shop.profile_writes()), shop.look_ups()) == (1, 3)
     assert [call.method for call in shop.omneo_calls()] == ["GET", "POST"]
     (job,) = shop.bodies(SUBSCRIBE)
     assert job["attributes"]["custom_source"] == "omneo"
@@ -64,7 +64,7 @@ def test_what_happens_close_together_becomes_one_sync_of_the_newest_state(shop: 
     for number in range(20):
         shop.change(id, first_name=f"Jane {number}")
     shop.settle()
-    assert len(shop.writes()) == 1
+    assert len(shop.profile_writes()) == 1
     assert shop.profile().attributes["first_name"] == "Jane 19"
 
 
@@ -79,7 +79,7 @@ def test_syncs_that_waited_together_become_one(shop: Shop) -> None:
         shop.change(id, first_name=f"Jane {number}")
     queue.resume(tenant, Direction.OUTBOUND)
     shop.settle()
-    assert len(shop.writes()) == 1
+    assert len(shop.profile_writes()) == 1
     assert shop.profile().attributes["first_name"] == "Jane 4"
 
 

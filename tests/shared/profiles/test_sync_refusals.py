@@ -32,7 +32,7 @@ def test_a_number_of_a_country_klaviyo_does_not_serve_is_left_out_and_the_profil
     assert "phone_number" not in shop.profile().attributes
     assert shop.consent("email") == "SUBSCRIBED"
     assert shop.consent("sms") == "NEVER_SUBSCRIBED"
-    assert len(shop.writes()) == 2
+    assert len(shop.profile_writes()) == 2
     assert shop.world.dead_jobs() == []
 
 
@@ -52,7 +52,7 @@ def test_an_email_that_klaviyo_does_not_take_is_a_dead_job_where_there_is_no_pho
     assert dead.reason.startswith("Klaviyo does not take the profile's email address")
     assert "canary" in dead.detail
     assert shop.klaviyo.profiles(ACCOUNT) == []
-    assert len(shop.writes()) == 1
+    assert len(shop.profile_writes()) == 1
 
 
 def test_another_value_that_klaviyo_does_not_take_is_left_out_once(shop: Shop) -> None:
@@ -70,7 +70,7 @@ def test_what_cannot_be_left_out_is_a_dead_job_after_one_call(shop: Shop, field:
     shop.settle()
     (dead,) = shop.world.dead_jobs()
     assert dead.reason.startswith("Klaviyo answered 400")
-    assert len(shop.writes()) == 1
+    assert len(shop.profile_writes()) == 1
 
 
 @pytest.mark.parametrize("field", ["/data/attributes/phone_number", "/data/attributes/email"])
@@ -78,7 +78,7 @@ def test_a_klaviyo_that_refuses_the_same_for_ever_is_asked_a_few_times(shop: Sho
     refuse(shop, field, times=50)
     shop.customer(mobile_phone_e164=PHONE)
     shop.settle()
-    assert len(shop.writes()) == 2
+    assert len(shop.profile_writes()) == 2
     (dead,) = shop.world.dead_jobs()
     assert dead.reason.startswith("Klaviyo answered 400")
 
@@ -91,7 +91,7 @@ def test_a_new_profile_that_klaviyo_calls_a_duplicate_of_one_with_its_email_is_w
     shop.klaviyo.fail(2, match="GET /api/profiles", status=200, body={"data": []})
     id = shop.customer()
     shop.settle()
-    assert [body.get("id") for body in shop.writes()] == [None, theirs.id]
+    assert [body.get("id") for body in shop.profile_writes()] == [None, theirs.id]
     assert shop.identities(id) == [theirs.id]
 
 
@@ -111,7 +111,7 @@ def test_a_duplicate_that_leads_nowhere_ends_as_a_dead_job(shop: Shop, known: st
     duplicate(shop, known, times=50, path=PROFILES)
     shop.customer(mobile_phone_e164=PHONE)
     shop.settle()
-    assert len(shop.writes()) <= 5
+    assert len(shop.profile_writes()) <= 5
     (dead,) = shop.world.dead_jobs()
     assert dead.reason.startswith("Klaviyo answered 409")
 
@@ -130,7 +130,7 @@ def test_a_stored_id_that_klaviyo_does_not_know_falls_through_and_is_replaced(sh
     id = shop.customer(identities=[{"handle": "klaviyo", "identifier": "01HXOTHERACCOUNT"}])
     shop.sync()
     assert shop.identities(id) == [known.id]
-    assert [body.get("id") for body in shop.writes()] == [known.id]
+    assert [body.get("id") for body in shop.profile_writes()] == [known.id]
     assert [call.method for call in shop.omneo_calls()] == ["GET", "POST", "PUT"]
 
 
