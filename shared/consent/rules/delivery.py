@@ -55,10 +55,9 @@ def read_delivery(body: object, *, now: datetime) -> SystemDelivery:
     if not isinstance(meta, dict) or not isinstance(rows, list):
         raise InvalidPayloadError("Send a delivery as Klaviyo does: an object with meta and a list in data.")
     sent_at = min(_time_in(meta.get("timestamp")) or now, now)
-    known = [row for row in rows if _topic(row)]
-    read = [(row, read_row(row, sent_at=sent_at, now=now)) for row in known]
+    read = [(row, read_row(row, sent_at=sent_at, now=now)) for row in rows if _topic(row)]
+    left_out = Counter("unknown topic" if isinstance(row, dict) else "unreadable" for row in rows if not _topic(row))
     account, webhook_id = (_text(meta.get(name)) for name in ("klaviyo_account_id", "klaviyo_webhook_id"))
-    left_out = Counter({"unknown topic": len(rows) - len(known)}) if len(rows) > len(known) else Counter()
     return SystemDelivery(
         account,
         webhook_id,

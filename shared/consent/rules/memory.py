@@ -226,9 +226,13 @@ def _is_ahead(memory: Memory, stamp: datetime | None) -> bool:
 
 
 def written(memory: Memory, comms: Comms, given: Collection[Key], at: datetime) -> Memory:
-    """Return the memory after Omneo was given `to_omneo`, and holds these comms at that time. `given` are the events that went into it."""
+    """Return the memory after Omneo was given `to_omneo`, and holds these comms at that time. `given` are the events that were known then."""
+    found = verdicts(memory)
     events = tuple(
-        replace(event, is_written=True) if _key(event) in given else event for event in memory.events
+        replace(event, is_written=True)
+        if _key(event) in given and found[_key(event)] is Verdict.PERSON
+        else event
+        for event in memory.events
     )
     seen = Seen(direction_in(comms, memory.channel), read_stamp(comms.get(stamp_name(memory.channel))))
     if events == memory.events and seen == memory.seen:
