@@ -15,7 +15,7 @@ from shared.jobs.jobs import PullOptOut, SyncProfile, read_job
 from shared.jobs.rules.windows import Window
 from shared.profiles.sync import sync_profile
 from shared.profiles.synced import SyncedProfiles
-from tests.support.syncing import IMPORT, PHONE, SUBSCRIBE, UNSUBSCRIBE, Shop, a_shop, reads_alone
+from tests.support.syncing import PHONE, PROFILES, SUBSCRIBE, UNSUBSCRIBE, Shop, a_shop, reads_alone
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
 Json = Any
@@ -212,6 +212,6 @@ def test_the_comparison_sees_what_is_not_foreseen(world: World) -> None:
         id = shop.customer(tells=False, mobile_phone_e164=PHONE)
         body = {"errors": [{"id": "1", "code": "invalid", "title": "Invalid.", "detail": "No."}]}
         body["errors"][0]["source"] = {"pointer": "/data/attributes/phone_number"}  # type: ignore[assignment]  # one row of many kinds
-        shop.klaviyo.fail(1, match=f"POST {IMPORT}", status=400, body=body)
+        shop.klaviyo.fail(1, match=f"POST {PROFILES}", status=400, body=body)
         with pytest.raises(AssertionError, match="phone_number"):
             check(shop, id)
