@@ -36,7 +36,7 @@ from shared.profiles.consent_calls import consent_rules
 from shared.profiles.klaviyo_import import Imported, foreseen
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.ownership import Ownership
-from shared.profiles.rules.calls import profile_id_of_event, stored_klaviyo_id
+from shared.profiles.rules.calls import profile_id_of_event
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.klaviyo_attributes import fitted
 from shared.profiles.rules.owners import FoundBy, decide
