@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from shared import logs
 from shared.errors import CannotSucceedError, RefusedError
 from shared.jobs.jobs import SendMetric
+from shared.metrics.profile import with_profile
 from shared.metrics.rules.event import email_of, klaviyo_profile_id, read_metric, with_id_token
 from shared.tenants.tenants import Tenant
 
@@ -56,10 +57,11 @@ def send_metric(job: SendMetric, tenant: Tenant, klaviyo: "KlaviyoClient", omneo
     """Create the event in Klaviyo, with a fresh ID token if it asked for one. Repeating this is harmless.
 
     Raises:
-        CannotSucceedError: it asked for a token and Omneo will never mint one; such an event is not sent without.
+        CannotSucceedError: it asked for a token and Omneo will never mint one; such an event is not sent without. Or it names an Omneo
+            profile that there is not.
         ServiceError: what Klaviyo or Omneo answered.
     """
-    event = job.event
+    event = with_profile(job, handle=tenant.settings.identity_handle, klaviyo=klaviyo, omneo=omneo)
     if job.with_token:
         token = _mint(job, tenant, omneo)
         encoded = base64.b64encode(token.token.get_secret_value().encode()).decode()

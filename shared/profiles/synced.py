@@ -1,17 +1,19 @@
-"""What the extension remembers of each Omneo profile that it has synced: what it filled in Klaviyo, when it last read the profile, and
-whether the profile was deleted since. What is known of its consents stands in `consent/memories.py`.
+"""What the extension remembers of each Omneo profile that it has synced: what it filled in Klaviyo, which identifiers it left there, when
+it last read the profile, and whether the profile was deleted since. What is known of its consents stands in `consent/memories.py`.
 
-Of persons it holds the names of what was filled, never a value, and Klaviyo's profile ids. Who writes holds the profile's turn.
+Of persons it holds the names of what was filled, hashes of identifiers, never a value, and Klaviyo's profile ids. Who writes holds the
+profile's turn.
 """
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from shared.errors import DocumentExistsError, DocumentMissingError
+from shared.profiles.waiting import waiting_collection
 from shared.storage.documents import Document, Documents, Value, delete_all
 
 if TYPE_CHECKING:
@@ -27,12 +29,14 @@ BURIAL_KEPT = timedelta(days=14)
 class SyncedProfile:
     """What is remembered of a profile; all empty for one that was never synced.
 
-    `account` is the Klaviyo account that `klaviyo_id` and `filled` belong to.
+    `account` is the Klaviyo account that `klaviyo_id`, `filled` and `left` belong to. `left` are the identifiers that Klaviyo had after the
+    last sync, and those that it refuses to take, as hashes by name.
     """
 
     account: str = ""
     klaviyo_id: str = ""
     filled: frozenset[str] = frozenset()
+    left: Mapping[str, str] = field(default_factory=dict)
     read_at: datetime | None = None
     deleted_at: datetime | None = None
 
@@ -62,6 +66,7 @@ class SyncedProfiles:
             "account": synced.account,
             "klaviyo_id": synced.klaviyo_id,
             "filled": [*sorted(synced.filled)],
+            "left": {**synced.left},
             "read_at": synced.read_at,
             "deleted_at": synced.deleted_at,
             "expire_at": None if synced.deleted_at is None else self._clock() + DELETED_KEPT,
@@ -76,6 +81,11 @@ class SyncedProfiles:
             "filled": [*sorted(synced.filled)],
         }
         self._write(tenant, profile_id, fields)
+
+    def unbury(self, tenant: str, profile_id: str) -> None:
+        """Forget that the profile was deleted: it lives."""
+        if self.find(tenant, profile_id).deleted_at is not None:
+            self._write(tenant, profile_id, {"deleted_at": None, "expire_at": None})
 
     def bury(self, tenant: str, profile_id: str, at: datetime) -> None:
         """Remember that the profile was deleted, beside what is known of it."""
@@ -106,6 +116,7 @@ class SyncedProfiles:
         """Forget every profile."""
         delete_all(self._documents, _collection(tenant))
         delete_all(self._documents, _burials(tenant))
+        delete_all(self._documents, waiting_collection(tenant))
 
     def _write(self, tenant: str, profile_id: str, fields: Mapping[str, Value]) -> None:
         collection, id = _collection(tenant), _id(profile_id)
@@ -127,6 +138,7 @@ def _decode(fields: Mapping[str, Any]) -> SyncedProfile:
         account=fields.get("account") or "",
         klaviyo_id=fields.get("klaviyo_id") or "",
         filled=frozenset(fields.get("filled") or ()),
+        left=fields.get("left") or {},
         read_at=fields.get("read_at"),
         deleted_at=fields.get("deleted_at"),
     )

@@ -12,7 +12,6 @@ MATCHED: Mapping[str, str] = MappingProxyType(
         "stored_identity": "Omneo holds the Klaviyo id as an identity.",
         "external_id": "A Klaviyo profile has the Omneo id as its external_id.",
         "email": "A Klaviyo profile has this email address.",
-        "phone_number": "A Klaviyo profile has this phone number.",
         "none": "Klaviyo has no such profile.",
     }
 )
@@ -39,9 +38,9 @@ LEFT_OUT: Mapping[str, str] = MappingProxyType(
         "too_large": "The profile would be larger than Klaviyo takes.",
         "refused": "Klaviyo does not take this value.",
         "of_another": "Another Klaviyo profile has it.",
+        "merging": "Another Klaviyo profile of the same person has it, and is merged into this one.",
         "not_shown": "Omneo shows no consent, so none is asked for.",
-        "stale_identity": "Klaviyo does not know the id that Omneo holds; it is replaced.",
-        "conflict": "Klaviyo would refuse the profile: its identifiers belong to others.",
+        "stale_identity": "Klaviyo does not know the id that Omneo holds, or has it for somebody else; it is replaced.",
     }
 )
 # What is done about a consent.

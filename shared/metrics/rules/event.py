@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.errors import InvalidPayloadError
+from shared.matching import is_omneo_id
 from shared.metrics.rules.track import from_track
 from shared.values import read_number
 
@@ -26,7 +27,6 @@ UNIQUE_ID_LENGTH = 255
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 LATEST_AHEAD = timedelta(days=366)
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _BOOLEANS = {True: True, "true": True, "1": True, False: False, "false": False, "0": False}
 _IDENTIFIERS = ("email", "phone_number", "external_id", "anonymous_id", "_kx")
@@ -76,6 +76,11 @@ def klaviyo_profile_id(attributes: Mapping[str, Any]) -> str:
     return str(attributes["profile"]["data"].get("id", ""))
 
 
+def is_email(text: str) -> bool:
+    """Return whether this has the form of an email address."""
+    return _EMAIL.fullmatch(text) is not None
+
+
 def email_of(attributes: Mapping[str, Any]) -> str:
     """Return the email of an event made by `read_metric`, "" if it has none."""
     return str(attributes["profile"]["data"]["attributes"].get("email", ""))
@@ -117,7 +122,7 @@ def _from_context(body: Json, profile: Json, now: datetime) -> Metric:
     omneo_profile_id = ""
     if email:
         data["attributes"]["email"] = email
-    if isinstance(id, str) and _UUID.fullmatch(id):
+    if isinstance(id, str) and is_omneo_id(id):
         omneo_profile_id = id  # Omneo's ids are UUIDs, Klaviyo's never are
         if not email:
             data["attributes"]["external_id"] = id
@@ -179,7 +184,7 @@ def _check_identifiers(data: Json, inner: Json, is_known: bool) -> None:
     id, email = data.get("id"), inner.get("email")
     if id is not None and not isinstance(id, str):
         raise InvalidPayloadError("attributes.profile.data.id must be text.")
-    if email is not None and not (isinstance(email, str) and _EMAIL.fullmatch(email)):
+    if email is not None and not (isinstance(email, str) and is_email(email)):
         raise InvalidPayloadError("attributes.profile.data.attributes.email must be an email address.")
     if id is None and email is None and not is_known:
         raise InvalidPayloadError(

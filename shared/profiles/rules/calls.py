@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 
 from shared.errors import InvalidPayloadError
+from shared.matching import is_omneo_id
 from shared.profiles.rules.omneo_paths import at_path
 
 CREATED, UPDATED, DELETED = "profile.created", "profile.updated", "profile.deleted"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def profile_id_of_event(body: object) -> str:
@@ -39,7 +39,7 @@ def profile_id_of_target(body: object) -> str:
     profile = body.get("profile")
     inner = profile.get("id") if isinstance(profile, Mapping) else None
     root = _id(body.get("id"))
-    found = _id(body.get("profile_id")) or _id(inner) or (root if _UUID.fullmatch(root) else "")
+    found = _id(body.get("profile_id")) or _id(inner) or (root if is_omneo_id(root) else "")
     if not found:
         raise InvalidPayloadError(
             "Give the Omneo profile's id as profile_id, or an event context that has it."
@@ -56,4 +56,4 @@ def _id(value: object) -> str:
     if not isinstance(value, str) or not _ID.fullmatch(value.strip()):
         return ""
     id = value.strip()
-    return id.lower() if _UUID.fullmatch(id) else id
+    return id.lower() if is_omneo_id(id) else id

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.consent.ledger import ConsentLedger
-from tests.support.syncing import IMPORT, PHONE, SUBSCRIBE, UNSUBSCRIBE, Shop, a_shop
+from tests.support.syncing import IMPORT, PHONE, PROFILES, SUBSCRIBE, UNSUBSCRIBE, Shop, a_shop
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World, lines
 
 
@@ -27,7 +27,7 @@ def opted_in(shop: Shop) -> dict[str, Any]:
     }
 
 
-def test_a_new_customer_arrives_with_two_calls_on_either_side(shop: Shop) -> None:
+def test_a_new_customer_arrives_with_two_calls_on_either_side_and_three_look_ups(shop: Shop) -> None:
     id = shop.customer(mobile_phone_e164=PHONE, comms=opted_in(shop), tier_handle="gold")
     shop.sync()
     profile = shop.profile()
@@ -38,7 +38,8 @@ def test_a_new_customer_arrives_with_two_calls_on_either_side(shop: Shop) -> Non
     assert profile.properties["omneo_tier_handle"] == "gold"
     assert (shop.consent("email"), shop.consent("sms")) == ("SUBSCRIBED", "SUBSCRIBED")
     assert shop.identities(id) == [profile.id]
-    assert [call.path for call in shop.klaviyo_calls()] == [IMPORT, SUBSCRIBE]
+    assert [call.path for call in shop.klaviyo_calls()] == [*[PROFILES] * 4, SUBSCRIBE]
+    assert (len(shop.profile_writes()), shop.look_ups()) == (1, 3)
     assert [call.method for call in shop.omneo_calls()] == ["GET", "POST"]
     (job,) = shop.bodies(SUBSCRIBE)
     assert job["attributes"]["custom_source"] == "omneo"
@@ -63,7 +64,7 @@ def test_what_happens_close_together_becomes_one_sync_of_the_newest_state(shop: 
     for number in range(20):
         shop.change(id, first_name=f"Jane {number}")
     shop.settle()
-    assert len(shop.klaviyo_calls(IMPORT)) == 1
+    assert len(shop.profile_writes()) == 1
     assert shop.profile().attributes["first_name"] == "Jane 19"
 
 
@@ -78,7 +79,7 @@ def test_syncs_that_waited_together_become_one(shop: Shop) -> None:
         shop.change(id, first_name=f"Jane {number}")
     queue.resume(tenant, Direction.OUTBOUND)
     shop.settle()
-    assert len(shop.klaviyo_calls(IMPORT)) == 1
+    assert len(shop.profile_writes()) == 1
     assert shop.profile().attributes["first_name"] == "Jane 4"
 
 

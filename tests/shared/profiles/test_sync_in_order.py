@@ -111,6 +111,36 @@ def test_a_deletion_that_dies_at_any_moment_is_finished_by_the_next_delivery(wor
         assert run_through(world, work, kills=True, again=again) > 8
 
 
+@pytest.mark.parametrize("kills", [True, False])
+def test_who_gives_up_an_email_and_dies_at_any_moment_has_those_synced_who_wait_for_it(
+    world: World, kills: bool
+) -> None:
+    with a_shop(world) as shop:
+        first = shop.customer()
+        shop.settle()
+        people = [first]
+
+        def again() -> None:
+            """Let the email be the last one's in Omneo, and its former owner's sync be still to come."""
+            if len(people) > 1:
+                shop.settle(200)
+                (owner,) = [
+                    one for one in shop.klaviyo.profiles(ACCOUNT) if one.attributes.get("email") == EMAIL
+                ]
+                assert owner.attributes["external_id"] == people[-1]
+            assert len(shop.klaviyo.profiles(ACCOUNT)) == len(people)
+            shop.omneo.change_profile(TENANT, people[-1], tells=False, email=None)
+            people.append(shop.customer(tells=False))
+            with contextlib.suppress(WaitError):
+                sync_profile(a_sync(world, people[-1]), world.read(), world.services)
+            shop.omneo._tenants[TENANT].happened.clear()
+
+        def work(services: Services) -> None:
+            sync_profile(a_sync(world, people[-2]), world.read(), services)
+
+        assert run_through(world, work, kills=kills, again=again) > 4
+
+
 def test_two_at_once_make_one_profile_and_end_in_the_newest_state(world: World) -> None:
     with a_shop(world) as shop:
         for _ in range(5):

@@ -15,6 +15,7 @@ SYNCED = SyncedProfile(
     account="AcmeAc",
     klaviyo_id="01HX",
     filled=frozenset({"first_name", "properties.omneo_tier"}),
+    left={"email": "5d1f", "external_id": "6a3e"},
     read_at=NOON,
 )
 
@@ -56,7 +57,7 @@ def test_a_deletion_is_remembered_beside_the_rest_and_long_enough(
     profiles.keep("acme", JANE, SYNCED)
     profiles.bury("acme", JANE, NOON)
     assert profiles.find("acme", "never synced").deleted_at == NOON
-    assert profiles.find("acme", JANE) == replace(SYNCED, deleted_at=NOON)
+    assert (profiles.find("acme", JANE).deleted_at, profiles.find("acme", JANE).left) == (NOON, SYNCED.left)
     clock.now += DELETED_KEPT - timedelta(seconds=1)
     assert profiles.find("acme", JANE).deleted_at == NOON
     clock.now += timedelta(seconds=1)
@@ -95,3 +96,13 @@ def test_what_only_another_revision_knows_is_passed_over(
     (found,) = documents.find("tenants/acme/synced_profiles")
     documents.update("tenants/acme/synced_profiles", found.id, {"told": {"email": {"direction": "in"}}})
     assert profiles.find("acme", JANE) == SYNCED
+
+
+def test_who_lives_again_is_no_longer_remembered_as_deleted(profiles: SyncedProfiles, clock: Clock) -> None:
+    profiles.keep("acme", JANE, SYNCED)
+    profiles.bury("acme", JANE, NOON)
+    profiles.unbury("acme", JANE)
+    profiles.unbury("acme", "never synced")
+    clock.now += 2 * DELETED_KEPT
+    assert profiles.find("acme", JANE) == SYNCED
+    assert profiles.find("acme", "never synced") == SyncedProfile()
