@@ -1,7 +1,6 @@
 """What is remembered of synced profiles, on both stores."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
