@@ -17,6 +17,9 @@ from requests.adapters import HTTPAdapter
 
 from shared.http.deadlines import time_left
 
+# How we name ourselves to Klaviyo and Omneo: an edge challenges callers without a name first. The version is the bundle's.
+USER_AGENT = "omneo-klaviyo-extension/1.0.0"
+
 # It logs the address of every call, and warns with the address where an answer's headers are malformed.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
@@ -92,6 +95,7 @@ class Connections:
             session = _Session()
             session.trust_env = False  # no proxy, no netrc: only settings.py reads the environment
             session.headers.clear()
+            session.headers["User-Agent"] = USER_AGENT
             # One tenant's cookie would travel with another's call: their hosts share a domain.
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
             session.mount("http://", _PunctualAdapter())

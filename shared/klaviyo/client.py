@@ -3,13 +3,12 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from shared.klaviyo.bulk import BulkCalls
 from shared.klaviyo.history import HistoryCalls
-from shared.klaviyo.json_api import AccessTokens, FixedToken, read, read_problem
+from shared.klaviyo.json_api import AccessTokens, FixedToken, path_segment, read, read_problem, rows_of
 from shared.klaviyo.profiles import ProfileCalls
 from shared.klaviyo.records import RecordCalls
 
@@ -79,13 +78,13 @@ class KlaviyoClient(ProfileCalls, HistoryCalls, RecordCalls, BulkCalls):
     def webhook_topics(self) -> set[str]:
         """Return the topics that the account offers. 15 calls a minute."""
         # https://developers.klaviyo.com/en/reference/get_webhook_topics
-        return read(lambda body: {str(row["id"]) for row in body["data"]}, self._get("/api/webhook-topics"))
+        return read(lambda body: {str(row["id"]) for row in rows_of(body)}, self._get("/api/webhook-topics"))
 
     def webhooks(self) -> list[Webhook]:
         """Return the account's webhooks, ours and others'. 15 calls a minute."""
         # https://developers.klaviyo.com/en/reference/get_webhooks
         return read(
-            lambda body: [Webhook.read(row) for row in body["data"]],
+            lambda body: [Webhook.read(row) for row in rows_of(body)],
             self._get("/api/webhooks", {"include": "webhook-topics"}),
         )
 
@@ -113,12 +112,12 @@ class KlaviyoClient(ProfileCalls, HistoryCalls, RecordCalls, BulkCalls):
             "enabled": True,
         }
         body = {"data": {**_webhook(attributes, topics), "id": id}}
-        self._send("PATCH", f"/api/webhooks/{quote(id, safe='')}", body=body)
+        self._send("PATCH", f"/api/webhooks/{path_segment(id)}", body=body)
 
     def delete_webhook(self, id: str) -> None:
         """Remove a webhook; one that is gone already raises NotFoundError."""
         # https://developers.klaviyo.com/en/reference/delete_webhook
-        self._send("DELETE", f"/api/webhooks/{quote(id, safe='')}")
+        self._send("DELETE", f"/api/webhooks/{path_segment(id)}")
 
 
 def _webhook(attributes: Mapping[str, Any], topics: Collection[str]) -> dict[str, Any]:

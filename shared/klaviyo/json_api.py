@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,6 +10,9 @@ from pydantic import SecretStr
 
 from shared.errors import TokenRejectedError, WaitError
 from shared.http.client import HttpClient, Problem
+from shared.http.paths import segment
+
+path_segment = partial(segment, service="Klaviyo")
 
 _JSON_API = "application/vnd.api+json"
 
@@ -50,6 +54,11 @@ class JsonApi:
         self._http = http
         self._tokens = tokens
         self._revision = revision
+
+    @property
+    def retirement(self) -> str:
+        """When Klaviyo retires the revision that we ask for, in its own words; "" if no answer has said so yet."""
+        return self._http.retirement
 
     def _get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         return self._send("GET", path, params=params)
@@ -95,9 +104,26 @@ def read(reader: Callable[[Any], T], body: Any) -> T:
         raise WaitError("Klaviyo answered with what cannot be read", service="Klaviyo") from None
 
 
+def rows_of(page: Any) -> list[Any]:
+    """Return the resources of a page, or raise what `read` takes for an answer that makes no sense."""
+    rows = page["data"]
+    if not isinstance(rows, list):
+        raise TypeError("no list: nobody may be taken for missing")
+    return rows
+
+
 def read_problem(body: Any) -> Problem:
-    """Read a JSON:API error document: https://developers.klaviyo.com/en/docs/rate_limits_and_error_handling."""
-    first, others = body["errors"][0], body["errors"][1:]
+    """Read a JSON:API error document: https://developers.klaviyo.com/en/docs/rate_limits_and_error_handling.
+
+    Raises:
+        TypeError, KeyError, IndexError, AttributeError: the body is none.
+    """
+    errors = body["errors"]
+    if not isinstance(errors, list):
+        raise TypeError("no list of errors")
+    first, others = errors[0], errors[1:]
+    if not any(isinstance(first.get(name), str) for name in ("code", "title", "detail")):
+        raise TypeError("an error that says nothing")
     meta = first.get("meta") or {}
     return Problem(
         code=str(first.get("code", "")),
@@ -105,6 +131,7 @@ def read_problem(body: Any) -> Problem:
         detail=str(first.get("detail", "")),
         duplicate_of=str(meta.get("duplicate_profile_id") or "") if isinstance(meta, dict) else "",
         other_fields=tuple(filter(None, map(_place, others))),
+        request_id=str(first.get("id") or ""),
     )
 
 

@@ -90,7 +90,13 @@ class KlaviyoOAuth:
         """
         form = {"token": refresh_token, "token_type_hint": "refresh_token"}
         try:
-            self._http.call("POST", "/oauth/revoke", headers=self._headers(), data=urlencode(form).encode())
+            self._http.call(
+                "POST",
+                "/oauth/revoke",
+                headers=self._headers(),
+                data=urlencode(form).encode(),
+                any_success=True,  # the body of its answer is not documented
+            )
         except (RefusedError, TokenRejectedError) as error:
             if error.code not in _DEAD_GRANTS:
                 raise WaitError(
@@ -132,6 +138,7 @@ class KlaviyoOAuth:
                 status=error.status,
                 code=error.code,
                 detail=error.detail,
+                request_id=error.request_id,
             ) from None
         return _read_tokens(answer)
 
@@ -147,5 +154,12 @@ def _read_tokens(answer: Any) -> TokenAnswer:
 
 
 def read_problem(body: Any) -> Problem:
-    """Read an error of RFC 6749, section 5.2."""
-    return Problem(code=str(body["error"]), detail=str(body.get("error_description", "")))
+    """Read an error of RFC 6749, section 5.2.
+
+    Raises:
+        TypeError, KeyError: the body is none.
+    """
+    code = body["error"]
+    if not isinstance(code, str):
+        raise TypeError("no code of an error")
+    return Problem(code=code, detail=str(body.get("error_description", "")))

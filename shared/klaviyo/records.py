@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from shared.klaviyo.json_api import JsonApi, next_cursor, read
+from shared.klaviyo.json_api import JsonApi, next_cursor, read, rows_of
 
 
 class RecordCalls(JsonApi):
@@ -23,7 +23,7 @@ class RecordCalls(JsonApi):
             params = {"page[size]": "100"} | ({"page[cursor]": cursor} if cursor else {})
             page = self._get("/api/data-sources", params)
             found |= read(
-                lambda body: {row["attributes"]["title"]: str(row["id"]) for row in body["data"]}, page
+                lambda body: {row["attributes"]["title"]: str(row["id"]) for row in rows_of(body)}, page
             )
             cursor = read(partial(next_cursor, before=cursor), page)
         return found

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -11,8 +12,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 
 from shared.errors import NotFoundError, RefusedError, WaitError
 from shared.http.client import HttpClient, Problem
+from shared.http.paths import segment
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_segment = partial(segment, service="Omneo")
 
 
 def _plain_id(id: object) -> object:
@@ -118,17 +122,16 @@ class OmneoClient:
         """Return the profile, None when there is none."""
         # https://docs.omneo.io/dev-guides/profiles/working-with-profiles
         try:
-            return _profile(self._call("GET", f"/api/v3/profiles/{quote(id, safe='')}"))
+            return _profile(self._call("GET", f"/api/v3/profiles/{_segment(id)}"))
         except NotFoundError:
             return None
 
     def profile_fields(self, id: str) -> Mapping[str, Any] | None:
         """Return everything that Omneo shows of the profile, None when there is none."""
         try:
-            body = self._call("GET", f"/api/v3/profiles/{quote(id, safe='')}")
+            fields = _data(self._call("GET", f"/api/v3/profiles/{_segment(id)}"), "profile")
         except NotFoundError:
             return None
-        fields = body.get("data") if isinstance(body, dict) else None
         if not fields:
             return None
         if not isinstance(fields, dict) or str(fields.get("id")).casefold() != id.casefold():
@@ -143,7 +146,7 @@ class OmneoClient:
             params["filter[updated_at][gte]"] = f"{since.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
         body = self._call("GET", "/api/v3/profiles", params=params)
         try:
-            rows = [row for row in body["data"] or () if isinstance(row, dict)]
+            rows = [row for row in _list(body) if isinstance(row, dict)]
             meta = body["meta"]
             return ProfilesPage(tuple(rows), pages=int(meta["last_page"]), total=int(meta["total"]))
         except (TypeError, KeyError, ValueError):
@@ -152,18 +155,18 @@ class OmneoClient:
     def create_identity(self, profile_id: str, *, handle: str, identifier: str) -> None:
         """Add an identity to a profile. One that any profile holds already is refused."""
         # Omneo's SDKs; https://docs.omneo.io/dev-guides/profiles/working-with-identities
-        path = f"/api/v3/profiles/{quote(profile_id, safe='')}/identities"
+        path = f"/api/v3/profiles/{_segment(profile_id)}/identities"
         self._call("POST", path, body={"handle": handle, "identifier": identifier, "is_active": True})
 
     def update_identity(self, profile_id: str, *, handle: str, identifier: str) -> None:
         """Replace the identifier of a profile's identity; NotFoundError if the profile has none of the handle."""
-        path = f"/api/v3/profiles/{quote(profile_id, safe='')}/identities/{quote(handle, safe='')}"
+        path = f"/api/v3/profiles/{_segment(profile_id)}/identities/{_segment(handle)}"
         self._call("PUT", path, body={"handle": handle, "identifier": identifier, "is_active": True})
 
     def update_comms(self, profile_id: str, comms: Mapping[str, Any]) -> None:
         """Change the comms fields that are named. Repeating this call is harmless."""
         # https://docs.omneo.io/business-guides/profile-design/email-mobile-consent
-        self._call("PUT", f"/api/v3/profiles/{quote(profile_id, safe='')}/attributes/comms", body=comms)
+        self._call("PUT", f"/api/v3/profiles/{_segment(profile_id)}/attributes/comms", body=comms)
 
     def create_interaction(self, interaction: Interaction, namespace: str) -> None:
         """Add an interaction. Omneo knows no key for it: repeating this call makes a second one, with the same `meta`."""
@@ -206,7 +209,7 @@ class OmneoClient:
             if error.status in {404, 422}:
                 return None
             raise
-        found = answer.get("data") if isinstance(answer, dict) else None
+        found = _data(answer, "profile")
         if isinstance(found, list):
             found = found[0] if found else None
         return _read(Profile, found, "profile") if found else None
@@ -220,11 +223,10 @@ class OmneoClient:
     def reward_definition(self, id: int | str) -> RewardDefinition | None:
         """Return the definition, None when there is none."""
         try:
-            answer = self._call("GET", f"/api/v3/rewards/definitions/{quote(str(id), safe='')}")
+            answer = self._call("GET", f"/api/v3/rewards/definitions/{_segment(str(id))}")
         except NotFoundError:
             return None
-        found = answer.get("data") if isinstance(answer, dict) else None
-        return _read(RewardDefinition, found, "reward definition")
+        return _read(RewardDefinition, _data(answer, "reward definition"), "reward definition")
 
     def reward_definition_by_handle(self, handle: str) -> RewardDefinition | None:
         """Return the definition with this handle, None when there is none."""
@@ -238,7 +240,7 @@ class OmneoClient:
         """Make a reward and return it. A repeat may be refused or may make a second one: whoever calls must know."""
         # https://docs.omneo.io/api-reference/reward/add-reward
         answer = self._call("POST", "/api/v3/rewards", body=reward)
-        return _read(Reward, answer.get("data") if isinstance(answer, dict) else None, "reward")
+        return _read(Reward, _data(answer, "reward"), "reward")
 
     def webhooks(self, namespace: str) -> list[OmneoWebhook]:
         """Return the webhooks of a namespace, active or not."""
@@ -248,7 +250,7 @@ class OmneoClient:
         while params:
             body = self._call("GET", "/api/v3/webhooks", params=params)
             try:
-                found += [OmneoWebhook.model_validate(row) for row in body["data"] or ()]
+                found += [OmneoWebhook.model_validate(row) for row in _list(body)]
                 params = _next_page(body, params)
             except (TypeError, KeyError, AttributeError, ValueError):
                 raise WaitError(
@@ -281,13 +283,9 @@ class OmneoClient:
         self._call("DELETE", f"/api/v3/webhooks/{id}")
 
     def verify_token(self) -> datetime | None:
-        """Return when the token expires, None if Omneo does not say; raise TokenRejectedError if it has."""
-        # Omneo's SDK: GET /auth/verify. What it answers is not documented; the form of times is the API's.
-        body = self._call("GET", "/api/v3/auth/verify")
-        try:
-            return datetime.strptime(body["data"]["expires_at"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
-        except (TypeError, KeyError, ValueError):
-            return None
+        """Return when the token expires, None if Omneo does not say; raise TokenRejectedError if Omneo does not accept it."""
+        # Omneo's SDK: GET /auth/verify. Any 2xx means accepted: nothing public gives its body a shape.
+        return _expiry(self._call("GET", "/api/v3/auth/verify", any_success=True))
 
     def _rows(self, path: str, params: Mapping[str, str]) -> Iterator[Any]:
         """Yield the rows of a list, page by page."""
@@ -295,7 +293,7 @@ class OmneoClient:
         while asked:
             body = self._call("GET", path, params=asked)
             try:
-                rows, asked = list(body["data"] or ()), _next_page(body, asked)
+                rows, asked = _list(body), _next_page(body, asked)
             except (TypeError, KeyError, AttributeError, ValueError):
                 raise WaitError(
                     "Omneo answered with a list that cannot be read", service="Omneo", status=200
@@ -317,12 +315,24 @@ class OmneoClient:
         *,
         params: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
+        any_success: bool = False,
     ) -> Any:
         headers = {"Authorization": f"Bearer {self._token.get_secret_value()}", "Accept": "application/json"}
-        if body is None:
-            return self._http.call(method, path, headers=headers, params=params)
-        headers["Content-Type"] = "application/json"
-        return self._http.call(method, path, headers=headers, params=params, data=json.dumps(body).encode())
+        data = None if body is None else json.dumps(body).encode()
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        return self._http.call(
+            method, path, headers=headers, params=params, data=data, any_success=any_success
+        )
+
+
+def _expiry(body: Any) -> datetime | None:
+    """Return the token's expiry, beside its other fields or in an envelope; Omneo's times are in UTC where they name no zone."""
+    try:
+        at = datetime.fromisoformat(body.get("data", body)["expires_at"])
+        return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
+    except (AttributeError, TypeError, KeyError, ValueError, OverflowError):
+        return None
 
 
 def _read(model: type[Model], row: object, name: str) -> Model:
@@ -354,15 +364,31 @@ def _folded(email: str) -> bytes:
 
 
 def _profile(body: Any) -> Profile | None:
+    found = _data(body, "profile")
+    return _read(Profile, found, "profile") if found else None
+
+
+def _data(body: Any, name: str) -> Any:
+    """Return what is in the envelope of a single thing. An answer without the envelope says nothing, also not that it is not there."""
     try:
-        return Profile.model_validate(body["data"]) if body and body["data"] else None
-    except (ValidationError, TypeError, KeyError):
-        raise WaitError("Omneo answered with a profile that cannot be read", service="Omneo") from None
+        return body["data"]
+    except (TypeError, KeyError, IndexError):
+        raise WaitError(
+            f"Omneo answered with a {name} that cannot be read", service="Omneo", status=200
+        ) from None
+
+
+def _list(body: Any) -> list[Any]:
+    """Return the rows of a list, or raise what its readers take for an answer that cannot be read."""
+    rows = body["data"]
+    if not isinstance(rows, list):
+        raise TypeError("no list: nobody may be taken for missing")
+    return rows
 
 
 def _profiles(body: Any) -> list[Profile]:
     try:
-        return [Profile.model_validate(row) for row in body["data"] or ()]
+        return [Profile.model_validate(row) for row in _list(body)]
     except (ValidationError, TypeError, KeyError):
         raise WaitError(
             "Omneo answered with a list of profiles that cannot be read", service="Omneo"
@@ -379,8 +405,14 @@ def base_url(template: str, tenant: str) -> str:
 
 
 def read_problem(body: Any) -> Problem:
-    """Read Laravel's validation errors, `{"errors": {field: [message]}}`, or its plain `{"message": ...}`."""
-    errors = body.get("errors") or {}
+    """Read Laravel's validation errors, `{"errors": {field: [message]}}`, or its plain `{"message": ...}`.
+
+    Raises:
+        TypeError: the body is neither.
+    """
+    errors, message = body.get("errors") or {}, body.get("message", "")
+    if not isinstance(errors, dict) or not isinstance(message, str) or not ("message" in body or errors):
+        raise TypeError("not Laravel's form of an error")
     field = next(iter(errors), "")
-    detail = str(errors[field]) if field else str(body.get("message", ""))
+    detail = str(errors[field]) if field else message
     return Problem(code="invalid" if field else "", field=str(field), detail=detail)
