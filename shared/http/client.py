@@ -228,7 +228,9 @@ class HttpClient:
         if not answer.body.strip():
             if answer.status in _SAY_ENOUGH:
                 return None
-            raise self._wait("answered without a body", answer.status, request_id=_request_id(answer))
+            raise self._wait(
+                "answered without a body", answer.status, request_id=_request_id(answer)
+            ) from None
         try:
             return json.loads(answer.body, parse_constant=_refuse)
         except (ValueError, RecursionError):

@@ -10,6 +10,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from shared.errors import NotFoundError, RefusedError, WaitError
+from shared.http.forbidden import what_mends
 from shared.jobs.jobs import Provision
 from shared.klaviyo.data_sources import made_data_source
 from shared.klaviyo.resources import (
@@ -186,9 +187,9 @@ def _is_there(change: Callable[[], None]) -> bool:
 
 
 def _plainly(error: RefusedError) -> str:
-    """Return what a merchant can do about a refusal."""
+    """Say what a merchant can do about a refusal."""
     if error.status == 403:
-        return f"{error.service} does not allow it. Check that the account's plan includes it, then install again."
+        return f"{error}. {what_mends(error)}"
     return f"{error}. Installing again may help; if it does not, ask your Omneo contact."
 
 

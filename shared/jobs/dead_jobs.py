@@ -26,8 +26,8 @@ _AT_ONCE = 20  # of up to 1 MiB each, which the store has to bring within one ti
 class DeadJob(BaseModel):
     """A job that was given up.
 
-    `reason` is plain and holds nothing personal. `detail` is what the service said, and may quote personal data. `body` is the
-    task's body as it was.
+    `reason` is plain and holds nothing personal. `detail` is what the service said, and may quote personal data. `request_id` is the
+    service's own name for the call that it refused, "" if it gave none. `body` is the task's body as it was.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -40,6 +40,7 @@ class DeadJob(BaseModel):
     body: bytes
     attempts: int
     died_at: AwareDatetime
+    request_id: str = ""
 
 
 class DeadJobStore:
@@ -59,6 +60,7 @@ class DeadJobStore:
             "attempts": dead.attempts,
             "died_at": dead.died_at,
             "expire_at": dead.died_at + keep,
+            "request_id": dead.request_id,
         }
         try:
             self._documents.create(_collection(dead.tenant), dead.id, fields)
@@ -134,6 +136,7 @@ class DeadJobStore:
             body=zlib.decompress(self._keys.decrypt_bytes(str(fields["body"]), tenant=tenant, field=_BODY)),
             attempts=int(str(fields["attempts"])),
             died_at=_time(fields["died_at"]),
+            request_id=str(fields.get("request_id") or ""),
         )
 
 

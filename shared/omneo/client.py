@@ -381,6 +381,8 @@ def _data(body: Any, name: str) -> Any:
 def _list(body: Any) -> list[Any]:
     """Return the rows of a list, or raise what its readers take for an answer that cannot be read."""
     rows = body["data"]
+    if rows in (None, {}):  # as PHP may write an empty list
+        return []
     if not isinstance(rows, list):
         raise TypeError("no list: nobody may be taken for missing")
     return rows

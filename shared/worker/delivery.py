@@ -19,6 +19,7 @@ from shared.errors import (
     TokenRejectedError,
     WaitError,
 )
+from shared.http.forbidden import what_mends
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.jobs.jobs import (
     AnyJob,
@@ -38,7 +39,6 @@ from shared.worker.run import run
 from shared.worker.schedule import every_tenant
 
 DISCONNECTED_SECONDS = 600.0  # how long one waits that ran although its queue should be paused
-UNKNOWN_KIND_SECONDS = 60.0
 UNKNOWN_TENANT = "_unknown"  # no tenant can have this name
 
 
@@ -79,7 +79,7 @@ def _settle(job: AnyJob, services: Services) -> Outcome:
     except (WaitError, TokenRejectedError) as error:
         return _wait(job, tenant, services, error, error.retry_after)
     except (RefusedError, CannotSucceedError) as error:
-        return _bury(job, tenant, _plainly(error), services, _detail(error))
+        return _bury(job, tenant, _plainly(error), services, error)
     _log(logging.INFO, "job done", Outcome.DONE, attempts=job.attempts, age=_seconds_old(job, services))
     return Outcome.DONE
 
@@ -117,7 +117,7 @@ def _wait(
     now = services.clock()
     if is_given_up(_age(job, tenant, now)):
         reason = f"Given up after 24 hours of trying. Last answer: {error}."
-        return _bury(job, tenant, reason, services, _detail(error))
+        return _bury(job, tenant, reason, services, error)
     delay = seconds_to_wait(job.attempts, asked, services.random())
     older = job.model_copy(update={"attempts": job.attempts + 1, "last_failure": str(error)})
     services.queue.put(older, tenant, delay=delay)
@@ -129,6 +129,7 @@ def _wait(
         attempts=job.attempts,
         age=_seconds_old(job, services),
         delay=round(delay, 1),
+        **_request(error),
     )
     return Outcome.WAITING
 
@@ -141,38 +142,44 @@ def _seconds_old(job: AnyJob, services: Services) -> float:
     return round((services.clock() - job.accepted_at).total_seconds(), 1)
 
 
-def _detail(error: BaseException) -> str:
-    """Return what the service said, in its own words; kept encrypted, because it may quote personal data."""
+def _said(error: BaseException) -> ServiceError | None:
+    """Return the service's own answer, if there is one behind the error."""
     said = error if isinstance(error, ServiceError) else error.__cause__
-    return said.detail if isinstance(said, ServiceError) else ""
+    return said if isinstance(said, ServiceError) else None
+
+
+def _request(error: BaseException) -> dict[str, str]:
+    said = _said(error)
+    return {"request": said.request_id} if said and said.request_id else {}
 
 
 def _plainly(error: RefusedError | CannotSucceedError) -> str:
     if isinstance(error, CannotSucceedError):
         return str(error)
     if error.status == 403:
-        return (
-            f"{error}. The installation lacks a permission: install again and grant every scope, then replay."
-        )
+        return f"{error}. {what_mends(error)} Then replay this job."
     return f"{error}. Sending it again unchanged will not help."
 
 
-def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, detail: str) -> Outcome:
+def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, error: ExtensionError) -> Outcome:
+    said = _said(error)
     dead = DeadJob(
         id=job.id,
         tenant=job.tenant,
         kind=job.kind,
         reason=reason,
-        detail=detail,
+        detail=said.detail if said else "",
         body=write_job(job),
         attempts=job.attempts,
         died_at=services.clock(),
+        request_id=said.request_id if said else "",
     )
     DeadJobStore(services.documents, services.keys).add(
         dead, keep=timedelta(days=tenant.settings.dead_job_days)
     )
     age = _seconds_old(job, services)
-    _log(logging.ERROR, "job is dead", Outcome.DEAD, reason=reason, attempts=job.attempts, age=age)
+    fields = {"reason": reason, "attempts": job.attempts, "age": age, **_request(error)}
+    _log(logging.ERROR, "job is dead", Outcome.DEAD, **fields)
     return Outcome.DEAD
 
 
@@ -198,15 +205,22 @@ def _await_revision(delivery: Delivery, error: UnknownJobKindError, services: Se
     """Let a job wait that a newer revision has sent: this one cannot do it, the next instance may."""
     if error.accepted_at is None or is_given_up(services.clock() - error.accepted_at):
         return _bury_unread(delivery, "No revision that ran within 24 hours knows its kind.", services)
+    delay = seconds_to_wait(error.attempts, None, services.random())
     services.queue.put_back(
         delivery.queue,
         age_one_attempt(delivery.body),
         tenant=error.tenant,
         direction=delivery.direction,
-        delay=UNKNOWN_KIND_SECONDS,
+        delay=delay,
     )
     with logs.context(tenant=error.tenant):
-        _log(logging.WARNING, "job waits for a newer revision", Outcome.WAITING)
+        _log(
+            logging.WARNING,
+            "job waits for a newer revision",
+            Outcome.WAITING,
+            attempts=error.attempts,
+            delay=round(delay, 1),
+        )
     return Outcome.WAITING
 
 
