@@ -19,7 +19,7 @@ from shared.errors import (
     TokenRejectedError,
     WaitError,
 )
-from shared.http.forbidden import what_mends
+from shared.http.forbidden import lacks_a_scope, what_mends
 from shared.installation.provision import again, start_provision, steps_of
 from shared.installation.steps import prepare_queues
 from shared.jobs.dead_jobs import DeadJobStore
@@ -133,7 +133,9 @@ def _connection(tenant: Tenant, services: Services) -> Iterator[Finding]:
 
 def _mend(error: Exception) -> str:
     """Return what mends a refusal whose cause the service names, "" for anything else."""
-    return what_mends(error) if isinstance(error, ServiceError) and error.status == 403 else ""
+    if not isinstance(error, ServiceError) or error.status != 403 or isinstance(error, WaitError):
+        return ""
+    return REINSTALL if lacks_a_scope(error) else what_mends(error)
 
 
 def _scopes(tenant: Tenant, services: Services) -> Iterator[Finding]:

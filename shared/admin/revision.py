@@ -19,7 +19,7 @@ def revision(announced: str, services: Services) -> Iterator[Finding]:
     yield Finding(
         "revision",
         Severity.CRITICAL if is_soon else Severity.WARNING,
-        f"Klaviyo retires revision {services.settings.klaviyorevision} of its API"
+        f"Klaviyo retires revision {services.settings.klaviyo_revision} of its API"
         f" {f'on {day}' if day else 'on a day that its answers name'}.",
         "Deploy a newer release of the extension.",
     )
@@ -30,7 +30,7 @@ def _day(text: str) -> date | None:
     for read in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             moment = read(text.strip())
-        except (ValueError, TypeError):
+            return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC).date()
+        except (ValueError, TypeError, OverflowError):
             continue
-        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC).date()
     return None

@@ -133,6 +133,7 @@ class Heal(Job):
 
     Without `began_at` the run is yet to begin. `since` is from when on, `metrics` are those still to be read, with their topics, and
     `cursor` is the next page of the first. `whole` reads the events of all metrics at once, where Klaviyo will not filter by one.
+    `holder` is who holds the lease that keeps a second run from starting, "" if nobody took one.
     """
 
     direction: ClassVar[Direction] = Direction.INBOUND
@@ -143,6 +144,7 @@ class Heal(Job):
     cursor: str = ""
     whole: bool = False
     found: int = 0
+    holder: str = ""
 
 
 class SyncProfile(Job):
