@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from shared.klaviyo.bulk import BulkCalls
 from shared.klaviyo.history import HistoryCalls
-from shared.klaviyo.json_api import AccessTokens, FixedToken, path_segment, read, read_problem, rows_of
+from shared.klaviyo.json_api import AccessTokens, FixedToken, segment, read, read_problem, rows_of
 from shared.klaviyo.profiles import ProfileCalls
 from shared.klaviyo.records import RecordCalls
 
@@ -112,12 +112,12 @@ class KlaviyoClient(ProfileCalls, HistoryCalls, RecordCalls, BulkCalls):
             "enabled": True,
         }
         body = {"data": {**_webhook(attributes, topics), "id": id}}
-        self._send("PATCH", f"/api/webhooks/{path_segment(id)}", body=body)
+        self._send("PATCH", f"/api/webhooks/{segment(id)}", body=body)
 
     def delete_webhook(self, id: str) -> None:
         """Remove a webhook; one that is gone already raises NotFoundError."""
         # https://developers.klaviyo.com/en/reference/delete_webhook
-        self._send("DELETE", f"/api/webhooks/{path_segment(id)}")
+        self._send("DELETE", f"/api/webhooks/{segment(id)}")
 
 
 def _webhook(attributes: Mapping[str, Any], topics: Collection[str]) -> dict[str, Any]:

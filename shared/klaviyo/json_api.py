@@ -10,13 +10,13 @@ from pydantic import SecretStr
 
 from shared.errors import TokenRejectedError, WaitError
 from shared.http.client import HttpClient, Problem
-from shared.http.paths import segment
-
-path_segment = partial(segment, service="Klaviyo")
+from shared.http.paths import path_segment
 
 _JSON_API = "application/vnd.api+json"
 
 T = TypeVar("T")
+
+segment = partial(path_segment, service="Klaviyo")
 
 
 class AccessTokens(Protocol):

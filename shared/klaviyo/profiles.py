@@ -8,7 +8,7 @@ from shared.consent_events import Consent
 from shared.errors import NotFoundError
 from shared.klaviyo.consent_jobs import ConsentCalls, Person
 from shared.klaviyo.filters import equals
-from shared.klaviyo.json_api import path_segment, read, rows_of
+from shared.klaviyo.json_api import segment, read, rows_of
 
 _SUBSCRIPTIONS = {"additional-fields[profile]": "subscriptions"}
 
@@ -69,7 +69,7 @@ class ProfileCalls(ConsentCalls):
         """Return the profile with its subscriptions, None if there is none; one that was merged answers as the other."""
         # https://developers.klaviyo.com/en/reference/get_profile
         try:
-            answer = self._get(f"/api/profiles/{path_segment(id)}", _SUBSCRIPTIONS)
+            answer = self._get(f"/api/profiles/{segment(id)}", _SUBSCRIPTIONS)
         except NotFoundError:
             return None
         return read(lambda body: KlaviyoProfile.read(body["data"]), answer)
@@ -88,7 +88,7 @@ class ProfileCalls(ConsentCalls):
     def is_on_list(self, list_id: str, email: str) -> bool:
         """Return whether the profile with this email is a member of the list, whatever its consent."""
         # https://developers.klaviyo.com/en/reference/get_profiles_for_list
-        path = f"/api/lists/{path_segment(list_id)}/profiles"
+        path = f"/api/lists/{segment(list_id)}/profiles"
         answer = self._get(path, {"filter": equals("email", email)})
         return read(lambda body: bool([{**row} for row in rows_of(body)]), answer)
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, TypeVar
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from shared.errors import NotFoundError, RefusedError, WaitError
 from shared.http.client import HttpClient, Problem
-from shared.http.paths import segment
+from shared.http.paths import path_segment
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_segment = partial(segment, service="Omneo")
+_segment = partial(path_segment, service="Omneo")
 
 
 def _plain_id(id: object) -> object:
@@ -223,7 +223,7 @@ class OmneoClient:
     def reward_definition(self, id: int | str) -> RewardDefinition | None:
         """Return the definition, None when there is none."""
         try:
-            answer = self._call("GET", f"/api/v3/rewards/definitions/{_segment(str(id))}")
+            answer = self._call("GET", f"/api/v3/rewards/definitions/{_segment(id)}")
         except NotFoundError:
             return None
         return _read(RewardDefinition, _data(answer, "reward definition"), "reward definition")
@@ -403,7 +403,7 @@ def base_url(template: str, tenant: str) -> str:
     >>> base_url("https://api.{tenant}.getomneo.com", "acme-stg")
     'https://api.acme-stg.getomneo.com'
     """
-    return template.replace("{tenant}", quote(tenant, safe=""))
+    return template.replace("{tenant}", _segment(tenant))
 
 
 def read_problem(body: Any) -> Problem:

@@ -3,13 +3,13 @@
 import pytest
 
 from shared.errors import NotFoundError
-from shared.http.paths import segment
+from shared.http.paths import path_segment
 
 
 @pytest.mark.parametrize("text", ["", ".", "..", "\ud800"])
 def test_what_would_be_another_path_is_nothings_id(text: str) -> None:
-    with pytest.raises(NotFoundError, match="Omneo was not called") as refused:
-        segment(text, "Omneo")
+    with pytest.raises(NotFoundError, match="Omneo can have nothing") as refused:
+        path_segment(text, service="Omneo")
     assert (refused.value.service, refused.value.status) == ("Omneo", 404)
 
 
@@ -21,4 +21,4 @@ def test_what_would_be_another_path_is_nothings_id(text: str) -> None:
     ],
 )  # fmt: skip
 def test_every_other_value_stays_in_its_place(text: str, quoted: str) -> None:
-    assert segment(text, "Omneo") == quoted
+    assert path_segment(text, service="Omneo") == quoted
