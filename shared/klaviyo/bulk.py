@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from shared.consent_events import Consent
 from shared.klaviyo.consent_jobs import SOURCE
 from shared.klaviyo.filters import any_of
-from shared.klaviyo.json_api import JsonApi, next_cursor, segment, read, rows_of
+from shared.klaviyo.json_api import JsonApi, next_cursor, read, rows_of, segment
 
 SUBSCRIBED_AT_ONCE = 1000
 UNSUBSCRIBED_AT_ONCE = 100

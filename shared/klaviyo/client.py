@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from shared.klaviyo.bulk import BulkCalls
 from shared.klaviyo.history import HistoryCalls
-from shared.klaviyo.json_api import AccessTokens, FixedToken, segment, read, read_problem, rows_of
+from shared.klaviyo.json_api import AccessTokens, FixedToken, read, read_problem, rows_of, segment
 from shared.klaviyo.profiles import ProfileCalls
 from shared.klaviyo.records import RecordCalls
 

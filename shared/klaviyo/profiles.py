@@ -8,7 +8,7 @@ from shared.consent_events import Consent
 from shared.errors import NotFoundError
 from shared.klaviyo.consent_jobs import ConsentCalls, Person
 from shared.klaviyo.filters import equals
-from shared.klaviyo.json_api import segment, read, rows_of
+from shared.klaviyo.json_api import read, rows_of, segment
 
 _SUBSCRIPTIONS = {"additional-fields[profile]": "subscriptions"}
 

@@ -222,7 +222,7 @@ def test_the_service_names_the_request_that_it_refused(
     logs.configure("project")
     body = {"errors": [{"id": "req-1", "code": "invalid"}]}
     world.sandbox.klaviyo.fail(1, match="POST /api/events", status=503, headers={"X-Klaviyo-Req-Id": "req-0"})
-    world.sandbox.klaviyo.fail(1, match="POST /api/events", status=400, body=body)
+    world.sandbox.klaviyo.fail(1, match="POST /api/events", status=400, body=body, headers={})
     accept(world)
     world.work()
     world.work(10)

@@ -55,7 +55,7 @@ class ConsentSwitches:
     `repeats_consent_events`: whether a consent that changes nothing is recorded. `list_events_without_consent`: whether
     being added to a list is. `unsupported_phone_prefixes`: the beginnings, such as "+7", of phone numbers from countries
     that accounts do not support. `duplicate_names_itself`: whether a 409 names the profile that was to be written, not the one that has
-    the identifier. `bulk_clears`: whether null in a bulk import clears a field.
+    the identifier.
     """
 
     job_seconds: float = 0.0
@@ -66,7 +66,6 @@ class ConsentSwitches:
     list_events_without_consent: bool = True
     unsupported_phone_prefixes: Sequence[str] = ()
     duplicate_names_itself: bool = False
-    bulk_clears: bool = False
 
 
 def record(

@@ -82,11 +82,11 @@ def error(
 
 def unauthenticated(*, is_credential_given: bool) -> Answer:
     """Return 401, which tells a credential that is wrong or has expired from none at all."""
-    challenge = {"Www_Authenticate": "Bearer, Klaviyo-API-Key"}
+    challenge = "Bearer, Klaviyo-API-Key"
     if not is_credential_given:
-        return error(401, **challenge)
+        return error(401, Www_Authenticate=challenge)
     wrong = Problem("Incorrect authentication credentials.", "/data/")
-    return error(401, wrong, code="authentication_failed", title=wrong.detail, **challenge)
+    return error(401, wrong, code="authentication_failed", title=wrong.detail, Www_Authenticate=challenge)
 
 
 def missing(kind: str, id: str) -> Answer:
