@@ -1,6 +1,6 @@
-"""Connections to Klaviyo and Omneo: kept alive, each thread its own, and never slower than a call may be.
+"""Connections to Klaviyo and Omneo. They stay open, each thread has its own, and none is slower than a call may be.
 
-What is sent and what an answer means is client.py's business.
+client.py decides what a call sends and what an answer means.
 """
 
 import http.client
@@ -83,7 +83,7 @@ class _Session(requests.Session):
 
 
 class Connections:
-    """Kept-alive connections, each thread its own, to whichever hosts are called."""
+    """Open connections to every host that we call; each thread has its own."""
 
     def __init__(self) -> None:
         self._local = threading.local()

@@ -60,7 +60,7 @@ class Webhook:
 
 
 class KlaviyoClient(ProfileCalls, HistoryCalls, RecordCalls, BulkCalls):
-    """Calls Klaviyo for one connected account. What is about profiles, the past and records stands in the classes it builds on."""
+    """Calls Klaviyo for one connected account. Its base classes hold the calls about profiles, history, records and bulk jobs."""
 
     def create_event(self, attributes: Mapping[str, Any]) -> None:
         """Record an event. Success means accepted: Klaviyo processes it later.
@@ -103,7 +103,7 @@ class KlaviyoClient(ProfileCalls, HistoryCalls, RecordCalls, BulkCalls):
     def update_webhook(
         self, id: str, name: str, url: str, secret: SecretStr, topics: Collection[str]
     ) -> None:
-        """Make an existing webhook what a new one would be, and enable it. Repeating this call is harmless."""
+        """Give a webhook this name, address, secret and topics, and enable it. Repeating this call is harmless."""
         # https://developers.klaviyo.com/en/reference/update_webhook
         attributes = {
             "name": name,

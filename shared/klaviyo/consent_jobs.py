@@ -1,6 +1,6 @@
-"""Klaviyo's jobs that change consent, suppress and erase: one method per endpoint. Whom and what to ask is not decided here.
+"""Klaviyo's jobs that change consent, suppress and erase: one method per endpoint. The callers decide whom to ask for what.
 
-Success means accepted: Klaviyo carries a job out later, and tells nobody how it went.
+Success means that Klaviyo has accepted the job. It carries the job out later, and tells nobody the result.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,7 +16,7 @@ SOURCE = "omneo"  # kept by Klaviyo on the consent, and so the mark of our own c
 
 @dataclass(frozen=True)
 class Person:
-    """Whom a job is about: the profile's id, and an address for each channel that is named with it."""
+    """The person of a job: the profile's id, and the address of each channel that the job names."""
 
     id: str
     email: str = field(default="", repr=False)

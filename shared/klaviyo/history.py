@@ -1,4 +1,4 @@
-"""What Klaviyo has recorded: metrics and events, read back. One method per endpoint."""
+"""Calls that read the metrics and events that Klaviyo has recorded. One method per endpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

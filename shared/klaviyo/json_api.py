@@ -1,4 +1,4 @@
-"""How every part of Klaviyo's API is called: bearer token, revision, JSON:API, pages and problems. No endpoint lives here."""
+"""What all calls of Klaviyo's API share: bearer token, revision, JSON:API, pages and problems. No endpoint lives here."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ class AccessTokens(Protocol):
 
 
 class FixedToken:
-    """A token that cannot be renewed: the account it belongs to is nobody's yet."""
+    """A token that nobody can renew, because its account belongs to no tenant yet."""
 
     def __init__(self, token: SecretStr) -> None:
         self._token = token

@@ -1,4 +1,4 @@
-"""Klaviyo's OAuth endpoints. They speak RFC 6749, not JSON:API, and take the app's own credentials."""
+"""Klaviyo's OAuth endpoints. They follow RFC 6749, not JSON:API, and need the app's own credentials."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ LONGEST_LIFE = 10 * 365 * 24 * 3600  # beyond any token's, and still a date when
 
 
 class TokenAnswer(BaseModel):
-    """What the token endpoint answers. The refresh token may be a new one, and is always to be kept."""
+    """What the token endpoint answers. The refresh token may be a new one; the caller keeps it always."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -52,7 +52,7 @@ class KlaviyoOAuth:
         self._app = app
 
     def authorize_url(self, authorize_url: str, *, redirect_uri: str, state: str, verifier: str) -> str:
-        """Return where a merchant's browser is sent, with the challenge that belongs to `verifier` (PKCE, S256)."""
+        """Return the address for the merchant's browser, with the challenge of `verifier` (PKCE, S256)."""
         # https://developers.klaviyo.com/en/docs/set_up_oauth
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         query = {
@@ -83,7 +83,7 @@ class KlaviyoOAuth:
         )
 
     def revoke(self, refresh_token: str) -> None:
-        """Disconnect the app in the account that the token belongs to. Revoking a dead token is fine.
+        """Disconnect the app in the account of the token. A token that is dead already is no error.
 
         Raises:
             WaitError: Klaviyo cannot at the moment.
@@ -112,8 +112,8 @@ class KlaviyoOAuth:
 
         Raises:
             GrantRefusedError: Klaviyo no longer honours the refresh token.
-            WaitError: anything that passes, our own app's credentials being refused included: an operator can mend those,
-                and no merchant should have to install again because of them.
+            WaitError: anything that passes. Klaviyo's refusal of our app's own credentials passes too: an operator mends them,
+                and no merchant has to install again.
         """
         return self._trade({"grant_type": "refresh_token", "refresh_token": refresh_token})
 

@@ -1,4 +1,4 @@
-"""The calls that are about data sources and their records. No rules about what to send live here."""
+"""Klaviyo's calls about data sources and their records. No rules about what to send live here."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -10,8 +10,8 @@ from shared.klaviyo.json_api import JsonApi, next_cursor, read, rows_of
 class RecordCalls(JsonApi):
     """Finds and makes data sources, and sends records to them.
 
-    Success of a record means accepted: what becomes of it stands in the ingestion logs of an object type alone. There is no key
-    that keeps Klaviyo from taking a record twice.
+    Success means that Klaviyo has accepted the record; only the ingestion logs of an object type show the result. No key keeps
+    Klaviyo from taking a record twice.
     """
 
     def data_sources(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Omneo's API, one method per endpoint, over the one HTTP core. No rules about what to do with an answer live here."""
+"""Omneo's API, one method per endpoint, over the one HTTP core. No rules about the use of an answer live here."""
 
 import json
 from collections.abc import Iterator, Mapping

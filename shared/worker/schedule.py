@@ -1,4 +1,4 @@
-"""What the schedule asks for: one job for every tenant."""
+"""What the schedule starts: one job for every tenant."""
 
 import logging
 from datetime import datetime
@@ -13,10 +13,10 @@ from shared.tenants.tenants import Tenant
 
 
 def every_tenant(job: EveryTenant, services: Services) -> None:
-    """Queue the job for each tenant that is installed. One tenant's trouble is logged and is not the others'.
+    """Queue the job for each tenant that is installed. An error of one tenant is logged and stops no other.
 
     Raises:
-        StoreUnavailableError: who the tenants are cannot be known now.
+        StoreUnavailableError: the store cannot name the tenants now.
     """
     queued = 0
     for name in services.tenants.names():
