@@ -33,16 +33,12 @@ COMPARISONS = tuple(_COMPARE)
 
 @dataclass(frozen=True)
 class Field:
-    """A field that can be filtered: with which operators, and what it is compared with. `read` finds it in a row.
-
-    `single` says whether `equals` takes one value, `listed` whether it takes a list.
-    """
+    """A field that can be filtered: with which operators, and what it is compared with. `read` finds it in a row."""
 
     read: Callable[[Any], Any]
     operators: tuple[str, ...]
     kind: Literal["string", "time", "number", "none"] = "string"
     single: bool = True
-    listed: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,12 +97,7 @@ def _values(name: str, field_name: str, field: Field, written: str | None) -> tu
     if written is None:
         return ()
     if written.startswith("["):
-        takes_list = name == "any" or field.listed
-        if (
-            takes_list
-            and field.kind == "string"
-            and (values := tuple(_unquoted(text) for text in _strings(written)))
-        ):
+        if field.kind == "string" and (values := tuple(_unquoted(text) for text in _strings(written))):
             return values
     elif name != "any" and field.single and (value := _single(field.kind, written)) is not None:
         return (value,)

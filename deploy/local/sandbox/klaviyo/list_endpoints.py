@@ -24,7 +24,7 @@ LARGEST_LIST_PAGE = 10
 MOST_MEMBERS = 1000
 _TEXT = ("any", "equals")
 _LIST_FIELDS: dict[str, Field] = {
-    "name": Field(lambda row: row.name, _TEXT, single=False, listed=True),
+    "name": Field(lambda row: row.name, _TEXT, single=False),
     "id": Field(lambda row: row.id, _TEXT),
     "created": Field(lambda row: row.created_at, ("greater-than",), "time"),
     "updated": Field(lambda row: row.created_at, ("greater-than",), "time"),
@@ -110,8 +110,8 @@ def _member_problems(document: Any) -> Iterator[Problem]:
 
 def _member_fields(list_id: str) -> dict[str, Field]:
     return {
-        "email": Field(lambda row: row.attributes.get("email"), _TEXT, listed=True),
-        "phone_number": Field(lambda row: row.attributes.get("phone_number"), _TEXT, listed=True),
+        "email": Field(lambda row: row.attributes.get("email"), _TEXT),
+        "phone_number": Field(lambda row: row.attributes.get("phone_number"), _TEXT),
         "joined_group_at": Field(lambda row: row.memberships[list_id], COMPARISONS, "time"),
     }
 

@@ -115,6 +115,8 @@ def test_what_the_official_models_accept_is_accepted_with_an_empty_202(
     send: Callable[..., requests.Response], sandbox: Sandbox, body: dict[str, Any]
 ) -> None:
     EventCreateQueryV2.model_validate(body, extra="forbid", by_alias=True, by_name=False)
+    if id := body["data"]["attributes"]["profile"]["data"].get("id"):
+        sandbox.klaviyo.profile("WBhXHN", id=id)
     answer = send(body)
     assert (answer.status_code, answer.content) == (202, b"")
     (event,) = sandbox.klaviyo.events("WBhXHN")
