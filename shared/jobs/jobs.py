@@ -6,6 +6,7 @@ here, its place in `AnyJob`, a `case` in worker/run.py (the type checker insists
 
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -144,6 +145,7 @@ class Heal(Job):
 
     Without `began_at` the run is yet to begin. `since` is from when on, `metrics` are those still to be read, with their topics, and
     `cursor` is the next page of the first. `whole` reads the events of all metrics at once, where Klaviyo will not filter by one.
+    `holder` is who holds the lease that keeps a second run from starting, "" if nobody took one.
     """
 
     direction: ClassVar[Direction] = Direction.INBOUND
@@ -154,6 +156,7 @@ class Heal(Job):
     cursor: str = ""
     whole: bool = False
     found: int = 0
+    holder: str = ""
 
 
 class SyncProfile(Job):
@@ -293,12 +296,13 @@ class UnreadableJobError(ExtensionError):
 
 
 class UnknownJobKindError(ExtensionError):
-    """The sender runs a newer revision than this one; the job waits until the deploy is through."""
+    """The sender runs a newer revision than this one; the job waits until the deploy is through. `attempts` counts its waits."""
 
-    def __init__(self, tenant: str, accepted_at: datetime | None) -> None:
+    def __init__(self, tenant: str, accepted_at: datetime | None, attempts: int) -> None:
         super().__init__("this revision does not know the job's kind")
         self.tenant = tenant
         self.accepted_at = accepted_at
+        self.attempts = attempts
 
 
 def write_job(job: AnyJob) -> bytes:
@@ -321,7 +325,7 @@ def read_job(body: bytes) -> AnyJob:
     if not isinstance(kind, str):
         raise UnreadableJobError("the task's body names no kind of job")
     if kind not in KINDS:
-        raise UnknownJobKindError(str(raw.get("tenant", "")), _time(raw.get("accepted_at")))
+        raise UnknownJobKindError(str(raw.get("tenant", "")), _time(raw.get("accepted_at")), _attempts(raw))
     try:
         return KINDS[kind].model_validate_json(body)
     except ValidationError as error:
@@ -337,9 +341,13 @@ def _time(value: object) -> datetime | None:
         return None
 
 
+def _attempts(raw: Mapping[str, Any]) -> int:
+    attempts = raw.get("attempts")
+    return max(attempts, 0) if isinstance(attempts, int) else 0
+
+
 def age_one_attempt(body: bytes) -> bytes:
     """Return the body of a job of any kind, known or not, with its `attempts` one higher."""
     raw = json.loads(body)
-    attempts = raw.get("attempts")
-    raw["attempts"] = (attempts if isinstance(attempts, int) else 0) + 1
+    raw["attempts"] = _attempts(raw) + 1
     return json.dumps(raw, ensure_ascii=False).encode()
