@@ -24,7 +24,7 @@ from shared.profiles.consent_calls import ConsentCalls
 from shared.profiles.klaviyo_import import Imported, import_profile
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.omneo_paths import at_path
-from shared.profiles.rules.phones import region_of
+from shared.values.phones import region_of
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, SyncRules, comms_of, plan_sync
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.services import Services

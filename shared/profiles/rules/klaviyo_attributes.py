@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from shared.profiles.rules.phones import e164
+from shared.values.phones import e164
 
 Json = Any
 

@@ -21,7 +21,7 @@ from typing import Any
 from shared.profiles.rules.draft import Draft, MappedProfile, Note, NoteReason
 from shared.profiles.rules.klaviyo_attributes import attribute_named, fitted, plain_text
 from shared.profiles.rules.omneo_paths import MISSING, at_path, birth_date, custom_attributes, iso_time
-from shared.profiles.rules.phones import has_phone, phone_of
+from shared.values.phones import has_phone, phone_of
 
 __all__ = ["MappedProfile", "Note", "NoteReason", "klaviyo_profile"]
 

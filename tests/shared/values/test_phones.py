@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.profiles.rules.phones import country_code, e164, phone_of, region_of
+from shared.values.phones import country_code, e164, is_region, phone_of, region_of
 
 
 @pytest.mark.parametrize(
