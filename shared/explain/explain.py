@@ -32,10 +32,10 @@ from shared.explain.rules.plain_words import CONSENT, EXCLUDED, LEFT_OUT, MATCHE
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.json_logic.exclude_logic import ExcludeLogicError, trace
 from shared.klaviyo.profiles import KlaviyoProfile
+from shared.klaviyo.rules.attributes import fitted
 from shared.profiles.calls import deletion_id, sync_id
 from shared.profiles.klaviyo_import import Imported, import_profile
 from shared.profiles.rules.calls import profile_id_of_event, stored_klaviyo_id
-from shared.profiles.rules.klaviyo_attributes import fitted
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, comms_of
 from shared.profiles.sync import planned, steps_of, subjects_of
 from shared.profiles.synced import SyncedProfile, SyncedProfiles

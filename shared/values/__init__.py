@@ -4,6 +4,6 @@ A reader says what a value means, or that it means nothing. Whether a field is n
 to who asks. Text, numbers and ids stand in rendered.py and are used from here; each other kind has its file.
 """
 
-from shared.values.rendered import lacks_a_part, read_id, read_number, read_text
+from shared.values.rendered import is_unrendered, lacks_a_part, read_id, read_number, read_plain, read_text
 
-__all__ = ["lacks_a_part", "read_id", "read_number", "read_text"]
+__all__ = ["is_unrendered", "lacks_a_part", "read_id", "read_number", "read_plain", "read_text"]

@@ -21,7 +21,9 @@ _FIXED_PART = re.compile(r"(?:[A-Z]?(?:[a-z]|[^\W\d_A-Z])+(?:[A-Z][a-z]+)*|[A-Z]
 _YEAR = re.compile(r"(?:19|20)\d\d", re.ASCII)
 _OF_A_DATE = re.compile(r"\d{1,2}", re.ASCII)
 # Letters that take no room though Unicode counts them among the visible ones: fillers, a blank in Braille, marks of style.
-_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(code) for code in range(0xFE00, 0xFE10)}
+_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
+    chr(code) for code in range(0xFE00, 0xFE10)
+}
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 
 
@@ -82,10 +84,15 @@ def read_id(value: object) -> str | None:
         text = str(int(number) if number == int(number) else number)
     else:
         return None
-    if text.lower() in _MISSING or _PLACEHOLDER.search(text):
+    if text.lower() in _MISSING or is_unrendered(text):
         return ""
     whole = _WHOLE_WITH_POINT.fullmatch(text)
     return whole[1] if whole else text
+
+
+def is_unrendered(text: str) -> bool:
+    """Return whether a text holds a template's placeholder, as `{{ person.id }}`, that nobody rendered."""
+    return _PLACEHOLDER.search(text) is not None
 
 
 def lacks_a_part(id: str) -> bool:

@@ -120,7 +120,23 @@ def test_reading_what_was_read_changes_nothing(text: str) -> None:
 
 @pytest.mark.parametrize(
     "id",
-    ["reward-", "reward_", "reward:", "reward/", "RewardIssued-", "REWARD-", "cumpleaños-", "v2-reward-", "order-2027-11-", "-2027", "reward--2027", "reward-None", "null-1", "a.undefined.b", "-"],
+    [
+        "reward-",
+        "reward_",
+        "reward:",
+        "reward/",
+        "RewardIssued-",
+        "REWARD-",
+        "cumpleaños-",
+        "v2-reward-",
+        "order-2027-11-",
+        "-2027",
+        "reward--2027",
+        "reward-None",
+        "null-1",
+        "a.undefined.b",
+        "-",
+    ],
 )
 def test_an_id_that_lost_a_part_is_known(id: str) -> None:
     assert lacks_a_part(id)
