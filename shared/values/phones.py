@@ -75,15 +75,11 @@ def region_of(default_region: str | None, account_country: str) -> str:
     return default_region or country_code(account_country)
 
 
-def is_region(code: str) -> bool:
-    """Return whether a country of this ISO code has phone numbers of its own.
-
-    >>> [is_region(code) for code in ("GB", "UK", "EU", "ZZ", "gb")]
-    [True, False, False, False, False]
-    """
+def regions() -> frozenset[str]:
+    """Return the ISO codes of the countries that have phone numbers. UK is none of them, nor is EU."""
     import phonenumbers
 
-    return code in phonenumbers.SUPPORTED_REGIONS
+    return frozenset(phonenumbers.SUPPORTED_REGIONS)
 
 
 @cache  # an account has one country, and the names of all take a moment to load
