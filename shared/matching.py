@@ -3,11 +3,10 @@
 Omneo's page "Profile sync" has the order. A profile that Klaviyo has merged into another answers as the other.
 """
 
-import re
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+from shared.values.omneo_ids import read_omneo_id
 
 Found_co = TypeVar("Found_co", covariant=True)
 P = TypeVar("P")
@@ -51,6 +50,6 @@ def omneo_profile_of(
         found := omneo.find_profile_by_identity(identifier=profile.id, handle=handle)
     ):
         return found
-    if _UUID.fullmatch(profile.external_id) and (found := omneo.profile(profile.external_id)):
+    if read_omneo_id(profile.external_id) and (found := omneo.profile(profile.external_id)):
         return found
     return omneo.find_profile_by_email(profile.email) if profile.email else None

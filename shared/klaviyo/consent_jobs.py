@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.consent_events import Consent
+from shared.errors import NotFoundError
 from shared.klaviyo.json_api import JsonApi
 
 SOURCE = "omneo"  # kept by Klaviyo on the consent, and so the mark of our own calls
@@ -55,10 +56,13 @@ class ConsentCalls(JsonApi):
         self._start("profile-suppression-bulk-create-job", {"profiles": {"data": [row]}})
 
     def request_deletion(self, profile_id: str) -> None:
-        """Ask for a profile and all that is known of it to be deleted for good. Repeating this call is harmless."""
+        """Ask for a profile and all that is known of it to be deleted for good. Repeating this is harmless: one that is gone is done."""
         # https://developers.klaviyo.com/en/reference/request_profile_deletion
         row = {"type": "profile", "id": profile_id, "attributes": {}}
-        self._start("data-privacy-deletion-job", {"profile": {"data": row}})
+        try:
+            self._start("data-privacy-deletion-job", {"profile": {"data": row}})
+        except NotFoundError:
+            return  # "The profile may have already been deleted."
 
     def _start(
         self, job: str, attributes: Mapping[str, Any], relationships: Mapping[str, Any] | None = None
