@@ -1,12 +1,11 @@
 """From the body of a Flow's reward call to the reward that Omneo is asked for, and how it is known again.
 
-Flow templates render text: a number may arrive as a string, a missing value as "" or "None". Both are understood. What is not ours
-to know in `data` travels on untouched.
+Flow templates render text: a number may arrive as a string, a missing value as "" or "None". Both are understood, as everywhere
+(values.py). What is not ours to know in `data` travels on untouched.
 """
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +13,8 @@ from typing import Any
 
 from shared.errors import InvalidPayloadError
 from shared.rewards.rules.expiry import check_is_ahead, read_expiry, read_timezone
-from shared.values import read_number
+from shared.values import lacks_a_part, read_id, read_number
+from shared.values.emails import read_email
 
 # Omneo does not give `external_id` back, `meta` it does: under this key stands what a reward is known by.
 META_KEY = "klaviyo_reward_key"
@@ -22,8 +22,6 @@ LARGEST_AMOUNT = 1_000_000
 ID_LENGTH = 200
 TEXT_LENGTH = 255
 
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
-_BLANK = {"", "None"}  # what Django's templates, which Klaviyo's resemble, make of a missing value
 # What is read below, and what is not the caller's to say.
 _OURS = {
     "amount",
@@ -72,7 +70,7 @@ def read_reward(body: object, *, timezone: str) -> RewardRequest:
     expires_at = _text(data.get("expires_at"), "data.expires_at", TEXT_LENGTH)
     read_timezone(zone)
     return RewardRequest(
-        id=_text(body.get("id"), "id", ID_LENGTH),
+        id=_id(body.get("id")),
         person_id=person_id,
         email=email,
         amount=_amount(data.get("amount")),
@@ -98,15 +96,15 @@ def check_reward(request: RewardRequest, *, most: float | None, now: datetime) -
         )
 
 
-def omneo_reward(request: RewardRequest, *, profile_id: str, expires_at: str, key: str) -> Json:
-    """Return the body of Omneo's Create Reward. `key` is what the reward is known by later."""
+def omneo_reward(request: RewardRequest, *, profile_id: str, key: str) -> Json:
+    """Return the body of Omneo's Create Reward for a request that has its `expires_at`. `key` is what the reward is known by later."""
     # https://docs.omneo.io/api-reference/reward/add-reward
     ours: Json = {
         "profile_id": profile_id,
         "value_initial": request.amount,
         "value_remaining": request.amount,
         "timezone": request.timezone,
-        "expires_at": expires_at,
+        "expires_at": request.expires_at,
         "meta": {**request.meta, META_KEY: key},
     }
     if request.definition_id != "":
@@ -139,28 +137,34 @@ def _person(body: Json) -> tuple[str, str]:
         if name not in body:
             raise InvalidPayloadError(f"{name} is needed. It may be empty if {other} is not.")
     person_id = _text(body["person_id"], "person_id", TEXT_LENGTH)
-    email = _text(body["email"], "email", TEXT_LENGTH)
-    if not person_id and not email:
+    given = _text(body["email"], "email", TEXT_LENGTH)
+    email = read_email(given) or ""
+    if not person_id and not given:
         raise InvalidPayloadError(
             "person_id and email are both empty. Send one of them: {{ person.id }} or {{ person.email }}."
         )
-    if email and not _EMAIL.fullmatch(email):
-        if not person_id:
-            raise InvalidPayloadError("email must be an email address, as {{ person.email }} gives it.")
-        email = ""  # there is still a way to find the profile
+    if not person_id and not email:  # with it there is still a way to find the profile
+        raise InvalidPayloadError("email must be an email address, as {{ person.email }} gives it.")
     return person_id, email
 
 
+def _id(value: object) -> str:
+    id = _text(value, "id", ID_LENGTH)
+    if lacks_a_part(id):
+        raise InvalidPayloadError(
+            "id lacks a part: a placeholder in it rendered nothing. Make it of values that every person in the flow has."
+        )
+    return id
+
+
 def _text(value: object, path: str, longest: int) -> str:
-    """Return text, also of a number, without blanks around it; "" for nothing."""
-    if value is None:
-        return ""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    """Return text, also of a number, "" for nothing: ids, names and times are read alike."""
+    text = read_id(value)
+    if text is None:
         raise InvalidPayloadError(f"{path} must be text.")
-    text = str(value).strip()
     if len(text) > longest:
         raise InvalidPayloadError(f"{path} must have at most {longest} characters.")
-    return "" if text in _BLANK else text
+    return text
 
 
 def _amount(value: object) -> int | float:
