@@ -107,6 +107,15 @@ class ProfileCalls(ConsentCalls):
         rows = read(lambda body: [KlaviyoProfile.read(row) for row in rows_of(body)], answer)
         return rows[0] if rows else None
 
+    def check_list(self, list_id: str) -> None:
+        """Look whether there is such a list.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        # https://developers.klaviyo.com/en/reference/get_list
+        self._get(f"/api/lists/{segment(list_id)}")
+
     def is_on_list(self, list_id: str, email: str) -> bool:
         """Return whether the profile with this email is a member of the list, whatever its consent."""
         # https://developers.klaviyo.com/en/reference/get_profiles_for_list
