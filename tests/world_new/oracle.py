@@ -1,0 +1,78 @@
+"""What people did, and when we were told: the only thing that the laws judge by. Nothing here looks at the bundle or its notes."""
+
+from dataclasses import dataclass, field
+
+IN, OUT = "in", "out"
+
+
+@dataclass
+class Decision:
+    """Somebody's decision on one channel. Times are Unix seconds.
+
+    `is_dated` says whether its time can be read by us: a Klaviyo event's or a sane stamp's. `known_at` is when the work that was told of
+    it was done.
+    """
+
+    at: float
+    way: str  # in or out
+    side: str  # klaviyo or omneo
+    is_dated: bool = True
+    what: str = ""
+    known_at: float | None = None
+    events: frozenset[str] = frozenset()  # the ids of Klaviyo's events of it
+
+
+@dataclass
+class Person:
+    """Somebody, by the ids that both sides know them by; "" where a side does not. `decisions` by channel."""
+
+    name: str
+    omneo: str = ""
+    klaviyo: str = ""
+    email: str = ""
+    phone: str = ""
+    decisions: dict[str, list[Decision]] = field(default_factory=lambda: {"email": [], "sms": []})
+    is_bounced: bool = False
+    has_complained: bool = False  # of spam
+    events: dict[str, str] = field(default_factory=dict)  # consent events of theirs, by id: the topic
+
+    def decide(self, channel: str, decision: Decision) -> None:
+        """Note a decision."""
+        self.decisions[channel].append(decision)
+
+    def last(self, channel: str) -> Decision | None:
+        """Return the last decision on a channel."""
+        rows = self.decisions[channel]
+        return max(rows, key=lambda row: row.at) if rows else None
+
+    def wanted(self, channel: str, apart: float) -> set[str]:
+        """Return how both sides may end: in, out, or either where nobody could know; none where there was no decision.
+
+        `apart` is by how many seconds times of two sides may differ.
+        """
+        last = self.last(channel)
+        if last is None:
+            return set()
+        if last.way == OUT:
+            return {OUT}
+        return {IN, OUT} if self._may_be_out(channel, last, apart) else {IN}
+
+    def _may_be_out(self, channel: str, last: Decision, apart: float) -> bool:
+        for other in self.decisions[channel]:
+            if other.way == IN:
+                continue
+            slack = apart if other.side != last.side else 1.0
+            if int(other.at) >= int(last.at) - slack:
+                return True  # a tie
+            if not other.is_dated and (other.known_at is None or other.known_at >= last.at):
+                return True  # when it was is not known, and it may be the later one
+        return not last.is_dated and any(row.way == OUT for row in self.decisions[channel])
+
+    def told_out(self, channel: str, by: float) -> Decision | None:
+        """Return the opt-out that we had been told of by then and that no opt-in has followed, None if there is none."""
+        rows = self.decisions[channel]
+        known = [row for row in rows if row.way == OUT and row.known_at is not None and row.known_at <= by]
+        newest = max(known, key=lambda row: row.at, default=None)
+        if newest is None or any(row.way == IN and row.at >= newest.at for row in rows):
+            return None
+        return newest

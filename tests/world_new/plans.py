@@ -1,0 +1,156 @@
+"""What a history is made of, as values: who lives, who acts when, and what goes wrong. Drawn from a seed, or written down by hand.
+
+Nothing here knows how an act is done (`acts`) or how a fault looks (`wire`, `queue`). Times are seconds since the history began.
+"""
+
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+
+@dataclass(frozen=True)
+class Act:
+    """Somebody does something. `who` is the place of a person; `told` is when each telling of it comes, in seconds after."""
+
+    at: float
+    what: str
+    who: int = 0
+    told: tuple[float, ...] = (2.0,)
+    how: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something goes wrong with the first call at or after `at`, or with every call for as long as it `lasts`."""
+
+    at: float
+    where: str  # klaviyo, omneo, store, queue, worker
+    kind: str
+    lasts: float = 0.0
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """How a person stands when the history begins: the same on both sides, or in Omneo alone where `is_new`."""
+
+    email: str = "in"  # in, out or unset
+    sms: str = "out"
+    is_new: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole history. `landings` are the seconds that Klaviyo takes over its consent jobs, one after the other, again and again."""
+
+    people: tuple[Beginning, ...] = (Beginning(),)
+    acts: tuple[Act, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    landings: tuple[float, ...] = (1.0,)
+    skews: tuple[float, ...] = (0.0, 0.0)  # of the clocks of the instances
+    chance: int | None = None  # decides how long calls take and what the queue does; None: nothing is left to chance
+    master_list: bool = False
+    double_opt_in: bool = False
+    returns_own_changes: bool = False
+
+    def without(self, part: str, index: int) -> "Plan":
+        """Return the plan without one of its acts or faults."""
+        rows = getattr(self, part)
+        return replace(self, **{part: rows[:index] + rows[index + 1 :]})
+
+
+CONSENT_ACTS = (
+    ("k.subscribe", 4), ("k.unsubscribe", 4), ("k.spam", 1), ("k.bounce", 1), ("k.suppress", 1),
+    ("o.in", 4), ("o.out", 4), ("o.in unstamped", 1), ("o.out unstamped", 2), ("o.in ahead", 1), ("o.out ahead", 1),
+)  # fmt: skip
+ANSWERS = (
+    "503", "429", "500", "502 html", "403 html", "404 html", "200 empty", "200 broken", "lost before", "lost after", "timeout before", "timeout after",
+    "cut off", "slow", "dies before", "dies after",
+)  # fmt: skip
+STORE = ("unavailable before", "unavailable after", "dies before", "dies after")
+QUEUE = ("unavailable before", "unavailable after", "dies before", "dies after")
+
+
+def drawn(seed: int) -> Plan:
+    """Return the history of a seed."""
+    chance = Random(seed)
+    people = tuple(_beginning(chance) for _ in range(chance.choices((1, 2), (5, 1))[0]))
+    acts = _acts(chance, len(people))
+    return Plan(
+        people=people,
+        acts=acts,
+        faults=_faults(chance, acts),
+        landings=tuple(_landing(chance) for _ in range(5)),
+        skews=(round(chance.uniform(-2, 2), 1), round(chance.uniform(-2, 2), 1)),
+        chance=seed,
+        master_list=chance.random() < 0.25,
+        double_opt_in=chance.random() < 0.08,
+        returns_own_changes=chance.random() < 0.1,
+    )
+
+
+def _beginning(chance: Random) -> Beginning:
+    ways = ("in", "out")
+    return Beginning(chance.choice(ways), chance.choice(ways), is_new=chance.random() < 0.2)
+
+
+def _landing(chance: Random) -> float:
+    return round(chance.choice((chance.uniform(1, 10), chance.uniform(10, 60), chance.uniform(60, 180))), 1)
+
+
+def _gap(chance: Random) -> float:
+    """Return the seconds between two acts: seconds, so that calls of ours are under way; minutes; or hours."""
+    return round(chance.choices(
+        (chance.uniform(0, 3), chance.uniform(3, 40), chance.uniform(40, 400), chance.uniform(1, 30) * HOUR), (2, 5, 3, 0.4)
+    )[0], 1)  # fmt: skip
+
+
+def _told(chance: Random) -> tuple[float, ...]:
+    """Return when it is told: soon, late, twice, or never."""
+    draw = chance.random()
+    if draw < 0.7:
+        return (round(chance.uniform(0.5, 6), 1),)
+    if draw < 0.82:
+        return (round(chance.uniform(6, 300), 1),)
+    if draw < 0.86:
+        return (round(chance.uniform(1, 40) * HOUR, 1),)
+    if draw < 0.97:
+        first = chance.uniform(0.5, 20)
+        return (round(first, 1), round(first + chance.choice((0.1, 5, 60, HOUR)) * chance.random(), 1))
+    return ()
+
+
+def _acts(chance: Random, people: int) -> tuple[Act, ...]:
+    acts, at = [], 5.0
+    names, weights = zip(*CONSENT_ACTS, strict=True)
+    for _ in range(chance.randint(2, 9)):
+        at = round(at + _gap(chance), 1)
+        [what] = chance.choices(names, weights)
+        channel = "sms" if chance.random() < 0.25 and what in _BOTH_CHANNELS else "email"
+        how: tuple[Any, ...] = (channel,)
+        if what.endswith("ahead"):
+            how = (channel, round(chance.choice((chance.uniform(30, 600), chance.uniform(1, 10) * HOUR))))
+        acts.append(Act(at, what, chance.randrange(people), _told(chance), how))
+    return tuple(acts)
+
+
+_BOTH_CHANNELS = frozenset(name for name, _ in CONSENT_ACTS if name[0] == "o" or name in ("k.subscribe", "k.unsubscribe"))
+
+
+def _faults(chance: Random, acts: tuple[Act, ...]) -> tuple[Fault, ...]:
+    faults = []
+    for _ in range(chance.choices((0, 1, 2, 4), (4, 3, 2, 1))[0]):
+        act = chance.choice(acts)
+        at = act.at + (act.told[0] if act.told else 0.0) + chance.choice((chance.uniform(0, 2), chance.uniform(0, 30), chance.uniform(0, 300)))
+        where = chance.choices(("klaviyo", "omneo", "store", "queue"), (4, 4, 2, 1))[0]
+        kinds = {"store": STORE, "queue": QUEUE}.get(where, ANSWERS)
+        kind = chance.choice(kinds)
+        lasts = 0.0
+        if kind in ("503", "lost before", "lost after") and chance.random() < 0.3:
+            lasts = round(chance.choice((30.0, 300.0, HOUR)) * chance.random(), 1)
+        faults.append(Fault(round(at, 1), where, kind, lasts))
+    if chance.random() < 0.25:
+        act = chance.choice(acts)
+        faults.append(Fault(act.at, "omneo", "lags", round(chance.uniform(5, 60), 1)))
+    return tuple(faults)
