@@ -106,6 +106,7 @@ def _loaded(name: str) -> ModuleType:
     return module
 
 
+@cache
 def run_inline() -> None:
     """Give every module of the product that has threads an executor that has none."""
     for name, module in list(sys.modules.items()):

@@ -89,6 +89,9 @@ def _until_all_is_told(world: SimulatedWorld) -> None:
 def _judge(world: SimulatedWorld) -> None:
     laws.judge_consent(world)
     laws.judge_ledger(world)
+    laws.judge_rest(world)
+    laws.judge_desk(world)
+    laws.judge_interactions(world)
 
 
 def _sweep_along(world: SimulatedWorld) -> None:

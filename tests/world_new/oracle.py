@@ -34,7 +34,8 @@ class Person:
     decisions: dict[str, list[Decision]] = field(default_factory=lambda: {"email": [], "sms": []})
     is_bounced: bool = False
     has_complained: bool = False  # of spam
-    events: dict[str, str] = field(default_factory=dict)  # consent events of theirs, by id: the topic
+    events: dict[str, tuple[str, float]] = field(default_factory=dict)  # what Klaviyo recorded of their own acts, by id: topic and time
+    asked: list[tuple[str, str, float, float]] = field(default_factory=list)  # our consent calls: channel, way, asked at, landed at
 
     def decide(self, channel: str, decision: Decision) -> None:
         """Note a decision."""
@@ -67,6 +68,13 @@ class Person:
             if not other.is_dated and (other.known_at is None or other.known_at >= last.at):
                 return True  # when it was is not known, and it may be the later one
         return not last.is_dated and any(row.way == OUT for row in self.decisions[channel])
+
+    def is_ours_perhaps(self, channel: str, way: str, at: float) -> bool:
+        """Return whether a call of ours was under way then, of which an event of that moment may be the landing."""
+        return any(
+            (theirs, towards) == (channel, way) and asked - 60 <= at <= landed + 60
+            for theirs, towards, asked, landed in self.asked
+        )
 
     def told_out(self, channel: str, by: float) -> Decision | None:
         """Return the opt-out that we had been told of by then and that no opt-in has followed, None if there is none."""

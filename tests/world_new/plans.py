@@ -53,6 +53,7 @@ class Plan:
     master_list: bool = False
     double_opt_in: bool = False
     returns_own_changes: bool = False
+    repeats_consent_events: bool = True  # whether Klaviyo records a consent that changes nothing
 
     def without(self, part: str, index: int) -> "Plan":
         """Return the plan without one of its acts or faults."""
@@ -87,6 +88,7 @@ def drawn(seed: int) -> Plan:
         master_list=chance.random() < 0.25,
         double_opt_in=chance.random() < 0.08,
         returns_own_changes=chance.random() < 0.1,
+        repeats_consent_events=chance.random() < 0.7,
     )
 
 

@@ -71,6 +71,7 @@ class SimulatedWorld:
         self.calls: list[tuple[float, str]] = []
         self.persons: list[Person] = []
         self.news_at = START
+        self.told: set[str] = set()  # the ids of the consent events that we have taken in
         self._chance = None if plan.chance is None else Random(plan.chance)
         self._ids = count(1)
         self._landings = cycle(plan.landings)
@@ -148,7 +149,7 @@ class SimulatedWorld:
 
     def tenant(self) -> Tenant:
         """Return the tenant as it is stored."""
-        found = TenantStore(self.documents, _keys()).find(TENANT)
+        found = TenantStore(self.documents, keys()).find(TENANT)
         assert found is not None
         return found
 
@@ -269,6 +270,12 @@ class SimulatedWorld:
         }.get(kind, kind)
         body = json_of(asked)["data"]["attributes"]
         rows = (body.get("profiles") or {}).get("data") or ()
+        for row in rows:
+            person = self._person_of(row.get("id"), row["attributes"])
+            for channel in row["attributes"].get("subscriptions", ()):
+                if person is not None:
+                    way = "in" if what == "subscribe" else "out"
+                    person.asked.append((channel, way, self.timeline.now, self.timeline.now + seconds))
         about = ", ".join(
             f"{getattr(self._person_of(row.get('id'), row['attributes']), 'name', '?')} {'+'.join(row['attributes'].get('subscriptions', {}))}"
             for row in rows
@@ -282,11 +289,11 @@ class SimulatedWorld:
         outbox, self.account.outbox = self.account.outbox, []
         if not outbox:
             return
-        for person in self.persons:
+        for person in self.persons if by == "person" else ():
             profile = self.klaviyo_profile(person)
             for event in outbox:
                 if profile is not None and event.profile_id == profile.id:
-                    person.events[event.id] = event.topic
+                    person.events[event.id] = event.topic.removeprefix("event:klaviyo."), event.time
         topics = " and ".join(sorted({event.topic.removeprefix("event:klaviyo.") for event in outbox}))
         seconds = tuple(told())
         if by == "Klaviyo":
@@ -314,6 +321,8 @@ class SimulatedWorld:
 
     def _note_told(self, events: Sequence[Event], status: int) -> None:
         self.news_at = self.timeline.now
+        if status == 202:
+            self.told.update(event.id for event in events)
         names = " and ".join(sorted({event.topic.removeprefix("event:klaviyo.") for event in events}))
         self.note(f"Klaviyo tells of {names}: {status}")
 
@@ -423,6 +432,7 @@ class SimulatedWorld:
     # How it begins.
 
     def _install(self) -> None:
+        self.klaviyo.consent.repeats_consent_events = self.plan.repeats_consent_events
         self.klaviyo.install(ACCOUNT, access_token=_ACCESS, refresh_token=_REFRESH)
         opt_in = "double_opt_in" if self.plan.double_opt_in else "single_opt_in"
         self.klaviyo.account(ACCOUNT, default_opt_in=opt_in)
@@ -447,7 +457,8 @@ def bundle_direction(name: str) -> Any:
     return Direction(name)
 
 
-def _keys() -> KeyRing:
+def keys() -> KeyRing:
+    """Return the keys that secrets are sealed with."""
     store = bundle.settings().store
     assert store is not None
     return store.keys
@@ -457,7 +468,7 @@ def _keys() -> KeyRing:
 def _installed(master_list: bool) -> MemoryDocuments:
     """Return a store with an installed tenant; made once, and copied for each history."""
     documents = MemoryDocuments()
-    tenants = TenantStore(documents, _keys())
+    tenants = TenantStore(documents, keys())
     now = datetime.fromtimestamp(START - 20 * 86400, UTC)
     tenants.create(
         Tenant(

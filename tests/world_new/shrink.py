@@ -1,0 +1,57 @@
+"""Makes a plan that breaks a law as small as it gets: without what it needs not, and with nothing left to chance if that is enough."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from tests.world_new.plans import Act, Beginning, Plan
+
+
+def shrunk(plan: Plan, still_fails: Callable[[Plan], bool], *, most: int = 400) -> Plan:
+    """Return the smallest plan found that still fails; at most so many histories are lived for it."""
+    tries = 0
+    smaller = True
+    while smaller:
+        smaller = False
+        for candidate in _simpler(plan):
+            tries += 1
+            if tries > most:
+                return plan
+            if still_fails(candidate):
+                plan, smaller = candidate, True
+                break
+    return plan
+
+
+def _simpler(plan: Plan) -> Iterator[Plan]:
+    """Yield simpler plans, the boldest steps first."""
+    if plan.chance is not None:
+        yield replace(plan, chance=None)
+    if plan.faults:
+        yield replace(plan, faults=())
+    if len(plan.people) > 1:
+        yield replace(plan, people=plan.people[:1], acts=tuple(act for act in plan.acts if act.who == 0))
+    for index in range(len(plan.acts) - 1, -1, -1):
+        yield plan.without("acts", index)
+    for index in range(len(plan.faults) - 1, -1, -1):
+        yield plan.without("faults", index)
+    for name, usual in (("master_list", False), ("double_opt_in", False), ("returns_own_changes", False), ("skews", (0.0, 0.0))):
+        if getattr(plan, name) != usual:
+            yield replace(plan, **{name: usual})
+    if any(person.is_new for person in plan.people):
+        yield replace(plan, people=tuple(replace(person, is_new=False) for person in plan.people))
+    if len(set(plan.landings)) > 1:
+        yield from (replace(plan, landings=(seconds,)) for seconds in plan.landings)
+    for index, act in enumerate(plan.acts):
+        if len(act.told) > 1 or (act.told and act.told != (2.0,)):
+            yield _with(plan, index, replace(act, told=(2.0,)))
+    for index, fault in enumerate(plan.faults):
+        if fault.lasts:
+            rows = (*plan.faults[:index], replace(fault, lasts=0.0), *plan.faults[index + 1 :])
+            yield replace(plan, faults=rows)
+
+
+def _with(plan: Plan, index: int, act: Act) -> Plan:
+    return replace(plan, acts=(*plan.acts[:index], act, *plan.acts[index + 1 :]))
+
+
+__all__ = ["Beginning", "shrunk"]
