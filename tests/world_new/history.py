@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 
-from tests.world_new import acts, laws
+from tests.world_new import acts, laws, operators, people
 from tests.world_new.plans import HOUR, MINUTE, Plan
 from tests.world_new.timeline import START
 from tests.world_new.world import SimulatedWorld, simulated
@@ -40,10 +40,10 @@ def live(plan: Plan) -> Lived:
     with simulated():
         world = SimulatedWorld(plan)
         for number, beginning in enumerate(plan.people, 1):
-            acts.born(world, number, beginning)
+            people.born(world, number, beginning)
         acts.scheduled(world, plan.acts)
         _sweep_along(world)
-        world.timeline.run(START + _end_of(plan))
+        world.timeline.run(START + _end_of(plan) + 1.0)
         _settle(world)
         if any(not act.told for act in plan.acts):
             _compare(world)
@@ -70,9 +70,9 @@ def _settle(world: SimulatedWorld) -> None:
 
 def _compare(world: SimulatedWorld) -> None:
     """Let the schedule compare both sides: somebody did what we were never told."""
-    for run in ("heal", "reconcile"):
-        world.scheduled(run)
-    world.note("the schedule heals and reconciles")
+    for run in ("heal", "repair"):
+        operators.run(world, run)
+    world.note("an operator heals and repairs")
     world.timeline.run(world.timeline.now + 2 * SIX_MINUTES)
     _settle(world)
 

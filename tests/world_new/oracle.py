@@ -33,6 +33,10 @@ class Person:
     phone: str = ""
     decisions: dict[str, list[Decision]] = field(default_factory=lambda: {"email": [], "sms": []})
     is_bounced: bool = False
+    is_living: bool = True
+    is_excluded: bool = False
+    was_deleted: bool = False
+    merged_into: str = ""
     has_complained: bool = False  # of spam
     events: dict[str, tuple[str, float]] = field(default_factory=dict)  # what Klaviyo recorded of their own acts, by id: topic and time
     asked: list[tuple[str, str, float, float]] = field(default_factory=list)  # our consent calls: channel, way, asked at, landed at

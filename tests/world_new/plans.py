@@ -38,6 +38,7 @@ class Beginning:
     email: str = "in"  # in, out or unset
     sms: str = "out"
     is_new: bool = False
+    is_known_by_email: bool = False  # where new: whether Klaviyo knows somebody with that email
 
 
 @dataclass(frozen=True)

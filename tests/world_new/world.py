@@ -23,6 +23,7 @@ from deploy.local.sandbox.identifiers import Identifiers
 from deploy.local.sandbox.klaviyo import Klaviyo
 from deploy.local.sandbox.klaviyo_accounts import Account as KlaviyoAccount
 from deploy.local.sandbox.klaviyo_accounts import Event, Profile
+from deploy.local.sandbox.klaviyo_data_sources import DataSource
 from deploy.local.sandbox.klaviyo_delivery import _GENUINE
 from deploy.local.sandbox.klaviyo_oauth import SCOPES
 from deploy.local.sandbox.klaviyo_parcels import Parcel
@@ -30,7 +31,7 @@ from deploy.local.sandbox.klaviyo_parcels import wait as klaviyo_waits
 from deploy.local.sandbox.messages import Answer, Request
 from deploy.local.sandbox.omneo import Omneo
 from deploy.local.sandbox.omneo_tenants import Tenant as OmneoTenant
-from shared.domain.provisions import SYSTEM_TOPICS
+from shared.domain.provisions import DATA_SOURCES, SYSTEM_TOPICS, webhook_name
 from shared.encryption import KeyRing
 from shared.handlers.install import connect
 from shared.installation_keys import hash_of
@@ -71,6 +72,9 @@ class SimulatedWorld:
         self.calls: list[tuple[float, str]] = []
         self.persons: list[Person] = []
         self.news_at = START
+        self.strangers: list[Person] = []  # whom Klaviyo alone knows
+        self.graves: dict[str, dict[str, Any]] = {}  # deleted profiles, by id
+        self.asked: list[Any] = []  # rewards, events and records that were asked of us
         self.told: set[str] = set()  # the ids of the consent events that we have taken in
         self._chance = None if plan.chance is None else Random(plan.chance)
         self._ids = count(1)
@@ -155,7 +159,13 @@ class SimulatedWorld:
 
     def klaviyo_profile(self, person: Person) -> Profile | None:
         """Return the Klaviyo profile that is the person's: the one with their Omneo id, else with their email."""
-        return self.account.owner("external_id", person.omneo) or self.account.owner("email", person.email)
+        by_id = self.account.owner("external_id", person.omneo) if person.omneo else None
+        return by_id or (self.account.owner("email", person.email) if person.email else None)
+
+    def mailbox(self, person: Person, channel: str) -> Profile | None:
+        """Return the Klaviyo profile that a message to the person would be sent from."""
+        address = ("email", person.email) if channel == "email" else ("phone_number", person.phone)
+        return self.account.owner(*address) if address[1] else None
 
     def omneo_profile(self, person: Person) -> dict[str, Any] | None:
         """Return the person's Omneo profile."""
@@ -176,7 +186,8 @@ class SimulatedWorld:
         self.note("a process dies")
         self._processes[place] = Process(self, self.plan.skews[place])
 
-    def _process(self) -> Process:
+    def process(self) -> Process:
+        """Return the process that the next call reaches."""
         return self._processes[int(self.random() * len(self._processes)) % len(self._processes)]
 
     # Between the bundle and the services.
@@ -350,13 +361,20 @@ class SimulatedWorld:
         self.knock("omneo_webhooks", f"{_HOOK}/omneo", headers, body, settle)
 
     def knock(
-        self, function: str, path: str, headers: Mapping[str, str], body: bytes, settle: Callable[[int], None]
+        self,
+        function: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        settle: Callable[[int], None],
+        *,
+        method: str = "POST",
     ) -> None:
         """Call one of the public functions, in a strand of its own."""
 
         def strand() -> None:
             try:
-                status, _ = self._process().call(function, "POST", path, headers, body)
+                status, _ = self.process().call(function, method, path, headers, body)
             except DiedError:
                 status = 0
             self._look_at(status, function)
@@ -371,7 +389,7 @@ class SimulatedWorld:
         def strand() -> None:
             direction = task.direction.value
             try:
-                status, answer = self._process().call(
+                status, answer = self.process().call(
                     f"{direction}_worker", "POST", f"/tasks/{direction}", headers, task.body
                 )
             except DiedError:
@@ -439,15 +457,19 @@ class SimulatedWorld:
         self.klaviyo.marketing_list(ACCOUNT, "Master", id=MASTER_LIST, opt_in_process=opt_in)
         self.klaviyo.webhook(
             ACCOUNT,
-            "Omneo",
+            webhook_name(TENANT),
             endpoint_url=f"https://extension.example.org{_HOOK}/klaviyo/system",
             secret_key=WEBHOOK_SECRET,
             topics=sorted(SYSTEM_TOPICS),
         )
         self.omneo.tenant(TENANT, token=OMNEO_TOKEN, signing_secret=SIGNING_SECRET)
+        self.omneo.reward_definition(TENANT, id=6, handle="birthday", period=30, period_type="days")
+        for id, title in _SOURCES.items():
+            self.account.data_sources[id] = DataSource(id, title)
         self.omneo.returns_own_changes = self.plan.returns_own_changes
 
 
+_SOURCES = {f"01DATASOURCE{number:014}": title for number, title in enumerate(DATA_SOURCES)}
 _ACCESS, _REFRESH = "canary-access", "canary-refresh"
 
 
@@ -488,6 +510,13 @@ def _installed(master_list: bool) -> MemoryDocuments:
         }
     )  # fmt: skip
     connect(TENANT, answer, tenants=tenants, now=datetime.fromtimestamp(START, UTC), account=Account(id=ACCOUNT))
+    made = {title: id for id, title in _SOURCES.items()}
+    tenants.change(
+        TENANT,
+        lambda tenant: tenant.model_copy(
+            update={"provisions": tenant.provisions.model_copy(update={"data_sources": made})}
+        ),
+    )
     return documents
 
 
