@@ -13,10 +13,10 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import SecretStr
 
@@ -25,31 +25,20 @@ from shared.errors import ConfigurationError
 from shared.settings import Needs, QueueSettings, Settings, StoreSettings
 
 if TYPE_CHECKING:
-    from shared.connections import Connections
-    from shared.consent_ledger import ConsentLedger
-    from shared.dead_jobs import DeadJobStore
-    from shared.documents import Documents
-    from shared.echo_notes import EchoNotes
-    from shared.http import HttpClient, Problem
-    from shared.inbox import Inbox
-    from shared.install_links import InstallLinks
+    from shared.http.client import HttpClient, Problem
+    from shared.http.connections import Connections
+    from shared.jobs.queue import TaskQueue
     from shared.klaviyo.client import KlaviyoClient
     from shared.klaviyo.oauth import KlaviyoOAuth
-    from shared.leases import Leases
     from shared.omneo.client import OmneoClient
-    from shared.outbox import Outbox
-    from shared.pending_installs import PendingInstalls
-    from shared.queue import TaskQueue
-    from shared.resyncs import Resyncs
-    from shared.reward_attempts import RewardAttempts
-    from shared.reward_claims import RewardClaims
-    from shared.reward_counts import RewardCounts
-    from shared.reward_definitions import RewardDefinitions
-    from shared.secret_uses import SecretUses
-    from shared.status_reports import StatusReports
-    from shared.synced_profiles import SyncedProfiles
-    from shared.tenant_cache import TenantCache
-    from shared.tenants import Tenant, TenantStore
+    from shared.storage.documents import Documents
+    from shared.storage.encryption import KeyRing
+    from shared.storage.leases import Leases
+    from shared.tenants.cache import TenantCache
+    from shared.tenants.secret_uses import SecretUses
+    from shared.tenants.tenants import Tenant, TenantStore
+
+T = TypeVar("T")
 
 
 def _now() -> datetime:
@@ -74,7 +63,8 @@ class Services:
     sleep: Callable[[float], None] = time.sleep
     new_id: Callable[[], str] = _new_id
     new_word: Callable[[], str] = _new_word
-    short_waits: int = 0  # see http.py; more than none only where a person waits for the answer
+    short_waits: int = 0  # see http/client.py; more than none only where a person waits for the answer
+    _kept: dict[type, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_environment(cls, needs: Needs, *, short_waits: int = 0) -> "Services":
@@ -90,148 +80,62 @@ class Services:
         gc.freeze()  # what starting has made stays; not to look through it again makes the first call faster
         return cls(settings, short_waits=short_waits)
 
+    def kept(self, kind: type[T], make: Callable[[], T]) -> T:
+        """Return the one object of a kind that this process keeps between calls. `make` makes it at the first call."""
+        found: T = self._kept.get(kind) or self._kept.setdefault(kind, make())
+        return found
+
     @cached_property
     def documents(self) -> "Documents":
         """Where everything is stored."""
         store = self._store
         if store.sqlite_path:
-            from shared.sqlite.documents import SqliteDocuments
+            from shared.storage.sqlite import SqliteDocuments
 
             return SqliteDocuments(store.sqlite_path)
-        from shared.gcp.firestore import FirestoreDocuments, firestore_client
+        from shared.storage.firestore import FirestoreDocuments, firestore_client
 
         return FirestoreDocuments(firestore_client(store.project))
 
     @cached_property
+    def keys(self) -> "KeyRing":
+        """The keys that secrets are encrypted with."""
+        from shared.storage.encryption import KeyRing
+
+        return KeyRing(self._store.keys)
+
+    @cached_property
     def tenants(self) -> "TenantStore":
         """The tenants, always fresh."""
-        from shared.tenants import TenantStore
+        from shared.tenants.tenants import TenantStore
 
-        return TenantStore(self.documents, self._store.keys)
+        return TenantStore(self.documents, self.keys)
 
     @cached_property
     def tenant_cache(self) -> "TenantCache":
         """The tenants, possibly some seconds old."""
-        from shared.tenant_cache import TenantCache
+        from shared.tenants.cache import TenantCache
 
         return TenantCache(self.tenants.find, time.monotonic)
 
     @cached_property
-    def dead_jobs(self) -> "DeadJobStore":
-        """The dead-letter desk."""
-        from shared.dead_jobs import DeadJobStore
-
-        return DeadJobStore(self.documents, self._store.keys)
-
-    @cached_property
     def leases(self) -> "Leases":
         """Leases over all instances."""
-        from shared.leases import Leases
+        from shared.storage.leases import Leases
 
         return Leases(self.documents, self.clock, self.new_id)
 
     @cached_property
-    def status_reports(self) -> "StatusReports":
-        """The last status report of each tenant."""
-        from shared.status_reports import StatusReports
-
-        return StatusReports(self.documents, self.clock)
-
-    @cached_property
     def secret_uses(self) -> "SecretUses":
         """When secrets were last used."""
-        from shared.secret_uses import SecretUses
+        from shared.tenants.secret_uses import SecretUses
 
         return SecretUses(self.documents, self.clock)
 
     @cached_property
-    def inbox(self) -> "Inbox":
-        """The consent events that came from Klaviyo."""
-        from shared.inbox import Inbox
-
-        return Inbox(self.documents, self.clock)
-
-    @cached_property
-    def outbox(self) -> "Outbox":
-        """The records that wait to be packed."""
-        from shared.outbox import Outbox
-
-        return Outbox(self.documents, self._store.keys)
-
-    @cached_property
-    def echo_notes(self) -> "EchoNotes":
-        """Notes of the consent calls sent to Klaviyo."""
-        from shared.echo_notes import EchoNotes
-
-        return EchoNotes(self.documents, self.clock)
-
-    @cached_property
-    def resyncs(self) -> "Resyncs":
-        """Runs over the whole bases."""
-        from shared.resyncs import Resyncs
-
-        return Resyncs(self.documents, self.clock)
-
-    @cached_property
-    def consent_ledger(self) -> "ConsentLedger":
-        """A record of each consent decision."""
-        from shared.consent_ledger import ConsentLedger
-
-        return ConsentLedger(self.documents, self.clock)
-
-    @cached_property
-    def synced_profiles(self) -> "SyncedProfiles":
-        """What was synced of each Omneo profile."""
-        from shared.synced_profiles import SyncedProfiles
-
-        return SyncedProfiles(self.documents, self.clock)
-
-    @cached_property
-    def reward_claims(self) -> "RewardClaims":
-        """Who is issuing which reward, and what was issued."""
-        from shared.reward_claims import RewardClaims
-
-        return RewardClaims(self.documents, self.clock, self.new_id)
-
-    @cached_property
-    def reward_attempts(self) -> "RewardAttempts":
-        """Rewards without an id whose answer has not been seen."""
-        from shared.reward_attempts import RewardAttempts
-
-        return RewardAttempts(self.documents, self.clock, self.new_id)
-
-    @cached_property
-    def reward_counts(self) -> "RewardCounts":
-        """How many rewards were issued this hour."""
-        from shared.reward_counts import RewardCounts
-
-        return RewardCounts(self.documents, self.clock, self.random)
-
-    @cached_property
-    def reward_definitions(self) -> "RewardDefinitions":
-        """Reward definitions, possibly some minutes old."""
-        from shared.reward_definitions import RewardDefinitions
-
-        return RewardDefinitions(self.clock)
-
-    @cached_property
-    def pending_installs(self) -> "PendingInstalls":
-        """Installs that are on their way."""
-        from shared.pending_installs import PendingInstalls
-
-        return PendingInstalls(self.documents, self._store.keys, self.clock, self.new_word)
-
-    @cached_property
-    def install_links(self) -> "InstallLinks":
-        """Signed links that start an install."""
-        from shared.install_links import InstallLinks
-
-        return InstallLinks(self.documents, self._store.keys, self.clock, self.new_id)
-
-    @cached_property
     def queue(self) -> "TaskQueue":
         """The tenants' queues."""
-        from shared.gcp.tasks import CloudTasksQueue, tasks_client
+        from shared.jobs.cloud_tasks import CloudTasksQueue, tasks_client
 
         settings = self._queue
         return CloudTasksQueue(settings, tasks_client(settings), self.clock)
@@ -279,12 +183,12 @@ class Services:
 
     @cached_property
     def _connections(self) -> "Connections":
-        from shared.connections import Connections
+        from shared.http.connections import Connections
 
         return Connections()
 
     def _http(self, service: str, url: str, read_problem: "Callable[[Any], Problem]") -> "HttpClient":
-        from shared.http import HttpClient, ShortWaits
+        from shared.http.client import HttpClient, ShortWaits
 
         waits = ShortWaits(self.short_waits, sleep=self.sleep)
         return HttpClient(service, url, read_problem, self._connections, short_waits=waits)

@@ -4,9 +4,11 @@ A pure function of a mapping: nothing here reads `os.environ` (services.py does)
 operator sees all of them in one message, each under the name of its variable. Values are never repeated.
 """
 
+import base64
+import binascii
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from enum import Flag, auto
 from typing import TypeVar
@@ -14,10 +16,11 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from shared.encryption import KeyRing
 from shared.errors import ConfigurationError
 
 DEFAULT_TASKS_EMULATOR = "127.0.0.1:8123"
+
+_KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 T = TypeVar("T")
 
@@ -42,7 +45,7 @@ class StoreSettings:
 
     sqlite_path: str
     project: str
-    keys: KeyRing
+    keys: Mapping[str, bytes] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def _store(read: _Reader) -> StoreSettings:
     return StoreSettings(
         sqlite_path=path,
         project=read.text("GOOGLE_CLOUD_PROJECT", None if path == "" else "local"),
-        keys=read("ENCRYPTION_KEYS", KeyRing.parse),
+        keys=read("ENCRYPTION_KEYS", encryption_keys),
     )
 
 
@@ -175,6 +178,29 @@ def _queue(read: _Reader, needs: Needs) -> QueueSettings:
         inbound_worker_url=read.url("INBOUND_WORKER_URL") if Needs.INBOUND in needs else "",
         outbound_worker_url=read.url("OUTBOUND_WORKER_URL") if Needs.OUTBOUND in needs else "",
     )
+
+
+def encryption_keys(text: str) -> Mapping[str, bytes]:
+    """Read `id:key,id:key`, each key base64 of 32 bytes, in the order in which they stand.
+
+    Raises:
+        ValueError: says what is wrong without repeating any part of a key.
+    """
+    keys: dict[str, bytes] = {}
+    for number, pair in enumerate(text.split(","), 1):
+        id, colon, encoded = pair.strip().partition(":")
+        if not colon or not _KEY_ID.fullmatch(id):
+            raise ValueError(f"pair {number} is not of the form id:key (id: letters, digits, - and _)")
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError):
+            raise ValueError(f"the key of pair {number} is not base64") from None
+        if len(key) != 32:
+            raise ValueError(f"the key of pair {number} is {len(key)} bytes long; 32 are needed")
+        if id in keys:
+            raise ValueError(f"pair {number} repeats the id of an earlier pair")
+        keys[id] = key
+    return keys
 
 
 def _url(text: str) -> str:

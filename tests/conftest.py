@@ -3,12 +3,12 @@
 from hypothesis import settings
 
 pytest_plugins = [
-    "tests.canary",
-    "tests.emulators",
-    "tests.loading",
-    "tests.reports",
-    "tests.stores",
-    "tests.world",
+    "tests.support.canary",
+    "tests.support.emulators",
+    "tests.support.loading",
+    "tests.support.reports",
+    "tests.support.stores",
+    "tests.support.world",
 ]
 
 # How long an example takes says something of the machine, not of the rule. The rest is Hypothesis's own: in CI the examples are the

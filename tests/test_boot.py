@@ -18,9 +18,9 @@ from deploy.local.bundle import Bundle
 from deploy.local.processes import StartError
 from deploy.local.sandbox import Sandbox
 from deploy.staging import load_functions, stage
-from shared.encryption import new_key
-from tests.emulators import FirestoreEmulator
-from tests.world import OMNEO_TOKEN, SIGNING_SECRET, WEBHOOK_SECRET
+from shared.storage.encryption import new_key
+from tests.support.emulators import FirestoreEmulator
+from tests.support.world import OMNEO_TOKEN, SIGNING_SECRET, WEBHOOK_SECRET
 
 ROOT = Path(__file__).parents[1]
 TENANT = "acme"

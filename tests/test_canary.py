@@ -33,7 +33,7 @@ def test_a_run_fails_exactly_when_something_personal_gets_out(
     (elsewhere / "test_it.py").write_text(source.format(word=word))
     (elsewhere / "pytest.ini").write_text("[pytest]\nmarkers = allow_canary\n")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "tests.canary", "--basetemp", elsewhere / "base", "test_it.py"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "tests.support.canary", "--basetemp", elsewhere / "base", "test_it.py"],
         cwd=elsewhere, env={"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == status

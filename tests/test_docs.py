@@ -8,7 +8,7 @@ from click import Group
 
 from deploy.staging import load_functions
 from deploy.tenants.commands import tenants
-from shared.jobs import KINDS
+from shared.jobs.jobs import KINDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, cast
 
-from shared.gcp.tasks import queue_settings
-from shared.jobs import Direction
+from shared.direction import Direction
+from shared.jobs.cloud_tasks import queue_settings
 
 
 def differing(queues: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:

@@ -26,7 +26,7 @@ from deploy.local.bundle import Bundle
 from deploy.local.processes import StartError
 from deploy.local.sandbox import Sandbox
 from deploy.local.serve import check_environment, port, say, stop_signal, write_environment
-from shared.encryption import new_key
+from shared.storage.encryption import new_key
 
 TENANT = "demo"
 ACCOUNT = "DemoAc"

@@ -11,7 +11,7 @@ from pathlib import Path
 from deploy.local.bundle import Bundle, complete_environment
 from deploy.local.processes import StartError
 from shared.errors import ExtensionError
-from shared.handlers.install import prepare_queues
+from shared.installation.steps import prepare_queues
 from shared.services import Services
 from shared.settings import TASKS, Needs, Settings
 

@@ -19,8 +19,12 @@ from deploy.tenants.explain import explain
 from deploy.tenants.keys import SETTABLE, set_value
 from deploy.tenants.resync import reconcile, resync
 from deploy.tenants.running import NO_SUCH_TENANT, Group, existing, with_services
-from shared.consent_ledger import new_ledger_key
-from shared.encryption import new_key
+from shared.admin.reports import StatusReports
+from shared.admin.settings import header_secret
+from shared.consent.echo_notes import EchoNotes
+from shared.consent.inbox import Inbox
+from shared.consent.ledger import ConsentLedger, new_ledger_key
+from shared.direction import Direction
 from shared.errors import (
     ConfigurationError,
     DocumentExistsError,
@@ -30,14 +34,20 @@ from shared.errors import (
     QueueUnavailableError,
     UndecryptableError,
 )
-from shared.handlers.provision import WEBHOOK, again
-from shared.handlers.settings import header_secret
-from shared.installation_keys import hash_of, new_installation_key
-from shared.jobs import Direction
+from shared.installation.provision import WEBHOOK, again
+from shared.jobs.dead_jobs import DeadJobStore
+from shared.profiles.synced import SyncedProfiles
+from shared.records.outbox import Outbox
+from shared.resync.runs import Resyncs
+from shared.rewards.attempts import RewardAttempts
+from shared.rewards.claims import RewardClaims
+from shared.rewards.counts import RewardCounts
 from shared.services import Services
 from shared.settings import Needs, Settings
-from shared.tenant_settings import TenantSettings
-from shared.tenants import (
+from shared.storage.encryption import new_key
+from shared.tenants.keys import hash_of, new_installation_key
+from shared.tenants.settings import TenantSettings
+from shared.tenants.tenants import (
     InstallationKey,
     StoredSecret,
     Tenant,
@@ -173,18 +183,18 @@ def delete(services: Services, name: str, yes: bool) -> None:
         click.confirm(question, abort=True, err=True)
     for direction in Direction:
         services.queue.purge(tenant, direction)
-    services.dead_jobs.delete_all(name)
+    DeadJobStore(services.documents, services.keys).delete_all(name)
     services.secret_uses.forget(name)
-    services.inbox.forget(name)
-    services.outbox.forget(name)
-    services.echo_notes.forget(name)
-    services.synced_profiles.forget(name)
-    services.resyncs.forget(name)
-    services.consent_ledger.forget(name)
-    services.status_reports.forget(name)
-    services.reward_claims.forget(name)
-    services.reward_attempts.forget(name)
-    services.reward_counts.forget(name)
+    Inbox.of(services).forget(name)
+    Outbox.of(services).forget(name)
+    EchoNotes.of(services).forget(name)
+    SyncedProfiles.of(services).forget(name)
+    Resyncs.of(services).forget(name)
+    ConsentLedger.of(services).forget(name)
+    StatusReports.of(services).forget(name)
+    RewardClaims.of(services).forget(name)
+    RewardAttempts.of(services).forget(name)
+    RewardCounts.of(services).forget(name)
     services.tenants.delete(name)
     click.echo(f"Tenant {name} is deleted.")
 
@@ -203,14 +213,20 @@ def reencrypt(services: Services, dry_run: bool) -> None:
 
     Stopping it is harmless: what is done is skipped the next time.
     """
-    from shared.handlers.delivery import UNKNOWN_TENANT
+    from shared.worker.delivery import UNKNOWN_TENANT
 
     names = [*services.tenants.names(), UNKNOWN_TENANT]
     due, unreadable = 0, []
     quiet = not sys.stderr.isatty()
     with click.progressbar(names, label="Tenants", file=sys.stderr, hidden=quiet) as bar:
         for name, store in (
-            (name, store) for name in bar for store in (services.tenants, services.dead_jobs, services.outbox)
+            (name, store)
+            for name in bar
+            for store in (
+                services.tenants,
+                DeadJobStore(services.documents, services.keys),
+                Outbox.of(services),
+            )
         ):
             try:
                 due += store.reencrypt(name, dry_run=dry_run)
@@ -227,7 +243,7 @@ def reencrypt(services: Services, dry_run: bool) -> None:
 
 def _push(tenant: Tenant) -> None:
     """Let a job give Klaviyo the newest webhook secret; the one before stays valid meanwhile."""
-    from shared.handlers.provision import start_provision
+    from shared.installation.provision import start_provision
 
     if not tenant.is_connected:
         return
@@ -243,7 +259,7 @@ def _push(tenant: Tenant) -> None:
 
 def _prepare_queues(tenant: Tenant, settings: Settings) -> None:
     """Make the tenant's queues. On one machine the bundle makes them too, when it starts."""
-    from shared.handlers.install import prepare_queues
+    from shared.installation.steps import prepare_queues
 
     try:
         prepare_queues(tenant, Services(settings).queue)

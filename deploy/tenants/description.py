@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from shared.jobs import Direction
-from shared.tenant_settings import TenantSettings
-from shared.tenants import StoredSecret, Tenant
+from shared.direction import Direction
+from shared.tenants.settings import TenantSettings
+from shared.tenants.tenants import StoredSecret, Tenant
 
 # Named one by one, because a newer revision may have stored what this one does not know to be secret.
 _OF_KLAVIYO = {"expires_at", "scope", "account_id", "connected_at", "disconnected_reason"}

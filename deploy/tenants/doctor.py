@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from deploy.tenants.running import Command, existing, with_services
+from shared.admin.reports import StatusReports
 from shared.errors import DocumentMissingError
 from shared.services import Services
 from shared.settings import Needs, Settings
@@ -19,13 +20,13 @@ _MARKS = {"ok": ("ok      ", "green"), "warning": ("warning ", "yellow"), "criti
 @with_services(Needs.STORE | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL)
 def doctor(services: Services, name: str, mend: bool) -> None:
     """Check tenant NAME. Exit status 1 if something is critical and nothing was done about it."""
-    from shared.handlers.doctor import examine, repair
+    from shared.admin.doctor import examine, repair
 
     tenant = services.tenants.find(name)
     if tenant is None:
         raise DocumentMissingError("no such tenant")
     report = examine(tenant, services)
-    services.status_reports.keep(name, report)
+    StatusReports.of(services).keep(name, report)
     _show(report)
     done: list[str] = []
     if mend:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from deploy.tenants.running import Command, existing, with_services
-from shared.domain.consent_to_klaviyo import read_stamp
+from shared.consent.rules.to_klaviyo import read_stamp
 from shared.errors import DocumentMissingError
 from shared.services import Services
 from shared.settings import Needs
@@ -27,8 +27,8 @@ def explain(services: Services, name: str, profile: str, reveal: bool, as_json: 
 
     PROFILE is the id of an Omneo profile, or its email address.
     """
-    from shared.handlers.explain import explain as explained
-    from shared.handlers.explain import profile_id_of
+    from shared.explain.explain import explain as explained
+    from shared.explain.explain import profile_id_of
 
     tenant = services.tenants.find(name)
     if tenant is None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from shared.admin.settings import edited, header_secret, newest_first
 from shared.errors import InvalidPayloadError
-from shared.handlers.provision import WEBHOOK, again
-from shared.handlers.settings import edited, header_secret, newest_first
-from shared.json_bodies import parse_json
-from shared.tenant_settings import FIXED_ONCE_INSTALLED, TenantSettings
-from shared.tenants import StoredSecret, Tenant, TenantStore
+from shared.installation.provision import WEBHOOK, again
+from shared.tenants.settings import FIXED_ONCE_INSTALLED, TenantSettings
+from shared.tenants.tenants import StoredSecret, Tenant, TenantStore
+from shared.web.json_bodies import parse_json
 
 if TYPE_CHECKING:
     from shared.klaviyo.oauth import TokenAnswer
@@ -38,7 +38,7 @@ def set_value(tenants: TenantStore, name: str, key: str, value: str, now: dateti
     """
     edit = SETTABLE[key].edit
     if edit is None:
-        from shared.handlers.install import connect
+        from shared.installation.steps import connect
 
         return connect(name, _token_answer(value), tenants=tenants, now=now)
 

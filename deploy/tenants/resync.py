@@ -11,12 +11,12 @@ from typing import Any
 import click
 
 from deploy.tenants.running import Command, existing, with_services
-from shared.domain.resyncs import Kind, State, Undated
 from shared.errors import DocumentMissingError
-from shared.resyncs import Run
+from shared.resync.rules.run import Kind, State, Undated
+from shared.resync.runs import Resyncs, Run
 from shared.services import Services
 from shared.settings import Needs
-from shared.tenants import Tenant
+from shared.tenants.tenants import Tenant
 
 _EVERY_SECONDS = 1.0
 _NEEDS = Needs.STORE | Needs.OUTBOUND
@@ -75,7 +75,7 @@ def resync(
     to: str | None,
 ) -> None:
     """Send the whole base of tenant NAME to Klaviyo. Ctrl-C ends the watching, not the run."""
-    from shared.handlers.resync_orders import Order, begin, change_state
+    from shared.resync.orders import Order, begin, change_state
 
     tenant = _tenant(services, name)
     if to is not None:
@@ -102,7 +102,7 @@ def reconcile(
     services: Services, name: str, *, since: datetime | None, repair: bool, last: bool, path: Path | None
 ) -> None:
     """Compare the consent of tenant NAME on both sides, and tell where it differs."""
-    from shared.handlers.resync_orders import Order, begin
+    from shared.resync.orders import Order, begin
 
     tenant = _tenant(services, name)
     kind = Kind.REPAIR if repair else Kind.RECONCILE
@@ -114,7 +114,7 @@ def follow(
     tenant: Tenant, run: Run, services: Services, sleep: Callable[[float], None] = time.sleep
 ) -> tuple[Run, bool]:
     """Show a run's progress until it is over, or paused, or Ctrl-C is pressed; return it, and whether it was watched to its end."""
-    from shared.handlers.resync_orders import find
+    from shared.resync.orders import find
 
     shown: Iterable[Any] | None = None  # there is only a length
     with click.progressbar(
@@ -143,7 +143,7 @@ def write_file(path: Path, services: Services, name: str, id: str) -> int:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["profile", "what"])
         writer.writeheader()
-        for row in services.resyncs.rows(name, id):
+        for row in Resyncs.of(services).rows(name, id):
             writer.writerow(row)
             count += 1
     return count
@@ -151,7 +151,7 @@ def write_file(path: Path, services: Services, name: str, id: str) -> int:
 
 def _watch(services: Services, tenant: Tenant, run: Run, path: Path | None) -> None:
     """Watch a run and tell of it; exit with 1 if it did not do all that it was to do."""
-    from shared.handlers.resync_orders import report
+    from shared.resync.orders import report
 
     run, to_the_end = follow(tenant, run, services)
     told = report(tenant, run, services)
@@ -190,7 +190,7 @@ def _show(told: dict[str, Any]) -> None:
 
 def _beside(run: Run) -> str:
     """Return what stands beside the bar."""
-    from shared.handlers.resync_orders import summary
+    from shared.resync.orders import summary
 
     told = summary(run)
     left = told["seconds_left"]
@@ -212,14 +212,14 @@ def _tenant(services: Services, name: str) -> Tenant:
 
 
 def _under_way(services: Services, tenant: Tenant) -> Run:
-    run = services.resyncs.under_way(tenant.name)
+    run = Resyncs.of(services).under_way(tenant.name)
     if run is None:
         raise click.ClickException("No run is under way.")
     return run
 
 
 def _last(services: Services, tenant: Tenant, kind: Kind) -> Run:
-    run = services.resyncs.last(tenant.name, kind)
+    run = Resyncs.of(services).last(tenant.name, kind)
     if run is None:
         raise click.ClickException("There was none yet.")
     return run

@@ -11,7 +11,7 @@ from shared import logs
 from shared.errors import DocumentMissingError, ExtensionError
 from shared.services import Services
 from shared.settings import Needs, Settings
-from shared.tenants import is_tenant_name
+from shared.tenants.tenants import is_tenant_name
 
 P = ParamSpec("P")
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import functions_framework
 
-from shared.handlers.admin import ROUTES, Asked, Handler
+from shared.admin.routes import ROUTES, Asked, Handler
 from shared.services import Services
 from shared.settings import TASKS, Needs
-from shared.web import Call, Reply, endpoints, json_body, tenant_by_key
+from shared.web.endpoints import Call, Reply, endpoints, json_body, tenant_by_key
 
 services = Services.from_environment(
     Needs.STORE | Needs.QUEUES | TASKS | Needs.KLAVIYO_APP | Needs.PUBLIC_URL, short_waits=3

@@ -2,11 +2,12 @@
 
 import functions_framework
 
-from shared.handlers.delivery import deliver
-from shared.jobs import Delivery, Direction, Outcome
+from shared.direction import Direction
+from shared.jobs.jobs import Delivery, Outcome
 from shared.services import Services
 from shared.settings import TASKS, Needs
-from shared.web import worker
+from shared.web.endpoints import worker
+from shared.worker.delivery import deliver
 
 services = Services.from_environment(Needs.STORE | TASKS | Needs.KLAVIYO_APP)
 

@@ -2,10 +2,10 @@
 
 import functions_framework
 
-from shared.handlers.install import ROUTES
+from shared.installation.pages.policy import pages
+from shared.installation.steps import ROUTES
 from shared.services import Services
 from shared.settings import Needs
-from shared.web_pages import pages
 
 services = Services.from_environment(
     Needs.STORE | Needs.QUEUES | Needs.OUTBOUND | Needs.KLAVIYO_APP | Needs.PUBLIC_URL, short_waits=3

@@ -2,10 +2,10 @@
 
 import functions_framework
 
-from shared.handlers.profile_calls import accept_profile_event
+from shared.profiles.calls import accept_profile_event
 from shared.services import Services
 from shared.settings import Needs
-from shared.web import Call, Reply, endpoint, json_body, tenant_by_omneo
+from shared.web.endpoints import Call, Reply, endpoint, json_body, tenant_by_omneo
 
 services = Services.from_environment(Needs.STORE | Needs.OUTBOUND)
 

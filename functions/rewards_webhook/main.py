@@ -2,10 +2,10 @@
 
 import functions_framework
 
-from shared.handlers.rewards import ANSWER_WITHIN, issue_reward
+from shared.rewards.rewards import ANSWER_WITHIN, issue_reward
 from shared.services import Services
 from shared.settings import Needs
-from shared.web import Call, Reply, endpoint, json_body, tenant_by_webhook_secret
+from shared.web.endpoints import Call, Reply, endpoint, json_body, tenant_by_webhook_secret
 
 services = Services.from_environment(Needs.STORE)
 

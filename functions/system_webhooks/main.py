@@ -2,10 +2,10 @@
 
 import functions_framework
 
-from shared.handlers.system_webhooks import accept_delivery
+from shared.consent.webhook import accept_delivery
 from shared.services import Services
 from shared.settings import Needs
-from shared.web import Call, Reply, endpoint, json_body, tenant_by_klaviyo
+from shared.web.endpoints import Call, Reply, endpoint, json_body, tenant_by_klaviyo
 
 services = Services.from_environment(Needs.STORE | Needs.INBOUND)
 

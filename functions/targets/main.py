@@ -1,11 +1,11 @@
-"""POST /{tenant}/api/v1/targets/klaviyo/{target}: Omneo's reactions call here. Which targets there are stands in handlers/targets.py."""
+"""POST /{tenant}/api/v1/targets/klaviyo/{target}: Omneo's reactions call here. Which targets there are stands in shared/targets/routes.py."""
 
 import functions_framework
 
-from shared.handlers.targets import TargetCall, target_named
 from shared.services import Services
 from shared.settings import Needs
-from shared.web import Call, Reply, authenticated_tenant, endpoint, installed, json_body
+from shared.targets.routes import TargetCall, target_named
+from shared.web.endpoints import Call, Reply, authenticated_tenant, endpoint, installed, json_body
 
 services = Services.from_environment(Needs.STORE | Needs.OUTBOUND)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
-from shared.domain.consent_plan import Consent
+from shared.consent_events import Consent
 from shared.klaviyo.consent_jobs import SOURCE
 from shared.klaviyo.json_api import JsonApi, next_cursor, read
 

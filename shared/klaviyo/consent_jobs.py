@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.domain.consent_plan import Consent
+from shared.consent_events import Consent
 from shared.klaviyo.json_api import JsonApi
 
 SOURCE = "omneo"  # kept by Klaviyo on the consent, and so the mark of our own calls

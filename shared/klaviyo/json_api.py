@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import SecretStr
 
 from shared.errors import TokenRejectedError, WaitError
-from shared.http import HttpClient, Problem
+from shared.http.client import HttpClient, Problem
 
 _JSON_API = "application/vnd.api+json"
 

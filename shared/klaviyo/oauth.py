@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from shared.domain.provisions import SCOPES
 from shared.errors import GrantRefusedError, RefusedError, TokenRejectedError, WaitError
-from shared.http import HttpClient, Problem
+from shared.http.client import HttpClient, Problem
+from shared.klaviyo.resources import SCOPES
 
 # `invalid_grant` is RFC 6749's word and the one Klaviyo's own samples wait for; its troubleshooting page spells the other.
 _DEAD_GRANTS = {"invalid_grant", "invalid_grant_type"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from shared.domain.consent_plan import Consent
+from shared.consent_events import Consent
 from shared.errors import NotFoundError
 from shared.klaviyo.consent_jobs import ConsentCalls, Person
 from shared.klaviyo.json_api import read

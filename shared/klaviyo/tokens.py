@@ -18,8 +18,8 @@ from shared.errors import (
     WaitError,
 )
 from shared.klaviyo.oauth import KlaviyoOAuth, TokenAnswer
-from shared.leases import Leases
-from shared.tenants import KlaviyoConnection, Outage, Tenant, TenantStore
+from shared.storage.leases import Leases
+from shared.tenants.tenants import KlaviyoConnection, Outage, Tenant, TenantStore
 
 REFRESH_AHEAD = timedelta(
     minutes=5

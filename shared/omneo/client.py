@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from shared.errors import NotFoundError, RefusedError, WaitError
-from shared.http import HttpClient, Problem
+from shared.http.client import HttpClient, Problem
 
 Model = TypeVar("Model", bound=BaseModel)
 

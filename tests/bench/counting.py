@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
-from shared.documents import Documents
-from shared.jobs import AnyJob, Direction
-from shared.tenants import Tenant
-from tests.through import READS as STORE_READS
-from tests.through import Through
+from shared.direction import Direction
+from shared.jobs.jobs import AnyJob
+from shared.storage.documents import Documents
+from shared.tenants.tenants import Tenant
+from tests.support.through import READS as STORE_READS
+from tests.support.through import Through
 
 T = TypeVar("T")
 

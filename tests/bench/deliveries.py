@@ -14,7 +14,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 from deploy.local.sandbox.klaviyo_delivery import VERSION, sign
 from tests.bench.wire import request_bytes
-from tests.world import ACCOUNT, TENANT, WEBHOOK_SECRET
+from tests.support.world import ACCOUNT, TENANT, WEBHOOK_SECRET
 
 WEBHOOK_ID = "01KBENCH000000000000000000"
 OPT_IN = "subscribed_to_email_marketing"

@@ -10,16 +10,16 @@ from typing import Any
 
 import requests
 
-from shared.handlers.metrics import accept_metric
-from shared.jobs import SendMetric
+from shared.jobs.jobs import SendMetric
+from shared.metrics.metrics import accept_metric
 from shared.services import Services
-from shared.tenant_cache import SECONDS
+from shared.tenants.cache import SECONDS
 from tests.bench.counting import QUEUE_CALLS, READS, WRITES
 from tests.bench.measures import Aim, Count, Finding, Note, Ratio, Spread
 from tests.bench.servers import BenchmarkError
 from tests.bench.setting import a_connected_tenant, addresses_of, an_event
 from tests.bench.stage import REVISION, Stage, control
-from tests.world import ACCOUNT, EMAIL, OMNEO_TOKEN, SIGNING_SECRET, TENANT
+from tests.support.world import ACCOUNT, EMAIL, OMNEO_TOKEN, SIGNING_SECRET, TENANT
 
 _EVENTS = 150
 _BASELINE_ACCOUNT = "BaseAc"  # one of its own, so that the two share no rate limit

@@ -12,8 +12,8 @@ from tests.bench.servers import BenchmarkError
 _ROUNDS = 5
 
 _OURS = """
-from shared.connections import Connections
-from shared.http import HttpClient
+from shared.http.connections import Connections
+from shared.http.client import HttpClient
 import shared.klaviyo.client as klaviyo, shared.klaviyo.oauth as oauth, shared.klaviyo.tokens
 import shared.omneo.client as omneo
 from pydantic import SecretStr

@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from shared.handlers.system_webhooks import accept_delivery
-from shared.tenants import Tenant
+from shared.consent.webhook import accept_delivery
+from shared.tenants.tenants import Tenant
 from tests.bench.counting import QUEUE_CALLS, READS, WRITES
 from tests.bench.deliveries import OPT_IN, TOPICS, WEBHOOK_ID, Happening, a_body, profile_id
 from tests.bench.measures import Aim, Count, Finding, Note
 from tests.bench.servers import BenchmarkError
 from tests.bench.setting import a_connected_tenant, addresses_of
 from tests.bench.stage import Stage, control
-from tests.world import ACCOUNT, OMNEO_TOKEN, SIGNING_SECRET, TENANT
+from tests.support.world import ACCOUNT, OMNEO_TOKEN, SIGNING_SECRET, TENANT
 
 _LIST = "MaLi01"
 _OMNEO_READ, _OMNEO_WRITE, _INTERACTION = "Omneo reads", "Omneo writes", "Omneo interactions"

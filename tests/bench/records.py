@@ -17,20 +17,21 @@ import requests
 
 from deploy.local.sandbox import Sandbox
 from shared import logs
-from shared.domain.provisions import DATA_SOURCES
-from shared.encryption import new_key
-from shared.handlers.delivery import deliver
-from shared.handlers.records import accept_records
-from shared.jobs import AnyJob, Delivery, Direction, Outcome, write_job
+from shared.direction import Direction
+from shared.jobs.jobs import AnyJob, Delivery, Outcome, write_job
+from shared.klaviyo.resources import DATA_SOURCES
+from shared.records.records import accept_records
 from shared.services import Services
 from shared.settings import Needs, Settings
-from shared.sqlite.documents import SqliteDocuments
-from shared.tenants import Provisions, Tenant
+from shared.storage.encryption import new_key
+from shared.storage.sqlite import SqliteDocuments
+from shared.tenants.tenants import Provisions, Tenant
+from shared.worker.delivery import deliver
 from tests.bench.counting import QUEUE_CALLS, READS, WRITES, CountingDocuments, CountingQueue
 from tests.bench.measures import Aim, Count, Finding, Note, Ratio, Spread
 from tests.bench.servers import BenchmarkError
 from tests.bench.setting import a_connected_tenant
-from tests.world import ACCOUNT, EMAIL, TENANT, Clock
+from tests.support.world import ACCOUNT, EMAIL, TENANT, Clock
 
 _RECORDS = 5000
 _BASELINE_ACCOUNT = "BaseAc"  # one of its own, so that the two share no rate limit

@@ -11,13 +11,13 @@ from typing import Any
 
 from deploy.local.sandbox.klaviyo_endpoints import ENDPOINTS, route
 from deploy.staging import REPOSITORY
-from shared.domain.resyncs import MOST_PROFILES
-from shared.handlers.resync_reading import CALLS_PER_MINUTE
+from shared.resync.reading import CALLS_PER_MINUTE
+from shared.resync.rules.run import MOST_PROFILES
 from tests.bench.measures import Aim, Count, Finding, Note, Ratio, Spread
 from tests.bench.servers import BenchmarkError
 from tests.bench.setting import addresses_of
 from tests.bench.stage import control
-from tests.world import ACCOUNT, OMNEO_TOKEN, SIGNING_SECRET, TENANT
+from tests.support.world import ACCOUNT, OMNEO_TOKEN, SIGNING_SECRET, TENANT
 
 _SMALL, _LARGE = 10_000, 200_000
 _SYNCS = 50

@@ -15,14 +15,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from shared.domain.resyncs import Kind, State
-from shared.handlers.delivery import deliver
-from shared.handlers.resync_orders import Order, begin
-from shared.jobs import AnyJob, Delivery, Outcome, Resync, SyncProfile, write_job
+from shared.jobs.jobs import AnyJob, Delivery, Outcome, Resync, SyncProfile, write_job
+from shared.resync.orders import Order, begin
+from shared.resync.rules.run import Kind, State
+from shared.resync.runs import Resyncs
+from shared.worker.delivery import deliver
 from tests.bench.servers import BenchmarkError
 from tests.bench.setting import a_connected_tenant
 from tests.bench.stage import Stage, control
-from tests.world import TENANT
+from tests.support.world import TENANT
 
 _FOLLOWING = 10.0
 
@@ -71,7 +72,7 @@ def main() -> None:
             _do(job, stage, clock)
     took, mebibytes = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     calls = _calls(stage, before)
-    found = stage.services.resyncs.get(TENANT, run.id)
+    found = Resyncs.of(stage.services).get(TENANT, run.id)
     if found is None or found.state is not State.DONE:
         raise BenchmarkError("the run did not end")
     print(

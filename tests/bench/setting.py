@@ -15,16 +15,16 @@ from pydantic import SecretStr
 
 from deploy.local.bundle import complete_environment
 from deploy.staging import REPOSITORY, load_functions
-from shared.encryption import new_key
-from shared.jobs import Direction
+from shared.direction import Direction
 from shared.services import Services
 from shared.settings import Needs, Settings
-from shared.tenants import KlaviyoConnection, Tenant
-from tests import firestore_emulator
+from shared.storage.encryption import new_key
+from shared.tenants.tenants import KlaviyoConnection, Tenant
 from tests.bench.measures import Note
 from tests.bench.servers import BenchmarkError
 from tests.bench.wire import request_bytes
-from tests.world import ACCOUNT, EMAIL, TENANT, WEBHOOK_SECRET, a_tenant
+from tests.support import firestore_emulator
+from tests.support.world import ACCOUNT, EMAIL, TENANT, WEBHOOK_SECRET, a_tenant
 
 EMBEDDED, FIRESTORE = "the embedded store", "Firestore"
 # As a target's template would give them.

@@ -11,15 +11,15 @@ from typing import Any
 import requests
 
 from shared import logs
-from shared.encryption import new_key
-from shared.handlers.delivery import deliver
-from shared.jobs import AnyJob, Delivery, Outcome, write_job
+from shared.jobs.jobs import AnyJob, Delivery, Outcome, write_job
 from shared.services import Services
 from shared.settings import Needs, Settings
-from shared.sqlite.documents import SqliteDocuments
+from shared.storage.encryption import new_key
+from shared.storage.sqlite import SqliteDocuments
+from shared.worker.delivery import deliver
 from tests.bench.counting import CountingDocuments, CountingQueue
 from tests.bench.servers import BenchmarkError
-from tests.world import TENANT
+from tests.support.world import TENANT
 
 REVISION = "2026-10-15"
 

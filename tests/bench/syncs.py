@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.jobs import SyncProfile
-from shared.tenants import Tenant
+from shared.jobs.jobs import SyncProfile
+from shared.tenants.tenants import Tenant
 from tests.bench.counting import READS, WRITES
 from tests.bench.measures import Aim, Count, Finding, Note
 from tests.bench.servers import BenchmarkError
 from tests.bench.setting import a_connected_tenant, addresses_of
 from tests.bench.stage import Stage, control
-from tests.world import ACCOUNT, OMNEO_TOKEN, SIGNING_SECRET, TENANT
+from tests.support.world import ACCOUNT, OMNEO_TOKEN, SIGNING_SECRET, TENANT
 
 _PROFILES = 50
 

@@ -12,11 +12,12 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from deploy.local.bundle import Bundle
 from deploy.local.sandbox import Sandbox
-from shared.domain.provisions import DATA_SOURCES
-from shared.encryption import new_key
+from shared.installation.links import InstallLinks
+from shared.klaviyo.resources import DATA_SOURCES
 from shared.services import Services
 from shared.settings import Needs, Settings
-from tests.world import INSTALLATION_KEY, OMNEO_TOKEN, SIGNING_SECRET, a_tenant
+from shared.storage.encryption import new_key
+from tests.support.world import INSTALLATION_KEY, OMNEO_TOKEN, SIGNING_SECRET, a_tenant
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -251,7 +252,7 @@ def test_every_page_fits_a_phone(shop: Shop) -> None:
 def test_a_link_shows_whose_install_it_is_and_survives_a_double_click(shop: Shop) -> None:
     shop.tenant("linked")
     page = shop.page()
-    page.goto(f"{shop.url}/klaviyo/install?link={shop.services.install_links.make('linked')}")
+    page.goto(f"{shop.url}/klaviyo/install?link={InstallLinks.of(shop.services).make('linked')}")
     expect(page.get_by_role("definition")).to_have_text("linked")
     shop.picture(page, "link")
     page.get_by_role("button", name="Continue to Klaviyo").dblclick()

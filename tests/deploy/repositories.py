@@ -55,7 +55,7 @@ def a_repository(root: Path) -> Path:
         "requirements.txt": "functions-framework\n",
         "shared/__init__.py": "",
         "shared/greeting.py": 'GREETING = "hello"\n',
-        "shared/pages/install.html": "<p>hello</p>\n",
+        "shared/installation/pages/install.html": "<p>hello</p>\n",
     }
     for name, text in files.items():
         write(root / name, text)

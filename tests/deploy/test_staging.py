@@ -19,7 +19,7 @@ from deploy.staging import (
     load_schedules,
     stage,
 )
-from shared.jobs import EveryTenant, read_job
+from shared.jobs.jobs import EveryTenant, read_job
 from tests.deploy.repositories import a_repository, a_row, write
 
 STAGED = {
@@ -27,7 +27,7 @@ STAGED = {
     "requirements.txt",
     "shared/__init__.py",
     "shared/greeting.py",
-    "shared/pages/install.html",
+    "shared/installation/pages/install.html",
 }
 
 
@@ -46,7 +46,7 @@ def test_a_staged_root_holds_main_shared_and_requirements_and_nothing_else(
     for stranger in (
         "shared/__pycache__/greeting.cpython-311.pyc",
         "shared/.hidden",
-        "shared/pages/.DS_Store",
+        "shared/installation/pages/.DS_Store",
         "shared/old.pyc",
         "functions/hello/notes.txt",
         "tests/test_hello.py",
@@ -210,7 +210,11 @@ class TestSchedules:
 def test_what_brings_consent_in_is_staged_whole(name: str, tmp_path: Path) -> None:
     root = stage(name, tmp_path / "staged")
     assert (root / "main.py").read_text() == (REPOSITORY / f"functions/{name}/main.py").read_text()
-    assert {"shared/domain/consent.py", "shared/handlers/schedule.py", "shared/gcp/queues.toml"} <= tree(root)
+    assert {
+        "shared/consent/rules/decisions.py",
+        "shared/worker/schedule.py",
+        "shared/jobs/queues.toml",
+    } <= tree(root)
     defined = [
         node.name
         for node in ast.parse((root / "main.py").read_text()).body

@@ -14,16 +14,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from shared.domain.provisions import webhook_name
-from shared.installation_keys import hash_of
-from shared.jobs import Direction, Heal, read_job
+from shared.direction import Direction
+from shared.installation.links import InstallLinks
+from shared.jobs.jobs import Heal, read_job
+from shared.klaviyo.resources import webhook_name
+from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.settings import Settings
-from shared.tenant_settings import settings_schema
-from shared.tenants import InstallationKey, Tenant
-from tests.loading import Load
-from tests.merchant import settle
-from tests.world import (
+from shared.tenants.keys import hash_of
+from shared.tenants.settings import settings_schema
+from shared.tenants.tenants import InstallationKey, Tenant
+from tests.support.loading import Load
+from tests.support.merchant import settle
+from tests.support.world import (
     ACCOUNT,
     EVERYTHING,
     EXTENSION_URL,
@@ -374,7 +377,7 @@ class TestTheRest:
         answer = admin.post(LINK, headers=KEY).get_json()
         url = urlsplit(answer["url"])
         assert f"{url.scheme}://{url.netloc}{url.path}" == f"{EXTENSION_URL}/klaviyo/install"
-        links = Services(Settings.from_env(world.environment, EVERYTHING)).install_links
+        links = InstallLinks.of(Services(Settings.from_env(world.environment, EVERYTHING)))
         link = links.read(parse_qs(url.query)["link"][0])
         assert (link.tenant, link.expires_at.isoformat()) == (TENANT, answer["expires_at"])
         again = admin.post(LINK, headers=KEY).get_json()
@@ -656,12 +659,12 @@ class TestRuns:
             answer = admin.post(path, data=body, headers={**KEY, **JSON})
             assert (answer.status_code, error_of(answer)["code"]) == (400, "invalid_payload")
             assert named in error_of(answer)["message"]
-        assert world.services.resyncs.under_way(TENANT) is None
+        assert Resyncs.of(world.services).under_way(TENANT) is None
 
     def test_a_body_that_is_not_said_to_be_json_is_415(self, admin: FlaskClient, world: World) -> None:
         answer = admin.post(RUNS[0], data=b'{"dry_run": true}', headers={**KEY, "Content-Type": "text/plain"})
         assert answer.status_code == 415
-        assert world.services.resyncs.under_way(TENANT) is None
+        assert Resyncs.of(world.services).under_way(TENANT) is None
 
     def test_a_run_that_is_not_there_is_404(self, admin: FlaskClient) -> None:
         for id in ("nobody", "a b", "__x__", "%2e%2e"):
@@ -716,7 +719,7 @@ class TestRuns:
 
         space("nowhere")
         assert load("admin", world.environment).post(RUNS[0], headers=KEY).status_code == 503
-        run = world.services.resyncs.under_way(TENANT)
+        run = Resyncs.of(world.services).under_way(TENANT)
         assert run is not None
         space("klaviyo")
         admin = load("admin", world.environment)

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from shared.domain.consent_events import SystemEvent
-from shared.jobs import Direction, FlushInbox, Heal, SpreadEvents, SweepInbox, read_job, write_job
-from shared.tenants import COLLECTION, Tenant
-from tests.loading import Load
-from tests.merchant import settle
-from tests.world import ACCOUNT, TENANT, World, lines
+from shared.consent.inbox import Inbox
+from shared.consent_events import SystemEvent
+from shared.direction import Direction
+from shared.jobs.jobs import FlushInbox, Heal, SpreadEvents, SweepInbox, read_job, write_job
+from shared.tenants.tenants import COLLECTION, Tenant
+from tests.support.loading import Load
+from tests.support.merchant import settle
+from tests.support.world import ACCOUNT, TENANT, World, lines
 
 PATH = "/tasks/inbound"
 
@@ -231,7 +233,7 @@ class TestTheSchedule:
         event = SystemEvent(
             id="event-1", topic="unsubscribed_from_email_marketing", profile="01PROFILE", at=world.clock()
         )
-        world.services.inbox.add(TENANT, ACCOUNT, event)
+        Inbox.of(world.services).add(TENANT, ACCOUNT, event)
         world.clock.advance(timedelta(minutes=3).total_seconds())
         assert scheduled(inbound_worker, "sweep-inbox")[0] == 200
         settle(world)

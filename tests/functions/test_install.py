@@ -10,15 +10,15 @@ from flask import Flask
 from google.cloud.tasks_v2 import Queue
 from pydantic import JsonValue
 
-from shared.encryption import new_key
-from shared.gcp.tasks import tasks_client
-from shared.jobs import SendMetric
+from shared.jobs.cloud_tasks import tasks_client
+from shared.jobs.jobs import SendMetric
 from shared.services import Services
 from shared.settings import Settings
-from shared.tenants import KlaviyoConnection
-from tests.loading import Load
-from tests.merchant import CALLBACK, HOST, Merchant, app_of, field, pages_of, query_of, settle, title
-from tests.world import ACCOUNT, EMAIL, EVERYTHING, EXTENSION_URL, TENANT, WEBHOOK_SECRET, World
+from shared.storage.encryption import new_key
+from shared.tenants.tenants import KlaviyoConnection
+from tests.support.loading import Load
+from tests.support.merchant import CALLBACK, HOST, Merchant, app_of, field, pages_of, query_of, settle, title
+from tests.support.world import ACCOUNT, EMAIL, EVERYTHING, EXTENSION_URL, TENANT, WEBHOOK_SECRET, World
 
 SOURCES = [
     "Omneo Addresses",

@@ -11,9 +11,10 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from shared.installation_keys import new_installation_key
-from shared.pending_installs import LIFE, WATCHED
-from tests.merchant import (
+from shared.installation.links import InstallLinks
+from shared.installation.pending import LIFE, WATCHED
+from shared.tenants.keys import new_installation_key
+from tests.support.merchant import (
     HOST,
     Merchant,
     a_word,
@@ -24,7 +25,7 @@ from tests.merchant import (
     query_of,
     title,
 )
-from tests.world import EXTENSION_URL, INSTALLATION_KEY, TENANT, World
+from tests.support.world import EXTENSION_URL, INSTALLATION_KEY, TENANT, World
 
 STATE_GONE = "This step has expired"
 OTHER_BROWSER = "This was begun in another browser"
@@ -200,7 +201,7 @@ def test_any_other_error_of_klaviyos_is_a_plain_page(merchant: Merchant, world: 
 def test_a_form_that_another_page_sends_is_refused(
     merchant: Merchant, world: World, origin: str | None
 ) -> None:
-    link = world.services.install_links.make(TENANT)
+    link = InstallLinks.of(world.services).make(TENANT)
     forms = ({"tenant": TENANT, "installation_key": INSTALLATION_KEY}, {"link": link})
     for form in forms:
         refused(merchant.post("/klaviyo/install", origin=origin, **form), 401, FOREIGN_FORM, world)

@@ -6,12 +6,12 @@ import threading
 import pytest
 from flask import Flask
 
-from shared.encryption import new_key
-from shared.install_links import LIFE, InstallLinks
+from shared.installation.links import LIFE, InstallLinks
 from shared.services import Services
 from shared.settings import Settings
-from tests.merchant import CALLBACK, Merchant, app_of, field, pages_of, title
-from tests.world import EVERYTHING, TENANT, World
+from shared.storage.encryption import new_key
+from tests.support.merchant import CALLBACK, Merchant, app_of, field, pages_of, title
+from tests.support.world import EVERYTHING, TENANT, World
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def merchant(app: Flask) -> Merchant:
 @pytest.fixture
 def link(app: Flask, world: World) -> str:
     """Return the text of a link that starts the tenant's install."""
-    return world.services.install_links.make(TENANT)
+    return InstallLinks.of(world.services).make(TENANT)
 
 
 def test_a_link_may_be_opened_often_and_used_once(app: Flask, world: World, link: str) -> None:
@@ -126,7 +126,7 @@ def test_a_link_does_not_stand_in_for_a_form_of_another_tenant(
 
 
 def test_a_link_that_names_no_tenant_is_refused_though_we_signed_it(merchant: Merchant, world: World) -> None:
-    links: InstallLinks = world.services.install_links
+    links: InstallLinks = InstallLinks.of(world.services)
     for name in ("a/../b", "a.evil.com", "", "A"):
         assert merchant.get("/klaviyo/install", link=links.make(name)).status_code == 400
 

@@ -8,12 +8,13 @@ from flask import Flask
 from google.cloud.tasks_v2 import CloudTasksClient, Queue
 from pydantic import JsonValue
 
-from shared.gcp.tasks import tasks_client
-from shared.jobs import SendMetric
+from shared.installation.links import InstallLinks
+from shared.jobs.cloud_tasks import tasks_client
+from shared.jobs.jobs import SendMetric
 from shared.services import Services
 from shared.settings import Settings
-from tests.merchant import Merchant, app_of, consented, field, pages_of, settle, title
-from tests.world import ACCOUNT, EMAIL, EVERYTHING, TENANT, World
+from tests.support.merchant import Merchant, app_of, consented, field, pages_of, settle, title
+from tests.support.world import ACCOUNT, EMAIL, EVERYTHING, TENANT, World
 
 REFUSED = "Klaviyo did not complete the connection"
 DOWN = "Klaviyo does not answer at the moment"
@@ -194,7 +195,7 @@ def without_a_store(world: World, folder: Path) -> Flask:
 def test_a_store_that_does_not_answer_is_a_page_that_says_so(
     merchant: Merchant, world: World, tmp_path: Path
 ) -> None:
-    link = world.services.install_links.make(TENANT)
+    link = InstallLinks.of(world.services).make(TENANT)
     url = consented(merchant.begin())
     broken = Merchant(without_a_store(world, tmp_path))
     pages = [

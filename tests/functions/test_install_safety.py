@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
+from shared.installation.links import InstallLinks
 from shared.services import Services
 from shared.settings import Settings
-from tests.loading import Load
-from tests.merchant import (
+from tests.support.loading import Load
+from tests.support.merchant import (
     CALLBACK,
     HOST,
     Merchant,
@@ -27,7 +28,7 @@ from tests.merchant import (
     query_of,
     title,
 )
-from tests.world import ACCOUNT, EVERYTHING, EXTENSION_URL, INSTALLATION_KEY, TENANT, World
+from tests.support.world import ACCOUNT, EVERYTHING, EXTENSION_URL, INSTALLATION_KEY, TENANT, World
 
 EVIL = "https://evil.example.net"
 PARAMETERS = [
@@ -141,7 +142,7 @@ def test_every_page_is_guarded_and_each_has_a_nonce_of_its_own(merchant: Merchan
     pages = [
         merchant.get("/klaviyo/install"),
         merchant.get("/klaviyo/install", link="x"),
-        merchant.get("/klaviyo/install", link=world.services.install_links.make(TENANT)),
+        merchant.get("/klaviyo/install", link=InstallLinks.of(world.services).make(TENANT)),
         begun,
         asked,
         merchant.begin(key="canary-wrong"),

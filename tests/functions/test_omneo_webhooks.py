@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from shared.jobs import DeleteProfile, Direction, SyncProfile, read_job
-from tests.loading import Load
-from tests.world import EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, World, lines
+from shared.direction import Direction
+from shared.jobs.jobs import DeleteProfile, SyncProfile, read_job
+from tests.support.loading import Load
+from tests.support.world import EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, World, lines
 
 PATH = f"/{TENANT}/api/v1/webhooks/omneo"
 TARGET = f"/{TENANT}/api/v1/targets/klaviyo/upsert-profile-data"

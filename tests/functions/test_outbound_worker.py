@@ -3,9 +3,9 @@
 import pytest
 from flask.testing import FlaskClient
 
-from shared.jobs import SendMetric, write_job
-from tests.loading import Load
-from tests.world import EMAIL, TENANT, World
+from shared.jobs.jobs import SendMetric, write_job
+from tests.support.loading import Load
+from tests.support.world import EMAIL, TENANT, World
 
 EVENT = {
     "metric": {"data": {"type": "metric", "attributes": {"name": "Reward Issued"}}},

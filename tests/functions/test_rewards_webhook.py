@@ -16,10 +16,10 @@ from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
 from deploy.staging import load_functions
-from shared.tenants import StoredSecret
-from tests.loading import Load
-from tests.rewards import DEFINITION, FLOW, PERSON, PROFILE, Shop, a_body
-from tests.world import EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, World, outcomes
+from shared.tenants.tenants import StoredSecret
+from tests.support.loading import Load
+from tests.support.rewards import DEFINITION, FLOW, PERSON, PROFILE, Shop, a_body
+from tests.support.world import EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, World, outcomes
 
 PATH = f"/{TENANT}/api/v1/webhooks/klaviyo/rewards"
 JSON = {"Content-Type": "application/json"}

@@ -16,12 +16,13 @@ from werkzeug.test import TestResponse
 
 from deploy.local.sandbox.klaviyo_delivery import sign
 from deploy.local.sandbox.klaviyo_parcels import WebhookDelivery
-from shared.jobs import TASK_BYTES, Direction, SpreadEvents, read_job
-from shared.secret_uses import KLAVIYO_DELIVERY
-from shared.tenants import StoredSecret, Tenant
-from tests.loading import Load
-from tests.merchant import settle
-from tests.world import ACCOUNT, EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, World, lines, serving
+from shared.direction import Direction
+from shared.jobs.jobs import TASK_BYTES, SpreadEvents, read_job
+from shared.tenants.secret_uses import KLAVIYO_DELIVERY
+from shared.tenants.tenants import StoredSecret, Tenant
+from tests.support.loading import Load
+from tests.support.merchant import settle
+from tests.support.world import ACCOUNT, EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, World, lines, serving
 
 PATH = f"/{TENANT}/api/v1/webhooks/klaviyo/system"
 WEBHOOK = "01KP4928STE8FKCWB6WDHZ4ZB7"

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
-from shared.tenants import StoredSecret, Tenant
-from tests.loading import Load
-from tests.world import EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, World, lines
+from shared.tenants.tenants import StoredSecret, Tenant
+from tests.support.loading import Load
+from tests.support.world import EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, World, lines
 
 PATH = f"/{TENANT}/api/v1/targets/klaviyo/metric"
 EVENT: dict[str, Any] = {

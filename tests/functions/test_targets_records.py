@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from shared.domain.provisions import DATA_SOURCES
-from shared.domain.records import RECORD_ID
-from tests.loading import Load
-from tests.recording import BULK, REWARDS, Shelf
-from tests.world import ACCOUNT, EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, World
+from shared.klaviyo.resources import DATA_SOURCES
+from shared.records.rules.record import RECORD_ID
+from tests.support.loading import Load
+from tests.support.recording import BULK, REWARDS, Shelf
+from tests.support.world import ACCOUNT, EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, World
 
 PATH = f"/{TENANT}/api/v1/targets/klaviyo/data-source-record"
 JSON = {"Content-Type": "application/json"}

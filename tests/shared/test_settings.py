@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.encryption import new_key
 from shared.errors import ConfigurationError
 from shared.settings import DEFAULT_TASKS_EMULATOR, TASKS, Needs, Settings
+from shared.storage.encryption import new_key
 
 EVERYTHING = Needs.STORE | Needs.QUEUES | TASKS | Needs.KLAVIYO_APP
 NOTHING = Needs(0)

@@ -14,9 +14,9 @@ from deploy.gcp import access, balancer, files, queues, revisions
 from deploy.gcp.naming import Place
 from deploy.local.path_templates import path_matcher
 from deploy.staging import REPOSITORY, Function, load_functions, load_routes, load_schedules
-from shared.gcp import tasks
-from shared.jobs import Direction
-from shared.tenants import is_tenant_name
+from shared.direction import Direction
+from shared.jobs import cloud_tasks as tasks
+from shared.tenants.tenants import is_tenant_name
 
 PLACE = Place(project="p", number="1", region="europe-west1", domain="e.example.com")
 FIRESTORE = yaml.safe_load((REPOSITORY / "deploy/gcp/firestore.yaml").read_text(encoding="utf-8"))

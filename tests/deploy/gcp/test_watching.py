@@ -11,12 +11,13 @@ import pytest
 from deploy.gcp import watching
 from deploy.staging import REPOSITORY
 from shared import logs
-from shared.domain.consent_events import SystemEvent
-from shared.handlers.metrics import accept_metric
-from shared.jobs import EveryTenant, SendMetric, SweepInbox, write_job
+from shared.consent.inbox import Inbox
+from shared.consent_events import SystemEvent
+from shared.jobs.jobs import EveryTenant, SendMetric, SweepInbox, write_job
+from shared.metrics.metrics import accept_metric
 from tests.deploy.gcp.log_filters import extracted, matches
-from tests.loading import Load
-from tests.world import ACCOUNT, EMAIL, TENANT, WEBHOOK_SECRET, World, lines
+from tests.support.loading import Load
+from tests.support.world import ACCOUNT, EMAIL, TENANT, WEBHOOK_SECRET, World, lines
 
 WATCHING = watching.load()
 METRICS = WATCHING.metrics
@@ -66,7 +67,7 @@ def leave_an_inbox_behind(world: World) -> None:
     event = SystemEvent(
         id="e1", topic="bounced_email", profile="P1", at=world.clock(), bounce="hard", method="other"
     )
-    world.services.inbox.add(TENANT, ACCOUNT, event)
+    Inbox.of(world.services).add(TENANT, ACCOUNT, event)
     world.clock.advance(600)
     sweep = SweepInbox(tenant=TENANT, id="sweep", accepted_at=world.clock())
     world.services.queue.put(sweep, world.read())

@@ -12,13 +12,13 @@ from openapi_client.models.subscription_delete_job_create_query import Subscript
 from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
-from shared.connections import Connections
-from shared.domain.consent_plan import Consent
+from shared.consent_events import Consent
 from shared.errors import NotFoundError, RefusedError, WaitError
-from shared.http import HttpClient
+from shared.http.client import HttpClient
+from shared.http.connections import Connections
 from shared.klaviyo.bulk import ImportError, ImportJob, Subscriber
 from shared.klaviyo.client import FixedToken, KlaviyoClient, read_problem
-from tests.world import ACCOUNT, EMAIL, Clock
+from tests.support.world import ACCOUNT, EMAIL, Clock
 
 URL = "http://klaviyo.invalid"
 IMPORTS = "/api/profile-bulk-import-jobs"

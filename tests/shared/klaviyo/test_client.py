@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from deploy.local.sandbox import Sandbox
-from shared.connections import Connections
-from shared.domain.metrics import read_metric
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
-from shared.http import HttpClient, Limits, Problem
+from shared.http.client import HttpClient, Limits, Problem
+from shared.http.connections import Connections
 from shared.klaviyo.client import KlaviyoClient, read_problem
-from tests.world import ACCOUNT, EMAIL, Clock, World
+from shared.metrics.rules.event import read_metric
+from tests.support.world import ACCOUNT, EMAIL, Clock, World
 
 REVISION = "2026-10-15"
 BODY = {

@@ -9,11 +9,11 @@ import responses
 from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
-from shared.connections import Connections
 from shared.errors import RefusedError, WaitError
-from shared.http import HttpClient, Limits
+from shared.http.client import HttpClient, Limits
+from shared.http.connections import Connections
 from shared.klaviyo.client import FixedToken, KlaviyoClient, read_problem
-from tests.world import ACCOUNT, EMAIL, Clock
+from tests.support.world import ACCOUNT, EMAIL, Clock
 
 URL = "http://klaviyo.invalid"
 TOKEN = "canary-access"

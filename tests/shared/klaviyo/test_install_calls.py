@@ -13,14 +13,14 @@ from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.record import Call
-from shared.connections import Connections
-from shared.domain.provisions import DATA_SOURCES, SCOPES, SYSTEM_TOPICS
 from shared.errors import GrantRefusedError, NotFoundError, RefusedError, TokenRejectedError, WaitError
-from shared.http import HttpClient, Limits
+from shared.http.client import HttpClient, Limits
+from shared.http.connections import Connections
 from shared.klaviyo import oauth as klaviyo_oauth
 from shared.klaviyo.client import Account, FixedToken, KlaviyoClient, read_problem
 from shared.klaviyo.oauth import KlaviyoApp, KlaviyoOAuth
-from tests.world import ACCOUNT, Clock
+from shared.klaviyo.resources import DATA_SOURCES, SCOPES, SYSTEM_TOPICS
+from tests.support.world import ACCOUNT, Clock
 
 URL = "http://klaviyo.invalid"
 TOKEN = "canary-access"

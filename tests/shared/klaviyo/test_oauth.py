@@ -11,11 +11,11 @@ from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.faults import Kind
-from shared.connections import Connections
 from shared.errors import GrantRefusedError, ServiceError, WaitError
-from shared.http import HttpClient, Limits, Problem
+from shared.http.client import HttpClient, Limits, Problem
+from shared.http.connections import Connections
 from shared.klaviyo.oauth import LONGEST_LIFE, KlaviyoApp, KlaviyoOAuth, TokenAnswer, read_problem
-from tests.world import ACCOUNT
+from tests.support.world import ACCOUNT
 
 CLIENT_ID = "sandbox-client-id"
 CLIENT_SECRET = "canary-client-secret"

@@ -10,13 +10,13 @@ from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.record import Call
-from shared.connections import Connections
-from shared.domain.consent import KlaviyoEmail
+from shared.consent.rules.decisions import KlaviyoEmail
 from shared.errors import NotFoundError, RefusedError, WaitError
-from shared.http import HttpClient, Limits
+from shared.http.client import HttpClient, Limits
+from shared.http.connections import Connections
 from shared.klaviyo.client import FixedToken, KlaviyoClient, read_problem
 from shared.klaviyo.profiles import KlaviyoProfile
-from tests.world import ACCOUNT, EMAIL
+from tests.support.world import ACCOUNT, EMAIL
 
 URL = "http://klaviyo.invalid"
 ID = "01PROFILE"

@@ -13,11 +13,11 @@ from openapi_client.models.data_source_record_create_job_create_query import (
 from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
-from shared.connections import Connections
 from shared.errors import NotFoundError, RefusedError, WaitError
-from shared.http import HttpClient, Problem
+from shared.http.client import HttpClient, Problem
+from shared.http.connections import Connections
 from shared.klaviyo.client import FixedToken, KlaviyoClient, read_problem
-from tests.world import ACCOUNT
+from tests.support.world import ACCOUNT
 
 POINTER = "/data/attributes/data-source-records/data"
 RECORD: dict[str, Any] = {"email": "canary-jane@example.org", "deep": {"list": [None, 1.5, "\u20ac"]}}

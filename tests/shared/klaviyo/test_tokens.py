@@ -16,20 +16,20 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
-from shared.connections import Connections
-from shared.documents import Documents
-from shared.encryption import KeyRing, new_key
 from shared.errors import DisconnectedError, ExtensionError, StoreUnavailableError, WaitError
-from shared.handlers.install import connect
-from shared.http import HttpClient
+from shared.http.client import HttpClient
+from shared.http.connections import Connections
+from shared.installation.steps import connect
 from shared.klaviyo.oauth import KlaviyoApp, KlaviyoOAuth, TokenAnswer, read_problem
 from shared.klaviyo.tokens import LEASE, REFRESH_AHEAD, RETRY_SECONDS, SECOND_LOOK_SECONDS, TenantTokens
-from shared.leases import Leases
-from shared.sqlite.documents import SqliteDocuments
-from shared.tenants import KlaviyoConnection, Tenant, TenantStore
-from tests import stores
-from tests.through import Through
-from tests.world import ACCOUNT, TENANT, Clock, a_tenant
+from shared.storage.documents import Documents
+from shared.storage.encryption import KeyRing, new_key
+from shared.storage.leases import Leases
+from shared.storage.sqlite import SqliteDocuments
+from shared.tenants.tenants import KlaviyoConnection, Tenant, TenantStore
+from tests.support import stores
+from tests.support.through import Through
+from tests.support.world import ACCOUNT, TENANT, Clock, a_tenant
 
 T = TypeVar("T")
 
@@ -506,7 +506,7 @@ def test_the_second_look_happens_under_the_lease(shop: Shop) -> None:
 
 
 def test_two_token_calls_and_the_wait_between_them_fit_into_the_lease() -> None:
-    from shared.http import Limits
+    from shared.http.client import Limits
 
     one_call = Limits().connect + Limits().total
     assert 2 * one_call + SECOND_LOOK_SECONDS < LEASE.total_seconds()

@@ -12,11 +12,11 @@ from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.faults import Kind
-from shared.connections import Connections
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
-from shared.http import HttpClient, Limits, Problem
+from shared.http.client import HttpClient, Limits, Problem
+from shared.http.connections import Connections
 from shared.omneo.client import Interaction, OmneoClient, Profile, base_url, read_problem
-from tests.world import EMAIL, OMNEO_TOKEN, TENANT
+from tests.support.world import EMAIL, OMNEO_TOKEN, TENANT
 
 URL = "http://omneo.invalid"
 TOKEN_URL = f"{URL}/id/api/v1/auth/token"

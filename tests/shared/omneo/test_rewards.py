@@ -9,12 +9,12 @@ import responses
 from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
-from shared.connections import Connections
 from shared.errors import RefusedError, TokenRejectedError, WaitError
-from shared.http import HttpClient, Limits
+from shared.http.client import HttpClient, Limits
+from shared.http.connections import Connections
 from shared.omneo.client import OmneoClient, base_url, read_problem
-from shared.reward_definitions import KEPT, MOST, RewardDefinitions
-from tests.world import OMNEO_TOKEN, TENANT, Clock
+from shared.rewards.definitions import KEPT, MOST, RewardDefinitions
+from tests.support.world import OMNEO_TOKEN, TENANT, Clock
 
 URL = "http://omneo.invalid"
 SEARCH = f"{URL}/api/v3/profiles/search-id"

@@ -9,11 +9,11 @@ import responses
 from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
-from shared.connections import Connections
 from shared.errors import NotFoundError, RefusedError, TokenRejectedError, WaitError
-from shared.http import HttpClient, Limits
+from shared.http.client import HttpClient, Limits
+from shared.http.connections import Connections
 from shared.omneo.client import OmneoClient, base_url, read_problem
-from tests.world import OMNEO_TOKEN, TENANT
+from tests.support.world import OMNEO_TOKEN, TENANT
 
 URL = "http://omneo.invalid"
 HOOK = "https://extension.example.org/acme/api/v1/webhooks/omneo"

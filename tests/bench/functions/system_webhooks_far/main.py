@@ -3,8 +3,8 @@
 import time
 
 from functions.system_webhooks.main import services, system_webhooks
-from shared.jobs import AnyJob, write_job
-from shared.tenants import Tenant
+from shared.jobs.jobs import AnyJob, write_job
+from shared.tenants.tenants import Tenant
 
 __all__ = ["system_webhooks"]
 

@@ -1,8 +1,9 @@
 """The deployed `targets`, whole, but for a queue that takes every job without a call: what remains is our own cost."""
 
 from functions.targets.main import services, targets
-from shared.jobs import AnyJob, Direction, write_job
-from shared.tenants import Tenant
+from shared.direction import Direction
+from shared.jobs.jobs import AnyJob, write_job
+from shared.tenants.tenants import Tenant
 
 __all__ = ["targets"]
 

@@ -1,0 +1,1 @@
+"""What CX Manager and an operator ask of a tenant: settings, status, doctor and the last reports."""

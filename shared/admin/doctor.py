@@ -1,0 +1,367 @@
+"""The doctor: is this tenant well, what is wrong in plain words, and what mends it.
+
+Every check looks for itself and none stops the others. Nothing here changes anything but `repair`, which does what is safe.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from shared.admin.reports import StatusReports
+from shared.direction import Direction
+from shared.errors import (
+    DisconnectedError,
+    QueueUnavailableError,
+    ServiceError,
+    TokenRejectedError,
+    WaitError,
+)
+from shared.installation.provision import again, start_provision, steps_of
+from shared.installation.steps import prepare_queues
+from shared.jobs.dead_jobs import DeadJobStore
+from shared.jobs.queue import QueueState
+from shared.klaviyo.resources import (
+    DATA_SOURCES,
+    OMNEO_TRIGGERS,
+    SCOPES,
+    SYSTEM_TOPICS,
+    omneo_webhook_path,
+    webhook_name,
+)
+from shared.services import Services
+from shared.tenants.secret_uses import KLAVIYO_DELIVERY
+from shared.tenants.tenants import StepState, Tenant
+
+OLD_TASK = timedelta(minutes=15)
+TOKEN_WARNING = timedelta(days=14)
+
+
+class Severity(StrEnum):
+    """How bad it is, the worst last."""
+
+    OK = "ok"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found. `repair` says what mends it; `safe` whether `--repair` does that."""
+
+    check: str
+    severity: Severity
+    message: str
+    repair: str = ""
+    safe: bool = False
+
+
+REINSTALL = "Install the app again from Klaviyo's marketplace; nothing is lost meanwhile."
+REPAIR = "Run the repair: it makes what is missing."
+IT_PASSES = "Jobs wait, and go on by themselves when it answers again."
+
+
+def examine(tenant: Tenant, services: Services) -> dict[str, Any]:
+    """Return a report made now."""
+    findings = [finding for check in _CHECKS for finding in check(tenant, services)]
+    queues = {direction: _state(tenant, direction, services) for direction in Direction}
+    findings += _queues(tenant, queues, services.clock())
+    worst = max((finding.severity for finding in findings), key=list(Severity).index)
+    tenant = services.tenants.find(tenant.name) or tenant  # a check may have found it disconnected
+    klaviyo = tenant.klaviyo
+    used = services.secret_uses.last(tenant.name)
+    return {
+        "tenant": tenant.name,
+        "checked_at": _iso(services.clock()),
+        "state": worst.value,
+        "klaviyo": {
+            "connected": tenant.is_connected,
+            "account_id": tenant.klaviyo_account_id,
+            "account_name": klaviyo.account_name if klaviyo else "",
+            "connected_at": _iso(klaviyo.connected_at) if klaviyo else None,
+        },
+        "findings": [{**asdict(finding), "severity": finding.severity.value} for finding in findings],
+        "steps": steps_of(tenant),
+        "queues": {
+            direction.value: _queue(tenant.queue_name(direction), state)
+            for direction, state in queues.items()
+        },
+        "dead_jobs": DeadJobStore(services.documents, services.keys).count(tenant.name),
+        "webhook_secrets": [
+            {
+                "id": secret.id,
+                "created_at": _iso(secret.created_at),
+                "last_used_at": _iso(used.get(secret.id)),
+            }
+            for secret in tenant.webhook_secrets
+        ],
+        "left_behind": [] if tenant.klaviyo else list(tenant.left_behind),
+    }
+
+
+def repair(tenant: Tenant, services: Services) -> list[str]:
+    """Do what is safe: make queues, let them run, and make what is missing in Klaviyo and Omneo. Return what was done.
+
+    Raises:
+        QueueUnavailableError, StoreUnavailableError: not now.
+    """
+    if not tenant.is_connected:
+        return []
+    tenant = services.tenants.change(tenant.name, again)
+    prepare_queues(tenant, services.queue)
+    start_provision(tenant, services)
+    StatusReports.of(services).forget(tenant.name)
+    return ["The queues were made and let run.", "A job that makes what is missing was started."]
+
+
+Check = Callable[[Tenant, Services], Iterator[Finding]]
+
+
+def _connection(tenant: Tenant, services: Services) -> Iterator[Finding]:
+    klaviyo = tenant.klaviyo
+    if klaviyo is None:
+        yield Finding("klaviyo", Severity.CRITICAL, "No Klaviyo account is connected.", REINSTALL)
+        return
+    if klaviyo.disconnected:
+        yield Finding(
+            "klaviyo", Severity.CRITICAL, "Klaviyo no longer honours the installation; jobs wait.", REINSTALL
+        )
+        return
+    try:
+        account = services.klaviyo(tenant).account()
+    except (ServiceError, DisconnectedError) as error:
+        mend = IT_PASSES if isinstance(error, WaitError) else REINSTALL
+        # Being asked to wait says that Klaviyo is there and knows us.
+        throttled = isinstance(error, WaitError) and error.status == 429
+        severity = Severity.WARNING if throttled else Severity.CRITICAL
+        yield Finding("klaviyo", severity, f"Klaviyo cannot be called: {error}.", mend)
+        return
+    if tenant.klaviyo_account_id and account.id != tenant.klaviyo_account_id:
+        yield Finding(
+            "klaviyo", Severity.CRITICAL, "The tokens belong to another Klaviyo account.", REINSTALL
+        )
+    else:
+        yield Finding("klaviyo", Severity.OK, f"Connected to Klaviyo account {account.id}; its token works.")
+
+
+def _scopes(tenant: Tenant, services: Services) -> Iterator[Finding]:
+    klaviyo = tenant.klaviyo
+    if klaviyo is None or klaviyo.disconnected:
+        return
+    if missing := sorted(set(SCOPES) - set(klaviyo.scope.split())):
+        yield Finding(
+            "scopes", Severity.CRITICAL, f"Permissions are missing: {', '.join(missing)}.", REINSTALL
+        )
+    else:
+        yield Finding("scopes", Severity.OK, "Every permission is granted.")
+
+
+def _data_sources(tenant: Tenant, services: Services) -> Iterator[Finding]:
+    if not tenant.is_connected:
+        return
+    try:
+        missing = sorted(set(DATA_SOURCES) - set(services.klaviyo(tenant).data_sources()))
+    except (ServiceError, DisconnectedError) as error:
+        yield Finding("data sources", Severity.WARNING, f"The data sources cannot be looked at: {error}.")
+        return
+    if missing:
+        yield Finding("data sources", Severity.WARNING, f"Missing: {', '.join(missing)}.", REPAIR, safe=True)
+    else:
+        yield Finding("data sources", Severity.OK, "All six are there.")
+
+
+def _webhook(tenant: Tenant, services: Services) -> Iterator[Finding]:
+    if not tenant.is_connected:
+        return
+    klaviyo = services.klaviyo(tenant)
+    try:
+        name, id = webhook_name(tenant.name), tenant.provisions.webhook_id
+        ours = [hook for hook in klaviyo.webhooks() if hook.name == name or hook.id == id]
+        wanted = SYSTEM_TOPICS & klaviyo.webhook_topics()
+    except (ServiceError, DisconnectedError) as error:
+        yield Finding("webhook", Severity.WARNING, f"Klaviyo's webhooks cannot be looked at: {error}.")
+        return
+    if not ours:
+        yield Finding(
+            "webhook",
+            Severity.CRITICAL,
+            "Klaviyo's webhook is missing: opt-outs do not arrive.",
+            REPAIR,
+            safe=True,
+        )
+    elif not ours[0].enabled:
+        yield Finding(
+            "webhook",
+            Severity.CRITICAL,
+            "Klaviyo has disabled its webhook: opt-outs do not arrive.",
+            REPAIR,
+            safe=True,
+        )
+    elif len(ours) > 1 or ours[0].name != name or ours[0].topics != wanted:
+        yield Finding(
+            "webhook", Severity.WARNING, "Klaviyo's webhook is not as it should be.", REPAIR, safe=True
+        )
+    else:
+        yield Finding(
+            "webhook",
+            Severity.OK,
+            f"Enabled, with all {len(wanted)} topics. {_last_delivery(tenant, services)}",
+        )
+
+
+def _last_delivery(tenant: Tenant, services: Services) -> str:
+    last = services.secret_uses.last(tenant.name).get(KLAVIYO_DELIVERY)
+    return f"Its last delivery came at {_iso(last)}." if last else "No delivery has come yet."
+
+
+def _omneo(tenant: Tenant, services: Services) -> Iterator[Finding]:
+    omneo = services.omneo(tenant)
+    change = f"Make a token in CX Manager, then: python -m deploy.tenants set {tenant.name} omneo_token"
+    try:
+        expires_at = omneo.verify_token()
+    except TokenRejectedError:
+        yield Finding("omneo token", Severity.CRITICAL, "Omneo rejects our token.", change)
+        return
+    except ServiceError as error:
+        yield Finding("omneo token", Severity.CRITICAL, f"Omneo cannot be called: {error}.", IT_PASSES)
+        return
+    if expires_at is not None and expires_at - services.clock() < TOKEN_WARNING:
+        yield Finding(
+            "omneo token", Severity.WARNING, f"Our Omneo token expires on {expires_at:%Y-%m-%d}.", change
+        )
+    else:
+        until = f" until {expires_at:%Y-%m-%d}" if expires_at else ""
+        yield Finding("omneo token", Severity.OK, f"Omneo accepts our token{until}.")
+    if tenant.klaviyo is None:
+        return
+    try:
+        url = services.settings.public_url + omneo_webhook_path(tenant.name)
+        hooks = {hook.trigger: hook for hook in omneo.webhooks(tenant.settings.namespace) if hook.url == url}
+    except ServiceError as error:
+        yield Finding("omneo webhooks", Severity.WARNING, f"Omneo's webhooks cannot be looked at: {error}.")
+        return
+    if missing := [trigger for trigger in OMNEO_TRIGGERS if trigger not in hooks]:
+        yield Finding(
+            "omneo webhooks", Severity.WARNING, f"Missing: {', '.join(missing)}.", REPAIR, safe=True
+        )
+    elif disabled := [trigger for trigger in OMNEO_TRIGGERS if not hooks[trigger].is_active]:
+        yield Finding(
+            "omneo webhooks",
+            Severity.WARNING,
+            f"Made, but not enabled: {', '.join(disabled)}.",
+            "Enable them in CX Manager when profiles should be synced.",
+        )
+    else:
+        yield Finding("omneo webhooks", Severity.OK, "All three are enabled.")
+
+
+def _queues(tenant: Tenant, states: Mapping[Direction, QueueState | str], now: datetime) -> Iterator[Finding]:
+    if tenant.klaviyo is None:
+        return
+    for direction, state in states.items():
+        check = f"{direction} queue"
+        if isinstance(state, str):
+            yield Finding(check, Severity.CRITICAL, state)
+        elif not state.exists:
+            yield Finding(check, Severity.CRITICAL, "The queue does not exist.", REPAIR, safe=True)
+        elif state.paused and tenant.is_connected:
+            yield Finding(check, Severity.CRITICAL, "The queue is paused.", REPAIR, safe=True)
+        elif state.oldest and now - state.oldest > OLD_TASK:
+            yield Finding(
+                check,
+                Severity.WARNING,
+                f"{state.depth} jobs wait, the oldest since {_iso(state.oldest)}.",
+                "Look at the log of the worker for what they wait for.",
+            )
+        else:
+            yield Finding(check, Severity.OK, f"{state.depth} jobs wait.")
+
+
+def _set_up(tenant: Tenant, services: Services) -> Iterator[Finding]:
+    if tenant.klaviyo is None:
+        return
+    failed = [step for step in steps_of(tenant) if step["state"] == StepState.FAILED]
+    for step in failed:
+        yield Finding(
+            "set-up", Severity.CRITICAL, f"{step['title']} failed: {step['reason']}.", REPAIR, safe=True
+        )
+    if not failed:
+        yield Finding("set-up", Severity.OK, "No part of the set-up has failed.")
+
+
+def _settings(tenant: Tenant, services: Services) -> Iterator[Finding]:
+    account = tenant.klaviyo.account_timezone if tenant.klaviyo else ""
+    if tenant.settings.timezone or account:
+        zone = tenant.settings.timezone or f"{account}, as the Klaviyo account's"
+        yield Finding("settings", Severity.OK, f"They are valid. The time zone is {zone}.")
+    elif tenant.klaviyo is not None:
+        yield Finding(
+            "settings",
+            Severity.WARNING,
+            "No time zone is set, nor does the Klaviyo account name one.",
+            "Set timezone.",
+        )
+
+
+def _dead_jobs(tenant: Tenant, services: Services) -> Iterator[Finding]:
+    if count := DeadJobStore(services.documents, services.keys).count(tenant.name):
+        yield Finding("dead jobs", Severity.WARNING, f"{count} jobs were given up.", "Read their reasons.")
+    else:
+        yield Finding("dead jobs", Severity.OK, "No job was given up.")
+
+
+def _secrets(tenant: Tenant, services: Services) -> Iterator[Finding]:
+    if older := services.tenants.reencrypt(tenant.name, dry_run=True):
+        yield Finding(
+            "keys",
+            Severity.WARNING,
+            f"{older} secrets are sealed by an older key.",
+            "python -m deploy.tenants reencrypt",
+        )
+    else:
+        yield Finding("keys", Severity.OK, "Every secret is sealed by the newest key.")
+    if extra := len(tenant.webhook_secrets) - 1:
+        yield Finding(
+            "webhook secret",
+            Severity.WARNING,
+            f"{extra} older webhook secrets are still valid.",
+            "When no flow uses them any more (see when each was last used), end them.",
+        )
+
+
+_CHECKS: tuple[Check, ...] = (
+    _connection,
+    _scopes,
+    _data_sources,
+    _webhook,
+    _omneo,
+    _set_up,
+    _settings,
+    _dead_jobs,
+    _secrets,
+)
+
+
+def _state(tenant: Tenant, direction: Direction, services: Services) -> QueueState | str:
+    """Return how the queue is, or why that cannot be said."""
+    try:
+        return services.queue.state(tenant, direction)
+    except QueueUnavailableError as error:
+        return str(error)
+
+
+def _queue(name: str, state: QueueState | str) -> dict[str, Any] | None:
+    if isinstance(state, str):
+        return None
+    return {
+        "name": name,
+        "exists": state.exists,
+        "paused": state.paused,
+        "depth": state.depth,
+        "oldest": _iso(state.oldest),
+    }
+
+
+def _iso(time: datetime | None) -> str | None:
+    return time.isoformat(timespec="seconds") if time else None

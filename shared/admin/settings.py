@@ -1,0 +1,175 @@
+"""Settings: read them, and change them as a whole or not at all."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import SecretStr, ValidationError
+
+from shared.errors import ConflictError, DocumentMissingError, InvalidPayloadError
+from shared.installation.provision import WEBHOOK, again, start_provision
+from shared.services import Services
+from shared.tenants.settings import FIXED_ONCE_INSTALLED, LONGEST_SECRET, TenantSettings
+from shared.tenants.tenants import WEBHOOK_SECRET_LENGTH, ProvisionStep, StepState, StoredSecret, Tenant
+
+# What `PUT settings` takes beside the settings themselves.
+_SECRET, _ENDED = "webhook_secret", "end_webhook_secrets"
+MOST_SECRETS = 10  # every call is compared with each of them
+
+
+def read_settings(tenant: Tenant, services: Services) -> dict[str, Any]:
+    """Return every setting, and of secrets only that they are set, since when, and when they were last used."""
+    used = services.secret_uses.last(tenant.name)
+    settings = tenant.settings.model_dump(mode="json", include=set(TenantSettings.model_fields))
+    return {
+        **settings,
+        "webhook_secrets": [_shown(secret, used) for secret in tenant.webhook_secrets],
+        "omneo_signing_secrets": [_shown(secret, used) for secret in tenant.omneo_signing_secrets],
+        "omneo_token": "set",
+        "account": _account(tenant),
+    }
+
+
+def change_settings(name: str, changes: object, services: Services) -> Tenant:
+    """Store the changes and return the tenant. What they do not name stays as it is.
+
+    A new webhook secret is pushed to Klaviyo by a job; the one before stays valid until it is ended by its id.
+
+    Raises:
+        InvalidPayloadError, ConflictError: name the field and the fix; nothing was changed.
+    """
+    if not isinstance(changes, dict):
+        raise InvalidPayloadError("Send a JSON object of settings.")
+    now = services.clock()
+
+    def edit(tenant: Tenant) -> Tenant:
+        after = edited(tenant, changes, now)
+        if changes.keys() & FIXED_ONCE_INSTALLED and services.tenants.sharing_queues(after):
+            # Whose is not said: one tenant learns nothing of another.
+            raise InvalidPayloadError("task_queue_name: another tenant's queues have these names.")
+        return again(after, WEBHOOK) if _SECRET in changes else after
+
+    try:
+        tenant = services.tenants.change(name, edit)
+    except DocumentMissingError:
+        raise ConflictError("The tenant has just been deleted.") from None
+    if _SECRET in changes and tenant.is_connected:
+        start_provision(tenant, services)
+    return tenant
+
+
+def edited(tenant: Tenant, changes: Mapping[str, Any], now: datetime) -> Tenant:
+    """Return the tenant with the changes in it. Pure.
+
+    Raises:
+        InvalidPayloadError, ConflictError: as `change_settings`.
+    """
+    plain = {key: value for key, value in changes.items() if key not in (_SECRET, _ENDED)}
+    if unknown := sorted(plain.keys() - TenantSettings.model_fields.keys()):
+        raise InvalidPayloadError(f"There is no setting {', '.join(unknown)[:100]}.")
+    settings = _validated(tenant, plain)
+    secrets = tenant.webhook_secrets
+    if _ENDED in changes:
+        secrets = _without(secrets, changes[_ENDED])
+        _check_klaviyo_has_the_newest(tenant)
+    if _SECRET in changes:
+        secrets = newest_first(webhook_secret(changes[_SECRET], now), secrets)
+        if len(secrets) > max(MOST_SECRETS, len(tenant.webhook_secrets)):
+            raise ConflictError(
+                f"webhook_secret: {MOST_SECRETS} are valid already; end some with {_ENDED} first."
+            )
+    return tenant.model_copy(update={"settings": settings, "webhook_secrets": secrets})
+
+
+def webhook_secret(value: object, now: datetime) -> StoredSecret:
+    """Return a webhook secret to store.
+
+    Raises:
+        InvalidPayloadError: Klaviyo would not take it, or it cannot stand in a header.
+    """
+    if not isinstance(value, str) or not WEBHOOK_SECRET_LENGTH <= len(value) <= LONGEST_SECRET:
+        raise InvalidPayloadError(
+            f"webhook_secret needs {WEBHOOK_SECRET_LENGTH} to {LONGEST_SECRET} characters."
+        )
+    return StoredSecret(value=header_secret("webhook_secret", value), created_at=now)
+
+
+def header_secret(key: str, value: str) -> SecretStr:
+    """Return the value of `key`, a secret that travels in HTTP headers, which hold visible ASCII.
+
+    Raises:
+        InvalidPayloadError: it cannot.
+    """
+    if not value or not value.isascii() or not value.isprintable() or " " in value:
+        raise InvalidPayloadError(f"{key} must be visible ASCII characters without blanks.")
+    return SecretStr(value)
+
+
+def newest_first(added: StoredSecret, earlier: Iterable[StoredSecret]) -> tuple[StoredSecret, ...]:
+    """Return the secrets with one more. Given a second time, a secret does not push out the one before it."""
+    return (added, *(secret for secret in earlier if secret.value != added.value))
+
+
+def _validated(tenant: Tenant, changes: Mapping[str, Any]) -> TenantSettings:
+    before = tenant.settings
+    known = set(TenantSettings.model_fields)
+    # null brings a default back
+    wanted = {key: value for key, value in changes.items() if value is not None}
+    kept = before.model_dump(mode="json", include=known - changes.keys())
+    if "task_queue_name" in changes and changes["task_queue_name"] is None:
+        kept["task_queue_name"] = tenant.name
+    try:
+        # As JSON and strictly, or else "yes" would pass for true and "7" for 7, which the published schema refuses.
+        valid = TenantSettings.model_validate_json(
+            json.dumps({**kept, **wanted}), strict=True, context=frozenset(changes)
+        )
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        # Only the setting is named: what lies deeper, as a mapping's name does, is a value of the caller's.
+        raise InvalidPayloadError(
+            f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}."
+        ) from None
+    # What a newer revision has stored stays.
+    after = before.model_copy(update={key: getattr(valid, key) for key in known})
+    if tenant.klaviyo is not None:
+        for key in sorted(FIXED_ONCE_INSTALLED):
+            if getattr(before, key) != getattr(after, key):
+                raise ConflictError(f"{key} is fixed once the tenant is installed: its queues carry it.")
+    return after
+
+
+def _without(secrets: tuple[StoredSecret, ...], ended: object) -> tuple[StoredSecret, ...]:
+    if not isinstance(ended, list) or not all(isinstance(id, str) for id in ended):
+        raise InvalidPayloadError("end_webhook_secrets must be a list of ids, as GET settings shows them.")
+    newest, *older = secrets
+    if newest.id in ended or set(ended) - {secret.id for secret in older}:
+        raise InvalidPayloadError(
+            "end_webhook_secrets may name older secrets only, by the ids that GET settings shows."
+        )
+    return tuple(secret for secret in secrets if secret.id not in ended)
+
+
+def _check_klaviyo_has_the_newest(tenant: Tenant) -> None:
+    """Refuse to end the secret that Klaviyo may still sign with: what we answer with 401 it never sends again."""
+    step = tenant.provisions.steps.get(WEBHOOK, ProvisionStep())
+    if tenant.is_connected and step.state is not StepState.DONE:
+        raise ConflictError(f"{_ENDED}: Klaviyo does not have the newest secret yet; try again in a minute.")
+
+
+def _account(tenant: Tenant) -> dict[str, str]:
+    """Return what stands in for settings that are not set."""
+    klaviyo = tenant.klaviyo
+    return {
+        "timezone": klaviyo.account_timezone if klaviyo else "",
+        "country": klaviyo.account_country if klaviyo else "",
+    }
+
+
+def _shown(secret: StoredSecret, used: Mapping[str, datetime]) -> dict[str, str | None]:
+    last = used.get(secret.id)
+    return {
+        "id": secret.id,
+        "created_at": secret.created_at.isoformat(timespec="seconds"),
+        "last_used_at": last.isoformat(timespec="seconds") if last else None,
+    }

@@ -1,0 +1,1 @@
+"""Consent that comes from Klaviyo, and all that is remembered of consent."""

@@ -1,0 +1,193 @@
+"""The inbox of consent events: one entry an event, kept 30 days as the memory of what was handled.
+
+An entry says how far its event has come, so that a flush which dies halfway is finished by the next. Of persons it holds Klaviyo's
+and Omneo's profile ids, nothing else. What an event means is not decided here.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypedDict, Unpack
+
+from shared.consent_events import Bounce, Decision, SystemEvent
+from shared.errors import DocumentChangedError, DocumentExistsError, StoreUnavailableError
+from shared.storage.documents import Document, Documents, Scalar, Value
+
+if TYPE_CHECKING:
+    from shared.services import Services
+
+REMEMBERED = timedelta(days=30)
+_ATTEMPTS = 20
+
+Stage: TypeAlias = Literal["new", "decided", "done"]
+
+
+class Receipt(StrEnum):
+    """What the inbox answers to an event: new here, here before and still to be handled, or handled before."""
+
+    ADDED = "added"
+    OPEN = "open"
+    HANDLED = "handled"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An event and how far it has come. What is not known yet is ""."""
+
+    id: str
+    event_id: str
+    topic: str  # without `event:klaviyo.`
+    profile: str  # Klaviyo's profile id
+    at: datetime  # the event's own time
+    bounce: Bounce
+    method: Literal["omneo", "other", ""]
+    received_at: datetime
+    open: bool = True
+    omneo: str = ""  # the Omneo profile id
+    decision: Decision | Literal[""] = ""
+    clears_bounce: bool = False  # only beside an opt-in
+    foreign_stamp: datetime | None = (
+        None  # one that no event of ours had written, and that this one's replaced
+    )
+    stage: Stage = "new"
+
+
+class Changes(TypedDict, total=False):
+    """What of an entry may change."""
+
+    open: bool
+    omneo: str
+    decision: Decision | Literal[""]
+    clears_bounce: bool
+    foreign_stamp: datetime | None
+    stage: Stage
+
+
+class Inbox:
+    """Takes in events and gives out entries. Lists come in the order of the events' own times."""
+
+    def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
+        self._documents = documents
+        self._clock = clock
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.clock)
+
+    def add(self, tenant: str, account: str, event: SystemEvent) -> Receipt:
+        """Take in an event of a Klaviyo account. Of any number who add the same one at once, one is told ADDED."""
+        entry = Entry(
+            id=entry_id(account, event.id),
+            event_id=event.id,
+            topic=event.topic,
+            profile=event.profile,
+            at=event.at,
+            bounce=event.bounce,
+            method=event.method,
+            received_at=self._clock(),
+        )
+        for _ in range(_ATTEMPTS):
+            if receipt := self._received(tenant, entry):
+                return receipt
+        raise StoreUnavailableError("the inbox entry is being changed too often to be written")
+
+    def get(self, tenant: str, id: str) -> Entry | None:
+        """Return the entry, None when it is not remembered."""
+        found = self._documents.get(_collection(tenant), id)
+        return _decode(found) if found is not None and self._is_remembered(found) else None
+
+    def open_of(self, tenant: str, profile: str) -> list[Entry]:
+        """Return every open entry of a Klaviyo profile, however many and however old."""
+        return _in_order(self._all(tenant, {"profile": profile, "open": True}))
+
+    def of_omneo(self, tenant: str, omneo_id: str) -> list[Entry]:
+        """Return every remembered entry, open or not, of which an Omneo profile id is known to be this one."""
+        if not omneo_id:
+            raise ValueError("an Omneo profile id is needed: entries without one belong to many profiles")
+        return _in_order(filter(self._is_remembered, self._all(tenant, {"omneo": omneo_id})))
+
+    def older_than(self, tenant: str, moment: datetime) -> Iterator[Entry]:
+        """Yield the open entries received before `moment`, a page at a time, in no order of time."""
+        entries = map(_decode, self._all(tenant, {"open": True}))
+        return (entry for entry in entries if entry.received_at < moment)
+
+    def update(self, tenant: str, entry: Entry, **changes: Unpack[Changes]) -> Entry:
+        """Write the named fields and return the entry with them. What others wrote into other fields stays.
+
+        Raises:
+            DocumentMissingError: the entry is not there any more: it expired, or the tenant was deleted.
+        """
+        changed = replace(entry, **changes)
+        named = {name: value for name, value in _encode(changed).items() if name in changes}
+        self._documents.update(_collection(tenant), entry.id, named)
+        return changed
+
+    def forget(self, tenant: str) -> None:
+        """Forget every entry."""
+        while found := self._documents.find(_collection(tenant)):
+            for document in found:
+                self._documents.delete(_collection(tenant), document.id)
+
+    def _received(self, tenant: str, entry: Entry) -> Receipt | None:
+        """Write the entry, or say how far the one before is. None: it was changed in this very moment."""
+        written: dict[str, Value] = {**_encode(entry), "expire_at": entry.received_at + REMEMBERED}
+        try:
+            self._documents.create(_collection(tenant), entry.id, written)
+        except DocumentExistsError:
+            before = self._documents.get(_collection(tenant), entry.id)
+        else:
+            return Receipt.ADDED
+        if before is None:
+            return None
+        if not self._has_expired(before):
+            return Receipt.OPEN if before.fields["open"] else Receipt.HANDLED
+        try:
+            self._documents.update(_collection(tenant), entry.id, written, version=before.version)
+        except DocumentChangedError:
+            return None
+        return Receipt.ADDED
+
+    def _all(self, tenant: str, where: dict[str, Scalar]) -> Iterator[Document]:
+        after: str | None = None
+        while page := self._documents.find(_collection(tenant), where=where, after=after):
+            yield from page
+            after = page[-1].id
+
+    def _is_remembered(self, found: Document) -> bool:
+        # One that is still open is worth handling as long as it is there.
+        return found.fields["open"] is True or not self._has_expired(found)
+
+    def _has_expired(self, found: Document) -> bool:
+        expiry = found.fields["expire_at"]
+        return not isinstance(expiry, datetime) or expiry <= self._clock()
+
+
+def entry_id(account: str, event_id: str) -> str:
+    """Return the id under which the event of a Klaviyo account is kept."""
+    return hashlib.sha256(f"{account}|{event_id}".encode()).hexdigest()[:32]
+
+
+_STORED = frozenset(field.name for field in fields(Entry)) - {"id"}
+
+
+def _encode(entry: Entry) -> dict[str, Value]:
+    return {name: value for name, value in asdict(entry).items() if name in _STORED}
+
+
+def _decode(document: Document) -> Entry:
+    # A field that a newer revision wrote is passed over, one that an older did not know has its default.
+    stored: dict[str, Any] = {name: value for name, value in document.fields.items() if name in _STORED}
+    if stored.get("decision"):
+        stored["decision"] = Decision(stored["decision"])
+    return Entry(id=document.id, **stored)
+
+
+def _in_order(documents: Iterator[Document]) -> list[Entry]:
+    return sorted(map(_decode, documents), key=lambda entry: (entry.at, entry.event_id))
+
+
+def _collection(tenant: str) -> str:
+    return f"tenants/{tenant}/inbox"

@@ -1,0 +1,39 @@
+"""Omneo interactions: what Klaviyo's consent events leave on a profile beside the consent itself, one each."""
+
+from typing import TYPE_CHECKING
+
+from shared.consent.rules.decisions import canonical, row_of
+from shared.consent_events import SystemEvent
+from shared.jobs.jobs import AddInteraction
+from shared.tenants.tenants import Tenant
+
+if TYPE_CHECKING:
+    from shared.omneo.client import OmneoClient
+
+
+def add_refused_interaction(job: AddInteraction, tenant: Tenant, omneo: "OmneoClient") -> None:
+    """Try once more to add an interaction that Omneo refused. Raises as Omneo's client does."""
+    add_interaction(job.event, job.signal, job.omneo_profile_id, tenant, omneo)
+
+
+def add_interaction(
+    event: SystemEvent, signal: int, omneo_profile_id: str, tenant: Tenant, omneo: "OmneoClient"
+) -> None:
+    """Add the interaction of an event. Omneo knows no key for it, so the event's id goes along: a copy can be recognised.
+
+    Raises:
+        ServiceError: what Omneo answered.
+    """
+    from shared.omneo.client import Interaction
+
+    topic = canonical(event.topic)
+    interaction = Interaction(
+        profile_id=omneo_profile_id,
+        name=topic,
+        description=f"Klaviyo: {topic.replace('_', ' ')}",
+        channel=row_of(topic).channel.value,
+        signal=signal,
+        at=event.at,
+        meta={"event_id": event.id, "topic": event.topic, "klaviyo_profile_id": event.profile},
+    )
+    omneo.create_interaction(interaction, tenant.settings.namespace)

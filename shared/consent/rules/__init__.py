@@ -1,0 +1,1 @@
+"""The rules of consent. Pure: what they need arrives as an argument."""

@@ -1,0 +1,343 @@
+"""What Klaviyo's consent events mean for an Omneo profile: the consent table, and how events of one profile are merged.
+
+Pure: the events, what Klaviyo says of the profile now, and what Omneo holds arrive as arguments.
+
+Any order of arrival gives the same end state, because a merge looks at every event of the profile that is remembered, not only at
+those that have just come: what an older opt-in writes (`optout` is false) must not depend on whether it came first.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from shared.consent_events import Channel, Decision, SystemEvent
+
+# Who asked for a consent, as Klaviyo keeps it; ours in any case is the mark of our own calls.
+MARKER = "omneo"
+# Klaviyo writes a consent and its event within moments; an event this much older than the consent that carries our mark is another act.
+_SAME_ACT = timedelta(minutes=10)
+_BOUNCES = frozenset({"HARD_BOUNCE", "INVALID_EMAIL"})
+
+
+class If(StrEnum):
+    """What else must be so for a row to apply; otherwise its event decides nothing."""
+
+    ALWAYS = "always"
+    SUBSCRIBED_NOW = "Klaviyo's profile now says SUBSCRIBED"
+    HARD = "the event says hard, or Klaviyo's profile now lists HARD_BOUNCE or INVALID_EMAIL"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the consent table. `otherwise` is the signal when the condition is not met."""
+
+    channel: Channel
+    decision: Decision
+    signal: int
+    condition: If = If.ALWAYS
+    otherwise: int = 0
+
+
+EMAIL, SMS = Channel.EMAIL, Channel.SMS
+OPT_IN, OPT_OUT, BOUNCED, NONE = Decision.OPT_IN, Decision.OPT_OUT, Decision.BOUNCED, Decision.NONE
+
+# Klaviyo's page "Working with system webhooks" for the topics, Omneo's page "System webhooks" for what they write.
+TABLE: Mapping[str, Row] = MappingProxyType(
+    {
+        "subscribed_to_email_marketing": Row(EMAIL, OPT_IN, 1),
+        "subscribed_to_list": Row(EMAIL, OPT_IN, 1, If.SUBSCRIBED_NOW, otherwise=1),
+        "unsubscribed_from_email_marketing": Row(EMAIL, OPT_OUT, -1),
+        "unsubscribed_from_list": Row(EMAIL, NONE, 0),
+        "bounced_email": Row(EMAIL, BOUNCED, -1, If.HARD),
+        "dropped_email": Row(EMAIL, NONE, 0),
+        "marked_email_as_spam": Row(EMAIL, OPT_OUT, -1),
+        "manually_suppressed_from_email_marketing": Row(EMAIL, OPT_OUT, -1),
+        "manually_unsuppressed_from_email_marketing": Row(EMAIL, NONE, 0),
+        "updated_email_preferences": Row(EMAIL, NONE, 0),
+        "subscribed_to_sms_marketing": Row(SMS, OPT_IN, 1),
+        "unsubscribed_from_sms_marketing": Row(SMS, OPT_OUT, -1),
+        "failed_to_deliver_sms": Row(SMS, BOUNCED, -1),
+    }
+)
+# One act, two topics side by side: the newer name, and the one under which both count.
+TWINS: Mapping[str, str] = MappingProxyType(
+    {
+        "subscribed_to_text_messaging_marketing": "subscribed_to_sms_marketing",
+        "unsubscribed_from_text_messaging_marketing": "unsubscribed_from_sms_marketing",
+        "failed_to_deliver_text_message": "failed_to_deliver_sms",
+    }
+)
+TOPICS = frozenset(TABLE) | frozenset(TWINS)
+
+# What a decision writes; {} stands for the channel.
+_WRITES: Mapping[Decision, Mapping[str, bool]] = MappingProxyType(
+    {
+        OPT_IN: {"{}_promo": True, "{}_optout": False},
+        OPT_OUT: {"{}_promo": False},
+        BOUNCED: {"{}_bounced": True},
+    }
+)
+_STAMPED = frozenset({OPT_IN, OPT_OUT})
+# At the same second an opt-out has the last word.
+_RANK = {NONE: 0, OPT_IN: 1, BOUNCED: 2, OPT_OUT: 3}
+
+Comms = Mapping[str, Any]
+Stamps = Mapping[Channel, datetime | None]
+
+
+@dataclass(frozen=True)
+class KlaviyoEmail:
+    """What Klaviyo says of a profile's email consent now. `changed_at` is when it last changed, None if it does not say."""
+
+    consent: str = ""
+    suppressions: frozenset[str] = frozenset()
+    marker: str = ""
+    changed_at: datetime | None = None
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether the profile is subscribed to email marketing."""
+        return self.consent == "SUBSCRIBED"
+
+    @property
+    def is_bounced(self) -> bool:
+        """Whether a bounce keeps Klaviyo from sending."""
+        return bool(self.suppressions & _BOUNCES)
+
+    @classmethod
+    def read(cls, subscriptions: object) -> "KlaviyoEmail":
+        """Read the `subscriptions` of Klaviyo's Get Profile."""
+        email = subscriptions.get("email") if isinstance(subscriptions, Mapping) else None
+        marketing = (email or {}).get("marketing") or {}
+        changed = marketing.get("last_updated") or marketing.get("consent_timestamp")
+        return cls(
+            consent=str(marketing.get("consent") or ""),
+            suppressions=frozenset(str(row.get("reason")) for row in marketing.get("suppression") or ()),
+            marker=str(marketing.get("custom_method_detail") or ""),
+            changed_at=read_stamp(changed),
+        )
+
+
+@dataclass(frozen=True)
+class Decided:
+    """An event and what it came to. `clears_bounce` goes with an opt-in to email that Klaviyo can deliver to."""
+
+    id: str
+    topic: str
+    profile: str
+    at: datetime
+    decision: Decision
+    clears_bounce: bool = False
+
+    @property
+    def channel(self) -> Channel:
+        """The channel the event is about."""
+        return row_of(self.topic).channel
+
+    @property
+    def signal(self) -> int:
+        """How Omneo should take the event: 1, 0 or -1."""
+        row = row_of(self.topic)
+        return row.signal if self.decision is row.decision else row.otherwise
+
+
+def row_of(topic: str) -> Row:
+    """Return the row of a known topic."""
+    return TABLE[canonical(topic)]
+
+
+def canonical(topic: str) -> str:
+    """Return the topic under which an act counts, whichever of its twins was sent.
+
+    >>> canonical("failed_to_deliver_text_message")
+    'failed_to_deliver_sms'
+    """
+    return TWINS.get(topic, topic)
+
+
+def needs_klaviyo(event: SystemEvent) -> bool:
+    """Return whether deciding the event takes a look at Klaviyo's profile."""
+    row = row_of(event.topic)
+    if row.channel is SMS:
+        return False  # an SMS consent carries no mark, and no row of it asks for more
+    return row.decision is OPT_IN or (row.condition is If.HARD and event.bounce != "hard")
+
+
+def is_marked(event: SystemEvent, klaviyo: KlaviyoEmail | None) -> bool:
+    """Return whether an opt-in carries our own mark, on the event itself or on the consent it made.
+
+    Whether Klaviyo's events carry it is not documented; the profile's consent does, until the next one replaces it.
+    """
+    if event.method:
+        return event.method == MARKER
+    row = row_of(event.topic)
+    if klaviyo is None or row.channel is SMS or row.decision is not OPT_IN:
+        return False
+    is_older = klaviyo.changed_at is not None and event.at < klaviyo.changed_at - _SAME_ACT
+    return klaviyo.marker.casefold() == MARKER and not is_older
+
+
+def decide(event: SystemEvent, klaviyo: KlaviyoEmail | None) -> Decided:
+    """Return what an event that is nobody's echo comes to; `klaviyo` is None where Klaviyo knows no such profile."""
+    row = row_of(event.topic)
+    match row.condition:
+        case If.SUBSCRIBED_NOW:
+            applies = klaviyo is not None and klaviyo.is_subscribed
+        case If.HARD:
+            applies = event.bounce == "hard" or (klaviyo is not None and klaviyo.is_bounced)
+        case If.ALWAYS:
+            applies = True
+    decision = row.decision if applies else NONE
+    clears = decision is OPT_IN and row.channel is EMAIL and klaviyo is not None and not klaviyo.is_bounced
+    return Decided(event.id, event.topic, event.profile, event.at, decision, clears)
+
+
+def is_twin(event: SystemEvent, others: Iterable[Decided]) -> bool:
+    """Return whether the act was counted already under its other topic. `others` are the events decided before."""
+    act = (event.profile, canonical(event.topic), event.at)
+    same = [other for other in others if (other.profile, canonical(other.topic), other.at) == act]
+    by_topic = Counter(other.topic for other in same)
+    counted = sum(other.decision is not Decision.TWIN for other in same)
+    return counted > by_topic[event.topic]
+
+
+def merge(
+    decided: Iterable[Decided], comms: Comms, foreign: Stamps, *, done: Collection[str] = frozenset()
+) -> dict[str, Any]:
+    """Return the comms fields that change, for Omneo to write.
+
+    `decided` are all remembered events of the Omneo profile. `foreign` holds, by channel, the stamp of a decision that none of them
+    has written: what is older changes nothing, and at the same second an opt-in gives way, as the decision may have been an opt-out.
+    `done` are the ids of those whose fields Omneo was given before. Where one of them still has the last word the field is left
+    alone: somebody may have changed it in Omneo since, and not everybody who does writes a stamp.
+    """
+    last_word: dict[str, tuple[Any, str]] = {}
+    for event in in_order(decided):
+        if not _gives_way(event, foreign.get(event.channel)):
+            last_word |= {name: (value, event.id) for name, value in _writes(event).items()}
+    return {
+        name: value
+        for name, (value, by) in last_word.items()
+        if by not in done and not _same(name, comms.get(name), value)
+    }
+
+
+def in_order(decided: Iterable[Decided]) -> Sequence[Decided]:
+    """Return events in the order in which they count."""
+    return sorted(decided, key=lambda event: (event.at, _RANK.get(event.decision, 0), event.id))
+
+
+@dataclass(frozen=True)
+class Move:
+    """What an event did to the consent of its channel, in two words; the same word twice if it did nothing."""
+
+    event: Decided
+    before: str
+    after: str
+
+
+def moves(
+    decided: Iterable[Decided], comms: Comms, foreign: Stamps, *, before: Iterable[Decided] = ()
+) -> list[Move]:
+    """Return what each of these events does to the consent that Omneo holds, in order. Events that decide nothing are left out.
+
+    `before` are the other remembered events of the Omneo profile: an event that comes late does nothing where a newer one has spoken.
+    """
+    others = list(before)
+    known, held, made = {other.id for other in others}, dict(comms), []
+    for event in in_order(decided):
+        if event.decision not in _WRITES:
+            continue
+        was = state_of(held, event.channel)
+        held |= merge([*others, event], held, foreign, done=known)
+        made.append(Move(event, was, state_of(held, event.channel)))
+    return made
+
+
+def without_effect(event: SystemEvent, decision: Decision) -> Decided:
+    """Return an event that changes nothing, and why."""
+    return Decided(event.id, event.topic, event.profile, event.at, decision)
+
+
+def is_stamped(decision: Decision) -> bool:
+    """Return whether the decision is a person's own, which is what Omneo's stamps are for: a bounce is not."""
+    return decision in _STAMPED
+
+
+def is_subscribed(comms: Comms, channel: Channel) -> bool:
+    """Return whether Omneo counts the profile as subscribed: only what is recorded as a "no" blocks.
+
+    Omneo's page "Profile sync", and `isSubscribed` of its SDK.
+    """
+    flags = {name: _flag(comms.get(f"{channel}_{name}")) for name in ("promo", "optout", "bounced")}
+    return flags["promo"] is not False and flags["optout"] is not True and flags["bounced"] is not True
+
+
+def state_of(comms: Comms, channel: Channel) -> str:
+    """Return the consent in a word, for the ledger."""
+    if _flag(comms.get(f"{channel}_bounced")):
+        return "bounced"
+    if not is_subscribed(comms, channel):
+        return "unsubscribed"
+    return "unset" if comms.get(f"{channel}_promo") is None else "subscribed"
+
+
+def stamp_name(channel: Channel) -> str:
+    """Return the comms field that holds when the channel's consent was last decided."""
+    return f"{channel}_consent_updated_at"
+
+
+def read_stamp(value: object) -> datetime | None:
+    """Read Omneo's `Y-m-d H:i:s` in UTC, or ISO 8601, as whole seconds; None for anything else.
+
+    >>> read_stamp("2026-11-21 10:00:00") == read_stamp("2026-11-21T21:00:00.5+11:00")
+    True
+    """
+    try:
+        time = datetime.fromisoformat(value.strip()) if isinstance(value, str) else None
+        if time is None:
+            return None
+        aware = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return aware.replace(microsecond=0)
+
+
+def write_stamp(at: datetime) -> str:
+    """Return a time as Omneo's page "System webhooks" has stamps: UTC, no zone."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _writes(event: Decided) -> dict[str, Any]:
+    """Return every field that the event writes, if nothing newer does."""
+    fields: dict[str, Any] = {
+        name.format(event.channel): value for name, value in _WRITES.get(event.decision, {}).items()
+    }
+    if event.clears_bounce:
+        fields["email_bounced"] = False
+    if event.decision in _STAMPED:
+        fields[stamp_name(event.channel)] = write_stamp(event.at)
+    return fields
+
+
+def _gives_way(event: Decided, stamp: datetime | None) -> bool:
+    if stamp is None:
+        return False
+    return event.at <= stamp if event.decision is OPT_IN else event.at < stamp
+
+
+def _same(name: str, held: Any, written: Any) -> bool:
+    if name.endswith("_consent_updated_at"):
+        return read_stamp(held) == read_stamp(written)
+    return _flag(held) is written
+
+
+def _flag(value: Any) -> bool | None:
+    """Read a flag as Laravel may write it: true, 1 or "1"."""
+    if value in (True, "1", "true"):
+        return True
+    return False if value in (False, "0", "false") else None

@@ -1,0 +1,82 @@
+"""Klaviyo's system webhooks: a delivery is checked, cut down to what is needed, and queued. Nothing is done for each event here."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from shared import logs
+from shared.consent.rules.delivery import SystemDelivery, in_parts, read_delivery
+from shared.errors import NotAuthenticatedError
+from shared.jobs.jobs import SpreadEvents
+from shared.tenants.tenants import Tenant
+
+if TYPE_CHECKING:
+    from shared.jobs.queue import TaskQueue
+
+NOT_INSTALLED = "not installed"
+OTHER_ACCOUNT = "another account"
+PUT_AT_ONCE = 5
+
+
+def accept_delivery(
+    tenant: Tenant,
+    body: object,
+    *,
+    webhook_id: str,
+    queue: "TaskQueue",
+    now: datetime,
+    traceparent: str,
+    look_again: Callable[[], Tenant | None] = lambda: None,
+) -> dict[str, Any]:
+    """Queue the consent events of a delivery, and return how many were taken and, by reason, how many were not.
+
+    `webhook_id` is the header's. `look_again` reads the tenant afresh. What is not ours is accepted all the same: refused, Klaviyo
+    would send it again for two days and then disable the webhook.
+
+    Raises:
+        InvalidPayloadError: it is no delivery of Klaviyo's.
+        NotAuthenticatedError: header and body name different webhooks.
+        QueueUnavailableError: some of it was perhaps not queued; Klaviyo sends all of it again, and what came twice counts once.
+    """
+    delivery = read_delivery(body, now=now)
+    if not webhook_id or delivery.webhook_id != webhook_id:
+        raise NotAuthenticatedError("Klaviyo-Webhook-Id and meta.klaviyo_webhook_id must be the same.")
+    left_out = Counter(delivery.left_out)
+    events = delivery.events
+    if _why_not_ours(tenant, delivery):
+        # It may have been installed, or have changed its account, seconds ago.
+        tenant = look_again() or tenant
+    if reason := _why_not_ours(tenant, delivery):
+        left_out[reason] += len(events)
+        events = ()
+    jobs = [
+        SpreadEvents(
+            tenant=tenant.name,
+            accepted_at=now,
+            account=delivery.account,
+            events=part,
+            traceparent=traceparent,
+        )
+        for part in in_parts(events)
+    ]
+    _put_all(jobs, tenant, queue)
+    logs.note(events=len(events), left_out=dict(left_out))
+    return {"status": "queued", "events": len(events), "left_out": dict(left_out)}
+
+
+def _put_all(jobs: Iterable[SpreadEvents], tenant: Tenant, queue: "TaskQueue") -> None:
+    """Queue the jobs, some of them at once; raise what the first of them raised that was not taken."""
+    # Klaviyo waits five seconds for all of them, and a slow moment of the queue must not count once a job.
+    with ThreadPoolExecutor(PUT_AT_ONCE) as threads:
+        for _ in threads.map(lambda job: queue.put(job, tenant), jobs):
+            pass
+
+
+def _why_not_ours(tenant: Tenant, delivery: SystemDelivery) -> str:
+    if tenant.klaviyo is None:
+        return NOT_INSTALLED
+    # A tenant whose tokens an operator has set knows no account.
+    known = tenant.klaviyo_account_id
+    return OTHER_ACCOUNT if known and delivery.account != known else ""

@@ -1,0 +1,296 @@
+"""Explain: what a sync of a profile would do now and why, without doing it.
+
+It asks the functions that the worker asks (`planned`, `import_profile`, `subjects_of`, `steps_of`) and hands them a Klaviyo that is only
+read. Nothing is sent, written or queued. How the answer looks as text stands in `deploy/tenants/explain.py`.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from shared.consent.inbox import Inbox
+from shared.consent.ledger import ConsentLedger, ConsentRecord
+from shared.consent.rules.plan import Subject
+from shared.consent.rules.to_klaviyo import Outcome
+from shared.consent_events import Channel, Consent
+from shared.errors import (
+    CannotSucceedError,
+    ConflictError,
+    DisconnectedError,
+    InvalidPayloadError,
+    NotInstalledError,
+    ProfileNotFoundError,
+    ServiceError,
+    WaitError,
+)
+from shared.explain.foreseen_import import ForeseenKlaviyo, ForeseenRefusalError
+from shared.explain.rules import masking
+from shared.explain.rules.consent_shown import klaviyo_consent, omneo_consent
+from shared.explain.rules.plain_words import CONSENT, EXCLUDED, LEFT_OUT, MATCHED, OUTCOMES
+from shared.jobs.dead_jobs import DeadJobStore
+from shared.json_logic.exclude_logic import ExcludeLogicError, trace
+from shared.klaviyo.profiles import KlaviyoProfile
+from shared.profiles.calls import deletion_id, sync_id
+from shared.profiles.klaviyo_import import Imported, import_profile
+from shared.profiles.rules.calls import profile_id_of_event, stored_klaviyo_id
+from shared.profiles.rules.klaviyo_attributes import fitted
+from shared.profiles.rules.sync_plan import Absence, SyncPlan, comms_of
+from shared.profiles.sync import planned, steps_of, subjects_of
+from shared.profiles.synced import SyncedProfile, SyncedProfiles
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+LEDGER_RECORDS = 20
+_NOT_FOUND = "Omneo has no such profile."
+
+Json = Any
+Row = dict[str, Json]
+
+
+def explain(tenant: Tenant, profile_id: str, services: Services, *, reveal: bool) -> Row:
+    """Return what a sync of the Omneo profile would do, as JSON values; times are ISO 8601 in UTC.
+
+    Personal values are masked (`rules/masking.py`) unless `reveal`. `would_send` is the `data` of Klaviyo's create-or-update, None if
+    nothing would be sent.
+
+    Raises:
+        ProfileNotFoundError: Omneo has no such profile.
+        NotInstalledError, ConflictError: no Klaviyo account is connected.
+        WaitError: Omneo or Klaviyo cannot answer now, or refuses our token.
+    """
+    if tenant.klaviyo is None:
+        raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
+    with _for_a_person():
+        id = _profile_id(profile_id)
+        profile = services.omneo(tenant).profile_fields(id)
+        if profile is None:
+            raise ProfileNotFoundError(_NOT_FOUND)
+        synced = SyncedProfiles.of(services).find(tenant.name, id)
+        foreseen = ForeseenKlaviyo(services.klaviyo(tenant))
+        return _Look(tenant, id, profile, synced, foreseen, services, reveal).told()
+
+
+def profile_id_of(tenant: Tenant, named: str, services: Services) -> str:
+    """Return the id of the profile that an operator names, by its id or its email address. Raises as `explain`."""
+    if "@" not in named:
+        return _profile_id(named)
+    with _for_a_person():
+        found = services.omneo(tenant).find_profile_by_email(named.strip())
+    if found is None:
+        raise ProfileNotFoundError("Omneo has no profile with this email address.")
+    return found.id
+
+
+def _profile_id(named: str) -> str:
+    try:
+        return profile_id_of_event({"id": named})
+    except InvalidPayloadError:
+        raise ProfileNotFoundError(_NOT_FOUND) from None
+
+
+@contextmanager
+def _for_a_person() -> Iterator[None]:
+    """Let what a worker would wait or give up for become what a person can act on."""
+    try:
+        yield
+    except DisconnectedError:
+        raise ConflictError("The Klaviyo account is disconnected: install the app again.") from None
+    except WaitError:
+        raise
+    except ServiceError as error:
+        raise WaitError(str(error), service=error.service, status=error.status) from error
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One profile, looked at from all sides. Each part is worked out once."""
+
+    tenant: Tenant
+    id: str
+    profile: Mapping[str, Json]
+    synced: SyncedProfile
+    foreseen: ForeseenKlaviyo
+    services: Services
+    reveal: bool
+
+    def told(self) -> Row:
+        would_send = self._would_send()
+        return {
+            "profile_id": self.id,
+            "revealed": self.reveal,
+            "matched": self._matched(),
+            "synced_before": self._synced_before(),
+            "excluded": self._excluded(),
+            "would_send": would_send,
+            "notes": [*self._notes()],
+            "consent": [*self._consents()],
+            "open_jobs": [*self._open_jobs()],
+            "ledger": self._ledger(),
+        }
+
+    @cached_property
+    def _plan(self) -> SyncPlan | str:
+        """What would go to Klaviyo, else the reason why nothing would."""
+        try:
+            plan = planned(self.profile, self.tenant, self.synced)
+        except CannotSucceedError:
+            return "undecided"
+        return plan if isinstance(plan, SyncPlan) else plan.value
+
+    @cached_property
+    def _imported(self) -> Imported | None:
+        """What the import would come to, None if there would be none, or none that Klaviyo takes."""
+        if not isinstance(self._plan, SyncPlan):
+            return None
+        try:
+            return import_profile(self.foreseen, self._plan.mapped, self._plan.klaviyo_id)
+        except (CannotSucceedError, ForeseenRefusalError):
+            return None
+
+    @cached_property
+    def _stored_id(self) -> str:
+        return stored_klaviyo_id(self.profile, self.tenant.settings.identity_handle)
+
+    @cached_property
+    def _match(self) -> tuple[str, KlaviyoProfile | None]:
+        if isinstance(self._plan, SyncPlan):
+            return self.foreseen.match(self._stored_id, self._plan.mapped.attributes)
+        email = fitted("email", self.profile.get("email"), "")
+        return self.foreseen.match(self._stored_id, {"external_id": self.id, "email": email})
+
+    def _matched(self) -> Row:
+        by, found = self._match
+        return {"by": by, "klaviyo_id": found.id if found else None, "why": MATCHED[by]}
+
+    def _synced_before(self) -> Row | None:
+        synced = self.synced
+        if synced.read_at is None:
+            return None
+        return {
+            "read_at": synced.read_at.isoformat(),
+            "klaviyo_id": synced.klaviyo_id,
+            "same_account": synced.account == self.tenant.klaviyo_account_id,
+        }
+
+    def _excluded(self) -> Row:
+        reason = self._plan if isinstance(self._plan, str) else None
+        return {"reason": reason, "why": EXCLUDED[reason] if reason else None, "trace": self._trace()}
+
+    def _trace(self) -> list[Row]:
+        logic = self.tenant.settings.profile_exclude_logic
+        if not logic or self._plan in tuple(Absence):
+            return []
+        try:
+            steps = trace(logic, self.profile)
+        except ExcludeLogicError as error:
+            return [{"path": "", "expression": None, "value": None, "error": str(error)}]
+        shown = steps if self.reveal else map(masking.masked_step, steps)
+        return [
+            {"path": step.path, "expression": step.expression, "value": step.value, "error": step.error}
+            for step in shown
+        ]
+
+    def _would_send(self) -> Row | None:
+        if self._imported is None:
+            return None
+        resource = self.foreseen.resource
+        return (
+            {**resource} if self.reveal else masking.masked_resource(resource, self.tenant.settings.mappings)
+        )
+
+    def _notes(self) -> Iterator[Row]:
+        if not isinstance(self._plan, SyncPlan):
+            return
+        for note in self._plan.mapped.notes:
+            yield _note(note.name, note.reason.value)
+        if self._stored_id and self._match[0] != "stored_identity":
+            yield _note("identity", "stale_identity")
+        if self._imported is None:
+            yield _note("profile", "conflict")
+            return
+        for name, reason in self._imported.left_out.items():
+            yield _note(name, reason.value)
+        if comms_of(self.profile) is None:
+            yield _note("consent", "not_shown")
+
+    def _consents(self) -> Iterator[Row]:
+        comms = comms_of(self.profile)
+        subjects = self._subjects()
+        for consent, outcome, reason in self._steps(comms, subjects):
+            subject = subjects[consent.channel]
+            yield {
+                "consent": consent.value,
+                "address": subject.address if self.reveal else masking.masked(subject.address),
+                "omneo": omneo_consent(comms or {}, consent.channel),
+                "klaviyo": klaviyo_consent(subject, consent),
+                "asked_before": self._asked_before(consent),
+                "outcome": outcome.value,
+                "reason": reason,
+                "why": f"{OUTCOMES[outcome]} {CONSENT[reason]}",
+            }
+
+    def _subjects(self) -> dict[Channel, Subject]:
+        if isinstance(self._plan, SyncPlan) and self._imported is not None:
+            return subjects_of(self._plan, self._imported)
+        found = self._match[1] or KlaviyoProfile(id="")
+        addresses = {Channel.EMAIL: found.email, Channel.SMS: found.phone_number}
+        return {
+            channel: Subject(found.id, address, found.subscriptions) for channel, address in addresses.items()
+        }
+
+    def _steps(
+        self, comms: Mapping[str, Json] | None, subjects: Mapping[Channel, Subject]
+    ) -> list[tuple[Consent, Outcome, str]]:
+        if self._imported is None or comms is None:
+            reason = "not_synced" if self._imported is None else "not_shown"
+            return [(consent, Outcome.LEAVE, reason) for consent in (Consent.EMAIL, Consent.SMS)]
+        steps = steps_of(
+            self.id, comms, subjects, told=self.synced.told, tenant=self.tenant, services=self.services
+        )
+        return [(step.consent, step.outcome, step.reason.value) for step in steps]
+
+    def _asked_before(self, consent: Consent) -> Row | None:
+        told = self.synced.told.get(consent)
+        return None if told is None else {"direction": told.direction, "at": told.at.isoformat()}
+
+    def _open_jobs(self) -> Iterator[Row]:
+        """Yield the jobs of the profile that are known without a look into the queue, which cannot be searched."""
+        name = self.tenant.name
+        for id in (sync_id(name, self.id), deletion_id(name, self.id)):
+            if dead := DeadJobStore(self.services.documents, self.services.keys).find(name, id):
+                yield {
+                    "kind": dead.kind,
+                    "state": "dead",
+                    "at": dead.died_at.isoformat(),
+                    "why": dead.reason,
+                }
+        found = self._match[1]
+        for entry in Inbox.of(self.services).open_of(name, found.id) if found else ():
+            yield {
+                "kind": "flush-inbox",
+                "state": "waiting",
+                "at": entry.received_at.isoformat(),
+                "why": f"Klaviyo has told of {entry.topic}.",
+            }
+
+    def _ledger(self) -> list[Row]:
+        if self.tenant.ledger_key is None:
+            return []
+        records = ConsentLedger.of(self.services).records_of(self.tenant, self.id, LEDGER_RECORDS)
+        return [_recorded(record) for record in records]
+
+
+def _note(name: str, reason: str) -> Row:
+    return {"name": name, "reason": reason, "why": LEFT_OUT[reason]}
+
+
+def _recorded(record: ConsentRecord) -> Row:
+    return {
+        "at": record.at.isoformat(),
+        "channel": record.channel,
+        "before": record.before,
+        "after": record.after,
+        "source": record.source,
+    }

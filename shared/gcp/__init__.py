@@ -1,1 +1,0 @@
-"""The stores and the queue on Google Cloud: the only place below `shared` that imports `google`."""

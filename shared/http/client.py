@@ -1,0 +1,283 @@
+"""One try of one HTTP call, to Klaviyo or Omneo, and what its answer means.
+
+The queue owns retries; only where a person waits for the answer is a throttled call repeated here (`ShortWaits`). Whatever goes wrong comes out as one of our errors (errors.py); no exception of
+`requests` escapes. Each try is logged by service, status and time alone: addresses and bodies hold personal data.
+"""
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from shared import logs
+from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
+from shared.http.connections import Connections
+from shared.http.deadlines import lasting, seconds_left
+
+DETAIL_LENGTH = 10_000  # a dead job keeps it beside its body, and a document has room for little more
+# How a code or the path of a field looks. Anything else could be a value, and would end up in a log.
+_NAME = re.compile(r"[\w $./~\[\]-]{1,200}")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+# Statuses that say "not now": request timeout, too early, throttled. Every 5xx says so too.
+_NOT_NOW = {408, 425, 429}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long one call may take, in seconds, and how large its answer may be, in bytes."""
+
+    connect: float = 3.05  # a little over TCP's 3 s retransmission, as the requests documentation advises
+    read: float = 10.0
+    total: float = 20.0
+    answer: int = 32_000_000
+
+
+@dataclass(frozen=True)
+class ShortWaits:
+    """How often a call that was throttled, and so has done nothing, waits in place as long as it was asked to.
+
+    Never for a worker: there the queue does the waiting. For a person who waits for an answer, a second is better than an error.
+    """
+
+    most: int = 0
+    longest: float = 3.0
+    sleep: Callable[[float], None] = time.sleep
+
+    def covers(self, error: WaitError) -> bool:
+        """Return whether the wait that was asked for is one of these."""
+        return error.status == 429 and error.retry_after is not None and error.retry_after <= self.longest
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A service's answer, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a service says is wrong: its `code`, where (`field`), and in its own words (`detail`, may be personal).
+
+    `duplicate_of` is the id of what is there already, `other_fields` are the places of what else it says is wrong.
+    """
+
+    code: str = ""
+    field: str = ""
+    detail: str = ""
+    duplicate_of: str = ""
+    other_fields: tuple[str, ...] = ()
+
+
+class HttpClient:
+    """Calls one service. Safe for threads."""
+
+    def __init__(
+        self,
+        service: str,
+        base_url: str,
+        read_problem: Callable[[Any], Problem],
+        connections: Connections,
+        *,
+        limits: Limits = Limits(),
+        monotonic: Callable[[], float] = time.monotonic,
+        short_waits: ShortWaits = ShortWaits(),
+    ) -> None:
+        self.service = service
+        self._base_url = base_url
+        self._read_problem = read_problem
+        self._connections = connections
+        self._limits = limits
+        self._monotonic = monotonic
+        self._short_waits = short_waits
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        params: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+    ) -> Any:
+        """Return the answer's JSON, None if it has no body.
+
+        Raises:
+            WaitError: throttled, failing, unreachable, too slow, or answering what makes no sense.
+            TokenRejectedError: 401.
+            NotFoundError: 404.
+            RefusedError: any other refusal.
+        """
+        waits = self._short_waits
+        for left in range(waits.most, -1, -1):
+            try:
+                return self._understand(self._send(method, path, headers, params, data))
+            except WaitError as error:
+                if not left or not waits.covers(error):
+                    raise
+                waits.sleep(error.retry_after or 0.0)
+        raise AssertionError("the last try returns or raises")
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        params: Mapping[str, str] | None,
+        data: bytes | None,
+    ) -> Answer:
+        started, status = time.monotonic(), 0  # no answer is status 0
+        try:
+            answer = self._exchange(method, path, headers, params, data)
+            status = answer.status
+            return answer
+        finally:
+            seconds = round(time.monotonic() - started, 4)
+            logs.write(logging.INFO, "outside call", service=self.service, status=status, seconds=seconds)
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        params: Mapping[str, str] | None,
+        data: bytes | None,
+    ) -> Answer:
+        left = seconds_left()
+        if left <= 0:
+            raise self._wait("was not called: no time was left")
+        deadline = self._monotonic() + self._limits.total
+        try:
+            with (
+                lasting(lambda: deadline - self._monotonic()),
+                self._connections.session().request(
+                    method,
+                    self._base_url + path,
+                    headers=dict(headers),
+                    params=params,
+                    data=data,
+                    timeout=(min(self._limits.connect, left), min(self._limits.read, left)),
+                    allow_redirects=False,  # a redirect would carry our token elsewhere
+                    stream=True,
+                ) as response,
+            ):
+                return Answer(response.status_code, response.headers, self._read(response))
+        except (requests.exceptions.InvalidHeader, UnicodeError):
+            # Most likely a token that was stored with a line break; an operator can mend that.
+            raise self._wait("was not called: the token is not fit for a header") from None
+        except requests.Timeout:
+            raise self._wait("did not answer in time") from None
+        except requests.RequestException:
+            raise self._wait("could not be reached") from None
+
+    def _read(self, response: requests.Response) -> bytes:
+        body = bytearray()
+        try:
+            for chunk in response.iter_content(64 * 1024):
+                body += chunk
+                if len(body) > self._limits.answer:
+                    raise self._wait("answered with more than can be read", response.status_code)
+        except requests.RequestException:
+            raise self._wait("broke off its answer, or took too long over it", response.status_code) from None
+        return bytes(body)
+
+    def _understand(self, answer: Answer) -> Any:
+        if 200 <= answer.status < 300:
+            return self._json(answer) if answer.body.strip() else None
+        raise self._error(answer)
+
+    def _json(self, answer: Answer) -> Any:
+        try:
+            return json.loads(answer.body, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            raise self._wait("answered with a body that is not JSON", answer.status) from None
+
+    def _error(self, answer: Answer) -> ServiceError:
+        status = answer.status
+        problem = self._problem(answer)
+        if status in _NOT_NOW or status >= 500:
+            return self._wait(f"answered {status}", status, problem, retry_after(answer.headers))
+        if status == 403 and problem is None:
+            # Klaviyo's edge sometimes challenges a server as if it were a browser; that passes. Its API says 403 in JSON.
+            return self._wait("answered 403 from its edge, not its API", status)
+        if status < 400:
+            return self._wait(f"answered {status}, which this call never should", status)
+        problem = problem or Problem()
+        kind = {401: TokenRejectedError, 404: NotFoundError}.get(status, RefusedError)
+        said = " ".join(
+            part for part in (problem.code, f"at {problem.field}" if problem.field else "") if part
+        )
+        error = kind(
+            f"{self.service} answered {status}" + (f": {said}" if said else ""),
+            service=self.service,
+            status=status,
+            code=problem.code,
+            field=problem.field,
+            detail=problem.detail,
+            fields=tuple(filter(None, (problem.field, *problem.other_fields))),
+        )
+        error.duplicate_of = problem.duplicate_of
+        return error
+
+    def _problem(self, answer: Answer) -> Problem | None:
+        """Return what the body says is wrong, None if it is not JSON."""
+        try:
+            body = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            return None
+        try:
+            problem = self._read_problem(body)
+        except (TypeError, KeyError, IndexError, AttributeError):
+            return Problem()  # JSON, but not in the shape that the service documents
+        return Problem(
+            _name(problem.code),
+            _name(problem.field),
+            problem.detail[:DETAIL_LENGTH],
+            problem.duplicate_of if _ID.fullmatch(problem.duplicate_of) else "",
+            tuple(map(_name, problem.other_fields)),
+        )
+
+    def _wait(
+        self,
+        what: str,
+        status: int | None = None,
+        problem: Problem | None = None,
+        retry_after: float | None = None,
+    ) -> WaitError:
+        problem = problem or Problem()
+        return WaitError(
+            f"{self.service} {what}",
+            service=self.service,
+            status=status,
+            code=problem.code,
+            detail=problem.detail,
+            retry_after=retry_after,
+        )
+
+
+def _name(text: str) -> str:
+    return text if _NAME.fullmatch(text) else ""
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the wait in seconds that `Retry-After` asks for, None if it asks for none we can read.
+
+    Klaviyo sends whole seconds; the HTTP-date form of RFC 9110 is not used by either service.
+
+    >>> retry_after({"Retry-After": "17"}), retry_after({"Retry-After": "soon"})
+    (17.0, None)
+    """
+    text = headers.get("Retry-After", "").strip()
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

@@ -1,0 +1,1 @@
+"""Joining a Klaviyo account to a tenant: OAuth steps, links, pending installs, provision and uninstall."""

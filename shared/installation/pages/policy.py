@@ -1,0 +1,145 @@
+"""The third policy, for browsers: every outcome of an install is a page that a merchant understands, sent safely."""
+
+import io
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+from flask import Request, Response
+from werkzeug.exceptions import HTTPException
+
+from shared import logs
+from shared.errors import OwnServiceError, UnknownPathError, WrongMethodError
+from shared.installation.pages import render
+from shared.installation.pages.refusals import EXPLANATIONS, OUR_FAULT, OUR_PAUSE, Explanation
+from shared.installation.steps import GoTo, Handler, InstallRefusedError, Page, Visit
+from shared.services import Services
+from shared.settings import Settings
+from shared.web.endpoints import as_json, log_answer, refuse, traceparent_of
+
+COOKIE = "klaviyo_install"
+COOKIE_SECONDS = 3600
+LARGEST_FORM = 16_000
+
+
+def pages(
+    name: str, services: Services, routes: Mapping[tuple[str, str], Handler]
+) -> Callable[[Request], Response]:
+    """Return the function that serves these routes, each a method and a path."""
+
+    def show(request: Request) -> Response:
+        started = time.monotonic()
+        with logs.context(function=name, traceparent=traceparent_of(request.headers)):
+            try:
+                handler = _handler(routes, request)
+                shown = handler(_visit(request), services)
+            except (UnknownPathError, WrongMethodError) as error:
+                return refuse(error, started)
+            except Exception as error:  # noqa: BLE001 - the one place where an unforeseen error becomes a page
+                return _explain(error, services.settings, started)
+            response = _response(shown, services.settings)
+            log_answer(logging.INFO, response.status_code, started, "shown")
+            return response
+
+    show.__name__ = name
+    return show
+
+
+def _handler(routes: Mapping[tuple[str, str], Handler], request: Request) -> Handler:
+    methods = [method for method, path in routes if path == request.path]
+    if not methods:
+        raise UnknownPathError("There is nothing at this path.")
+    if request.method not in methods:
+        raise WrongMethodError(f"Use {' or '.join(methods)} here.", allowed=", ".join(methods))
+    return routes[request.method, request.path]
+
+
+def _visit(request: Request) -> Visit:
+    request.max_content_length = LARGEST_FORM
+    try:
+        request.get_data()  # all of it, whatever it says it is: the limit holds for every body
+        fields = request.form if request.method == "POST" else request.args
+    except HTTPException:
+        fields = request.args  # a form too large or broken is as good as an empty one
+        request.stream = (
+            io.BytesIO()
+        )  # the framework reads what is left, and would stumble over the limit again
+    return Visit(
+        fields=fields.to_dict(),
+        cookie=request.cookies.get(COOKIE, ""),
+        origin=request.headers.get("Origin", ""),
+    )
+
+
+def _response(shown: Page | GoTo | list[dict[str, str]], settings: Settings) -> Response:
+    match shown:
+        case Page():
+            return _html(shown, settings)
+        case GoTo():
+            response = _guarded(Response(status=302, headers={"Location": shown.url}), settings, nonce="")
+            response.set_cookie(
+                COOKIE,
+                shown.cookie,
+                max_age=COOKIE_SECONDS,
+                path="/klaviyo",
+                secure=settings.public_url.startswith("https:"),
+                httponly=True,
+                samesite="Lax",
+            )
+            return response
+        case list():
+            return as_json(200, {"steps": shown})
+
+
+def _explain(error: Exception, settings: Settings, started: float) -> Response:
+    explanation = OUR_FAULT
+    if isinstance(error, InstallRefusedError):
+        explanation = EXPLANATIONS[error.refusal]
+        log_answer(logging.WARNING, explanation.status, started, error.refusal.value)
+    elif isinstance(error, OwnServiceError):
+        explanation = OUR_PAUSE
+        log_answer(logging.ERROR, explanation.status, started, "unavailable", error=logs.where(error))
+    else:
+        log_answer(logging.CRITICAL, explanation.status, started, "internal_error", error=logs.where(error))
+    return _html(_problem(explanation), settings)
+
+
+def _problem(explanation: Explanation) -> Page:
+    values = {"title": explanation.title, "message": explanation.message, "advice": explanation.advice}
+    return Page("problem", values, explanation.status)
+
+
+def _html(page: Page, settings: Settings) -> Response:
+    nonce = secrets.token_urlsafe(16)
+    html = render(page.name, nonce=nonce, **page.values)
+    return _guarded(Response(html, page.status, mimetype="text/html"), settings, nonce)
+
+
+def _form_targets(settings: Settings) -> str:
+    """Return where a form may end up besides here. Klaviyo sends merchants on to other hosts of its own, to log in."""
+    klaviyo = urlsplit(settings.klaviyo_authorize_url)
+    is_klaviyo = f".{klaviyo.hostname}".endswith(".klaviyo.com")
+    return f"{klaviyo.scheme}://{klaviyo.netloc}" + (" https://*.klaviyo.com" if is_klaviyo else "")
+
+
+def _guarded(response: Response, settings: Settings, nonce: str) -> Response:
+    """Add what keeps a page to itself: no foreign script, style, frame or form target, no cache, no referrer to others."""
+    response.headers.update(
+        {
+            # The form leads to Klaviyo by a redirect, and browsers hold redirects of forms to form-action too.
+            "Content-Security-Policy": (
+                f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self';"
+                f" form-action 'self' {_form_targets(settings)}; base-uri 'none'; frame-ancestors 'none'"
+            ),
+            # Not no-referrer: then a browser would call the origin of our own forms "null".
+            "Referrer-Policy": "same-origin",
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+            "Cache-Control": "no-store",
+        }
+    )
+    if settings.public_url.startswith("https:"):
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    return response

@@ -1,0 +1,145 @@
+"""Uninstall: what an install has made is taken away on both sides, the tokens revoked and forgotten.
+
+Ordered so that it can be repeated: first what lies with Klaviyo and Omneo, each step harmless when done before, and only then what
+would be needed to repeat it. The inbound queue drains by itself: its jobs need only Omneo.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from shared.direction import Direction
+from shared.errors import (
+    DisconnectedError,
+    NotFoundError,
+    RefusedError,
+    ServiceError,
+    TokenRejectedError,
+    WaitError,
+)
+from shared.klaviyo.resources import omneo_webhook_path, webhook_name
+from shared.records.outbox import Outbox
+from shared.resync.rules.run import State
+from shared.resync.runs import Resyncs
+from shared.services import Services
+from shared.tenants.tenants import Provisions, Tenant
+
+Id = TypeVar("Id", int, str)
+
+LEASE = timedelta(seconds=60)  # as long as the function may run; one that was killed is finished after it
+ANOTHER_RUNS_SECONDS = 5.0
+_OMNEO = "Omneo's webhooks"
+DATA_SOURCES_STAY = "The six data sources stay in Klaviyo: what they hold is the merchant's."
+DISCONNECTED_BEFORE = (
+    "The account was disconnected before: Klaviyo keeps its webhook, which the extension no longer answers."
+)
+
+
+def uninstall(tenant: Tenant, services: Services) -> Tenant:
+    """Take the install away and return the tenant, which says in `left_behind` what could not be removed.
+
+    Raises:
+        WaitError: Klaviyo or Omneo cannot at the moment; nothing was forgotten, call again.
+        OwnServiceError: the same of ours.
+    """
+    # The set-up's own lease: a run of it beside this one would make again what is taken away here.
+    lease = services.leases.acquire(tenant.setup_lease, lasting=LEASE)
+    if lease is None:
+        raise WaitError(
+            "a set-up is running, or another uninstall",
+            service="The extension",
+            retry_after=ANOTHER_RUNS_SECONDS,
+        )
+    try:
+        return _take_away(services.tenants.find(tenant.name) or tenant, services)
+    finally:
+        services.leases.release(lease)
+
+
+def _take_away(tenant: Tenant, services: Services) -> Tenant:
+    left = [*_remove_omneo_webhooks(tenant, services), *_leave_klaviyo(tenant, services)]
+    services.queue.purge(tenant, Direction.OUTBOUND)
+    Outbox.of(services).forget(tenant.name)
+    if run := Resyncs.of(services).under_way(tenant.name):  # its job went with the queue
+        Resyncs.of(services).update(tenant.name, run, state=State.CANCELLED)
+
+    def forget(now: Tenant) -> Tenant:
+        return now.model_copy(
+            update={
+                "klaviyo": None,
+                "klaviyo_account_id": "",
+                "provisions": Provisions(),
+                "left_behind": tuple(left),
+                "heal_from": None,
+            }
+        )
+
+    after = services.tenants.change(tenant.name, forget)
+    services.tenant_cache.fresh(tenant.name)
+    return after
+
+
+def _remove_omneo_webhooks(tenant: Tenant, services: Services) -> list[str]:
+    omneo = services.omneo(tenant)
+    ours = services.settings.public_url + omneo_webhook_path(tenant.name)
+    try:
+        for hook in omneo.webhooks(tenant.settings.namespace):
+            if hook.url == ours:
+                _unless_gone(omneo.delete_webhook, hook.id)
+    except WaitError:
+        raise
+    except ServiceError as error:
+        return [f"{_OMNEO} may still be there, because {error}. Remove them in CX Manager."]
+    return []
+
+
+def _leave_klaviyo(tenant: Tenant, services: Services) -> list[str]:
+    """Remove the webhook and revoke the tokens; a disconnected account can no longer be told anything."""
+    if tenant.klaviyo is None:
+        # There is nobody to ask any more: what the last time left is still there.
+        return [line for line in tenant.left_behind if not line.startswith(_OMNEO)]
+    try:
+        _remove_klaviyo_webhook(tenant, services)
+    except (DisconnectedError, TokenRejectedError):
+        # What an uninstall that was killed had removed is not there any more.
+        return [DATA_SOURCES_STAY] if _is_removed(tenant) else [DISCONNECTED_BEFORE, DATA_SOURCES_STAY]
+    except RefusedError as error:
+        left = [f"Klaviyo's webhook may still be there, because {error}. Remove it in Klaviyo."]
+    else:
+        left = []
+        services.tenants.change(tenant.name, _without_provisions)
+    return [*left, *_revoke(tenant, services), DATA_SOURCES_STAY]
+
+
+def _revoke(tenant: Tenant, services: Services) -> list[str]:
+    sharing = [name for name in services.tenants.holding(tenant.klaviyo_account_id) if name != tenant.name]
+    if tenant.klaviyo_account_id and sharing:
+        return [
+            f"Klaviyo still shows the app as installed, because {', '.join(sharing)} uses the same account."
+        ]
+    fresh = services.tenants.find(tenant.name)
+    if fresh is not None and fresh.klaviyo is not None:
+        services.klaviyo_oauth.revoke(fresh.klaviyo.refresh_token.get_secret_value())
+    return []
+
+
+def _remove_klaviyo_webhook(tenant: Tenant, services: Services) -> None:
+    klaviyo = services.klaviyo(tenant)
+    for hook in klaviyo.webhooks():
+        if hook.name == webhook_name(tenant.name) or hook.id == tenant.provisions.webhook_id:
+            _unless_gone(klaviyo.delete_webhook, hook.id)
+
+
+def _is_removed(tenant: Tenant) -> bool:
+    return tenant.provisions == Provisions()
+
+
+def _without_provisions(tenant: Tenant) -> Tenant:
+    return tenant.model_copy(update={"provisions": Provisions()})
+
+
+def _unless_gone(delete: Callable[[Id], None], id: Id) -> None:
+    try:
+        delete(id)
+    except NotFoundError:
+        return

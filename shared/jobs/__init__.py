@@ -1,0 +1,1 @@
+"""Jobs as they stand in the queue: their models, the queue's client, dead jobs, windows and patience."""

@@ -1,0 +1,319 @@
+"""Every job as a model, and how it travels in a task.
+
+Jobs outlive deploys: changes are additive only, new fields have defaults, a `kind` is never renamed. To add one: a class
+here, its place in `AnyJob`, a `case` in worker/run.py (the type checker insists), a row in the README (a test insists).
+"""
+
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cache
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+
+from shared.consent_events import Channel, SystemEvent
+from shared.direction import Direction
+from shared.errors import ExtensionError
+
+TASK_BYTES = 900_000  # a Cloud Tasks task holds 1 MiB, its headers and envelope included
+
+
+class Job(BaseModel):
+    """What all jobs carry. `attempts` counts the times it was put back to wait."""
+
+    # A cold start builds none of the models it does not use.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+    direction: ClassVar[Direction]
+
+    tenant: str
+    id: str = Field(default_factory=lambda: uuid.uuid4().hex)
+    accepted_at: AwareDatetime
+    attempts: int = 0
+    last_failure: str = ""
+    traceparent: str = ""
+
+
+class SendMetric(Job):
+    """Create a Klaviyo event.
+
+    `event` holds the attributes of Klaviyo's Create Event, complete with `unique_id` and `time`. `with_token` asks for an Omneo
+    ID token in its properties; `omneo_profile_id` is whose, when the call named the Omneo profile.
+    """
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["send-metric"] = "send-metric"
+    event: dict[str, JsonValue]
+    with_token: bool = False
+    omneo_profile_id: str = ""
+
+
+class Provision(Job):
+    """Make what an install needs in Klaviyo and Omneo."""
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["provision"] = "provision"
+
+
+class SendRecords(Job):
+    """Send records to one of the six data sources, which `data_source` names by its title.
+
+    `by_itself` is for what was refused together with others, or has waited too long: it is sent as it is, and never waits in the
+    outbox.
+    """
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["send-records"] = "send-records"
+    data_source: str
+    records: tuple[dict[str, JsonValue], ...]
+    by_itself: bool = False
+
+
+class PackRecords(Job):
+    """Send what waits in the outbox for one data source, in as few calls as can be."""
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["pack-records"] = "pack-records"
+    data_source: str
+
+
+class SpreadEvents(Job):
+    """Put consent events, as Klaviyo's account `account` delivered them, into the inboxes of their profiles."""
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["spread-events"] = "spread-events"
+    account: str
+    events: tuple[SystemEvent, ...]
+
+
+class FlushInbox(Job):
+    """Bring everything in the inbox of one Klaviyo profile to Omneo."""
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["flush-inbox"] = "flush-inbox"
+    profile: str
+
+
+class SweepInbox(Job):
+    """Flush the inboxes in which something has been waiting for minutes."""
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["sweep-inbox"] = "sweep-inbox"
+
+
+class SweepOutbox(Job):
+    """Have records packed that have been waiting in the outbox for minutes."""
+
+    direction: ClassVar[Direction] = Direction.INBOUND  # the schedule calls that worker
+    kind: Literal["sweep-outbox"] = "sweep-outbox"
+
+
+class AddInteraction(Job):
+    """Add the interaction of one event that Omneo refused while the profile's inbox was flushed."""
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["add-interaction"] = "add-interaction"
+    omneo_profile_id: str
+    event: SystemEvent
+    signal: int
+
+
+class KeepMasterList(Job):
+    """See to it that a Klaviyo profile which is subscribed to email stands on the tenant's master list."""
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["keep-master-list"] = "keep-master-list"
+    profile: str
+
+
+class Heal(Job):
+    """Read consent events back from Klaviyo, a page a job, and handle those that no webhook brought.
+
+    Without `began_at` the run is yet to begin. `since` is from when on, `metrics` are those still to be read, with their topics, and
+    `cursor` is the next page of the first. `whole` reads the events of all metrics at once, where Klaviyo will not filter by one.
+    """
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["heal"] = "heal"
+    began_at: AwareDatetime | None = None
+    since: AwareDatetime | None = None
+    metrics: tuple[tuple[str, str], ...] = ()
+    cursor: str = ""
+    whole: bool = False
+    found: int = 0
+
+
+class SyncProfile(Job):
+    """Make the Klaviyo profile what the Omneo profile is when the job runs, consent included.
+
+    Calls that came before `until` count on this job. A sync that has read the profile since then has done its work.
+    """
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["sync-profile"] = "sync-profile"
+    profile_id: str
+    until: AwareDatetime
+
+
+class DeleteProfile(Job):
+    """Do with the Klaviyo profile of a deleted Omneo profile what the tenant's settings say.
+
+    `klaviyo_id` is the identity that the deleted profile held, "" if none: Omneo no longer tells.
+    """
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["delete-profile"] = "delete-profile"
+    profile_id: str
+    klaviyo_id: str = ""
+
+
+class PullOptOut(Job):
+    """Write an opt-out to Omneo that Klaviyo holds and Omneo does not. `at` is when it was, None if Klaviyo does not say."""
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["pull-opt-out"] = "pull-opt-out"
+    profile_id: str
+    channel: Channel
+    at: AwareDatetime | None = None
+
+
+class Resync(Job):
+    """Do one stretch of a run over the tenant's whole base, unless another chain of jobs has taken over since."""
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["resync"] = "resync"
+    run_id: str
+    chain: str = ""
+
+
+class EveryTenant(Job):
+    """Queue a job for every installed tenant. The schedule sends it, which knows neither a tenant nor the time."""
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["every-tenant"] = "every-tenant"
+    tenant: str = ""
+    accepted_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
+    run: Literal["sweep-inbox", "sweep-outbox", "heal", "reconcile"]
+
+
+AnyJob: TypeAlias = (
+    SendMetric
+    | Provision
+    | SendRecords
+    | PackRecords
+    | SpreadEvents
+    | FlushInbox
+    | SweepInbox
+    | SweepOutbox
+    | AddInteraction
+    | KeepMasterList
+    | Heal
+    | SyncProfile
+    | DeleteProfile
+    | PullOptOut
+    | Resync
+    | EveryTenant
+)
+KINDS: dict[str, type[AnyJob]] = {
+    "send-metric": SendMetric,
+    "provision": Provision,
+    "send-records": SendRecords,
+    "pack-records": PackRecords,
+    "spread-events": SpreadEvents,
+    "flush-inbox": FlushInbox,
+    "sweep-inbox": SweepInbox,
+    "sweep-outbox": SweepOutbox,
+    "add-interaction": AddInteraction,
+    "keep-master-list": KeepMasterList,
+    "heal": Heal,
+    "sync-profile": SyncProfile,
+    "delete-profile": DeleteProfile,
+    "pull-opt-out": PullOptOut,
+    "resync": Resync,
+    "every-tenant": EveryTenant,
+}
+
+
+class Outcome(StrEnum):
+    """What a delivery came to. Each means that the queue may forget the task."""
+
+    DONE = "done"
+    WAITING = "waiting"
+    DEAD = "dead"
+    GONE = "gone"  # its tenant was deleted
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One delivery of a task, as Cloud Tasks made it. `retries` counts the deliveries before this one."""
+
+    direction: Direction
+    body: bytes
+    queue: str
+    task: str
+    tenant: str
+    retries: int
+
+
+class UnreadableJobError(ExtensionError):
+    """The task's body is not a job, and never will be."""
+
+
+class UnknownJobKindError(ExtensionError):
+    """The sender runs a newer revision than this one; the job waits until the deploy is through."""
+
+    def __init__(self, tenant: str, accepted_at: datetime | None) -> None:
+        super().__init__("this revision does not know the job's kind")
+        self.tenant = tenant
+        self.accepted_at = accepted_at
+
+
+def write_job(job: AnyJob) -> bytes:
+    """Return the task body."""
+    return job.model_dump_json().encode()
+
+
+def read_job(body: bytes) -> AnyJob:
+    """Return the job in a task body.
+
+    Raises:
+        UnreadableJobError: it is no job.
+        UnknownJobKindError: it is one that only another revision can do.
+    """
+    try:
+        raw: Any = _object().validate_json(body)
+    except ValidationError:
+        raise UnreadableJobError("the task's body is not a JSON object") from None
+    kind = raw.get("kind")
+    if not isinstance(kind, str):
+        raise UnreadableJobError("the task's body names no kind of job")
+    if kind not in KINDS:
+        raise UnknownJobKindError(str(raw.get("tenant", "")), _time(raw.get("accepted_at")))
+    try:
+        return KINDS[kind].model_validate_json(body)
+    except ValidationError as error:
+        # The error's own text would repeat the values.
+        fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False)[:5])
+        raise UnreadableJobError(f"the job lacks or garbles: {fields}") from None
+
+
+@cache  # to build it takes longer than most jobs
+def _object() -> TypeAdapter[dict[str, JsonValue]]:
+    return TypeAdapter(dict[str, JsonValue])
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        return TypeAdapter(AwareDatetime).validate_python(value)
+    except ValidationError:
+        return None
+
+
+def age_one_attempt(body: bytes) -> bytes:
+    """Return the body of a job of any kind, known or not, with its `attempts` one higher."""
+    raw = json.loads(body)
+    attempts = raw.get("attempts")
+    raw["attempts"] = (attempts if isinstance(attempts, int) else 0) + 1
+    return json.dumps(raw, ensure_ascii=False).encode()

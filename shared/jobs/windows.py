@@ -1,0 +1,38 @@
+"""Jobs that are done once for all who ask for them within a window of ten seconds. What the job does is not known here."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from shared.jobs.jobs import AnyJob
+from shared.jobs.rules.windows import Window
+from shared.tenants.tenants import Tenant
+
+if TYPE_CHECKING:
+    from shared.jobs.queue import TaskQueue
+
+
+def once_a_window(
+    job_at: Callable[[datetime], AnyJob],
+    tenant: Tenant,
+    *about: str,
+    queue: "TaskQueue",
+    clock: Callable[[], datetime],
+    after: float = 0.0,
+) -> None:
+    """Queue the job of the window that it is `after` seconds from now, under that window's own name.
+
+    Whoever has written something before this call can be sure that a job which starts later reads it: of a window that may be
+    over, the job may have been done, and then the next window's is queued. `about` tells what is asked for from all else.
+
+    Raises:
+        QueueUnavailableError: nothing was queued.
+    """
+    window = Window.at(clock() + timedelta(seconds=after))
+    while True:
+        now = clock()
+        delay = max(0.0, (window.due - now).total_seconds())
+        is_new = queue.put_named(job_at(now), tenant, name=window.task_name(*about), delay=delay)
+        if is_new or not window.may_be_over(clock()):
+            return
+        window = window.next

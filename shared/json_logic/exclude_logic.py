@@ -1,0 +1,157 @@
+"""The tenant's `profile_exclude_logic`: JSON Logic that says which profiles are never synced.
+
+Evaluated by `jsonlogic-rs`, which is loaded only when there is logic to evaluate. Around it stands what it lacks: it takes an
+operator it does not know for a value that is true, `log` prints, and lists in lists or a growing `reduce` have no bound.
+
+Variables are those of Omneo's profile events, from the root: `email`, `tier.handle`, `flattened_tags`, `aggregations.spend_12m`. A
+profile that was read has no `flattened_tags` and `flattened_statuses`: they are made of its `tags` and `statuses`. The
+prefix `profile.` is understood too.
+
+https://docs.omneo.io/dev-guides/reactions/json-conditions, https://jsonlogic.com/operations.html
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared.errors import ExtensionError
+from shared.json_logic.check import ARITY, ITERATORS, arguments, check_logic, path_into
+from shared.json_logic.data import event_context
+
+__all__ = ["ExcludeLogicError", "TraceStep", "check_logic", "matches", "trace"]
+
+Json = Any
+
+MOST_STEPS = 1_000_000  # items visited by lists in lists: well under a second
+MOST_TRACED = 500
+
+
+class ExcludeLogicError(ExtensionError):
+    """The logic cannot be evaluated on this profile; the message names the operator and holds no value."""
+
+
+@dataclass(frozen=True)
+class TraceStep:
+    """One operation: where it stands, as in `and[0].!`, what it says, and what it gave. `error` is "" if it gave anything."""
+
+    path: str
+    expression: Json
+    value: Json
+    error: str = ""
+
+
+def matches(expression: Mapping[str, Json], profile: Mapping[str, Json]) -> bool:
+    """Tell whether the profile matches, by JSON Logic's own idea of truth. An empty expression matches none.
+
+    Raises:
+        ExcludeLogicError: the logic cannot be evaluated, here or at all: the profile can neither be synced nor left out.
+    """
+    if not expression:
+        return False
+    if fault := check_logic(expression):
+        raise ExcludeLogicError(f"profile_exclude_logic {fault}.")
+    data = event_context(profile)
+    _check_steps(expression, data)
+    return bool(_evaluated({"!!": [_rewritten(expression)]}, json.dumps(data)))
+
+
+def trace(expression: Mapping[str, Json], profile: Mapping[str, Json]) -> list[TraceStep]:
+    """Return every operation with what it gives on this profile, outer ones first, at most `MOST_TRACED`.
+
+    All branches are evaluated, also those that an `and`, `or` or `if` would never reach. What stands inside the test of a
+    `some`, `map` or the like sees one item at a time, and is shown only as part of it. Values are the profile's own.
+
+    Raises:
+        ExcludeLogicError: the logic cannot be evaluated at all.
+    """
+    if not expression:
+        return []
+    if fault := check_logic(expression):
+        raise ExcludeLogicError(f"profile_exclude_logic {fault}.")
+    data = event_context(profile)
+    _check_steps(expression, data)
+    text = json.dumps(data)
+    steps = []
+    for (path, operation), _ in zip(_operations(expression, ""), range(MOST_TRACED), strict=False):
+        try:
+            steps.append(TraceStep(path, operation, _evaluated(_rewritten(operation), text)))
+        except ExcludeLogicError as error:
+            steps.append(TraceStep(path, operation, None, str(error)))
+    return steps
+
+
+# What is evaluated
+
+
+def _operations(value: Json, path: str) -> Iterator[tuple[str, Json]]:
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _operations(item, f"{path}[{number}]")
+    if not isinstance(value, Mapping):
+        return
+    ((operator, given),) = value.items()
+    yield (f"{path}.{operator}" if path else operator), value
+    for number, argument in enumerate(arguments(given)):
+        if operator not in ITERATORS or number != 1:  # its second argument sees single items
+            yield from _operations(argument, path_into(path, operator, number))
+
+
+def _rewritten(value: Json) -> Json:
+    """Return the expression in standard operators, where the library is stricter than JavaScript also in its terms."""
+    if isinstance(value, list):
+        return [_rewritten(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    ((operator, given),) = value.items()
+    terms = [_rewritten(argument) for argument in arguments(given)]
+    match operator:
+        case "not_in":
+            return {"!": [_contains(*terms)]}
+        case "in":
+            return _contains(*terms)
+        case _:
+            return {operator: terms}
+
+
+def _contains(item: Json, where: Json) -> Json:
+    # In a text JavaScript looks for anything, a null among them; the library takes nothing but text.
+    return {"in": [{"cat": [item]} if isinstance(where, str) else item, where]}
+
+
+def _evaluated(expression: Json, data: str) -> Json:
+    from jsonlogic_rs import apply_serialized  # type: ignore[import-untyped]  # it ships no types
+
+    try:
+        return apply_serialized(json.dumps(expression), data, json.loads)
+    except ValueError as error:
+        # The library quotes values; only the operator's name is taken from what it says.
+        named = re.search(r"'([^']{1,20})'", str(error))
+        operator = named[1] if named and named[1] in ARITY else ""
+    where = f" {operator} does not take what the profile holds there:" if operator else ""
+    raise ExcludeLogicError(
+        f"profile_exclude_logic cannot be evaluated on this profile:{where} guard it with an and or an if."
+    )
+
+
+def _check_steps(expression: Json, data: Json) -> None:
+    depth = _iterators(expression)
+    if depth and (_items(data) + _items(expression)) ** depth > MOST_STEPS:
+        raise ExcludeLogicError(
+            "profile_exclude_logic goes through more list items on this profile than is allowed: simplify it."
+        )
+
+
+def _iterators(value: Json) -> int:
+    if isinstance(value, list):
+        return max(map(_iterators, value), default=0)
+    if not isinstance(value, Mapping):
+        return 0
+    return max(((operator in ITERATORS) + _iterators(given) for operator, given in value.items()), default=0)
+
+
+def _items(value: Json) -> int:
+    if isinstance(value, list):
+        return len(value) + sum(map(_items, value))
+    return sum(map(_items, value.values())) if isinstance(value, Mapping) else 0

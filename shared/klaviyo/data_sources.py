@@ -1,0 +1,20 @@
+"""Data sources made in Klaviyo, once each, however many tenants share an account."""
+
+from typing import TYPE_CHECKING
+
+from shared.errors import RefusedError
+
+if TYPE_CHECKING:
+    from shared.klaviyo.client import KlaviyoClient
+
+
+def made_data_source(title: str, description: str, klaviyo: "KlaviyoClient") -> str:
+    """Make a data source, unless somebody else just has, and return its id."""
+    try:
+        return klaviyo.create_data_source(title, description)
+    except RefusedError as error:
+        # Another tenant of the same account may have been faster; which of the two says so is not documented.
+        id = klaviyo.data_sources().get(title) if error.status in (400, 409) else None
+        if id is None:
+            raise
+        return id

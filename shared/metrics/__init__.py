@@ -1,0 +1,1 @@
+"""Omneo's calls that become Klaviyo events."""

@@ -1,0 +1,117 @@
+"""Calls about Omneo profiles: Omneo's webhooks and the target that asks for a sync. Each becomes a job that carries the profile's id.
+
+Calls about one profile that come close together become one sync: the job is named by the profile and the window that holds the moment,
+as a flush of consent events is, and reads the profile when it runs.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from shared import logs
+from shared.errors import InvalidPayloadError
+from shared.jobs.jobs import DeleteProfile, SyncProfile
+from shared.jobs.rules.windows import Window, hashed
+from shared.profiles.rules.calls import (
+    CREATED,
+    DELETED,
+    UPDATED,
+    profile_id_of_event,
+    profile_id_of_target,
+    stored_klaviyo_id,
+)
+from shared.tenants.tenants import Tenant
+
+if TYPE_CHECKING:
+    from shared.jobs.queue import TaskQueue
+
+Clock = Callable[[], datetime]
+IGNORED = {"status": "ignored"}
+
+
+def accept_profile_event(
+    tenant: Tenant, event: str, body: object, *, queue: "TaskQueue", clock: Clock, traceparent: str
+) -> dict[str, str]:
+    """Queue what a profile event asks for, and return the answer. `event` is the header X-Omneo-Event.
+
+    What is not ours to act on is accepted all the same: refused, Omneo would send it again.
+
+    Raises:
+        InvalidPayloadError: the event or the profile is not named.
+        QueueUnavailableError: nothing was queued; Omneo should call again.
+    """
+    if not event:
+        raise InvalidPayloadError("Name the event in X-Omneo-Event, as in profile.updated.")
+    if tenant.klaviyo is None:
+        return _ignored("not installed")
+    if event in (CREATED, UPDATED):
+        job = sync_soon(tenant, profile_id_of_event(body), queue=queue, clock=clock, traceparent=traceparent)
+        return {"status": "queued", "id": job.id}
+    if event == DELETED:
+        return {"status": "queued", "id": _delete(tenant, body, queue, clock(), traceparent).id}
+    return _ignored("another event")
+
+
+def accept_upsert(
+    tenant: Tenant, body: object, *, queue: "TaskQueue", clock: Clock, traceparent: str
+) -> SyncProfile:
+    """Queue a sync of the profile that the body names, and return the job, once it is safe. Raises as above."""
+    return sync_soon(tenant, profile_id_of_target(body), queue=queue, clock=clock, traceparent=traceparent)
+
+
+def sync_soon(
+    tenant: Tenant, profile_id: str, *, queue: "TaskQueue", clock: Clock, traceparent: str = ""
+) -> SyncProfile:
+    """Queue the sync of the window that it is now; of a window that may be over, the sync may have been."""
+    window = Window.at(clock())
+    while True:
+        now = clock()
+        job = SyncProfile(
+            tenant=tenant.name,
+            # One id for all syncs of a profile: given up several times over, they are one dead job.
+            id=sync_id(tenant.name, profile_id),
+            accepted_at=now,
+            profile_id=profile_id,
+            until=window.end,
+            traceparent=traceparent,
+        )
+        name = window.task_name("sync", tenant.name, profile_id)
+        delay = max(0.0, (window.due - now).total_seconds())
+        if queue.put_named(job, tenant, name=name, delay=delay) or not window.may_be_over(clock()):
+            logs.note(job=job.id, kind=job.kind)
+            return job
+        window = window.next
+
+
+def sync_id(tenant: str, profile_id: str) -> str:
+    """Return the id of every sync of the profile."""
+    return hashed("sync", tenant, profile_id)[:32]
+
+
+def deletion_id(tenant: str, profile_id: str) -> str:
+    """Return the id of every deletion of the profile."""
+    return hashed("delete", tenant, profile_id)[:32]
+
+
+def _delete(
+    tenant: Tenant, body: object, queue: "TaskQueue", now: datetime, traceparent: str
+) -> DeleteProfile:
+    profile_id = profile_id_of_event(body)
+    klaviyo_id = stored_klaviyo_id(body, tenant.settings.identity_handle) if isinstance(body, dict) else ""
+    job = DeleteProfile(
+        tenant=tenant.name,
+        id=deletion_id(tenant.name, profile_id),
+        accepted_at=now,
+        profile_id=profile_id,
+        klaviyo_id=klaviyo_id,
+        traceparent=traceparent,
+    )
+    queue.put(job, tenant)
+    logs.note(job=job.id, kind=job.kind)
+    return job
+
+
+def _ignored(reason: str) -> dict[str, str]:
+    logs.write(logging.INFO, "webhook ignored", reason=reason)
+    return IGNORED

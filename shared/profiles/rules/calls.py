@@ -1,0 +1,59 @@
+"""Which Omneo profile a call is about: Omneo's webhooks, and the target that asks for a sync.
+
+Omneo's pages "Event contexts" and "Webhooks": a profile event's body is the profile; other contexts have it below `profile`.
+"""
+
+import re
+from collections.abc import Mapping
+
+from shared.errors import InvalidPayloadError
+from shared.profiles.rules.omneo_paths import at_path
+
+CREATED, UPDATED, DELETED = "profile.created", "profile.updated", "profile.deleted"
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def profile_id_of_event(body: object) -> str:
+    """Return the id of the profile that a profile event's context is.
+
+    Raises:
+        InvalidPayloadError: it holds none.
+    """
+    found = _id(body.get("id")) if isinstance(body, Mapping) else ""
+    if not found:
+        raise InvalidPayloadError("Send the event's context: an object with the profile's id as id.")
+    return found
+
+
+def profile_id_of_target(body: object) -> str:
+    """Return the id of the profile that is to be synced: `profile_id`, `profile.id`, or `id` of a profile's own context.
+
+    At the root of other contexts stands the id of a reward or the like, which is no UUID.
+
+    Raises:
+        InvalidPayloadError: it holds none.
+    """
+    if not isinstance(body, Mapping):
+        raise InvalidPayloadError("Send a JSON object.")
+    profile = body.get("profile")
+    inner = profile.get("id") if isinstance(profile, Mapping) else None
+    root = _id(body.get("id"))
+    found = _id(body.get("profile_id")) or _id(inner) or (root if _UUID.fullmatch(root) else "")
+    if not found:
+        raise InvalidPayloadError(
+            "Give the Omneo profile's id as profile_id, or an event context that has it."
+        )
+    return found
+
+
+def stored_klaviyo_id(profile: Mapping[str, object], handle: str) -> str:
+    """Return the Klaviyo profile id that the profile holds as an identity, "" if it holds none."""
+    return _id(at_path(profile, f"identities.{handle}"))
+
+
+def _id(value: object) -> str:
+    if not isinstance(value, str) or not _ID.fullmatch(value.strip()):
+        return ""
+    id = value.strip()
+    return id.lower() if _UUID.fullmatch(id) else id

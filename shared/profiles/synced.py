@@ -1,0 +1,177 @@
+"""What the extension remembers of each Omneo profile that it has synced: what it filled in Klaviyo, what it asked for about consent, when
+it last read the profile, and whether the profile was deleted since.
+
+Of persons it holds the names of what was filled, never a value, and Klaviyo's profile ids. Who writes holds the profile's turn.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from shared.consent.rules.plan import Told
+from shared.consent_events import Consent
+from shared.errors import DocumentExistsError, DocumentMissingError
+from shared.storage.documents import Document, Documents, Value, delete_all
+
+if TYPE_CHECKING:
+    from shared.services import Services
+
+# Longer than any job can wait or lie dead before it is replayed.
+DELETED_KEPT = timedelta(days=400)
+# Longer than a run over the whole base lasts.
+BURIAL_KEPT = timedelta(days=14)
+
+
+@dataclass(frozen=True)
+class SyncedProfile:
+    """What is remembered of a profile; all empty for one that was never synced.
+
+    `account` is the Klaviyo account that `klaviyo_id` and `filled` belong to.
+    """
+
+    account: str = ""
+    klaviyo_id: str = ""
+    filled: frozenset[str] = frozenset()
+    told: Mapping[Consent, Told] = field(default_factory=dict)
+    read_at: datetime | None = None
+    deleted_at: datetime | None = None
+
+
+class SyncedProfiles:
+    """Keeps and tells what was synced."""
+
+    def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
+        self._documents = documents
+        self._clock = clock
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.clock)
+
+    def find(self, tenant: str, profile_id: str) -> SyncedProfile:
+        """Return what is remembered of an Omneo profile."""
+        found = self._documents.get(_collection(tenant), _id(profile_id))
+        if found is None or self._has_expired(found):
+            return SyncedProfile()
+        return _decode(found.fields)
+
+    def keep(self, tenant: str, profile_id: str, synced: SyncedProfile) -> None:
+        """Remember this, in place of whatever was remembered before."""
+        fields: dict[str, Value] = {
+            "account": synced.account,
+            "klaviyo_id": synced.klaviyo_id,
+            "filled": [*sorted(synced.filled)],
+            "told": _told(synced.told),
+            "read_at": synced.read_at,
+            "deleted_at": synced.deleted_at,
+            "expire_at": None if synced.deleted_at is None else self._clock() + DELETED_KEPT,
+        }
+        self._write(tenant, profile_id, fields)
+
+    def tell(self, tenant: str, profile_id: str, told: Mapping[Consent, Told]) -> None:
+        """Remember what Klaviyo was told, beside what is known of the profile."""
+        before = self.find(tenant, profile_id).told
+        now = {consent: said.after(before.get(consent)) for consent, said in told.items()}
+        self._write(tenant, profile_id, {"told": _told({**before, **now})})
+
+    def fill(self, tenant: str, profile_id: str, synced: SyncedProfile) -> None:
+        """Remember what was filled where, beside what else is known of the profile."""
+        fields: dict[str, Value] = {
+            "account": synced.account,
+            "klaviyo_id": synced.klaviyo_id,
+            "filled": [*sorted(synced.filled)],
+        }
+        self._write(tenant, profile_id, fields)
+
+    def bury(self, tenant: str, profile_id: str, at: datetime) -> None:
+        """Remember that the profile was deleted, beside what is known of it."""
+        fields: dict[str, Value] = {"deleted_at": at, "expire_at": self._clock() + DELETED_KEPT}
+        self._write(tenant, profile_id, fields)
+        burial: dict[str, Value] = {"at": at, "expire_at": self._clock() + BURIAL_KEPT}
+        try:
+            self._documents.create(_burials(tenant), _id(profile_id), burial)
+        except DocumentExistsError:
+            with suppress(DocumentMissingError):
+                self._documents.update(_burials(tenant), _id(profile_id), burial)
+
+    def buried_of(
+        self, tenant: str, profile_ids: Iterable[str], since: datetime
+    ) -> Iterator[tuple[str, datetime]]:
+        """Yield who of these was deleted since then, within the last days, and when; not who was restored after that."""
+        ids = {_id(profile_id): profile_id for profile_id in profile_ids}
+        after: str | None = None
+        while page := self._documents.find(_burials(tenant), after=after):
+            for document in page:
+                at: Any = document.fields["at"]
+                is_meant = document.id in ids and isinstance(at, datetime) and at >= since
+                if is_meant and self.find(tenant, ids[document.id]).deleted_at is not None:
+                    yield ids[document.id], at
+            after = page[-1].id
+
+    def forget(self, tenant: str) -> None:
+        """Forget every profile."""
+        delete_all(self._documents, _collection(tenant))
+        delete_all(self._documents, _burials(tenant))
+
+    def _write(self, tenant: str, profile_id: str, fields: Mapping[str, Value]) -> None:
+        collection, id = _collection(tenant), _id(profile_id)
+        try:
+            self._documents.update(collection, id, fields)
+        except DocumentMissingError:
+            try:
+                self._documents.create(collection, id, fields)
+            except DocumentExistsError:
+                self._documents.update(collection, id, fields)
+
+    def _has_expired(self, found: Document) -> bool:
+        expiry = found.fields.get("expire_at")
+        return isinstance(expiry, datetime) and expiry <= self._clock()
+
+
+def _told(told: Mapping[Consent, Told]) -> dict[str, Value]:
+    return {
+        consent.value: {
+            "direction": said.direction,
+            "stamp": said.stamp,
+            "at": said.at,
+            "klaviyo_id": said.klaviyo_id,
+            "reversed_at": said.reversed_at,
+        }
+        for consent, said in told.items()
+    }
+
+
+def _decode(fields: Mapping[str, Any]) -> SyncedProfile:
+    # A consent that a newer revision knows is passed over.
+    known = {consent.value: consent for consent in Consent}
+    told = {
+        known[name]: Told(
+            said["direction"], said["stamp"], said["at"], said["klaviyo_id"], said.get("reversed_at")
+        )
+        for name, said in (fields.get("told") or {}).items()
+        if name in known
+    }
+    return SyncedProfile(
+        account=fields.get("account") or "",
+        klaviyo_id=fields.get("klaviyo_id") or "",
+        filled=frozenset(fields.get("filled") or ()),
+        told=told,
+        read_at=fields.get("read_at"),
+        deleted_at=fields.get("deleted_at"),
+    )
+
+
+def _id(profile_id: str) -> str:
+    return hashlib.sha256(profile_id.encode()).hexdigest()[:32]
+
+
+def _collection(tenant: str) -> str:
+    return f"tenants/{tenant}/synced_profiles"
+
+
+def _burials(tenant: str) -> str:
+    return f"tenants/{tenant}/burials"

@@ -1,0 +1,155 @@
+"""The outbox: records that Klaviyo had no room for, in parcels, until they are packed into bulk jobs.
+
+A parcel is what one job could not send, encrypted, since records are about people. Lists come in the order in which the calls were
+accepted. What was sent is noted in one write before the parcels are taken out one by one, so that a process which dies meanwhile
+makes no copy of what the note names. Who may take parcels out is the packer's to see to; nothing is sent here.
+"""
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from shared.errors import DocumentChangedError, DocumentExistsError, DocumentMissingError
+from shared.records.rules.record import Record, parcels
+from shared.storage.documents import Document, Documents, Value
+from shared.storage.encryption import KeyRing
+
+if TYPE_CHECKING:
+    from shared.services import Services
+
+_RECORDS = "outbox.records"
+_AT_ONCE = 20  # of up to 1 MiB each, which the store has to bring within one time-out
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Records that were put in together; `sent` counts those, from the first on, that have gone."""
+
+    id: str
+    accepted_at: datetime
+    records: tuple[Record, ...]
+    sent: int = 0
+
+    @property
+    def left(self) -> tuple[Record, ...]:
+        """Those that wait."""
+        return self.records[self.sent :]
+
+
+class Outbox:
+    """Takes parcels in and gives them out, for each tenant and data source."""
+
+    def __init__(self, documents: Documents, keys: KeyRing) -> None:
+        self._documents = documents
+        self._keys = keys
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.keys)
+
+    def add(
+        self, tenant: str, source: str, records: Sequence[Record], *, job: str, accepted_at: datetime
+    ) -> None:
+        """Let the records of a job wait. Adding the same job's again, while they wait, changes nothing."""
+        moment = accepted_at.astimezone(UTC)
+        for number, part in enumerate(parcels(records)):
+            fields: dict[str, Value] = {
+                "data_source": source,
+                "accepted_at": moment,
+                "count": len(part),
+                "sent": 0,
+                "records": self._sealed(tenant, json.dumps(part, ensure_ascii=False).encode()),
+            }
+            id = f"{moment:%Y%m%dT%H%M%S%f} {source} {job} {number:03}"
+            try:
+                self._documents.create(_parcels(tenant), id, fields)
+            except DocumentExistsError:
+                continue
+
+    def is_waiting(self, tenant: str, source: str) -> bool:
+        """Return whether anything waits for a data source."""
+        return bool(self._documents.find(_parcels(tenant), where={"data_source": source}, limit=1))
+
+    def waiting(self, tenant: str, source: str) -> Iterator[Parcel]:
+        """Yield what waits for a data source, the earliest first, a page at a time."""
+        after: str | None = None
+        while page := self._page(tenant, source, after):
+            yield from (self._decode(tenant, document) for document in page)
+            after = page[-1].id
+
+    def take_out(self, tenant: str, source: str, sent: Mapping[str, int]) -> None:
+        """Note how many records, from the first on, have gone of each of these parcels, and take out what is gone."""
+        self.finish(tenant, source)
+        fields: dict[str, Value] = {"parcels": cast(dict[str, Value], dict(sent))}
+        self._documents.create(_notes(tenant), source, fields)
+        self.finish(tenant, source)
+
+    def finish(self, tenant: str, source: str) -> None:
+        """Take out what was noted as sent by a process that died before it could."""
+        note = self._documents.get(_notes(tenant), source)
+        if note is None:
+            return
+        for id, sent in cast(dict[str, int], note.fields["parcels"]).items():
+            parcel = self._documents.get(_parcels(tenant), id)
+            if parcel is not None and sent < cast(int, parcel.fields["count"]):
+                self._documents.update(_parcels(tenant), id, {"sent": sent})
+            elif parcel is not None:
+                self._documents.delete(_parcels(tenant), id)
+        self._documents.delete(_notes(tenant), source)
+
+    def forget(self, tenant: str) -> None:
+        """Forget everything of the tenant."""
+        for collection in (_parcels(tenant), _notes(tenant)):
+            while found := self._documents.find(collection, limit=_AT_ONCE):
+                for document in found:
+                    self._documents.delete(collection, document.id)
+
+    def reencrypt(self, tenant: str, *, dry_run: bool = False) -> int:
+        """Write every parcel that an older key sealed again with the first key; return how many were due."""
+        due, after = 0, None
+        while found := self._documents.find(_parcels(tenant), after=after, limit=_AT_ONCE):
+            after = found[-1].id
+            stale = [one for one in found if not self._keys.is_current(str(one.fields["records"]))]
+            due += len(stale)
+            for document in () if dry_run else stale:
+                self._renew(tenant, document)
+        return due
+
+    def _page(self, tenant: str, source: str, after: str | None) -> list[Document]:
+        where = {"data_source": source}
+        return self._documents.find(_parcels(tenant), where=where, after=after, limit=_AT_ONCE)
+
+    def _renew(self, tenant: str, document: Document) -> None:
+        sealed: dict[str, Value] = {"records": self._sealed(tenant, self._opened(tenant, document))}
+        try:
+            self._documents.update(_parcels(tenant), document.id, sealed, version=document.version)
+        except (DocumentMissingError, DocumentChangedError):
+            return  # sent meanwhile, or renewed by another run of the same command
+
+    def _sealed(self, tenant: str, records: bytes) -> str:
+        return self._keys.encrypt_bytes(zlib.compress(records), tenant=tenant, field=_RECORDS)
+
+    def _opened(self, tenant: str, document: Document) -> bytes:
+        sealed = str(document.fields["records"])
+        return zlib.decompress(self._keys.decrypt_bytes(sealed, tenant=tenant, field=_RECORDS))
+
+    def _decode(self, tenant: str, document: Document) -> Parcel:
+        records: list[Any] = json.loads(self._opened(tenant, document))
+        return Parcel(
+            id=document.id,
+            accepted_at=cast(datetime, document.fields["accepted_at"]),
+            records=tuple(records),
+            sent=cast(int, document.fields["sent"]),
+        )
+
+
+def _parcels(tenant: str) -> str:
+    return f"tenants/{tenant}/outbox"
+
+
+def _notes(tenant: str) -> str:
+    return f"tenants/{tenant}/outbox_sent"

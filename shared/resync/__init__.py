@@ -1,0 +1,1 @@
+"""Runs over the whole base of a tenant: import, consent, and what changed meanwhile."""

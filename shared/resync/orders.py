@@ -1,0 +1,156 @@
+"""What may be ordered of a run over the whole base: begin, pause, go on, cancel; and what is told of it."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StrictBool, ValidationError
+
+from shared.errors import ConflictError, InvalidPayloadError, NotInstalledError, UnknownPathError
+from shared.resync.rules.run import Kind, Options, State, Undated, progress
+from shared.resync.runs import Resyncs, Run
+from shared.resync.stretch import next_job
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+ROWS_SHOWN = 100
+_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+# Two runs of the same kind overlap by this much: Omneo's clock and ours may differ, and a change may be seen late.
+OVERLAP = timedelta(hours=1)
+
+
+class Order(BaseModel):
+    """The body of a call that begins a run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: AwareDatetime | None = None
+    only_consent: StrictBool = False
+    dry_run: StrictBool = False
+    undated_opt_ins: Undated = Undated.LEAVE
+
+    @classmethod
+    def read(cls, body: object) -> "Order":
+        """Read a body; none at all orders the whole base.
+
+        Raises:
+            InvalidPayloadError: names the field and the fix.
+        """
+        try:
+            return cls.model_validate({} if body is None else body)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            field = ".".join(map(str, first["loc"]))
+            if not field:
+                raise InvalidPayloadError("Send a JSON object, or no body at all.") from None
+            if field not in cls.model_fields:
+                known = ", ".join(cls.model_fields)
+                raise InvalidPayloadError(f"A field is not known here. Those that are: {known}.") from None
+            raise InvalidPayloadError(f"{field}: {_FIXES[field]}.") from None
+
+
+_FIXES: Mapping[str, str] = {
+    "since": "give a time with its zone, as in 2026-11-21T10:00:00Z",
+    "only_consent": "true or false",
+    "dry_run": "true or false",
+    "undated_opt_ins": "leave or joined_date",
+}
+
+
+def begin(tenant: Tenant, kind: Kind, order: Order, services: Services) -> Run:
+    """Begin a run and return it. A reconcile, or a repair, without `since` takes up where the last one that is done began.
+
+    Raises:
+        NotInstalledError: there is no Klaviyo account to send to.
+        InvalidPayloadError: `since` is still to come.
+        ConflictError: another run is under way.
+        QueueUnavailableError: it was noted but not queued: cancel it, or go on with it.
+    """
+    if tenant.klaviyo is None:
+        raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
+    since = order.since
+    if since is not None and since > services.clock():
+        raise InvalidPayloadError("since: give a time that has passed.")
+    if since is None and kind is not Kind.RESYNC and (last := Resyncs.of(services).last(tenant.name, kind)):
+        since = last.started_at - OVERLAP
+    options = Options(
+        kind=kind,
+        since=since,
+        only_consent=order.only_consent or kind is not Kind.RESYNC,
+        dry_run=order.dry_run,
+        undated=order.undated_opt_ins,
+    )
+    run = Resyncs.of(services).begin(tenant.name, services.new_id(), options)
+    services.queue.put(next_job(tenant, run, services), tenant)
+    return run
+
+
+def change_state(tenant: Tenant, id: str, to: State, services: Services) -> Run:
+    """Pause a run, let it go on, or cancel it. What is so already is no error.
+
+    Letting a run go on that seems to be running starts its jobs anew: the last one may be lost, or dead.
+
+    Raises:
+        UnknownPathError: there is no such run.
+        ConflictError: it is over.
+        QueueUnavailableError: it does not go on yet; order it again.
+    """
+    run = find(tenant, id, services)
+    if run.state is to and to is not State.RUNNING:
+        return run
+    if run.state.is_over:
+        raise ConflictError(f"The run is {run.state.value}.")
+    if to is not State.RUNNING:
+        return Resyncs.of(services).update(tenant.name, run, state=to)
+    run = Resyncs.of(services).update(tenant.name, run, state=to, chain=services.new_id())
+    services.queue.put(next_job(tenant, run, services), tenant)
+    return run
+
+
+def find(tenant: Tenant, id: str, services: Services) -> Run:
+    """Return the run. Raises UnknownPathError if there is none like it."""
+    # What no run can be called is nothing to ask the store for.
+    run = Resyncs.of(services).get(tenant.name, id) if _ID.fullmatch(id) else None
+    if run is None:
+        raise UnknownPathError("There is no such run.")
+    return run
+
+
+def report(tenant: Tenant, run: Run, services: Services) -> dict[str, Any]:
+    """Return how a run stands: counts, speed, time left, failures by reason, and the first profiles there is something to tell of."""
+    return {
+        **summary(run),
+        "profiles": list(islice(Resyncs.of(services).rows(tenant.name, run.id), ROWS_SHOWN)),
+    }
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """Return how a run stands, no profile being named."""
+    how = progress(run.read, run.total, run.worked)
+    options, counts = run.options, run.counts
+    return {
+        "id": run.id,
+        "kind": options.kind.value,
+        "state": run.state.value,
+        "since": _iso(options.since),
+        "only_consent": options.only_consent,
+        "dry_run": options.dry_run,
+        "undated_opt_ins": options.undated.value,
+        "started_at": _iso(run.started_at),
+        "finished_at": _iso(run.finished_at),
+        "read": how.read,
+        "total": how.total,
+        "profiles_per_minute": round(how.per_minute),
+        "seconds_left": None
+        if how.left is None or run.state is not State.RUNNING
+        else round(how.left.total_seconds()),
+        "imports_waiting": len(run.imports),
+        "counts": {name: counts[name] for name in sorted(counts) if not name.startswith("failed")},
+        "failures": {name: counts[name] for name in sorted(counts) if name.startswith("failed")},
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")

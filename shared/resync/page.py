@@ -1,0 +1,215 @@
+"""What a run over the whole base makes of Omneo's profiles: who is sent as what, what is asked about whose consent, and what comes of
+everybody else.
+
+The same functions decide as in a live sync (`profiles/rules/sync_plan.py`, `consent/rules/plan.py`). Nothing is sent here.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from shared.consent.rules.decisions import read_stamp
+from shared.consent.rules.plan import Step, Subject, Told, Why, consent_steps
+from shared.consent.rules.to_klaviyo import Outcome, Reason, decide
+from shared.consent_events import Channel, Consent
+from shared.errors import CannotSucceedError
+from shared.profiles.rules.sync_plan import SyncPlan, comms_of
+from shared.profiles.sync import consent_rules, is_foreign_stamp, planned
+from shared.profiles.synced import SyncedProfile, SyncedProfiles
+from shared.resync.reading import HeldProfiles, Wanted
+from shared.resync.rules.run import Options, Undated
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+if TYPE_CHECKING:
+    from shared.klaviyo.bulk import Held
+
+_ADDRESSES: Mapping[Channel, Literal["email", "phone_number"]] = {
+    Channel.EMAIL: "email",
+    Channel.SMS: "phone_number",
+}
+NO_DATE = "no consent date"
+# Both sides differ, and nothing is to be done about it.
+_DIFFERENCES = (
+    Reason.KLAVIYO_OPT_IN_NEWER,
+    Reason.KLAVIYO_OPT_OUT_UNDATED,
+    Reason.KLAVIYO_CONSENT_UNKNOWN,
+    Why.ALREADY_ASKED,
+)
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A profile that is synced: as Omneo shows it, what goes to Klaviyo, and what is remembered of it."""
+
+    row: Row
+    id: str
+    plan: SyncPlan
+    synced: SyncedProfile
+
+    @property
+    def comms(self) -> Mapping[str, Any] | None:
+        """Its consents in Omneo."""
+        return comms_of(self.row)
+
+    def attribute(self, name: str) -> str:
+        """Return an attribute that goes to Klaviyo, "" if it does not."""
+        return str(self.plan.mapped.attributes.get(name) or "")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A consent that is to be changed in Klaviyo. `at` is the date of an opt-in."""
+
+    profile_id: str
+    step: Step
+    subject: Subject
+    at: datetime | None = None
+
+
+@dataclass
+class Findings:
+    """What some of Omneo's profiles come to. `told` is what is to be told of single profiles; it is counted from there."""
+
+    asked: list[Asked] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    told: list[dict[str, str]] = field(default_factory=list)
+    one_by_one: list[str] = field(default_factory=list)
+
+    def tell(self, profile_id: str, what: str) -> None:
+        """Tell it of the profile."""
+        self.told.append({"profile": profile_id, "what": what})
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """Decides for one run."""
+
+    options: Options
+    tenant: Tenant
+    services: Services
+
+    def candidate(self, row: Row) -> Candidate | str:
+        """Return the profile if it is synced, else why it is not."""
+        id = str(row.get("id") or "")
+        synced = SyncedProfiles.of(self.services).find(self.tenant.name, id)
+        try:
+            plan = planned(row, self.tenant, synced)
+        except CannotSucceedError:
+            return "failed: the exclude logic cannot be evaluated"
+        if not isinstance(plan, SyncPlan):
+            return f"excluded: {plan.value}"
+        return Candidate(row, id, plan, synced)
+
+    def wanted(self, candidate: Candidate) -> Wanted:
+        """Return whom Klaviyo is to be asked about for the sake of the profile's consents."""
+        return Wanted(
+            candidate.plan.klaviyo_id,
+            candidate.id,
+            candidate.attribute("email"),
+            candidate.attribute("phone_number") if self._speaks_of_sms(candidate.comms) else "",
+        )
+
+    def decide(
+        self, looked: Iterable[Candidate | str], rows: Iterable[Row], held: HeldProfiles, read_at: datetime
+    ) -> Findings:
+        """Return what the profiles come to beside what Klaviyo holds. `read_at` is when Omneo was asked."""
+        findings = Findings()
+        for row, candidate in zip(rows, looked, strict=True):
+            findings.counts["read"] += 1
+            if isinstance(candidate, str):
+                self._leave(str(row.get("id") or ""), candidate, findings)
+            else:
+                self._profile(candidate, held, read_at, findings)
+        return findings
+
+    def _leave(self, profile_id: str, why: str, findings: Findings) -> None:
+        if why.startswith("failed"):
+            findings.tell(profile_id, why)
+        else:
+            findings.counts[why] += 1
+
+    def _speaks_of_sms(self, comms: Mapping[str, Any] | None) -> bool:
+        if comms is None:
+            return False
+        unset = self.tenant.settings.sms_consent_unset.value
+        said = decide("sms", comms, None, unset=unset, has_identifier=True, now=self.services.clock())
+        return said.reason is not Reason.NO_OPINION or self.tenant.settings.sms_transactional
+
+    def _profile(
+        self, candidate: Candidate, held: HeldProfiles, read_at: datetime, findings: Findings
+    ) -> None:
+        notes = candidate.plan.mapped.notes
+        findings.counts.update(f"left out: {note.reason.value} {note.name}" for note in notes)
+        wanted = self.wanted(candidate)
+        is_missing = self.options.sends_profiles and wanted.find(held) is None
+        if is_missing:
+            # Its import has come to nothing, or it has moved in Omneo's list.
+            findings.counts["synced one by one: not in Klaviyo after the import"] += 1
+            findings.one_by_one.append(candidate.id)
+        if candidate.comms is None:
+            findings.counts["Omneo shows no consent"] += 1
+        elif candidate.synced.read_at is not None and candidate.synced.read_at > read_at:
+            findings.counts["synced meanwhile"] += 1
+        else:
+            owners = {channel: wanted.owner(name, held) for channel, name in _ADDRESSES.items()}
+            subjects = {
+                channel: self._subject(candidate, name, owners[channel])
+                for channel, name in _ADDRESSES.items()
+            }
+            for step in self._steps(candidate.comms, subjects, candidate.id, candidate.synced.told):
+                channel = step.consent.channel
+                subject = subjects[channel]
+                if step.outcome is Outcome.UNSUBSCRIBE:
+                    # Klaviyo finds whom to unsubscribe by the address that it has.
+                    known = getattr(owners[channel], _ADDRESSES[channel], "")
+                    subject = replace(subject, address=known or subject.address)
+                self._take(candidate, step, subject, findings)
+
+    def _subject(self, candidate: Candidate, name: str, owner: "Held | None") -> Subject:
+        """Return whose consent it is about. Of nobody yet in Klaviyo, where a sync is to follow, that sync says it."""
+        if owner is None:
+            return Subject("", "" if self.options.sends_profiles else candidate.attribute(name))
+        return Subject(owner.id, candidate.attribute(name), owner.subscriptions)
+
+    def _steps(
+        self,
+        comms: Mapping[str, Any],
+        subjects: Mapping[Channel, Subject],
+        profile_id: str,
+        told: Mapping[Consent, Told],
+    ) -> list[Step]:
+        return consent_steps(
+            comms,
+            subjects,
+            rules=consent_rules(self.tenant),
+            told=told,
+            is_foreign=lambda channel: is_foreign_stamp(
+                channel, comms, profile_id, self.tenant, self.services
+            ),
+            now=self.services.clock(),
+        )
+
+    def _take(self, candidate: Candidate, step: Step, subject: Subject, findings: Findings) -> None:
+        """Put a step on the list, if it is one of those that a run takes."""
+        name = step.consent.value
+        if step.outcome is Outcome.LEAVE:
+            if step.reason in _DIFFERENCES:
+                findings.tell(candidate.id, f"{name}: differs ({step.reason.value})")
+            return
+        at = step.stamp
+        if step.outcome is Outcome.SUBSCRIBE and at is None:
+            at = self._joined_at(candidate.row)
+        if step.outcome is Outcome.SUBSCRIBE and at is None:
+            findings.tell(candidate.id, f"{name}: {NO_DATE}")
+            return
+        findings.tell(candidate.id, f"{name}: {step.outcome.value} ({step.reason.value})")
+        findings.asked.append(Asked(candidate.id, step, subject, at))
+
+    def _joined_at(self, row: Row) -> datetime | None:
+        joined = read_stamp(row.get("joined_at")) if self.options.undated is Undated.JOINED_DATE else None
+        return joined if joined is not None and joined < self.services.clock() else None

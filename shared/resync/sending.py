@@ -1,0 +1,232 @@
+"""The consents that a run over the whole base asks for, as of the dates of their decisions.
+
+They are asked for moments after Klaviyo's were read. An opt-in is historical: nobody is asked again, and no welcome flow starts.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from shared.consent.echo_notes import EchoNotes
+from shared.consent.ledger import ConsentLedger, ConsentRecord, ensure_ledger_key
+from shared.consent.rules.plan import Told
+from shared.consent.rules.to_klaviyo import Outcome
+from shared.consent_events import Consent, Direction
+from shared.errors import CannotSucceedError, NotFoundError, RefusedError
+from shared.klaviyo.bulk import SUBSCRIBED_AT_ONCE, UNSUBSCRIBED_AT_ONCE, Subscriber
+from shared.profiles.opt_outs import queue_pull
+from shared.profiles.synced import SyncedProfiles
+from shared.resync.page import Asked
+from shared.resync.rules.run import in_parts
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+_ITEM = "/data/attributes/profiles/data/"
+_WORDS = {"SUBSCRIBED": "subscribed", "UNSUBSCRIBED": "unsubscribed"}
+# How many opt-outs are remembered, for which Klaviyo's jobs may still be under way.
+_REMEMBERED = 20_000
+
+Together = list[Asked]  # of one profile, in one row of a call
+
+
+@dataclass
+class ConsentSending:
+    """Asks for one stretch of a run. Who shares an address is subscribed only if nobody with it has opted out since."""
+
+    run_id: str
+    tenant: Tenant
+    services: Services
+    workers: Executor
+    _opted_out: dict[tuple[Consent, str], datetime | None] = field(default_factory=dict)
+
+    def ask(self, asked: Sequence[Asked]) -> list[dict[str, str]]:
+        """Ask for consents, opt-outs first, and return what is to be told of those that Klaviyo refuses.
+
+        Raises:
+            CannotSucceedError: the master list is not there.
+            ServiceError, OwnServiceError: not now; all of it may be asked for again.
+        """
+        by_outcome = {outcome: [one for one in asked if one.step.outcome is outcome] for outcome in Outcome}
+        list(self.workers.map(self._pull, by_outcome[Outcome.PULL_OPT_OUT]))
+        outs = by_outcome[Outcome.UNSUBSCRIBE]
+        for one in outs:
+            self._remember_opt_out(one)
+        refused = self._change(_together(outs), "out", UNSUBSCRIBED_AT_ONCE)
+        ins = [one for one in by_outcome[Outcome.SUBSCRIBE] if not self._is_opted_out(one)]
+        list_id = self.tenant.settings.master_list_id or ""
+        # Neither who is subscribed to SMS alone nor a transactional SMS belongs on the master list.
+        apart = [one for one in ins if list_id and one.step.consent is Consent.SMS_TRANSACTIONAL]
+        rows = _together([one for one in ins if one not in apart])
+        with_email = [row for row in rows if any(one.step.consent is Consent.EMAIL for one in row)]
+        others = [row for row in rows if row not in with_email] if list_id else []
+        refused += self._change(with_email if list_id else rows, "in", SUBSCRIBED_AT_ONCE, list_id)
+        refused += self._change([*others, *_together(apart)], "in", SUBSCRIBED_AT_ONCE)
+        return refused
+
+    def _remember_opt_out(self, one: Asked) -> None:
+        key = _key(one)
+        known = self._opted_out.pop(key, one.step.stamp)
+        undated = known is None or one.step.stamp is None
+        self._opted_out[key] = None if undated else max(filter(None, (known, one.step.stamp)))
+        if len(self._opted_out) > _REMEMBERED:
+            del self._opted_out[next(iter(self._opted_out))]
+
+    def _is_opted_out(self, one: Asked) -> bool:
+        """Return whether another profile with the address has opted out, and this opt-in is not the later decision."""
+        if _key(one) not in self._opted_out:
+            return False
+        opted_out_at = self._opted_out[_key(one)]
+        return opted_out_at is None or one.step.stamp is None or one.step.stamp <= opted_out_at
+
+    def _change(
+        self, rows: Sequence[Together], direction: Direction, most: int, list_id: str = ""
+    ) -> list[dict[str, str]]:
+        told = []
+        for part in in_parts(rows, most):
+            list(self.workers.map(lambda one: self._note(one, direction), _flat(part)))
+            refused = self._bulk(part, direction, list_id)
+            accepted = [one for row in part if row not in refused for one in row]
+            list(self.workers.map(lambda one: self._remember(one, direction), accepted))
+            told += [
+                {
+                    "profile": one.profile_id,
+                    "what": f"failed: Klaviyo refuses the consent for {one.step.consent.value}",
+                }
+                for one in _flat(refused)
+            ]
+        return told
+
+    def _bulk(self, part: list[Together], direction: Direction, list_id: str) -> list[Together]:
+        """Ask for the consents of some profiles in one call; return those that Klaviyo refuses, found by halves if it names none."""
+        klaviyo = self.services.klaviyo(self.tenant)
+        people = [_subscriber(row) for row in part]
+        try:
+            if direction == "in":
+                klaviyo.subscribe_many(people, list_id=list_id)
+            else:
+                klaviyo.unsubscribe_many(people)
+        except NotFoundError as error:
+            raise CannotSucceedError(
+                "Klaviyo knows no list with the id in master_list_id. Correct the setting, then resume the run."
+            ) from error
+        except RefusedError as error:
+            if error.status != 400:
+                raise
+            return self._without_refused(part, blamed(error, len(part)), direction, list_id)
+        return []
+
+    def _without_refused(
+        self, part: list[Together], places: Mapping[int, str], direction: Direction, list_id: str
+    ) -> list[Together]:
+        if len(part) == 1 and len(part[0]) == 1:
+            return part
+        if len(part) == 1:  # one consent that Klaviyo will not have must not hold up the other
+            return [row for one in part[0] for row in self._bulk([[one]], direction, list_id)]
+        if not places:
+            middle = len(part) // 2
+            return self._bulk(part[:middle], direction, list_id) + self._bulk(
+                part[middle:], direction, list_id
+            )
+        rest = [row for index, row in enumerate(part) if index not in places]
+        refused = self._bulk(rest, direction, list_id) if rest else []
+        for index in sorted(places):
+            refused += (
+                self._bulk([part[index]], direction, list_id) if len(part[index]) > 1 else [part[index]]
+            )
+        return refused
+
+    def _pull(self, one: Asked) -> None:
+        queue_pull(
+            one.step,
+            self.tenant,
+            self.services,
+            profile_id=one.profile_id,
+            klaviyo_id=one.subject.klaviyo_id,
+        )
+
+    @cached_property
+    def _with_ledger_key(self) -> Tenant:
+        return (
+            self.tenant
+            if self.tenant.ledger_key is not None
+            else ensure_ledger_key(self.services.tenants, self.tenant.name)
+        )
+
+    def _note(self, one: Asked, direction: Direction) -> None:
+        """Note the call for its echo, and the decision for the ledger."""
+        consent = one.step.consent
+        if one.subject.klaviyo_id and consent is not Consent.SMS_TRANSACTIONAL:  # no event tells of that one
+            EchoNotes.of(self.services).note(
+                self.tenant.name, one.subject.klaviyo_id, consent.channel, direction
+            )
+        stamp = one.step.stamp.isoformat() if one.step.stamp else f"undated {self.run_id}"
+        record = ConsentRecord(
+            at=one.step.stamp or self.services.clock(),
+            channel=consent.channel,
+            before=_WORDS.get(_held(one), "unset"),
+            after="subscribed" if direction == "in" else "unsubscribed",
+            source="resync",
+            event_id=f"{consent.value} {direction} {stamp}",
+        )
+        ConsentLedger.of(self.services).record(self._with_ledger_key, one.profile_id, record)
+
+    def _remember(self, one: Asked, direction: Direction) -> None:
+        """Remember what Klaviyo was told, where the consent itself carries no mark of ours, and when it says that it was."""
+        is_marked = direction == "in" and one.step.consent is Consent.EMAIL
+        if one.subject.klaviyo_id and not is_marked:
+            at = one.at if direction == "in" and one.at is not None else self.services.clock()
+            said = Told(direction, one.step.stamp, at, one.subject.klaviyo_id)
+            SyncedProfiles.of(self.services).tell(self.tenant.name, one.profile_id, {one.step.consent: said})
+
+
+def counted(told: Sequence[Mapping[str, str]]) -> Counter[str]:
+    """Return how often each thing is told."""
+    return Counter(row["what"] for row in told)
+
+
+def blamed(error: RefusedError, count: int) -> dict[int, str]:
+    """Return, by their place, the profiles that a refusal names, and the attribute at fault."""
+    found: dict[int, str] = {}
+    for pointer in error.fields:
+        place, _, rest = pointer.partition(_ITEM)[2].partition("/")
+        if place.isdecimal() and int(place) < count:
+            found[int(place)] = rest.rpartition("/")[2]
+    return found
+
+
+def _key(one: Asked) -> tuple[Consent, str]:
+    return one.step.consent, one.subject.address.casefold()
+
+
+def _together(asked: Sequence[Asked]) -> list[Together]:
+    """Return what goes into each row of a call: the consents of one profile, unless the two addresses are of two in Klaviyo."""
+    rows: dict[tuple[str, str], Together] = {}
+    for one in asked:
+        rows.setdefault((one.profile_id, one.subject.klaviyo_id), []).append(one)
+    return list(rows.values())
+
+
+def _flat(rows: Sequence[Together]) -> list[Asked]:
+    return [one for row in rows for one in row]
+
+
+def _subscriber(row: Together) -> Subscriber:
+    addresses = {one.step.consent.channel.value: one.subject.address for one in row}
+    return Subscriber(
+        email=addresses.get("email", ""),
+        phone_number=addresses.get("sms", ""),
+        consents={one.step.consent: one.at for one in row},
+        id=row[0].subject.klaviyo_id,
+    )
+
+
+def _held(one: Asked) -> str:
+    found: Any = one.subject.subscriptions
+    kind = "transactional" if one.step.consent is Consent.SMS_TRANSACTIONAL else "marketing"
+    for name in (one.step.consent.channel.value, kind):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return str(found.get("consent") or "") if isinstance(found, Mapping) else ""

@@ -1,0 +1,236 @@
+"""Making one reward under its claim: look if there is doubt, make it, and leave the claim in the state that is true.
+
+Everything that can go wrong between our store and Omneo is settled here. Who may hold a claim is reward_claims.py's business, and what a
+caller is told rewards.py's.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from shared import logs
+from shared.errors import (
+    BusyError,
+    CapReachedError,
+    InvalidPayloadError,
+    ProfileNotFoundError,
+    ServiceError,
+    StoreUnavailableError,
+    WaitError,
+)
+from shared.http.deadlines import lasting, seconds_left, time_left
+from shared.rewards.attempts import RewardAttempts
+from shared.rewards.claims import LIFE, Claim, Issued, RewardClaims
+from shared.rewards.counts import Place, RewardCounts
+from shared.rewards.definitions import RewardDefinitions
+from shared.rewards.rules.expiry import expiry_of
+from shared.rewards.rules.reward import RewardRequest, check_reward, is_known_by, omneo_reward
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+if TYPE_CHECKING:
+    from shared.omneo.client import OmneoClient, Reward
+
+CREATE_SECONDS = 1.5  # with less than this, nothing is begun that could be left in doubt
+NOTE_SECONDS = 1.0  # kept for our own store once Omneo has answered
+
+_NOT_MADE = {403, 425, 429}  # said before the call was carried out: by the edge, or a throttle
+_OVER = {500, 503}  # Omneo is done with the call, whatever came of it; after any other 5xx it may not be
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a call."""
+
+    status: Literal["created", "exists"]
+    reward_id: int | str
+
+
+@dataclass(frozen=True)
+class Work:
+    """One call that holds its claim."""
+
+    tenant: Tenant
+    request: RewardRequest
+    claim: Claim
+    claims: RewardClaims | RewardAttempts
+    body: str
+    omneo: "OmneoClient"
+    services: Services
+
+
+def make_or_find(work: Work) -> Result:
+    """Make the reward, or find it. Whatever happens, the claim is left in the state that is true."""
+    place: Place | None = None
+    try:
+        with _omneos_time():
+            profile_id = _profile_id(work)
+            found = _find(work, profile_id) if work.claim.in_doubt else None
+            if found is None:
+                most, now = work.tenant.settings.reward_max_amount, work.services.clock()
+                check_reward(work.request, most=most, now=now)
+                expires_at = work.request.expires_at or _expiry(work)
+                place = _place(work)
+                _check_time()
+    except Exception:
+        _not_made(work, place)
+        raise
+    if found is None:
+        return _create(work, profile_id, expires_at, place)
+    return _noted(work, "exists", profile_id, found)
+
+
+def _create(work: Work, profile_id: str, expires_at: str, place: Place | None) -> Result:
+    body = omneo_reward(work.request, profile_id=profile_id, expires_at=expires_at, key=work.claim.key)
+    try:
+        with _omneos_time():
+            made = work.omneo.create_reward(body)
+    except WaitError as error:
+        if error.status in _NOT_MADE:
+            _not_made(work, place)
+            raise
+        raise _unknown(work, error) from error
+    except ServiceError as error:
+        if work.request.id and _says_repeated(error):
+            return _repeated(work, profile_id, place)
+        _not_made(work, place)
+        raise
+    return _noted(work, "created", profile_id, made)
+
+
+def _repeated(work: Work, profile_id: str, place: Place | None) -> Result:
+    """Omneo knows the id already: find whose reward it is."""
+    try:
+        with _omneos_time():
+            found = _find(work, profile_id)
+    except Exception:
+        _store(lambda: work.claims.leave_in_doubt(work.claim))
+        _free(work, place)
+        raise
+    if found is None:
+        _not_made(work, place)
+        raise InvalidPayloadError(
+            "id belongs to a reward of another profile, or to one that was not made here. Send an id of its own."
+        )
+    _free(work, place)
+    return _noted(work, "exists", profile_id, found)
+
+
+# What Omneo is asked
+
+
+def _profile_id(work: Work) -> str:
+    request, profile = work.request, None
+    if request.person_id:
+        handle = work.tenant.settings.identity_handle
+        profile = work.omneo.find_profile_by_identity(identifier=request.person_id, handle=handle)
+    if profile is None and request.email:
+        profile = work.omneo.find_profile_by_email(request.email)
+    if profile is None:
+        raise ProfileNotFoundError(
+            "No Omneo profile has this person_id as its Klaviyo identity, or this email."
+        )
+    return profile.id
+
+
+def _find(work: Work, profile_id: str) -> "Reward | None":
+    for reward in work.omneo.rewards_of_profile(profile_id):
+        if is_known_by(work.claim.key, external_id=reward.external_id, meta=reward.meta):
+            return reward
+    return None
+
+
+def _expiry(work: Work) -> str:
+    request, services = work.request, work.services
+    definition = RewardDefinitions.of(services).get(
+        work.omneo, work.tenant.name, id=request.definition_id, handle=request.definition_handle
+    )
+    if definition is None:
+        name = "reward_definition_handle" if request.definition_id == "" else "reward_definition_id"
+        raise InvalidPayloadError(f"data.{name} must name a reward definition that Omneo has.")
+    return expiry_of(
+        period=definition.period,
+        period_type=definition.period_type,
+        absolute_expiry=definition.absolute_expiry,
+        timezone=request.timezone,
+        now=services.clock(),
+    )
+
+
+def _place(work: Work) -> Place | None:
+    most = work.tenant.settings.reward_max_per_hour
+    if most is None:
+        return None
+    counts = RewardCounts.of(work.services)
+    place = counts.reserve(work.tenant.name, most)
+    if place is None:
+        raise CapReachedError(
+            "This tenant's reward_max_per_hour is reached. Call again in the next hour, or raise that setting.",
+            retry_after=counts.seconds_to_next_hour(),
+        )
+    return place
+
+
+def _check_time() -> None:
+    if seconds_left() < CREATE_SECONDS:
+        raise BusyError("There was not enough time left to issue the reward. Call again.")
+
+
+@contextmanager
+def _omneos_time() -> Iterator[None]:
+    """Let calls of Omneo end while our own store can still be told of them."""
+    around = time_left()
+    with lasting(lambda: around() - NOTE_SECONDS):
+        yield
+
+
+# What is noted
+
+
+def _noted(work: Work, status: Literal["created", "exists"], profile_id: str, reward: "Reward") -> Result:
+    issued = Issued(reward.id, profile_id, work.body)
+    if not _store(lambda: work.claims.issued(work.claim, issued)):
+        logs.write(
+            logging.ERROR, "a reward was issued and could not be noted; it will be looked for", kind="reward"
+        )
+    return Result(status, reward.id)
+
+
+def _not_made(work: Work, place: Place | None) -> None:
+    """Nothing was made by this call; only a call before it may have made something, if it did not look to the end."""
+    end = work.claims.leave_in_doubt if work.claim.in_doubt else work.claims.give_back
+    _store(lambda: end(work.claim))
+    _free(work, place)
+
+
+def _unknown(work: Work, error: WaitError) -> WaitError:
+    """It is not known whether it was made. The place in the count stays taken."""
+    is_over = error.status in _OVER or (error.status is not None and error.status < 400)
+    wait = [LIFE.total_seconds()]
+    if is_over:
+        _store(lambda: work.claims.leave_in_doubt(work.claim))
+        return error
+    _store(lambda: wait.append(work.claims.wait_out(work.claim)))
+    return WaitError(str(error), service=error.service, status=error.status, retry_after=wait[-1])
+
+
+def _free(work: Work, place: Place | None) -> None:
+    if place is not None:
+        _store(lambda: RewardCounts.of(work.services).give_back(place))
+
+
+def _store(write: Callable[[], object]) -> bool:
+    """Write what no answer depends on; return whether it was written. A claim that is not ended ends by itself."""
+    try:
+        write()
+    except StoreUnavailableError:
+        return False
+    return True
+
+
+def _says_repeated(error: ServiceError) -> bool:
+    """Return whether Omneo refuses a repeated `external_id`. How it does is not documented; Laravel would do either."""
+    said = f"{error.field} {error.detail}".replace("_", " ").lower()
+    return error.status == 409 or (error.status == 422 and "external id" in said)

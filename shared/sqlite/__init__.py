@@ -1,1 +1,0 @@
-"""The stores of one machine. Nothing here is deployed to Google Cloud."""

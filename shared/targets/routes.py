@@ -1,0 +1,88 @@
+"""The targets that Omneo's reactions call: a table from the last part of their path to what accepts the call.
+
+Each takes a call that has been let in and returns the id under which it was queued. A target's handler is imported when its first
+call comes.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from shared.errors import InvalidPayloadError, UnknownPathError
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+
+@dataclass(frozen=True)
+class TargetCall:
+    """A call of a target: whose it is, its body's JSON, the URL's parameters, and the caller's trace."""
+
+    tenant: Tenant
+    body: object
+    query: Mapping[str, str]
+    traceparent: str
+
+
+Accept = Callable[[TargetCall, Services], str]
+
+
+def target_named(name: str) -> Accept:
+    """Return what accepts the calls of a target.
+
+    Raises:
+        UnknownPathError: there is no such target.
+    """
+    if name not in _TARGETS:
+        raise UnknownPathError("There is no such target.")
+    return _TARGETS[name]
+
+
+def _metric(call: TargetCall, services: Services) -> str:
+    from shared.metrics.metrics import accept_metric
+
+    job = accept_metric(
+        call.tenant,
+        call.body,
+        metric_name=call.query.get("metric", ""),
+        with_token=_flag(call, "withToken"),
+        queue=services.queue,
+        now=services.clock(),
+        new_id=services.new_id,
+        traceparent=call.traceparent,
+    )
+    return job.id
+
+
+def _upsert_profile_data(call: TargetCall, services: Services) -> str:
+    from shared.profiles.calls import accept_upsert
+
+    return accept_upsert(
+        call.tenant, call.body, queue=services.queue, clock=services.clock, traceparent=call.traceparent
+    ).id
+
+
+def _data_source_record(call: TargetCall, services: Services) -> str:
+    from shared.records.records import accept_records
+
+    return accept_records(
+        call.tenant,
+        call.body,
+        queue=services.queue,
+        now=services.clock(),
+        new_id=services.new_id,
+        traceparent=call.traceparent,
+    )
+
+
+def _flag(call: TargetCall, name: str) -> bool:
+    """Return a yes-or-no parameter; absent means no."""
+    text = call.query.get(name, "").lower()
+    if text not in {"", "true", "1", "false", "0"}:
+        raise InvalidPayloadError(f"{name} in the URL must be true or false.")
+    return text in {"true", "1"}
+
+
+_TARGETS: Mapping[str, Accept] = {
+    "metric": _metric,
+    "upsert-profile-data": _upsert_profile_data,
+    "data-source-record": _data_source_record,
+}

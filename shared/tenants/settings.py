@@ -1,0 +1,191 @@
+"""What an operator or CX Manager may set for a tenant, with its limits. The published JSON Schema is made from here.
+
+Secrets are not among them: they are encrypted, and live beside the settings in the tenant.
+"""
+
+import json
+import zoneinfo
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from functools import cache
+from typing import Annotated, Any, cast
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationInfo
+
+from shared.json_logic.check import ARITY, check_logic
+from shared.storage.documents import Value, check_fields
+
+# Part of the settings, but fixed once installed: queues carry them in their names, and a queue cannot be renamed.
+FIXED_ONCE_INSTALLED = frozenset({"namespace", "task_queue_name"})
+LONGEST_SECRET = 1000  # a header has to hold it
+LONGEST_LOGIC = 20_000
+LONGEST_NAME = 200
+
+
+class Unset(StrEnum):
+    """What a consent that Omneo has never recorded means for Klaviyo."""
+
+    SUBSCRIBE = "subscribe"  # as Omneo's profile-sync page says: only false blocks
+    LEAVE = "leave"
+
+
+class OnProfileDeleted(StrEnum):
+    """What becomes of the Klaviyo profile when the Omneo profile is deleted."""
+
+    SUPPRESS = "suppress"
+    ERASE = "erase"
+    IGNORE = "ignore"
+
+
+@cache  # it looks through a folder of files, and a tenant is read by almost every call
+def _timezones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones())
+
+
+def _timezone(name: str) -> str:
+    if name not in _timezones():
+        raise ValueError("must be an IANA time zone, as in Australia/Melbourne")
+    return name
+
+
+def _logic(logic: dict[str, JsonValue], info: ValidationInfo) -> dict[str, JsonValue]:
+    # Only where it is being changed: what a newer revision stored, with an operator unknown here, can still be read.
+    if "profile_exclude_logic" in (info.context or ()) and (fault := check_logic(logic)):
+        raise ValueError(fault)
+    if len(json.dumps(logic)) > LONGEST_LOGIC or any(len(name) > LONGEST_NAME for name in _names(logic)):
+        raise ValueError(f"must have at most {LONGEST_LOGIC} characters, and {LONGEST_NAME} in a name")
+    check_fields({"settings": {"profile_exclude_logic": cast(Value, logic)}})  # JSON, by another name
+    return logic
+
+
+def _names(value: JsonValue) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from value
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _names(inner)
+
+
+def _mappings(mappings: dict[str, str]) -> dict[str, str]:
+    check_fields({"settings": {"mappings": {**mappings}}})
+    return mappings
+
+
+def _whole(number: object) -> object:
+    """Return 7.0 as 7: to JSON they are one number."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+Region = Annotated[str, Field(pattern="^[A-Z]{2}$")]
+Timezone = Annotated[str, AfterValidator(_timezone)]
+Logic = Annotated[dict[str, JsonValue], AfterValidator(_logic)]
+MappedName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+QueueNamePart = Annotated[str, Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?$", max_length=40)]
+KlaviyoId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+# The store keeps names of the form __x__ to itself.
+_MAPPED: dict[str, JsonValue] = {
+    "minLength": 1,
+    "maxLength": LONGEST_NAME,
+    "not": {"pattern": r"^__[\s\S]*__$"},
+}
+
+
+class TenantSettings(BaseModel):
+    """A tenant's settings. None means: not set; time zone and region are then the Klaviyo account's.
+
+    A change is validated with the names of the settings that it changes as the context.
+    """
+
+    # A field that a newer revision wrote is kept by an older one. `admin` refuses unknown ones by itself.
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    namespace: QueueNamePart = Field(
+        default="klaviyo",
+        description="names our webhooks in Omneo, and part of the queues' names; fixed once installed",
+    )
+    task_queue_name: QueueNamePart = Field(description="part of the queues' names; fixed once installed")
+    identity_handle: Annotated[str, Field(min_length=1, max_length=100)] = Field(
+        default="klaviyo", description="Omneo identity that holds the Klaviyo profile id"
+    )
+    default_region: Region | None = Field(
+        default=None, description="ISO country of phone numbers without a prefix, as in AU"
+    )
+    timezone: Timezone | None = Field(
+        default=None, description="IANA time zone of rewards whose call names none"
+    )
+    master_list_id: KlaviyoId | None = Field(
+        default=None, description="Klaviyo list that every email subscriber is on"
+    )
+    profile_exclude_logic: Logic | None = Field(
+        default=None,
+        description=f"JSON Logic; a profile it matches is never synced; at most {LONGEST_LOGIC} characters, some 18 levels; the operators of JSON Logic but `log`, and `not_in`",
+        json_schema_extra={"maxProperties": 1, "propertyNames": {"enum": [*sorted(ARITY)]}},
+    )
+    mappings: Annotated[dict[MappedName, MappedName], Field(max_length=200), AfterValidator(_mappings)] = (
+        Field(
+            default={},
+            description="Omneo path to Klaviyo attribute or property",
+            json_schema_extra={"propertyNames": _MAPPED},
+        )
+    )
+    email_consent_unset: Unset = Field(
+        default=Unset.SUBSCRIBE, description="what an email consent that was never recorded means"
+    )
+    sms_consent_unset: Unset = Field(
+        default=Unset.SUBSCRIBE, description="what an SMS consent that was never recorded means"
+    )
+    sms_transactional: bool = Field(default=False, description="subscribe to transactional SMS as well")
+    on_profile_deleted: OnProfileDeleted = Field(
+        default=OnProfileDeleted.SUPPRESS, description="what becomes of the Klaviyo profile"
+    )
+    reward_max_amount: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(
+        default=None, description="largest amount of one reward from a flow; above it: 400"
+    )
+    reward_max_per_hour: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(_whole)] | None = Field(
+        default=None, description="most rewards from flows in an hour (UTC); above it: 429 until the next"
+    )
+    dead_job_days: Annotated[int, Field(ge=1, le=365), BeforeValidator(_whole)] = Field(
+        default=30, description="how long dead jobs are kept"
+    )
+
+
+def settings_schema(secret_length: int) -> dict[str, Any]:
+    """Return the JSON Schema of what `PUT settings` takes. Nothing is required: what is absent stays as it is.
+
+    What depends on the tenant, as the ids of its secrets do, and how deep a value may be nested is not in it.
+    """
+    schema = TenantSettings.model_json_schema()
+    schema["properties"] = {name: _or_null(rule) for name, rule in schema["properties"].items()}
+    schema["properties"]["timezone"]["anyOf"][0]["enum"] = sorted(_timezones())
+    schema["description"] = "What is absent stays as it is; null brings the default back."
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "Settings of a tenant of the Omneo Klaviyo extension"
+    schema["additionalProperties"] = False
+    schema.pop("required", None)
+    schema["properties"] |= {
+        "webhook_secret": {
+            "type": "string",
+            "minLength": secret_length,
+            "maxLength": LONGEST_SECRET,
+            "pattern": "^[!-~]*$",
+            "writeOnly": True,
+            "description": "what Klaviyo signs its webhooks with and flows send; the one before stays valid until ended",
+        },
+        "end_webhook_secrets": {
+            "type": "array",
+            "items": {"type": "string"},
+            "writeOnly": True,
+            "description": "ids of older webhook secrets that are no longer valid",
+        },
+    }
+    return schema
+
+
+def _or_null(rule: Mapping[str, Any]) -> dict[str, Any]:
+    if {"type": "null"} in rule.get("anyOf", ()):
+        return {**rule}
+    about = {name: rule[name] for name in ("title", "description", "default") if name in rule}
+    limits = {name: value for name, value in rule.items() if name not in about}
+    return {**about, "anyOf": [limits, {"type": "null"}]}

@@ -1,0 +1,349 @@
+"""Tenants: one retailer's configuration, credentials and Klaviyo connection, and where they are stored.
+
+Secrets are encrypted on the way into the store and decrypted on the way out; nothing else does either.
+"""
+
+import re
+import secrets as random
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
+
+from shared.direction import Direction
+from shared.errors import DocumentChangedError, DocumentMissingError, StoreUnavailableError
+from shared.storage.documents import Document, Documents, Value
+from shared.storage.encryption import KeyRing
+from shared.tenants.settings import TenantSettings
+
+NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+COLLECTION = "tenants"
+_SEALED = "$sealed"
+WEBHOOK_SECRET_LENGTH = 16  # Klaviyo refuses shorter ones
+
+
+class _Model(BaseModel):
+    # Documents outlive deploys: a field that a newer revision wrote is not an error for an older one, which keeps it when
+    # it writes what is around it.
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class StoredSecret(_Model):
+    """One of a list of secrets, newest first. `id` names it where the value must not be shown."""
+
+    id: str = Field(default_factory=lambda: random.token_hex(4))
+    value: SecretStr
+    created_at: AwareDatetime
+
+
+def new_webhook_secret(now: datetime) -> StoredSecret:
+    """Return a secret of 256 random bits."""
+    return StoredSecret(value=SecretStr(random.token_urlsafe(32)), created_at=now)
+
+
+class InstallationKey(_Model):
+    """The hash of an installation key."""
+
+    hash: str
+    created_at: AwareDatetime
+
+
+class Outage(_Model):
+    """A time in which the Klaviyo account was disconnected. Waiting jobs do not age meanwhile."""
+
+    began: AwareDatetime
+    ended: AwareDatetime | None = None
+
+
+class KlaviyoConnection(_Model):
+    """The tokens of the connected account, as Klaviyo's token endpoint answered them."""
+
+    access_token: SecretStr
+    refresh_token: SecretStr
+    expires_at: AwareDatetime
+    scope: str = ""
+    account_id: str = ""
+    account_name: str = ""
+    account_timezone: str = ""
+    account_country: str = ""
+    connected_at: AwareDatetime
+    disconnected_reason: str = ""  # empty while connected
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether only a reinstall can make the tokens work again."""
+        return bool(self.disconnected_reason)
+
+
+class StepState(StrEnum):
+    """How far one part of the set-up is."""
+
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class ProvisionStep(_Model):
+    """One part of what an install makes, and what came of it. `reason` says plainly why it failed."""
+
+    state: StepState = StepState.WAITING
+    reason: str = ""
+
+
+class Provisions(_Model):
+    """What an install has made in Klaviyo, so that the next one finds it again.
+
+    `steps` are by name: `webhook`, `data source TITLE`, `omneo webhook TRIGGER`. `remade_at` says when a data source that
+    was deleted in Klaviyo was last made again, by its title.
+    """
+
+    webhook_id: str = ""
+    data_sources: dict[str, str] = {}
+    remade_at: dict[str, AwareDatetime] = {}
+    steps: dict[str, ProvisionStep] = {}
+
+
+class Tenant(_Model):
+    """A retailer. Everything that decides on a call of theirs."""
+
+    name: str
+    created_at: AwareDatetime
+    installation_keys: tuple[InstallationKey, ...]
+    omneo_token: SecretStr
+    omneo_signing_secrets: tuple[StoredSecret, ...]
+    webhook_secrets: tuple[StoredSecret, ...]
+    settings: TenantSettings
+    klaviyo: KlaviyoConnection | None = None
+    klaviyo_account_id: str = ""  # the account joined last; stays while disconnected
+    provisions: Provisions = Provisions()
+    left_behind: tuple[str, ...] = ()  # what the last uninstall could not remove
+    outages: tuple[Outage, ...] = ()
+    heal_from: AwareDatetime | None = None  # consent events from here on are read back by the next heal
+    ledger_key: SecretStr | None = None  # see consent_ledger.py; none in a tenant from before there was one
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a Klaviyo account is connected whose tokens work, as far as is known."""
+        return self.klaviyo is not None and not self.klaviyo.disconnected
+
+    @property
+    def setup_lease(self) -> str:
+        """The name of the lease under which the set-up is changed."""
+        return f"provision {self.name}"
+
+    def queue_name(self, direction: Direction) -> str:
+        """Return the Cloud Tasks queue id, as Omneo's queues page names it.
+
+        >>> tenant = Tenant.model_construct(settings=TenantSettings(task_queue_name="acme-stg"))
+        >>> tenant.queue_name(Direction.OUTBOUND)
+        'acme-stg-klaviyo-outbound'
+        """
+        return f"{self.settings.task_queue_name}-{self.settings.namespace}-{direction}"
+
+    def time_disconnected(self, since: datetime, now: datetime) -> timedelta:
+        """Return how much of the time from `since` to `now` the Klaviyo account was disconnected."""
+        total, counted_to = timedelta(), since
+        for outage in sorted(self.outages, key=lambda outage: outage.began):
+            began, ended = max(outage.began, counted_to), min(outage.ended or now, now)
+            if began < ended:
+                total, counted_to = total + (ended - began), ended
+        return total
+
+
+def is_tenant_name(text: str) -> bool:
+    """Return whether `text` can be a tenant: it goes into host names and queue names, so nothing else may pass.
+
+    >>> is_tenant_name("acme-stg"), is_tenant_name("acme.evil"), is_tenant_name("-acme")
+    (True, False, False)
+    """
+    return NAME.fullmatch(text) is not None
+
+
+class TenantStore:
+    """Tenants in a document store."""
+
+    def __init__(self, documents: Documents, keys: KeyRing) -> None:
+        self._documents = documents
+        self._keys = keys
+
+    def find(self, name: str) -> Tenant | None:
+        """Return the tenant, None when there is none.
+
+        Raises:
+            StoreUnavailableError: the store cannot answer, which is not the same as "no such tenant".
+            UndecryptableError: a secret of this tenant cannot be read with the keys at hand.
+        """
+        document = self._documents.get(COLLECTION, name)
+        return None if document is None else self._decode(document)
+
+    def create(self, tenant: Tenant) -> None:
+        """Store a new tenant.
+
+        Raises:
+            DocumentExistsError: the name is taken.
+        """
+        self._documents.create(COLLECTION, tenant.name, self._encode(tenant, set(Tenant.model_fields)))
+
+    def change(self, name: str, edit: Callable[[Tenant], Tenant]) -> Tenant:
+        """Store what `edit` makes of the tenant, and return that.
+
+        Only the fields that differ are written, and only if nobody else wrote in between; else `edit` is asked again
+        with what is there now. So `edit` must be repeatable.
+
+        Raises:
+            DocumentMissingError: there is no such tenant.
+        """
+        for _ in range(20):
+            document = self._documents.get(COLLECTION, name)
+            if document is None:
+                raise DocumentMissingError("no such tenant")
+            before = self._decode(document)
+            after = edit(before)
+            changed = {
+                field for field in Tenant.model_fields if getattr(before, field) != getattr(after, field)
+            }
+            if not changed:
+                return after
+            try:
+                self._documents.update(
+                    COLLECTION, name, self._encode(after, changed), version=document.version
+                )
+            except DocumentChangedError:
+                continue
+            return after
+        raise StoreUnavailableError("the tenant is being changed too often to be written")
+
+    def delete(self, name: str) -> None:
+        """Forget the tenant. What is stored below it is deleted by its own store, before."""
+        self._documents.delete(COLLECTION, name)
+
+    def holding(self, account_id: str) -> list[str]:
+        """Return the names of the tenants that are joined to a Klaviyo account."""
+        found = self._documents.find(COLLECTION, where={"klaviyo_account_id": account_id})
+        return [document.id for document in found]
+
+    def sharing_queues(self, tenant: Tenant) -> str:
+        """Return the name of another tenant whose queues have the same names, "" if there is none.
+
+        Two tenants on one queue would purge, pause and slow each other.
+        """
+        for name in self.names():
+            other = self.find(name) if name != tenant.name else None
+            if other and other.queue_name(Direction.OUTBOUND) == tenant.queue_name(Direction.OUTBOUND):
+                return name
+        return ""
+
+    def names(self) -> Iterator[str]:
+        """Yield every tenant's name, in order."""
+        after: str | None = None
+        while page := self._documents.find(COLLECTION, after=after):
+            yield from (document.id for document in page)
+            after = page[-1].id
+
+    def reencrypt(self, name: str, *, dry_run: bool = False) -> int:
+        """Write every secret of the tenant that an older key sealed again with the first key; return how many.
+
+        A secret that somebody else changes meanwhile is looked at once more, so no newer value is overwritten.
+        """
+        for _ in range(20):
+            document = self._documents.get(COLLECTION, name)
+            if document is None:
+                return 0
+            stale = {
+                field: count for field, value in document.fields.items() if (count := self._stale(value))
+            }
+            due = sum(stale.values())
+            if dry_run or not due:
+                return due
+            renewed = {field: self._renewed(name, field, document.fields[field]) for field in stale}
+            try:
+                self._documents.update(COLLECTION, name, renewed, version=document.version)
+            except DocumentChangedError:
+                continue
+            return due
+        raise StoreUnavailableError("the tenant is being changed too often to be written")
+
+    def _encode(self, tenant: Tenant, fields: set[str]) -> dict[str, Value]:
+        plain = tenant.model_dump(mode="python", include=fields)
+        return {name: self._seal(tenant.name, name, value) for name, value in plain.items()}
+
+    def _seal(self, tenant: str, path: str, value: Any) -> Value:
+        match value:
+            case SecretStr():
+                return {_SEALED: self._keys.encrypt(value.get_secret_value(), tenant=tenant, field=path)}
+            case dict():
+                return {
+                    _escaped(key): self._seal(tenant, f"{path}.{key}", item) for key, item in value.items()
+                }
+            case list() | tuple():
+                return [self._seal(tenant, path, item) for item in value]
+            case datetime():
+                return value.astimezone(UTC)
+            case StrEnum():
+                return value.value
+            case str() | int() | float() | None:
+                return value
+            case _:
+                raise TypeError(f"{path} holds what no document can")
+
+    def _decode(self, document: Document) -> Tenant:
+        plain = {name: self._open(document.id, name, value) for name, value in document.fields.items()}
+        return Tenant.model_validate(plain)
+
+    def _open(self, tenant: str, path: str, value: Value) -> Any:
+        match value:
+            case {"$sealed": str(sealed)}:
+                return SecretStr(self._keys.decrypt(sealed, tenant=tenant, field=path))
+            case dict():
+                names = {key: _unescaped(key) for key in value}
+                return {
+                    names[key]: self._open(tenant, f"{path}.{names[key]}", item)
+                    for key, item in value.items()
+                }
+            case list():
+                return [self._open(tenant, path, item) for item in value]
+            case _:
+                return value
+
+    # These two know nothing of the model, so that they also reach what only a newer revision knows.
+
+    def _stale(self, value: Value) -> int:
+        """Return how many secrets in a stored value another key than the first sealed."""
+        match value:
+            case {"$sealed": str(sealed)}:
+                return not self._keys.is_current(sealed)
+            case dict():
+                return sum(map(self._stale, value.values()))
+            case list():
+                return sum(map(self._stale, value))
+            case _:
+                return 0
+
+    def _renewed(self, tenant: str, path: str, value: Value) -> Value:
+        """Return a stored value with its secrets sealed by the first key."""
+        match value:
+            case {"$sealed": str(sealed)} if not self._keys.is_current(sealed):
+                secret = self._keys.decrypt(sealed, tenant=tenant, field=path)
+                return {_SEALED: self._keys.encrypt(secret, tenant=tenant, field=path)}
+            case {"$sealed": str()}:
+                return value
+            case dict():
+                return {
+                    key: self._renewed(tenant, f"{path}.{_unescaped(key)}", item)
+                    for key, item in value.items()
+                }
+            case list():
+                return [self._renewed(tenant, path, item) for item in value]
+            case _:
+                return value
+
+
+def _escaped(name: str) -> str:
+    # A tenant's own settings may hold any name; none may pass for the mark of a secret.
+    return f"${name}" if name.startswith("$") else name
+
+
+def _unescaped(name: str) -> str:
+    return name.removeprefix("$")

@@ -1,0 +1,362 @@
+"""Where HTTP ends: two policies, `endpoint` and `worker`, that hold every status code of the extension.
+
+`endpoint` answers people and services: the status says what they should do. `worker` answers Cloud Tasks: the status
+decides whether it delivers again. Flask is known here and in the functions' main.py, nowhere else.
+"""
+
+import io
+import json
+import logging
+import math
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from flask import Request, Response
+from pydantic import SecretStr
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from shared import logs
+from shared.direction import Direction
+from shared.errors import (
+    CapReachedError,
+    ConflictError,
+    DocumentMissingError,
+    ExtensionError,
+    InvalidPayloadError,
+    NotAuthenticatedError,
+    NotInstalledError,
+    OwnServiceError,
+    PayloadTooLargeError,
+    ProfileNotFoundError,
+    UnknownPathError,
+    UnsupportedMediaTypeError,
+    WaitError,
+    WrongMethodError,
+)
+from shared.http.deadlines import lasting, time_to_answer
+from shared.jobs.jobs import Delivery, Outcome
+from shared.services import Services
+from shared.tenants.keys import matches
+from shared.tenants.secret_uses import KLAVIYO_DELIVERY
+from shared.tenants.settings import TenantSettings
+from shared.tenants.tenants import InstallationKey, StoredSecret, Tenant, is_tenant_name
+from shared.web.authentication import klaviyo_secret, shared_secret, signing_secret
+from shared.web.json_bodies import parse_json
+
+RETRY_AFTER_SECONDS = 5
+LONGEST_RETRY_AFTER = 3600
+TASK_LARGEST = 2_000_000  # a task holds at most 1 MiB
+
+# What an error means to a caller. Whatever is not here is a bug: 500.
+_ANSWERS: Mapping[type[ExtensionError], tuple[int, str]] = {
+    UnknownPathError: (404, "not_found"),
+    WrongMethodError: (405, "method_not_allowed"),
+    NotAuthenticatedError: (401, "unauthorized"),
+    UnsupportedMediaTypeError: (415, "unsupported_media_type"),
+    PayloadTooLargeError: (413, "payload_too_large"),
+    InvalidPayloadError: (400, "invalid_payload"),
+    NotInstalledError: (409, "not_installed"),
+    ConflictError: (409, "conflict"),
+    ProfileNotFoundError: (404, "profile_not_found"),
+    CapReachedError: (429, "limit_reached"),
+    DocumentMissingError: (409, "conflict"),  # the tenant was deleted while the call ran
+    OwnServiceError: (503, "unavailable"),
+    WaitError: (503, "unavailable"),
+}
+_BUG = (500, "internal_error")
+
+Reply: TypeAlias = tuple[int, Mapping[str, object]]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that has come in: its path's variables, query, headers (any case) and raw body."""
+
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Headers
+    body: bytes
+    traceparent: str
+
+
+# Returns the id of the tenant's secret that a call shows to know, "" if none.
+Credential: TypeAlias = Callable[[Call, Tenant], str]
+
+
+def endpoint(
+    method: str, path: str, *, largest: int, within: float = math.inf
+) -> Callable[[Callable[[Call], Reply]], Callable[[Request], Response]]:
+    """Answer callers of one path with what the function returns or raises. See `endpoints`."""
+
+    def decorate(function: Callable[[Call], Reply]) -> Callable[[Request], Response]:
+        return endpoints(function.__name__, {(method, path): function}, largest=largest, within=within)
+
+    return decorate
+
+
+def endpoints(
+    name: str,
+    routes: Mapping[tuple[str, str], Callable[[Call], Reply]],
+    *,
+    largest: int,
+    within: float = math.inf,
+) -> Callable[[Request], Response]:
+    """Answer callers of these methods and paths with what each route's function returns or raises.
+
+    `{tenant}` in a path must be a tenant's name. `largest` is the most a body may hold, in bytes. The answer leaves
+    `within` so many seconds, a cold start included: everything that a route waits for ends before (deadlines.py).
+    """
+    table = [(method, _pattern(path), function) for (method, path), function in routes.items()]
+
+    def answer(request: Request) -> Response:
+        started = time.monotonic()
+        with (
+            logs.context(function=name, traceparent=traceparent_of(request.headers)) as fields,
+            lasting(time_to_answer(started, within)),
+        ):
+            try:
+                function, variables = _match(table, request)
+                fields["tenant"] = variables["tenant"]
+                body = _body(request, largest)
+                call = Call(variables, request.args, request.headers, body, fields["traceparent"])
+                status, reply = function(call)
+            except Exception as error:  # noqa: BLE001 - the one place where an unforeseen error becomes an answer
+                return refuse(error, started)
+            log_answer(logging.INFO, status, started, "accepted")
+            return as_json(status, reply)
+
+    answer.__name__ = name  # functions-framework looks functions up by name
+    return answer
+
+
+def worker(
+    direction: Direction,
+) -> Callable[[Callable[[Delivery], Outcome]], Callable[[Request], Response]]:
+    """Answer Cloud Tasks: 200 when it may forget the task, 503 when our store or queue fails, 500 for a bug.
+
+    Cloud Run checks Google's identity token before the call arrives and strips its signature, so nothing is checked here.
+    """
+
+    def decorate(function: Callable[[Delivery], Outcome]) -> Callable[[Request], Response]:
+        def answer(request: Request) -> Response:
+            started = time.monotonic()
+            with logs.context(function=function.__name__):
+                try:
+                    outcome = function(_delivery(direction, request))
+                except Exception as error:  # noqa: BLE001 - the same, for the queue
+                    return refuse(error, started)
+                return as_json(200, {"outcome": outcome})
+
+        answer.__name__ = function.__name__
+        return answer
+
+    return decorate
+
+
+def authenticated_tenant(call: Call, services: Services) -> Tenant:
+    """Return the tenant that the path names, if Omneo signed the body or sent the webhook secret.
+
+    Raises:
+        NotAuthenticatedError: tenant unknown, credential missing or wrong; the caller cannot tell which.
+        StoreUnavailableError: who is calling cannot be known now.
+    """
+    advice = "Sign the body in X-Omneo-Hmac-SHA256, or send the webhook secret in x-omneo-secret."
+    return _authenticated(call, services, _omneo_secret, advice)
+
+
+def tenant_by_webhook_secret(call: Call, services: Services) -> Tenant:
+    """Return the tenant that the path names, if the webhook secret was sent: flows cannot sign. Raises as above."""
+    return _authenticated(call, services, _webhook_secret, "Send the webhook secret in x-omneo-secret.")
+
+
+def tenant_by_omneo(call: Call, services: Services) -> Tenant:
+    """Return the tenant that the path names, if Omneo signed the body. Raises as above."""
+    return _authenticated(call, services, _omneo_signature, "Sign the body in X-Omneo-Hmac-SHA256.")
+
+
+def tenant_by_klaviyo(call: Call, services: Services) -> Tenant:
+    """Return the tenant that the path names, if Klaviyo signed the delivery with its webhook secret. Raises as above."""
+    tenant = _authenticated(call, services, _klaviyo_secret, "Sign the delivery in Klaviyo-Signature.")
+    services.secret_uses.note(tenant.name, KLAVIYO_DELIVERY)
+    return tenant
+
+
+def tenant_by_key(call: Call, services: Services) -> Tenant:
+    """Return the tenant that the path names, as it is now, if the caller holds its installation key. Raises as above."""
+    # Never from the cache: a key that has been ended opens nothing, and what is shown is what is so now.
+    tenant = services.tenant_cache.fresh(call.path["tenant"])
+    if not _has_installation_key(call, tenant or _DECOY) or tenant is None:
+        raise NotAuthenticatedError("Send Authorization: Bearer and the tenant's installation key.")
+    return tenant
+
+
+def _authenticated(call: Call, services: Services, credential: Credential, advice: str) -> Tenant:
+    """Return the tenant, and note which of its secrets was used. One that may just have been made is looked for afresh."""
+    name = call.path["tenant"]
+    tenant = services.tenant_cache.get(name)
+    given = credential(call, tenant or _DECOY)
+    if tenant is None or not given:
+        tenant = services.tenant_cache.fresh(name)
+        given = credential(call, tenant or _DECOY)
+    if tenant is None or not given:
+        raise NotAuthenticatedError(advice)
+    services.secret_uses.note(tenant.name, given)
+    return tenant
+
+
+def installed(tenant: Tenant) -> Tenant:
+    """Return the tenant if a Klaviyo account has been connected, be it disconnected now: its jobs wait.
+
+    Raises:
+        NotInstalledError: none has.
+    """
+    if tenant.klaviyo is None:
+        raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
+    return tenant
+
+
+def json_body(call: Call, *, lenient: bool = False) -> Any:
+    """Return the body's JSON value. Takes what `parse_json` takes, and raises as it does."""
+    return parse_json(call.headers.get("Content-Type", ""), call.body, lenient=lenient)
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path)))
+
+
+def _match(
+    table: list[tuple[str, re.Pattern[str], Callable[[Call], Reply]]], request: Request
+) -> tuple[Callable[[Call], Reply], Mapping[str, str]]:
+    matching = [
+        (method, function, found.groupdict())
+        for method, pattern, function in table
+        if (found := pattern.fullmatch(request.path)) and is_tenant_name(found["tenant"])
+    ]
+    if not matching:
+        raise UnknownPathError("There is nothing at this path.")
+    for method, function, variables in matching:
+        if method == request.method:
+            return function, variables
+    methods = [method for method, _, _ in matching]
+    raise WrongMethodError(f"Use {' or '.join(methods)} here.", allowed=", ".join(methods))
+
+
+def _body(request: Request, largest: int) -> bytes:
+    request.max_content_length = largest
+    try:
+        return request.get_data()
+    except RequestEntityTooLarge:
+        # The framework reads what is left of a body, and would stumble over the limit again.
+        request.stream = io.BytesIO()
+        raise PayloadTooLargeError(f"Send at most {largest // 1000} KB.") from None
+    except (HTTPException, OSError):
+        raise InvalidPayloadError("The body ended early.") from None
+
+
+def _delivery(direction: Direction, request: Request) -> Delivery:
+    if (request.method, request.path) != ("POST", f"/tasks/{direction}"):
+        raise UnknownPathError(f"Tasks are delivered by POST to /tasks/{direction}.")
+    headers = request.headers
+    retries = headers.get("X-CloudTasks-TaskRetryCount", "0")
+    return Delivery(
+        direction=direction,
+        body=_body(request, TASK_LARGEST),
+        queue=headers.get("X-CloudTasks-QueueName", ""),
+        task=headers.get("X-CloudTasks-TaskName", ""),
+        tenant=headers.get("X-Extension-Tenant", ""),
+        retries=int(retries) if retries.isascii() and retries.isdigit() else 0,
+    )
+
+
+def refuse(error: Exception, started: float) -> Response:
+    """Answer with what the table says of the error, and log it: a caller's fault is theirs to read, ours says where."""
+    status, code = next((row for kind, row in _ANSWERS.items() if isinstance(error, kind)), _BUG)
+    if status < 500:
+        log_answer(logging.WARNING, status, started, code)
+    else:
+        severity = logging.CRITICAL if status == 500 else logging.ERROR
+        log_answer(severity, status, started, code, error=logs.where(error))
+    message = "Something went wrong on our side; it has been logged." if status == 500 else str(error)
+    response = as_json(status, {"error": {"code": code, "message": message}})
+    if status in {429, 503}:
+        response.headers["Retry-After"] = str(_seconds_to_wait(error))
+    if isinstance(error, WrongMethodError):
+        response.headers["Allow"] = error.allowed
+    return response
+
+
+def _seconds_to_wait(error: Exception) -> int:
+    asked = error.retry_after if isinstance(error, WaitError | CapReachedError) else None
+    return RETRY_AFTER_SECONDS if asked is None else min(max(1, math.ceil(asked)), LONGEST_RETRY_AFTER)
+
+
+def as_json(status: int, reply: Mapping[str, object]) -> Response:
+    """Return a JSON answer that nobody caches."""
+    response = Response(json.dumps(reply), status, mimetype="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def log_answer(severity: int, status: int, started: float, reason: str, **fields: str) -> None:
+    """Write the one line of a call. `started` is of the monotonic clock."""
+    seconds = round(time.monotonic() - started, 4)
+    logs.write(severity, "call answered", status=status, reason=reason, seconds=seconds, **fields)
+
+
+def traceparent_of(headers: Headers) -> str:
+    """Return the caller's W3C trace context, or begin a trace."""
+    given = headers.get("traceparent", "")
+    if re.fullmatch(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", given):
+        return given
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+def _omneo_secret(call: Call, tenant: Tenant) -> str:
+    """Return the id of the secret that Omneo signed the body with or sent, "" if of none."""
+    return _webhook_secret(call, tenant) or _omneo_signature(call, tenant)
+
+
+def _webhook_secret(call: Call, tenant: Tenant) -> str:
+    """Return the id of the webhook secret that was sent, "" if it is none."""
+    return shared_secret(call.headers.get("x-omneo-secret", ""), tenant.webhook_secrets)
+
+
+def _omneo_signature(call: Call, tenant: Tenant) -> str:
+    """Return the id of the secret that Omneo signed the body with, "" if of none."""
+    signature = call.headers.get("X-Omneo-Hmac-SHA256", "")
+    return signing_secret(signature, call.body, tenant.omneo_signing_secrets)
+
+
+def _klaviyo_secret(call: Call, tenant: Tenant) -> str:
+    """Return the id of the secret that Klaviyo signed the delivery with, "" if of none."""
+    signature, timestamp = (call.headers.get(f"Klaviyo-{name}", "") for name in ("Signature", "Timestamp"))
+    return klaviyo_secret(signature, timestamp, call.body, tenant.webhook_secrets)
+
+
+def _has_installation_key(call: Call, tenant: Tenant) -> bool:
+    scheme, _, key = call.headers.get("Authorization", "").partition(" ")
+    known = matches(key.strip(), [key.hash for key in tenant.installation_keys])
+    return known and scheme.lower() == "bearer"
+
+
+def _random_secret() -> StoredSecret:
+    return StoredSecret(value=SecretStr(secrets.token_hex(32)), created_at=datetime.now(UTC))
+
+
+# Stands in for a tenant that does not exist, so that its refusal takes the same path and time.
+_DECOY = Tenant(
+    name="",
+    created_at=datetime.now(UTC),
+    installation_keys=(InstallationKey(hash="0" * 64, created_at=datetime.now(UTC)),),
+    omneo_token=SecretStr(""),
+    omneo_signing_secrets=(_random_secret(),),
+    webhook_secrets=(_random_secret(),),
+    settings=TenantSettings(task_queue_name="decoy"),
+)

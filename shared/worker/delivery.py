@@ -1,0 +1,214 @@
+"""What becomes of one delivery of a task: done, put back to wait, or dead with a reason.
+
+The queue is the only thing that repeats work, and only the worker gives up: by the job's age, or by a retry count that is
+looked at before the body is, because a body may be what kills the worker.
+"""
+
+import hashlib
+import logging
+from datetime import datetime, timedelta
+
+from shared import logs
+from shared.direction import Direction
+from shared.errors import (
+    CannotSucceedError,
+    DisconnectedError,
+    ExtensionError,
+    RefusedError,
+    ServiceError,
+    TokenRejectedError,
+    WaitError,
+)
+from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.jobs import (
+    AnyJob,
+    Delivery,
+    EveryTenant,
+    Outcome,
+    UnknownJobKindError,
+    UnreadableJobError,
+    age_one_attempt,
+    read_job,
+    write_job,
+)
+from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_wait
+from shared.services import Services
+from shared.tenants.tenants import Tenant, is_tenant_name
+from shared.worker.run import run
+from shared.worker.schedule import every_tenant
+
+DISCONNECTED_SECONDS = 600.0  # how long one waits that ran although its queue should be paused
+UNKNOWN_KIND_SECONDS = 60.0
+UNKNOWN_TENANT = "_unknown"  # no tenant can have this name
+
+
+def deliver(delivery: Delivery, services: Services) -> Outcome:
+    """Do the job in a task, or settle what else becomes of it.
+
+    Raises:
+        OwnServiceError: our store or queue cannot answer; the queue must deliver again.
+    """
+    if delivery.retries >= POISON_RETRIES:
+        return _bury_unread(delivery, f"The worker failed on it {delivery.retries} times.", services)
+    try:
+        job = read_job(delivery.body)
+    except UnreadableJobError as error:
+        return _bury_unread(delivery, f"It cannot be read: {error}.", services)
+    except UnknownJobKindError as error:
+        return _await_revision(delivery, error, services)
+    with logs.context(tenant=job.tenant, job=job.id, kind=job.kind, traceparent=job.traceparent):
+        if isinstance(job, EveryTenant):
+            every_tenant(job, services)
+            return Outcome.DONE
+        return _settle(job, services)
+
+
+def _settle(job: AnyJob, services: Services) -> Outcome:
+    tenant = services.tenant_cache.get(job.tenant)
+    if tenant is None or not tenant.is_connected:
+        tenant = services.tenant_cache.fresh(job.tenant)  # a reinstall is noticed at once
+    if tenant is None:
+        _log(logging.WARNING, "job dropped, its tenant was deleted", Outcome.GONE)
+        return Outcome.GONE
+    try:
+        if job.direction is Direction.OUTBOUND:  # much of what goes to Omneo needs no Klaviyo
+            _check_connected(tenant)
+        run(job, tenant, services)
+    except DisconnectedError as error:
+        return _wait_for_install(job, tenant, services, error)
+    except (WaitError, TokenRejectedError) as error:
+        return _wait(job, tenant, services, error, error.retry_after)
+    except (RefusedError, CannotSucceedError) as error:
+        return _bury(job, tenant, _plainly(error), services, _detail(error))
+    _log(logging.INFO, "job done", Outcome.DONE, attempts=job.attempts, age=_seconds_old(job, services))
+    return Outcome.DONE
+
+
+def _check_connected(tenant: Tenant) -> None:
+    if tenant.klaviyo is None:
+        raise CannotSucceedError("The tenant has no Klaviyo account. Install, then replay this job.")
+    if tenant.klaviyo.disconnected:
+        raise DisconnectedError("the tenant's Klaviyo account is disconnected; install again")
+
+
+def _wait_for_install(job: AnyJob, tenant: Tenant, services: Services, error: ExtensionError) -> Outcome:
+    is_stopped = job.direction is Direction.INBOUND or _pause_while_disconnected(tenant, services)
+    return _wait(job, tenant, services, error, DISCONNECTED_SECONDS if is_stopped else None)
+
+
+def _pause_while_disconnected(tenant: Tenant, services: Services) -> bool:
+    """Pause the outbound queue, unless a reinstall has happened meanwhile; return whether it is paused.
+
+    An install stores its tokens before it lets the queue run; looking after the pause, not before, therefore never leaves
+    the queue of a connected tenant paused.
+    """
+    services.queue.pause(tenant, Direction.OUTBOUND)
+    now = services.tenant_cache.fresh(tenant.name)
+    if now is None or not now.is_connected:
+        return True
+    services.queue.resume(tenant, Direction.OUTBOUND)
+    return False
+
+
+def _wait(
+    job: AnyJob, tenant: Tenant, services: Services, error: ExtensionError, asked: float | None
+) -> Outcome:
+    """Put the job back as a new task, one attempt older, or give it up if it has waited long enough."""
+    now = services.clock()
+    if is_given_up(_age(job, tenant, now)):
+        reason = f"Given up after 24 hours of trying. Last answer: {error}."
+        return _bury(job, tenant, reason, services, _detail(error))
+    delay = seconds_to_wait(job.attempts, asked, services.random())
+    older = job.model_copy(update={"attempts": job.attempts + 1, "last_failure": str(error)})
+    services.queue.put(older, tenant, delay=delay)
+    _log(
+        logging.WARNING,
+        "job waits",
+        Outcome.WAITING,
+        reason=str(error),
+        attempts=job.attempts,
+        age=_seconds_old(job, services),
+        delay=round(delay, 1),
+    )
+    return Outcome.WAITING
+
+
+def _age(job: AnyJob, tenant: Tenant, now: datetime) -> timedelta:
+    return now - job.accepted_at - tenant.time_disconnected(job.accepted_at, now)
+
+
+def _seconds_old(job: AnyJob, services: Services) -> float:
+    return round((services.clock() - job.accepted_at).total_seconds(), 1)
+
+
+def _detail(error: BaseException) -> str:
+    """Return what the service said, in its own words; kept encrypted, because it may quote personal data."""
+    said = error if isinstance(error, ServiceError) else error.__cause__
+    return said.detail if isinstance(said, ServiceError) else ""
+
+
+def _plainly(error: RefusedError | CannotSucceedError) -> str:
+    if isinstance(error, CannotSucceedError):
+        return str(error)
+    if error.status == 403:
+        return (
+            f"{error}. The installation lacks a permission: install again and grant every scope, then replay."
+        )
+    return f"{error}. Sending it again unchanged will not help."
+
+
+def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, detail: str) -> Outcome:
+    dead = DeadJob(
+        id=job.id,
+        tenant=job.tenant,
+        kind=job.kind,
+        reason=reason,
+        detail=detail,
+        body=write_job(job),
+        attempts=job.attempts,
+        died_at=services.clock(),
+    )
+    DeadJobStore(services.documents, services.keys).add(
+        dead, keep=timedelta(days=tenant.settings.dead_job_days)
+    )
+    age = _seconds_old(job, services)
+    _log(logging.ERROR, "job is dead", Outcome.DEAD, reason=reason, attempts=job.attempts, age=age)
+    return Outcome.DEAD
+
+
+def _bury_unread(delivery: Delivery, reason: str, services: Services) -> Outcome:
+    """Record a task whose body was not, or could not be, read."""
+    name = delivery.tenant if is_tenant_name(delivery.tenant) else UNKNOWN_TENANT
+    with logs.context(tenant=name, kind="unread"):
+        dead = DeadJob(
+            id=hashlib.sha256(delivery.body).hexdigest()[:32],
+            tenant=name,
+            kind="unread",
+            reason=reason,
+            body=delivery.body,
+            attempts=delivery.retries,
+            died_at=services.clock(),
+        )
+        DeadJobStore(services.documents, services.keys).add(dead, keep=timedelta(days=30))
+        _log(logging.ERROR, "job is dead", Outcome.DEAD, reason=reason)
+    return Outcome.DEAD
+
+
+def _await_revision(delivery: Delivery, error: UnknownJobKindError, services: Services) -> Outcome:
+    """Let a job wait that a newer revision has sent: this one cannot do it, the next instance may."""
+    if error.accepted_at is None or is_given_up(services.clock() - error.accepted_at):
+        return _bury_unread(delivery, "No revision that ran within 24 hours knows its kind.", services)
+    services.queue.put_back(
+        delivery.queue,
+        age_one_attempt(delivery.body),
+        tenant=error.tenant,
+        direction=delivery.direction,
+        delay=UNKNOWN_KIND_SECONDS,
+    )
+    with logs.context(tenant=error.tenant):
+        _log(logging.WARNING, "job waits for a newer revision", Outcome.WAITING)
+    return Outcome.WAITING
+
+
+def _log(severity: int, message: str, outcome: Outcome, **fields: object) -> None:
+    logs.write(severity, message, outcome=outcome.value, **fields)

@@ -1,0 +1,104 @@
+"""Run any job: one match, so that a job kind without a handler is a type error.
+
+A handler is imported when its first job comes: one worker has the jobs of one direction, and a cold start is somebody waiting.
+"""
+
+from shared.consent.inbox import Inbox
+from shared.errors import CannotSucceedError
+from shared.jobs.jobs import (
+    AddInteraction,
+    AnyJob,
+    DeleteProfile,
+    EveryTenant,
+    FlushInbox,
+    Heal,
+    KeepMasterList,
+    PackRecords,
+    Provision,
+    PullOptOut,
+    Resync,
+    SendMetric,
+    SendRecords,
+    SpreadEvents,
+    SweepInbox,
+    SweepOutbox,
+    SyncProfile,
+)
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+
+def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901, PLR0912 - one branch for each kind of job
+    """Do a job of a tenant once. Whatever it raises, `delivery.deliver` decides about."""
+    match job:
+        case SendMetric():
+            from shared.metrics.metrics import send_metric
+
+            send_metric(job, tenant, services.klaviyo(tenant), services.omneo(tenant))
+        case Provision():
+            from shared.installation.provision import provision
+
+            # Not the cached one: seconds after a merchant has changed the account, its tokens are still the old account's.
+            tenant = services.tenant_cache.fresh(tenant.name) or tenant
+            provision(
+                tenant,
+                klaviyo=services.klaviyo(tenant),
+                omneo=services.omneo(tenant),
+                tenants=services.tenants,
+                leases=services.leases,
+                public_url=services.settings.public_url,
+            )
+        case SendRecords():
+            from shared.records.records import send_records
+
+            send_records(job, tenant, services)
+        case PackRecords():
+            from shared.records.packing import pack_records
+
+            pack_records(job, tenant, services)
+        case SpreadEvents():
+            from shared.consent.spreading import spread
+
+            spread(job, tenant, inbox=Inbox.of(services), queue=services.queue, clock=services.clock)
+        case FlushInbox():
+            from shared.consent.flush import flush
+
+            flush(job, tenant, services)
+        case SweepInbox():
+            from shared.consent.spreading import sweep
+
+            sweep(job, tenant, inbox=Inbox.of(services), queue=services.queue, clock=services.clock)
+        case SweepOutbox():
+            from shared.records.packing import sweep_outbox
+
+            sweep_outbox(job, tenant, services)
+        case AddInteraction():
+            from shared.consent.interactions import add_refused_interaction
+
+            add_refused_interaction(job, tenant, services.omneo(tenant))
+        case KeepMasterList():
+            from shared.consent.master_list import keep_master_list
+
+            keep_master_list(job, tenant, services)
+        case Heal():
+            from shared.consent.heal import heal
+
+            heal(job, tenant, services)
+        case SyncProfile():
+            from shared.profiles.sync import sync_profile
+
+            sync_profile(job, tenant, services)
+        case DeleteProfile():
+            from shared.profiles.deleted import delete_profile
+
+            delete_profile(job, tenant, services)
+        case PullOptOut():
+            from shared.profiles.opt_outs import pull_opt_out
+
+            pull_opt_out(job, tenant, services)
+        case Resync():
+            from shared.resync.stretch import resync
+
+            resync(job, tenant, services)
+        case EveryTenant():
+            raise CannotSucceedError("A scheduled job belongs to no tenant.")

@@ -1,0 +1,66 @@
+"""What the schedule asks for: one job for every tenant."""
+
+import logging
+from datetime import datetime
+from typing import Literal
+
+from shared import logs
+from shared.errors import ConflictError
+from shared.jobs.jobs import EveryTenant, Heal, SweepInbox, SweepOutbox
+from shared.resync.rules.run import Kind
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+
+def every_tenant(job: EveryTenant, services: Services) -> None:
+    """Queue the job for each tenant that is installed. One tenant's trouble is logged and is not the others'.
+
+    Raises:
+        StoreUnavailableError: who the tenants are cannot be known now.
+    """
+    queued = 0
+    for name in services.tenants.names():
+        with logs.context(tenant=name):
+            try:
+                queued += _queued(job, name, services)
+            except Exception as error:  # noqa: BLE001 - a tenant that cannot even be read must not stop the others
+                logs.write(
+                    logging.ERROR,
+                    "scheduled job not queued",
+                    reason=type(error).__name__,
+                    error=logs.where(error),
+                )
+    logs.write(logging.INFO, "scheduled jobs queued", tenants=queued)
+
+
+def _queued(job: EveryTenant, name: str, services: Services) -> bool:
+    tenant = services.tenants.find(name)
+    if tenant is None or tenant.klaviyo is None:
+        return False
+    if job.run == "reconcile":
+        return _reconcile(tenant, services)
+    services.queue.put(_job_of(job.run, job, name, services.new_id(), services.clock()), tenant)
+    return True
+
+
+def _reconcile(tenant: Tenant, services: Services) -> bool:
+    from shared.resync.orders import Order, begin
+
+    try:
+        begin(tenant, Kind.RECONCILE, Order(), services)
+    except ConflictError:
+        logs.write(logging.INFO, "not reconciled, another run is under way", reason="under way")
+        return False
+    return True
+
+
+def _job_of(
+    run: Literal["sweep-inbox", "sweep-outbox", "heal"], job: EveryTenant, name: str, id: str, now: datetime
+) -> SweepInbox | SweepOutbox | Heal:
+    match run:
+        case "sweep-inbox":
+            return SweepInbox(tenant=name, id=id, accepted_at=now, traceparent=job.traceparent)
+        case "sweep-outbox":
+            return SweepOutbox(tenant=name, id=id, accepted_at=now, traceparent=job.traceparent)
+        case "heal":
+            return Heal(tenant=name, id=id, accepted_at=now, traceparent=job.traceparent)

@@ -1,0 +1,461 @@
+"""What people do in Klaviyo, brought to Omneo through everything: webhook, door, queue, inbox, flush."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from shared import logs
+from shared.jobs.jobs import AddInteraction, read_job
+from tests.support.consenting import MASTER_LIST, Inflow, Person, Retailer, an_event, retailer
+from tests.support.world import ACCOUNT, TENANT, World, lines
+
+SEARCH = "POST */api/v3/profiles/search-id"
+WRITE = "PUT */api/v3/profiles/*/attributes/comms"
+INTERACTION = "POST */api/v3/interactions"
+READ = "GET api/profiles/*"
+STAMP = "2026-11-21 10:00:00"
+Act = Callable[[Retailer, Person], object]
+
+
+@pytest.fixture
+def shop(world: World) -> Iterator[Retailer]:
+    """Return a tenant whose consent comes in."""
+    with retailer(world) as shop:
+        yield shop
+
+
+def on_klaviyo(name: str, **how: Any) -> Act:
+    """Return the act of this name in Klaviyo."""
+    return lambda shop, person: getattr(shop.klaviyo, name)(ACCOUNT, person.klaviyo, **how)
+
+
+def on_a_list(shop: Retailer, person: Person) -> None:
+    """Subscribe to a list, being subscribed to email already."""
+    made = shop.klaviyo.marketing_list(ACCOUNT, "News")
+    shop.klaviyo.subscribe(ACCOUNT, person.klaviyo)
+    shop.deliver()
+    shop.settle()
+    shop.klaviyo.subscribe(ACCOUNT, person.klaviyo, list_id=made.id)
+
+
+ROWS = {
+    "subscribed_to_email_marketing": (
+        on_klaviyo("subscribe"),
+        {
+            "email_promo": True,
+            "email_optout": False,
+            "email_bounced": False,
+            "email_consent_updated_at": STAMP,
+        },
+        1,
+    ),
+    "subscribed_to_sms_marketing": (
+        on_klaviyo("subscribe", channel="sms"),
+        {"sms_promo": True, "sms_optout": False, "sms_consent_updated_at": STAMP},
+        1,
+    ),
+    "unsubscribed_from_email_marketing": (
+        on_klaviyo("unsubscribe"),
+        {"email_promo": False, "email_consent_updated_at": STAMP},
+        -1,
+    ),
+    "unsubscribed_from_sms_marketing": (
+        on_klaviyo("unsubscribe", channel="sms"),
+        {"sms_promo": False, "sms_consent_updated_at": STAMP},
+        -1,
+    ),
+    "marked_email_as_spam": (
+        on_klaviyo("mark_as_spam"),
+        {"email_promo": False, "email_consent_updated_at": STAMP},
+        -1,
+    ),
+    "manually_suppressed_from_email_marketing": (
+        on_klaviyo("suppress"),
+        {"email_promo": False, "email_consent_updated_at": STAMP},
+        -1,
+    ),
+    "bounced_email": (on_klaviyo("bounce", hard=True), {"email_bounced": True}, -1),
+    "dropped_email": (on_klaviyo("drop_email"), {}, 0),
+    "updated_email_preferences": (on_klaviyo("update_email_preferences"), {}, 0),
+    "failed_to_deliver_sms": (on_klaviyo("fail_sms"), {"sms_bounced": True}, -1),
+}
+
+
+@pytest.mark.parametrize("topic", ROWS)
+def test_each_act_leaves_its_consent_and_its_interaction(shop: Retailer, topic: str) -> None:
+    act, comms, signal = ROWS[topic]
+    jane = shop.person()
+    act(shop, jane)
+    shop.deliver()
+    shop.settle()
+    assert shop.comms(jane) == comms
+    assert shop.interactions(jane) == [(topic, signal)]
+    assert shop.open() == 0
+
+
+@pytest.mark.parametrize("topic", ROWS)
+def test_an_act_costs_one_read_at_most_one_write_and_its_interaction(shop: Retailer, topic: str) -> None:
+    act, comms, _ = ROWS[topic]
+    jane = shop.person()
+    act(shop, jane)
+    shop.deliver()
+    shop.settle()
+    assert shop.calls() == [SEARCH, *([WRITE] if comms else []), INTERACTION]
+    assert shop.calls("klaviyo") == ([READ] if topic == "subscribed_to_email_marketing" else [])
+
+
+def test_a_list_joined_by_who_is_subscribed_is_an_opt_in(shop: Retailer) -> None:
+    jane = shop.person()
+    on_a_list(shop, jane)
+    at = shop.world.clock()
+    shop.deliver()
+    shop.settle()
+    assert shop.comms(jane)["email_consent_updated_at"] == f"{at:%Y-%m-%d %H:%M:%S}"
+    assert shop.interactions(jane)[-1] == ("subscribed_to_list", 1)
+
+
+def test_leaving_a_list_changes_no_consent(shop: Retailer) -> None:
+    jane = shop.person()
+    on_a_list(shop, jane)
+    shop.deliver()
+    shop.settle()
+    before = shop.comms(jane)
+    [made] = [row for row in shop.klaviyo.profiles(ACCOUNT) if row.id == jane.klaviyo]
+    [list_id] = made.memberships
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo, list_id=list_id)
+    shop.deliver()
+    shop.settle()
+    assert shop.comms(jane) == before
+    assert shop.interactions(jane)[-1] == ("unsubscribed_from_list", 0)
+
+
+def test_taking_back_a_suppression_changes_no_consent(shop: Retailer) -> None:
+    jane = shop.person()
+    shop.klaviyo.suppress(ACCOUNT, jane.klaviyo)
+    shop.world.clock.advance(5)
+    shop.klaviyo.unsuppress(ACCOUNT, jane.klaviyo)
+    shop.deliver()
+    shop.settle()
+    assert shop.comms(jane) == {"email_promo": False, "email_consent_updated_at": STAMP}
+    assert shop.interactions(jane) == [
+        ("manually_suppressed_from_email_marketing", -1),
+        ("manually_unsuppressed_from_email_marketing", 0),
+    ]
+
+
+@pytest.mark.parametrize("said", [True, False], ids=["the event says", "the event does not say"])
+def test_a_soft_bounce_changes_nothing(shop: Retailer, said: bool) -> None:
+    shop.klaviyo.consent.bounce_types = said
+    jane = shop.person()
+    shop.klaviyo.bounce(ACCOUNT, jane.klaviyo, hard=False)
+    shop.deliver()
+    shop.settle()
+    assert shop.comms(jane) == {}
+    assert shop.interactions(jane) == [("bounced_email", 0)]
+
+
+def test_a_bounce_that_does_not_say_what_it_is_is_hard_if_klaviyo_suppresses_for_it(shop: Retailer) -> None:
+    shop.klaviyo.consent.bounce_types = False
+    jane = shop.person()
+    shop.klaviyo.bounce(ACCOUNT, jane.klaviyo, hard=True)
+    shop.deliver()
+    shop.settle()
+    assert shop.comms(jane) == {"email_bounced": True}
+    assert shop.interactions(jane) == [("bounced_email", -1)]
+
+
+def test_what_arrives_within_a_window_in_several_deliveries_is_one_update(shop: Retailer) -> None:
+    jane = shop.person()
+    shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo, at=shop.world.clock.timestamp() - 60)
+    shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo, channel="sms", at=shop.world.clock.timestamp() - 50)
+    shop.deliver(batch=1)
+    shop.world.work(3)
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
+    shop.deliver(copies=2)
+    shop.settle()
+    assert shop.calls() == [SEARCH, WRITE, *[INTERACTION] * 3]
+    assert shop.calls("klaviyo") == [READ]
+    assert shop.comms(jane)["email_promo"] is False
+    assert [name for name, _ in shop.interactions(jane)] == [
+        "subscribed_to_email_marketing",
+        "subscribed_to_sms_marketing",
+        "unsubscribed_from_email_marketing",
+    ]
+
+
+def test_events_that_come_again_days_later_do_nothing(shop: Retailer) -> None:
+    jane = shop.person()
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
+    shop.deliver(copies=3, batch=1, seed=1)
+    shop.settle()
+    shop.calls()
+    shop.world.clock.advance(20 * 86400)
+    shop.deliver_again()
+    shop.settle()
+    assert shop.calls() == []
+    assert len(shop.interactions(jane)) == 1
+
+
+def test_an_event_older_than_the_stamp_changes_nothing_and_is_told(shop: Retailer) -> None:
+    held = {"email_promo": True, "email_consent_updated_at": "2026-11-21 10:00:01"}
+    jane = shop.person(comms=held)
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
+    shop.deliver()
+    shop.settle()
+    assert shop.comms(jane) == held
+    assert shop.interactions(jane) == [("unsubscribed_from_email_marketing", -1)]
+    assert shop.ledger(jane) == [("subscribed", "subscribed", "unsubscribed_from_email_marketing")]
+
+
+@pytest.mark.parametrize("first", ["subscribe", "unsubscribe"])
+def test_within_one_second_the_opt_out_wins(shop: Retailer, first: str) -> None:
+    jane = shop.person()
+    at = shop.world.clock.timestamp()
+    for act in (first, {"subscribe": "unsubscribe", "unsubscribe": "subscribe"}[first]):
+        getattr(shop.klaviyo, act)(ACCOUNT, jane.klaviyo, at=at)
+        shop.deliver()
+        shop.settle()
+    assert shop.comms(jane)["email_promo"] is False
+
+
+def test_an_unknown_profile_is_skipped_and_counted(
+    shop: Retailer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("p")
+    nobody = shop.klaviyo.profile(ACCOUNT, email="canary-nobody@example.org").id
+    shop.klaviyo.unsubscribe(ACCOUNT, nobody)
+    shop.klaviyo.drop_email(ACCOUNT, nobody)
+    shop.deliver()
+    shop.settle()
+    assert shop.open() == 0
+    assert shop.omneo.interactions(TENANT) == []
+    [line] = [line for line in lines(capsys.readouterr().out) if "skipped" in line["message"]]
+    assert line["events"] == 2
+
+
+def test_two_klaviyo_profiles_of_one_omneo_profile_agree(shop: Retailer) -> None:
+    jane = shop.person()
+    other = shop.klaviyo.profile(ACCOUNT, email="canary-other@example.org", external_id=jane.omneo).id
+    shop.klaviyo.unsubscribe(ACCOUNT, other, at=shop.world.clock.timestamp() - 5)
+    shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo, at=shop.world.clock.timestamp() - 10)
+    shop.deliver()
+    shop.settle(30)
+    shop.settle(30)
+    assert shop.comms(jane)["email_promo"] is False
+    assert len(shop.interactions(jane)) == 2
+    assert shop.open() == 0
+
+
+def test_a_merged_klaviyo_profile_answers_as_the_other(shop: Retailer) -> None:
+    jane = shop.person()
+    old = shop.klaviyo.profile(ACCOUNT, email="canary-old@example.org").id
+    shop.klaviyo.unsubscribe(ACCOUNT, old)
+    shop.klaviyo.merge_profiles(ACCOUNT, old, jane.klaviyo)
+    shop.deliver()
+    shop.settle()
+    assert shop.comms(jane)["email_promo"] is False
+
+
+def test_what_omneo_has_changed_since_without_a_stamp_is_not_changed_back(shop: Retailer) -> None:
+    jane = shop.person()
+    shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo)
+    shop.klaviyo.bounce(ACCOUNT, jane.klaviyo, hard=True)
+    shop.deliver()
+    shop.settle()
+    shop.change(jane, email_promo=False, email_bounced=False)  # by staff, or with a new address
+    before = shop.comms(jane)
+    shop.klaviyo.drop_email(ACCOUNT, jane.klaviyo)
+    shop.deliver()
+    shop.settle()
+    assert shop.comms(jane) == before
+    assert shop.interactions(jane)[-1] == ("dropped_email", 0)
+
+
+def test_a_newer_decision_of_omneos_stands_against_what_comes_late(shop: Retailer) -> None:
+    jane = shop.person()
+    shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo)
+    shop.deliver()
+    shop.settle()
+    shop.change(jane, email_promo=False, email_consent_updated_at="2026-11-21 10:05:00")
+    shop.world.clock.advance(600)
+    made = shop.klaviyo.marketing_list(ACCOUNT, "News")
+    at = shop.world.clock.timestamp() - 400
+    shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo, list_id=made.id, at=at)
+    shop.deliver()
+    shop.settle()
+    assert shop.comms(jane)["email_promo"] is False
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
+    shop.world.clock.advance(1)
+    shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo)
+    shop.deliver()
+    shop.settle()
+    assert shop.comms(jane)["email_promo"] is True
+
+
+def test_the_ledger_tells_each_decision_and_what_it_did(shop: Retailer) -> None:
+    jane = shop.person()
+    start = shop.world.clock.timestamp()
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo, at=start - 10)
+    shop.deliver()
+    shop.settle()
+    shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo, at=start - 20)  # the older one comes late
+    shop.klaviyo.drop_email(ACCOUNT, jane.klaviyo)
+    shop.klaviyo.bounce(ACCOUNT, jane.klaviyo, hard=True)
+    shop.deliver()
+    shop.settle()
+    assert shop.ledger(jane) == [
+        ("unsubscribed", "unsubscribed", "subscribed_to_email_marketing"),
+        ("unset", "unsubscribed", "unsubscribed_from_email_marketing"),
+        ("unsubscribed", "bounced", "bounced_email"),
+    ]
+
+
+def test_no_line_of_the_log_names_anybody_and_each_says_what_came_of_it(
+    shop: Retailer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("p")
+    jane = shop.person()
+    shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo)
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo, channel="sms")
+    shop.deliver()
+    shop.settle()
+    written = lines(capsys.readouterr().out)
+    by_kind = {line.get("kind"): line for line in written if line["message"] == "job done"}
+    assert by_kind["spread-events"]["received"] == {"added": 3}
+    assert by_kind["flush-inbox"]["decisions"] == {"opt-in": 1, "opt-out": 1, "twin": 1}
+    assert not any(jane.klaviyo in str(line) or jane.omneo in str(line) for line in written)
+
+
+# What is missing
+
+
+def test_an_opt_out_does_not_wait_for_klaviyo(shop: Retailer) -> None:
+    jane = shop.person()
+    shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo, at=shop.world.clock.timestamp() - 10)
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo, channel="sms")
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo, at=shop.world.clock.timestamp() - 5)
+    shop.deliver()
+    shop.klaviyo.fail(next=1, status=503)
+    shop.world.work()
+    shop.world.work(13)
+    held = shop.comms(jane)
+    assert (held["email_promo"], held["sms_promo"]) == (False, False)
+    assert shop.open() == 1
+    shop.world.work(120)
+    assert shop.comms(jane)["email_promo"] is False
+    assert shop.comms(jane)["email_optout"] is False  # what the older opt-in leaves, whenever it is read
+    assert shop.open() == 0
+    assert len(shop.interactions(jane)) == 3
+
+
+def test_while_klaviyo_throttles_opt_ins_wait_for_as_long_as_it_asks(shop: Retailer) -> None:
+    jane = shop.person()
+    shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo)
+    shop.deliver()
+    shop.klaviyo.fail(next=1, status=429, headers={"Retry-After": "30"})
+    shop.world.work()
+    shop.world.work(13)
+    assert (shop.comms(jane), shop.open()) == ({}, 1)
+    shop.world.work(29)
+    assert shop.open() == 1
+    shop.world.work(2)
+    assert (shop.comms(jane)["email_promo"], shop.open()) == (True, 0)
+
+
+def test_while_disconnected_opt_outs_go_on_and_a_reinstall_brings_the_rest(shop: Retailer) -> None:
+    jane = shop.person()
+    shop.klaviyo.uninstall(ACCOUNT)
+    shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo, at=shop.world.clock.timestamp() - 10)
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo, channel="sms")
+    shop.deliver()
+    shop.settle()
+    for _ in range(5):
+        shop.world.work(40)
+    assert shop.comms(jane)["sms_promo"] is False
+    assert shop.open() == 1
+    shop.world.install()
+    for _ in range(3):
+        shop.world.work(700)
+    assert shop.comms(jane)["email_promo"] is True
+    assert shop.open() == 0
+
+
+def test_while_omneo_is_down_everything_waits_and_is_then_done_once(shop: Retailer) -> None:
+    jane = shop.person()
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
+    shop.deliver()
+    shop.omneo.fail(next=3, status=503)
+    shop.world.work()
+    shop.world.work(13)
+    assert shop.open() == 1
+    for _ in range(5):
+        shop.world.work(60)
+    assert shop.comms(jane)["email_promo"] is False
+    assert len(shop.interactions(jane)) == 1
+
+
+def test_a_token_of_omneos_that_is_rejected_is_waited_for(shop: Retailer) -> None:
+    jane = shop.person()
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
+    shop.deliver()
+    shop.omneo.fail(next=1, status=401)
+    shop.settle()
+    shop.world.work(60)
+    assert (shop.comms(jane)["email_promo"], shop.world.dead_jobs()) == (False, [])
+
+
+def test_consent_that_omneo_refuses_is_dead_and_a_replay_brings_it(shop: Retailer) -> None:
+    jane = shop.person()
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
+    shop.deliver()
+    shop.omneo.fail(next=1, match="PUT *", status=422)
+    shop.settle()
+    [dead] = shop.world.dead_jobs()
+    assert (dead.kind, shop.open(), shop.interactions(jane)) == ("flush-inbox", 1, [])
+    shop.world.services.queue.put(read_job(dead.body), shop.world.read())
+    shop.settle()
+    assert (shop.comms(jane)["email_promo"], shop.open()) == (False, 0)
+    assert len(shop.interactions(jane)) == 1
+
+
+def test_an_interaction_that_omneo_refuses_dies_alone(shop: Retailer) -> None:
+    jane, inflow = shop.person(), Inflow.of(shop.world)
+    at = shop.world.clock()
+    inflow.spread(
+        an_event(jane, "dropped_email", at), an_event(jane, "unsubscribed_from_email_marketing", at)
+    )
+    shop.omneo.fail(next=1, match="POST */interactions", status=422)
+    inflow.flush(jane.klaviyo)
+    assert (shop.open(), shop.comms(jane)["email_promo"]) == (0, False)
+    assert shop.interactions(jane) == [("unsubscribed_from_email_marketing", -1)]
+    [refused] = [job for job in inflow.queue.jobs if isinstance(job, AddInteraction)]
+    shop.omneo.fail(next=1, match="POST */interactions", status=422)
+    shop.world.services.queue.put(refused, shop.world.read())
+    shop.world.work()
+    [dead] = shop.world.dead_jobs()
+    assert dead.kind == "add-interaction"
+    shop.world.services.queue.put(read_job(dead.body), shop.world.read())
+    shop.world.work()
+    assert ("dropped_email", 0) in shop.interactions(jane)
+
+
+def test_a_profile_that_goes_in_between_is_skipped(shop: Retailer) -> None:
+    jane = shop.person()
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
+    shop.deliver()
+    shop.world.work()
+    shop.omneo.fail(next=1, match="PUT *", status=404)
+    shop.world.work(13)
+    shop.forget(jane)
+    shop.world.work(10)
+    assert (shop.open(), shop.world.dead_jobs()) == (0, [])
+
+
+def test_a_tenant_without_a_master_list_sends_klaviyo_nothing(shop: Retailer) -> None:
+    jane = shop.person()
+    shop.klaviyo.marketing_list(ACCOUNT, "Everybody", id=MASTER_LIST)
+    shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo)
+    shop.deliver()
+    shop.settle()
+    assert not any("POST" in call for call in shop.calls("klaviyo"))

@@ -1,0 +1,190 @@
+"""What becomes of a Klaviyo profile when its Omneo profile is deleted, and that nothing makes it again."""
+
+from typing import Any
+
+import pytest
+
+from shared.consent.ledger import ConsentLedger
+from shared.jobs.jobs import SyncProfile
+from shared.profiles.calls import accept_upsert
+from shared.profiles.sync import sync_profile
+from shared.tenants.settings import OnProfileDeleted
+from tests.support.syncing import IMPORT, PHONE, UNSUBSCRIBE, Shop, a_shop
+from tests.support.world import ACCOUNT, EMAIL, TENANT, World
+
+SUPPRESS = "/api/profile-suppression-bulk-create-jobs"
+ERASE = "/api/data-privacy-deletion-jobs"
+OPTED_IN = {"email_promo": True, "sms_promo": True}
+
+
+def deleting(setting: str) -> dict[str, Any]:
+    return {"on_profile_deleted": OnProfileDeleted(setting)}
+
+
+def a_customer(shop: Shop, **fields: Any) -> str:
+    """Return a customer who is in Klaviyo as well, everything counted from here on."""
+    id = shop.customer(mobile_phone_e164=PHONE, comms=OPTED_IN, **fields)
+    shop.settle()
+    assert shop.consent() == "SUBSCRIBED"
+    shop.forget_calls()
+    return id
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_by_default_nothing_is_sent_to_the_profile_any_more(world: World, whole: bool) -> None:
+    with a_shop(world) as shop:
+        id = a_customer(shop)
+        shop.omneo.delete_profile(TENANT, id, whole=whole)
+        shop.settle()
+        profile = shop.profile()
+        assert profile.subscriptions.is_suppressed("USER_SUPPRESSED")
+        assert shop.consent("sms") == "UNSUBSCRIBED"
+        records = ConsentLedger.of(world.services).records_of(world.read(), id, 2)
+        assert {record.source for record in records} == {"omneo:profile.deleted"}
+
+
+def test_no_address_travels_in_the_task_of_a_deletion(world: World) -> None:
+    with a_shop(world) as shop:
+        id = a_customer(shop)
+        shop.omneo.delete_profile(TENANT, id)
+        stored = b"".join(path.read_bytes() for path in world_files(world))
+        assert b"canary-jane" not in stored
+
+
+def world_files(world: World) -> list[Any]:
+    from pathlib import Path
+
+    folder = Path(world.environment["STORE"].removeprefix("sqlite:")).parent
+    return [path for path in folder.iterdir() if path.name.startswith(("tasks.db", "documents.db"))]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_it_is_erased_where_the_tenant_says_so(world: World, whole: bool) -> None:
+    with a_shop(world, **deleting("erase")) as shop:
+        id, profile = a_customer(shop), shop.profile().id
+        shop.omneo.delete_profile(TENANT, id, whole=whole)
+        shop.settle()
+        assert shop.klaviyo.profiles(ACCOUNT) == []
+        (job,) = shop.bodies(ERASE)
+        assert job["attributes"]["profile"]["data"] == {"type": "profile", "id": profile, "attributes": {}}
+
+
+def test_it_is_left_alone_where_the_tenant_says_so(world: World) -> None:
+    with a_shop(world, **deleting("ignore")) as shop:
+        id = a_customer(shop)
+        shop.omneo.delete_profile(TENANT, id)
+        shop.settle()
+        assert shop.consent() == "SUBSCRIBED"
+        assert shop.klaviyo_calls() == []
+
+
+@pytest.mark.parametrize("setting", ["suppress", "erase", "ignore"])
+@pytest.mark.parametrize("sees_it_still", [True, False])
+def test_a_late_update_does_not_make_it_again(world: World, setting: str, sees_it_still: bool) -> None:
+    with a_shop(world, **deleting(setting)) as shop:
+        id = a_customer(shop)
+        whole = shop.omneo._tenants[TENANT].profiles[id]
+        world.clock.advance(60)
+        shop.omneo.delete_profile(TENANT, id)
+        shop.settle()
+        if sees_it_still:  # one of Omneo's machines does not know of it yet
+            shop.omneo._tenants[TENANT].profiles[id] = whole
+        accept_upsert(
+            world.read(), {"profile_id": id}, queue=world.services.queue, clock=world.clock, traceparent=""
+        )
+        shop.sync()
+        shop.settle()
+        assert shop.klaviyo_calls(IMPORT) == []
+        assert world.dead_jobs() == []
+
+
+def test_a_sync_that_runs_before_the_deletion_is_undone_by_it(world: World) -> None:
+    with a_shop(world, **deleting("erase")) as shop:
+        id = a_customer(shop)
+        shop.change(id, first_name="Janet")
+        shop.omneo.delete_profile(TENANT, id)
+        shop.settle()
+        assert shop.klaviyo.profiles(ACCOUNT) == []
+
+
+def test_a_profile_that_was_restored_is_synced_again(world: World) -> None:
+    with a_shop(world) as shop:
+        id = a_customer(shop)
+        whole = shop.omneo._tenants[TENANT].profiles[id]
+        shop.omneo.delete_profile(TENANT, id)
+        shop.settle()
+        shop.forget_calls()
+        shop.omneo._tenants[TENANT].profiles[id] = whole
+        shop.change(id, first_name="Janet")
+        shop.sync()
+        assert shop.profile().attributes["first_name"] == "Janet"
+        shop.change(id, first_name="Joan")
+        shop.settle()
+        assert shop.profile().attributes["first_name"] == "Joan"
+
+
+def test_a_klaviyo_profile_that_is_another_customers_by_now_is_not_touched(world: World) -> None:
+    with a_shop(world, **deleting("erase")) as shop:
+        id = a_customer(shop)
+        kept = shop.omneo.profile(TENANT, email="canary-kept@example.org")["id"]
+        shop.klaviyo.profile(ACCOUNT, id=shop.profile().id, external_id=kept)
+        shop.omneo.delete_profile(TENANT, id)
+        shop.settle()
+        assert shop.profile().attributes["external_id"] == kept
+
+
+def test_a_merge_in_omneo_does_not_erase_the_profile_that_was_kept(world: World) -> None:
+    with a_shop(world, **deleting("erase")) as shop:
+        id = a_customer(shop)
+        identity = {"handle": "klaviyo", "identifier": shop.profile().id}
+        shop.omneo.profile(TENANT, email="canary-kept@example.org", identities=[identity])
+        shop.omneo.delete_profile(TENANT, id)
+        shop.settle()
+        assert shop.profile().attributes["email"] == EMAIL
+
+
+def test_a_customer_who_was_never_in_klaviyo_costs_one_look(world: World) -> None:
+    with a_shop(world) as shop:
+        id = shop.customer(email="canary-jane@example.com")
+        shop.omneo.delete_profile(TENANT, id)
+        shop.settle()
+        assert [call.method for call in shop.klaviyo_calls()] == ["GET"]
+        assert world.dead_jobs() == []
+
+
+def test_the_echo_of_a_suppression_is_nobodys_opt_out(world: World) -> None:
+    with a_shop(world) as shop:
+        id = a_customer(shop)
+        shop.omneo.delete_profile(TENANT, id)
+        shop.sync()
+        # Somebody registers again with the address before Klaviyo tells of the suppression.
+        again = shop.omneo.profile(TENANT, email=EMAIL, attributes={"comms": OPTED_IN})["id"]
+        shop.klaviyo.deliver(ACCOUNT)
+        world.work(15)
+        assert shop.comms(again)["email_promo"] is True
+
+
+@pytest.mark.parametrize("path", [SUPPRESS, UNSUBSCRIBE])
+@pytest.mark.parametrize("takes_effect", [True, False])
+def test_a_deletion_that_fails_for_a_moment_is_finished(world: World, path: str, takes_effect: bool) -> None:
+    with a_shop(world) as shop:
+        id = a_customer(shop)
+        shop.klaviyo.fail(1, match=f"POST {path}", kind="reset", takes_effect=takes_effect)
+        shop.omneo.delete_profile(TENANT, id)
+        shop.settle()
+        assert shop.profile().subscriptions.is_suppressed("USER_SUPPRESSED")
+        assert shop.consent("sms") == "UNSUBSCRIBED"
+        assert world.dead_jobs() == []
+
+
+def test_a_sync_of_what_was_deleted_reads_and_does_no_more(world: World) -> None:
+    with a_shop(world) as shop:
+        job = SyncProfile(
+            tenant=TENANT,
+            accepted_at=world.clock(),
+            profile_id="5d1f6a3e-0b6c-4c1e-9a37-3a4f4f0d7a11",
+            until=world.clock(),
+        )
+        sync_profile(job, world.read(), world.services)
+        assert shop.klaviyo_calls() == []
+        assert len(shop.omneo_calls()) == 1

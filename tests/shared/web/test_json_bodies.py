@@ -1,0 +1,172 @@
+"""JSON from strangers: what is taken, what is refused, and that nothing makes the reader fail."""
+
+import json
+import sys
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import InvalidPayloadError, UnsupportedMediaTypeError
+from shared.web.json_bodies import DEEPEST, LONGEST_NUMBER, parse_json
+
+JSON = "application/json"
+
+
+def nested(levels: int, opening: str = "[", closing: str = "]") -> bytes:
+    return (opening * levels + closing * levels).encode()
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "APPLICATION/JSON",
+        "application/json; charset=utf-8",
+        "application/json;charset=x",
+        " application/json ",
+        "application/vnd.api+json",
+        "application/problem+json; a=b",
+    ],
+)
+def test_every_way_to_say_json_is_understood(content_type: str) -> None:
+    assert parse_json(content_type, b'{"a": 1}') == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["", "text/plain", "text/json", "application/jsonp", "application/x-www-form-urlencoded", "json", ";"],
+)
+def test_a_body_that_is_not_said_to_be_json_is_refused_before_it_is_read(content_type: str) -> None:
+    with pytest.raises(UnsupportedMediaTypeError, match="Content-Type: application/json"):
+        parse_json(content_type, b'{"a": 1}')
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b"null", None),
+        (b"true", True),
+        (b' "x" ', "x"),
+        (b"[1, 2.5, -0]", [1, 2.5, 0]),
+        (b"\xef\xbb\xbf{}", {}),
+        ('{"ü": "東京"}'.encode(), {"ü": "東京"}),
+        (rb'"\ud83c\udf81"', "🎁"),
+        (rb'"\\ud800"', "\\ud800"),
+        (b'{"a": 1, "a": 2}', {"a": 2}),
+        (b"9" * LONGEST_NUMBER, int("9" * LONGEST_NUMBER)),
+        (b"1e308", 1e308),
+        (b"1e-999", 0.0),
+    ],
+    ids=range(12),
+)
+def test_what_is_json_comes_out_as_it_is(body: bytes, value: Any) -> None:
+    assert parse_json(JSON, body) == value
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"{",
+        b'{"canary": }',
+        b"{'a': 1}",
+        b'{"a": 1,}',
+        b"[1] [2]",
+        b"NaN",
+        b"[Infinity]",
+        b'{"a": -Infinity}',
+        b"1e999",
+        b"-1e400",
+        b"9" * (LONGEST_NUMBER + 1),
+        b"9" * 100_000,
+        b'"\x00"',
+        b"\xff",
+        b'"canary\xe9"',
+        rb'"\ud800"',
+        rb'{"\uDFFF": 1}',
+        b'"\xed\xa0\x80"',
+        '{"a": 1}'.encode("utf-16"),
+        '"\\ud800"'.encode("utf-32"),
+        nested(100_000),
+        nested(100_000, '{"a":', "}"),
+        nested(100_000)[:100_000],
+        rb'["\ud83c\udf81",' + nested(90_000) + b"]",
+    ],
+    ids=range(26),
+)
+def test_what_is_no_json_is_refused_and_not_repeated(body: bytes) -> None:
+    with pytest.raises(InvalidPayloadError, match=r"not valid JSON in UTF-8|levels deep") as caught:
+        parse_json(JSON, body)
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_depth_has_a_limit_that_is_exact(opening: str, closing: str) -> None:
+    innermost = b"[]" if opening == "[" else b"{}"
+    deepest = (opening * (DEEPEST - 1)).encode() + innermost + (closing * (DEEPEST - 1)).encode()
+    assert parse_json(JSON, deepest) == json.loads(deepest)
+    with pytest.raises(InvalidPayloadError, match=f"more than {DEEPEST} levels"):
+        parse_json(JSON, opening.encode() + deepest + closing.encode())
+
+
+def test_a_scalar_at_the_last_level_is_not_a_level() -> None:
+    body = b"[" * DEEPEST + b"1" + b"]" * DEEPEST
+    assert parse_json(JSON, body) == json.loads(body)
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_make_the_reader_fail(body: bytes) -> None:
+    try:
+        value = parse_json(JSON, body)
+    except InvalidPayloadError:
+        return
+    json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(max_size=8),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+        max_leaves=10,
+    ),
+    st.booleans(),
+)
+def test_every_value_survives_the_way(value: Any, escaped: bool) -> None:
+    assert parse_json(JSON, json.dumps(value, ensure_ascii=escaped).encode()) == value
+
+
+def test_a_large_body_is_read_in_moments() -> None:
+    limit = sys.getrecursionlimit()
+    began = time.perf_counter()
+    assert len(parse_json(JSON, b"[" + b"{}," * 300_000 + b"{}]")) == 300_001
+    assert time.perf_counter() - began < 5
+    assert sys.getrecursionlimit() == limit
+
+
+class TestLeniently:
+    def test_a_number_out_of_range_is_none_and_the_rest_stays(self) -> None:
+        body = b'{"a": NaN, "b": [-Infinity, 1e999, 1.5], "c": ' + b"9" * (LONGEST_NUMBER + 1) + b', "d": 7}'
+        value = parse_json(JSON, body, lenient=True)
+        assert value == {"a": None, "b": [None, None, 1.5], "c": None, "d": 7}
+
+    def test_half_a_surrogate_pair_and_depth_are_taken(self) -> None:
+        assert parse_json(JSON, b'["\\ud83d"]', lenient=True) == ["\ud83d"]
+        deep = b"[" * (DEEPEST * 3) + b"]" * (DEEPEST * 3)
+        assert parse_json(JSON, deep, lenient=True) == json.loads(deep)
+
+    @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"nan", b"[" * 100_000, b"{'a': 1}", b"[1,]"])
+    def test_what_is_no_json_is_refused_all_the_same(self, body: bytes) -> None:
+        with pytest.raises(InvalidPayloadError, match="not valid JSON"):
+            parse_json(JSON, body, lenient=True)
+        with pytest.raises(UnsupportedMediaTypeError):
+            parse_json("text/plain", b"{}", lenient=True)
+
+    @given(st.binary(max_size=60))
+    def test_no_bytes_make_the_reader_fail(self, body: bytes) -> None:
+        with suppress(InvalidPayloadError):
+            parse_json(JSON, body, lenient=True)

@@ -1,0 +1,115 @@
+"""A process that dies, or loses an answer, at a moment that a test chooses: around every call it makes and every document it writes.
+
+What it calls and what it stores is real; only the wire and the store's methods are watched.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from shared.http.connections import Connections
+from shared.storage.documents import Documents
+from tests.support.through import READS, Through
+
+T = TypeVar("T")
+
+
+class KilledError(BaseException):
+    """The process is gone. No `except Exception` runs, and nothing can be called or stored any more."""
+
+
+class Fate:
+    """Counts the moments of a life, two for each call and each write: before it takes effect, and after.
+
+    At moment number `at` it strikes: `kills` ends the process for good, else the call or its answer is lost once. -1 is never.
+    """
+
+    def __init__(self, at: int, *, kills: bool) -> None:
+        self.at = at
+        self.kills = kills
+        self.moment = -1
+        self.struck = False
+
+    def pass_by(self, what: str) -> None:
+        """Let a moment pass, or strike."""
+        self.moment += 1
+        if self.moment == self.at:
+            self.struck = True
+            if not self.kills:
+                raise requests.ConnectionError(f"lost {what}")
+        if self.struck and self.kills:
+            raise KilledError(what)
+
+
+class Meanwhile(Fate):
+    """A life in which somebody else does something: once, at this moment ("after POST /api/webhooks")."""
+
+    def __init__(self, at: str, happens: Callable[[], object]) -> None:
+        super().__init__(-1, kills=False)
+        self._at = at
+        self._happens = happens
+
+    def pass_by(self, what: str) -> None:
+        """Let it happen, if this is the moment."""
+        if what == self._at and not self.struck:
+            self.struck = True
+            self._happens()
+
+
+class _Wire(HTTPAdapter):
+    def __init__(self, fate: Fate) -> None:
+        super().__init__()
+        self._fate = fate
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **named: Any) -> requests.Response:
+        line = f"{request.method} {request.path_url}"
+        self._fate.pass_by(f"before {line}")
+        answer = super().send(request, *args, **named)
+        try:
+            self._fate.pass_by(f"after {line}")
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+
+def watched_connections(fate: Fate) -> Connections:
+    """Return connections, for this thread, over which the fate may strike."""
+    connections = Connections()
+    connections.session().mount("http://", _Wire(fate))
+    return connections
+
+
+def watched_everywhere(fate: Fate) -> Connections:
+    """Return connections, for every thread, over which the fate may strike."""
+    return _Everywhere(fate)
+
+
+class _Everywhere(Connections):
+    def __init__(self, fate: Fate) -> None:
+        super().__init__()
+        self._fate = fate
+
+    def session(self) -> requests.Session:
+        session = super().session()
+        if not isinstance(session.adapters["http://"], _Wire):
+            session.mount("http://", _Wire(self._fate))
+        return session
+
+
+class WatchedDocuments(Through):
+    """A store in which the fate may strike around every write. Only for a fate that kills."""
+
+    def __init__(self, documents: Documents, fate: Fate) -> None:
+        super().__init__(documents)
+        self._fate = fate
+
+    def passing(self, operation: str, call: Callable[[], T]) -> T:
+        if operation in READS:
+            return call()
+        self._fate.pass_by("before a write")
+        result = call()
+        self._fate.pass_by("after a write")
+        return result

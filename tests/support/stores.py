@@ -1,0 +1,60 @@
+"""The document store in both its forms, as one pytest fixture: what is written on top of it must hold on either.
+
+`stored_bytes` is what somebody sees who has got hold of the database alone.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from shared.storage.documents import Documents
+from shared.storage.firestore import FirestoreDocuments
+from shared.storage.sqlite import SqliteDocuments
+from tests.support.through import Through
+
+T = TypeVar("T")
+
+_COLLECTIONS = (
+    "tenants", "dead_jobs", "leases", "inbox", "outbox", "echo_notes", "consent_ledger", "reward_claims", "synced_profiles",
+    "burials", "resyncs", "rows", "resync_slot",
+)  # fmt: skip
+
+
+@pytest.fixture(params=["sqlite", "firestore"])
+def documents(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Documents]:
+    """Return an empty store; a test that asks for it runs once with each kind."""
+    if request.param == "firestore":
+        firestore: FirestoreDocuments = request.getfixturevalue("firestore_documents")
+        yield firestore
+        return
+    sqlite = SqliteDocuments(tmp_path / "data" / "documents.db")
+    yield sqlite
+    sqlite.close()
+
+
+@pytest.fixture
+def stored_bytes(documents: Documents, tmp_path: Path) -> Callable[[], bytes]:
+    """Return a function that returns everything in the store as it lies there, no method of the store being asked."""
+    if isinstance(documents, FirestoreDocuments):
+        client = documents._client
+        return lambda: "".join(
+            f"{snapshot.reference.path} {snapshot.to_dict()!r}\n"
+            for name in _COLLECTIONS
+            for snapshot in client.collection_group(name).stream()
+        ).encode()
+    return lambda: b"".join(path.read_bytes() for path in sorted((tmp_path / "data").iterdir()))
+
+
+class Overtaken(Through):
+    """`documents`, in which somebody else is faster: `meanwhile` happens once, right before the first update or delete."""
+
+    def __init__(self, documents: Documents, meanwhile: Callable[[], object]) -> None:
+        super().__init__(documents)
+        self._meanwhile = [meanwhile]
+
+    def passing(self, operation: str, call: Callable[[], T]) -> T:
+        if operation in {"update", "delete"} and self._meanwhile:
+            self._meanwhile.pop()()
+        return call()

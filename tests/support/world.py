@@ -1,0 +1,268 @@
+"""The world around the extension, as fixtures: one clock, the sandbox Omneo and Klaviyo, the queue emulator, a store.
+
+The services that a handler gets here are the real ones, on a store in a temporary folder; only time, chance and sleep belong
+to the test. Every personal or secret value holds the word that canary.py looks for.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, Response, request
+from google.cloud.tasks_v2 import Task
+from pydantic import SecretStr
+from werkzeug.serving import make_server
+
+from deploy.local.sandbox import Sandbox
+from deploy.local.tasks import TasksEmulator
+from shared.direction import Direction
+from shared.installation.steps import connect, prepare_queues
+from shared.jobs.cloud_tasks import CloudTasksQueue
+from shared.jobs.dead_jobs import DeadJobStore
+from shared.klaviyo.oauth import TokenAnswer
+from shared.services import Services
+from shared.settings import TASKS, Needs, Settings
+from shared.storage.encryption import new_key
+from shared.tenants.keys import hash_of
+from shared.tenants.settings import TenantSettings
+from shared.tenants.tenants import InstallationKey, Outage, StoredSecret, Tenant
+from shared.web.endpoints import worker
+from shared.worker.delivery import deliver
+
+TENANT = "acme"
+ACCOUNT = "AcmeAc"
+EMAIL = "canary-jane@example.org"
+OMNEO_TOKEN = "canary-omneo-token"
+SIGNING_SECRET = "canary-signing-secret"
+WEBHOOK_SECRET = "canary-webhook-secret"
+INSTALLATION_KEY = "canary-installation-key"
+EXTENSION_URL = "https://extension.example.org"
+EVERYTHING = Needs.STORE | TASKS | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
+
+
+@dataclass
+class Clock:
+    """A clock that stands still until a test moves it. Call it for the time; `sleep` moves it and remembers how far."""
+
+    now: datetime = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
+    slept: list[float] = field(default_factory=list)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def timestamp(self) -> float:
+        """Return Unix seconds."""
+        return self.now.timestamp()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(seconds=seconds)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass, and note that somebody waited."""
+        self.slept.append(seconds)
+        self.advance(seconds)
+
+
+@dataclass
+class World:
+    """Everything outside the extension, and its services."""
+
+    clock: Clock
+    sandbox: Sandbox
+    tasks: TasksEmulator
+    environment: dict[str, str]
+    services: Services
+
+    def tenant(self, name: str = TENANT, *, installed: bool = True, **changes: Any) -> Tenant:
+        """Store a tenant that both sandboxes know, with queues and a Klaviyo account if `installed`."""
+        self.sandbox.omneo.tenant(name, token=OMNEO_TOKEN, signing_secret=SIGNING_SECRET)
+        self.services.tenants.create(a_tenant(name, self.clock(), **changes))
+        return self.install(name) if installed else self.read(name)
+
+    def install(self, name: str = TENANT) -> Tenant:
+        """Connect the tenant to a Klaviyo account, as the install does."""
+        tokens = self.sandbox.klaviyo.install(ACCOUNT)
+        answer = TokenAnswer.model_validate(tokens.to_json())
+        tenant = connect(name, answer, tenants=self.services.tenants, now=self.clock())
+        prepare_queues(tenant, self.services.queue)
+        return tenant
+
+    def disconnect(self, name: str = TENANT) -> None:
+        """Let Klaviyo have refused the tenant's refresh token for good."""
+
+        def edit(tenant: Tenant) -> Tenant:
+            assert tenant.klaviyo is not None
+            lost = tenant.klaviyo.model_copy(update={"disconnected_reason": "invalid_grant"})
+            outages = (*tenant.outages, Outage(began=self.clock()))
+            return tenant.model_copy(update={"klaviyo": lost, "outages": outages})
+
+        self.services.tenants.change(name, edit)
+
+    def live(self) -> None:
+        """Set the clock to the real time, which is what a function that is loaded alone goes by."""
+        self.clock.now = datetime.now(UTC).replace(microsecond=0)
+
+    def read(self, name: str = TENANT) -> Tenant:
+        """Return the tenant as it is stored now."""
+        tenant = self.services.tenants.find(name)
+        assert tenant is not None
+        return tenant
+
+    def work(self, seconds: float = 0.0) -> None:
+        """Let time pass and the queue deliver all that is due to the worker."""
+        self.clock.advance(seconds)
+        self.tasks.step()
+
+    def events(self) -> list[Any]:
+        """Return what Klaviyo has recorded."""
+        return self.sandbox.klaviyo.events(ACCOUNT)
+
+    def queued(self, direction: Direction, name: str = TENANT) -> list[bytes]:
+        """Return the bodies of the tasks that wait on one of the tenant's queues, the first to come first."""
+        queue = self.services.queue
+        assert isinstance(queue, CloudTasksQueue)
+        asked = {"parent": queue._of(self.read(name), direction), "response_view": Task.View.FULL}
+        tasks = sorted(queue._client.list_tasks(request=asked), key=lambda task: str(task.create_time))
+        return [task.http_request.body for task in tasks]
+
+    def dead_jobs(self, name: str = TENANT) -> list[Any]:
+        """Return the tenant's dead jobs."""
+        return DeadJobStore(self.services.documents, self.services.keys).page(name)
+
+
+def a_tenant(name: str, now: datetime, **changes: Any) -> Tenant:
+    """Return a tenant that has not installed yet."""
+    fields: dict[str, Any] = {
+        "name": name,
+        "created_at": now,
+        "installation_keys": (InstallationKey(hash=hash_of(INSTALLATION_KEY), created_at=now),),
+        "omneo_token": SecretStr(OMNEO_TOKEN),
+        "omneo_signing_secrets": (StoredSecret(value=SecretStr(SIGNING_SECRET), created_at=now),),
+        "webhook_secrets": (StoredSecret(value=SecretStr(WEBHOOK_SECRET), created_at=now),),
+        "settings": TenantSettings(task_queue_name=name),
+    }
+    return Tenant(**{**fields, **changes})
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return a clock that stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def sandbox(clock: Clock) -> Iterator[Sandbox]:
+    """Run a sandbox Omneo and Klaviyo on the test's clock."""
+    running = Sandbox(clock=clock.timestamp, token_prefix="canary", client_secret="canary-client-secret")
+    with running:
+        yield running
+
+
+@pytest.fixture
+def tasks(clock: Clock, tmp_path: Path) -> Iterator[TasksEmulator]:
+    """Run a queue that dispatches only when told to, on the test's clock."""
+    with TasksEmulator(tmp_path / "tasks.db", clock=clock.timestamp, stepped=True) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def world(clock: Clock, sandbox: Sandbox, tasks: TasksEmulator, tmp_path: Path) -> Iterator[World]:
+    """Put it all together, with a worker that runs on the test's clock."""
+    with put_together(clock, sandbox, tasks, tmp_path) as world:
+        yield world
+
+
+@pytest.fixture
+def make_world() -> Callable[[Path], AbstractContextManager[World]]:
+    """Return a function that makes a world in a folder, for a test that needs one for each of its examples."""
+
+    @contextmanager
+    def make(folder: Path) -> Iterator[World]:
+        clock = Clock()
+        with (
+            Sandbox(
+                clock=clock.timestamp, token_prefix="canary", client_secret="canary-client-secret"
+            ) as sandbox,
+            TasksEmulator(folder / "tasks.db", clock=clock.timestamp, stepped=True) as tasks,
+            put_together(clock, sandbox, tasks, folder) as world,
+        ):
+            yield world
+
+    return make
+
+
+@contextmanager
+def put_together(clock: Clock, sandbox: Sandbox, tasks: TasksEmulator, tmp_path: Path) -> Iterator[World]:
+    """Give the services to a worker that runs on the test's clock."""
+    app = Flask("worker")
+    with serving(app) as url:
+        environment = environment_for(sandbox, tasks, tmp_path, url)
+        services = Services(
+            Settings.from_env(environment, EVERYTHING), clock=clock, random=lambda: 0.0, sleep=clock.sleep
+        )
+
+        for direction in Direction:
+            app.add_url_rule(
+                f"/tasks/{direction}", direction, a_worker(direction, services), methods=["POST"]
+            )
+
+        yield World(clock, sandbox, tasks, environment, services)
+
+
+def a_worker(direction: Direction, services: Services) -> Callable[[], Response]:
+    """Return the worker of one direction as a view."""
+
+    @worker(direction)
+    def work(delivery: Any) -> Any:
+        return deliver(delivery, services)
+
+    return lambda: work(request)
+
+
+def environment_for(sandbox: Sandbox, tasks: TasksEmulator, folder: Path, worker_url: str) -> dict[str, str]:
+    """Return an environment in which every function can start."""
+    return {
+        "KLAVIYO_API_URL": sandbox.klaviyo.url,
+        "OMNEO_API_URL": sandbox.omneo.url_template,
+        "KLAVIYO_CLIENT_ID": sandbox.klaviyo.oauth.client_id,
+        "KLAVIYO_CLIENT_SECRET": sandbox.klaviyo.oauth.client_secret,
+        "ENCRYPTION_KEYS": f"k1:{new_key()}",
+        "STORE": f"sqlite:{folder / 'documents.db'}",
+        "QUEUE": "local",
+        "CLOUD_TASKS_EMULATOR_HOST": tasks.grpc_address,
+        "INBOUND_WORKER_URL": worker_url,
+        "OUTBOUND_WORKER_URL": worker_url,
+        "KLAVIYO_AUTHORIZE_URL": f"{sandbox.klaviyo.url}/oauth/authorize",
+        "EXTENSION_URL": EXTENSION_URL,
+    }
+
+
+@contextmanager
+def serving(app: Flask) -> Iterator[str]:
+    """Serve an app on a free loopback port, in threads; yield its address."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    """Return log lines as objects."""
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def outcomes(text: str) -> list[dict[str, Any]]:
+    """Return log lines as objects, without those of single outside calls."""
+    return [line for line in lines(text) if line["message"] != "outside call"]
