@@ -9,15 +9,16 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, TypeVar
 
+from shared.direction import Direction
 from shared.errors import PayloadTooLargeError
-from shared.jobs import TASK_BYTES, AnyJob, Direction, write_job
-from shared.queue import QueueState
-from shared.tenants import Tenant
-from tests.world_new.bundle import queue_call
+from shared.jobs.jobs import TASK_BYTES, AnyJob, write_job
+from shared.jobs.queue import QueueState
+from shared.tenants.tenants import Tenant
+from tests.world.bundle import queue_call
 
 if TYPE_CHECKING:
-    from tests.world_new.bundle import Process
-    from tests.world_new.world import SimulatedWorld
+    from tests.world.bundle import Process
+    from tests.world.world import SimulatedWorld
 
 T = TypeVar("T")
 _NAME_BLOCKED = 86400.0

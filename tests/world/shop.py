@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deploy.local.sandbox.delivery import SIGNATURE, sign
-from tests.world_new.oracle import Person
-from tests.world_new.plans import Act
-from tests.world_new.world import SIGNING_SECRET, TENANT, WEBHOOK_SECRET, SimulatedWorld
+from tests.world.oracle import Person
+from tests.world.plans import Act
+from tests.world.world import SIGNING_SECRET, TENANT, WEBHOOK_SECRET, SimulatedWorld
 
 DEFINITION = 6
 _FLOW_WAITS = (60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3600.0, 3600.0, 3600.0, 3600.0)

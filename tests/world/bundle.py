@@ -20,19 +20,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flask import Request as FlaskRequest
 
 import shared
-from shared.documents import Documents
-from shared.encryption import new_key
+from shared.storage.documents import Documents
+from shared.storage.encryption import new_key
 from shared.errors import QueueUnavailableError, StoreUnavailableError
 from shared.services import Services
 from shared.settings import TASKS, Needs, Settings
-from shared.tenant_cache import TenantCache
-from tests.through import Through
-from tests.world_new.faults import DiedError
-from tests.world_new.wire import KLAVIYO, OMNEO, WireConnections, WireResponse, exchange
+from shared.tenants.cache import TenantCache
+from tests.support.through import Through
+from tests.world.faults import DiedError
+from tests.world.wire import KLAVIYO, OMNEO, WireConnections, WireResponse, exchange
 
 if TYPE_CHECKING:
     from deploy.local.sandbox.messages import Request
-    from tests.world_new.world import SimulatedWorld
+    from tests.world.world import SimulatedWorld
 
 T = TypeVar("T")
 FUNCTIONS = ("system_webhooks", "omneo_webhooks", "targets", "rewards_webhook", "admin", "inbound_worker", "outbound_worker")

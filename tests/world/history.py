@@ -4,10 +4,10 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 
-from tests.world_new import acts, laws, operators, people
-from tests.world_new.plans import HOUR, MINUTE, Plan
-from tests.world_new.timeline import START
-from tests.world_new.world import SimulatedWorld, simulated
+from tests.world import acts, laws, operators, people
+from tests.world.plans import HOUR, MINUTE, Plan
+from tests.world.timeline import START
+from tests.world.world import SimulatedWorld, simulated
 
 SIX_MINUTES = 6 * MINUTE
 _SWEEP = 5 * MINUTE

@@ -12,12 +12,12 @@ from deploy.local.sandbox.klaviyo_subscriptions import (
     UNSUBSCRIBE,
     USER_SUPPRESSED,
 )
-from shared.consent_ledger import ConsentLedger
-from shared.dead_jobs import DeadJobStore
-from shared.domain.consent import TABLE, canonical, row_of
-from shared.domain.consent_events import Channel
-from tests.world_new.oracle import IN, OUT, Person
-from tests.world_new.world import TENANT, SimulatedWorld, keys
+from shared.consent.ledger import ConsentLedger
+from shared.jobs.dead_jobs import DeadJobStore
+from shared.consent.rules.decisions import TABLE, canonical, row_of
+from shared.consent_events import Channel
+from tests.world.oracle import IN, OUT, Person
+from tests.world.world import TENANT, SimulatedWorld, keys
 
 CALLS, CALLS_EACH = 60, 30  # most outside calls of a history, and of each act and fault
 APART = 4.0  # seconds by which nobody can tell which of two acts on two sides came first
@@ -94,7 +94,7 @@ def judge_ledger(world: SimulatedWorld) -> None:
         omneo = world.omneo_profile(person)
         if omneo is None or tenant.ledger_key is None:
             continue
-        records = ledger.of(tenant, person.omneo, 100)
+        records = ledger.records_of(tenant, person.omneo, 100)
         for channel in Channel:
             last = next((row for row in records if row.channel == channel), None)
             if last is None:

@@ -6,7 +6,7 @@ from itertools import count
 from threading import Lock
 from typing import cast
 
-from shared.documents import MAX_DOCUMENT_BYTES, Document, Scalar, Value, Version, check_fields, check_path
+from shared.storage.documents import MAX_DOCUMENT_BYTES, Document, Scalar, Value, Version, check_fields, check_path
 from shared.errors import DocumentChangedError, DocumentExistsError, DocumentMissingError
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from tests.world_new.plans import Act, Beginning, Plan
+from tests.world.plans import Act, Beginning, Plan
 
 
 def shrunk(plan: Plan, still_fails: Callable[[Plan], bool], *, most: int = 400) -> Plan:

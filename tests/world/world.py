@@ -31,23 +31,23 @@ from deploy.local.sandbox.klaviyo_parcels import wait as klaviyo_waits
 from deploy.local.sandbox.messages import Answer, Request
 from deploy.local.sandbox.omneo import Omneo
 from deploy.local.sandbox.omneo_tenants import Tenant as OmneoTenant
-from shared.domain.provisions import DATA_SOURCES, SYSTEM_TOPICS, webhook_name
-from shared.encryption import KeyRing
-from shared.handlers.install import connect
-from shared.installation_keys import hash_of
+from shared.klaviyo.resources import DATA_SOURCES, SYSTEM_TOPICS, webhook_name
+from shared.storage.encryption import KeyRing
+from shared.installation.steps import connect
+from shared.tenants.keys import hash_of
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
-from shared.tenant_settings import TenantSettings
-from shared.tenants import InstallationKey, StoredSecret, Tenant, TenantStore
-from tests.memory_documents import MemoryDocuments
-from tests.world_new import bundle
-from tests.world_new.bundle import Process
-from tests.world_new.faults import DiedError, Faults
-from tests.world_new.oracle import Person
-from tests.world_new.plans import HOUR, Plan
-from tests.world_new.queue import SimulatedQueue, Task
-from tests.world_new.timeline import START, Timeline
-from tests.world_new.wire import OMNEO, call_of, json_of
+from shared.tenants.settings import TenantSettings
+from shared.tenants.tenants import InstallationKey, StoredSecret, Tenant, TenantStore
+from tests.support.memory_documents import MemoryDocuments
+from tests.world import bundle
+from tests.world.bundle import Process
+from tests.world.faults import DiedError, Faults
+from tests.world.oracle import Person
+from tests.world.plans import HOUR, Plan
+from tests.world.queue import SimulatedQueue, Task
+from tests.world.timeline import START, Timeline
+from tests.world.wire import OMNEO, call_of, json_of
 
 TENANT, ACCOUNT, MASTER_LIST = "acme", "AcmeAc", "MASTER"
 OMNEO_TOKEN, SIGNING_SECRET = "canary-omneo-token", "canary-signing-secret"
@@ -474,16 +474,17 @@ _ACCESS, _REFRESH = "canary-access", "canary-refresh"
 
 
 def bundle_direction(name: str) -> Any:
-    from shared.jobs import Direction
+    from shared.direction import Direction
 
     return Direction(name)
 
 
+@cache
 def keys() -> KeyRing:
     """Return the keys that secrets are sealed with."""
     store = bundle.settings().store
     assert store is not None
-    return store.keys
+    return KeyRing(store.keys)
 
 
 @cache

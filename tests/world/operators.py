@@ -3,14 +3,14 @@
 import json
 
 from deploy.local.sandbox.klaviyo_oauth import SCOPES
-from shared.handlers.install import connect
-from shared.handlers.provision import start_provision
+from shared.installation.steps import connect
+from shared.installation.provision import start_provision
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
-from tests.world_new.faults import DiedError
-from tests.world_new.oracle import Person
-from tests.world_new.plans import Act
-from tests.world_new.world import ACCOUNT, INSTALLATION_KEY, TENANT, SimulatedWorld
+from tests.world.faults import DiedError
+from tests.world.oracle import Person
+from tests.world.plans import Act
+from tests.world.world import ACCOUNT, INSTALLATION_KEY, TENANT, SimulatedWorld
 
 _RUNS = ("resync", "reconcile", "repair", "heal")
 

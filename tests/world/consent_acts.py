@@ -5,9 +5,9 @@ from typing import Any
 
 from deploy.local.sandbox.klaviyo_subscriptions import SPAM_COMPLAINT, SUBSCRIBED
 from deploy.local.sandbox.omneo_profiles import stamp
-from tests.world_new.oracle import IN, OUT, Decision, Person
-from tests.world_new.plans import Act
-from tests.world_new.world import ACCOUNT, TENANT, SimulatedWorld
+from tests.world.oracle import IN, OUT, Decision, Person
+from tests.world.plans import Act
+from tests.world.world import ACCOUNT, TENANT, SimulatedWorld
 
 def in_klaviyo(world: SimulatedWorld, person: Person, act: Act) -> bool:
     """Let somebody decide in Klaviyo, through the profile that has their address."""

@@ -1,7 +1,7 @@
 """A history as a person can read it, and as it can be written down."""
 
-from tests.world_new.history import Lived
-from tests.world_new.plans import Plan
+from tests.world.history import Lived
+from tests.world.plans import Plan
 
 
 def told(lived: Lived) -> str:

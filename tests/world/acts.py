@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from tests.world_new import consent_acts, operators, people, shop
-from tests.world_new.oracle import Person
-from tests.world_new.plans import Act
-from tests.world_new.timeline import START
-from tests.world_new.world import SimulatedWorld
+from tests.world import consent_acts, operators, people, shop
+from tests.world.oracle import Person
+from tests.world.plans import Act
+from tests.world.timeline import START
+from tests.world.world import SimulatedWorld
 
 
 def scheduled(world: SimulatedWorld, acts: tuple[Act, ...]) -> None:

@@ -5,10 +5,10 @@ import sys
 from collections import Counter
 from time import monotonic
 
-from tests.world_new.history import live
-from tests.world_new.plans import Plan, drawn
-from tests.world_new.shrink import shrunk
-from tests.world_new.story import told, written
+from tests.world.history import live
+from tests.world.plans import Plan, drawn
+from tests.world.shrink import shrunk
+from tests.world.story import told, written
 
 
 def main() -> int:

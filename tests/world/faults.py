@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from tests.world_new.plans import Fault
+from tests.world.plans import Fault
 
 
 class DiedError(BaseException):

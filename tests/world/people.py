@@ -8,10 +8,10 @@ from typing import Any
 
 from deploy.local.sandbox.klaviyo_subscriptions import UNSUBSCRIBE, Method
 from deploy.local.sandbox.omneo_profiles import stamp
-from tests.world_new.oracle import IN, OUT, Decision, Person
-from tests.world_new.plans import DAY, Act, Beginning
-from tests.world_new.timeline import START
-from tests.world_new.world import ACCOUNT, TENANT, SimulatedWorld
+from tests.world.oracle import IN, OUT, Decision, Person
+from tests.world.plans import DAY, Act, Beginning
+from tests.world.timeline import START
+from tests.world.world import ACCOUNT, TENANT, SimulatedWorld
 
 _BEFORE = START - 10 * DAY
 

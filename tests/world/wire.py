@@ -12,10 +12,10 @@ from requests.structures import CaseInsensitiveDict
 from deploy.local.sandbox.messages import Answer, Request
 from deploy.local.sandbox.record import Call
 from deploy.local.sandbox.server import CHALLENGE
-from shared.connections import Connections
+from shared.http.connections import Connections
 
 if TYPE_CHECKING:
-    from tests.world_new.bundle import Process
+    from tests.world.bundle import Process
 
 KLAVIYO, OMNEO = "http://klaviyo.invalid", "http://omneo.invalid"
 _READ_SECONDS = 10.0
