@@ -92,6 +92,8 @@ def _judge(world: SimulatedWorld) -> None:
     laws.judge_rest(world)
     laws.judge_desk(world)
     laws.judge_interactions(world)
+    laws.judge_persons(world)
+    laws.judge_shop(world)
 
 
 def _sweep_along(world: SimulatedWorld) -> None:

@@ -2,9 +2,10 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
-from deploy.local.sandbox.klaviyo_accounts import Profile
+from deploy.local.sandbox.klaviyo_accounts import Event, Profile
 from deploy.local.sandbox.klaviyo_subscriptions import (
     HARD_BOUNCE,
     SPAM_COMPLAINT,
@@ -17,6 +18,7 @@ from shared.jobs.dead_jobs import DeadJobStore
 from shared.consent.rules.decisions import TABLE, canonical, row_of
 from shared.consent_events import Channel
 from tests.world.oracle import IN, OUT, Person
+from tests.world.shop import Asked
 from tests.world.world import TENANT, SimulatedWorld, keys
 
 CALLS, CALLS_EACH = 60, 30  # most outside calls of a history, and of each act and fault
@@ -33,6 +35,11 @@ def judge_consent(world: SimulatedWorld) -> None:
 
 def _judge_channel(world: SimulatedWorld, person: Person, channel: str) -> None:
     profile, omneo = world.klaviyo_profile(person), world.omneo_profile(person)
+    if person.merged_into or _is_shared(world, person, channel):
+        return
+    if omneo is None or person.is_excluded:
+        _judge_gone(world, person, channel)
+        return
     wanted = person.wanted(channel, APART)
     if _nobody_can_know(person, channel):
         return
@@ -43,7 +50,9 @@ def _judge_channel(world: SimulatedWorld, person: Person, channel: str) -> None:
     klaviyo_way = way_in_klaviyo(profile, channel)
     omneo_way = way_in_omneo(omneo["attributes"]["comms"], channel)
     shown = f"{person.name}'s {channel}: Klaviyo {klaviyo_way}, Omneo {omneo_way}"
-    may_wait = world.plan.double_opt_in or _is_undeliverable(profile, omneo, channel)
+    may_wait = world.plan.double_opt_in or _is_undeliverable(profile, omneo, channel) or not is_address(person, channel)
+    if person.was_deleted and wanted == {IN}:
+        wanted = {IN, OUT}  # what was suppressed with the deletion may stay so
     if wanted == {OUT}:
         if klaviyo_way == IN or omneo_way != OUT:
             world.breaks(f"law 1: {shown}; the last act was {what}")
@@ -53,6 +62,34 @@ def _judge_channel(world: SimulatedWorld, person: Person, channel: str) -> None:
         world.breaks(f"law 1: {shown}; the last act was {what}")
     elif klaviyo_way not in wanted:
         world.breaks(f"law 1: {shown}; the last act was {what}")
+
+
+def _judge_gone(world: SimulatedWorld, person: Person, channel: str) -> None:
+    """Who is excluded, or was deleted, is not written to after having opted out, or at all once deleted."""
+    profile, last = world.account.owner("external_id", person.omneo), person.last(channel)
+    if profile is None or way_in_klaviyo(profile, channel) == OUT:
+        return
+    if person.is_excluded and last is not None and last.way == OUT:
+        world.breaks(f"law 1: {person.name} is excluded and Klaviyo still writes to their {channel}; the last act was {last.what}")
+    if not person.is_living and channel == "email" and profile.attributes.get("email") and not person.untold:
+        held_by_another = any(other.is_living and other.email == profile.attributes.get("email") for other in world.persons)
+        if not held_by_another:
+            world.breaks(f"law 1: {person.name} is deleted and Klaviyo still writes to them")
+
+
+def _is_shared(world: SimulatedWorld, person: Person, channel: str) -> bool:
+    """Return whether another living person, or a stranger, has the address too, so that a consent of it may be either's."""
+    own = person.email if channel == "email" else person.phone
+    others = [*world.persons, *world.strangers]
+    return any(
+        own and other is not person and other.is_living and own == (other.email if channel == "email" else other.phone)
+        for other in others
+    )
+
+
+def is_address(person: Person, channel: str) -> bool:
+    """Return whether the person has an address on the channel that Klaviyo takes."""
+    return "@" in person.email if channel == "email" else len(person.phone) > 6
 
 
 def _nobody_can_know(person: Person, channel: str) -> bool:
@@ -140,3 +177,68 @@ def judge_interactions(world: SimulatedWorld) -> None:
             most = len({event for event in events if rows[event]}) if world.faults.fired else 1
             if made > max(most, 1) and not world.faults.fired:
                 world.breaks(f"law 4: {topic} of {person.name} has {made} interactions")
+
+
+def judge_persons(world: SimulatedWorld) -> None:
+    """Law 3: each living, not excluded Omneo profile is one Klaviyo profile, with its own data and no other's."""
+    for person in world.persons:
+        if world.omneo_profile(person) is None or person.is_excluded or not _is_reachable(person):
+            continue
+        holders = [row for row in world.account.profiles.values() if row.attributes.get("external_id") == person.omneo]
+        if len(holders) != 1:
+            world.breaks(f"law 3: {person.name} is {len(holders)} profiles in Klaviyo")
+            continue
+        [held] = holders
+        name = held.attributes.get("first_name")
+        if name != f"Canary {person.name}":
+            world.breaks(f"law 3: the profile of {person.name} has the data of {str(name).removeprefix('Canary ')}")
+        if is_address(person, "email") and not _is_shared(world, person, "email"):
+            email = str(held.attributes.get("email") or "")
+            if email.casefold() != person.email.casefold():
+                world.breaks(f"law 3: {person.name}'s profile has another email than {person.name}")
+    for stranger in world.strangers:
+        kept = world.account.profiles.get(stranger.klaviyo)
+        if kept is None or kept.attributes.get("first_name") != f"Canary {stranger.name}":
+            world.breaks(f"law 3: {stranger.name}, whom Omneo does not know, was overwritten")
+
+
+def _is_reachable(person: Person) -> bool:
+    return is_address(person, "email") or is_address(person, "sms")
+
+
+def judge_shop(world: SimulatedWorld) -> None:
+    """Laws 4 and 6: each event once, on the right profile; one reward for each id and person; the last record last."""
+    rewards = Counter(str(row["external_id"]) for row in world.omneo.rewards(TENANT))
+    sent = {(event.metric, event.unique_id): event for event in world.account.events}
+    for asked in world.asked:
+        if not asked.taken:
+            continue
+        if asked.what == "reward" and rewards[asked.key] != 1:
+            world.breaks(f"law 6: {asked.key} of {asked.person.name} is {rewards[asked.key]} rewards")
+        if asked.what.startswith("event"):
+            _judge_event(world, asked, sent)
+    for id, count in rewards.items():
+        if count > 1:
+            world.breaks(f"law 6: {id} is {count} rewards")
+    _judge_records(world)
+
+
+def _judge_event(world: SimulatedWorld, asked: Asked, sent: Mapping[tuple[str, str], Event]) -> None:
+    mine = [event for (metric, _), event in sent.items() if metric == f"canary-{asked.number}"]
+    if len(mine) != 1:
+        world.breaks(f"law 4: {asked.key} of {asked.person.name} is {len(mine)} events")
+        return
+    profile = world.klaviyo_profile(asked.person)
+    if asked.person.is_living and not asked.person.is_excluded and profile is not None and mine[0].profile_id != profile.id:
+        world.breaks(f"law 3: {asked.key} of {asked.person.name} is on another profile")
+
+
+def _judge_records(world: SimulatedWorld) -> None:
+    last = {asked.key: asked for asked in world.asked if asked.what == "record" and asked.taken}
+    for key, asked in last.items():
+        kept = [row.record for row in world.account.records if row.record.get("object") == key]
+        calls = [one for one in world.asked if one.key == key and one.taken]
+        if not kept:
+            world.breaks(f"law 4: {key} has no record")
+        elif kept[-1]["n"] != asked.number and calls[-1].is_in_order(calls):
+            world.breaks(f"law 6: {key} ends as record {kept[-1]['n']} of {[one.number for one in calls]}")

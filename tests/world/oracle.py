@@ -36,6 +36,7 @@ class Person:
     is_living: bool = True
     is_excluded: bool = False
     was_deleted: bool = False
+    untold: bool = False  # whether an act of theirs in Omneo is never told
     merged_into: str = ""
     has_complained: bool = False  # of spam
     events: dict[str, tuple[str, float]] = field(default_factory=dict)  # what Klaviyo recorded of their own acts, by id: topic and time

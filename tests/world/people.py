@@ -213,6 +213,7 @@ def stranger(world: SimulatedWorld, person: Person, act: Act) -> bool:
 def _told(world: SimulatedWorld, person: Person, act: Act, what: str) -> bool:
     told = f"told after {', '.join(map(str, act.told))} s" if act.told else "never told"
     world.note(f"{person.name} {what} in Omneo ({told})")
+    person.untold = person.untold or not act.told
     world.tell_omneo(lambda: act.told)
     return True
 

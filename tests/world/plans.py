@@ -66,6 +66,14 @@ CONSENT_ACTS = (
     ("k.subscribe", 4), ("k.unsubscribe", 4), ("k.spam", 1), ("k.bounce", 1), ("k.suppress", 1),
     ("o.in", 4), ("o.out", 4), ("o.in unstamped", 1), ("o.out unstamped", 2), ("o.in ahead", 1), ("o.out ahead", 1),
 )  # fmt: skip
+CONFIRMS = ("k.confirm", 3)
+PERSON_ACTS = (
+    ("p.create", 4), ("p.email", 4), ("p.phone", 2), ("p.share email", 1), ("p.share phone", 2), ("p.swap", 3), ("p.give email", 3),
+    ("p.drop email", 1), ("p.drop phone", 1), ("p.bad email", 1), ("p.bad phone", 1), ("p.delete", 3), ("p.restore", 4), ("p.merge", 2),
+    ("p.exclude", 1), ("p.include", 2), ("k.stranger", 2),
+)  # fmt: skip
+SHOP_ACTS = (("s.reward", 4), ("s.event", 3), ("s.event by id", 3), ("s.record", 5))
+OPERATOR_ACTS = (("op.resync", 2), ("op.repair", 2), ("op.reconcile", 1), ("op.heal", 2), ("op.reinstall", 2), ("op.rotate", 1))
 ANSWERS = (
     "503", "429", "500", "502 html", "403 html", "404 html", "200 empty", "200 broken", "lost before", "lost after", "timeout before", "timeout after",
     "cut off", "slow", "dies before", "dies after",
@@ -77,8 +85,10 @@ QUEUE = ("unavailable before", "unavailable after", "dies before", "dies after")
 def drawn(seed: int) -> Plan:
     """Return the history of a seed."""
     chance = Random(seed)
-    people = tuple(_beginning(chance) for _ in range(chance.choices((1, 2), (5, 1))[0]))
-    acts = _acts(chance, len(people))
+    theme = chance.choices(("consent", "persons", "shop"), (60, 27, 13))[0]
+    people = tuple(_beginning(chance) for _ in range(chance.choices((1, 2, 3), _HOW_MANY[theme])[0]))
+    double_opt_in = chance.random() < 0.08
+    acts = _acts(chance, len(people), _likely(theme, double_opt_in=double_opt_in))
     return Plan(
         people=people,
         acts=acts,
@@ -87,15 +97,29 @@ def drawn(seed: int) -> Plan:
         skews=(round(chance.uniform(-2, 2), 1), round(chance.uniform(-2, 2), 1)),
         chance=seed,
         master_list=chance.random() < 0.25,
-        double_opt_in=chance.random() < 0.08,
+        double_opt_in=double_opt_in,
         returns_own_changes=chance.random() < 0.1,
         repeats_consent_events=chance.random() < 0.7,
     )
 
 
+_HOW_MANY = {"consent": (8, 2, 0), "persons": (2, 6, 2), "shop": (7, 3, 0)}
+
+
+def _likely(theme: str, *, double_opt_in: bool) -> dict[str, float]:
+    """Return the acts that may happen, and how likely each is beside the others."""
+    consent = dict((*CONSENT_ACTS, *((CONFIRMS,) if double_opt_in else ())))
+    share = {"consent": 1.0, "persons": 0.5, "shop": 0.3}[theme]
+    likely = {name: weight * share for name, weight in consent.items()}
+    likely |= {name: float(weight) for name, weight in (PERSON_ACTS if theme == "persons" else ())}
+    likely |= {name: float(weight) for name, weight in (SHOP_ACTS if theme == "shop" else ())}
+    return likely | {name: weight * 0.08 for name, weight in OPERATOR_ACTS}
+
+
 def _beginning(chance: Random) -> Beginning:
     ways = ("in", "out")
-    return Beginning(chance.choice(ways), chance.choice(ways), is_new=chance.random() < 0.2)
+    is_new = chance.random() < 0.2
+    return Beginning(chance.choice(ways), chance.choice(ways), is_new, is_new and chance.random() < 0.5)
 
 
 def _landing(chance: Random) -> float:
@@ -104,9 +128,8 @@ def _landing(chance: Random) -> float:
 
 def _gap(chance: Random) -> float:
     """Return the seconds between two acts: seconds, so that calls of ours are under way; minutes; or hours."""
-    return round(chance.choices(
-        (chance.uniform(0, 3), chance.uniform(3, 40), chance.uniform(40, 400), chance.uniform(1, 30) * HOUR), (2, 5, 3, 0.4)
-    )[0], 1)  # fmt: skip
+    gaps = (chance.uniform(0, 3), chance.uniform(3, 40), chance.uniform(40, 400), chance.uniform(1, 30) * HOUR)
+    return round(chance.choices(gaps, (2, 5, 3, 0.4))[0], 1)
 
 
 def _told(chance: Random) -> tuple[float, ...]:
@@ -124,31 +147,47 @@ def _told(chance: Random) -> tuple[float, ...]:
     return ()
 
 
-def _acts(chance: Random, people: int) -> tuple[Act, ...]:
+def _acts(chance: Random, people: int, likely: dict[str, float]) -> tuple[Act, ...]:
     acts, at = [], 5.0
-    names, weights = zip(*CONSENT_ACTS, strict=True)
+    names, weights = tuple(likely), tuple(likely.values())
     for _ in range(chance.randint(2, 9)):
         at = round(at + _gap(chance), 1)
         [what] = chance.choices(names, weights)
-        channel = "sms" if chance.random() < 0.25 and what in _BOTH_CHANNELS else "email"
-        how: tuple[Any, ...] = (channel,)
-        if what.endswith("ahead"):
-            how = (channel, round(chance.choice((chance.uniform(30, 600), chance.uniform(1, 10) * HOUR))))
-        acts.append(Act(at, what, chance.randrange(people), _told(chance), how))
+        told = _told(chance)
+        if what[0] == "s":
+            told = told or (1.0,)
+        acts.append(Act(at, what, chance.randrange(people), told, _how(chance, what)))
     return tuple(acts)
 
 
-_BOTH_CHANNELS = frozenset(name for name, _ in CONSENT_ACTS if name[0] == "o" or name in ("k.subscribe", "k.unsubscribe"))
+def _how(chance: Random, what: str) -> tuple[Any, ...]:
+    channel = "sms" if chance.random() < 0.25 and what in _BOTH_CHANNELS else "email"
+    if what.endswith("ahead"):
+        return channel, round(chance.choice((chance.uniform(30, 600), chance.uniform(1, 10) * HOUR)))
+    if what == "k.bounce":
+        return channel, chance.choice(("hard", "hard", "soft"))
+    if what == "p.create":
+        return chance.choice(("in", "out")), chance.choice(("in", "out"))
+    if what == "p.merge":
+        return (chance.choice(("takes the email", "")),)
+    if what == "s.record":
+        return (chance.randrange(2),)
+    return (channel,) if what[:2] in ("k.", "o.") else ()
+
+
+_BOTH_CHANNELS = frozenset(
+    name for name, _ in CONSENT_ACTS if name[0] == "o" or name in ("k.subscribe", "k.unsubscribe", "k.confirm")
+)
 
 
 def _faults(chance: Random, acts: tuple[Act, ...]) -> tuple[Fault, ...]:
     faults = []
     for _ in range(chance.choices((0, 1, 2, 4), (4, 3, 2, 1))[0]):
         act = chance.choice(acts)
-        at = act.at + (act.told[0] if act.told else 0.0) + chance.choice((chance.uniform(0, 2), chance.uniform(0, 30), chance.uniform(0, 300)))
-        where = chance.choices(("klaviyo", "omneo", "store", "queue"), (4, 4, 2, 1))[0]
-        kinds = {"store": STORE, "queue": QUEUE}.get(where, ANSWERS)
-        kind = chance.choice(kinds)
+        soon = chance.choice((chance.uniform(0, 2), chance.uniform(0, 30), chance.uniform(0, 300)))
+        at = act.at + (act.told[0] if act.told else 0.0) + soon
+        [where] = chance.choices(("klaviyo", "omneo", "store", "queue"), (4, 4, 2, 1))
+        kind = chance.choice({"store": STORE, "queue": QUEUE}.get(where, ANSWERS))
         lasts = 0.0
         if kind in ("503", "lost before", "lost after") and chance.random() < 0.3:
             lasts = round(chance.choice((30.0, 300.0, HOUR)) * chance.random(), 1)

@@ -24,6 +24,12 @@ class Asked:
     number: int
     taken: bool = False
     statuses: list[int] = field(default_factory=list)
+    taken_at: float = 0.0
+    asked_at: float = 0.0
+
+    def is_in_order(self, calls: "list[Asked]") -> bool:
+        """Return whether we said of every earlier call that we have it before this one was made."""
+        return all(one.taken_at <= self.asked_at for one in calls if one is not self)
 
 
 def happens(world: SimulatedWorld, person: Person, act: Act) -> bool:
@@ -36,7 +42,8 @@ def happens(world: SimulatedWorld, person: Person, act: Act) -> bool:
     asked = Asked(what, key, person, number)
     world.asked.append(asked)
     world.note(f"{person.name}: {what} {key}, {len(act.told)} calls")
-    for seconds in act.told or (1.0,):
+    asked.asked_at = world.timeline.now + act.told[0]
+    for seconds in act.told[:1] if what == "record" else act.told:
         world.timeline.after(seconds, lambda: _call(world, asked, 0))
     return True
 
@@ -50,7 +57,8 @@ def _call(world: SimulatedWorld, asked: Asked, tries: int) -> None:
 
     def settle(status: int) -> None:
         asked.statuses.append(status)
-        asked.taken = asked.taken or 200 <= status < 300
+        if 200 <= status < 300:
+            asked.taken, asked.taken_at = True, world.timeline.now
         world.news_at = world.timeline.now
         if status in _REPEATED and tries < len(_FLOW_WAITS):
             world.timeline.after(_FLOW_WAITS[tries], lambda: _call(world, asked, tries + 1))
