@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve test test-deploy check format lint types bench deploy rollback destroy lock clean
+.PHONY: help setup run serve test test-deploy simulate check format lint types bench deploy rollback destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ test: $(VENV)/.test ## The whole test suite
 
 test-deploy: $(VENV)/.test ## Upgrade, rollback, teardown and half-failed deployments, with the real gcloud against a played Google (minutes)
 	@$(BIN)/python -m pytest -m deploy tests/deploy/gcp
+
+simulate: $(VENV)/.test ## Histories of the simulated world, one after the other: SEEDS=200000 [FROM=3000]
+	@$(BIN)/python -m tests.world --seeds '$(or $(SEEDS),3000)' --from '$(or $(FROM),0)'
 
 check: format lint types test ## What CI runs: format, lint, types, tests
 

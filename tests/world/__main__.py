@@ -6,9 +6,8 @@ from collections import Counter
 from time import monotonic
 
 from tests.world.history import live
-from tests.world.plans import Plan, drawn
-from tests.world.shrink import shrunk
-from tests.world.story import told, written
+from tests.world.plans import drawn
+from tests.world.shrink import shrunk_story
 
 
 def main() -> int:
@@ -28,7 +27,7 @@ def main() -> int:
         if lived.went_wrong:
             wrong += 1
             if wrong <= asked.stories:
-                tell(seed, lived.plan, lived.law)
+                print(f"\nseed {seed} {shrunk_story(lived)}", flush=True)
         if number % asked.every == 0:
             rate = number / (monotonic() - began)
             print(f"{number} lived, up to seed {seed}: {wrong} went wrong {dict(broken)}, {rate:.0f} a second", flush=True)
@@ -36,16 +35,6 @@ def main() -> int:
         print(f"{count:8}  {what}")
     print(f"{asked.seeds} lived, {wrong} went wrong {dict(broken)}")
     return 1 if wrong else 0
-
-
-def tell(seed: int, plan: Plan, law: str) -> None:
-    """Print a history that breaks a law as short as it gets."""
-
-    def still_fails(candidate: Plan) -> bool:
-        return law in {one.split(":")[0] for one in live(candidate).broken}
-
-    small = shrunk(plan, still_fails)
-    print(f"\nseed {seed} breaks {law}:\n{told(live(small))}\n\n{written(small)}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 
 from tests.world.plans import Fault
 
@@ -24,13 +25,13 @@ class Faults:
         for fault in self._waiting:
             if fault.at > seconds:
                 break
-            if fault.where == where and fault.kind != "lags":
+            if fault.where == where and fault.kind != "lags" and fnmatchcase(about, fault.about):
                 self._waiting.remove(fault)
                 if fault.lasts:
                     self._lasting.append(fault)
                 return self._fired(fault, seconds, about)
         for fault in self._lasting:
-            if fault.where == where and seconds <= fault.at + fault.lasts:
+            if fault.where == where and seconds <= fault.at + fault.lasts and fnmatchcase(about, fault.about):
                 return self._fired(fault, seconds, about)
         return ""
 

@@ -35,7 +35,7 @@ def judge_consent(world: SimulatedWorld) -> None:
 
 def _judge_channel(world: SimulatedWorld, person: Person, channel: str) -> None:
     profile, omneo = world.klaviyo_profile(person), world.omneo_profile(person)
-    if person.merged_into or _is_shared(world, person, channel):
+    if person.merged_into or person.shares(channel, world.everybody):
         return
     if omneo is None or person.is_excluded:
         _judge_gone(world, person, channel)
@@ -71,20 +71,11 @@ def _judge_gone(world: SimulatedWorld, person: Person, channel: str) -> None:
         return
     if person.is_excluded and last is not None and last.way == OUT:
         world.breaks(f"law 1: {person.name} is excluded and Klaviyo still writes to their {channel}; the last act was {last.what}")
-    if not person.is_living and channel == "email" and profile.attributes.get("email") and not person.untold:
+    has_come_back = last is not None and last.side == "klaviyo" and last.way == IN and last.at >= person.died_at
+    if not person.is_living and channel == "email" and profile.attributes.get("email") and not (person.untold or has_come_back):
         held_by_another = any(other.is_living and other.email == profile.attributes.get("email") for other in world.persons)
         if not held_by_another:
             world.breaks(f"law 1: {person.name} is deleted and Klaviyo still writes to them")
-
-
-def _is_shared(world: SimulatedWorld, person: Person, channel: str) -> bool:
-    """Return whether another living person, or a stranger, has the address too, so that a consent of it may be either's."""
-    own = person.email if channel == "email" else person.phone
-    others = [*world.persons, *world.strangers]
-    return any(
-        own and other is not person and other.is_living and own == (other.email if channel == "email" else other.phone)
-        for other in others
-    )
 
 
 def is_address(person: Person, channel: str) -> bool:
@@ -164,6 +155,8 @@ def judge_interactions(world: SimulatedWorld) -> None:
     """Law 4: every consent event that we took in has its one interaction."""
     rows = Counter(str(dict(row["meta"] or {}).get("event_id")) for row in world.omneo_tenant.interactions)
     for person in world.persons:
+        if not person.is_living or person.was_deleted or person.merged_into:
+            continue  # nobody is there to have an interaction
         acts: dict[tuple[str, float], list[str]] = {}
         for event, (topic, at) in person.events.items():
             if event in world.told and canonical(topic) in TABLE:
@@ -192,7 +185,7 @@ def judge_persons(world: SimulatedWorld) -> None:
         name = held.attributes.get("first_name")
         if name != f"Canary {person.name}":
             world.breaks(f"law 3: the profile of {person.name} has the data of {str(name).removeprefix('Canary ')}")
-        if is_address(person, "email") and not _is_shared(world, person, "email"):
+        if is_address(person, "email") and not person.shares("email", world.everybody):
             email = str(held.attributes.get("email") or "")
             if email.casefold() != person.email.casefold():
                 world.breaks(f"law 3: {person.name}'s profile has another email than {person.name}")

@@ -1,5 +1,6 @@
 """What people did, and when we were told: the only thing that the laws judge by. Nothing here looks at the bundle or its notes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 IN, OUT = "in", "out"
@@ -36,6 +37,8 @@ class Person:
     is_living: bool = True
     is_excluded: bool = False
     was_deleted: bool = False
+    died_at: float = 0.0
+    former_emails: list[str] = field(default_factory=list)
     untold: bool = False  # whether an act of theirs in Omneo is never told
     merged_into: str = ""
     has_complained: bool = False  # of spam
@@ -73,6 +76,17 @@ class Person:
             if not other.is_dated and (other.known_at is None or other.known_at >= last.at):
                 return True  # when it was is not known, and it may be the later one
         return not last.is_dated and any(row.way == OUT for row in self.decisions[channel])
+
+    def shares(self, channel: str, others: Iterable["Person"]) -> bool:
+        """Return whether somebody else has the address too, so that a consent of it may be either's."""
+        own = self.address(channel)
+        return bool(own) and any(
+            other is not self and other.is_living and own.casefold() == other.address(channel).casefold() for other in others
+        )
+
+    def address(self, channel: str) -> str:
+        """Return where the person is written to on a channel."""
+        return self.email if channel == "email" else self.phone
 
     def is_ours_perhaps(self, channel: str, way: str, at: float) -> bool:
         """Return whether a call of ours was under way then, of which an event of that moment may be the landing."""

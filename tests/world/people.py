@@ -69,8 +69,10 @@ def enters(world: SimulatedWorld, act: Act) -> bool:
     number = len(world.persons) + 1
     if number > _MOST:
         return False
-    email, sms = act.how
+    email, sms, *former = act.how
     person = Person(f"person {number}", email=f"canary-{number}@example.org", phone=f"+6140000{number:04}")
+    if former:
+        person.email = world.persons[former[0]].former_emails[-1]
     made = world.omneo.create_profile(TENANT, tells=False, **_omneo_fields(person, Beginning(email, sms), world.timeline.now))
     person.omneo = made["id"]
     world.persons.append(person)
@@ -98,6 +100,7 @@ def _new_email(world: SimulatedWorld, person: Person, act: Act) -> bool:
 
 def _has_email(world: SimulatedWorld, person: Person, act: Act, email: str | None) -> bool:
     _change(world, person, email=email)
+    person.former_emails.append(person.email)
     person.email = email or ""
     return _told(world, person, act, f"has email {email}")
 
@@ -149,7 +152,7 @@ def _dies(world: SimulatedWorld, person: Person, act: Act) -> bool:
     world.graves[person.omneo] = dict(world.omneo_tenant.profiles[person.omneo])
     world.omneo.delete_profile(TENANT, person.omneo, tells=False)
     person.is_living = False
-    person.was_deleted = True
+    person.was_deleted, person.died_at = True, world.timeline.now
     return _told(world, person, act, "is deleted")
 
 

@@ -23,12 +23,16 @@ class Act:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something goes wrong with the first call at or after `at`, or with every call for as long as it `lasts`."""
+    """Something goes wrong with the first call at or after `at`, or with every call for as long as it `lasts`.
+
+    `about` is a pattern of calls, as in "POST */interactions".
+    """
 
     at: float
     where: str  # klaviyo, omneo, store, queue, worker
     kind: str
     lasts: float = 0.0
+    about: str = "*"
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,21 @@ ANSWERS = (
 )  # fmt: skip
 STORE = ("unavailable before", "unavailable after", "dies before", "dies after")
 QUEUE = ("unavailable before", "unavailable after", "dies before", "dies after")
+
+CALLED = (
+    "GET /acme/api/v3/profiles/*", "POST /acme/api/v3/profiles/search-id", "PUT /acme/api/v3/profiles/*/attributes/comms",
+    "POST /acme/api/v3/interactions", "GET /api/profiles/*", "POST /api/profile-import", "POST /api/profile-subscription-bulk-create-jobs",
+    "POST /api/profile-subscription-bulk-delete-jobs", "queue put", "queue put_named", "store get", "store create", "store update",
+    "store delete", "store find",
+)  # fmt: skip
+ALL_ACTS = tuple(name for name, _ in (*CONSENT_ACTS, CONFIRMS, *PERSON_ACTS, *SHOP_ACTS, *OPERATOR_ACTS))
+ALL_FAULTS = (
+    *(f"{service}: {kind}" for service in ("klaviyo", "omneo") for kind in ANSWERS),
+    *(f"store: {kind}" for kind in STORE),
+    *(f"queue: {kind}" for kind in (*QUEUE, "twice", "late", "throttled")),
+    "omneo: lags",
+)
+ALL_DEATHS = tuple(f"dies {when} {call}" for when in ("before", "after") for call in CALLED)
 
 
 def drawn(seed: int) -> Plan:
@@ -180,6 +199,13 @@ _BOTH_CHANNELS = frozenset(
 )
 
 
+def _death(chance: Random, act: Act) -> Fault:
+    """Return a death at one of the calls that matter most."""
+    about = chance.choice(CALLED)
+    where = about.split()[0] if about[0] in "qs" else ("omneo" if "acme" in about else "klaviyo")
+    return Fault(act.at, where, chance.choice(("dies before", "dies after")), about=about)
+
+
 def _faults(chance: Random, acts: tuple[Act, ...]) -> tuple[Fault, ...]:
     faults = []
     for _ in range(chance.choices((0, 1, 2, 4), (4, 3, 2, 1))[0]):
@@ -192,6 +218,8 @@ def _faults(chance: Random, acts: tuple[Act, ...]) -> tuple[Fault, ...]:
         if kind in ("503", "lost before", "lost after") and chance.random() < 0.3:
             lasts = round(chance.choice((30.0, 300.0, HOUR)) * chance.random(), 1)
         faults.append(Fault(round(at, 1), where, kind, lasts))
+    if chance.random() < 0.2:
+        faults.append(_death(chance, chance.choice(acts)))
     if chance.random() < 0.25:
         act = chance.choice(acts)
         faults.append(Fault(act.at, "omneo", "lags", round(chance.uniform(5, 60), 1)))

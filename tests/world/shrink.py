@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from tests.world.plans import Act, Beginning, Plan
+from tests.world.history import Lived, live
+from tests.world.plans import Act, Plan
+from tests.world.story import told, written
 
 
 def shrunk(plan: Plan, still_fails: Callable[[Plan], bool], *, most: int = 400) -> Plan:
@@ -54,4 +56,12 @@ def _with(plan: Plan, index: int, act: Act) -> Plan:
     return replace(plan, acts=(*plan.acts[:index], act, *plan.acts[index + 1 :]))
 
 
-__all__ = ["Beginning", "shrunk"]
+def shrunk_story(lived: Lived) -> str:
+    """Return the story of a history that broke a law, as short as it gets, and the plan to write down."""
+    law = lived.law
+
+    def still_fails(candidate: Plan) -> bool:
+        return law in {one.split(":")[0] for one in live(candidate).broken}
+
+    small = shrunk(lived.plan, still_fails)
+    return f"breaks {law}\n{told(live(small))}\n\n{written(small)}\n"

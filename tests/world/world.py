@@ -112,7 +112,10 @@ class SimulatedWorld:
         """Return how long after it is due a task is dispatched."""
         if self._chance is None:
             return 0.05
-        return self._chance.uniform(0.01, 0.5) if self._chance.random() >= late else self._chance.uniform(1, 30)
+        if self._chance.random() >= late:
+            return self._chance.uniform(0.01, 0.5)
+        self.fired["queue: late"] += 1
+        return self._chance.uniform(1, 30)
 
     def echo_seconds(self) -> tuple[float, ...]:
         """Return when Klaviyo delivers an event that a call of ours has made."""
@@ -146,6 +149,11 @@ class SimulatedWorld:
     def clock(self) -> datetime:
         """Return the time."""
         return datetime.fromtimestamp(self.timeline.now, UTC)
+
+    @property
+    def everybody(self) -> list[Person]:
+        """Everybody whom one of the services knows."""
+        return [*self.persons, *self.strangers]
 
     def service(self, name: str) -> Klaviyo | Omneo:
         """Return one of the services."""
@@ -257,6 +265,8 @@ class SimulatedWorld:
                 continue
             for channel in ("email", "sms"):
                 if channel not in attributes.get("subscriptions", {}):
+                    continue
+                if person.shares(channel, self.everybody):
                     continue
                 out = person.told_out(channel, self.timeline.now - 0.5)
                 if out is not None:
