@@ -137,7 +137,9 @@ def stage(function: str, into: Path, *, repository: Path = REPOSITORY) -> Path:
     shutil.copy2(main, into / "main.py")
     shutil.copy2(repository / "requirements.txt", into / "requirements.txt")
     shutil.copytree(
-        repository / "shared", into / "shared", ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+        repository / "shared",
+        into / "shared",
+        ignore=shutil.ignore_patterns("__pycache__", "*.pyc", "*.md", ".*"),
     )
     return into
 

@@ -1,7 +1,7 @@
 """Every job as a model, and how it travels in a task.
 
 Jobs outlive deploys: changes are additive only, new fields have defaults, a `kind` is never renamed. To add one: a class
-here, its place in `AnyJob`, a `case` in worker/run.py (the type checker insists), a row in the README (a test insists).
+here, its place in `AnyJob`, a `case` in worker/run.py (the type checker insists), a row in shared/README.md (a test insists).
 """
 
 import json

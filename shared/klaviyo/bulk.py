@@ -64,7 +64,7 @@ class ImportJob:
 
 
 @dataclass(frozen=True)
-class ImportError:
+class RefusedRow:
     """A profile that an import did not take: its `external_id`, "" if it had none, and Klaviyo's code and field."""
 
     external_id: str
@@ -103,7 +103,7 @@ class BulkCalls(JsonApi):
         answer = self._get(f"/api/profile-bulk-import-jobs/{quote(id, safe='')}")
         return read(lambda body: _import_job(body["data"]), answer)
 
-    def import_errors(self, id: str, cursor: str = "") -> tuple[list[ImportError], str]:
+    def import_errors(self, id: str, cursor: str = "") -> tuple[list[RefusedRow], str]:
         """Return a page of the profiles that an import did not take, and the cursor of the next page, "" on the last."""
         # https://developers.klaviyo.com/en/reference/get_errors_for_bulk_import_profiles_job
         page = self._get(
@@ -161,11 +161,11 @@ def _import_job(row: Mapping[str, Any]) -> ImportJob:
     )
 
 
-def _import_error(row: Mapping[str, Any]) -> ImportError:
+def _import_error(row: Mapping[str, Any]) -> RefusedRow:
     attributes = row["attributes"]
     original = _mapping(attributes.get("original_payload"))
     inner = _mapping(original.get("attributes", original))
-    return ImportError(
+    return RefusedRow(
         external_id=str(inner.get("external_id") or ""),
         code=str(attributes.get("code") or ""),
         field=str(_mapping(attributes.get("source")).get("pointer") or ""),

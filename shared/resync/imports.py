@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.errors import NotFoundError, RefusedError
 from shared.jobs.jobs import DeleteProfile
-from shared.klaviyo.bulk import ImportError, ImportJob
+from shared.klaviyo.bulk import ImportJob, RefusedRow
 from shared.profiles.calls import sync_soon
 from shared.profiles.synced import SyncedProfiles
 from shared.resync.page import Candidate
@@ -161,7 +161,7 @@ class Imports:
                 return counts
             number += 1
 
-    def _tell_of(self, error: ImportError, before: Counter[str]) -> dict[str, str]:
+    def _tell_of(self, error: RefusedRow, before: Counter[str]) -> dict[str, str]:
         why = " ".join(part for part in (error.code, error.field.rpartition("/")[2]) if part)
         is_helped = bool(error.external_id) and before.total() < MOST_ONE_BY_ONE
         if is_helped:

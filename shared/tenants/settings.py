@@ -103,51 +103,79 @@ class TenantSettings(BaseModel):
 
     namespace: QueueNamePart = Field(
         default="klaviyo",
-        description="names our webhooks in Omneo, and part of the queues' names; fixed once installed",
+        description="Names our webhooks in Omneo, and is part of the queues' names. Fixed once installed.",
+        examples=["klaviyo-stg"],
     )
-    task_queue_name: QueueNamePart = Field(description="part of the queues' names; fixed once installed")
+    task_queue_name: QueueNamePart = Field(
+        description="Part of the queues' names. The tenant's name, unless it is set. Fixed once installed.",
+        examples=["acme"],
+    )
     identity_handle: Annotated[str, Field(min_length=1, max_length=100)] = Field(
-        default="klaviyo", description="Omneo identity that holds the Klaviyo profile id"
+        default="klaviyo",
+        description="The Omneo identity that holds the Klaviyo profile id.",
+        examples=["klaviyo"],
     )
     default_region: Region | None = Field(
-        default=None, description="ISO country of phone numbers without a prefix, as in AU"
+        default=None,
+        description="ISO country of phone numbers without a prefix. Unset: the country of the Klaviyo account.",
+        examples=["AU"],
     )
     timezone: Timezone | None = Field(
-        default=None, description="IANA time zone of rewards whose call names none"
+        default=None,
+        description="IANA time zone of rewards whose call names none. Unset: the zone of the Klaviyo account, else UTC.",
+        examples=["Australia/Melbourne"],
     )
     master_list_id: KlaviyoId | None = Field(
-        default=None, description="Klaviyo list that every email subscriber is on"
+        default=None,
+        description="The Klaviyo list that every email subscriber is put on. Unset: no list.",
+        examples=["Y6nRLr"],
     )
     profile_exclude_logic: Logic | None = Field(
         default=None,
-        description=f"JSON Logic; a profile it matches is never synced; at most {LONGEST_LOGIC} characters, some 18 levels; the operators of JSON Logic but `log`, and `not_in`",
+        description=f"JSON Logic. A profile that it matches is never synced. At most {LONGEST_LOGIC:,} characters and some 18 levels. It takes the operators of JSON Logic except `log`, and `not_in`.",
+        examples=[{"==": [{"var": "tier.handle"}, "staff"]}],
         json_schema_extra={"maxProperties": 1, "propertyNames": {"enum": [*sorted(ARITY)]}},
     )
     mappings: Annotated[dict[MappedName, MappedName], Field(max_length=200), AfterValidator(_mappings)] = (
         Field(
             default={},
-            description="Omneo path to Klaviyo attribute or property",
+            description="More values for Klaviyo: each Omneo path with the Klaviyo attribute or property that it fills.",
+            examples=[{"company": "organization"}],
             json_schema_extra={"propertyNames": _MAPPED},
         )
     )
     email_consent_unset: Unset = Field(
-        default=Unset.SUBSCRIBE, description="what an email consent that was never recorded means"
+        default=Unset.SUBSCRIBE,
+        description="What it means that Omneo never recorded an email consent: an opt-in without a date, or no decision.",
+        examples=["leave"],
     )
     sms_consent_unset: Unset = Field(
-        default=Unset.SUBSCRIBE, description="what an SMS consent that was never recorded means"
+        default=Unset.SUBSCRIBE,
+        description="What it means that Omneo never recorded an SMS consent: an opt-in without a date, or no decision.",
+        examples=["leave"],
     )
-    sms_transactional: bool = Field(default=False, description="subscribe to transactional SMS as well")
+    sms_transactional: bool = Field(
+        default=False,
+        description="Whether to subscribe to transactional SMS as well, together with SMS marketing.",
+        examples=[True],
+    )
     on_profile_deleted: OnProfileDeleted = Field(
-        default=OnProfileDeleted.SUPPRESS, description="what becomes of the Klaviyo profile"
+        default=OnProfileDeleted.SUPPRESS,
+        description="What happens to the Klaviyo profile when the Omneo profile is deleted.",
+        examples=["erase"],
     )
     reward_max_amount: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(
-        default=None, description="largest amount of one reward from a flow; above it: 400"
+        default=None,
+        description="The largest amount of one reward from a Flow. A larger amount gets 400. Unset: 1,000,000.",
+        examples=[50],
     )
     reward_max_per_hour: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(_whole)] | None = Field(
-        default=None, description="most rewards from flows in an hour (UTC); above it: 429 until the next"
+        default=None,
+        description="The most rewards from Flows in one hour (UTC). The next one gets 429 until the hour ends. Unset: no limit.",
+        examples=[500],
     )
     dead_job_days: Annotated[int, Field(ge=1, le=365), BeforeValidator(_whole)] = Field(
-        default=30, description="how long dead jobs are kept"
+        default=30, description="How many days a dead job is kept.", examples=[60]
     )
 
 
@@ -171,13 +199,15 @@ def settings_schema(secret_length: int) -> dict[str, Any]:
             "maxLength": LONGEST_SECRET,
             "pattern": "^[!-~]*$",
             "writeOnly": True,
-            "description": "what Klaviyo signs its webhooks with and flows send; the one before stays valid until ended",
+            "description": "Klaviyo signs its system webhook with it, and Flows send it. Made with the tenant. The one before stays valid until it is ended.",
+            "examples": ["at-least-16-characters"],
         },
         "end_webhook_secrets": {
             "type": "array",
             "items": {"type": "string"},
             "writeOnly": True,
-            "description": "ids of older webhook secrets that are no longer valid",
+            "description": "The ids of older webhook secrets that end now. `GET settings` shows the ids.",
+            "examples": [["3f9a1c20"]],
         },
     }
     return schema
@@ -186,6 +216,6 @@ def settings_schema(secret_length: int) -> dict[str, Any]:
 def _or_null(rule: Mapping[str, Any]) -> dict[str, Any]:
     if {"type": "null"} in rule.get("anyOf", ()):
         return {**rule}
-    about = {name: rule[name] for name in ("title", "description", "default") if name in rule}
+    about = {name: rule[name] for name in ("title", "description", "default", "examples") if name in rule}
     limits = {name: value for name, value in rule.items() if name not in about}
     return {**about, "anyOf": [limits, {"type": "null"}]}

@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-from deploy.local.sandbox.klaviyo_delivery import VERSION, sign
+from deploy.local.sandbox.klaviyo.delivery import VERSION, sign
 from tests.bench.wire import request_bytes
 from tests.support.world import ACCOUNT, TENANT, WEBHOOK_SECRET
 

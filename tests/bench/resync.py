@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.local.sandbox.klaviyo_endpoints import ENDPOINTS, route
+from deploy.local.sandbox.klaviyo.endpoints import ENDPOINTS, route
 from deploy.staging import REPOSITORY
 from shared.resync.reading import CALLS_PER_MINUTE
 from shared.resync.rules.run import MOST_PROFILES

@@ -48,6 +48,7 @@ def test_a_staged_root_holds_main_shared_and_requirements_and_nothing_else(
         "shared/.hidden",
         "shared/installation/pages/.DS_Store",
         "shared/old.pyc",
+        "shared/README.md",
         "functions/hello/notes.txt",
         "tests/test_hello.py",
         "README.md",

@@ -1,4 +1,4 @@
-"""The rewards webhook: the body that the README offers, who is let in, every status there is, and how it says so."""
+"""The rewards webhook: the body that the guide offers, who is let in, every status there is, and how it says so."""
 
 import json
 import re
@@ -24,7 +24,7 @@ from tests.support.world import EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, W
 PATH = f"/{TENANT}/api/v1/webhooks/klaviyo/rewards"
 JSON = {"Content-Type": "application/json"}
 HEADERS = {"x-omneo-secret": WEBHOOK_SECRET, "X-Klaviyo-Flow-ID": FLOW, **JSON}
-README = (Path(__file__).parents[2] / "README.md").read_text()
+FLOWS = (Path(__file__).parents[2] / "deploy/guide/flows.md").read_text()
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def test_a_call_issues_a_reward_and_its_repeat_finds_it(webhook: FlaskClient, sh
 
 
 def readme_body() -> str:
-    """Return the body that the README offers for pasting."""
-    section = README.split("## Rewards from a Flow", 1)[1].split("\n## ", 1)[0]
+    """Return the body that the guide offers for pasting."""
+    section = FLOWS.split("## Rewards from a Flow", 1)[1].split("\n## ", 1)[0]
     (body,) = re.findall(r"```json\n(.*?)```", section, re.DOTALL)
     return str(body)
 

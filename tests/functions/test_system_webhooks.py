@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
-from deploy.local.sandbox.klaviyo_delivery import sign
-from deploy.local.sandbox.klaviyo_parcels import WebhookDelivery
+from deploy.local.sandbox.klaviyo.delivery import sign
+from deploy.local.sandbox.klaviyo.parcels import WebhookDelivery
 from shared.direction import Direction
 from shared.jobs.jobs import TASK_BYTES, SpreadEvents, read_job
 from shared.tenants.secret_uses import KLAVIYO_DELIVERY

@@ -12,7 +12,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from deploy.local.sandbox.klaviyo_parcels import WebhookDelivery
+from deploy.local.sandbox.klaviyo.parcels import WebhookDelivery
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import ConsentLedger
 from shared.consent.webhook import accept_delivery

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from deploy.local.sandbox.klaviyo_accounts import Profile
+from deploy.local.sandbox.klaviyo.accounts import Profile
 from shared.consent.webhook import accept_delivery
 from shared.klaviyo.resources import OMNEO_TRIGGERS, SYSTEM_TOPICS, webhook_name
 from shared.profiles.calls import accept_profile_event
@@ -41,7 +41,7 @@ class Shop:
 
     def now(self, seconds: float = 0.0) -> str:
         """Return the time as Omneo stamps it, `seconds` from now."""
-        from deploy.local.sandbox.omneo_profiles import stamp
+        from deploy.local.sandbox.omneo.profiles import stamp
 
         return stamp(self.world.clock.timestamp() + seconds)
 

@@ -2,14 +2,18 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
-from deploy.local.sandbox.clock import Clock
-from deploy.local.sandbox.identifiers import Identifiers
-from deploy.local.sandbox.klaviyo import Klaviyo
-from deploy.local.sandbox.omneo import Omneo
-from deploy.local.sandbox.server import Listener
+from deploy.local.sandbox.klaviyo.control import control as control_klaviyo
+from deploy.local.sandbox.klaviyo.service import Klaviyo
+from deploy.local.sandbox.omneo.control import control as control_omneo
+from deploy.local.sandbox.omneo.service import Omneo
+from deploy.local.sandbox.stage.clock import Clock
+from deploy.local.sandbox.stage.identifiers import Identifiers
+from deploy.local.sandbox.stage.messages import Answer, Request
+from deploy.local.sandbox.stage.server import Listener
 
 
 class Sandbox:
@@ -43,12 +47,10 @@ class Sandbox:
         Raises:
             OSError: a port is taken.
         """
-        services: tuple[Klaviyo | Omneo, ...] = (self.klaviyo, self.omneo)
+        klaviyo_port, omneo_port = self._ports
         try:
-            for service, port in zip(services, self._ports, strict=True):
-                listener = Listener(service, port=port, clock=self.clock)
-                service.url = listener.url
-                self._listeners.append(listener.start())
+            self._serve(self.klaviyo, partial(control_klaviyo, self.klaviyo), klaviyo_port)
+            self._serve(self.omneo, partial(control_omneo, self.omneo), omneo_port)
         except OSError:
             self.stop()
             raise
@@ -60,6 +62,11 @@ class Sandbox:
         self.omneo.close()
         while self._listeners:
             self._listeners.pop().close()
+
+    def _serve(self, service: Klaviyo | Omneo, control: Callable[[Request], Answer], port: int) -> None:
+        listener = Listener(service, control, port=port, clock=self.clock)
+        service.url = listener.url
+        self._listeners.append(listener.start())
 
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass at once for both services."""

@@ -12,7 +12,7 @@ import pytest
 from deploy.local.bundle import Bundle
 from deploy.local.schedule import Scheduler, send
 from deploy.staging import Schedule
-from tests.deploy.receiving import Receiver, receiving
+from tests.deploy.local.receiving import Receiver, receiving
 from tests.deploy.repositories import a_repository, write
 
 MINUTE = 0.02

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from deploy.local.sandbox.faults import Kind
+from deploy.local.sandbox.stage.faults import Kind
 from shared.admin.doctor import examine, repair
 from shared.admin.settings import change_settings
 from shared.admin.status import LEASE, PATIENCE_SECONDS, status

@@ -29,7 +29,7 @@ import shared.klaviyo.client
 import shared.klaviyo.oauth
 import shared.omneo.client
 from deploy.local.sandbox import Sandbox
-from deploy.local.sandbox.faults import Kind
+from deploy.local.sandbox.stage.faults import Kind
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
 from shared.http.client import DETAIL_LENGTH, HttpClient, Limits, Problem, retry_after
 from shared.http.connections import Connections

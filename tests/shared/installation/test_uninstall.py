@@ -7,7 +7,7 @@ import pytest
 import requests
 from pydantic import SecretStr
 
-from deploy.local.sandbox.faults import Kind
+from deploy.local.sandbox.stage.faults import Kind
 from shared.admin.status import status
 from shared.direction import Direction
 from shared.errors import QueueUnavailableError, WaitError

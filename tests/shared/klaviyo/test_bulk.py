@@ -16,7 +16,7 @@ from shared.consent_events import Consent
 from shared.errors import NotFoundError, RefusedError, WaitError
 from shared.http.client import HttpClient
 from shared.http.connections import Connections
-from shared.klaviyo.bulk import ImportError, ImportJob, Subscriber
+from shared.klaviyo.bulk import ImportJob, RefusedRow, Subscriber
 from shared.klaviyo.client import FixedToken, KlaviyoClient, read_problem
 from tests.support.world import ACCOUNT, EMAIL, Clock
 
@@ -132,7 +132,7 @@ class TestImports:
             {"type": "profile", "attributes": {"external_id": f"o{n}", "email": "canary"}} for n in range(45)
         ]
         id = klaviyo.import_profiles(rows)
-        found: list[ImportError] = []
+        found: list[RefusedRow] = []
         cursor, pages = "", 0
         while True:
             errors, cursor = klaviyo.import_errors(id, cursor)
@@ -146,15 +146,15 @@ class TestImports:
     @pytest.mark.parametrize(
         ("payload", "source", "expected"),
         [
-            ({"attributes": {"external_id": "o1"}}, {"pointer": "/a/b"}, ImportError("o1", "c", "/a/b")),
-            ({"external_id": "o1"}, None, ImportError("o1", "c", "")),
-            (None, "text", ImportError("", "c", "")),
-            ({"attributes": None}, [], ImportError("", "c", "")),
-            ("text", {"pointer": None}, ImportError("", "c", "")),
+            ({"attributes": {"external_id": "o1"}}, {"pointer": "/a/b"}, RefusedRow("o1", "c", "/a/b")),
+            ({"external_id": "o1"}, None, RefusedRow("o1", "c", "")),
+            (None, "text", RefusedRow("", "c", "")),
+            ({"attributes": None}, [], RefusedRow("", "c", "")),
+            ("text", {"pointer": None}, RefusedRow("", "c", "")),
         ],
     )
     def test_an_error_is_read_however_little_it_says(
-        self, payload: Any, source: Any, expected: ImportError
+        self, payload: Any, source: Any, expected: RefusedRow
     ) -> None:
         row = {"attributes": {"code": "c", "original_payload": payload, "source": source}}
         with answered(f"{IMPORTS}/j/import-errors", {"data": [row], "links": None}):

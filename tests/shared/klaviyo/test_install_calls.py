@@ -12,7 +12,7 @@ import responses
 from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
-from deploy.local.sandbox.record import Call
+from deploy.local.sandbox.stage.record import Call
 from shared.errors import GrantRefusedError, NotFoundError, RefusedError, TokenRejectedError, WaitError
 from shared.http.client import HttpClient, Limits
 from shared.http.connections import Connections

@@ -10,7 +10,7 @@ import responses
 from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
-from deploy.local.sandbox.faults import Kind
+from deploy.local.sandbox.stage.faults import Kind
 from shared.errors import GrantRefusedError, ServiceError, WaitError
 from shared.http.client import HttpClient, Limits, Problem
 from shared.http.connections import Connections

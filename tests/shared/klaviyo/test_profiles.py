@@ -9,7 +9,7 @@ import responses
 from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
-from deploy.local.sandbox.record import Call
+from deploy.local.sandbox.stage.record import Call
 from shared.consent.rules.decisions import KlaviyoEmail
 from shared.errors import NotFoundError, RefusedError, WaitError
 from shared.http.client import HttpClient, Limits

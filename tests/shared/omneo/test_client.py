@@ -11,7 +11,7 @@ import responses
 from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
-from deploy.local.sandbox.faults import Kind
+from deploy.local.sandbox.stage.faults import Kind
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
 from shared.http.client import HttpClient, Limits, Problem
 from shared.http.connections import Connections

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local.sandbox.omneo_rewards import Repeated
+from deploy.local.sandbox.omneo.rewards import Repeated
 from shared import logs
 from shared.errors import (
     BusyError,

@@ -338,6 +338,12 @@ class TestSchema:
         assert said == {name: defaults[name] for name in said}
         assert said.keys() == TenantSettings.model_fields.keys() - {"task_queue_name"}
 
+    @pytest.mark.parametrize("key", sorted(SCHEMA["properties"].keys() - {"end_webhook_secrets"}))
+    def test_its_examples_are_taken(self, key: str) -> None:
+        for value in SCHEMA["properties"][key]["examples"]:
+            assert fits({key: value})
+            assert accepts({key: value})
+
     @pytest.mark.parametrize(("key", "value"), rows(GOOD))
     def test_it_accepts_what_is_taken(self, key: str, value: Any) -> None:
         assert fits({key: value})
@@ -388,7 +394,7 @@ def fits(value: Any) -> bool:
     return _fits(SCHEMA, value)
 
 
-ABOUT = {"title", "description", "default", "writeOnly", "$schema", "$defs"}
+ABOUT = {"title", "description", "default", "examples", "writeOnly", "$schema", "$defs"}
 TYPES: dict[str, type | tuple[type, ...]] = {
     "object": dict,
     "array": list,

@@ -1,0 +1,39 @@
+"""What a test arranges for a whole customer base: many profiles at once, and imports that Klaviyo gives up. No HTTP here."""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from deploy.local.sandbox.klaviyo.accounts import META_MOVED, Account
+from deploy.local.sandbox.klaviyo.import_jobs import ImportJob
+from deploy.local.sandbox.stage.seeding import Uncollected
+
+
+class Bases:
+    """The customer bases of a service that has accounts and a lock."""
+
+    _lock: threading.RLock
+
+    def _account(self, id: str) -> Account:
+        raise NotImplementedError
+
+    def seed_profiles(self, account: str, count: int, make: Callable[[int], Mapping[str, Any]]) -> None:
+        """Write `count` profiles. `make` is handed 0, 1, 2... and returns what `profile` takes: attributes, perhaps `id`."""
+        with self._lock, Uncollected():
+            known = self._account(account)
+            for number in range(count):
+                attributes = dict(make(number))
+                data = {"id": attributes.pop("id", None), "attributes": attributes}
+                known.apply_profile(data, revision=META_MOVED)
+
+    def cancel_import(self, account: str, job_id: str) -> None:
+        """Let Klaviyo give up a bulk import that has not had its effect. KeyError if there is none like it, ValueError if
+        it is over.
+        """
+        with self._lock:
+            known = self._account(account)
+            known.schedule.run_due()
+            job = known.jobs[job_id]
+            if not isinstance(job, ImportJob):
+                raise KeyError("job_id")
+            job.cancel()

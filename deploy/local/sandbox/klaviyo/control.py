@@ -1,0 +1,145 @@
+"""What Klaviyo alone can be told below `/_sandbox`.
+
+POST `seed` `{"accounts": [...], "installs": [...], "lists": [...], "profiles": [...], "data_sources": [...], "webhooks":
+[...]}`, each row with `account` and what the method of `Klaviyo` of that name takes (`marketing_list` for a list), returns the tokens; POST `app`
+`{client_id, client_secret}`; POST `switches` with any of the switches of `OAuth` and `ConsentSwitches`,
+`duplicate_title_status`, `unknown_data_source_status`, `unwanted_property` and `auto_deliver`; POST `revoke` `{refresh_token}`, `expire` `{access_token}`, `uninstall` `{account}`,
+`disable-webhook` and `delete-data-source` `{account, id}`.
+
+What people do, by `{account, profile}`, each with `at` in Unix seconds if it is not now: POST `subscribe` `{channel,
+list_id, custom_source}`, `confirm` `{channel}`, `unsubscribe` `{channel, list_id}`, `bounce` `{hard}`, `drop-email`,
+`mark-as-spam`, `suppress`, `unsuppress`, `update-email-preferences` `{properties}`, `fail-sms`; POST `merge-profiles`
+`{account, source, destination}`, `delete-profile` `{account, profile}`.
+
+POST `seed-profiles` `{account, count, profile}` writes many profiles, with `{n}` in every string of `profile` replaced by
+0, 1, 2...; POST `cancel-import` `{account, job_id}`.
+
+GET `events`, `profiles` (with subscriptions as the API shows them, and list memberships), `data-sources`, `records` and
+`webhooks` with `?account=`, the last with addresses and secrets. What Klaviyo sends is told in `sending_control.py`.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, fields
+from functools import partial
+from typing import Any
+
+from deploy.local.sandbox.klaviyo.accounts import Profile
+from deploy.local.sandbox.klaviyo.acts import ConsentSwitches
+from deploy.local.sandbox.klaviyo.sending_control import sending_actions
+from deploy.local.sandbox.klaviyo.service import Klaviyo
+from deploy.local.sandbox.stage.control import Action, perform
+from deploy.local.sandbox.stage.messages import Answer, Request
+from deploy.local.sandbox.stage.seeding import numbered
+
+_SWITCHES = frozenset(
+    {
+        "access_token_seconds",
+        "refreshes_per_minute",
+        "rotates",
+        "docs_spelling",
+        "reinstall_ends_older",
+        "app_name",
+        "app_scopes",
+        "redirect_uris",
+        "auto_consent",
+        "consent_account",
+        "duplicate_title_status",
+        "unknown_data_source_status",
+        "unwanted_property",
+        "auto_deliver",
+    }
+)
+_OWN_SWITCHES = frozenset(
+    {"duplicate_title_status", "unknown_data_source_status", "unwanted_property", "auto_deliver"}
+)
+_CONSENT_SWITCHES = frozenset(field.name for field in fields(ConsentSwitches))
+_ACTS = (
+    "subscribe",
+    "confirm",
+    "unsubscribe",
+    "bounce",
+    "drop_email",
+    "mark_as_spam",
+    "suppress",
+    "unsuppress",
+    "update_email_preferences",
+    "fail_sms",
+    "merge_profiles",
+    "delete_profile",
+)
+_APP = frozenset({"client_id", "client_secret"})
+
+
+def control(klaviyo: Klaviyo, request: Request) -> Answer:
+    """Answer a call below `/_sandbox` on Klaviyo's port."""
+
+    def read(name: str, rows: Callable[[str], Iterable[Any]]) -> Action:
+        return lambda fields: {name: [_shown(row) for row in rows(fields["account"])]}
+
+    return perform(
+        klaviyo,
+        request,
+        {
+            ("POST", "seed"): partial(_seed, klaviyo),
+            ("POST", "app"): lambda fields: _write(klaviyo, _APP, fields),
+            ("POST", "switches"): lambda fields: _write(klaviyo, _SWITCHES | _CONSENT_SWITCHES, fields),
+            **{("POST", act.replace("_", "-")): partial(_act, getattr(klaviyo, act)) for act in _ACTS},
+            ("POST", "revoke"): lambda fields: klaviyo.revoke(fields["refresh_token"]),
+            ("POST", "expire"): lambda fields: klaviyo.expire(fields["access_token"]),
+            ("POST", "uninstall"): lambda fields: klaviyo.uninstall(fields["account"]),
+            ("POST", "disable-webhook"): lambda fields: klaviyo.disable_webhook(
+                fields["account"], fields["id"]
+            ),
+            ("POST", "seed-profiles"): partial(_seed_profiles, klaviyo),
+            ("POST", "cancel-import"): lambda fields: klaviyo.cancel_import(**fields),
+            ("POST", "delete-data-source"): lambda fields: klaviyo.delete_data_source(
+                fields["account"], fields["id"]
+            ),
+            ("GET", "events"): read("events", klaviyo.events),
+            ("GET", "profiles"): read("profiles", klaviyo.profiles),
+            ("GET", "data-sources"): read("data_sources", klaviyo.data_sources),
+            ("GET", "records"): read("records", klaviyo.records),
+            ("GET", "webhooks"): read("webhooks", klaviyo.webhooks),
+            **sending_actions(klaviyo),
+        },
+    )
+
+
+def _seed(klaviyo: Klaviyo, fields: dict[str, Any]) -> object:
+    for name, method in (
+        ("accounts", klaviyo.account),
+        ("lists", klaviyo.marketing_list),
+        ("profiles", klaviyo.profile),
+        ("data_sources", klaviyo.data_source),
+        ("webhooks", klaviyo.webhook),
+    ):
+        for row in fields.get(name, ()):
+            method(**row)
+    return {"installs": [asdict(klaviyo.install(**install)) for install in fields.get("installs", ())]}
+
+
+def _seed_profiles(klaviyo: Klaviyo, fields: dict[str, Any]) -> None:
+    make = partial(numbered, fields["profile"])
+    klaviyo.seed_profiles(fields["account"], int(fields["count"]), make)
+
+
+def _act(act: Callable[..., None], fields: dict[str, Any]) -> None:
+    act(**fields)
+
+
+def _write(klaviyo: Klaviyo, allowed: frozenset[str], fields: dict[str, Any]) -> None:
+    if unknown := set(fields) - allowed:
+        raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+    for name, value in fields.items():
+        setattr(_switched(klaviyo, name), name, value)
+
+
+def _switched(klaviyo: Klaviyo, name: str) -> object:
+    if name in _OWN_SWITCHES:
+        return klaviyo
+    return klaviyo.consent if name in _CONSENT_SWITCHES else klaviyo.oauth
+
+
+def _shown(row: Any) -> dict[str, Any]:
+    shown = {name: value for name, value in asdict(row).items() if name != "sent"}
+    return {**shown, "subscriptions": row.subscriptions.to_json()} if isinstance(row, Profile) else shown

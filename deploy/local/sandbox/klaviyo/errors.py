@@ -1,0 +1,93 @@
+"""Klaviyo's error bodies (JSON:API), one function for each answer. Nothing here decides when one is due.
+
+Shapes: Klaviyo's page "Rate limits, status codes, and errors" and recorded answers.
+
+Assumed, because no live body is public: the texts of 401, 404, 405, 409, 415 and 5xx, and the codes of 405, 409, 415
+and 5xx.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from deploy.local.sandbox.stage.messages import Answer, json_answer
+
+MEDIA_TYPE = "application/vnd.api+json"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a request. `pointer` is a JSON pointer into its body, `parameter` names one of its query;
+    both are empty if it is about neither.
+    """
+
+    detail: str
+    pointer: str = ""
+    parameter: str = ""
+
+    @property
+    def source(self) -> dict[str, str]:
+        """Where the problem is, as an error's `source` says it."""
+        return {name: text for name, text in vars(self).items() if name != "detail" and text}
+
+
+# status: code, title, detail
+_PLAIN = {
+    400: ("invalid", "Invalid input.", "The request is invalid."),
+    401: (
+        "not_authenticated",
+        "Authentication credentials were not provided.",
+        "Missing or invalid authorization.",
+    ),
+    403: ("permission_denied", "You do not have permission to perform this action.", "A scope is missing."),
+    404: ("not_found", "Not found.", "The requested resource does not exist."),
+    405: ("method_not_allowed", "Method not allowed.", "This method is not allowed here."),
+    409: ("duplicate", "Conflict.", "A resource like this exists already."),
+    410: ("gone", "Gone.", "This endpoint has been retired."),
+    415: ("unsupported_media_type", "Unsupported media type.", f"Send the body as {MEDIA_TYPE}."),
+    429: ("throttled", "Request was throttled.", "Request was throttled. Expected available in 1 second."),
+}
+
+
+def error(
+    status: int,
+    *problems: Problem,
+    code: str | None = None,
+    meta: Mapping[str, str] | None = None,
+    **headers: str,
+) -> Answer:
+    """Return the error answer for `status`; without problems it carries one general error. `code` replaces its code."""
+    usual, title, detail = _PLAIN.get(status, ("error", "Server error.", "Something went wrong on our side."))
+    errors = [
+        {
+            "id": str(uuid.uuid4()),
+            "status": status,
+            "code": code or usual,
+            "title": title,
+            "detail": problem.detail,
+            "source": problem.source,
+            "links": {},
+            "meta": dict(meta or {}),
+        }
+        for problem in problems or [Problem(detail)]
+    ]
+    return json_answer(status, {"errors": errors}, media_type=MEDIA_TYPE, **headers)
+
+
+def duplicate_profile(id: str) -> Answer:
+    """Return 409, which names the profile that has the identifier."""
+    detail = "A profile already exists with one of these identifiers."
+    problem = Problem(detail, "/data/attributes")
+    return error(409, problem, code="duplicate_profile", meta={"duplicate_profile_id": id})
+
+
+def invalid(problems: Sequence[Problem]) -> Answer:
+    """Return 400 with one error for each problem."""
+    return error(400, *problems)
+
+
+def throttled(retry_after: int) -> Answer:
+    """Return 429, which carries Retry-After in whole seconds and no RateLimit header."""
+    seconds = "1 second" if retry_after == 1 else f"{retry_after} seconds"
+    detail = f"Request was throttled. Expected available in {seconds}."
+    return error(429, Problem(detail, "/data"), Retry_After=str(retry_after))

@@ -1,0 +1,43 @@
+"""Klaviyo's lists: what one is and how the API shows it. Who is on one is kept with each profile. No HTTP here.
+
+Klaviyo's pages "Get Lists" and "Get List".
+
+Assumed: `updated` stays the time of the making; a list is single opt-in unless said.
+"""
+
+from dataclasses import dataclass
+
+from deploy.local.sandbox.klaviyo.documents import Resource, iso
+
+TYPE = "list"
+SINGLE, DOUBLE = "single_opt_in", "double_opt_in"
+
+
+@dataclass(frozen=True)
+class MarketingList:
+    """One list. `created_at` is Unix seconds."""
+
+    id: str
+    name: str
+    opt_in_process: str
+    created_at: float
+
+    def to_resource(self, url: str) -> Resource:
+        """Return it as the API at `url` shows it."""
+        path = f"{url}/api/lists/{self.id}"
+        related = ("profiles", "tags", "flow-triggers")
+        return {
+            "type": TYPE,
+            "id": self.id,
+            "attributes": {
+                "name": self.name,
+                "created": iso(self.created_at),
+                "updated": iso(self.created_at),
+                "opt_in_process": self.opt_in_process,
+            },
+            "relationships": {
+                name: {"links": {"self": f"{path}/relationships/{name}/", "related": f"{path}/{name}/"}}
+                for name in related
+            },
+            "links": {"self": f"{path}/"},
+        }

@@ -1,0 +1,345 @@
+"""Klaviyo's API as one service: credentials, limits, revisions and routes, and what a test may ask of it.
+
+The endpoints are in `endpoints.py`: one row in `ENDPOINTS` and one function make another. Whatever has no row is
+404. Klaviyo's pages "API overview", "Rate limits, status codes, and errors", "API versioning and deprecation policy".
+
+Assumed: an unknown path is 404 and a wrong method 405 before the credential is looked at, a missing scope is 403 before
+limits and body; a refused body still counts against the limits; `application/json` is not taken for
+`application/vnd.api+json`, and a call without a body needs neither; any date is a revision, since an unknown one falls to a neighbour.
+"""
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+from deploy.local.sandbox.klaviyo import errors
+from deploy.local.sandbox.klaviyo.accounts import Account, Profile
+from deploy.local.sandbox.klaviyo.acts import ConsentSwitches
+from deploy.local.sandbox.klaviyo.asked import Asked, Endpoint
+from deploy.local.sandbox.klaviyo.authorization import authorize
+from deploy.local.sandbox.klaviyo.bases import Bases
+from deploy.local.sandbox.klaviyo.data_sources import DataSource
+from deploy.local.sandbox.klaviyo.delivery import Courier
+from deploy.local.sandbox.klaviyo.documents import InvalidParameterError
+from deploy.local.sandbox.klaviyo.endpoints import ENDPOINTS, route
+from deploy.local.sandbox.klaviyo.errors import MEDIA_TYPE, Problem
+from deploy.local.sandbox.klaviyo.event_resources import Event
+from deploy.local.sandbox.klaviyo.events import LARGEST_REQUEST
+from deploy.local.sandbox.klaviyo.flows import Flows
+from deploy.local.sandbox.klaviyo.oauth import SCOPES, OAuth, Tokens
+from deploy.local.sandbox.klaviyo.people import People
+from deploy.local.sandbox.klaviyo.records import Record
+from deploy.local.sandbox.klaviyo.webhooks import Webhook
+from deploy.local.sandbox.stage.clock import Clock
+from deploy.local.sandbox.stage.faults import Faults
+from deploy.local.sandbox.stage.identifiers import Identifiers
+from deploy.local.sandbox.stage.messages import Answer, Request, UnreadableBodyError
+from deploy.local.sandbox.stage.record import Call, Calls
+from deploy.local.sandbox.stage.rounds import Rounds
+from deploy.local.sandbox.stage.windows import Verdict, Window, Windows
+
+REVISION = "2026-10-15"
+_WITH_BODY = ("POST", "PATCH")
+_REVISION = re.compile(r"(\d{4}-\d{2}-\d{2})(\.[a-z0-9-]+)?")
+
+
+class Klaviyo(People, Bases):
+    """A Klaviyo with accounts, installs and everything they are sent. Every method may be called from any thread.
+
+    `oauth` has the switches of the install and of tokens, `consent` those of consent events and jobs, and `People` what people do;
+    `courier` and `flows` send what Klaviyo sends of its own accord. `duplicate_title_status` answers a data source whose
+    title is taken: 409 or 400; `unknown_data_source_status` a record for one that is not there: 404 or 400. A record with
+    the property `unwanted_property` is refused; "" refuses none.
+    """
+
+    def __init__(self, clock: Clock, identifiers: Identifiers, *, client_id: str, client_secret: str) -> None:
+        self.url = ""
+        self.calls = Calls()
+        self.faults = Faults()
+        self.fail = self.faults.fail
+        self.clock = clock
+        self.duplicate_title_status = 409
+        self.consent = ConsentSwitches()
+        self.unknown_data_source_status = 404
+        self.unwanted_property = ""
+        self.oauth = OAuth(clock, identifiers, client_id, client_secret)
+        self._identifiers = identifiers
+        self._lock = threading.RLock()
+        self._windows = Windows(clock)
+        self._accounts: dict[str, Account] = {}
+        self.courier = Courier(self._account, self._lock, clock)
+        self.deliver, self.deliver_due = self.courier.deliver, self.courier.deliver_due
+        self.send_raw, self.webhook_deliveries = self.courier.send_raw, self.courier.deliveries
+        self.flows = Flows(self._account, self._lock, clock, identifiers)
+        self.flow, self.run_flow = self.flows.flow, self.flows.run_flow
+        self.flow_due, self.flow_runs = self.flows.flow_due, self.flows.runs
+        self._rounds = Rounds(self._deliver_all)
+        self._pages: dict[str, dict[str, Callable[[Request], tuple[Answer, str | None]]]] = {
+            "/oauth/authorize": {"GET": self._authorize, "POST": self._authorize},
+            "/oauth/token": {"POST": self.oauth.token},
+            "/oauth/revoke": {"POST": self.oauth.revocation},
+        }
+
+    # What a test asks and arranges.
+
+    def account(self, account: str, *, topics: Sequence[str] | None = None, **details: str) -> None:
+        """Make an account if needed, and set what it says of itself and which webhook topics it offers.
+
+        `details` are the fields of `Details`: organization_name, timezone, currency, country, locale, default_opt_in.
+        """
+        with self._lock:
+            known = self._account(account)
+            known.details = replace(known.details, **details)
+            known.topics = known.topics if topics is None else list(topics)
+
+    def install(
+        self,
+        account: str,
+        *,
+        scopes: str = SCOPES,
+        access_token: str | None = None,
+        refresh_token: str | None = None,
+    ) -> Tokens:
+        """Install the app in `account`, which is made if needed, and return its tokens; made up if not given."""
+        self._account(account)
+        return self.oauth.install(
+            account, scope=scopes, access_token=access_token, refresh_token=refresh_token
+        )
+
+    def profile(self, account: str, *, id: str | None = None, **attributes: Any) -> Profile:
+        """Write a profile as Klaviyo's users would: found by id or identifier, else created."""
+        with self._lock:
+            return self._account(account).apply_profile(
+                {"id": id, "attributes": attributes}, revision=REVISION
+            )
+
+    def data_source(self, account: str, title: str, **attributes: str) -> DataSource:
+        """Make a data source as another session would, whatever exists already."""
+        with self._lock:
+            known = self._account(account)
+            source = DataSource(self._identifiers.ulid(), title, **attributes)
+            known.data_sources[source.id] = source
+        return source
+
+    def webhook(
+        self, account: str, name: str, *, endpoint_url: str, secret_key: str, topics: Sequence[str]
+    ) -> Webhook:
+        """Make a webhook as another session would, whatever exists already."""
+        with self._lock:
+            id, now = self._identifiers.ulid(), self.clock()
+            webhook = Webhook(id, name, endpoint_url, secret_key, list(topics), now)
+            known = self._account(account)
+            known.webhooks[id] = webhook
+            known.parcels.start(id, known.outbox)
+        return webhook
+
+    def disable_webhook(self, account: str, id: str) -> None:
+        """Disable a webhook as Klaviyo does when it was in error for 48 hours. KeyError if there is none like it."""
+        with self._lock:
+            self._account(account).webhooks[id].enabled = False
+
+    def events(self, account: str) -> list[Event]:
+        """Return the events recorded, oldest first; a repeated unique_id is not among them."""
+        with self._lock:
+            return list(self._current(account).events)
+
+    def profiles(self, account: str) -> list[Profile]:
+        """Return the account's profiles, oldest first."""
+        with self._lock:
+            return list(self._current(account).profiles.values())
+
+    def run_jobs(self) -> None:
+        """Let every job have its effect that is due by now; calls and questions about the account do so too."""
+        with self._lock:
+            for account in list(self._accounts):
+                self._current(account)
+
+    def data_sources(self, account: str) -> list[DataSource]:
+        """Return the account's data sources, oldest first."""
+        with self._lock:
+            return list(self._account(account).data_sources.values())
+
+    def delete_data_source(self, account: str, id: str) -> None:
+        """Delete a data source as a merchant does; its records stay readable here. KeyError if there is none like it."""
+        with self._lock:
+            del self._account(account).data_sources[id]
+
+    def records(self, account: str) -> list[Record]:
+        """Return the records of all data sources, in the order in which they were accepted."""
+        with self._lock:
+            return list(self._account(account).records)
+
+    def webhooks(self, account: str) -> list[Webhook]:
+        """Return the account's webhooks, oldest first, with address and secret as they were set."""
+        with self._lock:
+            return [replace(webhook) for webhook in self._account(account).webhooks.values()]
+
+    def revoke(self, refresh_token: str) -> None:
+        """End a refresh token: the next refresh is `invalid_grant`. KeyError if there is none like it."""
+        self.oauth.revoke(refresh_token)
+
+    def expire(self, access_token: str) -> None:
+        """End an access token now: its next call is 401. KeyError if there is none like it."""
+        self.oauth.expire(access_token)
+
+    def uninstall(self, account: str) -> None:
+        """Remove the app as a merchant does: calls are 401 and refreshes `invalid_grant`. The account's data stays."""
+        self.oauth.uninstall(account)
+
+    @property
+    def auto_deliver(self) -> float | None:
+        """Every how many seconds all that is due is sent for all accounts, flows' tries too; None if only when told to."""
+        return self._rounds.seconds
+
+    @auto_deliver.setter
+    def auto_deliver(self, seconds: float | None) -> None:
+        self._rounds.switch(seconds)
+
+    def reset(self) -> None:
+        """Forget everything but the app's own credentials and switches."""
+        with self._lock:
+            self._accounts.clear()
+            self._windows.clear()
+            self.flows.clear()
+            self.oauth.clear()
+            self.calls.clear()
+            self.faults.clear()
+
+    def close(self) -> None:
+        """Send nothing more of its own accord."""
+        self.courier.close()
+        self._rounds.stop()
+
+    # What the server asks.
+
+    def answer(self, request: Request, call: Call) -> Answer:
+        """Do what Klaviyo would do."""
+        if request.path in self._pages:
+            return self._page(request, call)
+        found = route(request.segments)
+        if found is None:
+            return errors.error(404)
+        template, id = found
+        methods = ENDPOINTS[template]
+        if request.method not in methods:
+            return errors.error(405, Allow=", ".join(sorted(methods)))
+        return self._call(request, call, template, id)
+
+    def refusal(self, status: int) -> Answer:
+        """Return Klaviyo's own error answer for `status`."""
+        return errors.throttled(1) if status == 429 else errors.error(status)
+
+    def _deliver_all(self) -> None:
+        with self._lock:
+            accounts = list(self._accounts)
+        for account in accounts:
+            self.deliver(account)
+            self.flow_due(account)
+
+    def _page(self, request: Request, call: Call) -> Answer:
+        methods = self._pages[request.path]
+        if request.method not in methods:
+            return errors.error(405, Allow=", ".join(methods))
+        answer, call.account = methods[request.method](request)
+        return answer
+
+    def _authorize(self, request: Request) -> tuple[Answer, str | None]:
+        if self.oauth.consent_account is not None:
+            self._account(self.oauth.consent_account)
+        with self._lock:
+            accounts = {id: account.details.organization_name for id, account in self._accounts.items()}
+        return authorize(self.oauth, request, accounts)
+
+    def _call(self, request: Request, call: Call, template: str, id: str) -> Answer:
+        endpoint = ENDPOINTS[template][request.method]
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        install = self.oauth.holder(token) if scheme.lower() == "bearer" else None
+        if install is None:
+            return errors.error(401)
+        call.account = install.account
+        if missing := endpoint.scopes - set(install.scope.split()):
+            return errors.error(403, Problem(f"Missing scopes: {', '.join(sorted(missing))}"))
+        verdict = self._windows.take((install.account, request.method, template), endpoint.windows)
+        if verdict.retry_after is not None:
+            return errors.throttled(verdict.retry_after)
+        answer = self._carry_out(request, endpoint, install.account, id)
+        return Answer(answer.status, {**answer.headers, **_limits(endpoint.windows, verdict)}, answer.body)
+
+    def _carry_out(self, request: Request, endpoint: Endpoint, account: str, id: str) -> Answer:
+        if refusal := _refuse_headers(request) or _refuse_parameters(request, endpoint):
+            return refusal
+        try:
+            if len(request.content()) > LARGEST_REQUEST:
+                return errors.error(400, Problem("A request is at most 5 MB.", "/data"))
+            document = request.json() if _has_body(request) else None
+        except UnreadableBodyError as error:
+            return errors.error(400, Problem(str(error), "/"))
+        with self._lock:
+            asked = Asked(
+                account=self._current(account),
+                document=document,
+                parameters=request.parameters,
+                id=id,
+                revision=_revision(request),
+                url=self.url,
+                now=self.clock(),
+                duplicate_title_status=self.duplicate_title_status,
+                consent=self.consent,
+                unknown_data_source_status=self.unknown_data_source_status,
+                unwanted_property=self.unwanted_property,
+            )
+            try:
+                return endpoint.carry_out(asked)
+            except InvalidParameterError as wrong:
+                return errors.invalid([wrong.problem])
+
+    def _current(self, id: str) -> Account:
+        account = self._account(id)
+        account.schedule.run_due()
+        return account
+
+    def _account(self, id: str) -> Account:
+        with self._lock:
+            if id not in self._accounts:
+                self._accounts[id] = Account(id, self.clock, self._identifiers)
+            return self._accounts[id]
+
+
+def _refuse_parameters(request: Request, endpoint: Endpoint) -> Answer | None:
+    unknown = set(request.parameters) - endpoint.parameters
+    if any(name.startswith("fields[") for name in unknown):
+        return errors.error(501, Problem("The sandbox does not know sparse fieldsets."))
+    wrong = [Problem(f"'{name}' is not a valid parameter.", parameter=name) for name in sorted(unknown)]
+    return errors.invalid(wrong) if wrong else None
+
+
+def _refuse_headers(request: Request) -> Answer | None:
+    if not _revision(request):
+        return errors.error(400, Problem("The 'revision' header must be a date: YYYY-MM-DD."))
+    if _has_body(request) and request.media_type != MEDIA_TYPE:
+        return errors.error(415)
+    return None
+
+
+def _has_body(request: Request) -> bool:
+    return request.method in _WITH_BODY or (request.method == "DELETE" and request.body != b"")
+
+
+def _revision(request: Request) -> str:
+    match = _REVISION.fullmatch(request.headers.get("revision", ""))
+    try:
+        return date.fromisoformat(match[1]).isoformat() if match else ""
+    except ValueError:
+        return ""
+
+
+def _limits(windows: Sequence[Window], verdict: Verdict) -> dict[str, str]:
+    sheet = ", ".join(f"{window.calls};w={window.seconds}" for window in windows)
+    return {
+        "RateLimit-Limit": f"{windows[0].calls}, {sheet}",
+        "RateLimit-Remaining": str(verdict.remaining),
+        "RateLimit-Reset": str(verdict.reset),
+    }

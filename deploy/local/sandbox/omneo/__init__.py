@@ -1,0 +1,1 @@
+"""Omneo: its APIs for many tenants, its targets, reactions and webhooks. Nothing of Klaviyo is here."""

@@ -1,0 +1,62 @@
+"""What both services can be told over HTTP below `/_sandbox`, so that another process can arrange and read.
+
+POST `reset`; POST `fail` with the arguments of `Faults.fail`; POST `clock` `{"advance": seconds}`;
+GET `calls`, with `?bodies=1` for bodies and queries. What only one service knows is in its own control module.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from deploy.local.sandbox.stage.clock import Clock
+from deploy.local.sandbox.stage.faults import Faults
+from deploy.local.sandbox.stage.messages import Answer, Request, UnreadableBodyError, json_answer
+from deploy.local.sandbox.stage.record import Calls
+from deploy.local.sandbox.stage.server import CONTROL
+
+
+class Controlled(Protocol):
+    """What every service offers to its control interface."""
+
+    calls: Calls
+    faults: Faults
+    clock: Clock
+
+    def reset(self) -> None:
+        """Forget everything."""
+
+
+Action = Callable[[dict[str, Any]], object]
+
+
+def perform(service: Controlled, request: Request, actions: dict[tuple[str, str], Action]) -> Answer:
+    """Carry out the action at the request's path and return what it returned, as JSON; `{}` for nothing.
+
+    `actions` are keyed by method and path below `/_sandbox/`. Each is handed the fields of the body, or for a GET the
+    parameters of the query. One that raises KeyError, TypeError or ValueError was asked for what is not there: 400.
+    """
+    path = request.path.removeprefix(CONTROL).strip("/")
+    action = {**_shared(service), **actions}.get((request.method, path))
+    if action is None:
+        return json_answer(404, {"error": "no such control"})
+    try:
+        fields = request.parameters if request.method == "GET" else request.json() if request.body else {}
+        result = action(dict(fields))
+    except (KeyError, TypeError, ValueError, UnreadableBodyError) as error:
+        return json_answer(400, {"error": f"{type(error).__name__}: {error}"})
+    return json_answer(200, {} if result is None else result)
+
+
+def _shared(service: Controlled) -> dict[tuple[str, str], Action]:
+    return {
+        ("POST", "reset"): lambda fields: service.reset(),
+        ("POST", "fail"): lambda fields: service.faults.fail(**fields),
+        ("POST", "clock"): lambda fields: service.clock.advance(float(fields["advance"])),
+        ("GET", "calls"): lambda fields: {
+            "calls": [call.to_json(bodies=wants_bodies(fields)) for call in service.calls.all()]
+        },
+    }
+
+
+def wants_bodies(fields: dict[str, Any]) -> bool:
+    """Return whether the query asks for bodies."""
+    return fields.get("bodies") == "1"

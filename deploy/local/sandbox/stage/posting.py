@@ -1,0 +1,62 @@
+"""Posts a body to an address once and says how it went. It knows no service, signs nothing and never tries again.
+
+Every call has a connection of its own, because one kept open may be closed by the other side as it is used again, which
+no receiver is to blame for. The status counts once the whole answer is there; one that takes longer than it may is no
+answer. Redirects are not followed, cookies are not kept.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import requests
+
+from deploy.local.sandbox.stage.clock import Clock
+
+TOO_LATE = "Timeout"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One POST. `sent_at` is Unix seconds of the sandbox's clock, `seconds` how long it really took.
+
+    `status` is None when no answer came in time, and `error` then says why: the name of what went wrong, never a value.
+    """
+
+    sent_at: float
+    seconds: float
+    status: int | None = None
+    error: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the attempt as the control interface shows it."""
+        return dict(vars(self))
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str], *, within: float, clock: Clock) -> Attempt:
+    """Post `body` and return how it went; the answer has `within` seconds."""
+    sent_at, started = clock(), perf_counter()
+    status, error = _exchange(url, body, headers, within)
+    seconds = perf_counter() - started
+    if status is not None and seconds > within:
+        status, error = None, TOO_LATE  # bytes that came one by one, each in time
+    return Attempt(sent_at, seconds, status, error)
+
+
+def _exchange(url: str, body: bytes, headers: Mapping[str, str], within: float) -> tuple[int | None, str]:
+    with requests.Session() as session:
+        session.trust_env = False  # a proxy of the machine is none of loopback's business
+        try:
+            answer = session.post(
+                url,
+                data=body,
+                headers={**headers, "Connection": "close"},
+                timeout=within,
+                allow_redirects=False,
+            )
+        except requests.Timeout:
+            return None, TOO_LATE
+        except requests.RequestException as error:
+            return None, type(error).__name__
+        return answer.status_code, ""
