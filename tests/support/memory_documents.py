@@ -6,8 +6,16 @@ from itertools import count
 from threading import Lock
 from typing import cast
 
-from shared.storage.documents import MAX_DOCUMENT_BYTES, Document, Scalar, Value, Version, check_fields, check_path
 from shared.errors import DocumentChangedError, DocumentExistsError, DocumentMissingError
+from shared.storage.documents import (
+    MAX_DOCUMENT_BYTES,
+    Document,
+    Scalar,
+    Value,
+    Version,
+    check_fields,
+    check_path,
+)
 
 
 class MemoryDocuments:
@@ -51,7 +59,10 @@ class MemoryDocuments:
                 raise DocumentMissingError("There is no such document.")
             whole = found.fields | kept
             _check_size(whole)
-            if not _is_same({name: found.fields.get(name) for name in kept}, kept) or kept.keys() - found.fields:
+            if (
+                not _is_same({name: found.fields.get(name) for name in kept}, kept)
+                or kept.keys() - found.fields
+            ):
                 documents[id] = Document(id, whole, self._new_version())
 
     def delete(self, collection: str, id: str, *, version: Version | None = None) -> None:
@@ -79,7 +90,7 @@ class MemoryDocuments:
         wanted = dict(where or {})
         check_fields(wanted)
         documents = self._collections.get(collection, {})
-        found = []
+        found: list[Document] = []
         for id in sorted(documents):
             if len(found) == limit:
                 break

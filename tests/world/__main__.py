@@ -15,7 +15,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.world", description=__doc__)
     parser.add_argument("--seeds", type=int, default=3000)
     parser.add_argument("--from", type=int, default=0, dest="first")
-    parser.add_argument("--stories", type=int, default=5, help="how many broken histories are shrunk and told")
+    parser.add_argument(
+        "--stories", type=int, default=5, help="how many broken histories are shrunk and told"
+    )
     parser.add_argument("--every", type=int, default=1000, help="after how many histories a line is printed")
     asked = parser.parse_args()
     broken, fired, began = Counter[str](), Counter[str](), monotonic()
@@ -30,7 +32,10 @@ def main() -> int:
                 print(f"\nseed {seed} {shrunk_story(lived)}", flush=True)
         if number % asked.every == 0:
             rate = number / (monotonic() - began)
-            print(f"{number} lived, up to seed {seed}: {wrong} went wrong {dict(broken)}, {rate:.0f} a second", flush=True)
+            print(
+                f"{number} lived, up to seed {seed}: {wrong} went wrong {dict(broken)}, {rate:.0f} a second",
+                flush=True,
+            )
     for what, count in sorted(fired.items()):
         print(f"{count:8}  {what}")
     print(f"{asked.seeds} lived, {wrong} went wrong {dict(broken)}")

@@ -20,22 +20,30 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flask import Request as FlaskRequest
 
 import shared
-from shared.storage.documents import Documents
-from shared.storage.encryption import new_key
 from shared.errors import QueueUnavailableError, StoreUnavailableError
 from shared.services import Services
 from shared.settings import TASKS, Needs, Settings
+from shared.storage.documents import Documents
+from shared.storage.encryption import new_key
 from shared.tenants.cache import TenantCache
 from tests.support.through import Through
 from tests.world.faults import DiedError
 from tests.world.wire import KLAVIYO, OMNEO, WireConnections, WireResponse, exchange
 
 if TYPE_CHECKING:
-    from deploy.local.sandbox.messages import Request
+    from deploy.local.sandbox.stage.messages import Request
     from tests.world.world import SimulatedWorld
 
 T = TypeVar("T")
-FUNCTIONS = ("system_webhooks", "omneo_webhooks", "targets", "rewards_webhook", "admin", "inbound_worker", "outbound_worker")
+FUNCTIONS = (
+    "system_webhooks",
+    "omneo_webhooks",
+    "targets",
+    "rewards_webhook",
+    "admin",
+    "inbound_worker",
+    "outbound_worker",
+)
 _ROOT = Path(__file__).resolve().parents[2]
 _EVERYTHING = Needs.STORE | TASKS | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
 _STORE_SECONDS = 0.004
@@ -135,7 +143,9 @@ class Process:
         parts["_connections"] = WireConnections(self)
         parts["tenant_cache"] = TenantCache(self.services.tenants.find, world.timeline)
 
-    def call(self, function: str, method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+    def call(
+        self, function: str, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, bytes]:
         """Return status and body of what a function answers.
 
         Raises:

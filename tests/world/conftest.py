@@ -33,7 +33,9 @@ class _Counting:
         missing = [what for what in wanted if not self.fired[what]]
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         if missing and reporter is not None:
-            reporter.write_line(f"\nThis never happened in the simulated world: {', '.join(missing)}", red=True)
+            reporter.write_line(
+                f"\nThis never happened in the simulated world: {', '.join(missing)}", red=True
+            )
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from deploy.local.sandbox.klaviyo_subscriptions import SPAM_COMPLAINT, SUBSCRIBED
-from deploy.local.sandbox.omneo_profiles import stamp
+from deploy.local.sandbox.klaviyo.subscriptions import SPAM_COMPLAINT, SUBSCRIBED
+from deploy.local.sandbox.omneo.profiles import stamp
 from tests.world.oracle import IN, OUT, Decision, Person
 from tests.world.plans import Act
 from tests.world.world import ACCOUNT, TENANT, SimulatedWorld
+
 
 def in_klaviyo(world: SimulatedWorld, person: Person, act: Act) -> bool:
     """Let somebody decide in Klaviyo, through the profile that has their address."""
@@ -30,7 +31,11 @@ def in_klaviyo(world: SimulatedWorld, person: Person, act: Act) -> bool:
     person.is_bounced = person.is_bounced or (what == "bounce" and act.how[-1] != "soft")
     person.has_complained = profile.subscriptions.is_suppressed(SPAM_COMPLAINT)
     told = f"told after {', '.join(map(str, act.told))} s" if act.told else "never told"
-    world.note(f"{person.name} in Klaviyo: {what} {channel}" + (" (to be confirmed)" if is_pending else "") + f" ({told})")
+    world.note(
+        f"{person.name} in Klaviyo: {what} {channel}"
+        + (" (to be confirmed)" if is_pending else "")
+        + f" ({told})"
+    )
     world.tell_klaviyo(lambda: act.told, "person")
     return True
 
@@ -42,12 +47,24 @@ def _subscribe(world: SimulatedWorld, profile: str, channel: str, act: Act) -> N
 _KLAVIYO: Mapping[str, Callable[[SimulatedWorld, str, str, Act], None]] = {
     "subscribe": _subscribe,
     "confirm": lambda world, profile, channel, act: world.klaviyo.confirm(ACCOUNT, profile, channel=channel),
-    "unsubscribe": lambda world, profile, channel, act: world.klaviyo.unsubscribe(ACCOUNT, profile, channel=channel),
+    "unsubscribe": lambda world, profile, channel, act: world.klaviyo.unsubscribe(
+        ACCOUNT, profile, channel=channel
+    ),
     "spam": lambda world, profile, channel, act: world.klaviyo.mark_as_spam(ACCOUNT, profile),
-    "bounce": lambda world, profile, channel, act: world.klaviyo.bounce(ACCOUNT, profile, hard=act.how[-1] != "soft"),
+    "bounce": lambda world, profile, channel, act: world.klaviyo.bounce(
+        ACCOUNT, profile, hard=act.how[-1] != "soft"
+    ),
     "suppress": lambda world, profile, channel, act: world.klaviyo.suppress(ACCOUNT, profile),
 }
-_WAYS = {"subscribe": IN, "confirm": IN, "unsubscribe": OUT, "spam": OUT, "suppress": OUT, "in": IN, "out": OUT}
+_WAYS = {
+    "subscribe": IN,
+    "confirm": IN,
+    "unsubscribe": OUT,
+    "spam": OUT,
+    "suppress": OUT,
+    "in": IN,
+    "out": OUT,
+}
 
 
 def in_omneo(world: SimulatedWorld, person: Person, act: Act) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tests.world import acts, laws, operators, people
-from tests.world.plans import HOUR, MINUTE, Plan
+from tests.world.plans import MINUTE, Plan
 from tests.world.timeline import START
 from tests.world.world import SimulatedWorld, simulated
 
@@ -50,7 +50,13 @@ def live(plan: Plan) -> Lived:
         laws.judge_consent(world)
         _until_all_is_told(world)
         _judge(world)
-        return Lived(plan, tuple(dict.fromkeys(world.broken)), world.fired + world.faults.fired, tuple(world.story), len(world.calls))
+        return Lived(
+            plan,
+            tuple(dict.fromkeys(world.broken)),
+            world.fired + world.faults.fired,
+            tuple(world.story),
+            len(world.calls),
+        )
 
 
 def _end_of(plan: Plan) -> float:
@@ -99,7 +105,9 @@ def _judge(world: SimulatedWorld) -> None:
 def _sweep_along(world: SimulatedWorld) -> None:
     """Call the sweeps as the schedule does, as long as there is anything to sweep."""
     plan = world.plan
-    times = {act.at + seconds for act in plan.acts for seconds in (0.0, *act.told)} | {fault.at for fault in plan.faults}
+    times = {act.at + seconds for act in plan.acts for seconds in (0.0, *act.told)} | {
+        fault.at for fault in plan.faults
+    }
     ticks = {(int(time // _SWEEP) + n) * _SWEEP for time in times for n in (1, 2)}
     for tick in sorted(ticks):
         world.timeline.at(START + tick, partial(world.scheduled, "sweep-inbox"))

@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from deploy.local.sandbox.klaviyo_accounts import Event, Profile
-from deploy.local.sandbox.klaviyo_subscriptions import (
+from deploy.local.sandbox.klaviyo.accounts import Profile
+from deploy.local.sandbox.klaviyo.event_resources import Event
+from deploy.local.sandbox.klaviyo.subscriptions import (
     HARD_BOUNCE,
     SPAM_COMPLAINT,
     SUBSCRIBED,
@@ -14,9 +15,9 @@ from deploy.local.sandbox.klaviyo_subscriptions import (
     USER_SUPPRESSED,
 )
 from shared.consent.ledger import ConsentLedger
-from shared.jobs.dead_jobs import DeadJobStore
 from shared.consent.rules.decisions import TABLE, canonical, row_of
 from shared.consent_events import Channel
+from shared.jobs.dead_jobs import DeadJobStore
 from tests.world.oracle import IN, OUT, Person
 from tests.world.shop import Asked
 from tests.world.world import TENANT, SimulatedWorld, keys
@@ -34,34 +35,42 @@ def judge_consent(world: SimulatedWorld) -> None:
 
 
 def _judge_channel(world: SimulatedWorld, person: Person, channel: str) -> None:
-    profile, omneo = world.klaviyo_profile(person), world.omneo_profile(person)
+    omneo = world.omneo_profile(person)
     if person.merged_into or person.shares(channel, world.everybody):
         return
     if omneo is None or person.is_excluded:
         _judge_gone(world, person, channel)
         return
-    wanted = person.wanted(channel, APART)
-    if _nobody_can_know(person, channel):
+    last, wanted = person.last(channel), person.wanted(channel, APART)
+    if last is None or _nobody_can_know(person, channel):
         return
-    if not wanted or omneo is None:
-        return
-    last = person.last(channel)
-    what = last.what if last else ""
-    klaviyo_way = way_in_klaviyo(profile, channel)
+    klaviyo_way = way_in_klaviyo(world.klaviyo_profile(person), channel)
     omneo_way = way_in_omneo(omneo["attributes"]["comms"], channel)
-    shown = f"{person.name}'s {channel}: Klaviyo {klaviyo_way}, Omneo {omneo_way}"
-    may_wait = world.plan.double_opt_in or _is_undeliverable(profile, omneo, channel) or not is_address(person, channel)
-    if person.was_deleted and wanted == {IN}:
-        wanted = {IN, OUT}  # what was suppressed with the deletion may stay so
+    if not _is_well(wanted, klaviyo_way, omneo_way, may_wait=_may_wait(world, person, channel)):
+        shown = f"{person.name}'s {channel}: Klaviyo {klaviyo_way}, Omneo {omneo_way}"
+        world.breaks(f"law 1: {shown}; the last act was {last.what}")
+
+
+def _is_well(wanted: set[str], klaviyo: str, omneo: str, *, may_wait: bool) -> bool:
     if wanted == {OUT}:
-        if klaviyo_way == IN or omneo_way != OUT:
-            world.breaks(f"law 1: {shown}; the last act was {what}")
-    elif may_wait and klaviyo_way == OUT:
-        return  # Klaviyo asks the person first, does not mail a dead address, and a complaint is never lifted by us
-    elif klaviyo_way != omneo_way:
-        world.breaks(f"law 1: {shown}; the last act was {what}")
-    elif klaviyo_way not in wanted:
-        world.breaks(f"law 1: {shown}; the last act was {what}")
+        return (klaviyo, omneo) == (OUT, OUT)
+    if may_wait and klaviyo == OUT:
+        return True
+    return klaviyo == omneo and klaviyo in wanted
+
+
+def _may_wait(world: SimulatedWorld, person: Person, channel: str) -> bool:
+    """Return whether an opt-in may stay without effect in Klaviyo.
+
+    It asks the person first, cannot deliver to the address, or has a complaint of theirs, which is never lifted by us; or what was
+    suppressed with a deletion has stayed so.
+    """
+    profile, omneo = world.klaviyo_profile(person), world.omneo_profile(person)
+    is_dead = omneo is not None and omneo["attributes"]["comms"][f"{channel}_bounced"] is True
+    reasons = (HARD_BOUNCE, SPAM_COMPLAINT) if channel == "email" and profile is not None else ()
+    is_suppressed = profile is not None and any(profile.subscriptions.is_suppressed(one) for one in reasons)
+    has_address = is_address(person, channel)
+    return world.plan.double_opt_in or is_dead or is_suppressed or not has_address or person.was_deleted
 
 
 def _judge_gone(world: SimulatedWorld, person: Person, channel: str) -> None:
@@ -70,10 +79,21 @@ def _judge_gone(world: SimulatedWorld, person: Person, channel: str) -> None:
     if profile is None or way_in_klaviyo(profile, channel) == OUT:
         return
     if person.is_excluded and last is not None and last.way == OUT:
-        world.breaks(f"law 1: {person.name} is excluded and Klaviyo still writes to their {channel}; the last act was {last.what}")
-    has_come_back = last is not None and last.side == "klaviyo" and last.way == IN and last.at >= person.died_at
-    if not person.is_living and channel == "email" and profile.attributes.get("email") and not (person.untold or has_come_back):
-        held_by_another = any(other.is_living and other.email == profile.attributes.get("email") for other in world.persons)
+        world.breaks(
+            f"law 1: {person.name} is excluded and Klaviyo still writes to their {channel}; the last act was {last.what}"
+        )
+    has_come_back = (
+        last is not None and last.side == "klaviyo" and last.way == IN and last.at >= person.died_at
+    )
+    if (
+        not person.is_living
+        and channel == "email"
+        and profile.attributes.get("email")
+        and not (person.untold or has_come_back)
+    ):
+        held_by_another = any(
+            other.is_living and other.email == profile.attributes.get("email") for other in world.persons
+        )
         if not held_by_another:
             world.breaks(f"law 1: {person.name} is deleted and Klaviyo still writes to them")
 
@@ -106,14 +126,6 @@ def way_in_omneo(comms: dict[str, Any], channel: str) -> str:
     return OUT if is_out else IN
 
 
-def _is_undeliverable(profile: Profile | None, omneo: dict[str, Any], channel: str) -> bool:
-    if omneo["attributes"]["comms"][f"{channel}_bounced"] is True:
-        return True
-    if profile is None or channel != "email":
-        return False
-    return profile.subscriptions.is_suppressed(HARD_BOUNCE) or profile.subscriptions.is_suppressed(SPAM_COMPLAINT)
-
-
 def judge_ledger(world: SimulatedWorld) -> None:
     """Law 5: the ledger's last line is what Omneo holds."""
     ledger = ConsentLedger(world.documents, world.clock)
@@ -130,7 +142,9 @@ def judge_ledger(world: SimulatedWorld) -> None:
             held = way_in_omneo(omneo["attributes"]["comms"], channel.value)
             said = {"subscribed": IN, "unsubscribed": OUT}.get(last.after)
             if said is not None and said != held:
-                world.breaks(f"law 5: the ledger ends with {last.after} ({last.source}) and Omneo has {person.name}'s {channel} {held}")
+                world.breaks(
+                    f"law 5: the ledger ends with {last.after} ({last.source}) and Omneo has {person.name}'s {channel} {held}"
+                )
 
 
 def judge_rest(world: SimulatedWorld) -> None:
@@ -177,14 +191,20 @@ def judge_persons(world: SimulatedWorld) -> None:
     for person in world.persons:
         if world.omneo_profile(person) is None or person.is_excluded or not _is_reachable(person):
             continue
-        holders = [row for row in world.account.profiles.values() if row.attributes.get("external_id") == person.omneo]
+        holders = [
+            row
+            for row in world.account.profiles.values()
+            if row.attributes.get("external_id") == person.omneo
+        ]
         if len(holders) != 1:
             world.breaks(f"law 3: {person.name} is {len(holders)} profiles in Klaviyo")
             continue
         [held] = holders
         name = held.attributes.get("first_name")
         if name != f"Canary {person.name}":
-            world.breaks(f"law 3: the profile of {person.name} has the data of {str(name).removeprefix('Canary ')}")
+            world.breaks(
+                f"law 3: the profile of {person.name} has the data of {str(name).removeprefix('Canary ')}"
+            )
         if is_address(person, "email") and not person.shares("email", world.everybody):
             email = str(held.attributes.get("email") or "")
             if email.casefold() != person.email.casefold():
@@ -222,7 +242,12 @@ def _judge_event(world: SimulatedWorld, asked: Asked, sent: Mapping[tuple[str, s
         world.breaks(f"law 4: {asked.key} of {asked.person.name} is {len(mine)} events")
         return
     profile = world.klaviyo_profile(asked.person)
-    if asked.person.is_living and not asked.person.is_excluded and profile is not None and mine[0].profile_id != profile.id:
+    if (
+        asked.person.is_living
+        and not asked.person.is_excluded
+        and profile is not None
+        and mine[0].profile_id != profile.id
+    ):
         world.breaks(f"law 3: {asked.key} of {asked.person.name} is on another profile")
 
 

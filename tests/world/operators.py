@@ -2,9 +2,9 @@
 
 import json
 
-from deploy.local.sandbox.klaviyo_oauth import SCOPES
-from shared.installation.steps import connect
+from deploy.local.sandbox.klaviyo.oauth import SCOPES
 from shared.installation.provision import start_provision
+from shared.installation.steps import connect
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from tests.world.faults import DiedError
@@ -50,13 +50,17 @@ def _rotate(world: SimulatedWorld) -> None:
 def _reinstall(world: SimulatedWorld) -> None:
     """Let the merchant install once more: new tokens, and everything is looked after again."""
     number = world.new_id()
-    tokens = world.klaviyo.install(ACCOUNT, access_token=f"canary-access-{number}", refresh_token=f"canary-refresh-{number}")
+    tokens = world.klaviyo.install(
+        ACCOUNT, access_token=f"canary-access-{number}", refresh_token=f"canary-refresh-{number}"
+    )
     answer = TokenAnswer.model_validate({**tokens.to_json(), "scope": SCOPES})
 
     def strand() -> None:
         services = world.process().services
         try:
-            tenant = connect(TENANT, answer, tenants=services.tenants, now=services.clock(), account=Account(id=ACCOUNT))
+            tenant = connect(
+                TENANT, answer, tenants=services.tenants, now=services.clock(), account=Account(id=ACCOUNT)
+            )
             services.queue.ensure(tenant)
             start_provision(tenant, services)
         except DiedError:

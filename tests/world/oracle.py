@@ -42,8 +42,12 @@ class Person:
     untold: bool = False  # whether an act of theirs in Omneo is never told
     merged_into: str = ""
     has_complained: bool = False  # of spam
-    events: dict[str, tuple[str, float]] = field(default_factory=dict)  # what Klaviyo recorded of their own acts, by id: topic and time
-    asked: list[tuple[str, str, float, float]] = field(default_factory=list)  # our consent calls: channel, way, asked at, landed at
+    events: dict[str, tuple[str, float]] = field(
+        default_factory=dict
+    )  # what Klaviyo recorded of their own acts, by id: topic and time
+    asked: list[tuple[str, str, float, float]] = field(
+        default_factory=list
+    )  # our consent calls: channel, way, asked at, landed at
 
     def decide(self, channel: str, decision: Decision) -> None:
         """Note a decision."""
@@ -81,7 +85,8 @@ class Person:
         """Return whether somebody else has the address too, so that a consent of it may be either's."""
         own = self.address(channel)
         return bool(own) and any(
-            other is not self and other.is_living and own.casefold() == other.address(channel).casefold() for other in others
+            other is not self and other.is_living and own.casefold() == other.address(channel).casefold()
+            for other in others
         )
 
     def address(self, channel: str) -> str:

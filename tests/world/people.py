@@ -6,8 +6,8 @@ Each act changes Omneo, is noted with the person, and is told by a webhook when 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from deploy.local.sandbox.klaviyo_subscriptions import UNSUBSCRIBE, Method
-from deploy.local.sandbox.omneo_profiles import stamp
+from deploy.local.sandbox.klaviyo.subscriptions import UNSUBSCRIBE, Method
+from deploy.local.sandbox.omneo.profiles import stamp
 from tests.world.oracle import IN, OUT, Decision, Person
 from tests.world.plans import DAY, Act, Beginning
 from tests.world.timeline import START
@@ -48,9 +48,15 @@ def _omneo_fields(person: Person, beginning: Beginning, at: float = _BEFORE) -> 
     }
 
 
-def _known_to_klaviyo(world: SimulatedWorld, person: Person, beginning: Beginning, made: dict[str, Any]) -> None:
+def _known_to_klaviyo(
+    world: SimulatedWorld, person: Person, beginning: Beginning, made: dict[str, Any]
+) -> None:
     profile = world.klaviyo.profile(
-        ACCOUNT, email=person.email, phone_number=person.phone, external_id=person.omneo, first_name=f"Canary {person.name}"
+        ACCOUNT,
+        email=person.email,
+        phone_number=person.phone,
+        external_id=person.omneo,
+        first_name=f"Canary {person.name}",
     )
     person.klaviyo = profile.id
     for channel, way in (("email", beginning.email), ("sms", beginning.sms)):
@@ -73,7 +79,9 @@ def enters(world: SimulatedWorld, act: Act) -> bool:
     person = Person(f"person {number}", email=f"canary-{number}@example.org", phone=f"+6140000{number:04}")
     if former:
         person.email = world.persons[former[0]].former_emails[-1]
-    made = world.omneo.create_profile(TENANT, tells=False, **_omneo_fields(person, Beginning(email, sms), world.timeline.now))
+    made = world.omneo.create_profile(
+        TENANT, tells=False, **_omneo_fields(person, Beginning(email, sms), world.timeline.now)
+    )
     person.omneo = made["id"]
     world.persons.append(person)
     for channel, way in (("email", email), ("sms", sms)):
@@ -163,7 +171,9 @@ def _merges(world: SimulatedWorld, person: Person, act: Act) -> bool:
         return False
     source = world.omneo_tenant.profiles[person.omneo]
     target = world.omneo_tenant.profiles[other.omneo]
-    target["identities"] += [{**row, "merged_from": person.omneo, "profile_id": other.omneo} for row in source["identities"]]
+    target["identities"] += [
+        {**row, "merged_from": person.omneo, "profile_id": other.omneo} for row in source["identities"]
+    ]
     email = person.email
     person.merged_into = other.name
     world.omneo.delete_profile(TENANT, person.omneo, tells=False)
@@ -206,7 +216,9 @@ def stranger(world: SimulatedWorld, person: Person, act: Act) -> bool:
     if number > _MOST or not person.phone or world.account.owner("phone_number", person.phone) is not None:
         return False
     email = f"canary-stranger-{number}@example.org"
-    made = world.klaviyo.profile(ACCOUNT, email=email, phone_number=person.phone, first_name=f"Canary stranger {number}")
+    made = world.klaviyo.profile(
+        ACCOUNT, email=email, phone_number=person.phone, first_name=f"Canary stranger {number}"
+    )
     made.subscriptions.consents["email"].give(Method(), at=world.timeline.now, now=world.timeline.now)
     world.strangers.append(Person(f"stranger {number}", klaviyo=made.id, email=email, phone=person.phone))
     world.note(f"Klaviyo knows stranger {number} by the phone of {person.name}")

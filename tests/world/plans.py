@@ -3,7 +3,7 @@
 Nothing here knows how an act is done (`acts`) or how a fault looks (`wire`, `queue`). Times are seconds since the history began.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -54,7 +54,9 @@ class Plan:
     faults: tuple[Fault, ...] = ()
     landings: tuple[float, ...] = (1.0,)
     skews: tuple[float, ...] = (0.0, 0.0)  # of the clocks of the instances
-    chance: int | None = None  # decides how long calls take and what the queue does; None: nothing is left to chance
+    chance: int | None = (
+        None  # decides how long calls take and what the queue does; None: nothing is left to chance
+    )
     master_list: bool = False
     double_opt_in: bool = False
     returns_own_changes: bool = False
@@ -77,7 +79,14 @@ PERSON_ACTS = (
     ("p.exclude", 1), ("p.include", 2), ("k.stranger", 2),
 )  # fmt: skip
 SHOP_ACTS = (("s.reward", 4), ("s.event", 3), ("s.event by id", 3), ("s.record", 5))
-OPERATOR_ACTS = (("op.resync", 2), ("op.repair", 2), ("op.reconcile", 1), ("op.heal", 2), ("op.reinstall", 2), ("op.rotate", 1))
+OPERATOR_ACTS = (
+    ("op.resync", 2),
+    ("op.repair", 2),
+    ("op.reconcile", 1),
+    ("op.heal", 2),
+    ("op.reinstall", 2),
+    ("op.rotate", 1),
+)
 ANSWERS = (
     "503", "429", "500", "502 html", "403 html", "404 html", "200 empty", "200 broken", "lost before", "lost after", "timeout before", "timeout after",
     "cut off", "slow", "dies before", "dies after",
@@ -147,7 +156,12 @@ def _landing(chance: Random) -> float:
 
 def _gap(chance: Random) -> float:
     """Return the seconds between two acts: seconds, so that calls of ours are under way; minutes; or hours."""
-    gaps = (chance.uniform(0, 3), chance.uniform(3, 40), chance.uniform(40, 400), chance.uniform(1, 30) * HOUR)
+    gaps = (
+        chance.uniform(0, 3),
+        chance.uniform(3, 40),
+        chance.uniform(40, 400),
+        chance.uniform(1, 30) * HOUR,
+    )
     return round(chance.choices(gaps, (2, 5, 3, 0.4))[0], 1)
 
 
@@ -195,7 +209,9 @@ def _how(chance: Random, what: str) -> tuple[Any, ...]:
 
 
 _BOTH_CHANNELS = frozenset(
-    name for name, _ in CONSENT_ACTS if name[0] == "o" or name in ("k.subscribe", "k.unsubscribe", "k.confirm")
+    name
+    for name, _ in CONSENT_ACTS
+    if name[0] == "o" or name in ("k.subscribe", "k.unsubscribe", "k.confirm")
 )
 
 

@@ -66,7 +66,9 @@ class SimulatedQueue:
         """The tasks that are not done."""
         return [task for queue in self._queues.values() for task in queue.tasks.values()]
 
-    def add(self, queue: str, body: bytes, tenant: str, direction: Direction, delay: float, name: str = "") -> bool:
+    def add(
+        self, queue: str, body: bytes, tenant: str, direction: Direction, delay: float, name: str = ""
+    ) -> bool:
         """Take a task; return whether its name was free."""
         now, known = self._world.timeline.now, self._queue(queue)
         if name:
@@ -143,7 +145,9 @@ class SimulatedQueue:
             known.held_until = self._world.timeline.now + 2.0
             self._world.fired["queue: throttled"] += 1
         task.retries += 1
-        task.due = self._world.timeline.now + min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** (task.retries - 1))
+        task.due = self._world.timeline.now + min(
+            _LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** (task.retries - 1)
+        )
         self._schedule(task)
 
 
@@ -156,12 +160,18 @@ class QueueOf:
 
     def put(self, job: AnyJob, tenant: Tenant, *, delay: float = 0.0) -> None:
         self.put_back(
-            tenant.queue_name(job.direction), _body(job), tenant=tenant.name, direction=job.direction, delay=delay
+            tenant.queue_name(job.direction),
+            _body(job),
+            tenant=tenant.name,
+            direction=job.direction,
+            delay=delay,
         )
 
     def put_named(self, job: AnyJob, tenant: Tenant, *, name: str, delay: float) -> bool:
         queue, body = tenant.queue_name(job.direction), _body(job)
-        return self._call(lambda: self._queue.add(queue, body, tenant.name, job.direction, delay, name), "put_named")
+        return self._call(
+            lambda: self._queue.add(queue, body, tenant.name, job.direction, delay, name), "put_named"
+        )
 
     def put_back(self, queue: str, body: bytes, *, tenant: str, direction: Direction, delay: float) -> None:
         self._call(lambda: self._queue.add(queue, body, tenant, direction, delay), "put")

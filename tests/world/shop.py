@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.local.sandbox.delivery import SIGNATURE, sign
+from deploy.local.sandbox.omneo.delivery import SIGNATURE, sign
 from tests.world.oracle import Person
 from tests.world.plans import Act
 from tests.world.world import SIGNING_SECRET, TENANT, WEBHOOK_SECRET, SimulatedWorld
@@ -53,7 +53,11 @@ def _call(world: SimulatedWorld, asked: Asked, tries: int) -> None:
     text = json.dumps(body).encode()
     headers = {"Content-Type": "application/json", SIGNATURE: sign(SIGNING_SECRET, text)}
     if asked.what == "reward":
-        headers = {"Content-Type": "application/json", "x-omneo-secret": WEBHOOK_SECRET, "X-Klaviyo-Flow-ID": "canary-flow"}
+        headers = {
+            "Content-Type": "application/json",
+            "x-omneo-secret": WEBHOOK_SECRET,
+            "X-Klaviyo-Flow-ID": "canary-flow",
+        }
 
     def settle(status: int) -> None:
         asked.statuses.append(status)
@@ -71,10 +75,23 @@ def _request(world: SimulatedWorld, asked: Asked) -> tuple[str, str, dict[str, A
     if asked.what == "reward":
         data = {"reward_definition_id": DEFINITION, "amount": 10, "timezone": "Australia/Melbourne"}
         profile = world.klaviyo_profile(person)
-        body = {"person_id": profile.id if profile else "", "email": person.email, "id": asked.key, "data": data}
+        body = {
+            "person_id": profile.id if profile else "",
+            "email": person.email,
+            "id": asked.key,
+            "data": data,
+        }
         return "rewards_webhook", f"{base}/webhooks/klaviyo/rewards", body
     if asked.what == "record":
         record = {"object": asked.key, "n": asked.number, "email": person.email, "omneo_record_id": asked.key}
-        return "targets", f"{base}/targets/klaviyo/data-source-record", {"data_source": "Omneo Rewards", "record": record}
-    body = {"profile": {"id": person.omneo, "email": person.email if asked.what == "event" else ""}, "reward": {"amount": asked.number}, "unique_id": asked.key}
+        return (
+            "targets",
+            f"{base}/targets/klaviyo/data-source-record",
+            {"data_source": "Omneo Rewards", "record": record},
+        )
+    body = {
+        "profile": {"id": person.omneo, "email": person.email if asked.what == "event" else ""},
+        "reward": {"amount": asked.number},
+        "unique_id": asked.key,
+    }
     return "targets", f"{base}/targets/klaviyo/metric?metric=canary-{asked.number}", body

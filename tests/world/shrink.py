@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from tests.world.history import Lived, live
-from tests.world.plans import Act, Plan
+from tests.world.plans import Plan
 from tests.world.story import told, written
 
 
@@ -32,28 +32,37 @@ def _simpler(plan: Plan) -> Iterator[Plan]:
         yield replace(plan, faults=())
     if len(plan.people) > 1:
         yield replace(plan, people=plan.people[:1], acts=tuple(act for act in plan.acts if act.who == 0))
-    for index in range(len(plan.acts) - 1, -1, -1):
-        yield plan.without("acts", index)
-    for index in range(len(plan.faults) - 1, -1, -1):
-        yield plan.without("faults", index)
-    for name, usual in (("master_list", False), ("double_opt_in", False), ("returns_own_changes", False), ("skews", (0.0, 0.0))):
-        if getattr(plan, name) != usual:
-            yield replace(plan, **{name: usual})
-    if any(person.is_new for person in plan.people):
-        yield replace(plan, people=tuple(replace(person, is_new=False) for person in plan.people))
-    if len(set(plan.landings)) > 1:
-        yield from (replace(plan, landings=(seconds,)) for seconds in plan.landings)
+    for part in ("acts", "faults"):
+        for index in range(len(getattr(plan, part)) - 1, -1, -1):
+            yield plan.without(part, index)
+    yield from _plainer(plan)
+    yield from _sooner(plan)
+
+
+def _plainer(plan: Plan) -> Iterator[Plan]:
+    """Yield the plan with one thing less that is out of the ordinary."""
+    plainer = (
+        replace(plan, master_list=False),
+        replace(plan, double_opt_in=False),
+        replace(plan, returns_own_changes=False),
+        replace(plan, repeats_consent_events=True),
+        replace(plan, skews=(0.0, 0.0)),
+        replace(plan, people=tuple(replace(person, is_new=False) for person in plan.people)),
+        *(replace(plan, landings=(seconds,)) for seconds in plan.landings if len(plan.landings) > 1),
+    )
+    yield from (one for one in plainer if one != plan)
+
+
+def _sooner(plan: Plan) -> Iterator[Plan]:
+    """Yield the plan with one act told at once and once, or one fault that does not last."""
     for index, act in enumerate(plan.acts):
-        if len(act.told) > 1 or (act.told and act.told != (2.0,)):
-            yield _with(plan, index, replace(act, told=(2.0,)))
+        if act.told and act.told != (2.0,):
+            told = replace(act, told=(2.0,))
+            yield replace(plan, acts=(*plan.acts[:index], told, *plan.acts[index + 1 :]))
     for index, fault in enumerate(plan.faults):
         if fault.lasts:
-            rows = (*plan.faults[:index], replace(fault, lasts=0.0), *plan.faults[index + 1 :])
-            yield replace(plan, faults=rows)
-
-
-def _with(plan: Plan, index: int, act: Act) -> Plan:
-    return replace(plan, acts=(*plan.acts[:index], act, *plan.acts[index + 1 :]))
+            short = replace(fault, lasts=0.0)
+            yield replace(plan, faults=(*plan.faults[:index], short, *plan.faults[index + 1 :]))
 
 
 def shrunk_story(lived: Lived) -> str:

@@ -71,7 +71,8 @@ STORIES: dict[str, Plan] = {
         people=(Beginning("out", "in", is_new=True),), acts=(act(17.2, "o.in", "email"),), landings=(129.5,)
     ),
     "she unsubscribes in Klaviyo a moment after opting in in Omneo": Plan(
-        acts=(act(83.4, "o.out", "email"), act(116.3, "o.in", "email"), act(116.8, "k.unsubscribe", "email")), landings=(6.1,)
+        acts=(act(83.4, "o.out", "email"), act(116.3, "o.in", "email"), act(116.8, "k.unsubscribe", "email")),
+        landings=(6.1,),
     ),
     "a merchant suppresses her minutes after our unsubscribe": Plan(
         acts=(act(5, "o.out", "email"), act(330, "k.suppress", "email")), landings=(4.0,)
@@ -79,26 +80,32 @@ STORIES: dict[str, Plan] = {
     "she signs up by text message again a day after our subscribe": Plan(
         people=(OUT,), acts=(act(5, "o.in", "sms"), act(DAY, "k.subscribe", "sms"))
     ),
-    "an undated opt-in is resynced": Plan(people=(OUT,), acts=(act(5, "o.in unstamped", "email", told=()), act(60, "op.resync"))),
+    "an undated opt-in is resynced": Plan(
+        people=(OUT,), acts=(act(5, "o.in unstamped", "email", told=()), act(60, "op.resync"))
+    ),
     "the deletion comes an hour late and she has been restored": Plan(
         acts=(act(5, "p.delete", told=(HOUR,)), act(60, "p.restore"))
     ),
     "she is merged after a resync into one who takes her email": Plan(
         people=BOTH, acts=(act(5, "op.resync"), act(700, "p.merge", "takes the email"))
     ),
-    "a parent in Klaviyo has the phone of a child in Omneo": Plan(people=(NEW_OUT,), acts=(act(0.5, "k.stranger"),)),
+    "a parent in Klaviyo has the phone of a child in Omneo": Plan(
+        people=(NEW_OUT,), acts=(act(0.5, "k.stranger"),)
+    ),
     "her former email is another's before her own sync is through": Plan(
         acts=(act(5, "p.email"), act(30, "p.create", "out", "out", 0)),
         faults=(Fault(5, "klaviyo", "503", 40.0, about="* /api/profiles/*"),),
     ),
     **{
         f"she opts out in Omneo after this befell her: {what}": Plan(
-            people=(Beginning("in", "in"), OUT), acts=(act(5, what), act(400, "o.out", "email"), act(800, "o.out", "sms"))
+            people=(Beginning("in", "in"), OUT),
+            acts=(act(5, what), act(400, "o.out", "email"), act(800, "o.out", "sms")),
         )
         for what in ("p.drop email", "p.bad email", "p.bad phone", "p.drop phone", "p.exclude")
     },
     "an event names only the Omneo id of one whom Klaviyo knows by email": Plan(
-        people=(Beginning("in", "out", is_new=True, is_known_by_email=True),), acts=(act(0.2, "s.event by id", told=(0.1,)),)
+        people=(Beginning("in", "out", is_new=True, is_known_by_email=True),),
+        acts=(act(0.2, "s.event by id", told=(0.1,)),),
     ),
     "two people swap their emails": Plan(people=BOTH, acts=(act(5, "p.swap"),)),
     "the edge answers 404 in HTML once": Plan(

@@ -9,9 +9,9 @@ from urllib.parse import urlencode, urlsplit
 import requests
 from requests.structures import CaseInsensitiveDict
 
-from deploy.local.sandbox.messages import Answer, Request
-from deploy.local.sandbox.record import Call
-from deploy.local.sandbox.server import CHALLENGE
+from deploy.local.sandbox.stage.messages import Answer, Request
+from deploy.local.sandbox.stage.record import Call
+from deploy.local.sandbox.stage.server import CHALLENGE
 from shared.http.connections import Connections
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ class WireResponse:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         return
 
 
@@ -61,7 +63,14 @@ class WireSession:
         self._process = process
 
     def request(
-        self, method: str, url: str, *, headers: Mapping[str, str], params: Mapping[str, str] | None, data: bytes | None, **_: Any
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        params: Mapping[str, str] | None,
+        data: bytes | None,
+        **_: Any,
     ) -> WireResponse:
         """Make a call."""
         parts = urlsplit(url)
@@ -118,7 +127,10 @@ def call_of(asked: Request, now: float) -> Call:
 
 def plain(path: str) -> str:
     """Return a path without tenant and ids."""
-    return "/".join("*" if any(c.isdigit() for c in part) and part not in ("v1", "v3") else part for part in path.split("/"))
+    return "/".join(
+        "*" if any(c.isdigit() for c in part) and part not in ("v1", "v3") else part
+        for part in path.split("/")
+    )
 
 
 def _spoiled(service: Any, fault: str) -> Answer:

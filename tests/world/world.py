@@ -17,26 +17,27 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from deploy.local.sandbox.clock import Clock
-from deploy.local.sandbox.delivery import SIGNATURE, sign
-from deploy.local.sandbox.identifiers import Identifiers
-from deploy.local.sandbox.klaviyo import Klaviyo
-from deploy.local.sandbox.klaviyo_accounts import Account as KlaviyoAccount
-from deploy.local.sandbox.klaviyo_accounts import Event, Profile
-from deploy.local.sandbox.klaviyo_data_sources import DataSource
-from deploy.local.sandbox.klaviyo_delivery import _GENUINE
-from deploy.local.sandbox.klaviyo_oauth import SCOPES
-from deploy.local.sandbox.klaviyo_parcels import Parcel
-from deploy.local.sandbox.klaviyo_parcels import wait as klaviyo_waits
-from deploy.local.sandbox.messages import Answer, Request
-from deploy.local.sandbox.omneo import Omneo
-from deploy.local.sandbox.omneo_tenants import Tenant as OmneoTenant
-from shared.klaviyo.resources import DATA_SOURCES, SYSTEM_TOPICS, webhook_name
-from shared.storage.encryption import KeyRing
+from deploy.local.sandbox.klaviyo.accounts import Account as KlaviyoAccount
+from deploy.local.sandbox.klaviyo.accounts import Profile
+from deploy.local.sandbox.klaviyo.data_sources import DataSource
+from deploy.local.sandbox.klaviyo.delivery import _GENUINE
+from deploy.local.sandbox.klaviyo.event_resources import Event
+from deploy.local.sandbox.klaviyo.oauth import SCOPES
+from deploy.local.sandbox.klaviyo.parcels import Parcel
+from deploy.local.sandbox.klaviyo.parcels import wait as klaviyo_waits
+from deploy.local.sandbox.klaviyo.service import Klaviyo
+from deploy.local.sandbox.omneo.delivery import SIGNATURE, sign
+from deploy.local.sandbox.omneo.service import Omneo
+from deploy.local.sandbox.omneo.tenants import Tenant as OmneoTenant
+from deploy.local.sandbox.stage.clock import Clock
+from deploy.local.sandbox.stage.identifiers import Identifiers
+from deploy.local.sandbox.stage.messages import Answer, Request
 from shared.installation.steps import connect
-from shared.tenants.keys import hash_of
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
+from shared.klaviyo.resources import DATA_SOURCES, SYSTEM_TOPICS, webhook_name
+from shared.storage.encryption import KeyRing
+from shared.tenants.keys import hash_of
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import InstallationKey, StoredSecret, Tenant, TenantStore
 from tests.support.memory_documents import MemoryDocuments
@@ -54,7 +55,12 @@ OMNEO_TOKEN, SIGNING_SECRET = "canary-omneo-token", "canary-signing-secret"
 WEBHOOK_SECRET, INSTALLATION_KEY = "canary-webhook-secret", "canary-installation-key"
 LEDGER_KEY = "canary-ledger-key"
 _HOOK = f"/{TENANT}/api/v1/webhooks"
-_JOBS = ("profile-subscription-bulk-", "profile-suppression-bulk-", "data-privacy-deletion", "profile-bulk-import")
+_JOBS = (
+    "profile-subscription-bulk-",
+    "profile-suppression-bulk-",
+    "data-privacy-deletion",
+    "profile-bulk-import",
+)
 _SWEEP = 300.0
 _ECHO = 2.0
 
@@ -106,7 +112,9 @@ class SimulatedWorld:
         """Return how long one way of a call takes."""
         if self._chance is None:
             return 0.1
-        return self._chance.uniform(0.02, 0.3) if self._chance.random() < 0.93 else self._chance.uniform(0.3, 4)
+        return (
+            self._chance.uniform(0.02, 0.3) if self._chance.random() < 0.93 else self._chance.uniform(0.3, 4)
+        )
 
     def dispatch_seconds(self, late: float) -> float:
         """Return how long after it is due a task is dispatched."""
@@ -236,7 +244,9 @@ class SimulatedWorld:
         if asked.method != "GET" and "/profiles/" in asked.path and "search" not in asked.path:
             id = asked.path.split("/profiles/")[1].split("/")[0]
             self.before_omneo_change(id)
-            self.note(f"we: {asked.method} {asked.path.split('/v3')[-1].replace(id, self._name(id))} {_short(asked)}")
+            self.note(
+                f"we: {asked.method} {asked.path.split('/v3')[-1].replace(id, self._name(id))} {_short(asked)}"
+            )
         answer = self.omneo.answer(asked, call_of(asked, self.timeline.now))
         self.tell_omneo(self.echo_seconds)
         return answer
@@ -252,7 +262,9 @@ class SimulatedWorld:
             return None
         id = asked.path.split("/profiles/")[1].split("/")[0]
         changed_at, old = self._lagging.get(id, (0.0, {}))
-        return (id, old) if self.timeline.now - changed_at <= 2.0 and id in self.omneo_tenant.profiles else None
+        return (
+            (id, old) if self.timeline.now - changed_at <= 2.0 and id in self.omneo_tenant.profiles else None
+        )
 
     def watch(self, service: str, asked: Request) -> None:
         """Look at a call as it leaves: no subscribe may follow a newer opt-out that we were told of."""
@@ -270,12 +282,16 @@ class SimulatedWorld:
                     continue
                 out = person.told_out(channel, self.timeline.now - 0.5)
                 if out is not None:
-                    self.breaks(f"law 2: a subscribe of {person.name}'s {channel} is sent after {out.what} was told")
+                    self.breaks(
+                        f"law 2: a subscribe of {person.name}'s {channel} is sent after {out.what} was told"
+                    )
 
     def _person_of(self, id: object, attributes: Mapping[str, Any]) -> Person | None:
         for person in self.persons:
             profile = self.klaviyo_profile(person)
-            if profile is not None and (id == profile.id or (not id and attributes.get("email") == person.email)):
+            if profile is not None and (
+                id == profile.id or (not id and attributes.get("email") == person.email)
+            ):
                 return person
         return None
 
@@ -420,7 +436,10 @@ class SimulatedWorld:
         kind = job["kind"]
         self.fired[f"job {kind}: {outcome}"] += 1
         if outcome != "done":
-            self.note(f"job {kind}: {outcome}" + (f" ({_stumbled.reason})" if outcome in ("waiting", "dead") else ""))
+            self.note(
+                f"job {kind}: {outcome}"
+                + (f" ({_stumbled.reason})" if outcome in ("waiting", "dead") else "")
+            )
             return
         if kind == "spread-events":
             self._know({str(row["id"]) for row in job["events"]})
@@ -512,7 +531,9 @@ def _installed(master_list: bool) -> MemoryDocuments:
             omneo_signing_secrets=(StoredSecret(value=SecretStr(SIGNING_SECRET), created_at=now),),
             webhook_secrets=(StoredSecret(value=SecretStr(WEBHOOK_SECRET), created_at=now),),
             ledger_key=SecretStr(LEDGER_KEY),
-            settings=TenantSettings(task_queue_name=TENANT, master_list_id=MASTER_LIST if master_list else None),
+            settings=TenantSettings(
+                task_queue_name=TENANT, master_list_id=MASTER_LIST if master_list else None
+            ),
         )
     )
     answer = TokenAnswer.model_validate(
@@ -520,7 +541,9 @@ def _installed(master_list: bool) -> MemoryDocuments:
             "access_token": _ACCESS, "token_type": "bearer", "refresh_token": _REFRESH, "expires_in": 3600, "scope": SCOPES,
         }
     )  # fmt: skip
-    connect(TENANT, answer, tenants=tenants, now=datetime.fromtimestamp(START, UTC), account=Account(id=ACCOUNT))
+    connect(
+        TENANT, answer, tenants=tenants, now=datetime.fromtimestamp(START, UTC), account=Account(id=ACCOUNT)
+    )
     made = {title: id for id, title in _SOURCES.items()}
     tenants.change(
         TENANT,
