@@ -23,9 +23,10 @@ import shared
 from shared.errors import QueueUnavailableError, StoreUnavailableError
 from shared.services import Services
 from shared.settings import TASKS, Needs, Settings
-from shared.storage.documents import Documents
-from shared.storage.encryption import new_key
+from shared.storage.documents import Document, Documents
+from shared.storage.encryption import KeyRing, new_key
 from shared.tenants.cache import TenantCache
+from shared.tenants.tenants import Tenant, TenantStore
 from tests.support.through import Through
 from tests.world.faults import DiedError
 from tests.world.wire import KLAVIYO, OMNEO, WireConnections, WireResponse, exchange
@@ -93,6 +94,14 @@ class InlineExecutor(Executor):
 
 
 @cache
+def keys() -> KeyRing:
+    """Return the keys that secrets are sealed with."""
+    store = settings().store
+    assert store is not None
+    return KeyRing(store.keys)
+
+
+@cache
 def functions() -> Mapping[str, ModuleType]:
     """Return the functions' modules, as the launcher would load them, with the services of whichever process calls them."""
     for found in pkgutil.walk_packages(shared.__path__, "shared."):
@@ -122,6 +131,19 @@ def run_inline() -> None:
             module.ThreadPoolExecutor = InlineExecutor  # type: ignore[attr-defined]  # has been looked for
 
 
+class _Tenants(TenantStore):
+    """Reads a tenant as it was read before where it has not changed: most of a history's time would go into its secrets."""
+
+    def __init__(self, documents: Documents, keys: KeyRing, read: dict[object, Tenant]) -> None:
+        super().__init__(documents, keys)
+        self._read = read
+
+    def _decode(self, document: Document) -> Tenant:
+        if document.version not in self._read:
+            self._read[document.version] = super()._decode(document)
+        return self._read[document.version]
+
+
 class Process:
     """One instance of every function. `skew` is how many seconds its clock is ahead."""
 
@@ -139,6 +161,8 @@ class Process:
         )
         parts = self.services.__dict__
         parts["documents"] = _Store(world.documents, self)
+        parts["keys"] = keys()
+        parts["tenants"] = _Tenants(parts["documents"], keys(), world.tenants_read)
         parts["queue"] = world.queue.of(self)
         parts["_connections"] = WireConnections(self)
         parts["tenant_cache"] = TenantCache(self.services.tenants.find, world.timeline)

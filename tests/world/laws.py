@@ -18,9 +18,10 @@ from shared.consent.ledger import ConsentLedger
 from shared.consent.rules.decisions import TABLE, canonical, row_of
 from shared.consent_events import Channel
 from shared.jobs.dead_jobs import DeadJobStore
+from tests.world import bundle
 from tests.world.oracle import IN, OUT, Person
 from tests.world.shop import Asked
-from tests.world.world import TENANT, SimulatedWorld, keys
+from tests.world.world import TENANT, SimulatedWorld
 
 CALLS, CALLS_EACH = 60, 30  # most outside calls of a history, and of each act and fault
 APART = 4.0  # seconds by which nobody can tell which of two acts on two sides came first
@@ -161,7 +162,7 @@ def judge_rest(world: SimulatedWorld) -> None:
 
 def judge_desk(world: SimulatedWorld) -> None:
     """Law 4: what took no effect stands among the dead jobs with its reason; where all answer in the end, there is none."""
-    for dead in DeadJobStore(world.documents, keys()).page(TENANT):
+    for dead in DeadJobStore(world.documents, bundle.keys()).page(TENANT):
         world.breaks(f"law 4: a job is dead: {dead.kind}: {dead.reason}")
 
 

@@ -36,7 +36,6 @@ from shared.installation.steps import connect
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.klaviyo.resources import DATA_SOURCES, SYSTEM_TOPICS, webhook_name
-from shared.storage.encryption import KeyRing
 from shared.tenants.keys import hash_of
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import InstallationKey, StoredSecret, Tenant, TenantStore
@@ -91,6 +90,7 @@ class SimulatedWorld:
         self.omneo = Omneo(clock, identifiers)
         self.klaviyo.url, self.omneo.url = "http://klaviyo.invalid", OMNEO
         self.documents = _installed(plan.master_list).copy()
+        self.tenants_read: dict[object, Tenant] = {}  # by version
         self._lagging: dict[str, tuple[float, dict[str, Any]]] = {}
         self._install()
         self.queue = SimulatedQueue(self)
@@ -169,7 +169,7 @@ class SimulatedWorld:
 
     def tenant(self) -> Tenant:
         """Return the tenant as it is stored."""
-        found = TenantStore(self.documents, keys()).find(TENANT)
+        found = TenantStore(self.documents, bundle.keys()).find(TENANT)
         assert found is not None
         return found
 
@@ -509,18 +509,10 @@ def bundle_direction(name: str) -> Any:
 
 
 @cache
-def keys() -> KeyRing:
-    """Return the keys that secrets are sealed with."""
-    store = bundle.settings().store
-    assert store is not None
-    return KeyRing(store.keys)
-
-
-@cache
 def _installed(master_list: bool) -> MemoryDocuments:
     """Return a store with an installed tenant; made once, and copied for each history."""
     documents = MemoryDocuments()
-    tenants = TenantStore(documents, keys())
+    tenants = TenantStore(documents, bundle.keys())
     now = datetime.fromtimestamp(START - 20 * 86400, UTC)
     tenants.create(
         Tenant(
