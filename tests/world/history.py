@@ -68,7 +68,7 @@ def _end_of(plan: Plan) -> float:
 def _settle(world: SimulatedWorld) -> None:
     """Let six minutes pass after the last news."""
     for _ in range(_ROUNDS):
-        quiet = world.news_at + SIX_MINUTES
+        quiet = max(world.news_at, START + world.faults.last_at) + SIX_MINUTES
         if world.timeline.now >= quiet:
             return
         world.timeline.run(quiet)

@@ -79,6 +79,11 @@ class Person:
                 return True  # a tie
             if not other.is_dated and (other.known_at is None or other.known_at >= last.at):
                 return True  # when it was is not known, and it may be the later one
+        if any(
+            (theirs, way) == (channel, OUT) and asked <= last.at <= landed + apart
+            for theirs, way, asked, landed in self.asked
+        ):
+            return True  # our own unsubscribe was under way, and has landed on top of it
         return not last.is_dated and any(row.way == OUT for row in self.decisions[channel])
 
     def shares(self, channel: str, others: Iterable["Person"]) -> bool:

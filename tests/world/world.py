@@ -60,7 +60,7 @@ _JOBS = (
     "data-privacy-deletion",
     "profile-bulk-import",
 )
-_SWEEP = 300.0
+_HELD = 300.0
 _ECHO = 2.0
 
 
@@ -200,6 +200,8 @@ class SimulatedWorld:
         """Let a new process take the place of one that has died."""
         place = self._processes.index(dead)
         self.note("a process dies")
+        # What it held is nobody's for as long as a worker may run; six minutes begin after that.
+        self.news_at = max(self.news_at, self.timeline.now + _HELD)
         self._processes[place] = Process(self, self.plan.skews[place])
 
     def process(self) -> Process:
@@ -287,13 +289,13 @@ class SimulatedWorld:
                     )
 
     def _person_of(self, id: object, attributes: Mapping[str, Any]) -> Person | None:
-        for person in self.persons:
-            profile = self.klaviyo_profile(person)
-            if profile is not None and (
-                id == profile.id or (not id and attributes.get("email") == person.email)
-            ):
-                return person
-        return None
+        """Return whom a row of a job is about: Klaviyo finds them by id, else by address."""
+        by_address = (self.account.owner(name, attributes.get(name)) for name in ("email", "phone_number"))
+        found = self.account.profile(str(id)) if id else next((one for one in by_address if one), None)
+        if found is None:
+            return None
+        theirs = (person for person in self.persons if self.klaviyo_profile(person) is found)
+        return next(theirs, None)
 
     def _name(self, omneo_id: str) -> str:
         return next((person.name for person in self.persons if person.omneo == omneo_id), "somebody")
