@@ -21,7 +21,7 @@ def do(world: SimulatedWorld, act: Act) -> None:
     person = world.persons[act.who % len(world.persons)]
     if _doer(act.what)(world, person, act):
         world.fired[f"act {act.what}"] += 1
-        world.news_at = max(world.news_at, world.timeline.now)
+        world.news()
 
 
 def _doer(what: str) -> Callable[[SimulatedWorld, Person, Act], bool]:

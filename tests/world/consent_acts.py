@@ -5,7 +5,7 @@ from typing import Any
 
 from deploy.local.sandbox.klaviyo.subscriptions import SPAM_COMPLAINT, SUBSCRIBED
 from deploy.local.sandbox.omneo.profiles import stamp
-from tests.world.oracle import IN, OUT, Decision, Person
+from tests.world.oracle import IN, OUT, Decision, Person, way_in_omneo
 from tests.world.plans import Act
 from tests.world.world import ACCOUNT, TENANT, SimulatedWorld
 
@@ -13,6 +13,8 @@ from tests.world.world import ACCOUNT, TENANT, SimulatedWorld
 def in_klaviyo(world: SimulatedWorld, person: Person, act: Act) -> bool:
     """Let somebody decide in Klaviyo, through the profile that has their address."""
     what, channel = act.what.partition(".")[2], act.how[0] if act.how else "email"
+    if person.merged_into:
+        return False  # is one with another now
     profile = world.mailbox(person, channel)
     if profile is None:
         return False
@@ -74,6 +76,10 @@ def in_omneo(world: SimulatedWorld, person: Person, act: Act) -> bool:
         return False
     way, _, stamped = what.partition(" ")
     now = world.timeline.now
+    held = world.omneo_tenant.profiles[person.omneo]["attributes"]["comms"]
+    is_seen = (
+        stamped != "unstamped" or way_in_omneo(held, channel) != way
+    )  # what changes nothing tells nobody of a decision
     comms: dict[str, Any] = {f"{channel}_promo": way == IN}
     if way == IN:
         comms[f"{channel}_optout"] = False
@@ -82,7 +88,8 @@ def in_omneo(world: SimulatedWorld, person: Person, act: Act) -> bool:
         comms[f"{channel}_consent_updated_at"] = stamp(now + ahead)
     world.before_omneo_change(person.omneo)
     world.omneo.change_profile(TENANT, person.omneo, tells=False, comms=comms)
-    person.decide(channel, Decision(now, way, "omneo", is_dated=not stamped, what=act.what))
+    if is_seen:
+        person.decide(channel, Decision(now, way, "omneo", is_dated=not stamped, what=act.what))
     told = f"told after {', '.join(map(str, act.told))} s" if act.told else "never told"
     by = {"": "", "unstamped": ", without a stamp", "ahead": f", stamped {act.how[1:]} s ahead"}[stamped]
     world.note(f"{person.name} in Omneo: {way} {channel}{by} ({told})")

@@ -33,7 +33,7 @@ def run(world: SimulatedWorld, what: str) -> None:
     headers = {"Authorization": f"Bearer {INSTALLATION_KEY}"}
 
     def settle(status: int) -> None:
-        world.news_at = world.timeline.now
+        world.news()
         if status in (0, 500, 503):
             world.timeline.after(5, lambda: run(world, what))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 IN, OUT = "in", "out"
 
@@ -113,3 +114,9 @@ class Person:
         if newest is None or any(row.way == IN and row.at >= newest.at for row in rows):
             return None
         return newest
+
+
+def way_in_omneo(comms: dict[str, Any], channel: str) -> str:
+    """Return in or out, a bounce left aside."""
+    is_out = comms[f"{channel}_promo"] is False or comms[f"{channel}_optout"] is True
+    return OUT if is_out else IN

@@ -63,7 +63,7 @@ def _call(world: SimulatedWorld, asked: Asked, tries: int) -> None:
         asked.statuses.append(status)
         if 200 <= status < 300:
             asked.taken, asked.taken_at = True, world.timeline.now
-        world.news_at = world.timeline.now
+        world.news()
         if status in _REPEATED and tries < len(_FLOW_WAITS):
             world.timeline.after(_FLOW_WAITS[tries], lambda: _call(world, asked, tries + 1))
 

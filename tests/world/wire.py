@@ -27,6 +27,9 @@ _INSTEAD: Mapping[str, Answer] = {
     "502 html": Answer(502, _HTML, b"<html>Bad Gateway</html>"),
     "403 html": CHALLENGE,
     "404 html": Answer(404, _HTML, b"<html>Not Found</html>"),
+}
+# What comes of the answer of a call that has had its effect.
+_GARBLED: Mapping[str, Answer] = {
     "200 empty": Answer(200, _JSON),
     "200 broken": Answer(200, _JSON, b'{"data": {"tok'),
 }
@@ -117,7 +120,7 @@ def exchange(process: "Process", service: str, asked: Request) -> WireResponse:
     if fault in ("lost after", "timeout after"):
         raise _lost(process, fault)
     process.wait(_SLOW_SECONDS if fault == "slow" else world.latency())
-    return WireResponse(answer, is_cut_off=fault == "cut off")
+    return WireResponse(_GARBLED.get(fault, answer), is_cut_off=fault == "cut off")
 
 
 def call_of(asked: Request, now: float) -> Call:

@@ -187,6 +187,10 @@ class SimulatedWorld:
         """Return the person's Omneo profile."""
         return self.omneo_tenant.profiles.get(person.omneo)
 
+    def news(self) -> None:
+        """Count the six minutes from now."""
+        self.news_at = max(self.news_at, self.timeline.now)
+
     def note(self, text: str) -> None:
         """Put a line into the story."""
         self.story.append((self.timeline.seconds, text))
@@ -359,7 +363,7 @@ class SimulatedWorld:
         self.knock("system_webhooks", f"{_HOOK}/klaviyo/system", headers, body, settle)
 
     def _note_told(self, events: Sequence[Event], status: int) -> None:
-        self.news_at = self.timeline.now
+        self.news()
         if status == 202:
             self.told.update(event.id for event in events)
         names = " and ".join(sorted({event.topic.removeprefix("event:klaviyo.") for event in events}))
@@ -381,7 +385,7 @@ class SimulatedWorld:
         }
 
         def settle(status: int) -> None:
-            self.news_at = self.timeline.now
+            self.news()
             self.note(f"Omneo tells of {event}: {status}")
             if not 200 <= status < 300:
                 self.timeline.after(60.0 * 2**tries, lambda: self._tell_omneo(event, body, tries + 1))
