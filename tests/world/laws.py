@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 from deploy.local.sandbox.klaviyo.accounts import Profile
 from deploy.local.sandbox.klaviyo.event_resources import Event
