@@ -88,7 +88,7 @@ OPERATOR_ACTS = (
     ("op.rotate", 1),
 )
 ANSWERS = (
-    "503", "429", "500", "502 html", "403 html", "404 html", "200 empty", "200 broken", "lost before", "lost after", "timeout before", "timeout after",
+    "401", "503", "429", "500", "502 html", "403 html", "404 html", "200 empty", "200 broken", "lost before", "lost after", "timeout before", "timeout after",
     "cut off", "slow", "dies before", "dies after",
 )  # fmt: skip
 STORE = ("unavailable before", "unavailable after", "dies before", "dies after")
