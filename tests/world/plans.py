@@ -189,6 +189,8 @@ def _acts(chance: Random, people: int, likely: dict[str, float]) -> tuple[Act, .
         told = _told(chance)
         if what[0] == "s":
             told = told or (1.0,)
+        if what == "s.reward" and chance.random() < 0.4:
+            told = (told[0], round(told[0] + chance.uniform(0, 1.5), 1))  # a flow that runs twice at once
         acts.append(Act(at, what, chance.randrange(people), told, _how(chance, what)))
     return tuple(acts)
 
