@@ -108,11 +108,10 @@ GUARDS: dict[str, Guard] = {
     "call under way": Guard(
         (
             Cut(
-                f"{_MEMORY}:Call.is_under_way",
-                "return self.landed_at is None and now <",
-                "return False and now <",
+                "shared.consent.rules.comparison:_Sides.under_way",
+                "return found[-1] if found else None",
+                "return None",
             ),
-            Cut("shared.consent.looks:look_after_a_call", "look_at(", "print if True else look_at("),
         ),
         within=300,
     ),
@@ -132,11 +131,10 @@ GUARDS: dict[str, Guard] = {
     "written stage": Guard(
         (
             Cut(
-                "shared.consent.to_omneo:ToOmneo.write",
-                "self._change(lambda memory: rules.written(memory, self.comms, had, now) if memory.events else memory)",
-                "return",
+                f"{_MEMORY}:_changes",
+                "if not is_written and not same(name, comms.get(name), value)",
+                "if not same(name, comms.get(name), value)",
             ),
-            Cut(f"{_MEMORY}:_noticed", "if stamp is None:", "if True:"),
         ),
         within=300,
         among=_acts("k.", "o.out unstamped"),

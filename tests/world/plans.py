@@ -224,6 +224,14 @@ def _death(chance: Random, act: Act) -> Fault:
     return Fault(act.at, where, chance.choice(("dies before", "dies after")), about=about)
 
 
+def _slowness(chance: Random, act: Act) -> Fault:
+    """Return a call that takes long in the midst of the work that an act brings: time for somebody to act meanwhile."""
+    service, about = chance.choice(
+        (("klaviyo", "GET /api/profiles/*"), ("omneo", "GET *"), ("omneo", "POST *"), ("klaviyo", "POST *"))
+    )
+    return Fault(act.at + 5, service, "slow", about=about)
+
+
 def _faults(chance: Random, acts: tuple[Act, ...]) -> tuple[Fault, ...]:
     faults = []
     for _ in range(chance.choices((0, 1, 2, 4), (4, 3, 2, 1))[0]):
@@ -236,6 +244,8 @@ def _faults(chance: Random, acts: tuple[Act, ...]) -> tuple[Fault, ...]:
         if kind in ("503", "lost before", "lost after") and chance.random() < 0.3:
             lasts = round(chance.choice((30.0, 300.0, HOUR)) * chance.random(), 1)
         faults.append(Fault(round(at, 1), where, kind, lasts))
+    if chance.random() < 0.15:
+        faults.append(_slowness(chance, chance.choice(acts)))
     if chance.random() < 0.2:
         faults.append(_death(chance, chance.choice(acts)))
     if chance.random() < 0.25:
