@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
@@ -318,7 +319,7 @@ def read_job(body: bytes) -> AnyJob:
         UnknownJobKindError: it is one that only another revision can do.
     """
     try:
-        raw: Any = TypeAdapter(dict[str, JsonValue]).validate_json(body)
+        raw: Any = _object().validate_json(body)
     except ValidationError:
         raise UnreadableJobError("the task's body is not a JSON object") from None
     kind = raw.get("kind")
@@ -332,6 +333,11 @@ def read_job(body: bytes) -> AnyJob:
         # The error's own text would repeat the values.
         fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False)[:5])
         raise UnreadableJobError(f"the job lacks or garbles: {fields}") from None
+
+
+@cache  # to build it takes longer than most jobs
+def _object() -> TypeAdapter[dict[str, JsonValue]]:
+    return TypeAdapter(dict[str, JsonValue])
 
 
 def _time(value: object) -> datetime | None:
