@@ -46,6 +46,7 @@ from shared.rewards.counts import RewardCounts
 from shared.services import Services
 from shared.settings import Needs, Settings
 from shared.storage.encryption import new_key
+from shared.targets.unheard import UnheardCalls
 from shared.tenants.keys import hash_of, new_installation_key
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import (
@@ -202,6 +203,7 @@ def delete(services: Services, name: str, yes: bool) -> None:
     RewardClaims.of(services).forget(name)
     RewardAttempts.of(services).forget(name)
     RewardCounts.of(services).forget(name)
+    UnheardCalls.of(services).forget(name)
     services.tenants.delete(name)
     click.echo(f"Tenant {name} is deleted.")
 

@@ -104,6 +104,7 @@ def free_ports_in_a_row(count: int) -> int:
 
 
 def _key(text: str) -> str:
+    key: str
     (key,) = set(re.findall(r"oik_[\w-]+", text))
     return key
 
