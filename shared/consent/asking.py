@@ -7,16 +7,18 @@ What is asked for is decided elsewhere, and who makes the call is whoever has de
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 
 from shared.consent.inbox import Inbox
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules import memory as rules
 from shared.consent.rules.decisions import row_of
+from shared.consent.rules.memory import Call
 from shared.consent_events import Consent, Decision, Direction
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
-Still = Callable[[Memories], bool]
+Still: TypeAlias = Callable[[rules.Memory], rules.Memory | None]
 
 
 @dataclass(frozen=True)
@@ -41,27 +43,32 @@ class Asking:
     tenant: Tenant
     services: Services
 
-    def begin(self, asked: AskedConsent, still: Still = lambda memories: True) -> bool:
-        """Remember a call that is about to be made; return whether it is still to be made, which `still` tells of what is known now."""
+    def begin(self, asked: AskedConsent, still: Still = lambda memory: memory) -> bool:
+        """Remember a call that is about to be made; return whether it is still to be made.
+
+        `still` is given what is remembered of the channel at this moment, and returns that, or with what else it knows; None if the call
+        is not to be made any more.
+        """
         if asked.direction == "in" and self._is_taken_back(asked):
             return False
         begun: list[bool] = []
 
         def with_call(memories: Memories) -> Memories:
-            begun[:] = [still(memories)]
-            if not begun[0]:
-                return {}
             channel, now = asked.consent.channel, self.services.clock()
-            memory = rules.with_call(
-                memories[channel],
+            memory = still(memories[channel])
+            begun[:] = [memory is not None]
+            if memory is None:
+                return {}
+            call = Call(
                 asked.consent,
                 asked.direction,
                 asked.klaviyo_id,
                 asked.decided_at,
-                now,
+                asked_at=now,
+                last_at=now,
                 suppresses=asked.suppresses,
             )
-            return {channel: memory}
+            return {channel: rules.with_call(memory, call)}
 
         self._store.change(self.tenant.name, asked.profile_id, with_call)
         return begun[0]

@@ -12,7 +12,7 @@ from shared.consent.asking import AskedConsent, Asking
 from shared.consent.looks import look_after_a_call
 from shared.consent.rules.decisions import KlaviyoEmail
 from shared.consent.rules.memory import Memory, last_word
-from shared.consent_events import Channel, Consent
+from shared.consent_events import Consent
 from shared.errors import RefusedError
 from shared.jobs.jobs import KeepMasterList
 from shared.matching import omneo_profile_of
@@ -47,7 +47,7 @@ def keep_master_list(job: KeepMasterList, tenant: Tenant, services: Services) ->
     given_at = KlaviyoEmail.read(profile.subscriptions).changed_at
     asked = AskedConsent(profile_id, profile.id, Consent.EMAIL, "in", given_at)
     asking = Asking(tenant, services)
-    if not profile_id or not asking.begin(asked, lambda memories: _is_in(memories[Channel.EMAIL])):
+    if not profile_id or not asking.begin(asked, _while_in):
         logs.write(logging.INFO, "master list left alone, the profile has opted out since")
         return
     look_after_a_call(tenant, profile_id, services, traceparent=job.traceparent)
@@ -71,9 +71,9 @@ def _omneo_id(job: KeepMasterList, tenant: Tenant, services: Services, profile: 
     return "" if found is None else found.id
 
 
-def _is_in(memory: Memory) -> bool:
+def _while_in(memory: Memory) -> Memory | None:
     word = last_word(memory)
-    return word is None or word.direction == "in"
+    return memory if word is None or word.direction == "in" else None
 
 
 def _is_wanted(profile: "KlaviyoProfile", list_id: str) -> bool:

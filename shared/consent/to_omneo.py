@@ -15,7 +15,7 @@ from shared.consent.ledger import ConsentLedger, ConsentRecord, ensure_ledger_ke
 from shared.consent.looks import look_where_undone
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules import memory as rules
-from shared.consent.rules.decisions import Decided, state_of
+from shared.consent.rules.decisions import Decided, read_stamp, stamp_name, state_of
 from shared.consent.rules.memory import Memory
 from shared.consent_events import Channel, SystemEvent
 from shared.errors import NotFoundError, RefusedError, WaitError
@@ -84,7 +84,14 @@ class ToOmneo:
             }
 
         before = self._store.find(self.tenant.name, self.profile.id)
-        note_decisions(before, learned(before), self.comms, self.profile.id, self.tenant, self.services)
+        note_decisions(
+            before,
+            learned(before),
+            self.comms,
+            profile_id=self.profile.id,
+            tenant=self.tenant,
+            services=self.services,
+        )
         self.memories = self._store.change(self.tenant.name, self.profile.id, learned)
 
     def write(self) -> None:
@@ -150,6 +157,7 @@ def note_decisions(
     before: Memories,
     after: Memories,
     comms: Mapping[str, Any],
+    *,
     profile_id: str,
     tenant: Tenant,
     services: Services,
@@ -178,26 +186,23 @@ def record_decisions(
         ConsentLedger.of(services).record(tenant, profile_id, record)
 
 
-def omneo_decision_id(consent: str, direction: str, at: datetime) -> str:
-    """Return the id of a decision in Omneo, by which the ledger knows it."""
-    return f"{consent} {direction} {at.isoformat()}"
-
-
 _STATES = {"in": "subscribed", "out": "unsubscribed", None: "unset"}
 
 
 def _of_omneo(before: Memory, after: Memory, comms: Mapping[str, Any]) -> Iterator[ConsentRecord]:
-    was = _STATES[before.seen.direction if before.seen else None]
+    stamp = read_stamp(comms.get(stamp_name(after.channel)))
+    seen_at = before.seen_at.isoformat() if before.seen_at else "ever"
     told = (("in", before.omneo_in, after.omneo_in), ("out", before.omneo_out, after.omneo_out))
     for direction, known, now in told:
         if now is not None and now != known:
             yield ConsentRecord(
                 at=now,
                 channel=after.channel,
-                before=was,
+                before=_STATES[before.seen.direction if before.seen else None],
                 after=state_of(comms, after.channel),
                 source="omneo",
-                event_id=omneo_decision_id(after.channel.value, direction, now),
+                # Without a date it is the change of what was seen before: the same, however often it is noted.
+                event_id=f"{after.channel} {direction} {now.isoformat() if now == stamp else f'since {seen_at}'}",
             )
 
 

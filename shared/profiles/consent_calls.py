@@ -19,13 +19,13 @@ from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.comparison import (
     ConsentRules,
     Outcome,
-    Reason,
     Step,
     Subject,
     consent_steps,
-    is_still_asked,
+    still_asked,
 )
-from shared.consent.to_omneo import note_decisions, omneo_decision_id, record_decisions
+from shared.consent.rules.memory import Memory
+from shared.consent.to_omneo import note_decisions, record_decisions
 from shared.consent_events import Channel, Consent, Direction
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
 from shared.klaviyo.consent_jobs import Person
@@ -61,7 +61,7 @@ def compared(
         return known
 
     before = store.find(tenant.name, profile_id)
-    note_decisions(before, both(before), comms, profile_id, tenant, services)
+    note_decisions(before, both(before), comms, profile_id=profile_id, tenant=tenant, services=services)
     return store.change(tenant.name, profile_id, both), steps
 
 
@@ -77,12 +77,13 @@ def consent_rules(tenant: Tenant) -> ConsentRules:
 
 @dataclass(frozen=True)
 class ConsentCalls:
-    """The consent calls about one profile. `comms` is what Omneo holds, by which the steps were decided."""
+    """The consent calls about one profile. `comms` is what Omneo showed at `read_at`, by which the steps were decided."""
 
     tenant: Tenant
     profile_id: str
     subjects: Mapping[Channel, Subject]
     comms: Mapping[str, Any]
+    read_at: datetime
     services: Services
     traceparent: str = ""
 
@@ -117,7 +118,7 @@ class ConsentCalls:
     def _ask(self, steps: list[Step], direction: Direction) -> Trouble | None:
         asking = Asking(self.tenant, self.services)
         asked = [(step, self._asked(step, direction)) for step in steps]
-        begun = [(step, one) for step, one in asked if asking.begin(one, partial(self._is_still, step))]
+        begun = [(step, one) for step, one in asked if asking.begin(one, partial(self._still, step))]
         if not begun:
             return None
         look_after_a_call(self.tenant, self.profile_id, self.services, traceparent=self.traceparent)
@@ -134,14 +135,14 @@ class ConsentCalls:
             (refusal for _, refusal in found if refusal is not None and not _is_of_phone(refusal)), None
         )
 
-    def _is_still(self, step: Step, known: Memories) -> bool:
-        channel = step.consent.channel
-        return is_still_asked(
+    def _still(self, step: Step, memory: Memory) -> Memory | None:
+        return still_asked(
             step,
-            known[channel],
-            self._subject(step),
+            memory,
             self.comms,
-            unset=consent_rules(self.tenant).unset[channel],
+            self._subject(step),
+            unset=consent_rules(self.tenant).unset[step.consent.channel],
+            read_at=self.read_at,
             now=self.services.clock(),
         )
 
@@ -180,10 +181,10 @@ class ConsentCalls:
         return None
 
     def _record(self, steps: Iterable[Step], direction: Direction) -> None:
-        """Record the decisions in the ledger, those that events have told of left out: they are there already."""
+        """Record in the ledger what no dated decision has put there: an opt-in without a date, and transactional SMS."""
         records = []
         for step in steps:
-            if step.reason is Reason.OPT_OUT_UNDONE:
+            if step.decided_at is not None and step.consent is not Consent.SMS_TRANSACTIONAL:
                 continue
             held, changed_at = _held(self._subject(step), step.consent)
             at = step.decided_at
@@ -194,9 +195,7 @@ class ConsentCalls:
                     before=_WORDS.get(held, "unset"),
                     after="subscribed" if direction == "in" else "unsubscribed",
                     source="omneo",
-                    event_id=omneo_decision_id(step.consent.value, direction, at)
-                    if at
-                    else f"{step.consent} {direction} undated {changed_at}",
+                    event_id=f"{step.consent} {direction} {at.isoformat() if at else f'undated {changed_at}'}",
                 )
             )
         record_decisions(records, self.profile_id, self.tenant, self.services)

@@ -65,7 +65,7 @@ def _look(job: CompareConsent, tenant: Tenant, services: Services) -> None:
             continue
         subjects = {channel: _subject(found, klaviyo_id, attributes, channel) for channel in Channel}
         _, steps = compared(profile_id, comms, subjects, read_at=read_at, tenant=tenant, services=services)
-        calls = ConsentCalls(tenant, profile_id, subjects, comms, services, job.traceparent)
+        calls = ConsentCalls(tenant, profile_id, subjects, comms, read_at, services, job.traceparent)
         trouble = calls.make(steps) or trouble
         decisions |= {step.consent.value: f"{step.outcome}: {step.reason}" for step in steps}
     _look_again(job, tenant, services)

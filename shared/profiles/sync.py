@@ -220,7 +220,7 @@ class _Sync:
         _, steps = compared(id, comms, subjects, read_at=self.read_at, tenant=tenant, services=services)
         if self.job.leaves_undated:
             steps = [step for step in steps if step.outcome is not Outcome.SUBSCRIBE or step.decided_at]
-        calls = ConsentCalls(tenant, id, subjects, comms, services, self.job.traceparent)
+        calls = ConsentCalls(tenant, id, subjects, comms, self.read_at, services, self.job.traceparent)
         return calls.make(steps), steps
 
     def _write_identity(self, klaviyo_id: str, stored: str) -> None:

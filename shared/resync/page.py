@@ -67,13 +67,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Asked:
-    """A consent that is to be changed in Klaviyo. `at` is the date of an opt-in, `comms` what Omneo holds."""
+    """A consent that is to be changed in Klaviyo. `at` is the date of an opt-in, `comms` what Omneo showed at `read_at`."""
 
     profile_id: str
     step: Step
     subject: Subject
     at: datetime | None = None
     comms: Mapping[str, Any] = field(default_factory=dict)
+    read_at: datetime | None = None
 
 
 @dataclass
@@ -169,7 +170,7 @@ class Deciding:
                 for channel, name in _ADDRESSES.items()
             }
             for step in self._steps(candidate.comms, subjects, candidate.id, read_at):
-                self._take(candidate, step, subjects[step.consent.channel], findings)
+                self._take(candidate, step, subjects[step.consent.channel], read_at, findings)
 
     def _subject(self, candidate: Candidate, name: str, owner: "Held | None") -> Subject:
         """Return whose consent it is about. Of nobody yet in Klaviyo, where a sync is to follow, that sync says it."""
@@ -192,7 +193,9 @@ class Deciding:
         memories = ConsentMemories.of(self.services).find(self.tenant.name, profile_id)
         return consent_steps(memories, comms, subjects, rules=rules, read_at=read_at, now=now)[1]
 
-    def _take(self, candidate: Candidate, step: Step, subject: Subject, findings: Findings) -> None:
+    def _take(
+        self, candidate: Candidate, step: Step, subject: Subject, read_at: datetime, findings: Findings
+    ) -> None:
         """Put a step on the list, if it is one of those that a run takes."""
         name = step.consent.value
         if step.outcome is Outcome.LEAVE:
@@ -206,7 +209,7 @@ class Deciding:
             findings.tell(candidate.id, f"{name}: {NO_DATE}")
             return
         findings.tell(candidate.id, f"{name}: {step.outcome.value} ({step.reason.value})")
-        findings.asked.append(Asked(candidate.id, step, subject, at, candidate.comms or {}))
+        findings.asked.append(Asked(candidate.id, step, subject, at, candidate.comms or {}, read_at))
 
     def _joined_at(self, row: Row) -> datetime | None:
         joined = read_stamp(row.get("joined_at")) if self.options.undated is Undated.JOINED_DATE else None

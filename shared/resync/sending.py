@@ -13,9 +13,8 @@ from typing import Any
 
 from shared.consent.asking import AskedConsent, Asking
 from shared.consent.ledger import ConsentRecord
-from shared.consent.memories import Memories
-from shared.consent.rules.comparison import Outcome, Reason, is_still_asked
-from shared.consent.rules.memory import LANDING
+from shared.consent.rules.comparison import Outcome, Reason, still_asked
+from shared.consent.rules.memory import LANDING, Memory
 from shared.consent.to_omneo import record_decisions
 from shared.consent_events import Consent, Direction
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
@@ -90,13 +89,12 @@ class ConsentSending:
     ) -> list[dict[str, str]]:
         told = []
         for part in in_parts(rows, most):
-            begun = list(self.workers.map(lambda row: self._begin(row, direction), part))
-            part = [row for row in begun if row]
-            if not part:
+            begun = [row for row in self.workers.map(lambda row: self._begin(row, direction), part) if row]
+            if not begun:
                 continue
-            self._look_later(part)
-            refused = self._bulk(part, direction, list_id)
-            accepted = [one for row in part if row not in refused for one in row]
+            self._look_later(begun)
+            refused = self._bulk(begun, direction, list_id)
+            accepted = [one for row in begun if row not in refused for one in row]
             list(self.workers.map(lambda one: self._asking.accepted(_asked(one, direction)), accepted))
             list(self.workers.map(lambda one: self._asking.refused(_asked(one, direction)), _flat(refused)))
             told += [
@@ -152,19 +150,17 @@ class ConsentSending:
 
     def _begin(self, row: Together, direction: Direction) -> Together:
         """Remember what is about to be asked, and record it; return what is still to be asked with what is known now."""
-        begun = [
-            one for one in row if self._asking.begin(_asked(one, direction), partial(self._is_still, one))
-        ]
+        begun = [one for one in row if self._asking.begin(_asked(one, direction), partial(self._still, one))]
         records = [
             self._record(one, direction) for one in begun if one.step.reason is not Reason.OPT_OUT_UNDONE
         ]
         record_decisions(records, row[0].profile_id, self.tenant, self.services)
         return begun
 
-    def _is_still(self, one: Asked, known: Memories) -> bool:
-        channel = one.step.consent.channel
-        unset, now = consent_rules(self.tenant).unset[channel], self.services.clock()
-        return is_still_asked(one.step, known[channel], one.subject, one.comms, unset=unset, now=now)
+    def _still(self, one: Asked, memory: Memory) -> Memory | None:
+        now = self.services.clock()
+        unset, read_at = consent_rules(self.tenant).unset[one.step.consent.channel], one.read_at or now
+        return still_asked(one.step, memory, one.comms, one.subject, unset=unset, read_at=read_at, now=now)
 
     def _look_later(self, rows: Sequence[Together]) -> None:
         """Have both sides compared when the call must have landed, a hundred profiles a job."""

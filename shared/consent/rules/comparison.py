@@ -2,7 +2,7 @@
 its reason. Pure. Live sync, look, resync, reconcile and explain all ask here.
 
     consent_steps   the steps for both channels, and the memories with what the two sides have shown
-    is_still_asked  the same question once more, of one consent, right before Klaviyo is asked
+    still_asked     the same question once more, of one consent, right before Klaviyo is asked
 
 What is known beside the two states, and whose what Klaviyo shows is, stands in `memory.py`.
 
@@ -140,23 +140,40 @@ def consent_steps(
         known[channel] = memory
         step = step_of(memory, comms, subjects[channel], unset=rules.unset[channel], now=now)
         if step.outcome is Outcome.UNSUBSCRIBE and step.decided_at is None:
-            known[channel] = replace(
-                memory, omneo_out=now
-            )  # an opt-out without a date, which applies from now on
+            step = replace(step, decided_at=now)  # an opt-out without a date, which applies from now on
+        known[channel] = _applied(step, memory)
         steps.append(step)
     if rules.sms_transactional:
         steps.append(_transactional(steps[-1], known[Channel.SMS], comms, subjects[Channel.SMS]))
     return known, steps
 
 
-def is_still_asked(
-    step: Step, memory: Memory, subject: Subject, comms: Mapping[str, Json], *, unset: str, now: datetime
-) -> bool:
-    """Return whether a step is still to be taken with what is remembered at this moment."""
+def still_asked(
+    step: Step,
+    memory: Memory,
+    comms: Mapping[str, Json],
+    subject: Subject,
+    *,
+    unset: str,
+    read_at: datetime,
+    now: datetime,
+) -> Memory | None:
+    """Return the memory with what both sides have shown, if a step is still to be taken with it; None if it is not."""
+    memory = _applied(step, with_klaviyo(with_omneo(memory, comms, read_at), subject, now))
     if step.consent is Consent.SMS_TRANSACTIONAL:
         word = last_word(memory)
-        return step.outcome is not Outcome.SUBSCRIBE or word is None or word.direction == "in"
-    return step_of(memory, comms, subject, unset=unset, now=now).outcome is step.outcome
+        is_asked = step.outcome is not Outcome.SUBSCRIBE or word is None or word.direction == "in"
+    else:
+        is_asked = step_of(memory, comms, subject, unset=unset, now=now).outcome is step.outcome
+    return memory if is_asked else None
+
+
+def _applied(step: Step, memory: Memory) -> Memory:
+    """Return the memory with an opt-out of Omneo's that had no date, and has that of the step by which it is applied."""
+    undated = (Reason.OMNEO_OPT_OUT_UNDATED, Reason.OPT_OUT_OF_NEVER_SUBSCRIBED)
+    if step.outcome is Outcome.UNSUBSCRIBE and step.reason in undated and memory.omneo_out is None:
+        return replace(memory, omneo_out=step.decided_at)
+    return memory
 
 
 def with_klaviyo(memory: Memory, subject: Subject, now: datetime) -> Memory:
@@ -254,7 +271,7 @@ class _Sides:
     @property
     def _stamp(self) -> datetime | None:
         stamp = read_stamp(self.comms.get(stamp_name(self.memory.channel)))
-        return None if stamp is None or stamp > self.now or stamp == self.memory.ahead else stamp
+        return None if stamp is None or stamp == self.memory.ahead else stamp
 
     @property
     def newest(self) -> Word | None:

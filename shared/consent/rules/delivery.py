@@ -56,7 +56,9 @@ def read_delivery(body: object, *, now: datetime) -> SystemDelivery:
         raise InvalidPayloadError("Send a delivery as Klaviyo does: an object with meta and a list in data.")
     sent_at = min(_time_in(meta.get("timestamp")) or now, now)
     read = [(row, read_row(row, sent_at=sent_at, now=now)) for row in rows if _topic(row)]
-    left_out = Counter("unknown topic" if isinstance(row, dict) else "unreadable" for row in rows if not _topic(row))
+    left_out = Counter(
+        "unknown topic" if isinstance(row, dict) else "unreadable" for row in rows if not _topic(row)
+    )
     account, webhook_id = (_text(meta.get(name)) for name in ("klaviyo_account_id", "klaviyo_webhook_id"))
     return SystemDelivery(
         account,

@@ -175,7 +175,7 @@ def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
     opt-out, as of then; an opt-in without one has no date. What was read while we wrote, or right after it, may be what was before.
     """
     stamp = read_stamp(comms.get(stamp_name(memory.channel)))
-    if stamp is not None and stamp > read_at:
+    if stamp is not None and stamp > read_at + CLOCKS_APART:
         memory = replace(memory, ahead=stamp)
     dated = None if stamp == memory.ahead else stamp
     shown, before = Seen(direction_in(comms, memory.channel), stamp), memory.seen
@@ -191,13 +191,12 @@ def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
     if shown.direction is None or _DECISIONS[shown.direction] in by_us:
         return memory
     if shown.direction == "in":
-        return replace(memory, omneo_in=_latest(memory.omneo_in, dated)) if is_new else memory
+        return replace(memory, omneo_in=_latest(memory.omneo_in, dated if is_new else None))
     has_turned = bool(by_us) or (before is not None and before.direction != shown.direction)
-    if has_turned and not (is_new and dated and not _is_before_an_opt_in(memory, dated)):
-        return replace(memory, omneo_out=_latest(memory.omneo_out, read_at))
-    if is_new or _is_ahead(memory, stamp):
-        return replace(memory, omneo_out=_latest(memory.omneo_out, dated or read_at))
-    return memory
+    is_in_order = is_new and dated is not None and not _is_before_an_opt_in(memory, dated)
+    since = read_at if (has_turned and not is_in_order) or stamp == memory.ahead else dated
+    is_decided = has_turned or is_new or (stamp is not None and stamp == memory.ahead)
+    return replace(memory, omneo_out=_latest(memory.omneo_out, since)) if is_decided else memory
 
 
 def _noticed(memory: Memory, shown: Seen, stamp: datetime | None) -> Memory:
@@ -219,10 +218,6 @@ def _is_before_an_opt_in(memory: Memory, at: datetime) -> bool:
     ins = [event.at for event in memory.events if event.decision is Decision.OPT_IN]
     newest = _latest(memory.omneo_in, *ins)
     return newest is not None and at < newest
-
-
-def _is_ahead(memory: Memory, stamp: datetime | None) -> bool:
-    return stamp is not None and stamp == memory.ahead
 
 
 def written(memory: Memory, comms: Comms, given: Collection[Key], at: datetime) -> Memory:
@@ -249,24 +244,14 @@ def told(memory: Memory, event: Decided) -> Memory:
 # What we ask
 
 
-def with_call(
-    memory: Memory,
-    consent: Consent,
-    direction: Direction,
-    profile: str,
-    decided_at: datetime | None,
-    now: datetime,
-    *,
-    suppresses: bool = False,
-) -> Memory:
+def with_call(memory: Memory, call: Call) -> Memory:
     """Return the memory with a call that is about to be made. The same call once more, soon after, is one of which neither is known."""
-    call = Call(consent, direction, profile, decided_at, now, now, suppresses=suppresses)
     same_before = [one for one in memory.calls if _is_same(one, call)]
     rest = list(memory.calls)
     if same_before:
         last = same_before[-1]
         call = replace(call, times=last.times + 1)
-        if last.is_under_way(now):
+        if last.is_under_way(call.asked_at):
             rest.remove(last)
             call = replace(call, asked_at=last.asked_at)
     calls = (*rest, call)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.consent.rules import memory as rules
 from shared.consent.rules.decisions import Decided, stamp_name
-from shared.consent.rules.memory import LANDING, Memory, Verdict, Word
+from shared.consent.rules.memory import LANDING, Call, Memory, Verdict, Word
 from shared.consent_events import Channel, Consent, Decision, Direction
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -45,7 +45,8 @@ def a_memory(*events: Decided, calls: tuple[tuple[Direction, float], ...] = (), 
     """Return a memory of events, and of calls about the first profile for a decision of that time."""
     memory = Memory(Channel.EMAIL)
     for direction, seconds in calls:
-        memory = rules.with_call(memory, Consent.EMAIL, direction, FIRST, at(since), at(seconds))
+        call = Call(Consent.EMAIL, direction, FIRST, at(since), at(seconds), at(seconds))
+        memory = rules.with_call(memory, call)
         memory = rules.accepted(memory, Consent.EMAIL, direction, FIRST)
     return rules.with_events(memory, events)
 
