@@ -71,9 +71,7 @@ class MakingRoom:
         Who has it is synced as well, once: it may have been given up in Omneo.
         """
         names = [name for name, why in imported.left_out.items() if why is LeftOut.OF_ANOTHER]
-        is_new = [self._note(name) for name in names]
-        for holder in imported.holders if any(is_new) else ():
-            sync_soon(self.tenant, holder, queue=self.services.queue, clock=self.services.clock)
+        self._have_synced(imported.holders, names)
         if LeftOut.MERGING in imported.left_out.values():
             return WaitError("another profile of the same person is being merged", service="Klaviyo")
         if not names:
@@ -87,9 +85,14 @@ class MakingRoom:
             "If both are one person, merge them in Klaviyo; else correct one of them. Then replay this job."
         )
 
-    def _note(self, name: str) -> bool:
-        identifier = self._hashes({name: self.wanted.get(name)})[name]
-        return Waiting.of(self.services).note(self.tenant.name, identifier, self.profile_id)
+    def _have_synced(self, holders: Collection[str], names: Collection[str]) -> None:
+        waiting, tenant = Waiting.of(self.services), self.tenant.name
+        wanted = self._hashes({name: self.wanted.get(name) for name in names})
+        untold = [each for each in wanted.values() if waiting.note(tenant, each, self.profile_id)]
+        for holder in holders if untold else ():
+            sync_soon(self.tenant, holder, queue=self.services.queue, clock=self.services.clock)
+        for identifier in untold:
+            waiting.told(tenant, identifier, self.profile_id)
 
     def _hashes(self, identifiers: Attributes) -> dict[str, str]:
         return hashes(self._with_ledger_key, identifiers)

@@ -7,10 +7,11 @@ as a hash under the tenant's own key, so that nobody can read it here or try out
 import hashlib
 import hmac
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from shared.errors import DocumentExistsError
+from shared.errors import DocumentExistsError, DocumentMissingError
 from shared.storage.documents import Document, Documents, Value
 
 if TYPE_CHECKING:
@@ -33,18 +34,25 @@ class Waiting:
         return cls(services.documents, services.clock)
 
     def note(self, tenant: str, identifier: str, profile_id: str) -> bool:
-        """Remember that the Omneo profile waits for the identifier, a hash; return whether that is new."""
-        id = hashlib.sha256(f"{identifier} {profile_id}".encode()).hexdigest()[:32]
+        """Remember that the Omneo profile waits for the identifier, a hash; return whether its owner is still to be synced for that."""
         fields: dict[str, Value] = {
             "identifier": identifier,
             "profile": profile_id,
+            "is_told": False,
             "expire_at": self._clock() + KEPT,
         }
         try:
-            self._documents.create(waiting_collection(tenant), id, fields)
+            self._documents.create(waiting_collection(tenant), _id(identifier, profile_id), fields)
         except DocumentExistsError:
-            return False
+            found = self._documents.get(waiting_collection(tenant), _id(identifier, profile_id))
+            return found is None or not found.fields["is_told"]
         return True
+
+    def told(self, tenant: str, identifier: str, profile_id: str) -> None:
+        """Remember that the identifier's owner is synced for that: once is enough, or two who wait for each other would never rest."""
+        with suppress(DocumentMissingError):  # given up already
+            fields: dict[str, Value] = {"is_told": True}
+            self._documents.update(waiting_collection(tenant), _id(identifier, profile_id), fields)
 
     def those_for(self, tenant: str, identifier: str) -> list[str]:
         """Return the Omneo profiles that wait for the identifier."""
@@ -79,6 +87,10 @@ def hashes(tenant: "Tenant", identifiers: Mapping[str, Any]) -> dict[str, str]:
         for name, value in identifiers.items()
         if value
     }
+
+
+def _id(identifier: str, profile_id: str) -> str:
+    return hashlib.sha256(f"{identifier} {profile_id}".encode()).hexdigest()[:32]
 
 
 def waiting_collection(tenant: str) -> str:

@@ -104,4 +104,3 @@ def test_who_lives_again_is_no_longer_remembered_as_deleted(profiles: SyncedProf
     profiles.unbury("acme", "never synced")
     clock.now += 2 * DELETED_KEPT
     assert profiles.find("acme", JANE) == SYNCED
-    assert profiles.find("acme", "never synced") == SyncedProfile()
