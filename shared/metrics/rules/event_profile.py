@@ -108,6 +108,8 @@ def without_blamed(event: Mapping[str, Any], places: Iterable[str]) -> Json | No
                 properties.pop(name, None)
             case ["value_currency"]:
                 rest.pop("value_currency", None)
+            case _:
+                pass
     after = {**rest, "profile": {"data": {**profile, "attributes": attributes}}, "properties": properties}
     has_a_key = profile.get("id") or attributes.get("email") or attributes.get("external_id")
     return after if has_a_key and after != event else None
