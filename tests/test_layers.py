@@ -38,7 +38,7 @@ ONLY_IN = {
     "google": {"shared/storage/firestore.py", "shared/jobs/cloud_tasks.py", "deploy/local/tasks/"},
     "grpc": {"shared/storage/firestore.py", "shared/jobs/cloud_tasks.py", "deploy/local/tasks/"},
     "sqlite3": {"shared/storage/sqlite.py", "deploy/local/tasks/"},
-    "requests": {"shared/http/", "deploy/local/sandbox/", "deploy/local/demo.py"},
+    "requests": {"shared/http/", "deploy/local/sandbox/", "deploy/local/demo_tenant.py"},
     "os": {"shared/services.py", "shared/storage/", "deploy/"},
     "shared.storage.firestore": {"shared/services.py"},
     "shared.storage.sqlite": {"shared/services.py"},

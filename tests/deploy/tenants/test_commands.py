@@ -372,6 +372,8 @@ class TestShowing:
         queued.tenants.change("gamma", disconnected)
         result = queued.run("list")
         assert result == Result(0, "acme\tnot installed\nbeta\tconnected\ngamma\tdisconnected\n", "")
+        listed = json.loads(queued.run("list", "--json").out)
+        assert listed[1] == {"tenant": "beta", "klaviyo": "connected"}
 
     def test_nobody_is_a_list_too(self, operator: Operator) -> None:
         assert operator.run("list") == Result(0, "", "")
