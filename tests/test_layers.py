@@ -51,7 +51,7 @@ IMPURE = {
     "flask",
 }  # fmt: skip
 # What the rules of a room may use of the house: words, and rules of the rooms below.
-PURE_ROOMS = {"errors", "values", "consent_events", "direction", "json_logic"}
+PURE_ROOMS = {"errors", "values", "consent_events", "direction", "matching", "json_logic"}
 WORDS = {"shared.klaviyo.resources"}  # titles and scopes as Klaviyo shows them
 PURE_FILES = ("shared/errors.py", "shared/settings.py", "shared/matching.py")
 

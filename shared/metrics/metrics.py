@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from shared import logs
 from shared.errors import CannotSucceedError, RefusedError
 from shared.jobs.jobs import SendMetric
+from shared.metrics.profile import with_profile
 from shared.metrics.rules.event import email_of, klaviyo_profile_id, read_metric, with_id_token
 from shared.metrics.rules.event_profile import names_of, with_phone, without_blamed
 from shared.tenants.tenants import Tenant
@@ -63,11 +64,13 @@ def send_metric(job: SendMetric, tenant: Tenant, klaviyo: "KlaviyoClient", omneo
     """Create the event in Klaviyo, with a fresh ID token if it asked for one. Repeating this is harmless.
 
     Raises:
-        CannotSucceedError: it asked for a token and Omneo will never mint one; such an event is not sent without.
+        CannotSucceedError: it asked for a token and Omneo will never mint one; such an event is not sent without. Or it names an Omneo
+            profile that there is not.
         ServiceError: what Klaviyo or Omneo answered.
     """
+    event = with_profile(job, handle=tenant.settings.identity_handle, klaviyo=klaviyo, omneo=omneo)
     country = tenant.klaviyo.account_country if tenant.klaviyo else ""
-    event, phone_is_left_out = with_phone(job.event, region_of(tenant.settings.default_region, country))
+    event, phone_is_left_out = with_phone(event, region_of(tenant.settings.default_region, country))
     if phone_is_left_out:
         logs.note(left_out=["phone_number"])
     if job.with_token:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from shared.consent.rules.to_klaviyo import read_stamp
+from shared.consent.rules.decisions import read_stamp
 from shared.json_logic.exclude_logic import TraceStep
 from shared.json_logic.size import arguments
 from shared.klaviyo.rules.attributes import property_named

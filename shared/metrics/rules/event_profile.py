@@ -109,7 +109,7 @@ def without_blamed(event: Mapping[str, Any], places: Iterable[str]) -> Json | No
             case ["value_currency"]:
                 rest.pop("value_currency", None)
             case _:
-                pass
+                pass  # who it is about, or what happened
     after = {**rest, "profile": {"data": {**profile, "attributes": attributes}}, "properties": properties}
     has_a_key = profile.get("id") or attributes.get("email") or attributes.get("external_id")
     return after if has_a_key and after != event else None

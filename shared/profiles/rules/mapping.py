@@ -1,6 +1,6 @@
 """From an Omneo profile to the attributes of Klaviyo's create-or-update.
 
-Consent is not among them: Klaviyo takes it by other calls (consent_to_klaviyo.py). Nor is who is synced at all (exclusions.py).
+Consent is not among them: Klaviyo takes it by other calls (profiles/consent_calls.py). Nor is who is synced at all (exclusions.py).
 
 What Klaviyo gets:
 

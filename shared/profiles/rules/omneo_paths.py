@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date
 from typing import Any, Final
 
+from shared.matching import identity_in
 from shared.values import read_number
 from shared.values.booleans import read_boolean
 from shared.values.dates import read_day, read_local_time
@@ -37,7 +38,8 @@ def at_path(profile: Mapping[str, Json], path: str) -> Json:
         absent = None if isinstance(profile.get(first), list) else MISSING
         return next((value for name, value in custom_attributes(profile) if name == rest), absent)
     if first == "identities" and rest and not rest.split(".")[0].isdigit():
-        return _identity(profile.get("identities"), rest)
+        identity = identity_in(profile.get("identities"), rest)
+        return MISSING if identity is None else identity
     found: Json = profile
     for step in path.split("."):
         found = _step(found, step)
@@ -94,14 +96,6 @@ def _step(found: Json, step: str) -> Json:
     if isinstance(found, list) and step.isascii() and step.isdigit() and len(step) < 6:
         return found[int(step)] if int(step) < len(found) else MISSING
     return MISSING
-
-
-def _identity(rows: Json, handle: str) -> Json:
-    listed = rows if isinstance(rows, list) else ()
-    named = [row for row in listed if isinstance(row, Mapping) and row.get("handle") == handle]
-    # After a merge there may be several with one handle; Omneo's own SDK takes the newest.
-    newest = max(named, key=lambda row: str(row.get("created_at") or ""), default=None)
-    return newest.get("identifier") if newest else MISSING
 
 
 def _typed(value: Json, kind: Json) -> Json:

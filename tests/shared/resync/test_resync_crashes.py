@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-
 from shared.consent.echo_notes import EchoNotes
+
 from shared.consent.ledger import ConsentLedger
 from shared.errors import WaitError
 from shared.jobs.jobs import PullOptOut, Resync

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from shared.consent.rules.to_klaviyo import Channel, Decision, Outcome, Reason, decide, read_stamp
+from shared import consent_events
+from shared.consent.rules.comparison import Outcome, Reason, Step, Subject, step_of
+from shared.consent.rules.decisions import read_stamp
+from shared.consent.rules.memory import Memory, with_omneo
+
+Channel = Literal["email", "sms"]
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 EARLY, MIDDLE, LATE = "2026-03-01 10:00:00", "2026-05-01 10:00:00", "2026-07-01 10:00:00"
@@ -48,13 +53,22 @@ def ask(
     has_identifier: bool = True,
     stamp: object = None,
     **comms: object,
-) -> Decision:
+) -> Step:
     named = {f"{channel}_{name}": value for name, value in comms.items()}
     named[f"{channel}_consent_updated_at"] = stamp
-    return decide(channel, named, subscriptions, unset=unset, has_identifier=has_identifier, now=NOW)
+    return found(channel, named, subscriptions, unset, has_identifier=has_identifier)
 
 
-def both(decision: Decision) -> tuple[str, str]:
+def found(
+    channel: Channel, comms: Json, subscriptions: Json | None, unset: str, *, has_identifier: bool = True
+) -> Step:
+    """Return what is to be done where nothing is remembered."""
+    memory = with_omneo(Memory(consent_events.Channel(channel)), comms, NOW)
+    subject = Subject("01HX", "canary-address" if has_identifier else "", subscriptions)
+    return step_of(memory, comms, subject, unset=unset, now=NOW)
+
+
+def both(decision: Step) -> tuple[str, str]:
     return decision.outcome.value, decision.reason.value
 
 
@@ -75,8 +89,8 @@ def both(decision: Decision) -> tuple[str, str]:
     ],
 )
 def test_a_new_profile_gets_what_omneo_says(channel: Channel, comms: Json, subscribed: bool) -> None:
-    found = ask(None, channel=channel, **comms)
-    assert both(found) == (
+    step = ask(None, channel=channel, **comms)
+    assert both(step) == (
         ("subscribe", "fills_never_subscribed")
         if subscribed
         else ("unsubscribe", "opt_out_of_never_subscribed")
@@ -93,8 +107,8 @@ def test_a_channel_that_klaviyo_does_not_mention_was_never_subscribed(subscripti
 @pytest.mark.parametrize("consent", ["NEVER_SUBSCRIBED", "SUBSCRIBED", "UNSUBSCRIBED"])
 @pytest.mark.parametrize("promo", [True, False, None])
 def test_without_an_identifier_nothing_is_said(consent: str, promo: bool | None) -> None:
-    found = ask(klaviyo(consent), promo=promo, stamp=LATE, has_identifier=False)
-    assert both(found) == ("leave", "no_identifier")
+    step = ask(klaviyo(consent), promo=promo, stamp=LATE, has_identifier=False)
+    assert both(step) == ("leave", "no_identifier")
 
 
 class TestNeverRecorded:
@@ -105,8 +119,8 @@ class TestNeverRecorded:
         assert both(ask(klaviyo(consent), promo=None, unset="leave", stamp=LATE)) == ("leave", "no_opinion")
 
     def test_an_opt_out_is_an_opinion_whatever_the_setting(self) -> None:
-        found = ask(klaviyo("SUBSCRIBED", EARLY), promo=None, optout=True, unset="leave", stamp=LATE)
-        assert both(found) == ("unsubscribe", "omneo_opt_out_newer")
+        step = ask(klaviyo("SUBSCRIBED", EARLY), promo=None, optout=True, unset="leave", stamp=LATE)
+        assert both(step) == ("unsubscribe", "omneo_opt_out_newer")
 
     def test_with_leave_a_recorded_consent_counts_as_ever(self) -> None:
         assert ask(None, promo=True, unset="leave").outcome is Outcome.SUBSCRIBE
@@ -121,12 +135,12 @@ class TestBounced:
             )
 
     def test_a_bounced_address_is_not_subscribed_again(self) -> None:
-        found = ask(klaviyo("UNSUBSCRIBED", EARLY), promo=True, bounced=True, stamp=LATE)
-        assert both(found) == ("leave", "bounced")
+        step = ask(klaviyo("UNSUBSCRIBED", EARLY), promo=True, bounced=True, stamp=LATE)
+        assert both(step) == ("leave", "bounced")
 
     def test_klaviyos_newer_opt_out_is_learnt_all_the_same(self) -> None:
-        found = ask(klaviyo("UNSUBSCRIBED", LATE), promo=True, bounced=True, stamp=EARLY)
-        assert found.outcome is Outcome.PULL_OPT_OUT
+        step = ask(klaviyo("UNSUBSCRIBED", LATE), promo=True, bounced=True, stamp=EARLY)
+        assert step.outcome is Outcome.PULL_OPT_OUT
 
 
 @pytest.mark.parametrize(
@@ -140,7 +154,7 @@ class TestBounced:
         (klaviyo("UNSUBSCRIBED", LATE), LATE, ("pull_opt_out", "klaviyo_opt_out_newer")),
         (klaviyo("UNSUBSCRIBED", EARLY), None, ("pull_opt_out", "klaviyo_opt_out_newer")),
         (klaviyo("UNSUBSCRIBED"), None, ("pull_opt_out", "klaviyo_opt_out_newer")),
-        (klaviyo("UNSUBSCRIBED"), LATE, ("leave", "klaviyo_opt_out_undated")),
+        (klaviyo("UNSUBSCRIBED"), LATE, ("pull_opt_out", "klaviyo_opt_out_newer")),
         (klaviyo("UNSUBSCRIBED", EARLY, updated=LATE), MIDDLE, ("pull_opt_out", "klaviyo_opt_out_newer")),
         (klaviyo("NEVER_SUBSCRIBED", updated=LATE), EARLY, ("subscribe", "fills_never_subscribed")),
         (klaviyo("PENDING", EARLY), LATE, ("leave", "klaviyo_consent_unknown")),
@@ -184,9 +198,9 @@ class TestSuppressions:
     def test_an_older_opt_in_does_not_lift_it_and_omneo_learns_of_it(self, reason: str, consent: str) -> None:
         held = klaviyo(consent, EARLY, suppressed=reason, suppressed_at=LATE)
         for stamp in (MIDDLE, LATE, None):
-            found = ask(held, promo=True, stamp=stamp)
-            assert found.outcome is Outcome.PULL_OPT_OUT
-            assert found.opted_out_at == read_stamp(LATE)
+            step = ask(held, promo=True, stamp=stamp)
+            assert step.outcome is Outcome.PULL_OPT_OUT
+            assert step.opted_out_at == read_stamp(LATE)
 
     def test_a_newer_opt_in_lifts_it(self) -> None:
         held = klaviyo("NEVER_SUBSCRIBED", suppressed="USER_SUPPRESSED", suppressed_at=EARLY)
@@ -194,8 +208,18 @@ class TestSuppressions:
 
     def test_an_undated_suppression_is_not_lifted_either(self) -> None:
         held = klaviyo("NEVER_SUBSCRIBED", suppressed="SPAM_COMPLAINT")
-        assert both(ask(held, promo=True, stamp=LATE)) == ("leave", "klaviyo_opt_out_undated")
-        assert ask(held, promo=True).outcome is Outcome.PULL_OPT_OUT
+        for stamp in (LATE, None):
+            assert ask(held, promo=True, stamp=stamp).outcome is Outcome.PULL_OPT_OUT
+
+    @pytest.mark.parametrize("consent", ["NEVER_SUBSCRIBED", "SUBSCRIBED", "UNSUBSCRIBED"])
+    def test_a_complaint_is_never_lifted(self, consent: str) -> None:
+        held = klaviyo(consent, EARLY, suppressed="SPAM_COMPLAINT", suppressed_at=MIDDLE)
+        assert both(ask(held, promo=True, stamp=LATE)) == ("leave", "klaviyo_complaint")
+
+    @pytest.mark.parametrize("consent", ["NEVER_SUBSCRIBED", "SUBSCRIBED", "UNSUBSCRIBED"])
+    def test_a_merchants_suppression_is_lifted_by_a_newer_opt_in(self, consent: str) -> None:
+        held = klaviyo(consent, EARLY, suppressed="USER_SUPPRESSED", suppressed_at=MIDDLE)
+        assert both(ask(held, promo=True, stamp=LATE)) == ("subscribe", "omneo_opt_in_newer")
 
     def test_who_subscribed_after_it_is_subscribed(self) -> None:
         held = klaviyo("SUBSCRIBED", LATE, suppressed="USER_SUPPRESSED", suppressed_at=EARLY)
@@ -230,8 +254,8 @@ class TestStamps:
         assert read_stamp(value) is None
 
     def test_consented_at_is_omneos_stamp(self) -> None:
-        assert ask(None, promo=True, stamp=LATE).consented_at == read_stamp(LATE)
-        assert ask(None, promo=True, stamp="soon").consented_at is None
+        assert ask(None, promo=True, stamp=LATE).decided_at == read_stamp(LATE)
+        assert ask(None, promo=True, stamp="soon").decided_at is None
 
     def test_within_one_second_the_opt_out_wins(self) -> None:
         held = klaviyo("UNSUBSCRIBED", "2026-07-01T10:00:00.100000+00:00")
@@ -240,9 +264,9 @@ class TestStamps:
         assert ask(held, promo=False, stamp="2026-07-01T10:00:00.100000Z").outcome is Outcome.UNSUBSCRIBE
 
     def test_an_opt_in_from_the_future_beats_nothing(self) -> None:
-        found = ask(klaviyo("UNSUBSCRIBED", LATE), promo=True, stamp="2099-01-01 00:00:00")
-        assert found.outcome is Outcome.PULL_OPT_OUT
-        assert found.consented_at is None
+        step = ask(klaviyo("UNSUBSCRIBED", LATE), promo=True, stamp="2099-01-01 00:00:00")
+        assert step.outcome is Outcome.PULL_OPT_OUT
+        assert step.decided_at is None
         assert (
             ask(klaviyo("SUBSCRIBED", LATE), promo=False, stamp="2099-01-01 00:00:00").outcome
             is Outcome.UNSUBSCRIBE
@@ -273,11 +297,11 @@ KLAVIYO = st.one_of(
 )
 
 
-def asked(comms: Json, subscriptions: Json | None, unset: str) -> Decision:
-    return decide("email", comms, subscriptions, unset=unset, has_identifier=True, now=NOW)
+def asked(comms: Json, subscriptions: Json | None, unset: str) -> Step:
+    return found("email", comms, subscriptions, unset)
 
 
-def applied(decision: Decision, comms: Json, subscriptions: Json | None) -> tuple[Json, Json | None]:
+def applied(decision: Step, comms: Json, subscriptions: Json | None) -> tuple[Json, Json | None]:
     """Return both sides after the decision: what Klaviyo's job and our update of Omneo do."""
     match decision.outcome:
         case Outcome.SUBSCRIBE:  # lifts what a person suppressed, and nothing else
@@ -319,8 +343,8 @@ def test_what_was_applied_is_never_taken_back(comms: Json, subscriptions: Json |
     unset="subscribe",
 )
 def test_an_older_opt_in_never_undoes_an_opt_out(comms: Json, subscriptions: Json | None, unset: str) -> None:
-    found = asked(comms, subscriptions, unset)
-    if found.outcome is not Outcome.SUBSCRIBE or subscriptions is None:
+    step = asked(comms, subscriptions, unset)
+    if step.outcome is not Outcome.SUBSCRIBE or subscriptions is None:
         return
     marketing = subscriptions["email"]["marketing"]
     by_hand = [row["timestamp"] for row in marketing["suppression"] if row["reason"] in PERSONAL]
@@ -340,10 +364,10 @@ def test_only_omneos_own_opt_out_unsubscribes_and_only_its_opt_in_subscribes(
     comms: Json, subscriptions: Json | None, unset: str
 ) -> None:
     opted_out = comms["email_promo"] is False or comms["email_optout"] is True
-    found = asked(comms, subscriptions, unset)
-    if found.outcome is Outcome.UNSUBSCRIBE:
+    step = asked(comms, subscriptions, unset)
+    if step.outcome is Outcome.UNSUBSCRIBE:
         assert opted_out
-    if found.outcome is Outcome.SUBSCRIBE:
+    if step.outcome is Outcome.SUBSCRIBE:
         assert not opted_out
         assert comms["email_bounced"] is not True
-    assert isinstance(found.reason, Reason)
+    assert isinstance(step.reason, Reason)
