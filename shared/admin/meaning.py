@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from shared.errors import DisconnectedError, NotFoundError, ServiceError
+from shared.json_logic.check import check_logic
 from shared.klaviyo.rules.attributes import attribute_named, property_named
 from shared.services import Services
 from shared.tenants.settings import TenantSettings
@@ -25,6 +26,7 @@ def faults(settings: TenantSettings) -> dict[str, str]:
     found = {
         "default_region": _region_fault(settings.default_region),
         "identity_handle": _handle_fault(settings.identity_handle),
+        "profile_exclude_logic": check_logic(settings.profile_exclude_logic or {}),
         "mappings": next(_mapping_faults(settings.mappings), ""),
     }
     return {name: fault for name, fault in found.items() if fault}

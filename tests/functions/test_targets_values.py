@@ -183,6 +183,46 @@ def test_a_klaviyo_id_that_omneo_does_not_know_gives_way_to_the_email(
     assert base64.b64decode(sent(world).properties["IDToken"])
 
 
+def refusal(pointer: str) -> dict[str, Any]:
+    """Return how Klaviyo refuses what stands there."""
+    problem = {
+        "code": "invalid",
+        "title": "Invalid input.",
+        "detail": "canary",
+        "source": {"pointer": pointer},
+    }
+    return {"errors": [problem]}
+
+
+PERSON = "/data/attributes/profile/data"
+
+
+@pytest.mark.parametrize(
+    "pointer", [f"{PERSON}/attributes/phone_number", f"{PERSON}/id", "/data/attributes/properties/amount"]
+)
+def test_what_klaviyo_alone_knows_to_be_wrong_is_left_out_too(
+    targets: FlaskClient, world: World, pointer: str
+) -> None:
+    known = world.sandbox.klaviyo.profile(ACCOUNT, email=EMAIL)
+    body = event(profile=profile({"email": EMAIL, "phone_number": "+61412345678"}, id=known.id))
+    world.sandbox.klaviyo.fail(match="POST /api/events", status=400, body=refusal(pointer))
+    send(targets, body)
+    found = sent(world)
+    assert found.profile_id == known.id
+    assert ("amount" in found.properties) is not pointer.endswith("amount")
+
+
+def test_what_the_event_cannot_do_without_is_a_dead_job(targets: FlaskClient, world: World) -> None:
+    world.sandbox.klaviyo.fail(
+        next=9, match="POST /api/events", status=400, body=refusal(f"{PERSON}/attributes/email")
+    )
+    send(targets, event())
+    world.work(60)
+    (dead,) = world.dead_jobs()
+    assert dead.kind == "send-metric"
+    assert len([call for call in world.sandbox.klaviyo.calls.all() if call.path == "/api/events"]) == 1
+
+
 # Installed or not
 
 
