@@ -82,7 +82,7 @@ class Reward(BaseModel):
 
 
 class RewardDefinition(BaseModel):
-    """What a reward definition says about the life of its rewards, as it says it: the domain makes sense of it."""
+    """What a reward definition says of the life and the currency of its rewards, as it says it: the rules make sense of it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -90,6 +90,7 @@ class RewardDefinition(BaseModel):
     period: Any = None
     period_type: Any = None
     absolute_expiry: Any = None
+    currency: Any = None
 
 
 class OmneoWebhook(BaseModel):
