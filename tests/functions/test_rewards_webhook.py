@@ -19,7 +19,9 @@ from deploy.staging import load_functions
 from shared.tenants.tenants import StoredSecret
 from tests.support.loading import Load
 from tests.support.rewards import DEFINITION, FLOW, PERSON, PROFILE, Shop, a_body
-from tests.support.world import EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, World, outcomes
+from tests.support.world import EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, World, any_chance, outcomes
+
+chance = any_chance
 
 PATH = f"/{TENANT}/api/v1/webhooks/klaviyo/rewards"
 JSON = {"Content-Type": "application/json"}

@@ -32,8 +32,9 @@ from tests.support import stores
 from tests.support.mortal import Fate, KilledError
 from tests.support.rewards import DEFINITION, MELBOURNE, PERSON, PROFILE, Shop, a_body, sluggish
 from tests.support.through import Through
-from tests.support.world import EMAIL, TENANT, World, outcomes
+from tests.support.world import EMAIL, TENANT, World, any_chance, outcomes
 
+chance = any_chance
 documents = stores.documents
 
 RULES: list[Repeated] = ["422", "409", "creates"]
