@@ -177,6 +177,35 @@ class TestWithAnId:
         assert taken(RewardClaims(overtaken, clock, lambda: "second")) is None
         assert held(claims).in_doubt is False
 
+    def test_who_is_overtaken_while_taking_what_nobody_held_gets_nothing(
+        self, claims: RewardClaims, documents: Documents, clock: Clock
+    ) -> None:
+        overtaken = stores.Overtaken(documents, lambda: held(claims), before=("create",))
+        assert taken(RewardClaims(overtaken, clock, lambda: "second")) is None
+
+    def test_a_reward_noted_late_leaves_the_one_that_another_notes_in_that_moment(
+        self, claims: RewardClaims, documents: Documents, clock: Clock
+    ) -> None:
+        late = held(claims)
+        clock.advance(LIFE.total_seconds())
+        claims.give_back(held(claims))
+        others = Issued(reward_id=42, profile_id="p-1", body="b")
+        overtaken = stores.Overtaken(
+            documents, lambda: claims.issued(held(claims), others), before=("create",)
+        )
+        RewardClaims(overtaken, clock, ids()).issued(late, ISSUED)
+        assert taken(claims) == others
+
+    def test_a_claim_in_doubt_that_means_another_profile_stays_in_doubt(
+        self, claims: RewardClaims, clock: Clock
+    ) -> None:
+        held(claims)
+        john = Person("canary-02HX", "canary-john@example.org")
+        held(claims, person=john, profile="p-2")
+        clock.advance(LIFE.total_seconds())
+        assert taken(claims, person=john, profile="p-1") is None
+        assert held(claims).in_doubt
+
     def test_a_reward_noted_late_is_noted_all_the_same(self, claims: RewardClaims, clock: Clock) -> None:
         late = held(claims)
         clock.advance(LIFE.total_seconds())
@@ -329,6 +358,17 @@ class TestWithoutAnId:
         assert _is_early(attempts)
         clock.advance((LIFE - LIVE).total_seconds())
         assert begun(attempts).key == first.key
+
+    @pytest.mark.parametrize("gone", [True, False], ids=["given back", "taken over"])
+    def test_who_is_overtaken_while_following_makes_a_reward_of_its_own(
+        self, attempts: RewardAttempts, documents: Documents, clock: Clock, gone: bool
+    ) -> None:
+        first = begun(attempts)
+        attempts.leave_in_doubt(first)
+        overtaken = stores.Overtaken(
+            documents, lambda: attempts.give_back(first) if gone else attempts.follow("acme", "call")
+        )
+        assert RewardAttempts(overtaken, clock, ids()).follow("acme", "call") is None
 
     def test_what_omneo_is_done_with_can_be_looked_for_at_once(self, attempts: RewardAttempts) -> None:
         first = begun(attempts)
