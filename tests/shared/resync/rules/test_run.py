@@ -16,7 +16,6 @@ from shared.resync.rules.run import (
     Options,
     PageWork,
     Parcel,
-    State,
     in_parts,
     jobs_of,
     progress,
@@ -110,10 +109,6 @@ def test_the_time_left_is_told_once_there_is_a_speed() -> None:
 )
 def test_what_a_run_sends(options: Options, *, sends: bool, sends_profiles: bool) -> None:
     assert (options.sends, options.sends_profiles) == (sends, sends_profiles)
-
-
-def test_what_is_over() -> None:
-    assert [state for state in State if state.is_over] == [State.CANCELLED, State.DONE]
 
 
 def test_parts_are_full_but_for_the_last() -> None:
