@@ -164,13 +164,15 @@ def _watch(services: Services, tenant: Tenant, run: Run, path: Path | None) -> N
             "The run goes on. `resync NAME --resume` watches it again, --pause pauses it, --cancel ends it.",
             err=True,
         )
-    elif run.state is State.CANCELLED or told["failures"]:
+    elif run.state in (State.CANCELLED, State.FAILED) or told["failures"]:
         sys.exit(1)
 
 
 def _show(told: dict[str, Any]) -> None:
     words = [told["kind"], *(["(dry run, nothing was sent)"] if told["dry_run"] else [])]
     click.echo(f"{' '.join(words)}: {told['state']}  (run {told['id']})")
+    if told["reason"]:
+        click.echo(told["reason"])
     since = f", changed since {told['since']}" if told["since"] else ""
     click.echo(
         f"{told['read']:,} of {told['total']:,} profiles{since}; {told['profiles_per_minute']:,} a minute"

@@ -64,7 +64,7 @@ class ProfileCalls(ConsentCalls):
         # https://developers.klaviyo.com/en/reference/create_or_update_profile
         body = {"data": resource}
         answer = self._send("POST", "/api/profile-import", params=_SUBSCRIPTIONS, body=body)
-        return read(lambda body: _with_subscriptions(body["data"]), answer)
+        return read(lambda body: with_subscriptions(body["data"]), answer)
 
     def profile(self, id: str) -> KlaviyoProfile | None:
         """Return the profile with its subscriptions, None if there is none; one that was merged answers as the other."""
@@ -100,7 +100,8 @@ class ProfileCalls(ConsentCalls):
         self.subscribe(Person(profile.id, profile.email), [Consent.EMAIL], list_id=list_id)
 
 
-def _with_subscriptions(row: Mapping[str, Any]) -> KlaviyoProfile:
+def with_subscriptions(row: Mapping[str, Any]) -> KlaviyoProfile:
+    """Read a profile resource whose subscriptions were asked for, or raise what `read` takes for an answer that makes no sense."""
     # Without them an opt-out would look like a profile that has never been asked.
     if not isinstance(row["attributes"]["subscriptions"], dict):
         raise TypeError("no subscriptions")

@@ -61,9 +61,19 @@ def accept_upsert(
 
 
 def sync_soon(
-    tenant: Tenant, profile_id: str, *, queue: "TaskQueue", clock: Clock, traceparent: str = ""
+    tenant: Tenant,
+    profile_id: str,
+    *,
+    queue: "TaskQueue",
+    clock: Clock,
+    traceparent: str = "",
+    leaves_undated: bool = False,
 ) -> SyncProfile:
-    """Queue the sync of the window that it is now; of a window that may be over, the sync may have been."""
+    """Queue the sync of the window that it is now; of a window that may be over, the sync may have been.
+
+    One that leaves opt-ins without a date (`leaves_undated`) never takes the place of one that does not.
+    """
+    kind = "sync-dated" if leaves_undated else "sync"
     window = Window.at(clock())
     while True:
         now = clock()
@@ -75,8 +85,9 @@ def sync_soon(
             profile_id=profile_id,
             until=window.end,
             traceparent=traceparent,
+            leaves_undated=leaves_undated,
         )
-        name = window.task_name("sync", tenant.name, profile_id)
+        name = window.task_name(kind, tenant.name, profile_id)
         delay = max(0.0, (window.due - now).total_seconds())
         if queue.put_named(job, tenant, name=name, delay=delay) or not window.may_be_over(clock()):
             logs.note(job=job.id, kind=job.kind)

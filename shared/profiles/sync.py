@@ -16,6 +16,7 @@ from shared import logs
 from shared.consent.inbox import Inbox
 from shared.consent.rules.decisions import is_stamped, read_stamp, row_of, stamp_name
 from shared.consent.rules.plan import ConsentRules, Step, Subject, Told, consent_steps
+from shared.consent.rules.to_klaviyo import Outcome
 from shared.consent_events import Channel, Consent
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError, WaitError
 from shared.jobs.jobs import SyncProfile
@@ -177,6 +178,7 @@ class _Sync:
 
         subjects = subjects_of(self.plan, imported)
         steps = self._steps(subjects)
+        asked = [step for step in steps if not (self.job.leaves_undated and _is_undated(step))]
         calls = ConsentCalls(
             self.tenant,
             self.job.profile_id,
@@ -186,10 +188,11 @@ class _Sync:
             keep,
             self.job.traceparent,
         )
-        trouble = calls.make(steps)
+        trouble = calls.make(asked)
         self._write_identity(imported.profile.id)
-        self._keep(imported, told, self.read_at)
-        self._log(imported, steps)
+        # What was left is still to be asked for by a sync that takes it.
+        self._keep(imported, told, self.read_at if asked == steps else self.before.read_at)
+        self._log(imported, asked)
         if trouble is not None:
             raise trouble
 
@@ -256,3 +259,7 @@ class _Sync:
             decisions={step.consent.value: f"{step.outcome}: {step.reason}" for step in steps},
             left_out=dict(left_out),
         )
+
+
+def _is_undated(step: Step) -> bool:
+    return step.outcome is Outcome.SUBSCRIBE and step.stamp is None

@@ -20,7 +20,7 @@ from shared.errors import CannotSucceedError, NotFoundError, RefusedError
 from shared.klaviyo.bulk import SUBSCRIBED_AT_ONCE, UNSUBSCRIBED_AT_ONCE, Subscriber
 from shared.profiles.opt_outs import queue_pull
 from shared.profiles.synced import SyncedProfiles
-from shared.resync.page import Asked
+from shared.resync.comparing import Asked
 from shared.resync.rules.run import in_parts
 from shared.services import Services
 from shared.tenants.tenants import Tenant

@@ -25,6 +25,7 @@ from shared.jobs.jobs import (
     Delivery,
     EveryTenant,
     Outcome,
+    Resync,
     UnknownJobKindError,
     UnreadableJobError,
     age_one_attempt,
@@ -32,6 +33,7 @@ from shared.jobs.jobs import (
     write_job,
 )
 from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_wait
+from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_tenant_name
 from shared.worker.run import run
@@ -171,6 +173,8 @@ def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, detail: 
     DeadJobStore(services.documents, services.keys).add(
         dead, keep=timedelta(days=tenant.settings.dead_job_days)
     )
+    if isinstance(job, Resync):  # nothing else would end the run that it worked on
+        Resyncs.of(services).fail(job.tenant, job.run_id, job.chain, reason)
     age = _seconds_old(job, services)
     _log(logging.ERROR, "job is dead", Outcome.DEAD, reason=reason, attempts=job.attempts, age=age)
     return Outcome.DEAD
