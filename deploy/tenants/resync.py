@@ -13,7 +13,8 @@ import click
 from deploy.tenants.running import Command, existing, with_services
 from shared.errors import DocumentMissingError
 from shared.resync.rules.run import Kind, State, Undated
-from shared.resync.runs import Resyncs, Run
+from shared.resync.run import Run
+from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.settings import Needs
 from shared.tenants.tenants import Tenant

@@ -19,7 +19,8 @@ from shared.resync.klaviyo_lookup import KlaviyoLookup
 from shared.resync.rules.packing import Parcel, jobs_of, without_clearing
 from shared.resync.rules.place import Place
 from shared.resync.rules.run import CLOCKS_DIFFER, Import
-from shared.resync.runs import Resyncs, Run
+from shared.resync.run import Run
+from shared.resync.runs import Resyncs
 from shared.resync.sending import blamed
 from shared.services import Services
 from shared.tenants.tenants import Tenant

@@ -10,7 +10,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, StrictBool, Validatio
 
 from shared.errors import ConflictError, InvalidPayloadError, NotInstalledError, UnknownPathError
 from shared.resync.rules.run import Kind, Options, State, Undated, progress
-from shared.resync.runs import Resyncs, Run
+from shared.resync.run import Run
+from shared.resync.runs import Resyncs
 from shared.resync.stretch import next_job
 from shared.services import Services
 from shared.tenants.tenants import Tenant

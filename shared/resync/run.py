@@ -152,5 +152,3 @@ def _encode_place(place: Place) -> dict[str, Value]:
 
 def _decode_place(fields: Mapping[str, Any]) -> Place:
     return Place(fields["made_at"], fields["count"], tuple(fields["last"]), fields["is_over"])
-
-

@@ -25,7 +25,8 @@ from shared.resync.omneo_list import OmneoList, Page
 from shared.resync.rules.packing import Parcel
 from shared.resync.rules.place import Place
 from shared.resync.rules.run import CLOCKS_DIFFER, Import, State
-from shared.resync.runs import Changes, Resyncs, Run
+from shared.resync.run import Changes, Run
+from shared.resync.runs import Resyncs
 from shared.resync.sending import ConsentSending, counted
 from shared.services import Services
 from shared.tenants.tenants import Tenant
@@ -41,6 +42,9 @@ ANOTHER_RUNS_SECONDS = 10.0
 # Who unsubscribes in Klaviyo after their consent was read, and before we subscribe them, is subscribed; Klaviyo tells of it within
 # minutes, Omneo learns of it, and the sync at the end then takes the subscription back.
 SETTLING = timedelta(minutes=5)
+ALONE = timedelta(
+    seconds=20
+)  # by then the last sync of a single profile has begun, if the queue is not behind
 
 
 def resync(job: Resync, tenant: Tenant, services: Services) -> None:
@@ -231,7 +235,7 @@ class _Stretch:
         if self._run.options.sends:
             if self._run.settles_at is None:
                 has_subscribed = any(f": {Outcome.SUBSCRIBE}" in what for what in self._run.counts)
-                self._note(settles_at=now + (SETTLING if has_subscribed else timedelta()))
+                self._note(settles_at=now + (SETTLING if has_subscribed else ALONE))
             left = (self._run.settles_at or now) - now
             if left > timedelta():
                 return left.total_seconds()

@@ -7,7 +7,8 @@ from typing import Any
 
 from shared.resync.orders import Order, begin, change_state, find
 from shared.resync.rules.run import Kind, State
-from shared.resync.runs import Resyncs, Run
+from shared.resync.run import Run
+from shared.resync.runs import Resyncs
 from tests.support.syncing import Shop, a_shop
 from tests.support.world import ACCOUNT, TENANT, World
 

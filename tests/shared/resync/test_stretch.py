@@ -167,7 +167,7 @@ class TestProfiles:
     def test_a_base_of_many_imports_is_packed_full(
         self, shop: Whole, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("shared.resync.rules.run.MOST_PROFILES", 250)
+        monkeypatch.setattr("shared.resync.rules.packing.MOST_PROFILES", 250)
         shop.base(1130)
         assert shop.run().counts["profiles imported"] == 1130
         sizes = [len(body["attributes"]["profiles"]["data"]) for body in shop.bodies(IMPORTS)]
@@ -441,7 +441,7 @@ class TestMeanwhile:
     def test_nobody_is_missed_when_deletions_move_the_pages(
         self, shop: Whole, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("shared.resync.reading.PAGES_AT_ONCE", 1)
+        monkeypatch.setattr("shared.resync.stretch.PAGES_COMPARED", 1)
         ids = shop.base(450)
         profiles = shop.omneo._tenants[TENANT].profiles
         services = shop.world.services
