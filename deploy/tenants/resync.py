@@ -2,7 +2,6 @@
 
 import csv
 import sys
-import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -61,7 +60,12 @@ _file = click.option(
 )
 @_file
 @click.option("--pause", "to", flag_value=State.PAUSED.value, help="Pause the run that is under way.")
-@click.option("--resume", "to", flag_value=State.RUNNING.value, help="Let it go on, and watch it.")
+@click.option(
+    "--resume",
+    "to",
+    flag_value=State.RUNNING.value,
+    help="Let it go on, also one that has failed, and watch it.",
+)
 @click.option("--cancel", "to", flag_value=State.CANCELLED.value, help="End it.")
 @with_services(_NEEDS)
 def resync(
@@ -80,7 +84,8 @@ def resync(
 
     tenant = _tenant(services, name)
     if to is not None:
-        run = change_state(tenant, _under_way(services, tenant).id, State(to), services)
+        find = _to_resume if to == State.RUNNING else _under_way
+        run = change_state(tenant, find(services, tenant).id, State(to), services)
         if run.state is not State.RUNNING:
             click.echo(f"The run is {run.state.value}.")
             return
@@ -111,9 +116,7 @@ def reconcile(
     _watch(services, tenant, run, path)
 
 
-def follow(
-    tenant: Tenant, run: Run, services: Services, sleep: Callable[[float], None] = time.sleep
-) -> tuple[Run, bool]:
+def follow(tenant: Tenant, run: Run, services: Services, sleep: Callable[[float], None]) -> tuple[Run, bool]:
     """Show a run's progress until it is over, or paused, or Ctrl-C is pressed; return it, and whether it was watched to its end."""
     from shared.resync.orders import find
 
@@ -154,7 +157,7 @@ def _watch(services: Services, tenant: Tenant, run: Run, path: Path | None) -> N
     """Watch a run and tell of it; exit with 1 if it did not do all that it was to do."""
     from shared.resync.orders import report
 
-    run, to_the_end = follow(tenant, run, services)
+    run, to_the_end = follow(tenant, run, services, services.sleep)
     told = report(tenant, run, services)
     _show(told)
     if path is not None:
@@ -219,6 +222,12 @@ def _under_way(services: Services, tenant: Tenant) -> Run:
     if run is None:
         raise click.ClickException("No run is under way.")
     return run
+
+
+def _to_resume(services: Services, tenant: Tenant) -> Run:
+    """Return the run that is under way, else the last one if it has failed."""
+    newest = Resyncs.of(services).newest(tenant.name)
+    return newest if newest and newest.state is State.FAILED else _under_way(services, tenant)
 
 
 def _last(services: Services, tenant: Tenant, kind: Kind) -> Run:

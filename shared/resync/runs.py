@@ -103,6 +103,10 @@ class Resyncs:
         run = None if slot is None else self.get(tenant, str(slot.fields["run"]))
         return run if run is not None and not run.state.is_over else None
 
+    def newest(self, tenant: str) -> Run | None:
+        """Return the run that was begun last, None if there was none."""
+        return max(self._all(tenant), key=lambda run: run.started_at, default=None)
+
     def last(self, tenant: str, kind: Kind) -> Run | None:
         """Return the newest run of a kind that is done, None if there is none."""
         done = [run for run in self._all(tenant) if run.options.kind is kind and run.state is State.DONE]

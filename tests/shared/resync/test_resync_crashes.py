@@ -25,7 +25,7 @@ LONG = 301  # a dead worker's lease has run out
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let pages be small, and everything happen in one order."""
-    monkeypatch.setattr("shared.resync.rules.place.PAGE_SIZE", 10)
+    monkeypatch.setattr("shared.resync.rules.place.PAGE_SIZE", 4)
     monkeypatch.setattr("shared.resync.stretch.PAGES_COMPARED", 1)
     monkeypatch.setattr("shared.resync.rules.packing.MOST_PROFILES", 6)
     monkeypatch.setattr("shared.resync.stretch.THREADS", 1)
