@@ -7,7 +7,7 @@ once more whom Omneo has changed meanwhile, because a run sends profiles as they
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from itertools import islice
@@ -145,31 +145,39 @@ class _Stretch:
 
     def _send(self) -> float:
         self._follow()
-        parcel = Parcel(self._run.sent)
-        for page in self._list.pages(self._run.sent) if self._has_room else ():
-            if not self._goes_on():
+        if not self._has_room:
+            return FOLLOW_SECONDS
+        for parcel in self._parcels():
+            if not self._is_wanted():
                 break
-            if not self._run.total:
-                self._note(total=len(page.rows) + page.left)
-            candidates = [one for one in self._look_at([page]) if isinstance(one, Candidate)]
-            if not self._imports.pack(candidates, parcel, page.after):
-                self._import(parcel)
-                parcel = Parcel(self._run.sent)
-                if not self._has_room:
-                    break
-                self._imports.pack(candidates, parcel, page.after)
-        self._import(parcel)
-        is_waiting = self._run.imports and (self._run.sent.is_over or not self._has_room)
-        return FOLLOW_SECONDS if is_waiting else 0.0
+            self._import(parcel)
+            if not self._has_room:
+                break
+        can_send = self._has_room and not self._run.sent.is_over
+        return FOLLOW_SECONDS if self._run.imports and not can_send else 0.0
 
     @property
     def _has_room(self) -> bool:
         """Whether Klaviyo may be given another import."""
         return len(self._run.imports) < MOST_WAITING
 
+    def _parcels(self) -> Iterator[Parcel]:
+        """Yield what is still to be sent, as much as an import takes at a time, until the stretch is over."""
+        parcel = Parcel(self._run.sent)
+        for page in self._list.pages(self._run.sent):
+            if not self._goes_on():
+                break
+            if not self._run.total:
+                self._note(total=len(page.rows) + page.left)
+            candidates = [one for one in self._look_at([page]) if isinstance(one, Candidate)]
+            if not self._imports.pack(candidates, parcel, page.after):
+                yield parcel
+                parcel = Parcel(parcel.ends)
+                self._imports.pack(candidates, parcel, page.after)
+        if parcel.ends != parcel.begins:
+            yield parcel
+
     def _import(self, parcel: Parcel) -> None:
-        if parcel.ends == parcel.begins or not self._is_wanted():
-            return
         jobs, counts = self._imports.start(parcel, self._lookup)
         imports, counts = (*self._run.imports, *jobs), self._run.counts + counts
         self._note(sent=parcel.ends, imports=imports, counts=counts)

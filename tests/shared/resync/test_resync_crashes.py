@@ -131,7 +131,7 @@ def test_whenever_it_happens_the_run_ends_as_if_nothing_had(shop: Whole, *, kill
         if not fate.struck:
             break
         moment += 1
-    assert moment > (130 if kills else 40)
+    assert moment > (130 if kills else 30)
 
 
 def test_a_run_whose_job_is_lost_goes_on_when_it_is_resumed(shop: Whole) -> None:
