@@ -145,18 +145,17 @@ class _Stretch:
 
     def _send(self) -> float:
         self._follow()
-        if not self._has_room:
+        if not self._has_room():
             return FOLLOW_SECONDS
         for parcel in self._parcels():
             if not self._is_wanted():
                 break
             self._import(parcel)
-            if not self._has_room:
+            if not self._has_room():
                 break
-        can_send = self._has_room and not self._run.sent.is_over
+        can_send = self._has_room() and not self._run.sent.is_over
         return FOLLOW_SECONDS if self._run.imports and not can_send else 0.0
 
-    @property
     def _has_room(self) -> bool:
         """Whether Klaviyo may be given another import."""
         return len(self._run.imports) < MOST_WAITING
