@@ -79,6 +79,8 @@ class World:
     tasks: TasksEmulator
     environment: dict[str, str]
     services: Services
+    answers: list[int] = field(default_factory=list)  # of the workers, to the queue
+    may_fail: bool = False  # set by a test in which a worker is to answer 500
 
     def tenant(self, name: str = TENANT, *, installed: bool = True, **changes: Any) -> Tenant:
         """Store a tenant that both sandboxes know, with queues and a Klaviyo account if `installed`."""
@@ -212,8 +214,17 @@ def put_together(clock: Clock, sandbox: Sandbox, tasks: TasksEmulator, tmp_path:
             app.add_url_rule(
                 f"/tasks/{direction}", direction, a_worker(direction, services), methods=["POST"]
             )
+        answers: list[int] = []
 
-        yield World(clock, sandbox, tasks, environment, services)
+        @app.after_request
+        def note(response: Response) -> Response:
+            answers.append(response.status_code)
+            return response
+
+        world = World(clock, sandbox, tasks, environment, services, answers)
+        yield world
+        # A bug that the next delivery heals is still a bug: without this a test that looks at the end would not see it.
+        assert world.may_fail or set(answers) <= {200, 503}, answers
 
 
 def a_worker(direction: Direction, services: Services) -> Callable[[], Response]:
