@@ -1,6 +1,8 @@
-"""The consents that a run over the whole base asks for, as of the dates of their decisions.
+"""All calls by which a run over the whole base asks Klaviyo for consents, as of the dates of their decisions.
 
-They are asked for moments after Klaviyo's were read. An opt-in is historical: nobody is asked again, and no welcome flow starts.
+They are made moments after Klaviyo's consents were read. An opt-in is historical: nobody is asked to confirm again, and no welcome flow
+starts. Each call is noted before it is made (`_note`), so that what Klaviyo tells of it is known for ours, and remembered once Klaviyo has
+accepted it (`_remember`); nowhere else in a run is anything noted of its own calls.
 """
 
 from collections import Counter
@@ -35,7 +37,7 @@ Together = list[Asked]  # of one profile, in one row of a call
 
 @dataclass
 class ConsentSending:
-    """Asks for one stretch of a run. Who shares an address is subscribed only if nobody with it has opted out since."""
+    """Asks for the consents of one stretch of a run. An address that several share is subscribed only if none of them has opted out since."""
 
     run_id: str
     tenant: Tenant
@@ -147,6 +149,8 @@ class ConsentSending:
             profile_id=one.profile_id,
             klaviyo_id=one.subject.klaviyo_id,
         )
+
+    # What is remembered of our own calls
 
     @cached_property
     def _with_ledger_key(self) -> Tenant:
