@@ -33,6 +33,9 @@ from shared.tenants.tenants import Tenant
 
 LEASE = timedelta(minutes=5)  # as long as a worker may run
 STRETCH = timedelta(seconds=120)
+FILLING = timedelta(
+    seconds=60
+)  # more, to fill an import that was begun: Klaviyo takes few imports, and large ones
 THREADS = 16
 PAGES_COMPARED = 10  # together: a thousand profiles, as many as one subscribe takes
 PAGES_CLOSED = 10  # in one job
@@ -128,8 +131,8 @@ class _Stretch:
         now = Resyncs.of(self._services).get(self._tenant.name, self._run.id)
         return now is not None and now.is_worked_on_by(self._run.chain)
 
-    def _goes_on(self) -> bool:
-        return self._services.clock() - self._began < STRETCH and self._is_wanted()
+    def _goes_on(self, lasting: timedelta = STRETCH) -> bool:
+        return self._services.clock() - self._began < lasting and self._is_wanted()
 
     def _note(self, **changes: Unpack[Changes]) -> None:
         now = self._services.clock()
@@ -164,7 +167,8 @@ class _Stretch:
         """Yield what is still to be sent, as much as an import takes at a time, until the stretch is over."""
         parcel = Parcel(self._run.sent)
         for page in self._list.pages(self._run.sent):
-            if not self._goes_on():
+            is_begun = parcel.ends != parcel.begins
+            if not self._goes_on(STRETCH + FILLING if is_begun else STRETCH):
                 break
             if not self._run.total:
                 self._note(total=len(page.rows) + page.left)
