@@ -1,71 +1,93 @@
-# Every command of the project. `make help` lists them.
+# Every command of the project. `make help` lists them. Works with GNU make 3.81 and bash 3.2, which macOS has.
 SHELL := /bin/bash
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
+LOCAL := PORT='$(PORT)' $(BIN)/python -m deploy.local
+CLOUD := PROJECT='$(PROJECT)' REGION='$(REGION)' DRY_RUN='$(DRY_RUN)' PYTHON='$(CURDIR)/$(BIN)/python'
+# The rules, without the tests that search for examples, and one event through every function: what another Python could break.
+QUICK := tests/shared/*/rules 'tests/test_boot.py::test_an_event_travels_through_the_functions_as_they_are_deployed[sqlite]'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve test test-deploy check format lint types bench deploy rollback destroy lock clean
+.PHONY: help run fresh logs serve test test-pythons quick test-deploy check format lint types bench \
+	deploy rollback destroy setup hooks lock clean FORCE
 
-help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
+help: ## This list
+	@awk -F ':.*## ' '/^## / { printf "\n%s\n", substr($$0, 4) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/.run ## Everything on one machine with a sandbox Omneo and Klaviyo, and one event sent through it
-	@PORT=$(PORT) $(BIN)/python -m deploy.local run
+## Try it
 
-serve: $(VENV)/.run ## The bundle on one machine, talking to what the environment names
-	@PORT=$(PORT) $(BIN)/python -m deploy.local serve
+run: $(VENV)/.run ## Everything on this machine with a sandbox Omneo and Klaviyo, and one event sent through it: [PORT=8080]
+	@$(LOCAL) run
+
+logs: $(VENV)/.run ## What all functions write, in one stream: [TENANT=] [JOB=] [PORT=8080]
+	@$(LOCAL) logs --tenant='$(TENANT)' --job='$(JOB)'
+
+fresh: $(VENV)/.run ## Forget the tenant, keys and data that make run keeps: [PORT=8080]
+	@$(LOCAL) fresh
+
+serve: $(VENV)/.run ## The bundle on this machine, talking to what the environment names: [PORT=8080]
+	@$(LOCAL) serve
+
+## Change it
+
+setup: $(VENV)/.test ## Set up .venv with everything: [PYTHON=/path/to/python3.13]
+
+check: format lint types test ## What CI runs first: format, lint, types, tests
 
 test: $(VENV)/.test ## The whole test suite
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
+test-pythons: $(VENV)/.test ## The quick part of the suite on each Python that is found, 3.11 to 3.13
+	@deploy/local/find_python.sh --all | while read -r version program; do \
+		test -e "$(VENV)/bin/python$$version" && name='$(VENV)' || name=".venv-$$version"; \
+		UV='$(CURDIR)/$(BIN)/uv' $(MAKE) --no-print-directory quick VENV="$$name" PYTHON="$$program" </dev/null || exit 1; \
+	done
+
 test-deploy: $(VENV)/.test ## Upgrade, rollback, teardown and half-failed deployments, with the real gcloud against a played Google (minutes)
 	@$(BIN)/python -m pytest -m deploy tests/deploy/gcp
 
-check: format lint types test ## What CI runs: format, lint, types, tests
-
-format: $(VENV)/.test
+format: $(VENV)/.test ## Is every file formatted?
 	@$(BIN)/ruff format --check --quiet . || { echo "run $(BIN)/ruff format ."; exit 1; }
 
-lint: $(VENV)/.test
+lint: $(VENV)/.test ## The linter
 	@$(BIN)/ruff check --quiet .
 
-types: $(VENV)/.test
+types: $(VENV)/.test ## The types
 	@$(BIN)/mypy
 
 bench: $(VENV)/.test ## Benchmarks, as ratios against baselines measured in the same run
 	@$(BIN)/python -m tests.bench
 
-deploy: $(VENV)/.run ## The whole bundle to Google Cloud, again and again safely: PROJECT= REGION= DOMAIN= [DRY_RUN=1]
-	@PROJECT='$(PROJECT)' REGION='$(REGION)' DOMAIN='$(DOMAIN)' DRY_RUN='$(DRY_RUN)' ONLY='$(ONLY)' deploy/gcp/deploy.sh
+hooks: $(VENV)/.test ## Let git run format, lint and types before each commit
+	@$(BIN)/pre-commit install
+
+lock: $(VENV)/.test ## Pin everything that the direct needs bring, with hashes: [UPGRADE=all or a package]
+	@$(BIN)/python -m deploy.locking --upgrade='$(UPGRADE)'
+
+clean: ## Remove the environments and all local data
+	@rm -rf .venv .venv-* .local
+
+## Google Cloud
+
+deploy: $(VENV)/.run ## The whole bundle, again and again safely: PROJECT= REGION= DOMAIN= [DRY_RUN=1]
+	@$(CLOUD) DOMAIN='$(DOMAIN)' ONLY='$(ONLY)' deploy/gcp/deploy.sh
 
 rollback: $(VENV)/.run ## Calls back to the revisions before the last upgrade: PROJECT= REGION= [FUNCTION=]
-	@PROJECT='$(PROJECT)' REGION='$(REGION)' FUNCTION='$(FUNCTION)' DRY_RUN='$(DRY_RUN)' deploy/gcp/rollback.sh
+	@$(CLOUD) FUNCTION='$(FUNCTION)' deploy/gcp/rollback.sh
 
 destroy: $(VENV)/.run ## List all that deploy made, ask, and remove it: PROJECT= REGION= [YES=1]
-	@PROJECT='$(PROJECT)' REGION='$(REGION)' YES='$(YES)' DRY_RUN='$(DRY_RUN)' deploy/gcp/destroy.sh
+	@$(CLOUD) YES='$(YES)' deploy/gcp/destroy.sh
 
-setup: $(VENV)/.test ## Set up .venv with everything
+quick: $(VENV)/.test
+	@echo "The quick part of the suite on $$($(BIN)/python --version)"
+	@$(BIN)/python -m pytest --numprocesses=auto -m 'not hypothesis and not deploy' $(QUICK)
 
-lock: $(VENV)/.test ## List what an unpinned install of the direct needs would bring today
-	@$(BIN)/pip install --dry-run --ignore-installed --quiet --report - \
-		$$(sed '/^# brought/,$$d; s/ *#.*//; /^$$/d' requirements.txt) \
-		| $(BIN)/python -c 'import json,sys; print("\n".join(sorted("{name}=={version}".format(**p["metadata"]) for p in json.load(sys.stdin)["install"])))'
+# One environment, filled in two steps: what serving needs is there in seconds, what testing needs on demand. A Python that is named
+# is looked at each time; install.sh does nothing where all is as it should be.
+$(VENV)/.run: deploy/locks/run.txt $(if $(PYTHON),FORCE)
+	@deploy/local/install.sh '$(VENV)' deploy/locks/run.txt '$(PYTHON)'
 
-clean: ## Remove the environment and all local data
-	@rm -rf $(VENV) .local
-
-# One environment, filled in two steps: what serving needs is there in seconds, what testing needs on demand.
-$(VENV)/.run: requirements.txt deploy/local/requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null \
-		|| { echo "Python 3.11 is needed; name it with PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "Setting up $(VENV) (once)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r deploy/local/requirements.txt
-	@touch $@
-
-$(VENV)/.test: $(VENV)/.run tests/requirements.txt
-	@echo "Adding what the tests need to $(VENV) (once)"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r tests/requirements.txt
-	@touch $@
+$(VENV)/.test: deploy/locks/test.txt $(VENV)/.run
+	@deploy/local/install.sh '$(VENV)' deploy/locks/test.txt

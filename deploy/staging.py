@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+LOCKS = "deploy/locks"
+
 _STAGED = {"main.py", "shared", "requirements.txt"}
 
 
@@ -121,11 +123,12 @@ def stage(function: str, into: Path, *, repository: Path = REPOSITORY) -> Path:
     """Lay the source root that `function` is deployed from, and return it.
 
     It holds `main.py`, `shared/` and `requirements.txt`, nothing else: gcloud refuses a root without main.py, and a
-    main.py in a folder of its own could not import `shared` (Cloud Run functions, source layout). What an earlier
-    call left in `into` is replaced.
+    main.py in a folder of its own could not import `shared` (Cloud Run functions, source layout). Its requirements.txt is
+    our lock file: pip checks hashes as soon as the file that Google's build installs from has them. What an earlier call
+    left in `into` is replaced.
 
     Raises:
-        StagingError: there is no such function, its main.py is missing, or `into` holds something else.
+        StagingError: there is no such function, its main.py or the lock file is missing, or `into` holds something else.
     """
     functions = load_functions(repository)
     if function not in functions:
@@ -133,9 +136,11 @@ def stage(function: str, into: Path, *, repository: Path = REPOSITORY) -> Path:
     main = repository / "functions" / function / "main.py"
     if not main.is_file():
         raise StagingError(f"functions/{function}/main.py is missing")
+    if not (repository / LOCKS / "functions.txt").is_file():
+        raise StagingError(f"{LOCKS}/functions.txt is missing; run make lock")
     _clear(into)
     shutil.copy2(main, into / "main.py")
-    shutil.copy2(repository / "requirements.txt", into / "requirements.txt")
+    shutil.copy2(repository / LOCKS / "functions.txt", into / "requirements.txt")
     shutil.copytree(
         repository / "shared",
         into / "shared",
@@ -145,7 +150,7 @@ def stage(function: str, into: Path, *, repository: Path = REPOSITORY) -> Path:
 
 
 def _clear(into: Path) -> None:
-    """Make `into` an empty folder, unless it is plainly somebody's else's."""
+    """Make `into` an empty folder, unless it is plainly somebody else's."""
     into.mkdir(parents=True, exist_ok=True)
     present = list(into.iterdir())
     strangers = sorted(path.name for path in present if path.name not in _STAGED | {"__pycache__"})

@@ -23,7 +23,7 @@ ORDER = (
     ("jobs",),
     ("klaviyo", "omneo"),
     ("http", "tenants", "storage", "json_logic"),
-    ("settings", "logs", "errors", "numbers", "consent_events", "direction", "matching"),
+    ("settings", "logs", "errors", "values", "consent_events", "direction", "matching"),
 )
 FLOOR = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
 # The five flows do not use each other; `profiles` may use `consent`.
@@ -38,7 +38,7 @@ ONLY_IN = {
     "google": {"shared/storage/firestore.py", "shared/jobs/cloud_tasks.py", "deploy/local/tasks/"},
     "grpc": {"shared/storage/firestore.py", "shared/jobs/cloud_tasks.py", "deploy/local/tasks/"},
     "sqlite3": {"shared/storage/sqlite.py", "deploy/local/tasks/"},
-    "requests": {"shared/http/", "deploy/local/sandbox/", "deploy/local/demo.py"},
+    "requests": {"shared/http/", "deploy/local/sandbox/", "deploy/local/demo_tenant.py"},
     "os": {"shared/services.py", "shared/storage/", "deploy/"},
     "shared.storage.firestore": {"shared/services.py"},
     "shared.storage.sqlite": {"shared/services.py"},
@@ -51,9 +51,9 @@ IMPURE = {
     "flask",
 }  # fmt: skip
 # What the rules of a room may use of the house: words, and rules of the rooms below.
-PURE_ROOMS = {"errors", "numbers", "consent_events", "direction", "json_logic"}
+PURE_ROOMS = {"errors", "values", "consent_events", "direction", "json_logic"}
 WORDS = {"shared.klaviyo.resources"}  # titles and scopes as Klaviyo shows them
-PURE_FILES = ("shared/errors.py", "shared/numbers.py", "shared/settings.py", "shared/matching.py")
+PURE_FILES = ("shared/errors.py", "shared/values.py", "shared/settings.py", "shared/matching.py")
 
 
 def product_files(*tops: str) -> list[str]:

@@ -132,6 +132,7 @@ def write_revisions(work: Path, place: Place) -> None:
                 mark,
                 mounted or "-",
                 revisions.smoke_path(function, routes),
+                revisions.BASE_IMAGE,
             ]
         )
     _rows(work / "revisions", rows)

@@ -15,7 +15,7 @@ from deploy.gcp import naming
 from deploy.gcp.naming import Place
 from deploy.staging import Function, Route
 
-BASE_IMAGE = "python311"
+BASE_IMAGE = "python313"  # the runtime of every function: Python and the system below it, which Google keeps up to date
 _FIXED = {"STORE": "firestore", "QUEUE": "cloud-tasks"}  # whatever the operator's own shell says
 _NOBODY = "no-tenant-is-called-this"
 

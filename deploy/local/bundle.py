@@ -7,21 +7,44 @@ functions.yaml lists for them and no others. Which services they talk to is deci
 import json
 import os
 import shutil
-import socket
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from deploy.local.gateway import Gateway
-from deploy.local.processes import Process, StartError, Supervisor, free_ports, listening
+from deploy.local.ports import (
+    CLOUD_TASKS,
+    KLAVIYO,
+    OMNEO,
+    QUEUE,
+    QUEUE_RECORD,
+    check_free,
+    keep_ports,
+    kept_ports,
+    planned,
+    queue_port,
+    with_kept,
+)
+from deploy.local.processes import Process, StartError, Supervisor, listening
 from deploy.local.schedule import MINUTE, Scheduler
 from deploy.local.upstream import Upstream
-from deploy.staging import REPOSITORY, Function, load_functions, load_routes, load_schedules, stage
+from deploy.staging import (
+    REPOSITORY,
+    Function,
+    StagingError,
+    load_functions,
+    load_routes,
+    load_schedules,
+    stage,
+)
 
-DEFAULT_TASKS_EMULATOR = "127.0.0.1:8123"
+LARGEST_LOG = 5_000_000  # bytes; a larger one is put aside at the next start, as NAME.log.before
 
+_POLL = 0.05
 _QUEUE = "tasks"
 # Never set in the cloud, so functions.yaml does not list them.
 _LOCAL_ONLY = ("CLOUD_TASKS_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST")
@@ -30,8 +53,8 @@ _LOCAL_ONLY = ("CLOUD_TASKS_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST")
 class Bundle:
     """Everything that runs for `make run` and `make serve`, but the sandbox. Use as a context manager, or `start`.
 
-    `environment` is completed for one machine (see `complete_environment`); functions get their share of it. `port` 0
-    takes a free one. Everything kept is below `data_dir`. `say` is told what an operator should know, in one line;
+    `environment` is completed for one machine (see `complete_environment`); functions get their share of it. Ports are those of
+    `ports.py` from `port` on; with 0 they are free ones. Everything kept is below `data_dir`. `say` is told what an operator should know, in one line;
     `echo`, when given, gets the functions' log lines as (name, line). `minute` is how many seconds one of the schedule lasts.
     """
 
@@ -61,6 +84,7 @@ class Bundle:
         self.url = ""
         self.tasks_http = ""
         self.workers: dict[str, str] = {}
+        self._function_ports: dict[str, int] = {}
 
     def start(self) -> None:
         """Start everything at once and return without waiting. After this `url` and `environment` are known.
@@ -98,6 +122,23 @@ class Bundle:
         if self._supervisor is not None:
             self._supervisor.stop()
 
+    def restart(self, names: Collection[str], timeout: float = 15.0) -> None:
+        """Stage these functions anew and start them again, all at once; return when they answer.
+
+        Raises:
+            StartError: one does not answer within `timeout` seconds. It is started again and again, with pauses.
+        """
+        if self._supervisor is None:
+            raise StartError("the bundle was not started")
+        self._supervisor.restart({name: partial(self._stage_again, name) for name in names})
+        deadline = time.monotonic() + timeout
+        for name in names:
+            answers = listening(self._function_ports[name])
+            while not answers(""):
+                if time.monotonic() > deadline:
+                    raise StartError(f"{name} does not answer; see {self.logs / name}.log")
+                time.sleep(_POLL)
+
     def pid(self, name: str) -> int:
         """Return the process id of a function, or of the queue (`tasks`), in its present life."""
         if self._supervisor is None:
@@ -120,14 +161,14 @@ class Bundle:
     def _start(self) -> None:
         functions = load_functions(self._repository)
         local_queue = self._given.get("QUEUE") != "cloud-tasks"
-        grpc_spare, tasks_http = free_ports(2)
-        ports = self._function_ports(functions)
-        tasks_grpc = self._tasks_port(grpc_spare)
+        ports = self._ports(functions, local_queue=local_queue)
+        tasks_grpc, tasks_http = ports[QUEUE], ports[QUEUE_RECORD]
         self.workers = {
             name: f"http://127.0.0.1:{ports[name]}"
             for name, function in functions.items()
             if not function.public
         }
+        _put_large_logs_aside(self.logs)
         self._gateway = Gateway(
             load_routes(self._repository),
             {name: Upstream(ports[name], function.timeout) for name, function in functions.items()},
@@ -146,15 +187,28 @@ class Bundle:
             self.tasks_http = f"http://127.0.0.1:{tasks_http}"
             self._supervisor.start(self._queue(tasks_grpc, tasks_http))
         for function in functions.values():
+            self._stage(function.name)
             self._supervisor.start(self._launch(function, ports[function.name]))
         self._scheduler = Scheduler(
             load_schedules(self._repository), self.workers, self._say, minute=self._minute
         )
         self._scheduler.start()
         self._gateway.start()
+        self._function_ports = {name: ports[name] for name in functions}
+
+    def _stage(self, name: str) -> Path:
+        return stage(name, self._data_dir / "staged" / name, repository=self._repository)
+
+    def _stage_again(self, name: str) -> None:
+        try:
+            self._stage(name)
+        except (
+            StagingError,
+            OSError,
+        ) as error:  # a file was being written; its next change is another chance
+            self._say(f"{name} could not be staged: {error}")
 
     def _launch(self, function: Function, port: int) -> Process:
-        root = stage(function.name, self._data_dir / "staged" / function.name, repository=self._repository)
         launcher = ("--target", function.entry_point, "--source", "main.py", "--host", "127.0.0.1")
         wanted = (*function.variables, *_LOCAL_ONLY)
         return Process(
@@ -166,8 +220,10 @@ class Bundle:
                 "PORT": str(port),
                 "PATH": os.environ.get("PATH", os.defpath),
                 "PYTHONUNBUFFERED": "1",
+                # What is compiled stays for the next start, though the staged root is laid anew.
+                "PYTHONPYCACHEPREFIX": str(self._data_dir / "compiled"),
             },
-            cwd=root,
+            cwd=self._data_dir / "staged" / function.name,
             log=self.logs / f"{function.name}.log",
             ready=listening(port),
         )
@@ -184,37 +240,23 @@ class Bundle:
             ready=_addresses_printed,
         )
 
-    def _function_ports(self, functions: Mapping[str, Function]) -> dict[str, int]:
-        """Return a port for each function, a worker's the same as the last time: tasks that wait carry its address.
+    def _ports(self, functions: Mapping[str, Function], *, local_queue: bool) -> dict[str, int]:
+        """Return the port of each part, all of them free.
 
         Raises:
-            StartError: somebody else listens on a worker's port, and would be sent its tasks.
+            StartError: one is taken.
         """
-        kept = self._data_dir / "worker-ports.json"
-        before: dict[str, int] = json.loads(kept.read_text()) if kept.exists() else {}
-        ports = dict(zip(functions, free_ports(len(functions)), strict=True))
-        workers = {name: before.get(name, port) for name, port in ports.items() if not functions[name].public}
-        for name, port in workers.items():
-            if not _is_free(port):
-                raise StartError(
-                    f"port {port}, where {name} listened before, is taken; waiting tasks need it"
-                )
-        self._data_dir.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(workers))
-        return ports | workers
-
-    def _tasks_port(self, spare: int) -> int:
-        """Return the port named by CLOUD_TASKS_EMULATOR_HOST; without it the default one, or `spare` if it is taken."""
-        named = self._given.get("CLOUD_TASKS_EMULATOR_HOST")
-        port = int((named or DEFAULT_TASKS_EMULATOR).rpartition(":")[2])
-        if port == 0:
-            return spare
-        if _is_free(port):
-            return port
-        if named:
-            raise StartError(f"CLOUD_TASKS_EMULATOR_HOST names port {port}, which is taken")
-        self._say(f"port {port} is taken, so the queue listens on {spare}")
-        return spare
+        ports = planned(self._port, functions)
+        if local_queue:
+            ports[QUEUE] = queue_port(self._given.get(CLOUD_TASKS), ports[QUEUE])
+        kept_file = self._data_dir / "worker-ports.json"
+        ports = with_kept(
+            ports, {name: port for name, port in kept_ports(kept_file).items() if name in functions}
+        )
+        not_ours = {KLAVIYO, OMNEO} | (set() if local_queue else {QUEUE, QUEUE_RECORD})
+        check_free({name: port for name, port in ports.items() if name not in not_ours})
+        keep_ports(kept_file, {name: ports[name] for name in functions if not functions[name].public})
+        return ports
 
 
 def complete_environment(
@@ -261,11 +303,7 @@ def _addresses_printed(output: str) -> bool:
         return False  # the line is still being written
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as candidate:
-        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            candidate.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+def _put_large_logs_aside(folder: Path) -> None:
+    for log in folder.glob("*.log"):
+        if log.stat().st_size > LARGEST_LOG:
+            log.replace(log.with_name(f"{log.name}.before"))

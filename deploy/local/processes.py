@@ -1,29 +1,35 @@
 """Child processes that live as long as we do: started, watched, started again, and never left behind.
 
-Each child leads a process group of its own, so a Ctrl-C reaches it through us and in our order. A guard process holds
-the other end of a pipe: when we are gone, however we went, the pipe closes and the guard ends every group that is left.
-Only the standard library is used, because the guard runs this file by itself. What the children are is not known here.
+Each child leads a process group of its own, so a Ctrl-C reaches it through us and in our order; `guard.py` ends those that are left
+when we are killed. What a child writes goes into its log, each line with the time. What the children are is not known here.
 """
 
 import contextlib
-import os
 import random
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
+
+from deploy.local.guard import Guard, signal_group
 
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 FIRST_PAUSE = 0.5  # seconds before a child that stopped is started again; doubled each time
 LONGEST_PAUSE = 30.0  # also how long a child must live for its next stop to count as a first one
 
 _SHOWN_LINES = 15
+_KEPT_LINES = 500  # of one life; the log has them all
 _POLL = 0.02
+_LAST_LINES = (
+    2.0  # seconds for the last lines of a process that has ended; who inherited its output may hold it open
+)
 
 
 class StartError(Exception):
@@ -32,7 +38,7 @@ class StartError(Exception):
 
 @dataclass(frozen=True)
 class Process:
-    """What to start. `env` is its whole environment; its output is appended to `log`.
+    """What to start. `env` is its whole environment; its output is appended to `log`, each line with the time in UTC.
 
     `ready` is asked again and again until it says yes; it is given what the process has written since it started.
     """
@@ -81,7 +87,7 @@ class Supervisor:
     """Starts processes and keeps them running until `stop`.
 
     `say` is told, in one line, when a child stopped by itself. `echo`, when given, gets every line that children write,
-    as (name, line).
+    as (name, line), in threads of its own.
     """
 
     def __init__(
@@ -99,11 +105,7 @@ class Supervisor:
         self._children: dict[str, _Child] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._stopped = threading.Event()
-        self._guard = _Guard(grace)
-        self._echoing = threading.Thread(target=self._follow, name="echo", daemon=True)
-        if echo is not None:
-            self._echoing.start()
+        self._guard = Guard(grace)
 
     def start(self, process: Process) -> None:
         """Start it and return at once; `wait_ready` says whether it came up.
@@ -111,7 +113,7 @@ class Supervisor:
         Raises:
             StartError: its program cannot be run at all.
         """
-        child = _Child(process)
+        child = _Child(process, self._echo)
         self._spawn(child)
         self._children[process.name] = child
         child.watch = threading.Thread(
@@ -134,8 +136,22 @@ class Supervisor:
                     raise StartError(f"{child.name} was not ready after {timeout:g} s {child.last_words()}")
                 time.sleep(_POLL)
 
+    def restart(self, prepare: Mapping[str, Callable[[], None]]) -> None:
+        """Stop these processes, call what `prepare` has for each, and start it again, all of them at once.
+
+        Returns when all have stopped. One that is waiting to be started again does not wait any longer.
+        """
+        for name, work in prepare.items():
+            self._children[name].change(work)
+        deadline = time.monotonic() + self._grace
+        for child in [self._children[name] for name in prepare]:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.popen.wait(max(0.0, deadline - time.monotonic()))
+                continue
+            child.signal(signal.SIGKILL)
+
     def output(self, name: str) -> str:
-        """Return what the process has written since it was last started."""
+        """Return what the process has written since it was last started; of much, the end."""
         return self._children[name].output()
 
     def pid(self, name: str) -> int:
@@ -149,15 +165,13 @@ class Supervisor:
                 return
             self._stopping.set()
         for child in self._children.values():
+            child.nudge.set()
             child.signal(signal.SIGTERM)
         deadline = time.monotonic() + self._grace
         for child in self._children.values():
             if not child.exited.wait(max(0.0, deadline - time.monotonic())):
                 child.signal(signal.SIGKILL)
             child.watch.join()
-        self._stopped.set()
-        if self._echo is not None:
-            self._echoing.join()
         self._guard.dismiss()
 
     def _spawn(self, child: "_Child") -> None:
@@ -178,37 +192,32 @@ class Supervisor:
             child.signal(signal.SIGKILL)
             child.group = None  # the number may soon be somebody else's
             self._guard.forget(child.popen.pid)
+            child.finish_log()
             if self._stopping.is_set() or not child.was_ready:
                 child.exited.set()
                 return
-            if child.age() > LONGEST_PAUSE:
+            if child.changed:
                 pause = self._first_pause
-            self._say(f"{child.name} stopped ({_cause(status)}), starting it again; see {child.process.log}")
-            if not self._stopping.wait(pause):
-                self._respawn(child)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            else:
+                pause = self._first_pause if child.age() > LONGEST_PAUSE else pause
+                self._say(
+                    f"{child.name} stopped ({_cause(status)}), starting it again; see {child.process.log}"
+                )
+                child.nudge.wait(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+            self._respawn(child)
 
     def _respawn(self, child: "_Child") -> None:
+        child.nudge.clear()
+        if self._stopping.is_set():
+            return
         try:
+            child.prepare()
             self._spawn(child)
         except StartError as error:
             self._say(str(error))
-
-    def _follow(self) -> None:
-        """Hand over every complete line the children write, about ten times a second, and once more at the end."""
-        positions: dict[str, int] = {}
-        stopped = False
-        while not stopped:
-            stopped = self._stopped.wait(0.1)
-            for child in list(self._children.values()):
-                position = positions.setdefault(child.name, child.first_offset)
-                with child.process.log.open("rb") as log:
-                    log.seek(position)
-                    complete, newline, _rest = log.read().rpartition(b"\n")
-                positions[child.name] += len(complete) + len(newline)
-                for line in complete.decode(errors="replace").splitlines():
-                    if self._echo is not None:
-                        self._echo(child.name, line)
+        if child.changed:  # once more, while it was being started
+            child.signal(signal.SIGTERM)
 
 
 class _Child:
@@ -216,44 +225,70 @@ class _Child:
 
     watch: threading.Thread
     popen: subprocess.Popen[bytes]
+    _writer: threading.Thread
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, echo: Callable[[str, str], None] | None) -> None:
         self.process = process
         self.name = process.name
         self.group: int | None = None  # while it lives
         self.was_ready = False
         self.exited = threading.Event()  # for good
+        self.nudge = threading.Event()  # it is not to wait before it is started again
+        self._echo = echo
+        self._changes: deque[Callable[[], None]] = deque()
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._born = 0.0
         process.log.parent.mkdir(parents=True, exist_ok=True)
         process.log.touch()
-        self.first_offset = self._offset = process.log.stat().st_size
-        self._born = 0.0
+
+    @property
+    def changed(self) -> bool:
+        """Whether something is to be done before it is started again, and it should be started again for that."""
+        return bool(self._changes)
+
+    def change(self, work: Callable[[], None]) -> None:
+        self._changes.append(work)
+        self.nudge.set()
+        self.signal(signal.SIGTERM)
+
+    def prepare(self) -> None:
+        while self._changes:
+            self._changes.popleft()()
 
     def spawn(self) -> None:
-        with self.process.log.open("ab") as log:
-            self._offset = log.tell()
-            self._born = time.monotonic()
-            self.popen = subprocess.Popen(
-                self.process.argv,
-                env=dict(self.process.env),
-                cwd=self.process.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            self.group = self.popen.pid
+        self._born = time.monotonic()
+        self._lines = deque(maxlen=_KEPT_LINES)
+        self.popen = subprocess.Popen(
+            self.process.argv,
+            env=dict(self.process.env),
+            cwd=self.process.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.group = self.popen.pid
+        self._writer = threading.Thread(
+            target=self._write_log,
+            args=(self.popen.stdout, self._lines),
+            name=f"log {self.name}",
+            daemon=True,
+        )
+        self._writer.start()
+
+    def finish_log(self) -> None:
+        """Return when all that was written is in the log."""
+        self._writer.join(_LAST_LINES)
 
     def signal(self, number: int) -> None:
         if (group := self.group) is not None:
-            _signal(group, number)
+            signal_group(group, number)
 
     def age(self) -> float:
         return time.monotonic() - self._born
 
     def output(self) -> str:
-        with self.process.log.open("rb") as log:
-            log.seek(self._offset)
-            return log.read().decode(errors="replace")
+        return "".join(list(self._lines))
 
     def is_ready(self) -> bool:
         self.was_ready = self.was_ready or self.process.ready(self.output())
@@ -265,64 +300,25 @@ class _Child:
         cause = "" if status is None else f"({_cause(status)}) "
         return f"{cause}; the end of {self.process.log}:\n{lines or '  (empty)'}"
 
-
-class _Guard:
-    """The process that ends our children when we no longer can."""
-
-    def __init__(self, grace: float) -> None:
-        orders, self._orders = os.pipe()
-        # Isolated and without site-packages: it is there in 20 ms and imports nothing of anybody's.
-        self._popen = subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__, str(grace)],
-            stdin=orders,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        os.close(orders)
-
-    def watch(self, group: int) -> None:
-        self._tell(f"+{group}\n")
-
-    def forget(self, group: int) -> None:
-        self._tell(f"-{group}\n")
-
-    def dismiss(self) -> None:
-        os.close(self._orders)
-        self._popen.wait()
-
-    def _tell(self, line: str) -> None:
-        # One write below PIPE_BUF is atomic, so threads need no lock. Without a guard we go on, only less safely.
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._orders, line.encode())
+    def _write_log(self, output: IO[bytes], kept: deque[str]) -> None:
+        with output, self.process.log.open("a", encoding="utf-8") as log:
+            for raw in output:
+                line = raw.decode(errors="replace").rstrip("\r\n")
+                log.write(f"{timestamp(datetime.now(UTC))} {line}\n")
+                log.flush()
+                kept.append(f"{line}\n")
+                if self._echo is not None:
+                    self._echo(self.name, line)
 
 
-def guard(orders: Iterable[str], grace: float) -> None:
-    """Keep account of process groups until `orders` ends, then end those that are left."""
-    groups: set[int] = set()
-    for order in orders:
-        (groups.add if order[0] == "+" else groups.discard)(int(order[1:]))
-    for group in groups:
-        _signal(group, signal.SIGTERM)
-    deadline = time.monotonic() + grace
-    while time.monotonic() < deadline and any(_signal(group, 0) for group in groups):
-        time.sleep(_POLL)
-    for group in groups:
-        _signal(group, signal.SIGKILL)
+def timestamp(moment: datetime) -> str:
+    """Return the time in UTC as log lines begin with it, to the millisecond.
 
-
-def _signal(group: int, number: int) -> bool:
-    """Return whether the group was there to be signalled."""
-    try:
-        os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+    >>> timestamp(datetime(2026, 11, 21, 10, 0, 0, 123456, UTC))
+    '2026-11-21T10:00:00.123Z'
+    """
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
 
 
 def _cause(status: int) -> str:
     return f"exit status {status}" if status >= 0 else signal.Signals(-status).name
-
-
-if __name__ == "__main__":
-    guard(sys.stdin, float(sys.argv[1]))

@@ -6,26 +6,36 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.local.bundle import Bundle, complete_environment
-from deploy.local.processes import StartError
+from deploy.local.hints import second_terminal
+from deploy.local.processes import StartError, timestamp
+from deploy.staging import REPOSITORY
 from shared.errors import ExtensionError
 from shared.installation.steps import prepare_queues
 from shared.services import Services
 from shared.settings import TASKS, Needs, Settings
 
 _EVERYTHING = Needs.STORE | TASKS | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
-# What another terminal needs to work on the same tenants.
-_FOR_COMMANDS = (
+# What another terminal needs to work on the same tenants, secrets among it: the file is this user's alone.
+FOR_COMMANDS = (
     "STORE",
     "QUEUE",
     "CLOUD_TASKS_EMULATOR_HOST",
     "GOOGLE_CLOUD_PROJECT",
     "GOOGLE_CLOUD_REGION",
+    "TASKS_SERVICE_ACCOUNT",
+    "ENCRYPTION_KEYS",
     "INBOUND_WORKER_URL",
     "OUTBOUND_WORKER_URL",
     "EXTENSION_URL",
+    "KLAVIYO_API_URL",
+    "KLAVIYO_REVISION",
+    "KLAVIYO_CLIENT_ID",
+    "KLAVIYO_CLIENT_SECRET",
+    "OMNEO_API_URL",
 )
 
 
@@ -36,19 +46,29 @@ def serve() -> None:
         ConfigurationError: the environment is incomplete; nothing was started.
         StartError: something did not come up; everything has been stopped again.
     """
-    data_dir = Path(os.environ.get("DATA_DIR") or ".local")
-    check_environment(os.environ, data_dir)
+    folder = data_dir(os.environ)
+    check_environment(os.environ, folder)
     stopped = stop_signal()
-    with Bundle(data_dir, port(os.environ), os.environ, echo=echo) as bundle:
+    env_file = folder / "env"
+    with Bundle(folder, port(os.environ), os.environ, echo=echo) as bundle:
         prepare_all_queues(bundle.environment)
-        write_environment(data_dir / "env", bundle.environment, _FOR_COMMANDS)
-        say(f"Serving on {bundle.url}. Logs: {bundle.logs}. Data: {data_dir.resolve()}.")
-        say(f"For commands in another terminal: set -a; . {data_dir / 'env'}; set +a")
-        stopped.wait()
+        write_environment(env_file, bundle.environment, FOR_COMMANDS)
+        say(f"Serving on {bundle.url}. Logs: {bundle.logs}. Data: {folder}.")
+        say("For commands in another terminal:")
+        say(second_terminal(REPOSITORY, env_file, Path(sys.executable)))
+        try:
+            stopped.wait()
+        finally:
+            env_file.unlink(missing_ok=True)  # it holds secrets, and is good only while this runs
         say("Stopping.")
 
 
-def check_environment(environment: Mapping[str, str], data_dir: Path) -> None:
+def data_dir(environment: Mapping[str, str]) -> Path:
+    """Return the folder of everything that is kept, DATA_DIR or .local."""
+    return Path(environment.get("DATA_DIR") or ".local").resolve()
+
+
+def check_environment(environment: Mapping[str, str], folder: Path) -> None:
     """Check everything the functions will read, before any of them starts.
 
     Raises:
@@ -59,7 +79,7 @@ def check_environment(environment: Mapping[str, str], data_dir: Path) -> None:
     )  # ports are not known yet
     local_queue = environment.get("QUEUE") != "cloud-tasks"
     given = {"EXTENSION_URL": "http://127.0.0.1", **environment}  # the bundle is its own public address
-    completed = complete_environment(given, data_dir, workers, tasks_port=1 if local_queue else None)
+    completed = complete_environment(given, folder, workers, tasks_port=1 if local_queue else None)
     Settings.from_env(completed, _EVERYTHING)
 
 
@@ -110,5 +130,6 @@ def say(line: str) -> None:
 
 
 def echo(name: str, line: str) -> None:
-    """Show a function's log line."""
-    print(f"{name:<16} {line}", file=sys.stderr, flush=True)
+    """Show a function's log line, with the time."""
+    sys.stderr.write(f"{timestamp(datetime.now(UTC))} {name:<16} {line}\n")
+    sys.stderr.flush()

@@ -19,6 +19,7 @@ from deploy.tenants.explain import explain
 from deploy.tenants.keys import SETTABLE, set_value
 from deploy.tenants.resync import reconcile, resync
 from deploy.tenants.running import NO_SUCH_TENANT, Group, existing, with_services
+from deploy.tenants.tables import json_option, progress, show_json, show_rows
 from shared.admin.reports import StatusReports
 from shared.admin.settings import header_secret
 from shared.consent.echo_notes import EchoNotes
@@ -45,6 +46,7 @@ from shared.rewards.counts import RewardCounts
 from shared.services import Services
 from shared.settings import Needs, Settings
 from shared.storage.encryption import new_key
+from shared.targets.unheard import UnheardCalls
 from shared.tenants.keys import hash_of, new_installation_key
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import (
@@ -97,17 +99,23 @@ def create(services: Services, name: str) -> None:
 
 
 @tenants.command(name="list")
+@json_option
 @with_services(Needs.STORE)
-def list_(services: Services) -> None:
+def list_(services: Services, as_json: bool) -> None:
     """List every tenant with the state of its Klaviyo connection."""
+    rows: list[tuple[str, str]] = []
     for name in services.tenants.names():
         try:
             tenant = services.tenants.find(name)
         except UndecryptableError as error:
-            click.echo(f"{name}\tunreadable: {error}")
+            rows.append((name, f"unreadable: {error}"))
             continue
         if tenant is not None:
-            click.echo(f"{name}\t{connection(tenant)}")
+            rows.append((name, connection(tenant)))
+    if as_json:
+        show_json([{"tenant": name, "klaviyo": state} for name, state in rows])
+    else:
+        show_rows(("Tenant", "Klaviyo"), rows)
 
 
 @tenants.command()
@@ -195,6 +203,7 @@ def delete(services: Services, name: str, yes: bool) -> None:
     RewardClaims.of(services).forget(name)
     RewardAttempts.of(services).forget(name)
     RewardCounts.of(services).forget(name)
+    UnheardCalls.of(services).forget(name)
     services.tenants.delete(name)
     click.echo(f"Tenant {name} is deleted.")
 
@@ -217,21 +226,16 @@ def reencrypt(services: Services, dry_run: bool) -> None:
 
     names = [*services.tenants.names(), UNKNOWN_TENANT]
     due, unreadable = 0, []
-    quiet = not sys.stderr.isatty()
-    with click.progressbar(names, label="Tenants", file=sys.stderr, hidden=quiet) as bar:
-        for name, store in (
-            (name, store)
-            for name in bar
-            for store in (
-                services.tenants,
-                DeadJobStore(services.documents, services.keys),
-                Outbox.of(services),
-            )
-        ):
-            try:
-                due += store.reencrypt(name, dry_run=dry_run)
-            except ExtensionError:
-                unreadable.append(name)
+    stores = (services.tenants, DeadJobStore(services.documents, services.keys), Outbox.of(services))
+    with progress() as bar:
+        task = bar.add_task("Tenants", total=len(names), beside="")
+        for name in names:
+            for store in stores:
+                try:
+                    due += store.reencrypt(name, dry_run=dry_run)
+                except ExtensionError:
+                    unreadable.append(name)
+            bar.update(task, advance=1, beside=f"{due:,} secrets", refresh=True)
     if unreadable:
         names = sorted(set(unreadable))
         raise click.ClickException(f"These tenants could not be read or written: {', '.join(names)}.")

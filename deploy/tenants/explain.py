@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from deploy.tenants.running import Command, existing, with_services
+from deploy.tenants.tables import json_option, show_json
 from shared.consent.rules.to_klaviyo import read_stamp
 from shared.errors import DocumentMissingError
 from shared.services import Services
@@ -20,7 +21,7 @@ _FLAGS = {True: "yes", False: "no", None: "unset"}
 @click.argument("name", callback=existing)
 @click.argument("profile")
 @click.option("--reveal", is_flag=True, help="Show personal values, which are masked otherwise.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, as the admin function answers it.")
+@json_option
 @with_services(Needs.STORE | Needs.KLAVIYO_APP)
 def explain(services: Services, name: str, profile: str, reveal: bool, as_json: bool) -> None:
     """Say what a sync of PROFILE of tenant NAME would do, and why. Nothing is sent.
@@ -36,7 +37,10 @@ def explain(services: Services, name: str, profile: str, reveal: bool, as_json: 
     told = explained(tenant, profile_id_of(tenant, profile, services), services, reveal=reveal)
     if reveal:
         click.echo("Personal values are shown.", err=True)
-    click.echo(json.dumps(told, indent=2) if as_json else "\n".join(as_text(told)))
+    if as_json:
+        show_json(told)
+    else:
+        click.echo("\n".join(as_text(told)))
 
 
 def as_text(told: Mapping[str, Json]) -> Iterator[str]:

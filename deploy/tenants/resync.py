@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from deploy.tenants.running import Command, existing, with_services
+from deploy.tenants.tables import json_option, progress, show_json
 from shared.errors import DocumentMissingError
 from shared.resync.rules.run import Kind, State, Undated
 from shared.resync.run import Run
@@ -67,6 +68,7 @@ _file = click.option(
     help="Let it go on, also one that has failed, and watch it.",
 )
 @click.option("--cancel", "to", flag_value=State.CANCELLED.value, help="End it.")
+@json_option
 @with_services(_NEEDS)
 def resync(
     services: Services,
@@ -78,23 +80,27 @@ def resync(
     undated_opt_ins: str,
     path: Path | None,
     to: str | None,
+    as_json: bool,
 ) -> None:
     """Send the whole base of tenant NAME to Klaviyo. Ctrl-C ends the watching, not the run."""
-    from shared.resync.orders import Order, begin, change_state
+    from shared.resync.orders import Order, begin, change_state, report
 
     tenant = _tenant(services, name)
     if to is not None:
         find = _to_resume if to == State.RUNNING else _under_way
         run = change_state(tenant, find(services, tenant).id, State(to), services)
         if run.state is not State.RUNNING:
-            click.echo(f"The run is {run.state.value}.")
+            if as_json:
+                show_json(report(tenant, run, services))
+            else:
+                click.echo(f"The run is {run.state.value}.")
             return
     else:
         order = Order(
             since=since, only_consent=only_consent, dry_run=dry_run, undated_opt_ins=Undated(undated_opt_ins)
         )
         run = begin(tenant, Kind.RESYNC, order, services)
-    _watch(services, tenant, run, path)
+    _watch(services, tenant, run, path, as_json=as_json)
 
 
 @click.command(cls=Command)
@@ -103,9 +109,17 @@ def resync(
 @click.option("--repair", is_flag=True, help="Mend what differs, by the same rule.")
 @click.option("--last", is_flag=True, help="Show what the last one has found, the nightly one say.")
 @_file
+@json_option
 @with_services(_NEEDS)
 def reconcile(
-    services: Services, name: str, *, since: datetime | None, repair: bool, last: bool, path: Path | None
+    services: Services,
+    name: str,
+    *,
+    since: datetime | None,
+    repair: bool,
+    last: bool,
+    path: Path | None,
+    as_json: bool,
 ) -> None:
     """Compare the consent of tenant NAME on both sides, and tell where it differs."""
     from shared.resync.orders import Order, begin
@@ -113,27 +127,21 @@ def reconcile(
     tenant = _tenant(services, name)
     kind = Kind.REPAIR if repair else Kind.RECONCILE
     run = _last(services, tenant, kind) if last else begin(tenant, kind, Order(since=since), services)
-    _watch(services, tenant, run, path)
+    _watch(services, tenant, run, path, as_json=as_json)
 
 
 def follow(tenant: Tenant, run: Run, services: Services, sleep: Callable[[float], None]) -> tuple[Run, bool]:
     """Show a run's progress until it is over, or paused, or Ctrl-C is pressed; return it, and whether it was watched to its end."""
     from shared.resync.orders import find
 
-    shown: Iterable[Any] | None = None  # there is only a length
-    with click.progressbar(
-        shown,
-        length=1,
-        label=tenant.name,
-        file=sys.stderr,
-        hidden=not sys.stderr.isatty(),
-        item_show_func=lambda one: None if one is None else _beside(one),
-    ) as bar:
+    with progress() as bar:
+        task = bar.add_task(tenant.name, total=1, beside="")
         try:
             while True:
                 run = find(tenant, run.id, services)
-                bar.length = max(1, run.total)
-                bar.update(run.read - bar.pos, run)
+                bar.update(
+                    task, total=max(1, run.total), completed=run.read, beside=_beside(run), refresh=True
+                )
                 if run.state is not State.RUNNING:
                     return run, True
                 sleep(_EVERY_SECONDS)
@@ -153,16 +161,19 @@ def write_file(path: Path, services: Services, name: str, id: str) -> int:
     return count
 
 
-def _watch(services: Services, tenant: Tenant, run: Run, path: Path | None) -> None:
+def _watch(services: Services, tenant: Tenant, run: Run, path: Path | None, *, as_json: bool) -> None:
     """Watch a run and tell of it; exit with 1 if it did not do all that it was to do."""
     from shared.resync.orders import report
 
     run, to_the_end = follow(tenant, run, services, services.sleep)
     told = report(tenant, run, services)
-    _show(told)
+    if as_json:
+        show_json(told)
+    else:
+        _show(told)
     if path is not None:
         lines = write_file(path, services, tenant.name, run.id)
-        click.echo(f"{lines} lines, one for each thing told of a profile: {path}")
+        click.echo(f"{lines} lines, one for each thing told of a profile: {path}", err=as_json)
     if not to_the_end:
         click.echo(
             "The run goes on. `resync NAME --resume` watches it again, --pause pauses it, --cancel ends it.",

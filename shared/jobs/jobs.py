@@ -57,21 +57,19 @@ class Provision(Job):
 
 
 class SendRecords(Job):
-    """Send records to one of the six data sources, which `data_source` names by its title.
+    """Put records into the outbox of one of the six data sources, which `data_source` names by its title, to be sent from there.
 
-    `by_itself` is for what was refused together with others, or has waited too long: it is sent as it is, and never waits in the
-    outbox.
+    A dead job of this kind holds what Klaviyo refused; a replay sends it again.
     """
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
     kind: Literal["send-records"] = "send-records"
     data_source: str
     records: tuple[dict[str, JsonValue], ...]
-    by_itself: bool = False
 
 
 class PackRecords(Job):
-    """Send what waits in the outbox for one data source, in as few calls as can be."""
+    """Send what waits in the outbox for one data source, in the order in which it was accepted."""
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
     kind: Literal["pack-records"] = "pack-records"

@@ -19,8 +19,8 @@ def once_a_window(
     queue: "TaskQueue",
     clock: Callable[[], datetime],
     after: float = 0.0,
-) -> None:
-    """Queue the job of the window that it is `after` seconds from now, under that window's own name.
+) -> bool:
+    """Queue the job of the window that it is `after` seconds from now, under that window's own name; return whether it is the first.
 
     Whoever has written something before this call can be sure that a job which starts later reads it: of a window that may be
     over, the job may have been done, and then the next window's is queued. `about` tells what is asked for from all else.
@@ -34,5 +34,5 @@ def once_a_window(
         delay = max(0.0, (window.due - now).total_seconds())
         is_new = queue.put_named(job_at(now), tenant, name=window.task_name(*about), delay=delay)
         if is_new or not window.may_be_over(clock()):
-            return
+            return is_new
         window = window.next

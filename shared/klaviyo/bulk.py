@@ -5,11 +5,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
-from urllib.parse import quote
 
 from shared.consent_events import Consent
 from shared.klaviyo.consent_jobs import SOURCE
-from shared.klaviyo.json_api import JsonApi, next_cursor, read
+from shared.klaviyo.json_api import JsonApi, next_cursor, read, segment
 from shared.klaviyo.profiles import KlaviyoProfile, with_subscriptions
 
 SUBSCRIBED_AT_ONCE = 1000
@@ -92,14 +91,14 @@ class BulkCalls(JsonApi):
     def import_job(self, id: str) -> ImportJob:
         """Return how an import stands."""
         # https://developers.klaviyo.com/en/reference/get_bulk_import_profiles_job
-        answer = self._get(f"/api/profile-bulk-import-jobs/{quote(id, safe='')}")
+        answer = self._get(f"/api/profile-bulk-import-jobs/{segment(id)}")
         return read(lambda body: _import_job(body["data"]), answer)
 
     def import_errors(self, id: str, cursor: str = "") -> tuple[list[RefusedRow], str]:
         """Return a page of the profiles that an import did not take, and the cursor of the next page, "" on the last."""
         # https://developers.klaviyo.com/en/reference/get_errors_for_bulk_import_profiles_job
         page = self._get(
-            f"/api/profile-bulk-import-jobs/{quote(id, safe='')}/import-errors",
+            f"/api/profile-bulk-import-jobs/{segment(id)}/import-errors",
             {"page[cursor]": cursor} if cursor else {},
         )
         rows = read(lambda body: [_import_error(row) for row in body["data"]], page)

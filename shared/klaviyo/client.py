@@ -3,13 +3,12 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from shared.klaviyo.bulk import BulkCalls
 from shared.klaviyo.history import HistoryCalls
-from shared.klaviyo.json_api import AccessTokens, FixedToken, read, read_problem
+from shared.klaviyo.json_api import AccessTokens, FixedToken, read, read_problem, segment
 from shared.klaviyo.profiles import ProfileCalls
 from shared.klaviyo.records import RecordCalls
 
@@ -113,12 +112,12 @@ class KlaviyoClient(ProfileCalls, HistoryCalls, RecordCalls, BulkCalls):
             "enabled": True,
         }
         body = {"data": {**_webhook(attributes, topics), "id": id}}
-        self._send("PATCH", f"/api/webhooks/{quote(id, safe='')}", body=body)
+        self._send("PATCH", f"/api/webhooks/{segment(id)}", body=body)
 
     def delete_webhook(self, id: str) -> None:
         """Remove a webhook; one that is gone already raises NotFoundError."""
         # https://developers.klaviyo.com/en/reference/delete_webhook
-        self._send("DELETE", f"/api/webhooks/{quote(id, safe='')}")
+        self._send("DELETE", f"/api/webhooks/{segment(id)}")
 
 
 def _webhook(attributes: Mapping[str, Any], topics: Collection[str]) -> dict[str, Any]:

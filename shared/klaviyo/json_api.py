@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,10 +10,13 @@ from pydantic import SecretStr
 
 from shared.errors import TokenRejectedError, WaitError
 from shared.http.client import HttpClient, Problem
+from shared.http.paths import path_segment
 
 _JSON_API = "application/vnd.api+json"
 
 T = TypeVar("T")
+
+segment = partial(path_segment, service="Klaviyo")
 
 
 class AccessTokens(Protocol):

@@ -4,12 +4,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
 
 from shared.consent_events import Consent
 from shared.errors import NotFoundError
 from shared.klaviyo.consent_jobs import ConsentCalls, Person
-from shared.klaviyo.json_api import read
+from shared.klaviyo.json_api import read, segment
 
 _SUBSCRIPTIONS = {"additional-fields[profile]": "subscriptions"}
 
@@ -69,9 +68,8 @@ class ProfileCalls(ConsentCalls):
     def profile(self, id: str) -> KlaviyoProfile | None:
         """Return the profile with its subscriptions, None if there is none; one that was merged answers as the other."""
         # https://developers.klaviyo.com/en/reference/get_profile
-        path = f"/api/profiles/{quote(id, safe='')}"
         try:
-            answer = self._get(path, _SUBSCRIPTIONS)
+            answer = self._get(f"/api/profiles/{segment(id)}", _SUBSCRIPTIONS)
         except NotFoundError:
             return None
         return read(lambda body: KlaviyoProfile.read(body["data"]), answer)
@@ -91,7 +89,7 @@ class ProfileCalls(ConsentCalls):
     def is_on_list(self, list_id: str, email: str) -> bool:
         """Return whether the profile with this email is a member of the list, whatever its consent."""
         # https://developers.klaviyo.com/en/reference/get_profiles_for_list
-        path = f"/api/lists/{quote(list_id, safe='')}/profiles"
+        path = f"/api/lists/{segment(list_id)}/profiles"
         answer = self._get(path, {"filter": f"equals(email,{json.dumps([email], ensure_ascii=False)})"})
         return read(lambda body: bool([{**row} for row in body["data"]]), answer)
 

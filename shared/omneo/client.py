@@ -4,15 +4,19 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, TypeVar
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from shared.errors import NotFoundError, RefusedError, WaitError
 from shared.http.client import HttpClient, Problem
+from shared.http.paths import path_segment
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_segment = partial(path_segment, service="Omneo")
 
 
 def _plain_id(id: object) -> object:
@@ -78,7 +82,7 @@ class Reward(BaseModel):
 
 
 class RewardDefinition(BaseModel):
-    """What a reward definition says about the life of its rewards, as it says it: the domain makes sense of it."""
+    """What a reward definition says of the life and the currency of its rewards, as it says it: the rules make sense of it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -86,6 +90,7 @@ class RewardDefinition(BaseModel):
     period: Any = None
     period_type: Any = None
     absolute_expiry: Any = None
+    currency: Any = None
 
 
 class OmneoWebhook(BaseModel):
@@ -118,14 +123,14 @@ class OmneoClient:
         """Return the profile, None when there is none."""
         # https://docs.omneo.io/dev-guides/profiles/working-with-profiles
         try:
-            return _profile(self._call("GET", f"/api/v3/profiles/{quote(id, safe='')}"))
+            return _profile(self._call("GET", f"/api/v3/profiles/{_segment(id)}"))
         except NotFoundError:
             return None
 
     def profile_fields(self, id: str) -> Mapping[str, Any] | None:
         """Return everything that Omneo shows of the profile, None when there is none."""
         try:
-            body = self._call("GET", f"/api/v3/profiles/{quote(id, safe='')}")
+            body = self._call("GET", f"/api/v3/profiles/{_segment(id)}")
         except NotFoundError:
             return None
         fields = body.get("data") if isinstance(body, dict) else None
@@ -165,18 +170,18 @@ class OmneoClient:
     def create_identity(self, profile_id: str, *, handle: str, identifier: str) -> None:
         """Add an identity to a profile. One that any profile holds already is refused."""
         # Omneo's SDKs; https://docs.omneo.io/dev-guides/profiles/working-with-identities
-        path = f"/api/v3/profiles/{quote(profile_id, safe='')}/identities"
+        path = f"/api/v3/profiles/{_segment(profile_id)}/identities"
         self._call("POST", path, body={"handle": handle, "identifier": identifier, "is_active": True})
 
     def update_identity(self, profile_id: str, *, handle: str, identifier: str) -> None:
         """Replace the identifier of a profile's identity; NotFoundError if the profile has none of the handle."""
-        path = f"/api/v3/profiles/{quote(profile_id, safe='')}/identities/{quote(handle, safe='')}"
+        path = f"/api/v3/profiles/{_segment(profile_id)}/identities/{_segment(handle)}"
         self._call("PUT", path, body={"handle": handle, "identifier": identifier, "is_active": True})
 
     def update_comms(self, profile_id: str, comms: Mapping[str, Any]) -> None:
         """Change the comms fields that are named. Repeating this call is harmless."""
         # https://docs.omneo.io/business-guides/profile-design/email-mobile-consent
-        self._call("PUT", f"/api/v3/profiles/{quote(profile_id, safe='')}/attributes/comms", body=comms)
+        self._call("PUT", f"/api/v3/profiles/{_segment(profile_id)}/attributes/comms", body=comms)
 
     def create_interaction(self, interaction: Interaction, namespace: str) -> None:
         """Add an interaction. Omneo knows no key for it: repeating this call makes a second one, with the same `meta`."""
@@ -233,7 +238,7 @@ class OmneoClient:
     def reward_definition(self, id: int | str) -> RewardDefinition | None:
         """Return the definition, None when there is none."""
         try:
-            answer = self._call("GET", f"/api/v3/rewards/definitions/{quote(str(id), safe='')}")
+            answer = self._call("GET", f"/api/v3/rewards/definitions/{_segment(id)}")
         except NotFoundError:
             return None
         found = answer.get("data") if isinstance(answer, dict) else None
@@ -388,7 +393,7 @@ def base_url(template: str, tenant: str) -> str:
     >>> base_url("https://api.{tenant}.getomneo.com", "acme-stg")
     'https://api.acme-stg.getomneo.com'
     """
-    return template.replace("{tenant}", quote(tenant, safe=""))
+    return template.replace("{tenant}", _segment(tenant))
 
 
 def read_problem(body: Any) -> Problem:

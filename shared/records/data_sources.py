@@ -27,7 +27,7 @@ class DataSource:
     def __init__(self, title: str, tenant: Tenant, services: Services) -> None:
         if title not in DATA_SOURCES:
             raise CannotSucceedError("The job names a data source that is none of the six.")
-        self._title = title
+        self.title = title
         self._tenant = tenant
         self._services = services
         self._klaviyo = services.klaviyo(tenant)
@@ -57,7 +57,7 @@ class DataSource:
             if not _is_gone(error):
                 raise
             raise CannotSucceedError(
-                f"Klaviyo takes no records for {self._title}, although it was found or made again a moment ago. "
+                f"Klaviyo takes no records for {self.title}, although it was found or made again a moment ago. "
                 "Install again, then replay."
             ) from error
 
@@ -82,15 +82,15 @@ class DataSource:
     def _noted(self, gone: str) -> str:
         """Return what another job has noted meanwhile."""
         now = self._services.tenant_cache.fresh(self._tenant.name) or self._tenant
-        self._remade_at = now.provisions.remade_at.get(self._title)
-        noted = now.provisions.data_sources.get(self._title, "")
+        self._remade_at = now.provisions.remade_at.get(self.title)
+        noted = now.provisions.data_sources.get(self.title, "")
         return "" if noted == gone else noted
 
     def _found(self, gone: str) -> str:
-        id = self._klaviyo.data_sources().get(self._title, "")
+        id = self._klaviyo.data_sources().get(self.title, "")
         if id and id == gone:
             raise CannotSucceedError(
-                f"Klaviyo takes no records for {self._title}, although it lists it. Look at it in Klaviyo, then replay."
+                f"Klaviyo takes no records for {self.title}, although it lists it. Look at it in Klaviyo, then replay."
             )
         if id:
             self._note(id)
@@ -99,15 +99,15 @@ class DataSource:
     def _made(self, gone: str) -> str:
         if gone and self._remade_at and self._services.clock() - self._remade_at < REMADE_ONCE_IN:
             raise CannotSucceedError(
-                f"{self._title} was deleted in Klaviyo again, less than a day after it was made again. "
+                f"{self.title} was deleted in Klaviyo again, less than a day after it was made again. "
                 "See who deletes it, install again, then replay."
             )
-        id = made_data_source(self._title, DATA_SOURCES[self._title], self._klaviyo)
+        id = made_data_source(self.title, DATA_SOURCES[self.title], self._klaviyo)
         self._note(id, is_remade=bool(gone))
         return id
 
     def _note(self, id: str, *, is_remade: bool = False) -> None:
-        services, title = self._services, self._title
+        services, title = self._services, self.title
 
         def edit(now: Tenant) -> Tenant:
             if now.klaviyo_account_id != self._tenant.klaviyo_account_id:

@@ -1,13 +1,15 @@
-"""The outbox: records that Klaviyo had no room for, in parcels, until they are packed into bulk jobs.
+"""The outbox: records from the moment when their call was accepted until Klaviyo has them, in parcels.
 
-A parcel is what one job could not send, encrypted, since records are about people. Lists come in the order in which the calls were
-accepted. What was sent is noted in one write before the parcels are taken out one by one, so that a process which dies meanwhile
-makes no copy of what the note names. Who may take parcels out is the packer's to see to; nothing is sent here.
+A parcel is what one call brought, as much of it as fits a document, encrypted, since records are about people. Lists come in the order
+in which the calls were accepted. What was sent of several parcels is noted in one write before they are taken out one by one, so that a
+process which dies meanwhile makes no copy of what the note names. Who may take parcels out is the packer's to see to; nothing is sent
+here.
 """
 
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -84,9 +86,27 @@ class Outbox:
     def take_out(self, tenant: str, source: str, sent: Mapping[str, int]) -> None:
         """Note how many records, from the first on, have gone of each of these parcels, and take out what is gone."""
         self.finish(tenant, source)
+        if len(sent) == 1:  # one write, which a process makes or does not
+            self._settle(tenant, *next(iter(sent.items())))
+            return
         fields: dict[str, Value] = {"parcels": cast(dict[str, Value], dict(sent))}
         self._documents.create(_notes(tenant), source, fields)
         self.finish(tenant, source)
+
+    def rest(self, tenant: str, source: str, until: datetime) -> None:
+        """Note that nothing is to be sent to a data source before this moment."""
+        fields: dict[str, Value] = {"until": until}
+        try:
+            self._documents.create(_rests(tenant), source, fields)
+        except DocumentExistsError:
+            with suppress(DocumentMissingError):  # the tenant was forgotten meanwhile
+                self._documents.update(_rests(tenant), source, fields)
+
+    def is_resting(self, tenant: str, source: str, now: datetime) -> bool:
+        """Return whether nothing is to be sent to a data source yet."""
+        found = self._documents.get(_rests(tenant), source)
+        until = found.fields.get("until") if found else None
+        return isinstance(until, datetime) and until > now
 
     def finish(self, tenant: str, source: str) -> None:
         """Take out what was noted as sent by a process that died before it could."""
@@ -94,16 +114,12 @@ class Outbox:
         if note is None:
             return
         for id, sent in cast(dict[str, int], note.fields["parcels"]).items():
-            parcel = self._documents.get(_parcels(tenant), id)
-            if parcel is not None and sent < cast(int, parcel.fields["count"]):
-                self._documents.update(_parcels(tenant), id, {"sent": sent})
-            elif parcel is not None:
-                self._documents.delete(_parcels(tenant), id)
+            self._settle(tenant, id, sent)
         self._documents.delete(_notes(tenant), source)
 
     def forget(self, tenant: str) -> None:
         """Forget everything of the tenant."""
-        for collection in (_parcels(tenant), _notes(tenant)):
+        for collection in (_parcels(tenant), _notes(tenant), _rests(tenant)):
             while found := self._documents.find(collection, limit=_AT_ONCE):
                 for document in found:
                     self._documents.delete(collection, document.id)
@@ -118,6 +134,13 @@ class Outbox:
             for document in () if dry_run else stale:
                 self._renew(tenant, document)
         return due
+
+    def _settle(self, tenant: str, id: str, sent: int) -> None:
+        parcel = self._documents.get(_parcels(tenant), id)
+        if parcel is not None and sent < cast(int, parcel.fields["count"]):
+            self._documents.update(_parcels(tenant), id, {"sent": sent})
+        elif parcel is not None:
+            self._documents.delete(_parcels(tenant), id)
 
     def _page(self, tenant: str, source: str, after: str | None) -> list[Document]:
         where = {"data_source": source}
@@ -153,3 +176,7 @@ def _parcels(tenant: str) -> str:
 
 def _notes(tenant: str) -> str:
     return f"tenants/{tenant}/outbox_sent"
+
+
+def _rests(tenant: str) -> str:
+    return f"tenants/{tenant}/outbox_rests"

@@ -1,119 +1,74 @@
-"""Records: a call from Omneo becomes jobs, and the jobs become records in one of Klaviyo's data sources.
+"""Records: a call from Omneo puts them into the outbox, and a job sends them from there, in the order in which they were accepted.
 
-A job is sent at once, a few records one by one and more of them in bulk. When Klaviyo throttles it, or earlier records of its
-data source are still waiting, it puts its records into the outbox and is done: packing.py sends them in full bulk jobs, and once
-the outbox is empty records go at once again. So the way changes with the load and by itself, with no state but what waits, and
-records are not overtaken by later ones. A queue could not do it: Cloud Tasks hands out one task at a time, and a task that
-waits cannot be put together with another.
+Which property makes two records one object is known to Klaviyo alone, by a mapping that a merchant draws. So the order of one object is
+kept by keeping the order of its data source: a record is in the outbox before its call is answered, packing.py alone takes out and sends,
+one run at a time, and what comes later waits behind what cannot be sent now. A queue could not do it: Cloud Tasks delivers in any order.
+
+A record that comes alone is sent at once. Those that follow within ten seconds are sent when these are over, together: so a load of any
+height needs few calls, and the documents of a data source are written no oftener for it.
 """
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shared import logs
-from shared.errors import (
-    CannotSucceedError,
-    DisconnectedError,
-    RefusedError,
-    TokenRejectedError,
-    WaitError,
-)
 from shared.jobs.jobs import PackRecords, SendRecords
-from shared.jobs.rules.patience import seconds_to_wait
 from shared.jobs.rules.windows import hashed
 from shared.records.outbox import Outbox
-from shared.records.rules.record import Record, apart, blamed, parcels, read_records
+from shared.records.rules.record import read_records
 from shared.tenants.tenants import Tenant
 
 if TYPE_CHECKING:  # the function that only queues must not pay for the clients
-    from shared.jobs.queue import TaskQueue
     from shared.services import Services
-
-# Klaviyo takes 750 single calls a minute and 15 in bulk: so many single ones cost no more of the one limit than a bulk call of
-# the other, and are still sent within a second or two.
-ONE_BY_ONE = 10
 
 
 def accept_records(
     tenant: Tenant,
     body: object,
     *,
-    queue: "TaskQueue",
-    now: datetime,
-    new_id: Callable[[], str],
+    id: str,
+    at: datetime,
+    is_stored: bool,
+    services: "Services",
     traceparent: str,
-) -> str:
-    """Queue the records that `body` holds, in as few jobs as fit a task, and return the call's id, once they are safe.
+) -> None:
+    """Store the records that `body` holds, and have them sent. `id` is the call's, `at` its place in the order.
+
+    `is_stored` says that this was done before under this id, and only who sends them is still to be called.
 
     Raises:
         InvalidPayloadError, PayloadTooLargeError: the caller can fix it.
-        QueueUnavailableError: not all of it was queued; the caller should call again.
+        StoreUnavailableError: not all of it is stored; the caller should call again.
+        QueueUnavailableError: all of it is stored, and will be sent, but perhaps only when the next call comes or the sweep.
     """
-    id = new_id()
     asked = read_records(body, id=id)
-    for number, part in enumerate(parcels(asked.records)):
-        job = SendRecords(
-            tenant=tenant.name,
-            id=f"{id}-{number}" if number else id,
-            accepted_at=now,
-            data_source=asked.data_source,
-            records=part,
-            traceparent=traceparent,
-        )
-        queue.put(job, tenant)
+    if not is_stored:
+        Outbox.of(services).add(tenant.name, asked.data_source, asked.records, job=id, accepted_at=at)
+    pack_now(tenant, asked.data_source, services, traceparent=traceparent)
     logs.note(job=id, kind="send-records", records=len(asked.records))
-    return id
 
 
 def send_records(job: SendRecords, tenant: Tenant, services: "Services") -> None:
-    """Send the records of a job, or let them wait in the outbox.
+    """Put the records of a job into the outbox, in the place of their call, and have them sent.
 
     Raises:
-        RefusedError, CannotSucceedError: Klaviyo will never take them; none of this job's was sent.
-        ServiceError, DisconnectedError: Klaviyo cannot take them now; none of this job's was sent.
+        OwnServiceError: of ours; the queue must deliver again.
     """
-    from shared.records.data_sources import DataSource
-
-    if not job.by_itself and Outbox.of(services).is_waiting(tenant.name, job.data_source):
-        put_aside(job, job.records, tenant, services)
-        return
-    source, sent = DataSource(job.data_source, tenant, services), 0
-    try:
-        for part in _calls(job):
-            source.send(part, bulk=len(part) > 1)
-            sent += len(part)
-    except (WaitError, TokenRejectedError, DisconnectedError) as error:
-        is_throttled = isinstance(error, WaitError) and error.status == 429
-        if job.by_itself or not (sent or is_throttled):
-            raise
-        after = 0.0
-        # Room for single calls says nothing of room for bulk ones: only a bulk call's wait is the packer's.
-        if isinstance(error, WaitError) and len(job.records) > ONE_BY_ONE:
-            after = seconds_to_wait(0, error.retry_after, services.random())
-        put_aside(job, job.records[sent:], tenant, services, after=after)
-    except (RefusedError, CannotSucceedError) as error:
-        left = job.records[sent:]
-        if not sent and (len(left) == 1 or concerns_all(error)):
-            raise
-        bad = [0] if len(job.records) <= ONE_BY_ONE and not job.by_itself else None
-        send_apart(left, error, tenant, services, job=job, bad=bad)
-    logs.note(records=sent)
+    Outbox.of(services).add(
+        tenant.name, job.data_source, job.records, job=job.id, accepted_at=job.accepted_at
+    )
+    pack_now(tenant, job.data_source, services, traceparent=job.traceparent)
 
 
-def put_aside(
-    job: SendRecords,
-    records: Sequence[Record],
-    tenant: Tenant,
-    services: "Services",
-    *,
-    after: float = 0.0,
-) -> None:
-    """Put records into the outbox, and see to it that it is packed, `after` seconds from now or later."""
-    Outbox.of(services).add(tenant.name, job.data_source, records, job=job.id, accepted_at=job.accepted_at)
-    pack_soon(tenant, job.data_source, services, after=after, traceparent=job.traceparent)
-    logs.write(logging.INFO, "records wait in the outbox", records=len(records))
+def pack_now(tenant: Tenant, data_source: str, services: "Services", *, traceparent: str = "") -> None:
+    """Have the outbox packed when this window of ten seconds is over, and at once for the first who asks in it.
+
+    Raises:
+        QueueUnavailableError: not both was queued.
+    """
+    if pack_soon(tenant, data_source, services, traceparent=traceparent):
+        job = _packing(tenant, data_source, services.clock(), traceparent=traceparent)
+        services.queue.put(job, tenant)
 
 
 def pack_soon(
@@ -124,61 +79,35 @@ def pack_soon(
     after: float = 0.0,
     attempts: int = 0,
     traceparent: str = "",
-) -> None:
-    """Queue a run of the packer that reads the outbox after this moment, one for all that ask within ten seconds."""
+) -> bool:
+    """Queue a run of the packer that reads the outbox after this moment, one for all that ask within ten seconds.
+
+    Return whether this is the first who asks.
+    """
     from shared.jobs.windows import once_a_window
 
-    about = ("pack", tenant.name, data_source)
-
-    def job(now: datetime) -> PackRecords:
-        return PackRecords(
-            tenant=tenant.name,
-            id=hashed(*about)[:32],
-            accepted_at=now,
-            data_source=data_source,
-            attempts=attempts,
-            traceparent=traceparent,
-        )
-
-    once_a_window(job, tenant, *about, queue=services.queue, clock=services.clock, after=after)
+    return once_a_window(
+        lambda now: _packing(tenant, data_source, now, attempts=attempts, traceparent=traceparent),
+        tenant,
+        *_about(tenant, data_source),
+        queue=services.queue,
+        clock=services.clock,
+        after=after,
+    )
 
 
-def send_apart(
-    records: Sequence[Record],
-    error: RefusedError | CannotSucceedError,
-    tenant: Tenant,
-    services: "Services",
-    *,
-    job: SendRecords,
-    bad: Sequence[int] | None = None,
-) -> None:
-    """Queue records that were refused together as jobs of their own, so that only those which are refused alone die.
-
-    `bad` are the records to blame, if they are known for certain; else the refusal may name them.
-    """
-    if bad is None:
-        fields = error.fields if isinstance(error, RefusedError) else ()
-        bad = blamed(fields, len(records))
-    parts = [tuple(records)] if concerns_all(error) else apart(records, bad)
-    for number, part in enumerate(piece for one in parts for piece in parcels(one)):
-        alone = job.model_copy(
-            update={
-                "id": hashed("apart", job.id, str(number))[:32],
-                "records": part,
-                "by_itself": True,
-                "attempts": 0,
-            }
-        )
-        services.queue.put(alone, tenant)
+def _packing(
+    tenant: Tenant, data_source: str, now: datetime, *, attempts: int = 0, traceparent: str
+) -> PackRecords:
+    return PackRecords(
+        tenant=tenant.name,
+        id=hashed(*_about(tenant, data_source))[:32],
+        accepted_at=now,
+        data_source=data_source,
+        attempts=attempts,
+        traceparent=traceparent,
+    )
 
 
-def concerns_all(error: RefusedError | CannotSucceedError) -> bool:
-    """Return whether a refusal is about the account or its data source, not about any of the records."""
-    return isinstance(error, CannotSucceedError) or error.status == 403
-
-
-def _calls(job: SendRecords) -> Iterator[tuple[Record, ...]]:
-    if job.by_itself or len(job.records) > ONE_BY_ONE:
-        yield tuple(job.records)
-    else:
-        yield from ((record,) for record in job.records)
+def _about(tenant: Tenant, data_source: str) -> tuple[str, ...]:
+    return ("pack", tenant.name, data_source)

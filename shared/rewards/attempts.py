@@ -1,15 +1,16 @@
 """Rewards that are being issued for calls without an `id`, where every call is a reward of its own.
 
 Only one thing needs memory there: an equal call that follows one whose answer from Omneo was never seen may be its retry, and must look
-first. So each attempt is noted before Omneo is called and forgotten when the answer is seen. Attempts that are under way are
-nobody else's business; one that is not over when its call must have been answered is left behind by a process that died.
+first, at the profile that the first one meant. So each attempt is noted before Omneo is called and forgotten when the answer is seen.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Self
 
+from shared.errors import BusyError
 from shared.rewards.claims import LIFE, Claim, HeldDocuments, Issued, is_ahead
-from shared.storage.documents import Value, delete_all
+from shared.storage.documents import Document, Value, delete_all
 
 if TYPE_CHECKING:
     from shared.services import Services
@@ -20,6 +21,26 @@ LIVE = timedelta(seconds=12)
 KEPT = timedelta(hours=25)
 
 
+class State(Enum):
+    """What an attempt means to an equal call that comes now."""
+
+    UNDER_WAY = auto()  # its call is still being answered: this one is beside it, a reward of its own
+    UNCERTAIN = (
+        auto()
+    )  # its call is over and its answer was not seen, but Omneo may still be at work: too early to look
+    LEFT_BEHIND = auto()  # Omneo is done with it: this one may be its retry, takes it over and looks
+    PAST = auto()  # its call would not be repeated any more
+
+
+def state_of(attempt: Document, now: datetime) -> State:
+    """Return the state of an attempt that was noted and not yet forgotten."""
+    if not is_ahead(attempt, "expire_at", now):
+        return State.PAST
+    if not is_ahead(attempt, "until", now):
+        return State.LEFT_BEHIND
+    return State.UNDER_WAY if is_ahead(attempt, "live_until", now) else State.UNCERTAIN
+
+
 class RewardAttempts(HeldDocuments):
     """Attempts whose answer has not been seen yet. `call` is the fingerprint of what equal calls have in common."""
 
@@ -28,22 +49,34 @@ class RewardAttempts(HeldDocuments):
         """Return the store that these services stand on."""
         return cls(services.documents, services.clock, services.new_id)
 
-    def begin(self, tenant: str, call: str) -> Claim | None:
-        """Note an attempt, or take over one that was left behind; None while it is too early to look what became of that."""
+    def follow(self, tenant: str, call: str) -> Claim | None:
+        """Take over the attempt of an equal call that was left behind; None if there is none.
+
+        Raises:
+            BusyError: it is too early to look what became of one.
+        """
         collection, now, is_early = _collection(tenant), self._clock(), False
-        fields: dict[str, Value] = {"live_until": now + LIVE, "until": now + LIFE, "expire_at": now + KEPT}
         for found in self._documents.find(collection, where={"call": call}):
-            if not is_ahead(found, "expire_at", now):
-                self._documents.delete(collection, found.id)
-            elif is_ahead(found, "until", now):
-                is_early = is_early or not is_ahead(found, "live_until", now)
-            elif claim := self._take_over(collection, found, found.id, fields):
-                return claim
+            match state_of(found, now):
+                case State.PAST:
+                    self._documents.delete(collection, found.id)
+                case State.UNCERTAIN:
+                    is_early = True
+                case State.LEFT_BEHIND:
+                    left = self._claim(collection, found.id, str(found.fields.get("profile_id", "")))
+                    if taken := self._take_over(left, found, self._lives()):
+                        return taken
+                case State.UNDER_WAY:
+                    pass
         if is_early:
-            return None
-        key = self._new_id()
-        claim = Claim(collection, key, self._new_id(), key, in_doubt=False)
-        self._documents.create(collection, key, {**fields, "call": call, "holder": claim.holder})
+            raise BusyError("What became of an equal call before this one is not known yet. Call again.")
+        return None
+
+    def begin(self, tenant: str, call: str, profile_id: str) -> Claim:
+        """Note an attempt to make a reward for this Omneo profile."""
+        claim = self._claim(_collection(tenant), self._new_id(), profile_id)
+        fields = {**self._lives(), "call": call, "profile_id": profile_id, "holder": claim.holder}
+        self._documents.create(claim.collection, claim.id, fields)
         return claim
 
     def issued(self, claim: Claim, issued: Issued) -> None:
@@ -58,6 +91,13 @@ class RewardAttempts(HeldDocuments):
     def forget(self, tenant: str) -> None:
         """Forget every attempt of a tenant."""
         delete_all(self._documents, _collection(tenant))
+
+    def _claim(self, collection: str, id: str, profile_id: str) -> Claim:
+        return Claim(collection, id, self._new_id(), key=id, profile_id=profile_id, in_doubt=False)
+
+    def _lives(self) -> dict[str, Value]:
+        now = self._clock()
+        return {"live_until": now + LIVE, "until": now + LIFE, "expire_at": now + KEPT}
 
 
 def _collection(tenant: str) -> str:

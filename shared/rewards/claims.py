@@ -1,13 +1,18 @@
-"""Who is issuing which reward, so that one `id` is one reward over all instances, retries and deaths.
+"""Who is issuing which reward, so that one `id` is one reward for one person over all instances, retries and deaths.
 
 A claim is taken by one caller alone: `create` and versioned updates let exactly one win, and expiry is checked here. A caller that dies
 leaves its claim to expire. Whoever takes over a claim must look for the reward before it makes one, because Omneo may have made it
-for the caller before. No id, email or body is stored, only hashes.
+for the caller before.
+
+A claim is on an id and an Omneo profile. Which profile a call meant is remembered beside it before Omneo is asked for the reward, under
+what the call says of the person: its retry means the same profile, whatever a search would find by then. No id, email or body is
+stored, only hashes.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
@@ -36,14 +41,28 @@ class Issued:
 
 
 @dataclass(frozen=True)
+class Person:
+    """Whom a call means: the Klaviyo id and the email that it gives, "" for the one that it does not."""
+
+    klaviyo_id: str
+    email: str
+
+
+@dataclass(frozen=True)
 class Claim:
-    """Proof of holding. `key` is what the reward is known by in Omneo; `in_doubt`: look for it before making it."""
+    """Proof of holding, for a reward of this Omneo profile.
+
+    `key` is what the reward is known by in Omneo; `in_doubt`: look for it before making it. `memory` is the document that remembers the
+    profile, "" if the claim itself does.
+    """
 
     collection: str
     id: str
     holder: str
     key: str
+    profile_id: str
     in_doubt: bool
+    memory: str = ""
 
 
 class HeldDocuments:
@@ -89,45 +108,63 @@ class HeldDocuments:
         except DocumentChangedError:
             return  # taken over between the two lines above
 
-    def _take_over(
-        self, collection: str, found: Document, key: str, fields: dict[str, Value]
-    ) -> Claim | None:
-        claim = Claim(collection, found.id, self._new_id(), key, in_doubt=True)
+    def _take_over(self, claim: Claim, found: Document, fields: Mapping[str, Value]) -> Claim | None:
+        """Return the claim once it is held in doubt, None if somebody else was faster."""
         try:
             self._documents.update(
-                collection, found.id, {**fields, "holder": claim.holder}, version=found.version
+                claim.collection, claim.id, {**fields, "holder": claim.holder}, version=found.version
             )
         except (DocumentChangedError, DocumentMissingError):
             return None
-        return claim
+        return replace(claim, in_doubt=True)
 
 
 class RewardClaims(HeldDocuments):
-    """Claims on the `id` of a reward."""
+    """Claims on the `id` of a reward, a person's each."""
 
     @classmethod
     def of(cls, services: "Services") -> Self:
         """Return the store that these services stand on."""
         return cls(services.documents, services.clock, services.new_id)
 
-    def take(self, tenant: str, id: str, body: str) -> Claim | Issued | None:
-        """Return a claim, or the reward if it has been issued, None while somebody else is issuing it."""
-        collection, hashed = _collection(tenant), _hashed(tenant, id)
-        now = self._clock()
+    def meant(self, tenant: str, id: str, person: Person) -> str:
+        """Return the Omneo profile that an earlier call with this id meant by this person, "" if none is remembered."""
+        return self._remembered(_collection(tenant), _memory(tenant, id, person))
+
+    def take(self, tenant: str, id: str, person: Person, profile_id: str, body: str) -> Claim | Issued | None:
+        """Return a claim, or the reward if it has been issued, None while somebody else is issuing it.
+
+        None as well if another call has meant another profile by this person meanwhile: ask what was `meant` again.
+        """
+        collection, now = _collection(tenant), self._clock()
+        claim = Claim(
+            collection,
+            _hashed(tenant, id, profile_id),
+            self._new_id(),
+            key=id,
+            profile_id=profile_id,
+            in_doubt=False,
+            memory=_memory(tenant, id, person),
+        )
+        found = self._documents.get(collection, claim.id)
+        if found is not None and (issued := _issued(found, now)):
+            return issued
+        if found is not None and found.fields.get("state") == "working" and is_ahead(found, "until", now):
+            return None
         fields: dict[str, Value] = {
             "state": "working",
             "body": body,
             "until": now + LIFE,
             "expire_at": now + KEPT,
         }
-        found = self._documents.get(collection, hashed)
-        if found is None:
-            return self._make(Claim(collection, hashed, self._new_id(), id, in_doubt=False), fields)
-        if issued := _issued(found, now):
-            return issued
-        if found.fields.get("state") == "working" and is_ahead(found, "until", now):
-            return None
-        return self._take_over(collection, found, id, fields)
+        held = self._take_over(claim, found, fields) if found else self._make(claim, fields)
+        return held if held is None or self._remember(held) else None
+
+    def give_back(self, claim: Claim) -> None:
+        """End a claim for which nothing was made. Whom the call meant is open again: only a reward that may exist binds it."""
+        if self._held(claim) is not None:
+            self._documents.delete(claim.collection, claim.memory)
+        super().give_back(claim)
 
     def issued(self, claim: Claim, issued: Issued) -> None:
         """Note the reward. This is so whoever holds the claim by now."""
@@ -150,6 +187,22 @@ class RewardClaims(HeldDocuments):
     def forget(self, tenant: str) -> None:
         """Forget every claim and every reward of a tenant."""
         delete_all(self._documents, _collection(tenant))
+
+    def _remember(self, claim: Claim) -> bool:
+        """Return whether this claim's profile is the one that is remembered; else the claim is given back."""
+        fields: dict[str, Value] = {"profile_id": claim.profile_id, "expire_at": self._clock() + KEPT}
+        try:
+            self._documents.create(claim.collection, claim.memory, fields)
+        except DocumentExistsError:
+            if self._remembered(claim.collection, claim.memory) != claim.profile_id:
+                end = self.leave_in_doubt if claim.in_doubt else super().give_back
+                end(claim)
+                return False
+        return True
+
+    def _remembered(self, collection: str, memory: str) -> str:
+        found = self._documents.get(collection, memory)
+        return str(found.fields.get("profile_id", "")) if found is not None else ""
 
     def _make(self, claim: Claim, fields: Mapping[str, Value]) -> Claim | None:
         try:
@@ -178,8 +231,13 @@ def _issued(document: Document, now: datetime) -> Issued | None:
             return None
 
 
-def _hashed(tenant: str, id: str) -> str:
-    return hashlib.sha256(f"{tenant}\n{id}".encode()).hexdigest()[:32]
+def _memory(tenant: str, id: str, person: Person) -> str:
+    """Return the id of the document that remembers whom a call means."""
+    return "person-" + _hashed(tenant, id, person.klaviyo_id, person.email.lower())
+
+
+def _hashed(*names: str) -> str:
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:32]
 
 
 def _collection(tenant: str) -> str:

@@ -1,13 +1,13 @@
 """Making one reward under its claim: look if there is doubt, make it, and leave the claim in the state that is true.
 
-Everything that can go wrong between our store and Omneo is settled here. Who may hold a claim is reward_claims.py's business, and what a
-caller is told rewards.py's.
+Everything that can go wrong between our store and Omneo is settled here. Whose reward it is stands in the claim; who may hold one is
+claims.py's business, and what a caller is told rewards.py's.
 """
 
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from shared import logs
@@ -15,7 +15,6 @@ from shared.errors import (
     BusyError,
     CapReachedError,
     InvalidPayloadError,
-    ProfileNotFoundError,
     ServiceError,
     StoreUnavailableError,
     WaitError,
@@ -25,13 +24,14 @@ from shared.rewards.attempts import RewardAttempts
 from shared.rewards.claims import LIFE, Claim, Issued, RewardClaims
 from shared.rewards.counts import Place, RewardCounts
 from shared.rewards.definitions import RewardDefinitions
+from shared.rewards.rules.amount import in_currency
 from shared.rewards.rules.expiry import expiry_of
 from shared.rewards.rules.reward import RewardRequest, check_reward, is_known_by, omneo_reward
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 if TYPE_CHECKING:
-    from shared.omneo.client import OmneoClient, Reward
+    from shared.omneo.client import OmneoClient, Reward, RewardDefinition
 
 CREATE_SECONDS = 1.5  # with less than this, nothing is begun that could be left in doubt
 NOTE_SECONDS = 1.0  # kept for our own store once Omneo has answered
@@ -65,27 +65,25 @@ def make_or_find(work: Work) -> Result:
     """Make the reward, or find it. Whatever happens, the claim is left in the state that is true."""
     place: Place | None = None
     try:
-        with _omneos_time():
-            profile_id = _profile_id(work)
-            found = _find(work, profile_id) if work.claim.in_doubt else None
+        with omneos_time():
+            found = _find(work) if work.claim.in_doubt else None
             if found is None:
-                most, now = work.tenant.settings.reward_max_amount, work.services.clock()
-                check_reward(work.request, most=most, now=now)
-                expires_at = work.request.expires_at or _expiry(work)
+                request = _complete(work)
+                check_reward(request, most=work.tenant.settings.reward_max_amount, now=work.services.clock())
                 place = _place(work)
                 _check_time()
     except Exception:
         _not_made(work, place)
         raise
     if found is None:
-        return _create(work, profile_id, expires_at, place)
-    return _noted(work, "exists", profile_id, found)
+        return _create(work, request, place)
+    return _noted(work, "exists", found)
 
 
-def _create(work: Work, profile_id: str, expires_at: str, place: Place | None) -> Result:
-    body = omneo_reward(work.request, profile_id=profile_id, expires_at=expires_at, key=work.claim.key)
+def _create(work: Work, request: RewardRequest, place: Place | None) -> Result:
+    body = omneo_reward(request, profile_id=work.claim.profile_id, key=work.claim.key)
     try:
-        with _omneos_time():
+        with omneos_time():
             made = work.omneo.create_reward(body)
     except WaitError as error:
         if error.status in _NOT_MADE:
@@ -94,17 +92,17 @@ def _create(work: Work, profile_id: str, expires_at: str, place: Place | None) -
         raise _unknown(work, error) from error
     except ServiceError as error:
         if work.request.id and _says_repeated(error):
-            return _repeated(work, profile_id, place)
+            return _repeated(work, place)
         _not_made(work, place)
         raise
-    return _noted(work, "created", profile_id, made)
+    return _noted(work, "created", made)
 
 
-def _repeated(work: Work, profile_id: str, place: Place | None) -> Result:
-    """Omneo knows the id already: find whose reward it is."""
+def _repeated(work: Work, place: Place | None) -> Result:
+    """Omneo knows the id already: find this person's reward, or ask for an id of this person's own."""
     try:
-        with _omneos_time():
-            found = _find(work, profile_id)
+        with omneos_time():
+            found = _find(work)
     except Exception:
         _store(lambda: work.claims.leave_in_doubt(work.claim))
         _free(work, place)
@@ -112,51 +110,50 @@ def _repeated(work: Work, profile_id: str, place: Place | None) -> Result:
     if found is None:
         _not_made(work, place)
         raise InvalidPayloadError(
-            "id belongs to a reward of another profile, or to one that was not made here. Send an id of its own."
+            "id belongs to a reward of another profile in Omneo. Make it different for each person: put {{ person.id }} at its end."
         )
     _free(work, place)
-    return _noted(work, "exists", profile_id, found)
+    return _noted(work, "exists", found)
 
 
 # What Omneo is asked
 
 
-def _profile_id(work: Work) -> str:
-    request, profile = work.request, None
-    if request.person_id:
-        handle = work.tenant.settings.identity_handle
-        profile = work.omneo.find_profile_by_identity(identifier=request.person_id, handle=handle)
-    if profile is None and request.email:
-        profile = work.omneo.find_profile_by_email(request.email)
-    if profile is None:
-        raise ProfileNotFoundError(
-            "No Omneo profile has this person_id as its Klaviyo identity, or this email."
-        )
-    return profile.id
-
-
-def _find(work: Work, profile_id: str) -> "Reward | None":
-    for reward in work.omneo.rewards_of_profile(profile_id):
+def _find(work: Work) -> "Reward | None":
+    for reward in work.omneo.rewards_of_profile(work.claim.profile_id):
         if is_known_by(work.claim.key, external_id=reward.external_id, meta=reward.meta):
             return reward
     return None
 
 
-def _expiry(work: Work) -> str:
-    request, services = work.request, work.services
-    definition = RewardDefinitions.of(services).get(
+def _complete(work: Work) -> RewardRequest:
+    """Return the request with its amount in the currency's places and the time at which it expires.
+
+    The definition is read only where it matters: for its period, and for the currency of an amount that is not whole.
+    """
+    request = work.request
+    if request.expires_at and request.amount == int(request.amount):
+        return replace(request, amount=int(request.amount))
+    definition = _definition(work)
+    expires_at = request.expires_at or expiry_of(
+        period=definition.period,
+        period_type=definition.period_type,
+        absolute_expiry=definition.absolute_expiry,
+        timezone=request.timezone,
+        now=work.services.clock(),
+    )
+    return replace(request, amount=in_currency(request.amount, definition.currency), expires_at=expires_at)
+
+
+def _definition(work: Work) -> "RewardDefinition":
+    request = work.request
+    definition = RewardDefinitions.of(work.services).get(
         work.omneo, work.tenant.name, id=request.definition_id, handle=request.definition_handle
     )
     if definition is None:
         name = "reward_definition_handle" if request.definition_id == "" else "reward_definition_id"
         raise InvalidPayloadError(f"data.{name} must name a reward definition that Omneo has.")
-    return expiry_of(
-        period=definition.period,
-        period_type=definition.period_type,
-        absolute_expiry=definition.absolute_expiry,
-        timezone=request.timezone,
-        now=services.clock(),
-    )
+    return definition
 
 
 def _place(work: Work) -> Place | None:
@@ -179,7 +176,7 @@ def _check_time() -> None:
 
 
 @contextmanager
-def _omneos_time() -> Iterator[None]:
+def omneos_time() -> Iterator[None]:
     """Let calls of Omneo end while our own store can still be told of them."""
     around = time_left()
     with lasting(lambda: around() - NOTE_SECONDS):
@@ -189,8 +186,8 @@ def _omneos_time() -> Iterator[None]:
 # What is noted
 
 
-def _noted(work: Work, status: Literal["created", "exists"], profile_id: str, reward: "Reward") -> Result:
-    issued = Issued(reward.id, profile_id, work.body)
+def _noted(work: Work, status: Literal["created", "exists"], reward: "Reward") -> Result:
+    issued = Issued(reward.id, work.claim.profile_id, work.body)
     if not _store(lambda: work.claims.issued(work.claim, issued)):
         logs.write(
             logging.ERROR, "a reward was issued and could not be noted; it will be looked for", kind="reward"

@@ -1,16 +1,18 @@
 """Rewards: a Flow's call becomes one reward in Omneo, while the caller waits.
 
-Omneo may or may not refuse a repeated `external_id`, so nothing rests on it. A reward is claimed before it is made and noted after; where
-it is not known whether it was made, it is looked for first.
+Omneo may or may not refuse a repeated `external_id`, so nothing rests on it. The person is found, then a reward of theirs is claimed,
+made and noted; where it is not known whether it was made, it is looked for first, at the profile that the first call meant.
 """
 
 import logging
+from typing import TYPE_CHECKING
 
 from shared import logs
 from shared.errors import (
     BusyError,
     ExtensionError,
     InvalidPayloadError,
+    ProfileNotFoundError,
     RefusedError,
     ServiceError,
     TokenRejectedError,
@@ -18,11 +20,14 @@ from shared.errors import (
 )
 from shared.http.deadlines import seconds_left
 from shared.rewards.attempts import RewardAttempts
-from shared.rewards.claims import Claim, Issued, RewardClaims
-from shared.rewards.making import CREATE_SECONDS, NOTE_SECONDS, Result, Work, make_or_find
-from shared.rewards.rules.reward import fingerprint, read_reward
+from shared.rewards.claims import Claim, Issued, Person, RewardClaims
+from shared.rewards.making import CREATE_SECONDS, NOTE_SECONDS, Result, Work, make_or_find, omneos_time
+from shared.rewards.rules.reward import RewardRequest, fingerprint, read_reward
 from shared.services import Services
 from shared.tenants.tenants import Tenant
+
+if TYPE_CHECKING:
+    from shared.omneo.client import OmneoClient
 
 # Klaviyo repeats a 503 for a day, and drops what its own or a gateway's time-out ends.
 ANSWER_WITHIN = 9.0
@@ -41,28 +46,30 @@ def issue_reward(tenant: Tenant, body: object, *, flow: str, services: Services)
         WaitError, OwnServiceError: the same call should come again.
     """
     request = read_reward(body, timezone=_timezone(tenant))
-    mark = fingerprint(body)
-    claims: RewardClaims | RewardAttempts = RewardClaims.of(services)
-    if request.id:
-        claim = _claimed(tenant.name, request.id, mark, services)
-    else:
-        claims = RewardAttempts.of(services)
-        claim = _begun(tenant.name, fingerprint([flow, body]), services)
-    if isinstance(claim, Issued):
-        return _issued_before(claim, mark)
-    work = Work(tenant, request, claim, claims, mark, services.omneo(tenant), services)
+    mark, omneo = fingerprint(body), services.omneo(tenant)
+    claims = RewardClaims.of(services) if request.id else RewardAttempts.of(services)
     try:
-        result = make_or_find(work)
+        if request.id:
+            held = _claimed(request, mark, tenant, omneo, services)
+        else:
+            held = _begun(request, fingerprint([flow, body]), tenant, omneo, services)
+        if isinstance(held, Issued):
+            return _issued_before(held, mark)
+        result = make_or_find(Work(tenant, request, held, claims, mark, omneo, services))
     except ServiceError as error:
         raise _explained(error) from error
     logs.note(outcome=result.status)
     return result
 
 
-def _claimed(tenant: str, id: str, mark: str, services: Services) -> Claim | Issued:
-    """Return the claim on an id, or what was issued for it; wait a little for a call that is issuing it now."""
+def _claimed(
+    request: RewardRequest, mark: str, tenant: Tenant, omneo: "OmneoClient", services: Services
+) -> Claim | Issued:
+    """Return the claim on this id for this person, or what was issued; wait a little for a call that is issuing it now."""
+    claims, person = RewardClaims.of(services), Person(request.person_id, request.email)
+    profile_id = claims.meant(tenant.name, request.id, person) or _profile_id(request, tenant, omneo)
     for left in range(round(POLL_SECONDS / POLL_EVERY), -1, -1):
-        taken = RewardClaims.of(services).take(tenant, id, mark)
+        taken = claims.take(tenant.name, request.id, person, profile_id, mark)
         if taken is not None:
             return taken
         if not left or seconds_left() < POLL_EVERY + CREATE_SECONDS + NOTE_SECONDS:
@@ -71,11 +78,29 @@ def _claimed(tenant: str, id: str, mark: str, services: Services) -> Claim | Iss
     raise BusyError("Another call with this id is under way, or has not seen its end. Call again.")
 
 
-def _begun(tenant: str, call: str, services: Services) -> Claim:
-    claim = RewardAttempts.of(services).begin(tenant, call)
-    if claim is None:
-        raise BusyError("What became of an equal call before this one is not known yet. Call again.")
-    return claim
+def _begun(
+    request: RewardRequest, call: str, tenant: Tenant, omneo: "OmneoClient", services: Services
+) -> Claim:
+    """Return a claim on the reward of a call before this one whose answer was never seen, else on a reward of its own."""
+    attempts = RewardAttempts.of(services)
+    followed = attempts.follow(tenant.name, call)
+    return followed or attempts.begin(tenant.name, call, _profile_id(request, tenant, omneo))
+
+
+def _profile_id(request: RewardRequest, tenant: Tenant, omneo: "OmneoClient") -> str:
+    """Return the id of the Omneo profile that the call means, by Klaviyo's id, else by email."""
+    profile = None
+    with omneos_time():
+        if request.person_id:
+            handle = tenant.settings.identity_handle
+            profile = omneo.find_profile_by_identity(identifier=request.person_id, handle=handle)
+        if profile is None and request.email:
+            profile = omneo.find_profile_by_email(request.email)
+    if profile is None:
+        raise ProfileNotFoundError(
+            "No Omneo profile has this person_id as its Klaviyo identity, or this email."
+        )
+    return profile.id
 
 
 def _issued_before(issued: Issued, mark: str) -> Result:

@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -190,10 +190,13 @@ class SqliteDocuments:
             isolation_level=None,
             check_same_thread=False,  # `close` is called from any thread
         )
-        # In WAL mode this loses nothing when a process dies, only when the machine does.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        # Of each thread; the system keeps the file's pages in memory once for all of them.
-        connection.execute("PRAGMA cache_size = -256")
+        with ExitStack() as unusable:
+            unusable.callback(connection.close)
+            # In WAL mode this loses nothing when a process dies, only when the machine does.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            # Of each thread; the system keeps the file's pages in memory once for all of them.
+            connection.execute("PRAGMA cache_size = -256")
+            unusable.pop_all()
         return connection
 
     @contextmanager
@@ -210,9 +213,8 @@ class _OfThread:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
-
-    def __del__(self) -> None:
-        self.connection.close()
+        # Holds the connection, so that of a store which is dropped as a whole no connection is collected while it is open.
+        weakref.finalize(self, connection.close)
 
 
 @contextmanager

@@ -6,10 +6,15 @@ call comes.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
-from shared.errors import InvalidPayloadError, UnknownPathError
+from shared.errors import InvalidPayloadError, QueueUnavailableError, UnknownPathError
 from shared.services import Services
+from shared.targets.unheard import Acceptance, Moments, UnheardCalls, in_common
 from shared.tenants.tenants import Tenant
+
+# Omneo may have given the call up by then, and will call again.
+HEARD_WITHIN = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -39,17 +44,19 @@ def target_named(name: str) -> Accept:
 def _metric(call: TargetCall, services: Services) -> str:
     from shared.metrics.metrics import accept_metric
 
-    job = accept_metric(
-        call.tenant,
-        call.body,
-        metric_name=call.query.get("metric", ""),
-        with_token=_flag(call, "withToken"),
-        queue=services.queue,
-        now=services.clock(),
-        new_id=services.new_id,
-        traceparent=call.traceparent,
-    )
-    return job.id
+    def accept(acceptance: Acceptance) -> None:
+        accept_metric(
+            call.tenant,
+            call.body,
+            metric_name=call.query.get("metric", ""),
+            with_token=_flag(call, "withToken"),
+            queue=services.queue,
+            now=acceptance.at,
+            new_id=lambda: acceptance.id,
+            traceparent=call.traceparent,
+        )
+
+    return _once("metric", call, accept, services)
 
 
 def _upsert_profile_data(call: TargetCall, services: Services) -> str:
@@ -63,14 +70,35 @@ def _upsert_profile_data(call: TargetCall, services: Services) -> str:
 def _data_source_record(call: TargetCall, services: Services) -> str:
     from shared.records.records import accept_records
 
-    return accept_records(
-        call.tenant,
-        call.body,
-        queue=services.queue,
-        now=services.clock(),
-        new_id=services.new_id,
-        traceparent=call.traceparent,
-    )
+    def accept(acceptance: Acceptance) -> None:
+        accept_records(
+            call.tenant,
+            call.body,
+            id=acceptance.id,
+            at=acceptance.at,
+            is_stored=acceptance.is_repeat,
+            services=services,
+            traceparent=call.traceparent,
+        )
+
+    return _once("data-source-record", call, accept, services)
+
+
+def _once(target: str, call: TargetCall, accept: Callable[[Acceptance], None], services: Services) -> str:
+    """Accept a call under an id of its own, or under that of an equal call whose caller may not have heard our answer."""
+    unheard, name, began = UnheardCalls.of(services), call.tenant.name, services.clock()
+    equal = in_common(target, call.query, call.body)
+    acceptance = unheard.find(name, equal) or Acceptance(services.new_id(), Moments.of(services).next())
+    try:
+        accept(acceptance)
+    except QueueUnavailableError:
+        unheard.note(name, equal, acceptance)  # the queue may have taken it all the same
+        raise
+    if services.clock() - began > HEARD_WITHIN:
+        unheard.note(name, equal, acceptance)
+    elif acceptance.is_repeat:
+        unheard.heard(name, equal)
+    return acceptance.id
 
 
 def _flag(call: TargetCall, name: str) -> bool:

@@ -15,10 +15,10 @@ from shared.errors import (
     DisconnectedError,
     ExtensionError,
     RefusedError,
-    ServiceError,
     TokenRejectedError,
     WaitError,
 )
+from shared.jobs.burial import bury, given_up, refused
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.jobs.jobs import (
     AnyJob,
@@ -30,7 +30,6 @@ from shared.jobs.jobs import (
     UnreadableJobError,
     age_one_attempt,
     read_job,
-    write_job,
 )
 from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_wait
 from shared.resync.runs import Resyncs
@@ -81,7 +80,7 @@ def _settle(job: AnyJob, services: Services) -> Outcome:
     except (WaitError, TokenRejectedError) as error:
         return _wait(job, tenant, services, error, error.retry_after)
     except (RefusedError, CannotSucceedError) as error:
-        return _bury(job, tenant, _plainly(error), services, _detail(error))
+        return _bury(job, tenant, refused(error), services, error)
     _log(logging.INFO, "job done", Outcome.DONE, attempts=job.attempts, age=_seconds_old(job, services))
     return Outcome.DONE
 
@@ -118,8 +117,7 @@ def _wait(
     """Put the job back as a new task, one attempt older, or give it up if it has waited long enough."""
     now = services.clock()
     if is_given_up(_age(job, tenant, now)):
-        reason = f"Given up after 24 hours of trying. Last answer: {error}."
-        return _bury(job, tenant, reason, services, _detail(error))
+        return _bury(job, tenant, given_up(error), services, error)
     delay = seconds_to_wait(job.attempts, asked, services.random())
     older = job.model_copy(update={"attempts": job.attempts + 1, "last_failure": str(error)})
     services.queue.put(older, tenant, delay=delay)
@@ -143,40 +141,11 @@ def _seconds_old(job: AnyJob, services: Services) -> float:
     return round((services.clock() - job.accepted_at).total_seconds(), 1)
 
 
-def _detail(error: BaseException) -> str:
-    """Return what the service said, in its own words; kept encrypted, because it may quote personal data."""
-    said = error if isinstance(error, ServiceError) else error.__cause__
-    return said.detail if isinstance(said, ServiceError) else ""
-
-
-def _plainly(error: RefusedError | CannotSucceedError) -> str:
-    if isinstance(error, CannotSucceedError):
-        return str(error)
-    if error.status == 403:
-        return (
-            f"{error}. The installation lacks a permission: install again and grant every scope, then replay."
-        )
-    return f"{error}. Sending it again unchanged will not help."
-
-
-def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, detail: str) -> Outcome:
-    dead = DeadJob(
-        id=job.id,
-        tenant=job.tenant,
-        kind=job.kind,
-        reason=reason,
-        detail=detail,
-        body=write_job(job),
-        attempts=job.attempts,
-        died_at=services.clock(),
-    )
-    DeadJobStore(services.documents, services.keys).add(
-        dead, keep=timedelta(days=tenant.settings.dead_job_days)
-    )
+def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, because: ExtensionError) -> Outcome:
+    desk = DeadJobStore(services.documents, services.keys)
+    bury(job, tenant, reason, because=because, desk=desk, now=services.clock())
     if isinstance(job, Resync):  # nothing else would end the run that it worked on
         Resyncs.of(services).fail(job.tenant, job.run_id, job.chain, reason)
-    age = _seconds_old(job, services)
-    _log(logging.ERROR, "job is dead", Outcome.DEAD, reason=reason, attempts=job.attempts, age=age)
     return Outcome.DEAD
 
 

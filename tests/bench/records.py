@@ -132,9 +132,10 @@ def _accept(number: int, tenant: Tenant, services: Services) -> None:
     accept_records(
         tenant,
         {"data_source": "rewards", "record": _a_record(number)},
-        queue=services.queue,
-        now=services.clock(),
-        new_id=services.new_id,
+        id=services.new_id(),
+        at=services.clock(),
+        is_stored=False,
+        services=services,
         traceparent="",
     )
 

@@ -61,6 +61,19 @@ def test_a_staged_root_holds_main_shared_and_requirements_and_nothing_else(
     assert (root / "main.py").read_text() == (repository / "functions/hello/main.py").read_text()
 
 
+def test_googles_build_installs_from_the_lock_file_so_that_pip_checks_hashes(
+    repository: Path, tmp_path: Path
+) -> None:
+    root = stage("hello", tmp_path / "staged", repository=repository)
+    assert (root / "requirements.txt").read_text() == (repository / "deploy/locks/functions.txt").read_text()
+
+
+def test_a_missing_lock_file_is_reported(repository: Path, tmp_path: Path) -> None:
+    (repository / "deploy/locks/functions.txt").unlink()
+    with pytest.raises(StagingError, match=r"deploy/locks/functions\.txt is missing; run make lock"):
+        stage("hello", tmp_path / "staged", repository=repository)
+
+
 def test_staging_again_takes_away_what_has_vanished(repository: Path, tmp_path: Path) -> None:
     write(repository / "shared/retired/rules.py", "")
     root = stage("hello", tmp_path / "staged", repository=repository)

@@ -74,7 +74,7 @@ def rendered(template: str, values: Mapping[str, object]) -> str:
 VALUES = {
     "person.id": PERSON,
     "person.email": EMAIL,
-    "event.reward_id": "birthday-2026",
+    "event.reward_id": f"birthday-2026-{PERSON}",
     "event.reward_amount": "12.5",
 }
 
@@ -85,7 +85,7 @@ def test_the_readmes_body_works_as_it_is_pasted(webhook: FlaskClient, shop: Shop
         answer = webhook.post(PATH, data=body, headers=HEADERS)
         assert (answer.status_code, answer.get_json()["status"]) == (200, status)
     (reward,) = shop.rewards()
-    assert (reward["external_id"], reward["value_initial"]) == ("birthday-2026", 12.5)
+    assert (reward["external_id"], reward["value_initial"]) == (f"birthday-2026-{PERSON}", 12.5)
     assert (reward["profile_id"], reward["definition"]["id"]) == (PROFILE, DEFINITION)
     assert reward["meta"]["source"] == "klaviyo flow"
 
@@ -101,6 +101,11 @@ def test_the_readmes_body_works_as_it_is_pasted(webhook: FlaskClient, shop: Shop
         ({"event.reward_id": "None"}, 200, ""),
         ({"person.email": ""}, 200, ""),
         ({"person.id": ""}, 200, ""),
+        ({"event.reward_id": "   "}, 200, ""),
+        ({"event.reward_id": "null"}, 200, ""),
+        ({"event.reward_id": "{{ event.nothing }}"}, 200, ""),
+        ({"event.reward_amount": "6.0"}, 200, ""),
+        ({"event.reward_id": "reward-"}, 400, "id lacks a part"),
         ({"event.reward_amount": ""}, 400, "data.amount"),
         ({"event.reward_amount": "None"}, 400, "data.amount"),
         ({"event.reward_amount": "0"}, 400, "data.amount"),
@@ -124,6 +129,24 @@ def test_what_a_template_may_render(
     if says:
         assert says in error_of(answer)["message"]
     assert "canary" not in answer.get_data(as_text=True)
+
+
+@pytest.mark.parametrize(("rule", "status"), [("creates", 200), ("422", 400), ("409", 400)])
+def test_one_id_for_everybody_is_a_reward_for_each_person_or_a_word_on_how_to_make_it_one(
+    webhook: FlaskClient, shop: Shop, rule: Any, status: int
+) -> None:
+    shop.world.sandbox.omneo.reward_rules(TENANT, repeated_external_id=rule)
+    john = shop.another_person()
+    nobody = {"person_id": "canary-nobody", "email": "canary-nobody@example.org"}
+    answers = [
+        webhook.post(PATH, json=a_body(id="birthday-2027", **who), headers=HEADERS)
+        for who in ({}, john, nobody, {})
+    ]
+    assert [answer.status_code for answer in answers] == [200, status, 404, 200]
+    if status == 400:
+        assert "different for each person" in error_of(answers[1])["message"]
+    assert len({reward["profile_id"] for reward in shop.rewards()}) == len(shop.rewards())
+    assert answers[3].get_json() == {"status": "exists", "reward_id": 1}
 
 
 # Every other answer

@@ -28,6 +28,7 @@ def shelf(world: World) -> Shelf:
 @pytest.fixture
 def targets(shelf: Shelf, load: Load) -> FlaskClient:
     """Return the function, with a tenant in the store whose data sources are made."""
+    shelf.world.live()
     return load("targets", shelf.world.environment)
 
 

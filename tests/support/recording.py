@@ -8,9 +8,9 @@ from shared.jobs.jobs import AnyJob, PackRecords, SendRecords
 from shared.klaviyo.resources import DATA_SOURCES
 from shared.records.outbox import Outbox
 from shared.records.packing import pack_records
-from shared.records.records import accept_records
 from shared.records.rules.record import RECORD_ID
 from shared.services import Services
+from shared.targets.routes import TargetCall, target_named
 from shared.tenants.tenants import Tenant
 from tests.support.mortal import Fate, WatchedDocuments, watched_connections
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
@@ -62,15 +62,12 @@ class Shelf:
         """Accept a call with these records, as the targets function does."""
         rows = [{"n": n, "email": EMAIL, **more} for n in numbers]
         body = {"data_source": source, **({"record": rows[0]} if len(rows) == 1 else {"records": rows})}
-        services = self.world.services
-        return accept_records(
-            self.world.read(),
-            body,
-            queue=services.queue,
-            now=services.clock(),
-            new_id=services.new_id,
-            traceparent="",
-        )
+        return self.accept(body)
+
+    def accept(self, body: dict[str, Any], *, services: Services | None = None) -> str:
+        """Accept a call, as the targets function does."""
+        call = TargetCall(self.world.read(), body, {}, "")
+        return target_named("data-source-record")(call, services or self.world.services)
 
     def shelve(self, *numbers: int, job: str = "j", source: str = REWARDS, **more: Any) -> None:
         """Put records into the outbox, of which no packer knows."""

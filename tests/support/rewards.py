@@ -29,38 +29,46 @@ class Shop:
 
     world: World
     documents: Documents | None = None
+    tenant: str = TENANT
 
     def open(self, **settings: Any) -> "Shop":
         """Make the tenant, a profile known by both its Klaviyo id and its email, and a definition of thirty days."""
         omneo = self.world.sandbox.omneo
-        self.world.tenant(installed=False)
+        self.world.tenant(self.tenant, installed=False)
         self.set(timezone=MELBOURNE, **settings)
         identity = {"handle": "klaviyo", "identifier": PERSON}
-        omneo.profile(TENANT, id=PROFILE, email=EMAIL, identities=[identity])
-        omneo.reward_definition(TENANT, id=DEFINITION, handle="birthday", period=30, period_type="days")
+        omneo.profile(self.tenant, id=PROFILE, email=EMAIL, identities=[identity])
+        omneo.reward_definition(self.tenant, id=DEFINITION, handle="birthday", period=30, period_type="days")
         return self
+
+    def another_person(self) -> dict[str, Any]:
+        """Return what a call says of somebody else, who has a profile of their own."""
+        john = {"person_id": "01HCANARYJOHN", "email": "canary-john@example.org"}
+        identity = {"handle": "klaviyo", "identifier": john["person_id"]}
+        self.world.sandbox.omneo.profile(self.tenant, id="other", email=john["email"], identities=[identity])
+        return john
 
     def set(self, **settings: Any) -> None:
         """Change the tenant's settings."""
         services = self.world.services
         services.tenants.change(
-            TENANT, lambda t: t.model_copy(update={"settings": t.settings.model_copy(update=settings)})
+            self.tenant, lambda t: t.model_copy(update={"settings": t.settings.model_copy(update=settings)})
         )
 
     def call(self, body: dict[str, Any], *, services: Services | None = None, flow: str = FLOW) -> Result:
         """Call as the function does."""
         services = services or self.world.services
-        return issue_reward(self.world.read(), body, flow=flow, services=services)
+        return issue_reward(self.world.read(self.tenant), body, flow=flow, services=services)
 
     def rewards(self) -> list[dict[str, Any]]:
         """Return what Omneo holds, with the external ids that it does not show."""
-        return self.world.sandbox.omneo.rewards(TENANT)
+        return self.world.sandbox.omneo.rewards(self.tenant)
 
     def asked(self, line: str) -> int:
         """Return how often Omneo got this call, a method and the path below the version."""
         method, path = line.split(" ")
         calls = self.world.sandbox.omneo.calls.all()
-        return sum((call.method, call.path) == (method, f"/{TENANT}/api/v3{path}") for call in calls)
+        return sum((call.method, call.path) == (method, f"/{self.tenant}/api/v3{path}") for call in calls)
 
     def lives(self, fate: Fate) -> Services:
         """Return the services of a process with this fate."""

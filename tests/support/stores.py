@@ -17,8 +17,8 @@ from tests.support.through import Through
 T = TypeVar("T")
 
 _COLLECTIONS = (
-    "tenants", "dead_jobs", "leases", "inbox", "outbox", "echo_notes", "consent_ledger", "reward_claims", "synced_profiles",
-    "burials", "resyncs", "rows", "resync_slot",
+    "tenants", "dead_jobs", "leases", "inbox", "outbox", "outbox_rests", "echo_notes", "consent_ledger", "reward_claims", "synced_profiles",
+    "burials", "resyncs", "rows", "resync_slot", "unheard_calls",
 )  # fmt: skip
 
 

@@ -38,8 +38,8 @@ deploy_function() {
 
 build_revision() {
   local words=$1 service=$2 entry=$3 account=$4 memory=$5 cpu=$6 concurrency=$7 timeout=$8 minimum=$9
-  local audience=${10} fingerprint=${11} secrets=${12}
-  local -a more=("${@:14}")
+  local audience=${10} fingerprint=${11} secrets=${12} image=${14}
+  local -a more=("${@:15}")
   if [[ $audience == public ]]; then
     more+=(--no-invoker-iam-check --ingress=internal-and-cloud-load-balancing)
   else
@@ -47,7 +47,7 @@ build_revision() {
   fi
   if [[ $secrets == - ]]; then more+=(--clear-secrets); else more+=(--set-secrets="$secrets"); fi
   change "$words" gcloud run deploy "$service" --region="$REGION" --source="$WORK/source/$service" \
-    --function="$entry" --base-image=python311 \
+    --function="$entry" --base-image="$image" \
     --build-service-account="projects/$PROJECT/serviceAccounts/deployment@$PROJECT.iam.gserviceaccount.com" \
     --service-account="$account" --memory="$memory" --cpu="$cpu" --concurrency="$concurrency" --timeout="$timeout" \
     --min="$minimum" --env-vars-file="$WORK/variables-$service.yaml" --labels="fingerprint=$fingerprint" \

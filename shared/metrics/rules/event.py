@@ -15,7 +15,7 @@ from typing import Any
 
 from shared.errors import InvalidPayloadError
 from shared.metrics.rules.track import from_track
-from shared.numbers import read_number
+from shared.values import read_number
 
 # https://developers.klaviyo.com/en/reference/create_event
 METRIC_NAME_LENGTH = 128

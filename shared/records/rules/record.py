@@ -9,10 +9,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from shared.errors import InvalidPayloadError, PayloadTooLargeError
 from shared.klaviyo.resources import DATA_SOURCES
+from shared.values import lacks_a_part, read_id
 
 RECORD_ID = "omneo_record_id"
 
@@ -121,18 +123,18 @@ def blamed(fields: Sequence[str], count: int) -> list[int]:
 
 
 def apart(records: Sequence[Record], bad: Sequence[int]) -> list[tuple[Record, ...]]:
-    """Return records that were refused together, in parts: each bad one alone and the others together, else in halves.
+    """Return records that were refused together, in parts and in their order: each bad one alone, else in halves.
 
     Every part is smaller than the whole, so that whoever goes on like this comes to single records.
 
     >>> [len(part) for part in apart([{}] * 5, [1, 3])], [len(part) for part in apart([{}] * 5, [])]
-    ([1, 1, 3], [2, 3])
+    ([1, 1, 1, 1, 1], [2, 3])
+    >>> [len(part) for part in apart([{}] * 9, [4])]
+    [4, 1, 4]
     """
-    if not bad:
-        middle = len(records) // 2
-        return [part for part in (tuple(records[:middle]), tuple(records[middle:])) if part]
-    others = tuple(record for index, record in enumerate(records) if index not in set(bad))
-    return [(records[index],) for index in bad] + ([others] if others else [])
+    cuts = {cut for index in bad for cut in (index, index + 1)} or {len(records) // 2}
+    edges = sorted({0, *cuts, len(records)})
+    return [tuple(records[first:last]) for first, last in pairwise(edges)]
 
 
 def _checked(record: object, path: str, id: str) -> Record:
@@ -145,5 +147,5 @@ def _checked(record: object, path: str, id: str) -> Record:
 
 
 def _is_id(value: object) -> bool:
-    # A template that found nothing leaves "".
-    return isinstance(value, str | int) and not isinstance(value, bool) and value != ""
+    id = read_id(value)
+    return bool(id) and not lacks_a_part(str(id))

@@ -6,10 +6,13 @@ from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from shared.errors import InvalidPayloadError
-from shared.numbers import read_number
+from shared.values import read_number
 
 _END_OF_DAY = time(23, 59, 59)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_TIME = re.compile(
+    r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:?\d{2})?", re.ASCII | re.IGNORECASE
+)
 _LONGEST = 100_000  # periods; anything near it is beyond the calendar
 
 
@@ -30,7 +33,8 @@ def read_timezone(name: str) -> ZoneInfo:
 def read_expiry(text: str, timezone: str) -> str:
     """Return the time that a call gives, as Omneo takes it: `Y-m-d H:i:s` in the reward's time zone.
 
-    A date alone means the end of that day. A time with an offset is moved to the zone.
+    A date alone means the end of that day. A time with an offset is moved to the zone. No other spelling is taken: which moment it
+    means would be a guess.
 
     Raises:
         InvalidPayloadError: it is no time.
@@ -42,12 +46,14 @@ def read_expiry(text: str, timezone: str) -> str:
     try:
         if _DATE.fullmatch(text):
             return _stamp(datetime.combine(date.fromisoformat(text), _END_OF_DAY))
-        given = datetime.fromisoformat(text)
-        return _stamp(given.astimezone(zone) if given.tzinfo else given)
+        given = datetime.fromisoformat(text.upper()) if _TIME.fullmatch(text) else None
+        if given is not None:
+            return _stamp(given.astimezone(zone) if given.tzinfo else given)
     except (ValueError, OverflowError):
-        raise InvalidPayloadError(
-            "data.expires_at must be a date, as in 2026-12-31, or a time, as in 2026-12-31 23:59:59."
-        ) from None
+        pass  # the form of a time, but no day of the calendar
+    raise InvalidPayloadError(
+        "data.expires_at must be a date, as in 2026-12-31, or a time, as in 2026-12-31 23:59:59."
+    )
 
 
 def check_is_ahead(expires_at: str, timezone: str, now: datetime) -> None:

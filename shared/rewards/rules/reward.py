@@ -1,7 +1,7 @@
 """From the body of a Flow's reward call to the reward that Omneo is asked for, and how it is known again.
 
-Flow templates render text: a number may arrive as a string, a missing value as "" or "None". Both are understood. What is not ours
-to know in `data` travels on untouched.
+Flow templates render text: a number may arrive as a string, a missing value as "" or "None". Both are understood, as everywhere
+(values.py). What is not ours to know in `data` travels on untouched.
 """
 
 import hashlib
@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from shared.errors import InvalidPayloadError
-from shared.numbers import read_number
 from shared.rewards.rules.expiry import check_is_ahead, read_expiry, read_timezone
+from shared.values import lacks_a_part, read_id, read_number
 
 # Omneo does not give `external_id` back, `meta` it does: under this key stands what a reward is known by.
 META_KEY = "klaviyo_reward_key"
@@ -23,7 +23,6 @@ ID_LENGTH = 200
 TEXT_LENGTH = 255
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
-_BLANK = {"", "None"}  # what Django's templates, which Klaviyo's resemble, make of a missing value
 # What is read below, and what is not the caller's to say.
 _OURS = {
     "amount",
@@ -72,7 +71,7 @@ def read_reward(body: object, *, timezone: str) -> RewardRequest:
     expires_at = _text(data.get("expires_at"), "data.expires_at", TEXT_LENGTH)
     read_timezone(zone)
     return RewardRequest(
-        id=_text(body.get("id"), "id", ID_LENGTH),
+        id=_id(body.get("id")),
         person_id=person_id,
         email=email,
         amount=_amount(data.get("amount")),
@@ -98,15 +97,15 @@ def check_reward(request: RewardRequest, *, most: float | None, now: datetime) -
         )
 
 
-def omneo_reward(request: RewardRequest, *, profile_id: str, expires_at: str, key: str) -> Json:
-    """Return the body of Omneo's Create Reward. `key` is what the reward is known by later."""
+def omneo_reward(request: RewardRequest, *, profile_id: str, key: str) -> Json:
+    """Return the body of Omneo's Create Reward for a request that has its `expires_at`. `key` is what the reward is known by later."""
     # https://docs.omneo.io/api-reference/reward/add-reward
     ours: Json = {
         "profile_id": profile_id,
         "value_initial": request.amount,
         "value_remaining": request.amount,
         "timezone": request.timezone,
-        "expires_at": expires_at,
+        "expires_at": request.expires_at,
         "meta": {**request.meta, META_KEY: key},
     }
     if request.definition_id != "":
@@ -151,16 +150,23 @@ def _person(body: Json) -> tuple[str, str]:
     return person_id, email
 
 
+def _id(value: object) -> str:
+    id = _text(value, "id", ID_LENGTH)
+    if lacks_a_part(id):
+        raise InvalidPayloadError(
+            "id lacks a part: a placeholder in it rendered nothing. Make it of values that every person in the flow has."
+        )
+    return id
+
+
 def _text(value: object, path: str, longest: int) -> str:
-    """Return text, also of a number, without blanks around it; "" for nothing."""
-    if value is None:
-        return ""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    """Return text, also of a number, "" for nothing: ids, names and times are read alike."""
+    text = read_id(value)
+    if text is None:
         raise InvalidPayloadError(f"{path} must be text.")
-    text = str(value).strip()
     if len(text) > longest:
         raise InvalidPayloadError(f"{path} must have at most {longest} characters.")
-    return "" if text in _BLANK else text
+    return text
 
 
 def _amount(value: object) -> int | float:

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from deploy.gcp.revisions import BASE_IMAGE
 from deploy.staging import REPOSITORY, load_functions, load_routes, load_schedules, stage
 from tests.deploy.gcp.cloud import holds
 from tests.deploy.gcp.gcloud import CLIENT_SECRET, DOMAIN, REGION, Operator, Ran, variables_of
@@ -76,6 +77,7 @@ def test_the_upload_holds_what_the_function_needs_and_nothing_else(
 ) -> None:
     builds = [thing for name, thing in deployed.cloud.things.items() if name.startswith("build/")]
     assert {build["function"] for build in builds} == {f.entry_point for f in load_functions().values()}
+    assert {build["base"] for build in builds} == {BASE_IMAGE}
     for build in builds:
         root = stage(build["function"], tmp_path_factory.mktemp("staged"))
         staged = {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}

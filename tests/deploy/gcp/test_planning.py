@@ -30,7 +30,7 @@ def a_function(name: str = "targets") -> Function:
 def stores() -> dict[str, str]:
     """Return the source of each module of shared/ that names a collection, by that collection's group."""
     found = {}
-    for path in (REPOSITORY / "shared").glob("*.py"):
+    for path in (REPOSITORY / "shared").rglob("*.py"):
         source = path.read_text(encoding="utf-8")
         for group in re.findall(
             r'^COLLECTION = "(\w+)"|f"tenants/\{tenant\}/(?:\w+/\{\w+\}/)?(\w+)"', source, re.MULTILINE

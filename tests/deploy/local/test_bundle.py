@@ -1,6 +1,7 @@
 """The bundle on one machine starts functions as the cloud does, and keeps them up."""
 
 import os
+import re
 import signal
 import socket
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from deploy.local.bundle import Bundle, complete_environment
+from deploy.local.bundle import LARGEST_LOG, Bundle, complete_environment
 from deploy.local.processes import StartError, free_port
 from deploy.staging import StagingError
 from tests.deploy.repositories import a_repository, write
@@ -71,7 +72,7 @@ def test_a_function_gets_the_variables_of_its_row_and_no_others(bundle: Bundle) 
     # The launcher and Python themselves set the second line.
     assert given.keys() - {"FUNCTION_TARGET", "FUNCTION_SIGNATURE_TYPE", "SERVER_SOFTWARE", "LC_CTYPE"} == {
         "STORE", "BACKSTAGE_WORKER_URL", "ENCRYPTION_KEYS", "CLOUD_TASKS_EMULATOR_HOST",
-        "PATH", "PORT", "THREADS", "PYTHONUNBUFFERED",
+        "PATH", "PORT", "THREADS", "PYTHONUNBUFFERED", "PYTHONPYCACHEPREFIX",
     }  # fmt: skip
     assert given["THREADS"] == "4"
     assert given["BACKSTAGE_WORKER_URL"] == bundle.workers["backstage_worker"]
@@ -95,6 +96,40 @@ def test_a_killed_function_comes_back_on_its_port(bundle: Bundle, said: list[str
     assert said == [f"hello stopped (SIGKILL), starting it again; see {bundle.logs}/hello.log"]
 
 
+def test_a_function_is_started_again_with_its_source_as_it_is_now(tmp_path: Path) -> None:
+    repository = a_repository(tmp_path / "repository")
+    said: list[str] = []
+    with Bundle(tmp_path / "data", 0, ANY_TASKS_PORT, repository=repository, say=said.append) as bundle:
+        other = bundle.pid("backstage_worker")
+        write(repository / "shared/greeting.py", 'GREETING = "good evening"\n')
+        bundle.restart(["hello"])
+        assert requests.get(bundle.url + "/acme/hello/", timeout=10).json()["greeting"] == "good evening"
+        assert bundle.pid("backstage_worker") == other
+    assert said == []
+
+
+def test_a_function_whose_new_source_is_broken_is_reported_and_mended_by_the_next_change(
+    tmp_path: Path,
+) -> None:
+    repository = a_repository(tmp_path / "repository")
+    with Bundle(
+        tmp_path / "data", 0, ANY_TASKS_PORT, repository=repository, say=lambda _line: None
+    ) as bundle:
+        write(repository / "shared/greeting.py", "GREETING = \n")
+        with pytest.raises(StartError, match=r"hello does not answer; see .*/hello\.log"):
+            bundle.restart(["hello"], timeout=1.0)
+        write(repository / "shared/greeting.py", 'GREETING = "good evening"\n')
+        bundle.restart(["hello"])
+        assert requests.get(bundle.url + "/acme/hello/", timeout=10).json()["greeting"] == "good evening"
+
+
+def test_a_large_log_is_put_aside_at_the_next_start(tmp_path: Path) -> None:
+    write(tmp_path / "data/logs/hello.log", "x" * (LARGEST_LOG + 1))
+    with Bundle(tmp_path / "data", 0, ANY_TASKS_PORT, repository=a_repository(tmp_path / "r")) as bundle:
+        assert (bundle.logs / "hello.log").stat().st_size < 1000
+    assert (bundle.logs / "hello.log.before").stat().st_size > LARGEST_LOG
+
+
 def test_stopping_leaves_no_port_open_and_keeps_the_logs(tmp_path: Path) -> None:
     repository = a_repository(tmp_path / "repository")
     (tmp_path / "data/logs").mkdir(parents=True)
@@ -116,7 +151,7 @@ def test_stopping_leaves_no_port_open_and_keeps_the_logs(tmp_path: Path) -> None
     for port in ports:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=5)
-    assert (bundle.logs / "hello.log").read_text() == "yesterday\ntoday\n"
+    assert re.fullmatch(r"yesterday\n\S+Z today\n", (bundle.logs / "hello.log").read_text())
     assert ("hello", "today") in echoed
 
 
@@ -154,7 +189,7 @@ def test_a_queue_port_that_was_named_and_is_taken_is_reported(tmp_path: Path) ->
         port = taken.getsockname()[1]
         environment = {"CLOUD_TASKS_EMULATOR_HOST": f"127.0.0.1:{port}"}
         bundle = Bundle(tmp_path / "data", 0, environment, repository=a_repository(tmp_path / "repository"))
-        with pytest.raises(StartError, match=f"CLOUD_TASKS_EMULATOR_HOST names port {port}, which is taken"):
+        with pytest.raises(StartError, match=f"Port {port}, for CLOUD_TASKS_EMULATOR_HOST, is taken"):
             bundle.start()
 
 
@@ -164,7 +199,7 @@ def test_a_taken_public_port_is_reported_before_anything_starts(tmp_path: Path) 
         bundle = Bundle(
             tmp_path / "data", port, ANY_TASKS_PORT, repository=a_repository(tmp_path / "repository")
         )
-        with pytest.raises(StartError, match="name another PORT"):
+        with pytest.raises(StartError, match=f"Port {port}, for the gateway, is taken"):
             bundle.start()
     assert not bundle.logs.exists()
 

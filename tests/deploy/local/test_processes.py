@@ -1,6 +1,7 @@
 """Children are started, watched and started again, and none is left behind."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -114,7 +115,9 @@ def test_a_child_is_ready_when_it_says_so_in_this_life(supervisor: Supervisor, t
     supervisor.start(process)
     supervisor.wait_ready(PATIENCE)
     assert supervisor.output("child") == "ready now\n"
-    assert log.read_text() == "ready, in an earlier life\nready now\n"
+    earlier, line = log.read_text().splitlines()
+    assert earlier == "ready, in an earlier life"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ready now", line)
 
 
 def test_a_child_gets_its_environment_and_no_other(
@@ -189,7 +192,7 @@ def test_each_stop_in_a_row_is_followed_by_a_longer_pause(
     supervisor.wait_ready(PATIENCE)
     until(lambda: len(said_lines) >= 6)
     supervisor.stop()
-    starts = [float(text.split()[1]) for text in (tmp_path / "logs/child.log").read_text().splitlines()]
+    starts = [float(text.split()[2]) for text in (tmp_path / "logs/child.log").read_text().splitlines()]
     # Pauses double from 10 ms: after the fifth stop it is 160 ms.
     assert starts[5] - starts[4] >= 0.16
 
@@ -226,6 +229,45 @@ def test_lines_are_echoed_under_the_name_of_their_writer(tmp_path: Path) -> None
     supervisor.stop()
     assert [text for name, text in echoed if name == "one"] == ["ready one", "unfinished"]
     assert [text for name, text in echoed if name == "two"] == ["ready two", "unfinished"]
+
+
+def writes(path: Path, word: str) -> Callable[[], None]:
+    def write() -> None:
+        path.write_text(word)
+
+    return write
+
+
+def test_a_child_is_started_again_with_what_was_prepared_and_nobody_is_told(
+    supervisor: Supervisor, said_lines: Said, tmp_path: Path
+) -> None:
+    word = tmp_path / "word"
+    word.write_text("one")
+    program = "import pathlib, time; print('ready', pathlib.Path('word').read_text()); time.sleep(60)"
+    supervisor.start(a_process(tmp_path, program))
+    supervisor.wait_ready(PATIENCE)
+    supervisor.restart({"child": writes(word, "two")})
+    until(lambda: supervisor.output("child") == "ready two\n")
+    assert said_lines == []
+
+
+def test_a_child_that_waits_to_be_started_again_is_started_at_once_after_a_change(
+    said_lines: Said, tmp_path: Path
+) -> None:
+    supervisor = Supervisor(say=said_lines.append, grace=5, first_pause=60)
+    word = tmp_path / "word"
+    word.write_text("leave")
+    program = (
+        "import pathlib, sys, time; word = pathlib.Path('word').read_text(); print('ready', word)\n"
+        "if word == 'leave': time.sleep(0.2); sys.exit(1)\n"
+        "time.sleep(60)"
+    )
+    supervisor.start(a_process(tmp_path, program))
+    supervisor.wait_ready(PATIENCE)
+    until(lambda: said_lines != [])
+    supervisor.restart({"child": writes(word, "stay")})
+    until(lambda: supervisor.output("child") == "ready stay\n")
+    supervisor.stop()
 
 
 # Stopping.

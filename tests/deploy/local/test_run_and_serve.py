@@ -3,7 +3,7 @@
 import json
 import os
 import re
-import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deploy.local.ports import is_free
 from deploy.local.sandbox import Sandbox
 from shared.storage.encryption import new_key
 
@@ -51,11 +52,11 @@ class Terminal:
 
 
 @contextmanager
-def running(command: str, environment: dict[str, str]) -> Iterator[Terminal]:
+def running(command: str, environment: dict[str, str], root: Path = ROOT) -> Iterator[Terminal]:
     """Run `python -m deploy.local COMMAND`, as the Makefile does."""
     with subprocess.Popen(
         [sys.executable, "-m", "deploy.local", command],
-        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     ) as process:  # fmt: skip
         terminal = Terminal(process)
         try:
@@ -70,8 +71,9 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "PORT": "0", "DATA_DIR": str(folder), **variables}
 
 
-def test_run_sends_one_event_shows_each_hop_and_keeps_serving(tmp_path: Path) -> None:
-    with running("run", environment(tmp_path)) as terminal:
+def test_run_sends_one_event_shows_each_hop_and_keeps_its_tenant_for_the_next_start(tmp_path: Path) -> None:
+    given = environment(tmp_path, PORT=str(free_ports_in_a_row(13)))
+    with running("run", given) as terminal:
         text = terminal.wait_for("Ctrl-C stops everything.")
         times = [float(found) for found in re.findall(r"^ +([\d.]+) ms  ", text, re.MULTILINE)]
         assert times == sorted(times)
@@ -79,35 +81,123 @@ def test_run_sends_one_event_shows_each_hop_and_keeps_serving(tmp_path: Path) ->
         assert {seen_by for _, seen_by in hops} == {"Omneo", "queue", "Klaviyo"}
         assert next(what for what, _ in hops) == "a reward is issued; its reaction fires"
         assert ("Klaviyo answers 202", "Klaviyo") in hops
-        _follow_the_advice(text)
+        _every_hint_works_as_printed(text)
+        before = _events(text)
+        assert terminal.stop() == 0
+    with running("run", given) as terminal:
+        again = terminal.wait_for("Ctrl-C stops everything.")
+        assert _key(again) == _key(text)
+        assert "Going on with the tenant of the last start" in again
+        assert len(_events(again) - before) == 1
+        assert before < _events(again)
+        assert terminal.stop() == 0
+    forgotten = _python("deploy.local", "fresh", environment=given)
+    assert forgotten.returncode == 0, forgotten.stderr
+    assert not (tmp_path / f"demo-{given['PORT']}").exists()
+
+
+def free_ports_in_a_row(count: int) -> int:
+    """Return the first of so many ports in a row that nobody listens on."""
+    return next(
+        first for first in range(20_000, 31_000, count) if all(is_free(first + n) for n in range(count))
+    )
+
+
+def _key(text: str) -> str:
+    key: str
+    (key,) = set(re.findall(r"oik_[\w-]+", text))
+    return key
+
+
+def _events(text: str) -> set[str]:
+    """Return the unique ids of the events in Klaviyo, read with the command that the text shows."""
+    told = json.loads(_said(_hints(text)["What arrived in Klaviyo"]))
+    return {event["unique_id"] for event in told["events"]}
+
+
+def _hints(text: str) -> dict[str, str]:
+    """Return each command that is to be copied, by the label on the line above it."""
+    found = dict(re.findall(r"^# (.+)\n(.+)\n", text, re.MULTILINE))
+    assert len(found) == len(re.findall(r"^# ", text, re.MULTILINE)) > 10
+    return found
+
+
+def _said(command: str) -> str:
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"set -o pipefail; {command}"],
+        env={"PATH": os.environ["PATH"]}, cwd="/", capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+def _every_hint_works_as_printed(text: str) -> None:
+    """Copy every command into a shell that stands elsewhere, in the order in which they are shown."""
+    mended = False
+    for label, command in _hints(text).items():
+        assert command.startswith(("curl ", "(cd ", "make ")), command
+        if command.startswith("make "):
+            continue
+        answer = _said(command)
+        if command.startswith("curl "):
+            assert "error" not in json.loads(answer), label
+        if label.startswith("Mend"):
+            mended = json.loads(answer) == {"message": "Every call goes well from now on."}
+        if label == "The operator's commands":
+            assert "demo" in answer
+    assert mended
+
+
+def test_run_obeys_the_named_address_of_the_queue_and_starts_a_function_again_when_its_source_changes(
+    tmp_path: Path,
+) -> None:
+    port = free_ports_in_a_row(1)
+    given = environment(tmp_path / "data", CLOUD_TASKS_EMULATOR_HOST=f"127.0.0.1:{port}")
+    repository = tmp_path / "repository"
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
+    for name in ("deploy", "functions", "shared"):
+        shutil.copytree(ROOT / name, repository / name, ignore=ignored)
+    with running("run", given, repository) as terminal:
+        terminal.wait_for("Ctrl-C stops everything.")
+        kept = (tmp_path / "data/demo-0/env").read_text()
+        assert f"CLOUD_TASKS_EMULATOR_HOST=127.0.0.1:{port}\n" in kept
+        assert not is_free(port)
+        main = repository / "functions/targets/main.py"
+        main.write_text(main.read_text() + "\nprint('the new source')\n")
+        text = terminal.wait_for("Ready again.")
+        assert "functions/targets/main.py changed: targets starts again." in text
+        assert "stopped" not in text
+        assert "the new source" in (tmp_path / "data/demo-0/logs/targets.log").read_text()
         assert terminal.stop() == 0
 
 
-def _follow_the_advice(text: str) -> None:
-    """Send a metric as the text says, and find it where the text says."""
-    words = shlex.split(text.split("send a metric")[1].partition("with an ID token")[0])
-    url = next(word for word in words if word.startswith("http"))
-    headers = dict(word.split(": ", 1) for word in words if ": " in word and not word.startswith("{"))
-    body = next(word for word in words if word.startswith("{"))
-    with urllib.request.urlopen(urllib.request.Request(url, body.encode(), headers), timeout=20) as answer:
-        assert answer.status == 202
-        unique_id = json.load(answer)["id"]
-    arrived = next(word for word in shlex.split(text.split("what arrived")[1]) if word.startswith("http"))
-    deadline = time.monotonic() + 15
-    seen: list[str] = []
-    while unique_id not in seen and time.monotonic() < deadline:
-        with urllib.request.urlopen(arrived, timeout=5) as answer:
-            seen = [event["unique_id"] for event in json.load(answer)["events"]]
-    assert unique_id in seen
+def test_run_on_a_taken_port_names_it_says_what_to_do_and_touches_nothing(tmp_path: Path) -> None:
+    first = free_ports_in_a_row(13)
+    given = environment(tmp_path, PORT=str(first))
+    with Sandbox(klaviyo_port=first + 3, omneo_port=first + 5), running("run", given) as terminal:
+        assert terminal.process.wait(timeout=30) == 1
+        text = terminal.wait_for("taken")
+    assert f"Port {first + 3}, for the queue, is taken." in text
+    assert f"Port {first + 5}, for outbound_worker, is taken." in text
+    assert f"make run PORT={first + 100}" in text
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_run_on_a_taken_port_says_so_and_touches_nothing(tmp_path: Path) -> None:
+def test_what_runs_is_not_forgotten(tmp_path: Path) -> None:
     with Sandbox() as sandbox:
         port = sandbox.klaviyo.url.rpartition(":")[2]
-        with running("run", environment(tmp_path, PORT=port)) as terminal:
-            assert terminal.process.wait(timeout=30) == 1
-            assert f"Port {port} is taken" in terminal.wait_for("taken")
-    assert list(tmp_path.iterdir()) == []
+        (tmp_path / f"demo-{port}").mkdir()
+        done = _python("deploy.local", "fresh", environment=environment(tmp_path, PORT=port))
+    assert done.returncode == 1
+    assert "stop make run first" in done.stderr
+    assert (tmp_path / f"demo-{port}").exists()
+
+
+def _python(*words: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", *words], cwd=ROOT, env=environment,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
 
 
 def test_serve_without_its_environment_lists_everything_that_is_missing(tmp_path: Path) -> None:
@@ -135,7 +225,10 @@ def test_serve_keeps_its_tenants_and_makes_queues_for_those_installed_while_it_w
         )
         _install(given | {"STORE": f"sqlite:{tmp_path}/documents.db"}, sandbox)
         with running("serve", given) as terminal:
-            url = re.findall(r"Serving on (\S+)\.", terminal.wait_for("For commands"))[0]
+            text = terminal.wait_for("deploy.tenants list)")
+            url = re.findall(r"Serving on (\S+)\.", text)[0]
+            assert "acme" in _said(text.partition("For commands in another terminal:\n")[2].splitlines()[0])
+            assert (tmp_path / "env").stat().st_mode & 0o077 == 0
             request = urllib.request.Request(
                 f"{url}/acme/api/v1/targets/klaviyo/metric?metric=Seen",
                 data=b'{"profile": {"email": "canary-jane@example.org"}}',
@@ -148,6 +241,7 @@ def test_serve_keeps_its_tenants_and_makes_queues_for_those_installed_while_it_w
                 time.sleep(0.05)
             assert len(sandbox.klaviyo.events("AcmeAc")) == 1
             assert terminal.stop() == 0
+            assert not (tmp_path / "env").exists()
 
 
 def _install(variables: dict[str, str], sandbox: Sandbox) -> None:

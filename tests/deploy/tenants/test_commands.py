@@ -36,11 +36,12 @@ from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.jobs.jobs import SendMetric
 from shared.records.outbox import Outbox
 from shared.rewards.attempts import RewardAttempts
-from shared.rewards.claims import RewardClaims
+from shared.rewards.claims import Person, RewardClaims
 from shared.rewards.counts import RewardCounts
 from shared.settings import Needs, Settings
 from shared.storage.encryption import KeyRing, new_key
 from shared.storage.sqlite import SqliteDocuments
+from shared.targets.unheard import Acceptance, UnheardCalls
 from shared.tenants.keys import matches
 from shared.tenants.tenants import Outage, Provisions, ProvisionStep, StepState, Tenant, TenantStore
 from shared.web.authentication import shared_secret
@@ -371,6 +372,8 @@ class TestShowing:
         queued.tenants.change("gamma", disconnected)
         result = queued.run("list")
         assert result == Result(0, "acme\tnot installed\nbeta\tconnected\ngamma\tdisconnected\n", "")
+        listed = json.loads(queued.run("list", "--json").out)
+        assert listed[1] == {"tenant": "beta", "klaviyo": "connected"}
 
     def test_nobody_is_a_list_too(self, operator: Operator) -> None:
         assert operator.run("list") == Result(0, "", "")
@@ -759,14 +762,17 @@ class TestDelete:
         for name in ("acme", "acme-stg"):
             queued.tenant(name)
             documents = queued.tenants._documents
-            claim = RewardClaims(documents, lambda: NOW, lambda: "x").take(name, "order-7", "b")
-            attempt = RewardAttempts(documents, lambda: NOW, lambda: "x").begin(name, "call")
+            claim = RewardClaims(documents, lambda: NOW, lambda: "x").take(
+                name, "order-7", Person("x", ""), "p-1", "b"
+            )
+            attempt = RewardAttempts(documents, lambda: NOW, lambda: "x").begin(name, "call", "p-1")
             place = RewardCounts(documents, lambda: NOW, lambda: 0.0).reserve(name, 5)
             assert None not in (claim, attempt, place)
+            UnheardCalls(documents, lambda: NOW).note(name, "call", Acceptance("x", NOW))
         assert queued.run("delete", "acme", "--yes").status == 0
-        kinds = ("reward_claims", "reward_attempts", "reward_counts")
-        assert [documents.count(f"tenants/acme/{kind}") for kind in kinds] == [0, 0, 0]
-        assert [documents.count(f"tenants/acme-stg/{kind}") for kind in kinds] == [1, 1, 1]
+        kinds = ("reward_claims", "reward_attempts", "reward_counts", "unheard_calls")
+        assert [documents.count(f"tenants/acme/{kind}") for kind in kinds] == [0, 0, 0, 0]
+        assert [documents.count(f"tenants/acme-stg/{kind}") for kind in kinds] == [2, 1, 1, 1]
 
     def test_on_a_terminal_it_asks_first(self, queued: Operator) -> None:
         queued.tenant()

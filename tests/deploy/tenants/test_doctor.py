@@ -1,5 +1,6 @@
 """`python -m deploy.tenants doctor`, run as a process beside a running Omneo, Klaviyo and queue: what it prints, and its exit status."""
 
+import json
 import os
 import re
 import subprocess
@@ -82,6 +83,15 @@ def test_every_check_is_a_line_and_what_mends_it_stands_below(shop: World) -> No
     )
     assert result.lines[at + 1] == "          Enable them in CX Manager when profiles should be synced."
     assert "\x1b" not in result.out, "no colours where nobody sees them"
+
+
+def test_the_report_is_told_as_json(shop: World) -> None:
+    shop.services.queue.pause(shop.read(), Direction.OUTBOUND)
+    result = doctor(shop, TENANT, "--json")
+    assert (result.status, result.err) == (1, "")
+    told = json.loads(result.out)
+    assert (told["state"], told["repaired"]) == ("critical", [])
+    assert any(finding["check"] == "outbound queue" for finding in told["findings"])
 
 
 def test_a_warning_is_exit_status_0_and_something_critical_is_1(shop: World) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -76,6 +77,21 @@ def test_without_a_terminal_there_is_no_bar(command: Command) -> None:
     result = command("resync", TENANT, "--dry-run")
     assert result.stderr == ""
     assert text(result)[0].startswith("resync (dry run, nothing was sent): done")
+
+
+def test_a_run_is_told_of_as_json(command: Command) -> None:
+    result = command("resync", TENANT, "--dry-run", "--json")
+    told = json.loads(_json_text(result))
+    assert (told["kind"], told["state"], told["dry_run"]) == ("resync", "done", True)
+    assert (told["read"], told["total"]) == (6, 6)
+    command("reconcile", TENANT)
+    last = command("reconcile", TENANT, "--last", "--json")
+    assert json.loads(_json_text(last))["kind"] == "reconcile"
+
+
+def _json_text(result: Result) -> str:
+    """Return the object printed over many lines, without the worker's log lines, which are an object each."""
+    return result.stdout[result.stdout.index("{\n") :].partition("\n}")[0] + "\n}"
 
 
 def test_failures_make_the_exit_status_1(command: Command, shop: Whole) -> None:

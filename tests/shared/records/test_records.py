@@ -12,7 +12,7 @@ from shared.installation.uninstall import uninstall
 from shared.jobs.jobs import Delivery, SendRecords, SweepOutbox
 from shared.records.outbox import Outbox
 from shared.records.packing import LEASE, SWEPT_AFTER, pack_records, sweep_outbox
-from shared.records.records import accept_records, send_records
+from shared.records.records import send_records
 from shared.records.rules.record import RECORD_ID
 from shared.worker.delivery import deliver
 from tests.shared.installation.test_provision import together
@@ -45,7 +45,7 @@ def test_a_few_records_go_one_by_one_and_many_in_one_call(shelf: Shelf) -> None:
     shelf.world.work()
     assert (len(shelf.calls(SINGLE)), len(shelf.calls(BULK))) == (10, 0)
     shelf.send(*range(10, 510))
-    shelf.world.work()
+    shelf.world.work(12)
     assert (len(shelf.calls(SINGLE)), len(shelf.calls(BULK))) == (10, 1)
     assert shelf.arrived() == list(range(510))
 
@@ -86,14 +86,12 @@ def test_a_passing_fault_delays_records_and_neither_loses_nor_doubles_them(
 
 
 def test_what_was_sent_of_a_few_is_not_sent_again_when_one_has_to_wait(shelf: Shelf) -> None:
-    records = tuple({"n": n, RECORD_ID: f"r-{n}"} for n in range(10))
-    job = SendRecords(tenant=TENANT, accepted_at=shelf.world.clock(), data_source=REWARDS, records=records)
-    fate = Fate(8, kills=False)  # two moments a call: the fifth does not reach Klaviyo
-    send_records(job, shelf.world.read(), shelf.services(fate))
+    shelf.shelve(*range(10))
+    shelf.pack(Fate(8, kills=False))  # two moments a call: the fifth does not reach Klaviyo
     assert shelf.arrived() == [0, 1, 2, 3]
     shelf.work_until_quiet()
     assert shelf.arrived() == list(range(10))
-    assert (len(shelf.calls(SINGLE)), len(shelf.calls(BULK))) == (4, 1)
+    assert (len(shelf.calls(SINGLE)), len(shelf.calls(BULK))) == (10, 0)
 
 
 # Backlogs
@@ -131,11 +129,10 @@ def test_records_that_come_while_others_wait_join_them_and_go_at_once_again_afte
     assert Outbox.of(shelf.world.services).is_waiting(TENANT, REWARDS)
     shelf.world.work(15)
     assert shelf.arrived() == [1, 2]
-    assert len(shelf.calls(BULK)) == 1
+    assert len(shelf.calls(SINGLE)) == 3
     shelf.send(3)
     shelf.world.work()
     assert shelf.arrived() == [1, 2, 3]
-    assert len(shelf.calls(SINGLE)) == 2
 
 
 def test_a_backlog_of_one_data_source_holds_up_no_other(shelf: Shelf) -> None:
@@ -178,11 +175,11 @@ def test_half_a_parcel_is_sent_with_the_one_before_and_the_rest_with_the_next(sh
 
 
 def test_a_bulk_job_stays_below_4_mb(shelf: Shelf) -> None:
-    for number in range(12):
-        shelf.shelve(number, job=f"j{number:02}", text="x" * 500_000)
+    for number in range(60):
+        shelf.shelve(number, job=f"j{number:02}", text="x" * 100_000)
     shelf.pack()
-    assert shelf.arrived() == list(range(12))
-    assert [len(_records_in(call)) for call in shelf.calls(BULK)] == [7, 5]
+    assert shelf.arrived() == list(range(60))
+    assert [len(_records_in(call)) for call in shelf.calls(BULK)] == [39, 21]
     assert shelf.world.dead_jobs() == []
 
 
@@ -208,7 +205,7 @@ def test_two_packers_at_once_send_each_record_once(shelf: Shelf) -> None:
 
 def test_what_comes_in_while_a_packer_is_at_work_is_sent_by_it(shelf: Shelf) -> None:
     shelf.shelve(1)
-    shelf.pack(Meanwhile(f"after POST {BULK}", lambda: shelf.shelve(2, job="k")))
+    shelf.pack(Meanwhile(f"after POST {SINGLE}", lambda: shelf.shelve(2, job="k")))
     assert shelf.arrived() == [1, 2]
 
 
@@ -251,7 +248,7 @@ def test_a_packer_that_breaks_off_at_any_moment_loses_nothing_and_doubles_only_w
         moment += 1
     # Two calls; each is doubled by a death right after it or right before its note, or by its answer's loss.
     assert len(doubled) == (4 if kills else 2)
-    assert moment > (20 if kills else 3)
+    assert moment > (15 if kills else 3)
 
 
 def test_a_job_that_dies_at_any_moment_of_its_way_into_the_outbox_is_finished_when_delivered_again(
@@ -349,7 +346,7 @@ def test_a_dead_record_that_is_replayed_keeps_its_id(shelf: Shelf) -> None:
     (job,) = jobs_of(shelf.world.dead_jobs())
     klaviyo.unwanted_property = ""
     shelf.world.services.queue.put(job, shelf.world.read())
-    shelf.world.work()
+    shelf.work_until_quiet()
     assert [kept.record[RECORD_ID] for kept in klaviyo.records(ACCOUNT)] == [id]
 
 
@@ -359,15 +356,7 @@ def dead_numbers(shelf: Shelf) -> list[int]:
 
 def _send_with_bad(shelf: Shelf, count: int, *, bad: set[int]) -> None:
     rows = [{"n": n, **({"bad": True} if n in bad else {})} for n in range(count)]
-    services = shelf.world.services
-    accept_records(
-        shelf.world.read(),
-        {"data_source": "rewards", "records": rows},
-        queue=services.queue,
-        now=services.clock(),
-        new_id=services.new_id,
-        traceparent="",
-    )
+    shelf.accept({"data_source": "rewards", "records": rows})
 
 
 # Data sources that are gone

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 import pytest
 
+from shared.errors import BusyError
 from shared.rewards.attempts import KEPT as ATTEMPTS_KEPT
-from shared.rewards.attempts import LIVE, RewardAttempts
-from shared.rewards.claims import KEPT, LIFE, Claim, Issued, RewardClaims
+from shared.rewards.attempts import LIVE, RewardAttempts, State, state_of
+from shared.rewards.claims import KEPT, LIFE, Claim, Issued, Person, RewardClaims
 from shared.rewards.counts import SHARDS, Place, RewardCounts
 from shared.storage.documents import Documents
 from tests.support import stores
@@ -22,6 +23,7 @@ documents = stores.documents
 stored_bytes = stores.stored_bytes
 
 ID = "canary-order-7"
+JANE = Person(klaviyo_id="canary-01HX", email="canary-jane@example.org")
 ISSUED = Issued(reward_id=41, profile_id="p-1", body="b")
 
 
@@ -61,21 +63,31 @@ def all_at_once(callers: int, ask: Callable[[], T]) -> list[T]:
         return list(pool.map(one, range(callers)))
 
 
-def held(claims: RewardClaims, id: str = ID, tenant: str = "acme") -> Claim:
-    claim = claims.take(tenant, id, "b")
+def taken(
+    claims: RewardClaims,
+    *,
+    id: str = ID,
+    tenant: str = "acme",
+    person: Person = JANE,
+    profile: str = "p-1",
+    body: str = "b",
+) -> Claim | Issued | None:
+    return claims.take(tenant, id, person, profile, body)
+
+
+def held(claims: RewardClaims, **changes: Any) -> Claim:
+    claim = taken(claims, **changes)
     assert isinstance(claim, Claim)
     return claim
 
 
-def begun(attempts: RewardAttempts, call: str = "call") -> Claim:
-    claim = attempts.begin("acme", call)
-    assert claim is not None
-    return claim
+def begun(attempts: RewardAttempts, call: str = "call", profile: str = "p-1") -> Claim:
+    return attempts.follow("acme", call) or attempts.begin("acme", call, profile)
 
 
 class TestWithAnId:
     def test_of_sixteen_who_ask_at_once_one_holds(self, claims: RewardClaims) -> None:
-        got = all_at_once(16, lambda: claims.take("acme", ID, "b"))
+        got = all_at_once(16, lambda: taken(claims))
         assert sum(isinstance(claim, Claim) for claim in got) == 1
 
     def test_the_first_need_not_look_and_whoever_follows_a_death_must(
@@ -84,11 +96,11 @@ class TestWithAnId:
         first = held(claims)
         assert (first.in_doubt, first.key) == (False, ID)
         clock.advance(LIFE.total_seconds() - 0.001)
-        assert claims.take("acme", ID, "b") is None
+        assert taken(claims) is None
         clock.advance(0.001)
         second = held(claims)
         assert (second.in_doubt, second.key) == (True, ID)
-        assert claims.take("acme", ID, "b") is None
+        assert taken(claims) is None
 
     @pytest.mark.parametrize("round", range(3))
     def test_of_sixteen_who_follow_a_death_at_once_one_holds(
@@ -96,21 +108,21 @@ class TestWithAnId:
     ) -> None:
         held(claims)
         clock.advance(LIFE.total_seconds() + round)
-        got = all_at_once(16, lambda: claims.take("acme", ID, "b"))
+        got = all_at_once(16, lambda: taken(claims))
         assert sum(isinstance(claim, Claim) for claim in got) == 1
 
     def test_an_issued_reward_is_remembered_for_400_days(self, claims: RewardClaims, clock: Clock) -> None:
         claims.issued(held(claims), ISSUED)
-        assert claims.take("acme", ID, "another body") == ISSUED
+        assert taken(claims, body="another body") == ISSUED
         clock.advance(KEPT.total_seconds() - 0.001)
-        assert claims.take("acme", ID, "b") == ISSUED
+        assert taken(claims) == ISSUED
         clock.advance(0.001)
         assert held(claims).in_doubt
 
     def test_a_reward_may_have_an_id_of_text(self, claims: RewardClaims) -> None:
         issued = Issued(reward_id="r-41", profile_id="p-1", body="b")
         claims.issued(held(claims), issued)
-        assert claims.take("acme", ID, "b") == issued
+        assert taken(claims) == issued
 
     def test_what_is_given_back_is_new_to_the_next(self, claims: RewardClaims) -> None:
         claims.give_back(held(claims))
@@ -119,13 +131,13 @@ class TestWithAnId:
     def test_what_is_left_in_doubt_can_be_looked_for_at_once(self, claims: RewardClaims) -> None:
         claims.leave_in_doubt(held(claims))
         assert held(claims).in_doubt
-        assert claims.take("acme", ID, "b") is None
+        assert taken(claims) is None
 
     def test_where_omneo_may_be_at_work_the_claim_stays(self, claims: RewardClaims, clock: Clock) -> None:
         claim = held(claims)
         clock.advance(10)
         assert claims.wait_out(claim) == LIFE.total_seconds() - 10
-        assert claims.take("acme", ID, "b") is None
+        assert taken(claims) is None
 
     @pytest.mark.parametrize("way", ["give_back", "leave_in_doubt", "wait_out"])
     def test_who_comes_back_late_leaves_the_new_holder_alone(
@@ -135,7 +147,7 @@ class TestWithAnId:
         clock.advance(LIFE.total_seconds())
         held(claims)
         getattr(claims, way)(late)
-        assert claims.take("acme", ID, "b") is None
+        assert taken(claims) is None
 
     @pytest.mark.parametrize("way", ["give_back", "leave_in_doubt"])
     def test_who_ends_a_claim_in_the_moment_of_a_take_over_leaves_the_new_holder_alone(
@@ -145,14 +157,14 @@ class TestWithAnId:
         clock.advance(LIFE.total_seconds())
         overtaken = stores.Overtaken(documents, lambda: held(claims))
         getattr(RewardClaims(overtaken, clock, ids()), way)(late)
-        assert claims.take("acme", ID, "b") is None
+        assert taken(claims) is None
 
     def test_a_reward_noted_late_is_noted_all_the_same(self, claims: RewardClaims, clock: Clock) -> None:
         late = held(claims)
         clock.advance(LIFE.total_seconds())
         claims.give_back(held(claims))
         claims.issued(late, ISSUED)
-        assert claims.take("acme", ID, "b") == ISSUED
+        assert taken(claims) == ISSUED
 
     def test_who_is_overtaken_while_taking_over_gets_nothing(
         self, claims: RewardClaims, documents: Documents, clock: Clock
@@ -160,12 +172,52 @@ class TestWithAnId:
         held(claims)
         clock.advance(LIFE.total_seconds())
         overtaken = stores.Overtaken(documents, lambda: held(claims))
-        assert RewardClaims(overtaken, clock, lambda: "second").take("acme", ID, "b") is None
+        assert taken(RewardClaims(overtaken, clock, lambda: "second")) is None
 
     def test_tenants_and_ids_do_not_meet(self, claims: RewardClaims) -> None:
         names = [("acme", ID), ("acme-stg", ID), ("acme", f"{ID}/b"), ("acme", ".."), ("acme", "")]
         for tenant, id in names:
-            held(claims, id, tenant)
+            held(claims, id=id, tenant=tenant)
+
+    def test_an_id_is_another_claim_for_another_profile(self, claims: RewardClaims) -> None:
+        john = Person("canary-02HX", "canary-john@example.org")
+        claims.issued(held(claims), ISSUED)
+        assert held(claims, person=john, profile="p-2").in_doubt is False
+        assert taken(claims, person=john, profile="p-1") == ISSUED  # whoever calls: the profile has it
+
+    def test_whom_a_call_meant_is_remembered_before_anything_is_made(
+        self, claims: RewardClaims, clock: Clock
+    ) -> None:
+        assert claims.meant("acme", ID, JANE) == ""
+        held(claims)
+        clock.advance(LIFE.total_seconds())
+        assert claims.meant("acme", ID, JANE) == "p-1"
+        assert claims.meant("acme", ID, Person(JANE.klaviyo_id, JANE.email.upper())) == "p-1"
+        others = [
+            ("acme-stg", ID, JANE),
+            ("acme", "other", JANE),
+            ("acme", ID, Person("", JANE.email)),
+            ("acme", ID, Person(JANE.klaviyo_id, "")),
+        ]
+        assert [claims.meant(*other) for other in others] == [""] * 4
+
+    def test_a_call_cannot_mean_another_profile_than_its_equal_before(self, claims: RewardClaims) -> None:
+        held(claims)
+        assert taken(claims, profile="p-2") is None
+        assert claims.meant("acme", ID, JANE) == "p-1"
+        john = Person("canary-02HX", "canary-john@example.org")
+        assert (
+            held(claims, person=john, profile="p-2").in_doubt is False
+        )  # the refused one left nothing behind
+
+    def test_where_nothing_was_made_whom_it_meant_is_open_again(self, claims: RewardClaims) -> None:
+        claims.give_back(held(claims))
+        assert claims.meant("acme", ID, JANE) == ""
+        assert held(claims, profile="p-2").profile_id == "p-2"
+
+    def test_where_something_may_have_been_made_it_stays(self, claims: RewardClaims) -> None:
+        claims.leave_in_doubt(held(claims))
+        assert claims.meant("acme", ID, JANE) == "p-1"
 
     def test_a_document_that_makes_no_sense_is_taken_over_in_doubt(
         self, claims: RewardClaims, documents: Documents
@@ -186,13 +238,22 @@ class TestWithAnId:
             claims.issued(held(claims, tenant=tenant), ISSUED)
         claims.forget("acme")
         assert not held(claims).in_doubt
-        assert claims.take("acme-stg", ID, "b") == ISSUED
+        assert taken(claims, tenant="acme-stg") == ISSUED
+
+
+def _is_early(attempts: RewardAttempts) -> bool:
+    """Return whether what became of an equal call cannot be looked for yet."""
+    try:
+        attempts.follow("acme", "call")
+    except BusyError:
+        return True
+    return False
 
 
 class TestWithoutAnId:
     def test_equal_calls_beside_each_other_are_rewards_of_their_own(self, attempts: RewardAttempts) -> None:
-        got = all_at_once(8, lambda: attempts.begin("acme", "call"))
-        assert len({claim.key for claim in got if claim is not None and not claim.in_doubt}) == 8
+        got = all_at_once(8, lambda: begun(attempts))
+        assert len({claim.key for claim in got if not claim.in_doubt}) == 8
 
     def test_an_equal_call_after_a_seen_answer_is_a_reward_of_its_own(self, attempts: RewardAttempts) -> None:
         first = begun(attempts)
@@ -205,11 +266,32 @@ class TestWithoutAnId:
     ) -> None:
         first = begun(attempts)
         assert attempts.wait_out(first) == LIFE.total_seconds()
-        assert attempts.begin("acme", "call") is None
+        assert _is_early(attempts)
         assert begun(attempts, "another call").in_doubt is False
         clock.advance(LIFE.total_seconds())
-        second = begun(attempts)
-        assert (second.in_doubt, second.key) == (True, first.key)
+        second = begun(attempts, profile="p-2")
+        assert (second.in_doubt, second.key, second.profile_id) == (True, first.key, "p-1")
+
+    @pytest.mark.parametrize(
+        ("seconds", "state"),
+        [
+            (0.0, State.UNDER_WAY),
+            (11.999, State.UNDER_WAY),
+            (12.0, State.UNCERTAIN),
+            (89.999, State.UNCERTAIN),
+            (90.0, State.LEFT_BEHIND),
+            (25 * 3600 - 0.001, State.LEFT_BEHIND),
+            (25 * 3600.0, State.PAST),
+        ],
+    )
+    def test_an_attempt_passes_through_its_states(
+        self, attempts: RewardAttempts, documents: Documents, clock: Clock, seconds: float, state: State
+    ) -> None:
+        claim = begun(attempts)
+        clock.advance(seconds)
+        noted = documents.get(claim.collection, claim.id)
+        assert noted is not None
+        assert state_of(noted, clock()) is state
 
     def test_only_one_of_many_follows_it_and_the_rest_are_rewards_of_their_own(
         self, attempts: RewardAttempts, clock: Clock
@@ -217,16 +299,16 @@ class TestWithoutAnId:
         first = begun(attempts)
         attempts.wait_out(first)
         clock.advance(LIFE.total_seconds())
-        got = all_at_once(8, lambda: attempts.begin("acme", "call"))
-        assert [claim.key for claim in got if claim is not None and claim.in_doubt] == [first.key]
-        assert len({claim.key for claim in got if claim is not None}) == 8
+        got = all_at_once(8, lambda: begun(attempts))
+        assert [claim.key for claim in got if claim.in_doubt] == [first.key]
+        assert len({claim.key for claim in got}) == 8
 
     def test_an_attempt_whose_process_died_is_followed_as_well(
         self, attempts: RewardAttempts, clock: Clock
     ) -> None:
         first = begun(attempts)
         clock.advance(LIVE.total_seconds())
-        assert attempts.begin("acme", "call") is None
+        assert _is_early(attempts)
         clock.advance((LIFE - LIVE).total_seconds())
         assert begun(attempts).key == first.key
 

@@ -23,7 +23,7 @@ from shared.errors import (
 )
 from shared.http.deadlines import lasting
 from shared.rewards.attempts import LIVE
-from shared.rewards.claims import LIFE, RewardClaims
+from shared.rewards.claims import LIFE, Person, RewardClaims
 from shared.rewards.making import Result
 from shared.rewards.rewards import ANSWER_WITHIN, POLL_SECONDS
 from shared.rewards.rules.reward import META_KEY
@@ -441,14 +441,17 @@ def test_however_omneo_refuses_an_id_it_knows_the_reward_is_found(shop: Shop, an
 
 
 @pytest.mark.parametrize("rule", ["422", "409"])
-def test_an_id_of_somebody_elses_reward_is_refused_by_name(shop: Shop, rule: Repeated) -> None:
+def test_where_omneo_refuses_an_id_as_another_persons_the_answer_says_how_to_make_it_ones_own(
+    shop: Shop, rule: Repeated
+) -> None:
     shop.world.sandbox.omneo.reward_rules(TENANT, repeated_external_id=rule)
-    shop.world.sandbox.omneo.profile(TENANT, id="other", email="canary-other@example.org")
-    shop.call(a_body(id="order-7", person_id="", email="canary-other@example.org"))
-    RewardClaims.of(shop.world.services).forget(TENANT)
-    with pytest.raises(InvalidPayloadError, match="id belongs to a reward of another profile"):
-        shop.call(a_body(id="order-7"))
-    assert len(shop.rewards()) == 1
+    john = shop.another_person()
+    shop.call(a_body(id="birthday-2027", **john))
+    for _ in range(2):
+        with pytest.raises(InvalidPayloadError, match=r"different for each person: put \{\{ person\.id \}\}"):
+            shop.call(a_body(id="birthday-2027"))
+    assert [reward["profile_id"] for reward in shop.rewards()] == ["other"]
+    assert shop.call(a_body(id=f"birthday-2027-{PERSON}")).status == "created"
 
 
 def test_a_reward_whose_note_fails_is_answered_all_the_same_and_never_made_twice(
@@ -529,7 +532,8 @@ def at_once(callers: int, call: Any) -> list[Any]:
 
 
 def test_who_meets_a_live_claim_waits_three_seconds_for_its_result_and_no_longer(shop: Shop) -> None:
-    assert RewardClaims.of(shop.world.services).take(TENANT, "order-7", "b") is not None
+    claims, person = RewardClaims.of(shop.world.services), Person(PERSON, EMAIL)
+    assert claims.take(TENANT, "order-7", person, PROFILE, "b") is not None
     with pytest.raises(BusyError):
         shop.call(a_body(id="order-7"))
     assert sum(shop.world.clock.slept) == pytest.approx(POLL_SECONDS)

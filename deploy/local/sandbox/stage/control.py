@@ -1,6 +1,6 @@
 """What both services can be told over HTTP below `/_sandbox`, so that another process can arrange and read.
 
-POST `reset`; POST `fail` with the arguments of `Faults.fail`; POST `clock` `{"advance": seconds}`;
+POST `reset`; POST `fail` with the arguments of `Faults.fail` (`{"next": 0}` clears every fault); POST `clock` `{"advance": seconds}`;
 GET `calls`, with `?bodies=1` for bodies and queries. What only one service knows is in its own control module.
 """
 
@@ -49,11 +49,21 @@ def perform(service: Controlled, request: Request, actions: dict[tuple[str, str]
 def _shared(service: Controlled) -> dict[tuple[str, str], Action]:
     return {
         ("POST", "reset"): lambda fields: service.reset(),
-        ("POST", "fail"): lambda fields: service.faults.fail(**fields),
+        ("POST", "fail"): lambda fields: _fail(service, fields),
         ("POST", "clock"): lambda fields: service.clock.advance(float(fields["advance"])),
         ("GET", "calls"): lambda fields: {
             "calls": [call.to_json(bodies=wants_bodies(fields)) for call in service.calls.all()]
         },
+    }
+
+
+def _fail(service: Controlled, fields: dict[str, Any]) -> object:
+    service.faults.fail(**fields)
+    count = int(fields.get("next", 1))
+    return {
+        "message": f"The next {count} calls that match go wrong."
+        if count
+        else "Every call goes well from now on."
     }
 
 

@@ -60,7 +60,7 @@ class Faults:
         seconds: float = 1.0,
         takes_effect: bool = False,
     ) -> None:
-        """Let the next calls fail.
+        """Let the next calls fail; with `next` 0 let everything go well from now on.
 
         `match` is a method and a path, `*` standing for anything ("POST /api/events", "* */auth/token"); without it
         every call is meant. `body` is bytes, text, or anything that becomes JSON; without it the service's own error
@@ -73,6 +73,9 @@ class Faults:
         """
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}")
+        if int(next) == 0:
+            self.clear()
+            return
         fault = Fault(int(next), kind, match, status, headers, _as_bytes(body), seconds, takes_effect)
         with self._lock:
             self._faults.append(fault)

@@ -176,6 +176,12 @@ def test_a_fault_strikes_the_calls_it_is_meant_for(sandbox: Sandbox, match: str 
     assert statuses == ([503, 503, 200] if hit else [200, 200, 200])
 
 
+def test_next_0_clears_every_fault(sandbox: Sandbox) -> None:
+    sandbox.omneo.fail(2)
+    sandbox.omneo.fail(next=0)
+    assert sandbox.omneo.faults.take("GET /canary") is None
+
+
 def test_an_unknown_kind_is_refused(sandbox: Sandbox) -> None:
     unknown: Any = "explode"
     with pytest.raises(ValueError, match="kind must be one of status, reset"):

@@ -1,0 +1,165 @@
+"""Sending a batch of records in its order: what became of each call is one verdict, and what is refused together is taken apart.
+
+What Klaviyo will never take goes to the dead-letter desk from here, and is not tried again by itself: by then, later records of the same
+object are on their way, and an old one must not arrive behind them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from shared.errors import CannotSucceedError, RefusedError, TokenRejectedError, WaitError
+from shared.jobs.burial import bury, given_up, refused
+from shared.jobs.dead_jobs import DeadJobStore
+from shared.jobs.jobs import SendRecords
+from shared.jobs.rules.windows import hashed
+from shared.records.data_sources import DataSource
+from shared.records.outbox import Parcel
+from shared.records.rules.record import Record, apart, blamed, parcels
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+# Klaviyo takes 750 single calls a minute and 15 in bulk: so many single ones cost no more of the one limit than a bulk call of
+# the other.
+ONE_BY_ONE = 10
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Klaviyo has the records."""
+
+
+@dataclass(frozen=True)
+class Later:
+    """Klaviyo took none of them and may take them later."""
+
+    error: WaitError | TokenRejectedError
+
+
+@dataclass(frozen=True)
+class Never:
+    """Klaviyo took none of them, and will not take them like this."""
+
+    error: RefusedError | CannotSucceedError
+
+    @property
+    def concerns_all(self) -> bool:
+        """Whether it is about the account or its data source, not about any of the records."""
+        return isinstance(self.error, CannotSucceedError) or self.error.status == 403
+
+    def blamed(self, count: int) -> list[int]:
+        """Return which of so many records it names."""
+        return blamed(self.error.fields, count) if isinstance(self.error, RefusedError) else []
+
+
+Verdict: TypeAlias = Taken | Later | Never
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records that go together, and the parcels they are from. `is_old`: they have waited for as long as is worth it."""
+
+    records: tuple[Record, ...]
+    parcels: tuple[Parcel, ...]
+    is_old: bool
+
+    @property
+    def parts(self) -> list[tuple[Record, ...]]:
+        """The records as they are called first: a few one by one, more of them in one call."""
+        return _calls(self.records)
+
+    def sent_after(self, gone: int) -> Mapping[str, int]:
+        """Return how many records will have gone of each parcel, once so many of the batch have."""
+        sent, room = {}, gone
+        for parcel in self.parcels:
+            taken = min(room, len(parcel.left))
+            if taken or not parcel.left:
+                sent[parcel.id] = parcel.sent + taken
+                room -= taken
+        return sent
+
+    def place(self, number: int) -> tuple[str, datetime]:
+        """Return a name for the place of the record with this number, the same in every run, and when it was accepted."""
+        for parcel in self.parcels:
+            if number < len(parcel.left):
+                return f"{parcel.id} {parcel.sent + number}", parcel.accepted_at
+            number -= len(parcel.left)
+        raise IndexError("the batch has no such record")
+
+
+class Sending:
+    """Sends one batch, part after part. `gone` counts the records, from the first on, that Klaviyo has or never will have."""
+
+    def __init__(self, batch: Batch, source: DataSource, tenant: Tenant, services: Services) -> None:
+        self.gone = 0
+        self.dead = 0
+        self._batch = batch
+        self._parts = batch.parts
+        self._source = source
+        self._tenant = tenant
+        self._services = services
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every record has gone."""
+        return not self._parts
+
+    def step(self) -> Later | None:
+        """Send the next part; return the verdict if it and all that is behind it have to wait.
+
+        Raises:
+            DisconnectedError: the account is disconnected; it waits as well.
+            OwnServiceError: of ours.
+        """
+        part, *rest = self._parts
+        match attempt(part, self._source):
+            case Taken():
+                pass
+            case Later(error) as later:
+                if not self._batch.is_old:
+                    return later
+                self._bury(part, given_up(error), error)
+            case Never(error) as never:
+                if len(part) > 1 and not never.concerns_all:
+                    smaller = apart(part, never.blamed(len(part)))
+                    self._parts = [*(call for one in smaller for call in _calls(one)), *rest]
+                    return None
+                self._bury(part, refused(error), error)
+        self.gone += len(part)
+        self._parts = rest
+        return None
+
+    def _bury(self, part: Sequence[Record], reason: str, because: Exception) -> None:
+        number, desk = self.gone, DeadJobStore(self._services.documents, self._services.keys)
+        for records in parcels(part):
+            place, accepted_at = self._batch.place(number)
+            job = SendRecords(
+                tenant=self._tenant.name,
+                id=hashed("dead", place)[:32],
+                accepted_at=accepted_at,
+                data_source=self._source.title,
+                records=records,
+            )
+            bury(job, self._tenant, reason, because=because, desk=desk, now=self._services.clock())
+            number += len(records)
+        self.dead += len(part)
+
+
+def attempt(records: Sequence[Record], source: DataSource) -> Verdict:
+    """Send records in one call, and return what became of them.
+
+    Raises:
+        DisconnectedError, OwnServiceError: it is not about this call.
+    """
+    try:
+        source.send(records, bulk=len(records) > 1)
+    except (WaitError, TokenRejectedError) as error:
+        return Later(error)
+    except (RefusedError, CannotSucceedError) as error:
+        return Never(error)
+    return Taken()
+
+
+def _calls(records: Sequence[Record]) -> list[tuple[Record, ...]]:
+    return [(record,) for record in records] if len(records) <= ONE_BY_ONE else [tuple(records)]

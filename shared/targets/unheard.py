@@ -1,0 +1,111 @@
+"""Calls of targets whose answer may not have reached their caller, who then calls again: the repeat takes the same id.
+
+Such a call is one that we answered 503 because the queue's own answer was lost, or answered late. It is noted for an hour under a hash
+of what equal calls have in common. Equal calls that were answered in time are calls of their own: a till may well send the same twice.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Self
+
+from shared.errors import DocumentExistsError, DocumentMissingError, StoreUnavailableError
+from shared.jobs.rules.windows import hashed
+from shared.storage.documents import Documents, Value, delete_all
+
+if TYPE_CHECKING:
+    from shared.services import Services
+
+KEPT = timedelta(hours=1)
+_NEXT_MOMENT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """What a call is accepted as: its id, and when. `is_repeat`: an equal call before it was accepted as the same."""
+
+    id: str
+    at: datetime
+    is_repeat: bool = False
+
+
+class UnheardCalls:
+    """The calls that may come again. `call` is what equal calls have in common, hashed."""
+
+    def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
+        self._documents = documents
+        self._clock = clock
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.clock)
+
+    def find(self, tenant: str, call: str) -> Acceptance | None:
+        """Return what an equal call was accepted as that was not surely answered; None if none was, or the store cannot say."""
+        try:
+            found = self._documents.get(_collection(tenant), call)
+        except StoreUnavailableError:
+            return None  # of two troubles at once one event may become two; the call is not refused for it
+        match found.fields if found else {}:
+            case {"id": str(id), "at": datetime() as at, "expire_at": datetime() as end} if (
+                end > self._clock()
+            ):
+                return Acceptance(id, at, is_repeat=True)
+            case _:
+                return None
+
+    def note(self, tenant: str, call: str, acceptance: Acceptance) -> None:
+        """Note for an hour that the caller may not hear of this call."""
+        fields: dict[str, Value] = {
+            "id": acceptance.id,
+            "at": acceptance.at,
+            "expire_at": self._clock() + KEPT,
+        }
+        with suppress(StoreUnavailableError, DocumentMissingError):  # nothing more can be done for it
+            try:
+                self._documents.create(_collection(tenant), call, fields)
+            except DocumentExistsError:
+                self._documents.update(_collection(tenant), call, fields)
+
+    def heard(self, tenant: str, call: str) -> None:
+        """Forget the note: its repeat was answered, and the next equal call is a call of its own."""
+        with suppress(StoreUnavailableError):
+            self._documents.delete(_collection(tenant), call)
+
+    def forget(self, tenant: str) -> None:
+        """Forget every call of a tenant."""
+        delete_all(self._documents, _collection(tenant))
+
+
+class Moments:
+    """The moments at which this process accepts calls, each later than the one before, also if the clock stands or steps back."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last: datetime | None = None
+
+    @classmethod
+    def of(cls, services: "Services") -> "Moments":
+        """Return those of this process."""
+        return services.kept(cls, lambda: cls(services.clock))
+
+    def next(self) -> datetime:
+        """Return a moment: now, or right after the last."""
+        with self._lock:
+            now = self._clock()
+            self._last = now if self._last is None else max(now, self._last + _NEXT_MOMENT)
+            return self._last
+
+
+def in_common(target: str, query: Mapping[str, str], body: object) -> str:
+    """Return a hash of what equal calls of a target have in common."""
+    return hashed(target, json.dumps([sorted(query.items()), body], sort_keys=True))
+
+
+def _collection(tenant: str) -> str:
+    return f"tenants/{tenant}/unheard_calls"

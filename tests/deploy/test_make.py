@@ -1,0 +1,156 @@
+"""Which Python make takes, what it says when there is none, and what it lists and runs."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy.staging import REPOSITORY
+
+FIND = REPOSITORY / "deploy/local/find_python.sh"
+# Says its version to whoever asks as find_python.sh does: the program is the second argument, the version wanted the third.
+FITS = '#!/bin/bash\n[[ "$1" == -c && "$3" == {version} ]]\n'
+SHIM = "#!/bin/bash\necho 'pyenv: command not found' >&2; exit 127\n"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """Return a folder with the programs that the script needs, and no Python yet."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("bash", "ls", "cat"):
+        (folder / name).symlink_to(str(shutil.which(name)))
+    return folder
+
+
+def has(folder: Path, name: str, text: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / name
+    program.write_text(text)
+    program.chmod(0o755)
+    return program
+
+
+def find(machine: Path, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    home = machine.parent / "home"
+    return subprocess.run(
+        ["/bin/bash", str(FIND), *words],
+        env={"PATH": str(machine), "HOME": str(home), **variables},
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+
+
+def test_the_newest_that_is_found_is_taken(machine: Path) -> None:
+    has(machine, "python3.11", FITS.format(version="3.11"))
+    assert find(machine).stdout == f"{machine}/python3.11\n"
+    has(machine, "python3.13", FITS.format(version="3.13"))
+    has(machine, "python3.12", FITS.format(version="3.12"))
+    assert find(machine).stdout == f"{machine}/python3.13\n"
+
+
+def test_a_shim_of_a_version_that_is_not_active_is_passed_over(machine: Path) -> None:
+    has(machine, "python3.13", SHIM)
+    has(machine, "python3.12", FITS.format(version="3.12"))
+    assert find(machine).stdout == f"{machine}/python3.12\n"
+
+
+def test_what_pyenv_has_installed_is_found_though_its_shim_does_not_run(machine: Path) -> None:
+    has(machine, "python3.13", SHIM)
+    has(machine, "python3.12", FITS.format(version="3.12"))
+    root = machine.parent / "pyenv"
+    installed = has(root / "versions/3.13.0/bin", "python3.13", FITS.format(version="3.13"))
+    assert find(machine, PYENV_ROOT=str(root)).stdout == f"{installed}\n"
+
+
+def test_a_python_without_a_version_in_its_name_is_asked_for_it(machine: Path) -> None:
+    has(machine, "python3", FITS.format(version="3.12"))
+    assert find(machine).stdout == f"{machine}/python3\n"
+
+
+def test_one_of_each_version_is_listed(machine: Path) -> None:
+    has(machine, "python3.11", FITS.format(version="3.11"))
+    has(machine, "python3.13", FITS.format(version="3.13"))
+    assert find(machine, "--all").stdout == f"3.13 {machine}/python3.13\n3.11 {machine}/python3.11\n"
+
+
+@pytest.mark.parametrize("words", [(), ("/no/such/python",), ("python3.14",)])
+def test_without_one_that_fits_it_says_which_are_needed_and_when_the_next_will_do(
+    machine: Path, words: tuple[str, ...]
+) -> None:
+    has(machine, "python3.14", FITS.format(version="3.14"))
+    found = find(machine, *words)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert (
+        "Python 3.11, 3.12 or 3.13 is needed (3.14 as soon as jsonlogic-rs has a wheel for it)"
+        in found.stderr
+    )
+    assert "PYTHON=/path/to/python3.13" in found.stderr
+
+
+def test_a_python_that_is_named_is_taken_by_its_path_or_its_version(machine: Path) -> None:
+    has(machine, "python3.13", FITS.format(version="3.13"))
+    older = has(machine, "python3.12", FITS.format(version="3.12"))
+    for word in (str(older), "python3.12", "3.12"):
+        assert find(machine, word).stdout == f"{older}\n"
+
+
+def test_the_python_of_these_tests_would_be_taken(machine: Path) -> None:
+    found = find(machine, sys.executable)
+    assert (found.stdout, found.returncode) == (f"{sys.executable}\n", 0)
+
+
+def test_uv_installs_where_it_is_found_and_checks_hashes(machine: Path, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    has(machine, "uv", f'#!/bin/bash\necho "$@" >>{told}\n')
+    has(
+        machine,
+        "python3.12",
+        FITS.format(version="3.12").replace("[[", 'case "$2" in *print*) echo 3.12;; esac\n[['),
+    )
+    for name in ("basename", "dirname", "rm", "touch", "mkdir"):
+        (machine / name).symlink_to(str(shutil.which(name)))
+    environment = tmp_path / "environment"
+    environment.mkdir()
+    lock = tmp_path / "run.txt"
+    lock.write_text("")
+    done = subprocess.run(
+        ["/bin/bash", str(REPOSITORY / "deploy/local/install.sh"), str(environment), str(lock)],
+        env={"PATH": str(machine), "HOME": str(tmp_path)},
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    lines = told.read_text().splitlines()
+    assert f"venv --quiet --python {machine}/python3.12 {environment}" in lines
+    assert lines[-1].startswith("pip install ")
+    assert f"--require-hashes --requirement {lock}" in lines[-1]
+    assert "Setting up" in done.stdout
+
+
+def test_help_lists_every_command_of_the_makefile_that_a_person_gives() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    listed = subprocess.run(
+        ["make", "help"], cwd=REPOSITORY, env={"PATH": os.environ["PATH"]},
+        capture_output=True, text=True, timeout=30, check=True,
+    ).stdout  # fmt: skip
+    targets = re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)
+    assert set(re.findall(r"^  make ([a-z-]+) ", listed, re.MULTILINE)) == set(targets) - {"quick"}
+    assert re.findall(r"^([A-Z].+)$", listed, re.MULTILINE) == ["Try it", "Change it", "Google Cloud"]
+
+
+def test_before_a_commit_runs_what_make_check_runs_first() -> None:
+    (check,) = re.findall(r"^check: (.+?) ##", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    hooks = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert [hook["entry"] for hook in hooks] == [f"make {target}" for target in check.split()[:-1]]
+
+
+def test_the_runtime_on_google_cloud_is_named_in_one_place() -> None:
+    named = [
+        path.relative_to(REPOSITORY).as_posix()
+        for path in (REPOSITORY / "deploy").rglob("*")
+        if path.suffix in {".py", ".sh", ".yaml"} and re.search(r"\bpython3\d\d\b", path.read_text())
+    ]
+    assert named == ["deploy/gcp/revisions.py"]
