@@ -6,9 +6,11 @@ here, its place in `AnyJob`, a `case` in worker/run.py (the type checker insists
 
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
@@ -85,6 +87,19 @@ class SpreadEvents(Job):
     events: tuple[SystemEvent, ...]
 
 
+class ReadEvents(Job):
+    """Read consent events of a known topic that could not be read as they came, and spread them.
+
+    `rows` are what Klaviyo has sent of them, cut down to what is needed, `sent_at` is when.
+    """
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["read-events"] = "read-events"
+    account: str
+    rows: tuple[dict[str, JsonValue], ...]
+    sent_at: AwareDatetime | None = None
+
+
 class FlushInbox(Job):
     """Bring everything in the inbox of one Klaviyo profile to Omneo."""
 
@@ -123,6 +138,7 @@ class KeepMasterList(Job):
     direction: ClassVar[Direction] = Direction.INBOUND
     kind: Literal["keep-master-list"] = "keep-master-list"
     profile: str
+    omneo_profile_id: str = ""  # "" in a job that an older revision has queued
 
 
 class Heal(Job):
@@ -130,6 +146,7 @@ class Heal(Job):
 
     Without `began_at` the run is yet to begin. `since` is from when on, `metrics` are those still to be read, with their topics, and
     `cursor` is the next page of the first. `whole` reads the events of all metrics at once, where Klaviyo will not filter by one.
+    `holder` is who holds the lease that keeps a second run from starting, "" if nobody took one.
     """
 
     direction: ClassVar[Direction] = Direction.INBOUND
@@ -140,6 +157,7 @@ class Heal(Job):
     cursor: str = ""
     whole: bool = False
     found: int = 0
+    holder: str = ""
 
 
 class SyncProfile(Job):
@@ -178,6 +196,19 @@ class PullOptOut(Job):
     at: AwareDatetime | None = None
 
 
+class CompareConsent(Job):
+    """Compare Klaviyo's consents with Omneo's some minutes after they were asked for, and mend what has come apart.
+
+    Of many profiles, at most 100, only Klaviyo is read, in one call, and each that needs it is looked at by a job of its own. `again` is a
+    second look, which no other follows.
+    """
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["compare-consent"] = "compare-consent"
+    profile_ids: tuple[str, ...]
+    again: bool = False
+
+
 class Resync(Job):
     """Do one stretch of a run over the tenant's whole base, unless another chain of jobs has taken over since."""
 
@@ -203,6 +234,7 @@ AnyJob: TypeAlias = (
     | SendRecords
     | PackRecords
     | SpreadEvents
+    | ReadEvents
     | FlushInbox
     | SweepInbox
     | SweepOutbox
@@ -212,6 +244,7 @@ AnyJob: TypeAlias = (
     | SyncProfile
     | DeleteProfile
     | PullOptOut
+    | CompareConsent
     | Resync
     | EveryTenant
 )
@@ -221,6 +254,7 @@ KINDS: dict[str, type[AnyJob]] = {
     "send-records": SendRecords,
     "pack-records": PackRecords,
     "spread-events": SpreadEvents,
+    "read-events": ReadEvents,
     "flush-inbox": FlushInbox,
     "sweep-inbox": SweepInbox,
     "sweep-outbox": SweepOutbox,
@@ -230,6 +264,7 @@ KINDS: dict[str, type[AnyJob]] = {
     "sync-profile": SyncProfile,
     "delete-profile": DeleteProfile,
     "pull-opt-out": PullOptOut,
+    "compare-consent": CompareConsent,
     "resync": Resync,
     "every-tenant": EveryTenant,
 }
@@ -261,12 +296,13 @@ class UnreadableJobError(ExtensionError):
 
 
 class UnknownJobKindError(ExtensionError):
-    """The sender runs a newer revision than this one; the job waits until the deploy is through."""
+    """The sender runs a newer revision than this one; the job waits until the deploy is through. `attempts` counts its waits."""
 
-    def __init__(self, tenant: str, accepted_at: datetime | None) -> None:
+    def __init__(self, tenant: str, accepted_at: datetime | None, attempts: int) -> None:
         super().__init__("this revision does not know the job's kind")
         self.tenant = tenant
         self.accepted_at = accepted_at
+        self.attempts = attempts
 
 
 def write_job(job: AnyJob) -> bytes:
@@ -282,20 +318,25 @@ def read_job(body: bytes) -> AnyJob:
         UnknownJobKindError: it is one that only another revision can do.
     """
     try:
-        raw: Any = TypeAdapter(dict[str, JsonValue]).validate_json(body)
+        raw: Any = _object().validate_json(body)
     except ValidationError:
         raise UnreadableJobError("the task's body is not a JSON object") from None
     kind = raw.get("kind")
     if not isinstance(kind, str):
         raise UnreadableJobError("the task's body names no kind of job")
     if kind not in KINDS:
-        raise UnknownJobKindError(str(raw.get("tenant", "")), _time(raw.get("accepted_at")))
+        raise UnknownJobKindError(str(raw.get("tenant", "")), _time(raw.get("accepted_at")), _attempts(raw))
     try:
         return KINDS[kind].model_validate_json(body)
     except ValidationError as error:
         # The error's own text would repeat the values.
         fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False)[:5])
         raise UnreadableJobError(f"the job lacks or garbles: {fields}") from None
+
+
+@cache  # to build it takes longer than most jobs
+def _object() -> TypeAdapter[dict[str, JsonValue]]:
+    return TypeAdapter(dict[str, JsonValue])
 
 
 def _time(value: object) -> datetime | None:
@@ -305,9 +346,13 @@ def _time(value: object) -> datetime | None:
         return None
 
 
+def _attempts(raw: Mapping[str, Any]) -> int:
+    attempts = raw.get("attempts")
+    return max(attempts, 0) if isinstance(attempts, int) else 0
+
+
 def age_one_attempt(body: bytes) -> bytes:
     """Return the body of a job of any kind, known or not, with its `attempts` one higher."""
     raw = json.loads(body)
-    attempts = raw.get("attempts")
-    raw["attempts"] = (attempts if isinstance(attempts, int) else 0) + 1
+    raw["attempts"] = _attempts(raw) + 1
     return json.dumps(raw, ensure_ascii=False).encode()

@@ -84,8 +84,8 @@ def sync_soon(
             accepted_at=now,
             profile_id=profile_id,
             until=window.end,
-            traceparent=traceparent,
             leaves_undated=leaves_undated,
+            traceparent=traceparent,
         )
         name = window.task_name(kind, tenant.name, profile_id)
         delay = max(0.0, (window.due - now).total_seconds())

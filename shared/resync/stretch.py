@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Unpack
 
 from shared import logs
-from shared.consent.rules.to_klaviyo import Outcome
+from shared.consent.rules.comparison import Outcome
 from shared.errors import CannotSucceedError, ConflictError, WaitError
 from shared.jobs.jobs import Resync
 from shared.resync.alone import sync_alone

@@ -1,6 +1,6 @@
-"""Run any job: one match, so that a job kind without a handler is a type error.
+"""Runs any job: one match, so that the type checker finds a kind of job without a handler.
 
-A handler is imported when its first job comes: one worker has the jobs of one direction, and a cold start is somebody waiting.
+The first job of a kind imports its handler: a worker has the jobs of one direction alone, and somebody waits during a cold start.
 """
 
 from shared.consent.inbox import Inbox
@@ -8,6 +8,7 @@ from shared.errors import CannotSucceedError
 from shared.jobs.jobs import (
     AddInteraction,
     AnyJob,
+    CompareConsent,
     DeleteProfile,
     EveryTenant,
     FlushInbox,
@@ -16,6 +17,7 @@ from shared.jobs.jobs import (
     PackRecords,
     Provision,
     PullOptOut,
+    ReadEvents,
     Resync,
     SendMetric,
     SendRecords,
@@ -28,8 +30,8 @@ from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 
-def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901, PLR0912 - one branch for each kind of job
-    """Do a job of a tenant once. Whatever it raises, `delivery.deliver` decides about."""
+def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901, PLR0912, PLR0915 - one branch for each kind of job
+    """Do a job of a tenant once. `delivery.deliver` decides about every error that it raises."""
     match job:
         case SendMetric():
             from shared.metrics.metrics import send_metric
@@ -60,6 +62,10 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             from shared.consent.spreading import spread
 
             spread(job, tenant, inbox=Inbox.of(services), queue=services.queue, clock=services.clock)
+        case ReadEvents():
+            from shared.consent.spreading import read_and_spread
+
+            read_and_spread(job, tenant, inbox=Inbox.of(services), queue=services.queue, clock=services.clock)
         case FlushInbox():
             from shared.consent.flush import flush
 
@@ -96,6 +102,10 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             from shared.profiles.opt_outs import pull_opt_out
 
             pull_opt_out(job, tenant, services)
+        case CompareConsent():
+            from shared.profiles.look import compare_consent
+
+            compare_consent(job, tenant, services)
         case Resync():
             from shared.resync.stretch import resync
 

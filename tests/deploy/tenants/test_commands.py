@@ -22,10 +22,10 @@ from typing import Any
 import pytest
 from google.cloud import tasks_v2
 from pydantic import SecretStr
+from shared.consent.echo_notes import EchoNotes
 
 from deploy.local.tasks import TasksEmulator
 from deploy.tenants.keys import set_value
-from shared.consent.echo_notes import EchoNotes
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import ConsentLedger, ConsentRecord
 from shared.consent_events import Channel, SystemEvent

@@ -10,6 +10,7 @@ Assumed:
 - `completed_count` are the profiles that were written, `failed_count` those that were not, `total_count` both.
 - A profile's identifier that is another profile's when the job runs is its import error `duplicate_profile`.
 - `original_payload` is the profile's resource as it was sent; a job expires after a week, and can be read after that.
+- A profile with an id that no profile has is its import error `not_found`.
 - An unknown list is 404 and nothing is imported; a job that is cancelled in time has no effect at all.
 - A profile that is on the list already records nothing; `include` is not known here and is refused as unknown.
 """
@@ -128,6 +129,10 @@ class ImportJob:
             self.errors.append(Failure(account.identifiers.uuid(), self.unfit[index], row))
             return
         known = account.find(row.get("id"), row["attributes"])
+        if known is None and row.get("id"):
+            problem = Problem(f"A profile with id `{row['id']}` does not exist.", ROW.format(index=index))
+            self.errors.append(Failure(account.identifiers.uuid(), problem, row, "not_found", "Not found."))
+            return
         try:
             profile = importing.write(account, known, _without_null(row))
         except DuplicateProfileError as error:
@@ -160,8 +165,8 @@ def create_import_job(asked: Asked) -> Answer:
     refusing = refusing or list(importing.unsupported_phones(rows, switches.unsupported_phone_prefixes, ROW))
     if refusing:
         return errors.invalid(refusing)
-    if not all(id in account.lists for id in lists):
-        return errors.error(404)
+    if unknown := next((id for id in lists if id not in account.lists), None):
+        return errors.missing("list", unknown)
     job = ImportJob(account.identifiers.ulid(), asked.now, rows, unfit, lists, len(rows))
     account.jobs[job.id] = job
     answer = one(job.to_resource(asked.url), status=202)
@@ -173,13 +178,13 @@ def create_import_job(asked: Asked) -> Answer:
 def get_import_job(asked: Asked) -> Answer:
     """`GET /api/profile-bulk-import-jobs/{id}`."""
     job = asked.account.jobs.get(asked.id)
-    return one(job.to_resource(asked.url)) if isinstance(job, ImportJob) else errors.error(404)
+    return one(job.to_resource(asked.url)) if isinstance(job, ImportJob) else errors.missing(TYPE, asked.id)
 
 
 def get_import_errors(asked: Asked) -> Answer:
     """`GET /api/profile-bulk-import-jobs/{id}/import-errors`, in pages, in the order of the profiles."""
     job = asked.account.jobs.get(asked.id)
     if not isinstance(job, ImportJob):
-        return errors.error(404)
+        return errors.missing(TYPE, asked.id)
     url = f"{asked.url}/api/{TYPE}s/{job.id}/import-errors"
     return page(job.errors, url, asked.parameters, show=Failure.to_resource)
