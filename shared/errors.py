@@ -120,11 +120,10 @@ class DocumentChangedError(ExtensionError):
 class ServiceError(ExtensionError):
     """A call to `service` ("Klaviyo" or "Omneo") failed.
 
-    `status` is the HTTP status, None when no answer came. `code` is the service's own error code, `field` the path of what it
-    refuses. `detail` may
-    quote personal data: it is stored encrypted and never logged. `retry_after` is the wait in seconds that the service
-    asked for, None when it asked for none. `field` is what the service does not take, as a path into what was sent, and
-    `duplicate_of` the id of what has it already; "" where it does not say. `fields` are all the places that it names.
+    `status` is the HTTP status, None when no answer came. `code` is the service's own error code. `detail` may quote personal data:
+    it is stored encrypted and never logged. `retry_after` is the wait in seconds that the service asks for, None when it asks for none.
+    `field` is what the service does not take, as a path into what we sent, `fields` are all the places that it names, and `duplicate_of`
+    is the id of what has the value already; "" where it does not say. `request_id` is what the service's support asks for.
     """
 
     retry_after: float | None = None
@@ -142,6 +141,7 @@ class ServiceError(ExtensionError):
         field: str = "",
         detail: str = "",
         fields: tuple[str, ...] = (),
+        request_id: str = "",
     ) -> None:
         super().__init__(message)
         self.service = service
@@ -150,6 +150,7 @@ class ServiceError(ExtensionError):
         self.field = field
         self.detail = detail
         self.fields = fields
+        self.request_id = request_id
 
 
 class WaitError(ServiceError):
@@ -164,8 +165,11 @@ class WaitError(ServiceError):
         code: str = "",
         detail: str = "",
         retry_after: float | None = None,
+        request_id: str = "",
     ) -> None:
-        super().__init__(message, service=service, status=status, code=code, detail=detail)
+        super().__init__(
+            message, service=service, status=status, code=code, detail=detail, request_id=request_id
+        )
         self.retry_after = retry_after
 
 

@@ -32,6 +32,7 @@ _FIELDS = frozenset(
         "delay",
         "seconds",
         "service",
+        "request",  # what the service calls a request of ours
         "error",
         "events",  # how many
         "records",  # how many

@@ -5,11 +5,10 @@ Omneo's page "Profile sync" has the order. A profile that Klaviyo has merged int
 families share one.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
-_OMNEO_ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+from shared.values.omneo_ids import read_omneo_id
 
 
 class Identifiers(Protocol):
@@ -46,11 +45,6 @@ class OmneoProfiles(Protocol[Found_co]):
     def profile(self, profile_id: str) -> Found_co | None: ...
 
 
-def is_omneo_id(text: str) -> bool:
-    """Return whether this has the form of an Omneo profile id, a UUID, which a Klaviyo id never has."""
-    return _OMNEO_ID.fullmatch(text) is not None
-
-
 def identity_in(rows: object, handle: str) -> object:
     """Return the identifier that the newest of an Omneo profile's identities with this handle has, None if there is none.
 
@@ -81,7 +75,7 @@ def omneo_profile_of(
         found := omneo.find_profile_by_identity(identifier=profile.id, handle=handle)
     ):
         return found
-    if is_omneo_id(profile.external_id) and (found := omneo.profile(profile.external_id)):
+    if read_omneo_id(profile.external_id) and (found := omneo.profile(profile.external_id)):
         return found
     return omneo.find_profile_by_email(profile.email) if profile.email else None
 
@@ -99,7 +93,7 @@ def other_holder(
     """
     if klaviyo.external_id.casefold() == omneo_id.casefold():
         return None
-    if is_omneo_id(klaviyo.external_id) and (found := omneo.profile(klaviyo.external_id)) and found.lives:
+    if read_omneo_id(klaviyo.external_id) and (found := omneo.profile(klaviyo.external_id)) and found.lives:
         return found
     found = omneo.find_profile_by_identity(identifier=klaviyo.id, handle=handle)
     is_other = found is not None and found.lives and found.id.casefold() != omneo_id.casefold()

@@ -4,12 +4,14 @@ Every check looks for itself and none stops the others. Nothing here changes any
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
+from shared.admin.findings import Finding, Severity
+from shared.admin.meaning import faults, list_fault
 from shared.admin.reports import StatusReports
+from shared.admin.revision import revision
 from shared.direction import Direction
 from shared.errors import (
     DisconnectedError,
@@ -18,6 +20,7 @@ from shared.errors import (
     TokenRejectedError,
     WaitError,
 )
+from shared.http.forbidden import lacks_a_scope, what_mends
 from shared.installation.provision import again, start_provision, steps_of
 from shared.installation.steps import prepare_queues
 from shared.jobs.dead_jobs import DeadJobStore
@@ -33,28 +36,10 @@ from shared.klaviyo.resources import (
 from shared.services import Services
 from shared.tenants.secret_uses import KLAVIYO_DELIVERY
 from shared.tenants.tenants import StepState, Tenant
+from shared.values.phones import region_of
 
 OLD_TASK = timedelta(minutes=15)
 TOKEN_WARNING = timedelta(days=14)
-
-
-class Severity(StrEnum):
-    """How bad it is, the worst last."""
-
-    OK = "ok"
-    WARNING = "warning"
-    CRITICAL = "critical"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found. `repair` says what mends it; `safe` whether `--repair` does that."""
-
-    check: str
-    severity: Severity
-    message: str
-    repair: str = ""
-    safe: bool = False
 
 
 REINSTALL = "Install the app again from Klaviyo's marketplace; nothing is lost meanwhile."
@@ -128,21 +113,31 @@ def _connection(tenant: Tenant, services: Services) -> Iterator[Finding]:
             "klaviyo", Severity.CRITICAL, "Klaviyo no longer honours the installation; jobs wait.", REINSTALL
         )
         return
+    api = services.klaviyo(tenant)
     try:
-        account = services.klaviyo(tenant).account()
+        account = api.account()
     except (ServiceError, DisconnectedError) as error:
-        mend = IT_PASSES if isinstance(error, WaitError) else REINSTALL
+        yield from revision(api.retirement, services)
+        mend = IT_PASSES if isinstance(error, WaitError) else _mend(error) or REINSTALL
         # Being asked to wait says that Klaviyo is there and knows us.
         throttled = isinstance(error, WaitError) and error.status == 429
         severity = Severity.WARNING if throttled else Severity.CRITICAL
         yield Finding("klaviyo", severity, f"Klaviyo cannot be called: {error}.", mend)
         return
+    yield from revision(api.retirement, services)
     if tenant.klaviyo_account_id and account.id != tenant.klaviyo_account_id:
         yield Finding(
             "klaviyo", Severity.CRITICAL, "The tokens belong to another Klaviyo account.", REINSTALL
         )
     else:
         yield Finding("klaviyo", Severity.OK, f"Connected to Klaviyo account {account.id}; its token works.")
+
+
+def _mend(error: Exception) -> str:
+    """Return what mends a refusal whose cause the service names, "" for anything else."""
+    if not isinstance(error, ServiceError) or error.status != 403 or isinstance(error, WaitError):
+        return ""
+    return REINSTALL if lacks_a_scope(error) else what_mends(error)
 
 
 def _scopes(tenant: Tenant, services: Services) -> Iterator[Finding]:
@@ -163,7 +158,9 @@ def _data_sources(tenant: Tenant, services: Services) -> Iterator[Finding]:
     try:
         missing = sorted(set(DATA_SOURCES) - set(services.klaviyo(tenant).data_sources()))
     except (ServiceError, DisconnectedError) as error:
-        yield Finding("data sources", Severity.WARNING, f"The data sources cannot be looked at: {error}.")
+        yield Finding(
+            "data sources", Severity.WARNING, f"The data sources cannot be looked at: {error}.", _mend(error)
+        )
         return
     if missing:
         yield Finding("data sources", Severity.WARNING, f"Missing: {', '.join(missing)}.", REPAIR, safe=True)
@@ -180,7 +177,9 @@ def _webhook(tenant: Tenant, services: Services) -> Iterator[Finding]:
         ours = [hook for hook in klaviyo.webhooks() if hook.name == name or hook.id == id]
         wanted = SYSTEM_TOPICS & klaviyo.webhook_topics()
     except (ServiceError, DisconnectedError) as error:
-        yield Finding("webhook", Severity.WARNING, f"Klaviyo's webhooks cannot be looked at: {error}.")
+        yield Finding(
+            "webhook", Severity.WARNING, f"Klaviyo's webhooks cannot be looked at: {error}.", _mend(error)
+        )
         return
     if not ours:
         yield Finding(
@@ -224,7 +223,8 @@ def _omneo(tenant: Tenant, services: Services) -> Iterator[Finding]:
         yield Finding("omneo token", Severity.CRITICAL, "Omneo rejects our token.", change)
         return
     except ServiceError as error:
-        yield Finding("omneo token", Severity.CRITICAL, f"Omneo cannot be called: {error}.", IT_PASSES)
+        mend = _mend(error) or IT_PASSES
+        yield Finding("omneo token", Severity.CRITICAL, f"Omneo cannot be called: {error}.", mend)
         return
     if expires_at is not None and expires_at - services.clock() < TOKEN_WARNING:
         yield Finding(
@@ -239,7 +239,12 @@ def _omneo(tenant: Tenant, services: Services) -> Iterator[Finding]:
         url = services.settings.public_url + omneo_webhook_path(tenant.name)
         hooks = {hook.trigger: hook for hook in omneo.webhooks(tenant.settings.namespace) if hook.url == url}
     except ServiceError as error:
-        yield Finding("omneo webhooks", Severity.WARNING, f"Omneo's webhooks cannot be looked at: {error}.")
+        yield Finding(
+            "omneo webhooks",
+            Severity.WARNING,
+            f"Omneo's webhooks cannot be looked at: {error}.",
+            _mend(error),
+        )
         return
     if missing := [trigger for trigger in OMNEO_TRIGGERS if trigger not in hooks]:
         yield Finding(
@@ -284,24 +289,43 @@ def _set_up(tenant: Tenant, services: Services) -> Iterator[Finding]:
     failed = [step for step in steps_of(tenant) if step["state"] == StepState.FAILED]
     for step in failed:
         yield Finding(
-            "set-up", Severity.CRITICAL, f"{step['title']} failed: {step['reason']}.", REPAIR, safe=True
+            "set-up",
+            Severity.CRITICAL,
+            f"{step['title']} failed: {str(step['reason']).rstrip('.')}.",
+            REPAIR,
+            safe=True,
         )
     if not failed:
         yield Finding("set-up", Severity.OK, "No part of the set-up has failed.")
 
 
 def _settings(tenant: Tenant, services: Services) -> Iterator[Finding]:
+    settings = tenant.settings
+    wrong = faults(settings)
+    if fault := list_fault(tenant, services, settings.master_list_id):
+        wrong["master_list_id"] = fault
+    for name, fault in wrong.items():
+        yield Finding("settings", Severity.WARNING, f"{name}: {fault}.", f"Set {name} anew, or to null.")
     account = tenant.klaviyo.account_timezone if tenant.klaviyo else ""
-    if tenant.settings.timezone or account:
-        zone = tenant.settings.timezone or f"{account}, as the Klaviyo account's"
-        yield Finding("settings", Severity.OK, f"They are valid. The time zone is {zone}.")
-    elif tenant.klaviyo is not None:
+    if tenant.klaviyo is not None and not (settings.timezone or account):
         yield Finding(
             "settings",
             Severity.WARNING,
             "No time zone is set, nor does the Klaviyo account name one.",
             "Set timezone.",
         )
+    elif (settings.timezone or account) and not wrong:
+        zone = settings.timezone or f"{account}, as the Klaviyo account's"
+        yield Finding("settings", Severity.OK, f"They are valid. The time zone is {zone}. {_phones(tenant)}")
+
+
+def _phones(tenant: Tenant) -> str:
+    region = region_of(
+        tenant.settings.default_region, tenant.klaviyo.account_country if tenant.klaviyo else ""
+    )
+    if region:
+        return f"Phone numbers without a prefix are read as those of {region}."
+    return "Phone numbers without a prefix are left out: set default_region."
 
 
 def _dead_jobs(tenant: Tenant, services: Services) -> Iterator[Finding]:

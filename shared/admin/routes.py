@@ -75,7 +75,7 @@ def delete_install(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 
 def post_heal(tenant: Tenant, services: Services, asked: Asked) -> Reply:
-    """POST heal: read back from Klaviyo the consent events that no webhook brought."""
+    """POST heal: read back from Klaviyo the consent events that no webhook brought. 409 while a run is under way."""
     if tenant.klaviyo is None:
         raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
     return 202, {"status": "queued", "id": start_heal(tenant, services).id}

@@ -1,7 +1,7 @@
 """Heal: consent events that no webhook brought are read back from Klaviyo and handled like those that came.
 
 Klaviyo disables a webhook after 48 hours of errors and does not send again what it missed. A run reads from 72 hours before the last run that
-finished, or since the install, a page a job; the inbox knows which events were handled.
+finished, or since the install, a page a job; the inbox knows which events were handled. A tenant has one run at a time: a lease goes from job to job.
 """
 
 import logging
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from shared import logs
 from shared.consent.rules.decisions import TOPICS
 from shared.consent.rules.delivery import in_parts, read_event, unread_row
-from shared.errors import RefusedError
+from shared.errors import ConflictError, QueueUnavailableError, RefusedError
 from shared.jobs.jobs import Heal, ReadEvents, SpreadEvents
 from shared.services import Services
+from shared.storage.leases import Lease
 from shared.tenants.tenants import Tenant
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from shared.klaviyo.history import EventPage
 
 OVERLAP = timedelta(hours=72)
+LEASE = timedelta(hours=25)  # a page's job lives for a day at most
 _KLAVIYO = "klaviyo"  # the integration under which Klaviyo records its own events
 
 
@@ -31,32 +33,65 @@ def heal(job: Heal, tenant: Tenant, services: Services) -> None:
         ServiceError, DisconnectedError: what Klaviyo answered; the page is read again.
         OwnServiceError: the same of ours.
     """
+    lease = Lease.of(_lease_name(tenant.name), job.holder)
+    try:
+        is_over = _take_a_step(job, tenant, services)
+    except RefusedError:
+        services.leases.release(lease)  # the job dies, and an operator may start again
+        raise
+    if is_over:
+        services.leases.release(lease)
+    else:
+        services.leases.renew(lease, lasting=LEASE)
+
+
+def _take_a_step(job: Heal, tenant: Tenant, services: Services) -> bool:
+    """Do what `heal` does, and return whether the run is over."""
     if job.began_at is None:
         # Not the cached one: a run that begins must know of another account, and of a run that has just finished.
         tenant = services.tenant_cache.fresh(tenant.name) or tenant
     if tenant.klaviyo is None:
-        return
+        return True
     klaviyo = services.klaviyo(tenant)
     if job.began_at is None or job.since is None:
         job = _begun(job, tenant, klaviyo, services.clock())
         services.queue.put(job, tenant)
-        return
+        return False
     if not job.metrics:
         _finish(tenant.name, job.began_at, job.since, services)
         logs.write(logging.INFO, "heal finished", events=job.found)
-        return
+        return True
     services.queue.put(_after_a_page(job, job.since, tenant, klaviyo, services), tenant)
+    return False
 
 
-def start_heal(tenant: Tenant, services: Services) -> Heal:
+def start_heal(tenant: Tenant, services: Services, *, traceparent: str = "") -> Heal:
     """Queue a run, and return its first job.
 
     Raises:
+        ConflictError: a run is under way.
         QueueUnavailableError: the queue did not take it.
     """
-    job = Heal(tenant=tenant.name, id=services.new_id(), accepted_at=services.clock())
-    services.queue.put(job, tenant)
+    lease = services.leases.acquire(_lease_name(tenant.name), lasting=LEASE)
+    if lease is None:
+        raise ConflictError("A heal is under way. Call again when it is over.")
+    job = Heal(
+        tenant=tenant.name,
+        id=services.new_id(),
+        accepted_at=services.clock(),
+        traceparent=traceparent,
+        holder=lease.holder,
+    )
+    try:
+        services.queue.put(job, tenant)
+    except QueueUnavailableError:
+        services.leases.release(lease)
+        raise
     return job
+
+
+def _lease_name(tenant: str) -> str:
+    return f"heal {tenant}"
 
 
 def _begun(job: Heal, tenant: Tenant, klaviyo: "KlaviyoClient", now: datetime) -> Heal:

@@ -31,6 +31,7 @@ from shared.explain.rules.plain_words import CONSENT, EXCLUDED, LEFT_OUT, MATCHE
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.json_logic.exclude_logic import ExcludeLogicError, trace
 from shared.klaviyo.profiles import KlaviyoProfile
+from shared.klaviyo.rules.attributes import fitted
 from shared.profiles.calls import deletion_id, sync_id
 from shared.profiles.consent_calls import consent_rules
 from shared.profiles.klaviyo_import import Imported, foreseen
@@ -38,7 +39,6 @@ from shared.profiles.making_room import MakingRoom
 from shared.profiles.ownership import Ownership
 from shared.profiles.rules.calls import profile_id_of_event
 from shared.profiles.rules.exclusions import Exclusion
-from shared.profiles.rules.klaviyo_attributes import fitted
 from shared.profiles.rules.owners import FoundBy, decide
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, comms_of
 from shared.profiles.sync import (

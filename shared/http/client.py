@@ -1,7 +1,9 @@
 """One try of one HTTP call, to Klaviyo or Omneo, and what its answer means.
 
-The queue owns retries; only where a person waits for the answer is a throttled call repeated here (`ShortWaits`). Whatever goes wrong comes out as one of our errors (errors.py); no exception of
-`requests` escapes. Each try is logged by service, status and time alone: addresses and bodies hold personal data.
+Only the API's own JSON is a verdict. What a proxy or an edge answers in its place, whatever its status, says nothing about the call: it waits.
+The queue owns retries; a throttled call is repeated here only where a person waits for the answer (`ShortWaits`). Whatever goes wrong comes out
+as one of our errors (errors.py); no exception of `requests` escapes. Each try is logged by service, status, time and the service's own name of
+the request: addresses and bodies hold personal data.
 """
 
 import json
@@ -18,6 +20,7 @@ from shared import logs
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
 from shared.http.connections import Connections
 from shared.http.deadlines import lasting, seconds_left
+from shared.http.words import without_values
 
 DETAIL_LENGTH = 10_000  # a dead job keeps it beside its body, and a document has room for little more
 # How a code or the path of a field looks. Anything else could be a value, and would end up in a log.
@@ -26,6 +29,11 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 # Statuses that say "not now": request timeout, too early, throttled. Every 5xx says so too.
 _NOT_NOW = {408, 425, 429}
+# Statuses of success that need no body: accepted, no content, reset content.
+_SAY_ENOUGH = {202, 204, 205}
+# https://developers.klaviyo.com: Klaviyo's name for one request, and the date on which it retires the revision that was asked for.
+_REQUEST_ID = "X-Klaviyo-Req-Id"
+_RETIREMENT = "X-Klaviyo-Api-Retirement-Date"
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,8 @@ class Answer:
 class Problem:
     """What a service says is wrong: its `code`, where (`field`), and in its own words (`detail`, may be personal).
 
-    `duplicate_of` is the id of what is there already, `other_fields` are the places of what else it says is wrong.
+    `duplicate_of` is the id of what is there already, `other_fields` are the places of what else it says is wrong, `request_id` is
+    the service's name for the request.
     """
 
     code: str = ""
@@ -75,10 +84,15 @@ class Problem:
     detail: str = ""
     duplicate_of: str = ""
     other_fields: tuple[str, ...] = ()
+    request_id: str = ""
 
 
 class HttpClient:
-    """Calls one service. Safe for threads."""
+    """Calls one service. Safe for threads.
+
+    `read_problem` reads the JSON of a refusal. It raises TypeError, KeyError, IndexError or AttributeError where the JSON is not the
+    service's own form of an error. `retirement` is what the service last said of when it retires the revision we ask for, "" if nothing.
+    """
 
     def __init__(
         self,
@@ -98,6 +112,7 @@ class HttpClient:
         self._limits = limits
         self._monotonic = monotonic
         self._short_waits = short_waits
+        self.retirement = ""
 
     def call(
         self,
@@ -107,11 +122,14 @@ class HttpClient:
         headers: Mapping[str, str],
         params: Mapping[str, str] | None = None,
         data: bytes | None = None,
+        any_success: bool = False,
     ) -> Any:
-        """Return the answer's JSON, None if it has no body.
+        """Return the answer's JSON, None if it has no body and needs none (202, 204, 205).
+
+        With `any_success` every 2xx is enough, whatever its body is, and what is not JSON comes back as None.
 
         Raises:
-            WaitError: throttled, failing, unreachable, too slow, or answering what makes no sense.
+            WaitError: throttled, failing, unreachable, too slow, or not an answer of the API's own.
             TokenRejectedError: 401.
             NotFoundError: 404.
             RefusedError: any other refusal.
@@ -119,7 +137,8 @@ class HttpClient:
         waits = self._short_waits
         for left in range(waits.most, -1, -1):
             try:
-                return self._understand(self._send(method, path, headers, params, data))
+                answer = self._send(method, path, headers, params, data)
+                return self._understand(answer, any_success=any_success)
             except WaitError as error:
                 if not left or not waits.covers(error):
                     raise
@@ -134,14 +153,20 @@ class HttpClient:
         params: Mapping[str, str] | None,
         data: bytes | None,
     ) -> Answer:
-        started, status = time.monotonic(), 0  # no answer is status 0
+        started, answer = time.monotonic(), None
         try:
             answer = self._exchange(method, path, headers, params, data)
-            status = answer.status
+            self.retirement = answer.headers.get(_RETIREMENT, self.retirement)[:100]
             return answer
         finally:
-            seconds = round(time.monotonic() - started, 4)
-            logs.write(logging.INFO, "outside call", service=self.service, status=status, seconds=seconds)
+            logs.write(
+                logging.INFO,
+                "outside call",
+                service=self.service,
+                status=answer.status if answer else 0,  # no answer is status 0
+                seconds=round(time.monotonic() - started, 4),
+                **({"request": request_id} if answer and (request_id := _request_id(answer)) else {}),
+            )
 
     def _exchange(
         self,
@@ -189,31 +214,51 @@ class HttpClient:
             raise self._wait("broke off its answer, or took too long over it", response.status_code) from None
         return bytes(body)
 
-    def _understand(self, answer: Answer) -> Any:
-        if 200 <= answer.status < 300:
-            return self._json(answer) if answer.body.strip() else None
-        raise self._error(answer)
+    def _understand(self, answer: Answer, *, any_success: bool) -> Any:
+        if not 200 <= answer.status < 300:
+            raise self._error(answer)
+        try:
+            return self._json(answer)
+        except WaitError:
+            if any_success:
+                return None
+            raise
 
     def _json(self, answer: Answer) -> Any:
+        if not answer.body.strip():
+            if answer.status in _SAY_ENOUGH:
+                return None
+            raise self._wait(
+                "answered without a body", answer.status, request_id=_request_id(answer)
+            ) from None
         try:
             return json.loads(answer.body, parse_constant=_refuse)
         except (ValueError, RecursionError):
-            raise self._wait("answered with a body that is not JSON", answer.status) from None
+            what = "answered with a body that is not JSON"
+            raise self._wait(what, answer.status, request_id=_request_id(answer)) from None
 
     def _error(self, answer: Answer) -> ServiceError:
-        status = answer.status
-        problem = self._problem(answer)
+        status, problem = answer.status, self._problem(answer)
         if status in _NOT_NOW or status >= 500:
-            return self._wait(f"answered {status}", status, problem, retry_after(answer.headers))
-        if status == 403 and problem is None:
-            # Klaviyo's edge sometimes challenges a server as if it were a browser; that passes. Its API says 403 in JSON.
-            return self._wait("answered 403 from its edge, not its API", status)
+            return self._wait(
+                f"answered {status}",
+                status,
+                problem or Problem(),
+                retry_after=retry_after(answer.headers),
+                request_id=_request_id(answer),
+            )
         if status < 400:
             return self._wait(f"answered {status}, which this call never should", status)
-        problem = problem or Problem()
+        if problem is None:
+            return self._wait(f"answered {status} from its edge, not its API", status)
+        return self._refusal(status, problem, _request_id(answer) or problem.request_id)
+
+    def _refusal(self, status: int, problem: Problem, request_id: str) -> ServiceError:
         kind = {401: TokenRejectedError, 404: NotFoundError}.get(status, RefusedError)
+        # Which permission or plan is missing stands in the words of a 403 alone.
+        words = without_values(problem.detail) if status == 403 else ""
         said = " ".join(
-            part for part in (problem.code, f"at {problem.field}" if problem.field else "") if part
+            filter(None, (problem.code, problem.field and f"at {problem.field}", words and f"({words})"))
         )
         error = kind(
             f"{self.service} answered {status}" + (f": {said}" if said else ""),
@@ -223,36 +268,35 @@ class HttpClient:
             field=problem.field,
             detail=problem.detail,
             fields=tuple(filter(None, (problem.field, *problem.other_fields))),
+            request_id=request_id,
         )
         error.duplicate_of = problem.duplicate_of
         return error
 
     def _problem(self, answer: Answer) -> Problem | None:
-        """Return what the body says is wrong, None if it is not JSON."""
+        """Return what the body says is wrong, None if it is not the API's own JSON."""
         try:
-            body = json.loads(answer.body)
-        except (ValueError, RecursionError):
+            problem = self._read_problem(json.loads(answer.body))
+        except (ValueError, RecursionError, TypeError, KeyError, IndexError, AttributeError):
             return None
-        try:
-            problem = self._read_problem(body)
-        except (TypeError, KeyError, IndexError, AttributeError):
-            return Problem()  # JSON, but not in the shape that the service documents
         return Problem(
             _name(problem.code),
             _name(problem.field),
             problem.detail[:DETAIL_LENGTH],
             problem.duplicate_of if _ID.fullmatch(problem.duplicate_of) else "",
             tuple(map(_name, problem.other_fields)),
+            problem.request_id if _ID.fullmatch(problem.request_id) else "",
         )
 
     def _wait(
         self,
         what: str,
         status: int | None = None,
-        problem: Problem | None = None,
+        problem: Problem = Problem(),
+        *,
         retry_after: float | None = None,
+        request_id: str = "",
     ) -> WaitError:
-        problem = problem or Problem()
         return WaitError(
             f"{self.service} {what}",
             service=self.service,
@@ -260,7 +304,13 @@ class HttpClient:
             code=problem.code,
             detail=problem.detail,
             retry_after=retry_after,
+            request_id=request_id or problem.request_id,
         )
+
+
+def _request_id(answer: Answer) -> str:
+    id = answer.headers.get(_REQUEST_ID, "")
+    return id if _ID.fullmatch(id) else ""
 
 
 def _name(text: str) -> str:

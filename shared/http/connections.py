@@ -1,6 +1,6 @@
-"""Connections to Klaviyo and Omneo: kept alive, each thread its own, and never slower than a call may be.
+"""Connections to Klaviyo and Omneo. They stay open, each thread has its own, and none is slower than a call may be.
 
-What is sent and what an answer means is client.py's business.
+client.py decides what a call sends and what an answer means.
 """
 
 import http.client
@@ -16,6 +16,9 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from shared.http.deadlines import time_left
+
+# How we name ourselves to Klaviyo and Omneo: an edge challenges callers without a name first. The version is the bundle's.
+USER_AGENT = "omneo-klaviyo-extension/1.0.0"
 
 # It logs the address of every call, and warns with the address where an answer's headers are malformed.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
@@ -80,7 +83,7 @@ class _Session(requests.Session):
 
 
 class Connections:
-    """Kept-alive connections, each thread its own, to whichever hosts are called."""
+    """Open connections to every host that we call; each thread has its own."""
 
     def __init__(self) -> None:
         self._local = threading.local()
@@ -92,6 +95,7 @@ class Connections:
             session = _Session()
             session.trust_env = False  # no proxy, no netrc: only settings.py reads the environment
             session.headers.clear()
+            session.headers["User-Agent"] = USER_AGENT
             # One tenant's cookie would travel with another's call: their hosts share a domain.
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
             session.mount("http://", _PunctualAdapter())

@@ -1,7 +1,7 @@
-"""How much time the present call has left. Whoever waits for something outside asks here how long it may.
+"""How much time the present call has left. Code that waits for something outside asks here how long it may wait.
 
-A deadline is not handed down argument by argument: it bounds every wait of a call, also in code that knows nothing of the call. It
-belongs to the thread that set it, and what is set within another deadline can only end earlier.
+No argument carries a deadline: it limits every wait of a call, also in code that knows nothing of the call. A deadline belongs to the
+thread that sets it. A deadline within another one can only end earlier.
 """
 
 import math
@@ -27,7 +27,7 @@ _time_left: ContextVar[TimeLeft] = ContextVar("time_left", default=_forever)
 
 @contextmanager
 def lasting(time_left: TimeLeft) -> Iterator[None]:
-    """Let what is within end when `time_left` says that no second is left, or when what is around it has to end."""
+    """Limit the block to the seconds that `time_left` returns, and to the deadline around it."""
     around = _time_left.get()
     token = _time_left.set(lambda: min(around(), time_left()))
     try:
@@ -37,19 +37,19 @@ def lasting(time_left: TimeLeft) -> Iterator[None]:
 
 
 def time_left() -> TimeLeft:
-    """Return the deadline in force, to be asked later, possibly outside of it."""
+    """Return the present deadline. The caller can ask it later, also outside of the block."""
     return _time_left.get()
 
 
 def seconds_left() -> float:
-    """Return the seconds left now, infinity where nothing sets a deadline, zero or less when it is over."""
+    """Return the seconds that are left now: infinity without a deadline, zero or less after it."""
     return _time_left.get()()
 
 
 def time_to_answer(started: float, within: float) -> TimeLeft:
-    """Return the deadline of a call that came in at `started`, of the monotonic clock, to be answered `within` seconds.
+    """Return the deadline of a call that arrived at `started`, on the monotonic clock, and needs an answer `within` seconds.
 
-    A call that had to wait for this process to start is counted from there.
+    If the call waited for this process to start, its time counts from the start of the process.
     """
     began = _BEGAN if started - _BEGAN < COLD_SECONDS else started
     return lambda: began + within - _ANSWERING_SECONDS - time.monotonic()

@@ -14,7 +14,10 @@ def path_segment(id: object, *, service: str) -> str:
     Raises:
         NotFoundError: no service can have something with this id: it is empty, or a step within the path, which quoting leaves as it is.
     """
-    text = str(id)
-    if text in {"", ".", ".."}:
+    try:
+        quoted = quote(str(id), safe="")
+    except UnicodeEncodeError:  # half a surrogate pair, which is no text
+        quoted = ""
+    if quoted in {"", ".", ".."}:
         raise NotFoundError(f"{service} can have nothing with such an id", service=service, status=404)
-    return quote(text, safe="")
+    return quoted

@@ -10,6 +10,8 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from shared.errors import NotFoundError, RefusedError, WaitError
+from shared.http.forbidden import what_mends
+from shared.http.words import without_values
 from shared.jobs.jobs import Provision
 from shared.klaviyo.data_sources import made_data_source
 from shared.klaviyo.resources import (
@@ -186,9 +188,10 @@ def _is_there(change: Callable[[], None]) -> bool:
 
 
 def _plainly(error: RefusedError) -> str:
-    """Return what a merchant can do about a refusal."""
+    """Say what a merchant can do about a refusal."""
     if error.status == 403:
-        return f"{error.service} does not allow it. Check that the account's plan includes it, then install again."
+        said = without_values(error.detail)
+        return " ".join(filter(None, (f"{error.service} does not allow it.", said, what_mends(error))))
     return f"{error}. Installing again may help; if it does not, ask your Omneo contact."
 
 

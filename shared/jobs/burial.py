@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from shared import logs
 from shared.errors import CannotSucceedError, RefusedError, ServiceError
+from shared.http.forbidden import what_mends
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.jobs.jobs import AnyJob, Outcome, write_job
 from shared.tenants.tenants import Tenant
@@ -26,6 +27,7 @@ def bury(
         body=write_job(job),
         attempts=job.attempts,
         died_at=now,
+        request_id=request_of(because).get("request", ""),
     )
     desk.add(dead, keep=timedelta(days=tenant.settings.dead_job_days))
     age = round((now - job.accepted_at).total_seconds(), 1)
@@ -36,6 +38,7 @@ def bury(
         reason=reason,
         attempts=job.attempts,
         age=age,
+        **request_of(because),
     )
 
 
@@ -44,9 +47,7 @@ def refused(error: RefusedError | CannotSucceedError) -> str:
     if isinstance(error, CannotSucceedError):
         return str(error)
     if error.status == 403:
-        return (
-            f"{error}. The installation lacks a permission: install again and grant every scope, then replay."
-        )
+        return f"{error}. {what_mends(error)} Then replay this job."
     return f"{error}. Sending it again unchanged will not help."
 
 
@@ -55,7 +56,18 @@ def given_up(error: BaseException) -> str:
     return f"Given up after 24 hours of trying. Last answer: {error}."
 
 
+def request_of(error: BaseException) -> dict[str, str]:
+    """Return the service's own name of the call that failed, as a field of a log line; nothing if it gave none."""
+    said = _said(error)
+    return {"request": said.request_id} if said and said.request_id else {}
+
+
 def _detail(error: BaseException) -> str:
     """Return what the service said, in its own words; kept encrypted, because it may quote personal data."""
+    said = _said(error)
+    return said.detail if said else ""
+
+
+def _said(error: BaseException) -> ServiceError | None:
     said = error if isinstance(error, ServiceError) else error.__cause__
-    return said.detail if isinstance(said, ServiceError) else ""
+    return said if isinstance(said, ServiceError) else None

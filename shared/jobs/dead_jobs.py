@@ -1,7 +1,6 @@
-"""The dead-letter desk: jobs that were given up, each with a plain reason.
+"""The dead-letter desk: jobs that the worker has given up, each with a plain reason.
 
-A dead job keeps the whole job, encrypted, so that it can be put back unchanged: with the same `unique_id`, a replay cannot
-make a second event.
+A dead job keeps the whole job, encrypted, and a replay puts it back unchanged: with the same `unique_id` it cannot make a second event.
 """
 
 import zlib
@@ -24,10 +23,10 @@ _AT_ONCE = 20  # of up to 1 MiB each, which the store has to bring within one ti
 
 
 class DeadJob(BaseModel):
-    """A job that was given up.
+    """A job that the worker has given up.
 
-    `reason` is plain and holds nothing personal. `detail` is what the service said, and may quote personal data. `body` is the
-    task's body as it was.
+    `reason` is plain and holds nothing personal. `detail` holds the service's own words and may quote personal data. `request_id` is the
+    service's name for the call that it refused, "" if it gives none. `body` is the task's body, unchanged.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -40,6 +39,7 @@ class DeadJob(BaseModel):
     body: bytes
     attempts: int
     died_at: AwareDatetime
+    request_id: str = ""
 
 
 class DeadJobStore:
@@ -50,7 +50,7 @@ class DeadJobStore:
         self._keys = keys
 
     def add(self, dead: DeadJob, *, keep: timedelta) -> None:
-        """Record a dead job. Recording the same job again, as a worker that died halfway does, changes nothing."""
+        """Record a dead job. A second record of the same job changes nothing: a worker that dies halfway records it twice."""
         fields: dict[str, Value] = {
             "kind": dead.kind,
             "reason": dead.reason,
@@ -59,6 +59,7 @@ class DeadJobStore:
             "attempts": dead.attempts,
             "died_at": dead.died_at,
             "expire_at": dead.died_at + keep,
+            "request_id": dead.request_id,
         }
         try:
             self._documents.create(_collection(dead.tenant), dead.id, fields)
@@ -86,7 +87,7 @@ class DeadJobStore:
                 self._documents.delete(_collection(tenant), document.id)
 
     def reencrypt(self, tenant: str, *, dry_run: bool = False) -> int:
-        """Write every job that an older key sealed again with the first key; return how many were due.
+        """Seal every job of an older key with the first key, and return how many there were.
 
         Raises:
             UndecryptableError: some cannot be read; all others were written.
@@ -134,6 +135,7 @@ class DeadJobStore:
             body=zlib.decompress(self._keys.decrypt_bytes(str(fields["body"]), tenant=tenant, field=_BODY)),
             attempts=int(str(fields["attempts"])),
             died_at=_time(fields["died_at"]),
+            request_id=str(fields.get("request_id") or ""),
         )
 
 

@@ -6,9 +6,11 @@ here, its place in `AnyJob`, a `case` in worker/run.py (the type checker insists
 
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
@@ -144,6 +146,7 @@ class Heal(Job):
 
     Without `began_at` the run is yet to begin. `since` is from when on, `metrics` are those still to be read, with their topics, and
     `cursor` is the next page of the first. `whole` reads the events of all metrics at once, where Klaviyo will not filter by one.
+    `holder` is who holds the lease that keeps a second run from starting, "" if nobody took one.
     """
 
     direction: ClassVar[Direction] = Direction.INBOUND
@@ -154,6 +157,7 @@ class Heal(Job):
     cursor: str = ""
     whole: bool = False
     found: int = 0
+    holder: str = ""
 
 
 class SyncProfile(Job):
@@ -293,12 +297,13 @@ class UnreadableJobError(ExtensionError):
 
 
 class UnknownJobKindError(ExtensionError):
-    """The sender runs a newer revision than this one; the job waits until the deploy is through."""
+    """The sender runs a newer revision than this one; the job waits until the deploy is through. `attempts` counts its waits."""
 
-    def __init__(self, tenant: str, accepted_at: datetime | None) -> None:
+    def __init__(self, tenant: str, accepted_at: datetime | None, attempts: int) -> None:
         super().__init__("this revision does not know the job's kind")
         self.tenant = tenant
         self.accepted_at = accepted_at
+        self.attempts = attempts
 
 
 def write_job(job: AnyJob) -> bytes:
@@ -314,20 +319,25 @@ def read_job(body: bytes) -> AnyJob:
         UnknownJobKindError: it is one that only another revision can do.
     """
     try:
-        raw: Any = TypeAdapter(dict[str, JsonValue]).validate_json(body)
+        raw: Any = _object().validate_json(body)
     except ValidationError:
         raise UnreadableJobError("the task's body is not a JSON object") from None
     kind = raw.get("kind")
     if not isinstance(kind, str):
         raise UnreadableJobError("the task's body names no kind of job")
     if kind not in KINDS:
-        raise UnknownJobKindError(str(raw.get("tenant", "")), _time(raw.get("accepted_at")))
+        raise UnknownJobKindError(str(raw.get("tenant", "")), _time(raw.get("accepted_at")), _attempts(raw))
     try:
         return KINDS[kind].model_validate_json(body)
     except ValidationError as error:
         # The error's own text would repeat the values.
         fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False)[:5])
         raise UnreadableJobError(f"the job lacks or garbles: {fields}") from None
+
+
+@cache  # to build it takes longer than most jobs
+def _object() -> TypeAdapter[dict[str, JsonValue]]:
+    return TypeAdapter(dict[str, JsonValue])
 
 
 def _time(value: object) -> datetime | None:
@@ -337,9 +347,13 @@ def _time(value: object) -> datetime | None:
         return None
 
 
+def _attempts(raw: Mapping[str, Any]) -> int:
+    attempts = raw.get("attempts")
+    return max(attempts, 0) if isinstance(attempts, int) else 0
+
+
 def age_one_attempt(body: bytes) -> bytes:
     """Return the body of a job of any kind, known or not, with its `attempts` one higher."""
     raw = json.loads(body)
-    attempts = raw.get("attempts")
-    raw["attempts"] = (attempts if isinstance(attempts, int) else 0) + 1
+    raw["attempts"] = _attempts(raw) + 1
     return json.dumps(raw, ensure_ascii=False).encode()

@@ -1,4 +1,4 @@
-"""What the extension asks of a task queue. `cloud_tasks.py` keeps the promise, in the cloud and on one machine alike."""
+"""What the extension needs of a task queue. `cloud_tasks.py` provides it, in the cloud and on one machine."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,14 +23,14 @@ class TaskQueue(Protocol):
     """Two queues for each tenant. Every method raises QueueUnavailableError when it cannot be done now."""
 
     def put(self, job: AnyJob, tenant: Tenant, *, delay: float = 0.0) -> None:
-        """Hand over a job; when this returns, it will be delivered at least once, `delay` seconds from now or later.
+        """Hand over a job. When this returns, the queue delivers it at least once, `delay` seconds from now or later.
 
         Raises:
             PayloadTooLargeError: the job does not fit a task.
         """
 
     def put_named(self, job: AnyJob, tenant: Tenant, *, name: str, delay: float) -> bool:
-        """As `put`, unless a task of this name was handed over within the last day; return whether it was new.
+        """Do what `put` does, unless the queue has had a task of this name within the last day; return whether it was new.
 
         Names are slower than none, and `name` should be a hash: Cloud Tasks spreads tasks by their first letters.
         """
@@ -39,13 +39,13 @@ class TaskQueue(Protocol):
         """Hand over a task body as it is, on the queue with this id."""
 
     def ensure(self, tenant: Tenant) -> None:
-        """Make the tenant's two queues, or bring their settings up to date; both end up running."""
+        """Make the tenant's two queues, or update their settings, and let both run."""
 
     def pause(self, tenant: Tenant, direction: Direction) -> None:
-        """Stop dispatching; tasks stay. Pausing a paused queue is fine."""
+        """Stop dispatching. The tasks stay. A queue that is paused already stays paused."""
 
     def resume(self, tenant: Tenant, direction: Direction) -> None:
-        """Dispatch again. Resuming a running queue is fine."""
+        """Dispatch again. A queue that runs already keeps running."""
 
     def state(self, tenant: Tenant, direction: Direction) -> QueueState:
         """Return how the queue is."""

@@ -1,4 +1,4 @@
-"""Jobs that are done once for all who ask for them within a window of ten seconds. What the job does is not known here."""
+"""Jobs that run once for everybody who asks for them within ten seconds. This module does not know what the job does."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

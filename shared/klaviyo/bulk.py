@@ -1,6 +1,5 @@
 """Klaviyo's calls about many profiles at once: one method per endpoint. Whom to send stands elsewhere."""
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -8,7 +7,8 @@ from typing import Any, Literal, TypeAlias
 
 from shared.consent_events import Consent
 from shared.klaviyo.consent_jobs import SOURCE
-from shared.klaviyo.json_api import JsonApi, next_cursor, read, segment
+from shared.klaviyo.filters import any_of
+from shared.klaviyo.json_api import JsonApi, next_cursor, read, rows_of, segment
 
 SUBSCRIBED_AT_ONCE = 1000
 UNSUBSCRIBED_AT_ONCE = 100
@@ -78,11 +78,11 @@ class BulkCalls(JsonApi):
         """Return the profiles with any of these values, at most 100, with their subscriptions."""
         # https://developers.klaviyo.com/en/reference/get_profiles
         params = {
-            "filter": f"any({name},{json.dumps(sorted(values), ensure_ascii=False)})",
+            "filter": any_of(name, values),
             "additional-fields[profile]": "subscriptions",
             "page[size]": str(READ_AT_ONCE),
         }
-        return read(lambda body: [_held(row) for row in body["data"]], self._get("/api/profiles", params))
+        return read(lambda body: [_held(row) for row in rows_of(body)], self._get("/api/profiles", params))
 
     def import_profiles(self, resources: Sequence[Mapping[str, Any]]) -> str:
         """Start an import of at most 10,000 profiles and 5 MB, and return its job's id. Repeating it is harmless."""
@@ -109,7 +109,7 @@ class BulkCalls(JsonApi):
             f"/api/profile-bulk-import-jobs/{segment(id)}/import-errors",
             {"page[cursor]": cursor} if cursor else {},
         )
-        rows = read(lambda body: [_import_error(row) for row in body["data"]], page)
+        rows = read(lambda body: [_import_error(row) for row in rows_of(body)], page)
         return rows, read(lambda body: next_cursor(body, before=cursor), page) or ""
 
     def subscribe_many(self, people: Sequence[Subscriber], *, list_id: str = "") -> None:

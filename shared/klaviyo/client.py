@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from shared.klaviyo.bulk import BulkCalls
 from shared.klaviyo.history import HistoryCalls
-from shared.klaviyo.json_api import AccessTokens, FixedToken, read, read_problem, segment
+from shared.klaviyo.json_api import AccessTokens, FixedToken, read, read_problem, rows_of, segment
 from shared.klaviyo.profiles import ProfileCalls
 from shared.klaviyo.records import RecordCalls
 
@@ -60,7 +60,7 @@ class Webhook:
 
 
 class KlaviyoClient(ProfileCalls, HistoryCalls, RecordCalls, BulkCalls):
-    """Calls Klaviyo for one connected account. What is about profiles, the past and records stands in the classes it builds on."""
+    """Calls Klaviyo for one connected account. Its base classes hold the calls about profiles, history, records and bulk jobs."""
 
     def create_event(self, attributes: Mapping[str, Any]) -> None:
         """Record an event. Success means accepted: Klaviyo processes it later.
@@ -78,13 +78,13 @@ class KlaviyoClient(ProfileCalls, HistoryCalls, RecordCalls, BulkCalls):
     def webhook_topics(self) -> set[str]:
         """Return the topics that the account offers. 15 calls a minute."""
         # https://developers.klaviyo.com/en/reference/get_webhook_topics
-        return read(lambda body: {str(row["id"]) for row in body["data"]}, self._get("/api/webhook-topics"))
+        return read(lambda body: {str(row["id"]) for row in rows_of(body)}, self._get("/api/webhook-topics"))
 
     def webhooks(self) -> list[Webhook]:
         """Return the account's webhooks, ours and others'. 15 calls a minute."""
         # https://developers.klaviyo.com/en/reference/get_webhooks
         return read(
-            lambda body: [Webhook.read(row) for row in body["data"]],
+            lambda body: [Webhook.read(row) for row in rows_of(body)],
             self._get("/api/webhooks", {"include": "webhook-topics"}),
         )
 
@@ -103,7 +103,7 @@ class KlaviyoClient(ProfileCalls, HistoryCalls, RecordCalls, BulkCalls):
     def update_webhook(
         self, id: str, name: str, url: str, secret: SecretStr, topics: Collection[str]
     ) -> None:
-        """Make an existing webhook what a new one would be, and enable it. Repeating this call is harmless."""
+        """Give a webhook this name, address, secret and topics, and enable it. Repeating this call is harmless."""
         # https://developers.klaviyo.com/en/reference/update_webhook
         attributes = {
             "name": name,

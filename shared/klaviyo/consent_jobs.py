@@ -1,6 +1,6 @@
-"""Klaviyo's jobs that change consent, suppress and erase: one method per endpoint. Whom and what to ask is not decided here.
+"""Klaviyo's jobs that change consent, suppress and erase: one method per endpoint. The callers decide whom to ask for what.
 
-Success means accepted: Klaviyo carries a job out later, and tells nobody how it went.
+Success means that Klaviyo has accepted the job. It carries the job out later, and tells nobody the result.
 """
 
 from collections.abc import Collection, Mapping
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.consent_events import Consent
+from shared.errors import NotFoundError
 from shared.klaviyo.json_api import JsonApi
 
 SOURCE = "omneo"  # kept by Klaviyo on the consent, and so the mark of our own calls
@@ -15,7 +16,7 @@ SOURCE = "omneo"  # kept by Klaviyo on the consent, and so the mark of our own c
 
 @dataclass(frozen=True)
 class Person:
-    """Whom a job is about: the profile's id, and an address for each channel that is named with it."""
+    """The person of a job: the profile's id, and the address of each channel that the job names."""
 
     id: str
     email: str = field(default="", repr=False)
@@ -55,10 +56,16 @@ class ConsentCalls(JsonApi):
         self._start("profile-suppression-bulk-create-job", {"profiles": {"data": [row]}})
 
     def request_deletion(self, profile_id: str) -> None:
-        """Ask for a profile and all that is known of it to be deleted for good. Repeating this call is harmless."""
+        """Ask for a profile and all that is known of it to be deleted for good. One that is gone already is deleted.
+
+        Repeating this call is harmless.
+        """
         # https://developers.klaviyo.com/en/reference/request_profile_deletion
         row = {"type": "profile", "id": profile_id, "attributes": {}}
-        self._start("data-privacy-deletion-job", {"profile": {"data": row}})
+        try:
+            self._start("data-privacy-deletion-job", {"profile": {"data": row}})
+        except NotFoundError:
+            return
 
     def _start(
         self, job: str, attributes: Mapping[str, Any], relationships: Mapping[str, Any] | None = None

@@ -1,12 +1,13 @@
-"""What Klaviyo has recorded: metrics and events, read back. One method per endpoint."""
+"""Calls that read the metrics and events that Klaviyo has recorded. One method per endpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
-from shared.klaviyo.json_api import JsonApi, next_cursor, read
+from shared.klaviyo.filters import equals, from_then_on
+from shared.klaviyo.json_api import JsonApi, next_cursor, read, rows_of
 
 EVENTS_A_PAGE = 1000
 
@@ -45,7 +46,7 @@ class HistoryCalls(JsonApi):
         cursor: str | None = ""
         while cursor is not None:
             page = self._get("/api/metrics", {"page[cursor]": cursor} if cursor else {})
-            found += read(lambda body: [Metric.read(row) for row in body["data"]], page)
+            found += read(lambda body: [Metric.read(row) for row in rows_of(body)], page)
             cursor = read(partial(next_cursor, before=cursor), page)
         return found
 
@@ -55,12 +56,12 @@ class HistoryCalls(JsonApi):
         Klaviyo cannot filter by metrics that an app or a merchant has made, only by its own and its integrations'.
         """
         # https://developers.klaviyo.com/en/reference/get_events
-        start = f"greater-or-equal(datetime,{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ})"
+        start = from_then_on("datetime", since)
         params = {
-            "filter": f'equals(metric_id,"{metric_id}"),{start}' if metric_id else start,
+            "filter": f"{equals('metric_id', metric_id)},{start}" if metric_id else start,
             "sort": "datetime",
             "page[size]": str(EVENTS_A_PAGE),
         }
         page = self._get("/api/events", params | ({"page[cursor]": cursor} if cursor else {}))
-        rows = read(lambda body: tuple({**row} for row in body["data"]), page)
+        rows = read(lambda body: tuple({**row} for row in rows_of(body)), page)
         return EventPage(rows, read(partial(next_cursor, before=cursor), page) or "")

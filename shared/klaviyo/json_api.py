@@ -1,4 +1,4 @@
-"""How every part of Klaviyo's API is called: bearer token, revision, JSON:API, pages and problems. No endpoint lives here."""
+"""What all calls of Klaviyo's API share: bearer token, revision, JSON:API, pages and problems. No endpoint lives here."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ class AccessTokens(Protocol):
 
 
 class FixedToken:
-    """A token that cannot be renewed: the account it belongs to is nobody's yet."""
+    """A token that nobody can renew, because its account belongs to no tenant yet."""
 
     def __init__(self, token: SecretStr) -> None:
         self._token = token
@@ -54,6 +54,11 @@ class JsonApi:
         self._http = http
         self._tokens = tokens
         self._revision = revision
+
+    @property
+    def retirement(self) -> str:
+        """When Klaviyo retires the revision that we ask for, in its own words; "" if no answer has said so yet."""
+        return self._http.retirement
 
     def _get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         return self._send("GET", path, params=params)
@@ -99,9 +104,26 @@ def read(reader: Callable[[Any], T], body: Any) -> T:
         raise WaitError("Klaviyo answered with what cannot be read", service="Klaviyo") from None
 
 
+def rows_of(page: Any) -> list[Any]:
+    """Return the resources of a page, or raise what `read` takes for an answer that makes no sense."""
+    rows = page["data"]
+    if not isinstance(rows, list):
+        raise TypeError("no list: nobody may be taken for missing")
+    return rows
+
+
 def read_problem(body: Any) -> Problem:
-    """Read a JSON:API error document: https://developers.klaviyo.com/en/docs/rate_limits_and_error_handling."""
-    first, others = body["errors"][0], body["errors"][1:]
+    """Read a JSON:API error document: https://developers.klaviyo.com/en/docs/rate_limits_and_error_handling.
+
+    Raises:
+        TypeError, KeyError, IndexError, AttributeError: the body is none.
+    """
+    errors = body["errors"]
+    if not isinstance(errors, list):
+        raise TypeError("no list of errors")
+    first, others = errors[0], errors[1:]
+    if not any(isinstance(first.get(name), str) for name in ("code", "title", "detail")):
+        raise TypeError("an error that says nothing")
     meta = first.get("meta") or {}
     return Problem(
         code=str(first.get("code", "")),
@@ -109,6 +131,7 @@ def read_problem(body: Any) -> Problem:
         detail=str(first.get("detail", "")),
         duplicate_of=str(meta.get("duplicate_profile_id") or "") if isinstance(meta, dict) else "",
         other_fields=tuple(filter(None, map(_place, others))),
+        request_id=str(first.get("id") or ""),
     )
 
 

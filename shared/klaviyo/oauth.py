@@ -1,4 +1,4 @@
-"""Klaviyo's OAuth endpoints. They speak RFC 6749, not JSON:API, and take the app's own credentials."""
+"""Klaviyo's OAuth endpoints. They follow RFC 6749, not JSON:API, and need the app's own credentials."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ LONGEST_LIFE = 10 * 365 * 24 * 3600  # beyond any token's, and still a date when
 
 
 class TokenAnswer(BaseModel):
-    """What the token endpoint answers. The refresh token may be a new one, and is always to be kept."""
+    """What the token endpoint answers. The refresh token may be a new one; the caller keeps it always."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -52,7 +52,7 @@ class KlaviyoOAuth:
         self._app = app
 
     def authorize_url(self, authorize_url: str, *, redirect_uri: str, state: str, verifier: str) -> str:
-        """Return where a merchant's browser is sent, with the challenge that belongs to `verifier` (PKCE, S256)."""
+        """Return the address for the merchant's browser, with the challenge of `verifier` (PKCE, S256)."""
         # https://developers.klaviyo.com/en/docs/set_up_oauth
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         query = {
@@ -83,14 +83,20 @@ class KlaviyoOAuth:
         )
 
     def revoke(self, refresh_token: str) -> None:
-        """Disconnect the app in the account that the token belongs to. Revoking a dead token is fine.
+        """Disconnect the app in the account of the token. A token that is dead already is no error.
 
         Raises:
             WaitError: Klaviyo cannot at the moment.
         """
         form = {"token": refresh_token, "token_type_hint": "refresh_token"}
         try:
-            self._http.call("POST", "/oauth/revoke", headers=self._headers(), data=urlencode(form).encode())
+            self._http.call(
+                "POST",
+                "/oauth/revoke",
+                headers=self._headers(),
+                data=urlencode(form).encode(),
+                any_success=True,  # the body of its answer is not documented
+            )
         except (RefusedError, TokenRejectedError) as error:
             if error.code not in _DEAD_GRANTS:
                 raise WaitError(
@@ -106,8 +112,8 @@ class KlaviyoOAuth:
 
         Raises:
             GrantRefusedError: Klaviyo no longer honours the refresh token.
-            WaitError: anything that passes, our own app's credentials being refused included: an operator can mend those,
-                and no merchant should have to install again because of them.
+            WaitError: anything that passes. Klaviyo's refusal of our app's own credentials passes too: an operator mends them,
+                and no merchant has to install again.
         """
         return self._trade({"grant_type": "refresh_token", "refresh_token": refresh_token})
 
@@ -132,6 +138,7 @@ class KlaviyoOAuth:
                 status=error.status,
                 code=error.code,
                 detail=error.detail,
+                request_id=error.request_id,
             ) from None
         return _read_tokens(answer)
 
@@ -147,5 +154,12 @@ def _read_tokens(answer: Any) -> TokenAnswer:
 
 
 def read_problem(body: Any) -> Problem:
-    """Read an error of RFC 6749, section 5.2."""
-    return Problem(code=str(body["error"]), detail=str(body.get("error_description", "")))
+    """Read an error of RFC 6749, section 5.2.
+
+    Raises:
+        TypeError, KeyError: the body is none.
+    """
+    code = body["error"]
+    if not isinstance(code, str):
+        raise TypeError("no code of an error")
+    return Problem(code=code, detail=str(body.get("error_description", "")))

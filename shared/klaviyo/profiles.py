@@ -1,6 +1,5 @@
 """Klaviyo's profiles and lists: one method per endpoint. No rules about what to send live here."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 from shared.consent_events import Consent
 from shared.errors import NotFoundError
 from shared.klaviyo.consent_jobs import ConsentCalls, Person
-from shared.klaviyo.json_api import read, segment
+from shared.klaviyo.filters import equals
+from shared.klaviyo.json_api import read, rows_of, segment
 
 _SUBSCRIPTIONS = {"additional-fields[profile]": "subscriptions"}
 
@@ -103,17 +103,25 @@ class ProfileCalls(ConsentCalls):
     def find_profile(self, identifier: str, value: str) -> KlaviyoProfile | None:
         """Return the profile that has it as its `external_id`, `email` or `phone_number`; None if there is none."""
         # https://developers.klaviyo.com/en/reference/get_profiles
-        wanted = f"equals({identifier},{json.dumps(value, ensure_ascii=False)})"
-        answer = self._get("/api/profiles", {"filter": wanted, **_SUBSCRIPTIONS})
-        rows = read(lambda body: [KlaviyoProfile.read(row) for row in body["data"]], answer)
+        answer = self._get("/api/profiles", {"filter": equals(identifier, value), **_SUBSCRIPTIONS})
+        rows = read(lambda body: [KlaviyoProfile.read(row) for row in rows_of(body)], answer)
         return rows[0] if rows else None
+
+    def check_list(self, list_id: str) -> None:
+        """Look whether there is such a list.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        # https://developers.klaviyo.com/en/reference/get_list
+        self._get(f"/api/lists/{segment(list_id)}")
 
     def is_on_list(self, list_id: str, email: str) -> bool:
         """Return whether the profile with this email is a member of the list, whatever its consent."""
         # https://developers.klaviyo.com/en/reference/get_profiles_for_list
         path = f"/api/lists/{segment(list_id)}/profiles"
-        answer = self._get(path, {"filter": f"equals(email,{json.dumps([email], ensure_ascii=False)})"})
-        return read(lambda body: bool([{**row} for row in body["data"]]), answer)
+        answer = self._get(path, {"filter": equals("email", email)})
+        return read(lambda body: bool([{**row} for row in rows_of(body)]), answer)
 
     def subscribe_to_email(self, profile: KlaviyoProfile, list_id: str) -> None:
         """Ask for a profile to be subscribed to email and to a list. See `subscribe`."""

@@ -1,17 +1,17 @@
-"""The calls that are about data sources and their records. No rules about what to send live here."""
+"""Klaviyo's calls about data sources and their records. No rules about what to send live here."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from shared.klaviyo.json_api import JsonApi, next_cursor, read
+from shared.klaviyo.json_api import JsonApi, next_cursor, read, rows_of
 
 
 class RecordCalls(JsonApi):
     """Finds and makes data sources, and sends records to them.
 
-    Success of a record means accepted: what becomes of it stands in the ingestion logs of an object type alone. There is no key
-    that keeps Klaviyo from taking a record twice.
+    Success means that Klaviyo has accepted the record; only the ingestion logs of an object type show the result. No key keeps
+    Klaviyo from taking a record twice.
     """
 
     def data_sources(self) -> dict[str, str]:
@@ -23,7 +23,7 @@ class RecordCalls(JsonApi):
             params = {"page[size]": "100"} | ({"page[cursor]": cursor} if cursor else {})
             page = self._get("/api/data-sources", params)
             found |= read(
-                lambda body: {row["attributes"]["title"]: str(row["id"]) for row in body["data"]}, page
+                lambda body: {row["attributes"]["title"]: str(row["id"]) for row in rows_of(body)}, page
             )
             cursor = read(partial(next_cursor, before=cursor), page)
         return found

@@ -1,6 +1,6 @@
-"""The life of a tenant's access token: refreshed by one holder, stored whole before it is used, given up last of all.
+"""The life of a tenant's access token. One holder refreshes it and stores the whole answer before anybody uses it.
 
-Works over any number of instances: the lease and the tokens are in the store, nothing is kept here between calls.
+This works with any number of instances: the lease and the tokens are in the store, and this module keeps nothing between calls.
 """
 
 import logging
@@ -50,13 +50,13 @@ class TenantTokens:
         self._sleep = sleep
 
     def current(self) -> str:
-        """Return a token that should work now, refreshed if it is about to expire.
+        """Return a token that should work now. A token that expires soon is refreshed first.
 
-        Where the refresh has to wait, the old token is returned for as long as it lives.
+        While a refresh has to wait, the old token is returned as long as it lives.
 
         Raises:
-            DisconnectedError: only a reinstall can help.
-            WaitError: the token has expired, and somebody else is renewing it or Klaviyo cannot at the moment.
+            DisconnectedError: only a new install can help.
+            WaitError: the token has expired, and another worker renews it or Klaviyo cannot renew it now.
         """
         connection = _connected(self._tenant)
         if self._clock() < connection.expires_at - REFRESH_AHEAD:
@@ -64,7 +64,7 @@ class TenantTokens:
         return self._renewed(rejected=None)
 
     def instead_of(self, rejected: str) -> str:
-        """Return a token other than `rejected`, which Klaviyo has just not accepted. Raises as `current` does."""
+        """Return another token than `rejected`, which Klaviyo does not accept. It raises what `current` raises."""
         return self._renewed(rejected=rejected)
 
     def _renewed(self, *, rejected: str | None) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from shared.errors import CannotSucceedError, WaitError
 from shared.matching import identity_in, other_holder
-from shared.metrics.rules.event import email_of, is_email, klaviyo_profile_id
+from shared.metrics.rules.event import email_of, klaviyo_profile_id
+from shared.values.emails import read_email
 
 if TYPE_CHECKING:
     from shared.jobs.jobs import SendMetric
@@ -45,12 +46,12 @@ def with_profile(
         return _about(event, id=str(stored))
     if found := klaviyo.find_profile("external_id", omneo_id):
         return _about(event, id=found.id)
-    email = profile.get("email")
-    if not isinstance(email, str) or not is_email(email.strip()):
+    email = read_email(profile.get("email"))
+    if email is None:
         return event
-    found = klaviyo.find_profile("email", email.strip())
+    found = klaviyo.find_profile("email", email)
     if found is None:
-        return _about(event, email=email.strip())
+        return _about(event, email=email)
     # That of another living profile is not hers: she gets one of her own, which her sync finds by the Omneo id.
     return event if other_holder(found, omneo_id, handle=handle, omneo=omneo) else _about(event, id=found.id)
 

@@ -1,4 +1,4 @@
-"""Omneo's API, one method per endpoint, over the one HTTP core. No rules about what to do with an answer live here."""
+"""Omneo's API, one method per endpoint, over the one HTTP core. No rules about the use of an answer live here."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -136,10 +136,9 @@ class OmneoClient:
     def profile_fields(self, id: str) -> Mapping[str, Any] | None:
         """Return everything that Omneo shows of the profile, None when there is none."""
         try:
-            body = self._call("GET", f"/api/v3/profiles/{_segment(id)}")
+            fields = _data(self._call("GET", f"/api/v3/profiles/{_segment(id)}"), "profile")
         except NotFoundError:
             return None
-        fields = body.get("data") if isinstance(body, dict) else None
         if not fields:
             return None
         if not isinstance(fields, dict) or str(fields.get("id")).casefold() != id.casefold():
@@ -154,7 +153,7 @@ class OmneoClient:
             params["filter[updated_at][gte]"] = f"{since.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
         body = self._call("GET", "/api/v3/profiles", params=params)
         try:
-            rows = [row for row in body["data"] or () if isinstance(row, dict)]
+            rows = [row for row in _list(body) if isinstance(row, dict)]
             meta = body["meta"]
             return ProfilesPage(tuple(rows), pages=int(meta["last_page"]), total=int(meta["total"]))
         except (TypeError, KeyError, ValueError):
@@ -217,7 +216,7 @@ class OmneoClient:
             if error.status in {404, 422}:
                 return None
             raise
-        found = answer.get("data") if isinstance(answer, dict) else None
+        found = _data(answer, "profile")
         if isinstance(found, list):
             found = found[0] if found else None
         return _read(Profile, found, "profile") if found else None
@@ -234,8 +233,7 @@ class OmneoClient:
             answer = self._call("GET", f"/api/v3/rewards/definitions/{_segment(id)}")
         except NotFoundError:
             return None
-        found = answer.get("data") if isinstance(answer, dict) else None
-        return _read(RewardDefinition, found, "reward definition")
+        return _read(RewardDefinition, _data(answer, "reward definition"), "reward definition")
 
     def reward_definition_by_handle(self, handle: str) -> RewardDefinition | None:
         """Return the definition with this handle, None when there is none."""
@@ -249,7 +247,7 @@ class OmneoClient:
         """Make a reward and return it. A repeat may be refused or may make a second one: whoever calls must know."""
         # https://docs.omneo.io/api-reference/reward/add-reward
         answer = self._call("POST", "/api/v3/rewards", body=reward)
-        return _read(Reward, answer.get("data") if isinstance(answer, dict) else None, "reward")
+        return _read(Reward, _data(answer, "reward"), "reward")
 
     def webhooks(self, namespace: str) -> list[OmneoWebhook]:
         """Return the webhooks of a namespace, active or not."""
@@ -259,7 +257,7 @@ class OmneoClient:
         while params:
             body = self._call("GET", "/api/v3/webhooks", params=params)
             try:
-                found += [OmneoWebhook.model_validate(row) for row in body["data"] or ()]
+                found += [OmneoWebhook.model_validate(row) for row in _list(body)]
                 params = _next_page(body, params)
             except (TypeError, KeyError, AttributeError, ValueError):
                 raise WaitError(
@@ -292,13 +290,9 @@ class OmneoClient:
         self._call("DELETE", f"/api/v3/webhooks/{id}")
 
     def verify_token(self) -> datetime | None:
-        """Return when the token expires, None if Omneo does not say; raise TokenRejectedError if it has."""
-        # Omneo's SDK: GET /auth/verify. What it answers is not documented; the form of times is the API's.
-        body = self._call("GET", "/api/v3/auth/verify")
-        try:
-            return datetime.strptime(body["data"]["expires_at"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
-        except (TypeError, KeyError, ValueError):
-            return None
+        """Return when the token expires, None if Omneo does not say; raise TokenRejectedError if Omneo does not accept it."""
+        # Omneo's SDK: GET /auth/verify. Any 2xx means accepted: nothing public gives its body a shape.
+        return _expiry(self._call("GET", "/api/v3/auth/verify", any_success=True))
 
     def _rows(self, path: str, params: Mapping[str, str]) -> Iterator[Any]:
         """Yield the rows of a list, page by page."""
@@ -306,7 +300,7 @@ class OmneoClient:
         while asked:
             body = self._call("GET", path, params=asked)
             try:
-                rows, asked = list(body["data"] or ()), _next_page(body, asked)
+                rows, asked = _list(body), _next_page(body, asked)
             except (TypeError, KeyError, AttributeError, ValueError):
                 raise WaitError(
                     "Omneo answered with a list that cannot be read", service="Omneo", status=200
@@ -328,12 +322,24 @@ class OmneoClient:
         *,
         params: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
+        any_success: bool = False,
     ) -> Any:
         headers = {"Authorization": f"Bearer {self._token.get_secret_value()}", "Accept": "application/json"}
-        if body is None:
-            return self._http.call(method, path, headers=headers, params=params)
-        headers["Content-Type"] = "application/json"
-        return self._http.call(method, path, headers=headers, params=params, data=json.dumps(body).encode())
+        data = None if body is None else json.dumps(body).encode()
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        return self._http.call(
+            method, path, headers=headers, params=params, data=data, any_success=any_success
+        )
+
+
+def _expiry(body: Any) -> datetime | None:
+    """Return the token's expiry, beside its other fields or in an envelope; Omneo's times are in UTC where they name no zone."""
+    try:
+        at = datetime.fromisoformat(body.get("data", body)["expires_at"])
+        return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
+    except (AttributeError, TypeError, KeyError, ValueError, OverflowError):
+        return None
 
 
 def _read(model: type[Model], row: object, name: str) -> Model:
@@ -365,15 +371,33 @@ def _folded(email: str) -> bytes:
 
 
 def _profile(body: Any) -> Profile | None:
+    found = _data(body, "profile")
+    return _read(Profile, found, "profile") if found else None
+
+
+def _data(body: Any, name: str) -> Any:
+    """Return what is in the envelope of a single thing. An answer without the envelope says nothing, also not that it is not there."""
     try:
-        return Profile.model_validate(body["data"]) if body and body["data"] else None
-    except (ValidationError, TypeError, KeyError):
-        raise WaitError("Omneo answered with a profile that cannot be read", service="Omneo") from None
+        return body["data"]
+    except (TypeError, KeyError, IndexError):
+        raise WaitError(
+            f"Omneo answered with a {name} that cannot be read", service="Omneo", status=200
+        ) from None
+
+
+def _list(body: Any) -> list[Any]:
+    """Return the rows of a list, or raise what its readers take for an answer that cannot be read."""
+    rows = body["data"]
+    if rows in (None, {}):  # as PHP may write an empty list
+        return []
+    if not isinstance(rows, list):
+        raise TypeError("no list: nobody may be taken for missing")
+    return rows
 
 
 def _profiles(body: Any) -> list[Profile]:
     try:
-        return [Profile.model_validate(row) for row in body["data"] or ()]
+        return [Profile.model_validate(row) for row in _list(body)]
     except (ValidationError, TypeError, KeyError):
         raise WaitError(
             "Omneo answered with a list of profiles that cannot be read", service="Omneo"
@@ -390,8 +414,14 @@ def base_url(template: str, tenant: str) -> str:
 
 
 def read_problem(body: Any) -> Problem:
-    """Read Laravel's validation errors, `{"errors": {field: [message]}}`, or its plain `{"message": ...}`."""
-    errors = body.get("errors") or {}
+    """Read Laravel's validation errors, `{"errors": {field: [message]}}`, or its plain `{"message": ...}`.
+
+    Raises:
+        TypeError: the body is neither.
+    """
+    errors, message = body.get("errors") or {}, body.get("message", "")
+    if not isinstance(errors, dict) or not isinstance(message, str) or not ("message" in body or errors):
+        raise TypeError("not Laravel's form of an error")
     field = next(iter(errors), "")
-    detail = str(errors[field]) if field else str(body.get("message", ""))
+    detail = str(errors[field]) if field else message
     return Problem(code="invalid" if field else "", field=str(field), detail=detail)

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from shared.errors import RefusedError
 from shared.klaviyo.profiles import KlaviyoProfile
-from shared.matching import OmneoProfiles, is_omneo_id, other_holder
+from shared.matching import OmneoProfiles, other_holder
 from shared.omneo.client import Profile
 from shared.profiles.rules.owners import IDENTIFIERS, Owner, Owners, decide
+from shared.values.omneo_ids import read_omneo_id
 
 Attributes = Mapping[str, Any]
 
@@ -69,7 +70,7 @@ class Ownership:
 
     def holder_of(self, profile: KlaviyoProfile) -> str:
         """Return the other living Omneo profile that a Klaviyo profile belongs to, "" if there is none."""
-        if profile.id == self.stored_id and not is_omneo_id(profile.external_id):
+        if profile.id == self.stored_id and not read_omneo_id(profile.external_id):
             return ""  # Omneo has just shown the identity as ours
         other = other_holder(profile, self.profile_id, handle=self.handle, omneo=self.omneo)
         return other.id if other else ""

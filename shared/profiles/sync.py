@@ -27,11 +27,11 @@ from shared.profiles.ownership import Ownership
 from shared.profiles.rules.calls import stored_klaviyo_id
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.omneo_paths import at_path
-from shared.profiles.rules.phones import region_of
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, SyncRules, comms_of, plan_sync
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.services import Services
 from shared.tenants.tenants import Tenant
+from shared.values.phones import region_of
 
 TURN = timedelta(minutes=5)  # as long as a worker may run
 _SECONDS = 3.0

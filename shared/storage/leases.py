@@ -28,6 +28,11 @@ class Lease:
     holder: str
     before: datetime | None = None
 
+    @classmethod
+    def of(cls, name: str, holder: str) -> "Lease":
+        """Return the proof of a lease on `name` that `holder` took, for whoever goes on with the holder's work."""
+        return cls(hashlib.sha256(name.encode()).hexdigest()[:32], holder)
+
 
 class Leases:
     """Takes and gives back leases."""
@@ -41,14 +46,24 @@ class Leases:
 
     def acquire(self, name: str, *, lasting: timedelta) -> Lease | None:
         """Return a lease on `name`, None while somebody else holds it."""
-        id = hashlib.sha256(name.encode()).hexdigest()[:32]
-        lease = Lease(id, self._new_id())
+        lease = Lease.of(name, self._new_id())
         fields: dict[str, Value] = {"holder": lease.holder, "expire_at": self._clock() + lasting}
         try:
-            self._documents.create(COLLECTION, id, fields)
+            self._documents.create(COLLECTION, lease.id, fields)
         except DocumentExistsError:
             return self._taken_over(lease, fields)
         return lease
+
+    def renew(self, lease: Lease, *, lasting: timedelta) -> None:
+        """Let the lease last that long from now on; if it expired and another took it over, leave that one alone."""
+        held = self._documents.get(COLLECTION, lease.id)
+        if held is None or held.fields.get("holder") != lease.holder:
+            return
+        later: dict[str, Value] = {"expire_at": self._clock() + lasting}
+        try:
+            self._documents.update(COLLECTION, lease.id, later, version=held.version)
+        except (DocumentChangedError, DocumentMissingError):
+            return  # taken over, or given back, between the two lines above
 
     def release(self, lease: Lease, *, trace: timedelta | None = None) -> None:
         """Give the lease back; if it expired and another took it over, leave that one alone.

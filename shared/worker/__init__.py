@@ -1,1 +1,1 @@
-"""What becomes of one delivery of a task, which job is run by what, and the schedule. What a job does stands in its room."""
+"""What a worker does with one delivery of a task, which code runs which job, and the schedule. The rooms hold what a job does."""

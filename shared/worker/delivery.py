@@ -1,7 +1,7 @@
-"""What becomes of one delivery of a task: done, put back to wait, or dead with a reason.
+"""What a worker does with one delivery of a task: the job is done, waits, or is dead with a reason.
 
-The queue is the only thing that repeats work, and only the worker gives up: by the job's age, or by a retry count that is
-looked at before the body is, because a body may be what kills the worker.
+Only the queue repeats work, and only the worker gives up: by the job's age, or by a retry count. It looks at the count before it reads
+the body, because the body may be what kills the worker.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from shared.errors import (
     TokenRejectedError,
     WaitError,
 )
-from shared.jobs.burial import bury, given_up, refused
+from shared.jobs.burial import bury, given_up, refused, request_of
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.jobs.jobs import (
     AnyJob,
@@ -37,12 +37,11 @@ from shared.worker.run import run
 from shared.worker.schedule import every_tenant
 
 DISCONNECTED_SECONDS = 600.0  # how long one waits that ran although its queue should be paused
-UNKNOWN_KIND_SECONDS = 60.0
 UNKNOWN_TENANT = "_unknown"  # no tenant can have this name
 
 
 def deliver(delivery: Delivery, services: Services) -> Outcome:
-    """Do the job in a task, or settle what else becomes of it.
+    """Do the job in a task, or put it back, or bury it.
 
     Raises:
         OwnServiceError: our store or queue cannot answer; the queue must deliver again.
@@ -127,6 +126,7 @@ def _wait(
         attempts=job.attempts,
         age=_seconds_old(job, services),
         delay=round(delay, 1),
+        **request_of(error),
     )
     return Outcome.WAITING
 
@@ -164,18 +164,25 @@ def _bury_unread(delivery: Delivery, reason: str, services: Services) -> Outcome
 
 
 def _await_revision(delivery: Delivery, error: UnknownJobKindError, services: Services) -> Outcome:
-    """Let a job wait that a newer revision has sent: this one cannot do it, the next instance may."""
+    """Put back a job that a newer revision has sent: this revision cannot do it, the next instance may."""
     if error.accepted_at is None or is_given_up(services.clock() - error.accepted_at):
         return _bury_unread(delivery, "No revision that ran within 24 hours knows its kind.", services)
+    delay = seconds_to_wait(error.attempts, None, services.random())
     services.queue.put_back(
         delivery.queue,
         age_one_attempt(delivery.body),
         tenant=error.tenant,
         direction=delivery.direction,
-        delay=UNKNOWN_KIND_SECONDS,
+        delay=delay,
     )
     with logs.context(tenant=error.tenant):
-        _log(logging.WARNING, "job waits for a newer revision", Outcome.WAITING)
+        _log(
+            logging.WARNING,
+            "job waits for a newer revision",
+            Outcome.WAITING,
+            attempts=error.attempts,
+            delay=round(delay, 1),
+        )
     return Outcome.WAITING
 
 

@@ -1,6 +1,6 @@
-"""Run any job: one match, so that a job kind without a handler is a type error.
+"""Runs any job: one match, so that the type checker finds a kind of job without a handler.
 
-A handler is imported when its first job comes: one worker has the jobs of one direction, and a cold start is somebody waiting.
+The first job of a kind imports its handler: a worker has the jobs of one direction alone, and somebody waits during a cold start.
 """
 
 from shared.consent.inbox import Inbox
@@ -31,7 +31,7 @@ from shared.tenants.tenants import Tenant
 
 
 def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901, PLR0912, PLR0915 - one branch for each kind of job
-    """Do a job of a tenant once. Whatever it raises, `delivery.deliver` decides about."""
+    """Do a job of a tenant once. `delivery.deliver` decides about every error that it raises."""
     match job:
         case SendMetric():
             from shared.metrics.metrics import send_metric

@@ -1,4 +1,4 @@
-"""What the schedule asks for: one job for every tenant."""
+"""What the schedule starts: one job for every tenant."""
 
 import logging
 from datetime import datetime
@@ -6,17 +6,17 @@ from typing import Literal
 
 from shared import logs
 from shared.errors import ConflictError
-from shared.jobs.jobs import EveryTenant, Heal, SweepInbox, SweepOutbox
+from shared.jobs.jobs import EveryTenant, SweepInbox, SweepOutbox
 from shared.resync.rules.run import Kind
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 
 def every_tenant(job: EveryTenant, services: Services) -> None:
-    """Queue the job for each tenant that is installed. One tenant's trouble is logged and is not the others'.
+    """Queue the job for each tenant that is installed. An error of one tenant is logged and stops no other.
 
     Raises:
-        StoreUnavailableError: who the tenants are cannot be known now.
+        StoreUnavailableError: the store cannot name the tenants now.
     """
     queued = 0
     for name in services.tenants.names():
@@ -39,6 +39,8 @@ def _queued(job: EveryTenant, name: str, services: Services) -> bool:
         return False
     if job.run == "reconcile":
         return _reconcile(tenant, services)
+    if job.run == "heal":
+        return _heal(job, tenant, services)
     services.queue.put(_job_of(job.run, job, name, services.new_id(), services.clock()), tenant)
     return True
 
@@ -54,13 +56,22 @@ def _reconcile(tenant: Tenant, services: Services) -> bool:
     return True
 
 
+def _heal(job: EveryTenant, tenant: Tenant, services: Services) -> bool:
+    from shared.consent.heal import start_heal
+
+    try:
+        start_heal(tenant, services, traceparent=job.traceparent)
+    except ConflictError:
+        logs.write(logging.INFO, "not healed, another run is under way", reason="under way")
+        return False
+    return True
+
+
 def _job_of(
-    run: Literal["sweep-inbox", "sweep-outbox", "heal"], job: EveryTenant, name: str, id: str, now: datetime
-) -> SweepInbox | SweepOutbox | Heal:
+    run: Literal["sweep-inbox", "sweep-outbox"], job: EveryTenant, name: str, id: str, now: datetime
+) -> SweepInbox | SweepOutbox:
     match run:
         case "sweep-inbox":
             return SweepInbox(tenant=name, id=id, accepted_at=now, traceparent=job.traceparent)
         case "sweep-outbox":
             return SweepOutbox(tenant=name, id=id, accepted_at=now, traceparent=job.traceparent)
-        case "heal":
-            return Heal(tenant=name, id=id, accepted_at=now, traceparent=job.traceparent)

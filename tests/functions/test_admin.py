@@ -506,6 +506,16 @@ class TestHeal:
         assert (answer.status_code, answer.get_json()) == (202, {"status": "queued", "id": job.id})
         assert (job.tenant, job.began_at) == (TENANT, None)
 
+    def test_while_it_runs_a_second_order_is_409(self, admin: FlaskClient, world: World) -> None:
+        first, *others = [admin.post(HEAL, headers=KEY) for _ in range(5)]
+        assert first.status_code == 202
+        for answer in others:
+            assert answer.status_code == 409
+            assert "A heal is under way" in answer.get_json()["error"]["message"]
+        assert len(world.queued(Direction.INBOUND)) == 1
+        settle(world)
+        assert admin.post(HEAL, headers=KEY).status_code == 202
+
     def test_it_runs_to_its_end(self, admin: FlaskClient, world: World) -> None:
         long_ago = world.clock() - timedelta(days=10)
         world.services.tenants.change(TENANT, lambda t: t.model_copy(update={"heal_from": long_ago}))

@@ -12,6 +12,7 @@ import pytest
 from shared.storage.documents import Documents
 from shared.storage.firestore import FirestoreDocuments
 from shared.storage.sqlite import SqliteDocuments
+from tests.support.memory_documents import MemoryDocuments
 from tests.support.through import Through
 
 T = TypeVar("T")
@@ -24,7 +25,10 @@ _COLLECTIONS = (
 
 @pytest.fixture(params=["sqlite", "firestore"])
 def documents(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Documents]:
-    """Return an empty store; a test that asks for it runs once with each kind."""
+    """Return an empty store; a test that asks for it runs once with each kind. `memory` is there for those that ask for it by name."""
+    if request.param == "memory":
+        yield MemoryDocuments()
+        return
     if request.param == "firestore":
         firestore: FirestoreDocuments = request.getfixturevalue("firestore_documents")
         yield firestore

@@ -18,6 +18,7 @@ from deploy.local.tasks.errors import NotFoundError
 from deploy.local.tasks.headers import request_headers
 from deploy.local.tasks.identity import Identity
 from deploy.local.tasks.limits import DEFAULT_DEADLINE, MAX_DISPATCHES_PER_SECOND
+from deploy.local.tasks.mischief import Mischief
 from deploy.local.tasks.model import SECOND, Answer, Begun, HttpRequest, RetryConfig, Task
 from deploy.local.tasks.names import short
 from deploy.local.tasks.queue_table import QueueTable
@@ -65,7 +66,9 @@ class Dispatcher:
         *,
         clock: Callable[[], int],
         deliver: Deliver,
+        mischief: Mischief | None = None,
     ) -> None:
+        self._mischief = mischief or Mischief()
         self._queues = queues
         self._tasks = tasks
         self._identity = identity
@@ -178,19 +181,20 @@ class Dispatcher:
             return 0
         with self._changed:
             lane = self._lane(name, now)
-            lane.bucket.refill(queue.rate_limits, now)
-            free = queue.rate_limits.max_concurrent_dispatches - lane.in_flight
+            limits = self._mischief.slowed(queue.rate_limits)
+            lane.bucket.refill(limits, now)
+            free = limits.max_concurrent_dispatches - lane.in_flight
             lane.look_at = None
             if queue.state != "RUNNING" or earliest is None or free <= 0:
                 return 0
             if earliest > now or lane.bucket.tokens < 1:
-                lane.look_at = max(earliest, lane.bucket.next_token(queue.rate_limits))
+                lane.look_at = max(earliest, lane.bucket.next_token(limits))
                 return 0
             room = min(free, int(lane.bucket.tokens), _AT_ONCE)
         return self._begin(name, lane, now, room)
 
     def _begin(self, name: str, lane: _Lane, now: int, room: int) -> int:
-        begun = self._tasks.begin_due(name, now=now, limit=room)
+        begun = self._tasks.begin_due(name, now=now, limit=room, order=self._mischief.mood.order)
         with self._changed:
             lane.in_flight += len(begun)
             lane.bucket.tokens -= len(begun)
@@ -213,12 +217,13 @@ class Dispatcher:
         task = begun.task
         try:
             token = self._identity.token(task.request, now=self._clock())
-            answer = self._deliver(
-                task.request,
-                request_headers(task, token=token),
-                timeout=(task.dispatch_deadline or DEFAULT_DEADLINE) / SECOND,
-                connections=self._connections,
-            )
+            for _ in range(2 if self._mischief.takes_double() else 1):
+                answer = self._deliver(
+                    task.request,
+                    request_headers(task, token=token),
+                    timeout=(task.dispatch_deadline or DEFAULT_DEADLINE) / SECOND,
+                    connections=self._connections,
+                )
             if answer.status is not None or not self._stopping:
                 self._settle(begun, answer, forced_at)
         finally:

@@ -14,6 +14,7 @@ from deploy.local.tasks.database import Database
 from deploy.local.tasks.delivery import deliver
 from deploy.local.tasks.dispatcher import Deliver, Dispatcher
 from deploy.local.tasks.identity import Identity
+from deploy.local.tasks.mischief import Mischief
 from deploy.local.tasks.model import SECOND
 from deploy.local.tasks.queue_table import QueueTable
 from deploy.local.tasks.record import Record, RecordServer
@@ -38,7 +39,7 @@ class TasksEmulator:
     """A local Cloud Tasks. Use it as a context manager, or `start` and `stop` it, once.
 
     `clock` gives seconds since 1970. With `stepped`, nothing is dispatched but by `step`, so that a test can move its
-    clock and wait for nothing. The deadline of an attempt is wall time in any case.
+    clock and wait for nothing. The deadline of an attempt is wall time in any case. `mischief` doubles, reorders and slows down.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class TasksEmulator:
         self._ports = port, http_port
         self._stepped = stepped
         self._deliver = deliver
+        self.mischief = Mischief()
         self._running = contextlib.ExitStack()
         self._dispatcher: Dispatcher | None = None
         self._addresses = "", ""
@@ -85,10 +87,13 @@ class TasksEmulator:
             queues, tasks = QueueTable(database), TaskTable(database)
             tasks.recover()
             identity = Identity(database)
-            dispatcher = Dispatcher(queues, tasks, identity, clock=self._now, deliver=self._deliver)
+            dispatcher = Dispatcher(
+                queues, tasks, identity, clock=self._now, deliver=self._deliver, mischief=self.mischief
+            )
             starting.callback(dispatcher.stop)
             grpc_port = self._serve_grpc(starting, CloudTasks(queues, tasks, dispatcher, clock=self._now))
-            http_port = self._serve_http(starting, Record(database, identity.certificates, clock=self._now))
+            record = Record(database, identity.certificates, clock=self._now, mischief=self.mischief)
+            http_port = self._serve_http(starting, record)
             if not self._stepped:
                 dispatcher.start()
             self._dispatcher = dispatcher

@@ -1,8 +1,10 @@
-"""A readable record over loopback HTTP: queues, attempts, and the key that identity tokens are signed with.
+"""A readable record over loopback HTTP: queues, attempts, the key that identity tokens are signed with, and how the queues behave.
 
 GET /queues                                how full each queue is
 GET /attempts?task=NAME|queue=NAME&limit=  what was sent when, and what came back; the newest `limit`, oldest first
 GET /certs                                 {key id: public key as PEM}
+GET, POST /control                         how the queues behave: {"doubles": how many of the next deliveries are made twice,
+                                           "order": "due", "newest" or "shuffled", "dispatches_per_second": 0 for no brake}
 
 Names are full or short. It tells names, times, sizes and statuses, never a header or a body: those hold personal data.
 """
@@ -11,21 +13,32 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from deploy.local.tasks.database import Database
+from deploy.local.tasks.mischief import Mischief
 from deploy.local.tasks.model import SECOND
 from deploy.local.tasks.names import short
 
 _DEFAULT_LIMIT, _MAX_LIMIT = 100, 10_000
+_LARGEST_ORDER = 10_000
 
 
 class Record:
     """What the record answers. `clock` gives µs since 1970."""
 
-    def __init__(self, database: Database, certificates: dict[str, str], *, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        certificates: dict[str, str],
+        *,
+        clock: Callable[[], int],
+        mischief: Mischief | None = None,
+    ) -> None:
+        self._mischief = mischief or Mischief()
         self._database = database
         self._certificates = certificates
         self._clock = clock
@@ -36,6 +49,8 @@ class Record:
         asked = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         if parts.path == "/certs":
             return 200, self._certificates
+        if parts.path == "/control":
+            return 200, asdict(self._mischief.mood)
         if parts.path == "/queues":
             return 200, {"queues": self._queues()}
         if parts.path == "/attempts":
@@ -43,7 +58,16 @@ class Record:
             if not limit.isdecimal() or set(asked) - {"task", "queue"}:
                 return 400, {"error": "the parameters are task, queue and limit, which is a number"}
             return 200, {"attempts": self._attempts(asked, min(int(limit), _MAX_LIMIT))}
-        return 404, {"error": "the paths are /queues, /attempts and /certs"}
+        return 404, {"error": "the paths are /queues, /attempts, /certs and /control"}
+
+    def order(self, target: str, body: bytes) -> tuple[int, object]:
+        """Carry out a POST, and return the HTTP status and the JSON value for it."""
+        if urlsplit(target).path != "/control":
+            return 404, {"error": "the path is /control"}
+        try:
+            return 200, asdict(self._mischief.change(**json.loads(body)))
+        except (TypeError, ValueError) as error:
+            return 400, {"error": f"send an object of doubles, order and dispatches_per_second: {error}"}
 
     def _queues(self) -> list[dict[str, object]]:
         rows = self._database.read(
@@ -107,7 +131,14 @@ class RecordServer:
             wbufsize = 65536  # headers and body in one packet
 
             def do_GET(self) -> None:
-                status, value = record.answer(self.path)
+                self._send(*record.answer(self.path))
+
+            def do_POST(self) -> None:
+                length = self.headers.get("Content-Length", "0")
+                body = self.rfile.read(min(int(length), _LARGEST_ORDER)) if length.isdecimal() else b""
+                self._send(*record.order(self.path, body))
+
+            def _send(self, status: int, value: object) -> None:
                 body = json.dumps(value).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

@@ -13,6 +13,7 @@ from deploy.local.tasks import backoff
 from deploy.local.tasks.database import Database
 from deploy.local.tasks.errors import AlreadyExistsError, NotFoundError
 from deploy.local.tasks.limits import RETENTION, TASK_NAME_BLOCKED
+from deploy.local.tasks.mischief import Order
 from deploy.local.tasks.model import Answer, Begun, HttpRequest, LastAttempt, NewTask, RetryConfig, Task
 from deploy.local.tasks.names import new_task
 
@@ -23,6 +24,13 @@ SELECT tasks.*, last.schedule_time AS last_schedule_time, last.dispatch_time AS 
     last.response_time AS last_response_time, last.status AS last_status, last.failure AS last_failure
 FROM tasks LEFT JOIN attempts AS last ON last.id = tasks.last_attempt
 """
+
+_ORDERS: dict[Order, str] = {
+    "due": "tasks.schedule_time, sequence",
+    "newest": "sequence DESC",
+    # The same disorder each time, so that a test can be repeated.
+    "shuffled": "(sequence * 2654435761) % 4294967291",
+}
 
 
 class TaskTable:
@@ -88,9 +96,10 @@ class TaskTable:
 
         self._database.write(apply)
 
-    def begin_due(self, queue: str, *, now: int, limit: int) -> list[Begun]:
-        """Write down an attempt at up to `limit` waiting tasks that are due, in order of schedule, then creation."""
-        due = "WHERE tasks.queue = ? AND running = 0 AND tasks.schedule_time <= ? ORDER BY tasks.schedule_time, sequence"
+    def begin_due(self, queue: str, *, now: int, limit: int, order: Order = "due") -> list[Begun]:
+        """Write down an attempt at up to `limit` waiting tasks that are due, in order of schedule, then creation, or in another one."""
+        waiting = "WHERE tasks.queue = ? AND running = 0 AND tasks.schedule_time <= ?"
+        due = f"{waiting} ORDER BY {_ORDERS[order]}"
 
         def apply(connection: sqlite3.Connection) -> list[Begun]:
             rows = connection.execute(f"{_SELECT} {due} LIMIT ?", (queue, now, limit)).fetchall()

@@ -11,19 +11,18 @@ _LONGEST_BACKOFF = 600.0
 
 
 def seconds_to_wait(attempts: int, asked: float | None, jitter: float) -> float:
-    """Return the wait before the next attempt.
+    """Return the seconds before the next attempt: as long as the service asks, at most an hour, and longer after every attempt.
 
-    `attempts` counts the waits before this one, `asked` is what the service asked for, `jitter` is a random number from 0 to 1:
-    without it, all that failed together would come back together.
+    `attempts` counts the waits before this one, `asked` is what the service asks for, `jitter` is a random number from 0 to 1. The wait
+    grows by up to a half with it: what failed together would otherwise come back together.
 
     >>> seconds_to_wait(0, None, 0.0), seconds_to_wait(3, None, 0.0), seconds_to_wait(50, None, 0.0)
     (1.0, 8.0, 600.0)
-    >>> seconds_to_wait(0, 17.0, 0.5)
-    18.0
+    >>> seconds_to_wait(0, 17.0, 0.0), seconds_to_wait(0, 17.0, 1.0), seconds_to_wait(6, 17.0, 0.0)
+    (17.0, 25.5, 64.0)
     """
-    if asked is not None:
-        return min(asked, LONGEST_WAIT) + 2.0 * jitter
-    return float(min(_LONGEST_BACKOFF, 2.0 ** min(attempts, 20)) * (1.0 + jitter / 2))
+    backoff = min(_LONGEST_BACKOFF, 2.0 ** min(attempts, 20))
+    return max(backoff, min(asked or 0.0, LONGEST_WAIT)) * (1.0 + jitter / 2)
 
 
 def is_given_up(age: timedelta) -> bool:

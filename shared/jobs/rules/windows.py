@@ -1,4 +1,4 @@
-"""Windows of ten seconds: when what arrives close together is handled, as one. Pure; the moment is an argument."""
+"""Windows of ten seconds: what arrives within one is handled together, after its end. Pure; the moment is an argument."""
 
 import hashlib
 from dataclasses import dataclass

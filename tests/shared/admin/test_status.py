@@ -396,7 +396,7 @@ class TestWhatIsFound:
     def test_however_both_services_fail_the_report_is_made(self, well: World, kind: Kind) -> None:
         well.sandbox.klaviyo.fail(1000, kind=kind)
         well.sandbox.omneo.fail(1000, kind=kind, match="*webhooks*")
-        well.sandbox.omneo.fail(1000, kind=kind if kind != "empty" else "reset")
+        well.sandbox.omneo.fail(1000, kind=kind if kind not in ("empty", "broken_json") else "reset")
         report = look(well)
         assert wrong(report) == {
             "klaviyo": "critical",
@@ -428,6 +428,47 @@ class TestWhatIsFound:
         report = look(well)
         assert report["queues"]["outbound"]["paused"] is True
         assert [finding["severity"] for finding in of(report, "outbound queue")] == ["ok"]
+
+    @pytest.mark.parametrize("body", ["OK", "", "<p>fine</p>", '{"valid": true}', "{", '{"data": {"tok'])
+    def test_any_success_of_omneo_means_that_it_accepts_our_token(self, well: World, body: str) -> None:
+        well.sandbox.omneo.fail(1, match="GET */auth/verify", status=200, body=body)
+        (finding,) = of(look(well), "omneo token")
+        assert (finding["severity"], finding["message"]) == ("ok", "Omneo accepts our token.")
+
+    def test_a_rejection_of_our_omneo_token_by_an_edge_is_no_rejection(self, well: World) -> None:
+        well.sandbox.omneo.fail(1, match="GET */auth/verify", status=401, body="<html>canary</html>")
+        (finding,) = of(look(well), "omneo token")
+        assert "Omneo answered 401 from its edge" in finding["message"]
+        assert "by themselves" in finding["repair"]
+
+    def test_what_a_plan_lacks_is_told_in_klaviyos_words_and_not_by_an_install(self, well: World) -> None:
+        detail = "You must have Advanced KDP enabled to access this endpoint. canary@example.org"
+        body = {"errors": [{"code": "permission_denied", "detail": detail}]}
+        well.sandbox.klaviyo.fail(9, match="GET /api/webhook*", status=403, body=body)
+        well.sandbox.klaviyo.fail(9, match="GET /api/accounts", status=403, body=body)
+        report = look(well)
+        for check in ("klaviyo", "webhook"):
+            (finding,) = of(report, check)
+            assert "You must have Advanced KDP enabled to access this endpoint." in finding["message"]
+            assert "change its plan" in finding["repair"]
+
+    @pytest.mark.parametrize(
+        ("announced", "severity", "told"),
+        [
+            ("2027-10-15", "warning", "on 2027-10-15"), ("2026-12-01", "critical", "on 2026-12-01"),
+            ("2026-01-01", "critical", "on 2026-01-01"), ("2027-10-15T00:00:00Z", "warning", "on 2027-10-15"),
+            ("Fri, 15 Oct 2027 00:00:00 GMT", "warning", "on 2027-10-15"), ("canary", "warning", "on a day that"),
+        ],
+    )  # fmt: skip
+    def test_the_day_on_which_klaviyo_retires_our_revision_is_told(
+        self, well: World, announced: str, severity: str, told: str
+    ) -> None:
+        assert of(look(well), "revision") == []
+        well.sandbox.klaviyo.retirement_date = announced
+        (finding,) = of(look(well), "revision")
+        assert finding["severity"] == severity
+        assert f"Klaviyo retires revision 2026-10-15 of its API {told}" in finding["message"]
+        assert finding["repair"] == "Deploy a newer release of the extension."
 
     def test_an_omneo_that_does_not_say_when_its_token_expires_is_fine(self, well: World) -> None:
         well.sandbox.omneo.fail(1, match="GET */auth/verify", status=200, body={"data": {"expires_at": None}})

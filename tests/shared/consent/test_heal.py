@@ -1,6 +1,7 @@
 """What no webhook brought is read back from Klaviyo, once, whatever goes wrong on the way."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from urllib.parse import unquote
 
@@ -9,13 +10,15 @@ import pytest
 from shared import logs
 from shared.consent.heal import OVERLAP, start_heal
 from shared.direction import Direction
+from shared.errors import ConflictError, QueueUnavailableError
 from shared.installation.steps import connect
-from shared.jobs.jobs import Delivery, Heal, write_job
+from shared.jobs.jobs import Delivery, EveryTenant, Heal, write_job
 from shared.klaviyo.client import Account
 from shared.klaviyo.history import EVENTS_A_PAGE
 from shared.klaviyo.oauth import TokenAnswer
 from shared.worker.delivery import deliver
 from shared.worker.run import run
+from shared.worker.schedule import every_tenant
 from tests.support.consenting import Inflow, Retailer, retailer
 from tests.support.mortal import Fate, KilledError
 from tests.support.world import ACCOUNT, TENANT, World, lines
@@ -272,12 +275,87 @@ def test_without_an_account_there_is_nothing_to_heal(shop: Retailer) -> None:
 
 
 def test_two_runs_at_once_handle_each_event_once(shop: Retailer) -> None:
+    """The lease keeps a second one from starting, but a lease can run out."""
     jane = shop.person()
     shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
     miss(shop)
-    start_heal(shop.world.read(), shop.world.services)
+    shop.world.services.queue.put(Heal(tenant=TENANT, accepted_at=shop.world.clock()), shop.world.read())
     heal(shop)
     assert shop.interactions(jane) == [UNSUBSCRIBED]
+
+
+# One run at a time
+
+
+def is_under_way(shop: Retailer) -> bool:
+    """Return whether a run cannot be started now; start it otherwise."""
+    try:
+        start_heal(shop.world.read(), shop.world.services)
+    except ConflictError:
+        return True
+    return False
+
+
+def test_of_many_orders_one_run_comes_and_after_it_another_may(shop: Retailer) -> None:
+    assert [is_under_way(shop) for _ in range(50)] == [False] + [True] * 49
+    assert len(shop.world.queued(Direction.INBOUND)) == 1
+    work(shop)
+    assert not is_under_way(shop)
+
+
+def test_of_orders_at_the_same_moment_one_is_taken(shop: Retailer) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        refused = list(pool.map(lambda _: is_under_way(shop), range(16)))
+    assert refused.count(False) == 1
+
+
+def test_a_run_is_under_way_as_long_as_its_pages_wait(shop: Retailer) -> None:
+    shop.klaviyo.fail(next=10_000, match="GET /api/events", status=503)
+    heal(shop)
+    for _ in range(20):
+        shop.world.work(HOUR)
+        assert is_under_way(shop)
+    shop.klaviyo.faults.clear()
+    work(shop, HOUR)
+    work(shop)
+    assert not is_under_way(shop)
+
+
+@pytest.mark.parametrize(("status", "hours"), [(403, 0), (503, 27)])
+def test_a_run_that_died_is_not_under_way(shop: Retailer, status: int, hours: int) -> None:
+    shop.klaviyo.fail(next=10_000, match="GET /api/events", status=status)
+    heal(shop)
+    for _ in range(hours):
+        shop.world.work(HOUR)
+    assert [dead.kind for dead in shop.world.dead_jobs()] == ["heal"]
+    assert not is_under_way(shop)
+
+
+def test_a_run_that_the_queue_did_not_take_is_not_under_way(shop: Retailer) -> None:
+    tenant = shop.world.read()
+    nowhere = tenant.model_copy(
+        update={"settings": tenant.settings.model_copy(update={"task_queue_name": "elsewhere"})}
+    )
+    with pytest.raises(QueueUnavailableError):
+        start_heal(nowhere, shop.world.services)
+    assert not is_under_way(shop)
+
+
+def test_an_uninstall_ends_the_run(shop: Retailer) -> None:
+    start_heal(shop.world.read(), shop.world.services)
+    shop.world.services.tenants.change(TENANT, lambda t: t.model_copy(update={"klaviyo": None}))
+    work(shop)
+    assert not is_under_way(shop)
+
+
+def test_the_schedule_starts_no_second_run(shop: Retailer) -> None:
+    start_heal(shop.world.read(), shop.world.services)
+    every = EveryTenant(run="heal", accepted_at=shop.world.clock())
+    every_tenant(every, shop.world.services)
+    assert len(shop.world.queued(Direction.INBOUND)) == 1
+    work(shop)
+    every_tenant(every, shop.world.services)
+    assert len(shop.world.queued(Direction.INBOUND)) == 1
 
 
 def test_the_heal_of_an_old_job_that_was_delivered_twice_does_no_harm(shop: Retailer) -> None:

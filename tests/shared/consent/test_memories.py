@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -72,7 +73,7 @@ def test_a_change_that_changes_nothing_writes_nothing(
     memories: ConsentMemories, documents: Documents
 ) -> None:
     class Writing(Through):
-        def passing(self, operation: str, call: Callable[[], object]) -> object:
+        def passing(self, operation: str, call: Callable[[], Any]) -> Any:
             assert operation == "get"
             return call()
 
@@ -112,7 +113,7 @@ def test_one_that_never_stands_still_is_an_error_and_no_endless_loop(
     memories: ConsentMemories, documents: Documents
 ) -> None:
     class Restless(Through):
-        def passing(self, operation: str, call: Callable[[], object]) -> object:
+        def passing(self, operation: str, call: Callable[[], Any]) -> Any:
             return None if operation == "get" else call()
 
     memories.change("acme", JANE, with_event(0))

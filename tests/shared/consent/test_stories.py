@@ -3,10 +3,17 @@
 Through everything: doors, queue, workers, and the sandbox of both services.
 """
 
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
-from shared.consent_events import Channel
-from tests.support.stories import a_story, meanwhile
+from shared.consent.inbox import Inbox
+from shared.consent.webhook import accept_delivery
+from shared.consent_events import Channel, Direction
+from tests.support.resyncing import a_base, opt_in, opt_out
+from tests.support.stories import Story, a_story, meanwhile
 from tests.support.syncing import UNSUBSCRIBE
 from tests.support.world import ACCOUNT, TENANT, World
 
@@ -197,3 +204,137 @@ def test_10_our_mark_never_excuses_dropping_an_opt_out(world: World, topic: str,
         story.goes_on(story.second + 30)
         assert story.shop.comms(story.id)["email_promo"] is False
         assert story.interactions() == [topic]
+
+
+class TestWhatADeliverySays:
+    """Rows of a delivery that are not as Klaviyo's page has them are applied, or a person is told."""
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            lambda data: data["attributes"].update(timestamp=str(data["attributes"]["timestamp"])),
+            lambda data: data["attributes"].update(timestamp=data["attributes"]["timestamp"] * 1000),
+            lambda data: data["attributes"].update(timestamp=None, datetime=None),
+            lambda data: data.pop("attributes"),
+        ],
+        ids=["a text", "milliseconds", "no time", "no attributes"],
+    )
+    def test_11_an_event_with_an_odd_time_is_applied(
+        self, world: World, spoil: Callable[[Any], object]
+    ) -> None:
+        with a_story(world) as story:
+            assert delivered(story, spoil) == []
+            assert story.ends() == ("out", "out")
+
+    def test_11_an_event_of_a_profile_with_a_number_for_an_id_is_handled(self, world: World) -> None:
+        def number(data: Any) -> None:
+            data["relationships"]["profile"]["data"]["id"] = 42
+
+        with a_story(world) as story:
+            handle = [{"handle": "klaviyo", "identifier": "42"}]
+            story.shop.omneo.change_profile(TENANT, story.id, identities=handle, tells=False)
+            assert delivered(story, number) == []
+            assert story.shop.comms(story.id)["email_promo"] is False
+
+    @pytest.mark.parametrize("field", ["profile", "id"])
+    def test_11_what_cannot_be_read_at_all_is_on_the_desk(self, world: World, field: str) -> None:
+        def spoil(data: Any) -> None:
+            data.pop("relationships" if field == "profile" else "id")
+
+        with a_story(world) as story:
+            (dead,) = delivered(story, spoil, external_id="" if field == "id" else "e1")
+            assert dead.kind == "read-events"
+            assert "cannot be read" in dead.reason or "can be read" in dead.reason
+
+    def test_12_one_event_id_under_two_topics_is_two_events(self, world: World) -> None:
+        with a_story(world) as story:
+            rows = [a_row(story, "dropped_email"), a_row(story, "unsubscribed_from_email_marketing")]
+            assert take(story, rows) == []
+            assert sorted(story.interactions()) == ["dropped_email", "unsubscribed_from_email_marketing"]
+            assert take(story, list(reversed(rows))) == []
+            assert len(story.interactions()) == 2
+            assert story.ends() == ("out", "out")
+
+
+def test_13_an_undated_opt_in_that_a_run_has_left_is_not_subscribed_by_its_closing_pass(world: World) -> None:
+    with a_base(world) as shop:
+        (id,) = shop.base(1, comms={"email_promo": True}, identities=[])
+        shop.world.clock.advance(60)
+        run = shop.begin()
+        shop.change_quietly(id, first_name="Janet")
+        shop.end(run)
+        shop.sync()
+        assert "email: no consent date" in shop.told(run)[id]
+        assert shop.consent_of(id) == "NEVER_SUBSCRIBED"
+        assert shop.of(id).attributes["first_name"] == "Janet"
+
+
+@pytest.mark.parametrize("direction", ["in", "out"])
+def test_14_a_runs_own_echoes_are_known_before_anybody_is_asked(world: World, direction: Direction) -> None:
+    with a_base(world) as shop:
+        consents = opt_in if direction == "in" else opt_out
+        ids = shop.base(20, comms=consents(shop))
+        run = shop.end(shop.begin())
+        assert run.read == 20
+        shop.sync()
+        assert {shop.consent_of(id) for id in ids} == {"SUBSCRIBED" if direction == "in" else "UNSUBSCRIBED"}
+        shop.forget_calls()
+        told = shop.klaviyo.deliver(ACCOUNT)
+        assert sum(delivery.events for delivery in told) >= 20
+        shop.world.work()
+        shop.world.work(13)
+        assert shop.klaviyo_calls() == []
+        assert shop.omneo_calls() == []
+        assert [*Inbox.of(world.services).older_than(TENANT, world.clock() + timedelta(days=1))] == []
+
+
+def a_row(story: Story, topic: str, *, external_id: str = "e1", **changes: Any) -> dict[str, Any]:
+    """Return a row of a delivery, of an event that has just happened."""
+    at = world_time(story)
+    data = {
+        "type": "event",
+        "id": external_id,
+        "attributes": {"timestamp": at, "datetime": None, "event_properties": {}},
+        "relationships": {"profile": {"data": {"type": "profile", "id": story.shop.profile().id}}},
+    }
+    return {
+        "topic": f"event:klaviyo.{topic}",
+        "external_id": external_id,
+        "payload": {"data": {**data, **changes}},
+    }
+
+
+def world_time(story: Story) -> int:
+    return int(story.world.clock.timestamp())
+
+
+def delivered(story: Story, spoil: Callable[[Any], object], external_id: str = "e1") -> list[Any]:
+    """Let Klaviyo tell of an unsubscribe that she makes, its event spoiled; return the dead jobs."""
+    story.decides_in_omneo("in")
+    story.goes_on(SIX_MINUTES)
+    story.unsubscribes()
+    story.shop.klaviyo._account(ACCOUNT).outbox.clear()
+    row = a_row(story, "unsubscribed_from_email_marketing", external_id=external_id)
+    spoil(row["payload"]["data"])
+    return take(story, [row])
+
+
+def take(story: Story, rows: list[dict[str, Any]]) -> list[Any]:
+    """Take a delivery, let a minute pass, and return the dead jobs."""
+    services, now = story.world.services, story.world.clock()
+    meta = {
+        "klaviyo_account_id": ACCOUNT,
+        "klaviyo_webhook_id": "W",
+        "timestamp": now.isoformat(),
+        "version": "2024-06-28",
+    }
+    accept_delivery(
+        story.world.read(),
+        {"meta": meta, "data": rows},
+        webhook_id="W",
+        queue=services.queue,
+        now=now,
+        traceparent="",
+    )
+    story.goes_on(story.second + 60)
+    return story.world.dead_jobs()

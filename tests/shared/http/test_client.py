@@ -3,6 +3,7 @@
 import gzip
 import ipaddress
 import json
+import re
 import socket
 import ssl
 import threading
@@ -30,6 +31,7 @@ import shared.klaviyo.oauth
 import shared.omneo.client
 from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.stage.faults import Kind
+from shared import logs
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
 from shared.http.client import DETAIL_LENGTH, HttpClient, Limits, Problem, retry_after
 from shared.http.connections import Connections
@@ -48,6 +50,12 @@ EVENT = {
         },
     }
 }
+
+READERS = [
+    shared.klaviyo.client.read_problem,
+    shared.klaviyo.oauth.read_problem,
+    shared.omneo.client.read_problem,
+]
 
 Answerer = Callable[[bytes, bytes], bytes | Iterator[bytes]]
 
@@ -127,7 +135,10 @@ def http_answer(body: bytes = b"{}", status: str = "200 OK", *headers: str) -> b
 def plain_problem(body: Any) -> Problem:
     """Read an error as `{"code": ..., "field": ..., "detail": ...}`."""
     return Problem(
-        code=str(body["code"] or ""), field=str(body.get("field", "")), detail=str(body.get("detail", ""))
+        code=str(body["code"] or ""),
+        field=str(body.get("field", "")),
+        detail=str(body.get("detail", "")),
+        request_id=str(body.get("id", "")),
     )
 
 
@@ -286,17 +297,40 @@ def test_an_answer_that_drips_within_the_deadline_is_taken(
     assert len(sandbox.klaviyo.events(ACCOUNT)) == 1
 
 
-@pytest.mark.parametrize("kind", ["empty", "status"])
-def test_an_answer_without_a_body_is_none(
-    sandbox: Sandbox, create_event: Callable[[], Any], kind: Kind
+@pytest.mark.parametrize("status", [202, 204, 205])
+def test_a_status_that_needs_no_body_is_enough(
+    sandbox: Sandbox, create_event: Callable[[], Any], status: int
 ) -> None:
-    sandbox.klaviyo.fail(kind=kind, status=204, body="")
+    sandbox.klaviyo.fail(status=status, body="")
     assert create_event() is None
+
+
+@pytest.mark.parametrize("body", [b"", b" \r\n"])
+@pytest.mark.parametrize("status", ["200 OK", "201 Created", "203 Other", "206 Part"])
+def test_a_success_that_should_have_a_body_and_has_none_is_worth_another_try(
+    status: str, body: bytes
+) -> None:
+    with (
+        wire(http_answer(body, status)) as server,
+        pytest.raises(WaitError, match="without a body") as failed,
+    ):
+        get(client(server.url))
+    assert failed.value.status == int(status[:3])
+
+
+@pytest.mark.parametrize("body", [b"", b"OK", b"<html>canary</html>", b"{", b"null"])
+def test_any_success_is_enough_where_the_call_says_so(body: bytes) -> None:
+    with wire(http_answer(body)) as server:
+        assert client(server.url).call("GET", "/x", headers={}, any_success=True) is None
+    with wire(http_answer(b'{"a": 1}')) as server:
+        assert client(server.url).call("GET", "/x", headers={}, any_success=True) == {"a": 1}
+    with wire(http_answer(b"OK", "503 Down")) as server, pytest.raises(WaitError):
+        client(server.url).call("GET", "/x", headers={}, any_success=True)
 
 
 @pytest.mark.parametrize(
     ("body", "expected"),
-    [(b'{"a": 1}', {"a": 1}), (b" \r\n", None), (b"[]", []), (b"0", 0), ('"\u20ac"'.encode(), "\u20ac")],
+    [(b'{"a": 1}', {"a": 1}), (b"[]", []), (b"0", 0), ('"\u20ac"'.encode(), "\u20ac")],
 )
 def test_a_json_answer_is_returned_whatever_its_media_type(body: bytes, expected: object) -> None:
     with wire(http_answer(body, "201 Created", "Content-Type: text/html")) as server:
@@ -549,6 +583,7 @@ def test_a_call_carries_its_own_headers_and_no_more_than_http_needs() -> None:
     names = sorted(line.split(":")[0].lower() for line in head.splitlines()[1:])
     assert names == ["accept-encoding", "authorization", "host", "user-agent"]
     assert f"Authorization: Bearer {TOKEN}\r\n" in head
+    assert re.search(r"User-Agent: omneo-klaviyo-extension/\d+\.\d+\.\d+\r\n", head)
 
 
 def test_parameters_are_encoded_so_that_a_plus_stays_a_plus() -> None:
@@ -618,24 +653,123 @@ def test_a_long_detail_is_cut_because_a_dead_job_has_to_hold_it() -> None:
     assert failed.value.detail == "x" * DETAIL_LENGTH
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 422])
+EDGES = [
+    b"", b" ", b"<html>canary</html>", b"canary", b"{", b"null", b"[]", b'"canary"', b"7", b"{}", b'{"canary": 1}',
+    b'{"errors": "canary"}', b'{"errors": ["canary"]}', b'{"errors": [{"message": "canary"}]}', b'{"errors": [{"code": 7}]}',
+    b'{"success": false, "errors": [{"code": 1020, "message": "canary"}]}', b'{"message": ["canary"]}', b'{"error": {"code": 404}}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("reader", ["Klaviyo's API", "Klaviyo's OAuth", "Omneo"])
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>canary</html>", b"null", b"[]", b'"canary"', b'{"code": null}', b"7"]
+    "status", [400, 401, 402, 403, 404, 405, 406, 409, 410, 411, 413, 414, 415, 417, 422, 423, 431, 451, 499]
 )
-def test_a_refusal_in_an_unknown_form_is_a_refusal_without_a_reason(status: int, body: bytes) -> None:
-    with wire(http_answer(body, f"{status} No")) as server, pytest.raises(ServiceError) as failed:
+def test_a_refusal_that_is_not_the_apis_own_json_is_an_edges_and_is_worth_another_try(
+    status: int, reader: str
+) -> None:
+    read = dict(zip(["Klaviyo's API", "Klaviyo's OAuth", "Omneo"], READERS, strict=True))[reader]
+    for body in EDGES:
+        http = HttpClient("Klaviyo", "http://klaviyo.invalid", read, Connections())
+        with responses.RequestsMock() as mock:
+            mock.add(responses.GET, "http://klaviyo.invalid/x", status=status, body=body)
+            with pytest.raises(ServiceError) as failed:
+                get(http)
+        assert type(failed.value) is WaitError, body
+        assert failed.value.status == status
+        assert str(failed.value) == f"Klaviyo answered {status} from its edge, not its API"
+
+
+@pytest.mark.parametrize(
+    ("reader", "body"),
+    [
+        (0, {"errors": [{"id": "r", "code": "x", "title": "t", "detail": "d"}]}), (0, {"errors": [{"detail": "d"}]}),
+        (1, {"error": "invalid_client"}), (2, {"message": "Unauthenticated."}), (2, {"message": ""}),
+        (2, {"errors": {"id": ["The id field is required."]}}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, RefusedError), (401, TokenRejectedError), (402, RefusedError), (403, RefusedError), (404, NotFoundError),
+     (405, RefusedError), (409, RefusedError), (410, RefusedError), (413, RefusedError), (414, RefusedError),
+     (415, RefusedError), (422, RefusedError), (451, RefusedError)],
+)  # fmt: skip
+def test_a_refusal_in_the_apis_own_json_is_a_verdict(
+    status: int, kind: type[ServiceError], reader: int, body: object
+) -> None:
+    http = HttpClient("Klaviyo", "http://klaviyo.invalid", READERS[reader], Connections())
+    with responses.RequestsMock() as mock:
+        mock.add(responses.GET, "http://klaviyo.invalid/x", status=status, json=body)
+        with pytest.raises(ServiceError) as failed:
+            get(http)
+    assert type(failed.value) is kind
+    assert failed.value.status == status
+
+
+def test_what_a_403_lacks_stands_in_the_message_and_no_value_does() -> None:
+    detail = f"You must have Advanced KDP enabled. {EMAIL}, +61 412 345 678, 'Canary', not found."
+    said = {"code": "permission_denied", "detail": detail}
+    with (
+        wire(http_answer(json.dumps(said).encode(), "403 No")) as server,
+        pytest.raises(RefusedError) as failed,
+    ):
         get(client(server.url))
-    assert not isinstance(failed.value, WaitError)
-    assert str(failed.value) == f"Klaviyo answered {status}"
+    assert str(failed.value) == (
+        "Klaviyo answered 403: permission_denied (You must have Advanced KDP enabled. ... not found.)"
+    )
+    assert failed.value.detail == detail
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "header", "expected"),
+    [
+        ("400 Bad", {"code": "invalid"}, "req-1", "req-1"), ("404 No", {"code": "x", "id": "of-the-body"}, None, "of-the-body"),
+        ("503 Down", {"code": "x", "id": "of-the-body"}, "req-2", "req-2"), ("429 Slow", None, "req-3", "req-3"),
+        ("503 Down", None, "canary@example.org", ""), ("400 Bad", {"code": "x", "id": "canary jane"}, None, ""),
+        ("200 OK", None, "req-4", "req-4"),
+    ],
+)  # fmt: skip
+def test_the_services_name_of_a_request_is_kept_with_what_went_wrong(
+    status: str, body: object, header: str | None, expected: str
+) -> None:
+    headers = [f"X-Klaviyo-Req-Id: {header}"] if header else []
+    raw = b"" if body is None else json.dumps(body).encode()
+    with wire(http_answer(raw, status, *headers)) as server, pytest.raises(ServiceError) as failed:
+        get(client(server.url))
+    assert failed.value.request_id == expected
+
+
+def test_the_services_name_of_a_request_stands_in_the_line_of_the_call(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure("p")
+    with wire(http_answer(b"{}", "200 OK", "X-Klaviyo-Req-Id: req-1")) as server:
+        get(client(server.url))
+    with wire(http_answer(b"{}", "200 OK", "X-Klaviyo-Req-Id: canary@example.org")) as server:
+        get(client(server.url))
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (first["message"], first["status"], first["request"]) == ("outside call", 200, "req-1")
+    assert "request" not in second
+
+
+def test_a_date_of_retirement_is_remembered_until_the_next_one() -> None:
+    answers = iter(
+        [
+            http_answer(),
+            http_answer(b"{}", "404 No", "X-Klaviyo-Api-Retirement-Date: 2027-10-15"),
+            http_answer(),
+        ]
+    )
+    with wire(lambda head, body: next(answers)) as server:
+        http = client(server.url)
+        get(http)
+        assert http.retirement == ""
+        for _ in range(2):
+            failure_of(http)
+            assert http.retirement == "2027-10-15"
 
 
 # Nothing of requests escapes
 
-READERS = [
-    shared.klaviyo.client.read_problem,
-    shared.klaviyo.oauth.read_problem,
-    shared.omneo.client.read_problem,
-]
 _KEYS = st.sampled_from(
     ["errors", "error", "code", "detail", "source", "pointer", "message", "error_description"]
 )
@@ -711,7 +845,7 @@ def test_every_exception_of_requests_comes_out_as_ours(kind: type[requests.Reque
 
 def test_a_connection_is_used_again_after_success_and_after_refusal() -> None:
     answers = iter(
-        [http_answer(), http_answer(b"{}", "404 No"), http_answer(b"x", "503 Down"), http_answer()]
+        [http_answer(), http_answer(b'{"code": "x"}', "404 No"), http_answer(b"x", "503 Down"), http_answer()]
     )
     with wire(lambda head, body: next(answers)) as server:
         http = client(server.url)

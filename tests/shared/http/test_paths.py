@@ -12,7 +12,7 @@ from tests.support.world import World
 CLIENTS = [*Path("shared/klaviyo").rglob("*.py"), *Path("shared/omneo").rglob("*.py")]
 
 
-@pytest.mark.parametrize("id", ["", ".", ".."])
+@pytest.mark.parametrize("id", ["", ".", "..", "\ud800"])
 def test_a_step_within_the_path_names_nothing(id: str) -> None:
     with pytest.raises(NotFoundError):
         path_segment(id, service="Omneo")

@@ -150,12 +150,15 @@ def test_an_account_with_hundreds_of_data_sources_is_read_to_the_end(shop: Shop)
 
 
 def test_an_account_without_data_sources_gets_everything_else_and_a_plain_reason(shop: Shop) -> None:
-    shop.world.sandbox.klaviyo.fail(50, match="POST /api/data-sources", status=403)
+    detail = "You must have Advanced KDP enabled to access this endpoint."
+    refusal = {"errors": [{"code": "permission_denied", "detail": detail}]}
+    shop.world.sandbox.klaviyo.fail(50, match="POST /api/data-sources", status=403, body=refusal)
     shop.install()
     reasons = shop.reasons()
     assert len(reasons) == 6
     assert set(reasons) == {
-        "Klaviyo does not allow it. Check that the account's plan includes it, then install again."
+        f"Klaviyo does not allow it. {detail}"
+        " Klaviyo's words name what the account lacks: change its plan or its settings in Klaviyo."
     }
     assert webhook_of(shop).enabled
     assert len(shop.world.sandbox.omneo.webhooks(TENANT)) == 3

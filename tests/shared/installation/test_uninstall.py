@@ -280,7 +280,7 @@ class TestWhatCannotBeReached:
         token = token_of(shop.read())
         after = uninstall(shop.read(), shop.services)
         assert after.left_behind == (
-            "Klaviyo's webhook may still be there, because Klaviyo answered 403: permission_denied. Remove it in Klaviyo.",
+            "Klaviyo's webhook may still be there, because Klaviyo answered 403: permission_denied (Missing scopes: webhooks:read). Remove it in Klaviyo.",
             DATA_SOURCES_STAY,
         )
         assert not honours(shop, token)

@@ -197,9 +197,9 @@ def test_the_client_of_a_tenant_refreshes_a_token_that_klaviyo_has_ended(
             {"errors": [{"code": "invalid", "detail": "d", "source": {"pointer": "/data"}}]},
             Problem("invalid", "/data", "d"),
         ),
-        ({"errors": [{"source": {"parameter": "filter"}}]}, Problem("", "filter", "")),
+        ({"errors": [{"title": "t", "source": {"parameter": "filter"}}]}, Problem("", "filter", "")),
         ({"errors": [{"code": "a", "source": None}, {"code": "b"}]}, Problem("a", "", "")),
-        ({"errors": [{"code": 7, "detail": ["d"]}]}, Problem("7", "", "['d']")),
+        ({"errors": [{"code": "a", "detail": ["d"], "id": "r"}]}, Problem("a", "", "['d']", request_id="r")),
     ],
 )
 def test_the_first_error_of_a_json_api_document_is_read(body: object, expected: Problem) -> None:

@@ -194,7 +194,7 @@ def test_an_answer_that_makes_no_sense_waits_and_repeats_none_of_it(make: Make, 
             make(client(URL))
         except WaitError as error:
             said = str(error)
-    assert said in ("read", "Klaviyo answered with what cannot be read")
+    assert said in ("read", "Klaviyo answered with what cannot be read", "Klaviyo answered without a body")
 
 
 @pytest.mark.parametrize(

@@ -136,8 +136,20 @@ def test_an_answer_in_an_unknown_form_waits_and_never_ends_an_installation(statu
     assert error.service == "Klaviyo"
 
 
-def test_a_refusal_without_a_code_says_so() -> None:
-    assert str(failure(400, "<html>")) == "Klaviyo's token endpoint answered 400: no reason given"
+@pytest.mark.parametrize(
+    "body", ["<html>", "", "{}", '{"error": {"code": 1}}', '{"errors": [{"code": "invalid_grant"}]}']
+)
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_what_is_not_the_token_endpoints_own_refusal_waits_and_disconnects_nobody(
+    status: int, body: str
+) -> None:
+    error = failure(status, body)
+    assert type(error) is WaitError
+    assert error.status == status
+
+
+def test_a_refusal_with_an_empty_code_says_so() -> None:
+    assert str(failure(400, '{"error": ""}')) == "Klaviyo's token endpoint answered 400: no reason given"
 
 
 def test_too_many_refreshes_wait_as_long_as_klaviyo_asks(sandbox: Sandbox) -> None:

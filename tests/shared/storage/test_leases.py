@@ -65,6 +65,26 @@ def test_a_holder_cannot_take_its_own_lease_twice(leases: Leases) -> None:
     assert leases.acquire(NAME, lasting=MINUTE) is None
 
 
+def test_a_lease_that_is_renewed_lasts_from_then_on(leases: Leases, clock: Clock) -> None:
+    lease = held(leases)
+    clock.advance(50)
+    leases.renew(Lease.of(NAME, lease.holder), lasting=MINUTE)
+    clock.advance(50)
+    assert leases.acquire(NAME, lasting=MINUTE) is None
+    clock.advance(10)
+    assert leases.acquire(NAME, lasting=MINUTE) is not None
+
+
+def test_who_renews_late_leaves_the_new_holder_alone(leases: Leases, clock: Clock) -> None:
+    late = held(leases)
+    clock.advance(60)
+    held(leases)
+    leases.renew(late, lasting=100 * MINUTE)
+    leases.renew(Lease.of("never held", "nobody"), lasting=MINUTE)
+    clock.advance(60)
+    assert leases.acquire(NAME, lasting=MINUTE) is not None
+
+
 def test_leases_of_different_names_do_not_meet(leases: Leases) -> None:
     names = ("klaviyo token acme", "klaviyo token acme-stg", "klaviyo token", "a/b", "..", "")
     assert len({held(leases, name).id for name in names}) == len(names)

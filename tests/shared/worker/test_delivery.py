@@ -140,6 +140,98 @@ def test_what_klaviyo_says_about_a_person_is_kept_but_not_in_the_reason(world: W
     assert dead.detail == f"{EMAIL} is no email"
 
 
+EDGES = [400, 401, 402, 403, 404, 405, 409, 410, 413, 414, 415, 422, 451]
+
+
+@pytest.mark.parametrize("body", ["", "<html>canary</html>", "{}", {"message": "Not Found"}], ids=str)
+@pytest.mark.parametrize("status", EDGES)
+def test_what_an_edge_of_klaviyos_answers_delays_the_event_and_kills_it_not(
+    world: World, status: int, body: object
+) -> None:
+    world.sandbox.klaviyo.fail(1, match="POST /api/events", status=status, body=body)
+    job = accept(world)
+    assert deliver(delivery_of(job), world.services) == "waiting"
+    assert world.read().is_connected
+    world.work(10)
+    assert len(world.events()) == 1
+    assert world.dead_jobs() == []
+
+
+@pytest.mark.parametrize("kind", ["empty", "broken_json"])
+def test_an_event_whose_answer_is_not_klaviyos_is_sent_again(world: World, kind: Any) -> None:
+    world.sandbox.klaviyo.fail(1, match="POST /api/events", kind=kind)
+    accept(world)
+    world.work()
+    world.work(10)
+    assert len(world.events()) == 1
+
+
+@pytest.mark.parametrize("body", ["", "<html>canary</html>", {"errors": [{"code": "x"}]}], ids=str)
+@pytest.mark.parametrize("status", EDGES)
+def test_what_an_edge_of_omneos_answers_delays_an_event_that_asked_for_a_token(
+    world: World, status: int, body: object
+) -> None:
+    world.sandbox.omneo.profile(TENANT, email=EMAIL)
+    world.sandbox.omneo.fail(2, status=status, body=body)
+    accept(world, with_token=True)
+    for _ in range(3):
+        world.work(10)
+    assert len(world.events()) == 1
+    assert world.dead_jobs() == []
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_what_an_edge_of_the_token_endpoint_answers_disconnects_nobody(world: World, status: int) -> None:
+    world.sandbox.klaviyo.fail(3, match="POST /oauth/token", status=status, body="<html>invalid_grant</html>")
+    world.clock.advance(2 * HOUR)
+    accept(world)
+    for _ in range(6):
+        world.work(60)
+    assert world.read().is_connected
+    assert len(world.events()) == 1
+
+
+def test_a_job_waits_longer_each_time_although_klaviyo_asks_for_no_wait_at_all(world: World) -> None:
+    world.sandbox.klaviyo.fail(10_000, match="POST /api/events", status=503, headers={"Retry-After": "0"})
+    accept(world)
+    for _ in range(60):
+        world.work(60)
+    assert len(world.sandbox.klaviyo.calls.all()) < 20
+
+
+def test_what_a_plan_lacks_stands_in_the_reason_in_klaviyos_words_without_a_value(world: World) -> None:
+    detail = f"You must have Advanced KDP enabled to access this endpoint. {EMAIL} +61412345678"
+    body = {"errors": [{"code": "permission_denied", "detail": detail}]}
+    world.sandbox.klaviyo.fail(1, match="POST /api/events", status=403, body=body)
+    accept(world)
+    world.work()
+    (dead,) = world.dead_jobs()
+    assert "You must have Advanced KDP enabled to access this endpoint." in dead.reason
+    assert "change its plan" in dead.reason
+    assert "install again" not in dead.reason
+    assert "canary" not in dead.reason
+    assert "61412345678" not in dead.reason
+    assert dead.detail == detail
+
+
+def test_the_service_names_the_request_that_it_refused(
+    world: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from shared import logs
+
+    logs.configure("project")
+    body = {"errors": [{"id": "req-1", "code": "invalid"}]}
+    world.sandbox.klaviyo.fail(1, match="POST /api/events", status=503, headers={"X-Klaviyo-Req-Id": "req-0"})
+    world.sandbox.klaviyo.fail(1, match="POST /api/events", status=400, body=body, headers={})
+    accept(world)
+    world.work()
+    world.work(10)
+    (dead,) = world.dead_jobs()
+    assert dead.request_id == "req-1"
+    told = [line for line in lines(capfd.readouterr().out) if "outcome" in line]
+    assert [(line["outcome"], line["request"]) for line in told] == [("waiting", "req-0"), ("dead", "req-1")]
+
+
 def test_a_missing_scope_says_to_install_again(world: World) -> None:
     tokens = world.sandbox.klaviyo.install(ACCOUNT, scopes="profiles:read")
     world.services.tenants.change(
@@ -298,6 +390,31 @@ def test_a_job_of_a_kind_from_a_newer_revision_waits_and_then_dies_with_a_reason
     assert json.loads(dead.body)["attempts"] > 20
 
 
+def test_a_job_of_a_kind_from_a_newer_revision_waits_longer_each_time(world: World) -> None:
+    unknown = {"kind": "from-the-future", "tenant": TENANT, "accepted_at": world.clock().isoformat()}
+    delays: list[float] = []
+    for attempts in (None, 0, 1, 5, 50, "many", -3):
+        body = json.dumps({**unknown, "attempts": attempts}).encode()
+        delivery = Delivery(Direction.OUTBOUND, body, "acme-klaviyo-outbound", "t", TENANT, 0)
+        services = replace(world.services, random=lambda: 1.0)
+        vars(services)["queue"] = recording = _NotesDelays(world)
+        assert deliver(delivery, services) == "waiting"
+        delays += recording.delays
+    assert delays == [1.5, 1.5, 3.0, 48.0, 900.0, 1.5, 1.5]
+
+
+class _NotesDelays:
+    """The real queue, which also notes after how long a body is to come back."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.delays: list[float] = []
+
+    def put_back(self, *args: Any, delay: float, **named: Any) -> None:
+        self.delays.append(delay)
+        self._world.services.queue.put_back(*args, delay=delay, **named)
+
+
 # ID tokens
 
 
@@ -367,11 +484,19 @@ def test_omneo_being_down_delays_an_event_that_asked_for_a_token(world: World) -
 def test_a_rejected_omneo_token_waits_for_an_operator(world: World) -> None:
     world.sandbox.omneo.profile(TENANT, email=EMAIL)
     world.sandbox.omneo.fail(1, status=401)
-    accept(world, with_token=True)
-    world.work()
+    job = accept(world, with_token=True)
+    assert deliver(delivery_of(job), world.services) == "waiting"  # not 500: that would slow the whole queue
     assert world.dead_jobs() == []
     world.work(60)
     assert len(world.events()) == 1
+
+
+def test_a_token_that_klaviyo_rejects_twice_waits(world: World) -> None:
+    world.sandbox.klaviyo.fail(2, match="POST /api/events", status=401)
+    job = accept(world)
+    assert deliver(delivery_of(job), world.services) == "waiting"
+    assert world.read().is_connected
+    assert world.dead_jobs() == []
 
 
 def test_every_outcome_is_one_log_line_with_tenant_job_and_kind(

@@ -4,7 +4,7 @@ Klaviyo's pages "Create Event" (one event for each profile, metric and unique_id
 seconds takes its place) and "Create or Update Profile" (null clears, absent leaves, properties merge by key).
 
 Assumed:
-- An event whose profile id is unknown is accepted, and a profile with that id comes into being.
+- An event, and a row of an import, with an id that no profile has is refused; only a test makes a profile with an id of its own.
 - The order in which identifiers are tried is email, phone_number, external_id, anonymous_id, _kx, after the id. An
   identifier that belongs to another profile stays there; one that was replaced no longer finds its profile.
 - Emails are compared without regard to case.

@@ -54,7 +54,8 @@ class ConsentSwitches:
     the one it became part of. `bounce_types`, `custom_source_in_events`: whether events say so.
     `repeats_consent_events`: whether a consent that changes nothing is recorded. `list_events_without_consent`: whether
     being added to a list is. `unsupported_phone_prefixes`: the beginnings, such as "+7", of phone numbers from countries
-    that accounts do not support.
+    that accounts do not support. `duplicate_names_itself`: whether a 409 names the profile that was to be written, not the one that has
+    the identifier.
     """
 
     job_seconds: float = 0.0
@@ -64,6 +65,7 @@ class ConsentSwitches:
     repeats_consent_events: bool = False
     list_events_without_consent: bool = True
     unsupported_phone_prefixes: Sequence[str] = ()
+    duplicate_names_itself: bool = False
 
 
 def record(

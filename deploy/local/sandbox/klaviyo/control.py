@@ -3,7 +3,7 @@
 POST `seed` `{"accounts": [...], "installs": [...], "lists": [...], "profiles": [...], "data_sources": [...], "webhooks":
 [...]}`, each row with `account` and what the method of `Klaviyo` of that name takes (`marketing_list` for a list), returns the tokens; POST `app`
 `{client_id, client_secret}`; POST `switches` with any of the switches of `OAuth` and `ConsentSwitches`,
-`duplicate_title_status`, `unknown_data_source_status`, `unwanted_property` and `auto_deliver`; POST `revoke` `{refresh_token}`, `expire` `{access_token}`, `uninstall` `{account}`,
+`duplicate_title_status`, `unknown_data_source_status`, `unwanted_property`, `plan_lacks`, `retirement_date` and `auto_deliver`; POST `revoke` `{refresh_token}`, `expire` `{access_token}`, `uninstall` `{account}`,
 `disable-webhook` and `delete-data-source` `{account, id}`.
 
 What people do, by `{account, profile}`, each with `at` in Unix seconds if it is not now: POST `subscribe` `{channel,
@@ -43,14 +43,17 @@ _SWITCHES = frozenset(
         "redirect_uris",
         "auto_consent",
         "consent_account",
-        "duplicate_title_status",
-        "unknown_data_source_status",
-        "unwanted_property",
-        "auto_deliver",
     }
 )
 _OWN_SWITCHES = frozenset(
-    {"duplicate_title_status", "unknown_data_source_status", "unwanted_property", "auto_deliver"}
+    {
+        "duplicate_title_status",
+        "unknown_data_source_status",
+        "unwanted_property",
+        "plan_lacks",
+        "retirement_date",
+        "auto_deliver",
+    }
 )
 _CONSENT_SWITCHES = frozenset(field.name for field in fields(ConsentSwitches))
 _ACTS = (
@@ -82,7 +85,9 @@ def control(klaviyo: Klaviyo, request: Request) -> Answer:
         {
             ("POST", "seed"): partial(_seed, klaviyo),
             ("POST", "app"): lambda fields: _write(klaviyo, _APP, fields),
-            ("POST", "switches"): lambda fields: _write(klaviyo, _SWITCHES | _CONSENT_SWITCHES, fields),
+            ("POST", "switches"): lambda fields: _write(
+                klaviyo, _SWITCHES | _OWN_SWITCHES | _CONSENT_SWITCHES, fields
+            ),
             **{("POST", act.replace("_", "-")): partial(_act, getattr(klaviyo, act)) for act in _ACTS},
             ("POST", "revoke"): lambda fields: klaviyo.revoke(fields["refresh_token"]),
             ("POST", "expire"): lambda fields: klaviyo.expire(fields["access_token"]),

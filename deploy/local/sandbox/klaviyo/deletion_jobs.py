@@ -2,7 +2,7 @@
 
 Klaviyo's page "Request Profile Deletion": exactly one of id, email and phone_number; asynchronous.
 
-Assumed: one that nobody has is accepted and deletes nothing; an identifier that is empty or null is none; the id of a
+One that nobody has is 404, recorded. Assumed: an identifier that is empty or null is none; the id of a
 profile that was merged a while ago deletes the one it became part of, as it finds that one everywhere else.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploy.local.sandbox.klaviyo import errors
-from deploy.local.sandbox.klaviyo.accounts import Account
+from deploy.local.sandbox.klaviyo.accounts import Account, Profile
 from deploy.local.sandbox.klaviyo.asked import Asked
 from deploy.local.sandbox.klaviyo.errors import Problem
 from deploy.local.sandbox.klaviyo.events import profile_attribute_problems
@@ -28,13 +28,20 @@ def request_deletion(asked: Asked) -> Answer:
     if found := list(_problems(asked.document)):
         return errors.invalid(found)
     account, named = asked.account, asked.document["data"]["attributes"]["profile"]["data"]
+    if _profile(account, named) is None:
+        given = {"id": named.get("id"), **named["attributes"]}
+        return errors.nobody_to_delete(next(f"{name} `{value}`" for name, value in given.items() if value))
     account.schedule.add(lambda at: _delete(account, named), after=asked.consent.job_seconds)
     return Answer(202)
 
 
-def _delete(account: Account, named: Mapping[str, Any]) -> None:
+def _profile(account: Account, named: Mapping[str, Any]) -> Profile | None:
     identifiers = {name: named["attributes"].get(name) for name in _IDENTIFIERS}
-    profile = account.find(named.get("id"), identifiers)
+    return account.find(named.get("id"), identifiers)
+
+
+def _delete(account: Account, named: Mapping[str, Any]) -> None:
+    profile = _profile(account, named)
     if profile is not None:
         account.forget(profile)
 

@@ -46,7 +46,11 @@ def create_event(asked: Asked) -> Answer:
     """`POST /api/events`."""
     if found := list(events.problems(asked.document, now=asked.now)):
         return errors.invalid(found)
-    asked.account.create_event(asked.document["data"]["attributes"], revision=asked.revision)
+    attributes = asked.document["data"]["attributes"]
+    profile_id = attributes["profile"]["data"].get("id")
+    if profile_id and asked.account.profile(profile_id) is None:
+        return errors.missing("profile", profile_id)
+    asked.account.create_event(attributes, revision=asked.revision)
     return Answer(202)
 
 
@@ -97,13 +101,13 @@ def create_data_source(asked: Asked) -> Answer:
 def get_data_source(asked: Asked) -> Answer:
     """`GET /api/data-sources/{id}`."""
     source = asked.account.data_sources.get(asked.id)
-    return errors.error(404) if source is None else one(source.to_resource(asked.url))
+    return errors.missing("data source", asked.id) if source is None else one(source.to_resource(asked.url))
 
 
 def delete_data_source(asked: Asked) -> Answer:
     """`DELETE /api/data-sources/{id}`."""
     removed = asked.account.data_sources.pop(asked.id, None)
-    return errors.error(404) if removed is None else Answer(204)
+    return errors.missing("data source", asked.id) if removed is None else Answer(204)
 
 
 def create_record(asked: Asked) -> Answer:
@@ -123,7 +127,8 @@ def _take_records(asked: Asked, *, bulk: bool) -> Answer:
     source = account.data_sources.get(records.data_source_id(body))
     if source is None:
         where = f"{records.SOURCE_POINTER}/data/id"
-        return errors.error(asked.unknown_data_source_status, Problem("There is no such data source.", where))
+        detail = f"A data source with id `{records.data_source_id(body)}` does not exist."
+        return errors.error(asked.unknown_data_source_status, Problem(detail, where))
     account.records += [
         Record(source.id, source.title, bulk, asked.now, record)
         for record in records.records(body, bulk=bulk)
@@ -140,7 +145,7 @@ def get_webhook_topics(asked: Asked) -> Answer:
 def get_webhook_topic(asked: Asked) -> Answer:
     """`GET /api/webhook-topics/{id}`."""
     if asked.id not in asked.account.topics:
-        return errors.error(404)
+        return errors.missing("webhook topic", asked.id)
     return one(topic_resource(asked.id, asked.url))
 
 
@@ -172,7 +177,7 @@ def get_webhook(asked: Asked) -> Answer:
         return errors.invalid(wrong)
     webhook = asked.account.webhooks.get(asked.id)
     if webhook is None:
-        return errors.error(404)
+        return errors.missing("webhook", asked.id)
     return one(webhook.to_resource(asked.url), included=_included(asked, [webhook]))
 
 
@@ -180,7 +185,7 @@ def update_webhook(asked: Asked) -> Answer:
     """`PATCH /api/webhooks/{id}`."""
     webhook = asked.account.webhooks.get(asked.id)
     if webhook is None:
-        return errors.error(404)
+        return errors.missing("webhook", asked.id)
     if found := list(update_problems(asked.document, asked.account.topics, id=asked.id)):
         return errors.invalid(found)
     was_enabled = webhook.enabled
@@ -193,7 +198,7 @@ def update_webhook(asked: Asked) -> Answer:
 def delete_webhook(asked: Asked) -> Answer:
     """`DELETE /api/webhooks/{id}`."""
     removed = asked.account.webhooks.pop(asked.id, None)
-    return errors.error(404) if removed is None else Answer(204)
+    return errors.missing("webhook", asked.id) if removed is None else Answer(204)
 
 
 def _include_problems(asked: Asked) -> list[Problem]:
@@ -232,6 +237,7 @@ ENDPOINTS: dict[str, dict[str, Endpoint]] = {
         ),
         "POST": Endpoint(frozenset({"events:write"}), XL, create_event),
     },
+    "api/events/{id}": {"GET": Endpoint(frozenset({"events:read"}), XL, metrics.get_event)},
     "api/metrics": {
         "GET": Endpoint(
             frozenset({"metrics:read"}), M, metrics.get_metrics, frozenset({"filter", "page[cursor]"})

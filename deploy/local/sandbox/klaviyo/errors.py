@@ -2,8 +2,8 @@
 
 Shapes: Klaviyo's page "Rate limits, status codes, and errors" and recorded answers.
 
-Assumed, because no live body is public: the texts of 401, 404, 405, 409, 415 and 5xx, and the codes of 405, 409, 415
-and 5xx.
+Assumed, because no live body is public: the texts of a 401 without a credential, of 405, 409, 415 and 5xx, and the codes of 405, 409,
+415 and 5xx.
 """
 
 import uuid
@@ -37,7 +37,7 @@ _PLAIN = {
     401: (
         "not_authenticated",
         "Authentication credentials were not provided.",
-        "Missing or invalid authorization.",
+        "Authentication credentials were not provided.",
     ),
     403: ("permission_denied", "You do not have permission to perform this action.", "A scope is missing."),
     404: ("not_found", "Not found.", "The requested resource does not exist."),
@@ -53,17 +53,21 @@ def error(
     status: int,
     *problems: Problem,
     code: str | None = None,
+    title: str | None = None,
     meta: Mapping[str, str] | None = None,
     **headers: str,
 ) -> Answer:
-    """Return the error answer for `status`; without problems it carries one general error. `code` replaces its code."""
-    usual, title, detail = _PLAIN.get(status, ("error", "Server error.", "Something went wrong on our side."))
+    """Return the error answer for `status`; without problems it carries one general error. `code` and `title` replace its own."""
+    usual, usual_title, detail = _PLAIN.get(
+        status, ("error", "Server error.", "Something went wrong on our side.")
+    )
+    id = str(uuid.uuid4())
     errors = [
         {
-            "id": str(uuid.uuid4()),
+            "id": id,
             "status": status,
             "code": code or usual,
-            "title": title,
+            "title": title or usual_title,
             "detail": problem.detail,
             "source": problem.source,
             "links": {},
@@ -71,7 +75,42 @@ def error(
         }
         for problem in problems or [Problem(detail)]
     ]
-    return json_answer(status, {"errors": errors}, media_type=MEDIA_TYPE, **headers)
+    return json_answer(
+        status, {"errors": errors}, media_type=MEDIA_TYPE, **{"X_Klaviyo_Req_Id": id, **headers}
+    )
+
+
+def unauthenticated(*, is_credential_given: bool) -> Answer:
+    """Return 401, which tells a credential that is wrong or has expired from none at all."""
+    challenge = "Bearer, Klaviyo-API-Key"
+    if not is_credential_given:
+        return error(401, Www_Authenticate=challenge)
+    wrong = Problem("Incorrect authentication credentials.", "/data/")
+    return error(401, wrong, code="authentication_failed", title=wrong.detail, Www_Authenticate=challenge)
+
+
+def missing(kind: str, id: str) -> Answer:
+    """Return 404 for a resource, which names its kind and id, and has neither links nor meta."""
+    article = "An" if kind[0] in "aeiou" else "A"
+    return _bare_404(f"{article} {kind} with id `{id}` does not exist.")
+
+
+def nobody_to_delete(named: str) -> Answer:
+    """Return 404 for a deletion of a profile that is not there."""
+    return _bare_404(f"No profile with {named} found. The profile may have already been deleted.")
+
+
+def _bare_404(detail: str) -> Answer:
+    id, (code, title, _) = str(uuid.uuid4()), _PLAIN[404]
+    error = {
+        "id": id,
+        "status": 404,
+        "code": code,
+        "title": title,
+        "detail": detail,
+        "source": {"pointer": "/data/"},
+    }
+    return json_answer(404, {"errors": [error]}, media_type=MEDIA_TYPE, X_Klaviyo_Req_Id=id)
 
 
 def duplicate_profile(id: str) -> Answer:

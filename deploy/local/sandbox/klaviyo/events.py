@@ -29,6 +29,8 @@ _PHONE = re.compile(r"\+[1-9]\d{6,14}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})")
 _TEXTS = (*IDENTIFIERS, "first_name", "last_name", "organization", "locale", "title", "image")
+_PLACES = ("address1", "address2", "city", "country", "region", "zip", "timezone", "ip")
+_COORDINATES = ("latitude", "longitude")
 _ATTRIBUTES = "/data/attributes"
 _PROFILE = f"{_ATTRIBUTES}/profile/data"
 
@@ -146,6 +148,17 @@ def _profile(profile: object) -> Iterator[Problem]:
         yield Problem("At least one profile identifier is required.", _PROFILE)
 
 
+def _location(location: object, pointer: str) -> Iterator[Problem]:
+    """Yield what the schema of a location refuses: texts, and a number for a coordinate alone."""
+    for name, value in location.items() if isinstance(location, dict) else ():
+        if value is None or isinstance(value, str) or name not in (*_PLACES, *_COORDINATES):
+            continue
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if name in _PLACES or not is_number:
+            kinds = "a string" if name in _PLACES else "a string or a number"
+            yield Problem(f"'{name}' must be {kinds}.", f"{pointer}/{name}")
+
+
 def profile_attribute_problems(attributes: Mapping[str, Any], pointer: str) -> Iterator[Problem]:
     """Yield what is wrong with the values of a profile's attributes, which stand at `pointer`."""
     for name in _TEXTS:
@@ -154,6 +167,7 @@ def profile_attribute_problems(attributes: Mapping[str, Any], pointer: str) -> I
     for name in ("location", "properties"):
         if not isinstance(attributes.get(name), dict | None):
             yield Problem(f"'{name}' must be an object.", f"{pointer}/{name}")
+    yield from _location(attributes.get("location"), f"{pointer}/location")
     email, phone = attributes.get("email"), attributes.get("phone_number")
     if isinstance(email, str) and email and not _EMAIL.fullmatch(email):
         yield Problem(INVALID_EMAIL, f"{pointer}/email")

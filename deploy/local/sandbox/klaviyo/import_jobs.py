@@ -2,13 +2,15 @@
 take is in `import_bodies.py`, how one profile is written in `importing.py`.
 
 Klaviyo's pages "Bulk Import Profiles", "Get Bulk Import Profiles Job" and "Get Errors for Bulk Import Profiles Job", and
-"Use Klaviyo's Bulk Profile Import API": being put on a list here is membership, not consent.
+"Use Klaviyo's Bulk Profile Import API": being put on a list here is membership, not consent; null clears nothing, "only
+fields explicitly provided with non-null values will be updated".
 
 Assumed:
 - A job is `queued` for the first half of `job_seconds` and `processing` for the second; everything happens at their end.
 - `completed_count` are the profiles that were written, `failed_count` those that were not, `total_count` both.
 - A profile's identifier that is another profile's when the job runs is its import error `duplicate_profile`.
 - `original_payload` is the profile's resource as it was sent; a job expires after a week, and can be read after that.
+- A profile with an id that no profile has is its import error `not_found`.
 - An unknown list is 404 and nothing is imported; a job that is cancelled in time has no effect at all.
 - A profile that is on the list already records nothing; `include` is not known here and is refused as unknown.
 """
@@ -127,8 +129,12 @@ class ImportJob:
             self.errors.append(Failure(account.identifiers.uuid(), self.unfit[index], row))
             return
         known = account.find(row.get("id"), row["attributes"])
+        if known is None and row.get("id"):
+            problem = Problem(f"A profile with id `{row['id']}` does not exist.", ROW.format(index=index))
+            self.errors.append(Failure(account.identifiers.uuid(), problem, row, "not_found", "Not found."))
+            return
         try:
-            profile = importing.write(account, known, row)
+            profile = importing.write(account, known, _without_null(row))
         except DuplicateProfileError as error:
             problem = Problem(str(error), f"{ROW.format(index=index)}/attributes")
             id = account.identifiers.uuid()
@@ -138,6 +144,15 @@ class ImportJob:
         for list_id in self.lists:
             is_recorded = switches.list_events_without_consent
             acts.join(account, profile, list_id, at, is_recorded=is_recorded)
+
+
+def _without_null(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the profile without the fields that are null, those of its location and properties included."""
+    attributes = {name: value for name, value in row["attributes"].items() if value is not None}
+    for name in ("location", "properties"):
+        if isinstance(inner := attributes.get(name), Mapping):
+            attributes[name] = {key: value for key, value in inner.items() if value is not None}
+    return {**row, "attributes": attributes}
 
 
 def create_import_job(asked: Asked) -> Answer:
@@ -150,8 +165,8 @@ def create_import_job(asked: Asked) -> Answer:
     refusing = refusing or list(importing.unsupported_phones(rows, switches.unsupported_phone_prefixes, ROW))
     if refusing:
         return errors.invalid(refusing)
-    if not all(id in account.lists for id in lists):
-        return errors.error(404)
+    if unknown := next((id for id in lists if id not in account.lists), None):
+        return errors.missing("list", unknown)
     job = ImportJob(account.identifiers.ulid(), asked.now, rows, unfit, lists, len(rows))
     account.jobs[job.id] = job
     answer = one(job.to_resource(asked.url), status=202)
@@ -163,13 +178,13 @@ def create_import_job(asked: Asked) -> Answer:
 def get_import_job(asked: Asked) -> Answer:
     """`GET /api/profile-bulk-import-jobs/{id}`."""
     job = asked.account.jobs.get(asked.id)
-    return one(job.to_resource(asked.url)) if isinstance(job, ImportJob) else errors.error(404)
+    return one(job.to_resource(asked.url)) if isinstance(job, ImportJob) else errors.missing(TYPE, asked.id)
 
 
 def get_import_errors(asked: Asked) -> Answer:
     """`GET /api/profile-bulk-import-jobs/{id}/import-errors`, in pages, in the order of the profiles."""
     job = asked.account.jobs.get(asked.id)
     if not isinstance(job, ImportJob):
-        return errors.error(404)
+        return errors.missing(TYPE, asked.id)
     url = f"{asked.url}/api/{TYPE}s/{job.id}/import-errors"
     return page(job.errors, url, asked.parameters, show=Failure.to_resource)

@@ -45,14 +45,14 @@ def get_lists(asked: Asked) -> Answer:
 def get_list(asked: Asked) -> Answer:
     """`GET /api/lists/{id}`."""
     found = asked.account.lists.get(asked.id)
-    return errors.error(404) if found is None else one(found.to_resource(asked.url))
+    return errors.missing("list", asked.id) if found is None else one(found.to_resource(asked.url))
 
 
 def get_profiles_of_list(asked: Asked) -> Answer:
     """`GET /api/lists/{id}/profiles`, in pages."""
     with_subscriptions = wants_subscriptions(asked.parameters)
     if asked.id not in asked.account.lists:
-        return errors.error(404)
+        return errors.missing("list", asked.id)
     fields = _member_fields(asked.id)
     rows = [row for row in asked.account.profiles.values() if asked.id in row.memberships]
     rows.sort(key=lambda row: row.memberships[asked.id])
@@ -86,12 +86,16 @@ def remove_profiles_from_list(asked: Asked) -> Answer:
 
 def _named(asked: Asked) -> list[Profile] | Answer:
     if asked.id not in asked.account.lists:
-        return errors.error(404)
+        return errors.missing("list", asked.id)
     if found := list(_member_problems(asked.document)):
         return errors.invalid(found)
-    profiles = [asked.account.profile(row["id"]) for row in asked.document["data"]]
-    known = [profile for profile in profiles if profile is not None]
-    return known if len(known) == len(profiles) else errors.error(404)
+    known: list[Profile] = []
+    for row in asked.document["data"]:
+        profile = asked.account.profile(row["id"])
+        if profile is None:
+            return errors.missing("profile", row["id"])
+        known.append(profile)
+    return known
 
 
 def _member_problems(document: Any) -> Iterator[Problem]:

@@ -8,16 +8,19 @@ Assumed:
 - An app's own metrics belong to an integration "Custom" with the key `custom`.
 - Events come newest first unless `sort` says otherwise, of one second the last recorded first; a `metric_id` that no
   metric has finds nothing.
+- An id of an event is malformed unless it looks like one that the sandbox makes.
 - `integration.category` is "Internal" for Klaviyo's own and "API" for the rest.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
-from deploy.local.sandbox.klaviyo import filters, profiles
+from deploy.local.sandbox.klaviyo import errors, filters, profiles
 from deploy.local.sandbox.klaviyo.accounts import Account
 from deploy.local.sandbox.klaviyo.asked import Asked
-from deploy.local.sandbox.klaviyo.documents import InvalidParameterError, Resource, iso, page
+from deploy.local.sandbox.klaviyo.documents import InvalidParameterError, Resource, iso, one, page
+from deploy.local.sandbox.klaviyo.errors import Problem
 from deploy.local.sandbox.klaviyo.event_resources import Event, event_resource
 from deploy.local.sandbox.klaviyo.filters import COMPARISONS, Clause, Field
 from deploy.local.sandbox.klaviyo.topics import integration, metric_name
@@ -27,6 +30,8 @@ TYPE = "metric"
 METRICS_PAGE = 200
 EVENTS_PAGE, LARGEST_EVENTS_PAGE = 200, 1000
 CUSTOM = "custom"
+# Klaviyo's own events have eleven letters and digits, those that an app sends a UUID.
+_EVENT_ID = re.compile(r"[0-9A-Za-z]{11}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CUSTOM_REFUSAL = "Custom metrics are not supported in the filter 'metric_id'."
 _METRIC_FIELDS: dict[str, Field] = {
     "integration.name": Field(lambda row: row["attributes"]["integration"]["name"], ("equals",)),
@@ -67,6 +72,14 @@ def get_events(asked: Asked) -> Answer:
         largest=LARGEST_EVENTS_PAGE,
         include=lambda resources: None if wanted is None else list(_included(asked, resources, wanted)),
     )
+
+
+def get_event(asked: Asked) -> Answer:
+    """`GET /api/events/{id}`."""
+    if not _EVENT_ID.fullmatch(asked.id):
+        return errors.invalid([Problem("This is not a valid event id.", "/data/id")])
+    found = next((event for event in asked.account.events if event.id == asked.id), None)
+    return errors.missing("event", asked.id) if found is None else one(_shown(asked, found))
 
 
 def event_metric_id(account: Account, event: Event) -> str:

@@ -4,7 +4,8 @@ Klaviyo's pages "Get Profiles", "Create Profile", "Create or Update Profile", "U
 Profile".
 
 Assumed: an identifier that belongs to another profile is 409 `duplicate_profile` in an import and an update as it is in
-"Create Profile"; an import with an id that no profile has is 404; a merge of an unknown profile is 404,
+"Create Profile", and with the switch `duplicate_names_itself` names the profile that was to be written, as Klaviyo has been seen to;
+an import with an id that no profile has is 404; a merge of an unknown profile is 404,
 one with itself 400. `include` and `sort` are not known here and are refused as unknown parameters; no filter
 knows `_kx` and the fields of suppressions.
 """
@@ -46,7 +47,7 @@ def get_profile(asked: Asked) -> Answer:
     with_subscriptions = wants_subscriptions(asked.parameters)
     profile = asked.account.profile(asked.id)
     if profile is None:
-        return errors.error(404)
+        return errors.missing("profile", asked.id)
     return one(_shown(asked, profile, with_subscriptions=with_subscriptions))
 
 
@@ -70,7 +71,7 @@ def import_profile(asked: Asked) -> Answer:
     data = asked.document["data"]
     known = asked.account.find(data.get("id"), data["attributes"])
     if known is None and data.get("id"):
-        return errors.error(404)
+        return errors.missing("profile", data["id"])
     status = 201 if known is None else 200
     return _written(asked, known, data, status=status, with_subscriptions=with_subscriptions)
 
@@ -88,7 +89,7 @@ def update_profile(asked: Asked) -> Answer:
     with_subscriptions = wants_subscriptions(asked.parameters)
     profile = asked.account.profile(asked.id)
     if profile is None:
-        return errors.error(404)
+        return errors.missing("profile", asked.id)
     if found := list(update_problems(asked.document, id=asked.id)):
         return errors.invalid(found)
     return _written(asked, profile, asked.document["data"], with_subscriptions=with_subscriptions)
@@ -98,7 +99,7 @@ def get_lists_of_profile(asked: Asked) -> Answer:
     """`GET /api/profiles/{id}/lists`, all at once."""
     profile = asked.account.profile(asked.id)
     if profile is None:
-        return errors.error(404)
+        return errors.missing("profile", asked.id)
     rows = [asked.account.lists[id].to_resource(asked.url) for id in profile.memberships]
     return everything(rows, f"{asked.url}/api/profiles/{asked.id}/lists")
 
@@ -107,7 +108,7 @@ def get_list_ids_of_profile(asked: Asked) -> Answer:
     """`GET /api/profiles/{id}/relationships/lists`, all at once."""
     profile = asked.account.profile(asked.id)
     if profile is None:
-        return errors.error(404)
+        return errors.missing("profile", asked.id)
     rows = [{"type": "list", "id": id} for id in profile.memberships]
     return everything(rows, f"{asked.url}/api/profiles/{asked.id}/relationships/lists")
 
@@ -118,8 +119,9 @@ def merge_profiles(asked: Asked) -> Answer:
     if problem is not None:
         return errors.invalid([problem])
     account, switches = asked.account, asked.consent
-    if account.profile(destination) is None or account.profile(source) is None:
-        return errors.error(404)
+    for id in (destination, source):
+        if account.profile(id) is None:
+            return errors.missing("profile", id)
     if account.profile(destination) is account.profile(source):
         return errors.invalid([Problem("A profile cannot be merged with itself.", "/data")])
 
@@ -170,7 +172,8 @@ def _written(
     try:
         written = importing.write(asked.account, profile, data)
     except DuplicateProfileError as error:
-        return errors.duplicate_profile(error.id)
+        named = profile.id if profile is not None and asked.consent.duplicate_names_itself else error.id
+        return errors.duplicate_profile(named)
     return one(_shown(asked, written, with_subscriptions=with_subscriptions), status=status)
 
 

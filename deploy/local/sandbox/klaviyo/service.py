@@ -10,6 +10,7 @@ limits and body; a refused body still counts against the limits; `application/js
 
 import re
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
@@ -52,7 +53,8 @@ class Klaviyo(People, Bases):
     `oauth` has the switches of the install and of tokens, `consent` those of consent events and jobs, and `People` what people do;
     `courier` and `flows` send what Klaviyo sends of its own accord. `duplicate_title_status` answers a data source whose
     title is taken: 409 or 400; `unknown_data_source_status` a record for one that is not there: 404 or 400. A record with
-    the property `unwanted_property` is refused; "" refuses none.
+    the property `unwanted_property` is refused; "" refuses none. `plan_lacks` names what the accounts' plan lacks: "webhooks",
+    "data sources". `retirement_date` is announced with every answer; "" announces none.
     """
 
     def __init__(self, clock: Clock, identifiers: Identifiers, *, client_id: str, client_secret: str) -> None:
@@ -65,6 +67,8 @@ class Klaviyo(People, Bases):
         self.consent = ConsentSwitches()
         self.unknown_data_source_status = 404
         self.unwanted_property = ""
+        self.plan_lacks: Sequence[str] = ()
+        self.retirement_date = ""
         self.oauth = OAuth(clock, identifiers, client_id, client_secret)
         self._identifiers = identifiers
         self._lock = threading.RLock()
@@ -216,7 +220,14 @@ class Klaviyo(People, Bases):
     # What the server asks.
 
     def answer(self, request: Request, call: Call) -> Answer:
-        """Do what Klaviyo would do."""
+        """Do what Klaviyo would do, and name the request."""
+        answer = self._answered(request, call)
+        named = {"X-Klaviyo-Req-Id": str(uuid.uuid4()), **answer.headers}
+        if self.retirement_date:
+            named["X-Klaviyo-Api-Retirement-Date"] = self.retirement_date
+        return Answer(answer.status, named, answer.body)
+
+    def _answered(self, request: Request, call: Call) -> Answer:
         if request.path in self._pages:
             return self._page(request, call)
         found = route(request.segments)
@@ -258,15 +269,26 @@ class Klaviyo(People, Bases):
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         install = self.oauth.holder(token) if scheme.lower() == "bearer" else None
         if install is None:
-            return errors.error(401)
+            return errors.unauthenticated(is_credential_given=bool(token))
         call.account = install.account
         if missing := endpoint.scopes - set(install.scope.split()):
             return errors.error(403, Problem(f"Missing scopes: {', '.join(sorted(missing))}"))
+        if lacking := self._lacking(request.method, template):
+            return lacking
         verdict = self._windows.take((install.account, request.method, template), endpoint.windows)
         if verdict.retry_after is not None:
             return errors.throttled(verdict.retry_after)
         answer = self._carry_out(request, endpoint, install.account, id)
         return Answer(answer.status, {**answer.headers, **_limits(endpoint.windows, verdict)}, answer.body)
+
+    def _lacking(self, method: str, template: str) -> Answer | None:
+        """Return the 403 of an account whose plan lacks what the call needs."""
+        if "webhooks" in self.plan_lacks and template.startswith("api/webhook"):
+            return errors.error(403, Problem("You must have Advanced KDP enabled to access this endpoint."))
+        if "data sources" in self.plan_lacks and (method, template) == ("POST", "api/data-sources"):
+            detail = Problem("Entitlement to create object type not found.")
+            return errors.error(403, detail, code="forbidden", title="Forbidden.")
+        return None
 
     def _carry_out(self, request: Request, endpoint: Endpoint, account: str, id: str) -> Answer:
         if refusal := _refuse_headers(request) or _refuse_parameters(request, endpoint):

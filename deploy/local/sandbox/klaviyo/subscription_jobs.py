@@ -73,7 +73,7 @@ def _refuse(asked: Asked) -> Answer | None:
         return errors.error(501, *problems)
     list_id = named_list(asked.document["data"])
     known = list_id is None or list_id in asked.account.lists
-    return None if known else errors.error(404)
+    return None if known else errors.missing("list", str(list_id))
 
 
 def _subscribe_all(account: Account, data: Mapping[str, Any], switches: ConsentSwitches, at: float) -> None:

@@ -84,7 +84,7 @@ def get_unsuppression_job(asked: Asked) -> Answer:
 def _get(asked: Asked, type: str) -> Answer:
     job = asked.account.jobs.get(asked.id)
     if not isinstance(job, SuppressionJob) or job.type != type:
-        return errors.error(404)
+        return errors.missing(type, asked.id)
     return one(job.to_resource(asked.url))
 
 
@@ -93,8 +93,9 @@ def _start(asked: Asked, type: str) -> Answer:
         return errors.invalid(found)
     account, data = asked.account, asked.document["data"]
     related = data.get("relationships") or {}
-    if "segment" in related or ("list" in related and related["list"]["data"]["id"] not in account.lists):
-        return errors.error(404)
+    for kind, named in related.items():
+        if kind == "segment" or named["data"]["id"] not in account.lists:
+            return errors.missing(kind, named["data"]["id"])
     job = SuppressionJob(account.identifiers.ulid(), type, asked.now)
     account.jobs[job.id] = job
     answer = one(job.to_resource(asked.url), status=202)

@@ -3,8 +3,8 @@
 Klaviyo's page "Rate limits, status codes, and errors": fixed windows, a burst of one second and a steady window of one
 minute, for each account (for each install, with OAuth) and endpoint.
 
-Assumed: windows begin at whole seconds and minutes of the clock; a call that is refused is not counted; the headers
-Remaining and Reset speak of the longest window.
+Recorded: the headers Remaining and Reset speak of the burst window, whose reset is 0. Assumed: windows begin at whole seconds and minutes of
+the clock; a call that is refused is not counted.
 """
 
 import math
@@ -25,7 +25,7 @@ class Window:
 class Verdict:
     """Whether a call may pass. `retry_after` is None if it may, else the whole seconds to wait, at least 1.
 
-    `remaining` and `reset` are the calls and the seconds left in the longest window.
+    `remaining` and `reset` are the calls and the whole seconds left in the shortest window.
     """
 
     retry_after: int | None
@@ -42,7 +42,7 @@ class Windows:
         self._counts: dict[tuple[Hashable, int], tuple[int, int]] = {}
 
     def take(self, key: Hashable, windows: Sequence[Window]) -> Verdict:
-        """Count one call against every window, or none of them if one is full. The longest window comes last."""
+        """Count one call against every window, or none of them if one is full. The shortest window comes first."""
         now = self._clock()
         with self._lock:
             used = [self._used(key, window, now) for window in windows]
@@ -54,9 +54,9 @@ class Windows:
             if not waits:
                 for window, count in zip(windows, used, strict=True):
                     self._counts[key, window.seconds] = (_number(window, now), count + 1)
-        longest = windows[-1]
-        left = max(0, longest.calls - used[-1] - (0 if waits else 1))
-        return Verdict(max(waits) if waits else None, left, _wait(longest, now))
+        burst = windows[0]
+        left = max(0, burst.calls - used[0] - (0 if waits else 1))
+        return Verdict(max(waits) if waits else None, left, _wait(burst, now) - 1)
 
     def clear(self) -> None:
         """Forget every count."""

@@ -53,12 +53,25 @@ def test_a_profile_is_gone_with_its_identifiers_and_events_when_the_job_is_over(
     assert (back.status_code, back.json()["data"]["id"] == jane.id) == (201, False)
 
 
-def test_somebody_unknown_is_accepted_and_nobody_is_deleted(
+def test_of_somebody_unknown_or_gone_klaviyo_says_that_nobody_is_there(
     sandbox: Sandbox, call: Caller, jane: Profile
 ) -> None:
-    for body in (a_job(id="01HX"), a_job(email="canary-nobody@example.org"), a_job(email=JANE)):
-        assert call("POST", JOBS, body).status_code == 202
-    assert call("POST", JOBS, a_job(id=jane.id)).status_code == 202  # gone already
+    def refusal(body: object) -> Any:
+        answer = call("POST", JOBS, body)
+        assert answer.status_code == 404
+        return answer.json()["errors"][0]
+
+    assert call("POST", JOBS, a_job(email=JANE)).status_code == 202
+    for body in (
+        a_job(id="01HX"),
+        a_job(email="canary-nobody@example.org"),
+        a_job(phone_number="+61400000009"),
+    ):
+        refusal(body)
+    gone = refusal(a_job(id=jane.id))
+    assert gone["detail"] == (
+        f"No profile with id `{jane.id}` found. The profile may have already been deleted."
+    )
     assert sandbox.klaviyo.profiles(ACCOUNT) == []
 
 

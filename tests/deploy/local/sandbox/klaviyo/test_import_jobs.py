@@ -78,7 +78,8 @@ def test_an_import_makes_and_updates_profiles_as_a_single_one_does(sandbox: Sand
     assert (attributes["status"], counts(attributes)) == ("complete", (3, 3, 0))
     assert errors_of(call, answer) == []
     assert jane.properties == {"points": 1}
-    assert jane.attributes == {"email": JANE.upper(), "external_id": "omneo-1"}
+    # null clears nothing in bulk
+    assert jane.attributes == {"email": JANE.upper(), "external_id": "omneo-1", "first_name": "Jane"}
     assert [profile.attributes["email"] for profile in sandbox.klaviyo.profiles(ACCOUNT)] == [
         JANE.upper(),
         OTHER,

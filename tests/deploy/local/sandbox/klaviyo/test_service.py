@@ -115,6 +115,8 @@ def test_what_the_official_models_accept_is_accepted_with_an_empty_202(
     send: Callable[..., requests.Response], sandbox: Sandbox, body: dict[str, Any]
 ) -> None:
     EventCreateQueryV2.model_validate(body, extra="forbid", by_alias=True, by_name=False)
+    if id := body["data"]["attributes"]["profile"]["data"].get("id"):
+        sandbox.klaviyo.profile("WBhXHN", id=id)
     answer = send(body)
     assert (answer.status_code, answer.content) == (202, b"")
     (event,) = sandbox.klaviyo.events("WBhXHN")
@@ -206,8 +208,8 @@ def test_every_fault_of_a_body_is_named(send: Callable[..., requests.Response]) 
     ("changes", "status", "code"),
     [
         ({"Authorization": None}, 401, "not_authenticated"),
-        ({"Authorization": "Bearer canary-token-unknown"}, 401, "not_authenticated"),
-        ({"Authorization": "Klaviyo-API-Key pk_canary"}, 401, "not_authenticated"),
+        ({"Authorization": "Bearer canary-token-unknown"}, 401, "authentication_failed"),
+        ({"Authorization": "Klaviyo-API-Key pk_canary"}, 401, "authentication_failed"),
         ({"revision": None}, 400, "invalid"),
         ({"revision": "latest"}, 400, "invalid"),
         ({"revision": "2026-13-15"}, 400, "invalid"),
@@ -360,7 +362,8 @@ def test_the_351st_call_of_a_second_is_throttled_and_a_call_without_credentials_
     answers = [send({}) for _ in range(350)]
     assert {answer.status_code for answer in answers} == {400}
     assert answers[0].headers["RateLimit-Limit"] == "350, 350;w=1, 3500;w=60"
-    assert answers[0].headers["RateLimit-Remaining"] == "3499"
+    assert answers[0].headers["RateLimit-Remaining"] == "349"
+    assert answers[0].headers["RateLimit-Reset"] == "0"
     limited = send(an_event())
     assert limited.status_code == 429
     assert limited.headers["Retry-After"] == "1"
@@ -374,11 +377,14 @@ def test_the_351st_call_of_a_second_is_throttled_and_a_call_without_credentials_
     assert send(an_event()).status_code == 202
 
 
-def test_a_profile_id_that_nobody_knows_becomes_a_profile(
+def test_an_event_with_an_id_that_no_profile_has_is_refused_also_beside_an_email(
     send: Callable[..., requests.Response], sandbox: Sandbox
 ) -> None:
-    send(an_event(profile=a_profile(id="01HXUNKNOWN", email=JANE)))
-    assert [profile.id for profile in sandbox.klaviyo.profiles("WBhXHN")] == ["01HXUNKNOWN"]
+    answer = send(an_event(profile=a_profile(id="01HXUNKNOWN", email=JANE)))
+    assert answer.status_code == 404
+    assert answer.json()["errors"][0]["detail"] == "A profile with id `01HXUNKNOWN` does not exist."
+    assert sandbox.klaviyo.profiles("WBhXHN") == []
+    assert sandbox.klaviyo.events("WBhXHN") == []
 
 
 def test_parallel_calls_record_each_unique_id_once(

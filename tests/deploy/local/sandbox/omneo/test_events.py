@@ -139,7 +139,7 @@ def test_a_profile_is_deleted_for_good(sandbox: Sandbox, by: str) -> None:
     answer = Caller(sandbox)("POST", "/api/data-privacy-deletion-jobs", body)
     assert (answer.status_code, answer.content) == (202, b"")
     assert sandbox.klaviyo.profiles(ACCOUNT) == []
-    assert Caller(sandbox)("POST", "/api/data-privacy-deletion-jobs", body).status_code == 202
+    assert Caller(sandbox)("POST", "/api/data-privacy-deletion-jobs", body).status_code == 404
 
 
 @pytest.mark.parametrize(

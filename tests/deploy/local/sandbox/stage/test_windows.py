@@ -40,10 +40,10 @@ def test_a_full_minute_asks_to_wait_for_its_end_whatever_the_second_says() -> No
     assert windows.take("a", SHEET).retry_after is None
 
 
-def test_what_is_left_is_told_of_the_longest_window() -> None:
+def test_what_is_left_is_told_of_the_burst_window() -> None:
     windows = Windows(Hand(125.5))
     verdicts = [windows.take("a", SHEET) for _ in range(2)]
-    assert [(verdict.remaining, verdict.reset) for verdict in verdicts] == [(4, 55), (3, 55)]
+    assert [(verdict.remaining, verdict.reset) for verdict in verdicts] == [(2, 0), (1, 0)]
 
 
 def test_keys_are_counted_apart() -> None:

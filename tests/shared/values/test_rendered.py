@@ -28,6 +28,8 @@ around = st.lists(st.sampled_from(BLANKS + INVISIBLE), max_size=3).map("".join)
         (".5", 0.5),
         ("1,234.50", 1234.5),
         ("1,234,567", 1234567),
+        ("\u0661\u0662", 12),
+        ("\uff11\uff12\uff0e\uff15", 12.5),
     ],
 )
 def test_a_number_is_read_however_it_is_written(value: Any, number: float) -> None:
@@ -39,7 +41,7 @@ def test_a_number_is_read_however_it_is_written(value: Any, number: float) -> No
     "value",
     [
         None, True, False, [], {}, "", "  ", "seven", "1,5", "1.234,50", "12,34", "1,23,456", "1 234,567", "1 2", "--5", "5-", "$5",
-        "0x10", "1_000", "1e3", "1 234", "\u0661\u0662", "\uff11\uff12", "nan", "inf", "1e400", "1e", "²", "½", "9" * 31, float("nan"), float("inf"), float("-inf"), 10**400,
+        "0x10", "1_000", "1e3", "1 234", "nan", "inf", "1e400", "1e", "²", "½", "9" * 31, float("nan"), float("inf"), float("-inf"), 10**400,
     ],
 )  # fmt: skip
 def test_what_is_no_number_or_could_be_two_is_none(value: Any) -> None:
@@ -118,7 +120,23 @@ def test_reading_what_was_read_changes_nothing(text: str) -> None:
 
 @pytest.mark.parametrize(
     "id",
-    ["reward-", "reward_", "reward:", "-2027", "reward--2027", "reward-None", "null-1", "a.undefined.b", "-"],
+    [
+        "reward-",
+        "reward_",
+        "reward:",
+        "reward/",
+        "RewardIssued-",
+        "REWARD-",
+        "cumpleaños-",
+        "v2-reward-",
+        "order-2027-11-",
+        "-2027",
+        "reward--2027",
+        "reward-None",
+        "null-1",
+        "a.undefined.b",
+        "-",
+    ],
 )
 def test_an_id_that_lost_a_part_is_known(id: str) -> None:
     assert lacks_a_part(id)
@@ -133,6 +151,10 @@ def test_an_id_that_lost_a_part_is_known(id: str) -> None:
         "Nonesuch",
         "6",
         "https://shop.example.org/7",
+        "V1StGXR8_Z5jdHi6B-",
+        "-myT",
+        "dGVzdA_",
+        "reward-7-",
         "jane@example.org",
         "a b",
         "None",

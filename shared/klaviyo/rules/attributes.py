@@ -1,4 +1,4 @@
-"""What Klaviyo's profile can hold: its attributes, their kinds, and the values that it would refuse.
+"""What Klaviyo's profiles and events can hold: attributes, their kinds, and the values that it would refuse.
 
 https://developers.klaviyo.com/en/reference/create_or_update_profile
 """
@@ -9,7 +9,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from shared.profiles.rules.phones import e164
+from shared.values import is_unrendered, read_id, read_number
+from shared.values.emails import read_email
+from shared.values.phones import e164
 
 Json = Any
 
@@ -28,7 +30,6 @@ TOP = frozenset(
 # How a profile is found. What is found by them must be Omneo's own id or Klaviyo's, never a mapped value.
 RESERVED = frozenset({"external_id", "id", "_kx", "anonymous_id"})
 
-EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")
 _LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|\d{3}))?")
 _TIMEZONE = re.compile(r"[A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2}")
 
@@ -50,19 +51,30 @@ def attribute_named(name: str) -> str | None:
     return f"location.{inner}" if inner in LOCATION else None
 
 
+def property_named(name: str) -> str:
+    """Return which property a mapping's name means, if it means one.
+
+    >>> property_named("properties.omneo_tier"), property_named("$favourite")
+    ('omneo_tier', 'favourite')
+    """
+    return name.strip().removeprefix("properties.").lstrip("$")
+
+
 def fitted(attribute: str, value: Json, region: str) -> Json:
-    """Return the value as the attribute takes it, None if it would be refused there. `region` is for phone numbers."""
+    """Return the value as the attribute takes it, None if it would be refused there. `region` is for phone numbers.
+
+    >>> fitted("location.zip", 3000.0, ""), fitted("first_name", " Jane ", ""), fitted("first_name", ["Jane"], "")
+    ('3000', 'Jane', None)
+    """
     name = attribute.removeprefix("location.")
     if name in ("latitude", "longitude"):
         return _coordinate(value, 90 if name == "latitude" else 180)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str):
-        return None
-    text = plain_text(value).strip()
     if name == "phone_number":
-        return e164(text, region)
-    return text if _CHECKS.get(name, bool)(text) else None
+        return e164(value, region)
+    if name == "email":
+        return read_email(value)
+    text = _text(value)
+    return text if text and _CHECKS.get(name, bool)(text) else None
 
 
 def plain(value: Json, level: int = 1) -> Json:
@@ -95,12 +107,16 @@ def plain_text(text: str) -> str:
     return text.encode(errors="replace").decode().replace("\0", "")
 
 
+def _text(value: Json) -> str:
+    """Return a name, a zip or the like as text, also of a number; "" where it is none, or a template that nobody rendered."""
+    if isinstance(value, str):
+        return "" if is_unrendered(value) else plain_text(value).strip()
+    return read_id(value) or ""
+
+
 def _coordinate(value: Json, limit: int) -> float | None:
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if abs(number) <= limit else None
+    number = read_number(value)
+    return float(number) if number is not None and abs(number) <= limit else None
 
 
 def _is_ip(text: str) -> bool:
@@ -112,7 +128,6 @@ def _is_ip(text: str) -> bool:
 
 
 _CHECKS: dict[str, Callable[[str], bool]] = {
-    "email": lambda text: EMAIL.fullmatch(text) is not None,
     "locale": lambda text: _LOCALE.fullmatch(text) is not None,
     "timezone": lambda text: _TIMEZONE.fullmatch(text) is not None,
     "image": lambda text: text.startswith(("https://", "http://")),
