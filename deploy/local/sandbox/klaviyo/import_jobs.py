@@ -2,7 +2,8 @@
 take is in `import_bodies.py`, how one profile is written in `importing.py`.
 
 Klaviyo's pages "Bulk Import Profiles", "Get Bulk Import Profiles Job" and "Get Errors for Bulk Import Profiles Job", and
-"Use Klaviyo's Bulk Profile Import API": being put on a list here is membership, not consent.
+"Use Klaviyo's Bulk Profile Import API": being put on a list here is membership, not consent; null clears nothing, "only
+fields explicitly provided with non-null values will be updated".
 
 Assumed:
 - A job is `queued` for the first half of `job_seconds` and `processing` for the second; everything happens at their end.
@@ -133,7 +134,7 @@ class ImportJob:
             self.errors.append(Failure(account.identifiers.uuid(), problem, row, "not_found", "Not found."))
             return
         try:
-            profile = importing.write(account, known, row)
+            profile = importing.write(account, known, _without_null(row))
         except DuplicateProfileError as error:
             problem = Problem(str(error), f"{ROW.format(index=index)}/attributes")
             id = account.identifiers.uuid()
@@ -143,6 +144,15 @@ class ImportJob:
         for list_id in self.lists:
             is_recorded = switches.list_events_without_consent
             acts.join(account, profile, list_id, at, is_recorded=is_recorded)
+
+
+def _without_null(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the profile without the fields that are null, those of its location and properties included."""
+    attributes = {name: value for name, value in row["attributes"].items() if value is not None}
+    for name in ("location", "properties"):
+        if isinstance(inner := attributes.get(name), Mapping):
+            attributes[name] = {key: value for key, value in inner.items() if value is not None}
+    return {**row, "attributes": attributes}
 
 
 def create_import_job(asked: Asked) -> Answer:

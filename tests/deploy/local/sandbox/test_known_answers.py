@@ -275,11 +275,14 @@ def test_a_location_of_other_types_is_refused_in_every_call(shop: Shop, location
     )
 
 
-def test_a_bulk_import_refuses_an_id_that_no_profile_has_and_takes_the_others(shop: Shop) -> None:
-    jane = shop.sandbox.klaviyo.profile(ACCOUNT, email=EMAIL)
-    named = a_profile(email=EMAIL, first_name="Jane")
-    id = shop.klaviyo.import_profiles([named, a_profile(id="01NOBODY", email=OTHER, external_id="omneo-1")])
+def test_a_bulk_import_clears_nothing_and_refuses_an_id_that_no_profile_has(shop: Shop) -> None:
+    jane = shop.sandbox.klaviyo.profile(
+        ACCOUNT, email=EMAIL, first_name="Jane", properties={"tier": "gold"}, location={"city": "M"}
+    )
+    cleared = a_profile(email=EMAIL, first_name=None, properties={"tier": None}, location={"city": None})
+    id = shop.klaviyo.import_profiles([cleared, a_profile(id="01NOBODY", email=OTHER, external_id="omneo-1")])
     assert jane.attributes["first_name"] == "Jane"
+    assert (jane.properties, jane.attributes["location"]) == ({"tier": "gold"}, {"city": "M"})
     ([refused], _) = shop.klaviyo.import_errors(id)
     assert (refused.external_id, refused.code) == ("omneo-1", "not_found")
     assert [profile.id for profile in shop.sandbox.klaviyo.profiles(ACCOUNT)] == [jane.id]
