@@ -10,7 +10,7 @@ CLOUD := PROJECT='$(PROJECT)' REGION='$(REGION)' DRY_RUN='$(DRY_RUN)' PYTHON='$(
 QUICK := tests/shared/*/rules 'tests/test_boot.py::test_an_event_travels_through_the_functions_as_they_are_deployed[sqlite]'
 
 .DEFAULT_GOAL := help
-.PHONY: help run fresh logs serve test test-pythons quick test-deploy check format lint types bench \
+.PHONY: help run fresh logs serve test test-pythons quick test-deploy simulate check format lint types bench \
 	deploy rollback destroy setup hooks lock clean FORCE
 
 help: ## This list
@@ -47,6 +47,9 @@ test-pythons: $(VENV)/.test ## The quick part of the suite on each Python that i
 
 test-deploy: $(VENV)/.test ## Upgrade, rollback, teardown and half-failed deployments, with the real gcloud against a played Google (minutes)
 	@$(BIN)/python -m pytest -m deploy tests/deploy/gcp
+
+simulate: $(VENV)/.test ## Histories that chance has made, one after the other, and the stories of those that end wrong: [SEEDS=3000] [FROM=0]
+	@$(BIN)/python -m tests.world --seeds='$(or $(SEEDS),3000)' --from='$(or $(FROM),0)'
 
 format: $(VENV)/.test ## Is every file formatted?
 	@$(BIN)/ruff format --check --quiet . || { echo "run $(BIN)/ruff format ."; exit 1; }

@@ -40,9 +40,6 @@ class Decision(StrEnum):
     OPT_OUT = "opt-out"
     BOUNCED = "bounced"
     NONE = "none"
-    ECHO = "echo"  # our own doing
-    TWIN = "twin"  # the other topic of an act that was counted already
-    UNKNOWN_PROFILE = "unknown-profile"
 
 
 def _whole_second(moment: datetime) -> datetime:

@@ -1,16 +1,14 @@
-"""Which Omneo profile a Klaviyo profile is: by the stored identity, then by Klaviyo's external_id, then by email.
+"""Which Omneo profile a Klaviyo profile is, and which Klaviyo profile an Omneo profile is: by the stored identity, then by Klaviyo's
+external_id, then by email.
 
-Omneo's page "Profile sync" has the order. A profile that Klaviyo has merged into another answers as the other.
+Omneo's page "Profile sync" has the order. A profile that Klaviyo has merged into another answers as the other. Nobody is matched by phone:
+families share one.
 """
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-
-Found_co = TypeVar("Found_co", covariant=True)
-P = TypeVar("P")
+from shared.values.omneo_ids import read_omneo_id
 
 
 class Identifiers(Protocol):
@@ -24,12 +22,38 @@ class Identifiers(Protocol):
     def email(self) -> str: ...
 
 
+class OmneoProfile(Protocol):
+    """An Omneo profile, deleted or living."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def lives(self) -> bool: ...
+
+
+Found_co = TypeVar("Found_co", covariant=True)
+P = TypeVar("P")
+Living = TypeVar("Living", bound=OmneoProfile)
+K = TypeVar("K", bound=Identifiers)
+
+
 class OmneoProfiles(Protocol[Found_co]):
     """The searches of Omneo's client that matching uses."""
 
     def find_profile_by_identity(self, *, identifier: str, handle: str) -> Found_co | None: ...
     def find_profile_by_email(self, email: str) -> Found_co | None: ...
     def profile(self, profile_id: str) -> Found_co | None: ...
+
+
+def identity_in(rows: object, handle: str) -> object:
+    """Return the identifier that the newest of an Omneo profile's identities with this handle has, None if there is none.
+
+    After a merge there may be several with one handle; Omneo's own SDK takes the newest.
+    """
+    listed = rows if isinstance(rows, list) else ()
+    named = [row for row in listed if isinstance(row, Mapping) and row.get("handle") == handle]
+    newest = max(named, key=lambda row: str(row.get("created_at") or ""), default=None)
+    return newest.get("identifier") if newest else None
 
 
 def omneo_profile_of(
@@ -51,6 +75,26 @@ def omneo_profile_of(
         found := omneo.find_profile_by_identity(identifier=profile.id, handle=handle)
     ):
         return found
-    if _UUID.fullmatch(profile.external_id) and (found := omneo.profile(profile.external_id)):
+    if read_omneo_id(profile.external_id) and (found := omneo.profile(profile.external_id)):
         return found
     return omneo.find_profile_by_email(profile.email) if profile.email else None
+
+
+def other_holder(
+    klaviyo: Identifiers, omneo_id: str, *, handle: str, omneo: OmneoProfiles[Living]
+) -> Living | None:
+    """Return the other living Omneo profile that a Klaviyo profile belongs to, None if there is none and `omneo_id` may have it.
+
+    A Klaviyo profile belongs to whom its external_id names, else to whoever holds its id as an identity. No call where it names
+    `omneo_id` itself.
+
+    Raises:
+        ServiceError: what Omneo answered.
+    """
+    if klaviyo.external_id.casefold() == omneo_id.casefold():
+        return None
+    if read_omneo_id(klaviyo.external_id) and (found := omneo.profile(klaviyo.external_id)) and found.lives:
+        return found
+    found = omneo.find_profile_by_identity(identifier=klaviyo.id, handle=handle)
+    is_other = found is not None and found.lives and found.id.casefold() != omneo_id.casefold()
+    return found if is_other else None

@@ -17,7 +17,7 @@ planner traffic "$WORK"
 planner workers "$WORK"
 if [[ -n ${FUNCTION:-} ]]; then
   wanted=${FUNCTION//_/-}
-  known "$wanted" traffic || fail "there is no function $FUNCTION here; there are: $(cut -f1 "$WORK/traffic" | paste -sd ' ')"
+  known "$wanted" traffic || fail "there is no function $FUNCTION here; there are: $(cut -f1 "$WORK/traffic" | paste -sd ' ' -)"
   awk -F '\t' -v name="$wanted" '$1 == name' "$WORK/traffic" >"$WORK/waiting"
 else
   cp "$WORK/traffic" "$WORK/waiting"

@@ -59,8 +59,9 @@ change() {
 # attempt COMMAND...: run it, again if it fails. What has just been made is not known everywhere at once: an account in IAM, a
 # metric in Monitoring, a policy that two steps change.
 attempt() {
-  local error=$WORK/error.$BASHPID.$RANDOM wait=$RETRY_SECONDS
+  local error wait=$RETRY_SECONDS
   local -i left=${RETRIES:-3}
+  error=$(mktemp "$WORK/error.XXXXXX")
   while ! "$@" 2>"$error"; do
     if ((left-- == 0)); then
       say "failed: $*" >&2

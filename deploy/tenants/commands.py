@@ -22,9 +22,9 @@ from deploy.tenants.running import NO_SUCH_TENANT, Group, existing, with_service
 from deploy.tenants.tables import json_option, progress, show_json, show_rows
 from shared.admin.reports import StatusReports
 from shared.admin.settings import header_secret
-from shared.consent.echo_notes import EchoNotes
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import ConsentLedger, new_ledger_key
+from shared.consent.memories import ConsentMemories
 from shared.direction import Direction
 from shared.errors import (
     ConfigurationError,
@@ -195,7 +195,7 @@ def delete(services: Services, name: str, yes: bool) -> None:
     services.secret_uses.forget(name)
     Inbox.of(services).forget(name)
     Outbox.of(services).forget(name)
-    EchoNotes.of(services).forget(name)
+    ConsentMemories.of(services).forget(name)
     SyncedProfiles.of(services).forget(name)
     Resyncs.of(services).forget(name)
     ConsentLedger.of(services).forget(name)

@@ -8,7 +8,7 @@ import click
 
 from deploy.tenants.running import Command, existing, with_services
 from deploy.tenants.tables import json_option, show_json
-from shared.consent.rules.to_klaviyo import read_stamp
+from shared.consent.rules.decisions import read_stamp
 from shared.errors import DocumentMissingError
 from shared.services import Services
 from shared.settings import Needs

@@ -15,6 +15,6 @@ services = Services.from_environment(Needs.STORE | Needs.OUTBOUND)
 def targets(call: Call) -> Reply:
     """Queue what Omneo sends, and say so once it is safe."""
     accept = target_named(call.path["target"])
-    tenant = installed(authenticated_tenant(call, services))
+    tenant = installed(authenticated_tenant(call, services), services)
     id = accept(TargetCall(tenant, json_body(call), call.query, call.traceparent), services)
     return 202, {"status": "queued", "id": id}

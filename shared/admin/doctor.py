@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.admin.findings import Finding, Severity
+from shared.admin.meaning import faults, list_fault
 from shared.admin.reports import StatusReports
 from shared.admin.revision import revision
 from shared.direction import Direction
@@ -35,6 +36,7 @@ from shared.klaviyo.resources import (
 from shared.services import Services
 from shared.tenants.secret_uses import KLAVIYO_DELIVERY
 from shared.tenants.tenants import StepState, Tenant
+from shared.values.phones import region_of
 
 OLD_TASK = timedelta(minutes=15)
 TOKEN_WARNING = timedelta(days=14)
@@ -298,17 +300,32 @@ def _set_up(tenant: Tenant, services: Services) -> Iterator[Finding]:
 
 
 def _settings(tenant: Tenant, services: Services) -> Iterator[Finding]:
+    settings = tenant.settings
+    wrong = faults(settings)
+    if fault := list_fault(tenant, services, settings.master_list_id):
+        wrong["master_list_id"] = fault
+    for name, fault in wrong.items():
+        yield Finding("settings", Severity.WARNING, f"{name}: {fault}.", f"Set {name} anew, or to null.")
     account = tenant.klaviyo.account_timezone if tenant.klaviyo else ""
-    if tenant.settings.timezone or account:
-        zone = tenant.settings.timezone or f"{account}, as the Klaviyo account's"
-        yield Finding("settings", Severity.OK, f"They are valid. The time zone is {zone}.")
-    elif tenant.klaviyo is not None:
+    if tenant.klaviyo is not None and not (settings.timezone or account):
         yield Finding(
             "settings",
             Severity.WARNING,
             "No time zone is set, nor does the Klaviyo account name one.",
             "Set timezone.",
         )
+    elif (settings.timezone or account) and not wrong:
+        zone = settings.timezone or f"{account}, as the Klaviyo account's"
+        yield Finding("settings", Severity.OK, f"They are valid. The time zone is {zone}. {_phones(tenant)}")
+
+
+def _phones(tenant: Tenant) -> str:
+    region = region_of(
+        tenant.settings.default_region, tenant.klaviyo.account_country if tenant.klaviyo else ""
+    )
+    if region:
+        return f"Phone numbers without a prefix are read as those of {region}."
+    return "Phone numbers without a prefix are left out: set default_region."
 
 
 def _dead_jobs(tenant: Tenant, services: Services) -> Iterator[Finding]:

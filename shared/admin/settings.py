@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
+from shared.admin.meaning import faults, list_fault
 from shared.errors import ConflictError, DocumentMissingError, InvalidPayloadError
 from shared.installation.provision import WEBHOOK, again, start_provision
 from shared.services import Services
@@ -42,6 +43,7 @@ def change_settings(name: str, changes: object, services: Services) -> Tenant:
     if not isinstance(changes, dict):
         raise InvalidPayloadError("Send a JSON object of settings.")
     now = services.clock()
+    _check_list(services.tenants.find(name), changes, services, now)
 
     def edit(tenant: Tenant) -> Tenant:
         after = edited(tenant, changes, now)
@@ -69,6 +71,9 @@ def edited(tenant: Tenant, changes: Mapping[str, Any], now: datetime) -> Tenant:
     if unknown := sorted(plain.keys() - TenantSettings.model_fields.keys()):
         raise InvalidPayloadError(f"There is no setting {', '.join(unknown)[:100]}.")
     settings = _validated(tenant, plain)
+    for key, fault in faults(settings).items():
+        if key in plain:  # what was stored before there was a check is the doctor's to tell
+            raise InvalidPayloadError(f"{key}: {fault}.")
     secrets = tenant.webhook_secrets
     if _ENDED in changes:
         secrets = _without(secrets, changes[_ENDED])
@@ -80,6 +85,14 @@ def edited(tenant: Tenant, changes: Mapping[str, Any], now: datetime) -> Tenant:
                 f"webhook_secret: {MOST_SECRETS} are valid already; end some with {_ENDED} first."
             )
     return tenant.model_copy(update={"settings": settings, "webhook_secrets": secrets})
+
+
+def _check_list(tenant: Tenant | None, changes: Mapping[str, Any], services: Services, now: datetime) -> None:
+    """Refuse a master list that the connected account does not have: every opt-in would die of it."""
+    if tenant is None or not changes.get("master_list_id"):
+        return
+    if fault := list_fault(tenant, services, edited(tenant, changes, now).settings.master_list_id):
+        raise InvalidPayloadError(f"master_list_id: {fault}.")
 
 
 def webhook_secret(value: object, now: datetime) -> StoredSecret:

@@ -1,45 +1,41 @@
 """Inbound consent: one flush brings what waits in a Klaviyo profile's inbox to its Omneo profile.
 
-Read the Omneo profile once, decide on each event, write one comms update, then one interaction an event. Decisions are kept in the
-entries before anything is sent, so a flush that dies is finished by the next and repeats at most the call whose answer it did not see.
-What an event means stands in `rules/decisions.py`.
+What is surely our own landing is remembered and closed before anybody outside is asked. Of the rest, Klaviyo is asked where an event needs
+it, then Omneo's profile is read, and then its turn is taken: nothing outside is called between the last read and the write. What the
+events come to is remembered before anything is sent, so a flush that dies is finished by the next and repeats at most the call whose
+answer it did not see. A flush asks Klaviyo for no consent but the master list's: mending is the look's.
+
+What an event means stands in `rules/decisions.py`, what all of them come to in `rules/memory.py`.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from shared import logs
-from shared.consent.echo_notes import EchoNotes
-from shared.consent.echoes import Notes, doubtful, is_echo
-from shared.consent.inbox import Inbox
-from shared.consent.interactions import add_interaction
+from shared.consent.inbox import Entry, Inbox, event_of
 from shared.consent.klaviyo_profile import ProfileReadOnce
-from shared.consent.ledger import ConsentLedger, ConsentRecord, ensure_ledger_key
-from shared.consent.remembered import decided_of, event_of, foreign_stamps
-from shared.consent.rules import decisions as consent
+from shared.consent.looks import look_where_undone
+from shared.consent.memories import ConsentMemories, Memories
+from shared.consent.rules import decisions
+from shared.consent.rules import memory as rules
 from shared.consent.rules.decisions import Decided
-from shared.consent_events import Channel, Decision, SystemEvent
-from shared.errors import DisconnectedError, NotFoundError, RefusedError, ServiceError, WaitError
-from shared.jobs.jobs import AddInteraction, FlushInbox, KeepMasterList
+from shared.consent.rules.memory import Verdict
+from shared.consent.to_omneo import ToOmneo, consent_turn, gone
+from shared.consent_events import Channel, Decision
+from shared.errors import DisconnectedError, ServiceError
+from shared.jobs.jobs import FlushInbox, KeepMasterList
 from shared.jobs.rules.windows import CLOCKS_APART, hashed
 from shared.matching import omneo_profile_of
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 if TYPE_CHECKING:
-    from shared.consent.inbox import Entry
     from shared.omneo.client import Profile
 
-TURN = timedelta(minutes=5)  # as long as a worker may run
-TRACE = timedelta(minutes=1)  # how long a turn that is over is remembered
-_SECONDS = 3.0
-# What is dropped without a word to Omneo.
-_SILENT = frozenset({Decision.ECHO, Decision.TWIN})
+Trouble: TypeAlias = ServiceError | DisconnectedError
 
 
 def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
@@ -49,221 +45,155 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
         ServiceError, DisconnectedError: a service is missing; what does not need it was done, and the rest waits. Where Omneo refuses
             the consent itself, the entries stay open for a replay.
     """
-    read_at = services.clock()
-    entries = Inbox.of(services).open_of(tenant.name, job.profile)
+    entries = _without_our_landings(_open(job, tenant, services), job.profile, tenant, services)
     if not entries:
         return
     look = ProfileReadOnce(job.profile, tenant, services)
-    profile = omneo_profile_of(
-        job.profile,
+    ready = _Ready.of(entries, look)
+    read_at = services.clock()
+    profile = _omneo_profile(tenant, services, look)
+    if profile is None:
+        _skip(entries, tenant, services)
+        return
+    # Other Klaviyo profiles may lead to the same Omneo profile.
+    with consent_turn(profile.id, tenant, services) as turn:
+        if turn.before is not None and turn.before >= read_at - CLOCKS_APART:
+            ready = _Ready.of(_open(job, tenant, services), look)
+            read_at = services.clock()
+            profile = _again(profile, tenant, services)
+        _bring(ready, ToOmneo(tenant, profile, read_at, services, job.traceparent), look)
+    if ready.missing is not None:
+        raise ready.missing
+
+
+def _open(job: FlushInbox, tenant: Tenant, services: Services) -> list[Entry]:
+    return Inbox.of(services).open_of(tenant.name, job.profile)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """The entries that can be decided now, with what each comes to, and what Klaviyo said if others must wait.
+
+    An opt-out needs nothing of Klaviyo's, and is not kept waiting because Klaviyo is down.
+    """
+
+    decided: Sequence[tuple[Entry, Decided]]
+    missing: Trouble | None = None
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry], look: ProfileReadOnce) -> "_Ready":
+        decided: list[tuple[Entry, Decided]] = []
+        missing: Trouble | None = None
+        for entry in entries:
+            event = event_of(entry)
+            try:
+                email = look.email if missing is None and decisions.needs_klaviyo(event) else None
+            except (ServiceError, DisconnectedError) as error:
+                missing = error
+            if missing is None or not decisions.needs_klaviyo(event):
+                decided.append((entry, decisions.decide(event, email)))
+        return cls(decided, missing)
+
+
+def _without_our_landings(
+    entries: list[Entry], klaviyo_id: str, tenant: Tenant, services: Services
+) -> list[Entry]:
+    """Close the entries that are the landings of our own calls, as is known without a look at anybody; return the others."""
+    store = ConsentMemories.of(services)
+    profile_id = store.profile_asked_about(tenant.name, klaviyo_id) if entries else ""
+    if not profile_id:
+        return entries
+    landings = [one for entry in entries if (one := decisions.landing_of(event_of(entry))) is not None]
+
+    def landed(memories: Memories) -> Memories:
+        return {channel: rules.with_our_landings(memory, landings) for channel, memory in memories.items()}
+
+    memories = store.change(tenant.name, profile_id, landed)
+    ours = {
+        key
+        for memory in memories.values()
+        for key, verdict in rules.verdicts(memory).items()
+        if verdict is Verdict.OURS
+    }
+    left = [entry for entry in entries if (entry.event_id, entry.topic) not in ours]
+    if len(left) < len(entries):
+        look_where_undone(memories, profile_id, tenant, services)
+        logs.note(decisions={Verdict.OURS.value: len(entries) - len(left)})
+    for entry in entries:
+        if entry not in left:
+            Inbox.of(services).close(tenant.name, entry)
+    return left
+
+
+def _omneo_profile(tenant: Tenant, services: Services, look: ProfileReadOnce) -> "Profile | None":
+    return omneo_profile_of(
+        look.id,
         handle=tenant.settings.identity_handle,
         omneo=services.omneo(tenant),
         klaviyo=lambda: look.profile,
     )
-    if profile is None:
-        _skip(entries, tenant, services)
-        return
-    # Two at once on one profile could let the older decision be the last; other Klaviyo profiles may lead to it as well.
-    turn = services.leases.acquire(f"consent {tenant.name} {profile.id}", lasting=TURN)
-    if turn is None:
-        raise WaitError("another flush is at the profile", service="The extension", retry_after=_SECONDS)
-    try:
-        if turn.before is not None and turn.before >= read_at - CLOCKS_APART:
-            profile = _again(profile, tenant, services)
-            entries = Inbox.of(services).open_of(tenant.name, job.profile)
-        _Flush(tenant, profile, tuple(entries), look, services, job.traceparent).run()
-    finally:
-        services.leases.release(turn, trace=TRACE)
 
 
-def _skip(entries: Iterable["Entry"], tenant: Tenant, services: Services) -> None:
-    count = 0
+def _skip(entries: Sequence[Entry], tenant: Tenant, services: Services) -> None:
     for entry in entries:
-        Inbox.of(services).update(
-            tenant.name, entry, decision=Decision.UNKNOWN_PROFILE, stage="done", open=False
-        )
-        count += 1
-    logs.write(logging.INFO, "consent events skipped, Omneo has no such profile", events=count)
+        Inbox.of(services).close(tenant.name, entry)
+    logs.write(logging.INFO, "consent events skipped, Omneo has no such profile", events=len(entries))
 
 
 def _again(profile: "Profile", tenant: Tenant, services: Services) -> "Profile":
     """Read the profile again: somebody else may have changed it since it was read."""
     found = services.omneo(tenant).profile(profile.id)
     if found is None:
-        raise _gone()
+        raise gone()
     return found
 
 
-def _gone() -> WaitError:
-    return WaitError("the profile has just gone", service="Omneo", retry_after=_SECONDS)
+def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
+    made = [one for _, one in ready.decided if one.decision is not Decision.NONE]
+    way.learn(
+        lambda memory: rules.with_events(memory, [one for one in made if one.channel is memory.channel])
+    )
+    way.write()
+    verdicts = {
+        key: verdict for memory in way.memories.values() for key, verdict in rules.verdicts(memory).items()
+    }
+    _keep_master_list([one for one in made if verdicts[one.id, one.topic] is Verdict.PERSON], way, look)
+    way.look()
+    way.tell()
+    for entry, one in ready.decided:
+        if one.decision is Decision.NONE:
+            way.add(event_of(entry), one.signal)
+        Inbox.of(way.services).close(way.tenant.name, entry)
+    logs.note(decisions=_counted(ready, verdicts))
 
 
-@dataclass(frozen=True)
-class _Flush:
-    """One flush of one Klaviyo profile, its Omneo profile found and its turn taken."""
+def _counted(ready: _Ready, verdicts: Mapping[tuple[str, str], Verdict]) -> dict[str, int]:
+    """Return how often each thing came of an event, for the log."""
+    words = Counter[str]()
+    for _, one in ready.decided:
+        verdict = verdicts.get((one.id, one.topic), Verdict.PERSON)
+        words[one.decision.value if verdict is Verdict.PERSON else verdict.value] += 1
+    return dict(words)
 
-    tenant: Tenant
-    profile: "Profile"
-    entries: tuple["Entry", ...]
-    look: ProfileReadOnce
-    services: Services
-    traceparent: str
 
-    def run(self) -> None:
-        # Through whichever Klaviyo profile they came: what was decided for the Omneo profile before.
-        remembered = Inbox.of(self.services).of_omneo(self.tenant.name, self.profile.id)
-        reopened = self._reopened(remembered)
-        ids = {entry.id for entry in reopened}
-        before = [entry for entry in remembered if entry.decision and entry.id not in ids]
-        waiting = sorted((*self.entries, *reopened), key=lambda entry: (entry.at, entry.event_id))
-        foreign = foreign_stamps(self.profile.comms, before)
-        ready, missing = self._ready(waiting)
-        entries = self._decide(ready, before, foreign)
-        changes = self._changes({entry.id: entry for entry in (*before, *entries)}.values(), foreign)
-        self._write(changes)
-        self._keep_master_list(entries, {**self.profile.comms, **changes})
-        for entry in entries:
-            self._finish(entry)
-        logs.note(decisions=dict(Counter(entry.decision for entry in entries)))
-        if missing is not None:
-            raise missing
-
-    @cached_property
-    def _notes(self) -> Notes:
-        return EchoNotes.of(self.services).notes_of(self.tenant.name, self.look.id)
-
-    def _reopened(self, remembered: Iterable["Entry"]) -> list["Entry"]:
-        """Open the entries again that were taken for echoes and, with what has come since, may be none."""
-        new = [entry for entry in self.entries if not entry.decision]
-        if not any(entry.decision == Decision.ECHO for entry in remembered):
-            return []  # as nearly always: the notes need not be read for this
-        return [
-            Inbox.of(self.services).update(self.tenant.name, entry, decision="", stage="new", open=True)
-            for entry in doubtful(remembered, new, self._notes)
-        ]
-
-    def _changes(self, entries: Iterable["Entry"], foreign: consent.Stamps) -> dict[str, Any]:
-        known = {decided_of(entry): entry.stage for entry in entries}
-        done = {event.id for event, stage in known.items() if stage == "done"}
-        return consent.merge(known, self.profile.comms, foreign, done=done)
-
-    def _ready(
-        self, waiting: Iterable["Entry"]
-    ) -> tuple[list["Entry"], ServiceError | DisconnectedError | None]:
-        """Return the entries that can be decided now, and what Klaviyo said if the others must wait.
-
-        An opt-out needs nothing of Klaviyo's, and is not kept waiting because Klaviyo is down.
-        """
-        asking = [entry for entry in waiting if not entry.decision and consent.needs_klaviyo(event_of(entry))]
-        if asking:
-            try:
-                _ = self.look.email
-            except (ServiceError, DisconnectedError) as error:
-                return [entry for entry in waiting if entry not in asking], error
-        return list(waiting), None
-
-    def _decide(
-        self, ready: Iterable["Entry"], before: Iterable["Entry"], foreign: consent.Stamps
-    ) -> list["Entry"]:
-        """Decide on what is not decided yet, and keep the decisions before any of them takes effect."""
-        known = [decided_of(entry) for entry in before]
-        decided, new = [], []
-        for entry in ready:
-            made = decided_of(entry) if entry.decision else self._decision(event_of(entry), known)
-            if not entry.decision:
-                known.append(made)
-                new.append(made)
-            decided.append((entry, made))
-        self._note_in_ledger(consent.moves(new, self.profile.comms, foreign, before=map(decided_of, before)))
-        return [self._kept(entry, made, foreign) for entry, made in decided]
-
-    def _decision(self, event: SystemEvent, known: Iterable[Decided]) -> Decided:
-        klaviyo = self.look.email if consent.needs_klaviyo(event) else None
-        if consent.is_marked(event, klaviyo) or is_echo(event, self._notes, known):
-            return consent.without_effect(event, Decision.ECHO)
-        # An echo is not counted: the other topic of its act is an echo itself, or another act.
-        if consent.is_twin(event, (one for one in known if one.decision is not Decision.ECHO)):
-            return consent.without_effect(event, Decision.TWIN)
-        return consent.decide(event, klaviyo)
-
-    def _kept(self, entry: "Entry", made: Decided, foreign: consent.Stamps) -> "Entry":
-        silent = made.decision in _SILENT
-        return Inbox.of(self.services).update(
-            self.tenant.name,
-            entry,
-            omneo=self.profile.id,
-            decision=made.decision,
-            clears_bounce=made.clears_bounce,
-            foreign_stamp=foreign.get(made.channel),
-            stage="done" if silent else "decided",
-            open=not silent,
-        )
-
-    def _note_in_ledger(self, moves: Collection[consent.Move]) -> None:
-        if not moves:
-            return
-        tenant = self.tenant
-        if tenant.ledger_key is None:
-            tenant = ensure_ledger_key(self.services.tenants, tenant.name)
-        for move in moves:
-            record = ConsentRecord(
-                at=move.event.at,
-                channel=move.event.channel,
-                before=move.before,
-                after=move.after,
-                source=f"klaviyo:{move.event.topic}",
-                event_id=move.event.id,
-            )
-            ConsentLedger.of(self.services).record(tenant, self.profile.id, record)
-
-    def _write(self, changes: Mapping[str, Any]) -> None:
-        if not changes:
-            return
-        try:
-            self.services.omneo(self.tenant).update_comms(self.profile.id, changes)
-        except NotFoundError:
-            raise _gone() from None
-
-    def _keep_master_list(self, entries: Iterable["Entry"], comms: consent.Comms) -> None:
-        """Have the master list looked after, if an opt-in leaves the profile subscribed to email."""
-        opt_in = any(
-            entry.decision == Decision.OPT_IN and decided_of(entry).channel is Channel.EMAIL
-            for entry in entries
-        )
-        if not (
-            opt_in
-            and self.tenant.settings.master_list_id
-            and consent.is_subscribed(comms, Channel.EMAIL)
-            and self.tenant.klaviyo is not None
-        ):
-            return
-        job = KeepMasterList(
-            tenant=self.tenant.name,
-            # One id for all that look after this profile: given up several times over, they are one dead job.
-            id=hashed("master list", self.tenant.name, self.look.id)[:32],
-            accepted_at=self.services.clock(),
-            profile=self.look.id,
-            traceparent=self.traceparent,
-        )
-        self.services.queue.put(job, self.tenant)
-
-    def _finish(self, entry: "Entry") -> None:
-        """Add the event's interaction, unless it is to make none, and close its entry."""
-        if entry.decision in _SILENT:
-            return
-        event, signal = event_of(entry), decided_of(entry).signal
-        try:
-            add_interaction(event, signal, self.profile.id, self.tenant, self.services.omneo(self.tenant))
-        except RefusedError:
-            # One that Omneo will not have must not hold up the others: it becomes a job of its own, and dies with its reason.
-            job = AddInteraction(
-                tenant=self.tenant.name,
-                id=entry.id,
-                accepted_at=self.services.clock(),
-                omneo_profile_id=self.profile.id,
-                event=event,
-                signal=signal,
-                traceparent=self.traceparent,
-            )
-            self.services.queue.put(job, self.tenant)
-        Inbox.of(self.services).update(self.tenant.name, entry, stage="done", open=False)
+def _keep_master_list(persons: Iterable[Decided], way: ToOmneo, look: ProfileReadOnce) -> None:
+    """Have the master list looked after, if an opt-in leaves the profile subscribed to email."""
+    tenant, services = way.tenant, way.services
+    opt_in = any(one.decision is Decision.OPT_IN and one.channel is Channel.EMAIL for one in persons)
+    if not (
+        opt_in
+        and tenant.settings.master_list_id
+        and decisions.is_subscribed(way.comms, Channel.EMAIL)
+        and tenant.klaviyo is not None
+    ):
+        return
+    job = KeepMasterList(
+        tenant=tenant.name,
+        # One id for all that look after this profile: given up several times over, they are one dead job.
+        id=hashed("master list", tenant.name, look.id)[:32],
+        accepted_at=services.clock(),
+        profile=look.id,
+        omneo_profile_id=way.profile.id,
+        traceparent=way.traceparent,
+    )
+    services.queue.put(job, tenant)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from shared import logs
 from shared.consent.rules.decisions import TOPICS
-from shared.consent.rules.delivery import in_parts, read_event
+from shared.consent.rules.delivery import in_parts, read_event, unread_row
 from shared.errors import ConflictError, QueueUnavailableError, RefusedError
-from shared.jobs.jobs import Heal, SpreadEvents
+from shared.jobs.jobs import Heal, ReadEvents, SpreadEvents
 from shared.services import Services
 from shared.storage.leases import Lease
 from shared.tenants.tenants import Tenant
@@ -129,15 +129,18 @@ def _after_a_page(
 
 
 def _queue(page: "EventPage", job: Heal, tenant: Tenant, klaviyo: "KlaviyoClient", services: Services) -> int:
+    """Queue what a page holds, and return how many events that is. What cannot be read of them becomes a job that says so."""
     topics, now = dict(job.metrics), services.clock()
-    known = [
-        event
+    rows = [
+        (topic, row)
         for row in page.events
-        if (topic := topics.get(_metric_of(row)) if job.whole else job.metrics[0][1])
-        and (event := read_event(topic, row, id=str(row.get("id") or ""), now=now))
+        if (topic := topics.get(_metric_of(row), "") if job.whole else job.metrics[0][1])
     ]
-    account = tenant.klaviyo_account_id or (klaviyo.account().id if known else "")
-    for part in in_parts(tuple(known)):
+    read = [(topic, row, read_event(topic, row, id=str(row.get("id") or ""), now=now)) for topic, row in rows]
+    known = tuple(event for _, _, event in read if event is not None)
+    unread = [unread_row(topic, row) for topic, row, event in read if event is None]
+    account = tenant.klaviyo_account_id or (klaviyo.account().id if rows else "")
+    for part in in_parts(known):
         spread = SpreadEvents(
             tenant=tenant.name,
             id=services.new_id(),
@@ -147,7 +150,17 @@ def _queue(page: "EventPage", job: Heal, tenant: Tenant, klaviyo: "KlaviyoClient
             traceparent=job.traceparent,
         )
         services.queue.put(spread, tenant)
-    return len(known)
+    if unread:
+        again = ReadEvents(
+            tenant=tenant.name,
+            id=services.new_id(),
+            accepted_at=now,
+            account=account,
+            rows=tuple(map(dict, unread)),
+            traceparent=job.traceparent,
+        )
+        services.queue.put(again, tenant)
+    return len(rows)
 
 
 def _metric_of(row: object) -> str:

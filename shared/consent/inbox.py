@@ -1,7 +1,6 @@
-"""The inbox of consent events: one entry an event, kept 30 days as the memory of what was handled.
+"""The inbox of consent events: one entry an event, open until it is handled, and kept 30 days so that it is not handled again.
 
-An entry says how far its event has come, so that a flush which dies halfway is finished by the next. Of persons it holds Klaviyo's
-and Omneo's profile ids, nothing else. What an event means is not decided here.
+Of persons it holds Klaviyo's profile ids, nothing else. What an event means is not decided here, and what it came to is not kept here.
 """
 
 import hashlib
@@ -9,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from shared.consent_events import Bounce, Decision, SystemEvent
+from shared.consent_events import Bounce, SystemEvent
 from shared.errors import DocumentChangedError, DocumentExistsError, StoreUnavailableError
 from shared.storage.documents import Document, Documents, Scalar, Value
 
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 REMEMBERED = timedelta(days=30)
 _ATTEMPTS = 20
-
-Stage: TypeAlias = Literal["new", "decided", "done"]
 
 
 class Receipt(StrEnum):
@@ -34,7 +31,7 @@ class Receipt(StrEnum):
 
 @dataclass(frozen=True)
 class Entry:
-    """An event and how far it has come. What is not known yet is ""."""
+    """An event, and whether it is still to be handled."""
 
     id: str
     event_id: str
@@ -45,24 +42,6 @@ class Entry:
     method: Literal["omneo", "other", ""]
     received_at: datetime
     open: bool = True
-    omneo: str = ""  # the Omneo profile id
-    decision: Decision | Literal[""] = ""
-    clears_bounce: bool = False  # only beside an opt-in
-    foreign_stamp: datetime | None = (
-        None  # one that no event of ours had written, and that this one's replaced
-    )
-    stage: Stage = "new"
-
-
-class Changes(TypedDict, total=False):
-    """What of an entry may change."""
-
-    open: bool
-    omneo: str
-    decision: Decision | Literal[""]
-    clears_bounce: bool
-    foreign_stamp: datetime | None
-    stage: Stage
 
 
 class Inbox:
@@ -90,7 +69,7 @@ class Inbox:
             received_at=self._clock(),
         )
         for _ in range(_ATTEMPTS):
-            if receipt := self._received(tenant, entry):
+            if receipt := self._received(tenant, account, entry):
                 return receipt
         raise StoreUnavailableError("the inbox entry is being changed too often to be written")
 
@@ -103,27 +82,18 @@ class Inbox:
         """Return every open entry of a Klaviyo profile, however many and however old."""
         return _in_order(self._all(tenant, {"profile": profile, "open": True}))
 
-    def of_omneo(self, tenant: str, omneo_id: str) -> list[Entry]:
-        """Return every remembered entry, open or not, of which an Omneo profile id is known to be this one."""
-        if not omneo_id:
-            raise ValueError("an Omneo profile id is needed: entries without one belong to many profiles")
-        return _in_order(filter(self._is_remembered, self._all(tenant, {"omneo": omneo_id})))
-
     def older_than(self, tenant: str, moment: datetime) -> Iterator[Entry]:
         """Yield the open entries received before `moment`, a page at a time, in no order of time."""
         entries = map(_decode, self._all(tenant, {"open": True}))
         return (entry for entry in entries if entry.received_at < moment)
 
-    def update(self, tenant: str, entry: Entry, **changes: Unpack[Changes]) -> Entry:
-        """Write the named fields and return the entry with them. What others wrote into other fields stays.
+    def close(self, tenant: str, entry: Entry) -> None:
+        """Remember that the event was handled.
 
         Raises:
             DocumentMissingError: the entry is not there any more: it expired, or the tenant was deleted.
         """
-        changed = replace(entry, **changes)
-        named = {name: value for name, value in _encode(changed).items() if name in changes}
-        self._documents.update(_collection(tenant), entry.id, named)
-        return changed
+        self._documents.update(_collection(tenant), entry.id, {"open": False})
 
     def forget(self, tenant: str) -> None:
         """Forget every entry."""
@@ -131,7 +101,7 @@ class Inbox:
             for document in found:
                 self._documents.delete(_collection(tenant), document.id)
 
-    def _received(self, tenant: str, entry: Entry) -> Receipt | None:
+    def _received(self, tenant: str, account: str, entry: Entry) -> Receipt | None:
         """Write the entry, or say how far the one before is. None: it was changed in this very moment."""
         written: dict[str, Value] = {**_encode(entry), "expire_at": entry.received_at + REMEMBERED}
         try:
@@ -142,6 +112,9 @@ class Inbox:
             return Receipt.ADDED
         if before is None:
             return None
+        if before.fields["topic"] != entry.topic:
+            own = entry_id(account, entry.event_id, entry.topic)
+            return None if entry.id == own else self._received(tenant, account, replace(entry, id=own))
         if not self._has_expired(before):
             return Receipt.OPEN if before.fields["open"] else Receipt.HANDLED
         try:
@@ -165,9 +138,22 @@ class Inbox:
         return not isinstance(expiry, datetime) or expiry <= self._clock()
 
 
-def entry_id(account: str, event_id: str) -> str:
-    """Return the id under which the event of a Klaviyo account is kept."""
-    return hashlib.sha256(f"{account}|{event_id}".encode()).hexdigest()[:32]
+def entry_id(account: str, event_id: str, topic: str = "") -> str:
+    """Return the id under which the event of a Klaviyo account is kept; with its topic, where another topic has the event's id already."""
+    text = f"{account}|{event_id}|{topic}" if topic else f"{account}|{event_id}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def event_of(entry: Entry) -> SystemEvent:
+    """Return the event that an entry is about."""
+    return SystemEvent(
+        id=entry.event_id,
+        topic=entry.topic,
+        profile=entry.profile,
+        at=entry.at,
+        bounce=entry.bounce,
+        method=entry.method,
+    )
 
 
 _STORED = frozenset(field.name for field in fields(Entry)) - {"id"}
@@ -180,8 +166,6 @@ def _encode(entry: Entry) -> dict[str, Value]:
 def _decode(document: Document) -> Entry:
     # A field that a newer revision wrote is passed over, one that an older did not know has its default.
     stored: dict[str, Any] = {name: value for name, value in document.fields.items() if name in _STORED}
-    if stored.get("decision"):
-        stored["decision"] = Decision(stored["decision"])
     return Entry(id=document.id, **stored)
 
 

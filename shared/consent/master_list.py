@@ -1,17 +1,21 @@
 """The master list: whoever is subscribed to email stands on one Klaviyo list, however they subscribed.
 
-Omneo's page "Master list". This is the one thing that a system webhook sends back to Klaviyo, so it carries our mark and is noted: else it
-would come back as news.
+Omneo's page "Master list". This is the one thing that a system webhook sends back to Klaviyo, so it carries our mark and is remembered: else
+it would come back as news, and what she decides while it is under way would be lost.
 """
 
 import logging
 from typing import TYPE_CHECKING
 
 from shared import logs
-from shared.consent.echo_notes import EchoNotes
+from shared.consent.asking import AskedConsent, Asking
+from shared.consent.looks import look_after_a_call
 from shared.consent.rules.decisions import KlaviyoEmail
-from shared.consent_events import Channel
+from shared.consent.rules.memory import Memory, last_word
+from shared.consent_events import Consent
+from shared.errors import RefusedError
 from shared.jobs.jobs import KeepMasterList
+from shared.matching import omneo_profile_of
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
@@ -39,9 +43,37 @@ def keep_master_list(job: KeepMasterList, tenant: Tenant, services: Services) ->
         return
     if klaviyo.is_on_list(list_id, profile.email):
         return
-    EchoNotes.of(services).note(tenant.name, profile.id, Channel.EMAIL, "in")
-    klaviyo.subscribe_to_email(profile, list_id)
+    profile_id = job.omneo_profile_id or _omneo_id(job, tenant, services, profile)
+    given_at = KlaviyoEmail.read(profile.subscriptions).changed_at
+    asked = AskedConsent(profile_id, profile.id, Consent.EMAIL, "in", given_at)
+    asking = Asking(tenant, services)
+    if not profile_id or not asking.begin(asked, _while_in):
+        logs.write(logging.INFO, "master list left alone, the profile has opted out since")
+        return
+    look_after_a_call(tenant, profile_id, services, traceparent=job.traceparent)
+    try:
+        klaviyo.subscribe_to_email(profile, list_id)
+    except RefusedError:
+        asking.refused(asked)
+        raise
+    asking.accepted(asked)
     logs.write(logging.INFO, "subscribed to the master list")
+
+
+def _omneo_id(job: KeepMasterList, tenant: Tenant, services: Services, profile: "KlaviyoProfile") -> str:
+    """Return the Omneo profile's id, which a job that an older revision has queued does not name; "" if there is none."""
+    found = omneo_profile_of(
+        job.profile,
+        handle=tenant.settings.identity_handle,
+        omneo=services.omneo(tenant),
+        klaviyo=lambda: profile,
+    )
+    return "" if found is None else found.id
+
+
+def _while_in(memory: Memory) -> Memory | None:
+    word = last_word(memory)
+    return memory if word is None or word.direction == "in" else None
 
 
 def _is_wanted(profile: "KlaviyoProfile", list_id: str) -> bool:

@@ -11,7 +11,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from shared import logs
-from shared.jobs.jobs import FlushInbox, SpreadEvents, SweepInbox
+from shared.consent.rules.delivery import read_row
+from shared.errors import CannotSucceedError
+from shared.jobs.jobs import FlushInbox, ReadEvents, SpreadEvents, SweepInbox
 from shared.jobs.rules.windows import hashed
 from shared.jobs.windows import once_a_window
 from shared.tenants.tenants import Tenant
@@ -45,6 +47,32 @@ def spread(
     for profile in waiting:
         flush_soon(tenant, profile, queue=queue, clock=clock, traceparent=job.traceparent)
     logs.note(events=len(job.events), received=dict(received))
+
+
+def read_and_spread(
+    job: ReadEvents, tenant: Tenant, *, inbox: "Inbox", queue: "TaskQueue", clock: Callable[[], datetime]
+) -> None:
+    """Read events once more that could not be read as they came, and spread those that can be by now.
+
+    Raises:
+        CannotSucceedError: some cannot.
+        StoreUnavailableError, QueueUnavailableError: as `spread`.
+    """
+    events = [read_row(row, sent_at=job.sent_at, now=job.accepted_at) for row in job.rows]
+    known = tuple(event for event in events if event is not None)
+    read = SpreadEvents(
+        tenant=job.tenant,
+        accepted_at=job.accepted_at,
+        account=job.account,
+        events=known,
+        traceparent=job.traceparent,
+    )
+    spread(read, tenant, inbox=inbox, queue=queue, clock=clock)
+    if unread := len(events) - len(known):
+        raise CannotSucceedError(
+            f"Klaviyo has told of {unread} consent events without an id, a profile or a time that can be read, so nothing was changed for "
+            "them. Look them up in Klaviyo by their topics, and set the consents in Omneo."
+        )
 
 
 def flush_soon(

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shared import logs
-from shared.consent.rules.delivery import SystemDelivery, in_parts, read_delivery
+from shared.consent.rules.delivery import EVENTS_AT_ONCE, SystemDelivery, in_parts, read_delivery
 from shared.errors import NotAuthenticatedError
-from shared.jobs.jobs import SpreadEvents
+from shared.jobs.jobs import ReadEvents, SpreadEvents
 from shared.tenants.tenants import Tenant
 
 if TYPE_CHECKING:
@@ -44,14 +44,14 @@ def accept_delivery(
     if not webhook_id or delivery.webhook_id != webhook_id:
         raise NotAuthenticatedError("Klaviyo-Webhook-Id and meta.klaviyo_webhook_id must be the same.")
     left_out = Counter(delivery.left_out)
-    events = delivery.events
+    events, unread = delivery.events, delivery.unread
     if _why_not_ours(tenant, delivery):
         # It may have been installed, or have changed its account, seconds ago.
         tenant = look_again() or tenant
     if reason := _why_not_ours(tenant, delivery):
-        left_out[reason] += len(events)
-        events = ()
-    jobs = [
+        left_out[reason] += len(events) + len(unread)
+        events, unread = (), ()
+    jobs: list[SpreadEvents | ReadEvents] = [
         SpreadEvents(
             tenant=tenant.name,
             accepted_at=now,
@@ -61,12 +61,23 @@ def accept_delivery(
         )
         for part in in_parts(events)
     ]
+    jobs += [
+        ReadEvents(
+            tenant=tenant.name,
+            accepted_at=now,
+            account=delivery.account,
+            rows=tuple(map(dict, unread[first : first + EVENTS_AT_ONCE])),
+            sent_at=delivery.sent_at,
+            traceparent=traceparent,
+        )
+        for first in range(0, len(unread), EVENTS_AT_ONCE)
+    ]
     _put_all(jobs, tenant, queue)
-    logs.note(events=len(events), left_out=dict(left_out))
-    return {"status": "queued", "events": len(events), "left_out": dict(left_out)}
+    logs.note(events=len(events) + len(unread), left_out=dict(left_out))
+    return {"status": "queued", "events": len(events) + len(unread), "left_out": dict(left_out)}
 
 
-def _put_all(jobs: Iterable[SpreadEvents], tenant: Tenant, queue: "TaskQueue") -> None:
+def _put_all(jobs: Iterable[SpreadEvents | ReadEvents], tenant: Tenant, queue: "TaskQueue") -> None:
     """Queue the jobs, some of them at once; raise what the first of them raised that was not taken."""
     # Klaviyo waits five seconds for all of them, and a slow moment of the queue must not count once a job.
     with ThreadPoolExecutor(PUT_AT_ONCE) as threads:

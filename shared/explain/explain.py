@@ -1,7 +1,6 @@
 """Explain: what a sync of a profile would do now and why, without doing it.
 
-It asks the functions that the worker asks (`planned`, `import_profile`, `subjects_of`, `steps_of`) and hands them a Klaviyo that is only
-read. Nothing is sent, written or queued. How the answer looks as text stands in `deploy/tenants/explain.py`.
+It asks the functions that the worker asks (`planned`, `foreseen`, `subjects_of`, `consent_steps`), which look and do not write. Nothing is sent, written or queued. How the answer looks as text stands in `deploy/tenants/explain.py`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,8 +11,9 @@ from typing import Any
 
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import ConsentLedger, ConsentRecord
-from shared.consent.rules.plan import Subject
-from shared.consent.rules.to_klaviyo import Outcome
+from shared.consent.memories import ConsentMemories, Memories
+from shared.consent.rules.comparison import Outcome, Subject, consent_steps
+from shared.consent.rules.memory import last_call
 from shared.consent_events import Channel, Consent
 from shared.errors import (
     CannotSucceedError,
@@ -25,19 +25,29 @@ from shared.errors import (
     ServiceError,
     WaitError,
 )
-from shared.explain.foreseen_import import ForeseenKlaviyo, ForeseenRefusalError
 from shared.explain.rules import masking
 from shared.explain.rules.consent_shown import klaviyo_consent, omneo_consent
 from shared.explain.rules.plain_words import CONSENT, EXCLUDED, LEFT_OUT, MATCHED, OUTCOMES
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.json_logic.exclude_logic import ExcludeLogicError, trace
 from shared.klaviyo.profiles import KlaviyoProfile
+from shared.klaviyo.rules.attributes import fitted
 from shared.profiles.calls import deletion_id, sync_id
-from shared.profiles.klaviyo_import import Imported, import_profile
-from shared.profiles.rules.calls import profile_id_of_event, stored_klaviyo_id
-from shared.profiles.rules.klaviyo_attributes import fitted
+from shared.profiles.consent_calls import consent_rules
+from shared.profiles.klaviyo_import import Imported, foreseen
+from shared.profiles.making_room import MakingRoom
+from shared.profiles.ownership import Ownership
+from shared.profiles.rules.calls import profile_id_of_event
+from shared.profiles.rules.exclusions import Exclusion
+from shared.profiles.rules.owners import FoundBy, decide
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, comms_of
-from shared.profiles.sync import planned, steps_of, subjects_of
+from shared.profiles.sync import (
+    ownership_of,
+    planned,
+    profile_of_excluded,
+    subjects_of,
+    subjects_of_excluded,
+)
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.services import Services
 from shared.tenants.tenants import Tenant
@@ -68,8 +78,8 @@ def explain(tenant: Tenant, profile_id: str, services: Services, *, reveal: bool
         if profile is None:
             raise ProfileNotFoundError(_NOT_FOUND)
         synced = SyncedProfiles.of(services).find(tenant.name, id)
-        foreseen = ForeseenKlaviyo(services.klaviyo(tenant))
-        return _Look(tenant, id, profile, synced, foreseen, services, reveal).told()
+        ownership = ownership_of(profile, id, tenant, services)
+        return _Look(tenant, id, profile, synced, ownership, services, reveal).told()
 
 
 def profile_id_of(tenant: Tenant, named: str, services: Services) -> str:
@@ -111,7 +121,7 @@ class _Look:
     id: str
     profile: Mapping[str, Json]
     synced: SyncedProfile
-    foreseen: ForeseenKlaviyo
+    ownership: Ownership
     services: Services
     reveal: bool
 
@@ -131,38 +141,40 @@ class _Look:
         }
 
     @cached_property
-    def _plan(self) -> SyncPlan | str:
-        """What would go to Klaviyo, else the reason why nothing would."""
+    def _plan(self) -> SyncPlan | Exclusion | Absence | None:
+        """What would go to Klaviyo, else the reason why nothing would, None if that cannot be told."""
         try:
-            plan = planned(self.profile, self.tenant, self.synced)
+            return planned(self.profile, self.tenant, self.synced)
         except CannotSucceedError:
-            return "undecided"
-        return plan if isinstance(plan, SyncPlan) else plan.value
+            return None
 
     @cached_property
     def _imported(self) -> Imported | None:
-        """What the import would come to, None if there would be none, or none that Klaviyo takes."""
+        """What the import would come to, None if there would be none."""
         if not isinstance(self._plan, SyncPlan):
             return None
-        try:
-            return import_profile(self.foreseen, self._plan.mapped, self._plan.klaviyo_id)
-        except (CannotSucceedError, ForeseenRefusalError):
+        mapped = self._plan.mapped
+        room = MakingRoom(self.id, mapped.attributes, self.tenant, self.services)
+        return foreseen(self.ownership, mapped, released=room.released)
+
+    @cached_property
+    def _excluded_profile(self) -> KlaviyoProfile | None:
+        """Whose opt-outs are applied although the profile is excluded."""
+        if not isinstance(self._plan, Exclusion):
             return None
+        return profile_of_excluded(self.ownership, self.tenant, self.synced, self.services)
 
     @cached_property
-    def _stored_id(self) -> str:
-        return stored_klaviyo_id(self.profile, self.tenant.settings.identity_handle)
-
-    @cached_property
-    def _match(self) -> tuple[str, KlaviyoProfile | None]:
-        if isinstance(self._plan, SyncPlan):
-            return self.foreseen.match(self._stored_id, self._plan.mapped.attributes)
+    def _match(self) -> tuple[FoundBy, KlaviyoProfile | None]:
+        if self._imported is not None and (verdict := self._imported.verdict) is not None:
+            return verdict.found_by, self._imported.before
         email = fitted("email", self.profile.get("email"), "")
-        return self.foreseen.match(self._stored_id, {"external_id": self.id, "email": email})
+        verdict = decide(self.ownership.owners({"external_id": self.id, "email": email}))
+        return verdict.found_by, self.ownership.profiles.get(verdict.klaviyo_id)
 
     def _matched(self) -> Row:
         by, found = self._match
-        return {"by": by, "klaviyo_id": found.id if found else None, "why": MATCHED[by]}
+        return {"by": by.value, "klaviyo_id": found.id if found else None, "why": MATCHED[by.value]}
 
     def _synced_before(self) -> Row | None:
         synced = self.synced
@@ -175,12 +187,14 @@ class _Look:
         }
 
     def _excluded(self) -> Row:
-        reason = self._plan if isinstance(self._plan, str) else None
+        reason = None
+        if not isinstance(self._plan, SyncPlan):
+            reason = self._plan.value if self._plan else "undecided"
         return {"reason": reason, "why": EXCLUDED[reason] if reason else None, "trace": self._trace()}
 
     def _trace(self) -> list[Row]:
         logic = self.tenant.settings.profile_exclude_logic
-        if not logic or self._plan in tuple(Absence):
+        if not logic or isinstance(self._plan, Absence):
             return []
         try:
             steps = trace(logic, self.profile)
@@ -195,21 +209,18 @@ class _Look:
     def _would_send(self) -> Row | None:
         if self._imported is None:
             return None
-        resource = self.foreseen.resource
+        resource = self._imported.sent
         return (
             {**resource} if self.reveal else masking.masked_resource(resource, self.tenant.settings.mappings)
         )
 
     def _notes(self) -> Iterator[Row]:
-        if not isinstance(self._plan, SyncPlan):
+        if not isinstance(self._plan, SyncPlan) or self._imported is None:
             return
         for note in self._plan.mapped.notes:
             yield _note(note.name, note.reason.value)
-        if self._stored_id and self._match[0] != "stored_identity":
+        if self.ownership.stored_id and self._match[0] is not FoundBy.STORED_IDENTITY:
             yield _note("identity", "stale_identity")
-        if self._imported is None:
-            yield _note("profile", "conflict")
-            return
         for name, reason in self._imported.left_out.items():
             yield _note(name, reason.value)
         if comms_of(self.profile) is None:
@@ -222,10 +233,10 @@ class _Look:
             subject = subjects[consent.channel]
             yield {
                 "consent": consent.value,
-                "address": subject.address if self.reveal else masking.masked(subject.address),
+                "address": subject.mailed if self.reveal else masking.masked(subject.mailed),
                 "omneo": omneo_consent(comms or {}, consent.channel),
                 "klaviyo": klaviyo_consent(subject, consent),
-                "asked_before": self._asked_before(consent),
+                "asked_before": self._asked_before(consent, subject),
                 "outcome": outcome.value,
                 "reason": reason,
                 "why": f"{OUTCOMES[outcome]} {CONSENT[reason]}",
@@ -233,27 +244,28 @@ class _Look:
 
     def _subjects(self) -> dict[Channel, Subject]:
         if isinstance(self._plan, SyncPlan) and self._imported is not None:
-            return subjects_of(self._plan, self._imported)
-        found = self._match[1] or KlaviyoProfile(id="")
-        addresses = {Channel.EMAIL: found.email, Channel.SMS: found.phone_number}
-        return {
-            channel: Subject(found.id, address, found.subscriptions) for channel, address in addresses.items()
-        }
+            return subjects_of(self._imported, self._plan.mapped.attributes)
+        return subjects_of_excluded(self._excluded_profile or self._match[1] or KlaviyoProfile(id=""))
 
     def _steps(
         self, comms: Mapping[str, Json] | None, subjects: Mapping[Channel, Subject]
     ) -> list[tuple[Consent, Outcome, str]]:
-        if self._imported is None or comms is None:
-            reason = "not_synced" if self._imported is None else "not_shown"
+        is_synced = self._imported is not None or self._excluded_profile is not None
+        if not is_synced or comms is None:
+            reason = "not_shown" if is_synced else "not_synced"
             return [(consent, Outcome.LEAVE, reason) for consent in (Consent.EMAIL, Consent.SMS)]
-        steps = steps_of(
-            self.id, comms, subjects, told=self.synced.told, tenant=self.tenant, services=self.services
-        )
+        now = self.services.clock()
+        rules = consent_rules(self.tenant)
+        _, steps = consent_steps(self._memories, comms, subjects, rules=rules, read_at=now, now=now)
         return [(step.consent, step.outcome, step.reason.value) for step in steps]
 
-    def _asked_before(self, consent: Consent) -> Row | None:
-        told = self.synced.told.get(consent)
-        return None if told is None else {"direction": told.direction, "at": told.at.isoformat()}
+    def _asked_before(self, consent: Consent, subject: Subject) -> Row | None:
+        call = last_call(self._memories[consent.channel], consent, None, subject.klaviyo_id)
+        return None if call is None else {"direction": call.direction, "at": call.last_at.isoformat()}
+
+    @cached_property
+    def _memories(self) -> Memories:
+        return ConsentMemories.of(self.services).find(self.tenant.name, self.id)
 
     def _open_jobs(self) -> Iterator[Row]:
         """Yield the jobs of the profile that are known without a look into the queue, which cannot be searched."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
@@ -86,6 +87,19 @@ class SpreadEvents(Job):
     events: tuple[SystemEvent, ...]
 
 
+class ReadEvents(Job):
+    """Read consent events of a known topic that could not be read as they came, and spread them.
+
+    `rows` are what Klaviyo has sent of them, cut down to what is needed, `sent_at` is when.
+    """
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["read-events"] = "read-events"
+    account: str
+    rows: tuple[dict[str, JsonValue], ...]
+    sent_at: AwareDatetime | None = None
+
+
 class FlushInbox(Job):
     """Bring everything in the inbox of one Klaviyo profile to Omneo."""
 
@@ -124,6 +138,7 @@ class KeepMasterList(Job):
     direction: ClassVar[Direction] = Direction.INBOUND
     kind: Literal["keep-master-list"] = "keep-master-list"
     profile: str
+    omneo_profile_id: str = ""  # "" in a job that an older revision has queued
 
 
 class Heal(Job):
@@ -155,6 +170,9 @@ class SyncProfile(Job):
     kind: Literal["sync-profile"] = "sync-profile"
     profile_id: str
     until: AwareDatetime
+    leaves_undated: bool = (
+        False  # an opt-in without a date is not asked for: a run over the whole base has said so
+    )
 
 
 class DeleteProfile(Job):
@@ -177,6 +195,19 @@ class PullOptOut(Job):
     profile_id: str
     channel: Channel
     at: AwareDatetime | None = None
+
+
+class CompareConsent(Job):
+    """Compare Klaviyo's consents with Omneo's some minutes after they were asked for, and mend what has come apart.
+
+    Of many profiles, at most 100, only Klaviyo is read, in one call, and each that needs it is looked at by a job of its own. `again` is a
+    second look, which no other follows.
+    """
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["compare-consent"] = "compare-consent"
+    profile_ids: tuple[str, ...]
+    again: bool = False
 
 
 class Resync(Job):
@@ -204,6 +235,7 @@ AnyJob: TypeAlias = (
     | SendRecords
     | PackRecords
     | SpreadEvents
+    | ReadEvents
     | FlushInbox
     | SweepInbox
     | SweepOutbox
@@ -213,6 +245,7 @@ AnyJob: TypeAlias = (
     | SyncProfile
     | DeleteProfile
     | PullOptOut
+    | CompareConsent
     | Resync
     | EveryTenant
 )
@@ -222,6 +255,7 @@ KINDS: dict[str, type[AnyJob]] = {
     "send-records": SendRecords,
     "pack-records": PackRecords,
     "spread-events": SpreadEvents,
+    "read-events": ReadEvents,
     "flush-inbox": FlushInbox,
     "sweep-inbox": SweepInbox,
     "sweep-outbox": SweepOutbox,
@@ -231,6 +265,7 @@ KINDS: dict[str, type[AnyJob]] = {
     "sync-profile": SyncProfile,
     "delete-profile": DeleteProfile,
     "pull-opt-out": PullOptOut,
+    "compare-consent": CompareConsent,
     "resync": Resync,
     "every-tenant": EveryTenant,
 }
@@ -284,7 +319,7 @@ def read_job(body: bytes) -> AnyJob:
         UnknownJobKindError: it is one that only another revision can do.
     """
     try:
-        raw: Any = TypeAdapter(dict[str, JsonValue]).validate_json(body)
+        raw: Any = _object().validate_json(body)
     except ValidationError:
         raise UnreadableJobError("the task's body is not a JSON object") from None
     kind = raw.get("kind")
@@ -298,6 +333,11 @@ def read_job(body: bytes) -> AnyJob:
         # The error's own text would repeat the values.
         fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False)[:5])
         raise UnreadableJobError(f"the job lacks or garbles: {fields}") from None
+
+
+@cache  # to build it takes longer than most jobs
+def _object() -> TypeAdapter[dict[str, JsonValue]]:
+    return TypeAdapter(dict[str, JsonValue])
 
 
 def _time(value: object) -> datetime | None:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from shared.json_logic.size import MOST_CHARACTERS, arguments, most_characters
+
 Json = Any
 
 # How many arguments an operator takes; None: any number more.
@@ -38,12 +40,11 @@ def check_logic(expression: object) -> str:
         return 'must be a JSON object with one operator, as in {"==": [{"var": "tier.handle"}, "staff"]}'
     if not expression:
         return ""
-    return next(_faults(expression, "", 1, 0, in_step=False), "")
-
-
-def arguments(given: object) -> list[Json]:
-    """Return an operator's arguments: `{"!": x}` is short for `{"!": [x]}`."""
-    return given if isinstance(given, list) else [given]
+    if fault := next(_faults(expression, "", 1, 0, in_step=False), ""):
+        return fault
+    if most_characters(expression) > MOST_CHARACTERS:
+        return "would build more than a profile is worth: name each value once, and leave out what repeats it in merge, cat or map"
+    return ""
 
 
 def path_into(path: str, operator: str, number: int) -> str:

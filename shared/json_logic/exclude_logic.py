@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.errors import ExtensionError
-from shared.json_logic.check import ARITY, ITERATORS, arguments, check_logic, path_into
+from shared.json_logic.check import ARITY, ITERATORS, check_logic, path_into
 from shared.json_logic.data import event_context
+from shared.json_logic.size import MOST_CHARACTERS, arguments, most_characters
 
 __all__ = ["ExcludeLogicError", "TraceStep", "check_logic", "matches", "trace"]
 
@@ -26,6 +27,7 @@ Json = Any
 
 MOST_STEPS = 1_000_000  # items visited by lists in lists: well under a second
 MOST_TRACED = 500
+TOO_MUCH_TO_SHOW = "There is too much to show what this gave."
 
 
 class ExcludeLogicError(ExtensionError):
@@ -53,8 +55,9 @@ def matches(expression: Mapping[str, Json], profile: Mapping[str, Json]) -> bool
     if fault := check_logic(expression):
         raise ExcludeLogicError(f"profile_exclude_logic {fault}.")
     data = event_context(profile)
-    _check_steps(expression, data)
-    return bool(_evaluated({"!!": [_rewritten(expression)]}, json.dumps(data)))
+    text = json.dumps(data)
+    _check_work(expression, data, text)
+    return bool(_evaluated({"!!": [_rewritten(expression)]}, text))
 
 
 def trace(expression: Mapping[str, Json], profile: Mapping[str, Json]) -> list[TraceStep]:
@@ -71,14 +74,20 @@ def trace(expression: Mapping[str, Json], profile: Mapping[str, Json]) -> list[T
     if fault := check_logic(expression):
         raise ExcludeLogicError(f"profile_exclude_logic {fault}.")
     data = event_context(profile)
-    _check_steps(expression, data)
     text = json.dumps(data)
-    steps = []
+    _check_work(expression, data, text)
+    steps, shown = [], 0
     for (path, operation), _ in zip(_operations(expression, ""), range(MOST_TRACED), strict=False):
         try:
-            steps.append(TraceStep(path, operation, _evaluated(_rewritten(operation), text)))
+            value = _evaluated(_rewritten(operation), text)
         except ExcludeLogicError as error:
             steps.append(TraceStep(path, operation, None, str(error)))
+            continue
+        shown += len(json.dumps(value))
+        is_shown = shown <= MOST_CHARACTERS
+        steps.append(
+            TraceStep(path, operation, value if is_shown else None, "" if is_shown else TOO_MUCH_TO_SHOW)
+        )
     return steps
 
 
@@ -135,11 +144,18 @@ def _evaluated(expression: Json, data: str) -> Json:
     )
 
 
-def _check_steps(expression: Json, data: Json) -> None:
-    depth = _iterators(expression)
-    if depth and (_items(data) + _items(expression)) ** depth > MOST_STEPS:
+def _check_work(expression: Json, data: Json, text: str) -> None:
+    """Raise ExcludeLogicError if this would take too long or too much memory. `text` is `data` as JSON."""
+    depth, items = _iterators(expression), _items(data)
+    if depth and (items + _items(expression)) ** depth > MOST_STEPS:
         raise ExcludeLogicError(
             "profile_exclude_logic goes through more list items on this profile than is allowed: simplify it."
+        )
+    if most_characters(expression, data_characters=len(text), data_items=items) > max(
+        MOST_CHARACTERS, 2 * len(text)
+    ):
+        raise ExcludeLogicError(
+            "profile_exclude_logic builds more of this profile than is allowed: simplify it."
         )
 
 

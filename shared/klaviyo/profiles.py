@@ -65,6 +65,28 @@ class ProfileCalls(ConsentCalls):
         answer = self._send("POST", "/api/profile-import", params=_SUBSCRIPTIONS, body=body)
         return read(lambda body: _with_subscriptions(body["data"]), answer)
 
+    def create_profile(self, resource: Mapping[str, Any]) -> KlaviyoProfile:
+        """Create the profile that `resource` describes, and return it with its subscriptions. One that exists is never changed.
+
+        Raises:
+            RefusedError: 400 names the `field`; 409 says in `duplicate_of` whose an identifier is.
+        """
+        # https://developers.klaviyo.com/en/reference/create_profile
+        answer = self._send("POST", "/api/profiles", params=_SUBSCRIPTIONS, body={"data": resource})
+        return read(lambda body: _with_subscriptions(body["data"]), answer)
+
+    def merge_profiles(self, source: str, into: str) -> None:
+        """Ask for a profile to be merged into another, which keeps what it has. Klaviyo does so later. Repeating this call is harmless.
+
+        Raises:
+            NotFoundError: there is no such profile any more.
+        """
+        # https://developers.klaviyo.com/en/reference/merge_profiles
+        rows = {"profiles": {"data": [{"type": "profile", "id": source}]}}
+        self._post(
+            "/api/profile-merge", {"data": {"type": "profile-merge", "id": into, "relationships": rows}}
+        )
+
     def profile(self, id: str) -> KlaviyoProfile | None:
         """Return the profile with its subscriptions, None if there is none; one that was merged answers as the other."""
         # https://developers.klaviyo.com/en/reference/get_profile
@@ -84,6 +106,15 @@ class ProfileCalls(ConsentCalls):
         answer = self._get("/api/profiles", {"filter": equals(identifier, value), **_SUBSCRIPTIONS})
         rows = read(lambda body: [KlaviyoProfile.read(row) for row in rows_of(body)], answer)
         return rows[0] if rows else None
+
+    def check_list(self, list_id: str) -> None:
+        """Look whether there is such a list.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        # https://developers.klaviyo.com/en/reference/get_list
+        self._get(f"/api/lists/{segment(list_id)}")
 
     def is_on_list(self, list_id: str, email: str) -> bool:
         """Return whether the profile with this email is a member of the list, whatever its consent."""

@@ -1,15 +1,21 @@
 """Metrics: a call from Omneo becomes a job, and the job becomes a Klaviyo event."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared import logs
 from shared.errors import CannotSucceedError, RefusedError
 from shared.jobs.jobs import SendMetric
+from shared.metrics.profile import with_profile
 from shared.metrics.rules.event import email_of, klaviyo_profile_id, read_metric, with_id_token
+from shared.metrics.rules.event_profile import names_of, with_phone, without_blamed
 from shared.tenants.tenants import Tenant
+from shared.values.phones import region_of
+
+MOST_REFUSALS = 5  # Klaviyo names one thing at a time, and not much can be wrong that was looked at before
+PART_REFUSED = "refused by Klaviyo"
 
 if TYPE_CHECKING:  # the function that only queues must not pay for the clients
     from shared.jobs.queue import TaskQueue
@@ -49,6 +55,8 @@ def accept_metric(
     )
     queue.put(job, tenant)
     logs.note(job=job.id, kind=job.kind)
+    if metric.left_out:
+        logs.note(left_out=names_of(metric.left_out))
     return job
 
 
@@ -56,34 +64,69 @@ def send_metric(job: SendMetric, tenant: Tenant, klaviyo: "KlaviyoClient", omneo
     """Create the event in Klaviyo, with a fresh ID token if it asked for one. Repeating this is harmless.
 
     Raises:
-        CannotSucceedError: it asked for a token and Omneo will never mint one; such an event is not sent without.
+        CannotSucceedError: it asked for a token and Omneo will never mint one; such an event is not sent without. Or it names an Omneo
+            profile that there is not.
         ServiceError: what Klaviyo or Omneo answered.
     """
-    event = job.event
+    event = with_profile(job, handle=tenant.settings.identity_handle, klaviyo=klaviyo, omneo=omneo)
+    country = tenant.klaviyo.account_country if tenant.klaviyo else ""
+    event, phone_is_left_out = with_phone(event, region_of(tenant.settings.default_region, country))
+    if phone_is_left_out:
+        logs.note(left_out=["phone_number"])
     if job.with_token:
         token = _mint(job, tenant, omneo)
         encoded = base64.b64encode(token.token.get_secret_value().encode()).decode()
         event = with_id_token(event, encoded, token.exp)
-    klaviyo.create_event(event)
+    _create(event, klaviyo)
+
+
+def _create(event: Mapping[str, Any], klaviyo: "KlaviyoClient") -> None:
+    """Create the event, without what Klaviyo refuses of what stands beside who it is about and what happened."""
+    for _ in range(MOST_REFUSALS):
+        try:
+            return klaviyo.create_event(event)
+        except RefusedError as error:
+            blamed = (
+                ("/data/attributes/profile/data/id",) if error.status == 404 else (error.field, *error.fields)
+            )
+            rest = without_blamed(event, blamed)
+            if rest is None:
+                raise
+            event = rest
+            logs.note(left_out=[PART_REFUSED])
+    return klaviyo.create_event(event)
 
 
 def _mint(job: SendMetric, tenant: Tenant, omneo: "OmneoClient") -> "IdToken":
-    """Mint a token for the profile the event is about: by its Klaviyo id, its Omneo id, or its email, whichever is known."""
-    klaviyo_id = klaviyo_profile_id(job.event)
-    try:
-        if klaviyo_id:
-            return omneo.mint_id_token_by_identity(
-                identifier=klaviyo_id, handle=tenant.settings.identity_handle
-            )
-        if job.omneo_profile_id:
-            return omneo.mint_id_token(profile_id=job.omneo_profile_id)
-        profile = omneo.find_profile_by_email(email_of(job.event))
-        if profile is not None:
-            return omneo.mint_id_token(profile_id=profile.id)
-    except RefusedError as error:
+    """Mint a token for the profile the event is about: by its Klaviyo id, its Omneo id, or its email, the first that Omneo knows."""
+    refusal: RefusedError | None = None
+    for attempt in _ways_to_mint(job, tenant, omneo):
+        try:
+            if (token := attempt()) is not None:
+                return token
+        except RefusedError as error:
+            refusal = error
+    if refusal is not None:
         raise CannotSucceedError(
-            f"The event asked for an ID token and Omneo does not mint one: {error}. It was not sent without."
-        ) from error
+            f"The event asked for an ID token and Omneo does not mint one: {refusal}. It was not sent without."
+        ) from refusal
     raise CannotSucceedError(
         "The event asked for an ID token and no Omneo profile has its email. It was not sent without."
     )
+
+
+def _ways_to_mint(
+    job: SendMetric, tenant: Tenant, omneo: "OmneoClient"
+) -> Iterator[Callable[[], "IdToken | None"]]:
+    if klaviyo_id := klaviyo_profile_id(job.event):
+        handle = tenant.settings.identity_handle
+        yield lambda: omneo.mint_id_token_by_identity(identifier=klaviyo_id, handle=handle)
+    if job.omneo_profile_id:
+        yield lambda: omneo.mint_id_token(profile_id=job.omneo_profile_id)
+    if email := email_of(job.event):
+        yield lambda: _minted_by_email(email, omneo)
+
+
+def _minted_by_email(email: str, omneo: "OmneoClient") -> "IdToken | None":
+    profile = omneo.find_profile_by_email(email)
+    return omneo.mint_id_token(profile_id=profile.id) if profile else None

@@ -41,6 +41,12 @@ class Profile(BaseModel):
     id: str
     email: str | None = Field(default=None, repr=False)
     attributes: Any = Field(default=None, repr=False)
+    profile_type: Any = None
+
+    @property
+    def lives(self) -> bool:
+        """Whether it is not deleted: Omneo hides deleted profiles, or shows them as such."""
+        return bool(self.profile_type != "deleted")
 
     @property
     def comms(self) -> Mapping[str, Any]:

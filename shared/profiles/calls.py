@@ -61,9 +61,18 @@ def accept_upsert(
 
 
 def sync_soon(
-    tenant: Tenant, profile_id: str, *, queue: "TaskQueue", clock: Clock, traceparent: str = ""
+    tenant: Tenant,
+    profile_id: str,
+    *,
+    queue: "TaskQueue",
+    clock: Clock,
+    traceparent: str = "",
+    leaves_undated: bool = False,
 ) -> SyncProfile:
-    """Queue the sync of the window that it is now; of a window that may be over, the sync may have been."""
+    """Queue the sync of the window that it is now; of a window that may be over, the sync may have been.
+
+    `leaves_undated` is a sync that does not ask for an opt-in without a date; it stands beside those that do.
+    """
     window = Window.at(clock())
     while True:
         now = clock()
@@ -74,9 +83,10 @@ def sync_soon(
             accepted_at=now,
             profile_id=profile_id,
             until=window.end,
+            leaves_undated=leaves_undated,
             traceparent=traceparent,
         )
-        name = window.task_name("sync", tenant.name, profile_id)
+        name = window.task_name("sync of a run" if leaves_undated else "sync", tenant.name, profile_id)
         delay = max(0.0, (window.due - now).total_seconds())
         if queue.put_named(job, tenant, name=name, delay=delay) or not window.may_be_over(clock()):
             logs.note(job=job.id, kind=job.kind)

@@ -1,18 +1,31 @@
-"""Ask Klaviyo for the consents that a sync has decided on. What is decided stands in `consent/rules/plan.py`.
+"""Ask Klaviyo for the consents that a comparison has decided on. What is decided stands in `consent/rules/comparison.py`.
 
-Each call is noted before it is sent, so that its echo is known, and recorded in the ledger; what was asked is remembered once Klaviyo has
-accepted it.
+Each call is remembered before it is made, if what is known at that moment still asks for it; it is recorded in the ledger, and looked after
+when it must have landed.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
 
 from shared import logs
-from shared.consent.echo_notes import EchoNotes
-from shared.consent.ledger import ConsentLedger, ConsentRecord, ensure_ledger_key
-from shared.consent.rules.plan import Step, Subject, Told
-from shared.consent.rules.to_klaviyo import Outcome
+from shared.consent.asking import AskedConsent, Asking
+from shared.consent.ledger import ConsentRecord
+from shared.consent.looks import look_after_a_call
+from shared.consent.memories import ConsentMemories, Memories
+from shared.consent.rules.comparison import (
+    ConsentRules,
+    Outcome,
+    Step,
+    Subject,
+    consent_steps,
+    still_asked,
+)
+from shared.consent.rules.memory import Memory
+from shared.consent.to_omneo import note_decisions, record_decisions
 from shared.consent_events import Channel, Consent, Direction
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
 from shared.klaviyo.consent_jobs import Person
@@ -20,38 +33,76 @@ from shared.profiles.opt_outs import queue_pull
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
-Keep = Callable[[Mapping[Consent, Told]], None]
 # Opt-outs first.
 _DIRECTIONS: Mapping[Outcome, Direction] = {Outcome.UNSUBSCRIBE: "out", Outcome.SUBSCRIBE: "in"}
 _WORDS = {"SUBSCRIBED": "subscribed", "UNSUBSCRIBED": "unsubscribed"}
 
+Trouble = RefusedError | CannotSucceedError
+
+
+def compared(
+    profile_id: str,
+    comms: Mapping[str, Any],
+    subjects: Mapping[Channel, Subject],
+    *,
+    read_at: datetime,
+    tenant: Tenant,
+    services: Services,
+) -> tuple[Memories, list[Step]]:
+    """Return what is known once both sides are compared, and the steps; remember it, and note decisions of Omneo's in the ledger.
+
+    `comms` is what Omneo showed when it was asked at `read_at`.
+    """
+    store, rules, now = ConsentMemories.of(services), consent_rules(tenant), services.clock()
+    steps: list[Step] = []
+
+    def both(memories: Memories) -> Memories:
+        known, steps[:] = consent_steps(memories, comms, subjects, rules=rules, read_at=read_at, now=now)
+        return known
+
+    before = store.find(tenant.name, profile_id)
+    note_decisions(before, both(before), comms, profile_id=profile_id, tenant=tenant, services=services)
+    return store.change(tenant.name, profile_id, both), steps
+
+
+def consent_rules(tenant: Tenant) -> ConsentRules:
+    """Return the tenant's settings about consent."""
+    settings = tenant.settings
+    unset = {
+        Channel.EMAIL: settings.email_consent_unset.value,
+        Channel.SMS: settings.sms_consent_unset.value,
+    }
+    return ConsentRules(unset, settings.sms_transactional)
+
 
 @dataclass(frozen=True)
 class ConsentCalls:
-    """The consent calls of one sync. `told` is what Klaviyo was told before, `keep` remembers what it is told now."""
+    """The consent calls about one profile. `comms` is what Omneo showed at `read_at`, by which the steps were decided."""
 
     tenant: Tenant
     profile_id: str
     subjects: Mapping[Channel, Subject]
-    told: Mapping[Consent, Told]
+    comms: Mapping[str, Any]
+    read_at: datetime
     services: Services
-    keep: Keep
     traceparent: str = ""
 
-    def make(self, steps: Iterable[Step]) -> RefusedError | CannotSucceedError | None:
+    def make(self, steps: Iterable[Step]) -> Trouble | None:
         """Take the steps, opt-outs first, and return what of them can never succeed, None if all did.
 
         Raises:
-            ServiceError, DisconnectedError, OwnServiceError: what is missing now; the sync is done again.
+            ServiceError, DisconnectedError, OwnServiceError: what is missing now; all of it is done again.
         """
-        by_outcome: dict[Outcome, list[Step]] = {}
-        for step in steps:
-            by_outcome.setdefault(step.outcome, []).append(step)
-        for step in by_outcome.get(Outcome.PULL_OPT_OUT, ()):
-            self._pull(step)
+        taken = list(steps)
+        for step in taken:
+            if step.opted_out_at is not None:
+                queue_pull(
+                    step, self.tenant, self.services, profile_id=self.profile_id, traceparent=self.traceparent
+                )
         trouble = None
         for outcome, direction in _DIRECTIONS.items():
-            for together in self._together(by_outcome.get(outcome, []), direction):
+            asked = [step for step in taken if step.outcome is outcome]
+            for together in self._together(asked, direction):
                 trouble = self._ask(together, direction) or trouble
         return trouble
 
@@ -61,85 +112,101 @@ class ConsentCalls:
         has_list = direction == "in" and bool(self.tenant.settings.master_list_id)
         for step in steps:
             apart = has_list and step.consent is Consent.SMS_TRANSACTIONAL
-            profile = self.subjects[step.consent.channel].klaviyo_id
-            calls.setdefault((profile, apart), []).append(step)
+            calls.setdefault((self._subject(step).klaviyo_id, apart), []).append(step)
         return list(calls.values())
 
-    def _ask(self, steps: list[Step], direction: Direction) -> RefusedError | CannotSucceedError | None:
-        for step in steps:
-            self._note(step, direction)
-        try:
-            self._send(steps, direction)
-        except CannotSucceedError as error:
-            return error
-        except RefusedError as error:
-            if len(steps) > 1:  # one that Klaviyo will not have must not hold up the other
-                outcomes = [self._ask([step], direction) for step in steps]
-                return next((found for found in outcomes if found is not None), None)
-            if not error.field.endswith("/phone_number"):
-                return error
-            logs.write(logging.WARNING, "Klaviyo takes no SMS consent for the phone number", reason="refused")
-        now = self.services.clock()
-        said = {
-            step.consent: Told(direction, step.stamp, now, self._subject(step).klaviyo_id) for step in steps
-        }
-        self.keep({consent: told.after(self.told.get(consent)) for consent, told in said.items()})
-        return None
-
-    def _send(self, steps: list[Step], direction: Direction) -> None:
-        consents = [step.consent for step in steps]
-        person = Person(
-            self._subject(steps[0]).klaviyo_id,
-            self.subjects[Channel.EMAIL].address,
-            self.subjects[Channel.SMS].address,
+    def _ask(self, steps: list[Step], direction: Direction) -> Trouble | None:
+        asking = Asking(self.tenant, self.services)
+        asked = [(step, self._asked(step, direction)) for step in steps]
+        begun = [(step, one) for step, one in asked if asking.begin(one, partial(self._still, step))]
+        if not begun:
+            return None
+        look_after_a_call(self.tenant, self.profile_id, self.services, traceparent=self.traceparent)
+        self._record([step for step, _ in begun], direction)
+        trouble = self._send([step for step, _ in begun], direction)
+        if isinstance(trouble, RefusedError) and len(begun) > 1:
+            # One that Klaviyo will not have must not hold up the other.
+            found = [(one, self._send([step], direction)) for step, one in begun]
+        else:
+            found = [(one, trouble) for _, one in begun]
+        for one, refusal in found:
+            (asking.accepted if refusal is None else asking.refused)(one)
+        return next(
+            (refusal for _, refusal in found if refusal is not None and not _is_of_phone(refusal)), None
         )
+
+    def _still(self, step: Step, memory: Memory) -> Memory | None:
+        return still_asked(
+            step,
+            memory,
+            self.comms,
+            self._subject(step),
+            unset=consent_rules(self.tenant).unset[step.consent.channel],
+            read_at=self.read_at,
+            now=self.services.clock(),
+        )
+
+    def _asked(self, step: Step, direction: Direction) -> AskedConsent:
+        klaviyo_id = self._subject(step).klaviyo_id
+        return AskedConsent(self.profile_id, klaviyo_id, step.consent, direction, step.decided_at)
+
+    def _send(self, steps: list[Step], direction: Direction) -> Trouble | None:
+        """Make the call, and return what Klaviyo will never have, None if it has accepted."""
+        consents = [step.consent for step in steps]
+        email, phone = (
+            subject.mailed if direction == "out" else subject.address
+            for subject in (self.subjects[Channel.EMAIL], self.subjects[Channel.SMS])
+        )
+        person = Person(self._subject(steps[0]).klaviyo_id, email, phone)
         klaviyo = self.services.klaviyo(self.tenant)
-        if direction == "out":
-            klaviyo.unsubscribe(person, consents)
-            return
         list_id = self.tenant.settings.master_list_id if Consent.EMAIL in consents else None
         try:
-            klaviyo.subscribe(person, consents, list_id=list_id or "")
+            if direction == "out":
+                klaviyo.unsubscribe(person, consents)
+            else:
+                klaviyo.subscribe(person, consents, list_id=list_id or "")
         except NotFoundError as error:
-            if not list_id:
+            if direction == "out" or not list_id:
                 raise
-            raise CannotSucceedError(
+            return CannotSucceedError(
                 "Klaviyo knows no list with the id in master_list_id, so nobody was subscribed. "
-                "Correct the setting, then replay this job."
-            ) from error
+                f"Correct the setting, then replay this job. ({error.status})"
+            )
+        except RefusedError as error:
+            if _is_of_phone(error):
+                logs.write(
+                    logging.WARNING, "Klaviyo takes no SMS consent for the phone number", reason="refused"
+                )
+            return error
+        return None
 
-    def _note(self, step: Step, direction: Direction) -> None:
-        """Note the call for its echo, and the decision for the ledger."""
-        subject, channel = self._subject(step), step.consent.channel
-        if step.consent is not Consent.SMS_TRANSACTIONAL:  # no event tells of that one
-            EchoNotes.of(self.services).note(self.tenant.name, subject.klaviyo_id, channel, direction)
-        held, changed_at = _held(subject, step.consent)
-        stamp = step.stamp.isoformat() if step.stamp else f"undated {changed_at}"
-        record = ConsentRecord(
-            at=step.stamp or self.services.clock(),
-            channel=channel,
-            before=_WORDS.get(held, "unset"),
-            after="subscribed" if direction == "in" else "unsubscribed",
-            source="omneo",
-            event_id=f"{step.consent} {direction} {stamp}",
-        )
-        tenant = self.tenant
-        if tenant.ledger_key is None:
-            tenant = ensure_ledger_key(self.services.tenants, tenant.name)
-        ConsentLedger.of(self.services).record(tenant, self.profile_id, record)
-
-    def _pull(self, step: Step) -> None:
-        queue_pull(
-            step,
-            self.tenant,
-            self.services,
-            profile_id=self.profile_id,
-            klaviyo_id=self._subject(step).klaviyo_id,
-            traceparent=self.traceparent,
-        )
+    def _record(self, steps: Iterable[Step], direction: Direction) -> None:
+        """Record in the ledger what no dated decision has put there: an opt-in without a date, and transactional SMS."""
+        records = []
+        for step in steps:
+            if step.decided_at is not None and step.consent is not Consent.SMS_TRANSACTIONAL:
+                continue
+            held, changed_at = _held(self._subject(step), step.consent)
+            at = step.decided_at
+            records.append(
+                ConsentRecord(
+                    at=at or self.services.clock(),
+                    channel=step.consent.channel,
+                    before=_WORDS.get(held, "unset"),
+                    after="subscribed" if direction == "in" else "unsubscribed",
+                    source="omneo",
+                    event_id=f"{step.consent} {direction} {at.isoformat() if at else f'undated {changed_at}'}",
+                )
+            )
+        record_decisions(records, self.profile_id, self.tenant, self.services)
 
     def _subject(self, step: Step) -> Subject:
         return self.subjects[step.consent.channel]
+
+
+def _is_of_phone(error: Trouble) -> bool:
+    """Tell whether Klaviyo does not serve the phone number's country, which nothing mends."""
+    return isinstance(error, RefusedError) and error.field.endswith("/phone_number")
 
 
 def _held(subject: Subject, consent: Consent) -> tuple[str, str]:

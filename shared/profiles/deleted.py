@@ -1,44 +1,78 @@
 """An Omneo profile was deleted: its Klaviyo profile is suppressed, erased or left alone, as the tenant's settings say.
 
-First the deletion is remembered, so that a sync which comes late does not make the profile again.
+A deletion may be told late, so Omneo is asked first whether the profile lives again, and then whether another profile has its address.
+Before anything is done in Klaviyo the deletion is remembered, so that a sync which comes late does not make the profile again.
 """
 
 import logging
+from datetime import timedelta
 
 from shared import logs
-from shared.consent.echo_notes import EchoNotes
-from shared.consent.ledger import ConsentLedger, ConsentRecord, ensure_ledger_key
-from shared.consent_events import Channel, Consent
+from shared.consent.asking import AskedConsent, Asking
+from shared.consent.ledger import ConsentRecord
+from shared.consent.to_omneo import record_decisions
+from shared.consent_events import Consent
+from shared.errors import WaitError
 from shared.jobs.jobs import DeleteProfile
 from shared.klaviyo.consent_jobs import Person
 from shared.klaviyo.profiles import KlaviyoProfile
+from shared.matching import other_holder
+from shared.profiles.calls import sync_soon
 from shared.profiles.sync import turn_at
 from shared.profiles.synced import SyncedProfiles
 from shared.services import Services
 from shared.tenants.settings import OnProfileDeleted
 from shared.tenants.tenants import Tenant
 
+# For so long after a deletion Omneo may still show the profile.
+OMNEO_LAGS = timedelta(seconds=10)
+
 
 def delete_profile(job: DeleteProfile, tenant: Tenant, services: Services) -> None:
     """Do with the Klaviyo profile what the settings say. Repeating this is harmless.
 
     Raises:
+        WaitError: Omneo shows the profile still, and may only be late; or a sync is at it.
         ServiceError, DisconnectedError: what Klaviyo or Omneo answered.
     """
-    setting = tenant.settings.on_profile_deleted
     with turn_at(job.profile_id, tenant, services):
+        if _lives(job, tenant, services):
+            _leave_alone("lives")
+            SyncedProfiles.of(services).unbury(tenant.name, job.profile_id)
+            _sync(job.profile_id, tenant, services)
+            return
         SyncedProfiles.of(services).bury(tenant.name, job.profile_id, job.accepted_at)
-        if setting is OnProfileDeleted.IGNORE:
-            logs.write(logging.INFO, "deleted profile left alone in Klaviyo", reason="ignore")
+        if tenant.settings.on_profile_deleted is OnProfileDeleted.IGNORE:
+            _leave_alone("ignore")
             return
         found = _found(job, tenant, services)
-        if reason := _why_not(found, job, tenant, services):
-            logs.write(logging.INFO, "deleted profile left alone in Klaviyo", reason=reason)
-        elif found is not None and setting is OnProfileDeleted.ERASE:
+        if found is None:
+            _leave_alone("not_in_klaviyo")
+        elif reason := _why_not(found, job, tenant, services):
+            _leave_alone(reason)
+        elif tenant.settings.on_profile_deleted is OnProfileDeleted.ERASE:
             services.klaviyo(tenant).request_deletion(found.id)
             logs.write(logging.INFO, "profile erased in Klaviyo")
-        elif found is not None:
+        else:
             _Suppression(job, tenant, found, services).run()
+
+
+def _lives(job: DeleteProfile, tenant: Tenant, services: Services) -> bool:
+    profile = services.omneo(tenant).profile(job.profile_id)
+    if profile is None or not profile.lives:
+        return False
+    lag = OMNEO_LAGS - (services.clock() - job.accepted_at)
+    if lag > timedelta():
+        raise WaitError("Omneo still shows the profile", service="Omneo", retry_after=lag.total_seconds())
+    return True
+
+
+def _leave_alone(reason: str) -> None:
+    logs.write(logging.INFO, "deleted profile left alone in Klaviyo", reason=reason)
+
+
+def _sync(profile_id: str, tenant: Tenant, services: Services) -> None:
+    sync_soon(tenant, profile_id, queue=services.queue, clock=services.clock)
 
 
 def _found(job: DeleteProfile, tenant: Tenant, services: Services) -> KlaviyoProfile | None:
@@ -49,19 +83,18 @@ def _found(job: DeleteProfile, tenant: Tenant, services: Services) -> KlaviyoPro
     return klaviyo.find_profile_by_external_id(job.profile_id)
 
 
-def _why_not(found: KlaviyoProfile | None, job: DeleteProfile, tenant: Tenant, services: Services) -> str:
-    """Return why the Klaviyo profile is not touched, "" if it is."""
-    if found is None:
-        return "not_in_klaviyo"
-    if found.external_id and found.external_id.casefold() != job.profile_id.casefold():
-        return "of_another"
+def _why_not(found: KlaviyoProfile, job: DeleteProfile, tenant: Tenant, services: Services) -> str:
+    """Return why the Klaviyo profile is not touched, "" if it is. Whoever has its address is synced, and takes it over."""
+    omneo, handle = services.omneo(tenant), tenant.settings.identity_handle
     # Merged in Omneo, the identity lives on with the profile that was kept.
-    holder = services.omneo(tenant).find_profile_by_identity(
-        identifier=found.id, handle=tenant.settings.identity_handle
-    )
+    holder = other_holder(found, "", handle=handle, omneo=omneo)
     if holder is not None and holder.id.casefold() != job.profile_id.casefold():
-        return "identity_of_another"
-    return ""
+        return "of_another"
+    heir = omneo.find_profile_by_email(found.email) if found.email else None
+    if heir is None or not heir.lives or heir.id.casefold() == job.profile_id.casefold():
+        return ""
+    _sync(heir.id, tenant, services)
+    return "address_of_another"
 
 
 class _Suppression:
@@ -76,11 +109,11 @@ class _Suppression:
     def run(self) -> None:
         klaviyo = self._services.klaviyo(self._tenant)
         if self._found.email:
-            self._note(Channel.EMAIL)
+            self._note(Consent.EMAIL, suppresses=True)
             klaviyo.suppress(self._found.email)
         consents = self._given_by_phone()
         if self._found.phone_number and consents:
-            self._note(Channel.SMS)
+            self._note(Consent.SMS)
             klaviyo.unsubscribe(Person(self._found.id, phone_number=self._found.phone_number), consents)
         logs.write(logging.INFO, "profile suppressed in Klaviyo")
 
@@ -89,9 +122,11 @@ class _Suppression:
         kinds = (("marketing", Consent.SMS), ("transactional", Consent.SMS_TRANSACTIONAL))
         return [consent for kind, consent in kinds if (sms.get(kind) or {}).get("consent") == "SUBSCRIBED"]
 
-    def _note(self, channel: Channel) -> None:
-        """Note the call for its echo, which must not become the opt-out of whoever has the address next; and for the ledger."""
-        EchoNotes.of(self._services).note(self._tenant.name, self._found.id, channel, "out")
+    def _note(self, consent: Consent, *, suppresses: bool = False) -> None:
+        """Remember the call, whose event must not become the opt-out of whoever has the address next; and note it in the ledger."""
+        channel, at = consent.channel, self._job.accepted_at
+        asked = AskedConsent(self._job.profile_id, self._found.id, consent, "out", at, suppresses=suppresses)
+        Asking(self._tenant, self._services).begin(asked)
         marketing = (self._found.subscriptions.get(channel.value) or {}).get("marketing") or {}
         record = ConsentRecord(
             at=self._job.accepted_at,
@@ -101,7 +136,4 @@ class _Suppression:
             source="omneo:profile.deleted",
             event_id=self._job.accepted_at.isoformat(),
         )
-        tenant = self._tenant
-        if tenant.ledger_key is None:
-            tenant = ensure_ledger_key(self._services.tenants, tenant.name)
-        ConsentLedger.of(self._services).record(tenant, self._job.profile_id, record)
+        record_decisions([record], self._job.profile_id, self._tenant, self._services)

@@ -1,33 +1,34 @@
-"""Bring a profile to Klaviyo by one create-or-update, and give way where Klaviyo refuses a part of it.
+"""Bring a profile to Klaviyo: look up who has its identifiers (`ownership.py`), decide by one table (`rules/owners.py`), then write.
 
-Each cause is given way to once: a stored id that Klaviyo does not know, a profile that has an identifier already, an identifier that
-belongs to yet another profile, a value that Klaviyo does not take. So the calls are few however Klaviyo answers.
+A profile that has in Klaviyo what the last sync left there is written at once. A value that Klaviyo does not take is left out. Where
+somebody takes an identifier between the look and the write, Klaviyo refuses it, and the table is asked again with what that tells.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
-from shared.errors import CannotSucceedError, NotFoundError, RefusedError
+from shared.errors import CannotSucceedError, NotFoundError, RefusedError, WaitError
 from shared.klaviyo.profiles import KlaviyoProfile
+from shared.profiles.ownership import Ownership, held_of
 from shared.profiles.rules.mapping import MappedProfile
+from shared.profiles.rules.owners import Fate, FoundBy, Owners, Verdict, decide
 
 _POINTER = "/data/attributes/"
-_MOST_CALLS = 12
+_MOST_WRITES = 5
+
+Released = Callable[[str, str], bool]  # by the name and the value of an identifier
 
 
-class Importer(Protocol):
+class KlaviyoWrites(Protocol):
     """What of Klaviyo's client is used here: see `shared/klaviyo/profiles.py`."""
 
     def import_profile(self, resource: Mapping[str, Any]) -> KlaviyoProfile:
-        """Create or update the profile, and return it."""
+        """Update the profile, and return it."""
 
-    def profile(self, id: str) -> KlaviyoProfile | None:
-        """Return the profile, None if there is none."""
-
-    def find_profile_by_external_id(self, external_id: str) -> KlaviyoProfile | None:
-        """Return the profile, None if there is none."""
+    def create_profile(self, resource: Mapping[str, Any]) -> KlaviyoProfile:
+        """Create the profile, and return it."""
 
 
 class LeftOut(StrEnum):
@@ -35,114 +36,171 @@ class LeftOut(StrEnum):
 
     REFUSED = "refused"  # Klaviyo does not take the value: a phone number's country, say
     OF_ANOTHER = "of_another"  # another Klaviyo profile has the identifier
+    MERGING = "merging"  # a Klaviyo profile that has the identifier is to be merged into this one
 
 
 @dataclass(frozen=True)
 class Imported:
-    """The profile as Klaviyo has it now, what was left out by name, and whose the identifiers of others are."""
+    """A profile that was written, or would be.
+
+    `profile` is as Klaviyo has it then, `before` as it was before, None if that was not looked at or there was none. `sent` is the
+    `data` of the call. `left_out` says by name what was left out, `owners` which Klaviyo profile has the identifiers among that, and
+    `holders` which living Omneo profiles those belong to. `verdict` is None for a profile that was written without a look.
+    """
 
     profile: KlaviyoProfile
+    sent: Mapping[str, Any]
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
     owners: Mapping[str, KlaviyoProfile] = field(default_factory=dict)
+    holders: tuple[str, ...] = ()
+    before: KlaviyoProfile | None = None
+    verdict: Verdict | None = None
 
 
-def import_profile(klaviyo: Importer, mapped: MappedProfile, klaviyo_id: str) -> Imported:
-    """Send the profile. `klaviyo_id` is the one that Omneo holds, "" if none: then Klaviyo finds the profile by its identifiers.
+def import_profile(
+    klaviyo: KlaviyoWrites, look: Ownership, mapped: MappedProfile, *, known_id: str, released: Released
+) -> Imported:
+    """Write the profile.
+
+    `known_id` is the Klaviyo id of a profile that has all identifiers already, "" if that is not known. `released` says of one that
+    Klaviyo has and Omneo has no more whether it is given up.
 
     Raises:
         CannotSucceedError: Klaviyo takes neither the email address nor, for want of one, a phone number.
-        ServiceError: what Klaviyo answered.
+        WaitError: the profile has just gone from Klaviyo.
+        ServiceError: what Klaviyo or Omneo answered.
     """
-    resource = mapped.resource()
-    return _Import(klaviyo, resource, dict(resource["attributes"]), klaviyo_id).run()
+    return _Import(klaviyo, look, mapped, released).run(known_id)
+
+
+def foreseen(look: Ownership, mapped: MappedProfile, *, released: Released) -> Imported:
+    """Return what an import would come to, if Klaviyo takes every value. Nothing is written."""
+    verdict = decide(look.owners(mapped.attributes, before_a_write=False))
+    sent = _resource(mapped, verdict, look.profiles.get(verdict.klaviyo_id), (), released)
+    before = look.profiles.get(verdict.klaviyo_id) or KlaviyoProfile(id="")
+    attributes = sent["attributes"]
+    profile = replace(
+        before,
+        email=str(attributes.get("email", before.email) or ""),
+        phone_number=str(attributes.get("phone_number", before.phone_number) or ""),
+    )
+    return _imported(look, profile, sent, {}, verdict)
 
 
 @dataclass
 class _Import:
-    klaviyo: Importer
-    resource: Mapping[str, Any]
-    attributes: dict[str, Any]
-    id: str
-    left_out: dict[str, LeftOut] = field(default_factory=dict)
-    owners: dict[str, KlaviyoProfile] = field(default_factory=dict)
-    unknown: set[str] = field(default_factory=set)  # ids that Klaviyo did not know
+    klaviyo: KlaviyoWrites
+    look: Ownership
+    mapped: MappedProfile
+    released: Released
+    refused: dict[str, LeftOut] = field(default_factory=dict)
+    there: tuple[
+        str, ...
+    ] = ()  # identifiers that the profile has already, and Klaviyo refuses to be told again
 
-    def run(self) -> Imported:
-        for _ in range(_MOST_CALLS):
+    def run(self, known_id: str) -> Imported:
+        if known_id and (imported := self._at_once(known_id)):
+            return imported
+        owners = self.look.owners(self.mapped.attributes)
+        for _ in range(_MOST_WRITES):
+            verdict = decide(owners)
+            ours = self.look.profiles.get(verdict.klaviyo_id)
+            sent = _resource(self.mapped, verdict, ours, (*self.refused, *self.there), self.released)
             try:
-                profile = self.klaviyo.import_profile(self._data())
-            except NotFoundError:
-                if not self.id:
-                    raise
-                self.unknown.add(self.id)
-                self.id = ""
+                profile = self._write(sent)
+            except NotFoundError as error:
+                raise WaitError("the Klaviyo profile has just gone", service="Klaviyo", status=404) from error
             except RefusedError as error:
-                if not self._gives_way(error):
-                    raise
+                owners = self._told_by(error, owners, verdict)
             else:
-                return Imported(profile, self.left_out, self.owners)
+                return _imported(self.look, profile, sent, self.refused, verdict)
         raise CannotSucceedError(
             "Klaviyo refuses the profile in ever new ways. Look at its answers, then replay."
         )
 
-    def _data(self) -> dict[str, Any]:
-        known = {"id": self.id} if self.id else {}
-        return {**self.resource, **known, "attributes": self.attributes}
+    def _at_once(self, id: str) -> Imported | None:
+        """Write a profile that has all identifiers already; return None if that turns out to be no longer so."""
+        while True:
+            verdict = Verdict(id, FoundBy.STORED_IDENTITY, {})
+            sent = _resource(self.mapped, verdict, None, tuple(self.refused), self.released)
+            try:
+                return Imported(self._write(sent), sent, dict(self.refused))
+            except RefusedError as error:
+                if error.status in (404, 409):
+                    return None
+                self._leave_out(error)
 
-    def _gives_way(self, error: RefusedError) -> bool:
-        """Change what is sent; return whether there was something to change."""
-        if error.status == 409 and error.duplicate_of:
-            return self._make_room(error.duplicate_of)
+    def _write(self, resource: Mapping[str, Any]) -> KlaviyoProfile:
+        if resource.get("id"):
+            return self.klaviyo.import_profile(resource)
+        return self.klaviyo.create_profile(resource)
+
+    def _told_by(self, error: RefusedError, owners: Owners, verdict: Verdict) -> Owners:
+        """Return the owners with what a refusal tells, or raise it if it tells nothing that helps."""
+        if error.status != 409:
+            self._leave_out(error)
+            return owners
+        wanted = self.mapped.attributes
+        ours = self.look.profiles.get(verdict.klaviyo_id)
+        if ours is not None and error.duplicate_of == ours.id and not self.there:
+            self.there = tuple(held_of(ours, wanted))
+            return owners
+        told = self.look.told_of(error.duplicate_of, owners, wanted) if error.duplicate_of else None
+        if told is None:
+            raise error
+        return told
+
+    def _leave_out(self, error: RefusedError) -> None:
+        """Leave out the attribute that Klaviyo refuses, or raise the refusal if it cannot be left out."""
+        attributes = self.mapped.attributes
         name = error.field.removeprefix(_POINTER).split("/")[0]
-        if error.status != 400 or not error.field.startswith(_POINTER) or name not in self.attributes:
-            return False
-        if name == "email" and not self.attributes.get("phone_number"):
+        if error.status != 400 or not error.field.startswith(_POINTER) or name not in attributes:
+            raise error
+        if name == "email" and ("phone_number" in self.refused or not attributes.get("phone_number")):
             raise CannotSucceedError(
                 "Klaviyo does not take the profile's email address, and it has no phone number that Klaviyo takes. "
                 "Correct it in Omneo, then replay this job."
             ) from error
-        if name in ("external_id", "properties"):
-            return False
-        self._leave_out(name, LeftOut.REFUSED)
-        return True
+        if name in ("external_id", "properties", *self.refused):
+            raise error
+        self.refused[name] = LeftOut.REFUSED
 
-    def _make_room(self, other: str) -> bool:
-        owner = self.klaviyo.profile(other)
-        held = self._held_by(owner)
-        if not self.id and other not in self.unknown and held != ["phone_number"]:
-            self.id = self._found(other, held)
-            return True
-        if not held:
-            # It does not show which: the phone number is the least of them.
-            held = [name for name in ("phone_number", "email") if self.attributes.get(name)][:1]
-        for name in held:
-            self._leave_out(name, LeftOut.OF_ANOTHER)
-            if owner is not None:
-                self.owners[name] = owner
-        return bool(held)
 
-    def _found(self, other: str, held: list[str]) -> str:
-        """Return the id of the profile to update: by external_id first, then by email."""
-        external_id = self.attributes.get("external_id")
-        if "email" not in held or "external_id" in held or not external_id:
-            return other
-        found = self.klaviyo.find_profile_by_external_id(external_id)
-        return other if found is None else found.id
+def _resource(
+    mapped: MappedProfile,
+    verdict: Verdict,
+    ours: KlaviyoProfile | None,
+    without: Collection[str],
+    released: Released,
+) -> dict[str, Any]:
+    """Return the `data` of the call: an update of the person's profile, or a new one, which has nothing to clear."""
+    unsent = {name for name, fate in verdict.fates.items() if fate is not Fate.SENT} | {*without}
+    attributes = {name: value for name, value in mapped.attributes.items() if name not in unsent}
+    if not verdict.klaviyo_id:
+        given = {name: value for name, value in attributes.items() if value is not None}
+        return {"type": "profile", "attributes": given}
+    for name in ("email", "phone_number"):
+        held = getattr(ours, name, "")
+        if held and not attributes.get(name) and name not in without and released(name, held):
+            attributes[name] = None
+    return {**mapped.resource(verdict.klaviyo_id), "attributes": attributes}
 
-    def _held_by(self, owner: KlaviyoProfile | None) -> list[str]:
-        if owner is None:
-            return []
-        theirs = {
-            "phone_number": owner.phone_number,
-            "email": owner.email,
-            "external_id": owner.external_id,
-        }
-        return [
-            name
-            for name, value in theirs.items()
-            if value and str(self.attributes.get(name) or "").casefold() == value.casefold()
-        ]
 
-    def _leave_out(self, name: str, reason: LeftOut) -> None:
-        del self.attributes[name]
-        self.left_out[name] = reason
+def _imported(
+    look: Ownership,
+    profile: KlaviyoProfile,
+    sent: Mapping[str, Any],
+    refused: Mapping[str, LeftOut],
+    verdict: Verdict,
+) -> Imported:
+    words = {Fate.MERGED: LeftOut.MERGING, Fate.LEFT_OUT: LeftOut.OF_ANOTHER}
+    others = verdict.owners
+    return Imported(
+        profile=profile,
+        sent=sent,
+        left_out={**refused, **{name: words[verdict.fates[name]] for name in others}},
+        owners={name: look.profiles[owner.id] for name, owner in others.items()},
+        holders=tuple(dict.fromkeys(owner.holder for owner in others.values() if owner.holder)),
+        before=look.profiles.get(verdict.klaviyo_id),
+        verdict=verdict,
+    )

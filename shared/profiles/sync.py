@@ -1,34 +1,37 @@
-"""The profile sync from Omneo to Klaviyo: read the newest profile, send it, ask for consent where the rule says so, and write the Klaviyo
-id back as an identity.
+"""The profile sync from Omneo to Klaviyo: read the newest profile, look up who has its identifiers, write it, ask for consent where the rule
+says so, and write the Klaviyo id back as an identity.
 
-What goes where is decided in `rules/sync_plan.py` and `consent/rules/plan.py`, of which `explain` asks the same questions.
+What goes where is decided in `rules/sync_plan.py`, `rules/owners.py` and `consent/rules/comparison.py`, of which `explain` asks the same questions.
 """
 
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from shared import logs
-from shared.consent.inbox import Inbox
-from shared.consent.rules.decisions import is_stamped, read_stamp, row_of, stamp_name
-from shared.consent.rules.plan import ConsentRules, Step, Subject, Told, consent_steps
-from shared.consent_events import Channel, Consent
+from shared.consent.rules.comparison import Outcome, Step, Subject
+from shared.consent_events import Channel
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError, WaitError
 from shared.jobs.jobs import SyncProfile
 from shared.json_logic.exclude_logic import ExcludeLogicError
-from shared.profiles.consent_calls import ConsentCalls
+from shared.klaviyo.profiles import KlaviyoProfile
+from shared.profiles.consent_calls import ConsentCalls, Trouble, compared
 from shared.profiles.klaviyo_import import Imported, import_profile
+from shared.profiles.making_room import MakingRoom
+from shared.profiles.ownership import Ownership
+from shared.profiles.rules.calls import stored_klaviyo_id
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.omneo_paths import at_path
-from shared.profiles.rules.phones import region_of
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, SyncRules, comms_of, plan_sync
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.services import Services
 from shared.tenants.tenants import Tenant
+from shared.values.phones import region_of
 
 TURN = timedelta(minutes=5)  # as long as a worker may run
 _SECONDS = 3.0
@@ -52,8 +55,11 @@ def sync_profile(job: SyncProfile, tenant: Tenant, services: Services) -> None:
         read_at = services.clock()
         profile = services.omneo(tenant).profile_fields(job.profile_id)
         plan = planned(profile, tenant, synced)
+        sync = _Sync(job, tenant, profile or {}, synced, read_at, services)
         if isinstance(plan, SyncPlan):
-            _Sync(job, tenant, profile or {}, plan, synced, read_at, services).run()
+            sync.run(plan)
+        elif isinstance(plan, Exclusion):
+            sync.opt_out(plan)
         else:
             logs.write(logging.INFO, "profile not synced", reason=plan.value)
 
@@ -98,61 +104,50 @@ def planned(
         raise CannotSucceedError(f"{error} The profile was not synced.") from error
 
 
-def consent_rules(tenant: Tenant) -> ConsentRules:
-    """Return the tenant's settings about consent."""
-    settings = tenant.settings
-    unset = {
-        Channel.EMAIL: settings.email_consent_unset.value,
-        Channel.SMS: settings.sms_consent_unset.value,
+def ownership_of(profile: Mapping[str, Json], id: str, tenant: Tenant, services: Services) -> Ownership:
+    """Return the look-ups of an Omneo profile's identifiers."""
+    handle = tenant.settings.identity_handle
+    stored_id = stored_klaviyo_id(profile, handle)
+    return Ownership(services.klaviyo(tenant), services.omneo(tenant), id, stored_id, handle)
+
+
+def subjects_of(imported: Imported, wanted: Mapping[str, Json]) -> dict[Channel, Subject]:
+    """Return whose consent each channel is about: that of the profile's own Klaviyo profile, with the address that Klaviyo has of it.
+
+    Consent to a phone number that a Klaviyo profile has which is nothing but this number is about that one. `wanted` are the attributes
+    that Klaviyo was to get.
+    """
+    number = imported.owners.get("phone_number")
+    is_bare = number is not None and not (number.email or number.external_id or imported.holders)
+    owners = {
+        Channel.EMAIL: imported.profile,
+        Channel.SMS: number if number and is_bare else imported.profile,
     }
-    return ConsentRules(unset, settings.sms_transactional)
+    return {channel: _subject(owner, channel, wanted) for channel, owner in owners.items()}
 
 
-def is_foreign_stamp(
-    channel: Channel, comms: Mapping[str, Json], profile_id: str, tenant: Tenant, services: Services
-) -> bool:
-    """Return whether the stamp that Omneo holds is of a decision that did not come from Klaviyo."""
-    stamp = read_stamp(comms.get(stamp_name(channel)))
-    return not any(
-        entry.at == stamp
-        and row_of(entry.topic).channel is channel
-        and entry.decision
-        and is_stamped(entry.decision)
-        for entry in Inbox.of(services).of_omneo(tenant.name, profile_id)
+def subjects_of_excluded(profile: KlaviyoProfile) -> dict[Channel, Subject]:
+    """Return whose consents an excluded profile's opt-outs are about. No opt-in is asked for, since no address is its own."""
+    return {channel: _subject(profile, channel, {}) for channel in Channel}
+
+
+def _subject(owner: KlaviyoProfile, channel: Channel, wanted: Mapping[str, Json]) -> Subject:
+    name = _IDENTIFIERS[channel]
+    held = owner.email if channel is Channel.EMAIL else owner.phone_number
+    address = str(wanted.get(name) or "")
+    return Subject(
+        owner.id, address if held.casefold() == address.casefold() else "", owner.subscriptions, held
     )
 
 
-def subjects_of(plan: SyncPlan, imported: Imported) -> dict[Channel, Subject]:
-    """Return whose consent each channel is about: that of whoever has the address in Klaviyo, else the profile's own."""
-    subjects = {}
-    for channel, name in _IDENTIFIERS.items():
-        owner = imported.owners.get(name)
-        address = str(plan.mapped.attributes.get(name) or "")
-        if owner is None and name in imported.left_out:
-            address = ""
-        profile = owner or imported.profile
-        subjects[channel] = Subject(profile.id, address, profile.subscriptions)
-    return subjects
-
-
-def steps_of(
-    profile_id: str,
-    comms: Mapping[str, Json],
-    subjects: Mapping[Channel, Subject],
-    *,
-    told: Mapping[Consent, Told],
-    tenant: Tenant,
-    services: Services,
-) -> list[Step]:
-    """Return what is to be done about each consent. `comms` is what Omneo holds, `told` what was asked of Klaviyo before."""
-    return consent_steps(
-        comms,
-        subjects,
-        rules=consent_rules(tenant),
-        told=told,
-        is_foreign=lambda channel: is_foreign_stamp(channel, comms, profile_id, tenant, services),
-        now=services.clock(),
-    )
+def profile_of_excluded(
+    ownership: Ownership, tenant: Tenant, synced: SyncedProfile, services: Services
+) -> KlaviyoProfile | None:
+    """Return the Klaviyo profile of an excluded profile that was synced before, None if there is none, or it is another's by now."""
+    known = synced.klaviyo_id if synced.account == tenant.klaviyo_account_id else ""
+    id = ownership.stored_id or known
+    found = services.klaviyo(tenant).profile(id) if id else None
+    return None if found is None or ownership.holder_of(found) else found
 
 
 @dataclass(frozen=True)
@@ -162,54 +157,75 @@ class _Sync:
     job: SyncProfile
     tenant: Tenant
     profile: Mapping[str, Json]
-    plan: SyncPlan
     before: SyncedProfile
     read_at: datetime
     services: Services
 
-    def run(self) -> None:
-        imported = import_profile(self.services.klaviyo(self.tenant), self.plan.mapped, self.plan.klaviyo_id)
-        told = dict(self.before.told)
+    def run(self, plan: SyncPlan) -> None:
+        """Write the profile, its consents and its identity.
 
-        def keep(said: Mapping[Consent, Told]) -> None:
-            told.update(said)
-            self._keep(imported, told, self.before.read_at)
-
-        subjects = subjects_of(self.plan, imported)
-        steps = self._steps(subjects)
-        calls = ConsentCalls(
-            self.tenant,
-            self.job.profile_id,
-            subjects,
-            self.before.told,
-            self.services,
-            keep,
-            self.job.traceparent,
+        Where something was left out, the profile does not count as read: the same job, put back or replayed, does all of it again.
+        """
+        tenant, services, id = self.tenant, self.services, self.job.profile_id
+        room = MakingRoom(id, plan.mapped.attributes, tenant, services)
+        imported = import_profile(
+            services.klaviyo(tenant),
+            self._ownership,
+            plan.mapped,
+            known_id=self._known_id(plan, room),
+            released=room.released,
         )
-        trouble = calls.make(steps)
-        self._write_identity(imported.profile.id)
-        self._keep(imported, told, self.read_at)
-        self._log(imported, steps)
+        self._merge(imported)
+        trouble, steps = self._settle_consents(subjects_of(imported, plan.mapped.attributes))
+        self._write_identity(imported.profile.id, plan.klaviyo_id)
+        room.hand_on(self.before.left.values(), imported)
+        missing = room.what_is_missing(self.job, imported)
+        self._keep(plan, imported, room.hashes_left(imported), is_done=missing is None and trouble is None)
+        self._log(plan, imported, steps)
+        if error := missing or trouble:
+            raise error
+
+    def opt_out(self, exclusion: Exclusion) -> None:
+        """Apply the opt-outs of a profile that is excluded, if Klaviyo has it from before."""
+        logs.write(logging.INFO, "profile not synced", reason=exclusion.value)
+        found = profile_of_excluded(self._ownership, self.tenant, self.before, self.services)
+        if found is None:
+            return
+        trouble, _ = self._settle_consents(subjects_of_excluded(found))
         if trouble is not None:
             raise trouble
 
-    def _steps(self, subjects: Mapping[Channel, Subject]) -> list[Step]:
+    @cached_property
+    def _ownership(self) -> Ownership:
+        return ownership_of(self.profile, self.job.profile_id, self.tenant, self.services)
+
+    def _known_id(self, plan: SyncPlan, room: MakingRoom) -> str:
+        """Return the id of the Klaviyo profile if it has what the last sync left there, and that is what it is to have; else ""."""
+        before = self.before
+        is_ours = (before.account, before.klaviyo_id) == (self.tenant.klaviyo_account_id, plan.klaviyo_id)
+        return plan.klaviyo_id if is_ours and before.left == room.hashes_of_wanted() else ""
+
+    def _merge(self, imported: Imported) -> None:
+        for source in imported.verdict.merges if imported.verdict else ():
+            with suppress(NotFoundError):  # it is gone already
+                self.services.klaviyo(self.tenant).merge_profiles(source, into=imported.profile.id)
+
+    def _settle_consents(self, subjects: Mapping[Channel, Subject]) -> tuple[Trouble | None, list[Step]]:
+        """Ask for what is to be asked; return what of it can never succeed, and the steps."""
         comms = comms_of(self.profile)
         if comms is None:
             logs.write(logging.WARNING, "Omneo shows no consent, so none was asked for")
-            return []
-        return steps_of(
-            self.job.profile_id,
-            comms,
-            subjects,
-            told=self.before.told,
-            tenant=self.tenant,
-            services=self.services,
-        )
+            return None, []
+        id, tenant, services = self.job.profile_id, self.tenant, self.services
+        _, steps = compared(id, comms, subjects, read_at=self.read_at, tenant=tenant, services=services)
+        if self.job.leaves_undated:
+            steps = [step for step in steps if step.outcome is not Outcome.SUBSCRIBE or step.decided_at]
+        calls = ConsentCalls(tenant, id, subjects, comms, self.read_at, services, self.job.traceparent)
+        return calls.make(steps), steps
 
-    def _write_identity(self, klaviyo_id: str) -> None:
+    def _write_identity(self, klaviyo_id: str, stored: str) -> None:
         """Give the Omneo profile the Klaviyo id as identity, unless it holds it already."""
-        if klaviyo_id == self.plan.klaviyo_id:
+        if klaviyo_id == stored:
             return
         handle = self.tenant.settings.identity_handle
         omneo, id = self.services.omneo(self.tenant), self.job.profile_id
@@ -233,22 +249,22 @@ class _Sync:
             # Another Omneo profile holds it; a person has to decide whose the Klaviyo profile is.
             logs.write(logging.WARNING, "identity not written", reason="identity_of_another")
 
-    def _keep(self, imported: Imported, told: Mapping[Consent, Told], read_at: datetime | None) -> None:
+    def _keep(self, plan: SyncPlan, imported: Imported, left: Mapping[str, str], *, is_done: bool) -> None:
         filled = frozenset(
-            name for name in self.plan.mapped.filled if name.partition(".")[0] not in imported.left_out
+            name for name in plan.mapped.filled if name.partition(".")[0] not in imported.left_out
         )
         synced = SyncedProfile(
             account=self.tenant.klaviyo_account_id,
             klaviyo_id=imported.profile.id,
             filled=filled,
-            told=told,
-            read_at=read_at,
+            left=left,
+            read_at=self.read_at if is_done else self.before.read_at,
         )
         if synced != replace(self.before, deleted_at=None) or self.before.deleted_at is not None:
             SyncedProfiles.of(self.services).keep(self.tenant.name, self.job.profile_id, synced)
 
-    def _log(self, imported: Imported, steps: list[Step]) -> None:
-        left_out = Counter(note.reason.value for note in self.plan.mapped.notes)
+    def _log(self, plan: SyncPlan, imported: Imported, steps: list[Step]) -> None:
+        left_out = Counter(note.reason.value for note in plan.mapped.notes)
         left_out.update(f"{name}_{reason}" for name, reason in imported.left_out.items())
         logs.write(
             logging.INFO,

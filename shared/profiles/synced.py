@@ -1,7 +1,8 @@
-"""What the extension remembers of each Omneo profile that it has synced: what it filled in Klaviyo, what it asked for about consent, when
-it last read the profile, and whether the profile was deleted since.
+"""What the extension remembers of each Omneo profile that it has synced: what it filled in Klaviyo, which identifiers it left there, when
+it last read the profile, and whether the profile was deleted since. What is known of its consents stands in `consent/memories.py`.
 
-Of persons it holds the names of what was filled, never a value, and Klaviyo's profile ids. Who writes holds the profile's turn.
+Of persons it holds the names of what was filled, hashes of identifiers, never a value, and Klaviyo's profile ids. Who writes holds the
+profile's turn.
 """
 
 import hashlib
@@ -11,9 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from shared.consent.rules.plan import Told
-from shared.consent_events import Consent
 from shared.errors import DocumentExistsError, DocumentMissingError
+from shared.profiles.waiting import waiting_collection
 from shared.storage.documents import Document, Documents, Value, delete_all
 
 if TYPE_CHECKING:
@@ -29,13 +29,14 @@ BURIAL_KEPT = timedelta(days=14)
 class SyncedProfile:
     """What is remembered of a profile; all empty for one that was never synced.
 
-    `account` is the Klaviyo account that `klaviyo_id` and `filled` belong to.
+    `account` is the Klaviyo account that `klaviyo_id`, `filled` and `left` belong to. `left` are the identifiers that Klaviyo had after the
+    last sync, and those that it refuses to take, as hashes by name.
     """
 
     account: str = ""
     klaviyo_id: str = ""
     filled: frozenset[str] = frozenset()
-    told: Mapping[Consent, Told] = field(default_factory=dict)
+    left: Mapping[str, str] = field(default_factory=dict)
     read_at: datetime | None = None
     deleted_at: datetime | None = None
 
@@ -65,18 +66,12 @@ class SyncedProfiles:
             "account": synced.account,
             "klaviyo_id": synced.klaviyo_id,
             "filled": [*sorted(synced.filled)],
-            "told": _told(synced.told),
+            "left": {**synced.left},
             "read_at": synced.read_at,
             "deleted_at": synced.deleted_at,
             "expire_at": None if synced.deleted_at is None else self._clock() + DELETED_KEPT,
         }
         self._write(tenant, profile_id, fields)
-
-    def tell(self, tenant: str, profile_id: str, told: Mapping[Consent, Told]) -> None:
-        """Remember what Klaviyo was told, beside what is known of the profile."""
-        before = self.find(tenant, profile_id).told
-        now = {consent: said.after(before.get(consent)) for consent, said in told.items()}
-        self._write(tenant, profile_id, {"told": _told({**before, **now})})
 
     def fill(self, tenant: str, profile_id: str, synced: SyncedProfile) -> None:
         """Remember what was filled where, beside what else is known of the profile."""
@@ -86,6 +81,11 @@ class SyncedProfiles:
             "filled": [*sorted(synced.filled)],
         }
         self._write(tenant, profile_id, fields)
+
+    def unbury(self, tenant: str, profile_id: str) -> None:
+        """Forget that the profile was deleted: it lives."""
+        if self.find(tenant, profile_id).deleted_at is not None:
+            self._write(tenant, profile_id, {"deleted_at": None, "expire_at": None})
 
     def bury(self, tenant: str, profile_id: str, at: datetime) -> None:
         """Remember that the profile was deleted, beside what is known of it."""
@@ -116,6 +116,7 @@ class SyncedProfiles:
         """Forget every profile."""
         delete_all(self._documents, _collection(tenant))
         delete_all(self._documents, _burials(tenant))
+        delete_all(self._documents, waiting_collection(tenant))
 
     def _write(self, tenant: str, profile_id: str, fields: Mapping[str, Value]) -> None:
         collection, id = _collection(tenant), _id(profile_id)
@@ -132,34 +133,12 @@ class SyncedProfiles:
         return isinstance(expiry, datetime) and expiry <= self._clock()
 
 
-def _told(told: Mapping[Consent, Told]) -> dict[str, Value]:
-    return {
-        consent.value: {
-            "direction": said.direction,
-            "stamp": said.stamp,
-            "at": said.at,
-            "klaviyo_id": said.klaviyo_id,
-            "reversed_at": said.reversed_at,
-        }
-        for consent, said in told.items()
-    }
-
-
 def _decode(fields: Mapping[str, Any]) -> SyncedProfile:
-    # A consent that a newer revision knows is passed over.
-    known = {consent.value: consent for consent in Consent}
-    told = {
-        known[name]: Told(
-            said["direction"], said["stamp"], said["at"], said["klaviyo_id"], said.get("reversed_at")
-        )
-        for name, said in (fields.get("told") or {}).items()
-        if name in known
-    }
     return SyncedProfile(
         account=fields.get("account") or "",
         klaviyo_id=fields.get("klaviyo_id") or "",
         filled=frozenset(fields.get("filled") or ()),
-        told=told,
+        left=fields.get("left") or {},
         read_at=fields.get("read_at"),
         deleted_at=fields.get("deleted_at"),
     )

@@ -174,7 +174,9 @@ class Imports:
     def sync(self, profile_ids: Iterable[str]) -> None:
         """Have profiles synced by themselves."""
         for id in profile_ids:
-            sync_soon(self.tenant, id, queue=self.services.queue, clock=self.services.clock)
+            sync_soon(
+                self.tenant, id, queue=self.services.queue, clock=self.services.clock, leaves_undated=True
+            )
 
     def remember(self, candidate: Candidate, klaviyo_id: str) -> None:
         """Remember what an import has filled, so that a later sync can clear what Omneo has emptied."""

@@ -1,22 +1,24 @@
 """What a run over the whole base makes of Omneo's profiles: who is sent as what, what is asked about whose consent, and what comes of
 everybody else.
 
-The same functions decide as in a live sync (`profiles/rules/sync_plan.py`, `consent/rules/plan.py`). Nothing is sent here.
+The same functions decide as in a live sync (`profiles/rules/sync_plan.py`, `consent/rules/comparison.py`). Nothing is sent here.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from shared.consent.rules.decisions import read_stamp
-from shared.consent.rules.plan import Step, Subject, Told, Why, consent_steps
-from shared.consent.rules.to_klaviyo import Outcome, Reason, decide
-from shared.consent_events import Channel, Consent
+from shared.consent.memories import ConsentMemories
+from shared.consent.rules.comparison import Outcome, Reason, Step, Subject, consent_steps
+from shared.consent.rules.decisions import direction_in, read_stamp
+from shared.consent.rules.memory import Memory
+from shared.consent_events import Channel
 from shared.errors import CannotSucceedError
+from shared.profiles.consent_calls import consent_rules
 from shared.profiles.rules.sync_plan import SyncPlan, comms_of
-from shared.profiles.sync import consent_rules, is_foreign_stamp, planned
+from shared.profiles.sync import planned
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.resync.reading import HeldProfiles, Wanted
 from shared.resync.rules.run import Options, Undated
@@ -34,10 +36,12 @@ NO_DATE = "no consent date"
 # Both sides differ, and nothing is to be done about it.
 _DIFFERENCES = (
     Reason.KLAVIYO_OPT_IN_NEWER,
-    Reason.KLAVIYO_OPT_OUT_UNDATED,
+    Reason.KLAVIYO_COMPLAINT,
     Reason.KLAVIYO_CONSENT_UNKNOWN,
-    Why.ALREADY_ASKED,
+    Reason.ALREADY_ASKED,
 )
+# Both sides at rest, between which nothing that is remembered could make a difference.
+_AT_REST = (Reason.AGREED, Reason.BOUNCED, Reason.NO_IDENTIFIER, Reason.NO_OPINION)
 
 Row = Mapping[str, Any]
 
@@ -63,12 +67,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Asked:
-    """A consent that is to be changed in Klaviyo. `at` is the date of an opt-in."""
+    """A consent that is to be changed in Klaviyo. `at` is the date of an opt-in, `comms` what Omneo showed at `read_at`."""
 
     profile_id: str
     step: Step
     subject: Subject
     at: datetime | None = None
+    comms: Mapping[str, Any] = field(default_factory=dict)
+    read_at: datetime | None = None
 
 
 @dataclass
@@ -136,9 +142,11 @@ class Deciding:
     def _speaks_of_sms(self, comms: Mapping[str, Any] | None) -> bool:
         if comms is None:
             return False
-        unset = self.tenant.settings.sms_consent_unset.value
-        said = decide("sms", comms, None, unset=unset, has_identifier=True, now=self.services.clock())
-        return said.reason is not Reason.NO_OPINION or self.tenant.settings.sms_transactional
+        settings = self.tenant.settings
+        is_said = (
+            direction_in(comms, Channel.SMS) is not None or settings.sms_consent_unset.value == "subscribe"
+        )
+        return is_said or settings.sms_transactional
 
     def _profile(
         self, candidate: Candidate, held: HeldProfiles, read_at: datetime, findings: Findings
@@ -161,54 +169,47 @@ class Deciding:
                 channel: self._subject(candidate, name, owners[channel])
                 for channel, name in _ADDRESSES.items()
             }
-            for step in self._steps(candidate.comms, subjects, candidate.id, candidate.synced.told):
-                channel = step.consent.channel
-                subject = subjects[channel]
-                if step.outcome is Outcome.UNSUBSCRIBE:
-                    # Klaviyo finds whom to unsubscribe by the address that it has.
-                    known = getattr(owners[channel], _ADDRESSES[channel], "")
-                    subject = replace(subject, address=known or subject.address)
-                self._take(candidate, step, subject, findings)
+            for step in self._steps(candidate.comms, subjects, candidate.id, read_at):
+                self._take(candidate, step, subjects[step.consent.channel], read_at, findings)
 
     def _subject(self, candidate: Candidate, name: str, owner: "Held | None") -> Subject:
         """Return whose consent it is about. Of nobody yet in Klaviyo, where a sync is to follow, that sync says it."""
         if owner is None:
             return Subject("", "" if self.options.sends_profiles else candidate.attribute(name))
-        return Subject(owner.id, candidate.attribute(name), owner.subscriptions)
+        return Subject(owner.id, candidate.attribute(name), owner.subscriptions, getattr(owner, name))
 
     def _steps(
         self,
         comms: Mapping[str, Any],
         subjects: Mapping[Channel, Subject],
         profile_id: str,
-        told: Mapping[Consent, Told],
+        read_at: datetime,
     ) -> list[Step]:
-        return consent_steps(
-            comms,
-            subjects,
-            rules=consent_rules(self.tenant),
-            told=told,
-            is_foreign=lambda channel: is_foreign_stamp(
-                channel, comms, profile_id, self.tenant, self.services
-            ),
-            now=self.services.clock(),
-        )
+        rules, now = consent_rules(self.tenant), self.services.clock()
+        nothing = {channel: Memory(channel) for channel in Channel}
+        _, steps = consent_steps(nothing, comms, subjects, rules=rules, read_at=read_at, now=now)
+        if all(step.outcome is Outcome.LEAVE and step.reason in _AT_REST for step in steps):
+            return steps
+        memories = ConsentMemories.of(self.services).find(self.tenant.name, profile_id)
+        return consent_steps(memories, comms, subjects, rules=rules, read_at=read_at, now=now)[1]
 
-    def _take(self, candidate: Candidate, step: Step, subject: Subject, findings: Findings) -> None:
+    def _take(
+        self, candidate: Candidate, step: Step, subject: Subject, read_at: datetime, findings: Findings
+    ) -> None:
         """Put a step on the list, if it is one of those that a run takes."""
         name = step.consent.value
         if step.outcome is Outcome.LEAVE:
             if step.reason in _DIFFERENCES:
                 findings.tell(candidate.id, f"{name}: differs ({step.reason.value})")
             return
-        at = step.stamp
+        at = step.decided_at
         if step.outcome is Outcome.SUBSCRIBE and at is None:
             at = self._joined_at(candidate.row)
         if step.outcome is Outcome.SUBSCRIBE and at is None:
             findings.tell(candidate.id, f"{name}: {NO_DATE}")
             return
         findings.tell(candidate.id, f"{name}: {step.outcome.value} ({step.reason.value})")
-        findings.asked.append(Asked(candidate.id, step, subject, at))
+        findings.asked.append(Asked(candidate.id, step, subject, at, candidate.comms or {}, read_at))
 
     def _joined_at(self, row: Row) -> datetime | None:
         joined = read_stamp(row.get("joined_at")) if self.options.undated is Undated.JOINED_DATE else None

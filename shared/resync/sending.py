@@ -8,18 +8,20 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import partial
 from typing import Any
 
-from shared.consent.echo_notes import EchoNotes
-from shared.consent.ledger import ConsentLedger, ConsentRecord, ensure_ledger_key
-from shared.consent.rules.plan import Told
-from shared.consent.rules.to_klaviyo import Outcome
+from shared.consent.asking import AskedConsent, Asking
+from shared.consent.ledger import ConsentRecord
+from shared.consent.rules.comparison import Outcome, Reason, still_asked
+from shared.consent.rules.memory import LANDING, Memory
+from shared.consent.to_omneo import record_decisions
 from shared.consent_events import Consent, Direction
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
-from shared.klaviyo.bulk import SUBSCRIBED_AT_ONCE, UNSUBSCRIBED_AT_ONCE, Subscriber
+from shared.jobs.jobs import CompareConsent
+from shared.klaviyo.bulk import READ_AT_ONCE, SUBSCRIBED_AT_ONCE, UNSUBSCRIBED_AT_ONCE, Subscriber
+from shared.profiles.consent_calls import consent_rules
 from shared.profiles.opt_outs import queue_pull
-from shared.profiles.synced import SyncedProfiles
 from shared.resync.page import Asked
 from shared.resync.rules.run import in_parts
 from shared.services import Services
@@ -51,7 +53,7 @@ class ConsentSending:
             ServiceError, OwnServiceError: not now; all of it may be asked for again.
         """
         by_outcome = {outcome: [one for one in asked if one.step.outcome is outcome] for outcome in Outcome}
-        list(self.workers.map(self._pull, by_outcome[Outcome.PULL_OPT_OUT]))
+        list(self.workers.map(self._pull, [one for one in asked if one.step.opted_out_at is not None]))
         outs = by_outcome[Outcome.UNSUBSCRIBE]
         for one in outs:
             self._remember_opt_out(one)
@@ -69,9 +71,9 @@ class ConsentSending:
 
     def _remember_opt_out(self, one: Asked) -> None:
         key = _key(one)
-        known = self._opted_out.pop(key, one.step.stamp)
-        undated = known is None or one.step.stamp is None
-        self._opted_out[key] = None if undated else max(filter(None, (known, one.step.stamp)))
+        known = self._opted_out.pop(key, one.step.decided_at)
+        undated = known is None or one.step.decided_at is None
+        self._opted_out[key] = None if undated else max(filter(None, (known, one.step.decided_at)))
         if len(self._opted_out) > _REMEMBERED:
             del self._opted_out[next(iter(self._opted_out))]
 
@@ -80,17 +82,21 @@ class ConsentSending:
         if _key(one) not in self._opted_out:
             return False
         opted_out_at = self._opted_out[_key(one)]
-        return opted_out_at is None or one.step.stamp is None or one.step.stamp <= opted_out_at
+        return opted_out_at is None or one.step.decided_at is None or one.step.decided_at <= opted_out_at
 
     def _change(
         self, rows: Sequence[Together], direction: Direction, most: int, list_id: str = ""
     ) -> list[dict[str, str]]:
         told = []
         for part in in_parts(rows, most):
-            list(self.workers.map(lambda one: self._note(one, direction), _flat(part)))
-            refused = self._bulk(part, direction, list_id)
-            accepted = [one for row in part if row not in refused for one in row]
-            list(self.workers.map(lambda one: self._remember(one, direction), accepted))
+            begun = [row for row in self.workers.map(lambda row: self._begin(row, direction), part) if row]
+            if not begun:
+                continue
+            self._look_later(begun)
+            refused = self._bulk(begun, direction, list_id)
+            accepted = [one for row in begun if row not in refused for one in row]
+            list(self.workers.map(lambda one: self._asking.accepted(_asked(one, direction)), accepted))
+            list(self.workers.map(lambda one: self._asking.refused(_asked(one, direction)), _flat(refused)))
             told += [
                 {
                     "profile": one.profile_id,
@@ -140,47 +146,47 @@ class ConsentSending:
         return refused
 
     def _pull(self, one: Asked) -> None:
-        queue_pull(
-            one.step,
-            self.tenant,
-            self.services,
-            profile_id=one.profile_id,
-            klaviyo_id=one.subject.klaviyo_id,
-        )
+        queue_pull(one.step, self.tenant, self.services, profile_id=one.profile_id)
 
-    @cached_property
-    def _with_ledger_key(self) -> Tenant:
-        return (
-            self.tenant
-            if self.tenant.ledger_key is not None
-            else ensure_ledger_key(self.services.tenants, self.tenant.name)
-        )
+    def _begin(self, row: Together, direction: Direction) -> Together:
+        """Remember what is about to be asked, and record it; return what is still to be asked with what is known now."""
+        begun = [one for one in row if self._asking.begin(_asked(one, direction), partial(self._still, one))]
+        records = [
+            self._record(one, direction) for one in begun if one.step.reason is not Reason.OPT_OUT_UNDONE
+        ]
+        record_decisions(records, row[0].profile_id, self.tenant, self.services)
+        return begun
 
-    def _note(self, one: Asked, direction: Direction) -> None:
-        """Note the call for its echo, and the decision for the ledger."""
-        consent = one.step.consent
-        if one.subject.klaviyo_id and consent is not Consent.SMS_TRANSACTIONAL:  # no event tells of that one
-            EchoNotes.of(self.services).note(
-                self.tenant.name, one.subject.klaviyo_id, consent.channel, direction
+    def _still(self, one: Asked, memory: Memory) -> Memory | None:
+        now = self.services.clock()
+        unset, read_at = consent_rules(self.tenant).unset[one.step.consent.channel], one.read_at or now
+        return still_asked(one.step, memory, one.comms, one.subject, unset=unset, read_at=read_at, now=now)
+
+    def _look_later(self, rows: Sequence[Together]) -> None:
+        """Have both sides compared when the call must have landed, a hundred profiles a job."""
+        for ids in in_parts(dict.fromkeys(row[0].profile_id for row in rows), READ_AT_ONCE):
+            look = CompareConsent(
+                tenant=self.tenant.name,
+                id=self.services.new_id(),
+                accepted_at=self.services.clock(),
+                profile_ids=tuple(ids),
             )
-        stamp = one.step.stamp.isoformat() if one.step.stamp else f"undated {self.run_id}"
-        record = ConsentRecord(
-            at=one.step.stamp or self.services.clock(),
+            self.services.queue.put(look, self.tenant, delay=LANDING.total_seconds())
+
+    @property
+    def _asking(self) -> Asking:
+        return Asking(self.tenant, self.services)
+
+    def _record(self, one: Asked, direction: Direction) -> ConsentRecord:
+        consent, at = one.step.consent, one.step.decided_at
+        return ConsentRecord(
+            at=at or self.services.clock(),
             channel=consent.channel,
             before=_WORDS.get(_held(one), "unset"),
             after="subscribed" if direction == "in" else "unsubscribed",
             source="resync",
-            event_id=f"{consent.value} {direction} {stamp}",
+            event_id=f"{consent.value} {direction} {at.isoformat() if at else f'undated {self.run_id}'}",
         )
-        ConsentLedger.of(self.services).record(self._with_ledger_key, one.profile_id, record)
-
-    def _remember(self, one: Asked, direction: Direction) -> None:
-        """Remember what Klaviyo was told, where the consent itself carries no mark of ours, and when it says that it was."""
-        is_marked = direction == "in" and one.step.consent is Consent.EMAIL
-        if one.subject.klaviyo_id and not is_marked:
-            at = one.at if direction == "in" and one.at is not None else self.services.clock()
-            said = Told(direction, one.step.stamp, at, one.subject.klaviyo_id)
-            SyncedProfiles.of(self.services).tell(self.tenant.name, one.profile_id, {one.step.consent: said})
 
 
 def counted(told: Sequence[Mapping[str, str]]) -> Counter[str]:
@@ -198,8 +204,14 @@ def blamed(error: RefusedError, count: int) -> dict[int, str]:
     return found
 
 
+def _asked(one: Asked, direction: Direction) -> AskedConsent:
+    return AskedConsent(
+        one.profile_id, one.subject.klaviyo_id, one.step.consent, direction, one.step.decided_at
+    )
+
+
 def _key(one: Asked) -> tuple[Consent, str]:
-    return one.step.consent, one.subject.address.casefold()
+    return one.step.consent, _address(one).casefold()
 
 
 def _together(asked: Sequence[Asked]) -> list[Together]:
@@ -215,13 +227,18 @@ def _flat(rows: Sequence[Together]) -> list[Asked]:
 
 
 def _subscriber(row: Together) -> Subscriber:
-    addresses = {one.step.consent.channel.value: one.subject.address for one in row}
+    addresses = {one.step.consent.channel.value: _address(one) for one in row}
     return Subscriber(
         email=addresses.get("email", ""),
         phone_number=addresses.get("sms", ""),
         consents={one.step.consent: one.at for one in row},
         id=row[0].subject.klaviyo_id,
     )
+
+
+def _address(one: Asked) -> str:
+    """Return the address: Klaviyo finds whom to unsubscribe by the one that it has."""
+    return one.subject.mailed if one.step.outcome is Outcome.UNSUBSCRIBE else one.subject.address
 
 
 def _held(one: Asked) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Unpack
 
 from shared import logs
-from shared.consent.rules.to_klaviyo import Outcome
+from shared.consent.rules.comparison import Outcome
 from shared.errors import WaitError
 from shared.jobs.jobs import Resync
 from shared.resync.imports import Ended, Imports

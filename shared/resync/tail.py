@@ -25,7 +25,7 @@ def see_to_the_tail(run: Run, tenant: Tenant, services: Services) -> int | None:
     for number in range(run.tail_page, run.tail_page + PAGES_A_JOB):
         page = omneo.profiles_page(number, since=run.started_at - CLOCKS_DIFFER)
         for row in page.rows:
-            sync_soon(tenant, str(row["id"]), queue=services.queue, clock=services.clock)
+            sync_soon(tenant, str(row["id"]), queue=services.queue, clock=services.clock, leaves_undated=True)
         if number >= page.pages:
             return None
     return run.tail_page + PAGES_A_JOB

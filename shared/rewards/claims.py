@@ -157,7 +157,11 @@ class RewardClaims(HeldDocuments):
             "until": now + LIFE,
             "expire_at": now + KEPT,
         }
-        held = self._take_over(claim, found, fields) if found else self._make(claim, fields)
+        if found is None:
+            is_doubtful = self._documents.get(collection, _hashed_for_all(tenant, id)) is not None
+            held = self._make(replace(claim, in_doubt=is_doubtful), fields)
+        else:
+            held = self._take_over(claim, found, fields)
         return held if held is None or self._remember(held) else None
 
     def give_back(self, claim: Claim) -> None:
@@ -234,6 +238,11 @@ def _issued(document: Document, now: datetime) -> Issued | None:
 def _memory(tenant: str, id: str, person: Person) -> str:
     """Return the id of the document that remembers whom a call means."""
     return "person-" + _hashed(tenant, id, person.klaviyo_id, person.email.lower())
+
+
+def _hashed_for_all(tenant: str, id: str) -> str:
+    """Return the id of a claim as it was made when an id was one reward for everybody: it says nothing of whom that was for."""
+    return hashlib.sha256(f"{tenant}\n{id}".encode()).hexdigest()[:32]
 
 
 def _hashed(*names: str) -> str:

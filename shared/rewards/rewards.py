@@ -5,6 +5,7 @@ made and noted; where it is not known whether it was made, it is looked for firs
 """
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shared import logs
@@ -84,7 +85,12 @@ def _begun(
     """Return a claim on the reward of a call before this one whose answer was never seen, else on a reward of its own."""
     attempts = RewardAttempts.of(services)
     followed = attempts.follow(tenant.name, call)
-    return followed or attempts.begin(tenant.name, call, _profile_id(request, tenant, omneo))
+    if followed is not None and followed.profile_id:
+        return followed
+    profile_id = _profile_id(request, tenant, omneo)
+    if followed is not None:  # noted by an earlier revision, which did not remember whom it was for
+        return replace(followed, profile_id=profile_id)
+    return attempts.begin(tenant.name, call, profile_id)
 
 
 def _profile_id(request: RewardRequest, tenant: Tenant, omneo: "OmneoClient") -> str:

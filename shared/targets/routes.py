@@ -12,6 +12,7 @@ from shared.errors import InvalidPayloadError, QueueUnavailableError, UnknownPat
 from shared.services import Services
 from shared.targets.unheard import Acceptance, Moments, UnheardCalls, in_common
 from shared.tenants.tenants import Tenant
+from shared.values.booleans import read_boolean
 
 # Omneo may have given the call up by then, and will call again.
 HEARD_WITHIN = timedelta(seconds=5)
@@ -44,12 +45,14 @@ def target_named(name: str) -> Accept:
 def _metric(call: TargetCall, services: Services) -> str:
     from shared.metrics.metrics import accept_metric
 
+    query = _parameters(call, "withToken", "metric")
+
     def accept(acceptance: Acceptance) -> None:
         accept_metric(
             call.tenant,
             call.body,
-            metric_name=call.query.get("metric", ""),
-            with_token=_flag(call, "withToken"),
+            metric_name=query["metric"],
+            with_token=_flag(query, "withToken"),
             queue=services.queue,
             now=acceptance.at,
             new_id=lambda: acceptance.id,
@@ -62,6 +65,7 @@ def _metric(call: TargetCall, services: Services) -> str:
 def _upsert_profile_data(call: TargetCall, services: Services) -> str:
     from shared.profiles.calls import accept_upsert
 
+    _parameters(call)
     return accept_upsert(
         call.tenant, call.body, queue=services.queue, clock=services.clock, traceparent=call.traceparent
     ).id
@@ -69,6 +73,8 @@ def _upsert_profile_data(call: TargetCall, services: Services) -> str:
 
 def _data_source_record(call: TargetCall, services: Services) -> str:
     from shared.records.records import accept_records
+
+    _parameters(call)
 
     def accept(acceptance: Acceptance) -> None:
         accept_records(
@@ -101,12 +107,27 @@ def _once(target: str, call: TargetCall, accept: Callable[[Acceptance], None], s
     return acceptance.id
 
 
-def _flag(call: TargetCall, name: str) -> bool:
+def _parameters(call: TargetCall, *known: str) -> dict[str, str]:
+    """Return the URL's parameters by the names of `known`, in whatever case they came; "" for one that did not.
+
+    Raises:
+        InvalidPayloadError: one has another name. Ignored, it would leave out what the caller asked for.
+    """
+    given = {name.strip().casefold(): value for name, value in call.query.items()}
+    names = {name.casefold(): name for name in known}
+    if given.keys() - names.keys():
+        raise InvalidPayloadError(
+            f"The URL has a parameter that this target does not know. It knows {', '.join(known) or 'none'}."
+        )
+    return {name: given.get(key, "") for key, name in names.items()}
+
+
+def _flag(query: Mapping[str, str], name: str) -> bool:
     """Return a yes-or-no parameter; absent means no."""
-    text = call.query.get(name, "").lower()
-    if text not in {"", "true", "1", "false", "0"}:
+    found = read_boolean(query[name])
+    if found is None:
         raise InvalidPayloadError(f"{name} in the URL must be true or false.")
-    return text in {"true", "1"}
+    return found
 
 
 _TARGETS: Mapping[str, Accept] = {

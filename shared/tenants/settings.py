@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from shared.json_logic.check import ARITY, check_logic
 from shared.storage.documents import Value, check_fields
+from shared.values.phones import regions
 
 # Part of the settings, but fixed once installed: queues carry them in their names, and a queue cannot be renamed.
 FIXED_ONCE_INSTALLED = frozenset({"namespace", "task_queue_name"})
@@ -182,11 +183,13 @@ class TenantSettings(BaseModel):
 def settings_schema(secret_length: int) -> dict[str, Any]:
     """Return the JSON Schema of what `PUT settings` takes. Nothing is required: what is absent stays as it is.
 
-    What depends on the tenant, as the ids of its secrets do, and how deep a value may be nested is not in it.
+    What depends on the tenant, as the ids of its secrets and lists do, how deep a value may be nested, and that two mappings may not fill
+    one name is not in it.
     """
     schema = TenantSettings.model_json_schema()
     schema["properties"] = {name: _or_null(rule) for name, rule in schema["properties"].items()}
     schema["properties"]["timezone"]["anyOf"][0]["enum"] = sorted(_timezones())
+    schema["properties"]["default_region"]["anyOf"][0]["enum"] = sorted(regions())
     schema["description"] = "What is absent stays as it is; null brings the default back."
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Settings of a tenant of the Omneo Klaviyo extension"

@@ -34,6 +34,7 @@ from shared.errors import (
     OwnServiceError,
     PayloadTooLargeError,
     ProfileNotFoundError,
+    StoreUnavailableError,
     UnknownPathError,
     UnsupportedMediaTypeError,
     WaitError,
@@ -210,15 +211,22 @@ def _authenticated(call: Call, services: Services, credential: Credential, advic
     return tenant
 
 
-def installed(tenant: Tenant) -> Tenant:
-    """Return the tenant if a Klaviyo account has been connected, be it disconnected now: its jobs wait.
+def installed(tenant: Tenant, services: Services) -> Tenant:
+    """Return the tenant as it is now, if a Klaviyo account is connected, be it disconnected for the moment: its jobs wait.
+
+    Never from the cache alone: for seconds after an install it would refuse calls that nobody repeats, and after an uninstall take
+    calls into queues that are being emptied. Where the store cannot answer, the cache has to do.
 
     Raises:
-        NotInstalledError: none has.
+        NotInstalledError: none is.
     """
-    if tenant.klaviyo is None:
+    try:
+        now = services.tenant_cache.fresh(tenant.name)
+    except StoreUnavailableError:
+        now = tenant
+    if now is None or now.klaviyo is None:
         raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
-    return tenant
+    return now
 
 
 def json_body(call: Call, *, lenient: bool = False) -> Any:
@@ -248,15 +256,19 @@ def _match(
 
 
 def _body(request: Request, largest: int) -> bytes:
-    request.max_content_length = largest
+    # One byte more than is taken: a body in chunks does not say its length, and is cut at the limit without a word.
+    request.max_content_length = largest + 1
     try:
-        return request.get_data()
+        body = request.get_data()
     except RequestEntityTooLarge:
-        # The framework reads what is left of a body, and would stumble over the limit again.
-        request.stream = io.BytesIO()
-        raise PayloadTooLargeError(f"Send at most {largest // 1000} KB.") from None
+        body = None
     except (HTTPException, OSError):
         raise InvalidPayloadError("The body ended early.") from None
+    if body is None or len(body) > largest:
+        # The framework reads what is left of a body, and would stumble over the limit again.
+        request.stream = io.BytesIO()
+        raise PayloadTooLargeError(f"Send at most {largest // 1000} KB.")
+    return body
 
 
 def _delivery(direction: Direction, request: Request) -> Delivery:

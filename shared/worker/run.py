@@ -8,6 +8,7 @@ from shared.errors import CannotSucceedError
 from shared.jobs.jobs import (
     AddInteraction,
     AnyJob,
+    CompareConsent,
     DeleteProfile,
     EveryTenant,
     FlushInbox,
@@ -16,6 +17,7 @@ from shared.jobs.jobs import (
     PackRecords,
     Provision,
     PullOptOut,
+    ReadEvents,
     Resync,
     SendMetric,
     SendRecords,
@@ -28,7 +30,7 @@ from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 
-def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901, PLR0912 - one branch for each kind of job
+def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901, PLR0912, PLR0915 - one branch for each kind of job
     """Do a job of a tenant once. `delivery.deliver` decides about every error that it raises."""
     match job:
         case SendMetric():
@@ -60,6 +62,10 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             from shared.consent.spreading import spread
 
             spread(job, tenant, inbox=Inbox.of(services), queue=services.queue, clock=services.clock)
+        case ReadEvents():
+            from shared.consent.spreading import read_and_spread
+
+            read_and_spread(job, tenant, inbox=Inbox.of(services), queue=services.queue, clock=services.clock)
         case FlushInbox():
             from shared.consent.flush import flush
 
@@ -96,6 +102,10 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             from shared.profiles.opt_outs import pull_opt_out
 
             pull_opt_out(job, tenant, services)
+        case CompareConsent():
+            from shared.profiles.look import compare_consent
+
+            compare_consent(job, tenant, services)
         case Resync():
             from shared.resync.stretch import resync
 

@@ -154,3 +154,29 @@ def test_the_runtime_on_google_cloud_is_named_in_one_place() -> None:
         if path.suffix in {".py", ".sh", ".yaml"} and re.search(r"\bpython3\d\d\b", path.read_text())
     ]
     assert named == ["deploy/gcp/revisions.py"]
+
+
+SCRIPTS = sorted((REPOSITORY / "deploy").rglob("*.sh"))
+# What bash 3.2 or the tools of BSD, which macOS has, do not know: variables and words of later bashes, and GNU's options.
+UNKNOWN_THERE = re.compile(
+    r"BASHPID|EPOCHSECONDS|\b(?:mapfile|readarray|coproc)\b|(?:declare|local) -[aAgn]*[Agn]\b|\$\{\w+(?:,,?|\^\^?)\}|\|&|&>>"
+    r"|wait -n|\[-1\]|paste -sd '.'(?! -)|sed -[ir]|readlink -f|date -d|grep -P|xargs -r|stat -c|sort -V"
+)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_runs_with_the_shell_and_tools_of_macos(script: Path) -> None:
+    code = [line for line in script.read_text().splitlines() if not line.lstrip().startswith("#")]
+    assert [line for line in code if UNKNOWN_THERE.search(line)] == []
+
+
+@pytest.mark.parametrize(
+    "script", sorted((REPOSITORY / "deploy/local").glob("*.sh")), ids=lambda path: path.name
+)
+def test_a_script_of_make_is_sound_shell_in_one_form(script: Path) -> None:
+    for command in (("shellcheck",), ("shfmt", "-d", "-i", "2", "-ci")):
+        program = Path(sys.executable).with_name(command[0])
+        checked = subprocess.run(
+            [program, *command[1:], script], capture_output=True, text=True, timeout=30, check=False
+        )
+        assert checked.stdout == ""

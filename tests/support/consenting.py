@@ -13,10 +13,11 @@ from typing import Any
 from flask import Flask, Response, request
 
 from deploy.local.sandbox.klaviyo.parcels import WebhookDelivery
+from shared.consent.asking import AskedConsent, Asking
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import ConsentLedger
 from shared.consent.webhook import accept_delivery
-from shared.consent_events import SystemEvent
+from shared.consent_events import Channel, Consent, Direction, SystemEvent
 from shared.installation.steps import connect, prepare_queues
 from shared.jobs.jobs import AnyJob, FlushInbox, KeepMasterList, SpreadEvents
 from shared.klaviyo.client import Account
@@ -254,6 +255,22 @@ class Inflow:
         while waiting := [job for job in self.queue.jobs if not isinstance(job, KeepMasterList)]:
             self.queue.jobs.remove(waiting[0])
             self.run(waiting[0])
+
+
+def remember_a_call(
+    shop: Retailer, person: Person, direction: Direction, channel: Channel = Channel.EMAIL
+) -> None:
+    """Remember a call that Klaviyo has accepted, for a decision of this moment, as whoever makes it does."""
+    asking = Asking(shop.world.read(), shop.world.services)
+    asked = AskedConsent(
+        person.omneo,
+        person.klaviyo,
+        Consent(channel.value),
+        direction,
+        shop.world.clock().replace(microsecond=0),
+    )
+    asking.begin(asked)
+    asking.accepted(asked)
 
 
 def an_event(person: Person, topic: str, at: datetime, id: str = "", **said: Any) -> SystemEvent:

@@ -12,19 +12,23 @@ import pytest
 from shared.storage.documents import Documents
 from shared.storage.firestore import FirestoreDocuments
 from shared.storage.sqlite import SqliteDocuments
+from tests.support.memory_documents import MemoryDocuments
 from tests.support.through import Through
 
 T = TypeVar("T")
 
 _COLLECTIONS = (
-    "tenants", "dead_jobs", "leases", "inbox", "outbox", "outbox_rests", "echo_notes", "consent_ledger", "reward_claims", "synced_profiles",
-    "burials", "resyncs", "rows", "resync_slot", "unheard_calls",
+    "tenants", "dead_jobs", "leases", "inbox", "outbox", "outbox_rests", "consent", "consent_asked", "consent_ledger", "reward_claims",
+    "synced_profiles", "waiting_profiles", "burials", "resyncs", "rows", "resync_slot", "unheard_calls",
 )  # fmt: skip
 
 
 @pytest.fixture(params=["sqlite", "firestore"])
 def documents(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Documents]:
-    """Return an empty store; a test that asks for it runs once with each kind."""
+    """Return an empty store; a test that asks for it runs once with each kind. `memory` is there for those that ask for it by name."""
+    if request.param == "memory":
+        yield MemoryDocuments()
+        return
     if request.param == "firestore":
         firestore: FirestoreDocuments = request.getfixturevalue("firestore_documents")
         yield firestore

@@ -17,6 +17,7 @@ from tests.support.world import ACCOUNT, EMAIL, TENANT, WEBHOOK_SECRET, World, s
 
 PHONE = "+61412345678"
 IMPORT = "/api/profile-import"
+PROFILES = "/api/profiles"
 SUBSCRIBE = "/api/profile-subscription-bulk-create-jobs"
 UNSUBSCRIBE = "/api/profile-subscription-bulk-delete-jobs"
 
@@ -97,6 +98,18 @@ class Shop:
         """Return the calls that Omneo has got."""
         return self.omneo.calls.all()
 
+    def profile_writes(self) -> list[dict[str, Any]]:
+        """Return the `data` of each call that has written a profile, or tried to: a new one is created, and one that is there imported."""
+        calls = [
+            call for call in self.klaviyo_calls() if call.method == "POST" and call.path in (IMPORT, PROFILES)
+        ]
+        return [json.loads(call.body)["data"] for call in calls]
+
+    def look_ups(self) -> int:
+        """Return how many calls have only read: in Klaviyo, and in Omneo beside the profile itself."""
+        omneo = [call for call in self.omneo_calls() if call.method == "GET" or is_search(call)]
+        return len([call for call in self.klaviyo_calls() if call.method == "GET"]) + len(omneo) - 1
+
     def bodies(self, path: str) -> list[dict[str, Any]]:
         """Return the `data` of each call of a path."""
         return [json.loads(call.body)["data"] for call in self.klaviyo_calls(path)]
@@ -105,6 +118,17 @@ class Shop:
         """Count from here on."""
         self.klaviyo.calls.clear()
         self.omneo.calls.clear()
+
+
+def is_search(call: Any) -> bool:
+    """Tell whether a call of Omneo's reads, though it is a POST."""
+    return str(call.path).endswith("/profiles/search-id")
+
+
+def reads_alone(shop: Shop) -> bool:
+    """Tell whether every call since the last count was a read."""
+    calls = [*shop.klaviyo_calls(), *shop.omneo_calls()]
+    return all(call.method == "GET" or is_search(call) for call in calls)
 
 
 @contextmanager

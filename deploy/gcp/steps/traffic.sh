@@ -58,7 +58,7 @@ tag_candidate() {
 await_answers() {
   local revisions filter
   local -i tries=${SMOKE_TRIES:-24}
-  revisions=$(cut -f2 "$WORK/waiting" | sed 's/.*/"&"/' | paste -sd ' ' | sed 's/ / OR /g')
+  revisions=$(cut -f2 "$WORK/waiting" | sed 's/.*/"&"/' | paste -sd ' ' - | sed 's/ / OR /g')
   filter="log_id(\"run.googleapis.com/requests\") AND resource.labels.revision_name=($revisions)"
   while true; do
     observe answers gcloud logging read "$filter" --freshness=15m --limit=200 \

@@ -1,20 +1,17 @@
-"""What Klaviyo's consent events mean for an Omneo profile: the consent table, and how events of one profile are merged.
+"""What Klaviyo's consent events mean for an Omneo profile: the consent table, what each decision writes, and how Omneo's fields are read.
 
-Pure: the events, what Klaviyo says of the profile now, and what Omneo holds arrive as arguments.
-
-Any order of arrival gives the same end state, because a merge looks at every event of the profile that is remembered, not only at
-those that have just come: what an older opt-in writes (`optout` is false) must not depend on whether it came first.
+Pure: the event, what Klaviyo says of the profile now, and what Omneo holds arrive as arguments. What many events and calls come to
+together stands in `memory.py`.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
-from shared.consent_events import Channel, Decision, SystemEvent
+from shared.consent_events import Channel, Decision, Direction, SystemEvent
 
 # Who asked for a consent, as Klaviyo keeps it; ours in any case is the mark of our own calls.
 MARKER = "omneo"
@@ -86,7 +83,6 @@ _STAMPED = frozenset({OPT_IN, OPT_OUT})
 _RANK = {NONE: 0, OPT_IN: 1, BOUNCED: 2, OPT_OUT: 3}
 
 Comms = Mapping[str, Any]
-Stamps = Mapping[Channel, datetime | None]
 
 
 @dataclass(frozen=True)
@@ -124,7 +120,11 @@ class KlaviyoEmail:
 
 @dataclass(frozen=True)
 class Decided:
-    """An event and what it came to. `clears_bounce` goes with an opt-in to email that Klaviyo can deliver to."""
+    """An event and what it came to, as it is remembered.
+
+    `clears_bounce` goes with an opt-in to email that Klaviyo can deliver to. `mark` is whose an opt-in says it is: ours, another's, or
+    nothing. `is_written` says that Omneo was given what it writes, `is_told` that its interaction was made.
+    """
 
     id: str
     topic: str
@@ -132,6 +132,9 @@ class Decided:
     at: datetime
     decision: Decision
     clears_bounce: bool = False
+    mark: Literal["omneo", "other", ""] = ""
+    is_written: bool = False
+    is_told: bool = False
 
     @property
     def channel(self) -> Channel:
@@ -167,22 +170,24 @@ def needs_klaviyo(event: SystemEvent) -> bool:
     return row.decision is OPT_IN or (row.condition is If.HARD and event.bounce != "hard")
 
 
-def is_marked(event: SystemEvent, klaviyo: KlaviyoEmail | None) -> bool:
-    """Return whether an opt-in carries our own mark, on the event itself or on the consent it made.
+def mark_of(event: SystemEvent, klaviyo: KlaviyoEmail | None) -> Literal["omneo", "other", ""]:
+    """Return whose an opt-in says it is, on the event itself or on the consent that it made; "" for whatever else, and if neither tells.
 
-    Whether Klaviyo's events carry it is not documented; the profile's consent does, until the next one replaces it.
+    Whether Klaviyo's events carry the mark is not documented; the profile's consent does, until the next one replaces it.
     """
-    if event.method:
-        return event.method == MARKER
     row = row_of(event.topic)
-    if klaviyo is None or row.channel is SMS or row.decision is not OPT_IN:
-        return False
+    if row.decision is not OPT_IN:
+        return ""
+    if event.method:
+        return event.method
+    if klaviyo is None or row.channel is SMS:
+        return ""
     is_older = klaviyo.changed_at is not None and event.at < klaviyo.changed_at - _SAME_ACT
-    return klaviyo.marker.casefold() == MARKER and not is_older
+    return "omneo" if klaviyo.marker.casefold() == MARKER and not is_older else ""
 
 
 def decide(event: SystemEvent, klaviyo: KlaviyoEmail | None) -> Decided:
-    """Return what an event that is nobody's echo comes to; `klaviyo` is None where Klaviyo knows no such profile."""
+    """Return what an event comes to, if it is a person's; `klaviyo` is None where Klaviyo knows no such profile."""
     row = row_of(event.topic)
     match row.condition:
         case If.SUBSCRIBED_NOW:
@@ -193,74 +198,20 @@ def decide(event: SystemEvent, klaviyo: KlaviyoEmail | None) -> Decided:
             applies = True
     decision = row.decision if applies else NONE
     clears = decision is OPT_IN and row.channel is EMAIL and klaviyo is not None and not klaviyo.is_bounced
-    return Decided(event.id, event.topic, event.profile, event.at, decision, clears)
+    return Decided(event.id, event.topic, event.profile, event.at, decision, clears, mark_of(event, klaviyo))
 
 
-def is_twin(event: SystemEvent, others: Iterable[Decided]) -> bool:
-    """Return whether the act was counted already under its other topic. `others` are the events decided before."""
-    act = (event.profile, canonical(event.topic), event.at)
-    same = [other for other in others if (other.profile, canonical(other.topic), other.at) == act]
-    by_topic = Counter(other.topic for other in same)
-    counted = sum(other.decision is not Decision.TWIN for other in same)
-    return counted > by_topic[event.topic]
-
-
-def merge(
-    decided: Iterable[Decided], comms: Comms, foreign: Stamps, *, done: Collection[str] = frozenset()
-) -> dict[str, Any]:
-    """Return the comms fields that change, for Omneo to write.
-
-    `decided` are all remembered events of the Omneo profile. `foreign` holds, by channel, the stamp of a decision that none of them
-    has written: what is older changes nothing, and at the same second an opt-in gives way, as the decision may have been an opt-out.
-    `done` are the ids of those whose fields Omneo was given before. Where one of them still has the last word the field is left
-    alone: somebody may have changed it in Omneo since, and not everybody who does writes a stamp.
-    """
-    last_word: dict[str, tuple[Any, str]] = {}
-    for event in in_order(decided):
-        if not _gives_way(event, foreign.get(event.channel)):
-            last_word |= {name: (value, event.id) for name, value in _writes(event).items()}
-    return {
-        name: value
-        for name, (value, by) in last_word.items()
-        if by not in done and not _same(name, comms.get(name), value)
-    }
+def landing_of(event: SystemEvent) -> Decided | None:
+    """Return what an event comes to if it is the landing of a call of ours; None if none can be. Klaviyo's profile says nothing to that."""
+    decision = row_of(event.topic).decision
+    if decision not in _STAMPED:
+        return None
+    return Decided(event.id, event.topic, event.profile, event.at, decision, mark=mark_of(event, None))
 
 
 def in_order(decided: Iterable[Decided]) -> Sequence[Decided]:
     """Return events in the order in which they count."""
     return sorted(decided, key=lambda event: (event.at, _RANK.get(event.decision, 0), event.id))
-
-
-@dataclass(frozen=True)
-class Move:
-    """What an event did to the consent of its channel, in two words; the same word twice if it did nothing."""
-
-    event: Decided
-    before: str
-    after: str
-
-
-def moves(
-    decided: Iterable[Decided], comms: Comms, foreign: Stamps, *, before: Iterable[Decided] = ()
-) -> list[Move]:
-    """Return what each of these events does to the consent that Omneo holds, in order. Events that decide nothing are left out.
-
-    `before` are the other remembered events of the Omneo profile: an event that comes late does nothing where a newer one has spoken.
-    """
-    others = list(before)
-    known, held, made = {other.id for other in others}, dict(comms), []
-    for event in in_order(decided):
-        if event.decision not in _WRITES:
-            continue
-        was = state_of(held, event.channel)
-        held |= merge([*others, event], held, foreign, done=known)
-        made.append(Move(event, was, state_of(held, event.channel)))
-    return made
-
-
-def without_effect(event: SystemEvent, decision: Decision) -> Decided:
-    """Return an event that changes nothing, and why."""
-    return Decided(event.id, event.topic, event.profile, event.at, decision)
 
 
 def is_stamped(decision: Decision) -> bool:
@@ -273,13 +224,21 @@ def is_subscribed(comms: Comms, channel: Channel) -> bool:
 
     Omneo's page "Profile sync", and `isSubscribed` of its SDK.
     """
-    flags = {name: _flag(comms.get(f"{channel}_{name}")) for name in ("promo", "optout", "bounced")}
+    flags = {name: flag(comms.get(f"{channel}_{name}")) for name in ("promo", "optout", "bounced")}
     return flags["promo"] is not False and flags["optout"] is not True and flags["bounced"] is not True
+
+
+def direction_in(comms: Comms, channel: Channel) -> Direction | None:
+    """Return what Omneo has recorded of the person's decision, a bounce left aside; None if nothing."""
+    promo = flag(comms.get(f"{channel}_promo"))
+    if promo is False or flag(comms.get(f"{channel}_optout")) is True:
+        return "out"
+    return "in" if promo else None
 
 
 def state_of(comms: Comms, channel: Channel) -> str:
     """Return the consent in a word, for the ledger."""
-    if _flag(comms.get(f"{channel}_bounced")):
+    if flag(comms.get(f"{channel}_bounced")):
         return "bounced"
     if not is_subscribed(comms, channel):
         return "unsubscribed"
@@ -312,7 +271,7 @@ def write_stamp(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def _writes(event: Decided) -> dict[str, Any]:
+def writes(event: Decided) -> dict[str, Any]:
     """Return every field that the event writes, if nothing newer does."""
     fields: dict[str, Any] = {
         name.format(event.channel): value for name, value in _WRITES.get(event.decision, {}).items()
@@ -324,19 +283,14 @@ def _writes(event: Decided) -> dict[str, Any]:
     return fields
 
 
-def _gives_way(event: Decided, stamp: datetime | None) -> bool:
-    if stamp is None:
-        return False
-    return event.at <= stamp if event.decision is OPT_IN else event.at < stamp
-
-
-def _same(name: str, held: Any, written: Any) -> bool:
+def same(name: str, held: Any, written: Any) -> bool:
+    """Return whether Omneo holds what is to be written."""
     if name.endswith("_consent_updated_at"):
         return read_stamp(held) == read_stamp(written)
-    return _flag(held) is written
+    return flag(held) is written
 
 
-def _flag(value: Any) -> bool | None:
+def flag(value: Any) -> bool | None:
     """Read a flag as Laravel may write it: true, 1 or "1"."""
     if value in (True, "1", "true"):
         return True

@@ -1,4 +1,5 @@
-"""What a delivery of Klaviyo's system webhooks holds, cut down to what the extension needs. What it means stands in consent.py.
+"""What a delivery of Klaviyo's system webhooks holds, cut down to what the extension needs. What it means stands in
+decisions.py.
 
 https://developers.klaviyo.com/en/docs/working_with_system_webhooks: up to 1,000 events of any topics and profiles in one call.
 """
@@ -8,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from math import isfinite
+from typing import Any, Literal, TypeAlias
 
 from shared.consent.rules.decisions import MARKER, TOPICS
 from shared.consent_events import SystemEvent
@@ -17,25 +19,34 @@ from shared.errors import InvalidPayloadError
 PREFIX = "event:klaviyo."
 EVENTS_AT_ONCE = 100  # in one job: about 30 KB, and work for some seconds
 _LONGEST_ID = 200
+_MILLISECONDS = 1e11  # as seconds, three thousand years from now
+Row: TypeAlias = Mapping[str, Any]
+
 _NO_LETTER = re.compile(r"[^a-z]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class SystemDelivery:
-    """A delivery. `left_out` counts, by reason, the events in it that are not ours to handle."""
+    """A delivery, and when it was sent.
+
+    `unread` are the events of known topics that cannot be read, cut down to what would be needed; `left_out` counts, by reason, those that
+    are not ours to handle.
+    """
 
     account: str
     webhook_id: str
+    sent_at: datetime
     events: tuple[SystemEvent, ...]
+    unread: tuple[Row, ...] = ()
     left_out: Counter[str] = field(default_factory=Counter)
 
 
 def read_delivery(body: object, *, now: datetime) -> SystemDelivery:
     """Return what a delivery holds. Its age does not matter: an event is handled once, however late it comes.
 
-    An event that cannot be read is left out and counted, because refusing the call would make Klaviyo send all of it again, and in the
-    end nothing at all.
+    An event of an unknown topic is left out and counted, because refusing the call would make Klaviyo send all of it again, and in the
+    end nothing at all. An event without a time has that of the delivery.
 
     Raises:
         InvalidPayloadError: it is no delivery of Klaviyo's.
@@ -43,16 +54,32 @@ def read_delivery(body: object, *, now: datetime) -> SystemDelivery:
     meta, rows = (body.get("meta"), body.get("data")) if isinstance(body, dict) else (None, None)
     if not isinstance(meta, dict) or not isinstance(rows, list):
         raise InvalidPayloadError("Send a delivery as Klaviyo does: an object with meta and a list in data.")
-    left_out: Counter[str] = Counter()
-    events = []
-    for row in rows:
-        event = _event(row, now)
-        if isinstance(event, str):
-            left_out[event] += 1
-        else:
-            events.append(event)
+    sent_at = min(_time_in(meta.get("timestamp")) or now, now)
+    read = [(row, read_row(row, sent_at=sent_at, now=now)) for row in rows if _topic(row)]
+    left_out = Counter(
+        "unknown topic" if isinstance(row, dict) else "unreadable" for row in rows if not _topic(row)
+    )
     account, webhook_id = (_text(meta.get(name)) for name in ("klaviyo_account_id", "klaviyo_webhook_id"))
-    return SystemDelivery(account, webhook_id, tuple(events), left_out)
+    return SystemDelivery(
+        account,
+        webhook_id,
+        sent_at,
+        events=tuple(event for _, event in read if event is not None),
+        unread=tuple(_cut_down(row) for row, event in read if event is None),
+        left_out=left_out,
+    )
+
+
+def read_row(row: Row, *, sent_at: datetime | None, now: datetime) -> SystemEvent | None:
+    """Return the event in a row of a delivery that was sent then, None if it cannot be read."""
+    resource = _reach(row, "payload", "data")
+    id = _text(row.get("external_id")) or _text(_reach(row, "payload", "data", "id"))
+    return read_event(_topic(row), resource, id=id, sent_at=sent_at, now=now)
+
+
+def unread_row(topic: str, resource: Row) -> Row:
+    """Return the row of a delivery that a resource of Klaviyo's Get Event would have come in, cut down to what is needed."""
+    return _cut_down({"topic": f"{PREFIX}{topic}", "payload": {"data": resource}})
 
 
 def in_parts(events: tuple[SystemEvent, ...]) -> Iterator[tuple[SystemEvent, ...]]:
@@ -62,15 +89,20 @@ def in_parts(events: tuple[SystemEvent, ...]) -> Iterator[tuple[SystemEvent, ...
         yield tuple(together[first : first + EVENTS_AT_ONCE])
 
 
-def read_event(topic: str, resource: object, *, id: str, now: datetime) -> SystemEvent | None:
-    """Return the event that a resource of Klaviyo's Get Event describes, None if it cannot be read."""
-    if not isinstance(resource, dict) or not isinstance(attributes := resource.get("attributes"), dict):
-        return None
+def read_event(
+    topic: str, resource: object, *, id: str, now: datetime, sent_at: datetime | None = None
+) -> SystemEvent | None:
+    """Return the event that a resource of Klaviyo's Get Event describes, None if it cannot be read.
+
+    One without a time happened when it was sent, if that is known.
+    """
     profile = _text(_reach(resource, "relationships", "profile", "data", "id"))
-    at = _time(attributes)
-    if not id or not profile or at is None:
+    attributes = _reach(resource, "attributes")
+    known: Row = attributes if isinstance(attributes, dict) else {}
+    at = _time_in(known.get("timestamp")) or _time_in(known.get("datetime")) or sent_at
+    if not id or not topic or not profile or at is None:
         return None
-    properties = attributes.get("event_properties")
+    properties = known.get("event_properties")
     words = _words(properties) if isinstance(properties, dict) else {}
     # A time ahead of us would keep every later decision from counting.
     return SystemEvent(
@@ -83,15 +115,34 @@ def read_event(topic: str, resource: object, *, id: str, now: datetime) -> Syste
     )
 
 
-def _event(row: object, now: datetime) -> SystemEvent | Literal["unknown topic", "unreadable"]:
-    if not isinstance(row, dict):
-        return "unreadable"
-    topic = _text(row.get("topic"))
-    if topic.removeprefix(PREFIX) not in TOPICS or not topic.startswith(PREFIX):
-        return "unknown topic"
-    resource = _reach(row, "payload", "data")
-    id = _text(row.get("external_id")) or _text(_reach(row, "payload", "data", "id"))
-    return read_event(topic.removeprefix(PREFIX), resource, id=id, now=now) or "unreadable"
+def _topic(row: object) -> str:
+    """Return the topic of a row without its prefix, "" if it is none of ours."""
+    topic = _text(row.get("topic")) if isinstance(row, dict) else ""
+    name = topic.removeprefix(PREFIX)
+    return name if topic.startswith(PREFIX) and name in TOPICS else ""
+
+
+def _cut_down(row: Row) -> Row:
+    """Return what reading a row takes and nothing else: what a person has written somewhere is not kept."""
+    attributes = {
+        name: _scalar(_reach(row, "payload", "data", "attributes", name))
+        for name in ("timestamp", "datetime")
+    }
+    profile = {
+        "data": {"id": _scalar(_reach(row, "payload", "data", "relationships", "profile", "data", "id"))}
+    }
+    data = {
+        "id": _scalar(_reach(row, "payload", "data", "id")),
+        "attributes": attributes,
+        "relationships": {"profile": profile},
+    }
+    return {"topic": row["topic"], "external_id": _scalar(row.get("external_id")), "payload": {"data": data}}
+
+
+def _scalar(value: object) -> str | int | float | None:
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    return value if isinstance(value, int) and abs(value) < 2**63 else _text(value) or None
 
 
 def _reach(value: object, *names: str) -> object:
@@ -101,31 +152,36 @@ def _reach(value: object, *names: str) -> object:
 
 
 def _text(value: object) -> str:
-    """Return a name or an id, "" for what cannot be one: half a surrogate pair is no text."""
+    """Return a name or an id, which may be a number; "" for what cannot be one: half a surrogate pair is no text."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value) if abs(value) < 2**63 else ""
     if not isinstance(value, str) or len(value) > _LONGEST_ID or _SURROGATE.search(value):
         return ""
     return value
 
 
-def _time(attributes: Mapping[str, Any]) -> datetime | None:
-    """Read `timestamp`, Unix seconds, or else `datetime`, which Klaviyo writes with a blank or a T."""
-    return _from_seconds(attributes.get("timestamp")) or _from_text(attributes.get("datetime"))
+def _time_in(value: object) -> datetime | None:
+    """Read a time: Unix seconds or milliseconds, as a number or in a text, or ISO 8601, which Klaviyo writes with a blank or a T."""
+    if isinstance(value, str):
+        text = value.strip()
+        try:
+            return _from_number(float(text))
+        except ValueError:
+            return _from_text(text)
+    return _from_number(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _from_seconds(seconds: object) -> datetime | None:
+def _from_number(number: float) -> datetime | None:
+    seconds = number / 1000 if abs(number) >= _MILLISECONDS else number
     try:
-        if isinstance(seconds, int | float) and not isinstance(seconds, bool):
-            return datetime.fromtimestamp(int(seconds), UTC)
+        return datetime.fromtimestamp(int(seconds), UTC)
     except (ValueError, OverflowError, OSError):
-        pass  # no such time; the event has it in words too
-    return None
+        return None  # no such time; the event may have it in words too
 
 
-def _from_text(text: object) -> datetime | None:
+def _from_text(text: str) -> datetime | None:
     try:
-        time = datetime.fromisoformat(text) if isinstance(text, str) else None
-        if time is None:
-            return None
+        time = datetime.fromisoformat(text)
         aware = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None

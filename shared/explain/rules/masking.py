@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from shared.consent.rules.to_klaviyo import read_stamp
-from shared.json_logic.check import arguments
+from shared.consent.rules.decisions import read_stamp
 from shared.json_logic.exclude_logic import TraceStep
-from shared.profiles.rules.mapping import DEFAULTS, property_named
+from shared.json_logic.size import arguments
+from shared.klaviyo.rules.attributes import property_named
+from shared.profiles.rules.mapping import DEFAULTS
 
 Json = Any
 

@@ -12,7 +12,6 @@ MATCHED: Mapping[str, str] = MappingProxyType(
         "stored_identity": "Omneo holds the Klaviyo id as an identity.",
         "external_id": "A Klaviyo profile has the Omneo id as its external_id.",
         "email": "A Klaviyo profile has this email address.",
-        "phone_number": "A Klaviyo profile has this phone number.",
         "none": "Klaviyo has no such profile.",
     }
 )
@@ -39,9 +38,9 @@ LEFT_OUT: Mapping[str, str] = MappingProxyType(
         "too_large": "The profile would be larger than Klaviyo takes.",
         "refused": "Klaviyo does not take this value.",
         "of_another": "Another Klaviyo profile has it.",
+        "merging": "Another Klaviyo profile of the same person has it, and is merged into this one.",
         "not_shown": "Omneo shows no consent, so none is asked for.",
-        "stale_identity": "Klaviyo does not know the id that Omneo holds; it is replaced.",
-        "conflict": "Klaviyo would refuse the profile: its identifiers belong to others.",
+        "stale_identity": "Klaviyo does not know the id that Omneo holds, or has it for somebody else; it is replaced.",
     }
 )
 # What is done about a consent.
@@ -67,7 +66,8 @@ CONSENT: Mapping[str, str] = MappingProxyType(
         "opt_out_of_never_subscribed": "Omneo holds an opt-out, of which Klaviyo has never heard.",
         "klaviyo_opt_in_newer": "Klaviyo's opt-in is newer than Omneo's opt-out.",
         "klaviyo_opt_out_newer": "Klaviyo's opt-out is not older than Omneo's opt-in.",
-        "klaviyo_opt_out_undated": "Klaviyo holds an opt-out without a date: nobody can tell which came first.",
+        "opt_out_undone": "An opt-in of ours has come to Klaviyo after the opt-out, which is newer.",
+        "klaviyo_complaint": "Klaviyo has a complaint of spam, which is never lifted from here.",
         "klaviyo_consent_unknown": "Klaviyo says a word for it that is not known here.",
         "already_asked": "Klaviyo was asked for this decision before, and may wait for the person to confirm.",
         "with_sms_marketing": "It goes with SMS marketing.",

@@ -1,10 +1,8 @@
 """From the body of a metric call to the attributes of Klaviyo's Create Event.
 
 Four shapes become the same event: Klaviyo's own, with or without its `data` envelope; the retired Track shape that Omneo's
-connecting-comms-platform page still shows; and an Omneo context beside a metric name in the URL. What is checked is what
-the extension needs and what Klaviyo would surely refuse; everything else travels on untouched.
-
-Templates render text: a number may arrive as a string, and an empty value as "". Both are understood.
+connecting-comms-platform page still shows; and an Omneo context beside a metric name in the URL. Who it is about and what happened must be
+right. What stands beside is put right or left out, by name in `left_out`.
 """
 
 import re
@@ -14,8 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.errors import InvalidPayloadError
+from shared.metrics.rules.event_profile import fitting, settled_profile
 from shared.metrics.rules.track import from_track
-from shared.values import read_number
+from shared.values import is_unrendered, lacks_a_part, read_id, read_number, read_plain, read_text
+from shared.values.booleans import read_boolean
+from shared.values.dates import read_time
+from shared.values.omneo_ids import read_omneo_id
 
 # https://developers.klaviyo.com/en/reference/create_event
 METRIC_NAME_LENGTH = 128
@@ -26,20 +28,22 @@ UNIQUE_ID_LENGTH = 255
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 LATEST_AHEAD = timedelta(days=366)
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
-_BOOLEANS = {True: True, "true": True, "1": True, False: False, "false": False, "0": False}
-_IDENTIFIERS = ("email", "phone_number", "external_id", "anonymous_id", "_kx")
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_KNOWN = {"properties", "time", "value", "value_currency", "unique_id", "backfill", "metric", "profile"}
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """An event as Klaviyo takes it, and the Omneo profile it is about if the call named that."""
+    """An event as Klaviyo takes it, and the Omneo profile it is about if the call named that.
+
+    `left_out` are the paths of what the body holds and Klaviyo would not take; the phone number is looked at when the event is sent.
+    """
 
     attributes: Json
     omneo_profile_id: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 def read_metric(body: object, *, metric_name: str, with_token: bool, now: datetime, unique_id: str) -> Metric:
@@ -52,17 +56,21 @@ def read_metric(body: object, *, metric_name: str, with_token: bool, now: dateti
     """
     if not isinstance(body, dict):
         raise InvalidPayloadError("Send a JSON object.")
-    metric = _in_any_shape(body, metric_name, now)
-    attributes = metric.attributes
-    _settle_name(attributes, metric_name)
-    _settle_profile(attributes, is_known=bool(metric.omneo_profile_id))
-    _settle_properties(attributes, PROPERTIES - (TOKEN_PROPERTIES if with_token else 0))
-    _settle_unique_id(attributes, unique_id)
-    _settle_time(attributes, now)
-    _settle_value(attributes)
-    _settle_backfill(attributes)
-    _check_strings(attributes, "attributes")
-    return metric
+    given, omneo_id = _in_any_shape(body, metric_name, now)
+    _check_strings(given, "attributes")
+    left_out: list[str] = []
+    profile, omneo_id = settled_profile(_profile_data(given), omneo_id=omneo_id, left_out=left_out)
+    event: Json = {
+        "metric": {"data": {"type": "metric", "attributes": _metric_attributes(given, metric_name)}},
+        "profile": {"data": profile},
+        "properties": _properties(given, PROPERTIES - (TOKEN_PROPERTIES if with_token else 0), left_out),
+        "unique_id": _unique_id(given.get("unique_id")) or unique_id,
+        "time": _time(given.get("time"), now),
+        **_amount(given, left_out),
+    }
+    if read_id(given.get("backfill")) != "":
+        event["backfill"] = _backfill(given["backfill"])
+    return Metric(event, omneo_id, tuple(left_out))
 
 
 def with_id_token(attributes: Mapping[str, Any], token: str, expiry: float) -> Json:
@@ -84,16 +92,21 @@ def email_of(attributes: Mapping[str, Any]) -> str:
 # Which shape
 
 
-def _in_any_shape(body: Json, metric_name: str, now: datetime) -> Metric:
+def _in_any_shape(body: Json, metric_name: str, now: datetime) -> tuple[Json, str]:
+    """Return the attributes that the body means, in Klaviyo's shape but as the caller wrote them, and the Omneo profile's id if known."""
     profile = body.get("profile")
-    if metric_name and isinstance(profile, dict) and (profile.get("email") or profile.get("id")):
+    if (
+        metric_name
+        and isinstance(profile, dict)
+        and any(read_id(profile.get(key)) != "" for key in ("email", "id"))
+    ):
         return _from_context(body, profile, now)
     if "data" in body:
-        return Metric(_from_resource(body["data"], "data."))
+        return _from_resource(body["data"], "data."), ""
     if "attributes" in body:
-        return Metric(_from_resource(body, ""))
+        return _from_resource(body, ""), ""
     if "event" in body or "customer_properties" in body:
-        return Metric(from_track(body))
+        return from_track(body), ""
     raise InvalidPayloadError(
         "Send Klaviyo's event as {data: {type, attributes}} or {attributes}, or any object with profile.email or profile.id"
         " and the metric's name as ?metric=NAME."
@@ -111,139 +124,110 @@ def _from_resource(resource: object, path: str) -> Json:
     return dict(attributes)
 
 
-def _from_context(body: Json, profile: Json, now: datetime) -> Metric:
-    id, email = profile.get("id"), profile.get("email")
-    data: Json = {"type": "profile", "attributes": {}}
-    omneo_profile_id = ""
-    if email:
-        data["attributes"]["email"] = email
-    if isinstance(id, str) and _UUID.fullmatch(id):
-        omneo_profile_id = id  # Omneo's ids are UUIDs, Klaviyo's never are
-        if not email:
-            data["attributes"]["external_id"] = id
-    elif id:
-        data["id"] = id
+def _from_context(body: Json, profile: Json, now: datetime) -> tuple[Json, str]:
+    data: Json = {"attributes": {"email": profile.get("email")}, "id": profile.get("id")}
     properties = {key: value for key, value in body.items() if key not in ("profile", "unique_id", "time")}
     if rest := {key: value for key, value in profile.items() if key not in ("id", "email")}:
         properties["profile"] = rest
-    event: Json = {"profile": {"data": data}, "properties": properties}
-    if body.get("unique_id"):
-        event["unique_id"] = body["unique_id"]
+    event: Json = {"profile": {"data": data}, "properties": properties, "unique_id": body.get("unique_id")}
     if body.get("time"):
         # A context may use the word for something else; then it is one more property.
-        is_ours = _is_event_time(body["time"], now)
+        moment = _moment(body["time"])
+        is_ours = moment is not None and _is_in_range(moment, now)
         (event if is_ours else properties)["time"] = body["time"]
-    return Metric(event, omneo_profile_id)
+    return event, read_omneo_id(profile.get("id"))
 
 
 # What every shape must satisfy
 
 
-def _settle_name(attributes: Json, metric_name: str) -> None:
+def _metric_attributes(given: Json, metric_name: str) -> Json:
     path = "attributes.metric.data.attributes.name"
-    if not attributes.get("metric"):
-        attributes["metric"] = {"data": {"type": "metric", "attributes": {"name": metric_name}}}
-    metric = _copied(attributes, "metric", "attributes.metric")
-    data = _copied(metric, "data", "attributes.metric.data")
-    if data.setdefault("type", "metric") != "metric":
+    metric = given.get("metric") or {"data": {"attributes": {}}}
+    data = _object_in(metric, "data", "attributes.metric")
+    if data.get("type", "metric") != "metric":
         raise InvalidPayloadError('attributes.metric.data.type must be "metric".')
-    inner = _copied(data, "attributes", "attributes.metric.data.attributes")
-    name = inner.get("name") or metric_name
-    if not isinstance(name, str) or not name.strip():
+    attributes = _object_in(data, "attributes", "attributes.metric.data")
+    name = attributes.get("name")
+    if read_id(name) == "":  # nothing, or what a template makes of it
+        name = metric_name
+    if not isinstance(name, str) or is_unrendered(name) or not read_text(name):
         raise InvalidPayloadError(f"{path} is needed: the metric's name, as text.")
+    name = read_text(name)
     if len(name) >= METRIC_NAME_LENGTH:
         raise InvalidPayloadError(f"{path} must be shorter than {METRIC_NAME_LENGTH} characters.")
-    inner["name"] = name
+    service = attributes.get("service")
+    return {"name": name, **({"service": service} if isinstance(service, str) else {})}
 
 
-def _settle_profile(attributes: Json, *, is_known: bool) -> None:
-    profile = _copied(attributes, "profile", "attributes.profile")
-    data = _copied(profile, "data", "attributes.profile.data")
-    if data.setdefault("type", "profile") != "profile":
+def _profile_data(given: Json) -> Json:
+    data = _object_in(given, "profile", "attributes")
+    inner = _object_in(data, "data", "attributes.profile")
+    if inner.get("type", "profile") != "profile":
         raise InvalidPayloadError('attributes.profile.data.type must be "profile".')
-    if data.get("attributes") in (None, []):  # PHP writes an empty object as []
-        data["attributes"] = {}
-    inner = _copied(data, "attributes", "attributes.profile.data.attributes")
-    _drop_empty(inner, _IDENTIFIERS, (None, ""))
-    _drop_empty(inner, ("location", "properties", "meta"), ([],))
-    if "id" in data and data["id"] in (None, ""):
-        del data["id"]
-    _check_identifiers(data, inner, is_known)
-    if "meta" in inner and "meta" not in data:
-        data["meta"] = inner.pop(
-            "meta"
-        )  # where revision 2026-10-15 has it; older ones had it among the attributes
+    return inner
 
 
-def _check_identifiers(data: Json, inner: Json, is_known: bool) -> None:
-    id, email = data.get("id"), inner.get("email")
-    if id is not None and not isinstance(id, str):
-        raise InvalidPayloadError("attributes.profile.data.id must be text.")
-    if email is not None and not (isinstance(email, str) and _EMAIL.fullmatch(email)):
-        raise InvalidPayloadError("attributes.profile.data.attributes.email must be an email address.")
-    if id is None and email is None and not is_known:
-        raise InvalidPayloadError(
-            "Say whose event it is: attributes.profile.data.id (the Klaviyo profile id) or"
-            " attributes.profile.data.attributes.email."
-        )
-
-
-def _settle_properties(attributes: Json, most: int) -> None:
-    if attributes.get("properties") in (None, []):
-        attributes["properties"] = {}
-    properties = _copied(attributes, "properties", "attributes.properties")
+def _properties(given: Json, most: int, left_out: list[str]) -> Json:
+    """Return the event's properties. An attribute that Klaviyo's event does not have becomes one: else it would be refused."""
+    properties = given.get("properties") or {}
+    if not isinstance(properties, dict):
+        raise InvalidPayloadError("attributes.properties must be an object.")
+    others = {name: value for name, value in given.items() if name not in _KNOWN}
+    properties = {**others, **properties}
     if len(properties) > most:
         raise InvalidPayloadError(f"attributes.properties may hold at most {most} properties here.")
+    return fitting(properties, "attributes.properties", left_out)
 
 
-def _settle_unique_id(attributes: Json, default: str) -> None:
-    given = attributes.get("unique_id")
-    if given in (None, ""):
-        given = default
-    if isinstance(given, int) and not isinstance(given, bool):
-        given = str(given)
-    if not isinstance(given, str) or len(given) > UNIQUE_ID_LENGTH:
+def _unique_id(given: object) -> str:
+    id = read_id(given)
+    if id is None or len(id) > UNIQUE_ID_LENGTH:
         raise InvalidPayloadError(
             f"attributes.unique_id must be text of at most {UNIQUE_ID_LENGTH} characters."
         )
-    attributes["unique_id"] = given
+    if lacks_a_part(id):
+        raise InvalidPayloadError(
+            "attributes.unique_id lacks a part: what its template puts beside the fixed text was empty. Klaviyo would keep one event"
+            " of all that are named so. Fill it, or leave unique_id away."
+        )
+    return id
 
 
-def _settle_time(attributes: Json, now: datetime) -> None:
-    given = attributes.get("time")
-    if given in (None, ""):
-        attributes["time"] = now.isoformat(timespec="seconds")
-        return
-    time = _read_time(given)
-    if time is None:
+def _time(given: object, now: datetime) -> str:
+    if read_id(given) == "":
+        return now.isoformat(timespec="seconds")
+    moment = _moment(given)
+    if moment is None:
         raise InvalidPayloadError(
             "attributes.time must be RFC 3339, as in 2026-07-23T10:00:00+00:00, or Unix seconds."
         )
-    if not EARLIEST < time <= now + LATEST_AHEAD:
+    if not _is_in_range(moment, now):
         raise InvalidPayloadError("attributes.time must lie after 1990 and at most a year ahead.")
-    attributes["time"] = time.isoformat()
+    return moment.isoformat()
 
 
-def _settle_value(attributes: Json) -> None:
-    _drop_empty(attributes, ("value", "value_currency"), (None, ""))
-    if "value" not in attributes:
-        return
-    number = read_number(attributes["value"])
-    if number is None:
-        raise InvalidPayloadError("attributes.value must be a number.")
-    attributes["value"] = number
+def _amount(given: Json, left_out: list[str]) -> Json:
+    found: Json = {}
+    if read_id(given.get("value")) != "":
+        found["value"] = read_number(given["value"])
+        if found["value"] is None:
+            raise InvalidPayloadError("attributes.value must be a number.")
+    currency = given.get("value_currency")
+    if read_id(currency) != "":
+        code = read_plain(currency).upper() if isinstance(currency, str) else ""
+        if _CURRENCY.fullmatch(code):
+            found["value_currency"] = code
+        else:
+            left_out.append("attributes.value_currency")
+    return found
 
 
-def _settle_backfill(attributes: Json) -> None:
-    """Read what Twig makes of a boolean: "1", or nothing."""
-    _drop_empty(attributes, ("backfill",), (None, ""))
-    if "backfill" not in attributes:
-        return
-    given = attributes["backfill"]
-    word = given.strip().lower() if isinstance(given, str) else given
-    if not isinstance(word, str | int) or word not in _BOOLEANS:
+def _backfill(given: object) -> bool:
+    found = read_boolean(given)
+    if found is None:
         raise InvalidPayloadError("attributes.backfill must be true or false.")
-    attributes["backfill"] = _BOOLEANS[word]
+    return found
 
 
 def _check_strings(value: object, path: str) -> None:
@@ -269,38 +253,24 @@ def _bytes(text: str) -> int:
     return len(text.encode(errors="surrogatepass"))
 
 
-def _drop_empty(fields: Json, names: tuple[str, ...], empty: tuple[object, ...]) -> None:
-    for name in names:
-        if name in fields and fields[name] in empty:
-            del fields[name]
-
-
-def _copied(parent: Json, name: str, path: str) -> Json:
-    """Replace `parent[name]` by a copy and return that, so that the caller's body is never changed."""
-    value = parent.get(name)
+def _object_in(parent: Any, name: str, path: str) -> Json:
+    value = parent.get(name) if isinstance(parent, dict) else None
     if not isinstance(value, dict):
-        raise InvalidPayloadError(f"{path} must be an object.")
-    parent[name] = dict(value)
-    return parent[name]  # type: ignore[no-any-return]  # the copy made above
+        where = f"{path}.{name}" if isinstance(parent, dict) else path
+        raise InvalidPayloadError(f"{where} must be an object.")
+    return value
 
 
-def _is_event_time(value: object, now: datetime) -> bool:
-    time = _read_time(value)
-    return time is not None and EARLIEST < time <= now + LATEST_AHEAD
+def _is_in_range(moment: datetime, now: datetime) -> bool:
+    return EARLIEST < moment <= now + LATEST_AHEAD
 
 
-def _read_time(value: object) -> datetime | None:
+def _moment(value: object) -> datetime | None:
     """Read RFC 3339, Omneo's `Y-m-d H:i:s` (UTC), or Unix seconds as a number or text; None for anything else."""
-    number = None if isinstance(value, str) and "-" in value.strip()[1:] else read_number(value)
+    number = read_number(value)
+    if number is None:
+        return read_time(value)
     try:
-        if number is not None:
-            return datetime.fromtimestamp(number, UTC)
-        time = datetime.fromisoformat(str(value).strip()) if isinstance(value, str) else None
+        return datetime.fromtimestamp(number, UTC)
     except (ValueError, OverflowError, OSError):
-        return None
-    if time is None:
-        return None
-    try:
-        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-    except OverflowError:
         return None

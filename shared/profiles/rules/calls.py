@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 from shared.errors import InvalidPayloadError
 from shared.profiles.rules.omneo_paths import at_path
+from shared.values import read_id
+from shared.values.omneo_ids import read_omneo_id
 
 CREATED, UPDATED, DELETED = "profile.created", "profile.updated", "profile.deleted"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def profile_id_of_event(body: object) -> str:
@@ -38,8 +39,7 @@ def profile_id_of_target(body: object) -> str:
         raise InvalidPayloadError("Send a JSON object.")
     profile = body.get("profile")
     inner = profile.get("id") if isinstance(profile, Mapping) else None
-    root = _id(body.get("id"))
-    found = _id(body.get("profile_id")) or _id(inner) or (root if _UUID.fullmatch(root) else "")
+    found = _id(body.get("profile_id")) or _id(inner) or read_omneo_id(body.get("id"))
     if not found:
         raise InvalidPayloadError(
             "Give the Omneo profile's id as profile_id, or an event context that has it."
@@ -53,7 +53,5 @@ def stored_klaviyo_id(profile: Mapping[str, object], handle: str) -> str:
 
 
 def _id(value: object) -> str:
-    if not isinstance(value, str) or not _ID.fullmatch(value.strip()):
-        return ""
-    id = value.strip()
-    return id.lower() if _UUID.fullmatch(id) else id
+    id = read_id(value) or ""
+    return read_omneo_id(id) or (id if _ID.fullmatch(id) else "")

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from shared.profiles.rules.klaviyo_attributes import LONGEST_NAME, PROFILE_BYTES, fitted, plain, plain_text
+from shared.klaviyo.rules.attributes import LONGEST_NAME, PROFILE_BYTES, fitted, plain, plain_text
 from shared.profiles.rules.omneo_paths import MISSING
+from shared.values import read_text
 
 Json = Any
 
@@ -90,7 +91,7 @@ class Draft:
         """Return whether there is nothing to send, and remember what is empty rather than not mentioned."""
         if value is MISSING:
             return True
-        if value is None or value in ([], {}) or (isinstance(value, str) and not value.strip()):
+        if value is None or value in ([], {}) or (isinstance(value, str) and not read_text(value)):
             self.emptied.add(key)
             return True
         return False

@@ -10,6 +10,8 @@ from typing import Any
 
 from shared.json_logic.data import flattened
 from shared.json_logic.exclude_logic import matches
+from shared.values import read_plain
+from shared.values.booleans import read_boolean
 
 _CONNECTION = "connection"
 
@@ -29,7 +31,7 @@ def exclusion(profile: Mapping[str, Any], logic: Mapping[str, Any] | None) -> Ex
     Raises:
         ExcludeLogicError: only the logic is left to decide, and it cannot be evaluated on this profile.
     """
-    email = str(profile.get("email") or "").strip().lower()
+    email = read_plain(str(profile.get("email") or "")).lower()
     if "@example.com" in email:
         return Exclusion.EXAMPLE_EMAIL
     if email.startswith("staff-profile-"):
@@ -44,6 +46,6 @@ def exclusion(profile: Mapping[str, Any], logic: Mapping[str, Any] | None) -> Ex
 def _is_connection(profile: Mapping[str, Any]) -> bool:
     tags = [*flattened(profile.get("tags")), *flattened(profile.get("flattened_tags"))]
     words = [profile.get("profile_type"), *tags]
-    return profile.get(_CONNECTION) in (True, "1", "true") or any(
-        isinstance(word, str) and word.strip().lower() == _CONNECTION for word in words
+    return read_boolean(profile.get(_CONNECTION)) is True or any(
+        isinstance(word, str) and read_plain(word).lower() == _CONNECTION for word in words
     )

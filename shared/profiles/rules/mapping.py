@@ -1,6 +1,6 @@
 """From an Omneo profile to the attributes of Klaviyo's create-or-update.
 
-Consent is not among them: Klaviyo takes it by other calls (consent_to_klaviyo.py). Nor is who is synced at all (exclusions.py).
+Consent is not among them: Klaviyo takes it by other calls (profiles/consent_calls.py). Nor is who is synced at all (exclusions.py).
 
 What Klaviyo gets:
 
@@ -18,10 +18,10 @@ attribute is cleared, the property removed. What the profile does not mention at
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from shared.klaviyo.rules.attributes import attribute_named, fitted, plain_text, property_named
 from shared.profiles.rules.draft import Draft, MappedProfile, Note, NoteReason
-from shared.profiles.rules.klaviyo_attributes import attribute_named, fitted, plain_text
 from shared.profiles.rules.omneo_paths import MISSING, at_path, birth_date, custom_attributes, iso_time
-from shared.profiles.rules.phones import has_phone, phone_of
+from shared.values.phones import has_phone, phone_of
 
 __all__ = ["MappedProfile", "Note", "NoteReason", "klaviyo_profile"]
 
@@ -87,11 +87,6 @@ def klaviyo_profile(
     for path, name in mappings.items():
         _map(draft, profile, path, name)
     return draft.finished(str(profile.get("id") or ""))
-
-
-def property_named(name: str) -> str:
-    """Return which property a mapping's name means, if it means one."""
-    return name.strip().removeprefix("properties.").lstrip("$")
 
 
 def _identify(draft: Draft, profile: Mapping[str, Json]) -> None:

@@ -8,8 +8,13 @@ https://docs.omneo.io/api-reference/profile/overview
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date
 from typing import Any, Final
+
+from shared.matching import identity_in
+from shared.values import read_number
+from shared.values.booleans import read_boolean
+from shared.values.dates import read_day, read_local_time
 
 Json = Any
 
@@ -33,7 +38,8 @@ def at_path(profile: Mapping[str, Json], path: str) -> Json:
         absent = None if isinstance(profile.get(first), list) else MISSING
         return next((value for name, value in custom_attributes(profile) if name == rest), absent)
     if first == "identities" and rest and not rest.split(".")[0].isdigit():
-        return _identity(profile.get("identities"), rest)
+        identity = identity_in(profile.get("identities"), rest)
+        return MISSING if identity is None else identity
     found: Json = profile
     for step in path.split("."):
         found = _step(found, step)
@@ -59,15 +65,16 @@ def birth_date(profile: Mapping[str, Json]) -> Json:
         whole = profile.get("birth_date", MISSING)
         return iso_date(whole) if isinstance(whole, str) else whole
     try:
-        return date(*(int(part) for part in parts)).isoformat()
+        return date(*(int(read_number(part)) for part in parts)).isoformat()  # type: ignore[arg-type]  # None is caught
     except (TypeError, ValueError, OverflowError):
         return None
 
 
 def iso_date(text: str) -> str | None:
     """Return the date of an ISO date or time, None for anything else."""
-    time = _time(text)
-    return time.date().isoformat() if time else None
+    time = read_local_time(text)
+    day = time.date() if time else read_day(text)
+    return day.isoformat() if day else None
 
 
 def iso_time(value: Json) -> Json:
@@ -76,8 +83,11 @@ def iso_time(value: Json) -> Json:
     >>> iso_time("2024-02-03 04:05:06")
     '2024-02-03T04:05:06+00:00'
     """
-    time = _time(value) if isinstance(value, str) else None
-    return time.isoformat() if time else value
+    time = read_local_time(value)
+    if time is None:
+        day = read_day(value)
+        return f"{day}T00:00:00+00:00" if day else value
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).isoformat()
 
 
 def _step(found: Json, step: str) -> Json:
@@ -86,14 +96,6 @@ def _step(found: Json, step: str) -> Json:
     if isinstance(found, list) and step.isascii() and step.isdigit() and len(step) < 6:
         return found[int(step)] if int(step) < len(found) else MISSING
     return MISSING
-
-
-def _identity(rows: Json, handle: str) -> Json:
-    listed = rows if isinstance(rows, list) else ()
-    named = [row for row in listed if isinstance(row, Mapping) and row.get("handle") == handle]
-    # After a merge there may be several with one handle; Omneo's own SDK takes the newest.
-    newest = max(named, key=lambda row: str(row.get("created_at") or ""), default=None)
-    return newest.get("identifier") if newest else MISSING
 
 
 def _typed(value: Json, kind: Json) -> Json:
@@ -107,22 +109,25 @@ def _typed(value: Json, kind: Json) -> Json:
         return value
 
 
+def _integer(text: str) -> Json:
+    number = read_number(text)
+    return int(number) if number is not None and number == int(number) else text
+
+
+def _float(text: str) -> Json:
+    number = read_number(text)
+    return text if number is None else float(number)
+
+
 def _boolean(text: str) -> Json:
-    return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+    found = read_boolean(text)
+    return text if found is None else found
 
 
 _READERS: dict[str, Callable[[str], Json]] = {
-    "integer": int,
-    "float": float,
+    "integer": _integer,
+    "float": _float,
     "boolean": _boolean,
     "json": json.loads,
     "array": json.loads,
 }
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(text.strip())
-    except ValueError:
-        return None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)

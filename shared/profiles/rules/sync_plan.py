@@ -1,7 +1,7 @@
 """Whether an Omneo profile is synced and as what: everything that is decided before Klaviyo is asked. Pure.
 
 A live sync sends what is planned here, `explain` shows it. What is asked about consent needs Klaviyo's answer, and stands in
-consent_plan.py.
+consent/rules/comparison.py.
 """
 
 from collections.abc import Collection, Mapping
@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from shared.consent.rules.to_klaviyo import read_stamp
+from shared.consent.rules.decisions import read_stamp
 from shared.profiles.rules.calls import stored_klaviyo_id
 from shared.profiles.rules.exclusions import Exclusion, exclusion
 from shared.profiles.rules.mapping import MappedProfile, klaviyo_profile

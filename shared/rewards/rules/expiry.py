@@ -1,18 +1,14 @@
 """When a reward expires: as the call says, or as its definition does, counted in the reward's own time zone."""
 
 import calendar
-import re
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from shared.errors import InvalidPayloadError
 from shared.values import read_number
+from shared.values.dates import read_day, read_local_time
 
 _END_OF_DAY = time(23, 59, 59)
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_TIME = re.compile(
-    r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:?\d{2})?", re.ASCII | re.IGNORECASE
-)
 _LONGEST = 100_000  # periods; anything near it is beyond the calendar
 
 
@@ -43,14 +39,14 @@ def read_expiry(text: str, timezone: str) -> str:
     '2026-12-31 23:59:59'
     """
     zone = read_timezone(timezone)
+    if day := read_day(text):
+        return _stamp(datetime.combine(day, _END_OF_DAY))
+    given = read_local_time(text)
     try:
-        if _DATE.fullmatch(text):
-            return _stamp(datetime.combine(date.fromisoformat(text), _END_OF_DAY))
-        given = datetime.fromisoformat(text.upper()) if _TIME.fullmatch(text) else None
         if given is not None:
             return _stamp(given.astimezone(zone) if given.tzinfo else given)
-    except (ValueError, OverflowError):
-        pass  # the form of a time, but no day of the calendar
+    except OverflowError:
+        pass  # at the ends of the calendar, where the zone has no such time
     raise InvalidPayloadError(
         "data.expires_at must be a date, as in 2026-12-31, or a time, as in 2026-12-31 23:59:59."
     )

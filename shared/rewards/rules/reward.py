@@ -6,7 +6,6 @@ Flow templates render text: a number may arrive as a string, a missing value as 
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ from typing import Any
 from shared.errors import InvalidPayloadError
 from shared.rewards.rules.expiry import check_is_ahead, read_expiry, read_timezone
 from shared.values import lacks_a_part, read_id, read_number
+from shared.values.emails import read_email
 
 # Omneo does not give `external_id` back, `meta` it does: under this key stands what a reward is known by.
 META_KEY = "klaviyo_reward_key"
@@ -22,7 +22,6 @@ LARGEST_AMOUNT = 1_000_000
 ID_LENGTH = 200
 TEXT_LENGTH = 255
 
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 # What is read below, and what is not the caller's to say.
 _OURS = {
     "amount",
@@ -138,15 +137,14 @@ def _person(body: Json) -> tuple[str, str]:
         if name not in body:
             raise InvalidPayloadError(f"{name} is needed. It may be empty if {other} is not.")
     person_id = _text(body["person_id"], "person_id", TEXT_LENGTH)
-    email = _text(body["email"], "email", TEXT_LENGTH)
-    if not person_id and not email:
+    given = _text(body["email"], "email", TEXT_LENGTH)
+    email = read_email(given) or ""
+    if not person_id and not given:
         raise InvalidPayloadError(
             "person_id and email are both empty. Send one of them: {{ person.id }} or {{ person.email }}."
         )
-    if email and not _EMAIL.fullmatch(email):
-        if not person_id:
-            raise InvalidPayloadError("email must be an email address, as {{ person.email }} gives it.")
-        email = ""  # there is still a way to find the profile
+    if not person_id and not email:  # with it there is still a way to find the profile
+        raise InvalidPayloadError("email must be an email address, as {{ person.email }} gives it.")
     return person_id, email
 
 

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ from pydantic import SecretStr
 
 from deploy.local.tasks import TasksEmulator
 from deploy.tenants.keys import set_value
-from shared.consent.echo_notes import EchoNotes
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import ConsentLedger, ConsentRecord
+from shared.consent.memories import ConsentMemories
 from shared.consent_events import Channel, SystemEvent
 from shared.direction import Direction
 from shared.errors import InvalidPayloadError
@@ -259,7 +259,9 @@ def a_decision(operator: Operator, tenant: Tenant) -> None:
     documents, clock = operator.documents, Clock()
     event = SystemEvent(id="e1", topic="unsubscribed_from_email_marketing", profile="P1", at=NOW)
     Inbox(documents, clock).add(tenant.name, "AcmeAc", event)
-    EchoNotes(documents, clock).note(tenant.name, "P1", Channel.EMAIL, "out")
+    ConsentMemories(documents).change(
+        tenant.name, "O1", lambda known: {Channel.SMS: replace(known[Channel.SMS], omneo_in=NOW)}
+    )
     record = ConsentRecord(NOW, Channel.EMAIL, "subscribed", "unsubscribed", "klaviyo", "e1")
     ConsentLedger(documents, clock).record(tenant, "O1", record)
 

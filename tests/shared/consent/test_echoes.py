@@ -1,4 +1,4 @@
-"""What is taken for the echo of a call of our own, and what is a person's: by mark and by note, in any order of arrival."""
+"""What is taken for the echo of a call of our own, and what is a person's: by mark and by what was asked, in any order of arrival."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -7,10 +7,17 @@ from typing import Any
 
 import pytest
 
-from shared.consent.echo_notes import EchoNotes
 from shared.consent_events import Channel, Direction
-from tests.support.consenting import MASTER_LIST, Inflow, Person, Retailer, an_event, retailer
-from tests.support.world import ACCOUNT, TENANT, World
+from tests.support.consenting import (
+    MASTER_LIST,
+    Inflow,
+    Person,
+    Retailer,
+    an_event,
+    remember_a_call,
+    retailer,
+)
+from tests.support.world import ACCOUNT, World
 
 SUBSCRIBED = "subscribed_to_email_marketing"
 UNSUBSCRIBED = "unsubscribed_from_email_marketing"
@@ -22,11 +29,6 @@ def shop(world: World) -> Iterator[Retailer]:
     """Return a tenant whose consent comes in."""
     with retailer(world) as shop:
         yield shop
-
-
-def note(shop: Retailer, person: Person, direction: Direction, channel: Channel = Channel.EMAIL) -> None:
-    """Note a call, as whoever sends it does."""
-    EchoNotes.of(shop.world.services).note(TENANT, person.klaviyo, channel, direction)
 
 
 def told(shop: Retailer, person: Person) -> list[str]:
@@ -57,13 +59,15 @@ def test_anybody_elses_mark_is_no_echo(shop: Retailer) -> None:
 
 
 @pytest.mark.parametrize("channel", list(Channel))
-@pytest.mark.parametrize(("direction", "act"), [("in", "subscribe"), ("out", "unsubscribe")])
-def test_what_was_noted_is_dropped_while_the_note_stands(
-    shop: Retailer, channel: Channel, direction: Direction, act: str
+@pytest.mark.parametrize(
+    ("direction", "act", "after"), [("in", "subscribe", 71 * HOUR), ("out", "unsubscribe", HOUR / 12)]
+)
+def test_what_we_have_asked_for_is_dropped_while_it_may_land(
+    shop: Retailer, channel: Channel, direction: Direction, act: str, after: float
 ) -> None:
     jane = shop.person()
-    note(shop, jane, direction, channel)
-    shop.world.clock.advance(71 * HOUR)
+    remember_a_call(shop, jane, direction, channel)
+    shop.world.clock.advance(after)
     getattr(shop.klaviyo, act)(ACCOUNT, jane.klaviyo, channel=channel.value)
     assert told(shop, jane) == []
     assert shop.comms(jane) == {}
@@ -72,11 +76,11 @@ def test_what_was_noted_is_dropped_while_the_note_stands(
 @pytest.mark.parametrize(
     "difference",
     [{"channel": "sms"}, {"act": "subscribe"}, {"after": 73 * HOUR}, {"after": -120.0}],
-    ids=["on the other channel", "in the other direction", "after the note", "long before the call"],
+    ids=["on the other channel", "in the other direction", "long after the call", "long before the call"],
 )
-def test_a_note_drops_nothing_else(shop: Retailer, difference: dict[str, Any]) -> None:
+def test_a_call_drops_nothing_else(shop: Retailer, difference: dict[str, Any]) -> None:
     jane = shop.person()
-    note(shop, jane, "out")
+    remember_a_call(shop, jane, "out")
     at = shop.world.clock.timestamp() + difference.get("after", 0.0)
     shop.world.clock.advance(max(0.0, difference.get("after", 0.0)))
     act = getattr(shop.klaviyo, difference.get("act", "unsubscribe"))
@@ -86,24 +90,24 @@ def test_a_note_drops_nothing_else(shop: Retailer, difference: dict[str, Any]) -
 
 def test_spam_is_never_an_echo(shop: Retailer) -> None:
     jane = shop.person()
-    note(shop, jane, "out")
+    remember_a_call(shop, jane, "out")
     shop.klaviyo.mark_as_spam(ACCOUNT, jane.klaviyo)
     assert told(shop, jane) == ["marked_email_as_spam"]
     assert shop.comms(jane)["email_promo"] is False
 
 
-def test_a_note_is_only_its_own_profiles(shop: Retailer) -> None:
+def test_a_call_is_only_its_own_profiles(shop: Retailer) -> None:
     jane, joe = shop.person(), shop.person()
-    note(shop, jane, "out")
+    remember_a_call(shop, jane, "out")
     shop.klaviyo.unsubscribe(ACCOUNT, joe.klaviyo)
     assert told(shop, joe) == [UNSUBSCRIBED]
 
 
-def test_a_call_in_the_other_direction_ends_a_note(shop: Retailer) -> None:
+def test_a_call_in_the_other_direction_ends_the_one_before(shop: Retailer) -> None:
     jane = shop.person(comms={"email_promo": True})
-    note(shop, jane, "out")
+    remember_a_call(shop, jane, "out")
     shop.world.clock.advance(HOUR)
-    note(shop, jane, "in")
+    remember_a_call(shop, jane, "in")
     shop.world.clock.advance(HOUR)
     shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
     assert told(shop, jane) == [UNSUBSCRIBED]
@@ -118,7 +122,7 @@ def test_a_persons_last_word_stands_whatever_comes_first(shop: Retailer, order: 
     """An echo of ours, then she subscribes, then she unsubscribes: no order of arrival may lose the last."""
     jane = shop.person()
     inflow = Inflow.of(shop.world)
-    note(shop, jane, "out")
+    remember_a_call(shop, jane, "out")
     start = shop.world.clock()
     shop.world.clock.advance(3 * HOUR)
     events = [
@@ -135,28 +139,28 @@ def test_a_persons_last_word_stands_whatever_comes_first(shop: Retailer, order: 
     assert shop.open() == 0
 
 
-@pytest.mark.parametrize("renewed", [False, True], ids=["the note gone", "the note made anew"])
+@pytest.mark.parametrize("renewed", [False, True], ids=["called once", "called again"])
 def test_what_comes_days_late_cannot_undo_an_opt_out_that_was_taken_for_an_echo(
     shop: Retailer, renewed: bool
 ) -> None:
     jane, inflow = shop.person(), Inflow.of(shop.world)
-    note(shop, jane, "out")
+    remember_a_call(shop, jane, "out")
     start = shop.world.clock()
     shop.world.clock.advance(3 * HOUR)
     inflow.spread(an_event(jane, UNSUBSCRIBED, start + timedelta(hours=2)))
     inflow.flush(jane.klaviyo)
     shop.world.clock.advance(80 * HOUR)
     if renewed:
-        note(shop, jane, "out")
+        remember_a_call(shop, jane, "out")
     inflow.spread(an_event(jane, SUBSCRIBED, start + timedelta(hours=1)))
     inflow.flush(jane.klaviyo)
     assert shop.comms(jane)["email_promo"] is False
     assert shop.interactions(jane) == [(SUBSCRIBED, 1), (UNSUBSCRIBED, -1)]
 
 
-def test_an_echo_from_before_what_ended_its_note_stays_one(shop: Retailer) -> None:
+def test_an_echo_from_before_an_opt_in_of_hers_stays_one(shop: Retailer) -> None:
     jane = shop.person()
-    note(shop, jane, "out")
+    remember_a_call(shop, jane, "out")
     shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
     assert told(shop, jane) == []
     shop.world.clock.advance(HOUR)

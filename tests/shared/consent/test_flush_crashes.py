@@ -7,15 +7,21 @@ from typing import Any
 
 import pytest
 
-from shared.consent.echo_notes import EchoNotes
-from shared.consent.flush import TURN
 from shared.consent.spreading import flush_soon
-from shared.consent_events import Channel
+from shared.consent.to_omneo import TURN
 from shared.direction import Direction
 from shared.errors import WaitError
 from shared.jobs.jobs import Delivery, FlushInbox, Outcome, SweepInbox, write_job
 from shared.worker.delivery import deliver
-from tests.support.consenting import Inflow, ListedQueue, Person, Retailer, an_event, an_installed_tenant
+from tests.support.consenting import (
+    Inflow,
+    ListedQueue,
+    Person,
+    Retailer,
+    an_event,
+    an_installed_tenant,
+    remember_a_call,
+)
 from tests.support.mortal import Fate, KilledError, Meanwhile
 from tests.support.world import TENANT, Clock, World
 
@@ -132,11 +138,11 @@ def test_a_death_while_an_echo_turns_out_to_be_none_loses_no_opt_out(shop: Retai
     moment, died = 0, True
     while died:
         jane, fate = shop.person(), Fate(moment, kills=True)
-        EchoNotes.of(shop.world.services).note(TENANT, jane.klaviyo, Channel.EMAIL, "out")
-        opted_in = shop.world.clock() + timedelta(hours=1)
+        remember_a_call(shop, jane, "out")
+        opted_in = shop.world.clock() + timedelta(minutes=1)
         shop.world.clock.advance(3 * 3600)
         first = Inflow.of(shop.world)
-        first.spread(an_event(jane, OPT_OUT, opted_in + timedelta(hours=1)))
+        first.spread(an_event(jane, OPT_OUT, opted_in + timedelta(minutes=1)))
         first.flush(jane.klaviyo)
         assert shop.interactions(jane) == []
         first.spread(an_event(jane, OPT_IN, opted_in))
@@ -280,7 +286,7 @@ def test_a_flush_that_died_halfway_is_finished_by_the_sweep(shop: Retailer) -> N
     inflow.spread(*history(shop, jane))
     with pytest.raises(KilledError):
         inflow.flush(jane.klaviyo)
-    assert (shop.open(), shop.interactions(jane)) == (4, [])
+    assert (shop.open(), shop.interactions(jane)) == (5, [])
     shop.world.clock.advance(LONG)
     shop.world.services.queue.put(
         SweepInbox(tenant=TENANT, accepted_at=shop.world.clock()), shop.world.read()

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from shared.consent.echo_notes import EchoNotes
 from shared.consent.inbox import Inbox
+from shared.consent.memories import ConsentMemories
 from shared.consent.rules.decisions import TOPICS, canonical
+from shared.consent.rules.memory import Verdict, verdicts
 from shared.consent_events import Channel, Direction, SystemEvent
 from shared.errors import WaitError
-from tests.support.consenting import IDENTITY, Inflow, Person, Retailer, an_installed_tenant
+from tests.support.consenting import IDENTITY, Inflow, Person, Retailer, an_installed_tenant, remember_a_call
 from tests.support.mortal import Fate
 from tests.support.world import ACCOUNT, TENANT, World
 
@@ -39,11 +40,11 @@ class Told:
 
 @dataclass(frozen=True)
 class Before:
-    """What is so before the history: consent in Omneo, notes of calls, and what Klaviyo says of each profile."""
+    """What is so before the history: consent in Omneo, calls of ours, and what Klaviyo says of each profile."""
 
     comms: dict[str, Any]
     stamps: dict[Channel, int | None]
-    notes: frozenset[tuple[int, Channel, Direction, int]]
+    calls: frozenset[tuple[int, Channel, Direction, int]]
     klaviyo: tuple[tuple[bool, bool], ...]
 
 
@@ -64,7 +65,7 @@ befores = st.builds(
     Before,
     comms=flags,
     stamps=st.fixed_dictionaries({channel: st.none() | st.integers(0, SECONDS) for channel in Channel}),
-    notes=st.frozensets(
+    calls=st.frozensets(
         st.tuples(
             st.integers(0, KLAVIYO_PROFILES - 1),
             st.sampled_from(list(Channel)),
@@ -98,7 +99,7 @@ class Run:
         self.shop = shop
         self.start = shop.world.clock()
         self.people = self._people(before)
-        self._note(before)
+        self._call(before)
         shop.world.clock.now = self.start + timedelta(minutes=5)
         self.events = [self._event(number, told) for number, told in enumerate(history)]
 
@@ -128,12 +129,10 @@ class Run:
         )
         return [Person(ids[0], of_two), Person(ids[1], of_two), Person(ids[2], of_one)]
 
-    def _note(self, before: Before) -> None:
-        for profile, channel, direction, second in sorted(before.notes, key=lambda note: note[3]):
-            self.shop.world.clock.now = self.start + timedelta(seconds=second, milliseconds=1)
-            EchoNotes.of(self.shop.world.services).note(
-                TENANT, self.people[profile].klaviyo, channel, direction
-            )
+    def _call(self, before: Before) -> None:
+        for profile, channel, direction, second in sorted(before.calls, key=lambda call: call[3]):
+            self.shop.world.clock.now = self.start + timedelta(seconds=second)
+            remember_a_call(self.shop, self.people[profile], direction, channel)
 
     def _event(self, number: int, told: Told) -> SystemEvent:
         profile = self.people[told.profile].klaviyo
@@ -264,13 +263,16 @@ def test_every_event_is_told_once_or_dropped_for_a_reason(
 ) -> None:
     run = Run(shop, before, history).together()
     _, made = run.result()
-    entries = [
-        entry
-        for omneo in {person.omneo for person in run.people}
-        for entry in Inbox.of(shop.world.services).of_omneo(TENANT, omneo)
-    ]
-    assert sorted(entry.event_id for entry in entries) == sorted(event.id for event in run.events)
-    told = Counter(canonical(entry.topic) for entry in entries if entry.decision not in ("echo", "twin"))
+    store = ConsentMemories.of(shop.world.services)
+    whose: dict[tuple[str, str], Verdict] = {}
+    for omneo in {person.omneo for person in run.people}:
+        for memory in store.find(TENANT, omneo).values():
+            whose |= verdicts(memory)
+    told = Counter(
+        canonical(event.topic)
+        for event in run.events
+        if whose.get((event.id, event.topic), Verdict.PERSON) is Verdict.PERSON
+    )
     names: Counter[str] = Counter()
     for (_, name, _, _), times in made.items():
         names[name] += times

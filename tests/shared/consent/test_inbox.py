@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.consent.inbox import REMEMBERED, Entry, Inbox, Receipt, entry_id
-from shared.consent_events import Decision, SystemEvent
+from shared.consent_events import SystemEvent
 from shared.errors import DocumentMissingError, StoreUnavailableError
 from shared.storage.documents import Documents
 from tests.support import stores
@@ -69,11 +70,6 @@ class TestAdding:
             method="other",
             received_at=clock(),
             open=True,
-            omneo="",
-            decision="",
-            clears_bounce=False,
-            foreign_stamp=None,
-            stage="new",
         )
 
     def test_one_that_came_before_stays_as_it_is_and_says_how_far_it_has_come(
@@ -83,9 +79,21 @@ class TestAdding:
         clock.advance(60)
         again = event(profile="P2", at=clock())
         assert inbox.add("acme", ACCOUNT, again) is Receipt.OPEN
-        handled = inbox.update("acme", entry, open=False, stage="done")
+        inbox.close("acme", entry)
         assert inbox.add("acme", ACCOUNT, again) is Receipt.HANDLED
-        assert inbox.get("acme", entry.id) == handled
+        assert inbox.get("acme", entry.id) == replace(entry, open=False)
+
+    def test_one_id_under_two_topics_is_two_events(self, inbox: Inbox) -> None:
+        first, second = event(), event(topic="dropped_email")
+        for _ in range(2):
+            for one in (first, second):
+                inbox.add("acme", ACCOUNT, one)
+        found = inbox.open_of("acme", "P1")
+        assert sorted(entry.topic for entry in found) == ["bounced_email", "dropped_email"]
+        for entry in found:
+            inbox.close("acme", entry)
+        receipts = [inbox.add("acme", ACCOUNT, one) for one in (second, first)]
+        assert receipts == [Receipt.HANDLED, Receipt.HANDLED]
 
     def test_events_of_two_accounts_or_tenants_do_not_meet(self, inbox: Inbox) -> None:
         for tenant in ("acme", "acme-stg"):
@@ -103,25 +111,23 @@ class TestAdding:
     def test_after_thirty_days_it_is_forgotten_although_the_store_still_has_it(
         self, inbox: Inbox, clock: Clock
     ) -> None:
-        entry = inbox.update(
-            "acme", added(inbox), open=False, omneo="O1", decision=Decision.BOUNCED, stage="done"
-        )
+        entry = added(inbox)
+        inbox.close("acme", entry)
         clock.advance(REMEMBERED.total_seconds() - 1)
         assert inbox.add("acme", ACCOUNT, event()) is Receipt.HANDLED
-        assert (inbox.get("acme", entry.id), inbox.of_omneo("acme", "O1")) == (entry, [entry])
+        assert inbox.get("acme", entry.id) == replace(entry, open=False)
         clock.advance(1)
-        assert (inbox.get("acme", entry.id), inbox.of_omneo("acme", "O1")) == (None, [])
+        assert inbox.get("acme", entry.id) is None
         fresh = added(inbox)
-        assert (fresh.decision, fresh.omneo, fresh.stage) == ("", "", "new")
         assert inbox.open_of("acme", "P1") == [fresh]
         clock.advance(REMEMBERED.total_seconds() - 1)
         assert inbox.add("acme", ACCOUNT, event()) is Receipt.OPEN
 
     def test_one_that_is_still_open_is_given_out_however_old_it_is(self, inbox: Inbox, clock: Clock) -> None:
-        entry = inbox.update("acme", added(inbox), omneo="O1")
+        entry = added(inbox)
         clock.advance(REMEMBERED.total_seconds() + 1)
         assert inbox.get("acme", entry.id) == entry
-        assert inbox.open_of("acme", "P1") == inbox.of_omneo("acme", "O1") == [entry]
+        assert inbox.open_of("acme", "P1") == [entry]
         assert list(inbox.older_than("acme", clock())) == [entry]
 
     @pytest.mark.parametrize("before", ["nothing", "an expired entry"])
@@ -129,7 +135,7 @@ class TestAdding:
         self, inbox: Inbox, clock: Clock, before: str
     ) -> None:
         if before == "an expired entry":
-            inbox.update("acme", added(inbox), open=False)
+            inbox.close("acme", added(inbox))
             clock.advance(REMEMBERED.total_seconds())
         start = threading.Barrier(8)
 
@@ -189,7 +195,7 @@ class TestAdding:
             entry = inbox.get(tenant, entry_id(ACCOUNT, id))
             assert entry is not None
             if is_handled:
-                inbox.update(tenant, entry, open=False)
+                inbox.close(tenant, entry)
                 truth[id] = Receipt.HANDLED
         waiting = sorted(id for id, receipt in truth.items() if receipt is Receipt.OPEN)
         assert ids(inbox.open_of(tenant, "P1")) == waiting
@@ -199,46 +205,32 @@ class TestGivingOut:
     def test_open_entries_of_a_profile_come_in_the_order_of_their_events(self, inbox: Inbox) -> None:
         for id, seconds in (("e3", 3), ("e1", 1), ("e2", 2), ("e2b", 2)):
             added(inbox, id, at=AT + timedelta(seconds=seconds))
-        inbox.update("acme", added(inbox, "handled"), open=False)
+        inbox.close("acme", added(inbox, "handled"))
         added(inbox, "hers", profile="P2")
         assert ids(inbox.open_of("acme", "P1")) == ["e1", "e2", "e2b", "e3"]
         assert ids(inbox.open_of("acme", "P2")) == ["hers"]
         assert inbox.open_of("acme-stg", "P1") == inbox.open_of("acme", "P") == []
 
-    def test_entries_of_an_omneo_profile_are_given_handled_or_not_and_of_every_klaviyo_profile(
-        self, inbox: Inbox
-    ) -> None:
-        inbox.update("acme", added(inbox, "e1"), omneo="O1", open=False, stage="done")
-        inbox.update("acme", added(inbox, "e2", profile="P2"), omneo="O1")
-        inbox.update("acme", added(inbox, "e3"), omneo="O2")
-        added(inbox, "e4")
-        assert ids(inbox.of_omneo("acme", "O1")) == ["e1", "e2"]
-        assert inbox.of_omneo("acme-stg", "O1") == []
-
-    def test_asking_for_no_omneo_profile_does_not_give_everybodys(self, inbox: Inbox) -> None:
-        added(inbox)
-        with pytest.raises(ValueError, match="Omneo profile id"):
-            inbox.of_omneo("acme", "")
-
     def test_more_than_a_page_of_the_store_holds_is_given_whole(self, inbox: Inbox, clock: Clock) -> None:
         many = [f"{number:03}" for number in range(205)]
         for id in many:
-            inbox.update("acme", added(inbox, id), omneo="O1")
+            added(inbox, id)
         clock.advance(1)
-        assert ids(inbox.open_of("acme", "P1")) == ids(inbox.of_omneo("acme", "O1")) == many
-        swept = [
-            inbox.update("acme", entry, open=False).event_id for entry in inbox.older_than("acme", clock())
-        ]
+        assert ids(inbox.open_of("acme", "P1")) == many
+        swept = []
+        for entry in inbox.older_than("acme", clock()):
+            inbox.close("acme", entry)
+            swept.append(entry.event_id)
         assert sorted(swept) == many, "handling them while they are given out passes over none"
         assert list(inbox.older_than("acme", clock())) == []
         inbox.forget("acme")
-        assert inbox.of_omneo("acme", "O1") == []
+        assert inbox.get("acme", entry_id(ACCOUNT, "000")) is None
 
     def test_the_sweep_is_given_open_entries_received_before_a_moment(
         self, inbox: Inbox, clock: Clock
     ) -> None:
         added(inbox, "old")
-        inbox.update("acme", added(inbox, "handled"), open=False)
+        inbox.close("acme", added(inbox, "handled"))
         clock.advance(60)
         moment = clock()
         added(inbox, "just", at=AT - timedelta(days=3))
@@ -264,51 +256,13 @@ class TestGivingOut:
         assert counting.reads == 1
 
 
-class TestUpdating:
-    def test_it_writes_the_named_fields_alone(self, inbox: Inbox, clock: Clock) -> None:
-        read_early = added(inbox)
-        stamp = clock() - timedelta(days=2)
-        inbox.update("acme", read_early, omneo="O1", decision=Decision.OPT_IN, clears_bounce=True)
-        inbox.update("acme", read_early, stage="decided", foreign_stamp=stamp)
-        entry = inbox.get("acme", read_early.id)
-        assert entry is not None
-        assert (entry.omneo, entry.decision, entry.clears_bounce) == ("O1", "opt-in", True)
-        assert (entry.stage, entry.foreign_stamp) == ("decided", stamp)
-        assert entry.open
-
-    def test_it_returns_the_entry_as_its_reader_would_have_it(self, inbox: Inbox) -> None:
-        entry = added(inbox)
-        changed = inbox.update("acme", entry, omneo="O1", stage="decided")
-        assert changed == inbox.get("acme", entry.id)
-
+class TestClosing:
     def test_an_entry_that_is_gone_does_not_come_back(self, inbox: Inbox) -> None:
         entry = added(inbox)
         inbox.forget("acme")
         with pytest.raises(DocumentMissingError):
-            inbox.update("acme", entry, open=False)
+            inbox.close("acme", entry)
         assert inbox.get("acme", entry.id) is None
-
-    def test_two_who_write_different_fields_at_once_lose_nothing(self, inbox: Inbox) -> None:
-        entries = [added(inbox, str(number)) for number in range(10)]
-        start = threading.Barrier(2)
-
-        def decide() -> None:
-            start.wait(timeout=20)
-            for entry in entries:
-                inbox.update("acme", entry, decision=Decision.OPT_OUT, omneo="O1")
-
-        def close() -> None:
-            start.wait(timeout=20)
-            for entry in entries:
-                inbox.update("acme", entry, open=False, stage="done")
-
-        with ThreadPoolExecutor(2) as pool:
-            for done in [pool.submit(decide), pool.submit(close)]:
-                done.result(30)
-        found = inbox.of_omneo("acme", "O1")
-        assert [(entry.decision, entry.open, entry.stage) for entry in found] == [
-            ("opt-out", False, "done")
-        ] * 10
 
 
 class TestBesideAnotherRevision:
@@ -318,21 +272,10 @@ class TestBesideAnotherRevision:
         entry = added(inbox)
         documents.update(COLLECTION, entry.id, {"later": [1]})
         assert inbox.get("acme", entry.id) == entry
-        inbox.update("acme", entry, open=False)
+        inbox.close("acme", entry)
         document = documents.get(COLLECTION, entry.id)
         assert document is not None
         assert document.fields["later"] == [1]
-
-    def test_a_field_that_an_older_one_did_not_know_has_its_default(
-        self, inbox: Inbox, documents: Documents
-    ) -> None:
-        entry = added(inbox)
-        document = documents.get(COLLECTION, entry.id)
-        assert document is not None
-        fields = {name: value for name, value in document.fields.items() if name != "clears_bounce"}
-        documents.delete(COLLECTION, entry.id)
-        documents.create(COLLECTION, entry.id, fields)
-        assert inbox.get("acme", entry.id) == entry
 
 
 def test_a_tenants_entries_are_forgotten_and_no_others(inbox: Inbox) -> None:

@@ -148,7 +148,7 @@ def test_a_duplicate_that_was_handled_queues_nothing(
 ) -> None:
     spread(a_spread(clock, "a"), tenant, inbox=inbox, queue=queue, clock=clock)
     [entry] = inbox.open_of(TENANT, "a")
-    inbox.update(TENANT, entry, open=False, stage="done")
+    inbox.close(TENANT, entry)
     clock.advance(60)
     spread(a_spread(clock, "a"), tenant, inbox=inbox, queue=queue, clock=clock)
     assert len(queue.named) == 1
@@ -244,7 +244,7 @@ def test_what_is_done_is_not_swept(inbox: Inbox, queue: Queue, tenant: Tenant, c
     for event in events(clock, "a"):
         inbox.add(TENANT, ACCOUNT, event)
     [entry] = inbox.open_of(TENANT, "a")
-    inbox.update(TENANT, entry, open=False, stage="done")
+    inbox.close(TENANT, entry)
     clock.advance(600)
     swept(inbox, queue, tenant, clock)
     assert queue.profiles == []

@@ -18,7 +18,7 @@ from shared.explain.explain import LEDGER_RECORDS, explain, profile_id_of
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.profiles.calls import deletion_id, sync_id
 from shared.profiles.synced import SyncedProfiles
-from tests.support.syncing import PHONE, Shop, a_shop
+from tests.support.syncing import PHONE, Shop, a_shop, reads_alone
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
 Json = Any
@@ -36,7 +36,7 @@ def told(shop: Shop, id: str, *, reveal: bool = False) -> dict[str, Json]:
     shop.forget_calls()
     waiting = shop.waiting()
     found = explain(shop.world.read(), id, shop.world.services, reveal=reveal)
-    assert {call.method for call in [*shop.klaviyo_calls(), *shop.omneo_calls()]} == {"GET"}
+    assert reads_alone(shop)
     assert shop.waiting() == waiting
     assert json.loads(json.dumps(found)) == found
     assert reveal or "canary" not in json.dumps(found)
@@ -79,7 +79,7 @@ def by_phone(shop: Shop, id: str) -> str:
         (by_identity, "stored_identity"),
         (by_external_id, "external_id"),
         (by_email, "email"),
-        (by_phone, "phone_number"),
+        (by_phone, "none"),
         (lambda *_: None, "none"),
     ],
     ids=["stored_identity", "external_id", "email", "phone_number", "none"],
@@ -92,8 +92,8 @@ def test_it_says_by_what_the_klaviyo_profile_is_found(
         id = shop.customer(tells=False, mobile_phone_e164=PHONE)
         klaviyo_id = make(shop, id)
         matched = told(shop, id)["matched"]
-        if is_excluded and by == "phone_number":
-            by, klaviyo_id = "none", None  # nobody is looked for by what is not sent
+        if by == "none":
+            klaviyo_id = None  # nobody is found by a phone number
         assert (matched["by"], matched["klaviyo_id"]) == (by, klaviyo_id)
         assert matched["why"].endswith(".")
 
@@ -106,7 +106,7 @@ def test_a_stored_id_that_klaviyo_does_not_know_is_noted_and_matching_falls_thro
     found = told(shop, id)
     assert (found["matched"]["by"], found["matched"]["klaviyo_id"]) == ("email", klaviyo_id)
     assert reasons(found) == {"identity": "stale_identity"}
-    assert "id" not in found["would_send"]
+    assert found["would_send"]["id"] == klaviyo_id
 
 
 def test_an_identifier_of_another_klaviyo_profile_is_left_out_and_its_consent_is_the_others(
@@ -210,24 +210,24 @@ def test_what_does_not_fit_is_noted(shop: Shop) -> None:
     assert reasons(found) == {"phone_number": "phone_invalid", "location.latitude": "value_unfit"}
 
 
-def test_a_profile_that_klaviyo_would_refuse_whole_is_said_to_be(shop: Shop) -> None:
-    id = shop.customer(tells=False, email=None)
-    by_identity(shop, id)
-    # Somebody who has the external_id, and is gone at the next look.
-    body = {"data": [{"type": "profile", "id": "01GONE", "attributes": {"subscriptions": {}}}]}
-    shop.klaviyo.fail(1, match="GET /api/profiles", status=200, body=body)
-    found = told(shop, id)
-    assert (found["would_send"], reasons(found)) == (None, {"profile": "conflict"})
-    assert {row["reason"] for row in found["consent"]} == {"not_synced"}
-
-
-def test_an_external_id_of_another_profile_than_the_stored_one_is_left_out(shop: Shop) -> None:
+def test_an_external_id_of_another_profile_than_the_stored_one_is_merged(shop: Shop) -> None:
     id = shop.customer(tells=False)
     stored = by_identity(shop, id)
     by_external_id(shop, id)
     found = told(shop, id)
-    assert (found["would_send"]["id"], reasons(found)) == (stored, {"external_id": "of_another"})
+    assert (found["would_send"]["id"], reasons(found)) == (stored, {"external_id": "merging"})
     assert "external_id" not in found["would_send"]["attributes"]
+
+
+def test_the_opt_out_of_an_excluded_profile_is_said_to_reach_the_address_that_klaviyo_has(shop: Shop) -> None:
+    id = shop.customer(comms={"email_promo": True})
+    shop.settle()
+    shop.omneo.change_profile(
+        TENANT, id, tells=False, email="staff-profile-canary@shop.test", comms={"email_promo": False}
+    )
+    found = told(shop, id)
+    assert (found["excluded"]["reason"], found["would_send"]) == ("staff_profile", None)
+    assert consent(found, "email")["outcome"] == "unsubscribe"
 
 
 # What consent comes to

@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.json_logic.check import ARITY, MOST_LEVELS
-from shared.json_logic.exclude_logic import ExcludeLogicError, TraceStep, check_logic, matches, trace
+from shared.json_logic.exclude_logic import (
+    TOO_MUCH_TO_SHOW,
+    ExcludeLogicError,
+    TraceStep,
+    check_logic,
+    matches,
+    trace,
+)
 
 Json = Any
 
@@ -159,6 +166,65 @@ def test_lists_in_lists_end_in_good_time() -> None:
     with pytest.raises(ExcludeLogicError, match="more list items"):
         matches(logic, {"rows": [1] * 20_000})
     assert time.monotonic() - start < 5
+
+
+def whole(times: int) -> list[Json]:
+    return [var("")] * times
+
+
+GREEDY: list[Json] = [
+    {"!": {"map": [{"merge": whole(400)}, {"cat": whole(400)}]}},
+    {"cat": whole(900)},
+    {"!": {"merge": [{"merge": whole(300)}, {"merge": whole(300)}]}},
+    {"some": [var("rows"), {"cat": whole(900)}]},
+    {"!": {"map": [var("rows"), "x" * 15_000]}},
+    {"in": ["x", {"cat": [{"cat": whole(100)}, {"cat": whole(100)}]}]},
+    {"==": [whole(500), 1]},
+    {"map": [{"map": [{"merge": whole(30)}, {"cat": whole(30)}]}, {"cat": whole(30)}]},
+    {"missing": whole(500)},
+    {"and": [True, {"if": [True, {"cat": whole(500)}]}]},
+]
+
+
+@pytest.mark.parametrize("logic", GREEDY, ids=range(len(GREEDY)))
+def test_a_rule_that_builds_much_out_of_little_is_refused_when_it_is_saved(logic: Json) -> None:
+    assert len(json.dumps(logic)) < 20_000
+    assert "would build more" in check_logic(logic)
+    with pytest.raises(ExcludeLogicError, match="would build more"):
+        matches(logic, PROFILE)
+
+
+PLAIN: list[Json] = [
+    {"or": [{"==": [var(f"field_{number}"), "x"]} for number in range(300)]},
+    {"in": [var("email"), [f"jane{number}@example.org" for number in range(600)]]},
+    {"==": [{"cat": [var("tier.handle"), "-", var("tier.name"), "-", var("email")]}, "gold-Gold-x"]},
+    {"some": [{"merge": [var("tags"), var("statuses"), var("addresses")]}, {"in": ["NZ", var("country")]}]},
+    {"in": ["NZ", {"map": [var("addresses"), var("country")]}]},
+    {">": [{"reduce": [var("orders"), {"+": [var("current.total"), var("accumulator")]}, 0]}, 500]},
+    {"all": [{"filter": [var("addresses"), {"!!": var("country")}]}, {"!==": [var("country"), "AU"]}]},
+]
+
+
+@pytest.mark.parametrize("logic", PLAIN, ids=range(len(PLAIN)))
+def test_a_rule_of_everyday_is_taken_however_long_its_list(logic: Json) -> None:
+    assert check_logic(logic) == ""
+    assert matches(logic, {**PROFILE, "note": "x" * 90_000}) in (True, False)
+
+
+def test_what_is_built_of_a_profile_out_of_all_measure_is_bounded_too() -> None:
+    logic = {"cat": whole(50)}
+    assert check_logic(logic) == ""
+    assert matches(logic, PROFILE)
+    with pytest.raises(ExcludeLogicError, match="builds more of this profile"):
+        matches(logic, {"note": "x" * 1_000_000})
+    assert matches({"==": [var("note"), "x"]}, {"note": "x" * 10_000_000}) is False
+
+
+def test_a_trace_shows_no_more_than_memory_bears() -> None:
+    logic = {"and": [{"!!": {"cat": whole(5)}} for _ in range(100)]}
+    steps = trace(logic, {"note": "x" * 200_000})
+    assert sum(len(json.dumps(step.value)) for step in steps) < 7_000_000
+    assert steps[-1].error == TOO_MUCH_TO_SHOW
 
 
 def test_a_trace_shows_every_operation_with_what_it_gave() -> None:

@@ -69,6 +69,28 @@ def test_it_is_erased_where_the_tenant_says_so(world: World, whole: bool) -> Non
         assert job["attributes"]["profile"]["data"] == {"type": "profile", "id": profile, "attributes": {}}
 
 
+GONE = {
+    "errors": [
+        {
+            "status": 404,
+            "code": "not_found",
+            "title": "Not found.",
+            "detail": "The profile may have already been deleted.",
+        }
+    ]
+}
+
+
+def test_one_that_klaviyo_has_deleted_by_itself_is_done(world: World) -> None:
+    with a_shop(world, **deleting("erase")) as shop:
+        id = a_customer(shop)
+        shop.klaviyo.fail(match="POST /api/data-privacy-deletion-jobs", status=404, body=GONE)
+        shop.omneo.delete_profile(TENANT, id)
+        shop.settle()
+        assert len(shop.bodies(ERASE)) == 1
+        assert shop.world.dead_jobs() == []
+
+
 def test_it_is_left_alone_where_the_tenant_says_so(world: World) -> None:
     with a_shop(world, **deleting("ignore")) as shop:
         id = a_customer(shop)

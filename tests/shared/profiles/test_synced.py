@@ -5,8 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.consent.rules.plan import Told
-from shared.consent_events import Consent
 from shared.profiles.synced import DELETED_KEPT, SyncedProfile, SyncedProfiles
 from shared.storage.documents import Documents
 
@@ -16,10 +14,7 @@ SYNCED = SyncedProfile(
     account="AcmeAc",
     klaviyo_id="01HX",
     filled=frozenset({"first_name", "properties.omneo_tier"}),
-    told={
-        Consent.EMAIL: Told("in", NOON - timedelta(hours=1), NOON, "01HX", NOON - timedelta(minutes=1)),
-        Consent.SMS_TRANSACTIONAL: Told("out", None, NOON, "01HX"),
-    },
+    left={"email": "5d1f", "external_id": "6a3e"},
     read_at=NOON,
 )
 
@@ -61,7 +56,7 @@ def test_a_deletion_is_remembered_beside_the_rest_and_long_enough(
     profiles.keep("acme", JANE, SYNCED)
     profiles.bury("acme", JANE, NOON)
     assert profiles.find("acme", "never synced").deleted_at == NOON
-    assert (profiles.find("acme", JANE).deleted_at, profiles.find("acme", JANE).told) == (NOON, SYNCED.told)
+    assert (profiles.find("acme", JANE).deleted_at, profiles.find("acme", JANE).left) == (NOON, SYNCED.left)
     clock.now += DELETED_KEPT - timedelta(seconds=1)
     assert profiles.find("acme", JANE).deleted_at == NOON
     clock.now += timedelta(seconds=1)
@@ -93,12 +88,19 @@ def test_the_omneo_id_is_not_in_the_store(
     assert b"canary" not in stored_bytes()
 
 
-def test_a_consent_that_a_newer_revision_knows_is_passed_over(
+def test_what_only_another_revision_knows_is_passed_over(
     profiles: SyncedProfiles, documents: Documents
 ) -> None:
     profiles.keep("acme", JANE, SYNCED)
     (found,) = documents.find("tenants/acme/synced_profiles")
-    told = found.fields["told"]
-    assert isinstance(told, dict)
-    documents.update("tenants/acme/synced_profiles", found.id, {"told": {**told, "whatsapp": told["email"]}})
+    documents.update("tenants/acme/synced_profiles", found.id, {"told": {"email": {"direction": "in"}}})
+    assert profiles.find("acme", JANE) == SYNCED
+
+
+def test_who_lives_again_is_no_longer_remembered_as_deleted(profiles: SyncedProfiles, clock: Clock) -> None:
+    profiles.keep("acme", JANE, SYNCED)
+    profiles.bury("acme", JANE, NOON)
+    profiles.unbury("acme", JANE)
+    profiles.unbury("acme", "never synced")
+    clock.now += 2 * DELETED_KEPT
     assert profiles.find("acme", JANE) == SYNCED

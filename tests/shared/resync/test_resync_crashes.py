@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.consent.echo_notes import EchoNotes
 from shared.consent.ledger import ConsentLedger
+from shared.consent.memories import ConsentMemories
 from shared.errors import WaitError
 from shared.jobs.jobs import PullOptOut, Resync
 from shared.profiles.synced import SyncedProfiles
@@ -48,7 +48,7 @@ def anew(shop: Whole) -> None:
     for store in (
         SyncedProfiles.of(services),
         Resyncs.of(services),
-        EchoNotes.of(services),
+        ConsentMemories.of(services),
         ConsentLedger.of(services),
     ):
         store.forget(TENANT)

@@ -1,5 +1,6 @@
 """Whose reward it is and what it is worth: an id is one reward for one person, and an amount is money of the definition's currency."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -89,6 +90,24 @@ def test_a_call_for_which_nothing_was_made_means_whom_a_search_finds_next_time(s
     omneo.profile(TENANT, id="new", email=EMAIL, identities=[identity])
     assert shop.call(a_body(id="order-7")).status == "created"
     assert shop.rewards()[0]["profile_id"] == "new"
+
+
+@pytest.mark.parametrize("id", ["order-7", ...])
+def test_what_an_earlier_revision_has_issued_is_found_though_it_did_not_remember_whom_it_was_for(
+    shop: Shop, id: object
+) -> None:
+    omneo, documents = shop.world.sandbox.omneo, shop.world.services.documents
+    omneo.reward_rules(TENANT, repeated_external_id="creates")
+    omneo.fail(1, match="POST */rewards", status=500, takes_effect=True)
+    with pytest.raises(WaitError):
+        shop.call(a_body(id=id))
+    for found in documents.find(f"tenants/{TENANT}/reward_claims"):
+        documents.delete(f"tenants/{TENANT}/reward_claims", found.id)
+    for found in documents.find(f"tenants/{TENANT}/reward_attempts"):
+        documents.update(f"tenants/{TENANT}/reward_attempts", found.id, {"profile_id": ""})
+    old = hashlib.sha256(f"{TENANT}\norder-7".encode()).hexdigest()[:32]
+    documents.create(f"tenants/{TENANT}/reward_claims", old, {"state": "done", "reward_id": 1})
+    assert shop.call(a_body(id=id)) == Result("exists", 1)
 
 
 def test_two_tenants_with_one_id_and_one_person_are_two_rewards(shop: Shop) -> None:

@@ -1,4 +1,4 @@
-"""The contract of the document store, held against both implementations."""
+"""The contract of the document store, held against both implementations, and against the one that simulated worlds stand on."""
 
 import threading
 from collections.abc import Callable
@@ -24,6 +24,7 @@ NOON = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 
 
 documents = stores.documents
+pytestmark = pytest.mark.parametrize("documents", ["memory", "sqlite", "firestore"], indirect=True)
 
 
 def read(documents: Documents, collection: str, id: str) -> Document:

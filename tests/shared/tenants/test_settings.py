@@ -51,9 +51,10 @@ GOOD: dict[str, list[Any]] = {
     "mappings": [
         {},
         {"attributes.custom.size": "$organization"},
-        {"$sealed": "sealed", "sealed": "$sealed", "$$list": "$list"},
+        {"$sealed": "sealed", "sealed": "$sold", "$$list": "$list"},
         {"a" * 200: "b" * 200},
-        {str(number): "x" for number in range(200)},
+        {str(number): f"x{number}" for number in range(200)},
+        {"company": "$organization", "nickname": "first_name", "town": "location.city", "id": "omneo_id"},
         {"__": "x", "_x_": "y", "ü 東京\n": "z"},
     ],
     "email_consent_unset": ["subscribe", "leave"],
@@ -69,7 +70,7 @@ BAD: dict[str, list[Any]] = {
     "namespace": ["", "-a", "a-", "a_b", "a b", "ü", "a" * 41, "a\n", 1, True, [], {}],
     "task_queue_name": ["", "canary-", "a/b", "a.b", "../x", "a" * 41, "a\u0000", 0, 1.5, ["acme"]],
     "identity_handle": ["", "canary" * 17, 5, False, {}],
-    "default_region": ["", "au", "AUS", "A", "A1", "ÄÖ", "AU\n", 61, ["AU"]],
+    "default_region": ["UK", "ZZ", "EU", "AA", "XX", "", "au", "AUS", "A", "A1", "ÄÖ", "AU\n", 61, ["AU"]],
     "timezone": ["", "canary", "Melbourne", "australia/melbourne", "UTC+10", "../UTC", "/etc/passwd", 10, {}],
     "master_list_id": ["", "a b", "x" * 65, "ü", "a/b", 1234, ["Y6nRLr"]],
     "profile_exclude_logic": ["", "{}", [], [LOGIC], 1, True],
@@ -87,7 +88,7 @@ BAD: dict[str, list[Any]] = {
         {"__canary__": "x"},
         {"____": "x"},
         {"__\n__": "x"},
-        {str(number): "x" for number in range(201)},
+        {str(number): f"x{number}" for number in range(201)},
     ],
     "email_consent_unset": ["", "canary", "SUBSCRIBE", "leave ", True, 0, ["leave"]],
     "sms_consent_unset": ["", "canary", "Leave", 1, {}],
@@ -100,6 +101,21 @@ BAD: dict[str, list[Any]] = {
 
 # Bad too, but the schema cannot say so.
 BEYOND_THE_SCHEMA: list[tuple[str, Any]] = [
+    ("identity_handle", ".."),
+    ("identity_handle", "."),
+    ("identity_handle", "canary/../canary"),
+    ("identity_handle", "canary?x=1"),
+    ("identity_handle", " "),
+    ("identity_handle", "canary\n"),
+    *(
+        ("mappings", {"canary": name})
+        for name in ("id", "external_id", "$id", "_kx", "anonymous_id", " ", "$", "properties.")
+    ),
+    ("mappings", {"canary.a": "canary", "canary.b": "canary"}),
+    ("mappings", {"canary.a": "organization", "canary.b": "$organization"}),
+    ("mappings", {"canary.a": "city", "canary.b": "location.city"}),
+    ("mappings", {"canary.a": "canary", "canary.b": "properties.canary"}),
+    ("mappings", {str(number): "x" for number in range(200)}),
     ("profile_exclude_logic", nested(20)),
     ("profile_exclude_logic", {"sounds_like": ["canary"]}),
     ("profile_exclude_logic", {"$sealed": "canary"}),

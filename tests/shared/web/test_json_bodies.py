@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+import tracemalloc
 from contextlib import suppress
 from typing import Any
 
@@ -146,6 +147,64 @@ def test_a_large_body_is_read_in_moments() -> None:
     assert len(parse_json(JSON, b"[" + b"{}," * 300_000 + b"{}]")) == 300_001
     assert time.perf_counter() - began < 5
     assert sys.getrecursionlimit() == limit
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+@pytest.mark.parametrize("typed", ["\n", "\t", "\r\n", "a\n\tb"])
+def test_a_line_break_or_tab_within_a_string_is_taken_as_it_was_typed(typed: str, lenient: bool) -> None:
+    body = f'{{"first_name": "Jane{typed}Doe",\n\t"n": 1}}'.encode()
+    assert parse_json(JSON, body, lenient=lenient) == {"first_name": f"Jane{typed}Doe", "n": 1}
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (b'{"canary": }', "line 1, column 12"),
+        (b'{\n  "a": 1,\n  "b": "Jane "canary" Doe"\n}', "line 3, column 15"),
+        (b'{\n  "a": "x\ny",\n  "b": }', "line 4, column 8"),
+        (b'{"a": "canary\x00"}', "line 1, column 14"),
+        (b'\xef\xbb\xbf{"a": "\xc3\xbc\x01"}', "line 1, column 9"),
+        (rb'{"a": "it\'s"}', "line 1, column 10"),
+        (b"", "line 1, column 1"),
+    ],
+    ids=range(7),
+)
+def test_what_could_be_meant_in_two_ways_is_refused_with_its_line_and_place(
+    body: bytes, place: str, lenient: bool
+) -> None:
+    with pytest.raises(InvalidPayloadError, match=place) as refused:
+        parse_json(JSON, body, lenient=lenient)
+    assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b",".join([b"{}"] * 1_000_000) + b"]",
+        b'{"data": [' + b",".join([b"{}                    "] * 1_000_000) + b"]}",
+        b"[" + b"1," * 1_100_000 + b"1]",
+        b"[" + b"[]," * 500_000 + b"[]]",
+    ],
+    ids=["objects", "24 MB", "numbers", "lists"],
+)
+def test_a_body_of_more_values_than_memory_bears_is_refused_before_it_is_read(
+    body: bytes, lenient: bool
+) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidPayloadError, match="at most"):
+            parse_json(JSON, body, lenient=lenient)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_delivery_of_a_thousand_rich_events_is_taken() -> None:
+    properties = {f"property {number}": {"nested": [number, "a, b, c"]} for number in range(60)}
+    body = json.dumps({"data": [{"id": str(number), **properties} for number in range(1000)]}).encode()
+    assert len(parse_json(JSON, body, lenient=True)["data"]) == 1000
 
 
 class TestLeniently:

@@ -245,6 +245,7 @@ ENDPOINTS: dict[str, dict[str, Endpoint]] = {
     },
     "api/profiles": {
         "GET": Endpoint(_PROFILES_READ, L, profile_endpoints.get_profiles, _FILTERED | _ADDITIONAL),
+        "POST": Endpoint(_PROFILES_WRITE, L, profile_endpoints.create_profile, _ADDITIONAL),
     },
     "api/profiles/{id}": {
         "GET": Endpoint(_PROFILES_READ, L, profile_endpoints.get_profile, _ADDITIONAL),

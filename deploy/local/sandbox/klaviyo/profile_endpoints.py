@@ -1,6 +1,7 @@
 """Klaviyo's endpoints of profiles, one function each. Shapes and refusals are in `profiles.py`.
 
-Klaviyo's pages "Get Profiles", "Create or Update Profile", "Update Profile", "Merge Profiles", "Get Lists for Profile".
+Klaviyo's pages "Get Profiles", "Create Profile", "Create or Update Profile", "Update Profile", "Merge Profiles", "Get Lists for
+Profile".
 
 Assumed: an identifier that belongs to another profile is 409 `duplicate_profile` in an import and an update as it is in
 "Create Profile", and with the switch `duplicate_names_itself` names the profile that was to be written, as Klaviyo has been seen to;
@@ -22,6 +23,7 @@ from deploy.local.sandbox.klaviyo.filters import BEFORE_AND_AFTER, Clause, Field
 from deploy.local.sandbox.klaviyo.importing import DuplicateProfileError
 from deploy.local.sandbox.klaviyo.profiles import (
     TYPE,
+    create_problems,
     import_problems,
     to_resource,
     update_problems,
@@ -72,6 +74,14 @@ def import_profile(asked: Asked) -> Answer:
         return errors.missing("profile", data["id"])
     status = 201 if known is None else 200
     return _written(asked, known, data, status=status, with_subscriptions=with_subscriptions)
+
+
+def create_profile(asked: Asked) -> Answer:
+    """`POST /api/profiles`: 201, and 409 where any profile has one of the identifiers."""
+    with_subscriptions = wants_subscriptions(asked.parameters)
+    if found := list(create_problems(asked.document)):
+        return errors.invalid(found)
+    return _written(asked, None, asked.document["data"], status=201, with_subscriptions=with_subscriptions)
 
 
 def update_profile(asked: Asked) -> Answer:

@@ -101,6 +101,15 @@ def import_problems(document: Any) -> Iterator[Problem]:
         yield NO_IDENTIFIER
 
 
+def create_problems(document: Any) -> Iterator[Problem]:
+    """Yield everything wrong with the body of Create Profile: it names no id, and patches nothing."""
+    yield from import_problems(document)
+    data = document.get("data") if isinstance(document, dict) else None
+    for name in ("id", "meta"):
+        if isinstance(data, dict) and name in data:
+            yield Problem(f"'{name}' is not a valid field for the resource '{TYPE}'.", f"/data/{name}")
+
+
 def update_problems(document: Any, *, id: str) -> Iterator[Problem]:
     """Yield everything wrong with the body of Update Profile."""
     yield from _problems(document, {name: rule for name, rule in _RULES.items() if name != "_kx"}, id=id)

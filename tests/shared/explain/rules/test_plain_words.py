@@ -4,8 +4,7 @@ from enum import StrEnum
 
 import pytest
 
-from shared.consent.rules.plan import Why
-from shared.consent.rules.to_klaviyo import Outcome, Reason
+from shared.consent.rules.comparison import Outcome, Reason
 from shared.explain.rules.plain_words import CONSENT, EXCLUDED, LEFT_OUT, MATCHED, OUTCOMES
 from shared.profiles.klaviyo_import import LeftOut
 from shared.profiles.rules.draft import NoteReason
@@ -22,7 +21,6 @@ from shared.profiles.rules.sync_plan import Absence
         (LeftOut, LEFT_OUT),
         (Outcome, OUTCOMES),
         (Reason, CONSENT),
-        (Why, CONSENT),
     ],
 )
 def test_every_reason_has_words(reasons: type[StrEnum], words: dict[str, str]) -> None:

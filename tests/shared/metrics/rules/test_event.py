@@ -18,6 +18,7 @@ from shared.http.client import HttpClient
 from shared.http.connections import Connections
 from shared.klaviyo.client import KlaviyoClient, read_problem
 from shared.metrics.rules.event import Metric, email_of, klaviyo_profile_id, read_metric, with_id_token
+from tests.support.events import attributes, event, metric, objections, profile
 from tests.support.world import ACCOUNT, EMAIL, Clock
 
 SAMPLES = Path(__file__).parents[4] / "tests" / "samples" / "metrics"
@@ -31,28 +32,6 @@ Json = dict[str, Any]
 
 def read(body: object, *, metric_name: str = "", with_token: bool = False, now: datetime = NOW) -> Metric:
     return read_metric(body, metric_name=metric_name, with_token=with_token, now=now, unique_id="fixed-id")
-
-
-def attributes(**changes: Any) -> Json:
-    """Return the attributes of an event that Klaviyo takes, changed."""
-    return {
-        "metric": {"data": {"type": "metric", "attributes": {"name": "Reward Issued"}}},
-        "profile": {"data": {"type": "profile", "attributes": {"email": EMAIL}}},
-        "properties": {"amount": 20},
-        **changes,
-    }
-
-
-def event(**changes: Any) -> Json:
-    return {"attributes": attributes(**changes)}
-
-
-def profile(attributes: object = None, **data: Any) -> Json:
-    return {"data": {**data, "attributes": {"email": EMAIL} if attributes is None else attributes}}
-
-
-def metric(name: object) -> Json:
-    return {"data": {"type": "metric", "attributes": {"name": name}}}
 
 
 # The documented shapes
@@ -123,24 +102,17 @@ def test_a_context_may_use_the_words_of_the_other_shapes(extra: str) -> None:
 
 def test_a_uuid_in_a_context_is_omneos_id_and_anything_else_klaviyos() -> None:
     omneo = read({"profile": {"id": OMNEO_ID.upper(), "email": EMAIL}}, metric_name="N")
-    assert omneo.omneo_profile_id == OMNEO_ID.upper()
+    assert omneo.omneo_profile_id == OMNEO_ID
     assert (klaviyo_profile_id(omneo.attributes), email_of(omneo.attributes)) == ("", EMAIL)
     klaviyo = read({"profile": {"id": KLAVIYO_ID, "email": EMAIL}}, metric_name="N")
     assert klaviyo.omneo_profile_id == ""
     assert (klaviyo_profile_id(klaviyo.attributes), email_of(klaviyo.attributes)) == (KLAVIYO_ID, EMAIL)
 
 
-@pytest.mark.parametrize(
-    "almost", [f"{OMNEO_ID}\n", f" {OMNEO_ID}", OMNEO_ID[:-1], OMNEO_ID.replace("-", "")]
-)
+@pytest.mark.parametrize("almost", [OMNEO_ID[:-1], OMNEO_ID.replace("-", "")])
 def test_what_only_resembles_a_uuid_is_no_omneo_id(almost: str) -> None:
     found = read({"profile": {"id": almost}}, metric_name="N")
     assert (found.omneo_profile_id, klaviyo_profile_id(found.attributes)) == ("", almost)
-
-
-def test_a_uuid_in_klaviyos_own_shape_is_a_klaviyo_id_because_the_caller_says_so() -> None:
-    found = read(event(profile=profile({}, id=OMNEO_ID)))
-    assert (found.omneo_profile_id, klaviyo_profile_id(found.attributes)) == ("", OMNEO_ID)
 
 
 @pytest.mark.parametrize("time", ["next Friday", "", None, [], 12, "1989-12-31", {"from": 9}, True])
@@ -171,22 +143,6 @@ def test_the_track_token_goes_no_further() -> None:
 
 
 # What travels on, and what is left alone
-
-
-def test_unknown_attributes_travel_on_at_every_level() -> None:
-    body = event(
-        future=1,
-        backfill=False,
-        metric={"data": {"type": "metric", "attributes": {"name": "N", "service": None}, "new": 1}, "x": 2},
-        profile={
-            "data": {"type": "profile", "attributes": {"email": EMAIL, "loyalty": {"a": [1]}}, "links": {}},
-            "y": 3,
-        },
-    )
-    found = read(body).attributes
-    assert (found["future"], found["backfill"]) == (1, False)
-    assert found["metric"] == body["attributes"]["metric"]
-    assert found["profile"] == body["attributes"]["profile"]
 
 
 def test_values_inside_properties_are_not_touched() -> None:
@@ -322,7 +278,17 @@ def test_an_empty_backfill_is_left_out(empty: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"), [(71, "71"), (0, "0"), (-1, "-1"), ("71", "71"), ("x" * 255, "x" * 255)]
+    ("given", "expected"),
+    [
+        (71, "71"),
+        (71.0, "71"),
+        ("71.0", "71"),
+        (1.5, "1.5"),
+        (0, "0"),
+        (-1, "-1"),
+        ("71", "71"),
+        ("x" * 255, "x" * 255),
+    ],
 )
 def test_a_unique_id_may_be_a_number(given: object, expected: str) -> None:
     assert read(event(unique_id=given)).attributes["unique_id"] == expected
@@ -384,14 +350,13 @@ REFUSALS: list[tuple[str, object, str, str]] = [
     ("nobody", event(profile=profile({})), "", NEEDS_PROFILE),
     ("only-phone", event(profile=profile({"phone_number": "+61canary"})), "", NEEDS_PROFILE),
     ("only-external-id", event(profile=profile({"external_id": "canary"})), "", NEEDS_PROFILE),
-    ("id-number", event(profile=profile(id=12)), "", "attributes.profile.data.id must be text"),
-    ("id-object", event(profile=profile(id={"canary": 1})), "", "attributes.profile.data.id must be text"),
+    ("id-object", event(profile=profile({}, id={"canary": 1})), "", "attributes.profile.data.id must be text"),
     ("context-id", {"profile": {"id": ["canary"]}}, "N", "attributes.profile.data.id must be text"),
     ("email-number", event(profile=profile({"email": 12})), "", "email must be an email address"),
     ("email-false", event(profile=profile({"email": False})), "", "email must be an email address"),
     ("email-no-at", event(profile=profile({"email": "canary"})), "", "email must be an email address"),
     ("email-space", event(profile=profile({"email": "canary jane@example.org"})), "", "email must be an email address"),
-    ("email-newline", event(profile=profile({"email": f"{EMAIL}\n"})), "", "email must be an email address"),
+    ("email-lines", event(profile=profile({"email": f"canary\n{EMAIL}"})), "", "email must be an email address"),
     ("email-two-at", event(profile=profile({"email": "canary@canary@x.org"})), "", "email must be an email address"),
     ("context-email", {"profile": {"email": ["canary"]}}, "N", "email must be an email address"),
     ("track-nobody", {"event": "N"}, "", NEEDS_PROFILE),
@@ -403,7 +368,6 @@ REFUSALS: list[tuple[str, object, str, str]] = [
     ("properties-list", event(properties=["canary"]), "", "attributes.properties must be an object"),
     ("properties-401", event(properties={f"canary{n}": n for n in range(401)}), "", "at most 400"),
     ("unique-id-256", event(unique_id="canary".ljust(256, "x")), "", "at most 255"),
-    ("unique-id-float", event(unique_id=1.5), "", "attributes.unique_id must be text"),
     ("unique-id-true", event(unique_id=True), "", "attributes.unique_id must be text"),
     ("unique-id-object", event(unique_id={"canary": 1}), "", "attributes.unique_id must be text"),
     ("unique-id-huge", event(unique_id=10**4000), "", "attributes.unique_id must be text"),
@@ -431,7 +395,9 @@ REFUSALS: list[tuple[str, object, str, str]] = [
     ("value-nan-text", event(value="NaN"), "", "attributes.value must be a number"),
     ("value-huge", event(value=10**400), "", "attributes.value must be a number"),
     ("value-huge-text", event(value="1" * 31), "", "attributes.value must be a number"),
-    ("value-other-digits", event(value="\u0661\u0662"), "", "attributes.value must be a number"),
+    ("value-half", event(value="\u00bd"), "", "attributes.value must be a number"),
+    ("time-compact", event(time="20260723T100000Z"), "", "attributes.time must be RFC 3339"),
+    ("time-week", event(time="2026-W30-4"), "", "attributes.time must be RFC 3339"),
     ("backfill-word", event(backfill="canary"), "", "attributes.backfill must be true or false"),
     ("backfill-list", event(backfill=["canary"]), "", "attributes.backfill must be true or false"),
     ("backfill-number", event(backfill=10**4000), "", "attributes.backfill must be true or false"),
@@ -556,27 +522,7 @@ BODIES: SearchStrategy[Any] = st.integers(0, 4).flatmap(
         JSON,
     )[shape]
 )
-# What read_metric promises about Klaviyo's model; the rest travels on untouched and is Klaviyo's to judge.
-OURS = ("metric", "profile.data.type", "profile.data.id", "profile.data.attributes.email", "properties", "value.", "time",
-        "unique_id", "backfill")  # fmt: skip
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-
-
-def objections(event: Json) -> list[str]:
-    """Return what Klaviyo's own model has against our fields of the event."""
-    from openapi_client.models.event_create_query_v2 import EventCreateQueryV2
-    from pydantic import ValidationError
-
-    body = {"data": {"type": "event", "attributes": event}}
-    try:
-        EventCreateQueryV2.model_validate(body, extra="forbid", by_alias=True, by_name=False)
-    except ValidationError as error:
-        found = [(".".join(map(str, row["loc"])), row["type"]) for row in error.errors(include_input=False)]
-        ours = [
-            (path.removeprefix("data.attributes."), kind) for path, kind in found if kind != "extra_forbidden"
-        ]
-        return [f"{path} {kind}" for path, kind in ours if path.startswith(OURS)]
-    return []
 
 
 def test_the_referee_sees_what_is_wrong() -> None:
@@ -630,18 +576,6 @@ class _OneToken:
         raise AssertionError("the sandbox knows the token")
 
 
-# What read_metric leaves to Klaviyo: a refusal that speaks of these is no fault of ours.
-KLAVIYOS = (
-    "first_name",
-    "location",
-    "external_id",
-    "phone_number",
-    "value_currency",
-    "'properties' must be an object",
-    "nested",
-)
-
-
 def objection(klaviyo: KlaviyoClient, event: Json) -> str:
     """Return what the sandbox has against the event, "" if it took it."""
     try:
@@ -666,7 +600,8 @@ def test_the_sandbox_accepts_what_any_json_became(sandbox: Sandbox, clock: Clock
         except InvalidPayloadError:
             return
         said = objection(klaviyo, event)
-        assert not said or any(name in said for name in KLAVIYOS), said
+        # The worker knows the country, and leaves out an id that nobody has.
+        assert not said or "phone number" in said or "does not exist" in said, said
         sent += 1
         sandbox.advance(1)
 

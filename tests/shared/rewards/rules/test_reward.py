@@ -69,7 +69,7 @@ def test_an_amount_is_a_number_or_one_in_text(given: object, amount: float) -> N
     "given",
     [
         ..., None, "", "None", 0, -1, "0", "-5", "0.00", 1_000_001, "1000001", 10**30, 1e300, math.nan, math.inf, -math.inf,
-        "NaN", "inf", "1e3", "0x10", "ten", "$10", "10 AUD", "1,0", "٣", True, False, [], [10], {}, "1" * 500,
+        "NaN", "inf", "1e3", "0x10", "ten", "$10", "10 AUD", "1,0", True, False, [], [10], {}, "1" * 500,
     ],
     ids=repr,
 )  # fmt: skip

@@ -20,6 +20,7 @@ SHEET = [
     ("GET", "/api/metrics", "metrics:read", 10, 150),
     ("POST", "/api/profile-import", "profiles:write", 75, 750),
     ("GET", "/api/profiles", "profiles:read", 75, 750),
+    ("POST", "/api/profiles", "profiles:write", 75, 750),
     ("GET", "/api/profiles/01HX", "profiles:read", 75, 750),
     ("PATCH", "/api/profiles/01HX", "profiles:write", 75, 750),
     ("POST", "/api/profile-merge", "profiles:write", 10, 150),

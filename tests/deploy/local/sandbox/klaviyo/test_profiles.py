@@ -77,6 +77,17 @@ def test_a_profile_is_made_once_and_then_updated(sandbox: Sandbox, call: Caller)
     assert call("GET", f"{PROFILES}/{after['id']}").json()["data"] == after
 
 
+def test_a_profile_is_created_once_and_its_identifiers_name_it_then(call: Caller, jane: Profile) -> None:
+    made = call("POST", PROFILES, a_profile(external_id="canary-41", phone_number="+61412345678"))
+    assert (made.status_code, made.json()["data"]["attributes"]["external_id"]) == (201, "canary-41")
+    for taken in ({"email": JANE.upper()}, {"external_id": "canary-42", "email": JANE}):
+        refused = call("POST", PROFILES, a_profile(**taken))
+        (error,) = refused.json()["errors"]
+        assert (refused.status_code, error["meta"]) == (409, {"duplicate_profile_id": jane.id})
+    for wrong in (a_profile(id="01HX", email="canary@example.org"), a_profile(first_name="Jane")):
+        assert call("POST", PROFILES, wrong).status_code == 400
+
+
 def test_subscriptions_are_shown_to_who_asks(sandbox: Sandbox, call: Caller, jane: Profile) -> None:
     sandbox.klaviyo.subscribe(ACCOUNT, jane.id)
     asked = "additional-fields[profile]=subscriptions"

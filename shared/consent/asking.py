@@ -1,0 +1,108 @@
+"""Asking Klaviyo for a consent: the call is remembered before it is made, and looked after when it must have landed.
+
+Right before that the memory is asked once more, and with it the inbox: no subscribe is sent after a newer opt-out has been told to us.
+What is asked for is decided elsewhere, and who makes the call is whoever has decided.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from shared.consent.inbox import Inbox
+from shared.consent.memories import ConsentMemories, Memories
+from shared.consent.rules import memory as rules
+from shared.consent.rules.decisions import row_of
+from shared.consent.rules.memory import Call
+from shared.consent_events import Consent, Decision, Direction
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+Still: TypeAlias = Callable[[rules.Memory], rules.Memory | None]
+
+
+@dataclass(frozen=True)
+class AskedConsent:
+    """A consent that Klaviyo is to be asked for: of which Omneo and which Klaviyo profile, which way, and for the decision of which time.
+
+    `suppresses` is a suppression instead of an unsubscribe.
+    """
+
+    profile_id: str
+    klaviyo_id: str
+    consent: Consent
+    direction: Direction
+    decided_at: datetime | None
+    suppresses: bool = False
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Remembers the calls of a tenant."""
+
+    tenant: Tenant
+    services: Services
+
+    def begin(self, asked: AskedConsent, still: Still = lambda memory: memory) -> bool:
+        """Remember a call that is about to be made; return whether it is still to be made.
+
+        `still` is given what is remembered of the channel at this moment, and returns that, or with what else it knows; None if the call
+        is not to be made any more.
+        """
+        if asked.direction == "in" and self._is_taken_back(asked):
+            return False
+        begun: list[bool] = []
+
+        def with_call(memories: Memories) -> Memories:
+            channel, now = asked.consent.channel, self.services.clock()
+            memory = still(memories[channel])
+            begun[:] = [memory is not None]
+            if memory is None:
+                return {}
+            call = Call(
+                asked.consent,
+                asked.direction,
+                asked.klaviyo_id,
+                asked.decided_at,
+                asked_at=now,
+                last_at=now,
+                suppresses=asked.suppresses,
+            )
+            return {channel: rules.with_call(memory, call)}
+
+        self._store.change(self.tenant.name, asked.profile_id, with_call)
+        return begun[0]
+
+    def accepted(self, asked: AskedConsent) -> None:
+        """Remember that Klaviyo has accepted the call."""
+        self._change(asked, rules.accepted)
+
+    def refused(self, asked: AskedConsent) -> None:
+        """Remember that Klaviyo has refused the call for good, which then has no effect."""
+        self._change(asked, rules.refused)
+
+    def _change(
+        self, asked: AskedConsent, edit: Callable[[rules.Memory, Consent, Direction, str], rules.Memory]
+    ) -> None:
+        def edited(memories: Memories) -> Memories:
+            channel = asked.consent.channel
+            return {channel: edit(memories[channel], asked.consent, asked.direction, asked.klaviyo_id)}
+
+        self._store.change(self.tenant.name, asked.profile_id, edited)
+
+    def _is_taken_back(self, asked: AskedConsent) -> bool:
+        """Return whether an opt-out that is no older waits in the inbox."""
+        if not asked.klaviyo_id:
+            return False
+        entries = Inbox.of(self.services).open_of(self.tenant.name, asked.klaviyo_id)
+        rows = [(entry.at, row_of(entry.topic)) for entry in entries]
+        return any(
+            row.decision is Decision.OPT_OUT
+            and row.channel is asked.consent.channel
+            and (asked.decided_at is None or at >= asked.decided_at)
+            for at, row in rows
+        )
+
+    @property
+    def _store(self) -> ConsentMemories:
+        return ConsentMemories.of(self.services)

@@ -1,0 +1,159 @@
+"""What is remembered of each Omneo profile's consent, kept: one document a profile, and in it a memory for each channel.
+
+Of persons it holds Klaviyo's and Omneo's profile ids, nothing else. What a memory means stands in `rules/memory.py`; that two who change
+one at once lose nothing of each other's is seen to here.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields, replace
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from shared.consent.rules.decisions import Decided
+from shared.consent.rules.memory import Call, Memory, Seen
+from shared.consent_events import Channel, Consent, Decision
+from shared.errors import (
+    DocumentChangedError,
+    DocumentExistsError,
+    DocumentMissingError,
+    StoreUnavailableError,
+)
+from shared.storage.documents import Document, Documents, Value, delete_all
+
+if TYPE_CHECKING:
+    from shared.services import Services
+
+_ATTEMPTS = 20
+
+Memories: TypeAlias = Mapping[Channel, Memory]
+
+
+class ConsentMemories:
+    """Keeps and gives memories. A channel of which nothing is known has an empty one."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents)
+
+    def find(self, tenant: str, profile_id: str) -> dict[Channel, Memory]:
+        """Return what is remembered of an Omneo profile."""
+        return _decode(self._documents.get(_collection(tenant), _id(profile_id)))
+
+    def change(
+        self, tenant: str, profile_id: str, edit: Callable[[Memories], Memories]
+    ) -> dict[Channel, Memory]:
+        """Make it what `edit` makes of it, and return that. `edit` may be called again, with what somebody else has written meanwhile.
+
+        Raises:
+            StoreUnavailableError: it is being changed too often.
+        """
+        for _ in range(_ATTEMPTS):
+            found = self._documents.get(_collection(tenant), _id(profile_id))
+            before = _decode(found)
+            after = {**before, **edit(before)}
+            if after == before:
+                return before
+            try:
+                self._write(tenant, profile_id, found, before, after)
+            except (DocumentExistsError, DocumentChangedError):
+                continue
+            return after
+        raise StoreUnavailableError(
+            "what is remembered of a consent is being changed too often to be written"
+        )
+
+    def profile_asked_about(self, tenant: str, klaviyo_id: str) -> str:
+        """Return the Omneo profile for whose sake a consent of this Klaviyo profile was last asked for, "" if none was."""
+        found = self._documents.get(_asked(tenant), _id(klaviyo_id))
+        return "" if found is None else str(found.fields["profile"])
+
+    def forget_profile(self, tenant: str, profile_id: str) -> None:
+        """Forget what is remembered of the profile."""
+        for memory in self.find(tenant, profile_id).values():
+            for call in memory.calls:
+                self._documents.delete(_asked(tenant), _id(call.profile))
+        self._documents.delete(_collection(tenant), _id(profile_id))
+
+    def forget(self, tenant: str) -> None:
+        """Forget every profile."""
+        delete_all(self._documents, _collection(tenant))
+        delete_all(self._documents, _asked(tenant))
+
+    def _write(
+        self, tenant: str, profile_id: str, found: Document | None, before: Memories, after: Memories
+    ) -> None:
+        for klaviyo_id in _profiles_asked(after) - _profiles_asked(before):
+            self._point(tenant, klaviyo_id, profile_id)
+        fields: dict[str, Value] = {channel.value: _encode(memory) for channel, memory in after.items()}
+        if found is None:
+            self._documents.create(_collection(tenant), _id(profile_id), fields)
+        else:
+            self._documents.update(_collection(tenant), _id(profile_id), fields, version=found.version)
+
+    def _point(self, tenant: str, klaviyo_id: str, profile_id: str) -> None:
+        fields: dict[str, Value] = {"profile": profile_id}
+        try:
+            self._documents.create(_asked(tenant), _id(klaviyo_id), fields)
+        except DocumentExistsError:
+            try:
+                self._documents.update(_asked(tenant), _id(klaviyo_id), fields)
+            except DocumentMissingError:
+                return  # forgotten in this very moment
+
+
+def _profiles_asked(memories: Memories) -> set[str]:
+    return {call.profile for memory in memories.values() for call in memory.calls if call.profile}
+
+
+def _encode(memory: Memory) -> dict[str, Value]:
+    return {name: _plain(value) for name, value in asdict(memory).items() if name != "channel"}
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+
+
+def _decode(found: Document | None) -> dict[Channel, Memory]:
+    stored: Mapping[str, Any] = {} if found is None else found.fields
+    return {channel: _memory(channel, stored.get(channel.value) or {}) for channel in Channel}
+
+
+def _memory(channel: Channel, stored: Mapping[str, Any]) -> Memory:
+    # A field that a newer revision wrote is passed over, one that an older did not know has its default.
+    known = {name: stored[name] for name in ("omneo_in", "omneo_out", "seen_at", "ahead") if name in stored}
+    seen = stored.get("seen")
+    return replace(
+        Memory(channel, **known),
+        events=tuple(_decided(row) for row in stored.get("events") or ()),
+        calls=tuple(_call(row) for row in stored.get("calls") or ()),
+        seen=None if seen is None else Seen(**_known(Seen, seen)),
+    )
+
+
+def _decided(row: Mapping[str, Any]) -> Decided:
+    return Decided(**{**_known(Decided, row), "decision": Decision(row["decision"])})
+
+
+def _call(row: Mapping[str, Any]) -> Call:
+    return Call(**{**_known(Call, row), "consent": Consent(row["consent"])})
+
+
+def _known(kind: Any, row: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in row.items() if name in names}
+
+
+def _id(id: str) -> str:
+    return hashlib.sha256(id.encode()).hexdigest()[:32]
+
+
+def _collection(tenant: str) -> str:
+    return f"tenants/{tenant}/consent"
+
+
+def _asked(tenant: str) -> str:
+    return f"tenants/{tenant}/consent_asked"

@@ -1,0 +1,474 @@
+"""Omneo's consent and Klaviyo's side by side: what is to be asked of Klaviyo and what Omneo is to learn, one step for each consent, with
+its reason. Pure. Live sync, look, resync, reconcile and explain all ask here.
+
+    consent_steps   the steps for both channels, and the memories with what the two sides have shown
+    still_asked     the same question once more, of one consent, right before Klaviyo is asked
+
+What is known beside the two states, and whose what Klaviyo shows is, stands in `memory.py`.
+
+The newest decision counts, wherever it was made. What Klaviyo holds by our own doing is none. At the same second, and where nobody can know,
+it is an opt-out. Without a date an opt-in fills only NEVER_SUBSCRIBED, and an opt-out applies. A suppression by a person (the customer's
+unsubscribe, or the merchant's hand) is an opt-out that a subscribe would lift; one for a bounce or a wrong address is none; a complaint of
+spam is never lifted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from shared.consent.rules.decisions import MARKER, direction_in, flag, read_stamp, stamp_name
+from shared.consent.rules.memory import (
+    CLOCKS_APART,
+    LANDING,
+    MAY_BE_OURS,
+    Call,
+    Memory,
+    Word,
+    is_complained,
+    last_call,
+    last_word,
+    our_landings,
+    persons,
+    with_landing,
+    with_omneo,
+)
+from shared.consent_events import Channel, Consent, Decision
+
+_BOUNCES = frozenset({"HARD_BOUNCE", "INVALID_EMAIL"})
+_COMPLAINTS = frozenset({"SPAM_COMPLAINT", "SPAM_REPORT"})
+# A call that changes nothing is not made for ever; after so long it may be tried again.
+_MOST_TIMES = 4
+_REST = timedelta(hours=24)
+# A time of Klaviyo's that lies farther ahead than clocks are apart tells nothing.
+_AHEAD = timedelta(minutes=1)
+
+Json = Any
+
+
+class Outcome(StrEnum):
+    """What is to be done."""
+
+    SUBSCRIBE = "subscribe"
+    UNSUBSCRIBE = "unsubscribe"
+    LEAVE = "leave"
+    PULL_OPT_OUT = "pull_opt_out"  # Klaviyo holds the newer opt-out: Omneo is to learn of it
+
+
+class Reason(StrEnum):
+    """Why, for the log and for `explain`."""
+
+    NO_IDENTIFIER = "no_identifier"  # no email, or no phone number, to say it about
+    NO_OPINION = "no_opinion"  # Omneo has never recorded it, and the tenant's setting says leave
+    BOUNCED = "bounced"  # neither subscribed nor opted out
+    AGREED = "agreed"
+    FILLS_NEVER_SUBSCRIBED = "fills_never_subscribed"
+    OMNEO_OPT_IN_NEWER = "omneo_opt_in_newer"
+    OMNEO_OPT_OUT_NEWER = "omneo_opt_out_newer"
+    OMNEO_OPT_OUT_UNDATED = "omneo_opt_out_undated"  # it applies all the same
+    OPT_OUT_OF_NEVER_SUBSCRIBED = "opt_out_of_never_subscribed"  # whom Klaviyo would still send campaigns
+    KLAVIYO_OPT_IN_NEWER = "klaviyo_opt_in_newer"
+    KLAVIYO_OPT_OUT_NEWER = "klaviyo_opt_out_newer"
+    KLAVIYO_COMPLAINT = "klaviyo_complaint"
+    KLAVIYO_CONSENT_UNKNOWN = "klaviyo_consent_unknown"  # a word that is none of the three we know
+    OPT_OUT_UNDONE = "opt_out_undone"  # by an opt-in of ours that landed after it
+    ALREADY_ASKED = "already_asked"  # for this decision: Klaviyo may be waiting for the person to confirm
+    WITH_SMS_MARKETING = "with_sms_marketing"
+    SMS_OPTED_OUT = "sms_opted_out"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose consent a channel is about: the address, "" if there is none, and the Klaviyo profile that has it.
+
+    `held` is the address that Klaviyo has of that profile, about which an opt-out is, whatever has become of Omneo's.
+    """
+
+    klaviyo_id: str
+    address: str = field(repr=False)
+    subscriptions: Mapping[str, Json] | None = field(default=None, repr=False)
+    held: str = field(default="", repr=False)
+
+    @property
+    def mailed(self) -> str:
+        """The address that Klaviyo would send to."""
+        return self.held or self.address
+
+
+@dataclass(frozen=True)
+class ConsentRules:
+    """The tenant's settings: what a consent means that Omneo never recorded, and whether SMS is transactional as well."""
+
+    unset: Mapping[Channel, str]
+    sms_transactional: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is to be done about one consent, and why.
+
+    `decided_at` is the date of the decision, None if it has none: for an opt-in, Omneo's stamp. `opted_out_at` is there if Omneo is to
+    learn of an opt-out of that time, whatever the outcome.
+    """
+
+    consent: Consent
+    outcome: Outcome
+    reason: Reason
+    decided_at: datetime | None = None
+    opted_out_at: datetime | None = None
+
+
+def consent_steps(
+    memories: Mapping[Channel, Memory],
+    comms: Mapping[str, Json],
+    subjects: Mapping[Channel, Subject],
+    *,
+    rules: ConsentRules,
+    read_at: datetime,
+    now: datetime,
+) -> tuple[dict[Channel, Memory], list[Step]]:
+    """Return the memories with what both sides show, and the steps for email, SMS and, if the tenant wants it, transactional SMS.
+
+    `comms` is Omneo's `attributes.comms`, as it was when Omneo was asked at `read_at`.
+
+    https://docs.omneo.io/extensions/klaviyo/profile-sync, https://developers.klaviyo.com/en/reference/get_profile
+    """
+    known, steps = {}, []
+    for channel in Channel:
+        memory = with_klaviyo(with_omneo(memories[channel], comms, read_at), subjects[channel], now)
+        known[channel] = memory
+        step = step_of(memory, comms, subjects[channel], unset=rules.unset[channel], now=now)
+        if step.outcome is Outcome.UNSUBSCRIBE and step.decided_at is None:
+            step = replace(step, decided_at=now)  # an opt-out without a date, which applies from now on
+        known[channel] = _applied(step, memory)
+        steps.append(step)
+    if rules.sms_transactional:
+        steps.append(_transactional(steps[-1], known[Channel.SMS], comms, subjects[Channel.SMS]))
+    return known, steps
+
+
+def still_asked(
+    step: Step,
+    memory: Memory,
+    comms: Mapping[str, Json],
+    subject: Subject,
+    *,
+    unset: str,
+    read_at: datetime,
+    now: datetime,
+) -> Memory | None:
+    """Return the memory with what both sides have shown, if a step is still to be taken with it; None if it is not."""
+    memory = _applied(step, with_klaviyo(with_omneo(memory, comms, read_at), subject, now))
+    if step.consent is Consent.SMS_TRANSACTIONAL:
+        word = last_word(memory)
+        is_asked = step.outcome is not Outcome.SUBSCRIBE or word is None or word.direction == "in"
+    else:
+        is_asked = step_of(memory, comms, subject, unset=unset, now=now).outcome is step.outcome
+    return memory if is_asked else None
+
+
+def _applied(step: Step, memory: Memory) -> Memory:
+    """Return the memory with an opt-out of Omneo's that had no date, and has that of the step by which it is applied."""
+    undated = (Reason.OMNEO_OPT_OUT_UNDATED, Reason.OPT_OUT_OF_NEVER_SUBSCRIBED)
+    if step.outcome is Outcome.UNSUBSCRIBE and step.reason in undated and memory.omneo_out is None:
+        return replace(memory, omneo_out=step.decided_at)
+    return memory
+
+
+def with_klaviyo(memory: Memory, subject: Subject, now: datetime) -> Memory:
+    """Return the memory with those calls as landed of which Klaviyo shows that they have.
+
+    Without our mark, what Klaviyo shows within minutes after we asked for an opt-in may as well be the person's. So then a call counts
+    as open until it must have landed.
+    """
+    for consent in Consent:
+        if consent.channel is not memory.channel:
+            continue
+        held = _held(subject, consent, now)
+        for call in [one for one in memory.calls if one.consent is consent and one.landed_at is None]:
+            if call.profile in (subject.klaviyo_id, "") and (at := _landed_at(call, held, now)):
+                memory = with_landing(memory, call, at)
+    return memory
+
+
+def _landed_at(call: Call, held: "_Held", now: datetime) -> datetime | None:
+    if held.consent != ("SUBSCRIBED" if call.direction == "in" else "UNSUBSCRIBED"):
+        return None
+    is_since = held.changed_at is not None and held.changed_at >= call.asked_at - CLOCKS_APART
+    if now < call.last_at + LANDING and not (is_since and (call.direction == "out" or held.is_marked)):
+        return None
+    return held.changed_at if is_since else call.last_at
+
+
+def is_opted_out(subject: Subject, channel: Channel, now: datetime) -> bool:
+    """Return whether Klaviyo holds a person's opt-out, her own or the merchant's."""
+    return _held(subject, Consent(channel.value), now).is_opted_out
+
+
+def step_of(
+    memory: Memory, comms: Mapping[str, Json], subject: Subject, *, unset: str, now: datetime
+) -> Step:
+    """Return what is to be done about the marketing consent of the memory's channel."""
+    consent = Consent(memory.channel.value)
+    if not subject.mailed:
+        return Step(consent, Outcome.LEAVE, Reason.NO_IDENTIFIER)
+    sides = _Sides(memory, comms, _held(subject, consent, now), subject, unset, now)
+    newest = sides.newest
+    if newest is not None and newest.direction == "out":
+        return _opted_out(sides, newest.at)
+    return _opted_in(sides) if subject.address else Step(consent, Outcome.LEAVE, Reason.NO_IDENTIFIER)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What Klaviyo holds of one consent. `changed_at` is the newest time of the consent itself; `opted_out_at` that of anything of it."""
+
+    consent: str
+    changed_at: datetime | None = None
+    newest_at: datetime | None = None
+    is_opted_out: bool = False
+    is_complained: bool = False
+    is_marked: bool = False
+    shows_whose: bool = False
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """One channel of one profile, from both sides."""
+
+    memory: Memory
+    comms: Mapping[str, Json]
+    held: _Held
+    subject: Subject
+    unset: str
+    now: datetime
+
+    @property
+    def consent(self) -> Consent:
+        return Consent(self.memory.channel.value)
+
+    @property
+    def omneo(self) -> Word | str:
+        """Which way Omneo has it, "" if it has no opinion."""
+        direction = direction_in(self.comms, self.memory.channel)
+        if direction is None:
+            return "in" if self.unset == "subscribe" else ""
+        return direction
+
+    @property
+    def decided_at(self) -> datetime | None:
+        """The date of what Omneo holds, None if it has none."""
+        memory, stamp = self.memory, self._stamp
+        if self.omneo == "out":
+            outs = [event.at for event in persons(memory) if event.decision is Decision.OPT_OUT]
+            found = [at for at in (memory.omneo_out, stamp if stamp in outs else None) if at is not None]
+            return max(found, default=None)
+        ins = [event.at for event in persons(memory) if event.decision is Decision.OPT_IN]
+        is_unset = direction_in(self.comms, memory.channel) is None
+        return stamp if is_unset or stamp in (memory.omneo_in, *ins) else None
+
+    @property
+    def _stamp(self) -> datetime | None:
+        stamp = read_stamp(self.comms.get(stamp_name(self.memory.channel)))
+        return None if stamp is None or stamp == self.memory.ahead else stamp
+
+    @property
+    def newest(self) -> Word | None:
+        """The newest decision of all that is known and shown. What has no date is older than all else, an opt-out newer."""
+        words = [
+            word for word in (last_word(self.memory), self._of_omneo, self._of_klaviyo) if word is not None
+        ]
+        return max(words, key=lambda word: (word.at, word.direction == "out"), default=None)
+
+    @property
+    def _of_omneo(self) -> Word | None:
+        if self.omneo == "out":
+            return Word("out", self.decided_at or self.now)
+        return Word("in", self.decided_at) if self.omneo and self.decided_at else None
+
+    @property
+    def _of_klaviyo(self) -> Word | None:
+        held = self.held
+        if held.is_opted_out:
+            return Word("out", held.newest_at or self.now) if self.omneo else None
+        if held.consent != "SUBSCRIBED" or held.changed_at is None or self.is_ours:
+            return None
+        return Word("in", held.changed_at)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether Klaviyo's opt-in is, or may be, the landing of a call of ours. Of email Klaviyo shows whose it is."""
+        at = self.held.changed_at
+        if self.held.is_marked or at is None:
+            return self.held.is_marked
+        landings = our_landings(self.memory)
+        if any(abs(at - moment) <= CLOCKS_APART for moment in landings):
+            return True
+        return not self.held.shows_whose and any(
+            call.may_have_landed(at, MAY_BE_OURS) for call in self.calls("in")
+        )
+
+    def calls(self, direction: str) -> list[Call]:
+        """Return our calls in one direction."""
+        return [
+            call
+            for call in self.memory.calls
+            if (call.consent, call.direction) == (self.consent, direction)
+            and call.profile in (self.subject.klaviyo_id, "")
+        ]
+
+    def under_way(self, direction: str) -> Call | None:
+        """Return the last call in a direction that may still land."""
+        found = [call for call in self.calls(direction) if call.is_under_way(self.now)]
+        return found[-1] if found else None
+
+    def step(
+        self,
+        outcome: Outcome,
+        reason: Reason,
+        opted_out_at: datetime | None = None,
+        at: datetime | None = None,
+    ) -> Step:
+        return Step(self.consent, outcome, reason, at or self.decided_at, opted_out_at)
+
+
+def _opted_out(sides: _Sides, at: datetime) -> Step:
+    """The last word is an opt-out of this time."""
+    held = sides.held
+    is_for_omneo = sides.omneo == "in"
+    if held.is_opted_out and is_for_omneo and not sides.under_way("in"):
+        return sides.step(Outcome.PULL_OPT_OUT, Reason.KLAVIYO_OPT_OUT_NEWER, at)
+    pulled = at if is_for_omneo else None
+    if held.consent == "UNSUBSCRIBED" and not sides.under_way("in"):
+        return sides.step(Outcome.LEAVE, Reason.AGREED, pulled)
+    if sides.omneo != "out":
+        reason = Reason.OPT_OUT_UNDONE
+    elif held.consent == "NEVER_SUBSCRIBED":
+        reason = Reason.OPT_OUT_OF_NEVER_SUBSCRIBED
+    else:
+        reason = Reason.OMNEO_OPT_OUT_NEWER if sides.decided_at else Reason.OMNEO_OPT_OUT_UNDATED
+    outcome = Outcome.LEAVE if _is_asked_out(sides, at) else Outcome.UNSUBSCRIBE
+    if outcome is Outcome.LEAVE and pulled is not None:
+        outcome = Outcome.PULL_OPT_OUT
+    if outcome is Outcome.LEAVE:
+        reason = Reason.ALREADY_ASKED
+    return sides.step(outcome, reason, pulled, at if sides.decided_at or sides.omneo != "out" else None)
+
+
+def _is_asked_out(sides: _Sides, at: datetime) -> bool:
+    """Return whether an opt-out was asked for that no opt-in of ours can have followed, or asked for in vain too often."""
+    outs, ins = sides.calls("out"), sides.calls("in")
+    if not outs:
+        return False
+    last = outs[-1]
+    if last.times >= _MOST_TIMES and last.decided_at in (at, None) and sides.now < last.last_at + _REST:
+        return True
+    is_under_way = last.is_accepted and last.landed_at is None and sides.now < last.last_at + LANDING
+    is_for_this = last.decided_at is None or last.decided_at >= at
+    return is_under_way and is_for_this and not any(call.last_at >= last.last_at for call in ins)
+
+
+def _opted_in(sides: _Sides) -> Step:
+    """The last word is an opt-in, or nobody has said a dated word."""
+    held = sides.held
+    if sides.omneo == "out":
+        return sides.step(Outcome.LEAVE, Reason.KLAVIYO_OPT_IN_NEWER)
+    if not sides.omneo:
+        return sides.step(Outcome.LEAVE, Reason.NO_OPINION)
+    reason = _why_subscribe(sides)
+    if reason is None:
+        known = held.consent in ("SUBSCRIBED", "NEVER_SUBSCRIBED")
+        return sides.step(Outcome.LEAVE, Reason.AGREED if known else Reason.KLAVIYO_CONSENT_UNKNOWN)
+    if held.is_complained or is_complained(sides.memory):
+        return sides.step(Outcome.LEAVE, Reason.KLAVIYO_COMPLAINT)
+    if flag(sides.comms.get(f"{sides.memory.channel}_bounced")):
+        return sides.step(Outcome.LEAVE, Reason.BOUNCED)
+    return _once(sides.step(Outcome.SUBSCRIBE, reason), sides.memory, sides.subject)
+
+
+def _why_subscribe(sides: _Sides) -> Reason | None:
+    held = sides.held
+    if held.is_opted_out:
+        return Reason.OMNEO_OPT_IN_NEWER
+    if held.consent == "NEVER_SUBSCRIBED":
+        return Reason.FILLS_NEVER_SUBSCRIBED
+    undoing = sides.under_way("out")
+    if held.consent == "SUBSCRIBED" and undoing is not None and sides.decided_at is not None:
+        asked_since = any(call.last_at >= undoing.last_at for call in sides.calls("in"))
+        return None if asked_since else Reason.OMNEO_OPT_IN_NEWER
+    return None
+
+
+def _once(step: Step, memory: Memory, subject: Subject) -> Step:
+    """Return the step, without a subscribe that was asked for before: double opt-in would mail again at every sync."""
+    asked = last_call(memory, step.consent, "in", subject.klaviyo_id)
+    if asked is not None and asked.is_accepted and asked.decided_at == step.decided_at:
+        return replace(step, outcome=Outcome.LEAVE, reason=Reason.ALREADY_ASKED)
+    return step
+
+
+def _transactional(sms: Step, memory: Memory, comms: Mapping[str, Json], subject: Subject) -> Step:
+    """Transactional SMS goes with SMS marketing where Klaviyo has never heard of it, and ends with `sms_optout`."""
+    consent = Consent.SMS_TRANSACTIONAL
+    if not subject.address:
+        return Step(consent, Outcome.LEAVE, Reason.NO_IDENTIFIER)
+    held = str(_kind(subject, consent).get("consent") or "NEVER_SUBSCRIBED")
+    marketing = str(_kind(subject, Consent.SMS).get("consent") or "")
+    if flag(comms.get("sms_optout")):
+        outcome = Outcome.UNSUBSCRIBE if held == "SUBSCRIBED" else Outcome.LEAVE
+        return Step(consent, outcome, Reason.SMS_OPTED_OUT, sms.decided_at)
+    is_wanted = sms.outcome is Outcome.SUBSCRIBE or (
+        sms.reason is Reason.AGREED and marketing == "SUBSCRIBED"
+    )
+    if held != "NEVER_SUBSCRIBED" or not is_wanted:
+        reason = Reason.AGREED if is_wanted else Reason.NO_OPINION
+        return Step(consent, Outcome.LEAVE, reason, sms.decided_at)
+    return _once(Step(consent, Outcome.SUBSCRIBE, Reason.WITH_SMS_MARKETING, sms.decided_at), memory, subject)
+
+
+# Klaviyo's side
+
+
+def _held(subject: Subject, consent: Consent, now: datetime) -> _Held:
+    said = _kind(subject, consent)
+    word = str(said.get("consent") or "NEVER_SUBSCRIBED")
+    changed = _times(said, ("consent_timestamp", "last_updated"), now)
+    rows = said.get("suppression")
+    suppressions = [row for row in (rows if isinstance(rows, list) else ()) if isinstance(row, Mapping)]
+    suppressed = [at for row in suppressions for at in _times(row, ("timestamp",), now)]
+    return _Held(
+        consent=word,
+        changed_at=max(changed, default=None),
+        newest_at=max([*changed, *suppressed], default=None),
+        is_opted_out=word == "UNSUBSCRIBED" or _is_suppressed(word, said, suppressions, now),
+        is_complained=any(row.get("reason") in _COMPLAINTS for row in suppressions),
+        is_marked=str(said.get("custom_method_detail") or "").casefold() == MARKER,
+        shows_whose="custom_method_detail" in said,
+    )
+
+
+def _is_suppressed(
+    word: str, said: Mapping[str, Json], rows: list[Mapping[str, Json]], now: datetime
+) -> bool:
+    """Tell whether a person had the profile suppressed, and did not subscribe after that."""
+    by_hand = [row for row in rows if row.get("reason") not in _BOUNCES]
+    if word != "SUBSCRIBED":
+        return bool(by_hand)
+    since = _times(said, ("consent_timestamp",), now)
+    times = [at for row in by_hand for at in _times(row, ("timestamp",), now)]
+    return bool(since) and any(at >= since[0] for at in times)
+
+
+def _times(said: Mapping[str, Json], names: tuple[str, ...], now: datetime) -> list[datetime]:
+    """Return the times that tell something: a clock that is a little ahead means now, and one that is far ahead nothing."""
+    found = [at for name in names if (at := read_stamp(said.get(name))) is not None]
+    return [min(at, now) for at in found if at <= now + _AHEAD]
+
+
+def _kind(subject: Subject, consent: Consent) -> Mapping[str, Json]:
+    kind = "transactional" if consent is Consent.SMS_TRANSACTIONAL else "marketing"
+    found: Json = subject.subscriptions
+    for name in (consent.channel.value, kind):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,218 @@
+"""Bringing what is remembered of a consent to Omneo: the ledger, one write, and an interaction for each event.
+
+Whoever comes here holds the profile's turn, and has read the profile last of all: nothing outside is called between that and the write.
+What is to be written stands in `rules/memory.py`. What was written is noted before anything else is tried.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from shared.consent.interactions import add_interaction
+from shared.consent.ledger import ConsentLedger, ConsentRecord, ensure_ledger_key
+from shared.consent.looks import look_where_undone
+from shared.consent.memories import ConsentMemories, Memories
+from shared.consent.rules import memory as rules
+from shared.consent.rules.decisions import Decided, read_stamp, stamp_name, state_of
+from shared.consent.rules.memory import Memory
+from shared.consent_events import Channel, SystemEvent
+from shared.errors import NotFoundError, RefusedError, WaitError
+from shared.jobs.jobs import AddInteraction
+from shared.jobs.rules.windows import hashed
+from shared.services import Services
+from shared.storage.leases import Lease
+from shared.tenants.tenants import Tenant
+
+if TYPE_CHECKING:
+    from shared.omneo.client import Profile
+
+TURN = timedelta(minutes=5)  # as long as a worker may run
+TRACE = timedelta(minutes=1)  # how long a turn that is over is remembered
+_SECONDS = 3.0
+
+Learn = Callable[[Memory], Memory]
+
+
+@contextmanager
+def consent_turn(profile_id: str, tenant: Tenant, services: Services) -> Iterator[Lease]:
+    """Hold the turn of who writes the Omneo profile's consent: two at once could let the older decision be the last.
+
+    Raises:
+        WaitError: somebody else has it.
+    """
+    turn = services.leases.acquire(f"consent {tenant.name} {profile_id}", lasting=TURN)
+    if turn is None:
+        raise WaitError("another flush is at the profile", service="The extension", retry_after=_SECONDS)
+    try:
+        yield turn
+    finally:
+        services.leases.release(turn, trace=TRACE)
+
+
+def gone() -> WaitError:
+    """Return the error of a profile that was there a moment ago."""
+    return WaitError("the profile has just gone", service="Omneo", retry_after=_SECONDS)
+
+
+@dataclass
+class ToOmneo:
+    """One profile's way to what is remembered of it. `profile` is what Omneo showed when it was asked at `read_at`.
+
+    `memories` is what is remembered, once `learn` was called; `comms` is what Omneo holds.
+    """
+
+    tenant: Tenant
+    profile: "Profile"
+    read_at: datetime
+    services: Services
+    traceparent: str = ""
+
+    def __post_init__(self) -> None:
+        self.comms: Mapping[str, Any] = self.profile.comms
+        self.memories: Memories = {}
+        self._store = ConsentMemories.of(self.services)
+
+    def learn(self, learn: Learn) -> None:
+        """Remember what Omneo shows and what `learn` makes of that, and note each decision in the ledger."""
+
+        def learned(memories: Memories) -> Memories:
+            return {
+                channel: learn(rules.with_omneo(memory, self.comms, self.read_at))
+                for channel, memory in memories.items()
+            }
+
+        before = self._store.find(self.tenant.name, self.profile.id)
+        note_decisions(
+            before,
+            learned(before),
+            self.comms,
+            profile_id=self.profile.id,
+            tenant=self.tenant,
+            services=self.services,
+        )
+        self.memories = self._store.change(self.tenant.name, self.profile.id, learned)
+
+    def write(self) -> None:
+        """Give Omneo what it does not have yet.
+
+        Raises:
+            ServiceError: what Omneo answered.
+        """
+        changes: dict[str, Any] = {}
+        for memory in self.memories.values():
+            changes |= rules.to_omneo(memory, self.comms)
+        if changes:
+            try:
+                self.services.omneo(self.tenant).update_comms(self.profile.id, changes)
+            except NotFoundError:
+                raise gone() from None
+        self.comms = {**self.comms, **changes}
+        had = {(event.id, event.topic) for memory in self.memories.values() for event in memory.events}
+        now = self.services.clock()
+        self._change(lambda memory: rules.written(memory, self.comms, had, now) if memory.events else memory)
+
+    def look(self) -> None:
+        """Have both sides compared where an opt-in may have landed in Klaviyo after she opted out."""
+        look_where_undone(
+            self.memories, self.profile.id, self.tenant, self.services, traceparent=self.traceparent
+        )
+
+    def tell(self) -> None:
+        """Add the interactions that are still to be made."""
+        events = [event for memory in self.memories.values() for event in rules.untold(memory)]
+        for event in sorted(events, key=lambda one: (one.at, one.id)):
+            as_told = SystemEvent(id=event.id, topic=event.topic, profile=event.profile, at=event.at)
+            self.add(as_told, event.signal)
+            self._told(event)
+
+    def add(self, event: SystemEvent, signal: int) -> None:
+        """Add an event's interaction. One that Omneo will not have must not hold up the others: it becomes a job of its own."""
+        try:
+            add_interaction(event, signal, self.profile.id, self.tenant, self.services.omneo(self.tenant))
+        except RefusedError:
+            job = AddInteraction(
+                tenant=self.tenant.name,
+                id=hashed("interaction", self.tenant.name, event.id, event.topic)[:32],
+                accepted_at=self.services.clock(),
+                omneo_profile_id=self.profile.id,
+                event=event,
+                signal=signal,
+                traceparent=self.traceparent,
+            )
+            self.services.queue.put(job, self.tenant)
+
+    def _told(self, event: Decided) -> None:
+        self._change(lambda memory: rules.told(memory, event) if memory.channel is event.channel else memory)
+
+    def _change(self, edit: Learn) -> None:
+        def edited(memories: Memories) -> Memories:
+            return {channel: edit(memory) for channel, memory in memories.items()}
+
+        self.memories = self._store.change(self.tenant.name, self.profile.id, edited)
+
+
+def note_decisions(
+    before: Memories,
+    after: Memories,
+    comms: Mapping[str, Any],
+    *,
+    profile_id: str,
+    tenant: Tenant,
+    services: Services,
+) -> None:
+    """Record the decisions that are known since `before`: Omneo's own, and those of the events whose interaction is still to be made."""
+    records = [
+        record
+        for channel in after
+        for record in (
+            *_of_omneo(before[channel], after[channel], comms),
+            *_of_events(after[channel], comms),
+        )
+    ]
+    record_decisions(records, profile_id, tenant, services)
+
+
+def record_decisions(
+    records: Collection[ConsentRecord], profile_id: str, tenant: Tenant, services: Services
+) -> None:
+    """Record decisions about a profile in the tenant's ledger."""
+    if not records:
+        return
+    if tenant.ledger_key is None:
+        tenant = ensure_ledger_key(services.tenants, tenant.name)
+    for record in records:
+        ConsentLedger.of(services).record(tenant, profile_id, record)
+
+
+_STATES = {"in": "subscribed", "out": "unsubscribed", None: "unset"}
+
+
+def _of_omneo(before: Memory, after: Memory, comms: Mapping[str, Any]) -> Iterator[ConsentRecord]:
+    stamp = read_stamp(comms.get(stamp_name(after.channel)))
+    seen_at = before.seen_at.isoformat() if before.seen_at else "ever"
+    told = (("in", before.omneo_in, after.omneo_in), ("out", before.omneo_out, after.omneo_out))
+    for direction, known, now in told:
+        if now is not None and now != known:
+            yield ConsentRecord(
+                at=now,
+                channel=after.channel,
+                before=_STATES[before.seen.direction if before.seen else None],
+                after=state_of(comms, after.channel),
+                source="omneo",
+                # Without a date it is the change of what was seen before: the same, however often it is noted.
+                event_id=f"{after.channel} {direction} {now.isoformat() if now == stamp else f'since {seen_at}'}",
+            )
+
+
+def _of_events(memory: Memory, comms: Mapping[str, Any]) -> Iterator[ConsentRecord]:
+    for move in rules.moves(memory, comms):
+        yield ConsentRecord(
+            at=move.event.at,
+            channel=Channel(memory.channel),
+            before=move.before,
+            after=move.after,
+            source="klaviyo:profile" if rules.is_pulled(move.event) else f"klaviyo:{move.event.topic}",
+            event_id=move.event.id.removeprefix(rules.PULLED),
+        )

@@ -1,0 +1,114 @@
+"""How much a tenant's logic can build while it is evaluated: a few thousand characters can ask for gigabytes. Nothing here evaluates anything.
+
+What an operation gives is counted as so many copies of the data it sees and so many characters of its own. Only lists gone through and
+`cat` and `merge` make it grow; a comparison gives one word, and `and`, `or` and `if` one of their arguments.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Json = Any
+
+# What a rule is measured with when it is saved: a profile as large as Klaviyo takes one.
+DATA_CHARACTERS = 100_000
+DATA_ITEMS = 1_000
+MOST_CHARACTERS = 6_000_000  # as values in memory they take ten times that
+_WORD = 8  # a number, true, or what stands around an item
+
+# What gives all of its arguments, one of them, or the first and less. The step of `reduce` can build nothing that grows.
+_ALL = frozenset({"cat", "merge", "missing", "missing_some"})
+_ONE = frozenset({"if", "?:", "and", "or", "max", "min", "reduce"})
+_FIRST = frozenset({"filter", "substr"})
+
+
+@dataclass(frozen=True)
+class _Built:
+    """What a value is at most: copies of the data, and characters and items of its own."""
+
+    copies: int = 0
+    own: int = _WORD
+    items: int = 0
+
+    def characters(self, data_characters: int) -> int:
+        return self.copies * data_characters + self.own
+
+
+def arguments(given: object) -> list[Json]:
+    """Return an operator's arguments: `{"!": x}` is short for `{"!": [x]}`."""
+    return given if isinstance(given, list) else [given]
+
+
+def most_characters(
+    expression: Json, *, data_characters: int = DATA_CHARACTERS, data_items: int = DATA_ITEMS
+) -> int:
+    """Return how many characters the largest value may have that the expression builds of data of this size, roughly and at most.
+
+    The expression must be sound in all else, as `check_logic` finds it.
+
+    >>> most_characters({"==": [{"var": "tier"}, "gold"]}) < 250_000
+    True
+    >>> most_characters({"!": {"cat": [{"var": ""}] * 1000}}) // DATA_CHARACTERS
+    1000
+    """
+    return _Measure(data_characters, data_items).most(expression)
+
+
+class _Measure:
+    def __init__(self, data_characters: int, data_items: int) -> None:
+        self._data_characters = data_characters
+        self._data_items = data_items
+        self._most = 0
+
+    def most(self, expression: Json) -> int:
+        self._built(expression)
+        return self._most
+
+    def _built(self, value: Json) -> _Built:
+        if isinstance(value, list):
+            return self._together([self._built(item) for item in value])
+        if not isinstance(value, Mapping):
+            return _Built(own=_WORD + (len(value) if isinstance(value, str) else 0))
+        ((operator, given),) = value.items()
+        return self._seen(self._given_by(operator, arguments(given)))
+
+    def _given_by(self, operator: str, terms: list[Json]) -> _Built:
+        built = [self._built(term) for term in terms]
+        together = self._together(built)
+        found = _Built()  # what compares or counts gives a word
+        if operator == "var":
+            found = self._largest([_Built(copies=1, items=self._data_items), *built[1:]])
+        elif operator == "map":
+            found = self._gone_through(*built)
+        elif operator in _FIRST:
+            found = built[0]
+        elif operator in _ONE:
+            found = self._largest(built)
+        elif operator in _ALL:
+            found = together
+        return found
+
+    def _gone_through(self, rows: _Built, step: _Built) -> _Built:
+        # The copies that a step makes of its items are, over all items, so many copies of the list.
+        items = rows.items or 1
+        return _Built(
+            copies=step.copies * rows.copies,
+            own=step.copies * rows.own + step.own * items,
+            items=items,
+        )
+
+    def _together(self, parts: list[_Built]) -> _Built:
+        return self._seen(
+            _Built(
+                copies=sum(part.copies for part in parts),
+                own=sum(part.own for part in parts) + _WORD,
+                items=sum(max(1, part.items) for part in parts),
+            )
+        )
+
+    def _largest(self, parts: list[_Built]) -> _Built:
+        return _Built(*(max(getattr(part, name) for part in parts) for name in ("copies", "own", "items")))
+
+    def _seen(self, built: _Built) -> _Built:
+        self._most = max(self._most, built.characters(self._data_characters))
+        return built

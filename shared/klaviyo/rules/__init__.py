@@ -1,0 +1,1 @@
+"""What Klaviyo takes. Pure: what the rules need arrives as an argument."""

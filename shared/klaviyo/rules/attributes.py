@@ -1,0 +1,135 @@
+"""What Klaviyo's profiles and events can hold: attributes, their kinds, and the values that it would refuse.
+
+https://developers.klaviyo.com/en/reference/create_or_update_profile
+"""
+
+import ipaddress
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from shared.values import is_unrendered, read_id, read_number
+from shared.values.emails import read_email
+from shared.values.phones import e164
+
+Json = Any
+
+# Not Klaviyo's published limits: names longer than these help nobody, and a value nested deeper is no value to segment on.
+LONGEST_NAME = 200
+MOST_LEVELS = 20
+# Klaviyo takes 100 KB a profile; what is around the attributes, and how another JSON writer spaces them, needs some.
+PROFILE_BYTES = 95 * 1024
+
+LOCATION = frozenset(
+    {"address1", "address2", "city", "country", "region", "zip", "timezone", "ip", "latitude", "longitude"}
+)
+TOP = frozenset(
+    {"email", "phone_number", "first_name", "last_name", "organization", "locale", "title", "image"}
+)
+# How a profile is found. What is found by them must be Omneo's own id or Klaviyo's, never a mapped value.
+RESERVED = frozenset({"external_id", "id", "_kx", "anonymous_id"})
+
+_LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|\d{3}))?")
+_TIMEZONE = re.compile(r"[A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2}")
+
+
+def attribute_named(name: str) -> str | None:
+    """Return which attribute a mapping's name means, as in `first_name` or `location.city`; None if it names a property.
+
+    The `$` of Klaviyo's older names and a bare name of the location's are understood. "" for a reserved one.
+
+    >>> attribute_named("$organization"), attribute_named("city"), attribute_named("Favourite"), attribute_named("$id")
+    ('organization', 'location.city', None, '')
+    """
+    plain = name.strip().removeprefix("$")
+    if plain in RESERVED and (name.startswith("$") or plain != "id"):
+        return ""
+    if plain in TOP:
+        return plain
+    inner = plain.removeprefix("location.")
+    return f"location.{inner}" if inner in LOCATION else None
+
+
+def property_named(name: str) -> str:
+    """Return which property a mapping's name means, if it means one.
+
+    >>> property_named("properties.omneo_tier"), property_named("$favourite")
+    ('omneo_tier', 'favourite')
+    """
+    return name.strip().removeprefix("properties.").lstrip("$")
+
+
+def fitted(attribute: str, value: Json, region: str) -> Json:
+    """Return the value as the attribute takes it, None if it would be refused there. `region` is for phone numbers.
+
+    >>> fitted("location.zip", 3000.0, ""), fitted("first_name", " Jane ", ""), fitted("first_name", ["Jane"], "")
+    ('3000', 'Jane', None)
+    """
+    name = attribute.removeprefix("location.")
+    if name in ("latitude", "longitude"):
+        return _coordinate(value, 90 if name == "latitude" else 180)
+    if name == "phone_number":
+        return e164(value, region)
+    if name == "email":
+        return read_email(value)
+    text = _text(value)
+    return text if text and _CHECKS.get(name, bool)(text) else None
+
+
+def plain(value: Json, level: int = 1) -> Json:
+    """Return the value as JSON that Klaviyo can store.
+
+    Raises:
+        ValueError: it is none, or nested too deep.
+    """
+    if level > MOST_LEVELS:
+        raise ValueError("nested too deep")
+    match value:
+        case dict():
+            return {plain_text(str(key)): plain(item, level + 1) for key, item in value.items()}
+        case list():
+            return [plain(item, level + 1) for item in value]
+        case str():
+            return plain_text(value)
+        case bool() | None:
+            return value
+        case int() if abs(value) < 2**63:
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case _:
+            raise ValueError("no JSON")
+
+
+def plain_text(text: str) -> str:
+    """Return the text without what cannot be sent: half a surrogate pair, and NUL."""
+    return text.encode(errors="replace").decode().replace("\0", "")
+
+
+def _text(value: Json) -> str:
+    """Return a name, a zip or the like as text, also of a number; "" where it is none, or a template that nobody rendered."""
+    if isinstance(value, str):
+        return "" if is_unrendered(value) else plain_text(value).strip()
+    return read_id(value) or ""
+
+
+def _coordinate(value: Json, limit: int) -> float | None:
+    number = read_number(value)
+    return float(number) if number is not None and abs(number) <= limit else None
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+_CHECKS: dict[str, Callable[[str], bool]] = {
+    "locale": lambda text: _LOCALE.fullmatch(text) is not None,
+    "timezone": lambda text: _TIMEZONE.fullmatch(text) is not None,
+    "image": lambda text: text.startswith(("https://", "http://")),
+    "ip": _is_ip,
+}

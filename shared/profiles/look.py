@@ -1,0 +1,149 @@
+"""The look: some minutes after a consent was asked for, both sides are compared, and what has come apart is mended.
+
+Klaviyo carries a call out when it wants to. What a person decided between the call and its landing may be undone by it, and no webhook
+tells of that. Of many profiles Klaviyo is read a hundred a call, and only who needs it is looked at from both sides.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from shared import logs
+from shared.consent.looks import look_at
+from shared.consent.memories import ConsentMemories, Memories
+from shared.consent.rules.comparison import Subject, is_opted_out, with_klaviyo
+from shared.consent.rules.memory import LANDING, Memory, last_word
+from shared.consent_events import Channel
+from shared.errors import CannotSucceedError
+from shared.jobs.jobs import CompareConsent
+from shared.profiles.consent_calls import ConsentCalls, Trouble, compared
+from shared.profiles.rules.sync_plan import SyncPlan, comms_of
+from shared.profiles.sync import planned, turn_at
+from shared.profiles.synced import SyncedProfiles
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+if TYPE_CHECKING:
+    from shared.klaviyo.profiles import KlaviyoProfile
+
+_NAMES: Mapping[Channel, str] = {Channel.EMAIL: "email", Channel.SMS: "phone_number"}
+
+
+def compare_consent(job: CompareConsent, tenant: Tenant, services: Services) -> None:
+    """Compare both sides of the profiles' consents, and mend them. Repeating this is harmless.
+
+    Raises:
+        CannotSucceedError, RefusedError: some of it can never be done; what can be was.
+        ServiceError, DisconnectedError: a service is missing; do all of it again.
+    """
+    if tenant.klaviyo is None:
+        return
+    if len(job.profile_ids) == 1:
+        with turn_at(job.profile_ids[0], tenant, services):
+            _look(job, tenant, services)
+        return
+    for profile_id in _undone(job.profile_ids, tenant, services):
+        look_at(tenant, profile_id, services.clock(), services, traceparent=job.traceparent)
+
+
+def _look(job: CompareConsent, tenant: Tenant, services: Services) -> None:
+    (profile_id,) = job.profile_ids
+    read_at = services.clock()
+    profile = services.omneo(tenant).profile_fields(profile_id)
+    comms = None if profile is None else comms_of(profile)
+    if profile is None or comms is None:
+        logs.write(logging.INFO, "consents not compared", reason="gone" if profile is None else "not_shown")
+        return
+    attributes = _attributes(profile, profile_id, tenant, services)
+    trouble: Trouble | None = None
+    decisions: dict[str, str] = {}
+    for klaviyo_id in _klaviyo_ids(ConsentMemories.of(services).find(tenant.name, profile_id)):
+        found = services.klaviyo(tenant).profile(klaviyo_id)
+        if found is None:
+            continue
+        subjects = {channel: _subject(found, klaviyo_id, attributes, channel) for channel in Channel}
+        _, steps = compared(profile_id, comms, subjects, read_at=read_at, tenant=tenant, services=services)
+        calls = ConsentCalls(tenant, profile_id, subjects, comms, read_at, services, job.traceparent)
+        trouble = calls.make(steps) or trouble
+        decisions |= {step.consent.value: f"{step.outcome}: {step.reason}" for step in steps}
+    _look_again(job, tenant, services)
+    logs.write(logging.INFO, "consents compared", decisions=decisions)
+    if trouble is not None:
+        raise trouble
+
+
+def _look_again(job: CompareConsent, tenant: Tenant, services: Services) -> None:
+    """Have a second look where a call has not been seen to land; a call that was just made has a look of its own."""
+    now = services.clock()
+    memories = ConsentMemories.of(services).find(tenant.name, job.profile_ids[0])
+    is_open = any(
+        call.is_under_way(now) and now >= call.last_at + LANDING
+        for memory in memories.values()
+        for call in memory.calls
+    )
+    if is_open and not job.again:
+        moment = now + LANDING
+        look_at(tenant, job.profile_ids[0], moment, services, again=True, traceparent=job.traceparent)
+
+
+def _attributes(
+    profile: Mapping[str, Any], profile_id: str, tenant: Tenant, services: Services
+) -> Mapping[str, Any]:
+    """Return what Klaviyo would be sent of the profile; nothing of one that is not synced, for which only opt-outs are asked."""
+    try:
+        plan = planned(profile, tenant, SyncedProfiles.of(services).find(tenant.name, profile_id))
+    except CannotSucceedError:
+        return {}
+    return plan.mapped.attributes if isinstance(plan, SyncPlan) else {}
+
+
+def _subject(
+    found: "KlaviyoProfile", klaviyo_id: str, attributes: Mapping[str, Any], channel: Channel
+) -> Subject:
+    """Return whose consent a channel is about: an opt-in is Omneo's for the address that it holds itself."""
+    held = found.email if channel is Channel.EMAIL else found.phone_number
+    address = str(attributes.get(_NAMES[channel]) or "")
+    is_same = bool(held) and held.casefold() == address.casefold()
+    return Subject(klaviyo_id, address if is_same else "", found.subscriptions, held)
+
+
+def _klaviyo_ids(memories: Memories) -> list[str]:
+    """Return the Klaviyo profiles that were asked about, or told of, the newest first."""
+    told = [(call.last_at, call.profile) for memory in memories.values() for call in memory.calls]
+    told += [(event.at, event.profile) for memory in memories.values() for event in memory.events]
+    return list(dict.fromkeys(profile for _, profile in sorted(told, reverse=True) if profile))[:3]
+
+
+def _undone(profile_ids: Iterable[str], tenant: Tenant, services: Services) -> Iterator[str]:
+    """Yield of whom Klaviyo holds another consent than is known to be the last word; note the landings of all others."""
+    store, now = ConsentMemories.of(services), services.clock()
+    memories = {id: store.find(tenant.name, id) for id in profile_ids}
+    asked = {id: found[0] for id, known in memories.items() if (found := _klaviyo_ids(known))}
+    if not asked:
+        return
+    held = {one.id: one for one in services.klaviyo(tenant).profiles_by("id", asked.values())}
+    for id, klaviyo_id in asked.items():
+        profile = held.get(klaviyo_id)
+        if profile is None:
+            continue
+        subjects = {
+            Channel.EMAIL: Subject(profile.id, profile.email, profile.subscriptions),
+            Channel.SMS: Subject(profile.id, profile.phone_number, profile.subscriptions),
+        }
+        if any(_is_undone(memories[id][channel], subjects[channel], now) for channel in Channel):
+            yield id
+        else:
+            store.change(tenant.name, id, partial(_with_landings, subjects=subjects, now=now))
+
+
+def _with_landings(memories: Memories, *, subjects: Mapping[Channel, Subject], now: datetime) -> Memories:
+    return {channel: with_klaviyo(memory, subjects[channel], now) for channel, memory in memories.items()}
+
+
+def _is_undone(memory: Memory, subject: Subject, now: datetime) -> bool:
+    word = last_word(memory)
+    if word is None or not memory.calls:
+        return False
+    return is_opted_out(subject, memory.channel, now) is not (word.direction == "out")

@@ -1,0 +1,108 @@
+"""What the sync of one profile does for the sake of others: it gives up an identifier that its person has no more, has those synced who wait
+for it, and waits itself for what another still has.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+from shared.consent.ledger import ensure_ledger_key
+from shared.errors import CannotSucceedError, WaitError
+from shared.jobs.jobs import SyncProfile
+from shared.klaviyo.profiles import KlaviyoProfile
+from shared.profiles.calls import sync_soon
+from shared.profiles.klaviyo_import import Imported, LeftOut
+from shared.profiles.rules.owners import IDENTIFIERS
+from shared.profiles.waiting import Waiting, hashes
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+# So long another living profile is waited for; its sync, should it come later, has this one synced again.
+PATIENCE = timedelta(minutes=15)
+_PLAIN = {"external_id": "Omneo id", "email": "email address", "phone_number": "phone number"}
+
+Attributes = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class MakingRoom:
+    """Between one Omneo profile and others. `wanted` are its attributes as Klaviyo takes them."""
+
+    profile_id: str
+    wanted: Attributes
+    tenant: Tenant
+    services: Services
+
+    def hashes_of_wanted(self) -> dict[str, str]:
+        """Return the identifiers that Klaviyo is to have, as hashes by name."""
+        return self._hashes({name: self.wanted.get(name) for name in IDENTIFIERS})
+
+    def hashes_left(self, imported: Imported) -> dict[str, str]:
+        """Return the identifiers that Klaviyo has now, and those that it refuses to take, as hashes by name."""
+        held = _identifiers(imported.profile)
+        refused = [name for name, why in imported.left_out.items() if why is LeftOut.REFUSED]
+        return self._hashes(held | {name: self.wanted.get(name) for name in refused if name in held})
+
+    def released(self, name: str, value: str) -> bool:
+        """Return whether an identifier that the person has no more in Omneo is given up in Klaviyo: somebody waits for it."""
+        tenant = self.tenant
+        if tenant.ledger_key is None:
+            tenant = self.services.tenants.find(tenant.name) or tenant
+        if tenant.ledger_key is None:
+            return False  # whoever waits has made one
+        identifier = hashes(tenant, {name: value})[name]
+        waiting = Waiting.of(self.services).those_for(self.tenant.name, identifier)
+        return any(id != self.profile_id for id in waiting)
+
+    def hand_on(self, before: Collection[str], imported: Imported) -> None:
+        """Have those synced who wait for an identifier that this profile had and has no more. `before` are hashes from the last sync."""
+        known = self._hashes(_identifiers(imported.before)) if imported.before else {}
+        for identifier in {*before, *known.values()} - {*self.hashes_left(imported).values()}:
+            waiting = Waiting.of(self.services)
+            for id in waiting.those_for(self.tenant.name, identifier):
+                sync_soon(self.tenant, id, queue=self.services.queue, clock=self.services.clock)
+            waiting.end(self.tenant.name, identifier)
+
+    def what_is_missing(self, job: SyncProfile, imported: Imported) -> WaitError | CannotSucceedError | None:
+        """Return what the sync waits for, or why waiting does not help; None if nothing was left out that another has.
+
+        Who has it is synced as well, once: it may have been given up in Omneo.
+        """
+        names = [name for name, why in imported.left_out.items() if why is LeftOut.OF_ANOTHER]
+        self._have_synced(imported.holders, names)
+        if LeftOut.MERGING in imported.left_out.values():
+            return WaitError("another profile of the same person is being merged", service="Klaviyo")
+        if not names:
+            return None
+        what = " and ".join(_PLAIN[name] for name in names)
+        if imported.holders and self.services.clock() - job.accepted_at < PATIENCE:
+            return WaitError(f"another profile still has the {what} in Klaviyo", service="The extension")
+        others = ", ".join(dict.fromkeys(imported.owners[name].id for name in names))
+        return CannotSucceedError(
+            f"Another Klaviyo profile ({others}) has the profile's {what}, so it was synced without. "
+            "If both are one person, merge them in Klaviyo; else correct one of them. Then replay this job."
+        )
+
+    def _have_synced(self, holders: Collection[str], names: Collection[str]) -> None:
+        waiting, tenant = Waiting.of(self.services), self.tenant.name
+        wanted = self._hashes({name: self.wanted.get(name) for name in names})
+        untold = [each for each in wanted.values() if waiting.note(tenant, each, self.profile_id)]
+        for holder in holders if untold else ():
+            sync_soon(self.tenant, holder, queue=self.services.queue, clock=self.services.clock)
+        for identifier in untold:
+            waiting.told(tenant, identifier, self.profile_id)
+
+    def _hashes(self, identifiers: Attributes) -> dict[str, str]:
+        return hashes(self._with_ledger_key, identifiers)
+
+    @cached_property
+    def _with_ledger_key(self) -> Tenant:
+        if self.tenant.ledger_key is not None:
+            return self.tenant
+        return ensure_ledger_key(self.services.tenants, self.tenant.name)
+
+
+def _identifiers(profile: KlaviyoProfile) -> dict[str, Any]:
+    return {name: getattr(profile, name) for name in IDENTIFIERS}

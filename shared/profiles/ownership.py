@@ -1,0 +1,114 @@
+"""Who has the identifiers of one Omneo profile in Klaviyo, and whose those Klaviyo profiles are in Omneo. Nothing is written here.
+
+What follows from it is decided in `rules/owners.py`. Each Klaviyo profile is read once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from shared.errors import RefusedError
+from shared.klaviyo.profiles import KlaviyoProfile
+from shared.matching import OmneoProfiles, other_holder
+from shared.omneo.client import Profile
+from shared.profiles.rules.owners import IDENTIFIERS, Owner, Owners, decide
+from shared.values.omneo_ids import read_omneo_id
+
+Attributes = Mapping[str, Any]
+
+
+class KlaviyoSearches(Protocol):
+    """What of Klaviyo's client is used here: see `shared/klaviyo/profiles.py`."""
+
+    def profile(self, id: str) -> KlaviyoProfile | None:
+        """Return the profile, None if there is none."""
+
+    def find_profile(self, identifier: str, value: str) -> KlaviyoProfile | None:
+        """Return the profile that has the identifier, None if there is none."""
+
+
+@dataclass
+class Ownership:
+    """Looks up one Omneo profile's identifiers. `stored_id` is the Klaviyo id that Omneo holds under `handle`, "" if none."""
+
+    klaviyo: KlaviyoSearches
+    omneo: OmneoProfiles[Profile]
+    profile_id: str
+    stored_id: str
+    handle: str
+    profiles: dict[str, KlaviyoProfile] = field(default_factory=dict)  # all that were read, by id
+    _owners: dict[str, Owner] = field(default_factory=dict)
+
+    def owners(self, wanted: Attributes, *, before_a_write: bool = True) -> Owners:
+        """Return who has the identifiers among these attributes of Klaviyo's.
+
+        Before a write, a phone number is looked up only where a profile is to be created: in an update Klaviyo refuses one that another
+        has, and names the other.
+
+        Raises:
+            ServiceError: what Klaviyo or Omneo answered.
+        """
+        stored = self._read(self.stored_id) if self.stored_id else None
+        owners = Owners(self._owner(stored) if stored else None)
+        for name in IDENTIFIERS:
+            if name == "phone_number" and before_a_write and decide(owners).klaviyo_id:
+                continue
+            if found := self._find(name, str(wanted.get(name) or "")):
+                owners = _with(owners, [name], self._owner(found))
+        return owners
+
+    def told_of(self, id: str, owners: Owners, wanted: Attributes) -> Owners | None:
+        """Return the owners with what a refusal tells: this profile has one of the identifiers. None if that is no news."""
+        found = self._read(id)
+        if found is None:
+            return None
+        # Where it does not show which, the phone number is the least of them.
+        least = [name for name in ("phone_number", "email") if wanted.get(name) and name not in owners.by]
+        names = held_of(found, wanted) or least[:1]
+        now = _with(owners, names, self._owner(found))
+        return None if now == owners else now
+
+    def holder_of(self, profile: KlaviyoProfile) -> str:
+        """Return the other living Omneo profile that a Klaviyo profile belongs to, "" if there is none."""
+        if profile.id == self.stored_id and not read_omneo_id(profile.external_id):
+            return ""  # Omneo has just shown the identity as ours
+        other = other_holder(profile, self.profile_id, handle=self.handle, omneo=self.omneo)
+        return other.id if other else ""
+
+    def _owner(self, profile: KlaviyoProfile) -> Owner:
+        if profile.id not in self._owners:
+            self._owners[profile.id] = Owner(profile.id, self.holder_of(profile))
+        return self._owners[profile.id]
+
+    def _read(self, id: str) -> KlaviyoProfile | None:
+        if id not in self.profiles and (found := self.klaviyo.profile(id)):
+            self.profiles.setdefault(found.id, found)
+            return self.profiles[found.id]
+        return self.profiles.get(id)
+
+    def _find(self, name: str, value: str) -> KlaviyoProfile | None:
+        if not value:
+            return None
+        for profile in self.profiles.values():
+            if held_of(profile, {name: value}):
+                return profile
+        try:
+            found = self.klaviyo.find_profile(name, value)
+        except RefusedError as error:
+            if error.status != 400:
+                raise
+            return None  # what Klaviyo does not take for an address, nobody has
+        return self.profiles.setdefault(found.id, found) if found else None
+
+
+def held_of(profile: KlaviyoProfile, wanted: Attributes) -> list[str]:
+    """Return which of the identifiers among these attributes the Klaviyo profile has."""
+    return [
+        name
+        for name in IDENTIFIERS
+        if wanted.get(name) and str(wanted[name]).casefold() == str(getattr(profile, name)).casefold()
+    ]
+
+
+def _with(owners: Owners, names: list[str], owner: Owner) -> Owners:
+    return replace(owners, by={**owners.by, **dict.fromkeys(names, owner)})

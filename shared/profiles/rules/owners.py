@@ -1,0 +1,105 @@
+"""Which Klaviyo profile is a person's, and what becomes of each identifier that a Klaviyo profile has already. One table. Pure.
+
+The person's profile is the first of these that there is, unless it belongs to another living Omneo profile:
+
+1. the one whose id Omneo holds as an identity,
+2. the one that has the Omneo id as its external_id,
+3. the one that has the email address.
+
+Else a new one is created. Nobody is found by a phone number. What becomes of an identifier depends on who has it:
+
+| who has it in Klaviyo                    | external_id | email            | phone number     |
+|------------------------------------------|-------------|------------------|------------------|
+| nobody, or the person's profile          | is sent     | is sent          | is sent          |
+| a profile of no living Omneo profile     | is merged   | is merged        | is left out      |
+| a profile of another living one          | cannot be   | is left out      | is left out      |
+
+Merged: Klaviyo merges that profile into the person's, with everything that it has, so a phone number comes along with the email of the
+same profile. What the person's profile still has in Klaviyo and the person has no more is released where the sync of another waits for
+it: so two who have swapped addresses do not wait for each other for ever.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+IDENTIFIERS = ("external_id", "email", "phone_number")
+
+
+class FoundBy(StrEnum):
+    """By what the person's Klaviyo profile is found, for `explain`."""
+
+    STORED_IDENTITY = "stored_identity"
+    EXTERNAL_ID = "external_id"
+    EMAIL = "email"
+    NONE = "none"
+
+
+class Fate(StrEnum):
+    """What becomes of an identifier."""
+
+    SENT = "sent"
+    MERGED = "merged"
+    LEFT_OUT = "left_out"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A Klaviyo profile that has something of the person's. `holder` is the other living Omneo profile that it belongs to, "" if none."""
+
+    id: str
+    holder: str = ""
+
+
+@dataclass(frozen=True)
+class Owners:
+    """Who has what in Klaviyo: `stored` is the profile whose id Omneo holds, None if there is none; the others are by identifier."""
+
+    stored: Owner | None = None
+    by: Mapping[str, Owner] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be written: the person's profile, "" for a new one, what becomes of each identifier, and whose those are that are not sent.
+
+    `merges` are the profiles to merge into the person's.
+    """
+
+    klaviyo_id: str
+    found_by: FoundBy
+    fates: Mapping[str, Fate] = field(default_factory=dict)
+    owners: Mapping[str, Owner] = field(default_factory=dict)
+    merges: tuple[str, ...] = ()
+
+
+def decide(owners: Owners) -> Verdict:
+    """Return what is to be written where the identifiers have these owners."""
+    ours, found_by = _ours(owners)
+    own = ours.id if ours else ""
+    merges = {
+        owner.id: None
+        for name in ("external_id", "email")
+        if (owner := owners.by.get(name)) and not owner.holder and owner.id != own
+    }
+    fates = {name: _fate(owners.by.get(name), own, merges) for name in IDENTIFIERS}
+    others = {name: owners.by[name] for name, fate in fates.items() if fate is not Fate.SENT}
+    return Verdict(own, found_by, fates, others, tuple(merges))
+
+
+def _ours(owners: Owners) -> tuple[Owner | None, FoundBy]:
+    """Return the person's profile, None if a new one is to be created."""
+    for found_by, owner in (
+        (FoundBy.STORED_IDENTITY, owners.stored),
+        (FoundBy.EXTERNAL_ID, owners.by.get("external_id")),
+        (FoundBy.EMAIL, owners.by.get("email")),
+    ):
+        if owner is not None and not owner.holder:
+            return owner, found_by
+    return None, FoundBy.NONE
+
+
+def _fate(owner: Owner | None, own: str, merges: Collection[str]) -> Fate:
+    if owner is None or owner.id == own:
+        return Fate.SENT
+    return Fate.MERGED if owner.id in merges else Fate.LEFT_OUT

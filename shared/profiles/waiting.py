@@ -1,0 +1,98 @@
+"""Who waits for an identifier that another profile still has in Klaviyo: an email address or a phone number.
+
+The sync of whoever has it looks here: it gives up what its person has no more, and has those synced who wait. An identifier appears only
+as a hash under the tenant's own key, so that nobody can read it here or try out addresses.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from shared.errors import DocumentExistsError, DocumentMissingError
+from shared.storage.documents import Document, Documents, Value
+
+if TYPE_CHECKING:
+    from shared.services import Services
+    from shared.tenants.tenants import Tenant
+
+KEPT = timedelta(days=90)
+
+
+class Waiting:
+    """Keeps and tells who waits for what."""
+
+    def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
+        self._documents = documents
+        self._clock = clock
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.clock)
+
+    def note(self, tenant: str, identifier: str, profile_id: str) -> bool:
+        """Remember that the Omneo profile waits for the identifier, a hash; return whether its owner is still to be synced for that."""
+        fields: dict[str, Value] = {
+            "identifier": identifier,
+            "profile": profile_id,
+            "is_told": False,
+            "expire_at": self._clock() + KEPT,
+        }
+        try:
+            self._documents.create(waiting_collection(tenant), _id(identifier, profile_id), fields)
+        except DocumentExistsError:
+            found = self._documents.get(waiting_collection(tenant), _id(identifier, profile_id))
+            return found is None or not found.fields["is_told"]
+        return True
+
+    def told(self, tenant: str, identifier: str, profile_id: str) -> None:
+        """Remember that the identifier's owner is synced for that: once is enough, or two who wait for each other would never rest."""
+        with suppress(DocumentMissingError):  # given up already
+            fields: dict[str, Value] = {"is_told": True}
+            self._documents.update(waiting_collection(tenant), _id(identifier, profile_id), fields)
+
+    def those_for(self, tenant: str, identifier: str) -> list[str]:
+        """Return the Omneo profiles that wait for the identifier."""
+        return [str(document.fields["profile"]) for document in self._all(tenant, identifier)]
+
+    def end(self, tenant: str, identifier: str) -> None:
+        """Forget who waits for the identifier."""
+        for document in self._all(tenant, identifier):
+            self._documents.delete(waiting_collection(tenant), document.id)
+
+    def _all(self, tenant: str, identifier: str) -> Iterator[Document]:
+        after: str | None = None
+        where = {"identifier": identifier}
+        while page := self._documents.find(waiting_collection(tenant), where=where, after=after):
+            yield from page
+            after = page[-1].id
+
+
+def hashes(tenant: "Tenant", identifiers: Mapping[str, Any]) -> dict[str, str]:
+    """Return the identifiers by name, each as a hash under the tenant's ledger key; without those that are empty.
+
+    Raises:
+        ValueError: the tenant has no such key.
+    """
+    if tenant.ledger_key is None:
+        raise ValueError("the tenant has no ledger key")
+    key = tenant.ledger_key.get_secret_value().encode()
+    return {
+        name: hmac.new(key, f"identifier\0{name}\0{value}".casefold().encode(), hashlib.sha256).hexdigest()[
+            :32
+        ]
+        for name, value in identifiers.items()
+        if value
+    }
+
+
+def _id(identifier: str, profile_id: str) -> str:
+    return hashlib.sha256(f"{identifier} {profile_id}".encode()).hexdigest()[:32]
+
+
+def waiting_collection(tenant: str) -> str:
+    """Return where it is kept."""
+    return f"tenants/{tenant}/waiting_profiles"

@@ -1,0 +1,134 @@
+"""What a template has rendered, read by one reader for each kind: text, numbers and ids. Pure, and without a word about who asks.
+
+The readers say what a value means. Whether a field is needed, how long it may be and what a caller is told belong to who asks.
+"""
+
+import re
+import sys
+import unicodedata
+
+# What template languages write for a value that is not there.
+_MISSING = {"null", "none", "undefined"}
+# Within an id only as the languages write them: "none" may be a word there.
+_MISSING_PARTS = {"null", "None", "undefined"}
+_PLACEHOLDER = re.compile(r"\{\{|\{%")  # a template that nobody rendered
+_WHOLE_WITH_POINT = re.compile(r"([+-]?\d+)\.0+")
+_NUMBER = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})", re.ASCII)
+_GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)  # as Twig's number_format writes it
+_BETWEEN_PARTS = re.compile(r"[-_.:#|/]")
+# What a recipe for ids is made of: words, as in `reward` and `RewardIssued`, and a year. Random ids look otherwise.
+_FIXED_PART = re.compile(r"(?:[A-Z]?(?:[a-z]|[^\W\d_A-Z])+(?:[A-Z][a-z]+)*|[A-Z]+)\d{0,2}|(?:19|20)\d\d")
+_YEAR = re.compile(r"(?:19|20)\d\d", re.ASCII)
+_OF_A_DATE = re.compile(r"\d{1,2}", re.ASCII)
+# Letters that take no room though Unicode counts them among the visible ones: fillers, a blank in Braille, marks of style.
+_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
+    chr(code) for code in range(0xFE00, 0xFE10)
+}
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+
+
+def read_text(text: str) -> str:
+    """Return the text that a person sees: without invisible characters, and without blanks around it.
+
+    >>> read_text("\ufeff jane\u200b@example.org\u00a0"), read_text(" \t\u2060 ")
+    ('jane@example.org', '')
+    """
+    return "".join(letter for letter in text if not _is_invisible(letter)).strip()
+
+
+def read_plain(text: str) -> str:
+    """Return the text of what is no prose (an id, a number, an address, a date): as `read_text`, in the usual width and digits.
+
+    >>> read_plain("\uff2a\uff41\uff4e\uff45\uff20example.org"), read_plain("\u0661\u0662")
+    ('Jane@example.org', '12')
+    """
+    if text.isascii():
+        return read_text(text)
+    letters = text.translate(_FULL_WIDTH)
+    return read_text("".join(str(unicodedata.decimal(letter, letter)) for letter in letters))
+
+
+def read_number(value: object) -> int | float | None:
+    """Return a finite number, or one written in text; None for anything else.
+
+    Text has digits, a point before the fraction, and commas between thousands if any: "1,5" is two numbers in two countries.
+
+    >>> read_number(" 1,250.50 "), read_number("6.0"), read_number(1e3), read_number(7)
+    (1250.5, 6.0, 1000.0, 7)
+    >>> read_number("seven"), read_number("1,5"), read_number(True), read_number("inf"), read_number("")
+    (None, None, None, None, None)
+    """
+    if isinstance(value, str):
+        value = _number_in(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
+        return None
+    return value
+
+
+def read_id(value: object) -> str | None:
+    """Return an id as text, "" where there is none, None for what is neither text nor a number.
+
+    A number and the same number in text are one id. Blanks, the words for a missing value and a placeholder that nobody rendered are no
+    id.
+
+    >>> [read_id(value) for value in (6, 6.0, "6", " 6.0 ", "06", "order-7")]
+    ['6', '6', '6', '6', '06', 'order-7']
+    >>> [read_id(value) for value in (None, "  ", "null", "None", "{{ person.id }}", "reward-{{ id }}", True, [])]
+    ['', '', '', '', '', '', None, None]
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        text = read_plain(value)
+    elif (number := read_number(value)) is not None:
+        text = str(int(number) if number == int(number) else number)
+    else:
+        return None
+    if text.lower() in _MISSING or is_unrendered(text):
+        return ""
+    whole = _WHOLE_WITH_POINT.fullmatch(text)
+    return whole[1] if whole else text
+
+
+def is_unrendered(text: str) -> bool:
+    """Return whether a text holds a template's placeholder, as `{{ person.id }}`, that nobody rendered."""
+    return _PLACEHOLDER.search(text) is not None
+
+
+def lacks_a_part(id: str) -> bool:
+    """Return whether an id shows that one of the parts it is put together from was empty: it would be everybody's.
+
+    It holds a word for a missing value, or nothing but the words and the year of its recipe, with a gap.
+
+    >>> [lacks_a_part(id) for id in ("reward-", "-2027", "reward--2027", "reward-None", "reward_null_1", "order-2027-11-")]
+    [True, True, True, True, True, True]
+    >>> [lacks_a_part(id) for id in ("reward-7", "birthday-2027-01HX", "nonesuch", "6", "V1StGXR8_Z5jdHi6B-")]
+    [False, False, False, False, False]
+    """
+    parts = _BETWEEN_PARTS.split(id)
+    if len(parts) == 1:
+        return False
+    if any(part in _MISSING_PARTS for part in parts):
+        return True
+    given = [part for part in parts if part]
+    has_year = any(_YEAR.fullmatch(part) for part in given)
+    return len(given) < len(parts) and all(
+        _FIXED_PART.fullmatch(part) or (has_year and _OF_A_DATE.fullmatch(part)) for part in given
+    )
+
+
+def _number_in(text: str) -> int | float | None:
+    """Return the number that a text writes, None if it writes none."""
+    plain = read_plain(text)
+    if _GROUPED.fullmatch(plain):
+        plain = plain.replace(",", "")
+    if not _NUMBER.fullmatch(plain):
+        return None
+    return float(plain) if "." in plain else int(plain)
+
+
+def _is_invisible(letter: str) -> bool:
+    """Return whether a letter takes no room: marks of direction, joiners, a byte order mark; control characters that are no blanks."""
+    if letter in _UNSEEN:
+        return True
+    return unicodedata.category(letter) in {"Cf", "Cc"} and not letter.isspace()

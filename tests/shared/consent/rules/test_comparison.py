@@ -1,0 +1,373 @@
+"""Omneo's consent against Klaviyo's: a table of single decisions, and what holds over any history of them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from shared import consent_events
+from shared.consent.rules.comparison import Outcome, Reason, Step, Subject, step_of
+from shared.consent.rules.decisions import read_stamp
+from shared.consent.rules.memory import Memory, with_omneo
+
+Channel = Literal["email", "sms"]
+
+NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
+EARLY, MIDDLE, LATE = "2026-03-01 10:00:00", "2026-05-01 10:00:00", "2026-07-01 10:00:00"
+PERSONAL = ("USER_SUPPRESSED", "SPAM_COMPLAINT", "UNSUBSCRIBE")
+BOUNCES = ("HARD_BOUNCE", "INVALID_EMAIL")
+CHANNELS: tuple[Channel, ...] = ("email", "sms")
+
+Json = dict[str, Any]
+
+
+def klaviyo(
+    consent: str | None,
+    at: str | None = None,
+    *,
+    updated: str | None = None,
+    suppressed: str = "",
+    suppressed_at: str | None = None,
+    channel: Channel = "email",
+) -> Json:
+    """Return Klaviyo's `subscriptions`, which says for every channel more than is compared."""
+    marketing: Json = {
+        f"can_receive_{channel}_marketing": consent != "SUBSCRIBED",  # a lie that nobody may believe
+        "consent": consent,
+        "consent_timestamp": at,
+        "last_updated": updated,
+    }
+    if channel == "email":
+        rows = [{"reason": suppressed, "timestamp": suppressed_at}] if suppressed else []
+        marketing |= {"suppression": rows, "list_suppressions": [{"list_id": "x", "timestamp": LATE}]}
+    return {channel: {"marketing": marketing}, "whatsapp": None}
+
+
+def ask(
+    subscriptions: Json | None,
+    *,
+    channel: Channel = "email",
+    unset: Literal["subscribe", "leave"] = "subscribe",
+    has_identifier: bool = True,
+    stamp: object = None,
+    **comms: object,
+) -> Step:
+    named = {f"{channel}_{name}": value for name, value in comms.items()}
+    named[f"{channel}_consent_updated_at"] = stamp
+    return found(channel, named, subscriptions, unset, has_identifier=has_identifier)
+
+
+def found(
+    channel: Channel, comms: Json, subscriptions: Json | None, unset: str, *, has_identifier: bool = True
+) -> Step:
+    """Return what is to be done where nothing is remembered."""
+    memory = with_omneo(Memory(consent_events.Channel(channel)), comms, NOW)
+    subject = Subject("01HX", "canary-address" if has_identifier else "", subscriptions)
+    return step_of(memory, comms, subject, unset=unset, now=NOW)
+
+
+def both(decision: Step) -> tuple[str, str]:
+    return decision.outcome.value, decision.reason.value
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize(
+    ("comms", "subscribed"),
+    [
+        ({"promo": True}, True),
+        ({"promo": None}, True),
+        ({}, True),
+        ({"promo": True, "optout": None, "bounced": None}, True),
+        ({"promo": True, "optout": False, "bounced": False}, True),
+        ({"promo": False}, False),
+        ({"promo": 0}, False),
+        ({"promo": True, "optout": True}, False),
+        ({"promo": None, "optout": True}, False),
+        ({"promo": False, "optout": False, "bounced": True}, False),
+    ],
+)
+def test_a_new_profile_gets_what_omneo_says(channel: Channel, comms: Json, subscribed: bool) -> None:
+    step = ask(None, channel=channel, **comms)
+    assert both(step) == (
+        ("subscribe", "fills_never_subscribed")
+        if subscribed
+        else ("unsubscribe", "opt_out_of_never_subscribed")
+    )
+
+
+@pytest.mark.parametrize(
+    "subscriptions", [None, {}, {"email": None}, {"email": {"marketing": None}}, klaviyo(None)]
+)
+def test_a_channel_that_klaviyo_does_not_mention_was_never_subscribed(subscriptions: Json | None) -> None:
+    assert both(ask(subscriptions, promo=True)) == ("subscribe", "fills_never_subscribed")
+
+
+@pytest.mark.parametrize("consent", ["NEVER_SUBSCRIBED", "SUBSCRIBED", "UNSUBSCRIBED"])
+@pytest.mark.parametrize("promo", [True, False, None])
+def test_without_an_identifier_nothing_is_said(consent: str, promo: bool | None) -> None:
+    step = ask(klaviyo(consent), promo=promo, stamp=LATE, has_identifier=False)
+    assert both(step) == ("leave", "no_identifier")
+
+
+class TestNeverRecorded:
+    """`promo` is null."""
+
+    @pytest.mark.parametrize("consent", ["NEVER_SUBSCRIBED", "SUBSCRIBED", "UNSUBSCRIBED"])
+    def test_with_leave_it_is_no_opinion(self, consent: str) -> None:
+        assert both(ask(klaviyo(consent), promo=None, unset="leave", stamp=LATE)) == ("leave", "no_opinion")
+
+    def test_an_opt_out_is_an_opinion_whatever_the_setting(self) -> None:
+        step = ask(klaviyo("SUBSCRIBED", EARLY), promo=None, optout=True, unset="leave", stamp=LATE)
+        assert both(step) == ("unsubscribe", "omneo_opt_out_newer")
+
+    def test_with_leave_a_recorded_consent_counts_as_ever(self) -> None:
+        assert ask(None, promo=True, unset="leave").outcome is Outcome.SUBSCRIBE
+
+
+class TestBounced:
+    def test_a_bounce_never_unsubscribes(self) -> None:
+        for consent, reason in (("SUBSCRIBED", "agreed"), ("NEVER_SUBSCRIBED", "bounced")):
+            assert both(ask(klaviyo(consent, EARLY), promo=True, bounced=True, stamp=LATE)) == (
+                "leave",
+                reason,
+            )
+
+    def test_a_bounced_address_is_not_subscribed_again(self) -> None:
+        step = ask(klaviyo("UNSUBSCRIBED", EARLY), promo=True, bounced=True, stamp=LATE)
+        assert both(step) == ("leave", "bounced")
+
+    def test_klaviyos_newer_opt_out_is_learnt_all_the_same(self) -> None:
+        step = ask(klaviyo("UNSUBSCRIBED", LATE), promo=True, bounced=True, stamp=EARLY)
+        assert step.outcome is Outcome.PULL_OPT_OUT
+
+
+@pytest.mark.parametrize(
+    ("subscriptions", "stamp", "expected"),
+    [
+        (klaviyo("SUBSCRIBED", EARLY), LATE, ("leave", "agreed")),
+        (klaviyo("SUBSCRIBED", LATE), EARLY, ("leave", "agreed")),
+        (klaviyo("SUBSCRIBED"), None, ("leave", "agreed")),
+        (klaviyo("UNSUBSCRIBED", EARLY), LATE, ("subscribe", "omneo_opt_in_newer")),
+        (klaviyo("UNSUBSCRIBED", LATE), EARLY, ("pull_opt_out", "klaviyo_opt_out_newer")),
+        (klaviyo("UNSUBSCRIBED", LATE), LATE, ("pull_opt_out", "klaviyo_opt_out_newer")),
+        (klaviyo("UNSUBSCRIBED", EARLY), None, ("pull_opt_out", "klaviyo_opt_out_newer")),
+        (klaviyo("UNSUBSCRIBED"), None, ("pull_opt_out", "klaviyo_opt_out_newer")),
+        (klaviyo("UNSUBSCRIBED"), LATE, ("pull_opt_out", "klaviyo_opt_out_newer")),
+        (klaviyo("UNSUBSCRIBED", EARLY, updated=LATE), MIDDLE, ("pull_opt_out", "klaviyo_opt_out_newer")),
+        (klaviyo("NEVER_SUBSCRIBED", updated=LATE), EARLY, ("subscribe", "fills_never_subscribed")),
+        (klaviyo("PENDING", EARLY), LATE, ("leave", "klaviyo_consent_unknown")),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_an_opt_in_needs_to_be_the_newer(
+    channel: Channel, subscriptions: Json, stamp: str | None, expected: tuple[str, str]
+) -> None:
+    assert both(ask({channel: subscriptions["email"]}, channel=channel, promo=True, stamp=stamp)) == expected
+
+
+@pytest.mark.parametrize(
+    ("subscriptions", "stamp", "expected"),
+    [
+        (klaviyo("UNSUBSCRIBED", EARLY), LATE, ("leave", "agreed")),
+        (klaviyo("UNSUBSCRIBED", LATE), None, ("leave", "agreed")),
+        (klaviyo("SUBSCRIBED", EARLY), LATE, ("unsubscribe", "omneo_opt_out_newer")),
+        (klaviyo("SUBSCRIBED", LATE), LATE, ("unsubscribe", "omneo_opt_out_newer")),
+        (klaviyo("SUBSCRIBED", LATE), EARLY, ("leave", "klaviyo_opt_in_newer")),
+        (klaviyo("SUBSCRIBED", EARLY, updated=LATE), MIDDLE, ("leave", "klaviyo_opt_in_newer")),
+        (klaviyo("SUBSCRIBED", LATE), None, ("unsubscribe", "omneo_opt_out_undated")),
+        (klaviyo("SUBSCRIBED"), EARLY, ("unsubscribe", "omneo_opt_out_newer")),
+        (klaviyo("NEVER_SUBSCRIBED", updated=LATE), EARLY, ("unsubscribe", "opt_out_of_never_subscribed")),
+        (klaviyo("NEVER_SUBSCRIBED"), None, ("unsubscribe", "opt_out_of_never_subscribed")),
+        (klaviyo("PENDING", EARLY), LATE, ("unsubscribe", "omneo_opt_out_newer")),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_an_opt_out_applies_unless_klaviyo_holds_a_newer_opt_in(
+    channel: Channel, subscriptions: Json, stamp: str | None, expected: tuple[str, str]
+) -> None:
+    assert both(ask({channel: subscriptions["email"]}, channel=channel, promo=False, stamp=stamp)) == expected
+
+
+class TestSuppressions:
+    """A suppression by a person is an opt-out, one for a bounce is none; both have a time."""
+
+    @pytest.mark.parametrize("reason", [*PERSONAL, "A_NEW_ONE"])
+    @pytest.mark.parametrize("consent", ["NEVER_SUBSCRIBED", "SUBSCRIBED", "UNSUBSCRIBED"])
+    def test_an_older_opt_in_does_not_lift_it_and_omneo_learns_of_it(self, reason: str, consent: str) -> None:
+        held = klaviyo(consent, EARLY, suppressed=reason, suppressed_at=LATE)
+        for stamp in (MIDDLE, LATE, None):
+            step = ask(held, promo=True, stamp=stamp)
+            assert step.outcome is Outcome.PULL_OPT_OUT
+            assert step.opted_out_at == read_stamp(LATE)
+
+    def test_a_newer_opt_in_lifts_it(self) -> None:
+        held = klaviyo("NEVER_SUBSCRIBED", suppressed="USER_SUPPRESSED", suppressed_at=EARLY)
+        assert both(ask(held, promo=True, stamp=LATE)) == ("subscribe", "omneo_opt_in_newer")
+
+    def test_an_undated_suppression_is_not_lifted_either(self) -> None:
+        held = klaviyo("NEVER_SUBSCRIBED", suppressed="SPAM_COMPLAINT")
+        for stamp in (LATE, None):
+            assert ask(held, promo=True, stamp=stamp).outcome is Outcome.PULL_OPT_OUT
+
+    @pytest.mark.parametrize("consent", ["NEVER_SUBSCRIBED", "SUBSCRIBED", "UNSUBSCRIBED"])
+    def test_a_complaint_is_never_lifted(self, consent: str) -> None:
+        held = klaviyo(consent, EARLY, suppressed="SPAM_COMPLAINT", suppressed_at=MIDDLE)
+        assert both(ask(held, promo=True, stamp=LATE)) == ("leave", "klaviyo_complaint")
+
+    @pytest.mark.parametrize("consent", ["NEVER_SUBSCRIBED", "SUBSCRIBED", "UNSUBSCRIBED"])
+    def test_a_merchants_suppression_is_lifted_by_a_newer_opt_in(self, consent: str) -> None:
+        held = klaviyo(consent, EARLY, suppressed="USER_SUPPRESSED", suppressed_at=MIDDLE)
+        assert both(ask(held, promo=True, stamp=LATE)) == ("subscribe", "omneo_opt_in_newer")
+
+    def test_who_subscribed_after_it_is_subscribed(self) -> None:
+        held = klaviyo("SUBSCRIBED", LATE, suppressed="USER_SUPPRESSED", suppressed_at=EARLY)
+        assert both(ask(held, promo=True)) == ("leave", "agreed")
+
+    @pytest.mark.parametrize("reason", BOUNCES)
+    def test_a_bounce_is_no_opt_out_but_its_time_counts_against_an_opt_in(self, reason: str) -> None:
+        fresh = klaviyo("NEVER_SUBSCRIBED", suppressed=reason, suppressed_at=LATE)
+        assert both(ask(fresh, promo=True)) == ("subscribe", "fills_never_subscribed")
+        held = klaviyo("UNSUBSCRIBED", EARLY, suppressed=reason, suppressed_at=LATE)
+        assert ask(held, promo=True, stamp=MIDDLE).outcome is Outcome.PULL_OPT_OUT
+
+    @pytest.mark.parametrize("reason", [*PERSONAL, *BOUNCES])
+    def test_no_suppression_keeps_an_opt_out_from_being_written(self, reason: str) -> None:
+        held = klaviyo("SUBSCRIBED", EARLY, suppressed=reason, suppressed_at=LATE)
+        assert both(ask(held, promo=False, stamp=MIDDLE)) == ("unsubscribe", "omneo_opt_out_newer")
+
+
+class TestStamps:
+    @pytest.mark.parametrize(
+        "text",
+        ["2026-07-23 10:00:00", "2026-07-23T10:00:00Z", "2026-07-23T10:00:00.999999+00:00", "2026-07-23T20:00:00+10:00",
+         " 2026-07-23 10:00:00 ", "2026-07-23T10:00:00"],
+    )  # fmt: skip
+    def test_every_spelling_is_the_same_second_of_utc(self, text: str) -> None:
+        assert read_stamp(text) == datetime(2026, 7, 23, 10, tzinfo=UTC)
+
+    @pytest.mark.parametrize(
+        "value", [None, "", "soon", 0, 1784800800, True, [], {}, "0001-01-01T00:00:00+14:00"]
+    )
+    def test_what_is_no_time_is_none(self, value: object) -> None:
+        assert read_stamp(value) is None
+
+    def test_consented_at_is_omneos_stamp(self) -> None:
+        assert ask(None, promo=True, stamp=LATE).decided_at == read_stamp(LATE)
+        assert ask(None, promo=True, stamp="soon").decided_at is None
+
+    def test_within_one_second_the_opt_out_wins(self) -> None:
+        held = klaviyo("UNSUBSCRIBED", "2026-07-01T10:00:00.100000+00:00")
+        assert ask(held, promo=True, stamp="2026-07-01T10:00:00.900000Z").outcome is Outcome.PULL_OPT_OUT
+        held = klaviyo("SUBSCRIBED", "2026-07-01T10:00:00.900000+00:00")
+        assert ask(held, promo=False, stamp="2026-07-01T10:00:00.100000Z").outcome is Outcome.UNSUBSCRIBE
+
+    def test_an_opt_in_from_the_future_beats_nothing(self) -> None:
+        step = ask(klaviyo("UNSUBSCRIBED", LATE), promo=True, stamp="2099-01-01 00:00:00")
+        assert step.outcome is Outcome.PULL_OPT_OUT
+        assert step.decided_at is None
+        assert (
+            ask(klaviyo("SUBSCRIBED", LATE), promo=False, stamp="2099-01-01 00:00:00").outcome
+            is Outcome.UNSUBSCRIBE
+        )
+
+
+# Over any history
+
+TIMES = [None, *((NOW - timedelta(days=days)).isoformat() for days in (9, 6, 3, 1))]
+OMNEO = st.fixed_dictionaries(
+    {
+        "email_promo": st.sampled_from([True, False, None]),
+        "email_optout": st.sampled_from([True, False, None]),
+        "email_bounced": st.sampled_from([True, False, None]),
+        "email_consent_updated_at": st.sampled_from(TIMES),
+    }
+)
+KLAVIYO = st.one_of(
+    st.none(),
+    st.builds(
+        klaviyo,
+        st.sampled_from(["NEVER_SUBSCRIBED", "SUBSCRIBED", "UNSUBSCRIBED"]),
+        st.sampled_from(TIMES),
+        updated=st.sampled_from(TIMES),
+        suppressed=st.sampled_from(["", *PERSONAL, *BOUNCES]),
+        suppressed_at=st.sampled_from(TIMES),
+    ),
+)
+
+
+def asked(comms: Json, subscriptions: Json | None, unset: str) -> Step:
+    return found("email", comms, subscriptions, unset)
+
+
+def applied(decision: Step, comms: Json, subscriptions: Json | None) -> tuple[Json, Json | None]:
+    """Return both sides after the decision: what Klaviyo's job and our update of Omneo do."""
+    match decision.outcome:
+        case Outcome.SUBSCRIBE:  # lifts what a person suppressed, and nothing else
+            rows = [] if subscriptions is None else subscriptions["email"]["marketing"]["suppression"]
+            kept = next((row for row in rows if row["reason"] in BOUNCES), {"reason": "", "timestamp": None})
+            after = klaviyo(
+                "SUBSCRIBED", NOW.isoformat(), suppressed=str(kept["reason"]), suppressed_at=kept["timestamp"]
+            )
+            return comms, after
+        case Outcome.UNSUBSCRIBE:
+            return comms, klaviyo("UNSUBSCRIBED", NOW.isoformat())
+        case Outcome.PULL_OPT_OUT:
+            at = decision.opted_out_at
+            stamp = f"{at:%Y-%m-%d %H:%M:%S}" if at else comms["email_consent_updated_at"]
+            return {**comms, "email_promo": False, "email_consent_updated_at": stamp}, subscriptions
+        case Outcome.LEAVE:
+            return comms, subscriptions
+
+
+@settings(max_examples=1500, deadline=None)
+@given(comms=OMNEO, subscriptions=KLAVIYO, unset=st.sampled_from(["subscribe", "leave"]))
+def test_what_was_applied_is_never_taken_back(comms: Json, subscriptions: Json | None, unset: str) -> None:
+    first = asked(comms, subscriptions, unset)
+    comms, subscriptions = applied(first, comms, subscriptions)
+    second = asked(comms, subscriptions, unset)
+    if first.outcome is not Outcome.PULL_OPT_OUT:
+        assert second.outcome is Outcome.LEAVE
+        return
+    # A suppression that Omneo has just learnt of may become an unsubscribe, so that it outlives its lifting.
+    assert second.outcome in (Outcome.LEAVE, Outcome.UNSUBSCRIBE)
+    assert asked(*applied(second, comms, subscriptions), unset).outcome is Outcome.LEAVE
+
+
+@settings(max_examples=1500, deadline=None)
+@given(comms=OMNEO, subscriptions=KLAVIYO, unset=st.sampled_from(["subscribe", "leave"]))
+@example(
+    comms={"email_promo": True, "email_consent_updated_at": TIMES[2]},
+    subscriptions=klaviyo("NEVER_SUBSCRIBED", suppressed="SPAM_COMPLAINT", suppressed_at=TIMES[3]),
+    unset="subscribe",
+)
+def test_an_older_opt_in_never_undoes_an_opt_out(comms: Json, subscriptions: Json | None, unset: str) -> None:
+    step = asked(comms, subscriptions, unset)
+    if step.outcome is not Outcome.SUBSCRIBE or subscriptions is None:
+        return
+    marketing = subscriptions["email"]["marketing"]
+    by_hand = [row["timestamp"] for row in marketing["suppression"] if row["reason"] in PERSONAL]
+    if marketing["consent"] == "UNSUBSCRIBED" or by_hand:
+        stamp = read_stamp(comms["email_consent_updated_at"])
+        known = [
+            read_stamp(time) for time in (*by_hand, marketing["consent_timestamp"], marketing["last_updated"])
+        ]
+        assert stamp is not None
+        assert any(known)
+        assert all(time is None or stamp > time for time in known)
+
+
+@settings(max_examples=800, deadline=None)
+@given(comms=OMNEO, subscriptions=KLAVIYO, unset=st.sampled_from(["subscribe", "leave"]))
+def test_only_omneos_own_opt_out_unsubscribes_and_only_its_opt_in_subscribes(
+    comms: Json, subscriptions: Json | None, unset: str
+) -> None:
+    opted_out = comms["email_promo"] is False or comms["email_optout"] is True
+    step = asked(comms, subscriptions, unset)
+    if step.outcome is Outcome.UNSUBSCRIBE:
+        assert opted_out
+    if step.outcome is Outcome.SUBSCRIBE:
+        assert not opted_out
+        assert comms["email_bounced"] is not True
+    assert isinstance(step.reason, Reason)

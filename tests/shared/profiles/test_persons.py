@@ -1,0 +1,375 @@
+"""The right person: whatever comes late, is shared, swapped or given up, no two people become one, and nobody is mailed who opted out."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from deploy.local.sandbox.klaviyo.accounts import Profile
+from shared.jobs.jobs import DeleteProfile
+from shared.profiles.deleted import OMNEO_LAGS
+from shared.profiles.making_room import PATIENCE
+from shared.tenants.settings import OnProfileDeleted
+from tests.support.syncing import IMPORT, PHONE, PROFILES, SUBSCRIBE, Shop, a_shop
+from tests.support.world import ACCOUNT, EMAIL, TENANT, World
+
+OTHERS_EMAIL = "canary-other@example.org"
+OTHERS_PHONE = "+61412345679"
+
+
+@pytest.fixture
+def shop(world: World) -> Iterator[Shop]:
+    with a_shop(world) as shop:
+        yield shop
+
+
+def of(shop: Shop, id: str) -> Profile:
+    """Return the one Klaviyo profile that has this Omneo id."""
+    (found,) = [one for one in shop.klaviyo.profiles(ACCOUNT) if one.attributes.get("external_id") == id]
+    return found
+
+
+def email_of(shop: Shop, id: str) -> str:
+    return str(of(shop, id).attributes.get("email") or "")
+
+
+def consent_of(shop: Shop, id: str, channel: str = "email") -> str:
+    return of(shop, id).subscriptions.consents[channel].status
+
+
+def opted(shop: Shop, **flags: bool) -> dict[str, Any]:
+    """Return consents that were decided now, by channel."""
+    return {
+        name: value
+        for channel, is_in in flags.items()
+        for name, value in ((f"{channel}_promo", is_in), (f"{channel}_consent_updated_at", shop.now()))
+    }
+
+
+def have_deleted(shop: Shop, id: str, *, ago: float) -> None:
+    """Let Omneo's word of a deletion arrive that was accepted so many seconds ago."""
+    accepted_at = shop.world.clock() - timedelta(seconds=ago)
+    job = DeleteProfile(
+        tenant=TENANT, id="delete", accepted_at=accepted_at, profile_id=id, klaviyo_id=of(shop, id).id
+    )
+    shop.world.services.queue.put(job, shop.world.read())
+
+
+# A deletion that is told late
+
+
+@pytest.mark.parametrize("setting", ["suppress", "erase", "ignore"])
+def test_a_deletion_that_comes_an_hour_late_leaves_who_was_restored_alone(world: World, setting: str) -> None:
+    with a_shop(world, on_profile_deleted=OnProfileDeleted(setting)) as shop:
+        id = shop.customer(comms=opted(shop, email=True))
+        shop.settle()
+        world.clock.advance(3600)
+        have_deleted(shop, id, ago=0.0)
+        shop.settle()
+        assert (consent_of(shop, id), email_of(shop, id)) == ("SUBSCRIBED", EMAIL)
+        assert not of(shop, id).subscriptions.is_suppressed("USER_SUPPRESSED")
+        assert shop.comms(id)["email_promo"] is True
+        shop.omneo.change_profile(TENANT, id, first_name="Janet")
+        shop.settle()
+        assert of(shop, id).attributes["first_name"] == "Janet"
+
+
+def test_a_deletion_that_omneo_does_not_show_yet_is_done_seconds_later(shop: Shop) -> None:
+    id = shop.customer(comms=opted(shop, email=True))
+    shop.settle()
+    whole = shop.omneo._tenants[TENANT].profiles[id]
+    shop.omneo.delete_profile(TENANT, id)
+    shop.omneo._tenants[TENANT].profiles[id] = whole  # one of Omneo's machines is a second late
+    shop.omneo.deliver(TENANT)
+    shop.world.work()
+    assert consent_of(shop, id) == "SUBSCRIBED"
+    del shop.omneo._tenants[TENANT].profiles[id]
+    shop.world.work(OMNEO_LAGS.total_seconds() + 3)
+    assert of(shop, id).subscriptions.is_suppressed("USER_SUPPRESSED")
+
+
+@pytest.mark.parametrize("setting", ["suppress", "erase"])
+@pytest.mark.parametrize("kept_first", [True, False])
+def test_who_takes_the_email_of_a_merged_profile_stays_as_she_decided(
+    world: World, setting: str, kept_first: bool
+) -> None:
+    with a_shop(world, on_profile_deleted=OnProfileDeleted(setting)) as shop:
+        source = shop.customer(comms=opted(shop, email=False))
+        kept = shop.customer(email=OTHERS_EMAIL, comms=opted(shop, email=True))
+        shop.settle()
+        world.clock.advance(900)
+        shop.omneo.delete_profile(TENANT, source, tells=not kept_first)
+        shop.change(kept, email=EMAIL, comms=opted(shop, email=True))
+        if kept_first:
+            shop.sync()
+            have_deleted(shop, source, ago=0.0) if source in ids(shop) else None
+        shop.settle()
+        (profile,) = shop.klaviyo.profiles(ACCOUNT)
+        assert (profile.attributes["email"], profile.attributes["external_id"]) == (EMAIL, kept)
+        assert not profile.subscriptions.is_suppressed("USER_SUPPRESSED")
+        assert shop.consent() == "SUBSCRIBED"
+        assert shop.comms(kept)["email_promo"] is True
+        assert world.dead_jobs() == []
+
+
+def ids(shop: Shop) -> set[str]:
+    return {str(one.attributes.get("external_id")) for one in shop.klaviyo.profiles(ACCOUNT)}
+
+
+# People who share
+
+
+def test_a_child_with_the_phone_number_of_a_parent_is_another_person(shop: Shop) -> None:
+    parent = shop.klaviyo.profile(ACCOUNT, email=OTHERS_EMAIL, phone_number=PHONE, first_name="Parent")
+    for channel in ("email", "sms"):
+        shop.klaviyo.subscribe(ACCOUNT, parent.id, channel=channel)
+    comms = opted(shop, email=False, sms=False)
+    child = shop.customer(first_name="Child", mobile_phone_e164=PHONE, comms=comms)
+    shop.settle()
+    assert len(shop.klaviyo.profiles(ACCOUNT)) == 2
+    assert (email_of(shop, child), consent_of(shop, child)) == (EMAIL, "UNSUBSCRIBED")
+    assert "phone_number" not in of(shop, child).attributes
+    assert (parent.attributes["first_name"], parent.attributes.get("external_id")) == ("Parent", None)
+    consents = parent.subscriptions.consents
+    assert (consents["email"].status, consents["sms"].status) == ("SUBSCRIBED", "SUBSCRIBED")
+    assert shop.comms(child)["email_promo"] is False
+    (dead,) = shop.world.dead_jobs()
+    assert dead.reason.startswith(f"Another Klaviyo profile ({parent.id}) has the profile's phone number")
+
+
+def test_a_replay_brings_the_number_once_the_other_has_given_it_up(shop: Shop) -> None:
+    parent = shop.klaviyo.profile(ACCOUNT, email=OTHERS_EMAIL, phone_number=PHONE)
+    child = shop.customer(mobile_phone_e164=PHONE)
+    shop.settle()
+    shop.klaviyo.delete_profile(ACCOUNT, parent.id)
+    (dead,) = shop.world.dead_jobs()
+    from shared.jobs.jobs import read_job
+
+    shop.world.services.queue.put(read_job(dead.body), shop.world.read())
+    shop.settle()
+    assert of(shop, child).attributes["phone_number"] == PHONE
+
+
+# People who give up and take over
+
+
+@pytest.mark.parametrize("outage", [60.0, 3600.0])
+@pytest.mark.parametrize("becomes", [None, "canary-newer@example.org"])
+def test_who_takes_over_an_email_does_not_take_over_the_person(
+    shop: Shop, becomes: str | None, outage: float
+) -> None:
+    first = shop.customer(first_name="First", comms=opted(shop, email=True))
+    shop.settle()
+    shop.world.clock.advance(3600)
+    shop.klaviyo.fail(1, match=f"POST {IMPORT}", status=503, headers={"Retry-After": str(outage)})
+    shop.change(first, email=becomes)
+    shop.sync()
+    second = shop.customer(first_name="Second", comms=opted(shop, email=False))
+    shop.settle(400)
+    assert len(shop.klaviyo.profiles(ACCOUNT)) == 2
+    assert (email_of(shop, first), email_of(shop, second)) == (becomes or "", EMAIL)
+    assert of(shop, first).attributes["first_name"] == "First"
+    assert of(shop, second).attributes["first_name"] == "Second"
+    assert consent_of(shop, second) == "UNSUBSCRIBED"
+    assert consent_of(shop, first) == "SUBSCRIBED"
+    assert shop.comms(first)["email_promo"] is True
+    assert shop.comms(second)["email_promo"] is False
+
+
+def test_who_waits_longer_than_a_while_says_so_and_is_synced_when_the_other_is(shop: Shop) -> None:
+    first = shop.customer()
+    shop.settle()
+    shop.omneo.change_profile(TENANT, first, tells=False, email=None)
+    shop.omneo.fail(200, match=f"GET */profiles/{first}", status=503)
+    second = shop.customer(first_name="Second")
+    for _ in range(20):
+        shop.world.work(PATIENCE.total_seconds() / 10)
+    # Whether the first one lives, nobody can tell while Omneo does not answer: the sync waits for Omneo itself.
+    assert ids(shop) == {first}
+    shop.omneo.faults.clear()
+    shop.settle(400)
+    assert (email_of(shop, first), email_of(shop, second)) == ("", EMAIL)
+
+
+def test_two_who_have_the_same_email_in_omneo_both_live_on_and_the_desk_says_so(shop: Shop) -> None:
+    first = shop.customer(first_name="First")
+    shop.settle()
+    second = shop.customer(first_name="Second", email=EMAIL.upper())
+    shop.settle(200)
+    assert (email_of(shop, first), email_of(shop, second)) == (EMAIL, "")
+    (dead,) = shop.world.dead_jobs()
+    assert "has the profile's email address" in dead.reason
+    shop.change(first, email=OTHERS_EMAIL)
+    shop.settle(200)
+    assert (email_of(shop, first), email_of(shop, second)) == (OTHERS_EMAIL, EMAIL.upper())
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+@pytest.mark.parametrize("count", [2, 3])
+def test_people_who_swap_their_emails_have_swapped_them_in_klaviyo(
+    shop: Shop, count: int, order: tuple[int, ...]
+) -> None:
+    emails = [f"canary-{number}@example.org" for number in range(count)]
+    people = [
+        shop.customer(email=email, first_name=email[7:8], comms=opted(shop, email=number != 1))
+        for number, email in enumerate(emails)
+    ]
+    shop.settle()
+    before = {id: of(shop, id).id for id in people}
+    shop.world.clock.advance(900)
+    turned = [*emails[1:], emails[0]]
+    for id, email in zip(people, turned, strict=True):
+        shop.omneo.change_profile(TENANT, id, tells=False, email=email)
+    for number in [number for number in order if number < count]:
+        shop.change(people[number], last_name="canary")
+    shop.settle(200)
+    assert [email_of(shop, id) for id in people] == turned
+    assert {id: of(shop, id).id for id in people} == before
+    statuses = [consent_of(shop, id) for id in people]
+    assert statuses == ["SUBSCRIBED", "UNSUBSCRIBED", "SUBSCRIBED"][:count]
+    assert shop.world.dead_jobs() == []
+    shop.forget_calls()
+    shop.change(people[0], first_name="canary")
+    shop.settle()
+    assert (len(shop.klaviyo_calls()), len(shop.omneo_calls())) == (1, 1)
+
+
+def test_a_profile_of_nobody_that_has_her_new_email_becomes_hers(shop: Shop) -> None:
+    id = shop.customer(comms=opted(shop, email=True))
+    shop.settle()
+    form = shop.klaviyo.profile(ACCOUNT, email=OTHERS_EMAIL, properties={"from": "a form"})
+    ours = of(shop, id)
+    shop.klaviyo.consent.job_seconds = 45.0
+    shop.change(id, email=OTHERS_EMAIL)
+    shop.settle(200)
+    assert [one.id for one in shop.klaviyo.profiles(ACCOUNT)] == [ours.id]
+    assert (email_of(shop, id), ours.properties["from"]) == (OTHERS_EMAIL, "a form")
+    assert form.id != ours.id
+    assert shop.world.dead_jobs() == []
+
+
+# Who opts out has opted out of the address that Klaviyo has
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"email": None},
+        {"email": "canary no address"},
+        {"email": OTHERS_EMAIL},
+        {"email": "canary-jane@example.com"},
+        {"profile_type": "connection"},
+    ],
+    ids=["removed", "invalid", "of another", "excluded by email", "excluded"],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_an_opt_out_reaches_the_address_that_klaviyo_mails(
+    shop: Shop, change: dict[str, Any], together: bool
+) -> None:
+    shop.customer(email=OTHERS_EMAIL)
+    id = shop.customer(comms=opted(shop, email=True))
+    shop.settle()
+    shop.world.clock.advance(900)
+    if not together:
+        shop.change(id, **change)
+        shop.world.work(60)
+        change = {}
+    shop.change(id, **change, comms=opted(shop, email=False))
+    shop.settle(200)
+    assert (email_of(shop, id), consent_of(shop, id)) == (EMAIL, "UNSUBSCRIBED")
+
+
+@pytest.mark.parametrize("phone", ["canary no number", OTHERS_PHONE])
+def test_an_opt_out_reaches_the_number_that_klaviyo_texts(shop: Shop, phone: str) -> None:
+    shop.customer(email=OTHERS_EMAIL, mobile_phone_e164=OTHERS_PHONE, comms=opted(shop, sms=True))
+    id = shop.customer(mobile_phone_e164=PHONE, comms=opted(shop, sms=True))
+    shop.settle()
+    shop.world.clock.advance(900)
+    shop.change(id, mobile_phone_e164=phone, comms=opted(shop, sms=False))
+    shop.settle(200)
+    assert of(shop, id).attributes["phone_number"] == PHONE
+    assert consent_of(shop, id, "sms") == "UNSUBSCRIBED"
+    (other,) = [one for one in shop.klaviyo.profiles(ACCOUNT) if one.attributes["external_id"] != id]
+    assert other.subscriptions.consents["sms"].status == "SUBSCRIBED"
+
+
+def test_an_opt_in_subscribes_no_address_that_omneo_does_not_have(shop: Shop) -> None:
+    id = shop.customer(comms=opted(shop, email=False))
+    shop.settle()
+    shop.world.clock.advance(900)
+    shop.change(id, email=None, comms=opted(shop, email=True))
+    shop.settle()
+    assert (email_of(shop, id), consent_of(shop, id)) == (EMAIL, "UNSUBSCRIBED")
+    assert shop.klaviyo_calls(SUBSCRIBE) == []
+
+
+# A refusal that names the profile itself
+
+
+@pytest.mark.parametrize(
+    ("change", "times"), [({"mobile_phone_e164": PHONE}, 1), ({}, 1), ({}, 2), ({"email": OTHERS_EMAIL}, 1)]
+)
+def test_a_409_that_names_the_profile_itself_leaves_nothing_out(
+    shop: Shop, change: dict[str, Any], times: int
+) -> None:
+    id = shop.customer(comms=opted(shop, email=True))
+    shop.settle()
+    refuse_as_itself(shop, id, times=times)
+    shop.change(id, first_name="Janet", **change)
+    shop.settle()
+    attributes = of(shop, id).attributes
+    assert attributes["email"] == change.get("email", EMAIL)
+    assert attributes.get("phone_number") == change.get("mobile_phone_e164")
+    assert attributes["first_name"] == "Janet"
+    assert shop.world.dead_jobs() == []
+
+
+def test_a_409_that_names_the_profile_itself_for_ever_is_a_dead_job(shop: Shop) -> None:
+    id = shop.customer()
+    shop.settle()
+    refuse_as_itself(shop, id, times=50)
+    shop.forget_calls()
+    shop.change(id, first_name="Janet")
+    shop.settle()
+    assert len(shop.profile_writes()) == 3
+    (dead,) = shop.world.dead_jobs()
+    assert dead.reason.startswith("Klaviyo answered 409")
+
+
+def refuse_as_itself(shop: Shop, id: str, *, times: int) -> None:
+    """Let Klaviyo answer imports of the profile by saying that the profile exists."""
+    error = {"id": "1", "code": "duplicate_profile", "title": "Conflict.", "detail": "It exists."}
+    named = {"duplicate_profile_id": of(shop, id).id}
+    body = {"errors": [{**error, "source": {"pointer": "/data"}, "meta": named}]}
+    shop.klaviyo.fail(times, match=f"POST {IMPORT}", status=409, body=body)
+
+
+# What it costs
+
+
+def test_a_changed_identifier_costs_at_most_three_look_ups(shop: Shop) -> None:
+    id = shop.customer(mobile_phone_e164=PHONE)
+    shop.settle()
+    for change in (
+        {"email": OTHERS_EMAIL},
+        {"mobile_phone_e164": OTHERS_PHONE},
+        {"email": EMAIL, "mobile_phone_e164": PHONE},
+    ):
+        shop.forget_calls()
+        shop.change(id, **change)
+        shop.settle()
+        assert shop.look_ups() <= 3
+        assert len(shop.profile_writes()) == 1
+
+
+def test_who_signed_up_in_a_form_is_found_with_three_look_ups(shop: Shop) -> None:
+    form = shop.klaviyo.profile(ACCOUNT, email=EMAIL)
+    id = shop.customer(mobile_phone_e164=PHONE)
+    shop.sync()
+    assert of(shop, id).id == form.id
+    assert (shop.look_ups(), len(shop.profile_writes()), shop.klaviyo_calls(PROFILES)[0].method) == (
+        3,
+        1,
+        "GET",
+    )

@@ -1,0 +1,189 @@
+"""The guards that the laws rest on, and how each is taken out: one line of the product is another while a test lasts.
+
+A guard is named by the function that it stands in and by its text there. Where the text has gone, taking it out fails, so that no guard
+is thought to be tested which is somewhere else by now.
+"""
+
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from types import FunctionType
+from typing import Any
+
+from tests.world.plans import Plan
+
+
+def _any(plan: Plan) -> bool:
+    return True
+
+
+def _acts(*families: str) -> Callable[[Plan], bool]:
+    """Return whether a plan has an act of each of these beginnings."""
+    return lambda plan: all(any(act.what.startswith(family) for act in plan.acts) for family in families)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A place where a guard stands: the function ("module:function"), its text there, and what stands there without it."""
+
+    function: str
+    text: str
+    without: str
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A guard, with every place where it stands.
+
+    Chance finds its absence within the first `within` histories. `among` says which of them can show it at all, so that the others need
+    not be lived.
+    """
+
+    cuts: tuple[Cut, ...]
+    within: int
+    among: Callable[[Plan], bool] = _any
+
+
+@contextmanager
+def taken_out(guard: Guard) -> Iterator[None]:
+    """Take a guard out as long as this lasts.
+
+    Raises:
+        LookupError: its text is not there.
+    """
+    with ExitStack() as stack:
+        for cut in guard.cuts:
+            stack.enter_context(_made(cut))
+        yield
+
+
+@contextmanager
+def _made(cut: Cut) -> Iterator[None]:
+    function = _function(cut.function)
+    code = function.__code__
+    function.__code__ = _changed(function, cut).__code__
+    try:
+        yield
+    finally:
+        function.__code__ = code
+
+
+def _function(name: str) -> FunctionType:
+    module, _, path = name.partition(":")
+    found: Any = import_module(module)
+    for part in path.split("."):
+        found = inspect.getattr_static(found, part)
+    found = getattr(found, "__func__", found)
+    function = inspect.unwrap(found)
+    assert isinstance(function, FunctionType)
+    return function
+
+
+def _changed(function: FunctionType, cut: Cut) -> FunctionType:
+    source = textwrap.dedent(inspect.getsource(function))
+    if source.count(cut.text) != 1:
+        raise LookupError(f"{cut.function} does not hold its guard once: {cut.text}")
+    lines = source.replace(cut.text, cut.without).splitlines(keepends=True)
+    start = next(number for number, line in enumerate(lines) if line.startswith("def "))  # without decorators
+    # Its names are the module's own; a method that uses `super` or a closure would need more than this.
+    names = dict(function.__globals__)
+    text = "from __future__ import annotations\n" + "".join(lines[start:])
+    exec(compile(text, cut.function, "exec"), names)  # noqa: S102 - it is the product's own text, one line of it changed
+    made = names[function.__name__]
+    assert isinstance(made, FunctionType)
+    return made
+
+
+_MEMORY = "shared.consent.rules.memory"
+_A_NEW_ID = '__import__("uuid").uuid4().hex'
+
+GUARDS: dict[str, Guard] = {
+    "echo rule": Guard(
+        (Cut(f"{_MEMORY}:verdicts", "found |= dict.fromkeys(_our_opt_ins(memory), Verdict.OURS)", "pass"),),
+        within=300,
+    ),
+    "call under way": Guard(
+        (
+            Cut(
+                "shared.consent.rules.comparison:_Sides.under_way",
+                "return found[-1] if found else None",
+                "return None",
+            ),
+        ),
+        within=300,
+    ),
+    "look again": Guard(
+        (
+            Cut(
+                "shared.consent.looks:look_at",
+                "once_a_window(look, tenant, *about, queue=services.queue, clock=services.clock, after=after)",
+                "return",
+            ),
+        ),
+        within=300,
+    ),
+    "stamp ahead": Guard(
+        (Cut(f"{_MEMORY}:with_omneo", "if stamp is not None and stamp > read_at:", "if False:"),), within=100
+    ),
+    "written stage": Guard(
+        (
+            Cut(
+                f"{_MEMORY}:_changes",
+                "if not is_written and not same(name, comms.get(name), value)",
+                "if not same(name, comms.get(name), value)",
+            ),
+        ),
+        within=300,
+        among=_acts("k.", "o.out unstamped"),
+    ),
+    "read last": Guard(
+        (
+            Cut(
+                "shared.consent.flush:flush",
+                "    ready = _Ready.of(entries, look)\n    read_at = services.clock()\n    profile = _omneo_profile(tenant, services, look)\n",
+                "    read_at = services.clock()\n    profile = _omneo_profile(tenant, services, look)\n    ready = _Ready.of(entries, look)\n",
+            ),
+        ),
+        within=3000,
+        among=_acts("k.", "o.out"),
+    ),
+    "turn lease": Guard(
+        (Cut("shared.storage.leases:Leases._taken_over", "or not self._is_free(held)", ""),), within=3000
+    ),
+    "claim": Guard(
+        (
+            Cut(
+                "shared.rewards.claims:RewardClaims.take",
+                'if found.fields.get("state") == "working" and is_ahead(found, "until", now):',
+                "if False:",
+            ),
+        ),
+        within=3000,
+        among=_acts("s.reward"),
+    ),
+    "unique_id": Guard(
+        (
+            Cut(
+                "shared.klaviyo.client:KlaviyoClient.create_event",
+                '"attributes": attributes',
+                f'"attributes": {{**attributes, "unique_id": {_A_NEW_ID}}}',
+            ),
+        ),
+        within=600,
+        among=_acts("s.event"),
+    ),
+    "inbox mark": Guard(
+        (
+            Cut(
+                "shared.consent.inbox:entry_id",
+                'text = f"{account}|{event_id}|{topic}" if topic else f"{account}|{event_id}"',
+                f"text = {_A_NEW_ID}",
+            ),
+        ),
+        within=600,
+        among=_acts("k."),
+    ),
+}

@@ -1,0 +1,114 @@
+"""Lives one plan from its beginning until it is quiet, and judges it."""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+
+from tests.world import acts, laws, operators, people
+from tests.world.plans import MINUTE, Plan
+from tests.world.timeline import START
+from tests.world.world import SimulatedWorld, simulated
+
+SIX_MINUTES = 6 * MINUTE
+_SWEEP = 5 * MINUTE
+_ROUNDS = 12
+
+
+@dataclass(frozen=True)
+class Lived:
+    """How a history went: which laws were broken, what fired, and the story, with seconds since it began."""
+
+    plan: Plan
+    broken: tuple[str, ...]
+    fired: Counter[str]
+    story: tuple[tuple[float, str], ...]
+    calls: int
+
+    @property
+    def went_wrong(self) -> bool:
+        """Whether a law was broken."""
+        return bool(self.broken)
+
+    @property
+    def law(self) -> str:
+        """The first law that was broken, without its details."""
+        return self.broken[0].split(":")[0] if self.broken else ""
+
+
+def live(plan: Plan) -> Lived:
+    """Live a plan."""
+    with simulated():
+        world = SimulatedWorld(plan)
+        for number, beginning in enumerate(plan.people, 1):
+            people.born(world, number, beginning)
+        acts.scheduled(world, plan.acts)
+        _sweep_along(world)
+        world.timeline.run(START + _end_of(plan) + 1.0)
+        _settle(world)
+        if any(not act.told for act in plan.acts):
+            _compare(world)
+        laws.judge_consent(world)
+        _until_all_is_told(world)
+        _judge(world)
+        return Lived(
+            plan,
+            tuple(dict.fromkeys(world.broken)),
+            world.fired + world.faults.fired,
+            tuple(world.story),
+            len(world.calls),
+        )
+
+
+def _end_of(plan: Plan) -> float:
+    """Return the seconds at which the last act was told and the last fault is over."""
+    told = [act.at + seconds for act in plan.acts for seconds in (0.0, *act.told)]
+    return max([1.0, *told, *(fault.at + fault.lasts for fault in plan.faults)])
+
+
+def _settle(world: SimulatedWorld) -> None:
+    """Let six minutes pass after the last news."""
+    for _ in range(_ROUNDS):
+        quiet = max(world.news_at, START + world.faults.last_at) + SIX_MINUTES
+        if world.timeline.now >= quiet:
+            return
+        world.timeline.run(quiet)
+
+
+def _compare(world: SimulatedWorld) -> None:
+    """Let the schedule compare both sides: somebody did what we were never told."""
+    untold = {act.what.partition(".")[0] for act in world.plan.acts if not act.told}
+    for run in ("heal", "repair") if "k" in untold else ("repair",):
+        operators.run(world, run)
+    world.note("an operator heals and repairs")
+    world.timeline.run(world.timeline.now + 2 * SIX_MINUTES)
+    _settle(world)
+
+
+def _until_all_is_told(world: SimulatedWorld) -> None:
+    """Let what comes late come, and what waits be done."""
+    for _ in range(_ROUNDS):
+        last = world.timeline.last_due
+        if last is None:
+            return
+        world.timeline.run(last + SIX_MINUTES)
+
+
+def _judge(world: SimulatedWorld) -> None:
+    laws.judge_consent(world)
+    laws.judge_ledger(world)
+    laws.judge_rest(world)
+    laws.judge_desk(world)
+    laws.judge_interactions(world)
+    laws.judge_persons(world)
+    laws.judge_shop(world)
+
+
+def _sweep_along(world: SimulatedWorld) -> None:
+    """Call the sweeps as the schedule does, as long as there is anything to sweep."""
+    plan = world.plan
+    times = {act.at + seconds for act in plan.acts for seconds in (0.0, *act.told)} | {
+        fault.at for fault in plan.faults
+    }
+    ticks = {(int(time // _SWEEP) + n) * _SWEEP for time in times for n in (1, 2)}
+    for tick in sorted(ticks):
+        world.timeline.at(START + tick, partial(world.scheduled, "sweep-inbox"))

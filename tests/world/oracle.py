@@ -1,0 +1,122 @@
+"""What people did, and when we were told: the only thing that the laws judge by. Nothing here looks at the bundle or its notes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+IN, OUT = "in", "out"
+
+
+@dataclass
+class Decision:
+    """Somebody's decision on one channel. Times are Unix seconds.
+
+    `is_dated` says whether its time can be read by us: a Klaviyo event's or a sane stamp's. `known_at` is when the work that was told of
+    it was done.
+    """
+
+    at: float
+    way: str  # in or out
+    side: str  # klaviyo or omneo
+    is_dated: bool = True
+    what: str = ""
+    known_at: float | None = None
+    events: frozenset[str] = frozenset()  # the ids of Klaviyo's events of it
+
+
+@dataclass
+class Person:
+    """Somebody, by the ids that both sides know them by; "" where a side does not. `decisions` by channel."""
+
+    name: str
+    omneo: str = ""
+    klaviyo: str = ""
+    email: str = ""
+    phone: str = ""
+    decisions: dict[str, list[Decision]] = field(default_factory=lambda: {"email": [], "sms": []})
+    is_bounced: bool = False
+    is_living: bool = True
+    is_excluded: bool = False
+    was_deleted: bool = False
+    died_at: float = 0.0
+    former_emails: list[str] = field(default_factory=list)
+    untold: bool = False  # whether an act of theirs in Omneo is never told
+    merged_into: str = ""
+    has_complained: bool = False  # of spam
+    events: dict[str, tuple[str, float]] = field(
+        default_factory=dict
+    )  # what Klaviyo recorded of their own acts, by id: topic and time
+    asked: list[tuple[str, str, float, float]] = field(
+        default_factory=list
+    )  # our consent calls: channel, way, asked at, landed at
+
+    def decide(self, channel: str, decision: Decision) -> None:
+        """Note a decision."""
+        self.decisions[channel].append(decision)
+
+    def last(self, channel: str) -> Decision | None:
+        """Return the last decision on a channel."""
+        rows = self.decisions[channel]
+        return max(rows, key=lambda row: row.at) if rows else None
+
+    def wanted(self, channel: str, apart: float) -> set[str]:
+        """Return how both sides may end: in, out, or either where nobody could know; none where there was no decision.
+
+        `apart` is by how many seconds times of two sides may differ.
+        """
+        last = self.last(channel)
+        if last is None:
+            return set()
+        if last.way == OUT:
+            return {OUT}
+        return {IN, OUT} if self._may_be_out(channel, last, apart) else {IN}
+
+    def _may_be_out(self, channel: str, last: Decision, apart: float) -> bool:
+        for other in self.decisions[channel]:
+            if other.way == IN:
+                continue
+            slack = apart if other.side != last.side else 1.0
+            if int(other.at) >= int(last.at) - slack:
+                return True  # a tie
+            if not other.is_dated and (other.known_at is None or other.known_at >= last.at):
+                return True  # when it was is not known, and it may be the later one
+        if any(
+            (theirs, way) == (channel, OUT) and asked <= last.at <= landed + apart
+            for theirs, way, asked, landed in self.asked
+        ):
+            return True  # our own unsubscribe was under way, and has landed on top of it
+        return not last.is_dated and any(row.way == OUT for row in self.decisions[channel])
+
+    def shares(self, channel: str, others: Iterable["Person"]) -> bool:
+        """Return whether somebody else has the address too, so that a consent of it may be either's."""
+        own = self.address(channel)
+        return bool(own) and any(
+            other is not self and other.is_living and own.casefold() == other.address(channel).casefold()
+            for other in others
+        )
+
+    def address(self, channel: str) -> str:
+        """Return where the person is written to on a channel."""
+        return self.email if channel == "email" else self.phone
+
+    def is_ours_perhaps(self, channel: str, way: str, at: float) -> bool:
+        """Return whether a call of ours was under way then, of which an event of that moment may be the landing."""
+        return any(
+            (theirs, towards) == (channel, way) and asked - 60 <= at <= landed + 60
+            for theirs, towards, asked, landed in self.asked
+        )
+
+    def told_out(self, channel: str, by: float) -> Decision | None:
+        """Return the opt-out that we had been told of by then and that no opt-in has followed, None if there is none."""
+        rows = self.decisions[channel]
+        known = [row for row in rows if row.way == OUT and row.known_at is not None and row.known_at <= by]
+        newest = max(known, key=lambda row: row.at, default=None)
+        if newest is None or any(row.way == IN and row.at >= newest.at for row in rows):
+            return None
+        return newest
+
+
+def way_in_omneo(comms: dict[str, Any], channel: str) -> str:
+    """Return in or out, a bounce left aside."""
+    is_out = comms[f"{channel}_promo"] is False or comms[f"{channel}_optout"] is True
+    return OUT if is_out else IN

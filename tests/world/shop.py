@@ -1,0 +1,97 @@
+"""What a shop does meanwhile: flows give rewards, reactions send events and records. Each is noted as it was asked for and answered."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from deploy.local.sandbox.omneo.delivery import SIGNATURE, sign
+from tests.world.oracle import Person
+from tests.world.plans import Act
+from tests.world.world import SIGNING_SECRET, TENANT, WEBHOOK_SECRET, SimulatedWorld
+
+DEFINITION = 6
+_FLOW_WAITS = (60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3600.0, 3600.0, 3600.0, 3600.0)
+_REPEATED = (0, 429, 500, 502, 503)
+
+
+@dataclass
+class Asked:
+    """What was asked of us: a reward, an event or a record, by a key of the caller's; `taken` once we said that we have it."""
+
+    what: str
+    key: str
+    person: Person
+    number: int
+    taken: bool = False
+    statuses: list[int] = field(default_factory=list)
+    taken_at: float = 0.0
+    asked_at: float = 0.0
+
+    def is_in_order(self, calls: "list[Asked]") -> bool:
+        """Return whether we said of every earlier call that we have it before this one was made."""
+        return all(one.taken_at <= self.asked_at for one in calls if one is not self)
+
+
+def happens(world: SimulatedWorld, person: Person, act: Act) -> bool:
+    """Let a flow or a reaction call us, once for each telling."""
+    if world.omneo_profile(person) is None or person.is_excluded:
+        return False
+    what = act.what.partition(".")[2]
+    number = len(world.asked) + 1
+    key = f"object {act.how[0]}" if what == "record" else f"{what} {number}"
+    asked = Asked(what, key, person, number)
+    world.asked.append(asked)
+    world.note(f"{person.name}: {what} {key}, {len(act.told)} calls")
+    asked.asked_at = world.timeline.now + act.told[0]
+    for seconds in act.told[:1] if what == "record" else act.told:
+        world.timeline.after(seconds, lambda: _call(world, asked, 0))
+    return True
+
+
+def _call(world: SimulatedWorld, asked: Asked, tries: int) -> None:
+    function, path, body = _request(world, asked)
+    text = json.dumps(body).encode()
+    headers = {"Content-Type": "application/json", SIGNATURE: sign(SIGNING_SECRET, text)}
+    if asked.what == "reward":
+        headers = {
+            "Content-Type": "application/json",
+            "x-omneo-secret": WEBHOOK_SECRET,
+            "X-Klaviyo-Flow-ID": "canary-flow",
+        }
+
+    def settle(status: int) -> None:
+        asked.statuses.append(status)
+        if 200 <= status < 300:
+            asked.taken, asked.taken_at = True, world.timeline.now
+        world.news()
+        if status in _REPEATED and tries < len(_FLOW_WAITS):
+            world.timeline.after(_FLOW_WAITS[tries], lambda: _call(world, asked, tries + 1))
+
+    world.knock(function, path, headers, text, settle)
+
+
+def _request(world: SimulatedWorld, asked: Asked) -> tuple[str, str, dict[str, Any]]:
+    base, person = f"/{TENANT}/api/v1", asked.person
+    if asked.what == "reward":
+        data = {"reward_definition_id": DEFINITION, "amount": 10, "timezone": "Australia/Melbourne"}
+        profile = world.klaviyo_profile(person)
+        body = {
+            "person_id": profile.id if profile else "",
+            "email": person.email,
+            "id": asked.key,
+            "data": data,
+        }
+        return "rewards_webhook", f"{base}/webhooks/klaviyo/rewards", body
+    if asked.what == "record":
+        record = {"object": asked.key, "n": asked.number, "email": person.email, "omneo_record_id": asked.key}
+        return (
+            "targets",
+            f"{base}/targets/klaviyo/data-source-record",
+            {"data_source": "Omneo Rewards", "record": record},
+        )
+    body = {
+        "profile": {"id": person.omneo, "email": person.email if asked.what == "event" else ""},
+        "reward": {"amount": asked.number},
+        "unique_id": asked.key,
+    }
+    return "targets", f"{base}/targets/klaviyo/metric?metric=canary-{asked.number}", body

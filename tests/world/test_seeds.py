@@ -1,0 +1,25 @@
+"""Three thousand histories that chance has made, each judged by what people did in it. `make simulate` lives more."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from tests.world.conftest import BATCHES, FIRED
+from tests.world.history import live
+from tests.world.plans import drawn
+from tests.world.shrink import shrunk_story
+
+EACH = 100
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_no_law_is_broken(batch: int, record_property: Callable[[str, object], None]) -> None:
+    fired: Counter[str] = Counter()
+    for seed in range(batch * EACH, (batch + 1) * EACH):
+        lived = live(drawn(seed))
+        fired += lived.fired
+        if lived.went_wrong:
+            pytest.fail(f"seed {seed}: {shrunk_story(lived)}", pytrace=False)
+    record_property(FIRED, json.dumps(fired))

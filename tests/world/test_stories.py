@@ -1,0 +1,123 @@
+"""Histories that went wrong once, each under a name. Times are seconds; whatever is not said of them happens at once and goes well."""
+
+import pytest
+
+from tests.world.history import live
+from tests.world.plans import HOUR, Act, Beginning, Fault, Plan
+from tests.world.story import told
+
+DAY = 24 * HOUR
+OUT, NEW_OUT = Beginning("out", "out"), Beginning("out", "out", is_new=True)
+BOTH = (Beginning("in", "out"), Beginning("out", "in"))
+
+
+def act(at: float, what: str, *how: object, who: int = 0, told: tuple[float, ...] = (2.0,)) -> Act:
+    """Return an act."""
+    return Act(at, what, who, told, how)
+
+
+STORIES: dict[str, Plan] = {
+    **{
+        f"she unsubscribes {seconds} s after our list subscribe was sent": Plan(
+            people=(OUT,),
+            acts=(act(10, "k.subscribe", "email"), act(23 + seconds, "k.unsubscribe", "email")),
+            landings=(60.0,),
+            master_list=True,
+        )
+        for seconds in (5, 30, 50)
+    },
+    **{
+        f"she opts out in Omneo before our subscribe lands after {landing} s": Plan(
+            people=(OUT,), acts=(act(5, "o.in", "email"), act(18, "o.out", "email")), landings=(landing, 5.0)
+        )
+        for landing in (10.0, 32.0)
+    },
+    "she opts out in Omneo while a flush that has read Omneo waits for Klaviyo": Plan(
+        people=(OUT,),
+        acts=(act(5, "k.subscribe", "email"), act(15, "o.out", "email")),
+        faults=(Fault(5, "klaviyo", "slow", about="GET /api/profiles/*"),),
+    ),
+    "she opts out without a stamp while the interaction of her opt-in is refused for an hour": Plan(
+        people=(OUT,),
+        acts=(act(5, "k.subscribe", "email"), act(60, "o.out unstamped", "email")),
+        faults=(Fault(5, "omneo", "503", HOUR, about="POST */interactions"),),
+    ),
+    "she opts out without a stamp after the answer of our write was lost": Plan(
+        people=(OUT,),
+        acts=(act(5, "k.subscribe", "email"), act(12.8, "o.out unstamped", "email")),
+        faults=(Fault(5, "omneo", "lost after", about="PUT */comms"),),
+    ),
+    "she opts in again before her opt-out reaches Klaviyo and a day later unsubscribes by mail": Plan(
+        acts=(act(5, "o.out", "email"), act(20, "o.in", "email"), act(DAY, "k.unsubscribe", "email")),
+        faults=(Fault(5, "klaviyo", "503", 25.0, about="POST */profile-subscription-bulk-delete-jobs"),),
+    ),
+    **{
+        f"she unsubscribes after an opt-in stamped {ahead} s ahead": Plan(
+            people=(OUT,),
+            acts=(act(5, "o.in ahead", "email", ahead), act(120, "k.unsubscribe", "email")),
+        )
+        for ahead in (30, 600, 36000)
+    },
+    "she opts out in Omneo before our text message subscribe lands": Plan(
+        people=(OUT,), acts=(act(5, "o.in", "sms"), act(60, "o.out", "sms")), landings=(150.0, 5.0)
+    ),
+    "her opt-in is stamped ahead and Klaviyo holds her opt-out": Plan(
+        people=(OUT,), acts=(act(5, "o.in ahead", "email", 5000),)
+    ),
+    "she opts out without a stamp a day after our subscribe landed": Plan(
+        people=(OUT,), acts=(act(5, "o.in", "email"), act(DAY, "o.out unstamped", "email"))
+    ),
+    "her opt-in in Omneo follows our unsubscribe that has not landed": Plan(
+        people=(Beginning("out", "in", is_new=True),), acts=(act(17.2, "o.in", "email"),), landings=(129.5,)
+    ),
+    "she unsubscribes in Klaviyo a moment after opting in in Omneo": Plan(
+        acts=(act(83.4, "o.out", "email"), act(116.3, "o.in", "email"), act(116.8, "k.unsubscribe", "email")),
+        landings=(6.1,),
+    ),
+    "a merchant suppresses her minutes after our unsubscribe": Plan(
+        acts=(act(5, "o.out", "email"), act(330, "k.suppress", "email")), landings=(4.0,)
+    ),
+    "she signs up by text message again a day after our subscribe": Plan(
+        people=(OUT,), acts=(act(5, "o.in", "sms"), act(DAY, "k.subscribe", "sms"))
+    ),
+    "an undated opt-in is resynced": Plan(
+        people=(OUT,), acts=(act(5, "o.in unstamped", "email", told=()), act(60, "op.resync"))
+    ),
+    "the deletion comes an hour late and she has been restored": Plan(
+        acts=(act(5, "p.delete", told=(HOUR,)), act(60, "p.restore"))
+    ),
+    "she is merged after a resync into one who takes her email": Plan(
+        people=BOTH, acts=(act(5, "op.resync"), act(700, "p.merge", "takes the email"))
+    ),
+    "a parent in Klaviyo has the phone of a child in Omneo": Plan(
+        people=(NEW_OUT,), acts=(act(0.5, "k.stranger"),)
+    ),
+    "her former email is another's before her own sync is through": Plan(
+        acts=(act(5, "p.email"), act(30, "p.create", "out", "out", 0)),
+        faults=(Fault(5, "klaviyo", "503", 40.0, about="* /api/profiles/*"),),
+    ),
+    **{
+        f"she opts out in Omneo after this befell her: {what}": Plan(
+            people=(Beginning("in", "in"), OUT),
+            acts=(act(5, what), act(400, "o.out", "email"), act(800, "o.out", "sms")),
+        )
+        for what in ("p.drop email", "p.bad email", "p.bad phone", "p.drop phone", "p.exclude")
+    },
+    "an event names only the Omneo id of one whom Klaviyo knows by email": Plan(
+        people=(Beginning("in", "out", is_new=True, is_known_by_email=True),),
+        acts=(act(0.2, "s.event by id", told=(0.1,)),),
+    ),
+    "two people swap their emails": Plan(people=BOTH, acts=(act(5, "p.swap"),)),
+    "the edge answers 404 in HTML once": Plan(
+        people=(OUT,),
+        acts=(act(5, "p.create", "in", "out"),),
+        faults=(Fault(5, "klaviyo", "404 html"),),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_it_ends_well_when(name: str) -> None:
+    lived = live(STORIES[name])
+    if lived.went_wrong:
+        pytest.fail(told(lived), pytrace=False)
