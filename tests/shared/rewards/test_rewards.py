@@ -428,7 +428,7 @@ def test_a_reward_that_omneo_knows_and_our_store_does_not_is_found(shop: Shop, r
 
 
 @pytest.mark.parametrize("answer", [
-    {"status": 409, "body": ""},
+    {"status": 409, "body": {"message": "Conflict"}},
     {"status": 422, "body": {"errors": {"external_id": ["taken"]}}},
     {"status": 422, "body": {"errors": {"rewards.0.external_id": ["taken"]}}},
     {"status": 422, "body": {"message": "The external id has already been taken."}},
