@@ -45,7 +45,9 @@ class TestProfiles:
         (subscribe,) = shop.bodies(SUBSCRIBE)
         assert subscribe["attributes"]["historical_import"] is True
         assert shop.klaviyo_calls(IMPORT) == []
-        assert len(shop.klaviyo_calls(PROFILES)) == 3 + 3  # by external_id, and later a look, a hundred a call
+        assert (
+            len(shop.klaviyo_calls(PROFILES)) == 3 + 3
+        )  # by external_id, and later a look, a hundred a call
         consent = shop.of(ids[0]).subscriptions.consents["email"]
         assert consent.at == Clock().timestamp() - DAY  # the decision's own time
 
