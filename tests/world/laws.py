@@ -161,7 +161,12 @@ def judge_rest(world: SimulatedWorld) -> None:
 
 def judge_desk(world: SimulatedWorld) -> None:
     """Law 4: what took no effect stands among the dead jobs with its reason; where all answer in the end, there is none."""
+    shared = any(
+        person.shares(name, world.everybody) for person in world.persons for name in ("email", "sms")
+    )
     for dead in DeadJobStore(world.documents, bundle.keys()).page(TENANT):
+        if shared and dead.reason.startswith("Another Klaviyo profile"):
+            continue  # two have one address, which a person has to decide about
         world.breaks(f"law 4: a job is dead: {dead.kind}: {dead.reason}")
 
 

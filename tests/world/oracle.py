@@ -42,6 +42,7 @@ class Person:
     former_emails: list[str] = field(default_factory=list)
     untold: bool = False  # whether an act of theirs in Omneo is never told
     merged_into: str = ""
+    absorbed: list["Person"] = field(default_factory=list)  # who were merged into this person
     has_complained: bool = False  # of spam
     events: dict[str, tuple[str, float]] = field(
         default_factory=dict
@@ -69,6 +70,8 @@ class Person:
             return set()
         if last.way == OUT:
             return {OUT}
+        if any((theirs := other.last(channel)) is not None and theirs.way == OUT for other in self.absorbed):
+            return {IN, OUT}  # the address, or the profile, is one of somebody who had opted out
         return {IN, OUT} if self._may_be_out(channel, last, apart) else {IN}
 
     def _may_be_out(self, channel: str, last: Decision, apart: float) -> bool:
