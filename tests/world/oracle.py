@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 IN, OUT = "in", "out"
+_CALL = 10.0  # seconds that a call may have been on its way, with what was decided before it
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Person:
             if not other.is_dated and (other.known_at is None or other.known_at >= last.at):
                 return True  # when it was is not known, and it may be the later one
         if any(
-            (theirs, way) == (channel, OUT) and asked <= last.at <= landed + apart
+            (theirs, way) == (channel, OUT) and asked - _CALL <= last.at <= landed + apart
             for theirs, way, asked, landed in self.asked
         ):
             return True  # our own unsubscribe was under way, and has landed on top of it
