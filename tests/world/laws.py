@@ -185,8 +185,8 @@ def judge_interactions(world: SimulatedWorld) -> None:
             made = sum(rows[event] for event in events)
             # Of a call that a death has kept from being made nobody knows but those who remember it.
             is_near_a_death = any(abs(death - at) < _NEAR for death in world.deaths)
-            is_confirmed = (
-                is_near_a_death or (world.plan.double_opt_in and way == IN)
+            is_confirmed = is_near_a_death or (
+                world.plan.double_opt_in and way == IN
             )  # of our own asking, however long ago
             if not made and not is_confirmed and not person.is_ours_perhaps(row.channel.value, way, at):
                 world.breaks(f"law 4: {topic} of {person.name} has no interaction")
