@@ -220,8 +220,6 @@ class Bundle:
                 "PORT": str(port),
                 "PATH": os.environ.get("PATH", os.defpath),
                 "PYTHONUNBUFFERED": "1",
-                # What is compiled stays for the next start, though the staged root is laid anew.
-                "PYTHONPYCACHEPREFIX": str(self._data_dir / "compiled"),
             },
             cwd=self._data_dir / "staged" / function.name,
             log=self.logs / f"{function.name}.log",

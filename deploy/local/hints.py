@@ -73,7 +73,7 @@ def _metrics(place: Place) -> Iterator[Hint]:
 def _rewards_and_consent(place: Place) -> Iterator[Hint]:
     rewards = f"{place.url}/{place.tenant}/api/v1/webhooks/klaviyo/rewards"
     flow = {
-        "id": "birthday-2027",
+        "id": f"birthday-2027-{place.klaviyo_profile}",
         "person_id": place.klaviyo_profile,
         "email": place.email,
         "data": {"reward_definition_id": 1, "amount": "20"},

@@ -2,7 +2,6 @@
 
 import csv
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +13,8 @@ from deploy.tenants.running import Command, existing, with_services
 from deploy.tenants.tables import json_option, progress, show_json
 from shared.errors import DocumentMissingError
 from shared.resync.rules.run import Kind, State, Undated
-from shared.resync.runs import Resyncs, Run
+from shared.resync.run import Run
+from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.settings import Needs
 from shared.tenants.tenants import Tenant
@@ -61,7 +61,12 @@ _file = click.option(
 )
 @_file
 @click.option("--pause", "to", flag_value=State.PAUSED.value, help="Pause the run that is under way.")
-@click.option("--resume", "to", flag_value=State.RUNNING.value, help="Let it go on, and watch it.")
+@click.option(
+    "--resume",
+    "to",
+    flag_value=State.RUNNING.value,
+    help="Let it go on, also one that has failed, and watch it.",
+)
 @click.option("--cancel", "to", flag_value=State.CANCELLED.value, help="End it.")
 @json_option
 @with_services(_NEEDS)
@@ -82,7 +87,8 @@ def resync(
 
     tenant = _tenant(services, name)
     if to is not None:
-        run = change_state(tenant, _under_way(services, tenant).id, State(to), services)
+        find = _to_resume if to == State.RUNNING else _under_way
+        run = change_state(tenant, find(services, tenant).id, State(to), services)
         if run.state is not State.RUNNING:
             if as_json:
                 show_json(report(tenant, run, services))
@@ -124,9 +130,7 @@ def reconcile(
     _watch(services, tenant, run, path, as_json=as_json)
 
 
-def follow(
-    tenant: Tenant, run: Run, services: Services, sleep: Callable[[float], None] = time.sleep
-) -> tuple[Run, bool]:
+def follow(tenant: Tenant, run: Run, services: Services, sleep: Callable[[float], None]) -> tuple[Run, bool]:
     """Show a run's progress until it is over, or paused, or Ctrl-C is pressed; return it, and whether it was watched to its end."""
     from shared.resync.orders import find
 
@@ -161,7 +165,7 @@ def _watch(services: Services, tenant: Tenant, run: Run, path: Path | None, *, a
     """Watch a run and tell of it; exit with 1 if it did not do all that it was to do."""
     from shared.resync.orders import report
 
-    run, to_the_end = follow(tenant, run, services)
+    run, to_the_end = follow(tenant, run, services, services.sleep)
     told = report(tenant, run, services)
     if as_json:
         show_json(told)
@@ -175,13 +179,15 @@ def _watch(services: Services, tenant: Tenant, run: Run, path: Path | None, *, a
             "The run goes on. `resync NAME --resume` watches it again, --pause pauses it, --cancel ends it.",
             err=True,
         )
-    elif run.state is State.CANCELLED or told["failures"]:
+    elif run.state in (State.CANCELLED, State.FAILED) or told["failures"]:
         sys.exit(1)
 
 
 def _show(told: dict[str, Any]) -> None:
     words = [told["kind"], *(["(dry run, nothing was sent)"] if told["dry_run"] else [])]
     click.echo(f"{' '.join(words)}: {told['state']}  (run {told['id']})")
+    if told["reason"]:
+        click.echo(told["reason"])
     since = f", changed since {told['since']}" if told["since"] else ""
     click.echo(
         f"{told['read']:,} of {told['total']:,} profiles{since}; {told['profiles_per_minute']:,} a minute"
@@ -227,6 +233,12 @@ def _under_way(services: Services, tenant: Tenant) -> Run:
     if run is None:
         raise click.ClickException("No run is under way.")
     return run
+
+
+def _to_resume(services: Services, tenant: Tenant) -> Run:
+    """Return the run that is under way, else the last one if it has failed."""
+    newest = Resyncs.of(services).newest(tenant.name)
+    return newest if newest and newest.state is State.FAILED else _under_way(services, tenant)
 
 
 def _last(services: Services, tenant: Tenant, kind: Kind) -> Run:

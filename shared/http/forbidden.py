@@ -2,9 +2,11 @@
 
 from shared.errors import ServiceError
 
+_PLAN = ("plan", "entitle", "enabled", "upgrade", "advanced", "package")
+
 
 def lacks_a_scope(error: ServiceError) -> bool:
-    """Return whether Klaviyo refuses for want of a scope, which a new install grants. Without a word of Klaviyo a scope is the likeliest cause."""
+    """Return whether Klaviyo says that a scope is missing, or says nothing: a scope is the likeliest cause then."""
     return error.service == "Klaviyo" and ("scope" in error.detail.casefold() or not error.detail)
 
 
@@ -14,4 +16,6 @@ def what_mends(error: ServiceError) -> str:
         return f"Give our {error.service} token the permission that is missing, in CX Manager."
     if lacks_a_scope(error):
         return "A scope is missing: install again and grant every scope."
-    return "Klaviyo's words name what the account lacks: change its plan or its settings in Klaviyo."
+    if any(word in error.detail.casefold() for word in _PLAN):
+        return "Klaviyo's words name what the account lacks: change its plan or its settings in Klaviyo."
+    return "If a scope is missing, install again and grant every scope; else change the account's plan in Klaviyo."

@@ -5,6 +5,7 @@ key derived from ENCRYPTION_KEYS: the first key signs, every key verifies, so a 
 """
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 LIFE = timedelta(hours=1)
 COLLECTION = "used_links"
 _PURPOSE = b"install links"
+# What is signed, and 32 bytes of signature, both in base64 for URLs.
+_FORM = re.compile(r"\.?[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class InstallLinks:
             LinkUnreadableError: it was altered, or is none of ours.
             LinkSpentError: it has expired or was used.
         """
+        if not _FORM.fullmatch(text):
+            raise LinkUnreadableError("This link is not complete, or was changed.")
         try:
             tenant, expiry, id = self._signed.loads(text)
         except BadData:

@@ -163,16 +163,15 @@ class Heal(Job):
 class SyncProfile(Job):
     """Make the Klaviyo profile what the Omneo profile is when the job runs, consent included.
 
-    Calls that came before `until` count on this job. A sync that has read the profile since then has done its work.
+    Calls that came before `until` count on this job. A sync that has read the profile since then has done its work. `leaves_undated` is for
+    runs over the whole base: an opt-in that has no date is not asked for.
     """
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
     kind: Literal["sync-profile"] = "sync-profile"
     profile_id: str
     until: AwareDatetime
-    leaves_undated: bool = (
-        False  # an opt-in without a date is not asked for: a run over the whole base has said so
-    )
+    leaves_undated: bool = False
 
 
 class DeleteProfile(Job):

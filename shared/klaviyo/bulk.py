@@ -9,6 +9,7 @@ from shared.consent_events import Consent
 from shared.klaviyo.consent_jobs import SOURCE
 from shared.klaviyo.filters import any_of
 from shared.klaviyo.json_api import JsonApi, next_cursor, read, rows_of, segment
+from shared.klaviyo.profiles import KlaviyoProfile, with_subscriptions
 
 SUBSCRIBED_AT_ONCE = 1000
 UNSUBSCRIBED_AT_ONCE = 100
@@ -20,17 +21,6 @@ _CONSENTS = (
 )
 
 Identifier: TypeAlias = Literal["id", "email", "phone_number", "external_id"]
-
-
-@dataclass(frozen=True)
-class Held:
-    """A profile as Klaviyo holds it, with what it says of its consent."""
-
-    id: str
-    email: str = field(default="", repr=False)
-    phone_number: str = field(default="", repr=False)
-    external_id: str = ""
-    subscriptions: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,7 +64,7 @@ class RefusedRow:
 class BulkCalls(JsonApi):
     """Calls that read or start something about many profiles."""
 
-    def profiles_by(self, name: Identifier, values: Collection[str]) -> list[Held]:
+    def profiles_by(self, name: Identifier, values: Collection[str]) -> list[KlaviyoProfile]:
         """Return the profiles with any of these values, at most 100, with their subscriptions."""
         # https://developers.klaviyo.com/en/reference/get_profiles
         params = {
@@ -82,7 +72,8 @@ class BulkCalls(JsonApi):
             "additional-fields[profile]": "subscriptions",
             "page[size]": str(READ_AT_ONCE),
         }
-        return read(lambda body: [_held(row) for row in rows_of(body)], self._get("/api/profiles", params))
+        answer = self._get("/api/profiles", params)
+        return read(lambda body: [with_subscriptions(row) for row in rows_of(body)], answer)
 
     def import_profiles(self, resources: Sequence[Mapping[str, Any]]) -> str:
         """Start an import of at most 10,000 profiles and 5 MB, and return its job's id. Repeating it is harmless."""
@@ -133,20 +124,6 @@ class BulkCalls(JsonApi):
         job = "profile-subscription-bulk-delete-job"
         attributes = {"profiles": {"data": [_unsubscribed(person) for person in people]}}
         self._post(f"/api/{job}s", {"data": {"type": job, "attributes": attributes}})
-
-
-def _held(row: Mapping[str, Any]) -> Held:
-    attributes = row["attributes"]
-    subscriptions = attributes["subscriptions"]
-    if not isinstance(subscriptions, dict):
-        raise TypeError("no subscriptions: an opt-out would look like a profile that was never asked")
-    return Held(
-        id=str(row["id"]),
-        email=str(attributes.get("email") or ""),
-        phone_number=str(attributes.get("phone_number") or ""),
-        external_id=str(attributes.get("external_id") or ""),
-        subscriptions=subscriptions,
-    )
 
 
 def _import_job(row: Mapping[str, Any]) -> ImportJob:

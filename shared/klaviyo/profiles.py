@@ -63,7 +63,7 @@ class ProfileCalls(ConsentCalls):
         # https://developers.klaviyo.com/en/reference/create_or_update_profile
         body = {"data": resource}
         answer = self._send("POST", "/api/profile-import", params=_SUBSCRIPTIONS, body=body)
-        return read(lambda body: _with_subscriptions(body["data"]), answer)
+        return read(lambda body: with_subscriptions(body["data"]), answer)
 
     def create_profile(self, resource: Mapping[str, Any]) -> KlaviyoProfile:
         """Create the profile that `resource` describes, and return it with its subscriptions. One that exists is never changed.
@@ -73,7 +73,7 @@ class ProfileCalls(ConsentCalls):
         """
         # https://developers.klaviyo.com/en/reference/create_profile
         answer = self._send("POST", "/api/profiles", params=_SUBSCRIPTIONS, body={"data": resource})
-        return read(lambda body: _with_subscriptions(body["data"]), answer)
+        return read(lambda body: with_subscriptions(body["data"]), answer)
 
     def merge_profiles(self, source: str, into: str) -> None:
         """Ask for a profile to be merged into another, which keeps what it has. Klaviyo does so later. Repeating this call is harmless.
@@ -128,7 +128,8 @@ class ProfileCalls(ConsentCalls):
         self.subscribe(Person(profile.id, profile.email), [Consent.EMAIL], list_id=list_id)
 
 
-def _with_subscriptions(row: Mapping[str, Any]) -> KlaviyoProfile:
+def with_subscriptions(row: Mapping[str, Any]) -> KlaviyoProfile:
+    """Read a profile resource whose subscriptions were asked for, or raise what `read` takes for an answer that makes no sense."""
     # Without them an opt-out would look like a profile that has never been asked.
     if not isinstance(row["attributes"]["subscriptions"], dict):
         raise TypeError("no subscriptions")

@@ -145,12 +145,25 @@ class OmneoClient:
             raise WaitError("Omneo answered with a profile that cannot be read", service="Omneo")
         return fields
 
-    def profiles_page(self, number: int, *, since: datetime | None = None, size: int = 100) -> ProfilesPage:
-        """Return a page of profiles, oldest first; of those changed since then, if that is given."""
+    def profiles_page(
+        self,
+        number: int,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        made_since: datetime | None = None,
+        size: int = 100,
+    ) -> ProfilesPage:
+        """Return a page of profiles, oldest first: of those changed at `since` or later and before `until`, made at `made_since` or later."""
         # https://docs.omneo.io/dev-guides/profiles/working-with-profiles; filters and pages as Omneo's SDKs have them.
         params = {"page[size]": str(size), "page[number]": str(number), "sort": "created_at"}
-        if since is not None:
-            params["filter[updated_at][gte]"] = f"{since.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+        for name, at in (
+            ("updated_at][gte", since),
+            ("updated_at][lt", until),
+            ("created_at][gte", made_since),
+        ):
+            if at is not None:
+                params[f"filter[{name}]"] = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
         body = self._call("GET", "/api/v3/profiles", params=params)
         try:
             rows = [row for row in _list(body) if isinstance(row, dict)]

@@ -71,8 +71,9 @@ def sync_soon(
 ) -> SyncProfile:
     """Queue the sync of the window that it is now; of a window that may be over, the sync may have been.
 
-    `leaves_undated` is a sync that does not ask for an opt-in without a date; it stands beside those that do.
+    One that leaves opt-ins without a date (`leaves_undated`) never takes the place of one that does not.
     """
+    kind = "sync-dated" if leaves_undated else "sync"
     window = Window.at(clock())
     while True:
         now = clock()
@@ -86,7 +87,7 @@ def sync_soon(
             leaves_undated=leaves_undated,
             traceparent=traceparent,
         )
-        name = window.task_name("sync of a run" if leaves_undated else "sync", tenant.name, profile_id)
+        name = window.task_name(kind, tenant.name, profile_id)
         delay = max(0.0, (window.due - now).total_seconds())
         if queue.put_named(job, tenant, name=name, delay=delay) or not window.may_be_over(clock()):
             logs.note(job=job.id, kind=job.kind)

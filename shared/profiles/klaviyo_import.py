@@ -94,9 +94,8 @@ class _Import:
     mapped: MappedProfile
     released: Released
     refused: dict[str, LeftOut] = field(default_factory=dict)
-    there: tuple[
-        str, ...
-    ] = ()  # identifiers that the profile has already, and Klaviyo refuses to be told again
+    # Identifiers that the profile has already, and Klaviyo refuses to be told again.
+    there: tuple[str, ...] = ()
 
     def run(self, known_id: str) -> Imported:
         if known_id and (imported := self._at_once(known_id)):

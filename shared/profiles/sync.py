@@ -180,8 +180,9 @@ class _Sync:
         self._write_identity(imported.profile.id, plan.klaviyo_id)
         room.hand_on(self.before.left.values(), imported)
         missing = room.what_is_missing(self.job, imported)
-        self._keep(plan, imported, room.hashes_left(imported), is_done=missing is None and trouble is None)
-        self._log(plan, imported, steps)
+        is_done = missing is None and trouble is None and not any(map(self._leaves, steps))
+        self._keep(plan, imported, room.hashes_left(imported), is_done=is_done)
+        self._log(plan, imported, [step for step in steps if not self._leaves(step)])
         if error := missing or trouble:
             raise error
 
@@ -218,10 +219,12 @@ class _Sync:
             return None, []
         id, tenant, services = self.job.profile_id, self.tenant, self.services
         _, steps = compared(id, comms, subjects, read_at=self.read_at, tenant=tenant, services=services)
-        if self.job.leaves_undated:
-            steps = [step for step in steps if step.outcome is not Outcome.SUBSCRIBE or step.decided_at]
         calls = ConsentCalls(tenant, id, subjects, comms, self.read_at, services, self.job.traceparent)
-        return calls.make(steps), steps
+        return calls.make([step for step in steps if not self._leaves(step)]), steps
+
+    def _leaves(self, step: Step) -> bool:
+        """Return whether the step is left to a sync that asks for opt-ins without a date as well."""
+        return self.job.leaves_undated and step.outcome is Outcome.SUBSCRIBE and step.decided_at is None
 
     def _write_identity(self, klaviyo_id: str, stored: str) -> None:
         """Give the Omneo profile the Klaviyo id as identity, unless it holds it already."""

@@ -1,7 +1,7 @@
-"""The imports of a run over the whole base: which profiles go into one, what Klaviyo refuses at once, and what came of those it took.
+"""The bulk imports of a run over the whole base: what goes into one, what Klaviyo refuses at once, and what comes of it.
 
-A profile that an import does not take is synced by itself, as after a webhook: that sync knows how to make room for an identifier that
-another profile has, and says of each that cannot be helped why.
+A profile that an import rejects is synced alone, as after a webhook: that sync can leave out an identifier that another profile has, and
+reports why a profile cannot be synced.
 """
 
 from collections import Counter
@@ -12,14 +12,16 @@ from typing import Any
 from shared.errors import NotFoundError, RefusedError
 from shared.jobs.jobs import DeleteProfile
 from shared.klaviyo.bulk import ImportJob, RefusedRow
-from shared.profiles.calls import sync_soon
 from shared.profiles.synced import SyncedProfiles
-from shared.resync.page import Candidate
-from shared.resync.reading import KlaviyoLook
-from shared.resync.rules.run import Import, jobs_of
-from shared.resync.runs import Resyncs, Run
+from shared.resync.alone import sync_alone
+from shared.resync.comparing import Candidate
+from shared.resync.klaviyo_lookup import KlaviyoLookup
+from shared.resync.rules.packing import Parcel, jobs_of, without_clearing
+from shared.resync.rules.place import Place
+from shared.resync.rules.run import CLOCKS_DIFFER, Import
+from shared.resync.run import Run
+from shared.resync.runs import Resyncs
 from shared.resync.sending import blamed
-from shared.resync.tail import CLOCKS_DIFFER
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
@@ -48,33 +50,37 @@ class Imports:
     tenant: Tenant
     services: Services
 
-    def resources(self, candidates: Sequence[Candidate], look: KlaviyoLook) -> list[Resource]:
-        """Return the profiles as an import takes them: with Klaviyo's id, where Omneo holds one that Klaviyo knows.
+    def start(self, parcel: Parcel, lookup: KlaviyoLookup) -> tuple[list[Import], Counter[str]]:
+        """Start the import of a parcel; return Klaviyo's jobs, and what is refused at once.
 
-        An id that our own sync found in this account is known; of others Klaviyo is asked, for they may be another account's.
+        Raises:
+            ServiceError, OwnServiceError: not now; all of it may be started again.
         """
-        held = look.ids(one.plan.klaviyo_id for one in candidates if not self._is_known(one))
-        return [
-            one.plan.mapped.resource(
-                one.plan.klaviyo_id
-                if self._is_known(one) or held.of("id", one.plan.klaviyo_id) is not None
-                else ""
-            )
-            for one in candidates
-        ]
-
-    def _is_known(self, one: Candidate) -> bool:
-        synced = one.synced
-        is_here = synced.account == self.tenant.klaviyo_account_id
-        return is_here and bool(synced.klaviyo_id) and synced.klaviyo_id == one.plan.klaviyo_id
-
-    def start(self, resources: Sequence[Resource], page: int) -> tuple[list[Import], Counter[str]]:
-        """Start the import of some profiles, the first of them from this page of Omneo's; return the jobs, and what is refused at once."""
         counts: Counter[str] = Counter()
-        jobs = [job for part in jobs_of(resources) for job in self._start(part, page, counts)]
+        # An id that Klaviyo does not know may be another account's.
+        known = lookup.ids(parcel.unsure)
+        unknown = {id for id in parcel.unsure if known.of("id", id) is None}
+        resources = [_without_id(row) if row.get("id") in unknown else row for row in parcel.resources]
+        jobs = [job for part in jobs_of(resources) for job in self._start(part, parcel.begins, counts)]
         return jobs, counts
 
-    def _start(self, rows: list[Resource], page: int, counts: Counter[str]) -> list[Import]:
+    def pack(self, candidates: Iterable[Candidate], parcel: Parcel, ends: Place) -> bool:
+        """Put the profiles of a page, which ends there, into the parcel, each with the Klaviyo id that Omneo holds; return whether they fit."""
+        rows, unsure = [], set()
+        for one in candidates:
+            rows.append(without_clearing(one.plan.mapped.resource(one.plan.klaviyo_id)))
+            if one.plan.klaviyo_id and not self._has_found(one):
+                unsure.add(one.plan.klaviyo_id)
+        return parcel.add(rows, ends, unsure)
+
+    def _has_found(self, one: Candidate) -> bool:
+        """Return whether a sync of ours has found the id that Omneo holds in this account."""
+        return (
+            one.synced.account == self.tenant.klaviyo_account_id
+            and one.synced.klaviyo_id == one.plan.klaviyo_id
+        )
+
+    def _start(self, rows: list[Resource], begins: Place, counts: Counter[str]) -> list[Import]:
         klaviyo = self.services.klaviyo(self.tenant)
         while rows:
             try:
@@ -86,17 +92,17 @@ class Imports:
                 if not places and len(rows) > 1:
                     middle = len(rows) // 2
                     halves = (rows[:middle], rows[middle:])
-                    return [job for half in halves for job in self._start(half, page, counts)]
-                rows = self._without(rows, places or {0: ""}, page, counts)
+                    return [job for half in halves for job in self._start(half, begins, counts)]
+                rows = self._without(rows, places or {0: ""}, begins, counts)
             else:
                 counts["profiles sent"] += len(rows)
                 ids = (str(row["attributes"].get("external_id") or "") for row in rows)
                 Resyncs.of(self.services).keep_sent(self.tenant.name, self.run.id, job, ids)
-                return [Import(job, page)]
+                return [Import(job, begins)]
         return []
 
     def _without(
-        self, rows: list[Resource], places: Mapping[int, str], page: int, counts: Counter[str]
+        self, rows: list[Resource], places: Mapping[int, str], begins: Place, counts: Counter[str]
     ) -> list[Resource]:
         """Return the profiles without a phone number that Klaviyo refuses, and without whom it refuses otherwise."""
         kept, told = [], []
@@ -111,7 +117,7 @@ class Imports:
                 what = f"failed: Klaviyo refuses {places[index] or 'the profile'}"
                 counts[what] += 1
                 told.append({"profile": str(attributes.get("external_id") or ""), "what": what})
-        self._tell(f"refused-{page:09}", told)
+        self._tell(f"refused-{begins.name}", told)
         return kept
 
     def end(self, waiting: Import, before: Counter[str]) -> Ended | None:
@@ -165,18 +171,11 @@ class Imports:
         why = " ".join(part for part in (error.code, error.field.rpartition("/")[2]) if part)
         is_helped = bool(error.external_id) and before.total() < MOST_ONE_BY_ONE
         if is_helped:
-            self.sync([error.external_id])
+            sync_alone([error.external_id], self.run.options, self.tenant, self.services)
         return {
             "profile": error.external_id,
             "what": f"{'synced one by one' if is_helped else 'failed'}: {why}",
         }
-
-    def sync(self, profile_ids: Iterable[str]) -> None:
-        """Have profiles synced by themselves."""
-        for id in profile_ids:
-            sync_soon(
-                self.tenant, id, queue=self.services.queue, clock=self.services.clock, leaves_undated=True
-            )
 
     def remember(self, candidate: Candidate, klaviyo_id: str) -> None:
         """Remember what an import has filled, so that a later sync can clear what Omneo has emptied."""
@@ -192,3 +191,7 @@ class Imports:
         for number in range(0, len(told), _TOLD_AT_ONCE):
             rows = told[number : number + _TOLD_AT_ONCE]
             Resyncs.of(self.services).tell(self.tenant.name, self.run.id, f"{part}-{number:06}", rows)
+
+
+def _without_id(row: Resource) -> Resource:
+    return {name: value for name, value in row.items() if name != "id"}

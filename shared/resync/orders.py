@@ -10,7 +10,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, StrictBool, Validatio
 
 from shared.errors import ConflictError, InvalidPayloadError, NotInstalledError, UnknownPathError
 from shared.resync.rules.run import Kind, Options, State, Undated, progress
-from shared.resync.runs import Resyncs, Run
+from shared.resync.run import Run
+from shared.resync.runs import Resyncs
 from shared.resync.stretch import next_job
 from shared.services import Services
 from shared.tenants.tenants import Tenant
@@ -90,21 +91,28 @@ def begin(tenant: Tenant, kind: Kind, order: Order, services: Services) -> Run:
 def change_state(tenant: Tenant, id: str, to: State, services: Services) -> Run:
     """Pause a run, let it go on, or cancel it. What is so already is no error.
 
-    Letting a run go on that seems to be running starts its jobs anew: the last one may be lost, or dead.
+    Letting a run go on that seems to be running starts its jobs anew: the last one may be lost. One that has failed goes on from where it
+    was noted.
 
     Raises:
         UnknownPathError: there is no such run.
-        ConflictError: it is over.
+        ConflictError: it is over, or it has failed and another one is under way.
         QueueUnavailableError: it does not go on yet; order it again.
     """
     run = find(tenant, id, services)
     if run.state is to and to is not State.RUNNING:
         return run
-    if run.state.is_over:
+    runs, has_failed = Resyncs.of(services), run.state is State.FAILED
+    if run.state.is_over and not (has_failed and to is State.RUNNING):
         raise ConflictError(f"The run is {run.state.value}.")
     if to is not State.RUNNING:
-        return Resyncs.of(services).update(tenant.name, run, state=to)
-    run = Resyncs.of(services).update(tenant.name, run, state=to, chain=services.new_id())
+        return runs.update(tenant.name, run, state=to)
+    chain = services.new_id()
+    run = (
+        runs.reopen(tenant.name, run, chain)
+        if has_failed
+        else runs.update(tenant.name, run, state=to, chain=chain)
+    )
     services.queue.put(next_job(tenant, run, services), tenant)
     return run
 
@@ -134,6 +142,7 @@ def summary(run: Run) -> dict[str, Any]:
         "id": run.id,
         "kind": options.kind.value,
         "state": run.state.value,
+        "reason": run.reason or None,
         "since": _iso(options.since),
         "only_consent": options.only_consent,
         "dry_run": options.dry_run,

@@ -1,11 +1,10 @@
 """Runs over a tenant's whole base, and how far each has come. One at a time for each tenant. What a run does stands elsewhere."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from shared.errors import (
     ConflictError,
@@ -14,67 +13,19 @@ from shared.errors import (
     DocumentMissingError,
     StoreUnavailableError,
 )
-from shared.resync.rules.run import START, Cursor, Import, Kind, Options, State, Undated
-from shared.storage.documents import Document, Documents, Value, delete_all
+from shared.resync.rules.run import Kind, Options, State
+from shared.resync.run import Changes, Run, decode, encode
+from shared.storage.documents import Documents, Value, delete_all
 
 if TYPE_CHECKING:
     from shared.services import Services
 
 KEPT = timedelta(days=90)
+# A run of which nothing was heard for so long has lost its job: the longest that a job waits between two attempts is an hour.
+SILENT = timedelta(hours=6)
+_NOTHING_HEARD = "Nothing was heard of it for hours: its job is lost. Resume it, or order it again."
 _SLOT = "slot"
 _ATTEMPTS = 20
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run. `chain` is of the jobs that work on it: a job of another chain leaves it alone.
-
-    `sent` is the place up to which profiles were imported, `compared` up to which consents were looked at; `imports` are Klaviyo's jobs
-    whose end is not known yet, and `tail_page` is the next page of those whom Omneo has changed since the run began, who are looked at from `settles_at` on.
-    `read` profiles of `total` were compared; `counts` says what came of them, by a plain name each. `worked` is the time worked on it,
-    pauses left out.
-    """
-
-    id: str
-    options: Options
-    started_at: datetime
-    state: State = State.RUNNING
-    chain: str = ""
-    sent: Cursor = START
-    compared: Cursor = START
-    imports: tuple[Import, ...] = ()
-    tail_page: int = 1
-    total: int = 0
-    read: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    worked: timedelta = timedelta()
-    settles_at: datetime | None = None
-    finished_at: datetime | None = None
-
-    @property
-    def ready_page(self) -> int | None:
-        """The first of Omneo's pages whose profiles Klaviyo may not have yet, None if there is none."""
-        if not self.options.sends_profiles:
-            return None
-        pages = [waiting.page for waiting in self.imports]
-        return min(pages, default=None if self.sent.is_over else self.sent.page)
-
-
-class Changes(TypedDict, total=False):
-    """What of a run may change."""
-
-    state: State
-    chain: str
-    sent: Cursor
-    compared: Cursor
-    imports: tuple[Import, ...]
-    tail_page: int
-    total: int
-    read: int
-    counts: Counter[str]
-    worked: timedelta
-    settles_at: datetime
-    finished_at: datetime
 
 
 class Resyncs:
@@ -95,18 +46,44 @@ class Resyncs:
         Raises:
             ConflictError: another one is running, or paused.
         """
-        run = Run(id, options, self._clock(), chain=id)
-        self._documents.create(_collection(tenant), id, {**_encode(run), "expire_at": run.started_at + KEPT})
-        for _ in range(_ATTEMPTS):
-            if self._take_slot(tenant, id):
-                return run
-        self._documents.delete(_collection(tenant), id)
-        raise ConflictError("Another run over the whole base is under way.")
+        now = self._clock()
+        run = Run(id, options, started_at=now, heard_at=now, chain=id)
+        self._documents.create(_collection(tenant), id, {**encode(run), "expire_at": now + KEPT})
+        try:
+            self._take_slot(tenant, id)
+        except ConflictError:
+            self._documents.delete(_collection(tenant), id)
+            raise
+        return run
+
+    def reopen(self, tenant: str, run: Run, chain: str) -> Run:
+        """Let a run that has failed go on from where it was noted, by jobs of this chain, and return it.
+
+        Raises:
+            ConflictError: another one is running, or paused.
+        """
+        whole = Changes(state=State.RUNNING, reason="", chain=chain)
+        if not run.read:  # of an earlier release, what was noted cannot be gone on from
+            whole |= Changes(sent=run.sent, imports=run.imports, compared=run.compared, closed=run.closed)
+            whole |= Changes(read=run.read, counts=run.counts)
+        reopened = self.update(tenant, run, **whole)
+        try:
+            self._take_slot(tenant, run.id)
+        except ConflictError:
+            self.update(tenant, run, state=State.FAILED, reason=run.reason)
+            raise
+        return reopened
+
+    def fail(self, tenant: str, id: str, chain: str, reason: str) -> None:
+        """Note that a run has failed and why, if jobs of this chain are at work on it. Another run may begin then."""
+        run = self.get(tenant, id)
+        if run is not None and run.state is State.RUNNING and run.chain == chain:
+            self.update(tenant, run, state=State.FAILED, reason=reason, finished_at=self._clock())
 
     def get(self, tenant: str, id: str) -> Run | None:
         """Return the run, None when there is none like it."""
         found = self._documents.get(_collection(tenant), id)
-        return None if found is None else _decode(found)
+        return None if found is None else decode(found)
 
     def update(self, tenant: str, run: Run, **changes: Unpack[Changes]) -> Run:
         """Write the named fields and return the run with them; what others wrote into other fields stays.
@@ -114,12 +91,10 @@ class Resyncs:
         Raises:
             DocumentMissingError: the run is not there any more.
         """
-        changed = replace(run, **changes)
-        self._documents.update(
-            _collection(tenant),
-            run.id,
-            {name: value for name, value in _encode(changed).items() if name in changes},
-        )
+        changed = replace(run, **changes, heard_at=self._clock())
+        named = {*changes, "heard_at"}
+        fields = {name: value for name, value in encode(changed).items() if name in named}
+        self._documents.update(_collection(tenant), run.id, fields)
         return changed
 
     def under_way(self, tenant: str) -> Run | None:
@@ -127,6 +102,10 @@ class Resyncs:
         slot = self._documents.get(_slots(tenant), _SLOT)
         run = None if slot is None else self.get(tenant, str(slot.fields["run"]))
         return run if run is not None and not run.state.is_over else None
+
+    def newest(self, tenant: str) -> Run | None:
+        """Return the run that was begun last, None if there was none."""
+        return max(self._all(tenant), key=lambda run: run.started_at, default=None)
 
     def last(self, tenant: str, kind: Kind) -> Run | None:
         """Return the newest run of a kind that is done, None if there is none."""
@@ -198,94 +177,35 @@ class Resyncs:
     def _all(self, tenant: str) -> Iterator[Run]:
         after: str | None = None
         while page := self._documents.find(_collection(tenant), after=after):
-            yield from map(_decode, page)
+            yield from map(decode, page)
             after = page[-1].id
 
-    def _take_slot(self, tenant: str, id: str) -> bool:
-        try:
-            self._documents.create(_slots(tenant), _SLOT, self._slot(id))
-        except DocumentExistsError:
-            return self._take_over(tenant, id)
-        return True
+    def _take_slot(self, tenant: str, id: str) -> None:
+        for _ in range(_ATTEMPTS):
+            slot = self._documents.get(_slots(tenant), _SLOT)
+            try:
+                if slot is None:
+                    self._documents.create(_slots(tenant), _SLOT, self._slot(id))
+                else:
+                    self._free(tenant, str(slot.fields["run"]), id)
+                    self._documents.update(_slots(tenant), _SLOT, self._slot(id), version=slot.version)
+            except (DocumentExistsError, DocumentChangedError, DocumentMissingError):
+                continue
+            return
+        raise ConflictError("Another run over the whole base is under way.")
 
-    def _take_over(self, tenant: str, id: str) -> bool:
-        slot = self._documents.get(_slots(tenant), _SLOT)
-        if slot is None:
-            return False
-        holder = self.get(tenant, str(slot.fields["run"]))
-        if holder is not None and not holder.state.is_over:
-            self._documents.delete(_collection(tenant), id)
-            raise ConflictError(
-                f"Another run is {holder.state.value}: {holder.id}. Let it end, or cancel it."
-            )
-        try:
-            self._documents.update(_slots(tenant), _SLOT, self._slot(id), version=slot.version)
-        except (DocumentChangedError, DocumentMissingError):
-            return False
-        return True
+    def _free(self, tenant: str, holder_id: str, id: str) -> None:
+        """Make sure that the run which holds the slot needs it no more, or is the one that takes it."""
+        holder = self.get(tenant, holder_id)
+        if holder is None or holder.id == id or holder.state.is_over:
+            return
+        if holder.state is State.RUNNING and self._clock() - holder.heard_at > SILENT:
+            self.fail(tenant, holder.id, holder.chain, _NOTHING_HEARD)
+            return
+        raise ConflictError(f"Another run is {holder.state.value}: {holder.id}. Let it end, or cancel it.")
 
     def _slot(self, id: str) -> dict[str, Value]:
         return {"run": id, "expire_at": self._clock() + KEPT}
-
-
-def _encode(run: Run) -> dict[str, Value]:
-    options = run.options
-    return {
-        "kind": options.kind.value,
-        "since": options.since,
-        "only_consent": options.only_consent,
-        "dry_run": options.dry_run,
-        "undated": options.undated.value,
-        "started_at": run.started_at,
-        "state": run.state.value,
-        "chain": run.chain,
-        "sent": _encode_cursor(run.sent),
-        "compared": _encode_cursor(run.compared),
-        "total": run.total,
-        "read": run.read,
-        "counts": dict(run.counts),
-        "imports": [{"job": waiting.job, "page": waiting.page} for waiting in run.imports],
-        "worked": run.worked.total_seconds(),
-        "tail_page": run.tail_page,
-        "settles_at": run.settles_at,
-        "finished_at": run.finished_at,
-    }
-
-
-def _decode(document: Document) -> Run:
-    fields: dict[str, Any] = document.fields
-    options = Options(
-        kind=Kind(fields["kind"]),
-        since=fields["since"],
-        only_consent=fields["only_consent"],
-        dry_run=fields["dry_run"],
-        undated=Undated(fields["undated"]),
-    )
-    return Run(
-        id=document.id,
-        options=options,
-        started_at=fields["started_at"],
-        state=State(fields["state"]),
-        chain=fields["chain"],
-        sent=_decode_cursor(fields["sent"]),
-        compared=_decode_cursor(fields["compared"]),
-        total=fields["total"],
-        read=fields["read"],
-        counts=Counter(fields["counts"]),
-        imports=tuple(Import(row["job"], row["page"]) for row in fields["imports"]),
-        worked=timedelta(seconds=fields["worked"]),
-        tail_page=fields["tail_page"],
-        settles_at=fields["settles_at"],
-        finished_at=fields["finished_at"],
-    )
-
-
-def _encode_cursor(cursor: Cursor) -> dict[str, Value]:
-    return {"page": cursor.page, "seen": [*cursor.seen], "is_over": cursor.is_over}
-
-
-def _decode_cursor(fields: Mapping[str, Any]) -> Cursor:
-    return Cursor(fields["page"], tuple(fields["seen"]), fields["is_over"])
 
 
 def _collection(tenant: str) -> str:

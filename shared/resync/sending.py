@@ -1,6 +1,8 @@
-"""The consents that a run over the whole base asks for, as of the dates of their decisions.
+"""All calls by which a run over the whole base asks Klaviyo for consents, as of the dates of their decisions.
 
-They are asked for moments after Klaviyo's were read. An opt-in is historical: nobody is asked again, and no welcome flow starts.
+They are made moments after Klaviyo's consents were read. An opt-in is historical: nobody is asked to confirm again, and no welcome flow
+starts. Each call is remembered before it is made (`_begin`), so that what Klaviyo tells of it is known for ours, and once more with what
+Klaviyo has answered; nowhere else in a run is anything remembered of its own calls.
 """
 
 from collections import Counter
@@ -22,7 +24,7 @@ from shared.jobs.jobs import CompareConsent
 from shared.klaviyo.bulk import READ_AT_ONCE, SUBSCRIBED_AT_ONCE, UNSUBSCRIBED_AT_ONCE, Subscriber
 from shared.profiles.consent_calls import consent_rules
 from shared.profiles.opt_outs import queue_pull
-from shared.resync.page import Asked
+from shared.resync.comparing import Asked
 from shared.resync.rules.run import in_parts
 from shared.services import Services
 from shared.tenants.tenants import Tenant
@@ -37,7 +39,7 @@ Together = list[Asked]  # of one profile, in one row of a call
 
 @dataclass
 class ConsentSending:
-    """Asks for one stretch of a run. Who shares an address is subscribed only if nobody with it has opted out since."""
+    """Asks for the consents of one stretch of a run. An address that several share is subscribed only if none of them has opted out since."""
 
     run_id: str
     tenant: Tenant
@@ -147,6 +149,8 @@ class ConsentSending:
 
     def _pull(self, one: Asked) -> None:
         queue_pull(one.step, self.tenant, self.services, profile_id=one.profile_id)
+
+    # What is remembered of our own calls
 
     def _begin(self, row: Together, direction: Direction) -> Together:
         """Remember what is about to be asked, and record it; return what is still to be asked with what is known now."""

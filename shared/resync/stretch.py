@@ -1,49 +1,65 @@
-"""The whole base, from Omneo to Klaviyo: profiles by import, then, when an import is over, their consents, compared a hundred a call.
+"""The whole base, from Omneo to Klaviyo, in two phases: first every profile is sent in bulk imports; then, when the imports are over,
+every consent is compared, a hundred in a call, and what differs is asked for. An opt-out can only be given of a profile that Klaviyo has.
 
-A job does one stretch and queues the next, so that live jobs have their turns between. Two places in Omneo's list are kept: up to which
-profiles were sent, and, behind it, up to which consents were compared; an opt-out can only be given of a profile that Klaviyo has. How far a
-run has come is noted with every import and every thousand profiles compared: what dies in between is done again, which changes nothing.
-At the end whoever Omneo has changed or deleted meanwhile is seen to once more, because a run goes by profiles as they were read.
+A job does one stretch of one phase and queues the next, so that live jobs have their turns between. How far a run has come is noted with
+every import and every thousand profiles compared: what dies in between is done again, which changes nothing. At the end those are synced
+once more whom Omneo has changed meanwhile, because a run sends profiles as they were when it read them.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Unpack
 
 from shared import logs
 from shared.consent.rules.comparison import Outcome
-from shared.errors import WaitError
+from shared.errors import CannotSucceedError, ConflictError, WaitError
 from shared.jobs.jobs import Resync
+from shared.resync.alone import sync_alone
+from shared.resync.comparing import Candidate, Deciding, NotSynced
 from shared.resync.imports import Ended, Imports
-from shared.resync.page import Candidate, Deciding
-from shared.resync.reading import KlaviyoLook, ListedPage, OmneoList
-from shared.resync.rules.run import Cursor, Import, PageWork, Parcel, State
-from shared.resync.runs import Changes, Resyncs, Run
+from shared.resync.klaviyo_lookup import KlaviyoLookup
+from shared.resync.omneo_list import OmneoList, Page
+from shared.resync.rules.packing import Parcel
+from shared.resync.rules.place import Place
+from shared.resync.rules.run import CLOCKS_DIFFER, Import, State
+from shared.resync.run import Changes, Run
+from shared.resync.runs import Resyncs
 from shared.resync.sending import ConsentSending, counted
-from shared.resync.tail import see_to_the_tail
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 LEASE = timedelta(minutes=5)  # as long as a worker may run
 STRETCH = timedelta(seconds=120)
+FILLING = timedelta(
+    seconds=60
+)  # more, to fill an import that was begun: Klaviyo takes few imports, and large ones
 THREADS = 16
+PAGES_COMPARED = 10  # together: a thousand profiles, as many as one subscribe takes
+PAGES_CLOSED = 10  # in one job
 MOST_WAITING = 20  # imports; each is asked after every ten seconds: 120 a minute, of Klaviyo's 150
 FOLLOW_SECONDS = 10.0
 ANOTHER_RUNS_SECONDS = 10.0
 # Who unsubscribes in Klaviyo after their consent was read, and before we subscribe them, is subscribed; Klaviyo tells of it within
 # minutes, Omneo learns of it, and the sync at the end then takes the subscription back.
 SETTLING = timedelta(minutes=5)
+ALONE = timedelta(
+    seconds=20
+)  # by then the last sync of a single profile has begun, if the queue is not behind
 
 
 def resync(job: Resync, tenant: Tenant, services: Services) -> None:
     """Do one stretch of a run, and queue the next. A run that was paused, cancelled or forgotten is left alone.
 
     Raises:
+        CannotSucceedError: the run had failed and cannot go on now, because another one is under way.
         ServiceError, DisconnectedError, OwnServiceError: something is missing; the stretch is done again from where it was noted.
     """
-    if not _is_mine(Resyncs.of(services).get(tenant.name, job.run_id), job):
+    runs = Resyncs.of(services)
+    run = runs.get(tenant.name, job.run_id)
+    if run is None or run.chain != job.chain or run.state not in (State.RUNNING, State.FAILED):
         return
     lease = services.leases.acquire(f"resync {tenant.name}", lasting=LEASE)
     if lease is None:
@@ -51,15 +67,11 @@ def resync(job: Resync, tenant: Tenant, services: Services) -> None:
             "another worker is at the run", service="The extension", retry_after=ANOTHER_RUNS_SECONDS
         )
     try:
-        run = Resyncs.of(services).get(tenant.name, job.run_id)
-        if run is None or not _is_mine(run, job):
-            return
-        with ThreadPoolExecutor(THREADS, initializer=logs.carried()) as threads:
-            delay = _Stretch(run, tenant, services, threads).work()
+        delay = _do(job, tenant, services)
     finally:
         services.leases.release(lease)
-    run = Resyncs.of(services).get(tenant.name, job.run_id)
-    if run is not None and _is_mine(run, job):
+    run = runs.get(tenant.name, job.run_id)
+    if delay is not None and run is not None and run.is_worked_on_by(job.chain):
         services.queue.put(next_job(tenant, run, services, job.traceparent), tenant, delay=delay)
 
 
@@ -75,8 +87,19 @@ def next_job(tenant: Tenant, run: Run, services: Services, traceparent: str = ""
     )
 
 
-def _is_mine(run: Run | None, job: Resync) -> bool:
-    return run is not None and run.state is State.RUNNING and run.chain == job.chain
+def _do(job: Resync, tenant: Tenant, services: Services) -> float | None:
+    """Do one stretch, and return the seconds after which the next may begin, None if the run is not for this job."""
+    runs = Resyncs.of(services)
+    run = runs.get(tenant.name, job.run_id)
+    if run is not None and run.state is State.FAILED and run.chain == job.chain:
+        try:
+            run = runs.reopen(tenant.name, run, job.chain)  # the job was replayed
+        except ConflictError as error:
+            raise CannotSucceedError(str(error)) from error
+    if run is None or not run.is_worked_on_by(job.chain):
+        return None
+    with ThreadPoolExecutor(THREADS, initializer=logs.carried()) as threads:
+        return _Stretch(run, tenant, services, threads).work()
 
 
 class _Stretch:
@@ -91,37 +114,25 @@ class _Stretch:
         self._deciding = Deciding(run.options, tenant, services)
         self._imports = Imports(run, tenant, services)
         self._consents = ConsentSending(run.id, tenant, services, threads)
-        self._list = OmneoList(services.omneo(tenant), run.options.since, threads, run.total)
-        self._look = KlaviyoLook(services.klaviyo(tenant), threads, services.clock, services.sleep)
-        self._read: list[PageWork] = []  # for the next parcel
-        self._followed_at: datetime | None = None
+        self._list = OmneoList(services.omneo(tenant), run.options.since)
+        self._lookup = KlaviyoLookup(services.klaviyo(tenant), threads, services.clock, services.sleep)
 
     def work(self) -> float:
         """Do it, and return the seconds after which the next may begin."""
-        while self._goes_on():
-            before = (self._run.sent, self._run.compared)
-            self._follow()
-            self._send()
-            self._compare()
-            if self._is_through():
-                return self._finish()
-            if (self._run.sent, self._run.compared) == before:
-                return FOLLOW_SECONDS  # nothing is left but to wait for Klaviyo
-        return 0.0
-
-    def _is_through(self) -> bool:
-        run = self._run
-        return (
-            run.compared.is_over and not run.imports and (run.sent.is_over or not run.options.sends_profiles)
-        )
-
-    def _goes_on(self) -> bool:
-        """Return whether to go on. A run that was paused or cancelled, or taken over, stops between two groups of pages."""
-        return self._services.clock() - self._began < STRETCH and self._is_wanted()
+        self._note()
+        if self._run.is_sending:
+            return self._send()
+        if not self._run.compared.is_over:
+            return self._compare()
+        return self._close()
 
     def _is_wanted(self) -> bool:
+        """Return whether the run was not paused, cancelled or taken over."""
         now = Resyncs.of(self._services).get(self._tenant.name, self._run.id)
-        return now is not None and now.state is State.RUNNING and now.chain == self._run.chain
+        return now is not None and now.is_worked_on_by(self._run.chain)
+
+    def _goes_on(self, lasting: timedelta = STRETCH) -> bool:
+        return self._services.clock() - self._began < lasting and self._is_wanted()
 
     def _note(self, **changes: Unpack[Changes]) -> None:
         now = self._services.clock()
@@ -129,127 +140,140 @@ class _Stretch:
         self._run = Resyncs.of(self._services).update(self._tenant.name, self._run, **changes)
         self._noted = now
 
-    # Profiles
+    def _look_at(self, pages: Sequence[Page]) -> list[Candidate | NotSynced]:
+        rows = [row for page in pages for row in page.rows]
+        return list(self._threads.map(self._deciding.look_at, rows))
 
-    def _send(self) -> None:
-        """Send a parcel. One that the stretch is too short to fill is read again, unless there is nothing else to do."""
-        run = self._run
-        if not run.options.sends_profiles or run.sent.is_over or len(run.imports) >= MOST_WAITING:
-            return
-        parcel, is_full = Parcel(), False
-        while not is_full and (self._read or self._read_pages(parcel)):
-            is_full = not parcel.fits(self._read[0])
-            if not is_full:
-                parcel.add(self._read.pop(0))
-        is_last = bool(parcel.pages) and (parcel.pages[-1].after.is_over or not run.imports)
-        if is_full or (is_last and self._is_wanted()):
+    # The first phase: profiles
+
+    def _send(self) -> float:
+        self._follow()
+        if not self._has_room():
+            return FOLLOW_SECONDS
+        for parcel in self._parcels():
+            if not self._is_wanted():
+                break
             self._import(parcel)
+            if not self._has_room():
+                break
+        can_send = self._has_room() and not self._run.sent.is_over
+        return FOLLOW_SECONDS if self._run.imports and not can_send else 0.0
 
-    def _read_pages(self, parcel: Parcel) -> bool:
-        """Read the pages that come after those in the parcel; return whether there are any."""
-        place = parcel.pages[-1].after if parcel.pages else self._run.sent
-        if place.is_over or not self._goes_on():
-            return False
-        for page, looked in self._planned(self._list.after(place)):
-            candidates = [one for one in looked if isinstance(one, Candidate)]
-            resources = self._imports.resources(candidates, self._look)
-            self._read.append(PageWork(page.number, page.after, tuple(resources)))
-        return True
+    def _has_room(self) -> bool:
+        """Whether Klaviyo may be given another import."""
+        return len(self._run.imports) < MOST_WAITING
+
+    def _parcels(self) -> Iterator[Parcel]:
+        """Yield what is still to be sent, as much as an import takes at a time, until the stretch is over."""
+        parcel = Parcel(self._run.sent)
+        for page in self._list.pages(self._run.sent):
+            is_begun = parcel.ends != parcel.begins
+            if not self._goes_on(STRETCH + FILLING if is_begun else STRETCH):
+                break
+            if not self._run.total:
+                self._note(total=len(page.rows) + page.left)
+            candidates = [one for one in self._look_at([page]) if isinstance(one, Candidate)]
+            if not self._imports.pack(candidates, parcel, page.after):
+                yield parcel
+                parcel = Parcel(parcel.ends)
+                self._imports.pack(candidates, parcel, page.after)
+        if parcel.ends != parcel.begins:
+            yield parcel
 
     def _import(self, parcel: Parcel) -> None:
-        jobs, counts = self._imports.start(parcel.resources, parcel.pages[0].number)
-        self._note(
-            sent=parcel.pages[-1].after,
-            imports=(*self._run.imports, *jobs),
-            counts=self._run.counts + counts,
-            total=self._list.total,
-        )
+        jobs, counts = self._imports.start(parcel, self._lookup)
+        imports, counts = (*self._run.imports, *jobs), self._run.counts + counts
+        self._note(sent=parcel.ends, imports=imports, counts=counts)
 
     def _follow(self) -> None:
         """Ask how the imports stand; of those that are over, note what Klaviyo did not take. What it gave up is sent again."""
-        now = self._services.clock()
-        if self._followed_at is not None and now - self._followed_at < timedelta(seconds=FOLLOW_SECONDS):
-            return
-        self._followed_at = now
-        counts, waiting, sent = Counter[str](), [], self._run.sent
-        for one, ended in zip(
-            self._run.imports, self._threads.map(self._end, self._run.imports), strict=True
-        ):
-            if ended is None:
-                waiting.append(one)
-                continue
-            counts += ended.counts
-            if ended.again and (one.page < sent.page or sent.is_over):
-                sent = Cursor(one.page)
-                self._read.clear()
-        if len(waiting) < len(self._run.imports):
-            over = set(self._run.imports) - set(waiting)
-            self._note(imports=tuple(waiting), sent=sent, counts=self._run.counts + counts)
-            for one in over:
+        before, counts, sent = self._run.imports, Counter[str](), self._run.sent
+        ended = dict(zip(before, self._threads.map(self._end, before), strict=True))
+        for one, end in ended.items():
+            if end is not None:
+                counts += end.counts
+                sent = min(sent, one.begins, key=_order) if end.again else sent
+        waiting = tuple(one for one in before if ended[one] is None)
+        if waiting != before:
+            self._note(imports=waiting, sent=sent, counts=self._run.counts + counts)
+            for one in set(before) - set(waiting):
                 Resyncs.of(self._services).drop_sent(self._tenant.name, self._run.id, one.job)
 
     def _end(self, waiting: Import) -> Ended | None:
         return self._imports.end(waiting, self._run.counts)
 
-    # Consents
+    # The second phase: consents
 
-    def _compare(self) -> None:
+    def _compare(self) -> float:
         while not self._run.compared.is_over and self._goes_on():
-            ready = self._run.ready_page
-            if ready is not None and self._run.compared.page >= ready:
-                return
-            self._compare_group(ready)
+            read_at = self._services.clock()
+            self._compare_pages(list(islice(self._list.pages(self._run.compared), PAGES_COMPARED)), read_at)
+        return 0.0
 
-    def _compare_group(self, before: int | None) -> None:
-        read_at = self._services.clock()
-        pages = self._planned(self._list.after(self._run.compared, before=before))
-        rows = [row for page, _ in pages for row in page.rows]
-        looked = [one for _, each in pages for one in each]
-        candidates = [one for one in looked if isinstance(one, Candidate)]
+    def _compare_pages(self, pages: Sequence[Page], read_at: datetime) -> None:
+        profiles = self._look_at(pages)
+        candidates = [one for one in profiles if isinstance(one, Candidate)]
         wanted = [self._deciding.wanted(one) for one in candidates]
-        held = self._look.at(wanted)
-        findings = self._deciding.decide(looked, rows, held, read_at)
+        known = self._lookup.of(wanted)
+        findings = self._deciding.decide(profiles, known, read_at)
         # Told first: done again after a death in between, there is less left to ask for.
         told = self._tell(findings.told)
         if self._run.options.sends:
             if refused := self._consents.ask(findings.asked):
                 told = self._tell(refused)
-            self._imports.sync(findings.one_by_one)
+            sync_alone(findings.one_by_one, self._run.options, self._tenant, self._services)
         if self._run.options.sends_profiles:
-            found = [(one, each.find(held)) for one, each in zip(candidates, wanted, strict=True)]
-            known = [(one, profile.id) for one, profile in found if profile is not None]
-            list(self._threads.map(lambda pair: self._imports.remember(*pair), known))
+            found = [(one, each.find(known)) for one, each in zip(candidates, wanted, strict=True)]
+            imported = [(one, profile.id) for one, profile in found if profile is not None]
+            list(self._threads.map(lambda pair: self._imports.remember(*pair), imported))
+        read = self._run.read + len(profiles)
         self._note(
-            compared=pages[-1][0].after,
-            read=self._run.read + findings.counts.pop("read", 0),
+            compared=pages[-1].after,
+            read=read,
+            total=read + pages[-1].left,
             counts=self._run.counts + findings.counts + counted(told),
-            total=self._list.total,
         )
 
     def _tell(self, rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
         part = f"compared-{self._run.read:09}"  # the same when it is done again, and never another's
         return Resyncs.of(self._services).tell(self._tenant.name, self._run.id, part, rows)
 
-    def _planned(self, pages: Sequence[ListedPage]) -> list[tuple[ListedPage, list[Candidate | str]]]:
-        rows = [row for page in pages for row in page.rows]
-        looked = iter(list(self._threads.map(self._deciding.candidate, rows)))
-        return [(page, [next(looked) for _ in page.rows]) for page in pages]
-
     # At the end
 
-    def _finish(self) -> float:
-        """Do what is left when everything was sent; return the seconds after which to go on, if it is not over."""
-        now, run = self._services.clock(), self._run
-        if run.options.sends:
-            if run.settles_at is None:
-                has_subscribed = any(f": {Outcome.SUBSCRIBE}" in what for what in run.counts)
-                self._note(settles_at=now + (SETTLING if has_subscribed else timedelta()))
+    def _close(self) -> float:
+        """Do what is left when everything is sent and compared; return the seconds after which to go on, if it is not over."""
+        now = self._services.clock()
+        if self._run.options.sends:
+            if self._run.settles_at is None:
+                has_subscribed = any(f": {Outcome.SUBSCRIBE}" in what for what in self._run.counts)
+                self._note(settles_at=now + (SETTLING if has_subscribed else ALONE))
             left = (self._run.settles_at or now) - now
             if left > timedelta():
                 return left.total_seconds()
-            following = see_to_the_tail(run, self._tenant, self._services)
-            if following is not None:
-                self._note(tail_page=following)
+            self._sync_the_changed()
+            if not self._run.closed.is_over:
                 return 0.0
-        self._note(state=State.DONE, finished_at=now)
+        self._finish()
         return 0.0
+
+    def _sync_the_changed(self) -> None:
+        """Have some of those synced whom Omneo has changed since the run began: an import may have carried an older state."""
+        changed = OmneoList(self._services.omneo(self._tenant), self._run.started_at - CLOCKS_DIFFER)
+        for page in islice(changed.pages(self._run.closed), PAGES_CLOSED):
+            ids = [str(row["id"]) for row in page.rows]
+            sync_alone(ids, self._run.options, self._tenant, self._services)
+            self._note(closed=page.after)
+
+    def _finish(self) -> None:
+        """End the run: it is done if at least as many profiles were compared as Omneo has that did not change meanwhile."""
+        now = self._services.clock()
+        there = self._list.count(changed_before=self._run.started_at - CLOCKS_DIFFER)
+        if there <= self._run.read:
+            self._note(state=State.DONE, finished_at=now)
+            return
+        reason = f"Omneo has {there} profiles and {self._run.read} were compared. Order the run again."
+        self._note(state=State.FAILED, reason=reason, finished_at=now)
+
+
+def _order(place: Place) -> tuple[bool, str]:
+    return place.is_over, place.name

@@ -25,12 +25,14 @@ from shared.jobs.jobs import (
     Delivery,
     EveryTenant,
     Outcome,
+    Resync,
     UnknownJobKindError,
     UnreadableJobError,
     age_one_attempt,
     read_job,
 )
 from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_wait
+from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_tenant_name
 from shared.worker.run import run
@@ -142,6 +144,8 @@ def _seconds_old(job: AnyJob, services: Services) -> float:
 def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, because: ExtensionError) -> Outcome:
     desk = DeadJobStore(services.documents, services.keys)
     bury(job, tenant, reason, because=because, desk=desk, now=services.clock())
+    if isinstance(job, Resync):  # nothing else would end the run that it worked on
+        Resyncs.of(services).fail(job.tenant, job.run_id, job.chain, reason)
     return Outcome.DEAD
 
 

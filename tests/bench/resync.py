@@ -11,8 +11,8 @@ from typing import Any
 
 from deploy.local.sandbox.klaviyo.endpoints import ENDPOINTS, route
 from deploy.staging import REPOSITORY
-from shared.resync.reading import CALLS_PER_MINUTE
-from shared.resync.rules.run import MOST_PROFILES
+from shared.resync.klaviyo_lookup import CALLS_PER_MINUTE
+from shared.resync.rules.packing import MOST_PROFILES
 from tests.bench.measures import Aim, Count, Finding, Note, Ratio, Spread
 from tests.bench.servers import BenchmarkError
 from tests.bench.setting import addresses_of

@@ -183,6 +183,18 @@ def test_a_klaviyo_id_that_omneo_does_not_know_gives_way_to_the_email(
     assert base64.b64decode(sent(world).properties["IDToken"])
 
 
+@pytest.mark.parametrize("id", ["01HXCANARYGONE000000000000", "Y6nRLr", 12, "not an id", ["x"]])
+@pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[1], SHAPES[3]])
+def test_an_id_that_no_profile_has_gives_way_to_the_email(
+    targets: FlaskClient, world: World, shape: Shape, id: object
+) -> None:
+    body, name = shape({"id": id, "email": EMAIL})
+    send(targets, body, f"?metric={name}" if name else "")
+    sent(world)
+    (person,) = world.sandbox.klaviyo.profiles(ACCOUNT)
+    assert person.attributes["email"] == EMAIL
+
+
 def refusal(pointer: str) -> dict[str, Any]:
     """Return how Klaviyo refuses what stands there."""
     problem = {

@@ -1,13 +1,17 @@
 """A run over a whole base in the world: begun as an operator begins it, done by the queue and the worker, on the world's clock."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
+
+import pytest
 
 from shared.resync.orders import Order, begin, change_state, find
 from shared.resync.rules.run import Kind, State
-from shared.resync.runs import Resyncs, Run
+from shared.resync.run import Run
+from shared.resync.runs import Resyncs
 from tests.support.syncing import Shop, a_shop
 from tests.support.world import ACCOUNT, TENANT, World
 
@@ -119,3 +123,34 @@ def opt_out(shop: Shop, *channels: str, days: float = 1) -> dict[str, object]:
     """Return the consents of somebody who opted out some days ago."""
     given = opt_in(shop, *channels, days=days)
     return {name: False if value is True else value for name, value in given.items()}
+
+
+def listed(shop: Whole, world: World) -> None:
+    """Give the shop a master list."""
+    shop.klaviyo.marketing_list(ACCOUNT, "Newsletter", id="LIST1")
+    world.services.tenants.change(
+        TENANT,
+        lambda known: known.model_copy(
+            update={"settings": known.settings.model_copy(update={"master_list_id": "LIST1"})}
+        ),
+    )
+
+
+def on_each_page(world: World, happens: Callable[[int], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let something happen after each page of Omneo's list; it is given the page's number among all."""
+    services, turns = world.services, count()
+    real = services.omneo
+
+    class Watched:
+        def __init__(self, client: Any) -> None:
+            self._client = client
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._client, name)
+
+        def profiles_page(self, number: int, **named: Any) -> Any:
+            page = self._client.profiles_page(number, **named)
+            happens(next(turns))
+            return page
+
+    monkeypatch.setattr(type(services), "omneo", lambda self, tenant: Watched(real(tenant)))

@@ -126,7 +126,14 @@ GUARDS: dict[str, Guard] = {
         within=300,
     ),
     "stamp ahead": Guard(
-        (Cut(f"{_MEMORY}:with_omneo", "if stamp is not None and stamp > read_at:", "if False:"),), within=100
+        (
+            Cut(
+                f"{_MEMORY}:with_omneo",
+                "if stamp is not None and stamp > read_at + CLOCKS_APART:",
+                "if False:",
+            ),
+        ),
+        within=100,
     ),
     "written stage": Guard(
         (
@@ -153,12 +160,39 @@ GUARDS: dict[str, Guard] = {
     "turn lease": Guard(
         (Cut("shared.storage.leases:Leases._taken_over", "or not self._is_free(held)", ""),), within=3000
     ),
+    "ownership look-up": Guard(
+        (
+            Cut(
+                "shared.profiles.rules.owners:_ours",
+                "if owner is not None and not owner.holder:",
+                "if owner is not None:",
+            ),
+        ),
+        within=600,
+        among=_acts("p."),
+    ),
+    "deletion re-read": Guard(
+        (Cut("shared.profiles.deleted:_lives", "if profile is None or not profile.lives:", "if True:"),),
+        within=3000,
+        among=_acts("p.delete", "p.restore"),
+    ),
+    "record order": Guard(
+        (
+            Cut(
+                "shared.records.outbox:Outbox.add",
+                "{moment:%Y%m%dT%H%M%S%f} {source} {job}",
+                "{job[::-1]} {source}",
+            ),
+        ),
+        within=3000,
+        among=_acts("s.record"),
+    ),
     "claim": Guard(
         (
             Cut(
                 "shared.rewards.claims:RewardClaims.take",
-                'if found.fields.get("state") == "working" and is_ahead(found, "until", now):',
-                "if False:",
+                'found.fields.get("state") == "working" and is_ahead(found, "until", now)',
+                "False",
             ),
         ),
         within=3000,

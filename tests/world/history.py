@@ -77,9 +77,10 @@ def _settle(world: SimulatedWorld) -> None:
 def _compare(world: SimulatedWorld) -> None:
     """Let the schedule compare both sides: somebody did what we were never told."""
     untold = {act.what.partition(".")[0] for act in world.plan.acts if not act.told}
-    for run in ("heal", "repair") if "k" in untold else ("repair",):
+    runs = [*(["heal"] if "k" in untold else []), "resync" if "p" in untold else "repair"]
+    for run in runs:
         operators.run(world, run)
-    world.note("an operator heals and repairs")
+    world.note(f"an operator: {' and '.join(runs)}")
     world.timeline.run(world.timeline.now + 2 * SIX_MINUTES)
     _settle(world)
 

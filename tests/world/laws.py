@@ -23,6 +23,7 @@ from tests.world.shop import Asked
 from tests.world.world import TENANT, SimulatedWorld
 
 CALLS, CALLS_EACH = 60, 30  # most outside calls of a history, and of each act and fault
+_NEAR = 60.0
 APART = 4.0  # seconds by which nobody can tell which of two acts on two sides came first
 _PERSONS_OWN = (UNSUBSCRIBE, SPAM_COMPLAINT, USER_SUPPRESSED)
 
@@ -161,7 +162,10 @@ def judge_rest(world: SimulatedWorld) -> None:
 
 def judge_desk(world: SimulatedWorld) -> None:
     """Law 4: what took no effect stands among the dead jobs with its reason; where all answer in the end, there is none."""
+    shared = any(world.fired[f"act {name}"] for name in ("p.share email", "p.share phone", "k.stranger"))
     for dead in DeadJobStore(world.documents, bundle.keys()).page(TENANT):
+        if shared and dead.reason.startswith("Another Klaviyo profile"):
+            continue  # two have one address, which a person has to decide about
         world.breaks(f"law 4: a job is dead: {dead.kind}: {dead.reason}")
 
 
@@ -179,7 +183,11 @@ def judge_interactions(world: SimulatedWorld) -> None:
             row = row_of(topic)
             way = {1: IN, -1: OUT}.get(row.signal, "")
             made = sum(rows[event] for event in events)
-            is_confirmed = world.plan.double_opt_in and way == IN  # of our own asking, however long ago
+            # Of a call that a death has kept from being made nobody knows but those who remember it.
+            is_near_a_death = any(abs(death - at) < _NEAR for death in world.deaths)
+            is_confirmed = is_near_a_death or (
+                world.plan.double_opt_in and way == IN
+            )  # of our own asking, however long ago
             if not made and not is_confirmed and not person.is_ours_perhaps(row.channel.value, way, at):
                 world.breaks(f"law 4: {topic} of {person.name} has no interaction")
             most = len({event for event in events if rows[event]}) if world.faults.fired else 1

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 IN, OUT = "in", "out"
+_CALL = 10.0  # seconds that a call may have been on its way, with what was decided before it
 
 
 @dataclass
@@ -42,6 +43,7 @@ class Person:
     former_emails: list[str] = field(default_factory=list)
     untold: bool = False  # whether an act of theirs in Omneo is never told
     merged_into: str = ""
+    absorbed: list["Person"] = field(default_factory=list)  # who were merged into this person
     has_complained: bool = False  # of spam
     events: dict[str, tuple[str, float]] = field(
         default_factory=dict
@@ -69,6 +71,8 @@ class Person:
             return set()
         if last.way == OUT:
             return {OUT}
+        if any((theirs := other.last(channel)) is not None and theirs.way == OUT for other in self.absorbed):
+            return {IN, OUT}  # the address, or the profile, is one of somebody who had opted out
         return {IN, OUT} if self._may_be_out(channel, last, apart) else {IN}
 
     def _may_be_out(self, channel: str, last: Decision, apart: float) -> bool:
@@ -81,7 +85,7 @@ class Person:
             if not other.is_dated and (other.known_at is None or other.known_at >= last.at):
                 return True  # when it was is not known, and it may be the later one
         if any(
-            (theirs, way) == (channel, OUT) and asked <= last.at <= landed + apart
+            (theirs, way) == (channel, OUT) and asked - _CALL <= last.at <= landed + apart
             for theirs, way, asked, landed in self.asked
         ):
             return True  # our own unsubscribe was under way, and has landed on top of it

@@ -176,6 +176,7 @@ def _merges(world: SimulatedWorld, person: Person, act: Act) -> bool:
     ]
     email = person.email
     person.merged_into = other.name
+    other.absorbed += [person, *person.absorbed]
     world.omneo.delete_profile(TENANT, person.omneo, tells=False)
     person.is_living = False
     done = _told(world, person, act, f"is merged into {other.name}")

@@ -206,7 +206,7 @@ def _how(chance: Random, what: str) -> tuple[Any, ...]:
     if what == "p.merge":
         return (chance.choice(("takes the email", "")),)
     if what == "s.record":
-        return (chance.randrange(2),)
+        return chance.randrange(2), chance.choice((1, 1, 3))
     return (channel,) if what[:2] in ("k.", "o.") else ()
 
 

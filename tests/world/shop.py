@@ -1,6 +1,7 @@
 """What a shop does meanwhile: flows give rewards, reactions send events and records. Each is noted as it was asked for and answered."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,19 +34,27 @@ class Asked:
 
 
 def happens(world: SimulatedWorld, person: Person, act: Act) -> bool:
-    """Let a flow or a reaction call us, once for each telling."""
+    """Let a flow or a reaction call us, once for each telling; of records several may come, a second apart."""
     if world.omneo_profile(person) is None or person.is_excluded:
         return False
     what = act.what.partition(".")[2]
-    number = len(world.asked) + 1
-    key = f"object {act.how[0]}" if what == "record" else f"{what} {number}"
-    asked = Asked(what, key, person, number)
-    world.asked.append(asked)
-    world.note(f"{person.name}: {what} {key}, {len(act.told)} calls")
-    asked.asked_at = world.timeline.now + act.told[0]
-    for seconds in act.told[:1] if what == "record" else act.told:
-        world.timeline.after(seconds, lambda: _call(world, asked, 0))
+    if what == "record":
+        object, count = (*act.how, 1)[:2]
+        for number in range(count):
+            one = Asked(what, f"object {object}", person, len(world.asked) + 1)
+            _ask(world, one, [act.told[0] + number])
+    else:
+        number = len(world.asked) + 1
+        _ask(world, Asked(what, f"{what} {number}", person, number), act.told)
     return True
+
+
+def _ask(world: SimulatedWorld, asked: Asked, told: Sequence[float]) -> None:
+    world.asked.append(asked)
+    asked.asked_at = world.timeline.now + told[0]
+    world.note(f"{asked.person.name}: {asked.key}, as number {asked.number}, {len(told)} calls")
+    for seconds in told:
+        world.timeline.after(seconds, lambda: _call(world, asked, 0))
 
 
 def _call(world: SimulatedWorld, asked: Asked, tries: int) -> None:

@@ -77,6 +77,7 @@ class SimulatedWorld:
         self.calls: list[tuple[float, str]] = []
         self.persons: list[Person] = []
         self.news_at = START
+        self.deaths: list[float] = []
         self.strangers: list[Person] = []  # whom Klaviyo alone knows
         self.graves: dict[str, dict[str, Any]] = {}  # deleted profiles, by id
         self.asked: list[Any] = []  # rewards, events and records that were asked of us
@@ -204,6 +205,7 @@ class SimulatedWorld:
         """Let a new process take the place of one that has died."""
         place = self._processes.index(dead)
         self.note("a process dies")
+        self.deaths.append(self.timeline.now)
         # What it held is nobody's for as long as a worker may run; six minutes begin after that.
         self.news_at = max(self.news_at, self.timeline.now + _HELD)
         self._processes[place] = Process(self, self.plan.skews[place])
@@ -498,6 +500,9 @@ class SimulatedWorld:
             topics=sorted(SYSTEM_TOPICS),
         )
         self.omneo.tenant(TENANT, token=OMNEO_TOKEN, signing_secret=SIGNING_SECRET)
+        self.omneo.reward_rules(
+            TENANT, repeated_external_id="creates"
+        )  # nothing may rest on Omneo's refusing it
         self.omneo.reward_definition(TENANT, id=6, handle="birthday", period=30, period_type="days")
         for id, title in _SOURCES.items():
             self.account.data_sources[id] = DataSource(id, title)

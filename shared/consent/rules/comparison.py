@@ -108,8 +108,8 @@ class ConsentRules:
 class Step:
     """What is to be done about one consent, and why.
 
-    `decided_at` is the date of the decision, None if it has none: for an opt-in, Omneo's stamp. `opted_out_at` is there if Omneo is to
-    learn of an opt-out of that time, whatever the outcome.
+    `decided_at` is the date of the decision, None if it has none: for an opt-in, Omneo's stamp. `opted_out_at` is the date of an opt-out of
+    which Omneo is to learn.
     """
 
     consent: Consent
@@ -142,6 +142,10 @@ def consent_steps(
         if step.outcome is Outcome.UNSUBSCRIBE and step.decided_at is None:
             step = replace(step, decided_at=now)  # an opt-out without a date, which applies from now on
         known[channel] = _applied(step, memory)
+        if step.outcome is Outcome.UNSUBSCRIBE and step.opted_out_at is not None:
+            pulled = replace(step, outcome=Outcome.PULL_OPT_OUT, reason=Reason.KLAVIYO_OPT_OUT_NEWER)
+            steps.append(pulled)
+            step = replace(step, opted_out_at=None)
         steps.append(step)
     if rules.sms_transactional:
         steps.append(_transactional(steps[-1], known[Channel.SMS], comms, subjects[Channel.SMS]))

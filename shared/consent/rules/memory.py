@@ -172,7 +172,7 @@ def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
     """Return the memory with what Omneo showed when it was read at that time. Showing the same again changes nothing.
 
     A stamp that is an event's was written by us. A stamp that lies ahead is none. A change without a new stamp is noted if it is an
-    opt-out, as of then; an opt-in without one has no date. What was read while we wrote, or right after it, may be what was before.
+    opt-out, as of then; an opt-in without one has no date, but ends an opt-out of Omneo's own. What was read while we wrote, or right after it, may be what was before.
     """
     stamp = read_stamp(comms.get(stamp_name(memory.channel)))
     if stamp is not None and stamp > read_at + CLOCKS_APART:
@@ -188,6 +188,16 @@ def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
     if not is_newest and memory.seen_at is not None and read_at < memory.seen_at + CLOCKS_APART:
         return memory
     memory = replace(memory, seen=shown, seen_at=read_at)
+    if (
+        before is not None
+        and before.direction == "out"
+        and shown.direction != "out"
+        and not is_new
+        and not by_us
+    ):
+        memory = replace(
+            memory, omneo_out=None
+        )  # Omneo's own opt-out was taken back in Omneo, without a date
     if shown.direction is None or _DECISIONS[shown.direction] in by_us:
         return memory
     if shown.direction == "in":

@@ -53,5 +53,9 @@ def stored_klaviyo_id(profile: Mapping[str, object], handle: str) -> str:
 
 
 def _id(value: object) -> str:
-    id = read_id(value) or ""
+    id = (
+        read_id(value) if isinstance(value, str) else None
+    )  # a number is nobody's: neither Omneo's ids nor Klaviyo's are any
+    if not id:
+        return ""
     return read_omneo_id(id) or (id if _ID.fullmatch(id) else "")

@@ -1,21 +1,16 @@
-"""A run over a tenant's whole base: what it may do, how its profiles are packed, what is said of its progress. Pure."""
+"""A run over a tenant's whole base: what it was asked to do, its states, and how its progress is reckoned. Pure."""
 
-import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
-# https://developers.klaviyo.com/en/reference/bulk_import_profiles
-MOST_PROFILES = 10_000
-MOST_BYTES = 5_000_000
-_ENVELOPE = 1_000  # what stands around the profiles
-_BETWEEN = 2  # a comma and a space
+from shared.resync.rules.place import Place
 
-Resource = Mapping[str, Any]
+# Omneo's clock and ours differ by no more than this.
+CLOCKS_DIFFER = timedelta(minutes=2)
+
 T = TypeVar("T")
 
 
@@ -34,11 +29,12 @@ class State(StrEnum):
     PAUSED = "paused"
     CANCELLED = "cancelled"
     DONE = "done"
+    FAILED = "failed"  # its job died, or it was not complete; it may be resumed
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing will be done any more."""
-        return self in (State.CANCELLED, State.DONE)
+        """Whether no job works on it, so that another run may begin."""
+        return self in (State.CANCELLED, State.DONE, State.FAILED)
 
 
 class Undated(StrEnum):
@@ -70,99 +66,11 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Cursor:
-    """A place in Omneo's list: the next page, and the ids on the page before, by which it is seen whether the list has moved since."""
-
-    page: int = 1
-    seen: tuple[str, ...] = ()
-    is_over: bool = False
-
-
-START = Cursor()
-
-
-@dataclass(frozen=True)
 class Import:
-    """An import job of Klaviyo's whose end is not known yet, and the first of Omneo's pages in it."""
+    """An import job of Klaviyo's whose end is not known yet, and the place in Omneo's list at which its profiles begin."""
 
     job: str
-    page: int
-
-
-@dataclass(frozen=True)
-class PageWork:
-    """A page of Omneo's profiles, ready to be imported; `after` is the place after it, `counts` says what came of the others."""
-
-    number: int
-    after: Cursor
-    resources: tuple[Resource, ...] = ()
-    counts: Counter[str] = field(default_factory=Counter)
-
-    @cached_property
-    def size(self) -> int:
-        """The bytes of its profiles as they travel."""
-        return sum(map(size_of, self.resources))
-
-
-class Parcel:
-    """Whole pages for one import. A page is never torn apart, so that how far a run has come can be noted by page."""
-
-    def __init__(self) -> None:
-        self.pages: list[PageWork] = []
-        self.profiles = 0
-        self.size = _ENVELOPE
-
-    def fits(self, page: PageWork) -> bool:
-        """Return whether the page fits; into an empty parcel every page does."""
-        within = self.profiles + len(page.resources) <= MOST_PROFILES and self.size + page.size <= MOST_BYTES
-        return within or not self.pages
-
-    def add(self, page: PageWork) -> None:
-        """Put the page in."""
-        self.pages.append(page)
-        self.profiles += len(page.resources)
-        self.size += page.size
-
-    @property
-    def resources(self) -> list[Resource]:
-        """All profiles in it."""
-        return [resource for page in self.pages for resource in page.resources]
-
-    @property
-    def counts(self) -> Counter[str]:
-        """What came of the profiles of all its pages."""
-        return sum((page.counts for page in self.pages), Counter[str]())
-
-
-def size_of(resource: Resource) -> int:
-    """Return the bytes of a profile among others, as it travels."""
-    return len(json.dumps(resource).encode()) + _BETWEEN
-
-
-def jobs_of(resources: Iterable[Resource]) -> Iterator[list[Resource]]:
-    """Yield the profiles in lists that an import takes: a single page may be too large for one."""
-    found: list[Resource] = []
-    size = _ENVELOPE
-    for resource in resources:
-        own = size_of(resource)
-        if found and (len(found) == MOST_PROFILES or size + own > MOST_BYTES):
-            yield found
-            found, size = [], _ENVELOPE
-        found.append(resource)
-        size += own
-    if found:
-        yield found
-
-
-def unseen(ids: Sequence[str], seen: Sequence[str]) -> int | None:
-    """Return how many of a page's ids, from its end, come after what was seen; None if nothing on it was.
-
-    >>> unseen(["a", "b", "c", "d"], ["x", "a", "b"]), unseen(["d"], ["a"])
-    (2, None)
-    """
-    known = set(seen)
-    last = max((place for place, id in enumerate(ids) if id in known), default=None)
-    return None if last is None else len(ids) - last - 1
+    begins: Place
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def test_a_function_gets_the_variables_of_its_row_and_no_others(bundle: Bundle) 
     # The launcher and Python themselves set the second line.
     assert given.keys() - {"FUNCTION_TARGET", "FUNCTION_SIGNATURE_TYPE", "SERVER_SOFTWARE", "LC_CTYPE"} == {
         "STORE", "BACKSTAGE_WORKER_URL", "ENCRYPTION_KEYS", "CLOUD_TASKS_EMULATOR_HOST",
-        "PATH", "PORT", "THREADS", "PYTHONUNBUFFERED", "PYTHONPYCACHEPREFIX",
+        "PATH", "PORT", "THREADS", "PYTHONUNBUFFERED",
     }  # fmt: skip
     assert given["THREADS"] == "4"
     assert given["BACKSTAGE_WORKER_URL"] == bundle.workers["backstage_worker"]

@@ -1,11 +1,11 @@
-"""`resync` and `reconcile`, as an operator gives them, beside a worker that does the run."""
+"""`resync` and `reconcile`, as an operator gives them. The worker does its part whenever a command waits, and at no other time."""
 
 import csv
 import io
 import json
 import sys
-import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,17 +15,17 @@ from deploy.tenants.commands import tenants
 from deploy.tenants.resync import follow
 from shared.resync.rules.run import State
 from shared.resync.runs import Resyncs
-from tests.support.resyncing import Whole, a_base, opt_in, opt_out
-from tests.support.world import TENANT, World
+from shared.services import Services
+from tests.support.resyncing import Whole, a_base, listed, opt_in, opt_out
+from tests.support.syncing import IMPORT, SUBSCRIBE, UNSUBSCRIBE
+from tests.support.world import ACCOUNT, TENANT, World
 
 Command = Callable[..., Result]
 
 
 @pytest.fixture
 def shop(world: World) -> Iterator[Whole]:
-    world.live()
     with a_base(world) as shop:
-        shop.world.clock.advance(-7200)
         shop.base(3, comms=opt_in(shop))
         shop.base(2, email="canary-o{n}@example.org", comms=opt_out(shop))
         shop.base(1, email="canary-u{n}@example.org", comms={"email_promo": True})
@@ -33,33 +33,31 @@ def shop(world: World) -> Iterator[Whole]:
 
 
 @pytest.fixture
-def command(shop: Whole, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
-    """Return a function that gives a command; the worker does, meanwhile, what is queued."""
-    monkeypatch.setattr("deploy.tenants.resync._EVERY_SECONDS", 0.02)
-    stopping = threading.Event()
+def command(shop: Whole, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Return a function that gives a command; while it waits the worker does what is queued."""
 
-    def work() -> None:
-        while not stopping.wait(0.01):
-            shop.world.work(10)
+    def sleep(seconds: float) -> None:
+        shop.world.work(10)
 
-    worker = threading.Thread(target=work)
+    ours = partial(Services, clock=shop.world.clock, sleep=sleep)
+    monkeypatch.setattr("deploy.tenants.running.Services", ours)
 
-    def give(*words: str, works: bool = True) -> Result:
-        if works and not worker.is_alive():
-            worker.start()
+    def give(*words: str) -> Result:
         result = CliRunner().invoke(tenants, words, env=shop.world.environment)
         assert "canary" not in result.output
         return result
 
-    yield give
-    stopping.set()
-    if worker.is_alive():
-        worker.join()
+    return give
 
 
 def text(result: Result) -> list[str]:
     """Return what was printed, but for the log of the worker, which shares the process here."""
     return [line for line in result.stdout.splitlines() if not line.startswith("{")]
+
+
+def posted(shop: Whole) -> set[str]:
+    """Return where in Klaviyo something was posted."""
+    return {call.path for call in shop.klaviyo_calls() if call.method == "POST"}
 
 
 def test_a_run_is_watched_to_its_end_and_told_of_so_that_a_person_can_read_it(command: Command) -> None:
@@ -87,7 +85,7 @@ def test_a_run_is_told_of_as_json(command: Command) -> None:
     assert (told["kind"], told["state"], told["dry_run"]) == ("resync", "done", True)
     assert (told["read"], told["total"]) == (6, 6)
     command("reconcile", TENANT)
-    last = command("reconcile", TENANT, "--last", "--json", works=False)
+    last = command("reconcile", TENANT, "--last", "--json")
     assert json.loads(_json_text(last))["kind"] == "reconcile"
 
 
@@ -126,24 +124,46 @@ def test_a_reconcile_writes_a_file_that_a_person_can_read(
 
 def test_repair_mends_it(command: Command, shop: Whole) -> None:
     assert command("reconcile", TENANT, "--repair").exit_code == 0
-    sent = {call.path for call in shop.klaviyo_calls() if call.method == "POST"}
-    assert sent == {
-        "/api/profile-subscription-bulk-create-jobs",
-        "/api/profile-subscription-bulk-delete-jobs",
-    }
+    assert posted(shop) == {SUBSCRIBE, UNSUBSCRIBE}
+
+
+def test_repair_also_syncs_whoever_omneo_changed_within_two_minutes_before_it(
+    command: Command, shop: Whole
+) -> None:
+    ids = [row["id"] for row in shop.omneo.profiles(TENANT)]
+    shop.change_quietly(ids[0], first_name="Janet")
+    shop.world.clock.advance(60)
+    shop.change_quietly(ids[1], first_name="Janet")
+    shop.world.clock.advance(61)
+    assert command("reconcile", TENANT, "--repair").exit_code == 0
+    shop.sync()
+    assert posted(shop) == {IMPORT, SUBSCRIBE, UNSUBSCRIBE}
+    assert [body["attributes"]["external_id"] for body in shop.bodies(IMPORT)] == [ids[1]]
+
+
+def test_a_run_that_has_failed_says_why_and_the_exit_status_is_1(command: Command, shop: Whole) -> None:
+    listed(shop, shop.world)
+    shop.klaviyo._account(ACCOUNT).lists.clear()
+    result = command("resync", TENANT)
+    assert result.exit_code == 1
+    assert text(result)[0].startswith("resync: failed")
+    assert "master_list_id" in text(result)[1]
+    shop.klaviyo.marketing_list(ACCOUNT, "Newsletter", id="LIST1")
+    resumed = command("resync", TENANT, "--resume")
+    assert (resumed.exit_code, text(resumed)[0]) == (0, text(result)[0].replace("failed", "done"))
 
 
 def test_a_run_is_paused_resumed_and_cancelled(command: Command, shop: Whole) -> None:
     for order in ("--pause", "--resume", "--cancel"):
-        result = command("resync", TENANT, order, works=False)
+        result = command("resync", TENANT, order)
         assert (result.exit_code, result.stderr) == (1, "Error: No run is under way.\n")
     shop.begin()
-    assert command("resync", TENANT, "--pause", works=False).stdout == "The run is paused.\n"
-    assert command("resync", TENANT, works=False).stderr.startswith("Error: Another run is paused: ")
+    assert command("resync", TENANT, "--pause").stdout == "The run is paused.\n"
+    assert command("resync", TENANT).stderr.startswith("Error: Another run is paused: ")
     resumed = command("resync", TENANT, "--resume")
     assert (resumed.exit_code, text(resumed)[1][:6]) == (0, "6 of 6")
     shop.begin()
-    cancelled = command("resync", TENANT, "--cancel", works=False)
+    cancelled = command("resync", TENANT, "--cancel")
     assert (cancelled.exit_code, cancelled.stdout) == (0, "The run is cancelled.\n")
 
 
@@ -162,7 +182,7 @@ def test_a_run_is_paused_resumed_and_cancelled(command: Command, shop: Whole) ->
 def test_what_cannot_be_done_is_said_in_a_line(
     command: Command, shop: Whole, words: tuple[str, ...], said: str
 ) -> None:
-    result = command(*words, works=False)
+    result = command(*words)
     assert result.exit_code in (1, 2)
     assert said in result.stderr
     assert Resyncs.of(shop.world.services).under_way(TENANT) is None

@@ -14,6 +14,8 @@ from shared.http.forbidden import lacks_a_scope, what_mends
         ("Klaviyo", "", True, "install again and grant every scope"),
         ("Klaviyo", "You must have Advanced KDP enabled to access this endpoint.", False, "change its plan"),
         ("Klaviyo", "Entitlement to create object type not found.", False, "change its plan"),
+        ("Klaviyo", "Your PLAN has no custom objects.", False, "change its plan"),
+        ("Klaviyo", "You may not do this.", False, "If a scope is missing, install again"),
         ("Omneo", "This action is unauthorized.", False, "in CX Manager"),
         ("Omneo", "Invalid scope(s) provided.", False, "in CX Manager"),
     ],

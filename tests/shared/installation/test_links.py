@@ -153,6 +153,14 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[InstallLinks
     documents.close()
 
 
+@pytest.mark.parametrize("added", ["\x80", ":\x80", "\ud800", "=", " ", ":", "\n"])
+def test_what_base64_would_pass_over_is_no_part_of_a_link(one: tuple[InstallLinks, str], added: str) -> None:
+    links, text = one
+    for place in range(len(text) + 1):
+        with pytest.raises(LinkUnreadableError):
+            links.read(text[:place] + added + text[place:])
+
+
 @given(data=st.data())
 def test_whatever_is_not_a_link_is_refused_and_never_an_error(
     one: tuple[InstallLinks, str], data: st.DataObject

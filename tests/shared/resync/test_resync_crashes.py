@@ -12,7 +12,8 @@ from shared.errors import WaitError
 from shared.jobs.jobs import PullOptOut, Resync
 from shared.profiles.synced import SyncedProfiles
 from shared.resync.rules.run import Kind, State
-from shared.resync.runs import Resyncs, Run
+from shared.resync.run import Run
+from shared.resync.runs import Resyncs
 from tests.support.consenting import Inflow, ListedQueue
 from tests.support.mortal import Fate, KilledError, watched_everywhere
 from tests.support.resyncing import Whole, a_base, opt_in, opt_out
@@ -24,9 +25,9 @@ LONG = 301  # a dead worker's lease has run out
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let pages be small, and everything happen in one order."""
-    monkeypatch.setattr("shared.resync.reading.PAGE_SIZE", 3)
-    monkeypatch.setattr("shared.resync.reading.PAGES_AT_ONCE", 1)
-    monkeypatch.setattr("shared.resync.rules.run.MOST_PROFILES", 6)
+    monkeypatch.setattr("shared.resync.rules.place.PAGE_SIZE", 4)
+    monkeypatch.setattr("shared.resync.stretch.PAGES_COMPARED", 1)
+    monkeypatch.setattr("shared.resync.rules.packing.MOST_PROFILES", 6)
     monkeypatch.setattr("shared.resync.stretch.THREADS", 1)
 
 
@@ -130,7 +131,7 @@ def test_whenever_it_happens_the_run_ends_as_if_nothing_had(shop: Whole, *, kill
         if not fate.struck:
             break
         moment += 1
-    assert moment > (130 if kills else 40)
+    assert moment > (130 if kills else 30)
 
 
 def test_a_run_whose_job_is_lost_goes_on_when_it_is_resumed(shop: Whole) -> None:

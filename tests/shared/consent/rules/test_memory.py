@@ -162,8 +162,12 @@ class TestOmneo:
         out = rules.with_omneo(memory, comms(False, 0), at(99))
         assert rules.last_word(out) == Word("out", at(99))
         assert rules.with_omneo(out, comms(False, 0), at(200)) == out
-        back = rules.with_omneo(out, comms(True, 0), at(300))
-        assert rules.last_word(back) == Word("out", at(99))
+
+    def test_an_opt_in_without_a_stamp_has_no_date_but_ends_omneos_own_opt_out(self) -> None:
+        out = rules.with_omneo(rules.with_omneo(a_memory(), comms(True, 0), at(10)), comms(False, 0), at(99))
+        assert rules.last_word(rules.with_omneo(out, comms(True, 0), at(300))) == Word("in", at(0))
+        heard = rules.with_events(out, [event(OUT, 50)])
+        assert rules.last_word(rules.with_omneo(heard, comms(True, 0), at(300))) == Word("out", at(50))
 
     def test_an_opt_out_dated_back_before_the_opt_in_that_it_replaces_counts_as_of_now(self) -> None:
         memory = rules.with_omneo(a_memory(), comms(True, 50), at(60))

@@ -65,7 +65,7 @@ def errors_of(call: Caller, answer: requests.Response) -> list[dict[str, Any]]:
 def test_an_import_makes_and_updates_profiles_as_a_single_one_does(sandbox: Sandbox, call: Caller) -> None:
     jane = sandbox.klaviyo.profile(ACCOUNT, email=JANE, first_name="Jane", properties={"tier": "Gold"})
     changed = {
-        **a_row(email=JANE.upper(), first_name=None, properties={"points": 1}),
+        **a_row(email=JANE.upper(), last_name="Doe", properties={"points": 1}),
         "meta": {"patch_properties": {"unset": "tier"}},
     }
     body = a_job([changed, a_row(email=OTHER), {**a_row(external_id="omneo-1"), "id": jane.id}])
@@ -78,12 +78,33 @@ def test_an_import_makes_and_updates_profiles_as_a_single_one_does(sandbox: Sand
     assert (attributes["status"], counts(attributes)) == ("complete", (3, 3, 0))
     assert errors_of(call, answer) == []
     assert jane.properties == {"points": 1}
-    # null clears nothing in bulk
-    assert jane.attributes == {"email": JANE.upper(), "external_id": "omneo-1", "first_name": "Jane"}
+    assert jane.attributes == {
+        "email": JANE.upper(),
+        "external_id": "omneo-1",
+        "first_name": "Jane",
+        "last_name": "Doe",
+    }
     assert [profile.attributes["email"] for profile in sandbox.klaviyo.profiles(ACCOUNT)] == [
         JANE.upper(),
         OTHER,
     ]
+
+
+def test_null_clears_nothing_in_an_import(sandbox: Sandbox, call: Caller) -> None:
+    """Klaviyo's guide: "does not support setting fields to null to clear them"."""
+    jane = sandbox.klaviyo.profile(
+        ACCOUNT, email=JANE, first_name="Jane", location={"city": "Perth"}, properties={"tier": "Gold"}
+    )
+    nulls = a_row(
+        email=JANE, first_name=None, location={"city": None, "zip": "6000"}, properties={"tier": None}
+    )
+    job_of(call, call("POST", JOBS, a_job([nulls])))
+    assert jane.attributes == {
+        "email": JANE,
+        "first_name": "Jane",
+        "location": {"city": "Perth", "zip": "6000"},
+    }
+    assert jane.properties == {"tier": "Gold"}
 
 
 def test_a_job_is_queued_then_processed_and_has_its_effect_at_the_end(sandbox: Sandbox, call: Caller) -> None:

@@ -1,5 +1,4 @@
-"""What a run over the whole base makes of Omneo's profiles: who is sent as what, what is asked about whose consent, and what comes of
-everybody else.
+"""What a run over the whole base decides about Omneo's profiles: who is sent and as what, which consents are asked for, who is synced alone.
 
 The same functions decide as in a live sync (`profiles/rules/sync_plan.py`, `consent/rules/comparison.py`). Nothing is sent here.
 """
@@ -17,16 +16,18 @@ from shared.consent.rules.memory import Memory
 from shared.consent_events import Channel
 from shared.errors import CannotSucceedError
 from shared.profiles.consent_calls import consent_rules
+from shared.profiles.rules.draft import MappedProfile
 from shared.profiles.rules.sync_plan import SyncPlan, comms_of
 from shared.profiles.sync import planned
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
-from shared.resync.reading import HeldProfiles, Wanted
+from shared.resync.klaviyo_lookup import KnownProfiles, Wanted
+from shared.resync.rules.packing import clears
 from shared.resync.rules.run import Options, Undated
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 if TYPE_CHECKING:
-    from shared.klaviyo.bulk import Held
+    from shared.klaviyo.profiles import KlaviyoProfile
 
 _ADDRESSES: Mapping[Channel, Literal["email", "phone_number"]] = {
     Channel.EMAIL: "email",
@@ -66,6 +67,14 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class NotSynced:
+    """A profile that is not synced, and why."""
+
+    id: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Asked:
     """A consent that is to be changed in Klaviyo. `at` is the date of an opt-in, `comms` what Omneo showed at `read_at`."""
 
@@ -99,16 +108,16 @@ class Deciding:
     tenant: Tenant
     services: Services
 
-    def candidate(self, row: Row) -> Candidate | str:
-        """Return the profile if it is synced, else why it is not."""
+    def look_at(self, row: Row) -> Candidate | NotSynced:
+        """Return the profile, with what is planned for it if it is synced."""
         id = str(row.get("id") or "")
         synced = SyncedProfiles.of(self.services).find(self.tenant.name, id)
         try:
             plan = planned(row, self.tenant, synced)
         except CannotSucceedError:
-            return "failed: the exclude logic cannot be evaluated"
+            return NotSynced(id, "failed: the exclude logic cannot be evaluated")
         if not isinstance(plan, SyncPlan):
-            return f"excluded: {plan.value}"
+            return NotSynced(id, f"excluded: {plan.value}")
         return Candidate(row, id, plan, synced)
 
     def wanted(self, candidate: Candidate) -> Wanted:
@@ -121,23 +130,18 @@ class Deciding:
         )
 
     def decide(
-        self, looked: Iterable[Candidate | str], rows: Iterable[Row], held: HeldProfiles, read_at: datetime
+        self, profiles: Iterable[Candidate | NotSynced], known: KnownProfiles, read_at: datetime
     ) -> Findings:
         """Return what the profiles come to beside what Klaviyo holds. `read_at` is when Omneo was asked."""
         findings = Findings()
-        for row, candidate in zip(rows, looked, strict=True):
-            findings.counts["read"] += 1
-            if isinstance(candidate, str):
-                self._leave(str(row.get("id") or ""), candidate, findings)
+        for one in profiles:
+            if isinstance(one, Candidate):
+                self._profile(one, known, read_at, findings)
+            elif one.why.startswith("failed"):
+                findings.tell(one.id, one.why)
             else:
-                self._profile(candidate, held, read_at, findings)
+                findings.counts[one.why] += 1
         return findings
-
-    def _leave(self, profile_id: str, why: str, findings: Findings) -> None:
-        if why.startswith("failed"):
-            findings.tell(profile_id, why)
-        else:
-            findings.counts[why] += 1
 
     def _speaks_of_sms(self, comms: Mapping[str, Any] | None) -> bool:
         if comms is None:
@@ -149,34 +153,35 @@ class Deciding:
         return is_said or settings.sms_transactional
 
     def _profile(
-        self, candidate: Candidate, held: HeldProfiles, read_at: datetime, findings: Findings
+        self, candidate: Candidate, known: KnownProfiles, read_at: datetime, findings: Findings
     ) -> None:
-        notes = candidate.plan.mapped.notes
-        findings.counts.update(f"left out: {note.reason.value} {note.name}" for note in notes)
-        wanted = self.wanted(candidate)
-        is_missing = self.options.sends_profiles and wanted.find(held) is None
-        if is_missing:
-            # Its import has come to nothing, or it has moved in Omneo's list.
-            findings.counts["synced one by one: not in Klaviyo after the import"] += 1
+        mapped, wanted = candidate.plan.mapped, self.wanted(candidate)
+        findings.counts.update(f"left out: {note.reason.value} {note.name}" for note in mapped.notes)
+        if self.options.sends_profiles and (why := _why_alone(mapped, wanted, known)):
+            findings.counts[f"synced one by one: {why}"] += 1
             findings.one_by_one.append(candidate.id)
         if candidate.comms is None:
             findings.counts["Omneo shows no consent"] += 1
         elif candidate.synced.read_at is not None and candidate.synced.read_at > read_at:
             findings.counts["synced meanwhile"] += 1
         else:
-            owners = {channel: wanted.owner(name, held) for channel, name in _ADDRESSES.items()}
-            subjects = {
-                channel: self._subject(candidate, name, owners[channel])
-                for channel, name in _ADDRESSES.items()
-            }
-            for step in self._steps(candidate.comms, subjects, candidate.id, read_at):
-                self._take(candidate, step, subjects[step.consent.channel], read_at, findings)
+            self._consents(candidate, candidate.comms, known, read_at, findings)
 
-    def _subject(self, candidate: Candidate, name: str, owner: "Held | None") -> Subject:
-        """Return whose consent it is about. Of nobody yet in Klaviyo, where a sync is to follow, that sync says it."""
-        if owner is None:
-            return Subject("", "" if self.options.sends_profiles else candidate.attribute(name))
-        return Subject(owner.id, candidate.attribute(name), owner.subscriptions, getattr(owner, name))
+    def _consents(
+        self,
+        candidate: Candidate,
+        comms: Mapping[str, Any],
+        known: KnownProfiles,
+        read_at: datetime,
+        findings: Findings,
+    ) -> None:
+        wanted = self.wanted(candidate)
+        subjects = {
+            channel: _subject(wanted.owner(name, known), name, candidate.attribute(name))
+            for channel, name in _ADDRESSES.items()
+        }
+        for step in self._steps(comms, subjects, candidate.id, read_at):
+            self._take(candidate, step, subjects[step.consent.channel], read_at, findings)
 
     def _steps(
         self,
@@ -208,9 +213,24 @@ class Deciding:
         if step.outcome is Outcome.SUBSCRIBE and at is None:
             findings.tell(candidate.id, f"{name}: {NO_DATE}")
             return
+        if self.options.sends_profiles and not subject.klaviyo_id:
+            return  # Klaviyo does not have the profile: the sync that makes it asks for the consent as well
         findings.tell(candidate.id, f"{name}: {step.outcome.value} ({step.reason.value})")
         findings.asked.append(Asked(candidate.id, step, subject, at, candidate.comms or {}, read_at))
 
     def _joined_at(self, row: Row) -> datetime | None:
         joined = read_stamp(row.get("joined_at")) if self.options.undated is Undated.JOINED_DATE else None
         return joined if joined is not None and joined < self.services.clock() else None
+
+
+def _why_alone(mapped: MappedProfile, wanted: Wanted, known: KnownProfiles) -> str:
+    """Return why a profile that was imported has to be synced by itself as well, "" if it has not."""
+    if wanted.find(known) is None:
+        return "not in Klaviyo after the import"
+    return "something is to be cleared" if clears(mapped.resource()) else ""
+
+
+def _subject(owner: "KlaviyoProfile | None", name: Literal["email", "phone_number"], address: str) -> Subject:
+    if owner is None:
+        return Subject("", address)
+    return Subject(owner.id, address, owner.subscriptions, getattr(owner, name))

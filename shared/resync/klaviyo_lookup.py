@@ -1,0 +1,117 @@
+"""What Klaviyo holds of many Omneo profiles: a hundred in one call, and never faster than live traffic can bear."""
+
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from shared.klaviyo.bulk import READ_AT_ONCE, Identifier
+from shared.resync.rules.run import in_parts
+
+if TYPE_CHECKING:
+    from shared.klaviyo.client import KlaviyoClient
+    from shared.klaviyo.profiles import KlaviyoProfile
+
+# Of the 750 calls a minute that Klaviyo allows: the rest is for live traffic.
+CALLS_PER_MINUTE = 675
+
+
+class KnownProfiles:
+    """Profiles that Klaviyo has shown, by their identifiers."""
+
+    def __init__(self, profiles: "Iterable[KlaviyoProfile]" = ()) -> None:
+        self._by: dict[str, dict[str, KlaviyoProfile]] = {
+            "id": {},
+            "email": {},
+            "phone_number": {},
+            "external_id": {},
+        }
+        self.add(profiles)
+
+    def add(self, profiles: "Iterable[KlaviyoProfile]") -> None:
+        """Learn of more."""
+        for profile in profiles:
+            for name, known in self._by.items():
+                if value := getattr(profile, name):
+                    known[value.casefold()] = profile
+
+    def of(self, name: Identifier, value: str) -> "KlaviyoProfile | None":
+        """Return the profile that has this identifier, None if none is known to."""
+        return self._by[name].get(value.casefold()) if value else None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Whom Klaviyo is asked about: the id that Omneo holds, the Omneo id, and the addresses that a consent could be about."""
+
+    klaviyo_id: str
+    omneo_id: str
+    email: str = ""
+    phone_number: str = ""
+
+    def find(self, known: KnownProfiles) -> "KlaviyoProfile | None":
+        """Return the profile, found as a live sync finds it: by the stored id, else by external_id, else by email."""
+        return (
+            known.of("id", self.klaviyo_id)
+            or known.of("external_id", self.omneo_id)
+            or known.of("email", self.email)
+        )
+
+    def owner(self, name: Identifier, known: KnownProfiles) -> "KlaviyoProfile | None":
+        """Return whose consent an address is about: that of whoever has it, else the profile's own."""
+        return known.of(name, getattr(self, name)) or self.find(known)
+
+
+@dataclass
+class KlaviyoLookup:
+    """Looks many profiles up in Klaviyo."""
+
+    klaviyo: "KlaviyoClient"
+    threads: Executor
+    clock: Callable[[], datetime]
+    sleep: Callable[[float], None]
+    _free_at: datetime | None = None
+
+    def of(self, wanted: Collection[Wanted]) -> KnownProfiles:
+        """Return what Klaviyo holds of these: one call for a hundred whom it has as Omneo shows them.
+
+        Whoever else has one of their addresses is among it, since a consent goes by the address.
+        """
+        known = KnownProfiles()
+        self._ask(known, "id", (one.klaviyo_id for one in wanted))
+        self._ask(known, "external_id", (one.omneo_id for one in wanted if one.find(known) is None))
+        for name in ("email", "phone_number"):
+            self._ask(known, name, [getattr(one, name) for one in wanted if _is_new(name, one, known)])
+        return known
+
+    def ids(self, ids: Iterable[str]) -> KnownProfiles:
+        """Return which of these ids Klaviyo knows."""
+        known = KnownProfiles()
+        self._ask(known, "id", ids)
+        return known
+
+    def _ask(self, known: KnownProfiles, name: Identifier, values: Iterable[str]) -> None:
+        parts = in_parts(sorted({value for value in values if value}), READ_AT_ONCE)
+        if not parts:
+            return
+        self._keep_pace(len(parts))
+
+        def read(part: list[str]) -> "list[KlaviyoProfile]":
+            return self.klaviyo.profiles_by(name, part)
+
+        for found in self.threads.map(read, parts):
+            known.add(found)
+
+    def _keep_pace(self, calls: int) -> None:
+        now = self.clock()
+        free_at = max(self._free_at or now, now)
+        if free_at > now:
+            self.sleep((free_at - now).total_seconds())
+        self._free_at = free_at + timedelta(minutes=calls / CALLS_PER_MINUTE)
+
+
+def _is_new(name: Identifier, wanted: Wanted, known: KnownProfiles) -> bool:
+    """Return whether the profile, as Klaviyo has it, does not show this address."""
+    address, profile = getattr(wanted, name), wanted.find(known)
+    return profile is None or getattr(profile, name).casefold() != address.casefold()
