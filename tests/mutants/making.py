@@ -59,12 +59,13 @@ class StatementRemover(Operator):
 
 def sample(original: str, *, most: int, seed: int) -> list[Mutant]:
     """Return at most so many mutants of a module, the same for the same seed. No place of the code has two before each has one."""
-    tree = get_ast(original)
+    tree, lines = get_ast(original), original.splitlines()
     places: dict[Any, list[Mutant]] = {}
     for operator in (StatementRemover(), *_operators()):
-        positions = [position for node in ast_nodes(tree) for position in operator.mutation_positions(node)]
-        for occurrence, position in enumerate(positions):
-            places.setdefault(position, []).append(Mutant(operator, occurrence))
+        changes = [(node, place) for node in ast_nodes(tree) for place in operator.mutation_positions(node)]
+        for occurrence, (node, place) in enumerate(changes):
+            if not _is_for_types(node, lines[place[0][0] - 1]):
+                places.setdefault(place, []).append(Mutant(operator, occurrence))
     chance = Random(seed)
     for mutants in places.values():
         chance.shuffle(mutants)
@@ -72,6 +73,11 @@ def sample(original: str, *, most: int, seed: int) -> list[Mutant]:
         (turn, chance.random(), mutant) for found in places.values() for turn, mutant in enumerate(found)
     ]
     return [mutant for _turn, _chance, mutant in sorted(turns, key=lambda turn: turn[:2])[:most]]
+
+
+def _is_for_types(node: Any, line: str) -> bool:
+    """Return whether only the type checker sees a change: what is imported for it, and the bare `*` among parameters."""
+    return "TYPE_CHECKING" in line or (node.type == "operator" and node.parent.type == "parameters")
 
 
 def _operators() -> list[Any]:
