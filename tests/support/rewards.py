@@ -82,7 +82,7 @@ class Shop:
         """Return services that have nothing in memory yet."""
         settings = Settings.from_env(self.world.environment, Needs.STORE)
         clock = self.world.clock
-        services = Services(settings, clock=clock, random=lambda: 0.0, sleep=clock.sleep)
+        services = Services(settings, clock=clock, random=self.world.services.random, sleep=clock.sleep)
         if self.documents is not None:
             services.__dict__["documents"] = self.documents
         return services

@@ -52,13 +52,19 @@ def stored_bytes(documents: Documents, tmp_path: Path) -> Callable[[], bytes]:
 
 
 class Overtaken(Through):
-    """`documents`, in which somebody else is faster: `meanwhile` happens once, right before the first update or delete."""
+    """`documents`, in which somebody else is faster: `meanwhile` happens once, right before the first of the writes that are named."""
 
-    def __init__(self, documents: Documents, meanwhile: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        documents: Documents,
+        meanwhile: Callable[[], object],
+        before: tuple[str, ...] = ("update", "delete"),
+    ) -> None:
         super().__init__(documents)
         self._meanwhile = [meanwhile]
+        self._before = before
 
     def passing(self, operation: str, call: Callable[[], T]) -> T:
-        if operation in {"update", "delete"} and self._meanwhile:
+        if operation in self._before and self._meanwhile:
             self._meanwhile.pop()()
         return call()

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -175,9 +176,26 @@ def tasks(clock: Clock, tmp_path: Path) -> Iterator[TasksEmulator]:
 
 
 @pytest.fixture
-def world(clock: Clock, sandbox: Sandbox, tasks: TasksEmulator, tmp_path: Path) -> Iterator[World]:
+def chance() -> Callable[[], float]:
+    """Return what services draw: the least that is possible, so that a wait ends at the very second that a test states.
+
+    Tests that state no such second take `any_chance` in its place, by `chance = any_chance` in their module.
+    """
+    return lambda: 0.0
+
+
+@pytest.fixture
+def any_chance(request: pytest.FixtureRequest) -> Callable[[], float]:
+    """Return a generator that is seeded by the test's name."""
+    return Random(request.node.nodeid).random
+
+
+@pytest.fixture
+def world(
+    clock: Clock, sandbox: Sandbox, tasks: TasksEmulator, tmp_path: Path, chance: Callable[[], float]
+) -> Iterator[World]:
     """Put it all together, with a worker that runs on the test's clock."""
-    with put_together(clock, sandbox, tasks, tmp_path) as world:
+    with put_together(clock, sandbox, tasks, tmp_path, chance) as world:
         yield world
 
 
@@ -201,13 +219,19 @@ def make_world() -> Callable[[Path], AbstractContextManager[World]]:
 
 
 @contextmanager
-def put_together(clock: Clock, sandbox: Sandbox, tasks: TasksEmulator, tmp_path: Path) -> Iterator[World]:
+def put_together(
+    clock: Clock,
+    sandbox: Sandbox,
+    tasks: TasksEmulator,
+    tmp_path: Path,
+    chance: Callable[[], float] = lambda: 0.0,
+) -> Iterator[World]:
     """Give the services to a worker that runs on the test's clock."""
     app = Flask("worker")
     with serving(app) as url:
         environment = environment_for(sandbox, tasks, tmp_path, url)
         services = Services(
-            Settings.from_env(environment, EVERYTHING), clock=clock, random=lambda: 0.0, sleep=clock.sleep
+            Settings.from_env(environment, EVERYTHING), clock=clock, random=chance, sleep=clock.sleep
         )
 
         for direction in Direction:

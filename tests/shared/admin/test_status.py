@@ -601,8 +601,11 @@ class TestRepair:
         before = well.read()
         assert repair(before, well.services) == []
         assert well.read() == before
-        if before.klaviyo is not None:
-            assert look(well)["queues"]["outbound"]["paused"] is True, "a disconnected account's jobs wait"
+
+    def test_the_jobs_of_a_disconnected_account_go_on_waiting(self, well: World) -> None:
+        disconnected(well)
+        repair(well.read(), well.services)
+        assert look(well)["queues"]["outbound"]["paused"] is True
 
 
 def test_looking_changes_nothing(well: World) -> None:

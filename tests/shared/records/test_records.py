@@ -1,6 +1,7 @@
 """Records on their way to Klaviyo: at once, packed in a backlog, taken apart when refused, and none lost."""
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -163,6 +164,23 @@ def test_a_throttled_bulk_job_is_packed_after_the_wait_that_klaviyo_asked_for_bu
     assert len(shelf.calls(BULK)) == 1
     shelf.world.work(15)
     assert shelf.arrived() == list(range(20))
+
+
+class TestChance:
+    """What was throttled together does not come back together."""
+
+    @pytest.fixture
+    def chance(self) -> Callable[[], float]:
+        return lambda: 1.0
+
+    def test_a_throttled_packer_waits_up_to_a_half_longer(self, shelf: Shelf) -> None:
+        shelf.world.sandbox.klaviyo.fail(1, match=f"POST {BULK}", status=429, headers={"Retry-After": "40"})
+        shelf.shelve(*range(20))
+        shelf.pack()
+        shelf.world.work(59)
+        assert len(shelf.calls(BULK)) == 1
+        shelf.world.work(15)
+        assert shelf.arrived() == list(range(20))
 
 
 def test_half_a_parcel_is_sent_with_the_one_before_and_the_rest_with_the_next(shelf: Shelf) -> None:

@@ -159,6 +159,53 @@ class TestWithAnId:
         getattr(RewardClaims(overtaken, clock, ids()), way)(late)
         assert taken(claims) is None
 
+    @pytest.mark.parametrize("way", ["give_back", "leave_in_doubt"])
+    def test_what_is_given_back_between_a_look_and_a_write_stays_given_back(
+        self, claims: RewardClaims, documents: Documents, clock: Clock, way: str
+    ) -> None:
+        claim = held(claims)
+        overtaken = stores.Overtaken(documents, lambda: claims.give_back(claim))
+        getattr(RewardClaims(overtaken, clock, ids()), way)(claim)
+        assert held(claims).in_doubt is False
+
+    def test_who_takes_over_what_is_given_back_in_that_moment_gets_nothing(
+        self, claims: RewardClaims, documents: Documents, clock: Clock
+    ) -> None:
+        late = held(claims)
+        clock.advance(LIFE.total_seconds())
+        overtaken = stores.Overtaken(documents, lambda: claims.give_back(late))
+        assert taken(RewardClaims(overtaken, clock, lambda: "second")) is None
+        assert held(claims).in_doubt is False
+
+    def test_who_is_overtaken_while_taking_what_nobody_held_gets_nothing(
+        self, claims: RewardClaims, documents: Documents, clock: Clock
+    ) -> None:
+        overtaken = stores.Overtaken(documents, lambda: held(claims), before=("create",))
+        assert taken(RewardClaims(overtaken, clock, lambda: "second")) is None
+
+    def test_a_reward_noted_late_leaves_the_one_that_another_notes_in_that_moment(
+        self, claims: RewardClaims, documents: Documents, clock: Clock
+    ) -> None:
+        late = held(claims)
+        clock.advance(LIFE.total_seconds())
+        claims.give_back(held(claims))
+        others = Issued(reward_id=42, profile_id="p-1", body="b")
+        overtaken = stores.Overtaken(
+            documents, lambda: claims.issued(held(claims), others), before=("create",)
+        )
+        RewardClaims(overtaken, clock, ids()).issued(late, ISSUED)
+        assert taken(claims) == others
+
+    def test_a_claim_in_doubt_that_means_another_profile_stays_in_doubt(
+        self, claims: RewardClaims, clock: Clock
+    ) -> None:
+        held(claims)
+        john = Person("canary-02HX", "canary-john@example.org")
+        held(claims, person=john, profile="p-2")
+        clock.advance(LIFE.total_seconds())
+        assert taken(claims, person=john, profile="p-1") is None
+        assert held(claims).in_doubt
+
     def test_a_reward_noted_late_is_noted_all_the_same(self, claims: RewardClaims, clock: Clock) -> None:
         late = held(claims)
         clock.advance(LIFE.total_seconds())
@@ -176,8 +223,8 @@ class TestWithAnId:
 
     def test_tenants_and_ids_do_not_meet(self, claims: RewardClaims) -> None:
         names = [("acme", ID), ("acme-stg", ID), ("acme", f"{ID}/b"), ("acme", ".."), ("acme", "")]
-        for tenant, id in names:
-            held(claims, id=id, tenant=tenant)
+        got = [taken(claims, id=id, tenant=tenant) for tenant, id in names]
+        assert all(isinstance(claim, Claim) and not claim.in_doubt for claim in got)
 
     def test_an_id_is_another_claim_for_another_profile(self, claims: RewardClaims) -> None:
         john = Person("canary-02HX", "canary-john@example.org")
@@ -312,6 +359,17 @@ class TestWithoutAnId:
         clock.advance((LIFE - LIVE).total_seconds())
         assert begun(attempts).key == first.key
 
+    @pytest.mark.parametrize("gone", [True, False], ids=["given back", "taken over"])
+    def test_who_is_overtaken_while_following_makes_a_reward_of_its_own(
+        self, attempts: RewardAttempts, documents: Documents, clock: Clock, gone: bool
+    ) -> None:
+        first = begun(attempts)
+        attempts.leave_in_doubt(first)
+        overtaken = stores.Overtaken(
+            documents, lambda: attempts.give_back(first) if gone else attempts.follow("acme", "call")
+        )
+        assert RewardAttempts(overtaken, clock, ids()).follow("acme", "call") is None
+
     def test_what_omneo_is_done_with_can_be_looked_for_at_once(self, attempts: RewardAttempts) -> None:
         first = begun(attempts)
         attempts.leave_in_doubt(first)
@@ -348,6 +406,13 @@ class TestCounting:
         assert counts(documents, clock).reserve("acme", most) is None
         clock.advance(0.001)
         assert counts(documents, clock).reserve("acme", most) is not None
+
+    @pytest.mark.parametrize(("passed", "left"), [(0.0, 3600.0), (59.5, 3540.5), (3599.75, 0.25)])
+    def test_the_next_hour_begins_at_its_first_second(
+        self, documents: Documents, clock: Clock, passed: float, left: float
+    ) -> None:
+        clock.advance(passed)
+        assert counts(documents, clock).seconds_to_next_hour() == left
 
     def test_a_place_given_back_is_free_again(self, documents: Documents, clock: Clock) -> None:
         (place, *_) = [counts(documents, clock).reserve("acme", 3) for _ in range(3)]

@@ -10,7 +10,9 @@ from shared.errors import InvalidPayloadError, ProfileNotFoundError, WaitError
 from shared.rewards.claims import LIFE
 from shared.rewards.making import Result
 from tests.support.rewards import PERSON, PROFILE, Shop, a_body
-from tests.support.world import EMAIL, TENANT, World
+from tests.support.world import EMAIL, TENANT, World, any_chance
+
+chance = any_chance
 
 LATER = LIFE.total_seconds() + 1
 

@@ -125,7 +125,7 @@ def test_giving_back_late_what_nobody_took_frees_it(leases: Leases, clock: Clock
     late = held(leases)
     clock.advance(61)
     leases.release(late)
-    held(leases)
+    assert leases.acquire(NAME, lasting=MINUTE) is not None
 
 
 def test_giving_back_twice_or_what_was_never_held_is_no_error(leases: Leases) -> None:
@@ -145,6 +145,33 @@ def test_who_gives_back_in_the_moment_of_a_take_over_leaves_the_new_holder_alone
     overtaken = stores.Overtaken(documents, lambda: held(leases))
     Leases(overtaken, clock, lambda: "any").release(late)
     assert leases.acquire(NAME, lasting=MINUTE) is None
+
+
+@pytest.mark.parametrize("trace", [None, MINUTE], ids=["without a trace", "with a trace"])
+@pytest.mark.parametrize("act", ["renews", "gives back"])
+def test_what_is_given_back_between_a_look_and_a_write_stays_given_back(
+    leases: Leases, documents: Documents, clock: Clock, act: str, trace: timedelta | None
+) -> None:
+    lease = held(leases)
+    overtaken = Leases(
+        stores.Overtaken(documents, lambda: leases.release(lease, trace=trace)), clock, lambda: "any"
+    )
+    if act == "renews":
+        overtaken.renew(lease, lasting=MINUTE)
+    else:
+        overtaken.release(lease, trace=MINUTE)
+    assert held(leases).holder != lease.holder
+
+
+def test_who_renews_in_the_moment_of_a_take_over_leaves_the_new_holder_alone(
+    leases: Leases, documents: Documents, clock: Clock
+) -> None:
+    late = held(leases)
+    clock.advance(60)
+    overtaken = stores.Overtaken(documents, lambda: held(leases))
+    Leases(overtaken, clock, lambda: "any").renew(late, lasting=100 * MINUTE)
+    clock.advance(60)
+    assert leases.acquire(NAME, lasting=MINUTE) is not None
 
 
 @pytest.mark.parametrize("first", ["taken over", "given back"])

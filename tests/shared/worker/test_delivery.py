@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -101,6 +102,23 @@ def test_a_throttled_job_waits_as_long_as_klaviyo_asks(world: World) -> None:
     assert len(world.sandbox.klaviyo.calls.all()) == 1
     world.work(1)
     assert len(world.events()) == 1
+
+
+class TestChance:
+    """What was throttled together does not come back together."""
+
+    @pytest.fixture
+    def chance(self) -> Callable[[], float]:
+        return lambda: 1.0
+
+    def test_a_throttled_job_waits_up_to_a_half_longer(self, world: World) -> None:
+        world.sandbox.klaviyo.fail(1, match="POST /api/events", status=429, headers={"Retry-After": "30"})
+        accept(world)
+        world.work()
+        world.work(44)
+        assert len(world.sandbox.klaviyo.calls.all()) == 1
+        world.work(1)
+        assert len(world.events()) == 1
 
 
 def test_an_absurd_wait_is_cut_to_an_hour(world: World) -> None:
@@ -251,12 +269,14 @@ def _with_access(connection: Any, token: str) -> Any:
 
 def test_a_job_is_given_up_after_a_day_of_trying_and_not_before(world: World) -> None:
     world.sandbox.klaviyo.fail(10_000, match="POST /api/events", status=503)
-    accept(world)
+    job = accept(world)
     for _ in range(23):
         world.work(HOUR)
+    world.clock.advance(HOUR - 0.001)
+    assert deliver(delivery_of(job), world.services) == "waiting"
     assert world.dead_jobs() == []
-    world.work(HOUR)
-    world.work(HOUR)
+    world.clock.advance(0.001)
+    world.work()
     (dead,) = world.dead_jobs()
     assert dead.reason == "Given up after 24 hours of trying. Last answer: Klaviyo answered 503."
     assert dead.attempts > 20
@@ -290,11 +310,14 @@ def test_an_uninstalled_account_pauses_the_queue_and_a_reinstall_lets_the_jobs_g
     assert connection.disconnected_reason == "invalid_grant"
     assert world.clock.slept == [30.0]
     accept(world)  # still accepted: nothing is lost
+    assert world.services.queue.state(world.read(), Direction.OUTBOUND).paused is True
+    assert world.services.queue.state(world.read(), Direction.INBOUND).paused is False
     refused = len(world.sandbox.klaviyo.calls.all())
     for _ in range(30):
         world.work(HOUR)
-    assert len(world.sandbox.klaviyo.calls.all()) == refused  # the queue is paused
+    assert len(world.sandbox.klaviyo.calls.all()) == refused
     world.install()
+    assert world.services.queue.state(world.read(), Direction.OUTBOUND).paused is False
     world.work(HOUR)
     world.work(60)  # one of the two may have waited for the other's new token
     assert len(world.events()) == 2
@@ -310,6 +333,7 @@ def test_an_install_just_before_the_queue_is_paused_does_not_leave_it_paused(wor
     late = replace(world.services)
     vars(late)["queue"] = _InstallsBeforePausing(world)
     assert deliver(delivery_of(job), late) == "waiting"
+    assert world.services.queue.state(world.read(), Direction.OUTBOUND).paused is False
     world.work(5)
     assert len(world.events()) == 1
 
@@ -335,6 +359,7 @@ def test_a_queue_that_does_not_take_a_waiting_job_back_leaves_it_with_the_queue_
     accept(world)
     _rename_queue(world, "elsewhere")  # the queue the worker would put it on does not exist
     world.work()
+    assert world.answers == [503]  # so the queue keeps it
     assert world.events() == []
     _rename_queue(world, TENANT)
     world.work(60)
@@ -377,14 +402,17 @@ def test_a_job_of_a_kind_from_a_newer_revision_waits_and_then_dies_with_a_reason
     body = json.dumps(
         {"kind": "from-the-future", "tenant": TENANT, "id": "1", "accepted_at": accepted}
     ).encode()
+    delivery = Delivery(Direction.OUTBOUND, body, "acme-klaviyo-outbound", "t", TENANT, 0)
     world.services.queue.put_back(
         "acme-klaviyo-outbound", body, tenant=TENANT, direction=Direction.OUTBOUND, delay=0
     )
-    for _ in range(24):
+    for _ in range(23):
         world.work(HOUR)
-        assert world.dead_jobs() == [] or world.clock().isoformat() > accepted
-    world.work(HOUR)
-    world.work(HOUR)
+    world.clock.advance(HOUR - 0.001)
+    assert deliver(delivery, world.services) == "waiting"
+    assert world.dead_jobs() == []
+    world.clock.advance(0.001)
+    world.work()
     (dead,) = world.dead_jobs()
     assert "No revision" in dead.reason
     assert json.loads(dead.body)["attempts"] > 20

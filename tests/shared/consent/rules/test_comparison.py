@@ -225,6 +225,18 @@ class TestSuppressions:
         held = klaviyo("SUBSCRIBED", LATE, suppressed="USER_SUPPRESSED", suppressed_at=EARLY)
         assert both(ask(held, promo=True)) == ("leave", "agreed")
 
+    @pytest.mark.parametrize(
+        "suppressed_at", ["2026-07-01T10:00:00+00:00", "2026-07-01T10:00:00.900000+00:00"]
+    )
+    def test_who_was_suppressed_and_subscribed_in_one_second_is_opted_out(self, suppressed_at: str) -> None:
+        held = klaviyo(
+            "SUBSCRIBED",
+            "2026-07-01T10:00:00.500000+00:00",
+            suppressed="USER_SUPPRESSED",
+            suppressed_at=suppressed_at,
+        )
+        assert ask(held, promo=True).outcome is Outcome.PULL_OPT_OUT
+
     @pytest.mark.parametrize("reason", BOUNCES)
     def test_a_bounce_is_no_opt_out_but_its_time_counts_against_an_opt_in(self, reason: str) -> None:
         fresh = klaviyo("NEVER_SUBSCRIBED", suppressed=reason, suppressed_at=LATE)

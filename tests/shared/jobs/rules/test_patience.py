@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.jobs.rules.patience import GIVE_UP_AFTER, LONGEST_WAIT, is_given_up, seconds_to_wait
+from shared.jobs.rules.patience import LONGEST_WAIT, POISON_RETRIES, is_given_up, seconds_to_wait
 
 
 @pytest.mark.parametrize("asked", [None, 0.0, 1.0, 17.0])
@@ -36,6 +36,10 @@ def test_the_jitter_is_up_to_half_of_the_wait(attempts: int, asked: float | None
 
 
 def test_a_job_is_given_up_at_an_age_of_exactly_a_day() -> None:
-    assert not is_given_up(GIVE_UP_AFTER - timedelta(microseconds=1))
-    assert is_given_up(GIVE_UP_AFTER)
-    assert timedelta(hours=24) == GIVE_UP_AFTER
+    assert not is_given_up(timedelta(hours=24) - timedelta(microseconds=1))
+    assert is_given_up(timedelta(hours=24))
+
+
+def test_the_longest_wait_is_an_hour_and_a_job_that_kills_workers_has_two_hundred_deliveries() -> None:
+    assert seconds_to_wait(0, 999_999.0, 0.0) == LONGEST_WAIT == 3600.0
+    assert POISON_RETRIES == 200

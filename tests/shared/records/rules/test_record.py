@@ -60,7 +60,7 @@ def test_an_unknown_data_source_is_refused_and_the_six_are_named(name: object) -
 def test_one_record_carries_the_calls_own_id() -> None:
     read = read_records(a_call(record={"reward_id": 7}), id="c1")
     assert read.data_source == "Omneo Rewards"
-    assert read.records == ({"reward_id": 7, RECORD_ID: "c1"},)
+    assert read.records == ({"reward_id": 7, "omneo_record_id": "c1"},)
 
 
 def test_records_of_a_list_keep_their_order_and_carry_ids_of_their_own() -> None:

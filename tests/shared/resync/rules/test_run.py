@@ -1,10 +1,10 @@
-"""How far a run is said to be, what it sends, and when it is over."""
+"""How far a run is said to be, and what it sends."""
 
 from datetime import timedelta
 
 import pytest
 
-from shared.resync.rules.run import Kind, Options, State, in_parts, progress
+from shared.resync.rules.run import Kind, Options, in_parts, progress
 
 
 def test_the_time_left_is_told_once_there_is_a_speed() -> None:
@@ -27,10 +27,6 @@ def test_the_time_left_is_told_once_there_is_a_speed() -> None:
 )
 def test_what_a_run_sends(options: Options, *, sends: bool, sends_profiles: bool) -> None:
     assert (options.sends, options.sends_profiles) == (sends, sends_profiles)
-
-
-def test_what_is_over() -> None:
-    assert [state for state in State if state.is_over] == [State.CANCELLED, State.DONE, State.FAILED]
 
 
 def test_parts_are_full_but_for_the_last() -> None:
