@@ -110,7 +110,7 @@ class ToOmneo:
                 raise gone() from None
         self.comms = {**self.comms, **changes}
         had = {(event.id, event.topic) for memory in self.memories.values() for event in memory.events}
-        now = self.services.clock()
+        now = self.services.clock() if changes else None
         self._change(lambda memory: rules.written(memory, self.comms, had, now) if memory.events else memory)
 
     def look(self) -> None:

@@ -3,6 +3,7 @@
 import json
 
 from deploy.local.sandbox.klaviyo.oauth import SCOPES
+from shared.errors import OwnServiceError
 from shared.installation.provision import start_provision
 from shared.installation.steps import connect
 from shared.klaviyo.client import Account
@@ -63,7 +64,7 @@ def _reinstall(world: SimulatedWorld) -> None:
             )
             services.queue.ensure(tenant)
             start_provision(tenant, services)
-        except DiedError:
+        except (DiedError, OwnServiceError):
             world.timeline.after(30, lambda: world.timeline.spawn(strand))
 
     world.timeline.spawn(strand)

@@ -28,9 +28,9 @@ class Asked:
     taken_at: float = 0.0
     asked_at: float = 0.0
 
-    def is_in_order(self, calls: "list[Asked]") -> bool:
-        """Return whether we said of every earlier call that we have it before this one was made."""
-        return all(one.taken_at <= self.asked_at for one in calls if one is not self)
+    def is_in_order(self, calls: "list[Asked]", apart: float) -> bool:
+        """Return whether we said of every earlier call that we have it before this one was made, by more than clocks are `apart`."""
+        return all(one.taken_at + apart <= self.asked_at for one in calls if one is not self)
 
 
 def happens(world: SimulatedWorld, person: Person, act: Act) -> bool:

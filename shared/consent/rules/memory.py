@@ -201,6 +201,8 @@ def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
     if shown.direction is None or _DECISIONS[shown.direction] in by_us:
         return memory
     if shown.direction == "in":
+        if stamp is not None and stamp == memory.ahead:
+            memory = _with_opt_outs_to_write(memory)
         return replace(memory, omneo_in=_latest(memory.omneo_in, dated if is_new else None))
     has_turned = bool(by_us) or (before is not None and before.direction != shown.direction)
     is_in_order = is_new and dated is not None and not _is_before_an_opt_in(memory, dated)
@@ -224,14 +226,26 @@ def _noticed(memory: Memory, shown: Seen, stamp: datetime | None) -> Memory:
     return replace(memory, events=events)
 
 
+def _with_opt_outs_to_write(memory: Memory) -> Memory:
+    """Return the memory with its opt-outs to be written again: an opt-in with a stamp that lies ahead is no decision over them."""
+    events = tuple(
+        replace(event, is_written=False) if event.decision is Decision.OPT_OUT else event
+        for event in memory.events
+    )
+    return replace(memory, events=events)
+
+
 def _is_before_an_opt_in(memory: Memory, at: datetime) -> bool:
     ins = [event.at for event in memory.events if event.decision is Decision.OPT_IN]
     newest = _latest(memory.omneo_in, *ins)
     return newest is not None and at < newest
 
 
-def written(memory: Memory, comms: Comms, given: Collection[Key], at: datetime) -> Memory:
-    """Return the memory after Omneo was given `to_omneo`, and holds these comms at that time. `given` are the events that were known then."""
+def written(memory: Memory, comms: Comms, given: Collection[Key], at: datetime | None) -> Memory:
+    """Return the memory after Omneo was given `to_omneo`, and holds these comms at that time, None if there was nothing to give.
+
+    `given` are the events that were known then.
+    """
     found = verdicts(memory)
     events = tuple(
         replace(event, is_written=True)
@@ -239,10 +253,10 @@ def written(memory: Memory, comms: Comms, given: Collection[Key], at: datetime) 
         else event
         for event in memory.events
     )
+    memory = replace(memory, events=events)
     seen = Seen(direction_in(comms, memory.channel), read_stamp(comms.get(stamp_name(memory.channel))))
-    if events == memory.events and seen == memory.seen:
-        return memory
-    return replace(memory, events=events, seen=seen, seen_at=at)
+    # Where nothing was given, what Omneo shows is still to be understood: she may have changed it since our last write.
+    return memory if at is None or seen == memory.seen else replace(memory, seen=seen, seen_at=at)
 
 
 def told(memory: Memory, event: Decided) -> Memory:
@@ -380,7 +394,7 @@ class Move:
 def moves(memory: Memory, comms: Comms) -> list[Move]:
     """Return what each of the untold events does to the consent that Omneo holds, in order."""
     known = persons(memory)
-    new = [event for event in known if not event.is_told or (is_pulled(event) and not event.is_written)]
+    new = [event for event in known if not (event.is_told and event.is_written)]
     others = [event for event in known if event not in new]
     held, made = dict(comms), []
     for number, event in enumerate(new, 1):
@@ -442,7 +456,7 @@ def _may_be_subscribed(memory: Memory) -> bool:
             ins.append(call.landed_at or call.last_at + UNDER_WAY)
         elif call.is_accepted:
             outs.append(call.landed_at or call.last_at)
-    return bool(ins) and (not outs or max(ins) > max(outs))
+    return bool(ins) and (not outs or max(ins) >= max(outs))
 
 
 # Whose an event is
