@@ -41,7 +41,7 @@ class StatementRemover(Operator):
 
     def mutation_positions(self, node: Any) -> Any:
         """Yield the place of the statement that may be left out."""
-        if node.type == "simple_stmt" and node.children[0].type in _LEFT_OUT:
+        if node.type == "simple_stmt" and node.children[0].type in _LEFT_OUT and not _returns_anyway(node):
             yield node.start_pos, node.end_pos
 
     def mutate(self, node: Any, index: int) -> Any:
@@ -73,6 +73,16 @@ def sample(original: str, *, most: int, seed: int) -> list[Mutant]:
         (turn, chance.random(), mutant) for found in places.values() for turn, mutant in enumerate(found)
     ]
     return [mutant for _turn, _chance, mutant in sorted(turns, key=lambda turn: turn[:2])[:most]]
+
+
+def _returns_anyway(node: Any) -> bool:
+    """Return whether the statement is the `return None` at the end of a function."""
+    is_last = node.parent.type == "suite" and node.parent.children[-1] is node
+    return (
+        is_last
+        and node.parent.parent.type == "funcdef"
+        and node.get_code().strip() in ("return", "return None")
+    )
 
 
 def _is_for_types(node: Any, line: str) -> bool:

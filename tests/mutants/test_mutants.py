@@ -88,6 +88,13 @@ def test_each_place_has_a_mutant_before_any_has_two() -> None:
     assert len(first) >= 4
 
 
+def test_a_return_of_nothing_at_the_end_is_no_statement_to_leave_out() -> None:
+    rule = "def f(a):\n    if a:\n        return 1\n    return None\n"
+    assert not [
+        mutant for mutant in sample(rule, most=1000, seed=1) if "-    return None" in mutant.diff(rule)
+    ]
+
+
 @pytest.mark.parametrize("module", CORE)
 def test_a_core_module_has_tests_of_its_own(module: str) -> None:
     assert (REPOSITORY / module).exists()
