@@ -7,8 +7,10 @@ reports why a profile cannot be synced. So is one that an import would bring to 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+from shared.consent.ledger import ensure_ledger_key
 from shared.errors import NotFoundError, RefusedError
 from shared.jobs.jobs import DeleteProfile
 from shared.klaviyo.bulk import ImportJob, RefusedRow
@@ -65,7 +67,7 @@ class Imports:
         unknown = {id for id in parcel.unsure if known.of("id", id) is None}
         resources = [_without_id(row) if row.get("id") in unknown else row for row in parcel.resources]
         taken = Resyncs.of(self.services).taken(self.tenant.name, self.run.id, (one.job for one in waiting))
-        reasons = apart(resources, known, taken, lookup=lookup, tenant=self.tenant)
+        reasons = apart(resources, known, taken, lookup=lookup, tenant=self._with_ledger_key)
         self._leave_out(reasons, parcel.begins, counts)
         resources = [row for row in resources if value_of(row, "external_id") not in reasons]
         jobs = [job for part in jobs_of(resources) for job in self._start(part, parcel.begins, counts)]
@@ -86,6 +88,12 @@ class Imports:
             if one.plan.klaviyo_id and not self._has_found(one):
                 unsure.add(one.plan.klaviyo_id)
         return parcel.add(rows, ends, unsure)
+
+    @cached_property
+    def _with_ledger_key(self) -> Tenant:
+        if self.tenant.ledger_key is not None:
+            return self.tenant
+        return ensure_ledger_key(self.services.tenants, self.tenant.name)
 
     def _has_found(self, one: Candidate) -> bool:
         """Return whether a sync of ours has found the id that Omneo holds in this account."""
@@ -111,7 +119,7 @@ class Imports:
             else:
                 counts["profiles sent"] += len(rows)
                 ids = [value_of(row, "external_id") for row in rows]
-                addresses = (hashes_of(row, self.tenant).values() for row in rows)
+                addresses = (hashes_of(row, self._with_ledger_key).values() for row in rows)
                 Resyncs.of(self.services).keep_sent(self.tenant.name, self.run.id, job, ids, addresses)
                 return [Import(job, begins)]
         return []
