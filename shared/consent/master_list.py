@@ -13,7 +13,7 @@ from shared.consent.looks import look_after_a_call
 from shared.consent.rules.decisions import KlaviyoEmail
 from shared.consent.rules.memory import Memory, last_word
 from shared.consent_events import Consent
-from shared.errors import RefusedError
+from shared.errors import NotFoundError, RefusedError, WaitError
 from shared.jobs.jobs import KeepMasterList
 from shared.matching import omneo_profile_of
 from shared.services import Services
@@ -22,6 +22,8 @@ from shared.tenants.tenants import Tenant
 if TYPE_CHECKING:
     from shared.klaviyo.profiles import KlaviyoProfile
 
+_NO_LIST = "Klaviyo has no list of the id in the setting master_list_id: set one that is there"
+_LIST_IS_MENDED_IN = 600.0
 # What a subscribe call lifts. Each is somebody's "no", and not ours to take back.
 _LIFTED = frozenset({"UNSUBSCRIBE", "SPAM_COMPLAINT", "SPAM_REPORT", "USER_SUPPRESSED"})
 
@@ -41,8 +43,12 @@ def keep_master_list(job: KeepMasterList, tenant: Tenant, services: Services) ->
     if profile is None or not profile.email or not _is_wanted(profile, list_id):
         logs.write(logging.INFO, "master list left alone, the profile is not subscribed or has left")
         return
-    if klaviyo.is_on_list(list_id, profile.email):
-        return
+    try:
+        if klaviyo.is_on_list(list_id, profile.email):
+            return
+    except NotFoundError:
+        # One cause for all: they wait together, and go on once the setting names a list that is there.
+        raise WaitError(_NO_LIST, service="Klaviyo", status=404, retry_after=_LIST_IS_MENDED_IN) from None
     profile_id = job.omneo_profile_id or _omneo_id(job, tenant, services, profile)
     given_at = KlaviyoEmail.read(profile.subscriptions).changed_at
     asked = AskedConsent(profile_id, profile.id, Consent.EMAIL, "in", given_at)
