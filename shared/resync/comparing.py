@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from shared.consent.memories import ConsentMemories
 from shared.consent.rules.comparison import Outcome, Reason, Step, Subject, consent_steps
@@ -18,16 +18,13 @@ from shared.errors import CannotSucceedError
 from shared.profiles.consent_calls import consent_rules
 from shared.profiles.rules.draft import MappedProfile
 from shared.profiles.rules.sync_plan import SyncPlan, comms_of
-from shared.profiles.sync import planned
+from shared.profiles.sync import planned, subjects
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.resync.klaviyo_lookup import KnownProfiles, Wanted
 from shared.resync.rules.packing import clears
 from shared.resync.rules.run import Options, Undated
 from shared.services import Services
 from shared.tenants.tenants import Tenant
-
-if TYPE_CHECKING:
-    from shared.klaviyo.profiles import KlaviyoProfile
 
 _ADDRESSES: Mapping[Channel, Literal["email", "phone_number"]] = {
     Channel.EMAIL: "email",
@@ -175,28 +172,24 @@ class Deciding:
         read_at: datetime,
         findings: Findings,
     ) -> None:
-        wanted = self.wanted(candidate)
-        subjects = {
-            channel: _subject(wanted.owner(name, known), name, candidate.attribute(name))
-            for channel, name in _ADDRESSES.items()
-        }
-        for step in self._steps(comms, subjects, candidate.id, read_at):
-            self._take(candidate, step, subjects[step.consent.channel], read_at, findings)
+        found = _subjects(candidate, self.wanted(candidate), known)
+        for step in self._steps(comms, found, candidate.id, read_at):
+            self._take(candidate, step, found[step.consent.channel], read_at, findings)
 
     def _steps(
         self,
         comms: Mapping[str, Any],
-        subjects: Mapping[Channel, Subject],
+        found: Mapping[Channel, Subject],
         profile_id: str,
         read_at: datetime,
     ) -> list[Step]:
         rules, now = consent_rules(self.tenant), self.services.clock()
         nothing = {channel: Memory(channel) for channel in Channel}
-        _, steps = consent_steps(nothing, comms, subjects, rules=rules, read_at=read_at, now=now)
+        _, steps = consent_steps(nothing, comms, found, rules=rules, read_at=read_at, now=now)
         if all(step.outcome is Outcome.LEAVE and step.reason in _AT_REST for step in steps):
             return steps
         memories = ConsentMemories.of(self.services).find(self.tenant.name, profile_id)
-        return consent_steps(memories, comms, subjects, rules=rules, read_at=read_at, now=now)[1]
+        return consent_steps(memories, comms, found, rules=rules, read_at=read_at, now=now)[1]
 
     def _take(
         self, candidate: Candidate, step: Step, subject: Subject, read_at: datetime, findings: Findings
@@ -230,7 +223,18 @@ def _why_alone(mapped: MappedProfile, wanted: Wanted, known: KnownProfiles) -> s
     return "something is to be cleared" if clears(mapped.resource()) else ""
 
 
-def _subject(owner: "KlaviyoProfile | None", name: Literal["email", "phone_number"], address: str) -> Subject:
-    if owner is None:
-        return Subject("", address)
-    return Subject(owner.id, address, owner.subscriptions, getattr(owner, name))
+def _subjects(candidate: Candidate, wanted: Wanted, known: KnownProfiles) -> dict[Channel, Subject]:
+    """Return whose consent each channel is about, as a live sync decides it.
+
+    Of somebody whom Klaviyo does not have, an address is their own that nobody has.
+    """
+    own, number = wanted.find(known), known.of("phone_number", wanted.phone_number)
+    if own is not None:
+        return subjects(own, number, candidate.plan.mapped.attributes)
+    found = {
+        channel: Subject("", "" if known.of(name, getattr(wanted, name)) else candidate.attribute(name))
+        for channel, name in _ADDRESSES.items()
+    }
+    if number is not None and not (number.email or number.external_id):
+        found[Channel.SMS] = subjects(number, number, candidate.plan.mapped.attributes)[Channel.SMS]
+    return found

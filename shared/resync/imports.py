@@ -1,14 +1,16 @@
 """The bulk imports of a run over the whole base: what goes into one, what Klaviyo refuses at once, and what comes of it.
 
 A profile that an import rejects is synced alone, as after a webhook: that sync can leave out an identifier that another profile has, and
-reports why a profile cannot be synced.
+reports why a profile cannot be synced. So is one that an import would bring to another person's Klaviyo profile: it stays out.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+from shared.consent.ledger import ensure_ledger_key
 from shared.errors import NotFoundError, RefusedError
 from shared.jobs.jobs import DeleteProfile
 from shared.klaviyo.bulk import ImportJob, RefusedRow
@@ -16,6 +18,7 @@ from shared.profiles.synced import SyncedProfiles
 from shared.resync.alone import sync_alone
 from shared.resync.comparing import Candidate
 from shared.resync.klaviyo_lookup import KlaviyoLookup
+from shared.resync.persons import apart, hashes_of, value_of
 from shared.resync.rules.packing import Parcel, jobs_of, without_clearing
 from shared.resync.rules.place import Place
 from shared.resync.rules.run import CLOCKS_DIFFER, Import
@@ -50,8 +53,10 @@ class Imports:
     tenant: Tenant
     services: Services
 
-    def start(self, parcel: Parcel, lookup: KlaviyoLookup) -> tuple[list[Import], Counter[str]]:
-        """Start the import of a parcel; return Klaviyo's jobs, and what is refused at once.
+    def start(
+        self, parcel: Parcel, lookup: KlaviyoLookup, waiting: Iterable[Import]
+    ) -> tuple[list[Import], Counter[str]]:
+        """Start the import of a parcel beside those under way; return Klaviyo's jobs, and what of it is not imported.
 
         Raises:
             ServiceError, OwnServiceError: not now; all of it may be started again.
@@ -61,8 +66,19 @@ class Imports:
         known = lookup.ids(parcel.unsure)
         unknown = {id for id in parcel.unsure if known.of("id", id) is None}
         resources = [_without_id(row) if row.get("id") in unknown else row for row in parcel.resources]
+        taken = Resyncs.of(self.services).taken(self.tenant.name, self.run.id, (one.job for one in waiting))
+        reasons = apart(resources, known, taken, lookup=lookup, tenant=self._with_ledger_key)
+        self._leave_out(reasons, parcel.begins, counts)
+        resources = [row for row in resources if value_of(row, "external_id") not in reasons]
         jobs = [job for part in jobs_of(resources) for job in self._start(part, parcel.begins, counts)]
         return jobs, counts
+
+    def _leave_out(self, reasons: Mapping[str, str], begins: Place, counts: Counter[str]) -> None:
+        """Have those synced one by one who stay out of an import, and tell why."""
+        told = [{"profile": id, "what": f"synced one by one: {why}"} for id, why in reasons.items()]
+        counts.update(row["what"] for row in told)
+        self._tell(f"apart-{begins.name}", told)
+        sync_alone(reasons, self.run.options, self.tenant, self.services)
 
     def pack(self, candidates: Iterable[Candidate], parcel: Parcel, ends: Place) -> bool:
         """Put the profiles of a page, which ends there, into the parcel, each with the Klaviyo id that Omneo holds; return whether they fit."""
@@ -72,6 +88,12 @@ class Imports:
             if one.plan.klaviyo_id and not self._has_found(one):
                 unsure.add(one.plan.klaviyo_id)
         return parcel.add(rows, ends, unsure)
+
+    @cached_property
+    def _with_ledger_key(self) -> Tenant:
+        if self.tenant.ledger_key is not None:
+            return self.tenant
+        return ensure_ledger_key(self.services.tenants, self.tenant.name)
 
     def _has_found(self, one: Candidate) -> bool:
         """Return whether a sync of ours has found the id that Omneo holds in this account."""
@@ -96,8 +118,9 @@ class Imports:
                 rows = self._without(rows, places or {0: ""}, begins, counts)
             else:
                 counts["profiles sent"] += len(rows)
-                ids = (str(row["attributes"].get("external_id") or "") for row in rows)
-                Resyncs.of(self.services).keep_sent(self.tenant.name, self.run.id, job, ids)
+                ids = [value_of(row, "external_id") for row in rows]
+                addresses = (hashes_of(row, self._with_ledger_key).values() for row in rows)
+                Resyncs.of(self.services).keep_sent(self.tenant.name, self.run.id, job, ids, addresses)
                 return [Import(job, begins)]
         return []
 

@@ -148,10 +148,18 @@ class Resyncs:
                 yield from rows
             after = page[-1].id
 
-    def keep_sent(self, tenant: str, id: str, job: str, profile_ids: Iterable[str]) -> None:
-        """Remember who is in an import, until it is over."""
+    def keep_sent(
+        self,
+        tenant: str,
+        id: str,
+        job: str,
+        profile_ids: Iterable[str],
+        addresses: Iterable[Iterable[str]] = (),
+    ) -> None:
+        """Remember who is in an import, until it is over, and the hashes of their addresses, in the same order."""
         fields: dict[str, Value] = {
             "profiles": "\n".join(profile_ids),  # as one: nobody looks for a single one of them
+            "addresses": "\n".join(map(" ".join, addresses)),
             "expire_at": self._clock() + KEPT,
         }
         with suppress(DocumentExistsError):
@@ -161,6 +169,20 @@ class Resyncs:
         """Return who is in an import."""
         found = self._documents.get(_sent(tenant, id), job)
         return [] if found is None else str(found.fields["profiles"]).splitlines()
+
+    def taken(self, tenant: str, id: str, jobs: Iterable[str]) -> dict[str, str]:
+        """Return who is in one of these imports, by the hashes of their addresses."""
+        found: dict[str, str] = {}
+        for job in jobs:
+            document = self._documents.get(_sent(tenant, id), job)
+            if document is None:
+                continue
+            profile_ids = str(document.fields["profiles"]).split("\n")
+            lines = str(document.fields.get("addresses") or "").split("\n")
+            # Imports that an earlier release began have no addresses.
+            for profile_id, line in zip(profile_ids, lines, strict=False):
+                found.update(dict.fromkeys(line.split(), profile_id))
+        return found
 
     def drop_sent(self, tenant: str, id: str, job: str) -> None:
         """Forget who was in an import."""

@@ -181,7 +181,7 @@ class _Stretch:
             yield parcel
 
     def _import(self, parcel: Parcel) -> None:
-        jobs, counts = self._imports.start(parcel, self._lookup)
+        jobs, counts = self._imports.start(parcel, self._lookup, self._run.imports)
         imports, counts = (*self._run.imports, *jobs), self._run.counts + counts
         self._note(sent=parcel.ends, imports=imports, counts=counts)
 

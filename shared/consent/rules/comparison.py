@@ -191,7 +191,13 @@ def with_klaviyo(memory: Memory, subject: Subject, now: datetime) -> Memory:
             continue
         held = _held(subject, consent, now)
         for call in [one for one in memory.calls if one.consent is consent and one.landed_at is None]:
-            if call.profile in (subject.klaviyo_id, "") and (at := _landed_at(call, held, now)):
+            if call.profile not in (subject.klaviyo_id, ""):
+                continue
+            # What an event has told of the landing is known better than what Klaviyo holds now.
+            told = [
+                at for at in our_landings(memory, call.direction, call.profile) if call.may_have_landed(at)
+            ]
+            if at := min(told, default=None) or _landed_at(call, held, now):
                 memory = with_landing(memory, call, at)
     return memory
 
@@ -306,7 +312,7 @@ class _Sides:
         at = self.held.changed_at
         if self.held.is_marked or at is None:
             return self.held.is_marked
-        landings = our_landings(self.memory)
+        landings = our_landings(self.memory, "in")
         if any(abs(at - moment) <= CLOCKS_APART for moment in landings):
             return True
         return not self.held.shows_whose and any(

@@ -344,13 +344,15 @@ def persons(memory: Memory) -> list[Decided]:
     return [event for event in in_order(memory.events) if found[_key(event)] is Verdict.PERSON]
 
 
-def our_landings(memory: Memory) -> list[datetime]:
-    """Return the times of the opt-ins that are ours."""
+def our_landings(memory: Memory, direction: Direction, profile: str = "") -> list[datetime]:
+    """Return the times of the events that are our own landings in a direction, of one Klaviyo profile or of any."""
     found = verdicts(memory)
     return [
         event.at
         for event in memory.events
-        if event.decision is Decision.OPT_IN and found[_key(event)] is Verdict.OURS
+        if event.decision is _DECISIONS[direction]
+        and found[_key(event)] is Verdict.OURS
+        and profile in (event.profile, "")
     ]
 
 

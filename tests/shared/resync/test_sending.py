@@ -122,12 +122,12 @@ def test_import_errors_are_followed_page_by_page_and_each_profile_is_synced_by_i
     phones = [f"+614123{n:05}" for n in range(130)]
     for phone in phones:
         shop.klaviyo.profile(ACCOUNT, phone_number=phone, external_id=f"canary-other-{phone}")
-    ids = [
-        shop.customer(tells=False, email=f"canary-{phone}@example.org", mobile_phone_e164=phone)
-        for phone in phones
-    ]
-    for id in ids:
-        shop.klaviyo.profile(ACCOUNT, external_id=id)
+    ids = []
+    for phone in phones:
+        email = f"canary-{phone}@example.org"
+        held = shop.klaviyo.profile(ACCOUNT, email=email)
+        mine = [{"handle": "klaviyo", "identifier": held.id, "is_active": True}]
+        ids.append(shop.customer(tells=False, email=email, mobile_phone_e164=phone, identities=mine))
     shop.hush()
     shop.world.clock.advance(3600)
     run = shop.run()

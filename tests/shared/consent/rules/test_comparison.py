@@ -8,9 +8,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared import consent_events
-from shared.consent.rules.comparison import Outcome, Reason, Step, Subject, step_of
-from shared.consent.rules.decisions import read_stamp
-from shared.consent.rules.memory import Memory, with_omneo
+from shared.consent.rules.comparison import Outcome, Reason, Step, Subject, step_of, with_klaviyo
+from shared.consent.rules.decisions import Decided, read_stamp
+from shared.consent.rules.memory import (
+    Call,
+    Memory,
+    Verdict,
+    verdict_of,
+    with_call,
+    with_events,
+    with_omneo,
+)
+from shared.consent_events import Consent, Decision
 
 Channel = Literal["email", "sms"]
 
@@ -383,3 +392,17 @@ def test_only_omneos_own_opt_out_unsubscribes_and_only_its_opt_in_subscribes(
         assert not opted_out
         assert comms["email_bounced"] is not True
     assert isinstance(step.reason, Reason)
+
+
+def test_a_landing_that_an_event_has_told_of_is_not_the_later_act_that_klaviyo_shows() -> None:
+    """She unsubscribes once more after our unsubscribe has landed: that is hers, whatever the look finds first."""
+    call = Call(Consent.EMAIL, "out", "01HX", NOW, NOW, NOW, is_accepted=True)
+    topic = "unsubscribed_from_email_marketing"
+    landed, hers = (
+        Decided(id, topic, "01HX", NOW + timedelta(seconds=seconds), Decision.OPT_OUT)
+        for id, seconds in (("landed", 10), ("hers", 185))
+    )
+    memory = with_events(with_call(Memory(consent_events.Channel.EMAIL), call), [landed])
+    subject = Subject("01HX", "canary-address", klaviyo("UNSUBSCRIBED", hers.at.isoformat()))
+    memory = with_events(with_klaviyo(memory, subject, NOW + timedelta(seconds=190)), [hers])
+    assert [verdict_of(memory, one) for one in (landed, hers)] == [Verdict.OURS, Verdict.PERSON]
