@@ -76,13 +76,16 @@ def sample(original: str, *, most: int, seed: int) -> list[Mutant]:
 
 
 def _returns_anyway(node: Any) -> bool:
-    """Return whether the statement is the `return None` at the end of a function."""
-    is_last = node.parent.type == "suite" and node.parent.children[-1] is node
-    return (
-        is_last
-        and node.parent.parent.type == "funcdef"
-        and node.get_code().strip() in ("return", "return None")
-    )
+    """Return whether the statement returns nothing where the function would end without it."""
+    if node.get_code().partition("#")[0].strip() not in ("return", "return None"):
+        return False
+    while node.type != "funcdef":
+        inner, node = node, node.parent
+        if node is None or node.type in ("for_stmt", "while_stmt", "error_node"):
+            return False
+        if node.type in ("suite", "file_input") and node.children[-1] is not inner:
+            return False
+    return True
 
 
 def _is_for_types(node: Any, line: str) -> bool:
