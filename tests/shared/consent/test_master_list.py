@@ -165,7 +165,7 @@ def test_while_klaviyo_does_not_know_the_list_all_wait_and_go_on_once_it_is_set(
     assert shop.world.dead_jobs() == []
     assert [shop.comms(one)["email_promo"] for one in people] == [True, True]
     name_the_list(shop, list_id)
-    for _ in range(3):
+    for _ in range(12):
         shop.world.work(900)
     assert [is_member(shop, one) for one in people] == [True, True]
     assert shop.world.dead_jobs() == []
