@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 from deploy.local.sandbox.klaviyo.delivery import sign
 from deploy.local.sandbox.klaviyo.parcels import WebhookDelivery
 from shared.direction import Direction
-from shared.jobs.jobs import TASK_BYTES, SpreadEvents, read_job
+from shared.jobs.jobs import TASK_BYTES, ReadEvents, SpreadEvents, read_job
 from shared.tenants.secret_uses import KLAVIYO_DELIVERY
 from shared.tenants.tenants import StoredSecret, Tenant
 from tests.support.loading import Load
@@ -185,7 +185,12 @@ class TestWhatIsTaken:
         answer = deliver(door, body)
         assert answer.status_code == 202
         assert answer.get_json()["events"] + answer.get_json()["left_out"].get("unreadable", 0) == 2
-        assert "event-2" in [event.id for job in jobs(world) for event in job.events]
+        # What cannot be read is queued as it came, beside the others, and is never dropped.
+        read = [read_job(body) for body in queued(world)]
+        taken = [event.id for job in read if isinstance(job, SpreadEvents) for event in job.events]
+        unread = [row for job in read if isinstance(job, ReadEvents) for row in job.rows]
+        assert "event-2" in taken
+        assert len(taken) + len(unread) == 2
 
     def test_nothing_is_queued_for_nothing(self, door: FlaskClient, world: World) -> None:
         assert deliver(door, a_body(a_row(1, "opened_email"))).status_code == 202
