@@ -7,7 +7,7 @@ What goes where is decided in `rules/sync_plan.py`, `rules/owners.py` and `conse
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -207,9 +207,17 @@ class _Sync:
         return plan.klaviyo_id if is_ours and before.left == room.hashes_of_wanted() else ""
 
     def _merge(self, imported: Imported) -> None:
+        klaviyo = self.services.klaviyo(self.tenant)
         for source in imported.verdict.merges if imported.verdict else ():
-            with suppress(NotFoundError):  # it is gone already
-                self.services.klaviyo(self.tenant).merge_profiles(source, into=imported.profile.id)
+            try:
+                klaviyo.merge_profiles(source, into=imported.profile.id)
+            except NotFoundError:
+                continue  # it is gone already
+            except RefusedError:
+                # Klaviyo does not merge a profile with itself: an earlier merge has been carried out since we looked.
+                now, kept = klaviyo.profile(source), klaviyo.profile(imported.profile.id)
+                if now is None or kept is None or now.id != kept.id:
+                    raise
 
     def _settle_consents(self, subjects: Mapping[Channel, Subject]) -> tuple[Trouble | None, list[Step]]:
         """Ask for what is to be asked; return what of it can never succeed, and the steps."""

@@ -107,6 +107,17 @@ STORIES: dict[str, Plan] = {
         people=(Beginning("in", "out", is_new=True, is_known_by_email=True),),
         acts=(act(0.2, "s.event by id", told=(0.1,)),),
     ),
+    "two profiles are merged in Omneo, and a process dies while Klaviyo merges them": Plan(
+        people=(
+            Beginning("in", "out", is_known_by_email=False),
+            Beginning("in", "out", is_new=True, is_known_by_email=False),
+        ),
+        acts=(act(251.5, "o.in unstamped", "email"), act(288.6, "p.merge", "", who=1)),
+        faults=(Fault(294.4, "queue", "dies after", about="queue put"),),
+        landings=(86.9, 17.9, 70.0, 12.3, 7.3),
+        skews=(1.4, -0.4),
+        chance=413,
+    ),
     "two people swap their emails": Plan(people=BOTH, acts=(act(5, "p.swap"),)),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
