@@ -38,6 +38,7 @@ from shared.errors import (
 from shared.installation.provision import WEBHOOK, again
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.profiles.synced import SyncedProfiles
+from shared.profiles.waiting import Waiting
 from shared.records.outbox import Outbox
 from shared.resync.runs import Resyncs
 from shared.rewards.attempts import RewardAttempts
@@ -197,6 +198,7 @@ def delete(services: Services, name: str, yes: bool) -> None:
     Outbox.of(services).forget(name)
     ConsentMemories.of(services).forget(name)
     SyncedProfiles.of(services).forget(name)
+    Waiting.of(services).forget(name)
     Resyncs.of(services).forget(name)
     ConsentLedger.of(services).forget(name)
     StatusReports.of(services).forget(name)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from shared.errors import DocumentExistsError, DocumentMissingError
-from shared.storage.documents import Document, Documents, Value
+from shared.storage.documents import Document, Documents, Value, delete_all
 
 if TYPE_CHECKING:
     from shared.services import Services
@@ -62,6 +62,10 @@ class Waiting:
         """Forget who waits for the identifier."""
         for document in self._all(tenant, identifier):
             self._documents.delete(waiting_collection(tenant), document.id)
+
+    def forget(self, tenant: str) -> None:
+        """Forget everybody who waits."""
+        delete_all(self._documents, waiting_collection(tenant))
 
     def _all(self, tenant: str, identifier: str) -> Iterator[Document]:
         after: str | None = None

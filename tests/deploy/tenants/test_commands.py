@@ -34,6 +34,7 @@ from shared.errors import InvalidPayloadError
 from shared.jobs.cloud_tasks import CloudTasksQueue, tasks_client
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.jobs.jobs import SendMetric
+from shared.profiles.waiting import Waiting
 from shared.records.outbox import Outbox
 from shared.rewards.attempts import RewardAttempts
 from shared.rewards.claims import Person, RewardClaims
@@ -57,7 +58,7 @@ TOKENS = {
 }
 UNKNOWN = "Error: There is no such tenant. `list` shows those there are.\n"
 NOW = Clock().now
-OF_CONSENT = ("inbox", "echo_notes", "consent_ledger")
+OF_CONSENT = ("inbox", "consent", "consent_ledger", "waiting_profiles")
 
 
 @dataclass
@@ -737,6 +738,7 @@ class TestDelete:
         for name in ("acme", "acme-stg"):
             tenant = queued.tenant(name, ledger_key=SecretStr("canary-ledger"))
             a_decision(queued, tenant)
+            Waiting(queued.documents, lambda: NOW).note(name, "canary-hash", "omneo-1")
             queued.run("set", name, "klaviyo_tokens", given=json.dumps(TOKENS))
             queued.dead_jobs.add(a_dead_job(name), keep=timedelta(days=30))
             queued.outbox.add(name, "Omneo Rewards", [{"n": 1}], job="j", accepted_at=NOW)
@@ -753,7 +755,7 @@ class TestDelete:
         assert len(queued.dead_jobs.page("acme-stg")) == 1
         kept = {name: queued.documents.count(f"tenants/acme-stg/{name}") for name in OF_CONSENT}
         assert kept == dict.fromkeys(OF_CONSENT, 1)
-        assert [queued.documents.count(f"tenants/acme/{name}") for name in OF_CONSENT] == [0, 0, 0]
+        assert [queued.documents.count(f"tenants/acme/{name}") for name in OF_CONSENT] == [0, 0, 0, 0]
 
     def test_a_tenant_that_was_never_installed_has_no_queues_to_purge(self, queued: Operator) -> None:
         queued.tenant()
