@@ -738,7 +738,7 @@ class TestDelete:
         for name in ("acme", "acme-stg"):
             tenant = queued.tenant(name, ledger_key=SecretStr("canary-ledger"))
             a_decision(queued, tenant)
-            Waiting(queued.documents, lambda: NOW).note(name, "canary-hash", "omneo-1")
+            Waiting(queued.documents, lambda: NOW).note(name, "a-hash", "omneo-1")
             queued.run("set", name, "klaviyo_tokens", given=json.dumps(TOKENS))
             queued.dead_jobs.add(a_dead_job(name), keep=timedelta(days=30))
             queued.outbox.add(name, "Omneo Rewards", [{"n": 1}], job="j", accepted_at=NOW)
