@@ -77,8 +77,8 @@ clean: ## Remove the environments and all local data
 
 ## Google Cloud
 
-deploy: $(VENV)/.run ## The whole bundle, again and again safely: PROJECT= REGION= DOMAIN= [DRY_RUN=1]
-	@$(CLOUD) DOMAIN='$(DOMAIN)' ONLY='$(ONLY)' deploy/gcp/deploy.sh
+deploy: $(VENV)/.run ## The whole bundle, again and again safely: PROJECT= REGION= DOMAIN= [DRY_RUN=1] [YES=1]
+	@$(CLOUD) DOMAIN='$(DOMAIN)' ONLY='$(ONLY)' YES='$(YES)' deploy/gcp/deploy.sh
 
 rollback: $(VENV)/.run ## Calls back to the revisions before the last upgrade: PROJECT= REGION= [FUNCTION=]
 	@$(CLOUD) FUNCTION='$(FUNCTION)' deploy/gcp/rollback.sh

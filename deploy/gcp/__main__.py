@@ -105,6 +105,16 @@ def queues_(listed: Path) -> None:
         click.echo("\t".join(row))
 
 
+@commands.command(name="own-queues")
+@_file("listed")
+def own_queues(listed: Path) -> None:
+    """Print the queues of tenants, known by their settings."""
+    from deploy.gcp import queues
+
+    for id in queues.own(json.loads(listed.read_text() or "[]")):
+        click.echo(id)
+
+
 if __name__ == "__main__":
     try:
         commands(prog_name="python -m deploy.gcp")

@@ -22,15 +22,17 @@ bundle() {
   traffic
   schedules
   queues
+  clean_ups
 }
 
 check_machine PROJECT REGION DOMAIN
 find_project
+read -r -a parts <<<"${ONLY:-bundle database balancer watching}"
+find_old_hosts "${parts[@]}"
 planner plan "$WORK"
 check_variables
 apis
 check_quotas
-read -r -a parts <<<"${ONLY:-bundle database balancer watching}"
 # What is not watched runs all the same.
 ((${#parts[@]} == 1)) || MAY_FAIL=watching
 side_by_side "${parts[@]}"

@@ -315,6 +315,12 @@ class TestQueues:
     def test_a_queue_as_installing_makes_it_is_left_alone(self, direction: Direction) -> None:
         assert list(queues.differing([self.listed(f"acme-klaviyo-{direction}", direction)])) == []
 
+    def test_a_queue_of_somebody_else_is_not_ours_to_remove(self) -> None:
+        ours = self.listed("acme-klaviyo-inbound", Direction.INBOUND)
+        theirs = self.listed("parcels-inbound", Direction.INBOUND)
+        theirs["retryConfig"]["maxAttempts"] = 5
+        assert list(queues.own([ours, theirs, {"name": "x/smoke"}])) == ["acme-klaviyo-inbound"]
+
     def test_one_that_differs_is_set_and_what_is_no_tenants_is_not(self) -> None:
         stale = self.listed("acme-klaviyo-outbound", Direction.OUTBOUND)
         stale["retryConfig"]["maxAttempts"] = 5
@@ -327,7 +333,15 @@ class TestQueues:
 def test_every_schedule_divides_an_hour_or_a_day() -> None:
     for schedule in load_schedules().values():
         assert 60 % schedule.every == 0 or (schedule.every % 60 == 0 and 1440 % schedule.every == 0)
-        assert files._cron(schedule.every)
+        assert files._cron(schedule.every, 0)
+
+
+def test_no_two_schedules_start_in_the_same_minute_of_an_hour() -> None:
+    crons = [files._cron(row.every, n) for n, row in enumerate(load_schedules().values())]
+    minutes = [
+        {int(cron.split("-")[0]) % 5} if "/5 " in cron else {int(cron.split()[0]) % 5} for cron in crons
+    ]
+    assert len({min(found) for found in minutes}) == len(crons)
 
 
 class TestQuotas:
