@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from deploy.gcp import access, files
+from deploy.gcp import access, files, resources
 from deploy.gcp.naming import Place
 from deploy.staging import StagingError
 
@@ -66,6 +66,24 @@ def quotas(work: Path) -> None:
 def revisions(place: Place, work: Path) -> None:
     """Stage the functions and write what is to be done about each."""
     files.write_revisions(work, place)
+
+
+@commands.command(name="resources")
+@_work
+@click.pass_obj
+def resources_(place: Place, work: Path) -> None:
+    """Print every resource with its final settings, as JSON."""
+    click.echo(json.dumps(resources.listed(work, place), indent=2))
+
+
+@commands.command(name="overview")
+@_work
+def overview_(work: Path) -> None:
+    """Print what stands where, a heading and its lines after the other."""
+    for heading, lines in files.overview_lines(work):
+        click.echo(heading)
+        for line in lines:
+            click.echo(f"  {line}")
 
 
 @commands.command()

@@ -2,14 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from deploy import staging
-from deploy.gcp import access, balancer, naming, quotas, revisions, watching
+from deploy.gcp import access, balancer, naming, overview, quotas, revisions, watching
 from deploy.gcp.naming import Place
 
 APIS = (
@@ -101,6 +101,21 @@ def quota_shortages(work: Path) -> list[quotas.Shortage]:
     if any(shortage.quota == quotas.POLICIES for shortage in found):
         (work / "limits-left-out").touch()
     return found
+
+
+def overview_lines(work: Path) -> Iterator[tuple[str, Iterable[str]]]:
+    """Yield each heading of the overview with its lines. Reads what gcloud has listed as JSON."""
+
+    def listed(name: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads((work / f"{name}.json").read_text() or "[]")
+        return found
+
+    functions, backends = staging.load_functions(), listed("backends")
+    yield "functions", overview.of_functions(listed("services"), functions)
+    yield "queues", overview.of_queues(listed("queues"))
+    yield "alerts", overview.of_alerts(listed("alerts"))
+    yield "front", overview.of_front(listed("certificates"), backends, functions)
+    yield "what costs money while nobody calls", overview.of_costs(functions, backends, listed("databases"))
 
 
 def write_workers(work: Path) -> None:

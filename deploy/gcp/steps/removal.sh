@@ -38,7 +38,8 @@ find_kept() {
   observe_of storage buckets gcloud storage buckets list --format='value(name)'
   : >"$WORK/sources"
   if known "run-sources-$PROJECT-$REGION" buckets; then
-    observe sources gcloud storage ls "gs://run-sources-$PROJECT-$REGION/services/"
+    # Where there is none, gcloud says that nothing matches, and fails.
+    QUIET=yes observe sources gcloud storage ls "gs://run-sources-$PROJECT-$REGION/services/" || : >"$WORK/sources"
   fi
 }
 

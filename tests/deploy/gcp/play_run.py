@@ -134,6 +134,12 @@ def objects(cloud: Cloud, request: Request, name: str) -> Thing:
     return {"kind": "storage#objects", "items": kept, "prefixes": sorted(folders)}
 
 
+@plays("storage", "GET", "/storage/v1/b/{name}/o/{object+}")
+def get_object(cloud: Cloud, request: Request, name: str, object: str) -> Thing:
+    found = cloud.get(f"bucket/{name}/{object.replace('/', '|')}")
+    return {key: value for key, value in found.items() if key != "files"}
+
+
 @plays("storage", "DELETE", "/storage/v1/b/{name}/o/{object+}")
 def delete_object(cloud: Cloud, request: Request, name: str, object: str) -> None:
     cloud.delete(f"bucket/{name}/{object.replace('/', '|')}")

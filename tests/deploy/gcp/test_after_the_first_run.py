@@ -10,6 +10,8 @@ import pytest
 from tests.deploy.gcp.cloud import Request, Thing
 from tests.deploy.gcp.gcloud import DOMAIN, Operator, variables_of
 
+ANOTHER_KEY = "canary" + "A" * 37 + "="
+
 pytestmark = pytest.mark.deploy
 
 
@@ -123,9 +125,7 @@ def test_queues_of_tenants_follow_queues_toml_and_a_paused_one_stays_paused(depl
 
 
 def test_keys_of_another_environment_are_refused(deployed: Operator) -> None:
-    ran = deployed.runs(
-        "deploy.sh", ONLY="bundle", ENCRYPTION_KEYS="k1:canaryAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-    )
+    ran = deployed.runs("deploy.sh", ONLY="bundle", ENCRYPTION_KEYS=f"k1:{ANOTHER_KEY}")
     assert ran.status != 0
     assert "holds none of the keys in use" in ran.said
     assert "secret/encryption-keys/2" not in deployed.cloud.things
@@ -133,7 +133,7 @@ def test_keys_of_another_environment_are_refused(deployed: Operator) -> None:
 
 def test_a_new_key_is_a_new_revision(deployed: Operator) -> None:
     old = deployed.cloud.things["secret/encryption-keys/1"]["canary"]
-    both = f"{old},k2:canaryAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+    both = f"{old},k2:{ANOTHER_KEY}"
     ran = deployed.runs("deploy.sh", ONLY="bundle", ENCRYPTION_KEYS=both)
     assert ran.status == 0
     assert variables_of(service(deployed, "targets"))["ENCRYPTION_KEYS"] == "encryption-keys:2"

@@ -11,7 +11,17 @@ import pytest
 import yaml
 from google.cloud.tasks_v2 import Queue
 
-from deploy.gcp import access, balancer, files, preflight, queues, quotas, revisions
+from deploy.gcp import (
+    access,
+    balancer,
+    files,
+    overview,
+    preflight,
+    queues,
+    quotas,
+    resources,
+    revisions,
+)
 from deploy.gcp.naming import Place
 from deploy.local.path_templates import path_matcher
 from deploy.staging import REPOSITORY, Function, load_functions, load_routes, load_schedules
@@ -342,6 +352,46 @@ def test_no_two_schedules_start_in_the_same_minute_of_an_hour() -> None:
         {int(cron.split("-")[0]) % 5} if "/5 " in cron else {int(cron.split()[0]) % 5} for cron in crons
     ]
     assert len({min(found) for found in minutes}) == len(crons)
+
+
+class TestResources:
+    def test_the_plan_as_data_holds_every_function_and_no_secret(self, tmp_path: Path) -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("KLAVIYO_CLIENT_SECRET", "canary-secret")
+            patched.setenv("KLAVIYO_CLIENT_ID", "the-app")
+            files.write_plan(tmp_path, PLACE)
+            for name in ("version-encryption-keys", "version-klaviyo-client-secret", "services.json"):
+                (tmp_path / name).write_text("")
+            files.write_revisions(tmp_path, PLACE)
+        listed = resources.listed(tmp_path, PLACE)
+        services = {r["name"]: r["settings"] for r in listed if r["type"] == "google_cloud_run_v2_service"}
+        assert services.keys() == {name.replace("_", "-") for name in load_functions()}
+        assert services["install"]["variables"]["KLAVIYO_CLIENT_ID"] == "the-app"
+        assert services["install"]["secrets"]["KLAVIYO_CLIENT_SECRET"] == "klaviyo-client-secret:1"
+        assert "canary" not in json.dumps(listed)
+        backends = {r["name"]: r["settings"] for r in listed if r["type"] == "google_compute_backend_service"}
+        assert backends["admin"]["securityPolicy"] == "per-address-1200"
+
+
+class TestOverview:
+    def test_what_is_not_as_it_should_be_is_said(self) -> None:
+        functions = load_functions()
+        waiting = a_service(traffic=[{"revisionName": "targets-1", "percent": 100}])
+        said = list(overview.of_functions([waiting], functions))
+        assert "targets            calls go to targets-1; targets-2 waits" in said
+        assert "admin              not there" in said
+        paused = {"name": "x/acme-klaviyo-outbound", "state": "PAUSED"}
+        assert list(overview.of_queues([paused]))[1] == "acme-klaviyo-outbound is PAUSED"
+        front = list(overview.of_front([], [{"name": "admin", "securityPolicy": "x"}], functions))
+        assert front == ["warning: install has no limit by address attached"]
+        alert = {"displayName": "Jobs have died", "userLabels": {"fingerprint": "x"}, "enabled": False}
+        assert list(overview.of_alerts([alert])) == [
+            "1 alerts, 0 of them are sent to somebody",
+            "Jobs have died is switched off",
+        ]
+        off = list(overview.of_costs(functions, [], [{"name": "x"}]))
+        assert off[0] == "warm instances: system_webhooks, rewards_webhook"
+        assert off[2] == "point-in-time recovery: off"
 
 
 class TestQuotas:
