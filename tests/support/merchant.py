@@ -61,9 +61,8 @@ class Merchant:
     @property
     def cookies(self) -> list[str]:
         """The values of our cookies, the newest last; each attempt has its own."""
-        ours = [
-            cookie for cookie in self.client._cookies.values() if cookie.key.startswith("klaviyo_install")
-        ]  # type: ignore[union-attr]  # the client keeps cookies
+        kept = self.client._cookies or {}
+        ours = [cookie for cookie in kept.values() if cookie.key.startswith("klaviyo_install")]
         return [cookie.value for cookie in ours]
 
     def get(self, url: str, **query: str) -> TestResponse:

@@ -262,7 +262,7 @@ REINSTALL, NOTHING = "Install the app again", ""
 # What happens, the check that finds it, how bad it is, what it says, what mends it, and whether the repair does.
 STORIES: list[tuple[Callable[[World], None], str, str, str, str, bool]] = [
     (disconnected, "klaviyo", "critical", "no longer honours", REINSTALL, False),
-    (never_installed, "klaviyo", "critical", "No Klaviyo account", REINSTALL, False),
+    (never_installed, "klaviyo", "critical", "has never been installed", "Make an install link", False),
     (removed_in_klaviyo, "klaviyo", "critical", "no longer honours", REINSTALL, False),
     (another_account, "klaviyo", "critical", "another Klaviyo account", REINSTALL, False),
     (klaviyo_down, "klaviyo", "critical", "Klaviyo answered 503", "by themselves", False),
@@ -476,11 +476,20 @@ class TestWhatIsFound:
         assert (finding["severity"], finding["message"]) == ("ok", "Omneo accepts our token.")
 
     def test_what_the_last_uninstall_left_is_told_until_the_next_install(self, well: World) -> None:
-        left = {"left_behind": ("something",)}
+        left = {"klaviyo": None, "left_behind": ("something",)}
         well.services.tenants.change(TENANT, lambda tenant: tenant.model_copy(update=left))
-        assert look(well)["left_behind"] == []
-        never_installed(well)
         assert look(well)["left_behind"] == ["something"]
+        (finding,) = of(look(well), "klaviyo")
+        assert "has been uninstalled" in finding["message"]
+        well.install()
+        assert look(well)["left_behind"] == []
+
+    def test_the_paused_queue_of_a_disconnected_tenant_is_a_warning(self, well: World) -> None:
+        well.disconnect()
+        well.services.queue.pause(well.read(), Direction.OUTBOUND)
+        (finding,) = of(look(well), "outbound queue")
+        assert (finding["severity"], finding["safe"]) == ("warning", False)
+        assert "paused while the account is disconnected" in finding["message"]
 
 
 class TestHowOften:
