@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -31,7 +32,7 @@ def doctor(services: Services, name: str, mend: bool, as_json: bool) -> None:
         if not as_json:
             show_report(report)
         needs = Needs.STORE | Needs.QUEUES | Needs.OUTBOUND | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
-        mender = Services(Settings.from_env(os.environ, needs), clock=services.clock, sleep=services.sleep)
+        mender = replace(services, settings=Settings.from_env(os.environ, needs))
         done = repair(found(services, name), mender)
         for line in done or ["Nothing can be repaired from here: install the app again."]:
             click.echo(line, err=as_json)
