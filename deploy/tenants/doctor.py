@@ -34,7 +34,8 @@ def doctor(services: Services, name: str, mend: bool, as_json: bool) -> None:
         needs = Needs.STORE | Needs.QUEUES | Needs.OUTBOUND | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
         mender = replace(services, settings=Settings.from_env(os.environ, needs))
         done = repair(found(services, name), mender)
-        for line in done or ["Nothing can be repaired from here: install the app again."]:
+        again = "install the app again" if report["klaviyo"]["connected_at"] else "the app is not installed"
+        for line in done or [f"Nothing can be repaired from here: {again}."]:
             click.echo(line, err=as_json)
         if done:
             _await_set_up(services, name)
