@@ -104,10 +104,16 @@ def given(name: str, *, is_secret: bool = False) -> str:
 
 def _check_store(settings: Settings) -> None:
     path = settings.store.sqlite_path if settings.store else ""
-    if path and not Path(path).exists():
+    if not path:
+        return
+    try:
+        Path(path).stat()
+    except FileNotFoundError:
         raise click.ClickException(
             f"There is no store at {path}. Is STORE right? `create` makes one with its first tenant."
-        )
+        ) from None
+    except OSError:
+        return  # the store itself says what is wrong with its file
 
 
 def existing(_ctx: click.Context, _parameter: click.Parameter, name: str) -> str:
