@@ -13,19 +13,13 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
 
 from shared.direction import Direction
-from shared.errors import (
-    DocumentChangedError,
-    DocumentExistsError,
-    DocumentMissingError,
-    StoreUnavailableError,
-)
+from shared.errors import DocumentChangedError, DocumentMissingError, StoreUnavailableError
 from shared.storage.documents import Document, Documents, Scalar, Value
 from shared.storage.encryption import KeyRing
 from shared.tenants.settings import TenantSettings
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 COLLECTION = "tenants"
-FORMER = "former_tenants"  # deleted tenants whose consent ledger was kept: its key
 _SEALED = "$sealed"
 WEBHOOK_SECRET_LENGTH = 16  # Klaviyo refuses shorter ones
 
@@ -233,33 +227,13 @@ class TenantStore:
         """Forget the tenant. What is stored below it is deleted by its own store, before."""
         self._documents.delete(COLLECTION, name)
 
-    def keep_ledger_key(self, tenant: Tenant, until: datetime) -> None:
-        """Keep the key of the tenant's consent ledger beyond the tenant: without it nobody can find a record again."""
-        if tenant.ledger_key is None:
-            return
-        kept = {"ledger_key": self._seal(tenant.name, "ledger_key", tenant.ledger_key), "expire_at": until}
-        try:
-            self._documents.create(FORMER, tenant.name, kept)
-        except DocumentExistsError:
-            self._documents.update(FORMER, tenant.name, kept)
-
-    def kept_ledger_key(self, name: str) -> SecretStr | None:
-        """Return the key of the ledger that a deleted tenant of this name has left, None if there is none."""
-        found = self._documents.get(FORMER, name)
-        key = None if found is None else self._open(name, "ledger_key", found.fields["ledger_key"])
-        return key if isinstance(key, SecretStr) else None
-
-    def forget_ledger_key(self, name: str) -> None:
-        """Forget the key that a deleted tenant has left."""
-        self._documents.delete(FORMER, name)
-
     def holding(self, account_id: str) -> list[str]:
         """Return the names of the tenants that are joined to a Klaviyo account, in order."""
-        return [document.id for document in self._all(COLLECTION, {"klaviyo_account_id": account_id})]
+        return [document.id for document in self._all({"klaviyo_account_id": account_id})]
 
     def of_unknown_account(self) -> list[str]:
         """Return the names of the tenants that hold tokens of an account which nobody has asked for."""
-        unknown = self._all(COLLECTION, {"klaviyo_account_id": ""})
+        unknown = self._all({"klaviyo_account_id": ""})
         return [document.id for document in unknown if document.fields.get("klaviyo") is not None]
 
     def sharing_queues(self, tenant: Tenant) -> str:
@@ -275,15 +249,11 @@ class TenantStore:
 
     def names(self) -> Iterator[str]:
         """Yield every tenant's name, in order."""
-        yield from (document.id for document in self._all(COLLECTION))
+        yield from (document.id for document in self._all())
 
-    def former_names(self) -> Iterator[str]:
-        """Yield the names of the deleted tenants that have left a ledger, in order."""
-        yield from (document.id for document in self._all(FORMER))
-
-    def _all(self, collection: str, where: dict[str, Scalar] | None = None) -> Iterator[Document]:
+    def _all(self, where: dict[str, Scalar] | None = None) -> Iterator[Document]:
         after: str | None = None
-        while page := self._documents.find(collection, where=where, after=after):
+        while page := self._documents.find(COLLECTION, where=where, after=after):
             yield from page
             after = page[-1].id
 
@@ -292,11 +262,8 @@ class TenantStore:
 
         A secret that somebody else changes meanwhile is looked at once more, so no newer value is overwritten.
         """
-        return sum(self._reencrypt(collection, name, dry_run=dry_run) for collection in (COLLECTION, FORMER))
-
-    def _reencrypt(self, collection: str, name: str, *, dry_run: bool) -> int:
         for _ in range(20):
-            document = self._documents.get(collection, name)
+            document = self._documents.get(COLLECTION, name)
             if document is None:
                 return 0
             stale = {
@@ -307,7 +274,7 @@ class TenantStore:
                 return due
             renewed = {field: self._renewed(name, field, document.fields[field]) for field in stale}
             try:
-                self._documents.update(collection, name, renewed, version=document.version)
+                self._documents.update(COLLECTION, name, renewed, version=document.version)
             except DocumentChangedError:
                 continue
             return due

@@ -363,7 +363,7 @@ class TestWhatIsFound:
     @pytest.mark.parametrize(
         ("happen", "found"),
         [
-            (disconnected, {"klaviyo": "critical"}),
+            (disconnected, {"klaviyo": "critical", "outbound queue": "warning"}),
             (data_source_deleted, {"data sources": "warning"}),
             (webhook_deleted, {"webhook": "critical"}),
             (webhook_disabled, {"webhook": "critical"}),
@@ -423,11 +423,13 @@ class TestWhatIsFound:
         again = look(well)
         assert wrong(again) == {"klaviyo": "critical"}
 
-    def test_a_paused_queue_of_a_disconnected_tenant_is_as_it_should_be(self, well: World) -> None:
+    def test_a_paused_queue_of_a_disconnected_tenant_is_not_called_well(self, well: World) -> None:
         disconnected(well)
         report = look(well)
         assert report["queues"]["outbound"]["paused"] is True
-        assert [finding["severity"] for finding in of(report, "outbound queue")] == ["ok"]
+        (finding,) = of(report, "outbound queue")
+        assert (finding["severity"], finding["safe"]) == ("warning", False)
+        assert "paused while the account is disconnected" in finding["message"]
 
     @pytest.mark.parametrize("body", ["OK", "", "<p>fine</p>", '{"valid": true}', "{", '{"data": {"tok'])
     def test_any_success_of_omneo_means_that_it_accepts_our_token(self, well: World, body: str) -> None:
@@ -483,13 +485,6 @@ class TestWhatIsFound:
         assert "has been uninstalled" in finding["message"]
         well.install()
         assert look(well)["left_behind"] == []
-
-    def test_the_paused_queue_of_a_disconnected_tenant_is_a_warning(self, well: World) -> None:
-        well.disconnect()
-        well.services.queue.pause(well.read(), Direction.OUTBOUND)
-        (finding,) = of(look(well), "outbound queue")
-        assert (finding["severity"], finding["safe"]) == ("warning", False)
-        assert "paused while the account is disconnected" in finding["message"]
 
 
 class TestHowOften:

@@ -15,6 +15,7 @@ from shared.direction import Direction
 from shared.errors import DocumentExistsError, DocumentMissingError, UndecryptableError
 from shared.storage.documents import Documents, Value
 from shared.storage.encryption import KeyRing
+from shared.tenants.former import FormerTenants
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import (
     COLLECTION,
@@ -496,25 +497,20 @@ def test_every_tenant_that_holds_an_account_is_named_however_many_there_are(docu
 def test_the_key_of_a_ledger_outlives_its_tenant_and_every_encryption_key(
     documents: Documents, stored_bytes: Callable[[], bytes]
 ) -> None:
-    tenants, key = store(documents), SecretStr("canary-ledger-key")
-    tenants.create(whole(ledger_key=key))
+    def former(**keys: bytes) -> FormerTenants:
+        return FormerTenants(documents, KeyRing(keys))
+
+    key = SecretStr("canary-ledger-key")
     for _ in range(2):
-        tenants.keep_ledger_key(whole(ledger_key=key), NOW + timedelta(days=1))
-    tenants.delete("acme")
+        former(a=A).keep("acme", key, NOW + timedelta(days=1))
     assert b"canary" not in stored_bytes()
-    assert list(tenants.former_names()) == ["acme"]
-    newer = store(documents, b=B, a=A)
+    assert list(former(a=A).names()) == ["acme"]
+    newer = former(b=B, a=A)
     assert newer.reencrypt("acme", dry_run=True) == newer.reencrypt("acme") == 1
-    alone = store(documents, b=B)
-    assert alone.kept_ledger_key("acme") == key
-    alone.forget_ledger_key("acme")
-    assert (alone.kept_ledger_key("acme"), list(alone.former_names())) == (None, [])
-
-
-def test_a_tenant_without_a_ledger_key_leaves_none(documents: Documents) -> None:
-    tenants = store(documents)
-    tenants.keep_ledger_key(whole(), NOW)
-    assert tenants.kept_ledger_key("acme") is None
+    assert newer.reencrypt("acme") == newer.reencrypt("beta") == 0
+    assert former(b=B).ledger_key("acme") == key
+    former(b=B).forget("acme")
+    assert (former(b=B).ledger_key("acme"), list(former(b=B).names())) == (None, [])
 
 
 def test_an_account_that_is_to_be_left_is_stored_with_nothing_readable(
