@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import click
 
 from deploy.gcp import access, files, queues
+from deploy.gcp.environment import FUNCTION, NotDeployedError, exports
 from deploy.gcp.naming import Place
 from deploy.gcp.revisions import UndecidedError
-from deploy.staging import StagingError
+from deploy.staging import StagingError, load_functions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -87,8 +88,17 @@ def queues_(listed: Path) -> None:
         click.echo("\t".join(row))
 
 
+@commands.command()
+@_file("listed")
+@click.pass_obj
+def environment(place: Place, listed: Path) -> None:
+    """Print what sets the environment of `python -m deploy.tenants`."""
+    for line in exports(json.loads(listed.read_text() or "[]"), load_functions()[FUNCTION], place.project):
+        click.echo(line)
+
+
 if __name__ == "__main__":
     try:
         commands(prog_name="python -m deploy.gcp")
-    except (StagingError, UndecidedError) as error:
+    except (NotDeployedError, StagingError, UndecidedError) as error:
         sys.exit(str(error))

@@ -38,6 +38,7 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
 
             send_metric(job, tenant, services.klaviyo(tenant), services.omneo(tenant))
         case Provision():
+            from shared.installation.leaving import leave_former_accounts
             from shared.installation.provision import provision
 
             # Not the cached one: seconds after a merchant has changed the account, its tokens are still the old account's.
@@ -50,6 +51,7 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
                 leases=services.leases,
                 public_url=services.settings.public_url,
             )
+            leave_former_accounts(services.tenant_cache.fresh(tenant.name) or tenant, services)
         case SendRecords():
             from shared.records.records import send_records
 
