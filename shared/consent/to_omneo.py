@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 TURN = timedelta(minutes=5)  # as long as a worker may run
 TRACE = timedelta(minutes=1)  # how long a turn that is over is remembered
 _SECONDS = 3.0
+_FRESH = timedelta(seconds=2)
+_MOST_READS = 3
 
 Learn = Callable[[Memory], Memory]
 
@@ -49,6 +51,28 @@ def consent_turn(profile_id: str, tenant: Tenant, services: Services) -> Iterato
         yield turn
     finally:
         services.leases.release(turn, trace=TRACE)
+
+
+def read_last(profile_id: str, tenant: Tenant, services: Services) -> "tuple[Profile | None, datetime]":
+    """Return the profile, None if there is none, and when Omneo was asked for it.
+
+    What was decided while the answer was on its way would be written over, so an answer that takes long is asked for once more.
+
+    Raises:
+        ServiceError: what Omneo answered.
+    """
+    omneo = services.omneo(tenant)
+    for _ in range(_MOST_READS):
+        read_at = services.clock()
+        profile = omneo.profile(profile_id)
+        if is_fresh(read_at, services.clock()):
+            break
+    return profile, read_at
+
+
+def is_fresh(read_at: datetime, now: datetime) -> bool:
+    """Return whether what Omneo was asked for at that time may be taken for what it holds now."""
+    return now - read_at <= _FRESH
 
 
 def gone() -> WaitError:
