@@ -247,7 +247,7 @@ def step_of(
 
 @dataclass(frozen=True)
 class _Held:
-    """What Klaviyo holds of one consent. `changed_at` is the newest time of the consent itself; `opted_out_at` that of anything of it."""
+    """What Klaviyo holds of one consent. `changed_at` is the newest time of the consent itself, `newest_at` that of it and of any suppression, None if the opt-out has none."""
 
     consent: str
     changed_at: datetime | None = None
@@ -470,13 +470,15 @@ def _held(subject: Subject, consent: Consent, now: datetime) -> _Held:
     changed = _times(said, ("consent_timestamp", "last_updated"), now)
     rows = said.get("suppression")
     suppressions = [row for row in (rows if isinstance(rows, list) else ()) if isinstance(row, Mapping)]
-    suppressed = [at for row in suppressions for at in _times(row, ("timestamp",), now)]
+    by_hand = [row for row in suppressions if row.get("reason") not in _BOUNCES]
+    dated = [*changed, *_suppressed_at(by_hand, now)]
     return _Held(
         consent=word,
         changed_at=max(changed, default=None),
-        newest_at=max([*changed, *suppressed], default=None),
-        is_opted_out=word == "UNSUBSCRIBED" or _is_suppressed(word, said, suppressions, now),
-        is_suppressed=any(row.get("reason") not in _BOUNCES for row in suppressions),
+        # A bounce's time counts against an opt-in, but is not that of an opt-out which has none.
+        newest_at=max([*dated, *_suppressed_at(suppressions, now)]) if dated else None,
+        is_opted_out=word == "UNSUBSCRIBED" or _is_suppressed(word, said, by_hand, now),
+        is_suppressed=bool(by_hand),
         is_complained=any(row.get("reason") in _COMPLAINTS for row in suppressions),
         is_marked=str(said.get("custom_method_detail") or "").casefold() == MARKER,
         shows_whose="custom_method_detail" in said,
@@ -484,15 +486,17 @@ def _held(subject: Subject, consent: Consent, now: datetime) -> _Held:
 
 
 def _is_suppressed(
-    word: str, said: Mapping[str, Json], rows: list[Mapping[str, Json]], now: datetime
+    word: str, said: Mapping[str, Json], by_hand: list[Mapping[str, Json]], now: datetime
 ) -> bool:
     """Tell whether a person had the profile suppressed, and did not subscribe after that."""
-    by_hand = [row for row in rows if row.get("reason") not in _BOUNCES]
     if word != "SUBSCRIBED":
         return bool(by_hand)
     since = _times(said, ("consent_timestamp",), now)
-    times = [at for row in by_hand for at in _times(row, ("timestamp",), now)]
-    return bool(since) and any(at >= since[0] for at in times)
+    return bool(since) and any(at >= since[0] for at in _suppressed_at(by_hand, now))
+
+
+def _suppressed_at(rows: list[Mapping[str, Json]], now: datetime) -> list[datetime]:
+    return [at for row in rows for at in _times(row, ("timestamp",), now)]
 
 
 def _times(said: Mapping[str, Json], names: tuple[str, ...], now: datetime) -> list[datetime]:

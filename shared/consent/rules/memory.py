@@ -240,6 +240,16 @@ def _with_opt_outs_to_write(memory: Memory) -> Memory:
     return replace(memory, events=events)
 
 
+def is_opt_out_taken_back(before: Memory, after: Memory) -> bool:
+    """Return whether Omneo shows an opt-in where it showed an opt-out, and no event of Klaviyo's has its time."""
+    if before.seen is None or after.seen is None:
+        return False
+    by_event = any(
+        event.decision is Decision.OPT_IN and event.at == after.seen.stamp for event in after.events
+    )
+    return (before.seen.direction, after.seen.direction) == ("out", "in") and not by_event
+
+
 def _is_before_an_opt_in(memory: Memory, at: datetime) -> bool:
     ins = [event.at for event in memory.events if event.decision is Decision.OPT_IN]
     newest = _latest(memory.omneo_in, *ins)
@@ -509,8 +519,27 @@ def _our_opt_ins(memory: Memory) -> Iterable[Key]:
         if call is not None:
             open_calls.remove(call)
             landings.append((event.profile, event.at))
-        if call is not None or event.mark == "omneo":
+        if call is not None or event.mark == "omneo" or _may_undo_an_opt_out(memory, event):
             yield _key(event)
+
+
+def _may_undo_an_opt_out(memory: Memory, event: Decided) -> bool:
+    """Return whether an opt-in may be the landing of a call that she has opted out after, though another was taken for it.
+
+    Of SMS nothing shows whose an opt-in is, so two that come soon after our call may be told apart wrongly.
+    """
+    if event.channel is not Channel.SMS:
+        return False
+    outs = [one.at for one in memory.events if one.decision is Decision.OPT_OUT]
+    if memory.omneo_out is not None:
+        outs.append(memory.omneo_out)
+    return any(
+        call.profile in (event.profile, "")
+        and call.asked_at - CLOCKS_APART <= event.at <= call.last_at + UNDER_WAY
+        and any(call.asked_at <= at <= event.at for at in outs)
+        for call in memory.calls
+        if _is_of(call, memory, "in")
+    )
 
 
 def _our_opt_outs(memory: Memory, opted_in: Iterable[datetime]) -> Iterable[Key]:
