@@ -7,7 +7,7 @@ one at once lose nothing of each other's is seen to here.
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from shared.consent.rules.decisions import Decided
@@ -127,11 +127,14 @@ def _profiles_asked(memories: Memories) -> set[str]:
 
 
 def _encode(memory: Memory) -> dict[str, Value]:
-    return {name: _plain(value) for name, value in asdict(memory).items() if name != "channel"}
+    return {name: value for name, value in _plain(memory).items() if name != "channel"}
 
 
 def _plain(value: Any) -> Any:
-    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    # Unlike `asdict` this copies nothing that cannot change.
+    return {name: _plain(one) for name, one in vars(value).items()} if is_dataclass(value) else value
 
 
 def _decode(found: Document | None) -> dict[Channel, Memory]:
