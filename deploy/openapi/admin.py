@@ -60,7 +60,7 @@ SCHEMAS: Mapping[str, Json] = {
             **{
                 name: {}
                 for name, rule in settings_schema(WEBHOOK_SECRET_LENGTH)["properties"].items()
-                if not rule.get("writeOnly")
+                if not rule.get("writeOnly") and not rule.get("readOnly")
             },
             "webhook_secrets": a_list(SECRET_SHOWN),
             "omneo_signing_secrets": a_list(SECRET_SHOWN),

@@ -10,7 +10,6 @@ import jsonschema_rs
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from schemathesis.checks import CHECKS, load_all_checks
 from werkzeug.test import Client, TestResponse
 
@@ -19,7 +18,7 @@ from shared.installation.links import InstallLinks
 from tests.support.front import Front
 from tests.support.loading import Load
 from tests.support.merchant import Merchant, field, pages_of
-from tests.support.world import ACCOUNT, EMAIL, EXTENSION_URL, INSTALLATION_KEY, TENANT, World
+from tests.support.world import EMAIL, INSTALLATION_KEY, TENANT, World
 
 PROFILE = "0b0c6f3e-5a0e-4a7b-9d3a-2f8f2f1c9a01"
 DOCUMENT = openapi()
