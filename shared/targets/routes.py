@@ -37,9 +37,9 @@ def target_named(name: str) -> Accept:
     Raises:
         UnknownPathError: there is no such target.
     """
-    if name not in _TARGETS:
+    if name not in TARGETS:
         raise UnknownPathError("There is no such target.")
-    return _TARGETS[name]
+    return TARGETS[name]
 
 
 def _metric(call: TargetCall, services: Services) -> str:
@@ -130,7 +130,7 @@ def _flag(query: Mapping[str, str], name: str) -> bool:
     return found
 
 
-_TARGETS: Mapping[str, Accept] = {
+TARGETS: Mapping[str, Accept] = {
     "metric": _metric,
     "upsert-profile-data": _upsert_profile_data,
     "data-source-record": _data_source_record,
