@@ -179,7 +179,7 @@ def _resource(
         given = {name: value for name, value in attributes.items() if value is not None}
         return {"type": "profile", "attributes": given}
     if ours is not None:
-        there = {name: True for name in without} | attributes
+        there = dict.fromkeys(without, True) | attributes
         attributes |= dict.fromkeys(_given_up(ours, there, released))
     return {**mapped.resource(verdict.klaviyo_id), "attributes": attributes}
 
@@ -191,7 +191,7 @@ def given_up_by_excluded(
 
     `wanted` are the attributes that the person has in Omneo. Nothing else of an excluded profile goes to Klaviyo.
     """
-    theirs = {name: True for name in held_of(profile, wanted)}
+    theirs = dict.fromkeys(held_of(profile, wanted), True)
     given_up = _given_up(profile, theirs, released)
     attributes = dict.fromkeys(given_up)
     return {"type": "profile", "id": profile.id, "attributes": attributes} if given_up else None
