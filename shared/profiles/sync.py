@@ -115,17 +115,21 @@ def ownership_of(profile: Mapping[str, Json], id: str, tenant: Tenant, services:
 
 
 def subjects_of(imported: Imported, wanted: Mapping[str, Json]) -> dict[Channel, Subject]:
+    """Return whose consent each channel is about after an import: see `subjects`."""
+    number = None if imported.holders else imported.owners.get("phone_number")
+    return subjects(imported.profile, number, wanted)
+
+
+def subjects(
+    own: KlaviyoProfile, number: KlaviyoProfile | None, wanted: Mapping[str, Json]
+) -> dict[Channel, Subject]:
     """Return whose consent each channel is about: that of the profile's own Klaviyo profile, with the address that Klaviyo has of it.
 
-    Consent to a phone number that a Klaviyo profile has which is nothing but this number is about that one. `wanted` are the attributes
-    that Klaviyo was to get.
+    Consent to a phone number that a Klaviyo profile has which is nothing but this number is about that one. `number` is who has the
+    number, None if nobody, or another living Omneo profile's. `wanted` are the attributes that Klaviyo was to get.
     """
-    number = imported.owners.get("phone_number")
-    is_bare = number is not None and not (number.email or number.external_id or imported.holders)
-    owners = {
-        Channel.EMAIL: imported.profile,
-        Channel.SMS: number if number and is_bare else imported.profile,
-    }
+    is_bare = number is not None and not (number.email or number.external_id)
+    owners = {Channel.EMAIL: own, Channel.SMS: number if number and is_bare else own}
     return {channel: _subject(owner, channel, wanted) for channel, owner in owners.items()}
 
 

@@ -252,8 +252,8 @@ def test_a_profile_of_nobody_that_has_her_new_email_becomes_hers(shop: Shop) -> 
 @pytest.mark.parametrize("first", ["excluded", "given"])
 @pytest.mark.parametrize("name", ["email", "mobile_phone_e164"])
 def test_who_is_excluded_gives_up_what_another_has_now(shop: Shop, name: str, first: str) -> None:
-    theirs = {"email": EMAIL, "mobile_phone_e164": PHONE}
-    others = {"email": OTHERS_EMAIL, "mobile_phone_e164": OTHERS_PHONE}
+    theirs: dict[str, Any] = {"email": EMAIL, "mobile_phone_e164": PHONE}
+    others: dict[str, Any] = {"email": OTHERS_EMAIL, "mobile_phone_e164": OTHERS_PHONE}
     giver = shop.customer(**theirs, first_name="Giver", comms=opted(shop, email=True))
     taker = shop.customer(**others, first_name="Taker", comms=opted(shop, email=False))
     shop.settle()
