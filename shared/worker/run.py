@@ -36,7 +36,10 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
         case SendMetric():
             from shared.metrics.metrics import send_metric
 
-            send_metric(job, tenant, services.klaviyo(tenant), services.omneo(tenant))
+            if send_metric(job, tenant, services.klaviyo(tenant), services.omneo(tenant)):
+                from shared.profiles.calls import sync_soon
+
+                sync_soon(tenant, job.omneo_profile_id, queue=services.queue, clock=services.clock)
         case Provision():
             from shared.installation.leaving import leave_former_accounts
             from shared.installation.provision import provision
