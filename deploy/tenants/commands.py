@@ -13,6 +13,7 @@ from typing import Any
 import click
 from pydantic import SecretStr
 
+from deploy.tenants.dead import dead
 from deploy.tenants.description import connection, described
 from deploy.tenants.doctor import doctor
 from deploy.tenants.explain import explain
@@ -37,6 +38,7 @@ from shared.errors import (
 )
 from shared.installation.provision import WEBHOOK, again
 from shared.jobs.dead_jobs import DeadJobStore
+from shared.jobs.replays import Replays
 from shared.profiles.synced import SyncedProfiles
 from shared.profiles.waiting import Waiting
 from shared.records.outbox import Outbox
@@ -193,6 +195,7 @@ def delete(services: Services, name: str, yes: bool) -> None:
     for direction in Direction:
         services.queue.purge(tenant, direction)
     DeadJobStore(services.documents, services.keys).delete_all(name)
+    Replays(services.documents).forget(name)
     services.secret_uses.forget(name)
     Inbox.of(services).forget(name)
     Outbox.of(services).forget(name)
@@ -334,6 +337,7 @@ def _newest_only(tenant: Tenant, what: str) -> Tenant:
     return tenant.model_copy(update={field: getattr(tenant, field)[:1]})
 
 
+tenants.add_command(dead)
 tenants.add_command(doctor)
 tenants.add_command(explain)
 tenants.add_command(resync)

@@ -10,6 +10,8 @@ from pydantic import SecretStr, ValidationError
 from shared.admin.meaning import faults, list_fault
 from shared.errors import ConflictError, DocumentMissingError, InvalidPayloadError
 from shared.installation.provision import WEBHOOK, again, start_provision
+from shared.jobs.replays import Replaying
+from shared.jobs.rules.causes import Cause
 from shared.services import Services
 from shared.tenants.settings import FIXED_ONCE_INSTALLED, LONGEST_SECRET, TenantSettings
 from shared.tenants.tenants import WEBHOOK_SECRET_LENGTH, ProvisionStep, StepState, StoredSecret, Tenant
@@ -58,6 +60,8 @@ def change_settings(name: str, changes: object, services: Services) -> Tenant:
         raise ConflictError("The tenant has just been deleted.") from None
     if _SECRET in changes and tenant.is_connected:
         start_provision(tenant, services)
+    if "master_list_id" in changes:
+        Replaying.of(services).begin_held(tenant, Cause.MASTER_LIST)
     return tenant
 
 

@@ -39,6 +39,7 @@ def a_dead_job(id: str = "job-1", **changes: Any) -> DeadJob:
         "body": b'{"kind":"send-metric","event":{"email":"canary-jane@example.org"}}',
         "attempts": 7,
         "died_at": DIED,
+        "expire_at": DIED + MONTH,
     }
     return DeadJob(**{**fields, **changes})
 
@@ -96,7 +97,7 @@ class TestKeeping:
 
     def test_a_document_that_a_newer_revision_wrote_is_read(self, documents: Documents) -> None:
         desk(documents).add(a_dead_job(), keep=MONTH)
-        documents.update(COLLECTION, "job-1", {"replayed_at": DIED, "note": "new"})
+        documents.update(COLLECTION, "job-1", {"noted_at": DIED, "note": "new"})
         assert desk(documents).page("acme") == [a_dead_job()]
 
 
