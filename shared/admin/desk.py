@@ -101,7 +101,7 @@ def read_order(tenant: Tenant, body: object) -> Wanted:
             f'Send a JSON object with filters ({", ".join(FILTERS)}), or {{"all": true}}.'
         )
     if "all" in body:
-        if body != {"all": True}:
+        if body["all"] is not True or len(body) > 1:
             raise InvalidPayloadError("all must be true, and stands alone: without it, send filters.")
         return Wanted()
     return read_filters(tenant, body, beside=("all",))

@@ -18,6 +18,7 @@ from shared.tenants.tenants import WEBHOOK_SECRET_LENGTH, ProvisionStep, StepSta
 
 # What `PUT settings` takes beside the settings themselves.
 _SECRET, _ENDED = "webhook_secret", "end_webhook_secrets"
+KNOWN_AFTER = 15.0  # seconds until every worker knows of a change
 MOST_SECRETS = 10  # every call is compared with each of them
 
 
@@ -61,7 +62,7 @@ def change_settings(name: str, changes: object, services: Services) -> Tenant:
     if _SECRET in changes and tenant.is_connected:
         start_provision(tenant, services)
     if "master_list_id" in changes:
-        Replaying.of(services).begin_held(tenant, Cause.MASTER_LIST)
+        Replaying.of(services).begin_held(tenant, Cause.MASTER_LIST, after=KNOWN_AFTER)
     return tenant
 
 
