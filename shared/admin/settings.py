@@ -10,12 +10,15 @@ from pydantic import SecretStr, ValidationError
 from shared.admin.meaning import faults, list_fault
 from shared.errors import ConflictError, DocumentMissingError, InvalidPayloadError
 from shared.installation.provision import WEBHOOK, again, start_provision
+from shared.jobs.replays import Replaying
+from shared.jobs.rules.causes import Cause
 from shared.services import Services
 from shared.tenants.settings import FIXED_ONCE_INSTALLED, LONGEST_SECRET, TenantSettings
 from shared.tenants.tenants import WEBHOOK_SECRET_LENGTH, ProvisionStep, StepState, StoredSecret, Tenant
 
 # What `PUT settings` takes beside the settings themselves.
 _SECRET, _ENDED = "webhook_secret", "end_webhook_secrets"
+KNOWN_AFTER = 15.0  # seconds until every worker knows of a change
 MOST_SECRETS = 10  # every call is compared with each of them
 
 
@@ -51,6 +54,8 @@ def change_settings(name: str, changes: object, services: Services) -> Tenant:
         raise ConflictError("The tenant has just been deleted.") from None
     if _SECRET in changes and tenant.is_connected:
         start_provision(tenant, services)
+    if "master_list_id" in changes:
+        Replaying.of(services).begin_held(tenant, Cause.MASTER_LIST, after=KNOWN_AFTER)
     return tenant
 
 

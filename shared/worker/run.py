@@ -18,6 +18,7 @@ from shared.jobs.jobs import (
     Provision,
     PullOptOut,
     ReadEvents,
+    ReplayDeadJobs,
     Resync,
     SendMetric,
     SendRecords,
@@ -115,5 +116,9 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             from shared.resync.stretch import resync
 
             resync(job, tenant, services)
+        case ReplayDeadJobs():
+            from shared.worker.replaying import replay_dead_jobs
+
+            replay_dead_jobs(job, tenant, services)
         case EveryTenant():
             raise CannotSucceedError("A scheduled job belongs to no tenant.")
