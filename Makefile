@@ -11,7 +11,7 @@ QUICK := tests/shared/*/rules 'tests/test_boot.py::test_an_event_travels_through
 
 .DEFAULT_GOAL := help
 .PHONY: help run fresh logs serve test test-pythons quick test-deploy simulate check format lint types bench \
-	deploy status rollback destroy setup hooks lock clean mutants FORCE
+	deploy status rollback destroy env setup hooks lock clean mutants FORCE
 
 help: ## This list
 	@awk -F ':.*## ' '/^## / { printf "\n%s\n", substr($$0, 4) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ status: $(VENV)/.run ## What stands where: revisions, calls, queues, alerts, and
 
 rollback: $(VENV)/.run ## Calls back to the revisions before the last upgrade: PROJECT= REGION= [FUNCTION=]
 	@$(CLOUD) FUNCTION='$(FUNCTION)' deploy/gcp/rollback.sh
+
+env: $(VENV)/.run ## Print the environment of python -m deploy.tenants for what is deployed: PROJECT=
+	@$(CLOUD) deploy/gcp/env.sh
 
 destroy: $(VENV)/.run ## List all that deploy made, ask, and remove it: PROJECT= REGION= [YES=1]
 	@$(CLOUD) YES='$(YES)' deploy/gcp/destroy.sh

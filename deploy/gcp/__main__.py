@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import click
 
 from deploy.gcp import access, files, resources
+from deploy.gcp.environment import FUNCTION, NotDeployedError, exports
 from deploy.gcp.naming import Place
-from deploy.staging import StagingError
+from deploy.staging import StagingError, load_functions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -133,8 +134,17 @@ def own_queues(listed: Path) -> None:
         click.echo(id)
 
 
+@commands.command()
+@_file("listed")
+@click.pass_obj
+def environment(place: Place, listed: Path) -> None:
+    """Print what sets the environment of `python -m deploy.tenants`."""
+    for line in exports(json.loads(listed.read_text() or "[]"), load_functions()[FUNCTION], place.project):
+        click.echo(line)
+
+
 if __name__ == "__main__":
     try:
         commands(prog_name="python -m deploy.gcp")
-    except StagingError as error:
+    except (NotDeployedError, StagingError) as error:
         sys.exit(str(error))

@@ -35,7 +35,7 @@ def listed(work: Path, place: Place) -> list[Resource]:
     ]
 
 
-def _resource(type: str, name: str, **settings: Any) -> Resource:
+def _resource(type: str, name: str, /, **settings: Any) -> Resource:
     return {"type": type, "name": name, "settings": settings}
 
 
@@ -164,7 +164,7 @@ def _described(path: Path) -> Resource:
     return {
         key: value
         for key, value in json.loads(path.read_text()).items()
-        if key not in {"name", "description", "labels", "userLabels", "type"}
+        if key not in {"name", "description", "labels", "userLabels"}
     }
 
 
