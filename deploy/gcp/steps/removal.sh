@@ -15,7 +15,7 @@ find_running() {
 find_watching() {
   observe_of monitoring alerts gcloud alpha monitoring policies list --filter='userLabels.alert:*' \
     --format='value(name,userLabels.fingerprint)'
-  observe_of monitoring channels-found gcloud beta monitoring channels list --filter="userLabels.made-by=$MADE_BY" \
+  observe_of monitoring channels-found gcloud beta monitoring channels list --filter="userLabels.made_by=$MADE_BY" \
     --format='value(name)'
   observe_of monitoring dashboards gcloud monitoring dashboards list \
     --format='value(name.basename(),labels.list(show="keys"))'
