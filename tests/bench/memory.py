@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.staging import Function, load_functions
-from shared.web.endpoints import TASK_LARGEST
 from shared.web.json_bodies import MOST_VALUES
 from tests.bench import roots
 from tests.bench.deliveries import a_delivery
@@ -22,6 +21,7 @@ from tests.bench.wire import request_bytes
 from tests.support.world import TENANT, WEBHOOK_SECRET
 
 _DELIVERY_LARGEST = 24_000_000
+_TASK_LARGEST = 2**20  # what Cloud Tasks takes
 _GIVEN = {
     "EXTENSION_URL": "https://e.example.com",
     "KLAVIYO_CLIENT_ID": "bench",
@@ -36,8 +36,8 @@ _CALLS = {
     "rewards_webhook": (f"/{TENANT}/api/v1/webhooks/klaviyo/rewards", 1_000_000),
     "install": ("/klaviyo/install", 200_000),
     "admin": (f"/{TENANT}/api/v1/settings", 200_000),
-    "inbound_worker": ("/tasks/inbound", TASK_LARGEST),
-    "outbound_worker": ("/tasks/outbound", TASK_LARGEST),
+    "inbound_worker": ("/tasks/inbound", _TASK_LARGEST),
+    "outbound_worker": ("/tasks/outbound", _TASK_LARGEST),
 }
 
 
@@ -63,12 +63,12 @@ def _measured(function: Function, folder: Path, environment: Mapping[str, str]) 
         ThreadPoolExecutor(function.concurrency) as callers,
     ):
         for _ in range(_ROUNDS):
-            list(callers.map(started.answered, [request] * function.concurrency))
+            statuses = set(callers.map(started.answered, [request] * function.concurrency))
         most = started.most_memory() / 2**20
     limit = _mebibytes(function.memory)
     size = f"{len(request) / 1e6:.1f} MB"
     what = f"{function.name}, {function.concurrency} at once of {size}: MiB"
-    return Count(what, most, Aim("<=", limit * _SHARE), f"of {limit} MiB")
+    return Count(what, most, Aim("<=", limit * _SHARE), f"of {limit} MiB; answered {min(statuses)}")
 
 
 def _worst_request(function: str) -> bytes:
