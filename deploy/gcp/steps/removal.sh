@@ -47,7 +47,7 @@ find_kept() {
 ours() { cut -f1 "$WORK/$1" | grep -xF -f <(cut -f"${3:-1}" "$WORK/$2") || true; }
 
 # marked FILE: what was found that carries a fingerprint, alone or in brackets at the end of its description.
-marked() { awk -F '\t' '$2 ~ /(^|\()[0-9a-f]{20}\)?$/ { print $1 }' "$WORK/$1"; }
+marked() { grep -E $'^[^\t]*\t([^\t]*\\()?[0-9a-f]{20}\\)?(\t|$)' "$WORK/$1" | cut -f1 || true; }
 
 # only PATTERN < NAMES: those of which the whole is of the pattern.
 only() { grep -xE -- "$1" || true; }
