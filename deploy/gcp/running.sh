@@ -60,6 +60,8 @@ DRY_RUN=${DRY_RUN:-}
 PYTHON=${PYTHON:-$ROOT/.venv/bin/python}
 RETRY_SECONDS=${RETRY_SECONDS:-5}
 export CLOUDSDK_CORE_PROJECT=${PROJECT:-} CLOUDSDK_CORE_DISABLE_PROMPTS=1
+# gcloud would keep what it prints, policies and names in them, in files of its own.
+export CLOUDSDK_CORE_DISABLE_FILE_LOGGING=1
 # shellcheck source=deploy/gcp/patience.sh
 . "$ROOT/deploy/gcp/patience.sh"
 
