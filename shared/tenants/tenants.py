@@ -106,10 +106,14 @@ class Provisions(_Model):
 
 
 class FormerAccount(_Model):
-    """An account that another one has taken the place of, until our webhook and our grant are gone from it."""
+    """An account that another one has taken the place of, until our webhook and our grant are gone from it.
+
+    `webhook_is_gone` stands before the grant is revoked: afterwards nobody can look.
+    """
 
     connection: KlaviyoConnection
     webhook_id: str = ""
+    webhook_is_gone: bool = False
 
 
 class Tenant(_Model):
