@@ -124,7 +124,7 @@ class TestDelete:
         assert command("delete", TENANT, "--with-ledger").exit_code == 1
         assert command("delete", TENANT, "--with-ledger", "--yes").exit_code == 0
         assert world.services.documents.count(f"tenants/{TENANT}/consent_ledger") == 0
-        assert FormerTenants.of(world.services).ledger_key(TENANT) is None
+        assert FormerTenants(world.services.documents, world.services.keys).ledger_key(TENANT) is None
         assert "There is no such tenant." in command("delete", TENANT, "--with-ledger", "--yes").output
 
 
