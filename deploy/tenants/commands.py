@@ -52,7 +52,6 @@ from shared.services import Services
 from shared.settings import Needs, Settings
 from shared.storage.encryption import new_key
 from shared.targets.unheard import UnheardCalls
-from shared.tenants.former import FormerTenants
 from shared.tenants.keys import hash_of, new_installation_key
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import (
@@ -91,7 +90,7 @@ def create(services: Services, name: str) -> None:
         webhook_secrets=(new_webhook_secret(now),),
         settings=TenantSettings(task_queue_name=name),
         # The ledger that a deleted tenant of this name has left can be asked again.
-        ledger_key=FormerTenants(services.documents, services.keys).ledger_key(name) or new_ledger_key(),
+        ledger_key=services.former_tenants.ledger_key(name) or new_ledger_key(),
     )
     if other := services.tenants.sharing_queues(tenant):
         raise click.ClickException(f"Its queues would be those of tenant {other}: choose another name.")
@@ -101,7 +100,7 @@ def create(services: Services, name: str) -> None:
         raise click.ClickException(
             "That tenant exists. `rotate --installation-key` makes it a new key."
         ) from None
-    FormerTenants(services.documents, services.keys).forget(name)
+    services.former_tenants.forget(name)
     click.echo(f"Tenant {name} is created. Its installation key, which is shown only now:", err=True)
     click.echo(key)
 
@@ -225,11 +224,7 @@ def delete(services: Services, name: str, *, with_ledger: bool, leave_install: b
 
     The consent ledger is kept, unless --with-ledger is given: creating the tenant again makes it readable again.
     """
-    if (
-        services.tenants.find(name) is None
-        and with_ledger
-        and FormerTenants(services.documents, services.keys).ledger_key(name)
-    ):
+    if with_ledger and services.tenants.find(name) is None and services.former_tenants.ledger_key(name):
         confirmed(f"Delete the consent ledger that {name} has left?", yes=yes)
         _forget_ledger(services, name)
         click.echo(f"The consent ledger of {name} is deleted.")
@@ -243,9 +238,7 @@ def delete(services: Services, name: str, *, with_ledger: bool, leave_install: b
     if with_ledger:
         _forget_ledger(services, name)
     elif tenant.ledger_key is not None:
-        FormerTenants(services.documents, services.keys).keep(
-            name, tenant.ledger_key, services.clock() + LEDGER_KEPT
-        )
+        services.former_tenants.keep(name, tenant.ledger_key, services.clock() + LEDGER_KEPT)
     services.tenants.delete(name)
     click.echo(f"Tenant {name} is deleted.")
 
@@ -286,7 +279,7 @@ def _forget(services: Services, tenant: Tenant) -> None:
 
 def _forget_ledger(services: Services, name: str) -> None:
     ConsentLedger.of(services).forget(name)
-    FormerTenants(services.documents, services.keys).forget(name)
+    services.former_tenants.forget(name)
 
 
 @tenants.command(name="new-key")
@@ -305,7 +298,7 @@ def reencrypt(services: Services, dry_run: bool) -> None:
     """
     from shared.worker.delivery import UNKNOWN_TENANT
 
-    former = FormerTenants(services.documents, services.keys)
+    former = services.former_tenants
     names = [*dict.fromkeys((*services.tenants.names(), *former.names())), UNKNOWN_TENANT]
     due, unreadable = 0, []
     desk, installs = DeadJobStore(services.documents, services.keys), PendingInstalls.of(services)
