@@ -39,7 +39,6 @@ from shared.errors import (
     WaitError,
 )
 from shared.installation.pending import PendingInstalls
-from shared.installation.provision import WEBHOOK, again
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.profiles.synced import SyncedProfiles
 from shared.profiles.waiting import Waiting
@@ -206,11 +205,11 @@ def _rotate_key(services: Services, tenant: Tenant, *, finish: bool) -> None:
 
 
 def _rotate_webhook_secret(services: Services, name: str) -> None:
-    secret = new_webhook_secret(services.clock())
-    tenant = services.tenants.change(name, lambda tenant: _with_webhook_secret(tenant, secret))
-    _push(tenant)
+    now = services.clock()
+    secret = new_webhook_secret(now).value.get_secret_value()
+    _push(set_value(services.tenants, name, "webhook_secret", secret, now))
     click.echo("The new webhook secret, which is shown only now; the old one works until --finish:", err=True)
-    click.echo(secret.value.get_secret_value())
+    click.echo(secret)
 
 
 @tenants.command()
@@ -385,11 +384,6 @@ def _credentials() -> dict[str, SecretStr]:
 
 def _with_key(tenant: Tenant, key: InstallationKey) -> Tenant:
     return tenant.model_copy(update={"installation_keys": (key, *tenant.installation_keys)})
-
-
-def _with_webhook_secret(tenant: Tenant, secret: StoredSecret) -> Tenant:
-    added = tenant.model_copy(update={"webhook_secrets": (secret, *tenant.webhook_secrets)})
-    return again(added, WEBHOOK)
 
 
 def _newest_key_only(tenant: Tenant) -> Tenant:
