@@ -13,6 +13,7 @@ from typing import Any
 import click
 from pydantic import SecretStr
 
+from deploy.tenants.dead import dead
 from deploy.tenants.description import connection, described
 from deploy.tenants.doctor import doctor
 from deploy.tenants.explain import explain
@@ -40,6 +41,7 @@ from shared.errors import (
 )
 from shared.installation.pending import PendingInstalls
 from shared.jobs.dead_jobs import DeadJobStore
+from shared.jobs.replays import Replays
 from shared.profiles.synced import SyncedProfiles
 from shared.profiles.waiting import Waiting
 from shared.records.outbox import Outbox
@@ -262,6 +264,7 @@ def _forget(services: Services, tenant: Tenant) -> None:
     for direction in Direction:
         services.queue.purge(tenant, direction)
     DeadJobStore(services.documents, services.keys).delete_all(name)
+    Replays(services.documents).forget(name)
     services.secret_uses.forget(name)
     Inbox.of(services).forget(name)
     Outbox.of(services).forget(name)
@@ -390,5 +393,5 @@ def _newest_key_only(tenant: Tenant) -> Tenant:
     return tenant.model_copy(update={"installation_keys": tenant.installation_keys[:1]})
 
 
-for command in (doctor, explain, heal, install_link, reconcile, resync, status, uninstall):
+for command in (dead, doctor, explain, heal, install_link, reconcile, resync, status, uninstall):
     tenants.add_command(command)

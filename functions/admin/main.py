@@ -5,6 +5,7 @@ from functools import partial
 
 import functions_framework
 
+from shared.admin.interface import PATH, openapi
 from shared.admin.routes import ROUTES, Asked, Handler
 from shared.services import Services
 from shared.settings import TASKS, Needs
@@ -27,7 +28,10 @@ def with_key(handler: Handler) -> Callable[[Call], Reply]:
 
 
 routes = {
-    (method, f"/{{tenant}}/api/v1{path}"): with_key(handler) for (method, path), handler in ROUTES.items()
+    ("GET", PATH): lambda call: (200, openapi()),
+    **{
+        (method, f"/{{tenant}}/api/v1{path}"): with_key(handler) for (method, path), handler in ROUTES.items()
+    },
 }
 
 admin = functions_framework.http(endpoints("admin", routes, largest=200_000))

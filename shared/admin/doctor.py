@@ -361,8 +361,14 @@ def _phones(tenant: Tenant) -> str:
 
 
 def _dead_jobs(tenant: Tenant, services: Services) -> Iterator[Finding]:
-    if count := DeadJobStore(services.documents, services.keys).count(tenant.name):
-        yield Finding("dead jobs", Severity.WARNING, f"{count} jobs were given up.", "Read their reasons.")
+    if counts := DeadJobStore(services.documents, services.keys).counts(tenant.name):
+        causes = ", ".join(f"{count} {cause.value}" for cause, count in counts.items())
+        yield Finding(
+            "dead jobs",
+            Severity.WARNING,
+            f"{sum(counts.values())} jobs were given up: {causes}.",
+            f"Read their reasons: python -m deploy.tenants dead list {tenant.name}",
+        )
     else:
         yield Finding("dead jobs", Severity.OK, "No job was given up.")
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from shared import logs
+from shared.admin import desk
 from shared.admin.reports import StatusReports
 from shared.admin.settings import change_settings, read_settings
 from shared.admin.status import status
@@ -86,10 +87,7 @@ def post_heal(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 def get_explanation(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """GET profiles/{id}/explain: what a sync would do. Personal values are shown on demand alone, and that is logged."""
-    given = asked.query.get("reveal", "false")
-    if given not in ("true", "false"):
-        raise InvalidPayloadError("reveal must be true or false.")
-    reveal = given == "true"
+    reveal = _reveal(asked)
     told = explain(tenant, asked.path["id"], services, reveal=reveal)
     if reveal:
         logs.write(
@@ -98,6 +96,46 @@ def get_explanation(tenant: Tenant, services: Services, asked: Asked) -> Reply:
             kind="explain",
         )
     return 200, told
+
+
+def get_dead_jobs(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """GET dead-jobs: a page of them, by filters."""
+    return 200, desk.listed(tenant, desk.read_page(tenant, asked.query), services)
+
+
+def get_dead_job(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """GET dead-jobs/{id}: one with its body. Personal values are shown on demand alone, and that is logged."""
+    reveal = _reveal(asked)
+    told = desk.one(tenant, asked.path["id"], services, reveal=reveal)
+    if reveal:
+        desk.log_reveal(told["id"])
+    return 200, told
+
+
+def post_dead_job_replay(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """POST dead-jobs/{id}/replay."""
+    told = desk.replay_one(tenant, asked.path["id"], services)
+    logs.write(logging.INFO, "dead job replayed", kind="replay", job=told["id"])
+    return 202, told
+
+
+def post_dead_jobs_replay(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """POST dead-jobs/replay: begin a run over all that the filters mean."""
+    told = desk.replay_all(tenant, desk.read_order(tenant, asked.read_body()), services)
+    logs.write(logging.INFO, "dead jobs are replayed", kind="replay", run=told["id"])
+    return 202, told
+
+
+def get_dead_jobs_replay(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """GET dead-jobs/replays/{id}: how a run stands."""
+    return 200, desk.replay_progress(tenant, asked.path["id"], services)
+
+
+def _reveal(asked: Asked) -> bool:
+    given = asked.query.get("reveal", "false")
+    if given not in ("true", "false"):
+        raise InvalidPayloadError("reveal must be true or false.")
+    return given == "true"
 
 
 def post_run(tenant: Tenant, services: Services, asked: Asked, *, kind: Kind) -> Reply:
@@ -127,6 +165,11 @@ ROUTES: Mapping[tuple[str, str], Handler] = MappingProxyType(
         ("DELETE", "/install"): delete_install,
         ("POST", "/heal"): post_heal,
         ("GET", "/profiles/{id}/explain"): get_explanation,
+        ("GET", "/dead-jobs"): get_dead_jobs,
+        ("GET", "/dead-jobs/{id}"): get_dead_job,
+        ("POST", "/dead-jobs/{id}/replay"): post_dead_job_replay,
+        ("POST", "/dead-jobs/replay"): post_dead_jobs_replay,
+        ("GET", "/dead-jobs/replays/{id}"): get_dead_jobs_replay,
         ("POST", "/resync"): partial(post_run, kind=Kind.RESYNC),
         ("POST", "/reconcile"): partial(post_run, kind=Kind.RECONCILE),
         ("POST", "/repair"): partial(post_run, kind=Kind.REPAIR),

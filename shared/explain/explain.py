@@ -71,7 +71,7 @@ def explain(tenant: Tenant, profile_id: str, services: Services, *, reveal: bool
         WaitError: Omneo or Klaviyo cannot answer now, or refuses our token.
     """
     check_connected(tenant)
-    with _for_a_person():
+    with for_a_person():
         id = _profile_id(profile_id)
         profile = services.omneo(tenant).profile_fields(id)
         if profile is None:
@@ -85,7 +85,7 @@ def profile_id_of(tenant: Tenant, named: str, services: Services) -> str:
     """Return the id of the profile that an operator names, by its id or its email address. Raises as `explain`."""
     if "@" not in named:
         return _profile_id(named)
-    with _for_a_person():
+    with for_a_person():
         found = services.omneo(tenant).find_profile_by_email(named.strip())
     if found is None:
         raise ProfileNotFoundError("Omneo has no profile with this email address.")
@@ -100,7 +100,7 @@ def _profile_id(named: str) -> str:
 
 
 @contextmanager
-def _for_a_person() -> Iterator[None]:
+def for_a_person() -> Iterator[None]:
     """Let what a worker would wait or give up for become what a person can act on."""
     try:
         yield

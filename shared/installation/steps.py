@@ -30,6 +30,8 @@ from shared.installation.links import InstallLink, InstallLinks
 from shared.installation.pending import PendingInstall, PendingInstalls, Step, attempt_of
 from shared.installation.provision import start_provision, steps_of
 from shared.jobs.queue import TaskQueue
+from shared.jobs.replays import Replaying
+from shared.jobs.rules.causes import MENDED_BY_INSTALL
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.services import Services
@@ -45,6 +47,9 @@ from shared.tenants.tenants import (
 
 CALLBACK_PATH = "/klaviyo/callback"
 OUTAGES_KEPT = 20
+SET_UP_SECONDS = (
+    30.0  # until the set-up is through, as a rule; jobs that the install mends are replayed after it
+)
 _NO_HASHES = ("0" * 64,)
 
 
@@ -395,6 +400,8 @@ def _connect(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str,
         # Again: a worker that still met the old tokens may have paused it since.
         services.queue.resume(tenant, Direction.OUTBOUND)
         start_provision(tenant, services)
+        for cause in MENDED_BY_INSTALL:
+            Replaying.of(services).begin_held(tenant, cause, after=SET_UP_SECONDS)
     except QueueUnavailableError as error:
         raise InstallRefusedError(Refusal.QUEUES_FAILED) from error
     PendingInstalls.of(services).watch(cookie, name)

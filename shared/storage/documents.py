@@ -72,8 +72,8 @@ class Documents(Protocol):
             DocumentChangedError: `version` is given and the document has changed or gone since it was read.
         """
 
-    def count(self, collection: str) -> int:
-        """Return how many documents this collection holds."""
+    def count(self, collection: str, *, where: Mapping[str, Scalar] | None = None) -> int:
+        """Return how many documents this collection holds; with `where`, how many of them `find` would find."""
 
     def find(
         self,

@@ -173,9 +173,11 @@ class SqliteDocuments:
             documents = (_document(*row) for row in rows)
             return list(islice((found for found in documents if _matches(found.fields, wanted)), limit))
 
-    def count(self, collection: str) -> int:
-        """See `Documents.count`."""
+    def count(self, collection: str, *, where: Mapping[str, Scalar] | None = None) -> int:
+        """See `Documents.count`. With `where`, it reads the collection."""
         check_path(collection, "any")
+        if where:
+            return self._count_matching(collection, dict(where))
         query = "SELECT COUNT(*) FROM documents WHERE collection = ?"
         with _explained(), closing(self._connection().execute(query, (collection,))) as rows:
             return int(rows.fetchone()[0])
@@ -205,6 +207,13 @@ class SqliteDocuments:
             self._purged_at = now
         with suppress(StoreUnavailableError):  # no call fails for it; the next hour has another try
             self.purge(now)
+
+    def _count_matching(self, collection: str, wanted: dict[str, Scalar]) -> int:
+        check_fields(dict(wanted))
+        matching = "SELECT fields FROM documents WHERE collection = ? AND instr(fields, ?)"
+        values = (collection, _trace(wanted))
+        with _explained(), closing(self._connection().execute(matching, values)) as rows:
+            return sum(_matches(_document("", fields, 0).fields, wanted) for (fields,) in rows)
 
     def _connection(self) -> sqlite3.Connection:
         """Return the calling thread's own connection."""

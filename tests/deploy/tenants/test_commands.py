@@ -301,6 +301,7 @@ def a_dead_job(tenant: str, id: str = "job-1") -> DeadJob:
         body=b"canary-body",
         attempts=1,
         died_at=NOW,
+        expire_at=NOW + timedelta(days=30),
     )
 
 
