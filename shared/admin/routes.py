@@ -13,13 +13,14 @@ from shared.admin.reports import StatusReports
 from shared.admin.settings import change_settings, read_settings
 from shared.admin.status import status
 from shared.consent.heal import start_heal
-from shared.errors import InvalidPayloadError, NotInstalledError
+from shared.errors import InvalidPayloadError
 from shared.explain.explain import explain
-from shared.installation.links import InstallLinks
+from shared.installation.links import install_link
 from shared.installation.uninstall import uninstall
 from shared.resync.orders import Order, begin, change_state, find, report
 from shared.resync.rules.run import Kind, State
 from shared.services import Services
+from shared.tenants.connection import check_installed
 from shared.tenants.settings import settings_schema
 from shared.tenants.tenants import WEBHOOK_SECRET_LENGTH, Tenant
 
@@ -28,11 +29,15 @@ Reply: TypeAlias = tuple[int, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Asked:
-    """What a call asks: its path's variables, its query, and its body, None if it has none. The body is read when it is first needed."""
+    """What a call asks: its path's variables, its query, and its body, None if it has none. The body is read when it is first needed.
+
+    `key` is the id of the installation key that the caller holds.
+    """
 
     path: Mapping[str, str]
     read_body: Callable[[], object]
     query: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
 
 
 Handler: TypeAlias = Callable[[Tenant, Services, Asked], Reply]
@@ -63,9 +68,8 @@ def get_status(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 def post_install_link(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """POST install-link: a link that starts an install without the installation key, for an hour, once."""
-    link = InstallLinks.of(services).make(tenant.name)
-    url = f"{services.settings.public_url}/klaviyo/install?link={link}"
-    return 200, {"url": url, "expires_at": InstallLinks.of(services).read(link).expires_at.isoformat()}
+    url, expires_at = install_link(tenant.name, services, key=asked.key)
+    return 200, {"url": url, "expires_at": expires_at.isoformat()}
 
 
 def delete_install(tenant: Tenant, services: Services, asked: Asked) -> Reply:
@@ -77,8 +81,7 @@ def delete_install(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 def post_heal(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """POST heal: read back from Klaviyo the consent events that no webhook brought. 409 while a run is under way."""
-    if tenant.klaviyo is None:
-        raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
+    check_installed(tenant)
     return 202, {"status": "queued", "id": start_heal(tenant, services).id}
 
 

@@ -42,7 +42,8 @@ from shared.worker.replaying import after_success, is_meant, keep_waiting
 from shared.worker.run import run
 from shared.worker.schedule import every_tenant
 
-DISCONNECTED_SECONDS = 600.0  # how long one waits that ran although its queue should be paused
+DISCONNECTED_SECONDS = 600.0  # how long one waits whose queue goes on meanwhile
+PAUSED_SECONDS = 10.0  # how long one waits whose queue is paused: it is to go on when the queue does, and a pause takes seconds
 UNKNOWN_TENANT = "_unknown"  # no tenant can have this name
 _REPLAY = re.compile(rb'"replay":"([0-9A-Za-z]+)","dead_id":"([0-9A-Za-z-]+)"')
 
@@ -104,8 +105,11 @@ def _check_connected(tenant: Tenant) -> None:
 
 
 def _wait_for_install(job: AnyJob, tenant: Tenant, services: Services, error: ExtensionError) -> Outcome:
-    is_stopped = job.direction is Direction.INBOUND or _pause_while_disconnected(tenant, services)
-    return _wait(job, tenant, services, error, DISCONNECTED_SECONDS if is_stopped else None)
+    if job.direction is Direction.INBOUND:
+        return _wait(job, tenant, services, error, DISCONNECTED_SECONDS)
+    if _pause_while_disconnected(tenant, services):
+        return _wait(job, tenant, services, error, None, delay=PAUSED_SECONDS)
+    return _wait(job, tenant, services, error, None)
 
 
 def _pause_while_disconnected(tenant: Tenant, services: Services) -> bool:
@@ -123,13 +127,23 @@ def _pause_while_disconnected(tenant: Tenant, services: Services) -> bool:
 
 
 def _wait(
-    job: AnyJob, tenant: Tenant, services: Services, error: ExtensionError, asked: float | None
+    job: AnyJob,
+    tenant: Tenant,
+    services: Services,
+    error: ExtensionError,
+    asked: float | None,
+    *,
+    delay: float | None = None,
 ) -> Outcome:
-    """Put the job back as a new task, one attempt older, or give it up if it has waited long enough."""
+    """Put the job back as a new task, one attempt older, or give it up if it has waited long enough.
+
+    It waits as long as `asked`, and longer after every attempt; or exactly `delay`.
+    """
     now = services.clock()
     if is_given_up(_age(job, tenant, now)):
         return _bury(job, tenant, given_up(error), services, error)
-    delay = seconds_to_wait(job.attempts, asked, services.random())
+    if delay is None:
+        delay = seconds_to_wait(job.attempts, asked, services.random())
     older = job.model_copy(update={"attempts": job.attempts + 1, "last_failure": str(error)})
     # Not `put`, which measures: the job was taken once, and is only some words longer.
     services.queue.put_back(

@@ -52,6 +52,8 @@ def _queued(job: EveryTenant, name: str, services: Services) -> bool:
 def _reconcile(tenant: Tenant, services: Services) -> bool:
     from shared.resync.orders import Order, begin
 
+    if not tenant.is_connected:
+        return False
     try:
         begin(tenant, Kind.RECONCILE, Order(), services)
     except ConflictError:
