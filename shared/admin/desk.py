@@ -288,11 +288,11 @@ def _limit(given: str) -> int:
 def _time(name: str, given: str) -> datetime:
     try:
         moment = datetime.fromisoformat(given)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise InvalidPayloadError(
             f"{name} must be a date or a time, as in 2026-11-21 or 2026-11-21T10:00:00Z."
         ) from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _iso(time: datetime | None) -> str | None:
