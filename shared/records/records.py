@@ -54,9 +54,11 @@ def send_records(job: SendRecords, tenant: Tenant, services: "Services") -> None
     Raises:
         OwnServiceError: of ours; the queue must deliver again.
     """
-    Outbox.of(services).add(
-        tenant.name, job.data_source, job.records, job=job.id, accepted_at=job.accepted_at
-    )
+    outbox = Outbox.of(services)
+    if job.replay:
+        outbox.add_replayed(tenant.name, job)
+    else:
+        outbox.add(tenant.name, job.data_source, job.records, job=job.id, accepted_at=job.accepted_at)
     pack_now(tenant, job.data_source, services, traceparent=job.traceparent)
 
 

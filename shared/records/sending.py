@@ -6,7 +6,6 @@ object are on their way, and an old one must not arrive behind them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeAlias
 
 from shared.errors import CannotSucceedError, RefusedError, TokenRejectedError, WaitError
@@ -79,11 +78,11 @@ class Batch:
                 room -= taken
         return sent
 
-    def place(self, number: int) -> tuple[str, datetime]:
-        """Return a name for the place of the record with this number, the same in every run, and when it was accepted."""
+    def place(self, number: int) -> tuple[str, Parcel]:
+        """Return a name for the place of the record with this number, the same in every run, and its parcel."""
         for parcel in self.parcels:
             if number < len(parcel.left):
-                return f"{parcel.id} {parcel.sent + number}", parcel.accepted_at
+                return f"{parcel.id} {parcel.sent + number}", parcel
             number -= len(parcel.left)
         raise IndexError("the batch has no such record")
 
@@ -133,13 +132,16 @@ class Sending:
     def _bury(self, part: Sequence[Record], reason: str, because: Exception) -> None:
         number, desk = self.gone, DeadJobStore(self._services.documents, self._services.keys)
         for records in parcels(part):
-            place, accepted_at = self._batch.place(number)
+            place, parcel = self._batch.place(number)
+            is_whole = len(records) == len(parcel.records)  # and nothing of another: a replay comes by itself
             job = SendRecords(
                 tenant=self._tenant.name,
                 id=hashed("dead", place)[:32],
-                accepted_at=accepted_at,
+                accepted_at=parcel.accepted_at,
                 data_source=self._source.title,
                 records=records,
+                replay=parcel.replay if is_whole else "",
+                dead_id=parcel.dead_id if is_whole else "",
             )
             bury(job, self._tenant, reason, because=because, desk=desk, now=self._services.clock())
             number += len(records)

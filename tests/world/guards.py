@@ -180,7 +180,7 @@ GUARDS: dict[str, Guard] = {
     "record order": Guard(
         (
             Cut(
-                "shared.records.outbox:Outbox.add",
+                "shared.records.outbox:Outbox._parcels_of",
                 "{moment:%Y%m%dT%H%M%S%f} {source} {job}",
                 "{job[::-1]} {source}",
             ),
