@@ -11,7 +11,7 @@ QUICK := tests/shared/*/rules 'tests/test_boot.py::test_an_event_travels_through
 
 .DEFAULT_GOAL := help
 .PHONY: help run fresh logs serve test test-pythons quick test-deploy simulate check format lint types bench \
-	deploy rollback destroy env setup hooks lock clean mutants FORCE
+	deploy status rollback destroy env setup hooks lock clean mutants FORCE
 
 help: ## This list
 	@awk -F ':.*## ' '/^## / { printf "\n%s\n", substr($$0, 4) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,8 +77,11 @@ clean: ## Remove the environments and all local data
 
 ## Google Cloud
 
-deploy: $(VENV)/.run ## The whole bundle, again and again safely: PROJECT= REGION= DOMAIN= [DRY_RUN=1]
-	@$(CLOUD) DOMAIN='$(DOMAIN)' ONLY='$(ONLY)' deploy/gcp/deploy.sh
+deploy: $(VENV)/.run ## The whole bundle, again and again safely: PROJECT= REGION= DOMAIN= [DRY_RUN=1 [FORMAT=json]] [YES=1]
+	@$(CLOUD) DOMAIN='$(DOMAIN)' ONLY='$(ONLY)' YES='$(YES)' FORMAT='$(FORMAT)' deploy/gcp/deploy.sh
+
+status: $(VENV)/.run ## What stands where: revisions, calls, queues, alerts, and what costs money: PROJECT= REGION=
+	@$(CLOUD) deploy/gcp/status.sh
 
 rollback: $(VENV)/.run ## Calls back to the revisions before the last upgrade: PROJECT= REGION= [FUNCTION=]
 	@$(CLOUD) FUNCTION='$(FUNCTION)' deploy/gcp/rollback.sh

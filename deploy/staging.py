@@ -35,6 +35,7 @@ class Function(BaseModel):
     concurrency: int = Field(ge=1, le=1000)
     timeout: int = Field(ge=1, le=3600)
     min_instances: int = Field(ge=0)
+    max_instances: int = Field(default=100, ge=1)
     makes_queues: bool = False
     calls_per_minute: int = Field(default=0, ge=0)
     env: tuple[str, ...] = ()

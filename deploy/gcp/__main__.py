@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from deploy.gcp import access, files
+from deploy.gcp import access, files, resources
 from deploy.gcp.environment import FUNCTION, NotDeployedError, exports
 from deploy.gcp.naming import Place
 from deploy.staging import StagingError, load_functions
@@ -69,6 +69,24 @@ def revisions(place: Place, work: Path) -> None:
     files.write_revisions(work, place)
 
 
+@commands.command(name="resources")
+@_work
+@click.pass_obj
+def resources_(place: Place, work: Path) -> None:
+    """Print every resource with its final settings, as JSON."""
+    click.echo(json.dumps(resources.listed(work, place), indent=2))
+
+
+@commands.command(name="overview")
+@_work
+def overview_(work: Path) -> None:
+    """Print what stands where, a heading and its lines after the other."""
+    for heading, lines in files.overview_lines(work):
+        click.echo(heading)
+        for line in lines:
+            click.echo(f"  {line}")
+
+
 @commands.command()
 @_work
 def traffic(work: Path) -> None:
@@ -104,6 +122,16 @@ def queues_(listed: Path) -> None:
 
     for row in queues.differing(json.loads(listed.read_text() or "[]")):
         click.echo("\t".join(row))
+
+
+@commands.command(name="own-queues")
+@_file("listed")
+def own_queues(listed: Path) -> None:
+    """Print the queues of tenants, known by their settings."""
+    from deploy.gcp import queues
+
+    for id in queues.own(json.loads(listed.read_text() or "[]")):
+        click.echo(id)
 
 
 @commands.command()

@@ -16,11 +16,11 @@ Described = dict[str, Any]
 _NOT_FOUND = {"faultInjectionPolicy": {"abort": {"httpStatus": 404, "percentage": 100}}}
 
 
-def url_map(routes: Sequence[Route], place: Place) -> Described:
+def url_map(routes: Sequence[Route], place: Place, old_hosts: Sequence[str] = ()) -> Described:
     """Return the URL map: each public path to its function, the first match first.
 
     Whatever no row matches, /tasks/* among it, is answered 404 by the load balancer itself. The default service is there because
-    a URL map must name one; it knows no such path either.
+    a URL map must name one; it knows no such path either. `old_hosts` are names that serve on while a new one is prepared.
     """
     nobody = _link(place, "backendServices", naming.service(routes[0].function))
     rules = [
@@ -42,7 +42,7 @@ def url_map(routes: Sequence[Route], place: Place) -> Described:
             "name": "extension",
             "defaultService": nobody,
             "defaultRouteAction": _NOT_FOUND,
-            "hostRules": [{"hosts": [place.domain], "pathMatcher": "functions"}],
+            "hostRules": [{"hosts": [place.domain, *old_hosts], "pathMatcher": "functions"}],
             "pathMatchers": [matcher],
         }
     )

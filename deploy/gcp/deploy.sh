@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole bundle to Google Cloud, again and again safely:
 #   PROJECT=... REGION=... DOMAIN=... deploy/gcp/deploy.sh
-# DRY_RUN=1 says what would be done and changes nothing. ONLY="bundle" leaves out the others of: bundle database balancer
+# DRY_RUN=1 says what would be done and changes nothing; FORMAT=json lists every resource as data, and changes nothing either. ONLY="bundle" leaves out the others of: bundle database balancer
 # watching; for an upgrade in a hurry. See deploy/README.md.
 set -euo pipefail
 
@@ -13,6 +13,18 @@ for part in project database secrets functions traffic balancer schedules watchi
   . "$ROOT/deploy/gcp/steps/$part.sh"
 done
 
+# list_resources: the only thing on standard output.
+list_resources() {
+  local name
+  while IFS=$'\t' read -r name _; do
+    : >"$WORK/version-$name"
+    ! known "$name" secrets-found || newest_version "$name"
+  done <"$WORK/secrets"
+  planner revisions "$WORK"
+  planner resources "$WORK" >&3
+}
+
+[[ ${FORMAT:-} != json ]] || exec 3>&1 1>&2
 # What the functions are needs their accounts and secrets; the rest needs neither.
 bundle() {
   accounts
@@ -22,15 +34,21 @@ bundle() {
   traffic
   schedules
   queues
+  clean_ups
 }
 
 check_machine PROJECT REGION DOMAIN
 find_project
+read -r -a parts <<<"${ONLY:-bundle database balancer watching}"
+find_old_hosts "${parts[@]}"
 planner plan "$WORK"
 check_variables
-apis
+[[ ${FORMAT:-} == json ]] || apis
+if [[ ${FORMAT:-} == json ]]; then
+  list_resources
+  exit 0
+fi
 check_quotas
-read -r -a parts <<<"${ONLY:-bundle database balancer watching}"
 # What is not watched runs all the same.
 ((${#parts[@]} == 1)) || MAY_FAIL=watching
 side_by_side "${parts[@]}"

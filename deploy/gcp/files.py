@@ -2,14 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from deploy import staging
-from deploy.gcp import access, balancer, naming, quotas, revisions, watching
+from deploy.gcp import access, balancer, naming, overview, quotas, revisions, watching
 from deploy.gcp.naming import Place
 
 APIS = (
@@ -29,6 +29,12 @@ APIS = (
 )
 
 
+DAYS_KEPT = 30
+RETRIES_OF_SCHEDULES = (
+    3  # a run that a worker could not take; the next one comes soon enough for those every five minutes
+)
+
+
 def write_plan(work: Path, place: Place) -> None:
     """Write everything that follows from our own files and the place alone."""
     functions = staging.load_functions()
@@ -40,7 +46,10 @@ def write_plan(work: Path, place: Place) -> None:
     _rows(work / "secrets", ([naming.secret(name), name] for name in secrets))
     write_workers(work)
     _rows(work / "functions", ([name, naming.service(name)] for name in functions))
-    _rows(work / "schedules", (_schedule(name, row, place) for name, row in schedules.items()))
+    _rows(
+        work / "schedules",
+        (_schedule(number, name, row, place) for number, (name, row) in enumerate(schedules.items())),
+    )
     _write_fields(work)
     wanted = {
         "project": access.on_project(functions, place),
@@ -51,6 +60,7 @@ def write_plan(work: Path, place: Place) -> None:
     for name, roles in wanted.items():
         _json(work / f"access-{name}.json", {role: sorted(members) for role, members in roles.items()})
     _write_balancer(work, functions, place)
+    _write_clean_ups(work, [naming.service(name) for name in functions])
     watching.write(work, place.project)
 
 
@@ -93,10 +103,42 @@ def quota_shortages(work: Path) -> list[quotas.Shortage]:
     return found
 
 
+def overview_lines(work: Path) -> Iterator[tuple[str, Iterable[str]]]:
+    """Yield each heading of the overview with its lines. Reads what gcloud has listed as JSON."""
+
+    def listed(name: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads((work / f"{name}.json").read_text() or "[]")
+        return found
+
+    functions, backends = staging.load_functions(), listed("backends")
+    yield "functions", overview.of_functions(listed("services"), functions)
+    yield "queues", overview.of_queues(listed("queues"))
+    yield "alerts", overview.of_alerts(listed("alerts"))
+    yield "front", overview.of_front(listed("certificates"), backends, functions)
+    yield "what costs money while nobody calls", overview.of_costs(functions, backends, listed("databases"))
+
+
 def write_workers(work: Path) -> None:
     """Write the services of the workers."""
     workers = (function for function in staging.load_functions().values() if not function.public)
     _rows(work / "workers", ([naming.service(worker.name)] for worker in workers))
+
+
+def _write_clean_ups(work: Path, services: list[str]) -> None:
+    """Write what becomes of old images and uploaded sources, of our own services alone: each upgrade leaves one of each.
+
+    Cloud Run keeps the image of a revision itself; what stays here is for looking at.
+    """
+    keep = {"packageNamePrefixes": services, "keepCount": 10}
+    old = {"packageNamePrefixes": services, "olderThan": f"{DAYS_KEPT * 86400}s"}
+    policies = [
+        {"name": "keep-the-newest", "action": {"type": "Keep"}, "mostRecentVersions": keep},
+        {"name": "remove-the-old", "action": {"type": "Delete"}, "condition": old},
+    ]
+    prefixes = [f"services/{service}/" for service in services]
+    rule = {"action": {"type": "Delete"}, "condition": {"age": DAYS_KEPT, "matchesPrefix": prefixes}}
+    (work / "image-policies.json").write_text(json.dumps(policies), encoding="utf-8")
+    _json(work / "source-lifecycle.json", {"rule": [rule]})
 
 
 def _write_fields(work: Path) -> None:
@@ -110,7 +152,7 @@ def _write_balancer(work: Path, functions: Mapping[str, staging.Function], place
     public = [function for function in functions.values() if function.public]
     things = {f"backend-{naming.service(f.name)}": balancer.backend_service(f, place) for f in public}
     things |= {f"policy-{limit}": balancer.security_policy(limit) for limit in balancer.limits(functions)}
-    things["url-map"] = balancer.url_map(staging.load_routes(), place)
+    things["url-map"] = balancer.url_map(staging.load_routes(), place, _lines(work / "old-hosts"))
     things["redirect-map"] = balancer.redirect_map()
     for name, thing in things.items():
         _json(work / f"{name}.json", thing)
@@ -169,6 +211,7 @@ def write_revisions(work: Path, place: Place) -> None:
                 str(function.concurrency),
                 str(function.timeout),
                 str(function.min_instances),
+                str(function.max_instances),
                 "public" if function.public else "worker",
                 mark,
                 mounted or "-",
@@ -197,31 +240,30 @@ def _version(work: Path, variable: str) -> str:
     return (work / f"version-{naming.secret(variable)}").read_text().strip() or "1"
 
 
-def _schedule(name: str, row: staging.Schedule, place: Place) -> list[str]:
+def _schedule(number: int, name: str, row: staging.Schedule, place: Place) -> list[str]:
     root = place.url(row.function)
     uri = f"{root}/tasks/{row.function.removesuffix('_worker')}"
     body = json.dumps({"kind": "every-tenant", "run": name})
-    cron = _cron(row.every)
-    return [
-        name,
-        cron,
-        uri,
-        root,
-        body,
-        naming.fingerprint(cron, uri, root, body, place.email(naming.SCHEDULE)),
-    ]
+    cron = _cron(row.every, number)
+    mark = naming.fingerprint(cron, uri, root, body, place.email(naming.SCHEDULE), str(RETRIES_OF_SCHEDULES))
+    return [name, cron, uri, root, body, mark, str(RETRIES_OF_SCHEDULES)]
 
 
-def _cron(minutes: int) -> str:
-    """Return every so many minutes in cron's form.
+def _cron(minutes: int, place: int) -> str:
+    """Return every so many minutes in cron's form; `place` is that in the list, so that not everything starts in one second.
 
-    >>> _cron(5), _cron(360), _cron(1440)
-    ('*/5 * * * *', '0 */6 * * *', '0 0 * * *')
+    >>> _cron(5, 1), _cron(360, 2), _cron(1440, 3)
+    ('2-59/5 * * * *', '14 */6 * * *', '21 3 * * *')
     """
+    minute = 7 * place % min(minutes, 60)
     if minutes < 60:
-        return f"*/{minutes} * * * *"
+        return f"{minute}-59/{minutes} * * * *"
     hours = minutes // 60
-    return f"0 */{hours} * * *" if hours < 24 else "0 0 * * *"
+    return f"{minute} */{hours} * * *" if hours < 24 else f"{minute} 3 * * *"
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().split() if path.exists() else []
 
 
 def _rows(path: Path, rows: Iterable[Iterable[str]]) -> None:

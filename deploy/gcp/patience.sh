@@ -64,7 +64,7 @@ patience() {
       printf '900\tMonitoring to know a metric that was just made: up to ten minutes'
       return
       ;;
-    *"uota '"* | *"uota limit"* | *"too recently"* | *"failed to start"*) ;;
+    *"uota '"* | *"uota limit"* | *"too recently"* | *"matched no objects"* | *"failed to start"*) ;;
     *"ervice account"*"does not exist"*)
       printf '420\tIAM to know an account that was just made'
       return

@@ -25,6 +25,15 @@ def differing(queues: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
             yield [id, *wanted[direction]]
 
 
+def own(queues: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the ids of the queues that are set as installing and deployment set them: that is how ours are known."""
+    wanted = {direction: _wanted(direction) for direction in Direction}
+    for queue in queues:
+        id = queue["name"].rpartition("/")[2]
+        if any(id.endswith(f"-{known}") and _present(queue) == wanted[known] for known in Direction):
+            yield id
+
+
 def _wanted(direction: Direction) -> list[str]:
     settings = queue_settings(direction)
     limits, retries = settings.rate_limits, settings.retry_config

@@ -47,7 +47,7 @@ if [[ -z ${DEPLOY_FOLDER:-} ]]; then
   trap : INT TERM HUP # they end the child; this shell has yet to clean up
   ended=0
   "$BASH" "$0" "$@" || ended=$?
-  conclude "$ended"
+  if [[ ${FORMAT:-} == json ]]; then conclude "$ended" >&2; else conclude "$ended"; fi
   rm -rf "$DEPLOY_FOLDER"
   exit "$ended"
 fi

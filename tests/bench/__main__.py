@@ -7,7 +7,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from tests.bench import ack, cold, events, imports, inbound, machine, records, resync, syncs, throughput
+from tests.bench import (
+    ack,
+    cold,
+    events,
+    imports,
+    inbound,
+    machine,
+    memory,
+    records,
+    resync,
+    syncs,
+    throughput,
+)
 from tests.bench.measures import Finding
 from tests.bench.servers import BenchmarkError
 
@@ -23,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "records-backlog": records.records_backlog,
     "sync-calls": syncs.sync_calls,
     "resync": resync.resync,
+    "memory": memory.memory,
 }
 
 

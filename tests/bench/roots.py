@@ -25,14 +25,19 @@ def hello(into: Path) -> Root:
     return _compiled(Root("hello", into))
 
 
+def deployed(function: str, into: Path) -> Root:
+    """Lay a function as it is deployed."""
+    return _compiled(Root(function, stage(function, into)))
+
+
 def targets(into: Path) -> Root:
     """Lay `targets` as it is deployed."""
-    return _compiled(Root("targets", stage("targets", into)))
+    return deployed("targets", into)
 
 
 def system_webhooks(into: Path) -> Root:
     """Lay `system_webhooks` as it is deployed."""
-    return _compiled(Root("system_webhooks", stage("system_webhooks", into)))
+    return deployed("system_webhooks", into)
 
 
 def targets_alone(into: Path) -> Root:

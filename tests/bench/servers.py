@@ -31,6 +31,7 @@ class Server:
     port: int
     started_at: float
     log: Path
+    group: int
 
     def seconds_to_listening(self) -> float:
         """Wait until it accepts a connection; return the seconds since it was started."""
@@ -44,6 +45,24 @@ class Server:
 
     def call(self, request: bytes, status: int) -> None:
         """Call it on a connection of its own, and return when the whole answer is there."""
+        if (answered := self.answered(request)) != status:
+            raise BenchmarkError(f"answered {answered}, not {status}; it wrote:\n{self._last_words()}")
+
+    def most_memory(self) -> int:
+        """Return the most bytes that its processes have held, memory that they share counted once."""
+        peaks, private = [], []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if os.getpgid(int(folder.name)) == self.group:
+                    peaks.append(_kilobytes(folder / "status", "VmHWM"))
+                    private.append(_kilobytes(folder / "smaps_rollup", "Private_Dirty"))
+        if not peaks:
+            raise BenchmarkError(f"the function has ended; it wrote:\n{self._last_words()}")
+        largest = peaks.index(max(peaks))
+        return 1024 * (peaks[largest] + sum(private) - private[largest])
+
+    def answered(self, request: bytes) -> int:
+        """Call it likewise; return the status of its answer, whichever it is."""
         with self._connection() as connection:
             connection.sendall(request)
             received = b""
@@ -52,8 +71,7 @@ class Server:
                 if not chunk:
                     raise BenchmarkError(f"the function hung up; it wrote:\n{self._last_words()}")
                 received += chunk
-        if answer.status != status:
-            raise BenchmarkError(f"answered {answer.status}, not {status}; it wrote:\n{self._last_words()}")
+        return answer.status
 
     def _connection(self) -> socket.socket:
         while time.monotonic() < self.started_at + _PATIENCE:
@@ -66,14 +84,20 @@ class Server:
         return self.log.read_text(errors="replace")[-2000:]
 
 
+def _kilobytes(file: Path, field: str) -> int:
+    return next(
+        int(line.split()[1]) for line in file.read_text().splitlines() if line.startswith(f"{field}:")
+    )
+
+
 @contextmanager
-def server(root: Root, environment: Mapping[str, str]) -> Iterator[Server]:
+def server(root: Root, environment: Mapping[str, str], *, threads: int = THREADS) -> Iterator[Server]:
     """Start the function with this environment and no other; end it, whatever it is doing, after the `with` block."""
     port = free_port()
     log = root.folder.with_suffix(".log")
     launcher = Path(sys.executable).with_name("functions-framework")
     words = ("--target", root.target, "--source", "main.py", "--host", "127.0.0.1", "--port", str(port))
-    own = {"THREADS": str(THREADS), "PATH": os.environ.get("PATH", os.defpath), "PYTHONUNBUFFERED": "1"}
+    own = {"THREADS": str(threads), "PATH": os.environ.get("PATH", os.defpath), "PYTHONUNBUFFERED": "1"}
     with log.open("wb") as output:
         started_at = time.monotonic()
         process = subprocess.Popen(
@@ -86,7 +110,7 @@ def server(root: Root, environment: Mapping[str, str]) -> Iterator[Server]:
             start_new_session=True,
         )
     try:
-        yield Server(port, started_at, log)
+        yield Server(port, started_at, log, process.pid)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

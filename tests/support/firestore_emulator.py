@@ -38,8 +38,8 @@ class FirestoreEmulator:
 
 
 @contextmanager
-def running(log: Path) -> Iterator[FirestoreEmulator]:
-    """Run an empty emulator as long as the `with` block lasts; its output goes to `log`.
+def running(log: Path, *options: str) -> Iterator[FirestoreEmulator]:
+    """Run an emulator as long as the `with` block lasts, an empty one unless an option names an export; its output goes to `log`.
 
     Raises:
         MissingProgramError: java, gcloud or gcloud's component is not installed.
@@ -48,6 +48,7 @@ def running(log: Path) -> Iterator[FirestoreEmulator]:
     java = shutil.which("java") or _missing("java")
     command = [java, *_java_options(_emulator_jar()), "start", "--host=127.0.0.1", f"--port={_free_port()}"]
     host = f"127.0.0.1:{command[-1].removeprefix('--port=')}"
+    command += options
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*_dies_with_us(), *command],

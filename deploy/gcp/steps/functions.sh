@@ -22,6 +22,27 @@ builds() {
   fi
 }
 
+# clean_ups: what upgrades leave behind does not pile up. The bucket is made by the first upload.
+clean_ups() {
+  step clean-ups
+  observe_of artifactregistry image-policies-found gcloud artifacts repositories list --location="$REGION" \
+    --filter='name~/cloud-run-source-deploy$' --format='value(cleanupPolicies.list(show="keys"))'
+  if grep -q remove-the-old "$WORK/image-policies-found"; then
+    say "old images: go after a month"
+  else
+    change "old images: are to go after a month" gcloud artifacts repositories set-cleanup-policies cloud-run-source-deploy \
+      --location="$REGION" --policy="$WORK/image-policies.json" --no-dry-run --format=none
+  fi
+  observe_of storage buckets-found gcloud storage buckets list --filter="name=run-sources-$PROJECT-$REGION" \
+    --format='value(name,lifecycle_config.rule.len())'
+  if ! known "run-sources-$PROJECT-$REGION" buckets-found || [[ -n $(described buckets-found "run-sources-$PROJECT-$REGION") ]]; then
+    say "old sources: go after a month"
+  else
+    change "old sources: are to go after a month" gcloud storage buckets update "gs://run-sources-$PROJECT-$REGION" \
+      --lifecycle-file="$WORK/source-lifecycle.json"
+  fi
+}
+
 deploy_function() {
   local action=$1 service=$2
   case $action in
@@ -36,8 +57,8 @@ deploy_function() {
 
 build_revision() {
   local words=$1 service=$2 entry=$3 account=$4 memory=$5 cpu=$6 concurrency=$7 timeout=$8 minimum=$9
-  local audience=${10} fingerprint=${11} secrets=${12} image=${14}
-  local -a more=("${@:15}")
+  local maximum=${10} audience=${11} fingerprint=${12} secrets=${13} image=${15}
+  local -a more=("${@:16}")
   if [[ $audience == public ]]; then
     more+=(--no-invoker-iam-check --ingress=internal-and-cloud-load-balancing)
   else
@@ -48,7 +69,7 @@ build_revision() {
     --function="$entry" --base-image="$image" \
     --build-service-account="projects/$PROJECT/serviceAccounts/deployment@$PROJECT.iam.gserviceaccount.com" \
     --service-account="$account" --memory="$memory" --cpu="$cpu" --concurrency="$concurrency" --timeout="$timeout" \
-    --min="$minimum" --env-vars-file="$WORK/variables-$service.yaml" --labels="fingerprint=$fingerprint" \
+    --min="$minimum" --max-instances="$maximum" --env-vars-file="$WORK/variables-$service.yaml" --labels="fingerprint=$fingerprint" \
     --format=none "${more[@]}"
 }
 

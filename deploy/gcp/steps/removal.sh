@@ -1,34 +1,59 @@
-# Taking everything away: what is there, whether it is meant, and in which order it goes.
+# Taking everything away: what is there, whether it is meant, and in which order it goes. What is ours is known by the fingerprint
+# or the label that deployment gave it, or by a name that nothing else has; the queue of the smoke calls stays, because the name of
+# a deleted queue is blocked for days.
 # shellcheck shell=bash
 
 find_running() {
-  observe_of run services gcloud run services list --region="$REGION" --format='value(metadata.name)'
-  observe_of cloudscheduler jobs gcloud scheduler jobs list --location="$REGION" --format='value(name.basename())'
-  observe_of cloudtasks queues-found gcloud tasks queues list --location="$REGION" --format='value(name.basename())'
+  observe_of run services gcloud run services list --region="$REGION" \
+    --format='value(metadata.name,metadata.labels.fingerprint)'
+  observe_of cloudscheduler jobs gcloud scheduler jobs list --location="$REGION" \
+    --format='value(name.basename(),description)'
+  observe_of cloudtasks queues.json gcloud tasks queues list --location="$REGION" --format=json
+  planner own-queues "$WORK/queues.json" >"$WORK/queues-found"
 }
 
 find_watching() {
-  observe_of monitoring alerts gcloud alpha monitoring policies list --filter='userLabels.alert:*' --format='value(name)'
-  observe_of monitoring dashboards gcloud monitoring dashboards list --format='value(name.basename())'
-  observe_of logging metrics-found gcloud logging metrics list --format='value(name)'
+  observe_of monitoring alerts gcloud alpha monitoring policies list --filter='userLabels.alert:*' \
+    --format='value(name,userLabels.fingerprint)'
+  observe_of monitoring channels-found gcloud beta monitoring channels list --filter="userLabels.made_by=$MADE_BY" \
+    --format='value(name)'
+  observe_of monitoring dashboards gcloud monitoring dashboards list \
+    --format='value(name.basename(),labels.list(show="keys"))'
+  observe_of logging metrics-found gcloud logging metrics list --format='value(name,description)'
 }
 
 find_balancer() { side_by_side observe_front observe_back; }
 
 find_kept() {
   observe_of secretmanager secrets-found gcloud secrets list --format='value(name.basename())'
-  observe_of iam accounts-found gcloud iam service-accounts list --format='value(email)'
+  observe_of iam accounts-found gcloud iam service-accounts list --format='value(email,displayName)'
   observe_of firestore databases gcloud firestore databases list --format='value(name.basename())'
   observe_of artifactregistry repositories gcloud artifacts repositories list --location="$REGION" \
-    --format='value(name.basename())'
+    --format='value(name.basename(),description)'
+  : >"$WORK/images"
+  if known cloud-run-source-deploy repositories; then
+    observe images gcloud artifacts packages list --repository=cloud-run-source-deploy --location="$REGION" \
+      --format='value(name.basename())'
+  fi
   observe_of storage buckets gcloud storage buckets list --format='value(name)'
+  : >"$WORK/sources"
+  if known "run-sources-$PROJECT-$REGION" buckets; then
+    # Where there is none, gcloud says that nothing matches, and fails.
+    QUIET=yes observe sources gcloud storage ls "gs://run-sources-$PROJECT-$REGION/services/" || : >"$WORK/sources"
+  fi
 }
 
 # ours FILE OF-FILE COLUMN: what was found of the names that our own files give.
 ours() { cut -f1 "$WORK/$1" | grep -xF -f <(cut -f"${3:-1}" "$WORK/$2") || true; }
 
+# marked FILE: what was found that carries a fingerprint, alone or in brackets at the end of its description.
+marked() { awk -F '\t' '$2 ~ /(^|\()[0-9a-f]{20}\)?$/ { print $1 }' "$WORK/$1"; }
+
+# only PATTERN < NAMES: those of which the whole is of the pattern.
+only() { grep -xE -- "$1" || true; }
+
 # named FILE PATTERN: what was found whose whole name is of the pattern.
-named() { cut -f1 "$WORK/$1" | grep -xE -- "$2" || true; }
+named() { cut -f1 "$WORK/$1" | only "$2"; }
 
 # remember KIND: note each name on standard input as one to remove.
 remember() { sed "s/^/$1"$'\t/' >>"$WORK/found"; }
@@ -38,26 +63,45 @@ list_found() {
   named rules 'extension(-redirect)?' | remember forwarding-rule
   named https-proxies extension | remember https-proxy
   named http-proxies extension-redirect | remember http-proxy
-  named maps-found 'extension(-redirect)?' | remember url-map
-  ours backends-found backends | remember backend-service
+  marked maps-found | only 'extension(-redirect)?' | remember url-map
+  marked backends-found | ours_of backends | remember backend-service
   ours groups backends | remember endpoint-group
-  named policies-found 'per-address-[0-9]+' | remember security-policy
+  marked policies-found | only 'per-address-[0-9]+' | remember security-policy
   named certificates 'extension-[0-9a-f]{8}' | remember certificate
   named tls extension | remember ssl-policy
   named addresses extension | remember address
-  cut -f1 "$WORK/alerts" | remember alert
-  named dashboards extension | remember dashboard
-  named metrics-found 'extension_.*' | remember metric
-  ours jobs schedules | remember schedule
-  ours services functions 2 | remember function
-  named queues-found '.*-(inbound|outbound)|smoke' | remember queue
+  marked alerts | remember alert
+  cut -f1 "$WORK/channels-found" | remember channel
+  marked dashboards | only extension | remember dashboard
+  marked metrics-found | only 'extension_.*' | remember metric
+  marked jobs | ours_of schedules | remember schedule
+  marked services | ours_of functions 2 | remember function
+  cut -f1 "$WORK/queues-found" | remember queue
   ours secrets-found secrets | remember secret
-  ours accounts-found accounts 2 | remember account
-  named repositories cloud-run-source-deploy | remember image-repository
-  named buckets "run-sources-.*-$REGION" | remember source-bucket
+  awk -F '\t' 'NR == FNR { ours[$2 "\t" $3]; next } ($1 "\t" $2) in ours { print $1 }' \
+    "$WORK/accounts" "$WORK/accounts-found" | remember account
+  list_builds
   named databases '\(default\)' | remember database
   local kind name
   while IFS=$'\t' read -r kind name; do say "$kind $name"; done <"$WORK/found"
+}
+
+# ours_of OF-FILE COLUMN < NAMES: those that our own files give.
+ours_of() { grep -xF -f <(cut -f"${2:-1}" "$WORK/$1") || true; }
+
+# list_builds: images and sources of our functions; the repository too, if we made it and nothing else is in it.
+list_builds() {
+  ours_of functions 2 <"$WORK/images" >"$WORK/images-ours"
+  if [[ $(described repositories cloud-run-source-deploy) == "Images of the functions" ]] &&
+    [[ $(wc -l <"$WORK/images") -eq $(wc -l <"$WORK/images-ours") ]]; then
+    echo cloud-run-source-deploy | remember image-repository
+  else
+    remember image <"$WORK/images-ours"
+  fi
+  local service
+  while read -r service; do
+    grep -xF "gs://run-sources-$PROJECT-$REGION/services/$service/" "$WORK/sources" | remember source || true
+  done < <(cut -f2 "$WORK/functions")
 }
 
 confirm() {
@@ -101,11 +145,13 @@ drop_address() { change "address $1 goes" gcloud compute addresses delete "$1" -
 remove_watching() {
   step watching
   each alert drop_alert
+  each channel drop_channel
   each dashboard drop_dashboard
   each metric drop_metric
 }
 
 drop_alert() { change "alert ${1##*/} goes" gcloud alpha monitoring policies delete "$1"; }
+drop_channel() { change "channel ${1##*/} goes" gcloud beta monitoring channels delete "$1"; }
 drop_dashboard() { change "dashboard $1 goes" gcloud monitoring dashboards delete "$1"; }
 drop_metric() { change "metric $1 goes" gcloud logging metrics delete "$1"; }
 
@@ -125,12 +171,13 @@ remove_kept() {
   step data
   # What a policy says of an account stays behind when the account goes.
   echo '{}' >"$WORK/access-nobody.json"
-  observe policy-project gcloud projects get-iam-policy "$PROJECT" --format=json
-  bind "the project" access-nobody.json policy-project gcloud projects set-iam-policy "$PROJECT" --format=none
+  bind "the project" access-nobody.json policy-project gcloud projects get-iam-policy "$PROJECT" --format=json -- \
+    gcloud projects set-iam-policy "$PROJECT" --format=none
   each account drop_account
   each secret drop_secret
   each image-repository drop_image_repository
-  each source-bucket drop_source_bucket
+  each image drop_image
+  each source drop_source
   each database drop_database
 }
 
@@ -142,7 +189,10 @@ drop_secret() { change "secret $1 goes" gcloud secrets delete "$1"; }
 drop_image_repository() {
   change "image repository $1 goes" gcloud artifacts repositories delete "$1" --location="$REGION"
 }
-drop_source_bucket() { change "bucket $1 goes" gcloud storage rm "gs://$1" --recursive; }
+drop_image() {
+  change "images of $1 go" gcloud artifacts packages delete "$1" --repository=cloud-run-source-deploy --location="$REGION"
+}
+drop_source() { change "sources $1 go" gcloud storage rm "$1" --recursive; }
 drop_database() {
   change "database $1: its protection is lifted" gcloud firestore databases update --database="$1" \
     --no-delete-protection --format=none

@@ -9,19 +9,21 @@ schedules() {
 }
 
 schedule() {
-  local name=$1 cron=$2 uri=$3 audience=$4 body=$5 wanted=$6
+  local name=$1 cron=$2 uri=$3 audience=$4 body=$5 wanted=$6 retries=$7
   if ! known "$name" jobs; then
     change "$name: making it, $cron" gcloud scheduler jobs create http "$name" --location="$REGION" --schedule="$cron" \
       --uri="$uri" --http-method=post --headers=Content-Type=application/json --message-body="$body" \
       --oidc-service-account-email="schedule-caller@$PROJECT.iam.gserviceaccount.com" \
-      --oidc-token-audience="$audience" --attempt-deadline=280s --time-zone=Etc/UTC --description="$wanted" --format=none
+      --oidc-token-audience="$audience" --attempt-deadline=280s --max-retry-attempts="$retries" \
+      --min-backoff=10s --max-backoff=60s --time-zone=Etc/UTC --description="$wanted" --format=none
   elif [[ $(described jobs "$name") == "$wanted" ]]; then
     say "$name: as it should be"
   else
     change "$name: changing it, $cron" gcloud scheduler jobs update http "$name" --location="$REGION" \
       --schedule="$cron" --uri="$uri" --http-method=post --update-headers=Content-Type=application/json \
       --message-body="$body" --oidc-service-account-email="schedule-caller@$PROJECT.iam.gserviceaccount.com" \
-      --oidc-token-audience="$audience" --attempt-deadline=280s --time-zone=Etc/UTC --description="$wanted" --format=none
+      --oidc-token-audience="$audience" --attempt-deadline=280s --max-retry-attempts="$retries" \
+      --min-backoff=10s --max-backoff=60s --time-zone=Etc/UTC --description="$wanted" --format=none
   fi
 }
 

@@ -57,7 +57,7 @@ smoke_call() {
 
 call_candidate() {
   local service=$1 newest=$2 path
-  path=$(awk -F '\t' -v name="$service" '$2 == name { print $13 }' "$WORK/revisions")
+  path=$(awk -F '\t' -v name="$service" '$2 == name { print $14 }' "$WORK/revisions")
   change "$service: calling $newest" gcloud tasks create-http-task --queue="$SMOKE_QUEUE" --location="$REGION" --method=post \
     --url="https://candidate---$service-$NUMBER.$REGION.run.app$path" --header=Content-Type:application/json \
     --body-content='{}' --oidc-service-account-email="tasks-caller@$PROJECT.iam.gserviceaccount.com" \

@@ -52,7 +52,7 @@ channel() {
   if [[ ! -s $WORK/channels ]]; then
     change "channel: making one for the address in ALERT_EMAIL" gcloud beta monitoring channels create --type=email \
       --display-name="Omneo Klaviyo extension" --channel-labels="email_address=$ALERT_EMAIL" \
-      --user-labels="made-by=$MADE_BY"
+      --user-labels="made_by=$MADE_BY"
     [[ -n $DRY_RUN ]] || find_channel
   fi
   CHANNEL=$(<"$WORK/channels")

@@ -83,6 +83,8 @@ def _insert(cloud: Cloud, request: Request, kind: str, scope: str) -> Thing:
     extra = {"IPAddress": "203.0.113.7", "address": "203.0.113.7"} if kind == "addresses" else {}
     link = f"{_ROOT}/projects/{cloud.project}/{scope}/{kind}/{name}"
     kept: Thing = {**thing, **extra, "id": str(cloud.tick()), "selfLink": link, "fingerprint": "c2FtZQ=="}
+    if kind == "sslCertificates":
+        kept["managed"] = {**kept["managed"], "status": "PROVISIONING"}
     if kind == "securityPolicies":
         kept.setdefault("rules", [{"priority": 2147483647, "action": "allow"}])
     cloud.create(f"compute/{kind}/{name}", kept)

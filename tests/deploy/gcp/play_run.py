@@ -43,9 +43,32 @@ def create_repository(cloud: Cloud, request: Request, project: str, region: str)
     }
 
 
+@plays("artifactregistry", "PATCH", f"{_REPOSITORIES}/{{id}}")
+def update_repository(cloud: Cloud, request: Request, project: str, region: str, id: str) -> Thing:
+    found = cloud.get(f"repository/{id}")
+    found |= request.json
+    return found
+
+
 @plays("artifactregistry", "DELETE", f"{_REPOSITORIES}/{{id}}")
 def delete_repository(cloud: Cloud, request: Request, project: str, region: str, id: str) -> Thing:
     cloud.delete(f"repository/{id}")
+    return {
+        "name": f"projects/{project}/locations/{region}/operations/{cloud.tick()}",
+        "done": True,
+        "response": {},
+    }
+
+
+@plays("artifactregistry", "GET", f"{_REPOSITORIES}/{{id}}/packages")
+def packages(cloud: Cloud, request: Request, project: str, region: str, id: str) -> Thing:
+    cloud.get(f"repository/{id}")
+    return {"packages": cloud.under(f"repository/{id}")}
+
+
+@plays("artifactregistry", "DELETE", f"{_REPOSITORIES}/{{id}}/packages/{{name}}")
+def delete_package(cloud: Cloud, request: Request, project: str, region: str, id: str, name: str) -> Thing:
+    cloud.delete(f"repository/{id}/{name}")
     return {
         "name": f"projects/{project}/locations/{region}/operations/{cloud.tick()}",
         "done": True,
@@ -81,6 +104,13 @@ def folders(cloud: Cloud, request: Request, name: str) -> Thing:
     return {"kind": "storage#managedFolders"}
 
 
+@plays("storage", "PATCH", "/storage/v1/b/{name}")
+def update_bucket(cloud: Cloud, request: Request, name: str) -> Thing:
+    found = cloud.get(f"bucket/{name}")
+    found |= request.json
+    return found
+
+
 @plays("storage", "DELETE", "/storage/v1/b/{name}")
 def delete_bucket(cloud: Cloud, request: Request, name: str) -> None:
     if cloud.under(f"bucket/{name}"):
@@ -90,11 +120,24 @@ def delete_bucket(cloud: Cloud, request: Request, name: str) -> None:
 
 @plays("storage", "GET", "/storage/v1/b/{name}/o")
 def objects(cloud: Cloud, request: Request, name: str) -> Thing:
-    kept = [
-        {key: value for key, value in thing.items() if key != "files"}
-        for thing in cloud.under(f"bucket/{name}")
-    ]
-    return {"kind": "storage#objects", "items": kept}
+    """List objects by prefix; with a delimiter, what comes after it as one prefix."""
+    prefix, delimiter = request.query.get("prefix", ""), request.query.get("delimiter", "")
+    kept, folders = [], set()
+    for thing in cloud.under(f"bucket/{name}"):
+        rest = thing["name"].removeprefix(prefix)
+        if not thing["name"].startswith(prefix):
+            continue
+        if delimiter and delimiter in rest:
+            folders.add(prefix + rest.partition(delimiter)[0] + delimiter)
+        else:
+            kept.append({key: value for key, value in thing.items() if key != "files"})
+    return {"kind": "storage#objects", "items": kept, "prefixes": sorted(folders)}
+
+
+@plays("storage", "GET", "/storage/v1/b/{name}/o/{object+}")
+def get_object(cloud: Cloud, request: Request, name: str, object: str) -> Thing:
+    found = cloud.get(f"bucket/{name}/{object.replace('/', '|')}")
+    return {key: value for key, value in found.items() if key != "files"}
 
 
 @plays("storage", "DELETE", "/storage/v1/b/{name}/o/{object+}")
@@ -138,6 +181,9 @@ def build(cloud: Cloud, request: Request, project: str, region: str) -> Thing:
     if "main.py" not in files or not re.search(rf"\b{target}\b".encode(), files["main.py"]):
         raise RefusedError(400, f"the source has no {target} in main.py")
     id = f"build-{cloud.tick()}"
+    _, repository, package = wanted["imageUri"].rsplit("/", 2)
+    parent = f"projects/{project}/locations/{region}/repositories/{repository}"
+    cloud.things[f"repository/{repository}/{package}"] = {"name": f"{parent}/packages/{package}"}
     cloud.things[f"build/{id}"] = {
         "function": target,
         "files": files,

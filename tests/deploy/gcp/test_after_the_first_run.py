@@ -8,7 +8,9 @@ import json
 import pytest
 
 from tests.deploy.gcp.cloud import Request, Thing
-from tests.deploy.gcp.gcloud import Operator, variables_of
+from tests.deploy.gcp.gcloud import DOMAIN, Operator, variables_of
+
+ANOTHER_KEY = "canary" + "A" * 37 + "="
 
 pytestmark = pytest.mark.deploy
 
@@ -123,9 +125,7 @@ def test_queues_of_tenants_follow_queues_toml_and_a_paused_one_stays_paused(depl
 
 
 def test_keys_of_another_environment_are_refused(deployed: Operator) -> None:
-    ran = deployed.runs(
-        "deploy.sh", ONLY="bundle", ENCRYPTION_KEYS="k1:canaryAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-    )
+    ran = deployed.runs("deploy.sh", ONLY="bundle", ENCRYPTION_KEYS=f"k1:{ANOTHER_KEY}")
     assert ran.status != 0
     assert "holds none of the keys in use" in ran.said
     assert "secret/encryption-keys/2" not in deployed.cloud.things
@@ -133,11 +133,55 @@ def test_keys_of_another_environment_are_refused(deployed: Operator) -> None:
 
 def test_a_new_key_is_a_new_revision(deployed: Operator) -> None:
     old = deployed.cloud.things["secret/encryption-keys/1"]["canary"]
-    both = f"{old},k2:canaryAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+    both = f"{old},k2:{ANOTHER_KEY}"
     ran = deployed.runs("deploy.sh", ONLY="bundle", ENCRYPTION_KEYS=both)
     assert ran.status == 0
     assert variables_of(service(deployed, "targets"))["ENCRYPTION_KEYS"] == "encryption-keys:2"
     assert "canary" not in ran.said
+
+
+def test_another_domain_is_no_outage(deployed: Operator) -> None:
+    things = deployed.cloud.things
+
+    def served() -> tuple[list[str], int]:
+        (rule,) = things["compute/urlMaps/extension"]["hostRules"]
+        return rule["hosts"], len(things["compute/targetHttpsProxies/extension"]["sslCertificates"])
+
+    refused = deployed.runs("deploy.sh", ONLY="balancer", DOMAIN="new.example.com")
+    assert refused.status != 0  # nobody is there to answer
+    assert refused.changes == []
+    moving = deployed.runs("deploy.sh", ONLY="balancer", DOMAIN="new.example.com", YES="1")
+    assert moving.status == 0
+    assert served() == (["new.example.com", DOMAIN], 2)
+    assert f"{DOMAIN} serves on until" in moving.said
+    again = deployed.runs("deploy.sh", ONLY="balancer", DOMAIN="new.example.com")
+    assert (again.status, again.changes) == (0, [])
+    for name, thing in things.items():
+        if name.startswith("compute/sslCertificates/") and thing["managed"]["domains"] == ["new.example.com"]:
+            thing["managed"]["status"] = "ACTIVE"
+    moved = deployed.runs("deploy.sh", ONLY="balancer", DOMAIN="new.example.com")
+    assert moved.status == 0
+    assert served() == (["new.example.com"], 1)
+    assert len([name for name in things if name.startswith("compute/sslCertificates/")]) == 1
+
+
+def test_a_first_revision_that_never_starts_is_mended_by_the_next_run(operator: Operator) -> None:
+    operator.cloud.starts = lambda service: service["metadata"]["name"] != "targets"
+    first = operator.runs("deploy.sh", ONLY="bundle")
+    assert first.status != 0
+    assert "failed     in functions" in first.said
+    operator.cloud.starts = lambda _: True
+    second = operator.runs("deploy.sh", ONLY="bundle", KLAVIYO_REVISION="2027-01-15")
+    assert second.status == 0
+    assert serving(operator, "targets")
+
+
+def test_too_few_quotas_are_said_before_anything_is_made(operator: Operator) -> None:
+    operator.cloud.quotas |= {"BACKEND_SERVICES": 5, "SECURITY_POLICIES": 0}
+    ran = operator.runs("deploy.sh")
+    assert ran.status != 0
+    assert "quota BACKEND_SERVICES" in ran.said
+    assert {change.split()[0] for change in ran.changes} == {"serviceusage"}
 
 
 def test_destroy_removes_nothing_without_a_yes(deployed: Operator) -> None:
@@ -151,14 +195,27 @@ def test_destroy_leaves_nothing_behind(deployed: Operator) -> None:
     deployed.cloud.things["policy:project"]["bindings"].append(
         {"role": "roles/owner", "members": ["user:canary-owner@example.com"]}
     )
+    cloud = deployed.cloud
+    where = "projects/demo-project/locations/europe-west1/queues"
+    strangers: dict[str, Thing] = {
+        "queue/parcels-inbound": {"name": f"{where}/parcels-inbound", "retryConfig": {"maxAttempts": 5}},
+        "metric/extension_of_theirs": {"name": "extension_of_theirs", "filter": "x", "description": "theirs"},
+        "alert/theirs": {
+            "name": "projects/demo-project/alertPolicies/theirs",
+            "userLabels": {"alert": "disk"},
+        },
+        "channel/theirs": {"name": "projects/demo-project/notificationChannels/theirs", "type": "email"},
+    }
+    cloud.things |= strangers
     ran = deployed.runs("destroy.sh", YES="1")
     assert ran.status == 0
     left = {
         name
-        for name in deployed.cloud.things
-        if name.split("/")[0] not in {"api", "build", "operation", "log"}
+        for name in cloud.things
+        if name.split("/")[0] not in {"api", "build", "operation", "log", "ready"}
     }
-    assert {name for name in left if not name.startswith("policy:")} == set()
+    kept_on_purpose = {"queue/smoke", "bucket/run-sources-demo-project-europe-west1"}
+    assert {name for name in left if not name.startswith("policy:")} == strangers.keys() | kept_on_purpose
     assert deployed.cloud.things["policy:project"]["bindings"] == [
         {"role": "roles/owner", "members": ["user:canary-owner@example.com"]}
     ]

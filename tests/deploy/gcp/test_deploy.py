@@ -58,6 +58,8 @@ def test_every_function_is_deployed_as_its_row_says(deployed: Operator) -> None:
         )
         least = service["metadata"]["annotations"].get("run.googleapis.com/minScale", "0")
         assert int(least) == function.min_instances
+        most = service["spec"]["template"]["metadata"]["annotations"]["autoscaling.knative.dev/maxScale"]
+        assert int(most) == function.max_instances
         variables = variables_of(service)
         assert variables["THREADS"] == str(function.concurrency)
         assert {name for name, value in variables.items() if value.endswith(":1")} == set(function.secrets)

@@ -11,7 +11,17 @@ import pytest
 import yaml
 from google.cloud.tasks_v2 import Queue
 
-from deploy.gcp import access, balancer, files, preflight, queues, quotas, revisions
+from deploy.gcp import (
+    access,
+    balancer,
+    files,
+    overview,
+    preflight,
+    queues,
+    quotas,
+    resources,
+    revisions,
+)
 from deploy.gcp.naming import Place
 from deploy.local.path_templates import path_matcher
 from deploy.staging import REPOSITORY, Function, load_functions, load_routes, load_schedules
@@ -315,6 +325,12 @@ class TestQueues:
     def test_a_queue_as_installing_makes_it_is_left_alone(self, direction: Direction) -> None:
         assert list(queues.differing([self.listed(f"acme-klaviyo-{direction}", direction)])) == []
 
+    def test_a_queue_of_somebody_else_is_not_ours_to_remove(self) -> None:
+        ours = self.listed("acme-klaviyo-inbound", Direction.INBOUND)
+        theirs = self.listed("parcels-inbound", Direction.INBOUND)
+        theirs["retryConfig"]["maxAttempts"] = 5
+        assert list(queues.own([ours, theirs, {"name": "x/smoke"}])) == ["acme-klaviyo-inbound"]
+
     def test_one_that_differs_is_set_and_what_is_no_tenants_is_not(self) -> None:
         stale = self.listed("acme-klaviyo-outbound", Direction.OUTBOUND)
         stale["retryConfig"]["maxAttempts"] = 5
@@ -327,7 +343,55 @@ class TestQueues:
 def test_every_schedule_divides_an_hour_or_a_day() -> None:
     for schedule in load_schedules().values():
         assert 60 % schedule.every == 0 or (schedule.every % 60 == 0 and 1440 % schedule.every == 0)
-        assert files._cron(schedule.every)
+        assert files._cron(schedule.every, 0)
+
+
+def test_no_two_schedules_start_in_the_same_minute_of_an_hour() -> None:
+    crons = [files._cron(row.every, n) for n, row in enumerate(load_schedules().values())]
+    minutes = [
+        {int(cron.split("-")[0]) % 5} if "/5 " in cron else {int(cron.split()[0]) % 5} for cron in crons
+    ]
+    assert len({min(found) for found in minutes}) == len(crons)
+
+
+class TestResources:
+    def test_the_plan_as_data_holds_every_function_and_no_secret(self, tmp_path: Path) -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("KLAVIYO_CLIENT_SECRET", "canary-secret")
+            patched.setenv("KLAVIYO_CLIENT_ID", "the-app")
+            files.write_plan(tmp_path, PLACE)
+            for name in ("version-encryption-keys", "version-klaviyo-client-secret", "services.json"):
+                (tmp_path / name).write_text("")
+            files.write_revisions(tmp_path, PLACE)
+        listed = resources.listed(tmp_path, PLACE)
+        services = {r["name"]: r["settings"] for r in listed if r["type"] == "google_cloud_run_v2_service"}
+        assert services.keys() == {name.replace("_", "-") for name in load_functions()}
+        assert services["install"]["variables"]["KLAVIYO_CLIENT_ID"] == "the-app"
+        assert services["install"]["secrets"]["KLAVIYO_CLIENT_SECRET"] == "klaviyo-client-secret:1"
+        assert "canary" not in json.dumps(listed)
+        backends = {r["name"]: r["settings"] for r in listed if r["type"] == "google_compute_backend_service"}
+        assert backends["admin"]["securityPolicy"] == "per-address-1200"
+
+
+class TestOverview:
+    def test_what_is_not_as_it_should_be_is_said(self) -> None:
+        functions = load_functions()
+        waiting = a_service(traffic=[{"revisionName": "targets-1", "percent": 100}])
+        said = list(overview.of_functions([waiting], functions))
+        assert "targets            calls go to targets-1; targets-2 waits" in said
+        assert "admin              not there" in said
+        paused = {"name": "x/acme-klaviyo-outbound", "state": "PAUSED"}
+        assert list(overview.of_queues([paused]))[1] == "acme-klaviyo-outbound is PAUSED"
+        front = list(overview.of_front([], [{"name": "admin", "securityPolicy": "x"}], functions))
+        assert front == ["warning: install has no limit by address attached"]
+        alert = {"displayName": "Jobs have died", "userLabels": {"fingerprint": "x"}, "enabled": False}
+        assert list(overview.of_alerts([alert])) == [
+            "1 alerts, 0 of them are sent to somebody",
+            "Jobs have died is switched off",
+        ]
+        off = list(overview.of_costs(functions, [], [{"name": "x"}]))
+        assert off[0] == "warm instances: system_webhooks, rewards_webhook"
+        assert off[2] == "point-in-time recovery: off"
 
 
 class TestQuotas:

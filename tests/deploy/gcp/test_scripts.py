@@ -20,6 +20,8 @@ SAMPLES = {
     "concurrency": "16",
     "timeout": "60",
     "minimum": "1",
+    "maximum": "100",
+    "retries": "3",
     "secrets": "A=b:1",
     "fingerprint": "abc",
     "tasks": "a@b.iam.gserviceaccount.com",
@@ -89,7 +91,10 @@ def code_of(script: Path) -> str:
 
 
 def _filled(command: str) -> str:
-    command = re.sub(r"\s*;\s*\}\s*$", "", command)  # the end of a function in one line
+    command = re.sub(
+        r"\s*;\s*(?:\}|then)\s*$", "", command
+    )  # the end of a function in one line, or of a condition
+    command = re.sub(r"\s2?[<>].*$", "", command)
     if command.count(")") > command.count("("):
         command = command.rstrip().removesuffix(")")  # the end of $(...)
     command = re.sub(r"\$\{\w+:\+([^}]*)\}", r"\1", command)

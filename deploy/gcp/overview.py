@@ -1,0 +1,73 @@
+"""What stands where, at a glance: revisions and calls, queues, alerts, the name in front, and what costs money while nobody calls.
+
+Pure: it reads what gcloud has listed, and calls nothing.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from deploy.gcp.revisions import Running, read_services
+from deploy.staging import Function
+
+Listed = Iterable[Mapping[str, Any]]
+
+
+def of_functions(services: Listed, functions: Mapping[str, Function]) -> Iterator[str]:
+    """Yield a line for each function: which revision takes calls, and what is not as it should be."""
+    running = read_services(services)
+    for function in functions.values():
+        name = function.name.replace("_", "-")
+        yield f"{name:<18} {_revision(running.get(name))}"
+
+
+def _revision(running: Running | None) -> str:
+    if running is None:
+        return "not there"
+    said = f"calls go to {running.serving}" if running.serving else "calls are shared, or go nowhere"
+    if not running.is_ready:
+        return f"{said}; the newest revision is not ready"
+    if running.newest != running.serving:
+        return f"{said}; {running.newest} waits"
+    return f"{said}; before it: {running.previous or 'none'}"
+
+
+def of_queues(queues: Listed) -> Iterator[str]:
+    """Yield how many queues there are, and each that does not run."""
+    listed = list(queues)
+    tenants = [queue for queue in listed if queue["name"].endswith(("-inbound", "-outbound"))]
+    yield f"{len(tenants)} of tenants, of 1,000 that a region has"
+    for queue in listed:
+        if queue.get("state") != "RUNNING":
+            yield f"{queue['name'].rpartition('/')[2]} is {queue.get('state', 'UNKNOWN')}"
+
+
+def of_alerts(alerts: Listed) -> Iterator[str]:
+    """Yield how many alerts there are, and those that reach nobody."""
+    ours = [alert for alert in alerts if "fingerprint" in alert.get("userLabels", {})]
+    silent = [alert for alert in ours if not alert.get("notificationChannels")]
+    yield f"{len(ours)} alerts, {len(ours) - len(silent)} of them are sent to somebody"
+    for alert in ours:
+        if alert.get("enabled") is False:
+            yield f"{alert['displayName']} is switched off"
+
+
+def of_front(certificates: Listed, backends: Listed, functions: Mapping[str, Function]) -> Iterator[str]:
+    """Yield the state of each certificate, and each limit that is not attached."""
+    for certificate in certificates:
+        managed = certificate.get("managed", {})
+        yield f"certificate of {', '.join(managed.get('domains', []))}: {managed.get('status', 'UNKNOWN')}"
+    attached = {backend["name"] for backend in backends if backend.get("securityPolicy")}
+    for function in functions.values():
+        if function.calls_per_minute and function.name.replace("_", "-") not in attached:
+            yield f"warning: {function.name} has no limit by address attached"
+
+
+def of_costs(functions: Mapping[str, Function], backends: Listed, databases: Listed) -> Iterator[str]:
+    """Yield what costs money whether somebody calls or not."""
+    warm = [f.name for f in functions.values() if f.min_instances]
+    yield f"warm instances: {', '.join(warm) or 'none'}"
+    policies = {backend["securityPolicy"] for backend in backends if backend.get("securityPolicy")}
+    yield f"policies of Cloud Armor: {len(policies)}"
+    for database in databases:
+        recovery = database.get("pointInTimeRecoveryEnablement", "") == "POINT_IN_TIME_RECOVERY_ENABLED"
+        yield f"point-in-time recovery: {'on' if recovery else 'off'}"

@@ -1,0 +1,172 @@
+"""The plan as data: every resource that deployment makes, with its final settings, under the name that Terraform has for its type.
+
+It is read from the files that the scripts work from, so that it says what they would do. Secrets have no value here.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deploy.gcp.naming import Place
+
+Resource = dict[str, Any]
+
+_IAM_TYPES = {
+    "project": "google_project_iam_member",
+    "tasks": "google_service_account_iam_member",
+    "secret": "google_secret_manager_secret_iam_member",
+    "worker": "google_cloud_run_v2_service_iam_member",
+}
+
+
+def listed(work: Path, place: Place) -> list[Resource]:
+    """Return every resource, in the order in which they can be made. Reads what `plan` and `revisions` have written."""
+    return [
+        *_project(work),
+        *_data(work, place),
+        *_services(work),
+        *_access(work),
+        *_balancer(work, place),
+        *_schedules(work, place),
+        *_watching(work),
+    ]
+
+
+def _resource(type: str, name: str, /, **settings: Any) -> Resource:
+    return {"type": type, "name": name, "settings": settings}
+
+
+def _project(work: Path) -> Iterator[Resource]:
+    for (api,) in _rows(work / "apis"):
+        yield _resource("google_project_service", api)
+    for name, email, what in _rows(work / "accounts"):
+        yield _resource("google_service_account", name, email=email, display_name=what)
+    for name, variable in _rows(work / "secrets"):
+        yield _resource("google_secret_manager_secret", name, variable=variable, replication="automatic")
+
+
+def _data(work: Path, place: Place) -> Iterator[Resource]:
+    yield _resource(
+        "google_firestore_database",
+        "(default)",
+        location=place.region,
+        type="FIRESTORE_NATIVE",
+        delete_protection=True,
+        point_in_time_recovery=True,
+    )
+    yield _resource("google_firestore_backup_schedule", "daily", database="(default)", retention="14d")
+    for (group,) in _rows(work / "expiring"):
+        yield _resource("google_firestore_field", f"{group}.expire_at", ttl=True)
+    for group, field in _rows(work / "never-searched"):
+        yield _resource("google_firestore_field", f"{group}.{field}", indexes=[])
+
+
+def _services(work: Path) -> Iterator[Resource]:
+    images = json.loads((work / "image-policies.json").read_text())
+    yield _resource("google_artifact_registry_repository", "cloud-run-source-deploy", cleanup_policies=images)
+    for row in _rows(work / "revisions"):
+        (
+            _,
+            name,
+            entry,
+            account,
+            memory,
+            cpu,
+            concurrency,
+            timeout,
+            least,
+            most,
+            audience,
+            _,
+            secrets,
+            _,
+            image,
+        ) = row
+        yield _resource(
+            "google_cloud_run_v2_service",
+            name,
+            function=entry,
+            base_image=image,
+            service_account=account,
+            memory=memory,
+            cpu=cpu,
+            concurrency=int(concurrency),
+            timeout_seconds=int(timeout),
+            min_instances=int(least),
+            max_instances=int(most),
+            ingress="internal-and-cloud-load-balancing" if audience == "public" else "internal",
+            invoker_iam_check=audience != "public",
+            variables=yaml.safe_load((work / f"variables-{name}.yaml").read_text()),
+            secrets=dict(pair.split("=", 1) for pair in secrets.split(",") if "=" in pair),
+        )
+
+
+def _access(work: Path) -> Iterator[Resource]:
+    for path in sorted(work.glob("access-*.json")):
+        kind, _, name = path.stem.removeprefix("access-").partition("-")
+        for role, members in json.loads(path.read_text()).items():
+            yield _resource(_IAM_TYPES[kind], name or kind, role=role, members=members)
+
+
+def _balancer(work: Path, place: Place) -> Iterator[Resource]:
+    yield _resource("google_compute_global_address", "extension", ip_version="IPV4")
+    for limit, name, _ in _rows(work / "policies"):
+        yield _resource("google_compute_security_policy", name, **_described(work / f"policy-{limit}.json"))
+    for name, _, policy in _rows(work / "backends"):
+        yield _resource("google_compute_region_network_endpoint_group", name, cloud_run_service=name)
+        attached = {} if policy == "-" else {"securityPolicy": policy}
+        yield _resource(
+            "google_compute_backend_service", name, **_described(work / f"backend-{name}.json"), **attached
+        )
+    for file, name, _ in _rows(work / "maps"):
+        yield _resource("google_compute_url_map", name, **_described(work / f"{file}.json"))
+    ((certificate,),) = _rows(work / "certificate")
+    yield _resource("google_compute_managed_ssl_certificate", certificate, domains=[place.domain])
+    yield _resource("google_compute_ssl_policy", "extension", profile="MODERN", min_tls_version="TLS_1_2")
+    yield _resource(
+        "google_compute_target_https_proxy", "extension", url_map="extension", certificates=[certificate]
+    )
+    yield _resource("google_compute_target_http_proxy", "extension-redirect", url_map="extension-redirect")
+    yield _resource("google_compute_global_forwarding_rule", "extension", port=443, target="extension")
+    yield _resource(
+        "google_compute_global_forwarding_rule", "extension-redirect", port=80, target="extension-redirect"
+    )
+
+
+def _schedules(work: Path, place: Place) -> Iterator[Resource]:
+    for name, cron, uri, audience, body, _, retries in _rows(work / "schedules"):
+        yield _resource(
+            "google_cloud_scheduler_job",
+            name,
+            schedule=cron,
+            uri=uri,
+            audience=audience,
+            body=json.loads(body),
+            retries=int(retries),
+            service_account=place.email("schedule-caller"),
+        )
+    yield _resource("google_cloud_tasks_queue", "smoke", max_attempts=1)
+
+
+def _watching(work: Path) -> Iterator[Resource]:
+    for name, _ in _rows(work / "metrics"):
+        yield _resource("google_logging_metric", name, **_described(work / f"metric-{name}.json"))
+    for name, _ in _rows(work / "alerts"):
+        yield _resource("google_monitoring_alert_policy", name, **_described(work / f"alert-{name}.json"))
+    yield _resource("google_monitoring_dashboard", "extension", **_described(work / "dashboard.json"))
+
+
+def _described(path: Path) -> Resource:
+    """Return what a file says, without what only the next run looks at."""
+    return {
+        key: value
+        for key, value in json.loads(path.read_text()).items()
+        if key not in {"name", "description", "labels", "userLabels"}
+    }
+
+
+def _rows(path: Path) -> list[list[str]]:
+    return [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
