@@ -246,5 +246,11 @@ def _of_events(memory: Memory, comms: Mapping[str, Any]) -> Iterator[ConsentReco
             before=move.before,
             after=move.after,
             source="klaviyo:profile" if rules.is_pulled(move.event) else f"klaviyo:{move.event.topic}",
-            event_id=move.event.id.removeprefix(rules.PULLED),
+            event_id=_pulled_id(memory, move.event) if rules.is_pulled(move.event) else move.event.id,
         )
+
+
+def _pulled_id(memory: Memory, event: Decided) -> str:
+    """Return the id of an opt-out that was found in Klaviyo; once more, where Omneo has shown an opt-in since it was given it."""
+    since = "" if memory.seen_at is None else f" {memory.seen_at.isoformat()}"
+    return event.id.removeprefix(rules.PULLED) + since
