@@ -45,6 +45,8 @@ def _judge_channel(world: SimulatedWorld, person: Person, channel: str) -> None:
     last, wanted = person.last(channel), person.wanted(channel, APART)
     if last is None or _nobody_can_know(person, channel):
         return
+    if wanted == {IN} and any(other.leaves_opt_out_to(person, channel) for other in world.persons):
+        wanted = {IN, OUT}
     klaviyo_way = way_in_klaviyo(world.klaviyo_profile(person), channel)
     omneo_way = way_in_omneo(omneo["attributes"]["comms"], channel)
     if not _is_well(wanted, klaviyo_way, omneo_way, may_wait=_may_wait(world, person, channel)):

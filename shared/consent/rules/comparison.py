@@ -209,6 +209,8 @@ def _landed_at(memory: Memory, call: Call, held: "_Held", now: datetime) -> date
     if held.consent != ("SUBSCRIBED" if call.direction == "in" else "UNSUBSCRIBED"):
         return None
     is_since = held.changed_at is not None and held.changed_at >= call.asked_at - CLOCKS_APART
+    if call.direction == "in" and is_since and held.shows_whose and not held.is_marked:
+        return None  # this one is another's; of ours nothing is shown any more
     is_shown = is_since and not _is_of_another(memory, call, held.changed_at)
     if now < call.last_at + LANDING and not (is_shown and (call.direction == "out" or held.is_marked)):
         return None

@@ -14,6 +14,7 @@ in any order, and asked by
     moves       what each event that is not told yet does to what Omneo holds, for the ledger
     untold      the events whose interaction is still to be made
     look_at     when both sides are to be compared again, None if there is no need
+    is_being_carried_out    whether Klaviyo may still be at a call of ours
 
 What is to be asked of Klaviyo also needs what Klaviyo holds, and stands in `comparison.py`. Nothing is decided about consent anywhere else.
 
@@ -466,6 +467,16 @@ def is_complained(memory: Memory) -> bool:
     return bool(found) and found[-1] == "marked_email_as_spam"
 
 
+def is_being_carried_out(memory: Memory, now: datetime) -> bool:
+    """Return whether a call may still land, for all that is known: Klaviyo would look for the address then, whoever has it."""
+    return any(
+        now < call.last_at + (LANDING if call.is_accepted else UNDER_WAY)
+        and not any(call.may_have_landed(at) for at in our_landings(memory, call.direction, call.profile))
+        for call in memory.calls
+        if call.landed_at is None
+    )
+
+
 def look_at(memory: Memory, now: datetime) -> datetime | None:
     """Return when both sides are to be compared, None if nothing known asks for it.
 
@@ -535,7 +546,7 @@ def _may_undo_an_opt_out(memory: Memory, event: Decided) -> bool:
         outs.append(memory.omneo_out)
     return any(
         call.profile in (event.profile, "")
-        and call.asked_at - CLOCKS_APART <= event.at <= call.last_at + UNDER_WAY
+        and call.asked_at - CLOCKS_APART <= event.at <= call.last_at + LANDING
         and any(call.asked_at <= at <= event.at for at in outs)
         for call in memory.calls
         if _is_of(call, memory, "in")
