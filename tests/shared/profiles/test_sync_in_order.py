@@ -242,10 +242,14 @@ class History:
     def may_end(self) -> set[str]:
         """Return how it may end: with the newest decision, and, where an unsubscribe of ours may have landed after it, opted out.
 
-        Klaviyo does not tell whose such an opt-out is, and so it is hers.
+        Klaviyo does not tell whose such an opt-out is, and so it is hers. Nor does it tell whose an opt-in by text message is: soon after
+        a subscribe of ours it is not hers.
         """
         asked = [call.received_at for call in self.shop.klaviyo_calls(UNSUBSCRIBE)]
         is_known = not any(at <= self.newest_at + 1 and self.newest_at <= at + 60 for at in asked)
+        subscribed = [call.received_at for call in self.shop.klaviyo_calls(SUBSCRIBE)]
+        if self.channel == "sms" and any(at <= self.newest_at <= at + 180 for at in subscribed):
+            is_known = False
         return {self.newest} if is_known else {self.newest, "UNSUBSCRIBED"}
 
     def take(self, step: Step) -> None:
