@@ -100,10 +100,12 @@ class MemoryDocuments:
                 found.append(_copy_of(document))
         return found
 
-    def count(self, collection: str) -> int:
+    def count(self, collection: str, *, where: Mapping[str, Scalar] | None = None) -> int:
         """See `Documents.count`."""
         check_path(collection, "any")
-        return len(self._collections.get(collection, {}))
+        wanted = dict(where or {})
+        check_fields(wanted)
+        return sum(_matches(found.fields, wanted) for found in self._collections.get(collection, {}).values())
 
     def copy(self) -> "MemoryDocuments":
         """Return a store that holds the same, and goes its own way from here."""
