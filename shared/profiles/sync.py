@@ -15,8 +15,9 @@ from typing import Any
 
 from shared import logs
 from shared.consent.memories import ConsentMemories, Memories
-from shared.consent.rules.comparison import Outcome, Step, Subject
-from shared.consent.rules.memory import is_being_carried_out, with_merge
+from shared.consent.rules.calls import is_being_carried_out, with_merge
+from shared.consent.rules.held import Subject
+from shared.consent.rules.step import Outcome, Step
 from shared.consent_events import Channel
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError, WaitError
 from shared.jobs.jobs import SyncProfile

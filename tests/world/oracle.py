@@ -86,7 +86,10 @@ class Person:
         if any(row.is_silent and row.way == OUT and row.at >= last.at for row in rows):
             return {IN, OUT}
         if last.is_by_another:
-            return {IN, OUT}  # a sign-up in the moments until both have their new addresses is told of the other
+            return {
+                IN,
+                OUT,
+            }  # a sign-up in the moments until both have their new addresses is told of the other
         if any((theirs := other.last(channel)) is not None and theirs.way == OUT for other in self.absorbed):
             return {IN, OUT}  # the address, or the profile, is one of somebody who had opted out
         return {IN, OUT} if self._may_be_out(channel, last, apart) else {IN}

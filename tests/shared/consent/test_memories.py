@@ -9,16 +9,10 @@ from typing import Any
 import pytest
 
 from shared.consent.memories import ConsentMemories, Memories
+from shared.consent.rules.calls import accepted, with_call, with_landing
 from shared.consent.rules.decisions import Decided
-from shared.consent.rules.memory import (
-    Call,
-    Memory,
-    accepted,
-    with_call,
-    with_events,
-    with_landing,
-    with_omneo,
-)
+from shared.consent.rules.learning import with_events, with_omneo
+from shared.consent.rules.memory import Call, Memory
 from shared.consent_events import Channel, Consent, Decision
 from shared.errors import StoreUnavailableError
 from shared.storage.documents import Documents
