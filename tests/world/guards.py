@@ -115,9 +115,9 @@ GUARDS: dict[str, Guard] = {
     "call under way": Guard(
         (
             Cut(
-                "shared.consent.rules.comparison:_Sides.under_way",
-                "return found[-1] if found else None",
-                "return None",
+                f"{_RULES}.memory:Call.is_under_way",
+                "return self.landed_at is None and now < self.last_at + UNDER_WAY",
+                "return False",
             ),
         ),
         within=1500,
