@@ -14,7 +14,7 @@ ORDER = (
     ("worker",),
     ("targets", "admin"),
     ("installation",),
-    ("explain",),
+    ("explain", "erasure"),
     ("resync",),
     ("profiles",),
     ("metrics", "records", "rewards", "consent"),

@@ -35,19 +35,21 @@ def settings() -> Json:
     zone = schema["properties"]["timezone"]
     zone["anyOf"][0].pop("enum")
     zone["description"] += " `GET settings/schema` lists the names."
-    return _inlined(
-        {name: value for name, value in schema.items() if name not in ("$defs", "$schema")}, schema
-    )
+    return _inlined(schema)
 
 
-def _inlined(value: Any, schema: Json) -> Any:
-    """Return a part of the schema with its own references replaced by what they name: in openapi.json they would lead nowhere."""
-    if isinstance(value, dict):
-        if "$ref" in value:
-            rest = {name: inner for name, inner in value.items() if name != "$ref"}
-            return {**_inlined(schema["$defs"][value["$ref"].rpartition("/")[2]], schema), **rest}
-        return {name: _inlined(inner, schema) for name, inner in value.items()}
-    return [_inlined(inner, schema) for inner in value] if isinstance(value, list) else value
+def _inlined(schema: Json) -> Json:
+    """Return the schema with its own references replaced by what they name: in openapi.json they would lead nowhere."""
+
+    def inlined(value: Any) -> Any:
+        if isinstance(value, dict):
+            if "$ref" in value:
+                rest = {name: inner for name, inner in value.items() if name != "$ref"}
+                return {**inlined(schema["$defs"][value["$ref"].rpartition("/")[2]]), **rest}
+            return {name: inlined(inner) for name, inner in value.items()}
+        return [*map(inlined, value)] if isinstance(value, list) else value
+
+    return {name: inlined(rule) for name, rule in schema.items() if name not in ("$defs", "$schema")}
 
 
 SECRET_SHOWN = an_object({"id": TEXT, "created_at": TIME, "last_used_at": or_null(TIME)})
@@ -133,6 +135,16 @@ SCHEMAS: Mapping[str, Json] = {
             "webhook_secrets": a_list(SECRET_SHOWN),
             "left_behind": a_list(TEXT),
             "run": or_null({"$ref": "#/components/schemas/Run"}),
+        }
+    ),
+    "Receipt": an_object(
+        {
+            "status": {"const": "erased"},
+            "erased_at": TIME,
+            "removed": {"type": "object", "additionalProperties": COUNT},
+            "asked_of_klaviyo": COUNT,
+            "lives_in_omneo": YES_OR_NO,
+            "stays": a_list(TEXT),
         }
     ),
     "Explanation": an_object(
@@ -257,12 +269,20 @@ AN_EXPLANATION: Json = {
 }
 
 
+A_RECEIPT: Json = {
+    "status": "erased",
+    "erased_at": "2026-11-21T10:00:00+00:00",
+    "removed": {"inbox": 3, "dead_jobs": 1, "consent": 1, "synced": 1, "waiting": 0, "rewards": 2},
+    "asked_of_klaviyo": 0,
+    "lives_in_omneo": False,
+    "stays": ["The consent ledger keeps its records for three years."],
+}
+
+
 def _run_order() -> Json:
     """Return the schema of a body that begins a run."""
     schema = Order.model_json_schema()
-    return _inlined(
-        {name: value for name, value in schema.items() if name not in ("$defs", "description")}, schema
-    )
+    return _inlined(schema)
 
 
 def _with_key(
@@ -313,6 +333,12 @@ def _run(summary: str, *, errors: tuple[int, ...] = (409,)) -> Operation:
 
 REVEAL = Parameter(
     "reveal", "Show personal values, which are masked otherwise. That is logged.", YES_OR_NO, example=False
+)
+KLAVIYO = Parameter(
+    "klaviyo",
+    "Also ask Klaviyo to delete the person. Omneo's profile must be gone by then.",
+    YES_OR_NO,
+    example=False,
 )
 # Below /{tenant}/api/v1, by method and path.
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
@@ -385,6 +411,16 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         example=AN_EXPLANATION,
         parameters=(REVEAL,),
         errors=(409,),
+    ),
+    ("DELETE", "/profiles/{id}"): _with_key(
+        "Erase a person on our side, whether or not Omneo still knows them",
+        says="The receipt: how many documents were removed, by kind, and what stays and why.",
+        schema={"$ref": "#/components/schemas/Receipt"},
+        example=A_RECEIPT,
+        parameters=(KLAVIYO,),
+        errors=(409,),
+        description="`id` is the Omneo profile's, or the email address, percent-encoded. Work of theirs that was accepted before is dropped when the queue"
+        " delivers it. What is accepted later, as a new sign-up is, is done.",
     ),
     ("POST", "/resync"): _begin("Send the whole base to Klaviyo"),
     ("POST", "/reconcile"): _begin("Tell where consent differs. Nothing is sent"),

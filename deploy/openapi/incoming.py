@@ -122,7 +122,7 @@ DELIVERY = an_object(
 )
 
 
-def _target(summary: str, schema: Json, examples: Mapping[str, Json], *parameters: Parameter) -> Operation:
+def _target(summary: str, schema: Json, examples: Mapping[str, object], *parameters: Parameter) -> Operation:
     return Operation(
         summary,
         {202: Answer("It is queued, and safe.", QUEUED, A_QUEUED_CALL)},

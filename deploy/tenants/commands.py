@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from deploy.tenants.description import connection, described
 from deploy.tenants.doctor import doctor
+from deploy.tenants.erase import erase
 from deploy.tenants.explain import explain
 from deploy.tenants.keys import SETTABLE, set_value
 from deploy.tenants.resync import reconcile, resync
@@ -48,6 +49,7 @@ from shared.services import Services
 from shared.settings import Needs, Settings
 from shared.storage.encryption import new_key
 from shared.targets.unheard import UnheardCalls
+from shared.tenants.erasures import Erasures
 from shared.tenants.keys import hash_of, new_installation_key
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import (
@@ -206,6 +208,7 @@ def delete(services: Services, name: str, yes: bool) -> None:
     RewardAttempts.of(services).forget(name)
     RewardCounts.of(services).forget(name)
     UnheardCalls.of(services).forget(name)
+    Erasures(services.documents, services.clock).forget(name)
     services.tenants.delete(name)
     click.echo(f"Tenant {name} is deleted.")
 
@@ -336,5 +339,6 @@ def _newest_only(tenant: Tenant, what: str) -> Tenant:
 
 tenants.add_command(doctor)
 tenants.add_command(explain)
+tenants.add_command(erase)
 tenants.add_command(resync)
 tenants.add_command(reconcile)

@@ -12,6 +12,7 @@ from shared.admin.reports import StatusReports
 from shared.admin.settings import change_settings, read_settings
 from shared.admin.status import status
 from shared.consent.heal import start_heal
+from shared.erasure.erase import erase
 from shared.errors import InvalidPayloadError, NotInstalledError
 from shared.explain.explain import explain
 from shared.installation.links import InstallLinks
@@ -83,10 +84,7 @@ def post_heal(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 def get_explanation(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """GET profiles/{id}/explain: what a sync would do. Personal values are shown on demand alone, and that is logged."""
-    given = asked.query.get("reveal", "false")
-    if given not in ("true", "false"):
-        raise InvalidPayloadError("reveal must be true or false.")
-    reveal = given == "true"
+    reveal = _flag(asked, "reveal")
     told = explain(tenant, asked.path["id"], services, reveal=reveal)
     if reveal:
         logs.write(
@@ -95,6 +93,19 @@ def get_explanation(tenant: Tenant, services: Services, asked: Asked) -> Reply:
             kind="explain",
         )
     return 200, told
+
+
+def delete_profile(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """DELETE profiles/{id}: erase a person on our side, and in Klaviyo if asked."""
+    in_klaviyo = _flag(asked, "klaviyo")
+    return 200, erase(tenant, asked.path["id"], services, in_klaviyo=in_klaviyo)
+
+
+def _flag(asked: Asked, name: str) -> bool:
+    given = asked.query.get(name, "false")
+    if given not in ("true", "false"):
+        raise InvalidPayloadError(f"{name} must be true or false.")
+    return given == "true"
 
 
 def post_run(tenant: Tenant, services: Services, asked: Asked, *, kind: Kind) -> Reply:
@@ -124,6 +135,7 @@ ROUTES: Mapping[tuple[str, str], Handler] = MappingProxyType(
         ("DELETE", "/install"): delete_install,
         ("POST", "/heal"): post_heal,
         ("GET", "/profiles/{id}/explain"): get_explanation,
+        ("DELETE", "/profiles/{id}"): delete_profile,
         ("POST", "/resync"): partial(post_run, kind=Kind.RESYNC),
         ("POST", "/reconcile"): partial(post_run, kind=Kind.RECONCILE),
         ("POST", "/repair"): partial(post_run, kind=Kind.REPAIR),

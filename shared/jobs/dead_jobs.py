@@ -4,6 +4,7 @@ A dead job keeps the whole job, encrypted, and a replay puts it back unchanged: 
 """
 
 import zlib
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
@@ -79,6 +80,19 @@ class DeadJobStore:
     def count(self, tenant: str) -> int:
         """Return how many dead jobs the tenant has."""
         return self._documents.count(_collection(tenant))
+
+    def delete(self, tenant: str, id: str) -> None:
+        """Forget a dead job."""
+        self._documents.delete(_collection(tenant), id)
+
+    def cut_down(self, tenant: str, id: str, body: bytes) -> None:
+        """Keep a part of a dead job, in place of the whole and of what was said of it. One that is gone stays gone."""
+        fields: dict[str, Value] = {
+            "body": self._keys.encrypt_bytes(zlib.compress(body), tenant=tenant, field=_BODY),
+            "detail": self._keys.encrypt("", tenant=tenant, field=_DETAIL),
+        }
+        with suppress(DocumentMissingError):
+            self._documents.update(_collection(tenant), id, fields)
 
     def delete_all(self, tenant: str) -> None:
         """Forget every dead job of the tenant."""

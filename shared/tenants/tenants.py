@@ -122,6 +122,9 @@ class Tenant(_Model):
     outages: tuple[Outage, ...] = ()
     heal_from: AwareDatetime | None = None  # consent events from here on are read back by the next heal
     ledger_key: SecretStr | None = None  # see consent_ledger.py; none in a tenant from before there was one
+    erased_until: AwareDatetime | None = (
+        None  # until then work may come up of somebody who was erased: see erasures.py
+    )
 
     @property
     def is_connected(self) -> bool:

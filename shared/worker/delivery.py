@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from shared import logs
 from shared.direction import Direction
+from shared.erasure.dropping import without_the_erased
 from shared.errors import (
     CannotSucceedError,
     DisconnectedError,
@@ -70,6 +71,14 @@ def _settle(job: AnyJob, services: Services) -> Outcome:
     if tenant is None:
         _log(logging.WARNING, "job dropped, its tenant was deleted", Outcome.GONE)
         return Outcome.GONE
+    left = without_the_erased(job, tenant, services)
+    if left is None:
+        _log(logging.INFO, "job dropped, its person was erased", Outcome.DONE)
+        return Outcome.DONE
+    return _done(left, tenant, services)
+
+
+def _done(job: AnyJob, tenant: Tenant, services: Services) -> Outcome:
     try:
         if job.direction is Direction.OUTBOUND:  # much of what goes to Omneo needs no Klaviyo
             _check_connected(tenant)

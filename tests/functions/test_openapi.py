@@ -11,6 +11,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import CHECKS, load_all_checks
+from schemathesis.core.result import Ok
 from werkzeug.test import Client, TestResponse
 
 from shared.admin.interface import PATH, openapi
@@ -176,7 +177,7 @@ def test_it_is_read_when_it_is_asked_for_and_not_before(world: World, load: Load
 
 
 def test_every_example_is_taken_and_answered_as_it_says(front: Front, world: World) -> None:
-    shown, wrong = Shown(front, world), []
+    shown, wrong = Shown(front, world), list[tuple[object, ...]]()
     for example in examples():
         if example.method == "POST" and re.fullmatch(
             r"/{tenant}/api/v1/(resync|reconcile|repair)", example.path
@@ -203,12 +204,16 @@ def test_every_example_is_taken_and_answered_as_it_says(front: Front, world: Wor
     assert wrong == []
 
 
+def never_a_bug(_context: Any, response: Any, _case: Any) -> None:
+    """Refuse what is documented, and is never to happen. 503 is another matter: the caller comes again."""
+    assert response.status_code != 500
+
+
 def test_whatever_it_allows_is_answered_as_it_says_and_never_by_a_bug(front: Front, world: World) -> None:
     load_all_checks()
-    judged = [
+    judged: list[Any] = [
         CHECKS.get_one(name)
         for name in (
-            "not_a_server_error",
             "status_code_conformance",
             "content_type_conformance",
             "response_schema_conformance",
@@ -216,7 +221,10 @@ def test_whatever_it_allows_is_answered_as_it_says_and_never_by_a_bug(front: Fro
         )
     ]
     schema = schemathesis.openapi.from_wsgi(PATH, front)
-    found = [result.ok() for result in schema.get_all_operations()]
+    found = [result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)]
+    assert {one.path for one in found} == DOCUMENT["paths"].keys() - {
+        PATH
+    }  # it does not call what it was read from
     called = 0
     for operation in sorted(found, key=lambda one: one.path in ENDING):
 
@@ -224,11 +232,12 @@ def test_whatever_it_allows_is_answered_as_it_says_and_never_by_a_bug(front: Fro
         @settings(
             max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), deadline=None, database=None
         )
-        def judge(case: schemathesis.Case) -> None:
+        def judge(case: schemathesis.Case[Any]) -> None:
             nonlocal called
             called += 1
             case.path_parameters |= {name: TENANT for name in case.path_parameters if name == "tenant"}
-            case.call_and_validate(checks=judged)
+            world.clock.advance(1)  # Klaviyo answers so much a second, and no more
+            case.call_and_validate(checks=[*judged, never_a_bug])
 
         judge()
     assert called >= len(found) * 2
