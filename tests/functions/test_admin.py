@@ -188,7 +188,6 @@ NO_PATHS = [
     "/acme/api/v1/targets/klaviyo/metric",
     "/acme/api/v1/dead-jobs",
     "/acme/api/v1/profiles",
-    "/acme/api/v1/profiles/01JANE",
     "/acme/api/v1/profiles//explain",
     "/acme/api/v1/profiles/01JANE/explain/",
     "/acme/api/v1/profiles/a%2Fb/explain",
