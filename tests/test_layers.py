@@ -18,7 +18,7 @@ ORDER = (
     ("resync",),
     ("profiles",),
     ("metrics", "records", "rewards", "consent"),
-    ("web",),
+    ("web", "notify"),
     ("services",),
     ("jobs",),
     ("klaviyo", "omneo"),

@@ -186,6 +186,7 @@ SETTINGS_SHOWN: Json = {
     "reward_max_amount": None,
     "reward_max_per_hour": None,
     "dead_job_days": 30,
+    "notify_url": None,
     "webhook_secrets": [A_SECRET],
     "omneo_signing_secrets": [A_SECRET],
     "omneo_token": "set",
@@ -395,6 +396,12 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         schema=an_object({"status": {"const": "uninstalled"}, "left_behind": a_list(TEXT)}),
         example={"status": "uninstalled", "left_behind": []},
         errors=(409,),
+    ),
+    ("POST", "/notify-secret"): _with_key(
+        "Make a new secret for the messages that notify_url is told",
+        says="The secret. It is shown once; the one before goes on signing beside it until the next is made.",
+        schema=an_object({"secret": TEXT}),
+        example={"secret": "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXM="},
     ),
     ("POST", "/heal"): _with_key(
         "Read back from Klaviyo the consent events that no webhook brought",

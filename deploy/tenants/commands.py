@@ -18,6 +18,7 @@ from deploy.tenants.doctor import doctor
 from deploy.tenants.erase import erase
 from deploy.tenants.explain import explain
 from deploy.tenants.keys import SETTABLE, set_value
+from deploy.tenants.notify import notify_secret
 from deploy.tenants.resync import reconcile, resync
 from deploy.tenants.running import NO_SUCH_TENANT, Group, existing, with_services
 from deploy.tenants.tables import json_option, progress, show_json, show_rows
@@ -340,5 +341,6 @@ def _newest_only(tenant: Tenant, what: str) -> Tenant:
 tenants.add_command(doctor)
 tenants.add_command(explain)
 tenants.add_command(erase)
+tenants.add_command(notify_secret)
 tenants.add_command(resync)
 tenants.add_command(reconcile)

@@ -12,7 +12,6 @@ from shared.admin.reports import StatusReports
 from shared.admin.settings import change_settings, read_settings
 from shared.admin.status import status
 from shared.consent.heal import start_heal
-from shared.erasure.erase import erase
 from shared.errors import InvalidPayloadError, NotInstalledError
 from shared.explain.explain import explain
 from shared.installation.links import InstallLinks
@@ -75,6 +74,13 @@ def delete_install(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     return 200, {"status": "uninstalled", "left_behind": list(after.left_behind)}
 
 
+def post_notify_secret(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """POST notify-secret: a new secret for messages to notify_url, shown in this answer and never again."""
+    from shared.notify.secret import new_notify_secret
+
+    return 200, {"secret": new_notify_secret(services.tenants, tenant.name, services.clock())}
+
+
 def post_heal(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """POST heal: read back from Klaviyo the consent events that no webhook brought. 409 while a run is under way."""
     if tenant.klaviyo is None:
@@ -97,6 +103,8 @@ def get_explanation(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 def delete_profile(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """DELETE profiles/{id}: erase a person on our side, and in Klaviyo if asked."""
+    from shared.erasure.erase import erase
+
     in_klaviyo = _flag(asked, "klaviyo")
     return 200, erase(tenant, asked.path["id"], services, in_klaviyo=in_klaviyo)
 
@@ -133,6 +141,7 @@ ROUTES: Mapping[tuple[str, str], Handler] = MappingProxyType(
         ("GET", "/status"): get_status,
         ("POST", "/install-link"): post_install_link,
         ("DELETE", "/install"): delete_install,
+        ("POST", "/notify-secret"): post_notify_secret,
         ("POST", "/heal"): post_heal,
         ("GET", "/profiles/{id}/explain"): get_explanation,
         ("DELETE", "/profiles/{id}"): delete_profile,

@@ -218,6 +218,17 @@ class Resync(Job):
     chain: str = ""
 
 
+class Notify(Job):
+    """Tell the tenant's own address what an operator should know. `about` holds nothing personal."""
+
+    direction: ClassVar[Direction] = (
+        Direction.INBOUND
+    )  # the other queue stands still while the account is disconnected
+    kind: Literal["notify"] = "notify"
+    cause: str
+    about: dict[str, JsonValue] = {}
+
+
 class EveryTenant(Job):
     """Queue a job for every installed tenant. The schedule sends it, which knows neither a tenant nor the time."""
 
@@ -246,6 +257,7 @@ AnyJob: TypeAlias = (
     | PullOptOut
     | CompareConsent
     | Resync
+    | Notify
     | EveryTenant
 )
 KINDS: dict[str, type[AnyJob]] = {
@@ -266,6 +278,7 @@ KINDS: dict[str, type[AnyJob]] = {
     "pull-opt-out": PullOptOut,
     "compare-consent": CompareConsent,
     "resync": Resync,
+    "notify": Notify,
     "every-tenant": EveryTenant,
 }
 

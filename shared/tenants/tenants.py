@@ -114,6 +114,7 @@ class Tenant(_Model):
     omneo_token: SecretStr
     omneo_signing_secrets: tuple[StoredSecret, ...]
     webhook_secrets: tuple[StoredSecret, ...]
+    notify_secrets: tuple[StoredSecret, ...] = ()  # that messages to settings.notify_url are signed with
     settings: TenantSettings
     klaviyo: KlaviyoConnection | None = None
     klaviyo_account_id: str = ""  # the account joined last; stays while disconnected

@@ -33,11 +33,14 @@ from shared.jobs.jobs import (
     read_job,
 )
 from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_wait
+from shared.notify.telling import Cause, tell
+from shared.resync.rules.run import State
 from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_tenant_name
 from shared.worker.run import run
 from shared.worker.schedule import every_tenant
+from shared.worker.telling import tell_of_a_dead_job, tell_of_an_outage
 
 DISCONNECTED_SECONDS = 600.0  # how long one waits that ran although its queue should be paused
 UNKNOWN_TENANT = "_unknown"  # no tenant can have this name
@@ -101,6 +104,7 @@ def _check_connected(tenant: Tenant) -> None:
 
 
 def _wait_for_install(job: AnyJob, tenant: Tenant, services: Services, error: ExtensionError) -> Outcome:
+    tell_of_an_outage(tenant, services)
     is_stopped = job.direction is Direction.INBOUND or _pause_while_disconnected(tenant, services)
     return _wait(job, tenant, services, error, DISCONNECTED_SECONDS if is_stopped else None)
 
@@ -151,10 +155,20 @@ def _seconds_old(job: AnyJob, services: Services) -> float:
 
 
 def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, because: ExtensionError) -> Outcome:
+    tell_of_a_dead_job(job, tenant, reason, services)
     desk = DeadJobStore(services.documents, services.keys)
     bury(job, tenant, reason, because=because, desk=desk, now=services.clock())
     if isinstance(job, Resync):  # nothing else would end the run that it worked on
         Resyncs.of(services).fail(job.tenant, job.run_id, job.chain, reason)
+        tell(
+            tenant,
+            Cause.RUN_ENDED,
+            services,
+            key=job.run_id,
+            run=job.run_id,
+            state=State.FAILED,
+            reason=reason,
+        )
     return Outcome.DEAD
 
 

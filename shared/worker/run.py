@@ -14,6 +14,7 @@ from shared.jobs.jobs import (
     FlushInbox,
     Heal,
     KeepMasterList,
+    Notify,
     PackRecords,
     Provision,
     PullOptOut,
@@ -28,6 +29,7 @@ from shared.jobs.jobs import (
 )
 from shared.services import Services
 from shared.tenants.tenants import Tenant
+from shared.worker.telling import tell_of_a_new_connection
 
 
 def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901, PLR0912, PLR0915 - one branch for each kind of job
@@ -50,6 +52,7 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
                 leases=services.leases,
                 public_url=services.settings.public_url,
             )
+            tell_of_a_new_connection(tenant, services)
         case SendRecords():
             from shared.records.records import send_records
 
@@ -110,5 +113,9 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             from shared.resync.stretch import resync
 
             resync(job, tenant, services)
+        case Notify():
+            from shared.notify.sending import send_notice
+
+            send_notice(job, tenant, services)
         case EveryTenant():
             raise CannotSucceedError("A scheduled job belongs to no tenant.")
