@@ -271,13 +271,13 @@ class _Stretch:
         there = self._list.count(changed_before=self._run.started_at - CLOCKS_DIFFER)
         if there <= self._run.read:
             self._note(state=State.DONE, finished_at=now)
-            self._tell()
+            self._announce()
             return
         reason = f"Omneo has {there} profiles and {self._run.read} were compared. Order the run again."
         self._note(state=State.FAILED, reason=reason, finished_at=now)
-        self._tell()
+        self._announce()
 
-    def _tell(self) -> None:
+    def _announce(self) -> None:
         run = self._run
         about = {
             "run": run.id,
