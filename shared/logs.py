@@ -27,6 +27,7 @@ _FIELDS = frozenset(
         "outcome",
         "status",
         "reason",
+        "cause",  # what a job died of, in a word
         "attempts",
         "age",  # seconds since a job was accepted
         "delay",
@@ -41,6 +42,9 @@ _FIELDS = frozenset(
         "decisions",  # how many by decision
         "removed",  # how many by kind, when a person was erased
         "swept",
+        "run",
+        "replayed",  # how many
+        "unreadable",  # how many
         "tenants",
     }
 )

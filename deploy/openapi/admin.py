@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from deploy.openapi import desk
 from deploy.openapi.operations import (
     A_QUEUED_CALL,
     ANY_OBJECT,
@@ -56,6 +57,7 @@ SECRET_SHOWN = an_object({"id": TEXT, "created_at": TIME, "last_used_at": or_nul
 STEP = an_object({"name": TEXT, "title": TEXT, "state": one_of(StepState), "reason": TEXT})
 A_STEP: Json = {"name": "webhook", "title": "The webhook in Klaviyo", "state": "done", "reason": ""}
 SCHEMAS: Mapping[str, Json] = {
+    **desk.SCHEMAS,
     "Settings": settings(),
     "SettingsShown": an_object(
         {
@@ -343,6 +345,7 @@ KLAVIYO = Parameter(
 )
 # Below /{tenant}/api/v1, by method and path.
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
+    **desk.OPERATIONS,
     ("GET", "/settings"): _with_key(
         "Show the settings, and of each secret its id, age and last use",
         says="The settings. No secret is among them.",

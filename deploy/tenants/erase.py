@@ -1,13 +1,11 @@
 """`erase NAME`: erase a person. Who comes from standard input or a prompt: an argument could be read by other users of the machine."""
 
-import sys
 from typing import Any
 
 import click
 
-from deploy.tenants.running import Command, existing, with_services
+from deploy.tenants.running import Command, confirmed, existing, found, given, with_services
 from deploy.tenants.tables import json_option, show_json
-from shared.errors import DocumentMissingError, InvalidPayloadError
 from shared.services import Services
 from shared.settings import Needs
 
@@ -26,33 +24,13 @@ def erase(services: Services, name: str, klaviyo: bool, yes: bool, as_json: bool
     """
     from shared.erasure.erase import erase as erased
 
-    tenant = services.tenants.find(name)
-    if tenant is None:
-        raise DocumentMissingError("no such tenant")
-    named = _who()
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.ClickException("It cannot be undone: give --yes.")
-        click.confirm("Erase this person for good?", abort=True, err=True)
-    receipt = erased(tenant, named, services, in_klaviyo=klaviyo)
+    tenant, who = found(services, name), given("Omneo profile id, or email address")
+    confirmed("Erase this person for good?", yes=yes)
+    receipt = erased(tenant, who, services, in_klaviyo=klaviyo)
     if as_json:
         show_json(receipt)
     else:
         click.echo("\n".join(_as_text(receipt)))
-
-
-def _who() -> str:
-    if sys.stdin.isatty():
-        return str(click.prompt("Omneo profile id, or email address", err=True)).strip()
-    try:
-        named = sys.stdin.read().strip()
-    except UnicodeDecodeError:
-        raise InvalidPayloadError("Standard input is not UTF-8 text.") from None
-    if not named:
-        raise click.ClickException(
-            "Standard input is empty: give the Omneo profile's id, or the email address."
-        )
-    return named
 
 
 def _as_text(receipt: dict[str, Any]) -> list[str]:

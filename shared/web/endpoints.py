@@ -43,7 +43,8 @@ from shared.errors import (
 from shared.http.deadlines import lasting, time_to_answer
 from shared.jobs.jobs import Delivery, Outcome
 from shared.services import Services
-from shared.tenants.keys import matches
+from shared.tenants.connection import INSTALL_FIRST
+from shared.tenants.keys import hash_of, id_of, matches
 from shared.tenants.secret_uses import KLAVIYO_DELIVERY
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import InstallationKey, StoredSecret, Tenant, is_tenant_name
@@ -197,6 +198,11 @@ def tenant_by_key(call: Call, services: Services) -> Tenant:
     return tenant
 
 
+def key_id(call: Call) -> str:
+    """Return what names the installation key that the caller holds, once `tenant_by_key` has seen that it is one."""
+    return id_of(hash_of(_bearer(call)[1]))
+
+
 def _authenticated(call: Call, services: Services, credential: Credential, advice: str) -> Tenant:
     """Return the tenant, and note which of its secrets was used. One that may just have been made is looked for afresh."""
     name = call.path["tenant"]
@@ -225,7 +231,7 @@ def installed(tenant: Tenant, services: Services) -> Tenant:
     except StoreUnavailableError:
         now = tenant
     if now is None or now.klaviyo is None:
-        raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
+        raise NotInstalledError(INSTALL_FIRST)
     return now
 
 
@@ -358,9 +364,14 @@ def _klaviyo_secret(call: Call, tenant: Tenant) -> str:
 
 
 def _has_installation_key(call: Call, tenant: Tenant) -> bool:
+    scheme, key = _bearer(call)
+    known = matches(key, [key.hash for key in tenant.installation_keys])
+    return known and scheme == "bearer"
+
+
+def _bearer(call: Call) -> tuple[str, str]:
     scheme, _, key = call.headers.get("Authorization", "").partition(" ")
-    known = matches(key.strip(), [key.hash for key in tenant.installation_keys])
-    return known and scheme.lower() == "bearer"
+    return scheme.lower(), key.strip()
 
 
 def _random_secret() -> StoredSecret:

@@ -19,6 +19,7 @@ from shared.jobs.jobs import (
     Provision,
     PullOptOut,
     ReadEvents,
+    ReplayDeadJobs,
     Resync,
     SendMetric,
     SendRecords,
@@ -38,8 +39,12 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
         case SendMetric():
             from shared.metrics.metrics import send_metric
 
-            send_metric(job, tenant, services.klaviyo(tenant), services.omneo(tenant))
+            if send_metric(job, tenant, services.klaviyo(tenant), services.omneo(tenant)):
+                from shared.profiles.calls import sync_soon
+
+                sync_soon(tenant, job.omneo_profile_id, queue=services.queue, clock=services.clock)
         case Provision():
+            from shared.installation.leaving import leave_former_accounts
             from shared.installation.provision import provision
 
             # Not the cached one: seconds after a merchant has changed the account, its tokens are still the old account's.
@@ -53,6 +58,7 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
                 public_url=services.settings.public_url,
             )
             tell_of_a_new_connection(tenant, services)
+            leave_former_accounts(services.tenant_cache.fresh(tenant.name) or tenant, services)
         case SendRecords():
             from shared.records.records import send_records
 
@@ -117,5 +123,9 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             from shared.notify.sending import send_notice
 
             send_notice(job, tenant, services)
+        case ReplayDeadJobs():
+            from shared.worker.replaying import replay_dead_jobs
+
+            replay_dead_jobs(job, tenant, services)
         case EveryTenant():
             raise CannotSucceedError("A scheduled job belongs to no tenant.")

@@ -186,7 +186,6 @@ NO_PATHS = [
     "/%2e%2e/api/v1/settings",
     f"/{'a' * 41}/api/v1/settings",
     "/acme/api/v1/targets/klaviyo/metric",
-    "/acme/api/v1/dead-jobs",
     "/acme/api/v1/profiles",
     "/acme/api/v1/profiles//explain",
     "/acme/api/v1/profiles/01JANE/explain/",

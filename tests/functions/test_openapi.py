@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import jsonschema_rs
@@ -15,7 +16,11 @@ from schemathesis.core.result import Ok
 from werkzeug.test import Client, TestResponse
 
 from shared.admin.interface import PATH, openapi
+from shared.errors import CannotSucceedError
 from shared.installation.links import InstallLinks
+from shared.jobs.burial import bury
+from shared.jobs.dead_jobs import DeadJobStore
+from shared.jobs.jobs import SyncProfile
 from tests.support.front import Front
 from tests.support.loading import Load
 from tests.support.merchant import Merchant, field, pages_of
@@ -59,7 +64,7 @@ def examples() -> Iterator[Example]:
         for method, operation in item.items():
             shown = {parameter["name"]: parameter for parameter in operation["parameters"]}
             given = {name: rule for name, rule in shown.items() if rule["in"] != "path" and "example" in rule}
-            success = min(operation["responses"])
+            success = "202" if "202" in operation["responses"] else min(operation["responses"])
             content = operation["responses"][success].get("content", {})
             bodies = operation.get("requestBody", {"content": {"": {"examples": {"none": {"value": None}}}}})
             for media, offered in bodies["content"].items():
@@ -129,9 +134,25 @@ def end_runs(client: Client, world: World) -> None:
     world.clock.advance(61)  # the report is looked up for a minute
 
 
+def a_dead_job(client: Client, world: World) -> str:
+    """Put a job on the desk."""
+    job = SyncProfile(tenant=TENANT, accepted_at=world.clock(), profile_id=PROFILE, until=world.clock())
+    desk = DeadJobStore(world.services.documents, world.services.keys)
+    because = CannotSucceedError("It cannot.")
+    bury(job, world.read(), "It cannot.", because=because, desk=desk, now=datetime.now(UTC))
+    return job.id
+
+
+def a_replay(client: Client, world: World) -> str:
+    """Begin a run of replays."""
+    return str(client.post(f"/{TENANT}/api/v1/dead-jobs/replay", json={"all": True}).get_json()["id"])
+
+
 # How what a path names by {id} comes to be, by how the path begins.
 IDS: Mapping[str, Callable[[Client, World], str]] = {
     "/{tenant}/api/v1/resync/{id}": a_run,
+    "/{tenant}/api/v1/dead-jobs/{id}": a_dead_job,
+    "/{tenant}/api/v1/dead-jobs/replays/{id}": a_replay,
     "/{tenant}/api/v1/profiles/{id}": lambda client, world: PROFILE,
 }
 
