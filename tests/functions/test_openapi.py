@@ -166,10 +166,12 @@ def begun(merchant: Merchant, world: World, body: Json | None) -> TestResponse:
     return merchant.post("/klaviyo/install", **{**body, "installation_key": INSTALLATION_KEY})
 
 
-def confirmed(merchant: Merchant, world: World, body: Json) -> TestResponse:
+def confirmed(merchant: Merchant, world: World, body: Json | None) -> TestResponse:
     """Answer the question that comes where two have not been joined."""
     world.services.tenants.change(TENANT, lambda t: t.model_copy(update={"klaviyo_account_id": "OtherAc"}))
     asked = field(merchant.come_back(merchant.begin()), "confirmation")
+    if body is None:
+        return merchant.get("/klaviyo/confirm", confirmation=asked)
     return merchant.post("/klaviyo/confirm", **{**body, "confirmation": asked})
 
 
@@ -177,6 +179,7 @@ BROWSED: Mapping[str, Callable[[Merchant, World, Any], TestResponse]] = {
     "/klaviyo/install": begun,
     "/klaviyo/callback": lambda merchant, world, body: merchant.come_back(merchant.begin()),
     "/klaviyo/confirm": confirmed,
+    "/klaviyo/done": lambda merchant, world, body: (merchant.install(), merchant.get("/klaviyo/done"))[1],
     "/klaviyo/progress": lambda merchant, world, body: (
         merchant.install(),
         merchant.get("/klaviyo/progress"),
