@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from shared.jobs.dead_jobs import DeadJob
 from shared.jobs.jobs import AnyJob, Notify
-from shared.notify.telling import Cause, tell
+from shared.notify.telling import Cause, tell, tell_of_a_death
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
@@ -35,4 +35,4 @@ def tell_of_a_mended_job(dead: DeadJob, tenant: Tenant, services: Services) -> N
 def tell_of_a_dead_job(job: AnyJob, tenant: Tenant, reason: str, services: Services) -> None:
     """Tell that jobs of this kind die for this reason. That nobody could be told is for the desk alone."""
     if not isinstance(job, Notify):
-        tell(tenant, Cause.JOBS_DIED, services, key=f"{job.kind} {reason}", kind=job.kind, reason=reason)
+        tell_of_a_death(job.kind, reason, tenant, services)
