@@ -40,6 +40,7 @@ _FIELDS = frozenset(
         "left_out",  # how many by reason
         "received",  # how many by what the inbox made of them
         "decisions",  # how many by decision
+        "removed",  # how many by kind, when a person was erased
         "swept",
         "run",
         "replayed",  # how many

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from deploy.openapi import desk
 from deploy.openapi.operations import (
     A_QUEUED_CALL,
     ANY_OBJECT,
@@ -35,25 +36,28 @@ def settings() -> Json:
     zone = schema["properties"]["timezone"]
     zone["anyOf"][0].pop("enum")
     zone["description"] += " `GET settings/schema` lists the names."
-    return _inlined(
-        {name: value for name, value in schema.items() if name not in ("$defs", "$schema")}, schema
-    )
+    return _inlined(schema)
 
 
-def _inlined(value: Any, schema: Json) -> Any:
-    """Return a part of the schema with its own references replaced by what they name: in openapi.json they would lead nowhere."""
-    if isinstance(value, dict):
-        if "$ref" in value:
-            rest = {name: inner for name, inner in value.items() if name != "$ref"}
-            return {**_inlined(schema["$defs"][value["$ref"].rpartition("/")[2]], schema), **rest}
-        return {name: _inlined(inner, schema) for name, inner in value.items()}
-    return [_inlined(inner, schema) for inner in value] if isinstance(value, list) else value
+def _inlined(schema: Json) -> Json:
+    """Return the schema with its own references replaced by what they name: in openapi.json they would lead nowhere."""
+
+    def inlined(value: Any) -> Any:
+        if isinstance(value, dict):
+            if "$ref" in value:
+                rest = {name: inner for name, inner in value.items() if name != "$ref"}
+                return {**inlined(schema["$defs"][value["$ref"].rpartition("/")[2]]), **rest}
+            return {name: inlined(inner) for name, inner in value.items()}
+        return [*map(inlined, value)] if isinstance(value, list) else value
+
+    return {name: inlined(rule) for name, rule in schema.items() if name not in ("$defs", "$schema")}
 
 
 SECRET_SHOWN = an_object({"id": TEXT, "created_at": TIME, "last_used_at": or_null(TIME)})
 STEP = an_object({"name": TEXT, "title": TEXT, "state": one_of(StepState), "reason": TEXT})
 A_STEP: Json = {"name": "webhook", "title": "The webhook in Klaviyo", "state": "done", "reason": ""}
 SCHEMAS: Mapping[str, Json] = {
+    **desk.SCHEMAS,
     "Settings": settings(),
     "SettingsShown": an_object(
         {
@@ -135,6 +139,16 @@ SCHEMAS: Mapping[str, Json] = {
             "run": or_null({"$ref": "#/components/schemas/Run"}),
         }
     ),
+    "Receipt": an_object(
+        {
+            "status": {"const": "erased"},
+            "erased_at": TIME,
+            "removed": {"type": "object", "additionalProperties": COUNT},
+            "asked_of_klaviyo": COUNT,
+            "lives_in_omneo": YES_OR_NO,
+            "stays": a_list(TEXT),
+        }
+    ),
     "Explanation": an_object(
         {
             "profile_id": TEXT,
@@ -174,6 +188,7 @@ SETTINGS_SHOWN: Json = {
     "reward_max_amount": None,
     "reward_max_per_hour": None,
     "dead_job_days": 30,
+    "notify_url": None,
     "webhook_secrets": [A_SECRET],
     "omneo_signing_secrets": [A_SECRET],
     "omneo_token": "set",
@@ -257,12 +272,20 @@ AN_EXPLANATION: Json = {
 }
 
 
+A_RECEIPT: Json = {
+    "status": "erased",
+    "erased_at": "2026-11-21T10:00:00+00:00",
+    "removed": {"inbox": 3, "dead_jobs": 1, "consent": 1, "synced": 1, "waiting": 0, "rewards": 2},
+    "asked_of_klaviyo": 0,
+    "lives_in_omneo": False,
+    "stays": ["The consent ledger keeps its records for three years."],
+}
+
+
 def _run_order() -> Json:
     """Return the schema of a body that begins a run."""
     schema = Order.model_json_schema()
-    return _inlined(
-        {name: value for name, value in schema.items() if name not in ("$defs", "description")}, schema
-    )
+    return _inlined(schema)
 
 
 def _with_key(
@@ -314,8 +337,15 @@ def _run(summary: str, *, errors: tuple[int, ...] = (409,)) -> Operation:
 REVEAL = Parameter(
     "reveal", "Show personal values, which are masked otherwise. That is logged.", YES_OR_NO, example=False
 )
+KLAVIYO = Parameter(
+    "klaviyo",
+    "Also ask Klaviyo to delete the person. Omneo's profile must be gone by then.",
+    YES_OR_NO,
+    example=False,
+)
 # Below /{tenant}/api/v1, by method and path.
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
+    **desk.OPERATIONS,
     ("GET", "/settings"): _with_key(
         "Show the settings, and of each secret its id, age and last use",
         says="The settings. No secret is among them.",
@@ -370,6 +400,12 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         example={"status": "uninstalled", "left_behind": []},
         errors=(409,),
     ),
+    ("POST", "/notify-secret"): _with_key(
+        "Make a new secret for the messages that notify_url is told",
+        says="The secret. It is shown once; the one before goes on signing beside it until the next is made.",
+        schema=an_object({"secret": TEXT}),
+        example={"secret": "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXM="},
+    ),
     ("POST", "/heal"): _with_key(
         "Read back from Klaviyo the consent events that no webhook brought",
         status=202,
@@ -385,6 +421,16 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         example=AN_EXPLANATION,
         parameters=(REVEAL,),
         errors=(409,),
+    ),
+    ("DELETE", "/profiles/{id}"): _with_key(
+        "Erase a person on our side, whether or not Omneo still knows them",
+        says="The receipt: how many documents were removed, by kind, and what stays and why.",
+        schema={"$ref": "#/components/schemas/Receipt"},
+        example=A_RECEIPT,
+        parameters=(KLAVIYO,),
+        errors=(409,),
+        description="`id` is the Omneo profile's, or the email address, percent-encoded. Work of theirs that was accepted before is dropped when the queue"
+        " delivers it. What is accepted later, as a new sign-up is, is done.",
     ),
     ("POST", "/resync"): _begin("Send the whole base to Klaviyo"),
     ("POST", "/reconcile"): _begin("Tell where consent differs. Nothing is sent"),

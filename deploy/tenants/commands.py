@@ -16,9 +16,11 @@ from pydantic import SecretStr
 from deploy.tenants.dead import dead
 from deploy.tenants.description import connection, described
 from deploy.tenants.doctor import doctor
+from deploy.tenants.erase import erase
 from deploy.tenants.explain import explain
 from deploy.tenants.installation import heal, install_link, tell_left_behind, uninstall
 from deploy.tenants.keys import SETTABLE, set_tokens, set_value
+from deploy.tenants.notify import notify_secret
 from deploy.tenants.resync import reconcile, resync
 from deploy.tenants.running import Group, confirmed, existing, found, given, with_services
 from deploy.tenants.secrets import SIGNING_SECRETS, WEBHOOK_SECRETS, end_secrets
@@ -53,6 +55,7 @@ from shared.services import Services
 from shared.settings import Needs, Settings
 from shared.storage.encryption import new_key
 from shared.targets.unheard import UnheardCalls
+from shared.tenants.erasures import Erasures
 from shared.tenants.keys import hash_of, new_installation_key
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import (
@@ -277,6 +280,7 @@ def _forget(services: Services, tenant: Tenant) -> None:
     RewardAttempts.of(services).forget(name)
     RewardCounts.of(services).forget(name)
     UnheardCalls.of(services).forget(name)
+    Erasures(services.documents, services.clock).forget(name)
 
 
 def _forget_ledger(services: Services, name: str) -> None:
@@ -393,5 +397,17 @@ def _newest_key_only(tenant: Tenant) -> Tenant:
     return tenant.model_copy(update={"installation_keys": tenant.installation_keys[:1]})
 
 
-for command in (dead, doctor, explain, heal, install_link, reconcile, resync, status, uninstall):
+for command in (
+    dead,
+    doctor,
+    erase,
+    explain,
+    heal,
+    install_link,
+    notify_secret,
+    reconcile,
+    resync,
+    status,
+    uninstall,
+):
     tenants.add_command(command)

@@ -79,6 +79,13 @@ def delete_install(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     return 200, {"status": "uninstalled", "left_behind": list(after.left_behind)}
 
 
+def post_notify_secret(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """POST notify-secret: a new secret for messages to notify_url, shown in this answer and never again."""
+    from shared.notify.secret import new_notify_secret
+
+    return 200, {"secret": new_notify_secret(services.tenants, tenant.name, services.clock())}
+
+
 def post_heal(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """POST heal: read back from Klaviyo the consent events that no webhook brought. 409 while a run is under way."""
     check_installed(tenant)
@@ -87,7 +94,7 @@ def post_heal(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 def get_explanation(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """GET profiles/{id}/explain: what a sync would do. Personal values are shown on demand alone, and that is logged."""
-    reveal = _reveal(asked)
+    reveal = _flag(asked, "reveal")
     told = explain(tenant, asked.path["id"], services, reveal=reveal)
     if reveal:
         logs.write(
@@ -105,7 +112,7 @@ def get_dead_jobs(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 def get_dead_job(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """GET dead-jobs/{id}: one with its body. Personal values are shown on demand alone, and that is logged."""
-    reveal = _reveal(asked)
+    reveal = _flag(asked, "reveal")
     told = desk.one(tenant, asked.path["id"], services, reveal=reveal)
     if reveal:
         desk.log_reveal(told["id"])
@@ -131,10 +138,18 @@ def get_dead_jobs_replay(tenant: Tenant, services: Services, asked: Asked) -> Re
     return 200, desk.replay_progress(tenant, asked.path["id"], services)
 
 
-def _reveal(asked: Asked) -> bool:
-    given = asked.query.get("reveal", "false")
+def delete_profile(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """DELETE profiles/{id}: erase a person on our side, and in Klaviyo if asked."""
+    from shared.erasure.erase import erase
+
+    in_klaviyo = _flag(asked, "klaviyo")
+    return 200, erase(tenant, asked.path["id"], services, in_klaviyo=in_klaviyo)
+
+
+def _flag(asked: Asked, name: str) -> bool:
+    given = asked.query.get(name, "false")
     if given not in ("true", "false"):
-        raise InvalidPayloadError("reveal must be true or false.")
+        raise InvalidPayloadError(f"{name} must be true or false.")
     return given == "true"
 
 
@@ -163,8 +178,10 @@ ROUTES: Mapping[tuple[str, str], Handler] = MappingProxyType(
         ("GET", "/status"): get_status,
         ("POST", "/install-link"): post_install_link,
         ("DELETE", "/install"): delete_install,
+        ("POST", "/notify-secret"): post_notify_secret,
         ("POST", "/heal"): post_heal,
         ("GET", "/profiles/{id}/explain"): get_explanation,
+        ("DELETE", "/profiles/{id}"): delete_profile,
         ("GET", "/dead-jobs"): get_dead_jobs,
         ("GET", "/dead-jobs/{id}"): get_dead_job,
         ("POST", "/dead-jobs/{id}/replay"): post_dead_job_replay,

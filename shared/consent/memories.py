@@ -73,12 +73,14 @@ class ConsentMemories:
         found = self._documents.get(_asked(tenant), _id(klaviyo_id))
         return "" if found is None else str(found.fields["profile"])
 
-    def forget_profile(self, tenant: str, profile_id: str) -> None:
-        """Forget what is remembered of the profile."""
-        for memory in self.find(tenant, profile_id).values():
+    def forget_profile(self, tenant: str, profile_id: str) -> int:
+        """Forget what is remembered of the profile, and return how many documents that was: one or none."""
+        found = self._documents.get(_collection(tenant), _id(profile_id))
+        for memory in _decode(found).values():
             for call in memory.calls:
                 self._documents.delete(_asked(tenant), _id(call.profile))
         self._documents.delete(_collection(tenant), _id(profile_id))
+        return int(found is not None)
 
     def forget(self, tenant: str) -> None:
         """Forget every profile."""

@@ -12,7 +12,9 @@ from shared.errors import CannotSucceedError, RefusedError, TokenRejectedError, 
 from shared.jobs.burial import bury, given_up, refused
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import SendRecords
+from shared.jobs.rules.causes import RECORDS
 from shared.jobs.rules.windows import hashed
+from shared.notify.telling import tell_of_a_death
 from shared.records.data_sources import DataSource
 from shared.records.outbox import Parcel
 from shared.records.rules.record import Record, apart, blamed, parcels
@@ -146,6 +148,7 @@ class Sending:
             bury(job, self._tenant, reason, because=because, desk=desk, now=self._services.clock())
             number += len(records)
         self.dead += len(part)
+        tell_of_a_death(RECORDS, reason, self._tenant, self._services)
 
 
 def attempt(records: Sequence[Record], source: DataSource) -> Verdict:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from shared import logs
 from shared.direction import Direction
+from shared.erasure.dropping import without_the_erased
 from shared.errors import (
     CannotSucceedError,
     DisconnectedError,
@@ -35,12 +36,16 @@ from shared.jobs.jobs import (
 )
 from shared.jobs.rules.causes import Cause
 from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_wait
+from shared.notify.telling import Cause as Told
+from shared.notify.telling import tell
+from shared.resync.rules.run import State
 from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_tenant_name
 from shared.worker.replaying import after_success, is_meant, keep_waiting
 from shared.worker.run import run
 from shared.worker.schedule import every_tenant
+from shared.worker.telling import tell_of_a_dead_job, tell_of_an_outage
 
 DISCONNECTED_SECONDS = 600.0  # how long one waits whose queue goes on meanwhile
 PAUSED_SECONDS = 10.0  # how long one waits whose queue is paused: it is to go on when the queue does, and a pause takes seconds
@@ -79,6 +84,14 @@ def _settle(job: AnyJob, services: Services) -> Outcome:
     if tenant is None:
         _log(logging.WARNING, "job dropped, its tenant was deleted", Outcome.GONE)
         return Outcome.GONE
+    left = without_the_erased(job, tenant, services)
+    if left is None:
+        _log(logging.INFO, "job dropped, its person was erased", Outcome.DONE)
+        return Outcome.DONE
+    return _done(left, tenant, services)
+
+
+def _done(job: AnyJob, tenant: Tenant, services: Services) -> Outcome:
     try:
         if job.direction is Direction.OUTBOUND:  # much of what goes to Omneo needs no Klaviyo
             _check_connected(tenant)
@@ -105,6 +118,7 @@ def _check_connected(tenant: Tenant) -> None:
 
 
 def _wait_for_install(job: AnyJob, tenant: Tenant, services: Services, error: ExtensionError) -> Outcome:
+    tell_of_an_outage(tenant, services)
     if job.direction is Direction.INBOUND:
         return _wait(job, tenant, services, error, DISCONNECTED_SECONDS)
     if _pause_while_disconnected(tenant, services):
@@ -176,10 +190,20 @@ def _seconds_old(job: AnyJob, services: Services) -> float:
 
 
 def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, because: ExtensionError) -> Outcome:
+    tell_of_a_dead_job(job, tenant, reason, services)
     desk = DeadJobStore(services.documents, services.keys)
     bury(job, tenant, reason, because=because, desk=desk, now=services.clock())
     if isinstance(job, Resync):  # nothing else would end the run that it worked on
         Resyncs.of(services).fail(job.tenant, job.run_id, job.chain, reason)
+        tell(
+            tenant,
+            Told.RUN_ENDED,
+            services,
+            key=job.run_id,
+            run=job.run_id,
+            state=State.FAILED,
+            reason=reason,
+        )
     return Outcome.DEAD
 
 
