@@ -20,7 +20,6 @@ from shared.errors import (
     ConflictError,
     DisconnectedError,
     InvalidPayloadError,
-    NotInstalledError,
     ProfileNotFoundError,
     ServiceError,
     WaitError,
@@ -50,6 +49,7 @@ from shared.profiles.sync import (
 )
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.services import Services
+from shared.tenants.connection import INSTALL_AGAIN, check_connected
 from shared.tenants.tenants import Tenant
 
 LEDGER_RECORDS = 20
@@ -70,9 +70,8 @@ def explain(tenant: Tenant, profile_id: str, services: Services, *, reveal: bool
         NotInstalledError, ConflictError: no Klaviyo account is connected.
         WaitError: Omneo or Klaviyo cannot answer now, or refuses our token.
     """
-    if tenant.klaviyo is None:
-        raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
-    with _for_a_person():
+    check_connected(tenant)
+    with for_a_person():
         id = _profile_id(profile_id)
         profile = services.omneo(tenant).profile_fields(id)
         if profile is None:
@@ -86,7 +85,7 @@ def profile_id_of(tenant: Tenant, named: str, services: Services) -> str:
     """Return the id of the profile that an operator names, by its id or its email address. Raises as `explain`."""
     if "@" not in named:
         return _profile_id(named)
-    with _for_a_person():
+    with for_a_person():
         found = services.omneo(tenant).find_profile_by_email(named.strip())
     if found is None:
         raise ProfileNotFoundError("Omneo has no profile with this email address.")
@@ -101,12 +100,12 @@ def _profile_id(named: str) -> str:
 
 
 @contextmanager
-def _for_a_person() -> Iterator[None]:
+def for_a_person() -> Iterator[None]:
     """Let what a worker would wait or give up for become what a person can act on."""
     try:
         yield
     except DisconnectedError:
-        raise ConflictError("The Klaviyo account is disconnected: install the app again.") from None
+        raise ConflictError(INSTALL_AGAIN) from None
     except WaitError:
         raise
     except ServiceError as error:

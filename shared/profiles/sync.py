@@ -14,7 +14,9 @@ from functools import cached_property
 from typing import Any
 
 from shared import logs
+from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.comparison import Outcome, Step, Subject
+from shared.consent.rules.memory import with_merge
 from shared.consent_events import Channel
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError, WaitError
 from shared.jobs.jobs import SyncProfile
@@ -226,7 +228,10 @@ class _Sync:
 
     def _merge(self, imported: Imported) -> None:
         klaviyo = self.services.klaviyo(self.tenant)
-        for source in imported.verdict.merges if imported.verdict else ():
+        merges = imported.verdict.merges if imported.verdict else ()
+        if merges:
+            self._note_merge()
+        for source in merges:
             try:
                 klaviyo.merge_profiles(source, into=imported.profile.id)
             except NotFoundError:
@@ -236,6 +241,12 @@ class _Sync:
                 now, kept = klaviyo.profile(source), klaviyo.profile(imported.profile.id)
                 if now is None or kept is None or now.id != kept.id:
                     raise
+
+    def _note_merge(self) -> None:
+        def merged(memories: Memories) -> Memories:
+            return {channel: with_merge(memory, self.read_at) for channel, memory in memories.items()}
+
+        ConsentMemories.of(self.services).change(self.tenant.name, self.job.profile_id, merged)
 
     def _settle_consents(self, subjects: Mapping[Channel, Subject]) -> tuple[Trouble | None, list[Step]]:
         """Ask for what is to be asked; return what of it can never succeed, and the steps."""
