@@ -41,6 +41,9 @@ _FIELDS = frozenset(
         "decisions",  # how many by decision
         "swept",
         "tenants",
+        "act",  # with a credential
+        "by",  # which kind of credential
+        "about",  # what an act was done to, by name
     }
 )
 _IN_CONTEXT = _FIELDS | {"traceparent"}

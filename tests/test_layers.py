@@ -19,6 +19,7 @@ ORDER = (
     ("profiles",),
     ("metrics", "records", "rewards", "consent"),
     ("web",),
+    ("audit",),
     ("services",),
     ("jobs",),
     ("klaviyo", "omneo"),
