@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 KEPT = timedelta(days=400)
 OPERATOR = "operator"  # a command: whoever can read the environment of the functions
-LINK = "install link"
+
 LONGEST = 300  # characters of `about`
 
 

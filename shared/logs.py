@@ -31,6 +31,11 @@ _FIELDS = frozenset(
         "age",  # seconds since a job was accepted
         "delay",
         "seconds",
+        "target",
+        "metric",  # its name, or a data source's
+        "method",
+        "path",  # its template
+        "said",  # the message that a refused caller was answered with
         "service",
         "request",  # what the service calls a request of ours
         "error",

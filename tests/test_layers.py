@@ -19,7 +19,7 @@ ORDER = (
     ("profiles",),
     ("metrics", "records", "rewards", "consent"),
     ("web",),
-    ("audit",),
+    ("traffic", "audit"),
     ("services",),
     ("jobs",),
     ("klaviyo", "omneo"),

@@ -20,8 +20,10 @@ from deploy.tenants.keys import SETTABLE, set_value
 from deploy.tenants.resync import reconcile, resync
 from deploy.tenants.running import NO_SUCH_TENANT, Group, existing, with_services
 from deploy.tenants.tables import json_option, progress, show_json, show_rows
+from deploy.tenants.traffic import audit, traffic
 from shared.admin.reports import StatusReports
 from shared.admin.settings import header_secret
+from shared.audit import OPERATOR, Act, Audit
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import ConsentLedger, new_ledger_key
 from shared.consent.memories import ConsentMemories
@@ -57,6 +59,7 @@ from shared.tenants.tenants import (
     is_tenant_name,
     new_webhook_secret,
 )
+from shared.traffic.traffic import Traffic
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -95,6 +98,7 @@ def create(services: Services, name: str) -> None:
         raise click.ClickException(
             "That tenant exists. `rotate --installation-key` makes it a new key."
         ) from None
+    Audit.of(services).note(name, Act.CREATED, by=OPERATOR)
     click.echo(f"Tenant {name} is created. Its installation key, which is shown only now:", err=True)
     click.echo(key)
 
@@ -137,6 +141,7 @@ def set_(services: Services, name: str, key: str) -> None:
         raise click.ClickException(f"That cannot be set. These can: {', '.join(SETTABLE)}.")
     queues = Settings.from_env(os.environ, Needs.QUEUES) if key == "klaviyo_tokens" else None
     tenant = set_value(services.tenants, name, key, _value(key), services.clock())
+    Audit.of(services).note(name, Act.SETTINGS_CHANGED, by=OPERATOR, about=key)
     click.echo(f"{key} of {name} is set.")
     if queues is not None:
         _prepare_queues(tenant, queues)
@@ -157,6 +162,7 @@ def rotate(services: Services, name: str, what: str | None, finish: bool) -> Non
         raise click.UsageError("Say which: --installation-key or --webhook-secret.")
     if finish:
         services.tenants.change(name, lambda tenant: _newest_only(tenant, what))
+        Audit.of(services).note(name, Act.SECRET_ENDED, by=OPERATOR, about=f"{what}, all but the newest")
         click.echo(f"Only the newest {what} of {name} is valid now.")
     elif what == "omneo-signing-secret":
         raise click.UsageError(
@@ -166,6 +172,7 @@ def rotate(services: Services, name: str, what: str | None, finish: bool) -> Non
         key, now = new_installation_key(), services.clock()
         added = InstallationKey(hash=hash_of(key), created_at=now)
         services.tenants.change(name, lambda tenant: _with_key(tenant, added))
+        Audit.of(services).note(name, Act.SECRET_ADDED, by=OPERATOR, about=what)
         click.echo(
             "The new installation key, which is shown only now; the old one works until --finish:", err=True
         )
@@ -173,6 +180,7 @@ def rotate(services: Services, name: str, what: str | None, finish: bool) -> Non
     else:
         secret = new_webhook_secret(services.clock())
         tenant = services.tenants.change(name, lambda tenant: _with_webhook_secret(tenant, secret))
+        Audit.of(services).note(name, Act.SECRET_ADDED, by=OPERATOR, about=what)
         _push(tenant)
         click.echo(
             "The new webhook secret, which is shown only now; the old one works until --finish:", err=True
@@ -206,7 +214,9 @@ def delete(services: Services, name: str, yes: bool) -> None:
     RewardAttempts.of(services).forget(name)
     RewardCounts.of(services).forget(name)
     UnheardCalls.of(services).forget(name)
+    Traffic.of(services).forget(name)
     services.tenants.delete(name)
+    Audit.of(services).note(name, Act.DELETED, by=OPERATOR)
     click.echo(f"Tenant {name} is deleted.")
 
 
@@ -338,3 +348,5 @@ tenants.add_command(doctor)
 tenants.add_command(explain)
 tenants.add_command(resync)
 tenants.add_command(reconcile)
+tenants.add_command(traffic)
+tenants.add_command(audit)

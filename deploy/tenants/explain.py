@@ -8,6 +8,7 @@ import click
 
 from deploy.tenants.running import Command, existing, with_services
 from deploy.tenants.tables import json_option, show_json
+from shared.audit import OPERATOR, Act, Audit
 from shared.consent.rules.decisions import read_stamp
 from shared.errors import DocumentMissingError
 from shared.services import Services
@@ -37,6 +38,7 @@ def explain(services: Services, name: str, profile: str, reveal: bool, as_json: 
     told = explained(tenant, profile_id_of(tenant, profile, services), services, reveal=reveal)
     if reveal:
         click.echo("Personal values are shown.", err=True)
+        Audit.of(services).note(name, Act.REVEALED, by=OPERATOR, about="explain of a profile")
     if as_json:
         show_json(told)
     else:

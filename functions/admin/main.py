@@ -7,7 +7,7 @@ import functions_framework
 from shared.admin.routes import ROUTES, Asked, Handler
 from shared.services import Services
 from shared.settings import TASKS, Needs
-from shared.web.endpoints import Call, Reply, endpoints, json_body, tenant_by_key
+from shared.web.endpoints import Call, Reply, endpoints, json_body, key_of, tenant_by_key
 
 services = Services.from_environment(
     Needs.STORE | Needs.QUEUES | TASKS | Needs.KLAVIYO_APP | Needs.PUBLIC_URL, short_waits=3
@@ -19,9 +19,10 @@ def with_key(handler: Handler) -> Callable[[Call], Reply]:
 
     def answer(call: Call) -> Reply:
         tenant = tenant_by_key(call, services)
-        return handler(
-            tenant, services, Asked(call.path, lambda: json_body(call) if call.body else None, call.query)
+        asked = Asked(
+            call.path, lambda: json_body(call) if call.body else None, call.query, key_of(call, tenant)
         )
+        return handler(tenant, services, asked)
 
     return answer
 

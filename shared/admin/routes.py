@@ -9,8 +9,10 @@ from typing import Any, TypeAlias
 
 from shared import logs
 from shared.admin.reports import StatusReports
-from shared.admin.settings import change_settings, read_settings
+from shared.admin.settings import change_settings, note_changes, read_settings
 from shared.admin.status import status
+from shared.admin.traffic import traffic
+from shared.audit import Act, Audit
 from shared.consent.heal import start_heal
 from shared.errors import InvalidPayloadError, NotInstalledError
 from shared.explain.explain import explain
@@ -27,11 +29,15 @@ Reply: TypeAlias = tuple[int, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Asked:
-    """What a call asks: its path's variables, its query, and its body, None if it has none. The body is read when it is first needed."""
+    """What a call asks: its path's variables, its query, and its body, None if it has none. The body is read when it is first needed.
+
+    `by` is how the caller stands in the audit.
+    """
 
     path: Mapping[str, str]
     read_body: Callable[[], object]
     query: Mapping[str, str] = field(default_factory=dict)
+    by: str = "installation key"
 
 
 Handler: TypeAlias = Callable[[Tenant, Services, Asked], Reply]
@@ -47,7 +53,9 @@ def put_settings(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     body = asked.read_body()
     if body is None:
         raise InvalidPayloadError("Send a JSON object of settings.")
-    return 200, read_settings(change_settings(tenant.name, body, services), services)
+    changed = change_settings(tenant.name, body, services)
+    note_changes(tenant.name, body, services, by=asked.by)
+    return 200, read_settings(changed, services)
 
 
 def get_schema(tenant: Tenant, services: Services, asked: Asked) -> Reply:
@@ -63,6 +71,7 @@ def get_status(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 def post_install_link(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """POST install-link: a link that starts an install without the installation key, for an hour, once."""
     link = InstallLinks.of(services).make(tenant.name)
+    Audit.of(services).note(tenant.name, Act.LINK_MADE, by=asked.by)
     url = f"{services.settings.public_url}/klaviyo/install?link={link}"
     return 200, {"url": url, "expires_at": InstallLinks.of(services).read(link).expires_at.isoformat()}
 
@@ -71,6 +80,7 @@ def delete_install(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """DELETE install."""
     after = uninstall(tenant, services)
     StatusReports.of(services).forget(tenant.name)
+    Audit.of(services).note(tenant.name, Act.UNINSTALLED, by=asked.by)
     return 200, {"status": "uninstalled", "left_behind": list(after.left_behind)}
 
 
@@ -78,7 +88,9 @@ def post_heal(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """POST heal: read back from Klaviyo the consent events that no webhook brought. 409 while a run is under way."""
     if tenant.klaviyo is None:
         raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
-    return 202, {"status": "queued", "id": start_heal(tenant, services).id}
+    id = start_heal(tenant, services).id
+    Audit.of(services).note(tenant.name, Act.HEALED, by=asked.by, about=id)
+    return 202, {"status": "queued", "id": id}
 
 
 def get_explanation(tenant: Tenant, services: Services, asked: Asked) -> Reply:
@@ -94,12 +106,14 @@ def get_explanation(tenant: Tenant, services: Services, asked: Asked) -> Reply:
             "personal values were shown to the holder of the installation key",
             kind="explain",
         )
+        Audit.of(services).note(tenant.name, Act.REVEALED, by=asked.by, about="explain of a profile")
     return 200, told
 
 
 def post_run(tenant: Tenant, services: Services, asked: Asked, *, kind: Kind) -> Reply:
     """POST resync, reconcile and repair: begin a run over the whole base."""
     run = begin(tenant, kind, Order.read(asked.read_body()), services)
+    Audit.of(services).note(tenant.name, Act.RUN_BEGUN, by=asked.by, about=f"{kind.value} {run.id}")
     return 202, {"status": "queued", "id": run.id}
 
 
@@ -110,7 +124,14 @@ def get_run(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 def post_run_state(tenant: Tenant, services: Services, asked: Asked, *, to: State) -> Reply:
     """POST resync/{id}/pause, /resume and /cancel."""
-    return 200, report(tenant, change_state(tenant, asked.path["id"], to, services), services)
+    run = change_state(tenant, asked.path["id"], to, services)
+    Audit.of(services).note(tenant.name, Act.RUN_CHANGED, by=asked.by, about=f"{run.id} {to.value}")
+    return 200, report(tenant, run, services)
+
+
+def get_traffic(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """GET traffic: what was accepted, refused and why, delivered, put back and given up, by target, metric and hour."""
+    return 200, traffic(tenant, services, asked.query)
 
 
 # Below /{tenant}/api/v1.
@@ -120,6 +141,7 @@ ROUTES: Mapping[tuple[str, str], Handler] = MappingProxyType(
         ("PUT", "/settings"): put_settings,
         ("GET", "/settings/schema"): get_schema,
         ("GET", "/status"): get_status,
+        ("GET", "/traffic"): get_traffic,
         ("POST", "/install-link"): post_install_link,
         ("DELETE", "/install"): delete_install,
         ("POST", "/heal"): post_heal,

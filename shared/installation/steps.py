@@ -4,6 +4,7 @@ Nothing of a tenant is touched before the last step: a failed or foreign attempt
 sent to the browser is decided here; how, in pages/policy.py.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,6 +14,8 @@ from typing import Any, TypeAlias
 
 from pydantic import SecretStr
 
+from shared import logs
+from shared.audit import Act, Audit
 from shared.direction import Direction
 from shared.errors import (
     DocumentMissingError,
@@ -36,6 +39,7 @@ from shared.tenants.tenants import KlaviyoConnection, Provisions, Tenant, Tenant
 
 CALLBACK_PATH = "/klaviyo/callback"
 OUTAGES_KEPT = 20
+MERCHANT = "merchant"  # in a browser, let in by an installation key or an install link
 _NO_HASHES = ("0" * 64,)
 
 
@@ -95,6 +99,7 @@ def start_page(visit: Visit, services: Services) -> Page:
     if not text:
         return Page("start", {"tenant": "", "link": "", "problem": ""})
     link = _readable(lambda: InstallLinks.of(services).read(text).tenant)
+    logs.note(tenant=link)
     return Page("start", {"tenant": link, "link": text, "problem": ""})
 
 
@@ -108,12 +113,19 @@ def begin(visit: Visit, services: Services) -> Page | GoTo:
     if text := visit.fields.get("link"):
         return _authorize(_readable(lambda: InstallLinks.of(services).use(text).tenant), services)
     name = visit.fields.get("tenant", "").strip().lower()
+    if is_tenant_name(name):
+        logs.note(tenant=name)
     tenant = services.tenants.find(name) if is_tenant_name(name) else None
     # An unknown tenant takes the same path as a wrong key, and hears the same.
     hashes = [key.hash for key in tenant.installation_keys] if tenant else _NO_HASHES
     if not matches(visit.fields.get("installation_key", "").strip(), hashes) or tenant is None:
         problem = (
             "This name and key do not belong together. Check both, or ask your Omneo contact for a new key."
+        )
+        logs.write(
+            logging.WARNING,
+            "installation key refused",
+            reason="there is no such tenant" if tenant is None else "the key is wrong",
         )
         # What is no name is not shown again: it may be the key, in the wrong field.
         shown = name if is_tenant_name(name) else ""
@@ -175,6 +187,7 @@ def progress(visit: Visit, services: Services) -> list[dict[str, str]]:
     tenant = services.tenants.find(name) if name else None
     if tenant is None:
         raise InstallRefusedError(Refusal.UNKNOWN_STATE)
+    logs.note(tenant=tenant.name)
     return steps_of(tenant)
 
 
@@ -219,6 +232,7 @@ def prepare_queues(tenant: Tenant, queue: TaskQueue) -> None:
 
 
 def _authorize(tenant: str, services: Services) -> GoTo:
+    logs.note(tenant=tenant)
     cookie, verifier = services.new_word(), services.new_word()
     state = PendingInstalls.of(services).issue(
         Step.AUTHORIZE, tenant, cookie=cookie, kept={"verifier": verifier}
@@ -235,6 +249,7 @@ def _authorize(tenant: str, services: Services) -> GoTo:
 def _ours(pending: PendingInstall | None, visit: Visit) -> PendingInstall:
     if pending is None:
         raise InstallRefusedError(Refusal.UNKNOWN_STATE)
+    logs.note(tenant=pending.tenant)
     if not pending.is_bound_to(visit.cookie):
         raise InstallRefusedError(Refusal.OTHER_BROWSER)
     return pending
@@ -303,6 +318,7 @@ def _connect(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str,
     except QueueUnavailableError as error:
         raise InstallRefusedError(Refusal.QUEUES_FAILED) from error
     PendingInstalls.of(services).watch(cookie, name)
+    Audit.of(services).note(name, Act.INSTALLED, by=MERCHANT, about=f"Klaviyo account {account.id}")
     return Page(
         "done",
         {

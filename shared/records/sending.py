@@ -19,6 +19,8 @@ from shared.records.outbox import Parcel
 from shared.records.rules.record import Record, apart, blamed, parcels
 from shared.services import Services
 from shared.tenants.tenants import Tenant
+from shared.traffic.rules.counts import RECORDS, Row, What
+from shared.traffic.traffic import Traffic
 
 # Klaviyo takes 750 single calls a minute and 15 in bulk: so many single ones cost no more of the one limit than a bulk call of
 # the other.
@@ -144,6 +146,8 @@ class Sending:
             bury(job, self._tenant, reason, because=because, desk=desk, now=self._services.clock())
             number += len(records)
         self.dead += len(part)
+        counted = Row(RECORDS, What.DEAD, metric=self._source.title)
+        Traffic.of(self._services).count(self._tenant.name, counted, len(part))
 
 
 def attempt(records: Sequence[Record], source: DataSource) -> Verdict:

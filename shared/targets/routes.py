@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from shared import logs
 from shared.errors import InvalidPayloadError, QueueUnavailableError, UnknownPathError
 from shared.services import Services
 from shared.targets.unheard import Acceptance, Moments, UnheardCalls, in_common
@@ -39,6 +40,7 @@ def target_named(name: str) -> Accept:
     """
     if name not in _TARGETS:
         raise UnknownPathError("There is no such target.")
+    logs.note(target=name)
     return _TARGETS[name]
 
 

@@ -35,6 +35,8 @@ from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_w
 from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_tenant_name
+from shared.traffic.rules.counts import What
+from shared.worker.counting import count
 from shared.worker.run import run
 from shared.worker.schedule import every_tenant
 
@@ -80,6 +82,7 @@ def _settle(job: AnyJob, services: Services) -> Outcome:
         return _wait(job, tenant, services, error, error.retry_after)
     except (RefusedError, CannotSucceedError) as error:
         return _bury(job, tenant, refused(error), services, error)
+    count(job, What.DELIVERED, services)
     _log(logging.INFO, "job done", Outcome.DONE, attempts=job.attempts, age=_seconds_old(job, services))
     return Outcome.DONE
 
@@ -120,6 +123,7 @@ def _wait(
     delay = seconds_to_wait(job.attempts, asked, services.random())
     older = job.model_copy(update={"attempts": job.attempts + 1, "last_failure": str(error)})
     services.queue.put(older, tenant, delay=delay)
+    count(job, What.WAITING, services)
     _log(
         logging.WARNING,
         "job waits",
@@ -144,6 +148,7 @@ def _seconds_old(job: AnyJob, services: Services) -> float:
 def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, because: ExtensionError) -> Outcome:
     desk = DeadJobStore(services.documents, services.keys)
     bury(job, tenant, reason, because=because, desk=desk, now=services.clock())
+    count(job, What.DEAD, services)
     if isinstance(job, Resync):  # nothing else would end the run that it worked on
         Resyncs.of(services).fail(job.tenant, job.run_id, job.chain, reason)
     return Outcome.DEAD

@@ -19,7 +19,8 @@ T = TypeVar("T")
 
 _COLLECTIONS = (
     "tenants", "dead_jobs", "leases", "inbox", "outbox", "outbox_rests", "consent", "consent_asked", "consent_ledger", "reward_claims",
-    "synced_profiles", "waiting_profiles", "burials", "resyncs", "rows", "resync_slot", "unheard_calls", "audit",
+    "synced_profiles", "waiting_profiles", "burials", "resyncs", "rows", "resync_slot", "unheard_calls", "audit", "traffic", "traffic_days",
+    "receipts",
 )  # fmt: skip
 
 
