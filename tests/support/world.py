@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from shutil import copyfile
 from typing import Any
 
 import pytest
@@ -168,11 +169,25 @@ def sandbox(clock: Clock) -> Iterator[Sandbox]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def empty_queue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the database of a queue that has its signing key and nothing else: to make a key takes longer than most tests."""
+    made = tmp_path_factory.mktemp("queue") / "tasks.db"
+    with TasksEmulator(made, stepped=True):
+        pass
+    return made
+
+
 @pytest.fixture
-def tasks(clock: Clock, tmp_path: Path) -> Iterator[TasksEmulator]:
+def tasks(clock: Clock, tmp_path: Path, empty_queue: Path) -> Iterator[TasksEmulator]:
     """Run a queue that dispatches only when told to, on the test's clock."""
-    with TasksEmulator(tmp_path / "tasks.db", clock=clock.timestamp, stepped=True) as emulator:
+    with a_queue(clock, tmp_path, empty_queue) as emulator:
         yield emulator
+
+
+def a_queue(clock: Clock, folder: Path, empty: Path) -> TasksEmulator:
+    """Return a queue of its own in a folder, from a copy of an empty one."""
+    return TasksEmulator(copyfile(empty, folder / "tasks.db"), clock=clock.timestamp, stepped=True)
 
 
 @pytest.fixture
@@ -200,7 +215,7 @@ def world(
 
 
 @pytest.fixture
-def make_world() -> Callable[[Path], AbstractContextManager[World]]:
+def make_world(empty_queue: Path) -> Callable[[Path], AbstractContextManager[World]]:
     """Return a function that makes a world in a folder, for a test that needs one for each of its examples."""
 
     @contextmanager
@@ -210,7 +225,7 @@ def make_world() -> Callable[[Path], AbstractContextManager[World]]:
             Sandbox(
                 clock=clock.timestamp, token_prefix="canary", client_secret="canary-client-secret"
             ) as sandbox,
-            TasksEmulator(folder / "tasks.db", clock=clock.timestamp, stepped=True) as tasks,
+            a_queue(clock, folder, empty_queue) as tasks,
             put_together(clock, sandbox, tasks, folder) as world,
         ):
             yield world
