@@ -65,7 +65,7 @@ def test_looking_is_no_act(admin: FlaskClient, world: World) -> None:
 
 
 def test_a_second_key_is_told_from_the_first(admin: FlaskClient, world: World) -> None:
-    assert BY == f"installation key {hash_of(INSTALLATION_KEY)[:8]}"
+    assert f"installation key {hash_of(INSTALLATION_KEY)[:8]}" == BY
     assert INSTALLATION_KEY not in BY
 
 
