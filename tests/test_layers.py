@@ -19,7 +19,7 @@ ORDER = (
     ("profiles",),
     ("metrics", "records", "rewards", "consent"),
     ("web",),
-    ("traffic", "audit"),
+    ("traffic", "audit", "receipts"),
     ("services",),
     ("jobs",),
     ("klaviyo", "omneo"),

@@ -41,6 +41,7 @@ from shared.installation.provision import WEBHOOK, again
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.profiles.synced import SyncedProfiles
 from shared.profiles.waiting import Waiting
+from shared.receipts import Receipts
 from shared.records.outbox import Outbox
 from shared.resync.runs import Resyncs
 from shared.rewards.attempts import RewardAttempts
@@ -215,6 +216,7 @@ def delete(services: Services, name: str, yes: bool) -> None:
     RewardCounts.of(services).forget(name)
     UnheardCalls.of(services).forget(name)
     Traffic.of(services).forget(name)
+    Receipts.of(services).forget(name)
     services.tenants.delete(name)
     Audit.of(services).note(name, Act.DELETED, by=OPERATOR)
     click.echo(f"Tenant {name} is deleted.")

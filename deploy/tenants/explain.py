@@ -66,6 +66,8 @@ def as_text(told: Mapping[str, Json]) -> Iterator[str]:
     yield from _part("Notes", _table((note["name"], note["why"]) for note in told["notes"]))
     yield from _part("Consent", (line for row in told["consent"] for line in _consent(row)))
     yield from _part("Open jobs", _table((job["kind"], _job(job)) for job in told["open_jobs"]))
+    yield from _part("Jobs, newest first", map(_receipt, told["events"]))
+    yield from _part("Rewards, newest first", map(_reward, told["rewards"]))
     yield from _part("Consent ledger, newest first", map(_record, told["ledger"]))
 
 
@@ -125,6 +127,16 @@ def _step(step: Mapping[str, Json]) -> str:
 
 def _job(job: Mapping[str, Json]) -> str:
     return f"{job['state']} since {_date(job['at'])}: {job['why']}"
+
+
+def _receipt(receipt: Mapping[str, Json]) -> str:
+    about = " ".join(filter(None, (receipt["kind"], receipt["metric"])))
+    why = f": {receipt['why']}" if receipt["why"] else ""
+    return _plain(f"  {_date(receipt['at'])}  {about}  {receipt['state']}{why}")
+
+
+def _reward(reward: Mapping[str, Json]) -> str:
+    return _plain(f"  {_date(reward['at'])}  reward {reward['reward_id']}")
 
 
 def _record(record: Mapping[str, Json]) -> str:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from shared import logs
+from shared.admin.jobs import job
 from shared.admin.reports import StatusReports
 from shared.admin.settings import change_settings, note_changes, read_settings
 from shared.admin.status import status
@@ -18,6 +19,7 @@ from shared.errors import InvalidPayloadError, NotInstalledError
 from shared.explain.explain import explain
 from shared.installation.links import InstallLinks
 from shared.installation.uninstall import uninstall
+from shared.receipts import Receipts
 from shared.resync.orders import Order, begin, change_state, find, report
 from shared.resync.rules.run import Kind, State
 from shared.services import Services
@@ -89,6 +91,7 @@ def post_heal(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     if tenant.klaviyo is None:
         raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
     id = start_heal(tenant, services).id
+    Receipts.of(services).queued(tenant, id, "heal")
     Audit.of(services).note(tenant.name, Act.HEALED, by=asked.by, about=id)
     return 202, {"status": "queued", "id": id}
 
@@ -129,6 +132,11 @@ def post_run_state(tenant: Tenant, services: Services, asked: Asked, *, to: Stat
     return 200, report(tenant, run, services)
 
 
+def get_job(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """GET jobs/{id}: what became of a call that was answered 202 with this id."""
+    return 200, job(tenant, asked.path["id"], services)
+
+
 def get_traffic(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """GET traffic: what was accepted, refused and why, delivered, put back and given up, by target, metric and hour."""
     return 200, traffic(tenant, services, asked.query)
@@ -142,6 +150,7 @@ ROUTES: Mapping[tuple[str, str], Handler] = MappingProxyType(
         ("GET", "/settings/schema"): get_schema,
         ("GET", "/status"): get_status,
         ("GET", "/traffic"): get_traffic,
+        ("GET", "/jobs/{id}"): get_job,
         ("POST", "/install-link"): post_install_link,
         ("DELETE", "/install"): delete_install,
         ("POST", "/heal"): post_heal,

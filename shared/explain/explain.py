@@ -49,10 +49,13 @@ from shared.profiles.sync import (
     subjects_of_excluded,
 )
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
+from shared.receipts import Receipts
+from shared.rewards.claims import RewardClaims
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 LEDGER_RECORDS = 20
+EVENTS_SHOWN = 20
 _NOT_FOUND = "Omneo has no such profile."
 
 Json = Any
@@ -137,6 +140,8 @@ class _Look:
             "notes": [*self._notes()],
             "consent": [*self._consents()],
             "open_jobs": [*self._open_jobs()],
+            "events": [*self._events()],
+            "rewards": [*self._rewards()],
             "ledger": self._ledger(),
         }
 
@@ -286,6 +291,29 @@ class _Look:
                 "at": entry.received_at.isoformat(),
                 "why": f"Klaviyo has told of {entry.topic}.",
             }
+
+    def _events(self) -> Iterator[Row]:
+        """Yield what is known of the person's jobs, newest first: those that wait, and those that are done where receipts are on."""
+        found = self._match[1]
+        persons = {
+            "omneo_id": self.id,
+            "email": str(self.profile.get("email") or ""),
+            "klaviyo_id": found.id if found else "",
+        }
+        for receipt in Receipts.of(self.services).of_person(self.tenant, persons)[:EVENTS_SHOWN]:
+            yield {
+                "id": receipt.id,
+                "kind": receipt.kind,
+                "metric": receipt.metric,
+                "state": receipt.state.value,
+                "at": receipt.at.isoformat(),
+                "why": receipt.why or receipt.answered,
+            }
+
+    def _rewards(self) -> Iterator[Row]:
+        """Yield the rewards that flows have issued for an id."""
+        for at, issued in RewardClaims.of(self.services).issued_to(self.tenant.name, self.id)[:EVENTS_SHOWN]:
+            yield {"reward_id": issued.reward_id, "at": at.isoformat()}
 
     def _ledger(self) -> list[Row]:
         if self.tenant.ledger_key is None:

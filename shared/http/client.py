@@ -18,6 +18,7 @@ import requests
 
 from shared import logs
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
+from shared.http import heard
 from shared.http.connections import Connections
 from shared.http.deadlines import lasting, seconds_left
 from shared.http.paths import path_template
@@ -160,6 +161,11 @@ class HttpClient:
             self.retirement = answer.headers.get(_RETIREMENT, self.retirement)[:100]
             return answer
         finally:
+            heard.note(
+                heard.Heard(
+                    self.service, answer.status if answer else 0, _request_id(answer) if answer else ""
+                )
+            )
             logs.write(
                 logging.INFO,
                 "outside call",

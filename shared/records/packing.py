@@ -104,6 +104,7 @@ def _send(
     finally:
         if sent := batch.sent_after(sending.gone):
             Outbox.of(services).take_out(job.tenant, job.data_source, sent)
+            sending.leave_receipts(sent)
 
 
 def _next_batch(tenant: Tenant, data_source: str, services: Services) -> Batch | None:

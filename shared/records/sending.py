@@ -6,7 +6,6 @@ object are on their way, and an old one must not arrive behind them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeAlias
 
 from shared.errors import CannotSucceedError, RefusedError, TokenRejectedError, WaitError
@@ -14,6 +13,7 @@ from shared.jobs.burial import bury, given_up, refused
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import SendRecords
 from shared.jobs.rules.windows import hashed
+from shared.receipts import Fate, Receipt, Receipts
 from shared.records.data_sources import DataSource
 from shared.records.outbox import Parcel
 from shared.records.rules.record import Record, apart, blamed, parcels
@@ -81,11 +81,11 @@ class Batch:
                 room -= taken
         return sent
 
-    def place(self, number: int) -> tuple[str, datetime]:
-        """Return a name for the place of the record with this number, the same in every run, and when it was accepted."""
+    def place(self, number: int) -> tuple[str, Parcel]:
+        """Return a name for the place of the record with this number, the same in every run, and the parcel it is from."""
         for parcel in self.parcels:
             if number < len(parcel.left):
-                return f"{parcel.id} {parcel.sent + number}", parcel.accepted_at
+                return f"{parcel.id} {parcel.sent + number}", parcel
             number -= len(parcel.left)
         raise IndexError("the batch has no such record")
 
@@ -96,6 +96,7 @@ class Sending:
     def __init__(self, batch: Batch, source: DataSource, tenant: Tenant, services: Services) -> None:
         self.gone = 0
         self.dead = 0
+        self._buried: set[str] = set()  # the jobs of whose records some were
         self._batch = batch
         self._parts = batch.parts
         self._source = source
@@ -132,18 +133,32 @@ class Sending:
         self._parts = rest
         return None
 
+    def leave_receipts(self, sent: Mapping[str, int]) -> None:
+        """Note which jobs Klaviyo has all records of, once so many have gone of each parcel."""
+        for parcel in self._batch.parcels:
+            if sent.get(parcel.id) == len(parcel.records) and parcel.job not in self._buried:
+                receipt = Receipt(
+                    parcel.job, "send-records", Fate.DONE, self._services.clock(), self._source.title
+                )
+                Receipts.of(self._services).is_done(self._tenant, receipt, {})
+
     def _bury(self, part: Sequence[Record], reason: str, because: Exception) -> None:
         number, desk = self.gone, DeadJobStore(self._services.documents, self._services.keys)
         for records in parcels(part):
-            place, accepted_at = self._batch.place(number)
+            place, parcel = self._batch.place(number)
             job = SendRecords(
                 tenant=self._tenant.name,
                 id=hashed("dead", place)[:32],
-                accepted_at=accepted_at,
+                accepted_at=parcel.accepted_at,
                 data_source=self._source.title,
                 records=records,
             )
             bury(job, self._tenant, reason, because=because, desk=desk, now=self._services.clock())
+            receipt = Receipt(
+                parcel.job, job.kind, Fate.DEAD, self._services.clock(), self._source.title, row=job.id
+            )
+            Receipts.of(self._services).has_died(self._tenant, receipt)
+            self._buried.add(parcel.job)
             number += len(records)
         self.dead += len(part)
         counted = Row(RECORDS, What.DEAD, metric=self._source.title)

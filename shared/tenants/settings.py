@@ -178,6 +178,11 @@ class TenantSettings(BaseModel):
     dead_job_days: Annotated[int, Field(ge=1, le=365), BeforeValidator(_whole)] = Field(
         default=30, description="How many days a dead job is kept.", examples=[60]
     )
+    receipt_days: Annotated[int, Field(ge=0, le=365), BeforeValidator(_whole)] = Field(
+        default=0,
+        description="How many days it is kept what became of each job, for `GET jobs/{id}`. 0: only of jobs that wait or are dead.",
+        examples=[7],
+    )
 
 
 def settings_schema(secret_length: int) -> dict[str, Any]:

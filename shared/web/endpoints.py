@@ -43,6 +43,7 @@ from shared.errors import (
 )
 from shared.http.deadlines import lasting, time_to_answer
 from shared.jobs.jobs import Delivery, Outcome
+from shared.receipts import Receipts
 from shared.services import Services
 from shared.tenants.keys import hash_of, matches
 from shared.tenants.secret_uses import KLAVIYO_DELIVERY
@@ -82,19 +83,28 @@ Reply: TypeAlias = tuple[int, Mapping[str, object]]
 class Counted:
     """Where a call counts, once it is known whose it is: one that names no tenant of ours counts nowhere."""
 
-    tenant: str = ""
-    traffic: Traffic | None = None
+    tenant: Tenant | None = None
+    services: Services | None = None
 
-    def by(self, tenant: str, services: Services) -> None:
+    def by(self, tenant: Tenant, services: Services) -> None:
         """Let the call count as one of this tenant's."""
-        self.tenant, self.traffic = tenant, Traffic.of(services)
+        self.tenant, self.services = tenant, services
 
-    def count(self, what: What, fields: Mapping[str, Any], *, reason: str = "") -> None:
-        """Count what became of the call. `fields` are those of its log line."""
-        if self.traffic is not None:
-            row = Row(fields["target"], what, fields.get("metric", ""), reason)
-            number = fields.get("records", 1) if what is What.ACCEPTED else 1
-            self.traffic.count(self.tenant, row, number)
+    def accepted(self, status: int, reply: Mapping[str, object], fields: Mapping[str, Any]) -> None:
+        """Count the call, and leave a receipt of the job that it is answered with. `fields` are those of its log line."""
+        self._count(Row(fields["target"], What.ACCEPTED, fields.get("metric", "")), fields.get("records", 1))
+        id = reply.get("id")
+        if status == 202 and isinstance(id, str) and self.tenant and self.services:
+            kind, metric = fields.get("kind", ""), fields.get("metric", "")
+            Receipts.of(self.services).queued(self.tenant, id, kind, metric)
+
+    def refused(self, reason: str, fields: Mapping[str, Any]) -> None:
+        """Count the call as one that was refused for this reason."""
+        self._count(Row(fields["target"], What.REFUSED, fields.get("metric", ""), reason))
+
+    def _count(self, row: Row, number: int = 1) -> None:
+        if self.tenant and self.services:
+            Traffic.of(self.services).count(self.tenant.name, row, number)
 
 
 @dataclass(frozen=True)
@@ -152,9 +162,9 @@ def endpoints(
                 status, reply = route.function(call)
             except Exception as error:  # noqa: BLE001 - the one place where an unforeseen error becomes an answer
                 response = refuse(error, started)
-                counted.count(What.REFUSED, fields, reason=_reason(response.status_code, error))
+                counted.refused(_reason(response.status_code, error), fields)
                 return response
-            counted.count(What.ACCEPTED, fields)
+            counted.accepted(status, reply, fields)
             log_answer(logging.INFO, status, started, "accepted")
             return as_json(status, reply)
 
@@ -252,7 +262,7 @@ def _authenticated(
         given = credential(call, tenant or _DECOY)
     if tenant is None or not given:
         raise NotAuthenticatedError(advice, because=_why_unknown(call, tenant, services, headers))
-    call.counted.by(tenant.name, services)
+    call.counted.by(tenant, services)
     services.secret_uses.note(tenant.name, given)
     return tenant
 
@@ -261,7 +271,7 @@ def _why_unknown(call: Call, tenant: Tenant | None, services: Services, headers:
     """Return why a caller is not let in, for the log and the tenant's counts; the caller hears the same in every case."""
     if tenant is None:
         return "there is no such tenant"
-    call.counted.by(tenant.name, services)
+    call.counted.by(tenant, services)
     sent = [name for name in headers if call.headers.get(name)]
     return (
         f"{' and '.join(sent)} {'is' if len(sent) == 1 else 'are'} wrong"

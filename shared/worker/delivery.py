@@ -18,6 +18,7 @@ from shared.errors import (
     TokenRejectedError,
     WaitError,
 )
+from shared.http.heard import listening
 from shared.jobs.burial import bury, given_up, refused, request_of
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.jobs.jobs import (
@@ -35,8 +36,7 @@ from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_w
 from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_tenant_name
-from shared.traffic.rules.counts import What
-from shared.worker.counting import count
+from shared.worker import outcomes
 from shared.worker.run import run
 from shared.worker.schedule import every_tenant
 
@@ -75,14 +75,15 @@ def _settle(job: AnyJob, services: Services) -> Outcome:
     try:
         if job.direction is Direction.OUTBOUND:  # much of what goes to Omneo needs no Klaviyo
             _check_connected(tenant)
-        run(job, tenant, services)
+        with listening() as heard:
+            run(job, tenant, services)
     except DisconnectedError as error:
         return _wait_for_install(job, tenant, services, error)
     except (WaitError, TokenRejectedError) as error:
         return _wait(job, tenant, services, error, error.retry_after)
     except (RefusedError, CannotSucceedError) as error:
         return _bury(job, tenant, refused(error), services, error)
-    count(job, What.DELIVERED, services)
+    outcomes.is_done(job, tenant, services, heard)
     _log(logging.INFO, "job done", Outcome.DONE, attempts=job.attempts, age=_seconds_old(job, services))
     return Outcome.DONE
 
@@ -122,8 +123,8 @@ def _wait(
         return _bury(job, tenant, given_up(error), services, error)
     delay = seconds_to_wait(job.attempts, asked, services.random())
     older = job.model_copy(update={"attempts": job.attempts + 1, "last_failure": str(error)})
+    outcomes.waits(job, tenant, services, why=str(error), delay=delay)
     services.queue.put(older, tenant, delay=delay)
-    count(job, What.WAITING, services)
     _log(
         logging.WARNING,
         "job waits",
@@ -148,7 +149,7 @@ def _seconds_old(job: AnyJob, services: Services) -> float:
 def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, because: ExtensionError) -> Outcome:
     desk = DeadJobStore(services.documents, services.keys)
     bury(job, tenant, reason, because=because, desk=desk, now=services.clock())
-    count(job, What.DEAD, services)
+    outcomes.has_died(job, tenant, services)
     if isinstance(job, Resync):  # nothing else would end the run that it worked on
         Resyncs.of(services).fail(job.tenant, job.run_id, job.chain, reason)
     return Outcome.DEAD
