@@ -1,4 +1,4 @@
-"""`explain NAME PROFILE`: what a sync of one profile would do and why, as text that a person reads or as JSON. Nothing is sent."""
+"""`explain NAME [PROFILE]`: what a sync of one profile would do and why, as text that a person reads or as JSON. Nothing is sent."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,11 +6,10 @@ from typing import Any
 
 import click
 
-from deploy.tenants.running import Command, existing, with_services
+from deploy.tenants.running import Command, existing, found, given, with_services
 from deploy.tenants.tables import json_option, show_json
 from shared.audit import OPERATOR, Act, Audit
 from shared.consent.rules.decisions import read_stamp
-from shared.errors import DocumentMissingError
 from shared.services import Services
 from shared.settings import Needs
 
@@ -20,22 +19,23 @@ _FLAGS = {True: "yes", False: "no", None: "unset"}
 
 @click.command(cls=Command)
 @click.argument("name", callback=existing)
-@click.argument("profile")
+@click.argument("profile", required=False)
 @click.option("--reveal", is_flag=True, help="Show personal values, which are masked otherwise.")
 @json_option
 @with_services(Needs.STORE | Needs.KLAVIYO_APP)
-def explain(services: Services, name: str, profile: str, reveal: bool, as_json: bool) -> None:
+def explain(services: Services, name: str, profile: str | None, reveal: bool, as_json: bool) -> None:
     """Say what a sync of PROFILE of tenant NAME would do, and why. Nothing is sent.
 
-    PROFILE is the id of an Omneo profile, or its email address.
+    PROFILE is the id of an Omneo profile. An email address is asked for, or read from standard input: arguments are seen by others.
     """
     from shared.explain.explain import explain as explained
     from shared.explain.explain import profile_id_of
 
-    tenant = services.tenants.find(name)
-    if tenant is None:
-        raise DocumentMissingError("no such tenant")
-    told = explained(tenant, profile_id_of(tenant, profile, services), services, reveal=reveal)
+    if profile and "@" in profile:
+        raise click.UsageError("A customer's address is no argument. Leave it out: it is asked for.")
+    tenant = found(services, name)
+    named = profile or given("Email address, or id, of the profile")
+    told = explained(tenant, profile_id_of(tenant, named, services), services, reveal=reveal)
     if reveal:
         click.echo("Personal values are shown.", err=True)
         Audit.of(services).note(name, Act.REVEALED, by=OPERATOR, about="explain of a profile")
@@ -66,7 +66,7 @@ def as_text(told: Mapping[str, Json]) -> Iterator[str]:
     yield from _part("Notes", _table((note["name"], note["why"]) for note in told["notes"]))
     yield from _part("Consent", (line for row in told["consent"] for line in _consent(row)))
     yield from _part("Open jobs", _table((job["kind"], _job(job)) for job in told["open_jobs"]))
-    yield from _part("Jobs, newest first", map(_receipt, told["events"]))
+    yield from _part("Jobs", map(_receipt, told["events"]))
     yield from _part("Rewards, newest first", map(_reward, told["rewards"]))
     yield from _part("Consent ledger, newest first", map(_record, told["ledger"]))
 

@@ -13,8 +13,7 @@ services = Services.from_environment(Needs.STORE | Needs.OUTBOUND)
 @functions_framework.http
 @endpoint("POST", "/{tenant}/api/v1/targets/klaviyo/{target}", largest=1_000_000)
 def targets(call: Call) -> Reply:
-    """Queue what Omneo sends, and say so once it is safe."""
-    accept = target_named(call.path["target"])
+    """Queue what Omneo sends, and say so once it is safe: 202. A dry run answers 200, and is no traffic."""
+    target = target_named(call.path["target"])
     tenant = installed(authenticated_tenant(call, services), services)
-    id = accept(TargetCall(tenant, json_body(call), call.query, call.traceparent), services)
-    return 202, {"status": "queued", "id": id}
+    return target.answer(TargetCall(tenant, json_body(call), call.query, call.traceparent), services)

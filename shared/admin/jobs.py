@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.errors import UnknownPathError
-from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.dead_jobs import DeadJob, DeadJobState, DeadJobStore
 from shared.receipts import Fate, Receipt, Receipts
 from shared.records.outbox import Outbox
 from shared.resync.rules.run import State
@@ -14,7 +14,7 @@ from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ID = re.compile(r"(?!__)[A-Za-z0-9_-]{1,64}")
 _UNKNOWN = (
     "No job with this id waits or is dead. Where receipt_days is 0, it is queued for its first try, or done, or was never accepted: what is done"
     " at once leaves a receipt only where receipt_days is set."
@@ -64,6 +64,9 @@ def _told(receipt: Receipt) -> dict[str, Any]:
 
 
 def _dead(id: str, dead: DeadJob) -> dict[str, Any]:
+    if dead.state is DeadJobState.REPLAYED:
+        at = dead.replayed_at or dead.died_at
+        return {"id": id, "kind": dead.kind, "state": Fate.QUEUED.value, "at": _iso(at), "row": dead.id}
     return {
         "id": id,
         "kind": dead.kind,

@@ -8,21 +8,23 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from shared import logs
+from shared.admin import desk
 from shared.admin.jobs import job
 from shared.admin.reports import StatusReports
 from shared.admin.settings import change_settings, note_changes, read_settings
 from shared.admin.status import status
 from shared.admin.traffic import traffic
-from shared.audit import Act, Audit
+from shared.audit import Act, Audit, by_key
 from shared.consent.heal import start_heal
-from shared.errors import InvalidPayloadError, NotInstalledError
+from shared.errors import InvalidPayloadError
 from shared.explain.explain import explain
-from shared.installation.links import InstallLinks
+from shared.installation.links import install_link
 from shared.installation.uninstall import uninstall
 from shared.receipts import Receipts
 from shared.resync.orders import Order, begin, change_state, find, report
 from shared.resync.rules.run import Kind, State
 from shared.services import Services
+from shared.tenants.connection import check_installed
 from shared.tenants.settings import settings_schema
 from shared.tenants.tenants import WEBHOOK_SECRET_LENGTH, Tenant
 
@@ -33,13 +35,13 @@ Reply: TypeAlias = tuple[int, dict[str, Any]]
 class Asked:
     """What a call asks: its path's variables, its query, and its body, None if it has none. The body is read when it is first needed.
 
-    `by` is how the caller stands in the audit.
+    `key` is the id of the installation key that the caller holds.
     """
 
     path: Mapping[str, str]
     read_body: Callable[[], object]
     query: Mapping[str, str] = field(default_factory=dict)
-    by: str = "installation key"
+    key: str = ""
 
 
 Handler: TypeAlias = Callable[[Tenant, Services, Asked], Reply]
@@ -56,7 +58,7 @@ def put_settings(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     if body is None:
         raise InvalidPayloadError("Send a JSON object of settings.")
     changed = change_settings(tenant.name, body, services)
-    note_changes(tenant.name, body, services, by=asked.by)
+    note_changes(tenant.name, body, services, by=by_key(asked.key))
     return 200, read_settings(changed, services)
 
 
@@ -72,36 +74,31 @@ def get_status(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 def post_install_link(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """POST install-link: a link that starts an install without the installation key, for an hour, once."""
-    link = InstallLinks.of(services).make(tenant.name)
-    Audit.of(services).note(tenant.name, Act.LINK_MADE, by=asked.by)
-    url = f"{services.settings.public_url}/klaviyo/install?link={link}"
-    return 200, {"url": url, "expires_at": InstallLinks.of(services).read(link).expires_at.isoformat()}
+    url, expires_at = install_link(tenant.name, services, key=asked.key)
+    Audit.of(services).note(tenant.name, Act.LINK_MADE, by=by_key(asked.key))
+    return 200, {"url": url, "expires_at": expires_at.isoformat()}
 
 
 def delete_install(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """DELETE install."""
     after = uninstall(tenant, services)
     StatusReports.of(services).forget(tenant.name)
-    Audit.of(services).note(tenant.name, Act.UNINSTALLED, by=asked.by)
+    Audit.of(services).note(tenant.name, Act.UNINSTALLED, by=by_key(asked.key))
     return 200, {"status": "uninstalled", "left_behind": list(after.left_behind)}
 
 
 def post_heal(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """POST heal: read back from Klaviyo the consent events that no webhook brought. 409 while a run is under way."""
-    if tenant.klaviyo is None:
-        raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
+    check_installed(tenant)
     id = start_heal(tenant, services).id
     Receipts.of(services).queued(tenant, id, "heal")
-    Audit.of(services).note(tenant.name, Act.HEALED, by=asked.by, about=id)
+    Audit.of(services).note(tenant.name, Act.HEALED, by=by_key(asked.key), about=id)
     return 202, {"status": "queued", "id": id}
 
 
 def get_explanation(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """GET profiles/{id}/explain: what a sync would do. Personal values are shown on demand alone, and that is logged."""
-    given = asked.query.get("reveal", "false")
-    if given not in ("true", "false"):
-        raise InvalidPayloadError("reveal must be true or false.")
-    reveal = given == "true"
+    reveal = _reveal(asked)
     told = explain(tenant, asked.path["id"], services, reveal=reveal)
     if reveal:
         logs.write(
@@ -109,14 +106,59 @@ def get_explanation(tenant: Tenant, services: Services, asked: Asked) -> Reply:
             "personal values were shown to the holder of the installation key",
             kind="explain",
         )
-        Audit.of(services).note(tenant.name, Act.REVEALED, by=asked.by, about="explain of a profile")
+        Audit.of(services).note(tenant.name, Act.REVEALED, by=by_key(asked.key), about="explain of a profile")
     return 200, told
+
+
+def get_dead_jobs(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """GET dead-jobs: a page of them, by filters."""
+    return 200, desk.listed(tenant, desk.read_page(tenant, asked.query), services)
+
+
+def get_dead_job(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """GET dead-jobs/{id}: one with its body. Personal values are shown on demand alone, and that is logged."""
+    reveal = _reveal(asked)
+    told = desk.one(tenant, asked.path["id"], services, reveal=reveal)
+    if reveal:
+        desk.log_reveal(told["id"])
+        Audit.of(services).note(
+            tenant.name, Act.REVEALED, by=by_key(asked.key), about=f"dead job {told['id']}"
+        )
+    return 200, told
+
+
+def post_dead_job_replay(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """POST dead-jobs/{id}/replay."""
+    told = desk.replay_one(tenant, asked.path["id"], services)
+    logs.write(logging.INFO, "dead job replayed", kind="replay", job=told["id"])
+    Audit.of(services).note(tenant.name, Act.REPLAYED, by=by_key(asked.key), about=f"dead job {told['id']}")
+    return 202, told
+
+
+def post_dead_jobs_replay(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """POST dead-jobs/replay: begin a run over all that the filters mean."""
+    told = desk.replay_all(tenant, desk.read_order(tenant, asked.read_body()), services)
+    logs.write(logging.INFO, "dead jobs are replayed", kind="replay", run=told["id"])
+    Audit.of(services).note(tenant.name, Act.REPLAYED, by=by_key(asked.key), about=f"run {told['id']}")
+    return 202, told
+
+
+def get_dead_jobs_replay(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """GET dead-jobs/replays/{id}: how a run stands."""
+    return 200, desk.replay_progress(tenant, asked.path["id"], services)
+
+
+def _reveal(asked: Asked) -> bool:
+    given = asked.query.get("reveal", "false")
+    if given not in ("true", "false"):
+        raise InvalidPayloadError("reveal must be true or false.")
+    return given == "true"
 
 
 def post_run(tenant: Tenant, services: Services, asked: Asked, *, kind: Kind) -> Reply:
     """POST resync, reconcile and repair: begin a run over the whole base."""
     run = begin(tenant, kind, Order.read(asked.read_body()), services)
-    Audit.of(services).note(tenant.name, Act.RUN_BEGUN, by=asked.by, about=f"{kind.value} {run.id}")
+    Audit.of(services).note(tenant.name, Act.RUN_BEGUN, by=by_key(asked.key), about=f"{kind.value} {run.id}")
     return 202, {"status": "queued", "id": run.id}
 
 
@@ -128,7 +170,7 @@ def get_run(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 def post_run_state(tenant: Tenant, services: Services, asked: Asked, *, to: State) -> Reply:
     """POST resync/{id}/pause, /resume and /cancel."""
     run = change_state(tenant, asked.path["id"], to, services)
-    Audit.of(services).note(tenant.name, Act.RUN_CHANGED, by=asked.by, about=f"{run.id} {to.value}")
+    Audit.of(services).note(tenant.name, Act.RUN_CHANGED, by=by_key(asked.key), about=f"{run.id} {to.value}")
     return 200, report(tenant, run, services)
 
 
@@ -155,6 +197,11 @@ ROUTES: Mapping[tuple[str, str], Handler] = MappingProxyType(
         ("DELETE", "/install"): delete_install,
         ("POST", "/heal"): post_heal,
         ("GET", "/profiles/{id}/explain"): get_explanation,
+        ("GET", "/dead-jobs"): get_dead_jobs,
+        ("GET", "/dead-jobs/{id}"): get_dead_job,
+        ("POST", "/dead-jobs/{id}/replay"): post_dead_job_replay,
+        ("POST", "/dead-jobs/replay"): post_dead_jobs_replay,
+        ("GET", "/dead-jobs/replays/{id}"): get_dead_jobs_replay,
         ("POST", "/resync"): partial(post_run, kind=Kind.RESYNC),
         ("POST", "/reconcile"): partial(post_run, kind=Kind.RECONCILE),
         ("POST", "/repair"): partial(post_run, kind=Kind.REPAIR),

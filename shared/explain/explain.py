@@ -3,7 +3,7 @@
 It asks the functions that the worker asks (`planned`, `foreseen`, `subjects_of`, `consent_steps`), which look and do not write. Nothing is sent, written or queued. How the answer looks as text stands in `deploy/tenants/explain.py`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +20,6 @@ from shared.errors import (
     ConflictError,
     DisconnectedError,
     InvalidPayloadError,
-    NotInstalledError,
     ProfileNotFoundError,
     ServiceError,
     WaitError,
@@ -29,6 +28,8 @@ from shared.explain.rules import masking
 from shared.explain.rules.consent_shown import klaviyo_consent, omneo_consent
 from shared.explain.rules.plain_words import CONSENT, EXCLUDED, LEFT_OUT, MATCHED, OUTCOMES
 from shared.jobs.dead_jobs import DeadJobStore
+from shared.jobs.rules.persons import hashed_name
+from shared.jobs.rules.wanted import Wanted
 from shared.json_logic.exclude_logic import ExcludeLogicError, trace
 from shared.klaviyo.profiles import KlaviyoProfile
 from shared.klaviyo.rules.attributes import fitted
@@ -52,6 +53,7 @@ from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.receipts import Receipts
 from shared.rewards.claims import RewardClaims
 from shared.services import Services
+from shared.tenants.connection import INSTALL_AGAIN, check_connected
 from shared.tenants.tenants import Tenant
 
 LEDGER_RECORDS = 20
@@ -73,9 +75,8 @@ def explain(tenant: Tenant, profile_id: str, services: Services, *, reveal: bool
         NotInstalledError, ConflictError: no Klaviyo account is connected.
         WaitError: Omneo or Klaviyo cannot answer now, or refuses our token.
     """
-    if tenant.klaviyo is None:
-        raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
-    with _for_a_person():
+    check_connected(tenant)
+    with for_a_person():
         id = _profile_id(profile_id)
         profile = services.omneo(tenant).profile_fields(id)
         if profile is None:
@@ -89,7 +90,7 @@ def profile_id_of(tenant: Tenant, named: str, services: Services) -> str:
     """Return the id of the profile that an operator names, by its id or its email address. Raises as `explain`."""
     if "@" not in named:
         return _profile_id(named)
-    with _for_a_person():
+    with for_a_person():
         found = services.omneo(tenant).find_profile_by_email(named.strip())
     if found is None:
         raise ProfileNotFoundError("Omneo has no profile with this email address.")
@@ -104,12 +105,12 @@ def _profile_id(named: str) -> str:
 
 
 @contextmanager
-def _for_a_person() -> Iterator[None]:
+def for_a_person() -> Iterator[None]:
     """Let what a worker would wait or give up for become what a person can act on."""
     try:
         yield
     except DisconnectedError:
-        raise ConflictError("The Klaviyo account is disconnected: install the app again.") from None
+        raise ConflictError(INSTALL_AGAIN) from None
     except WaitError:
         raise
     except ServiceError as error:
@@ -293,13 +294,14 @@ class _Look:
             }
 
     def _events(self) -> Iterator[Row]:
-        """Yield what is known of the person's jobs, newest first: those that wait, and those that are done where receipts are on."""
+        """Yield what is known of the person's jobs: those that died, those that wait, and those that are done where receipts are on."""
         found = self._match[1]
         persons = {
             "omneo_id": self.id,
             "email": str(self.profile.get("email") or ""),
             "klaviyo_id": found.id if found else "",
         }
+        yield from self._dead_jobs(filter(None, persons.values()))
         for receipt in Receipts.of(self.services).of_person(self.tenant, persons)[:EVENTS_SHOWN]:
             yield {
                 "id": receipt.id,
@@ -308,6 +310,26 @@ class _Look:
                 "state": receipt.state.value,
                 "at": receipt.at.isoformat(),
                 "why": receipt.why or receipt.answered,
+            }
+
+    def _dead_jobs(self, names: Iterable[str]) -> Iterator[Row]:
+        """Yield the person's jobs that stand on the desk, the last of a name's first."""
+        if self.tenant.ledger_key is None:
+            return
+        key, now = self.tenant.ledger_key.get_secret_value(), self.services.clock()
+        desk, found = DeadJobStore(self.services.documents, self.services.keys), {}
+        for name in names:
+            wanted = Wanted(profile=hashed_name(key, name))
+            rows, _ = desk.scan(self.tenant.name, wanted, now=now, most=EVENTS_SHOWN)
+            found |= {row.id: row for row in rows}
+        for dead in sorted(found.values(), key=lambda row: row.died_at, reverse=True):
+            yield {
+                "id": dead.id,
+                "kind": dead.kind,
+                "metric": dead.metric,
+                "state": dead.state.value,
+                "at": dead.died_at.isoformat(),
+                "why": dead.reason,
             }
 
     def _rewards(self) -> Iterator[Row]:

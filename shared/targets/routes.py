@@ -1,12 +1,13 @@
 """The targets that Omneo's reactions call: a table from the last part of their path to what accepts the call.
 
-Each takes a call that has been let in and returns the id under which it was queued. A target's handler is imported when its first
-call comes.
+Each takes a call that has been let in and queues it, or, asked by `dryRun` in the URL, tells what would be sent and sends nothing. A
+target's handler is imported when its first call comes.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from shared import logs
 from shared.errors import InvalidPayloadError, QueueUnavailableError, UnknownPathError
@@ -29,25 +30,48 @@ class TargetCall:
     traceparent: str
 
 
-Accept = Callable[[TargetCall, Services], str]
+Query = Mapping[str, str]
+Json = dict[str, Any]
 
 
-def target_named(name: str) -> Accept:
-    """Return what accepts the calls of a target.
+@dataclass(frozen=True)
+class Target:
+    """What one target does with a call: `accept` queues it and returns the job's id, `preview` tells what would be sent.
+
+    `parameters` are those of the URL that it knows beside `dryRun`; both functions get them by these names.
+    """
+
+    parameters: tuple[str, ...]
+    accept: Callable[[TargetCall, Query, Services], str]
+    preview: Callable[[TargetCall, Query, Services], Json]
+
+    def answer(self, call: TargetCall, services: Services) -> tuple[int, Json]:
+        """Return 202 once the call is safe in the queue, or 200 if it is a dry run: of a target nothing else answers 200.
+
+        Raises:
+            InvalidPayloadError, PayloadTooLargeError: the caller can fix it.
+            OwnServiceError, WaitError: the caller should call again.
+        """
+        query = _parameters(call, *self.parameters, _DRY_RUN)
+        if _is_dry_run(call, query):
+            return 200, {"status": "dry_run", **self.preview(call, query, services)}
+        return 202, {"status": "queued", "id": self.accept(call, query, services)}
+
+
+def target_named(name: str) -> Target:
+    """Return the target of this name.
 
     Raises:
         UnknownPathError: there is no such target.
     """
-    if name not in _TARGETS:
+    if name not in TARGETS:
         raise UnknownPathError("There is no such target.")
     logs.note(target=name)
-    return _TARGETS[name]
+    return TARGETS[name]
 
 
-def _metric(call: TargetCall, services: Services) -> str:
+def _metric(call: TargetCall, query: Query, services: Services) -> str:
     from shared.metrics.metrics import accept_metric
-
-    query = _parameters(call, "withToken", "metric")
 
     def accept(acceptance: Acceptance) -> None:
         accept_metric(
@@ -64,19 +88,38 @@ def _metric(call: TargetCall, services: Services) -> str:
     return _once("metric", call, accept, services)
 
 
-def _upsert_profile_data(call: TargetCall, services: Services) -> str:
+def _metric_preview(call: TargetCall, query: Query, services: Services) -> Json:
+    from shared.targets.preview import preview_metric
+
+    return preview_metric(
+        call.tenant,
+        call.body,
+        services,
+        metric_name=query["metric"],
+        with_token=_flag(query, "withToken"),
+    )
+
+
+def _upsert_profile_data(call: TargetCall, query: Query, services: Services) -> str:
     from shared.profiles.calls import accept_upsert
 
-    _parameters(call)
+    del query  # it knows none
     return accept_upsert(
         call.tenant, call.body, queue=services.queue, clock=services.clock, traceparent=call.traceparent
     ).id
 
 
-def _data_source_record(call: TargetCall, services: Services) -> str:
+def _upsert_preview(call: TargetCall, query: Query, services: Services) -> Json:
+    from shared.targets.preview import preview_sync
+
+    del query
+    return preview_sync(call.tenant, call.body, services)
+
+
+def _data_source_record(call: TargetCall, query: Query, services: Services) -> str:
     from shared.records.records import accept_records
 
-    _parameters(call)
+    del query
 
     def accept(acceptance: Acceptance) -> None:
         accept_records(
@@ -90,6 +133,13 @@ def _data_source_record(call: TargetCall, services: Services) -> str:
         )
 
     return _once("data-source-record", call, accept, services)
+
+
+def _records_preview(call: TargetCall, query: Query, services: Services) -> Json:
+    from shared.targets.preview import preview_records
+
+    del query
+    return preview_records(call.body, services)
 
 
 def _once(target: str, call: TargetCall, accept: Callable[[Acceptance], None], services: Services) -> str:
@@ -119,12 +169,20 @@ def _parameters(call: TargetCall, *known: str) -> dict[str, str]:
     names = {name.casefold(): name for name in known}
     if given.keys() - names.keys():
         raise InvalidPayloadError(
-            f"The URL has a parameter that this target does not know. It knows {', '.join(known) or 'none'}."
+            f"The URL has a parameter that this target does not know. It knows {', '.join(known)}."
         )
     return {name: given.get(key, "") for key, name in names.items()}
 
 
-def _flag(query: Mapping[str, str], name: str) -> bool:
+def _is_dry_run(call: TargetCall, query: Query) -> bool:
+    """Return whether the call is to send nothing. Named without a value it is refused: who wrote it did not mean to send."""
+    is_named = any(name.strip().casefold() == _DRY_RUN.casefold() for name in call.query)
+    if is_named and not query[_DRY_RUN].strip():
+        raise InvalidPayloadError(f"{_DRY_RUN} in the URL must be true or false; it has no value.")
+    return _flag(query, _DRY_RUN)
+
+
+def _flag(query: Query, name: str) -> bool:
     """Return a yes-or-no parameter; absent means no."""
     found = read_boolean(query[name])
     if found is None:
@@ -132,8 +190,9 @@ def _flag(query: Mapping[str, str], name: str) -> bool:
     return found
 
 
-_TARGETS: Mapping[str, Accept] = {
-    "metric": _metric,
-    "upsert-profile-data": _upsert_profile_data,
-    "data-source-record": _data_source_record,
+_DRY_RUN = "dryRun"
+TARGETS: Mapping[str, Target] = {
+    "metric": Target(("withToken", "metric"), _metric, _metric_preview),
+    "upsert-profile-data": Target((), _upsert_profile_data, _upsert_preview),
+    "data-source-record": Target((), _data_source_record, _records_preview),
 }

@@ -4,14 +4,14 @@ import pytest
 from flask.testing import FlaskClient
 
 from shared.audit import Audit, Entry, by_key
-from shared.tenants.keys import hash_of
+from shared.tenants.keys import hash_of, id_of
 from tests.support.loading import Load
 from tests.support.merchant import Merchant, pages_of
 from tests.support.world import INSTALLATION_KEY, TENANT, World
 
 BASE = f"/{TENANT}/api/v1"
 KEY = {"Authorization": f"Bearer {INSTALLATION_KEY}"}
-BY = by_key(hash_of(INSTALLATION_KEY))
+BY = by_key(id_of(hash_of(INSTALLATION_KEY)))
 
 
 @pytest.fixture

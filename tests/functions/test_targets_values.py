@@ -55,10 +55,10 @@ def test_a_parameter_may_be_written_in_any_case(targets: FlaskClient, world: Wor
 @pytest.mark.parametrize(
     ("target", "query", "known"),
     [
-        ("metric", "?with_token=true", "withToken, metric"),
-        ("metric", "?metric=N&canary=1", "withToken, metric"),
-        ("upsert-profile-data", "?withToken=true", "none"),
-        ("data-source-record", "?metric=N", "none"),
+        ("metric", "?with_token=true", "withToken, metric, dryRun"),
+        ("metric", "?metric=N&canary=1", "withToken, metric, dryRun"),
+        ("upsert-profile-data", "?withToken=true", "It knows dryRun."),
+        ("data-source-record", "?metric=N", "It knows dryRun."),
     ],
 )
 def test_a_parameter_that_nobody_knows_is_400_and_the_answer_lists_the_known(

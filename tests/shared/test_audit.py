@@ -41,7 +41,7 @@ def test_acts_are_told_newest_first(documents: Documents) -> None:
 def test_an_act_is_told_with_when_who_and_about_what(documents: Documents) -> None:
     clock = Clock()
     audit = audit_on(documents, clock)
-    audit.note("acme", Act.SETTINGS_CHANGED, by=by_key("0123456789abcdef"), about="timezone, default_region")
+    audit.note("acme", Act.SETTINGS_CHANGED, by=by_key("01234567"), about="timezone, default_region")
     (entry,) = audit.acts("acme")
     assert (entry.at, entry.by) == (clock.now, "installation key 01234567")
     assert entry.about == "timezone, default_region"

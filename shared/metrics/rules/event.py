@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.errors import InvalidPayloadError
-from shared.metrics.rules.event_profile import fitting, settled_profile
+from shared.metrics.rules.event_profile import fitting, settled_profile, what_is_missing
 from shared.metrics.rules.track import from_track
 from shared.values import is_unrendered, lacks_a_part, read_id, read_number, read_plain, read_text
 from shared.values.booleans import read_boolean
@@ -127,7 +127,21 @@ def _in_any_shape(body: Json, metric_name: str, now: datetime) -> tuple[Json, st
         return _from_resource(body, ""), ""
     if "event" in body or "customer_properties" in body:
         return from_track(body), ""
-    raise InvalidPayloadError(
+    raise InvalidPayloadError(_no_shape(body, metric_name))
+
+
+def _no_shape(body: Json, metric_name: str) -> str:
+    """Return what to change in a body that is none of the shapes."""
+    profile = {} if body.get("profile") == [] else body.get("profile")  # PHP writes an empty object as []
+    if isinstance(profile, dict) and metric_name:
+        return f"Say whose event it is: profile.email or profile.id. {what_is_missing(profile)}"
+    if isinstance(profile, dict):
+        return (
+            "Name the metric in the URL, as ?metric=NAME: the body has a profile, and names no metric itself."
+        )
+    if metric_name and "email" in body:
+        return "Say whose event it is below profile, as profile.email or profile.id: the email stands at the root of the body."
+    return (
         "Send Klaviyo's event as {data: {type, attributes}} or {attributes}, or any object with profile.email or profile.id"
         " and the metric's name as ?metric=NAME."
     )

@@ -23,11 +23,14 @@ MOST_LEVELS = 10
 
 _PROFILE = "attributes.profile.data"
 _ATTRIBUTES = f"{_PROFILE}.attributes"
+PHONE = f"{_ATTRIBUTES}.phone_number"
 _KLAVIYO_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OTHER_KEYS = ("external_id", "anonymous_id", "_kx")
 _OBJECTS = ("location", "properties", "meta")
 # Klaviyo takes consent by other calls; in a property it would mislead.
 _NOT_OURS = "subscriptions"
+# As Klaviyo and as Omneo call it.
+_NUMBERS = ("phone_number", "mobile_phone")
 
 
 def settled_profile(data: Mapping[str, Any], *, omneo_id: str, left_out: list[str]) -> tuple[Json, str]:
@@ -45,7 +48,8 @@ def settled_profile(data: Mapping[str, Any], *, omneo_id: str, left_out: list[st
     omneo_id = omneo_id or read_omneo_id(id) or read_omneo_id(given.get("external_id"))
     klaviyo_id = id if id and _KLAVIYO_ID.fullmatch(id) and not read_omneo_id(id) else ""
     email = read_email(given.get("email"))
-    _check_somebody_is_meant(id, klaviyo_id, given.get("email"), email, omneo_id)
+    if not (klaviyo_id or email or omneo_id):
+        raise InvalidPayloadError(_nobody_is_meant(id, given))
     if id != "" and not klaviyo_id and not read_omneo_id(id):
         left_out.append(f"{_PROFILE}.id")
     if not email and read_id(given.get("email")) != "":
@@ -125,18 +129,24 @@ def names_of(left_out: Iterable[str]) -> list[str]:
     return sorted({path.removeprefix("profile.data.").partition(".")[0] for path in inner})
 
 
-def _check_somebody_is_meant(
-    id: str | None, klaviyo_id: str, given_email: object, email: str | None, omneo_id: str
-) -> None:
-    if klaviyo_id or email or omneo_id:
-        return
-    if read_id(given_email) != "":
-        raise InvalidPayloadError(f"{_ATTRIBUTES}.email must be an email address.")
+def _nobody_is_meant(id: str | None, given: Mapping[str, Any]) -> str:
+    """Return what to change where nothing says whose event it is."""
+    email = f"{_ATTRIBUTES}.email"
+    if read_id(given.get("email")) != "":
+        return f"{email} must be an email address."
     if id != "":
-        raise InvalidPayloadError(f"{_PROFILE}.id must be text: a Klaviyo profile id.")
-    raise InvalidPayloadError(
-        f"Say whose event it is: {_PROFILE}.id (the Klaviyo profile id) or {_ATTRIBUTES}.email. Both are missing or empty."
+        return f"{_PROFILE}.id must be text: a Klaviyo profile id."
+    return (
+        f"Say whose event it is: {_PROFILE}.id (the Klaviyo profile id) or {email}. {what_is_missing(given)}"
     )
+
+
+def what_is_missing(profile: Mapping[str, Any]) -> str:
+    """Return in words what a profile of Klaviyo's or Omneo's lacks that has neither an email nor an id."""
+    email = "The email is empty" if "email" in profile else "The email is missing"
+    has_a_number = any(read_id(profile.get(name)) != "" for name in _NUMBERS)
+    number = " A mobile number alone does not say it: families share one." if has_a_number else ""
+    return f"{email}, and there is no id.{number}"
 
 
 def _other_keys(given: Mapping[str, Any], left_out: list[str]) -> dict[str, str]:
@@ -145,7 +155,7 @@ def _other_keys(given: Mapping[str, Any], left_out: list[str]) -> dict[str, str]
     phone = given.get("phone_number")
     keys["phone_number"] = read_id(phone)
     if keys["phone_number"] != "" and not is_like_a_phone(phone):
-        left_out.append(f"{_ATTRIBUTES}.phone_number")
+        left_out.append(PHONE)
         keys["phone_number"] = ""
     return {name: key or "" for name, key in keys.items()}
 

@@ -42,7 +42,8 @@ def profile_id_of_target(body: object) -> str:
     found = _id(body.get("profile_id")) or _id(inner) or read_omneo_id(body.get("id"))
     if not found:
         raise InvalidPayloadError(
-            "Give the Omneo profile's id as profile_id, or an event context that has it."
+            "Give the Omneo profile's id as profile_id, or an event context that has it as profile.id:"
+            " an email address or a mobile number does not say which profile is meant."
         )
     return found
 
