@@ -27,7 +27,7 @@ from shared.errors import (
 from shared.explain.rules import masking
 from shared.explain.rules.consent_shown import klaviyo_consent, omneo_consent
 from shared.explain.rules.plain_words import CONSENT, EXCLUDED, LEFT_OUT, MATCHED, OUTCOMES
-from shared.jobs.dead_jobs import DeadJobStore
+from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.jobs.rules.persons import hashed_name
 from shared.jobs.rules.wanted import Wanted
 from shared.json_logic.exclude_logic import ExcludeLogicError, trace
@@ -317,7 +317,8 @@ class _Look:
         if self.tenant.ledger_key is None:
             return
         key, now = self.tenant.ledger_key.get_secret_value(), self.services.clock()
-        desk, found = DeadJobStore(self.services.documents, self.services.keys), {}
+        desk = DeadJobStore(self.services.documents, self.services.keys)
+        found: dict[str, DeadJob] = {}
         for name in names:
             wanted = Wanted(profile=hashed_name(key, name))
             rows, _ = desk.scan(self.tenant.name, wanted, now=now, most=EVENTS_SHOWN)
