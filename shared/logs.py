@@ -32,6 +32,11 @@ _FIELDS = frozenset(
         "age",  # seconds since a job was accepted
         "delay",
         "seconds",
+        "target",
+        "metric",  # its name, or a data source's
+        "method",
+        "path",  # its template
+        "said",  # the message that a refused caller was answered with
         "service",
         "request",  # what the service calls a request of ours
         "error",
@@ -46,6 +51,9 @@ _FIELDS = frozenset(
         "replayed",  # how many
         "unreadable",  # how many
         "tenants",
+        "act",  # with a credential
+        "by",  # which kind of credential
+        "about",  # what an act was done to, by name
     }
 )
 _IN_CONTEXT = _FIELDS | {"traceparent"}

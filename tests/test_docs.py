@@ -157,7 +157,8 @@ def test_every_answer_has_a_row() -> None:
 
 def test_every_check_of_the_doctor_has_a_row() -> None:
     found = {f"{direction} queue" for direction in Direction}
-    for node in ast.walk(ast.parse((ROOT / "shared/admin/doctor.py").read_text())):
+    sources = [(ROOT / f"shared/admin/{name}.py").read_text() for name in ("doctor", "traffic")]
+    for node in (node for source in sources for node in ast.walk(ast.parse(source))):
         if (
             isinstance(node, ast.Call)
             and ast.unparse(node.func) == "Finding"

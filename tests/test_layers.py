@@ -19,6 +19,7 @@ ORDER = (
     ("profiles",),
     ("metrics", "records", "rewards", "consent"),
     ("web", "notify"),
+    ("traffic", "audit", "receipts"),
     ("services",),
     ("jobs",),
     ("klaviyo", "omneo"),

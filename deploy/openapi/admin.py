@@ -24,10 +24,12 @@ from deploy.openapi.operations import (
     or_null,
 )
 from shared.admin.findings import Severity
+from shared.receipts import Fate
 from shared.resync.orders import Order
 from shared.resync.rules.run import Kind, State, Undated
 from shared.tenants.settings import settings_schema
 from shared.tenants.tenants import WEBHOOK_SECRET_LENGTH, StepState
+from shared.traffic.rules.counts import What
 
 
 def settings() -> Json:
@@ -56,6 +58,7 @@ def _inlined(schema: Json) -> Json:
 SECRET_SHOWN = an_object({"id": TEXT, "created_at": TIME, "last_used_at": or_null(TIME)})
 STEP = an_object({"name": TEXT, "title": TEXT, "state": one_of(StepState), "reason": TEXT})
 A_STEP: Json = {"name": "webhook", "title": "The webhook in Klaviyo", "state": "done", "reason": ""}
+COUNTED = an_object({"count": COUNT, "last_at": or_null(TIME)})
 SCHEMAS: Mapping[str, Json] = {
     **desk.SCHEMAS,
     "Settings": settings(),
@@ -149,6 +152,49 @@ SCHEMAS: Mapping[str, Json] = {
             "stays": a_list(TEXT),
         }
     ),
+    "Traffic": an_object(
+        {
+            "tenant": TEXT,
+            "since": TIME,
+            "until": TIME,
+            "targets": a_list(
+                an_object(
+                    {
+                        "target": TEXT,
+                        "metric": TEXT,
+                        "accepted": COUNTED,
+                        "refused": an_object(
+                            {
+                                "count": COUNT,
+                                "last_at": or_null(TIME),
+                                "reasons": a_list(
+                                    an_object({"reason": TEXT, "count": COUNT, "last_at": TIME})
+                                ),
+                            }
+                        ),
+                        "delivered": COUNTED,
+                        "waiting": COUNTED,
+                        "dead": COUNTED,
+                        "times": a_list(an_object({"at": TIME, **{what.value: COUNT for what in What}})),
+                    }
+                )
+            ),
+        }
+    ),
+    "Job": an_object(
+        {"id": TEXT, "kind": TEXT, "state": one_of(Fate)},
+        {
+            "at": TIME,
+            "metric": TEXT,
+            "attempts": COUNT,
+            "why": TEXT,
+            "next_try_at": or_null(TIME),
+            "answered": TEXT,
+            "reason": TEXT,
+            "row": TEXT,
+            "run": one_of(State),
+        },
+    ),
     "Explanation": an_object(
         {
             "profile_id": TEXT,
@@ -164,6 +210,10 @@ SCHEMAS: Mapping[str, Json] = {
             "notes": a_list(an_object({"name": TEXT, "reason": TEXT, "why": TEXT})),
             "consent": a_list(an_object({"consent": TEXT, "outcome": TEXT, "reason": TEXT, "why": TEXT})),
             "open_jobs": a_list(an_object({"kind": TEXT, "state": TEXT, "at": TIME, "why": TEXT})),
+            "events": a_list(
+                an_object({"id": TEXT, "kind": TEXT, "metric": TEXT, "state": TEXT, "at": TIME, "why": TEXT})
+            ),
+            "rewards": a_list(an_object({"reward_id": {"type": ["integer", "string"]}, "at": TIME})),
             "ledger": a_list(
                 an_object({"at": TIME, "channel": TEXT, "before": TEXT, "after": TEXT, "source": TEXT})
             ),
@@ -189,6 +239,7 @@ SETTINGS_SHOWN: Json = {
     "reward_max_per_hour": None,
     "dead_job_days": 30,
     "notify_url": None,
+    "receipt_days": 0,
     "webhook_secrets": [A_SECRET],
     "omneo_signing_secrets": [A_SECRET],
     "omneo_token": "set",
@@ -247,6 +298,55 @@ A_STATUS: Json = {
     "left_behind": [],
     "run": None,
 }
+_NONE: Json = {"count": 0, "last_at": None}
+_SEEN: Json = {"count": 1200, "last_at": "2026-11-21T09:59:58+00:00"}
+_REFUSED_AT = "2026-11-21T09:30:00+00:00"
+A_TRAFFIC: Json = {
+    "tenant": "acme",
+    "since": "2026-11-20T10:00:00+00:00",
+    "until": "2026-11-21T10:00:00+00:00",
+    "targets": [
+        {
+            "target": "metric",
+            "metric": "Reward Issued",
+            "accepted": _SEEN,
+            "refused": {
+                "count": 1,
+                "last_at": _REFUSED_AT,
+                "reasons": [
+                    {
+                        "reason": "400, attributes.profile must be an object",
+                        "count": 1,
+                        "last_at": _REFUSED_AT,
+                    }
+                ],
+            },
+            "delivered": _SEEN,
+            "waiting": _NONE,
+            "dead": _NONE,
+            "times": [
+                {
+                    "at": "2026-11-21T09:00:00+00:00",
+                    "accepted": 1200,
+                    "refused": 1,
+                    "delivered": 1200,
+                    "waiting": 0,
+                    "dead": 0,
+                }
+            ],
+        }
+    ],
+}
+A_JOB: Json = {
+    "id": "0d9f3f3c9e0b4d0a8a39b1a0a3f0c5d1",
+    "kind": "send-metric",
+    "state": "waiting",
+    "at": "2026-11-21T10:00:00+00:00",
+    "metric": "Reward Issued",
+    "attempts": 1,
+    "why": "Klaviyo answered 429",
+    "next_try_at": "2026-11-21T10:00:30+00:00",
+}
 AN_EXPLANATION: Json = {
     "profile_id": "0b0c6f3e-5a0e-4a7b-9d3a-2f8f2f1c9a01",
     "revealed": False,
@@ -268,6 +368,8 @@ AN_EXPLANATION: Json = {
         }
     ],
     "open_jobs": [],
+    "events": [],
+    "rewards": [],
     "ledger": [],
 }
 
@@ -383,6 +485,27 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         says="A report of the last minute.",
         schema={"$ref": "#/components/schemas/Status"},
         example=A_STATUS,
+    ),
+    ("GET", "/traffic"): _with_key(
+        "What was accepted, refused and why, delivered, put back and given up, by target, metric and hour",
+        says="The numbers since that moment.",
+        schema={"$ref": "#/components/schemas/Traffic"},
+        example=A_TRAFFIC,
+        parameters=(
+            Parameter(
+                "since",
+                "Since when: 24h, 7d, a date, or a time with its zone. At most 35 days ago; a day, if it is left out.",
+                TEXT,
+                example="24h",
+            ),
+        ),
+    ),
+    ("GET", "/jobs/{id}"): _with_key(
+        "What became of a call that was answered 202 with this id",
+        says="Where its job is.",
+        schema={"$ref": "#/components/schemas/Job"},
+        example=A_JOB,
+        description="404 where nothing is known of it: `receipt_days` says of which jobs something is.",
     ),
     ("POST", "/install-link"): _with_key(
         "Make a link that starts an install without the installation key, once, within the hour",

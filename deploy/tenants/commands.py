@@ -26,8 +26,10 @@ from deploy.tenants.running import Group, confirmed, existing, found, given, wit
 from deploy.tenants.secrets import SIGNING_SECRETS, WEBHOOK_SECRETS, end_secrets
 from deploy.tenants.status import status
 from deploy.tenants.tables import json_option, progress, show_json, show_rows
+from deploy.tenants.traffic import audit, traffic
 from shared.admin.reports import StatusReports
 from shared.admin.settings import header_secret
+from shared.audit import OPERATOR, Act, Audit
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import KEPT as LEDGER_KEPT
 from shared.consent.ledger import ConsentLedger, new_ledger_key
@@ -46,6 +48,7 @@ from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.replays import Replays
 from shared.profiles.synced import SyncedProfiles
 from shared.profiles.waiting import Waiting
+from shared.receipts import Receipts
 from shared.records.outbox import Outbox
 from shared.resync.runs import Resyncs
 from shared.rewards.attempts import RewardAttempts
@@ -65,6 +68,7 @@ from shared.tenants.tenants import (
     is_tenant_name,
     new_webhook_secret,
 )
+from shared.traffic.traffic import Traffic
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -104,6 +108,7 @@ def create(services: Services, name: str) -> None:
         raise click.ClickException(
             "That tenant exists. `rotate --installation-key` makes it a new key."
         ) from None
+    Audit.of(services).note(name, Act.CREATED, by=OPERATOR)
     services.former_tenants.forget(name)
     click.echo(f"Tenant {name} is created. Its installation key, which is shown only now:", err=True)
     click.echo(key)
@@ -150,6 +155,7 @@ def set_(services: Services, name: str, key: str) -> None:
         return
     value = given(key, is_secret=SETTABLE[key].is_secret)
     tenant = set_value(services.tenants, name, key, value, services.clock())
+    Audit.of(services).note(name, Act.SETTINGS_CHANGED, by=OPERATOR, about=key)
     click.echo(f"{key} of {name} is set.")
     if key == "webhook_secret":
         _push(tenant)
@@ -198,11 +204,13 @@ def rotate(
 def _rotate_key(services: Services, tenant: Tenant, *, finish: bool) -> None:
     if finish:
         services.tenants.change(tenant.name, _newest_key_only)
+        Audit.of(services).note(tenant.name, Act.SECRET_ENDED, by=OPERATOR, about="installation-key")
         click.echo(f"Only the newest installation-key of {tenant.name} is valid now.")
         return
     key, now = new_installation_key(), services.clock()
     added = InstallationKey(hash=hash_of(key), created_at=now)
     services.tenants.change(tenant.name, lambda tenant: _with_key(tenant, added))
+    Audit.of(services).note(tenant.name, Act.SECRET_ADDED, by=OPERATOR, about="installation-key")
     click.echo(
         "The new installation key, which is shown only now; the old one works until --finish:", err=True
     )
@@ -212,7 +220,9 @@ def _rotate_key(services: Services, tenant: Tenant, *, finish: bool) -> None:
 def _rotate_webhook_secret(services: Services, name: str) -> None:
     now = services.clock()
     secret = new_webhook_secret(now).value.get_secret_value()
-    _push(set_value(services.tenants, name, "webhook_secret", secret, now))
+    tenant = set_value(services.tenants, name, "webhook_secret", secret, now)
+    Audit.of(services).note(name, Act.SECRET_ADDED, by=OPERATOR, about="webhook-secret")
+    _push(tenant)
     click.echo("The new webhook secret, which is shown only now; the old one works until --finish:", err=True)
     click.echo(secret)
 
@@ -244,6 +254,7 @@ def delete(services: Services, name: str, *, with_ledger: bool, leave_install: b
     elif tenant.ledger_key is not None:
         services.former_tenants.keep(name, tenant.ledger_key, services.clock() + LEDGER_KEPT)
     services.tenants.delete(name)
+    Audit.of(services).note(name, Act.DELETED, by=OPERATOR)
     click.echo(f"Tenant {name} is deleted.")
 
 
@@ -281,6 +292,8 @@ def _forget(services: Services, tenant: Tenant) -> None:
     RewardCounts.of(services).forget(name)
     UnheardCalls.of(services).forget(name)
     Erasures(services.documents, services.clock).forget(name)
+    Traffic.of(services).forget(name)
+    Receipts.of(services).forget(name)
 
 
 def _forget_ledger(services: Services, name: str) -> None:
@@ -346,6 +359,7 @@ def _push(tenant: Tenant) -> None:
 def _set_tokens(services: Services, name: str) -> None:
     queues = Settings.from_env(os.environ, Needs.QUEUES)
     tenant, why = set_tokens(services, name, given("klaviyo_tokens", is_secret=True))
+    Audit.of(services).note(name, Act.SETTINGS_CHANGED, by=OPERATOR, about="klaviyo_tokens")
     click.echo(f"klaviyo_tokens of {name} is set.")
     if why:
         click.echo(
@@ -398,6 +412,7 @@ def _newest_key_only(tenant: Tenant) -> Tenant:
 
 
 for command in (
+    audit,
     dead,
     doctor,
     erase,
@@ -408,6 +423,7 @@ for command in (
     reconcile,
     resync,
     status,
+    traffic,
     uninstall,
 ):
     tenants.add_command(command)

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 
 from shared.admin.meaning import faults, list_fault
+from shared.audit import Act, Audit
 from shared.errors import ConflictError, DocumentMissingError, InvalidPayloadError
 from shared.installation.provision import WEBHOOK, again, start_provision
 from shared.jobs.replays import Replaying
@@ -58,6 +59,18 @@ def change_settings(name: str, changes: object, services: Services) -> Tenant:
     if "master_list_id" in changes:
         Replaying.of(services).begin_held(tenant, Cause.MASTER_LIST, after=KNOWN_AFTER)
     return tenant
+
+
+def note_changes(tenant: str, changes: object, services: Services, *, by: str) -> None:
+    """Note in the audit what has been changed, by name."""
+    names = sorted(map(str, changes)) if isinstance(changes, dict) else []
+    audit = Audit.of(services)
+    if plain := [name for name in names if name not in (_SECRET, _ENDED)]:
+        audit.note(tenant, Act.SETTINGS_CHANGED, by=by, about=", ".join(plain))
+    if _SECRET in names:
+        audit.note(tenant, Act.SECRET_ADDED, by=by, about=_SECRET)
+    if _ENDED in names:
+        audit.note(tenant, Act.SECRET_ENDED, by=by, about=_SECRET)
 
 
 def edited(tenant: Tenant, changes: Mapping[str, Any], now: datetime) -> Tenant:

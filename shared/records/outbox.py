@@ -48,6 +48,11 @@ class Parcel:
         return self.replayed_at or self.accepted_at
 
     @property
+    def job(self) -> str:
+        """The id of the job that put them in."""
+        return self.id.rsplit(" ", 2)[1]
+
+    @property
     def left(self) -> tuple[Record, ...]:
         """Those that wait."""
         return self.records[self.sent :]
@@ -93,6 +98,12 @@ class Outbox:
         """Return whether anything waits for a data source."""
         return bool(self._documents.find(_parcels(tenant), where={"data_source": source}, limit=1))
 
+    def waits_of(self, tenant: str, job: str) -> tuple[str, datetime] | None:
+        """Return the data source for which records of a job wait, and when they were accepted; None if none does."""
+        for found in self._documents.find(_parcels(tenant), where={"job": job}, limit=1):
+            return str(found.fields["data_source"]), cast(datetime, found.fields["accepted_at"])
+        return None
+
     def waiting(self, tenant: str, source: str) -> Iterator[Parcel]:
         """Yield what waits for a data source, the earliest first, a page at a time."""
         after: str | None = None
@@ -121,9 +132,13 @@ class Outbox:
 
     def is_resting(self, tenant: str, source: str, now: datetime) -> bool:
         """Return whether nothing is to be sent to a data source yet."""
+        return self.rests_until(tenant, source, now) is not None
+
+    def rests_until(self, tenant: str, source: str, now: datetime) -> datetime | None:
+        """Return until when nothing is to be sent to a data source, None if that moment is not to come."""
         found = self._documents.get(_rests(tenant), source)
         until = found.fields.get("until") if found else None
-        return isinstance(until, datetime) and until > now
+        return until if isinstance(until, datetime) and until > now else None
 
     def finish(self, tenant: str, source: str) -> None:
         """Take out what was noted as sent by a process that died before it could."""
@@ -162,6 +177,7 @@ class Outbox:
                 id,
                 {
                     "data_source": source,
+                    "job": job,
                     "accepted_at": moment,
                     "count": len(part),
                     "sent": 0,

@@ -21,6 +21,8 @@ from shared.records.rules.record import BULK_BYTES, MOST_RECORDS, Record, bytes_
 from shared.records.sending import Batch, Later, Sending
 from shared.services import Services
 from shared.tenants.tenants import Tenant
+from shared.traffic.rules.counts import RECORDS, Row, What
+from shared.traffic.traffic import Traffic
 
 LEASE = timedelta(minutes=5)  # as long as a worker may run
 # A run begins no call later than this: the call and what follows it end well before the lease does.
@@ -87,6 +89,9 @@ def _send_waiting(job: PackRecords, tenant: Tenant, services: Services) -> float
         return None
     finally:
         logs.note(records=sent)
+        if sent:
+            counted = Row(RECORDS, What.DELIVERED, metric=job.data_source)
+            Traffic.of(services).count(tenant.name, counted, sent)
 
 
 def _send(
@@ -102,6 +107,7 @@ def _send(
         if sent := batch.sent_after(sending.gone):
             _end_replays(batch, sent, job, services)
             Outbox.of(services).take_out(job.tenant, job.data_source, sent)
+            sending.leave_receipts(sent)
 
 
 def _end_replays(batch: Batch, sent: Mapping[str, int], job: PackRecords, services: Services) -> None:

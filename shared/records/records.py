@@ -42,6 +42,7 @@ def accept_records(
         QueueUnavailableError: all of it is stored, and will be sent, but perhaps only when the next call comes or the sweep.
     """
     asked = read_records(body, id=id)
+    logs.note(metric=asked.data_source)
     if not is_stored:
         Outbox.of(services).add(tenant.name, asked.data_source, asked.records, job=id, accepted_at=at)
     pack_now(tenant, asked.data_source, services, traceparent=traceparent)

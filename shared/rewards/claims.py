@@ -205,6 +205,18 @@ class RewardClaims(HeldDocuments):
                     self._documents.update(collection, document.id, {"profile_id": ""})
         return len(found)
 
+    def issued_to(self, tenant: str, profile_id: str) -> list[tuple[datetime, Issued]]:
+        """Return the rewards that were issued to an Omneo profile for an id, and when, newest first."""
+        found: list[tuple[datetime, Issued]] = []
+        where, after = {"profile_id": profile_id, "state": "done"}, None
+        while page := self._documents.find(_collection(tenant), where=where, after=after):
+            after = page[-1].id
+            for document in page:
+                issued, end = _issued(document, self._clock()), document.fields.get("expire_at")
+                if issued is not None and isinstance(end, datetime):
+                    found.append((end - KEPT, issued))
+        return sorted(found, key=lambda one: one[0], reverse=True)
+
     def forget(self, tenant: str) -> None:
         """Forget every claim and every reward of a tenant."""
         delete_all(self._documents, _collection(tenant))

@@ -191,6 +191,11 @@ class TenantSettings(BaseModel):
         description="An https address of yours that is told what an operator should know, signed. Make a secret first: `POST notify-secret`. Unset: nobody is told.",
         examples=["https://example.com/hooks/klaviyo"],
     )
+    receipt_days: Annotated[int, Field(ge=0, le=365), BeforeValidator(_whole)] = Field(
+        default=0,
+        description="How many days it is kept what became of each job, for `GET jobs/{id}`. 0: only of jobs that wait or are dead.",
+        examples=[7],
+    )
 
 
 def settings_schema(secret_length: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from shared.errors import (
     TokenRejectedError,
     WaitError,
 )
+from shared.http.heard import listening
 from shared.jobs.burial import bury, given_up, refused, request_of
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.jobs.jobs import (
@@ -42,6 +43,7 @@ from shared.resync.rules.run import State
 from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_tenant_name
+from shared.worker import outcomes
 from shared.worker.replaying import after_success, is_meant, keep_waiting
 from shared.worker.run import run
 from shared.worker.schedule import every_tenant
@@ -95,7 +97,8 @@ def _done(job: AnyJob, tenant: Tenant, services: Services) -> Outcome:
     try:
         if job.direction is Direction.OUTBOUND:  # much of what goes to Omneo needs no Klaviyo
             _check_connected(tenant)
-        run(job, tenant, services)
+        with listening() as heard:
+            run(job, tenant, services)
     except DisconnectedError as error:
         return _wait_for_install(job, tenant, services, error)
     except (WaitError, TokenRejectedError) as error:
@@ -103,6 +106,7 @@ def _done(job: AnyJob, tenant: Tenant, services: Services) -> Outcome:
     except (RefusedError, CannotSucceedError) as error:
         return _bury(job, tenant, refused(error), services, error)
     after_success(job, tenant, services)
+    outcomes.is_done(job, tenant, services, heard)
     _log(logging.INFO, "job done", Outcome.DONE, attempts=job.attempts, age=_seconds_old(job, services))
     return Outcome.DONE
 
@@ -159,6 +163,7 @@ def _wait(
     if delay is None:
         delay = seconds_to_wait(job.attempts, asked, services.random())
     older = job.model_copy(update={"attempts": job.attempts + 1, "last_failure": str(error)})
+    outcomes.waits(job, tenant, services, why=str(error), delay=delay)
     # Not `put`, which measures: the job was taken once, and is only some words longer.
     services.queue.put_back(
         tenant.queue_name(job.direction),
@@ -193,6 +198,7 @@ def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, because:
     tell_of_a_dead_job(job, tenant, reason, services)
     desk = DeadJobStore(services.documents, services.keys)
     bury(job, tenant, reason, because=because, desk=desk, now=services.clock())
+    outcomes.has_died(job, tenant, services)
     if isinstance(job, Resync):  # nothing else would end the run that it worked on
         Resyncs.of(services).fail(job.tenant, job.run_id, job.chain, reason)
         tell(
