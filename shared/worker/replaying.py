@@ -15,7 +15,6 @@ from shared.jobs.rules.causes import HELD, RECORDS
 from shared.jobs.rules.wanted import Wanted
 from shared.services import Services
 from shared.tenants.tenants import Tenant
-from shared.worker.telling import tell_of_a_mended_job
 
 TRIED_EVERY = timedelta(hours=1)
 
@@ -74,8 +73,6 @@ def after_success(job: AnyJob, tenant: Tenant, services: Services) -> None:
         return
     replays = Replaying.of(services)
     dead = replays.desk.end_replay(tenant.name, job.dead_id, job.replay)
-    if dead is not None:
-        tell_of_a_mended_job(dead, tenant, services)
     if dead is not None and dead.cause in HELD and not dead.run:
         replays.begin_held(tenant, dead.cause)
 

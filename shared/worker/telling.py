@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-from shared.jobs.dead_jobs import DeadJob
 from shared.jobs.jobs import AnyJob, Notify
 from shared.notify.telling import Cause, tell, tell_of_a_death
 from shared.services import Services
@@ -24,12 +23,6 @@ def tell_of_a_new_connection(tenant: Tenant, services: Services) -> None:
     if klaviyo is not None and services.clock() - klaviyo.connected_at < NEW:
         key = klaviyo.connected_at.isoformat()
         tell(tenant, Cause.CONNECTED, services, key=key, account=tenant.klaviyo_account_id)
-
-
-def tell_of_a_mended_job(dead: DeadJob, tenant: Tenant, services: Services) -> None:
-    """Tell that jobs of this kind which died for this reason succeed by now."""
-    key = f"{dead.kind} {dead.reason}"
-    tell(tenant, Cause.JOBS_MENDED, services, key=key, kind=dead.kind, reason=dead.reason)
 
 
 def tell_of_a_dead_job(job: AnyJob, tenant: Tenant, reason: str, services: Services) -> None:

@@ -16,6 +16,7 @@ from schemathesis.core.result import Ok
 from werkzeug.test import Client, TestResponse
 
 from shared.admin.interface import PATH, openapi
+from shared.consent.ledger import ensure_ledger_key
 from shared.errors import CannotSucceedError
 from shared.installation.links import InstallLinks
 from shared.jobs.burial import bury
@@ -53,6 +54,7 @@ class Example:
 def front(world: World, load: Load) -> Front:
     """Return all functions, with an installed tenant, a profile and a reward definition."""
     world.tenant()
+    ensure_ledger_key(world.services.tenants, TENANT)
     world.sandbox.omneo.profile(TENANT, id=PROFILE, email=EMAIL)
     world.sandbox.omneo.reward_definition(TENANT, id=7, handle="birthday", period=30, period_type="days")
     return Front(world, load)

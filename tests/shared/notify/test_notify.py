@@ -20,9 +20,8 @@ from shared.notify.telling import Cause, tell
 from shared.resync.orders import Order, begin
 from shared.resync.rules.run import Kind
 from tests.shared.notify.receiver import HOST, Receiver, receiving
-from tests.support.desk import Desk
 from tests.support.merchant import settle
-from tests.support.world import EMAIL, TENANT, World
+from tests.support.world import TENANT, World
 
 
 @pytest.fixture
@@ -261,28 +260,6 @@ class TestWhatIsTold:
         (message,) = messages(receiver)
         assert message["type"] == "jobs.died"
         assert message["data"] == {"tenant": TENANT, "kind": "send-metric", "reason": dead.reason}
-
-    def test_that_what_had_died_succeeds(self, told: World, receiver: Receiver) -> None:
-        told.services.tenants.change(TENANT, lambda t: t.model_copy(update={"klaviyo": None}))
-        told.services.tenant_cache.fresh(TENANT)
-        event: Any = {
-            "metric": {"data": {"type": "metric", "attributes": {"name": "Seen"}}},
-            "profile": {"data": {"type": "profile", "attributes": {"email": EMAIL}}},
-            "properties": {},
-            "unique_id": "one",
-            "time": told.clock().isoformat(),
-        }
-        told.services.queue.put(SendMetric(tenant=TENANT, accepted_at=told.clock(), event=event), told.read())
-        told.work(1)
-        (dead,) = told.dead_jobs()
-        told.install()
-        told.services.tenant_cache.fresh(TENANT)
-        Desk(told).replay(dead.id)
-        for _ in range(3):
-            told.work(1)
-        assert told.dead_jobs() == []
-        assert [one["type"] for one in messages(receiver)] == ["jobs.died", "jobs.mended"]
-        assert messages(receiver)[1]["data"]["reason"] == dead.reason
 
     def test_that_a_run_is_done(self, told: World, receiver: Receiver) -> None:
         run = begin(told.read(), Kind.RECONCILE, Order(), told.services)
