@@ -192,7 +192,7 @@ class _Sync:
         trouble, steps = self._settle_consents(subjects_of(imported, plan.mapped.attributes))
         self._write_identity(imported.profile.id, plan.klaviyo_id)
         room.hand_on(self.before.left.values(), imported)
-        missing = room.what_is_missing(self.job, imported)
+        missing = room.what_is_missing(self.job, imported, self._wanted_by)
         is_done = missing is None and trouble is None and not any(map(self._leaves, steps))
         self._keep(plan, imported, room.hashes_left(imported), is_done=is_done)
         self._log(plan, imported, [step for step in steps if not self._leaves(step)])
@@ -213,6 +213,12 @@ class _Sync:
             room.hand_on(self.before.left.values(), Imported(written, given_up, before=found))
         if trouble is not None:
             raise trouble
+
+    def _wanted_by(self, profile_id: str) -> Mapping[str, Json]:
+        """Return the attributes that another Omneo profile is to have in Klaviyo, whether it is synced or not."""
+        profile = self.services.omneo(self.tenant).profile_fields(profile_id)
+        is_there = profile is not None and profile.get("profile_type") != "deleted"
+        return mapped_profile(profile, _rules(self.tenant)).attributes if profile and is_there else {}
 
     @cached_property
     def _ownership(self) -> Ownership:

@@ -194,6 +194,27 @@ GUARDS: dict[str, Guard] = {
         within=3000,
         among=_acts("s.record"),
     ),
+    "keyset paging": Guard(
+        (
+            Cut(
+                "shared.resync.rules.place:Place.after",
+                "if at is None or (self.made_at is not None and at <= self.made_at):",
+                "if True:",
+            ),
+            Cut(
+                "shared.resync.rules.place:Place.window",
+                "max(0, self.count - max(1, PAGE_SIZE // _SHOWN_AGAIN))",
+                "self.count",
+            ),
+            Cut(
+                "shared.resync.rules.place:Place.unread",
+                "return None if found is None else len(ids) - found - 1",
+                "return len(ids)",
+            ),
+        ),
+        within=0,
+        story="somebody is deleted in Omneo while a run reads page after page",
+    ),
     "claim": Guard(
         (
             Cut(

@@ -47,6 +47,8 @@ class Person:
     is_living: bool = True
     is_excluded: bool = False
     was_deleted: bool = False
+    was_erased: bool = False  # in Klaviyo, by a merchant
+    is_unsuppressed: bool = False  # by a merchant, who thereby answers for it
     died_at: float = 0.0
     former_emails: list[str] = field(default_factory=list)
     untold: bool = False  # whether an act of theirs in Omneo is never told

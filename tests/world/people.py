@@ -67,7 +67,14 @@ def _known_to_klaviyo(
             consent.withdraw(at=_BEFORE, now=_BEFORE)
             if channel == "email":
                 profile.subscriptions.suppress(UNSUBSCRIBE, _BEFORE)
-    made["identities"].append({"handle": "klaviyo", "identifier": profile.id, "id": 1, "is_active": True})
+    row = {
+        "handle": "klaviyo",
+        "identifier": profile.id,
+        "id": 1,
+        "is_active": True,
+        "created_at": stamp(_BEFORE),
+    }
+    made["identities"].append(row)
 
 
 def enters(world: SimulatedWorld, act: Act) -> bool:

@@ -169,6 +169,30 @@ STORIES: dict[str, Plan] = {
         ),
         landings=(97.3, 13.2, 87.0),
     ),
+    "somebody is deleted in Omneo while a run reads page after page": Plan(
+        people=(Beginning("in", "out"),) * 7,
+        acts=(act(5, "o.out", "email", who=4, told=()), act(600, "op.resync"), act(611.5, "p.delete")),
+        page_size=4,
+    ),
+    "a new person has a phone that another takes before a run": Plan(
+        people=(Beginning("out", "in"), Beginning("in", "in")),
+        acts=(act(274, "p.create", "in", "out", who=1, told=()), act(378, "p.share phone", who=1)),
+        landings=(78.0,),
+    ),
+    "two people swap their emails, and a run is the first to know": Plan(
+        people=(Beginning("out", "in"), Beginning("in", "out"), Beginning("out", "in")),
+        acts=(act(5, "p.swap", who=1, told=()),),
+        landings=(7.4,),
+    ),
+    "who is excluded has given her email to another": Plan(
+        people=(Beginning("in", "in"), Beginning("in", "in")),
+        acts=(act(435.2, "p.give email", who=1), act(437.5, "p.exclude", who=1)),
+        landings=(85.3,),
+    ),
+    "three people have one phone number": Plan(
+        people=(Beginning("in", "in"), Beginning("in", "in"), Beginning("out", "in")),
+        acts=(act(5, "p.share phone"), act(40, "p.share phone", who=1), act(90, "p.give email", who=1)),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

@@ -36,6 +36,7 @@ from shared.installation.steps import connect
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.klaviyo.resources import DATA_SOURCES, SYSTEM_TOPICS, webhook_name
+from shared.resync.rules import place
 from shared.tenants.keys import hash_of
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import InstallationKey, StoredSecret, Tenant, TenantStore
@@ -599,8 +600,11 @@ _stumbled = _Stumbled()
 
 
 @contextmanager
-def simulated() -> Iterator[None]:
-    """Let what product code takes from the machine come from the world: ids are counted, threads run in line, the log is kept."""
+def simulated(page_size: int = place.PAGE_SIZE) -> Iterator[None]:
+    """Let what product code takes from the machine come from the world: ids are counted, threads run in line, the log is kept.
+
+    A run reads Omneo's list in pages of so many profiles, so that a few people are many pages.
+    """
     bundle.functions()
     bundle.run_inline()
     log, ids, real = logging.getLogger("extension"), count(1), uuid.uuid4
@@ -608,10 +612,11 @@ def simulated() -> Iterator[None]:
     log.handlers[:], log.propagate = [_stumbled], False
     log.setLevel(logging.WARNING)
     uuid.uuid4 = lambda: uuid.UUID(int=next(ids), version=4)
+    usual, place.PAGE_SIZE = place.PAGE_SIZE, page_size
     try:
         yield
     finally:
-        uuid.uuid4 = real
+        uuid.uuid4, place.PAGE_SIZE = real, usual
         log.handlers[:], log.level, log.propagate = before
 
 
