@@ -196,7 +196,7 @@ def note_decisions(
         for channel in after
         for record in (
             *_of_omneo(before[channel], after[channel], comms),
-            *_of_events(after[channel], comms),
+            *_of_events(before[channel], after[channel], comms),
         )
     ]
     record_decisions(records, profile_id, tenant, services)
@@ -242,19 +242,21 @@ def _decided_in_omneo(before: Memory, after: Memory) -> Iterator[tuple[str, date
         yield "out", after.omneo_out
 
 
-def _of_events(memory: Memory, comms: Mapping[str, Any]) -> Iterator[ConsentRecord]:
-    for move in results.moves(memory, comms):
+def _of_events(before: Memory, after: Memory, comms: Mapping[str, Any]) -> Iterator[ConsentRecord]:
+    for move in results.moves(after, comms):
+        is_pulled = learning.is_pulled(move.event)
         yield ConsentRecord(
             at=move.event.at,
-            channel=Channel(memory.channel),
+            channel=Channel(after.channel),
             before=move.before,
             after=move.after,
-            source="klaviyo:profile" if learning.is_pulled(move.event) else f"klaviyo:{move.event.topic}",
-            event_id=_pulled_id(memory, move.event) if learning.is_pulled(move.event) else move.event.id,
+            source="klaviyo:profile" if is_pulled else f"klaviyo:{move.event.topic}",
+            event_id=_pulled_id(before, move.event) if is_pulled else move.event.id,
         )
 
 
-def _pulled_id(memory: Memory, event: Decided) -> str:
-    """Return the id of an opt-out that was found in Klaviyo; once more, where Omneo has shown an opt-in since it was given it."""
-    since = "" if memory.seen_at is None else f" {memory.seen_at.isoformat()}"
-    return event.id.removeprefix(learning.PULLED) + since
+def _pulled_id(before: Memory, event: Decided) -> str:
+    """Return the id of an opt-out that was found in Klaviyo; another, where Omneo was given it already and has shown an opt-in since."""
+    id = event.id.removeprefix(learning.PULLED)
+    is_given = any(one.id == event.id and one.is_written for one in before.events)
+    return f"{id} since {before.seen_at.isoformat()}" if is_given and before.seen_at else id
