@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+from shared.consent.rules.calls import with_calls_before
 from shared.consent.rules.decisions import Decided
-from shared.consent.rules.memory import Call, Memory, Seen, with_calls_before
+from shared.consent.rules.memory import Call, Memory, Seen
 from shared.consent_events import Channel, Consent, Decision
 from shared.errors import (
     DocumentChangedError,

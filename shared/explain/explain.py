@@ -12,8 +12,10 @@ from typing import Any
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import ConsentLedger, ConsentRecord
 from shared.consent.memories import ConsentMemories, Memories
-from shared.consent.rules.comparison import Outcome, Subject, consent_steps
-from shared.consent.rules.memory import last_call
+from shared.consent.rules.calls import last_call
+from shared.consent.rules.comparison import consent_steps
+from shared.consent.rules.held import Subject
+from shared.consent.rules.step import Outcome
 from shared.consent_events import Channel, Consent
 from shared.errors import (
     CannotSucceedError,

@@ -98,20 +98,26 @@ def _changed(function: FunctionType, cut: Cut) -> FunctionType:
     return made
 
 
-_MEMORY = "shared.consent.rules.memory"
+_RULES = "shared.consent.rules"
 _A_NEW_ID = '__import__("uuid").uuid4().hex'
 
 GUARDS: dict[str, Guard] = {
     "echo rule": Guard(
-        (Cut(f"{_MEMORY}:verdicts", "found |= dict.fromkeys(_our_opt_ins(memory), Verdict.OURS)", "pass"),),
+        (
+            Cut(
+                f"{_RULES}.whose:verdicts",
+                "found |= dict.fromkeys(_our_opt_ins(memory), Verdict.OURS)",
+                "pass",
+            ),
+        ),
         within=300,
     ),
     "call under way": Guard(
         (
             Cut(
-                "shared.consent.rules.comparison:_Sides.under_way",
-                "return found[-1] if found else None",
-                "return None",
+                f"{_RULES}.memory:Call.is_under_way",
+                "return self.landed_at is None and now < self.last_at + UNDER_WAY",
+                "return False",
             ),
         ),
         within=1500,
@@ -129,7 +135,7 @@ GUARDS: dict[str, Guard] = {
     "stamp ahead": Guard(
         (
             Cut(
-                f"{_MEMORY}:with_omneo",
+                f"{_RULES}.learning:with_omneo",
                 "if stamp is not None and stamp > read_at + CLOCKS_APART:",
                 "if False:",
             ),
@@ -139,7 +145,7 @@ GUARDS: dict[str, Guard] = {
     "written stage": Guard(
         (
             Cut(
-                f"{_MEMORY}:_changes",
+                f"{_RULES}.results:_changes",
                 "if not is_written and not same(name, comms.get(name), value)",
                 "if not same(name, comms.get(name), value)",
             ),

@@ -310,12 +310,23 @@ class SimulatedWorld:
         addresses = {name: str(attributes.get(name) or "") for name in ("email", "phone_number")}
         by_address = (self.account.owner(name, value) for name, value in addresses.items() if value)
         found = self.account.profile(str(id)) if id else next((one for one in by_address if one), None)
-        living = [person for person in self.persons if not person.merged_into]
         if found is None:
             # It is only about to be made.
-            return next((one for one in living if one.email and one.email == addresses["email"]), None)
-        named = (one for one in living if one.omneo == found.attributes.get("external_id"))
-        return next(named, None) or next((one for one in living if self.klaviyo_profile(one) is found), None)
+            same = (person for person in self.persons if person.email and person.email == addresses["email"])
+        else:
+            external_id = found.attributes.get("external_id")
+            same = (
+                person
+                for person in sorted(self.persons, key=lambda one: one.omneo != external_id)
+                if person.omneo == external_id or self.klaviyo_profile(person) is found
+            )
+        return self._kept(next(same, None))
+
+    def _kept(self, person: Person | None) -> Person | None:
+        """Return whom a person was merged into in the end, or the person."""
+        while person is not None and (into := person.merged_into):
+            person = next((one for one in self.persons if one.name == into), None)
+        return person
 
     def _name(self, omneo_id: str) -> str:
         return next((person.name for person in self.persons if person.omneo == omneo_id), "somebody")
