@@ -73,7 +73,7 @@ def _may_wait(world: SimulatedWorld, person: Person, channel: str) -> bool:
     reasons = (HARD_BOUNCE, SPAM_COMPLAINT) if channel == "email" and profile is not None else ()
     is_suppressed = profile is not None and any(profile.subscriptions.is_suppressed(one) for one in reasons)
     has_address = is_address(person, channel)
-    is_gone = person.was_deleted or person.was_erased
+    is_gone = person.was_told_dead or person.was_erased
     return world.plan.double_opt_in or is_dead or is_suppressed or not has_address or is_gone
 
 

@@ -47,6 +47,7 @@ class Person:
     is_living: bool = True
     is_excluded: bool = False
     was_deleted: bool = False
+    was_told_dead: bool = False  # whether a deletion was told while the person was not there
     was_erased: bool = False  # in Klaviyo, by a merchant
     is_unsuppressed: bool = False  # by a merchant, who thereby answers for it
     died_at: float = 0.0

@@ -168,6 +168,12 @@ def _dies(world: SimulatedWorld, person: Person, act: Act) -> bool:
     world.omneo.delete_profile(TENANT, person.omneo, tells=False)
     person.is_living = False
     person.was_deleted, person.died_at = True, world.timeline.now
+
+    def told() -> None:
+        person.was_told_dead = person.was_told_dead or not person.is_living
+
+    for seconds in act.told:
+        world.timeline.after(seconds, told)
     return _told(world, person, act, "is deleted")
 
 
