@@ -9,8 +9,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -23,9 +26,9 @@ from tests.support.emulators import FirestoreEmulator
 from tests.support.world import OMNEO_TOKEN, SIGNING_SECRET, WEBHOOK_SECRET
 
 ROOT = Path(__file__).parents[1]
-TENANT = "acme"
-ACCOUNT = "AcmeAc"
 EMAIL = "canary-jane@example.org"
+METRIC = "/targets/klaviyo/metric?metric=Points%20Earned"
+REWARDS = "/webhooks/klaviyo/rewards"
 
 
 def given(sandbox: Sandbox, **changes: str) -> dict[str, str]:
@@ -41,6 +44,14 @@ def given(sandbox: Sandbox, **changes: str) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class Deployed:
+    """A bundle that runs, and the services that it calls. Each test has a tenant of its own in it."""
+
+    sandbox: Sandbox
+    bundle: Bundle
+
+
 def command(environment: dict[str, str], *words: str, said: str) -> str:
     """Run an operator's command and return what it printed."""
     done = subprocess.run(
@@ -50,23 +61,20 @@ def command(environment: dict[str, str], *words: str, said: str) -> str:
     return done.stdout
 
 
-def install(environment: dict[str, str], sandbox: Sandbox) -> None:
-    """Make the tenant with the operator's commands."""
-    sandbox.omneo.tenant(TENANT, token=OMNEO_TOKEN, signing_secret=SIGNING_SECRET)
+def install(environment: dict[str, str], sandbox: Sandbox, tenant: str) -> None:
+    """Make the tenant with the operator's commands; its Klaviyo account has its name."""
+    sandbox.omneo.tenant(tenant, token=OMNEO_TOKEN, signing_secret=SIGNING_SECRET)
     credentials = {"omneo_token": OMNEO_TOKEN, "omneo_signing_secret": SIGNING_SECRET}
-    command(environment, "create", TENANT, said=json.dumps(credentials))
-    tokens = sandbox.klaviyo.install(ACCOUNT).to_json()
-    command(environment, "set", TENANT, "klaviyo_tokens", said=json.dumps(tokens))
-    command(environment, "set", TENANT, "webhook_secret", said=WEBHOOK_SECRET)
+    command(environment, "create", tenant, said=json.dumps(credentials))
+    tokens = sandbox.klaviyo.install(tenant).to_json()
+    command(environment, "set", tenant, "klaviyo_tokens", said=json.dumps(tokens))
+    command(environment, "set", tenant, "webhook_secret", said=WEBHOOK_SECRET)
 
 
-METRIC = f"/{TENANT}/api/v1/targets/klaviyo/metric?metric=Points%20Earned"
-
-
-def post(url: str, body: dict[str, Any], path: str = METRIC) -> tuple[int, dict[str, Any]]:
+def post(url: str, tenant: str, body: dict[str, Any], path: str = METRIC) -> tuple[int, dict[str, Any]]:
     """Call the metric target, or another path, with the webhook secret."""
     request = urllib.request.Request(
-        f"{url}{path}",
+        f"{url}/{tenant}/api/v1{path}",
         data=json.dumps(body).encode(),
         headers={"Content-Type": "application/json", "x-omneo-secret": WEBHOOK_SECRET},
     )
@@ -78,128 +86,133 @@ def post(url: str, body: dict[str, Any], path: str = METRIC) -> tuple[int, dict[
             return error.code, json.load(error)
 
 
-def events_sent(sandbox: Sandbox) -> list[Any]:
-    """Return the calls of Create Event that Klaviyo has got."""
-    return [call for call in sandbox.klaviyo.calls.all() if call.path == "/api/events"]
+def events_sent(sandbox: Sandbox, email: str) -> list[Any]:
+    """Return the calls of Create Event about a person that Klaviyo has got."""
+    calls = sandbox.klaviyo.calls.all()
+    return [call for call in calls if call.path == "/api/events" and email.encode() in call.body]
 
 
-def wait_for_events(sandbox: Sandbox, count: int, seconds: float = 15.0) -> list[Any]:
+def wait_for_events(sandbox: Sandbox, tenant: str, count: int, seconds: float = 15.0) -> list[Any]:
     """Return the events Klaviyo has recorded, once there are so many."""
     deadline = time.monotonic() + seconds
-    while len(sandbox.klaviyo.events(ACCOUNT)) < count and time.monotonic() < deadline:
+    while len(sandbox.klaviyo.events(tenant)) < count and time.monotonic() < deadline:
         time.sleep(0.02)
-    return list(sandbox.klaviyo.events(ACCOUNT))
+    return list(sandbox.klaviyo.events(tenant))
 
 
-@pytest.fixture(params=["sqlite", "firestore"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """Return the variables of either store."""
-    if request.param == "sqlite":
-        return {"STORE": f"sqlite:{tmp_path}/documents.db"}
-    emulator: FirestoreEmulator = request.getfixturevalue("firestore_emulator")
-    project = request.getfixturevalue("firestore_project")
-    return {"STORE": "firestore", "GOOGLE_CLOUD_PROJECT": project, "FIRESTORE_EMULATOR_HOST": emulator.host}
-
-
-def test_an_event_travels_through_the_functions_as_they_are_deployed(
-    tmp_path: Path, store: dict[str, str]
-) -> None:
-    with Sandbox(token_prefix="canary") as sandbox, Bundle(tmp_path, 0, given(sandbox, **store)) as bundle:
-        install(bundle.environment, sandbox)
-        status, answer = post(bundle.url, {"profile": {"email": EMAIL}, "points": 120})
-        assert status == 202, answer
-        (event,) = wait_for_events(sandbox, 1)
-        assert event.properties == {"points": 120}
-        assert event.unique_id == answer["id"]
-        assert post(bundle.url, {"profile": {}})[0] == 400
-        with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(f"{bundle.url}/tasks/outbound", data=b"{}", timeout=10)
-
-
-def test_a_reward_is_issued_once_by_the_functions_as_they_are_deployed(
-    tmp_path: Path, store: dict[str, str]
-) -> None:
-    with Sandbox(token_prefix="canary") as sandbox, Bundle(tmp_path, 0, given(sandbox, **store)) as bundle:
-        install(bundle.environment, sandbox)
-        sandbox.omneo.reward_rules(TENANT, repeated_external_id="creates")
-        sandbox.omneo.profile(TENANT, email=EMAIL)
-        sandbox.omneo.reward_definition(TENANT, id=6, period=30, period_type="days")
-        body = {
-            "id": "order-7",
-            "person_id": "",
-            "email": EMAIL,
-            "data": {"reward_definition_id": 6, "amount": "5"},
+@pytest.fixture(scope="module", params=["sqlite", "firestore"])
+def deployed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """Run one bundle for all tests of a store: to start its processes takes longer than what they are asked."""
+    folder = tmp_path_factory.mktemp(request.param)
+    store = {"STORE": f"sqlite:{folder}/documents.db"}
+    if request.param == "firestore":
+        emulator: FirestoreEmulator = request.getfixturevalue("firestore_emulator")
+        store = {
+            "STORE": "firestore",
+            "GOOGLE_CLOUD_PROJECT": f"boot-{uuid4().hex[:12]}",
+            "FIRESTORE_EMULATOR_HOST": emulator.host,
         }
-        path = f"/{TENANT}/api/v1/webhooks/klaviyo/rewards"
-        assert post(bundle.url, body, path) == (200, {"status": "created", "reward_id": 1})
-        os.killpg(bundle.pid("rewards_webhook"), signal.SIGKILL)
-        deadline = time.monotonic() + 20
-        while (answer := post(bundle.url, body, path))[0] != 200 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert answer == (200, {"status": "exists", "reward_id": 1})
-        assert post(bundle.url, {**body, "id": ""}, path)[1] == {"status": "created", "reward_id": 2}
-        assert len(sandbox.omneo.rewards(TENANT)) == 2
+    with Sandbox(token_prefix="canary") as sandbox, Bundle(folder, 0, given(sandbox, **store)) as bundle:
+        yield Deployed(sandbox, bundle)
 
 
+def test_an_event_travels_through_the_functions_as_they_are_deployed(deployed: Deployed) -> None:
+    sandbox, url = deployed.sandbox, deployed.bundle.url
+    install(deployed.bundle.environment, sandbox, "event")
+    status, answer = post(url, "event", {"profile": {"email": EMAIL}, "points": 120})
+    assert status == 202, answer
+    (event,) = wait_for_events(sandbox, "event", 1)
+    assert event.properties == {"points": 120}
+    assert event.unique_id == answer["id"]
+    assert post(url, "event", {"profile": {}})[0] == 400
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{url}/tasks/outbound", data=b"{}", timeout=10)
+
+
+def test_a_reward_is_issued_once_by_the_functions_as_they_are_deployed(deployed: Deployed) -> None:
+    sandbox, bundle = deployed.sandbox, deployed.bundle
+    install(bundle.environment, sandbox, "reward")
+    sandbox.omneo.reward_rules("reward", repeated_external_id="creates")
+    sandbox.omneo.profile("reward", email=EMAIL)
+    sandbox.omneo.reward_definition("reward", id=6, period=30, period_type="days")
+    body = {
+        "id": "order-7",
+        "person_id": "",
+        "email": EMAIL,
+        "data": {"reward_definition_id": 6, "amount": "5"},
+    }
+    assert post(bundle.url, "reward", body, REWARDS) == (200, {"status": "created", "reward_id": 1})
+    os.killpg(bundle.pid("rewards_webhook"), signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while (answer := post(bundle.url, "reward", body, REWARDS))[0] != 200 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert answer == (200, {"status": "exists", "reward_id": 1})
+    again = post(bundle.url, "reward", {**body, "id": ""}, REWARDS)
+    assert again[1] == {"status": "created", "reward_id": 2}
+    assert len(sandbox.omneo.rewards("reward")) == 2
+
+
+@pytest.mark.parametrize("deployed", ["sqlite"], indirect=True)
 def test_a_signed_delivery_travels_through_the_functions_as_they_are_deployed_and_changes_omneo(
-    tmp_path: Path,
+    deployed: Deployed,
 ) -> None:
     """The only test that waits for a window to end, by the real clock: ten seconds and the two after it."""
-    with Sandbox(token_prefix="canary") as sandbox, Bundle(tmp_path, 0, given(sandbox)) as bundle:
-        install(bundle.environment, sandbox)
-        jane = sandbox.omneo.profile(TENANT, email=EMAIL)
-        person = sandbox.klaviyo.profile(ACCOUNT, email=EMAIL)
-        hook = {
-            "endpoint_url": f"{bundle.url}/{TENANT}/api/v1/webhooks/klaviyo/system",
-            "secret_key": WEBHOOK_SECRET,
-        }
-        topics = [
-            "event:klaviyo.subscribed_to_email_marketing",
-            "event:klaviyo.unsubscribed_from_email_marketing",
-        ]
-        sandbox.klaviyo.webhook(ACCOUNT, "Omneo acme", topics=topics, **hook)
-        sandbox.klaviyo.subscribe(ACCOUNT, person.id, at=time.time() - 60)
-        sandbox.klaviyo.unsubscribe(ACCOUNT, person.id, at=time.time() - 30)
-        done = sandbox.klaviyo.deliver(ACCOUNT, batch=1, copies=2, seed=5)
-        # Twice as many where the set-up has made its own webhook by now: what comes twice counts once.
-        assert {delivery.attempt.status for delivery in done} == {202}
-        deadline = time.monotonic() + 40
-        while len(sandbox.omneo.interactions(TENANT)) < 2 and time.monotonic() < deadline:
-            time.sleep(0.1)
-        comms = sandbox.omneo.comms(TENANT, jane["id"])
-        assert (comms["email_promo"], comms["email_optout"]) == (False, False)
-        assert [row["signal"] for row in sandbox.omneo.interactions(TENANT)] == [1, -1]
-        updates = [call for call in sandbox.omneo.calls.all() if call.path.endswith("/attributes/comms")]
-        assert len(updates) <= 2  # four requests in one window, or at the turn of two
+    sandbox, bundle = deployed.sandbox, deployed.bundle
+    install(bundle.environment, sandbox, "consent")
+    jane = sandbox.omneo.profile("consent", email=EMAIL)
+    person = sandbox.klaviyo.profile("consent", email=EMAIL)
+    hook = {
+        "endpoint_url": f"{bundle.url}/consent/api/v1/webhooks/klaviyo/system",
+        "secret_key": WEBHOOK_SECRET,
+    }
+    topics = [
+        "event:klaviyo.subscribed_to_email_marketing",
+        "event:klaviyo.unsubscribed_from_email_marketing",
+    ]
+    sandbox.klaviyo.webhook("consent", "Omneo consent", topics=topics, **hook)
+    sandbox.klaviyo.subscribe("consent", person.id, at=time.time() - 60)
+    sandbox.klaviyo.unsubscribe("consent", person.id, at=time.time() - 30)
+    done = sandbox.klaviyo.deliver("consent", batch=1, copies=2, seed=5)
+    # Twice as many where the set-up has made its own webhook by now: what comes twice counts once.
+    assert {delivery.attempt.status for delivery in done} == {202}
+    deadline = time.monotonic() + 40
+    while len(sandbox.omneo.interactions("consent")) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    comms = sandbox.omneo.comms("consent", jane["id"])
+    assert (comms["email_promo"], comms["email_optout"]) == (False, False)
+    assert [row["signal"] for row in sandbox.omneo.interactions("consent")] == [1, -1]
+    updates = [call for call in sandbox.omneo.calls.all() if call.path.endswith("/attributes/comms")]
+    assert len(updates) <= 2  # four requests in one window, or at the turn of two
 
 
-def test_a_worker_killed_in_the_middle_of_a_job_loses_nothing(tmp_path: Path) -> None:
-    with Sandbox(token_prefix="canary") as sandbox, Bundle(tmp_path, 0, given(sandbox)) as bundle:
-        install(bundle.environment, sandbox)
-        sandbox.klaviyo.fail(1, match="POST /api/events", kind="hang", seconds=30, takes_effect=True)
-        assert post(bundle.url, {"profile": {"email": EMAIL}})[0] == 202
-        wait_for_events(sandbox, 1)  # Klaviyo has it; the worker waits for an answer that does not come
-        os.killpg(bundle.pid("outbound_worker"), signal.SIGKILL)
-        deadline = time.monotonic() + 20
-        while len(sent := events_sent(sandbox)) < 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert len(sent) == 2  # delivered again
-        assert len(sandbox.klaviyo.events(ACCOUNT)) == 1  # and still one event
+@pytest.mark.parametrize("deployed", ["sqlite"], indirect=True)
+def test_a_worker_killed_in_the_middle_of_a_job_loses_nothing(deployed: Deployed) -> None:
+    sandbox, bundle, email = deployed.sandbox, deployed.bundle, "canary-killed@example.org"
+    install(bundle.environment, sandbox, "killed")
+    sandbox.klaviyo.fail(1, match="POST /api/events", kind="hang", seconds=30, takes_effect=True)
+    assert post(bundle.url, "killed", {"profile": {"email": email}})[0] == 202
+    wait_for_events(sandbox, "killed", 1)  # Klaviyo has it; the worker waits for an answer that does not come
+    os.killpg(bundle.pid("outbound_worker"), signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while len(sent := events_sent(sandbox, email)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(sent) == 2  # delivered again
+    assert len(sandbox.klaviyo.events("killed")) == 1  # and still one event
 
 
 def test_a_job_that_waits_while_everything_is_shut_down_is_done_after_the_next_start(tmp_path: Path) -> None:
     with Sandbox(token_prefix="canary") as sandbox:
         variables = given(sandbox)
         with Bundle(tmp_path, 0, variables) as bundle:
-            install(bundle.environment, sandbox)
+            install(bundle.environment, sandbox, "acme")
             sandbox.klaviyo.fail(1, match="POST /api/events", status=429, headers={"Retry-After": "2"})
-            assert post(bundle.url, {"profile": {"email": EMAIL}})[0] == 202
+            assert post(bundle.url, "acme", {"profile": {"email": EMAIL}})[0] == 202
             deadline = time.monotonic() + 15
-            while not events_sent(sandbox) and time.monotonic() < deadline:
+            while not events_sent(sandbox, EMAIL) and time.monotonic() < deadline:
                 time.sleep(0.02)
-        assert sandbox.klaviyo.events(ACCOUNT) == []
+        assert sandbox.klaviyo.events("acme") == []
         with Bundle(tmp_path, 0, variables):
-            assert len(wait_for_events(sandbox, 1)) == 1
+            assert len(wait_for_events(sandbox, "acme", 1)) == 1
 
 
 @pytest.mark.parametrize("name", sorted(load_functions()))

@@ -46,6 +46,7 @@ from shared.targets.unheard import Acceptance, UnheardCalls
 from shared.tenants.keys import matches
 from shared.tenants.tenants import Outage, Provisions, ProvisionStep, StepState, Tenant, TenantStore
 from shared.web.authentication import shared_secret
+from tests.support.commands import run_command
 from tests.support.world import OMNEO_TOKEN, SIGNING_SECRET, WEBHOOK_SECRET, Clock, a_tenant
 
 REPOSITORY = Path(__file__).parents[3]
@@ -93,9 +94,12 @@ class Operator:
         )
 
     def run(self, *args: str, given: str | bytes = "", **changes: str) -> Result:
-        process = self.start(*args, **changes)
-        out, err = process.communicate(given if isinstance(given, bytes) else given.encode(), timeout=60)
-        return Result(process.returncode, out.decode(), err.decode())
+        if isinstance(given, bytes):  # how it is decoded is the interpreter's affair
+            process = self.start(*args, **changes)
+            out, err = process.communicate(given, timeout=60)
+            return Result(process.returncode, out.decode(), err.decode())
+        done = run_command(*args, environment={**self.environment, **changes}, given=given)
+        return Result(done.status, done.out, done.err)
 
     def on_a_terminal(self, *args: str, answers: Mapping[str, str]) -> tuple[Result, str]:
         """Run at a terminal, answer each prompt, and return also what the terminal showed."""

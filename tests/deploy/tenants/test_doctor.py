@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from shared.installation.provision import start_provision
 from shared.services import Services
 from shared.settings import Settings
 from shared.tenants.tenants import Tenant
+from tests.support.commands import run_command
 from tests.support.merchant import settle
 from tests.support.world import ACCOUNT, EVERYTHING, TENANT, World
 
@@ -44,16 +43,9 @@ class Result:
 def doctor(world: World, *args: str, **changes: str) -> Result:
     """Run the command a minute later: Klaviyo limits how often its webhooks may be looked at."""
     world.clock.advance(60)
-    done = subprocess.run(
-        [sys.executable, "-m", "deploy.tenants", "doctor", *args],
-        cwd=REPOSITORY,
-        env={"PATH": os.environ["PATH"], **world.environment, **changes},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+    given = {"PATH": os.environ["PATH"], **world.environment, **changes}
+    done = run_command("doctor", *args, environment=given)
+    return Result(done.status, done.out, done.err)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 
 from deploy.tenants.explain import as_text
 from shared.explain.explain import explain as explained
+from tests.support.commands import run_command
 from tests.support.syncing import PHONE, Shop, a_shop
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
@@ -81,16 +80,9 @@ class Result:
 
 def explain(world: World, *args: str, **changes: str) -> Result:
     """Run the command."""
-    done = subprocess.run(
-        [sys.executable, "-m", "deploy.tenants", "explain", *args],
-        cwd=REPOSITORY,
-        env={"PATH": os.environ["PATH"], **world.environment, **changes},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+    given = {"PATH": os.environ["PATH"], **world.environment, **changes}
+    done = run_command("explain", *args, environment=given)
+    return Result(done.status, done.out, done.err)
 
 
 def masked(world: World, *args: str, **changes: str) -> Result:

@@ -1,0 +1,56 @@
+"""Runs the operators' commands, each in a process of its own that is forked from one which has imported everything.
+
+So a command has its own environment, streams and exit status, as from a shell, without the second that Python and Google's libraries
+take to load. What depends on how the interpreter starts is tried with a real `python -m deploy.tenants`.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+_PATIENCE_SECONDS = 60
+_processes = get_context("forkserver")
+_processes.set_forkserver_preload(
+    ["deploy.tenants.commands", "shared.jobs.cloud_tasks", "google.cloud.tasks_v2"]
+)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command came to."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run_command(*words: str, environment: Mapping[str, str], given: str = "") -> Done:
+    """Run `python -m deploy.tenants` with these words and this standard input, and wait for its end."""
+    with TemporaryDirectory(prefix="command-") as folder:
+        streams = [Path(folder) / name for name in ("stdin", "stdout", "stderr")]
+        for stream, text in zip(streams, (given, "", ""), strict=True):
+            stream.write_text(text)
+        process = _processes.Process(target=_run, args=(words, dict(environment), [str(s) for s in streams]))
+        process.start()
+        process.join(_PATIENCE_SECONDS)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            raise TimeoutError(f"{words[0]} runs for more than {_PATIENCE_SECONDS} seconds")
+        return Done(process.exitcode, streams[1].read_text(), streams[2].read_text())
+
+
+def _run(words: tuple[str, ...], environment: dict[str, str], streams: list[str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, (stream, mode) in enumerate(zip(streams, ("r", "w", "w"), strict=True)):
+        opened = Path(stream).open(mode)  # noqa: SIM115 - open until the process ends
+        os.dup2(opened.fileno(), number)
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115 - the same
+    from deploy.tenants.commands import tenants
+
+    tenants(args=words, prog_name="python -m deploy.tenants")
