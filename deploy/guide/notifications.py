@@ -6,7 +6,7 @@ The text around them is written by hand.
 import json
 from pathlib import Path
 
-from deploy.targets.catalogue import Channel, Notification, notification, notifications, platform
+from deploy.targets.catalogue import EXTENSION, Notification, notification, notifications, platform
 
 PAGE = Path(__file__).with_name("notifications.md")
 BEGIN = "<!-- The sections below are written from the catalogue: python -m deploy.guide -->"
@@ -28,9 +28,9 @@ def with_sections(page: str) -> str:
 
 
 def _section(asked: Notification) -> str:
-    klaviyo = platform("klaviyo")
+    klaviyo = platform(EXTENSION)
     query = f"?{asked.query}" if asked.query else ""
-    condition = json.dumps(asked.condition(Channel.EMAIL))
+    condition = json.dumps(asked.condition(klaviyo))
     started = (
         f"Trigger `{asked.trigger}`, with the filter below, then `target.send` with the handle"
         if asked.trigger

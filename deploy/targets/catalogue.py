@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+EXTENSION = "klaviyo"  # the platform that is reached through the extension
 Json = dict[str, Any]
 
 
@@ -44,7 +45,7 @@ class Notification:
     """What starts a notification and what is made of it in Klaviyo.
 
     `trigger` is the event of Omneo's reaction, "" where `schedule` says what starts it. `profile` is where the event context has the
-    profile, "" for the context itself. `logic` is what must hold beside the consent, None if nothing.
+    profile, "" for the context itself. `needs` is a path without which nothing is to be sent, unless the extension fills it in. `logic` is what must hold beside the consent, None if nothing.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Notification:
     trigger: str
     schedule: str
     profile: str
+    needs: str
     logic: Json | None
     query: str
     metric: str
@@ -59,17 +61,18 @@ class Notification:
     snippet: str
     says: str
 
-    def condition(self, channel: Channel) -> Json:
+    def condition(self, platform: Platform) -> Json:
         """Return the JSON Logic that must hold for the target to be called: there is an address, its owner agreed, and what else.
 
         As in Omneo: what was never decided counts as agreed. Only operators that Omneo's pages name stand in it.
         """
         profile = f"{self.profile}." if self.profile else ""
-        comms = f"{profile}attributes.comms.{channel}"
-        address = {"var": f"{profile}{'email' if channel is Channel.EMAIL else 'mobile_phone'}"}
+        comms = f"{profile}attributes.comms.{platform.channel}"
+        needed = [f"{profile}{'email' if platform.channel is Channel.EMAIL else 'mobile_phone'}"]
+        if self.needs and platform.name != EXTENSION:
+            needed.append(self.needs)
         rules = [
-            {"!==": [address, None]},
-            {"!==": [address, ""]},
+            *({"!==": [{"var": path}, nothing]} for path in needed for nothing in (None, "")),
             {"!==": [{"var": f"{comms}_promo"}, False]},
             {"!==": [{"var": f"{comms}_optout"}, True]},
             {"!==": [{"var": f"{comms}_bounced"}, True]},
@@ -96,7 +99,7 @@ def notification(name: str) -> Notification:
     rows = _rows()
     if name not in rows:
         raise NotInCatalogueError(f"There is no notification {name}. There are: {', '.join(rows)}.")
-    row = {"schedule": "", "query": "", **rows[name]}
+    row = {"schedule": "", "query": "", "needs": "", **rows[name]}
     logic = json.loads(row.pop("condition", "null"))
     texts = {key: str(row[key]).strip() for key in ("snippet", "says")}
     return Notification(name=name, logic=logic, **{**row, **texts, "filters": tuple(row["filters"])})

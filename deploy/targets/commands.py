@@ -161,7 +161,7 @@ def send_(
 ) -> None:
     """Post what Omneo would send, to the extension or to --url, and show the answer. Exit status 1 unless it is accepted."""
     chosen = _chosen(platform, notification)
-    if dry_run and platform != "klaviyo":
+    if dry_run and platform != catalogue.EXTENSION:
         raise click.ClickException("Only the extension knows a dry run: send to klaviyo.")
     known = _tenant(tenant) if tenant else None
     event = _event(chosen[1], context, profile, tenant)
@@ -286,7 +286,7 @@ def _body(chosen: tuple[Platform, Notification], event: Json, template: Path | N
 
 
 def _hint_if_not_called(chosen: tuple[Platform, Notification], event: Mapping[str, Any]) -> None:
-    if not is_called(chosen[1].condition(chosen[0].channel), event):
+    if not is_called(chosen[1].condition(chosen[0]), event):
         click.echo(
             "With this event context Omneo would not call the target: its condition does not hold.", err=True
         )
@@ -294,7 +294,7 @@ def _hint_if_not_called(chosen: tuple[Platform, Notification], event: Mapping[st
 
 def _address(chosen: tuple[Platform, Notification], tenant: str | None) -> str:
     platform, notification = chosen
-    if platform.name != "klaviyo":
+    if platform.name != catalogue.EXTENSION:
         raise click.ClickException(f"Say where to with --url, as in {platform.url}")
     if not tenant:
         raise click.ClickException("Name the tenant with --tenant, or the address with --url.")

@@ -69,7 +69,7 @@ def changes(
         ServiceError: Omneo does not tell what there is.
     """
     handle = handle_of(platform, notification)
-    condition = notification.condition(platform.channel)
+    condition = notification.condition(platform)
     target = {
         "name": f"{platform.title}: {notification.title}",
         "handle": handle,
@@ -111,11 +111,12 @@ def handle_of(platform: Platform, notification: Notification) -> str:
 def _change(kind: str, found: Row | None, wanted: Row) -> Change:
     if found is None:
         return Change(kind, 0, None, wanted)
-    before = {name: _plain(name, found.get(name)) for name in wanted}
+    before: Row = {name: _plain(name, found.get(name)) for name in wanted}
     # A name and whether it is on are the merchant's once the row is there.
-    after = {**wanted, **{name: before[name] for name in ("name", "is_active") if name in before}}
-    settled = {**after, "condition": before["condition"]} if _is_same_logic(before, after) else after
-    return Change(kind, int(found["id"]), before, settled)
+    after = wanted | {name: before[name] for name in ("name", "is_active") if name in before}
+    if _is_same_logic(before, after):
+        after["condition"] = before["condition"]
+    return Change(kind, int(found["id"]), before, after)
 
 
 def _is_same_logic(before: Row, after: Row) -> bool:
