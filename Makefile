@@ -11,7 +11,7 @@ QUICK := tests/shared/*/rules 'tests/test_boot.py::test_an_event_travels_through
 
 .DEFAULT_GOAL := help
 .PHONY: help run fresh logs serve test test-pythons quick test-deploy simulate check format lint types bench \
-	deploy rollback destroy setup hooks lock clean mutants FORCE
+	deploy rollback destroy env setup hooks lock clean mutants FORCE
 
 help: ## This list
 	@awk -F ':.*## ' '/^## / { printf "\n%s\n", substr($$0, 4) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ deploy: $(VENV)/.run ## The whole bundle, again and again safely: PROJECT= REGIO
 
 rollback: $(VENV)/.run ## Calls back to the revisions before the last upgrade: PROJECT= REGION= [FUNCTION=]
 	@$(CLOUD) FUNCTION='$(FUNCTION)' deploy/gcp/rollback.sh
+
+env: $(VENV)/.run ## Print the environment of python -m deploy.tenants for what is deployed: PROJECT=
+	@$(CLOUD) deploy/gcp/env.sh
 
 destroy: $(VENV)/.run ## List all that deploy made, ask, and remove it: PROJECT= REGION= [YES=1]
 	@$(CLOUD) YES='$(YES)' deploy/gcp/destroy.sh

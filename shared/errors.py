@@ -197,4 +197,11 @@ class DisconnectedError(ExtensionError):
 
 
 class CannotSucceedError(ExtensionError):
-    """The job can never succeed; the message says why, plainly, without personal data."""
+    """The job can never succeed as it is; the message says why, plainly, without personal data.
+
+    `cause` is one of `shared.jobs.rules.causes.Cause`, "" where the message says it all.
+    """
+
+    def __init__(self, message: str, *, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause

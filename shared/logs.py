@@ -27,6 +27,7 @@ _FIELDS = frozenset(
         "outcome",
         "status",
         "reason",
+        "cause",  # what a job died of, in a word
         "attempts",
         "age",  # seconds since a job was accepted
         "delay",
@@ -40,6 +41,9 @@ _FIELDS = frozenset(
         "received",  # how many by what the inbox made of them
         "decisions",  # how many by decision
         "swept",
+        "run",
+        "replayed",  # how many
+        "unreadable",  # how many
         "tenants",
     }
 )

@@ -92,7 +92,7 @@ class Services:
         if store.sqlite_path:
             from shared.storage.sqlite import SqliteDocuments
 
-            return SqliteDocuments(store.sqlite_path)
+            return SqliteDocuments(store.sqlite_path, clock=self.clock)
         from shared.storage.firestore import FirestoreDocuments, firestore_client
 
         return FirestoreDocuments(firestore_client(store.project))

@@ -69,6 +69,9 @@ class Settings:
     klaviyo_revision: str
     omneo_api_url: str
     omneo_manager_url: str
+    app_publisher: str
+    help_url: str
+    privacy_url: str  # empty: the pages show no link
     extension_url: str | None
     project: str
     klaviyo_client_id: str | None
@@ -110,6 +113,9 @@ class Settings:
             omneo_manager_url=read(
                 "OMNEO_MANAGER_URL", _omneo_template, "https://{tenant}.manager.getomneo.com"
             ),
+            app_publisher=read.text("APP_PUBLISHER", "Omneo"),
+            help_url=read.url("HELP_URL", "https://docs.omneo.io/extensions/klaviyo/installation"),
+            privacy_url=read("PRIVACY_URL", _url_or_none, ""),
             extension_url=read.url("EXTENSION_URL") if Needs.PUBLIC_URL in needs else None,
             project=read.text("GOOGLE_CLOUD_PROJECT", ""),
             klaviyo_client_id=read.text("KLAVIYO_CLIENT_ID") if app else None,
@@ -217,6 +223,10 @@ def _url(text: str) -> str:
     if "@" in parts.netloc:
         raise ValueError("must be a URL without a user name or password")
     return text.rstrip("/")
+
+
+def _url_or_none(text: str) -> str:
+    return _url(text) if text else ""
 
 
 def _omneo_template(text: str) -> str:

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import click
 
-from deploy.gcp import access, files, queues
+from deploy.gcp import access, files
+from deploy.gcp.environment import FUNCTION, NotDeployedError, exports
 from deploy.gcp.naming import Place
-from deploy.gcp.revisions import UndecidedError
-from deploy.staging import StagingError
+from deploy.staging import StagingError, load_functions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -42,6 +42,23 @@ def _file(name: str) -> Callable[[Command], Command]:
 def plan(place: Place, work: Path) -> None:
     """Write what follows from our own files."""
     files.write_plan(work, place)
+
+
+@commands.command()
+@_work
+@click.pass_obj
+def check(place: Place, work: Path) -> None:
+    """Print what is wrong with the variables, one line each."""
+    for problem in files.variable_problems(work, place):
+        click.echo(problem)
+
+
+@commands.command()
+@_work
+def quotas(work: Path) -> None:
+    """Print which quotas are too small: `problem` or `warning`, a tab, what to do."""
+    for shortage in files.quota_shortages(work):
+        click.echo(f"{shortage.kind}\t{shortage.words}")
 
 
 @commands.command()
@@ -83,12 +100,23 @@ def access_(place: Place, wanted: Path, current: Path) -> None:
 @_file("listed")
 def queues_(listed: Path) -> None:
     """Print the queues whose settings are not those of queues.toml, and what to set."""
+    from deploy.gcp import queues  # with it comes the library of Cloud Tasks, which nothing else here needs
+
     for row in queues.differing(json.loads(listed.read_text() or "[]")):
         click.echo("\t".join(row))
+
+
+@commands.command()
+@_file("listed")
+@click.pass_obj
+def environment(place: Place, listed: Path) -> None:
+    """Print what sets the environment of `python -m deploy.tenants`."""
+    for line in exports(json.loads(listed.read_text() or "[]"), load_functions()[FUNCTION], place.project):
+        click.echo(line)
 
 
 if __name__ == "__main__":
     try:
         commands(prog_name="python -m deploy.gcp")
-    except (StagingError, UndecidedError) as error:
+    except (NotDeployedError, StagingError) as error:
         sys.exit(str(error))

@@ -59,17 +59,23 @@ def redirect_map() -> Described:
 
 
 def backend_service(function: Function, place: Place) -> Described:
-    """Return the backend service of a public function, with a limit for each address if functions.yaml sets one."""
+    """Return the backend service of a public function.
+
+    Its limit for each address is not part of it: what an import says of a security policy is read past (BackendService,
+    "securityPolicy": output only), so the policy is attached on its own.
+    """
     name = naming.service(function.name)
     group = f"projects/{place.project}/regions/{place.region}/networkEndpointGroups/{name}"
-    limit = function.calls_per_minute
     return _described(
         {
             "name": name,
             "loadBalancingScheme": "EXTERNAL_MANAGED",
             "protocol": "HTTPS",
             "backends": [{"group": group}],
-            **({"securityPolicy": _link(place, "securityPolicies", policy_name(limit))} if limit else {}),
+            "logConfig": {
+                "enable": True,
+                "sampleRate": 1.0,
+            },  # what never reaches a function is seen here alone
         }
     )
 

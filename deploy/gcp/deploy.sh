@@ -6,8 +6,6 @@
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-: "${PROJECT:?is the id of the Google Cloud project}" "${REGION:?is the region, such as europe-west1}"
-: "${DOMAIN:?is the host name that Omneo, Klaviyo and merchants will call}"
 # shellcheck source=deploy/gcp/running.sh
 . "$ROOT/deploy/gcp/running.sh"
 for part in project database secrets functions traffic balancer schedules watching; do
@@ -21,17 +19,20 @@ bundle() {
   secrets
   functions
   workers
+  traffic
   schedules
   queues
 }
 
+check_machine PROJECT REGION DOMAIN
 find_project
 planner plan "$WORK"
+check_variables
 apis
+check_quotas
 read -r -a parts <<<"${ONLY:-bundle database balancer watching}"
+# What is not watched runs all the same.
+((${#parts[@]} == 1)) || MAY_FAIL=watching
 side_by_side "${parts[@]}"
-
 step "done"
-observe_of compute addresses gcloud compute addresses list --global --format='value(name,address)'
-say "set this DNS record: $DOMAIN. A $(described addresses extension)"
-say "the certificate becomes active within an hour after that"
+say "everything is as it should be"

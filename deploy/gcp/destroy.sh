@@ -5,7 +5,6 @@
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-: "${PROJECT:?is the id of the Google Cloud project}" "${REGION:?is the region, such as europe-west1}"
 # shellcheck source=deploy/gcp/running.sh
 . "$ROOT/deploy/gcp/running.sh"
 for part in project balancer removal; do
@@ -13,6 +12,7 @@ for part in project balancer removal; do
   . "$ROOT/deploy/gcp/steps/$part.sh"
 done
 
+check_machine PROJECT REGION
 find_project
 planner plan "$WORK"
 step destroy
@@ -27,4 +27,4 @@ confirm
 side_by_side remove_balancer remove_watching
 remove_running
 remove_kept
-say "removed; the names of queues stay blocked for some days, and APIs are on still"
+say "removed; the queue of the smoke calls stays, because its name would be blocked for days; so do the APIs"

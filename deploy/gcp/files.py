@@ -9,12 +9,13 @@ from typing import Any
 import yaml
 
 from deploy import staging
-from deploy.gcp import access, balancer, naming, revisions, watching
+from deploy.gcp import access, balancer, naming, quotas, revisions, watching
 from deploy.gcp.naming import Place
 
 APIS = (
     "artifactregistry",
     "cloudbuild",
+    "cloudresourcemanager",
     "cloudscheduler",
     "cloudtasks",
     "compute",
@@ -50,7 +51,46 @@ def write_plan(work: Path, place: Place) -> None:
     for name, roles in wanted.items():
         _json(work / f"access-{name}.json", {role: sorted(members) for role, members in roles.items()})
     _write_balancer(work, functions, place)
-    watching.write(work)
+    watching.write(work, place.project)
+
+
+def variable_problems(work: Path, place: Place) -> list[str]:
+    """Return what the functions would not start with, before anything is made: our own Settings read the variables.
+
+    Reads `services.json` for what was given before, and `secrets-found`. A secret that is stored needs no value now.
+    """
+    running = revisions.read_services(json.loads((work / "services.json").read_text() or "[]"))
+    stored = (work / "secrets-found").read_text().split()
+    functions = staging.load_functions().values()
+    found: dict[str, str] = {}
+    for function in functions:
+        found |= revisions.plain_variables(
+            function, place, os.environ, running.get(naming.service(function.name))
+        )
+        for name in function.secrets:
+            given = os.environ.get(name, "")
+            kept = naming.secret(name) in stored or name in revisions.MADE_IF_MISSING
+            found[name] = given or (revisions.STAND_IN[name] if kept else "")
+    return revisions.problems(found)
+
+
+def quota_shortages(work: Path) -> list[quotas.Shortage]:
+    """Return which quotas are too small, and note in `limits-left-out` that there can be no security policies.
+
+    Reads `quotas.json`, `backends-found` and `policies-found`.
+    """
+    told = json.loads((work / "quotas.json").read_text() or "{}")
+    found = list(
+        quotas.shortages(
+            told.get("quotas", []),
+            staging.load_functions(),
+            backends=(work / "backends-found").read_text().split(),
+            policies=(work / "policies-found").read_text().split(),
+        )
+    )
+    if any(shortage.quota == quotas.POLICIES for shortage in found):
+        (work / "limits-left-out").touch()
+    return found
 
 
 def write_workers(work: Path) -> None:
@@ -77,7 +117,11 @@ def _write_balancer(work: Path, functions: Mapping[str, staging.Function], place
     _rows(
         work / "backends",
         (
-            [naming.service(f.name), things[f"backend-{naming.service(f.name)}"]["description"]]
+            [
+                naming.service(f.name),
+                things[f"backend-{naming.service(f.name)}"]["description"],
+                balancer.policy_name(f.calls_per_minute) if f.calls_per_minute else "-",
+            ]
             for f in public
         ),
     )
@@ -99,9 +143,6 @@ def write_revisions(work: Path, place: Place) -> None:
     """Stage every function, compare it with what runs, and write what is to be done.
 
     Reads `services.json` and one `version-SECRET` file for each secret from the same folder.
-
-    Raises:
-        UndecidedError: a variable must be given.
     """
     services = json.loads((work / "services.json").read_text() or "[]")
     running = revisions.read_services(services)

@@ -4,6 +4,7 @@ A revision is known by a fingerprint of everything that makes it: source, settin
 a label on the service, so that a run which changes nothing builds nothing.
 """
 
+import base64
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -14,14 +15,19 @@ from typing import Any
 from deploy.gcp import naming
 from deploy.gcp.naming import Place
 from deploy.staging import Function, Route
+from shared.errors import ConfigurationError
+from shared.settings import TASKS, Needs, Settings
 
 BASE_IMAGE = "python313"  # the runtime of every function: Python and the system below it, which Google keeps up to date
+_EVERYTHING = Needs.STORE | Needs.QUEUES | TASKS | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
 _FIXED = {"STORE": "firestore", "QUEUE": "cloud-tasks"}  # whatever the operator's own shell says
 _NOBODY = "no-tenant-is-called-this"
-
-
-class UndecidedError(Exception):
-    """Something must be given that cannot be worked out; the message says what."""
+MADE_IF_MISSING = {"ENCRYPTION_KEYS"}
+# What a secret that is stored already is checked as: only its form matters to the other variables.
+STAND_IN = {
+    "ENCRYPTION_KEYS": f"stored:{base64.b64encode(bytes(32)).decode()}",
+    "KLAVIYO_CLIENT_SECRET": "stored",
+}
 
 
 @dataclass(frozen=True)
@@ -63,16 +69,13 @@ def read_services(services: Iterable[Mapping[str, Any]]) -> dict[str, Running]:
     return {service["metadata"]["name"]: Running.read(service) for service in services}
 
 
-def variables(
+def plain_variables(
     function: Function, place: Place, given: Mapping[str, str], running: Running | None
 ) -> dict[str, str]:
-    """Return the plain variables of a function.
+    """Return the plain variables of a function, without those that are empty.
 
     What deployment knows comes first; then what is `given` in the operator's environment, where an empty value takes a variable
     away; then what the function has been given before.
-
-    Raises:
-        UndecidedError: KLAVIYO_CLIENT_ID is nowhere to be found.
     """
     known = _FIXED | {
         "GOOGLE_CLOUD_PROJECT": place.project,
@@ -84,12 +87,26 @@ def variables(
     }
     before = running.variables if running else {}
     found = {name: known.get(name, given.get(name, before.get(name, ""))) for name in function.env}
-    if found.get("KLAVIYO_CLIENT_ID") == "":
-        raise UndecidedError("KLAVIYO_CLIENT_ID is not set: give the id of the app in Klaviyo's marketplace.")
-    threads = {
-        "THREADS": str(function.concurrency)
-    }  # more calls than threads would wait where nobody sees them
-    return {name: value for name, value in found.items() if value} | threads
+    return {name: value for name, value in found.items() if value}
+
+
+def variables(
+    function: Function, place: Place, given: Mapping[str, str], running: Running | None
+) -> dict[str, str]:
+    """Return everything that a function is given beside its secrets.
+
+    More calls than threads would wait where nobody sees them, so there are as many.
+    """
+    return plain_variables(function, place, given, running) | {"THREADS": str(function.concurrency)}
+
+
+def problems(variables: Mapping[str, str]) -> list[str]:
+    """Return what is wrong with the variables of all functions together, one line each, values never repeated."""
+    try:
+        Settings.from_env(variables, _EVERYTHING)
+    except ConfigurationError as error:
+        return [line.strip() for line in str(error).splitlines()[1:]]
+    return []
 
 
 def wanted_fingerprint(
@@ -104,10 +121,15 @@ def wanted_fingerprint(
 
 
 def action(fingerprint: str, running: Running | None) -> str:
-    """Return what is to be done: `create`, `upgrade`, `promote` a revision that is there already, or `nothing`."""
+    """Return what is to be done: `create`, `upgrade`, `promote` a revision that is there already, or `nothing`.
+
+    `mend` is an upgrade of what has never run: Cloud Run refuses to keep calls where they are when there is no such place.
+    """
     if running is None:
         return "create"
-    if running.fingerprint != fingerprint or not running.is_ready or not running.newest:
+    if not running.newest:
+        return "mend"
+    if running.fingerprint != fingerprint or not running.is_ready:
         return "upgrade"  # also when the revision of this fingerprint never started
     return "nothing" if running.serving == running.newest else "promote"
 

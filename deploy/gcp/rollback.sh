@@ -5,11 +5,14 @@
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-: "${PROJECT:?is the id of the Google Cloud project}" "${REGION:?is the region, such as europe-west1}"
 # shellcheck source=deploy/gcp/running.sh
 . "$ROOT/deploy/gcp/running.sh"
-# shellcheck source=deploy/gcp/steps/traffic.sh
-. "$ROOT/deploy/gcp/steps/traffic.sh"
+for part in project traffic; do
+  # shellcheck source=/dev/null
+  . "$ROOT/deploy/gcp/steps/$part.sh"
+done
+
+check_machine PROJECT REGION
 
 step rollback
 observe services.json gcloud run services list --region="$REGION" --format=json

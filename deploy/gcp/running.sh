@@ -1,25 +1,67 @@
-# How the scripts run gcloud: what they read, what they change, what they say. Sourced, never run.
+# How the scripts run gcloud: what they read, what they change, what they say, and how they end. Sourced first, never run.
 # shellcheck shell=bash
-
-STEP=deploy
-DRY_RUN=${DRY_RUN:-}
-PYTHON=${PYTHON:-$ROOT/.venv/bin/python}
-RETRY_SECONDS=${RETRY_SECONDS:-5}
-export CLOUDSDK_CORE_PROJECT=${PROJECT:-} CLOUDSDK_CORE_DISABLE_PROMPTS=1
-
-WORK=$(mktemp -d) # 0700: a new secret passes through it
-trap 'rm -rf "$WORK"' EXIT
-
-# step NAME: what the lines that follow belong to.
-step() { STEP=$1; }
 
 # say WORDS...: one line, begun with the step it belongs to.
 say() { printf '%-10s %s\n' "$STEP" "$*"; }
 
+# step NAME: what the lines that follow belong to.
+step() { STEP=$1; }
+
+# fail WORDS...: say what is wrong, and end this part of the run.
 fail() {
+  note_failure "$*"
   say "$*" >&2
   exit 1
 }
+
+# note_failure WORDS...: what the last lines of the run repeat, wherever it happened.
+note_failure() { printf '%-10s %s\n' "$STEP" "$*" >>"$WORK/failed"; }
+
+# warn WORDS...: what does not stop the run, but must not be overlooked; the last lines repeat it too.
+warn() {
+  say "warning: $*"
+  printf '%s\n' "$*" >>"$WORK/warnings"
+}
+
+# conclude STATUS: the last lines of every run.
+conclude() {
+  STEP=warning
+  [[ ! -s $WORK/warnings ]] || while read -r line; do say "$line"; done <"$WORK/warnings"
+  STEP=failed
+  if [[ -s $WORK/failed ]]; then
+    while read -r line; do say "in $line"; done <"$WORK/failed" >&2
+    say "what is done stays done: mend this and run the same command again" >&2
+  elif (($1 != 0)); then
+    say "the run ended with status $1; the lines above say at which step" >&2
+  fi
+  [[ ! -s $WORK/dns ]] || cat "$WORK/dns"
+}
+
+# A script runs once more as a child of itself. This shell owns the folder through which things are passed on, new secrets among
+# them; it takes that away, says what failed, and ends with the status of the child. A trap on EXIT would decide that status in
+# bash 3.2, which macOS has.
+if [[ -z ${DEPLOY_FOLDER:-} ]]; then
+  DEPLOY_FOLDER=$(mktemp -d) # 0700
+  export DEPLOY_FOLDER
+  WORK=$DEPLOY_FOLDER
+  trap : INT TERM HUP # they end the child; this shell has yet to clean up
+  ended=0
+  "$BASH" "$0" "$@" || ended=$?
+  conclude "$ended"
+  rm -rf "$DEPLOY_FOLDER"
+  exit "$ended"
+fi
+
+WORK=$DEPLOY_FOLDER
+STEP=deploy
+# shellcheck disable=SC2034 # the steps name what they make by it
+MADE_BY=omneo-klaviyo-extension
+DRY_RUN=${DRY_RUN:-}
+PYTHON=${PYTHON:-$ROOT/.venv/bin/python}
+RETRY_SECONDS=${RETRY_SECONDS:-5}
+export CLOUDSDK_CORE_PROJECT=${PROJECT:-} CLOUDSDK_CORE_DISABLE_PROMPTS=1
+# shellcheck source=deploy/gcp/patience.sh
+. "$ROOT/deploy/gcp/patience.sh"
 
 # planner ARGUMENTS...: the modules beside these scripts, which work out what is to be done.
 planner() {
@@ -56,23 +98,6 @@ change() {
   attempt "$@" >/dev/null
 }
 
-# attempt COMMAND...: run it, again if it fails. What has just been made is not known everywhere at once: an account in IAM, a
-# metric in Monitoring, a policy that two steps change.
-attempt() {
-  local error wait=$RETRY_SECONDS
-  local -i left=${RETRIES:-3}
-  error=$(mktemp "$WORK/error.XXXXXX")
-  while ! "$@" 2>"$error"; do
-    if ((left-- == 0)); then
-      say "failed: $*" >&2
-      sed "s/^/           /" "$error" >&2
-      return 1
-    fi
-    sleep "$wait"
-    wait=$((wait * 3 < 60 ? wait * 3 : 60))
-  done
-}
-
 # known NAME FILE: whether the file has a line, or a line's first column, of this name.
 known() { cut -f1 "$WORK/$2" | grep -qxF -- "$1"; }
 
@@ -98,30 +123,59 @@ at_once() {
   return "$failed"
 }
 
-# side_by_side FUNCTIONS...: steps that need nothing of one another.
+# side_by_side FUNCTIONS...: steps that need nothing of one another. One that is named in MAY_FAIL does not decide how the rest ends.
 side_by_side() {
-  local step pid
   local -a running=()
-  local -i failed=0
-  for step in "$@"; do
-    "$step" </dev/null &
+  local -i failed=0 number=0
+  local part
+  for part in "$@"; do
+    "$part" </dev/null &
     running+=($!)
   done
-  for pid in "${running[@]}"; do
-    wait "$pid" || failed=1
+  for part in "$@"; do
+    if ! wait "${running[number]}"; then
+      if [[ $part == "${MAY_FAIL:-}" ]]; then
+        warn "$part is not complete; once it is mended: make deploy ... ONLY=$part"
+      else
+        failed=1
+      fi
+    fi
+    number+=1
   done
-  ((failed == 0)) || fail "not everything could be done; mend what is said above and run it again: what is done stays done"
+  return "$failed"
 }
 
-# bind WHAT ACCESS-FILE POLICY-FILE COMMAND...: make an IAM policy say what it should; the command is given the new policy's file.
+# bind WHAT ACCESS-FILE POLICY-FILE READ... -- WRITE...: make an IAM policy say what it should; the write is given the new policy's
+# file. Somebody may change the policy between the two: Google refuses what was not made from its newest state, so that both are
+# done again, together.
 bind() {
-  local what=$1 wanted=$WORK/$2 current=$WORK/$3
+  local what=$1 wanted=$WORK/$2 policy=$3
+  local -a reading=()
+  local -i status left=10
   shift 3
-  local -i status=0
-  planner access "$wanted" "$current" >"$current.new" || status=$?
-  case $status in
-    0) change "access to $what: brought up to date" "$@" "$current.new" ;;
-    3) say "access to $what: as it should be" ;;
-    *) return "$status" ;;
-  esac
+  while [[ $1 != -- ]]; do
+    reading+=("$1")
+    shift
+  done
+  shift
+  while true; do
+    observe "$policy" "${reading[@]}"
+    status=0
+    planner access "$wanted" "$WORK/$policy" >"$WORK/$policy.new" || status=$?
+    if ((status == 3)); then
+      say "access to $what: as it should be"
+      return
+    fi
+    ((status == 0)) || return "$status"
+    : >"$WORK/access-given"
+    AGAIN_IF_CHANGED=yes change "access to $what: brought up to date" "$@" "$WORK/$policy.new" || status=$?
+    ((status == CHANGED_MEANWHILE)) || break
+    ((left-- > 0)) || fail "access to $what: somebody else changes it again and again"
+    say "access to $what: somebody has changed it meanwhile; reading it again"
+    sleep 1
+  done
+  return "$status"
 }
+
+# bind_later WHAT: with DRY_RUN=1, access to what is yet to be made.
+bind_later() { say "would: access to $1: brought up to date"; }

@@ -175,7 +175,7 @@ def _query(chart: Chart) -> Described:
     }
 
 
-def write(work: Path) -> None:
+def write(work: Path, project: str) -> None:
     """Write one file for each metric and alert and one for the dashboard, and the lists of their names and fingerprints."""
     watching = load()
     metrics = {_PREFIX + name: log_metric(name, row) for name, row in watching.metrics.items()}
@@ -185,7 +185,7 @@ def write(work: Path) -> None:
         for name, thing in things.items():
             (work / f"{kind}-{name}.json").write_text(json.dumps(thing, indent=2), encoding="utf-8")
     (work / "dashboard.json").write_text(
-        json.dumps({**board, "name": "projects/-/dashboards/extension"}), encoding="utf-8"
+        json.dumps({**board, "name": f"projects/{project}/dashboards/extension"}), encoding="utf-8"
     )
     (work / "dashboard-fingerprint").write_text(next(iter(board["labels"])), encoding="utf-8")
     marks = {name: metric["description"].rpartition("(")[2].rstrip(")") for name, metric in metrics.items()}

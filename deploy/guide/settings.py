@@ -42,9 +42,9 @@ def table() -> str:
 
 def _row(name: str, rule: Rule) -> tuple[str, ...]:
     meaning = rule["description"].replace("|", r"\|")
-    write_only = " (write only)" if rule.get("writeOnly") else ""
+    way = " (write only)" if rule.get("writeOnly") else " (only shown)" if rule.get("readOnly") else ""
     example = _code(rule["examples"][0]) if rule.get("examples") else ""
-    return f"`{name}`", f"{meaning}{write_only}", value_of(rule), _default(rule), example
+    return f"`{name}`", f"{meaning}{way}", value_of(rule), _default(rule), example
 
 
 def _default(rule: Rule) -> str:

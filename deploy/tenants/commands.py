@@ -13,30 +13,36 @@ from typing import Any
 import click
 from pydantic import SecretStr
 
+from deploy.tenants.dead import dead
 from deploy.tenants.description import connection, described
 from deploy.tenants.doctor import doctor
 from deploy.tenants.explain import explain
-from deploy.tenants.keys import SETTABLE, set_value
+from deploy.tenants.installation import heal, install_link, tell_left_behind, uninstall
+from deploy.tenants.keys import SETTABLE, set_tokens, set_value
 from deploy.tenants.resync import reconcile, resync
-from deploy.tenants.running import NO_SUCH_TENANT, Group, existing, with_services
+from deploy.tenants.running import Group, confirmed, existing, found, given, with_services
+from deploy.tenants.secrets import SIGNING_SECRETS, WEBHOOK_SECRETS, end_secrets
+from deploy.tenants.status import status
 from deploy.tenants.tables import json_option, progress, show_json, show_rows
 from shared.admin.reports import StatusReports
 from shared.admin.settings import header_secret
 from shared.consent.inbox import Inbox
+from shared.consent.ledger import KEPT as LEDGER_KEPT
 from shared.consent.ledger import ConsentLedger, new_ledger_key
 from shared.consent.memories import ConsentMemories
 from shared.direction import Direction
 from shared.errors import (
     ConfigurationError,
     DocumentExistsError,
-    DocumentMissingError,
     ExtensionError,
-    InvalidPayloadError,
     QueueUnavailableError,
     UndecryptableError,
+    WaitError,
 )
+from shared.installation.pending import PendingInstalls
 from shared.installation.provision import WEBHOOK, again
 from shared.jobs.dead_jobs import DeadJobStore
+from shared.jobs.replays import Replays
 from shared.profiles.synced import SyncedProfiles
 from shared.profiles.waiting import Waiting
 from shared.records.outbox import Outbox
@@ -48,6 +54,7 @@ from shared.services import Services
 from shared.settings import Needs, Settings
 from shared.storage.encryption import new_key
 from shared.targets.unheard import UnheardCalls
+from shared.tenants.former import FormerTenants
 from shared.tenants.keys import hash_of, new_installation_key
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import (
@@ -66,7 +73,7 @@ def tenants() -> None:
 
 @tenants.command()
 @click.argument("name")
-@with_services(Needs.STORE)
+@with_services(Needs.STORE, makes_store=True)
 def create(services: Services, name: str) -> None:
     """Create tenant NAME.
 
@@ -75,17 +82,18 @@ def create(services: Services, name: str) -> None:
     """
     if not is_tenant_name(name):
         raise click.ClickException("A tenant's name has 1 to 40 lowercase letters, digits and inner hyphens.")
-    given = _credentials()
+    credentials = _credentials()
     now, key = services.clock(), new_installation_key()
     tenant = Tenant(
         name=name,
         created_at=now,
         installation_keys=(InstallationKey(hash=hash_of(key), created_at=now),),
-        omneo_token=given["omneo_token"],
-        omneo_signing_secrets=(StoredSecret(value=given["omneo_signing_secret"], created_at=now),),
+        omneo_token=credentials["omneo_token"],
+        omneo_signing_secrets=(StoredSecret(value=credentials["omneo_signing_secret"], created_at=now),),
         webhook_secrets=(new_webhook_secret(now),),
         settings=TenantSettings(task_queue_name=name),
-        ledger_key=new_ledger_key(),
+        # The ledger that a deleted tenant of this name has left can be asked again.
+        ledger_key=FormerTenants.of(services).ledger_key(name) or new_ledger_key(),
     )
     if other := services.tenants.sharing_queues(tenant):
         raise click.ClickException(f"Its queues would be those of tenant {other}: choose another name.")
@@ -95,6 +103,7 @@ def create(services: Services, name: str) -> None:
         raise click.ClickException(
             "That tenant exists. `rotate --installation-key` makes it a new key."
         ) from None
+    FormerTenants.of(services).forget(name)
     click.echo(f"Tenant {name} is created. Its installation key, which is shown only now:", err=True)
     click.echo(key)
 
@@ -124,75 +133,140 @@ def list_(services: Services, as_json: bool) -> None:
 @with_services(Needs.STORE)
 def show(services: Services, name: str) -> None:
     """Show tenant NAME as JSON: settings, and of secrets only that they are set, and since when."""
-    click.echo(json.dumps(described(_find(services, name)), indent=2))
+    click.echo(json.dumps(described(found(services, name)), indent=2))
 
 
-@tenants.command(name="set")
+@tenants.command(name="set", epilog=f"KEY is one of: {', '.join(SETTABLE)}.")
 @click.argument("name", callback=existing)
 @click.argument("key")
 @with_services(Needs.STORE)
 def set_(services: Services, name: str, key: str) -> None:
-    """Set KEY of tenant NAME to the value on standard input (or prompt on a terminal)."""
+    """Set KEY of tenant NAME to the value on standard input (or prompt on a terminal); null brings the default back."""
     if key not in SETTABLE:
         raise click.ClickException(f"That cannot be set. These can: {', '.join(SETTABLE)}.")
-    queues = Settings.from_env(os.environ, Needs.QUEUES) if key == "klaviyo_tokens" else None
-    tenant = set_value(services.tenants, name, key, _value(key), services.clock())
+    if key == "klaviyo_tokens":
+        _set_tokens(services, name)
+        return
+    value = given(key, is_secret=SETTABLE[key].is_secret)
+    tenant = set_value(services.tenants, name, key, value, services.clock())
     click.echo(f"{key} of {name} is set.")
-    if queues is not None:
-        _prepare_queues(tenant, queues)
     if key == "webhook_secret":
         _push(tenant)
 
 
 @tenants.command()
 @click.argument("name", callback=existing)
-@click.option("--installation-key", "what", flag_value="installation-key", help="A new installation key.")
-@click.option("--webhook-secret", "what", flag_value="webhook-secret", help="A new webhook secret.")
-@click.option("--omneo-signing-secret", "what", flag_value="omneo-signing-secret", help="Only with --finish.")
+@click.option("--installation-key", "key", is_flag=True, help="A new installation key.")
+@click.option("--webhook-secret", "webhook", is_flag=True, help="A new webhook secret.")
+@click.option("--omneo-signing-secret", "signing", is_flag=True, help="Only with --finish or --end.")
 @click.option("--finish", is_flag=True, help="End all but the newest instead of adding one.")
+@click.option("--end", "ended", multiple=True, metavar="ID", help="End this one; `status` shows the ids.")
+@click.option("--yes", is_flag=True, help="Do not ask before one ends that was used lately.")
 @with_services(Needs.STORE)
-def rotate(services: Services, name: str, what: str | None, finish: bool) -> None:
-    """Add a new secret beside the old, which stays valid until --finish ends it."""
-    if what is None:
-        raise click.UsageError("Say which: --installation-key or --webhook-secret.")
-    if finish:
-        services.tenants.change(name, lambda tenant: _newest_only(tenant, what))
-        click.echo(f"Only the newest {what} of {name} is valid now.")
-    elif what == "omneo-signing-secret":
+def rotate(
+    services: Services,
+    name: str,
+    *,
+    key: bool,
+    webhook: bool,
+    signing: bool,
+    finish: bool,
+    ended: tuple[str, ...],
+    yes: bool,
+) -> None:
+    """Add a new secret beside the old, which stays valid until --finish or --end ends it."""
+    if key + webhook + signing != 1 or (finish and ended):
+        raise click.UsageError(
+            "Say which one: --installation-key or --webhook-secret or --omneo-signing-secret, and one of --finish and --end."
+        )
+    tenant = found(services, name)
+    if key:
+        if ended:
+            raise click.UsageError("Installation keys have no ids: --finish ends all but the newest.")
+        _rotate_key(services, tenant, finish=finish)
+    elif finish or ended:
+        end_secrets(services, tenant, WEBHOOK_SECRETS if webhook else SIGNING_SECRETS, ended, yes=yes)
+    elif signing:
         raise click.UsageError(
             "Omneo makes this one: `set NAME omneo_signing_secret` adds it, --finish ends the old."
         )
-    elif what == "installation-key":
-        key, now = new_installation_key(), services.clock()
-        added = InstallationKey(hash=hash_of(key), created_at=now)
-        services.tenants.change(name, lambda tenant: _with_key(tenant, added))
-        click.echo(
-            "The new installation key, which is shown only now; the old one works until --finish:", err=True
-        )
-        click.echo(key)
     else:
-        secret = new_webhook_secret(services.clock())
-        tenant = services.tenants.change(name, lambda tenant: _with_webhook_secret(tenant, secret))
-        _push(tenant)
-        click.echo(
-            "The new webhook secret, which is shown only now; the old one works until --finish:", err=True
-        )
-        click.echo(secret.value.get_secret_value())
+        _rotate_webhook_secret(services, name)
+
+
+def _rotate_key(services: Services, tenant: Tenant, *, finish: bool) -> None:
+    if finish:
+        services.tenants.change(tenant.name, _newest_key_only)
+        click.echo(f"Only the newest installation-key of {tenant.name} is valid now.")
+        return
+    key, now = new_installation_key(), services.clock()
+    added = InstallationKey(hash=hash_of(key), created_at=now)
+    services.tenants.change(tenant.name, lambda tenant: _with_key(tenant, added))
+    click.echo(
+        "The new installation key, which is shown only now; the old one works until --finish:", err=True
+    )
+    click.echo(key)
+
+
+def _rotate_webhook_secret(services: Services, name: str) -> None:
+    secret = new_webhook_secret(services.clock())
+    tenant = services.tenants.change(name, lambda tenant: _with_webhook_secret(tenant, secret))
+    _push(tenant)
+    click.echo("The new webhook secret, which is shown only now; the old one works until --finish:", err=True)
+    click.echo(secret.value.get_secret_value())
 
 
 @tenants.command()
 @click.argument("name", callback=existing)
+@click.option("--with-ledger", is_flag=True, help="Delete the consent ledger too, which is kept else.")
+@click.option("--leave-install", is_flag=True, help="Do not uninstall first: nothing can do it afterwards.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@with_services(Needs.STORE | Needs.QUEUES)
-def delete(services: Services, name: str, yes: bool) -> None:
-    """Delete tenant NAME: its queued jobs, dead jobs, consent events and records, settings and secrets."""
-    tenant = _find(services, name)
-    if not yes and sys.stdin.isatty():
-        question = f"Delete {name} ({connection(tenant)}) and everything it has stored?"
-        click.confirm(question, abort=True, err=True)
+@with_services(Needs.STORE | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL)
+def delete(services: Services, name: str, *, with_ledger: bool, leave_install: bool, yes: bool) -> None:
+    """Uninstall and delete tenant NAME: its queued jobs, dead jobs, consent events and records, settings and secrets.
+
+    The consent ledger is kept, unless --with-ledger is given: creating the tenant again makes it readable again.
+    """
+    if services.tenants.find(name) is None and with_ledger and FormerTenants.of(services).ledger_key(name):
+        confirmed(f"Delete the consent ledger that {name} has left?", yes=yes)
+        _forget_ledger(services, name)
+        click.echo(f"The consent ledger of {name} is deleted.")
+        return
+    tenant = found(services, name)
+    ledger = "its consent ledger" if with_ledger else "everything else it has stored, the consent ledger kept"
+    confirmed(f"Uninstall and delete {name} ({connection(tenant)}) and {ledger}?", yes=yes)
+    if not leave_install:
+        tell_left_behind(_uninstalled(tenant, services))
+    _forget(services, tenant)
+    if with_ledger:
+        _forget_ledger(services, name)
+    elif tenant.ledger_key is not None:
+        FormerTenants.of(services).keep(name, tenant.ledger_key, services.clock() + LEDGER_KEPT)
+    services.tenants.delete(name)
+    click.echo(f"Tenant {name} is deleted.")
+
+
+def _uninstalled(tenant: Tenant, services: Services) -> Tenant:
+    """Take the install away; of a tenant that was never installed there is nothing to take away."""
+    from shared.installation.uninstall import uninstall
+
+    if tenant.klaviyo is None and not tenant.left_behind and not tenant.former_accounts:
+        return tenant
+    try:
+        return uninstall(tenant, services)
+    except WaitError as error:
+        raise click.ClickException(
+            f"Nothing was deleted, because {error}. Try again; --leave-install deletes the tenant all the same."
+        ) from None
+
+
+def _forget(services: Services, tenant: Tenant) -> None:
+    """Forget all that the tenant has stored but itself and its ledger."""
+    name = tenant.name
     for direction in Direction:
         services.queue.purge(tenant, direction)
     DeadJobStore(services.documents, services.keys).delete_all(name)
+    Replays(services.documents).forget(name)
     services.secret_uses.forget(name)
     Inbox.of(services).forget(name)
     Outbox.of(services).forget(name)
@@ -200,14 +274,16 @@ def delete(services: Services, name: str, yes: bool) -> None:
     SyncedProfiles.of(services).forget(name)
     Waiting.of(services).forget(name)
     Resyncs.of(services).forget(name)
-    ConsentLedger.of(services).forget(name)
     StatusReports.of(services).forget(name)
     RewardClaims.of(services).forget(name)
     RewardAttempts.of(services).forget(name)
     RewardCounts.of(services).forget(name)
     UnheardCalls.of(services).forget(name)
-    services.tenants.delete(name)
-    click.echo(f"Tenant {name} is deleted.")
+
+
+def _forget_ledger(services: Services, name: str) -> None:
+    ConsentLedger.of(services).forget(name)
+    FormerTenants.of(services).forget(name)
 
 
 @tenants.command(name="new-key")
@@ -226,9 +302,11 @@ def reencrypt(services: Services, dry_run: bool) -> None:
     """
     from shared.worker.delivery import UNKNOWN_TENANT
 
-    names = [*services.tenants.names(), UNKNOWN_TENANT]
+    former = FormerTenants.of(services)
+    names = [*dict.fromkeys((*services.tenants.names(), *former.names())), UNKNOWN_TENANT]
     due, unreadable = 0, []
-    stores = (services.tenants, DeadJobStore(services.documents, services.keys), Outbox.of(services))
+    desk, installs = DeadJobStore(services.documents, services.keys), PendingInstalls.of(services)
+    stores = (services.tenants, former, desk, Outbox.of(services), installs)
     with progress() as bar:
         task = bar.add_task("Tenants", total=len(names), beside="")
         for name in names:
@@ -263,6 +341,19 @@ def _push(tenant: Tenant) -> None:
         click.echo("A job gives it to Klaviyo.", err=True)
 
 
+def _set_tokens(services: Services, name: str) -> None:
+    queues = Settings.from_env(os.environ, Needs.QUEUES)
+    tenant, why = set_tokens(services, name, given("klaviyo_tokens", is_secret=True))
+    click.echo(f"klaviyo_tokens of {name} is set.")
+    if why:
+        click.echo(
+            f"Which account it is could not be asked, because {why}. Until it is known, the grant is not revoked: run"
+            f" `doctor {name} --repair`.",
+            err=True,
+        )
+    _prepare_queues(tenant, queues)
+
+
 def _prepare_queues(tenant: Tenant, settings: Settings) -> None:
     """Make the tenant's queues. On one machine the bundle makes them too, when it starts."""
     from shared.installation.steps import prepare_queues
@@ -279,41 +370,21 @@ def _prepare_queues(tenant: Tenant, settings: Settings) -> None:
         click.echo(f"The queues of {tenant.name} are ready.")
 
 
-def _find(services: Services, name: str) -> Tenant:
-    tenant = services.tenants.find(name)
-    if tenant is None:
-        raise DocumentMissingError(NO_SUCH_TENANT)
-    return tenant
-
-
 def _credentials() -> dict[str, SecretStr]:
     names = ("omneo_token", "omneo_signing_secret")
-    given: Any
+    said: Any
     if sys.stdin.isatty():
-        given = {name: _prompted(name, is_secret=True) for name in names}
+        said = {name: given(name, is_secret=True) for name in names}
     else:
         try:
-            given = json.load(sys.stdin)
+            said = json.load(sys.stdin)
         except (ValueError, RecursionError):
-            given = None
-    if not isinstance(given, dict) or not all(isinstance(given.get(name), str) for name in names):
+            said = None
+    if not isinstance(said, dict) or not all(isinstance(said.get(name), str) for name in names):
         raise click.ClickException(
             'Give {"omneo_token": ..., "omneo_signing_secret": ...} as JSON on standard input.'
         )
-    return {name: header_secret(name, given[name].strip()) for name in names}
-
-
-def _value(key: str) -> str:
-    if sys.stdin.isatty():
-        return _prompted(key, is_secret=SETTABLE[key].is_secret)
-    try:
-        return sys.stdin.read().strip()
-    except UnicodeDecodeError:
-        raise InvalidPayloadError(f"{key}: standard input is not UTF-8 text.") from None
-
-
-def _prompted(name: str, *, is_secret: bool) -> str:
-    return str(click.prompt(name, hide_input=is_secret, err=True)).strip()
+    return {name: header_secret(name, said[name].strip()) for name in names}
 
 
 def _with_key(tenant: Tenant, key: InstallationKey) -> Tenant:
@@ -325,16 +396,9 @@ def _with_webhook_secret(tenant: Tenant, secret: StoredSecret) -> Tenant:
     return again(added, WEBHOOK)
 
 
-def _newest_only(tenant: Tenant, what: str) -> Tenant:
-    field = {
-        "installation-key": "installation_keys",
-        "webhook-secret": "webhook_secrets",
-        "omneo-signing-secret": "omneo_signing_secrets",
-    }[what]
-    return tenant.model_copy(update={field: getattr(tenant, field)[:1]})
+def _newest_key_only(tenant: Tenant) -> Tenant:
+    return tenant.model_copy(update={"installation_keys": tenant.installation_keys[:1]})
 
 
-tenants.add_command(doctor)
-tenants.add_command(explain)
-tenants.add_command(resync)
-tenants.add_command(reconcile)
+for command in (dead, doctor, explain, heal, install_link, reconcile, resync, status, uninstall):
+    tenants.add_command(command)

@@ -2,49 +2,75 @@
 
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from deploy.tenants.running import Command, existing, with_services
+from deploy.tenants.running import Command, existing, found, with_services
 from deploy.tenants.tables import json_option, print_table, show_json
 from shared.admin.reports import StatusReports
-from shared.errors import DocumentMissingError
 from shared.services import Services
 from shared.settings import Needs, Settings
+from shared.tenants.tenants import StepState
 
+_GLANCES, _GLANCE_SECONDS = 30, 2.0
 _MARKS = {"ok": ("ok      ", "green"), "warning": ("warning ", "yellow"), "critical": ("CRITICAL", "red")}
 
 
 @click.command(cls=Command)
 @click.argument("name", callback=existing)
-@click.option("--repair", "mend", is_flag=True, help="Do what is safe: make what is missing, let queues run.")
+@click.option("--repair", "mend", is_flag=True, help="Do what is safe, then look again.")
 @json_option
 @with_services(Needs.STORE | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL)
 def doctor(services: Services, name: str, mend: bool, as_json: bool) -> None:
-    """Check tenant NAME. Exit status 1 if something is critical and nothing was done about it."""
-    from shared.admin.doctor import examine, repair
-
-    tenant = services.tenants.find(name)
-    if tenant is None:
-        raise DocumentMissingError("no such tenant")
-    report = examine(tenant, services)
-    StatusReports.of(services).keep(name, report)
-    if not as_json:
-        _show(report)
-    done: list[str] = []
+    """Check tenant NAME. Exit status 1 if something is critical, with --repair if it still is afterwards."""
+    report, done = _looked_at(services, name), list[str]()
     if mend:
+        from shared.admin.doctor import repair
+
+        if not as_json:
+            show_report(report)
         needs = Needs.STORE | Needs.QUEUES | Needs.OUTBOUND | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
-        done = repair(tenant, Services(Settings.from_env(os.environ, needs)))
-        for line in done or ["Nothing can be repaired from here: install the app again."]:
+        mender = replace(services, settings=Settings.from_env(os.environ, needs))
+        done = repair(found(services, name), mender)
+        again = "install the app again" if report["klaviyo"]["connected_at"] else "the app is not installed"
+        for line in done or [f"Nothing can be repaired from here: {again}."]:
             click.echo(line, err=as_json)
+        if done:
+            _await_set_up(services, name)
+            report = _looked_at(services, name)
+            click.echo("Afterwards:", err=as_json)
     if as_json:
         show_json({**report, "repaired": done})
-    if report["state"] == "critical" and not done:
+    elif done or not mend:
+        show_report(report)
+    if report["state"] == "critical":
         raise click.exceptions.Exit(1)
 
 
-def _show(report: dict[str, Any]) -> None:
+def _looked_at(services: Services, name: str) -> dict[str, Any]:
+    """Return a report made now, which `status` shows for a minute too."""
+    from shared.admin.doctor import examine
+
+    report = examine(found(services, name), services)
+    StatusReports.of(services).keep(name, report)
+    return report
+
+
+def _await_set_up(services: Services, name: str) -> None:
+    """Wait until no step of the set-up waits, or for as long as a worker that is well may need."""
+    from shared.installation.provision import steps_of
+
+    for _ in range(_GLANCES):
+        if all(step["state"] != StepState.WAITING for step in steps_of(found(services, name))):
+            break
+        services.sleep(_GLANCE_SECONDS)
+    services.sleep(_GLANCE_SECONDS)  # Klaviyo shows its webhooks once a second, and the job has just looked
+
+
+def show_report(report: dict[str, Any]) -> None:
+    """Print the findings of a report, each with what mends it, and what was left behind."""
     findings = report["findings"]
     if sys.stdout.isatty():
         from rich.console import Console
@@ -61,4 +87,4 @@ def _show(report: dict[str, Any]) -> None:
             if finding["repair"]:
                 click.echo(f"          {finding['repair']}")
     for left in report["left_behind"]:
-        click.echo(f"          Left by the last uninstall: {left}")
+        click.echo(f"          Left behind: {left}")

@@ -1,4 +1,4 @@
-"""`explain NAME PROFILE`: what a sync of one profile would do and why, as text that a person reads or as JSON. Nothing is sent."""
+"""`explain NAME [PROFILE]`: what a sync of one profile would do and why, as text that a person reads or as JSON. Nothing is sent."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,10 +6,9 @@ from typing import Any
 
 import click
 
-from deploy.tenants.running import Command, existing, with_services
+from deploy.tenants.running import Command, existing, found, given, with_services
 from deploy.tenants.tables import json_option, show_json
 from shared.consent.rules.decisions import read_stamp
-from shared.errors import DocumentMissingError
 from shared.services import Services
 from shared.settings import Needs
 
@@ -19,22 +18,23 @@ _FLAGS = {True: "yes", False: "no", None: "unset"}
 
 @click.command(cls=Command)
 @click.argument("name", callback=existing)
-@click.argument("profile")
+@click.argument("profile", required=False)
 @click.option("--reveal", is_flag=True, help="Show personal values, which are masked otherwise.")
 @json_option
 @with_services(Needs.STORE | Needs.KLAVIYO_APP)
-def explain(services: Services, name: str, profile: str, reveal: bool, as_json: bool) -> None:
+def explain(services: Services, name: str, profile: str | None, reveal: bool, as_json: bool) -> None:
     """Say what a sync of PROFILE of tenant NAME would do, and why. Nothing is sent.
 
-    PROFILE is the id of an Omneo profile, or its email address.
+    PROFILE is the id of an Omneo profile. An email address is asked for, or read from standard input: arguments are seen by others.
     """
     from shared.explain.explain import explain as explained
     from shared.explain.explain import profile_id_of
 
-    tenant = services.tenants.find(name)
-    if tenant is None:
-        raise DocumentMissingError("no such tenant")
-    told = explained(tenant, profile_id_of(tenant, profile, services), services, reveal=reveal)
+    if profile and "@" in profile:
+        raise click.UsageError("A customer's address is no argument. Leave it out: it is asked for.")
+    tenant = found(services, name)
+    named = profile or given("Email address, or id, of the profile")
+    told = explained(tenant, profile_id_of(tenant, named, services), services, reveal=reveal)
     if reveal:
         click.echo("Personal values are shown.", err=True)
     if as_json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from shared.admin.settings import edited, header_secret, newest_first
-from shared.errors import InvalidPayloadError
+from shared.errors import InvalidPayloadError, ServiceError, TokenRejectedError
 from shared.installation.provision import WEBHOOK, again
 from shared.tenants.settings import FIXED_ONCE_INSTALLED, TenantSettings
 from shared.tenants.tenants import StoredSecret, Tenant, TenantStore
@@ -17,20 +17,41 @@ from shared.web.json_bodies import parse_json
 
 if TYPE_CHECKING:
     from shared.klaviyo.oauth import TokenAnswer
+    from shared.services import Services
 
 KEPT_SIGNING_SECRETS = 2
 
 
 @dataclass(frozen=True)
 class Settable:
-    """A key. `edit` returns the tenant with the value in it, or raises InvalidPayloadError; None: see `set_value`."""
+    """A key. `edit` returns the tenant with the value in it, or raises InvalidPayloadError; None: see `set_tokens`."""
 
     is_secret: bool
     edit: Callable[[Tenant, str, datetime], Tenant] | None
 
 
+def set_tokens(services: "Services", name: str, value: str) -> tuple[Tenant, str]:
+    """Connect the account of the tokens; return the tenant, and why it is not known which account that is, "" if it is.
+
+    Raises:
+        InvalidPayloadError: the value is no token answer, or Klaviyo rejects its token; nothing was changed.
+        DocumentMissingError: there is no such tenant.
+    """
+    from shared.installation.steps import connect
+
+    answer, account, why = _token_answer(value), None, ""
+    try:
+        account = services.klaviyo_with(answer.access_token).account()
+    except TokenRejectedError:
+        raise InvalidPayloadError("klaviyo_tokens: Klaviyo rejects this access token.") from None
+    except ServiceError as error:
+        why = str(error)
+    connected = connect(name, answer, tenants=services.tenants, now=services.clock(), account=account)
+    return connected, why
+
+
 def set_value(tenants: TenantStore, name: str, key: str, value: str, now: datetime) -> Tenant:
-    """Store the value and return the tenant.
+    """Store the value of any key but `klaviyo_tokens` and return the tenant; null brings a setting's default back.
 
     Raises:
         InvalidPayloadError: the value is not acceptable; nothing was changed.
@@ -38,9 +59,7 @@ def set_value(tenants: TenantStore, name: str, key: str, value: str, now: dateti
     """
     edit = SETTABLE[key].edit
     if edit is None:
-        from shared.installation.steps import connect
-
-        return connect(name, _token_answer(value), tenants=tenants, now=now)
+        raise InvalidPayloadError(f"{key} is not set like this.")
 
     def checked(tenant: Tenant) -> Tenant:
         after = edit(tenant, value, now)
@@ -93,9 +112,11 @@ def _setting(key: str) -> Callable[[Tenant, str, datetime], Tenant]:
 
 
 def _parsed(key: str, value: str) -> Any:
-    """Return the value as the setting's type needs it: text as it is, everything else as JSON; nothing is the default."""
+    """Return the value as the setting's type needs it: text as it is, everything else as JSON."""
     if not value:
-        return None  # which brings the default back
+        raise InvalidPayloadError(f"{key}: the value is empty. null brings the default back.")
+    if value == "null":
+        return None
     schema = TenantSettings.model_json_schema()["properties"][key]
     kinds = {schema.get("type"), *(kind.get("type") for kind in schema.get("anyOf", ()))}
     if not kinds & {"object", "boolean", "integer", "number"}:

@@ -9,9 +9,8 @@ from typing import Any
 
 import click
 
-from deploy.tenants.running import Command, existing, with_services
+from deploy.tenants.running import Command, existing, found, with_services
 from deploy.tenants.tables import json_option, progress, show_json
-from shared.errors import DocumentMissingError
 from shared.resync.rules.run import Kind, State, Undated
 from shared.resync.run import Run
 from shared.resync.runs import Resyncs
@@ -20,6 +19,7 @@ from shared.settings import Needs
 from shared.tenants.tenants import Tenant
 
 _EVERY_SECONDS = 1.0
+_A_LINE_EVERY = timedelta(seconds=30)  # where there is no terminal that shows a bar
 _NEEDS = Needs.STORE | Needs.OUTBOUND
 _LISTED = 10
 
@@ -85,7 +85,7 @@ def resync(
     """Send the whole base of tenant NAME to Klaviyo. Ctrl-C ends the watching, not the run."""
     from shared.resync.orders import Order, begin, change_state, report
 
-    tenant = _tenant(services, name)
+    tenant = found(services, name)
     if to is not None:
         find = _to_resume if to == State.RUNNING else _under_way
         run = change_state(tenant, find(services, tenant).id, State(to), services)
@@ -124,21 +124,28 @@ def reconcile(
     """Compare the consent of tenant NAME on both sides, and tell where it differs."""
     from shared.resync.orders import Order, begin
 
-    tenant = _tenant(services, name)
+    tenant = found(services, name)
     kind = Kind.REPAIR if repair else Kind.RECONCILE
     run = _last(services, tenant, kind) if last else begin(tenant, kind, Order(since=since), services)
     _watch(services, tenant, run, path, as_json=as_json)
 
 
 def follow(tenant: Tenant, run: Run, services: Services, sleep: Callable[[float], None]) -> tuple[Run, bool]:
-    """Show a run's progress until it is over, or paused, or Ctrl-C is pressed; return it, and whether it was watched to its end."""
+    """Show a run's progress until it is over, or paused, or Ctrl-C is pressed; return it, and whether it was watched to its end.
+
+    A terminal shows a bar, anything else a line every half a minute.
+    """
     from shared.resync.orders import find
 
     with progress() as bar:
         task = bar.add_task(tenant.name, total=1, beside="")
+        said_at = services.clock()
         try:
             while True:
                 run = find(tenant, run.id, services)
+                if bar.disable and services.clock() - said_at >= _A_LINE_EVERY:
+                    said_at = services.clock()
+                    click.echo(f"{run.read:,} of {run.total:,} profiles, {_beside(run)}", err=True)
                 bar.update(
                     task, total=max(1, run.total), completed=run.read, beside=_beside(run), refresh=True
                 )
@@ -219,13 +226,6 @@ def _beside(run: Run) -> str:
     if failed := sum(told["failures"].values()):
         parts.append(f"{failed:,} failed")
     return ", ".join(parts)
-
-
-def _tenant(services: Services, name: str) -> Tenant:
-    tenant = services.tenants.find(name)
-    if tenant is None:
-        raise DocumentMissingError("no such tenant")
-    return tenant
 
 
 def _under_way(services: Services, tenant: Tenant) -> Run:

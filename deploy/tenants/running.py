@@ -1,8 +1,10 @@
 """How a command runs: with services built from the environment, and every error of ours as one readable line."""
 
 import os
+import sys
 from collections.abc import Callable
 from functools import update_wrapper
+from pathlib import Path
 from typing import Concatenate, ParamSpec
 
 import click
@@ -11,21 +13,28 @@ from shared import logs
 from shared.errors import DocumentMissingError, ExtensionError
 from shared.services import Services
 from shared.settings import Needs, Settings
-from shared.tenants.tenants import is_tenant_name
+from shared.tenants.tenants import Tenant, is_tenant_name
 
 P = ParamSpec("P")
 
 NO_SUCH_TENANT = "There is no such tenant. `list` shows those there are."
 
 
-def with_services(needs: Needs) -> Callable[[Callable[Concatenate[Services, P], None]], Callable[P, None]]:
-    """Hand a command its services, and turn our errors into one readable line and exit status 1."""
+def with_services(
+    needs: Needs, *, makes_store: bool = False
+) -> Callable[[Callable[Concatenate[Services, P], None]], Callable[P, None]]:
+    """Hand a command its services, and turn our errors into one readable line and exit status 1.
+
+    Only a command that `makes_store` may begin an empty one: to any other, a store that is not there is a wrong environment.
+    """
 
     def decorate(command: Callable[Concatenate[Services, P], None]) -> Callable[P, None]:
         def run(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
                 settings = Settings.from_env(os.environ, needs)
                 logs.configure_command(settings.project)
+                if not makes_store:
+                    _check_store(settings)
                 command(Services(settings, short_waits=3), *args, **kwargs)
             except DocumentMissingError:
                 raise click.ClickException(NO_SUCH_TENANT) from None
@@ -53,6 +62,58 @@ class Group(click.Group):
     """A group of such commands."""
 
     command_class = Command
+
+
+def confirmed(question: str, *, yes: bool) -> None:
+    """Ask before what cannot be undone; where nobody can be asked, only --yes lets it happen."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.ClickException("This cannot be undone. Give --yes to do it without being asked.")
+    click.confirm(question, abort=True, err=True)
+
+
+def found(services: Services, name: str) -> Tenant:
+    """Return the tenant as it is stored now.
+
+    Raises:
+        DocumentMissingError: there is none of this name.
+    """
+    tenant = services.tenants.find(name)
+    if tenant is None:
+        raise DocumentMissingError(NO_SUCH_TENANT)
+    return tenant
+
+
+def given(name: str, *, is_secret: bool = False) -> str:
+    """Return what is typed at the prompt, or what stands on standard input; never nothing.
+
+    Raises:
+        ClickException: standard input is empty, or is no text.
+    """
+    if sys.stdin.isatty():
+        return str(click.prompt(name, hide_input=is_secret, err=True)).strip()
+    try:
+        text = sys.stdin.read().strip()
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{name}: standard input is not UTF-8 text.") from None
+    if not text:
+        raise click.ClickException(f"{name}: standard input is empty. Give the value there.")
+    return text
+
+
+def _check_store(settings: Settings) -> None:
+    path = settings.store.sqlite_path if settings.store else ""
+    if not path:
+        return
+    try:
+        Path(path).stat()
+    except FileNotFoundError:
+        raise click.ClickException(
+            f"There is no store at {path}. Is STORE right? `create` makes one with its first tenant."
+        ) from None
+    except OSError:
+        return  # the store itself says what is wrong with its file
 
 
 def existing(_ctx: click.Context, _parameter: click.Parameter, name: str) -> str:

@@ -1,13 +1,15 @@
 """/{tenant}/api/v1/settings, status, install, resync and the like: CX Manager's side, with the tenant's installation key."""
 
 from collections.abc import Callable
+from functools import partial
 
 import functions_framework
 
+from shared.admin.interface import PATH, openapi
 from shared.admin.routes import ROUTES, Asked, Handler
 from shared.services import Services
 from shared.settings import TASKS, Needs
-from shared.web.endpoints import Call, Reply, endpoints, json_body, tenant_by_key
+from shared.web.endpoints import Call, Reply, endpoints, json_body, key_id, tenant_by_key
 
 services = Services.from_environment(
     Needs.STORE | Needs.QUEUES | TASKS | Needs.KLAVIYO_APP | Needs.PUBLIC_URL, short_waits=3
@@ -19,15 +21,17 @@ def with_key(handler: Handler) -> Callable[[Call], Reply]:
 
     def answer(call: Call) -> Reply:
         tenant = tenant_by_key(call, services)
-        return handler(
-            tenant, services, Asked(call.path, lambda: json_body(call) if call.body else None, call.query)
-        )
+        body = partial(json_body, call) if call.body else lambda: None
+        return handler(tenant, services, Asked(call.path, body, call.query, key_id(call)))
 
     return answer
 
 
 routes = {
-    (method, f"/{{tenant}}/api/v1{path}"): with_key(handler) for (method, path), handler in ROUTES.items()
+    ("GET", PATH): lambda call: (200, openapi()),
+    **{
+        (method, f"/{{tenant}}/api/v1{path}"): with_key(handler) for (method, path), handler in ROUTES.items()
+    },
 }
 
 admin = functions_framework.http(endpoints("admin", routes, largest=200_000))

@@ -43,6 +43,9 @@ TOKEN_WARNING = timedelta(days=14)
 
 
 REINSTALL = "Install the app again from Klaviyo's marketplace; nothing is lost meanwhile."
+FIRST_INSTALL = (
+    "Make an install link (`install-link`), or let the merchant install the app from Klaviyo's marketplace."
+)
 REPAIR = "Run the repair: it makes what is missing."
 IT_PASSES = "Jobs wait, and go on by themselves when it answers again."
 
@@ -81,7 +84,7 @@ def examine(tenant: Tenant, services: Services) -> dict[str, Any]:
             }
             for secret in tenant.webhook_secrets
         ],
-        "left_behind": [] if tenant.klaviyo else list(tenant.left_behind),
+        "left_behind": list(tenant.left_behind),
     }
 
 
@@ -93,11 +96,32 @@ def repair(tenant: Tenant, services: Services) -> list[str]:
     """
     if not tenant.is_connected:
         return []
+    _learn_account(tenant, services)
     tenant = services.tenants.change(tenant.name, again)
     prepare_queues(tenant, services.queue)
     start_provision(tenant, services)
     StatusReports.of(services).forget(tenant.name)
     return ["The queues were made and let run.", "A job that makes what is missing was started."]
+
+
+def _learn_account(tenant: Tenant, services: Services) -> None:
+    """Ask Klaviyo which account it is, if nobody has been able to."""
+    if tenant.klaviyo_account_id:
+        return
+    try:
+        account = services.klaviyo(tenant).account()
+    except (ServiceError, DisconnectedError):
+        return  # it stays unknown; the report says why Klaviyo cannot be called
+
+    def edit(now: Tenant) -> Tenant:
+        if now.klaviyo is None or now.klaviyo_account_id or tenant.klaviyo is None:
+            return now
+        if now.klaviyo.connected_at != tenant.klaviyo.connected_at:
+            return now
+        known = now.klaviyo.model_copy(update={"account_id": account.id, "account_name": account.name})
+        return now.model_copy(update={"klaviyo": known, "klaviyo_account_id": account.id})
+
+    services.tenants.change(tenant.name, edit)
 
 
 Check = Callable[[Tenant, Services], Iterator[Finding]]
@@ -106,7 +130,9 @@ Check = Callable[[Tenant, Services], Iterator[Finding]]
 def _connection(tenant: Tenant, services: Services) -> Iterator[Finding]:
     klaviyo = tenant.klaviyo
     if klaviyo is None:
-        yield Finding("klaviyo", Severity.CRITICAL, "No Klaviyo account is connected.", REINSTALL)
+        was = "has been uninstalled" if tenant.left_behind else "has never been installed"
+        refused = f"The app {was}: no Klaviyo account is connected, and calls are refused."
+        yield Finding("klaviyo", Severity.CRITICAL, refused, FIRST_INSTALL)
         return
     if klaviyo.disconnected:
         yield Finding(
@@ -272,6 +298,9 @@ def _queues(tenant: Tenant, states: Mapping[Direction, QueueState | str], now: d
             yield Finding(check, Severity.CRITICAL, "The queue does not exist.", REPAIR, safe=True)
         elif state.paused and tenant.is_connected:
             yield Finding(check, Severity.CRITICAL, "The queue is paused.", REPAIR, safe=True)
+        elif state.paused:
+            wait = f"The queue is paused while the account is disconnected; {state.depth} jobs wait."
+            yield Finding(check, Severity.WARNING, wait, REINSTALL)
         elif state.oldest and now - state.oldest > OLD_TASK:
             yield Finding(
                 check,
@@ -295,7 +324,10 @@ def _set_up(tenant: Tenant, services: Services) -> Iterator[Finding]:
             REPAIR,
             safe=True,
         )
-    if not failed:
+    for former in tenant.former_accounts:
+        left = f"Klaviyo account {former.connection.account_id}, which was connected before, is not left yet."
+        yield Finding("set-up", Severity.WARNING, left, REPAIR, safe=True)
+    if not failed and not tenant.former_accounts:
         yield Finding("set-up", Severity.OK, "No part of the set-up has failed.")
 
 
@@ -329,8 +361,14 @@ def _phones(tenant: Tenant) -> str:
 
 
 def _dead_jobs(tenant: Tenant, services: Services) -> Iterator[Finding]:
-    if count := DeadJobStore(services.documents, services.keys).count(tenant.name):
-        yield Finding("dead jobs", Severity.WARNING, f"{count} jobs were given up.", "Read their reasons.")
+    if counts := DeadJobStore(services.documents, services.keys).counts(tenant.name):
+        causes = ", ".join(f"{count} {cause.value}" for cause, count in counts.items())
+        yield Finding(
+            "dead jobs",
+            Severity.WARNING,
+            f"{sum(counts.values())} jobs were given up: {causes}.",
+            f"Read their reasons: python -m deploy.tenants dead list {tenant.name}",
+        )
     else:
         yield Finding("dead jobs", Severity.OK, "No job was given up.")
 

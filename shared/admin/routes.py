@@ -8,17 +8,19 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from shared import logs
+from shared.admin import desk
 from shared.admin.reports import StatusReports
 from shared.admin.settings import change_settings, read_settings
 from shared.admin.status import status
 from shared.consent.heal import start_heal
-from shared.errors import InvalidPayloadError, NotInstalledError
+from shared.errors import InvalidPayloadError
 from shared.explain.explain import explain
-from shared.installation.links import InstallLinks
+from shared.installation.links import install_link
 from shared.installation.uninstall import uninstall
 from shared.resync.orders import Order, begin, change_state, find, report
 from shared.resync.rules.run import Kind, State
 from shared.services import Services
+from shared.tenants.connection import check_installed
 from shared.tenants.settings import settings_schema
 from shared.tenants.tenants import WEBHOOK_SECRET_LENGTH, Tenant
 
@@ -27,11 +29,15 @@ Reply: TypeAlias = tuple[int, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Asked:
-    """What a call asks: its path's variables, its query, and its body, None if it has none. The body is read when it is first needed."""
+    """What a call asks: its path's variables, its query, and its body, None if it has none. The body is read when it is first needed.
+
+    `key` is the id of the installation key that the caller holds.
+    """
 
     path: Mapping[str, str]
     read_body: Callable[[], object]
     query: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
 
 
 Handler: TypeAlias = Callable[[Tenant, Services, Asked], Reply]
@@ -62,9 +68,8 @@ def get_status(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 def post_install_link(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """POST install-link: a link that starts an install without the installation key, for an hour, once."""
-    link = InstallLinks.of(services).make(tenant.name)
-    url = f"{services.settings.public_url}/klaviyo/install?link={link}"
-    return 200, {"url": url, "expires_at": InstallLinks.of(services).read(link).expires_at.isoformat()}
+    url, expires_at = install_link(tenant.name, services, key=asked.key)
+    return 200, {"url": url, "expires_at": expires_at.isoformat()}
 
 
 def delete_install(tenant: Tenant, services: Services, asked: Asked) -> Reply:
@@ -76,17 +81,13 @@ def delete_install(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 def post_heal(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """POST heal: read back from Klaviyo the consent events that no webhook brought. 409 while a run is under way."""
-    if tenant.klaviyo is None:
-        raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
+    check_installed(tenant)
     return 202, {"status": "queued", "id": start_heal(tenant, services).id}
 
 
 def get_explanation(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """GET profiles/{id}/explain: what a sync would do. Personal values are shown on demand alone, and that is logged."""
-    given = asked.query.get("reveal", "false")
-    if given not in ("true", "false"):
-        raise InvalidPayloadError("reveal must be true or false.")
-    reveal = given == "true"
+    reveal = _reveal(asked)
     told = explain(tenant, asked.path["id"], services, reveal=reveal)
     if reveal:
         logs.write(
@@ -95,6 +96,46 @@ def get_explanation(tenant: Tenant, services: Services, asked: Asked) -> Reply:
             kind="explain",
         )
     return 200, told
+
+
+def get_dead_jobs(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """GET dead-jobs: a page of them, by filters."""
+    return 200, desk.listed(tenant, desk.read_page(tenant, asked.query), services)
+
+
+def get_dead_job(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """GET dead-jobs/{id}: one with its body. Personal values are shown on demand alone, and that is logged."""
+    reveal = _reveal(asked)
+    told = desk.one(tenant, asked.path["id"], services, reveal=reveal)
+    if reveal:
+        desk.log_reveal(told["id"])
+    return 200, told
+
+
+def post_dead_job_replay(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """POST dead-jobs/{id}/replay."""
+    told = desk.replay_one(tenant, asked.path["id"], services)
+    logs.write(logging.INFO, "dead job replayed", kind="replay", job=told["id"])
+    return 202, told
+
+
+def post_dead_jobs_replay(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """POST dead-jobs/replay: begin a run over all that the filters mean."""
+    told = desk.replay_all(tenant, desk.read_order(tenant, asked.read_body()), services)
+    logs.write(logging.INFO, "dead jobs are replayed", kind="replay", run=told["id"])
+    return 202, told
+
+
+def get_dead_jobs_replay(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """GET dead-jobs/replays/{id}: how a run stands."""
+    return 200, desk.replay_progress(tenant, asked.path["id"], services)
+
+
+def _reveal(asked: Asked) -> bool:
+    given = asked.query.get("reveal", "false")
+    if given not in ("true", "false"):
+        raise InvalidPayloadError("reveal must be true or false.")
+    return given == "true"
 
 
 def post_run(tenant: Tenant, services: Services, asked: Asked, *, kind: Kind) -> Reply:
@@ -124,6 +165,11 @@ ROUTES: Mapping[tuple[str, str], Handler] = MappingProxyType(
         ("DELETE", "/install"): delete_install,
         ("POST", "/heal"): post_heal,
         ("GET", "/profiles/{id}/explain"): get_explanation,
+        ("GET", "/dead-jobs"): get_dead_jobs,
+        ("GET", "/dead-jobs/{id}"): get_dead_job,
+        ("POST", "/dead-jobs/{id}/replay"): post_dead_job_replay,
+        ("POST", "/dead-jobs/replay"): post_dead_jobs_replay,
+        ("GET", "/dead-jobs/replays/{id}"): get_dead_jobs_replay,
         ("POST", "/resync"): partial(post_run, kind=Kind.RESYNC),
         ("POST", "/reconcile"): partial(post_run, kind=Kind.RECONCILE),
         ("POST", "/repair"): partial(post_run, kind=Kind.REPAIR),

@@ -10,26 +10,21 @@ from pydantic import SecretStr, ValidationError
 from shared.admin.meaning import faults, list_fault
 from shared.errors import ConflictError, DocumentMissingError, InvalidPayloadError
 from shared.installation.provision import WEBHOOK, again, start_provision
+from shared.jobs.replays import Replaying
+from shared.jobs.rules.causes import Cause
 from shared.services import Services
 from shared.tenants.settings import FIXED_ONCE_INSTALLED, LONGEST_SECRET, TenantSettings
 from shared.tenants.tenants import WEBHOOK_SECRET_LENGTH, ProvisionStep, StepState, StoredSecret, Tenant
 
 # What `PUT settings` takes beside the settings themselves.
 _SECRET, _ENDED = "webhook_secret", "end_webhook_secrets"
+KNOWN_AFTER = 15.0  # seconds until every worker knows of a change
 MOST_SECRETS = 10  # every call is compared with each of them
 
 
 def read_settings(tenant: Tenant, services: Services) -> dict[str, Any]:
     """Return every setting, and of secrets only that they are set, since when, and when they were last used."""
-    used = services.secret_uses.last(tenant.name)
-    settings = tenant.settings.model_dump(mode="json", include=set(TenantSettings.model_fields))
-    return {
-        **settings,
-        "webhook_secrets": [_shown(secret, used) for secret in tenant.webhook_secrets],
-        "omneo_signing_secrets": [_shown(secret, used) for secret in tenant.omneo_signing_secrets],
-        "omneo_token": "set",
-        "account": _account(tenant),
-    }
+    return {**_plain(tenant.settings), **_beside(tenant, services.secret_uses.last(tenant.name))}
 
 
 def change_settings(name: str, changes: object, services: Services) -> Tenant:
@@ -47,7 +42,8 @@ def change_settings(name: str, changes: object, services: Services) -> Tenant:
 
     def edit(tenant: Tenant) -> Tenant:
         after = edited(tenant, changes, now)
-        if changes.keys() & FIXED_ONCE_INSTALLED and services.tenants.sharing_queues(after):
+        named_anew = _changed(tenant, changes).keys() & FIXED_ONCE_INSTALLED
+        if named_anew and services.tenants.sharing_queues(after):
             # Whose is not said: one tenant learns nothing of another.
             raise InvalidPayloadError("task_queue_name: another tenant's queues have these names.")
         return again(after, WEBHOOK) if _SECRET in changes else after
@@ -58,16 +54,19 @@ def change_settings(name: str, changes: object, services: Services) -> Tenant:
         raise ConflictError("The tenant has just been deleted.") from None
     if _SECRET in changes and tenant.is_connected:
         start_provision(tenant, services)
+    if "master_list_id" in changes:
+        Replaying.of(services).begin_held(tenant, Cause.MASTER_LIST, after=KNOWN_AFTER)
     return tenant
 
 
 def edited(tenant: Tenant, changes: Mapping[str, Any], now: datetime) -> Tenant:
-    """Return the tenant with the changes in it. Pure.
+    """Return the tenant with the changes in it. What was read may be sent back, and is no change. Pure.
 
     Raises:
         InvalidPayloadError, ConflictError: as `change_settings`.
     """
-    plain = {key: value for key, value in changes.items() if key not in (_SECRET, _ENDED)}
+    _check_beside(tenant, changes)
+    plain = _changed(tenant, changes)
     if unknown := sorted(plain.keys() - TenantSettings.model_fields.keys()):
         raise InvalidPayloadError(f"There is no setting {', '.join(unknown)[:100]}.")
     settings = _validated(tenant, plain)
@@ -87,9 +86,59 @@ def edited(tenant: Tenant, changes: Mapping[str, Any], now: datetime) -> Tenant:
     return tenant.model_copy(update={"settings": settings, "webhook_secrets": secrets})
 
 
+def _plain(settings: TenantSettings) -> dict[str, Any]:
+    return settings.model_dump(mode="json", include=set(TenantSettings.model_fields))
+
+
+def _beside(tenant: Tenant, used: Mapping[str, datetime]) -> dict[str, Any]:
+    """Return what is shown beside the settings and cannot be changed here."""
+    return {
+        "webhook_secrets": [_shown(secret, used) for secret in tenant.webhook_secrets],
+        "omneo_signing_secrets": [_shown(secret, used) for secret in tenant.omneo_signing_secrets],
+        "omneo_token": "set",
+        "account": _account(tenant),
+    }
+
+
+def _changed(tenant: Tenant, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings among the changes that would not stay as they are: of others nobody asks whether they may be so."""
+    now = _plain(tenant.settings)
+    apart = {_SECRET, _ENDED, *_beside(tenant, {})}
+    return {
+        key: value
+        for key, value in changes.items()
+        if key not in apart and not (key in now and _is_same(value, now[key]))
+    }
+
+
+def _is_same(one: object, other: object) -> bool:
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)  # to Python, 1 is also true
+
+
+def _check_beside(tenant: Tenant, changes: Mapping[str, Any]) -> None:
+    """Refuse what is only shown, unless it is as it is: passed over, it would leave out what the caller asks for."""
+    for key, now in _beside(tenant, {}).items():
+        if key in changes and not _is_same(_without_uses(changes[key]), _without_uses(now)):
+            raise InvalidPayloadError(
+                f"{key} is only shown here, and is not what was sent. Leave it out, or read the settings again."
+            )
+
+
+def _without_uses(shown: object) -> object:
+    """Return what is shown of secrets without their last uses, which go on while a caller looks."""
+    if not isinstance(shown, list):
+        return shown
+    return [
+        {name: value for name, value in one.items() if name != "last_used_at"}
+        if isinstance(one, dict)
+        else one
+        for one in shown
+    ]
+
+
 def _check_list(tenant: Tenant | None, changes: Mapping[str, Any], services: Services, now: datetime) -> None:
     """Refuse a master list that the connected account does not have: every opt-in would die of it."""
-    if tenant is None or not changes.get("master_list_id"):
+    if tenant is None or not _changed(tenant, changes).get("master_list_id"):
         return
     if fault := list_fault(tenant, services, edited(tenant, changes, now).settings.master_list_id):
         raise InvalidPayloadError(f"master_list_id: {fault}.")
@@ -166,8 +215,12 @@ def _without(secrets: tuple[StoredSecret, ...], ended: object) -> tuple[StoredSe
 def _check_klaviyo_has_the_newest(tenant: Tenant) -> None:
     """Refuse to end the secret that Klaviyo may still sign with: what we answer with 401 it never sends again."""
     step = tenant.provisions.steps.get(WEBHOOK, ProvisionStep())
-    if tenant.is_connected and step.state is not StepState.DONE:
+    if tenant.klaviyo is None or step.state is StepState.DONE:
+        return
+    if tenant.is_connected:
         raise ConflictError(f"{_ENDED}: Klaviyo does not have the newest secret yet; try again in a minute.")
+    # It may deliver all the same: the webhook outlives the grant.
+    raise ConflictError(f"{_ENDED}: Klaviyo gets the newest secret when the app is installed again.")
 
 
 def _account(tenant: Tenant) -> dict[str, str]:

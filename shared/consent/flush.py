@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from shared import logs
@@ -23,13 +24,14 @@ from shared.consent.rules import decisions
 from shared.consent.rules import memory as rules
 from shared.consent.rules.decisions import Decided
 from shared.consent.rules.memory import Verdict
-from shared.consent.to_omneo import ToOmneo, consent_turn, gone
+from shared.consent.to_omneo import ToOmneo, consent_turn, gone, is_fresh, read_last
 from shared.consent_events import Channel, Decision
 from shared.errors import DisconnectedError, ServiceError
 from shared.jobs.jobs import FlushInbox, KeepMasterList
 from shared.jobs.rules.windows import CLOCKS_APART, hashed
 from shared.matching import omneo_profile_of
 from shared.services import Services
+from shared.storage.leases import Lease
 from shared.tenants.tenants import Tenant
 
 if TYPE_CHECKING:
@@ -57,10 +59,9 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
         return
     # Other Klaviyo profiles may lead to the same Omneo profile.
     with consent_turn(profile.id, tenant, services) as turn:
-        if turn.before is not None and turn.before >= read_at - CLOCKS_APART:
+        if not is_fresh(read_at, services.clock()) or _has_been_held(turn, since=read_at):
             ready = _Ready.of(_open(job, tenant, services), look)
-            read_at = services.clock()
-            profile = _again(profile, tenant, services)
+            profile, read_at = _again(profile, tenant, services)
         _bring(ready, ToOmneo(tenant, profile, read_at, services, job.traceparent), look)
     if ready.missing is not None:
         raise ready.missing
@@ -140,12 +141,16 @@ def _skip(entries: Sequence[Entry], tenant: Tenant, services: Services) -> None:
     logs.write(logging.INFO, "consent events skipped, Omneo has no such profile", events=len(entries))
 
 
-def _again(profile: "Profile", tenant: Tenant, services: Services) -> "Profile":
+def _has_been_held(turn: Lease, since: datetime) -> bool:
+    return turn.before is not None and turn.before >= since - CLOCKS_APART
+
+
+def _again(profile: "Profile", tenant: Tenant, services: Services) -> "tuple[Profile, datetime]":
     """Read the profile again: somebody else may have changed it since it was read."""
-    found = services.omneo(tenant).profile(profile.id)
+    found, read_at = read_last(profile.id, tenant, services)
     if found is None:
         raise gone()
-    return found
+    return found, read_at
 
 
 def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:

@@ -13,8 +13,9 @@ from shared.consent.looks import look_after_a_call
 from shared.consent.rules.decisions import KlaviyoEmail
 from shared.consent.rules.memory import Memory, last_word
 from shared.consent_events import Consent
-from shared.errors import NotFoundError, RefusedError, WaitError
+from shared.errors import CannotSucceedError, NotFoundError, RefusedError
 from shared.jobs.jobs import KeepMasterList
+from shared.jobs.rules.causes import Cause
 from shared.matching import omneo_profile_of
 from shared.services import Services
 from shared.tenants.tenants import Tenant
@@ -22,8 +23,7 @@ from shared.tenants.tenants import Tenant
 if TYPE_CHECKING:
     from shared.klaviyo.profiles import KlaviyoProfile
 
-_NO_LIST = "Klaviyo has no list of the id in the setting master_list_id: set one that is there"
-_LIST_IS_MENDED_IN = 600.0
+_NO_LIST = "Klaviyo has no list with the id in the setting master_list_id. Once one is set that is there, this job goes on by itself."
 # What a subscribe call lifts. Each is somebody's "no", and not ours to take back.
 _LIFTED = frozenset({"UNSUBSCRIBE", "SPAM_COMPLAINT", "SPAM_REPORT", "USER_SUPPRESSED"})
 
@@ -32,6 +32,7 @@ def keep_master_list(job: KeepMasterList, tenant: Tenant, services: Services) ->
     """Subscribe the Klaviyo profile to the master list if it is subscribed to email now and not yet a member.
 
     Raises:
+        CannotSucceedError: Klaviyo does not know the list.
         ServiceError, DisconnectedError: what Klaviyo answered.
     """
     list_id = tenant.settings.master_list_id
@@ -47,8 +48,8 @@ def keep_master_list(job: KeepMasterList, tenant: Tenant, services: Services) ->
         if klaviyo.is_on_list(list_id, profile.email):
             return
     except NotFoundError:
-        # One cause for all: they wait together, and go on once the setting names a list that is there.
-        raise WaitError(_NO_LIST, service="Klaviyo", status=404, retry_after=_LIST_IS_MENDED_IN) from None
+        # One cause for all: the desk holds them together, and they go on once the setting names a list that is there.
+        raise CannotSucceedError(_NO_LIST, cause=Cause.MASTER_LIST) from None
     profile_id = job.omneo_profile_id or _omneo_id(job, tenant, services, profile)
     given_at = KlaviyoEmail.read(profile.subscriptions).changed_at
     asked = AskedConsent(profile_id, profile.id, Consent.EMAIL, "in", given_at)

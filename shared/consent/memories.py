@@ -6,11 +6,12 @@ one at once lose nothing of each other's is seen to here.
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields, replace
+from contextlib import suppress
+from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from shared.consent.rules.decisions import Decided
-from shared.consent.rules.memory import Call, Memory, Seen
+from shared.consent.rules.memory import Call, Memory, Seen, with_calls_before
 from shared.consent_events import Channel, Consent, Decision
 from shared.errors import (
     DocumentChangedError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from shared.services import Services
 
 _ATTEMPTS = 20
+_MOMENTS = ("omneo_in", "omneo_out", "seen_at", "ahead", "merged_at")
 
 Memories: TypeAlias = Mapping[Channel, Memory]
 
@@ -58,10 +60,9 @@ class ConsentMemories:
             if after == before:
                 return before
             try:
-                self._write(tenant, profile_id, found, before, after)
+                return {**self._write(tenant, profile_id, found, before, after)}
             except (DocumentExistsError, DocumentChangedError):
                 continue
-            return after
         raise StoreUnavailableError(
             "what is remembered of a consent is being changed too often to be written"
         )
@@ -85,24 +86,40 @@ class ConsentMemories:
 
     def _write(
         self, tenant: str, profile_id: str, found: Document | None, before: Memories, after: Memories
-    ) -> None:
+    ) -> Memories:
+        """Write it, and return what was written: who asks about a Klaviyo profile that was another's takes over what was asked about it."""
+        taken_over = []
         for klaviyo_id in _profiles_asked(after) - _profiles_asked(before):
-            self._point(tenant, klaviyo_id, profile_id)
+            if other := self._point(tenant, klaviyo_id, profile_id):
+                taken_over.append(klaviyo_id)
+                after = _with_calls(after, self.find(tenant, other), klaviyo_id)
         fields: dict[str, Value] = {channel.value: _encode(memory) for channel, memory in after.items()}
         if found is None:
             self._documents.create(_collection(tenant), _id(profile_id), fields)
         else:
             self._documents.update(_collection(tenant), _id(profile_id), fields, version=found.version)
+        for klaviyo_id in taken_over:
+            with suppress(DocumentMissingError):  # forgotten in this very moment
+                self._documents.update(_asked(tenant), _id(klaviyo_id), {"profile": profile_id})
+        return after
 
-    def _point(self, tenant: str, klaviyo_id: str, profile_id: str) -> None:
-        fields: dict[str, Value] = {"profile": profile_id}
+    def _point(self, tenant: str, klaviyo_id: str, profile_id: str) -> str:
+        """Note for whose sake a Klaviyo profile is asked about; return whose it was if it is another's, which is then left as it is."""
         try:
-            self._documents.create(_asked(tenant), _id(klaviyo_id), fields)
+            self._documents.create(_asked(tenant), _id(klaviyo_id), {"profile": profile_id})
         except DocumentExistsError:
-            try:
-                self._documents.update(_asked(tenant), _id(klaviyo_id), fields)
-            except DocumentMissingError:
-                return  # forgotten in this very moment
+            other = self.profile_asked_about(tenant, klaviyo_id)
+            return "" if other == profile_id else other
+        return ""
+
+
+def _with_calls(memories: Memories, others: Memories, klaviyo_id: str) -> Memories:
+    return {
+        channel: with_calls_before(
+            memory, [call for call in others[channel].calls if call.profile == klaviyo_id]
+        )
+        for channel, memory in memories.items()
+    }
 
 
 def _profiles_asked(memories: Memories) -> set[str]:
@@ -110,11 +127,14 @@ def _profiles_asked(memories: Memories) -> set[str]:
 
 
 def _encode(memory: Memory) -> dict[str, Value]:
-    return {name: _plain(value) for name, value in asdict(memory).items() if name != "channel"}
+    return {name: value for name, value in _plain(memory).items() if name != "channel"}
 
 
 def _plain(value: Any) -> Any:
-    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    # Unlike `asdict` this copies nothing that cannot change.
+    return {name: _plain(one) for name, one in vars(value).items()} if is_dataclass(value) else value
 
 
 def _decode(found: Document | None) -> dict[Channel, Memory]:
@@ -124,7 +144,7 @@ def _decode(found: Document | None) -> dict[Channel, Memory]:
 
 def _memory(channel: Channel, stored: Mapping[str, Any]) -> Memory:
     # A field that a newer revision wrote is passed over, one that an older did not know has its default.
-    known = {name: stored[name] for name in ("omneo_in", "omneo_out", "seen_at", "ahead") if name in stored}
+    known = {name: stored[name] for name in _MOMENTS if name in stored}
     seen = stored.get("seen")
     return replace(
         Memory(channel, **known),

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 TURN = timedelta(minutes=5)  # as long as a worker may run
 TRACE = timedelta(minutes=1)  # how long a turn that is over is remembered
 _SECONDS = 3.0
+_FRESH = timedelta(seconds=2)
+_MOST_READS = 3
 
 Learn = Callable[[Memory], Memory]
 
@@ -49,6 +51,28 @@ def consent_turn(profile_id: str, tenant: Tenant, services: Services) -> Iterato
         yield turn
     finally:
         services.leases.release(turn, trace=TRACE)
+
+
+def read_last(profile_id: str, tenant: Tenant, services: Services) -> "tuple[Profile | None, datetime]":
+    """Return the profile, None if there is none, and when Omneo was asked for it.
+
+    What was decided while the answer was on its way would be written over, so an answer that takes long is asked for once more.
+
+    Raises:
+        ServiceError: what Omneo answered.
+    """
+    omneo = services.omneo(tenant)
+    for _ in range(_MOST_READS):
+        read_at = services.clock()
+        profile = omneo.profile(profile_id)
+        if is_fresh(read_at, services.clock()):
+            break
+    return profile, read_at
+
+
+def is_fresh(read_at: datetime, now: datetime) -> bool:
+    """Return whether what Omneo was asked for at that time may be taken for what it holds now."""
+    return now - read_at <= _FRESH
 
 
 def gone() -> WaitError:
@@ -192,18 +216,26 @@ _STATES = {"in": "subscribed", "out": "unsubscribed", None: "unset"}
 def _of_omneo(before: Memory, after: Memory, comms: Mapping[str, Any]) -> Iterator[ConsentRecord]:
     stamp = read_stamp(comms.get(stamp_name(after.channel)))
     seen_at = before.seen_at.isoformat() if before.seen_at else "ever"
-    told = (("in", before.omneo_in, after.omneo_in), ("out", before.omneo_out, after.omneo_out))
-    for direction, known, now in told:
-        if now is not None and now != known:
-            yield ConsentRecord(
-                at=now,
-                channel=after.channel,
-                before=_STATES[before.seen.direction if before.seen else None],
-                after=state_of(comms, after.channel),
-                source="omneo",
-                # Without a date it is the change of what was seen before: the same, however often it is noted.
-                event_id=f"{after.channel} {direction} {now.isoformat() if now == stamp else f'since {seen_at}'}",
-            )
+    for direction, at in _decided_in_omneo(before, after):
+        yield ConsentRecord(
+            at=at,
+            channel=after.channel,
+            before=_STATES[before.seen.direction if before.seen else None],
+            after=state_of(comms, after.channel),
+            source="omneo",
+            # Without a date it is the change of what was seen before: the same, however often it is noted.
+            event_id=f"{after.channel} {direction} {at.isoformat() if at == stamp else f'since {seen_at}'}",
+        )
+
+
+def _decided_in_omneo(before: Memory, after: Memory) -> Iterator[tuple[str, datetime]]:
+    """Yield what was decided in Omneo since `before`, and when: an opt-in without a date, when it was seen."""
+    if after.omneo_in is not None and after.omneo_in != before.omneo_in:
+        yield "in", after.omneo_in
+    elif rules.is_opt_out_taken_back(before, after) and after.seen_at is not None:
+        yield "in", after.seen_at
+    if after.omneo_out is not None and after.omneo_out != before.omneo_out:
+        yield "out", after.omneo_out
 
 
 def _of_events(memory: Memory, comms: Mapping[str, Any]) -> Iterator[ConsentRecord]:

@@ -20,7 +20,6 @@ from shared.errors import (
     ConflictError,
     DisconnectedError,
     InvalidPayloadError,
-    NotInstalledError,
     ProfileNotFoundError,
     ServiceError,
     WaitError,
@@ -50,6 +49,7 @@ from shared.profiles.sync import (
 )
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.services import Services
+from shared.tenants.connection import INSTALL_AGAIN, check_connected
 from shared.tenants.tenants import Tenant
 
 LEDGER_RECORDS = 20
@@ -70,8 +70,7 @@ def explain(tenant: Tenant, profile_id: str, services: Services, *, reveal: bool
         NotInstalledError, ConflictError: no Klaviyo account is connected.
         WaitError: Omneo or Klaviyo cannot answer now, or refuses our token.
     """
-    if tenant.klaviyo is None:
-        raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
+    check_connected(tenant)
     with for_a_person():
         id = _profile_id(profile_id)
         profile = services.omneo(tenant).profile_fields(id)
@@ -106,7 +105,7 @@ def for_a_person() -> Iterator[None]:
     try:
         yield
     except DisconnectedError:
-        raise ConflictError("The Klaviyo account is disconnected: install the app again.") from None
+        raise ConflictError(INSTALL_AGAIN) from None
     except WaitError:
         raise
     except ServiceError as error:

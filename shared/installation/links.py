@@ -31,11 +31,15 @@ _FORM = re.compile(r"\.?[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True)
 class InstallLink:
-    """What a link says: whose install it starts, until when. `id` is what marks it as used."""
+    """What a link says: whose install it starts, until when. `id` is what marks it as used.
+
+    `key` names the installation key that it was made with, and ends with; "" for one that an operator made.
+    """
 
     tenant: str
     expires_at: datetime
     id: str
+    key: str = ""
 
 
 class InstallLinks:
@@ -59,10 +63,10 @@ class InstallLinks:
         """Return the store that these services stand on."""
         return cls(services.documents, services.keys, services.clock, services.new_id)
 
-    def make(self, tenant: str) -> str:
-        """Return the text of a new link."""
+    def make(self, tenant: str, *, key: str = "") -> str:
+        """Return the text of a new link; `key` is the id of the installation key that asks for it."""
         expiry = int((self._clock() + LIFE).timestamp())
-        link = self._signed.dumps([tenant, expiry, self._new_id()])
+        link = self._signed.dumps([tenant, expiry, self._new_id(), key])
         return link if isinstance(link, str) else link.decode()
 
     def read(self, text: str) -> InstallLink:
@@ -75,14 +79,15 @@ class InstallLinks:
         if not _FORM.fullmatch(text):
             raise LinkUnreadableError("This link is not complete, or was changed.")
         try:
-            tenant, expiry, id = self._signed.loads(text)
+            # One that an earlier revision made says no key.
+            tenant, expiry, id, *key = self._signed.loads(text)
         except BadData:
             raise LinkUnreadableError("This link is not complete, or was changed.") from None
         # Base64 has several spellings of the same bytes; a link has one.
         signature = text.rpartition(".")[2]
         if base64_encode(base64_decode(signature)).decode() != signature:
             raise LinkUnreadableError("This link is not complete, or was changed.")
-        link = InstallLink(tenant, datetime.fromtimestamp(expiry, UTC), id)
+        link = InstallLink(tenant, datetime.fromtimestamp(expiry, UTC), id, *key)
         if link.expires_at <= self._clock() or self._documents.get(COLLECTION, id) is not None:
             raise LinkSpentError("This link has expired or was used before.")
         if not is_tenant_name(tenant):
@@ -100,3 +105,10 @@ class InstallLinks:
         except DocumentExistsError:
             raise LinkSpentError("This link has expired or was used before.") from None
         return link
+
+
+def install_link(tenant: str, services: "Services", *, key: str = "") -> tuple[str, datetime]:
+    """Make a link and return its address, and until when it is valid. `key`: see `InstallLinks.make`."""
+    links = InstallLinks.of(services)
+    text = links.make(tenant, key=key)
+    return f"{services.settings.public_url}/klaviyo/install?link={text}", links.read(text).expires_at

@@ -7,7 +7,7 @@ be taken out once. What is secret in it is encrypted.
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -40,9 +40,13 @@ class PendingInstall:
     browser: str
     kept: dict[str, object]
 
-    def is_bound_to(self, cookie: str) -> bool:
-        """Return whether this cookie came from the browser that began it."""
-        return bool(cookie) and hmac.compare_digest(self.browser, hash_of(cookie))
+    def bound_to(self, cookies: Iterable[str]) -> str:
+        """Return the one of a browser's cookies that it was begun with, "" if this is another browser."""
+        found = ""
+        for cookie in cookies:
+            if cookie and hmac.compare_digest(self.browser, hash_of(cookie)):
+                found = cookie
+        return found
 
 
 class PendingInstalls:
@@ -76,6 +80,11 @@ class PendingInstalls:
         )
         return word
 
+    def look(self, step: Step, word: str) -> PendingInstall | None:
+        """Return the install without taking it out; None if the word is unknown, was used, or is too old."""
+        found = self._documents.get(COLLECTION, _id(step, word)) if word else None
+        return None if found is None else self._read(step, found)
+
     def consume(self, step: Step, word: str) -> PendingInstall | None:
         """Take the install out; None if the word is unknown, was used, or is too old."""
         found = self._documents.get(COLLECTION, _id(step, word)) if word else None
@@ -85,6 +94,36 @@ class PendingInstalls:
             self._documents.delete(COLLECTION, found.id, version=found.version)
         except DocumentChangedError:
             return None  # somebody else took it out between the two lines above
+        return self._read(step, found)
+
+    def reencrypt(self, tenant: str, *, dry_run: bool = False) -> int:
+        """Seal again with the first key what an older one sealed of the tenant's installs, and return how many there were."""
+        due = 0
+        for found in self._of(tenant):
+            sealed = found.fields.get("kept")
+            if sealed is None or not _is_alive(found, self._clock()) or self._keys.is_current(str(sealed)):
+                continue
+            due += 1
+            if not dry_run:
+                self._renew(tenant, found, str(sealed))
+        return due
+
+    def _of(self, tenant: str) -> Iterator[Document]:
+        after: str | None = None
+        while page := self._documents.find(COLLECTION, where={"tenant": tenant}, after=after):
+            yield from page
+            after = page[-1].id
+
+    def _renew(self, tenant: str, found: Document, sealed: str) -> None:
+        field = f"pending.{found.id.partition('-')[0]}"
+        plain = self._keys.decrypt(sealed, tenant=tenant, field=field)
+        kept: dict[str, Value] = {"kept": self._keys.encrypt(plain, tenant=tenant, field=field)}
+        try:
+            self._documents.update(COLLECTION, found.id, kept, version=found.version)
+        except DocumentChangedError:
+            return  # taken out meanwhile
+
+    def _read(self, step: Step, found: Document) -> PendingInstall | None:
         if not _is_alive(found, self._clock()):
             return None
         tenant = str(found.fields["tenant"])
@@ -114,6 +153,11 @@ def _is_alive(found: Document, now: datetime) -> bool:
 
 def _watch_id(cookie: str) -> str:
     return f"watch-{hash_of(cookie)}"
+
+
+def attempt_of(cookie: str) -> str:
+    """Return what names an attempt where its cookie must not stand: a part of the cookie's hash."""
+    return hash_of(cookie)[:12]
 
 
 def hash_of(word: str) -> str:

@@ -35,6 +35,13 @@ ANOTHER_RUNS_SECONDS = 5.0
 
 WEBHOOK = "webhook"
 
+# In the words of a shop: the merchant reads them on the page after the install.
+_OF_OMNEO = {
+    "profile.created": "New customers from Omneo",
+    "profile.updated": "Changed customers from Omneo",
+    "profile.deleted": "Deleted customers from Omneo",
+}
+
 
 def provision(
     tenant: Tenant,
@@ -96,8 +103,8 @@ StepWork = Callable[[Tenant], Done]
 
 def _titles() -> Iterator[tuple[str, str]]:
     yield from ((f"data source {title}", f"Data source {title}") for title in DATA_SOURCES)
-    yield WEBHOOK, "Consent events from Klaviyo"
-    yield from ((f"omneo webhook {trigger}", f"Omneo webhook {trigger}") for trigger in OMNEO_TRIGGERS)
+    yield WEBHOOK, "Sign-ups and unsubscribes from Klaviyo"
+    yield from ((f"omneo webhook {trigger}", _OF_OMNEO[trigger]) for trigger in OMNEO_TRIGGERS)
 
 
 def _todo(

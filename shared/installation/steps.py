@@ -5,6 +5,7 @@ sent to the browser is decided here; how, in pages/policy.py.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -24,24 +25,39 @@ from shared.errors import (
     ServiceError,
     WaitError,
 )
-from shared.installation.links import InstallLinks
-from shared.installation.pending import PendingInstall, PendingInstalls, Step
+from shared.installation.leaving import give_back, left_in_other_accounts
+from shared.installation.links import InstallLink, InstallLinks
+from shared.installation.pending import PendingInstall, PendingInstalls, Step, attempt_of
 from shared.installation.provision import start_provision, steps_of
 from shared.jobs.queue import TaskQueue
+from shared.jobs.replays import Replaying
+from shared.jobs.rules.causes import MENDED_BY_INSTALL
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.services import Services
-from shared.tenants.keys import matches
-from shared.tenants.tenants import KlaviyoConnection, Provisions, Tenant, TenantStore, is_tenant_name
+from shared.tenants.keys import id_of, matches
+from shared.tenants.tenants import (
+    FormerAccount,
+    KlaviyoConnection,
+    Provisions,
+    Tenant,
+    TenantStore,
+    is_tenant_name,
+)
 
 CALLBACK_PATH = "/klaviyo/callback"
 OUTAGES_KEPT = 20
+SET_UP_SECONDS = (
+    30.0  # until the set-up is through, as a rule; jobs that the install mends are replayed after it
+)
 _NO_HASHES = ("0" * 64,)
 
 
 class Refusal(StrEnum):
     """Why an install stops here."""
 
+    PREFETCHED = "prefetched"
+    KLAVIYO_REFUSED = "klaviyo_refused"
     FOREIGN_FORM = "foreign_form"
     LINK_UNREADABLE = "link_unreadable"
     LINK_SPENT = "link_spent"
@@ -56,20 +72,26 @@ class Refusal(StrEnum):
 
 
 class InstallRefusedError(ExtensionError):
-    """The install stops; `refusal` says why. The merchant may start again."""
+    """The install stops; `refusal` says why, `reason` in Klaviyo's own word. The merchant may start again."""
 
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: Refusal, reason: str = "") -> None:
         super().__init__(refusal.value)
         self.refusal = refusal
+        self.reason = reason
 
 
 @dataclass(frozen=True)
 class Visit:
-    """What a merchant's browser sends: the fields of a query or a form, our cookie, and where a form came from."""
+    """What a merchant's browser sends: the fields of a query or a form, our cookies, and where a form came from.
+
+    Each attempt has a cookie of its own, so that two tabs do not take each other's place. `is_ahead` says that nobody has asked for the
+    page yet: the browser fetches it in case somebody will.
+    """
 
     fields: Mapping[str, str]
-    cookie: str
+    cookies: tuple[str, ...]
     origin: str
+    is_ahead: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,8 +116,8 @@ def start_page(visit: Visit, services: Services) -> Page:
     text = visit.fields.get("link", "")
     if not text:
         return Page("start", {"tenant": "", "link": "", "problem": ""})
-    link = _readable(lambda: InstallLinks.of(services).read(text).tenant)
-    return Page("start", {"tenant": link, "link": text, "problem": ""})
+    link = _readable(text, services)
+    return Page("start", {"tenant": link.tenant, "link": text, "problem": ""})
 
 
 def begin(visit: Visit, services: Services) -> Page | GoTo:
@@ -106,7 +128,9 @@ def begin(visit: Visit, services: Services) -> Page | GoTo:
     """
     _check_origin(visit, services)
     if text := visit.fields.get("link"):
-        return _authorize(_readable(lambda: InstallLinks.of(services).use(text).tenant), services)
+        link = _readable(text, services)
+        _used(text, services)
+        return _authorize(link.tenant, services)
     name = visit.fields.get("tenant", "").strip().lower()
     tenant = services.tenants.find(name) if is_tenant_name(name) else None
     # An unknown tenant takes the same path as a wrong key, and hears the same.
@@ -127,11 +151,14 @@ def callback(visit: Visit, services: Services) -> Page:
     Raises:
         InstallRefusedError: denied; state unknown, used, too old or another browser's; code missing; exchange failed.
     """
-    pending = PendingInstalls.of(services).consume(Step.AUTHORIZE, visit.fields.get("state", ""))
-    if "error" in visit.fields:
-        denied = visit.fields["error"] == "access_denied"
-        raise InstallRefusedError(Refusal.DENIED if denied else Refusal.EXCHANGE_FAILED)
-    pending = _ours(pending, visit)
+    if visit.is_ahead:
+        raise InstallRefusedError(Refusal.PREFETCHED)  # a state and a code work once
+    if error := visit.fields.get("error"):
+        _forget(Step.AUTHORIZE, visit.fields.get("state", ""), visit, services)
+        raise InstallRefusedError(
+            Refusal.DENIED if error == "access_denied" else Refusal.KLAVIYO_REFUSED, reason=error
+        )
+    pending, cookie = _ours(Step.AUTHORIZE, visit.fields.get("state", ""), visit, services)
     code = visit.fields.get("code", "")
     if not code:
         raise InstallRefusedError(Refusal.MISSING_CODE)
@@ -141,28 +168,50 @@ def callback(visit: Visit, services: Services) -> Page:
     if tenant is None:
         raise InstallRefusedError(Refusal.UNKNOWN_STATE)
     if tenant.klaviyo_account_id == account.id:
-        return _connect(tenant, answer, account, visit.cookie, services)
-    return _ask(tenant, answer, account, visit.cookie, services)
+        return _connect(tenant, answer, account, cookie, services)
+    return _ask(tenant, answer, account, cookie, services)
+
+
+def question(visit: Visit, services: Services) -> Page:
+    """Show the question again that is open in this browser, as after Back and Forward. Uses nothing up.
+
+    Raises:
+        InstallRefusedError: no such question is open in this browser.
+    """
+    word = visit.fields.get("confirmation", "")
+    pending, _ = _bound(PendingInstalls.of(services).look(Step.CONFIRM, word), visit)
+    tenant = _still_there(pending, services)
+    return _question(tenant, Account.model_validate(pending.kept["account"]), word, services)
 
 
 def confirm(visit: Visit, services: Services) -> Page:
-    """Connect after the merchant's yes.
+    """Connect after the merchant's yes. After a no, the grant that Klaviyo gave is given back.
 
     Raises:
         InstallRefusedError: no such question is open in this browser, or the answer was no.
     """
     _check_origin(visit, services)
-    pending = _ours(
-        PendingInstalls.of(services).consume(Step.CONFIRM, visit.fields.get("confirmation", "")), visit
-    )
-    if visit.fields.get("decision") != "connect":
-        raise InstallRefusedError(Refusal.CANCELLED)
-    tenant = services.tenants.find(pending.tenant)
-    if tenant is None:
-        raise InstallRefusedError(Refusal.UNKNOWN_STATE)
+    pending, cookie = _ours(Step.CONFIRM, visit.fields.get("confirmation", ""), visit, services)
+    tenant = _still_there(pending, services)
     answer = _aged(TokenAnswer.model_validate(pending.kept["tokens"]), pending.kept["exchanged_at"], services)
     account = Account.model_validate(pending.kept["account"])
-    return _connect(tenant, answer, account, visit.cookie, services)
+    if visit.fields.get("decision") != "connect":
+        give_back(tenant, account.id, answer.refresh_token, services)
+        raise InstallRefusedError(Refusal.CANCELLED)
+    return _connect(tenant, answer, account, cookie, services)
+
+
+def done_page(visit: Visit, services: Services) -> Page:
+    """Show again what this browser has connected.
+
+    Raises:
+        InstallRefusedError: it has connected nothing, or more than an hour ago.
+    """
+    tenant, cookie = _watched(visit, services)
+    if tenant.klaviyo is None:
+        raise InstallRefusedError(Refusal.UNKNOWN_STATE)
+    account = tenant.klaviyo.account_name or tenant.klaviyo.account_id
+    return _done(tenant, account, cookie, services)
 
 
 def progress(visit: Visit, services: Services) -> list[dict[str, str]]:
@@ -171,10 +220,7 @@ def progress(visit: Visit, services: Services) -> list[dict[str, str]]:
     Raises:
         InstallRefusedError: it began none, or more than an hour ago.
     """
-    name = PendingInstalls.of(services).watched(visit.cookie)
-    tenant = services.tenants.find(name) if name else None
-    if tenant is None:
-        raise InstallRefusedError(Refusal.UNKNOWN_STATE)
+    tenant, _ = _watched(visit, services)
     return steps_of(tenant)
 
 
@@ -183,7 +229,7 @@ def connect(
 ) -> Tenant:
     """Store the tokens of a Klaviyo account as the tenant's; whatever had disconnected it is over.
 
-    What an install has made is remembered for as long as the account stays the same.
+    What an install has made is remembered for as long as the account stays the same. Another account is left by the next set-up.
 
     Raises:
         DocumentMissingError: there is no such tenant.
@@ -196,8 +242,11 @@ def connect(
         outages = tuple(
             outage if outage.ended else outage.model_copy(update={"ended": now}) for outage in tenant.outages
         )
+        former = tuple(one for one in tenant.former_accounts if one.connection.account_id != account.id)
         return tenant.model_copy(
             update={
+                "former_accounts": (*former, *_former(tenant, account)),
+                "left_behind": left_in_other_accounts(tenant, account.id),
                 "klaviyo": _connection(answer, account, now),
                 "klaviyo_account_id": account.id,
                 "provisions": made.model_copy(update={"steps": {}}),
@@ -207,6 +256,15 @@ def connect(
         )
 
     return tenants.change(name, edit)
+
+
+def _former(tenant: Tenant, account: Account) -> tuple[FormerAccount, ...]:
+    """Return the account that this one takes the place of, if both are known."""
+    before = tenant.klaviyo_account_id
+    if tenant.klaviyo is None or not before or not account.id or before == account.id:
+        return ()
+    connection = tenant.klaviyo.model_copy(update={"account_id": before})
+    return (FormerAccount(connection=connection, webhook_id=tenant.provisions.webhook_id),)
 
 
 def prepare_queues(tenant: Tenant, queue: TaskQueue) -> None:
@@ -232,12 +290,50 @@ def _authorize(tenant: str, services: Services) -> GoTo:
     return GoTo(url, cookie)
 
 
-def _ours(pending: PendingInstall | None, visit: Visit) -> PendingInstall:
+def _ours(step: Step, word: str, visit: Visit, services: Services) -> tuple[PendingInstall, str]:
+    """Take the install out that this browser has begun; return it and the cookie that it is bound to.
+
+    Looked at first: what another browser, or a scanner, opens uses nothing up.
+    """
+    installs = PendingInstalls.of(services)
+    _, cookie = _bound(installs.look(step, word), visit)
+    pending = installs.consume(step, word)
+    if pending is None:
+        raise InstallRefusedError(Refusal.UNKNOWN_STATE)  # used between the two lines above
+    return pending, cookie
+
+
+def _bound(pending: PendingInstall | None, visit: Visit) -> tuple[PendingInstall, str]:
     if pending is None:
         raise InstallRefusedError(Refusal.UNKNOWN_STATE)
-    if not pending.is_bound_to(visit.cookie):
+    cookie = pending.bound_to(visit.cookies)
+    if not cookie:
         raise InstallRefusedError(Refusal.OTHER_BROWSER)
-    return pending
+    return pending, cookie
+
+
+def _forget(step: Step, word: str, visit: Visit, services: Services) -> None:
+    """Take the install out if this browser has begun it."""
+    with suppress(InstallRefusedError):
+        _ours(step, word, visit, services)
+
+
+def _still_there(pending: PendingInstall, services: Services) -> Tenant:
+    tenant = services.tenants.find(pending.tenant)
+    if tenant is None:
+        raise InstallRefusedError(Refusal.UNKNOWN_STATE)
+    return tenant
+
+
+def _watched(visit: Visit, services: Services) -> tuple[Tenant, str]:
+    """Return the tenant whose set-up one of the browser's tabs has begun, and the tab's cookie; `of` says which tab asks."""
+    wanted, installs = visit.fields.get("of", ""), PendingInstalls.of(services)
+    for cookie in visit.cookies:
+        if wanted not in ("", attempt_of(cookie)):
+            continue
+        if (name := installs.watched(cookie)) and (tenant := services.tenants.find(name)):
+            return tenant, cookie
+    raise InstallRefusedError(Refusal.UNKNOWN_STATE)
 
 
 def _exchange(code: str, verifier: str, services: Services) -> TokenAnswer:
@@ -275,6 +371,10 @@ def _ask(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str, ser
         "exchanged_at": services.clock().isoformat(),
     }
     confirmation = PendingInstalls.of(services).issue(Step.CONFIRM, tenant.name, cookie=cookie, kept=kept)
+    return _question(tenant, account, confirmation, services)
+
+
+def _question(tenant: Tenant, account: Account, confirmation: str, services: Services) -> Page:
     return Page(
         "confirm",
         {
@@ -300,16 +400,23 @@ def _connect(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str,
         # Again: a worker that still met the old tokens may have paused it since.
         services.queue.resume(tenant, Direction.OUTBOUND)
         start_provision(tenant, services)
+        for cause in MENDED_BY_INSTALL:
+            Replaying.of(services).begin_held(tenant, cause, after=SET_UP_SECONDS)
     except QueueUnavailableError as error:
         raise InstallRefusedError(Refusal.QUEUES_FAILED) from error
     PendingInstalls.of(services).watch(cookie, name)
+    return _done(tenant, account.name or account.id, cookie, services)
+
+
+def _done(tenant: Tenant, account: str, cookie: str, services: Services) -> Page:
     return Page(
         "done",
         {
-            "tenant": name,
-            "account": account.name or account.id,
+            "tenant": tenant.name,
+            "account": account,
+            "attempt": attempt_of(cookie),
             "steps": steps_of(tenant),
-            "manager_url": services.settings.omneo_manager_url.replace("{tenant}", name),
+            "manager_url": services.settings.omneo_manager_url.replace("{tenant}", tenant.name),
         },
     )
 
@@ -334,11 +441,23 @@ def _check_origin(visit: Visit, services: Services) -> None:
         raise InstallRefusedError(Refusal.FOREIGN_FORM)
 
 
-def _readable(read: Callable[[], str]) -> str:
+def _readable(text: str, services: Services) -> InstallLink:
+    """Return what a link says. It ends with the installation key that it was made with."""
     try:
-        return read()
+        link = InstallLinks.of(services).read(text)
     except LinkUnreadableError as error:
         raise InstallRefusedError(Refusal.LINK_UNREADABLE) from error
+    except LinkSpentError as error:
+        raise InstallRefusedError(Refusal.LINK_SPENT) from error
+    tenant = services.tenants.find(link.tenant)
+    if tenant is None or (link.key and link.key not in {id_of(key.hash) for key in tenant.installation_keys}):
+        raise InstallRefusedError(Refusal.LINK_SPENT)
+    return link
+
+
+def _used(text: str, services: Services) -> None:
+    try:
+        InstallLinks.of(services).use(text)
     except LinkSpentError as error:
         raise InstallRefusedError(Refusal.LINK_SPENT) from error
 
@@ -353,7 +472,9 @@ ROUTES: Mapping[tuple[str, str], Handler] = MappingProxyType(
         ("GET", "/klaviyo/install"): start_page,
         ("POST", "/klaviyo/install"): begin,
         ("GET", CALLBACK_PATH): callback,
+        ("GET", "/klaviyo/confirm"): question,
         ("POST", "/klaviyo/confirm"): confirm,
+        ("GET", "/klaviyo/done"): done_page,
         ("GET", "/klaviyo/progress"): progress,
     }
 )

@@ -4,27 +4,29 @@ Ordered so that it can be repeated: first what lies with Klaviyo and Omneo, each
 would be needed to repeat it. The inbound queue drains by itself: its jobs need only Omneo.
 """
 
-from collections.abc import Callable
 from datetime import timedelta
-from typing import TypeVar
 
 from shared.direction import Direction
 from shared.errors import (
     DisconnectedError,
-    NotFoundError,
     RefusedError,
     ServiceError,
     TokenRejectedError,
     WaitError,
 )
-from shared.klaviyo.resources import omneo_webhook_path, webhook_name
+from shared.installation.leaving import (
+    kept_for,
+    leave_former_accounts,
+    left_in_other_accounts,
+    remove_webhook,
+    unless_gone,
+)
+from shared.klaviyo.resources import omneo_webhook_path
 from shared.records.outbox import Outbox
 from shared.resync.rules.run import State
 from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Provisions, Tenant
-
-Id = TypeVar("Id", int, str)
 
 LEASE = timedelta(seconds=60)  # as long as the function may run; one that was killed is finished after it
 ANOTHER_RUNS_SECONDS = 5.0
@@ -42,6 +44,7 @@ def uninstall(tenant: Tenant, services: Services) -> Tenant:
         WaitError: Klaviyo or Omneo cannot at the moment; nothing was forgotten, call again.
         OwnServiceError: the same of ours.
     """
+    leave_former_accounts(tenant, services)
     # The set-up's own lease: a run of it beside this one would make again what is taken away here.
     lease = services.leases.acquire(tenant.setup_lease, lasting=LEASE)
     if lease is None:
@@ -57,7 +60,11 @@ def uninstall(tenant: Tenant, services: Services) -> Tenant:
 
 
 def _take_away(tenant: Tenant, services: Services) -> Tenant:
-    left = [*_remove_omneo_webhooks(tenant, services), *_leave_klaviyo(tenant, services)]
+    left = [
+        *left_in_other_accounts(tenant, tenant.klaviyo_account_id),
+        *_remove_omneo_webhooks(tenant, services),
+        *_leave_klaviyo(tenant, services),
+    ]
     services.queue.purge(tenant, Direction.OUTBOUND)
     Outbox.of(services).forget(tenant.name)
     if run := Resyncs.of(services).under_way(tenant.name):  # its job went with the queue
@@ -69,7 +76,7 @@ def _take_away(tenant: Tenant, services: Services) -> Tenant:
                 "klaviyo": None,
                 "klaviyo_account_id": "",
                 "provisions": Provisions(),
-                "left_behind": tuple(left),
+                "left_behind": tuple(dict.fromkeys(left)),
                 "heal_from": None,
             }
         )
@@ -85,7 +92,7 @@ def _remove_omneo_webhooks(tenant: Tenant, services: Services) -> list[str]:
     try:
         for hook in omneo.webhooks(tenant.settings.namespace):
             if hook.url == ours:
-                _unless_gone(omneo.delete_webhook, hook.id)
+                unless_gone(omneo.delete_webhook, hook.id)
     except WaitError:
         raise
     except ServiceError as error:
@@ -99,35 +106,27 @@ def _leave_klaviyo(tenant: Tenant, services: Services) -> list[str]:
         # There is nobody to ask any more: what the last time left is still there.
         return [line for line in tenant.left_behind if not line.startswith(_OMNEO)]
     try:
-        _remove_klaviyo_webhook(tenant, services)
+        account_id = tenant.klaviyo_account_id or services.klaviyo(tenant).account().id
+        remove_webhook(tenant, tenant.provisions.webhook_id, services.klaviyo(tenant))
     except (DisconnectedError, TokenRejectedError):
         # What an uninstall that was killed had removed is not there any more.
         return [DATA_SOURCES_STAY] if _is_removed(tenant) else [DISCONNECTED_BEFORE, DATA_SOURCES_STAY]
     except RefusedError as error:
+        account_id = tenant.klaviyo_account_id
         left = [f"Klaviyo's webhook may still be there, because {error}. Remove it in Klaviyo."]
     else:
         left = []
         services.tenants.change(tenant.name, _without_provisions)
-    return [*left, *_revoke(tenant, services), DATA_SOURCES_STAY]
+    return [*left, *_revoke(tenant, account_id, services), DATA_SOURCES_STAY]
 
 
-def _revoke(tenant: Tenant, services: Services) -> list[str]:
-    sharing = [name for name in services.tenants.holding(tenant.klaviyo_account_id) if name != tenant.name]
-    if tenant.klaviyo_account_id and sharing:
-        return [
-            f"Klaviyo still shows the app as installed, because {', '.join(sharing)} uses the same account."
-        ]
+def _revoke(tenant: Tenant, account_id: str, services: Services) -> list[str]:
+    if kept := kept_for(tenant.name, account_id, services):
+        return [kept]
     fresh = services.tenants.find(tenant.name)
     if fresh is not None and fresh.klaviyo is not None:
         services.klaviyo_oauth.revoke(fresh.klaviyo.refresh_token.get_secret_value())
     return []
-
-
-def _remove_klaviyo_webhook(tenant: Tenant, services: Services) -> None:
-    klaviyo = services.klaviyo(tenant)
-    for hook in klaviyo.webhooks():
-        if hook.name == webhook_name(tenant.name) or hook.id == tenant.provisions.webhook_id:
-            _unless_gone(klaviyo.delete_webhook, hook.id)
 
 
 def _is_removed(tenant: Tenant) -> bool:
@@ -136,10 +135,3 @@ def _is_removed(tenant: Tenant) -> bool:
 
 def _without_provisions(tenant: Tenant) -> Tenant:
     return tenant.model_copy(update={"provisions": Provisions()})
-
-
-def _unless_gone(delete: Callable[[Id], None], id: Id) -> None:
-    try:
-        delete(id)
-    except NotFoundError:
-        return

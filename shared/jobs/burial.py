@@ -1,33 +1,49 @@
-"""How a job that is given up comes to the dead-letter desk, and the plain reason that it stands there with.
+"""How a job that is given up comes to the dead-letter desk, and the plain reason and the cause that it stands there with.
 
 When a job is given up is for those to say who do it.
 """
 
+import json
 import logging
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from shared import logs
-from shared.errors import CannotSucceedError, RefusedError, ServiceError
-from shared.http.forbidden import what_mends
+from shared.errors import (
+    CannotSucceedError,
+    DisconnectedError,
+    RefusedError,
+    ServiceError,
+    TokenRejectedError,
+)
+from shared.http.forbidden import lacks_a_scope, what_mends
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
-from shared.jobs.jobs import AnyJob, Outcome, write_job
+from shared.jobs.jobs import AnyJob, Outcome, SendMetric, write_job
+from shared.jobs.rules.causes import Cause
+from shared.jobs.rules.persons import hashed_name, names_in
 from shared.tenants.tenants import Tenant
 
 
 def bury(
     job: AnyJob, tenant: Tenant, reason: str, *, because: BaseException, desk: DeadJobStore, now: datetime
 ) -> None:
-    """Put a job on the desk, and say so in the log. A job that stands there already stays as it is."""
+    """Put a job on the desk, and say so in the log. One that stands there and dies again is the same row, newer."""
+    body, cause = write_job(job), cause_of(because)
     dead = DeadJob(
-        id=job.id,
+        id=job.dead_id or job.id,
         tenant=job.tenant,
         kind=job.kind,
         reason=reason,
         detail=_detail(because),
-        body=write_job(job),
+        body=body,
         attempts=job.attempts,
         died_at=now,
         request_id=request_of(because).get("request", ""),
+        cause=cause,
+        metric=_metric(job),
+        profiles=hashes_of(json.loads(body), tenant),
+        accepted_at=job.accepted_at,
+        replay=job.replay,
     )
     desk.add(dead, keep=timedelta(days=tenant.settings.dead_job_days))
     age = round((now - job.accepted_at).total_seconds(), 1)
@@ -36,10 +52,32 @@ def bury(
         "job is dead",
         outcome=Outcome.DEAD.value,
         reason=reason,
+        cause=cause.value,
         attempts=job.attempts,
         age=age,
         **request_of(because),
     )
+
+
+def hashes_of(body: object, tenant: Tenant) -> tuple[str, ...]:
+    """Return the hashes of whom a job's body is about; none for a tenant of before there were ledger keys."""
+    if tenant.ledger_key is None:
+        return ()
+    key = tenant.ledger_key.get_secret_value()
+    return tuple(hashed_name(key, name) for name in names_in(body))
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Return what a job died of, given the error that ended it."""
+    if isinstance(error, CannotSucceedError):
+        return _of_the_message(error)
+    if isinstance(error, DisconnectedError):
+        return Cause.NOT_INSTALLED
+    if isinstance(error, TokenRejectedError):
+        return Cause.OMNEO_TOKEN if error.service == "Omneo" else Cause.NO_ANSWER
+    if not isinstance(error, RefusedError):
+        return Cause.NO_ANSWER
+    return _forbidden(error) if error.status == 403 else Cause.REFUSED
 
 
 def refused(error: RefusedError | CannotSucceedError) -> str:
@@ -47,7 +85,7 @@ def refused(error: RefusedError | CannotSucceedError) -> str:
     if isinstance(error, CannotSucceedError):
         return str(error)
     if error.status == 403:
-        return f"{error}. {what_mends(error)} Then replay this job."
+        return f"{error}. {what_mends(error)}"
     return f"{error}. Sending it again unchanged will not help."
 
 
@@ -60,6 +98,29 @@ def request_of(error: BaseException) -> dict[str, str]:
     """Return the service's own name of the call that failed, as a field of a log line; nothing if it gave none."""
     said = _said(error)
     return {"request": said.request_id} if said and said.request_id else {}
+
+
+def _of_the_message(error: CannotSucceedError) -> Cause:
+    if error.cause:
+        return Cause(error.cause)
+    because = error.__cause__
+    if isinstance(because, RefusedError) and because.status == 403:
+        return _forbidden(because)
+    return Cause.OTHER
+
+
+def _forbidden(error: ServiceError) -> Cause:
+    if error.service != "Klaviyo":
+        return Cause.OMNEO_PERMISSION
+    return Cause.SCOPE if lacks_a_scope(error) else Cause.PLAN
+
+
+def _metric(job: AnyJob) -> str:
+    """Return the name of the metric that an event is of, "" for any other job."""
+    found: object = job.event if isinstance(job, SendMetric) else None
+    for name in ("metric", "data", "attributes", "name"):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, str) else ""
 
 
 def _detail(error: BaseException) -> str:

@@ -1,10 +1,17 @@
 """The dead-letter desk: jobs that the worker has given up, each with a plain reason.
 
 A dead job keeps the whole job, encrypted, and a replay puts it back unchanged: with the same `unique_id` it cannot make a second event.
+Its row stays until the replayed job has succeeded. Each replay has a word of its own, which the row and the job carry: a job whose word the
+row does not have any more was overtaken by a later replay, and is not done. Who replays what, and when, is not decided here.
 """
 
 import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
@@ -12,21 +19,40 @@ from shared.errors import (
     DocumentChangedError,
     DocumentExistsError,
     DocumentMissingError,
+    StoreUnavailableError,
     UndecryptableError,
 )
+from shared.jobs.rules.causes import HELD, Cause
+from shared.jobs.rules.wanted import Wanted
 from shared.storage.documents import Document, Documents, Value
 from shared.storage.encryption import KeyRing
 
 _BODY = "dead_job.body"
 _DETAIL = "dead_job.detail"
 _AT_ONCE = 20  # of up to 1 MiB each, which the store has to bring within one time-out
+_MOST_READ = 400  # of one scan
+_TRIES = 10
+_NOTED_AGAIN_AFTER = timedelta(
+    minutes=1
+)  # a cause that kills thousands must not be written with each of them
+# A replay that still waits must find its row: a task that is put back waits for hours at most.
+_KEPT_WHILE_REPLAYED = timedelta(days=3)
+
+
+class DeadJobState(StrEnum):
+    """Where a dead job is."""
+
+    DEAD = "dead"
+    REPLAYED = "replayed"  # it is queued again; the row goes when it succeeds
 
 
 class DeadJob(BaseModel):
     """A job that the worker has given up.
 
     `reason` is plain and holds nothing personal. `detail` holds the service's own words and may quote personal data. `request_id` is the
-    service's name for the call that it refused, "" if it gives none. `body` is the task's body, unchanged.
+    service's name for the call that it refused, "" if it gives none. `body` is the task's body, unchanged; `detail` and `body` are empty in
+    what a scan gives. `died_at` is the last time, `first_died_at` the first, None if there was but one. `profiles` are hashes of whom it is about.
+    `replay` is the word of the last replay, `run` the run that it belongs to, "" if it was alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -40,6 +66,28 @@ class DeadJob(BaseModel):
     attempts: int
     died_at: AwareDatetime
     request_id: str = ""
+    cause: Cause = Cause.OTHER
+    metric: str = ""
+    profiles: tuple[str, ...] = ()
+    accepted_at: AwareDatetime | None = None
+    first_died_at: AwareDatetime | None = None
+    deaths: int = 1
+    state: DeadJobState = DeadJobState.DEAD
+    replay: str = ""
+    run: str = ""
+    replayed_at: AwareDatetime | None = None
+    expire_at: AwareDatetime | None = None
+
+
+@dataclass(frozen=True)
+class HeldCause:
+    """A cause that holds jobs: when it first and last killed one, to the minute, and when one of them was last tried."""
+
+    cause: Cause
+    reason: str
+    first_at: datetime
+    last_at: datetime
+    tried_at: datetime
 
 
 class DeadJobStore:
@@ -50,21 +98,14 @@ class DeadJobStore:
         self._keys = keys
 
     def add(self, dead: DeadJob, *, keep: timedelta) -> None:
-        """Record a dead job. A second record of the same job changes nothing: a worker that dies halfway records it twice."""
-        fields: dict[str, Value] = {
-            "kind": dead.kind,
-            "reason": dead.reason,
-            "detail": self._keys.encrypt(dead.detail, tenant=dead.tenant, field=_DETAIL),
-            "body": self._sealed(dead),
-            "attempts": dead.attempts,
-            "died_at": dead.died_at,
-            "expire_at": dead.died_at + keep,
-            "request_id": dead.request_id,
-        }
-        try:
-            self._documents.create(_collection(dead.tenant), dead.id, fields)
-        except DocumentExistsError:
-            return
+        """Record a dead job. One that stands there and dies again is the same row, newer.
+
+        A second record of the same death changes nothing: a worker that dies halfway records it twice. `dead.replay` is the replay that
+        died; its row is changed if it is still the last one, and no row is made for it.
+        """
+        self._write(dead, keep)
+        if dead.cause in HELD:
+            self._note_cause(dead, keep)
 
     def find(self, tenant: str, id: str) -> DeadJob | None:
         """Return the dead job with this id, None if there is none."""
@@ -76,15 +117,126 @@ class DeadJobStore:
         found = self._documents.find(_collection(tenant), after=after, limit=limit)
         return [self._decode(tenant, document) for document in found]
 
+    def scan(
+        self, tenant: str, wanted: Wanted, *, now: datetime, after: str | None = None, most: int = 100
+    ) -> tuple[list[DeadJob], str | None]:
+        """Return dead jobs that are meant, in the order of their ids and without body and detail, and where the next scan begins.
+
+        That is None after the last one. A scan ends after some hundreds of rows, so it may find fewer than `most`, or none.
+        """
+        found: list[DeadJob] = []
+        where: Mapping[str, str] = wanted.asked_of_the_store
+        for _ in range(_MOST_READ // _AT_ONCE):
+            page = self._documents.find(_collection(tenant), where=where, after=after, limit=_AT_ONCE)
+            for document in page:
+                after = document.id
+                dead = _row(tenant, document)
+                if (dead.expire_at is None or dead.expire_at > now) and wanted.means(dead):
+                    found.append(dead)
+                if len(found) == most:
+                    return found, after
+            if len(page) < _AT_ONCE:
+                return found, None
+        return found, after
+
     def count(self, tenant: str) -> int:
-        """Return how many dead jobs the tenant has."""
-        return self._documents.count(_collection(tenant))
+        """Return how many dead jobs the tenant has, without those that are queued again."""
+        replayed = self._count(tenant, {"state": DeadJobState.REPLAYED.value})
+        return self._documents.count(_collection(tenant)) - replayed
+
+    def counts(self, tenant: str) -> dict[Cause, int]:
+        """Return how many dead jobs there are of each cause that there is, without those that are queued again."""
+        of_causes: dict[Cause, int] = {
+            cause: self._count(tenant, {"cause": cause.value, "state": DeadJobState.DEAD.value})
+            for cause in Cause
+            if cause is not Cause.OTHER
+        }
+        rest = self.count(tenant) - sum(of_causes.values())  # those of before there were causes too
+        of_causes[Cause.OTHER] = rest
+        return {cause: count for cause, count in of_causes.items() if count > 0}
+
+    def count_meant(self, tenant: str, wanted: Wanted) -> int | None:
+        """Return how many rows are meant, None if only a scan can tell."""
+        if not wanted.is_all_the_store_s:
+            return None
+        return self._count(tenant, wanted.asked_of_the_store)
+
+    def count_of_run(self, tenant: str, run: str, state: DeadJobState) -> int:
+        """Return how many jobs that a run has replayed are in this state."""
+        return self._count(tenant, {"run": run, "state": state.value})
+
+    def begin_replay(
+        self, tenant: str, id: str, *, replay: str, run: str, now: datetime, keep: timedelta
+    ) -> bool:
+        """Note that the job is queued again, under this word; return whether there is such a row. Replays before it count no more."""
+        fields: dict[str, Value] = {
+            "state": DeadJobState.REPLAYED.value,
+            "replay": replay,
+            "run": run,
+            "replayed_at": now,
+            "expire_at": now + max(keep, _KEPT_WHILE_REPLAYED),
+        }
+        try:
+            self._documents.update(_collection(tenant), id, fields)
+        except DocumentMissingError:
+            return False
+        return True
+
+    def is_meant(self, tenant: str, id: str, replay: str) -> bool:
+        """Return whether a replayed job is still to be done: its row stands, and no later replay has overtaken it."""
+        found = self._documents.get(_collection(tenant), id)
+        return found is not None and _is_under_way(found, replay)
+
+    def keep_waiting(self, tenant: str, id: str, replay: str, *, now: datetime) -> None:
+        """Let the row of a replayed job that has to wait stand for some days more."""
+        found = self._documents.get(_collection(tenant), id)
+        if found is None or not _is_under_way(found, replay):
+            return
+        until = now + _KEPT_WHILE_REPLAYED
+        if _time(found.fields["expire_at"]) < until:
+            with suppress(DocumentChangedError):
+                self._documents.update(_collection(tenant), id, {"expire_at": until}, version=found.version)
+
+    def end_replay(self, tenant: str, id: str, replay: str) -> DeadJob | None:
+        """Take the row of a replayed job that has succeeded away, and return it without body; None if it is not this replay's."""
+        found = self._documents.get(_collection(tenant), id)
+        if found is None or not _is_under_way(found, replay):
+            return None
+        with suppress(DocumentChangedError):  # it has died anew, or is being replayed again
+            self._documents.delete(_collection(tenant), id, version=found.version)
+        return _row(tenant, found)
+
+    def held(self, tenant: str) -> list[HeldCause]:
+        """Return the causes that have held jobs, mended ones perhaps too."""
+        found = self._documents.find(_causes(tenant))
+        return [_held(document) for document in found if document.id in HELD]
+
+    def note_try(self, tenant: str, cause: Cause, *, now: datetime) -> None:
+        """Note that one of the jobs which the cause holds is being tried."""
+        with suppress(DocumentMissingError):
+            self._documents.update(_causes(tenant), cause.value, {"tried_at": now})
+
+    def forget_cause(self, tenant: str, cause: Cause) -> None:
+        """Forget a cause that holds nothing any more."""
+        self._documents.delete(_causes(tenant), cause.value)
+
+    def forget_profile(self, tenant: str, profile: str) -> int:
+        """Forget every job about a person, given the hash of an id or an address; return how many there were."""
+        gone, after = 0, None
+        while found := self._documents.find(_collection(tenant), after=after, limit=_AT_ONCE):
+            after = found[-1].id
+            for document in found:
+                if profile in _row(tenant, document).profiles:
+                    self._documents.delete(_collection(tenant), document.id)
+                    gone += 1
+        return gone
 
     def delete_all(self, tenant: str) -> None:
         """Forget every dead job of the tenant."""
-        while found := self._documents.find(_collection(tenant), limit=_AT_ONCE):
-            for document in found:
-                self._documents.delete(_collection(tenant), document.id)
+        for collection in (_collection(tenant), _causes(tenant)):
+            while found := self._documents.find(collection, limit=_AT_ONCE):
+                for document in found:
+                    self._documents.delete(collection, document.id)
 
     def reencrypt(self, tenant: str, *, dry_run: bool = False) -> int:
         """Seal every job of an older key with the first key, and return how many there were.
@@ -106,6 +258,66 @@ class DeadJobStore:
             raise unreadable
         return due
 
+    def _write(self, dead: DeadJob, keep: timedelta) -> None:
+        fields = self._encode(dead, keep)
+        collection = _collection(dead.tenant)
+        for _ in range(_TRIES):
+            found = self._documents.get(collection, dead.id)
+            try:
+                if found is None:
+                    if not dead.replay:
+                        self._documents.create(collection, dead.id, fields)
+                    return  # the row of a replay has expired, or its person was erased
+                if not _is_new_death(found, dead):
+                    return
+                again = fields | _history(found, dead)
+                self._documents.update(collection, dead.id, again, version=found.version)
+            except (DocumentExistsError, DocumentChangedError):
+                continue
+            return
+        raise StoreUnavailableError("the dead job is being changed too often to be written")
+
+    def _note_cause(self, dead: DeadJob, keep: timedelta) -> None:
+        collection, id = _causes(dead.tenant), dead.cause.value
+        now: dict[str, Value] = {
+            "reason": dead.reason,
+            "last_at": dead.died_at,
+            "expire_at": dead.died_at + max(keep, _KEPT_WHILE_REPLAYED),
+        }
+        found = self._documents.get(collection, id)
+        if found is None:
+            with suppress(DocumentExistsError):
+                first: dict[str, Value] = {"first_at": dead.died_at, "tried_at": dead.died_at}
+                self._documents.create(collection, id, now | first)
+        elif dead.died_at - _time(found.fields["last_at"]) >= _NOTED_AGAIN_AFTER:
+            with suppress(DocumentChangedError):
+                self._documents.update(collection, id, now, version=found.version)
+
+    def _count(self, tenant: str, where: Mapping[str, str]) -> int:
+        return self._documents.count(_collection(tenant), where=where)
+
+    def _encode(self, dead: DeadJob, keep: timedelta) -> dict[str, Value]:
+        return {
+            "kind": dead.kind,
+            "reason": dead.reason,
+            "detail": self._keys.encrypt(dead.detail, tenant=dead.tenant, field=_DETAIL),
+            "body": self._sealed(dead),
+            "attempts": dead.attempts,
+            "died_at": dead.died_at,
+            "expire_at": dead.died_at + keep,
+            "request_id": dead.request_id,
+            "cause": dead.cause.value,
+            "metric": dead.metric,
+            "profiles": list(dead.profiles),
+            "accepted_at": dead.accepted_at,
+            "first_died_at": None,
+            "deaths": 1,
+            "state": DeadJobState.DEAD.value,
+            "replay": dead.replay,
+            "run": dead.run,
+            "replayed_at": None,
+        }
+
     def _sealed(self, dead: DeadJob) -> str:
         # A job may hold 900 KB and a document 1 MiB, ciphertext in base64 included: only compressed does the one fit the other.
         return self._keys.encrypt_bytes(zlib.compress(dead.body), tenant=dead.tenant, field=_BODY)
@@ -126,21 +338,68 @@ class DeadJobStore:
 
     def _decode(self, tenant: str, document: Document) -> DeadJob:
         fields = document.fields
-        return DeadJob(
-            id=document.id,
-            tenant=tenant,
-            kind=str(fields["kind"]),
-            reason=str(fields["reason"]),
-            detail=self._keys.decrypt(str(fields["detail"]), tenant=tenant, field=_DETAIL),
-            body=zlib.decompress(self._keys.decrypt_bytes(str(fields["body"]), tenant=tenant, field=_BODY)),
-            attempts=int(str(fields["attempts"])),
-            died_at=_time(fields["died_at"]),
-            request_id=str(fields.get("request_id") or ""),
-        )
+        opened = {
+            "detail": self._keys.decrypt(str(fields["detail"]), tenant=tenant, field=_DETAIL),
+            "body": zlib.decompress(
+                self._keys.decrypt_bytes(str(fields["body"]), tenant=tenant, field=_BODY)
+            ),
+        }
+        return _row(tenant, document).model_copy(update=opened)
+
+
+def _row(tenant: str, document: Document) -> DeadJob:
+    """Return what the store can tell of a dead job without a key. A document of an earlier revision lacks some of it."""
+    known: dict[str, Any] = {
+        name: value for name, value in document.fields.items() if value is not None and name != "request_id"
+    }
+    return DeadJob.model_validate(
+        {
+            **known,
+            "request_id": str(document.fields.get("request_id") or ""),
+            "id": document.id,
+            "tenant": tenant,
+            "detail": "",
+            "body": b"",
+        }
+    )
+
+
+def _held(document: Document) -> HeldCause:
+    first_at, last_at, tried_at = (
+        _time(document.fields[name]) for name in ("first_at", "last_at", "tried_at")
+    )
+    return HeldCause(Cause(document.id), str(document.fields["reason"]), first_at, last_at, tried_at)
+
+
+def _is_new_death(found: Document, dead: DeadJob) -> bool:
+    """Return whether a job that stands there has died once more, and not only been recorded twice."""
+    if dead.replay:
+        return _is_under_way(found, dead.replay)
+    known = found.fields.get("accepted_at")
+    if dead.accepted_at is None:
+        return False
+    return not isinstance(known, datetime) or dead.accepted_at > known
+
+
+def _history(found: Document, dead: DeadJob) -> dict[str, Value]:
+    earlier = found.fields
+    return {
+        "first_died_at": earlier.get("first_died_at") or earlier["died_at"],
+        "deaths": int(str(earlier.get("deaths", 1))) + 1,
+        "run": str(earlier.get("run", "")) if dead.replay else "",
+    }
+
+
+def _is_under_way(found: Document, replay: str) -> bool:
+    return (found.fields.get("state"), found.fields.get("replay")) == (DeadJobState.REPLAYED, replay)
 
 
 def _collection(tenant: str) -> str:
     return f"tenants/{tenant}/dead_jobs"
+
+
+def _causes(tenant: str) -> str:
+    return f"tenants/{tenant}/dead_causes"
 
 
 def _time(value: object) -> datetime:

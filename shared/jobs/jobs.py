@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
@@ -23,7 +23,11 @@ TASK_BYTES = 900_000  # a Cloud Tasks task holds 1 MiB, its headers and envelope
 
 
 class Job(BaseModel):
-    """What all jobs carry. `attempts` counts the times it was put back to wait."""
+    """What all jobs carry. `attempts` counts the times it was put back to wait.
+
+    A replay of a dead job carries `replay`, a word that this replay alone has, `dead_id`, the id of its row on the desk, and `replayed_at`,
+    from which on its age counts.
+    """
 
     # A cold start builds none of the models it does not use.
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
@@ -35,6 +39,19 @@ class Job(BaseModel):
     attempts: int = 0
     last_failure: str = ""
     traceparent: str = ""
+    replay: str = ""
+    dead_id: str = ""
+    replayed_at: AwareDatetime | None = None
+
+    @property
+    def waits_since(self) -> datetime:
+        """From when on its age counts."""
+        return self.replayed_at or self.accepted_at
+
+    def replayed(self, *, word: str, dead_id: str, at: datetime) -> Self:
+        """Return the same job as a replay: what it is to do stays, what it has been through is forgotten."""
+        fresh = {"attempts": 0, "last_failure": ""}
+        return self.model_copy(update={**fresh, "replay": word, "dead_id": dead_id, "replayed_at": at})
 
 
 class SendMetric(Job):
@@ -218,6 +235,15 @@ class Resync(Job):
     chain: str = ""
 
 
+class ReplayDeadJobs(Job):
+    """Replay some of the dead jobs that a run means (`replays.py`), and queue the next such job. `step` counts the jobs of the run."""
+
+    direction: ClassVar[Direction] = Direction.INBOUND
+    kind: Literal["replay-dead-jobs"] = "replay-dead-jobs"
+    run_id: str
+    step: int = 0
+
+
 class EveryTenant(Job):
     """Queue a job for every installed tenant. The schedule sends it, which knows neither a tenant nor the time."""
 
@@ -246,6 +272,7 @@ AnyJob: TypeAlias = (
     | PullOptOut
     | CompareConsent
     | Resync
+    | ReplayDeadJobs
     | EveryTenant
 )
 KINDS: dict[str, type[AnyJob]] = {
@@ -266,6 +293,7 @@ KINDS: dict[str, type[AnyJob]] = {
     "pull-opt-out": PullOptOut,
     "compare-consent": CompareConsent,
     "resync": Resync,
+    "replay-dead-jobs": ReplayDeadJobs,
     "every-tenant": EveryTenant,
 }
 

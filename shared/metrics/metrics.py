@@ -60,24 +60,43 @@ def accept_metric(
     return job
 
 
-def send_metric(job: SendMetric, tenant: Tenant, klaviyo: "KlaviyoClient", omneo: "OmneoClient") -> None:
+def send_metric(job: SendMetric, tenant: Tenant, klaviyo: "KlaviyoClient", omneo: "OmneoClient") -> bool:
     """Create the event in Klaviyo, with a fresh ID token if it asked for one. Repeating this is harmless.
+
+    Return whether Omneo holds a Klaviyo id as the profile's identity that Klaviyo knows no more, which a sync of the profile replaces.
 
     Raises:
         CannotSucceedError: it asked for a token and Omneo will never mint one; such an event is not sent without. Or it names an Omneo
             profile that there is not.
         ServiceError: what Klaviyo or Omneo answered.
     """
-    event = with_profile(job, handle=tenant.settings.identity_handle, klaviyo=klaviyo, omneo=omneo)
+    is_outdated = False
+    for about in with_profile(job, handle=tenant.settings.identity_handle, klaviyo=klaviyo, omneo=omneo):
+        event = _finished(about.event, job, tenant, omneo)
+        try:
+            _create(event, klaviyo)
+        except RefusedError as error:
+            is_outdated = about.by_identity and error.status == 404
+            if not is_outdated:
+                raise
+        else:
+            break
+    return is_outdated
+
+
+def _finished(
+    event: Mapping[str, Any], job: SendMetric, tenant: Tenant, omneo: "OmneoClient"
+) -> Mapping[str, Any]:
+    """Return the event as Klaviyo gets it: its number read, its token minted."""
     country = tenant.klaviyo.account_country if tenant.klaviyo else ""
     event, phone_is_left_out = with_phone(event, region_of(tenant.settings.default_region, country))
     if phone_is_left_out:
         logs.note(left_out=["phone_number"])
-    if job.with_token:
-        token = _mint(job, tenant, omneo)
-        encoded = base64.b64encode(token.token.get_secret_value().encode()).decode()
-        event = with_id_token(event, encoded, token.exp)
-    _create(event, klaviyo)
+    if not job.with_token:
+        return event
+    token = _mint(job, tenant, omneo)
+    encoded = base64.b64encode(token.token.get_secret_value().encode()).decode()
+    return with_id_token(event, encoded, token.exp)
 
 
 def _create(event: Mapping[str, Any], klaviyo: "KlaviyoClient") -> None:

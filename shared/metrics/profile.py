@@ -3,7 +3,8 @@
 Klaviyo would make a new profile of an Omneo id that it does not know, beside the one that has the person's email.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import CannotSucceedError, WaitError
@@ -21,10 +22,20 @@ _OMNEO_LAGS = 10.0
 Json = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class About:
+    """An event with the profile that it is about. `by_identity` says whether that is the one whose id Omneo holds as an identity."""
+
+    event: Mapping[str, Any]
+    by_identity: bool = False
+
+
 def with_profile(
     job: "SendMetric", *, handle: str, klaviyo: "KlaviyoClient", omneo: "OmneoClient"
-) -> Mapping[str, Any]:
-    """Return the event, about the Klaviyo profile that is meant. `handle` is that of the identity which holds Klaviyo's id.
+) -> Iterator[About]:
+    """Yield the event, about the Klaviyo profile that is meant; and, for when Klaviyo does not know that one, about the next that matches.
+
+    `handle` is that of the identity which holds Klaviyo's id.
 
     Raises:
         WaitError: Omneo does not show the profile yet.
@@ -33,7 +44,8 @@ def with_profile(
     """
     event, omneo_id = job.event, job.omneo_profile_id
     if not omneo_id or klaviyo_profile_id(event) or email_of(event):
-        return event
+        yield About(event)
+        return
     profile = omneo.profile_fields(omneo_id)
     if profile is None or profile.get("profile_type") == "deleted":
         if job.attempts == 0:
@@ -43,7 +55,20 @@ def with_profile(
             "Replay this job if the profile was restored."
         )
     if stored := identity_in(profile.get("identities"), handle):
-        return _about(event, id=str(stored))
+        yield About(_about(event, id=str(stored)), by_identity=True)
+    yield About(_matched(event, omneo_id, profile, handle=handle, klaviyo=klaviyo, omneo=omneo))
+
+
+def _matched(
+    event: Mapping[str, Any],
+    omneo_id: str,
+    profile: Mapping[str, Any],
+    *,
+    handle: str,
+    klaviyo: "KlaviyoClient",
+    omneo: "OmneoClient",
+) -> Mapping[str, Any]:
+    """Return the event, about the Klaviyo profile that matches without a stored identity."""
     if found := klaviyo.find_profile("external_id", omneo_id):
         return _about(event, id=found.id)
     email = read_email(profile.get("email"))

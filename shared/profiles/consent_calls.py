@@ -28,6 +28,7 @@ from shared.consent.rules.memory import Memory
 from shared.consent.to_omneo import note_decisions, record_decisions
 from shared.consent_events import Channel, Consent, Direction
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
+from shared.jobs.rules.causes import Cause
 from shared.klaviyo.consent_jobs import Person
 from shared.profiles.opt_outs import queue_pull
 from shared.services import Services
@@ -170,7 +171,8 @@ class ConsentCalls:
                 raise
             return CannotSucceedError(
                 "Klaviyo knows no list with the id in master_list_id, so nobody was subscribed. "
-                f"Correct the setting, then replay this job. ({error.status})"
+                f"Once the setting is right, this job goes on by itself. ({error.status})",
+                cause=Cause.MASTER_LIST,
             )
         except RefusedError as error:
             if _is_of_phone(error):

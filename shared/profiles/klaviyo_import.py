@@ -178,11 +178,32 @@ def _resource(
     if not verdict.klaviyo_id:
         given = {name: value for name, value in attributes.items() if value is not None}
         return {"type": "profile", "attributes": given}
-    for name in ("email", "phone_number"):
-        held = getattr(ours, name, "")
-        if held and not attributes.get(name) and name not in without and released(name, held):
-            attributes[name] = None
+    if ours is not None:
+        there = dict.fromkeys(without, True) | attributes
+        attributes |= dict.fromkeys(_given_up(ours, there, released))
     return {**mapped.resource(verdict.klaviyo_id), "attributes": attributes}
+
+
+def given_up_by_excluded(
+    profile: KlaviyoProfile, wanted: Mapping[str, Any], released: Released
+) -> Mapping[str, Any] | None:
+    """Return the `data` of a call that takes from an excluded person's profile what others wait for, None if that is nothing.
+
+    `wanted` are the attributes that the person has in Omneo. Nothing else of an excluded profile goes to Klaviyo.
+    """
+    theirs = dict.fromkeys(held_of(profile, wanted), True)
+    given_up = _given_up(profile, theirs, released)
+    attributes = dict.fromkeys(given_up)
+    return {"type": "profile", "id": profile.id, "attributes": attributes} if given_up else None
+
+
+def _given_up(profile: KlaviyoProfile, kept: Mapping[str, Any], released: Released) -> list[str]:
+    """Return which identifiers the Klaviyo profile has, beside those that are kept, for which somebody waits."""
+    return [
+        name
+        for name in ("email", "phone_number")
+        if (held := getattr(profile, name)) and not kept.get(name) and released(name, held)
+    ]
 
 
 def _imported(

@@ -11,6 +11,7 @@ from typing import Any
 from shared.consent.ledger import ensure_ledger_key
 from shared.errors import CannotSucceedError, WaitError
 from shared.jobs.jobs import SyncProfile
+from shared.jobs.rules.causes import Cause
 from shared.klaviyo.profiles import KlaviyoProfile
 from shared.profiles.calls import sync_soon
 from shared.profiles.klaviyo_import import Imported, LeftOut
@@ -82,7 +83,8 @@ class MakingRoom:
         others = ", ".join(dict.fromkeys(imported.owners[name].id for name in names))
         return CannotSucceedError(
             f"Another Klaviyo profile ({others}) has the profile's {what}, so it was synced without. "
-            "If both are one person, merge them in Klaviyo; else correct one of them. Then replay this job."
+            "If both are one person, merge them in Klaviyo; else correct one of them. Then replay this job.",
+            cause=Cause.IDENTIFIER,
         )
 
     def _have_synced(self, holders: Collection[str], names: Collection[str]) -> None:

@@ -7,7 +7,7 @@ from shared.consent.rules import memory as rules
 from shared.consent.rules.comparison import Step
 from shared.consent.rules.decisions import direction_in
 from shared.consent.rules.memory import Memory
-from shared.consent.to_omneo import ToOmneo, consent_turn
+from shared.consent.to_omneo import ToOmneo, consent_turn, read_last
 from shared.jobs.jobs import PullOptOut
 from shared.services import Services
 from shared.tenants.tenants import Tenant
@@ -37,8 +37,7 @@ def pull_opt_out(job: PullOptOut, tenant: Tenant, services: Services) -> None:
     """
     # The turn of the flushes: an older decision of theirs must not be the last.
     with consent_turn(job.profile_id, tenant, services):
-        read_at = services.clock()
-        profile = services.omneo(tenant).profile(job.profile_id)
+        profile, read_at = read_last(job.profile_id, tenant, services)
         if profile is None:
             logs.write(logging.INFO, "opt-out not pulled", reason="gone")
             return

@@ -14,20 +14,22 @@ from functools import cached_property
 from typing import Any
 
 from shared import logs
+from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.comparison import Outcome, Step, Subject
+from shared.consent.rules.memory import with_merge
 from shared.consent_events import Channel
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError, WaitError
 from shared.jobs.jobs import SyncProfile
 from shared.json_logic.exclude_logic import ExcludeLogicError
 from shared.klaviyo.profiles import KlaviyoProfile
 from shared.profiles.consent_calls import ConsentCalls, Trouble, compared
-from shared.profiles.klaviyo_import import Imported, import_profile
+from shared.profiles.klaviyo_import import Imported, given_up_by_excluded, import_profile
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.ownership import Ownership
 from shared.profiles.rules.calls import stored_klaviyo_id
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.omneo_paths import at_path
-from shared.profiles.rules.sync_plan import Absence, SyncPlan, SyncRules, comms_of, plan_sync
+from shared.profiles.rules.sync_plan import Absence, SyncPlan, SyncRules, comms_of, mapped_profile, plan_sync
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.services import Services
 from shared.tenants.tenants import Tenant
@@ -88,20 +90,23 @@ def planned(
     Raises:
         CannotSucceedError: whether the profile is excluded cannot be told.
     """
+    # What was filled in another account has not been filled in this one.
+    filled = synced.filled if synced.account == tenant.klaviyo_account_id else frozenset()
+    try:
+        return plan_sync(profile, _rules(tenant), filled_before=filled, deleted_at=synced.deleted_at)
+    except ExcludeLogicError as error:
+        raise CannotSucceedError(f"{error} The profile was not synced.") from error
+
+
+def _rules(tenant: Tenant) -> SyncRules:
     settings = tenant.settings
     country = tenant.klaviyo.account_country if tenant.klaviyo else ""
-    rules = SyncRules(
+    return SyncRules(
         logic=settings.profile_exclude_logic,
         mappings=settings.mappings,
         region=region_of(settings.default_region, country),
         identity_handle=settings.identity_handle,
     )
-    # What was filled in another account has not been filled in this one.
-    filled = synced.filled if synced.account == tenant.klaviyo_account_id else frozenset()
-    try:
-        return plan_sync(profile, rules, filled_before=filled, deleted_at=synced.deleted_at)
-    except ExcludeLogicError as error:
-        raise CannotSucceedError(f"{error} The profile was not synced.") from error
 
 
 def ownership_of(profile: Mapping[str, Json], id: str, tenant: Tenant, services: Services) -> Ownership:
@@ -112,17 +117,21 @@ def ownership_of(profile: Mapping[str, Json], id: str, tenant: Tenant, services:
 
 
 def subjects_of(imported: Imported, wanted: Mapping[str, Json]) -> dict[Channel, Subject]:
+    """Return whose consent each channel is about after an import: see `subjects`."""
+    number = None if imported.holders else imported.owners.get("phone_number")
+    return subjects(imported.profile, number, wanted)
+
+
+def subjects(
+    own: KlaviyoProfile, number: KlaviyoProfile | None, wanted: Mapping[str, Json]
+) -> dict[Channel, Subject]:
     """Return whose consent each channel is about: that of the profile's own Klaviyo profile, with the address that Klaviyo has of it.
 
-    Consent to a phone number that a Klaviyo profile has which is nothing but this number is about that one. `wanted` are the attributes
-    that Klaviyo was to get.
+    Consent to a phone number that a Klaviyo profile has which is nothing but this number is about that one. `number` is who has the
+    number, None if nobody, or another living Omneo profile's. `wanted` are the attributes that Klaviyo was to get.
     """
-    number = imported.owners.get("phone_number")
-    is_bare = number is not None and not (number.email or number.external_id or imported.holders)
-    owners = {
-        Channel.EMAIL: imported.profile,
-        Channel.SMS: number if number and is_bare else imported.profile,
-    }
+    is_bare = number is not None and not (number.email or number.external_id)
+    owners = {Channel.EMAIL: own, Channel.SMS: number if number and is_bare else own}
     return {channel: _subject(owner, channel, wanted) for channel, owner in owners.items()}
 
 
@@ -187,12 +196,17 @@ class _Sync:
             raise error
 
     def opt_out(self, exclusion: Exclusion) -> None:
-        """Apply the opt-outs of a profile that is excluded, if Klaviyo has it from before."""
+        """Apply the opt-outs of a profile that is excluded, if Klaviyo has it from before, and give up what others wait for."""
         logs.write(logging.INFO, "profile not synced", reason=exclusion.value)
         found = profile_of_excluded(self._ownership, self.tenant, self.before, self.services)
         if found is None:
             return
         trouble, _ = self._settle_consents(subjects_of_excluded(found))
+        wanted = mapped_profile(self.profile, _rules(self.tenant)).attributes
+        room = MakingRoom(self.job.profile_id, wanted, self.tenant, self.services)
+        if given_up := given_up_by_excluded(found, wanted, room.released):
+            written = self.services.klaviyo(self.tenant).import_profile(given_up)
+            room.hand_on(self.before.left.values(), Imported(written, given_up, before=found))
         if trouble is not None:
             raise trouble
 
@@ -208,7 +222,10 @@ class _Sync:
 
     def _merge(self, imported: Imported) -> None:
         klaviyo = self.services.klaviyo(self.tenant)
-        for source in imported.verdict.merges if imported.verdict else ():
+        merges = imported.verdict.merges if imported.verdict else ()
+        if merges:
+            self._note_merge()
+        for source in merges:
             try:
                 klaviyo.merge_profiles(source, into=imported.profile.id)
             except NotFoundError:
@@ -218,6 +235,12 @@ class _Sync:
                 now, kept = klaviyo.profile(source), klaviyo.profile(imported.profile.id)
                 if now is None or kept is None or now.id != kept.id:
                     raise
+
+    def _note_merge(self) -> None:
+        def merged(memories: Memories) -> Memories:
+            return {channel: with_merge(memory, self.read_at) for channel, memory in memories.items()}
+
+        ConsentMemories.of(self.services).change(self.tenant.name, self.job.profile_id, merged)
 
     def _settle_consents(self, subjects: Mapping[Channel, Subject]) -> tuple[Trouble | None, list[Step]]:
         """Ask for what is to be asked; return what of it can never succeed, and the steps."""

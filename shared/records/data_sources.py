@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError, WaitError
+from shared.jobs.rules.causes import Cause
 from shared.klaviyo.data_sources import made_data_source
 from shared.klaviyo.resources import DATA_SOURCES
 from shared.records.rules.record import Record
@@ -58,7 +59,8 @@ class DataSource:
                 raise
             raise CannotSucceedError(
                 f"Klaviyo takes no records for {self.title}, although it was found or made again a moment ago. "
-                "Install again, then replay."
+                "Install again, then replay.",
+                cause=Cause.DATA_SOURCE,
             ) from error
 
     def _call(self, records: Sequence[Record], bulk: bool) -> None:
@@ -90,7 +92,8 @@ class DataSource:
         id = self._klaviyo.data_sources().get(self.title, "")
         if id and id == gone:
             raise CannotSucceedError(
-                f"Klaviyo takes no records for {self.title}, although it lists it. Look at it in Klaviyo, then replay."
+                f"Klaviyo takes no records for {self.title}, although it lists it. Look at it in Klaviyo, then replay.",
+                cause=Cause.DATA_SOURCE,
             )
         if id:
             self._note(id)
@@ -100,7 +103,8 @@ class DataSource:
         if gone and self._remade_at and self._services.clock() - self._remade_at < REMADE_ONCE_IN:
             raise CannotSucceedError(
                 f"{self.title} was deleted in Klaviyo again, less than a day after it was made again. "
-                "See who deletes it, install again, then replay."
+                "See who deletes it, install again, then replay.",
+                cause=Cause.DATA_SOURCE,
             )
         id = made_data_source(self.title, DATA_SOURCES[self.title], self._klaviyo)
         self._note(id, is_remade=bool(gone))

@@ -5,7 +5,7 @@ The same functions decide as in a live sync (`profiles/rules/sync_plan.py`, `con
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,9 +17,11 @@ from shared.consent_events import Channel
 from shared.errors import CannotSucceedError
 from shared.profiles.consent_calls import consent_rules
 from shared.profiles.rules.draft import MappedProfile
+from shared.profiles.rules.owners import IDENTIFIERS
 from shared.profiles.rules.sync_plan import SyncPlan, comms_of
-from shared.profiles.sync import planned
+from shared.profiles.sync import planned, subjects
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
+from shared.profiles.waiting import hashes
 from shared.resync.klaviyo_lookup import KnownProfiles, Wanted
 from shared.resync.rules.packing import clears
 from shared.resync.rules.run import Options, Undated
@@ -34,6 +36,9 @@ _ADDRESSES: Mapping[Channel, Literal["email", "phone_number"]] = {
     Channel.SMS: "phone_number",
 }
 NO_DATE = "no consent date"
+# More than these of a run would only stand in the way of live traffic: a shop that gives everybody one number, say.
+MOST_APART = 1_000
+_APART = {name: f"synced one by one: Klaviyo has not their {name}" for name in IDENTIFIERS}
 # Both sides differ, and nothing is to be done about it.
 _DIFFERENCES = (
     Reason.KLAVIYO_OPT_IN_NEWER,
@@ -88,12 +93,16 @@ class Asked:
 
 @dataclass
 class Findings:
-    """What some of Omneo's profiles come to. `told` is what is to be told of single profiles; it is counted from there."""
+    """What some of Omneo's profiles come to. `told` is what is to be told of single profiles; it is counted from there.
+
+    `room` is how many more may be synced alone because Klaviyo has an identifier of theirs not with them.
+    """
 
     asked: list[Asked] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     told: list[dict[str, str]] = field(default_factory=list)
     one_by_one: list[str] = field(default_factory=list)
+    room: int = 0
 
     def tell(self, profile_id: str, what: str) -> None:
         """Tell it of the profile."""
@@ -130,10 +139,14 @@ class Deciding:
         )
 
     def decide(
-        self, profiles: Iterable[Candidate | NotSynced], known: KnownProfiles, read_at: datetime
+        self,
+        profiles: Iterable[Candidate | NotSynced],
+        known: KnownProfiles,
+        read_at: datetime,
+        before: Counter[str],
     ) -> Findings:
-        """Return what the profiles come to beside what Klaviyo holds. `read_at` is when Omneo was asked."""
-        findings = Findings()
+        """Return what the profiles come to beside what Klaviyo holds. `read_at` is when Omneo was asked, `before` the run's counts so far."""
+        findings = Findings(room=MOST_APART - sum(before[what] for what in _APART.values()))
         for one in profiles:
             if isinstance(one, Candidate):
                 self._profile(one, known, read_at, findings)
@@ -157,15 +170,38 @@ class Deciding:
     ) -> None:
         mapped, wanted = candidate.plan.mapped, self.wanted(candidate)
         findings.counts.update(f"left out: {note.reason.value} {note.name}" for note in mapped.notes)
-        if self.options.sends_profiles and (why := _why_alone(mapped, wanted, known)):
-            findings.counts[f"synced one by one: {why}"] += 1
-            findings.one_by_one.append(candidate.id)
+        if self.options.sends_profiles:
+            if why := _why_alone(mapped, wanted, known):
+                findings.counts[f"synced one by one: {why}"] += 1
+                findings.one_by_one.append(candidate.id)
+            elif missing := self._missing(candidate, wanted.find(known)):
+                self._tell_of_missing(candidate.id, missing, findings)
         if candidate.comms is None:
             findings.counts["Omneo shows no consent"] += 1
         elif candidate.synced.read_at is not None and candidate.synced.read_at > read_at:
             findings.counts["synced meanwhile"] += 1
         else:
             self._consents(candidate, candidate.comms, known, read_at, findings)
+
+    def _missing(self, candidate: Candidate, held: "KlaviyoProfile | None") -> list[str]:
+        """Return which identifiers Klaviyo has not with the profile, those left aside that the last sync found refused."""
+        missing = {
+            name: value
+            for name in IDENTIFIERS
+            if (value := candidate.attribute(name)) and value.casefold() != getattr(held, name, "").casefold()
+        }
+        if not missing or self.tenant.ledger_key is None:
+            return [*missing]
+        left = candidate.synced.left if candidate.synced.account == self.tenant.klaviyo_account_id else {}
+        return [name for name, hash in hashes(self.tenant, missing).items() if left.get(name) != hash]
+
+    def _tell_of_missing(self, profile_id: str, names: Iterable[str], findings: Findings) -> None:
+        is_synced = findings.room > 0
+        for name in names:
+            findings.tell(profile_id, _APART[name] if is_synced else f"left out: {name} of another profile")
+            findings.room -= is_synced
+        if is_synced:
+            findings.one_by_one.append(profile_id)
 
     def _consents(
         self,
@@ -175,28 +211,24 @@ class Deciding:
         read_at: datetime,
         findings: Findings,
     ) -> None:
-        wanted = self.wanted(candidate)
-        subjects = {
-            channel: _subject(wanted.owner(name, known), name, candidate.attribute(name))
-            for channel, name in _ADDRESSES.items()
-        }
-        for step in self._steps(comms, subjects, candidate.id, read_at):
-            self._take(candidate, step, subjects[step.consent.channel], read_at, findings)
+        found = _subjects(candidate, self.wanted(candidate), known)
+        for step in self._steps(comms, found, candidate.id, read_at):
+            self._take(candidate, step, found[step.consent.channel], read_at, findings)
 
     def _steps(
         self,
         comms: Mapping[str, Any],
-        subjects: Mapping[Channel, Subject],
+        found: Mapping[Channel, Subject],
         profile_id: str,
         read_at: datetime,
     ) -> list[Step]:
         rules, now = consent_rules(self.tenant), self.services.clock()
         nothing = {channel: Memory(channel) for channel in Channel}
-        _, steps = consent_steps(nothing, comms, subjects, rules=rules, read_at=read_at, now=now)
+        _, steps = consent_steps(nothing, comms, found, rules=rules, read_at=read_at, now=now)
         if all(step.outcome is Outcome.LEAVE and step.reason in _AT_REST for step in steps):
             return steps
         memories = ConsentMemories.of(self.services).find(self.tenant.name, profile_id)
-        return consent_steps(memories, comms, subjects, rules=rules, read_at=read_at, now=now)[1]
+        return consent_steps(memories, comms, found, rules=rules, read_at=read_at, now=now)[1]
 
     def _take(
         self, candidate: Candidate, step: Step, subject: Subject, read_at: datetime, findings: Findings
@@ -230,7 +262,14 @@ def _why_alone(mapped: MappedProfile, wanted: Wanted, known: KnownProfiles) -> s
     return "something is to be cleared" if clears(mapped.resource()) else ""
 
 
-def _subject(owner: "KlaviyoProfile | None", name: Literal["email", "phone_number"], address: str) -> Subject:
-    if owner is None:
-        return Subject("", address)
-    return Subject(owner.id, address, owner.subscriptions, getattr(owner, name))
+def _subjects(candidate: Candidate, wanted: Wanted, known: KnownProfiles) -> dict[Channel, Subject]:
+    """Return whose consent each channel is about, as a live sync decides it; an address that nobody has in Klaviyo yet is the person's."""
+    own, number = wanted.find(known), known.of("phone_number", wanted.phone_number)
+    attributes = candidate.plan.mapped.attributes
+    found = dict.fromkeys(Channel, Subject("", "")) if own is None else subjects(own, number, attributes)
+    if own is None and number is not None and not (number.email or number.external_id):
+        found[Channel.SMS] = subjects(number, number, attributes)[Channel.SMS]
+    for channel, name in _ADDRESSES.items():
+        if known.of(name, getattr(wanted, name)) is None:
+            found[channel] = replace(found[channel], address=candidate.attribute(name))
+    return found

@@ -1,14 +1,17 @@
 """The bulk imports of a run over the whole base: what goes into one, what Klaviyo refuses at once, and what comes of it.
 
 A profile that an import rejects is synced alone, as after a webhook: that sync can leave out an identifier that another profile has, and
-reports why a profile cannot be synced.
+reports why a profile cannot be synced. What would write another person's Klaviyo profile is not sent (`persons.py`).
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+from shared.consent.ledger import ensure_ledger_key
+from shared.consent.rules.decisions import read_stamp
 from shared.errors import NotFoundError, RefusedError
 from shared.jobs.jobs import DeleteProfile
 from shared.klaviyo.bulk import ImportJob, RefusedRow
@@ -16,6 +19,7 @@ from shared.profiles.synced import SyncedProfiles
 from shared.resync.alone import sync_alone
 from shared.resync.comparing import Candidate
 from shared.resync.klaviyo_lookup import KlaviyoLookup
+from shared.resync.persons import claims_of, value_of, without_others
 from shared.resync.rules.packing import Parcel, jobs_of, without_clearing
 from shared.resync.rules.place import Place
 from shared.resync.rules.run import CLOCKS_DIFFER, Import
@@ -50,8 +54,10 @@ class Imports:
     tenant: Tenant
     services: Services
 
-    def start(self, parcel: Parcel, lookup: KlaviyoLookup) -> tuple[list[Import], Counter[str]]:
-        """Start the import of a parcel; return Klaviyo's jobs, and what is refused at once.
+    def start(
+        self, parcel: Parcel, lookup: KlaviyoLookup, waiting: Iterable[Import]
+    ) -> tuple[list[Import], Counter[str]]:
+        """Start the import of a parcel beside those under way; return Klaviyo's jobs, and what of it is not imported.
 
         Raises:
             ServiceError, OwnServiceError: not now; all of it may be started again.
@@ -60,25 +66,38 @@ class Imports:
         # An id that Klaviyo does not know may be another account's.
         known = lookup.ids(parcel.unsure)
         unknown = {id for id in parcel.unsure if known.of("id", id) is None}
-        resources = [_without_id(row) if row.get("id") in unknown else row for row in parcel.resources]
-        jobs = [job for part in jobs_of(resources) for job in self._start(part, parcel.begins, counts)]
+        rows = [_without_id(row) if row.get("id") in unknown else row for row in parcel.resources]
+        tenant = self._with_ledger_key
+        addresses = {address for row in rows for address in claims_of(row, tenant)}
+        jobs_under_way = (one.job for one in waiting)
+        claims = Resyncs.of(self.services).claims(self.tenant.name, self.run.id, jobs_under_way, addresses)
+        rows, left_out = without_others(rows, known, claims, parcel.changed, lookup=lookup, tenant=tenant)
+        counts += left_out
+        jobs = [job for part in jobs_of(rows) for job in self._start(part, parcel.begins, counts)]
         return jobs, counts
 
     def pack(self, candidates: Iterable[Candidate], parcel: Parcel, ends: Place) -> bool:
-        """Put the profiles of a page, which ends there, into the parcel, each with the Klaviyo id that Omneo holds; return whether they fit."""
-        rows, unsure = [], set()
+        """Put the profiles of a page, which ends there, into the parcel, each with its Klaviyo id if that is known; return whether they fit."""
+        rows, unsure, changed = [], set(), set()
         for one in candidates:
-            rows.append(without_clearing(one.plan.mapped.resource(one.plan.klaviyo_id)))
-            if one.plan.klaviyo_id and not self._has_found(one):
+            found = self._found(one)
+            rows.append(without_clearing(one.plan.mapped.resource(one.plan.klaviyo_id or found)))
+            if one.plan.klaviyo_id not in ("", found):
                 unsure.add(one.plan.klaviyo_id)
-        return parcel.add(rows, ends, unsure)
+            changed_at = read_stamp(one.row.get("updated_at"))
+            if changed_at is None or changed_at > self.tenant.created_at - CLOCKS_DIFFER:
+                changed.add(one.id)
+        return parcel.add(rows, ends, unsure, changed)
 
-    def _has_found(self, one: Candidate) -> bool:
-        """Return whether a sync of ours has found the id that Omneo holds in this account."""
-        return (
-            one.synced.account == self.tenant.klaviyo_account_id
-            and one.synced.klaviyo_id == one.plan.klaviyo_id
-        )
+    @cached_property
+    def _with_ledger_key(self) -> Tenant:
+        if self.tenant.ledger_key is not None:
+            return self.tenant
+        return ensure_ledger_key(self.services.tenants, self.tenant.name)
+
+    def _found(self, one: Candidate) -> str:
+        """Return the Klaviyo id that a sync or a run of ours has found in this account, "" if none has."""
+        return one.synced.klaviyo_id if one.synced.account == self.tenant.klaviyo_account_id else ""
 
     def _start(self, rows: list[Resource], begins: Place, counts: Counter[str]) -> list[Import]:
         klaviyo = self.services.klaviyo(self.tenant)
@@ -96,8 +115,9 @@ class Imports:
                 rows = self._without(rows, places or {0: ""}, begins, counts)
             else:
                 counts["profiles sent"] += len(rows)
-                ids = (str(row["attributes"].get("external_id") or "") for row in rows)
-                Resyncs.of(self.services).keep_sent(self.tenant.name, self.run.id, job, ids)
+                ids = [value_of(row, "external_id") for row in rows]
+                claims = (claims_of(row, self._with_ledger_key) for row in rows)
+                Resyncs.of(self.services).keep_sent(self.tenant.name, self.run.id, job, ids, claims)
                 return [Import(job, begins)]
         return []
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from shared.errors import RefusedError
 from shared.klaviyo.bulk import READ_AT_ONCE, Identifier
+from shared.resync.rules.persons import is_anothers
 from shared.resync.rules.run import in_parts
 
 if TYPE_CHECKING:
@@ -51,16 +53,16 @@ class Wanted:
     phone_number: str = ""
 
     def find(self, known: KnownProfiles) -> "KlaviyoProfile | None":
-        """Return the profile, found as a live sync finds it: by the stored id, else by external_id, else by email."""
-        return (
-            known.of("id", self.klaviyo_id)
-            or known.of("external_id", self.omneo_id)
-            or known.of("email", self.email)
-        )
+        """Return the profile, found as a live sync finds it: by the stored id, else by external_id, else by email.
 
-    def owner(self, name: Identifier, known: KnownProfiles) -> "KlaviyoProfile | None":
-        """Return whose consent an address is about: that of whoever has it, else the profile's own."""
-        return known.of(name, getattr(self, name)) or self.find(known)
+        One that names another Omneo profile is not the person's.
+        """
+        found = (
+            known.of("id", self.klaviyo_id),
+            known.of("external_id", self.omneo_id),
+            known.of("email", self.email),
+        )
+        return next((one for one in found if one is not None and not is_anothers(one, self.omneo_id)), None)
 
 
 @dataclass
@@ -76,7 +78,7 @@ class KlaviyoLookup:
     def of(self, wanted: Collection[Wanted]) -> KnownProfiles:
         """Return what Klaviyo holds of these: one call for a hundred whom it has as Omneo shows them.
 
-        Whoever else has one of their addresses is among it, since a consent goes by the address.
+        Whoever else has one of their addresses is among it: a consent to the address would be theirs.
         """
         known = KnownProfiles()
         self._ask(known, "id", (one.klaviyo_id for one in wanted))
@@ -91,17 +93,32 @@ class KlaviyoLookup:
         self._ask(known, "id", ids)
         return known
 
+    def owners(self, emails: Iterable[str], phone_numbers: Iterable[str]) -> KnownProfiles:
+        """Return who has these addresses: two calls for a hundred people."""
+        known = KnownProfiles()
+        self._ask(known, "email", emails)
+        self._ask(known, "phone_number", phone_numbers)
+        return known
+
     def _ask(self, known: KnownProfiles, name: Identifier, values: Iterable[str]) -> None:
         parts = in_parts(sorted({value for value in values if value}), READ_AT_ONCE)
-        if not parts:
-            return
-        self._keep_pace(len(parts))
 
-        def read(part: list[str]) -> "list[KlaviyoProfile]":
-            return self.klaviyo.profiles_by(name, part)
+        def read(part: list[str]) -> "list[KlaviyoProfile] | None":
+            try:
+                return self.klaviyo.profiles_by(name, part)
+            except RefusedError as error:
+                if error.status != 400:
+                    raise
+                return None
 
-        for found in self.threads.map(read, parts):
-            known.add(found)
+        while parts:
+            self._keep_pace(len(parts))
+            answers = list(zip(parts, self.threads.map(read, parts), strict=True))
+            for _, found in answers:
+                known.add(found or ())
+            # What Klaviyo does not take for an address, nobody has: it is found by halves.
+            refused = [part for part, found in answers if found is None and len(part) > 1]
+            parts = [half for part in refused for half in in_parts(part, -(-len(part) // 2))]
 
     def _keep_pace(self, calls: int) -> None:
         now = self.clock()

@@ -8,12 +8,13 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, StrictBool, ValidationError
 
-from shared.errors import ConflictError, InvalidPayloadError, NotInstalledError, UnknownPathError
+from shared.errors import ConflictError, InvalidPayloadError, UnknownPathError
 from shared.resync.rules.run import Kind, Options, State, Undated, progress
 from shared.resync.run import Run
 from shared.resync.runs import Resyncs
 from shared.resync.stretch import next_job
 from shared.services import Services
+from shared.tenants.connection import check_connected
 from shared.tenants.tenants import Tenant
 
 ROWS_SHOWN = 100
@@ -66,11 +67,10 @@ def begin(tenant: Tenant, kind: Kind, order: Order, services: Services) -> Run:
     Raises:
         NotInstalledError: there is no Klaviyo account to send to.
         InvalidPayloadError: `since` is still to come.
-        ConflictError: another run is under way.
+        ConflictError: the account is disconnected, or another run is under way.
         QueueUnavailableError: it was noted but not queued: cancel it, or go on with it.
     """
-    if tenant.klaviyo is None:
-        raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
+    check_connected(tenant)
     since = order.since
     if since is not None and since > services.clock():
         raise InvalidPayloadError("since: give a time that has passed.")
@@ -96,6 +96,7 @@ def change_state(tenant: Tenant, id: str, to: State, services: Services) -> Run:
 
     Raises:
         UnknownPathError: there is no such run.
+        NotInstalledError, ConflictError: there is no account to go on with.
         ConflictError: it is over, or it has failed and another one is under way.
         QueueUnavailableError: it does not go on yet; order it again.
     """
@@ -107,6 +108,7 @@ def change_state(tenant: Tenant, id: str, to: State, services: Services) -> Run:
         raise ConflictError(f"The run is {run.state.value}.")
     if to is not State.RUNNING:
         return runs.update(tenant.name, run, state=to)
+    check_connected(tenant)
     chain = services.new_id()
     run = (
         runs.reopen(tenant.name, run, chain)

@@ -1,6 +1,6 @@
 """Runs over a tenant's whole base, and how far each has come. One at a time for each tenant. What a run does stands elsewhere."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,6 +13,7 @@ from shared.errors import (
     DocumentMissingError,
     StoreUnavailableError,
 )
+from shared.resync.rules.persons import Claim
 from shared.resync.rules.run import Kind, Options, State
 from shared.resync.run import Changes, Run, decode, encode
 from shared.storage.documents import Documents, Value, delete_all
@@ -26,6 +27,8 @@ SILENT = timedelta(hours=6)
 _NOTHING_HEARD = "Nothing was heard of it for hours: its job is lost. Resume it, or order it again."
 _SLOT = "slot"
 _ATTEMPTS = 20
+# How a profile in an import is found in Klaviyo.
+_BY_ID, _BY_ADDRESS = "id", "address"
 
 
 class Resyncs:
@@ -148,10 +151,18 @@ class Resyncs:
                 yield from rows
             after = page[-1].id
 
-    def keep_sent(self, tenant: str, id: str, job: str, profile_ids: Iterable[str]) -> None:
-        """Remember who is in an import, until it is over."""
+    def keep_sent(
+        self,
+        tenant: str,
+        id: str,
+        job: str,
+        profile_ids: Iterable[str],
+        claims: Iterable[Mapping[str, Claim]] = (),
+    ) -> None:
+        """Remember who is in an import, until it is over, and which addresses they bring, in the same order."""
         fields: dict[str, Value] = {
             "profiles": "\n".join(profile_ids),  # as one: nobody looks for a single one of them
+            "claims": "\n".join(map(_line, claims)),
             "expire_at": self._clock() + KEPT,
         }
         with suppress(DocumentExistsError):
@@ -161,6 +172,24 @@ class Resyncs:
         """Return who is in an import."""
         found = self._documents.get(_sent(tenant, id), job)
         return [] if found is None else str(found.fields["profiles"]).splitlines()
+
+    def claims(
+        self, tenant: str, id: str, jobs: Iterable[str], addresses: Collection[str]
+    ) -> dict[str, Claim]:
+        """Return who brings these addresses to Klaviyo in one of these imports. Addresses are hashes."""
+        found: dict[str, Claim] = {}
+        for job in jobs:
+            document = self._documents.get(_sent(tenant, id), job)
+            if document is None:
+                continue
+            profile_ids = str(document.fields["profiles"]).split("\n")
+            lines = str(document.fields.get("claims") or "").split("\n")
+            # Imports that an earlier release began have no claims.
+            for profile_id, line in zip(profile_ids, lines, strict=False):
+                kind, *brought = line.split(" ")
+                claim = Claim(profile_id, has_id=kind == _BY_ID)
+                found |= {address: claim for address in brought if address in addresses}
+        return found
 
     def drop_sent(self, tenant: str, id: str, job: str) -> None:
         """Forget who was in an import."""
@@ -206,6 +235,11 @@ class Resyncs:
 
     def _slot(self, id: str) -> dict[str, Value]:
         return {"run": id, "expire_at": self._clock() + KEPT}
+
+
+def _line(claims: Mapping[str, Claim]) -> str:
+    has_id = any(claim.has_id for claim in claims.values())
+    return " ".join([_BY_ID if has_id else _BY_ADDRESS, *claims])
 
 
 def _collection(tenant: str) -> str:

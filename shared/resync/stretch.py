@@ -14,7 +14,6 @@ from itertools import islice
 from typing import Unpack
 
 from shared import logs
-from shared.consent.rules.comparison import Outcome
 from shared.errors import CannotSucceedError, ConflictError, WaitError
 from shared.jobs.jobs import Resync
 from shared.resync.alone import sync_alone
@@ -42,9 +41,6 @@ PAGES_CLOSED = 10  # in one job
 MOST_WAITING = 20  # imports; each is asked after every ten seconds: 120 a minute, of Klaviyo's 150
 FOLLOW_SECONDS = 10.0
 ANOTHER_RUNS_SECONDS = 10.0
-# Who unsubscribes in Klaviyo after their consent was read, and before we subscribe them, is subscribed; Klaviyo tells of it within
-# minutes, Omneo learns of it, and the sync at the end then takes the subscription back.
-SETTLING = timedelta(minutes=5)
 ALONE = timedelta(
     seconds=20
 )  # by then the last sync of a single profile has begun, if the queue is not behind
@@ -181,7 +177,7 @@ class _Stretch:
             yield parcel
 
     def _import(self, parcel: Parcel) -> None:
-        jobs, counts = self._imports.start(parcel, self._lookup)
+        jobs, counts = self._imports.start(parcel, self._lookup, self._run.imports)
         imports, counts = (*self._run.imports, *jobs), self._run.counts + counts
         self._note(sent=parcel.ends, imports=imports, counts=counts)
 
@@ -215,7 +211,7 @@ class _Stretch:
         candidates = [one for one in profiles if isinstance(one, Candidate)]
         wanted = [self._deciding.wanted(one) for one in candidates]
         known = self._lookup.of(wanted)
-        findings = self._deciding.decide(profiles, known, read_at)
+        findings = self._deciding.decide(profiles, known, read_at, self._run.counts)
         # Told first: done again after a death in between, there is less left to ask for.
         told = self._tell(findings.told)
         if self._run.options.sends:
@@ -245,8 +241,7 @@ class _Stretch:
         now = self._services.clock()
         if self._run.options.sends:
             if self._run.settles_at is None:
-                has_subscribed = any(f": {Outcome.SUBSCRIBE}" in what for what in self._run.counts)
-                self._note(settles_at=now + (SETTLING if has_subscribed else ALONE))
+                self._note(settles_at=now + ALONE)
             left = (self._run.settles_at or now) - now
             if left > timedelta():
                 return left.total_seconds()

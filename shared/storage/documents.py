@@ -36,7 +36,8 @@ class Documents(Protocol):
     """A document database. Every method raises StoreUnavailableError when it cannot answer.
 
     `collection` is a path with an odd number of segments: `tenants`, or `tenants/acme/dead_jobs`. Datetimes are aware,
-    are kept to the microsecond, and come back in UTC. A path or a value that cannot be stored (see `check_path` and
+    are kept to the microsecond, and come back in UTC. A document whose field `expire_at` has passed is removed some time later: within a day in
+    Firestore (`deploy/gcp/firestore.yaml` names the collections), within an hour or so in SQLite. Whoever reads it checks the time itself. A path or a value that cannot be stored (see `check_path` and
     `check_fields`; over 1 MiB) is a ValueError or TypeError: a bug of ours, which no waiting mends.
     """
 
@@ -71,8 +72,8 @@ class Documents(Protocol):
             DocumentChangedError: `version` is given and the document has changed or gone since it was read.
         """
 
-    def count(self, collection: str) -> int:
-        """Return how many documents this collection holds."""
+    def count(self, collection: str, *, where: Mapping[str, Scalar] | None = None) -> int:
+        """Return how many documents this collection holds; with `where`, how many of them `find` would find."""
 
     def find(
         self,

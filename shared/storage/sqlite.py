@@ -11,9 +11,9 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -44,6 +44,8 @@ CREATE TABLE IF NOT EXISTS documents (
 ) WITHOUT ROWID
 """
 _TAG = "$datetime"
+PURGED_EVERY = timedelta(hours=1)
+_PURGED_AT_ONCE = 500
 _making_a_file = threading.Lock()
 
 _UNUSABLE = (
@@ -64,14 +66,19 @@ _ADVICE = {
 class SqliteDocuments:
     """`shared.storage.documents.Documents` in the SQLite file at `path`; the file and its folder are made when missing.
 
-    A call waits up to `busy_seconds` for other writers.
+    A call waits up to `busy_seconds` for other writers. With a `clock`, documents whose `expire_at` has passed are removed within an hour or
+    so, as Firestore's TTL policies do: by whichever process writes, one that has been open for an hour.
 
     Raises:
         StoreUnavailableError: the file cannot be made, opened or read; the message says what to do about it.
     """
 
-    def __init__(self, path: str | Path, *, busy_seconds: float = 5.0) -> None:
+    def __init__(
+        self, path: str | Path, *, busy_seconds: float = 5.0, clock: Callable[[], datetime] | None = None
+    ) -> None:
         self._path = Path(path)
+        self._clock = clock
+        self._purged_at = clock() if clock else None
         self._busy_seconds = busy_seconds
         self._local = threading.local()
         self._opened: weakref.WeakSet[_OfThread] = weakref.WeakSet()
@@ -101,6 +108,7 @@ class SqliteDocuments:
         """See `Documents.create`."""
         check_path(collection, id)
         check_fields(fields)
+        self._purge_when_due()
         text = _text(_encode(dict(fields)))
         with self._writing() as connection:
             written = connection.execute(
@@ -165,12 +173,47 @@ class SqliteDocuments:
             documents = (_document(*row) for row in rows)
             return list(islice((found for found in documents if _matches(found.fields, wanted)), limit))
 
-    def count(self, collection: str) -> int:
-        """See `Documents.count`."""
+    def count(self, collection: str, *, where: Mapping[str, Scalar] | None = None) -> int:
+        """See `Documents.count`. With `where`, it reads the collection."""
         check_path(collection, "any")
+        if where:
+            return self._count_matching(collection, dict(where))
         query = "SELECT COUNT(*) FROM documents WHERE collection = ?"
         with _explained(), closing(self._connection().execute(query, (collection,))) as rows:
             return int(rows.fetchone()[0])
+
+    def purge(self, now: datetime) -> int:
+        """Remove the documents whose `expire_at` is not after `now`, and return how many."""
+        expired = "SELECT collection, id, version FROM documents WHERE instr(fields, ?) AND json_extract(fields, ?) <= ?"
+        values = ('"expire_at":{', f'$.expire_at."{_TAG}"', _moment(now))
+        with _explained(), closing(self._connection().execute(expired, values)) as rows:
+            found = rows.fetchall()
+        # A few at a time, so that other writers get their turn; by version, so that one that was given a longer life stays.
+        for start in range(0, len(found), _PURGED_AT_ONCE):
+            with self._writing() as connection:
+                connection.executemany(
+                    "DELETE FROM documents WHERE collection = ? AND id = ? AND version = ?",
+                    found[start : start + _PURGED_AT_ONCE],
+                )
+        return len(found)
+
+    def _purge_when_due(self) -> None:
+        if self._clock is None or self._purged_at is None:
+            return
+        now = self._clock()
+        with self._lock:
+            if now - self._purged_at < PURGED_EVERY:
+                return
+            self._purged_at = now
+        with suppress(StoreUnavailableError):  # no call fails for it; the next hour has another try
+            self.purge(now)
+
+    def _count_matching(self, collection: str, wanted: dict[str, Scalar]) -> int:
+        check_fields(dict(wanted))
+        matching = "SELECT fields FROM documents WHERE collection = ? AND instr(fields, ?)"
+        values = (collection, _trace(wanted))
+        with _explained(), closing(self._connection().execute(matching, values)) as rows:
+            return sum(_matches(_document("", fields, 0).fields, wanted) for (fields,) in rows)
 
     def _connection(self) -> sqlite3.Connection:
         """Return the calling thread's own connection."""
@@ -283,13 +326,18 @@ def _encode(value: Value) -> Any:
     """Return `value` for JSON: a datetime as a map with one tagged key, and `$` doubled where a real key begins with it."""
     match value:
         case datetime():
-            return {_TAG: value.astimezone(UTC).isoformat(timespec="microseconds")}
+            return {_TAG: _moment(value)}
         case dict():
             return {_encode_name(name): _encode(inner) for name, inner in value.items()}
         case list():
             return [_encode(inner) for inner in value]
         case _:
             return value
+
+
+def _moment(value: datetime) -> str:
+    """Return a time as it is stored: text that sorts as times do."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _decode(encoded: Any) -> Any:

@@ -63,9 +63,9 @@ def target_named(name: str) -> Target:
     Raises:
         UnknownPathError: there is no such target.
     """
-    if name not in _TARGETS:
+    if name not in TARGETS:
         raise UnknownPathError("There is no such target.")
-    return _TARGETS[name]
+    return TARGETS[name]
 
 
 def _metric(call: TargetCall, query: Query, services: Services) -> str:
@@ -189,7 +189,7 @@ def _flag(query: Query, name: str) -> bool:
 
 
 _DRY_RUN = "dryRun"
-_TARGETS: Mapping[str, Target] = {
+TARGETS: Mapping[str, Target] = {
     "metric": Target(("withToken", "metric"), _metric, _metric_preview),
     "upsert-profile-data": Target((), _upsert_profile_data, _upsert_preview),
     "data-source-record": Target((), _data_source_record, _records_preview),

@@ -21,6 +21,11 @@ def hash_of(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def id_of(hashed: str) -> str:
+    """Return what names a key where neither it nor its hash may stand."""
+    return hashed[:8]
+
+
 def matches(key: str, hashes: Iterable[str]) -> bool:
     """Return whether `key` is one of those hashed, comparing with every one in constant time."""
     given = hash_of(key)

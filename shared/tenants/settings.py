@@ -93,6 +93,10 @@ _MAPPED: dict[str, JsonValue] = {
 }
 
 
+# What would lead elsewhere as a part of a path, or be cut there. What else cannot be printed is refused as well.
+_HANDLE = r"^(?!\.*$)(?! *$)[^/\\?#%\x00-\x1f\x7f]*$"
+
+
 class TenantSettings(BaseModel):
     """A tenant's settings. None means: not set; time zone and region are then the Klaviyo account's.
 
@@ -115,6 +119,7 @@ class TenantSettings(BaseModel):
         default="klaviyo",
         description="The Omneo identity that holds the Klaviyo profile id.",
         examples=["klaviyo"],
+        json_schema_extra={"pattern": _HANDLE},
     )
     default_region: Region | None = Field(
         default=None,
@@ -212,8 +217,56 @@ def settings_schema(secret_length: int) -> dict[str, Any]:
             "description": "The ids of older webhook secrets that end now. `GET settings` shows the ids.",
             "examples": [["3f9a1c20"]],
         },
+        **_only_shown(),
     }
     return schema
+
+
+def _only_shown() -> dict[str, Any]:
+    """Return the schemas of what `GET settings` shows beside the settings. It may be sent back as it was read."""
+    secret = {
+        "type": "object",
+        "required": ["id", "created_at"],
+        "properties": {
+            "id": {"type": "string"},
+            "created_at": {"type": "string"},
+            "last_used_at": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        },
+        "additionalProperties": False,
+    }
+    account = {
+        "type": "object",
+        "required": ["timezone", "country"],
+        "properties": {"timezone": {"type": "string"}, "country": {"type": "string"}},
+        "additionalProperties": False,
+    }
+    shown = {"id": "3f9a1c20", "created_at": "2026-11-21T10:00:00+00:00", "last_used_at": None}
+    words: dict[str, dict[str, Any]] = {
+        "webhook_secrets": {
+            "type": "array",
+            "items": secret,
+            "description": "The webhook secrets that are valid, newest first, and when each was last used.",
+            "examples": [[shown]],
+        },
+        "omneo_signing_secrets": {
+            "type": "array",
+            "items": secret,
+            "description": "The same of the secrets that Omneo signs with.",
+            "examples": [[shown]],
+        },
+        "omneo_token": {
+            "type": "string",
+            "enum": ["set"],
+            "description": "Whether the token of Omneo's API is set.",
+            "examples": ["set"],
+        },
+        "account": {
+            **account,
+            "description": "What the Klaviyo account says, which stands in for settings that are not set.",
+            "examples": [{"timezone": "Australia/Melbourne", "country": "Australia"}],
+        },
+    }
+    return {name: {**rule, "readOnly": True} for name, rule in words.items()}
 
 
 def _or_null(rule: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
 
 from shared.direction import Direction
 from shared.errors import DocumentChangedError, DocumentMissingError, StoreUnavailableError
-from shared.storage.documents import Document, Documents, Value
+from shared.storage.documents import Document, Documents, Scalar, Value
 from shared.storage.encryption import KeyRing
 from shared.tenants.settings import TenantSettings
 
@@ -105,6 +105,13 @@ class Provisions(_Model):
     steps: dict[str, ProvisionStep] = {}
 
 
+class FormerAccount(_Model):
+    """An account that another one has taken the place of, until our webhook and our grant are gone from it."""
+
+    connection: KlaviyoConnection
+    webhook_id: str = ""
+
+
 class Tenant(_Model):
     """A retailer. Everything that decides on a call of theirs."""
 
@@ -118,7 +125,8 @@ class Tenant(_Model):
     klaviyo: KlaviyoConnection | None = None
     klaviyo_account_id: str = ""  # the account joined last; stays while disconnected
     provisions: Provisions = Provisions()
-    left_behind: tuple[str, ...] = ()  # what the last uninstall could not remove
+    former_accounts: tuple[FormerAccount, ...] = ()
+    left_behind: tuple[str, ...] = ()  # what an uninstall, or leaving an account, could not remove
     outages: tuple[Outage, ...] = ()
     heal_from: AwareDatetime | None = None  # consent events from here on are read back by the next heal
     ledger_key: SecretStr | None = None  # see consent_ledger.py; none in a tenant from before there was one
@@ -220,9 +228,13 @@ class TenantStore:
         self._documents.delete(COLLECTION, name)
 
     def holding(self, account_id: str) -> list[str]:
-        """Return the names of the tenants that are joined to a Klaviyo account."""
-        found = self._documents.find(COLLECTION, where={"klaviyo_account_id": account_id})
-        return [document.id for document in found]
+        """Return the names of the tenants that are joined to a Klaviyo account, in order."""
+        return [document.id for document in self._all({"klaviyo_account_id": account_id})]
+
+    def of_unknown_account(self) -> list[str]:
+        """Return the names of the tenants that hold tokens of an account which nobody has asked for."""
+        unknown = self._all({"klaviyo_account_id": ""})
+        return [document.id for document in unknown if document.fields.get("klaviyo") is not None]
 
     def sharing_queues(self, tenant: Tenant) -> str:
         """Return the name of another tenant whose queues have the same names, "" if there is none.
@@ -237,9 +249,12 @@ class TenantStore:
 
     def names(self) -> Iterator[str]:
         """Yield every tenant's name, in order."""
+        yield from (document.id for document in self._all())
+
+    def _all(self, where: dict[str, Scalar] | None = None) -> Iterator[Document]:
         after: str | None = None
-        while page := self._documents.find(COLLECTION, after=after):
-            yield from (document.id for document in page)
+        while page := self._documents.find(COLLECTION, where=where, after=after):
+            yield from page
             after = page[-1].id
 
     def reencrypt(self, name: str, *, dry_run: bool = False) -> int:

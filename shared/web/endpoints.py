@@ -43,7 +43,8 @@ from shared.errors import (
 from shared.http.deadlines import lasting, time_to_answer
 from shared.jobs.jobs import Delivery, Outcome
 from shared.services import Services
-from shared.tenants.keys import matches
+from shared.tenants.connection import INSTALL_FIRST
+from shared.tenants.keys import hash_of, id_of, matches
 from shared.tenants.secret_uses import KLAVIYO_DELIVERY
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import InstallationKey, StoredSecret, Tenant, is_tenant_name
@@ -55,7 +56,7 @@ LONGEST_RETRY_AFTER = 3600
 TASK_LARGEST = 2_000_000  # a task holds at most 1 MiB
 
 # What an error means to a caller. Whatever is not here is a bug: 500.
-_ANSWERS: Mapping[type[ExtensionError], tuple[int, str]] = {
+ANSWERS: Mapping[type[ExtensionError], tuple[int, str]] = {
     UnknownPathError: (404, "not_found"),
     WrongMethodError: (405, "method_not_allowed"),
     NotAuthenticatedError: (401, "unauthorized"),
@@ -70,7 +71,7 @@ _ANSWERS: Mapping[type[ExtensionError], tuple[int, str]] = {
     OwnServiceError: (503, "unavailable"),
     WaitError: (503, "unavailable"),
 }
-_BUG = (500, "internal_error")
+BUG = (500, "internal_error")
 
 Reply: TypeAlias = tuple[int, Mapping[str, object]]
 
@@ -110,7 +111,7 @@ def endpoints(
 ) -> Callable[[Request], Response]:
     """Answer callers of these methods and paths with what each route's function returns or raises.
 
-    `{tenant}` in a path must be a tenant's name. `largest` is the most a body may hold, in bytes. The answer leaves
+    `{tenant}` in a path, if it is there, must be a tenant's name. `largest` is the most a body may hold, in bytes. The answer leaves
     `within` so many seconds, a cold start included: everything that a route waits for ends before (deadlines.py).
     """
     table = [(method, _pattern(path), function) for (method, path), function in routes.items()]
@@ -123,7 +124,7 @@ def endpoints(
         ):
             try:
                 function, variables = _match(table, request)
-                fields["tenant"] = variables["tenant"]
+                fields |= {name: value for name, value in variables.items() if name == "tenant"}
                 body = _body(request, largest)
                 call = Call(variables, request.args, request.headers, body, fields["traceparent"])
                 status, reply = function(call)
@@ -197,6 +198,11 @@ def tenant_by_key(call: Call, services: Services) -> Tenant:
     return tenant
 
 
+def key_id(call: Call) -> str:
+    """Return what names the installation key that the caller holds, once `tenant_by_key` has seen that it is one."""
+    return id_of(hash_of(_bearer(call)[1]))
+
+
 def _authenticated(call: Call, services: Services, credential: Credential, advice: str) -> Tenant:
     """Return the tenant, and note which of its secrets was used. One that may just have been made is looked for afresh."""
     name = call.path["tenant"]
@@ -225,7 +231,7 @@ def installed(tenant: Tenant, services: Services) -> Tenant:
     except StoreUnavailableError:
         now = tenant
     if now is None or now.klaviyo is None:
-        raise NotInstalledError("Install the app from Klaviyo's marketplace first.")
+        raise NotInstalledError(INSTALL_FIRST)
     return now
 
 
@@ -244,7 +250,7 @@ def _match(
     matching = [
         (method, function, found.groupdict())
         for method, pattern, function in table
-        if (found := pattern.fullmatch(request.path)) and is_tenant_name(found["tenant"])
+        if (found := pattern.fullmatch(request.path)) and _is_anybodys(found.groupdict())
     ]
     if not matching:
         raise UnknownPathError("There is nothing at this path.")
@@ -253,6 +259,11 @@ def _match(
             return function, variables
     methods = [method for method, _, _ in matching]
     raise WrongMethodError(f"Use {' or '.join(methods)} here.", allowed=", ".join(methods))
+
+
+def _is_anybodys(variables: Mapping[str, str]) -> bool:
+    """Return whether a path's variables name what could be a tenant, or its path is of none."""
+    return "tenant" not in variables or is_tenant_name(variables["tenant"])
 
 
 def _body(request: Request, largest: int) -> bytes:
@@ -288,7 +299,7 @@ def _delivery(direction: Direction, request: Request) -> Delivery:
 
 def refuse(error: Exception, started: float) -> Response:
     """Answer with what the table says of the error, and log it: a caller's fault is theirs to read, ours says where."""
-    status, code = next((row for kind, row in _ANSWERS.items() if isinstance(error, kind)), _BUG)
+    status, code = next((row for kind, row in ANSWERS.items() if isinstance(error, kind)), BUG)
     if status < 500:
         log_answer(logging.WARNING, status, started, code)
     else:
@@ -353,9 +364,14 @@ def _klaviyo_secret(call: Call, tenant: Tenant) -> str:
 
 
 def _has_installation_key(call: Call, tenant: Tenant) -> bool:
+    scheme, key = _bearer(call)
+    known = matches(key, [key.hash for key in tenant.installation_keys])
+    return known and scheme == "bearer"
+
+
+def _bearer(call: Call) -> tuple[str, str]:
     scheme, _, key = call.headers.get("Authorization", "").partition(" ")
-    known = matches(key.strip(), [key.hash for key in tenant.installation_keys])
-    return known and scheme.lower() == "bearer"
+    return scheme.lower(), key.strip()
 
 
 def _random_secret() -> StoredSecret:

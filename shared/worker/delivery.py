@@ -6,6 +6,7 @@ the body, because the body may be what kills the worker.
 
 import hashlib
 import logging
+import re
 from datetime import datetime, timedelta
 
 from shared import logs
@@ -30,16 +31,21 @@ from shared.jobs.jobs import (
     UnreadableJobError,
     age_one_attempt,
     read_job,
+    write_job,
 )
+from shared.jobs.rules.causes import Cause
 from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_wait
 from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_tenant_name
+from shared.worker.replaying import after_success, is_meant, keep_waiting
 from shared.worker.run import run
 from shared.worker.schedule import every_tenant
 
-DISCONNECTED_SECONDS = 600.0  # how long one waits that ran although its queue should be paused
+DISCONNECTED_SECONDS = 600.0  # how long one waits whose queue goes on meanwhile
+PAUSED_SECONDS = 10.0  # how long one waits whose queue is paused: it is to go on when the queue does, and a pause takes seconds
 UNKNOWN_TENANT = "_unknown"  # no tenant can have this name
+_REPLAY = re.compile(rb'"replay":"([0-9A-Za-z]+)","dead_id":"([0-9A-Za-z-]+)"')
 
 
 def deliver(delivery: Delivery, services: Services) -> Outcome:
@@ -64,6 +70,9 @@ def deliver(delivery: Delivery, services: Services) -> Outcome:
 
 
 def _settle(job: AnyJob, services: Services) -> Outcome:
+    if not is_meant(job, services):
+        _log(logging.INFO, "replay dropped, another has overtaken it or the job is settled", Outcome.DONE)
+        return Outcome.DONE
     tenant = services.tenant_cache.get(job.tenant)
     if tenant is None or not tenant.is_connected:
         tenant = services.tenant_cache.fresh(job.tenant)  # a reinstall is noticed at once
@@ -80,20 +89,27 @@ def _settle(job: AnyJob, services: Services) -> Outcome:
         return _wait(job, tenant, services, error, error.retry_after)
     except (RefusedError, CannotSucceedError) as error:
         return _bury(job, tenant, refused(error), services, error)
+    after_success(job, tenant, services)
     _log(logging.INFO, "job done", Outcome.DONE, attempts=job.attempts, age=_seconds_old(job, services))
     return Outcome.DONE
 
 
 def _check_connected(tenant: Tenant) -> None:
     if tenant.klaviyo is None:
-        raise CannotSucceedError("The tenant has no Klaviyo account. Install, then replay this job.")
+        raise CannotSucceedError(
+            "The tenant has no Klaviyo account. Once one is installed, this job goes on by itself.",
+            cause=Cause.NOT_INSTALLED,
+        )
     if tenant.klaviyo.disconnected:
         raise DisconnectedError("the tenant's Klaviyo account is disconnected; install again")
 
 
 def _wait_for_install(job: AnyJob, tenant: Tenant, services: Services, error: ExtensionError) -> Outcome:
-    is_stopped = job.direction is Direction.INBOUND or _pause_while_disconnected(tenant, services)
-    return _wait(job, tenant, services, error, DISCONNECTED_SECONDS if is_stopped else None)
+    if job.direction is Direction.INBOUND:
+        return _wait(job, tenant, services, error, DISCONNECTED_SECONDS)
+    if _pause_while_disconnected(tenant, services):
+        return _wait(job, tenant, services, error, None, delay=PAUSED_SECONDS)
+    return _wait(job, tenant, services, error, None)
 
 
 def _pause_while_disconnected(tenant: Tenant, services: Services) -> bool:
@@ -111,15 +127,33 @@ def _pause_while_disconnected(tenant: Tenant, services: Services) -> bool:
 
 
 def _wait(
-    job: AnyJob, tenant: Tenant, services: Services, error: ExtensionError, asked: float | None
+    job: AnyJob,
+    tenant: Tenant,
+    services: Services,
+    error: ExtensionError,
+    asked: float | None,
+    *,
+    delay: float | None = None,
 ) -> Outcome:
-    """Put the job back as a new task, one attempt older, or give it up if it has waited long enough."""
+    """Put the job back as a new task, one attempt older, or give it up if it has waited long enough.
+
+    It waits as long as `asked`, and longer after every attempt; or exactly `delay`.
+    """
     now = services.clock()
     if is_given_up(_age(job, tenant, now)):
         return _bury(job, tenant, given_up(error), services, error)
-    delay = seconds_to_wait(job.attempts, asked, services.random())
+    if delay is None:
+        delay = seconds_to_wait(job.attempts, asked, services.random())
     older = job.model_copy(update={"attempts": job.attempts + 1, "last_failure": str(error)})
-    services.queue.put(older, tenant, delay=delay)
+    # Not `put`, which measures: the job was taken once, and is only some words longer.
+    services.queue.put_back(
+        tenant.queue_name(job.direction),
+        write_job(older),
+        tenant=tenant.name,
+        direction=job.direction,
+        delay=delay,
+    )
+    keep_waiting(job, services)
     _log(
         logging.WARNING,
         "job waits",
@@ -134,7 +168,7 @@ def _wait(
 
 
 def _age(job: AnyJob, tenant: Tenant, now: datetime) -> timedelta:
-    return now - job.accepted_at - tenant.time_disconnected(job.accepted_at, now)
+    return now - job.waits_since - tenant.time_disconnected(job.waits_since, now)
 
 
 def _seconds_old(job: AnyJob, services: Services) -> float:
@@ -152,19 +186,31 @@ def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, because:
 def _bury_unread(delivery: Delivery, reason: str, services: Services) -> Outcome:
     """Record a task whose body was not, or could not be, read."""
     name = delivery.tenant if is_tenant_name(delivery.tenant) else UNKNOWN_TENANT
+    desk = DeadJobStore(services.documents, services.keys)
+    row, replay = _replay_in(delivery.body)
+    if not (row and desk.is_meant(name, row, replay)):
+        row = replay = ""
     with logs.context(tenant=name, kind="unread"):
         dead = DeadJob(
-            id=hashlib.sha256(delivery.body).hexdigest()[:32],
+            id=row or hashlib.sha256(delivery.body).hexdigest()[:32],
             tenant=name,
             kind="unread",
             reason=reason,
             body=delivery.body,
             attempts=delivery.retries,
             died_at=services.clock(),
+            cause=Cause.UNREAD,
+            replay=replay,
         )
-        DeadJobStore(services.documents, services.keys).add(dead, keep=timedelta(days=30))
+        desk.add(dead, keep=timedelta(days=30))
         _log(logging.ERROR, "job is dead", Outcome.DEAD, reason=reason)
     return Outcome.DEAD
+
+
+def _replay_in(body: bytes) -> tuple[str, str]:
+    """Return the row and the word that a replayed job carries, without reading the body as JSON; blanks if it seems to be none."""
+    found = _REPLAY.search(body)
+    return (found[2].decode(), found[1].decode()) if found else ("", "")
 
 
 def _await_revision(delivery: Delivery, error: UnknownJobKindError, services: Services) -> Outcome:

@@ -18,6 +18,7 @@ from shared.jobs.jobs import (
     Provision,
     PullOptOut,
     ReadEvents,
+    ReplayDeadJobs,
     Resync,
     SendMetric,
     SendRecords,
@@ -36,8 +37,12 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
         case SendMetric():
             from shared.metrics.metrics import send_metric
 
-            send_metric(job, tenant, services.klaviyo(tenant), services.omneo(tenant))
+            if send_metric(job, tenant, services.klaviyo(tenant), services.omneo(tenant)):
+                from shared.profiles.calls import sync_soon
+
+                sync_soon(tenant, job.omneo_profile_id, queue=services.queue, clock=services.clock)
         case Provision():
+            from shared.installation.leaving import leave_former_accounts
             from shared.installation.provision import provision
 
             # Not the cached one: seconds after a merchant has changed the account, its tokens are still the old account's.
@@ -50,6 +55,7 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
                 leases=services.leases,
                 public_url=services.settings.public_url,
             )
+            leave_former_accounts(services.tenant_cache.fresh(tenant.name) or tenant, services)
         case SendRecords():
             from shared.records.records import send_records
 
@@ -110,5 +116,9 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             from shared.resync.stretch import resync
 
             resync(job, tenant, services)
+        case ReplayDeadJobs():
+            from shared.worker.replaying import replay_dead_jobs
+
+            replay_dead_jobs(job, tenant, services)
         case EveryTenant():
             raise CannotSucceedError("A scheduled job belongs to no tenant.")

@@ -41,6 +41,10 @@ def _queued(job: EveryTenant, name: str, services: Services) -> bool:
         return _reconcile(tenant, services)
     if job.run == "heal":
         return _heal(job, tenant, services)
+    if job.run == "sweep-outbox" and tenant.is_connected:
+        from shared.worker.replaying import try_held
+
+        try_held(tenant, services)
     services.queue.put(_job_of(job.run, job, name, services.new_id(), services.clock()), tenant)
     return True
 
@@ -48,6 +52,8 @@ def _queued(job: EveryTenant, name: str, services: Services) -> bool:
 def _reconcile(tenant: Tenant, services: Services) -> bool:
     from shared.resync.orders import Order, begin
 
+    if not tenant.is_connected:
+        return False
     try:
         begin(tenant, Kind.RECONCILE, Order(), services)
     except ConflictError:

@@ -163,7 +163,12 @@ def test_a_merchant_installs(shop: Shop) -> None:
     expect(page.get_by_role("combobox", name="Klaviyo account")).to_have_value("AcmeAc")
     page.get_by_role("button", name="Allow").click()
     heading(page, "Connect Klaviyo account Acme Store to Omneo tenant acme?")
-    assert page.url == f"{shop.url}/klaviyo/install"  # the code is gone from the address bar and the history
+    assert page.url.startswith(f"{shop.url}/klaviyo/confirm?confirmation=")
+    assert "code=" not in page.url  # it is gone from the address bar and the history
+    page.go_back()
+    expect(page.get_by_role("button", name="Allow")).to_be_visible()
+    page.go_forward()
+    heading(page, "Connect Klaviyo account Acme Store to Omneo tenant acme?")
     shop.picture(page, "confirm")
     page.get_by_role("button", name="Connect", exact=True).click()
     heading(page, "Klaviyo is connected")
@@ -176,7 +181,22 @@ def test_a_merchant_installs(shop: Shop) -> None:
     assert len(shop.sandbox.klaviyo.webhooks("AcmeAc")) == 1
     assert len(shop.sandbox.omneo.webhooks("acme")) == 3
     page.reload()
-    heading(page, "Connect Klaviyo to Omneo")
+    connected(page)
+
+
+def test_two_tabs_of_one_browser_finish_each_its_own(shop: Shop) -> None:
+    shop.tenant("first")
+    page = shop.page()
+    begin(page, "first")
+    expect(page.get_by_role("button", name="Allow")).to_be_visible()
+    other = page.context.new_page()
+    other.goto(f"{shop.url}/klaviyo/install")
+    begin(other, "first")
+    expect(other.get_by_role("button", name="Allow")).to_be_visible()
+    for tab in (page, other):
+        tab.get_by_role("button", name="Allow").click()
+        tab.get_by_role("button", name="Connect", exact=True).click()
+        connected(tab)
 
 
 def test_a_merchant_who_denies_is_told_so_and_can_start_again(shop: Shop) -> None:
@@ -296,7 +316,7 @@ def test_every_page_names_itself_its_language_and_its_fields(shop: Shop) -> None
 def test_the_page_goes_on_asking_when_an_answer_is_missed(shop: Shop) -> None:
     shop.tenant("patient")
     page = shop.page()
-    page.route("**/klaviyo/progress", lambda route: route.fulfill(status=503), times=1)
+    page.route("**/klaviyo/progress?*", lambda route: route.fulfill(status=503), times=1)
     shop.sandbox.omneo.fail(1, status=503)
     begin(page, "patient")
     page.get_by_role("button", name="Allow").click()
@@ -310,7 +330,7 @@ def test_text_is_readable_in_either_colour_scheme(shop: Shop, scheme: str) -> No
     page = shop.page()
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     shop.picture(page, f"start-{scheme}")
-    for selector in ("h1", ".hint", "label", "button", "input"):
+    for selector in ("h1", ".hint", "label", "button", "input", "footer p", "footer a", "main > ul li"):
         colours = page.locator(selector).first.evaluate(
             """(element) => {
                 const text = getComputedStyle(element).color;

@@ -186,7 +186,6 @@ NO_PATHS = [
     "/%2e%2e/api/v1/settings",
     f"/{'a' * 41}/api/v1/settings",
     "/acme/api/v1/targets/klaviyo/metric",
-    "/acme/api/v1/dead-jobs",
     "/acme/api/v1/profiles",
     "/acme/api/v1/profiles/01JANE",
     "/acme/api/v1/profiles//explain",
@@ -325,6 +324,28 @@ class TestSettings:
         assert {key: put.get_json()[key] for key in changes} == changes
         reset = admin.put(SETTINGS, json=dict.fromkeys(changes), headers=KEY).get_json()
         assert (reset["timezone"], reset["mappings"], reset["sms_transactional"]) == (None, {}, False)
+
+    @pytest.mark.parametrize("is_installed", [True, False])
+    def test_what_was_read_may_be_sent_back_as_it_is(
+        self, world: World, load: Load, is_installed: bool
+    ) -> None:
+        world.tenant(installed=is_installed)
+        admin = load("admin", world.environment)
+        shown = admin.get(SETTINGS, headers=KEY).get_json()
+        before = world.read()
+        assert admin.put(SETTINGS, json=shown, headers=KEY).get_json() == shown
+        assert world.read() == before
+        changed = {**shown, "timezone": "Australia/Sydney"}
+        assert admin.put(SETTINGS, json=changed, headers=KEY).get_json() == changed
+
+    def test_a_list_that_is_gone_by_now_does_not_stop_what_was_read_from_being_sent_back(
+        self, admin: FlaskClient, world: World
+    ) -> None:
+        settings = world.read().settings.model_copy(update={"master_list_id": "Y6nRLr"})
+        world.services.tenants.change(TENANT, lambda t: t.model_copy(update={"settings": settings}))
+        shown = admin.get(SETTINGS, headers=KEY).get_json()
+        assert admin.put(SETTINGS, json={**shown, "dead_job_days": 9}, headers=KEY).status_code == 200
+        assert admin.put(SETTINGS, json={"master_list_id": "Zzzzzz"}, headers=KEY).status_code == 400
 
     def test_the_schema_is_the_published_one(self, admin: FlaskClient) -> None:
         assert admin.get(SCHEMA, headers=KEY).get_json() == json.loads(json.dumps(settings_schema(16)))

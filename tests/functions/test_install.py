@@ -2,14 +2,17 @@
 
 import base64
 import hashlib
+import re
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+import requests
 from flask import Flask
 from google.cloud.tasks_v2 import Queue
-from pydantic import JsonValue
+from pydantic import JsonValue, SecretStr
 
+from shared.installation.links import InstallLinks
 from shared.jobs.cloud_tasks import tasks_client
 from shared.jobs.jobs import SendMetric
 from shared.services import Services
@@ -17,7 +20,18 @@ from shared.settings import Settings
 from shared.storage.encryption import new_key
 from shared.tenants.tenants import KlaviyoConnection
 from tests.support.loading import Load
-from tests.support.merchant import CALLBACK, HOST, Merchant, app_of, field, pages_of, query_of, settle, title
+from tests.support.merchant import (
+    CALLBACK,
+    HOST,
+    Merchant,
+    app_of,
+    consented,
+    field,
+    pages_of,
+    query_of,
+    settle,
+    title,
+)
 from tests.support.world import ACCOUNT, EMAIL, EVERYTHING, EXTENSION_URL, TENANT, WEBHOOK_SECRET, World
 
 SOURCES = [
@@ -95,9 +109,9 @@ def test_an_install_from_the_first_page_to_the_last_step(merchant: Merchant, wor
     assert_installed_once(world)
 
 
-def states(merchant: Merchant) -> list[str]:
+def states(merchant: Merchant, tab: str = "") -> list[str]:
     """Return the states of all steps, as the page's script reads them."""
-    answer = merchant.get("/klaviyo/progress")
+    answer = merchant.get("/klaviyo/progress", **({"of": tab} if tab else {}))
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
     return [step["state"] for step in answer.get_json()["steps"]]
 
@@ -164,7 +178,6 @@ def test_jobs_that_waited_for_a_reinstall_go_on(merchant: Merchant, world: World
     assert queues(world)[f"{TENANT}-klaviyo-outbound"] == "PAUSED"
     again = merchant.come_back(merchant.begin())
     assert title(again) == "Klaviyo is connected"
-    world.work(600)
     settle(world)
     assert [event.unique_id for event in world.events()] == ["canary-1"]
     assert_installed_once(world)
@@ -203,6 +216,11 @@ def test_another_account_is_asked_about_and_names_the_one_before(merchant: Merch
     assert world.read().provisions.webhook_id == webhook.id
     assert len(klaviyo.data_sources(ACCOUNT)) == 6
     assert states(merchant) == ["done"] * 10
+    # The account before is left: nothing of ours is in it, and its tokens are worth nothing.
+    assert klaviyo.webhooks(ACCOUNT) == []
+    assert not honours(world, before.access_token)
+    assert honours(world, connection(world).access_token)
+    assert (world.read().former_accounts, world.read().left_behind) == ((), ())
 
 
 def test_an_account_of_another_tenant_is_said_and_asked_about(merchant: Merchant, world: World) -> None:
@@ -259,7 +277,7 @@ def test_the_function_as_it_is_deployed_serves_the_pages(world: World, load: Loa
     assert len(states(merchant)) == 10
 
 
-@pytest.mark.parametrize("path", ["/", "/klaviyo", "/klaviyo/", "/klaviyo/install/", "/acme/klaviyo/install"])
+@pytest.mark.parametrize("path", ["/", "/klaviyo", "/klaviyo/", "/klaviyo/else", "/acme/klaviyo/install"])
 def test_other_paths_are_not_found(world: World, load: Load, path: str) -> None:
     answer = load("install", world.environment).get(path, base_url=EXTENSION_URL)
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (404, "not_found")
@@ -270,7 +288,8 @@ def test_other_paths_are_not_found(world: World, load: Load, path: str) -> None:
     [
         ("/klaviyo/install", "GET, POST"),
         ("/klaviyo/callback", "GET"),
-        ("/klaviyo/confirm", "POST"),
+        ("/klaviyo/confirm", "GET, POST"),
+        ("/klaviyo/done", "GET"),
         ("/klaviyo/progress", "GET"),
     ],
 )
@@ -289,3 +308,157 @@ def test_a_callback_that_comes_after_a_rotation_of_keys_still_connects(
     rotated = Merchant(app_of(Services(Settings.from_env(environment, EVERYTHING), clock=world.clock)))
     rotated.client.set_cookie("klaviyo_install", merchant.cookie, domain=HOST, path="/klaviyo")
     assert field(rotated.come_back(begun), "confirmation")
+
+
+def test_an_account_that_another_tenant_uses_keeps_its_grant_when_it_is_left(
+    merchant: Merchant, world: World
+) -> None:
+    world.tenant("acme-stg", installed=False)
+    merchant.install("acme-stg")
+    world.clock.advance(1)
+    merchant.install()
+    settle(world, 30)
+    world.sandbox.klaviyo.oauth.consent_account = "NewAcc"
+    world.sandbox.klaviyo.account("NewAcc")
+    merchant.install()
+    settle(world, 30)
+    (webhook,) = world.sandbox.klaviyo.webhooks(ACCOUNT)
+    assert webhook.name == "Omneo acme-stg"
+    twin = world.read("acme-stg").klaviyo
+    assert twin is not None
+    assert honours(world, twin.access_token)
+    assert world.read().left_behind == ()
+
+
+def test_of_an_account_that_cannot_be_left_it_is_said_what_stays(merchant: Merchant, world: World) -> None:
+    merchant.install()
+    settle(world)
+    world.sandbox.klaviyo.uninstall(ACCOUNT)
+    world.sandbox.klaviyo.oauth.consent_account = "NewAcc"
+    world.sandbox.klaviyo.account("NewAcc")
+    merchant.install()
+    settle(world)
+    assert world.read().former_accounts == ()
+    assert world.read().left_behind == (
+        f"Klaviyo account {ACCOUNT} was disconnected before: it keeps our webhook, which the extension no longer answers.",
+    )
+
+
+def test_an_account_is_left_however_often_klaviyo_fails_meanwhile(merchant: Merchant, world: World) -> None:
+    merchant.install()
+    settle(world)
+    before = connection(world)
+    world.sandbox.klaviyo.oauth.consent_account = "NewAcc"
+    world.sandbox.klaviyo.account("NewAcc")
+    merchant.install()
+    world.sandbox.klaviyo.fail(2, match="DELETE /api/webhooks/*", status=503)
+    world.sandbox.klaviyo.fail(2, match="POST /oauth/revoke", status=503)
+    settle(world, 60)
+    assert world.sandbox.klaviyo.webhooks(ACCOUNT) == []
+    assert not honours(world, before.access_token)
+    assert (world.read().former_accounts, world.read().left_behind) == ((), ())
+
+
+def test_cancel_gives_the_grant_back(merchant: Merchant, world: World) -> None:
+    asked = merchant.come_back(merchant.begin())
+    granted = world.sandbox.klaviyo.calls.all()
+    assert any(call.path == "/oauth/token" for call in granted)
+    page = merchant.confirm(field(asked, "confirmation"), decision="cancel")
+    assert title(page) == "Klaviyo was not connected"
+    assert [call.status for call in world.sandbox.klaviyo.calls.all() if call.path == "/oauth/revoke"] == [
+        200
+    ]
+    assert (world.read().klaviyo, world.read().left_behind) == (None, ())
+
+
+def test_cancel_takes_no_grant_from_a_tenant_that_has_it(merchant: Merchant, world: World) -> None:
+    world.tenant("acme-stg", installed=False)
+    merchant.install("acme-stg")
+    world.clock.advance(1)
+    asked = merchant.come_back(merchant.begin())
+    merchant.confirm(field(asked, "confirmation"), decision="cancel")
+    assert not [call for call in world.sandbox.klaviyo.calls.all() if call.path == "/oauth/revoke"]
+
+
+def test_a_grant_that_cannot_be_given_back_is_said(merchant: Merchant, world: World) -> None:
+    asked = merchant.come_back(merchant.begin())
+    world.sandbox.klaviyo.fail(1, match="POST /oauth/revoke", status=503)
+    merchant.confirm(field(asked, "confirmation"), decision="cancel")
+    (left,) = world.read().left_behind
+    assert left.startswith(f"Klaviyo account {ACCOUNT} still shows the app as installed, because ")
+
+
+def honours(world: World, access_token: SecretStr) -> bool:
+    """Return whether Klaviyo still accepts a token."""
+    headers = {"Authorization": f"Bearer {access_token.get_secret_value()}", "revision": "2026-10-15"}
+    answer = requests.get(f"{world.sandbox.klaviyo.url}/api/accounts", headers=headers, timeout=5)
+    return answer.status_code != 401
+
+
+# Browsers: two tabs, Back and Forward, pages that are fetched ahead, and addresses with a slash too many.
+
+
+def test_two_tabs_of_one_browser_finish_each_its_own(merchant: Merchant, world: World) -> None:
+    world.tenant("acme-stg", installed=False)
+    first, second = merchant.begin(), merchant.begin("acme-stg")
+    asked = merchant.come_back(first)
+    assert title(asked).endswith(f"Omneo tenant {TENANT}?")
+    done = merchant.confirm(field(asked, "confirmation"))
+    world.clock.advance(1)
+    other = merchant.confirm(field(merchant.come_back(second), "confirmation"))
+    assert [title(done), title(other)] == ["Klaviyo is connected"] * 2
+    settle(world, 30)
+    tabs = [re.findall(r"/klaviyo/done\?of=(\w+)", page.get_data(as_text=True))[0] for page in (done, other)]
+    assert tabs[0] != tabs[1]
+    for tab, name in zip(tabs, (TENANT, "acme-stg"), strict=True):
+        assert f"<strong>{name}</strong>" in merchant.get("/klaviyo/done", of=tab).get_data(as_text=True)
+        assert states(merchant, tab) == ["done"] * 10
+
+
+def test_back_and_forward_show_the_question_and_the_end_again(merchant: Merchant, world: World) -> None:
+    asked = merchant.come_back(merchant.begin())
+    confirmation = field(asked, "confirmation")
+    (here,) = re.findall(r'const here = "([^"]+)"', asked.get_data(as_text=True))
+    again = merchant.get(here)
+    assert (title(again), field(again, "confirmation")) == (title(asked), confirmation)
+    done = merchant.confirm(confirmation)
+    (here,) = re.findall(r'const here = "([^"]+)"', done.get_data(as_text=True))
+    assert title(merchant.get(here)) == "Klaviyo is connected"
+    gone = merchant.get("/klaviyo/confirm", confirmation=confirmation)
+    assert (gone.status_code, gone.mimetype, title(gone)) == (400, "text/html", "This step has expired")
+    assert merchant.get("/klaviyo/confirm").mimetype == "text/html"
+
+
+@pytest.mark.parametrize(
+    "header", [("Sec-Purpose", "prefetch;prerender"), ("Purpose", "prefetch"), ("X-Moz", "prefetch")]
+)
+def test_a_callback_that_is_fetched_ahead_uses_nothing_up(
+    merchant: Merchant, header: tuple[str, str]
+) -> None:
+    url = consented(merchant.begin())
+    ahead = merchant.client.get(url, headers=[header])
+    assert (ahead.status_code, title(ahead)) == (503, "One moment")
+    assert field(merchant.get(url), "confirmation")
+
+
+def test_an_address_with_a_slash_at_its_end_is_the_same_page(merchant: Merchant, world: World) -> None:
+    link = InstallLinks.of(world.services).make(TENANT)
+    assert title(merchant.get("/klaviyo/install/")) == "Connect Klaviyo to Omneo"
+    assert field(merchant.get("/klaviyo/install/", link=link), "link") == link
+
+
+def test_a_page_says_whose_app_it_is_and_where_to_ask(merchant: Merchant, world: World) -> None:
+    text = merchant.get("/klaviyo/install").get_data(as_text=True)
+    assert "an app of Omneo" in text
+    assert 'href="https://docs.omneo.io/extensions/klaviyo/installation"' in text
+    assert "Privacy" not in text
+    given = {
+        "APP_PUBLISHER": "Acme <Apps>",
+        "HELP_URL": "https://help.example.org/klaviyo",
+        "PRIVACY_URL": "https://example.org/privacy",
+    }
+    environment = {**world.environment, **given}
+    other = Merchant(app_of(Services(Settings.from_env(environment, EVERYTHING), clock=world.clock)))
+    text = other.get("/klaviyo/confirm").get_data(as_text=True)
+    assert "an app of Acme &lt;Apps&gt;" in text
+    assert all(f'href="{given[name]}"' in text for name in ("HELP_URL", "PRIVACY_URL"))

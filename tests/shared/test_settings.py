@@ -44,6 +44,9 @@ VARIABLES = sorted(
         "OMNEO_API_URL",
         "OMNEO_MANAGER_URL",
         "CLOUD_TASKS_EMULATOR_HOST",
+        "APP_PUBLISHER",
+        "HELP_URL",
+        "PRIVACY_URL",
     }
 )
 NOT_A_URL = "must be a URL that starts with https:// (or http:// on one machine)"

@@ -36,6 +36,7 @@ class MemoryDocuments:
         """See `Documents.create`."""
         check_path(collection, id)
         kept = _kept(fields)
+        _check_size(kept)
         with self._writing:
             documents = self._collections.setdefault(collection, {})
             if id in documents:
@@ -99,10 +100,12 @@ class MemoryDocuments:
                 found.append(_copy_of(document))
         return found
 
-    def count(self, collection: str) -> int:
+    def count(self, collection: str, *, where: Mapping[str, Scalar] | None = None) -> int:
         """See `Documents.count`."""
         check_path(collection, "any")
-        return len(self._collections.get(collection, {}))
+        wanted = dict(where or {})
+        check_fields(wanted)
+        return sum(_matches(found.fields, wanted) for found in self._collections.get(collection, {}).values())
 
     def copy(self) -> "MemoryDocuments":
         """Return a store that holds the same, and goes its own way from here."""
@@ -116,9 +119,11 @@ class MemoryDocuments:
         return Version(next(self._versions))
 
 
+_NEVER_CHANGED = frozenset({str, int, float, bool, type(None)})
+
+
 def _kept(fields: Mapping[str, Value]) -> dict[str, Value]:
     check_fields(fields)
-    _check_size(fields)
     return cast(dict[str, Value], _copy(dict(fields)))
 
 
@@ -127,11 +132,13 @@ def _copy_of(document: Document) -> Document:
 
 
 def _copy(value: Value) -> Value:
+    if type(value) in _NEVER_CHANGED:  # what most values are
+        return value
     if isinstance(value, dict):
         return {name: _copy(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_copy(inner) for inner in value]
-    return value.astimezone(UTC) if isinstance(value, datetime) else value
+    return value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo is not UTC else value
 
 
 def _check_size(fields: Mapping[str, Value]) -> None:
@@ -142,12 +149,16 @@ def _check_size(fields: Mapping[str, Value]) -> None:
 def _bytes(value: Value) -> int:
     """Return about how much it takes as JSON."""
     if isinstance(value, str):
-        return len(value) + 2 if value.isascii() else len(value.encode()) + 2
+        return _bytes_of_text(value)
     if isinstance(value, dict):
-        return 2 + sum(len(name.encode()) + 4 + _bytes(inner) for name, inner in value.items())
+        return 2 + sum([_bytes_of_text(name) + 2 + _bytes(inner) for name, inner in value.items()])
     if isinstance(value, list):
-        return 2 + sum(1 + _bytes(inner) for inner in value)
+        return 2 + sum([1 + _bytes(inner) for inner in value])
     return 8
+
+
+def _bytes_of_text(text: str) -> int:
+    return 2 + (len(text) if text.isascii() else len(text.encode()))
 
 
 def _is_same(kept: Value, given: Value) -> bool:

@@ -55,9 +55,15 @@ class Merchant:
 
     @property
     def cookie(self) -> str:
-        """The value of our cookie, "" if the browser has none."""
-        found = self.client.get_cookie("klaviyo_install", HOST, "/klaviyo")
-        return found.value if found else ""
+        """The value of the newest of our cookies, "" if the browser has none."""
+        return next(reversed(self.cookies), "")
+
+    @property
+    def cookies(self) -> list[str]:
+        """The values of our cookies, the newest last; each attempt has its own."""
+        kept = self.client._cookies or {}
+        ours = [cookie for cookie in kept.values() if cookie.key.startswith("klaviyo_install")]
+        return [cookie.value for cookie in ours]
 
     def get(self, url: str, **query: str) -> TestResponse:
         """Open an address of ours."""

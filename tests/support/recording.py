@@ -67,7 +67,8 @@ class Shelf:
     def accept(self, body: dict[str, Any], *, services: Services | None = None) -> str:
         """Accept a call, as the targets function does."""
         call = TargetCall(self.world.read(), body, {}, "")
-        return target_named("data-source-record")(call, services or self.world.services)
+        _, answer = target_named("data-source-record").answer(call, services or self.world.services)
+        return str(answer["id"])
 
     def shelve(self, *numbers: int, job: str = "j", source: str = REWARDS, **more: Any) -> None:
         """Put records into the outbox, of which no packer knows."""

@@ -18,8 +18,8 @@ from tests.support.through import Through
 T = TypeVar("T")
 
 _COLLECTIONS = (
-    "tenants", "dead_jobs", "leases", "inbox", "outbox", "outbox_rests", "consent", "consent_asked", "consent_ledger", "reward_claims",
-    "synced_profiles", "waiting_profiles", "burials", "resyncs", "rows", "resync_slot", "unheard_calls",
+    "tenants", "dead_jobs", "dead_causes", "replays", "leases", "inbox", "outbox", "outbox_rests", "consent", "consent_asked", "consent_ledger", "reward_claims",
+    "synced_profiles", "waiting_profiles", "burials", "resyncs", "rows", "resync_slot", "unheard_calls", "former_tenants",
 )  # fmt: skip
 
 

@@ -34,8 +34,8 @@ class Through:
     def delete(self, collection: str, id: str, *, version: Version | None = None) -> None:
         self.passing("delete", lambda: self.documents.delete(collection, id, version=version))
 
-    def count(self, collection: str) -> int:
-        return self.passing("count", lambda: self.documents.count(collection))
+    def count(self, collection: str, *, where: Mapping[str, Scalar] | None = None) -> int:
+        return self.passing("count", lambda: self.documents.count(collection, where=where))
 
     def find(
         self,

@@ -6,6 +6,8 @@ from typing import Any
 
 IN, OUT = "in", "out"
 _CALL = 10.0  # seconds that a call may have been on its way, with what was decided before it
+_WRITE = 4.0  # seconds that a write to Omneo may be on its way, with what was read before it
+_LANDS = 360.0  # seconds within which Klaviyo may carry out what we have asked for
 
 
 @dataclass
@@ -23,6 +25,11 @@ class Decision:
     what: str = ""
     known_at: float | None = None
     events: frozenset[str] = frozenset()  # the ids of Klaviyo's events of it
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it was made in Klaviyo, which held it already and recorded no event: nobody else can know that it was said again."""
+        return self.side == "klaviyo" and not self.events
 
 
 @dataclass
@@ -51,6 +58,9 @@ class Person:
     asked: list[tuple[str, str, float, float]] = field(
         default_factory=list
     )  # our consent calls: channel, way, asked at, landed at
+    written: list[tuple[str, float]] = field(
+        default_factory=list
+    )  # opt-outs that we have written to Omneo: channel, at
 
     def decide(self, channel: str, decision: Decision) -> None:
         """Note a decision."""
@@ -64,13 +74,16 @@ class Person:
     def wanted(self, channel: str, apart: float) -> set[str]:
         """Return how both sides may end: in, out, or either where nobody could know; none where there was no decision.
 
-        `apart` is by how many seconds times of two sides may differ.
+        `apart` is by how many seconds times of two sides may differ. An opt-out that nobody can know of may count or not.
         """
-        last = self.last(channel)
+        rows = self.decisions[channel]
+        last = max((row for row in rows if not row.is_silent), key=lambda row: row.at, default=None)
         if last is None:
             return set()
         if last.way == OUT:
             return {OUT}
+        if any(row.is_silent and row.way == OUT and row.at >= last.at for row in rows):
+            return {IN, OUT}
         if any((theirs := other.last(channel)) is not None and theirs.way == OUT for other in self.absorbed):
             return {IN, OUT}  # the address, or the profile, is one of somebody who had opted out
         return {IN, OUT} if self._may_be_out(channel, last, apart) else {IN}
@@ -89,6 +102,10 @@ class Person:
             for theirs, way, asked, landed in self.asked
         ):
             return True  # our own unsubscribe was under way, and has landed on top of it
+        if last.side == "omneo" and any(
+            theirs == channel and last.at <= at <= last.at + _WRITE for theirs, at in self.written
+        ):
+            return True  # our own write was on its way, and Omneo has no write that minds what was written meanwhile
         return not last.is_dated and any(row.way == OUT for row in self.decisions[channel])
 
     def shares(self, channel: str, others: Iterable["Person"]) -> bool:
@@ -104,9 +121,12 @@ class Person:
         return self.email if channel == "email" else self.phone
 
     def is_ours_perhaps(self, channel: str, way: str, at: float) -> bool:
-        """Return whether a call of ours was under way then, of which an event of that moment may be the landing."""
+        """Return whether a call of ours was under way then, of which an event of that moment may be the landing.
+
+        Nobody can tell them apart without asking Klaviyo about each, and both ask for the same: that we asked, there is no event for.
+        """
         return any(
-            (theirs, towards) == (channel, way) and asked - 60 <= at <= landed + 60
+            (theirs, towards) == (channel, way) and asked - 60 <= at <= max(landed + 60, asked + _LANDS)
             for theirs, towards, asked, landed in self.asked
         )
 

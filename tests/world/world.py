@@ -252,12 +252,22 @@ class SimulatedWorld:
         if asked.method != "GET" and "/profiles/" in asked.path and "search" not in asked.path:
             id = asked.path.split("/profiles/")[1].split("/")[0]
             self.before_omneo_change(id)
+            self._note_written(id, asked)
             self.note(
                 f"we: {asked.method} {asked.path.split('/v3')[-1].replace(id, self._name(id))} {_short(asked)}"
             )
         answer = self.omneo.answer(asked, call_of(asked, self.timeline.now))
         self.tell_omneo(self.echo_seconds)
         return answer
+
+    def _note_written(self, id: str, asked: Request) -> None:
+        if not asked.path.endswith("/attributes/comms"):
+            return
+        comms = json_of(asked)
+        for person in self.persons:
+            for channel in ("email", "sms"):
+                if person.omneo == id and comms.get(f"{channel}_promo") is False:
+                    person.written.append((channel, self.timeline.now))
 
     def before_omneo_change(self, id: str) -> None:
         """Keep how a profile was, for reads that lag."""
@@ -296,12 +306,15 @@ class SimulatedWorld:
 
     def _person_of(self, id: object, attributes: Mapping[str, Any]) -> Person | None:
         """Return whom a row of a job is about: Klaviyo finds them by id, else by address."""
-        by_address = (self.account.owner(name, attributes.get(name)) for name in ("email", "phone_number"))
+        addresses = {name: str(attributes.get(name) or "") for name in ("email", "phone_number")}
+        by_address = (self.account.owner(name, value) for name, value in addresses.items() if value)
         found = self.account.profile(str(id)) if id else next((one for one in by_address if one), None)
+        living = [person for person in self.persons if not person.merged_into]
         if found is None:
-            return None
-        theirs = (person for person in self.persons if self.klaviyo_profile(person) is found)
-        return next(theirs, None)
+            # It is only about to be made.
+            return next((one for one in living if one.email and one.email == addresses["email"]), None)
+        named = (one for one in living if one.omneo == found.attributes.get("external_id"))
+        return next(named, None) or next((one for one in living if self.klaviyo_profile(one) is found), None)
 
     def _name(self, omneo_id: str) -> str:
         return next((person.name for person in self.persons if person.omneo == omneo_id), "somebody")

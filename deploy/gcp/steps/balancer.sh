@@ -7,14 +7,26 @@ balancer() {
   if known extension addresses; then say "address: there"; else
     change "address: reserving it" gcloud compute addresses create extension --global --ip-version=IPV4
   fi
+  say_record
   at_once 2 group <"$WORK/backends"
-  at_once 2 policy <"$WORK/policies"
   at_once 2 backend <"$WORK/backends"
   at_once 2 map <"$WORK/maps"
+  limits
   certificate
   proxies
   forwarding extension 443 --target-https-proxy=extension
   forwarding extension-redirect 80 --target-http-proxy=extension-redirect
+}
+
+# say_record: the DNS record, as soon as its address is known; the last lines of the run repeat it.
+say_record() {
+  [[ -z $DRY_RUN ]] || return 0
+  observe addresses gcloud compute addresses list --global --format='value(name,address)'
+  say "set this DNS record: $DOMAIN. A $(described addresses extension)"
+  {
+    say "set this DNS record: $DOMAIN. A $(described addresses extension)"
+    say "the certificate becomes active within an hour after that"
+  } >"$WORK/dns"
 }
 
 observe_front() {
@@ -30,7 +42,8 @@ observe_front() {
 observe_back() {
   observe_of compute groups gcloud compute network-endpoint-groups list --format='value(name)'
   observe_of compute policies-found gcloud compute security-policies list --format='value(name,description)'
-  observe_of compute backends-found gcloud compute backend-services list --global --format='value(name,description)'
+  observe_of compute backends-found gcloud compute backend-services list --global \
+    --format='value(name,description,securityPolicy.basename())'
   observe_of compute maps-found gcloud compute url-maps list --global --format='value(name,description)'
 }
 
@@ -38,6 +51,25 @@ group() {
   if known "$1" groups; then say "$1: its endpoint group is there"; else
     change "$1: making its endpoint group" gcloud compute network-endpoint-groups create "$1" --region="$REGION" \
       --network-endpoint-type=serverless --cloud-run-service="$1"
+  fi
+}
+
+# limits: what one address may call. They need a quota that some projects do not have; then check_quotas has warned.
+limits() {
+  [[ ! -e $WORK/limits-left-out ]] || return 0
+  at_once 2 policy <"$WORK/policies"
+  at_once 2 attach <"$WORK/backends"
+}
+
+# attach SERVICE FINGERPRINT POLICY: compared with what is attached, not with what was sent; "-" is no policy.
+attach() {
+  local name=$1 wanted=$3 attached
+  attached=$(awk -F '\t' -v name="$name" '$1 == name { print $3; exit }' "$WORK/backends-found")
+  if [[ ${attached:--} == "$wanted" ]]; then
+    say "$name: its limit is attached, if it has one"
+  else
+    change "$name: attaching limit $wanted" gcloud compute backend-services update "$name" --global \
+      --security-policy="${wanted#-}"
   fi
 }
 

@@ -8,10 +8,6 @@ functions() {
   planner revisions "$WORK"
   planner traffic "$WORK"
   at_once 3 deploy_function <"$WORK/revisions"
-  if [[ -z $DRY_RUN ]] && grep -qE '^(upgrade|promote)' "$WORK/revisions"; then
-    step traffic
-    take_traffic
-  fi
 }
 
 # Where gcloud puts what it builds. It would make this itself, but not when several functions are deployed at once.
@@ -31,7 +27,9 @@ deploy_function() {
   case $action in
     nothing) say "$service: runs what it should" ;;
     promote) say "$service: the newest revision is there, but takes no calls yet" ;;
-    create) build_revision "$service: making it" "${@:2}" ;;
+    create) build_revision "$service: making it" "${@:2}" --tag=candidate ;;
+    # Calls cannot stay where they are while no revision has ever been ready.
+    mend) build_revision "$service: nothing of it has ever run; making another revision" "${@:2}" --tag=candidate ;;
     upgrade) build_revision "$service: adding a revision without calls" "${@:2}" --no-traffic --tag=candidate ;;
   esac
 }
@@ -61,10 +59,10 @@ workers() {
 
 worker() {
   if [[ -n $DRY_RUN ]] && ! known "$1" traffic; then
-    : >"$WORK/policy-worker-$1"
-  else
-    observe "policy-worker-$1" gcloud run services get-iam-policy "$1" --region="$REGION" --format=json
+    bind_later "$1"
+    return
   fi
   bind "$1" "access-worker-$1.json" "policy-worker-$1" \
+    gcloud run services get-iam-policy "$1" --region="$REGION" --format=json -- \
     gcloud run services set-iam-policy "$1" --region="$REGION" --format=none
 }

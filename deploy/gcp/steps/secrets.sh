@@ -4,31 +4,40 @@
 
 secrets() {
   step secrets
-  observe_of secretmanager secrets-found gcloud secrets list --format='value(name.basename())'
   at_once 2 secret <"$WORK/secrets"
 }
 
 secret() {
   local name=$1 variable=$2
-  if known "$name" secrets-found; then
-    say "$name: there"
-    renew "$name" "$variable"
-  else
-    first_value "$variable" >"$WORK/value-$name"
-    [[ -s $WORK/value-$name || -n $DRY_RUN ]] || fail "$variable is not set: put its value into the environment, this once"
-    change "$name: making it" gcloud secrets create "$name" --replication-policy=automatic --data-file="$WORK/value-$name"
-    rm -f "$WORK/value-$name"
+  if known "$name" secrets-found; then say "$name: there"; else
+    change "$name: making it" gcloud secrets create "$name" --replication-policy=automatic
     if [[ -n $DRY_RUN ]]; then
       echo 1 >"$WORK/version-$name"
-      : >"$WORK/policy-$name"
-      bind "$name" "access-secret-$name.json" "policy-$name" gcloud secrets set-iam-policy "$name" --format=none
+      bind_later "$name"
       return
     fi
   fi
-  observe "version-$name" gcloud secrets versions list "$name" --filter=state:ENABLED --sort-by=~createTime \
-    --limit=1 --format='value(name.basename())'
-  observe "policy-$name" gcloud secrets get-iam-policy "$name" --format=json
-  bind "$name" "access-secret-$name.json" "policy-$name" gcloud secrets set-iam-policy "$name" --format=none
+  newest_version "$name"
+  # Also where an earlier run ended between the two.
+  if [[ -s $WORK/version-$name ]]; then renew "$name" "$variable"; else
+    first_value "$variable" >"$WORK/value-$name"
+    [[ -s $WORK/value-$name ]] || fail "$variable is not set: put its value into the environment, this once"
+    add_version "$name" "its first value"
+  fi
+  bind "$name" "access-secret-$name.json" "policy-$name" gcloud secrets get-iam-policy "$name" --format=json -- \
+    gcloud secrets set-iam-policy "$name" --format=none
+}
+
+newest_version() {
+  observe "version-$1" gcloud secrets versions list "$1" --filter=state:ENABLED --sort-by=~createTime --limit=1 \
+    --format='value(name.basename())'
+}
+
+# add_version NAME WORDS: what stands in $WORK/value-NAME becomes the newest version.
+add_version() {
+  change "$1: adding $2" gcloud secrets versions add "$1" --data-file="$WORK/value-$1"
+  rm -f "$WORK/value-$1"
+  newest_version "$1"
 }
 
 # first_value VARIABLE: what the environment gives; a key for encryption is made if it gives none.
@@ -52,8 +61,7 @@ renew() {
   [[ $2 != ENCRYPTION_KEYS ]] || share_a_key "$value" "${!2}" || fail \
     "ENCRYPTION_KEYS in the environment holds none of the keys in use: what is stored could not be read. Is it another environment's?"
   printf '%s' "${!2}" >"$WORK/value-$1"
-  change "$1: adding the value that the environment gives" gcloud secrets versions add "$1" --data-file="$WORK/value-$1"
-  rm -f "$WORK/value-$1"
+  add_version "$1" "the value that the environment gives"
 }
 
 # share_a_key KEYS OTHER-KEYS: whether an id:key pair stands in both comma-separated lists.

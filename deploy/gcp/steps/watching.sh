@@ -1,17 +1,19 @@
-# Cloud Monitoring: metrics from our log lines, one dashboard, and alerts.
+# Cloud Monitoring: metrics from our log lines, alerts, and one dashboard.
 # shellcheck shell=bash
 
 watching() {
   step watching
   observe_of logging metrics-found gcloud logging metrics list --format='value(name,description)'
   at_once 2 metric <"$WORK/metrics"
-  observe_of monitoring dashboards gcloud monitoring dashboards list --format='value(name.basename(),labels.list(show="keys"))'
-  dashboard
   channel
   observe_of monitoring alerts-found gcloud alpha monitoring policies list \
     --format='value(userLabels.alert,userLabels.fingerprint,name,notificationChannels.list())'
-  # A metric that was just made is not known to alerts for up to ten minutes.
-  RETRIES=${ALERT_RETRIES:-10} at_once 2 alert <"$WORK/alerts"
+  # The first one waits until Monitoring knows the metrics that were just made; then it knows those of the others too.
+  at_once 1 alert < <(sed -n 1p "$WORK/alerts")
+  at_once 2 alert < <(sed 1d "$WORK/alerts")
+  # Charts are for people, alerts come to them: the dashboard is last.
+  observe_of monitoring dashboards gcloud monitoring dashboards list --format='value(name.basename(),labels.list(show="keys"))'
+  dashboard
 }
 
 metric() {
@@ -46,15 +48,19 @@ channel() {
     say "ALERT_EMAIL is not set: alerts are shown in the console and sent to nobody new"
     return
   }
-  observe_of monitoring channels gcloud beta monitoring channels list --filter="labels.email_address=\"$ALERT_EMAIL\"" \
-    --format='value(name)' --limit=1
+  find_channel
   if [[ ! -s $WORK/channels ]]; then
     change "channel: making one for the address in ALERT_EMAIL" gcloud beta monitoring channels create --type=email \
-      --display-name="Omneo Klaviyo extension" --channel-labels="email_address=$ALERT_EMAIL"
-    [[ -n $DRY_RUN ]] || observe channels gcloud beta monitoring channels list \
-      --filter="labels.email_address=\"$ALERT_EMAIL\"" --format='value(name)' --limit=1
+      --display-name="Omneo Klaviyo extension" --channel-labels="email_address=$ALERT_EMAIL" \
+      --user-labels="made-by=$MADE_BY"
+    [[ -n $DRY_RUN ]] || find_channel
   fi
   CHANNEL=$(<"$WORK/channels")
+}
+
+find_channel() {
+  observe_of monitoring channels gcloud beta monitoring channels list --filter="labels.email_address=\"$ALERT_EMAIL\"" \
+    --format='value(name)' --limit=1
 }
 
 # alert NAME FINGERPRINT: an alert that is brought up to date keeps the channels that people have given it.
@@ -73,4 +79,8 @@ alert() {
     change "alert $name: changing it" gcloud alpha monitoring policies update "$found" \
       --policy-from-file="$WORK/alert-$name.json" ${keep:+--set-notification-channels="$keep"}
   fi
+  at_once 1 drop_twin < <(awk -F '\t' -v name="$name" '$1 == name && n++ { print $3 }' "$WORK/alerts-found")
 }
+
+# drop_twin ALERT: Google names alerts, so that one whose making was answered into the void is made twice.
+drop_twin() { change "alert ${1##*/}: taking a double away" gcloud alpha monitoring policies delete "$1"; }

@@ -191,24 +191,39 @@ def with_klaviyo(memory: Memory, subject: Subject, now: datetime) -> Memory:
             continue
         held = _held(subject, consent, now)
         for call in [one for one in memory.calls if one.consent is consent and one.landed_at is None]:
-            if call.profile not in (subject.klaviyo_id, ""):
-                continue
-            # What an event has told of the landing is known better than what Klaviyo holds now.
-            told = [
-                at for at in our_landings(memory, call.direction, call.profile) if call.may_have_landed(at)
-            ]
-            if at := min(told, default=None) or _landed_at(call, held, now):
+            if call.profile in (subject.klaviyo_id, "") and (at := _landed_at(memory, call, held, now)):
                 memory = with_landing(memory, call, at)
     return memory
 
 
-def _landed_at(call: Call, held: "_Held", now: datetime) -> datetime | None:
+def _landed_at(memory: Memory, call: Call, held: "_Held", now: datetime) -> datetime | None:
+    """Return when a call has landed, None if that is not known. One landing is that of one call."""
+    # What an event has told of the landing is known better than what Klaviyo holds now.
+    told = [
+        at
+        for at in our_landings(memory, call.direction, call.profile)
+        if call.may_have_landed(at) and not _is_of_another(memory, call, at)
+    ]
+    if told:
+        return min(told)
     if held.consent != ("SUBSCRIBED" if call.direction == "in" else "UNSUBSCRIBED"):
         return None
     is_since = held.changed_at is not None and held.changed_at >= call.asked_at - CLOCKS_APART
-    if now < call.last_at + LANDING and not (is_since and (call.direction == "out" or held.is_marked)):
+    is_shown = is_since and not _is_of_another(memory, call, held.changed_at)
+    if now < call.last_at + LANDING and not (is_shown and (call.direction == "out" or held.is_marked)):
         return None
     return held.changed_at if is_since else call.last_at
+
+
+def _is_of_another(memory: Memory, call: Call, at: datetime | None) -> bool:
+    """Return whether what happened in Klaviyo at that time is known as the landing of another call of the same kind."""
+    about = (call.consent, call.direction, call.profile)
+    return at is not None and any(
+        (one.consent, one.direction, one.profile) == about
+        and one.landed_at is not None
+        and abs(one.landed_at - at) <= CLOCKS_APART
+        for one in memory.calls
+    )
 
 
 def is_opted_out(subject: Subject, channel: Channel, now: datetime) -> bool:
@@ -232,12 +247,13 @@ def step_of(
 
 @dataclass(frozen=True)
 class _Held:
-    """What Klaviyo holds of one consent. `changed_at` is the newest time of the consent itself; `opted_out_at` that of anything of it."""
+    """What Klaviyo holds of one consent. `changed_at` is the newest time of the consent itself, `newest_at` that of it and of any suppression, None if the opt-out has none."""
 
     consent: str
     changed_at: datetime | None = None
     newest_at: datetime | None = None
     is_opted_out: bool = False
+    is_suppressed: bool = False
     is_complained: bool = False
     is_marked: bool = False
     shows_whose: bool = False
@@ -308,10 +324,15 @@ class _Sides:
 
     @property
     def is_ours(self) -> bool:
-        """Whether Klaviyo's opt-in is, or may be, the landing of a call of ours. Of email Klaviyo shows whose it is."""
+        """Whether Klaviyo's opt-in is, or may be, the landing of a call of ours, or has come with a profile that was merged into hers.
+
+        Of email Klaviyo shows whose it is.
+        """
         at = self.held.changed_at
         if self.held.is_marked or at is None:
             return self.held.is_marked
+        if self.memory.merged_at is not None and at <= self.memory.merged_at:
+            return True
         landings = our_landings(self.memory, "in")
         if any(abs(at - moment) <= CLOCKS_APART for moment in landings):
             return True
@@ -399,7 +420,8 @@ def _opted_in(sides: _Sides) -> Step:
 
 def _why_subscribe(sides: _Sides) -> Reason | None:
     held = sides.held
-    if held.is_opted_out:
+    # A merge may leave an older suppression beside a newer opt-in.
+    if held.is_opted_out or (held.is_suppressed and sides.memory.merged_at is not None):
         return Reason.OMNEO_OPT_IN_NEWER
     if held.consent == "NEVER_SUBSCRIBED":
         return Reason.FILLS_NEVER_SUBSCRIBED
@@ -413,6 +435,8 @@ def _why_subscribe(sides: _Sides) -> Reason | None:
 def _once(step: Step, memory: Memory, subject: Subject) -> Step:
     """Return the step, without a subscribe that was asked for before: double opt-in would mail again at every sync."""
     asked = last_call(memory, step.consent, "in", subject.klaviyo_id)
+    if asked is not None and memory.merged_at is not None and asked.last_at <= memory.merged_at:
+        return step  # what came of it has been merged with another profile's consent
     if asked is not None and asked.is_accepted and asked.decided_at == step.decided_at:
         return replace(step, outcome=Outcome.LEAVE, reason=Reason.ALREADY_ASKED)
     return step
@@ -446,12 +470,15 @@ def _held(subject: Subject, consent: Consent, now: datetime) -> _Held:
     changed = _times(said, ("consent_timestamp", "last_updated"), now)
     rows = said.get("suppression")
     suppressions = [row for row in (rows if isinstance(rows, list) else ()) if isinstance(row, Mapping)]
-    suppressed = [at for row in suppressions for at in _times(row, ("timestamp",), now)]
+    by_hand = [row for row in suppressions if row.get("reason") not in _BOUNCES]
+    dated = [*changed, *_suppressed_at(by_hand, now)]
     return _Held(
         consent=word,
         changed_at=max(changed, default=None),
-        newest_at=max([*changed, *suppressed], default=None),
-        is_opted_out=word == "UNSUBSCRIBED" or _is_suppressed(word, said, suppressions, now),
+        # A bounce's time counts against an opt-in, but is not that of an opt-out which has none.
+        newest_at=max([*dated, *_suppressed_at(suppressions, now)]) if dated else None,
+        is_opted_out=word == "UNSUBSCRIBED" or _is_suppressed(word, said, by_hand, now),
+        is_suppressed=bool(by_hand),
         is_complained=any(row.get("reason") in _COMPLAINTS for row in suppressions),
         is_marked=str(said.get("custom_method_detail") or "").casefold() == MARKER,
         shows_whose="custom_method_detail" in said,
@@ -459,15 +486,17 @@ def _held(subject: Subject, consent: Consent, now: datetime) -> _Held:
 
 
 def _is_suppressed(
-    word: str, said: Mapping[str, Json], rows: list[Mapping[str, Json]], now: datetime
+    word: str, said: Mapping[str, Json], by_hand: list[Mapping[str, Json]], now: datetime
 ) -> bool:
     """Tell whether a person had the profile suppressed, and did not subscribe after that."""
-    by_hand = [row for row in rows if row.get("reason") not in _BOUNCES]
     if word != "SUBSCRIBED":
         return bool(by_hand)
     since = _times(said, ("consent_timestamp",), now)
-    times = [at for row in by_hand for at in _times(row, ("timestamp",), now)]
-    return bool(since) and any(at >= since[0] for at in times)
+    return bool(since) and any(at >= since[0] for at in _suppressed_at(by_hand, now))
+
+
+def _suppressed_at(rows: list[Mapping[str, Json]], now: datetime) -> list[datetime]:
+    return [at for row in rows for at in _times(row, ("timestamp",), now)]
 
 
 def _times(said: Mapping[str, Json], names: tuple[str, ...], now: datetime) -> list[datetime]:

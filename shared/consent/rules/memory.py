@@ -4,7 +4,7 @@ A `Memory` holds the decisions (Klaviyo's events, Omneo's stamps, an opt-out in 
 Klaviyo. It is put together by
 
     with_events, with_pulled, with_omneo, written, told    what Klaviyo and Omneo have said, and what Omneo was given
-    with_call, accepted, refused, with_landing             what we have asked of Klaviyo, and what came of it
+    with_call, accepted, refused, with_landing, with_merge what we have asked of Klaviyo, and what came of it
 
 in any order, and asked by
 
@@ -120,6 +120,7 @@ class Memory:
 
     `omneo_in` is the newest stamp of an opt-in that was decided in Omneo; `omneo_out` the same of an opt-out, or when it was first seen
     if no stamp tells. `seen_at` is when Omneo first showed `seen`, or was given it. `ahead` is a stamp that lay ahead of the clock when it was seen, and never counts.
+    `merged_at` is when another Klaviyo profile was last asked to be merged into hers, which may bring its consent along.
     """
 
     channel: Channel
@@ -130,6 +131,7 @@ class Memory:
     seen: Seen | None = None
     seen_at: datetime | None = None
     ahead: datetime | None = None
+    merged_at: datetime | None = None
 
 
 # What is said to us
@@ -161,11 +163,14 @@ def _pruned(memory: Memory) -> Memory:
 
 
 def with_pulled(memory: Memory, at: datetime) -> Memory:
-    """Return the memory with an opt-out that Klaviyo's profile shows, and that no event may ever tell of."""
+    """Return the memory with an opt-out that Omneo does not have and Klaviyo's profile shows, whether or not an event tells of it.
+
+    Omneo is to be given it, also where it was given it before: an opt-in without a date has taken it back, and does not count.
+    """
     pulled = Decided(
         f"{PULLED}{at.isoformat()}", _UNSUBSCRIBED[memory.channel], "", at, Decision.OPT_OUT, is_told=True
     )
-    return with_events(memory, [pulled])
+    return with_events(_with_opt_outs_to_write(memory), [pulled])
 
 
 def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
@@ -235,6 +240,16 @@ def _with_opt_outs_to_write(memory: Memory) -> Memory:
     return replace(memory, events=events)
 
 
+def is_opt_out_taken_back(before: Memory, after: Memory) -> bool:
+    """Return whether Omneo shows an opt-in where it showed an opt-out, and no event of Klaviyo's has its time."""
+    if before.seen is None or after.seen is None:
+        return False
+    by_event = any(
+        event.decision is Decision.OPT_IN and event.at == after.seen.stamp for event in after.events
+    )
+    return (before.seen.direction, after.seen.direction) == ("out", "in") and not by_event
+
+
 def _is_before_an_opt_in(memory: Memory, at: datetime) -> bool:
     ins = [event.at for event in memory.events if event.decision is Decision.OPT_IN]
     newest = _latest(memory.omneo_in, *ins)
@@ -282,6 +297,13 @@ def with_call(memory: Memory, call: Call) -> Memory:
     return replace(memory, calls=calls[-MOST_CALLS:])
 
 
+def with_calls_before(memory: Memory, calls: Iterable[Call]) -> Memory:
+    """Return the memory with what was asked about her Klaviyo profile when it was another's."""
+    others = [call for call in calls if call not in memory.calls]
+    known = sorted((*others, *memory.calls), key=lambda call: call.last_at)
+    return replace(memory, calls=tuple(known)[-MOST_CALLS:])
+
+
 def accepted(memory: Memory, consent: Consent, direction: Direction, profile: str) -> Memory:
     """Return the memory after Klaviyo has accepted the last such call."""
     call = last_call(memory, consent, direction, profile)
@@ -301,6 +323,11 @@ def with_landing(memory: Memory, call: Call, at: datetime) -> Memory:
     """Return the memory after Klaviyo has shown that a call has landed, and when."""
     calls = tuple(replace(one, landed_at=at) if one is call else one for one in memory.calls)
     return replace(memory, calls=calls)
+
+
+def with_merge(memory: Memory, at: datetime) -> Memory:
+    """Return the memory before another Klaviyo profile is merged into hers: what Klaviyo shows from before may be the other's."""
+    return replace(memory, merged_at=at)
 
 
 def last_call(memory: Memory, consent: Consent, direction: Direction | None, profile: str) -> Call | None:
@@ -492,8 +519,27 @@ def _our_opt_ins(memory: Memory) -> Iterable[Key]:
         if call is not None:
             open_calls.remove(call)
             landings.append((event.profile, event.at))
-        if call is not None or event.mark == "omneo":
+        if call is not None or event.mark == "omneo" or _may_undo_an_opt_out(memory, event):
             yield _key(event)
+
+
+def _may_undo_an_opt_out(memory: Memory, event: Decided) -> bool:
+    """Return whether an opt-in may be the landing of a call that she has opted out after, though another was taken for it.
+
+    Of SMS nothing shows whose an opt-in is, so two that come soon after our call may be told apart wrongly.
+    """
+    if event.channel is not Channel.SMS:
+        return False
+    outs = [one.at for one in memory.events if one.decision is Decision.OPT_OUT]
+    if memory.omneo_out is not None:
+        outs.append(memory.omneo_out)
+    return any(
+        call.profile in (event.profile, "")
+        and call.asked_at - CLOCKS_APART <= event.at <= call.last_at + UNDER_WAY
+        and any(call.asked_at <= at <= event.at for at in outs)
+        for call in memory.calls
+        if _is_of(call, memory, "in")
+    )
 
 
 def _our_opt_outs(memory: Memory, opted_in: Iterable[datetime]) -> Iterable[Key]:

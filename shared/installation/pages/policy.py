@@ -13,15 +13,17 @@ from werkzeug.exceptions import HTTPException
 from shared import logs
 from shared.errors import OwnServiceError, UnknownPathError, WrongMethodError
 from shared.installation.pages import render
-from shared.installation.pages.refusals import EXPLANATIONS, OUR_FAULT, OUR_PAUSE, Explanation
+from shared.installation.pages.refusals import OUR_FAULT, OUR_PAUSE, Explanation, explained
+from shared.installation.pending import attempt_of
 from shared.installation.steps import GoTo, Handler, InstallRefusedError, Page, Visit
 from shared.services import Services
 from shared.settings import Settings
 from shared.web.endpoints import as_json, log_answer, refuse, traceparent_of
 
-COOKIE = "klaviyo_install"
+COOKIE = "klaviyo_install"  # its name goes on with that of the attempt
 COOKIE_SECONDS = 3600
 LARGEST_FORM = 16_000
+_AHEAD = ("Sec-Purpose", "Purpose", "X-Moz")  # how browsers say that they fetch a page in case it is wanted
 
 
 def pages(
@@ -48,12 +50,13 @@ def pages(
 
 
 def _handler(routes: Mapping[tuple[str, str], Handler], request: Request) -> Handler:
-    methods = [method for method, path in routes if path == request.path]
+    asked = request.path.rstrip("/")  # somebody may have written the app's address with a slash at its end
+    methods = [method for method, path in routes if path == asked]
     if not methods:
         raise UnknownPathError("There is nothing at this path.")
     if request.method not in methods:
         raise WrongMethodError(f"Use {' or '.join(methods)} here.", allowed=", ".join(methods))
-    return routes[request.method, request.path]
+    return routes[request.method, asked]
 
 
 def _visit(request: Request) -> Visit:
@@ -68,8 +71,9 @@ def _visit(request: Request) -> Visit:
         )  # the framework reads what is left, and would stumble over the limit again
     return Visit(
         fields=fields.to_dict(),
-        cookie=request.cookies.get(COOKIE, ""),
+        cookies=tuple(word for name, word in request.cookies.items() if name.startswith(COOKIE)),
         origin=request.headers.get("Origin", ""),
+        is_ahead=any(request.headers.get(name, "").startswith("prefetch") for name in _AHEAD),
     )
 
 
@@ -80,7 +84,7 @@ def _response(shown: Page | GoTo | list[dict[str, str]], settings: Settings) -> 
         case GoTo():
             response = _guarded(Response(status=302, headers={"Location": shown.url}), settings, nonce="")
             response.set_cookie(
-                COOKIE,
+                f"{COOKIE}_{attempt_of(shown.cookie)}",
                 shown.cookie,
                 max_age=COOKIE_SECONDS,
                 path="/klaviyo",
@@ -96,7 +100,7 @@ def _response(shown: Page | GoTo | list[dict[str, str]], settings: Settings) -> 
 def _explain(error: Exception, settings: Settings, started: float) -> Response:
     explanation = OUR_FAULT
     if isinstance(error, InstallRefusedError):
-        explanation = EXPLANATIONS[error.refusal]
+        explanation = explained(error.refusal, error.reason)
         log_answer(logging.WARNING, explanation.status, started, error.refusal.value)
     elif isinstance(error, OwnServiceError):
         explanation = OUR_PAUSE
@@ -113,7 +117,12 @@ def _problem(explanation: Explanation) -> Page:
 
 def _html(page: Page, settings: Settings) -> Response:
     nonce = secrets.token_urlsafe(16)
-    html = render(page.name, nonce=nonce, **page.values)
+    about = {
+        "publisher": settings.app_publisher,
+        "help_url": settings.help_url,
+        "privacy_url": settings.privacy_url,
+    }
+    html = render(page.name, nonce=nonce, **about, **page.values)
     return _guarded(Response(html, page.status, mimetype="text/html"), settings, nonce)
 
 

@@ -1,6 +1,6 @@
 """What a merchant is told when an install stops: title, what happened, what to do. Plain words, no codes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from shared.installation.steps import Refusal
@@ -20,6 +20,18 @@ _NOTHING_CHANGED = "Nothing was changed: what was connected before still is."
 
 EXPLANATIONS = MappingProxyType(
     {
+        Refusal.PREFETCHED: Explanation(
+            503,
+            "One moment",
+            "Your browser opened this page before you did.",
+            "Load the page again, and the install goes on.",
+        ),
+        Refusal.KLAVIYO_REFUSED: Explanation(
+            400,
+            "Klaviyo refused the connection",
+            "Klaviyo gave a reason that this page does not know.",
+            f"{_NOTHING_CHANGED} Please start again; if it happens again, ask for help.",
+        ),
         Refusal.FOREIGN_FORM: Explanation(
             401,
             "This did not come from our page",
@@ -97,3 +109,23 @@ OUR_PAUSE = Explanation(
     "Our own storage or queue does not answer.",
     "Please try again in a minute.",
 )
+
+# Klaviyo's reasons, in the words of RFC 6749, section 4.1.2.1. No other text of the address is shown: anybody can write it.
+_REASONS = MappingProxyType(
+    {
+        "invalid_scope": "the app asks for a permission that Klaviyo does not know, or that your user may not give",
+        "unauthorized_client": "the app is not registered with Klaviyo as it should be",
+        "invalid_request": "the app asked in a way that Klaviyo does not take",
+        "unsupported_response_type": "the app asked in a way that Klaviyo does not take",
+        "server_error": "something went wrong at Klaviyo",
+        "temporarily_unavailable": "Klaviyo is too busy at the moment",
+    }
+)
+
+
+def explained(refusal: Refusal, reason: str = "") -> Explanation:
+    """Return what the page says; `reason` is Klaviyo's own word for a refusal."""
+    explanation = EXPLANATIONS[refusal]
+    if refusal is Refusal.KLAVIYO_REFUSED and reason in _REASONS:
+        return replace(explanation, message=f"Klaviyo says {reason}: {_REASONS[reason]}.")
+    return explanation

@@ -63,10 +63,15 @@ def plan_sync(
         return Absence.DELETED
     if reason := exclusion(profile, rules.logic):
         return reason
-    mapped = klaviyo_profile(
-        profile, mappings=rules.mappings, region=rules.region, filled_before=filled_before
-    )
+    mapped = mapped_profile(profile, rules, filled_before)
     return SyncPlan(mapped, stored_klaviyo_id(profile, rules.identity_handle))
+
+
+def mapped_profile(
+    profile: Mapping[str, Any], rules: SyncRules, filled_before: Collection[str] = ()
+) -> MappedProfile:
+    """Return a profile as Klaviyo takes it, whether it is synced or not."""
+    return klaviyo_profile(profile, mappings=rules.mappings, region=rules.region, filled_before=filled_before)
 
 
 def comms_of(profile: Mapping[str, Any]) -> Mapping[str, Any] | None:

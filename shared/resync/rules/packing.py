@@ -22,16 +22,24 @@ Resource = Mapping[str, Any]
 class Parcel:
     """Profiles for one import, and the places in Omneo's list at which they begin and end.
 
-    `unsure` are the Klaviyo ids among them of which it is not known whether Klaviyo knows them.
+    `unsure` are the Klaviyo ids among them of which it is not known whether Klaviyo knows them, `changed` the Omneo ids whose emails
+    Klaviyo may have of somebody else.
     """
 
     def __init__(self, begins: Place) -> None:
         self.begins = self.ends = begins
         self.resources: list[Resource] = []
         self.unsure: set[str] = set()
+        self.changed: set[str] = set()
         self._size = _ENVELOPE
 
-    def add(self, page: Sequence[Resource], ends: Place, unsure: Iterable[str] = ()) -> bool:
+    def add(
+        self,
+        page: Sequence[Resource],
+        ends: Place,
+        unsure: Iterable[str] = (),
+        changed: Iterable[str] = (),
+    ) -> bool:
         """Take a page of profiles, if it fits, and return whether it did. An empty parcel takes any page.
 
         A page is never torn apart, because a run goes on from the end of a page.
@@ -42,6 +50,7 @@ class Parcel:
             return False
         self.resources += page
         self.unsure.update(unsure)
+        self.changed.update(changed)
         self.ends, self._size = ends, size
         return True
 

@@ -1,7 +1,8 @@
 """What the played Google Cloud holds and how it answers: resources by name, and a record of every call.
 
 A call that no module plays is refused and kept in `unknown`; a test that finds one there fails. Where the real services
-refuse (a thing twice, a thing that is not there, an API that is off), this one refuses too.
+refuse (a thing twice, a thing that is not there, an API that is off), this one refuses too. What takes time there takes time
+here: `seconds` pass as scripts sleep, and what was just made, given or switched on is known only after some of them.
 """
 
 import importlib
@@ -27,9 +28,10 @@ _API_OF = {
 class RefusedError(Exception):
     """The service's own refusal, as it would say it."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, word: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.word = word
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class Request:
     def __str__(self) -> str:
         return f"{self.service} {self.method} {self.path}"
 
+
+# What a project may have of these; a new one of some organisations has less.
+_QUOTAS = {"BACKEND_SERVICES": 50, "SECURITY_POLICIES": 10, "URL_MAPS": 10, "SSL_CERTIFICATES": 10}
 
 Play: TypeAlias = Callable[..., object]
 
@@ -97,7 +102,11 @@ class Cloud:
     unknown: list[str] = field(default_factory=list)
     fails: Callable[[Request], int | None] = lambda _: None
     clock: int = 0
+    seconds: int = 0
+    quotas: dict[str, int] = field(default_factory=lambda: dict(_QUOTAS))
+    starts: Callable[[Thing], bool] = lambda _: True
     smoke_status: Callable[[str], int] = lambda _: 401
+    made_at: dict[str, int] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -133,7 +142,7 @@ class Cloud:
             self._check_api(request.service)
             answer = route.play(self, request, **names)
         except RefusedError as error:
-            return error.status, {}, _error(error.status, str(error))
+            return error.status, {}, _error(error.status, str(error), error.word)
         except Exception as error:  # noqa: BLE001 - gcloud would repeat a broken connection for long
             self.unknown.append(f"{request}: {error!r}")
             return 400, {}, _error(400, f"the recorder failed over {request}")
@@ -144,6 +153,10 @@ class Cloud:
     def _check_api(self, service: str) -> None:
         if service not in _API_OF and f"api/{service}.googleapis.com" not in self.things:
             raise RefusedError(403, f"{service}.googleapis.com has not been used in this project or is off")
+        if service not in _API_OF:
+            self.check_known(
+                f"api/{service}.googleapis.com", 20, f"{service}.googleapis.com has not been used in it"
+            )
 
     def get(self, name: str) -> Thing:
         """Return what has this name."""
@@ -156,7 +169,13 @@ class Cloud:
         if name in self.things:
             raise RefusedError(409, f"{name} already exists")
         self.things[name] = thing
+        self.made_at[name] = self.seconds
         return thing
+
+    def check_known(self, name: str, after: int, refusal: str, status: int = 403) -> None:
+        """Refuse as if the thing were not there until so many seconds after it was made."""
+        if self.seconds < self.made_at.get(name, -after) + after:
+            raise RefusedError(status, refusal)
 
     def delete(self, name: str) -> Thing:
         """Forget a thing and what lies below it."""
@@ -192,11 +211,13 @@ def set_iam_policy(cloud: Cloud, name: str, request: Request) -> Thing:
     """Replace a policy, if it is still the one that was read, and if its members exist."""
     current, wanted = iam_policy(cloud, name), request.json["policy"]
     if wanted.get("etag", current["etag"]) != current["etag"]:
-        raise RefusedError(409, "There were concurrent policy changes.")
+        raise RefusedError(409, "There were concurrent policy changes.", "ABORTED")
     for binding in wanted.get("bindings", []):
         for member in binding["members"]:
             _check_member(cloud, member)
     etag = f"BwXlRec{cloud.tick():05d}"  # gcloud insists on base64
+    for role, member in _pairs(wanted) - _pairs(current):
+        cloud.made_at[f"right:{name}:{role}:{member}"] = cloud.seconds
     cloud.things[f"policy:{name}"] = {"version": 1, **wanted, "etag": etag}
     return cloud.things[f"policy:{name}"]
 
@@ -206,16 +227,25 @@ def _check_member(cloud: Cloud, member: str) -> None:
     is_ours = address.endswith(f"@{cloud.project}.iam.gserviceaccount.com")
     if kind == "serviceAccount" and is_ours and f"account/{address}" not in cloud.things:
         raise RefusedError(400, f"Service account {address} does not exist.")
+    cloud.check_known(f"account/{address}", 30, f"Service account {address} does not exist.", 400)
+
+
+def _pairs(policy: Thing) -> set[tuple[str, str]]:
+    return {
+        (binding["role"], member) for binding in policy.get("bindings", []) for member in binding["members"]
+    }
 
 
 def holds(cloud: Cloud, name: str, role: str, member: str) -> bool:
-    """Whether the policy of what has this name binds the member to the role."""
+    """Whether the policy of what has this name binds the member to the role, and everybody knows it."""
+    if cloud.seconds < cloud.made_at.get(f"right:{name}:{role}:{member}", -60) + 60:
+        return False
     bindings = iam_policy(cloud, name)["bindings"]
     return any(binding["role"] == role and member in binding["members"] for binding in bindings)
 
 
-def _error(status: int, message: str) -> Thing:
-    word = {
+def _error(status: int, message: str, word: str = "") -> Thing:
+    word = word or {
         400: "INVALID_ARGUMENT",
         403: "PERMISSION_DENIED",
         404: "NOT_FOUND",

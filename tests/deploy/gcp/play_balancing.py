@@ -1,14 +1,58 @@
 """Plays the parts of Compute Engine that a load balancer is made of."""
 
 import re
+from collections.abc import Iterator
 
 from tests.deploy.gcp.cloud import Cloud, RefusedError, Request, Thing, plays
+from tests.deploy.gcp.message_classes import output_only
 
 _GLOBAL = "/compute/v1/projects/{project}/global"
 _REGIONAL = "/compute/v1/projects/{project}/regions/{region}"
 _ROOT = "https://compute.recorder.test/compute/v1"
 # What names what: a thing can be neither made before nor removed after what it names.
 _NAMES = re.compile(r'projects/[^/\'"]+/(?:global|regions/[^/\'"]+)/(\w+)/([a-z0-9-]+)')
+_CLASSES = {
+    "addresses": "Address",
+    "backendServices": "BackendService",
+    "forwardingRules": "ForwardingRule",
+    "networkEndpointGroups": "NetworkEndpointGroup",
+    "securityPolicies": "SecurityPolicy",
+    "sslCertificates": "SslCertificate",
+    "sslPolicies": "SslPolicy",
+    "targetHttpProxies": "TargetHttpProxy",
+    "targetHttpsProxies": "TargetHttpsProxy",
+    "urlMaps": "UrlMap",
+}
+_QUOTA_OF = {
+    "backendServices": "BACKEND_SERVICES",
+    "securityPolicies": "SECURITY_POLICIES",
+    "sslCertificates": "SSL_CERTIFICATES",
+    "urlMaps": "URL_MAPS",
+}
+
+
+@plays("compute", "GET", "/compute/v1/projects/{project}")
+def project(cloud: Cloud, request: Request, project: str) -> Thing:
+    return {"name": project, "quotas": list(_quotas(cloud))}
+
+
+def _quotas(cloud: Cloud) -> Iterator[Thing]:
+    for kind, metric in _QUOTA_OF.items():
+        usage = len(cloud.under(f"compute/{kind}"))
+        yield {"metric": metric, "limit": float(cloud.quotas[metric]), "usage": float(usage)}
+
+
+def _check_quota(cloud: Cloud, kind: str) -> None:
+    metric = _QUOTA_OF.get(kind, "")
+    limit = cloud.quotas.get(metric)
+    if limit is not None and len(cloud.under(f"compute/{kind}")) >= limit:
+        raise RefusedError(403, f"Quota '{metric}' exceeded.  Limit: {limit:.1f} globally.")
+
+
+def _sent(request: Request, kind: str) -> Thing:
+    """Return what the body sets: a field that is output only is read past."""
+    ignored = output_only("compute/v1", _CLASSES[kind]) - {"fingerprint"}
+    return {key: value for key, value in request.json.items() if key not in ignored}
 
 
 def _operation(cloud: Cloud, request: Request, kind: str, name: str, scope: str) -> Thing:
@@ -30,8 +74,9 @@ def _named(thing: Thing) -> set[str]:
 
 
 def _insert(cloud: Cloud, request: Request, kind: str, scope: str) -> Thing:
-    thing = request.json
+    thing = _sent(request, kind)
     name = thing["name"]
+    _check_quota(cloud, kind)
     for needed in _named(thing):
         if needed not in cloud.things:
             raise RefusedError(400, f"The resource '{needed}' was not found")
@@ -98,8 +143,20 @@ def regional_insert(cloud: Cloud, request: Request, project: str, region: str, k
 @plays("compute", "PATCH", f"{_GLOBAL}/{{kind}}/{{name}}")
 def patch(cloud: Cloud, request: Request, project: str, kind: str, name: str) -> Thing:
     found = cloud.get(f"compute/{kind}/{name}")
-    found |= request.json
+    found |= _sent(request, kind)
     return _operation(cloud, request, kind, name, "global")
+
+
+@plays("compute", "POST", f"{_GLOBAL}/backendServices/{{name}}/setSecurityPolicy")
+def set_security_policy(cloud: Cloud, request: Request, project: str, name: str) -> Thing:
+    found = cloud.get(f"compute/backendServices/{name}")
+    policy = request.json.get("securityPolicy", "")
+    for needed in _named({"policy": policy}):
+        cloud.get(needed)
+    found["securityPolicy"] = policy
+    if not policy:
+        del found["securityPolicy"]
+    return _operation(cloud, request, "backendServices", name, "global")
 
 
 @plays("compute", "DELETE", f"{_GLOBAL}/{{kind}}/{{name}}")

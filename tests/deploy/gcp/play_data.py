@@ -34,6 +34,8 @@ def delete_database(cloud: Cloud, request: Request, project: str, id: str) -> Th
     if database.get("deleteProtectionState") == "DELETE_PROTECTION_ENABLED":
         raise RefusedError(400, "Delete protection is on.")
     cloud.delete(f"database/{id}")
+    for name in [name for name in cloud.things if name.startswith(f"backups/{id}/")]:
+        del cloud.things[name]
     return {"name": f"{database['name']}/operations/{cloud.tick()}", "done": True, "response": database}
 
 
@@ -48,9 +50,32 @@ def fields(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
     raise RefusedError(400, "Only two filters are supported.")
 
 
+@plays("firestore", "GET", f"{_DATABASES}/{{id}}/backupSchedules")
+def backup_schedules(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
+    cloud.get(f"database/{id}")
+    return {"backupSchedules": cloud.under(f"backups/{id}")}
+
+
+@plays("firestore", "POST", f"{_DATABASES}/{{id}}/backupSchedules")
+def create_backup_schedule(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
+    _check_made(cloud, id)
+    if int(request.json["retention"].rstrip("s")) > 14 * 7 * 86400:
+        raise RefusedError(400, "A backup is kept for 14 weeks at most.")
+    name = f"projects/{cloud.project}/databases/{id}/backupSchedules/{cloud.tick()}"
+    return cloud.create(f"backups/{id}/{cloud.clock}", {"name": name, **request.json})
+
+
+# gcloud does not wait for a database that it creates (command "firestore databases create", without an operation poller).
+def _check_made(cloud: Cloud, id: str) -> None:
+    cloud.get(f"database/{id}")
+    cloud.check_known(
+        f"database/{id}", 90, f"The database {id} does not exist for project {cloud.project}", 404
+    )
+
+
 @plays("firestore", "PATCH", f"{_DATABASES}/{{id}}/collectionGroups/{{group}}/fields/{{field}}")
 def update_field(cloud: Cloud, request: Request, project: str, id: str, group: str, field: str) -> Thing:
-    cloud.get(f"database/{id}")
+    _check_made(cloud, id)
     name = f"projects/{cloud.project}/databases/{id}/collectionGroups/{group}/fields/{field}"
     kept = cloud.things.setdefault(f"database/{id}/{group}/{field}", {"name": name})
     mask = request.query["updateMask"]

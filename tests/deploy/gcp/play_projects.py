@@ -48,7 +48,8 @@ def enable(cloud: Cloud, request: Request, project: str) -> Thing:
         raise RefusedError(400, "A single request can enable at most 20 services.")
     for name in names:
         full = f"projects/{cloud.number}/services/{name}"
-        cloud.things.setdefault(f"api/{name}", {"name": full, "config": {"name": name}, "state": "ENABLED"})
+        if f"api/{name}" not in cloud.things:
+            cloud.create(f"api/{name}", {"name": full, "config": {"name": name}, "state": "ENABLED"})
     return {"name": "operations/noop.DONE_OPERATION", "done": True, "response": {}}
 
 

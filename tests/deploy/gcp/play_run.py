@@ -17,6 +17,7 @@ from tests.deploy.gcp.cloud import (
 )
 
 _SERVICES = "/apis/serving.knative.dev/v1/namespaces/{project}/services"
+_UNREADY = "Revision '{}' is not ready and cannot serve traffic. The user-provided container failed to start and listen on its port."
 _REPOSITORIES = "/v1/projects/{project}/locations/{region}/repositories"
 
 
@@ -220,6 +221,10 @@ def _released(cloud: Cloud, wanted: Thing) -> Thing:
         made = wanted["spec"]["template"].get("metadata", {}).get("name") or f"{name}-{cloud.tick():05d}-abc"
         revisions = [*revisions, made]
     latest = revisions[-1]
+    if latest not in before.get("status", {}).get("revisions", []) and cloud.starts(wanted):
+        cloud.things[f"ready/{latest}"] = {}
+    ready = next((known for known in reversed(revisions) if f"ready/{known}" in cloud.things), "")
+    is_ready = ready == latest
     wanted["spec"].setdefault("traffic", [{"latestRevision": True, "percent": 100}])
     number = cloud.tick()
     wanted["metadata"] |= {"resourceVersion": f"AA{number}", "generation": number, "namespace": cloud.number}
@@ -227,22 +232,31 @@ def _released(cloud: Cloud, wanted: Thing) -> Thing:
     wanted["status"] = {
         "observedGeneration": number,
         "conditions": [
-            {"type": kind, "status": "True"} for kind in ("Ready", "ConfigurationsReady", "RoutesReady")
+            {
+                "type": kind,
+                "status": str(is_ready),
+                **({} if is_ready else {"message": _UNREADY.format(latest)}),
+            }
+            for kind in ("Ready", "ConfigurationsReady", "RoutesReady")
         ],
         "latestCreatedRevisionName": latest,
-        "latestReadyRevisionName": latest,
+        **({"latestReadyRevisionName": ready} if ready else {}),
         "url": f"https://{name}-{cloud.number}.europe-west1.run.app",
         "address": {"url": f"https://{name}-{cloud.number}.europe-west1.run.app"},
-        "traffic": [_routed(cloud, name, row, latest, revisions) for row in wanted["spec"]["traffic"]],
+        "traffic": [_routed(cloud, name, row, ready, revisions) for row in wanted["spec"]["traffic"]],
         "revisions": revisions,
     }
     cloud.things[f"service/{name}"] = wanted
     return wanted
 
 
-def _routed(cloud: Cloud, name: str, row: Thing, latest: str, revisions: list[str]) -> Thing:
-    routed = dict(row) | ({"revisionName": latest} if row.get("latestRevision") else {})
-    if routed["revisionName"] not in revisions:
+def _routed(cloud: Cloud, name: str, row: Thing, ready: str, revisions: list[str]) -> Thing:
+    if not row.get("latestRevision") and not row.get("revisionName"):
+        raise RefusedError(
+            400, "spec.traffic.revision_name: a traffic target must name a revision or be the latest."
+        )
+    routed = dict(row) | ({"revisionName": ready} if row.get("latestRevision") and ready else {})
+    if (known := routed.get("revisionName")) and known not in revisions:
         raise RefusedError(400, f"Revision {routed['revisionName']} does not exist.")
     if tag := routed.get("tag"):
         routed["url"] = f"https://{tag}---{name}-{cloud.number}.europe-west1.run.app"

@@ -16,6 +16,12 @@ def queues(cloud: Cloud, request: Request, project: str, region: str) -> Thing:
 def create_queue(cloud: Cloud, request: Request, project: str, region: str) -> Thing:
     queue = request.json
     id = queue["name"].rpartition("/")[2]
+    cloud.check_known(
+        f"gone:queue/{id}",
+        7 * 86400,
+        "The queue cannot be created because a queue with this name existed too recently.",
+        400,
+    )
     return cloud.create(f"queue/{id}", {**queue, "state": "RUNNING"})
 
 
@@ -31,6 +37,7 @@ def update_queue(cloud: Cloud, request: Request, project: str, region: str, id: 
 @plays("cloudtasks", "DELETE", f"{_QUEUES}/{{id}}")
 def delete_queue(cloud: Cloud, request: Request, project: str, region: str, id: str) -> None:
     cloud.delete(f"queue/{id}")
+    cloud.made_at[f"gone:queue/{id}"] = cloud.seconds
 
 
 @plays("cloudtasks", "POST", f"{_QUEUES}/{{id}}/tasks")
@@ -44,7 +51,7 @@ def create_task(cloud: Cloud, request: Request, project: str, region: str, id: s
     tag, name = found.groups()
     service = cloud.get(f"service/{name}")
     rows = [row for row in service["status"]["traffic"] if row.get("tag") == tag]
-    if not rows:
+    if not rows or "revisionName" not in rows[0]:
         raise RefusedError(400, f"{name} has no tag {tag}")
     status = _status(cloud, name, service, call["oidcToken"]["serviceAccountEmail"])
     entry = {

@@ -85,7 +85,9 @@ def dashboard(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
 @plays("monitoring", "POST", "/v1/projects/{project}/dashboards")
 def create_dashboard(cloud: Cloud, request: Request, project: str) -> Thing:
     wanted = request.json
-    id = wanted.get("name", f"/{cloud.tick()}").rpartition("/")[2]
+    parent, _, id = wanted.get("name", f"projects/{project}/dashboards/{cloud.tick()}").rpartition("/")
+    if parent != f"projects/{project}/dashboards":
+        raise RefusedError(400, "The parent of the dashboard's name must be the project of the request.")
     _check_metrics(cloud, str(wanted))
     name = f"projects/{cloud.number}/dashboards/{id}"
     return cloud.create(f"dashboard/{id}", {**wanted, "name": name, "etag": f"etag{cloud.tick()}"})
@@ -159,3 +161,10 @@ def _check_metrics(cloud: Cloud, text: str) -> None:
             raise RefusedError(
                 404, f"Cannot find metric that matches type logging.googleapis.com/user/{name}"
             )
+        # "It can take up to 10 minutes for a metric that was just made": Cloud Logging, log-based metrics.
+        cloud.check_known(
+            f"metric/{name}",
+            500,
+            f"Cannot find metric that matches type logging.googleapis.com/user/{name}",
+            404,
+        )

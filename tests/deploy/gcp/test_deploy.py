@@ -28,9 +28,10 @@ def test_a_dry_run_says_what_it_would_do_and_changes_nothing(operator: Operator)
 
 
 def test_without_a_domain_nothing_begins(operator: Operator) -> None:
-    ran = operator.runs("deploy.sh", DOMAIN="")
+    ran = operator.runs("deploy.sh", DOMAIN="", REGION="europe")
     assert ran.status != 0
-    assert "DOMAIN" in ran.said
+    assert "give DOMAIN=..." in ran.said
+    assert "REGION must be a region" in ran.said
     assert operator.cloud.calls == []
 
 
@@ -175,8 +176,12 @@ def test_only_install_and_admin_are_limited_and_answer_429(deployed: Operator) -
         if name.startswith("compute/backendServices/") and "securityPolicy" in thing
     }
     assert limited == {"install", "admin"}
-    (policy,) = (t for n, t in deployed.cloud.things.items() if n.startswith("compute/securityPolicies/"))
-    assert policy["rules"][0]["rateLimitOptions"]["exceedAction"] == "deny(429)"
+    for name, limit in (("install", 120), ("admin", 1200)):
+        attached = deployed.cloud.things[f"compute/backendServices/{name}"]["securityPolicy"]
+        policy = deployed.cloud.things[f"compute/securityPolicies/{attached.rpartition('/')[2]}"]
+        options = policy["rules"][0]["rateLimitOptions"]
+        assert options["rateLimitThreshold"] == {"count": limit, "intervalSec": 60}
+        assert options["exceedAction"] == "deny(429)"
 
 
 def test_what_runs_by_the_clock_is_sent_as_on_one_machine(deployed: Operator) -> None:

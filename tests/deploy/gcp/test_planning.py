@@ -1,6 +1,7 @@
 """What the scripts are handed: made from our own files, and held together with the code that is deployed."""
 
 import ast
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -10,13 +11,14 @@ import pytest
 import yaml
 from google.cloud.tasks_v2 import Queue
 
-from deploy.gcp import access, balancer, files, queues, revisions
+from deploy.gcp import access, balancer, files, preflight, queues, quotas, revisions
 from deploy.gcp.naming import Place
 from deploy.local.path_templates import path_matcher
 from deploy.staging import REPOSITORY, Function, load_functions, load_routes, load_schedules
 from shared.direction import Direction
 from shared.jobs import cloud_tasks as tasks
 from shared.tenants.tenants import is_tenant_name
+from tests.deploy.gcp.message_classes import output_only
 
 PLACE = Place(project="p", number="1", region="europe-west1", domain="e.example.com")
 FIRESTORE = yaml.safe_load((REPOSITORY / "deploy/gcp/firestore.yaml").read_text(encoding="utf-8"))
@@ -131,6 +133,22 @@ class TestBalancer:
             )
             assert led == local.replace("_", "-")
 
+    def test_nothing_that_is_sent_is_output_only(self, tmp_path: Path) -> None:
+        files.write_plan(tmp_path, PLACE)
+        kinds = {
+            "backend-*.json": ("compute/v1", "BackendService"),
+            "policy-[0-9]*.json": ("compute/v1", "SecurityPolicy"),
+            "*-map.json": ("compute/v1", "UrlMap"),
+            "alert-*.json": ("monitoring/v3", "AlertPolicy"),
+            "dashboard.json": ("monitoring/v1", "Dashboard"),
+            "metric-*.json": ("logging/v2", "LogMetric"),
+        }
+        for pattern, (api, name) in kinds.items():
+            written = [json.loads(path.read_text()) for path in tmp_path.glob(pattern)]
+            assert written, pattern
+            for thing in written:
+                assert not thing.keys() & output_only(api, name), pattern
+
     def test_a_changed_path_is_another_fingerprint(self) -> None:
         routes = load_routes()
         one, other = balancer.url_map(routes, PLACE), balancer.url_map(routes[:-1], PLACE)
@@ -184,6 +202,11 @@ class TestRevisions:
     ) -> None:
         assert revisions.action(fingerprint, revisions.Running.read(a_service(**changes))) == action
 
+    def test_what_has_never_been_ready_is_mended_with_calls_because_they_have_no_other_place(self) -> None:
+        never = a_service(latestReadyRevisionName="", traffic=[{"latestRevision": True, "percent": 100}])
+        assert revisions.action("f2", revisions.Running.read(never)) == "mend"
+        assert revisions.action("f1", revisions.Running.read(never)) == "mend"
+
     def test_what_does_not_run_is_made(self) -> None:
         assert revisions.action("f1", None) == "create"
 
@@ -197,8 +220,25 @@ class TestRevisions:
         assert revisions.variables(function, PLACE, {}, running)["KLAVIYO_CLIENT_ID"] == "app"
         given = {"KLAVIYO_CLIENT_ID": "other"}
         assert revisions.variables(function, PLACE, given, running)["KLAVIYO_CLIENT_ID"] == "other"
-        with pytest.raises(revisions.UndecidedError, match="KLAVIYO_CLIENT_ID"):
-            revisions.variables(function, PLACE, {}, None)
+        assert "KLAVIYO_CLIENT_ID" not in revisions.variables(function, PLACE, {}, None)
+
+    def test_everything_that_is_wrong_with_the_variables_is_said_at_once_and_by_name(
+        self, tmp_path: Path
+    ) -> None:
+        (tmp_path / "services.json").write_text("")
+        (tmp_path / "secrets-found").write_text("encryption-keys\n")
+        with pytest.MonkeyPatch.context() as patched:
+            for name in revisions.STAND_IN:
+                patched.delenv(name, raising=False)
+            patched.delenv("KLAVIYO_CLIENT_ID", raising=False)
+            patched.setenv("OMNEO_API_URL", "https://canary.example.com")
+            said = files.variable_problems(tmp_path, PLACE)
+        assert [line.split()[0] for line in said] == [
+            "KLAVIYO_CLIENT_ID",
+            "KLAVIYO_CLIENT_SECRET",
+            "OMNEO_API_URL",
+        ]
+        assert "canary" not in str(said)
 
     def test_the_operators_own_shell_does_not_decide_where_things_are(self) -> None:
         shell = {
@@ -288,3 +328,55 @@ def test_every_schedule_divides_an_hour_or_a_day() -> None:
     for schedule in load_schedules().values():
         assert 60 % schedule.every == 0 or (schedule.every % 60 == 0 and 1440 % schedule.every == 0)
         assert files._cron(schedule.every)
+
+
+class TestQuotas:
+    def short(self, backends: int, policies: int) -> dict[str, str]:
+        listed = [
+            {"metric": "BACKEND_SERVICES", "limit": float(backends), "usage": 1.0},
+            {"metric": "SECURITY_POLICIES", "limit": float(policies), "usage": 0.0},
+        ]
+        found = quotas.shortages(listed, load_functions(), backends=["targets"], policies=[])
+        return {shortage.quota: shortage.kind for shortage in found}
+
+    def test_too_few_backend_services_end_the_run_and_no_policies_only_warn(self) -> None:
+        assert self.short(50, 10) == {}
+        assert self.short(5, 0) == {"BACKEND_SERVICES": "problem", "SECURITY_POLICIES": "warning"}
+
+    def test_what_is_there_already_needs_no_more(self) -> None:
+        public = [f.name.replace("_", "-") for f in load_functions().values() if f.public]
+        full = [{"metric": "BACKEND_SERVICES", "limit": 6.0, "usage": 6.0}]
+        assert list(quotas.shortages(full, load_functions(), backends=public, policies=[])) == []
+
+
+class TestPreflight:
+    def test_an_old_gcloud_without_components_is_told_of_both(self) -> None:
+        said = list(preflight.of_gcloud({"Google Cloud SDK": "470.0.0", "beta": "2024.01.01"}))
+        assert len(said) == 2
+        assert "components install alpha" in said[1]
+        assert list(preflight.of_gcloud({"Google Cloud SDK": "528.0.0", "alpha": "1", "beta": "1"})) == []
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("PROJECT", "My Project"),
+            ("PROJECT", "123456789012"),
+            ("REGION", "europe"),
+            ("REGION", "europe-west1-b"),
+            ("DOMAIN", "https://e.example.com"),
+            ("DOMAIN", "e.example.com/path"),
+            ("DOMAIN", "localhost"),
+            ("DOMAIN", "E.example.com"),
+        ],
+    )
+    def test_a_variable_of_the_wrong_form_is_named(self, name: str, value: str) -> None:
+        (said,) = preflight.of_variables([name], {name: value})
+        assert said.startswith(name)
+
+    def test_variables_of_the_right_form_pass(self) -> None:
+        right = {
+            "PROJECT": "my-project-1",
+            "REGION": "northamerica-northeast1",
+            "DOMAIN": "a-b.example.co.uk",
+        }
+        assert list(preflight.of_variables(right, right)) == []

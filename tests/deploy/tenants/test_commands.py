@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ from shared.storage.encryption import KeyRing, new_key
 from shared.storage.sqlite import SqliteDocuments
 from shared.targets.unheard import Acceptance, UnheardCalls
 from shared.tenants.keys import matches
+from shared.tenants.secret_uses import SecretUses
 from shared.tenants.tenants import Outage, Provisions, ProvisionStep, StepState, Tenant, TenantStore
 from shared.web.authentication import shared_secret
 from tests.support.commands import run_command
@@ -186,12 +187,18 @@ def environment(folder: Path, emulator: str) -> dict[str, str]:
         "ENCRYPTION_KEYS": f"k1:{new_key()}",
         "QUEUE": "local",
         "CLOUD_TASKS_EMULATOR_HOST": emulator,
+        "EXTENSION_URL": "https://extension.example.org",
+        "KLAVIYO_CLIENT_ID": "client",
+        "KLAVIYO_CLIENT_SECRET": "canary-client-secret",
+        "KLAVIYO_API_URL": "http://127.0.0.1:1",  # nobody answers there
+        "OMNEO_API_URL": "http://127.0.0.1:1/{tenant}",
     }
 
 
 @pytest.fixture
 def operator(tmp_path: Path) -> Iterator[Operator]:
     person = Operator(tmp_path, environment(tmp_path, "127.0.0.1:1"))
+    assert list(person.tenants.names()) == []  # a store with nobody in it
     yield person
     for documents in person.clean_up:
         documents.close()
@@ -286,6 +293,7 @@ def a_dead_job(tenant: str, id: str = "job-1") -> DeadJob:
         body=b"canary-body",
         attempts=1,
         died_at=NOW,
+        expire_at=NOW + timedelta(days=30),
     )
 
 
@@ -385,6 +393,15 @@ class TestShowing:
     def test_nobody_is_a_list_too(self, operator: Operator) -> None:
         assert operator.run("list") == Result(0, "", "")
 
+    def test_a_store_that_is_not_there_is_no_empty_list(self, operator: Operator) -> None:
+        path = operator.folder / "elsewhere.db"
+        for args in (("list",), ("show", "acme"), ("reencrypt",)):
+            result = operator.run(*args, STORE=f"sqlite:{path}")
+            assert (result.status, result.out) == (1, "")
+            assert result.err.startswith(f"Error: There is no store at {path}.")
+        assert not path.exists()
+        assert operator.run("create", "acme", given=CREDENTIALS, STORE=f"sqlite:{path}").status == 0
+
     def test_one_that_cannot_be_read_does_not_hide_the_others(self, operator: Operator) -> None:
         for name in ("acme", "beta"):
             operator.tenant(name)
@@ -466,13 +483,16 @@ class TestSet:
         assert operator.run("set", "acme", key, given=f"{value}\n").status == 0
         assert json.loads(operator.run("show", "acme").out)["settings"][key] == value
 
-    def test_any_other_setting_is_read_as_json_and_nothing_brings_the_default_back(
+    def test_any_other_setting_is_read_as_json_and_null_brings_the_default_back(
         self, operator: Operator
     ) -> None:
         before = operator.tenant()
         assert operator.run("set", "acme", "mappings", given='{"a.b": "c", "$sealed": "d"}\n').status == 0
         assert operator.read().settings.mappings == {"a.b": "c", "$sealed": "d"}
-        assert operator.run("set", "acme", "mappings", given="\n").status == 0
+        emptied = operator.run("set", "acme", "mappings", given="\n")
+        assert emptied == Result(1, "", "Error: mappings: standard input is empty. Give the value there.\n")
+        assert operator.read().settings.mappings != {}
+        assert operator.run("set", "acme", "mappings", given="null\n").status == 0
         assert operator.read() == before
 
     @pytest.mark.parametrize(
@@ -492,7 +512,7 @@ class TestSet:
         before = operator.tenant()
         after = set_value(operator.tenants, "acme", key, value, NOW)
         assert after.settings.model_dump()[key] == json.loads(value)
-        assert set_value(operator.tenants, "acme", key, "", NOW) == before
+        assert set_value(operator.tenants, "acme", key, "null", NOW) == before
 
     @pytest.mark.parametrize(
         ("key", "value"),
@@ -652,8 +672,23 @@ class TestWebhookSecrets:
 
     def test_ending_the_old_one_pushes_nothing(self, connected: Operator, queues: Queues) -> None:
         connected.run("rotate", "acme", "--webhook-secret")
+        done = {"webhook": ProvisionStep(state=StepState.DONE)}
+        connected.tenants.change(
+            "acme", lambda tenant: tenant.model_copy(update={"provisions": Provisions(steps=done)})
+        )
         assert connected.run("rotate", "acme", "--webhook-secret", "--finish").status == 0
         assert queues.tasks("acme-klaviyo-outbound") == 1
+
+    def test_the_one_that_klaviyo_may_still_sign_with_does_not_end(
+        self, connected: Operator, queues: Queues
+    ) -> None:
+        connected.run("rotate", "acme", "--webhook-secret")
+        old = connected.read().webhook_secrets[1].id
+        for args in (("--finish",), ("--finish", "--yes"), ("--end", old, "--yes")):
+            result = connected.run("rotate", "acme", "--webhook-secret", *args)
+            assert (result.status, result.out) == (1, "")
+            assert "Klaviyo does not have the newest secret yet" in result.err
+        assert len(connected.read().webhook_secrets) == 2
 
     @staticmethod
     def check_pushed(operator: Operator, queues: Queues) -> None:
@@ -665,7 +700,11 @@ class TestKlaviyoTokens:
     def test_they_connect_the_tenant_and_its_queues_run(self, queued: Operator, queues: Queues) -> None:
         queued.tenant(outages=(Outage(began=NOW),))
         result = queued.run("set", "acme", "klaviyo_tokens", given=json.dumps(TOKENS))
-        assert result == Result(0, "klaviyo_tokens of acme is set.\nThe queues of acme are ready.\n", "")
+        assert (result.status, result.out) == (
+            0,
+            "klaviyo_tokens of acme is set.\nThe queues of acme are ready.\n",
+        )
+        assert result.err.startswith("Which account it is could not be asked, because ")
         tenant = queued.read()
         assert tenant.klaviyo is not None
         assert tenant.klaviyo.access_token.get_secret_value() == "canary-access"
@@ -721,7 +760,50 @@ class TestRotate:
         secrets = operator.read().webhook_secrets
         assert [bool(shared_secret(s, secrets)) for s in (WEBHOOK_SECRET, new)] == [False, True]
 
-    @pytest.mark.parametrize("args", [(), ("--finish",), ("--omneo-signing-secret",)])
+    def test_one_that_was_used_lately_ends_only_by_a_clear_yes(self, operator: Operator) -> None:
+        operator.tenant()
+        operator.run("rotate", "acme", "--webhook-secret")
+        old = operator.read().webhook_secrets[1].id
+        SecretUses(operator.documents, lambda: datetime.now(UTC)).note("acme", old)
+        refused = operator.run("rotate", "acme", "--webhook-secret", "--finish")
+        assert (refused.status, refused.out) == (1, "")
+        assert f"webhook-secret {old}: last used " in refused.err
+        assert refused.err.endswith(
+            "Error: This cannot be undone. Give --yes to do it without being asked.\n"
+        )
+        assert len(operator.read().webhook_secrets) == 2
+        prompt = "1 of them were used in the last 7 days. End them? [y/N]: "
+        asked, _ = operator.on_a_terminal(
+            "rotate", "acme", "--webhook-secret", "--finish", answers={prompt: "n"}
+        )
+        assert asked.status == 1
+        assert len(operator.read().webhook_secrets) == 2
+        assert operator.run("rotate", "acme", "--webhook-secret", "--finish", "--yes").status == 0
+        assert len(operator.read().webhook_secrets) == 1
+
+    def test_one_is_ended_by_its_id(self, operator: Operator) -> None:
+        operator.tenant()
+        for _ in range(2):
+            operator.run("rotate", "acme", "--webhook-secret")
+        newest, middle, oldest = (secret.id for secret in operator.read().webhook_secrets)
+        result = operator.run("rotate", "acme", "--webhook-secret", "--end", middle)
+        assert (result.status, result.out) == (0, "1 webhook-secret of acme ended.\n")
+        assert [secret.id for secret in operator.read().webhook_secrets] == [newest, oldest]
+        for id in (newest, middle, "x"):
+            assert operator.run("rotate", "acme", "--webhook-secret", "--end", id).status == 1
+        assert [secret.id for secret in operator.read().webhook_secrets] == [newest, oldest]
+
+    @pytest.mark.parametrize(
+        "args",
+        [
+            (),
+            ("--finish",),
+            ("--omneo-signing-secret",),
+            ("--installation-key", "--webhook-secret"),
+            ("--webhook-secret", "--finish", "--end", "x"),
+            ("--installation-key", "--end", "x"),
+        ],
+    )
     def test_what_cannot_be_rotated_is_a_usage_error(self, operator: Operator, args: tuple[str, ...]) -> None:
         before = operator.tenant()
         result = operator.run("rotate", "acme", *args)
@@ -748,7 +830,8 @@ class TestDelete:
             queued.outbox.add(name, "Omneo Rewards", [{"n": 1}], job="j", accepted_at=NOW)
             queues.queue.put(SendMetric(tenant=name, accepted_at=NOW, event={"email": "canary"}), tenant)
         assert queues.tasks("acme-klaviyo-outbound") == 1
-        assert queued.run("delete", "acme") == Result(0, "Tenant acme is deleted.\n", "")
+        gone = queued.run("delete", "acme", "--yes", "--leave-install", "--with-ledger")
+        assert gone == Result(0, "Tenant acme is deleted.\n", "")
         assert queued.tenants.find("acme") is None
         assert queued.dead_jobs.page("acme") == []
         assert not queued.outbox.is_waiting("acme", "Omneo Rewards")
@@ -782,9 +865,19 @@ class TestDelete:
         assert [documents.count(f"tenants/acme/{kind}") for kind in kinds] == [0, 0, 0, 0]
         assert [documents.count(f"tenants/acme-stg/{kind}") for kind in kinds] == [2, 1, 1, 1]
 
+    def test_where_nobody_can_be_asked_it_is_refused(self, queued: Operator) -> None:
+        queued.tenant()
+        result = queued.run("delete", "acme")
+        assert (result.status, result.out) == (1, "")
+        assert result.err == "Error: This cannot be undone. Give --yes to do it without being asked.\n"
+        assert queued.tenants.find("acme") is not None
+
     def test_on_a_terminal_it_asks_first(self, queued: Operator) -> None:
         queued.tenant()
-        prompt = "Delete acme (not installed) and everything it has stored? [y/N]: "
+        prompt = (
+            "Uninstall and delete acme (not installed) and everything else it has stored,"
+            " the consent ledger kept? [y/N]: "
+        )
         result, shown = queued.on_a_terminal("delete", "acme", answers={prompt: "n"})
         assert (result.status, result.out) == (1, "")
         assert shown.startswith(prompt)
@@ -928,10 +1021,9 @@ class TestWithoutAQueue:
         operator, processes = without_a_queue
         out, err = processes["set"].communicate(timeout=60)
         result = Result(processes["set"].returncode, out.decode(), err.decode())
-        assert result == Result(
-            0,
-            "klaviyo_tokens of acme is set.\n",
-            "The local queue is not running; it gets the tenant's queues when the bundle starts.\n",
+        assert (result.status, result.out) == (0, "klaviyo_tokens of acme is set.\n")
+        assert result.err.endswith(
+            "The local queue is not running; it gets the tenant's queues when the bundle starts.\n"
         )
         assert operator.read().klaviyo is not None
 

@@ -4,10 +4,13 @@ import json
 import os
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from deploy.tenants.commands import tenants
 from shared.admin.reports import StatusReports
 from shared.direction import Direction
 from shared.installation.provision import start_provision
@@ -94,18 +97,30 @@ def test_a_warning_is_exit_status_0_and_something_critical_is_1(shop: World) -> 
     assert result.lines[at + 1] == "          Run the repair: it makes what is missing."
 
 
-def test_repair_shows_what_was_wrong_mends_it_and_the_next_run_says_so(shop: World) -> None:
+def test_repair_mends_looks_again_and_exits_by_what_it_finds_then(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, so that the worker does its part while the command waits."""
+
+    def sleep(_seconds: float) -> None:
+        shop.work(10)
+
+    monkeypatch.setattr("deploy.tenants.running.Services", partial(Services, clock=shop.clock, sleep=sleep))
     shop.services.queue.pause(shop.read(), Direction.OUTBOUND)
     shop.sandbox.klaviyo._account(ACCOUNT).webhooks.clear()
-    mended = doctor(shop, TENANT, "--repair")
-    assert (mended.status, mended.err) == (0, "")
-    assert "CRITICAL  outbound queue: The queue is paused." in mended.lines
-    assert mended.out.endswith(REPAIRED)
-    settle(shop, 4)
-    after = doctor(shop, TENANT)
-    assert after.status == 0
-    assert "CRITICAL" not in after.out
-    assert "ok        outbound queue: 0 jobs wait." in after.lines
+    shop.clock.advance(60)
+    mended = CliRunner().invoke(tenants, ["doctor", TENANT, "--repair"], env=shop.environment)
+    before, after = mended.stdout.split(REPAIRED)
+    assert "CRITICAL  outbound queue: The queue is paused." in before
+    assert "CRITICAL" not in after
+    assert "ok        outbound queue: 0 jobs wait." in after
+    assert mended.exit_code == 0
+    shop.services.queue.pause(shop.read(), Direction.OUTBOUND)
+    shop.sandbox.klaviyo.fail(100, match="GET /api/accounts", status=403, body={"errors": [{"code": "x"}]})
+    shop.clock.advance(60)
+    still = CliRunner().invoke(tenants, ["doctor", TENANT, "--repair"], env=shop.environment)
+    assert "CRITICAL" in still.stdout.split(REPAIRED)[1]
+    assert still.exit_code == 1
 
 
 def test_where_a_person_has_to_act_repair_says_so_and_is_exit_status_1(shop: World) -> None:
@@ -115,6 +130,25 @@ def test_where_a_person_has_to_act_repair_says_so_and_is_exit_status_1(shop: Wor
     assert (result.status, result.err) == (1, "")
     assert result.lines[-1] == "Nothing can be repaired from here: install the app again."
     assert shop.read() == before
+
+
+def test_the_paused_queue_of_a_disconnected_tenant_is_not_well(shop: World) -> None:
+    shop.services.tenants.change(TENANT, disconnected)
+    shop.services.queue.pause(shop.read(), Direction.OUTBOUND)
+    result = doctor(shop, TENANT)
+    paused = "warning   outbound queue: The queue is paused while the account is disconnected; 0 jobs wait."
+    assert paused in result.lines
+
+
+def test_a_tenant_that_was_never_installed_is_not_told_to_install_again(world: World) -> None:
+    world.tenant(installed=False)
+    result = doctor(world, TENANT)
+    assert result.status == 1
+    at = result.lines.index(
+        "CRITICAL  klaviyo: The app has never been installed: no Klaviyo account is connected, and calls are refused."
+    )
+    assert result.lines[at + 1].startswith("          Make an install link")
+    assert "again" not in result.out
 
 
 def test_it_looks_afresh_and_its_report_is_what_status_shows(shop: World) -> None:
@@ -127,8 +161,6 @@ def test_it_looks_afresh_and_its_report_is_what_status_shows(shop: World) -> Non
         (queue,) = [row for row in report["findings"] if row["check"] == "outbound queue"]
         assert queue["severity"] == expected
         shop.services.queue.pause(shop.read(), Direction.OUTBOUND)
-    doctor(shop, TENANT, "--repair")
-    assert reports.last(TENANT) is None, "after a repair the next look is a fresh one"
 
 
 def test_services_that_are_down_are_findings_and_no_failure_of_the_command(shop: World) -> None:
@@ -148,7 +180,8 @@ def test_what_the_last_uninstall_left_is_told(shop: World) -> None:
     shop.services.tenants.change(TENANT, edit)
     result = doctor(shop, TENANT)
     assert result.status == 1
-    assert result.lines[-1] == "          Left by the last uninstall: The webhook in Klaviyo."
+    assert result.lines[-1] == "          Left behind: The webhook in Klaviyo."
+    assert any("The app has been uninstalled" in line for line in result.lines)
 
 
 @pytest.mark.parametrize("name", ["nobody", "a/b"])

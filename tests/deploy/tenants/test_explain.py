@@ -78,16 +78,16 @@ class Result:
         assert "Traceback" not in self.err, "the operator got a traceback"
 
 
-def explain(world: World, *args: str, **changes: str) -> Result:
-    """Run the command."""
+def explain(world: World, *args: str, said: str = "", **changes: str) -> Result:
+    """Run the command; `said` stands on its standard input."""
     given = {"PATH": os.environ["PATH"], **world.environment, **changes}
-    done = run_command("explain", *args, environment=given)
+    done = run_command("explain", *args, environment=given, given=said)
     return Result(done.status, done.out, done.err)
 
 
-def masked(world: World, *args: str, **changes: str) -> Result:
+def masked(world: World, *args: str, said: str = "", **changes: str) -> Result:
     """Run the command, and see that nothing personal gets out."""
-    result = explain(world, *args, **changes)
+    result = explain(world, *args, said=said, **changes)
     assert "canary" not in result.out + result.err
     assert PHONE not in result.out + result.err
     return result
@@ -152,7 +152,7 @@ def test_json_is_what_the_admin_function_answers(shop: Shop, jane: str) -> None:
 
 
 def test_a_profile_may_be_named_by_its_email_which_is_not_printed(shop: Shop, jane: str) -> None:
-    by_email, by_id = masked(shop.world, TENANT, EMAIL), masked(shop.world, TENANT, jane)
+    by_email, by_id = masked(shop.world, TENANT, said=EMAIL), masked(shop.world, TENANT, jane)
     assert by_email == by_id
 
 
@@ -165,7 +165,17 @@ def test_a_profile_may_be_named_by_its_email_which_is_not_printed(shop: Shop, ja
     ],
 )
 def test_a_profile_that_is_not_there_is_exit_status_1(shop: Shop, named: str, message: str) -> None:
-    assert masked(shop.world, TENANT, named) == Result(1, "", f"Error: {message}\n")
+    words, said = ((TENANT,), named) if "@" in named else ((TENANT, named), "")
+    assert masked(shop.world, *words, said=said) == Result(1, "", f"Error: {message}\n")
+
+
+def test_a_customers_address_is_no_argument(shop: Shop, jane: str) -> None:
+    result = masked(shop.world, TENANT, EMAIL)
+    assert (result.status, result.out) == (2, "")
+    assert "A customer's address is no argument." in result.err
+    nobody = masked(shop.world, TENANT)
+    assert (nobody.status, nobody.out) == (1, "")
+    assert "standard input is empty" in nobody.err
 
 
 @pytest.mark.parametrize("name", ["nobody", "a/b"])

@@ -79,6 +79,17 @@ def test_without_a_terminal_there_is_no_bar(command: Command) -> None:
     assert text(result)[0].startswith("resync (dry run, nothing was sent): done")
 
 
+def test_without_a_terminal_a_long_run_says_a_line_every_half_a_minute(command: Command, shop: Whole) -> None:
+    shop.klaviyo.fail(6, match="POST /api/profile-bulk-import-jobs", status=503)
+    began = shop.world.clock()
+    result = command("resync", TENANT)
+    assert result.exit_code == 0
+    said = [line for line in result.stderr.splitlines() if line]
+    assert all(" of 6 profiles, " in line for line in said)
+    lasted = (shop.world.clock() - began).total_seconds()
+    assert 1 <= len(said) <= lasted // 30
+
+
 def test_a_run_is_told_of_as_json(command: Command) -> None:
     result = command("resync", TENANT, "--dry-run", "--json")
     told = json.loads(_json_text(result))

@@ -262,7 +262,7 @@ REINSTALL, NOTHING = "Install the app again", ""
 # What happens, the check that finds it, how bad it is, what it says, what mends it, and whether the repair does.
 STORIES: list[tuple[Callable[[World], None], str, str, str, str, bool]] = [
     (disconnected, "klaviyo", "critical", "no longer honours", REINSTALL, False),
-    (never_installed, "klaviyo", "critical", "No Klaviyo account", REINSTALL, False),
+    (never_installed, "klaviyo", "critical", "has never been installed", "Make an install link", False),
     (removed_in_klaviyo, "klaviyo", "critical", "no longer honours", REINSTALL, False),
     (another_account, "klaviyo", "critical", "another Klaviyo account", REINSTALL, False),
     (klaviyo_down, "klaviyo", "critical", "Klaviyo answered 503", "by themselves", False),
@@ -363,7 +363,7 @@ class TestWhatIsFound:
     @pytest.mark.parametrize(
         ("happen", "found"),
         [
-            (disconnected, {"klaviyo": "critical"}),
+            (disconnected, {"klaviyo": "critical", "outbound queue": "warning"}),
             (data_source_deleted, {"data sources": "warning"}),
             (webhook_deleted, {"webhook": "critical"}),
             (webhook_disabled, {"webhook": "critical"}),
@@ -423,11 +423,13 @@ class TestWhatIsFound:
         again = look(well)
         assert wrong(again) == {"klaviyo": "critical"}
 
-    def test_a_paused_queue_of_a_disconnected_tenant_is_as_it_should_be(self, well: World) -> None:
+    def test_a_paused_queue_of_a_disconnected_tenant_is_not_called_well(self, well: World) -> None:
         disconnected(well)
         report = look(well)
         assert report["queues"]["outbound"]["paused"] is True
-        assert [finding["severity"] for finding in of(report, "outbound queue")] == ["ok"]
+        (finding,) = of(report, "outbound queue")
+        assert (finding["severity"], finding["safe"]) == ("warning", False)
+        assert "paused while the account is disconnected" in finding["message"]
 
     @pytest.mark.parametrize("body", ["OK", "", "<p>fine</p>", '{"valid": true}', "{", '{"data": {"tok'])
     def test_any_success_of_omneo_means_that_it_accepts_our_token(self, well: World, body: str) -> None:
@@ -476,11 +478,13 @@ class TestWhatIsFound:
         assert (finding["severity"], finding["message"]) == ("ok", "Omneo accepts our token.")
 
     def test_what_the_last_uninstall_left_is_told_until_the_next_install(self, well: World) -> None:
-        left = {"left_behind": ("something",)}
+        left = {"klaviyo": None, "left_behind": ("something",)}
         well.services.tenants.change(TENANT, lambda tenant: tenant.model_copy(update=left))
-        assert look(well)["left_behind"] == []
-        never_installed(well)
         assert look(well)["left_behind"] == ["something"]
+        (finding,) = of(look(well), "klaviyo")
+        assert "has been uninstalled" in finding["message"]
+        well.install()
+        assert look(well)["left_behind"] == []
 
 
 class TestHowOften:

@@ -41,6 +41,12 @@ def test_a_link_says_whose_install_it_starts_and_until_when(links: InstallLinks,
     assert (link.tenant, link.expires_at) == (TENANT, clock() + LIFE)
 
 
+def test_a_link_says_which_key_it_was_made_with(links: InstallLinks) -> None:
+    assert links.read(links.make(TENANT, key="canary-1")).key == "canary-1"
+    earlier = links._signed.dumps([TENANT, int(links._clock().timestamp()) + 60, "id"])
+    assert links.read(str(earlier)).key == ""
+
+
 def test_reading_uses_nothing_up_and_using_does(links: InstallLinks) -> None:
     text = links.make(TENANT)
     assert links.read(text) == links.read(text) == links.use(text)
@@ -128,8 +134,13 @@ def test_a_link_for_what_is_no_tenant_is_not_read(links: InstallLinks, name: str
 
 def test_another_tenant_cannot_be_written_into_a_link(links: InstallLinks) -> None:
     said, _, signature = links.make(TENANT).partition(".")
-    tenant, expiry, id = json.loads(base64.urlsafe_b64decode(said + "=="))
-    for forged in (["other", expiry, id], [tenant, expiry + 1, id], [tenant, expiry, "id-9"]):
+    tenant, expiry, id, key = json.loads(base64.urlsafe_b64decode(said + "=="))
+    for forged in (
+        ["other", expiry, id, key],
+        [tenant, expiry + 1, id, key],
+        [tenant, expiry, "id-9", key],
+        [tenant, expiry, id],
+    ):
         text = base64.urlsafe_b64encode(json.dumps(forged).encode()).decode().rstrip("=")
         with pytest.raises(LinkUnreadableError):
             links.read(f"{text}.{signature}")

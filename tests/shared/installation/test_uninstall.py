@@ -156,7 +156,7 @@ class TestWhatIsTakenAway:
         (dead,) = shop.dead_jobs()
         assert (dead.id, dead.reason) == (
             job.id,
-            "The tenant has no Klaviyo account. Install, then replay this job.",
+            "The tenant has no Klaviyo account. Once one is installed, this job goes on by itself.",
         )
 
     def test_what_is_left_stands_in_the_status(self, shop: World) -> None:

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import UndecryptableError
-from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.dead_jobs import DeadJob, DeadJobState, DeadJobStore
 from shared.jobs.jobs import TASK_BYTES
+from shared.jobs.rules.causes import Cause
 from shared.storage.documents import Documents
 from shared.storage.encryption import KeyRing
 from tests.support import stores
@@ -20,7 +21,7 @@ documents = stores.documents
 stored_bytes = stores.stored_bytes
 
 A, B = b"a" * 32, b"b" * 32
-MONTH = timedelta(days=30)
+HOUR, MONTH = timedelta(hours=1), timedelta(days=30)
 DIED = datetime(2026, 11, 21, 10, 0, 0, 123456, tzinfo=UTC)
 COLLECTION = "tenants/acme/dead_jobs"
 
@@ -39,6 +40,7 @@ def a_dead_job(id: str = "job-1", **changes: Any) -> DeadJob:
         "body": b'{"kind":"send-metric","event":{"email":"canary-jane@example.org"}}',
         "attempts": 7,
         "died_at": DIED,
+        "expire_at": DIED + MONTH,
     }
     return DeadJob(**{**fields, **changes})
 
@@ -96,8 +98,118 @@ class TestKeeping:
 
     def test_a_document_that_a_newer_revision_wrote_is_read(self, documents: Documents) -> None:
         desk(documents).add(a_dead_job(), keep=MONTH)
-        documents.update(COLLECTION, "job-1", {"replayed_at": DIED, "note": "new"})
+        documents.update(COLLECTION, "job-1", {"noted_at": DIED, "note": "new"})
         assert desk(documents).page("acme") == [a_dead_job()]
+
+
+ACCEPTED = DIED - timedelta(days=1)
+
+
+class TestDyingAgain:
+    def test_a_newer_job_of_the_same_id_is_the_same_row_newer(self, documents: Documents) -> None:
+        desk(documents).add(a_dead_job(accepted_at=ACCEPTED), keep=MONTH)
+        newer = a_dead_job(accepted_at=DIED, died_at=DIED + HOUR, reason="Another.", body=b"{}")
+        desk(documents).add(newer, keep=MONTH)
+        (dead,) = desk(documents).page("acme")
+        assert (dead.reason, dead.body, dead.deaths) == ("Another.", b"{}", 2)
+        assert (dead.first_died_at, dead.died_at) == (DIED, DIED + HOUR)
+
+    def test_an_older_one_that_dies_later_changes_nothing(self, documents: Documents) -> None:
+        desk(documents).add(a_dead_job(accepted_at=ACCEPTED), keep=MONTH)
+        desk(documents).add(a_dead_job(accepted_at=ACCEPTED - MONTH, reason="Older."), keep=MONTH)
+        (dead,) = desk(documents).page("acme")
+        assert (dead.reason, dead.deaths) == ("Klaviyo refuses it.", 1)
+
+    def test_a_row_that_an_earlier_revision_wrote_dies_again(self, documents: Documents) -> None:
+        store = desk(documents)
+        store.add(a_dead_job(), keep=MONTH)
+        document = documents.get(COLLECTION, "job-1")
+        assert document is not None
+        documents.delete(COLLECTION, "job-1")
+        known = ("kind", "reason", "detail", "body", "attempts", "died_at", "expire_at")
+        documents.create(COLLECTION, "job-1", {name: document.fields[name] for name in known})
+        assert (store.count("acme"), store.counts("acme")) == (1, {Cause.OTHER: 1})
+        assert store.begin_replay("acme", "job-1", replay="r1", run="", now=DIED, keep=MONTH)
+        assert store.is_meant("acme", "job-1", "r1")
+        store.add(a_dead_job(accepted_at=ACCEPTED, replay="r1"), keep=MONTH)
+        (dead,) = store.page("acme")
+        assert (dead.deaths, dead.state) == (2, DeadJobState.DEAD)
+
+
+class TestReplays:
+    def test_a_replay_that_dies_is_recorded_once_and_only_the_last_replay_counts(
+        self, documents: Documents
+    ) -> None:
+        store = desk(documents)
+        store.add(a_dead_job(accepted_at=ACCEPTED), keep=MONTH)
+        for word in ("r1", "r2"):
+            assert store.begin_replay("acme", "job-1", replay=word, run="run", now=DIED, keep=MONTH)
+        assert [store.is_meant("acme", "job-1", word) for word in ("r1", "r2", "")] == [False, True, False]
+        assert store.count("acme") == 0
+        for word in ("r1", "r2", "r2"):
+            store.add(a_dead_job(accepted_at=ACCEPTED, replay=word, died_at=DIED + HOUR), keep=MONTH)
+        (dead,) = store.page("acme")
+        assert (dead.deaths, dead.state, dead.run, dead.died_at) == (2, DeadJobState.DEAD, "run", DIED + HOUR)
+        assert store.count_of_run("acme", "run", DeadJobState.DEAD) == 1
+
+    def test_the_row_goes_with_the_last_replay_alone(self, documents: Documents) -> None:
+        store = desk(documents)
+        store.add(a_dead_job(accepted_at=ACCEPTED), keep=MONTH)
+        store.begin_replay("acme", "job-1", replay="r2", run="", now=DIED, keep=MONTH)
+        assert store.end_replay("acme", "job-1", "r1") is None
+        assert ids(store.page("acme")) == ["job-1"]
+        ended = store.end_replay("acme", "job-1", "r2")
+        assert ended is not None
+        assert store.page("acme") == []
+        assert store.end_replay("acme", "job-1", "r2") is None
+
+    def test_a_replay_that_dies_after_its_row_was_erased_makes_none(self, documents: Documents) -> None:
+        desk(documents).add(a_dead_job(accepted_at=ACCEPTED, replay="r1"), keep=MONTH)
+        assert desk(documents).page("acme") == []
+
+    def test_a_row_that_dies_anew_while_its_replay_succeeds_stays(self, documents: Documents) -> None:
+        store = desk(documents)
+        store.add(a_dead_job(accepted_at=ACCEPTED), keep=MONTH)
+        store.begin_replay("acme", "job-1", replay="r1", run="", now=DIED, keep=MONTH)
+        newer = a_dead_job(accepted_at=DIED, died_at=DIED + HOUR)
+        overtaken = stores.Overtaken(documents, lambda: store.add(newer, keep=MONTH), before=("delete",))
+        desk(overtaken).end_replay("acme", "job-1", "r1")
+        (dead,) = store.page("acme")
+        assert (dead.deaths, dead.state) == (2, DeadJobState.DEAD)
+
+    def test_two_that_die_at_the_same_time_are_counted_once(self, documents: Documents) -> None:
+        store = desk(documents)
+        store.add(a_dead_job(accepted_at=ACCEPTED), keep=MONTH)
+        store.begin_replay("acme", "job-1", replay="r1", run="", now=DIED, keep=MONTH)
+        again = a_dead_job(accepted_at=ACCEPTED, replay="r1", died_at=DIED + HOUR)
+        overtaken = stores.Overtaken(documents, lambda: store.add(again, keep=MONTH), before=("update",))
+        desk(overtaken).add(again, keep=MONTH)
+        assert [dead.deaths for dead in store.page("acme")] == [2]
+
+
+class TestCauses:
+    def test_they_are_counted_and_what_they_hold_is_noted_once_a_minute(self, documents: Documents) -> None:
+        store = desk(documents)
+        for number, minutes in enumerate((0, 0.5, 2)):
+            at = DIED + timedelta(minutes=minutes)
+            store.add(a_dead_job(f"job-{number}", cause=Cause.SCOPE, died_at=at), keep=MONTH)
+        store.add(a_dead_job("refused", cause=Cause.REFUSED), keep=MONTH)
+        assert store.counts("acme") == {Cause.SCOPE: 3, Cause.REFUSED: 1}
+        (held,) = store.held("acme")
+        assert (held.cause, held.first_at, held.last_at) == (Cause.SCOPE, DIED, DIED + timedelta(minutes=2))
+        store.note_try("acme", Cause.SCOPE, now=DIED + HOUR)
+        assert [one.tried_at for one in store.held("acme")] == [DIED + HOUR]
+        store.forget_cause("acme", Cause.SCOPE)
+        store.note_try("acme", Cause.SCOPE, now=DIED + HOUR)
+        assert store.held("acme") == []
+
+    def test_a_person_is_forgotten_by_the_hash(self, documents: Documents) -> None:
+        store = desk(documents)
+        for number in range(25):
+            of = ("aa",) if number % 2 else ("bb", "aa") if number == 4 else ("bb",)
+            store.add(a_dead_job(f"job-{number:02}", profiles=of, body=b"{}"), keep=MONTH)
+        assert store.forget_profile("acme", "aa") == 13
+        assert all("aa" not in dead.profiles for dead in store.page("acme"))
 
 
 class TestPages:

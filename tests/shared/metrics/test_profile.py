@@ -76,6 +76,26 @@ def test_a_stored_identity_costs_no_look_up_in_klaviyo(shop: Shop) -> None:
     assert subjects(shop) == {shop.profile().id}
 
 
+@pytest.mark.parametrize("known_by", ["external_id", "email", None])
+def test_an_identity_that_klaviyo_knows_no_more_is_replaced_and_the_event_lands(
+    shop: Shop, known_by: str | None
+) -> None:
+    id = shop.customer()
+    shop.settle()
+    account = shop.klaviyo._account(ACCOUNT)
+    account.forget(shop.profile())
+    known = {"external_id": {"external_id": id}, "email": {"email": EMAIL}, None: {}}[known_by]
+    made = shop.klaviyo.profile(ACCOUNT, **known) if known else None
+    happens_to(shop, id)
+    shop.settle()
+    (ours,) = shop.klaviyo.profiles(ACCOUNT)
+    assert made is None or made.id == ours.id
+    assert subjects(shop) == {ours.id}
+    assert shop.identities(id) == [ours.id]
+    assert (ours.attributes["external_id"], ours.attributes["email"]) == (id, EMAIL)
+    assert shop.world.dead_jobs() == []
+
+
 def test_it_is_not_about_another_who_still_has_the_email_in_klaviyo(shop: Shop) -> None:
     first = shop.customer()
     shop.settle()

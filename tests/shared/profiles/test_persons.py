@@ -249,6 +249,40 @@ def test_a_profile_of_nobody_that_has_her_new_email_becomes_hers(shop: Shop) -> 
     assert shop.world.dead_jobs() == []
 
 
+@pytest.mark.parametrize("first", ["excluded", "given"])
+@pytest.mark.parametrize("name", ["email", "mobile_phone_e164"])
+def test_who_is_excluded_gives_up_what_another_has_now(shop: Shop, name: str, first: str) -> None:
+    theirs: dict[str, Any] = {"email": EMAIL, "mobile_phone_e164": PHONE}
+    others: dict[str, Any] = {"email": OTHERS_EMAIL, "mobile_phone_e164": OTHERS_PHONE}
+    giver = shop.customer(**theirs, first_name="Giver", comms=opted(shop, email=True))
+    taker = shop.customer(**others, first_name="Taker", comms=opted(shop, email=False))
+    shop.settle()
+    shop.world.clock.advance(900)
+    given = {name: "canary-new@example.org" if name == "email" else "+61412345670"}
+    changes: tuple[dict[str, Any], ...] = ({"profile_type": "connection"}, given)
+    for change in changes if first == "excluded" else reversed(changes):
+        shop.change(giver, **change)
+        shop.world.work(60)
+    shop.change(taker, **{name: theirs[name]})
+    shop.settle(200)
+    held = {"email": "email", "mobile_phone_e164": "phone_number"}[name]
+    assert of(shop, taker).attributes[held] == theirs[name]
+    assert of(shop, giver).attributes["first_name"] == "Giver"
+    assert of(shop, giver).attributes.get(held) != theirs[name]
+    assert consent_of(shop, taker) == "UNSUBSCRIBED"
+    assert shop.world.dead_jobs() == []
+
+
+def test_who_is_excluded_keeps_what_she_shares_with_another(shop: Shop) -> None:
+    first = shop.customer(first_name="First")
+    shop.settle()
+    shop.change(first, profile_type="connection")
+    shop.settle()
+    second = shop.customer(first_name="Second")
+    shop.settle(400)
+    assert (email_of(shop, first), email_of(shop, second)) == (EMAIL, "")
+
+
 # Who opts out has opted out of the address that Klaviyo has
 
 

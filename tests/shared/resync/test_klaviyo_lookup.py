@@ -66,7 +66,7 @@ def test_whoever_has_an_address_is_asked_for_where_the_profile_has_another() -> 
     one = Wanted("", "o1", "a@b", "+62")
     known = looking(klaviyo, clock, one)
     assert [name for name, _ in klaviyo.asked] == ["external_id", "email", "phone_number"]
-    found, email, phone = one.find(known), one.owner("email", known), one.owner("phone_number", known)
+    found, email, phone = one.find(known), known.of("email", "a@b"), known.of("phone_number", "+62")
     assert (found and found.id, email and email.id, phone and phone.id) == ("k1", "k9", "k8")
 
 

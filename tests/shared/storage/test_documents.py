@@ -329,6 +329,16 @@ class TestFinding:
         with pytest.raises(ValueError, match="collection path"):
             documents.count("tenants/acme")
 
+    def test_a_count_may_be_of_what_a_search_would_find(self, documents: Documents) -> None:
+        for number in range(101):
+            documents.create("c", f"{number:03}", {"even": number % 2 == 0, "third": number % 3})
+        documents.create("c", "bare", {})
+        assert documents.count("c", where={"even": True}) == 51
+        assert documents.count("c", where={"even": True, "third": 0}) == 17
+        assert documents.count("c", where={"third": None}) == 0
+        assert documents.count("c", where={}) == 102
+        assert documents.count("d", where={"even": True}) == 0
+
     def test_a_collection_ends_where_the_next_tenant_begins(self, documents: Documents) -> None:
         for tenant in ("acme", "acme-2", "beta"):
             documents.create("tenants", tenant, {"name": tenant})

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from shared.errors import DocumentChangedError, ExtensionError, StoreUnavailableError
 from shared.storage.documents import Document, Documents
 from shared.storage.sqlite import SqliteDocuments
+from tests.support.world import Clock
 
 
 def test_the_file_and_its_folder_are_made_for_this_user_only(tmp_path: Path) -> None:
@@ -209,3 +211,31 @@ def writer(path: Path, name: str, *, forever: bool = False) -> "subprocess.Popen
         text=True,
         cwd=Path(__file__).parents[3],
     )
+
+
+def test_expired_documents_are_removed_by_whoever_writes_after_an_hour(tmp_path: Path) -> None:
+    clock = Clock()
+    store = SqliteDocuments(tmp_path / "documents.sqlite", clock=clock)
+    for id, minutes in (("soon", 30), ("now", 60), ("later", 61)):
+        store.create("leases", id, {"expire_at": clock() + timedelta(minutes=minutes), "holder": "$x"})
+    store.create("tenants", "acme", {"expire_at": "never", "inner": {"expire_at": clock()}})
+    store.create("tenants", "beta", {"made": clock()})
+    clock.advance(3599)
+    store.create("tenants", "gamma", {})
+    assert store.count("leases") == 3
+    clock.advance(1)
+    store.create("tenants", "delta", {})
+    assert [found.id for found in store.find("leases")] == ["later"]
+    assert store.count("tenants") == 4
+    store.close()
+
+
+def test_an_expired_document_that_gets_a_longer_life_meanwhile_stays(tmp_path: Path) -> None:
+    clock = Clock()
+    store = SqliteDocuments(tmp_path / "documents.sqlite")
+    for number in range(1200):
+        store.create("rows", f"{number:04}", {"expire_at": clock()})
+    store.update("rows", "0007", {"expire_at": clock() + timedelta(seconds=1)})
+    assert store.purge(clock()) == 1199
+    assert [found.id for found in store.find("rows")] == ["0007"]
+    store.close()

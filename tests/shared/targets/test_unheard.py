@@ -63,7 +63,8 @@ def call(world: World, queue: LosingQueue) -> Callable[..., str]:
         services = replace(world.services, _kept={})
         vars(services)["queue"] = queue
         named = {"metric": "Reward Issued", **query} if target == "metric" else query
-        return target_named(target)(TargetCall(world.read(), body, named, ""), services)
+        _, answer = target_named(target).answer(TargetCall(world.read(), body, named, ""), services)
+        return str(answer["id"])
 
     return call
 
@@ -193,8 +194,9 @@ def test_a_metric_is_accepted_though_the_store_cannot_say_whether_it_is_a_repeat
     tenant = world.tenant()
     services: Services = replace(world.services)
     vars(services)["documents"] = _Gone(world.services.documents)
-    id = target_named("metric")(TargetCall(tenant, EVENT, {"metric": "Reward Issued"}, ""), services)
-    assert arrived(world) == [id]
+    call = TargetCall(tenant, EVENT, {"metric": "Reward Issued"}, "")
+    _, answer = target_named("metric").answer(call, services)
+    assert arrived(world) == [answer["id"]]
 
 
 class TestNotes:

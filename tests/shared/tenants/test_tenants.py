@@ -15,9 +15,11 @@ from shared.direction import Direction
 from shared.errors import DocumentExistsError, DocumentMissingError, UndecryptableError
 from shared.storage.documents import Documents, Value
 from shared.storage.encryption import KeyRing
+from shared.tenants.former import FormerTenants
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import (
     COLLECTION,
+    FormerAccount,
     InstallationKey,
     KlaviyoConnection,
     Outage,
@@ -478,3 +480,46 @@ class TestNames:
         for field in ("task_queue_name", "namespace"):
             with pytest.raises(ValidationError, match=field):
                 TenantSettings.model_validate({"task_queue_name": "acme", field: part})
+
+
+def test_every_tenant_that_holds_an_account_is_named_however_many_there_are(documents: Documents) -> None:
+    tenants = store(documents)
+    shared, unknown = [f"shop-{number:03}" for number in range(103)], ["twin", "zwilling"]
+    for name in shared:
+        tenants.create(whole(name, klaviyo_account_id="AcmeAc"))
+    for name in unknown:
+        tenants.create(whole(name))
+    tenants.create(whole("never-installed", klaviyo=None))
+    assert tenants.holding("AcmeAc") == shared
+    assert tenants.of_unknown_account() == unknown
+
+
+def test_the_key_of_a_ledger_outlives_its_tenant_and_every_encryption_key(
+    documents: Documents, stored_bytes: Callable[[], bytes]
+) -> None:
+    def former(**keys: bytes) -> FormerTenants:
+        return FormerTenants(documents, KeyRing(keys))
+
+    key = SecretStr("canary-ledger-key")
+    for _ in range(2):
+        former(a=A).keep("acme", key, NOW + timedelta(days=1))
+    assert b"canary" not in stored_bytes()
+    assert list(former(a=A).names()) == ["acme"]
+    newer = former(b=B, a=A)
+    assert newer.reencrypt("acme", dry_run=True) == newer.reencrypt("acme") == 1
+    assert newer.reencrypt("acme") == newer.reencrypt("beta") == 0
+    assert former(b=B).ledger_key("acme") == key
+    former(b=B).forget("acme")
+    assert (former(b=B).ledger_key("acme"), list(former(b=B).names())) == (None, [])
+
+
+def test_an_account_that_is_to_be_left_is_stored_with_nothing_readable(
+    documents: Documents, stored_bytes: Callable[[], bytes]
+) -> None:
+    tenants = store(documents)
+    former = (FormerAccount(connection=CONNECTION, webhook_id="w1"),)
+    tenants.create(whole(former_accounts=former))
+    found = tenants.find("acme")
+    assert found is not None
+    assert found.former_accounts == former
+    assert b"canary" not in stored_bytes()

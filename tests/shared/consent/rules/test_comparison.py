@@ -363,6 +363,16 @@ def test_what_was_applied_is_never_taken_back(comms: Json, subscriptions: Json |
     subscriptions=klaviyo("NEVER_SUBSCRIBED", suppressed="SPAM_COMPLAINT", suppressed_at=TIMES[3]),
     unset="subscribe",
 )
+@example(
+    comms={
+        "email_promo": True,
+        "email_optout": False,
+        "email_bounced": False,
+        "email_consent_updated_at": TIMES[3],
+    },
+    subscriptions=klaviyo("UNSUBSCRIBED", suppressed="HARD_BOUNCE", suppressed_at=TIMES[0]),
+    unset="subscribe",
+)
 def test_an_older_opt_in_never_undoes_an_opt_out(comms: Json, subscriptions: Json | None, unset: str) -> None:
     step = asked(comms, subscriptions, unset)
     if step.outcome is not Outcome.SUBSCRIBE or subscriptions is None:

@@ -1,0 +1,293 @@
+"""The desk: dead jobs as they are shown, found and replayed, for CX Manager and for operators.
+
+What a job held is masked unless it is asked for. Who it is about stands nowhere: a person is found by the hash of an id or an address.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from shared import logs
+from shared.errors import InvalidPayloadError, UnknownPathError
+from shared.explain.rules.masking import masked
+from shared.jobs.dead_jobs import DeadJob, DeadJobState, DeadJobStore
+from shared.jobs.jobs import KINDS
+from shared.jobs.replays import Replaying, ReplayRun, Replays
+from shared.jobs.rules.causes import HELD, Cause, advice, goes_on_by_itself
+from shared.jobs.rules.persons import hashed_name
+from shared.jobs.rules.wanted import Wanted
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+Json = dict[str, Any]
+
+FILTERS = ("kind", "cause", "reason", "metric", "profile", "since", "until")
+MOST, USUAL = 200, 50
+_WORDS: Mapping[str, list[str]] = {
+    "kind": sorted({*KINDS, "unread"}),
+    "cause": sorted(cause.value for cause in Cause),
+}
+_ID = re.compile(r"(?!__.*__)(?!\.{1,2}$)[\w.-]{1,200}", re.ASCII)
+_HASH = re.compile(r"[0-9a-f]{64}")
+# Of a job's body these are shown as they are: they say which job it is, and nothing of a person.
+_SHOWN = frozenset(
+    {"kind", "tenant", "id", "accepted_at", "attempts", "last_failure", "data_source", "with_token"}
+)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which dead jobs are asked for: filters, and the place in the list."""
+
+    wanted: Wanted
+    after: str | None = None
+    limit: int = USUAL
+
+
+def read_page(tenant: Tenant, query: Mapping[str, str]) -> Page:
+    """Return what a query asks for.
+
+    Raises:
+        InvalidPayloadError: a filter that is not known, or a value that cannot be; the message names those that are known.
+    """
+    filters = {name: value for name, value in query.items() if name not in ("after", "limit")}
+    after = query.get("after") or None
+    if after is not None and not _ID.fullmatch(after):
+        raise InvalidPayloadError("after must be the value of next in the page before.")
+    if "@" in query.get("profile", ""):
+        # An address in a URL would stand in the logs of every proxy.
+        raise InvalidPayloadError(
+            "profile must be the id of a profile, or a hash; an address has no place in a URL."
+        )
+    return Page(
+        read_filters(tenant, filters, beside=("after", "limit")), after, _limit(query.get("limit", ""))
+    )
+
+
+def read_filters(tenant: Tenant, given: Mapping[str, object], *, beside: tuple[str, ...] = ()) -> Wanted:
+    """Return the filters that are given as texts. `profile` is an id, an address, or a hash. `beside` is what else the caller takes.
+
+    Raises:
+        InvalidPayloadError: as `read_page`.
+    """
+    if given.keys() - set(FILTERS):
+        known = ", ".join((*FILTERS, *beside))
+        raise InvalidPayloadError(f"There is a filter that is not known. These are: {known}.")
+    for name, value in given.items():
+        if not isinstance(value, str) or not value.strip():
+            raise InvalidPayloadError(f"{name} must be a text that is not empty.")
+    texts: dict[str, Any] = {name: str(value).strip() for name, value in given.items()}
+    for name, words in _WORDS.items():
+        if name in texts and texts[name] not in words:
+            raise InvalidPayloadError(f"{name} must be one of: {', '.join(words)}.")
+    if "profile" in texts:
+        texts["profile"] = _hash(tenant, texts["profile"])
+    times = {name: _time(name, texts.pop(name)) for name in ("since", "until") if name in texts}
+    return replace(Wanted(**texts), since=times.get("since"), until=times.get("until"))
+
+
+def read_order(tenant: Tenant, body: object) -> Wanted:
+    """Return which dead jobs a replay means: a JSON object of filters, or `{"all": true}` alone.
+
+    Raises:
+        InvalidPayloadError: neither of them, or a filter that is not known: a misspelt one must not replay all.
+    """
+    if not isinstance(body, dict) or not body:
+        raise InvalidPayloadError(
+            f'Send a JSON object with filters ({", ".join(FILTERS)}), or {{"all": true}}.'
+        )
+    if "all" in body:
+        if body["all"] is not True or len(body) > 1:
+            raise InvalidPayloadError("all must be true, and stands alone: without it, send filters.")
+        return Wanted()
+    return read_filters(tenant, body, beside=("all",))
+
+
+def listed(tenant: Tenant, page: Page, services: Services) -> Json:
+    """Return a page of dead jobs, in the order of their ids.
+
+    Without filters, those that a cause holds are one row for each cause, in `held` of the first page; a filter by `cause` shows them.
+    `next` is where the next page begins, None after the last; a page may be shorter than its limit, even empty, before that.
+    """
+    desk, now = DeadJobStore(services.documents, services.keys), services.clock()
+    whole = page.wanted.is_everything
+    found, after = desk.scan(tenant.name, page.wanted, now=now, after=page.after, most=page.limit)
+    rows = [shown(dead) for dead in found if not (whole and _is_held(dead))]
+    told: Json = {"dead_jobs": rows, "next": after, "count": desk.count(tenant.name)}
+    if whole and page.after is None:
+        told["held"] = held(tenant, services)
+    return told
+
+
+def held(tenant: Tenant, services: Services) -> list[Json]:
+    """Return a row for each cause that holds jobs."""
+    desk = DeadJobStore(services.documents, services.keys)
+    counts = desk.counts(tenant.name)
+    return [
+        {
+            "cause": one.cause.value,
+            "count": counts[one.cause],
+            "reason": one.reason,
+            "what_to_do": advice(one.cause, tenant=tenant.name),
+            "goes_on_by_itself": True,
+            "first_died_at": _iso(one.first_at),
+            "last_died_at": _iso(one.last_at),
+            "last_tried_at": _iso(one.tried_at) if one.tried_at > one.first_at else None,
+        }
+        for one in desk.held(tenant.name)
+        if counts.get(one.cause)
+    ]
+
+
+def one(tenant: Tenant, id: str, services: Services, *, reveal: bool) -> Json:
+    """Return a dead job with its body; personal values, and the service's own words, only if they are to be revealed."""
+    dead = find(tenant, id, services)
+    detail = dead.detail if reveal or not dead.detail else "<text>"
+    return {**shown(dead), "revealed": reveal, "detail": detail, "body": _body(dead, reveal=reveal)}
+
+
+def log_reveal(id: str) -> None:
+    """Write the line that says that somebody was shown what a job holds."""
+    logs.write(logging.WARNING, "personal values of a dead job were shown", kind="dead-job", job=id)
+
+
+def find(tenant: Tenant, id: str, services: Services) -> DeadJob:
+    """Return the dead job. Raises UnknownPathError if there is none like it."""
+    # What no job can be called is nothing to ask the store for.
+    desk = DeadJobStore(services.documents, services.keys)
+    dead = desk.find(tenant.name, id) if _ID.fullmatch(id) else None
+    if dead is None or (dead.expire_at is not None and dead.expire_at <= services.clock()):
+        raise UnknownPathError(
+            "There is no such dead job: it was replayed and has succeeded, or was kept for long enough."
+        )
+    return dead
+
+
+def shown(dead: DeadJob) -> Json:
+    """Return what is told of a dead job, without its body. Nothing of it is personal."""
+    return {
+        "id": dead.id,
+        "tenant": dead.tenant,
+        "kind": dead.kind,
+        "metric": dead.metric or None,
+        "state": dead.state.value,
+        "cause": dead.cause.value,
+        "reason": dead.reason,
+        "what_to_do": advice(dead.cause, tenant=dead.tenant, kind=dead.kind, id=dead.id),
+        "goes_on_by_itself": goes_on_by_itself(dead.cause, dead.kind),
+        "first_died_at": _iso(dead.first_died_at or dead.died_at),
+        "last_died_at": _iso(dead.died_at),
+        "deaths": dead.deaths,
+        "attempts": dead.attempts,
+        "request_id": dead.request_id or None,
+        "replayed_at": _iso(dead.replayed_at),
+        "expires_at": _iso(dead.expire_at),
+        "profiles": list(dead.profiles),
+    }
+
+
+def replay_one(tenant: Tenant, id: str, services: Services) -> Json:
+    """Queue a dead job again. Twice at once is harmless: the earlier replay counts no more.
+
+    Raises:
+        UnknownPathError: there is none like it.
+        ConflictError: this release cannot read it.
+        QueueUnavailableError: the queue did not take it; it may be replayed again.
+    """
+    dead = find(tenant, id, services)
+    if not Replaying.of(services).one(tenant, dead):
+        raise UnknownPathError("There is no such dead job: it has just succeeded.")
+    return {"status": "queued", "id": dead.id, "path": f"/{tenant.name}/api/v1/dead-jobs/{dead.id}"}
+
+
+def replay_all(tenant: Tenant, wanted: Wanted, services: Services) -> Json:
+    """Begin a run that replays all that is meant, and return how it stands."""
+    return progress(tenant, Replaying.of(services).begin(tenant, wanted), services)
+
+
+def replay_progress(tenant: Tenant, id: str, services: Services) -> Json:
+    """Return how a run of replays stands. Raises UnknownPathError if there is none like it."""
+    run = Replays(services.documents).find(tenant.name, id) if _ID.fullmatch(id) else None
+    if run is None:
+        raise UnknownPathError("There is no such run of replays.")
+    return progress(tenant, run, services)
+
+
+def progress(tenant: Tenant, run: ReplayRun, services: Services) -> Json:
+    """Return how a run of replays stands: `succeeded` are those of its jobs that stand on the desk no more, or for another replay."""
+    desk = DeadJobStore(services.documents, services.keys)
+    waiting, died = (
+        desk.count_of_run(tenant.name, run.id, state) for state in (DeadJobState.REPLAYED, DeadJobState.DEAD)
+    )
+    times = {
+        name: _iso(getattr(run.wanted, name)) for name in ("since", "until") if getattr(run.wanted, name)
+    }
+    return {
+        "id": run.id,
+        "state": "done" if run.finished_at else "running",
+        "asked_by": run.asked_by.value,
+        "filters": {**run.wanted.to_fields(), **times},
+        "started_at": _iso(run.started_at),
+        "finished_at": _iso(run.finished_at),
+        "total": run.total,
+        "replayed": run.replayed,
+        "unreadable": run.unreadable,
+        "waiting": waiting,
+        "died_again": died,
+        "succeeded": max(0, run.replayed - waiting - died),
+    }
+
+
+def masked_body(value: Any, *, name: str = "", depth: int = 0) -> Any:
+    """Return a job's body with its structure kept and its values masked."""
+    if isinstance(value, Mapping):
+        return {key: masked_body(inner, name=key, depth=depth + 1) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [masked_body(inner, depth=depth + 1) for inner in value]
+    return value if depth == 1 and name in _SHOWN else masked(value)
+
+
+def _body(dead: DeadJob, *, reveal: bool) -> Any:
+    try:
+        body = json.loads(dead.body)
+    except (ValueError, RecursionError):
+        return dead.body.decode(errors="replace") if reveal else "<text>"
+    return body if reveal else masked_body(body)
+
+
+def _is_held(dead: DeadJob) -> bool:
+    return dead.cause in HELD and dead.state is DeadJobState.DEAD
+
+
+def _hash(tenant: Tenant, profile: str) -> str:
+    if _HASH.fullmatch(profile):
+        return profile
+    if tenant.ledger_key is None:
+        raise InvalidPayloadError("profile: the jobs of this tenant are too old to be found by a person.")
+    return hashed_name(tenant.ledger_key.get_secret_value(), profile)
+
+
+def _limit(given: str) -> int:
+    if not given:
+        return USUAL
+    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= MOST:
+        raise InvalidPayloadError(f"limit must be a whole number from 1 to {MOST}.")
+    return int(given)
+
+
+def _time(name: str, given: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(given)
+    except ValueError:
+        raise InvalidPayloadError(
+            f"{name} must be a date or a time, as in 2026-11-21 or 2026-11-21T10:00:00Z."
+        ) from None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _iso(time: datetime | None) -> str | None:
+    return time.isoformat(timespec="seconds") if time else None

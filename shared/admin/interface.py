@@ -1,0 +1,14 @@
+"""The published interface: openapi.json, which `python -m deploy.openapi` writes and nobody needs a key for."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+PATH = "/openapi.json"
+FILE = Path(__file__).with_name("openapi.json")
+
+
+def openapi() -> dict[str, Any]:
+    """Return the document. It is read when it is asked for: a cold start waits for nothing that most calls do not need."""
+    document: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+    return document

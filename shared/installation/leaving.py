@@ -1,0 +1,157 @@
+"""How a Klaviyo account is left: our webhook removed, and the grant revoked, but only when it is surely nobody else's.
+
+A grant is the account's, not a tenant's: production and its staging twin may share one, and revoking it disconnects both.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from shared.errors import GrantRefusedError, NotFoundError, RefusedError, TokenRejectedError, WaitError
+from shared.klaviyo.resources import webhook_name
+from shared.tenants.tenants import FormerAccount, Tenant
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from shared.klaviyo.client import KlaviyoClient
+    from shared.services import Services
+
+Id = TypeVar("Id", int, str)
+
+LEASE = timedelta(seconds=60)
+ANOTHER_RUNS_SECONDS = 5.0
+_ACCOUNT = "Klaviyo account "
+_UNKNOWN_ACCOUNT = "Klaviyo still shows the app as installed, because it is not known which account it is: remove the app there."
+
+
+def leave_former_accounts(tenant: Tenant, services: "Services") -> None:
+    """Leave every account that another has taken the place of; what cannot be removed stands in `left_behind`.
+
+    Raises:
+        WaitError: Klaviyo cannot at the moment, or the set-up is being changed; what is done stays noted.
+    """
+    if not tenant.former_accounts:
+        return
+    lease = services.leases.acquire(tenant.setup_lease, lasting=LEASE)
+    if lease is None:
+        raise WaitError(
+            "another set-up is running", service="The extension", retry_after=ANOTHER_RUNS_SECONDS
+        )
+    try:
+        for former in tenant.former_accounts:
+            _note_left(tenant.name, former, _leave(tenant, former, services), services)
+    finally:
+        services.leases.release(lease)
+
+
+def give_back(tenant: Tenant, account_id: str, refresh_token: "SecretStr", services: "Services") -> None:
+    """Revoke a grant that was given for the tenant and is not wanted; if that fails, `left_behind` says so."""
+    if account_id and services.tenants.holding(account_id):
+        return  # whoever holds it may have got the very same grant
+    left = kept_for(tenant.name, account_id, services)
+    if not left:
+        try:
+            services.klaviyo_oauth.revoke(refresh_token.get_secret_value())
+        except WaitError as error:
+            left = f"{_ACCOUNT}{account_id} still shows the app as installed, because {error}. Remove the app there."
+    if left:
+        services.tenants.change(tenant.name, lambda now: with_left_behind(now, left))
+
+
+def kept_for(name: str, account_id: str, services: "Services") -> str:
+    """Return why the grant of the account must not be revoked, as a line of `left_behind`; "" if no tenant but `name` can need it."""
+    if not account_id:
+        return _UNKNOWN_ACCOUNT
+    sharing = [other for other in services.tenants.holding(account_id) if other != name]
+    if sharing:
+        return (
+            f"Klaviyo still shows the app as installed, because {', '.join(sharing)} uses the same account."
+        )
+    if unknown := [other for other in services.tenants.of_unknown_account() if other != name]:
+        return (
+            f"{_ACCOUNT}{account_id} still shows the app as installed, because it is not known which account"
+            f" {', '.join(unknown)} uses."
+        )
+    return ""
+
+
+def with_left_behind(tenant: Tenant, *lines: str) -> Tenant:
+    """Return the tenant with these lines in `left_behind`, each once."""
+    return tenant.model_copy(update={"left_behind": tuple(dict.fromkeys((*tenant.left_behind, *lines)))})
+
+
+def left_in_other_accounts(tenant: Tenant, account_id: str) -> tuple[str, ...]:
+    """Return what stays true of `left_behind` when this account is installed, or left: what is said of other accounts by their ids."""
+    return tuple(
+        line
+        for line in tenant.left_behind
+        if line.startswith(_ACCOUNT) and line.removeprefix(_ACCOUNT).split()[0] != account_id
+    )
+
+
+def remove_webhook(tenant: Tenant, webhook_id: str, klaviyo: "KlaviyoClient") -> None:
+    """Remove the tenant's webhook from an account, found by its name or id; one that is gone is no error."""
+    for hook in klaviyo.webhooks():
+        if hook.name == webhook_name(tenant.name) or hook.id == webhook_id:
+            unless_gone(klaviyo.delete_webhook, hook.id)
+
+
+def unless_gone(delete: Callable[[Id], None], id: Id) -> None:
+    """Delete what was listed a moment ago."""
+    try:
+        delete(id)
+    except NotFoundError:
+        return
+
+
+def _leave(tenant: Tenant, former: FormerAccount, services: "Services") -> list[str]:
+    connection = former.connection
+    where = f"{_ACCOUNT}{connection.account_id}"
+    if tenant.klaviyo_account_id == connection.account_id:
+        return []  # it was connected again: nothing of it is former any more
+    if connection.disconnected:
+        return [_gone(where)]
+    try:
+        if connection.expires_at <= services.clock():
+            former = _refreshed(tenant.name, former, services)
+        remove_webhook(tenant, former.webhook_id, services.klaviyo_with(former.connection.access_token))
+    except (GrantRefusedError, TokenRejectedError):
+        return [_gone(where)]
+    except RefusedError as error:
+        left = [f"{where} may still have our webhook, because {error}. Remove it there."]
+    else:
+        left = []
+    if kept := kept_for("", connection.account_id, services):
+        return [*left, *([kept] if kept.startswith(_ACCOUNT) else [])]  # whoever shares it owns it
+    services.klaviyo_oauth.revoke(former.connection.refresh_token.get_secret_value())
+    return left
+
+
+def _gone(account: str) -> str:
+    return f"{account} was disconnected before: it keeps our webhook, which the extension no longer answers."
+
+
+def _refreshed(name: str, former: FormerAccount, services: "Services") -> FormerAccount:
+    """Refresh the tokens, and store them before they are used: the refresh token may be a new one."""
+    from shared.klaviyo.tokens import with_tokens
+
+    answer = services.klaviyo_oauth.refresh(former.connection.refresh_token.get_secret_value())
+    newer = former.model_copy(update={"connection": with_tokens(former.connection, answer, services.clock())})
+
+    def edit(now: Tenant) -> Tenant:
+        kept = tuple(newer if one == former else one for one in now.former_accounts)
+        return now.model_copy(update={"former_accounts": kept})
+
+    services.tenants.change(name, edit)
+    return newer
+
+
+def _note_left(name: str, former: FormerAccount, left: list[str], services: "Services") -> None:
+    account = former.connection.account_id
+
+    def edit(now: Tenant) -> Tenant:
+        rest = tuple(one for one in now.former_accounts if one.connection.account_id != account)
+        return with_left_behind(now.model_copy(update={"former_accounts": rest}), *left)
+
+    services.tenants.change(name, edit)

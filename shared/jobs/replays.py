@@ -1,0 +1,229 @@
+"""Replays of dead jobs: of one, and of all that somebody means, as a run in the background whose progress can be asked for.
+
+A replay is a new, unnamed task with the same job in it; its age begins anew. The row is marked before the task is made, so a process that
+dies between the two leaves a row that stands, and another replay makes it good. What becomes of a replayed job is the worker's to note.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from shared.errors import ConflictError, DocumentChangedError
+from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.jobs import ReplayDeadJobs, UnknownJobKindError, UnreadableJobError, read_job, write_job
+from shared.jobs.rules.causes import RECORDS, Cause
+from shared.jobs.rules.wanted import Wanted
+from shared.storage.documents import Document, Documents, Value, delete_all
+from shared.storage.encryption import KeyRing
+from shared.tenants.tenants import Tenant
+
+if TYPE_CHECKING:
+    from shared.jobs.queue import TaskQueue
+
+KEPT = timedelta(days=30)
+# So many at a time, so that live work does not queue behind them and Klaviyo's limits are not used up.
+ROWS_AT_A_TIME = 100
+SECONDS_BETWEEN = 10.0
+
+
+class Asker(StrEnum):
+    """Why a run was begun."""
+
+    CALL = "call"  # somebody asked for it
+    MENDED = "mended"  # the cause that held its jobs is mended
+
+
+@dataclass(frozen=True)
+class ReplayRun:
+    """A run. `replayed` and `unreadable` count what it has come by; `after` is the row that it read last. `total` is None where only the run can tell."""
+
+    id: str
+    wanted: Wanted
+    asked_by: Asker
+    started_at: datetime
+    total: int | None = None
+    step: int = 0
+    after: str = ""
+    replayed: int = 0
+    unreadable: int = 0
+    finished_at: datetime | None = None
+
+
+class Replays:
+    """The runs of each tenant, in a document store."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+
+    def create(self, tenant: str, run: ReplayRun) -> None:
+        """Store a new run."""
+        fields: dict[str, Value] = {
+            **_progress(run),
+            "wanted": run.wanted.to_fields(),
+            "asked_by": run.asked_by.value,
+            "started_at": run.started_at,
+            "total": run.total,
+            "expire_at": run.started_at + KEPT,
+        }
+        self._documents.create(_collection(tenant), run.id, fields)
+
+    def find(self, tenant: str, id: str) -> ReplayRun | None:
+        """Return the run, None if there is none."""
+        found = self._documents.get(_collection(tenant), id)
+        return None if found is None else _decode(found)
+
+    def advance(self, tenant: str, before: ReplayRun, after: ReplayRun) -> bool:
+        """Store how far a run has come; return False if another worker has already done this step."""
+        found = self._documents.get(_collection(tenant), before.id)
+        if found is None or found.fields["step"] != before.step:
+            return False
+        try:
+            self._documents.update(_collection(tenant), before.id, _progress(after), version=found.version)
+        except DocumentChangedError:
+            return False
+        return True
+
+    def forget(self, tenant: str) -> None:
+        """Forget every run of the tenant."""
+        delete_all(self._documents, _collection(tenant))
+
+
+class Outside(Protocol):
+    """What replays need of everything outside."""
+
+    @property
+    def documents(self) -> Documents: ...
+    @property
+    def keys(self) -> KeyRing: ...
+    @property
+    def queue(self) -> "TaskQueue": ...
+    @property
+    def clock(self) -> Callable[[], datetime]: ...
+    @property
+    def new_id(self) -> Callable[[], str]: ...
+
+
+@dataclass(frozen=True)
+class Replaying:
+    """Everything that a replay stands on."""
+
+    desk: DeadJobStore
+    runs: Replays
+    queue: "TaskQueue"
+    clock: Callable[[], datetime]
+    new_id: Callable[[], str]
+
+    @classmethod
+    def of(cls, services: Outside) -> Self:
+        """Return what these services have of it."""
+        return cls(
+            desk=DeadJobStore(services.documents, services.keys),
+            runs=Replays(services.documents),
+            queue=services.queue,
+            clock=services.clock,
+            new_id=services.new_id,
+        )
+
+    def one(self, tenant: Tenant, dead: DeadJob, *, run: str = "") -> bool:
+        """Queue a dead job again; return False if it is not there any more. `dead` has its body.
+
+        Raises:
+            ConflictError: it cannot be read, so nothing can do it.
+            QueueUnavailableError: the queue did not take it; the row stands, and may be replayed again.
+        """
+        now, word = self.clock(), self.new_id()
+        try:
+            job = read_job(dead.body)
+        except (UnreadableJobError, UnknownJobKindError):
+            raise ConflictError("This release cannot read the job, so it cannot be replayed.") from None
+        again = job.replayed(word=word, dead_id=dead.id, at=now)
+        keep = timedelta(days=tenant.settings.dead_job_days)
+        if not self.desk.begin_replay(tenant.name, dead.id, replay=word, run=run, now=now, keep=keep):
+            return False
+        # Not `put`, which measures: the job was taken once, and is only some words longer.
+        self.queue.put_back(
+            tenant.queue_name(again.direction),
+            write_job(again),
+            tenant=tenant.name,
+            direction=again.direction,
+            delay=0.0,
+        )
+        return True
+
+    def begin(
+        self, tenant: Tenant, wanted: Wanted, asked_by: Asker = Asker.CALL, *, after: float = 0.0
+    ) -> ReplayRun:
+        """Begin a run over all that is meant, `after` so many seconds.
+
+        Raises:
+            QueueUnavailableError: the queue did not take it; nothing was replayed.
+        """
+        run = ReplayRun(
+            id=self.new_id(),
+            wanted=wanted,
+            asked_by=asked_by,
+            started_at=self.clock(),
+            total=self.desk.count_meant(tenant.name, wanted),
+        )
+        self.runs.create(tenant.name, run)
+        self.queue.put(self.next_job(tenant, run), tenant, delay=after)
+        return run
+
+    def begin_held(self, tenant: Tenant, cause: Cause, *, after: float = 0.0) -> ReplayRun | None:
+        """Begin a run over all that a cause has held, because it is mended; None if it holds nothing. Records do not go on by themselves."""
+        wanted = Wanted(cause=cause.value, leaves_out=RECORDS)
+        if not self.desk.count_meant(tenant.name, Wanted(cause=cause.value)):
+            return None
+        return self.begin(tenant, wanted, Asker.MENDED, after=after)
+
+    def next_job(self, tenant: Tenant, run: ReplayRun) -> ReplayDeadJobs:
+        """Return the job that takes the run's next step."""
+        return ReplayDeadJobs(
+            tenant=tenant.name, id=self.new_id(), accepted_at=self.clock(), run_id=run.id, step=run.step
+        )
+
+
+def next_step(
+    run: ReplayRun, *, after: str | None, replayed: int, unreadable: int, now: datetime
+) -> ReplayRun:
+    """Return the run with one more step done; `after` is None if it was the last."""
+    return replace(
+        run,
+        step=run.step + 1,
+        after=after or run.after,
+        replayed=run.replayed + replayed,
+        unreadable=run.unreadable + unreadable,
+        finished_at=now if after is None else None,
+    )
+
+
+def _progress(run: ReplayRun) -> dict[str, Value]:
+    return {
+        "step": run.step,
+        "after": run.after,
+        "replayed": run.replayed,
+        "unreadable": run.unreadable,
+        "finished_at": run.finished_at,
+    }
+
+
+def _decode(found: Document) -> ReplayRun:
+    fields: dict[str, Any] = dict(found.fields)
+    return ReplayRun(
+        id=found.id,
+        wanted=Wanted.of_fields(fields["wanted"]),
+        asked_by=Asker(fields["asked_by"]),
+        started_at=fields["started_at"],
+        total=fields["total"],
+        step=fields["step"],
+        after=fields["after"],
+        replayed=fields["replayed"],
+        unreadable=fields["unreadable"],
+        finished_at=fields["finished_at"],
+    )
+
+
+def _collection(tenant: str) -> str:
+    return f"tenants/{tenant}/replays"

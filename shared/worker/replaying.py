@@ -1,0 +1,106 @@
+"""What the worker does about dead jobs: it takes the steps of a run of replays, and sees what became of a job that was replayed.
+
+A cause that holds jobs is found to be mended when one of them succeeds; the others follow then.
+"""
+
+import logging
+from datetime import timedelta
+
+from shared import logs
+from shared.errors import ConflictError
+from shared.jobs.dead_jobs import DeadJobStore
+from shared.jobs.jobs import AnyJob, ReplayDeadJobs, SendRecords
+from shared.jobs.replays import ROWS_AT_A_TIME, SECONDS_BETWEEN, Replaying, next_step
+from shared.jobs.rules.causes import HELD, RECORDS
+from shared.jobs.rules.wanted import Wanted
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+TRIED_EVERY = timedelta(hours=1)
+
+
+def replay_dead_jobs(job: ReplayDeadJobs, tenant: Tenant, services: Services) -> None:
+    """Take one step of a run: replay some of what it means, note how far it has come, and queue the next step.
+
+    Raises:
+        OwnServiceError: of ours; delivered again, the step is taken again, and the replays before count no more.
+    """
+    replays = Replaying.of(services)
+    run = replays.runs.find(tenant.name, job.run_id)
+    if run is None or run.finished_at is not None or run.step > job.step + 1:
+        return
+    if run.step == job.step + 1:  # the worker died before it queued the next step
+        services.queue.put(replays.next_job(tenant, run), tenant, delay=SECONDS_BETWEEN)
+        return
+    rows, after = replays.desk.scan(
+        tenant.name, run.wanted, now=services.clock(), after=run.after or None, most=ROWS_AT_A_TIME
+    )
+    replayed = unreadable = 0
+    for row in rows:
+        dead = replays.desk.find(tenant.name, row.id)
+        try:
+            replayed += dead is not None and replays.one(tenant, dead, run=run.id)
+        except ConflictError:
+            unreadable += 1
+    moved = next_step(run, after=after, replayed=replayed, unreadable=unreadable, now=services.clock())
+    if not replays.runs.advance(tenant.name, run, moved):
+        return  # another worker took this step at the same time
+    logs.note(replayed=replayed, unreadable=unreadable)
+    if moved.finished_at is None:
+        services.queue.put(replays.next_job(tenant, moved), tenant, delay=SECONDS_BETWEEN)
+
+
+def is_meant(job: AnyJob, services: Services) -> bool:
+    """Return whether a job is to be done: any but a replay that a later one has overtaken, or whose row is gone."""
+    if not job.replay:
+        return True
+    desk = DeadJobStore(services.documents, services.keys)
+    return desk.is_meant(job.tenant, job.dead_id, job.replay)
+
+
+def keep_waiting(job: AnyJob, services: Services) -> None:
+    """Let the row of a replayed job stand that has to wait."""
+    if job.replay:
+        desk = DeadJobStore(services.documents, services.keys)
+        desk.keep_waiting(job.tenant, job.dead_id, job.replay, now=services.clock())
+
+
+def after_success(job: AnyJob, tenant: Tenant, services: Services) -> None:
+    """Take the row of a replayed job away that has succeeded; if a cause held it, that is mended, and the others follow."""
+    if not job.replay or isinstance(
+        job, SendRecords
+    ):  # records have not gone yet; the packer sees to their row
+        return
+    replays = Replaying.of(services)
+    dead = replays.desk.end_replay(tenant.name, job.dead_id, job.replay)
+    if dead is not None and dead.cause in HELD and not dead.run:
+        replays.begin_held(tenant, dead.cause)
+
+
+def try_held(tenant: Tenant, services: Services) -> None:
+    """Replay one job of each cause that holds some and of which none was tried for an hour.
+
+    Raises:
+        OwnServiceError: of ours.
+    """
+    replays, now = Replaying.of(services), services.clock()
+    for held in replays.desk.held(tenant.name):
+        if now - held.tried_at < TRIED_EVERY:
+            continue
+        wanted = Wanted(cause=held.cause.value, leaves_out=RECORDS)
+        rows, after = replays.desk.scan(tenant.name, wanted, now=now, most=1)
+        if (
+            not rows
+            and after is None
+            and not replays.desk.count_meant(tenant.name, Wanted(cause=held.cause.value))
+        ):
+            replays.desk.forget_cause(tenant.name, held.cause)
+            continue
+        replays.desk.note_try(tenant.name, held.cause, now=now)
+        dead = replays.desk.find(tenant.name, rows[0].id) if rows else None
+        if dead is None:
+            continue
+        try:
+            replays.one(tenant, dead)
+        except ConflictError:
+            logs.write(logging.WARNING, "a held job cannot be read", cause=held.cause.value, job=dead.id)

@@ -1,0 +1,222 @@
+"""How the scripts run a command: what they repeat and for how long, what counts as done, and how they end.
+
+A stand-in plays gcloud here: it ends as it is told, try by try. Each test is tried in the installed bash, and in bash 3.2 where
+BASH_32 names one.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.staging import REPOSITORY
+from tests.deploy.gcp.gcloud import needed
+
+_SHELLS = ["bash", *filter(None, [os.environ.get("BASH_32")])]
+_GCLOUD = """#!/bin/bash
+echo "$*" >>"$TMPDIR/called"
+tries=$(wc -l <"$TMPDIR/called")
+answer=$TMPDIR/answer-$((tries))
+[ -e "$answer" ] || exit 0
+. "$answer"
+"""
+_SLEEP = '#!/bin/bash\necho "$1" >>"$TMPDIR/slept"\n'
+_SCRIPT = """#!/usr/bin/env bash
+set -euo pipefail
+ROOT={root}
+. "$ROOT/deploy/gcp/running.sh"
+step try
+{body}
+"""
+
+
+@dataclass
+class Ended:
+    status: int
+    said: str
+    called: int
+    slept: int
+
+
+@dataclass
+class Shell:
+    """Runs the lines of a script after running.sh, as an operator's shell does."""
+
+    bash: str
+    folder: Path
+
+    def runs(self, body: str, *answers: str, **variables: str) -> Ended:
+        """`answers` say what gcloud does at its first, second, ... call; after them it succeeds."""
+        for number, answer in enumerate(answers, 1):
+            (self.folder / f"answer-{number}").write_text(answer)
+        script = self.folder / "script.sh"
+        script.write_text(_SCRIPT.format(root=REPOSITORY, body=body))
+        ended = subprocess.run(
+            [self.bash, str(script)],
+            env={
+                "PATH": f"{self.folder}:/usr/bin:/bin",
+                "TMPDIR": str(self.folder),
+                "PROJECT": "demo-project",
+                **variables,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return Ended(
+            ended.returncode, ended.stdout, len(self.lines("called")), sum(map(int, self.lines("slept")))
+        )
+
+    def lines(self, name: str) -> list[str]:
+        file = self.folder / name
+        return file.read_text().splitlines() if file.exists() else []
+
+
+@pytest.fixture(params=_SHELLS)
+def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shell]:
+    bash = needed(request.param)
+    for name, text in (("gcloud", _GCLOUD), ("sleep", _SLEEP)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    yield Shell(bash, tmp_path)
+    assert not list(
+        tmp_path.glob("tmp.*")
+    )  # whatever happened, the folder through which secrets pass is gone
+
+
+def refuses(text: str, status: int = 1) -> str:
+    return f"echo 'ERROR: (gcloud.x) {text}' >&2; exit {status}"
+
+
+CREATE = "change 'thing: making it' gcloud things create x"
+
+
+@pytest.mark.parametrize("body", ["false", "fail 'no'", "gone() { false; }; gone", "(exit 7)", "echo $UNSET"])
+def test_what_fails_ends_the_script_with_a_status_of_its_own(shell: Shell, body: str) -> None:
+    ended = shell.runs(f"{body}\necho 'not reached'")
+    assert ended.status != 0
+    assert "not reached" not in ended.said
+
+
+def test_what_succeeds_ends_with_zero(shell: Shell) -> None:
+    assert shell.runs(CREATE).status == 0
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "INVALID_ARGUMENT: no such field",
+        "PERMISSION_DENIED: you may not",
+        "Quota '\"'\"'BACKEND_SERVICES'\"'\"' exceeded.  Limit: 5.0 globally.",
+        "NOT_FOUND: no such project",
+    ],
+)
+def test_a_refusal_that_stays_is_not_repeated(shell: Shell, refusal: str) -> None:
+    ended = shell.runs(CREATE, refuses(refusal))
+    assert (ended.status, ended.called) == (1, 1)
+
+
+def test_arguments_that_gcloud_does_not_know_are_not_repeated(shell: Shell) -> None:
+    assert shell.runs(CREATE, refuses("whatever", status=2)).called == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "cause", "least"),
+    [
+        ("NOT_FOUND: Cannot find metric that matches type x", "Monitoring to know a metric", 600),
+        ("INVALID_ARGUMENT: Service account x does not exist.", "IAM to know an account", 300),
+        ("NOT_FOUND: The database (default) does not exist for project x", "the database to be made", 300),
+        ("UNAVAILABLE: try again", "Google to answer", 60),
+    ],
+)
+def test_what_passes_is_waited_for_by_name_and_as_long_as_google_documents(
+    shell: Shell, refusal: str, cause: str, least: int
+) -> None:
+    ended = shell.runs(CREATE, *[refuses(refusal)] * 60)
+    assert ended.status == 1
+    assert f"waiting for {cause}" in ended.said
+    assert least <= ended.slept <= least + 360
+    assert ended.called > 1
+
+
+def test_one_of_our_own_accounts_that_may_not_is_waited_for_only_after_this_run_gave_it_a_right(
+    shell: Shell,
+) -> None:
+    refusal = refuses("PERMISSION_DENIED: deployment@demo-project.iam.gserviceaccount.com may not build")
+    assert shell.runs(CREATE, refusal).called == 1
+    (shell.folder / "called").unlink()
+    assert shell.runs(f': >"$WORK/access-given"\n{CREATE}', refusal).status == 0
+
+
+def test_what_is_there_when_its_making_is_repeated_is_done(shell: Shell) -> None:
+    ended = shell.runs(CREATE, refuses("UNAVAILABLE: no answer"), refuses("ALREADY_EXISTS: x already exists"))
+    assert (ended.status, ended.called) == (0, 2)
+
+
+def test_what_is_gone_when_its_removal_is_repeated_is_done(shell: Shell) -> None:
+    remove = "change 'thing goes' gcloud things delete x"
+    assert shell.runs(remove, refuses("UNAVAILABLE: no answer"), refuses("NOT_FOUND: x")).status == 0
+
+
+def test_half_a_list_of_a_try_that_failed_is_not_kept(shell: Shell) -> None:
+    half = "echo one; " + refuses("UNAVAILABLE: broke off")
+    ended = shell.runs('observe found gcloud things list\ncat "$WORK/found"', half, "echo one; echo two")
+    assert ended.said.splitlines()[-2:] == ["one", "two"]
+    assert ended.status == 0
+
+
+def test_the_last_lines_name_the_step_that_failed_and_what_helps(shell: Shell) -> None:
+    body = f"part() {{ step part; {CREATE}; }}\nother() {{ step other; say fine; }}\nside_by_side part other"
+    ended = shell.runs(body, refuses("PERMISSION_DENIED: you may not"))
+    assert ended.status == 1
+    first, last = ended.said.splitlines()[-2:]
+    assert first.startswith("failed     in part")
+    assert "thing: making it: PERMISSION_DENIED: you may not; give whoever deploys the role" in first
+    assert "run the same command again" in last
+
+
+def test_what_may_fail_does_not_decide_how_the_rest_ends(shell: Shell) -> None:
+    body = f"watching() {{ step watching; {CREATE}; }}\nrest() {{ :; }}\nMAY_FAIL=watching\nside_by_side watching rest"
+    ended = shell.runs(body, refuses("INVALID_ARGUMENT: no"))
+    assert ended.status == 0
+    assert "warning    watching is not complete" in ended.said
+
+
+def test_the_dns_record_is_said_at_the_end_whatever_failed(shell: Shell) -> None:
+    ended = shell.runs('echo "set this DNS record" >"$WORK/dns"\nfalse')
+    assert ended.status == 1
+    assert ended.said.splitlines()[-1] == "set this DNS record"
+
+
+_BIND = """NUMBER=1 REGION=r
+echo '{"roles/x": []}' >"$WORK/wanted"
+planner() { tr a-z A-Z <"$3"; }
+bind 'the thing' wanted policy gcloud things get-iam-policy x -- gcloud things set-iam-policy x
+"""
+
+
+def test_a_policy_that_somebody_changes_meanwhile_is_read_merged_and_written_again(shell: Shell) -> None:
+    changed = refuses("ABORTED: There were concurrent policy changes.")
+    write = 'cat "${!#}" >"$TMPDIR/written"'
+    ended = shell.runs(_BIND, "echo one", changed, "echo two", write)
+    assert ended.status == 0
+    assert shell.lines("written") == ["TWO"]
+    assert ended.called == 4
+
+
+def test_a_policy_that_is_changed_for_ever_ends_the_run(shell: Shell) -> None:
+    changed = refuses("ABORTED: There were concurrent policy changes.")
+    ended = shell.runs(_BIND, *["echo one", changed] * 12)
+    assert ended.status == 1
+    assert "somebody else changes it again and again" in ended.said
+
+
+def test_a_signal_leaves_no_folder_behind(shell: Shell) -> None:
+    ended = shell.runs('kill -TERM $$\nsleep 1\necho "not reached"')
+    assert ended.status != 0
+    assert "not reached" not in ended.said
