@@ -196,10 +196,12 @@ def push(
     services, tenant = _tenant(name)
     address = url or _address(chosen, name)
     text = _template_text(chosen, template)
-    if found := _TO_FILL_IN.search(text):
-        raise click.ClickException(
-            f"Fill in {found[0]} in a copy of the template, and give it with --template."
-        )
+    for what, filled in (
+        ("a copy of the template, and give it with --template", text),
+        ("the address", address),
+    ):
+        if found := _TO_FILL_IN.search(filled):
+            raise click.ClickException(f"Fill in {found[0]} in {what}.")
     try:
         omneo = _rows_of(services, tenant)
         planned = changes(omneo, *chosen, url=address, template=text)
