@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 KEPT = timedelta(days=400)
 OPERATOR = "operator"  # a command: whoever can read the environment of the functions
 
+EXTENSION = "extension"  # what the extension does by itself
+
 LONGEST = 300  # characters of `about`
 
 

@@ -6,6 +6,7 @@ import click
 
 from deploy.tenants.running import Command, confirmed, existing, found, given, with_services
 from deploy.tenants.tables import json_option, show_json
+from shared.audit import OPERATOR, Act, Audit
 from shared.services import Services
 from shared.settings import Needs
 
@@ -27,6 +28,7 @@ def erase(services: Services, name: str, klaviyo: bool, yes: bool, as_json: bool
     tenant, who = found(services, name), given("Omneo profile id, or email address")
     confirmed("Erase this person for good?", yes=yes)
     receipt = erased(tenant, who, services, in_klaviyo=klaviyo)
+    Audit.of(services).note(name, Act.ERASED, by=OPERATOR)
     if as_json:
         show_json(receipt)
     else:

@@ -3,6 +3,7 @@
 import click
 
 from deploy.tenants.running import Command, existing, with_services
+from shared.audit import OPERATOR, Act, Audit
 from shared.services import Services
 from shared.settings import Needs
 
@@ -17,4 +18,6 @@ def notify_secret(services: Services, name: str) -> None:
     """
     from shared.notify.secret import new_notify_secret
 
-    click.echo(new_notify_secret(services.tenants, name, services.clock()))
+    secret = new_notify_secret(services.tenants, name, services.clock())
+    Audit.of(services).note(name, Act.SECRET_ADDED, by=OPERATOR, about="notify-secret")
+    click.echo(secret)

@@ -91,7 +91,9 @@ def post_notify_secret(tenant: Tenant, services: Services, asked: Asked) -> Repl
     """POST notify-secret: a new secret for messages to notify_url, shown in this answer and never again."""
     from shared.notify.secret import new_notify_secret
 
-    return 200, {"secret": new_notify_secret(services.tenants, tenant.name, services.clock())}
+    secret = new_notify_secret(services.tenants, tenant.name, services.clock())
+    Audit.of(services).note(tenant.name, Act.SECRET_ADDED, by=by_key(asked.key), about="notify-secret")
+    return 200, {"secret": secret}
 
 
 def post_heal(tenant: Tenant, services: Services, asked: Asked) -> Reply:
@@ -160,7 +162,9 @@ def delete_profile(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     from shared.erasure.erase import erase
 
     in_klaviyo = _flag(asked, "klaviyo")
-    return 200, erase(tenant, asked.path["id"], services, in_klaviyo=in_klaviyo)
+    receipt = erase(tenant, asked.path["id"], services, in_klaviyo=in_klaviyo)
+    Audit.of(services).note(tenant.name, Act.ERASED, by=by_key(asked.key))
+    return 200, receipt
 
 
 def _flag(asked: Asked, name: str) -> bool:

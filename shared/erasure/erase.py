@@ -20,6 +20,7 @@ from shared.errors import ConflictError, DisconnectedError, NotInstalledError, S
 from shared.profiles.sync import turn_at
 from shared.profiles.synced import SyncedProfiles
 from shared.profiles.waiting import Waiting
+from shared.receipts import Receipts
 from shared.rewards.claims import RewardClaims
 from shared.services import Services
 from shared.tenants.erasures import KEPT, Erasures
@@ -97,6 +98,11 @@ def _of_rewards(person: Person, tenant: Tenant, services: Services) -> int:
     return RewardClaims.of(services).forget_person(tenant.name, person.profile_id)
 
 
+def _of_receipts(person: Person, tenant: Tenant, services: Services) -> int:
+    receipts = Receipts.of(services)
+    return sum(receipts.forget_person(tenant, {name.value: value}) for name, value in person.identifiers())
+
+
 # What is removed where, by the name under which the receipt counts it. A store that keeps something of a person has a row here.
 _BY_PROFILE: Mapping[str, Remove] = {
     "consent": _of_consent,
@@ -104,7 +110,11 @@ _BY_PROFILE: Mapping[str, Remove] = {
     "waiting": _of_waiting,
     "rewards": _of_rewards,
 }
-_BY_PERSON: Mapping[str, Remove] = {"inbox": _of_inbox, "dead_jobs": erase_dead_jobs}
+_BY_PERSON: Mapping[str, Remove] = {
+    "inbox": _of_inbox,
+    "dead_jobs": erase_dead_jobs,
+    "receipts": _of_receipts,
+}
 
 
 def _remove(person: Person, tenant: Tenant, services: Services) -> dict[str, int]:

@@ -5,6 +5,7 @@ import logging
 from datetime import UTC
 
 from shared import logs
+from shared.audit import EXTENSION, Act, Audit
 from shared.errors import CannotSucceedError, WaitError
 from shared.http.outward import AddressRefusedError, Outward
 from shared.jobs.jobs import Notify
@@ -44,6 +45,7 @@ def send_notice(job: Notify, tenant: Tenant, services: Services) -> None:
         )
     if not 200 <= status < 300:
         raise WaitError(f"answered with {status}", service="The address of notify_url", status=status)
+    Audit.of(services).note(tenant.name, Act.TOLD, by=EXTENSION, about=job.cause)
     logs.write(logging.INFO, "a tenant was told", reason=job.cause, status=status)
 
 

@@ -154,6 +154,7 @@ def a_replay(client: Client, world: World) -> str:
 IDS: Mapping[str, Callable[[Client, World], str]] = {
     "/{tenant}/api/v1/resync/{id}": a_run,
     "/{tenant}/api/v1/dead-jobs/{id}": a_dead_job,
+    "/{tenant}/api/v1/jobs/{id}": a_dead_job,
     "/{tenant}/api/v1/dead-jobs/replays/{id}": a_replay,
     "/{tenant}/api/v1/profiles/{id}": lambda client, world: PROFILE,
 }

@@ -15,13 +15,17 @@ from shared.errors import ConflictError, InvalidPayloadError
 from shared.http.outward import AddressRefusedError, Outward
 from shared.installation.provision import start_provision
 from shared.jobs.jobs import SendMetric
+from shared.jobs.replays import Replaying
 from shared.notify.secret import new_notify_secret
 from shared.notify.telling import Cause, tell
 from shared.resync.orders import Order, begin
 from shared.resync.rules.run import Kind
+from shared.traffic.rules.counts import Row, What
+from shared.traffic.traffic import Traffic
+from shared.worker.telling import tell_of_traffic
 from tests.shared.notify.receiver import HOST, Receiver, receiving
 from tests.support.merchant import settle
-from tests.support.world import TENANT, World
+from tests.support.world import EMAIL, TENANT, World
 
 
 @pytest.fixture
@@ -260,6 +264,34 @@ class TestWhatIsTold:
         (message,) = messages(receiver)
         assert message["type"] == "jobs.died"
         assert message["data"] == {"tenant": TENANT, "kind": "send-metric", "reason": dead.reason}
+
+    def test_that_a_job_which_had_died_is_done_after_all(self, told: World, receiver: Receiver) -> None:
+        told.sandbox.klaviyo.fail(1, match="POST /api/events", status=400)
+        event: Any = {"metric": "Reward Issued", "profile": {"email": EMAIL}, "properties": {}}
+        job = SendMetric(tenant=TENANT, accepted_at=told.clock(), event=event)
+        told.services.queue.put(job, told.read())
+        told.work(1)
+        (row,) = told.dead_jobs()
+        replays = Replaying.of(told.services)
+        dead = replays.desk.find(TENANT, row.id)
+        assert dead is not None
+        assert replays.one(told.read(), dead)
+        told.work(1)
+        told.work(1)
+        assert told.dead_jobs() == []
+        assert [one["type"] for one in messages(receiver)] == ["jobs.died", "jobs.mended"]
+
+    def test_that_calls_are_refused_and_how_many(self, told: World, receiver: Receiver) -> None:
+        refused = Row("metric", What.REFUSED, reason="401, x-omneo-secret is wrong")
+        for _ in range(2):
+            Traffic.of(told.services).count(TENANT, refused, 6)
+            told.clock.advance(20)
+        tell_of_traffic(told.read(), told.services)
+        told.work(1)
+        (message,) = messages(receiver)
+        assert message["type"] == "traffic.refused"
+        assert message["data"]["target"] == "metric"
+        assert "12 refused" in message["data"]["reason"]
 
     def test_that_a_run_is_done(self, told: World, receiver: Receiver) -> None:
         run = begin(told.read(), Kind.RECONCILE, Order(), told.services)

@@ -62,6 +62,7 @@ GOOD: dict[str, list[Any]] = {
     "reward_max_amount": [1, 0.01, 999_999.99, 1_000_000, 5e-324],
     "reward_max_per_hour": [1, 7.0, 1_000_000],
     "dead_job_days": [1, 30, 7.0, 365],
+    "receipt_days": [0, 1, 7.0, 365],
     "notify_url": [
         "https://example.com",
         "https://hooks.example.com:8443/a/b?c=d&e=%20",
@@ -113,6 +114,7 @@ BAD: dict[str, list[Any]] = {
         *("https://example.com/" + "x" * 500, 5, True, ["https://example.com"]),
     ],
     "dead_job_days": [0, -1, 366, 1.5, 30.000001, 10**39, "7", "canary", True, [], {}],
+    "receipt_days": [-1, 366, 1.5, 30.000001, 10**39, "7", "canary", True, [], {}],
 }
 
 # Bad too, but the schema cannot say so.
