@@ -24,8 +24,9 @@ from shared.traffic.rules.counts import Row, What
 from shared.traffic.traffic import Traffic
 from shared.worker.telling import tell_of_traffic
 from tests.shared.notify.receiver import HOST, Receiver, receiving
+from tests.support.events import attributes
 from tests.support.merchant import settle
-from tests.support.world import EMAIL, TENANT, World
+from tests.support.world import TENANT, World
 
 
 @pytest.fixture
@@ -239,7 +240,7 @@ class TestWhatIsTold:
     ) -> None:
         told.disconnect()
         told.services.tenant_cache.fresh(TENANT)
-        event: Any = {"metric": {}, "profile": {}, "properties": {}}
+        event = attributes()
         told.services.queue.put(SendMetric(tenant=TENANT, accepted_at=told.clock(), event=event), told.read())
         told.work(1)
         told.work(1)
@@ -256,7 +257,7 @@ class TestWhatIsTold:
         told.services.tenants.change(TENANT, lambda t: t.model_copy(update={"klaviyo": None}))
         told.services.tenants.change(TENANT, lambda t: t.model_copy(update={"settings": settings}))
         told.services.tenant_cache.fresh(TENANT)
-        event: Any = {"metric": {}, "profile": {}, "properties": {}}
+        event = attributes()
         told.services.queue.put(SendMetric(tenant=TENANT, accepted_at=told.clock(), event=event), told.read())
         told.work(1)
         told.work(1)
@@ -267,7 +268,7 @@ class TestWhatIsTold:
 
     def test_that_a_job_which_had_died_is_done_after_all(self, told: World, receiver: Receiver) -> None:
         told.sandbox.klaviyo.fail(1, match="POST /api/events", status=400)
-        event: Any = {"metric": "Reward Issued", "profile": {"email": EMAIL}, "properties": {}}
+        event = attributes()
         job = SendMetric(tenant=TENANT, accepted_at=told.clock(), event=event)
         told.services.queue.put(job, told.read())
         told.work(1)
