@@ -33,7 +33,14 @@ class WrongMethodError(CallerError):
 
 
 class NotAuthenticatedError(CallerError):
-    """Tenant unknown, credential missing or credential wrong: always the same answer."""
+    """Tenant unknown, credential missing or credential wrong: always the same answer.
+
+    `because` says which, for the tenant's operator alone.
+    """
+
+    def __init__(self, message: str, *, because: str = "") -> None:
+        super().__init__(message)
+        self.because = because
 
 
 class InvalidPayloadError(CallerError):

@@ -32,6 +32,11 @@ _FIELDS = frozenset(
         "age",  # seconds since a job was accepted
         "delay",
         "seconds",
+        "target",
+        "metric",  # its name, or a data source's
+        "method",
+        "path",  # its template
+        "said",  # the message that a refused caller was answered with
         "service",
         "request",  # what the service calls a request of ours
         "error",
@@ -40,11 +45,15 @@ _FIELDS = frozenset(
         "left_out",  # how many by reason
         "received",  # how many by what the inbox made of them
         "decisions",  # how many by decision
+        "removed",  # how many by kind, when a person was erased
         "swept",
         "run",
         "replayed",  # how many
         "unreadable",  # how many
         "tenants",
+        "act",  # with a credential
+        "by",  # which kind of credential
+        "about",  # what an act was done to, by name
     }
 )
 _IN_CONTEXT = _FIELDS | {"traceparent"}

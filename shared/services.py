@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from shared.storage.encryption import KeyRing
     from shared.storage.leases import Leases
     from shared.tenants.cache import TenantCache
+    from shared.tenants.former import FormerTenants
     from shared.tenants.secret_uses import SecretUses
     from shared.tenants.tenants import Tenant, TenantStore
 
@@ -131,6 +132,13 @@ class Services:
         from shared.tenants.secret_uses import SecretUses
 
         return SecretUses(self.documents, self.clock)
+
+    @cached_property
+    def former_tenants(self) -> "FormerTenants":
+        """What deleted tenants have left."""
+        from shared.tenants.former import FormerTenants
+
+        return FormerTenants(self.documents, self.keys)
 
     @cached_property
     def queue(self) -> "TaskQueue":

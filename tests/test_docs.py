@@ -13,6 +13,7 @@ import pytest
 
 from deploy.guide.settings import PAGE, value_of, with_table
 from deploy.staging import load_functions, load_schedules
+from deploy.targets.commands import targets
 from deploy.tenants.commands import tenants
 from shared.admin.routes import ROUTES
 from shared.consent.rules.decisions import TOPICS
@@ -140,6 +141,14 @@ def test_every_tenants_command_has_a_row_with_all_its_options() -> None:
         assert set(re.findall(r"`(--[a-z-]+)`", " ".join(documented[name]))) == options(command), name
 
 
+def test_every_targets_command_has_a_row_with_all_its_options() -> None:
+    rows = {strip(row[0]): row for row in OPERATE.table("Targets command")}
+    assert len(rows) == len(commands(targets))
+    for name, command in commands(targets).items():
+        documented = next(row for first, row in rows.items() if named(first, name))
+        assert set(re.findall(r"`(--[a-z-]+)`", " ".join(documented))) == options(command), name
+
+
 def test_every_call_of_admin_has_a_row() -> None:
     assert sorted(OPERATE.names("Call")) == sorted(f"{method} {path}" for method, path in ROUTES)
 
@@ -157,7 +166,8 @@ def test_every_answer_has_a_row() -> None:
 
 def test_every_check_of_the_doctor_has_a_row() -> None:
     found = {f"{direction} queue" for direction in Direction}
-    for node in ast.walk(ast.parse((ROOT / "shared/admin/doctor.py").read_text())):
+    sources = [(ROOT / f"shared/admin/{name}.py").read_text() for name in ("doctor", "traffic")]
+    for node in (node for source in sources for node in ast.walk(ast.parse(source))):
         if (
             isinstance(node, ast.Call)
             and ast.unparse(node.func) == "Finding"

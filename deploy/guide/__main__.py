@@ -1,7 +1,11 @@
 """`python -m deploy.guide`: write the parts of the guide that follow from the code."""
 
-from deploy.guide.settings import PAGE, with_table
+from deploy.guide import notifications, settings
 
 if __name__ == "__main__":
-    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    print(f"{PAGE.name} is written.")
+    for page, written in (
+        (settings.PAGE, settings.with_table),
+        (notifications.PAGE, notifications.with_sections),
+    ):
+        page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")
+        print(f"{page.name} is written.")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from deploy.openapi import desk
 from deploy.openapi.operations import (
     A_QUEUED_CALL,
     ANY_OBJECT,
@@ -23,10 +24,12 @@ from deploy.openapi.operations import (
     or_null,
 )
 from shared.admin.findings import Severity
+from shared.receipts import Fate
 from shared.resync.orders import Order
 from shared.resync.rules.run import Kind, State, Undated
 from shared.tenants.settings import settings_schema
 from shared.tenants.tenants import WEBHOOK_SECRET_LENGTH, StepState
+from shared.traffic.rules.counts import What
 
 
 def settings() -> Json:
@@ -35,25 +38,29 @@ def settings() -> Json:
     zone = schema["properties"]["timezone"]
     zone["anyOf"][0].pop("enum")
     zone["description"] += " `GET settings/schema` lists the names."
-    return _inlined(
-        {name: value for name, value in schema.items() if name not in ("$defs", "$schema")}, schema
-    )
+    return _inlined(schema)
 
 
-def _inlined(value: Any, schema: Json) -> Any:
-    """Return a part of the schema with its own references replaced by what they name: in openapi.json they would lead nowhere."""
-    if isinstance(value, dict):
-        if "$ref" in value:
-            rest = {name: inner for name, inner in value.items() if name != "$ref"}
-            return {**_inlined(schema["$defs"][value["$ref"].rpartition("/")[2]], schema), **rest}
-        return {name: _inlined(inner, schema) for name, inner in value.items()}
-    return [_inlined(inner, schema) for inner in value] if isinstance(value, list) else value
+def _inlined(schema: Json) -> Json:
+    """Return the schema with its own references replaced by what they name: in openapi.json they would lead nowhere."""
+
+    def inlined(value: Any) -> Any:
+        if isinstance(value, dict):
+            if "$ref" in value:
+                rest = {name: inner for name, inner in value.items() if name != "$ref"}
+                return {**inlined(schema["$defs"][value["$ref"].rpartition("/")[2]]), **rest}
+            return {name: inlined(inner) for name, inner in value.items()}
+        return [*map(inlined, value)] if isinstance(value, list) else value
+
+    return {name: inlined(rule) for name, rule in schema.items() if name not in ("$defs", "$schema")}
 
 
 SECRET_SHOWN = an_object({"id": TEXT, "created_at": TIME, "last_used_at": or_null(TIME)})
 STEP = an_object({"name": TEXT, "title": TEXT, "state": one_of(StepState), "reason": TEXT})
 A_STEP: Json = {"name": "webhook", "title": "The webhook in Klaviyo", "state": "done", "reason": ""}
+COUNTED = an_object({"count": COUNT, "last_at": or_null(TIME)})
 SCHEMAS: Mapping[str, Json] = {
+    **desk.SCHEMAS,
     "Settings": settings(),
     "SettingsShown": an_object(
         {
@@ -135,6 +142,59 @@ SCHEMAS: Mapping[str, Json] = {
             "run": or_null({"$ref": "#/components/schemas/Run"}),
         }
     ),
+    "Receipt": an_object(
+        {
+            "status": {"const": "erased"},
+            "erased_at": TIME,
+            "removed": {"type": "object", "additionalProperties": COUNT},
+            "asked_of_klaviyo": COUNT,
+            "lives_in_omneo": YES_OR_NO,
+            "stays": a_list(TEXT),
+        }
+    ),
+    "Traffic": an_object(
+        {
+            "tenant": TEXT,
+            "since": TIME,
+            "until": TIME,
+            "targets": a_list(
+                an_object(
+                    {
+                        "target": TEXT,
+                        "metric": TEXT,
+                        "accepted": COUNTED,
+                        "refused": an_object(
+                            {
+                                "count": COUNT,
+                                "last_at": or_null(TIME),
+                                "reasons": a_list(
+                                    an_object({"reason": TEXT, "count": COUNT, "last_at": TIME})
+                                ),
+                            }
+                        ),
+                        "delivered": COUNTED,
+                        "waiting": COUNTED,
+                        "dead": COUNTED,
+                        "times": a_list(an_object({"at": TIME, **{what.value: COUNT for what in What}})),
+                    }
+                )
+            ),
+        }
+    ),
+    "Job": an_object(
+        {"id": TEXT, "kind": TEXT, "state": one_of(Fate)},
+        {
+            "at": TIME,
+            "metric": TEXT,
+            "attempts": COUNT,
+            "why": TEXT,
+            "next_try_at": or_null(TIME),
+            "answered": TEXT,
+            "reason": TEXT,
+            "row": TEXT,
+            "run": one_of(State),
+        },
+    ),
     "Explanation": an_object(
         {
             "profile_id": TEXT,
@@ -150,6 +210,10 @@ SCHEMAS: Mapping[str, Json] = {
             "notes": a_list(an_object({"name": TEXT, "reason": TEXT, "why": TEXT})),
             "consent": a_list(an_object({"consent": TEXT, "outcome": TEXT, "reason": TEXT, "why": TEXT})),
             "open_jobs": a_list(an_object({"kind": TEXT, "state": TEXT, "at": TIME, "why": TEXT})),
+            "events": a_list(
+                an_object({"id": TEXT, "kind": TEXT, "metric": TEXT, "state": TEXT, "at": TIME, "why": TEXT})
+            ),
+            "rewards": a_list(an_object({"reward_id": {"type": ["integer", "string"]}, "at": TIME})),
             "ledger": a_list(
                 an_object({"at": TIME, "channel": TEXT, "before": TEXT, "after": TEXT, "source": TEXT})
             ),
@@ -174,6 +238,8 @@ SETTINGS_SHOWN: Json = {
     "reward_max_amount": None,
     "reward_max_per_hour": None,
     "dead_job_days": 30,
+    "notify_url": None,
+    "receipt_days": 0,
     "webhook_secrets": [A_SECRET],
     "omneo_signing_secrets": [A_SECRET],
     "omneo_token": "set",
@@ -232,6 +298,55 @@ A_STATUS: Json = {
     "left_behind": [],
     "run": None,
 }
+_NONE: Json = {"count": 0, "last_at": None}
+_SEEN: Json = {"count": 1200, "last_at": "2026-11-21T09:59:58+00:00"}
+_REFUSED_AT = "2026-11-21T09:30:00+00:00"
+A_TRAFFIC: Json = {
+    "tenant": "acme",
+    "since": "2026-11-20T10:00:00+00:00",
+    "until": "2026-11-21T10:00:00+00:00",
+    "targets": [
+        {
+            "target": "metric",
+            "metric": "Reward Issued",
+            "accepted": _SEEN,
+            "refused": {
+                "count": 1,
+                "last_at": _REFUSED_AT,
+                "reasons": [
+                    {
+                        "reason": "400, attributes.profile must be an object",
+                        "count": 1,
+                        "last_at": _REFUSED_AT,
+                    }
+                ],
+            },
+            "delivered": _SEEN,
+            "waiting": _NONE,
+            "dead": _NONE,
+            "times": [
+                {
+                    "at": "2026-11-21T09:00:00+00:00",
+                    "accepted": 1200,
+                    "refused": 1,
+                    "delivered": 1200,
+                    "waiting": 0,
+                    "dead": 0,
+                }
+            ],
+        }
+    ],
+}
+A_JOB: Json = {
+    "id": "0d9f3f3c9e0b4d0a8a39b1a0a3f0c5d1",
+    "kind": "send-metric",
+    "state": "waiting",
+    "at": "2026-11-21T10:00:00+00:00",
+    "metric": "Reward Issued",
+    "attempts": 1,
+    "why": "Klaviyo answered 429",
+    "next_try_at": "2026-11-21T10:00:30+00:00",
+}
 AN_EXPLANATION: Json = {
     "profile_id": "0b0c6f3e-5a0e-4a7b-9d3a-2f8f2f1c9a01",
     "revealed": False,
@@ -253,16 +368,26 @@ AN_EXPLANATION: Json = {
         }
     ],
     "open_jobs": [],
+    "events": [],
+    "rewards": [],
     "ledger": [],
+}
+
+
+A_RECEIPT: Json = {
+    "status": "erased",
+    "erased_at": "2026-11-21T10:00:00+00:00",
+    "removed": {"inbox": 3, "dead_jobs": 1, "consent": 1, "synced": 1, "waiting": 0, "rewards": 2},
+    "asked_of_klaviyo": 0,
+    "lives_in_omneo": False,
+    "stays": ["The consent ledger keeps its records for three years."],
 }
 
 
 def _run_order() -> Json:
     """Return the schema of a body that begins a run."""
     schema = Order.model_json_schema()
-    return _inlined(
-        {name: value for name, value in schema.items() if name not in ("$defs", "description")}, schema
-    )
+    return _inlined(schema)
 
 
 def _with_key(
@@ -314,8 +439,15 @@ def _run(summary: str, *, errors: tuple[int, ...] = (409,)) -> Operation:
 REVEAL = Parameter(
     "reveal", "Show personal values, which are masked otherwise. That is logged.", YES_OR_NO, example=False
 )
+KLAVIYO = Parameter(
+    "klaviyo",
+    "Also ask Klaviyo to delete the person. Omneo's profile must be gone by then.",
+    YES_OR_NO,
+    example=False,
+)
 # Below /{tenant}/api/v1, by method and path.
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
+    **desk.OPERATIONS,
     ("GET", "/settings"): _with_key(
         "Show the settings, and of each secret its id, age and last use",
         says="The settings. No secret is among them.",
@@ -354,6 +486,27 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         schema={"$ref": "#/components/schemas/Status"},
         example=A_STATUS,
     ),
+    ("GET", "/traffic"): _with_key(
+        "What was accepted, refused and why, delivered, put back and given up, by target, metric and hour",
+        says="The numbers since that moment.",
+        schema={"$ref": "#/components/schemas/Traffic"},
+        example=A_TRAFFIC,
+        parameters=(
+            Parameter(
+                "since",
+                "Since when: 24h, 7d, a date, or a time with its zone. At most 35 days ago; a day, if it is left out.",
+                TEXT,
+                example="24h",
+            ),
+        ),
+    ),
+    ("GET", "/jobs/{id}"): _with_key(
+        "What became of a call that was answered 202 with this id",
+        says="Where its job is.",
+        schema={"$ref": "#/components/schemas/Job"},
+        example=A_JOB,
+        description="404 where nothing is known of it: `receipt_days` says of which jobs something is.",
+    ),
     ("POST", "/install-link"): _with_key(
         "Make a link that starts an install without the installation key, once, within the hour",
         says="The link.",
@@ -370,6 +523,12 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         example={"status": "uninstalled", "left_behind": []},
         errors=(409,),
     ),
+    ("POST", "/notify-secret"): _with_key(
+        "Make a new secret for the messages that notify_url is told",
+        says="The secret. It is shown once; the one before goes on signing beside it until the next is made.",
+        schema=an_object({"secret": TEXT}),
+        example={"secret": "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXM="},
+    ),
     ("POST", "/heal"): _with_key(
         "Read back from Klaviyo the consent events that no webhook brought",
         status=202,
@@ -385,6 +544,16 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         example=AN_EXPLANATION,
         parameters=(REVEAL,),
         errors=(409,),
+    ),
+    ("DELETE", "/profiles/{id}"): _with_key(
+        "Erase a person on our side, whether or not Omneo still knows them",
+        says="The receipt: how many documents were removed, by kind, and what stays and why.",
+        schema={"$ref": "#/components/schemas/Receipt"},
+        example=A_RECEIPT,
+        parameters=(KLAVIYO,),
+        errors=(409,),
+        description="`id` is the Omneo profile's, or the email address, percent-encoded. Work of theirs that was accepted before is dropped when the queue"
+        " delivers it. What is accepted later, as a new sign-up is, is done.",
     ),
     ("POST", "/resync"): _begin("Send the whole base to Klaviyo"),
     ("POST", "/reconcile"): _begin("Tell where consent differs. Nothing is sent"),

@@ -122,12 +122,22 @@ DELIVERY = an_object(
 )
 
 
-def _target(summary: str, schema: Json, examples: Mapping[str, Json], *parameters: Parameter) -> Operation:
+def _target(summary: str, schema: Json, examples: Mapping[str, object], *parameters: Parameter) -> Operation:
     return Operation(
         summary,
-        {202: Answer("It is queued, and safe.", QUEUED, A_QUEUED_CALL)},
+        {
+            200: Answer(
+                "Of a dry run: what would be sent, and to whom. Nothing is.",
+                an_object({"status": {"const": "dry_run"}}),
+                {"status": "dry_run"},
+            ),
+            202: Answer("It is queued, and safe.", QUEUED, A_QUEUED_CALL),
+        },
         opened_by=BY_OMNEO,
-        parameters=parameters,
+        parameters=(
+            *parameters,
+            Parameter("dryRun", "Tell what would be sent, and send nothing.", YES_OR_NO),
+        ),
         body=Body(schema, examples),
         errors=(*EVERYWHERE, 409, 415),
     )

@@ -37,6 +37,7 @@ INSTALL_FORM = {
     "properties": {"tenant": TEXT, "installation_key": TEXT, "link": TEXT},
 }
 
+OF = Parameter("of", "Which of the browser's attempts; without it, the newest that there is.", TEXT)
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/openapi.json"): Operation(
         "This document",
@@ -89,12 +90,25 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         ),
         errors=(405,),
     ),
+    ("GET", "/klaviyo/confirm"): Operation(
+        "Show the open question again",
+        {200: Answer("The question.", media=HTML), **PAGES},
+        parameters=(Parameter("confirmation", "The word of the question.", TEXT),),
+        errors=(405,),
+    ),
+    ("GET", "/klaviyo/done"): Operation(
+        "Show again what this browser has connected",
+        {200: Answer("Connected.", media=HTML), **PAGES},
+        parameters=(OF,),
+        errors=(405,),
+    ),
     ("GET", "/klaviyo/progress"): Operation(
         "How far the set-up is that this browser began",
         {
             200: Answer("The steps.", an_object({"steps": a_list(STEP)}), {"steps": [A_STEP]}),
             **PAGES,
         },
+        parameters=(OF,),
         errors=(405,),
     ),
 }

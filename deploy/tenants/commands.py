@@ -16,16 +16,20 @@ from pydantic import SecretStr
 from deploy.tenants.dead import dead
 from deploy.tenants.description import connection, described
 from deploy.tenants.doctor import doctor
+from deploy.tenants.erase import erase
 from deploy.tenants.explain import explain
 from deploy.tenants.installation import heal, install_link, tell_left_behind, uninstall
 from deploy.tenants.keys import SETTABLE, set_tokens, set_value
+from deploy.tenants.notify import notify_secret
 from deploy.tenants.resync import reconcile, resync
 from deploy.tenants.running import Group, confirmed, existing, found, given, with_services
 from deploy.tenants.secrets import SIGNING_SECRETS, WEBHOOK_SECRETS, end_secrets
 from deploy.tenants.status import status
 from deploy.tenants.tables import json_option, progress, show_json, show_rows
+from deploy.tenants.traffic import audit, traffic
 from shared.admin.reports import StatusReports
 from shared.admin.settings import header_secret
+from shared.audit import OPERATOR, Act, Audit
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import KEPT as LEDGER_KEPT
 from shared.consent.ledger import ConsentLedger, new_ledger_key
@@ -40,11 +44,11 @@ from shared.errors import (
     WaitError,
 )
 from shared.installation.pending import PendingInstalls
-from shared.installation.provision import WEBHOOK, again
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.replays import Replays
 from shared.profiles.synced import SyncedProfiles
 from shared.profiles.waiting import Waiting
+from shared.receipts import Receipts
 from shared.records.outbox import Outbox
 from shared.resync.runs import Resyncs
 from shared.rewards.attempts import RewardAttempts
@@ -54,7 +58,7 @@ from shared.services import Services
 from shared.settings import Needs, Settings
 from shared.storage.encryption import new_key
 from shared.targets.unheard import UnheardCalls
-from shared.tenants.former import FormerTenants
+from shared.tenants.erasures import Erasures
 from shared.tenants.keys import hash_of, new_installation_key
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import (
@@ -64,6 +68,7 @@ from shared.tenants.tenants import (
     is_tenant_name,
     new_webhook_secret,
 )
+from shared.traffic.traffic import Traffic
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -93,7 +98,7 @@ def create(services: Services, name: str) -> None:
         webhook_secrets=(new_webhook_secret(now),),
         settings=TenantSettings(task_queue_name=name),
         # The ledger that a deleted tenant of this name has left can be asked again.
-        ledger_key=FormerTenants.of(services).ledger_key(name) or new_ledger_key(),
+        ledger_key=services.former_tenants.ledger_key(name) or new_ledger_key(),
     )
     if other := services.tenants.sharing_queues(tenant):
         raise click.ClickException(f"Its queues would be those of tenant {other}: choose another name.")
@@ -103,7 +108,8 @@ def create(services: Services, name: str) -> None:
         raise click.ClickException(
             "That tenant exists. `rotate --installation-key` makes it a new key."
         ) from None
-    FormerTenants.of(services).forget(name)
+    Audit.of(services).note(name, Act.CREATED, by=OPERATOR)
+    services.former_tenants.forget(name)
     click.echo(f"Tenant {name} is created. Its installation key, which is shown only now:", err=True)
     click.echo(key)
 
@@ -149,6 +155,7 @@ def set_(services: Services, name: str, key: str) -> None:
         return
     value = given(key, is_secret=SETTABLE[key].is_secret)
     tenant = set_value(services.tenants, name, key, value, services.clock())
+    Audit.of(services).note(name, Act.SETTINGS_CHANGED, by=OPERATOR, about=key)
     click.echo(f"{key} of {name} is set.")
     if key == "webhook_secret":
         _push(tenant)
@@ -197,11 +204,13 @@ def rotate(
 def _rotate_key(services: Services, tenant: Tenant, *, finish: bool) -> None:
     if finish:
         services.tenants.change(tenant.name, _newest_key_only)
+        Audit.of(services).note(tenant.name, Act.SECRET_ENDED, by=OPERATOR, about="installation-key")
         click.echo(f"Only the newest installation-key of {tenant.name} is valid now.")
         return
     key, now = new_installation_key(), services.clock()
     added = InstallationKey(hash=hash_of(key), created_at=now)
     services.tenants.change(tenant.name, lambda tenant: _with_key(tenant, added))
+    Audit.of(services).note(tenant.name, Act.SECRET_ADDED, by=OPERATOR, about="installation-key")
     click.echo(
         "The new installation key, which is shown only now; the old one works until --finish:", err=True
     )
@@ -209,11 +218,13 @@ def _rotate_key(services: Services, tenant: Tenant, *, finish: bool) -> None:
 
 
 def _rotate_webhook_secret(services: Services, name: str) -> None:
-    secret = new_webhook_secret(services.clock())
-    tenant = services.tenants.change(name, lambda tenant: _with_webhook_secret(tenant, secret))
+    now = services.clock()
+    secret = new_webhook_secret(now).value.get_secret_value()
+    tenant = set_value(services.tenants, name, "webhook_secret", secret, now)
+    Audit.of(services).note(name, Act.SECRET_ADDED, by=OPERATOR, about="webhook-secret")
     _push(tenant)
     click.echo("The new webhook secret, which is shown only now; the old one works until --finish:", err=True)
-    click.echo(secret.value.get_secret_value())
+    click.echo(secret)
 
 
 @tenants.command()
@@ -227,7 +238,7 @@ def delete(services: Services, name: str, *, with_ledger: bool, leave_install: b
 
     The consent ledger is kept, unless --with-ledger is given: creating the tenant again makes it readable again.
     """
-    if services.tenants.find(name) is None and with_ledger and FormerTenants.of(services).ledger_key(name):
+    if with_ledger and services.tenants.find(name) is None and services.former_tenants.ledger_key(name):
         confirmed(f"Delete the consent ledger that {name} has left?", yes=yes)
         _forget_ledger(services, name)
         click.echo(f"The consent ledger of {name} is deleted.")
@@ -241,8 +252,9 @@ def delete(services: Services, name: str, *, with_ledger: bool, leave_install: b
     if with_ledger:
         _forget_ledger(services, name)
     elif tenant.ledger_key is not None:
-        FormerTenants.of(services).keep(name, tenant.ledger_key, services.clock() + LEDGER_KEPT)
+        services.former_tenants.keep(name, tenant.ledger_key, services.clock() + LEDGER_KEPT)
     services.tenants.delete(name)
+    Audit.of(services).note(name, Act.DELETED, by=OPERATOR)
     click.echo(f"Tenant {name} is deleted.")
 
 
@@ -279,11 +291,14 @@ def _forget(services: Services, tenant: Tenant) -> None:
     RewardAttempts.of(services).forget(name)
     RewardCounts.of(services).forget(name)
     UnheardCalls.of(services).forget(name)
+    Erasures(services.documents, services.clock).forget(name)
+    Traffic.of(services).forget(name)
+    Receipts.of(services).forget(name)
 
 
 def _forget_ledger(services: Services, name: str) -> None:
     ConsentLedger.of(services).forget(name)
-    FormerTenants.of(services).forget(name)
+    services.former_tenants.forget(name)
 
 
 @tenants.command(name="new-key")
@@ -302,7 +317,7 @@ def reencrypt(services: Services, dry_run: bool) -> None:
     """
     from shared.worker.delivery import UNKNOWN_TENANT
 
-    former = FormerTenants.of(services)
+    former = services.former_tenants
     names = [*dict.fromkeys((*services.tenants.names(), *former.names())), UNKNOWN_TENANT]
     due, unreadable = 0, []
     desk, installs = DeadJobStore(services.documents, services.keys), PendingInstalls.of(services)
@@ -344,6 +359,7 @@ def _push(tenant: Tenant) -> None:
 def _set_tokens(services: Services, name: str) -> None:
     queues = Settings.from_env(os.environ, Needs.QUEUES)
     tenant, why = set_tokens(services, name, given("klaviyo_tokens", is_secret=True))
+    Audit.of(services).note(name, Act.SETTINGS_CHANGED, by=OPERATOR, about="klaviyo_tokens")
     click.echo(f"klaviyo_tokens of {name} is set.")
     if why:
         click.echo(
@@ -391,14 +407,23 @@ def _with_key(tenant: Tenant, key: InstallationKey) -> Tenant:
     return tenant.model_copy(update={"installation_keys": (key, *tenant.installation_keys)})
 
 
-def _with_webhook_secret(tenant: Tenant, secret: StoredSecret) -> Tenant:
-    added = tenant.model_copy(update={"webhook_secrets": (secret, *tenant.webhook_secrets)})
-    return again(added, WEBHOOK)
-
-
 def _newest_key_only(tenant: Tenant) -> Tenant:
     return tenant.model_copy(update={"installation_keys": tenant.installation_keys[:1]})
 
 
-for command in (dead, doctor, explain, heal, install_link, reconcile, resync, status, uninstall):
+for command in (
+    audit,
+    dead,
+    doctor,
+    erase,
+    explain,
+    heal,
+    install_link,
+    notify_secret,
+    reconcile,
+    resync,
+    status,
+    traffic,
+    uninstall,
+):
     tenants.add_command(command)

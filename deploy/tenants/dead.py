@@ -9,6 +9,7 @@ import click
 
 from deploy.tenants.running import Group, existing, with_services
 from deploy.tenants.tables import json_option, progress, show_json, show_rows
+from shared.audit import OPERATOR, Act, Audit
 from shared.errors import DocumentMissingError
 from shared.jobs.jobs import KINDS
 from shared.jobs.rules.causes import Cause
@@ -102,11 +103,11 @@ def list_(services: Services, /, name: str, *, as_json: bool, **given: Any) -> N
 @with_services(Needs.STORE)
 def show(services: Services, name: str, id: str, reveal: bool) -> None:
     """Show the dead job ID of tenant NAME as JSON, its body too."""
-    from shared.admin.desk import log_reveal, one
+    from shared.admin.desk import one
 
     told = one(_tenant(services, name), id, services, reveal=reveal)
     if reveal:
-        log_reveal(told["id"])
+        Audit.of(services).note(name, Act.REVEALED, by=OPERATOR, about=f"dead job {told['id']}")
         click.echo("Personal values are shown.", err=True)
     show_json(told)
 
@@ -141,6 +142,7 @@ def replay(
     tenant = _tenant(services, name)
     if id is not None:
         told = replay_one(tenant, id, services)
+        Audit.of(services).note(name, Act.REPLAYED, by=OPERATOR, about=f"dead job {told['id']}")
         if as_json:
             show_json(told)
         else:
@@ -148,6 +150,7 @@ def replay(
         return
     wanted = Wanted() if everything else _wanted(services, name, given)
     told = replay_all(tenant, wanted, services)
+    Audit.of(services).note(name, Act.REPLAYED, by=OPERATOR, about=f"run {told['id']}")
     if not no_wait:
         told = _follow(tenant, told["id"], services)
     if as_json:

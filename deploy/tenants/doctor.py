@@ -10,6 +10,7 @@ import click
 from deploy.tenants.running import Command, existing, found, with_services
 from deploy.tenants.tables import json_option, print_table, show_json
 from shared.admin.reports import StatusReports
+from shared.audit import OPERATOR, Act, Audit
 from shared.services import Services
 from shared.settings import Needs, Settings
 from shared.tenants.tenants import StepState
@@ -34,6 +35,8 @@ def doctor(services: Services, name: str, mend: bool, as_json: bool) -> None:
         needs = Needs.STORE | Needs.QUEUES | Needs.OUTBOUND | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
         mender = replace(services, settings=Settings.from_env(os.environ, needs))
         done = repair(found(services, name), mender)
+        if done:
+            Audit.of(services).note(name, Act.REPAIRED, by=OPERATOR)
         again = "install the app again" if report["klaviyo"]["connected_at"] else "the app is not installed"
         for line in done or [f"Nothing can be repaired from here: {again}."]:
             click.echo(line, err=as_json)

@@ -8,6 +8,7 @@ import click
 
 from deploy.tenants.running import Command, existing, found, given, with_services
 from deploy.tenants.tables import json_option, show_json
+from shared.audit import OPERATOR, Act, Audit
 from shared.consent.rules.decisions import read_stamp
 from shared.services import Services
 from shared.settings import Needs
@@ -37,6 +38,7 @@ def explain(services: Services, name: str, profile: str | None, reveal: bool, as
     told = explained(tenant, profile_id_of(tenant, named, services), services, reveal=reveal)
     if reveal:
         click.echo("Personal values are shown.", err=True)
+        Audit.of(services).note(name, Act.REVEALED, by=OPERATOR, about="explain of a profile")
     if as_json:
         show_json(told)
     else:
@@ -64,6 +66,8 @@ def as_text(told: Mapping[str, Json]) -> Iterator[str]:
     yield from _part("Notes", _table((note["name"], note["why"]) for note in told["notes"]))
     yield from _part("Consent", (line for row in told["consent"] for line in _consent(row)))
     yield from _part("Open jobs", _table((job["kind"], _job(job)) for job in told["open_jobs"]))
+    yield from _part("Jobs", map(_receipt, told["events"]))
+    yield from _part("Rewards, newest first", map(_reward, told["rewards"]))
     yield from _part("Consent ledger, newest first", map(_record, told["ledger"]))
 
 
@@ -123,6 +127,16 @@ def _step(step: Mapping[str, Json]) -> str:
 
 def _job(job: Mapping[str, Json]) -> str:
     return f"{job['state']} since {_date(job['at'])}: {job['why']}"
+
+
+def _receipt(receipt: Mapping[str, Json]) -> str:
+    about = " ".join(filter(None, (receipt["kind"], receipt["metric"])))
+    why = f": {receipt['why']}" if receipt["why"] else ""
+    return _plain(f"  {_date(receipt['at'])}  {about}  {receipt['state']}{why}")
+
+
+def _reward(reward: Mapping[str, Json]) -> str:
+    return _plain(f"  {_date(reward['at'])}  reward {reward['reward_id']}")
 
 
 def _record(record: Mapping[str, Json]) -> str:

@@ -4,6 +4,7 @@ import click
 
 from deploy.tenants.description import connection
 from deploy.tenants.running import Command, confirmed, existing, found, with_services
+from shared.audit import OPERATOR, Act, Audit
 from shared.services import Services
 from shared.settings import Needs
 from shared.tenants.tenants import Tenant
@@ -17,6 +18,7 @@ def install_link(services: Services, name: str) -> None:
     from shared.installation.links import install_link as link_of
 
     url, expires_at = link_of(found(services, name).name, services)
+    Audit.of(services).note(name, Act.LINK_MADE, by=OPERATOR)
     click.echo(f"Works once, until {expires_at:%Y-%m-%d %H:%M} UTC:", err=True)
     click.echo(url)
 
@@ -31,7 +33,9 @@ def heal(services: Services, name: str) -> None:
 
     tenant = found(services, name)
     check_installed(tenant)
-    click.echo(f"The heal is queued: {start_heal(tenant, services).id}")
+    id = start_heal(tenant, services).id
+    Audit.of(services).note(name, Act.HEALED, by=OPERATOR, about=id)
+    click.echo(f"The heal is queued: {id}")
 
 
 @click.command(cls=Command)
@@ -47,6 +51,7 @@ def uninstall(services: Services, name: str, *, yes: bool) -> None:
     confirmed(f"Uninstall {name} ({connection(tenant)})? Jobs that wait for Klaviyo are deleted.", yes=yes)
     after = take_away(tenant, services)
     StatusReports.of(services).forget(name)
+    Audit.of(services).note(name, Act.UNINSTALLED, by=OPERATOR)
     tell_left_behind(after)
     click.echo(f"Tenant {name} is uninstalled.")
 

@@ -14,10 +14,10 @@ from typing import Any
 from shared import logs
 from shared.errors import InvalidPayloadError, UnknownPathError
 from shared.explain.rules.masking import masked
-from shared.jobs.dead_jobs import DeadJob, DeadJobState, DeadJobStore
+from shared.jobs.dead_jobs import DeadJob, DeadJobState, DeadJobStore, HeldCause
 from shared.jobs.jobs import KINDS
 from shared.jobs.replays import Replaying, ReplayRun, Replays
-from shared.jobs.rules.causes import HELD, Cause, advice, goes_on_by_itself
+from shared.jobs.rules.causes import HELD, RECORDS, Cause, advice, goes_on_by_itself
 from shared.jobs.rules.persons import hashed_name
 from shared.jobs.rules.wanted import Wanted
 from shared.services import Services
@@ -124,23 +124,29 @@ def listed(tenant: Tenant, page: Page, services: Services) -> Json:
 
 
 def held(tenant: Tenant, services: Services) -> list[Json]:
-    """Return a row for each cause that holds jobs."""
+    """Return a row for each cause that holds jobs. `records` counts those of them that do not go on by themselves."""
     desk = DeadJobStore(services.documents, services.keys)
     counts = desk.counts(tenant.name)
     return [
-        {
-            "cause": one.cause.value,
-            "count": counts[one.cause],
-            "reason": one.reason,
-            "what_to_do": advice(one.cause, tenant=tenant.name),
-            "goes_on_by_itself": True,
-            "first_died_at": _iso(one.first_at),
-            "last_died_at": _iso(one.last_at),
-            "last_tried_at": _iso(one.tried_at) if one.tried_at > one.first_at else None,
-        }
-        for one in desk.held(tenant.name)
-        if counts.get(one.cause)
+        _held(tenant, one, counts[one.cause], desk) for one in desk.held(tenant.name) if counts.get(one.cause)
     ]
+
+
+def _held(tenant: Tenant, one: HeldCause, count: int, desk: DeadJobStore) -> Json:
+    records = desk.count_meant(tenant.name, Wanted(cause=one.cause.value, kind=RECORDS)) or 0
+    sentences = [advice(one.cause, tenant=tenant.name)] if records < count else []
+    sentences += [advice(one.cause, tenant=tenant.name, kind=RECORDS)] if records else []
+    return {
+        "cause": one.cause.value,
+        "count": count,
+        "records": records,
+        "reason": one.reason,
+        "what_to_do": " Of records: ".join(sentences),
+        "goes_on_by_itself": records < count,
+        "first_died_at": _iso(one.first_at),
+        "last_died_at": _iso(one.last_at),
+        "last_tried_at": _iso(one.tried_at) if one.tried_at > one.first_at else None,
+    }
 
 
 def one(tenant: Tenant, id: str, services: Services, *, reveal: bool) -> Json:
@@ -282,11 +288,11 @@ def _limit(given: str) -> int:
 def _time(name: str, given: str) -> datetime:
     try:
         moment = datetime.fromisoformat(given)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise InvalidPayloadError(
             f"{name} must be a date or a time, as in 2026-11-21 or 2026-11-21T10:00:00Z."
         ) from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _iso(time: datetime | None) -> str | None:

@@ -12,6 +12,7 @@ from shared.admin.findings import Finding, Severity
 from shared.admin.meaning import faults, list_fault
 from shared.admin.reports import StatusReports
 from shared.admin.revision import revision
+from shared.admin.traffic import check as _traffic
 from shared.direction import Direction
 from shared.errors import (
     DisconnectedError,
@@ -400,6 +401,7 @@ _CHECKS: tuple[Check, ...] = (
     _omneo,
     _set_up,
     _settings,
+    _traffic,
     _dead_jobs,
     _secrets,
 )

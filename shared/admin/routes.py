@@ -9,14 +9,18 @@ from typing import Any, TypeAlias
 
 from shared import logs
 from shared.admin import desk
+from shared.admin.jobs import job
 from shared.admin.reports import StatusReports
-from shared.admin.settings import change_settings, read_settings
+from shared.admin.settings import change_settings, note_changes, read_settings
 from shared.admin.status import status
+from shared.admin.traffic import traffic
+from shared.audit import Act, Audit, by_key
 from shared.consent.heal import start_heal
 from shared.errors import InvalidPayloadError
 from shared.explain.explain import explain
 from shared.installation.links import install_link
 from shared.installation.uninstall import uninstall
+from shared.receipts import Receipts
 from shared.resync.orders import Order, begin, change_state, find, report
 from shared.resync.rules.run import Kind, State
 from shared.services import Services
@@ -53,7 +57,9 @@ def put_settings(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     body = asked.read_body()
     if body is None:
         raise InvalidPayloadError("Send a JSON object of settings.")
-    return 200, read_settings(change_settings(tenant.name, body, services), services)
+    changed = change_settings(tenant.name, body, services)
+    note_changes(tenant.name, body, services, by=by_key(asked.key))
+    return 200, read_settings(changed, services)
 
 
 def get_schema(tenant: Tenant, services: Services, asked: Asked) -> Reply:
@@ -69,6 +75,7 @@ def get_status(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 def post_install_link(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """POST install-link: a link that starts an install without the installation key, for an hour, once."""
     url, expires_at = install_link(tenant.name, services, key=asked.key)
+    Audit.of(services).note(tenant.name, Act.LINK_MADE, by=by_key(asked.key))
     return 200, {"url": url, "expires_at": expires_at.isoformat()}
 
 
@@ -76,18 +83,31 @@ def delete_install(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """DELETE install."""
     after = uninstall(tenant, services)
     StatusReports.of(services).forget(tenant.name)
+    Audit.of(services).note(tenant.name, Act.UNINSTALLED, by=by_key(asked.key))
     return 200, {"status": "uninstalled", "left_behind": list(after.left_behind)}
+
+
+def post_notify_secret(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """POST notify-secret: a new secret for messages to notify_url, shown in this answer and never again."""
+    from shared.notify.secret import new_notify_secret
+
+    secret = new_notify_secret(services.tenants, tenant.name, services.clock())
+    Audit.of(services).note(tenant.name, Act.SECRET_ADDED, by=by_key(asked.key), about="notify-secret")
+    return 200, {"secret": secret}
 
 
 def post_heal(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """POST heal: read back from Klaviyo the consent events that no webhook brought. 409 while a run is under way."""
     check_installed(tenant)
-    return 202, {"status": "queued", "id": start_heal(tenant, services).id}
+    id = start_heal(tenant, services).id
+    Receipts.of(services).queued(tenant, id, "heal")
+    Audit.of(services).note(tenant.name, Act.HEALED, by=by_key(asked.key), about=id)
+    return 202, {"status": "queued", "id": id}
 
 
 def get_explanation(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """GET profiles/{id}/explain: what a sync would do. Personal values are shown on demand alone, and that is logged."""
-    reveal = _reveal(asked)
+    reveal = _flag(asked, "reveal")
     told = explain(tenant, asked.path["id"], services, reveal=reveal)
     if reveal:
         logs.write(
@@ -95,6 +115,7 @@ def get_explanation(tenant: Tenant, services: Services, asked: Asked) -> Reply:
             "personal values were shown to the holder of the installation key",
             kind="explain",
         )
+        Audit.of(services).note(tenant.name, Act.REVEALED, by=by_key(asked.key), about="explain of a profile")
     return 200, told
 
 
@@ -105,10 +126,13 @@ def get_dead_jobs(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 def get_dead_job(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """GET dead-jobs/{id}: one with its body. Personal values are shown on demand alone, and that is logged."""
-    reveal = _reveal(asked)
+    reveal = _flag(asked, "reveal")
     told = desk.one(tenant, asked.path["id"], services, reveal=reveal)
     if reveal:
         desk.log_reveal(told["id"])
+        Audit.of(services).note(
+            tenant.name, Act.REVEALED, by=by_key(asked.key), about=f"dead job {told['id']}"
+        )
     return 200, told
 
 
@@ -116,6 +140,7 @@ def post_dead_job_replay(tenant: Tenant, services: Services, asked: Asked) -> Re
     """POST dead-jobs/{id}/replay."""
     told = desk.replay_one(tenant, asked.path["id"], services)
     logs.write(logging.INFO, "dead job replayed", kind="replay", job=told["id"])
+    Audit.of(services).note(tenant.name, Act.REPLAYED, by=by_key(asked.key), about=f"dead job {told['id']}")
     return 202, told
 
 
@@ -123,6 +148,7 @@ def post_dead_jobs_replay(tenant: Tenant, services: Services, asked: Asked) -> R
     """POST dead-jobs/replay: begin a run over all that the filters mean."""
     told = desk.replay_all(tenant, desk.read_order(tenant, asked.read_body()), services)
     logs.write(logging.INFO, "dead jobs are replayed", kind="replay", run=told["id"])
+    Audit.of(services).note(tenant.name, Act.REPLAYED, by=by_key(asked.key), about=f"run {told['id']}")
     return 202, told
 
 
@@ -131,16 +157,27 @@ def get_dead_jobs_replay(tenant: Tenant, services: Services, asked: Asked) -> Re
     return 200, desk.replay_progress(tenant, asked.path["id"], services)
 
 
-def _reveal(asked: Asked) -> bool:
-    given = asked.query.get("reveal", "false")
+def delete_profile(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """DELETE profiles/{id}: erase a person on our side, and in Klaviyo if asked."""
+    from shared.erasure.erase import erase
+
+    in_klaviyo = _flag(asked, "klaviyo")
+    receipt = erase(tenant, asked.path["id"], services, in_klaviyo=in_klaviyo)
+    Audit.of(services).note(tenant.name, Act.ERASED, by=by_key(asked.key))
+    return 200, receipt
+
+
+def _flag(asked: Asked, name: str) -> bool:
+    given = asked.query.get(name, "false")
     if given not in ("true", "false"):
-        raise InvalidPayloadError("reveal must be true or false.")
+        raise InvalidPayloadError(f"{name} must be true or false.")
     return given == "true"
 
 
 def post_run(tenant: Tenant, services: Services, asked: Asked, *, kind: Kind) -> Reply:
     """POST resync, reconcile and repair: begin a run over the whole base."""
     run = begin(tenant, kind, Order.read(asked.read_body()), services)
+    Audit.of(services).note(tenant.name, Act.RUN_BEGUN, by=by_key(asked.key), about=f"{kind.value} {run.id}")
     return 202, {"status": "queued", "id": run.id}
 
 
@@ -151,7 +188,19 @@ def get_run(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 def post_run_state(tenant: Tenant, services: Services, asked: Asked, *, to: State) -> Reply:
     """POST resync/{id}/pause, /resume and /cancel."""
-    return 200, report(tenant, change_state(tenant, asked.path["id"], to, services), services)
+    run = change_state(tenant, asked.path["id"], to, services)
+    Audit.of(services).note(tenant.name, Act.RUN_CHANGED, by=by_key(asked.key), about=f"{run.id} {to.value}")
+    return 200, report(tenant, run, services)
+
+
+def get_job(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """GET jobs/{id}: what became of a call that was answered 202 with this id."""
+    return 200, job(tenant, asked.path["id"], services)
+
+
+def get_traffic(tenant: Tenant, services: Services, asked: Asked) -> Reply:
+    """GET traffic: what was accepted, refused and why, delivered, put back and given up, by target, metric and hour."""
+    return 200, traffic(tenant, services, asked.query)
 
 
 # Below /{tenant}/api/v1.
@@ -161,10 +210,14 @@ ROUTES: Mapping[tuple[str, str], Handler] = MappingProxyType(
         ("PUT", "/settings"): put_settings,
         ("GET", "/settings/schema"): get_schema,
         ("GET", "/status"): get_status,
+        ("GET", "/traffic"): get_traffic,
+        ("GET", "/jobs/{id}"): get_job,
         ("POST", "/install-link"): post_install_link,
         ("DELETE", "/install"): delete_install,
+        ("POST", "/notify-secret"): post_notify_secret,
         ("POST", "/heal"): post_heal,
         ("GET", "/profiles/{id}/explain"): get_explanation,
+        ("DELETE", "/profiles/{id}"): delete_profile,
         ("GET", "/dead-jobs"): get_dead_jobs,
         ("GET", "/dead-jobs/{id}"): get_dead_job,
         ("POST", "/dead-jobs/{id}/replay"): post_dead_job_replay,

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 
 from shared.admin.meaning import faults, list_fault
+from shared.audit import Act, Audit
 from shared.errors import ConflictError, DocumentMissingError, InvalidPayloadError
 from shared.installation.provision import WEBHOOK, again, start_provision
 from shared.jobs.replays import Replaying
@@ -39,6 +40,7 @@ def change_settings(name: str, changes: object, services: Services) -> Tenant:
         raise InvalidPayloadError("Send a JSON object of settings.")
     now = services.clock()
     _check_list(services.tenants.find(name), changes, services, now)
+    _check_address(changes, services)
 
     def edit(tenant: Tenant) -> Tenant:
         after = edited(tenant, changes, now)
@@ -59,6 +61,18 @@ def change_settings(name: str, changes: object, services: Services) -> Tenant:
     return tenant
 
 
+def note_changes(tenant: str, changes: object, services: Services, *, by: str) -> None:
+    """Note in the audit what has been changed, by name."""
+    names = sorted(map(str, changes)) if isinstance(changes, dict) else []
+    audit = Audit.of(services)
+    if plain := [name for name in names if name not in (_SECRET, _ENDED)]:
+        audit.note(tenant, Act.SETTINGS_CHANGED, by=by, about=", ".join(plain))
+    if _SECRET in names:
+        audit.note(tenant, Act.SECRET_ADDED, by=by, about=_SECRET)
+    if _ENDED in names:
+        audit.note(tenant, Act.SECRET_ENDED, by=by, about=_SECRET)
+
+
 def edited(tenant: Tenant, changes: Mapping[str, Any], now: datetime) -> Tenant:
     """Return the tenant with the changes in it. What was read may be sent back, and is no change. Pure.
 
@@ -70,6 +84,10 @@ def edited(tenant: Tenant, changes: Mapping[str, Any], now: datetime) -> Tenant:
     if unknown := sorted(plain.keys() - TenantSettings.model_fields.keys()):
         raise InvalidPayloadError(f"There is no setting {', '.join(unknown)[:100]}.")
     settings = _validated(tenant, plain)
+    if plain.get("notify_url") and not tenant.notify_secrets:
+        raise ConflictError(
+            "notify_url: make a secret first, by POST notify-secret, or deploy.tenants notify-secret."
+        )
     for key, fault in faults(settings).items():
         if key in plain:  # what was stored before there was a check is the doctor's to tell
             raise InvalidPayloadError(f"{key}: {fault}.")
@@ -142,6 +160,19 @@ def _check_list(tenant: Tenant | None, changes: Mapping[str, Any], services: Ser
         return
     if fault := list_fault(tenant, services, edited(tenant, changes, now).settings.master_list_id):
         raise InvalidPayloadError(f"master_list_id: {fault}.")
+
+
+def _check_address(changes: Mapping[str, Any], services: Services) -> None:
+    """Refuse an address that must not be called. It is looked at again at each call: what a name leads to may change."""
+    from shared.http.outward import AddressRefusedError, Outward
+
+    url = changes.get("notify_url")
+    if not isinstance(url, str):
+        return
+    try:
+        services.kept(Outward, Outward).check(url)
+    except AddressRefusedError as error:
+        raise InvalidPayloadError(f"notify_url: {error}.") from None
 
 
 def webhook_secret(value: object, now: datetime) -> StoredSecret:

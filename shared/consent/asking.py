@@ -11,14 +11,14 @@ from typing import TypeAlias
 
 from shared.consent.inbox import Inbox
 from shared.consent.memories import ConsentMemories, Memories
-from shared.consent.rules import memory as rules
+from shared.consent.rules import calls, memory
 from shared.consent.rules.decisions import row_of
 from shared.consent.rules.memory import Call
 from shared.consent_events import Consent, Decision, Direction
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
-Still: TypeAlias = Callable[[rules.Memory], rules.Memory | None]
+Still: TypeAlias = Callable[[memory.Memory], memory.Memory | None]
 
 
 @dataclass(frozen=True)
@@ -68,21 +68,21 @@ class Asking:
                 last_at=now,
                 suppresses=asked.suppresses,
             )
-            return {channel: rules.with_call(memory, call)}
+            return {channel: calls.with_call(memory, call)}
 
         self._store.change(self.tenant.name, asked.profile_id, with_call)
         return begun[0]
 
     def accepted(self, asked: AskedConsent) -> None:
         """Remember that Klaviyo has accepted the call."""
-        self._change(asked, rules.accepted)
+        self._change(asked, calls.accepted)
 
     def refused(self, asked: AskedConsent) -> None:
         """Remember that Klaviyo has refused the call for good, which then has no effect."""
-        self._change(asked, rules.refused)
+        self._change(asked, calls.refused)
 
     def _change(
-        self, asked: AskedConsent, edit: Callable[[rules.Memory, Consent, Direction, str], rules.Memory]
+        self, asked: AskedConsent, edit: Callable[[memory.Memory, Consent, Direction, str], memory.Memory]
     ) -> None:
         def edited(memories: Memories) -> Memories:
             channel = asked.consent.channel

@@ -5,7 +5,7 @@ it, then Omneo's profile is read, and then its turn is taken: nothing outside is
 events come to is remembered before anything is sent, so a flush that dies is finished by the next and repeats at most the call whose
 answer it did not see. A flush asks Klaviyo for no consent but the master list's: mending is the look's.
 
-What an event means stands in `rules/decisions.py`, what all of them come to in `rules/memory.py`.
+What an event means stands in `rules/decisions.py`, what all of them come to in `rules/memory.py` and the modules that it names.
 """
 
 import logging
@@ -20,10 +20,9 @@ from shared.consent.inbox import Entry, Inbox, event_of
 from shared.consent.klaviyo_profile import ProfileReadOnce
 from shared.consent.looks import look_where_undone
 from shared.consent.memories import ConsentMemories, Memories
-from shared.consent.rules import decisions
-from shared.consent.rules import memory as rules
+from shared.consent.rules import decisions, learning, whose
 from shared.consent.rules.decisions import Decided
-from shared.consent.rules.memory import Verdict
+from shared.consent.rules.whose import Verdict
 from shared.consent.to_omneo import ToOmneo, consent_turn, gone, is_fresh, read_last
 from shared.consent_events import Channel, Decision
 from shared.errors import DisconnectedError, ServiceError
@@ -107,13 +106,13 @@ def _without_our_landings(
     landings = [one for entry in entries if (one := decisions.landing_of(event_of(entry))) is not None]
 
     def landed(memories: Memories) -> Memories:
-        return {channel: rules.with_our_landings(memory, landings) for channel, memory in memories.items()}
+        return {channel: learning.with_our_landings(memory, landings) for channel, memory in memories.items()}
 
     memories = store.change(tenant.name, profile_id, landed)
     ours = {
         key
         for memory in memories.values()
-        for key, verdict in rules.verdicts(memory).items()
+        for key, verdict in whose.verdicts(memory).items()
         if verdict is Verdict.OURS
     }
     left = [entry for entry in entries if (entry.event_id, entry.topic) not in ours]
@@ -156,11 +155,11 @@ def _again(profile: "Profile", tenant: Tenant, services: Services) -> "tuple[Pro
 def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
     made = [one for _, one in ready.decided if one.decision is not Decision.NONE]
     way.learn(
-        lambda memory: rules.with_events(memory, [one for one in made if one.channel is memory.channel])
+        lambda memory: learning.with_events(memory, [one for one in made if one.channel is memory.channel])
     )
     way.write()
     verdicts = {
-        key: verdict for memory in way.memories.values() for key, verdict in rules.verdicts(memory).items()
+        key: verdict for memory in way.memories.values() for key, verdict in whose.verdicts(memory).items()
     }
     _keep_master_list([one for one in made if verdicts[one.id, one.topic] is Verdict.PERSON], way, look)
     way.look()

@@ -95,6 +95,13 @@ class Inbox:
         """
         self._documents.update(_collection(tenant), entry.id, {"open": False})
 
+    def forget_profile(self, tenant: str, profile: str) -> int:
+        """Forget every entry of a Klaviyo profile, and return how many there were."""
+        found = [*self._all(tenant, {"profile": profile})]
+        for document in found:
+            self._documents.delete(_collection(tenant), document.id)
+        return len(found)
+
     def forget(self, tenant: str) -> None:
         """Forget every entry."""
         while found := self._documents.find(_collection(tenant)):

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shared.consent.rules.memory import LANDING, Memory
-from shared.consent.rules.memory import look_at as undone_at
+from shared.consent.rules.results import look_at as undone_at
 from shared.consent_events import Channel
 from shared.jobs.jobs import CompareConsent
 from shared.jobs.rules.windows import hashed

@@ -11,7 +11,8 @@ from shared import logs
 from shared.consent.asking import AskedConsent, Asking
 from shared.consent.looks import look_after_a_call
 from shared.consent.rules.decisions import KlaviyoEmail
-from shared.consent.rules.memory import Memory, last_word
+from shared.consent.rules.memory import Memory
+from shared.consent.rules.results import last_word
 from shared.consent_events import Consent
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
 from shared.jobs.jobs import KeepMasterList

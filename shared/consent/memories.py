@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+from shared.consent.rules.calls import with_calls_before
 from shared.consent.rules.decisions import Decided
-from shared.consent.rules.memory import Call, Memory, Seen, with_calls_before
+from shared.consent.rules.memory import Call, Memory, Seen
 from shared.consent_events import Channel, Consent, Decision
 from shared.errors import (
     DocumentChangedError,
@@ -72,12 +73,14 @@ class ConsentMemories:
         found = self._documents.get(_asked(tenant), _id(klaviyo_id))
         return "" if found is None else str(found.fields["profile"])
 
-    def forget_profile(self, tenant: str, profile_id: str) -> None:
-        """Forget what is remembered of the profile."""
-        for memory in self.find(tenant, profile_id).values():
+    def forget_profile(self, tenant: str, profile_id: str) -> int:
+        """Forget what is remembered of the profile, and return how many documents that was: one or none."""
+        found = self._documents.get(_collection(tenant), _id(profile_id))
+        for memory in _decode(found).values():
             for call in memory.calls:
                 self._documents.delete(_asked(tenant), _id(call.profile))
         self._documents.delete(_collection(tenant), _id(profile_id))
+        return int(found is not None)
 
     def forget(self, tenant: str) -> None:
         """Forget every profile."""

@@ -1,7 +1,7 @@
 """Bringing what is remembered of a consent to Omneo: the ledger, one write, and an interaction for each event.
 
 Whoever comes here holds the profile's turn, and has read the profile last of all: nothing outside is called between that and the write.
-What is to be written stands in `rules/memory.py`. What was written is noted before anything else is tried.
+What is to be written stands in `rules/results.py`. What was written is noted before anything else is tried.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -14,7 +14,7 @@ from shared.consent.interactions import add_interaction
 from shared.consent.ledger import ConsentLedger, ConsentRecord, ensure_ledger_key
 from shared.consent.looks import look_where_undone
 from shared.consent.memories import ConsentMemories, Memories
-from shared.consent.rules import memory as rules
+from shared.consent.rules import learning, results, whose
 from shared.consent.rules.decisions import Decided, read_stamp, stamp_name, state_of
 from shared.consent.rules.memory import Memory
 from shared.consent_events import Channel, SystemEvent
@@ -103,7 +103,7 @@ class ToOmneo:
 
         def learned(memories: Memories) -> Memories:
             return {
-                channel: learn(rules.with_omneo(memory, self.comms, self.read_at))
+                channel: learn(learning.with_omneo(memory, self.comms, self.read_at))
                 for channel, memory in memories.items()
             }
 
@@ -126,7 +126,7 @@ class ToOmneo:
         """
         changes: dict[str, Any] = {}
         for memory in self.memories.values():
-            changes |= rules.to_omneo(memory, self.comms)
+            changes |= results.to_omneo(memory, self.comms)
         if changes:
             try:
                 self.services.omneo(self.tenant).update_comms(self.profile.id, changes)
@@ -135,7 +135,9 @@ class ToOmneo:
         self.comms = {**self.comms, **changes}
         had = {(event.id, event.topic) for memory in self.memories.values() for event in memory.events}
         now = self.services.clock() if changes else None
-        self._change(lambda memory: rules.written(memory, self.comms, had, now) if memory.events else memory)
+        self._change(
+            lambda memory: learning.written(memory, self.comms, had, now) if memory.events else memory
+        )
 
     def look(self) -> None:
         """Have both sides compared where an opt-in may have landed in Klaviyo after she opted out."""
@@ -145,7 +147,7 @@ class ToOmneo:
 
     def tell(self) -> None:
         """Add the interactions that are still to be made."""
-        events = [event for memory in self.memories.values() for event in rules.untold(memory)]
+        events = [event for memory in self.memories.values() for event in whose.untold(memory)]
         for event in sorted(events, key=lambda one: (one.at, one.id)):
             as_told = SystemEvent(id=event.id, topic=event.topic, profile=event.profile, at=event.at)
             self.add(as_told, event.signal)
@@ -168,7 +170,9 @@ class ToOmneo:
             self.services.queue.put(job, self.tenant)
 
     def _told(self, event: Decided) -> None:
-        self._change(lambda memory: rules.told(memory, event) if memory.channel is event.channel else memory)
+        self._change(
+            lambda memory: learning.told(memory, event) if memory.channel is event.channel else memory
+        )
 
     def _change(self, edit: Learn) -> None:
         def edited(memories: Memories) -> Memories:
@@ -192,7 +196,7 @@ def note_decisions(
         for channel in after
         for record in (
             *_of_omneo(before[channel], after[channel], comms),
-            *_of_events(after[channel], comms),
+            *_of_events(before[channel], after[channel], comms),
         )
     ]
     record_decisions(records, profile_id, tenant, services)
@@ -232,19 +236,27 @@ def _decided_in_omneo(before: Memory, after: Memory) -> Iterator[tuple[str, date
     """Yield what was decided in Omneo since `before`, and when: an opt-in without a date, when it was seen."""
     if after.omneo_in is not None and after.omneo_in != before.omneo_in:
         yield "in", after.omneo_in
-    elif rules.is_opt_out_taken_back(before, after) and after.seen_at is not None:
+    elif learning.is_opt_out_taken_back(before, after) and after.seen_at is not None:
         yield "in", after.seen_at
     if after.omneo_out is not None and after.omneo_out != before.omneo_out:
         yield "out", after.omneo_out
 
 
-def _of_events(memory: Memory, comms: Mapping[str, Any]) -> Iterator[ConsentRecord]:
-    for move in rules.moves(memory, comms):
+def _of_events(before: Memory, after: Memory, comms: Mapping[str, Any]) -> Iterator[ConsentRecord]:
+    for move in results.moves(after, comms):
+        is_pulled = learning.is_pulled(move.event)
         yield ConsentRecord(
             at=move.event.at,
-            channel=Channel(memory.channel),
+            channel=Channel(after.channel),
             before=move.before,
             after=move.after,
-            source="klaviyo:profile" if rules.is_pulled(move.event) else f"klaviyo:{move.event.topic}",
-            event_id=move.event.id.removeprefix(rules.PULLED),
+            source="klaviyo:profile" if is_pulled else f"klaviyo:{move.event.topic}",
+            event_id=_pulled_id(before, move.event) if is_pulled else move.event.id,
         )
+
+
+def _pulled_id(before: Memory, event: Decided) -> str:
+    """Return the id of an opt-out that was found in Klaviyo; another, where Omneo was given it already and has shown an opt-in since."""
+    id = event.id.removeprefix(learning.PULLED)
+    is_given = any(one.id == event.id and one.is_written for one in before.events)
+    return f"{id} since {before.seen_at.isoformat()}" if is_given and before.seen_at else id

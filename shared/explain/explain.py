@@ -3,7 +3,7 @@
 It asks the functions that the worker asks (`planned`, `foreseen`, `subjects_of`, `consent_steps`), which look and do not write. Nothing is sent, written or queued. How the answer looks as text stands in `deploy/tenants/explain.py`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +12,10 @@ from typing import Any
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import ConsentLedger, ConsentRecord
 from shared.consent.memories import ConsentMemories, Memories
-from shared.consent.rules.comparison import Outcome, Subject, consent_steps
-from shared.consent.rules.memory import last_call
+from shared.consent.rules.calls import last_call
+from shared.consent.rules.comparison import consent_steps
+from shared.consent.rules.held import Subject
+from shared.consent.rules.step import Outcome
 from shared.consent_events import Channel, Consent
 from shared.errors import (
     CannotSucceedError,
@@ -27,7 +29,9 @@ from shared.errors import (
 from shared.explain.rules import masking
 from shared.explain.rules.consent_shown import klaviyo_consent, omneo_consent
 from shared.explain.rules.plain_words import CONSENT, EXCLUDED, LEFT_OUT, MATCHED, OUTCOMES
-from shared.jobs.dead_jobs import DeadJobStore
+from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.rules.persons import hashed_name
+from shared.jobs.rules.wanted import Wanted
 from shared.json_logic.exclude_logic import ExcludeLogicError, trace
 from shared.klaviyo.profiles import KlaviyoProfile
 from shared.klaviyo.rules.attributes import fitted
@@ -48,11 +52,14 @@ from shared.profiles.sync import (
     subjects_of_excluded,
 )
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
+from shared.receipts import Receipts
+from shared.rewards.claims import RewardClaims
 from shared.services import Services
 from shared.tenants.connection import INSTALL_AGAIN, check_connected
 from shared.tenants.tenants import Tenant
 
 LEDGER_RECORDS = 20
+EVENTS_SHOWN = 20
 _NOT_FOUND = "Omneo has no such profile."
 
 Json = Any
@@ -136,6 +143,8 @@ class _Look:
             "notes": [*self._notes()],
             "consent": [*self._consents()],
             "open_jobs": [*self._open_jobs()],
+            "events": [*self._events()],
+            "rewards": [*self._rewards()],
             "ledger": self._ledger(),
         }
 
@@ -285,6 +294,51 @@ class _Look:
                 "at": entry.received_at.isoformat(),
                 "why": f"Klaviyo has told of {entry.topic}.",
             }
+
+    def _events(self) -> Iterator[Row]:
+        """Yield what is known of the person's jobs: those that died, those that wait, and those that are done where receipts are on."""
+        found = self._match[1]
+        persons = {
+            "omneo_id": self.id,
+            "email": str(self.profile.get("email") or ""),
+            "klaviyo_id": found.id if found else "",
+        }
+        yield from self._dead_jobs(filter(None, persons.values()))
+        for receipt in Receipts.of(self.services).of_person(self.tenant, persons)[:EVENTS_SHOWN]:
+            yield {
+                "id": receipt.id,
+                "kind": receipt.kind,
+                "metric": receipt.metric,
+                "state": receipt.state.value,
+                "at": receipt.at.isoformat(),
+                "why": receipt.why or receipt.answered,
+            }
+
+    def _dead_jobs(self, names: Iterable[str]) -> Iterator[Row]:
+        """Yield the person's jobs that stand on the desk, the last of a name's first."""
+        if self.tenant.ledger_key is None:
+            return
+        key, now = self.tenant.ledger_key.get_secret_value(), self.services.clock()
+        desk = DeadJobStore(self.services.documents, self.services.keys)
+        found: dict[str, DeadJob] = {}
+        for name in names:
+            wanted = Wanted(profile=hashed_name(key, name))
+            rows, _ = desk.scan(self.tenant.name, wanted, now=now, most=EVENTS_SHOWN)
+            found |= {row.id: row for row in rows}
+        for dead in sorted(found.values(), key=lambda row: row.died_at, reverse=True):
+            yield {
+                "id": dead.id,
+                "kind": dead.kind,
+                "metric": dead.metric,
+                "state": dead.state.value,
+                "at": dead.died_at.isoformat(),
+                "why": dead.reason,
+            }
+
+    def _rewards(self) -> Iterator[Row]:
+        """Yield the rewards that flows have issued for an id."""
+        for at, issued in RewardClaims.of(self.services).issued_to(self.tenant.name, self.id)[:EVENTS_SHOWN]:
+            yield {"reward_id": issued.reward_id, "at": at.isoformat()}
 
     def _ledger(self) -> list[Row]:
         if self.tenant.ledger_key is None:

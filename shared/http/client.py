@@ -2,8 +2,8 @@
 
 Only the API's own JSON is a verdict. What a proxy or an edge answers in its place, whatever its status, says nothing about the call: it waits.
 The queue owns retries; a throttled call is repeated here only where a person waits for the answer (`ShortWaits`). Whatever goes wrong comes out
-as one of our errors (errors.py); no exception of `requests` escapes. Each try is logged by service, status, time and the service's own name of
-the request: addresses and bodies hold personal data.
+as one of our errors (errors.py); no exception of `requests` escapes. Each try is logged by service, method, path template, status, time and the
+service's own name of the request: ids, addresses and bodies hold personal data.
 """
 
 import json
@@ -18,8 +18,10 @@ import requests
 
 from shared import logs
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
+from shared.http import heard
 from shared.http.connections import Connections
 from shared.http.deadlines import lasting, seconds_left
+from shared.http.paths import path_template
 from shared.http.words import without_values
 
 DETAIL_LENGTH = 10_000  # a dead job keeps it beside its body, and a document has room for little more
@@ -159,10 +161,17 @@ class HttpClient:
             self.retirement = answer.headers.get(_RETIREMENT, self.retirement)[:100]
             return answer
         finally:
+            heard.note(
+                heard.Heard(
+                    self.service, answer.status if answer else 0, _request_id(answer) if answer else ""
+                )
+            )
             logs.write(
                 logging.INFO,
                 "outside call",
                 service=self.service,
+                method=method,
+                path=path_template(path),
                 status=answer.status if answer else 0,  # no answer is status 0
                 seconds=round(time.monotonic() - started, 4),
                 **({"request": request_id} if answer and (request_id := _request_id(answer)) else {}),

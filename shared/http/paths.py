@@ -1,8 +1,35 @@
-"""Segments of the paths that the clients of Klaviyo and Omneo call. Which paths there are stands in the clients."""
+"""Segments of the paths that the clients of Klaviyo and Omneo call. Which paths there are stands in the clients; their words stand here."""
 
 from urllib.parse import quote
 
 from shared.errors import NotFoundError
+
+# What may be logged of a path; whatever else stands in one is an id. A test holds them together with the clients.
+_WORDS = frozenset(
+    {
+        *("api", "v1", "v3", "id", "oauth", "auth", "token", "revoke", "verify"),
+        *("accounts", "events", "metrics", "lists", "profiles", "webhooks", "webhook-topics", "data-sources"),
+        *("profile-import", "profile-merge", "profile-bulk-import-jobs", "import-errors"),
+        *("profile-subscription-bulk-create-jobs", "profile-subscription-bulk-delete-jobs"),
+        *("profile-suppression-bulk-create-jobs", "profile-suppression-bulk-delete-jobs"),
+        *(
+            "data-privacy-deletion-jobs",
+            "data-source-record-create-jobs",
+            "data-source-record-bulk-create-jobs",
+        ),
+        *("identities", "attributes", "comms", "interactions", "search-id", "rewards", "definitions"),
+    }
+)
+
+
+def path_template(path: str) -> str:
+    """Return a path as it is logged: without its query, `{id}` in place of every segment that is none of the clients' own words.
+
+    >>> path_template("/api/v3/profiles/0191f7e2/identities/klaviyo?page=2")
+    '/api/v3/profiles/{id}/identities/{id}'
+    """
+    path = path.partition("?")[0]
+    return "/".join(part if not part or part in _WORDS else "{id}" for part in path.split("/"))
 
 
 def path_segment(id: object, *, service: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shared.errors import GrantRefusedError, NotFoundError, RefusedError, TokenRejectedError, WaitError
 from shared.klaviyo.resources import webhook_name
-from shared.tenants.tenants import FormerAccount, Tenant
+from shared.tenants.tenants import FormerAccount, KlaviyoConnection, Tenant
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -106,45 +106,60 @@ def unless_gone(delete: Callable[[Id], None], id: Id) -> None:
 
 
 def _leave(tenant: Tenant, former: FormerAccount, services: "Services") -> list[str]:
+    """Leave one account; return what cannot be removed from it, as lines of `left_behind`."""
     connection = former.connection
     where = f"{_ACCOUNT}{connection.account_id}"
     if tenant.klaviyo_account_id == connection.account_id:
         return []  # it was connected again: nothing of it is former any more
+    gone = f"{where} was disconnected before: it keeps our webhook, which the extension no longer answers."
     if connection.disconnected:
-        return [_gone(where)]
+        return [gone]
+    left = []
     try:
-        if connection.expires_at <= services.clock():
-            former = _refreshed(tenant.name, former, services)
-        remove_webhook(tenant, former.webhook_id, services.klaviyo_with(former.connection.access_token))
+        if not former.webhook_is_gone:
+            _take_webhook_away(tenant, former, services)
     except (GrantRefusedError, TokenRejectedError):
-        return [_gone(where)]
+        return [gone]
     except RefusedError as error:
         left = [f"{where} may still have our webhook, because {error}. Remove it there."]
-    else:
-        left = []
     if kept := kept_for("", connection.account_id, services):
         return [*left, *([kept] if kept.startswith(_ACCOUNT) else [])]  # whoever shares it owns it
-    services.klaviyo_oauth.revoke(former.connection.refresh_token.get_secret_value())
+    services.klaviyo_oauth.revoke(_newest(tenant.name, former, services).refresh_token.get_secret_value())
     return left
 
 
-def _gone(account: str) -> str:
-    return f"{account} was disconnected before: it keeps our webhook, which the extension no longer answers."
-
-
-def _refreshed(name: str, former: FormerAccount, services: "Services") -> FormerAccount:
-    """Refresh the tokens, and store them before they are used: the refresh token may be a new one."""
+def _take_webhook_away(tenant: Tenant, former: FormerAccount, services: "Services") -> None:
     from shared.klaviyo.tokens import with_tokens
 
-    answer = services.klaviyo_oauth.refresh(former.connection.refresh_token.get_secret_value())
-    newer = former.model_copy(update={"connection": with_tokens(former.connection, answer, services.clock())})
+    connection = former.connection
+    if connection.expires_at <= services.clock():
+        # Stored before it is used: the refresh token may be a new one.
+        answer = services.klaviyo_oauth.refresh(connection.refresh_token.get_secret_value())
+        connection = with_tokens(connection, answer, services.clock())
+        _note(tenant.name, former, {"connection": connection}, services)
+    remove_webhook(tenant, former.webhook_id, services.klaviyo_with(connection.access_token))
+    _note(tenant.name, former, {"webhook_is_gone": True}, services)
+
+
+def _newest(name: str, former: FormerAccount, services: "Services") -> KlaviyoConnection:
+    """Return the tokens of the account as they are stored now."""
+    tenant = services.tenants.find(name)
+    known = tenant.former_accounts if tenant else ()
+    account = former.connection.account_id
+    return next((one.connection for one in known if one.connection.account_id == account), former.connection)
+
+
+def _note(name: str, former: FormerAccount, changes: dict[str, object], services: "Services") -> None:
+    account = former.connection.account_id
 
     def edit(now: Tenant) -> Tenant:
-        kept = tuple(newer if one == former else one for one in now.former_accounts)
-        return now.model_copy(update={"former_accounts": kept})
+        noted = tuple(
+            one.model_copy(update=changes) if one.connection.account_id == account else one
+            for one in now.former_accounts
+        )
+        return now.model_copy(update={"former_accounts": noted})
 
     services.tenants.change(name, edit)
-    return newer
 
 
 def _note_left(name: str, former: FormerAccount, left: list[str], services: "Services") -> None:

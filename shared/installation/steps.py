@@ -4,6 +4,7 @@ Nothing of a tenant is touched before the last step: a failed or foreign attempt
 sent to the browser is decided here; how, in pages/policy.py.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from typing import Any, TypeAlias
 
 from pydantic import SecretStr
 
+from shared import logs
+from shared.audit import Act, Audit
 from shared.direction import Direction
 from shared.errors import (
     DocumentMissingError,
@@ -47,6 +50,7 @@ from shared.tenants.tenants import (
 
 CALLBACK_PATH = "/klaviyo/callback"
 OUTAGES_KEPT = 20
+MERCHANT = "merchant"  # in a browser, let in by an installation key or an install link
 SET_UP_SECONDS = (
     30.0  # until the set-up is through, as a rule; jobs that the install mends are replayed after it
 )
@@ -117,6 +121,7 @@ def start_page(visit: Visit, services: Services) -> Page:
     if not text:
         return Page("start", {"tenant": "", "link": "", "problem": ""})
     link = _readable(text, services)
+    logs.note(tenant=link.tenant)
     return Page("start", {"tenant": link.tenant, "link": text, "problem": ""})
 
 
@@ -132,12 +137,19 @@ def begin(visit: Visit, services: Services) -> Page | GoTo:
         _used(text, services)
         return _authorize(link.tenant, services)
     name = visit.fields.get("tenant", "").strip().lower()
+    if is_tenant_name(name):
+        logs.note(tenant=name)
     tenant = services.tenants.find(name) if is_tenant_name(name) else None
     # An unknown tenant takes the same path as a wrong key, and hears the same.
     hashes = [key.hash for key in tenant.installation_keys] if tenant else _NO_HASHES
     if not matches(visit.fields.get("installation_key", "").strip(), hashes) or tenant is None:
         problem = (
             "This name and key do not belong together. Check both, or ask your Omneo contact for a new key."
+        )
+        logs.write(
+            logging.WARNING,
+            "installation key refused",
+            reason="there is no such tenant" if tenant is None else "the key is wrong",
         )
         # What is no name is not shown again: it may be the key, in the wrong field.
         shown = name if is_tenant_name(name) else ""
@@ -221,6 +233,7 @@ def progress(visit: Visit, services: Services) -> list[dict[str, str]]:
         InstallRefusedError: it began none, or more than an hour ago.
     """
     tenant, _ = _watched(visit, services)
+    logs.note(tenant=tenant.name)
     return steps_of(tenant)
 
 
@@ -277,6 +290,7 @@ def prepare_queues(tenant: Tenant, queue: TaskQueue) -> None:
 
 
 def _authorize(tenant: str, services: Services) -> GoTo:
+    logs.note(tenant=tenant)
     cookie, verifier = services.new_word(), services.new_word()
     state = PendingInstalls.of(services).issue(
         Step.AUTHORIZE, tenant, cookie=cookie, kept={"verifier": verifier}
@@ -306,6 +320,7 @@ def _ours(step: Step, word: str, visit: Visit, services: Services) -> tuple[Pend
 def _bound(pending: PendingInstall | None, visit: Visit) -> tuple[PendingInstall, str]:
     if pending is None:
         raise InstallRefusedError(Refusal.UNKNOWN_STATE)
+    logs.note(tenant=pending.tenant)
     cookie = pending.bound_to(visit.cookies)
     if not cookie:
         raise InstallRefusedError(Refusal.OTHER_BROWSER)
@@ -405,6 +420,7 @@ def _connect(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str,
     except QueueUnavailableError as error:
         raise InstallRefusedError(Refusal.QUEUES_FAILED) from error
     PendingInstalls.of(services).watch(cookie, name)
+    Audit.of(services).note(name, Act.INSTALLED, by=MERCHANT, about=f"Klaviyo account {account.id}")
     return _done(tenant, account.name or account.id, cookie, services)
 
 

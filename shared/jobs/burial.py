@@ -5,6 +5,7 @@ When a job is given up is for those to say who do it.
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -23,6 +24,8 @@ from shared.jobs.rules.causes import Cause
 from shared.jobs.rules.persons import hashed_name, names_in
 from shared.tenants.tenants import Tenant
 
+_TOKEN = re.compile(r"[A-Za-z0-9+/=_.-]{64,}")
+
 
 def bury(
     job: AnyJob, tenant: Tenant, reason: str, *, because: BaseException, desk: DeadJobStore, now: datetime
@@ -34,7 +37,7 @@ def bury(
         tenant=job.tenant,
         kind=job.kind,
         reason=reason,
-        detail=_detail(because),
+        detail=_detail(job, because),
         body=body,
         attempts=job.attempts,
         died_at=now,
@@ -123,10 +126,11 @@ def _metric(job: AnyJob) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _detail(error: BaseException) -> str:
-    """Return what the service said, in its own words; kept encrypted, because it may quote personal data."""
+def _detail(job: AnyJob, error: BaseException) -> str:
+    """Return what the service said, in its own words; kept encrypted, because it may quote personal data, but without an ID token."""
     said = _said(error)
-    return said.detail if said else ""
+    detail = said.detail if said else ""
+    return _TOKEN.sub("<token>", detail) if isinstance(job, SendMetric) and job.with_token else detail
 
 
 def _said(error: BaseException) -> ServiceError | None:

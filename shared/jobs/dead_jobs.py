@@ -231,6 +231,19 @@ class DeadJobStore:
                     gone += 1
         return gone
 
+    def delete(self, tenant: str, id: str) -> None:
+        """Forget a dead job."""
+        self._documents.delete(_collection(tenant), id)
+
+    def cut_down(self, tenant: str, id: str, body: bytes) -> None:
+        """Keep a part of a dead job, in place of the whole and of what was said of it. One that is gone stays gone."""
+        fields: dict[str, Value] = {
+            "body": self._keys.encrypt_bytes(zlib.compress(body), tenant=tenant, field=_BODY),
+            "detail": self._keys.encrypt("", tenant=tenant, field=_DETAIL),
+        }
+        with suppress(DocumentMissingError):
+            self._documents.update(_collection(tenant), id, fields)
+
     def delete_all(self, tenant: str) -> None:
         """Forget every dead job of the tenant."""
         for collection in (_collection(tenant), _causes(tenant)):

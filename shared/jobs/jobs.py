@@ -235,6 +235,17 @@ class Resync(Job):
     chain: str = ""
 
 
+class Notify(Job):
+    """Tell the tenant's own address what an operator should know. `about` holds nothing personal."""
+
+    direction: ClassVar[Direction] = (
+        Direction.INBOUND
+    )  # the other queue stands still while the account is disconnected
+    kind: Literal["notify"] = "notify"
+    cause: str
+    about: dict[str, JsonValue] = {}
+
+
 class ReplayDeadJobs(Job):
     """Replay some of the dead jobs that a run means (`replays.py`), and queue the next such job. `step` counts the jobs of the run."""
 
@@ -272,6 +283,7 @@ AnyJob: TypeAlias = (
     | PullOptOut
     | CompareConsent
     | Resync
+    | Notify
     | ReplayDeadJobs
     | EveryTenant
 )
@@ -293,6 +305,7 @@ KINDS: dict[str, type[AnyJob]] = {
     "pull-opt-out": PullOptOut,
     "compare-consent": CompareConsent,
     "resync": Resync,
+    "notify": Notify,
     "replay-dead-jobs": ReplayDeadJobs,
     "every-tenant": EveryTenant,
 }

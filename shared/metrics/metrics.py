@@ -9,9 +9,16 @@ from shared import logs
 from shared.errors import CannotSucceedError, RefusedError
 from shared.jobs.jobs import SendMetric
 from shared.metrics.profile import with_profile
-from shared.metrics.rules.event import email_of, klaviyo_profile_id, read_metric, with_id_token
+from shared.metrics.rules.event import (
+    email_of,
+    klaviyo_profile_id,
+    metric_called,
+    read_metric,
+    with_id_token,
+)
 from shared.metrics.rules.event_profile import names_of, with_phone, without_blamed
 from shared.tenants.tenants import Tenant
+from shared.traffic.rules.counts import name_shown
 from shared.values.phones import region_of
 
 MOST_REFUSALS = 5  # Klaviyo names one thing at a time, and not much can be wrong that was looked at before
@@ -42,6 +49,7 @@ def accept_metric(
         InvalidPayloadError, PayloadTooLargeError: the caller can fix it.
         QueueUnavailableError: nothing was queued; the caller should call again.
     """
+    logs.note(metric=name_shown(metric_called(body, metric_name)))
     id = new_id()
     metric = read_metric(body, metric_name=metric_name, with_token=with_token, now=now, unique_id=id)
     job = SendMetric(

@@ -16,15 +16,10 @@ from shared.consent.asking import AskedConsent, Asking
 from shared.consent.ledger import ConsentRecord
 from shared.consent.looks import look_after_a_call
 from shared.consent.memories import ConsentMemories, Memories
-from shared.consent.rules.comparison import (
-    ConsentRules,
-    Outcome,
-    Step,
-    Subject,
-    consent_steps,
-    still_asked,
-)
+from shared.consent.rules.comparison import ConsentRules, consent_steps, still_asked
+from shared.consent.rules.held import Subject
 from shared.consent.rules.memory import Memory
+from shared.consent.rules.step import Outcome, Step
 from shared.consent.to_omneo import note_decisions, record_decisions
 from shared.consent_events import Channel, Consent, Direction
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from shared import logs
 from shared.consent.looks import look_at
 from shared.consent.memories import ConsentMemories, Memories
-from shared.consent.rules.comparison import Subject, is_opted_out, with_klaviyo
-from shared.consent.rules.memory import LANDING, Memory, last_word
+from shared.consent.rules.held import Subject, is_opted_out, with_klaviyo
+from shared.consent.rules.memory import LANDING, Memory
+from shared.consent.rules.results import last_word
 from shared.consent_events import Channel
 from shared.errors import CannotSucceedError
 from shared.jobs.jobs import CompareConsent

@@ -2,7 +2,7 @@
 for it, and waits itself for what another still has.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -22,6 +22,7 @@ from shared.tenants.tenants import Tenant
 
 # So long another living profile is waited for; its sync, should it come later, has this one synced again.
 PATIENCE = timedelta(minutes=15)
+_AT_LEAST = 2  # attempts: Omneo may show for a few seconds what somebody has just given up
 _PLAIN = {"external_id": "Omneo id", "email": "email address", "phone_number": "phone number"}
 
 Attributes = Mapping[str, Any]
@@ -66,10 +67,13 @@ class MakingRoom:
                 sync_soon(self.tenant, id, queue=self.services.queue, clock=self.services.clock)
             waiting.end(self.tenant.name, identifier)
 
-    def what_is_missing(self, job: SyncProfile, imported: Imported) -> WaitError | CannotSucceedError | None:
+    def what_is_missing(
+        self, job: SyncProfile, imported: Imported, wanted_by: Callable[[str], Attributes]
+    ) -> WaitError | CannotSucceedError | None:
         """Return what the sync waits for, or why waiting does not help; None if nothing was left out that another has.
 
-        Who has it is synced as well, once: it may have been given up in Omneo.
+        Who has it is synced as well, once: it may have been given up in Omneo. Whoever has it there too, by `wanted_by`, keeps it, and is
+        not waited for: should they give it up, their sync has this one synced again.
         """
         names = [name for name, why in imported.left_out.items() if why is LeftOut.OF_ANOTHER]
         self._have_synced(imported.holders, names)
@@ -78,7 +82,7 @@ class MakingRoom:
         if not names:
             return None
         what = " and ".join(_PLAIN[name] for name in names)
-        if imported.holders and self.services.clock() - job.accepted_at < PATIENCE:
+        if self._may_get(names, imported.holders, job, wanted_by):
             return WaitError(f"another profile still has the {what} in Klaviyo", service="The extension")
         others = ", ".join(dict.fromkeys(imported.owners[name].id for name in names))
         return CannotSucceedError(
@@ -86,6 +90,22 @@ class MakingRoom:
             "If both are one person, merge them in Klaviyo; else correct one of them. Then replay this job.",
             cause=Cause.IDENTIFIER,
         )
+
+    def _may_get(
+        self,
+        names: Collection[str],
+        holders: Collection[str],
+        job: SyncProfile,
+        wanted_by: Callable[[str], Attributes],
+    ) -> bool:
+        """Return whether waiting for these identifiers may help."""
+        if not holders or self.services.clock() - job.accepted_at >= PATIENCE:
+            return False
+        if job.attempts < _AT_LEAST:
+            return True
+        wanted = [wanted_by(holder) for holder in holders]
+        kept = {name for name in names for theirs in wanted if _same(theirs.get(name), self.wanted.get(name))}
+        return kept != {*names}
 
     def _have_synced(self, holders: Collection[str], names: Collection[str]) -> None:
         waiting, tenant = Waiting.of(self.services), self.tenant.name
@@ -104,6 +124,10 @@ class MakingRoom:
         if self.tenant.ledger_key is not None:
             return self.tenant
         return ensure_ledger_key(self.services.tenants, self.tenant.name)
+
+
+def _same(one: object, other: object) -> bool:
+    return str(one or "").casefold() == str(other or "").casefold()
 
 
 def _identifiers(profile: KlaviyoProfile) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 import logging
 
 from shared import logs
-from shared.consent.rules import memory as rules
-from shared.consent.rules.comparison import Step
+from shared.consent.rules import learning
 from shared.consent.rules.decisions import direction_in
 from shared.consent.rules.memory import Memory
+from shared.consent.rules.step import Step
 from shared.consent.to_omneo import ToOmneo, consent_turn, read_last
 from shared.jobs.jobs import PullOptOut
 from shared.services import Services
@@ -46,7 +46,7 @@ def pull_opt_out(job: PullOptOut, tenant: Tenant, services: Services) -> None:
 
         def with_opt_out(memory: Memory) -> Memory:
             is_meant = memory.channel is job.channel and direction_in(before, job.channel) != "out"
-            return rules.with_pulled(memory, job.at or job.accepted_at) if is_meant else memory
+            return learning.with_pulled(memory, job.at or job.accepted_at) if is_meant else memory
 
         way.learn(with_opt_out)
         way.write()

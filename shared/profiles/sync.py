@@ -15,8 +15,9 @@ from typing import Any
 
 from shared import logs
 from shared.consent.memories import ConsentMemories, Memories
-from shared.consent.rules.comparison import Outcome, Step, Subject
-from shared.consent.rules.memory import with_merge
+from shared.consent.rules.calls import is_being_carried_out, with_merge
+from shared.consent.rules.held import Subject
+from shared.consent.rules.step import Outcome, Step
 from shared.consent_events import Channel
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError, WaitError
 from shared.jobs.jobs import SyncProfile
@@ -177,18 +178,21 @@ class _Sync:
         """
         tenant, services, id = self.tenant, self.services, self.job.profile_id
         room = MakingRoom(id, plan.mapped.attributes, tenant, services)
+        known_id = self._known_id(plan, room)
+        if not known_id:
+            self._wait_for_landings(room)
         imported = import_profile(
             services.klaviyo(tenant),
             self._ownership,
             plan.mapped,
-            known_id=self._known_id(plan, room),
+            known_id=known_id,
             released=room.released,
         )
         self._merge(imported)
         trouble, steps = self._settle_consents(subjects_of(imported, plan.mapped.attributes))
         self._write_identity(imported.profile.id, plan.klaviyo_id)
         room.hand_on(self.before.left.values(), imported)
-        missing = room.what_is_missing(self.job, imported)
+        missing = room.what_is_missing(self.job, imported, self._wanted_by)
         is_done = missing is None and trouble is None and not any(map(self._leaves, steps))
         self._keep(plan, imported, room.hashes_left(imported), is_done=is_done)
         self._log(plan, imported, [step for step in steps if not self._leaves(step)])
@@ -210,6 +214,12 @@ class _Sync:
         if trouble is not None:
             raise trouble
 
+    def _wanted_by(self, profile_id: str) -> Mapping[str, Json]:
+        """Return the attributes that another Omneo profile is to have in Klaviyo, whether it is synced or not."""
+        profile = self.services.omneo(self.tenant).profile_fields(profile_id)
+        is_there = profile is not None and profile.get("profile_type") != "deleted"
+        return mapped_profile(profile, _rules(self.tenant)).attributes if profile and is_there else {}
+
     @cached_property
     def _ownership(self) -> Ownership:
         return ownership_of(self.profile, self.job.profile_id, self.tenant, self.services)
@@ -219,6 +229,25 @@ class _Sync:
         before = self.before
         is_ours = (before.account, before.klaviyo_id) == (self.tenant.klaviyo_account_id, plan.klaviyo_id)
         return plan.klaviyo_id if is_ours and before.left == room.hashes_of_wanted() else ""
+
+    def _wait_for_landings(self, room: MakingRoom) -> None:
+        """Let no address go while Klaviyo is at a consent of it: that would become the consent of whoever gets the address.
+
+        Raises:
+            WaitError: Klaviyo is.
+        """
+        if self.before.account != self.tenant.klaviyo_account_id:
+            return
+        wanted = room.hashes_of_wanted()
+        goes = [name for name, identifier in self.before.left.items() if wanted.get(name) != identifier]
+        channels = [channel for channel, name in _IDENTIFIERS.items() if name in goes]
+        if not channels:
+            return
+        memories = ConsentMemories.of(self.services).find(self.tenant.name, self.job.profile_id)
+        if any(is_being_carried_out(memories[channel], self.services.clock()) for channel in channels):
+            raise WaitError(
+                "a consent of the profile's former address is being carried out", service="Klaviyo"
+            )
 
     def _merge(self, imported: Imported) -> None:
         klaviyo = self.services.klaviyo(self.tenant)

@@ -112,6 +112,13 @@ class SyncedProfiles:
                     yield ids[document.id], at
             after = page[-1].id
 
+    def forget_profile(self, tenant: str, profile_id: str) -> int:
+        """Forget a profile, and return how many documents that was: one or none."""
+        found = self._documents.get(_collection(tenant), _id(profile_id))
+        self._documents.delete(_collection(tenant), _id(profile_id))
+        self._documents.delete(_burials(tenant), _id(profile_id))
+        return int(found is not None)
+
     def forget(self, tenant: str) -> None:
         """Forget every profile."""
         delete_all(self._documents, _collection(tenant))

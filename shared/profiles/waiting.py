@@ -63,13 +63,22 @@ class Waiting:
         for document in self._all(tenant, identifier):
             self._documents.delete(waiting_collection(tenant), document.id)
 
+    def forget_profile(self, tenant: str, profile_id: str) -> int:
+        """Forget that an Omneo profile waits, for whatever identifier, and return how many notes there were."""
+        found = [*self._matching(tenant, {"profile": profile_id})]
+        for document in found:
+            self._documents.delete(waiting_collection(tenant), document.id)
+        return len(found)
+
     def forget(self, tenant: str) -> None:
         """Forget everybody who waits."""
         delete_all(self._documents, waiting_collection(tenant))
 
     def _all(self, tenant: str, identifier: str) -> Iterator[Document]:
+        return self._matching(tenant, {"identifier": identifier})
+
+    def _matching(self, tenant: str, where: Mapping[str, str]) -> Iterator[Document]:
         after: str | None = None
-        where = {"identifier": identifier}
         while page := self._documents.find(waiting_collection(tenant), where=where, after=after):
             yield from page
             after = page[-1].id

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from shared.errors import DocumentChangedError, DocumentExistsError, DocumentMissingError
+from shared.jobs.jobs import SendRecords
 from shared.records.rules.record import Record, parcels
 from shared.storage.documents import Document, Documents, Value
 from shared.storage.encryption import KeyRing
@@ -28,12 +29,28 @@ _AT_ONCE = 20  # of up to 1 MiB each, which the store has to bring within one ti
 
 @dataclass(frozen=True)
 class Parcel:
-    """Records that were put in together; `sent` counts those, from the first on, that have gone."""
+    """Records that were put in together; `sent` counts those, from the first on, that have gone.
+
+    What a dead job held carries the id of its row on the desk, the word of its replay, and when that was.
+    """
 
     id: str
     accepted_at: datetime
     records: tuple[Record, ...]
     sent: int = 0
+    dead_id: str = ""
+    replay: str = ""
+    replayed_at: datetime | None = None
+
+    @property
+    def waits_since(self) -> datetime:
+        """From when on its age counts; its place in the order is that of its call."""
+        return self.replayed_at or self.accepted_at
+
+    @property
+    def job(self) -> str:
+        """The id of the job that put them in."""
+        return self.id.rsplit(" ", 2)[1]
 
     @property
     def left(self) -> tuple[Record, ...]:
@@ -57,24 +74,35 @@ class Outbox:
         self, tenant: str, source: str, records: Sequence[Record], *, job: str, accepted_at: datetime
     ) -> None:
         """Let the records of a job wait. Adding the same job's again, while they wait, changes nothing."""
-        moment = accepted_at.astimezone(UTC)
-        for number, part in enumerate(parcels(records)):
-            fields: dict[str, Value] = {
-                "data_source": source,
-                "accepted_at": moment,
-                "count": len(part),
-                "sent": 0,
-                "records": self._sealed(tenant, json.dumps(part, ensure_ascii=False).encode()),
-            }
-            id = f"{moment:%Y%m%dT%H%M%S%f} {source} {job} {number:03}"
-            try:
+        for id, fields in self._parcels_of(tenant, source, records, job, accepted_at):
+            with suppress(DocumentExistsError):
                 self._documents.create(_parcels(tenant), id, fields)
+
+    def add_replayed(self, tenant: str, job: SendRecords) -> None:
+        """Let the records of a replayed job wait, in the place of their call. What waits from an earlier replay becomes this one's."""
+        replay: dict[str, Value] = {
+            "dead_id": job.dead_id,
+            "replay": job.replay,
+            "replayed_at": job.replayed_at,
+        }
+        for id, fields in self._parcels_of(
+            tenant, job.data_source, job.records, job.dead_id, job.accepted_at
+        ):
+            try:
+                self._documents.create(_parcels(tenant), id, fields | replay)
             except DocumentExistsError:
-                continue
+                with suppress(DocumentMissingError):  # the packer has just sent them
+                    self._documents.update(_parcels(tenant), id, replay)
 
     def is_waiting(self, tenant: str, source: str) -> bool:
         """Return whether anything waits for a data source."""
         return bool(self._documents.find(_parcels(tenant), where={"data_source": source}, limit=1))
+
+    def waits_of(self, tenant: str, job: str) -> tuple[str, datetime] | None:
+        """Return the data source for which records of a job wait, and when they were accepted; None if none does."""
+        for found in self._documents.find(_parcels(tenant), where={"job": job}, limit=1):
+            return str(found.fields["data_source"]), cast(datetime, found.fields["accepted_at"])
+        return None
 
     def waiting(self, tenant: str, source: str) -> Iterator[Parcel]:
         """Yield what waits for a data source, the earliest first, a page at a time."""
@@ -104,9 +132,13 @@ class Outbox:
 
     def is_resting(self, tenant: str, source: str, now: datetime) -> bool:
         """Return whether nothing is to be sent to a data source yet."""
+        return self.rests_until(tenant, source, now) is not None
+
+    def rests_until(self, tenant: str, source: str, now: datetime) -> datetime | None:
+        """Return until when nothing is to be sent to a data source, None if that moment is not to come."""
         found = self._documents.get(_rests(tenant), source)
         until = found.fields.get("until") if found else None
-        return isinstance(until, datetime) and until > now
+        return until if isinstance(until, datetime) and until > now else None
 
     def finish(self, tenant: str, source: str) -> None:
         """Take out what was noted as sent by a process that died before it could."""
@@ -134,6 +166,24 @@ class Outbox:
             for document in () if dry_run else stale:
                 self._renew(tenant, document)
         return due
+
+    def _parcels_of(
+        self, tenant: str, source: str, records: Sequence[Record], job: str, accepted_at: datetime
+    ) -> Iterator[tuple[str, dict[str, Value]]]:
+        moment = accepted_at.astimezone(UTC)
+        for number, part in enumerate(parcels(records)):
+            id = f"{moment:%Y%m%dT%H%M%S%f} {source} {job} {number:03}"
+            yield (
+                id,
+                {
+                    "data_source": source,
+                    "job": job,
+                    "accepted_at": moment,
+                    "count": len(part),
+                    "sent": 0,
+                    "records": self._sealed(tenant, json.dumps(part, ensure_ascii=False).encode()),
+                },
+            )
 
     def _settle(self, tenant: str, id: str, sent: int) -> None:
         parcel = self._documents.get(_parcels(tenant), id)
@@ -167,6 +217,9 @@ class Outbox:
             accepted_at=cast(datetime, document.fields["accepted_at"]),
             records=tuple(records),
             sent=cast(int, document.fields["sent"]),
+            dead_id=str(document.fields.get("dead_id", "")),
+            replay=str(document.fields.get("replay", "")),
+            replayed_at=cast(datetime | None, document.fields.get("replayed_at")),
         )
 
 

@@ -6,9 +6,11 @@ behind a record that has to wait is sent before it.
 """
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from shared import logs
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import PackRecords, SweepOutbox
 from shared.jobs.rules.patience import is_given_up, seconds_to_wait
 from shared.klaviyo.resources import DATA_SOURCES
@@ -19,6 +21,8 @@ from shared.records.rules.record import BULK_BYTES, MOST_RECORDS, Record, bytes_
 from shared.records.sending import Batch, Later, Sending
 from shared.services import Services
 from shared.tenants.tenants import Tenant
+from shared.traffic.rules.counts import RECORDS, Row, What
+from shared.traffic.traffic import Traffic
 
 LEASE = timedelta(minutes=5)  # as long as a worker may run
 # A run begins no call later than this: the call and what follows it end well before the lease does.
@@ -85,6 +89,9 @@ def _send_waiting(job: PackRecords, tenant: Tenant, services: Services) -> float
         return None
     finally:
         logs.note(records=sent)
+        if sent:
+            counted = Row(RECORDS, What.DELIVERED, metric=job.data_source)
+            Traffic.of(services).count(tenant.name, counted, sent)
 
 
 def _send(
@@ -98,18 +105,32 @@ def _send(
         return None
     finally:
         if sent := batch.sent_after(sending.gone):
+            _end_replays(batch, sent, job, services)
             Outbox.of(services).take_out(job.tenant, job.data_source, sent)
+            sending.leave_receipts(sent)
+
+
+def _end_replays(batch: Batch, sent: Mapping[str, int], job: PackRecords, services: Services) -> None:
+    """Take the rows of replayed jobs away whose records have all gone; one that has just died again keeps its row."""
+    for parcel in batch.parcels:
+        if parcel.replay and sent.get(parcel.id) == len(parcel.records):
+            desk = DeadJobStore(services.documents, services.keys)
+            desk.end_replay(job.tenant, parcel.dead_id, parcel.replay)
 
 
 def _next_batch(tenant: Tenant, data_source: str, services: Services) -> Batch | None:
-    """Return the next records to send, None when there are none. Those to be given up come apart from all others."""
+    """Return the next records to send, None when there are none. Those to be given up come apart from all others.
+
+    So do those of a replay, each by itself: if they die again, it is the same row.
+    """
     parcels: list[Parcel] = []
     records: list[Record] = []
     sizes: list[int] = []
     is_old = False
     for parcel in Outbox.of(services).waiting(tenant.name, data_source):
-        old = _is_given_up(parcel.accepted_at, tenant, services)
-        if (parcels and is_old != old) or len(records) >= MOST_RECORDS or sum(sizes) > BULK_BYTES:
+        old = _is_given_up(parcel.waits_since, tenant, services)
+        apart = bool(parcels) and (is_old != old or bool(parcel.replay or parcels[-1].replay))
+        if apart or len(records) >= MOST_RECORDS or sum(sizes) > BULK_BYTES:
             break
         is_old = old
         sizes += map(bytes_sent, parcel.left)

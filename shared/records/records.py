@@ -42,6 +42,7 @@ def accept_records(
         QueueUnavailableError: all of it is stored, and will be sent, but perhaps only when the next call comes or the sweep.
     """
     asked = read_records(body, id=id)
+    logs.note(metric=asked.data_source)
     if not is_stored:
         Outbox.of(services).add(tenant.name, asked.data_source, asked.records, job=id, accepted_at=at)
     pack_now(tenant, asked.data_source, services, traceparent=traceparent)
@@ -54,9 +55,11 @@ def send_records(job: SendRecords, tenant: Tenant, services: "Services") -> None
     Raises:
         OwnServiceError: of ours; the queue must deliver again.
     """
-    Outbox.of(services).add(
-        tenant.name, job.data_source, job.records, job=job.id, accepted_at=job.accepted_at
-    )
+    outbox = Outbox.of(services)
+    if job.replay:
+        outbox.add_replayed(tenant.name, job)
+    else:
+        outbox.add(tenant.name, job.data_source, job.records, job=job.id, accepted_at=job.accepted_at)
     pack_now(tenant, job.data_source, services, traceparent=job.traceparent)
 
 

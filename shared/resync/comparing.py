@@ -10,9 +10,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from shared.consent.memories import ConsentMemories
-from shared.consent.rules.comparison import Outcome, Reason, Step, Subject, consent_steps
+from shared.consent.rules.comparison import consent_steps
 from shared.consent.rules.decisions import direction_in, read_stamp
+from shared.consent.rules.held import Subject
 from shared.consent.rules.memory import Memory
+from shared.consent.rules.step import Outcome, Reason, Step
 from shared.consent_events import Channel
 from shared.errors import CannotSucceedError
 from shared.profiles.consent_calls import consent_rules

@@ -15,8 +15,9 @@ from typing import Any
 
 from shared.consent.asking import AskedConsent, Asking
 from shared.consent.ledger import ConsentRecord
-from shared.consent.rules.comparison import Outcome, Reason, still_asked
+from shared.consent.rules.comparison import still_asked
 from shared.consent.rules.memory import LANDING, Memory
+from shared.consent.rules.step import Outcome, Reason
 from shared.consent.to_omneo import record_decisions
 from shared.consent_events import Consent, Direction
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError

@@ -16,6 +16,7 @@ from typing import Unpack
 from shared import logs
 from shared.errors import CannotSucceedError, ConflictError, WaitError
 from shared.jobs.jobs import Resync
+from shared.notify.telling import Cause, tell
 from shared.resync.alone import sync_alone
 from shared.resync.comparing import Candidate, Deciding, NotSynced
 from shared.resync.imports import Ended, Imports
@@ -265,9 +266,21 @@ class _Stretch:
         there = self._list.count(changed_before=self._run.started_at - CLOCKS_DIFFER)
         if there <= self._run.read:
             self._note(state=State.DONE, finished_at=now)
+            self._announce()
             return
         reason = f"Omneo has {there} profiles and {self._run.read} were compared. Order the run again."
         self._note(state=State.FAILED, reason=reason, finished_at=now)
+        self._announce()
+
+    def _announce(self) -> None:
+        run = self._run
+        about = {
+            "run": run.id,
+            "kind": run.options.kind.value,
+            "state": run.state.value,
+            "reason": run.reason,
+        }
+        tell(self._tenant, Cause.RUN_ENDED, self._services, key=run.id, **about)
 
 
 def _order(place: Place) -> tuple[bool, str]:

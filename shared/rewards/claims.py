@@ -11,7 +11,8 @@ stored, only hashes.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 # Longer than every time-out together: Omneo may still be at work on a call that we gave up.
 LIFE = timedelta(seconds=90)
 KEPT = timedelta(days=400)
+_MEMORY = "person-"  # what remembers whom a call means; a claim's own id is a bare hash
 
 
 @dataclass(frozen=True)
@@ -188,9 +190,43 @@ class RewardClaims(HeldDocuments):
             except DocumentExistsError:
                 return  # somebody who took the claim over will find the reward
 
+    def forget_person(self, tenant: str, profile_id: str) -> int:
+        """Forget whom calls meant by this Omneo profile, and return how many documents named it.
+
+        A reward that was issued stays one: its claim keeps its number without the person, and is found by a hash.
+        """
+        collection = _collection(tenant)
+        found = [*self._naming(collection, profile_id)]
+        for document in found:
+            if document.id.startswith(_MEMORY):
+                self._documents.delete(collection, document.id)
+            else:
+                with suppress(DocumentMissingError):
+                    self._documents.update(collection, document.id, {"profile_id": ""})
+        return len(found)
+
+    def issued_to(self, tenant: str, profile_id: str) -> list[tuple[datetime, Issued]]:
+        """Return the rewards that were issued to an Omneo profile for an id, and when, newest first."""
+        found: list[tuple[datetime, Issued]] = []
+        where, after = {"profile_id": profile_id, "state": "done"}, None
+        while page := self._documents.find(_collection(tenant), where=where, after=after):
+            after = page[-1].id
+            for document in page:
+                issued, end = _issued(document, self._clock()), document.fields.get("expire_at")
+                if issued is not None and isinstance(end, datetime):
+                    found.append((end - KEPT, issued))
+        return sorted(found, key=lambda one: one[0], reverse=True)
+
     def forget(self, tenant: str) -> None:
         """Forget every claim and every reward of a tenant."""
         delete_all(self._documents, _collection(tenant))
+
+    def _naming(self, collection: str, profile_id: str) -> Iterator[Document]:
+        after: str | None = None
+        where = {"profile_id": profile_id}
+        while page := self._documents.find(collection, where=where, after=after):
+            yield from page
+            after = page[-1].id
 
     def _remember(self, claim: Claim) -> bool:
         """Return whether this claim's profile is the one that is remembered; else the claim is given back."""
@@ -237,7 +273,7 @@ def _issued(document: Document, now: datetime) -> Issued | None:
 
 def _memory(tenant: str, id: str, person: Person) -> str:
     """Return the id of the document that remembers whom a call means."""
-    return "person-" + _hashed(tenant, id, person.klaviyo_id, person.email.lower())
+    return _MEMORY + _hashed(tenant, id, person.klaviyo_id, person.email.lower())
 
 
 def _hashed_for_all(tenant: str, id: str) -> str:

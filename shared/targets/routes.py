@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from shared import logs
 from shared.errors import InvalidPayloadError, QueueUnavailableError, UnknownPathError
 from shared.services import Services
 from shared.targets.unheard import Acceptance, Moments, UnheardCalls, in_common
@@ -65,6 +66,7 @@ def target_named(name: str) -> Target:
     """
     if name not in TARGETS:
         raise UnknownPathError("There is no such target.")
+    logs.note(target=name)
     return TARGETS[name]
 
 

@@ -5,16 +5,12 @@ It is sealed like a tenant's own secrets, and goes when the last record of the l
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
 
 from pydantic import SecretStr
 
 from shared.errors import DocumentChangedError, DocumentExistsError
 from shared.storage.documents import Document, Documents, Value
 from shared.storage.encryption import KeyRing
-
-if TYPE_CHECKING:
-    from shared.services import Services
 
 COLLECTION = "former_tenants"
 _KEY = "ledger_key"
@@ -26,11 +22,6 @@ class FormerTenants:
     def __init__(self, documents: Documents, keys: KeyRing) -> None:
         self._documents = documents
         self._keys = keys
-
-    @classmethod
-    def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
-        return cls(services.documents, services.keys)
 
     def keep(self, name: str, ledger_key: SecretStr, until: datetime) -> None:
         """Keep the key of the tenant's ledger."""

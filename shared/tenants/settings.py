@@ -82,6 +82,9 @@ Timezone = Annotated[str, AfterValidator(_timezone)]
 Logic = Annotated[dict[str, JsonValue], AfterValidator(_logic)]
 MappedName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 QueueNamePart = Annotated[str, Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?$", max_length=40)]
+NotifyUrl = Annotated[
+    str, Field(pattern=r"^https://[A-Za-z0-9.\-]+(:[0-9]{1,5})?(/[!$-~]*)?$", max_length=500)
+]
 KlaviyoId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -182,6 +185,16 @@ class TenantSettings(BaseModel):
     )
     dead_job_days: Annotated[int, Field(ge=1, le=365), BeforeValidator(_whole)] = Field(
         default=30, description="How many days a dead job is kept.", examples=[60]
+    )
+    notify_url: NotifyUrl | None = Field(
+        default=None,
+        description="An https address of yours that is told what an operator should know, signed. Make a secret first: `POST notify-secret`. Unset: nobody is told.",
+        examples=["https://example.com/hooks/klaviyo"],
+    )
+    receipt_days: Annotated[int, Field(ge=0, le=365), BeforeValidator(_whole)] = Field(
+        default=0,
+        description="How many days it is kept what became of each job, for `GET jobs/{id}`. 0: only of jobs that wait or are dead.",
+        examples=[7],
     )
 
 

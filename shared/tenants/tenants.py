@@ -106,10 +106,14 @@ class Provisions(_Model):
 
 
 class FormerAccount(_Model):
-    """An account that another one has taken the place of, until our webhook and our grant are gone from it."""
+    """An account that another one has taken the place of, until our webhook and our grant are gone from it.
+
+    `webhook_is_gone` stands before the grant is revoked: afterwards nobody can look.
+    """
 
     connection: KlaviyoConnection
     webhook_id: str = ""
+    webhook_is_gone: bool = False
 
 
 class Tenant(_Model):
@@ -121,6 +125,7 @@ class Tenant(_Model):
     omneo_token: SecretStr
     omneo_signing_secrets: tuple[StoredSecret, ...]
     webhook_secrets: tuple[StoredSecret, ...]
+    notify_secrets: tuple[StoredSecret, ...] = ()  # that messages to settings.notify_url are signed with
     settings: TenantSettings
     klaviyo: KlaviyoConnection | None = None
     klaviyo_account_id: str = ""  # the account joined last; stays while disconnected
@@ -130,6 +135,9 @@ class Tenant(_Model):
     outages: tuple[Outage, ...] = ()
     heal_from: AwareDatetime | None = None  # consent events from here on are read back by the next heal
     ledger_key: SecretStr | None = None  # see consent_ledger.py; none in a tenant from before there was one
+    erased_until: AwareDatetime | None = (
+        None  # until then work may come up of somebody who was erased: see erasures.py
+    )
 
     @property
     def is_connected(self) -> bool:

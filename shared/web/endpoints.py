@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -42,12 +42,15 @@ from shared.errors import (
 )
 from shared.http.deadlines import lasting, time_to_answer
 from shared.jobs.jobs import Delivery, Outcome
+from shared.receipts import Receipts
 from shared.services import Services
 from shared.tenants.connection import INSTALL_FIRST
 from shared.tenants.keys import hash_of, id_of, matches
 from shared.tenants.secret_uses import KLAVIYO_DELIVERY
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import InstallationKey, StoredSecret, Tenant, is_tenant_name
+from shared.traffic.rules.counts import Row, What, message_shown, reason_shown
+from shared.traffic.traffic import Traffic
 from shared.web.authentication import klaviyo_secret, shared_secret, signing_secret
 from shared.web.json_bodies import parse_json
 
@@ -76,6 +79,34 @@ BUG = (500, "internal_error")
 Reply: TypeAlias = tuple[int, Mapping[str, object]]
 
 
+@dataclass
+class Counted:
+    """Where a call counts, once it is known whose it is: one that names no tenant of ours counts nowhere."""
+
+    tenant: Tenant | None = None
+    services: Services | None = None
+
+    def by(self, tenant: Tenant, services: Services) -> None:
+        """Let the call count as one of this tenant's."""
+        self.tenant, self.services = tenant, services
+
+    def accepted(self, status: int, reply: Mapping[str, object], fields: Mapping[str, Any]) -> None:
+        """Count the call, and leave a receipt of the job that it is answered with. `fields` are those of its log line."""
+        self._count(Row(fields["target"], What.ACCEPTED, fields.get("metric", "")), fields.get("records", 1))
+        id = reply.get("id")
+        if status == 202 and isinstance(id, str) and self.tenant and self.services:
+            kind, metric = fields.get("kind", ""), fields.get("metric", "")
+            Receipts.of(self.services).queued(self.tenant, id, kind, metric)
+
+    def refused(self, reason: str, fields: Mapping[str, Any]) -> None:
+        """Count the call as one that was refused for this reason."""
+        self._count(Row(fields["target"], What.REFUSED, fields.get("metric", ""), reason))
+
+    def _count(self, row: Row, number: int = 1) -> None:
+        if self.tenant and self.services:
+            Traffic.of(self.services).count(self.tenant.name, row, number)
+
+
 @dataclass(frozen=True)
 class Call:
     """A call that has come in: its path's variables, query, headers (any case) and raw body."""
@@ -85,6 +116,7 @@ class Call:
     headers: Headers
     body: bytes
     traceparent: str
+    counted: Counted = field(default_factory=Counted)
 
 
 # Returns the id of the tenant's secret that a call shows to know, "" if none.
@@ -114,22 +146,26 @@ def endpoints(
     `{tenant}` in a path, if it is there, must be a tenant's name. `largest` is the most a body may hold, in bytes. The answer leaves
     `within` so many seconds, a cold start included: everything that a route waits for ends before (deadlines.py).
     """
-    table = [(method, _pattern(path), function) for (method, path), function in routes.items()]
+    table = [Route(method, path, function) for (method, path), function in routes.items()]
 
     def answer(request: Request) -> Response:
-        started = time.monotonic()
+        started, counted = time.monotonic(), Counted()
         with (
-            logs.context(function=name, traceparent=traceparent_of(request.headers)) as fields,
+            logs.context(function=name, traceparent=traceparent_of(request.headers), target=name) as fields,
             lasting(time_to_answer(started, within)),
         ):
             try:
-                function, variables = _match(table, request)
+                route, variables = _match(table, request)
                 fields |= {name: value for name, value in variables.items() if name == "tenant"}
+                fields |= {"method": route.method, "path": route.path}
                 body = _body(request, largest)
-                call = Call(variables, request.args, request.headers, body, fields["traceparent"])
-                status, reply = function(call)
+                call = Call(variables, request.args, request.headers, body, fields["traceparent"], counted)
+                status, reply = route.function(call)
             except Exception as error:  # noqa: BLE001 - the one place where an unforeseen error becomes an answer
-                return refuse(error, started)
+                response = refuse(error, started)
+                counted.refused(_reason(response.status_code, error), fields)
+                return response
+            counted.accepted(status, reply, fields)
             log_answer(logging.INFO, status, started, "accepted")
             return as_json(status, reply)
 
@@ -169,22 +205,26 @@ def authenticated_tenant(call: Call, services: Services) -> Tenant:
         StoreUnavailableError: who is calling cannot be known now.
     """
     advice = "Sign the body in X-Omneo-Hmac-SHA256, or send the webhook secret in x-omneo-secret."
-    return _authenticated(call, services, _omneo_secret, advice)
+    headers = ("x-omneo-secret", "X-Omneo-Hmac-SHA256")
+    return _authenticated(call, services, _omneo_secret, advice, headers)
 
 
 def tenant_by_webhook_secret(call: Call, services: Services) -> Tenant:
     """Return the tenant that the path names, if the webhook secret was sent: flows cannot sign. Raises as above."""
-    return _authenticated(call, services, _webhook_secret, "Send the webhook secret in x-omneo-secret.")
+    advice = "Send the webhook secret in x-omneo-secret."
+    return _authenticated(call, services, _webhook_secret, advice, ("x-omneo-secret",))
 
 
 def tenant_by_omneo(call: Call, services: Services) -> Tenant:
     """Return the tenant that the path names, if Omneo signed the body. Raises as above."""
-    return _authenticated(call, services, _omneo_signature, "Sign the body in X-Omneo-Hmac-SHA256.")
+    advice = "Sign the body in X-Omneo-Hmac-SHA256."
+    return _authenticated(call, services, _omneo_signature, advice, ("X-Omneo-Hmac-SHA256",))
 
 
 def tenant_by_klaviyo(call: Call, services: Services) -> Tenant:
     """Return the tenant that the path names, if Klaviyo signed the delivery with its webhook secret. Raises as above."""
-    tenant = _authenticated(call, services, _klaviyo_secret, "Sign the delivery in Klaviyo-Signature.")
+    advice = "Sign the delivery in Klaviyo-Signature."
+    tenant = _authenticated(call, services, _klaviyo_secret, advice, ("Klaviyo-Signature",))
     services.secret_uses.note(tenant.name, KLAVIYO_DELIVERY)
     return tenant
 
@@ -194,7 +234,11 @@ def tenant_by_key(call: Call, services: Services) -> Tenant:
     # Never from the cache: a key that has been ended opens nothing, and what is shown is what is so now.
     tenant = services.tenant_cache.fresh(call.path["tenant"])
     if not _has_installation_key(call, tenant or _DECOY) or tenant is None:
-        raise NotAuthenticatedError("Send Authorization: Bearer and the tenant's installation key.")
+        because = _why_unknown(call, tenant, services, ("Authorization",))
+        logs.write(logging.WARNING, "installation key refused", reason=because)
+        raise NotAuthenticatedError(
+            "Send Authorization: Bearer and the tenant's installation key.", because=because
+        )
     return tenant
 
 
@@ -203,8 +247,13 @@ def key_id(call: Call) -> str:
     return id_of(hash_of(_bearer(call)[1]))
 
 
-def _authenticated(call: Call, services: Services, credential: Credential, advice: str) -> Tenant:
-    """Return the tenant, and note which of its secrets was used. One that may just have been made is looked for afresh."""
+def _authenticated(
+    call: Call, services: Services, credential: Credential, advice: str, headers: tuple[str, ...]
+) -> Tenant:
+    """Return the tenant, and note which of its secrets was used. One that may just have been made is looked for afresh.
+
+    The credential stands in one of the headers.
+    """
     name = call.path["tenant"]
     tenant = services.tenant_cache.get(name)
     given = credential(call, tenant or _DECOY)
@@ -212,9 +261,23 @@ def _authenticated(call: Call, services: Services, credential: Credential, advic
         tenant = services.tenant_cache.fresh(name)
         given = credential(call, tenant or _DECOY)
     if tenant is None or not given:
-        raise NotAuthenticatedError(advice)
+        raise NotAuthenticatedError(advice, because=_why_unknown(call, tenant, services, headers))
+    call.counted.by(tenant, services)
     services.secret_uses.note(tenant.name, given)
     return tenant
+
+
+def _why_unknown(call: Call, tenant: Tenant | None, services: Services, headers: tuple[str, ...]) -> str:
+    """Return why a caller is not let in, for the log and the tenant's counts; the caller hears the same in every case."""
+    if tenant is None:
+        return "there is no such tenant"
+    call.counted.by(tenant, services)
+    sent = [name for name in headers if call.headers.get(name)]
+    return (
+        f"{' and '.join(sent)} {'is' if len(sent) == 1 else 'are'} wrong"
+        if sent
+        else "no credential was sent"
+    )
 
 
 def installed(tenant: Tenant, services: Services) -> Tenant:
@@ -240,24 +303,28 @@ def json_body(call: Call, *, lenient: bool = False) -> Any:
     return parse_json(call.headers.get("Content-Type", ""), call.body, lenient=lenient)
 
 
-def _pattern(path: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path)))
+class Route:
+    """A method and a path's template, and what answers there."""
+
+    def __init__(self, method: str, path: str, function: Callable[[Call], Reply]) -> None:
+        self.method = method
+        self.path = path
+        self.function = function
+        self.pattern = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path)))
 
 
-def _match(
-    table: list[tuple[str, re.Pattern[str], Callable[[Call], Reply]]], request: Request
-) -> tuple[Callable[[Call], Reply], Mapping[str, str]]:
+def _match(table: list[Route], request: Request) -> tuple[Route, Mapping[str, str]]:
     matching = [
-        (method, function, found.groupdict())
-        for method, pattern, function in table
-        if (found := pattern.fullmatch(request.path)) and _is_anybodys(found.groupdict())
+        (route, found.groupdict())
+        for route in table
+        if (found := route.pattern.fullmatch(request.path)) and _is_anybodys(found.groupdict())
     ]
     if not matching:
         raise UnknownPathError("There is nothing at this path.")
-    for method, function, variables in matching:
-        if method == request.method:
-            return function, variables
-    methods = [method for method, _, _ in matching]
+    for route, variables in matching:
+        if route.method == request.method:
+            return route, variables
+    methods = [route.method for route, _ in matching]
     raise WrongMethodError(f"Use {' or '.join(methods)} here.", allowed=", ".join(methods))
 
 
@@ -300,18 +367,28 @@ def _delivery(direction: Direction, request: Request) -> Delivery:
 def refuse(error: Exception, started: float) -> Response:
     """Answer with what the table says of the error, and log it: a caller's fault is theirs to read, ours says where."""
     status, code = next((row for kind, row in ANSWERS.items() if isinstance(error, kind)), BUG)
+    message = "Something went wrong on our side; it has been logged." if status == 500 else str(error)
     if status < 500:
-        log_answer(logging.WARNING, status, started, code)
+        log_answer(logging.WARNING, status, started, code, said=_said(error))
     else:
         severity = logging.CRITICAL if status == 500 else logging.ERROR
-        log_answer(severity, status, started, code, error=logs.where(error))
-    message = "Something went wrong on our side; it has been logged." if status == 500 else str(error)
+        log_answer(severity, status, started, code, error=logs.where(error), said=message_shown(message))
     response = as_json(status, {"error": {"code": code, "message": message}})
     if status in {429, 503}:
         response.headers["Retry-After"] = str(_seconds_to_wait(error))
     if isinstance(error, WrongMethodError):
         response.headers["Allow"] = error.allowed
     return response
+
+
+def _said(error: Exception) -> str:
+    """Return what a refused caller was told; of a credential rather what is wrong with it, which the caller is not told."""
+    because = error.because if isinstance(error, NotAuthenticatedError) else ""
+    return message_shown(because or str(error))
+
+
+def _reason(status: int, error: Exception) -> str:
+    return reason_shown(status, "a bug of ours" if status == 500 else _said(error))
 
 
 def _seconds_to_wait(error: Exception) -> int:

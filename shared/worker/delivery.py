@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from shared import logs
 from shared.direction import Direction
+from shared.erasure.dropping import without_the_erased
 from shared.errors import (
     CannotSucceedError,
     DisconnectedError,
@@ -19,6 +20,7 @@ from shared.errors import (
     TokenRejectedError,
     WaitError,
 )
+from shared.http.heard import listening
 from shared.jobs.burial import bury, given_up, refused, request_of
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.jobs.jobs import (
@@ -35,12 +37,17 @@ from shared.jobs.jobs import (
 )
 from shared.jobs.rules.causes import Cause
 from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_wait
+from shared.notify.telling import Cause as Told
+from shared.notify.telling import tell
+from shared.resync.rules.run import State
 from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_tenant_name
+from shared.worker import outcomes
 from shared.worker.replaying import after_success, is_meant, keep_waiting
 from shared.worker.run import run
 from shared.worker.schedule import every_tenant
+from shared.worker.telling import tell_of_a_dead_job, tell_of_an_outage
 
 DISCONNECTED_SECONDS = 600.0  # how long one waits whose queue goes on meanwhile
 PAUSED_SECONDS = 10.0  # how long one waits whose queue is paused: it is to go on when the queue does, and a pause takes seconds
@@ -79,10 +86,19 @@ def _settle(job: AnyJob, services: Services) -> Outcome:
     if tenant is None:
         _log(logging.WARNING, "job dropped, its tenant was deleted", Outcome.GONE)
         return Outcome.GONE
+    left = without_the_erased(job, tenant, services)
+    if left is None:
+        _log(logging.INFO, "job dropped, its person was erased", Outcome.DONE)
+        return Outcome.DONE
+    return _done(left, tenant, services)
+
+
+def _done(job: AnyJob, tenant: Tenant, services: Services) -> Outcome:
     try:
         if job.direction is Direction.OUTBOUND:  # much of what goes to Omneo needs no Klaviyo
             _check_connected(tenant)
-        run(job, tenant, services)
+        with listening() as heard:
+            run(job, tenant, services)
     except DisconnectedError as error:
         return _wait_for_install(job, tenant, services, error)
     except (WaitError, TokenRejectedError) as error:
@@ -90,6 +106,7 @@ def _settle(job: AnyJob, services: Services) -> Outcome:
     except (RefusedError, CannotSucceedError) as error:
         return _bury(job, tenant, refused(error), services, error)
     after_success(job, tenant, services)
+    outcomes.is_done(job, tenant, services, heard)
     _log(logging.INFO, "job done", Outcome.DONE, attempts=job.attempts, age=_seconds_old(job, services))
     return Outcome.DONE
 
@@ -105,6 +122,7 @@ def _check_connected(tenant: Tenant) -> None:
 
 
 def _wait_for_install(job: AnyJob, tenant: Tenant, services: Services, error: ExtensionError) -> Outcome:
+    tell_of_an_outage(tenant, services)
     if job.direction is Direction.INBOUND:
         return _wait(job, tenant, services, error, DISCONNECTED_SECONDS)
     if _pause_while_disconnected(tenant, services):
@@ -145,6 +163,7 @@ def _wait(
     if delay is None:
         delay = seconds_to_wait(job.attempts, asked, services.random())
     older = job.model_copy(update={"attempts": job.attempts + 1, "last_failure": str(error)})
+    outcomes.waits(job, tenant, services, why=str(error), delay=delay)
     # Not `put`, which measures: the job was taken once, and is only some words longer.
     services.queue.put_back(
         tenant.queue_name(job.direction),
@@ -176,10 +195,21 @@ def _seconds_old(job: AnyJob, services: Services) -> float:
 
 
 def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, because: ExtensionError) -> Outcome:
+    tell_of_a_dead_job(job, tenant, reason, services)
     desk = DeadJobStore(services.documents, services.keys)
     bury(job, tenant, reason, because=because, desk=desk, now=services.clock())
+    outcomes.has_died(job, tenant, services)
     if isinstance(job, Resync):  # nothing else would end the run that it worked on
         Resyncs.of(services).fail(job.tenant, job.run_id, job.chain, reason)
+        tell(
+            tenant,
+            Told.RUN_ENDED,
+            services,
+            key=job.run_id,
+            run=job.run_id,
+            state=State.FAILED,
+            reason=reason,
+        )
     return Outcome.DEAD
 
 

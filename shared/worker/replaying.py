@@ -15,6 +15,7 @@ from shared.jobs.rules.causes import HELD, RECORDS
 from shared.jobs.rules.wanted import Wanted
 from shared.services import Services
 from shared.tenants.tenants import Tenant
+from shared.worker.telling import tell_of_a_mended_job
 
 TRIED_EVERY = timedelta(hours=1)
 
@@ -73,7 +74,10 @@ def after_success(job: AnyJob, tenant: Tenant, services: Services) -> None:
         return
     replays = Replaying.of(services)
     dead = replays.desk.end_replay(tenant.name, job.dead_id, job.replay)
-    if dead is not None and dead.cause in HELD and not dead.run:
+    if dead is None:
+        return
+    tell_of_a_mended_job(job, tenant, dead.reason, services)
+    if dead.cause in HELD and not dead.run:
         replays.begin_held(tenant, dead.cause)
 
 

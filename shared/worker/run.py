@@ -14,6 +14,7 @@ from shared.jobs.jobs import (
     FlushInbox,
     Heal,
     KeepMasterList,
+    Notify,
     PackRecords,
     Provision,
     PullOptOut,
@@ -29,6 +30,7 @@ from shared.jobs.jobs import (
 )
 from shared.services import Services
 from shared.tenants.tenants import Tenant
+from shared.worker.telling import tell_of_a_new_connection
 
 
 def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901, PLR0912, PLR0915 - one branch for each kind of job
@@ -55,6 +57,7 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
                 leases=services.leases,
                 public_url=services.settings.public_url,
             )
+            tell_of_a_new_connection(tenant, services)
             leave_former_accounts(services.tenant_cache.fresh(tenant.name) or tenant, services)
         case SendRecords():
             from shared.records.records import send_records
@@ -116,6 +119,10 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             from shared.resync.stretch import resync
 
             resync(job, tenant, services)
+        case Notify():
+            from shared.notify.sending import send_notice
+
+            send_notice(job, tenant, services)
         case ReplayDeadJobs():
             from shared.worker.replaying import replay_dead_jobs
 

@@ -41,6 +41,10 @@ def _queued(job: EveryTenant, name: str, services: Services) -> bool:
         return _reconcile(tenant, services)
     if job.run == "heal":
         return _heal(job, tenant, services)
+    if job.run == "sweep-inbox":
+        from shared.worker.telling import tell_of_traffic
+
+        tell_of_traffic(tenant, services)
     if job.run == "sweep-outbox" and tenant.is_connected:
         from shared.worker.replaying import try_held
 

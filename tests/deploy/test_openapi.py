@@ -48,7 +48,7 @@ def test_every_call_that_the_code_answers_is_in_it_and_no_other() -> None:
 
 
 def test_a_call_without_a_row_and_a_row_without_a_call_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(admin.OPERATIONS, ("GET", "/gone"), admin.OPERATIONS["GET", "/status"])  # type: ignore[arg-type]
+    monkeypatch.setitem(admin.OPERATIONS, ("GET", "/gone"), admin.OPERATIONS["GET", "/status"])
     with pytest.raises(KeyError, match="a row without a call"):
         document()
 

@@ -187,7 +187,6 @@ NO_PATHS = [
     f"/{'a' * 41}/api/v1/settings",
     "/acme/api/v1/targets/klaviyo/metric",
     "/acme/api/v1/profiles",
-    "/acme/api/v1/profiles/01JANE",
     "/acme/api/v1/profiles//explain",
     "/acme/api/v1/profiles/01JANE/explain/",
     "/acme/api/v1/profiles/a%2Fb/explain",

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import jsonschema_rs
@@ -11,10 +12,16 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import CHECKS, load_all_checks
+from schemathesis.core.result import Ok
 from werkzeug.test import Client, TestResponse
 
 from shared.admin.interface import PATH, openapi
+from shared.consent.ledger import ensure_ledger_key
+from shared.errors import CannotSucceedError
 from shared.installation.links import InstallLinks
+from shared.jobs.burial import bury
+from shared.jobs.dead_jobs import DeadJobStore
+from shared.jobs.jobs import SyncProfile
 from tests.support.front import Front
 from tests.support.loading import Load
 from tests.support.merchant import Merchant, field, pages_of
@@ -47,6 +54,7 @@ class Example:
 def front(world: World, load: Load) -> Front:
     """Return all functions, with an installed tenant, a profile and a reward definition."""
     world.tenant()
+    ensure_ledger_key(world.services.tenants, TENANT)
     world.sandbox.omneo.profile(TENANT, id=PROFILE, email=EMAIL)
     world.sandbox.omneo.reward_definition(TENANT, id=7, handle="birthday", period=30, period_type="days")
     return Front(world, load)
@@ -58,7 +66,7 @@ def examples() -> Iterator[Example]:
         for method, operation in item.items():
             shown = {parameter["name"]: parameter for parameter in operation["parameters"]}
             given = {name: rule for name, rule in shown.items() if rule["in"] != "path" and "example" in rule}
-            success = min(operation["responses"])
+            success = "202" if "202" in operation["responses"] else min(operation["responses"])
             content = operation["responses"][success].get("content", {})
             bodies = operation.get("requestBody", {"content": {"": {"examples": {"none": {"value": None}}}}})
             for media, offered in bodies["content"].items():
@@ -128,9 +136,26 @@ def end_runs(client: Client, world: World) -> None:
     world.clock.advance(61)  # the report is looked up for a minute
 
 
+def a_dead_job(client: Client, world: World) -> str:
+    """Put a job on the desk."""
+    job = SyncProfile(tenant=TENANT, accepted_at=world.clock(), profile_id=PROFILE, until=world.clock())
+    desk = DeadJobStore(world.services.documents, world.services.keys)
+    because = CannotSucceedError("It cannot.")
+    bury(job, world.read(), "It cannot.", because=because, desk=desk, now=datetime.now(UTC))
+    return job.id
+
+
+def a_replay(client: Client, world: World) -> str:
+    """Begin a run of replays."""
+    return str(client.post(f"/{TENANT}/api/v1/dead-jobs/replay", json={"all": True}).get_json()["id"])
+
+
 # How what a path names by {id} comes to be, by how the path begins.
 IDS: Mapping[str, Callable[[Client, World], str]] = {
     "/{tenant}/api/v1/resync/{id}": a_run,
+    "/{tenant}/api/v1/dead-jobs/{id}": a_dead_job,
+    "/{tenant}/api/v1/jobs/{id}": a_dead_job,
+    "/{tenant}/api/v1/dead-jobs/replays/{id}": a_replay,
     "/{tenant}/api/v1/profiles/{id}": lambda client, world: PROFILE,
 }
 
@@ -144,10 +169,12 @@ def begun(merchant: Merchant, world: World, body: Json | None) -> TestResponse:
     return merchant.post("/klaviyo/install", **{**body, "installation_key": INSTALLATION_KEY})
 
 
-def confirmed(merchant: Merchant, world: World, body: Json) -> TestResponse:
+def confirmed(merchant: Merchant, world: World, body: Json | None) -> TestResponse:
     """Answer the question that comes where two have not been joined."""
     world.services.tenants.change(TENANT, lambda t: t.model_copy(update={"klaviyo_account_id": "OtherAc"}))
     asked = field(merchant.come_back(merchant.begin()), "confirmation")
+    if body is None:
+        return merchant.get("/klaviyo/confirm", confirmation=asked)
     return merchant.post("/klaviyo/confirm", **{**body, "confirmation": asked})
 
 
@@ -155,6 +182,7 @@ BROWSED: Mapping[str, Callable[[Merchant, World, Any], TestResponse]] = {
     "/klaviyo/install": begun,
     "/klaviyo/callback": lambda merchant, world, body: merchant.come_back(merchant.begin()),
     "/klaviyo/confirm": confirmed,
+    "/klaviyo/done": lambda merchant, world, body: (merchant.install(), merchant.get("/klaviyo/done"))[1],
     "/klaviyo/progress": lambda merchant, world, body: (
         merchant.install(),
         merchant.get("/klaviyo/progress"),
@@ -176,7 +204,7 @@ def test_it_is_read_when_it_is_asked_for_and_not_before(world: World, load: Load
 
 
 def test_every_example_is_taken_and_answered_as_it_says(front: Front, world: World) -> None:
-    shown, wrong = Shown(front, world), []
+    shown, wrong = Shown(front, world), list[tuple[object, ...]]()
     for example in examples():
         if example.method == "POST" and re.fullmatch(
             r"/{tenant}/api/v1/(resync|reconcile|repair)", example.path
@@ -203,12 +231,16 @@ def test_every_example_is_taken_and_answered_as_it_says(front: Front, world: Wor
     assert wrong == []
 
 
+def never_a_bug(_context: Any, response: Any, _case: Any) -> None:
+    """Refuse what is documented, and is never to happen. 503 is another matter: the caller comes again."""
+    assert response.status_code != 500
+
+
 def test_whatever_it_allows_is_answered_as_it_says_and_never_by_a_bug(front: Front, world: World) -> None:
     load_all_checks()
-    judged = [
+    judged: list[Any] = [
         CHECKS.get_one(name)
         for name in (
-            "not_a_server_error",
             "status_code_conformance",
             "content_type_conformance",
             "response_schema_conformance",
@@ -216,7 +248,10 @@ def test_whatever_it_allows_is_answered_as_it_says_and_never_by_a_bug(front: Fro
         )
     ]
     schema = schemathesis.openapi.from_wsgi(PATH, front)
-    found = [result.ok() for result in schema.get_all_operations()]
+    found = [result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)]
+    assert {one.path for one in found} == DOCUMENT["paths"].keys() - {
+        PATH
+    }  # it does not call what it was read from
     called = 0
     for operation in sorted(found, key=lambda one: one.path in ENDING):
 
@@ -224,11 +259,12 @@ def test_whatever_it_allows_is_answered_as_it_says_and_never_by_a_bug(front: Fro
         @settings(
             max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), deadline=None, database=None
         )
-        def judge(case: schemathesis.Case) -> None:
+        def judge(case: schemathesis.Case[Any]) -> None:
             nonlocal called
             called += 1
             case.path_parameters |= {name: TENANT for name in case.path_parameters if name == "tenant"}
-            case.call_and_validate(checks=judged)
+            world.clock.advance(1)  # Klaviyo answers so much a second, and no more
+            case.call_and_validate(checks=[*judged, never_a_bug])
 
         judge()
     assert called >= len(found) * 2

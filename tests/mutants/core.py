@@ -7,9 +7,13 @@ CORE = (
     "shared/consent/inbox.py",
     "shared/consent/ledger.py",
     "shared/consent/memories.py",
+    "shared/consent/rules/calls.py",
     "shared/consent/rules/comparison.py",
     "shared/consent/rules/decisions.py",
-    "shared/consent/rules/memory.py",
+    "shared/consent/rules/held.py",
+    "shared/consent/rules/learning.py",
+    "shared/consent/rules/results.py",
+    "shared/consent/rules/whose.py",
     "shared/http/client.py",
     "shared/http/deadlines.py",
     "shared/jobs/rules/patience.py",
@@ -33,7 +37,13 @@ CORE = (
 )
 
 # Where a module's tests do not bear its name.
+_MEMORY = ("tests/shared/consent/rules/test_memory.py",)
 _ELSEWHERE = {
+    "shared/consent/rules/calls.py": _MEMORY,
+    "shared/consent/rules/held.py": ("tests/shared/consent/rules/test_comparison.py",),
+    "shared/consent/rules/learning.py": _MEMORY,
+    "shared/consent/rules/results.py": _MEMORY,
+    "shared/consent/rules/whose.py": _MEMORY,
     "shared/rewards/attempts.py": ("tests/shared/rewards/test_claims.py",),
 }
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from tests.world import consent_acts, operators, people, shop
+from tests.world import consent_acts, merchant, operators, people, shop
 from tests.world.oracle import Person
 from tests.world.plans import Act
 from tests.world.timeline import START
@@ -32,6 +32,9 @@ _SINGLE: Mapping[str, Callable[[SimulatedWorld, Person, Act], bool]] = {
     "p.create": lambda world, person, act: people.enters(world, act),
     "p.restore": people.rises,
     "k.stranger": people.stranger,
+    "k.merge": merchant.merges,
+    "k.delete": merchant.deletes,
+    "k.unsuppress": merchant.unsuppresses,
 }
 _FAMILIES: Mapping[str, Callable[[SimulatedWorld, Person, Act], bool]] = {
     "k": consent_acts.in_klaviyo,

@@ -25,7 +25,16 @@ def in_klaviyo(world: SimulatedWorld, person: Person, act: Act) -> bool:
     except (KeyError, ValueError):
         return False
     events = frozenset(event.id for event in world.account.outbox)
-    decision = Decision(world.timeline.now, _WAYS.get(what, ""), "klaviyo", what=act.what, events=events)
+    holder = profile.attributes.get("external_id")
+    is_by_another = any(other.omneo == holder for other in world.persons if other is not person)
+    decision = Decision(
+        world.timeline.now,
+        _WAYS.get(what, ""),
+        "klaviyo",
+        what=act.what,
+        events=events,
+        is_by_another=is_by_another,
+    )
     consent = profile.subscriptions.consents[channel]
     is_pending = what == "subscribe" and consent.status != SUBSCRIBED
     if decision.way and not is_pending:

@@ -98,20 +98,26 @@ def _changed(function: FunctionType, cut: Cut) -> FunctionType:
     return made
 
 
-_MEMORY = "shared.consent.rules.memory"
+_RULES = "shared.consent.rules"
 _A_NEW_ID = '__import__("uuid").uuid4().hex'
 
 GUARDS: dict[str, Guard] = {
     "echo rule": Guard(
-        (Cut(f"{_MEMORY}:verdicts", "found |= dict.fromkeys(_our_opt_ins(memory), Verdict.OURS)", "pass"),),
+        (
+            Cut(
+                f"{_RULES}.whose:verdicts",
+                "found |= dict.fromkeys(_our_opt_ins(memory), Verdict.OURS)",
+                "pass",
+            ),
+        ),
         within=300,
     ),
     "call under way": Guard(
         (
             Cut(
-                "shared.consent.rules.comparison:_Sides.under_way",
-                "return found[-1] if found else None",
-                "return None",
+                f"{_RULES}.memory:Call.is_under_way",
+                "return self.landed_at is None and now < self.last_at + UNDER_WAY",
+                "return False",
             ),
         ),
         within=1500,
@@ -129,7 +135,7 @@ GUARDS: dict[str, Guard] = {
     "stamp ahead": Guard(
         (
             Cut(
-                f"{_MEMORY}:with_omneo",
+                f"{_RULES}.learning:with_omneo",
                 "if stamp is not None and stamp > read_at + CLOCKS_APART:",
                 "if False:",
             ),
@@ -139,7 +145,7 @@ GUARDS: dict[str, Guard] = {
     "written stage": Guard(
         (
             Cut(
-                f"{_MEMORY}:_changes",
+                f"{_RULES}.results:_changes",
                 "if not is_written and not same(name, comms.get(name), value)",
                 "if not same(name, comms.get(name), value)",
             ),
@@ -174,19 +180,40 @@ GUARDS: dict[str, Guard] = {
     ),
     "deletion re-read": Guard(
         (Cut("shared.profiles.deleted:_lives", "if profile is None or not profile.lives:", "if True:"),),
-        within=2000,
-        among=_acts("p.delete", "p.restore"),
+        within=0,
+        story="the deletion comes an hour late and she has been restored",
     ),
     "record order": Guard(
         (
             Cut(
-                "shared.records.outbox:Outbox.add",
+                "shared.records.outbox:Outbox._parcels_of",
                 "{moment:%Y%m%dT%H%M%S%f} {source} {job}",
                 "{job[::-1]} {source}",
             ),
         ),
         within=3000,
         among=_acts("s.record"),
+    ),
+    "keyset paging": Guard(
+        (
+            Cut(
+                "shared.resync.rules.place:Place.after",
+                "if at is None or (self.made_at is not None and at <= self.made_at):",
+                "if True:",
+            ),
+            Cut(
+                "shared.resync.rules.place:Place.window",
+                "max(0, self.count - max(1, PAGE_SIZE // _SHOWN_AGAIN))",
+                "self.count",
+            ),
+            Cut(
+                "shared.resync.rules.place:Place.unread",
+                "return None if found is None else len(ids) - found - 1",
+                "return len(ids)",
+            ),
+        ),
+        within=0,
+        story="somebody is deleted in Omneo while a run reads page after page",
     ),
     "claim": Guard(
         (

@@ -45,6 +45,8 @@ def _judge_channel(world: SimulatedWorld, person: Person, channel: str) -> None:
     last, wanted = person.last(channel), person.wanted(channel, APART)
     if last is None or _nobody_can_know(person, channel):
         return
+    if wanted == {IN} and any(other.leaves_opt_out_to(person, channel) for other in world.persons):
+        wanted = {IN, OUT}
     klaviyo_way = way_in_klaviyo(world.klaviyo_profile(person), channel)
     omneo_way = way_in_omneo(omneo["attributes"]["comms"], channel)
     if not _is_well(wanted, klaviyo_way, omneo_way, may_wait=_may_wait(world, person, channel)):
@@ -71,7 +73,8 @@ def _may_wait(world: SimulatedWorld, person: Person, channel: str) -> bool:
     reasons = (HARD_BOUNCE, SPAM_COMPLAINT) if channel == "email" and profile is not None else ()
     is_suppressed = profile is not None and any(profile.subscriptions.is_suppressed(one) for one in reasons)
     has_address = is_address(person, channel)
-    return world.plan.double_opt_in or is_dead or is_suppressed or not has_address or person.was_deleted
+    is_gone = person.was_told_dead or person.was_erased
+    return world.plan.double_opt_in or is_dead or is_suppressed or not has_address or is_gone
 
 
 def _judge_gone(world: SimulatedWorld, person: Person, channel: str) -> None:
@@ -90,7 +93,7 @@ def _judge_gone(world: SimulatedWorld, person: Person, channel: str) -> None:
         not person.is_living
         and channel == "email"
         and profile.attributes.get("email")
-        and not (person.untold or has_come_back)
+        and not (person.untold or person.is_unsuppressed or has_come_back)
     ):
         held_by_another = any(
             other.is_living and other.email == profile.attributes.get("email") for other in world.persons
@@ -111,8 +114,8 @@ def _nobody_can_know(person: Person, channel: str) -> bool:
 
 
 def way_in_klaviyo(profile: Profile | None, channel: str) -> str:
-    """Return in or out; who was never asked is out."""
-    if profile is None:
+    """Return in or out; who was never asked is out, and whom Klaviyo has no address of: it writes to nobody then."""
+    if profile is None or not profile.attributes.get("email" if channel == "email" else "phone_number"):
         return OUT
     subscriptions = profile.subscriptions
     if subscriptions.consents[channel].status != SUBSCRIBED:
@@ -195,8 +198,9 @@ def judge_interactions(world: SimulatedWorld) -> None:
             )  # of our own asking, however long ago
             if not made and not is_confirmed and not person.is_ours_perhaps(row.channel.value, way, at):
                 world.breaks(f"law 4: {topic} of {person.name} has no interaction")
-            most = len({event for event in events if rows[event]}) if world.faults.fired else 1
-            if made > max(most, 1) and not world.faults.fired:
+            # The two topics of one act are told as one; two acts within a second are two.
+            same_second = Counter(person.events[event][0] for event in events)
+            if made > max(same_second.values()) and not world.faults.fired:
                 world.breaks(f"law 4: {topic} of {person.name} has {made} interactions")
 
 
@@ -252,6 +256,8 @@ def judge_shop(world: SimulatedWorld) -> None:
 
 def _judge_event(world: SimulatedWorld, asked: Asked, sent: Mapping[tuple[str, str], Event]) -> None:
     mine = [event for (metric, _), event in sent.items() if metric == f"canary-{asked.number}"]
+    if not mine and asked.person.was_erased:
+        return  # gone with the profile
     if len(mine) != 1:
         world.breaks(f"law 4: {asked.key} of {asked.person.name} is {len(mine)} events")
         return

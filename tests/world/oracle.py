@@ -25,6 +25,7 @@ class Decision:
     what: str = ""
     known_at: float | None = None
     events: frozenset[str] = frozenset()  # the ids of Klaviyo's events of it
+    is_by_another: bool = False  # whether Klaviyo still had the address on the profile of another
 
     @property
     def is_silent(self) -> bool:
@@ -46,6 +47,9 @@ class Person:
     is_living: bool = True
     is_excluded: bool = False
     was_deleted: bool = False
+    was_told_dead: bool = False  # whether a deletion was told while the person was not there
+    was_erased: bool = False  # in Klaviyo, by a merchant
+    is_unsuppressed: bool = False  # by a merchant, who thereby answers for it
     died_at: float = 0.0
     former_emails: list[str] = field(default_factory=list)
     untold: bool = False  # whether an act of theirs in Omneo is never told
@@ -84,6 +88,11 @@ class Person:
             return {OUT}
         if any(row.is_silent and row.way == OUT and row.at >= last.at for row in rows):
             return {IN, OUT}
+        if last.is_by_another:
+            return {
+                IN,
+                OUT,
+            }  # a sign-up in the moments until both have their new addresses is told of the other
         if any((theirs := other.last(channel)) is not None and theirs.way == OUT for other in self.absorbed):
             return {IN, OUT}  # the address, or the profile, is one of somebody who had opted out
         return {IN, OUT} if self._may_be_out(channel, last, apart) else {IN}
@@ -102,6 +111,11 @@ class Person:
             for theirs, way, asked, landed in self.asked
         ):
             return True  # our own unsubscribe was under way, and has landed on top of it
+        if channel == "sms" and any(
+            (theirs, way) == (channel, IN) and asked - apart <= last.at <= asked + _LANDS
+            for theirs, way, asked, _ in self.asked
+        ):
+            return True  # of a text message's sign-up nothing shows that it is not our own subscribe, which she opted out after
         if last.side == "omneo" and any(
             theirs == channel and last.at <= at <= last.at + _WRITE for theirs, at in self.written
         ):
@@ -115,6 +129,13 @@ class Person:
             other is not self and other.is_living and own.casefold() == other.address(channel).casefold()
             for other in others
         )
+
+    def leaves_opt_out_to(self, heir: "Person", channel: str) -> bool:
+        """Return whether somebody has an email now that this person, who is deleted, had when opting out: Klaviyo's opt-out is of the email."""
+        last = self.last(channel)
+        if channel != "email" or self.is_living or last is None or last.way == IN:
+            return False
+        return heir.email.casefold() in {email.casefold() for email in (self.email, *self.former_emails)}
 
     def address(self, channel: str) -> str:
         """Return where the person is written to on a channel."""

@@ -67,7 +67,14 @@ def _known_to_klaviyo(
             consent.withdraw(at=_BEFORE, now=_BEFORE)
             if channel == "email":
                 profile.subscriptions.suppress(UNSUBSCRIBE, _BEFORE)
-    made["identities"].append({"handle": "klaviyo", "identifier": profile.id, "id": 1, "is_active": True})
+    row = {
+        "handle": "klaviyo",
+        "identifier": profile.id,
+        "id": 1,
+        "is_active": True,
+        "created_at": stamp(_BEFORE),
+    }
+    made["identities"].append(row)
 
 
 def enters(world: SimulatedWorld, act: Act) -> bool:
@@ -161,6 +168,12 @@ def _dies(world: SimulatedWorld, person: Person, act: Act) -> bool:
     world.omneo.delete_profile(TENANT, person.omneo, tells=False)
     person.is_living = False
     person.was_deleted, person.died_at = True, world.timeline.now
+
+    def told() -> None:
+        person.was_told_dead = person.was_told_dead or not person.is_living
+
+    for seconds in act.told:
+        world.timeline.after(seconds, told)
     return _told(world, person, act, "is deleted")
 
 

@@ -61,6 +61,7 @@ class Plan:
     double_opt_in: bool = False
     returns_own_changes: bool = False
     repeats_consent_events: bool = True  # whether Klaviyo records a consent that changes nothing
+    page_size: int = 100  # profiles that a run reads of Omneo's list at once
 
     def without(self, part: str, index: int) -> "Plan":
         """Return the plan without one of its acts or faults."""
@@ -87,6 +88,7 @@ OPERATOR_ACTS = (
     ("op.reinstall", 2),
     ("op.rotate", 1),
 )
+MERCHANT_ACTS = ("k.merge", "k.delete", "k.unsuppress")
 ANSWERS = (
     "401", "503", "429", "500", "502 html", "403 html", "404 html", "200 empty", "200 broken", "lost before", "lost after", "timeout before", "timeout after",
     "cut off", "slow", "dies before", "dies after",
@@ -100,7 +102,10 @@ CALLED = (
     "POST /api/profile-subscription-bulk-delete-jobs", "queue put", "queue put_named", "store get", "store create", "store update",
     "store delete", "store find",
 )  # fmt: skip
-ALL_ACTS = tuple(name for name, _ in (*CONSENT_ACTS, CONFIRMS, *PERSON_ACTS, *SHOP_ACTS, *OPERATOR_ACTS))
+ALL_ACTS = (
+    tuple(name for name, _ in (*CONSENT_ACTS, CONFIRMS, *PERSON_ACTS, *SHOP_ACTS, *OPERATOR_ACTS))
+    + MERCHANT_ACTS
+)
 ALL_FAULTS = (
     *(f"{service}: {kind}" for service in ("klaviyo", "omneo") for kind in ANSWERS),
     *(f"store: {kind}" for kind in STORE),
@@ -117,7 +122,7 @@ def drawn(seed: int) -> Plan:
     people = tuple(_beginning(chance) for _ in range(chance.choices((1, 2, 3), _HOW_MANY[theme])[0]))
     double_opt_in = chance.random() < 0.08
     acts = _acts(chance, len(people), _likely(theme, double_opt_in=double_opt_in))
-    return Plan(
+    plan = Plan(
         people=people,
         acts=acts,
         faults=_faults(chance, acts),
@@ -129,6 +134,19 @@ def drawn(seed: int) -> Plan:
         returns_own_changes=chance.random() < 0.1,
         repeats_consent_events=chance.random() < 0.7,
     )
+    # Drawn last, so that the other seeds live on as they did before merchants acted.
+    merchants = _of_merchants(chance, acts, len(people))
+    return replace(plan, acts=(*acts, *merchants), page_size=chance.choice((4, 100)))
+
+
+def _of_merchants(chance: Random, acts: tuple[Act, ...], people: int) -> tuple[Act, ...]:
+    """Return what a merchant does in Klaviyo beside the other acts, in one history of eight."""
+    if chance.random() >= 0.125:
+        return ()
+    what, after = chance.choice(MERCHANT_ACTS), chance.choice(acts)
+    at = round(after.at + _gap(chance), 1)
+    how = (chance.choice(("away", "here")),) if what == "k.merge" else ()
+    return (Act(at, what, chance.randrange(people), _told(chance), how),)
 
 
 _HOW_MANY = {"consent": (8, 2, 0), "persons": (2, 6, 2), "shop": (7, 3, 0)}

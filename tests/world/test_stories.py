@@ -119,6 +119,80 @@ STORIES: dict[str, Plan] = {
         chance=413,
     ),
     "two people swap their emails": Plan(people=BOTH, acts=(act(5, "p.swap"),)),
+    "she is merged with one whom we have subscribed to text messages, and had opted out": Plan(
+        people=(Beginning("out", "in", is_new=True), OUT),
+        acts=(act(655.6, "p.merge", ""),),
+        landings=(174.8,),
+    ),
+    "she is merged with one whose subscribe by text message lands only then": Plan(
+        people=(OUT, Beginning("in", "in", is_new=True, is_known_by_email=True)),
+        acts=(act(32.1, "p.merge", "takes the email", who=1),),
+        landings=(149.0, 78.0, 2.0),
+    ),
+    "she takes over the email of one who had opted out and is merged with her": Plan(
+        people=(Beginning("in", "in"), OUT),
+        acts=(act(45.9, "p.create", "in", "in"), act(215.2, "p.merge", "takes the email", who=1)),
+        landings=(6.9,),
+    ),
+    "she opts out in Omneo while Omneo's answer to a flush is on its way": Plan(
+        acts=(
+            act(30.4, "k.unsubscribe", "email"),
+            act(196.9, "k.subscribe", "email", told=(4.6,)),
+            act(218.2, "o.out", "email"),
+        ),
+        faults=(Fault(201.9, "omneo", "slow", about="POST *"),),
+        landings=(7.5,),
+    ),
+    "she opts in without a stamp after her opt-in stamped ahead was taken back": Plan(
+        people=(OUT,),
+        acts=(act(82.7, "o.in ahead", "email", 33046), act(370.4, "o.in unstamped", "email")),
+    ),
+    "she opts in without a stamp twice although Klaviyo holds her opt-out": Plan(
+        people=(OUT,), acts=(act(5, "o.in unstamped", "email"), act(170, "o.in unstamped", "email"))
+    ),
+    "a merchant suppresses her before two subscribes of ours land": Plan(
+        people=(OUT,),
+        acts=(act(5, "o.in", "email"), act(35, "o.in", "email"), act(65, "k.suppress", "email")),
+        landings=(55.0, 70.0, 2.0),
+    ),
+    "she signs up by text message and leaves before our own subscribe lands": Plan(
+        people=(Beginning("out", "in", is_new=True),),
+        acts=(act(56.3, "k.subscribe", "sms"), act(108.2, "k.unsubscribe", "sms")),
+        landings=(129.3,),
+    ),
+    "she takes her opt-out in Omneo back without a stamp": Plan(
+        people=(OUT,),
+        acts=(
+            act(453.5, "o.in", "email"),
+            act(490.9, "o.out", "email"),
+            act(527.7, "o.in unstamped", "email", told=(HOUR,)),
+        ),
+        landings=(97.3, 13.2, 87.0),
+    ),
+    "somebody is deleted in Omneo while a run reads page after page": Plan(
+        people=(Beginning("in", "out"),) * 7,
+        acts=(act(5, "o.out", "email", who=4, told=()), act(600, "op.resync"), act(611.5, "p.delete")),
+        page_size=4,
+    ),
+    "a new person has a phone that another takes before a run": Plan(
+        people=(Beginning("out", "in"), Beginning("in", "in")),
+        acts=(act(274, "p.create", "in", "out", who=1, told=()), act(378, "p.share phone", who=1)),
+        landings=(78.0,),
+    ),
+    "two people swap their emails, and a run is the first to know": Plan(
+        people=(Beginning("out", "in"), Beginning("in", "out"), Beginning("out", "in")),
+        acts=(act(5, "p.swap", who=1, told=()),),
+        landings=(7.4,),
+    ),
+    "who is excluded has given her email to another": Plan(
+        people=(Beginning("in", "in"), Beginning("in", "in")),
+        acts=(act(435.2, "p.give email", who=1), act(437.5, "p.exclude", who=1)),
+        landings=(85.3,),
+    ),
+    "three people have one phone number": Plan(
+        people=(Beginning("in", "in"), Beginning("in", "in"), Beginning("out", "in")),
+        acts=(act(5, "p.share phone"), act(40, "p.share phone", who=1), act(90, "p.give email", who=1)),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

@@ -36,6 +36,7 @@ from shared.installation.steps import connect
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.klaviyo.resources import DATA_SOURCES, SYSTEM_TOPICS, webhook_name
+from shared.resync.rules import place
 from shared.tenants.keys import hash_of
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import InstallationKey, StoredSecret, Tenant, TenantStore
@@ -309,12 +310,23 @@ class SimulatedWorld:
         addresses = {name: str(attributes.get(name) or "") for name in ("email", "phone_number")}
         by_address = (self.account.owner(name, value) for name, value in addresses.items() if value)
         found = self.account.profile(str(id)) if id else next((one for one in by_address if one), None)
-        living = [person for person in self.persons if not person.merged_into]
         if found is None:
             # It is only about to be made.
-            return next((one for one in living if one.email and one.email == addresses["email"]), None)
-        named = (one for one in living if one.omneo == found.attributes.get("external_id"))
-        return next(named, None) or next((one for one in living if self.klaviyo_profile(one) is found), None)
+            same = (person for person in self.persons if person.email and person.email == addresses["email"])
+        else:
+            external_id = found.attributes.get("external_id")
+            same = (
+                person
+                for person in sorted(self.persons, key=lambda one: one.omneo != external_id)
+                if person.omneo == external_id or self.klaviyo_profile(person) is found
+            )
+        return self._kept(next(same, None))
+
+    def _kept(self, person: Person | None) -> Person | None:
+        """Return whom a person was merged into in the end, or the person."""
+        while person is not None and (into := person.merged_into):
+            person = next((one for one in self.persons if one.name == into), None)
+        return person
 
     def _name(self, omneo_id: str) -> str:
         return next((person.name for person in self.persons if person.omneo == omneo_id), "somebody")
@@ -588,8 +600,11 @@ _stumbled = _Stumbled()
 
 
 @contextmanager
-def simulated() -> Iterator[None]:
-    """Let what product code takes from the machine come from the world: ids are counted, threads run in line, the log is kept."""
+def simulated(page_size: int = place.PAGE_SIZE) -> Iterator[None]:
+    """Let what product code takes from the machine come from the world: ids are counted, threads run in line, the log is kept.
+
+    A run reads Omneo's list in pages of so many profiles, so that a few people are many pages.
+    """
     bundle.functions()
     bundle.run_inline()
     log, ids, real = logging.getLogger("extension"), count(1), uuid.uuid4
@@ -597,10 +612,11 @@ def simulated() -> Iterator[None]:
     log.handlers[:], log.propagate = [_stumbled], False
     log.setLevel(logging.WARNING)
     uuid.uuid4 = lambda: uuid.UUID(int=next(ids), version=4)
+    usual, place.PAGE_SIZE = place.PAGE_SIZE, page_size
     try:
         yield
     finally:
-        uuid.uuid4 = real
+        uuid.uuid4, place.PAGE_SIZE = real, usual
         log.handlers[:], log.level, log.propagate = before
 
 

@@ -4,7 +4,7 @@ its reason. Pure. Live sync, look, resync, reconcile and explain all ask here.
     consent_steps   the steps for both channels, and the memories with what the two sides have shown
     still_asked     the same question once more, of one consent, right before Klaviyo is asked
 
-What is known beside the two states, and whose what Klaviyo shows is, stands in `memory.py`.
+What is known beside the two states stands in `memory.py`, what Klaviyo holds in `held.py`, and what a step is in `step.py`.
 
 The newest decision counts, wherever it was made. What Klaviyo holds by our own doing is none. At the same second, and where nobody can know,
 it is an opt-out. Without a date an opt-in fills only NEVER_SUBSCRIBED, and an opt-out applies. A suppression by a person (the customer's
@@ -13,87 +13,25 @@ spam is never lifted.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
-from shared.consent.rules.decisions import MARKER, direction_in, flag, read_stamp, stamp_name
-from shared.consent.rules.memory import (
-    CLOCKS_APART,
-    LANDING,
-    MAY_BE_OURS,
-    Call,
-    Memory,
-    Word,
-    is_complained,
-    last_call,
-    last_word,
-    our_landings,
-    persons,
-    with_landing,
-    with_omneo,
-)
+from shared.consent.rules.calls import last_call
+from shared.consent.rules.decisions import direction_in, flag, read_stamp, stamp_name
+from shared.consent.rules.held import Held, Subject, held_of, kind_of, with_klaviyo
+from shared.consent.rules.learning import with_omneo
+from shared.consent.rules.memory import CLOCKS_APART, LANDING, MAY_BE_OURS, Call, Memory, Word
+from shared.consent.rules.results import is_complained, last_word
+from shared.consent.rules.step import Outcome, Reason, Step
+from shared.consent.rules.whose import our_landings, persons
 from shared.consent_events import Channel, Consent, Decision
 
-_BOUNCES = frozenset({"HARD_BOUNCE", "INVALID_EMAIL"})
-_COMPLAINTS = frozenset({"SPAM_COMPLAINT", "SPAM_REPORT"})
 # A call that changes nothing is not made for ever; after so long it may be tried again.
 _MOST_TIMES = 4
 _REST = timedelta(hours=24)
-# A time of Klaviyo's that lies farther ahead than clocks are apart tells nothing.
-_AHEAD = timedelta(minutes=1)
 
 Json = Any
-
-
-class Outcome(StrEnum):
-    """What is to be done."""
-
-    SUBSCRIBE = "subscribe"
-    UNSUBSCRIBE = "unsubscribe"
-    LEAVE = "leave"
-    PULL_OPT_OUT = "pull_opt_out"  # Klaviyo holds the newer opt-out: Omneo is to learn of it
-
-
-class Reason(StrEnum):
-    """Why, for the log and for `explain`."""
-
-    NO_IDENTIFIER = "no_identifier"  # no email, or no phone number, to say it about
-    NO_OPINION = "no_opinion"  # Omneo has never recorded it, and the tenant's setting says leave
-    BOUNCED = "bounced"  # neither subscribed nor opted out
-    AGREED = "agreed"
-    FILLS_NEVER_SUBSCRIBED = "fills_never_subscribed"
-    OMNEO_OPT_IN_NEWER = "omneo_opt_in_newer"
-    OMNEO_OPT_OUT_NEWER = "omneo_opt_out_newer"
-    OMNEO_OPT_OUT_UNDATED = "omneo_opt_out_undated"  # it applies all the same
-    OPT_OUT_OF_NEVER_SUBSCRIBED = "opt_out_of_never_subscribed"  # whom Klaviyo would still send campaigns
-    KLAVIYO_OPT_IN_NEWER = "klaviyo_opt_in_newer"
-    KLAVIYO_OPT_OUT_NEWER = "klaviyo_opt_out_newer"
-    KLAVIYO_COMPLAINT = "klaviyo_complaint"
-    KLAVIYO_CONSENT_UNKNOWN = "klaviyo_consent_unknown"  # a word that is none of the three we know
-    OPT_OUT_UNDONE = "opt_out_undone"  # by an opt-in of ours that landed after it
-    ALREADY_ASKED = "already_asked"  # for this decision: Klaviyo may be waiting for the person to confirm
-    WITH_SMS_MARKETING = "with_sms_marketing"
-    SMS_OPTED_OUT = "sms_opted_out"
-
-
-@dataclass(frozen=True)
-class Subject:
-    """Whose consent a channel is about: the address, "" if there is none, and the Klaviyo profile that has it.
-
-    `held` is the address that Klaviyo has of that profile, about which an opt-out is, whatever has become of Omneo's.
-    """
-
-    klaviyo_id: str
-    address: str = field(repr=False)
-    subscriptions: Mapping[str, Json] | None = field(default=None, repr=False)
-    held: str = field(default="", repr=False)
-
-    @property
-    def mailed(self) -> str:
-        """The address that Klaviyo would send to."""
-        return self.held or self.address
 
 
 @dataclass(frozen=True)
@@ -102,21 +40,6 @@ class ConsentRules:
 
     unset: Mapping[Channel, str]
     sms_transactional: bool = False
-
-
-@dataclass(frozen=True)
-class Step:
-    """What is to be done about one consent, and why.
-
-    `decided_at` is the date of the decision, None if it has none: for an opt-in, Omneo's stamp. `opted_out_at` is the date of an opt-out of
-    which Omneo is to learn.
-    """
-
-    consent: Consent
-    outcome: Outcome
-    reason: Reason
-    decided_at: datetime | None = None
-    opted_out_at: datetime | None = None
 
 
 def consent_steps(
@@ -180,57 +103,6 @@ def _applied(step: Step, memory: Memory) -> Memory:
     return memory
 
 
-def with_klaviyo(memory: Memory, subject: Subject, now: datetime) -> Memory:
-    """Return the memory with those calls as landed of which Klaviyo shows that they have.
-
-    Without our mark, what Klaviyo shows within minutes after we asked for an opt-in may as well be the person's. So then a call counts
-    as open until it must have landed.
-    """
-    for consent in Consent:
-        if consent.channel is not memory.channel:
-            continue
-        held = _held(subject, consent, now)
-        for call in [one for one in memory.calls if one.consent is consent and one.landed_at is None]:
-            if call.profile in (subject.klaviyo_id, "") and (at := _landed_at(memory, call, held, now)):
-                memory = with_landing(memory, call, at)
-    return memory
-
-
-def _landed_at(memory: Memory, call: Call, held: "_Held", now: datetime) -> datetime | None:
-    """Return when a call has landed, None if that is not known. One landing is that of one call."""
-    # What an event has told of the landing is known better than what Klaviyo holds now.
-    told = [
-        at
-        for at in our_landings(memory, call.direction, call.profile)
-        if call.may_have_landed(at) and not _is_of_another(memory, call, at)
-    ]
-    if told:
-        return min(told)
-    if held.consent != ("SUBSCRIBED" if call.direction == "in" else "UNSUBSCRIBED"):
-        return None
-    is_since = held.changed_at is not None and held.changed_at >= call.asked_at - CLOCKS_APART
-    is_shown = is_since and not _is_of_another(memory, call, held.changed_at)
-    if now < call.last_at + LANDING and not (is_shown and (call.direction == "out" or held.is_marked)):
-        return None
-    return held.changed_at if is_since else call.last_at
-
-
-def _is_of_another(memory: Memory, call: Call, at: datetime | None) -> bool:
-    """Return whether what happened in Klaviyo at that time is known as the landing of another call of the same kind."""
-    about = (call.consent, call.direction, call.profile)
-    return at is not None and any(
-        (one.consent, one.direction, one.profile) == about
-        and one.landed_at is not None
-        and abs(one.landed_at - at) <= CLOCKS_APART
-        for one in memory.calls
-    )
-
-
-def is_opted_out(subject: Subject, channel: Channel, now: datetime) -> bool:
-    """Return whether Klaviyo holds a person's opt-out, her own or the merchant's."""
-    return _held(subject, Consent(channel.value), now).is_opted_out
-
-
 def step_of(
     memory: Memory, comms: Mapping[str, Json], subject: Subject, *, unset: str, now: datetime
 ) -> Step:
@@ -238,25 +110,11 @@ def step_of(
     consent = Consent(memory.channel.value)
     if not subject.mailed:
         return Step(consent, Outcome.LEAVE, Reason.NO_IDENTIFIER)
-    sides = _Sides(memory, comms, _held(subject, consent, now), subject, unset, now)
+    sides = _Sides(memory, comms, held_of(subject, consent, now), subject, unset, now)
     newest = sides.newest
     if newest is not None and newest.direction == "out":
         return _opted_out(sides, newest.at)
     return _opted_in(sides) if subject.address else Step(consent, Outcome.LEAVE, Reason.NO_IDENTIFIER)
-
-
-@dataclass(frozen=True)
-class _Held:
-    """What Klaviyo holds of one consent. `changed_at` is the newest time of the consent itself, `newest_at` that of it and of any suppression, None if the opt-out has none."""
-
-    consent: str
-    changed_at: datetime | None = None
-    newest_at: datetime | None = None
-    is_opted_out: bool = False
-    is_suppressed: bool = False
-    is_complained: bool = False
-    is_marked: bool = False
-    shows_whose: bool = False
 
 
 @dataclass(frozen=True)
@@ -265,7 +123,7 @@ class _Sides:
 
     memory: Memory
     comms: Mapping[str, Json]
-    held: _Held
+    held: Held
     subject: Subject
     unset: str
     now: datetime
@@ -447,8 +305,8 @@ def _transactional(sms: Step, memory: Memory, comms: Mapping[str, Json], subject
     consent = Consent.SMS_TRANSACTIONAL
     if not subject.address:
         return Step(consent, Outcome.LEAVE, Reason.NO_IDENTIFIER)
-    held = str(_kind(subject, consent).get("consent") or "NEVER_SUBSCRIBED")
-    marketing = str(_kind(subject, Consent.SMS).get("consent") or "")
+    held = str(kind_of(subject, consent).get("consent") or "NEVER_SUBSCRIBED")
+    marketing = str(kind_of(subject, Consent.SMS).get("consent") or "")
     if flag(comms.get("sms_optout")):
         outcome = Outcome.UNSUBSCRIBE if held == "SUBSCRIBED" else Outcome.LEAVE
         return Step(consent, outcome, Reason.SMS_OPTED_OUT, sms.decided_at)
@@ -459,55 +317,3 @@ def _transactional(sms: Step, memory: Memory, comms: Mapping[str, Json], subject
         reason = Reason.AGREED if is_wanted else Reason.NO_OPINION
         return Step(consent, Outcome.LEAVE, reason, sms.decided_at)
     return _once(Step(consent, Outcome.SUBSCRIBE, Reason.WITH_SMS_MARKETING, sms.decided_at), memory, subject)
-
-
-# Klaviyo's side
-
-
-def _held(subject: Subject, consent: Consent, now: datetime) -> _Held:
-    said = _kind(subject, consent)
-    word = str(said.get("consent") or "NEVER_SUBSCRIBED")
-    changed = _times(said, ("consent_timestamp", "last_updated"), now)
-    rows = said.get("suppression")
-    suppressions = [row for row in (rows if isinstance(rows, list) else ()) if isinstance(row, Mapping)]
-    by_hand = [row for row in suppressions if row.get("reason") not in _BOUNCES]
-    dated = [*changed, *_suppressed_at(by_hand, now)]
-    return _Held(
-        consent=word,
-        changed_at=max(changed, default=None),
-        # A bounce's time counts against an opt-in, but is not that of an opt-out which has none.
-        newest_at=max([*dated, *_suppressed_at(suppressions, now)]) if dated else None,
-        is_opted_out=word == "UNSUBSCRIBED" or _is_suppressed(word, said, by_hand, now),
-        is_suppressed=bool(by_hand),
-        is_complained=any(row.get("reason") in _COMPLAINTS for row in suppressions),
-        is_marked=str(said.get("custom_method_detail") or "").casefold() == MARKER,
-        shows_whose="custom_method_detail" in said,
-    )
-
-
-def _is_suppressed(
-    word: str, said: Mapping[str, Json], by_hand: list[Mapping[str, Json]], now: datetime
-) -> bool:
-    """Tell whether a person had the profile suppressed, and did not subscribe after that."""
-    if word != "SUBSCRIBED":
-        return bool(by_hand)
-    since = _times(said, ("consent_timestamp",), now)
-    return bool(since) and any(at >= since[0] for at in _suppressed_at(by_hand, now))
-
-
-def _suppressed_at(rows: list[Mapping[str, Json]], now: datetime) -> list[datetime]:
-    return [at for row in rows for at in _times(row, ("timestamp",), now)]
-
-
-def _times(said: Mapping[str, Json], names: tuple[str, ...], now: datetime) -> list[datetime]:
-    """Return the times that tell something: a clock that is a little ahead means now, and one that is far ahead nothing."""
-    found = [at for name in names if (at := read_stamp(said.get(name))) is not None]
-    return [min(at, now) for at in found if at <= now + _AHEAD]
-
-
-def _kind(subject: Subject, consent: Consent) -> Mapping[str, Json]:
-    kind = "transactional" if consent is Consent.SMS_TRANSACTIONAL else "marketing"
-    found: Json = subject.subscriptions
-    for name in (consent.channel.value, kind):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found if isinstance(found, Mapping) else {}

@@ -17,6 +17,8 @@ from shared.consent_events import Channel, Decision, Direction, SystemEvent
 MARKER = "omneo"
 # Klaviyo writes a consent and its event within moments; an event this much older than the consent that carries our mark is another act.
 _SAME_ACT = timedelta(minutes=1)
+# An event this near to a consent that carries another mark, or none, is surely that one's.
+_SAME_MOMENT = timedelta(seconds=2)
 _BOUNCES = frozenset({"HARD_BOUNCE", "INVALID_EMAIL"})
 
 
@@ -87,11 +89,15 @@ Comms = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class KlaviyoEmail:
-    """What Klaviyo says of a profile's email consent now. `changed_at` is when it last changed, None if it does not say."""
+    """What Klaviyo says of a profile's email consent now.
+
+    `marker` is what whoever asked for it called it, None if Klaviyo does not say. `changed_at` is when it last changed, None if it does
+    not say.
+    """
 
     consent: str = ""
     suppressions: frozenset[str] = frozenset()
-    marker: str = ""
+    marker: str | None = None
     changed_at: datetime | None = None
 
     @property
@@ -113,7 +119,9 @@ class KlaviyoEmail:
         return cls(
             consent=str(marketing.get("consent") or ""),
             suppressions=frozenset(str(row.get("reason")) for row in marketing.get("suppression") or ()),
-            marker=str(marketing.get("custom_method_detail") or ""),
+            marker=str(marketing["custom_method_detail"] or "")
+            if "custom_method_detail" in marketing
+            else None,
             changed_at=read_stamp(changed),
         )
 
@@ -182,8 +190,11 @@ def mark_of(event: SystemEvent, klaviyo: KlaviyoEmail | None) -> Literal["omneo"
         return event.method
     if klaviyo is None or row.channel is SMS:
         return ""
-    is_older = klaviyo.changed_at is not None and event.at < klaviyo.changed_at - _SAME_ACT
-    return "omneo" if klaviyo.marker.casefold() == MARKER and not is_older else ""
+    changed_at, marker = klaviyo.changed_at, klaviyo.marker
+    if marker is not None and marker.casefold() == MARKER:
+        return "" if changed_at is not None and event.at < changed_at - _SAME_ACT else "omneo"
+    is_of_this = changed_at is not None and abs(event.at - changed_at) <= _SAME_MOMENT
+    return "other" if marker is not None and klaviyo.is_subscribed and is_of_this else ""
 
 
 def decide(event: SystemEvent, klaviyo: KlaviyoEmail | None) -> Decided:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from shared.consent.rules.comparison import Subject
+from shared.consent.rules.held import Subject
 from shared.consent_events import Channel, Consent
 from shared.explain.rules import masking
 from shared.profiles.rules.omneo_paths import at_path

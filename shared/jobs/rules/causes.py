@@ -57,7 +57,7 @@ _ADVICE = {
     Cause.IDENTIFIER: "If both profiles are one person, merge them in Klaviyo; else correct one of them. Then: {replay}",
     Cause.NO_ANSWER: "Wait until the service answers again. Then: {replay}",
     Cause.REFUSED: "Correct what the reason names, where it comes from. Then: {replay}",
-    Cause.UNREAD: "Report it. After a release that can read it: {replay}",
+    Cause.UNREAD: "Report it, and wait for a release that can read it. Then: {replay}",
     Cause.OTHER: "Mend what the reason names. Then: {replay}",
 }
 _BEHIND = "Before that, see that no newer record of the same object was sent: a replayed one takes effect as if it were the newest."

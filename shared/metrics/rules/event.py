@@ -73,6 +73,20 @@ def read_metric(body: object, *, metric_name: str, with_token: bool, now: dateti
     return Metric(event, omneo_id, tuple(left_out))
 
 
+def metric_called(body: object, metric_name: str) -> str:
+    """Return the metric's name as far as a body tells it, be it one that cannot be accepted; else the URL's, which may be ""."""
+    if not isinstance(body, dict):
+        return metric_name
+    resource = body.get("data", body)
+    found = _inside(resource, "attributes", "metric", "data", "attributes", "name") or body.get("event")
+    return found if isinstance(found, str) and read_id(found) != "" else metric_name
+
+
+def metric_name_of(attributes: Mapping[str, Any]) -> str:
+    """Return the metric's name of an event made by `read_metric`."""
+    return str(attributes["metric"]["data"]["attributes"]["name"])
+
+
 def with_id_token(attributes: Mapping[str, Any], token: str, expiry: float) -> Json:
     """Return the event with the ID token in its properties: `token` already in base64, `expiry` in Unix seconds."""
     properties = {**attributes["properties"], "IDToken": token, "IDTokenExpiry": expiry}
@@ -87,6 +101,12 @@ def klaviyo_profile_id(attributes: Mapping[str, Any]) -> str:
 def email_of(attributes: Mapping[str, Any]) -> str:
     """Return the email of an event made by `read_metric`, "" if it has none."""
     return str(attributes["profile"]["data"]["attributes"].get("email", ""))
+
+
+def _inside(value: object, *path: str) -> object:
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 # Which shape

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_TERM = re.compile(r'(?P<field>[\w.]+)\s*(?P<operator>=~|=|>|:)\s*(?P<value>\*|"[^"]*"|\([^)]*\)|[\d.]+)')
+_TERM = re.compile(r'(?P<field>[\w.]+)\s*(?P<operator>=~|!=|=|>|:)\s*(?P<value>\*|"[^"]*"|\([^)]*\)|[\d.]+)')
 
 
 def matches(filter: str, line: Mapping[str, Any]) -> bool:
@@ -41,6 +41,8 @@ def _holds(term: str, entry: Mapping[str, Any]) -> bool:
         return isinstance(value, int | float) and value > float(wanted)
     if operator == "=~":
         return re.search(wanted.strip('"'), str(value)) is not None
+    if operator == "!=":
+        return str(value) != wanted.strip('"')
     if wanted.startswith("("):
         return str(value) in re.findall(r'"([^"]*)"', wanted)
     return str(value) == wanted.strip('"')

@@ -17,7 +17,7 @@ from shared.jobs.jobs import EveryTenant, SendMetric, SweepInbox, write_job
 from shared.metrics.metrics import accept_metric
 from tests.deploy.gcp.log_filters import extracted, matches
 from tests.support.loading import Load
-from tests.support.world import ACCOUNT, EMAIL, TENANT, WEBHOOK_SECRET, World, lines
+from tests.support.world import ACCOUNT, EMAIL, INSTALLATION_KEY, TENANT, WEBHOOK_SECRET, World, lines
 
 WATCHING = watching.load()
 METRICS = WATCHING.metrics
@@ -91,12 +91,27 @@ def deliver_a_webhook(world: World, load: Load) -> None:
     assert answer.status_code == 202
 
 
+def knock(load: Load, world: World) -> None:
+    """Send a metric with the right secret and the wrong one, try a wrong installation key, and make an install link with the right."""
+    targets = load("targets", world.environment)
+    for secret in (WEBHOOK_SECRET, "canary-wrong"):
+        targets.post(
+            f"/{TENANT}/api/v1/targets/klaviyo/metric?metric=Seen",
+            data=json.dumps({"profile": {"email": EMAIL}}),
+            headers={"Content-Type": "application/json", "x-omneo-secret": secret},
+        )
+    admin = load("admin", world.environment)
+    for key in ("canary-wrong", INSTALLATION_KEY):
+        admin.post(f"/{TENANT}/api/v1/install-link", headers={"Authorization": f"Bearer {key}"})
+
+
 @pytest.fixture
 def written(world: World, load: Load, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     """Return what the functions write on a day on which everything happens once."""
     logs.configure("demo-project")
     world.tenant()
     deliver_a_webhook(world, load)
+    knock(load, world)
     worker = load("inbound_worker", world.environment)
     assert worker.post("/tasks/inbound", data=write_job(EveryTenant(run="sweep-inbox"))).status_code == 200
     leave_an_inbox_behind(world)

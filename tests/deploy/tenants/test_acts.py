@@ -22,7 +22,6 @@ from shared.jobs.jobs import Heal, read_job
 from shared.services import Services
 from shared.settings import Settings
 from shared.storage.encryption import new_key
-from shared.tenants.former import FormerTenants
 from shared.tenants.keys import id_of
 from tests.support.merchant import Merchant, pages_of, settle, title
 from tests.support.world import ACCOUNT, EVERYTHING, TENANT, World
@@ -124,7 +123,7 @@ class TestDelete:
         assert command("delete", TENANT, "--with-ledger").exit_code == 1
         assert command("delete", TENANT, "--with-ledger", "--yes").exit_code == 0
         assert world.services.documents.count(f"tenants/{TENANT}/consent_ledger") == 0
-        assert FormerTenants.of(world.services).ledger_key(TENANT) is None
+        assert world.services.former_tenants.ledger_key(TENANT) is None
         assert "There is no such tenant." in command("delete", TENANT, "--with-ledger", "--yes").output
 
 

@@ -45,7 +45,15 @@ from shared.storage.sqlite import SqliteDocuments
 from shared.targets.unheard import Acceptance, UnheardCalls
 from shared.tenants.keys import matches
 from shared.tenants.secret_uses import SecretUses
-from shared.tenants.tenants import Outage, Provisions, ProvisionStep, StepState, Tenant, TenantStore
+from shared.tenants.tenants import (
+    Outage,
+    Provisions,
+    ProvisionStep,
+    StepState,
+    StoredSecret,
+    Tenant,
+    TenantStore,
+)
 from shared.web.authentication import shared_secret
 from tests.support.commands import run_command
 from tests.support.world import OMNEO_TOKEN, SIGNING_SECRET, WEBHOOK_SECRET, Clock, a_tenant
@@ -780,6 +788,16 @@ class TestRotate:
         assert len(operator.read().webhook_secrets) == 2
         assert operator.run("rotate", "acme", "--webhook-secret", "--finish", "--yes").status == 0
         assert len(operator.read().webhook_secrets) == 1
+
+    def test_no_more_are_valid_at_a_time_than_by_any_other_door(self, operator: Operator) -> None:
+        many = tuple(
+            StoredSecret(id=f"s{n}", value=SecretStr(f"canary-secret-number-{n}"), created_at=NOW)
+            for n in range(10)
+        )
+        operator.tenant(webhook_secrets=many)
+        result = operator.run("rotate", "acme", "--webhook-secret")
+        assert (result.status, result.out) == (1, "")
+        assert "10 are valid already" in result.err
 
     def test_one_is_ended_by_its_id(self, operator: Operator) -> None:
         operator.tenant()

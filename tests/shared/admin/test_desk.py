@@ -179,6 +179,7 @@ class TestFilters:
             ({"cause": "plans"}, "cause must be one of: data-source"),
             ({"since": "yesterday"}, "since must be a date"),
             ({"until": "2026-13-01"}, "until must be a date"),
+            ({"since": "0001-01-01T00:00:00+23:59"}, "since must be a date"),
             ({"metric": " "}, "metric must be a text"),
             ({"limit": "0"}, "limit must be"),
             ({"limit": "201"}, "limit must be"),

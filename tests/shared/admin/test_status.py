@@ -42,6 +42,7 @@ HEALTHY = [
     "omneo webhooks",
     "set-up",
     "settings",
+    "traffic",
     "dead jobs",
     "keys",
     "inbound queue",

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from shared.consent.inbox import Inbox
 from shared.consent.memories import ConsentMemories
 from shared.consent.rules.decisions import TOPICS, canonical
-from shared.consent.rules.memory import Verdict, verdicts
+from shared.consent.rules.whose import Verdict, verdicts
 from shared.consent_events import Channel, Direction, SystemEvent
 from shared.errors import WaitError
 from tests.support.consenting import IDENTITY, Inflow, Person, Retailer, an_installed_tenant, remember_a_call

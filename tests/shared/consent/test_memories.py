@@ -9,16 +9,10 @@ from typing import Any
 import pytest
 
 from shared.consent.memories import ConsentMemories, Memories
+from shared.consent.rules.calls import accepted, with_call, with_landing, with_merge
 from shared.consent.rules.decisions import Decided
-from shared.consent.rules.memory import (
-    Call,
-    Memory,
-    accepted,
-    with_call,
-    with_events,
-    with_landing,
-    with_omneo,
-)
+from shared.consent.rules.learning import with_events, with_omneo
+from shared.consent.rules.memory import Call, Memory
 from shared.consent_events import Channel, Consent, Decision
 from shared.errors import StoreUnavailableError
 from shared.storage.documents import Documents
@@ -53,7 +47,7 @@ def whole(known: Memories) -> Memories:
     email = with_omneo(with_event(1)(known)[Channel.EMAIL], {"email_promo": True}, NOON)
     shown = {"sms_promo": False, "sms_consent_updated_at": "2027-01-01 10:00:00"}
     sms = with_omneo(with_a_call(known)[Channel.SMS], shown, NOON)
-    sms = with_landing(accepted(sms, Consent.SMS, "in", "01HX"), sms.calls[0], NOON)
+    sms = with_merge(with_landing(accepted(sms, Consent.SMS, "in", "01HX"), sms.calls[0], NOON), NOON)
     return {Channel.EMAIL: email, Channel.SMS: sms}
 
 
@@ -86,6 +80,23 @@ def test_who_was_asked_about_is_found_by_the_klaviyo_profile(memories: ConsentMe
     memories.change("acme", JANE, with_a_call)
     assert memories.profile_asked_about("acme", "01HX") == JANE
     assert memories.profile_asked_about("acme-stg", "01HX") == ""
+
+
+def test_who_asks_about_anothers_klaviyo_profile_takes_over_what_was_asked_about_it(
+    memories: ConsentMemories,
+) -> None:
+    def with_a_later_call(known: Memories) -> Memories:
+        later = NOON + timedelta(minutes=1)
+        return {
+            Channel.SMS: with_call(known[Channel.SMS], Call(Consent.SMS, "out", "01HX", later, later, later))
+        }
+
+    memories.change("acme", "another", with_a_call)
+    kept = memories.change("acme", JANE, with_a_later_call)
+    assert memories.find("acme", JANE) == kept
+    assert [call.direction for call in kept[Channel.SMS].calls] == ["in", "out"]
+    again = memories.change("acme", JANE, with_event(1))
+    assert again[Channel.SMS] == kept[Channel.SMS]
 
 
 def test_who_is_overtaken_does_it_again_with_what_the_faster_one_wrote(

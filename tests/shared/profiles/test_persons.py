@@ -195,11 +195,14 @@ def test_who_waits_longer_than_a_while_says_so_and_is_synced_when_the_other_is(s
 def test_two_who_have_the_same_email_in_omneo_both_live_on_and_the_desk_says_so(shop: Shop) -> None:
     first = shop.customer(first_name="First")
     shop.settle()
+    shop.forget_calls()
     second = shop.customer(first_name="Second", email=EMAIL.upper())
     shop.settle(200)
     assert (email_of(shop, first), email_of(shop, second)) == (EMAIL, "")
     (dead,) = shop.world.dead_jobs()
     assert "has the profile's email address" in dead.reason
+    # Three attempts and a sync of the first: who keeps the address in Omneo is not waited for.
+    assert len(shop.klaviyo_calls()) + len(shop.omneo_calls()) <= 30
     shop.change(first, email=OTHERS_EMAIL)
     shop.settle(200)
     assert (email_of(shop, first), email_of(shop, second)) == (OTHERS_EMAIL, EMAIL.upper())

@@ -11,12 +11,15 @@ from shared.direction import Direction
 from shared.errors import DisconnectedError
 from shared.installation.uninstall import uninstall
 from shared.jobs.jobs import Delivery, SendRecords, SweepOutbox
+from shared.jobs.replays import Replaying
+from shared.jobs.rules.causes import Cause
 from shared.records.outbox import Outbox
 from shared.records.packing import LEASE, SWEPT_AFTER, pack_records, sweep_outbox
 from shared.records.records import send_records
 from shared.records.rules.record import RECORD_ID
 from shared.worker.delivery import deliver
 from tests.shared.installation.test_provision import together
+from tests.support.desk import Desk
 from tests.support.mortal import Fate, KilledError, Meanwhile
 from tests.support.recording import BULK, REWARDS, SINGLE, Shelf, jobs_of, numbers_of
 from tests.support.world import ACCOUNT, TENANT, World
@@ -366,6 +369,59 @@ def test_a_dead_record_that_is_replayed_keeps_its_id(shelf: Shelf) -> None:
     shelf.world.services.queue.put(job, shelf.world.read())
     shelf.work_until_quiet()
     assert [kept.record[RECORD_ID] for kept in klaviyo.records(ACCOUNT)] == [id]
+
+
+def test_a_record_that_is_replayed_after_days_waits_as_long_as_a_new_one_and_leaves_the_desk(
+    shelf: Shelf,
+) -> None:
+    klaviyo, desk = shelf.world.sandbox.klaviyo, Desk(shelf.world)
+    klaviyo.unwanted_property = "bad"
+    shelf.send(1, bad=True)
+    shelf.world.work()
+    (row,) = desk.rows()
+    assert "newer record of the same object" in row["what_to_do"]
+    klaviyo.unwanted_property = ""
+    shelf.world.clock.advance(3 * 86_400)
+    klaviyo.fail(2, match="POST /api/data-source-record*", status=429)
+    desk.replay(row["id"])
+    shelf.world.work()
+    assert [row["state"] for row in desk.rows()] == ["replayed"]
+    shelf.work_until_quiet()
+    assert shelf.arrived() == [1]
+    assert desk.rows() == []
+
+
+def test_a_replayed_record_that_is_refused_again_is_the_same_row_newer(shelf: Shelf) -> None:
+    desk = Desk(shelf.world)
+    shelf.world.sandbox.klaviyo.unwanted_property = "bad"
+    shelf.send(1, bad=True)
+    shelf.world.work()
+    (row,) = desk.rows()
+    for _ in range(2):
+        desk.replay(row["id"])
+    shelf.work_until_quiet()
+    (again,) = desk.rows()
+    assert (again["id"], again["state"], again["deaths"]) == (row["id"], "dead", 2)
+    shelf.world.sandbox.klaviyo.unwanted_property = ""
+    desk.replay(row["id"])
+    shelf.work_until_quiet()
+    assert (shelf.arrived(), desk.rows()) == ([1], [])
+
+
+def test_records_of_a_missing_scope_are_replayed_by_hand_alone(shelf: Shelf) -> None:
+    forbidden = {"errors": [{"code": "permission_denied", "detail": "no scope"}]}
+    shelf.world.sandbox.klaviyo.fail(1, match=f"POST {BULK}", status=403, body=forbidden)
+    shelf.send(*range(20))
+    shelf.work_until_quiet()
+    (row,) = Desk(shelf.world).rows(cause="scope")
+    assert not row["goes_on_by_itself"]
+    Replaying.of(shelf.world.services).begin_held(shelf.world.read(), Cause.SCOPE)
+    shelf.work_until_quiet()
+    assert shelf.arrived() == []
+    Desk(shelf.world).replay_all(cause="scope")
+    shelf.work_until_quiet()
+    assert sorted(shelf.arrived()) == list(range(20))
+    assert Desk(shelf.world).page()["count"] == 0
 
 
 def dead_numbers(shelf: Shelf) -> list[int]:

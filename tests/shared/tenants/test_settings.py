@@ -62,6 +62,12 @@ GOOD: dict[str, list[Any]] = {
     "reward_max_amount": [1, 0.01, 999_999.99, 1_000_000, 5e-324],
     "reward_max_per_hour": [1, 7.0, 1_000_000],
     "dead_job_days": [1, 30, 7.0, 365],
+    "receipt_days": [0, 1, 7.0, 365],
+    "notify_url": [
+        "https://example.com",
+        "https://hooks.example.com:8443/a/b?c=d&e=%20",
+        "https://1.1.1.1/",
+    ],
 }
 
 BAD: dict[str, list[Any]] = {
@@ -97,7 +103,18 @@ BAD: dict[str, list[Any]] = {
     "on_profile_deleted": ["", "canary", "delete", "Erase", False, 2],
     "reward_max_amount": [0, -1, -0.0, 1_000_000.01, 10**30, 1e308, "5", "canary", True, [5], {}],
     "reward_max_per_hour": [0, -1, 1.5, 1_000_001, 10**39, 2**63, "7", True, []],
+    "notify_url": [
+        *("", "canary", "http://example.com", "https://", "https://canary@example.com/", "ftp://example.com"),
+        *(
+            "https://example.com/a b",
+            "https://example.com/#canary",
+            "https://example.com\\@canary",
+            "HTTPS://x",
+        ),
+        *("https://example.com/" + "x" * 500, 5, True, ["https://example.com"]),
+    ],
     "dead_job_days": [0, -1, 366, 1.5, 30.000001, 10**39, "7", "canary", True, [], {}],
+    "receipt_days": [-1, 366, 1.5, 30.000001, 10**39, "7", "canary", True, [], {}],
 }
 
 # Bad too, but the schema cannot say so.
@@ -141,7 +158,8 @@ def rows(table: Mapping[str, list[Any]]) -> list[Any]:
 
 
 def a_shop(**changes: Any) -> Tenant:
-    return a_tenant("acme", NOW, **changes)
+    secret = StoredSecret(id="n1", value=SecretStr("canary"), created_at=NOW)
+    return a_tenant("acme", NOW, **{"notify_secrets": (secret,), **changes})
 
 
 def accepts(changes: Mapping[str, Any], tenant: Tenant | None = None) -> bool:
@@ -218,6 +236,11 @@ class TestValues:
     def test_a_name_of_a_newer_revision_may_be_any(self) -> None:
         stored = {"task_queue_name": "acme", "email_consent_unset": "leave", "reward_max_amount": 5}
         assert TenantSettings.model_validate(stored).reward_max_amount == 5
+
+    def test_nobody_is_told_without_a_secret_to_sign_with(self) -> None:
+        with pytest.raises(ConflictError, match=r"^notify_url: make a secret first"):
+            edited(a_shop(notify_secrets=()), {"notify_url": "https://example.com"}, NOW)
+        assert accepts({"notify_url": None}, a_shop(notify_secrets=()))
 
 
 class TestFixedOnceInstalled:

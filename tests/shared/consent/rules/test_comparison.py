@@ -8,17 +8,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared import consent_events
-from shared.consent.rules.comparison import Outcome, Reason, Step, Subject, step_of, with_klaviyo
+from shared.consent.rules.calls import with_call
+from shared.consent.rules.comparison import step_of
 from shared.consent.rules.decisions import Decided, read_stamp
-from shared.consent.rules.memory import (
-    Call,
-    Memory,
-    Verdict,
-    verdict_of,
-    with_call,
-    with_events,
-    with_omneo,
-)
+from shared.consent.rules.held import Subject, with_klaviyo
+from shared.consent.rules.learning import with_events, with_omneo
+from shared.consent.rules.memory import Call, Memory
+from shared.consent.rules.step import Outcome, Reason, Step
+from shared.consent.rules.whose import Verdict, verdict_of
 from shared.consent_events import Consent, Decision
 
 Channel = Literal["email", "sms"]

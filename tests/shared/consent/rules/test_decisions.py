@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.consent.rules import memory as rules
+from shared.consent.rules import learning, results
 from shared.consent.rules.decisions import (
     TABLE,
     TOPICS,
@@ -24,6 +24,7 @@ from shared.consent.rules.decisions import (
     state_of,
     write_stamp,
 )
+from shared.consent.rules.memory import Memory
 from shared.consent_events import Bounce, Channel, Decision, SystemEvent
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -99,19 +100,19 @@ def merge(
     """Return what Omneo is given of these events, where it holds this, with stamps of its own; `done` were given before."""
     given: dict[str, Any] = {}
     for memory in remembered(events, stamps, done):
-        given |= rules.to_omneo(memory, comms)
+        given |= results.to_omneo(memory, comms)
     return given
 
 
 def remembered(
     events: Iterable[Decided], stamps: Mapping[Channel, datetime | None], done: Iterable[str] = ()
-) -> list[rules.Memory]:
+) -> list[Memory]:
     """Return the memories of both channels; the events in `done` were given to Omneo, and told, before."""
     known = set(done)
     events = [replace(one, is_written=one.id in known, is_told=one.id in known) for one in events]
     return [
-        rules.with_events(
-            rules.Memory(channel, omneo_in=stamps.get(channel)),
+        learning.with_events(
+            Memory(channel, omneo_in=stamps.get(channel)),
             [one for one in events if one.channel is channel and one.decision is not NONE],
         )
         for channel in Channel
@@ -361,7 +362,7 @@ class TestMoves:
         stamps: Mapping[Channel, datetime | None] = NO_STAMPS,
         done: Iterable[str] = (),
     ) -> list[tuple[str, str, str]]:
-        made = [move for memory in remembered(events, stamps, done) for move in rules.moves(memory, held)]
+        made = [move for memory in remembered(events, stamps, done) for move in results.moves(memory, held)]
         return [(move.event.topic, move.before, move.after) for move in made]
 
     def test_each_decision_says_what_it_did(self) -> None:

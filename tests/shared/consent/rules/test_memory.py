@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.consent.rules import memory as rules
+from shared.consent.rules import calls, learning, results, whose
 from shared.consent.rules.decisions import Decided, stamp_name
-from shared.consent.rules.memory import LANDING, Call, Memory, Verdict, Word
+from shared.consent.rules.memory import LANDING, Call, Memory, Word
+from shared.consent.rules.whose import Verdict
 from shared.consent_events import Channel, Consent, Decision, Direction
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -41,24 +42,24 @@ def comms(promo: bool | None, seconds: float | None = None) -> dict[str, Any]:
     return {"email_promo": promo, stamp_name(Channel.EMAIL): stamp}
 
 
-def a_memory(*events: Decided, calls: tuple[tuple[Direction, float], ...] = (), since: float = 0) -> Memory:
+def a_memory(*events: Decided, asked: tuple[tuple[Direction, float], ...] = (), since: float = 0) -> Memory:
     """Return a memory of events, and of calls about the first profile for a decision of that time."""
     memory = Memory(Channel.EMAIL)
-    for direction, seconds in calls:
+    for direction, seconds in asked:
         call = Call(Consent.EMAIL, direction, FIRST, at(since), at(seconds), at(seconds))
-        memory = rules.with_call(memory, call)
-        memory = rules.accepted(memory, Consent.EMAIL, direction, FIRST)
-    return rules.with_events(memory, events)
+        memory = calls.with_call(memory, call)
+        memory = calls.accepted(memory, Consent.EMAIL, direction, FIRST)
+    return learning.with_events(memory, events)
 
 
 def written(memory: Memory, held: dict[str, Any]) -> Memory:
     """Return the memory after Omneo was given all of it, and holds this."""
-    return rules.written(memory, held, {(one.id, one.topic) for one in memory.events}, at(20))
+    return learning.written(memory, held, {(one.id, one.topic) for one in memory.events}, at(20))
 
 
-def whose(memory: Memory) -> list[Verdict]:
+def verdicts_of(memory: Memory) -> list[Verdict]:
     """Return whose the events are, by time."""
-    return [rules.verdict_of(memory, one) for one in memory.events]
+    return [whose.verdict_of(memory, one) for one in memory.events]
 
 
 PERSON, OURS = Verdict.PERSON, Verdict.OURS
@@ -67,63 +68,63 @@ PERSON, OURS = Verdict.PERSON, Verdict.OURS
 class TestOptOut:
     @pytest.mark.parametrize("seconds", [-4, 0, 20, 179, 350])
     def test_is_ours_while_an_unsubscribe_of_ours_is_under_way(self, seconds: float) -> None:
-        assert whose(a_memory(event(OUT, seconds), calls=(("out", 0),))) == [OURS]
+        assert verdicts_of(a_memory(event(OUT, seconds), asked=(("out", 0),))) == [OURS]
 
     @pytest.mark.parametrize("seconds", [-60, 400, 86_400])
     def test_is_the_persons_at_any_other_time(self, seconds: float) -> None:
-        assert whose(a_memory(event(OUT, seconds), calls=(("out", 0),))) == [PERSON]
+        assert verdicts_of(a_memory(event(OUT, seconds), asked=(("out", 0),))) == [PERSON]
 
     def test_is_the_persons_where_an_opt_in_has_come_since_the_decision(self) -> None:
         """In doubt: our call may have landed, or she may have left."""
-        memory = a_memory(event(IN, 10), event(OUT, 20), calls=(("out", 5),))
-        assert whose(memory) == [PERSON, PERSON]
-        memory = rules.with_omneo(a_memory(event(OUT, 20), calls=(("out", 5),)), comms(True, 10), at(30))
-        assert whose(memory) == [PERSON]
+        memory = a_memory(event(IN, 10), event(OUT, 20), asked=(("out", 5),))
+        assert verdicts_of(memory) == [PERSON, PERSON]
+        memory = learning.with_omneo(a_memory(event(OUT, 20), asked=(("out", 5),)), comms(True, 10), at(30))
+        assert verdicts_of(memory) == [PERSON]
 
     def test_stays_ours_whatever_is_decided_after_it(self) -> None:
-        memory = rules.with_omneo(a_memory(event(OUT, 20), calls=(("out", 5),)), comms(True, 900), at(901))
-        assert whose(memory) == [OURS]
+        memory = learning.with_omneo(a_memory(event(OUT, 20), asked=(("out", 5),)), comms(True, 900), at(901))
+        assert verdicts_of(memory) == [OURS]
 
     def test_of_another_profile_is_the_persons(self) -> None:
-        assert whose(a_memory(event(OUT, 20, SECOND), calls=(("out", 5),))) == [PERSON]
+        assert verdicts_of(a_memory(event(OUT, 20, SECOND), asked=(("out", 5),))) == [PERSON]
 
     @pytest.mark.parametrize("topic", ["marked_email_as_spam", "manually_suppressed_from_email_marketing"])
     def test_that_no_unsubscribe_brings_about_is_the_persons(self, topic: str) -> None:
-        assert whose(a_memory(event(topic, 20), calls=(("out", 5),))) == [PERSON]
+        assert verdicts_of(a_memory(event(topic, 20), asked=(("out", 5),))) == [PERSON]
 
     def test_is_the_persons_once_our_call_has_landed(self) -> None:
-        memory = a_memory(event(OUT, 20), event(OUT, 60), calls=(("out", 5),))
-        assert whose(memory) == [OURS, PERSON]
+        memory = a_memory(event(OUT, 20), event(OUT, 60), asked=(("out", 5),))
+        assert verdicts_of(memory) == [OURS, PERSON]
 
     def test_with_our_mark_is_the_persons(self) -> None:
-        assert whose(a_memory(event(OUT, 20, mark="omneo"))) == [PERSON]
+        assert verdicts_of(a_memory(event(OUT, 20, mark="omneo"))) == [PERSON]
 
 
 class TestOptIn:
     def test_is_our_landing_whatever_was_decided_since_and_the_next_one_is_the_persons(self) -> None:
-        memory = a_memory(event(OUT, 60), event(IN, 150), event(IN, 400), calls=(("in", 0),))
-        assert whose(memory) == [PERSON, OURS, PERSON]
+        memory = a_memory(event(OUT, 60), event(IN, 150), event(IN, 400), asked=(("in", 0),))
+        assert verdicts_of(memory) == [PERSON, OURS, PERSON]
 
     def test_has_a_second_topic_in_the_same_act(self) -> None:
         listed = event(IN, 30)
         listed = Decided("list", "subscribed_to_list", FIRST, listed.at, Decision.OPT_IN)
-        assert whose(a_memory(event(IN, 30), listed, calls=(("in", 0),))) == [OURS, OURS]
+        assert verdicts_of(a_memory(event(IN, 30), listed, asked=(("in", 0),))) == [OURS, OURS]
 
     def test_before_the_call_is_the_persons(self) -> None:
-        assert whose(a_memory(event(IN, -10), calls=(("in", 0),))) == [PERSON]
+        assert verdicts_of(a_memory(event(IN, -10), asked=(("in", 0),))) == [PERSON]
 
     def test_with_our_mark_is_ours_and_with_anothers_the_persons(self) -> None:
-        assert whose(a_memory(event(IN, 10, mark="omneo"))) == [OURS]
-        assert whose(a_memory(event(IN, 10, mark="other"), calls=(("in", 0),))) == [PERSON]
+        assert verdicts_of(a_memory(event(IN, 10, mark="omneo"))) == [OURS]
+        assert verdicts_of(a_memory(event(IN, 10, mark="other"), asked=(("in", 0),))) == [PERSON]
 
     def test_after_a_call_that_was_refused_is_the_persons(self) -> None:
-        memory = rules.refused(a_memory(calls=(("in", 0),)), Consent.EMAIL, "in", FIRST)
-        assert whose(rules.with_events(memory, [event(IN, 10)])) == [PERSON]
+        memory = calls.refused(a_memory(asked=(("in", 0),)), Consent.EMAIL, "in", FIRST)
+        assert verdicts_of(learning.with_events(memory, [event(IN, 10)])) == [PERSON]
 
     def test_is_ours_at_the_time_at_which_klaviyo_showed_the_landing(self) -> None:
-        memory = a_memory(calls=(("in", 0),))
-        memory = rules.with_landing(memory, memory.calls[0], at(100))
-        assert whose(rules.with_events(memory, [event(IN, 40), event(IN, 101)])) == [PERSON, OURS]
+        memory = a_memory(asked=(("in", 0),))
+        memory = calls.with_landing(memory, memory.calls[0], at(100))
+        assert verdicts_of(learning.with_events(memory, [event(IN, 40), event(IN, 101)])) == [PERSON, OURS]
 
 
 class TestTwins:
@@ -131,54 +132,56 @@ class TestTwins:
         topics = ["unsubscribed_from_sms_marketing", "unsubscribed_from_text_messaging_marketing"]
         twins = [Decided(topic, topic, FIRST, at(0), Decision.OPT_OUT) for topic in topics]
         again = Decided("again", topics[0], FIRST, at(0), Decision.OPT_OUT)
-        memory = rules.with_events(Memory(Channel.SMS), twins)
-        assert sorted(whose(memory)) == [Verdict.PERSON, Verdict.TWIN]
-        assert sorted(whose(rules.with_events(memory, [again]))) == [PERSON, PERSON, Verdict.TWIN]
+        memory = learning.with_events(Memory(Channel.SMS), twins)
+        assert sorted(verdicts_of(memory)) == [Verdict.PERSON, Verdict.TWIN]
+        assert sorted(verdicts_of(learning.with_events(memory, [again]))) == [PERSON, PERSON, Verdict.TWIN]
 
     def test_one_that_was_told_stays_the_one_that_counts(self) -> None:
         topics = ["unsubscribed_from_sms_marketing", "unsubscribed_from_text_messaging_marketing"]
         late, told = (Decided(topic, topic, FIRST, at(0), Decision.OPT_OUT) for topic in topics)
-        memory = rules.told(rules.with_events(Memory(Channel.SMS), [told]), told)
-        memory = rules.with_events(memory, [late])
-        assert rules.untold(memory) == []
+        memory = learning.told(learning.with_events(Memory(Channel.SMS), [told]), told)
+        memory = learning.with_events(memory, [late])
+        assert whose.untold(memory) == []
 
 
 class TestOmneo:
     def test_a_stamp_is_a_decision(self) -> None:
-        memory = rules.with_omneo(a_memory(), comms(True, 0), at(10))
-        assert rules.last_word(memory) == Word("in", at(0))
-        assert rules.last_word(rules.with_omneo(memory, comms(False, 20), at(30))) == Word("out", at(20))
+        memory = learning.with_omneo(a_memory(), comms(True, 0), at(10))
+        assert results.last_word(memory) == Word("in", at(0))
+        assert results.last_word(learning.with_omneo(memory, comms(False, 20), at(30))) == Word("out", at(20))
 
     @pytest.mark.parametrize("ahead", [30, 36_000])
     def test_a_stamp_that_lies_ahead_is_none_not_even_when_its_time_has_come(self, ahead: float) -> None:
         shown = comms(True, ahead)
-        memory = rules.with_omneo(a_memory(), shown, at(1))
-        memory = rules.with_omneo(rules.with_events(memory, [event(OUT, 10)]), shown, at(ahead + 60))
-        assert rules.last_word(memory) == Word("out", at(10))
-        assert rules.to_omneo(memory, shown)["email_promo"] is False
+        memory = learning.with_omneo(a_memory(), shown, at(1))
+        memory = learning.with_omneo(learning.with_events(memory, [event(OUT, 10)]), shown, at(ahead + 60))
+        assert results.last_word(memory) == Word("out", at(10))
+        assert results.to_omneo(memory, shown)["email_promo"] is False
 
     def test_a_change_without_a_stamp_counts_as_of_when_it_is_seen_if_it_is_an_opt_out(self) -> None:
-        memory = rules.with_omneo(a_memory(), comms(True, 0), at(10))
-        out = rules.with_omneo(memory, comms(False, 0), at(99))
-        assert rules.last_word(out) == Word("out", at(99))
-        assert rules.with_omneo(out, comms(False, 0), at(200)) == out
+        memory = learning.with_omneo(a_memory(), comms(True, 0), at(10))
+        out = learning.with_omneo(memory, comms(False, 0), at(99))
+        assert results.last_word(out) == Word("out", at(99))
+        assert learning.with_omneo(out, comms(False, 0), at(200)) == out
 
     def test_an_opt_in_without_a_stamp_has_no_date_but_ends_omneos_own_opt_out(self) -> None:
-        out = rules.with_omneo(rules.with_omneo(a_memory(), comms(True, 0), at(10)), comms(False, 0), at(99))
-        assert rules.last_word(rules.with_omneo(out, comms(True, 0), at(300))) == Word("in", at(0))
-        heard = rules.with_events(out, [event(OUT, 50)])
-        assert rules.last_word(rules.with_omneo(heard, comms(True, 0), at(300))) == Word("out", at(50))
+        out = learning.with_omneo(
+            learning.with_omneo(a_memory(), comms(True, 0), at(10)), comms(False, 0), at(99)
+        )
+        assert results.last_word(learning.with_omneo(out, comms(True, 0), at(300))) == Word("in", at(0))
+        heard = learning.with_events(out, [event(OUT, 50)])
+        assert results.last_word(learning.with_omneo(heard, comms(True, 0), at(300))) == Word("out", at(50))
 
     def test_an_opt_out_dated_back_before_the_opt_in_that_it_replaces_counts_as_of_now(self) -> None:
-        memory = rules.with_omneo(a_memory(), comms(True, 50), at(60))
-        assert rules.last_word(rules.with_omneo(memory, comms(False, 40), at(99))) == Word("out", at(99))
+        memory = learning.with_omneo(a_memory(), comms(True, 50), at(60))
+        assert results.last_word(learning.with_omneo(memory, comms(False, 40), at(99))) == Word("out", at(99))
 
     def test_what_we_wrote_is_no_decision_of_omneos(self) -> None:
         memory = a_memory(event(IN, 5))
-        shown = {**comms(None), **rules.to_omneo(memory, comms(None))}
-        memory = rules.with_omneo(written(memory, shown), shown, at(30))
+        shown = {**comms(None), **results.to_omneo(memory, comms(None))}
+        memory = learning.with_omneo(written(memory, shown), shown, at(30))
         assert memory.omneo_in is None
-        assert rules.to_omneo(memory, shown) == {}
+        assert results.to_omneo(memory, shown) == {}
 
     @pytest.mark.parametrize("before", [comms(None), comms(False, -50), comms(True, -50)])
     @pytest.mark.parametrize("answered", [True, False])
@@ -186,54 +189,54 @@ class TestOmneo:
         self, before: dict[str, Any], answered: bool
     ) -> None:
         """Whether we saw the answer to our write or not."""
-        memory = rules.with_omneo(a_memory(event(IN, 5)), before, at(10))
-        given = {**before, **rules.to_omneo(memory, before)}
+        memory = learning.with_omneo(a_memory(event(IN, 5)), before, at(10))
+        given = {**before, **results.to_omneo(memory, before)}
         if answered:
             memory = written(memory, given)
         changed = {**given, "email_promo": False}
-        memory = rules.with_omneo(memory, changed, at(60))
-        assert rules.to_omneo(memory, changed) == {}
-        assert rules.last_word(memory) == Word("out", at(60))
-        assert rules.look_at(memory, at(60)) == at(60)
+        memory = learning.with_omneo(memory, changed, at(60))
+        assert results.to_omneo(memory, changed) == {}
+        assert results.last_word(memory) == Word("out", at(60))
+        assert results.look_at(memory, at(60)) == at(60)
 
     def test_at_the_same_second_the_opt_out_is_written(self) -> None:
         memory = a_memory(event(IN, 0), event(OUT, 0))
-        assert rules.to_omneo(memory, comms(None))["email_promo"] is False
+        assert results.to_omneo(memory, comms(None))["email_promo"] is False
         first = written(a_memory(event(IN, 0)), comms(True, 0))
-        late = rules.with_omneo(rules.with_events(first, [event(OUT, 0)]), comms(True, 0), at(9))
-        assert rules.to_omneo(late, comms(True, 0)) == {"email_promo": False}
+        late = learning.with_omneo(learning.with_events(first, [event(OUT, 0)]), comms(True, 0), at(9))
+        assert results.to_omneo(late, comms(True, 0)) == {"email_promo": False}
 
     def test_no_stamp_holds_a_bounce_back_and_an_opt_in_clears_it(self) -> None:
-        memory = rules.with_omneo(a_memory(event("bounced_email", 0)), comms(True, 50), at(60))
-        assert rules.to_omneo(memory, comms(True, 50)) == {"email_bounced": True}
-        memory = rules.with_events(memory, [event(IN, 80, clears_bounce=True)])
-        assert rules.to_omneo(memory, {**comms(True, 50), "email_bounced": True})["email_bounced"] is False
+        memory = learning.with_omneo(a_memory(event("bounced_email", 0)), comms(True, 50), at(60))
+        assert results.to_omneo(memory, comms(True, 50)) == {"email_bounced": True}
+        memory = learning.with_events(memory, [event(IN, 80, clears_bounce=True)])
+        assert results.to_omneo(memory, {**comms(True, 50), "email_bounced": True})["email_bounced"] is False
 
 
 class TestLook:
     def test_is_not_needed_where_nothing_can_have_undone_an_opt_out(self) -> None:
-        assert rules.look_at(a_memory(event(OUT, 0)), at(5)) is None
-        assert rules.look_at(a_memory(event(IN, 0)), at(5)) is None
-        assert rules.look_at(a_memory(event(IN, 0), event(OUT, 3)), at(5)) is None
+        assert results.look_at(a_memory(event(OUT, 0)), at(5)) is None
+        assert results.look_at(a_memory(event(IN, 0)), at(5)) is None
+        assert results.look_at(a_memory(event(IN, 0), event(OUT, 3)), at(5)) is None
 
     def test_is_needed_when_our_opt_in_may_land_after_an_opt_out(self) -> None:
-        memory = a_memory(event(OUT, 30), calls=(("in", 0),))
-        assert rules.look_at(memory, at(40)) == at(0) + LANDING
-        assert rules.look_at(memory, at(86_400)) == at(86_400)
+        memory = a_memory(event(OUT, 30), asked=(("in", 0),))
+        assert results.look_at(memory, at(40)) == at(0) + LANDING
+        assert results.look_at(memory, at(86_400)) == at(86_400)
 
     def test_is_needed_when_an_opt_in_has_lost_to_omneos_opt_out(self) -> None:
-        memory = rules.with_omneo(a_memory(event(IN, 0)), comms(False, 20), at(30))
-        assert rules.look_at(memory, at(40)) == at(40)
+        memory = learning.with_omneo(a_memory(event(IN, 0)), comms(False, 20), at(30))
+        assert results.look_at(memory, at(40)) == at(40)
 
 
 def test_a_complaint_stands_until_she_subscribes_in_klaviyo_herself() -> None:
-    assert rules.is_complained(a_memory(event("marked_email_as_spam", 0)))
-    assert rules.is_complained(a_memory(event("marked_email_as_spam", 0), event(IN, 9), calls=(("in", 5),)))
-    assert not rules.is_complained(a_memory(event("marked_email_as_spam", 0), event(IN, 9)))
+    assert results.is_complained(a_memory(event("marked_email_as_spam", 0)))
+    assert results.is_complained(a_memory(event("marked_email_as_spam", 0), event(IN, 9), asked=(("in", 5),)))
+    assert not results.is_complained(a_memory(event("marked_email_as_spam", 0), event(IN, 9)))
 
 
 def test_the_same_call_again_is_one_of_which_either_may_have_taken_effect() -> None:
-    memory = a_memory(calls=(("in", 0), ("in", 100)))
+    memory = a_memory(asked=(("in", 0), ("in", 100)))
     (call,) = memory.calls
     assert (call.asked_at, call.last_at, call.times) == (at(0), at(100), 2)
 
@@ -249,7 +252,7 @@ events = st.builds(
     clears_bounce=st.just(False),
     mark=st.sampled_from(["", "", "omneo", "other"]),
 )
-calls = st.lists(
+asked_calls = st.lists(
     st.tuples(st.sampled_from(["in", "out"]), st.integers(0, 30).map(lambda step: step * 20)), max_size=4
 )
 histories = st.lists(events, min_size=1, max_size=6, unique_by=lambda one: (one.id, one.topic))
@@ -257,19 +260,21 @@ histories = st.lists(events, min_size=1, max_size=6, unique_by=lambda one: (one.
 
 def lived(history: list[Decided], made: list[tuple[Direction, float]], shown: dict[str, Any]) -> Any:
     """Return what stands at the end, and what was told, when each event comes by itself and all that follows is done."""
-    memory, held = a_memory(calls=tuple(sorted(made, key=lambda call: call[1]))), dict(shown)
+    memory, held = a_memory(asked=tuple(sorted(made, key=lambda call: call[1]))), dict(shown)
     told = []
     for one in history:
-        memory = rules.with_omneo(rules.with_events(memory, [one]), held, at(10_000))
-        held |= rules.to_omneo(memory, held)
+        memory = learning.with_omneo(learning.with_events(memory, [one]), held, at(10_000))
+        held |= results.to_omneo(memory, held)
         memory = written(memory, held)
-        for each in rules.untold(memory):
-            memory = rules.told(memory, each)
+        for each in whose.untold(memory):
+            memory = learning.told(memory, each)
             told.append((each.id, each.topic))
-    return held, rules.last_word(memory), sorted(told)
+    return held, results.last_word(memory), sorted(told)
 
 
-@given(histories, calls, st.sampled_from([True, False, None]), st.none() | st.integers(0, 600), st.data())
+@given(
+    histories, asked_calls, st.sampled_from([True, False, None]), st.none() | st.integers(0, 600), st.data()
+)
 def test_any_order_of_arrival_with_repeats_ends_the_same(
     history: list[Decided], made: Any, promo: bool | None, stamp: int | None, data: st.DataObject
 ) -> None:
@@ -280,14 +285,14 @@ def test_any_order_of_arrival_with_repeats_ends_the_same(
     assert len(told) == len(set(told))
 
 
-@given(histories, calls, st.sampled_from([True, False, None]), st.none() | st.integers(0, 600))
+@given(histories, asked_calls, st.sampled_from([True, False, None]), st.none() | st.integers(0, 600))
 def test_a_persons_newest_opt_out_is_never_beaten_by_what_is_older_or_as_old(
     history: list[Decided], made: Any, promo: bool | None, stamp: int | None
 ) -> None:
-    memory = a_memory(*history, calls=tuple(made))
-    memory = rules.with_omneo(memory, comms(promo, stamp), at(10_000))
-    word = rules.last_word(memory)
-    outs = [one.at for one in rules.persons(memory) if one.decision is Decision.OPT_OUT]
+    memory = a_memory(*history, asked=tuple(made))
+    memory = learning.with_omneo(memory, comms(promo, stamp), at(10_000))
+    word = results.last_word(memory)
+    outs = [one.at for one in whose.persons(memory) if one.decision is Decision.OPT_OUT]
     if word is not None and word.direction == "in" and outs:
         assert word.at > max(outs)
 
@@ -296,8 +301,8 @@ def test_a_persons_newest_opt_out_is_never_beaten_by_what_is_older_or_as_old(
 def test_a_persons_last_word_stands_whatever_comes_first(order: tuple[int, ...]) -> None:
     """An echo of ours, then she subscribes, then she unsubscribes: no order of arrival may lose the last."""
     history = [event(OUT, 10), event(IN, 3600), event(OUT, 7200)]
-    memory = a_memory(calls=(("out", 0),))
+    memory = a_memory(asked=(("out", 0),))
     for number in order:
-        memory = rules.with_events(memory, [history[number]])
-    assert [one.topic for one in rules.untold(memory)] == [IN, OUT]
-    assert rules.last_word(memory) == Word("out", at(7200))
+        memory = learning.with_events(memory, [history[number]])
+    assert [one.topic for one in whose.untold(memory)] == [IN, OUT]
+    assert results.last_word(memory) == Word("out", at(7200))

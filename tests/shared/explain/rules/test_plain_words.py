@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import pytest
 
-from shared.consent.rules.comparison import Outcome, Reason
+from shared.consent.rules.step import Outcome, Reason
 from shared.explain.rules.plain_words import CONSENT, EXCLUDED, LEFT_OUT, MATCHED, OUTCOMES
 from shared.profiles.klaviyo_import import LeftOut
 from shared.profiles.rules.draft import NoteReason

@@ -15,7 +15,8 @@ import requests
 from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.omneo.json_logic import UnknownOperatorError, evaluate
 from deploy.local.sandbox.omneo.profiles import stamp
-from deploy.local.sandbox.omneo.twig import TemplateFailedError, Twig, number_format, php_date
+from deploy.local.sandbox.omneo.twig import TemplateFailedError, Twig, number_format
+from deploy.local.sandbox.omneo.twig.dates import php_date
 from tests.deploy.local.sandbox.times import NOON
 
 SECRET = "canary-signing-secret"
@@ -138,7 +139,10 @@ def test_a_condition_that_is_not_met_sends_nothing(
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"template": "{{ day|date('jS') }}"}, "TemplateFailedError: ValueError"),
+        (
+            {"template": "{{ day|date('jS') }}"},
+            "TemplateFailedError: line 1, column 8: The text is no date that can be read here.",
+        ),
         ({"condition": {"soundex": ["a"]}}, "UnknownOperatorError: unknown operator"),
         ({"url": "http://127.0.0.1:1/"}, "ConnectionError"),
     ],

@@ -1,0 +1,19 @@
+"""Renders a target's template as Twig does: what is supported prints what php-twig prints, the rest is refused by name, line and column.
+
+It knows no target and sends nothing. Our own code, because no library prints what Twig prints: PyPI has no Twig, and Jinja is another
+language under a like syntax. Its filters bind, its numbers print, its empty values compare and its maps count by Python's rules, and
+its sandbox bounds neither time nor memory. A layer above Jinja would have to parse Twig all the same, and PHP's rules (`php.py`),
+filters and dates are most of what stands here. Twig's own code, run by Debian's php-twig, is the referee of the tests.
+
+A template is hostile until shown otherwise. It reaches values that came as JSON and nothing else: no attribute of Python, no file, no
+other template, no pattern of a regular expression. A budget bounds what it computes (`budget.py`).
+
+As Omneo is assumed to render: nothing is escaped, a variable that is missing is null, times are UTC unless the template says
+otherwise. Not supported, among others: other templates, macros, `matches`, `random`, `|convert_encoding`, `|striptags`.
+"""
+
+from deploy.local.sandbox.omneo.twig.numbers import number_format
+from deploy.local.sandbox.omneo.twig.refusals import TemplateFailedError
+from deploy.local.sandbox.omneo.twig.template import Twig
+
+__all__ = ["TemplateFailedError", "Twig", "number_format"]

@@ -1,0 +1,99 @@
+"""What became of a call, by the id of its 202: what the desk, the outbox, the receipts and the runs know of it, in this order."""
+
+import re
+from datetime import datetime
+from typing import Any
+
+from shared.errors import UnknownPathError
+from shared.jobs.dead_jobs import DeadJob, DeadJobState, DeadJobStore
+from shared.receipts import Fate, Receipt, Receipts
+from shared.records.outbox import Outbox
+from shared.resync.rules.run import State
+from shared.resync.run import Run
+from shared.resync.runs import Resyncs
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+_ID = re.compile(r"(?!__)[A-Za-z0-9_-]{1,64}")
+_UNKNOWN = (
+    "No job with this id waits or is dead. Where receipt_days is 0, it is queued for its first try, or done, or was never accepted: what is done"
+    " at once leaves a receipt only where receipt_days is set."
+)
+_ENDED = {State.DONE: Fate.DONE, State.CANCELLED: Fate.DONE, State.FAILED: Fate.DEAD}
+
+
+def job(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
+    """Return what is known of a job: its `state`, since when (`at`), and what belongs to that state.
+
+    `waiting` has `why` and `next_try_at`, `done` has what Klaviyo `answered`, `dead` has the `reason` and the `row` on the desk.
+
+    Raises:
+        UnknownPathError: nothing is known of it; the message says what that means.
+    """
+    if not _ID.fullmatch(id):
+        raise UnknownPathError(_UNKNOWN)
+    desk = DeadJobStore(services.documents, services.keys)
+    if dead := desk.find(tenant.name, id):
+        return _dead(id, dead)
+    receipt = Receipts.of(services).find(tenant.name, id)
+    if receipt and receipt.row and (row := desk.find(tenant.name, receipt.row)):
+        return _dead(id, row)
+    if waiting := Outbox.of(services).waits_of(tenant.name, id):
+        return _in_the_outbox(tenant, id, *waiting, services)
+    if receipt:
+        return _told(receipt)
+    if run := Resyncs.of(services).get(tenant.name, id):
+        return _of_run(run)
+    raise UnknownPathError(_UNKNOWN)
+
+
+def _told(receipt: Receipt) -> dict[str, Any]:
+    # Records that were given up and whose row is gone were replayed, and Klaviyo has them.
+    state = Fate.DONE if receipt.state is Fate.DEAD else receipt.state
+    told = {"id": receipt.id, "kind": receipt.kind, "state": state.value, "at": _iso(receipt.at)}
+    if receipt.metric:
+        told["metric"] = receipt.metric
+    match state:
+        case Fate.WAITING:
+            next_try_at = _iso(receipt.next_try_at) if receipt.next_try_at else None
+            return {**told, "attempts": receipt.attempts, "why": receipt.why, "next_try_at": next_try_at}
+        case Fate.DONE:
+            return {**told, "answered": receipt.answered}
+        case _:
+            return {**told}
+
+
+def _dead(id: str, dead: DeadJob) -> dict[str, Any]:
+    if dead.state is DeadJobState.REPLAYED:
+        at = dead.replayed_at or dead.died_at
+        return {"id": id, "kind": dead.kind, "state": Fate.QUEUED.value, "at": _iso(at), "row": dead.id}
+    return {
+        "id": id,
+        "kind": dead.kind,
+        "state": Fate.DEAD.value,
+        "at": _iso(dead.died_at),
+        "attempts": dead.attempts,
+        "reason": dead.reason,
+        "row": dead.id,
+    }
+
+
+def _in_the_outbox(
+    tenant: Tenant, id: str, source: str, accepted_at: datetime, services: Services
+) -> dict[str, Any]:
+    told = {"id": id, "kind": "send-records", "metric": source, "at": _iso(accepted_at)}
+    until = Outbox.of(services).rests_until(tenant.name, source, services.clock())
+    if until is None:
+        return {**told, "state": Fate.QUEUED.value}
+    why = "Klaviyo has asked to wait, or could not answer, or what was accepted earlier waits."
+    return {**told, "state": Fate.WAITING.value, "why": why, "next_try_at": _iso(until)}
+
+
+def _of_run(run: Run) -> dict[str, Any]:
+    state = _ENDED.get(run.state, Fate.QUEUED)
+    told = {"id": run.id, "kind": run.options.kind.value, "state": state.value, "run": run.state.value}
+    return {**told, "reason": run.reason} if state is Fate.DEAD else told
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")

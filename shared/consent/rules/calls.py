@@ -1,0 +1,91 @@
+"""What we ask of Klaviyo, put into a memory of consent before it is asked, and what comes of it. Pure.
+
+Klaviyo answers that it has accepted a call, carries it out later, and may never show that it has.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from shared.consent.rules.memory import LANDING, UNDER_WAY, Call, Memory
+from shared.consent.rules.whose import our_landings
+from shared.consent_events import Consent, Direction
+
+MOST_CALLS = 12
+
+
+def with_call(memory: Memory, call: Call) -> Memory:
+    """Return the memory with a call that is about to be made. The same call once more, soon after, is one of which neither is known."""
+    same_before = [one for one in memory.calls if _is_same(one, call)]
+    rest = list(memory.calls)
+    if same_before:
+        last = same_before[-1]
+        call = replace(call, times=last.times + 1)
+        if last.is_under_way(call.asked_at):
+            rest.remove(last)
+            call = replace(call, asked_at=last.asked_at)
+    calls = (*rest, call)
+    return replace(memory, calls=calls[-MOST_CALLS:])
+
+
+def with_calls_before(memory: Memory, calls: Iterable[Call]) -> Memory:
+    """Return the memory with what was asked about her Klaviyo profile when it was another's."""
+    others = [call for call in calls if call not in memory.calls]
+    known = sorted((*others, *memory.calls), key=lambda call: call.last_at)
+    return replace(memory, calls=tuple(known)[-MOST_CALLS:])
+
+
+def accepted(memory: Memory, consent: Consent, direction: Direction, profile: str) -> Memory:
+    """Return the memory after Klaviyo has accepted the last such call."""
+    call = last_call(memory, consent, direction, profile)
+    if call is None:
+        return memory
+    calls = tuple(replace(one, is_accepted=True) if one is call else one for one in memory.calls)
+    return replace(memory, calls=calls)
+
+
+def refused(memory: Memory, consent: Consent, direction: Direction, profile: str) -> Memory:
+    """Return the memory after Klaviyo has refused the last such call for good: it has no effect."""
+    call = last_call(memory, consent, direction, profile)
+    return replace(memory, calls=tuple(one for one in memory.calls if one is not call))
+
+
+def with_landing(memory: Memory, call: Call, at: datetime) -> Memory:
+    """Return the memory after Klaviyo has shown that a call has landed, and when."""
+    calls = tuple(replace(one, landed_at=at) if one is call else one for one in memory.calls)
+    return replace(memory, calls=calls)
+
+
+def with_merge(memory: Memory, at: datetime) -> Memory:
+    """Return the memory before another Klaviyo profile is merged into hers: what Klaviyo shows from before may be the other's."""
+    return replace(memory, merged_at=at)
+
+
+def last_call(memory: Memory, consent: Consent, direction: Direction | None, profile: str) -> Call | None:
+    """Return the last call for a consent of a Klaviyo profile, in one direction or either."""
+    calls = [
+        call
+        for call in memory.calls
+        if call.consent is consent and call.profile in (profile, "") and direction in (call.direction, None)
+    ]
+    return calls[-1] if calls else None
+
+
+def is_being_carried_out(memory: Memory, now: datetime) -> bool:
+    """Return whether a call may still land, for all that is known: Klaviyo would look for the address then, whoever has it."""
+    return any(
+        now < call.last_at + (LANDING if call.is_accepted else UNDER_WAY)
+        and not any(call.may_have_landed(at) for at in our_landings(memory, call.direction, call.profile))
+        for call in memory.calls
+        if call.landed_at is None
+    )
+
+
+def _is_same(one: Call, other: Call) -> bool:
+    return (one.consent, one.direction, one.profile, one.decided_at, one.suppresses) == (
+        other.consent,
+        other.direction,
+        other.profile,
+        other.decided_at,
+        other.suppresses,
+    )

@@ -1,0 +1,172 @@
+"""What Klaviyo and Omneo say, put into a memory of consent, in any order: events, what Omneo shows, and what Omneo was given. Pure.
+
+What we ask of Klaviyo stands in `calls.py`.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from shared.consent.rules.decisions import Decided, direction_in, in_order, read_stamp, stamp_name
+from shared.consent.rules.memory import CLOCKS_APART, DECISIONS, Comms, Key, Memory, Seen, key_of, latest
+from shared.consent.rules.whose import Verdict, untold, verdicts
+from shared.consent_events import Channel, Decision
+
+PULLED = "profile "  # begins the id of what no event has told of
+MOST_EVENTS = 40
+_UNSUBSCRIBED: Mapping[Channel, str] = {
+    Channel.EMAIL: "unsubscribed_from_email_marketing",
+    Channel.SMS: "unsubscribed_from_sms_marketing",
+}
+
+
+def with_events(memory: Memory, events: Iterable[Decided]) -> Memory:
+    """Return the memory with these events of its channel; one that it holds already stays as it is."""
+    known = {key_of(event): event for event in memory.events}
+    for event in events:
+        known.setdefault(key_of(event), event)
+    return _pruned(replace(memory, events=tuple(in_order(known.values()))))
+
+
+def with_our_landings(memory: Memory, events: Iterable[Decided]) -> Memory:
+    """Return the memory with those of the events that are our own landings, if they change nothing about any other."""
+    mine = [event for event in events if event.channel is memory.channel]
+    found = verdicts(with_events(memory, mine))
+    after = with_events(memory, [event for event in mine if found.get(key_of(event)) is Verdict.OURS])
+    return after if untold(after) == untold(memory) else memory
+
+
+def _pruned(memory: Memory) -> Memory:
+    """Return the memory without the oldest events, whose interactions are made."""
+    if len(memory.events) <= MOST_EVENTS:
+        return memory
+    waiting = {key_of(event) for event in untold(memory)}
+    newest = {key_of(event) for event in memory.events[-MOST_EVENTS:]}
+    return replace(
+        memory, events=tuple(event for event in memory.events if key_of(event) in newest | waiting)
+    )
+
+
+def with_pulled(memory: Memory, at: datetime) -> Memory:
+    """Return the memory with an opt-out that Omneo does not have and Klaviyo's profile shows, whether or not an event tells of it.
+
+    Omneo is to be given it, also where it was given it before: an opt-in without a date has taken it back, and does not count.
+    """
+    pulled = Decided(
+        f"{PULLED}{at.isoformat()}", _UNSUBSCRIBED[memory.channel], "", at, Decision.OPT_OUT, is_told=True
+    )
+    return with_events(_with_opt_outs_to_write(memory), [pulled])
+
+
+def is_pulled(event: Decided) -> bool:
+    """Return whether it was not told of, but found on Klaviyo's profile."""
+    return event.id.startswith(PULLED)
+
+
+def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
+    """Return the memory with what Omneo showed when it was read at that time. Showing the same again changes nothing.
+
+    A stamp that is an event's was written by us. A stamp that lies ahead is none. A change without a new stamp is noted if it is an
+    opt-out, as of then; an opt-in without one has no date, but ends an opt-out of Omneo's own. What was read while we wrote, or right after it, may be what was before.
+    """
+    stamp = read_stamp(comms.get(stamp_name(memory.channel)))
+    if stamp is not None and stamp > read_at + CLOCKS_APART:
+        memory = replace(memory, ahead=stamp)
+    dated = None if stamp == memory.ahead else stamp
+    shown, before = Seen(direction_in(comms, memory.channel), stamp), memory.seen
+    if shown == before:
+        return memory
+    memory = _noticed(memory, shown, dated)
+    by_us = [event.decision for event in memory.events if event.is_written and event.at == dated]
+    is_new = dated is not None and not by_us and (before is None or dated != before.stamp)
+    is_newest = is_new and (before is None or before.stamp is None or (dated or read_at) > before.stamp)
+    if not is_newest and memory.seen_at is not None and read_at < memory.seen_at + CLOCKS_APART:
+        return memory
+    memory = replace(memory, seen=shown, seen_at=read_at)
+    if (
+        before is not None
+        and before.direction == "out"
+        and shown.direction != "out"
+        and not is_new
+        and not by_us
+    ):
+        memory = replace(
+            memory, omneo_out=None
+        )  # Omneo's own opt-out was taken back in Omneo, without a date
+    if shown.direction is None or DECISIONS[shown.direction] in by_us:
+        return memory
+    if shown.direction == "in":
+        if stamp is not None and stamp == memory.ahead:
+            memory = _with_opt_outs_to_write(memory)
+        return replace(memory, omneo_in=latest(memory.omneo_in, dated if is_new else None))
+    has_turned = bool(by_us) or (before is not None and before.direction != shown.direction)
+    is_in_order = is_new and dated is not None and not _is_before_an_opt_in(memory, dated)
+    since = read_at if (has_turned and not is_in_order) or stamp == memory.ahead else dated
+    is_decided = has_turned or is_new or (stamp is not None and stamp == memory.ahead)
+    return replace(memory, omneo_out=latest(memory.omneo_out, since)) if is_decided else memory
+
+
+def _noticed(memory: Memory, shown: Seen, stamp: datetime | None) -> Memory:
+    """Return the memory with the events as written whose time Omneo shows: our write took effect, though no answer told.
+
+    Where an opt-out has the very time of an opt-in that Omneo shows, it has not.
+    """
+    if stamp is None:
+        return memory
+    given = {Decision.OPT_IN} if shown.direction == "in" else {Decision.OPT_IN, Decision.OPT_OUT}
+    events = tuple(
+        replace(event, is_written=True) if event.at == stamp and event.decision in given else event
+        for event in memory.events
+    )
+    return replace(memory, events=events)
+
+
+def _with_opt_outs_to_write(memory: Memory) -> Memory:
+    """Return the memory with its opt-outs to be written again: an opt-in with a stamp that lies ahead is no decision over them."""
+    events = tuple(
+        replace(event, is_written=False) if event.decision is Decision.OPT_OUT else event
+        for event in memory.events
+    )
+    return replace(memory, events=events)
+
+
+def _is_before_an_opt_in(memory: Memory, at: datetime) -> bool:
+    ins = [event.at for event in memory.events if event.decision is Decision.OPT_IN]
+    newest = latest(memory.omneo_in, *ins)
+    return newest is not None and at < newest
+
+
+def is_opt_out_taken_back(before: Memory, after: Memory) -> bool:
+    """Return whether Omneo shows an opt-in where it showed an opt-out, and no event of Klaviyo's has its time."""
+    if before.seen is None or after.seen is None:
+        return False
+    by_event = any(
+        event.decision is Decision.OPT_IN and event.at == after.seen.stamp for event in after.events
+    )
+    return (before.seen.direction, after.seen.direction) == ("out", "in") and not by_event
+
+
+def written(memory: Memory, comms: Comms, given: Collection[Key], at: datetime | None) -> Memory:
+    """Return the memory after Omneo was given `to_omneo`, and holds these comms at that time, None if there was nothing to give.
+
+    `given` are the events that were known then.
+    """
+    found = verdicts(memory)
+    events = tuple(
+        replace(event, is_written=True)
+        if key_of(event) in given and found[key_of(event)] is Verdict.PERSON
+        else event
+        for event in memory.events
+    )
+    memory = replace(memory, events=events)
+    seen = Seen(direction_in(comms, memory.channel), read_stamp(comms.get(stamp_name(memory.channel))))
+    # Where nothing was given, what Omneo shows is still to be understood: she may have changed it since our last write.
+    return memory if at is None or seen == memory.seen else replace(memory, seen=seen, seen_at=at)
+
+
+def told(memory: Memory, event: Decided) -> Memory:
+    """Return the memory after the event's interaction was made."""
+    events = tuple(
+        replace(one, is_told=True) if key_of(one) == key_of(event) else one for one in memory.events
+    )
+    return replace(memory, events=events)

@@ -1,0 +1,27 @@
+"""Work that was accepted before its person was erased: queued tasks cannot be searched, so each is looked at when it is delivered."""
+
+from datetime import datetime
+from functools import cache
+
+from shared.erasure.parts import without
+from shared.jobs.jobs import AnyJob
+from shared.services import Services
+from shared.tenants.erasures import Erasures, Identifier, mark_of
+from shared.tenants.tenants import Tenant
+
+
+def without_the_erased(job: AnyJob, tenant: Tenant, services: Services) -> AnyJob | None:
+    """Return what is left of the job: see `without`. A tenant of whom nobody was erased for a month costs no look into the store."""
+    if tenant.erased_until is None or tenant.ledger_key is None or services.clock() >= tenant.erased_until:
+        return job
+    erasures = Erasures(services.documents, services.clock)
+
+    @cache  # the same person may be in many of a job's parts
+    def last(name: Identifier, value: str) -> datetime | None:
+        return erasures.last(tenant.name, mark_of(tenant, name, value))
+
+    def is_erased(name: Identifier, value: str, since: datetime) -> bool:
+        at = last(name, value) if value else None
+        return at is not None and since <= at
+
+    return without(job, is_erased)

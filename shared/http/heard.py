@@ -1,0 +1,36 @@
+"""What a service answered last, for whoever is to say it: while `listening`, each answer is kept instead of the one before."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One answer: which service, its status, 0 for none, and the service's own name of the request, "" if it gives none."""
+
+    service: str
+    status: int
+    request: str = ""
+
+
+_last: ContextVar[dict[str, Heard] | None] = ContextVar("heard", default=None)
+
+
+@contextmanager
+def listening() -> Iterator[dict[str, Heard]]:
+    """Give what is heard last of each service, as it is heard within; answers to other threads are not."""
+    heard: dict[str, Heard] = {}
+    token = _last.set(heard)
+    try:
+        yield heard
+    finally:
+        _last.reset(token)
+
+
+def note(answer: Heard) -> None:
+    """Keep an answer, if anybody listens."""
+    heard = _last.get()
+    if heard is not None:
+        heard[answer.service] = answer

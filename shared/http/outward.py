@@ -1,0 +1,124 @@
+"""Calls to an address that a tenant has named: over https, to a public address alone, with no redirect followed.
+
+A name may lead to another address at the next look. So it is looked up once, every address that it has is judged, and the call goes to the
+very address that was judged.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from shared.errors import ExtensionError, WaitError
+
+HTTPS = 443
+SECONDS = 10.0
+_SERVICE = "The address of notify_url"
+
+
+class AddressRefusedError(ExtensionError):
+    """The address is none that may be called; the message says why, and is fit to follow the name of a setting."""
+
+
+def resolved(host: str, port: int) -> list[str]:
+    """Return the IP addresses of a host.
+
+    Raises:
+        OSError: it has none, or that cannot be known now.
+    """
+    return [str(row[4][0]) for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+def is_public(address: str) -> bool:
+    """Return whether an IP address is one of the public internet.
+
+    >>> is_public("1.1.1.1"), is_public("10.0.0.1"), is_public("169.254.169.254"), is_public("::ffff:127.0.0.1")
+    (True, False, False, False)
+    >>> is_public("224.0.0.1"), is_public("64:ff9b::a00:1"), is_public("2002:7f00:1::"), is_public("not an address")
+    (False, False, False, False)
+    """
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address) and (
+        ip.ipv4_mapped or ip.sixtofour or ip.teredo or ip in _NAT64
+    ):
+        return False  # an IPv4 address in another dress, which need not be a public one
+    return ip.is_global and not ip.is_multicast
+
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/32")
+
+
+@dataclass(frozen=True)
+class Outward:
+    """Makes such calls. How a name is looked up, what is public, and whose certificates count are arguments, so that tests own them."""
+
+    resolve: Callable[[str, int], Sequence[str]] = resolved
+    is_public: Callable[[str], bool] = is_public
+    ca_file: str | None = None  # None: those of certifi
+
+    def check(self, url: str) -> None:
+        """Raise AddressRefusedError if the address may not be called, as far as that can be known now."""
+        try:
+            self._target(url)
+        except OSError:
+            raise AddressRefusedError("its host has no address") from None
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """Send the body and return the status of the answer. What the answer holds is not read.
+
+        Raises:
+            AddressRefusedError: the address may not be called.
+            WaitError: no answer came.
+        """
+        # With what requests stands on: it alone lets a call go to one address under another's name.
+        import certifi
+        from urllib3 import HTTPSConnectionPool, Timeout
+        from urllib3.exceptions import HTTPError
+
+        try:
+            host, port, address = self._target(url)
+        except OSError:
+            raise WaitError("has no address at the moment", service=_SERVICE) from None
+        parts = urlsplit(url)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        pool = HTTPSConnectionPool(
+            address,
+            port,
+            timeout=Timeout(total=SECONDS),
+            retries=False,
+            ca_certs=self.ca_file or certifi.where(),
+            server_hostname=host,
+            assert_hostname=host,
+        )
+        with pool:
+            try:
+                answer = pool.urlopen(
+                    "POST",
+                    path,
+                    body=body,
+                    headers={**headers, "Host": parts.netloc},
+                    redirect=False,
+                    preload_content=False,
+                )
+            except (HTTPError, OSError):
+                raise WaitError("did not answer", service=_SERVICE) from None
+            answer.close()
+            return int(answer.status)
+
+    def _target(self, url: str) -> tuple[str, int, str]:
+        """Return host, port and the IP address to call."""
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port or HTTPS
+        except ValueError:
+            raise AddressRefusedError("must be an address, as in https://example.com/hook") from None
+        if parts.scheme != "https" or not host or parts.username is not None or parts.fragment:
+            raise AddressRefusedError("must be an https address without a name, a password or a fragment")
+        addresses = self.resolve(host, port)
+        if not addresses or not all(map(self.is_public, addresses)):
+            raise AddressRefusedError("must lead to public addresses alone")
+        return host, port, addresses[0]

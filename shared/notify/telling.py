@@ -1,0 +1,44 @@
+"""Telling a tenant's own address: one call for whoever sees what an operator should know. It is queued, and sent by a job.
+
+One message goes out for a cause and an hour: the queue takes a task of one name once. To tell never fails the work that tells.
+"""
+
+import logging
+from enum import StrEnum
+
+from shared import logs
+from shared.errors import OwnServiceError
+from shared.jobs.jobs import Notify
+from shared.jobs.rules.windows import hashed
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+
+class Cause(StrEnum):
+    """What is told, as the `type` of a message. Standard Webhooks asks for names with dots."""
+
+    DISCONNECTED = "account.disconnected"
+    CONNECTED = "account.connected"
+    JOBS_DIED = "jobs.died"
+    JOBS_MENDED = "jobs.mended"
+    TRAFFIC_REFUSED = "traffic.refused"
+    TRAFFIC_SILENT = "traffic.silent"
+    RUN_ENDED = "run.ended"
+
+
+def tell_of_a_death(kind: str, reason: str, tenant: Tenant, services: Services) -> None:
+    """Have told that jobs of this kind die for this reason."""
+    tell(tenant, Cause.JOBS_DIED, services, key=f"{kind} {reason}", kind=kind, reason=reason)
+
+
+def tell(tenant: Tenant, cause: Cause, services: Services, *, key: str = "", **about: str | int) -> None:
+    """Have the tenant's address told, if it has one. `key` tells causes of one kind apart; `about` holds nothing personal."""
+    if tenant.settings.notify_url is None:
+        return
+    now = services.clock()
+    name = hashed("notify", tenant.name, cause, key, f"{now:%Y-%m-%dT%H}")
+    job = Notify(tenant=tenant.name, id=name[:32], accepted_at=now, cause=cause.value, about=about)
+    try:
+        services.queue.put_named(job, tenant, name=name, delay=0.0)
+    except OwnServiceError as error:
+        logs.write(logging.ERROR, "a tenant is not told", reason=cause.value, error=logs.where(error))

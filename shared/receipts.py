@@ -1,0 +1,201 @@
+"""Receipts: what became of a job, under the id that its call was answered with.
+
+A job that has to wait always leaves one. A job that is done leaves one where the tenant's `receipt_days` is set, and for a day if it had to
+wait; one that is queued, where `receipt_days` is set. A dead job needs none: its row on the desk is one, except of records, whose rows have
+ids of their own. So a job that is done at its first try costs no write where `receipt_days` is 0, and two where it is set.
+
+A person appears only as hashes under the tenant's ledger key. A receipt that cannot be written fails no job.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Self
+
+from shared.errors import DocumentExistsError, DocumentMissingError, StoreUnavailableError
+from shared.storage.documents import Document, Documents, Value, delete_all
+from shared.tenants.tenants import Tenant
+
+if TYPE_CHECKING:
+    from shared.services import Services
+
+KEPT = timedelta(days=35)  # of what is not over: a queue keeps a task for 31 days
+KEPT_AFTER_A_WAIT = timedelta(days=1)
+NAMES = ("email", "klaviyo_id", "omneo_id")  # by which a person is found
+
+
+class Fate(StrEnum):
+    """Where a job is."""
+
+    QUEUED = "queued"
+    WAITING = "waiting"
+    DONE = "done"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What is known of a job.
+
+    `at` is when it came to this. `why` and `next_try_at` are of one that waits, `answered` is what was heard last when it was done, `row` is the
+    row on the desk of records that were given up. `metric` is the metric's name or the data source's.
+    """
+
+    id: str
+    kind: str
+    state: Fate
+    at: datetime
+    metric: str = ""
+    attempts: int = 0
+    why: str = ""
+    next_try_at: datetime | None = None
+    answered: str = ""
+    row: str = ""
+
+
+class Receipts:
+    """Keeps and gives receipts. `persons` are the names that a job knows its person by: see `NAMES`."""
+
+    def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
+        self._documents = documents
+        self._clock = clock
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.clock)
+
+    def queued(self, tenant: Tenant, id: str, kind: str, metric: str = "") -> None:
+        """Note that a call was accepted; nothing, where receipts are off, or where it is done already."""
+        if not tenant.settings.receipt_days:
+            return
+        receipt = Receipt(id, kind, Fate.QUEUED, self._clock(), metric)
+        with suppress(StoreUnavailableError, DocumentExistsError):
+            self._documents.create(_collection(tenant.name), id, self._encoded(tenant, receipt, {}, KEPT))
+
+    def waits(self, tenant: Tenant, receipt: Receipt, persons: Mapping[str, str]) -> None:
+        """Note that a job waits."""
+        self._put(tenant, receipt, persons, KEPT)
+
+    def is_done(self, tenant: Tenant, receipt: Receipt, persons: Mapping[str, str]) -> None:
+        """Note that a job is done, if receipts are on or it had to wait."""
+        days = tenant.settings.receipt_days
+        if days or receipt.attempts:
+            self._put(tenant, receipt, persons, timedelta(days=days) if days else KEPT_AFTER_A_WAIT)
+
+    def has_died(self, tenant: Tenant, receipt: Receipt) -> None:
+        """Leave the word to the desk; of records, note the row that they have there."""
+        if receipt.row:
+            self._put(tenant, receipt, {}, timedelta(days=tenant.settings.dead_job_days))
+        elif receipt.attempts or tenant.settings.receipt_days:
+            with suppress(StoreUnavailableError):
+                self._documents.delete(_collection(tenant.name), receipt.id)
+
+    def find(self, tenant: str, id: str) -> Receipt | None:
+        """Return the receipt of a job, None if there is none.
+
+        Raises:
+            StoreUnavailableError: the store cannot answer.
+        """
+        found = self._documents.get(_collection(tenant), id)
+        return None if found is None or self._has_expired(found) else _decoded(found)
+
+    def of_person(self, tenant: Tenant, persons: Mapping[str, str]) -> list[Receipt]:
+        """Return the receipts of a person's jobs, newest first. Raises as `find`."""
+        found = {document.id: document for document in self._all(tenant, persons)}
+        receipts = [_decoded(document) for document in found.values() if not self._has_expired(document)]
+        return sorted(receipts, key=lambda receipt: receipt.at, reverse=True)
+
+    def forget_person(self, tenant: Tenant, persons: Mapping[str, str]) -> int:
+        """Forget every receipt of a person; return how many there were."""
+        found = {document.id for document in self._all(tenant, persons)}
+        for id in found:
+            self._documents.delete(_collection(tenant.name), id)
+        return len(found)
+
+    def forget(self, tenant: str) -> None:
+        """Forget every receipt of a tenant."""
+        delete_all(self._documents, _collection(tenant))
+
+    def _put(self, tenant: Tenant, receipt: Receipt, persons: Mapping[str, str], keep: timedelta) -> None:
+        fields = self._encoded(tenant, receipt, persons, keep)
+        collection = _collection(tenant.name)
+        with suppress(StoreUnavailableError):
+            try:
+                self._documents.update(collection, receipt.id, fields)
+            except DocumentMissingError:
+                with suppress(DocumentExistsError):  # the same job, delivered twice at once
+                    self._documents.create(collection, receipt.id, fields)
+
+    def _encoded(
+        self, tenant: Tenant, receipt: Receipt, persons: Mapping[str, str], keep: timedelta
+    ) -> dict[str, Value]:
+        fields: dict[str, Value] = {
+            "kind": receipt.kind,
+            "state": receipt.state.value,
+            "at": receipt.at,
+            "metric": receipt.metric,
+            "attempts": receipt.attempts,
+            "why": receipt.why,
+            "next_try_at": receipt.next_try_at,
+            "answered": receipt.answered,
+            "row": receipt.row,
+            "expire_at": receipt.at + keep,
+        }
+        return fields | dict(_hashes(tenant, persons))
+
+    def _all(self, tenant: Tenant, persons: Mapping[str, str]) -> Iterator[Document]:
+        for name, hash in _hashes(tenant, persons):
+            after: str | None = None
+            where = {name: hash}
+            while page := self._documents.find(_collection(tenant.name), where=where, after=after):
+                yield from page
+                after = page[-1].id
+
+    def _has_expired(self, found: Document) -> bool:
+        expiry = found.fields["expire_at"]
+        return not isinstance(expiry, datetime) or expiry <= self._clock()
+
+
+def _hashes(tenant: Tenant, persons: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """Return the names of a person, each as a hash; none for a tenant that has no ledger key yet."""
+    if tenant.ledger_key is None:
+        return []
+    key = tenant.ledger_key.get_secret_value().encode()
+    return [
+        (
+            name,
+            hmac.new(
+                key, f"receipt\0{name}\0{persons[name].strip().casefold()}".encode(), hashlib.sha256
+            ).hexdigest(),
+        )
+        for name in NAMES
+        if persons.get(name, "").strip()
+    ]
+
+
+def _decoded(found: Document) -> Receipt:
+    fields = found.fields
+    at, next_try_at = fields["at"], fields.get("next_try_at")
+    if not isinstance(at, datetime):
+        raise TypeError("a receipt's time is not a time")
+    return Receipt(
+        id=found.id,
+        kind=str(fields["kind"]),
+        state=Fate(str(fields["state"])),
+        at=at,
+        metric=str(fields.get("metric", "")),
+        attempts=int(str(fields.get("attempts", 0))),
+        why=str(fields.get("why", "")),
+        next_try_at=next_try_at if isinstance(next_try_at, datetime) else None,
+        answered=str(fields.get("answered", "")),
+        row=str(fields.get("row", "")),
+    )
+
+
+def _collection(tenant: str) -> str:
+    return f"tenants/{tenant}/receipts"

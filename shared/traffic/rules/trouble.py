@@ -1,0 +1,93 @@
+"""What in a tenant's traffic is trouble: calls that are refused, and silence where there was traffic. Pure.
+
+A target is silent when nothing was accepted for two days, and on three days of the week before that something was: a shop that sends
+once a month is not silent.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.traffic.rules.counts import Row, Table, Tally, What, merged
+
+RECENT = timedelta(days=1)
+SILENT_AFTER = timedelta(days=2)
+LOOKS_BACK = timedelta(days=7)
+BUSY_DAYS = 3
+MANY = 10  # refusals, of which none is an accident any more
+_REASONS_TOLD = 2
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What is wrong with one target, in plain words. `is_dead`: many calls come, and every one is refused. `statuses` are theirs."""
+
+    target: str
+    message: str
+    is_dead: bool
+    statuses: frozenset[str]
+
+
+def troubles(spans: Iterable[tuple[datetime, Table]], now: datetime) -> Iterator[Trouble]:
+    """Yield the troubles of a tenant. `spans` begin with the hour or day that they are of, and cover the last five weeks."""
+    parts = [*spans]
+    for target in sorted({row.target for _, table in parts for row in table}):
+        accepted = _accepted(parts, target)
+        last = max((tally.last for _, tally in accepted), default=None)
+        refused = _refused(parts, target, now - RECENT)
+        is_quiet = last is None or now - last >= RECENT
+        message = "; ".join(
+            filter(None, (_silence(target, last, now, accepted, refused), _refusals(refused)))
+        )
+        if message:
+            statuses = frozenset(row.reason[:3] for row in refused)
+            is_dead = is_quiet and sum(tally.count for tally in refused.values()) >= MANY
+            yield Trouble(target, f"{message}.", is_dead, statuses)
+
+
+def _silence(
+    target: str,
+    last: datetime | None,
+    now: datetime,
+    accepted: list[tuple[datetime, Tally]],
+    refused: Table,
+) -> str:
+    if last is None:
+        return f"No call of {target} was accepted in five weeks" if refused else ""
+    since = now - last
+    busy = {tally.last.date() for _, tally in accepted if last - tally.last < LOOKS_BACK}
+    if since >= SILENT_AFTER and (len(busy) >= BUSY_DAYS or refused):
+        return f"No call of {target} accepted for {since.days} days"
+    if since >= RECENT and refused:
+        return f"No call of {target} accepted since yesterday"
+    return ""
+
+
+def _refusals(refused: Table) -> str:
+    if not refused:
+        return ""
+    number = sum(tally.count for tally in refused.values())
+    often = sorted(refused.items(), key=lambda one: (-one[1].count, one[0].reason))
+    if len(often) == 1:
+        return f"{number:,} refused since yesterday: {often[0][0].reason}"
+    named = ", and ".join(f"{tally.count:,} with {row.reason}" for row, tally in often[:_REASONS_TOLD])
+    return f"{number:,} refused since yesterday, {named}"
+
+
+def _accepted(parts: Iterable[tuple[datetime, Table]], target: str) -> list[tuple[datetime, Tally]]:
+    return [
+        (at, tally)
+        for at, table in parts
+        for row, tally in table.items()
+        if row.target == target and row.what is What.ACCEPTED
+    ]
+
+
+def _refused(parts: Iterable[tuple[datetime, Table]], target: str, since: datetime) -> dict[Row, Tally]:
+    """Return the refusals since that moment, or since the hour in which it lies, by their reasons alone."""
+    return merged(
+        {Row(target, What.REFUSED, reason=row.reason): tally}
+        for at, table in parts
+        for row, tally in table.items()
+        if row.target == target and row.what is What.REFUSED and tally.last >= since
+    )

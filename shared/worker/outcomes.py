@@ -1,0 +1,125 @@
+"""What the worker leaves behind of each outcome: a count in the tenant's traffic, and the job's receipt.
+
+The jobs of a target that is called for each of them count under its name, all others by their kind.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from shared.http.heard import Heard
+from shared.jobs.jobs import (
+    AnyJob,
+    DeleteProfile,
+    FlushInbox,
+    PackRecords,
+    SendMetric,
+    SendRecords,
+    SweepInbox,
+    SweepOutbox,
+    SyncProfile,
+)
+from shared.receipts import Fate, Receipt, Receipts
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+from shared.traffic.rules.counts import METRIC, RECORDS, Row, What, name_shown
+from shared.traffic.traffic import Traffic
+
+
+def waits(job: AnyJob, tenant: Tenant, services: Services, *, why: str, delay: float) -> None:
+    """Note that a job is about to be put back, to be tried again after so many seconds."""
+    _count(job, What.WAITING, services)
+    now = services.clock()
+    receipt = Receipt(
+        id=job.id,
+        kind=job.kind,
+        state=Fate.WAITING,
+        at=now,
+        metric=_metric(job),
+        attempts=job.attempts + 1,
+        why=why,
+        next_try_at=now + timedelta(seconds=delay),
+    )
+    if _has_receipts(job):
+        Receipts.of(services).waits(tenant, receipt, _persons(job))
+
+
+def is_done(job: AnyJob, tenant: Tenant, services: Services, heard: Mapping[str, Heard]) -> None:
+    """Note that a job is done, and what was heard last of Klaviyo, or else of Omneo."""
+    _count(job, What.DELIVERED, services)
+    if not _has_receipts(job):
+        return
+    answer = heard.get("Klaviyo") or heard.get("Omneo")
+    answered = ""
+    if answer is not None:
+        named = f" ({answer.request})" if answer.request else ""
+        answered = f"{answer.service} answered {answer.status}{named}"
+    receipt = Receipt(
+        id=job.id,
+        kind=job.kind,
+        state=Fate.DONE,
+        at=services.clock(),
+        metric=_metric(job),
+        attempts=job.attempts,
+        answered=answered,
+    )
+    Receipts.of(services).is_done(tenant, receipt, _persons(job))
+
+
+def has_died(job: AnyJob, tenant: Tenant, services: Services) -> None:
+    """Note that a job was given up."""
+    _count(job, What.DEAD, services)
+    receipt = Receipt(job.id, job.kind, Fate.DEAD, services.clock(), attempts=job.attempts)
+    Receipts.of(services).has_died(tenant, receipt)
+
+
+def _has_receipts(job: AnyJob) -> bool:
+    # Records have one of their call, which the packer writes; the jobs that move them are nobody's.
+    return not isinstance(job, SendRecords | PackRecords | SweepInbox | SweepOutbox)
+
+
+def _count(job: AnyJob, what: What, services: Services) -> None:
+    if (row := row_of(job, what)) is not None:
+        Traffic.of(services).count(job.tenant, row)
+
+
+def row_of(job: AnyJob, what: What) -> Row | None:
+    """Return where a job counts, None if it does not."""
+    match job:
+        case SweepInbox() | SweepOutbox():
+            return None
+        case SendMetric():
+            return Row(METRIC, what, metric=_metric(job))
+        case SendRecords() | PackRecords():
+            # Records are counted one by one where Klaviyo takes them (records/packing.py), not by the jobs that carry them.
+            return None if what is What.DELIVERED else Row(RECORDS, what, metric=job.data_source)
+        case _:
+            return Row(job.kind, what)
+
+
+def _metric(job: AnyJob) -> str:
+    if not isinstance(job, SendMetric):
+        return ""
+    from shared.metrics.rules.event import metric_name_of
+
+    return name_shown(metric_name_of(job.event))
+
+
+def _persons(job: AnyJob) -> dict[str, str]:
+    """Return the names that a job knows its person by."""
+    match job:
+        case SendMetric():
+            from shared.metrics.rules.event import email_of, klaviyo_profile_id
+
+            return {
+                "email": email_of(job.event),
+                "klaviyo_id": klaviyo_profile_id(job.event),
+                "omneo_id": job.omneo_profile_id,
+            }
+        case SyncProfile():
+            return {"omneo_id": job.profile_id}
+        case DeleteProfile():
+            return {"omneo_id": job.profile_id, "klaviyo_id": job.klaviyo_id}
+        case FlushInbox():
+            return {"klaviyo_id": job.profile}
+        case _:
+            return {}

@@ -1,0 +1,51 @@
+"""What of the worker's own conclusions a tenant's address is told."""
+
+from datetime import timedelta
+
+from shared.jobs.jobs import AnyJob, Notify
+from shared.notify.telling import Cause, tell, tell_of_a_death
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+# A set-up that runs so long after an install is about something else, as a new webhook secret is.
+NEW = timedelta(hours=1)
+
+
+def tell_of_an_outage(tenant: Tenant, services: Services) -> None:
+    """Tell that the Klaviyo account is disconnected, if it is."""
+    if tenant.klaviyo is not None and tenant.klaviyo.disconnected:
+        tell(tenant, Cause.DISCONNECTED, services, reason=tenant.klaviyo.disconnected_reason)
+
+
+def tell_of_a_new_connection(tenant: Tenant, services: Services) -> None:
+    """Tell that a Klaviyo account is connected, by an install that is not long ago."""
+    klaviyo = tenant.klaviyo
+    if klaviyo is not None and services.clock() - klaviyo.connected_at < NEW:
+        key = klaviyo.connected_at.isoformat()
+        tell(tenant, Cause.CONNECTED, services, key=key, account=tenant.klaviyo_account_id)
+
+
+def tell_of_a_mended_job(job: AnyJob, tenant: Tenant, reason: str, services: Services) -> None:
+    """Tell that a job which had died for this reason has been done after all."""
+    key = f"{job.kind} {reason}"
+    tell(tenant, Cause.JOBS_MENDED, services, key=key, kind=job.kind, reason=reason)
+
+
+def tell_of_traffic(tenant: Tenant, services: Services) -> None:
+    """Tell which targets are refused, or have fallen silent; nothing is read where nobody is to be told."""
+    if tenant.settings.notify_url is None:
+        return
+    from shared.traffic.rules.trouble import troubles
+    from shared.traffic.traffic import KEPT, Traffic
+
+    now = services.clock()
+    spans = [(span.at, span.table) for span in Traffic.of(services).spans(tenant.name, now - KEPT)]
+    for trouble in troubles(spans, now):
+        cause = Cause.TRAFFIC_REFUSED if trouble.statuses else Cause.TRAFFIC_SILENT
+        tell(tenant, cause, services, key=trouble.target, target=trouble.target, reason=trouble.message)
+
+
+def tell_of_a_dead_job(job: AnyJob, tenant: Tenant, reason: str, services: Services) -> None:
+    """Tell that jobs of this kind die for this reason. That nobody could be told is for the desk alone."""
+    if not isinstance(job, Notify):
+        tell_of_a_death(job.kind, reason, tenant, services)

@@ -1,0 +1,76 @@
+"""The audit from the outside: every act with an installation key is kept, says which key did it, and holds no value."""
+
+import pytest
+from flask.testing import FlaskClient
+
+from shared.audit import Audit, Entry, by_key
+from shared.tenants.keys import hash_of, id_of
+from tests.support.loading import Load
+from tests.support.merchant import Merchant, pages_of
+from tests.support.world import INSTALLATION_KEY, TENANT, World
+
+BASE = f"/{TENANT}/api/v1"
+KEY = {"Authorization": f"Bearer {INSTALLATION_KEY}"}
+BY = by_key(id_of(hash_of(INSTALLATION_KEY)))
+
+
+@pytest.fixture
+def admin(world: World, load: Load) -> FlaskClient:
+    """Return the function, with an installed tenant in the store; the real time is the world's."""
+    world.live()
+    world.tenant()
+    return load("admin", world.environment)
+
+
+def acts(world: World) -> list[Entry]:
+    """Return the tenant's acts, the first first."""
+    return Audit.of(world.services).acts(TENANT)[::-1]
+
+
+def test_settings_are_named_and_their_values_are_not(admin: FlaskClient, world: World) -> None:
+    changes = {"timezone": "Australia/Perth", "webhook_secret": "canary-new-webhook-secret"}
+    assert admin.put(f"{BASE}/settings", json=changes, headers=KEY).status_code == 200
+    assert [(entry.act, entry.by, entry.about) for entry in acts(world)] == [
+        ("settings changed", BY, "timezone"),
+        ("secret added", BY, "webhook_secret"),
+    ]
+
+
+def test_a_change_that_is_refused_is_no_act(admin: FlaskClient, world: World) -> None:
+    assert admin.put(f"{BASE}/settings", json={"timezone": "Mars"}, headers=KEY).status_code == 400
+    assert admin.post(f"{BASE}/install-link").status_code == 401
+    assert acts(world) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "act"),
+    [
+        ("POST", "/install-link", "install link made"),
+        ("POST", "/heal", "heal begun"),
+        ("POST", "/reconcile", "run begun"),
+        ("DELETE", "/install", "uninstalled"),
+    ],
+)
+def test_each_call_that_changes_something_is_an_act(
+    admin: FlaskClient, world: World, method: str, path: str, act: str
+) -> None:
+    assert admin.open(f"{BASE}{path}", method=method, headers=KEY).status_code in {200, 202}
+    assert [(entry.act, entry.by) for entry in acts(world)] == [(act, BY)]
+
+
+def test_looking_is_no_act(admin: FlaskClient, world: World) -> None:
+    for path in ("/settings", "/settings/schema", "/traffic"):
+        assert admin.get(f"{BASE}{path}", headers=KEY).status_code == 200
+    assert acts(world) == []
+
+
+def test_a_second_key_is_told_from_the_first(admin: FlaskClient, world: World) -> None:
+    assert f"installation key {hash_of(INSTALLATION_KEY)[:8]}" == BY
+    assert INSTALLATION_KEY not in BY
+
+
+def test_an_install_is_an_act(world: World) -> None:
+    world.tenant(installed=False)
+    Merchant(pages_of(world)).install()
+    assert [entry.act for entry in acts(world)] == ["installed"]
+    assert acts(world)[0].about.startswith("Klaviyo account ")

@@ -1,0 +1,226 @@
+"""What became of a call, from the outside: the id of its 202 leads to where its job is, whatever befalls it."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+
+from shared.jobs.dead_jobs import DeadJobStore
+from shared.receipts import KEPT_AFTER_A_WAIT, Receipts
+from tests.support.loading import Load
+from tests.support.recording import Shelf
+from tests.support.syncing import Shop
+from tests.support.world import EMAIL, INSTALLATION_KEY, TENANT, WEBHOOK_SECRET, World
+
+BASE = f"/{TENANT}/api/v1"
+METRIC = f"{BASE}/targets/klaviyo/metric?metric=Seen"
+RECORDS = f"{BASE}/targets/klaviyo/data-source-record"
+SYNC = f"{BASE}/targets/klaviyo/upsert-profile-data"
+SECRET = {"x-omneo-secret": WEBHOOK_SECRET}
+KEY = {"Authorization": f"Bearer {INSTALLATION_KEY}"}
+EVENT: dict[str, Any] = {"profile": {"email": EMAIL}}
+Ask = Callable[[str], dict[str, Any]]
+
+
+@pytest.fixture
+def targets(world: World, load: Load) -> FlaskClient:
+    """Return the function, with an installed tenant in the store; the real time is the world's."""
+    world.live()
+    Shelf(world).set_up()
+    key = SecretStr("canary-ledger")
+    world.services.tenants.change(TENANT, lambda tenant: tenant.model_copy(update={"ledger_key": key}))
+    return load("targets", world.environment)
+
+
+@pytest.fixture
+def ask(world: World, load: Load) -> Ask:
+    """Return what asks for the job with an id."""
+    admin = load("admin", world.environment)
+
+    def asking(id: str) -> dict[str, Any]:
+        answer = admin.get(f"{BASE}/jobs/{id}", headers=KEY)
+        assert "canary" not in answer.get_data(as_text=True)
+        return {"status": answer.status_code, **answer.get_json()}
+
+    return asking
+
+
+def set_days(world: World, days: int) -> None:
+    def edit(tenant: Any) -> Any:
+        return tenant.model_copy(
+            update={"settings": tenant.settings.model_copy(update={"receipt_days": days})}
+        )
+
+    world.services.tenants.change(TENANT, edit)
+    world.services.tenant_cache.fresh(TENANT)
+
+
+def accepted(targets: FlaskClient, path: str = METRIC, body: dict[str, Any] = EVENT) -> str:
+    answer = targets.post(path, json=body, headers=SECRET)
+    assert answer.status_code == 202
+    return str(answer.get_json()["id"])
+
+
+def receipts(world: World) -> int:
+    return world.services.documents.count(f"tenants/{TENANT}/receipts")
+
+
+def slow_down(world: World) -> None:
+    world.sandbox.klaviyo.fail(1, match="POST /api/events", status=429, headers={"Retry-After": "30"})
+
+
+def refuse(world: World, match: str = "POST /api/events") -> None:
+    world.sandbox.klaviyo.fail(9, match=match, status=400, body={"errors": [{"code": "invalid"}]})
+
+
+class TestWithoutReceiptDays:
+    def test_a_job_that_is_done_at_once_leaves_nothing_and_that_is_said(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        id = accepted(targets)
+        world.work(60)
+        assert receipts(world) == 0
+        told = ask(id)
+        assert told["status"] == 404
+        assert "receipt_days" in told["error"]["message"]
+
+    def test_a_job_that_waits_says_why_and_when_it_is_tried_again(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        id = accepted(targets)
+        slow_down(world)
+        world.work(1)
+        told = ask(id)
+        assert (told["state"], told["why"], told["attempts"]) == ("waiting", "Klaviyo answered 429", 1)
+        assert (told["kind"], told["metric"]) == ("send-metric", "Seen")
+        assert told["next_try_at"] >= (world.clock.now + timedelta(seconds=29)).isoformat()
+
+    def test_a_job_that_had_to_wait_is_told_of_for_a_day(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        id = accepted(targets)
+        slow_down(world)
+        world.work(1)
+        world.work(60)
+        told = ask(id)
+        assert (told["state"], told["answered"][:20]) == ("done", "Klaviyo answered 202")
+        world.clock.now += KEPT_AFTER_A_WAIT
+        assert Receipts.of(world.services).find(TENANT, id) is None
+
+    def test_a_dead_job_gives_its_row_on_the_desk_and_its_reason(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        id = accepted(targets)
+        refuse(world)
+        world.work(1)
+        told = ask(id)
+        assert (told["state"], told["row"]) == ("dead", id)
+        assert told["reason"].startswith("Klaviyo answered 400: invalid")
+        assert DeadJobStore(world.services.documents, world.services.keys).find(TENANT, told["row"])
+
+    def test_a_job_that_waits_and_then_dies_is_dead_alone(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        id = accepted(targets)
+        slow_down(world)
+        world.work(1)
+        refuse(world)
+        world.work(60)
+        assert ask(id)["state"] == "dead"
+        assert receipts(world) == 0
+
+    def test_records_wait_in_the_outbox(self, targets: FlaskClient, ask: Ask, world: World) -> None:
+        id = accepted(targets, RECORDS, {"data_source": "rewards", "record": {"id": "r-1"}})
+        told = ask(id)
+        assert (told["state"], told["kind"], told["metric"]) == ("queued", "send-records", "Omneo Rewards")
+
+
+class TestWithReceiptDays:
+    def test_a_job_is_queued_and_then_done(self, targets: FlaskClient, ask: Ask, world: World) -> None:
+        set_days(world, 7)
+        id = accepted(targets)
+        told = ask(id)
+        assert (told["state"], told["kind"], told["metric"]) == ("queued", "send-metric", "Seen")
+        world.work(60)
+        told = ask(id)
+        assert told["state"] == "done"
+        assert told["answered"].startswith("Klaviyo answered 202 (")
+        world.clock.now += timedelta(days=6, hours=23)
+        assert Receipts.of(world.services).find(TENANT, id) is not None
+        world.clock.now += timedelta(hours=1)
+        assert Receipts.of(world.services).find(TENANT, id) is None
+
+    def test_a_sync_has_the_id_that_its_call_was_answered_with(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        set_days(world, 1)
+        profile = Shop(world).customer(tells=False)
+        id = accepted(targets, SYNC, {"profile_id": profile})
+        assert (ask(id)["state"], ask(id)["kind"]) == ("queued", "sync-profile")
+        world.work(30)
+        assert ask(id)["state"] == "done"
+        persons = {"omneo_id": profile}
+        assert [one.id for one in Receipts.of(world.services).of_person(world.read(), persons)] == [id]
+
+    def test_records_are_done_when_klaviyo_has_them(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        set_days(world, 1)
+        id = accepted(targets, RECORDS, {"data_source": "rewards", "record": {"n": 1}})
+        assert ask(id)["state"] == "queued"
+        Shelf(world).work_until_quiet()
+        assert (ask(id)["state"], ask(id)["metric"]) == ("done", "Omneo Rewards")
+
+    def test_records_that_klaviyo_refuses_give_the_row_that_they_have_on_the_desk(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        id = accepted(targets, RECORDS, {"data_source": "rewards", "record": {"n": 1}})
+        refuse(world, "POST /api/data-source-record-create-jobs")
+        Shelf(world).work_until_quiet()
+        told = ask(id)
+        assert (told["state"], told["id"]) == ("dead", id)
+        assert [dead.id for dead in world.dead_jobs()] == [told["row"]]
+
+    def test_records_whose_row_is_gone_from_the_desk_were_replayed(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        id = accepted(targets, RECORDS, {"data_source": "rewards", "record": {"n": 1}})
+        refuse(world, "POST /api/data-source-record-create-jobs")
+        Shelf(world).work_until_quiet()
+        DeadJobStore(world.services.documents, world.services.keys).delete_all(TENANT)
+        assert ask(id)["state"] == "done"
+
+    def test_a_heal_is_queued_and_done(
+        self, targets: FlaskClient, ask: Ask, world: World, load: Load
+    ) -> None:
+        set_days(world, 1)
+        id = load("admin", world.environment).post(f"{BASE}/heal", headers=KEY).get_json()["id"]
+        assert (ask(id)["state"], ask(id)["kind"]) == ("queued", "heal")
+        world.work(30)
+        assert ask(id)["state"] == "done"
+
+    def test_a_run_over_the_whole_base_is_known_by_its_id(
+        self, targets: FlaskClient, ask: Ask, world: World, load: Load
+    ) -> None:
+        id = load("admin", world.environment).post(f"{BASE}/reconcile", headers=KEY).get_json()["id"]
+        assert (ask(id)["state"], ask(id)["run"], ask(id)["kind"]) == ("queued", "running", "reconcile")
+        load("admin", world.environment).post(f"{BASE}/resync/{id}/cancel", headers=KEY)
+        assert (ask(id)["state"], ask(id)["run"]) == ("done", "cancelled")
+
+
+@pytest.mark.parametrize("id", ["0" * 32, "%20", "a" * 65, "..", "__x__"])
+def test_an_id_that_was_never_given_is_not_found(targets: FlaskClient, ask: Ask, id: str) -> None:
+    assert ask(id)["status"] == 404
+
+
+def test_another_tenants_job_is_not_found(targets: FlaskClient, ask: Ask, world: World) -> None:
+    id = accepted(targets)
+    slow_down(world)
+    world.work(1)
+    world.tenant("beta", installed=False)
+    assert Receipts.of(world.services).find("beta", id) is None
+    assert json.dumps(ask(id)).count("beta") == 0

@@ -1,0 +1,112 @@
+"""Leaving an account that another one has taken the place of: wherever that ends early, the next run finishes, and says nothing wrong."""
+
+import pytest
+import requests
+
+from shared.errors import WaitError
+from shared.installation.leaving import LEASE, leave_former_accounts
+from shared.installation.provision import start_provision
+from shared.installation.steps import connect, prepare_queues
+from shared.klaviyo.client import Account
+from shared.klaviyo.oauth import TokenAnswer
+from shared.services import Services
+from shared.settings import Settings
+from tests.support.merchant import settle
+from tests.support.mortal import Fate, KilledError, WatchedDocuments, watched_connections
+from tests.support.world import ACCOUNT, EVERYTHING, TENANT, World
+
+NEW = "NewAcc"
+
+
+def join(world: World, account: str) -> str:
+    """Connect the tenant to an account, and return the access token. The set-up is not run."""
+    tokens = world.sandbox.klaviyo.install(account)
+    answer = TokenAnswer.model_validate(tokens.to_json())
+    now = world.clock()
+    connect(TENANT, answer, tenants=world.services.tenants, now=now, account=Account(id=account))
+    return tokens.access_token
+
+
+def in_place_of_another(world: World) -> str:
+    """Install the tenant to the end, then connect another account; return the access token of the account before."""
+    before = join(world, ACCOUNT)
+    prepare_queues(world.read(), world.services.queue)
+    start_provision(world.read(), world.services)
+    settle(world, 4)
+    assert len(world.sandbox.klaviyo.webhooks(ACCOUNT)) == 1
+    join(world, NEW)
+    world.clock.advance(60)
+    return before
+
+
+def honours(world: World, access_token: str) -> bool:
+    """Return whether Klaviyo still accepts a token."""
+    headers = {"Authorization": f"Bearer {access_token}", "revision": "2026-10-15"}
+    answer = requests.get(f"{world.sandbox.klaviyo.url}/api/accounts", headers=headers, timeout=5)
+    return answer.status_code != 401
+
+
+def assert_left(world: World, access_token: str) -> None:
+    assert world.sandbox.klaviyo.webhooks(ACCOUNT) == []
+    assert not honours(world, access_token)
+    assert (world.read().former_accounts, world.read().left_behind) == ((), ())
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    world.tenant(installed=False)
+    return world
+
+
+def lives(world: World, fate: Fate) -> Services:
+    """Return services of a process with this fate."""
+    settings = Settings.from_env(world.environment, EVERYTHING)
+    services = Services(settings, clock=world.clock, random=lambda: 0.0, sleep=world.clock.sleep)
+    services.__dict__["_connections"] = watched_connections(fate)
+    if fate.kills:
+        services.__dict__["documents"] = WatchedDocuments(world.services.documents, fate)
+    return services
+
+
+@pytest.mark.parametrize("kills", [True, False], ids=["killed", "an answer lost"])
+def test_wherever_it_ends_early_the_next_run_finishes(shop: World, kills: bool) -> None:
+    counted = Fate(-1, kills=kills)
+    in_place_of_another(shop)
+    leave_former_accounts(shop.read(), lives(shop, counted))
+    assert counted.moment + 1 >= 6
+    for at in range(counted.moment + 1):
+        shop.clock.advance(60)
+        token = in_place_of_another(shop)
+        fate = Fate(at, kills=kills)
+        try:
+            leave_former_accounts(shop.read(), lives(shop, fate))
+        except (KilledError, WaitError):
+            shop.clock.advance(max(LEASE.total_seconds(), 60))
+            leave_former_accounts(shop.read(), shop.services)
+        assert fate.struck
+        assert_left(shop, token)
+
+
+def test_an_account_whose_access_token_has_expired_is_left_too(shop: World) -> None:
+    token = in_place_of_another(shop)
+    shop.clock.advance(7200)
+    leave_former_accounts(shop.read(), shop.services)
+    assert_left(shop, token)
+
+
+def test_an_account_that_is_connected_again_is_not_left(shop: World) -> None:
+    in_place_of_another(shop)
+    again = join(shop, ACCOUNT)
+    assert [one.connection.account_id for one in shop.read().former_accounts] == [NEW]
+    leave_former_accounts(shop.read(), shop.services)
+    assert honours(shop, again)
+    assert len(shop.sandbox.klaviyo.webhooks(ACCOUNT)) == 1
+
+
+def test_beside_a_set_up_it_waits(shop: World) -> None:
+    in_place_of_another(shop)
+    lease = shop.services.leases.acquire(shop.read().setup_lease, lasting=LEASE)
+    assert lease is not None
+    with pytest.raises(WaitError, match="another set-up is running"):
+        leave_former_accounts(shop.read(), shop.services)
+    assert len(shop.sandbox.klaviyo.webhooks(ACCOUNT)) == 1

@@ -1,0 +1,304 @@
+"""What a tenant's own address is told: signed, once for a cause and an hour, tried again through the queue, and never at a private address."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from shared.admin.settings import change_settings, read_settings
+from shared.direction import Direction
+from shared.errors import ConflictError, InvalidPayloadError
+from shared.http.outward import AddressRefusedError, Outward
+from shared.installation.provision import start_provision
+from shared.jobs.jobs import SendMetric
+from shared.jobs.replays import Replaying
+from shared.notify.secret import new_notify_secret
+from shared.notify.telling import Cause, tell
+from shared.resync.orders import Order, begin
+from shared.resync.rules.run import Kind
+from shared.traffic.rules.counts import Row, What
+from shared.traffic.traffic import Traffic
+from shared.worker.telling import tell_of_traffic
+from tests.shared.notify.receiver import HOST, Receiver, receiving
+from tests.support.events import attributes
+from tests.support.merchant import settle
+from tests.support.world import TENANT, World
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    """Run a receiver."""
+    with receiving(tmp_path) as running:
+        yield running
+
+
+class Names:
+    """What names lead to, as long as a test says nothing else."""
+
+    def __init__(self) -> None:
+        self.address = "127.0.0.1"
+        self.public = {"127.0.0.1"}
+
+    def __call__(self, host: str, port: int) -> list[str]:
+        return [self.address]
+
+
+@pytest.fixture
+def names() -> Names:
+    """Return the names, under which loopback passes for public."""
+    return Names()
+
+
+@pytest.fixture
+def told(world: World, receiver: Receiver, names: Names) -> World:
+    """Return a world whose tenant has named the receiver; its secret is in the tenant."""
+    world.live()
+    world.tenant()
+    outward = Outward(resolve=names, is_public=lambda ip: ip in names.public, ca_file=receiver.ca_file)
+    world.services.kept(Outward, lambda: outward)
+    new_notify_secret(world.services.tenants, TENANT, world.clock())
+    change_settings(TENANT, {"notify_url": receiver.url}, world.services)
+    world.services.tenant_cache.fresh(TENANT)
+    return world
+
+
+def secrets_of(world: World) -> list[str]:
+    return [secret.value.get_secret_value() for secret in world.read().notify_secrets]
+
+
+def messages(receiver: Receiver) -> list[Any]:
+    """Return the bodies of what was told."""
+    return [json.loads(body) for _, _, body in receiver.told]
+
+
+class TestOneMessage:
+    def test_it_is_signed_as_standard_webhooks_says(self, told: World, receiver: Receiver) -> None:
+        tell(told.read(), Cause.JOBS_DIED, told.services, kind="send-metric")
+        told.work(1)
+        ((path, headers, body),) = receiver.told
+        (secret,) = secrets_of(told)
+        assert secret.startswith("whsec_")
+        assert Webhook(secret).verify(body, headers) == json.loads(body)
+        assert path == "/hook?a=b"
+        assert headers["Host"] == f"{HOST}:{receiver.port}"
+        said = json.loads(body)
+        assert said["type"] == "jobs.died"
+        assert datetime.fromisoformat(said["timestamp"]).tzinfo == UTC
+        assert said["data"] == {"tenant": TENANT, "kind": "send-metric"}
+
+    def test_another_secret_does_not_open_it(self, told: World, receiver: Receiver) -> None:
+        tell(told.read(), Cause.JOBS_DIED, told.services)
+        told.work(1)
+        ((_, headers, body),) = receiver.told
+        with pytest.raises(WebhookVerificationError):
+            Webhook("whsec_" + "Y2FuYXJ5" * 4).verify(body, headers)
+
+    def test_while_one_secret_replaces_another_both_open_it(self, told: World, receiver: Receiver) -> None:
+        (old,) = secrets_of(told)
+        new = new_notify_secret(told.services.tenants, TENANT, told.clock())
+        told.services.tenant_cache.fresh(TENANT)
+        tell(told.read(), Cause.JOBS_DIED, told.services)
+        told.work(1)
+        ((_, headers, body),) = receiver.told
+        for secret in (old, new):
+            Webhook(secret).verify(body, headers)
+        newest = new_notify_secret(told.services.tenants, TENANT, told.clock())
+        assert secrets_of(told) == [newest, new]
+
+    def test_one_goes_out_for_a_cause_and_an_hour(self, told: World, receiver: Receiver) -> None:
+        told.clock.now = told.clock.now.replace(minute=10)
+        for _ in range(3):
+            for cause, key in ((Cause.JOBS_DIED, "a"), (Cause.JOBS_DIED, "b"), (Cause.RUN_ENDED, "a")):
+                tell(told.read(), cause, told.services, key=key)
+            told.work(1)
+        assert len(receiver.told) == 3
+        told.clock.advance(3600)
+        tell(told.read(), Cause.JOBS_DIED, told.services, key="a")
+        told.work(1)
+        assert len(receiver.told) == 4
+
+    def test_what_is_not_taken_comes_again_with_the_same_id(self, told: World, receiver: Receiver) -> None:
+        receiver.answers = [500, 429]
+        tell(told.read(), Cause.JOBS_DIED, told.services)
+        for _ in range(8):
+            told.work(60)
+        assert len(receiver.told) == 3
+        assert len({headers["webhook-id"] for _, headers, _ in receiver.told}) == 1
+        assert told.dead_jobs() == []
+
+    @pytest.mark.parametrize(("status", "says"), [(302, "redirect"), (307, "redirect"), (410, "no more")])
+    def test_a_redirect_is_not_followed_and_a_farewell_is_heard(
+        self, told: World, receiver: Receiver, status: int, says: str
+    ) -> None:
+        receiver.answers = [status]
+        tell(told.read(), Cause.JOBS_DIED, told.services)
+        for _ in range(3):
+            told.work(60)
+        assert len(receiver.told) == 1  # nor is anybody told that telling failed
+        (dead,) = told.dead_jobs()
+        assert says in dead.reason
+
+    def test_a_host_that_cannot_prove_its_name_is_told_nothing(self, told: World, receiver: Receiver) -> None:
+        url = receiver.url.replace(HOST, "other.example.org")
+        change_settings(TENANT, {"notify_url": url}, told.services)
+        told.services.tenant_cache.fresh(TENANT)
+        tell(told.read(), Cause.JOBS_DIED, told.services)
+        told.work(1)
+        assert receiver.told == []
+        assert told.services.queue.state(told.read(), Direction.INBOUND).depth == 1
+
+    def test_a_tenant_without_an_address_costs_nothing(self, world: World) -> None:
+        tenant = world.tenant()
+        tell(tenant, Cause.JOBS_DIED, world.services)
+        assert world.queued(Direction.INBOUND) == []
+
+    def test_an_address_that_was_taken_back_is_told_nothing(self, told: World, receiver: Receiver) -> None:
+        tell(told.read(), Cause.JOBS_DIED, told.services)
+        change_settings(TENANT, {"notify_url": None}, told.services)
+        told.services.tenant_cache.fresh(TENANT)
+        told.work(1)
+        assert receiver.told == []
+        assert told.dead_jobs() == []
+
+
+class TestWhoMayBeCalled:
+    @pytest.mark.parametrize(
+        "host",
+        [
+            *(
+                "127.0.0.1",
+                "localhost",
+                "10.1.2.3",
+                "172.16.0.1",
+                "192.168.1.1",
+                "169.254.169.254",
+                "0.0.0.0",  # noqa: S104 - nothing is bound to it
+            ),
+            *("100.64.0.1", "224.0.0.1", "2130706433", "0x7f.1", "017700000001"),
+        ],
+    )
+    def test_a_private_address_is_refused_in_whatever_spelling(self, world: World, host: str) -> None:
+        world.tenant()
+        new_notify_secret(world.services.tenants, TENANT, world.clock())
+        before = world.read()
+        with pytest.raises(
+            InvalidPayloadError, match=r"^notify_url: must lead to public addresses"
+        ) as caught:
+            change_settings(TENANT, {"notify_url": f"https://{host}/hook"}, world.services)
+        assert host not in str(caught.value)
+        assert world.read() == before
+
+    def test_a_name_that_leads_nowhere_is_refused(self, world: World) -> None:
+        def nowhere(host: str, port: int) -> list[str]:
+            raise OSError
+
+        with pytest.raises(AddressRefusedError, match="no address"):
+            Outward(resolve=nowhere).check("https://example.com")
+
+    @pytest.mark.parametrize(
+        "address", ["::1", "fe80::1%eth0", "fc00::1", "::ffff:10.0.0.1", "64:ff9b::a00:1"]
+    )
+    def test_one_private_address_among_public_ones_is_enough(self, address: str) -> None:
+        with pytest.raises(AddressRefusedError, match="public"):
+            Outward(resolve=lambda host, port: ["1.1.1.1", address]).check("https://example.com")
+
+    @pytest.mark.parametrize(
+        "url", ["http://example.com", "https://jane@example.com", "https://example.com:99999", "https:///x"]
+    )
+    def test_other_schemes_and_names_in_front_are_refused(self, url: str) -> None:
+        with pytest.raises(AddressRefusedError):
+            Outward(resolve=lambda host, port: ["1.1.1.1"]).check(url)
+
+    def test_a_name_that_leads_to_a_private_address_by_the_time_of_the_call_is_not_called(
+        self, told: World, receiver: Receiver, names: Names
+    ) -> None:
+        tell(told.read(), Cause.JOBS_DIED, told.services)
+        names.public = set()
+        told.work(1)
+        assert receiver.told == []
+        (dead,) = told.dead_jobs()
+        assert "public" in dead.reason
+        assert HOST not in dead.reason
+
+    def test_without_a_secret_no_address_is_taken(self, world: World) -> None:
+        world.tenant()
+        with pytest.raises(ConflictError, match="make a secret first"):
+            change_settings(TENANT, {"notify_url": "https://1.1.1.1/"}, world.services)
+
+    def test_the_secret_is_shown_once(self, told: World) -> None:
+        shown = json.dumps(read_settings(told.read(), told.services))
+        assert all(secret not in shown for secret in secrets_of(told))
+
+
+class TestWhatIsTold:
+    def test_that_the_account_is_disconnected_and_that_it_is_back(
+        self, told: World, receiver: Receiver
+    ) -> None:
+        told.disconnect()
+        told.services.tenant_cache.fresh(TENANT)
+        event = attributes()
+        told.services.queue.put(SendMetric(tenant=TENANT, accepted_at=told.clock(), event=event), told.read())
+        told.work(1)
+        told.work(1)
+        assert [one["type"] for one in messages(receiver)] == ["account.disconnected"]
+        told.install()
+        told.services.tenant_cache.fresh(TENANT)
+        start_provision(told.read(), told.services)
+        settle(told, 15)
+        (message,) = [one for one in messages(receiver) if one["type"] == "account.connected"]
+        assert message["data"]["tenant"] == TENANT
+
+    def test_that_jobs_die_and_why(self, told: World, receiver: Receiver) -> None:
+        settings = told.read().settings.model_copy(update={"master_list_id": "Y6nRLr"})
+        told.services.tenants.change(TENANT, lambda t: t.model_copy(update={"klaviyo": None}))
+        told.services.tenants.change(TENANT, lambda t: t.model_copy(update={"settings": settings}))
+        told.services.tenant_cache.fresh(TENANT)
+        event = attributes()
+        told.services.queue.put(SendMetric(tenant=TENANT, accepted_at=told.clock(), event=event), told.read())
+        told.work(1)
+        told.work(1)
+        (dead,) = told.dead_jobs()
+        (message,) = messages(receiver)
+        assert message["type"] == "jobs.died"
+        assert message["data"] == {"tenant": TENANT, "kind": "send-metric", "reason": dead.reason}
+
+    def test_that_a_job_which_had_died_is_done_after_all(self, told: World, receiver: Receiver) -> None:
+        told.sandbox.klaviyo.fail(1, match="POST /api/events", status=400)
+        event = attributes()
+        job = SendMetric(tenant=TENANT, accepted_at=told.clock(), event=event)
+        told.services.queue.put(job, told.read())
+        told.work(1)
+        (row,) = told.dead_jobs()
+        replays = Replaying.of(told.services)
+        dead = replays.desk.find(TENANT, row.id)
+        assert dead is not None
+        assert replays.one(told.read(), dead)
+        told.work(1)
+        told.work(1)
+        assert told.dead_jobs() == []
+        assert [one["type"] for one in messages(receiver)] == ["jobs.died", "jobs.mended"]
+
+    def test_that_calls_are_refused_and_how_many(self, told: World, receiver: Receiver) -> None:
+        refused = Row("metric", What.REFUSED, reason="401, x-omneo-secret is wrong")
+        for _ in range(2):
+            Traffic.of(told.services).count(TENANT, refused, 6)
+            told.clock.advance(20)
+        tell_of_traffic(told.read(), told.services)
+        told.work(1)
+        (message,) = messages(receiver)
+        assert message["type"] == "traffic.refused"
+        assert message["data"]["target"] == "metric"
+        assert "12 refused" in message["data"]["reason"]
+
+    def test_that_a_run_is_done(self, told: World, receiver: Receiver) -> None:
+        run = begin(told.read(), Kind.RECONCILE, Order(), told.services)
+        for _ in range(20):
+            told.work(60)
+        (message,) = messages(receiver)
+        assert message["type"] == "run.ended"
+        assert message["data"]["run"] == run.id
+        assert message["data"]["state"] == "done"
