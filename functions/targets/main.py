@@ -4,7 +4,7 @@ import functions_framework
 
 from shared.services import Services
 from shared.settings import Needs
-from shared.targets.routes import TargetCall, target_named
+from shared.targets.routes import DRY_RUN, TargetCall, target_named
 from shared.web.endpoints import Call, Reply, authenticated_tenant, endpoint, installed, json_body
 
 services = Services.from_environment(Needs.STORE | Needs.OUTBOUND)
@@ -16,4 +16,7 @@ def targets(call: Call) -> Reply:
     """Queue what Omneo sends, and say so once it is safe: 202. A dry run answers 200, and is no traffic."""
     target = target_named(call.path["target"])
     tenant = installed(authenticated_tenant(call, services), services)
-    return target.answer(TargetCall(tenant, json_body(call), call.query, call.traceparent), services)
+    status, reply = target.answer(TargetCall(tenant, json_body(call), call.query, call.traceparent), services)
+    if status == DRY_RUN:
+        call.counted.leave_out()
+    return status, reply

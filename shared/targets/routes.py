@@ -34,6 +34,9 @@ Query = Mapping[str, str]
 Json = dict[str, Any]
 
 
+DRY_RUN = 200  # what a dry run is answered with, and of a target nothing else
+
+
 @dataclass(frozen=True)
 class Target:
     """What one target does with a call: `accept` queues it and returns the job's id, `preview` tells what would be sent.
@@ -54,7 +57,7 @@ class Target:
         """
         query = _parameters(call, *self.parameters, _DRY_RUN)
         if _is_dry_run(call, query):
-            return 200, {"status": "dry_run", **self.preview(call, query, services)}
+            return DRY_RUN, {"status": "dry_run", **self.preview(call, query, services)}
         return 202, {"status": "queued", "id": self.accept(call, query, services)}
 
 

@@ -90,6 +90,10 @@ class Counted:
         """Let the call count as one of this tenant's."""
         self.tenant, self.services = tenant, services
 
+    def leave_out(self) -> None:
+        """Let the call count nowhere: it was a question, as a dry run is."""
+        self.tenant = self.services = None
+
     def accepted(self, status: int, reply: Mapping[str, object], fields: Mapping[str, Any]) -> None:
         """Count the call, and leave a receipt of the job that it is answered with. `fields` are those of its log line."""
         self._count(Row(fields["target"], What.ACCEPTED, fields.get("metric", "")), fields.get("records", 1))

@@ -160,6 +160,8 @@ GUARDS: dict[str, Guard] = {
                 "    ready = _Ready.of(entries, look)\n    read_at = services.clock()\n    profile = _omneo_profile(tenant, services, look)\n",
                 "    read_at = services.clock()\n    profile = _omneo_profile(tenant, services, look)\n    ready = _Ready.of(entries, look)\n",
             ),
+            # Nor is it read again where the answer that it waits for took long.
+            Cut("shared.consent.to_omneo:is_fresh", "now - read_at <= _FRESH", "True"),
         ),
         within=0,
         story="she opts out in Omneo while a flush that has read Omneo waits for Klaviyo",

@@ -225,6 +225,8 @@ def told(**changes: Any) -> Mapping[str, Any]:
         "notes": [],
         "consent": [],
         "open_jobs": [],
+        "events": [],
+        "rewards": [],
         "ledger": [],
     }
     return {**empty, **changes}

@@ -22,6 +22,7 @@ from shared.klaviyo.resources import OMNEO_TRIGGERS, SCOPES
 from shared.services import Services
 from shared.settings import Settings
 from shared.tenants.tenants import Provisions, Tenant
+from tests.support.events import attributes
 from tests.support.merchant import settle
 from tests.support.mortal import Fate, KilledError, WatchedDocuments, watched_connections
 from tests.support.world import ACCOUNT, EVERYTHING, EXTENSION_URL, TENANT, World
@@ -150,7 +151,7 @@ class TestWhatIsTakenAway:
 
     def test_a_job_that_still_arrives_ends_in_the_dead_letter_desk(self, shop: World) -> None:
         uninstall(shop.read(), shop.services)
-        job = SendMetric(tenant=TENANT, accepted_at=shop.clock(), event={"email": "canary"})
+        job = SendMetric(tenant=TENANT, accepted_at=shop.clock(), event=attributes())
         shop.services.queue.put(job, shop.read())
         shop.work(60)
         (dead,) = shop.dead_jobs()
