@@ -56,7 +56,7 @@ class Target:
             OwnServiceError, WaitError: the caller should call again.
         """
         query = _parameters(call, *self.parameters, _DRY_RUN)
-        if _is_dry_run(call, query):
+        if _flag(call, query, _DRY_RUN):
             return DRY_RUN, {"status": "dry_run", **self.preview(call, query, services)}
         return 202, {"status": "queued", "id": self.accept(call, query, services)}
 
@@ -81,7 +81,7 @@ def _metric(call: TargetCall, query: Query, services: Services) -> str:
             call.tenant,
             call.body,
             metric_name=query["metric"],
-            with_token=_flag(query, "withToken"),
+            with_token=_flag(call, query, "withToken"),
             queue=services.queue,
             now=acceptance.at,
             new_id=lambda: acceptance.id,
@@ -99,7 +99,7 @@ def _metric_preview(call: TargetCall, query: Query, services: Services) -> Json:
         call.body,
         services,
         metric_name=query["metric"],
-        with_token=_flag(query, "withToken"),
+        with_token=_flag(call, query, "withToken"),
     )
 
 
@@ -170,6 +170,8 @@ def _parameters(call: TargetCall, *known: str) -> dict[str, str]:
     """
     given = {name.strip().casefold(): value for name, value in call.query.items()}
     names = {name.casefold(): name for name in known}
+    if len(given) < len(call.query):
+        raise InvalidPayloadError("A parameter stands in the URL more than once.")
     if given.keys() - names.keys():
         raise InvalidPayloadError(
             f"The URL has a parameter that this target does not know. It knows {', '.join(known)}."
@@ -177,16 +179,11 @@ def _parameters(call: TargetCall, *known: str) -> dict[str, str]:
     return {name: given.get(key, "") for key, name in names.items()}
 
 
-def _is_dry_run(call: TargetCall, query: Query) -> bool:
-    """Return whether the call is to send nothing. Named without a value it is refused: who wrote it did not mean to send."""
-    is_named = any(name.strip().casefold() == _DRY_RUN.casefold() for name in call.query)
-    if is_named and not query[_DRY_RUN].strip():
-        raise InvalidPayloadError(f"{_DRY_RUN} in the URL must be true or false; it has no value.")
-    return _flag(query, _DRY_RUN)
-
-
-def _flag(query: Query, name: str) -> bool:
-    """Return a yes-or-no parameter; absent means no."""
+def _flag(call: TargetCall, query: Query, name: str) -> bool:
+    """Return a yes-or-no parameter; absent means no. Named without a value it is refused: who wrote it meant something by it."""
+    is_named = any(given.strip().casefold() == name.casefold() for given in call.query)
+    if is_named and not query[name].strip():
+        raise InvalidPayloadError(f"{name} in the URL must be true or false; it has no value.")
     found = read_boolean(query[name])
     if found is None:
         raise InvalidPayloadError(f"{name} in the URL must be true or false.")

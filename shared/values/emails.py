@@ -2,7 +2,7 @@
 
 import re
 
-from shared.values.rendered import read_plain
+from shared.values.rendered import is_unrendered, read_plain
 
 LONGEST = 254
 
@@ -16,12 +16,13 @@ _EMAIL = re.compile(rf"{_LOCAL}@(?:{_LABEL}\.)+{_TOP}{_LABEL}")
 def read_email(value: object) -> str | None:
     """Return the address, trimmed, without invisible characters, its case kept; None for anything else.
 
-    Klaviyo refuses a domain without a dot, and a mailto: address is a link.
+    Klaviyo refuses a domain without a dot, and a mailto: address is a link. With a placeholder that nobody rendered it would be everybody's.
 
     >>> read_email(" Jane@example.org "), read_email("jane@localhost"), read_email("mailto:jane@example.org")
     ('Jane@example.org', None, None)
+    >>> read_email("{{email}}@example.org")
     """
     if not isinstance(value, str):
         return None
     text = read_plain(value)
-    return text if len(text) <= LONGEST and _EMAIL.fullmatch(text) else None
+    return text if len(text) <= LONGEST and _EMAIL.fullmatch(text) and not is_unrendered(text) else None

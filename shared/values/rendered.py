@@ -15,9 +15,14 @@ _PLACEHOLDER = re.compile(r"\{\{|\{%")  # a template that nobody rendered
 _WHOLE_WITH_POINT = re.compile(r"([+-]?\d+)\.0+")
 _NUMBER = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})", re.ASCII)
 _GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)  # as Twig's number_format writes it
-_BETWEEN_PARTS = re.compile(r"[-_.:#|/]")
+_BETWEEN_PARTS = re.compile(r"\s*(?:::|[-\u2013\u2014_.:#|/+~,;&=])\s*|\s+")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.]*://")  # the gap in it is no empty part
 # What a recipe for ids is made of: words, as in `reward` and `RewardIssued`, and a year. Random ids look otherwise.
-_FIXED_PART = re.compile(r"(?:[A-Z]?(?:[a-z]|[^\W\d_A-Z])+(?:[A-Z][a-z]+)*|[A-Z]+)\d{0,2}|(?:19|20)\d\d")
+_FIXED_PART = re.compile(
+    r"(?:[A-Z]?(?:[a-z]|[^\W\d_A-Z])+(?:[A-Z][a-z]+)*|[A-Z]+)(?:\d{0,2}|(?:19|20)\d\d)"
+    r"|\d{0,2}[a-z]{2,}\d{0,2}[a-z]{0,2}"  # 10off, winback90d
+    r"|(?:19|20)\d\d(?:\d{4})?"
+)
 _YEAR = re.compile(r"(?:19|20)\d\d", re.ASCII)
 _OF_A_DATE = re.compile(r"\d{1,2}", re.ASCII)
 # Letters that take no room though Unicode counts them among the visible ones: fillers, a blank in Braille, marks of style.
@@ -104,11 +109,13 @@ def lacks_a_part(id: str) -> bool:
     [True, True, True, True, True, True]
     >>> [lacks_a_part(id) for id in ("reward-7", "birthday-2027-01HX", "nonesuch", "6", "V1StGXR8_Z5jdHi6B-")]
     [False, False, False, False, False]
+    >>> [lacks_a_part(id) for id in ("Happy Birthday-", "order #", "BFCM2027-", "reward-NULL", "https://shop.example/orders/ABC")]
+    [True, True, True, True, False]
     """
-    parts = _BETWEEN_PARTS.split(id)
+    parts = _BETWEEN_PARTS.split(_SCHEME.sub("", id, count=1))
     if len(parts) == 1:
         return False
-    if any(part in _MISSING_PARTS for part in parts):
+    if parts[-1].casefold() in _MISSING or any(part in _MISSING_PARTS for part in parts):
         return True
     given = [part for part in parts if part]
     has_year = any(_YEAR.fullmatch(part) for part in given)

@@ -157,6 +157,22 @@ def test_the_shared_secret_is_as_good_as_a_signature(targets: FlaskClient) -> No
         (PATH, an_event(time="1970-01-01T00:00:00Z"), SECRET, 400, "invalid_payload", "attributes.time"),
         (PATH, an_event(value="canary-not-a-number"), SECRET, 400, "invalid_payload", "attributes.value"),
         (
+            PATH + "?withToken",
+            json.dumps(EVENT).encode(),
+            SECRET,
+            400,
+            "invalid_payload",
+            "withToken",
+        ),
+        (
+            PATH + "?withToken=true&withtoken=false",
+            json.dumps(EVENT).encode(),
+            SECRET,
+            400,
+            "invalid_payload",
+            "more than once",
+        ),
+        (
             PATH + "?withToken=perhaps",
             json.dumps(EVENT).encode(),
             SECRET,

@@ -3,6 +3,7 @@
 from typing import Any
 
 from shared.errors import InvalidPayloadError
+from shared.values.rendered import read_id
 
 # https://developers.klaviyo.com: migration from v1, Track to Create Event
 _TRACK_PROFILE = {
@@ -32,6 +33,8 @@ def from_track(body: Json) -> Json:
     # Where both `$email` and `email` are given, the first is meant.
     for key, value in sorted(customer.items(), key=lambda item: item[0].startswith("$")):
         name = key.removeprefix("$")
+        if key != name and name in customer and read_id(value) == "":
+            continue  # it says nothing, and the plain name does
         # Plain `id` was the merchant's own property; only `$id` identified.
         if name in _TRACK_PROFILE and (key != name or name not in ("id", "exchange_id", "anonymous")):
             profile[_TRACK_PROFILE[name]] = value

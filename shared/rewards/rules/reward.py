@@ -109,6 +109,8 @@ def omneo_reward(request: RewardRequest, *, profile_id: str, key: str) -> Json:
     }
     if request.definition_id != "":
         ours["reward_definition_id"] = request.definition_id
+    if request.definition_handle:
+        ours["reward_definition_handle"] = request.definition_handle
     if request.id:
         ours["external_id"] = request.id
     return {**request.rest, **ours}

@@ -135,6 +135,13 @@ def test_in_the_track_shape_a_dollar_name_beats_a_plain_one_in_any_order() -> No
         assert email_of(read({"event": "N", "customer_properties": customer}).attributes) == EMAIL
 
 
+@pytest.mark.parametrize("blank", ["", " ", "null", None])
+def test_in_the_track_shape_a_dollar_name_that_says_nothing_beats_no_plain_one(blank: object) -> None:
+    given = {"$email": blank, "email": EMAIL}
+    event = read({"event": "Tracked", "customer_properties": given})
+    assert event.attributes["profile"]["data"]["attributes"]["email"] == EMAIL
+
+
 def test_the_track_token_goes_no_further() -> None:
     body = {"token": "canary-public-key", "event": "N", "customer_properties": {"email": EMAIL}, "extra": 1}
     found = read(body).attributes
