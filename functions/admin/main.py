@@ -6,7 +6,7 @@ from functools import partial
 import functions_framework
 
 from shared.admin.interface import PATH, openapi
-from shared.admin.routes import ROUTES, Asked, Handler
+from shared.admin.routes import ROUTES, Asked, Handler, read_query
 from shared.services import Services
 from shared.settings import TASKS, Needs
 from shared.web.endpoints import Call, Reply, endpoints, json_body, key_id, tenant_by_key
@@ -16,13 +16,13 @@ services = Services.from_environment(
 )
 
 
-def with_key(handler: Handler) -> Callable[[Call], Reply]:
+def with_key(route: tuple[str, str], handler: Handler) -> Callable[[Call], Reply]:
     """Authenticate before anything else is read."""
 
     def answer(call: Call) -> Reply:
         tenant = tenant_by_key(call, services)
         body = partial(json_body, call) if call.body else lambda: None
-        return handler(tenant, services, Asked(call.path, body, call.query, key_id(call)))
+        return handler(tenant, services, Asked(call.path, body, read_query(route, call.query), key_id(call)))
 
     return answer
 
@@ -30,7 +30,8 @@ def with_key(handler: Handler) -> Callable[[Call], Reply]:
 routes = {
     ("GET", PATH): lambda call: (200, openapi()),
     **{
-        (method, f"/{{tenant}}/api/v1{path}"): with_key(handler) for (method, path), handler in ROUTES.items()
+        (route[0], f"/{{tenant}}/api/v1{route[1]}"): with_key(route, handler)
+        for route, handler in ROUTES.items()
     },
 }
 

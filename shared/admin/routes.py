@@ -27,6 +27,7 @@ from shared.services import Services
 from shared.tenants.connection import check_installed
 from shared.tenants.settings import settings_schema
 from shared.tenants.tenants import WEBHOOK_SECRET_LENGTH, Tenant
+from shared.web.parameters import parameters
 
 Reply: TypeAlias = tuple[int, dict[str, Any]]
 
@@ -232,3 +233,18 @@ ROUTES: Mapping[tuple[str, str], Handler] = MappingProxyType(
         ("POST", "/resync/{id}/cancel"): partial(post_run_state, to=State.CANCELLED),
     }
 )
+
+# The parameters that a call's URL may have, besides those of traffic and of the list of dead jobs, which read their own.
+_PARAMETERS: Mapping[tuple[str, str], tuple[str, ...]] = MappingProxyType(
+    {
+        ("GET", "/profiles/{id}/explain"): ("reveal",),
+        ("DELETE", "/profiles/{id}"): ("klaviyo",),
+        ("GET", "/dead-jobs/{id}"): ("reveal",),
+    }
+)
+_READ_THEIR_OWN = {("GET", "/traffic"), ("GET", "/dead-jobs")}
+
+
+def read_query(route: tuple[str, str], query: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the URL's parameters of a call. Raises InvalidPayloadError for one that is not known."""
+    return query if route in _READ_THEIR_OWN else parameters(query, _PARAMETERS.get(route, ()))

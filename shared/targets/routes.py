@@ -15,6 +15,7 @@ from shared.services import Services
 from shared.targets.unheard import Acceptance, Moments, UnheardCalls, in_common
 from shared.tenants.tenants import Tenant
 from shared.values.booleans import read_boolean
+from shared.web.parameters import parameters
 
 # Omneo may have given the call up by then, and will call again.
 HEARD_WITHIN = timedelta(seconds=5)
@@ -55,8 +56,8 @@ class Target:
             InvalidPayloadError, PayloadTooLargeError: the caller can fix it.
             OwnServiceError, WaitError: the caller should call again.
         """
-        query = _parameters(call, *self.parameters, _DRY_RUN)
-        if _flag(call, query, _DRY_RUN):
+        query = parameters(call.query, (*self.parameters, _DRY_RUN))
+        if _flag(query, _DRY_RUN):
             return DRY_RUN, {"status": "dry_run", **self.preview(call, query, services)}
         return 202, {"status": "queued", "id": self.accept(call, query, services)}
 
@@ -80,8 +81,8 @@ def _metric(call: TargetCall, query: Query, services: Services) -> str:
         accept_metric(
             call.tenant,
             call.body,
-            metric_name=query["metric"],
-            with_token=_flag(call, query, "withToken"),
+            metric_name=query.get("metric", ""),
+            with_token=_flag(query, "withToken"),
             queue=services.queue,
             now=acceptance.at,
             new_id=lambda: acceptance.id,
@@ -98,8 +99,8 @@ def _metric_preview(call: TargetCall, query: Query, services: Services) -> Json:
         call.tenant,
         call.body,
         services,
-        metric_name=query["metric"],
-        with_token=_flag(call, query, "withToken"),
+        metric_name=query.get("metric", ""),
+        with_token=_flag(query, "withToken"),
     )
 
 
@@ -162,29 +163,11 @@ def _once(target: str, call: TargetCall, accept: Callable[[Acceptance], None], s
     return acceptance.id
 
 
-def _parameters(call: TargetCall, *known: str) -> dict[str, str]:
-    """Return the URL's parameters by the names of `known`, in whatever case they came; "" for one that did not.
-
-    Raises:
-        InvalidPayloadError: one has another name. Ignored, it would leave out what the caller asked for.
-    """
-    given = {name.strip().casefold(): value for name, value in call.query.items()}
-    names = {name.casefold(): name for name in known}
-    if len(given) < len(call.query):
-        raise InvalidPayloadError("A parameter stands in the URL more than once.")
-    if given.keys() - names.keys():
-        raise InvalidPayloadError(
-            f"The URL has a parameter that this target does not know. It knows {', '.join(known)}."
-        )
-    return {name: given.get(key, "") for key, name in names.items()}
-
-
-def _flag(call: TargetCall, query: Query, name: str) -> bool:
+def _flag(query: Query, name: str) -> bool:
     """Return a yes-or-no parameter; absent means no. Named without a value it is refused: who wrote it meant something by it."""
-    is_named = any(given.strip().casefold() == name.casefold() for given in call.query)
-    if is_named and not query[name].strip():
+    if name in query and not query[name].strip():
         raise InvalidPayloadError(f"{name} in the URL must be true or false; it has no value.")
-    found = read_boolean(query[name])
+    found = read_boolean(query.get(name, ""))
     if found is None:
         raise InvalidPayloadError(f"{name} in the URL must be true or false.")
     return found

@@ -764,3 +764,21 @@ class TestRuns:
         assert admin.get(f"{BASE}/resync/{id}", headers=KEY).get_json()["state"] == "cancelled"
         world.install()
         assert admin.post(RUNS[0], headers=KEY).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/resync?dry_run=true"),
+        ("POST", "/heal?dryRun=true"),
+        ("DELETE", "/install?dry_run=true"),
+        ("DELETE", "/profiles/0b0c6f3e-5a0e-4a7b-9d3a-2f8f2f1c9a01?klavyo=true"),
+    ],
+)
+def test_a_parameter_that_nobody_knows_is_refused_before_anything_is_done(
+    admin: FlaskClient, world: World, method: str, path: str
+) -> None:
+    answer = admin.open(f"/acme/api/v1{path}", method=method, headers=KEY)
+    assert answer.status_code == 400
+    assert "Known:" in answer.get_json()["error"]["message"]
+    assert world.read().klaviyo is not None

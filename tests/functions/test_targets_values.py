@@ -57,8 +57,8 @@ def test_a_parameter_may_be_written_in_any_case(targets: FlaskClient, world: Wor
     [
         ("metric", "?with_token=true", "withToken, metric, dryRun"),
         ("metric", "?metric=N&canary=1", "withToken, metric, dryRun"),
-        ("upsert-profile-data", "?withToken=true", "It knows dryRun."),
-        ("data-source-record", "?metric=N", "It knows dryRun."),
+        ("upsert-profile-data", "?withToken=true", "Known: dryRun."),
+        ("data-source-record", "?metric=N", "Known: dryRun."),
     ],
 )
 def test_a_parameter_that_nobody_knows_is_400_and_the_answer_lists_the_known(

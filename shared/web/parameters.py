@@ -1,0 +1,22 @@
+"""Parameters of a URL's query: by their names in any case, each once, and none that nobody knows."""
+
+from collections.abc import Mapping
+
+from shared.errors import InvalidPayloadError
+
+
+def parameters(query: Mapping[str, str], known: tuple[str, ...]) -> dict[str, str]:
+    """Return those that are given, by the names of `known`.
+
+    Raises:
+        InvalidPayloadError: one has another name, or stands there twice. Ignored, it would leave out what the caller asked for.
+    """
+    given = {name.strip().casefold(): value for name, value in query.items()}
+    names = {name.casefold(): name for name in known}
+    if len(given) < len(query):
+        raise InvalidPayloadError("A parameter stands in the URL more than once.")
+    if given.keys() - names.keys():
+        raise InvalidPayloadError(
+            f"The URL has a parameter that is not known here. Known: {', '.join(known) or 'none'}."
+        )
+    return {name: given[key] for key, name in names.items() if key in given}
