@@ -9,6 +9,7 @@ from shared.tenants.tenants import Tenant
 
 # A set-up that runs so long after an install is about something else, as a new webhook secret is.
 NEW = timedelta(hours=1)
+SWEPT_EVERY_MINUTES = 5  # as the schedule of sweep-inbox says
 
 
 def tell_of_an_outage(tenant: Tenant, services: Services) -> None:
@@ -32,14 +33,19 @@ def tell_of_a_mended_job(job: AnyJob, tenant: Tenant, reason: str, services: Ser
 
 
 def tell_of_traffic(tenant: Tenant, services: Services) -> None:
-    """Tell which targets are refused, or have fallen silent; nothing is read where nobody is to be told."""
-    if tenant.settings.notify_url is None:
+    """Tell which targets are refused, or have fallen silent, in the first minutes of an hour: once in an hour is told at most.
+
+    Nothing is read at another time, or where nobody is to be told.
+    """
+    now = services.clock()
+    if tenant.settings.notify_url is None or now.minute >= SWEPT_EVERY_MINUTES:
         return
     from shared.traffic.rules.trouble import troubles
     from shared.traffic.traffic import KEPT, Traffic
 
-    now = services.clock()
-    spans = [(span.at, span.table) for span in Traffic.of(services).spans(tenant.name, now - KEPT)]
+    traffic = Traffic.of(services)
+    traffic.fold(tenant.name)
+    spans = [(span.at, span.table) for span in traffic.spans(tenant.name, now - KEPT)]
     for trouble in troubles(spans, now):
         cause = Cause.TRAFFIC_REFUSED if trouble.statuses else Cause.TRAFFIC_SILENT
         tell(tenant, cause, services, key=trouble.target, target=trouble.target, reason=trouble.message)

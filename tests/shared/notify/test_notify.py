@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -287,12 +287,28 @@ class TestWhatIsTold:
         for _ in range(2):
             Traffic.of(told.services).count(TENANT, refused, 6)
             told.clock.advance(20)
+        told.clock.now = told.clock.now.replace(minute=7)
+        tell_of_traffic(told.read(), told.services)
+        told.work(1)
+        assert messages(receiver) == []  # the sweep of the hour's beginning looks, and no other
+        told.clock.now = told.clock.now.replace(minute=4) + timedelta(hours=1)
         tell_of_traffic(told.read(), told.services)
         told.work(1)
         (message,) = messages(receiver)
         assert message["type"] == "traffic.refused"
         assert message["data"]["target"] == "metric"
         assert "12 refused" in message["data"]["reason"]
+
+    def test_what_is_counted_is_folded_before_it_is_read(self, told: World) -> None:
+        told.clock.now = told.clock.now.replace(minute=1)
+        traffic = Traffic.of(told.services)
+        for _ in range(5):
+            traffic.count(TENANT, Row("metric", What.ACCEPTED))
+            told.clock.advance(3600)
+        told.clock.now += timedelta(days=3)
+        tell_of_traffic(told.read(), told.services)
+        assert told.services.documents.count(f"tenants/{TENANT}/traffic") == 0
+        assert told.services.documents.count(f"tenants/{TENANT}/traffic_days") > 0
 
     def test_that_a_run_is_done(self, told: World, receiver: Receiver) -> None:
         run = begin(told.read(), Kind.RECONCILE, Order(), told.services)
