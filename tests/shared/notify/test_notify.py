@@ -14,14 +14,16 @@ from shared.direction import Direction
 from shared.errors import ConflictError, InvalidPayloadError
 from shared.http.outward import AddressRefusedError, Outward
 from shared.installation.provision import start_provision
-from shared.jobs.jobs import SendMetric
+from shared.jobs.jobs import Delivery, SendMetric, write_job
 from shared.jobs.replays import Replaying
+from shared.jobs.rules.patience import POISON_RETRIES
 from shared.notify.secret import new_notify_secret
 from shared.notify.telling import Cause, tell
 from shared.resync.orders import Order, begin
 from shared.resync.rules.run import Kind
 from shared.traffic.rules.counts import Row, What
 from shared.traffic.traffic import Traffic
+from shared.worker.delivery import deliver
 from shared.worker.telling import tell_of_traffic
 from tests.shared.notify.receiver import HOST, Receiver, receiving
 from tests.support.events import attributes
@@ -298,6 +300,15 @@ class TestWhatIsTold:
         assert message["type"] == "traffic.refused"
         assert message["data"]["target"] == "metric"
         assert "12 refused" in message["data"]["reason"]
+
+    def test_that_the_worker_failed_on_a_job_too_often(self, told: World, receiver: Receiver) -> None:
+        job = SendMetric(tenant=TENANT, accepted_at=told.clock(), event=attributes())
+        poisoned = Delivery(Direction.OUTBOUND, write_job(job), "q", "t", TENANT, POISON_RETRIES)
+        deliver(poisoned, told.services)
+        told.work(1)
+        (message,) = messages(receiver)
+        assert (message["type"], message["data"]["kind"]) == ("jobs.died", "send-metric")
+        assert [dead.id for dead in told.dead_jobs()] == [job.id]
 
     def test_what_is_counted_is_folded_before_it_is_read(self, told: World) -> None:
         told.clock.now = told.clock.now.replace(minute=1)
