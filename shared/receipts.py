@@ -1,8 +1,9 @@
 """Receipts: what became of a job, under the id that its call was answered with.
 
 A job that has to wait always leaves one. A job that is done leaves one where the tenant's `receipt_days` is set, and for a day if it had to
-wait, was replayed or is a heal; one that is queued, where `receipt_days` is set. A dead job needs none: its row on the desk is one, except of records, whose rows have
-ids of their own. So a job that is done at its first try costs no write where `receipt_days` is 0, and two where it is set.
+wait, was replayed or is a heal, whose last page leaves it. One that is queued leaves one where `receipt_days` is set. A dead job needs none:
+its row on the desk is one, except of records, whose rows have ids of their own. So a job that is done at its first try costs no write where
+`receipt_days` is 0, and two where it is set.
 
 A person appears only as hashes under the tenant's ledger key. A receipt that cannot be written fails no job.
 """

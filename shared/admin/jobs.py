@@ -39,8 +39,7 @@ def job(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
     dead = _on_the_desk(tenant, id, services)
     receipt = Receipts.of(services).find(tenant.name, id)
     if dead:
-        is_newer = receipt is not None and receipt.at >= (dead.replayed_at or dead.died_at)
-        return {**_told(receipt), "row": dead.id} if receipt and is_newer else _dead(id, dead)
+        return {**_told(receipt), "row": dead.id} if receipt and _is_newer(receipt, dead) else _dead(id, dead)
     if receipt and receipt.row and (row := _on_the_desk(tenant, receipt.row, services)):
         return _dead(id, row)
     if waiting := Outbox.of(services).waits_of(tenant.name, id):
@@ -59,6 +58,13 @@ def _on_the_desk(tenant: Tenant, id: str, services: Services) -> DeadJob | None:
     dead = DeadJobStore(services.documents, services.keys).find(tenant.name, id)
     is_over = dead is not None and dead.expire_at is not None and dead.expire_at <= services.clock()
     return None if is_over else dead
+
+
+def _is_newer(receipt: Receipt, dead: DeadJob) -> bool:
+    """Return whether a job has been tried since its row says what it says."""
+    # Not `queued`: that is written when the queue has the job already, and it may have died before.
+    was_tried = receipt.state in {Fate.WAITING, Fate.DONE}
+    return was_tried and receipt.at >= (dead.replayed_at or dead.died_at)
 
 
 def _told(receipt: Receipt) -> dict[str, Any]:

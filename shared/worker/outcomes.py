@@ -51,7 +51,7 @@ def waits(job: AnyJob, tenant: Tenant, services: Services, *, why: str, delay: f
 def is_done(job: AnyJob, tenant: Tenant, services: Services, heard: Mapping[str, Heard]) -> None:
     """Note that a job is done, and what was heard last of Klaviyo, or else of Omneo. A heal is done with its last page."""
     _count(job, What.DELIVERED, services)
-    if not _has_receipts(job):
+    if not _has_receipts(job) or _goes_on(job, tenant):
         return
     answer = heard.get("Klaviyo") or heard.get("Omneo")
     answered = ""
@@ -61,13 +61,13 @@ def is_done(job: AnyJob, tenant: Tenant, services: Services, heard: Mapping[str,
     receipt = Receipt(
         id=job.id,
         kind=job.kind,
-        state=Fate.QUEUED if _goes_on(job, tenant) else Fate.DONE,
+        state=Fate.DONE,
         at=services.clock(),
         metric=_metric(job),
         attempts=job.attempts,
         answered=answered,
     )
-    # Without one, a replay would be told of no more once its row has gone, and a heal's earlier page would have the last word.
+    # Without one, a replay would be told of no more once its row has gone, and a heal would wait for ever if an earlier page had to.
     always = bool(job.replay) or isinstance(job, Heal)
     Receipts.of(services).is_done(tenant, receipt, _persons(job), always=always)
 
@@ -89,7 +89,7 @@ def has_died_unread(id: str, kind: str, tenant: Tenant, services: Services) -> N
 
 
 def _goes_on(job: AnyJob, tenant: Tenant) -> bool:
-    """Return whether a heal has more jobs after this one, which carry its id on."""
+    """Return whether a heal has more jobs after this one, which carry its id on and may be over before this one is."""
     if not isinstance(job, Heal) or tenant.klaviyo is None:
         return False
     return job.began_at is None or job.since is None or bool(job.metrics)
