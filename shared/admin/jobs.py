@@ -1,4 +1,7 @@
-"""What became of a call, by the id of its 202: what the desk, the outbox, the receipts and the runs know of it, in this order."""
+"""What became of a call, by the id of its 202: what the desk, the outbox, the receipts and the runs know of it, in this order.
+
+A receipt that is newer than the row on the desk goes before it: the job was done, or waits, since.
+"""
 
 import re
 from datetime import datetime
@@ -6,6 +9,7 @@ from typing import Any
 
 from shared.errors import UnknownPathError
 from shared.jobs.dead_jobs import DeadJob, DeadJobState, DeadJobStore
+from shared.jobs.replays import ReplayRun, Replays
 from shared.receipts import Fate, Receipt, Receipts
 from shared.records.outbox import Outbox
 from shared.resync.rules.run import State
@@ -32,11 +36,11 @@ def job(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
     """
     if not _ID.fullmatch(id):
         raise UnknownPathError(_UNKNOWN)
-    desk = DeadJobStore(services.documents, services.keys)
-    if dead := desk.find(tenant.name, id):
-        return _dead(id, dead)
+    dead = _on_the_desk(tenant, id, services)
     receipt = Receipts.of(services).find(tenant.name, id)
-    if receipt and receipt.row and (row := desk.find(tenant.name, receipt.row)):
+    if dead:
+        return {**_told(receipt), "row": dead.id} if receipt and _is_newer(receipt, dead) else _dead(id, dead)
+    if receipt and receipt.row and (row := _on_the_desk(tenant, receipt.row, services)):
         return _dead(id, row)
     if waiting := Outbox.of(services).waits_of(tenant.name, id):
         return _in_the_outbox(tenant, id, *waiting, services)
@@ -44,7 +48,23 @@ def job(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
         return _told(receipt)
     if run := Resyncs.of(services).get(tenant.name, id):
         return _of_run(run)
+    if replays := Replays(services.documents).find(tenant.name, id):
+        return _of_replays(replays)
     raise UnknownPathError(_UNKNOWN)
+
+
+def _on_the_desk(tenant: Tenant, id: str, services: Services) -> DeadJob | None:
+    """Return the dead job with this id, if it is not to be forgotten already."""
+    dead = DeadJobStore(services.documents, services.keys).find(tenant.name, id)
+    is_over = dead is not None and dead.expire_at is not None and dead.expire_at <= services.clock()
+    return None if is_over else dead
+
+
+def _is_newer(receipt: Receipt, dead: DeadJob) -> bool:
+    """Return whether a job has been tried since its row says what it says."""
+    # Not `queued`: that is written when the queue has the job already, and it may have died before.
+    was_tried = receipt.state in {Fate.WAITING, Fate.DONE}
+    return was_tried and receipt.at >= (dead.replayed_at or dead.died_at)
 
 
 def _told(receipt: Receipt) -> dict[str, Any]:
@@ -93,6 +113,12 @@ def _of_run(run: Run) -> dict[str, Any]:
     state = _ENDED.get(run.state, Fate.QUEUED)
     told = {"id": run.id, "kind": run.options.kind.value, "state": state.value, "run": run.state.value}
     return {**told, "reason": run.reason} if state is Fate.DEAD else told
+
+
+def _of_replays(run: ReplayRun) -> dict[str, Any]:
+    state = Fate.DONE if run.finished_at else Fate.QUEUED
+    told = {"id": run.id, "kind": "replay-dead-jobs", "state": state.value}
+    return {**told, "at": _iso(run.finished_at or run.started_at)}
 
 
 def _iso(time: datetime) -> str:
