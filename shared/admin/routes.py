@@ -11,7 +11,7 @@ from shared import logs
 from shared.admin import desk
 from shared.admin.jobs import job
 from shared.admin.reports import StatusReports
-from shared.admin.settings import change_settings, note_changes, read_settings
+from shared.admin.settings import change_settings, read_settings
 from shared.admin.status import status
 from shared.admin.traffic import traffic
 from shared.audit import Act, Audit, by_key
@@ -57,8 +57,7 @@ def put_settings(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     body = asked.read_body()
     if body is None:
         raise InvalidPayloadError("Send a JSON object of settings.")
-    changed = change_settings(tenant.name, body, services)
-    note_changes(tenant.name, body, services, by=by_key(asked.key))
+    changed = change_settings(tenant.name, body, services, by=by_key(asked.key))
     return 200, read_settings(changed, services)
 
 
