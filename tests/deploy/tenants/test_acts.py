@@ -323,6 +323,9 @@ class TestWithoutAKey:
         assert shown.exit_code == 0
         assert f"ok        klaviyo: Connected to Klaviyo account {ACCOUNT}; its token works." in shown.stdout
         assert f"webhook-secret {shop.read().webhook_secrets[0].id}: last used never" in shown.stdout
+        assert (
+            f"omneo-signing-secret {shop.read().omneo_signing_secrets[0].id}: last used never" in shown.stdout
+        )
         assert '"state": ' in command("status", TENANT, "--json").stdout
 
     def test_set_lists_its_keys(self, command: Command) -> None:
