@@ -161,12 +161,20 @@ def delete_profile(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     from shared.erasure.erase import erase
 
     in_klaviyo = _flag(asked, "klaviyo")
+    if "@" in asked.path["id"]:
+        # It would stand in the logs of every proxy, of a person who asks to be forgotten.
+        raise InvalidPayloadError(
+            "Name the person by the id of the Omneo profile: an address has no place in a URL. The command `erase` takes one."
+        )
     receipt = erase(tenant, asked.path["id"], services, in_klaviyo=in_klaviyo)
     Audit.of(services).note(tenant.name, Act.ERASED, by=by_key(asked.key))
     return 200, receipt
 
 
 def _flag(asked: Asked, name: str) -> bool:
+    """Return whether the one parameter that the call takes is true. A misspelt one must not do less than is asked for."""
+    if asked.query.keys() - {name}:
+        raise InvalidPayloadError(f"There is a parameter that is not known. This one is: {name}.")
     given = asked.query.get(name, "false")
     if given not in ("true", "false"):
         raise InvalidPayloadError(f"{name} must be true or false.")
