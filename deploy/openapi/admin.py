@@ -552,7 +552,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         example=A_RECEIPT,
         parameters=(KLAVIYO,),
         errors=(409,),
-        description="`id` is the Omneo profile's, or the email address, percent-encoded. Work of theirs that was accepted before is dropped when the queue"
+        description="`id` is the Omneo profile's: an email address has no place in a URL. Work of theirs that was accepted before is dropped when the queue"
         " delivers it. What is accepted later, as a new sign-up is, is done.",
     ),
     ("POST", "/resync"): _begin("Send the whole base to Klaviyo"),

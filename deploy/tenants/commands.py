@@ -7,6 +7,7 @@ are never shown, but for one that a command has just made, once. Standard output
 import json
 import os
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,7 +29,7 @@ from deploy.tenants.status import status
 from deploy.tenants.tables import json_option, progress, show_json, show_rows
 from deploy.tenants.traffic import audit, traffic
 from shared.admin.reports import StatusReports
-from shared.admin.settings import header_secret
+from shared.admin.settings import MASTER_LIST, begin_held_by_list, header_secret
 from shared.audit import OPERATOR, Act, Audit
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import KEPT as LEDGER_KEPT
@@ -46,6 +47,8 @@ from shared.errors import (
 from shared.installation.pending import PendingInstalls
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.replays import Replays
+from shared.jobs.rules.causes import Cause
+from shared.jobs.rules.wanted import Wanted
 from shared.profiles.synced import SyncedProfiles
 from shared.profiles.waiting import Waiting
 from shared.receipts import Receipts
@@ -55,11 +58,11 @@ from shared.rewards.attempts import RewardAttempts
 from shared.rewards.claims import RewardClaims
 from shared.rewards.counts import RewardCounts
 from shared.services import Services
-from shared.settings import Needs, Settings
+from shared.settings import TASKS, Needs, Settings
 from shared.storage.encryption import new_key
 from shared.targets.unheard import UnheardCalls
 from shared.tenants.erasures import Erasures
-from shared.tenants.keys import hash_of, new_installation_key
+from shared.tenants.keys import hash_of, id_of, new_installation_key
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import (
     InstallationKey,
@@ -145,7 +148,7 @@ def show(services: Services, name: str) -> None:
 @tenants.command(name="set", epilog=f"KEY is one of: {', '.join(SETTABLE)}.")
 @click.argument("name", callback=existing)
 @click.argument("key")
-@with_services(Needs.STORE)
+@with_services(Needs.STORE | Needs.KLAVIYO_APP)
 def set_(services: Services, name: str, key: str) -> None:
     """Set KEY of tenant NAME to the value on standard input (or prompt on a terminal); null brings the default back."""
     if key not in SETTABLE:
@@ -154,11 +157,12 @@ def set_(services: Services, name: str, key: str) -> None:
         _set_tokens(services, name)
         return
     value = given(key, is_secret=SETTABLE[key].is_secret)
-    tenant = set_value(services.tenants, name, key, value, services.clock())
-    Audit.of(services).note(name, Act.SETTINGS_CHANGED, by=OPERATOR, about=key)
+    tenant = set_value(services, name, key, value)
     click.echo(f"{key} of {name} is set.")
     if key == "webhook_secret":
         _push(tenant)
+    elif key == MASTER_LIST:
+        _go_on(services, tenant)
 
 
 @tenants.command()
@@ -204,7 +208,9 @@ def rotate(
 def _rotate_key(services: Services, tenant: Tenant, *, finish: bool) -> None:
     if finish:
         services.tenants.change(tenant.name, _newest_key_only)
-        Audit.of(services).note(tenant.name, Act.SECRET_ENDED, by=OPERATOR, about="installation-key")
+        if ended := [id_of(key.hash) for key in tenant.installation_keys[1:]]:
+            about = f"installation-key {', '.join(ended)}"
+            Audit.of(services).note(tenant.name, Act.SECRET_ENDED, by=OPERATOR, about=about)
         click.echo(f"Only the newest installation-key of {tenant.name} is valid now.")
         return
     key, now = new_installation_key(), services.clock()
@@ -218,10 +224,8 @@ def _rotate_key(services: Services, tenant: Tenant, *, finish: bool) -> None:
 
 
 def _rotate_webhook_secret(services: Services, name: str) -> None:
-    now = services.clock()
-    secret = new_webhook_secret(now).value.get_secret_value()
-    tenant = set_value(services.tenants, name, "webhook_secret", secret, now)
-    Audit.of(services).note(name, Act.SECRET_ADDED, by=OPERATOR, about="webhook-secret")
+    secret = new_webhook_secret(services.clock()).value.get_secret_value()
+    tenant = set_value(services, name, "webhook_secret", secret)
     _push(tenant)
     click.echo("The new webhook secret, which is shown only now; the old one works until --finish:", err=True)
     click.echo(secret)
@@ -354,6 +358,24 @@ def _push(tenant: Tenant) -> None:
         )
     else:
         click.echo("A job gives it to Klaviyo.", err=True)
+
+
+def _go_on(services: Services, tenant: Tenant) -> None:
+    """Let the dead jobs go on that a wrong master list has held."""
+    held = Wanted(cause=Cause.MASTER_LIST.value)
+    if not DeadJobStore(services.documents, services.keys).count_meant(tenant.name, held):
+        return
+    try:
+        settings = Settings.from_env(os.environ, Needs.STORE | TASKS)
+        begin_held_by_list(tenant, replace(services, settings=settings))
+    except (ConfigurationError, QueueUnavailableError):
+        click.echo(
+            f"The jobs that it held do not go on yet: run `dead replay {tenant.name} --cause {Cause.MASTER_LIST.value}` where the"
+            " queue can be reached.",
+            err=True,
+        )
+    else:
+        click.echo("The jobs that it held go on.", err=True)
 
 
 def _set_tokens(services: Services, name: str) -> None:

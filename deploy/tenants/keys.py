@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from shared.admin.settings import edited, header_secret, newest_first
-from shared.errors import InvalidPayloadError, ServiceError, TokenRejectedError
-from shared.installation.provision import WEBHOOK, again
-from shared.tenants.settings import FIXED_ONCE_INSTALLED, TenantSettings
-from shared.tenants.tenants import StoredSecret, Tenant, TenantStore
+from shared.admin.settings import header_secret, newest_first, note_secrets, store_settings
+from shared.audit import OPERATOR, Act, Audit
+from shared.errors import DocumentMissingError, InvalidPayloadError, ServiceError, TokenRejectedError
+from shared.tenants.settings import TenantSettings
+from shared.tenants.tenants import StoredSecret, Tenant
 from shared.web.json_bodies import parse_json
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ KEPT_SIGNING_SECRETS = 2
 
 @dataclass(frozen=True)
 class Settable:
-    """A key. `edit` returns the tenant with the value in it, or raises InvalidPayloadError; None: see `set_tokens`."""
+    """A key. `edit` returns the tenant with the value in it, or raises InvalidPayloadError; None: it is stored by a door of its own."""
 
     is_secret: bool
     edit: Callable[[Tenant, str, datetime], Tenant] | None
@@ -50,24 +50,39 @@ def set_tokens(services: "Services", name: str, value: str) -> tuple[Tenant, str
     return connected, why
 
 
-def set_value(tenants: TenantStore, name: str, key: str, value: str, now: datetime) -> Tenant:
-    """Store the value of any key but `klaviyo_tokens` and return the tenant; null brings a setting's default back.
+def set_value(services: "Services", name: str, key: str, value: str) -> Tenant:
+    """Store the value of any key but `klaviyo_tokens`, note it in the audit, and return the tenant; null brings a setting's default back.
+
+    What CX Manager may not set, an operator may not either.
 
     Raises:
-        InvalidPayloadError: the value is not acceptable; nothing was changed.
+        InvalidPayloadError, ConflictError: the value is not acceptable; nothing was changed.
         DocumentMissingError: there is no such tenant.
     """
-    edit = SETTABLE[key].edit
+    before, edit = services.tenants.find(name), SETTABLE[key].edit
+    if before is None:
+        raise DocumentMissingError("no such tenant")
     if edit is None:
-        raise InvalidPayloadError(f"{key} is not set like this.")
+        given = value if key == "webhook_secret" else _parsed(key, value)
+        return store_settings(name, {key: given}, services, by=OPERATOR)
 
-    def checked(tenant: Tenant) -> Tenant:
-        after = edit(tenant, value, now)
-        if key in FIXED_ONCE_INSTALLED and (other := tenants.sharing_queues(after)):
-            raise InvalidPayloadError(f"{key}: its queues would be those of tenant {other}.")
-        return after
+    def changed(tenant: Tenant) -> Tenant:
+        nonlocal before
+        before = tenant
+        return edit(tenant, value, services.clock())
 
-    return tenants.change(name, checked)
+    after = services.tenants.change(name, changed)
+    note_secrets(
+        "omneo_signing_secret",
+        name,
+        before.omneo_signing_secrets,
+        after.omneo_signing_secrets,
+        services,
+        by=OPERATOR,
+    )
+    if after.omneo_token != before.omneo_token:
+        Audit.of(services).note(name, Act.SETTINGS_CHANGED, by=OPERATOR, about="omneo_token")
+    return after
 
 
 def _token_answer(value: str) -> "TokenAnswer":
@@ -100,17 +115,6 @@ def _omneo_signing_secret(tenant: Tenant, value: str, now: datetime) -> Tenant:
     return tenant.model_copy(update={"omneo_signing_secrets": kept})
 
 
-def _webhook_secret(tenant: Tenant, value: str, now: datetime) -> Tenant:
-    return again(edited(tenant, {"webhook_secret": value}, now), WEBHOOK)
-
-
-def _setting(key: str) -> Callable[[Tenant, str, datetime], Tenant]:
-    def edit(tenant: Tenant, value: str, now: datetime) -> Tenant:
-        return edited(tenant, {key: _parsed(key, value)}, now)
-
-    return edit
-
-
 def _parsed(key: str, value: str) -> Any:
     """Return the value as the setting's type needs it: text as it is, everything else as JSON."""
     if not value:
@@ -130,7 +134,7 @@ def _parsed(key: str, value: str) -> Any:
 SETTABLE: dict[str, Settable] = {
     "omneo_token": Settable(is_secret=True, edit=_omneo_token),
     "omneo_signing_secret": Settable(is_secret=True, edit=_omneo_signing_secret),
-    "webhook_secret": Settable(is_secret=True, edit=_webhook_secret),
+    "webhook_secret": Settable(is_secret=True, edit=None),
     "klaviyo_tokens": Settable(is_secret=True, edit=None),
-    **{key: Settable(is_secret=False, edit=_setting(key)) for key in TenantSettings.model_fields},
+    **{key: Settable(is_secret=False, edit=None) for key in TenantSettings.model_fields},
 }

@@ -5,18 +5,22 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from deploy.tenants.running import Command, existing, found, with_services
 from deploy.tenants.tables import json_option, progress, show_json
+from shared.audit import OPERATOR, Act, Audit
 from shared.resync.rules.run import Kind, State, Undated
 from shared.resync.run import Run
 from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.settings import Needs
 from shared.tenants.tenants import Tenant
+
+if TYPE_CHECKING:
+    from shared.resync.orders import Order
 
 _EVERY_SECONDS = 1.0
 _A_LINE_EVERY = timedelta(seconds=30)  # where there is no terminal that shows a bar
@@ -83,12 +87,14 @@ def resync(
     as_json: bool,
 ) -> None:
     """Send the whole base of tenant NAME to Klaviyo. Ctrl-C ends the watching, not the run."""
-    from shared.resync.orders import Order, begin, change_state, report
+    from shared.resync.orders import Order, change_state, report
 
     tenant = found(services, name)
     if to is not None:
-        find = _to_resume if to == State.RUNNING else _under_way
-        run = change_state(tenant, find(services, tenant).id, State(to), services)
+        before = (_to_resume if to == State.RUNNING else _under_way)(services, tenant)
+        run = change_state(tenant, before.id, State(to), services)
+        if run.state is not before.state:  # --resume also watches a run again that goes on
+            Audit.of(services).note(name, Act.RUN_CHANGED, by=OPERATOR, about=f"{run.id} {to}")
         if run.state is not State.RUNNING:
             if as_json:
                 show_json(report(tenant, run, services))
@@ -99,7 +105,7 @@ def resync(
         order = Order(
             since=since, only_consent=only_consent, dry_run=dry_run, undated_opt_ins=Undated(undated_opt_ins)
         )
-        run = begin(tenant, Kind.RESYNC, order, services)
+        run = _begun(tenant, Kind.RESYNC, order, services)
     _watch(services, tenant, run, path, as_json=as_json)
 
 
@@ -122,12 +128,21 @@ def reconcile(
     as_json: bool,
 ) -> None:
     """Compare the consent of tenant NAME on both sides, and tell where it differs."""
-    from shared.resync.orders import Order, begin
+    from shared.resync.orders import Order
 
     tenant = found(services, name)
     kind = Kind.REPAIR if repair else Kind.RECONCILE
-    run = _last(services, tenant, kind) if last else begin(tenant, kind, Order(since=since), services)
+    run = _last(services, tenant, kind) if last else _begun(tenant, kind, Order(since=since), services)
     _watch(services, tenant, run, path, as_json=as_json)
+
+
+def _begun(tenant: Tenant, kind: Kind, order: "Order", services: Services) -> Run:
+    """Begin a run, and note it in the audit."""
+    from shared.resync.orders import begin
+
+    run = begin(tenant, kind, order, services)
+    Audit.of(services).note(tenant.name, Act.RUN_BEGUN, by=OPERATOR, about=f"{kind.value} {run.id}")
+    return run
 
 
 def follow(tenant: Tenant, run: Run, services: Services, sleep: Callable[[float], None]) -> tuple[Run, bool]:

@@ -50,8 +50,9 @@ def end_secrets(services: Services, tenant: Tenant, kind: Kind, ids: tuple[str, 
     if lately:
         confirmed(f"{len(lately)} of them were used in the last {IN_USE.days} days. End them?", yes=yes)
     services.tenants.change(tenant.name, lambda tenant: _after(tenant, kind, ending, services))
-    about = f"{kind.word} {', '.join(secret.id for secret in ending)}"
-    Audit.of(services).note(tenant.name, Act.SECRET_ENDED, by=OPERATOR, about=about)
+    if ending:
+        about = f"{kind.word} {', '.join(secret.id for secret in ending)}"
+        Audit.of(services).note(tenant.name, Act.SECRET_ENDED, by=OPERATOR, about=about)
     if ids:
         click.echo(f"{len(ending)} {kind.word} of {tenant.name} ended.")
     else:

@@ -5,6 +5,7 @@ import click
 from deploy.tenants.doctor import show_report
 from deploy.tenants.running import Command, existing, found, with_services
 from deploy.tenants.tables import json_option, show_json
+from shared.admin.settings import read_settings
 from shared.services import Services
 from shared.settings import Needs
 
@@ -17,13 +18,19 @@ def status(services: Services, name: str, as_json: bool) -> None:
     """Show the last report on tenant NAME, at most a minute old, and the run that is under way. It says nothing by its exit status."""
     from shared.admin.status import status as looked_up
 
-    told = looked_up(found(services, name), services)
+    tenant = found(services, name)
+    settings = read_settings(tenant, services)
+    told = {**looked_up(tenant, services), "omneo_signing_secrets": settings["omneo_signing_secrets"]}
     if as_json:
         show_json(told)
         return
     show_report(told)
-    for secret in told["webhook_secrets"]:
-        click.echo(f"webhook-secret {secret['id']}: last used {secret['last_used_at'] or 'never'}")
+    for word, field in (
+        ("webhook-secret", "webhook_secrets"),
+        ("omneo-signing-secret", "omneo_signing_secrets"),
+    ):
+        for secret in told[field]:
+            click.echo(f"{word} {secret['id']}: last used {secret['last_used_at'] or 'never'}")
     if run := told["run"]:
         click.echo(
             f"{run['kind']}: {run['state']}, {run['read']:,} of {run['total']:,} profiles (run {run['id']})"

@@ -11,7 +11,7 @@ from shared import logs
 from shared.admin import desk
 from shared.admin.jobs import job
 from shared.admin.reports import StatusReports
-from shared.admin.settings import change_settings, note_changes, read_settings
+from shared.admin.settings import change_settings, read_settings
 from shared.admin.status import status
 from shared.admin.traffic import traffic
 from shared.audit import Act, Audit, by_key
@@ -58,8 +58,7 @@ def put_settings(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     body = asked.read_body()
     if body is None:
         raise InvalidPayloadError("Send a JSON object of settings.")
-    changed = change_settings(tenant.name, body, services)
-    note_changes(tenant.name, body, services, by=by_key(asked.key))
+    changed = change_settings(tenant.name, body, services, by=by_key(asked.key))
     return 200, read_settings(changed, services)
 
 
@@ -163,12 +162,20 @@ def delete_profile(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     from shared.erasure.erase import erase
 
     in_klaviyo = _flag(asked, "klaviyo")
+    if "@" in asked.path["id"]:
+        # It would stand in the logs of every proxy, of a person who asks to be forgotten.
+        raise InvalidPayloadError(
+            "Name the person by the id of the Omneo profile: an address has no place in a URL. The command `erase` takes one."
+        )
     receipt = erase(tenant, asked.path["id"], services, in_klaviyo=in_klaviyo)
     Audit.of(services).note(tenant.name, Act.ERASED, by=by_key(asked.key))
     return 200, receipt
 
 
 def _flag(asked: Asked, name: str) -> bool:
+    """Return whether the one parameter that the call takes is true. A misspelt one must not do less than is asked for."""
+    if asked.query.keys() - {name}:
+        raise InvalidPayloadError(f"There is a parameter that is not known. This one is: {name}.")
     given = asked.query.get(name, "false")
     if given not in ("true", "false"):
         raise InvalidPayloadError(f"{name} must be true or false.")

@@ -1,17 +1,17 @@
 """Settings: read them, and change them as a whole or not at all."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
 from shared.admin.meaning import faults, list_fault
-from shared.audit import Act, Audit
+from shared.audit import OPERATOR, Act, Audit
 from shared.errors import ConflictError, DocumentMissingError, InvalidPayloadError
 from shared.installation.provision import WEBHOOK, again, start_provision
-from shared.jobs.replays import Replaying
+from shared.jobs.replays import Replaying, ReplayRun
 from shared.jobs.rules.causes import Cause
 from shared.services import Services
 from shared.tenants.settings import FIXED_ONCE_INSTALLED, LONGEST_SECRET, TenantSettings
@@ -19,6 +19,7 @@ from shared.tenants.tenants import WEBHOOK_SECRET_LENGTH, ProvisionStep, StepSta
 
 # What `PUT settings` takes beside the settings themselves.
 _SECRET, _ENDED = "webhook_secret", "end_webhook_secrets"
+MASTER_LIST = "master_list_id"
 KNOWN_AFTER = 15.0  # seconds until every worker knows of a change
 MOST_SECRETS = 10  # every call is compared with each of them
 
@@ -28,10 +29,28 @@ def read_settings(tenant: Tenant, services: Services) -> dict[str, Any]:
     return {**_plain(tenant.settings), **_beside(tenant, services.secret_uses.last(tenant.name))}
 
 
-def change_settings(name: str, changes: object, services: Services) -> Tenant:
-    """Store the changes and return the tenant. What they do not name stays as it is.
+def change_settings(name: str, changes: object, services: Services, *, by: str = OPERATOR) -> Tenant:
+    """Store the changes as `store_settings` does, queue what follows from them, and return the tenant.
 
     A new webhook secret is pushed to Klaviyo by a job; the one before stays valid until it is ended by its id.
+
+    Raises:
+        InvalidPayloadError, ConflictError: name the field and the fix; nothing was changed.
+        QueueUnavailableError: all is stored, and the same call again queues what follows.
+    """
+    tenant = store_settings(name, changes, services, by=by)
+    named = changes if isinstance(changes, dict) else {}
+    if _SECRET in named and tenant.is_connected:
+        start_provision(tenant, services)
+    if MASTER_LIST in named:
+        begin_held_by_list(tenant, services)
+    return tenant
+
+
+def store_settings(name: str, changes: object, services: Services, *, by: str) -> Tenant:
+    """Store the changes, note in the audit by whose credential, and return the tenant. What they do not name stays as it is.
+
+    Nothing is queued: that is for a caller who may have no queue.
 
     Raises:
         InvalidPayloadError, ConflictError: name the field and the fix; nothing was changed.
@@ -39,10 +58,14 @@ def change_settings(name: str, changes: object, services: Services) -> Tenant:
     if not isinstance(changes, dict):
         raise InvalidPayloadError("Send a JSON object of settings.")
     now = services.clock()
-    _check_list(services.tenants.find(name), changes, services, now)
-    _check_address(changes, services)
+    stored = services.tenants.find(name)
+    _check_list(stored, changes, services, now)
+    _check_address(stored, changes, services)
+    before: Tenant | None = None
 
     def edit(tenant: Tenant) -> Tenant:
+        nonlocal before
+        before = tenant
         after = edited(tenant, changes, now)
         named_anew = _changed(tenant, changes).keys() & FIXED_ONCE_INSTALLED
         if named_anew and services.tenants.sharing_queues(after):
@@ -51,26 +74,43 @@ def change_settings(name: str, changes: object, services: Services) -> Tenant:
         return again(after, WEBHOOK) if _SECRET in changes else after
 
     try:
-        tenant = services.tenants.change(name, edit)
+        after = services.tenants.change(name, edit)
     except DocumentMissingError:
         raise ConflictError("The tenant has just been deleted.") from None
-    if _SECRET in changes and tenant.is_connected:
-        start_provision(tenant, services)
-    if "master_list_id" in changes:
-        Replaying.of(services).begin_held(tenant, Cause.MASTER_LIST, after=KNOWN_AFTER)
-    return tenant
+    if before is not None:
+        _note_settings(before, after, services, by)
+        note_secrets(_SECRET, name, before.webhook_secrets, after.webhook_secrets, services, by=by)
+    return after
 
 
-def note_changes(tenant: str, changes: object, services: Services, *, by: str) -> None:
-    """Note in the audit what has been changed, by name."""
-    names = sorted(map(str, changes)) if isinstance(changes, dict) else []
+def begin_held_by_list(tenant: Tenant, services: Services) -> ReplayRun | None:
+    """Let the dead jobs go on that a wrong master list has held; return their run, None if there are none."""
+    return Replaying.of(services).begin_held(tenant, Cause.MASTER_LIST, after=KNOWN_AFTER)
+
+
+def _note_settings(before: Tenant, after: Tenant, services: Services, by: str) -> None:
+    """Note in the audit the names of the settings that are not as they were."""
+    earlier, later = _plain(before.settings), _plain(after.settings)
+    if names := sorted(name for name in later if not _is_same(later[name], earlier[name])):
+        Audit.of(services).note(after.name, Act.SETTINGS_CHANGED, by=by, about=", ".join(names))
+
+
+def note_secrets(
+    key: str,
+    tenant: str,
+    before: Sequence[StoredSecret],
+    after: Sequence[StoredSecret],
+    services: Services,
+    *,
+    by: str,
+) -> None:
+    """Note in the audit that the list of secrets has a new one in front, and which have ended, by their ids."""
+    earlier, later = [secret.value for secret in before], [secret.value for secret in after]
     audit = Audit.of(services)
-    if plain := [name for name in names if name not in (_SECRET, _ENDED)]:
-        audit.note(tenant, Act.SETTINGS_CHANGED, by=by, about=", ".join(plain))
-    if _SECRET in names:
-        audit.note(tenant, Act.SECRET_ADDED, by=by, about=_SECRET)
-    if _ENDED in names:
-        audit.note(tenant, Act.SECRET_ENDED, by=by, about=_SECRET)
+    if later[:1] != earlier[:1]:
+        audit.note(tenant, Act.SECRET_ADDED, by=by, about=key)
+    if ended := [secret.id for secret in before if secret.value not in later]:
+        audit.note(tenant, Act.SECRET_ENDED, by=by, about=f"{key} {', '.join(ended)}")
 
 
 def edited(tenant: Tenant, changes: Mapping[str, Any], now: datetime) -> Tenant:
@@ -156,17 +196,17 @@ def _without_uses(shown: object) -> object:
 
 def _check_list(tenant: Tenant | None, changes: Mapping[str, Any], services: Services, now: datetime) -> None:
     """Refuse a master list that the connected account does not have: every opt-in would die of it."""
-    if tenant is None or not _changed(tenant, changes).get("master_list_id"):
+    if tenant is None or not _changed(tenant, changes).get(MASTER_LIST):
         return
     if fault := list_fault(tenant, services, edited(tenant, changes, now).settings.master_list_id):
         raise InvalidPayloadError(f"master_list_id: {fault}.")
 
 
-def _check_address(changes: Mapping[str, Any], services: Services) -> None:
-    """Refuse an address that must not be called. It is looked at again at each call: what a name leads to may change."""
+def _check_address(tenant: Tenant | None, changes: Mapping[str, Any], services: Services) -> None:
+    """Refuse a new address that must not be called. It is looked at again at each call: what a name leads to may change."""
     from shared.http.outward import AddressRefusedError, Outward
 
-    url = changes.get("notify_url")
+    url = None if tenant is None else _changed(tenant, changes).get("notify_url")
     if not isinstance(url, str):
         return
     try:

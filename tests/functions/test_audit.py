@@ -1,5 +1,7 @@
 """The audit from the outside: every act with an installation key is kept, says which key did it, and holds no value."""
 
+from typing import Any
+
 import pytest
 from flask.testing import FlaskClient
 
@@ -33,6 +35,29 @@ def test_settings_are_named_and_their_values_are_not(admin: FlaskClient, world: 
     assert [(entry.act, entry.by, entry.about) for entry in acts(world)] == [
         ("settings changed", BY, "timezone"),
         ("secret added", BY, "webhook_secret"),
+    ]
+
+
+def test_what_was_read_and_is_sent_back_is_no_act(admin: FlaskClient, world: World) -> None:
+    world.services.tenants.change(TENANT, lambda tenant: tenant.model_copy(update={"klaviyo": None}))
+    read = admin.get(f"{BASE}/settings", headers=KEY).get_json()
+    nothing: tuple[Any, ...] = (read, {}, {"end_webhook_secrets": []}, {"master_list_id": None})
+    for changes in nothing:
+        assert admin.put(f"{BASE}/settings", json=changes, headers=KEY).status_code == 200
+    assert acts(world) == []
+    changed = {**read, "timezone": "Australia/Perth"}
+    assert admin.put(f"{BASE}/settings", json=changed, headers=KEY).status_code == 200
+    assert [(entry.act, entry.about) for entry in acts(world)] == [("settings changed", "timezone")]
+
+
+def test_secrets_that_ended_are_named_by_their_ids(admin: FlaskClient, world: World) -> None:
+    world.services.tenants.change(TENANT, lambda tenant: tenant.model_copy(update={"klaviyo": None}))
+    old = world.read().webhook_secrets[0].id
+    for changes in ({"webhook_secret": "canary-new-webhook-secret"}, {"end_webhook_secrets": [old]}):
+        assert admin.put(f"{BASE}/settings", json=changes, headers=KEY).status_code == 200
+    assert [(entry.act, entry.about) for entry in acts(world)] == [
+        ("secret added", "webhook_secret"),
+        ("secret ended", f"webhook_secret {old}"),
     ]
 
 

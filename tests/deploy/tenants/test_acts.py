@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from deploy.local.sandbox.klaviyo.oauth import Tokens
 from deploy.tenants.commands import tenants
+from shared.audit import Audit
 from shared.consent.ledger import ConsentLedger, ConsentRecord, ensure_ledger_key
 from shared.consent_events import Channel
 from shared.direction import Direction
@@ -19,10 +20,12 @@ from shared.installation.links import InstallLinks
 from shared.installation.pending import PendingInstalls, Step
 from shared.installation.provision import start_provision
 from shared.jobs.jobs import Heal, read_job
+from shared.jobs.rules.causes import Cause
 from shared.services import Services
 from shared.settings import Settings
 from shared.storage.encryption import new_key
 from shared.tenants.keys import id_of
+from tests.shared.worker.test_replaying import bury
 from tests.support.merchant import Merchant, pages_of, settle, title
 from tests.support.world import ACCOUNT, EVERYTHING, TENANT, World
 
@@ -189,6 +192,74 @@ class TestTokensOfATwin:
         assert shop.read() == before
 
 
+class TestSet:
+    """What CX Manager may not set, an operator may not either, and what follows from a change follows."""
+
+    @pytest.mark.parametrize(
+        ("key", "value", "why"),
+        [
+            ("master_list_id", "NOPE123", "Klaviyo has no list of this id in the connected account"),
+            ("notify_url", "https://10.0.0.1/x", "must lead to public addresses"),
+            ("identity_handle", "a/b", "must be the handle of an identity in Omneo"),
+        ],
+    )
+    def test_a_value_that_http_refuses_is_refused(
+        self, shop: World, command: Command, key: str, value: str, why: str
+    ) -> None:
+        assert command("notify-secret", TENANT).exit_code == 0
+        before, acts = shop.read(), Audit.of(shop.services).acts(TENANT)
+        refused = command("set", TENANT, key, said=value)
+        assert refused.exit_code == 1
+        assert refused.output.startswith(f"Error: {key}: {why}")
+        assert shop.read() == before
+        assert Audit.of(shop.services).acts(TENANT) == acts
+
+    def test_jobs_that_a_list_has_held_go_on_once_it_is_set(self, shop: World, command: Command) -> None:
+        for n in range(3):
+            bury(shop, f"held{n}", Cause.MASTER_LIST)
+        done = command("set", TENANT, "master_list_id", said="null")
+        assert (done.exit_code, done.stderr) == (0, "The jobs that it held go on.\n")
+        for _ in range(6):
+            shop.work(15)
+        assert shop.dead_jobs() == []
+        assert command("set", TENANT, "master_list_id", said="null").stderr == ""
+
+    def test_where_the_queue_is_not_known_the_operator_hears_what_to_do(
+        self, shop: World, command: Command
+    ) -> None:
+        shop.environment["OUTBOUND_WORKER_URL"] = ""
+        assert command("set", TENANT, "master_list_id", said="null").stderr == ""
+        bury(shop, "held", Cause.MASTER_LIST)
+        done = command("set", TENANT, "master_list_id", said="null")
+        assert (done.exit_code, done.stdout) == (0, f"master_list_id of {TENANT} is set.\n")
+        assert f"run `dead replay {TENANT} --cause master-list` where the queue can be reached" in done.stderr
+
+    def test_the_audit_says_what_was_done_and_nothing_of_what_was_not(
+        self, shop: World, command: Command
+    ) -> None:
+        old = shop.read().omneo_signing_secrets[0].id
+        began = len(Audit.of(shop.services).acts(TENANT))
+        for words, said in (
+            (("set", TENANT, "timezone"), "Europe/Vienna"),
+            (("set", TENANT, "timezone"), "Europe/Vienna"),
+            (("set", TENANT, "webhook_secret"), "canary-new-webhook-secret"),
+            (("set", TENANT, "omneo_signing_secret"), "canary-new-signing-secret"),
+            (("set", TENANT, "omneo_signing_secret"), "canary-new-signing-secret"),
+            (("rotate", TENANT, "--omneo-signing-secret", "--finish"), ""),
+            (("rotate", TENANT, "--omneo-signing-secret", "--finish"), ""),
+            (("rotate", TENANT, "--installation-key", "--finish"), ""),
+        ):
+            assert command(*words, said=said).exit_code == 0
+            shop.clock.advance(1)
+        acts = Audit.of(shop.services).acts(TENANT)[::-1][began:]
+        assert [(entry.act, entry.by, entry.about) for entry in acts] == [
+            ("settings changed", "operator", "timezone"),
+            ("secret added", "operator", "webhook_secret"),
+            ("secret added", "operator", "omneo_signing_secret"),
+            ("secret ended", "operator", f"omneo-signing-secret {old}"),
+        ]
+
+
 class TestLinks:
     def test_an_operator_needs_no_key_of_the_merchants(self, world: World, command: Command) -> None:
         world.tenant(installed=False)
@@ -252,6 +323,9 @@ class TestWithoutAKey:
         assert shown.exit_code == 0
         assert f"ok        klaviyo: Connected to Klaviyo account {ACCOUNT}; its token works." in shown.stdout
         assert f"webhook-secret {shop.read().webhook_secrets[0].id}: last used never" in shown.stdout
+        assert (
+            f"omneo-signing-secret {shop.read().omneo_signing_secrets[0].id}: last used never" in shown.stdout
+        )
         assert '"state": ' in command("status", TENANT, "--json").stdout
 
     def test_set_lists_its_keys(self, command: Command) -> None:

@@ -17,7 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from google.cloud import tasks_v2
@@ -39,6 +39,7 @@ from shared.records.outbox import Outbox
 from shared.rewards.attempts import RewardAttempts
 from shared.rewards.claims import Person, RewardClaims
 from shared.rewards.counts import RewardCounts
+from shared.services import Services
 from shared.settings import Needs, Settings
 from shared.storage.encryption import KeyRing, new_key
 from shared.storage.sqlite import SqliteDocuments
@@ -137,6 +138,12 @@ class Operator:
         documents = SqliteDocuments(self.folder / "documents.db")
         self.clean_up.append(documents)
         return documents
+
+    @property
+    def services(self) -> Services:
+        services = Services(Settings.from_env(self.environment, Needs.STORE))
+        self.clean_up.append(cast("SqliteDocuments", services.documents))
+        return services
 
     @property
     def keys(self) -> KeyRing:
@@ -518,9 +525,9 @@ class TestSet:
         self, operator: Operator, key: str, value: str
     ) -> None:
         before = operator.tenant()
-        after = set_value(operator.tenants, "acme", key, value, NOW)
+        after = set_value(operator.services, "acme", key, value)
         assert after.settings.model_dump()[key] == json.loads(value)
-        assert set_value(operator.tenants, "acme", key, "null", NOW) == before
+        assert set_value(operator.services, "acme", key, "null") == before
 
     @pytest.mark.parametrize(
         ("key", "value"),
@@ -547,7 +554,7 @@ class TestSet:
     ) -> None:
         before = operator.tenant()
         with pytest.raises(InvalidPayloadError, match=f"^{key}") as caught:
-            set_value(operator.tenants, "acme", key, value, NOW)
+            set_value(operator.services, "acme", key, value)
         assert "canary" not in str(caught.value)
         assert operator.read() == before
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from deploy.tenants.commands import tenants
 from deploy.tenants.resync import follow
+from shared.audit import Audit
 from shared.resync.rules.run import State
 from shared.resync.runs import Resyncs
 from shared.services import Services
@@ -176,6 +177,32 @@ def test_a_run_is_paused_resumed_and_cancelled(command: Command, shop: Whole) ->
     shop.begin()
     cancelled = command("resync", TENANT, "--cancel")
     assert (cancelled.exit_code, cancelled.stdout) == (0, "The run is cancelled.\n")
+
+
+def test_the_audit_says_which_runs_an_operator_began_and_changed(command: Command, shop: Whole) -> None:
+    for words in (
+        ("resync", "--dry-run"),
+        ("reconcile",),
+        ("reconcile", "--last"),
+        ("reconcile", "--repair"),
+    ):
+        assert command(words[0], TENANT, *words[1:]).exit_code == 0
+        shop.world.clock.advance(1)
+    begun = shop.begin().id
+    for order in ("--pause", "--pause", "--resume", "--cancel"):
+        command("resync", TENANT, order)
+        shop.world.clock.advance(1)
+    acts = Audit.of(shop.world.services).acts(TENANT)[::-1]
+    assert {entry.by for entry in acts} == {"operator"}
+    assert [(entry.act, entry.about.partition(" ")[0]) for entry in acts[:3]] == [
+        ("run begun", "resync"),
+        ("run begun", "reconcile"),
+        ("run begun", "repair"),
+    ]
+    assert [(entry.act, entry.about) for entry in acts[3:]] == [
+        ("run changed", f"{begun} paused"),
+        ("run changed", f"{begun} running"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,16 @@ class TestWhoMayBeCalled:
         assert host not in str(caught.value)
         assert world.read() == before
 
+    def test_what_was_read_may_be_sent_back_while_the_address_leads_nowhere(
+        self, told: World, names: Names
+    ) -> None:
+        before = told.read()
+        names.public = set()
+        change_settings(TENANT, read_settings(before, told.services), told.services)
+        assert told.read() == before
+        with pytest.raises(InvalidPayloadError, match=r"^notify_url: "):
+            change_settings(TENANT, {"notify_url": f"{before.settings.notify_url}/new"}, told.services)
+
     def test_a_name_that_leads_nowhere_is_refused(self, world: World) -> None:
         def nowhere(host: str, port: int) -> list[str]:
             raise OSError
