@@ -3,12 +3,12 @@
 import os
 import re
 import shlex
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 from deploy.local.demo_tenant import EMAIL, TENANT
 from tests.deploy.local.test_run_and_serve import environment, free_ports_in_a_row, running
+from tests.support.commands import run_command
 
 ROOT = Path(__file__).parents[3]
 RUNBOOK = (ROOT / "deploy/RUNBOOK.md").read_text()
@@ -45,15 +45,21 @@ def test_every_command_of_a_symptom_works_against_a_running_bundle(tmp_path: Pat
         terminal.wait_for("Ctrl-C stops everything.")
         (env,) = tmp_path.glob("demo-*/env")
         shell = {"PATH": os.environ["PATH"], **variables(env)}
+        wait_for_the_set_up(shell)
         for command in dict.fromkeys(command for found in symptoms().values() for command in found):
             said = EMAIL if command.endswith("explain TENANT") else ""
-            done = subprocess.run(
-                [sys.executable, "-m", *shlex.split(command.replace("TENANT", TENANT))],
-                cwd=ROOT, env=shell, input=said, text=True, capture_output=True, timeout=120, check=False,
-            )  # fmt: skip
-            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-            assert done.stdout or "No job was given up." in done.stderr, command
+            _, *words = shlex.split(command.replace("TENANT", TENANT))
+            done = run_command(*words, environment=shell, given=said)
+            assert done.status == 0, f"{command}\n{done.out}\n{done.err}"
+            assert done.out or "No job was given up." in done.err, command
         assert terminal.stop() == 0
+
+
+def wait_for_the_set_up(shell: dict[str, str]) -> None:
+    """Wait until the demo tenant is set up, which goes on behind the first event."""
+    deadline = time.monotonic() + 60
+    while run_command("doctor", TENANT, environment=shell).status and time.monotonic() < deadline:
+        time.sleep(0.5)
 
 
 def variables(path: Path) -> dict[str, str]:
