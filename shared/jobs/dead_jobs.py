@@ -6,7 +6,7 @@ row does not have any more was overtaken by a later replay, and is not done. Who
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -220,26 +220,19 @@ class DeadJobStore:
         """Forget a cause that holds nothing any more."""
         self._documents.delete(_causes(tenant), cause.value)
 
-    def forget_profile(self, tenant: str, profile: str) -> int:
-        """Forget every job about a person, given the hash of an id or an address; return how many there were."""
-        gone, after = 0, None
-        while found := self._documents.find(_collection(tenant), after=after, limit=_AT_ONCE):
-            after = found[-1].id
-            for document in found:
-                if profile in _row(tenant, document).profiles:
-                    self._documents.delete(_collection(tenant), document.id)
-                    gone += 1
-        return gone
-
     def delete(self, tenant: str, id: str) -> None:
         """Forget a dead job."""
         self._documents.delete(_collection(tenant), id)
 
-    def cut_down(self, tenant: str, id: str, body: bytes) -> None:
-        """Keep a part of a dead job, in place of the whole and of what was said of it. One that is gone stays gone."""
+    def cut_down(self, tenant: str, id: str, body: bytes, *, profiles: Sequence[str]) -> None:
+        """Keep a part of a dead job, in place of the whole and of what was said of it. One that is gone stays gone.
+
+        `profiles` are the hashes of whom this part is about.
+        """
         fields: dict[str, Value] = {
             "body": self._keys.encrypt_bytes(zlib.compress(body), tenant=tenant, field=_BODY),
             "detail": self._keys.encrypt("", tenant=tenant, field=_DETAIL),
+            "profiles": list(profiles),
         }
         with suppress(DocumentMissingError):
             self._documents.update(_collection(tenant), id, fields)
