@@ -19,7 +19,7 @@ from shared.errors import (
 )
 from shared.http.forbidden import lacks_a_scope, what_mends
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
-from shared.jobs.jobs import AnyJob, Outcome, SendMetric, write_job
+from shared.jobs.jobs import AnyJob, Outcome, SendMetric, SendRecords, write_job
 from shared.jobs.rules.causes import Cause
 from shared.jobs.rules.persons import hashed_name, names_in
 from shared.tenants.tenants import Tenant
@@ -119,7 +119,9 @@ def _forbidden(error: ServiceError) -> Cause:
 
 
 def _metric(job: AnyJob) -> str:
-    """Return the name of the metric that an event is of, "" for any other job."""
+    """Return the name of the metric that an event is of, of records the title of their data source, "" for any other job."""
+    if isinstance(job, SendRecords):
+        return job.data_source
     found: object = job.event if isinstance(job, SendMetric) else None
     for name in ("metric", "data", "attributes", "name"):
         found = found.get(name) if isinstance(found, Mapping) else None
