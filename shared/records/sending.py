@@ -14,7 +14,7 @@ from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import SendRecords
 from shared.jobs.rules.causes import RECORDS
 from shared.jobs.rules.windows import hashed
-from shared.notify.telling import tell_of_a_death
+from shared.notify.telling import tell_of_a_death, tell_of_a_mended_job
 from shared.receipts import Fate, Receipt, Receipts
 from shared.records.data_sources import DataSource
 from shared.records.outbox import Parcel
@@ -135,6 +135,16 @@ class Sending:
         self.gone += len(part)
         self._parts = rest
         return None
+
+    def end_replays(self, sent: Mapping[str, int]) -> None:
+        """Take the rows of replayed jobs away whose records have all gone; one that has just died again keeps its row."""
+        desk = DeadJobStore(self._services.documents, self._services.keys)
+        for parcel in self._batch.parcels:
+            if not parcel.replay or sent.get(parcel.id) != len(parcel.records):
+                continue
+            ended = desk.end_replay(self._tenant.name, parcel.dead_id, parcel.replay)
+            if ended is not None and not self.dead:  # else some of them have died again, as rows of their own
+                tell_of_a_mended_job(ended.kind, ended.reason, self._tenant, self._services)
 
     def leave_receipts(self, sent: Mapping[str, int]) -> None:
         """Note which jobs Klaviyo has all records of, once so many have gone of each parcel."""

@@ -13,9 +13,9 @@ from shared.jobs.jobs import AnyJob, ReplayDeadJobs, SendRecords
 from shared.jobs.replays import ROWS_AT_A_TIME, SECONDS_BETWEEN, Replaying, next_step
 from shared.jobs.rules.causes import HELD, RECORDS
 from shared.jobs.rules.wanted import Wanted
+from shared.notify.telling import tell_of_a_mended_job
 from shared.services import Services
 from shared.tenants.tenants import Tenant
-from shared.worker.telling import tell_of_a_mended_job
 
 TRIED_EVERY = timedelta(hours=1)
 
@@ -76,7 +76,7 @@ def after_success(job: AnyJob, tenant: Tenant, services: Services) -> None:
     dead = replays.desk.end_replay(tenant.name, job.dead_id, job.replay)
     if dead is None:
         return
-    tell_of_a_mended_job(job, tenant, dead.reason, services)
+    tell_of_a_mended_job(job.kind, dead.reason, tenant, services)
     if dead.cause in HELD and not dead.run:
         replays.begin_held(tenant, dead.cause)
 
