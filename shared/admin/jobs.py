@@ -19,6 +19,7 @@ _UNKNOWN = (
     "No job with this id waits or is dead. Where receipt_days is 0, it is queued for its first try, or done, or was never accepted: what is done"
     " at once leaves a receipt only where receipt_days is set."
 )
+_NOT_KEPT = "Records of it were given up, and are no longer kept: they were erased, or have expired."
 _ENDED = {State.DONE: Fate.DONE, State.CANCELLED: Fate.DONE, State.FAILED: Fate.DEAD}
 
 
@@ -33,11 +34,9 @@ def job(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
     if not _ID.fullmatch(id):
         raise UnknownPathError(_UNKNOWN)
     desk = DeadJobStore(services.documents, services.keys)
-    if dead := desk.find(tenant.name, id):
+    if dead := desk.find(tenant.name, id) or desk.of_call(tenant.name, id):
         return _dead(id, dead)
     receipt = Receipts.of(services).find(tenant.name, id)
-    if receipt and receipt.row and (row := desk.find(tenant.name, receipt.row)):
-        return _dead(id, row)
     if waiting := Outbox.of(services).waits_of(tenant.name, id):
         return _in_the_outbox(tenant, id, *waiting, services)
     if receipt:
@@ -48,8 +47,7 @@ def job(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
 
 
 def _told(receipt: Receipt) -> dict[str, Any]:
-    # Records that were given up and whose row is gone were replayed, and Klaviyo has them.
-    state = Fate.DONE if receipt.state is Fate.DEAD else receipt.state
+    state = receipt.state
     told = {"id": receipt.id, "kind": receipt.kind, "state": state.value, "at": _iso(receipt.at)}
     if receipt.metric:
         told["metric"] = receipt.metric
@@ -59,6 +57,8 @@ def _told(receipt: Receipt) -> dict[str, Any]:
             return {**told, "attempts": receipt.attempts, "why": receipt.why, "next_try_at": next_try_at}
         case Fate.DONE:
             return {**told, "answered": receipt.answered}
+        case Fate.DEAD:
+            return {**told, "reason": _NOT_KEPT}
         case _:
             return {**told}
 

@@ -44,6 +44,7 @@ def bury(
         request_id=request_of(because).get("request", ""),
         cause=cause,
         metric=_metric(job),
+        call=(job.call or job.dead_id or job.id) if isinstance(job, SendRecords) else "",
         profiles=hashes_of(json.loads(body), tenant),
         accepted_at=job.accepted_at,
         replay=job.replay,

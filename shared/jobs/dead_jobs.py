@@ -51,7 +51,7 @@ class DeadJob(BaseModel):
 
     `reason` is plain and holds nothing personal. `detail` holds the service's own words and may quote personal data. `request_id` is the
     service's name for the call that it refused, "" if it gives none. `body` is the task's body, unchanged; `detail` and `body` are empty in
-    what a scan gives. `died_at` is the last time, `first_died_at` the first, None if there was but one. `profiles` are hashes of whom it is about.
+    what a scan gives. `call` is the id of the call whose records they are, "" of any other job. `died_at` is the last time, `first_died_at` the first, None if there was but one. `profiles` are hashes of whom it is about.
     `replay` is the word of the last replay, `run` the run that it belongs to, "" if it was alone.
     """
 
@@ -68,6 +68,7 @@ class DeadJob(BaseModel):
     request_id: str = ""
     cause: Cause = Cause.OTHER
     metric: str = ""
+    call: str = ""
     profiles: tuple[str, ...] = ()
     accepted_at: AwareDatetime | None = None
     first_died_at: AwareDatetime | None = None
@@ -111,6 +112,14 @@ class DeadJobStore:
         """Return the dead job with this id, None if there is none."""
         found = self._documents.get(_collection(tenant), id)
         return None if found is None else self._decode(tenant, found)
+
+    def of_call(self, tenant: str, call: str) -> DeadJob | None:
+        """Return what is on the desk of a call's records, without body and detail: a row that is dead, else one that is queued again, else None."""
+        for state in (DeadJobState.DEAD, DeadJobState.REPLAYED):
+            where = {"call": call, "state": state.value}
+            for found in self._documents.find(_collection(tenant), where=where, limit=1):
+                return _row(tenant, found)
+        return None
 
     def page(self, tenant: str, *, after: str | None = None, limit: int = 100) -> list[DeadJob]:
         """Return dead jobs in the order of their ids."""
@@ -314,6 +323,7 @@ class DeadJobStore:
             "request_id": dead.request_id,
             "cause": dead.cause.value,
             "metric": dead.metric,
+            "call": dead.call,
             "profiles": list(dead.profiles),
             "accepted_at": dead.accepted_at,
             "first_died_at": None,
