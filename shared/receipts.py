@@ -1,8 +1,9 @@
 """Receipts: what became of a job, under the id that its call was answered with.
 
 A job that has to wait always leaves one. A job that is done leaves one where the tenant's `receipt_days` is set, and for a day if it had to
-wait; one that is queued, where `receipt_days` is set. A dead job needs none: its row on the desk is one, except of records: many rows may be
-of one call, and it is done when the records of all of them have gone. So a job that is done at its first try costs no write where `receipt_days` is 0, and two where it is set.
+wait, was replayed or is a heal, whose last page leaves it. One that is queued leaves one where `receipt_days` is set. A dead job needs none:
+its row on the desk is one, except of records: many rows may be of one call, and it is done when the records of all of them have gone. So a job
+that is done at its first try costs no write where `receipt_days` is 0, and two where it is set.
 
 A person appears only as hashes under the tenant's ledger key. A receipt that cannot be written fails no job.
 """
@@ -81,10 +82,12 @@ class Receipts:
         """Note that a job waits."""
         self._put(tenant, receipt, persons, KEPT)
 
-    def is_done(self, tenant: Tenant, receipt: Receipt, persons: Mapping[str, str]) -> None:
-        """Note that a job is done, if receipts are on or it had to wait."""
+    def is_done(
+        self, tenant: Tenant, receipt: Receipt, persons: Mapping[str, str], *, always: bool = False
+    ) -> None:
+        """Note that a job is done, if receipts are on or it had to wait, or `always`."""
         days = tenant.settings.receipt_days
-        if days or receipt.attempts:
+        if days or receipt.attempts or always:
             self._put(tenant, receipt, persons, timedelta(days=days) if days else KEPT_AFTER_A_WAIT)
 
     def has_died(self, tenant: Tenant, receipt: Receipt) -> None:

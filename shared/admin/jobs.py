@@ -1,4 +1,7 @@
-"""What became of a call, by the id of its 202: what the desk, the outbox, the receipts and the runs know of it, in this order."""
+"""What became of a call, by the id of its 202: what the desk, the outbox, the receipts and the runs know of it, in this order.
+
+A receipt that is newer than the row on the desk goes before it: the job was done, or waits, since.
+"""
 
 import re
 from datetime import datetime
@@ -6,6 +9,7 @@ from typing import Any
 
 from shared.errors import UnknownPathError
 from shared.jobs.dead_jobs import DeadJob, DeadJobState, DeadJobStore
+from shared.jobs.replays import ReplayRun, Replays
 from shared.receipts import Fate, Receipt, Receipts
 from shared.records.outbox import Outbox
 from shared.resync.rules.run import State
@@ -33,17 +37,34 @@ def job(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
     """
     if not _ID.fullmatch(id):
         raise UnknownPathError(_UNKNOWN)
-    desk = DeadJobStore(services.documents, services.keys)
-    if dead := desk.find(tenant.name, id) or desk.of_call(tenant.name, id):
-        return _dead(id, dead)
+    desk, now = DeadJobStore(services.documents, services.keys), services.clock()
     receipt = Receipts.of(services).find(tenant.name, id)
+    if dead := _unless_over(desk.find(tenant.name, id), now):
+        return {**_told(receipt), "row": dead.id} if receipt and _is_newer(receipt, dead) else _dead(id, dead)
+    if row := _unless_over(desk.of_call(tenant.name, id), now):
+        return _dead(id, row)
     if waiting := Outbox.of(services).waits_of(tenant.name, id):
         return _in_the_outbox(tenant, id, *waiting, services)
     if receipt:
         return _told(receipt)
     if run := Resyncs.of(services).get(tenant.name, id):
         return _of_run(run)
+    if replays := Replays(services.documents).find(tenant.name, id):
+        return _of_replays(replays)
     raise UnknownPathError(_UNKNOWN)
+
+
+def _unless_over(dead: DeadJob | None, now: datetime) -> DeadJob | None:
+    """Return a dead job, if it is not to be forgotten already."""
+    is_over = dead is not None and dead.expire_at is not None and dead.expire_at <= now
+    return None if is_over else dead
+
+
+def _is_newer(receipt: Receipt, dead: DeadJob) -> bool:
+    """Return whether a job has been tried since its row says what it says."""
+    # Not `queued`: that is written when the queue has the job already, and it may have died before.
+    was_tried = receipt.state in {Fate.WAITING, Fate.DONE}
+    return was_tried and receipt.at >= (dead.replayed_at or dead.died_at)
 
 
 def _told(receipt: Receipt) -> dict[str, Any]:
@@ -93,6 +114,12 @@ def _of_run(run: Run) -> dict[str, Any]:
     state = _ENDED.get(run.state, Fate.QUEUED)
     told = {"id": run.id, "kind": run.options.kind.value, "state": state.value, "run": run.state.value}
     return {**told, "reason": run.reason} if state is Fate.DEAD else told
+
+
+def _of_replays(run: ReplayRun) -> dict[str, Any]:
+    state = Fate.DONE if run.finished_at else Fate.QUEUED
+    told = {"id": run.id, "kind": "replay-dead-jobs", "state": state.value}
+    return {**told, "at": _iso(run.finished_at or run.started_at)}
 
 
 def _iso(time: datetime) -> str:

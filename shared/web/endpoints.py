@@ -234,7 +234,8 @@ def tenant_by_key(call: Call, services: Services) -> Tenant:
     # Never from the cache: a key that has been ended opens nothing, and what is shown is what is so now.
     tenant = services.tenant_cache.fresh(call.path["tenant"])
     if not _has_installation_key(call, tenant or _DECOY) or tenant is None:
-        because = _why_unknown(call, tenant, services, ("Authorization",))
+        # Not counted as traffic: of admin's calls only refusals would be, and everybody can make those.
+        because = _why_unknown(call, tenant, ("Authorization",))
         logs.write(logging.WARNING, "installation key refused", reason=because)
         raise NotAuthenticatedError(
             "Send Authorization: Bearer and the tenant's installation key.", because=because
@@ -261,17 +262,18 @@ def _authenticated(
         tenant = services.tenant_cache.fresh(name)
         given = credential(call, tenant or _DECOY)
     if tenant is None or not given:
-        raise NotAuthenticatedError(advice, because=_why_unknown(call, tenant, services, headers))
+        if tenant is not None:
+            call.counted.by(tenant, services)
+        raise NotAuthenticatedError(advice, because=_why_unknown(call, tenant, headers))
     call.counted.by(tenant, services)
     services.secret_uses.note(tenant.name, given)
     return tenant
 
 
-def _why_unknown(call: Call, tenant: Tenant | None, services: Services, headers: tuple[str, ...]) -> str:
+def _why_unknown(call: Call, tenant: Tenant | None, headers: tuple[str, ...]) -> str:
     """Return why a caller is not let in, for the log and the tenant's counts; the caller hears the same in every case."""
     if tenant is None:
         return "there is no such tenant"
-    call.counted.by(tenant, services)
     sent = [name for name in headers if call.headers.get(name)]
     return (
         f"{' and '.join(sent)} {'is' if len(sent) == 1 else 'are'} wrong"

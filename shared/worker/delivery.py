@@ -24,6 +24,7 @@ from shared.http.heard import listening
 from shared.jobs.burial import bury, given_up, refused, request_of
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.jobs.jobs import (
+    KINDS,
     AnyJob,
     Delivery,
     EveryTenant,
@@ -47,11 +48,15 @@ from shared.worker import outcomes
 from shared.worker.replaying import after_success, is_meant, keep_waiting
 from shared.worker.run import run
 from shared.worker.schedule import every_tenant
-from shared.worker.telling import tell_of_a_dead_job, tell_of_an_outage
+from shared.worker.telling import tell_of_a_dead_job, tell_of_an_outage, tell_of_an_unread_job
 
 DISCONNECTED_SECONDS = 600.0  # how long one waits whose queue goes on meanwhile
 PAUSED_SECONDS = 10.0  # how long one waits whose queue is paused: it is to go on when the queue does, and a pause takes seconds
 UNKNOWN_TENANT = "_unknown"  # no tenant can have this name
+UNREAD = "unread"  # in place of a kind
+# How `write_job` begins, and the first kind that it names: what callers gave comes after it.
+_ID = re.compile(rb'\{"tenant":"[^"\\]*","id":"((?!__)[0-9A-Za-z_-]{1,64})"')
+_KIND = re.compile(rb'"kind":"([a-z-]+)"')
 _REPLAY = re.compile(rb'"replay":"([0-9A-Za-z]+)","dead_id":"([0-9A-Za-z-]+)"')
 
 
@@ -218,13 +223,14 @@ def _bury_unread(delivery: Delivery, reason: str, services: Services) -> Outcome
     name = delivery.tenant if is_tenant_name(delivery.tenant) else UNKNOWN_TENANT
     desk = DeadJobStore(services.documents, services.keys)
     row, replay = _replay_in(delivery.body)
-    if not (row and desk.is_meant(name, row, replay)):
-        row = replay = ""
-    with logs.context(tenant=name, kind="unread"):
+    id, kind = _id_and_kind_in(delivery.body)
+    if row and not desk.is_meant(name, row, replay):
+        row = replay = id = ""  # it says nothing of the job whose id it has: another replay does
+    with logs.context(tenant=name, kind=kind, **({"job": id} if id else {})):
         dead = DeadJob(
-            id=row or hashlib.sha256(delivery.body).hexdigest()[:32],
+            id=row or id or hashlib.sha256(delivery.body).hexdigest()[:32],
             tenant=name,
-            kind="unread",
+            kind=kind,
             reason=reason,
             body=delivery.body,
             attempts=delivery.retries,
@@ -233,8 +239,19 @@ def _bury_unread(delivery: Delivery, reason: str, services: Services) -> Outcome
             replay=replay,
         )
         desk.add(dead, keep=timedelta(days=30))
+        tenant = None if name == UNKNOWN_TENANT else services.tenant_cache.get(name)
+        if tenant is not None:
+            tell_of_an_unread_job(kind, tenant, reason, services)
+            outcomes.has_died_unread(id or dead.id, kind, tenant, services)
         _log(logging.ERROR, "job is dead", Outcome.DEAD, reason=reason)
     return Outcome.DEAD
+
+
+def _id_and_kind_in(body: bytes) -> tuple[str, str]:
+    """Return the id and the kind that a job carries, without reading the body as JSON; "" and `unread` where they are not to be seen."""
+    id, kind = _ID.match(body), _KIND.search(body)
+    known = kind[1].decode() if kind else ""
+    return id[1].decode() if id else "", known if known in KINDS else UNREAD
 
 
 def _replay_in(body: bytes) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from shared.jobs.jobs import (
     AnyJob,
     DeleteProfile,
     FlushInbox,
+    Heal,
     PackRecords,
     SendMetric,
     SendRecords,
@@ -23,6 +24,10 @@ from shared.services import Services
 from shared.tenants.tenants import Tenant
 from shared.traffic.rules.counts import METRIC, RECORDS, Row, What, name_shown
 from shared.traffic.traffic import Traffic
+
+_UNCOUNTED = frozenset({"sweep-inbox", "sweep-outbox"})
+# Where a job counts whose body is not read.
+_TARGETS: Mapping[str, str] = {"send-metric": METRIC, "send-records": RECORDS, "pack-records": RECORDS}
 
 
 def waits(job: AnyJob, tenant: Tenant, services: Services, *, why: str, delay: float) -> None:
@@ -44,9 +49,9 @@ def waits(job: AnyJob, tenant: Tenant, services: Services, *, why: str, delay: f
 
 
 def is_done(job: AnyJob, tenant: Tenant, services: Services, heard: Mapping[str, Heard]) -> None:
-    """Note that a job is done, and what was heard last of Klaviyo, or else of Omneo."""
+    """Note that a job is done, and what was heard last of Klaviyo, or else of Omneo. A heal is done with its last page."""
     _count(job, What.DELIVERED, services)
-    if not _has_receipts(job):
+    if not _has_receipts(job) or _goes_on(job, tenant):
         return
     answer = heard.get("Klaviyo") or heard.get("Omneo")
     answered = ""
@@ -62,7 +67,9 @@ def is_done(job: AnyJob, tenant: Tenant, services: Services, heard: Mapping[str,
         attempts=job.attempts,
         answered=answered,
     )
-    Receipts.of(services).is_done(tenant, receipt, _persons(job))
+    # Without one, a replay would be told of no more once its row has gone, and a heal would wait for ever if an earlier page had to.
+    always = bool(job.replay) or isinstance(job, Heal)
+    Receipts.of(services).is_done(tenant, receipt, _persons(job), always=always)
 
 
 def has_died(job: AnyJob, tenant: Tenant, services: Services) -> None:
@@ -70,6 +77,22 @@ def has_died(job: AnyJob, tenant: Tenant, services: Services) -> None:
     _count(job, What.DEAD, services)
     receipt = Receipt(job.id, job.kind, Fate.DEAD, services.clock(), attempts=job.attempts)
     Receipts.of(services).has_died(tenant, receipt)
+
+
+def has_died_unread(id: str, kind: str, tenant: Tenant, services: Services) -> None:
+    """Note that a job was given up of which no more than its id and kind were read."""
+    if kind not in _UNCOUNTED:
+        Traffic.of(services).count(tenant.name, Row(_TARGETS.get(kind, kind), What.DEAD))
+    # It may have waited; how often stands in what was not read.
+    receipt = Receipt(id, kind, Fate.DEAD, services.clock(), attempts=1)
+    Receipts.of(services).has_died(tenant, receipt)
+
+
+def _goes_on(job: AnyJob, tenant: Tenant) -> bool:
+    """Return whether a heal has more jobs after this one, which carry its id on and may be over before this one is."""
+    if not isinstance(job, Heal) or tenant.klaviyo is None:
+        return False
+    return job.began_at is None or job.since is None or bool(job.metrics)
 
 
 def _has_receipts(job: AnyJob) -> bool:

@@ -2,13 +2,14 @@
 
 from datetime import timedelta
 
-from shared.jobs.jobs import AnyJob, Notify
+from shared.jobs.jobs import KINDS, AnyJob, Notify
 from shared.notify.telling import Cause, tell, tell_of_a_death
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 # A set-up that runs so long after an install is about something else, as a new webhook secret is.
 NEW = timedelta(hours=1)
+SWEPT_EVERY_MINUTES = 5  # as the schedule of sweep-inbox says
 
 
 def tell_of_an_outage(tenant: Tenant, services: Services) -> None:
@@ -26,14 +27,19 @@ def tell_of_a_new_connection(tenant: Tenant, services: Services) -> None:
 
 
 def tell_of_traffic(tenant: Tenant, services: Services) -> None:
-    """Tell which targets are refused, or have fallen silent; nothing is read where nobody is to be told."""
-    if tenant.settings.notify_url is None:
+    """Tell which targets are refused, or have fallen silent, in the first minutes of an hour: once in an hour is told at most.
+
+    Nothing is read at another time, or where nobody is to be told.
+    """
+    now = services.clock()
+    if tenant.settings.notify_url is None or now.minute >= SWEPT_EVERY_MINUTES:
         return
     from shared.traffic.rules.trouble import troubles
     from shared.traffic.traffic import KEPT, Traffic
 
-    now = services.clock()
-    spans = [(span.at, span.table) for span in Traffic.of(services).spans(tenant.name, now - KEPT)]
+    traffic = Traffic.of(services)
+    traffic.fold(tenant.name)
+    spans = [(span.at, span.table) for span in traffic.spans(tenant.name, now - KEPT)]
     for trouble in troubles(spans, now):
         cause = Cause.TRAFFIC_REFUSED if trouble.statuses else Cause.TRAFFIC_SILENT
         tell(tenant, cause, services, key=trouble.target, target=trouble.target, reason=trouble.message)
@@ -43,3 +49,9 @@ def tell_of_a_dead_job(job: AnyJob, tenant: Tenant, reason: str, services: Servi
     """Tell that jobs of this kind die for this reason. That nobody could be told is for the desk alone."""
     if not isinstance(job, Notify):
         tell_of_a_death(job.kind, reason, tenant, services)
+
+
+def tell_of_an_unread_job(kind: str, tenant: Tenant, reason: str, services: Services) -> None:
+    """Tell the same of a job of which no more than its kind was read."""
+    if KINDS.get(kind) is not Notify:
+        tell_of_a_death(kind, reason, tenant, services)

@@ -9,9 +9,15 @@ import pytest
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 
+from shared.direction import Direction
 from shared.jobs.dead_jobs import DeadJobStore
+from shared.jobs.jobs import Delivery, Outcome
+from shared.jobs.rules.patience import POISON_RETRIES
 from shared.receipts import KEPT_AFTER_A_WAIT, Receipts
-from tests.support.desk import FORBIDDEN, Desk
+from shared.traffic.rules.counts import Row, What
+from shared.traffic.traffic import HOUR, Traffic
+from shared.worker.delivery import deliver
+from tests.support.desk import FORBIDDEN, INVALID, Desk
 from tests.support.loading import Load
 from tests.support.recording import Shelf
 from tests.support.syncing import Shop
@@ -78,6 +84,14 @@ def slow_down(world: World) -> None:
 
 def refuse(world: World, match: str = "POST /api/events") -> None:
     world.sandbox.klaviyo.fail(9, match=match, status=400, body={"errors": [{"code": "invalid"}]})
+
+
+def dead(targets: FlaskClient, world: World) -> str:
+    """Let an event die, and return its id."""
+    id = accepted(targets)
+    world.sandbox.klaviyo.fail(1, match="POST /api/events", status=400, body=INVALID)
+    world.work(1)
+    return id
 
 
 class TestWithoutReceiptDays:
@@ -265,6 +279,105 @@ class TestWithReceiptDays:
         assert (ask(id)["state"], ask(id)["run"], ask(id)["kind"]) == ("queued", "running", "reconcile")
         load("admin", world.environment).post(f"{BASE}/resync/{id}/cancel", headers=KEY)
         assert (ask(id)["state"], ask(id)["run"]) == ("done", "cancelled")
+
+
+class TestOfWhatStandsOnTheDesk:
+    def test_a_sync_that_died_is_done_when_a_later_one_with_its_id_is(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        set_days(world, 7)
+        profile = Shop(world).customer(tells=False)
+        id = accepted(targets, SYNC, {"profile_id": profile})
+        (body,) = world.queued(Direction.OUTBOUND)
+        world.sandbox.klaviyo.fail(1, match="POST /api/profiles", status=400, body=INVALID)
+        world.work(30)
+        assert ask(id)["state"] == "dead"
+        world.clock.advance(60)
+        later = Delivery(Direction.OUTBOUND, body, "q", "t", TENANT, 0)
+        assert deliver(later, world.services) is Outcome.DONE
+        assert (ask(id)["state"], ask(id)["row"]) == ("done", id)
+
+    def test_a_replay_that_waits_says_why_and_when_it_is_tried_again(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        id = dead(targets, world)
+        Desk(world).replay(id)
+        assert (ask(id)["state"], ask(id)["row"]) == ("queued", id)
+        slow_down(world)
+        world.work(1)
+        told = ask(id)
+        assert (told["state"], told["why"], told["row"]) == ("waiting", "Klaviyo answered 429", id)
+        assert told["next_try_at"]
+
+    def test_a_replay_that_succeeds_at_once_is_told_of_for_a_day(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        id = dead(targets, world)
+        Desk(world).replay(id)
+        world.work(1)
+        assert world.dead_jobs() == []
+        assert ask(id)["state"] == "done"
+        world.clock.now += KEPT_AFTER_A_WAIT
+        assert Receipts.of(world.services).find(TENANT, id) is None
+
+    def test_a_run_of_replays_is_known_by_its_id(self, targets: FlaskClient, ask: Ask, world: World) -> None:
+        dead(targets, world)
+        id = Desk(world).replay_all(all=True)["id"]
+        assert (ask(id)["state"], ask(id)["kind"]) == ("queued", "replay-dead-jobs")
+        world.work(1)
+        assert ask(id)["state"] == "done"
+
+    def test_a_row_that_has_expired_is_told_no_more(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        id = dead(targets, world)
+        desk = DeadJobStore(world.services.documents, world.services.keys)
+        (row,) = world.dead_jobs()
+        desk.delete(TENANT, id)
+        desk.add(row, keep=timedelta(hours=-1))
+        assert ask(id)["status"] == 404
+
+    def test_a_job_that_the_worker_failed_on_too_often_is_dead_under_its_own_id(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        id = accepted(targets)
+        slow_down(world)
+        world.work(1)
+        assert ask(id)["state"] == "waiting"
+        (body,) = world.queued(Direction.OUTBOUND)
+        world.clock.advance(11)  # counts are written then
+        poisoned = Delivery(Direction.OUTBOUND, body, "q", "t", TENANT, POISON_RETRIES)
+        assert deliver(poisoned, world.services) is Outcome.DEAD
+        told = ask(id)
+        assert (told["state"], told["kind"], told["row"]) == ("dead", "send-metric", id)
+        assert "200 times" in told["reason"]
+        tables = [span.table for span in Traffic.of(world.services).spans(TENANT, world.clock() - HOUR)]
+        assert Row("metric", What.DEAD) in {row for table in tables for row in table}
+
+
+@pytest.mark.parametrize("days", [0, 1])
+def test_a_heal_is_not_done_before_its_last_page_is(
+    targets: FlaskClient, ask: Ask, world: World, load: Load, days: int
+) -> None:
+    set_days(world, days)
+    id = load("admin", world.environment).post(f"{BASE}/heal", headers=KEY).get_json()["id"]
+    states = []
+    while tasks := [body for body in world.queued(Direction.INBOUND) if b'"heal"' in body]:
+        world.services.queue.purge(world.read(), Direction.INBOUND)
+        deliver(Delivery(Direction.INBOUND, tasks[0], "q", "t", TENANT, 0), world.services)
+        states.append(ask(id).get("state"))
+    assert len(states) > 1
+    assert {*states[:-1]} == {"queued" if days else None}
+    assert states[-1] == "done"
+
+
+def test_a_job_that_dies_before_its_call_is_answered_is_dead(
+    targets: FlaskClient, ask: Ask, world: World
+) -> None:
+    id = dead(targets, world)
+    set_days(world, 1)
+    Receipts.of(world.services).queued(world.read(), id, "send-metric")
+    assert ask(id)["state"] == "dead"
 
 
 @pytest.mark.parametrize("id", ["0" * 32, "%20", "a" * 65, "..", "__x__"])

@@ -175,6 +175,19 @@ def test_the_doctor_tells_what_is_refused(targets: FlaskClient, world: World) ->
     assert "x-omneo-secret" in finding["repair"]
 
 
+def test_who_has_no_installation_key_makes_no_traffic_and_no_trouble(
+    admin: FlaskClient, world: World
+) -> None:
+    world.tenant()
+    for _ in range(12):
+        answer = admin.get(f"{BASE}/settings", headers={"Authorization": "Bearer canary-wrong"})
+        assert answer.status_code == 401
+    assert world.services.documents.count(f"tenants/{TENANT}/traffic") == 0
+    found = [one for one in examine(world.read(), world.services)["findings"] if one["check"] == "traffic"]
+    assert [one["severity"] for one in found if one["severity"] == Severity.CRITICAL] == []
+    assert told(admin, target="admin") == {}
+
+
 class TestTheLog:
     def test_a_refusal_names_target_metric_path_and_what_was_said(
         self, targets: FlaskClient, capsys: pytest.CaptureFixture[str]
@@ -213,3 +226,6 @@ class TestTheLog:
         pages_of(world).test_client().post("/klaviyo/install", data=form, headers={"Origin": EXTENSION_URL})
         found = [line for line in lines(capsys.readouterr().out) if line.get("tenant") == TENANT]
         assert [line["message"] for line in found] == ["installation key refused", "call answered"]
+        answered = found[-1]
+        assert (answered["method"], answered["path"]) == ("POST", "/klaviyo/install")
+        assert answered["said"].endswith(".")

@@ -18,6 +18,7 @@ from shared.installation.pending import attempt_of
 from shared.installation.steps import GoTo, Handler, InstallRefusedError, Page, Visit
 from shared.services import Services
 from shared.settings import Settings
+from shared.traffic.rules.counts import message_shown
 from shared.web.endpoints import as_json, log_answer, refuse, traceparent_of
 
 COOKIE = "klaviyo_install"  # its name goes on with that of the attempt
@@ -42,7 +43,7 @@ def pages(
             except Exception as error:  # noqa: BLE001 - the one place where an unforeseen error becomes a page
                 return _explain(error, services.settings, started)
             response = _response(shown, services.settings)
-            log_answer(logging.INFO, response.status_code, started, "shown")
+            log_answer(logging.INFO, response.status_code, started, "shown", **_said(shown))
             return response
 
     show.__name__ = name
@@ -56,6 +57,7 @@ def _handler(routes: Mapping[tuple[str, str], Handler], request: Request) -> Han
         raise UnknownPathError("There is nothing at this path.")
     if request.method not in methods:
         raise WrongMethodError(f"Use {' or '.join(methods)} here.", allowed=", ".join(methods))
+    logs.note(method=request.method, path=asked)
     return routes[request.method, asked]
 
 
@@ -97,16 +99,27 @@ def _response(shown: Page | GoTo | list[dict[str, str]], settings: Settings) -> 
             return as_json(200, {"steps": shown})
 
 
+def _said(shown: Page | GoTo | list[dict[str, str]]) -> dict[str, str]:
+    """Return what a form says that is shown again because it was refused, as a field of a log line."""
+    problem = shown.values.get("problem") if isinstance(shown, Page) else None
+    return {"said": message_shown(problem)} if isinstance(problem, str) and problem else {}
+
+
 def _explain(error: Exception, settings: Settings, started: float) -> Response:
-    explanation = OUR_FAULT
+    fields = {"error": logs.where(error)}
     if isinstance(error, InstallRefusedError):
-        explanation = explained(error.refusal, error.reason)
-        log_answer(logging.WARNING, explanation.status, started, error.refusal.value)
+        explanation, severity, reason = (
+            explained(error.refusal, error.reason),
+            logging.WARNING,
+            error.refusal.value,
+        )
+        fields = {}
     elif isinstance(error, OwnServiceError):
-        explanation = OUR_PAUSE
-        log_answer(logging.ERROR, explanation.status, started, "unavailable", error=logs.where(error))
+        explanation, severity, reason = OUR_PAUSE, logging.ERROR, "unavailable"
     else:
-        log_answer(logging.CRITICAL, explanation.status, started, "internal_error", error=logs.where(error))
+        explanation, severity, reason = OUR_FAULT, logging.CRITICAL, "internal_error"
+    said = message_shown(explanation.message)
+    log_answer(severity, explanation.status, started, reason, said=said, **fields)
     return _html(_problem(explanation), settings)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,16 @@ from shared.direction import Direction
 from shared.errors import ConflictError, InvalidPayloadError
 from shared.http.outward import AddressRefusedError, Outward
 from shared.installation.provision import start_provision
-from shared.jobs.jobs import SendMetric
+from shared.jobs.jobs import Delivery, SendMetric, write_job
 from shared.jobs.replays import Replaying
+from shared.jobs.rules.patience import POISON_RETRIES
 from shared.notify.secret import new_notify_secret
 from shared.notify.telling import Cause, tell
 from shared.resync.orders import Order, begin
 from shared.resync.rules.run import Kind
 from shared.traffic.rules.counts import Row, What
 from shared.traffic.traffic import Traffic
+from shared.worker.delivery import deliver
 from shared.worker.telling import tell_of_traffic
 from tests.shared.notify.receiver import HOST, Receiver, receiving
 from tests.support.desk import Desk
@@ -302,12 +304,37 @@ class TestWhatIsTold:
         for _ in range(2):
             Traffic.of(told.services).count(TENANT, refused, 6)
             told.clock.advance(20)
+        told.clock.now = told.clock.now.replace(minute=7)
+        tell_of_traffic(told.read(), told.services)
+        told.work(1)
+        assert messages(receiver) == []  # the sweep of the hour's beginning looks, and no other
+        told.clock.now = told.clock.now.replace(minute=4) + timedelta(hours=1)
         tell_of_traffic(told.read(), told.services)
         told.work(1)
         (message,) = messages(receiver)
         assert message["type"] == "traffic.refused"
         assert message["data"]["target"] == "metric"
         assert "12 refused" in message["data"]["reason"]
+
+    def test_that_the_worker_failed_on_a_job_too_often(self, told: World, receiver: Receiver) -> None:
+        job = SendMetric(tenant=TENANT, accepted_at=told.clock(), event=attributes())
+        poisoned = Delivery(Direction.OUTBOUND, write_job(job), "q", "t", TENANT, POISON_RETRIES)
+        deliver(poisoned, told.services)
+        told.work(1)
+        (message,) = messages(receiver)
+        assert (message["type"], message["data"]["kind"]) == ("jobs.died", "send-metric")
+        assert [dead.id for dead in told.dead_jobs()] == [job.id]
+
+    def test_what_is_counted_is_folded_before_it_is_read(self, told: World) -> None:
+        told.clock.now = told.clock.now.replace(minute=1)
+        traffic = Traffic.of(told.services)
+        for _ in range(5):
+            traffic.count(TENANT, Row("metric", What.ACCEPTED))
+            told.clock.advance(3600)
+        told.clock.now += timedelta(days=3)
+        tell_of_traffic(told.read(), told.services)
+        assert told.services.documents.count(f"tenants/{TENANT}/traffic") == 0
+        assert told.services.documents.count(f"tenants/{TENANT}/traffic_days") > 0
 
     def test_that_a_run_is_done(self, told: World, receiver: Receiver) -> None:
         run = begin(told.read(), Kind.RECONCILE, Order(), told.services)

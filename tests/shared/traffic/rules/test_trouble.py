@@ -87,3 +87,7 @@ def test_each_target_is_looked_at_alone() -> None:
 
 def test_jobs_alone_are_no_trouble() -> None:
     assert told(span(timedelta(days=4), What.DEAD), span(timedelta(days=4), What.DELIVERED)) == []
+
+
+def test_refused_calls_of_admin_that_an_earlier_release_counted_are_no_trouble() -> None:
+    assert told(span(timedelta(hours=2), What.REFUSED, 50, reason=SECRET, target="admin")) == []
