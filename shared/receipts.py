@@ -2,8 +2,8 @@
 
 A job that has to wait always leaves one. A job that is done leaves one where the tenant's `receipt_days` is set, and for a day if it had to
 wait, was replayed or is a heal, whose last page leaves it. One that is queued leaves one where `receipt_days` is set. A dead job needs none:
-its row on the desk is one, except of records, whose rows have ids of their own. So a job that is done at its first try costs no write where
-`receipt_days` is 0, and two where it is set.
+its row on the desk is one, except of records: many rows may be of one call, and it is done when the records of all of them have gone. So a job
+that is done at its first try costs no write where `receipt_days` is 0, and two where it is set.
 
 A person appears only as hashes under the tenant's ledger key. A receipt that cannot be written fails no job.
 """
@@ -12,7 +12,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
@@ -42,8 +42,8 @@ class Fate(StrEnum):
 class Receipt:
     """What is known of a job.
 
-    `at` is when it came to this. `why` and `next_try_at` are of one that waits, `answered` is what was heard last when it was done, `row` is the
-    row on the desk of records that were given up. `metric` is the metric's name or the data source's.
+    `at` is when it came to this. `why` and `next_try_at` are of one that waits, `answered` is what was heard last when it was done, `rows` are the
+    rows on the desk of records that were given up and have not gone since, whether they still stand or not. `metric` is the metric's name or the data source's.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Receipt:
     why: str = ""
     next_try_at: datetime | None = None
     answered: str = ""
-    row: str = ""
+    rows: tuple[str, ...] = ()
 
 
 class Receipts:
@@ -91,12 +91,30 @@ class Receipts:
             self._put(tenant, receipt, persons, timedelta(days=days) if days else KEPT_AFTER_A_WAIT)
 
     def has_died(self, tenant: Tenant, receipt: Receipt) -> None:
-        """Leave the word to the desk; of records, note the row that they have there."""
-        if receipt.row:
-            self._put(tenant, receipt, {}, timedelta(days=tenant.settings.dead_job_days))
-        elif receipt.attempts or tenant.settings.receipt_days:
+        """Leave the word to the desk."""
+        if receipt.attempts or tenant.settings.receipt_days:
             with suppress(StoreUnavailableError):
                 self._documents.delete(_collection(tenant.name), receipt.id)
+
+    def records_have_died(self, tenant: Tenant, receipt: Receipt, *, row: str) -> None:
+        """Note that records of a call were given up, and the row on the desk that they have."""
+        with suppress(StoreUnavailableError):
+            rows = (*self._rows_beside(tenant, receipt, row), row)
+            self._put(tenant, replace(receipt, rows=rows), {}, _while_dead(tenant))
+
+    def records_have_gone(self, tenant: Tenant, receipt: Receipt, *, row: str = "") -> None:
+        """Note that records of a call have gone; had they died, they were this row. The call is done unless others of it are dead.
+
+        It is noted where receipts are on, or where they had died.
+        """
+        days = tenant.settings.receipt_days
+        if not days and not row:
+            return
+        with suppress(StoreUnavailableError):
+            if rows := self._rows_beside(tenant, receipt, row):
+                self._put(tenant, replace(receipt, state=Fate.DEAD, rows=rows), {}, _while_dead(tenant))
+            else:
+                self._put(tenant, receipt, {}, timedelta(days=days) if days else KEPT_AFTER_A_WAIT)
 
     def find(self, tenant: str, id: str) -> Receipt | None:
         """Return the receipt of a job, None if there is none.
@@ -124,6 +142,10 @@ class Receipts:
         """Forget every receipt of a tenant."""
         delete_all(self._documents, _collection(tenant))
 
+    def _rows_beside(self, tenant: Tenant, receipt: Receipt, row: str) -> tuple[str, ...]:
+        before = self.find(tenant.name, receipt.id)
+        return tuple(one for one in before.rows if one != row) if before else ()
+
     def _put(self, tenant: Tenant, receipt: Receipt, persons: Mapping[str, str], keep: timedelta) -> None:
         fields = self._encoded(tenant, receipt, persons, keep)
         collection = _collection(tenant.name)
@@ -146,7 +168,7 @@ class Receipts:
             "why": receipt.why,
             "next_try_at": receipt.next_try_at,
             "answered": receipt.answered,
-            "row": receipt.row,
+            "rows": list(receipt.rows),
             "expire_at": receipt.at + keep,
         }
         return fields | dict(_hashes(tenant, persons))
@@ -162,6 +184,10 @@ class Receipts:
     def _has_expired(self, found: Document) -> bool:
         expiry = found.fields["expire_at"]
         return not isinstance(expiry, datetime) or expiry <= self._clock()
+
+
+def _while_dead(tenant: Tenant) -> timedelta:
+    return timedelta(days=tenant.settings.dead_job_days)
 
 
 def _hashes(tenant: Tenant, persons: Mapping[str, str]) -> Iterable[tuple[str, str]]:
@@ -196,7 +222,7 @@ def _decoded(found: Document) -> Receipt:
         why=str(fields.get("why", "")),
         next_try_at=next_try_at if isinstance(next_try_at, datetime) else None,
         answered=str(fields.get("answered", "")),
-        row=str(fields.get("row", "")),
+        rows=tuple(map(str, rows)) if isinstance(rows := fields.get("rows"), list) else (),
     )
 
 

@@ -23,6 +23,7 @@ _UNKNOWN = (
     "No job with this id waits or is dead. Where receipt_days is 0, it is queued for its first try, or done, or was never accepted: what is done"
     " at once leaves a receipt only where receipt_days is set."
 )
+_NOT_KEPT = "Records of it were given up, and are no longer kept: they were erased, or have expired."
 _ENDED = {State.DONE: Fate.DONE, State.CANCELLED: Fate.DONE, State.FAILED: Fate.DEAD}
 
 
@@ -36,11 +37,11 @@ def job(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
     """
     if not _ID.fullmatch(id):
         raise UnknownPathError(_UNKNOWN)
-    dead = _on_the_desk(tenant, id, services)
+    desk, now = DeadJobStore(services.documents, services.keys), services.clock()
     receipt = Receipts.of(services).find(tenant.name, id)
-    if dead:
+    if dead := _unless_over(desk.find(tenant.name, id), now):
         return {**_told(receipt), "row": dead.id} if receipt and _is_newer(receipt, dead) else _dead(id, dead)
-    if receipt and receipt.row and (row := _on_the_desk(tenant, receipt.row, services)):
+    if row := _unless_over(desk.of_call(tenant.name, id), now):
         return _dead(id, row)
     if waiting := Outbox.of(services).waits_of(tenant.name, id):
         return _in_the_outbox(tenant, id, *waiting, services)
@@ -53,10 +54,9 @@ def job(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
     raise UnknownPathError(_UNKNOWN)
 
 
-def _on_the_desk(tenant: Tenant, id: str, services: Services) -> DeadJob | None:
-    """Return the dead job with this id, if it is not to be forgotten already."""
-    dead = DeadJobStore(services.documents, services.keys).find(tenant.name, id)
-    is_over = dead is not None and dead.expire_at is not None and dead.expire_at <= services.clock()
+def _unless_over(dead: DeadJob | None, now: datetime) -> DeadJob | None:
+    """Return a dead job, if it is not to be forgotten already."""
+    is_over = dead is not None and dead.expire_at is not None and dead.expire_at <= now
     return None if is_over else dead
 
 
@@ -68,8 +68,7 @@ def _is_newer(receipt: Receipt, dead: DeadJob) -> bool:
 
 
 def _told(receipt: Receipt) -> dict[str, Any]:
-    # Records that were given up and whose row is gone were replayed, and Klaviyo has them.
-    state = Fate.DONE if receipt.state is Fate.DEAD else receipt.state
+    state = receipt.state
     told = {"id": receipt.id, "kind": receipt.kind, "state": state.value, "at": _iso(receipt.at)}
     if receipt.metric:
         told["metric"] = receipt.metric
@@ -79,6 +78,8 @@ def _told(receipt: Receipt) -> dict[str, Any]:
             return {**told, "attempts": receipt.attempts, "why": receipt.why, "next_try_at": next_try_at}
         case Fate.DONE:
             return {**told, "answered": receipt.answered}
+        case Fate.DEAD:
+            return {**told, "reason": _NOT_KEPT}
         case _:
             return {**told}
 

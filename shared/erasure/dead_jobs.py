@@ -1,7 +1,10 @@
 """The dead jobs of a person, and their part of dead jobs that are about many people."""
 
+import json
+
 from shared.erasure.parts import without
 from shared.erasure.person import Person
+from shared.jobs.burial import hashes_of
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.jobs.jobs import UnknownJobKindError, UnreadableJobError, read_job, write_job
 from shared.services import Services
@@ -24,7 +27,8 @@ def erase_dead_jobs(person: Person, tenant: Tenant, services: Services) -> int:
             if body is None:
                 desk.delete(tenant.name, dead.id)
             else:
-                desk.cut_down(tenant.name, dead.id, body)
+                hashes = hashes_of(json.loads(body), tenant)
+                desk.cut_down(tenant.name, dead.id, body, profiles=hashes)
     return erased
 
 

@@ -19,7 +19,7 @@ from shared.errors import (
 )
 from shared.http.forbidden import lacks_a_scope, what_mends
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
-from shared.jobs.jobs import AnyJob, Outcome, SendMetric, write_job
+from shared.jobs.jobs import AnyJob, Outcome, SendMetric, SendRecords, write_job
 from shared.jobs.rules.causes import Cause
 from shared.jobs.rules.persons import hashed_name, names_in
 from shared.tenants.tenants import Tenant
@@ -44,6 +44,7 @@ def bury(
         request_id=request_of(because).get("request", ""),
         cause=cause,
         metric=_metric(job),
+        call=(job.call or job.dead_id or job.id) if isinstance(job, SendRecords) else "",
         profiles=hashes_of(json.loads(body), tenant),
         accepted_at=job.accepted_at,
         replay=job.replay,
@@ -119,7 +120,9 @@ def _forbidden(error: ServiceError) -> Cause:
 
 
 def _metric(job: AnyJob) -> str:
-    """Return the name of the metric that an event is of, "" for any other job."""
+    """Return the name of the metric that an event is of, of records the title of their data source, "" for any other job."""
+    if isinstance(job, SendRecords):
+        return job.data_source
     found: object = job.event if isinstance(job, SendMetric) else None
     for name in ("metric", "data", "attributes", "name"):
         found = found.get(name) if isinstance(found, Mapping) else None

@@ -6,7 +6,7 @@ row does not have any more was overtaken by a later replay, and is not done. Who
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -51,7 +51,7 @@ class DeadJob(BaseModel):
 
     `reason` is plain and holds nothing personal. `detail` holds the service's own words and may quote personal data. `request_id` is the
     service's name for the call that it refused, "" if it gives none. `body` is the task's body, unchanged; `detail` and `body` are empty in
-    what a scan gives. `died_at` is the last time, `first_died_at` the first, None if there was but one. `profiles` are hashes of whom it is about.
+    what a scan gives. `call` is the id of the call whose records they are, "" of any other job. `died_at` is the last time, `first_died_at` the first, None if there was but one. `profiles` are hashes of whom it is about.
     `replay` is the word of the last replay, `run` the run that it belongs to, "" if it was alone.
     """
 
@@ -68,6 +68,7 @@ class DeadJob(BaseModel):
     request_id: str = ""
     cause: Cause = Cause.OTHER
     metric: str = ""
+    call: str = ""
     profiles: tuple[str, ...] = ()
     accepted_at: AwareDatetime | None = None
     first_died_at: AwareDatetime | None = None
@@ -111,6 +112,14 @@ class DeadJobStore:
         """Return the dead job with this id, None if there is none."""
         found = self._documents.get(_collection(tenant), id)
         return None if found is None else self._decode(tenant, found)
+
+    def of_call(self, tenant: str, call: str) -> DeadJob | None:
+        """Return what is on the desk of a call's records, without body and detail: a row that is dead, else one that is queued again, else None."""
+        for state in (DeadJobState.DEAD, DeadJobState.REPLAYED):
+            where = {"call": call, "state": state.value}
+            for found in self._documents.find(_collection(tenant), where=where, limit=1):
+                return _row(tenant, found)
+        return None
 
     def page(self, tenant: str, *, after: str | None = None, limit: int = 100) -> list[DeadJob]:
         """Return dead jobs in the order of their ids."""
@@ -220,26 +229,19 @@ class DeadJobStore:
         """Forget a cause that holds nothing any more."""
         self._documents.delete(_causes(tenant), cause.value)
 
-    def forget_profile(self, tenant: str, profile: str) -> int:
-        """Forget every job about a person, given the hash of an id or an address; return how many there were."""
-        gone, after = 0, None
-        while found := self._documents.find(_collection(tenant), after=after, limit=_AT_ONCE):
-            after = found[-1].id
-            for document in found:
-                if profile in _row(tenant, document).profiles:
-                    self._documents.delete(_collection(tenant), document.id)
-                    gone += 1
-        return gone
-
     def delete(self, tenant: str, id: str) -> None:
         """Forget a dead job."""
         self._documents.delete(_collection(tenant), id)
 
-    def cut_down(self, tenant: str, id: str, body: bytes) -> None:
-        """Keep a part of a dead job, in place of the whole and of what was said of it. One that is gone stays gone."""
+    def cut_down(self, tenant: str, id: str, body: bytes, *, profiles: Sequence[str]) -> None:
+        """Keep a part of a dead job, in place of the whole and of what was said of it. One that is gone stays gone.
+
+        `profiles` are the hashes of whom this part is about.
+        """
         fields: dict[str, Value] = {
             "body": self._keys.encrypt_bytes(zlib.compress(body), tenant=tenant, field=_BODY),
             "detail": self._keys.encrypt("", tenant=tenant, field=_DETAIL),
+            "profiles": list(profiles),
         }
         with suppress(DocumentMissingError):
             self._documents.update(_collection(tenant), id, fields)
@@ -321,6 +323,7 @@ class DeadJobStore:
             "request_id": dead.request_id,
             "cause": dead.cause.value,
             "metric": dead.metric,
+            "call": dead.call,
             "profiles": list(dead.profiles),
             "accepted_at": dead.accepted_at,
             "first_died_at": None,

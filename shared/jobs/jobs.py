@@ -78,13 +78,15 @@ class Provision(Job):
 class SendRecords(Job):
     """Put records into the outbox of one of the six data sources, which `data_source` names by its title, to be sent from there.
 
-    A dead job of this kind holds what Klaviyo refused; a replay sends it again.
+    A dead job of this kind holds what Klaviyo refused; a replay sends it again. `call` is the id of the call that brought them, "" if the
+    job has that id itself.
     """
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
     kind: Literal["send-records"] = "send-records"
     data_source: str
     records: tuple[dict[str, JsonValue], ...]
+    call: str = ""
 
 
 class PackRecords(Job):

@@ -31,6 +31,11 @@ def tell_of_a_death(kind: str, reason: str, tenant: Tenant, services: Services) 
     tell(tenant, Cause.JOBS_DIED, services, key=f"{kind} {reason}", kind=kind, reason=reason)
 
 
+def tell_of_a_mended_job(kind: str, reason: str, tenant: Tenant, services: Services) -> None:
+    """Have told that jobs of this kind, which had died for this reason, have been done after all."""
+    tell(tenant, Cause.JOBS_MENDED, services, key=f"{kind} {reason}", kind=kind, reason=reason)
+
+
 def tell(tenant: Tenant, cause: Cause, services: Services, *, key: str = "", **about: str | int) -> None:
     """Have the tenant's address told, if it has one. `key` tells causes of one kind apart; `about` holds nothing personal."""
     if tenant.settings.notify_url is None:

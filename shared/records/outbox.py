@@ -31,13 +31,15 @@ _AT_ONCE = 20  # of up to 1 MiB each, which the store has to bring within one ti
 class Parcel:
     """Records that were put in together; `sent` counts those, from the first on, that have gone.
 
-    What a dead job held carries the id of its row on the desk, the word of its replay, and when that was.
+    `call` is the id of the call that brought them. What a dead job held carries the id of its row on the desk, the word of its replay, and
+    when that was.
     """
 
     id: str
     accepted_at: datetime
     records: tuple[Record, ...]
     sent: int = 0
+    call: str = ""
     dead_id: str = ""
     replay: str = ""
     replayed_at: datetime | None = None
@@ -46,11 +48,6 @@ class Parcel:
     def waits_since(self) -> datetime:
         """From when on its age counts; its place in the order is that of its call."""
         return self.replayed_at or self.accepted_at
-
-    @property
-    def job(self) -> str:
-        """The id of the job that put them in."""
-        return self.id.rsplit(" ", 2)[1]
 
     @property
     def left(self) -> tuple[Record, ...]:
@@ -81,6 +78,7 @@ class Outbox:
     def add_replayed(self, tenant: str, job: SendRecords) -> None:
         """Let the records of a replayed job wait, in the place of their call. What waits from an earlier replay becomes this one's."""
         replay: dict[str, Value] = {
+            "call": job.call or job.dead_id,
             "dead_id": job.dead_id,
             "replay": job.replay,
             "replayed_at": job.replayed_at,
@@ -217,6 +215,7 @@ class Outbox:
             accepted_at=cast(datetime, document.fields["accepted_at"]),
             records=tuple(records),
             sent=cast(int, document.fields["sent"]),
+            call=str(document.fields.get("call") or document.id.rsplit(" ", 2)[1]),
             dead_id=str(document.fields.get("dead_id", "")),
             replay=str(document.fields.get("replay", "")),
             replayed_at=cast(datetime | None, document.fields.get("replayed_at")),

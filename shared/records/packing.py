@@ -6,11 +6,9 @@ behind a record that has to wait is sent before it.
 """
 
 import logging
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from shared import logs
-from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import PackRecords, SweepOutbox
 from shared.jobs.rules.patience import is_given_up, seconds_to_wait
 from shared.klaviyo.resources import DATA_SOURCES
@@ -105,17 +103,9 @@ def _send(
         return None
     finally:
         if sent := batch.sent_after(sending.gone):
-            _end_replays(batch, sent, job, services)
+            sending.end_replays(sent)
             Outbox.of(services).take_out(job.tenant, job.data_source, sent)
             sending.leave_receipts(sent)
-
-
-def _end_replays(batch: Batch, sent: Mapping[str, int], job: PackRecords, services: Services) -> None:
-    """Take the rows of replayed jobs away whose records have all gone; one that has just died again keeps its row."""
-    for parcel in batch.parcels:
-        if parcel.replay and sent.get(parcel.id) == len(parcel.records):
-            desk = DeadJobStore(services.documents, services.keys)
-            desk.end_replay(job.tenant, parcel.dead_id, parcel.replay)
 
 
 def _next_batch(tenant: Tenant, data_source: str, services: Services) -> Batch | None:

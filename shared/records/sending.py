@@ -14,7 +14,7 @@ from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import SendRecords
 from shared.jobs.rules.causes import RECORDS
 from shared.jobs.rules.windows import hashed
-from shared.notify.telling import tell_of_a_death
+from shared.notify.telling import tell_of_a_death, tell_of_a_mended_job
 from shared.receipts import Fate, Receipt, Receipts
 from shared.records.data_sources import DataSource
 from shared.records.outbox import Parcel
@@ -84,11 +84,11 @@ class Batch:
                 room -= taken
         return sent
 
-    def place(self, number: int) -> tuple[str, Parcel]:
-        """Return a name for the place of the record with this number, the same in every run, and its parcel."""
+    def place(self, number: int) -> tuple[str, Parcel, int]:
+        """Return a name for the place of the record with this number, the same in every run, its parcel, and how many are left of that."""
         for parcel in self.parcels:
             if number < len(parcel.left):
-                return f"{parcel.id} {parcel.sent + number}", parcel
+                return f"{parcel.id} {parcel.sent + number}", parcel, len(parcel.left) - number
             number -= len(parcel.left)
         raise IndexError("the batch has no such record")
 
@@ -99,7 +99,7 @@ class Sending:
     def __init__(self, batch: Batch, source: DataSource, tenant: Tenant, services: Services) -> None:
         self.gone = 0
         self.dead = 0
-        self._buried: set[str] = set()  # the jobs of whose records some were
+        self._buried: set[str] = set()  # the rows that were written
         self._batch = batch
         self._parts = batch.parts
         self._source = source
@@ -136,40 +136,54 @@ class Sending:
         self._parts = rest
         return None
 
-    def leave_receipts(self, sent: Mapping[str, int]) -> None:
-        """Note which jobs Klaviyo has all records of, once so many have gone of each parcel."""
+    def end_replays(self, sent: Mapping[str, int]) -> None:
+        """Take the rows of replayed jobs away whose records have all gone; one that has just died again keeps its row."""
+        desk = DeadJobStore(self._services.documents, self._services.keys)
         for parcel in self._batch.parcels:
-            if sent.get(parcel.id) == len(parcel.records) and parcel.job not in self._buried:
-                receipt = Receipt(
-                    parcel.job, "send-records", Fate.DONE, self._services.clock(), self._source.title
+            if not parcel.replay or sent.get(parcel.id) != len(parcel.records):
+                continue
+            if parcel.dead_id not in self._buried:
+                Receipts.of(self._services).records_have_gone(
+                    self._tenant, self._receipt(parcel, Fate.DONE), row=parcel.dead_id
                 )
-                Receipts.of(self._services).is_done(self._tenant, receipt, {})
+            ended = desk.end_replay(self._tenant.name, parcel.dead_id, parcel.replay)
+            if ended is not None and not self.dead:  # else some of them have died again, as rows of their own
+                tell_of_a_mended_job(ended.kind, ended.reason, self._tenant, self._services)
+
+    def leave_receipts(self, sent: Mapping[str, int]) -> None:
+        """Note which calls Klaviyo has records of, once so many have gone of each parcel; a replay's are noted when it ends."""
+        for parcel in self._batch.parcels:
+            if sent.get(parcel.id) == len(parcel.records) and not parcel.replay:
+                done = self._receipt(parcel, Fate.DONE)
+                Receipts.of(self._services).records_have_gone(self._tenant, done)
+
+    def _receipt(self, parcel: Parcel, state: Fate) -> Receipt:
+        return Receipt(parcel.call, RECORDS, state, self._services.clock(), self._source.title)
 
     def _bury(self, part: Sequence[Record], reason: str, because: Exception) -> None:
         number, desk = self.gone, DeadJobStore(self._services.documents, self._services.keys)
-        for records in parcels(part):
-            place, parcel = self._batch.place(number)
-            is_whole = len(records) == len(parcel.records)  # and nothing of another: a replay comes by itself
+        end = number + len(part)
+        while number < end:
+            place, parcel, left = self._batch.place(number)
+            of_one_call = part[number - self.gone :][:left]  # or nobody could tell what became of the others
+            records = next(parcels(of_one_call))
+            is_whole = len(records) == len(parcel.records)
             job = SendRecords(
                 tenant=self._tenant.name,
                 id=hashed("dead", place)[:32],
                 accepted_at=parcel.accepted_at,
                 data_source=self._source.title,
                 records=records,
+                call=parcel.call,
                 replay=parcel.replay if is_whole else "",
                 dead_id=parcel.dead_id if is_whole else "",
             )
             bury(job, self._tenant, reason, because=because, desk=desk, now=self._services.clock())
-            receipt = Receipt(
-                parcel.job,
-                job.kind,
-                Fate.DEAD,
-                self._services.clock(),
-                self._source.title,
-                row=job.dead_id or job.id,
+            row = job.dead_id or job.id
+            Receipts.of(self._services).records_have_died(
+                self._tenant, self._receipt(parcel, Fate.DEAD), row=row
             )
-            Receipts.of(self._services).has_died(self._tenant, receipt)
-            self._buried.add(parcel.job)
+            self._buried.add(row)
             number += len(records)
         self.dead += len(part)
         tell_of_a_death(RECORDS, reason, self._tenant, self._services)

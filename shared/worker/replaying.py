@@ -7,15 +7,15 @@ import logging
 from datetime import timedelta
 
 from shared import logs
-from shared.errors import ConflictError
-from shared.jobs.dead_jobs import DeadJobStore
+from shared.errors import ConflictError, UndecryptableError
+from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.jobs.jobs import AnyJob, ReplayDeadJobs, SendRecords
 from shared.jobs.replays import ROWS_AT_A_TIME, SECONDS_BETWEEN, Replaying, next_step
 from shared.jobs.rules.causes import HELD, RECORDS
 from shared.jobs.rules.wanted import Wanted
+from shared.notify.telling import tell_of_a_mended_job
 from shared.services import Services
 from shared.tenants.tenants import Tenant
-from shared.worker.telling import tell_of_a_mended_job
 
 TRIED_EVERY = timedelta(hours=1)
 
@@ -38,10 +38,10 @@ def replay_dead_jobs(job: ReplayDeadJobs, tenant: Tenant, services: Services) ->
     )
     replayed = unreadable = 0
     for row in rows:
-        dead = replays.desk.find(tenant.name, row.id)
         try:
+            dead = replays.desk.find(tenant.name, row.id)
             replayed += dead is not None and replays.one(tenant, dead, run=run.id)
-        except ConflictError:
+        except (ConflictError, UndecryptableError):
             unreadable += 1
     moved = next_step(run, after=after, replayed=replayed, unreadable=unreadable, now=services.clock())
     if not replays.runs.advance(tenant.name, run, moved):
@@ -76,7 +76,7 @@ def after_success(job: AnyJob, tenant: Tenant, services: Services) -> None:
     dead = replays.desk.end_replay(tenant.name, job.dead_id, job.replay)
     if dead is None:
         return
-    tell_of_a_mended_job(job, tenant, dead.reason, services)
+    tell_of_a_mended_job(job.kind, dead.reason, tenant, services)
     if dead.cause in HELD and not dead.run:
         replays.begin_held(tenant, dead.cause)
 
@@ -92,7 +92,7 @@ def try_held(tenant: Tenant, services: Services) -> None:
         if now - held.tried_at < TRIED_EVERY:
             continue
         wanted = Wanted(cause=held.cause.value, leaves_out=RECORDS)
-        rows, after = replays.desk.scan(tenant.name, wanted, now=now, most=1)
+        rows, after = replays.desk.scan(tenant.name, wanted, now=now, most=ROWS_AT_A_TIME)
         if (
             not rows
             and after is None
@@ -101,10 +101,16 @@ def try_held(tenant: Tenant, services: Services) -> None:
             replays.desk.forget_cause(tenant.name, held.cause)
             continue
         replays.desk.note_try(tenant.name, held.cause, now=now)
-        dead = replays.desk.find(tenant.name, rows[0].id) if rows else None
-        if dead is None:
-            continue
-        try:
-            replays.one(tenant, dead)
-        except ConflictError:
-            logs.write(logging.WARNING, "a held job cannot be read", cause=held.cause.value, job=dead.id)
+        for row in rows:
+            if _is_tried(row, tenant, replays):
+                break
+
+
+def _is_tried(row: DeadJob, tenant: Tenant, replays: Replaying) -> bool:
+    """Replay a held job, and return whether it is queued. One that nobody can read must not keep the others from being tried."""
+    try:
+        dead = replays.desk.find(tenant.name, row.id)
+        return dead is not None and replays.one(tenant, dead)
+    except (ConflictError, UndecryptableError):
+        logs.write(logging.WARNING, "a held job cannot be read", cause=row.cause.value, job=row.id)
+        return False

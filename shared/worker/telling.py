@@ -26,12 +26,6 @@ def tell_of_a_new_connection(tenant: Tenant, services: Services) -> None:
         tell(tenant, Cause.CONNECTED, services, key=key, account=tenant.klaviyo_account_id)
 
 
-def tell_of_a_mended_job(job: AnyJob, tenant: Tenant, reason: str, services: Services) -> None:
-    """Tell that a job which had died for this reason has been done after all."""
-    key = f"{job.kind} {reason}"
-    tell(tenant, Cause.JOBS_MENDED, services, key=key, kind=job.kind, reason=reason)
-
-
 def tell_of_traffic(tenant: Tenant, services: Services) -> None:
     """Tell which targets are refused, or have fallen silent, in the first minutes of an hour: once in an hour is told at most.
 

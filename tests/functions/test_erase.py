@@ -7,16 +7,20 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from pydantic import SecretStr
 
 from shared.consent.inbox import Inbox
 from shared.consent.memories import ConsentMemories
 from shared.consent_events import SystemEvent
+from shared.jobs.burial import hashes_of
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.jobs.jobs import SendRecords, SpreadEvents, SyncProfile, read_job, write_job
 from shared.profiles.synced import SyncedProfiles
 from shared.rewards.claims import Claim, Issued, Person, RewardClaims
 from shared.storage.documents import Documents
+from tests.support.desk import FORBIDDEN, Desk
 from tests.support.loading import Load
+from tests.support.recording import Shelf
 from tests.support.world import ACCOUNT, EMAIL, INSTALLATION_KEY, TENANT, WEBHOOK_SECRET, World, lines
 
 BASE = f"/{TENANT}/api/v1"
@@ -144,6 +148,23 @@ class TestWhatIsRemoved:
         assert kept.records == ({"to": {"who": JOHN}},)
         assert left["records"].detail == ""
         assert theirs.encode() not in left["events"].body
+
+    def test_a_dead_job_that_loses_a_persons_part_is_not_found_by_them_any_more(
+        self, admin: FlaskClient, shop: World
+    ) -> None:
+        shop.services.tenants.change(
+            TENANT, lambda tenant: tenant.model_copy(update={"ledger_key": SecretStr("canary-ledger")})
+        )
+        shop.services.tenant_cache.fresh(TENANT)
+        shop.sandbox.klaviyo.fail(9, match="POST /api/data-source-record*", status=403, body=FORBIDDEN)
+        people = [{"who": EMAIL if number % 2 else JOHN} for number in range(20)]
+        Shelf(shop).accept({"data_source": "dates", "records": people})
+        Shelf(shop).work_until_quiet()
+        desk = Desk(shop)
+        of_her, of_him = (hashes_of({"who": who}, shop.read())[0] for who in (EMAIL, JOHN))
+        assert len(desk.rows(profile=of_her)) == len(desk.rows(profile=of_him)) == 1
+        erase(admin)
+        assert (desk.rows(profile=of_her), len(desk.rows(profile=of_him))) == ([], 1)
 
     def test_a_dead_job_that_cannot_be_read_goes_if_it_names_the_person(
         self, admin: FlaskClient, shop: World

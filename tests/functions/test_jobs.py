@@ -17,7 +17,7 @@ from shared.receipts import KEPT_AFTER_A_WAIT, Receipts
 from shared.traffic.rules.counts import Row, What
 from shared.traffic.traffic import HOUR, Traffic
 from shared.worker.delivery import deliver
-from tests.support.desk import INVALID, Desk
+from tests.support.desk import FORBIDDEN, INVALID, Desk
 from tests.support.loading import Load
 from tests.support.recording import Shelf
 from tests.support.syncing import Shop
@@ -29,6 +29,8 @@ RECORDS = f"{BASE}/targets/klaviyo/data-source-record"
 SYNC = f"{BASE}/targets/klaviyo/upsert-profile-data"
 SECRET = {"x-omneo-secret": WEBHOOK_SECRET}
 KEY = {"Authorization": f"Bearer {INSTALLATION_KEY}"}
+ONE = "POST /api/data-source-record-create-jobs"
+MANY = "POST /api/data-source-record-bulk-create-jobs"
 EVENT: dict[str, Any] = {"profile": {"email": EMAIL}}
 Ask = Callable[[str], dict[str, Any]]
 
@@ -200,14 +202,66 @@ class TestWithReceiptDays:
         assert (told["state"], told["id"]) == ("dead", id)
         assert [dead.id for dead in world.dead_jobs()] == [told["row"]]
 
-    def test_records_whose_row_is_gone_from_the_desk_were_replayed(
+    def test_records_whose_row_is_no_longer_kept_were_given_up(
+        self, targets: FlaskClient, ask: Ask, world: World, load: Load
+    ) -> None:
+        set_days(world, 7)
+        records = [{"n": 1, "who": EMAIL}, {"n": 2, "who": EMAIL}]
+        id = accepted(targets, RECORDS, {"data_source": "rewards", "records": records})
+        world.sandbox.klaviyo.fail(1, match=ONE, status=400)
+        Shelf(world).work_until_quiet()
+        assert Shelf(world).arrived() == [2]
+        load("admin", world.environment).delete(f"{BASE}/profiles/{EMAIL}", headers=KEY)
+        assert world.dead_jobs() == []
+        told = ask(id)
+        assert (told["state"], "row" in told) == ("dead", False)
+        assert "no longer kept" in told["reason"]
+
+    def test_records_are_done_when_all_that_had_died_are_replayed_and_have_gone(
         self, targets: FlaskClient, ask: Ask, world: World
     ) -> None:
-        id = accepted(targets, RECORDS, {"data_source": "rewards", "record": {"n": 1}})
-        refuse(world, "POST /api/data-source-record-create-jobs")
+        id = accepted(targets, RECORDS, {"data_source": "rewards", "records": [{"n": 1}, {"n": 2}]})
+        world.sandbox.klaviyo.fail(2, match=ONE, status=400)
         Shelf(world).work_until_quiet()
-        DeadJobStore(world.services.documents, world.services.keys).delete_all(TENANT)
-        assert ask(id)["state"] == "done"
+        desk, (first, second) = Desk(world), world.dead_jobs()
+        desk.replay(second.id)
+        assert (ask(id)["state"], ask(id)["row"]) == ("dead", first.id)
+        Shelf(world).work_until_quiet()
+        assert (ask(id)["state"], ask(id)["row"]) == ("dead", first.id)
+        desk.replay(first.id)
+        assert ask(id)["state"] == "queued"
+        Shelf(world).work_until_quiet()
+        assert (ask(id)["state"], sorted(Shelf(world).arrived())) == ("done", [1, 2])
+
+    def test_a_record_that_dies_again_alone_keeps_its_call_dead(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        records = [{"n": n, "bad": True} if n == 3 else {"n": n} for n in range(30)]
+        id = accepted(targets, RECORDS, {"data_source": "rewards", "records": records})
+        world.sandbox.klaviyo.fail(1, match=MANY, status=403, body=FORBIDDEN)
+        Shelf(world).work_until_quiet()
+        (whole,) = world.dead_jobs()
+        world.sandbox.klaviyo.unwanted_property = "bad"
+        Desk(world).replay(whole.id)
+        Shelf(world).work_until_quiet()
+        (one,) = world.dead_jobs()
+        assert one.id != whole.id
+        assert (ask(id)["state"], ask(id)["row"]) == ("dead", one.id)
+        world.sandbox.klaviyo.unwanted_property = ""
+        Desk(world).replay(one.id)
+        Shelf(world).work_until_quiet()
+        assert (ask(id)["state"], len(Shelf(world).arrived())) == ("done", 30)
+
+    def test_calls_whose_records_die_together_are_each_dead(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        set_days(world, 7)
+        body = {"data_source": "rewards", "records": [{"n": n} for n in range(20)]}
+        world.sandbox.klaviyo.fail(9, match=MANY, status=403, body=FORBIDDEN)
+        ids = [accepted(targets, RECORDS, body) for _ in range(2)]
+        Shelf(world).work_until_quiet()
+        assert [ask(id)["state"] for id in ids] == ["dead", "dead"]
+        assert len({ask(id)["row"] for id in ids}) == 2
 
     def test_a_heal_is_queued_and_done(
         self, targets: FlaskClient, ask: Ask, world: World, load: Load

@@ -35,10 +35,8 @@ class Kept:
         self.documents = documents
         self.receipts = Receipts(documents, self.clock)
 
-    def receipt(
-        self, state: Fate = Fate.DONE, *, attempts: int = 0, id: str = "j-1", row: str = ""
-    ) -> Receipt:
-        return Receipt(id, "send-metric", state, self.clock.now, "Seen", attempts, row=row)
+    def receipt(self, state: Fate = Fate.DONE, *, attempts: int = 0, id: str = "j-1") -> Receipt:
+        return Receipt(id, "send-metric", state, self.clock.now, "Seen", attempts)
 
     @property
     def count(self) -> int:
@@ -98,10 +96,30 @@ def test_a_death_leaves_the_word_to_the_desk(kept: Kept) -> None:
     kept.receipts.waits(OFF, kept.receipt(Fate.WAITING, attempts=1), JANE)
     kept.receipts.has_died(OFF, kept.receipt(Fate.DEAD, attempts=1))
     assert kept.count == 0
-    kept.receipts.has_died(OFF, kept.receipt(Fate.DEAD, row="row-1"))
-    found = kept.receipts.find("acme", "j-1")
-    assert found is not None
-    assert found.row == "row-1"
+
+
+@pytest.mark.parametrize("tenant", [OFF, ON])
+def test_a_call_of_which_records_have_died_is_done_when_all_of_them_have_gone(
+    kept: Kept, tenant: Tenant
+) -> None:
+    def found() -> tuple[Fate, tuple[str, ...]]:
+        receipt = kept.receipts.find("acme", "j-1")
+        assert receipt is not None
+        return receipt.state, receipt.rows
+
+    for row in ("row-1", "row-2", "row-2"):  # the process died, and the next wrote it again
+        kept.receipts.records_have_died(tenant, kept.receipt(Fate.DEAD), row=row)
+    assert found() == (Fate.DEAD, ("row-1", "row-2"))
+    kept.receipts.records_have_gone(tenant, kept.receipt(), row="row-2")
+    kept.receipts.records_have_gone(tenant, kept.receipt())  # those of it that have not died
+    assert found() == (Fate.DEAD, ("row-1",))
+    kept.receipts.records_have_gone(tenant, kept.receipt(), row="row-1")
+    assert found() == (Fate.DONE, ())
+
+
+def test_where_receipts_are_off_records_that_go_at_once_cost_no_write(kept: Kept) -> None:
+    kept.receipts.records_have_gone(OFF, kept.receipt())
+    assert kept.count == 0
 
 
 @pytest.mark.parametrize("name", ["email", "omneo_id"])

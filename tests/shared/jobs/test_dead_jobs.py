@@ -203,14 +203,6 @@ class TestCauses:
         store.note_try("acme", Cause.SCOPE, now=DIED + HOUR)
         assert store.held("acme") == []
 
-    def test_a_person_is_forgotten_by_the_hash(self, documents: Documents) -> None:
-        store = desk(documents)
-        for number in range(25):
-            of = ("aa",) if number % 2 else ("bb", "aa") if number == 4 else ("bb",)
-            store.add(a_dead_job(f"job-{number:02}", profiles=of, body=b"{}"), keep=MONTH)
-        assert store.forget_profile("acme", "aa") == 13
-        assert all("aa" not in dead.profiles for dead in store.page("acme"))
-
 
 class TestPages:
     def test_they_are_in_the_order_of_ids_and_follow_each_other(self, documents: Documents) -> None:

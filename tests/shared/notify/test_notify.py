@@ -26,8 +26,10 @@ from shared.traffic.traffic import Traffic
 from shared.worker.delivery import deliver
 from shared.worker.telling import tell_of_traffic
 from tests.shared.notify.receiver import HOST, Receiver, receiving
+from tests.support.desk import Desk
 from tests.support.events import attributes
 from tests.support.merchant import settle
+from tests.support.recording import Shelf
 from tests.support.world import TENANT, World
 
 
@@ -293,6 +295,19 @@ class TestWhatIsTold:
         told.work(1)
         assert told.dead_jobs() == []
         assert [one["type"] for one in messages(receiver)] == ["jobs.died", "jobs.mended"]
+
+    def test_that_records_which_had_died_have_gone_after_all(self, told: World, receiver: Receiver) -> None:
+        shelf = Shelf(told)
+        told.sandbox.klaviyo.fail(1, match="POST /api/data-source-record-create-jobs", status=400)
+        shelf.send(1)
+        shelf.work_until_quiet()
+        (row,) = Desk(told).rows()
+        Desk(told).replay(row["id"])
+        shelf.work_until_quiet()
+        assert shelf.arrived() == [1]
+        died, mended = messages(receiver)
+        assert (died["type"], mended["type"]) == ("jobs.died", "jobs.mended")
+        assert died["data"] == mended["data"]
 
     def test_that_calls_are_refused_and_how_many(self, told: World, receiver: Receiver) -> None:
         refused = Row("metric", What.REFUSED, reason="401, x-omneo-secret is wrong")

@@ -408,6 +408,15 @@ def test_a_replayed_record_that_is_refused_again_is_the_same_row_newer(shelf: Sh
     assert (shelf.arrived(), desk.rows()) == ([1], [])
 
 
+def test_dead_records_are_found_by_their_data_source_as_traffic_names_it(shelf: Shelf) -> None:
+    shelf.world.sandbox.klaviyo.unwanted_property = "bad"
+    _send_with_bad(shelf, 1, bad={0})
+    shelf.work_until_quiet()
+    desk = Desk(shelf.world)
+    assert [row["metric"] for row in desk.rows(metric="Omneo Rewards")] == ["Omneo Rewards"]
+    assert desk.rows(metric="Omneo Dates") == []
+
+
 def test_records_of_a_missing_scope_are_replayed_by_hand_alone(shelf: Shelf) -> None:
     forbidden = {"errors": [{"code": "permission_denied", "detail": "no scope"}]}
     shelf.world.sandbox.klaviyo.fail(1, match=f"POST {BULK}", status=403, body=forbidden)

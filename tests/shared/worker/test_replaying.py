@@ -14,7 +14,7 @@ from shared.jobs.rules.causes import Cause
 from shared.jobs.rules.wanted import Wanted
 from shared.services import Services
 from shared.worker.delivery import deliver
-from shared.worker.replaying import replay_dead_jobs
+from shared.worker.replaying import replay_dead_jobs, try_held
 from tests.support.desk import Desk
 from tests.support.mortal import Fate, KilledError, WatchedDocuments
 from tests.support.world import EMAIL, TENANT, World
@@ -212,3 +212,22 @@ def test_a_set_up_that_was_given_up_is_replayed_too(desk: Desk) -> None:
     settle(world)
     assert desk.rows() == []
     assert world.read().provisions.webhook_id
+
+
+def test_a_held_job_that_nobody_can_read_does_not_keep_the_others_from_being_tried(desk: Desk) -> None:
+    world = desk.world
+    bury(world, "a-sealed-one", Cause.PLAN)
+    documents = world.services.documents
+    documents.update(f"tenants/{TENANT}/dead_jobs", "a-sealed-one", {"body": "of a key that is lost"})
+    unknown = DeadJob(
+        id="a-strange-one", tenant=TENANT, kind="strange", reason="No.", body=b'{"kind": "strange"}', attempts=1,
+        died_at=world.clock(), cause=Cause.PLAN,
+    )  # fmt: skip
+    store(world.services).add(unknown, keep=MONTH)
+    for number in range(2):
+        bury(world, f"held{number}", Cause.PLAN)
+    world.clock.advance(3601)
+    try_held(world.read(), world.services)
+    settle(world)
+    assert len(world.events()) == 2
+    assert sorted(row["id"] for row in desk.rows(cause="plan")) == ["a-sealed-one", "a-strange-one"]
