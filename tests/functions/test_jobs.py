@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from shared.direction import Direction
+from shared.erasure.erase import erase
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import Delivery, Outcome
 from shared.jobs.rules.patience import POISON_RETRIES
@@ -211,7 +212,7 @@ class TestWithReceiptDays:
         world.sandbox.klaviyo.fail(1, match=ONE, status=400)
         Shelf(world).work_until_quiet()
         assert Shelf(world).arrived() == [2]
-        load("admin", world.environment).delete(f"{BASE}/profiles/{EMAIL}", headers=KEY)
+        erase(world.read(), EMAIL, world.services)
         assert world.dead_jobs() == []
         told = ask(id)
         assert (told["state"], "row" in told) == ("dead", False)

@@ -77,6 +77,9 @@ def copied(repository: Path) -> Iterator[Copy]:
 
 def _run(folder: str, tests: list[str]) -> None:
     """Run the tests in the copy, as a process of its own whose examples are the same each time."""
+    # One server forks for everybody in a process of tests, and others may have let it import what is ours.
+    for name in [name for name in sys.modules if name.partition(".")[0] in _PARTS]:
+        del sys.modules[name]
     os.setsid()
     os.chdir(folder)
     os.environ.update(CI="true", PYTHONDONTWRITEBYTECODE="1")

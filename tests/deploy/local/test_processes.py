@@ -16,7 +16,7 @@ import pytest
 from deploy.local.processes import Process, StartError, Supervisor, free_port, free_ports, listening
 from deploy.staging import REPOSITORY
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 def until(condition: Callable[[], bool]) -> None:
