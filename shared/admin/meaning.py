@@ -54,7 +54,13 @@ def _region_fault(region: str | None) -> str:
 
 
 def _handle_fault(handle: str) -> str:
-    if handle.strip(".") and read_plain(handle) and not _NOT_IN_A_HANDLE & {*handle} and handle.isprintable():
+    if (
+        handle == handle.strip()
+        and handle.strip(".")
+        and read_plain(handle)
+        and not _NOT_IN_A_HANDLE & {*handle}
+        and handle.isprintable()
+    ):
         return ""
     return "must be the handle of an identity in Omneo, as in klaviyo"
 

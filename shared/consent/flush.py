@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from shared import logs
 from shared.consent.inbox import Entry, Inbox, event_of
 from shared.consent.klaviyo_profile import ProfileReadOnce
-from shared.consent.looks import look_where_undone
+from shared.consent.looks import look_at, look_where_undone
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules import decisions, learning, whose
 from shared.consent.rules.decisions import Decided
@@ -163,6 +163,8 @@ def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
     }
     _keep_master_list([one for one in made if verdicts[one.id, one.topic] is Verdict.PERSON], way, look)
     way.look()
+    if way.tenant.klaviyo is not None and any(one.topic == decisions.LIFTED for _, one in ready.decided):
+        look_at(way.tenant, way.profile.id, way.services.clock(), way.services, traceparent=way.traceparent)
     way.tell()
     for entry, one in ready.decided:
         if one.decision is Decision.NONE:

@@ -5,12 +5,12 @@ target's handler is imported when its first call comes.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from shared import logs
-from shared.errors import InvalidPayloadError, QueueUnavailableError, UnknownPathError
+from shared.errors import InvalidPayloadError, QueueUnavailableError, StoreUnavailableError, UnknownPathError
 from shared.services import Services
 from shared.targets.unheard import Acceptance, Moments, UnheardCalls, in_common
 from shared.tenants.tenants import Tenant
@@ -131,7 +131,7 @@ def _data_source_record(call: TargetCall, query: Query, services: Services) -> s
             call.body,
             id=acceptance.id,
             at=acceptance.at,
-            is_stored=acceptance.is_repeat,
+            is_stored=acceptance.is_stored,
             services=services,
             traceparent=call.traceparent,
         )
@@ -151,13 +151,17 @@ def _once(target: str, call: TargetCall, accept: Callable[[Acceptance], None], s
     unheard, name, began = UnheardCalls.of(services), call.tenant.name, services.clock()
     equal = in_common(target, call.query, call.body)
     acceptance = unheard.find(name, equal) or Acceptance(services.new_id(), Moments.of(services).next())
+    stored = replace(acceptance, is_stored=True)
     try:
         accept(acceptance)
+    except StoreUnavailableError:
+        unheard.note(name, equal, acceptance)  # the store may hold some of it all the same
+        raise
     except QueueUnavailableError:
-        unheard.note(name, equal, acceptance)  # the queue may have taken it all the same
+        unheard.note(name, equal, stored)  # the queue may have taken it all the same
         raise
     if services.clock() - began > HEARD_WITHIN:
-        unheard.note(name, equal, acceptance)
+        unheard.note(name, equal, stored)
     elif acceptance.is_repeat:
         unheard.heard(name, equal)
     return acceptance.id

@@ -1,6 +1,6 @@
 """Calls of targets whose answer may not have reached their caller, who then calls again: the repeat takes the same id.
 
-Such a call is one that we answered 503 because the queue's own answer was lost, or answered late. It is noted for an hour under a hash
+Such a call is one that we answered 503 because the queue's or the store's own answer was lost, or answered late. It is noted for an hour under a hash
 of what equal calls have in common. Equal calls that were answered in time are calls of their own: a till may well send the same twice.
 """
 
@@ -25,11 +25,15 @@ _NEXT_MOMENT = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Acceptance:
-    """What a call is accepted as: its id, and when. `is_repeat`: an equal call before it was accepted as the same."""
+    """What a call is accepted as: its id, and when.
+
+    `is_repeat`: an equal call before it was accepted as the same; `is_stored`: what it brought surely lies in our store since.
+    """
 
     id: str
     at: datetime
     is_repeat: bool = False
+    is_stored: bool = False
 
 
 class UnheardCalls:
@@ -54,7 +58,9 @@ class UnheardCalls:
             case {"id": str(id), "at": datetime() as at, "expire_at": datetime() as end} if (
                 end > self._clock()
             ):
-                return Acceptance(id, at, is_repeat=True)
+                return Acceptance(
+                    id, at, is_repeat=True, is_stored=found.fields.get("is_stored") is not False
+                )
             case _:
                 return None
 
@@ -63,6 +69,7 @@ class UnheardCalls:
         fields: dict[str, Value] = {
             "id": acceptance.id,
             "at": acceptance.at,
+            "is_stored": acceptance.is_stored,
             "expire_at": self._clock() + KEPT,
         }
         with suppress(StoreUnavailableError, DocumentMissingError):  # nothing more can be done for it

@@ -97,7 +97,7 @@ _MAPPED: dict[str, JsonValue] = {
 
 
 # What would lead elsewhere as a part of a path, or be cut there. What else cannot be printed is refused as well.
-_HANDLE = r"^(?!\.*$)(?! *$)[^/\\?#%\x00-\x1f\x7f]*$"
+_HANDLE = r"^(?!\.*$)(?! )(?!.* $)[^/\\?#%\x00-\x1f\x7f]*$"
 
 
 class TenantSettings(BaseModel):

@@ -11,9 +11,10 @@ T = TypeVar("T")
 
 DEEPEST = 32  # levels; Klaviyo takes ten
 LONGEST_NUMBER = 40  # digits
-# A value takes up to a hundred times the bytes that it is written in. Klaviyo's largest deliveries, of a thousand events, hold a tenth.
-MOST_VALUES = 1_000_000
-MOST_OBJECTS = 400_000  # and lists
+# A value takes up to a hundred times the bytes that it is written in, and a letter four bytes where one of the body needs them: four bodies of
+# 25 MB at once must fit a function of 1 GiB. Klaviyo's largest deliveries, of a thousand events, hold a hundred thousand values.
+MOST_VALUES = 400_000
+MOST_OBJECTS = 150_000  # and lists
 
 # Within a string only the three that people type are taken: a name from an address book may hold a line break.
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")

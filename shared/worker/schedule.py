@@ -41,6 +41,8 @@ def _queued(job: EveryTenant, name: str, services: Services) -> bool:
         return _reconcile(tenant, services)
     if job.run == "heal":
         return _heal(job, tenant, services)
+    # First, so that nothing that goes wrong below keeps what waits from being swept.
+    services.queue.put(_job_of(job.run, job, name, services.new_id(), services.clock()), tenant)
     if job.run == "sweep-inbox":
         from shared.worker.telling import tell_of_traffic
 
@@ -49,7 +51,6 @@ def _queued(job: EveryTenant, name: str, services: Services) -> bool:
         from shared.worker.replaying import try_held
 
         try_held(tenant, services)
-    services.queue.put(_job_of(job.run, job, name, services.new_id(), services.clock()), tenant)
     return True
 
 

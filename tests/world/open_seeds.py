@@ -1,3 +1,3 @@
-"""Seeds whose histories still end wrong, after a merchant has deleted a profile in Klaviyo or lifted a suppression."""
+"""Seeds whose histories still end wrong, after a merchant has deleted a profile in Klaviyo."""
 
-OPEN = frozenset({1704, 2034})
+OPEN = frozenset({1704})

@@ -118,6 +118,10 @@ STORIES: dict[str, Plan] = {
         skews=(1.4, -0.4),
         chance=413,
     ),
+    "a merchant suppresses her and lifts the suppression": Plan(
+        acts=(act(171.3, "k.suppress", "email", told=(2.0,)), act(327.0, "k.unsuppress", told=(2.0,))),
+        landings=(7.1,),
+    ),
     "two people swap their emails": Plan(people=BOTH, acts=(act(5, "p.swap"),)),
     "she is merged with one whom we have subscribed to text messages, and had opted out": Plan(
         people=(Beginning("out", "in", is_new=True), OUT),

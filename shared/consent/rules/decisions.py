@@ -62,6 +62,8 @@ TABLE: Mapping[str, Row] = MappingProxyType(
         "failed_to_deliver_sms": Row(SMS, BOUNCED, -1),
     }
 )
+# The event decides nothing, but Klaviyo mails again whom it concerns: what Omneo holds has to be asked for there once more.
+LIFTED = "manually_unsuppressed_from_email_marketing"
 # One act, two topics side by side: the newer name, and the one under which both count.
 TWINS: Mapping[str, str] = MappingProxyType(
     {

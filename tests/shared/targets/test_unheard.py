@@ -199,6 +199,33 @@ def test_a_metric_is_accepted_though_the_store_cannot_say_whether_it_is_a_repeat
     assert arrived(world) == [answer["id"]]
 
 
+class _LosesAnAnswer(Through):
+    """A store that writes a document and does not say so, once."""
+
+    def passing(self, operation: str, call: Any) -> Any:
+        result = call()
+        if operation == "create" and "lost" not in vars(self):
+            vars(self)["lost"] = True
+            raise StoreUnavailableError("It took longer than it may.")
+        return result
+
+
+@pytest.mark.parametrize("records", [1, 20])
+def test_records_that_the_store_took_without_our_knowing_and_their_repeat_are_known_for_one(
+    world: World, call: Callable[..., str], records: int
+) -> None:
+    rows = [{"n": n, "text": "x" * 90_000} for n in range(records)]  # of twenty, a second parcel is missing
+    body = {"data_source": "rewards", "records": rows}
+    services: Services = replace(world.services)
+    vars(services)["documents"] = _LosesAnAnswer(world.services.documents)
+    with pytest.raises(StoreUnavailableError):
+        target_named("data-source-record").answer(TargetCall(world.read(), body, {}, ""), services)
+    id = call("data-source-record", body)
+    known = arrived(world)
+    assert len(set(known)) == len(known) == records
+    assert all(one.startswith(id) for one in known)
+
+
 class TestNotes:
     def test_a_note_is_found_for_an_hour_and_then_replaced(self, documents: Documents, clock: Clock) -> None:
         unheard = UnheardCalls(documents, clock)
