@@ -54,13 +54,12 @@ class UnheardCalls:
             found = self._documents.get(_collection(tenant), call)
         except StoreUnavailableError:
             return None  # of two troubles at once one event may become two; the call is not refused for it
-        match found.fields if found else {}:
+        fields = found.fields if found else {}
+        match fields:
             case {"id": str(id), "at": datetime() as at, "expire_at": datetime() as end} if (
                 end > self._clock()
             ):
-                return Acceptance(
-                    id, at, is_repeat=True, is_stored=found.fields.get("is_stored") is not False
-                )
+                return Acceptance(id, at, is_repeat=True, is_stored=fields.get("is_stored") is not False)
             case _:
                 return None
 

@@ -1,6 +1,7 @@
 """What a test arranges for a whole customer base: many profiles at once, and imports that Klaviyo gives up. No HTTP here."""
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,13 +10,14 @@ from deploy.local.sandbox.klaviyo.import_jobs import ImportJob
 from deploy.local.sandbox.stage.seeding import Uncollected
 
 
-class Bases:
+class Bases(ABC):
     """The customer bases of a service that has accounts and a lock."""
 
     _lock: threading.RLock
 
+    @abstractmethod
     def _account(self, id: str) -> Account:
-        raise NotImplementedError
+        """Return the account with this id."""
 
     def seed_profiles(self, account: str, count: int, make: Callable[[int], Mapping[str, Any]]) -> None:
         """Write `count` profiles. `make` is handed 0, 1, 2... and returns what `profile` takes: attributes, perhaps `id`."""

@@ -5,6 +5,7 @@ profile or list; ValueError if the profile has no address on the channel.
 """
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,14 +19,15 @@ _IDENTIFIED_BY = {"email": "email", "sms": "phone_number", "sms_transactional": 
 _METHODS = {"sms": ("TEXT", "JOIN"), "sms_transactional": ("TEXT", "JOIN")}
 
 
-class People:
+class People(ABC):
     """The acts of a service that has accounts, a lock and switches."""
 
     consent: ConsentSwitches
     _lock: threading.RLock
 
+    @abstractmethod
     def _account(self, id: str) -> Account:
-        raise NotImplementedError
+        """Return the account with this id."""
 
     def marketing_list(
         self, account: str, name: str, *, id: str | None = None, opt_in_process: str = SINGLE
