@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 OVERLAP = timedelta(hours=72)
 LEASE = timedelta(hours=25)  # a page's job lives for a day at most
+UNSURE = timedelta(minutes=5)  # a job that the queue has taken runs within these
 _KLAVIYO = "klaviyo"  # the integration under which Klaviyo records its own events
 
 
@@ -70,7 +71,7 @@ def start_heal(tenant: Tenant, services: Services, *, traceparent: str = "") -> 
 
     Raises:
         ConflictError: a run is under way.
-        QueueUnavailableError: the queue did not take it.
+        QueueUnavailableError: the queue did not take it, as far as we know; the next run may begin in five minutes.
     """
     lease = services.leases.acquire(_lease_name(tenant.name), lasting=LEASE)
     if lease is None:
@@ -85,7 +86,8 @@ def start_heal(tenant: Tenant, services: Services, *, traceparent: str = "") -> 
     try:
         services.queue.put(job, tenant)
     except QueueUnavailableError:
-        services.leases.release(lease)
+        # It may have taken the job all the same: then the job makes this longer when it runs, and no second run reads beside it.
+        services.leases.renew(lease, lasting=UNSURE)
         raise
     return job
 
