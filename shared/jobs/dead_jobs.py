@@ -368,6 +368,8 @@ def _row(tenant: str, document: Document) -> DeadJob:
     known: dict[str, Any] = {
         name: value for name, value in document.fields.items() if value is not None and name != "request_id"
     }
+    if known.get("cause") not in set(Cause):
+        known.pop("cause", None)  # a newer revision wrote it, and was rolled back
     return DeadJob.model_validate(
         {
             **known,

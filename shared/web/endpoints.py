@@ -163,6 +163,7 @@ def endpoints(
                 fields |= {name: value for name, value in variables.items() if name == "tenant"}
                 fields |= {"method": route.method, "path": route.path}
                 body = _body(request, largest)
+                _check_query(request)
                 call = Call(variables, request.args, request.headers, body, fields["traceparent"], counted)
                 status, reply = route.function(call)
             except Exception as error:  # noqa: BLE001 - the one place where an unforeseen error becomes an answer
@@ -317,6 +318,12 @@ class Route:
         self.path = path
         self.function = function
         self.pattern = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path)))
+
+
+def _check_query(request: Request) -> None:
+    """Raise InvalidPayloadError where a parameter stands in the URL twice: which is meant cannot be told."""
+    if any(len(values) > 1 for values in request.args.listvalues()):
+        raise InvalidPayloadError("A parameter stands in the URL more than once.")
 
 
 def _match(table: list[Route], request: Request) -> tuple[Route, Mapping[str, str]]:

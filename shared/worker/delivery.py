@@ -57,7 +57,8 @@ UNREAD = "unread"  # in place of a kind
 # How `write_job` begins, and the first kind that it names: what callers gave comes after it.
 _ID = re.compile(rb'\{"tenant":"[^"\\]*","id":"((?!__)[0-9A-Za-z_-]{1,64})"')
 _KIND = re.compile(rb'"kind":"([a-z-]+)"')
-_REPLAY = re.compile(rb'"replay":"([0-9A-Za-z]+)","dead_id":"([0-9A-Za-z-]+)"')
+# The first is the job's own, blank or not: a caller's may follow in the event.
+_REPLAY = re.compile(rb'"replay":"([0-9A-Za-z]*)","dead_id":"([0-9A-Za-z-]*)"')
 
 
 def deliver(delivery: Delivery, services: Services) -> Outcome:

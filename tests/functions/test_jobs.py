@@ -346,6 +346,9 @@ class TestOfWhatStandsOnTheDesk:
         world.work(1)
         assert ask(id)["state"] == "waiting"
         (body,) = world.queued(Direction.OUTBOUND)
+        # A caller's own words are not taken for those of a replay.
+        body = body.replace(b'"properties":{', b'"properties":{"replay":"abc","dead_id":"def",')
+        assert b'"abc"' in body
         world.clock.advance(11)  # counts are written then
         poisoned = Delivery(Direction.OUTBOUND, body, "q", "t", TENANT, POISON_RETRIES)
         assert deliver(poisoned, world.services) is Outcome.DEAD

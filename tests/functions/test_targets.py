@@ -165,6 +165,14 @@ def test_the_shared_secret_is_as_good_as_a_signature(targets: FlaskClient) -> No
             "withToken",
         ),
         (
+            PATH + "?withToken=false&withToken=true",
+            json.dumps(EVENT).encode(),
+            SECRET,
+            400,
+            "invalid_payload",
+            "more than once",
+        ),
+        (
             PATH + "?withToken=true&withtoken=false",
             json.dumps(EVENT).encode(),
             SECRET,

@@ -331,7 +331,9 @@ def test_a_run_that_died_is_not_under_way(shop: Retailer, status: int, hours: in
     assert not is_under_way(shop)
 
 
-def test_a_run_that_the_queue_did_not_take_as_far_as_we_know_blocks_the_next_for_five_minutes(shop: Retailer) -> None:
+def test_a_run_that_the_queue_did_not_take_as_far_as_we_know_blocks_the_next_for_five_minutes(
+    shop: Retailer,
+) -> None:
     tenant = shop.world.read()
     nowhere = tenant.model_copy(
         update={"settings": tenant.settings.model_copy(update={"task_queue_name": "elsewhere"})}

@@ -98,7 +98,9 @@ class TestKeeping:
 
     def test_a_document_that_a_newer_revision_wrote_is_read(self, documents: Documents) -> None:
         desk(documents).add(a_dead_job(), keep=MONTH)
-        documents.update(COLLECTION, "job-1", {"noted_at": DIED, "note": "new"})
+        documents.update(
+            COLLECTION, "job-1", {"noted_at": DIED, "note": "new", "cause": "of-a-newer-revision"}
+        )
         assert desk(documents).page("acme") == [a_dead_job()]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared.errors import RefusedError
 from shared.klaviyo.profiles import KlaviyoProfile
 from shared.resync.klaviyo_lookup import CALLS_PER_MINUTE, KlaviyoLookup, Wanted
 from tests.support.world import Clock
@@ -68,6 +69,39 @@ def test_whoever_has_an_address_is_asked_for_where_the_profile_has_another() -> 
     assert [name for name, _ in klaviyo.asked] == ["external_id", "email", "phone_number"]
     found, email, phone = one.find(known), known.of("email", "a@b"), known.of("phone_number", "+62")
     assert (found and found.id, email and email.id, phone and phone.id) == ("k1", "k9", "k8")
+
+
+class Refusing(Answering):
+    """A Klaviyo that refuses each look-up in which one of these values stands, or each at all."""
+
+    def __init__(self, clock: Clock, *bad: str, whatever: bool = False) -> None:
+        super().__init__(clock)
+        self._bad = {*bad}
+        self._whatever = whatever
+
+    def profiles_by(self, name: str, values: Collection[str]) -> list[KlaviyoProfile]:
+        if self._whatever or self._bad & {*values}:
+            raise RefusedError("invalid", service="Klaviyo", status=400)
+        return super().profiles_by(name, values)
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_value_that_klaviyo_does_not_take_nobody_has(others: int) -> None:
+    clock = Clock()
+    values = ["bad", *(f"{n}@b" for n in range(others))]
+    with ThreadPoolExecutor(1) as readers:
+        look = KlaviyoLookup(Refusing(clock, "bad"), readers, clock, clock.sleep)  # type: ignore[arg-type] # as above
+        assert look.owners(values, ()).of("email", "bad") is None
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_where_klaviyo_refuses_every_look_up_nobody_is_taken_for_missing(number: int) -> None:
+    clock = Clock()
+    klaviyo = Refusing(clock, whatever=True)
+    with ThreadPoolExecutor(1) as readers:
+        look = KlaviyoLookup(klaviyo, readers, clock, clock.sleep)  # type: ignore[arg-type] # as above
+        with pytest.raises(RefusedError):
+            look.owners([f"{n}@b" for n in range(number)], ())
 
 
 def test_an_identity_counts_before_external_id_and_that_before_email() -> None:
