@@ -6,11 +6,13 @@ very address that was judged.
 
 import ipaddress
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from shared.errors import ExtensionError, WaitError
+from shared.http.deadlines import lasting
 
 HTTPS = 443
 SECONDS = 10.0
@@ -54,11 +56,13 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/32")
 
 @dataclass(frozen=True)
 class Outward:
-    """Makes such calls. How a name is looked up, what is public, and whose certificates count are arguments, so that tests own them."""
+    """Makes such calls. How a name is looked up, what is public, whose certificates count, and how long a call lasts are arguments, so that
+    tests own them."""
 
     resolve: Callable[[str, int], Sequence[str]] = resolved
     is_public: Callable[[str], bool] = is_public
     ca_file: str | None = None  # None: those of certifi
+    seconds: float = SECONDS
 
     def check(self, url: str) -> None:
         """Raise AddressRefusedError if the address may not be called, as far as that can be known now."""
@@ -76,8 +80,10 @@ class Outward:
         """
         # With what requests stands on: it alone lets a call go to one address under another's name.
         import certifi
-        from urllib3 import HTTPSConnectionPool, Timeout
+        from urllib3 import Timeout
         from urllib3.exceptions import HTTPError
+
+        from shared.http.connections import PunctualTlsPool
 
         try:
             host, port, address = self._target(url)
@@ -85,16 +91,17 @@ class Outward:
             raise WaitError("has no address at the moment", service=_SERVICE) from None
         parts = urlsplit(url)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        pool = HTTPSConnectionPool(
+        pool = PunctualTlsPool(
             address,
             port,
-            timeout=Timeout(total=SECONDS),
+            timeout=Timeout(total=self.seconds),
             retries=False,
             ca_certs=self.ca_file or certifi.where(),
             server_hostname=host,
             assert_hostname=host,
         )
-        with pool:
+        deadline = time.monotonic() + self.seconds
+        with pool, lasting(lambda: deadline - time.monotonic()):
             try:
                 answer = pool.urlopen(
                     "POST",
