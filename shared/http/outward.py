@@ -29,7 +29,11 @@ def resolved(host: str, port: int) -> list[str]:
     Raises:
         OSError: it has none, or that cannot be known now.
     """
-    return [str(row[4][0]) for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    try:
+        rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except ValueError:
+        raise OSError("no host can have such a name") from None  # as with a NUL in it
+    return [str(row[4][0]) for row in rows]
 
 
 def is_public(address: str) -> bool:
@@ -107,7 +111,7 @@ class Outward:
                     "POST",
                     path,
                     body=body,
-                    headers={**headers, "Host": parts.netloc},
+                    headers={**headers, "Host": _on_the_wire(parts.netloc)},
                     redirect=False,
                     preload_content=False,
                 )
@@ -120,7 +124,7 @@ class Outward:
         """Return host, port and the IP address to call."""
         try:
             parts = urlsplit(url)
-            host, port = parts.hostname or "", parts.port or HTTPS
+            host, port = _on_the_wire(parts.hostname or ""), parts.port or HTTPS
         except ValueError:
             raise AddressRefusedError("must be an address, as in https://example.com/hook") from None
         if parts.scheme != "https" or not host or parts.username is not None or parts.fragment:
@@ -129,3 +133,8 @@ class Outward:
         if not addresses or not all(map(self.is_public, addresses)):
             raise AddressRefusedError("must lead to public addresses alone")
         return host, port, addresses[0]
+
+
+def _on_the_wire(host: str) -> str:
+    """Return a host's name in the letters that names and headers are made of: "xn--bcher-kva.example". UnicodeError if none can have it."""
+    return host.encode("idna").decode()

@@ -239,6 +239,28 @@ class TestBadReceivers:
 
 
 class TestWhoMayBeCalled:
+    @pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example.org", "a\0b", "\u3042" * 64])
+    def test_a_name_that_no_host_can_have_is_refused(self, world: World, host: str) -> None:
+        world.tenant()
+        new_notify_secret(world.services.tenants, TENANT, world.clock())
+        with pytest.raises(InvalidPayloadError, match=r"^notify_url: "):
+            change_settings(TENANT, {"notify_url": f"https://{host}/"}, world.services)
+        assert world.read().settings.notify_url is None
+
+    def test_a_name_in_other_letters_is_called_by_its_name_on_the_wire(
+        self, told: World, receiver: Receiver
+    ) -> None:
+        outward = told.services.kept(Outward, Outward)
+        looked_up = []
+
+        def resolve(host: str, port: int) -> list[str]:
+            looked_up.append(host)
+            raise OSError
+
+        with pytest.raises(WaitError, match="no address"):
+            replace(outward, resolve=resolve).post("https://\u4f8b\u3048.example/hook", b"{}", {})
+        assert looked_up == ["xn--r8jz45g.example"]
+
     @pytest.mark.parametrize(
         "host",
         [
