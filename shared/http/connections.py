@@ -48,32 +48,36 @@ class _PunctualReader(io.RawIOBase):
         super().close()
 
 
-class _PunctualResponse(http.client.HTTPResponse):
+class PunctualResponse(http.client.HTTPResponse):
+    """An answer that is read no longer than the present deadline (deadlines.py), however steadily it drips."""
+
     def __init__(self, sock: socket.socket, *args: Any, **named: Any) -> None:
         super().__init__(sock, *args, **named)
         self.fp = io.BufferedReader(_PunctualReader(self.fp.detach(), sock))
 
 
 class _Connection(urllib3.connection.HTTPConnection):
-    response_class = _PunctualResponse
+    response_class = PunctualResponse
 
 
 class _TlsConnection(urllib3.connection.HTTPSConnection):
-    response_class = _PunctualResponse
+    response_class = PunctualResponse
 
 
 class _Pool(urllib3.HTTPConnectionPool):
     ConnectionCls = _Connection
 
 
-class _TlsPool(urllib3.HTTPSConnectionPool):
+class PunctualTlsPool(urllib3.HTTPSConnectionPool):
+    """Connections to one host, whose answers last no longer than the present deadline."""
+
     ConnectionCls = _TlsConnection
 
 
 class _PunctualAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **named: Any) -> None:
         super().init_poolmanager(*args, **named)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": PunctualTlsPool}
 
 
 class _Session(requests.Session):

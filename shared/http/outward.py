@@ -6,11 +6,13 @@ very address that was judged.
 
 import ipaddress
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from shared.errors import ExtensionError, WaitError
+from shared.http.deadlines import lasting
 
 HTTPS = 443
 SECONDS = 10.0
@@ -27,7 +29,11 @@ def resolved(host: str, port: int) -> list[str]:
     Raises:
         OSError: it has none, or that cannot be known now.
     """
-    return [str(row[4][0]) for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    try:
+        rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except ValueError:
+        raise OSError("no host can have such a name") from None  # as with a NUL in it
+    return [str(row[4][0]) for row in rows]
 
 
 def is_public(address: str) -> bool:
@@ -54,11 +60,13 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/32")
 
 @dataclass(frozen=True)
 class Outward:
-    """Makes such calls. How a name is looked up, what is public, and whose certificates count are arguments, so that tests own them."""
+    """Makes such calls. How a name is looked up, what is public, whose certificates count, and how long a call lasts are arguments, so that
+    tests own them."""
 
     resolve: Callable[[str, int], Sequence[str]] = resolved
     is_public: Callable[[str], bool] = is_public
     ca_file: str | None = None  # None: those of certifi
+    seconds: float = SECONDS
 
     def check(self, url: str) -> None:
         """Raise AddressRefusedError if the address may not be called, as far as that can be known now."""
@@ -76,8 +84,10 @@ class Outward:
         """
         # With what requests stands on: it alone lets a call go to one address under another's name.
         import certifi
-        from urllib3 import HTTPSConnectionPool, Timeout
+        from urllib3 import Timeout
         from urllib3.exceptions import HTTPError
+
+        from shared.http.connections import PunctualTlsPool
 
         try:
             host, port, address = self._target(url)
@@ -85,22 +95,23 @@ class Outward:
             raise WaitError("has no address at the moment", service=_SERVICE) from None
         parts = urlsplit(url)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        pool = HTTPSConnectionPool(
+        pool = PunctualTlsPool(
             address,
             port,
-            timeout=Timeout(total=SECONDS),
+            timeout=Timeout(total=self.seconds),
             retries=False,
             ca_certs=self.ca_file or certifi.where(),
             server_hostname=host,
             assert_hostname=host,
         )
-        with pool:
+        deadline = time.monotonic() + self.seconds
+        with pool, lasting(lambda: deadline - time.monotonic()):
             try:
                 answer = pool.urlopen(
                     "POST",
                     path,
                     body=body,
-                    headers={**headers, "Host": parts.netloc},
+                    headers={**headers, "Host": _on_the_wire(parts.netloc)},
                     redirect=False,
                     preload_content=False,
                 )
@@ -113,7 +124,7 @@ class Outward:
         """Return host, port and the IP address to call."""
         try:
             parts = urlsplit(url)
-            host, port = parts.hostname or "", parts.port or HTTPS
+            host, port = _on_the_wire(parts.hostname or ""), parts.port or HTTPS
         except ValueError:
             raise AddressRefusedError("must be an address, as in https://example.com/hook") from None
         if parts.scheme != "https" or not host or parts.username is not None or parts.fragment:
@@ -122,3 +133,8 @@ class Outward:
         if not addresses or not all(map(self.is_public, addresses)):
             raise AddressRefusedError("must lead to public addresses alone")
         return host, port, addresses[0]
+
+
+def _on_the_wire(host: str) -> str:
+    """Return a host's name in the letters that names and headers are made of: "xn--bcher-kva.example". UnicodeError if none can have it."""
+    return host.encode("idna").decode()

@@ -4,10 +4,18 @@ A grant is the account's, not a tenant's: production and its staging twin may sh
 """
 
 from collections.abc import Callable
-from datetime import timedelta
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from shared.errors import GrantRefusedError, NotFoundError, RefusedError, TokenRejectedError, WaitError
+from shared.errors import (
+    ExtensionError,
+    GrantRefusedError,
+    NotFoundError,
+    RefusedError,
+    TokenRejectedError,
+    WaitError,
+)
+from shared.installation.provision import LEASE
 from shared.klaviyo.resources import webhook_name
 from shared.tenants.tenants import FormerAccount, KlaviyoConnection, Tenant
 
@@ -19,7 +27,6 @@ if TYPE_CHECKING:
 
 Id = TypeVar("Id", int, str)
 
-LEASE = timedelta(seconds=60)
 ANOTHER_RUNS_SECONDS = 5.0
 _ACCOUNT = "Klaviyo account "
 _UNKNOWN_ACCOUNT = "Klaviyo still shows the app as installed, because it is not known which account it is: remove the app there."
@@ -40,7 +47,9 @@ def leave_former_accounts(tenant: Tenant, services: "Services") -> None:
         )
     try:
         for former in tenant.former_accounts:
-            _note_left(tenant.name, former, _leave(tenant, former, services), services)
+            with suppress(_ConnectedAgainError):  # `connect` has forgotten that it was former
+                _check_still_former(tenant.name, former, services)
+                _note_left(tenant.name, former, _leave(tenant, former, services), services)
     finally:
         services.leases.release(lease)
 
@@ -90,10 +99,20 @@ def left_in_other_accounts(tenant: Tenant, account_id: str) -> tuple[str, ...]:
     )
 
 
-def remove_webhook(tenant: Tenant, webhook_id: str, klaviyo: "KlaviyoClient") -> None:
-    """Remove the tenant's webhook from an account, found by its name or id; one that is gone is no error."""
+def remove_webhook(
+    tenant: Tenant,
+    webhook_id: str,
+    klaviyo: "KlaviyoClient",
+    *,
+    before_each: Callable[[], None] = lambda: None,
+) -> None:
+    """Remove the tenant's webhook from an account, found by its name or id; one that is gone is no error.
+
+    `before_each` is called right before each is removed, and stops it by raising.
+    """
     for hook in klaviyo.webhooks():
         if hook.name == webhook_name(tenant.name) or hook.id == webhook_id:
+            before_each()
             unless_gone(klaviyo.delete_webhook, hook.id)
 
 
@@ -105,12 +124,21 @@ def unless_gone(delete: Callable[[Id], None], id: Id) -> None:
         return
 
 
+class _ConnectedAgainError(ExtensionError):
+    """The tenant is joined to the account again: nothing of it is former any more."""
+
+
+def _check_still_former(name: str, former: FormerAccount, services: "Services") -> None:
+    """Look afresh: a merchant may connect the account again at any moment, and its set-up takes over a lease that has run out."""
+    now = services.tenants.find(name)
+    if now is not None and now.klaviyo_account_id == former.connection.account_id:
+        raise _ConnectedAgainError
+
+
 def _leave(tenant: Tenant, former: FormerAccount, services: "Services") -> list[str]:
     """Leave one account; return what cannot be removed from it, as lines of `left_behind`."""
     connection = former.connection
     where = f"{_ACCOUNT}{connection.account_id}"
-    if tenant.klaviyo_account_id == connection.account_id:
-        return []  # it was connected again: nothing of it is former any more
     gone = f"{where} was disconnected before: it keeps our webhook, which the extension no longer answers."
     if connection.disconnected:
         return [gone]
@@ -137,7 +165,12 @@ def _take_webhook_away(tenant: Tenant, former: FormerAccount, services: "Service
         answer = services.klaviyo_oauth.refresh(connection.refresh_token.get_secret_value())
         connection = with_tokens(connection, answer, services.clock())
         _note(tenant.name, former, {"connection": connection}, services)
-    remove_webhook(tenant, former.webhook_id, services.klaviyo_with(connection.access_token))
+    remove_webhook(
+        tenant,
+        former.webhook_id,
+        services.klaviyo_with(connection.access_token),
+        before_each=lambda: _check_still_former(tenant.name, former, services),
+    )
     _note(tenant.name, former, {"webhook_is_gone": True}, services)
 
 
@@ -166,6 +199,8 @@ def _note_left(name: str, former: FormerAccount, left: list[str], services: "Ser
     account = former.connection.account_id
 
     def edit(now: Tenant) -> Tenant:
+        if now.klaviyo_account_id == account:
+            return now  # connected again meanwhile
         rest = tuple(one for one in now.former_accounts if one.connection.account_id != account)
         return with_left_behind(now.model_copy(update={"former_accounts": rest}), *left)
 

@@ -4,15 +4,15 @@ import pytest
 import requests
 
 from shared.errors import WaitError
-from shared.installation.leaving import LEASE, leave_former_accounts
-from shared.installation.provision import start_provision
+from shared.installation.leaving import leave_former_accounts
+from shared.installation.provision import LEASE, start_provision
 from shared.installation.steps import connect, prepare_queues
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.services import Services
 from shared.settings import Settings
 from tests.support.merchant import settle
-from tests.support.mortal import Fate, KilledError, WatchedDocuments, watched_connections
+from tests.support.mortal import Fate, KilledError, Meanwhile, WatchedDocuments, watched_connections
 from tests.support.world import ACCOUNT, EVERYTHING, TENANT, World
 
 NEW = "NewAcc"
@@ -110,3 +110,24 @@ def test_beside_a_set_up_it_waits(shop: World) -> None:
     with pytest.raises(WaitError, match="another set-up is running"):
         leave_former_accounts(shop.read(), shop.services)
     assert len(shop.sandbox.klaviyo.webhooks(ACCOUNT)) == 1
+
+
+@pytest.mark.parametrize("seconds", [61, LEASE.total_seconds() + 1], ids=["within the lease", "after it"])
+def test_the_webhook_of_an_account_that_is_connected_again_meanwhile_stays(
+    shop: World, seconds: float
+) -> None:
+    in_place_of_another(shop)
+
+    def connected_again() -> None:
+        shop.clock.advance(seconds)
+        join(shop, ACCOUNT)
+        start_provision(shop.read(), shop.services)
+        shop.work(1)
+
+    fate = Meanwhile("after GET /api/webhooks?include=webhook-topics", connected_again)
+    leave_former_accounts(shop.read(), lives(shop, fate))
+    assert fate.struck
+    settle(shop, 8)
+    (hook,) = shop.sandbox.klaviyo.webhooks(ACCOUNT)
+    assert hook.id == shop.read().provisions.webhook_id
+    assert shop.read().left_behind == ()

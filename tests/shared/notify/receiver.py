@@ -2,7 +2,7 @@
 
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,14 +17,17 @@ from cryptography.x509.oid import NameOID
 HOST = "hooks.example.org"
 
 
+Script = Callable[[Callable[[bytes], object]], None]
+
+
 @dataclass
 class Receiver:
-    """What it was told, and what it answers: the next of `answers`, else 204."""
+    """What it was told, and what it answers: the next of `answers`, else 204. A script writes its answer itself, byte by byte if it likes."""
 
     port: int
     ca_file: str
     told: list[tuple[str, dict[str, str], str]] = field(default_factory=list)  # path, headers, body
-    answers: list[int] = field(default_factory=list)
+    answers: list[int | Script] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -65,7 +68,12 @@ def receiving(folder: Path) -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             receiver.told.append((self.path, dict(self.headers), body))
-            self.send_response(receiver.answers.pop(0) if receiver.answers else 204)
+            answer = receiver.answers.pop(0) if receiver.answers else 204
+            if not isinstance(answer, int):
+                answer(self.wfile.write)
+                self.close_connection = True
+                return
+            self.send_response(answer)
             self.send_header("Location", f"https://{HOST}:{receiver.port}/elsewhere")
             self.send_header("Content-Length", "0")
             self.end_headers()

@@ -1,7 +1,10 @@
 """What a tenant's own address is told: signed, once for a cause and an hour, tried again through the queue, and never at a private address."""
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,10 +14,10 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from shared.admin.settings import change_settings, read_settings
 from shared.direction import Direction
-from shared.errors import ConflictError, InvalidPayloadError
+from shared.errors import ConflictError, InvalidPayloadError, WaitError
 from shared.http.outward import AddressRefusedError, Outward
 from shared.installation.provision import start_provision
-from shared.jobs.jobs import Delivery, SendMetric, write_job
+from shared.jobs.jobs import Delivery, Notify, SendMetric, write_job
 from shared.jobs.replays import Replaying
 from shared.jobs.rules.patience import POISON_RETRIES
 from shared.notify.secret import new_notify_secret
@@ -25,7 +28,7 @@ from shared.traffic.rules.counts import Row, What
 from shared.traffic.traffic import Traffic
 from shared.worker.delivery import deliver
 from shared.worker.telling import tell_of_traffic
-from tests.shared.notify.receiver import HOST, Receiver, receiving
+from tests.shared.notify.receiver import HOST, Receiver, Script, receiving
 from tests.support.desk import Desk
 from tests.support.events import attributes
 from tests.support.merchant import settle
@@ -46,8 +49,11 @@ class Names:
     def __init__(self) -> None:
         self.address = "127.0.0.1"
         self.public = {"127.0.0.1"}
+        self.are_known = True
 
     def __call__(self, host: str, port: int) -> list[str]:
+        if not self.are_known:
+            raise OSError
         return [self.address]
 
 
@@ -169,7 +175,92 @@ class TestOneMessage:
         assert told.dead_jobs() == []
 
 
+def silence(write: Callable[[bytes], object]) -> None:
+    time.sleep(3)
+
+
+def dripping_headers(write: Callable[[bytes], object]) -> None:
+    write(b"HTTP/1.1 204 No Content\r\nX-Long: ")
+    for _ in range(30):
+        write(b"a")
+        time.sleep(0.1)
+
+
+def endless_continue(write: Callable[[bytes], object]) -> None:
+    for _ in range(30):
+        write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        time.sleep(0.1)
+
+
+def garbage(write: Callable[[bytes], object]) -> None:
+    write(b"\x00\xff canary\r\n\r\n")
+
+
+def nothing(write: Callable[[bytes], object]) -> None:
+    """Hang up."""
+
+
+class TestBadReceivers:
+    @pytest.mark.parametrize("answer", [silence, dripping_headers, endless_continue, garbage, nothing])
+    def test_one_that_does_not_answer_is_given_up_in_time_and_told_again(
+        self, told: World, receiver: Receiver, answer: Script
+    ) -> None:
+        outward = replace(told.services.kept(Outward, Outward), seconds=0.5)
+        receiver.answers = [answer]
+        began = time.monotonic()
+        with pytest.raises(WaitError, match="did not answer"):
+            outward.post(receiver.url, b"{}", {})
+        assert time.monotonic() - began < 1.5
+        assert outward.post(receiver.url, b"{}", {}) == 204
+
+    def test_a_name_that_is_not_known_at_the_time_of_the_call_is_called_later(
+        self, told: World, receiver: Receiver, names: Names
+    ) -> None:
+        tell(told.read(), Cause.JOBS_DIED, told.services)
+        names.are_known = False
+        told.work(1)
+        assert receiver.told == []
+        assert told.dead_jobs() == []
+        names.are_known = True
+        for _ in range(3):
+            told.work(60)
+        assert len(receiver.told) == 1
+
+    def test_a_job_that_runs_twice_at_once_tells_one_message(self, told: World, receiver: Receiver) -> None:
+        now = told.clock()
+        job = Notify(tenant=TENANT, id="n1", accepted_at=now, cause=Cause.JOBS_DIED.value, about={})
+        task = Delivery(Direction.INBOUND, write_job(job), "q", "t", TENANT, 0)
+        with ThreadPoolExecutor(2) as both:
+            list(both.map(lambda _: deliver(task, told.services), range(2)))
+        assert len(receiver.told) == 2
+        assert {headers["webhook-id"] for _, headers, _ in receiver.told} == {"n1"}
+        assert len({body for _, _, body in receiver.told}) == 1
+        assert told.dead_jobs() == []
+
+
 class TestWhoMayBeCalled:
+    @pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example.org", "a\0b", "\u3042" * 64])
+    def test_a_name_that_no_host_can_have_is_refused(self, world: World, host: str) -> None:
+        world.tenant()
+        new_notify_secret(world.services.tenants, TENANT, world.clock())
+        with pytest.raises(InvalidPayloadError, match=r"^notify_url: "):
+            change_settings(TENANT, {"notify_url": f"https://{host}/"}, world.services)
+        assert world.read().settings.notify_url is None
+
+    def test_a_name_in_other_letters_is_called_by_its_name_on_the_wire(
+        self, told: World, receiver: Receiver
+    ) -> None:
+        outward = told.services.kept(Outward, Outward)
+        looked_up = []
+
+        def resolve(host: str, port: int) -> list[str]:
+            looked_up.append(host)
+            raise OSError
+
+        with pytest.raises(WaitError, match="no address"):
+            replace(outward, resolve=resolve).post("https://\u4f8b\u3048.example/hook", b"{}", {})
+        assert looked_up == ["xn--r8jz45g.example"]
+
     @pytest.mark.parametrize(
         "host",
         [
