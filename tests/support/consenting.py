@@ -250,9 +250,9 @@ class Inflow:
         """Do a job of the tenant."""
         run(job, self.world.read(), self.services)
 
-    def work(self) -> None:
-        """Do every job that waits; those of the master list stay undone."""
-        while waiting := [job for job in self.queue.jobs if not isinstance(job, KeepMasterList)]:
+    def work(self, *, but: tuple[type[AnyJob], ...] = (KeepMasterList,)) -> None:
+        """Do every job that waits; those of the given kinds stay undone."""
+        while waiting := [job for job in self.queue.jobs if not isinstance(job, but)]:
             self.queue.jobs.remove(waiting[0])
             self.run(waiting[0])
 

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from shared.consent.inbox import Inbox
 from shared.consent.memories import ConsentMemories
-from shared.consent.rules.decisions import LIFTED, TOPICS, canonical
+from shared.consent.rules.decisions import TOPICS, canonical
 from shared.consent.rules.whose import Verdict, verdicts
 from shared.consent_events import Channel, Direction, SystemEvent
 from shared.errors import WaitError
+from shared.jobs.jobs import CompareConsent, KeepMasterList
 from tests.support.consenting import IDENTITY, Inflow, Person, Retailer, an_installed_tenant, remember_a_call
 from tests.support.mortal import Fate
 from tests.support.world import ACCOUNT, TENANT, World
@@ -48,8 +49,10 @@ class Before:
     klaviyo: tuple[tuple[bool, bool], ...]
 
 
-# Not those that have Klaviyo asked what is so: nobody does in the sandbox what these histories tell.
-TELLING = sorted(TOPICS - {"dropped_email", "updated_email_preferences", "unsubscribed_from_list", LIFTED})
+# Nobody does in the sandbox's Klaviyo what these histories tell. So nothing that asks Klaviyo what is so can come to the same each time:
+# no event that needs it, and no look. The simulated world has both, and people who act.
+TELLING = sorted(TOPICS - {"dropped_email", "updated_email_preferences", "unsubscribed_from_list"})
+UNDONE = (KeepMasterList, CompareConsent)
 events = st.builds(
     Told,
     profile=st.integers(0, KLAVIYO_PROFILES - 1),
@@ -175,7 +178,7 @@ class Run:
         """Tell everything in one delivery."""
         inflow = Inflow.of(self.shop.world)
         inflow.spread(*self.events)
-        inflow.work()
+        inflow.work(but=UNDONE)
         return self
 
 
@@ -193,9 +196,9 @@ def test_order_parts_and_repetition_make_no_difference(
     for first in range(0, len(order), size):
         inflow.spread(*(run.events[number] for number in order[first : first + size]))
         if works[first]:
-            inflow.work()
+            inflow.work(but=UNDONE)
         shop.world.clock.advance(11)
-    inflow.work()
+    inflow.work(but=UNDONE)
     assert run.open() == 0
     assert run.result() == wanted
 
@@ -248,8 +251,8 @@ def test_deliveries_that_overlap_a_running_flush_make_no_difference(
 
 
 def _work(inflow: Inflow) -> None:
-    """Do every job that waits; one that meets another waits on."""
-    for job in list(inflow.queue.jobs):
+    """Do every job that waits and is to be done; one that meets another waits on."""
+    for job in [job for job in inflow.queue.jobs if not isinstance(job, UNDONE)]:
         inflow.queue.jobs.remove(job)
         try:
             inflow.run(job)

@@ -206,6 +206,13 @@ class TestOmneo:
         late = learning.with_omneo(learning.with_events(first, [event(OUT, 0)]), comms(True, 0), at(9))
         assert results.to_omneo(late, comms(True, 0)) == {"email_promo": False}
 
+    @pytest.mark.parametrize("topic", [OUT, "marked_email_as_spam", IN])
+    def test_a_stamp_of_its_second_beside_no_decision_does_not_say_that_it_was_written(
+        self, topic: str
+    ) -> None:
+        memory = learning.with_omneo(a_memory(event(topic, 5)), comms(None, 5), at(30))
+        assert results.to_omneo(memory, comms(None, 5))["email_promo"] is (topic == IN)
+
     def test_no_stamp_holds_a_bounce_back_and_an_opt_in_clears_it(self) -> None:
         memory = learning.with_omneo(a_memory(event("bounced_email", 0)), comms(True, 50), at(60))
         assert results.to_omneo(memory, comms(True, 50)) == {"email_bounced": True}
