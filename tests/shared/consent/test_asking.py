@@ -1,9 +1,7 @@
 """Asking Klaviyo for a consent: what is remembered of the call before it is made, and which opt-outs keep it from being made."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -14,9 +12,6 @@ from shared.consent.rules.calls import with_merge
 from shared.consent.rules.memory import Call, Memory
 from shared.consent_events import Channel, Consent, SystemEvent
 from shared.services import Services
-from shared.settings import Needs, Settings
-from shared.storage.encryption import new_key
-from shared.storage.sqlite import SqliteDocuments
 from tests.support.world import ACCOUNT, TENANT, Clock, a_tenant
 
 NOW = Clock().now
@@ -29,20 +24,8 @@ CALL = Call(Consent.EMAIL, "in", "01HX", DECIDED, asked_at=NOW, last_at=NOW)
 
 
 @pytest.fixture
-def services(clock: Clock, tmp_path: Path) -> Iterator[Services]:
-    """Return services on the test's clock."""
-    store = f"sqlite:{tmp_path / 'documents.db'}"
-    services = Services(
-        Settings.from_env({"STORE": store, "ENCRYPTION_KEYS": f"k1:{new_key()}"}, Needs.STORE), clock=clock
-    )
-    yield services
-    assert isinstance(services.documents, SqliteDocuments)
-    services.documents.close()
-
-
-@pytest.fixture
-def asking(services: Services) -> Asking:
-    return Asking(a_tenant(TENANT, NOW), services)
+def asking(store_services: Services) -> Asking:
+    return Asking(a_tenant(TENANT, NOW), store_services)
 
 
 def remembered(asking: Asking) -> Memories:

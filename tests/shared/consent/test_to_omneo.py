@@ -1,9 +1,7 @@
 """What is noted of decisions on their way to Omneo, and how old what Omneo showed may be when it is written over."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -16,9 +14,6 @@ from shared.consent.rules.memory import Memory
 from shared.consent.to_omneo import is_fresh, note_decisions, record_decisions
 from shared.consent_events import Channel, Decision
 from shared.services import Services
-from shared.settings import Needs, Settings
-from shared.storage.encryption import new_key
-from shared.storage.sqlite import SqliteDocuments
 from shared.tenants.tenants import Tenant
 from tests.support.world import TENANT, Clock, a_tenant
 
@@ -35,16 +30,10 @@ EARLIER = Decided(
 
 
 @pytest.fixture
-def services(clock: Clock, tmp_path: Path) -> Iterator[Services]:
-    """Return services on the test's clock, with a tenant from before there were ledger keys."""
-    store = f"sqlite:{tmp_path / 'documents.db'}"
-    services = Services(
-        Settings.from_env({"STORE": store, "ENCRYPTION_KEYS": f"k1:{new_key()}"}, Needs.STORE), clock=clock
-    )
-    services.tenants.create(a_tenant(TENANT, NOW, ledger_key=None))
-    yield services
-    assert isinstance(services.documents, SqliteDocuments)
-    services.documents.close()
+def services(store_services: Services) -> Services:
+    """Return services with a tenant from before there were ledger keys."""
+    store_services.tenants.create(a_tenant(TENANT, NOW, ledger_key=None))
+    return store_services
 
 
 def of_email(*events: Decided, seen_at: datetime | None = None) -> Memories:
