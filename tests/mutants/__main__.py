@@ -1,10 +1,10 @@
-"""`make mutants [MODULES=...] [SEED=1] [MOST=20]`: which small changes of the core modules their own tests do not notice."""
+"""`make mutants [MODULES=...] [SEED=1] [MOST=20]`: which small changes of the core modules no test notices, neither their own nor their neighbours'."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from tests.mutants.core import CORE, own_tests
+from tests.mutants.core import CORE, neighbours, own_tests
 from tests.mutants.making import sample
 from tests.mutants.noticing import Copy, copied
 
@@ -13,18 +13,28 @@ LEAST_KILLED = 0.95
 
 
 def measured(copy: Copy, repository: Path, module: str, *, most: int, seed: int) -> float:
-    """Print what became of a sample of a module's mutants; return the killed part."""
-    tests = own_tests(module, repository)
-    within = 10 + 5 * copy.seconds(tests)
+    """Print what became of a sample of a module's mutants; return the killed part.
+
+    A module's own tests come first; its neighbours' tests run on what those miss.
+    """
+    asked = [own_tests(module, repository), neighbours(module, repository)]
+    within = [10 + 5 * copy.seconds(tests) for tests in asked]
     original = (repository / module).read_text(encoding="utf-8")
-    survivors = []
     mutants = sample(original, most=most, seed=seed)
+    noticed, survivors = [0] * len(asked), []
     for mutant in mutants:
         with copy.changed(module, mutant.code(original)):
-            if not copy.notices(tests, within=within):
+            for turn, tests in enumerate(asked):
+                if tests and copy.notices(tests, within=within[turn]):
+                    noticed[turn] += 1
+                    break
+            else:
                 survivors.append(mutant.diff(original))
     killed = len(mutants) - len(survivors)
-    print(f"{module}: {killed} of {len(mutants)} killed, {len(survivors)} survived", flush=True)
+    print(
+        f"{module}: {killed} of {len(mutants)} killed, {noticed[0]} by its own tests, {len(survivors)} survived",
+        flush=True,
+    )
     for diff in survivors:
         print(f"\n{diff}\n", flush=True)
     return killed / len(mutants) if mutants else 1.0

@@ -11,8 +11,12 @@ from cosmic_ray.operators.operator import Example, Operator
 from cosmic_ray.plugins import get_operator, operator_names
 from parso import parse
 
-# `|` stands in types, which nothing asks at run time; `is` for `==` and the reverse mostly mean the same.
-_POINTLESS = ("_BitOr_", "_Eq_Is", "_NotEq_IsNot", "_Is_Eq", "_IsNot_NotEq")
+# `|` stands in types, which nothing asks at run time; `is` for `==` and the reverse mostly mean the same; what shifts, divides or
+# multiplies a time is an error at once, which every test notices.
+_POINTLESS = (
+    *("_BitOr_", "_Eq_Is", "_NotEq_IsNot", "_Is_Eq", "_IsNot_NotEq"),
+    *("_RShift", "_LShift", "_Pow", "_Mod", "_FloorDiv", "_BitAnd", "_BitXor", "_BitOr"),
+)
 # Statements without which the module still runs. Without any other it fails at once, and every test notices.
 _LEFT_OUT = ("return_stmt", "raise_stmt", "atom_expr", "keyword")
 
@@ -41,7 +45,7 @@ class StatementRemover(Operator):
 
     def mutation_positions(self, node: Any) -> Any:
         """Yield the place of the statement that may be left out."""
-        if node.type == "simple_stmt" and node.children[0].type in _LEFT_OUT and not _returns_anyway(node):
+        if node.type == "simple_stmt" and node.children[0].type in _LEFT_OUT and not _does_nothing(node):
             yield node.start_pos, node.end_pos
 
     def mutate(self, node: Any, index: int) -> Any:
@@ -75,10 +79,11 @@ def sample(original: str, *, most: int, seed: int) -> list[Mutant]:
     return [mutant for _turn, _chance, mutant in sorted(turns, key=lambda turn: turn[:2])[:most]]
 
 
-def _returns_anyway(node: Any) -> bool:
-    """Return whether the statement returns nothing where the function would end without it."""
-    if node.get_code().partition("#")[0].strip() not in ("return", "return None"):
-        return False
+def _does_nothing(node: Any) -> bool:
+    """Return whether the statement is `pass`, or returns nothing where the function would end without it."""
+    statement = node.get_code().partition("#")[0].strip()
+    if statement not in ("return", "return None"):
+        return bool(statement == "pass")
     while node.type != "funcdef":
         inner, node = node, node.parent
         if node is None or node.type in ("for_stmt", "while_stmt", "error_node"):

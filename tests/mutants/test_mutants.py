@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutants.__main__ import main
-from tests.mutants.core import CORE, own_tests
+from tests.mutants.core import CORE, neighbours, own_tests
 from tests.mutants.making import sample
 
 REPOSITORY = Path(__file__).parents[2]
@@ -59,9 +59,22 @@ def test_what_no_test_notices_is_told_and_the_sources_stay_as_they_are(
     assert main(["shared/room/rule.py", "--most", "6"], house) == status
     first, *survivors = capsys.readouterr().out.splitlines()
     assert first.startswith("shared/room/rule.py: ")
-    assert ("6 of 6 killed, 0 survived" in first) is (status == 0)
+    assert ("6 of 6 killed, 6 by its own tests, 0 survived" in first) is (status == 0)
     assert ('-    told.append("asked")' in survivors) is (status == 1)
     assert (house / "shared/room/rule.py").read_text() == RULE
+
+
+@pytest.mark.parametrize("path", ["tests/shared/room/test_house.py", "tests/functions/test_fees.py"])
+def test_what_its_own_tests_miss_is_shown_to_those_of_its_room_and_to_those_that_import_it(
+    house: Path, capsys: pytest.CaptureFixture[str], path: str
+) -> None:
+    (house / path).parent.mkdir(exist_ok=True)
+    (house / "tests/shared/room/test_rule.py").write_text(SEES_ONE_WAY)
+    (house / path).write_text(SEES_ALL)
+    assert main(["shared/room/rule.py", "--most", "6"], house) == 0
+    told = capsys.readouterr().out
+    assert "6 of 6 killed, " in told
+    assert "6 by its own tests" not in told
 
 
 def test_without_a_mutant_the_tests_must_pass(house: Path) -> None:
@@ -104,10 +117,20 @@ def test_a_return_of_nothing_is_left_out_unless_the_function_ends_there_anyway(
     assert any(line.startswith("-") and "return None" in line for line in lines) is is_left_out
 
 
+def test_no_mutant_is_the_original() -> None:
+    rule = 'def f(a):\n    if a:\n        pass\n    """Says."""\n    return a + 1\n'
+    diffs = [mutant.diff(rule) for mutant in sample(rule, most=1000, seed=1)]
+    assert any("a - 1" in diff for diff in diffs)
+    assert all(diffs)
+
+
 @pytest.mark.parametrize("module", CORE)
-def test_a_core_module_has_tests_of_its_own(module: str) -> None:
+def test_a_core_module_has_tests(module: str) -> None:
+    own, others = own_tests(module, REPOSITORY), neighbours(module, REPOSITORY)
     assert (REPOSITORY / module).exists()
-    assert all((REPOSITORY / path).exists() for path in own_tests(module, REPOSITORY))
+    assert all((REPOSITORY / path).exists() for path in own)
+    assert own or others
+    assert not set(own) & set(others)
 
 
 def test_tests_that_bear_another_modules_name_are_that_ones() -> None:

@@ -49,6 +49,7 @@ SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=seconds) for seconds in (1, 60, 3
         ("shared.rewards.attempts.LIVE", 12 * SECOND),
         ("shared.rewards.claims.KEPT", 400 * DAY),
         ("shared.rewards.claims.LIFE", 90 * SECOND),
+        ("shared.rewards.counts.SHARDS", 8),
         ("shared.rewards.definitions.KEPT", 5 * MINUTE),
         ("shared.rewards.rewards.ANSWER_WITHIN", 9.0),
         ("shared.rewards.rewards.POLL_SECONDS", 3.0),

@@ -31,6 +31,7 @@ from shared.klaviyo.oauth import TokenAnswer
 from shared.services import Services
 from shared.settings import TASKS, Needs, Settings
 from shared.storage.encryption import new_key
+from shared.storage.sqlite import SqliteDocuments
 from shared.tenants.keys import hash_of
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import InstallationKey, Outage, StoredSecret, Tenant
@@ -231,6 +232,16 @@ def make_world(empty_queue: Path) -> Callable[[Path], AbstractContextManager[Wor
             yield world
 
     return make
+
+
+@pytest.fixture
+def store_services(clock: Clock, tmp_path: Path) -> Iterator[Services]:
+    """Return services on the test's clock that have a store, and nobody outside to call."""
+    environment = {"STORE": f"sqlite:{tmp_path / 'documents.db'}", "ENCRYPTION_KEYS": f"k1:{new_key()}"}
+    services = Services(Settings.from_env(environment, Needs.STORE), clock=clock)
+    yield services
+    assert isinstance(services.documents, SqliteDocuments)
+    services.documents.close()
 
 
 @contextmanager

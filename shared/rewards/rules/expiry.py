@@ -104,15 +104,13 @@ def _after(today: date, period: float | None, unit: str) -> date | None:
 
 
 def _months_after(day: date, count: int) -> date:
-    """Return the same day of a later month, or that month's last.
+    """Return the same day of a later month, or that month's last. Raises ValueError beyond the calendar.
 
     >>> _months_after(date(2027, 1, 31), 1), _months_after(date(2028, 2, 29), 12)
     (datetime.date(2027, 2, 28), datetime.date(2029, 2, 28))
     """
     years, month = divmod(day.month - 1 + count, 12)
     year = day.year + years
-    if year > 9999:
-        raise ValueError("beyond the calendar")
     return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
 
 

@@ -169,6 +169,26 @@ def test_a_metric_that_klaviyo_does_not_filter_by_costs_reading_everything_once(
     assert line["severity"] == "WARNING"
 
 
+def test_what_cannot_be_read_of_a_page_comes_to_an_operator_and_holds_nothing_up(
+    shop: Retailer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("p")
+    jane = shop.person()
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
+    shop.klaviyo.mark_as_spam(ACCOUNT, jane.klaviyo)
+    miss(shop)
+    whose = {"profile": {"data": {"type": "profile", "id": jane.klaviyo}}}
+    odd = {"type": "event", "id": "e1", "attributes": {"timestamp": "canary"}, "relationships": whose}
+    shop.klaviyo.fail(next=1, match="GET /api/events", status=200, body={"data": [odd, odd]})
+    heal(shop)
+    [dead] = shop.world.dead_jobs()
+    assert (dead.kind, "2 consent events" in dead.reason) == ("read-events", True)
+    heal(shop)
+    assert len(shop.interactions(jane)) == 2
+    found = [line["events"] for line in lines(capsys.readouterr().out) if line["message"] == "heal finished"]
+    assert found == [4, 2]
+
+
 def test_while_klaviyo_throttles_the_page_waits_and_the_run_goes_on(shop: Retailer) -> None:
     jane = shop.person()
     shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)

@@ -197,6 +197,20 @@ def test_definitions_are_kept_for_five_minutes_by_tenant(
     assert asked(id=6, handle="") == 1
 
 
+def test_no_kept_definition_is_taken_for_another(sandbox: Sandbox, omneo: OmneoClient, clock: Clock) -> None:
+    sandbox.omneo.reward_definition(TENANT, id=7, handle="welcome")
+    kept = RewardDefinitions(clock)
+    names: list[dict[str, Any]] = [
+        {"id": 6, "handle": ""},
+        {"id": 7, "handle": ""},
+        {"id": "", "handle": "birthday"},
+        {"id": "", "handle": "welcome"},
+    ]
+    for _ in range(2):
+        found = [kept.get(omneo, TENANT, **name) for name in names]
+        assert [definition and definition.id for definition in found] == [6, 7, 6, 7]
+
+
 def test_a_definition_that_is_not_there_is_asked_for_again(
     sandbox: Sandbox, omneo: OmneoClient, clock: Clock
 ) -> None:
@@ -212,3 +226,23 @@ def test_no_more_are_kept_than_there_is_room_for(wire: responses.RequestsMock, c
     for tenant in range(MOST + 1):
         kept.get(omneo, str(tenant), id=0, handle="")
     assert len(kept._kept) == MOST
+
+
+def test_the_definition_that_was_read_longest_ago_makes_room(
+    wire: responses.RequestsMock, clock: Clock
+) -> None:
+    wire.get(url=f"{DEFINITIONS}/0", json={"data": {}})
+    kept, omneo = RewardDefinitions(clock), client(URL)
+
+    def asked(tenant: int) -> int:
+        before = len(wire.calls)
+        kept.get(omneo, str(tenant), id=0, handle="")
+        return len(wire.calls) - before
+
+    for tenant in range(MOST):
+        asked(tenant)
+    clock.advance(KEPT.total_seconds())
+    assert asked(0) == 1  # read again, so it is the newest by now
+    assert asked(MOST) == 1
+    clock.advance(-KEPT.total_seconds())
+    assert [asked(tenant) for tenant in (0, MOST, 2, 1)] == [0, 0, 0, 1]

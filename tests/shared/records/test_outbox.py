@@ -13,6 +13,7 @@ from shared.records.outbox import Outbox
 from shared.storage.documents import Documents
 from shared.storage.encryption import KeyRing, new_key
 from tests.support.mortal import Fate, KilledError, WatchedDocuments
+from tests.support.stores import Overtaken
 from tests.support.world import TENANT, Clock
 
 REWARDS, DATES = "Omneo Rewards", "Omneo Dates"
@@ -104,6 +105,28 @@ def test_a_death_after_the_note_makes_no_copy(documents: Documents) -> None:
     assert left(outbox) == [4, 5]
 
 
+def test_who_takes_out_more_first_takes_out_what_a_dead_run_has_noted(documents: Documents) -> None:
+    outbox = Outbox(documents, KEYS)
+    for moment in range(8):
+        outbox.forget(TENANT)
+        for number, job in enumerate("abcd"):
+            add(outbox, number, job=job, later=number)
+        ids = [parcel.id for parcel in outbox.waiting(TENANT, REWARDS)]
+        mortal = Outbox(WatchedDocuments(documents, Fate(moment, kills=True)), KEYS)
+        with pytest.raises(KilledError):
+            mortal.take_out(TENANT, REWARDS, dict.fromkeys(ids[:2], 1))
+        outbox.take_out(TENANT, REWARDS, dict.fromkeys(ids[2:], 1))
+        assert left(outbox) == ([0, 1] if moment == 0 else [])
+
+
+def test_what_waits_of_a_job_is_known_by_the_job(outbox: Outbox) -> None:
+    add(outbox, 1, job="a", source=DATES, later=7)
+    add(outbox, 2, job="b")
+    assert outbox.waits_of(TENANT, "a") == (DATES, Clock()() + timedelta(seconds=7))
+    assert outbox.waits_of(TENANT, "c") is None
+    assert outbox.waits_of("other", "a") is None
+
+
 def test_records_that_do_not_compress_fit_the_store(outbox: Outbox) -> None:
     chance = random.Random(7)
     records = [{"n": n, "text": _noise(chance, 110_000)} for n in range(8)]
@@ -129,6 +152,17 @@ def test_a_new_key_takes_over_what_waits(documents: Documents, outbox: Outbox) -
     assert left(Outbox(documents, KeyRing({"k2": b"2" * 32}))) == list(range(25))
     with pytest.raises(UndecryptableError):
         left(outbox)
+
+
+@pytest.mark.parametrize(("gone", "waits"), [(1, [2]), (2, [])], ids=["sent in part", "sent"])
+def test_what_is_sent_while_a_new_key_takes_over_is_not_sent_again(
+    documents: Documents, outbox: Outbox, gone: int, waits: list[int]
+) -> None:
+    add(outbox, 1, 2)
+    (parcel,) = outbox.waiting(TENANT, REWARDS)
+    overtaken = Overtaken(documents, lambda: outbox.take_out(TENANT, REWARDS, {parcel.id: gone}))
+    Outbox(overtaken, KeyRing({"k2": b"2" * 32, **KEYS.keys})).reencrypt(TENANT)
+    assert left(outbox) == waits
 
 
 def _noise(chance: random.Random, length: int) -> str:

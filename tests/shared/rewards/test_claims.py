@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 
 import pytest
 
-from shared.errors import BusyError
+from shared.errors import BusyError, DocumentChangedError, StoreUnavailableError
 from shared.rewards.attempts import KEPT as ATTEMPTS_KEPT
 from shared.rewards.attempts import LIVE, RewardAttempts, State, state_of
 from shared.rewards.claims import KEPT, LIFE, Claim, Issued, Person, RewardClaims
 from shared.rewards.counts import SHARDS, Place, RewardCounts
 from shared.storage.documents import Documents
 from tests.support import stores
+from tests.support.through import Through
 from tests.support.world import Clock
 
 T = TypeVar("T")
@@ -273,6 +274,18 @@ class TestWithAnId:
         documents.update(claim.collection, claim.id, {"state": "done", "reward_id": None})
         assert held(claims).in_doubt
 
+    def test_a_person_is_forgotten_however_many_calls_meant_them(
+        self, claims: RewardClaims, documents: Documents
+    ) -> None:
+        john = Person("canary-02HX", "canary-john@example.org")
+        held(claims, id="johns", person=john, profile="p-2")
+        for number in range(102):
+            claims.issued(held(claims, id=f"{ID}-{number}"), ISSUED)
+        assert claims.forget_person("acme", "p-1") == 204
+        assert documents.count("tenants/acme/reward_claims", where={"profile_id": "p-1"}) == 0
+        assert claims.meant("acme", f"{ID}-0", JANE) == ""
+        assert claims.meant("acme", "johns", john) == "p-2"
+
     def test_neither_id_nor_email_is_stored(
         self, claims: RewardClaims, stored_bytes: Callable[[], bytes]
     ) -> None:
@@ -286,6 +299,15 @@ class TestWithAnId:
         claims.forget("acme")
         assert not held(claims).in_doubt
         assert taken(claims, tenant="acme-stg") == ISSUED
+
+
+class _Crowded(Through):
+    """A store in which somebody else is always faster."""
+
+    def passing(self, operation: str, call: Callable[[], T]) -> T:
+        if operation == "update":
+            raise DocumentChangedError("canary")
+        return call()
 
 
 def _is_early(attempts: RewardAttempts) -> bool:
@@ -423,10 +445,32 @@ class TestCounting:
         assert counts(documents, clock).reserve("acme", 3) is None
 
     def test_giving_back_what_was_never_taken_frees_nothing(self, documents: Documents, clock: Clock) -> None:
+        place = Place("tenants/acme/reward_counts", "2026-11-21T10-0")
         for _ in range(3):
-            counts(documents, clock).give_back(Place("tenants/acme/reward_counts", "2026-11-21T10-0"))
+            counts(documents, clock).give_back(place)
+        assert counts(documents, clock).reserve("acme", 1) == place
+        for _ in range(3):
+            counts(documents, clock).give_back(place)
         assert counts(documents, clock).reserve("acme", 1) is not None
         assert counts(documents, clock).reserve("acme", 1) is None
+
+    def test_a_count_that_makes_no_sense_counts_as_none(self, documents: Documents, clock: Clock) -> None:
+        place = counts(documents, clock).reserve("acme", 1)
+        assert place is not None
+        documents.update(place.collection, place.id, {"count": None})
+        assert counts(documents, clock).reserve("acme", 1) is not None
+        assert counts(documents, clock).reserve("acme", 1) is None
+
+    @pytest.mark.parametrize("crowded", ["2026-11-21T10-0", "2026-11-21T10-1"])
+    def test_where_others_are_faster_every_time_the_call_is_to_come_again_and_not_in_the_next_hour(
+        self, documents: Documents, clock: Clock, crowded: str
+    ) -> None:
+        for random in (0.0, 0.5):
+            assert counts(documents, clock, random).reserve("acme", 2) is not None
+        documents.update("tenants/acme/reward_counts", crowded, {"count": 0})
+        with pytest.raises(StoreUnavailableError):
+            RewardCounts(_Crowded(documents), clock, lambda: 0.0).reserve("acme", 2)
+        assert counts(documents, clock).reserve("acme", 2) is not None
 
     def test_twenty_at_once_never_take_more_than_there_are(self, documents: Documents, clock: Clock) -> None:
         numbers = iter(i / 20 for i in range(20))

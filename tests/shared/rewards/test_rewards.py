@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -23,7 +24,7 @@ from shared.errors import (
 )
 from shared.http.deadlines import lasting
 from shared.rewards.attempts import LIVE
-from shared.rewards.claims import LIFE, Person, RewardClaims
+from shared.rewards.claims import LIFE, Claim, Issued, Person, RewardClaims
 from shared.rewards.making import Result
 from shared.rewards.rewards import ANSWER_WITHIN, POLL_SECONDS
 from shared.rewards.rules.reward import META_KEY
@@ -357,6 +358,38 @@ def test_while_omneo_may_still_be_at_work_nobody_makes_another_and_then_it_is_lo
     assert len(shop.rewards()) == 1
 
 
+@pytest.mark.parametrize("id", ["order-7", ...])
+def test_the_wait_that_is_asked_for_ends_when_the_next_call_may_look(shop: Shop, id: object) -> None:
+    clock = shop.world.clock
+    services = sluggish(
+        shop.another_process(), clock, 1000.0, lambda line: "POST" in line and "rewards" in line
+    )
+    began = clock.now
+    with (
+        lasting(lambda: ANSWER_WITHIN - (clock.now - began).total_seconds()),
+        pytest.raises(WaitError) as first,
+    ):
+        shop.call(a_body(id=id), services=services)
+    assert first.value.retry_after is not None
+    assert 0 < first.value.retry_after < LIFE.total_seconds()
+    over = clock.now + timedelta(seconds=first.value.retry_after)
+    clock.now = over - timedelta(
+        seconds=POLL_SECONDS + 0.001
+    )  # a call with an id waits a little for the one before it
+    with pytest.raises(BusyError):
+        shop.call(a_body(id=id))
+    clock.now = over
+    assert shop.call(a_body(id=id)).status == "exists"
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_an_address_that_omneo_does_not_know_is_no_fault_of_the_call(shop: Shop, status: int) -> None:
+    shop.world.sandbox.omneo.fail(1, match="POST */rewards", status=status)
+    with pytest.raises(WaitError):
+        shop.call(a_body(id="order-7"))
+    assert shop.call(a_body(id="order-7")).status == "created"
+
+
 @pytest.mark.parametrize(
     "fault", [{"status": 429}, {"kind": "html403"}, {"status": 401}, {"status": 403}], ids=str
 )
@@ -539,6 +572,22 @@ def test_who_meets_a_live_claim_waits_three_seconds_for_its_result_and_no_longer
         shop.call(a_body(id="order-7"))
     assert sum(shop.world.clock.slept) == pytest.approx(POLL_SECONDS)
     assert shop.world.sandbox.omneo.calls.all() == []
+
+
+def test_what_is_issued_in_the_last_moment_of_that_wait_is_the_answer(shop: Shop) -> None:
+    clock = shop.world.clock
+    claims, person = RewardClaims.of(shop.world.services), Person(PERSON, EMAIL)
+    claim = claims.take(TENANT, "order-7", person, PROFILE, "b")
+    assert isinstance(claim, Claim)
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        if sum(clock.slept) > POLL_SECONDS - 0.001:
+            claims.issued(claim, Issued(reward_id=41, profile_id=PROFILE, body="b"))
+
+    services = replace(shop.another_process(), sleep=sleep)
+    assert shop.call(a_body(id="order-7"), services=services) == Result("exists", 41)
+    assert sum(clock.slept) == pytest.approx(POLL_SECONDS)
 
 
 # Without an id
