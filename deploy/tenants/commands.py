@@ -31,6 +31,7 @@ from deploy.tenants.traffic import audit, traffic
 from shared.admin.reports import StatusReports
 from shared.admin.settings import MASTER_LIST, begin_held_by_list, header_secret
 from shared.audit import OPERATOR, Act, Audit
+from shared.consent.former_identities import FormerIdentities
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import KEPT as LEDGER_KEPT
 from shared.consent.ledger import ConsentLedger, new_ledger_key
@@ -287,6 +288,7 @@ def _forget(services: Services, tenant: Tenant) -> None:
     Inbox.of(services).forget(name)
     Outbox.of(services).forget(name)
     ConsentMemories.of(services).forget(name)
+    FormerIdentities.of(services).forget(name)
     SyncedProfiles.of(services).forget(name)
     Waiting.of(services).forget(name)
     Resyncs.of(services).forget(name)

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from shared import logs
+from shared.consent.former_identities import FormerIdentities
 from shared.consent.inbox import Entry, Inbox, event_of
 from shared.consent.klaviyo_profile import ProfileReadOnce
 from shared.consent.looks import look_at, look_where_undone
@@ -128,12 +129,17 @@ def _without_our_landings(
 
 
 def _omneo_profile(tenant: Tenant, services: Services, look: ProfileReadOnce) -> "Profile | None":
-    return omneo_profile_of(
+    found = omneo_profile_of(
         look.id,
         handle=tenant.settings.identity_handle,
         omneo=services.omneo(tenant),
         klaviyo=lambda: look.profile,
     )
+    if found is not None or look.profile is not None:
+        return found
+    id = FormerIdentities.of(services).profile_of(tenant.name, look.id)
+    former = services.omneo(tenant).profile(id) if id else None
+    return former if former is not None and former.lives else None
 
 
 def _skip(entries: Sequence[Entry], tenant: Tenant, services: Services) -> None:

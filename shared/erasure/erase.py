@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import Any, TypeAlias
 
 from shared import logs
+from shared.consent.former_identities import FormerIdentities
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import ensure_ledger_key
 from shared.consent.memories import ConsentMemories
@@ -79,7 +80,9 @@ def _of_inbox(person: Person, tenant: Tenant, services: Services) -> int:
 
 
 def _of_consent(person: Person, tenant: Tenant, services: Services) -> int:
-    return ConsentMemories.of(services).forget_profile(tenant.name, person.profile_id)
+    id, name = person.profile_id, tenant.name
+    formers = FormerIdentities.of(services).forget_profile(name, id)
+    return ConsentMemories.of(services).forget_profile(name, id) + formers
 
 
 def _of_synced(person: Person, tenant: Tenant, services: Services) -> int:

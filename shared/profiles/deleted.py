@@ -89,6 +89,7 @@ def _why_not(found: KlaviyoProfile, job: DeleteProfile, tenant: Tenant, services
     # Merged in Omneo, the identity lives on with the profile that was kept.
     holder = other_holder(found, "", handle=handle, omneo=omneo)
     if holder is not None and holder.id.casefold() != job.profile_id.casefold():
+        _sync(holder.id, tenant, services)
         return "of_another"
     heir = omneo.find_profile_by_email(found.email) if found.email else None
     if heir is None or not heir.lives or heir.id.casefold() == job.profile_id.casefold():

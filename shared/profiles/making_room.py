@@ -23,6 +23,9 @@ from shared.tenants.tenants import Tenant
 # So long another living profile is waited for; its sync, should it come later, has this one synced again.
 PATIENCE = timedelta(minutes=15)
 _AT_LEAST = 2  # attempts: Omneo may show for a few seconds what somebody has just given up
+_ABSORBED = (
+    "absorbed"  # the name under which it is remembered whose Klaviyo profiles are one with the person's
+)
 _PLAIN = {"external_id": "Omneo id", "email": "email address", "phone_number": "phone number"}
 
 Attributes = Mapping[str, Any]
@@ -30,22 +33,29 @@ Attributes = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class MakingRoom:
-    """Between one Omneo profile and others. `wanted` are its attributes as Klaviyo takes them."""
+    """Between one Omneo profile and others. `wanted` are its attributes as Klaviyo takes them.
+
+    `merged_ids` are the Klaviyo profiles of those who were merged into it in Omneo.
+    """
 
     profile_id: str
     wanted: Attributes
     tenant: Tenant
     services: Services
+    merged_ids: tuple[str, ...] = ()
 
     def hashes_of_wanted(self) -> dict[str, str]:
         """Return the identifiers that Klaviyo is to have, as hashes by name."""
-        return self._hashes({name: self.wanted.get(name) for name in IDENTIFIERS})
+        return self._hashes({name: self.wanted.get(name) for name in IDENTIFIERS} | self._absorbed())
 
     def hashes_left(self, imported: Imported) -> dict[str, str]:
         """Return the identifiers that Klaviyo has now, and those that it refuses to take, as hashes by name."""
         held = _identifiers(imported.profile)
         refused = [name for name, why in imported.left_out.items() if why is LeftOut.REFUSED]
-        return self._hashes(held | {name: self.wanted.get(name) for name in refused if name in held})
+        absorbed = {} if imported.verdict and imported.verdict.unmerged else self._absorbed()
+        return self._hashes(
+            held | {name: self.wanted.get(name) for name in refused if name in held} | absorbed
+        )
 
     def released(self, name: str, value: str) -> bool:
         """Return whether an identifier that the person has no more in Omneo is given up in Klaviyo: somebody waits for it."""
@@ -77,7 +87,7 @@ class MakingRoom:
         """
         names = [name for name, why in imported.left_out.items() if why is LeftOut.OF_ANOTHER]
         self._have_synced(imported.holders, names)
-        if LeftOut.MERGING in imported.left_out.values():
+        if LeftOut.MERGING in imported.left_out.values() or _is_merging(imported):
             return WaitError("another profile of the same person is being merged", service="Klaviyo")
         if not names:
             return None
@@ -116,6 +126,9 @@ class MakingRoom:
         for identifier in untold:
             waiting.told(tenant, identifier, self.profile_id)
 
+    def _absorbed(self) -> dict[str, str]:
+        return {_ABSORBED: " ".join(self.merged_ids)} if self.merged_ids else {}
+
     def _hashes(self, identifiers: Attributes) -> dict[str, str]:
         return hashes(self._with_ledger_key, identifiers)
 
@@ -124,6 +137,11 @@ class MakingRoom:
         if self.tenant.ledger_key is not None:
             return self.tenant
         return ensure_ledger_key(self.services.tenants, self.tenant.name)
+
+
+def _is_merging(imported: Imported) -> bool:
+    verdict = imported.verdict
+    return verdict is not None and any(id in verdict.merges for id in verdict.unmerged)
 
 
 def _same(one: object, other: object) -> bool:

@@ -29,13 +29,17 @@ class KlaviyoSearches(Protocol):
 
 @dataclass
 class Ownership:
-    """Looks up one Omneo profile's identifiers. `stored_id` is the Klaviyo id that Omneo holds under `handle`, "" if none."""
+    """Looks up one Omneo profile's identifiers. `stored_id` is the Klaviyo id that Omneo holds under `handle`, "" if none.
+
+    `merged_ids` are those that it holds since others were merged into it.
+    """
 
     klaviyo: KlaviyoSearches
     omneo: OmneoProfiles[Profile]
     profile_id: str
     stored_id: str
     handle: str
+    merged_ids: tuple[str, ...] = ()
     profiles: dict[str, KlaviyoProfile] = field(default_factory=dict)  # all that were read, by id
     _owners: dict[str, Owner] = field(default_factory=dict)
 
@@ -49,7 +53,10 @@ class Ownership:
             ServiceError: what Klaviyo or Omneo answered.
         """
         stored = self._read(self.stored_id) if self.stored_id else None
-        owners = Owners(self._owner(stored) if stored else None)
+        absorbed = [found for id in self.merged_ids if (found := self._read(id))]
+        owners = Owners(
+            self._owner(stored) if stored else None, absorbed=tuple(self._owner(one) for one in absorbed)
+        )
         for name in IDENTIFIERS:
             if name == "phone_number" and before_a_write and decide(owners).klaviyo_id:
                 continue

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from shared import logs
+from shared.consent.former_identities import FormerIdentities
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.calls import is_being_carried_out, with_merge
 from shared.consent.rules.held import Subject
@@ -27,7 +28,7 @@ from shared.profiles.consent_calls import ConsentCalls, Trouble, compared
 from shared.profiles.klaviyo_import import Imported, given_up_by_excluded, import_profile
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.ownership import Ownership
-from shared.profiles.rules.calls import stored_klaviyo_id
+from shared.profiles.rules.calls import merged_klaviyo_ids, stored_klaviyo_id
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.omneo_paths import at_path
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, SyncRules, comms_of, mapped_profile, plan_sync
@@ -114,7 +115,8 @@ def ownership_of(profile: Mapping[str, Json], id: str, tenant: Tenant, services:
     """Return the look-ups of an Omneo profile's identifiers."""
     handle = tenant.settings.identity_handle
     stored_id = stored_klaviyo_id(profile, handle)
-    return Ownership(services.klaviyo(tenant), services.omneo(tenant), id, stored_id, handle)
+    merged_ids = merged_klaviyo_ids(profile, handle)
+    return Ownership(services.klaviyo(tenant), services.omneo(tenant), id, stored_id, handle, merged_ids)
 
 
 def subjects_of(imported: Imported, wanted: Mapping[str, Json]) -> dict[Channel, Subject]:
@@ -177,7 +179,7 @@ class _Sync:
         Where something was left out, the profile does not count as read: the same job, put back or replayed, does all of it again.
         """
         tenant, services, id = self.tenant, self.services, self.job.profile_id
-        room = MakingRoom(id, plan.mapped.attributes, tenant, services)
+        room = MakingRoom(id, plan.mapped.attributes, tenant, services, self._ownership.merged_ids)
         known_id = self._known_id(plan, room)
         if not known_id:
             self._wait_for_landings(room)
@@ -292,6 +294,8 @@ class _Sync:
             return
         handle = self.tenant.settings.identity_handle
         omneo, id = self.services.omneo(self.tenant), self.job.profile_id
+        if stored and stored not in self._ownership.profiles:
+            FormerIdentities.of(self.services).note(self.tenant.name, stored, id)
         rows = self.profile.get("identities")
         is_known = not isinstance(rows, list) or isinstance(
             at_path(self.profile, f"identities.{handle}"), str

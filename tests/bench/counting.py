@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from shared.direction import Direction
-from shared.jobs.jobs import AnyJob
+from shared.jobs.jobs import AnyJob, read_job
 from shared.storage.documents import Documents
 from shared.tenants.tenants import Tenant
 from tests.support.through import READS as STORE_READS
@@ -55,8 +55,10 @@ class CountingQueue:
         return True
 
     def put_back(self, queue: str, body: bytes, *, tenant: str, direction: Direction, delay: float) -> None:
-        """Count it."""
-        self._counts[QUEUE_CALLS] += 1
+        """Keep it: dropped, what it had to do would never be done."""
+        with self._lock:
+            self._counts[QUEUE_CALLS] += 1
+            self.jobs.append(read_job(body))
 
     def pause(self, tenant: Tenant, direction: Direction) -> None:
         """Count it."""

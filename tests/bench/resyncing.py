@@ -74,7 +74,7 @@ def main() -> None:
     calls = _calls(stage, before)
     found = Resyncs.of(stage.services).get(TENANT, run.id)
     if found is None or found.state is not State.DONE:
-        raise BenchmarkError("the run did not end")
+        raise BenchmarkError(f"the run did not end: {found and (found.state, found.reason, found.read)}")
     print(
         json.dumps(
             {
@@ -98,6 +98,8 @@ def _do(job: AnyJob, stage: Stage, clock: _MovedClock) -> None:
         outcome = deliver(delivery, stage.services)
     if outcome not in (Outcome.DONE, Outcome.WAITING):
         raise BenchmarkError(f"a job {job.kind} came out as {outcome}")
+    if outcome is Outcome.WAITING:
+        print(f"a job {job.kind} waits: {stage.queue.jobs[-1].last_failure}", file=sys.stderr)
     if len(stage.queue.jobs) > waiting:
         clock.sleep(_FOLLOWING)  # the queue of this bench knows no delays
 

@@ -1,3 +1,3 @@
-"""Seeds whose histories still end wrong, after a merchant has deleted a profile in Klaviyo."""
+"""Seeds whose histories still end wrong. There is none at present."""
 
-OPEN = frozenset({1704})
+OPEN: frozenset[int] = frozenset()

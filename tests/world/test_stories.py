@@ -197,6 +197,34 @@ STORIES: dict[str, Plan] = {
         people=(Beginning("in", "in"), Beginning("in", "in"), Beginning("out", "in")),
         acts=(act(5, "p.share phone"), act(40, "p.share phone", who=1), act(90, "p.give email", who=1)),
     ),
+    "she is merged into one who gives her email on before the merge is known": Plan(
+        people=(Beginning("in", "out"), Beginning("in", "out"), OUT),
+        acts=(
+            act(136, "p.merge", "takes the email", told=(16.3, 18.9)),
+            act(160.6, "p.swap", who=1),
+        ),
+        landings=(27.8,),
+    ),
+    "she is merged into one who opts out": Plan(
+        people=BOTH, acts=(act(5, "p.merge", ""), act(400, "o.out", "email", who=1))
+    ),
+    "a merchant deletes her profile, and her sign-up is told hours later": Plan(
+        people=(Beginning("out", "in", is_new=True),),
+        acts=(
+            act(80.7, "k.subscribe", "email", told=(6 * HOUR,)),
+            act(326.8, "o.out unstamped", "email", told=(243.6,)),
+            act(397.7, "k.delete"),
+        ),
+        landings=(42.0,),
+    ),
+    "a merchant deletes her profile, and her opt-out is told hours later": Plan(
+        people=(Beginning("in", "in"),),
+        acts=(
+            act(80, "k.unsubscribe", "email", told=(6 * HOUR,)),
+            act(300, "k.delete"),
+            act(400, "p.phone"),
+        ),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

@@ -53,6 +53,17 @@ def stored_klaviyo_id(profile: Mapping[str, object], handle: str) -> str:
     return _id(at_path(profile, f"identities.{handle}"))
 
 
+def merged_klaviyo_ids(profile: Mapping[str, object], handle: str) -> tuple[str, ...]:
+    """Return the other Klaviyo ids that the profile holds since profiles were merged into it in Omneo."""
+    rows, stored = profile.get("identities"), stored_klaviyo_id(profile, handle)
+    named = (
+        _id(row.get("identifier"))
+        for row in (rows if isinstance(rows, list) else ())
+        if isinstance(row, Mapping) and row.get("handle") == handle and row.get("merged_from")
+    )
+    return tuple(sorted({id for id in named if id and id != stored}))
+
+
 def _id(value: object) -> str:
     id = (
         read_id(value) if isinstance(value, str) else None

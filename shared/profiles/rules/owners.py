@@ -15,7 +15,7 @@ Else a new one is created. Nobody is found by a phone number. What becomes of an
 | a profile of another living one          | cannot be   | is left out      | is left out      |
 
 Merged: Klaviyo merges that profile into the person's, with everything that it has, so a phone number comes along with the email of the
-same profile. What the person's profile still has in Klaviyo and the person has no more is released where the sync of another waits for
+same profile. So are the profiles of those who were merged into the person in Omneo, unless they belong to another living Omneo profile. What the person's profile still has in Klaviyo and the person has no more is released where the sync of another waits for
 it: so two who have swapped addresses do not wait for each other for ever.
 """
 
@@ -53,17 +53,21 @@ class Owner:
 
 @dataclass(frozen=True)
 class Owners:
-    """Who has what in Klaviyo: `stored` is the profile whose id Omneo holds, None if there is none; the others are by identifier."""
+    """Who has what in Klaviyo: `stored` is the profile whose id Omneo holds, None if there is none; the others are by identifier.
+
+    `absorbed` are the profiles of those who were merged into the person in Omneo.
+    """
 
     stored: Owner | None = None
     by: Mapping[str, Owner] = field(default_factory=dict)
+    absorbed: tuple[Owner, ...] = ()
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What is to be written: the person's profile, "" for a new one, what becomes of each identifier, and whose those are that are not sent.
 
-    `merges` are the profiles to merge into the person's.
+    `merges` are the profiles to merge into the person's, and `unmerged` those of who was merged in Omneo that are not the person's yet.
     """
 
     klaviyo_id: str
@@ -71,20 +75,19 @@ class Verdict:
     fates: Mapping[str, Fate] = field(default_factory=dict)
     owners: Mapping[str, Owner] = field(default_factory=dict)
     merges: tuple[str, ...] = ()
+    unmerged: tuple[str, ...] = ()
 
 
 def decide(owners: Owners) -> Verdict:
     """Return what is to be written where the identifiers have these owners."""
     ours, found_by = _ours(owners)
     own = ours.id if ours else ""
-    merges = {
-        owner.id: None
-        for name in ("external_id", "email")
-        if (owner := owners.by.get(name)) and not owner.holder and owner.id != own
-    }
+    found = (*(owners.by.get(name) for name in ("external_id", "email")), *owners.absorbed)
+    merges = {owner.id: None for owner in found if owner and not owner.holder and owner.id != own}
     fates = {name: _fate(owners.by.get(name), own, merges) for name in IDENTIFIERS}
     others = {name: owners.by[name] for name, fate in fates.items() if fate is not Fate.SENT}
-    return Verdict(own, found_by, fates, others, tuple(merges))
+    unmerged = tuple(owner.id for owner in owners.absorbed if owner.id != own)
+    return Verdict(own, found_by, fates, others, tuple(merges), unmerged)
 
 
 def _ours(owners: Owners) -> tuple[Owner | None, FoundBy]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from shared import logs
+from shared.consent.former_identities import FormerIdentities
 from shared.jobs.jobs import AddInteraction, read_job
 from tests.support.consenting import MASTER_LIST, Inflow, Person, Retailer, an_event, retailer
 from tests.support.world import ACCOUNT, TENANT, World, lines
@@ -258,6 +259,20 @@ def test_a_merged_klaviyo_profile_answers_as_the_other(shop: Retailer) -> None:
     shop.deliver()
     shop.settle()
     assert shop.comms(jane)["email_promo"] is False
+
+
+def test_an_opt_out_that_is_told_after_klaviyo_has_deleted_the_profile_is_of_whom_it_was(
+    shop: Retailer,
+) -> None:
+    jane = shop.person(comms={"email_promo": True})
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
+    shop.klaviyo.delete_profile(ACCOUNT, jane.klaviyo)
+    shop.omneo.change_profile(TENANT, jane.omneo, tells=False, identities=[])
+    FormerIdentities.of(shop.world.services).note(TENANT, jane.klaviyo, jane.omneo)
+    shop.deliver()
+    shop.settle()
+    assert shop.comms(jane)["email_promo"] is False
+    assert shop.interactions(jane) == [("unsubscribed_from_email_marketing", -1)]
 
 
 def test_what_omneo_has_changed_since_without_a_stamp_is_not_changed_back(shop: Retailer) -> None:

@@ -56,6 +56,50 @@ def have_deleted(shop: Shop, id: str, *, ago: float) -> None:
     shop.world.services.queue.put(job, shop.world.read())
 
 
+# One person, and two profiles in Klaviyo since they were merged in Omneo
+
+
+def merged(shop: Shop, source: str, kept: str) -> None:
+    """Let Omneo merge a profile into another, which takes over its identities."""
+    tenant = shop.omneo._tenants[TENANT]
+    rows = tenant.profiles[source]["identities"]
+    theirs = [{**row, "merged_from": source, "profile_id": kept} for row in rows]
+    tenant.profiles[kept]["identities"] = [*tenant.profiles[kept]["identities"], *theirs]
+    shop.omneo.delete_profile(TENANT, source)
+
+
+def test_who_was_merged_in_omneo_is_merged_in_klaviyo_also_where_the_deletion_alone_is_told(
+    shop: Shop,
+) -> None:
+    joan = shop.customer(email=OTHERS_EMAIL, comms=opted(shop, email=True))
+    jane = shop.customer(comms=opted(shop, email=True))
+    shop.settle()
+    gone = of(shop, joan).id
+    merged(shop, joan, jane)
+    shop.settle()
+    assert [one.id for one in shop.klaviyo.profiles(ACCOUNT)] == [of(shop, jane).id]
+    assert email_of(shop, jane) == EMAIL
+    assert consent_of(shop, jane) == "SUBSCRIBED"
+    shop.forget_calls()
+    shop.change(jane, first_name="Janet")
+    shop.settle()
+    assert gone not in {
+        call.path.rpartition("/")[2] for call in shop.klaviyo_calls()
+    }  # it is known to be one
+    assert shop.world.dead_jobs() == []
+
+
+def test_what_a_merged_person_has_given_on_goes_to_whoever_has_it_now(shop: Shop) -> None:
+    joan = shop.customer(email=OTHERS_EMAIL)
+    jane = shop.customer()
+    shop.settle()
+    merged(shop, joan, jane)
+    june = shop.customer(email=OTHERS_EMAIL, comms=opted(shop, email=False))
+    shop.settle()
+    assert email_of(shop, june) == OTHERS_EMAIL
+    assert (email_of(shop, jane), shop.world.dead_jobs()) == (EMAIL, [])
+
+
 # A deletion that is told late
 
 

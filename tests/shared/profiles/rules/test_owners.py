@@ -53,6 +53,18 @@ def test_each_row_of_the_table(
     assert tuple(verdict.fates[name] for name in IDENTIFIERS) == fates
 
 
+@pytest.mark.parametrize(
+    ("absorbed", "merges", "unmerged"),
+    [((FREE,), ("free",), ("free",)), ((OTHERS,), (), ("others",)), ((OURS,), (), ()), ((), (), ())],
+)
+def test_whose_profile_was_merged_in_omneo_is_merged_unless_it_is_anothers(
+    absorbed: tuple[Owner, ...], merges: tuple[str, ...], unmerged: tuple[str, ...]
+) -> None:
+    verdict = decide(Owners(OURS, absorbed=absorbed))
+    assert (verdict.klaviyo_id, verdict.merges, verdict.unmerged) == ("ours", merges, unmerged)
+    assert set(verdict.fates.values()) == {SENT}
+
+
 ANYBODY = (
     st.none()
     | st.builds(Owner, st.sampled_from(["a", "b", "c"]), st.just(""))
