@@ -394,7 +394,7 @@ def _set_tokens(services: Services, name: str) -> None:
 
 def _prepare_queues(tenant: Tenant, settings: Settings) -> None:
     """Make the tenant's queues. On one machine the bundle makes them too, when it starts."""
-    from shared.installation.steps import prepare_queues
+    from shared.installation.connecting import prepare_queues
 
     try:
         prepare_queues(tenant, Services(settings).queue)

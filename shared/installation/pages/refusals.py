@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from shared.installation.steps import Refusal
+from shared.installation.visits import Refusal
 
 
 @dataclass(frozen=True)

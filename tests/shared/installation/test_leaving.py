@@ -4,9 +4,9 @@ import pytest
 import requests
 
 from shared.errors import WaitError
+from shared.installation.connecting import connect, prepare_queues
 from shared.installation.leaving import leave_former_accounts
 from shared.installation.provision import LEASE, start_provision
-from shared.installation.steps import connect, prepare_queues
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.services import Services
