@@ -21,6 +21,7 @@ from shared.errors import (
     LinkUnreadableError,
     QueueUnavailableError,
     ServiceError,
+    TokenRejectedError,
     WaitError,
 )
 from shared.installation.connecting import connect, prepare_queues
@@ -34,7 +35,7 @@ from shared.jobs.rules.causes import MENDED_BY_INSTALL
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.services import Services
-from shared.tenants.keys import id_of, matches
+from shared.tenants.keys import hash_of, id_of, matches
 from shared.tenants.tenants import Tenant, is_tenant_name
 
 CALLBACK_PATH = "/klaviyo/callback"
@@ -72,7 +73,8 @@ def begin(visit: Visit, services: Services) -> Page | GoTo:
     tenant = services.tenants.find(name) if is_tenant_name(name) else None
     # An unknown tenant takes the same path as a wrong key, and hears the same.
     hashes = [key.hash for key in tenant.installation_keys] if tenant else _NO_HASHES
-    if not matches(visit.fields.get("installation_key", "").strip(), hashes) or tenant is None:
+    key = visit.fields.get("installation_key", "").strip()
+    if not matches(key, hashes) or tenant is None:
         problem = (
             "This name and key do not belong together. Check both, or ask your Omneo contact for a new key."
         )
@@ -84,6 +86,7 @@ def begin(visit: Visit, services: Services) -> Page | GoTo:
         # What is no name is not shown again: it may be the key, in the wrong field.
         shown = name if is_tenant_name(name) else ""
         return Page("start", {"tenant": shown, "link": "", "problem": problem}, status=401)
+    services.secret_uses.note(name, id_of(hash_of(key)))
     return _authorize(name, services)
 
 
@@ -138,8 +141,9 @@ def confirm(visit: Visit, services: Services) -> Page:
     answer = _aged(TokenAnswer.model_validate(pending.kept["tokens"]), pending.kept["exchanged_at"], services)
     account = Account.model_validate(pending.kept["account"])
     if visit.fields.get("decision") != "connect":
-        give_back(tenant, account.id, answer.refresh_token, services)
+        give_back(tenant.name, account.id, answer.refresh_token.get_secret_value(), services)
         raise InstallRefusedError(Refusal.CANCELLED)
+    _check_lives(answer, services)
     return _connect(tenant, answer, account, cookie, services)
 
 
@@ -245,6 +249,16 @@ def _account_of(answer: TokenAnswer, services: Services) -> Account:
         raise InstallRefusedError(Refusal.KLAVIYO_DOWN) from error
 
 
+def _check_lives(answer: TokenAnswer, services: Services) -> None:
+    """Refuse a grant that was revoked while the merchant was being asked, as from another tab: it would be disconnected within the hour."""
+    try:
+        services.klaviyo_with(answer.access_token).account()
+    except TokenRejectedError as error:
+        raise InstallRefusedError(Refusal.GRANT_GONE) from error
+    except ServiceError:
+        return  # Klaviyo cannot answer, which says nothing of the grant
+
+
 def _aged(answer: TokenAnswer, exchanged_at: object, services: Services) -> TokenAnswer:
     """Return the tokens with the life that is left of them now: the merchant may have taken minutes to say yes."""
     gone = services.clock() - datetime.fromisoformat(str(exchanged_at))
@@ -263,7 +277,9 @@ def _ask(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str, ser
         "account": account.model_dump(),
         "exchanged_at": services.clock().isoformat(),
     }
-    confirmation = PendingInstalls.of(services).issue(Step.CONFIRM, tenant.name, cookie=cookie, kept=kept)
+    confirmation = PendingInstalls.of(services).issue(
+        Step.CONFIRM, tenant.name, cookie=cookie, kept=kept, account=account.id
+    )
     return _question(tenant, account, confirmation, services)
 
 
@@ -330,7 +346,7 @@ def _readable(text: str, services: Services) -> InstallLink:
     except LinkSpentError as error:
         raise InstallRefusedError(Refusal.LINK_SPENT) from error
     tenant = services.tenants.find(link.tenant)
-    if tenant is None or (link.key and link.key not in {id_of(key.hash) for key in tenant.installation_keys}):
+    if tenant is None or (link.key and link.key not in {key.id for key in tenant.installation_keys}):
         raise InstallRefusedError(Refusal.LINK_SPENT)
     return link
 

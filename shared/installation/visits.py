@@ -23,6 +23,7 @@ class Refusal(StrEnum):
     OTHER_BROWSER = "other_browser"
     MISSING_CODE = "missing_code"
     EXCHANGE_FAILED = "exchange_failed"
+    GRANT_GONE = "grant_gone"
     KLAVIYO_DOWN = "klaviyo_down"
     QUEUES_FAILED = "queues_failed"
     CANCELLED = "cancelled"

@@ -80,6 +80,12 @@ EXPLANATIONS = MappingProxyType(
             "Klaviyo refused the code it had sent, which happens when it is used twice or too late.",
             f"{_NOTHING_CHANGED} Please start again.",
         ),
+        Refusal.GRANT_GONE: Explanation(
+            400,
+            "The permission was taken back meanwhile",
+            "While this page was open, the app was cancelled in another window or removed in Klaviyo.",
+            f"{_NOTHING_CHANGED} Please start again.",
+        ),
         Refusal.KLAVIYO_DOWN: Explanation(
             503,
             "Klaviyo does not answer at the moment",
