@@ -16,7 +16,7 @@ from shared.audit import OPERATOR, Act, Audit
 from shared.errors import ConflictError
 from shared.services import Services
 from shared.settings import Needs
-from shared.tenants.keys import hash_of, id_of, new_installation_key
+from shared.tenants.keys import hash_of, new_installation_key
 from shared.tenants.tenants import InstallationKey, StoredSecret, Tenant, new_webhook_secret
 
 IN_USE = timedelta(days=7)  # a flow that runs once a week still counts
@@ -32,6 +32,7 @@ class Kind:
 
 WEBHOOK_SECRETS = Kind("webhook_secrets", "webhook-secret")
 SIGNING_SECRETS = Kind("omneo_signing_secrets", "omneo-signing-secret")
+INSTALLATION_KEYS = Kind("installation_keys", "installation-key")
 
 
 @click.command(cls=Command)
@@ -60,12 +61,11 @@ def rotate(
             "Say which one: --installation-key or --webhook-secret or --omneo-signing-secret, and one of --finish and --end."
         )
     tenant = found(services, name)
-    if key:
-        if ended:
-            raise click.UsageError("Installation keys have no ids: --finish ends all but the newest.")
-        _rotate_key(services, tenant, finish=finish)
-    elif finish or ended:
-        end_secrets(services, tenant, WEBHOOK_SECRETS if webhook else SIGNING_SECRETS, ended, yes=yes)
+    if finish or ended:
+        kind = INSTALLATION_KEYS if key else WEBHOOK_SECRETS if webhook else SIGNING_SECRETS
+        end_secrets(services, tenant, kind, ended, yes=yes)
+    elif key:
+        _add_key(services, tenant)
     elif signing:
         raise click.UsageError(
             "Omneo makes this one: `set NAME omneo_signing_secret` adds it, --finish ends the old."
@@ -74,18 +74,12 @@ def rotate(
         _rotate_webhook_secret(services, name)
 
 
-def _rotate_key(services: Services, tenant: Tenant, *, finish: bool) -> None:
-    if finish:
-        services.tenants.change(tenant.name, _newest_key_only)
-        if ended := [id_of(key.hash) for key in tenant.installation_keys[1:]]:
-            about = f"installation-key {', '.join(ended)}"
-            Audit.of(services).note(tenant.name, Act.SECRET_ENDED, by=OPERATOR, about=about)
-        click.echo(f"Only the newest installation-key of {tenant.name} is valid now.")
-        return
+def _add_key(services: Services, tenant: Tenant) -> None:
     key, now = new_installation_key(), services.clock()
     added = InstallationKey(hash=hash_of(key), created_at=now)
     services.tenants.change(tenant.name, lambda tenant: _with_key(tenant, added))
-    Audit.of(services).note(tenant.name, Act.SECRET_ADDED, by=OPERATOR, about="installation-key")
+    about = f"installation-key {added.id}"
+    Audit.of(services).note(tenant.name, Act.SECRET_ADDED, by=OPERATOR, about=about)
     click.echo(
         "The new installation key, which is shown only now; the old one works until --finish:", err=True
     )
@@ -131,12 +125,16 @@ def end_secrets(services: Services, tenant: Tenant, kind: Kind, ids: tuple[str, 
         click.echo(f"Only the newest {kind.word} of {tenant.name} is valid now.")
 
 
-def _after(tenant: Tenant, kind: Kind, ending: Iterable[StoredSecret], services: Services) -> Tenant:
+def _after(
+    tenant: Tenant, kind: Kind, ending: Iterable[StoredSecret | InstallationKey], services: Services
+) -> Tenant:
     """Return the tenant without these. What CX Manager may not end, an operator may not either."""
     ended = {secret.id for secret in ending}
-    if kind is SIGNING_SECRETS:
-        kept = tuple(secret for secret in tenant.omneo_signing_secrets if secret.id not in ended)
-        return tenant.model_copy(update={"omneo_signing_secrets": kept})
+    if kind is not WEBHOOK_SECRETS:
+        kept = tuple(secret for secret in getattr(tenant, kind.field) if secret.id not in ended)
+        if not kept:
+            raise ConflictError(f"The {kind.word}s were changed meanwhile.")
+        return tenant.model_copy(update={kind.field: kept})
     standing = [secret.id for secret in tenant.webhook_secrets[1:] if secret.id in ended]
     if tenant.webhook_secrets[0].id in ended:
         raise ConflictError("The webhook secrets were changed meanwhile.")
@@ -145,7 +143,3 @@ def _after(tenant: Tenant, kind: Kind, ending: Iterable[StoredSecret], services:
 
 def _with_key(tenant: Tenant, key: InstallationKey) -> Tenant:
     return tenant.model_copy(update={"installation_keys": (key, *tenant.installation_keys)})
-
-
-def _newest_key_only(tenant: Tenant) -> Tenant:
-    return tenant.model_copy(update={"installation_keys": tenant.installation_keys[:1]})
