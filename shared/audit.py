@@ -81,7 +81,7 @@ class Audit:
         logs.write(
             logging.INFO,
             "act with a credential",
-            kind="audit",
+            kind=logs.AUDIT,
             tenant=tenant,
             act=act.value,
             by=by,
@@ -98,7 +98,7 @@ class Audit:
             self._documents.create(_collection(tenant), f"{now:%Y%m%dT%H%M%S.%f}-{self._new_id()}", fields)
         except StoreUnavailableError:
             logs.write(
-                logging.ERROR, "an act could not be recorded", kind="audit", tenant=tenant, act=act.value
+                logging.ERROR, "an act could not be recorded", kind=logs.AUDIT, tenant=tenant, act=act.value
             )
 
     def acts(self, tenant: str, *, since: datetime | None = None, limit: int = 1000) -> list[Entry]:

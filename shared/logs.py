@@ -56,6 +56,7 @@ _FIELDS = frozenset(
         "about",  # what an act was done to, by name
     }
 )
+AUDIT = "audit"  # the `kind` of a line that tells an act with a credential
 _IN_CONTEXT = _FIELDS | {"traceparent"}
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
@@ -97,13 +98,24 @@ def configure(project: str) -> None:
 
 
 def configure_command(project: str) -> None:
-    """Send errors alone, to standard error: a command itself says what it met, to whoever gave it."""
-    _configure(project, "stderr", logging.ERROR)
+    """Send errors to standard error, and the line of each act with a credential: a command itself says what else it met, to whoever gave it."""
+    _configure(project, "stderr", logging.INFO, _is_error_or_act)
 
 
-def _configure(project: str, stream: Literal["stdout", "stderr"], least: int) -> None:
+def _is_error_or_act(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR or getattr(record, "fields", {}).get("kind") == AUDIT
+
+
+def _configure(
+    project: str,
+    stream: Literal["stdout", "stderr"],
+    least: int,
+    wanted: Callable[[logging.LogRecord], bool] | None = None,
+) -> None:
     handler = _Standard(stream)
     handler.setFormatter(_Formatter(project))
+    if wanted:
+        handler.addFilter(wanted)
     _log.handlers[:] = [handler]
     _log.setLevel(least)
     _log.propagate = False

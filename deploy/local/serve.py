@@ -14,7 +14,7 @@ from deploy.local.hints import second_terminal
 from deploy.local.processes import StartError, timestamp
 from deploy.staging import REPOSITORY
 from shared.errors import ExtensionError
-from shared.installation.steps import prepare_queues
+from shared.installation.connecting import prepare_queues
 from shared.services import Services
 from shared.settings import TASKS, Needs, Settings
 

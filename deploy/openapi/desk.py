@@ -21,13 +21,14 @@ from deploy.openapi.operations import (
 from shared.admin.desk import FILTERS, MOST
 from shared.jobs.dead_jobs import DeadJobState
 from shared.jobs.jobs import KINDS
+from shared.jobs.replays import Asker
 from shared.jobs.rules.causes import Cause
 
 _WORDS: Mapping[str, Json] = {"kind": one_of(sorted({*KINDS, "unread"})), "cause": one_of(sorted(Cause))}
 _SAYS: Mapping[str, str] = {
     "kind": "Jobs of this kind.",
     "cause": "Those that died of this.",
-    "reason": "Those with exactly this reason.",
+    "reason": "Those whose reason holds these words, in any case.",
     "metric": "Events of this metric.",
     "profile": "Jobs about this person: the id of a profile, or its hash. In a body an address may stand here, in a URL it may not.",
     "since": "Those that died at this time or later.",
@@ -61,6 +62,7 @@ SCHEMAS: Mapping[str, Json] = {
         {
             "cause": one_of(Cause),
             "count": COUNT,
+            "records": COUNT,
             "reason": TEXT,
             "what_to_do": TEXT,
             "goes_on_by_itself": YES_OR_NO,
@@ -72,8 +74,9 @@ SCHEMAS: Mapping[str, Json] = {
     "ReplayRun": an_object(
         {
             "id": TEXT,
-            "state": one_of(("running", "done")),
-            "asked_by": TEXT,
+            "state": one_of(("running", "done", "failed")),
+            "reason": or_null(TEXT),
+            "asked_by": one_of(Asker),
             "filters": {"type": "object"},
             "started_at": TIME,
             "finished_at": or_null(TIME),
@@ -108,7 +111,8 @@ A_DEAD_JOB: Json = {
 A_REPLAY_RUN: Json = {
     "id": "0d9f3f3c9e0b4d0a8a39b1a0a3f0c5d1",
     "state": "running",
-    "asked_by": "person",
+    "reason": None,
+    "asked_by": "call",
     "filters": {"kind": "send-metric"},
     "started_at": "2026-11-21T10:00:00+00:00",
     "finished_at": None,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from deploy.openapi import admin, incoming, open_calls
+from deploy.openapi import admin, incoming, open_calls, schemas
 from deploy.openapi.operations import Json, Operation, an_object, one_of
 from deploy.openapi.routes import BASE, served
 from shared.admin.interface import FILE
@@ -95,7 +95,7 @@ def document() -> Json:
         "paths": paths,
         "components": {
             "securitySchemes": _SCHEMES,
-            "schemas": {"Error": _error(), **admin.SCHEMAS},
+            "schemas": {"Error": _error(), **schemas.SCHEMAS},
             "responses": {str(status): _refusal(status) for status in _MEANINGS},
         },
     }

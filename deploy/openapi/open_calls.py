@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from deploy.openapi.admin import A_STEP, STEP
+from deploy.openapi.examples import A_STEP
 from deploy.openapi.operations import (
     ANY_OBJECT,
     FORM,
@@ -16,6 +16,7 @@ from deploy.openapi.operations import (
     an_object,
     one_of,
 )
+from deploy.openapi.schemas import STEP
 
 TO_KLAVIYO = Answer(
     "On to Klaviyo's consent page.",

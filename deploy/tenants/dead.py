@@ -157,6 +157,8 @@ def replay(
         show_json(told)
     else:
         click.echo(_summary(told))
+    if told["state"] == "failed":
+        sys.exit(1)
 
 
 def given_any(given: Mapping[str, Any]) -> bool:
@@ -189,7 +191,8 @@ def _beside(told: Mapping[str, Any]) -> str:
 
 def _summary(told: Mapping[str, Any]) -> str:
     unreadable = f" {told['unreadable']:,} cannot be read by this release." if told["unreadable"] else ""
-    return f"Run {told['id']}, {told['state']}: {told['replayed']:,} replayed; {_beside(told)}.{unreadable}"
+    failed = f" {told['reason']}" if told["reason"] else ""
+    return f"Run {told['id']}, {told['state']}: {told['replayed']:,} replayed; {_beside(told)}.{unreadable}{failed}"
 
 
 def _line(row: Mapping[str, Any]) -> tuple[str, ...]:

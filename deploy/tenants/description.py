@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.direction import Direction
 from shared.tenants.settings import TenantSettings
-from shared.tenants.tenants import StoredSecret, Tenant
+from shared.tenants.tenants import InstallationKey, StoredSecret, Tenant
 
 # Named one by one, because a newer revision may have stored what this one does not know to be secret.
 _OF_KLAVIYO = {"expires_at", "scope", "account_id", "connected_at", "disconnected_reason"}
@@ -31,13 +31,13 @@ def described(tenant: Tenant) -> dict[str, Any]:
         "queues": {direction.value: tenant.queue_name(direction) for direction in Direction},
         "settings": tenant.settings.model_dump(include=set(TenantSettings.model_fields)),
         "omneo_token": "set",
-        "installation_keys": [{"created_at": _iso(key.created_at)} for key in tenant.installation_keys],
+        "installation_keys": [_shown(key) for key in tenant.installation_keys],
         "webhook_secrets": [_shown(secret) for secret in tenant.webhook_secrets],
         "omneo_signing_secrets": [_shown(secret) for secret in tenant.omneo_signing_secrets],
     }
 
 
-def _shown(secret: StoredSecret) -> dict[str, str]:
+def _shown(secret: StoredSecret | InstallationKey) -> dict[str, str]:
     return {"id": secret.id, "created_at": _iso(secret.created_at)}
 
 

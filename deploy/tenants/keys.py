@@ -37,7 +37,7 @@ def set_tokens(services: "Services", name: str, value: str) -> tuple[Tenant, str
         InvalidPayloadError: the value is no token answer, or Klaviyo rejects its token; nothing was changed.
         DocumentMissingError: there is no such tenant.
     """
-    from shared.installation.steps import connect
+    from shared.installation.connecting import connect
 
     answer, account, why = _token_answer(value), None, ""
     try:

@@ -158,12 +158,11 @@ def follow(tenant: Tenant, run: Run, services: Services, sleep: Callable[[float]
         try:
             while True:
                 run = find(tenant, run.id, services)
+                beside = _beside(run) + _why_it_waits(services, tenant.name)
                 if bar.disable and services.clock() - said_at >= _A_LINE_EVERY:
                     said_at = services.clock()
-                    click.echo(f"{run.read:,} of {run.total:,} profiles, {_beside(run)}", err=True)
-                bar.update(
-                    task, total=max(1, run.total), completed=run.read, beside=_beside(run), refresh=True
-                )
+                    click.echo(f"{run.read:,} of {run.total:,} profiles, {beside}", err=True)
+                bar.update(task, total=max(1, run.total), completed=run.read, beside=beside, refresh=True)
                 if run.state is not State.RUNNING:
                     return run, True
                 sleep(_EVERY_SECONDS)
@@ -241,6 +240,13 @@ def _beside(run: Run) -> str:
     if failed := sum(told["failures"].values()):
         parts.append(f"{failed:,} failed")
     return ", ".join(parts)
+
+
+def _why_it_waits(services: Services, name: str) -> str:
+    """Return what stands beside the bar of a run that was begun before the account was disconnected."""
+    tenant = services.tenants.find(name)
+    is_connected = tenant is None or tenant.is_connected
+    return "" if is_connected else ", waits: the Klaviyo account is disconnected, install the app again"
 
 
 def _under_way(services: Services, tenant: Tenant) -> Run:

@@ -1,4 +1,6 @@
-"""How `rotate` ends secrets: by their ids, never one that Klaviyo may still sign with, and not unasked one that was used lately."""
+"""`rotate NAME`: a new secret beside the old. Secrets end by their ids, never one that Klaviyo may still sign with, and not unasked one that
+was used lately.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,12 +8,16 @@ from datetime import timedelta
 
 import click
 
-from deploy.tenants.running import confirmed
+from deploy.tenants.keys import set_value
+from deploy.tenants.running import Command, confirmed, existing, found, with_services
+from deploy.tenants.setting import push
 from shared.admin.settings import edited
 from shared.audit import OPERATOR, Act, Audit
 from shared.errors import ConflictError
 from shared.services import Services
-from shared.tenants.tenants import StoredSecret, Tenant
+from shared.settings import Needs
+from shared.tenants.keys import hash_of, new_installation_key
+from shared.tenants.tenants import InstallationKey, StoredSecret, Tenant, new_webhook_secret
 
 IN_USE = timedelta(days=7)  # a flow that runs once a week still counts
 
@@ -26,6 +32,66 @@ class Kind:
 
 WEBHOOK_SECRETS = Kind("webhook_secrets", "webhook-secret")
 SIGNING_SECRETS = Kind("omneo_signing_secrets", "omneo-signing-secret")
+INSTALLATION_KEYS = Kind("installation_keys", "installation-key")
+
+
+@click.command(cls=Command)
+@click.argument("name", callback=existing)
+@click.option("--installation-key", "key", is_flag=True, help="A new installation key.")
+@click.option("--webhook-secret", "webhook", is_flag=True, help="A new webhook secret.")
+@click.option("--omneo-signing-secret", "signing", is_flag=True, help="Only with --finish or --end.")
+@click.option("--finish", is_flag=True, help="End all but the newest instead of adding one.")
+@click.option("--end", "ended", multiple=True, metavar="ID", help="End this one; `status` shows the ids.")
+@click.option("--yes", is_flag=True, help="Do not ask before one ends that was used lately.")
+@with_services(Needs.STORE)
+def rotate(
+    services: Services,
+    name: str,
+    *,
+    key: bool,
+    webhook: bool,
+    signing: bool,
+    finish: bool,
+    ended: tuple[str, ...],
+    yes: bool,
+) -> None:
+    """Add a new secret beside the old, which stays valid until --finish or --end ends it."""
+    if key + webhook + signing != 1 or (finish and ended):
+        raise click.UsageError(
+            "Say which one: --installation-key or --webhook-secret or --omneo-signing-secret, and one of --finish and --end."
+        )
+    tenant = found(services, name)
+    if finish or ended:
+        kind = INSTALLATION_KEYS if key else WEBHOOK_SECRETS if webhook else SIGNING_SECRETS
+        end_secrets(services, tenant, kind, ended, yes=yes)
+    elif key:
+        _add_key(services, tenant)
+    elif signing:
+        raise click.UsageError(
+            "Omneo makes this one: `set NAME omneo_signing_secret` adds it, --finish ends the old."
+        )
+    else:
+        _rotate_webhook_secret(services, name)
+
+
+def _add_key(services: Services, tenant: Tenant) -> None:
+    key, now = new_installation_key(), services.clock()
+    added = InstallationKey(hash=hash_of(key), created_at=now)
+    services.tenants.change(tenant.name, lambda tenant: _with_key(tenant, added))
+    about = f"installation-key {added.id}"
+    Audit.of(services).note(tenant.name, Act.SECRET_ADDED, by=OPERATOR, about=about)
+    click.echo(
+        "The new installation key, which is shown only now; the old one works until --finish:", err=True
+    )
+    click.echo(key)
+
+
+def _rotate_webhook_secret(services: Services, name: str) -> None:
+    secret = new_webhook_secret(services.clock()).value.get_secret_value()
+    tenant = set_value(services, name, "webhook_secret", secret)
+    push(tenant)
+    click.echo("The new webhook secret, which is shown only now; the old one works until --finish:", err=True)
+    click.echo(secret)
 
 
 def end_secrets(services: Services, tenant: Tenant, kind: Kind, ids: tuple[str, ...], *, yes: bool) -> None:
@@ -59,13 +125,21 @@ def end_secrets(services: Services, tenant: Tenant, kind: Kind, ids: tuple[str, 
         click.echo(f"Only the newest {kind.word} of {tenant.name} is valid now.")
 
 
-def _after(tenant: Tenant, kind: Kind, ending: Iterable[StoredSecret], services: Services) -> Tenant:
+def _after(
+    tenant: Tenant, kind: Kind, ending: Iterable[StoredSecret | InstallationKey], services: Services
+) -> Tenant:
     """Return the tenant without these. What CX Manager may not end, an operator may not either."""
     ended = {secret.id for secret in ending}
-    if kind is SIGNING_SECRETS:
-        kept = tuple(secret for secret in tenant.omneo_signing_secrets if secret.id not in ended)
-        return tenant.model_copy(update={"omneo_signing_secrets": kept})
+    if kind is not WEBHOOK_SECRETS:
+        kept = tuple(secret for secret in getattr(tenant, kind.field) if secret.id not in ended)
+        if not kept:
+            raise ConflictError(f"The {kind.word}s were changed meanwhile.")
+        return tenant.model_copy(update={kind.field: kept})
     standing = [secret.id for secret in tenant.webhook_secrets[1:] if secret.id in ended]
     if tenant.webhook_secrets[0].id in ended:
         raise ConflictError("The webhook secrets were changed meanwhile.")
     return edited(tenant, {"end_webhook_secrets": standing}, services.clock()) if standing else tenant
+
+
+def _with_key(tenant: Tenant, key: InstallationKey) -> Tenant:
+    return tenant.model_copy(update={"installation_keys": (key, *tenant.installation_keys)})

@@ -1,5 +1,7 @@
 """`status NAME`: what CX Manager is shown of a tenant, for an operator who has no key of the merchant's."""
 
+from datetime import datetime
+
 import click
 
 from deploy.tenants.doctor import show_report
@@ -20,14 +22,25 @@ def status(services: Services, name: str, as_json: bool) -> None:
 
     tenant = found(services, name)
     settings = read_settings(tenant, services)
-    told = {**looked_up(tenant, services), "omneo_signing_secrets": settings["omneo_signing_secrets"]}
+    used = services.secret_uses.last(name)
+    keys = [
+        {"id": key.id, "created_at": _iso(key.created_at), "last_used_at": _iso(used.get(key.id))}
+        for key in tenant.installation_keys
+    ]
+    told = {
+        **looked_up(tenant, services),
+        "omneo_signing_secrets": settings["omneo_signing_secrets"],
+        "installation_keys": keys,
+    }
     if as_json:
         show_json(told)
         return
+    click.echo(f"As of {told['checked_at']}.")
     show_report(told)
     for word, field in (
         ("webhook-secret", "webhook_secrets"),
         ("omneo-signing-secret", "omneo_signing_secrets"),
+        ("installation-key", "installation_keys"),
     ):
         for secret in told[field]:
             click.echo(f"{word} {secret['id']}: last used {secret['last_used_at'] or 'never'}")
@@ -35,3 +48,7 @@ def status(services: Services, name: str, as_json: bool) -> None:
         click.echo(
             f"{run['kind']}: {run['state']}, {run['read']:,} of {run['total']:,} profiles (run {run['id']})"
         )
+
+
+def _iso(time: datetime | None) -> str | None:
+    return time.isoformat(timespec="seconds") if time else None

@@ -234,7 +234,8 @@ def progress(tenant: Tenant, run: ReplayRun, services: Services) -> Json:
     }
     return {
         "id": run.id,
-        "state": "done" if run.finished_at else "running",
+        "state": "failed" if run.reason else "done" if run.finished_at else "running",
+        "reason": run.reason or None,
         "asked_by": run.asked_by.value,
         "filters": {**run.wanted.to_fields(), **times},
         "started_at": _iso(run.started_at),

@@ -22,8 +22,8 @@ from shared.errors import (
     WaitError,
 )
 from shared.http.forbidden import lacks_a_scope, what_mends
+from shared.installation.connecting import prepare_queues
 from shared.installation.provision import again, start_provision, steps_of
-from shared.installation.steps import prepare_queues
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.queue import QueueState
 from shared.klaviyo.resources import (

@@ -117,9 +117,10 @@ def _of_run(run: Run) -> dict[str, Any]:
 
 
 def _of_replays(run: ReplayRun) -> dict[str, Any]:
-    state = Fate.DONE if run.finished_at else Fate.QUEUED
+    state = Fate.DEAD if run.reason else Fate.DONE if run.finished_at else Fate.QUEUED
     told = {"id": run.id, "kind": "replay-dead-jobs", "state": state.value}
-    return {**told, "at": _iso(run.finished_at or run.started_at)}
+    told["at"] = _iso(run.finished_at or run.started_at)
+    return {**told, "reason": run.reason} if run.reason else told
 
 
 def _iso(time: datetime) -> str:

@@ -1,39 +1,57 @@
 """The dead jobs of a person, and their part of dead jobs that are about many people."""
 
 import json
+from functools import partial
+from typing import TYPE_CHECKING
 
+from shared.erasure.dropping import somebody_was_erased, without_the_erased
 from shared.erasure.parts import without
-from shared.erasure.person import Person
 from shared.jobs.burial import hashes_of
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
-from shared.jobs.jobs import UnknownJobKindError, UnreadableJobError, read_job, write_job
+from shared.jobs.jobs import AnyJob, UnknownJobKindError, UnreadableJobError, read_job, write_job
 from shared.services import Services
 from shared.tenants.erasures import Identifier
 from shared.tenants.tenants import Tenant
 
+if TYPE_CHECKING:
+    from shared.erasure.person import Person
+
 PAGE = 20  # of up to 1 MiB each
 
 
-def erase_dead_jobs(person: Person, tenant: Tenant, services: Services) -> int:
+def erase_dead_jobs(person: "Person", tenant: Tenant, services: Services) -> int:
     """Remove what dead jobs hold of the person, and return how many did."""
     desk, erased, after = DeadJobStore(services.documents, services.keys), 0, None
     while page := desk.page(tenant.name, after=after, limit=PAGE):
         after = page[-1].id
         for dead in page:
-            body = _without(dead, person)
-            if body == dead.body:
-                continue
-            erased += 1
-            if body is None:
-                desk.delete(tenant.name, dead.id)
-            else:
-                hashes = hashes_of(json.loads(body), tenant)
-                desk.cut_down(tenant.name, dead.id, body, profiles=hashes)
+            if _without(dead, person, tenant) != dead:  # so that the others are not read twice
+                erased += desk.cut_down(tenant.name, dead.id, partial(_without, person=person, tenant=tenant))
     return erased
 
 
-def _without(dead: DeadJob, person: Person) -> bytes | None:
-    """Return the body without what is the person's, None if the whole is. One that cannot be read is the person's if it names them."""
+def cut_the_erased(id: str, tenant: Tenant, services: Services) -> None:
+    """Take out of a job that has just died what is of people who were erased while a worker was at it, or whom it had not looked for.
+
+    An erasure is noted before it looks at the desk, so whichever of the two comes second sees the other.
+    """
+    tenant = services.tenant_cache.get(tenant.name) or services.tenant_cache.fresh(tenant.name) or tenant
+    if not somebody_was_erased(tenant, services):
+        return
+
+    def cut(dead: DeadJob) -> DeadJob | None:
+        try:
+            job = read_job(dead.body)
+        except (UnreadableJobError, UnknownJobKindError):
+            return dead
+        left = without_the_erased(job, tenant, services)
+        return dead if left is job else _with(dead, left, tenant)
+
+    DeadJobStore(services.documents, services.keys).cut_down(tenant.name, id, cut)
+
+
+def _without(dead: DeadJob, person: "Person", tenant: Tenant) -> DeadJob | None:
+    """Return the dead job without what is the person's, None if the whole is. One that cannot be read is the person's if it names them."""
     known = {(name, value.casefold()) for name, value in person.identifiers()}
 
     def is_theirs(name: Identifier, value: str, _since: object) -> bool:
@@ -43,16 +61,26 @@ def _without(dead: DeadJob, person: Person) -> bytes | None:
         job = read_job(dead.body)
     except (UnreadableJobError, UnknownJobKindError):
         text = dead.body.decode(errors="replace").casefold()
-        return None if any(value in text for _, value in known) else dead.body
+        return None if any(value in text for _, value in known) else dead
     left = without(job, is_theirs)
     if left is None or _is_whole(left, person):
         return None
     # What the service said of it may quote the person as well.
     named = any(value in dead.detail.casefold() for _, value in known)
-    return dead.body if left is job and not named else write_job(left)
+    return dead if left is job and not named else _with(dead, left, tenant)
 
 
-def _is_whole(job: object, person: Person) -> bool:
+def _with(dead: DeadJob, left: AnyJob | None, tenant: Tenant) -> DeadJob | None:
+    """Return the dead job with what is left of the job, and without what was said of it; None if nothing is left."""
+    if left is None:
+        return None
+    body = write_job(left)
+    return dead.model_copy(
+        update={"body": body, "detail": "", "profiles": hashes_of(json.loads(body), tenant)}
+    )
+
+
+def _is_whole(job: object, person: "Person") -> bool:
     """Return whether a job that an erasure lets run while it is queued is about the person: dead, nobody waits for it."""
     named = {getattr(job, name, None) for name in ("profile_id", "profile", "klaviyo_id")}
     return bool(named & {person.profile_id, *person.klaviyo_ids} - {""})

@@ -12,7 +12,7 @@ from shared.tenants.tenants import Tenant
 
 def without_the_erased(job: AnyJob, tenant: Tenant, services: Services) -> AnyJob | None:
     """Return what is left of the job: see `without`. A tenant of whom nobody was erased for a month costs no look into the store."""
-    if tenant.erased_until is None or tenant.ledger_key is None or services.clock() >= tenant.erased_until:
+    if not somebody_was_erased(tenant, services):
         return job
     erasures = Erasures(services.documents, services.clock)
 
@@ -25,3 +25,12 @@ def without_the_erased(job: AnyJob, tenant: Tenant, services: Services) -> AnyJo
         return at is not None and since <= at
 
     return without(job, is_erased)
+
+
+def somebody_was_erased(tenant: Tenant, services: Services) -> bool:
+    """Return whether the tenant, as it is known here, has erased anybody of whom the queue may still bring up work."""
+    return (
+        tenant.erased_until is not None
+        and tenant.ledger_key is not None
+        and services.clock() < tenant.erased_until
+    )

@@ -1,12 +1,15 @@
 """Erasing a person: what is removed on our side, and the receipt that says what was and what stays.
 
-First it is noted who, so that work which is still queued is dropped; then everything is removed under the person's turns, so that no sync
-and no flush writes beside it. Repeating it is harmless, and so is a death halfway: the next call removes the rest.
+First it is noted who, so that work which is still queued is dropped. Then Klaviyo is asked, while our side still knows whom to name. Last,
+everything is removed under the person's turns, so that no sync and no flush writes beside it. Repeating it is harmless, and so is a death
+halfway: the next call does the rest.
 """
 
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from shared import logs
@@ -17,6 +20,7 @@ from shared.consent.memories import ConsentMemories
 from shared.consent.to_omneo import consent_turn
 from shared.erasure.dead_jobs import erase_dead_jobs
 from shared.erasure.person import Person, find_person
+from shared.erasure.sharing import other_tenant_of
 from shared.errors import ConflictError, DisconnectedError, NotInstalledError, ServiceError, WaitError
 from shared.profiles.sync import turn_at
 from shared.profiles.synced import SyncedProfiles
@@ -24,6 +28,7 @@ from shared.profiles.waiting import Waiting
 from shared.receipts import Receipts
 from shared.rewards.claims import RewardClaims
 from shared.services import Services
+from shared.tenants.cache import SECONDS
 from shared.tenants.erasures import KEPT, Erasures
 from shared.tenants.tenants import Tenant
 
@@ -36,31 +41,43 @@ STAYS = (
     "The report of a run over the whole base may name the profile by its id until it expires.",
     "Records that wait in the outbox are sent to Klaviyo, and leave it within minutes.",
 )
+NOT_ASKED = "Klaviyo was not asked to delete the person: their profile stays there. Which one it is may not be known here any more, so delete it in Klaviyo."
+NOBODY_TO_ASK_FOR = "No Klaviyo profile is known or found that is this person's alone, so Klaviyo was asked for nobody. If there is one, delete it in Klaviyo."
+_DISCONNECTED = "The Klaviyo account is disconnected: install the app again, then erase."
+# How much longer than needed it is noted that somebody was erased, so that it is written once a day at most.
+_AHEAD = timedelta(days=1)
+_CACHED = timedelta(seconds=SECONDS)
 
 
 def erase(tenant: Tenant, named: str, services: Services, *, in_klaviyo: bool = False) -> dict[str, Any]:
     """Erase the person whom an Omneo id or an email address names, and return the receipt.
 
-    `in_klaviyo` also asks Klaviyo to delete the person's profiles and all that is known of them there.
+    `in_klaviyo` also asks Klaviyo to delete the person's profiles and all that is known of them there. The first erasure in a month waits
+    some seconds, until every worker knows that there is one.
 
     Raises:
         InvalidPayloadError: it names nobody.
-        ConflictError, NotInstalledError: Klaviyo is to be asked, and cannot be, or Omneo would send the person there again.
+        ConflictError, NotInstalledError: Klaviyo is to be asked, and cannot be, or Omneo would send the person there again, or another
+            tenant on the account knows the person. What Klaviyo refuses is known only after it was noted; nothing is removed before.
         WaitError: Omneo, Klaviyo, or a sync that is at the person; call again.
     """
+    tenant = ensure_ledger_key(services.tenants, tenant.name)
     if in_klaviyo and tenant.klaviyo is None:
         raise NotInstalledError("There is no Klaviyo account to ask. Erase without klaviyo.")
-    tenant = ensure_ledger_key(services.tenants, tenant.name)
     person = find_person(tenant, named, services)
-    if in_klaviyo and person.lives:
-        raise ConflictError(
-            "Omneo still has the profile, and would send it to Klaviyo again. Delete it in Omneo first."
-        )
+    if in_klaviyo:
+        _check_klaviyo_may_be_asked(person, tenant, services)
     at = services.clock()
-    Erasures(services.documents, services.clock).note(tenant.name, person.marks(tenant), at)
-    services.tenants.change(tenant.name, lambda now: now.model_copy(update={"erased_until": at + KEPT}))
-    removed = _remove(person, tenant, services)
+    erasures = Erasures(services.documents, services.clock)
+    erasures.note(tenant.name, person.marks(tenant), at)
+    if not _is_known_to_all(tenant, services):
+        services.sleep(SECONDS)
+        # A worker that did not know may have made the person again.
+        later = find_person(tenant, named, services)
+        person = replace(person, klaviyo_ids=tuple(sorted({*person.klaviyo_ids, *later.klaviyo_ids})))
+        erasures.note(tenant.name, person.marks(tenant), at)
     asked = _ask_klaviyo(person, tenant, services) if in_klaviyo else 0
+    removed = _remove(person, tenant, services)
     logs.write(logging.WARNING, "a person was erased", kind="erase", removed=removed)
     return {
         "status": "erased",
@@ -68,8 +85,55 @@ def erase(tenant: Tenant, named: str, services: Services, *, in_klaviyo: bool = 
         "removed": removed,
         "asked_of_klaviyo": asked,
         "lives_in_omneo": person.lives,
-        "stays": list(STAYS),
+        "stays": [*STAYS, *_stays_in_klaviyo(tenant, in_klaviyo=in_klaviyo, asked=asked)],
     }
+
+
+def _check_klaviyo_may_be_asked(person: Person, tenant: Tenant, services: Services) -> None:
+    if person.lives:
+        raise ConflictError(
+            "Omneo still has the profile, and would send it to Klaviyo again. Delete it in Omneo first."
+        )
+    if not person.was_sought:
+        raise ConflictError(_DISCONNECTED)
+    try:
+        other = other_tenant_of(person, tenant, services)
+    except DisconnectedError:
+        raise ConflictError(_DISCONNECTED) from None
+    except WaitError:
+        raise
+    except ServiceError as error:
+        raise ConflictError(
+            f"Whether another tenant on the Klaviyo account knows the person cannot be looked up: {error}."
+        ) from error
+    if other:
+        raise ConflictError(
+            f"The tenant {other} is on the same Klaviyo account and knows the person too. Delete the person in its Omneo, erase them"
+            " there without klaviyo, and then here."
+        )
+
+
+def _is_known_to_all(tenant: Tenant, services: Services) -> bool:
+    """Note on the tenant that somebody was erased; return whether every worker that has the tenant in memory knows of it already."""
+    before: datetime | None = None
+    now = services.clock()
+
+    def edit(stored: Tenant) -> Tenant:
+        nonlocal before, now
+        before, now = stored.erased_until, services.clock()
+        if before is not None and before >= now + KEPT:
+            return stored
+        return stored.model_copy(update={"erased_until": now + KEPT + _AHEAD})
+
+    services.tenants.change(tenant.name, edit)
+    # What ends meanwhile, or was written a moment ago by another erasure, is not what a worker may go by.
+    return before is not None and now + _CACHED < before <= now + KEPT + _AHEAD - _CACHED
+
+
+def _stays_in_klaviyo(tenant: Tenant, *, in_klaviyo: bool, asked: int) -> list[str]:
+    if in_klaviyo:
+        return [] if asked else [NOBODY_TO_ASK_FOR]
+    return [] if tenant.klaviyo is None else [NOT_ASKED]
 
 
 Remove: TypeAlias = Callable[[Person, Tenant, Services], int]
@@ -136,9 +200,7 @@ def _ask_klaviyo(person: Person, tenant: Tenant, services: Services) -> int:
         for id in person.klaviyo_ids:
             services.klaviyo(tenant).request_deletion(id)
     except DisconnectedError:
-        raise ConflictError(
-            "The Klaviyo account is disconnected: install the app again, then erase."
-        ) from None
+        raise ConflictError(_DISCONNECTED) from None
     except WaitError:
         raise
     except ServiceError as error:

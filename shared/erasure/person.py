@@ -1,8 +1,8 @@
 """Whom an erasure is about: every identifier of one person that Omneo, Klaviyo and our own stores tell."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.consent.memories import ConsentMemories
 from shared.errors import (
@@ -13,6 +13,7 @@ from shared.errors import (
     WaitError,
 )
 from shared.klaviyo.profiles import KlaviyoProfile
+from shared.matching import other_holder
 from shared.profiles.rules.calls import profile_id_of_event, stored_klaviyo_id
 from shared.profiles.synced import SyncedProfiles
 from shared.services import Services
@@ -20,15 +21,22 @@ from shared.tenants.erasures import Identifier, mark_of
 from shared.tenants.tenants import Tenant
 from shared.values.emails import read_email
 
+if TYPE_CHECKING:
+    from shared.klaviyo.client import KlaviyoClient
+
 
 @dataclass(frozen=True)
 class Person:
-    """What one person is known by, "" and none for what nobody knows. `lives` says whether Omneo still has the profile."""
+    """What one person is known by, "" and none for what nobody knows.
+
+    `lives` says whether Omneo still has the profile, `was_sought` whether Klaviyo answered who the person is there.
+    """
 
     profile_id: str
     emails: tuple[str, ...]
     klaviyo_ids: tuple[str, ...]
     lives: bool
+    was_sought: bool = True
 
     def identifiers(self) -> Iterator[tuple[Identifier, str]]:
         """Yield each identifier with what it is."""
@@ -72,12 +80,14 @@ class _Search:
         fields = omneo.profile_fields(id) if id else None
         held = read_email(fields.get("email")) if fields else None
         emails = {one.casefold(): one for one in (email, held) if one}
-        in_klaviyo = [*self._in_klaviyo(id, emails.values())]
+        known = {*self._known(id, fields or {})}
+        sought = self._in_klaviyo(id, emails.values(), known)
+        of_klaviyo = {one: KlaviyoProfile(one) for one in known} if sought is None else sought
+        theirs = {one: profile for one, profile in of_klaviyo.items() if not self._is_anothers(profile, id)}
         if id:  # whose address has changed may still be mailed at the one before
-            emails |= {one.email.casefold(): one.email for one in in_klaviyo if one.email}
-        known = {*self._known(id, fields or {}), *(one.id for one in in_klaviyo)}
+            emails |= {one.email.casefold(): one.email for one in theirs.values() if one.email}
         lives = fields is not None and fields.get("profile_type") != "deleted"
-        return Person(id, tuple(emails.values()), tuple(sorted(known)), lives)
+        return Person(id, tuple(emails.values()), tuple(sorted(theirs)), lives, was_sought=sought is not None)
 
     def _read(self, named: str) -> tuple[str, str]:
         if "@" not in named:
@@ -100,17 +110,33 @@ class _Search:
         found = (stored, SyncedProfiles.of(self.services).find(name, id).klaviyo_id, *of_calls)
         yield from (one for one in found if one)
 
-    def _in_klaviyo(self, id: str, emails: Any) -> Iterator[KlaviyoProfile]:
-        """Yield the Klaviyo profiles that are found by the person's id, and by the address where it is of nobody else."""
+    def _in_klaviyo(
+        self, id: str, emails: Iterable[str], known: Iterable[str]
+    ) -> dict[str, KlaviyoProfile] | None:
+        """Return who the person is in Klaviyo, by the ids that name them: those that are known, and those that are found.
+
+        One that was merged stands for the other, and one that is gone for itself. None if the account is disconnected.
+        """
         if not self.tenant.is_connected:
-            return
+            return None
         klaviyo = self.services.klaviyo(self.tenant)
         try:
-            if id and (found := klaviyo.find_profile_by_external_id(id)):
-                yield found
-            for email in emails:
-                found = klaviyo.find_profile("email", email)
-                if found is not None and found.external_id.casefold() in ("", id.casefold()):
-                    yield found
+            looked = {one: klaviyo.profile(one) or KlaviyoProfile(one) for one in known}
+            found = [*self._found_in(klaviyo, id, emails), *looked.values()]
         except DisconnectedError:
-            return
+            return None
+        return {profile.id: profile for profile in found} | looked
+
+    def _found_in(self, klaviyo: "KlaviyoClient", id: str, emails: Iterable[str]) -> Iterator[KlaviyoProfile]:
+        """Yield the profiles that are found by the person's id, and by the address where it is of nobody else."""
+        if id and (found := klaviyo.find_profile_by_external_id(id)):
+            yield found
+        for email in emails:
+            found = klaviyo.find_profile("email", email)
+            if found is not None and found.external_id.casefold() in ("", id.casefold()):
+                yield found
+
+    def _is_anothers(self, profile: KlaviyoProfile, id: str) -> bool:
+        """Return whether another living Omneo profile has it by now, as after a merge: then it is not erased with this one."""
+        handle, omneo = self.tenant.settings.identity_handle, self.services.omneo(self.tenant)
+        return other_holder(profile, id or profile.id, handle=handle, omneo=omneo) is not None

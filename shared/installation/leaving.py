@@ -3,11 +3,14 @@
 A grant is the account's, not a tenant's: production and its staging twin may share one, and revoking it disconnects both.
 """
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from shared import logs
 from shared.errors import (
+    DocumentMissingError,
     ExtensionError,
     GrantRefusedError,
     NotFoundError,
@@ -15,13 +18,12 @@ from shared.errors import (
     TokenRejectedError,
     WaitError,
 )
+from shared.installation.pending import PendingInstalls
 from shared.installation.provision import LEASE
 from shared.klaviyo.resources import webhook_name
 from shared.tenants.tenants import FormerAccount, KlaviyoConnection, Tenant
 
 if TYPE_CHECKING:
-    from pydantic import SecretStr
-
     from shared.klaviyo.client import KlaviyoClient
     from shared.services import Services
 
@@ -36,7 +38,8 @@ def leave_former_accounts(tenant: Tenant, services: "Services") -> None:
     """Leave every account that another has taken the place of; what cannot be removed stands in `left_behind`.
 
     Raises:
-        WaitError: Klaviyo cannot at the moment, or the set-up is being changed; what is done stays noted.
+        WaitError: Klaviyo cannot at the moment, or the set-up is being changed; what is done stays noted. One that cannot be left yet
+            holds up none of the others.
     """
     if not tenant.former_accounts:
         return
@@ -45,27 +48,71 @@ def leave_former_accounts(tenant: Tenant, services: "Services") -> None:
         raise WaitError(
             "another set-up is running", service="The extension", retry_after=ANOTHER_RUNS_SECONDS
         )
+    later: WaitError | None = None
     try:
         for former in tenant.former_accounts:
-            with suppress(_ConnectedAgainError):  # `connect` has forgotten that it was former
-                _check_still_former(tenant.name, former, services)
-                _note_left(tenant.name, former, _leave(tenant, former, services), services)
+            try:
+                _leave_and_note(tenant, former, services)
+            except WaitError as error:
+                later = later or error
     finally:
         services.leases.release(lease)
+    if later:
+        raise later
 
 
-def give_back(tenant: Tenant, account_id: str, refresh_token: "SecretStr", services: "Services") -> None:
+def give_back(name: str, account_id: str, refresh_token: str, services: "Services") -> None:
     """Revoke a grant that was given for the tenant and is not wanted; if that fails, `left_behind` says so."""
-    if account_id and services.tenants.holding(account_id):
-        return  # whoever holds it may have got the very same grant
-    left = kept_for(tenant.name, account_id, services)
+    if account_id and _may_be_anothers(account_id, services):
+        return
+    left = kept_for(name, account_id, services)
     if not left:
         try:
-            services.klaviyo_oauth.revoke(refresh_token.get_secret_value())
+            left = "".join(revoke(account_id, refresh_token, services))
         except WaitError as error:
-            left = f"{_ACCOUNT}{account_id} still shows the app as installed, because {error}. Remove the app there."
+            left = _still_installed(account_id, error)
     if left:
-        services.tenants.change(tenant.name, lambda now: with_left_behind(now, left))
+        with suppress(DocumentMissingError):  # the tenant was deleted since
+            services.tenants.change(name, lambda now: with_left_behind(now, left))
+
+
+def give_back_unanswered(services: "Services") -> None:
+    """Give back the grant of each question that no merchant has answered in time.
+
+    Raises:
+        StoreUnavailableError: the store cannot answer now.
+    """
+    installs = PendingInstalls.of(services)
+    for id, pending in installs.unanswered():
+        with logs.context(tenant=pending.tenant):
+            tokens: Any = pending.kept["tokens"]
+            account: Any = pending.kept["account"]
+            # It may be asked for twice, should this end in between.
+            give_back(pending.tenant, str(account["id"]), str(tokens["refresh_token"]), services)
+            installs.forget(id)
+            logs.write(logging.INFO, "an install that nobody has confirmed was given up", reason="unanswered")
+
+
+def revoke(account_id: str, refresh_token: str, services: "Services") -> list[str]:
+    """Revoke a grant that nobody needs; return what Klaviyo refuses of it, as lines of `left_behind`.
+
+    Raises:
+        WaitError: Klaviyo cannot at the moment.
+    """
+    try:
+        services.klaviyo_oauth.revoke(refresh_token)
+    except RefusedError as error:
+        return [_still_installed(account_id, error)]
+    return []
+
+
+def _still_installed(account_id: str, error: Exception) -> str:
+    return f"{_ACCOUNT}{account_id} still shows the app as installed, because {error}. Remove the app there."
+
+
+def _may_be_anothers(account_id: str, services: "Services") -> bool:
+    """Return whether somebody may have got the very same grant: a tenant that holds the account, or a merchant who is being asked about it."""
+    return bool(services.tenants.holding(account_id)) or PendingInstalls.of(services).asks_about(account_id)
 
 
 def kept_for(name: str, account_id: str, services: "Services") -> str:
@@ -135,6 +182,12 @@ def _check_still_former(name: str, former: FormerAccount, services: "Services") 
         raise _ConnectedAgainError
 
 
+def _leave_and_note(tenant: Tenant, former: FormerAccount, services: "Services") -> None:
+    with suppress(_ConnectedAgainError):  # `connect` has forgotten that it was former
+        _check_still_former(tenant.name, former, services)
+        _note_left(tenant.name, former, _leave(tenant, former, services), services)
+
+
 def _leave(tenant: Tenant, former: FormerAccount, services: "Services") -> list[str]:
     """Leave one account; return what cannot be removed from it, as lines of `left_behind`."""
     connection = former.connection
@@ -152,26 +205,45 @@ def _leave(tenant: Tenant, former: FormerAccount, services: "Services") -> list[
         left = [f"{where} may still have our webhook, because {error}. Remove it there."]
     if kept := kept_for("", connection.account_id, services):
         return [*left, *([kept] if kept.startswith(_ACCOUNT) else [])]  # whoever shares it owns it
-    services.klaviyo_oauth.revoke(_newest(tenant.name, former, services).refresh_token.get_secret_value())
-    return left
+    if PendingInstalls.of(services).asks_about(connection.account_id):
+        return left  # a merchant may be about to connect it again; if not, the grant is given back then
+    token = _newest(tenant.name, former, services).refresh_token.get_secret_value()
+    return [*left, *revoke(connection.account_id, token, services)]
 
 
 def _take_webhook_away(tenant: Tenant, former: FormerAccount, services: "Services") -> None:
-    from shared.klaviyo.tokens import with_tokens
+    from shared.klaviyo.tokens import REFRESH_AHEAD
 
     connection = former.connection
-    if connection.expires_at <= services.clock():
-        # Stored before it is used: the refresh token may be a new one.
-        answer = services.klaviyo_oauth.refresh(connection.refresh_token.get_secret_value())
-        connection = with_tokens(connection, answer, services.clock())
-        _note(tenant.name, former, {"connection": connection}, services)
+    if connection.expires_at - REFRESH_AHEAD <= services.clock():
+        connection = _refreshed(tenant.name, former, services)
+    try:
+        _remove_webhook(tenant, former, connection, services)
+    except TokenRejectedError:  # it ended meanwhile: the refresh token may live
+        _remove_webhook(tenant, former, _refreshed(tenant.name, former, services), services)
+    _note(tenant.name, former, {"webhook_is_gone": True}, services)
+
+
+def _remove_webhook(
+    tenant: Tenant, former: FormerAccount, connection: KlaviyoConnection, services: "Services"
+) -> None:
     remove_webhook(
         tenant,
         former.webhook_id,
         services.klaviyo_with(connection.access_token),
         before_each=lambda: _check_still_former(tenant.name, former, services),
     )
-    _note(tenant.name, former, {"webhook_is_gone": True}, services)
+
+
+def _refreshed(name: str, former: FormerAccount, services: "Services") -> KlaviyoConnection:
+    from shared.klaviyo.tokens import with_tokens
+
+    connection = _newest(name, former, services)
+    answer = services.klaviyo_oauth.refresh(connection.refresh_token.get_secret_value())
+    connection = with_tokens(connection, answer, services.clock())
+    # Stored before it is used: the refresh token may be a new one.
+    _note(name, former, {"connection": connection}, services)
+    return connection
 
 
 def _newest(name: str, former: FormerAccount, services: "Services") -> KlaviyoConnection:

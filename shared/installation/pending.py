@@ -1,19 +1,20 @@
 """Installs that are on their way: what must be remembered between two steps of a merchant's browser.
 
 Each is kept under the hash of a random word that the browser carries, is bound to that browser by a cookie, lives 15 minutes, and can
-be taken out once. What is secret in it is encrypted.
+be taken out once. What is secret in it is encrypted. A question that nobody answers in time holds a grant: it is kept until that is given back.
 """
 
 import hashlib
 import hmac
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
-from shared.errors import DocumentChangedError, DocumentExistsError
+from shared.errors import DocumentChangedError, DocumentExistsError, UndecryptableError
 from shared.storage.documents import Document, Documents, Value
 from shared.storage.encryption import KeyRing
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from shared.services import Services
 
 LIFE = timedelta(minutes=15)
+KEPT_UNANSWERED = timedelta(days=1)
 WATCHED = timedelta(hours=1)
 COLLECTION = "pending_installs"
 
@@ -65,9 +67,11 @@ class PendingInstalls:
         """Return the store that these services stand on."""
         return cls(services.documents, services.keys, services.clock, services.new_word)
 
-    def issue(self, step: Step, tenant: str, *, cookie: str, kept: Mapping[str, object]) -> str:
-        """Remember an install and return the word that takes it out again."""
-        word = self._new_word()
+    def issue(
+        self, step: Step, tenant: str, *, cookie: str, kept: Mapping[str, object], account: str = ""
+    ) -> str:
+        """Remember an install and return the word that takes it out again. `account` is whose grant is kept, "" if none is."""
+        word, ends_at = self._new_word(), self._clock() + LIFE
         self._documents.create(
             COLLECTION,
             _id(step, word),
@@ -75,7 +79,9 @@ class PendingInstalls:
                 "tenant": tenant,
                 "browser": hash_of(cookie),
                 "kept": self._keys.encrypt(json.dumps(dict(kept)), tenant=tenant, field=f"pending.{step}"),
-                "expire_at": self._clock() + LIFE,
+                "account": account,
+                "ends_at": ends_at,
+                "expire_at": ends_at + KEPT_UNANSWERED if account else ends_at,
             },
         )
         return word
@@ -96,17 +102,43 @@ class PendingInstalls:
             return None  # somebody else took it out between the two lines above
         return self._read(step, found)
 
+    def asks_about(self, account: str) -> bool:
+        """Return whether a merchant is being asked about this account right now: the grant is then theirs to keep or to give back."""
+        found = self._documents.find(COLLECTION, where={"account": account})
+        return any(_is_alive(document, self._clock()) for document in found)
+
+    def unanswered(self) -> Iterator[tuple[str, PendingInstall]]:
+        """Yield each question that nobody has answered in time, with its id."""
+        after, prefix = f"{Step.CONFIRM}-", f"{Step.CONFIRM}-"
+        while page := self._documents.find(COLLECTION, after=after):
+            for found in page:
+                if not found.id.startswith(prefix):
+                    return
+                if not found.fields.get("account") or _is_alive(found, self._clock()):
+                    continue
+                with suppress(UndecryptableError):  # a key was dropped: nobody can give that grant back
+                    yield found.id, self._opened(Step.CONFIRM, found)
+            after = page[-1].id
+
+    def forget(self, id: str) -> None:
+        """Forget an install."""
+        self._documents.delete(COLLECTION, id)
+
     def reencrypt(self, tenant: str, *, dry_run: bool = False) -> int:
         """Seal again with the first key what an older one sealed of the tenant's installs, and return how many there were."""
         due = 0
         for found in self._of(tenant):
             sealed = found.fields.get("kept")
-            if sealed is None or not _is_alive(found, self._clock()) or self._keys.is_current(str(sealed)):
+            if sealed is None or not self._is_kept(found) or self._keys.is_current(str(sealed)):
                 continue
             due += 1
             if not dry_run:
                 self._renew(tenant, found, str(sealed))
         return due
+
+    def _is_kept(self, found: Document) -> bool:
+        expiry = found.fields["expire_at"]
+        return isinstance(expiry, datetime) and self._clock() < expiry
 
     def _of(self, tenant: str) -> Iterator[Document]:
         after: str | None = None
@@ -124,8 +156,9 @@ class PendingInstalls:
             return  # taken out meanwhile
 
     def _read(self, step: Step, found: Document) -> PendingInstall | None:
-        if not _is_alive(found, self._clock()):
-            return None
+        return self._opened(step, found) if _is_alive(found, self._clock()) else None
+
+    def _opened(self, step: Step, found: Document) -> PendingInstall:
         tenant = str(found.fields["tenant"])
         kept = self._keys.decrypt(str(found.fields["kept"]), tenant=tenant, field=f"pending.{step}")
         return PendingInstall(tenant, str(found.fields["browser"]), json.loads(kept))
@@ -147,8 +180,10 @@ class PendingInstalls:
 
 
 def _is_alive(found: Document, now: datetime) -> bool:
-    expiry = found.fields["expire_at"]
-    return isinstance(expiry, datetime) and now < expiry
+    ends_at = (
+        found.fields.get("ends_at") or found.fields["expire_at"]
+    )  # one of an earlier release has but the second
+    return isinstance(ends_at, datetime) and now < ends_at
 
 
 def _watch_id(cookie: str) -> str:

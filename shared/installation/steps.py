@@ -7,112 +7,43 @@ sent to the browser is decided here; how, in pages/policy.py.
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import datetime
 from types import MappingProxyType
-from typing import Any, TypeAlias
-
-from pydantic import SecretStr
+from typing import TypeAlias
 
 from shared import logs
 from shared.audit import Act, Audit
 from shared.direction import Direction
 from shared.errors import (
     DocumentMissingError,
-    ExtensionError,
     GrantRefusedError,
     LinkSpentError,
     LinkUnreadableError,
     QueueUnavailableError,
     ServiceError,
+    TokenRejectedError,
     WaitError,
 )
-from shared.installation.leaving import give_back, left_in_other_accounts
+from shared.installation.connecting import connect, prepare_queues
+from shared.installation.leaving import give_back
 from shared.installation.links import InstallLink, InstallLinks
 from shared.installation.pending import PendingInstall, PendingInstalls, Step, attempt_of
 from shared.installation.provision import start_provision, steps_of
-from shared.jobs.queue import TaskQueue
+from shared.installation.visits import GoTo, InstallRefusedError, Page, Refusal, Visit
 from shared.jobs.replays import Replaying
 from shared.jobs.rules.causes import MENDED_BY_INSTALL
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.services import Services
-from shared.tenants.keys import id_of, matches
-from shared.tenants.tenants import (
-    FormerAccount,
-    KlaviyoConnection,
-    Provisions,
-    Tenant,
-    TenantStore,
-    is_tenant_name,
-)
+from shared.tenants.keys import hash_of, id_of, matches
+from shared.tenants.tenants import Tenant, is_tenant_name
 
 CALLBACK_PATH = "/klaviyo/callback"
-OUTAGES_KEPT = 20
 MERCHANT = "merchant"  # in a browser, let in by an installation key or an install link
 SET_UP_SECONDS = (
     30.0  # until the set-up is through, as a rule; jobs that the install mends are replayed after it
 )
 _NO_HASHES = ("0" * 64,)
-
-
-class Refusal(StrEnum):
-    """Why an install stops here."""
-
-    PREFETCHED = "prefetched"
-    KLAVIYO_REFUSED = "klaviyo_refused"
-    FOREIGN_FORM = "foreign_form"
-    LINK_UNREADABLE = "link_unreadable"
-    LINK_SPENT = "link_spent"
-    DENIED = "denied"
-    UNKNOWN_STATE = "unknown_state"
-    OTHER_BROWSER = "other_browser"
-    MISSING_CODE = "missing_code"
-    EXCHANGE_FAILED = "exchange_failed"
-    KLAVIYO_DOWN = "klaviyo_down"
-    QUEUES_FAILED = "queues_failed"
-    CANCELLED = "cancelled"
-
-
-class InstallRefusedError(ExtensionError):
-    """The install stops; `refusal` says why, `reason` in Klaviyo's own word. The merchant may start again."""
-
-    def __init__(self, refusal: Refusal, reason: str = "") -> None:
-        super().__init__(refusal.value)
-        self.refusal = refusal
-        self.reason = reason
-
-
-@dataclass(frozen=True)
-class Visit:
-    """What a merchant's browser sends: the fields of a query or a form, our cookies, and where a form came from.
-
-    Each attempt has a cookie of its own, so that two tabs do not take each other's place. `is_ahead` says that nobody has asked for the
-    page yet: the browser fetches it in case somebody will.
-    """
-
-    fields: Mapping[str, str]
-    cookies: tuple[str, ...]
-    origin: str
-    is_ahead: bool = False
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page to show: a template of `shared/pages` and what is on it."""
-
-    name: str
-    values: Mapping[str, Any] = field(default_factory=dict)
-    status: int = 200
-
-
-@dataclass(frozen=True)
-class GoTo:
-    """An address to send the browser to, with a cookie that binds it."""
-
-    url: str
-    cookie: str
 
 
 def start_page(visit: Visit, services: Services) -> Page:
@@ -142,7 +73,8 @@ def begin(visit: Visit, services: Services) -> Page | GoTo:
     tenant = services.tenants.find(name) if is_tenant_name(name) else None
     # An unknown tenant takes the same path as a wrong key, and hears the same.
     hashes = [key.hash for key in tenant.installation_keys] if tenant else _NO_HASHES
-    if not matches(visit.fields.get("installation_key", "").strip(), hashes) or tenant is None:
+    key = visit.fields.get("installation_key", "").strip()
+    if not matches(key, hashes) or tenant is None:
         problem = (
             "This name and key do not belong together. Check both, or ask your Omneo contact for a new key."
         )
@@ -154,6 +86,7 @@ def begin(visit: Visit, services: Services) -> Page | GoTo:
         # What is no name is not shown again: it may be the key, in the wrong field.
         shown = name if is_tenant_name(name) else ""
         return Page("start", {"tenant": shown, "link": "", "problem": problem}, status=401)
+    services.secret_uses.note(name, id_of(hash_of(key)))
     return _authorize(name, services)
 
 
@@ -208,8 +141,9 @@ def confirm(visit: Visit, services: Services) -> Page:
     answer = _aged(TokenAnswer.model_validate(pending.kept["tokens"]), pending.kept["exchanged_at"], services)
     account = Account.model_validate(pending.kept["account"])
     if visit.fields.get("decision") != "connect":
-        give_back(tenant, account.id, answer.refresh_token, services)
+        give_back(tenant.name, account.id, answer.refresh_token.get_secret_value(), services)
         raise InstallRefusedError(Refusal.CANCELLED)
+    _check_lives(answer, services)
     return _connect(tenant, answer, account, cookie, services)
 
 
@@ -235,58 +169,6 @@ def progress(visit: Visit, services: Services) -> list[dict[str, str]]:
     tenant, _ = _watched(visit, services)
     logs.note(tenant=tenant.name)
     return steps_of(tenant)
-
-
-def connect(
-    name: str, answer: TokenAnswer, *, tenants: TenantStore, now: datetime, account: Account | None = None
-) -> Tenant:
-    """Store the tokens of a Klaviyo account as the tenant's; whatever had disconnected it is over.
-
-    What an install has made is remembered for as long as the account stays the same. Another account is left by the next set-up.
-
-    Raises:
-        DocumentMissingError: there is no such tenant.
-    """
-    account = account or Account.model_construct(id="")
-
-    def edit(tenant: Tenant) -> Tenant:
-        same = account.id == tenant.klaviyo_account_id
-        made = tenant.provisions if same else Provisions()
-        outages = tuple(
-            outage if outage.ended else outage.model_copy(update={"ended": now}) for outage in tenant.outages
-        )
-        former = tuple(one for one in tenant.former_accounts if one.connection.account_id != account.id)
-        return tenant.model_copy(
-            update={
-                "former_accounts": (*former, *_former(tenant, account)),
-                "left_behind": left_in_other_accounts(tenant, account.id),
-                "klaviyo": _connection(answer, account, now),
-                "klaviyo_account_id": account.id,
-                "provisions": made.model_copy(update={"steps": {}}),
-                "outages": outages[-OUTAGES_KEPT:],
-                "heal_from": (tenant.heal_from if same else None) or now,
-            }
-        )
-
-    return tenants.change(name, edit)
-
-
-def _former(tenant: Tenant, account: Account) -> tuple[FormerAccount, ...]:
-    """Return the account that this one takes the place of, if both are known."""
-    before = tenant.klaviyo_account_id
-    if tenant.klaviyo is None or not before or not account.id or before == account.id:
-        return ()
-    connection = tenant.klaviyo.model_copy(update={"account_id": before})
-    return (FormerAccount(connection=connection, webhook_id=tenant.provisions.webhook_id),)
-
-
-def prepare_queues(tenant: Tenant, queue: TaskQueue) -> None:
-    """Make the tenant's queues and let them run, so that jobs that waited for this install go on.
-
-    Raises:
-        QueueUnavailableError: not now; asking again is safe.
-    """
-    queue.ensure(tenant)
 
 
 def _authorize(tenant: str, services: Services) -> GoTo:
@@ -367,6 +249,16 @@ def _account_of(answer: TokenAnswer, services: Services) -> Account:
         raise InstallRefusedError(Refusal.KLAVIYO_DOWN) from error
 
 
+def _check_lives(answer: TokenAnswer, services: Services) -> None:
+    """Refuse a grant that was revoked while the merchant was being asked, as from another tab: it would be disconnected within the hour."""
+    try:
+        services.klaviyo_with(answer.access_token).account()
+    except TokenRejectedError as error:
+        raise InstallRefusedError(Refusal.GRANT_GONE) from error
+    except ServiceError:
+        return  # Klaviyo cannot answer, which says nothing of the grant
+
+
 def _aged(answer: TokenAnswer, exchanged_at: object, services: Services) -> TokenAnswer:
     """Return the tokens with the life that is left of them now: the merchant may have taken minutes to say yes."""
     gone = services.clock() - datetime.fromisoformat(str(exchanged_at))
@@ -385,7 +277,9 @@ def _ask(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str, ser
         "account": account.model_dump(),
         "exchanged_at": services.clock().isoformat(),
     }
-    confirmation = PendingInstalls.of(services).issue(Step.CONFIRM, tenant.name, cookie=cookie, kept=kept)
+    confirmation = PendingInstalls.of(services).issue(
+        Step.CONFIRM, tenant.name, cookie=cookie, kept=kept, account=account.id
+    )
     return _question(tenant, account, confirmation, services)
 
 
@@ -437,20 +331,6 @@ def _done(tenant: Tenant, account: str, cookie: str, services: Services) -> Page
     )
 
 
-def _connection(answer: TokenAnswer, account: Account, now: datetime) -> KlaviyoConnection:
-    return KlaviyoConnection(
-        access_token=SecretStr(answer.access_token.get_secret_value()),
-        refresh_token=SecretStr(answer.refresh_token.get_secret_value()),
-        expires_at=now + timedelta(seconds=answer.expires_in),
-        scope=answer.scope,
-        account_id=account.id,
-        account_name=account.name,
-        account_timezone=account.timezone,
-        account_country=account.country,
-        connected_at=now,
-    )
-
-
 def _check_origin(visit: Visit, services: Services) -> None:
     """Refuse a form that another site's page has sent. Browsers name the origin of every form they post."""
     if visit.origin != services.settings.public_origin:
@@ -466,7 +346,7 @@ def _readable(text: str, services: Services) -> InstallLink:
     except LinkSpentError as error:
         raise InstallRefusedError(Refusal.LINK_SPENT) from error
     tenant = services.tenants.find(link.tenant)
-    if tenant is None or (link.key and link.key not in {id_of(key.hash) for key in tenant.installation_keys}):
+    if tenant is None or (link.key and link.key not in {key.id for key in tenant.installation_keys}):
         raise InstallRefusedError(Refusal.LINK_SPENT)
     return link
 

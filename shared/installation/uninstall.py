@@ -19,6 +19,7 @@ from shared.installation.leaving import (
     leave_former_accounts,
     left_in_other_accounts,
     remove_webhook,
+    revoke,
     unless_gone,
 )
 from shared.klaviyo.resources import omneo_webhook_path
@@ -124,9 +125,9 @@ def _revoke(tenant: Tenant, account_id: str, services: Services) -> list[str]:
     if kept := kept_for(tenant.name, account_id, services):
         return [kept]
     fresh = services.tenants.find(tenant.name)
-    if fresh is not None and fresh.klaviyo is not None:
-        services.klaviyo_oauth.revoke(fresh.klaviyo.refresh_token.get_secret_value())
-    return []
+    if fresh is None or fresh.klaviyo is None:
+        return []
+    return revoke(account_id, fresh.klaviyo.refresh_token.get_secret_value(), services)
 
 
 def _is_removed(tenant: Tenant) -> bool:

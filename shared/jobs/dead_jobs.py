@@ -6,7 +6,7 @@ row does not have any more was overtaken by a later replay, and is not done. Who
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -98,15 +98,17 @@ class DeadJobStore:
         self._documents = documents
         self._keys = keys
 
-    def add(self, dead: DeadJob, *, keep: timedelta) -> None:
-        """Record a dead job. One that stands there and dies again is the same row, newer.
+    def add(self, dead: DeadJob, *, keep: timedelta) -> bool:
+        """Record a dead job, and return whether that changes anything. One that stands there and dies again is the same row, newer.
 
         A second record of the same death changes nothing: a worker that dies halfway records it twice. `dead.replay` is the replay that
-        died; its row is changed if it is still the last one, and no row is made for it.
+        died; its row is changed if it is still the last one, and no row is made for it. Of one that was not read, the row keeps what is
+        known of the job: part of it may have been erased since it was replayed.
         """
-        self._write(dead, keep)
+        is_new = self._write(dead, keep)
         if dead.cause in HELD:
             self._note_cause(dead, keep)
+        return is_new
 
     def find(self, tenant: str, id: str) -> DeadJob | None:
         """Return the dead job with this id, None if there is none."""
@@ -215,6 +217,22 @@ class DeadJobStore:
             self._documents.delete(_collection(tenant), id, version=found.version)
         return _row(tenant, found)
 
+    def settle(self, tenant: str, id: str, *, since: datetime) -> DeadJob | None:
+        """Take a row away because the same thing was begun then and has been done; return it without body, None if none died before."""
+        found = self._documents.get(_collection(tenant), id)
+        if found is None or _time(found.fields["died_at"]) > since:
+            return None
+        try:
+            self._documents.delete(_collection(tenant), id, version=found.version)
+        except DocumentChangedError:
+            return None  # it has died anew, or is being replayed
+        return _row(tenant, found)
+
+    def of_kind(self, tenant: str, kind: str) -> list[str]:
+        """Return the ids of some rows of a kind of which there are few."""
+        found = self._documents.find(_collection(tenant), where={"kind": kind}, limit=_AT_ONCE)
+        return [document.id for document in found]
+
     def held(self, tenant: str) -> list[HeldCause]:
         """Return the causes that have held jobs, mended ones perhaps too."""
         found = self._documents.find(_causes(tenant))
@@ -229,22 +247,35 @@ class DeadJobStore:
         """Forget a cause that holds nothing any more."""
         self._documents.delete(_causes(tenant), cause.value)
 
-    def delete(self, tenant: str, id: str) -> None:
-        """Forget a dead job."""
-        self._documents.delete(_collection(tenant), id)
+    def cut_down(self, tenant: str, id: str, cut: Callable[[DeadJob], DeadJob | None]) -> bool:
+        """Keep the body, the detail and the profiles that `cut` leaves of a dead job, or nothing of it; return whether that changes it.
 
-    def cut_down(self, tenant: str, id: str, body: bytes, *, profiles: Sequence[str]) -> None:
-        """Keep a part of a dead job, in place of the whole and of what was said of it. One that is gone stays gone.
-
-        `profiles` are the hashes of whom this part is about.
+        One that is gone stays gone. If somebody else has written in between, `cut` is asked again with what is there now, so it must be
+        repeatable.
         """
-        fields: dict[str, Value] = {
-            "body": self._keys.encrypt_bytes(zlib.compress(body), tenant=tenant, field=_BODY),
-            "detail": self._keys.encrypt("", tenant=tenant, field=_DETAIL),
-            "profiles": list(profiles),
-        }
-        with suppress(DocumentMissingError):
-            self._documents.update(_collection(tenant), id, fields)
+        collection = _collection(tenant)
+        for _ in range(_TRIES):
+            found = self._documents.get(collection, id)
+            if found is None:
+                return False
+            dead = self._decode(tenant, found)
+            left = cut(dead)
+            if left == dead:
+                return False
+            try:
+                if left is None:
+                    self._documents.delete(collection, id, version=found.version)
+                else:
+                    part: dict[str, Value] = {
+                        "body": self._sealed(left),
+                        "detail": self._keys.encrypt(left.detail, tenant=tenant, field=_DETAIL),
+                        "profiles": list(left.profiles),
+                    }
+                    self._documents.update(collection, id, part, version=found.version)
+            except DocumentChangedError:
+                continue
+            return True
+        raise StoreUnavailableError("the dead job is being changed too often to be written")
 
     def delete_all(self, tenant: str) -> None:
         """Forget every dead job of the tenant."""
@@ -273,23 +304,24 @@ class DeadJobStore:
             raise unreadable
         return due
 
-    def _write(self, dead: DeadJob, keep: timedelta) -> None:
+    def _write(self, dead: DeadJob, keep: timedelta) -> bool:
         fields = self._encode(dead, keep)
         collection = _collection(dead.tenant)
         for _ in range(_TRIES):
             found = self._documents.get(collection, dead.id)
             try:
                 if found is None:
-                    if not dead.replay:
-                        self._documents.create(collection, dead.id, fields)
-                    return  # the row of a replay has expired, or its person was erased
-                if not _is_new_death(found, dead):
-                    return
-                again = fields | _history(found, dead)
-                self._documents.update(collection, dead.id, again, version=found.version)
+                    if dead.replay:
+                        return False  # the row has expired, or its person was erased
+                    self._documents.create(collection, dead.id, fields)
+                elif _is_new_death(found, dead):
+                    again = fields | _history(found, dead) | _known_before(found, dead)
+                    self._documents.update(collection, dead.id, again, version=found.version)
+                else:
+                    return False
             except (DocumentExistsError, DocumentChangedError):
                 continue
-            return
+            return True
         raise StoreUnavailableError("the dead job is being changed too often to be written")
 
     def _note_cause(self, dead: DeadJob, keep: timedelta) -> None:
@@ -406,6 +438,14 @@ def _history(found: Document, dead: DeadJob) -> dict[str, Value]:
         "deaths": int(str(earlier.get("deaths", 1))) + 1,
         "run": str(earlier.get("run", "")) if dead.replay else "",
     }
+
+
+def _known_before(found: Document, dead: DeadJob) -> dict[str, Value]:
+    """Return what the row keeps of a replay that was not read."""
+    if not dead.replay or dead.cause is not Cause.UNREAD:
+        return {}
+    kept = ("kind", "body", "metric", "call", "profiles", "accepted_at")
+    return {name: found.fields[name] for name in kept if name in found.fields}
 
 
 def _is_under_way(found: Document, replay: str) -> bool:

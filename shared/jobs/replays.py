@@ -5,6 +5,7 @@ dies between the two leaves a row that stands, and another replay makes it good.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -37,7 +38,10 @@ class Asker(StrEnum):
 
 @dataclass(frozen=True)
 class ReplayRun:
-    """A run. `replayed` and `unreadable` count what it has come by; `after` is the row that it read last. `total` is None where only the run can tell."""
+    """A run. `replayed` and `unreadable` count what it has come by; `after` is the row that it read last. `total` is None where only the run can tell.
+
+    `reason` says why it has failed, "" if it has not. It goes on from there if the job that failed is replayed.
+    """
 
     id: str
     wanted: Wanted
@@ -49,6 +53,12 @@ class ReplayRun:
     replayed: int = 0
     unreadable: int = 0
     finished_at: datetime | None = None
+    reason: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be done."""
+        return self.finished_at is not None and not self.reason
 
 
 class Replays:
@@ -84,6 +94,16 @@ class Replays:
         except DocumentChangedError:
             return False
         return True
+
+    def fail(self, tenant: str, id: str, step: int, reason: str, *, now: datetime) -> None:
+        """Note that a run has failed and why, if it was at this step, or has just taken it and not queued the next."""
+        found = self._documents.get(_collection(tenant), id)
+        run = None if found is None else _decode(found)
+        if found is None or run is None or run.finished_at is not None or run.step not in (step, step + 1):
+            return
+        with suppress(DocumentChangedError):  # another worker takes the step at this moment
+            failed = _progress(replace(run, finished_at=now, reason=reason))
+            self._documents.update(_collection(tenant), id, failed, version=found.version)
 
     def forget(self, tenant: str) -> None:
         """Forget every run of the tenant."""
@@ -196,6 +216,7 @@ def next_step(
         replayed=run.replayed + replayed,
         unreadable=run.unreadable + unreadable,
         finished_at=now if after is None else None,
+        reason="",
     )
 
 
@@ -206,6 +227,7 @@ def _progress(run: ReplayRun) -> dict[str, Value]:
         "replayed": run.replayed,
         "unreadable": run.unreadable,
         "finished_at": run.finished_at,
+        "reason": run.reason,
     }
 
 
@@ -222,6 +244,7 @@ def _decode(found: Document) -> ReplayRun:
         replayed=fields["replayed"],
         unreadable=fields["unreadable"],
         finished_at=fields["finished_at"],
+        reason=fields.get("reason") or "",  # a run of an earlier release has none
     )
 
 

@@ -86,7 +86,8 @@ class KlaviyoOAuth:
         """Disconnect the app in the account of the token. A token that is dead already is no error.
 
         Raises:
-            WaitError: Klaviyo cannot at the moment.
+            WaitError: Klaviyo cannot at the moment, or refuses our app's own credentials, which an operator mends.
+            RefusedError: Klaviyo does not; asking again does not help.
         """
         form = {"token": refresh_token, "token_type_hint": "refresh_token"}
         try:
@@ -98,12 +99,12 @@ class KlaviyoOAuth:
                 any_success=True,  # the body of its answer is not documented
             )
         except (RefusedError, TokenRejectedError) as error:
-            if error.code not in _DEAD_GRANTS:
-                raise WaitError(
-                    f"Klaviyo's revoke endpoint answered {error.status}",
-                    service="Klaviyo",
-                    status=error.status,
-                ) from None
+            if error.code in _DEAD_GRANTS:
+                return
+            said = f"Klaviyo's revoke endpoint answered {error.status}: {error.code or 'no reason given'}"
+            is_ours = isinstance(error, TokenRejectedError) or error.code == "invalid_client"
+            kind = WaitError if is_ours else RefusedError
+            raise kind(said, service="Klaviyo", status=error.status, code=error.code) from None
 
     def refresh(self, refresh_token: str) -> TokenAnswer:
         """Return new tokens.

@@ -60,6 +60,11 @@ class SyncedProfiles:
             return SyncedProfile()
         return _decode(found.fields)
 
+    def knows(self, tenant: str, klaviyo_id: str) -> bool:
+        """Return whether a profile that was not deleted is remembered as this one of Klaviyo's."""
+        found = self._documents.find(_collection(tenant), where={"klaviyo_id": klaviyo_id})
+        return any(_decode(document.fields).deleted_at is None for document in found)
+
     def keep(self, tenant: str, profile_id: str, synced: SyncedProfile) -> None:
         """Remember this, in place of whatever was remembered before."""
         fields: dict[str, Value] = {

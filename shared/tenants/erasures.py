@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from shared.errors import DocumentExistsError
+from shared.errors import DocumentChangedError, DocumentExistsError, StoreUnavailableError
 from shared.storage.documents import Documents, Value, delete_all
 from shared.tenants.tenants import Tenant
 
 # As long as Cloud Tasks keeps a task that it cannot deliver.
 KEPT = timedelta(days=31)
+_TRIES = 10
 
 
 class Identifier(StrEnum):
@@ -34,12 +35,22 @@ class Erasures:
 
     def note(self, tenant: str, marks: Iterable[str], at: datetime) -> None:
         """Remember that who has these marks was erased at that time. The last time counts."""
-        fields: dict[str, Value] = {"at": at, "expire_at": at + KEPT}
         for mark in marks:
+            self._note(tenant, mark, at)
+
+    def _note(self, tenant: str, mark: str, at: datetime) -> None:
+        fields: dict[str, Value] = {"at": at, "expire_at": at + KEPT}
+        for _ in range(_TRIES):
+            found = self._documents.get(_collection(tenant), mark)
             try:
-                self._documents.create(_collection(tenant), mark, fields)
-            except DocumentExistsError:
-                self._documents.update(_collection(tenant), mark, fields)
+                if found is None:
+                    self._documents.create(_collection(tenant), mark, fields)
+                elif not isinstance(noted := found.fields["at"], datetime) or noted < at:
+                    self._documents.update(_collection(tenant), mark, fields, version=found.version)
+            except (DocumentExistsError, DocumentChangedError):
+                continue
+            return
+        raise StoreUnavailableError("an erasure is being noted too often to be written")
 
     def last(self, tenant: str, mark: str) -> datetime | None:
         """Return when who has this mark was erased, None if nobody was within the time that counts."""

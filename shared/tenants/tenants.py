@@ -16,6 +16,7 @@ from shared.direction import Direction
 from shared.errors import DocumentChangedError, DocumentMissingError, StoreUnavailableError
 from shared.storage.documents import Document, Documents, Scalar, Value
 from shared.storage.encryption import KeyRing
+from shared.tenants.keys import id_of
 from shared.tenants.settings import TenantSettings
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -44,10 +45,15 @@ def new_webhook_secret(now: datetime) -> StoredSecret:
 
 
 class InstallationKey(_Model):
-    """The hash of an installation key."""
+    """The hash of an installation key. `id` names it where the hash must not be shown."""
 
     hash: str
     created_at: AwareDatetime
+
+    @property
+    def id(self) -> str:
+        """What names the key."""
+        return id_of(self.hash)
 
 
 class Outage(_Model):

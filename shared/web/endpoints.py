@@ -245,6 +245,7 @@ def tenant_by_key(call: Call, services: Services) -> Tenant:
         raise NotAuthenticatedError(
             "Send Authorization: Bearer and the tenant's installation key.", because=because
         )
+    services.secret_uses.note(tenant.name, key_id(call))
     return tenant
 
 

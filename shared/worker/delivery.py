@@ -7,10 +7,12 @@ the body, because the body may be what kills the worker.
 import hashlib
 import logging
 import re
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from shared import logs
 from shared.direction import Direction
+from shared.erasure.dead_jobs import cut_the_erased
 from shared.erasure.dropping import without_the_erased
 from shared.errors import (
     CannotSucceedError,
@@ -29,6 +31,7 @@ from shared.jobs.jobs import (
     Delivery,
     EveryTenant,
     Outcome,
+    ReplayDeadJobs,
     Resync,
     UnknownJobKindError,
     UnreadableJobError,
@@ -36,6 +39,7 @@ from shared.jobs.jobs import (
     read_job,
     write_job,
 )
+from shared.jobs.replays import Replays
 from shared.jobs.rules.causes import Cause
 from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_wait
 from shared.notify.telling import Cause as Told
@@ -54,6 +58,8 @@ DISCONNECTED_SECONDS = 600.0  # how long one waits whose queue goes on meanwhile
 PAUSED_SECONDS = 10.0  # how long one waits whose queue is paused: it is to go on when the queue does, and a pause takes seconds
 UNKNOWN_TENANT = "_unknown"  # no tenant can have this name
 UNREAD = "unread"  # in place of a kind
+_STEPS = frozenset({"resync", "replay-dead-jobs"})  # of runs, which end with them
+_OVERTAKEN = "replay dropped, another has overtaken it or the job is settled"
 # How `write_job` begins, and the first kind that it names: what callers gave comes after it.
 _ID = re.compile(rb'\{"tenant":"[^"\\]*","id":"((?!__)[0-9A-Za-z_-]{1,64})"')
 _KIND = re.compile(rb'"kind":"([a-z-]+)"')
@@ -84,7 +90,7 @@ def deliver(delivery: Delivery, services: Services) -> Outcome:
 
 def _settle(job: AnyJob, services: Services) -> Outcome:
     if not is_meant(job, services):
-        _log(logging.INFO, "replay dropped, another has overtaken it or the job is settled", Outcome.DONE)
+        _log(logging.INFO, _OVERTAKEN, Outcome.DONE)
         return Outcome.DONE
     tenant = services.tenant_cache.get(job.tenant)
     if tenant is None or not tenant.is_connected:
@@ -100,6 +106,7 @@ def _settle(job: AnyJob, services: Services) -> Outcome:
 
 
 def _done(job: AnyJob, tenant: Tenant, services: Services) -> Outcome:
+    began = services.clock()
     try:
         if job.direction is Direction.OUTBOUND:  # much of what goes to Omneo needs no Klaviyo
             _check_connected(tenant)
@@ -111,8 +118,8 @@ def _done(job: AnyJob, tenant: Tenant, services: Services) -> Outcome:
         return _wait(job, tenant, services, error, error.retry_after)
     except (RefusedError, CannotSucceedError) as error:
         return _bury(job, tenant, refused(error), services, error)
-    after_success(job, tenant, services)
-    outcomes.is_done(job, tenant, services, heard)
+    was_dead = not outcomes.goes_on(job, tenant) and after_success(job, tenant, services, began=began)
+    outcomes.is_done(job, tenant, services, heard, was_dead=was_dead)
     _log(logging.INFO, "job done", Outcome.DONE, attempts=job.attempts, age=_seconds_old(job, services))
     return Outcome.DONE
 
@@ -204,19 +211,21 @@ def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, because:
     tell_of_a_dead_job(job, tenant, reason, services)
     desk = DeadJobStore(services.documents, services.keys)
     bury(job, tenant, reason, because=because, desk=desk, now=services.clock())
+    cut_the_erased(job.dead_id or job.id, tenant, services)
     outcomes.has_died(job, tenant, services)
-    if isinstance(job, Resync):  # nothing else would end the run that it worked on
-        Resyncs.of(services).fail(job.tenant, job.run_id, job.chain, reason)
-        tell(
-            tenant,
-            Told.RUN_ENDED,
-            services,
-            key=job.run_id,
-            run=job.run_id,
-            state=State.FAILED,
-            reason=reason,
-        )
+    _end_run(job, tenant, reason, services)
     return Outcome.DEAD
+
+
+def _end_run(job: AnyJob, tenant: Tenant, reason: str, services: Services) -> None:
+    """Let the run fail whose step was given up: nothing else would end it."""
+    if isinstance(job, ReplayDeadJobs):
+        runs = Replays(services.documents)
+        runs.fail(job.tenant, job.run_id, job.step, reason, now=services.clock())
+    if isinstance(job, Resync):
+        Resyncs.of(services).fail(job.tenant, job.run_id, job.chain, reason)
+        state = State.FAILED
+        tell(tenant, Told.RUN_ENDED, services, key=job.run_id, run=job.run_id, state=state, reason=reason)
 
 
 def _bury_unread(delivery: Delivery, reason: str, services: Services) -> Outcome:
@@ -225,9 +234,10 @@ def _bury_unread(delivery: Delivery, reason: str, services: Services) -> Outcome
     desk = DeadJobStore(services.documents, services.keys)
     row, replay = _replay_in(delivery.body)
     id, kind = _id_and_kind_in(delivery.body)
-    if row and not desk.is_meant(name, row, replay):
-        row = replay = id = ""  # it says nothing of the job whose id it has: another replay does
     with logs.context(tenant=name, kind=kind, **({"job": id} if id else {})):
+        if row and not desk.is_meant(name, row, replay):
+            _log(logging.INFO, _OVERTAKEN, Outcome.DONE)
+            return Outcome.DONE
         dead = DeadJob(
             id=row or id or hashlib.sha256(delivery.body).hexdigest()[:32],
             tenant=name,
@@ -239,13 +249,24 @@ def _bury_unread(delivery: Delivery, reason: str, services: Services) -> Outcome
             cause=Cause.UNREAD,
             replay=replay,
         )
-        desk.add(dead, keep=timedelta(days=30))
-        tenant = None if name == UNKNOWN_TENANT else services.tenant_cache.get(name)
+        is_new = desk.add(dead, keep=timedelta(days=30))
+        tenant = services.tenant_cache.get(name) or services.tenant_cache.fresh(name)
         if tenant is not None:
             tell_of_an_unread_job(kind, tenant, reason, services)
             outcomes.has_died_unread(id or dead.id, kind, tenant, services)
         _log(logging.ERROR, "job is dead", Outcome.DEAD, reason=reason)
+        if tenant is not None and is_new:
+            # Last, and once: now the body is read, and it may be what kills the worker.
+            cut_the_erased(dead.id, tenant, services)
+            _end_run_of(delivery.body, kind, tenant, reason, services)
     return Outcome.DEAD
+
+
+def _end_run_of(body: bytes, kind: str, tenant: Tenant, reason: str, services: Services) -> None:
+    if kind not in _STEPS:
+        return
+    with suppress(UnreadableJobError, UnknownJobKindError):
+        _end_run(read_job(body), tenant, reason, services)
 
 
 def _id_and_kind_in(body: bytes) -> tuple[str, str]:
@@ -257,8 +278,9 @@ def _id_and_kind_in(body: bytes) -> tuple[str, str]:
 
 def _replay_in(body: bytes) -> tuple[str, str]:
     """Return the row and the word that a replayed job carries, without reading the body as JSON; blanks if it seems to be none."""
-    found = _REPLAY.search(body)
-    return (found[2].decode(), found[1].decode()) if found else ("", "")
+    found, kind = _REPLAY.search(body), _KIND.search(body)
+    is_ours = found and kind and _ID.match(body) and found.start() < kind.start()
+    return (found[2].decode(), found[1].decode()) if found and is_ours else ("", "")
 
 
 def _await_revision(delivery: Delivery, error: UnknownJobKindError, services: Services) -> Outcome:

@@ -48,10 +48,15 @@ def waits(job: AnyJob, tenant: Tenant, services: Services, *, why: str, delay: f
         Receipts.of(services).waits(tenant, receipt, _persons(job))
 
 
-def is_done(job: AnyJob, tenant: Tenant, services: Services, heard: Mapping[str, Heard]) -> None:
-    """Note that a job is done, and what was heard last of Klaviyo, or else of Omneo. A heal is done with its last page."""
+def is_done(
+    job: AnyJob, tenant: Tenant, services: Services, heard: Mapping[str, Heard], *, was_dead: bool
+) -> None:
+    """Note that a job is done, and what was heard last of Klaviyo, or else of Omneo. A heal is done with its last page.
+
+    `was_dead` says that it, or one of its id, stood on the desk.
+    """
     _count(job, What.DELIVERED, services)
-    if not _has_receipts(job) or _goes_on(job, tenant):
+    if not _has_receipts(job) or goes_on(job, tenant):
         return
     answer = heard.get("Klaviyo") or heard.get("Omneo")
     answered = ""
@@ -67,8 +72,8 @@ def is_done(job: AnyJob, tenant: Tenant, services: Services, heard: Mapping[str,
         attempts=job.attempts,
         answered=answered,
     )
-    # Without one, a replay would be told of no more once its row has gone, and a heal would wait for ever if an earlier page had to.
-    always = bool(job.replay) or isinstance(job, Heal)
+    # Without one, what was dead would be told of no more once its row has gone, and a heal would wait for ever if an earlier page had to.
+    always = was_dead or bool(job.replay) or isinstance(job, Heal)
     Receipts.of(services).is_done(tenant, receipt, _persons(job), always=always)
 
 
@@ -88,7 +93,7 @@ def has_died_unread(id: str, kind: str, tenant: Tenant, services: Services) -> N
     Receipts.of(services).has_died(tenant, receipt)
 
 
-def _goes_on(job: AnyJob, tenant: Tenant) -> bool:
+def goes_on(job: AnyJob, tenant: Tenant) -> bool:
     """Return whether a heal has more jobs after this one, which carry its id on and may be over before this one is."""
     if not isinstance(job, Heal) or tenant.klaviyo is None:
         return False

@@ -4,12 +4,22 @@ A cause that holds jobs is found to be mended when one of them succeeds; the oth
 """
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shared import logs
 from shared.errors import ConflictError, UndecryptableError
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
-from shared.jobs.jobs import AnyJob, ReplayDeadJobs, SendRecords
+from shared.jobs.jobs import (
+    AnyJob,
+    CompareConsent,
+    DeleteProfile,
+    FlushInbox,
+    Heal,
+    Provision,
+    ReplayDeadJobs,
+    SendRecords,
+    SyncProfile,
+)
 from shared.jobs.replays import ROWS_AT_A_TIME, SECONDS_BETWEEN, Replaying, next_step
 from shared.jobs.rules.causes import HELD, RECORDS
 from shared.jobs.rules.wanted import Wanted
@@ -28,7 +38,7 @@ def replay_dead_jobs(job: ReplayDeadJobs, tenant: Tenant, services: Services) ->
     """
     replays = Replaying.of(services)
     run = replays.runs.find(tenant.name, job.run_id)
-    if run is None or run.finished_at is not None or run.step > job.step + 1:
+    if run is None or run.is_over or run.step > job.step + 1:
         return
     if run.step == job.step + 1:  # the worker died before it queued the next step
         services.queue.put(replays.next_job(tenant, run), tenant, delay=SECONDS_BETWEEN)
@@ -66,19 +76,36 @@ def keep_waiting(job: AnyJob, services: Services) -> None:
         desk.keep_waiting(job.tenant, job.dead_id, job.replay, now=services.clock())
 
 
-def after_success(job: AnyJob, tenant: Tenant, services: Services) -> None:
-    """Take the row of a replayed job away that has succeeded; if a cause held it, that is mended, and the others follow."""
-    if not job.replay or isinstance(
-        job, SendRecords
-    ):  # records have not gone yet; the packer sees to their row
-        return
+def after_success(job: AnyJob, tenant: Tenant, services: Services, *, began: datetime) -> bool:
+    """Take away what the desk has of a job that has succeeded, or of the same thing that had died before this one began.
+
+    Return whether there was any. If a cause had held it, that is mended, and the others follow.
+    """
+    if isinstance(job, SendRecords):  # records have not gone yet; the packer sees to their row
+        return False
     replays = Replaying.of(services)
-    dead = replays.desk.end_replay(tenant.name, job.dead_id, job.replay)
-    if dead is None:
-        return
-    tell_of_a_mended_job(job.kind, dead.reason, tenant, services)
-    if dead.cause in HELD and not dead.run:
-        replays.begin_held(tenant, dead.cause)
+    settled = [replays.desk.settle(tenant.name, id, since=began) for id in _same_thing(job, replays.desk)]
+    if job.replay:
+        settled.append(replays.desk.end_replay(tenant.name, job.dead_id, job.replay))
+    rows = [dead for dead in settled if dead is not None]
+    for dead in rows:
+        tell_of_a_mended_job(job.kind, dead.reason, tenant, services)
+        if dead.cause in HELD and not dead.run:
+            replays.begin_held(tenant, dead.cause)
+    return bool(rows)
+
+
+def _same_thing(job: AnyJob, desk: DeadJobStore) -> list[str]:
+    """Return the rows of earlier jobs that this one has done too: it reads what is so now, whatever had called for it."""
+    match job:
+        case SyncProfile(leaves_undated=True):
+            return []
+        case SyncProfile() | DeleteProfile() | FlushInbox() | CompareConsent():
+            return [job.id]  # all of a profile have one id
+        case Provision() | Heal():
+            return desk.of_kind(job.tenant, job.kind)
+        case _:
+            return []
 
 
 def try_held(tenant: Tenant, services: Services) -> None:

@@ -18,6 +18,8 @@ def every_tenant(job: EveryTenant, services: Services) -> None:
     Raises:
         StoreUnavailableError: the store cannot name the tenants now.
     """
+    if job.run == "sweep-outbox":
+        _give_back_unanswered(services)
     queued = 0
     for name in services.tenants.names():
         with logs.context(tenant=name):
@@ -31,6 +33,21 @@ def every_tenant(job: EveryTenant, services: Services) -> None:
                     error=logs.where(error),
                 )
     logs.write(logging.INFO, "scheduled jobs queued", tenants=queued)
+
+
+def _give_back_unanswered(services: Services) -> None:
+    """What is left of installs is nobody's turn else: a tenant that was never installed has no queue yet."""
+    from shared.installation.leaving import give_back_unanswered
+
+    try:
+        give_back_unanswered(services)
+    except Exception as error:  # noqa: BLE001 - it must not stop what is queued for tenants
+        logs.write(
+            logging.ERROR,
+            "unanswered installs not given up",
+            reason=type(error).__name__,
+            error=logs.where(error),
+        )
 
 
 def _queued(job: EveryTenant, name: str, services: Services) -> bool:

@@ -99,3 +99,21 @@ def test_an_install_is_an_act(world: World) -> None:
     Merchant(pages_of(world)).install()
     assert [entry.act for entry in acts(world)] == ["installed"]
     assert acts(world)[0].about.startswith("Klaviyo account ")
+
+
+def test_it_is_known_when_a_key_was_last_used(admin: FlaskClient, world: World) -> None:
+    id = id_of(hash_of(INSTALLATION_KEY))
+    wrong = {"Authorization": "Bearer oik_canary-wrong"}
+    assert admin.get(f"{BASE}/settings", headers=wrong).status_code == 401
+    assert world.services.secret_uses.last(TENANT) == {}
+    assert admin.get(f"{BASE}/settings", headers=KEY).status_code == 200
+    assert {*world.services.secret_uses.last(TENANT)} == {id}
+
+
+def test_a_key_that_begins_an_install_is_used(world: World) -> None:
+    world.tenant(installed=False)
+    merchant = Merchant(pages_of(world))
+    merchant.begin(key="canary-wrong")
+    assert world.services.secret_uses.last(TENANT) == {}
+    assert merchant.begin().status_code == 302
+    assert world.services.secret_uses.last(TENANT) == {id_of(hash_of(INSTALLATION_KEY)): world.clock()}

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 
 from shared.direction import Direction
 from shared.erasure.erase import erase
-from shared.jobs.dead_jobs import DeadJobStore
+from shared.installation.provision import start_provision
+from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.jobs.jobs import Delivery, Outcome
 from shared.jobs.rules.patience import POISON_RETRIES
 from shared.receipts import KEPT_AFTER_A_WAIT, Receipts
@@ -283,10 +284,11 @@ class TestWithReceiptDays:
 
 
 class TestOfWhatStandsOnTheDesk:
-    def test_a_sync_that_died_is_done_when_a_later_one_with_its_id_is(
-        self, targets: FlaskClient, ask: Ask, world: World
+    @pytest.mark.parametrize("days", [0, 7])
+    def test_a_sync_that_died_is_done_when_a_later_one_of_the_profile_is(
+        self, targets: FlaskClient, ask: Ask, world: World, days: int
     ) -> None:
-        set_days(world, 7)
+        set_days(world, days)
         profile = Shop(world).customer(tells=False)
         id = accepted(targets, SYNC, {"profile_id": profile})
         (body,) = world.queued(Direction.OUTBOUND)
@@ -296,7 +298,24 @@ class TestOfWhatStandsOnTheDesk:
         world.clock.advance(60)
         later = Delivery(Direction.OUTBOUND, body, "q", "t", TENANT, 0)
         assert deliver(later, world.services) is Outcome.DONE
-        assert (ask(id)["state"], ask(id)["row"]) == ("done", id)
+        assert (ask(id)["state"], world.dead_jobs()) == ("done", [])
+
+    def test_a_sync_that_began_before_the_death_settles_nothing(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        profile = Shop(world).customer(tells=False)
+        id = accepted(targets, SYNC, {"profile_id": profile})
+        (body,) = world.queued(Direction.OUTBOUND)
+        world.sandbox.klaviyo.fail(1, match="POST /api/profiles", status=400, body=INVALID)
+        world.work(30)
+        (dead,) = world.dead_jobs()
+        desk = DeadJobStore(world.services.documents, world.services.keys)
+        assert desk.settle(TENANT, id, since=dead.died_at - timedelta(seconds=1)) is None
+        assert ask(id)["state"] == "dead"
+        desk.cut_down(TENANT, id, lambda _dead: None)
+        later = Delivery(Direction.OUTBOUND, body, "q", "t", TENANT, 0)
+        assert deliver(later, world.services) is Outcome.DONE
+        assert desk.settle(TENANT, id, since=world.clock()) is None
 
     def test_a_replay_that_waits_says_why_and_when_it_is_tried_again(
         self, targets: FlaskClient, ask: Ask, world: World
@@ -334,9 +353,81 @@ class TestOfWhatStandsOnTheDesk:
         id = dead(targets, world)
         desk = DeadJobStore(world.services.documents, world.services.keys)
         (row,) = world.dead_jobs()
-        desk.delete(TENANT, id)
+        desk.cut_down(TENANT, id, lambda _dead: None)
         desk.add(row, keep=timedelta(hours=-1))
         assert ask(id)["status"] == 404
+
+    def test_a_run_of_replays_whose_step_the_worker_cannot_take_has_failed_and_says_why(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        dead(targets, world)
+        desk = Desk(world)
+        id = desk.replay_all(all=True)["id"]
+        (body,) = world.queued(Direction.INBOUND)
+        world.services.queue.purge(world.read(), Direction.INBOUND)
+        poisoned = Delivery(Direction.INBOUND, body, "q", "t", TENANT, POISON_RETRIES)
+        assert deliver(poisoned, world.services) is Outcome.DEAD
+        run = desk.run(id)
+        assert (run["state"], run["replayed"]) == ("failed", 0)
+        assert run["finished_at"]
+        assert "200 times" in run["reason"]
+        assert (ask(id)["state"], ask(id)["reason"]) == ("dead", run["reason"])
+        # It goes on where it was when its step is replayed.
+        (step,) = [row["id"] for row in desk.rows(kind="replay-dead-jobs")]
+        desk.replay(step)
+        world.work(1)
+        assert (desk.run(id)["state"], desk.run(id)["reason"], ask(id)["state"]) == ("done", None, "done")
+        world.work(1)
+        assert world.dead_jobs() == []
+
+    def test_a_step_that_was_overtaken_fails_no_run(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        dead(targets, world)
+        id = Desk(world).replay_all(all=True)["id"]
+        (body,) = world.queued(Direction.INBOUND)
+        world.work(1)
+        assert ask(id)["state"] == "done"
+        deliver(Delivery(Direction.INBOUND, body, "q", "t", TENANT, POISON_RETRIES), world.services)
+        assert ask(id)["state"] == "done"
+
+    def test_a_run_over_the_base_whose_step_the_worker_cannot_take_has_failed(
+        self, targets: FlaskClient, ask: Ask, world: World, load: Load
+    ) -> None:
+        id = load("admin", world.environment).post(f"{BASE}/resync", json={}, headers=KEY).get_json()["id"]
+        (body,) = world.queued(Direction.OUTBOUND)
+        deliver(Delivery(Direction.OUTBOUND, body, "q", "t", TENANT, POISON_RETRIES), world.services)
+        assert (ask(id)["state"], ask(id)["run"]) == ("dead", "failed")
+        assert "200 times" in ask(id)["reason"]
+
+    def test_a_replay_that_another_has_overtaken_is_no_new_row_even_if_nobody_can_read_it(
+        self, targets: FlaskClient, world: World
+    ) -> None:
+        id = dead(targets, world)
+        Desk(world).replay(id)
+        (body,) = world.queued(Direction.OUTBOUND)
+        world.work(1)
+        poisoned = Delivery(Direction.OUTBOUND, body, "q", "t", TENANT, POISON_RETRIES)
+        assert deliver(poisoned, world.services) is Outcome.DONE
+        assert world.dead_jobs() == []
+
+    def test_a_replay_that_nobody_could_read_is_the_same_row_with_what_is_known_of_it(
+        self, targets: FlaskClient, world: World
+    ) -> None:
+        id = dead(targets, world)
+        (before,) = Desk(world).rows()
+        world.clock.advance(60)
+        Desk(world).replay(id)
+        (body,) = world.queued(Direction.OUTBOUND)
+        deliver(Delivery(Direction.OUTBOUND, body, "q", "t", TENANT, POISON_RETRIES), world.services)
+        (after,) = Desk(world).rows()
+        changed = {name for name in before if before[name] != after[name]}
+        assert {"deaths", "last_died_at", "reason", "cause"} <= changed
+        assert not changed & {"id", "kind", "metric", "profiles", "first_died_at", "state"}
+        world.services.queue.purge(world.read(), Direction.OUTBOUND)
+        Desk(world).replay(id)
+        world.work(1)
+        assert world.dead_jobs() == []
 
     def test_a_job_that_the_worker_failed_on_too_often_is_dead_under_its_own_id(
         self, targets: FlaskClient, ask: Ask, world: World
@@ -357,6 +448,44 @@ class TestOfWhatStandsOnTheDesk:
         assert "200 times" in told["reason"]
         tables = [span.table for span in Traffic.of(world.services).spans(TENANT, world.clock() - HOUR)]
         assert Row("metric", What.DEAD) in {row for table in tables for row in table}
+
+
+@pytest.mark.parametrize("kind", ["heal", "provision"])
+def test_a_later_job_that_does_the_same_settles_what_had_died(
+    targets: FlaskClient, world: World, load: Load, kind: str
+) -> None:
+    before = DeadJob(
+        id="before",
+        tenant=TENANT,
+        kind=kind,
+        reason="Klaviyo answered 400.",
+        body=b"{}",
+        attempts=0,
+        died_at=world.clock(),
+    )
+    DeadJobStore(world.services.documents, world.services.keys).add(before, keep=timedelta(days=30))
+    if kind == "heal":
+        load("admin", world.environment).post(f"{BASE}/heal", headers=KEY)
+    else:
+        start_provision(world.read(), world.services)
+    for _ in range(20):
+        assert world.dead_jobs() or kind == "provision" or not world.queued(Direction.INBOUND)
+        world.work(30)
+    assert world.dead_jobs() == []
+
+
+def test_a_heal_that_is_replayed_reads_all_its_pages(targets: FlaskClient, world: World, load: Load) -> None:
+    world.sandbox.klaviyo.fail(1, match="GET /api/metrics*", status=400, body=INVALID)
+    load("admin", world.environment).post(f"{BASE}/heal", headers=KEY)
+    world.work(1)
+    (dead,) = world.dead_jobs()
+    before = world.read().heal_from
+    world.clock.advance(100 * 3600)
+    Desk(world).replay(dead.id)
+    for _ in range(20):
+        world.work(30)
+    assert world.dead_jobs() == []
+    assert world.read().heal_from != before
 
 
 @pytest.mark.parametrize("days", [0, 1])

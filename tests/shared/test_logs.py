@@ -181,13 +181,18 @@ class TestContexts:
 
 
 class TestACommand:
-    def test_errors_alone_are_written_and_beside_its_output(self, capsys: Output) -> None:
+    def test_errors_and_acts_alone_are_written_and_beside_its_output(self, capsys: Output) -> None:
         logs.configure_command("proj")
         for severity in (logging.INFO, logging.WARNING, logging.ERROR):
             logs.write(severity, "token refresh failed")
+        logs.write(logging.INFO, "act with a credential", kind="audit", act="installed")
         captured = capsys.readouterr()
         assert captured.out == ""
-        assert [json.loads(line)["severity"] for line in captured.err.splitlines()] == ["ERROR"]
+        written = [json.loads(line) for line in captured.err.splitlines()]
+        assert [(line["severity"], line.get("act")) for line in written] == [
+            ("ERROR", None),
+            ("INFO", "installed"),
+        ]
 
 
 class TestWhere:

@@ -4,10 +4,11 @@ So a command has its own environment, streams and exit status, as from a shell, 
 take to load. What depends on how the interpreter starts is tried with a real `python -m deploy.tenants`.
 """
 
+import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,11 +22,12 @@ _processes.set_forkserver_preload(
 
 @dataclass(frozen=True)
 class Done:
-    """What a command came to."""
+    """What a command came to. `err` is without the lines of the log that tell an act; `acts` are those."""
 
     status: int
     out: str
     err: str
+    acts: tuple[str, ...] = field(default=(), compare=False)
 
 
 def run_command(*words: str, environment: Mapping[str, str], given: str = "") -> Done:
@@ -41,7 +43,17 @@ def run_command(*words: str, environment: Mapping[str, str], given: str = "") ->
             process.kill()
             process.join()
             raise TimeoutError(f"{words[0]} runs for more than {_PATIENCE_SECONDS} seconds")
-        return Done(process.exitcode, streams[1].read_text(), streams[2].read_text())
+        err, acts = without_acts(streams[2].read_text())
+        return Done(process.exitcode, streams[1].read_text(), err, acts)
+
+
+def without_acts(err: str) -> tuple[str, tuple[str, ...]]:
+    """Return what a command wrote to standard error, but for the lines that tell an act, and the acts."""
+    lines = err.splitlines(keepends=True)
+    told = [line for line in lines if line.startswith("{") and '"kind": "audit"' in line]
+    return "".join(line for line in lines if line not in told), tuple(
+        json.loads(line)["act"] for line in told
+    )
 
 
 def _run(words: tuple[str, ...], environment: dict[str, str], streams: list[str]) -> None:

@@ -18,7 +18,7 @@ from shared.consent.inbox import Inbox
 from shared.consent.ledger import ConsentLedger
 from shared.consent.webhook import accept_delivery
 from shared.consent_events import Channel, Consent, Direction, SystemEvent
-from shared.installation.steps import connect, prepare_queues
+from shared.installation.connecting import connect, prepare_queues
 from shared.jobs.jobs import AnyJob, FlushInbox, KeepMasterList, SpreadEvents
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer

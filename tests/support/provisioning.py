@@ -5,8 +5,8 @@ from typing import Any
 
 from shared.errors import WaitError
 from shared.http.client import HttpClient
+from shared.installation.connecting import connect
 from shared.installation.provision import provision, steps_of
-from shared.installation.steps import connect
 from shared.jobs.jobs import Provision
 from shared.klaviyo.client import Account, FixedToken, KlaviyoClient
 from shared.klaviyo.client import read_problem as klaviyo_problem

@@ -24,7 +24,7 @@ from werkzeug.serving import make_server
 from deploy.local.sandbox import Sandbox
 from deploy.local.tasks import TasksEmulator
 from shared.direction import Direction
-from shared.installation.steps import connect, prepare_queues
+from shared.installation.connecting import connect, prepare_queues
 from shared.jobs.cloud_tasks import CloudTasksQueue
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.klaviyo.oauth import TokenAnswer

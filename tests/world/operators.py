@@ -4,8 +4,8 @@ import json
 
 from deploy.local.sandbox.klaviyo.oauth import SCOPES
 from shared.errors import OwnServiceError
+from shared.installation.connecting import connect
 from shared.installation.provision import start_provision
-from shared.installation.steps import connect
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from tests.world.faults import DiedError

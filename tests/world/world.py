@@ -32,7 +32,7 @@ from deploy.local.sandbox.omneo.tenants import Tenant as OmneoTenant
 from deploy.local.sandbox.stage.clock import Clock
 from deploy.local.sandbox.stage.identifiers import Identifiers
 from deploy.local.sandbox.stage.messages import Answer, Request
-from shared.installation.steps import connect
+from shared.installation.connecting import connect
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.klaviyo.resources import DATA_SOURCES, SYSTEM_TOPICS, webhook_name

@@ -15,7 +15,8 @@ from shared.errors import OwnServiceError, UnknownPathError, WrongMethodError
 from shared.installation.pages import render
 from shared.installation.pages.refusals import OUR_FAULT, OUR_PAUSE, Explanation, explained
 from shared.installation.pending import attempt_of
-from shared.installation.steps import GoTo, Handler, InstallRefusedError, Page, Visit
+from shared.installation.steps import Handler
+from shared.installation.visits import GoTo, InstallRefusedError, Page, Visit
 from shared.services import Services
 from shared.settings import Settings
 from shared.traffic.rules.counts import message_shown

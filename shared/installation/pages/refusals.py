@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from shared.installation.steps import Refusal
+from shared.installation.visits import Refusal
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,12 @@ EXPLANATIONS = MappingProxyType(
             400,
             "Klaviyo did not complete the connection",
             "Klaviyo refused the code it had sent, which happens when it is used twice or too late.",
+            f"{_NOTHING_CHANGED} Please start again.",
+        ),
+        Refusal.GRANT_GONE: Explanation(
+            400,
+            "The permission was taken back meanwhile",
+            "While this page was open, the app was cancelled in another window or removed in Klaviyo.",
             f"{_NOTHING_CHANGED} Please start again.",
         ),
         Refusal.KLAVIYO_DOWN: Explanation(

@@ -26,6 +26,7 @@ from shared.settings import Settings
 from shared.storage.encryption import new_key
 from shared.tenants.keys import id_of
 from tests.shared.worker.test_replaying import bury
+from tests.support.commands import without_acts
 from tests.support.merchant import Merchant, pages_of, settle, title
 from tests.support.world import ACCOUNT, EVERYTHING, TENANT, World
 
@@ -218,17 +219,17 @@ class TestSet:
         for n in range(3):
             bury(shop, f"held{n}", Cause.MASTER_LIST)
         done = command("set", TENANT, "master_list_id", said="null")
-        assert (done.exit_code, done.stderr) == (0, "The jobs that it held go on.\n")
+        assert (done.exit_code, without_acts(done.stderr)[0]) == (0, "The jobs that it held go on.\n")
         for _ in range(6):
             shop.work(15)
         assert shop.dead_jobs() == []
-        assert command("set", TENANT, "master_list_id", said="null").stderr == ""
+        assert without_acts(command("set", TENANT, "master_list_id", said="null").stderr)[0] == ""
 
     def test_where_the_queue_is_not_known_the_operator_hears_what_to_do(
         self, shop: World, command: Command
     ) -> None:
         shop.environment["OUTBOUND_WORKER_URL"] = ""
-        assert command("set", TENANT, "master_list_id", said="null").stderr == ""
+        assert without_acts(command("set", TENANT, "master_list_id", said="null").stderr)[0] == ""
         bury(shop, "held", Cause.MASTER_LIST)
         done = command("set", TENANT, "master_list_id", said="null")
         assert (done.exit_code, done.stdout) == (0, f"master_list_id of {TENANT} is set.\n")

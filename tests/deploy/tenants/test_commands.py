@@ -56,7 +56,7 @@ from shared.tenants.tenants import (
     TenantStore,
 )
 from shared.web.authentication import shared_secret
-from tests.support.commands import run_command
+from tests.support.commands import run_command, without_acts
 from tests.support.world import OMNEO_TOKEN, SIGNING_SECRET, WEBHOOK_SECRET, Clock, a_tenant
 
 REPOSITORY = Path(__file__).parents[3]
@@ -79,6 +79,7 @@ class Result:
     status: int
     out: str
     err: str
+    acts: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         assert "canary" not in self.out + self.err, "a secret was shown"
@@ -107,9 +108,9 @@ class Operator:
         if isinstance(given, bytes):  # how it is decoded is the interpreter's affair
             process = self.start(*args, **changes)
             out, err = process.communicate(given, timeout=60)
-            return Result(process.returncode, out.decode(), err.decode())
+            return Result(process.returncode, out.decode(), *without_acts(err.decode()))
         done = run_command(*args, environment={**self.environment, **changes}, given=given)
-        return Result(done.status, done.out, done.err)
+        return Result(done.status, done.out, done.err, done.acts)
 
     def on_a_terminal(self, *args: str, answers: Mapping[str, str]) -> tuple[Result, str]:
         """Run at a terminal, answer each prompt, and return also what the terminal showed."""
@@ -757,11 +758,33 @@ class TestRotate:
         new = rotated.out.strip()
         assert (rotated.status, rotated.out) == (0, f"{new}\n")
         assert self.valid_keys(operator, old, new) == [True, True]
+        first = operator.read().installation_keys[1].id
         ended = operator.run("rotate", "acme", "--installation-key", "--finish")
-        assert ended == Result(0, "Only the newest installation-key of acme is valid now.\n", "")
+        says = "Only the newest installation-key of acme is valid now.\n"
+        assert ended == Result(0, says, f"installation-key {first}: never used.\n")
+        assert ended.acts == ("secret ended",)
         assert self.valid_keys(operator, old, new) == [False, True]
         assert operator.run("rotate", "acme", "--installation-key", "--finish").status == 0
         assert self.valid_keys(operator, old, new) == [False, True]
+
+    def test_an_installation_key_ends_by_its_id_and_if_used_lately_only_by_a_clear_yes(
+        self, operator: Operator
+    ) -> None:
+        keys = [operator.run("create", "acme", given=CREDENTIALS).out.strip()]
+        keys += [operator.run("rotate", "acme", "--installation-key").out.strip() for _ in range(2)]
+        newest, second, first = operator.read().installation_keys
+        end = ("rotate", "acme", "--installation-key", "--end")
+        SecretUses(operator.documents, lambda: datetime.now(UTC)).note("acme", second.id)
+        refused = operator.run(*end, second.id)
+        assert (refused.status, refused.acts) == (1, ())
+        assert f"installation-key {second.id}: last used " in refused.err
+        assert "The newest stays." in operator.run(*end, newest.id).err
+        assert "no older installation-key" in operator.run(*end, "00000000").err
+        assert self.valid_keys(operator, *keys) == [True, True, True]
+        assert operator.run(*end, first.id).status == 0
+        assert self.valid_keys(operator, *keys) == [False, True, True]
+        assert operator.run(*end, second.id, "--yes").status == 0
+        assert self.valid_keys(operator, *keys) == [False, False, True]
 
     def test_a_webhook_secret_is_added_beside_the_old_until_that_is_ended(self, operator: Operator) -> None:
         operator.tenant()

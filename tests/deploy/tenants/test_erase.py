@@ -1,10 +1,12 @@
 """`erase NAME`: who is asked for and never an argument, that it asks before it acts, and the receipt."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
+from shared.tenants.erasures import KEPT
 from tests.support.commands import Done, run_command
 from tests.support.world import EMAIL, TENANT, World
 
@@ -13,8 +15,8 @@ PROFILE = "0b0c6f3e-5a0e-4a7b-9d3a-2f8f2f1c9a01"
 
 @pytest.fixture
 def shop(world: World) -> World:
-    """Return a world with a person who was synced before."""
-    world.tenant()
+    """Return a world with a person who was synced before, in which somebody was erased lately: the first erasure waits."""
+    world.tenant(erased_until=datetime.now(UTC) + KEPT)
     world.sandbox.omneo.profile(TENANT, id=PROFILE, email=EMAIL)
     SyncedProfiles.of(world.services).keep(TENANT, PROFILE, SyncedProfile(read_at=world.clock()))
     return world

@@ -18,8 +18,8 @@ from shared.admin.settings import change_settings
 from shared.admin.status import LEASE, PATIENCE_SECONDS, status
 from shared.direction import Direction
 from shared.errors import WaitError
+from shared.installation.connecting import connect, prepare_queues
 from shared.installation.provision import start_provision
-from shared.installation.steps import connect, prepare_queues
 from shared.jobs.dead_jobs import DeadJob, DeadJobStore
 from shared.jobs.jobs import SendMetric
 from shared.klaviyo.client import Account

@@ -11,7 +11,7 @@ from shared import logs
 from shared.consent.heal import OVERLAP, start_heal
 from shared.direction import Direction
 from shared.errors import ConflictError, QueueUnavailableError
-from shared.installation.steps import connect
+from shared.installation.connecting import connect
 from shared.jobs.jobs import Delivery, EveryTenant, Heal, write_job
 from shared.klaviyo.client import Account
 from shared.klaviyo.history import EVENTS_A_PAGE

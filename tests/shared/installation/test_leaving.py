@@ -1,12 +1,15 @@
 """Leaving an account that another one has taken the place of: wherever that ends early, the next run finishes, and says nothing wrong."""
 
+from typing import Any
+
 import pytest
 import requests
 
 from shared.errors import WaitError
+from shared.installation.connecting import connect, prepare_queues
 from shared.installation.leaving import leave_former_accounts
 from shared.installation.provision import LEASE, start_provision
-from shared.installation.steps import connect, prepare_queues
+from shared.installation.uninstall import uninstall
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.services import Services
@@ -16,6 +19,9 @@ from tests.support.mortal import Fate, KilledError, Meanwhile, WatchedDocuments,
 from tests.support.world import ACCOUNT, EVERYTHING, TENANT, World
 
 NEW = "NewAcc"
+REJECTED = {
+    "errors": [{"code": "not_authenticated", "detail": "Authentication credentials were not provided."}]
+}
 
 
 def join(world: World, account: str) -> str:
@@ -131,3 +137,117 @@ def test_the_webhook_of_an_account_that_is_connected_again_meanwhile_stays(
     (hook,) = shop.sandbox.klaviyo.webhooks(ACCOUNT)
     assert hook.id == shop.read().provisions.webhook_id
     assert shop.read().left_behind == ()
+
+
+CALLS = ("GET /api/webhooks*", "DELETE /api/webhooks/*", "POST /oauth/revoke")
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 429, "headers": {"Retry-After": "9"}},
+        {"status": 500},
+        {"kind": "html403"},
+        {"kind": "hang", "seconds": 0.05},
+        {"kind": "reset"},
+        {"status": 500, "takes_effect": True},
+    ],
+    ids=str,
+)
+def test_a_call_that_klaviyo_does_not_answer_is_made_again(
+    shop: World, call: str, fault: dict[str, Any]
+) -> None:
+    token = in_place_of_another(shop)
+    shop.sandbox.klaviyo.fail(match=call, **fault)
+    with pytest.raises(WaitError):
+        leave_former_accounts(shop.read(), shop.services)
+    assert len(shop.read().former_accounts) == 1
+    shop.clock.advance(60)
+    leave_former_accounts(shop.read(), shop.services)
+    assert_left(shop, token)
+
+
+def tokens_asked_for(world: World) -> int:
+    """Return how often the token endpoint was called."""
+    return sum(call.path == "/oauth/token" for call in world.sandbox.klaviyo.calls.all())
+
+
+def test_a_token_that_is_about_to_end_is_refreshed_first(shop: World) -> None:
+    token = in_place_of_another(shop)
+    (former,) = shop.read().former_accounts
+    left = former.connection.expires_at - shop.clock()
+    shop.clock.advance(left.total_seconds() - 20)
+    before = tokens_asked_for(shop)
+    leave_former_accounts(shop.read(), shop.services)
+    assert tokens_asked_for(shop) == before + 1
+    assert_left(shop, token)
+
+
+def test_a_token_that_ends_early_is_refreshed_once(shop: World) -> None:
+    token = in_place_of_another(shop)
+    shop.sandbox.klaviyo.expire(token)
+    before = tokens_asked_for(shop)
+    leave_former_accounts(shop.read(), shop.services)
+    assert tokens_asked_for(shop) == before + 1
+    assert_left(shop, token)
+
+
+def test_a_token_that_klaviyo_does_not_take_even_then_tells_that_the_account_was_disconnected(
+    shop: World,
+) -> None:
+    in_place_of_another(shop)
+    shop.sandbox.klaviyo.fail(next=4, match="GET /api/webhooks*", status=401, body=REJECTED)
+    leave_former_accounts(shop.read(), shop.services)
+    assert shop.read().former_accounts == ()
+    assert shop.read().left_behind == (
+        f"Klaviyo account {ACCOUNT} was disconnected before: it keeps our webhook, which the extension no longer answers.",
+    )
+
+
+def test_a_revoke_that_klaviyo_refuses_is_told_and_not_asked_for_again(shop: World) -> None:
+    in_place_of_another(shop)
+    refusal = {"error": "unsupported_token_type"}
+    shop.sandbox.klaviyo.fail(1, match="POST /oauth/revoke", status=400, body=refusal)
+    leave_former_accounts(shop.read(), shop.services)
+    assert shop.read().former_accounts == ()
+    assert shop.read().left_behind == (
+        f"Klaviyo account {ACCOUNT} still shows the app as installed, because Klaviyo's revoke endpoint answered 400:"
+        " unsupported_token_type. Remove the app there.",
+    )
+    assert shop.sandbox.klaviyo.webhooks(ACCOUNT) == []
+
+
+def test_our_own_app_s_credentials_are_an_operator_s_to_mend(shop: World) -> None:
+    token = in_place_of_another(shop)
+    shop.sandbox.klaviyo.fail(1, match="POST /oauth/revoke", status=401, body={"error": "invalid_client"})
+    with pytest.raises(WaitError, match="invalid_client"):
+        leave_former_accounts(shop.read(), shop.services)
+    shop.clock.advance(60)
+    leave_former_accounts(shop.read(), shop.services)
+    assert_left(shop, token)
+
+
+def test_one_account_that_cannot_be_left_holds_up_no_other(shop: World) -> None:
+    in_place_of_another(shop)
+    second = shop.read().klaviyo
+    assert second is not None
+    join(shop, "Third1")
+    shop.sandbox.klaviyo.fail(1, match="GET /api/webhooks*", status=503)
+    with pytest.raises(WaitError):
+        leave_former_accounts(shop.read(), shop.services)
+    assert [one.connection.account_id for one in shop.read().former_accounts] == [ACCOUNT]
+    assert not honours(shop, second.access_token.get_secret_value())
+    shop.clock.advance(60)
+    leave_former_accounts(shop.read(), shop.services)
+    assert shop.read().former_accounts == ()
+
+
+def test_an_uninstall_says_what_klaviyo_refuses_to_revoke(shop: World) -> None:
+    join(shop, ACCOUNT)
+    prepare_queues(shop.read(), shop.services.queue)
+    refusal = {"error": "unsupported_token_type"}
+    shop.sandbox.klaviyo.fail(1, match="POST /oauth/revoke", status=400, body=refusal)
+    after = uninstall(shop.read(), shop.services)
+    assert after.klaviyo is None
+    assert any("unsupported_token_type" in line for line in after.left_behind)

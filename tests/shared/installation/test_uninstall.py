@@ -11,9 +11,9 @@ from deploy.local.sandbox.stage.faults import Kind
 from shared.admin.status import status
 from shared.direction import Direction
 from shared.errors import QueueUnavailableError, WaitError
+from shared.installation.connecting import connect, prepare_queues
 from shared.installation.provision import LEASE as SET_UP_LEASE
 from shared.installation.provision import start_provision
-from shared.installation.steps import connect, prepare_queues
 from shared.installation.uninstall import DATA_SOURCES_STAY, DISCONNECTED_BEFORE, LEASE, uninstall
 from shared.jobs.jobs import SendMetric
 from shared.klaviyo.client import Account

@@ -19,7 +19,7 @@ from deploy.local.sandbox import Sandbox
 from shared.errors import DisconnectedError, ExtensionError, StoreUnavailableError, WaitError
 from shared.http.client import HttpClient
 from shared.http.connections import Connections
-from shared.installation.steps import connect
+from shared.installation.connecting import connect
 from shared.klaviyo.oauth import KlaviyoApp, KlaviyoOAuth, TokenAnswer, read_problem
 from shared.klaviyo.tokens import LEASE, REFRESH_AHEAD, SECOND_LOOK_SECONDS, TenantTokens
 from shared.storage.documents import Documents

@@ -1,0 +1,44 @@
+"""Who else uses the Klaviyo account: a profile there may be the customer of another tenant too, as production and its staging twin share one."""
+
+from shared.erasure.person import Person
+from shared.omneo.client import OmneoClient
+from shared.profiles.synced import SyncedProfiles
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+
+def other_tenant_of(person: Person, tenant: Tenant, services: Services) -> str:
+    """Return the name of another tenant on the Klaviyo account to whom the person is known still, "" if there is none.
+
+    Raises:
+        ServiceError, DisconnectedError: what Klaviyo or another tenant's Omneo answered.
+    """
+    account = tenant.klaviyo_account_id or services.klaviyo(tenant).account().id
+    for name in services.tenants.holding(account):
+        if name != tenant.name and (_has_synced(person, name, services) or _lives_in(person, name, services)):
+            return name
+    # Of whose account nothing is known, Omneo is not asked: it may be any other retailer's. An id of Klaviyo's has but one account.
+    for name in services.tenants.of_unknown_account():
+        if name != tenant.name and _has_synced(person, name, services):
+            return name
+    return ""
+
+
+def _has_synced(person: Person, name: str, services: Services) -> bool:
+    store = SyncedProfiles.of(services)
+    return any(store.knows(name, id) for id in person.klaviyo_ids)
+
+
+def _lives_in(person: Person, name: str, services: Services) -> bool:
+    tenant = services.tenants.find(name)
+    if tenant is None:
+        return False
+    return _is_in(services.omneo(tenant), person, tenant.settings.identity_handle)
+
+
+def _is_in(omneo: OmneoClient, person: Person, handle: str) -> bool:
+    found = [omneo.find_profile_by_email(email) for email in person.emails]
+    found += [omneo.find_profile_by_identity(identifier=id, handle=handle) for id in person.klaviyo_ids]
+    if person.profile_id:  # a copy of an Omneo has the ids of the one it was made from
+        found.append(omneo.profile(person.profile_id))
+    return any(profile is not None and profile.lives for profile in found)

@@ -1,0 +1,165 @@
+"""A grant that a merchant is being asked about: whose it is, while two windows are open and after nobody has answered."""
+
+import pytest
+import requests
+from flask import Flask
+
+from shared.installation.pending import KEPT_UNANSWERED, LIFE, PendingInstalls, Step
+from shared.jobs.jobs import EveryTenant
+from shared.worker.schedule import every_tenant
+from tests.support.merchant import Merchant, field, pages_of, settle, title
+from tests.support.world import ACCOUNT, TENANT, World
+
+NEW = "NewAcc"
+
+
+@pytest.fixture
+def app(world: World) -> Flask:
+    """Return the pages, with a tenant that has not installed yet."""
+    world.tenant(installed=False)
+    return pages_of(world)
+
+
+@pytest.fixture
+def merchant(app: Flask) -> Merchant:
+    return Merchant(app)
+
+
+def ask(merchant: Merchant, world: World, account: str) -> str:
+    """Open a window in which the merchant is asked about this account, and return what its answer needs."""
+    world.clock.advance(60)  # Klaviyo tells of an account once a second
+    world.sandbox.klaviyo.account(account)
+    world.sandbox.klaviyo.oauth.consent_account = account
+    return field(merchant.come_back(merchant.begin()), "confirmation")
+
+
+def revokes(world: World) -> int:
+    """Return how often Klaviyo was asked to end a grant."""
+    return sum(call.path == "/oauth/revoke" for call in world.sandbox.klaviyo.calls.all())
+
+
+def is_honoured(world: World, name: str = TENANT) -> bool:
+    """Return whether Klaviyo still accepts the tenant's token."""
+    connection = world.read(name).klaviyo
+    assert connection is not None
+    token = connection.access_token.get_secret_value()
+    headers = {"Authorization": f"Bearer {token}", "revision": "2026-10-15"}
+    answer = requests.get(f"{world.sandbox.klaviyo.url}/api/accounts", headers=headers, timeout=5)
+    return answer.status_code != 401
+
+
+def sweep(world: World) -> None:
+    """Run what the schedule runs every five minutes."""
+    every_tenant(EveryTenant(tenant="", accepted_at=world.clock(), run="sweep-outbox"), world.services)
+
+
+def test_an_account_that_is_left_keeps_its_grant_while_another_window_asks_about_it(
+    merchant: Merchant, world: World
+) -> None:
+    merchant.confirm(ask(merchant, world, ACCOUNT))
+    settle(world)
+    merchant.confirm(ask(merchant, world, NEW))
+    again = ask(merchant, world, ACCOUNT)
+    settle(world)  # the account before is left
+    assert world.sandbox.klaviyo.webhooks(ACCOUNT) == []
+    assert (world.read().former_accounts, revokes(world)) == ((), 0)
+    assert title(merchant.confirm(again)) == "Klaviyo is connected"
+    settle(world)
+    assert (world.read().klaviyo_account_id, is_honoured(world)) == (ACCOUNT, True)
+    assert len(world.sandbox.klaviyo.webhooks(ACCOUNT)) == 1
+
+
+def test_cancel_keeps_the_grant_that_another_window_asks_about(merchant: Merchant, world: World) -> None:
+    first, second = ask(merchant, world, ACCOUNT), ask(merchant, world, ACCOUNT)
+    merchant.confirm(first, decision="cancel")
+    assert revokes(world) == 0
+    assert title(merchant.confirm(second)) == "Klaviyo is connected"
+    assert is_honoured(world)
+
+
+def test_the_last_of_two_windows_that_cancel_gives_it_back(merchant: Merchant, world: World) -> None:
+    words = [ask(merchant, world, ACCOUNT) for _ in range(2)]
+    for word in words:
+        merchant.confirm(word, decision="cancel")
+    assert (revokes(world), world.read().left_behind) == (1, ())
+
+
+def test_a_grant_that_has_gone_meanwhile_is_not_connected(merchant: Merchant, world: World) -> None:
+    word = ask(merchant, world, ACCOUNT)
+    world.sandbox.klaviyo.uninstall(ACCOUNT)
+    stopped = merchant.confirm(word)
+    assert (stopped.status_code, title(stopped)) == (400, "The permission was taken back meanwhile")
+    assert world.read().klaviyo is None
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_a_klaviyo_that_does_not_answer_then_stops_no_install(
+    merchant: Merchant, world: World, status: int
+) -> None:
+    word = ask(merchant, world, ACCOUNT)
+    world.sandbox.klaviyo.fail(1, match="GET /api/accounts*", status=status)
+    assert title(merchant.confirm(word)) == "Klaviyo is connected"
+
+
+class TestNobodyAnswers:
+    def test_the_grant_is_given_back_when_the_question_has_expired(
+        self, merchant: Merchant, world: World
+    ) -> None:
+        word = ask(merchant, world, ACCOUNT)
+        world.clock.advance(LIFE.total_seconds() - 1)
+        sweep(world)
+        assert revokes(world) == 0
+        world.clock.advance(2)
+        assert title(merchant.confirm(word)) == "This step has expired"
+        sweep(world)
+        assert (revokes(world), world.read().left_behind) == (1, ())
+        sweep(world)
+        assert revokes(world) == 1
+
+    def test_not_while_a_tenant_holds_the_account(self, merchant: Merchant, world: World) -> None:
+        merchant.confirm(ask(merchant, world, ACCOUNT))
+        world.tenant("acme-stg", installed=False)
+        world.clock.advance(60)
+        world.sandbox.klaviyo.oauth.consent_account = ACCOUNT
+        assert field(merchant.come_back(merchant.begin("acme-stg")), "confirmation")
+        world.clock.advance(LIFE.total_seconds() + 1)
+        sweep(world)
+        assert revokes(world) == 0
+        assert is_honoured(world)
+
+    @pytest.mark.parametrize("status", [400, 503])
+    def test_what_klaviyo_does_not_give_back_stands_in_left_behind(
+        self, merchant: Merchant, world: World, status: int
+    ) -> None:
+        ask(merchant, world, ACCOUNT)
+        world.clock.advance(LIFE.total_seconds() + 1)
+        refusal = {"error": "unsupported_token_type"}
+        world.sandbox.klaviyo.fail(1, match="POST /oauth/revoke", status=status, body=refusal)
+        sweep(world)
+        (line,) = world.read().left_behind
+        assert line.startswith(f"Klaviyo account {ACCOUNT} still shows the app as installed, because ")
+
+    def test_a_tenant_that_was_deleted_since_keeps_nothing(self, merchant: Merchant, world: World) -> None:
+        ask(merchant, world, ACCOUNT)
+        world.services.tenants.delete(TENANT)
+        world.clock.advance(LIFE.total_seconds() + 1)
+        sweep(world)
+        assert revokes(world) == 1
+
+    def test_one_that_cannot_be_read_holds_up_no_other(self, merchant: Merchant, world: World) -> None:
+        ask(merchant, world, ACCOUNT)
+        ask(merchant, world, NEW)
+        world.clock.advance(LIFE.total_seconds() + 1)
+        found = world.services.documents.find("pending_installs", after="confirm-")
+        first = next(one for one in found if one.id.startswith("confirm-"))
+        sealed = str(first.fields["kept"])
+        world.services.documents.update("pending_installs", first.id, {"kept": f"gone{sealed}"})
+        sweep(world)
+        assert revokes(world) == 1
+
+    def test_it_is_forgotten_in_the_end_whatever_happens(self, merchant: Merchant, world: World) -> None:
+        word = ask(merchant, world, ACCOUNT)
+        found = world.services.documents.find("pending_installs", after="confirm-")
+        (expiry,) = [one.fields["expire_at"] for one in found if one.id.startswith("confirm-")]
+        assert expiry == world.clock() + LIFE + KEPT_UNANSWERED
+        assert PendingInstalls.of(world.services).look(Step.CONFIRM, word) is not None
