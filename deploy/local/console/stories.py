@@ -178,6 +178,7 @@ class Book:
         self._calls: deque[Outside] = deque(maxlen=2_000)
         self._attempts: OrderedDict[int, Mapping[str, Any]] = OrderedDict()
         self._attempts_taken: deque[int] = deque(maxlen=2_000)
+        self._left_out: deque[str] = deque(maxlen=200)
         self._exchanges: deque[tuple[str, bytes, float, Story]] = deque(maxlen=1_000)
 
     def newest(self, wanted: Filter, most: int, *, since: int = -1) -> list[Story]:
@@ -273,8 +274,14 @@ class Book:
         while len(self._attempts) > 2_000:
             self._attempts.popitem(last=False)
 
+    def leave_out(self, trace: str) -> None:
+        """Make no story of this trace."""
+        self._left_out.append(trace)
+
     def line(self, at: float, fields: Mapping[str, Any]) -> None:
         """Take in a line that a function has logged."""
+        if self._trace_of(fields) in self._left_out:
+            return
         match fields.get("message"):
             case "call answered":
                 self._answered(at, fields)
@@ -327,8 +334,10 @@ class Book:
         self._name(story, kind, 0)
         state = {"waiting": "waiting", "dead": "dead"}.get(outcome, "delivered")
         self._job(story, id, kind, state, known=True)
-        if story.reason == "" or state in ("waiting", "dead"):
-            story.reason = str(fields.get("reason", "")) if state in ("waiting", "dead") else ""
+        if state != "delivered":
+            story.reason = str(fields.get("reason", ""))
+        elif story.state == "delivered":
+            story.reason = ""
         self._hand_on(story, kind, state, fields)
         attempt = self._attempt_of(at, fields)
         began = at
@@ -405,8 +414,12 @@ class Book:
                 return story
         return None
 
+    @staticmethod
+    def _trace_of(fields: Mapping[str, Any]) -> str:
+        return str(fields.get(_TRACE, "")).rpartition("/")[2]
+
     def _of_line(self, began_at: float, fields: Mapping[str, Any]) -> Story:
-        trace = str(fields.get(_TRACE, "")).rpartition("/")[2]
+        trace = self._trace_of(fields)
         job = str(fields.get("job", ""))
         # A job's id may be made of what it is about, and then another call has had it too; a trace is one call's.
         key = f"trace:{trace}" if trace else f"job:{job}" if job else ""

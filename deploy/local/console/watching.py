@@ -123,12 +123,14 @@ class Watching:
 
     def _exchange(self, seen: Exchange) -> None:
         named = {name.lower(): value for name, value in seen.headers}
-        if named.get("user-agent") == CONSOLE:
+        trace = named.get("traceparent", "").split("-")[1]
+        if named.get("user-agent") == CONSOLE and seen.method == "GET":
+            self.book.leave_out(trace)  # a page has looked at something
             return
         self.book.exchange(
             method=seen.method,
             target=seen.target,
-            trace=named.get("traceparent", "").split("-")[1],
+            trace=trace,
             status=seen.status,
             began_at=seen.began_at,
             answered_at=seen.answered_at,
