@@ -97,6 +97,7 @@ class Story:
     people: dict[str, None] = field(default_factory=dict)
     awaits: set[str] = field(default_factory=set)
     changed: int = 0
+    hidden: bool = False
     rank: float = 0  # how well `title` is known; a better one takes its place
 
     @property
@@ -141,7 +142,8 @@ class Filter:
         """Return whether the story is wanted."""
         wanted = self.profile.strip().lower()
         return (
-            (not self.tenant or story.tenant == self.tenant)
+            not story.hidden
+            and (not self.tenant or story.tenant == self.tenant)
             and (not self.kind or story.kind == self.kind)
             and (not self.state or story.state == self.state)
             and (not wanted or any(wanted in person for person in story.people))
@@ -275,8 +277,12 @@ class Book:
             self._attempts.popitem(last=False)
 
     def leave_out(self, trace: str) -> None:
-        """Make no story of this trace."""
+        """Make no story of this trace, and show none that a line has begun already."""
         self._left_out.append(trace)
+        if begun := self._by_key.get(f"trace:{trace}"):
+            begun.hidden = True
+            self.total -= 1
+            self._touch(begun)
 
     def line(self, at: float, fields: Mapping[str, Any]) -> None:
         """Take in a line that a function has logged."""

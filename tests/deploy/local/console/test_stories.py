@@ -304,8 +304,16 @@ def test_a_round_of_the_schedule_is_no_story_unless_something_goes_wrong() -> No
 def test_what_a_page_of_the_console_looks_at_is_no_story() -> None:
     book = Book()
     book.leave_out(TRACE)
-    book.line(NOON, line("call answered", function="admin", status=200))
+    answered = line("call answered", function="admin", status=200)
+    book.line(NOON, answered)
     assert book.newest(EVERY, 10) == []
+    other = "e" * 32
+    book.line(NOON, {**answered, "logging.googleapis.com/trace": f"projects/local/traces/{other}"})
+    since = book.changes
+    book.leave_out(other)  # the gateway tells of it only once it is answered
+    assert book.newest(EVERY, 10) == []
+    assert len(book.unwanted(EVERY, since=since)) == 1
+    assert book.total == 0
 
 
 @pytest.mark.parametrize(
