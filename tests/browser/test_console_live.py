@@ -62,6 +62,7 @@ def test_an_event_is_one_story_from_omneo_to_klaviyo(console: Visit) -> None:
 def test_no_secret_is_shown_wherever_it_stands(console: Visit) -> None:
     page = console.page()
     demo = console.demo
+    demo.sandbox.omneo.profile(demo.place.tenant, email="token@canary.example")
     assert send(demo, "Tokens", "token@canary.example", withToken="true").status_code == 202
     article = story(page, "token@canary.example")
     expect(article.get_by_text("delivered", exact=True)).to_be_visible(timeout=20_000)

@@ -18,6 +18,7 @@ STEPS = 80
 STATES = ("queued", "waiting", "delivered", "dead", "refused")
 KINDS = ("event", "profile", "records", "consent", "reward", "install", "admin", "schedule")
 LATE = 3.0  # seconds within which a log line is read after what it tells of
+_BLUR = 0.002  # seconds: a line's time has whole milliseconds
 
 # A job that only hands on to another: the story goes on until one of that kind has run for the tenant.
 _FOLLOWED_BY = {"spread-events": "flush-inbox", "send-records": "pack-records"}
@@ -387,7 +388,7 @@ class Book:
             and call.method == fields.get("method")
             and (call.status or 0) == (fields.get("status") or 0)
             and (not call.tenant or call.tenant == fields.get("tenant"))
-            and began - LATE <= call.received_at <= at
+            and began - LATE <= call.received_at <= at + _BLUR
             and matches.fullmatch(call.path)
         ]
         if not near:
@@ -403,7 +404,7 @@ class Book:
             row
             for row in self._attempts.values()
             if row["queue"] == queue
-            and float(row["dispatched_epoch"] or at + 1) <= at
+            and float(row["dispatched_epoch"] or at + 1) <= at + _BLUR
             and (row["answered_epoch"] is None or float(row["answered_epoch"]) >= at - LATE)
         ]
         if not near:

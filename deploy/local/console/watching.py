@@ -185,8 +185,7 @@ class Watching:
 
 
 def _outside(service: str, call: Call) -> Outside:
-    shown = [(name, call.headers.get(name, "")) for name in call.header_names]
-    sent = tuple((name, value or "(not kept)") for name, value in shown)
+    sent = tuple((name, call.headers.get(name, "")) for name in call.header_names)
     line = f"{call.method} {call.path}" + (f"?{call.query}" if call.query else "")
     answer = Answer(call.status or 0, call.answer_headers, call.answer_body)
     names = {name.lower(): value for name, value in answer.headers.items()}

@@ -36,6 +36,12 @@ def test_a_header_is_named_and_its_value_hidden() -> None:
     ]
 
 
+def test_a_header_whose_value_was_not_kept_teaches_nothing() -> None:
+    mask = Mask()
+    assert mask.headers([("authorization", ""), ("host", "")]) == [("authorization", HIDDEN), ("host", "")]
+    assert mask.text("a word") == "a word"
+
+
 def test_a_field_of_json_is_hidden_at_any_depth_and_others_are_left() -> None:
     body = {"data": [{"attributes": {"properties": {"id_token": TOKEN, "amount": 20}, "state": "VIC"}}]}
     shown = json.loads(Mask().body(json.dumps(body).encode(), JSON))
