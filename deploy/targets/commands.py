@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,8 @@ from deploy.targets.catalogue import Notification, NotInCatalogueError, Platform
 from deploy.targets.pushing import OmneoRows, carry_out, changes, handle_of
 from deploy.targets.sending import NotSentError, send
 from deploy.targets.shapes import misfits
-from deploy.targets.trying import NoJsonError, TemplateFailedError, is_called, rendered
+from deploy.targets.trying import NoJsonError, TemplateFailedError, rendered
+from deploy.targets.warnings import warnings
 from deploy.tenants.running import NO_SUCH_TENANT
 from deploy.tenants.tables import show_rows
 from shared import logs
@@ -74,7 +75,7 @@ def render(
     tenant: str | None,
     template: Path | None,
 ) -> None:
-    """Print the JSON that Omneo would send, alone."""
+    """Print the JSON that Omneo would send, alone. What is likely to go wrong with it goes to standard error."""
     chosen = _chosen(platform, notification)
     event = _event(chosen[1], context, profile, tenant)
     click.echo(_body(chosen, event, template), nl=False)
@@ -92,7 +93,8 @@ def render(
 def check(file: Path, contexts: tuple[Path, ...], notification: str | None, platform: str | None) -> None:
     """Check a template of your own: exit status 1 with the line and the reason if it fails.
 
-    Without a context it is tried with the sample of the notification that the file is named after, else with an empty one.
+    Without a context it is tried with the sample of the notification that the file is named after, else with an empty one. Where platform and
+    notification are known, what is likely to go wrong is told on standard error; that changes no exit status.
     """
     if platform is not None:
         _known(lambda: catalogue.platform(platform))
@@ -110,6 +112,8 @@ def check(file: Path, contexts: tuple[Path, ...], notification: str | None, plat
         )
     for name, event in tried.items():
         _check_with(file, text, name, event, platform)
+        if platform is not None and named in catalogue.notifications():
+            _warn(text, event, _chosen(platform, named))
     click.echo(f"{file}: JSON, with {', '.join(tried)}.")
 
 
@@ -276,22 +280,22 @@ def _template_text(chosen: tuple[Platform, Notification], template: Path | None)
 
 
 def _body(chosen: tuple[Platform, Notification], event: Json, template: Path | None) -> str:
-    _hint_if_not_called(chosen, event)
+    text = _template_text(chosen, template)
     try:
-        return rendered(_template_text(chosen, template), event)
+        body = rendered(text, event)
     except TemplateFailedError as error:
         raise click.ClickException(
             f"{error.reason} (line {error.place.line}, column {error.place.column})"
         ) from None
     except NoJsonError as error:
         raise click.ClickException(str(error)) from None
+    _warn(text, event, chosen)
+    return body
 
 
-def _hint_if_not_called(chosen: tuple[Platform, Notification], event: Mapping[str, Any]) -> None:
-    if not is_called(chosen[1].condition(chosen[0]), event):
-        click.echo(
-            "With this event context Omneo would not call the target: its condition does not hold.", err=True
-        )
+def _warn(text: str, event: Json, chosen: tuple[Platform, Notification]) -> None:
+    for warned in warnings(text, event, *chosen):
+        click.echo(f"Warning, {warned.about}: {warned.says}", err=True)
 
 
 def _address(chosen: tuple[Platform, Notification], tenant: str | None) -> str:
