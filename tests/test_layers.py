@@ -33,13 +33,18 @@ FLOWS_MAY = {("profiles", "consent")}
 
 # Where something of the outside may be imported; everywhere else in the product it may not.
 ONLY_IN = {
-    "flask": {"shared/web/", "shared/installation/pages/policy.py", "functions/"},
-    "werkzeug": {"shared/web/", "shared/installation/pages/policy.py"},
+    "flask": {"shared/web/", "shared/installation/pages/policy.py", "functions/", "deploy/local/console/"},
+    "werkzeug": {"shared/web/", "shared/installation/pages/policy.py", "deploy/local/console/"},
     "functions_framework": {"functions/"},
     "google": {"shared/storage/firestore.py", "shared/jobs/cloud_tasks.py", "deploy/local/tasks/"},
     "grpc": {"shared/storage/firestore.py", "shared/jobs/cloud_tasks.py", "deploy/local/tasks/"},
     "sqlite3": {"shared/storage/sqlite.py", "deploy/local/tasks/"},
-    "requests": {"shared/http/", "deploy/local/sandbox/", "deploy/local/demo_tenant.py"},
+    "requests": {
+        "shared/http/",
+        "deploy/local/sandbox/",
+        "deploy/local/demo_tenant.py",
+        "deploy/local/console/",
+    },
     "os": {"shared/services.py", "shared/storage/", "deploy/"},
     "shared.storage.firestore": {"shared/services.py"},
     "shared.storage.sqlite": {"shared/services.py"},

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -138,6 +138,12 @@ class Bundle:
                 if time.monotonic() > deadline:
                     raise StartError(f"{name} does not answer; see {self.logs / name}.log")
                 time.sleep(_POLL)
+
+    def also_serve(self, paths: Sequence[str], port: int, timeout: float) -> None:
+        """Lead what no route of the product takes at these paths to one more port; see `Gateway.also_serve`."""
+        if self._gateway is None:
+            raise StartError("the bundle was not started")
+        self._gateway.also_serve(paths, Upstream(port, timeout))
 
     def pid(self, name: str) -> int:
         """Return the process id of a function, or of the queue (`tasks`), in its present life."""

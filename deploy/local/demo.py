@@ -11,13 +11,16 @@ import shutil
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deploy.local.bundle import Bundle
+from deploy.local.console import Console
+from deploy.local.console.console import PATHS, SECONDS
+from deploy.local.console.here import Here
 from deploy.local.demo_tenant import (
     ACCOUNT,
     EMAIL,
@@ -71,6 +74,32 @@ def run() -> None:
     ports = planned(first, load_functions())
     check_free({name: ports[name] for name in ports if name != QUEUE or not os.environ.get(CLOUD_TASKS)})
     stopped = stop_signal()
+    with playing(folder, first, ports) as demo, _kept_and_reloaded(demo.sandbox, demo.bundle, folder):
+        hops = _send_one_event(demo.sandbox, demo.bundle)
+        _tell(hops, time.time() - started)
+        demo.console.warm_up()
+        _tell_what_next(demo.place, demo.bundle)
+        stopped.wait()
+        say("Stopping.")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What runs: both services, the bundle with its tenant, and the console."""
+
+    sandbox: Sandbox
+    bundle: Bundle
+    place: Place
+    console: Console
+
+
+@contextmanager
+def playing(folder: Path, first: int, ports: Mapping[str, int]) -> Iterator[Demo]:
+    """Start everything that `make run` shows, on these ports, with what `folder` keeps; stop it in the end.
+
+    Raises:
+        StartError: something did not come up.
+    """
     sandbox = Sandbox(klaviyo_port=ports[KLAVIYO], omneo_port=ports[OMNEO])
     keys = _resumed(folder, sandbox, first)
     with sandbox, _bundle(sandbox, folder, first, keys) as bundle:
@@ -79,12 +108,10 @@ def run() -> None:
             keys.write(folder / "keys.json")
         let_klaviyo_deliver(sandbox)
         write_environment(folder / "env", bundle.environment, FOR_COMMANDS)
-        with _kept_and_reloaded(sandbox, bundle, folder):
-            hops = _send_one_event(sandbox, bundle)
-            _tell(hops, time.time() - started)
-            _tell_what_next(_place(sandbox, bundle, folder, keys, first), bundle)
-            stopped.wait()
-            say("Stopping.")
+        place = _place(sandbox, bundle, folder, keys, first)
+        with Console(Here(place, bundle.environment, bundle.logs)) as console:
+            bundle.also_serve(PATHS, console.port, SECONDS)
+            yield Demo(sandbox, bundle, place, console)
 
 
 def forget() -> None:
@@ -243,4 +270,5 @@ def _tell_what_next(place: Place, bundle: Bundle) -> None:
         say(f"\n# {hint.label}\n{hint.command}")
     say(f"""
 The install's page is {place.url}/klaviyo/install; give it {place.tenant} and {place.installation_key}
+The console is {place.url}/ for a browser.
 Serving on {place.url}. Logs: {bundle.logs}. A change to functions/ or shared/ starts functions again. Ctrl-C stops everything.""")

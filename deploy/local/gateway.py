@@ -64,6 +64,15 @@ class Gateway:
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="gateway", daemon=True
         )
 
+    def also_serve(self, paths: Sequence[str], upstream: Upstream) -> None:
+        """Lead what no route takes at these paths to one more server, from now on.
+
+        Raises:
+            ValueError: a path's template is malformed.
+        """
+        pool = Pool(upstream)
+        self._server.table.extend((path_matcher(path), pool) for path in paths)
+
     def start(self) -> None:
         """Answer calls from now on, in threads of this process."""
         self._thread.start()
@@ -84,19 +93,19 @@ class _Server(socketserver.ThreadingTCPServer):
     def __init__(self, address: tuple[str, int], table: list[tuple[Callable[[str], bool], Pool]]) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.connections: set[socket.socket] = set()
-        self._table = table
+        self.table = table
         super().__init__(address, _Client)
 
     def pool_for(self, target: bytes) -> Pool | None:
         path = target.partition(b"?")[0].decode("ascii")
-        return next((pool for matches, pool in self._table if matches(path)), None)
+        return next((pool for matches, pool in self.table if matches(path)), None)
 
     def server_close(self) -> None:
         super().server_close()
         for connection in list(self.connections):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        for _matches, pool in self._table:
+        for _matches, pool in self.table:
             pool.close()
 
 

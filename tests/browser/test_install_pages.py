@@ -1,14 +1,13 @@
 """The install's pages in a real browser, against the bundle as it is deployed: headless Chromium, a keyboard, and a phone."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from deploy.local.bundle import Bundle
 from deploy.local.sandbox import Sandbox
@@ -19,16 +18,6 @@ from shared.settings import Needs, Settings
 from shared.storage.encryption import new_key
 from tests.support.world import INSTALLATION_KEY, OMNEO_TOKEN, SIGNING_SECRET, a_tenant
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
 STEPS = 10
@@ -82,20 +71,8 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> str:
-    """Return the browser's program; skip, or fail in CI, where there is none."""
-    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if found is None:
-        message = f"none of {', '.join(PROGRAMS)} is installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message, pytrace=False)
-        pytest.skip(message)
-    return found
-
-
-@pytest.fixture(scope="module")
-def running(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """Start the bundle and the browser, once for all tests."""
+def running(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """Start the bundle before the browser, once for all tests."""
     with Sandbox(token_prefix="canary", client_secret="canary-client-secret") as sandbox:
         given = {
             "KLAVIYO_API_URL": sandbox.klaviyo.url,
@@ -107,11 +84,9 @@ def running(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             "CLOUD_TASKS_EMULATOR_HOST": "127.0.0.1:0",
         }
         folder = tmp_path_factory.mktemp("bundle")
-        with Bundle(folder, 0, given, say=lambda _line: None) as bundle, sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        with Bundle(folder, 0, given, say=lambda _line: None) as bundle:
             services = Services(Settings.from_env(bundle.environment, Needs.STORE))
             yield Shop(sandbox, services, bundle.url, browser)
-            browser.close()
 
 
 @pytest.fixture

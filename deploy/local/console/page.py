@@ -1,0 +1,37 @@
+"""What a page of the console is made with: its name, its routes, its templates, and what it may ask."""
+
+from typing import Any, cast
+
+from flask import Blueprint, Response, current_app, render_template
+
+from deploy.local.console.here import Here
+
+EXTENSION = "console"
+
+
+class Page(Blueprint):
+    """A page: a link in the navigation, a heading, and the routes below `/console/name`, or below `at`."""
+
+    def __init__(self, title: str, module: str, *, at: str | None = None) -> None:
+        name = title.lower()
+        super().__init__(name, module, url_prefix=f"/console/{name}" if at is None else at)
+        self.title = title
+
+    @property
+    def entry(self) -> str:
+        """The endpoint that the navigation leads to."""
+        return f"{self.name}.show"
+
+    def render(self, template: str, **values: Any) -> str:
+        """Return the page, or a part of it, as HTML."""
+        return render_template(template, page=self, here=here(), **values)
+
+
+def here() -> Here:
+    """Return what the pages may ask, within a request."""
+    return cast(Here, current_app.extensions[EXTENSION])
+
+
+def see_other(location: str) -> Response:
+    """Return the answer to a form that leads to the page that shows what came of it."""
+    return Response(status=303, headers={"Location": location})

@@ -1,0 +1,26 @@
+"""The files of others in the console are those that their table names, with their licences."""
+
+import hashlib
+
+import pytest
+
+from deploy.local.console.vendoring import REPOSITORY, Vendored, vendored
+
+ROWS = list(vendored())
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.path.name)
+def test_a_vendored_file_is_the_one_that_was_published(row: Vendored) -> None:
+    assert hashlib.sha256(row.path.read_bytes()).hexdigest() == row.sha256
+
+
+def test_every_file_in_a_vendored_folder_is_named() -> None:
+    folders = [REPOSITORY / "deploy/local/console/static/vendored", REPOSITORY / "tests/browser/vendored"]
+    there = {path for folder in folders for path in folder.iterdir()}
+    assert there == {row.path for row in ROWS}
+
+
+def test_every_package_has_its_licence_here() -> None:
+    licensed = {row.package for row in ROWS if "LICENSE" in row.source}
+    assert {row.package for row in ROWS} == licensed
+    assert all(row.licence for row in ROWS)
