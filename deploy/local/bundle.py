@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deploy.local.gateway import Gateway
+from deploy.local.gateway import Gateway, Watch
 from deploy.local.ports import (
     CLOUD_TASKS,
     KLAVIYO,
@@ -56,6 +56,7 @@ class Bundle:
     `environment` is completed for one machine (see `complete_environment`); functions get their share of it. Ports are those of
     `ports.py` from `port` on; with 0 they are free ones. Everything kept is below `data_dir`. `say` is told what an operator should know, in one line;
     `echo`, when given, gets the functions' log lines as (name, line). `minute` is how many seconds one of the schedule lasts.
+    `watch`, when given, is told of each call that the gateway leads to a function, and of its answer.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Bundle:
         say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
         echo: Callable[[str, str], None] | None = None,
         minute: float = MINUTE,
+        watch: Watch | None = None,
     ) -> None:
         self.logs = data_dir.resolve() / "logs"
         self._data_dir = data_dir.resolve()
@@ -77,6 +79,7 @@ class Bundle:
         self._say = say
         self._echo = echo
         self._minute = minute
+        self._watch = watch
         self._supervisor: Supervisor | None = None
         self._gateway: Gateway | None = None
         self._scheduler: Scheduler | None = None
@@ -180,6 +183,7 @@ class Bundle:
             {name: Upstream(ports[name], function.timeout) for name, function in functions.items()},
             port=self._port,
             host=self._given.get("HOST") or "127.0.0.1",
+            watch=self._watch,
         )
         self.url = self._gateway.url
         self.environment = complete_environment(

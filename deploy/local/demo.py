@@ -11,6 +11,7 @@ import shutil
 import sys
 import time
 import urllib.request
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +20,10 @@ from typing import Any
 
 from deploy.local.bundle import Bundle
 from deploy.local.console import Console
+from deploy.local.console.asking import control
 from deploy.local.console.console import PATHS, SECONDS
 from deploy.local.console.here import Here
+from deploy.local.console.watching import Watching
 from deploy.local.demo_tenant import (
     ACCOUNT,
     EMAIL,
@@ -32,8 +35,10 @@ from deploy.local.demo_tenant import (
     let_klaviyo_deliver,
     make_tenant,
 )
+from deploy.local.gateway import Exchange, Watch
 from deploy.local.hints import Place, hints
 from deploy.local.kept_sandbox import CannotRestoreError, Keeper, restore
+from deploy.local.logs import Follower
 from deploy.local.ports import CLOUD_TASKS, GATEWAY, KLAVIYO, OMNEO, QUEUE, check_free, is_free, planned
 from deploy.local.processes import StartError
 from deploy.local.reload import Reload
@@ -50,6 +55,8 @@ from deploy.local.serve import (
 from deploy.staging import REPOSITORY, load_functions
 
 _WAIT_SECONDS = 20.0
+_EXCHANGES = 1_000  # kept until a page of the console looks
+_LOG_TAIL = 200_000  # bytes of each log that a page reads of what was before it
 _BEGIN_ANEW = "`make fresh` lets the next start begin anew."
 
 
@@ -102,14 +109,22 @@ def playing(folder: Path, first: int, ports: Mapping[str, int]) -> Iterator[Demo
     """
     sandbox = Sandbox(klaviyo_port=ports[KLAVIYO], omneo_port=ports[OMNEO])
     keys = _resumed(folder, sandbox, first)
-    with sandbox, _bundle(sandbox, folder, first, keys) as bundle:
+    exchanges: deque[Exchange] = deque(maxlen=_EXCHANGES)
+    with sandbox, _bundle(sandbox, folder, first, keys, exchanges.append) as bundle:
         if not keys.installation_key:
             keys = make_tenant(sandbox, bundle, keys)
             keys.write(folder / "keys.json")
         let_klaviyo_deliver(sandbox)
         write_environment(folder / "env", bundle.environment, FOR_COMMANDS)
         place = _place(sandbox, bundle, folder, keys, first)
-        with Console(Here(place, bundle.environment, bundle.logs)) as console:
+        watching = Watching(
+            sandbox,
+            exchanges,
+            lambda after: control("GET", f"{place.queue}/attempts?limit=1000&after={after}")["attempts"],
+            Follower(bundle.logs, most=_LOG_TAIL),
+            _secrets(bundle.environment, keys),
+        )
+        with Console(Here(place, bundle.environment, watching)) as console:
             bundle.also_serve(PATHS, console.port, SECONDS)
             yield Demo(sandbox, bundle, place, console)
 
@@ -151,11 +166,17 @@ def _resumed(folder: Path, sandbox: Sandbox, first: int) -> Keys:
     return Keys()
 
 
-def _bundle(sandbox: Sandbox, folder: Path, first: int, keys: Keys) -> Bundle:
+def _bundle(sandbox: Sandbox, folder: Path, first: int, keys: Keys, watch: Watch) -> Bundle:
     # The addresses of the sandbox are known once it has started, before this is called.
     given = _environment(sandbox, keys)
     check_environment(given, folder)
-    return Bundle(folder, first, given)
+    return Bundle(folder, first, given, watch=watch)
+
+
+def _secrets(environment: Mapping[str, str], keys: Keys) -> list[str]:
+    """Return what no page shows, wherever it stands."""
+    encryption = [part.partition(":")[2] for part in environment["ENCRYPTION_KEYS"].split(",")]
+    return [keys.installation_key, keys.webhook_secret, environment["KLAVIYO_CLIENT_SECRET"], *encryption]
 
 
 def _environment(sandbox: Sandbox, keys: Keys) -> dict[str, str]:

@@ -7,11 +7,13 @@ call it, is the functions' business.
 
 import contextlib
 import json
+import secrets
 import socket
 import socketserver
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import h11
 
@@ -31,10 +33,35 @@ _HOP_BY_HOP = {  # RFC 9110, 7.6.1; Transfer-Encoding is written anew by h11
 }  # fmt: skip
 
 _Headers = list[tuple[bytes, bytes]]
+SHOWN = 64 * 1024  # bytes of a body that a watcher is shown
+
+
+@dataclass
+class Exchange:
+    """A call of a function and its answer, for whoever watches. Times are Unix seconds; of a body the first `SHOWN` bytes.
+
+    `status` is 0 when the caller was given no answer.
+    """
+
+    began_at: float
+    method: str
+    target: str
+    headers: list[tuple[str, str]]
+    body: bytes
+    status: int = 0
+    answer_headers: list[tuple[str, str]] = field(default_factory=list)
+    answer_body: bytearray = field(default_factory=bytearray)
+    answered_at: float = 0.0
+
+
+Watch = Callable[[Exchange], None]
 
 
 class Gateway:
     """The one public port. It is bound when this returns, and answers after `start`.
+
+    `watch` is told of each call of a route, once it is answered. A call then has a trace from here on, if it brought none: in the
+    cloud, Cloud Run begins one for each request.
 
     Raises:
         StartError: the port is taken.
@@ -49,11 +76,12 @@ class Gateway:
         *,
         port: int,
         host: str = "127.0.0.1",
+        watch: Watch | None = None,
     ) -> None:
         pools = {name: Pool(upstream) for name, upstream in upstreams.items()}
         table = [(path_matcher(route.path), pools[route.function]) for route in routes]
         try:
-            self._server = _Server((host, port), table)
+            self._server = _Server((host, port), table, watch)
         except OSError as error:
             raise StartError(
                 f"cannot listen on {host}:{port}: {error.strerror}; name another PORT"
@@ -65,12 +93,13 @@ class Gateway:
         )
 
     def also_serve(self, paths: Sequence[str], upstream: Upstream) -> None:
-        """Lead what no route takes at these paths to one more server, from now on.
+        """Lead what no route takes at these paths to one more server, from now on. Nobody watches these calls.
 
         Raises:
             ValueError: a path's template is malformed.
         """
         pool = Pool(upstream)
+        self._server.unwatched.add(pool)
         self._server.table.extend((path_matcher(path), pool) for path in paths)
 
     def start(self) -> None:
@@ -90,10 +119,14 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], table: list[tuple[Callable[[str], bool], Pool]]) -> None:
+    def __init__(
+        self, address: tuple[str, int], table: list[tuple[Callable[[str], bool], Pool]], watch: Watch | None
+    ) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.connections: set[socket.socket] = set()
         self.table = table
+        self.unwatched: set[Pool] = set()
+        self.watch = watch
         super().__init__(address, _Client)
 
     def pool_for(self, target: bytes) -> Pool | None:
@@ -118,6 +151,7 @@ class _Client(socketserver.BaseRequestHandler):
 
     server: _Server
     request: socket.socket
+    _seen: Exchange | None = None
 
     def handle(self) -> None:
         self.server.connections.add(self.request)
@@ -152,7 +186,7 @@ class _Client(socketserver.BaseRequestHandler):
         if pool is None:
             self._refuse(404, "not_found", "no such path here", method=request.method)
         else:
-            self._forward(pool, self._as_sent_on(request), body)
+            self._watched(pool, self._as_sent_on(request), body)
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
 
     def _receive(self) -> h11.Event:
@@ -185,6 +219,30 @@ class _Client(socketserver.BaseRequestHandler):
         headers.append((b"X-Forwarded-For", b", ".join([*told, str(self.client_address[0]).encode()])))
         headers.append((b"X-Forwarded-Proto", b"http"))
         return h11.Request(method=request.method, target=request.target, headers=headers)
+
+    def _watched(self, pool: Pool, request: h11.Request, body: bytearray) -> None:
+        """Forward the request, and tell the watcher, if there is one, what came of it."""
+        self._seen = None
+        watch = None if pool in self.server.unwatched else self.server.watch
+        if watch is None:
+            self._forward(pool, request, body)
+            return
+        if not any(name.lower() == b"traceparent" for name, _value in request.headers):
+            trace = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01".encode()
+            headers = [*request.headers.raw_items(), (b"traceparent", trace)]
+            request = h11.Request(method=request.method, target=request.target, headers=headers)
+        self._seen = Exchange(
+            time.time(),
+            request.method.decode(),
+            request.target.decode("latin-1"),
+            _as_text(request),
+            bytes(body[:SHOWN]),
+        )
+        try:
+            self._forward(pool, request, body)
+        finally:
+            self._seen.answered_at = time.time()
+            watch(self._seen)
 
     def _forward(self, pool: Pool, request: h11.Request, body: bytearray) -> None:
         """Ask the function; once more on a new connection when a reused one turns out to be dead.
@@ -221,8 +279,12 @@ class _Client(socketserver.BaseRequestHandler):
             status_code=response.status_code, reason=response.reason, headers=_end_to_end(response)
         )
         self._waiting = bytearray(self._http.send(head) or b"")
+        if self._seen is not None:
+            self._seen.answer_headers = _as_text(head)
+            self._seen.status = head.status_code
         try:
             for event in events(connection, upstream, before_waiting=self._flush):
+                self._note(event)
                 self._waiting += self._http.send(event) or b""
                 if isinstance(event, h11.EndOfMessage):
                     break
@@ -231,6 +293,10 @@ class _Client(socketserver.BaseRequestHandler):
         except (OSError, h11.RemoteProtocolError) as error:
             raise ConnectionAbortedError from error
         self._flush()
+
+    def _note(self, event: h11.Event) -> None:
+        if self._seen is not None and isinstance(event, h11.Data) and len(self._seen.answer_body) < SHOWN:
+            self._seen.answer_body += bytes(event.data)[:SHOWN]
 
     def _flush(self) -> None:
         self.request.sendall(self._waiting)
@@ -249,6 +315,8 @@ class _Client(socketserver.BaseRequestHandler):
         if self._http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             return
         body = json.dumps({"error": {"code": code, "message": message}}).encode()
+        if self._seen is not None:
+            self._seen.status, self._seen.answer_body = status, bytearray(body)
         all_headers = [
             (b"Content-Type", b"application/json"),
             (b"Content-Length", str(len(body)).encode()),
@@ -267,6 +335,10 @@ def _end_to_end(message: h11.Request | h11.Response) -> _Headers:
     connection = [value for name, value in message.headers if name == b"connection"]
     named = {token.strip().lower() for value in connection for token in value.split(b",")}
     return [(n, v) for n, v in message.headers.raw_items() if n.lower() not in _HOP_BY_HOP | named]
+
+
+def _as_text(message: h11.Request | h11.Response) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.headers.raw_items()]
 
 
 def _drain(connection: socket.socket) -> None:

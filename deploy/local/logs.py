@@ -1,6 +1,7 @@
 """`make logs`: what all functions of a running bundle write, as one stream in the order of time, for a person or as JSON."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -48,18 +49,23 @@ class Wanted:
 
 
 class Follower:
-    """Reads the logs in a folder, each from where it was read before. A log that was put aside is read anew."""
+    """Reads the logs in a folder, each from where it was read before. A log that was put aside is read anew.
 
-    def __init__(self, folder: Path) -> None:
+    At first no more than the last `most` bytes of each are read.
+    """
+
+    def __init__(self, folder: Path, *, most: int = sys.maxsize) -> None:
         self._folder = folder
+        self._most = most
         self._read: dict[Path, int] = {}
 
     def new_lines(self) -> list[Line]:
         """Return the complete lines since the last time, oldest first."""
         lines: list[Line] = []
         for path in self._folder.glob("*.log"):
-            start = self._read.get(path, 0)
-            if path.stat().st_size < start:
+            size = path.stat().st_size
+            start = self._read.get(path, max(0, size - self._most))
+            if size < start:
                 start = 0
             with path.open("rb") as log:
                 log.seek(start)

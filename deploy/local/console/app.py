@@ -3,12 +3,14 @@
 import ipaddress
 import secrets
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from deploy.local.console.here import Here, UnansweredError
+from deploy.local.console.asking import UnansweredError
+from deploy.local.console.here import Here
 from deploy.local.console.page import EXTENSION, Page
 
 NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -23,12 +25,17 @@ def make_app(here: Here, pages: Iterable[Page]) -> Flask:
     app = Flask("deploy.local.console", static_url_path="/console/static")
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_FORM
     app.config["MAX_FORM_MEMORY_SIZE"] = LARGEST_FORM
+    app.config["TEMPLATES_AUTO_RELOAD"] = True  # who changes a page sees it at the next look
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     app.extensions[EXTENSION] = here
     shown = list(pages)
     for page in shown:
         app.register_blueprint(page)
     app.context_processor(lambda: {"pages": shown, "csp_nonce": g.get("csp_nonce", "")})
+    app.jinja_env.filters["moment"] = lambda at: datetime.fromtimestamp(at, UTC).isoformat(
+        timespec="milliseconds"
+    )
+    app.jinja_env.filters["clock"] = lambda at: datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
     app.before_request(lambda: _only_from_here(here.place.url))
     app.after_request(_keep_to_itself)
     app.register_error_handler(HTTPException, _tell)

@@ -51,7 +51,8 @@ class Console:
             return self._app
 
     def stop(self) -> None:
-        """Answer no more."""
+        """Answer no more, and end the streams."""
+        self._here.watching.stop()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

@@ -1,7 +1,9 @@
 """A readable record over loopback HTTP: queues, attempts, the key that identity tokens are signed with, and how the queues behave.
 
 GET /queues                                how full each queue is
-GET /attempts?task=NAME|queue=NAME&limit=  what was sent when, and what came back; the newest `limit`, oldest first
+GET /attempts?task=NAME|queue=NAME&limit=&after=
+                                           what was sent when, and what came back; the newest `limit`, oldest first, of those
+                                           begun after the one whose `id` is `after`
 GET /certs                                 {key id: public key as PEM}
 GET, POST /control                         how the queues behave: {"doubles": how many of the next deliveries are made twice,
                                            "order": "due", "newest" or "shuffled", "dispatches_per_second": 0 for no brake}
@@ -54,10 +56,12 @@ class Record:
         if parts.path == "/queues":
             return 200, {"queues": self._queues()}
         if parts.path == "/attempts":
-            limit = asked.pop("limit", str(_DEFAULT_LIMIT))
-            if not limit.isdecimal() or set(asked) - {"task", "queue"}:
-                return 400, {"error": "the parameters are task, queue and limit, which is a number"}
-            return 200, {"attempts": self._attempts(asked, min(int(limit), _MAX_LIMIT))}
+            limit, after = asked.pop("limit", str(_DEFAULT_LIMIT)), asked.pop("after", "0")
+            if not (limit.isdecimal() and after.isdecimal()) or set(asked) - {"task", "queue"}:
+                return 400, {
+                    "error": "the parameters are task, queue, and limit and after, which are numbers"
+                }
+            return 200, {"attempts": self._attempts(asked, min(int(limit), _MAX_LIMIT), int(after[:18]))}
         return 404, {"error": "the paths are /queues, /attempts, /certs and /control"}
 
     def order(self, target: str, body: bytes) -> tuple[int, object]:
@@ -88,8 +92,9 @@ class Record:
             for row in rows
         ]
 
-    def _attempts(self, asked: dict[str, str], limit: int) -> list[dict[str, object]]:
-        where, arguments = ["1"], []
+    def _attempts(self, asked: dict[str, str], limit: int, after: int) -> list[dict[str, object]]:
+        where: list[str] = ["id > ?"]
+        arguments: list[str | int] = [after]
         for column, name in asked.items():
             where.append(f"({column} = ? OR substr({column}, ?) = ?)")
             arguments += [name, -len(name) - 1, f"/{name}"]
@@ -100,6 +105,7 @@ class Record:
         )
         return [
             {
+                "id": row["id"],
                 "task": short(row["task"]),
                 "queue": short(row["queue"]),
                 "attempt": row["number"],

@@ -10,6 +10,7 @@ from deploy.local.sandbox.stage.messages import Request
 
 # Enough for any test, and little enough for a sandbox that runs for weeks.
 KEPT = 20_000
+SHOWN = 8 * 1024
 _SAFE_HEADERS = (
     "accept",
     "content-encoding",
@@ -27,7 +28,7 @@ class Call:
 
     A call whose connection was reset or left hanging keeps `status` None. `headers` holds the harmless ones with their
     values, in lower case; `header_names` names them all. `account` is the Klaviyo account or the Omneo tenant, once the
-    call has shown its credential.
+    call has shown its credential. Of the answer's body the first `SHOWN` bytes are kept.
     """
 
     number: int
@@ -42,6 +43,8 @@ class Call:
     status: int | None = None
     answered_at: float | None = None
     fault: str | None = None
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    answer_body: bytes = field(default=b"", repr=False)
 
     @property
     def seconds(self) -> float | None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from deploy.local.sandbox.stage.faults import TRUE_ANSWER, Fault, Faults
 from deploy.local.sandbox.stage.messages import Answer, Request
-from deploy.local.sandbox.stage.record import Call, Calls
+from deploy.local.sandbox.stage.record import SHOWN, Call, Calls
 
 CONTROL = "/_sandbox"
 LARGEST_BODY = 64 * 1024 * 1024
@@ -216,6 +216,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _note(self, call: Call, answer: Answer) -> None:
         # Before the write: whoever has the answer must find the call complete.
+        call.answer_headers = answer.headers
+        call.answer_body = answer.body[:SHOWN]
         call.status = answer.status
         call.answered_at = self.server.clock()
 

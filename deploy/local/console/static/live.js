@@ -1,0 +1,143 @@
+// Live: takes in what the stream tells. However much happens, a frame changes a few articles and no more stand than `most`;
+// what a person has open or stands in keeps its place: new steps are added to it, nothing in it is made anew.
+"use strict";
+
+const list = document.getElementById("stories");
+const most = Number(list.dataset.most);
+const total = document.getElementById("total");
+const none = document.getElementById("none");
+const pause = document.getElementById("pause");
+const A_FRAME = 6;
+const waiting = new Map(); // the articles that have not been shown yet, the newest last
+let paused = false, asked = false;
+
+function made(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return template.content.firstElementChild;
+}
+
+function show(id, html) {
+  const article = made(html), old = document.getElementById(id);
+  if (!old) {
+    article.classList.add("fresh");
+    list.prepend(article);
+    return;
+  }
+  if (!old.querySelector("details[open]") && !old.contains(document.activeElement)) {
+    old.replaceWith(article);
+    return;
+  }
+  old.dataset.state = article.dataset.state;
+  old.querySelector("header").replaceWith(article.querySelector("header"));
+  old.querySelector(".reason")?.remove();
+  const reason = article.querySelector(".reason");
+  if (reason) old.querySelector("header").after(reason);
+  let after = null;
+  for (const step of article.querySelectorAll(".steps > li")) {
+    const there = old.querySelector(`[data-step="${step.dataset.step}"]`);
+    if (!there) after ? after.after(step) : old.querySelector(".steps").prepend(step);
+    after = there || step;
+  }
+}
+
+function frame() {
+  asked = false;
+  if (paused) return;
+  let left = A_FRAME;
+  for (const [id, html] of waiting) {
+    if (left-- === 0) break;
+    waiting.delete(id);
+    show(id, html);
+  }
+  // What is too much goes from the end, but not what a person reads.
+  for (let last = list.lastElementChild; list.childElementCount > most && last;) {
+    const before = last.previousElementSibling;
+    if (!last.contains(document.activeElement) && !last.querySelector("details[open]")) last.remove();
+    last = before;
+  }
+  none.hidden = list.childElementCount > 0;
+  ask();
+}
+
+function ask() {
+  if (asked || paused || !waiting.size) return;
+  asked = true;
+  // A hidden page has no frames.
+  document.hidden ? setTimeout(frame, 500) : requestAnimationFrame(frame);
+}
+
+function told(event) {
+  const news = JSON.parse(event.data);
+  total.textContent = news.total;
+  list.dataset.since = news.since;
+  for (const id of news.gone) {
+    waiting.delete(id);
+    document.getElementById(id)?.remove();
+  }
+  for (const { id, html } of news.articles) {
+    waiting.delete(id);
+    waiting.set(id, html);
+  }
+  for (const id of waiting.keys()) {
+    if (waiting.size <= most) break;
+    waiting.delete(id);
+  }
+  ask();
+}
+
+pause.addEventListener("click", () => {
+  paused = !paused;
+  pause.setAttribute("aria-pressed", String(paused));
+  ask();
+});
+
+// Headers and bodies are fetched as they are opened.
+list.addEventListener("toggle", async ({ target: details }) => {
+  if (!details.open || details.dataset.loaded) return;
+  details.dataset.loaded = "yes";
+  const answer = await fetch(details.dataset.href, { headers: { "HX-Request": "true" } });
+  details.querySelector(".parts").innerHTML = await answer.text();
+}, true);
+
+// The filter works as it is set; its button is for who has no script, or presses Enter.
+const form = document.querySelector(".filter");
+let stream = null, leaving = false, due = 0;
+
+async function filter() {
+  const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
+  const address = query.size ? `/?${query}` : "/";
+  history.replaceState(null, "", address);
+  const answer = await fetch(address);
+  const there = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("stories");
+  if (!there) return;
+  waiting.clear();
+  list.replaceChildren(...there.children);
+  list.dataset.since = there.dataset.since;
+  none.hidden = list.childElementCount > 0;
+  listen();
+}
+
+function soon(milliseconds) {
+  clearTimeout(due);
+  due = setTimeout(filter, milliseconds);
+}
+
+form.addEventListener("change", () => soon(0));
+form.addEventListener("input", () => soon(300));
+form.addEventListener("submit", (event) => { event.preventDefault(); soon(0); });
+addEventListener("beforeunload", () => { leaving = true; });
+
+function listen() {
+  stream?.close();
+  const query = new URLSearchParams(location.search);
+  query.set("since", list.dataset.since);
+  const mine = stream = new EventSource(`/console/live/stream?${query}`);
+  mine.onmessage = told;
+  // From where it stopped, not from where the page began.
+  mine.onerror = () => {
+    mine.close();
+    if (!leaving && mine === stream) setTimeout(() => { if (mine === stream) listen(); }, 1000);
+  };
+}
+listen();
