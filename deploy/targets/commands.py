@@ -5,7 +5,6 @@ Standard output holds what was asked for alone; hints go to standard error. Secr
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ import click
 
 from deploy.targets import catalogue
 from deploy.targets.catalogue import Notification, NotInCatalogueError, Platform
-from deploy.targets.pushing import OmneoRows, carry_out, changes, handle_of
+from deploy.targets.pushing import carry_out, changes, handle_of, rows_of
 from deploy.targets.sending import NotSentError, send
 from deploy.targets.shapes import misfits
 from deploy.targets.trying import NoJsonError, TemplateFailedError, rendered
@@ -30,10 +29,6 @@ from shared.tenants.tenants import Tenant
 
 Json = dict[str, Any]
 T = TypeVar("T")
-# What a merchant has to fill in before a target can be pushed or sent.
-_TO_FILL_IN = re.compile(
-    r"https://SHOP|\bcampaign = 123456\b|\b(?:EXTENSION|TENANT|SUBDOMAIN|REGION|API_KEY|SMART_EMAIL_ID|SERVICE)\b"
-)
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _context = click.option("--context", type=_file, help="An event context as JSON, in place of the sample.")
 _profile = click.option("--profile", metavar="ID", help="The sample with this profile of the tenant's Omneo.")
@@ -204,10 +199,10 @@ def push(
         ("a copy of the template, and give it with --template", text),
         ("the address", address),
     ):
-        if found := _TO_FILL_IN.search(filled):
-            raise click.ClickException(f"Fill in {found[0]} in {what}.")
+        if found := catalogue.to_fill_in(filled):
+            raise click.ClickException(f"Fill in {found} in {what}.")
     try:
-        omneo = _rows_of(services, tenant)
+        omneo = rows_of(services, tenant)
         planned = changes(omneo, *chosen, url=address, template=text)
         for change in planned:
             click.echo(
@@ -331,13 +326,3 @@ def _tenant(name: str) -> tuple[Services, Tenant]:
     if tenant is None:
         raise click.ClickException(NO_SUCH_TENANT.replace("`list`", "`python -m deploy.tenants list`"))
     return services, tenant
-
-
-def _rows_of(services: Services, tenant: Tenant) -> OmneoRows:
-    from shared.http.client import HttpClient, ShortWaits
-    from shared.http.connections import Connections
-    from shared.omneo.client import base_url, read_problem
-
-    url = base_url(services.settings.omneo_api_url, tenant.name)
-    http = HttpClient("Omneo", url, read_problem, Connections(), short_waits=ShortWaits(3))
-    return OmneoRows(http, tenant.omneo_token)

@@ -43,9 +43,17 @@ const looks = EditorView.theme({
   ".cm-selectionBackground, &.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground": {
     backgroundColor: "var(--accent-soft)",
   },
-  ".cm-matchingBracket, &.cm-focused .cm-matchingBracket": {
-    backgroundColor: "transparent",
-    outline: "1px solid var(--strong-line)",
+  ".cm-matchingBracket, &.cm-focused .cm-matchingBracket": { backgroundColor: "transparent" },
+  "&.cm-focused .cm-matchingBracket": { outline: "1px solid var(--strong-line)" },
+});
+
+// What is typed goes straight into the document: Chromium's own way gives it the style of what it replaces, which the page's policy forbids.
+const typed = EditorView.domEventHandlers({
+  beforeinput(event, view) {
+    if (event.inputType !== "insertText" || event.data === null || event.isComposing || view.composing) return false;
+    view.dispatch(view.state.replaceSelection(view.state.toText(event.data)), { userEvent: "input.type", scrollIntoView: true });
+    event.preventDefault();
+    return true;
   },
 });
 
@@ -65,9 +73,11 @@ function over(field, nonce) {
         syntaxHighlighting(colours),
         looks,
         markedLine,
+        typed,
         EditorView.lineWrapping,
         EditorView.cspNonce.of(nonce),
         EditorView.contentAttributes.of({
+          tabindex: "0",
           "aria-labelledby": label.id,
           "aria-describedby": field.getAttribute("aria-describedby") || "",
         }),

@@ -163,6 +163,15 @@ class Omneo(ProfileEvents, Bases):
         with self._lock:
             return self._tenants[tenant].webhooks.all()
 
+    def enable_webhooks(self, tenant: str) -> int:
+        """Enable every webhook as a user does, and return how many were not."""
+        with self._lock:
+            webhooks = self._tenants[tenant].webhooks
+            rows = [row for row in webhooks.all() if not row["is_active"]]
+            for row in rows:
+                webhooks.update(row, {"is_active": True})
+        return len(rows)
+
     def profiles(self, tenant: str) -> list[dict[str, Any]]:
         """Return the tenant's profiles as they are now, oldest first."""
         with self._lock:

@@ -169,6 +169,25 @@ def test_an_import_with_an_id_that_no_profile_has_is_404(sandbox: Sandbox) -> No
     assert sandbox.klaviyo.profiles(ACCOUNT) == []
 
 
+def test_webhooks_are_enabled_from_outside(sandbox: Sandbox) -> None:
+    for trigger, is_active in (
+        ("profile.created", False),
+        ("profile.updated", False),
+        ("profile.deleted", True),
+    ):
+        sandbox.omneo.webhook(
+            "acme",
+            trigger=trigger,
+            url="https://canary.example.org",
+            namespace="klaviyo",
+            is_active=is_active,
+        )
+    control = f"{sandbox.omneo.url}/_sandbox/enable-webhooks"
+    for expected in (2, 0):
+        assert requests.post(control, json={"tenant": "acme"}, timeout=5).json() == {"enabled": expected}
+    assert all(row["is_active"] for row in sandbox.omneo.webhooks("acme"))
+
+
 def test_a_target_that_nobody_has_saved_is_called_and_signed_whatever_its_condition(
     sandbox: Sandbox, receiver: Receiver
 ) -> None:
