@@ -67,8 +67,6 @@ def klaviyo_side(row: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _flag(value: object) -> str:
-    return (
-        {True: "yes", False: "no", None: "unset"}.get(value, str(value))
-        if not isinstance(value, str)
-        else value
-    )
+    if value is None:
+        return "unset"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

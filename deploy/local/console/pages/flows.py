@@ -5,8 +5,9 @@ from typing import Any
 
 from flask import request
 
+from deploy.local.console.asking import UnansweredError
 from deploy.local.console.flow_body import CannotFillInError, Reward, body
-from deploy.local.console.here import Here, UnansweredError
+from deploy.local.console.here import Here
 from deploy.local.console.page import Page, here
 
 FLOW = "console"  # one flow of the sandbox, which each run sets up anew

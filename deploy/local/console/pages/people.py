@@ -10,13 +10,13 @@ from typing import Any
 
 from flask import Response, abort, request, url_for
 
-from deploy.local.console.here import Here, UnansweredError
+from deploy.local.console.asking import UnansweredError
+from deploy.local.console.here import Here
 from deploy.local.console.page import Page, here, see_other
 from deploy.local.console.pairing import in_klaviyo, klaviyo_side, omneo_side
 
 MOST_PROFILES = 200
 CHANNELS = ("email", "sms")
-SYNC = "targets/klaviyo/upsert-profile-data"
 
 Json = dict[str, Any]
 page = Page("People", __name__)
@@ -31,10 +31,11 @@ def show() -> str:
         "profiles"
     ]
     asked = request.args.get("profile", "")
-    person = _omneo(here(), asked) if asked else None
-    if asked and person is None:
+    found = next((row for row in people if row["id"] == asked), None)
+    person = found or (None if search else _omneo(here(), asked) if asked else None)
+    if asked and not search and person is None:
         abort(404, "Omneo has no such profile any more.")
-    person = person or (people[0] if people else None)
+    person = person or (people[-1] if people else None)
     return page.render("people.html", people=people, person=person, search=search, **_sides(here(), person))
 
 
@@ -135,11 +136,18 @@ def _changed(here: Here, person: Json, fields: Json) -> str:
 
 
 def _sync(here: Here, person: Json) -> str:
-    headers = {"x-omneo-secret": here.place.webhook_secret}
-    url = f"{here.place.url}/{here.place.tenant}/api/v1/{SYNC}"
-    answer = here.ask("POST", url, json={"profile_id": person["id"]}, headers=headers)
-    if answer.status_code != 202:
-        raise CannotActError(f"The extension answered {answer.status_code}.")
+    place = here.place
+    called = {
+        "tenant": place.tenant,
+        "trigger": "target.send",
+        "handle": "sync",
+        "url": f"{place.url}/{place.tenant}/api/v1/targets/klaviyo/upsert-profile-data",
+        "template": '{"profile_id": {{ id|json_encode }}}',
+        "context": {"id": person["id"]},
+    }
+    delivery = here.omneo("try-target", called)["deliveries"][-1]
+    if delivery["status"] != 202:
+        raise CannotActError(f"The extension answered {delivery['status'] or delivery['error']}.")
     return "The sync is queued."
 
 
