@@ -11,7 +11,7 @@ QUICK := tests/shared/*/rules 'tests/test_boot.py::test_an_event_travels_through
 
 .DEFAULT_GOAL := help
 .PHONY: help run fresh logs serve test test-pythons quick test-deploy simulate check format lint types bench \
-	deploy status rollback destroy env setup hooks lock vendored clean mutants FORCE
+	deploy status rollback destroy env setup hooks lock picture vendored clean mutants FORCE
 
 help: ## This list
 	@awk -F ':.*## ' '/^## / { printf "\n%s\n", substr($$0, 4) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ hooks: $(VENV)/.test ## Let git run format, lint and types before each commit
 
 lock: $(VENV)/.test ## Pin everything that the direct needs bring, with hashes: [UPGRADE=all or a package]
 	@$(BIN)/python -m deploy.locking --upgrade='$(UPGRADE)'
+
+picture: $(VENV)/.test ## The picture of the console that README shows, anew, with Chromium
+	@$(BIN)/python -m tests.browser.picture
 
 vendored: $(VENV)/.test ## The console's files of others, anew from npm, by its vendored.toml
 	@$(BIN)/python -m deploy.local.console.vendoring

@@ -92,12 +92,13 @@ def run() -> None:
 
 @dataclass(frozen=True)
 class Demo:
-    """What runs: both services, the bundle with its tenant, and the console."""
+    """What runs: both services, the bundle with its tenant, and the console, which is told of `exchanges` by the gateway."""
 
     sandbox: Sandbox
     bundle: Bundle
     place: Place
     console: Console
+    exchanges: "deque[Exchange]"
 
 
 @contextmanager
@@ -126,7 +127,7 @@ def playing(folder: Path, first: int, ports: Mapping[str, int]) -> Iterator[Demo
         )
         with Console(Here(place, bundle.environment, watching)) as console:
             bundle.also_serve(PATHS, console.port, SECONDS)
-            yield Demo(sandbox, bundle, place, console)
+            yield Demo(sandbox, bundle, place, console, exchanges)
 
 
 def forget() -> None:

@@ -3,10 +3,8 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -92,14 +90,20 @@ class Visit:
         fits(page)
         assert axe(page) == []
 
-    @contextmanager
-    def each_look(self, path: str) -> Iterator[Any]:
-        """Yield the pages of a path as a phone and a desktop show it, light and dark, with a name for each."""
-        yield [
-            (f"{name}-{scheme}", self.page(path, size, scheme))
-            for name, size in (("phone", PHONE), ("desktop", DESKTOP))
-            for scheme in ("light", "dark")
-        ]
+    def check_looks(self, path: str, name: str, heading: str) -> None:
+        """Check a page as `check` does, as a phone and as a desktop show it, light and dark.
+
+        Colours are the scheme's and the order is the width's, so axe looks at two of the four.
+        """
+        for scheme in ("light", "dark"):
+            page = self.page(path, PHONE, scheme)
+            expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+            for look, size in (("phone", PHONE), ("desktop", DESKTOP)):
+                page.set_viewport_size({"width": size["width"], "height": size["height"]})
+                self.picture(page, f"{name}-{look}-{scheme}")
+                fits(page)
+                if (look, scheme) in {("phone", "dark"), ("desktop", "light")}:
+                    assert axe(page) == []
 
     def close(self) -> None:
         """Close every window, and check that none complained."""

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from deploy.local.console.pages import PAGES
-from tests.browser.conftest import Visit, axe, fits, heading
+from tests.browser.conftest import Visit, heading
 
 
 def test_the_console_names_itself_and_leads_to_each_page(console: Visit) -> None:
@@ -28,10 +28,4 @@ def test_a_keyboard_skips_the_navigation(console: Visit) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_each_page_fits_a_phone_and_axe_finds_nothing_in_either_scheme(console: Visit, name: str) -> None:
-    path = "/" if name == "live" else f"/console/{name}/"
-    with console.each_look(path) as looks:
-        for look, page in looks:
-            heading(page, name.capitalize())
-            console.picture(page, f"{name}-{look}")
-            fits(page)
-            assert axe(page) == []
+    console.check_looks("/" if name == "live" else f"/console/{name}/", name, name.capitalize())

@@ -25,7 +25,7 @@ _PLAIN = frozenset(
     {"tokentype", "tokenexpiresat", "tokenexpiry", "withtoken", "statecode", "expiresin", "tokenseconds"}
 )
 _LOOKS = re.compile(
-    r"\beyJ[\w-]{8,}(?:\.[\w-]*){1,4}"  # a JSON web token
+    r"\beyJ[\w-]{8,}(?:\.[\w-]+){0,4}"  # a JSON web token
     r"|\b(?:sandbox|oik|pk|sk|whsec)[_-][\w-]{12,}"  # keys that say in front what they are
     r"|(?<=Bearer )\S+|(?<=Basic )\S+"
 )

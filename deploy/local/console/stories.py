@@ -18,6 +18,7 @@ STEPS = 80
 STATES = ("queued", "waiting", "delivered", "dead", "refused")
 KINDS = ("event", "profile", "records", "consent", "reward", "install", "admin", "schedule")
 LATE = 3.0  # seconds within which a log line is read after what it tells of
+_BLUR = 0.002  # seconds: a line's time has whole milliseconds
 
 # A job that only hands on to another: the story goes on until one of that kind has run for the tenant.
 _FOLLOWED_BY = {"spread-events": "flush-inbox", "send-records": "pack-records"}
@@ -97,6 +98,7 @@ class Story:
     people: dict[str, None] = field(default_factory=dict)
     awaits: set[str] = field(default_factory=set)
     changed: int = 0
+    hidden: bool = False
     rank: float = 0  # how well `title` is known; a better one takes its place
 
     @property
@@ -141,7 +143,8 @@ class Filter:
         """Return whether the story is wanted."""
         wanted = self.profile.strip().lower()
         return (
-            (not self.tenant or story.tenant == self.tenant)
+            not story.hidden
+            and (not self.tenant or story.tenant == self.tenant)
             and (not self.kind or story.kind == self.kind)
             and (not self.state or story.state == self.state)
             and (not wanted or any(wanted in person for person in story.people))
@@ -178,6 +181,7 @@ class Book:
         self._calls: deque[Outside] = deque(maxlen=2_000)
         self._attempts: OrderedDict[int, Mapping[str, Any]] = OrderedDict()
         self._attempts_taken: deque[int] = deque(maxlen=2_000)
+        self._left_out: deque[str] = deque(maxlen=200)
         self._exchanges: deque[tuple[str, bytes, float, Story]] = deque(maxlen=1_000)
 
     def newest(self, wanted: Filter, most: int, *, since: int = -1) -> list[Story]:
@@ -273,8 +277,18 @@ class Book:
         while len(self._attempts) > 2_000:
             self._attempts.popitem(last=False)
 
+    def leave_out(self, trace: str) -> None:
+        """Make no story of this trace, and show none that a line has begun already."""
+        self._left_out.append(trace)
+        if begun := self._by_key.get(f"trace:{trace}"):
+            begun.hidden = True
+            self.total -= 1
+            self._touch(begun)
+
     def line(self, at: float, fields: Mapping[str, Any]) -> None:
         """Take in a line that a function has logged."""
+        if self._trace_of(fields) in self._left_out:
+            return
         match fields.get("message"):
             case "call answered":
                 self._answered(at, fields)
@@ -327,8 +341,10 @@ class Book:
         self._name(story, kind, 0)
         state = {"waiting": "waiting", "dead": "dead"}.get(outcome, "delivered")
         self._job(story, id, kind, state, known=True)
-        if story.reason == "" or state in ("waiting", "dead"):
-            story.reason = str(fields.get("reason", "")) if state in ("waiting", "dead") else ""
+        if state != "delivered":
+            story.reason = str(fields.get("reason", ""))
+        elif story.state == "delivered":
+            story.reason = ""
         self._hand_on(story, kind, state, fields)
         attempt = self._attempt_of(at, fields)
         began = at
@@ -372,7 +388,7 @@ class Book:
             and call.method == fields.get("method")
             and (call.status or 0) == (fields.get("status") or 0)
             and (not call.tenant or call.tenant == fields.get("tenant"))
-            and began - LATE <= call.received_at <= at
+            and began - LATE <= call.received_at <= at + _BLUR
             and matches.fullmatch(call.path)
         ]
         if not near:
@@ -388,7 +404,7 @@ class Book:
             row
             for row in self._attempts.values()
             if row["queue"] == queue
-            and float(row["dispatched_epoch"] or at + 1) <= at
+            and float(row["dispatched_epoch"] or at + 1) <= at + _BLUR
             and (row["answered_epoch"] is None or float(row["answered_epoch"]) >= at - LATE)
         ]
         if not near:
@@ -405,8 +421,12 @@ class Book:
                 return story
         return None
 
+    @staticmethod
+    def _trace_of(fields: Mapping[str, Any]) -> str:
+        return str(fields.get(_TRACE, "")).rpartition("/")[2]
+
     def _of_line(self, began_at: float, fields: Mapping[str, Any]) -> Story:
-        trace = str(fields.get(_TRACE, "")).rpartition("/")[2]
+        trace = self._trace_of(fields)
         job = str(fields.get("job", ""))
         # A job's id may be made of what it is about, and then another call has had it too; a trace is one call's.
         key = f"trace:{trace}" if trace else f"job:{job}" if job else ""

@@ -123,12 +123,14 @@ class Watching:
 
     def _exchange(self, seen: Exchange) -> None:
         named = {name.lower(): value for name, value in seen.headers}
-        if named.get("user-agent") == CONSOLE:
+        trace = named.get("traceparent", "").split("-")[1]
+        if named.get("user-agent") == CONSOLE and seen.method == "GET":
+            self.book.leave_out(trace)  # a page has looked at something
             return
         self.book.exchange(
             method=seen.method,
             target=seen.target,
-            trace=named.get("traceparent", "").split("-")[1],
+            trace=trace,
             status=seen.status,
             began_at=seen.began_at,
             answered_at=seen.answered_at,
@@ -183,8 +185,7 @@ class Watching:
 
 
 def _outside(service: str, call: Call) -> Outside:
-    shown = [(name, call.headers.get(name, "")) for name in call.header_names]
-    sent = tuple((name, value or "(not kept)") for name, value in shown)
+    sent = tuple((name, call.headers.get(name, "")) for name in call.header_names)
     line = f"{call.method} {call.path}" + (f"?{call.query}" if call.query else "")
     answer = Answer(call.status or 0, call.answer_headers, call.answer_body)
     names = {name.lower(): value for name, value in answer.headers.items()}

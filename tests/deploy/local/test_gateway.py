@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -9,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import SimpleQueue
 
 import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.local.gateway import BODY_LIMIT, Gateway
+from deploy.local.gateway import BODY_LIMIT, SHOWN, Exchange, Gateway, Watch
 from deploy.local.path_templates import path_matcher
 from deploy.local.processes import StartError, free_port
 from deploy.local.upstream import Upstream
@@ -125,9 +127,11 @@ def function() -> Iterator[AFunction]:
 def gateways() -> Iterator[Callable[..., Gateway]]:
     with ExitStack() as stack:
 
-        def start(port: int, timeout: float = 10, fresh: float = 60, path: str = "/**") -> Gateway:
+        def start(
+            port: int, timeout: float = 10, fresh: float = 60, path: str = "/**", watch: Watch | None = None
+        ) -> Gateway:
             upstream = Upstream(port, timeout, fresh)
-            gateway = Gateway([Route(path=path, function="it")], {"it": upstream}, port=0)
+            gateway = Gateway([Route(path=path, function="it")], {"it": upstream}, port=0, watch=watch)
             stack.callback(gateway.stop)
             gateway.start()
             return gateway
@@ -512,6 +516,76 @@ def test_what_is_not_http_is_refused_and_reaches_no_function(
 
 
 # Its port.
+
+
+# What a watcher is told, and who else may serve.
+
+
+def test_a_watcher_is_told_of_each_call_once_it_is_answered(
+    gateways: Callable[..., Gateway], function: AFunction
+) -> None:
+    seen: SimpleQueue[Exchange] = SimpleQueue()
+    gateway = gateways(function.server_port, watch=seen.put)
+    function.reply = lambda _received: Reply(status=202, headers=[("X-Job", "1")], body=b'{"id": 1}')
+    requests.post(f"{gateway.url}/x?y=1", data=b"sent", headers={"X-Sent": "2"}, timeout=10)
+    requests.post(f"{gateway.url}/many", data=b"a" * (SHOWN + 1), timeout=10)
+    first, second = seen.get(timeout=10), seen.get(timeout=10)
+    assert (first.method, first.target, first.body) == ("POST", "/x?y=1", b"sent")
+    assert (first.status, bytes(first.answer_body)) == (202, b'{"id": 1}')
+    assert ("X-Sent", "2") in first.headers
+    assert ("X-Job", "1") in first.answer_headers
+    assert 0 <= first.answered_at - first.began_at < 10
+    assert len(second.body) == SHOWN
+
+
+def test_a_watched_call_has_a_trace_its_callers_own_if_it_brought_one(
+    gateways: Callable[..., Gateway], function: AFunction
+) -> None:
+    seen: SimpleQueue[Exchange] = SimpleQueue()
+    gateway = gateways(function.server_port, watch=seen.put)
+    own = f"00-{'a' * 32}-{'b' * 16}-01"
+    requests.get(gateway.url, headers={"TraceParent": own}, timeout=10)
+    requests.get(gateway.url, timeout=10)
+    begun = [
+        {name.lower(): value for name, value in exchange.headers}["traceparent"]
+        for exchange in (seen.get(timeout=10), seen.get(timeout=10))
+    ]
+    assert begun[0] == own
+    assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", begun[1])
+    assert [received.values("traceparent") for received in function.received] == [[begun[0]], [begun[1]]]
+
+
+def test_without_a_watcher_no_trace_is_begun(gateway: Gateway, function: AFunction) -> None:
+    requests.get(gateway.url, timeout=10)
+    assert function.received[0].values("traceparent") == []
+
+
+def test_a_watcher_is_told_of_a_call_that_no_function_answered(gateways: Callable[..., Gateway]) -> None:
+    seen: SimpleQueue[Exchange] = SimpleQueue()
+    gateway = gateways(free_port(), watch=seen.put)
+    requests.get(gateway.url, timeout=10)
+    exchange = seen.get(timeout=10)
+    assert (exchange.status, b"not up" in exchange.answer_body) == (503, True)
+
+
+def test_one_more_server_gets_what_no_route_takes_and_nobody_watches_it(
+    gateways: Callable[..., Gateway], function: AFunction
+) -> None:
+    seen: SimpleQueue[Exchange] = SimpleQueue()
+    gateway = gateways(function.server_port, path="/{tenant=*}/api/**", watch=seen.put)
+    with AFunction() as beside:
+        beside.reply = lambda _received: Reply(body=b"beside")
+        gateway.also_serve(("/", "/console/**"), Upstream(beside.server_port, 10))
+        told = {
+            path: requests.get(gateway.url + path, timeout=10).text
+            for path in ("/", "/?a=1", "/console/live", "/console/api/v1", "/other", "/consoles/x")
+        }
+    assert [path for path, text in told.items() if text == "beside"] == ["/", "/?a=1", "/console/live"]
+    assert told["/console/api/v1"] == "done"  # a tenant may have this name
+    assert "no such path" in told["/other"]
+    assert seen.get(timeout=10).target == "/console/api/v1"
+    assert seen.empty()
+    assert beside.received[0].values("traceparent") == []
 
 
 def test_it_listens_on_loopback_unless_told_otherwise(gateway: Gateway) -> None:

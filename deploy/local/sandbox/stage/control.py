@@ -1,6 +1,7 @@
 """What both services can be told over HTTP below `/_sandbox`, so that another process can arrange and read.
 
-POST `reset`; POST `fail` with the arguments of `Faults.fail` (`{"next": 0}` clears every fault); POST `clock` `{"advance": seconds}`;
+POST `reset`; POST `fail` with the arguments of `Faults.fail` (`{"next": 0}` clears every fault), GET `faults` those that are
+still to come; POST `clock` `{"advance": seconds}`;
 GET `calls`, with `?bodies=1` for bodies and queries. What only one service knows is in its own control module.
 """
 
@@ -51,6 +52,7 @@ def _shared(service: Controlled) -> dict[tuple[str, str], Action]:
     return {
         ("POST", "reset"): lambda fields: service.reset(),
         ("POST", "fail"): lambda fields: _fail(service, fields),
+        ("GET", "faults"): lambda fields: {"faults": [fault.to_json() for fault in service.faults.ordered()]},
         ("POST", "clock"): lambda fields: service.clock.advance(float(fields["advance"])),
         ("GET", "calls"): lambda fields: {
             "calls": [call.to_json(bodies=wants_bodies(fields)) for call in service.calls.all()]

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
@@ -35,6 +35,11 @@ class Fault:
     body: bytes | None = field(repr=False)
     seconds: float
     takes_effect: bool
+
+    def to_json(self) -> dict[str, object]:
+        """Return the fault as the control interface shows it."""
+        hidden = ("headers", "body")
+        return {name: value for name, value in vars(self).items() if name not in hidden}
 
     def matches(self, line: str) -> bool:
         """Return whether this fault is meant for `line`, a method and a path."""
@@ -88,6 +93,11 @@ class Faults:
                     fault.left -= 1
                     return fault
         return None
+
+    def ordered(self) -> list[Fault]:
+        """Return the faults that calls are still to meet, in the order they were ordered."""
+        with self._lock:
+            return [replace(fault) for fault in self._faults if fault.left > 0]
 
     def clear(self) -> None:
         """Let everything go well from now on."""

@@ -573,6 +573,9 @@ def test_the_record_is_filtered_by_full_or_short_name_and_limited_to_the_newest(
     assert found(f"task={TASK}/t1") == ["outbound t1"]
     assert found("queue=acme-klaviyo-inbound") == found(f"queue={other}") == ["inbound t1"]
     assert found("task=1") == []
+    ids = [attempt["id"] for attempt in world.attempts("")]
+    assert [attempt["id"] for attempt in world.attempts(f"after={ids[1]}")] == ids[2:]
+    assert found(f"after={ids[-1]}") == []
 
 
 def test_the_record_tells_how_full_a_queue_is(world: World) -> None:
@@ -596,7 +599,14 @@ def test_the_record_tells_how_full_a_queue_is(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("target", "status"),
-    [("/", 404), ("/attempts?limit=x", 400), ("/attempts?body=1", 400), ("/queues/1", 404)],
+    [
+        ("/", 404),
+        ("/attempts?limit=x", 400),
+        ("/attempts?after=-1", 400),
+        ("/attempts?limit=&after=1", 400),
+        ("/attempts?body=1", 400),
+        ("/queues/1", 404),
+    ],
 )
 def test_the_record_refuses_what_it_does_not_have(world: World, target: str, status: int) -> None:
     with pytest.raises(HTTPError) as refused:

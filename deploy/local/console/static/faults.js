@@ -1,0 +1,23 @@
+// Faults: says in words what the chosen fault does, and offers the calls of the chosen side alone.
+"use strict";
+
+const side = document.getElementById("side");
+const calls = document.getElementById("calls");
+const fault = document.getElementById("fault");
+const means = document.getElementById("means");
+
+function choose() {
+  for (const option of calls.options) {
+    const there = option.dataset.sides.split(" ").includes(side.value);
+    option.hidden = option.disabled = !there;
+  }
+  if (calls.selectedOptions[0].disabled) calls.selectedIndex = 0;
+  const words = fault.selectedOptions[0].dataset.means;
+  means.textContent = `${words[0].toUpperCase()}${words.slice(1)}.`;
+}
+side.addEventListener("change", choose);
+fault.addEventListener("change", choose);
+document.getElementById("count").addEventListener("input", () => {
+  document.querySelector("input[name=until][value=count]").checked = true;
+});
+choose();

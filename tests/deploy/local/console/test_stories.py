@@ -1,0 +1,341 @@
+"""One call, one story: what gateway, logs, queue and sandboxes have seen is joined, whatever the order."""
+
+import itertools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from deploy.local.console.stories import STORIES, Book, Filter, Outside, Part, Story
+
+NOON = 1_800_000_000.0
+TRACE = "a" * 32
+JOB = "5762ad08435f44bd83a92aca1083e168"
+EVENT = json.dumps({"profile": {"email": "jane@canary.example"}, "points": 120}).encode()
+EVERY = Filter()
+
+
+def exchange(
+    book: Book,
+    *,
+    trace: str = TRACE,
+    at: float = NOON,
+    status: int = 202,
+    target: str = "",
+    body: bytes = EVENT,
+) -> None:
+    """Let the gateway tell of a call of the metric target."""
+    target = target or "/demo/api/v1/targets/klaviyo/metric?metric=Points"
+    said = (
+        {"status": "queued", "id": JOB} if status == 202 else {"error": {"message": "the profile is missing"}}
+    )
+    book.exchange(
+        method="POST",
+        target=target,
+        trace=trace,
+        status=status,
+        began_at=at,
+        answered_at=at + 0.01,
+        sent=Part("Request", target, (), body),
+        answer=Part("Answer", str(status), (), json.dumps(said).encode()),
+    )
+
+
+def line(message: str, trace: str = TRACE, **fields: Any) -> dict[str, Any]:
+    """Return a function's line."""
+    around = {"tenant": "demo", "function": "outbound_worker", "job": JOB, "kind": "send-metric"}
+    return {
+        "message": message,
+        **around,
+        "logging.googleapis.com/trace": f"projects/local/traces/{trace}",
+        **fields,
+    }
+
+
+def klaviyo(status: int = 202, request: str = "request-1", at: float = NOON + 0.02) -> Outside:
+    """Return a call that Klaviyo has received."""
+    sent = Part("Request", "POST /api/events", (), b'{"data": 1}')
+    answer = Part("Answer", str(status))
+    return Outside("Klaviyo", "POST", "/api/events", status, at, at + 0.005, request, "", sent, answer)
+
+
+def outside(at: float = NOON + 0.03, **fields: Any) -> tuple[float, dict[str, Any]]:
+    """Return when a worker has logged its call of Klaviyo, and the line."""
+    told = {"service": "Klaviyo", "method": "POST", "path": "/api/events", "status": 202, "seconds": 0.005}
+    return at, line("outside call", **{**told, **fields})
+
+
+def done(at: float = NOON + 0.04, **fields: Any) -> tuple[float, dict[str, Any]]:
+    """Return when a worker has logged that it is done, and the line."""
+    return at, line("job done", **{"outcome": "done", "attempts": 0, "age": 0.1, **fields})
+
+
+def attempt(id: int = 1, at: float = NOON + 0.015, answered: float | None = NOON + 0.045) -> dict[str, Any]:
+    """Return a row of the queue's record."""
+    return {"id": id, "queue": "demo-klaviyo-outbound", "attempt": 1, "created_epoch": at - 0.005, "dispatched_epoch": at,
+            "answered_epoch": answered}  # fmt: skip
+
+
+def only(book: Book) -> Story:
+    """Return the one story of a book."""
+    (story,) = book.newest(EVERY, 10)
+    return story
+
+
+def places(story: Story) -> list[str]:
+    """Return who has seen each step, in the order of time."""
+    return [step.place for step in story.in_order()]
+
+
+TOLD: list[Callable[[Book], None]] = [
+    exchange,
+    lambda book: (book.attempt(attempt()), book.call(klaviyo()), book.line(*outside(request="request-1")), book.line(*done()))[0],
+    lambda book: book.line(NOON + 0.011, line("call answered", function="targets", target="metric", metric="Points", status=202,
+                                              seconds=0.01)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(TOLD)))
+def test_a_call_and_what_came_of_it_are_one_story_in_any_order(
+    order: tuple[Callable[[Book], None], ...],
+) -> None:
+    book = Book()
+    for told in order:
+        told(book)
+    story = only(book)
+    assert story.state == "delivered"
+    assert (story.tenant, story.kind, story.about, story.person) == (
+        "demo",
+        "event",
+        "Points",
+        "jane@canary.example",
+    )
+    assert {"Extension", "Queue", "Klaviyo", "Worker"} == set(places(story))
+
+
+def test_a_job_is_queued_until_the_worker_has_said_more() -> None:
+    book = Book()
+    exchange(book)
+    assert only(book).state == "queued"
+    book.line(*done(outcome="waiting", reason="Klaviyo answered 503", delay=2.5))
+    assert (only(book).state, only(book).reason) == ("waiting", "Klaviyo answered 503")
+    book.line(*done(NOON + 3))
+    assert (only(book).state, only(book).reason) == ("delivered", "")
+
+
+def test_a_dead_job_is_dead_and_its_replay_delivers_it() -> None:
+    book = Book()
+    exchange(book)
+    book.line(*done(outcome="dead", reason="Klaviyo answered 400: invalid."))
+    assert (only(book).state, only(book).reason) == ("dead", "Klaviyo answered 400: invalid.")
+    book.line(*done(NOON + 60))
+    assert only(book).state == "delivered"
+
+
+def test_a_call_that_we_refuse_is_refused_with_its_reason() -> None:
+    book = Book()
+    exchange(book, status=400)
+    assert (only(book).state, only(book).reason) == ("refused", "the profile is missing")
+
+
+def test_what_omneo_rendered_belongs_to_the_call_with_this_body() -> None:
+    book = Book()
+    exchange(book)
+    rendered = {
+        "tenant": "demo",
+        "trigger": "reward.created",
+        "handle": "klaviyo-reward",
+        "attempt": 1,
+        "error": "",
+    }
+    path = "/demo/api/v1/targets/klaviyo/metric"
+    book.delivery(**rendered, path=path, body=EVENT, fired_at=NOON - 0.01, sent_at=NOON - 0.005, status=202)
+    story = only(book)
+    assert (story.title, places(story)) == ("reward.created in Omneo", ["Omneo", "Extension"])
+
+
+def test_a_target_that_cannot_be_rendered_is_a_refused_story_of_its_own() -> None:
+    book = Book()
+    book.delivery(
+        tenant="demo", trigger="reward.created", handle="broken", path="/x", body=b"", attempt=1, fired_at=NOON, sent_at=None,
+        status=None, error="TemplateFailedError: line 3",
+    )  # fmt: skip
+    assert (only(book).state, only(book).reason) == ("refused", "TemplateFailedError: line 3")
+
+
+def test_two_calls_at_once_get_each_its_own_klaviyo_call_by_the_requests_id() -> None:
+    book = Book()
+    traces = ["b" * 32, "c" * 32]
+    for number, trace in enumerate(traces):
+        exchange(book, trace=trace, at=NOON + number / 1000)
+        book.call(klaviyo(request=f"request-{number}"))
+    for number, trace in reversed(list(enumerate(traces))):
+        at, fields = outside(request=f"request-{number}")
+        book.line(at, {**fields, "logging.googleapis.com/trace": f"projects/local/traces/{trace}"})
+    for number, story in enumerate(reversed(book.newest(EVERY, 10))):
+        (step,) = (step for step in story.steps if step.place == "Klaviyo")
+        assert step.parts
+        assert not step.guessed
+        assert story.number == number + 1
+
+
+def test_without_an_id_the_time_and_the_path_join_and_the_step_says_so() -> None:
+    book = Book()
+    exchange(book)
+    far = Outside(
+        "Omneo",
+        "GET",
+        "/demo/api/v3/profiles/x1",
+        200,
+        NOON - 60,
+        NOON - 60,
+        "",
+        "demo",
+        Part("", ""),
+        Part("", ""),
+    )
+    near = Outside(
+        "Omneo",
+        "GET",
+        "/demo/api/v3/profiles/x2",
+        200,
+        NOON + 0.02,
+        NOON + 0.025,
+        "",
+        "demo",
+        Part("", ""),
+        Part("", ""),
+    )
+    for call in (far, near):
+        book.call(call)
+    book.line(
+        NOON + 0.03,
+        line(
+            "outside call",
+            service="Omneo",
+            method="GET",
+            path="/api/v3/profiles/{id}",
+            status=200,
+            seconds=0.005,
+        ),
+    )
+    (step,) = (step for step in only(book).steps if step.place == "Omneo")
+    assert step.guessed
+    assert "/profiles/x2" in step.text
+
+
+def test_a_job_id_that_was_there_before_takes_no_other_calls_story() -> None:
+    """The id of a sync is made of the profile: two calls may have the same."""
+    book = Book()
+    for number, trace in enumerate(("b" * 32, "c" * 32)):
+        exchange(book, trace=trace, at=NOON + 60 * number)
+        at, fields = done(NOON + 60 * number + 0.04)
+        book.line(at, {**fields, "logging.googleapis.com/trace": f"projects/local/traces/{trace}"})
+    assert [places(story) for story in book.newest(EVERY, 10)] == [["Extension", "Worker"]] * 2
+
+
+def test_a_consent_is_under_way_until_the_inbox_is_flushed() -> None:
+    book = Book()
+    target = "/demo/api/v1/webhooks/klaviyo/system"
+    topic = json.dumps({"data": [{"topic": "event:klaviyo.unsubscribed_from_email"}]}).encode()
+    exchange(book, target=target, body=topic)
+    assert only(book).title == "Unsubscribed from email in Klaviyo"
+    book.line(*done(kind="spread-events", received={"added": 1}))
+    assert only(book).state == "queued"
+    book.line(*done(NOON + 10, kind="flush-inbox", job="another"))
+    assert only(book).state == "delivered"
+
+
+def test_stories_are_filtered_by_tenant_profile_kind_and_state() -> None:
+    book = Book()
+    exchange(book)
+    exchange(
+        book,
+        trace="d" * 32,
+        target="/acme/api/v1/webhooks/klaviyo/rewards",
+        status=400,
+        body=b'{"person_id": "01ABCDEFGH"}',
+    )
+    assert [story.tenant for story in book.newest(Filter(tenant="acme"), 10)] == ["acme"]
+    assert [story.tenant for story in book.newest(Filter(profile=" JANE@ "), 10)] == ["demo"]
+    assert [story.kind for story in book.newest(Filter(profile="01abcd"), 10)] == ["reward"]
+    assert [story.kind for story in book.newest(Filter(kind="event"), 10)] == ["event"]
+    assert [story.state for story in book.newest(Filter(state="refused"), 10)] == ["refused"]
+    assert book.newest(Filter(tenant="demo", state="refused"), 10) == []
+
+
+def test_what_changes_is_told_once_and_what_is_no_longer_wanted_is_named() -> None:
+    book, queued = Book(), Filter(state="queued")
+    exchange(book)
+    since = book.changes
+    assert book.newest(queued, 10, since=since) == []
+    book.line(*done())
+    assert book.newest(queued, 10, since=since) == []
+    assert book.unwanted(queued, since=since) == [only(book).number]
+    assert len(book.newest(EVERY, 10, since=since)) == 1
+
+
+def test_the_book_is_bounded_however_much_happens() -> None:
+    book = Book()
+    for number in range(STORIES + 300):
+        exchange(book, trace=f"{number:032x}", at=NOON + number)
+    assert len(book.newest(EVERY, 10 * STORIES)) == STORIES
+    assert book.total == STORIES + 300
+    for _ in range(500):
+        book.line(*outside(request="none"))
+    assert len(only_of(book, TRACE).steps) <= 80
+
+
+def only_of(book: Book, trace: str) -> Story:
+    """Return the story of a trace."""
+    exchange(book, trace=trace)
+    return book.newest(Filter(), 10 * STORIES)[-1]
+
+
+def test_a_round_of_the_schedule_is_no_story_unless_something_goes_wrong() -> None:
+    book = Book()
+    book.line(*done(kind="sweep-inbox", job="sweep"))
+    assert book.newest(EVERY, 10) == []
+    book.line(*done(kind="sweep-inbox", job="sweep", outcome="waiting", reason="the store is away", delay=1))
+    assert only(book).state == "waiting"
+
+
+def test_what_a_page_of_the_console_looks_at_is_no_story() -> None:
+    book = Book()
+    book.leave_out(TRACE)
+    answered = line("call answered", function="admin", status=200)
+    book.line(NOON, answered)
+    assert book.newest(EVERY, 10) == []
+    other = "e" * 32
+    book.line(NOON, {**answered, "logging.googleapis.com/trace": f"projects/local/traces/{other}"})
+    since = book.changes
+    book.leave_out(other)  # the gateway tells of it only once it is answered
+    assert book.newest(EVERY, 10) == []
+    assert len(book.unwanted(EVERY, since=since)) == 1
+    assert book.total == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\xff", b"[" * 50_000, b"null", b"[1, 2]", b'{"error": 3}', b'{"id": 7, "status": "queued"}'],
+)
+def test_whatever_is_sent_and_answered_makes_a_story(body: bytes) -> None:
+    book = Book()
+    book.exchange(
+        method="POST", target="/demo/api/v1/targets/klaviyo/metric", trace=TRACE, status=500, began_at=NOON, answered_at=NOON,
+        sent=Part("Request", "", (), body), answer=Part("Answer", "", (), body),
+    )  # fmt: skip
+    assert only(book).title
+
+
+def test_a_line_with_strange_fields_makes_no_harm() -> None:
+    book = Book()
+    for fields in (
+        {},
+        {"message": 3},
+        {"message": "job done"},
+        {"message": "call answered"},
+        {"message": "outside call"},
+    ):
+        book.line(NOON, fields)
