@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from deploy.tenants.dead import dead
 from deploy.tenants.description import connection, described
-from deploy.tenants.doctor import doctor
+from deploy.tenants.doctor import doctor, readdress
 from deploy.tenants.erase import erase
 from deploy.tenants.explain import explain
 from deploy.tenants.installation import heal, install_link, tell_left_behind, uninstall
@@ -442,6 +442,7 @@ for command in (
     heal,
     install_link,
     notify_secret,
+    readdress,
     reconcile,
     resync,
     status,
