@@ -38,6 +38,8 @@ class Function(BaseModel):
     max_instances: int = Field(default=100, ge=1)
     makes_queues: bool = False
     calls_per_minute: int = Field(default=0, ge=0)
+    first_share: int = Field(default=10, ge=1, le=99)
+    watch_minutes: int = Field(default=10, ge=0, le=240)
     env: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
 

@@ -10,6 +10,7 @@ import click
 
 from deploy.gcp import access, files, resources
 from deploy.gcp.environment import FUNCTION, NotDeployedError, exports
+from deploy.gcp.google import RefusedError
 from deploy.gcp.naming import Place
 from deploy.staging import StagingError, load_functions
 
@@ -53,6 +54,23 @@ def check(place: Place, work: Path) -> None:
         click.echo(problem)
 
 
+@commands.command(name="project")
+@click.pass_obj
+def project_(place: Place) -> None:
+    """Ask for billing and permissions; print what is wrong: `problem` or `warning`, a tab, what to do."""
+    for finding in files.project_findings(place):
+        click.echo(f"{finding.kind}\t{finding.words}")
+
+
+@commands.command(name="region")
+@_work
+@click.pass_obj
+def region_(place: Place, work: Path) -> None:
+    """Ask whether the region has everything; print what is wrong: `problem` or `warning`, a tab, what to do."""
+    for finding in files.region_findings(place, (work / "apis-on").read_text().split()):
+        click.echo(f"{finding.kind}\t{finding.words}")
+
+
 @commands.command()
 @_work
 def quotas(work: Path) -> None:
@@ -92,6 +110,40 @@ def overview_(work: Path) -> None:
 def traffic(work: Path) -> None:
     """Write which revisions calls go to."""
     files.write_traffic(work)
+
+
+@commands.command(name="front")
+@_work
+@click.pass_obj
+def front_(place: Place, work: Path) -> None:
+    """Ask what stands in front, and write it."""
+    files.write_front(work, place, (work / "apis-on").read_text().split())
+
+
+@commands.command()
+@_work
+@click.pass_obj
+def record(place: Place, work: Path) -> None:
+    """Write what becomes of a DNS record that the domain needs."""
+    files.write_record(work, place)
+
+
+@commands.command(name="pointing-here")
+@_work
+@click.pass_obj
+def pointing_here(place: Place, work: Path) -> None:
+    """Write the DNS records that lead to what is ours."""
+    files.write_pointing_here(work, place)
+
+
+@commands.command()
+@_work
+@click.argument("since")
+@click.pass_obj
+def verdicts(place: Place, work: Path, since: str) -> None:
+    """Print what speaks against those that take a share of the calls: service, a tab, why."""
+    for service, why in files.verdicts(work, place, since):
+        click.echo(f"{service}\t{why}")
 
 
 @commands.command()
@@ -146,5 +198,5 @@ def environment(place: Place, listed: Path) -> None:
 if __name__ == "__main__":
     try:
         commands(prog_name="python -m deploy.gcp")
-    except (NotDeployedError, StagingError) as error:
+    except (NotDeployedError, StagingError, RefusedError) as error:
         sys.exit(str(error))

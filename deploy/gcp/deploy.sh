@@ -2,13 +2,14 @@
 # The whole bundle to Google Cloud, again and again safely:
 #   PROJECT=... REGION=... DOMAIN=... deploy/gcp/deploy.sh
 # DRY_RUN=1 says what would be done and changes nothing; FORMAT=json lists every resource as data, and changes nothing either. ONLY="bundle" leaves out the others of: bundle database balancer
-# watching; for an upgrade in a hurry. See deploy/README.md.
+# watching; for an upgrade in a hurry. WATCH_MINUTES is for how long an upgrade takes a share of the calls before it takes all.
+# ANYWAY=1 makes warnings of what the checks find. See deploy/README.md.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=deploy/gcp/running.sh
 . "$ROOT/deploy/gcp/running.sh"
-for part in project database secrets functions traffic balancer schedules watching; do
+for part in project database secrets functions traffic names balancer schedules watching; do
   # shellcheck source=/dev/null
   . "$ROOT/deploy/gcp/steps/$part.sh"
 done
@@ -40,15 +41,15 @@ bundle() {
 check_machine PROJECT REGION DOMAIN
 find_project
 read -r -a parts <<<"${ONLY:-bundle database balancer watching}"
-find_old_hosts "${parts[@]}"
+check_project
+find_front
 planner plan "$WORK"
-check_variables
 [[ ${FORMAT:-} == json ]] || apis
 if [[ ${FORMAT:-} == json ]]; then
   list_resources
   exit 0
 fi
-check_quotas
+check_place
 # What is not watched runs all the same.
 ((${#parts[@]} == 1)) || MAY_FAIL=watching
 side_by_side "${parts[@]}"

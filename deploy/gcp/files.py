@@ -3,17 +3,32 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from deploy import staging
-from deploy.gcp import access, balancer, naming, overview, quotas, revisions, watching
+from deploy.gcp import (
+    access,
+    balancer,
+    front,
+    naming,
+    overview,
+    preflight,
+    quotas,
+    revisions,
+    rollout,
+    watching,
+)
+from deploy.gcp.google import Google, RefusedError
 from deploy.gcp.naming import Place
 
 APIS = (
     "artifactregistry",
+    "certificatemanager",
     "cloudbuild",
     "cloudresourcemanager",
     "cloudscheduler",
@@ -61,7 +76,7 @@ def write_plan(work: Path, place: Place) -> None:
         _json(work / f"access-{name}.json", {role: sorted(members) for role, members in roles.items()})
     _write_balancer(work, functions, place)
     _write_clean_ups(work, [naming.service(name) for name in functions])
-    watching.write(work, place.project)
+    watching.write(work, place.project, [place.domain, *_lines(work / "old-hosts")])
 
 
 def variable_problems(work: Path, place: Place) -> list[str]:
@@ -70,6 +85,7 @@ def variable_problems(work: Path, place: Place) -> list[str]:
     Reads `services.json` for what was given before, and `secrets-found`. A secret that is stored needs no value now.
     """
     running = revisions.read_services(json.loads((work / "services.json").read_text() or "[]"))
+    place = _as_called(work, place, running)
     stored = (work / "secrets-found").read_text().split()
     functions = staging.load_functions().values()
     found: dict[str, str] = {}
@@ -82,6 +98,60 @@ def variable_problems(work: Path, place: Place) -> list[str]:
             kept = naming.secret(name) in stored or name in revisions.MADE_IF_MISSING
             found[name] = given or (revisions.STAND_IN[name] if kept else "")
     return revisions.problems(found)
+
+
+# Where each service keeps the list of its regions.
+_LOCATIONS = {
+    "run": "v1",
+    "cloudtasks": "v2",
+    "cloudscheduler": "v1",
+    "firestore": "v1",
+    "artifactregistry": "v1",
+}
+_AT_ONCE = 100  # permissions that are asked for in one call
+
+
+def project_findings(place: Place) -> Iterator[preflight.Finding]:
+    """Ask whether billing is on, and whether whoever deploys may do all that deploying needs."""
+    google = Google()
+    try:
+        told = google.get("cloudbilling", f"v1/projects/{place.project}/billingInfo")
+    except RefusedError as error:
+        yield preflight.Finding("warning", f"whether billing is on cannot be asked: {error}")
+    else:
+        yield from preflight.of_billing(told, place.project)
+    role = yaml.safe_load(Path(__file__).with_name("deployer.yaml").read_text(encoding="utf-8"))
+    wanted: list[str] = role["includedPermissions"]
+    held: list[str] = []
+    for start in range(0, len(wanted), _AT_ONCE):
+        asked = {"permissions": wanted[start : start + _AT_ONCE]}
+        try:
+            answer = google.post(
+                "cloudresourcemanager", f"v1/projects/{place.project}:testIamPermissions", asked
+            )
+        except RefusedError as error:
+            yield preflight.Finding("warning", f"whether you may deploy cannot be asked: {error}")
+            return
+        held += answer.get("permissions", [])
+    yield from preflight.of_permissions(wanted, held)
+
+
+def region_findings(place: Place, apis: Iterable[str]) -> Iterator[preflight.Finding]:
+    """Ask whether the region has every service that is on.
+
+    Raises:
+        RefusedError: Google refused.
+    """
+    google, on = Google(), set(apis)
+    locations = {
+        service: [
+            row.get("locationId", "")
+            for row in google.pages(service, f"{version}/projects/{place.project}/locations", "locations")
+        ]
+        for service, version in _LOCATIONS.items()
+        if f"{service}.googleapis.com" in on
+    }
+    yield from preflight.of_region(place.region, locations)
 
 
 def quota_shortages(work: Path) -> list[quotas.Shortage]:
@@ -178,7 +248,7 @@ def _write_balancer(work: Path, functions: Mapping[str, staging.Function], place
         work / "maps",
         ([name, things[name]["name"], things[name]["description"]] for name in ("url-map", "redirect-map")),
     )
-    _rows(work / "certificate", [[f"extension-{naming.fingerprint(place.domain)[:8]}"]])
+    _rows(work / "certificate", [[front.certificate_name(place.domain)]])
 
 
 def write_revisions(work: Path, place: Place) -> None:
@@ -188,6 +258,7 @@ def write_revisions(work: Path, place: Place) -> None:
     """
     services = json.loads((work / "services.json").read_text() or "[]")
     running = revisions.read_services(services)
+    place = _as_called(work, place, running)
     routes = staging.load_routes()
     rows = []
     # Workers come first: what a public function queues, a worker must know.
@@ -223,17 +294,168 @@ def write_revisions(work: Path, place: Place) -> None:
 
 
 def write_traffic(work: Path) -> None:
-    """Write, from `services.json`: service, newest revision, the one that serves, and the one before it; "-" for none."""
+    """Write which revisions calls go to, and how an upgrade comes. Reads `services.json`.
+
+    Columns: service; newest revision; the one that takes all calls; the one that takes the most beside the newest; the one before
+    the last upgrade; "-" for none. Then the first share of an upgrade, and for how many minutes it is watched.
+    """
     running = revisions.read_services(json.loads((work / "services.json").read_text() or "[]"))
-    names = [naming.service(name) for name in staging.load_functions()]
+    functions = {naming.service(name): function for name, function in staging.load_functions().items()}
+    asked = os.environ.get("WATCH_MINUTES", "")
     _rows(
         work / "traffic",
         (
-            [name, now.newest or "-", now.serving or "-", now.previous or "-"]
+            [
+                name,
+                now.newest or "-",
+                now.serving or "-",
+                now.before or "-",
+                now.previous or "-",
+                str(functions[name].first_share),
+                asked or str(functions[name].watch_minutes),
+            ]
             for name, now in running.items()
-            if name in names
+            if name in functions
         ),
     )
+
+
+def write_front(work: Path, place: Place, apis: Iterable[str]) -> None:
+    """Ask what stands in front, and write it; with another domain than before, also what serves on.
+
+    `old-hosts` serve beside the domain; they stand in `serving-host` too as long as the functions are called under one of them.
+    `moving` says why, `begun` is there if an earlier run began to move.
+    """
+    google = Google()
+    found = front.read(google, place.project, apis, datetime.now(UTC))
+    _rows(work / "addresses", [["extension", found.address]] if found.address else [])
+    _rows(work / "certificates", ([name, *row] for name, row in found.classic.items()))
+    _rows(work / "attached", ([name] for name in found.attached))
+    _rows(work / "authorizations", ([name, row.data] for name, row in found.authorizations.items()))
+    _rows(work / "managed", ([name, state or "-"] for name, state in found.certificates.items()))
+    _rows(work / "entries", ([name, host] for name, host in found.entries.items()))
+    _rows(work / "certificate-maps", ([name] for name in found.maps))
+    attached = "map" if found.maps_attached else "classic"
+    _rows(work / "https-proxies", [["extension", attached]] if found.proxy else [])
+    if place.domain:
+        _write_move(work, place, found, google)
+
+
+def _write_move(work: Path, place: Place, found: front.Front, google: Google) -> None:
+    old = found.old_hosts(place.domain)
+    is_active = found.certificates.get(front.certificate_name(place.domain)) == "ACTIVE"
+    leads_here = bool(old) and is_active and found.address in google.addresses_of(place.domain)
+    called = [host for host in old if leads_here and _was_called(google, place, host)]
+    if not old or (leads_here and not called):
+        why, kept = "", []
+    elif not is_active:
+        why, kept = f"until the certificate of {place.domain} is active", old
+    elif not leads_here:
+        why, kept = f"until {place.domain} leads to {found.address} in the DNS", old
+    else:
+        why, kept = "as long as it is called: within the last day it was", called
+    _rows(work / "old-hosts", ([host] for host in kept))
+    gone = [name for name, host in found.entries.items() if host in old and host not in kept]
+    _rows(work / "gone-names", ([name] for name in gone))
+    proofs = [row.data for name, row in found.authorizations.items() if name in gone]
+    _rows(work / "gone-records", _leading(google, work, place, "", proofs) if proofs else [])
+    _rows(work / "moving", [[why]] if why else [])
+    _rows(work / "serving-host", ([host] for host in kept if not leads_here))
+    if found.has_begun(place.domain):
+        (work / "begun").touch()
+
+
+def _was_called(google: Google, place: Place, host: str) -> bool:
+    """Whether the load balancer's log holds a call of the last day, under this name, that we did not refuse."""
+    since = datetime.now(UTC) - timedelta(days=1)
+    wanted = (
+        'resource.type="http_load_balancer" AND httpRequest.status<400'
+        f' AND httpRequest.requestUrl:"https://{host}/" AND timestamp>="{since:%Y-%m-%dT%H:%M:%SZ}"'
+    )
+    body = {"resourceNames": [f"projects/{place.project}"], "filter": wanted, "pageSize": 1}
+    return bool(google.post("logging", "v2/entries:list", body).get("entries"))
+
+
+def write_record(work: Path, place: Place) -> None:
+    """Write, in `record`, what becomes of the DNS record in `wanted-record`. Asks Cloud DNS, where it is on."""
+    google = Google()
+    zones = _zones(google, work, place)
+    rows = []
+    for name, type, data in _columns(work / "wanted-record"):
+        zone = front.zone_of(name, zones)
+        present = _in_zone(google, place, zone) if zone else []
+        row = front.record(name, type, data, zone, present)
+        rows.append([*row[:4], row.zone or "-"])
+    _rows(work / "record", rows)
+
+
+def write_pointing_here(work: Path, place: Place) -> None:
+    """Write, in `pointing-here`, the records of all zones that lead to our address or prove a domain to our certificates."""
+    google = Google()
+    address = next((row[1] for row in _columns(work / "addresses") if row[0] == "extension"), "")
+    data = [row[1] for row in _columns(work / "authorizations")]
+    _rows(work / "pointing-here", _leading(google, work, place, address, data))
+
+
+def _leading(
+    google: Google, work: Path, place: Place, address: str, data: Iterable[str]
+) -> Iterator[list[str]]:
+    """Yield name, type and zone of the records that lead to the address, or prove a domain by one of the data."""
+    proofs = list(data)
+    for zone in _zones(google, work, place):
+        present = _in_zone(google, place, zone["name"])
+        for row in front.pointing_here(address, proofs, zone["name"], present):
+            yield [row.name, row.type, row.zone]
+
+
+def _zones(google: Google, work: Path, place: Place) -> list[dict[str, Any]]:
+    if "dns.googleapis.com" not in _lines(work / "apis-on"):
+        return []
+    return list(google.pages("dns", f"projects/{place.project}/managedZones", "managedZones"))
+
+
+def _in_zone(google: Google, place: Place, zone: str) -> list[dict[str, Any]]:
+    return list(google.pages("dns", f"projects/{place.project}/managedZones/{zone}/rrsets", "rrsets"))
+
+
+def _columns(path: Path) -> list[list[str]]:
+    return [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def verdicts(work: Path, place: Place, since: str) -> Iterator[tuple[str, str]]:
+    """Yield each service of `rolling` that should not take all calls, and why; `since` is when they began to take a share."""
+    now = max(datetime.now(UTC), datetime.fromisoformat(since.replace("Z", "+00:00")) + timedelta(seconds=1))
+    rolling = [line.split("\t")[:3] for line in (work / "rolling").read_text().splitlines()]
+    series = Google().pages(
+        "monitoring",
+        f"v3/projects/{place.project}/timeSeries",
+        "timeSeries",
+        filter=rollout.question((service for service, _, _ in rolling), place.region),
+        **{
+            "interval.startTime": since,
+            "interval.endTime": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+            "aggregation.alignmentPeriod": "60s",
+            "aggregation.perSeriesAligner": "ALIGN_SUM",
+            "aggregation.crossSeriesReducer": "REDUCE_SUM",
+            "aggregation.groupByFields": [
+                "resource.labels.revision_name",
+                "metric.labels.response_code_class",
+            ],
+        },
+    )
+    counts = rollout.counted(series)
+    for service, newest, before in rolling:
+        if why := rollout.verdict(counts.get(newest, {}), counts.get(before, {})):
+            yield service, why
+
+
+def _as_called(work: Path, place: Place, running: Mapping[str, revisions.Running]) -> Place:
+    """Return the place under the name that the functions are called by: that of before, until the new one serves."""
+    hosts = _lines(work / "serving-host")
+    now = {
+        service.variables.get("EXTENSION_URL", "").removeprefix("https://") for service in running.values()
+    }
+    return replace(place, domain=next((host for host in hosts if host in now), [*hosts, place.domain][0]))
 
 
 def _version(work: Path, variable: str) -> str:

@@ -23,7 +23,12 @@ def of_functions(services: Listed, functions: Mapping[str, Function]) -> Iterato
 def _revision(running: Running | None) -> str:
     if running is None:
         return "not there"
-    said = f"calls go to {running.serving}" if running.serving else "calls are shared, or go nowhere"
+    if running.serving:
+        said = f"calls go to {running.serving}"
+    elif running.before:
+        said = f"calls are shared by {running.before} and another: an upgrade goes on, or broke off"
+    else:
+        said = "calls go nowhere"
     if not running.is_ready:
         return f"{said}; the newest revision is not ready"
     if running.newest != running.serving:
@@ -55,7 +60,10 @@ def of_front(certificates: Listed, backends: Listed, functions: Mapping[str, Fun
     """Yield the state of each certificate, and each limit that is not attached."""
     for certificate in certificates:
         managed = certificate.get("managed", {})
-        yield f"certificate of {', '.join(managed.get('domains', []))}: {managed.get('status', 'UNKNOWN')}"
+        yield f"certificate of {', '.join(managed.get('domains', []))}: {managed.get('state', 'UNKNOWN')}"
+        for attempt in managed.get("authorizationAttemptInfo", []):
+            if attempt.get("state") == "FAILED":
+                yield f"warning: {attempt.get('domain')} is not authorized: {attempt.get('failureReason')}"
     attached = {backend["name"] for backend in backends if backend.get("securityPolicy")}
     for function in functions.values():
         if function.calls_per_minute and function.name.replace("_", "-") not in attached:

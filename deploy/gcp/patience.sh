@@ -76,6 +76,10 @@ patience() {
       # One of our own accounts may not: rights that were just given are not known everywhere for minutes.
       if [[ -e $WORK/access-given ]]; then printf '420\tIAM to know a right that was just given' && return; fi
       ;;
+    *"atabase"*"is not available in project"*)
+      printf '420\tFirestore to free the name of the database that was just deleted: up to five minutes'
+      return
+      ;;
     *"atabase"*"does not exist"*)
       printf '420\tthe database to be made'
       return

@@ -9,10 +9,14 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 LEAST_GCLOUD = 500  # has --no-invoker-iam-check, --base-image and --function of `run deploy`
-_COMPONENTS = ("alpha", "beta")  # of gcloud: alert policies and notification channels
+# Of gcloud, for alert policies and notification channels; they are dated, and those of the least gcloud are of this day.
+_COMPONENTS = ("alpha", "beta")
+_LEAST_COMPONENT = "2024.11.01"
+_PARTS = "bundle|database|balancer|watching"
+_SHOWN = 10
 _FORMS = {
     "PROJECT": (
         r"[a-z][a-z0-9-]{4,28}[a-z0-9]",
@@ -23,6 +27,13 @@ _FORMS = {
         r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}",
         "must be a host name in lower case, such as klaviyo.example.com, without https:// and without a path",
     ),
+    "WATCH_MINUTES": (r"\d{1,3}", "must be a number of minutes; 0 gives an upgrade all calls at once"),
+    "ALERT_EMAIL": (r"[^@\s]+@[^@\s]+\.[^@\s]+", "must be an email address"),
+    "ONLY": (
+        rf"(?:{_PARTS})(?: (?:{_PARTS}))*",
+        "must name one or several of: bundle database balancer watching",
+    ),
+    "FORMAT": (r"json", "must be json"),
 }
 
 
@@ -34,6 +45,8 @@ def of_gcloud(version: Mapping[str, Any]) -> Iterator[str]:
         yield f"gcloud {present} is too old: {LEAST_GCLOUD} or newer is needed (gcloud components update)"
     if missing := [name for name in _COMPONENTS if name not in version]:
         yield f"gcloud lacks a component: gcloud components install {' '.join(missing)}"
+    if old := [name for name in _COMPONENTS if str(version.get(name, _LEAST_COMPONENT)) < _LEAST_COMPONENT]:
+        yield f"gcloud's {' and '.join(old)} is older than {_LEAST_COMPONENT}: gcloud components update"
 
 
 def of_variables(names: Iterable[str], given: Mapping[str, str]) -> Iterator[str]:
@@ -42,6 +55,43 @@ def of_variables(names: Iterable[str], given: Mapping[str, str]) -> Iterator[str
         form, words = _FORMS[name]
         if given.get(name) and not re.fullmatch(form, given[name]):
             yield f"{name} {words}"
+
+
+class Finding(NamedTuple):
+    """What the project lacks. `kind` is `problem`, which ends the run, or `warning`."""
+
+    kind: str
+    words: str
+
+
+def of_billing(told: Mapping[str, Any], project: str) -> Iterator[Finding]:
+    """Yield that billing is off, from what Cloud Billing says of the project."""
+    if not told.get("billingEnabled"):
+        yield Finding(
+            "problem",
+            f"billing is off: gcloud billing projects link {project} --billing-account=..., or in the console",
+        )
+
+
+def of_permissions(wanted: Iterable[str], held: Iterable[str]) -> Iterator[Finding]:
+    """Yield which permissions of the deployer's role whoever deploys does not have. DNS records can be set by hand."""
+    missing = sorted(set(wanted) - set(held))
+    dns = [name for name in missing if name.startswith("dns.")]
+    others = [name for name in missing if name not in dns]
+    if others:
+        yield Finding(
+            "problem",
+            f"you lack {len(others)} permissions of the role in deploy/gcp/deployer.yaml: {', '.join(others[:_SHOWN])}"
+            + (", ..." if len(others) > _SHOWN else ""),
+        )
+    if dns:
+        yield Finding("warning", "you may not change Cloud DNS: set the DNS records yourself")
+
+
+def of_region(region: str, locations: Mapping[str, Iterable[str]]) -> Iterator[Finding]:
+    """Yield which services the region does not have; `locations` are those of each."""
+    if without := sorted(service for service, known in locations.items() if region not in known):
+        yield Finding("problem", f"{region} has no {', '.join(without)}: choose another REGION")
 
 
 def main() -> None:

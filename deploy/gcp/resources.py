@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from deploy.gcp import front
 from deploy.gcp.naming import Place
 
 Resource = dict[str, Any]
@@ -124,10 +125,34 @@ def _balancer(work: Path, place: Place) -> Iterator[Resource]:
     for file, name, _ in _rows(work / "maps"):
         yield _resource("google_compute_url_map", name, **_described(work / f"{file}.json"))
     ((certificate,),) = _rows(work / "certificate")
-    yield _resource("google_compute_managed_ssl_certificate", certificate, domains=[place.domain])
+    yield _resource("google_certificate_manager_dns_authorization", certificate, domain=place.domain)
+    yield _resource(
+        "google_certificate_manager_certificate",
+        certificate,
+        managed={"domains": [place.domain], "dns_authorizations": [certificate]},
+    )
+    yield _resource("google_certificate_manager_certificate_map", "extension")
+    yield _resource(
+        "google_certificate_manager_certificate_map_entry",
+        certificate,
+        map="extension",
+        hostname=place.domain,
+        certificates=[certificate],
+    )
+    # Made where a zone of the project holds the name; what they say, Google tells when it has made what they point to.
+    yield _resource(
+        "google_dns_record_set", f"{place.domain}.", type="A", ttl=front.TTL, rrdatas=["extension"]
+    )
+    yield _resource(
+        "google_dns_record_set",
+        f"_acme-challenge.{place.domain}.",
+        type="CNAME",
+        ttl=front.TTL,
+        rrdatas=[certificate],
+    )
     yield _resource("google_compute_ssl_policy", "extension", profile="MODERN", min_tls_version="TLS_1_2")
     yield _resource(
-        "google_compute_target_https_proxy", "extension", url_map="extension", certificates=[certificate]
+        "google_compute_target_https_proxy", "extension", url_map="extension", certificate_map="extension"
     )
     yield _resource("google_compute_target_http_proxy", "extension-redirect", url_map="extension-redirect")
     yield _resource("google_compute_global_forwarding_rule", "extension", port=443, target="extension")
@@ -156,6 +181,20 @@ def _watching(work: Path) -> Iterator[Resource]:
         yield _resource("google_logging_metric", name, **_described(work / f"metric-{name}.json"))
     for name, _ in _rows(work / "alerts"):
         yield _resource("google_monitoring_alert_policy", name, **_described(work / f"alert-{name}.json"))
+    for row in _rows(work / "uptime-checks"):
+        host, path, statuses, period, timeout, regions, _ = row
+        yield _resource(
+            "google_monitoring_uptime_check_config",
+            host,
+            host=host,
+            path=path,
+            use_ssl=True,
+            validate_ssl=True,
+            accepted_response_status_codes=[int(statuses)],
+            period=f"{int(period) * 60}s",
+            timeout=f"{timeout}s",
+            selected_regions=regions.split(","),
+        )
     yield _resource("google_monitoring_dashboard", "extension", **_described(work / "dashboard.json"))
 
 

@@ -32,12 +32,17 @@ STAND_IN = {
 
 @dataclass(frozen=True)
 class Running:
-    """A service as it is: the fingerprint of its newest revision, and which revisions calls go to."""
+    """A service as it is: the fingerprint of its newest revision, and which revisions calls go to.
+
+    `serving` takes all calls, "" if they are shared; `before` takes the most of them beside the newest; `previous` took them before
+    the last upgrade.
+    """
 
     fingerprint: str
     is_ready: bool
     newest: str
     serving: str
+    before: str
     previous: str
     variables: Mapping[str, str]
 
@@ -46,15 +51,15 @@ class Running:
         """Read what `gcloud run services list --format=json` says of one service."""
         status, template = service.get("status", {}), service["spec"]["template"]
         routed = status.get("traffic", [])
-        shares = sorted(
-            ((row.get("percent", 0), row.get("revisionName", "")) for row in routed), reverse=True
-        )
+        newest = status.get("latestReadyRevisionName", "")
+        shares = _shares(routed)
         tagged = {row["tag"]: row.get("revisionName", "") for row in routed if "tag" in row}
         return cls(
             fingerprint=service["metadata"].get("labels", {}).get("fingerprint", ""),
             is_ready=status.get("latestCreatedRevisionName") == status.get("latestReadyRevisionName"),
-            newest=status.get("latestReadyRevisionName", ""),
-            serving=shares[0][1] if shares and shares[0][0] == 100 else "",
+            newest=newest,
+            serving=next((name for name, share in shares.items() if share == 100), ""),
+            before=next((name for name in shares if name != newest), ""),
             previous=tagged.get("previous", ""),
             variables={
                 variable["name"]: variable["value"]
@@ -62,6 +67,15 @@ class Running:
                 if "value" in variable
             },
         )
+
+
+def _shares(routed: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many in a hundred calls each revision takes, the largest share first; a tag may have a row of its own."""
+    found: dict[str, int] = {}
+    for row in routed:
+        if row.get("percent") and row.get("revisionName"):
+            found[row["revisionName"]] = found.get(row["revisionName"], 0) + row["percent"]
+    return dict(sorted(found.items(), key=lambda share: -share[1]))
 
 
 def read_services(services: Iterable[Mapping[str, Any]]) -> dict[str, Running]:
@@ -113,7 +127,10 @@ def wanted_fingerprint(
     function: Function, source: Path, variables: Mapping[str, str], secrets: Mapping[str, str]
 ) -> str:
     """Return the fingerprint of a revision: `source` is its staged root, `secrets` the version of each."""
-    parts: list[bytes | str] = [function.model_dump_json(), BASE_IMAGE]
+    settings = function.model_dump_json(
+        exclude={"first_share", "watch_minutes"}
+    )  # how it comes, not what it is
+    parts: list[bytes | str] = [settings, BASE_IMAGE]
     parts += [json.dumps(dict(variables), sort_keys=True), json.dumps(dict(secrets), sort_keys=True)]
     for path in sorted(path for path in source.rglob("*") if path.is_file()):
         parts += [path.relative_to(source).as_posix(), path.read_bytes()]

@@ -71,6 +71,16 @@ planner() {
     --domain="${DOMAIN:-}" "$@")
 }
 
+# ask_google ARGUMENTS...: the planner, where it asks what gcloud has no command for; as gcloud's account, whose token stays off the
+# command line.
+ask_google() {
+  local GOOGLE_TOKEN
+  GOOGLE_TOKEN=$(gcloud auth print-access-token)
+  [[ -n $GOOGLE_TOKEN ]] || return 1
+  export GOOGLE_TOKEN
+  planner "$@"
+}
+
 # observe FILE COMMAND...: put what a command that changes nothing prints into $WORK/FILE. What is not there is an empty file.
 observe() {
   local file=$WORK/$1

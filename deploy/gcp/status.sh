@@ -15,7 +15,7 @@ step status
 observe_of run services.json gcloud run services list --region="$REGION" --format=json
 observe_of cloudtasks queues.json gcloud tasks queues list --location="$REGION" --format=json
 observe_of monitoring alerts.json gcloud alpha monitoring policies list --format=json
-observe_of compute certificates.json gcloud compute ssl-certificates list --global --format=json
+observe_of certificatemanager certificates.json gcloud certificate-manager certificates list --location=global --format=json
 observe_of compute backends.json gcloud compute backend-services list --global --format=json
 observe_of firestore databases.json gcloud firestore databases list --format=json
 planner overview "$WORK"

@@ -1,8 +1,9 @@
 """Makes of watching.yaml what Cloud Monitoring and Cloud Logging take: log-based metrics, one dashboard, alert policies."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,6 +20,7 @@ _ALIGNERS = {
     "rate": "ALIGN_RATE",
     "count": "ALIGN_DELTA",
     "largest": "ALIGN_MAX",
+    "failing": "ALIGN_NEXT_OLDER",
     "p50": "ALIGN_DELTA",
     "p95": "ALIGN_DELTA",
     "p99": "ALIGN_DELTA",
@@ -27,6 +29,7 @@ _REDUCERS = {
     "rate": "REDUCE_SUM",
     "count": "REDUCE_SUM",
     "largest": "REDUCE_MAX",
+    "failing": "REDUCE_COUNT_FALSE",
     "p50": "REDUCE_PERCENTILE_50",
     "p95": "REDUCE_PERCENTILE_95",
     "p99": "REDUCE_PERCENTILE_99",
@@ -58,7 +61,7 @@ class Chart(_Row):
     metric: str
     resource: str = "cloud_run_revision"
     where: str = ""
-    show: Annotated[str, Field(pattern="^(rate|count|largest|p50|p95|p99)$")]
+    show: Annotated[str, Field(pattern="^(rate|count|largest|failing|p50|p95|p99)$")]
     by: tuple[str, ...]
 
 
@@ -71,8 +74,20 @@ class Alert(Chart):
     severity: str
 
 
+class Uptime(_Row):
+    """The check of the public name from outside: every so many minutes, from each of the regions, within so many seconds."""
+
+    path: str = Field(pattern="^/")
+    status: int
+    period: Literal[1, 5, 10, 15] = Field(alias="every")
+    timeout: int = Field(ge=1, le=60)
+    regions: tuple[str, ...] = Field(min_length=3)
+
+
 class Watching(_Row):
     """All of watching.yaml."""
+
+    uptime: Uptime
 
     metrics: dict[str, Metric]
     charts: tuple[Chart, ...]
@@ -130,9 +145,9 @@ def dashboard(watching: Watching) -> Described:
     return {**described, "labels": {naming.fingerprint(json.dumps(described, sort_keys=True)): ""}}
 
 
-def alert_policy(name: str, alert: Alert) -> Described:
-    """Return the policy; its labels say which of ours it is, and carry its fingerprint."""
-    query = _query(alert)
+def alert_policy(name: str, alert: Alert, hosts: Sequence[str] = ()) -> Described:
+    """Return the policy; its labels say which of ours it is, and carry its fingerprint. `hosts` are the public names."""
+    query = _query(alert, hosts)
     condition: Described = {"filter": query["filter"], "aggregations": [query["aggregation"]]}
     if alert.absent is not None:
         kind = "conditionAbsent"
@@ -157,10 +172,25 @@ def alert_policy(name: str, alert: Alert) -> Described:
     return {**described, "userLabels": {"alert": name, "fingerprint": mark}}
 
 
-def _query(chart: Chart) -> Described:
+def uptime_check(uptime: Uptime, host: str) -> list[str]:
+    """Return the check of a public name as the script's row: what gcloud's flags are given, then a fingerprint."""
+    row = [
+        host,
+        uptime.path,
+        str(uptime.status),
+        str(uptime.period),
+        str(uptime.timeout),
+        ",".join(uptime.regions),
+    ]
+    return [*row, naming.fingerprint(*row)]
+
+
+def _query(chart: Chart, hosts: Sequence[str] = ()) -> Described:
     own = "/" not in chart.metric
     kind = f"logging.googleapis.com/user/{_PREFIX}{chart.metric}" if own else chart.metric
-    parts = [f'metric.type="{kind}"', f'resource.type="{chart.resource}"', chart.where]
+    named = ", ".join(f'"{host}"' for host in hosts)
+    where = chart.where.replace("{hosts}", f"one_of({named})")
+    parts = [f'metric.type="{kind}"', f'resource.type="{chart.resource}"', where]
     labels = [
         f"resource.label.{by[9:]}" if by.startswith("resource.") else f"metric.label.{by}" for by in chart.by
     ]
@@ -175,11 +205,14 @@ def _query(chart: Chart) -> Described:
     }
 
 
-def write(work: Path, project: str) -> None:
-    """Write one file for each metric and alert and one for the dashboard, and the lists of their names and fingerprints."""
+def write(work: Path, project: str, hosts: Sequence[str]) -> None:
+    """Write one file for each metric and alert and one for the dashboard, and the lists of their names and fingerprints.
+
+    `hosts` are the public names that serve; each has an uptime check.
+    """
     watching = load()
     metrics = {_PREFIX + name: log_metric(name, row) for name, row in watching.metrics.items()}
-    alerts = {name: alert_policy(name, alert) for name, alert in watching.alerts.items()}
+    alerts = {name: alert_policy(name, alert, hosts) for name, alert in watching.alerts.items()}
     board = dashboard(watching)
     for kind, things in (("metric", metrics), ("alert", alerts)):
         for name, thing in things.items():
@@ -194,3 +227,5 @@ def write(work: Path, project: str) -> None:
     )
     rows = "".join(f"{name}\t{alert['userLabels']['fingerprint']}\n" for name, alert in alerts.items())
     (work / "alerts").write_text(rows, encoding="utf-8")
+    checks = [uptime_check(watching.uptime, host) for host in hosts if host]
+    (work / "uptime-checks").write_text("".join("\t".join(row) + "\n" for row in checks), encoding="utf-8")

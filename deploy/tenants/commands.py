@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from deploy.tenants.dead import dead
 from deploy.tenants.deletion import delete
 from deploy.tenants.description import connection, described
-from deploy.tenants.doctor import doctor
+from deploy.tenants.doctor import doctor, readdress
 from deploy.tenants.erase import erase
 from deploy.tenants.explain import explain
 from deploy.tenants.installation import heal, install_link, uninstall
@@ -189,6 +189,7 @@ for command in (
     heal,
     install_link,
     notify_secret,
+    readdress,
     reconcile,
     resync,
     rotate,

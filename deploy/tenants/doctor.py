@@ -52,6 +52,31 @@ def doctor(services: Services, name: str, mend: bool, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
+@click.command(cls=Command)
+@with_services(Needs.STORE | Needs.QUEUES | Needs.OUTBOUND | Needs.KLAVIYO_APP | Needs.PUBLIC_URL)
+def readdress(services: Services) -> None:
+    """Give the webhooks of every connected tenant the public address that EXTENSION_URL names, one tenant after the other.
+
+    Exit status 1 if a tenant's webhooks were not given it in time; it may be run again.
+    """
+    from shared.admin.doctor import repair
+    from shared.installation.provision import steps_of
+
+    names = [name for name in services.tenants.names() if found(services, name).is_connected]
+    late = []
+    for number, name in enumerate(names, 1):
+        repair(found(services, name), services)
+        Audit.of(services).note(name, Act.REPAIRED, by=OPERATOR)
+        _await_set_up(services, name)
+        steps = steps_of(found(services, name))
+        undone = [step for step in steps if step["state"] != StepState.DONE]
+        late += [name] if undone else []
+        said = f"{len(undone)} of {len(steps)} steps are not done: see `doctor {name}`" if undone else "done"
+        click.echo(f"{number} of {len(names)}  {name}: {said}")
+    if late:
+        raise click.exceptions.Exit(1)
+
+
 def _looked_at(services: Services, name: str) -> dict[str, Any]:
     """Return a report made now, which `status` shows for a minute too."""
     from shared.admin.doctor import examine

@@ -7,71 +7,21 @@ balancer() {
   if known extension addresses; then say "address: there"; else
     change "address: reserving it" gcloud compute addresses create extension --global --ip-version=IPV4
   fi
-  say_record
+  record A
+  certificate
+  record CNAME
   at_once 2 group <"$WORK/backends"
   at_once 2 backend <"$WORK/backends"
   at_once 2 map <"$WORK/maps"
   limits
-  certificate
   proxies
   forwarding extension 443 --target-https-proxy=extension
   forwarding extension-redirect 80 --target-http-proxy=extension-redirect
-  old_certificates_go
-}
-
-# find_old_hosts PARTS...: whether DOMAIN is another one than before. All webhooks and targets are called under the old name, so that it
-# serves on, beside the new one, until a run finds the new certificate active; and whoever runs this is asked.
-find_old_hosts() {
-  : >"$WORK/old-hosts"
-  : >"$WORK/old-certificates"
-  [[ " $* " == *" balancer "* ]] || return 0
-  step balancer
-  observe_of compute certificates gcloud compute ssl-certificates list --global \
-    --format='value(name,managed.status,managed.domains.list())'
-  observe_of compute https-proxies gcloud compute target-https-proxies list \
-    --format='value(name,sslCertificates.map().basename().list())'
-  local attached ours name
-  attached=$(described https-proxies extension)
-  ours=$(awk -F '\t' -v domain="$DOMAIN" '$3 == domain { print $1 }' "$WORK/certificates")
-  [[ -n $attached && $attached != "$ours" ]] || return 0
-  if [[ -n $ours && $(described certificates "$ours") == ACTIVE ]]; then
-    say "the certificate of $DOMAIN is active: what was there before it goes"
-    return
-  fi
-  for name in ${attached//,/ }; do
-    [[ $name != "$ours" ]] || continue
-    echo "$name" >>"$WORK/old-certificates"
-    awk -F '\t' -v name="$name" '$1 == name { print $3 }' "$WORK/certificates" >>"$WORK/old-hosts"
-  done
-  warn "$(paste -sd ' ' - <"$WORK/old-hosts") serves on until the certificate of $DOMAIN is active; then run this once more"
-  [[ ,$attached, == *,"${ours:--}",* || -n ${YES:-} || -n $DRY_RUN ]] || confirm_domain
-}
-
-confirm_domain() {
-  local answer=
-  say "Klaviyo and Omneo call every tenant under $(paste -sd ' ' - <"$WORK/old-hosts"); each has to be told of $DOMAIN afterwards."
-  read -r -p "Type $DOMAIN to move: " answer || true
-  [[ $answer == "$DOMAIN" ]] || fail "nothing was moved"
-}
-
-# say_record: the DNS record, as soon as its address is known; the last lines of the run repeat it.
-say_record() {
-  [[ -z $DRY_RUN ]] || return 0
-  observe addresses gcloud compute addresses list --global --format='value(name,address)'
-  say "set this DNS record: $DOMAIN. A $(described addresses extension)"
-  {
-    say "set this DNS record: $DOMAIN. A $(described addresses extension)"
-    say "the certificate becomes active within an hour after that"
-  } >"$WORK/dns"
+  old_names_go
 }
 
 observe_front() {
-  observe_of compute addresses gcloud compute addresses list --global --format='value(name,address)'
-  observe_of compute certificates gcloud compute ssl-certificates list --global \
-    --format='value(name,managed.status,managed.domains.list())'
   observe_of compute tls gcloud compute ssl-policies list --format='value(name)'
-  observe_of compute https-proxies gcloud compute target-https-proxies list \
-    --format='value(name,sslCertificates.map().basename().list())'
   observe_of compute http-proxies gcloud compute target-http-proxies list --format='value(name)'
   observe_of compute rules gcloud compute forwarding-rules list --global --format='value(name)'
 }
@@ -137,25 +87,6 @@ map() {
   fi
 }
 
-# A certificate cannot be changed, so its name goes with the domain's. Until that of another DOMAIN is active, those before it serve on.
-certificate() {
-  CERTIFICATE=$(<"$WORK/certificate")
-  if known "$CERTIFICATE" certificates; then say "certificate: there"; else
-    change "certificate: asking for one for $DOMAIN" gcloud compute ssl-certificates create "$CERTIFICATE" --global \
-      --domains="$DOMAIN"
-  fi
-  SERVING=$(cat "$WORK/certificate" "$WORK/old-certificates" | paste -sd , -)
-}
-
-# old_certificates_go: those that nothing serves any more.
-old_certificates_go() {
-  [[ ! -s $WORK/old-certificates ]] || return 0
-  local name
-  while read -r name; do
-    change "certificate $name: nothing is served with it any more" gcloud compute ssl-certificates delete "$name" --global
-  done < <(cut -f1 "$WORK/certificates" | grep -E '^extension-[0-9a-f]{8}$' | grep -vxF "$CERTIFICATE")
-}
-
 proxies() {
   if known extension tls; then say "TLS 1.2 or newer: there"; else
     change "TLS 1.2 or newer: making the policy" gcloud compute ssl-policies create extension --profile=MODERN \
@@ -163,12 +94,14 @@ proxies() {
   fi
   if ! known extension https-proxies; then
     change "https proxy: making it" gcloud compute target-https-proxies create extension --url-map=extension \
-      --ssl-certificates="$SERVING" --ssl-policy=extension
-  elif [[ $(described https-proxies extension) == "$SERVING" ]]; then
+      --certificate-map=extension --ssl-policy=extension
+  elif [[ $(described https-proxies extension) == map ]]; then
     say "https proxy: there"
+  elif [[ $(described managed "$CERTIFICATE") == ACTIVE ]]; then
+    change "https proxy: giving it the map of certificates" gcloud compute target-https-proxies update extension \
+      --certificate-map=extension
   else
-    change "https proxy: giving it the certificate of $DOMAIN" gcloud compute target-https-proxies update extension \
-      --ssl-certificates="$SERVING"
+    warn "the certificate of an earlier version serves on until the new one of $DOMAIN is active; then run this once more"
   fi
   if known extension-redirect http-proxies; then say "http proxy: there"; else
     change "http proxy: making it" gcloud compute target-http-proxies create extension-redirect \

@@ -8,15 +8,22 @@ check_machine() {
   local -a problems=()
   for name in "$@"; do [[ -n ${!name:-} ]] || missing="$missing $name=..."; done
   [[ -z $missing ]] || problems+=("give$missing")
+  ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 302)) || problems+=("bash $BASH_VERSION is too old: 3.2 or newer is needed")
   [[ -x $PYTHON ]] || problems+=("$PYTHON is not there: run make setup, or name a Python in PYTHON")
   if ! command -v gcloud >/dev/null; then
     problems+=("gcloud is not installed, or not on the PATH")
   elif ! gcloud version --format=json >"$WORK/gcloud-version" 2>/dev/null </dev/null; then
     problems+=("gcloud does not run; try: gcloud version")
-  elif [[ -x $PYTHON ]]; then
-    while read -r name; do problems+=("$name"); done < <(cd "$ROOT" && "$PYTHON" -m deploy.gcp.preflight "$WORK/gcloud-version" "$@")
+  else
+    gcloud auth print-access-token >/dev/null 2>&1 </dev/null || problems+=("gcloud has no account that works: gcloud auth login")
+    [[ ! -x $PYTHON ]] || while read -r name; do problems+=("$name"); done < <(check_words "$@")
   fi
   ((${#problems[@]} == 0)) || refuse_to_begin "${problems[@]}"
+}
+
+# check_words VARIABLES...: what the versions and the words say, before anybody is asked.
+check_words() {
+  cd "$ROOT" && "$PYTHON" -m deploy.gcp.preflight "$WORK/gcloud-version" "$@" WATCH_MINUTES ALERT_EMAIL ONLY FORMAT
 }
 
 # refuse_to_begin PROBLEMS...: all of them; nothing has been made.
@@ -38,33 +45,42 @@ find_project() {
   say "$PROJECT ($NUMBER) in $REGION"
 }
 
-# check_variables: everything that is wrong with them, before anything is made; our own Settings read them.
-check_variables() {
+# check_project: billing, rights and variables, all at once, before anything is made; our own Settings read the variables.
+check_project() {
   step check
-  local line
-  local -a problems=()
-  observe_of run services.json gcloud run services list --region="$REGION" --format=json
-  observe_of secretmanager secrets-found gcloud secrets list --format='value(name.basename())'
-  planner check "$WORK" >"$WORK/problems"
-  while read -r line; do problems+=("$line"); done <"$WORK/problems"
-  ((${#problems[@]} == 0)) || refuse_to_begin "${problems[@]}"
-  say "variables: as the functions need them"
+  local words
+  observe findings ask_google project
+  # Whoever may not even list them is told of that by the findings, beside everything else.
+  QUIET=$(grep -m 1 '^problem' "$WORK/findings" || true)
+  observe_of run services.json gcloud run services list --region="$REGION" --format=json || [[ -n $QUIET ]]
+  observe_of secretmanager secrets-found gcloud secrets list --format='value(name.basename())' || [[ -n $QUIET ]]
+  QUIET=
+  while read -r words; do printf 'problem\t%s\n' "$words"; done < <(planner check "$WORK") >"$WORK/variable-findings"
+  judge findings variable-findings
+  say "billing, permissions and variables: as they should be"
 }
 
-# check_quotas: what the load balancer needs and a new project may lack.
-check_quotas() {
-  step check
+# judge FILES...: the findings in them; one that is a problem ends the run. With ANYWAY=1 it is a warning, for whoever knows better than
+# the check does.
+judge() {
   local kind words
   local -a problems=()
+  while IFS=$'\t' read -r kind words; do
+    if [[ $kind == problem && -z ${ANYWAY:-} ]]; then problems+=("$words"); else warn "$words"; fi
+  done < <(cd "$WORK" && cat "$@")
+  ((${#problems[@]} == 0)) || refuse_to_begin "${problems[@]}"
+}
+
+# check_place: the region, and the quotas that the load balancer needs and a new project may lack. They can be asked once the APIs are on.
+check_place() {
+  step check
+  observe region-findings ask_google region "$WORK"
   observe_of compute quotas.json gcloud compute project-info describe --format='json(quotas)'
   observe_of compute backends-found gcloud compute backend-services list --global --format='value(name)'
   observe_of compute policies-found gcloud compute security-policies list --format='value(name)'
-  planner quotas "$WORK" >"$WORK/quota-problems"
-  while IFS=$'\t' read -r kind words; do
-    if [[ $kind == warning ]]; then warn "$words"; else problems+=("$words"); fi
-  done <"$WORK/quota-problems"
-  ((${#problems[@]} == 0)) || refuse_to_begin "${problems[@]}"
-  say "quotas: enough"
+  planner quotas "$WORK" >"$WORK/quota-findings"
+  judge region-findings quota-findings
+  say "region and quotas: enough"
 }
 
 apis() {
@@ -80,7 +96,7 @@ apis() {
   fi
   change "switching on ${missing[*]%.googleapis.com}" gcloud services enable "${missing[@]}"
   [[ -z $DRY_RUN ]] || return 0
-  cp "$WORK/apis" "$WORK/apis-on"
+  cat "$WORK/apis" >>"$WORK/apis-on"
   : >"$WORK/apis-just-on"
 }
 

@@ -17,12 +17,19 @@ find_watching() {
     --format='value(name,userLabels.fingerprint)'
   observe_of monitoring channels-found gcloud beta monitoring channels list --filter="userLabels.made_by=$MADE_BY" \
     --format='value(name)'
+  observe_of monitoring uptime-found gcloud monitoring uptime list-configs --filter="userLabels.made_by=$MADE_BY" \
+    --format='value(name)'
   observe_of monitoring dashboards gcloud monitoring dashboards list \
     --format='value(name.basename(),labels.list(show="keys"))'
   observe_of logging metrics-found gcloud logging metrics list --format='value(name,description)'
 }
 
-find_balancer() { side_by_side observe_front observe_back; }
+find_balancer() { side_by_side find_names observe_front observe_back; }
+
+find_names() {
+  ask_again front "$WORK"
+  ask_again pointing-here "$WORK"
+}
 
 find_kept() {
   observe_of secretmanager secrets-found gcloud secrets list --format='value(name.basename())'
@@ -67,11 +74,17 @@ list_found() {
   marked backends-found | ours_of backends | remember backend-service
   ours groups backends | remember endpoint-group
   marked policies-found | only 'per-address-[0-9]+' | remember security-policy
-  named certificates 'extension-[0-9a-f]{8}' | remember certificate
+  named certificates 'extension-[0-9a-f]{8}' | remember classic-certificate
+  named entries 'extension-[0-9a-f]{8}' | remember map-entry
+  named certificate-maps extension | remember certificate-map
+  named managed 'extension-[0-9a-f]{8}' | remember certificate
+  named authorizations 'extension-[0-9a-f]{8}' | remember authorization
+  remember dns-record <"$WORK/pointing-here"
   named tls extension | remember ssl-policy
   named addresses extension | remember address
   marked alerts | remember alert
   cut -f1 "$WORK/channels-found" | remember channel
+  cut -f1 "$WORK/uptime-found" | remember uptime-check
   marked dashboards | only extension | remember dashboard
   marked metrics-found | only 'extension_.*' | remember metric
   marked jobs | ours_of schedules | remember schedule
@@ -113,7 +126,7 @@ confirm() {
 }
 
 # each KIND FUNCTION: call the function with each remembered name of this kind.
-each() { at_once 2 "$2" < <(awk -F '\t' -v kind="$1" '$1 == kind { print $2 }' "$WORK/found"); }
+each() { at_once 2 "$2" < <(awk -F '\t' -v kind="$1" -v OFS='\t' '$1 == kind { print $2, $3, $4 }' "$WORK/found"); }
 
 remove_balancer() {
   step balancer
@@ -124,7 +137,12 @@ remove_balancer() {
   each backend-service drop_backend_service
   each endpoint-group drop_endpoint_group
   each security-policy drop_security_policy
+  each classic-certificate drop_classic_certificate
+  each map-entry drop_map_entry
+  each certificate-map drop_certificate_map
   each certificate drop_certificate
+  each authorization drop_authorization
+  each dns-record drop_record
   each ssl-policy drop_ssl_policy
   each address drop_address
 }
@@ -138,19 +156,26 @@ drop_endpoint_group() {
   change "endpoint group $1 goes" gcloud compute network-endpoint-groups delete "$1" --region="$REGION"
 }
 drop_security_policy() { change "limit $1 goes" gcloud compute security-policies delete "$1"; }
-drop_certificate() { change "certificate $1 goes" gcloud compute ssl-certificates delete "$1" --global; }
+drop_classic_certificate() { change "certificate $1 goes" gcloud compute ssl-certificates delete "$1" --global; }
+drop_map_entry() { change "map entry $1 goes" gcloud certificate-manager maps entries delete "$1" --map=extension; }
+drop_certificate_map() { change "map of certificates $1 goes" gcloud certificate-manager maps delete "$1"; }
+drop_certificate() { change "certificate $1 goes" gcloud certificate-manager certificates delete "$1"; }
+drop_authorization() { change "authorization $1 goes" gcloud certificate-manager dns-authorizations delete "$1"; }
+drop_record() { change "DNS record $1 $2 goes" gcloud dns record-sets delete "$1" --type="$2" --zone="$3"; }
 drop_ssl_policy() { change "TLS policy $1 goes" gcloud compute ssl-policies delete "$1"; }
 drop_address() { change "address $1 goes" gcloud compute addresses delete "$1" --global; }
 
 remove_watching() {
   step watching
   each alert drop_alert
+  each uptime-check drop_uptime
   each channel drop_channel
   each dashboard drop_dashboard
   each metric drop_metric
 }
 
 drop_alert() { change "alert ${1##*/} goes" gcloud alpha monitoring policies delete "$1"; }
+drop_uptime() { change "uptime check ${1##*/} goes" gcloud monitoring uptime delete "$1"; }
 drop_channel() { change "channel ${1##*/} goes" gcloud beta monitoring channels delete "$1"; }
 drop_dashboard() { change "dashboard $1 goes" gcloud monitoring dashboards delete "$1"; }
 drop_metric() { change "metric $1 goes" gcloud logging metrics delete "$1"; }

@@ -1,8 +1,8 @@
 # Which revision calls go to: forward after a smoke call, back with one command.
 # shellcheck shell=bash
 
-# traffic: every revision that is new answers a call of Cloud Tasks, which alone reaches workers and public functions alike; then
-# those that wait take their calls, workers first. If one does not answer, none does.
+# traffic: every revision that is new answers a call of Cloud Tasks, which alone reaches workers and public functions alike. If one
+# does not answer, none takes calls. Then each takes some of the calls, is watched, and takes all of them; workers first.
 traffic() {
   [[ -z $DRY_RUN ]] || return 0
   grep -qvE '^nothing' "$WORK/revisions" || return 0
@@ -17,8 +17,8 @@ traffic() {
   smoke_queue
   at_once 2 smoke_call <"$WORK/waiting"
   await_answers
-  at_once 2 promote < <(workers_first 1)
-  at_once 2 promote < <(workers_first 0)
+  roll_out 1
+  roll_out 0
 }
 
 # workers_first YES: of those that wait, the workers, or with 0 the others.
@@ -118,19 +118,75 @@ where_calls_go() {
   esac
 }
 
+# roll_out YES: of those that wait, the workers, or with 0 the others. A run that ends in between leaves the calls shared: the next one
+# begins with that share again, and a rollback gives them back.
+roll_out() {
+  local since service newest serving before previous share minutes
+  local -i waited=0
+  since=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+  : >"$WORK/rolling"
+  while IFS=$'\t' read -r service newest serving before previous share minutes; do
+    case $(action_of "$service") in create | mend) continue ;; esac # the first one takes all calls already
+    [[ $before != - ]] || minutes=0                                 # there is nothing to go back to
+    printf '%s\t%s\t%s\t%s\t%s\n' "$service" "$newest" "$before" "$share" "$minutes" >>"$WORK/rolling"
+  done < <(workers_first "$1")
+  at_once 2 give_share < <(awk -F '\t' '$5 > 0' "$WORK/rolling") || all_back "not every new revision could be given its share"
+  while true; do
+    ((waited == 0)) || judge_calls "$since"
+    at_once 2 promote < <(awk -F '\t' -v waited="$waited" '$5 * 60 <= waited' "$WORK/rolling")
+    awk -F '\t' -v waited="$waited" '$5 * 60 > waited' "$WORK/rolling" >"$WORK/rolling-on"
+    mv "$WORK/rolling-on" "$WORK/rolling"
+    [[ -s $WORK/rolling ]] || return 0
+    sleep 60
+    waited+=60
+  done
+}
+
+# give_share SERVICE NEWEST BEFORE SHARE MINUTES
+give_share() {
+  local service=$1 newest=$2 before=$3 share=$4 minutes=$5 rest
+  rest=$((100 - share))
+  change "$service: $share % of its calls go to $newest, watched for $minutes minutes" gcloud run services update-traffic "$service" \
+    --region="$REGION" --to-revisions="$newest=$share,$before=$rest" --format=none
+}
+
+# judge_calls SINCE: what those that take a share have answered since then; if it speaks against one, all of them go back.
+judge_calls() {
+  local service why
+  observe verdicts ask_google verdicts "$WORK" "$1" || all_back "what the new revisions answer cannot be seen"
+  [[ -s $WORK/verdicts ]] || return 0
+  while IFS=$'\t' read -r service why; do
+    note_failure "$service: $why"
+    say "$service: $why" >&2
+  done <"$WORK/verdicts"
+  all_back "$(cut -f1 "$WORK/verdicts" | paste -sd ' ' -) answers worse than before"
+}
+
+# all_back WORDS: what still shares calls gives them back, and the run ends.
+all_back() {
+  at_once 2 take_back < <(awk -F '\t' '$5 > 0' "$WORK/rolling") || fail "$1, and not all calls could be given back: make rollback"
+  fail "$1; calls go where they went before"
+}
+
+# take_back SERVICE NEWEST BEFORE
+take_back() {
+  change "$1: calls go back to $3" gcloud run services update-traffic "$1" --region="$REGION" --to-revisions="$3=100" --format=none
+}
+
+# promote SERVICE NEWEST BEFORE
 promote() {
-  local service=$1 newest=$2 serving=$3
-  # The first one takes all calls already.
-  [[ $(action_of "$service") == upgrade || $(action_of "$service") == promote ]] || return 0
+  local service=$1 newest=$2 before=$3
   local -a tags=(--set-tags="candidate=$newest")
-  [[ $serving == - || $serving == "$newest" ]] || tags=(--set-tags="candidate=$newest,previous=$serving")
+  [[ $before == - ]] || tags=(--set-tags="candidate=$newest,previous=$before")
   change "$service: calls go to $newest" gcloud run services update-traffic "$service" --region="$REGION" \
     --to-revisions="$newest=100" "${tags[@]}" --format=none
 }
 
-# give_back SERVICE NEWEST SERVING PREVIOUS: calls go to the revision that had them before.
+# give_back SERVICE NEWEST SERVING BEFORE PREVIOUS: calls go to the revision that had them before; where they are shared, to the one that
+# has most of them beside the newest.
 give_back() {
-  local service=$1 serving=$3 previous=$4
+  local service=$1 serving=$3 before=$4 previous=$5
+  [[ $serving != - ]] || previous=$before
   if [[ $previous == - ]]; then
     say "$service: no revision before $serving is known"
   elif [[ $serving == "$previous" ]]; then

@@ -8,6 +8,7 @@ watching() {
   channel
   observe_of monitoring alerts-found gcloud alpha monitoring policies list \
     --format='value(userLabels.alert,userLabels.fingerprint,name,notificationChannels.list())'
+  uptime_checks
   # The first one waits until Monitoring knows the metrics that were just made; then it knows those of the others too.
   at_once 1 alert < <(sed -n 1p "$WORK/alerts")
   at_once 2 alert < <(sed 1d "$WORK/alerts")
@@ -27,6 +28,27 @@ metric() {
     change "metric $name: making it" gcloud logging metrics create "$name" --config-from-file="$WORK/metric-$name.json"
   fi
 }
+
+# uptime_checks: a check cannot change its host; so what differs is made anew, and what was there before goes.
+uptime_checks() {
+  observe_of monitoring uptime-found gcloud monitoring uptime list-configs --filter="userLabels.made_by=$MADE_BY" \
+    --format='value(userLabels.fingerprint,name)'
+  at_once 1 uptime_check <"$WORK/uptime-checks"
+  at_once 1 drop_uptime < <(awk -F '\t' 'NR == FNR { ours[$7]; next } !($1 in ours) || n[$1]++ { print $2 }' \
+    "$WORK/uptime-checks" "$WORK/uptime-found")
+}
+
+uptime_check() {
+  local host=$1 path=$2 status=$3 period=$4 timeout=$5 regions=$6 wanted=$7
+  if known "$wanted" uptime-found; then say "uptime check of $host: there"; else
+    change "uptime check of $host: making it" gcloud monitoring uptime create "Omneo Klaviyo extension, $host" \
+      --resource-type=uptime-url --resource-labels="host=$host,project_id=$PROJECT" --protocol=https --validate-ssl=true \
+      --path="$path" --status-codes="$status" --period="$period" --timeout="$timeout" --regions="$regions" \
+      --user-labels="made_by=$MADE_BY,fingerprint=$wanted" --format=none
+  fi
+}
+
+drop_uptime() { change "uptime check ${1##*/} goes" gcloud monitoring uptime delete "$1"; }
 
 dashboard() {
   local wanted

@@ -15,13 +15,15 @@ from typing import Any, TypeAlias
 
 Thing: TypeAlias = dict[str, Any]
 
-_PLAYED = ("projects", "data", "run", "balancing", "tasks", "watching")
+_PLAYED = ("projects", "data", "run", "balancing", "names", "tasks", "watching")
 _READS = re.compile(r":(getIamPolicy|list|access|testIamPermissions|validate|query)$|/wait$")
 _API_OF = {
     "cloudresourcemanager": "",
     "serviceusage": "",
     "logging": "",
     "storage": "",
+    "resolver": "",
+    "cloudbilling": "",  # asked as gcloud's own project
 }  # on in every project
 
 
@@ -61,7 +63,7 @@ class Request:
 
 
 # What a project may have of these; a new one of some organisations has less.
-_QUOTAS = {"BACKEND_SERVICES": 50, "SECURITY_POLICIES": 10, "URL_MAPS": 10, "SSL_CERTIFICATES": 10}
+_QUOTAS = {"BACKEND_SERVICES": 50, "SECURITY_POLICIES": 10, "URL_MAPS": 10}
 
 Play: TypeAlias = Callable[..., object]
 
@@ -106,6 +108,11 @@ class Cloud:
     quotas: dict[str, int] = field(default_factory=lambda: dict(_QUOTAS))
     starts: Callable[[Thing], bool] = lambda _: True
     smoke_status: Callable[[str], int] = lambda _: 401
+    billing: bool = True
+    withheld: set[str] = field(default_factory=set)
+    resolves: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    called_under: set[str] = field(default_factory=set)
+    answers: Callable[[str], dict[str, int]] = lambda _: {"2xx": 40}
     made_at: dict[str, int] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 

@@ -124,6 +124,7 @@ class Operator:
             "HOME": str(self.folder),
             "TMPDIR": str(self.folder),
             "PYTHON": sys.executable,
+            "RETRY_SECONDS": "30",  # of the played clock: fewer tries, each of which costs a gcloud
             "PROJECT": self.cloud.project,
             "REGION": REGION,
             "DOMAIN": DOMAIN,

@@ -27,6 +27,17 @@ def output_only(api: str, name: str) -> frozenset[str]:
 
 
 @cache
+def enumerated(api: str, name: str, field: str) -> frozenset[str]:
+    """Return the values that an enumerated field of a message class may have."""
+    enum = f"{field[0].upper()}{field[1:]}ValueValuesEnum"
+    whole = _source(api).partition(f"\nclass {name}(_messages.Message):")[2].partition("\nclass ")[0]
+    within = whole.partition(f"  class {enum}(_messages.Enum):")[2].partition("\n  class ")[0]
+    found = frozenset(re.findall(r"^    ([A-Z0-9_]+) = \d+$", within, re.MULTILINE))
+    assert found, f"gcloud knows no {field} of {name} in {api}"
+    return found
+
+
+@cache
 def _source(api: str) -> str:
     package, version = api.split("/")
     root = Path(needed("gcloud")).resolve().parents[1] / "lib/googlecloudsdk/generated_clients/apis"

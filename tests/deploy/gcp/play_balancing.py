@@ -26,7 +26,6 @@ _CLASSES = {
 _QUOTA_OF = {
     "backendServices": "BACKEND_SERVICES",
     "securityPolicies": "SECURITY_POLICIES",
-    "sslCertificates": "SSL_CERTIFICATES",
     "urlMaps": "URL_MAPS",
 }
 
@@ -68,6 +67,18 @@ def _operation(cloud: Cloud, request: Request, kind: str, name: str, scope: str)
     }
 
 
+def _check_map(cloud: Cloud, proxy: Thing) -> None:
+    """Refuse a map that is not there; where there is one, the proxy reads past its own certificates (Certificate Manager, maps)."""
+    link = proxy.get("certificateMap", "")
+    name = link.rpartition("certificatemanager.googleapis.com/v1/")[2]
+    name = name.rpartition("certificatemanager.googleapis.com/")[2]
+    name = name[name.find("projects/") :]
+    if link and f"names/{name}" not in cloud.things:
+        raise RefusedError(400, f"The resource '{link}' was not found")
+    if not link and not proxy.get("sslCertificates"):
+        raise RefusedError(400, "At least one SSL certificate must be given.")
+
+
 def _named(thing: Thing) -> set[str]:
     text = str({key: value for key, value in thing.items() if key not in {"selfLink", "region"}})
     return {f"compute/{kind}/{name}" for kind, name in _NAMES.findall(text)}
@@ -83,8 +94,8 @@ def _insert(cloud: Cloud, request: Request, kind: str, scope: str) -> Thing:
     extra = {"IPAddress": "203.0.113.7", "address": "203.0.113.7"} if kind == "addresses" else {}
     link = f"{_ROOT}/projects/{cloud.project}/{scope}/{kind}/{name}"
     kept: Thing = {**thing, **extra, "id": str(cloud.tick()), "selfLink": link, "fingerprint": "c2FtZQ=="}
-    if kind == "sslCertificates":
-        kept["managed"] = {**kept["managed"], "status": "PROVISIONING"}
+    if kind == "targetHttpsProxies":
+        _check_map(cloud, kept)
     if kind == "securityPolicies":
         kept.setdefault("rules", [{"priority": 2147483647, "action": "allow"}])
     cloud.create(f"compute/{kind}/{name}", kept)
@@ -145,7 +156,10 @@ def regional_insert(cloud: Cloud, request: Request, project: str, region: str, k
 @plays("compute", "PATCH", f"{_GLOBAL}/{{kind}}/{{name}}")
 def patch(cloud: Cloud, request: Request, project: str, kind: str, name: str) -> Thing:
     found = cloud.get(f"compute/{kind}/{name}")
-    found |= _sent(request, kind)
+    sent = _sent(request, kind)
+    if kind == "targetHttpsProxies":
+        _check_map(cloud, {**found, **sent})
+    found |= sent
     return _operation(cloud, request, kind, name, "global")
 
 

@@ -16,6 +16,13 @@ def databases(cloud: Cloud, request: Request, project: str) -> Thing:
 @plays("firestore", "POST", _DATABASES)
 def create_database(cloud: Cloud, request: Request, project: str) -> Thing:
     id = request.query["databaseId"]
+    # "Manage databases": the id of a deleted database cannot be used for five minutes.
+    cloud.check_known(
+        f"gone:database/{id}",
+        300,
+        f"Database ID '{id}' is not available in project '{project}'. Please retry in 300 seconds.",
+        400,
+    )
     name = f"projects/{cloud.project}/databases/{id}"
     database = cloud.create(f"database/{id}", {"name": name, "etag": "IAE=", **request.json})
     return {"name": f"{name}/operations/{cloud.tick()}", "done": True, "response": database}
@@ -34,6 +41,7 @@ def delete_database(cloud: Cloud, request: Request, project: str, id: str) -> Th
     if database.get("deleteProtectionState") == "DELETE_PROTECTION_ENABLED":
         raise RefusedError(400, "Delete protection is on.")
     cloud.delete(f"database/{id}")
+    cloud.made_at[f"gone:database/{id}"] = cloud.seconds
     for name in [name for name in cloud.things if name.startswith(f"backups/{id}/")]:
         del cloud.things[name]
     return {"name": f"{database['name']}/operations/{cloud.tick()}", "done": True, "response": database}

@@ -26,6 +26,29 @@ def set_project_policy(cloud: Cloud, request: Request, project: str) -> Thing:
     return set_iam_policy(cloud, "project", request)
 
 
+@plays("cloudresourcemanager", "POST", "/v1/projects/{project}:testIamPermissions")
+def permissions(cloud: Cloud, request: Request, project: str) -> Thing:
+    _check_project(cloud, project)
+    asked = request.json["permissions"]
+    if len(asked) > 100 or any("*" in name for name in asked):
+        raise RefusedError(400, "At most 100 permissions can be tested, and none with a wildcard.")
+    return {"permissions": [name for name in asked if name not in cloud.withheld]}
+
+
+@plays("cloudbilling", "GET", "/v1/projects/{project}/billingInfo")
+def billing(cloud: Cloud, request: Request, project: str) -> Thing:
+    return {"projectId": project, "billingEnabled": cloud.billing}
+
+
+@plays("artifactregistry", "GET", "/v1/projects/{project}/locations")
+@plays("cloudscheduler", "GET", "/v1/projects/{project}/locations")
+@plays("cloudtasks", "GET", "/v2/projects/{project}/locations")
+@plays("firestore", "GET", "/v1/projects/{project}/locations")
+@plays("run", "GET", "/v1/projects/{project}/locations")
+def locations(cloud: Cloud, request: Request, project: str) -> Thing:
+    return {"locations": [{"locationId": id} for id in ("europe-west1", "europe-west6")]}
+
+
 @plays("serviceusage", "GET", "/v1/projects/{project}/services")
 def apis(cloud: Cloud, request: Request, project: str) -> Thing:
     _check_project(cloud, project)

@@ -226,8 +226,13 @@ def service(cloud: Cloud, request: Request, project: str, name: str) -> Thing:
 @plays("run", "POST", _SERVICES)
 def create_service(cloud: Cloud, request: Request, project: str) -> Thing:
     wanted = request.json
-    cloud.create(f"service/{wanted['metadata']['name']}", {})
-    return _released(cloud, wanted)
+    name = f"service/{wanted['metadata']['name']}"
+    cloud.create(name, {})
+    try:
+        return _released(cloud, wanted)
+    except RefusedError:
+        cloud.delete(name)  # what was refused is not there
+        raise
 
 
 @plays("run", "PUT", f"{_SERVICES}/{{name}}")

@@ -3,6 +3,7 @@
 import re
 
 from tests.deploy.gcp.cloud import Cloud, RefusedError, Request, Thing, plays
+from tests.deploy.gcp.message_classes import enumerated
 
 _JOBS = "/v1/projects/{project}/locations/{region}/jobs"
 
@@ -153,6 +154,64 @@ def create_channel(cloud: Cloud, request: Request, project: str) -> Thing:
 @plays("monitoring", "DELETE", "/v3/projects/{project}/notificationChannels/{id}")
 def delete_channel(cloud: Cloud, request: Request, project: str, id: str) -> None:
     cloud.delete(f"channel/{id}")
+
+
+@plays("monitoring", "GET", "/v3/projects/{project}/uptimeCheckConfigs")
+def uptime_checks(cloud: Cloud, request: Request, project: str) -> Thing:
+    return {"uptimeCheckConfigs": cloud.under("uptime")}
+
+
+@plays("monitoring", "POST", "/v3/projects/{project}/uptimeCheckConfigs")
+def create_uptime_check(cloud: Cloud, request: Request, project: str) -> Thing:
+    """Keep a check under a name of Google's, if its period is one of four and it runs from three places at least."""
+    wanted = request.json
+    if wanted.get("period", "60s") not in {"60s", "300s", "600s", "900s"}:
+        raise RefusedError(400, "The period must be 60s, 300s, 600s or 900s.")
+    if 0 < len(wanted.get("selectedRegions", [])) < 3:
+        raise RefusedError(400, "At least three locations must be selected.")
+    if any(not re.fullmatch(r"[a-z0-9_-]{0,63}", label) for label in wanted.get("userLabels", {}).values()):
+        raise RefusedError(400, "Labels hold lower-case letters, numerals, underscores and dashes.")
+    if wanted["monitoredResource"]["labels"].keys() != {"host", "project_id"}:
+        raise RefusedError(400, "uptime_url has the labels host and project_id.")
+    id = f"check-{cloud.tick()}"
+    name = f"projects/{cloud.project}/uptimeCheckConfigs/{id}"
+    return cloud.create(f"uptime/{id}", {**wanted, "name": name})
+
+
+@plays("monitoring", "DELETE", "/v3/projects/{project}/uptimeCheckConfigs/{id}")
+def delete_uptime_check(cloud: Cloud, request: Request, project: str, id: str) -> None:
+    cloud.delete(f"uptime/{id}")
+
+
+@plays("monitoring", "GET", "/v3/projects/{project}/timeSeries")
+def time_series(cloud: Cloud, request: Request, project: str) -> Thing:
+    """Return how often each revision that takes calls was called: `answers` says it, by the revision's name."""
+    query = request.query
+    asked = re.fullmatch(
+        r'metric\.type="run\.googleapis\.com/request_count" AND resource\.type="cloud_run_revision"'
+        r' AND resource\.labels\.location="[a-z0-9-]+" AND resource\.labels\.service_name=one_of\(([^)]+)\)',
+        query["filter"],
+    )
+    if asked is None or query["interval.startTime"] >= query["interval.endTime"]:
+        raise RefusedError(400, "the recorder counts the calls of services, in a time that has begun")
+    for name in ("Aligner", "Reducer"):
+        field = {"Aligner": "perSeriesAligner", "Reducer": "crossSeriesReducer"}[name]
+        if query[f"aggregation.{field}"] not in enumerated("monitoring/v3", "Aggregation", field):
+            raise RefusedError(400, f"there is no {name} {query[f'aggregation.{field}']}")
+    series = []
+    for name in re.findall(r'"([^"]+)"', asked[1]):
+        routed = cloud.get(f"service/{name}")["status"]["traffic"]
+        for revision in sorted({row["revisionName"] for row in routed if row.get("percent")}):
+            series += [_counted(name, revision, kind, n) for kind, n in cloud.answers(revision).items()]
+    return {"timeSeries": series}
+
+
+def _counted(service: str, revision: str, kind: str, calls: int) -> Thing:
+    return {
+        "resource": {"labels": {"service_name": service, "revision_name": revision}},
+        "metric": {"labels": {"response_code_class": kind}},
+        "points": [{"value": {"int64Value": str(calls)}}],
+    }
 
 
 def _check_metrics(cloud: Cloud, text: str) -> None:

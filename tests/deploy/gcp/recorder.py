@@ -19,6 +19,8 @@ from tests.deploy.gcp.cloud import Cloud, Request
 
 _SERVICES = (
     "artifactregistry",
+    "certificatemanager",
+    "cloudbilling",
     "cloudbuild",
     "cloudresourcemanager",
     "cloudscheduler",
@@ -67,6 +69,8 @@ def gcloud_environment(proxy: str, configuration: Path) -> dict[str, str]:
             f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{name.upper()}": f"http://{name}.recorder.test/"
             for name in _SERVICES
         },
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_DNS": "http://dns.recorder.test/dns/v1/",
+        "RESOLVER": "http://resolver.recorder.test/",
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": "http://compute.recorder.test/compute/v1/",
         **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), proxy),
         "no_proxy": "",

@@ -106,6 +106,89 @@ def test_a_revision_that_answers_wrongly_takes_no_calls(deployed: Operator, stat
     assert {name: serving(deployed, name) for name in before} == before
 
 
+def shares(operator: Operator, name: str) -> dict[str, int]:
+    """Return how many in a hundred calls each revision takes."""
+    routed = service(operator, name)["status"]["traffic"]
+    return {row["revisionName"]: row["percent"] for row in routed if row.get("percent")}
+
+
+def test_an_upgrade_takes_a_tenth_of_the_calls_and_all_when_it_answers_as_the_one_before(
+    deployed: Operator,
+) -> None:
+    before = serving(deployed, "outbound-worker")
+    seen = []
+
+    def answers(revision: str) -> dict[str, int]:
+        seen.append(shares(deployed, "outbound-worker"))
+        return {"2xx": 90, "5xx": 10}  # Klaviyo fails, for both
+
+    deployed.cloud.answers = answers
+    ran = deployed.runs("deploy.sh", ONLY="bundle", KLAVIYO_REVISION="2027-03-01", WATCH_MINUTES="2")
+    assert ran.status == 0
+    newest = serving(deployed, "outbound-worker")
+    assert newest != before
+    assert seen[0] == {newest: 10, before: 90}
+    assert "10 % of its calls go to" in ran.said
+    assert len({line for line in ran.said.splitlines() if "watched for 2 minutes" in line}) >= 4
+
+
+def test_an_upgrade_that_answers_worse_than_the_one_before_goes_back(deployed: Operator) -> None:
+    before = {name: shares(deployed, name) for name in ("outbound-worker", "admin")}
+    (old,) = before["outbound-worker"]
+    deployed.cloud.answers = lambda revision: (
+        {"2xx": 8, "5xx": 2} if "outbound-worker" in revision and revision != old else {"2xx": 80}
+    )
+    ran = deployed.runs("deploy.sh", ONLY="bundle", KLAVIYO_REVISION="2027-03-02")
+    assert ran.status != 0
+    assert "outbound-worker: 2 of 10 calls failed" in ran.said
+    assert {name: shares(deployed, name) for name in before} == before
+
+
+def test_what_cannot_be_watched_takes_no_more_calls(deployed: Operator) -> None:
+    before = shares(deployed, "outbound-worker")
+    deployed.cloud.fails = lambda request: 403 if "timeSeries" in request.path else None
+    ran = deployed.runs("deploy.sh", ONLY="bundle", KLAVIYO_REVISION="2027-03-02")
+    deployed.cloud.fails = lambda _: None
+    assert ran.status != 0
+    assert "cannot be seen; calls go where they went before" in ran.said
+    assert shares(deployed, "outbound-worker") == before
+
+
+def break_off(deployed: Operator) -> None:
+    """End a run while an upgrade takes a tenth of the calls."""
+    deployed.cloud.fails = lambda request: (
+        403 if "timeSeries" in request.path or (request.changes and shared(deployed)) else None
+    )
+    assert deployed.runs("deploy.sh", ONLY="bundle", KLAVIYO_REVISION="2027-03-02").status != 0
+    deployed.cloud.fails = lambda _: None
+    assert shared(deployed)
+
+
+def shared(deployed: Operator) -> bool:
+    return len(shares(deployed, "outbound-worker")) == 2 and len(shares(deployed, "inbound-worker")) == 2
+
+
+def test_a_rollback_ends_an_upgrade_that_broke_off(deployed: Operator) -> None:
+    (before,) = shares(deployed, "outbound-worker")
+    break_off(deployed)
+    ran = deployed.runs("rollback.sh")
+    assert ran.status == 0
+    assert shares(deployed, "outbound-worker") == {before: 100}
+
+
+def test_the_next_run_goes_on_with_an_upgrade_that_broke_off(deployed: Operator) -> None:
+    (before,) = shares(deployed, "outbound-worker")
+    break_off(deployed)
+    deployed.cloud.answers = lambda _: {}  # nobody calls
+    ran = deployed.runs("deploy.sh", ONLY="bundle", KLAVIYO_REVISION="2027-03-02", WATCH_MINUTES="1")
+    assert ran.status == 0
+    assert not [change for change in ran.changes if "builds:submit" in change]
+    assert before not in shares(deployed, "outbound-worker")
+    back = deployed.runs("rollback.sh")
+    assert back.status == 0
+    assert shares(deployed, "outbound-worker") == {before: 100}
+
+
 def test_queues_of_tenants_follow_queues_toml_and_a_paused_one_stays_paused(deployed: Operator) -> None:
     where = "projects/demo-project/locations/europe-west1/queues"
     stale = {"rateLimits": {"maxDispatchesPerSecond": 5}, "retryConfig": {"maxAttempts": 3}}
@@ -141,28 +224,57 @@ def test_a_new_key_is_a_new_revision(deployed: Operator) -> None:
 
 
 def test_another_domain_is_no_outage(deployed: Operator) -> None:
-    things = deployed.cloud.things
+    cloud = deployed.cloud
+    new = "new.example.com"
+    api = "dns.googleapis.com"
+    cloud.things[f"api/{api}"] = {"name": f"x/{api}", "config": {"name": api}, "state": "ENABLED"}
+    cloud.create("zone/shop", {"name": "shop", "dnsName": "example.com."})
 
-    def served() -> tuple[list[str], int]:
-        (rule,) = things["compute/urlMaps/extension"]["hostRules"]
-        return rule["hosts"], len(things["compute/targetHttpsProxies/extension"]["sslCertificates"])
+    def move(**variables: str) -> tuple[int, str]:
+        ran = deployed.runs("deploy.sh", ONLY="balancer", DOMAIN=new, **variables)
+        return ran.status, ran.said
 
-    refused = deployed.runs("deploy.sh", ONLY="balancer", DOMAIN="new.example.com")
-    assert refused.status != 0  # nobody is there to answer
-    assert refused.changes == []
-    moving = deployed.runs("deploy.sh", ONLY="balancer", DOMAIN="new.example.com", YES="1")
-    assert moving.status == 0
-    assert served() == (["new.example.com", DOMAIN], 2)
-    assert f"{DOMAIN} serves on until" in moving.said
-    again = deployed.runs("deploy.sh", ONLY="balancer", DOMAIN="new.example.com")
-    assert (again.status, again.changes) == (0, [])
-    for name, thing in things.items():
-        if name.startswith("compute/sslCertificates/") and thing["managed"]["domains"] == ["new.example.com"]:
-            thing["managed"]["status"] = "ACTIVE"
-    moved = deployed.runs("deploy.sh", ONLY="balancer", DOMAIN="new.example.com")
-    assert moved.status == 0
-    assert served() == (["new.example.com"], 1)
-    assert len([name for name in things if name.startswith("compute/sslCertificates/")]) == 1
+    def served() -> list[str]:
+        (rule,) = cloud.things["compute/urlMaps/extension"]["hostRules"]
+        return sorted(rule["hosts"])
+
+    def become_active() -> None:
+        for name, thing in cloud.things.items():
+            if "/certificates/" in name and thing["managed"]["domains"] == [new]:
+                thing["managed"]["state"] = "ACTIVE"
+
+    refused = deployed.runs("deploy.sh", ONLY="balancer", DOMAIN=new)
+    assert (refused.status != 0, refused.changes) == (True, [])  # nobody is there to answer
+    status, said = move(YES="1")
+    assert (status, served()) == (0, [DOMAIN, new])
+    assert f"{DOMAIN} serves on until the certificate of {new} is active" in said
+    assert cloud.things[f"zone/shop/{new}.|A"]["rrdatas"] == ["203.0.113.7"]
+    assert f"zone/shop/_acme-challenge.{new}.|CNAME" in cloud.things
+    assert "set this DNS record" not in said
+    become_active()
+    status, said = move()
+    assert (status, served()) == (0, [DOMAIN, new])
+    assert f"serves on until {new} leads to 203.0.113.7" in said
+    cloud.resolves[new] = ("203.0.113.7",)
+    cloud.called_under.add(DOMAIN)
+    status, said = move()
+    assert (status, served()) == (0, [DOMAIN, new])
+    assert "serves on as long as it is called" in said
+    cloud.called_under.clear()
+    status, said = move()
+    assert (status, served()) == (0, [new])
+    entries = [thing["hostname"] for name, thing in cloud.things.items() if "/certificateMapEntries/" in name]
+    assert entries == [new]
+    assert f"zone/shop/_acme-challenge.{new}.|CNAME" in cloud.things
+
+
+def test_a_record_of_somebody_elses_is_left_alone(deployed: Operator) -> None:
+    theirs = {"name": f"{DOMAIN}.", "type": "A", "rrdatas": ["198.51.100.1"]}
+    deployed.cloud.things[f"zone/shop/{DOMAIN}.|A"] = dict(theirs)
+    ran = deployed.runs("deploy.sh", ONLY="balancer", YES="1")
+    assert ran.status == 0
+    assert f"set this DNS record: {DOMAIN}. A 203.0.113.7 (there is another record of this name" in ran.said
+    assert deployed.cloud.things[f"zone/shop/{DOMAIN}.|A"] == theirs
 
 
 def test_a_first_revision_that_never_starts_is_mended_by_the_next_run(operator: Operator) -> None:
@@ -174,6 +286,24 @@ def test_a_first_revision_that_never_starts_is_mended_by_the_next_run(operator: 
     second = operator.runs("deploy.sh", ONLY="bundle", KLAVIYO_REVISION="2027-01-15")
     assert second.status == 0
     assert serving(operator, "targets")
+
+
+def test_what_the_project_lacks_is_said_at_once_before_anything_is_made(operator: Operator) -> None:
+    operator.cloud.billing = False
+    operator.cloud.withheld = {"run.services.create", "dns.changes.create"}
+    ran = operator.runs("deploy.sh", KLAVIYO_CLIENT_ID="")
+    assert ran.status != 0
+    assert "billing is off" in ran.said
+    assert "you lack 1 permissions of the role in deploy/gcp/deployer.yaml: run.services.create" in ran.said
+    assert "KLAVIYO_CLIENT_ID" in ran.said
+    assert ran.changes == []
+
+
+def test_a_region_that_lacks_a_service_is_said_before_anything_is_made(operator: Operator) -> None:
+    ran = operator.runs("deploy.sh", REGION="europe-west9")
+    assert ran.status != 0
+    assert "europe-west9 has no" in ran.said
+    assert {change.split()[0] for change in ran.changes} == {"serviceusage"}
 
 
 def test_too_few_quotas_are_said_before_anything_is_made(operator: Operator) -> None:
@@ -214,7 +344,12 @@ def test_destroy_leaves_nothing_behind(deployed: Operator) -> None:
         for name in cloud.things
         if name.split("/")[0] not in {"api", "build", "operation", "log", "ready"}
     }
-    kept_on_purpose = {"queue/smoke", "bucket/run-sources-demo-project-europe-west1"}
+    kept_on_purpose = {
+        "queue/smoke",
+        "bucket/run-sources-demo-project-europe-west1",
+        "zone/shop",
+        f"zone/shop/{DOMAIN}.|A",
+    }
     assert {name for name in left if not name.startswith("policy:")} == strangers.keys() | kept_on_purpose
     assert deployed.cloud.things["policy:project"]["bindings"] == [
         {"role": "roles/owner", "members": ["user:canary-owner@example.com"]}

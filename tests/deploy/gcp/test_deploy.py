@@ -39,6 +39,7 @@ def test_a_second_run_changes_nothing(second: Ran) -> None:
     assert second.status == 0
     assert second.changes == []
     assert f"set this DNS record: {DOMAIN}. A 203.0.113.7" in second.said
+    assert f"set this DNS record: _acme-challenge.{DOMAIN}. CNAME " in second.said
 
 
 def test_nothing_that_was_said_holds_a_secret(second: Ran) -> None:
@@ -184,6 +185,34 @@ def test_only_install_and_admin_are_limited_and_answer_429(deployed: Operator) -
         options = policy["rules"][0]["rateLimitOptions"]
         assert options["rateLimitThreshold"] == {"count": limit, "intervalSec": 60}
         assert options["exceedAction"] == "deny(429)"
+
+
+def test_the_public_name_is_checked_from_outside_where_no_function_answers(deployed: Operator) -> None:
+    (check,) = [thing for name, thing in deployed.cloud.things.items() if name.startswith("uptime/")]
+    assert check["monitoredResource"]["labels"]["host"] == DOMAIN
+    http = check["httpCheck"]
+    assert (http["useSsl"], http["validateSsl"], http["path"]) == (True, True, "/")
+    assert http["acceptedResponseStatusCodes"] == [{"statusValue": 404}]
+    assert not [route for route in load_routes() if route.path == http["path"]]
+    (alert,) = [
+        thing
+        for name, thing in deployed.cloud.things.items()
+        if name.startswith("alert/") and thing["userLabels"]["alert"] == "name-silent"
+    ]
+    assert DOMAIN in alert["conditions"][0]["conditionThreshold"]["filter"]
+
+
+def test_the_certificate_is_there_before_the_name_leads_here(deployed: Operator) -> None:
+    things = deployed.cloud.things
+    (certificate,) = [
+        thing for name, thing in things.items() if name.startswith("names/") and "managed" in thing
+    ]
+    assert certificate["managed"]["domains"] == [DOMAIN]
+    assert len(certificate["managed"]["dnsAuthorizations"]) == 1
+    assert things["compute/targetHttpsProxies/extension"]["certificateMap"].endswith(
+        "/certificateMaps/extension"
+    )
+    assert "sslCertificates" not in things["compute/targetHttpsProxies/extension"]
 
 
 def test_what_runs_by_the_clock_is_sent_as_on_one_machine(deployed: Operator) -> None:

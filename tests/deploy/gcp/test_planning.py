@@ -3,7 +3,7 @@
 import ast
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ from deploy.gcp import (
     access,
     balancer,
     files,
+    front,
     overview,
     preflight,
     queues,
     quotas,
     resources,
     revisions,
+    rollout,
 )
 from deploy.gcp.naming import Place
 from deploy.local.path_templates import path_matcher
@@ -212,6 +214,32 @@ class TestRevisions:
     ) -> None:
         assert revisions.action(fingerprint, revisions.Running.read(a_service(**changes))) == action
 
+    def test_calls_that_are_shared_go_back_to_the_revision_that_has_most_of_them_beside_the_newest(
+        self,
+    ) -> None:
+        shared = [
+            {"revisionName": "targets-2", "percent": 10},
+            {"revisionName": "targets-1", "percent": 60},
+            {"revisionName": "targets-0", "percent": 30},
+            {"revisionName": "targets-2", "tag": "candidate"},
+        ]
+        running = revisions.Running.read(a_service(traffic=shared))
+        assert (running.serving, running.before) == ("", "targets-1")
+        assert revisions.action("f1", running) == "promote"
+
+    def test_a_tagged_row_of_its_own_takes_nothing_from_the_share(self) -> None:
+        rows = [
+            {"revisionName": "targets-1", "percent": 50},
+            {"revisionName": "targets-1", "percent": 50, "tag": "previous"},
+        ]
+        assert revisions.Running.read(a_service(traffic=rows)).serving == "targets-1"
+
+    def test_how_an_upgrade_comes_makes_no_other_revision(self, tmp_path: Path) -> None:
+        function = a_function()
+        slower = function.model_copy(update={"first_share": 1, "watch_minutes": 60})
+        marks = {revisions.wanted_fingerprint(f, tmp_path, {}, {}) for f in (function, slower)}
+        assert len(marks) == 1
+
     def test_what_has_never_been_ready_is_mended_with_calls_because_they_have_no_other_place(self) -> None:
         never = a_service(latestReadyRevisionName="", traffic=[{"latestRevision": True, "percent": 100}])
         assert revisions.action("f2", revisions.Running.read(never)) == "mend"
@@ -261,6 +289,16 @@ class TestRevisions:
         assert (given["STORE"], given["QUEUE"]) == ("firestore", "cloud-tasks")
         assert given["EXTENSION_URL"] == "https://e.example.com"
 
+    def test_functions_keep_the_name_of_before_until_the_new_one_serves(self, tmp_path: Path) -> None:
+        service = a_service()
+        (container,) = service["spec"]["template"]["spec"]["containers"]
+        container["env"] = [{"name": "EXTENSION_URL", "value": "https://b.example.com"}]
+        running = revisions.read_services([service])
+        assert files._as_called(tmp_path, PLACE, running) == PLACE
+        (tmp_path / "serving-host").write_text("a.example.com\nb.example.com\n")
+        assert files._as_called(tmp_path, PLACE, running).domain == "b.example.com"
+        assert files._as_called(tmp_path, PLACE, {}).domain == "a.example.com"
+
     def test_source_variables_and_secrets_each_make_another_fingerprint(self, tmp_path: Path) -> None:
         (tmp_path / "main.py").write_text("x = 1")
         function = a_function()
@@ -288,6 +326,132 @@ class TestRevisions:
                 assert is_tenant_name(path.split("/")[1])
                 first = next(row.function for row in load_routes() if path_matcher(row.path)(path))
                 assert first == function.name
+
+
+class TestRollout:
+    @pytest.mark.parametrize(
+        ("new", "old", "speaks"),
+        [
+            ({}, {"2xx": 90}, False),
+            ({"2xx": 10}, {"2xx": 90}, False),
+            ({"2xx": 9, "5xx": 1}, {"2xx": 90}, False),
+            ({"2xx": 8, "5xx": 2}, {"2xx": 90}, True),
+            ({"5xx": 2}, {}, True),
+            # What Klaviyo does to one, it does to the other.
+            ({"2xx": 8, "5xx": 2}, {"2xx": 80, "5xx": 20}, False),
+            ({"2xx": 5, "5xx": 5}, {"2xx": 80, "5xx": 20}, True),
+            ({"2xx": 10_000, "5xx": 150}, {"2xx": 90_000}, False),
+            # Refusing what the other accepts loses calls, too.
+            ({"4xx": 12}, {"2xx": 100, "4xx": 4}, True),
+            ({"2xx": 40, "4xx": 12}, {"2xx": 80, "4xx": 20}, False),
+            ({"4xx": 9}, {"2xx": 100}, False),
+        ],
+    )
+    def test_a_revision_is_judged_by_what_the_one_before_answers_meanwhile(
+        self, new: dict[str, int], old: dict[str, int], speaks: bool
+    ) -> None:
+        assert bool(rollout.verdict(new, old)) == speaks
+
+    def test_calls_are_counted_by_revision_and_class_over_all_points(self) -> None:
+        def series(revision: str, kind: str, *counts: int) -> dict[str, Any]:
+            return {
+                "resource": {"labels": {"revision_name": revision}},
+                "metric": {"labels": {"response_code_class": kind}},
+                "points": [{"value": {"int64Value": str(count)}} for count in counts],
+            }
+
+        found = rollout.counted(
+            [series("a-2", "2xx", 3, 4), series("a-2", "5xx", 1), series("a-1", "2xx", 9)]
+        )
+        assert found == {"a-2": {"2xx": 7, "5xx": 1}, "a-1": {"2xx": 9}}
+
+
+def a_record(name: str, type: str, *data: str) -> dict[str, Any]:
+    return {"name": name, "type": type, "rrdatas": list(data)}
+
+
+class TestFront:
+    ZONES = (
+        {"name": "wide", "dnsName": "example.com."},
+        {"name": "near", "dnsName": "shop.example.com.", "visibility": "public"},
+        {"name": "hidden", "dnsName": "a.shop.example.com.", "visibility": "private"},
+    )
+    APEX = a_record("example.com.", "SOA", "x")
+
+    @pytest.mark.parametrize(
+        ("name", "zone"),
+        [
+            ("a.shop.example.com", "near"),
+            ("shop.example.com", "near"),
+            ("b.example.com", "wide"),
+            ("bexample.com", ""),
+            ("myshop.example.com", "wide"),
+            ("example.org", ""),
+        ],
+    )
+    def test_a_name_is_held_by_the_nearest_public_zone(self, name: str, zone: str) -> None:
+        assert front.zone_of(name, self.ZONES) == zone
+
+    @pytest.mark.parametrize(
+        ("present", "action"),
+        [
+            ([], "make"),
+            ([a_record("k.example.com.", "TXT", "theirs")], "make"),
+            ([a_record("k.example.com.", "A", "203.0.113.7")], "there"),
+            ([a_record("k.example.com.", "A", "198.51.100.1")], "theirs"),
+            ([a_record("k.example.com.", "A", "203.0.113.7", "198.51.100.1")], "theirs"),
+            (
+                [a_record("k.example.com.", "A", "203.0.113.7"), a_record("k.example.com.", "AAAA", "::1")],
+                "theirs",
+            ),
+            ([a_record("k.example.com.", "AAAA", "2001:db8::1")], "theirs"),
+            ([a_record("k.example.com.", "CNAME", "other.example.org.")], "theirs"),
+            ([{"name": "k.example.com.", "type": "A", "routingPolicy": {"geo": {}}}], "theirs"),
+            ([a_record("k.example.com.", "NS", "ns.example.org.")], "theirs"),
+            ([a_record("example.com.", "NS", "ns.google.")], "make"),
+        ],
+    )
+    def test_a_record_is_made_only_where_nobody_else_has_one(self, present: list[Any], action: str) -> None:
+        found = front.record("k.example.com", "A", "203.0.113.7", "wide", [self.APEX, *present])
+        assert found.action == action
+        assert front.record("k.example.com", "A", "203.0.113.7", "", present).action == "nowhere"
+
+    def test_only_what_leads_here_and_nowhere_else_goes_with_the_address(self) -> None:
+        present = [
+            a_record("k.example.com.", "A", "203.0.113.7"),
+            a_record("both.example.com.", "A", "203.0.113.7", "198.51.100.1"),
+            a_record("_acme-challenge.k.example.com.", "CNAME", "1.authorize.certificatemanager.goog."),
+            a_record("_acme-challenge.other.example.com.", "CNAME", "2.authorize.certificatemanager.goog."),
+        ]
+        data = ["1.authorize.certificatemanager.goog."]
+        found = [row.name for row in front.pointing_here("203.0.113.7", data, "wide", present)]
+        assert found == ["k.example.com.", "_acme-challenge.k.example.com."]
+        assert not list(front.pointing_here("", [""], "wide", [a_record("x.", "A", "")]))
+
+    @pytest.mark.parametrize(
+        ("expires", "state"),
+        [("", "FAILED"), ("2027-01-01T00:00:00Z", "UNRENEWED"), ("2026-01-01T00:00:00Z", "FAILED")],
+    )
+    def test_a_certificate_that_failed_is_another_thing_while_it_still_serves(
+        self, expires: str, state: str
+    ) -> None:
+        row = {"name": "x/extension-1", "managed": {"state": "FAILED"}, "expireTime": expires}
+        lists: dict[str, list[Any]] = {"dnsAuthorizations": [], "certificates": [row], "certificateMaps": []}
+        none: dict[str, list[Any]] = {"addresses": [], "sslCertificates": [], "targetHttpsProxies": []}
+        found = front.described(none, lists, [], datetime(2026, 11, 30, tzinfo=UTC))
+        assert found.certificates == {"extension-1": state}
+
+    def test_what_is_served_is_in_the_map_and_before_there_was_one_on_the_proxy(self) -> None:
+        served = front.Front(
+            maps_attached=True, entries={"extension-1": "a.example.com", "extension-2": "b.example.com"}
+        )
+        assert served.old_hosts("b.example.com") == ["a.example.com"]
+        assert not served.is_classic()
+        prepared = {"extension-1": "b.example.com"}
+        classic = front.Front(attached=("c",), classic={"c": ("ACTIVE", "a.example.com")}, entries=prepared)
+        assert classic.old_hosts("b.example.com") == ["a.example.com"]
+        assert classic.is_classic()
+        assert classic.has_begun("b.example.com")
 
 
 class TestDeadlines:
@@ -354,16 +518,24 @@ def test_no_two_schedules_start_in_the_same_minute_of_an_hour() -> None:
     assert len({min(found) for found in minutes}) == len(crons)
 
 
+class TestRole:
+    ROLE = yaml.safe_load((REPOSITORY / "deploy/gcp/deployer.yaml").read_text(encoding="utf-8"))
+
+    def test_every_service_that_is_switched_on_has_its_permissions_and_no_other_has_any(self) -> None:
+        granted = {permission.partition(".")[0] for permission in self.ROLE["includedPermissions"]}
+        called = {"firestore": "datastore", "cloudresourcemanager": "resourcemanager"}
+        wanted = {called.get(api, api) for api in files.APIS} | {"serviceusage", "dns"}
+        assert granted == wanted
+
+    def test_permissions_are_named_once_and_in_order(self) -> None:
+        listed = self.ROLE["includedPermissions"]
+        assert listed == sorted(set(listed))
+        assert all(re.fullmatch(r"[a-z]+(\.[a-zA-Z]+){2}", permission) for permission in listed)
+
+
 class TestResources:
     def test_the_plan_as_data_holds_every_function_and_no_secret(self, tmp_path: Path) -> None:
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setenv("KLAVIYO_CLIENT_SECRET", "canary-secret")
-            patched.setenv("KLAVIYO_CLIENT_ID", "the-app")
-            files.write_plan(tmp_path, PLACE)
-            for name in ("version-encryption-keys", "version-klaviyo-client-secret", "services.json"):
-                (tmp_path / name).write_text("")
-            files.write_revisions(tmp_path, PLACE)
-        listed = resources.listed(tmp_path, PLACE)
+        listed = planned(tmp_path)
         services = {r["name"]: r["settings"] for r in listed if r["type"] == "google_cloud_run_v2_service"}
         assert services.keys() == {name.replace("_", "-") for name in load_functions()}
         assert services["install"]["variables"]["KLAVIYO_CLIENT_ID"] == "the-app"
@@ -371,6 +543,80 @@ class TestResources:
         assert "canary" not in json.dumps(listed)
         backends = {r["name"]: r["settings"] for r in listed if r["type"] == "google_compute_backend_service"}
         assert backends["admin"]["securityPolicy"] == "per-address-1200"
+        names = {(r["type"], r["name"]) for r in listed}
+        assert ("google_monitoring_uptime_check_config", PLACE.domain) in names
+        assert ("google_dns_record_set", f"{PLACE.domain}.") in names
+        (entry,) = [r for r in listed if r["type"] == "google_certificate_manager_certificate_map_entry"]
+        assert entry["settings"]["hostname"] == PLACE.domain
+
+
+# What stands in the picture for each of Terraform's types.
+PICTURED = {
+    "google_artifact_registry_repository": "Artifact Registry repository",
+    "google_certificate_manager_certificate": "certificate map: entry, certificate",
+    "google_certificate_manager_certificate_map": "certificate map",
+    "google_certificate_manager_certificate_map_entry": "certificate map: entry",
+    "google_certificate_manager_dns_authorization": "DNS authorization of each name",
+    "google_cloud_run_v2_service": "Cloud Run: public functions",
+    "google_cloud_run_v2_service_iam_member": "let in by IAM alone",
+    "google_cloud_scheduler_job": "Cloud Scheduler jobs",
+    "google_cloud_tasks_queue": "Cloud Tasks queues",
+    "google_compute_backend_service": "a backend service",
+    "google_compute_global_address": "global address",
+    "google_compute_global_forwarding_rule": "forwarding rules",
+    "google_compute_region_network_endpoint_group": "an endpoint group",
+    "google_compute_security_policy": "security policies",
+    "google_compute_ssl_policy": "SSL policy",
+    "google_compute_target_http_proxy": "http proxy",
+    "google_compute_target_https_proxy": "https proxy",
+    "google_compute_url_map": "URL map",
+    "google_dns_record_set": "A record, CNAME _acme-challenge",
+    "google_firestore_backup_schedule": "backup schedule",
+    "google_firestore_database": "Firestore database (default)",
+    "google_firestore_field": "fields that expire, fields without an index",
+    "google_logging_metric": "log-based metrics",
+    "google_monitoring_alert_policy": "alert policies",
+    "google_monitoring_dashboard": "dashboard",
+    "google_monitoring_uptime_check_config": "uptime check in Cloud Monitoring",
+    "google_project_iam_member": "IAM members",
+    "google_project_service": "APIs (services) of the project",
+    "google_secret_manager_secret": "Secret Manager secrets",
+    "google_secret_manager_secret_iam_member": "read by the functions that are given it",
+    "google_service_account": "service accounts",
+    "google_service_account_iam_member": "IAM members",
+}
+NAMED = {
+    "google_cloud_run_v2_service",
+    "google_cloud_scheduler_job",
+    "google_secret_manager_secret",
+    "google_service_account",
+}
+
+
+class TestPicture:
+    def picture(self) -> str:
+        text = (REPOSITORY / "deploy/README.md").read_text(encoding="utf-8")
+        return text.partition("## What stands where")[2].partition("```text")[2].partition("```")[0]
+
+    def test_every_name_and_kind_of_the_plan_is_in_the_picture(self, tmp_path: Path) -> None:
+        listed = planned(tmp_path)
+        assert {resource["type"] for resource in listed} == PICTURED.keys()
+        shown = self.picture()
+        for resource in listed:
+            assert PICTURED[resource["type"]] in shown
+            assert resource["type"] not in NAMED or resource["name"] in shown
+
+
+def planned(work: Path) -> list[dict[str, Any]]:
+    """Return the plan as data."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("KLAVIYO_CLIENT_SECRET", "canary-secret")
+        patched.setenv("KLAVIYO_CLIENT_ID", "the-app")
+        files.write_plan(work, PLACE)
+        for name in ("version-encryption-keys", "version-klaviyo-client-secret", "services.json"):
+            (work / name).write_text("")
+        files.write_revisions(work, PLACE)
+    return resources.listed(work, PLACE)
 
 
 class TestOverview:
@@ -414,11 +660,38 @@ class TestQuotas:
 
 
 class TestPreflight:
+    def test_components_older_than_the_least_gcloud_are_named(self) -> None:
+        (said,) = preflight.of_gcloud(
+            {"Google Cloud SDK": "528.0.0", "alpha": "2023.01.06", "beta": "2025.06.27"}
+        )
+        assert said.startswith("gcloud's alpha is older")
+
+    def test_what_the_project_lacks_is_named_with_what_helps(self) -> None:
+        (billing,) = preflight.of_billing({"billingEnabled": False}, "p")
+        assert billing.kind == "problem"
+        assert "gcloud billing projects link p" in billing.words
+        assert list(preflight.of_billing({"billingEnabled": True}, "p")) == []
+        lacking = list(preflight.of_permissions(["run.services.create", "dns.changes.create"], []))
+        assert [finding.kind for finding in lacking] == ["problem", "warning"]
+        assert "run.services.create" in lacking[0].words
+        assert list(preflight.of_permissions(["a.b.c"], ["a.b.c", "d.e.f"])) == []
+        (region,) = preflight.of_region(
+            "europe-west9", {"run": ["europe-west9"], "cloudtasks": ["europe-west1"]}
+        )
+        assert region.words.startswith("europe-west9 has no cloudtasks")
+
     def test_an_old_gcloud_without_components_is_told_of_both(self) -> None:
-        said = list(preflight.of_gcloud({"Google Cloud SDK": "470.0.0", "beta": "2024.01.01"}))
+        said = list(preflight.of_gcloud({"Google Cloud SDK": "470.0.0", "beta": "2025.01.03"}))
         assert len(said) == 2
         assert "components install alpha" in said[1]
-        assert list(preflight.of_gcloud({"Google Cloud SDK": "528.0.0", "alpha": "1", "beta": "1"})) == []
+        assert (
+            list(
+                preflight.of_gcloud(
+                    {"Google Cloud SDK": "528.0.0", "alpha": "2025.06.27", "beta": "2025.06.27"}
+                )
+            )
+            == []
+        )
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -431,6 +704,11 @@ class TestPreflight:
             ("DOMAIN", "e.example.com/path"),
             ("DOMAIN", "localhost"),
             ("DOMAIN", "E.example.com"),
+            ("WATCH_MINUTES", "ten"),
+            ("ALERT_EMAIL", "canary-somebody"),
+            ("ONLY", "functions"),
+            ("ONLY", "bundle,database"),
+            ("FORMAT", "yaml"),
         ],
     )
     def test_a_variable_of_the_wrong_form_is_named(self, name: str, value: str) -> None:
@@ -442,5 +720,9 @@ class TestPreflight:
             "PROJECT": "my-project-1",
             "REGION": "northamerica-northeast1",
             "DOMAIN": "a-b.example.co.uk",
+            "WATCH_MINUTES": "0",
+            "ALERT_EMAIL": "canary@example.com",
+            "ONLY": "bundle watching",
+            "FORMAT": "json",
         }
         assert list(preflight.of_variables(right, right)) == []

@@ -131,6 +131,11 @@ def test_arguments_that_gcloud_does_not_know_are_not_repeated(shell: Shell) -> N
         ("NOT_FOUND: Cannot find metric that matches type x", "Monitoring to know a metric", 600),
         ("INVALID_ARGUMENT: Service account x does not exist.", "IAM to know an account", 300),
         ("NOT_FOUND: The database (default) does not exist for project x", "the database to be made", 300),
+        (
+            "INVALID_ARGUMENT: Database ID x is not available in project p. Please retry in 9 seconds.",
+            "Firestore to free the name",
+            300,
+        ),
         ("UNAVAILABLE: try again", "Google to answer", 60),
     ],
 )
@@ -220,3 +225,166 @@ def test_a_signal_leaves_no_folder_behind(shell: Shell) -> None:
     ended = shell.runs('kill -TERM $$\nsleep 1\necho "not reached"')
     assert ended.status != 0
     assert "not reached" not in ended.said
+
+
+_ROLL_OUT = """REGION=r
+. "$ROOT/deploy/gcp/steps/traffic.sh"
+printf 'worker\\n' >"$WORK/workers"
+printf 'upgrade\\tworker\\nupgrade\\tslow\\npromote\\tfast\\ncreate\\tnew\\n' >"$WORK/revisions"
+{
+  printf 'worker\\tworker-2\\tworker-1\\tworker-1\\tworker-0\\t10\\t1\\n'
+  printf 'slow\\tslow-2\\t-\\tslow-1\\tslow-0\\t20\\t3\\n'
+  printf 'fast\\tfast-2\\tfast-1\\tfast-1\\t-\\t10\\t1\\n'
+  printf 'new\\tnew-1\\tnew-1\\t-\\t-\\t10\\t1\\n'
+} >"$WORK/waiting"
+ask_google() {
+  echo "$*" >>"$TMPDIR/asked"
+  ANSWER
+}
+roll_out 1
+roll_out 0
+"""
+
+
+def roll_out(shell: Shell, answer: str, *answers: str) -> tuple[Ended, list[str]]:
+    """Return how the upgrade ended, and which shares were set, in order."""
+    ended = shell.runs(_ROLL_OUT.replace("ANSWER", answer), *answers)
+    set_to = [line.partition("--to-revisions=")[2].split()[0] for line in shell.lines("called")]
+    return ended, set_to
+
+
+def test_each_takes_its_share_for_its_minutes_and_then_all_workers_first(shell: Shell) -> None:
+    ended, set_to = roll_out(shell, ":")
+    assert ended.status == 0
+    assert set_to[:2] == ["worker-2=10,worker-1=90", "worker-2=100"]
+    assert sorted(set_to[2:4]) == ["fast-2=10,fast-1=90", "slow-2=20,slow-1=80"]
+    assert set_to[4:] == ["fast-2=100", "slow-2=100"]
+    assert ended.slept == 4 * 60
+    assert len(shell.lines("asked")) == 4
+
+
+def test_what_is_promoted_is_known_as_the_one_before_from_then_on(shell: Shell) -> None:
+    roll_out(shell, ":")
+    promoted = [line for line in shell.lines("called") if "slow-2=100" in line]
+    assert promoted[0].split()[-2] == "--set-tags=candidate=slow-2,previous=slow-1"
+    shared = [line for line in shell.lines("called") if "slow-2=20" in line]
+    assert "tags" not in shared[0]
+
+
+def test_what_answers_worse_goes_back_with_all_that_share_calls(shell: Shell) -> None:
+    ended, set_to = roll_out(
+        shell, 'grep -q "^slow" "$WORK/rolling" && printf "slow\\t5 of 9 calls failed\\n" || :'
+    )
+    assert ended.status == 1
+    assert set_to[1] == "worker-2=100"
+    assert sorted(set_to[4:]) == ["fast-1=100", "slow-1=100"]
+    assert "slow: 5 of 9 calls failed" in ended.said
+    assert "calls go where they went before" in ended.said
+
+
+def test_a_share_that_cannot_be_given_is_given_to_nobody(shell: Shell) -> None:
+    ended, set_to = roll_out(shell, ":", refuses("INVALID_ARGUMENT: no"))
+    assert ended.status == 1
+    assert set_to == ["worker-2=10,worker-1=90", "worker-1=100"]
+
+
+def test_what_nobody_can_watch_goes_back(shell: Shell) -> None:
+    ended, set_to = roll_out(shell, "echo 'PERMISSION_DENIED: no' >&2; return 1")
+    assert ended.status == 1
+    assert set_to == ["worker-2=10,worker-1=90", "worker-1=100"]
+    assert "cannot be seen" in ended.said
+
+
+def test_a_look_that_fails_once_is_looked_again(shell: Shell) -> None:
+    once = '[[ -e $WORK/once ]] || { : >"$WORK/once"; echo "UNAVAILABLE: no answer" >&2; return 1; }'
+    ended, set_to = roll_out(shell, once)
+    assert (ended.status, set_to[1]) == (0, "worker-2=100")
+
+
+@pytest.mark.parametrize(
+    ("row", "to"),
+    [
+        ("a\\ta-3\\ta-3\\ta-2\\ta-1\\t10\\t1", ["a-1=100"]),
+        ("a\\ta-3\\t-\\ta-2\\ta-1\\t10\\t1", ["a-2=100"]),
+        ("a\\ta-3\\ta-1\\ta-1\\ta-1\\t10\\t1", []),
+        ("a\\ta-3\\ta-3\\t-\\t-\\t10\\t1", []),
+    ],
+)
+def test_a_rollback_gives_calls_to_the_revision_before_or_to_the_older_of_two_that_share(
+    shell: Shell, row: str, to: list[str]
+) -> None:
+    body = f"""REGION=r
+. "$ROOT/deploy/gcp/steps/traffic.sh"
+at_once 2 give_back < <(printf '{row}\\n')"""
+    assert shell.runs(body).status == 0
+    set_to = [line.partition("--to-revisions=")[2].split()[0] for line in shell.lines("called")]
+    assert set_to == to
+
+
+_RECORD = """REGION=r DOMAIN=k.example.com CERTIFICATE=extension-1
+. "$ROOT/deploy/gcp/steps/names.sh"
+: >"$WORK/apis-on"
+ask_google() { ANSWER; }
+record A
+"""
+
+
+def test_a_record_is_made_where_nobody_else_has_one(shell: Shell) -> None:
+    answer = "printf 'make\\tk.example.com.\\tA\\t203.0.113.7\\tshop\\n' >\"$WORK/record\""
+    ended = shell.runs(_RECORD.replace("ANSWER", answer), "printf 'extension\\t203.0.113.7\\n'")
+    assert ended.status == 0
+    made = "dns record-sets create k.example.com. --type=A --zone=shop --ttl=300 --rrdatas=203.0.113.7"
+    assert shell.lines("called")[1].startswith(made)
+    assert "set this DNS record" not in ended.said
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "printf 'theirs\\tk.example.com.\\tA\\t203.0.113.7\\tshop\\n' >\"$WORK/record\"",
+        "echo 'PERMISSION_DENIED: dns.managedZones.list' >&2; return 1",
+    ],
+)
+def test_a_record_that_is_not_made_is_said_where_it_is_known_and_last(shell: Shell, answer: str) -> None:
+    ended = shell.runs(_RECORD.replace("ANSWER", answer), "printf 'extension\\t203.0.113.7\\n'")
+    assert ended.status == 0
+    assert ended.said.count("set this DNS record: k.example.com. A 203.0.113.7") == 2
+    assert "set this DNS record" in ended.said.splitlines()[-1]
+    assert ended.called == 1
+
+
+def test_a_record_that_cannot_be_made_is_said_too(shell: Shell) -> None:
+    answer = "printf 'make\\tk.example.com.\\tA\\t203.0.113.7\\tshop\\n' >\"$WORK/record\""
+    refused = refuses("PERMISSION_DENIED: dns.changes.create")
+    ended = shell.runs(_RECORD.replace("ANSWER", answer), "printf 'extension\\t203.0.113.7\\n'", refused)
+    assert ended.status == 0
+    assert "set this DNS record: k.example.com. A 203.0.113.7" in ended.said.splitlines()[-1]
+
+
+_CERTIFICATE = """REGION=r DOMAIN=k.example.com
+. "$ROOT/deploy/gcp/steps/names.sh"
+echo extension-1 >"$WORK/certificate"
+printf 'extension-1\\tSTATE\\n' >"$WORK/managed"
+for known in authorizations entries; do echo extension-1 >"$WORK/$known"; done
+echo extension >"$WORK/certificate-maps"
+certificate
+"""
+
+
+def certificate_calls(shell: Shell, state: str) -> list[str]:
+    assert shell.runs(_CERTIFICATE.replace("STATE", state)).status == 0
+    return [line.partition(" extension-1")[0] for line in shell.lines("called")]
+
+
+def test_a_certificate_that_google_has_given_up_is_asked_for_anew(shell: Shell) -> None:
+    assert certificate_calls(shell, "FAILED") == [
+        "certificate-manager maps entries delete",
+        "certificate-manager certificates delete",
+        "certificate-manager certificates create",
+        "certificate-manager maps entries create",
+    ]
+
+
+@pytest.mark.parametrize("state", ["ACTIVE", "PROVISIONING", "UNRENEWED"])
+def test_a_certificate_that_serves_or_may_come_is_left_alone(shell: Shell, state: str) -> None:
+    assert certificate_calls(shell, state) == []

@@ -223,3 +223,23 @@ def test_it_explains_itself(world: World) -> None:
     result = doctor(world, "--help")
     assert result.status == 0
     assert "--repair" in result.out
+
+
+def test_readdress_gives_every_connected_tenant_the_new_address_and_says_how_far_it_is(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sleep(_seconds: float) -> None:
+        shop.work(10)
+
+    monkeypatch.setattr("deploy.tenants.running.Services", partial(Services, clock=shop.clock, sleep=sleep))
+    shop.clock.advance(60)
+    result = CliRunner().invoke(tenants, ["readdress"], env=shop.environment)
+    assert (result.exit_code, result.stdout) == (0, f"1 of 1  {TENANT}: done\n")
+    shop.sandbox.klaviyo.fail(100, match="GET /api/webhooks", status=403, body={"errors": [{"code": "x"}]})
+    shop.clock.advance(60)
+    refused = CliRunner().invoke(tenants, ["readdress"], env=shop.environment)
+    assert refused.exit_code == 1
+    assert f"1 of 1  {TENANT}: " in refused.stdout
+    shop.services.tenants.change(TENANT, disconnected)
+    nobody = CliRunner().invoke(tenants, ["readdress"], env=shop.environment)
+    assert (nobody.exit_code, nobody.stdout) == (0, "")
