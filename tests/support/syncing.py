@@ -1,7 +1,6 @@
 """A shop whose profiles travel from Omneo to Klaviyo: the world, with the doors that Omneo and Klaviyo call, on the world's clock."""
 
 import json
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -13,7 +12,15 @@ from shared.consent.webhook import accept_delivery
 from shared.klaviyo.resources import OMNEO_TRIGGERS, SYSTEM_TOPICS, webhook_name
 from shared.profiles.calls import accept_profile_event
 from shared.web.endpoints import Call, Reply, endpoint, json_body, tenant_by_klaviyo, tenant_by_omneo
-from tests.support.world import ACCOUNT, EMAIL, TENANT, WEBHOOK_SECRET, World, serving
+from tests.support.world import (
+    ACCOUNT,
+    EMAIL,
+    TENANT,
+    WEBHOOK_SECRET,
+    World,
+    serving,
+    told_to_the_queue,
+)
 
 PHONE = "+61412345678"
 IMPORT = "/api/profile-import"
@@ -153,15 +160,8 @@ def a_shop(world: World, **settings: Any) -> Iterator[Shop]:
             topics=sorted(SYSTEM_TOPICS),
         )
         yield Shop(world)
-        assert statuses(world) <= {200}, "the worker met a bug"
-
-
-def statuses(world: World) -> set[int]:
-    """Return what the worker has answered to the queue so far."""
-    with urllib.request.urlopen(
-        f"http://{world.tasks.http_address}/attempts?limit=1000", timeout=5
-    ) as answer:
-        return {attempt["status"] for attempt in json.load(answer)["attempts"]}
+        answers = told_to_the_queue(f"http://{world.tasks.http_address}")
+        assert answers <= {200}, "the worker met a bug"
 
 
 def _doors(world: World) -> dict[str, Callable[..., Response]]:

@@ -453,7 +453,8 @@ class SimulatedWorld:
                 )
             except DiedError:
                 status, answer = 0, b""
-            self._look_at(status, f"{direction}_worker")
+            if status not in (200, 503, 0):  # it is done with, is to come again, or died
+                self.breaks(f"law 0: {direction}_worker answered {status}: {_stumbled.last}")
             if status == 200:
                 self._work_done(task, began, json.loads(answer).get("outcome", ""))
             settle(status)

@@ -90,6 +90,6 @@ def test_where_nothing_was_decided_the_tenant_is_not_written(services: Services)
     assert tenant is not None
     record_decisions([], JANE, tenant, services)
     assert stored() == tenant
-    note = ConsentRecord(NOW, "email", "subscribed", "unsubscribed", "omneo", "e1")
+    note = ConsentRecord(NOW, Channel.EMAIL, "subscribed", "unsubscribed", "omneo", "e1")
     record_decisions([note], JANE, tenant, services)
     assert stored() != tenant

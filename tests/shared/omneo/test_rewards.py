@@ -198,7 +198,7 @@ def test_definitions_are_kept_for_five_minutes_by_tenant(
 
 
 def test_no_kept_definition_is_taken_for_another(sandbox: Sandbox, omneo: OmneoClient, clock: Clock) -> None:
-    sandbox.omneo.reward_definition(TENANT, id=7, handle="welcome")
+    sandbox.omneo.reward_definition(TENANT, id=7, handle="welcome", period=7, period_type="days")
     kept = RewardDefinitions(clock)
     names: list[dict[str, Any]] = [
         {"id": 6, "handle": ""},
@@ -208,7 +208,7 @@ def test_no_kept_definition_is_taken_for_another(sandbox: Sandbox, omneo: OmneoC
     ]
     for _ in range(2):
         found = [kept.get(omneo, TENANT, **name) for name in names]
-        assert [definition and definition.id for definition in found] == [6, 7, 6, 7]
+        assert [definition and definition.period for definition in found] == [30, 7, 30, 7]
 
 
 def test_a_definition_that_is_not_there_is_asked_for_again(
