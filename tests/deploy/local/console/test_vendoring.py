@@ -4,7 +4,8 @@ import hashlib
 
 import pytest
 
-from deploy.local.console.vendoring import REPOSITORY, Vendored, vendored
+from deploy.local.console.vendoring import Vendored, vendored
+from deploy.staging import REPOSITORY
 
 ROWS = list(vendored())
 
