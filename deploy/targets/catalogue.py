@@ -1,6 +1,7 @@
 """The catalogue as it lies in this folder: platforms, notifications, templates and sample contexts, read on demand."""
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from typing import Any
 HERE = Path(__file__).parent
 EXTENSION = "klaviyo"  # the platform that is reached through the extension
 Json = dict[str, Any]
+_TO_FILL_IN = re.compile(
+    r"https://SHOP|\bcampaign = 123456\b|\b(?:EXTENSION|TENANT|SUBDOMAIN|REGION|API_KEY|SMART_EMAIL_ID|SERVICE)\b"
+)
 
 
 class Channel(StrEnum):
@@ -124,6 +128,12 @@ def template_path(platform: str, notification: str) -> Path:
 def template(platform: str, notification: str) -> str:
     """Return a template."""
     return template_path(platform, notification).read_text(encoding="utf-8")
+
+
+def to_fill_in(text: str) -> str:
+    """Return what of an address or a template a merchant has to fill in first, "" if nothing."""
+    found = _TO_FILL_IN.search(text)
+    return found[0] if found else ""
 
 
 def sample(notification: str) -> Json:

@@ -5,9 +5,8 @@ Standard output holds what was asked for alone; hints go to standard error. Secr
 
 import json
 import os
-import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,10 +14,11 @@ import click
 
 from deploy.targets import catalogue
 from deploy.targets.catalogue import Notification, NotInCatalogueError, Platform
-from deploy.targets.pushing import OmneoRows, carry_out, changes, handle_of
+from deploy.targets.pushing import carry_out, changes, handle_of, rows_of
 from deploy.targets.sending import NotSentError, send
 from deploy.targets.shapes import misfits
-from deploy.targets.trying import NoJsonError, TemplateFailedError, is_called, rendered
+from deploy.targets.trying import NoJsonError, TemplateFailedError, rendered
+from deploy.targets.warnings import warnings
 from deploy.tenants.running import NO_SUCH_TENANT
 from deploy.tenants.tables import show_rows
 from shared import logs
@@ -29,10 +29,6 @@ from shared.tenants.tenants import Tenant
 
 Json = dict[str, Any]
 T = TypeVar("T")
-# What a merchant has to fill in before a target can be pushed or sent.
-_TO_FILL_IN = re.compile(
-    r"https://SHOP|\bcampaign = 123456\b|\b(?:EXTENSION|TENANT|SUBDOMAIN|REGION|API_KEY|SMART_EMAIL_ID|SERVICE)\b"
-)
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _context = click.option("--context", type=_file, help="An event context as JSON, in place of the sample.")
 _profile = click.option("--profile", metavar="ID", help="The sample with this profile of the tenant's Omneo.")
@@ -74,7 +70,7 @@ def render(
     tenant: str | None,
     template: Path | None,
 ) -> None:
-    """Print the JSON that Omneo would send, alone."""
+    """Print the JSON that Omneo would send, alone. What is likely to go wrong with it goes to standard error."""
     chosen = _chosen(platform, notification)
     event = _event(chosen[1], context, profile, tenant)
     click.echo(_body(chosen, event, template), nl=False)
@@ -92,7 +88,8 @@ def render(
 def check(file: Path, contexts: tuple[Path, ...], notification: str | None, platform: str | None) -> None:
     """Check a template of your own: exit status 1 with the line and the reason if it fails.
 
-    Without a context it is tried with the sample of the notification that the file is named after, else with an empty one.
+    Without a context it is tried with the sample of the notification that the file is named after, else with an empty one. Where platform and
+    notification are known, what is likely to go wrong is told on standard error; that changes no exit status.
     """
     if platform is not None:
         _known(lambda: catalogue.platform(platform))
@@ -110,6 +107,8 @@ def check(file: Path, contexts: tuple[Path, ...], notification: str | None, plat
         )
     for name, event in tried.items():
         _check_with(file, text, name, event, platform)
+        if platform is not None and named in catalogue.notifications():
+            _warn(text, event, _chosen(platform, named))
     click.echo(f"{file}: JSON, with {', '.join(tried)}.")
 
 
@@ -200,10 +199,10 @@ def push(
         ("a copy of the template, and give it with --template", text),
         ("the address", address),
     ):
-        if found := _TO_FILL_IN.search(filled):
-            raise click.ClickException(f"Fill in {found[0]} in {what}.")
+        if found := catalogue.to_fill_in(filled):
+            raise click.ClickException(f"Fill in {found} in {what}.")
     try:
-        omneo = _rows_of(services, tenant)
+        omneo = rows_of(services, tenant)
         planned = changes(omneo, *chosen, url=address, template=text)
         for change in planned:
             click.echo(
@@ -276,22 +275,22 @@ def _template_text(chosen: tuple[Platform, Notification], template: Path | None)
 
 
 def _body(chosen: tuple[Platform, Notification], event: Json, template: Path | None) -> str:
-    _hint_if_not_called(chosen, event)
+    text = _template_text(chosen, template)
     try:
-        return rendered(_template_text(chosen, template), event)
+        body = rendered(text, event)
     except TemplateFailedError as error:
         raise click.ClickException(
             f"{error.reason} (line {error.place.line}, column {error.place.column})"
         ) from None
     except NoJsonError as error:
         raise click.ClickException(str(error)) from None
+    _warn(text, event, chosen)
+    return body
 
 
-def _hint_if_not_called(chosen: tuple[Platform, Notification], event: Mapping[str, Any]) -> None:
-    if not is_called(chosen[1].condition(chosen[0]), event):
-        click.echo(
-            "With this event context Omneo would not call the target: its condition does not hold.", err=True
-        )
+def _warn(text: str, event: Json, chosen: tuple[Platform, Notification]) -> None:
+    for warned in warnings(text, event, *chosen):
+        click.echo(f"Warning, {warned.about}: {warned.says}", err=True)
 
 
 def _address(chosen: tuple[Platform, Notification], tenant: str | None) -> str:
@@ -327,13 +326,3 @@ def _tenant(name: str) -> tuple[Services, Tenant]:
     if tenant is None:
         raise click.ClickException(NO_SUCH_TENANT.replace("`list`", "`python -m deploy.tenants list`"))
     return services, tenant
-
-
-def _rows_of(services: Services, tenant: Tenant) -> OmneoRows:
-    from shared.http.client import HttpClient, ShortWaits
-    from shared.http.connections import Connections
-    from shared.omneo.client import base_url, read_problem
-
-    url = base_url(services.settings.omneo_api_url, tenant.name)
-    http = HttpClient("Omneo", url, read_problem, Connections(), short_waits=ShortWaits(3))
-    return OmneoRows(http, tenant.omneo_token)

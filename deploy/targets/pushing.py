@@ -11,6 +11,8 @@ from typing import Any
 
 from deploy.targets.catalogue import Notification, Platform
 from shared.omneo.client import OmneoClient
+from shared.services import Services
+from shared.tenants.tenants import Tenant
 
 Row = dict[str, Any]
 SEND = ("target.send", "tsend")
@@ -31,6 +33,17 @@ class OmneoRows(OmneoClient):
     def update(self, kind: str, id: int, fields: Mapping[str, Any]) -> None:
         """Change fields of a row."""
         self._call("PUT", f"/api/v3/{kind}/{id}", body=fields)
+
+
+def rows_of(services: Services, tenant: Tenant) -> OmneoRows:
+    """Return the rows of a tenant's Omneo."""
+    from shared.http.client import HttpClient, ShortWaits
+    from shared.http.connections import Connections
+    from shared.omneo.client import base_url, read_problem
+
+    url = base_url(services.settings.omneo_api_url, tenant.name)
+    http = HttpClient("Omneo", url, read_problem, Connections(), short_waits=ShortWaits(3))
+    return OmneoRows(http, tenant.omneo_token)
 
 
 @dataclass(frozen=True)

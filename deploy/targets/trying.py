@@ -10,7 +10,16 @@ from deploy.local.sandbox.omneo.twig import TemplateFailedError, Twig
 
 
 class NoJsonError(Exception):
-    """What was rendered is no JSON; the message says where and why."""
+    """What was rendered is no JSON; the message says where and why.
+
+    `written` is what was rendered; `line` and `column` stand in it, from 1, and are 0 where no place is known.
+    """
+
+    def __init__(self, message: str, *, written: str = "", line: int = 0, column: int = 0) -> None:
+        super().__init__(message)
+        self.written = written
+        self.line = line
+        self.column = column
 
 
 def rendered(template: str, context: Mapping[str, Any], now: Callable[[], float] = time.time) -> str:
@@ -26,10 +35,13 @@ def rendered(template: str, context: Mapping[str, Any], now: Callable[[], float]
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno} of what is rendered"
         raise NoJsonError(
-            f"{place}: {error.msg}. Write values with |json_encode, and without quotes around."
+            f"{place}: {error.msg}. Write values with |json_encode, and without quotes around.",
+            written=written,
+            line=error.lineno,
+            column=error.colno,
         ) from None
     except ValueError as error:
-        raise NoJsonError(f"What is rendered is no JSON: {error}.") from None
+        raise NoJsonError(f"What is rendered is no JSON: {error}.", written=written) from None
     return written
 
 

@@ -4,7 +4,7 @@ from importlib import import_module
 
 from deploy.local.console.page import Page
 
-PAGES = ("live", "desk", "faults")
+PAGES = ("live", "targets", "flows", "people", "tenants", "desk", "faults")
 
 
 def pages() -> list[Page]:

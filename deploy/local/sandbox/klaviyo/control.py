@@ -15,7 +15,8 @@ POST `seed-profiles` `{account, count, profile}` writes many profiles, with `{n}
 0, 1, 2...; POST `cancel-import` `{account, job_id}`.
 
 GET `events`, `profiles` (with subscriptions as the API shows them, and list memberships), `data-sources`, `records` and
-`webhooks` with `?account=`, the last with addresses and secrets. What Klaviyo sends is told in `sending_control.py`.
+`webhooks` with `?account=`, the last with addresses and secrets; `events` also with `&unique_id=` or `&profile=`, `profiles` with
+`&search=` for what stands in an id, address, number or name, and both with `&limit=` for the newest. What Klaviyo sends is told in `sending_control.py`.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,7 +28,7 @@ from deploy.local.sandbox.klaviyo.accounts import Profile
 from deploy.local.sandbox.klaviyo.acts import ConsentSwitches
 from deploy.local.sandbox.klaviyo.sending_control import sending_actions
 from deploy.local.sandbox.klaviyo.service import Klaviyo
-from deploy.local.sandbox.stage.control import Action, perform
+from deploy.local.sandbox.stage.control import Action, found_in, newest, perform
 from deploy.local.sandbox.stage.messages import Answer, Request
 from deploy.local.sandbox.stage.seeding import numbered
 
@@ -100,14 +101,34 @@ def control(klaviyo: Klaviyo, request: Request) -> Answer:
             ("POST", "delete-data-source"): lambda fields: klaviyo.delete_data_source(
                 fields["account"], fields["id"]
             ),
-            ("GET", "events"): read("events", klaviyo.events),
-            ("GET", "profiles"): read("profiles", klaviyo.profiles),
+            ("GET", "events"): partial(_events, klaviyo),
+            ("GET", "profiles"): partial(_profiles, klaviyo),
             ("GET", "data-sources"): read("data_sources", klaviyo.data_sources),
             ("GET", "records"): read("records", klaviyo.records),
             ("GET", "webhooks"): read("webhooks", klaviyo.webhooks),
             **sending_actions(klaviyo),
         },
     )
+
+
+def _events(klaviyo: Klaviyo, fields: dict[str, Any]) -> object:
+    asked = {"unique_id": fields.get("unique_id"), "profile_id": fields.get("profile")}
+    rows = [
+        row
+        for row in klaviyo.events(fields["account"])
+        if all(value in (None, getattr(row, name)) for name, value in asked.items())
+    ]
+    return {"events": [_shown(row) for row in newest(rows, fields)]}
+
+
+def _profiles(klaviyo: Klaviyo, fields: dict[str, Any]) -> object:
+    names = ("email", "phone_number", "first_name", "last_name", "external_id")
+    rows = [
+        row
+        for row in klaviyo.profiles(fields["account"])
+        if found_in(fields, row.id, *(row.attributes.get(name) for name in names))
+    ]
+    return {"profiles": [_shown(row) for row in newest(rows, fields)]}
 
 
 def _seed(klaviyo: Klaviyo, fields: dict[str, Any]) -> object:

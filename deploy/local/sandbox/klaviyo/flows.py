@@ -60,10 +60,11 @@ class FlowRun:
     error: str = ""
     body: bytes = field(default=b"", repr=False)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, *, bodies: bool = False) -> dict[str, Any]:
         """Return the run as the control interface shows it."""
         shown = {name: value for name, value in vars(self).items() if name != "body"}
-        return shown | {"attempts": [attempt.to_json() for attempt in self.attempts]}
+        shown["attempts"] = [attempt.to_json() for attempt in self.attempts]
+        return shown | ({"body": self.body.decode()} if bodies else {})
 
     def after(self, attempt: Attempt) -> "FlowRun":
         """Return the run as it is after one more attempt."""

@@ -2,9 +2,9 @@
 
 POST `deliver` `{account}` and what `Courier.deliver` takes besides, `deliver-due` `{account}`, `send-raw` `{account,
 webhook_id, body}`; GET `webhook-deliveries?account=`. POST `flows` `{account, url, headers, body, flow_id, autoescape}`,
-`run-flow` `{account, flow_id, profile_id, event}`, `flow-due` `{account}`; GET `flow-runs?account=`. POST `switches`
-`{auto_deliver}` sends all that is due every so many seconds. No answer holds a secret, an address, the value of a header or
-what was sent.
+`run-flow` `{account, flow_id, profile_id, event}`, `flow-due` `{account}`; GET `flow-runs?account=`, with `&bodies=1` for what was
+sent. POST `switches` `{auto_deliver}` sends all that is due every so many seconds. No answer holds a secret, an address or the value of a
+header, and none but that one what was sent.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from typing import Any
 from deploy.local.sandbox.klaviyo.flows import FlowRun
 from deploy.local.sandbox.klaviyo.parcels import WebhookDelivery
 from deploy.local.sandbox.klaviyo.service import Klaviyo
-from deploy.local.sandbox.stage.control import Action
+from deploy.local.sandbox.stage.control import Action, wants_bodies
 
 
 def sending_actions(klaviyo: Klaviyo) -> dict[tuple[str, str], Action]:
@@ -37,7 +37,9 @@ def sending_actions(klaviyo: Klaviyo) -> dict[tuple[str, str], Action]:
         ("POST", "flows"): flow,
         ("POST", "run-flow"): lambda fields: klaviyo.run_flow(**fields).to_json(),
         ("POST", "flow-due"): lambda fields: _runs(klaviyo.flow_due(**fields)),
-        ("GET", "flow-runs"): lambda fields: _runs(klaviyo.flow_runs(fields["account"])),
+        ("GET", "flow-runs"): lambda fields: _runs(
+            klaviyo.flow_runs(fields["account"]), bodies=wants_bodies(fields)
+        ),
     }
 
 
@@ -45,5 +47,5 @@ def _deliveries(rows: Iterable[WebhookDelivery]) -> dict[str, Any]:
     return {"deliveries": [row.to_json() for row in rows]}
 
 
-def _runs(rows: Iterable[FlowRun]) -> dict[str, Any]:
-    return {"runs": [row.to_json() for row in rows]}
+def _runs(rows: Iterable[FlowRun], *, bodies: bool = False) -> dict[str, Any]:
+    return {"runs": [row.to_json(bodies=bodies) for row in rows]}

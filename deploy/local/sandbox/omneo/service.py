@@ -133,6 +133,22 @@ class Omneo(ProfileEvents, Bases):
             whole.deliveries += done
         return done
 
+    def try_target(
+        self, tenant: str, *, trigger: str, handle: str, url: str, template: str, context: Mapping[str, Any]
+    ) -> list[Delivery]:
+        """Call a target that nobody has saved, as if the event had reached it, and return every attempt; no condition holds it back."""
+        with self._lock:
+            whole = self._tenants[tenant]
+        begun = Delivery(tenant, trigger, handle, url, self.clock())
+        target = {"template": template, "condition": None}
+        # Not under the lock: whoever is called will call back.
+        done = list(
+            self._postman.deliver(begun, target, context, secret=whole.signing_secret, retries=whole.retries)
+        )
+        with self._lock:
+            whole.deliveries += done
+        return done
+
     def webhook(self, tenant: str, **fields: Any) -> Row:
         """Keep a webhook as another caller of the API would, and return it.
 
@@ -146,6 +162,15 @@ class Omneo(ProfileEvents, Bases):
         """Return the tenant's webhooks, oldest first."""
         with self._lock:
             return self._tenants[tenant].webhooks.all()
+
+    def enable_webhooks(self, tenant: str) -> int:
+        """Enable every webhook as a user does, and return how many were not."""
+        with self._lock:
+            webhooks = self._tenants[tenant].webhooks
+            rows = [row for row in webhooks.all() if not row["is_active"]]
+            for row in rows:
+                webhooks.update(row, {"is_active": True})
+        return len(rows)
 
     def profiles(self, tenant: str) -> list[dict[str, Any]]:
         """Return the tenant's profiles as they are now, oldest first."""
@@ -166,6 +191,11 @@ class Omneo(ProfileEvents, Bases):
         """Keep a reward definition and return it; fields that are not given are empty."""
         with self._lock:
             return self._tenants[tenant].rewards.define(fields)
+
+    def reward_definitions(self, tenant: str) -> list[Row]:
+        """Return the tenant's reward definitions, oldest first."""
+        with self._lock:
+            return list(self._tenants[tenant].rewards.definitions.values())
 
     def rewards(self, tenant: str) -> list[Row]:
         """Return the tenant's rewards, oldest first, with the `external_id` that the API does not show."""

@@ -5,8 +5,8 @@ still to come; POST `clock` `{"advance": seconds}`;
 GET `calls`, with `?bodies=1` for bodies and queries. What only one service knows is in its own control module.
 """
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from deploy.local.sandbox.stage.clock import Clock
 from deploy.local.sandbox.stage.faults import Faults
@@ -27,6 +27,7 @@ class Controlled(Protocol):
 
 
 Action = Callable[[dict[str, Any]], object]
+T = TypeVar("T")
 
 
 def perform(service: Controlled, request: Request, actions: dict[tuple[str, str], Action]) -> Answer:
@@ -67,6 +68,18 @@ def _fail(service: Controlled, fields: dict[str, Any]) -> object:
         if count
         else "Every call goes well from now on."
     }
+
+
+def newest(rows: Sequence[T], fields: dict[str, Any]) -> Sequence[T]:
+    """Return the last rows, as many as the query's limit allows; all without one."""
+    limit = int(fields.get("limit", len(rows)))
+    return rows[-limit:] if limit > 0 else rows[:0]
+
+
+def found_in(fields: dict[str, Any], *values: object) -> bool:
+    """Return whether what the query searches for, in any case, stands in one of the values; anything does without a search."""
+    wanted = str(fields.get("search", "")).strip().lower()
+    return any(wanted in str(value).lower() for value in values if value is not None)
 
 
 def wants_bodies(fields: dict[str, Any]) -> bool:

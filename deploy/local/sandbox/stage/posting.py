@@ -6,7 +6,7 @@ answer. Redirects are not followed, cookies are not kept.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -21,13 +21,15 @@ TOO_LATE = "Timeout"
 class Attempt:
     """One POST. `sent_at` is Unix seconds of the sandbox's clock, `seconds` how long it really took.
 
-    `status` is None when no answer came in time, and `error` then says why: the name of what went wrong, never a value.
+    `status` is None when no answer came in time, and `error` then says why: the name of what went wrong, never a value. `answer` is the
+    answer's JSON, None if it had none.
     """
 
     sent_at: float
     seconds: float
     status: int | None = None
     error: str = ""
+    answer: Any = field(default=None, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the attempt as the control interface shows it."""
@@ -37,14 +39,16 @@ class Attempt:
 def post(url: str, body: bytes, headers: Mapping[str, str], *, within: float, clock: Clock) -> Attempt:
     """Post `body` and return how it went; the answer has `within` seconds."""
     sent_at, started = clock(), perf_counter()
-    status, error = _exchange(url, body, headers, within)
+    status, error, said = _exchange(url, body, headers, within)
     seconds = perf_counter() - started
     if status is not None and seconds > within:
-        status, error = None, TOO_LATE  # bytes that came one by one, each in time
-    return Attempt(sent_at, seconds, status, error)
+        status, error, said = None, TOO_LATE, None  # bytes that came one by one, each in time
+    return Attempt(sent_at, seconds, status, error, said)
 
 
-def _exchange(url: str, body: bytes, headers: Mapping[str, str], within: float) -> tuple[int | None, str]:
+def _exchange(
+    url: str, body: bytes, headers: Mapping[str, str], within: float
+) -> tuple[int | None, str, Any]:
     with requests.Session() as session:
         session.trust_env = False  # a proxy of the machine is none of loopback's business
         try:
@@ -56,7 +60,10 @@ def _exchange(url: str, body: bytes, headers: Mapping[str, str], within: float) 
                 allow_redirects=False,
             )
         except requests.Timeout:
-            return None, TOO_LATE
+            return None, TOO_LATE, None
         except requests.RequestException as error:
-            return None, type(error).__name__
-        return answer.status_code, ""
+            return None, type(error).__name__, None
+        try:
+            return answer.status_code, "", answer.json()
+        except ValueError:
+            return answer.status_code, "", None

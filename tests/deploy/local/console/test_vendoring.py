@@ -1,10 +1,11 @@
 """The files of others in the console are those that their table names, with their licences."""
 
 import hashlib
+import json
 
 import pytest
 
-from deploy.local.console.vendoring import Vendored, vendored
+from deploy.local.console.vendoring import EDITOR, Vendored, vendored
 from deploy.staging import REPOSITORY
 
 ROWS = list(vendored())
@@ -25,3 +26,12 @@ def test_every_package_has_its_licence_here() -> None:
     licensed = {row.package for row in ROWS if "LICENSE" in row.source}
     assert {row.package for row in ROWS} == licensed
     assert all(row.licence for row in ROWS)
+
+
+def test_what_is_made_of_packages_is_of_the_versions_that_are_pinned() -> None:
+    pinned = json.loads((EDITOR / "package-lock.json").read_text())["packages"]
+    made = [row for row in ROWS if row.path.name.startswith("editor.")]
+    assert {row.version for row in made} == {pinned["node_modules/@codemirror/view"]["version"]}
+    licences = next(row.path for row in made if row.source == "LICENSES").read_text()
+    for name in json.loads((EDITOR / "package.json").read_text())["dependencies"]:
+        assert f"{name} {pinned[f'node_modules/{name}']['version']}, MIT\n" in licences

@@ -591,7 +591,7 @@ def test_a_delivery_is_ordered_and_read_from_outside_and_shows_no_secret(
     assert [answer.status_code for answer in answers] == [200] * 4
     assert [len(answer.json()["deliveries"]) for answer in answers] == [4, 1, 1, 6]
     first = answers[0].json()["deliveries"][0]
-    assert set(first) == {"webhook_id", "events", "sent_at", "seconds", "status", "error"}
+    assert set(first) == {"webhook_id", "events", "sent_at", "seconds", "status", "error", "answer"}
     assert (first["webhook_id"], first["events"], first["status"], first["sent_at"]) == (
         webhook.id,
         1,

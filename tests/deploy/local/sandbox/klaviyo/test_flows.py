@@ -369,6 +369,20 @@ def test_a_flow_is_arranged_run_and_read_from_outside_and_shows_no_secret(
     assert tell("flows", url=receiver.url, body="{% if %}").status_code == 400
 
 
+def test_what_was_sent_and_answered_is_shown_to_who_asks(
+    sandbox: Sandbox, receiver: Receiver, profile: str
+) -> None:
+    run(sandbox, receiver, profile, '{"name": "{{ person.first_name }}"}')
+    shown = [
+        requests.get(f"{sandbox.klaviyo.url}/_sandbox/flow-runs?account={ACCOUNT}{query}", timeout=5).json()
+        for query in ("", "&bodies=1")
+    ]
+    plain, whole = (answer["runs"][0] for answer in shown)
+    assert "body" not in plain
+    assert whole["body"] == '{"name": "Jane"}'
+    assert [attempt["answer"] for attempt in whole["attempts"]] == [{}]
+
+
 def test_django_is_loaded_only_where_a_flow_is() -> None:
     code = (
         "import sys, deploy.local.sandbox, deploy.local.sandbox.klaviyo.flows; print('django' in sys.modules)"

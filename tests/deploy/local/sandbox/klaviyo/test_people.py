@@ -446,3 +446,24 @@ def test_another_process_can_do_all_of_it(sandbox: Sandbox) -> None:
 def test_an_additional_field_that_there_is_not_is_refused(call: Caller, jane: Profile) -> None:
     answer = call("GET", f"/api/profiles/{jane.id}?additional-fields[profile]=subscriptions,shoes")
     assert (answer.status_code, problems_of(answer)) == (400, ["additional-fields[profile]"])
+
+
+def test_profiles_and_events_are_read_from_outside_by_what_is_searched_for(sandbox: Sandbox) -> None:
+    people = [
+        sandbox.klaviyo.profile(ACCOUNT, email=f"canary-{number}@example.com", first_name=f"Jim {number}")
+        for number in range(3)
+    ]
+    for person in people:
+        sandbox.klaviyo.drop_email(ACCOUNT, person.id)
+
+    def read(path: str, query: str) -> list[dict[str, Any]]:
+        url = f"{sandbox.klaviyo.url}/_sandbox/{path}?account={ACCOUNT}{query}"
+        rows: list[dict[str, Any]] = requests.get(url, timeout=5).json()[path]
+        return rows
+
+    ids = [person.id for person in people]
+    assert [row["id"] for row in read("profiles", "&search=JIM%201")] == ids[1:2]
+    assert [row["id"] for row in read("profiles", "&search=canary-&limit=2")][-2:] == ids[1:]
+    assert [row["profile_id"] for row in read("events", f"&profile={ids[0]}")] == ids[:1]
+    assert [row["profile_id"] for row in read("events", "&limit=1")] == ids[2:]
+    assert read("events", "&unique_id=canary") == []

@@ -167,3 +167,53 @@ def test_an_import_with_an_id_that_no_profile_has_is_404(sandbox: Sandbox) -> No
     body = {"data": {"type": "profile", "id": "01HXUNKNOWN", "attributes": {"email": JANE}}}
     assert Caller(sandbox)("POST", "/api/profile-import", body).status_code == 404
     assert sandbox.klaviyo.profiles(ACCOUNT) == []
+
+
+def test_webhooks_are_enabled_from_outside(sandbox: Sandbox) -> None:
+    for trigger, is_active in (
+        ("profile.created", False),
+        ("profile.updated", False),
+        ("profile.deleted", True),
+    ):
+        sandbox.omneo.webhook(
+            "acme",
+            trigger=trigger,
+            url="https://canary.example.org",
+            namespace="klaviyo",
+            is_active=is_active,
+        )
+    control = f"{sandbox.omneo.url}/_sandbox/enable-webhooks"
+    for expected in (2, 0):
+        assert requests.post(control, json={"tenant": "acme"}, timeout=5).json() == {"enabled": expected}
+    assert all(row["is_active"] for row in sandbox.omneo.webhooks("acme"))
+
+
+def test_a_target_that_nobody_has_saved_is_called_and_signed_whatever_its_condition(
+    sandbox: Sandbox, receiver: Receiver
+) -> None:
+    body = {
+        "tenant": "acme",
+        "trigger": "reward.created",
+        "handle": "tried",
+        "url": receiver.url,
+        "template": '{"id": {{ id }}}',
+        "context": {"id": 41},
+    }
+    control = f"{sandbox.omneo.url}/_sandbox/try-target"
+    (told,) = requests.post(control, json=body, timeout=5).json()["deliveries"]
+    assert (told["status"], told["trigger"], told["target"], told["body"]) == (
+        202,
+        "reward.created",
+        "tried",
+        '{"id": 41}',
+    )
+    (request,) = receiver.received
+    assert (
+        request.headers["x-omneo-hmac-sha256"]
+        == hmac.new(SECRET.encode(), request.body, hashlib.sha256).hexdigest()
+    )
+    assert len(sandbox.omneo.deliveries("acme")) == 1
+    (failed,) = requests.post(control, json=body | {"template": "{{"}, timeout=5).json()["deliveries"]
+    assert (failed["status"], "TemplateFailedError" in failed["error"]) == (None, True)
+    assert len(receiver.received) == 1
+    assert requests.post(control, json=body | {"tenant": "canary"}, timeout=5).status_code == 400

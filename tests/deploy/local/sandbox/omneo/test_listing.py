@@ -301,3 +301,21 @@ def test_the_directory_finds_what_a_look_at_every_profile_finds(
             found = directory.find(query)
             assert [row["id"] for row in found.between(0, 99)] == shown(plain, query)
             assert found.total == len(shown(plain, query))
+
+
+def test_profiles_and_definitions_are_read_from_outside_by_what_is_searched_for(sandbox: Sandbox) -> None:
+    for number in range(3):
+        sandbox.omneo.profile("acme", email=f"canary-{number}@example.org", first_name=f"Jane {number}")
+    sandbox.omneo.reward_definition("acme", name="Birthday")
+    url = f"{sandbox.omneo.url}/_sandbox"
+
+    def found(query: str) -> list[str]:
+        rows = requests.get(f"{url}/profiles?tenant=acme{query}", timeout=5).json()["profiles"]
+        return [row["first_name"] for row in rows]
+
+    assert len(found("")) >= 3
+    assert found("&search=JANE%201") == found("&search=canary-1@") == ["Jane 1"]
+    assert found("&search=jane&limit=2") == ["Jane 1", "Jane 2"]
+    assert found("&search=canary-nobody") == found("&limit=0") == []
+    told = requests.get(f"{url}/reward-definitions?tenant=acme", timeout=5).json()["reward_definitions"]
+    assert [row["name"] for row in told][-1] == "Birthday"

@@ -1,0 +1,140 @@
+"""Tenants: how the demo's tenant is, its settings and secrets, and its install, uninstall and resync in the sandbox."""
+
+from typing import Any
+
+from flask import abort, request
+from werkzeug.wrappers import Response
+
+from deploy.local.console.here import Here
+from deploy.local.console.page import Page, here, see_other
+from deploy.local.console.settings_form import CannotSaveError, changes, fields
+
+STATES = ("pause", "resume", "cancel")
+RUNNING = "running"
+SEVERITIES = {"ok": "good", "warning": "warn", "critical": "bad"}
+
+Json = dict[str, Any]
+page = Page("Tenants", __name__)
+
+
+@page.get("/")
+def show() -> str:
+    """Show the tenant."""
+    return page.render("tenants.html", **_status(here()), **_settings(here()))
+
+
+@page.get("/status")
+def status() -> str:
+    """Show anew how the tenant is."""
+    return page.render("_status.html", **_status(here()))
+
+
+@page.post("/settings")
+def save() -> str:
+    """Save what is not as it was, all or nothing."""
+    shown = _settings(here())
+    try:
+        wanted = changes(
+            here().admin("GET", "settings/schema"), here().admin("GET", "settings"), request.form
+        )
+    except CannotSaveError as error:
+        return page.render("_settings.html", **_with(shown, request.form), problem=str(error), said="")
+    if not wanted:
+        return page.render("_settings.html", **shown, problem="", said="Nothing differs.")
+    told = here().admin("PUT", "settings", json=wanted)
+    if "error" in told:
+        return page.render(
+            "_settings.html", **_with(shown, request.form), problem=told["error"]["message"], said=""
+        )
+    return page.render("_settings.html", **_settings(here()), problem="", said=f"Saved: {', '.join(wanted)}.")
+
+
+@page.post("/secrets/<id>/end")
+def end_secret(id: str) -> str:
+    """End an older webhook secret."""
+    told = here().admin("PUT", "settings", json={"end_webhook_secrets": [id]})
+    problem = told["error"]["message"] if "error" in told else ""
+    return page.render("_secrets.html", **_settings(here()), problem=problem)
+
+
+@page.get("/install")
+def install() -> Response:
+    """Lead to the install's real pages, by a link that starts one without the installation key."""
+    told = here().admin("POST", "install-link", json={})
+    if "error" in told:
+        abort(409, told["error"]["message"])
+    return see_other(told["url"])
+
+
+@page.post("/uninstall")
+def uninstall() -> str:
+    """Uninstall: remove the webhooks on both sides, revoke and forget the tokens."""
+    told = here().admin("DELETE", "install")
+    left = ", ".join(told.get("left_behind", []))
+    said = f"Uninstalled. Left behind: {left or 'nothing'}."
+    return page.render(
+        "_installed.html", said=told["error"]["message"] if "error" in told else said, **_status(here())
+    )
+
+
+@page.post("/resync")
+def resync() -> str:
+    """Begin to send the whole base to Klaviyo."""
+    told = here().admin("POST", "resync", json={})
+    if "error" in told:
+        return page.render("_problem.html", sentence=told["error"]["message"])
+    return _run(here(), told["id"])
+
+
+@page.get("/resync/<id>")
+def progress(id: str) -> str:
+    """Show how a run stands."""
+    return _run(here(), id)
+
+
+@page.post("/resync/<id>/<state>")
+def change_run(id: str, state: str) -> str:
+    """Pause, resume or cancel a run."""
+    if state not in STATES:
+        abort(404, "A run is paused, resumed or cancelled.")
+    told = here().admin("POST", f"resync/{id}/{state}")
+    if "error" in told:
+        return page.render("_problem.html", sentence=told["error"]["message"])
+    return _run(here(), id)
+
+
+def _run(here: Here, id: str) -> str:
+    told = here.admin("GET", f"resync/{id}")
+    if "error" in told:
+        return page.render("_problem.html", sentence=told["error"]["message"])
+    return page.render("_resync.html", run=told)
+
+
+def _status(here: Here) -> Json:
+    told = here.admin("GET", "status")
+    if "error" in told:
+        abort(502, told["error"]["message"])
+    return {"status": told, "severities": SEVERITIES, "run": told["run"]}
+
+
+def _settings(here: Here) -> Json:
+    settings = here.admin("GET", "settings")
+    schema = here.admin("GET", "settings/schema")
+    if "error" in settings or "error" in schema:
+        abort(502, settings.get("error", schema.get("error"))["message"])
+    secrets = [
+        (title, row, is_ended)
+        for name, title, can_end in (
+            ("webhook_secrets", "Webhook secret", True),
+            ("omneo_signing_secrets", "Omneo's signing secret", False),
+        )
+        for place, row in enumerate(settings[name])
+        for is_ended in [can_end and place > 0]
+    ]
+    return {"fields": fields(schema, settings), "secrets": secrets, "account": settings["account"]}
+
+
+def _with(shown: Json, form: Any) -> Json:
+    """Return the form as it was filled in, so that nobody types it twice."""
+    typed = [(field, form.get(field.name, field.value)) for field in shown["fields"]]
+    return {**shown, "typed": {field.name: value for field, value in typed}}
