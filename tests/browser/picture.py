@@ -39,9 +39,7 @@ def main() -> None:
         # And one that waits for Klaviyo.
         demo.sandbox.klaviyo.fail(2, match="POST /api/events", status=503)
         _reward(demo, 703, "Ten off", "kim@example.org")
-        expect(articles.filter(has=page.get_by_text("waiting", exact=True))).to_have_count(
-            1, timeout=60_000
-        )
+        expect(articles.filter(has=page.get_by_text("waiting", exact=True))).to_have_count(1, timeout=60_000)
         expect(articles.first.get_by_text("send-metric waits")).to_have_count(2, timeout=60_000)
         page.get_by_role("button", name="Pause").click()
         page.screenshot(path=PICTURE)

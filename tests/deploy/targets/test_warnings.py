@@ -172,9 +172,8 @@ def test_all_shapes_of_an_event_are_read() -> None:
     assert (track["properties"], track["unique_id"]) == ({"a": "7"}, "u")
     context = event_in({"profile": {"id": "7"}, "a": "7", "unique_id": "u"})
     assert (context["properties"], context["unique_id"]) == ({"a": "7"}, "u")
-    assert [
-        event_in(body) for body in ([], {}, {"data": 7}, {"profile": []}, {"event": "N", "properties": 7})
-    ] == [{}] * 5
+    none: list[object] = [[], {}, {"data": 7}, {"profile": []}, {"event": "N", "properties": 7}]
+    assert [event_in(body) for body in none] == [{}] * 5
 
 
 def test_no_json_is_no_warning_but_an_error_with_its_place() -> None:

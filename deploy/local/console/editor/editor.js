@@ -51,11 +51,25 @@ const looks = EditorView.theme({
 const typed = EditorView.domEventHandlers({
   beforeinput(event, view) {
     if (event.inputType !== "insertText" || event.data === null || event.isComposing || view.composing) return false;
-    view.dispatch(view.state.replaceSelection(view.state.toText(event.data)), { userEvent: "input.type", scrollIntoView: true });
+    const { from, to } = selected(view);
+    const insert = view.state.toText(event.data);
+    const selection = { anchor: from + insert.length };
+    view.dispatch({ changes: { from, to, insert }, selection, userEvent: "input.type", scrollIntoView: true });
     event.preventDefault();
     return true;
   },
 });
+
+// What the browser has selected now, of which the editor may not have heard yet. Only what is in view can be selected there.
+function selected(view) {
+  const { anchorNode, anchorOffset, focusNode, focusOffset } = document.getSelection();
+  const { main } = view.state.selection;
+  if (!view.contentDOM.contains(anchorNode) || !view.contentDOM.contains(focusNode)) return main;
+  const ends = [view.posAtDOM(anchorNode, anchorOffset), view.posAtDOM(focusNode, focusOffset)];
+  const [from, to] = [Math.min(...ends), Math.max(...ends)];
+  if (from <= view.viewport.from && to >= view.viewport.to) return { from: 0, to: view.state.doc.length };
+  return main.from < view.viewport.from || main.to > view.viewport.to ? main : { from, to };
+}
 
 /** Put an editor in place of the textarea, which stays the field of its form. Its label becomes the editor's name. */
 function over(field, nonce) {
