@@ -32,10 +32,10 @@ bundle() {
   secrets
   functions
   workers
-  traffic
-  schedules
   queues
   clean_ups
+  traffic # it watches for minutes; and what is scheduled may need the new workers
+  schedules
 }
 
 check_machine PROJECT REGION DOMAIN

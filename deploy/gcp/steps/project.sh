@@ -52,12 +52,20 @@ check_project() {
   observe findings ask_google project
   # Whoever may not even list them is told of that by the findings, beside everything else.
   QUIET=$(grep -m 1 '^problem' "$WORK/findings" || true)
-  observe_of run services.json gcloud run services list --region="$REGION" --format=json || [[ -n $QUIET ]]
-  observe_of secretmanager secrets-found gcloud secrets list --format='value(name.basename())' || [[ -n $QUIET ]]
+  list_services || [[ -n $QUIET ]]
+  list_secrets || [[ -n $QUIET ]]
   QUIET=
   while read -r words; do printf 'problem\t%s\n' "$words"; done < <(planner check "$WORK") >"$WORK/variable-findings"
   judge findings variable-findings
   say "billing, permissions and variables: as they should be"
+}
+
+list_services() {
+  observe_of run services.json gcloud run services list --region="$REGION" --format=json
+}
+
+list_secrets() {
+  observe_of secretmanager secrets-found gcloud secrets list --format='value(name.basename())'
 }
 
 # judge FILES...: the findings in them; one that is a problem ends the run. With ANYWAY=1 it is a warning, for whoever knows better than

@@ -124,7 +124,9 @@ class Operator:
             "HOME": str(self.folder),
             "TMPDIR": str(self.folder),
             "PYTHON": sys.executable,
-            "RETRY_SECONDS": "30",  # of the played clock: fewer tries, each of which costs a gcloud
+            # Of the played clock: fewer tries, each of which costs a gcloud.
+            "RETRY_SECONDS": "30",
+            "WATCH_MINUTES": "1",
             "PROJECT": self.cloud.project,
             "REGION": REGION,
             "DOMAIN": DOMAIN,

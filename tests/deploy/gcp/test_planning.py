@@ -630,6 +630,19 @@ class TestOverview:
         assert list(overview.of_queues([paused]))[1] == "acme-klaviyo-outbound is PAUSED"
         front = list(overview.of_front([], [{"name": "admin", "securityPolicy": "x"}], functions))
         assert front == ["warning: install has no limit by address attached"]
+        failed = {"domain": "e.example.com", "state": "FAILED", "failureReason": "CAA"}
+        managed = {
+            "domains": ["e.example.com"],
+            "state": "PROVISIONING",
+            "authorizationAttemptInfo": [failed],
+        }
+        assert list(overview.of_front([{"managed": managed}], [], {})) == [
+            "certificate of e.example.com: PROVISIONING",
+            "warning: e.example.com is not authorized: CAA",
+        ]
+        shared = [{"revisionName": "targets-1", "percent": 90}, {"revisionName": "targets-2", "percent": 10}]
+        first = next(iter(overview.of_functions([a_service(traffic=shared)], functions)))
+        assert "calls are shared by targets-1 and another" in first
         alert = {"displayName": "Jobs have died", "userLabels": {"fingerprint": "x"}, "enabled": False}
         assert list(overview.of_alerts([alert])) == [
             "1 alerts, 0 of them are sent to somebody",
