@@ -34,7 +34,7 @@ def test_a_run_fails_exactly_when_something_personal_gets_out(
     (elsewhere / "pytest.ini").write_text("[pytest]\nmarkers = allow_canary\n")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "tests.support.canary", "--basetemp", elsewhere / "base", "test_it.py"],
-        cwd=elsewhere, env={"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60, check=False,
+        cwd=elsewhere, env={"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, capture_output=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == status
     assert word.encode() not in done.stdout or status == 1

@@ -9,7 +9,7 @@ import logging
 import socket
 import threading
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, ClassVar
 
 import requests
 import urllib3
@@ -74,7 +74,9 @@ class PunctualTlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
-class _PunctualAdapter(HTTPAdapter):
+class PunctualAdapter(HTTPAdapter):
+    """Sends over connections whose answers last no longer than the present deadline."""
+
     def init_poolmanager(self, *args: Any, **named: Any) -> None:
         super().init_poolmanager(*args, **named)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": PunctualTlsPool}
@@ -89,6 +91,8 @@ class _Session(requests.Session):
 class Connections:
     """Open connections to every host that we call; each thread has its own."""
 
+    adapter: ClassVar[type[HTTPAdapter]] = PunctualAdapter
+
     def __init__(self) -> None:
         self._local = threading.local()
 
@@ -102,7 +106,7 @@ class Connections:
             session.headers["User-Agent"] = USER_AGENT
             # One tenant's cookie would travel with another's call: their hosts share a domain.
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-            session.mount("http://", _PunctualAdapter())
-            session.mount("https://", _PunctualAdapter())
+            session.mount("http://", self.adapter())
+            session.mount("https://", self.adapter())
             self._local.session = session
         return session

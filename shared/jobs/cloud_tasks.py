@@ -161,10 +161,19 @@ def tasks_client(settings: QueueSettings) -> tasks_v2.CloudTasksClient:
     if not settings.emulator:
         return tasks_v2.CloudTasksClient()
     # The client has no emulator variable of its own; a plain channel is the documented way in.
+    return tasks_v2.CloudTasksClient(
+        transport=CloudTasksGrpcTransport(channel=emulator_channel(settings.emulator))
+    )
+
+
+def channel_to(address: str) -> grpc.Channel:
+    """Return a channel to an emulator."""
     # Connections of its own: gRPC shares them by address, and with them the pause after a refusal, which an emulator that has just started
     # on the port of one that has ended would inherit.
-    channel = grpc.insecure_channel(settings.emulator, options=[("grpc.use_local_subchannel_pool", 1)])
-    return tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel))
+    return grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
+
+
+emulator_channel: Callable[[str], grpc.Channel] = channel_to
 
 
 def queue_settings(direction: Direction) -> tasks_v2.Queue:

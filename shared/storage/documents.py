@@ -6,7 +6,6 @@ of this protocol. Nothing here knows what a document means.
 """
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +19,7 @@ Version = NewType("Version", object)
 MAX_DOCUMENT_BYTES = 1_048_576
 _MAX_NAME_BYTES = 1500
 _MAX_DEPTH = 20
-_RESERVED = re.compile(r"__.*__", re.DOTALL)
+_ALWAYS_STORABLE = frozenset({str, bool, type(None)})  # what most values are, and every write looks at all
 
 
 @dataclass(frozen=True)
@@ -125,8 +124,18 @@ def check_fields(fields: Mapping[str, Value]) -> None:
 
 
 def _is_name(segment: str) -> bool:
-    too_long = len(segment.encode()) > _MAX_NAME_BYTES
-    return segment not in ("", ".", "..") and not too_long and not _RESERVED.fullmatch(segment)
+    return (
+        segment not in ("", ".", "..") and _bytes_of(segment) <= _MAX_NAME_BYTES and not _is_reserved(segment)
+    )
+
+
+def _bytes_of(name: str) -> int:
+    return len(name) if name.isascii() else len(name.encode())
+
+
+def _is_reserved(name: str) -> bool:
+    """Return whether a name is of the form `__x__`, which Firestore keeps for itself; `____` is, too."""
+    return name.startswith("__") and name.endswith("__") and len(name) >= len("____")
 
 
 def _check(value: Value, depth: int) -> None:
@@ -136,10 +145,12 @@ def _check(value: Value, depth: int) -> None:
         case dict():
             _check_names(value)
             for inner in value.values():
-                _check(inner, depth + 1)
+                if type(inner) not in _ALWAYS_STORABLE:
+                    _check(inner, depth + 1)
         case list():
             for inner in value:
-                _check(inner, depth + (2 if isinstance(inner, list) else 1))
+                if type(inner) not in _ALWAYS_STORABLE:
+                    _check(inner, depth + (2 if isinstance(inner, list) else 1))
         case _:
             _check_scalar(value)
 
@@ -162,5 +173,5 @@ def _check_names(fields: "dict[str, Value]") -> None:
     for name in fields:
         if not isinstance(name, str):
             raise TypeError("the name of a field must be a string")
-        if not name or len(name.encode()) > _MAX_NAME_BYTES or _RESERVED.fullmatch(name):
+        if not name or _bytes_of(name) > _MAX_NAME_BYTES or _is_reserved(name):
             raise ValueError("the name of a field is empty, too long or of the reserved form __x__")

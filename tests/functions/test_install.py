@@ -32,7 +32,16 @@ from tests.support.merchant import (
     settle,
     title,
 )
-from tests.support.world import ACCOUNT, EMAIL, EVERYTHING, EXTENSION_URL, TENANT, WEBHOOK_SECRET, World
+from tests.support.world import (
+    ACCOUNT,
+    EMAIL,
+    EVERYTHING,
+    EXTENSION_URL,
+    INSTALLATION_KEY,
+    TENANT,
+    WEBHOOK_SECRET,
+    World,
+)
 
 SOURCES = [
     "Omneo Addresses",
@@ -263,7 +272,7 @@ def test_only_scopes_that_are_used_are_asked_for(merchant: Merchant) -> None:
 
 
 def test_a_key_with_spaces_around_it_and_a_name_in_capitals_are_understood(merchant: Merchant) -> None:
-    assert merchant.begin(" ACME ", " canary-installation-key\n").status_code == 302
+    assert merchant.begin(" ACME ", f" {INSTALLATION_KEY}\n").status_code == 302
 
 
 def test_the_function_as_it_is_deployed_serves_the_pages(world: World, load: Load) -> None:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,15 @@ from deploy.staging import stage
 Load = Callable[[str, Mapping[str, str]], FlaskClient]
 
 
+@pytest.fixture(scope="session")
+def source_root(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the source root of a function, staged once in a run: to lay some hundreds of files takes longer than most tests."""
+    staged = tmp_path_factory.mktemp("staged")
+    return cache(lambda name: stage(name, staged / name))
+
+
 @pytest.fixture
-def load(tmp_path: Path) -> Iterator[Load]:
+def load(source_root: Callable[[str], Path]) -> Iterator[Load]:
     """Return `load(name, environment)`, which gives a client of the function.
 
     The framework writes the environment, `sys.path` and `sys.modules["main"]`; all are put back.
@@ -24,7 +32,7 @@ def load(tmp_path: Path) -> Iterator[Load]:
     environment, path, main = dict(os.environ), list(sys.path), sys.modules.get("main")
 
     def load(name: str, variables: Mapping[str, str]) -> FlaskClient:
-        root = stage(name, tmp_path / "staged" / name)
+        root = source_root(name)
         os.environ.clear()
         os.environ.update(variables)
         app: Flask = create_app(name, str(root / "main.py"), "http")  # type: ignore[no-untyped-call]  # it has no types

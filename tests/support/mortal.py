@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import requests
-from requests.adapters import HTTPAdapter
 
 from shared.http.connections import Connections
 from shared.storage.documents import Documents
 from tests.support.through import READS, Through
+from tests.support.wire import Direct
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class Meanwhile(Fate):
             self._happens()
 
 
-class _Wire(HTTPAdapter):
+class _Wire(Direct):
     def __init__(self, fate: Fate) -> None:
         super().__init__()
         self._fate = fate

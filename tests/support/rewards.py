@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 
 from shared.http.connections import Connections
 from shared.rewards.making import Result
@@ -14,6 +13,7 @@ from shared.services import Services
 from shared.settings import Needs, Settings
 from shared.storage.documents import Documents
 from tests.support.mortal import Fate, WatchedDocuments, watched_connections
+from tests.support.wire import Direct
 from tests.support.world import EMAIL, TENANT, Clock, World
 
 PERSON = "01HCANARYPERSON"
@@ -96,7 +96,7 @@ def a_body(*, data: dict[str, Any] | None = None, **changes: Any) -> dict[str, A
     return {name: value for name, value in whole.items() if value is not ...}
 
 
-class Sluggish(HTTPAdapter):
+class Sluggish(Direct):
     """A wire on which every call that `is_slow` takes so many seconds of the test's clock, or ends when its time-out does.
 
     A call that ends so has reached the service all the same.

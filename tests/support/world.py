@@ -5,6 +5,7 @@ to the test. Every personal or secret value holds the word that canary.py looks 
 """
 
 import json
+import socket
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ import pytest
 from flask import Flask, Response, request
 from google.cloud.tasks_v2 import Task
 from pydantic import SecretStr
-from werkzeug.serving import make_server
+from werkzeug.serving import BaseWSGIServer, make_server
 
 from deploy.local.sandbox import Sandbox
 from deploy.local.tasks import TasksEmulator
@@ -37,7 +38,8 @@ from shared.tenants.keys import hash_of
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import InstallationKey, Outage, StoredSecret, Tenant
 from shared.web.endpoints import worker
-from shared.worker.delivery import deliver
+from shared.worker.delivery import deliver as work_on
+from tests.support.wire import app_reached_directly, deliver, reached_directly
 
 TENANT = "acme"
 ACCOUNT = "AcmeAc"
@@ -45,7 +47,7 @@ EMAIL = "canary-jane@example.org"
 OMNEO_TOKEN = "canary-omneo-token"
 SIGNING_SECRET = "canary-signing-secret"
 WEBHOOK_SECRET = "canary-webhook-secret"
-INSTALLATION_KEY = "canary-installation-key"
+INSTALLATION_KEY = "oik_canary-installation-key"  # of the form of real ones, which is no tenant's name
 EXTENSION_URL = "https://extension.example.org"
 WORKER_ANSWERS = frozenset({200, 503})  # to the queue: it is done with, or is to come again
 EVERYTHING = Needs.STORE | TASKS | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
@@ -189,7 +191,13 @@ def tasks(clock: Clock, tmp_path: Path, empty_queue: Path) -> Iterator[TasksEmul
 
 def a_queue(clock: Clock, folder: Path, empty: Path) -> TasksEmulator:
     """Return a queue of its own in a folder, from a copy of an empty one."""
-    return TasksEmulator(copyfile(empty, folder / "tasks.db"), clock=clock.timestamp, stepped=True)
+    return TasksEmulator(
+        copyfile(empty, folder / "tasks.db"),
+        clock=clock.timestamp,
+        stepped=True,
+        deliver=deliver,
+        durable=False,
+    )
 
 
 @pytest.fixture
@@ -255,7 +263,7 @@ def put_together(
 ) -> Iterator[World]:
     """Give the services to a worker that runs on the test's clock."""
     app = Flask("worker")
-    with serving(app) as url:
+    with reached_directly(sandbox, tasks), serving(app) as url:
         environment = environment_for(sandbox, tasks, tmp_path, url)
         services = Services(
             Settings.from_env(environment, EVERYTHING), clock=clock, random=chance, sleep=clock.sleep
@@ -282,8 +290,8 @@ def a_worker(direction: Direction, services: Services) -> Callable[[], Response]
     """Return the worker of one direction as a view."""
 
     @worker(direction)
-    def work(delivery: Any) -> Any:
-        return deliver(delivery, services)
+    def work(delivered: Any) -> Any:
+        return work_on(delivered, services)
 
     return lambda: work(request)
 
@@ -316,14 +324,23 @@ def told_to_the_queue(record: str) -> set[int | None]:
 def serving(app: Flask) -> Iterator[str]:
     """Serve an app on a free loopback port, in threads; yield its address."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    stopping = threading.Event()
+    thread = threading.Thread(target=_accept, args=(server, stopping))
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        with app_reached_directly(f"127.0.0.1:{server.server_port}", app):
+            yield f"http://127.0.0.1:{server.server_port}"
     finally:
-        server.shutdown()
+        stopping.set()
+        # Wakes the thread; to poll for the end would make every stop as slow as its interval.
+        socket.create_connection(("127.0.0.1", server.server_port), timeout=5).close()
         thread.join()
         server.server_close()
+
+
+def _accept(server: BaseWSGIServer, stopping: threading.Event) -> None:
+    while not stopping.is_set():
+        server.handle_request()
 
 
 def lines(text: str) -> list[dict[str, Any]]:

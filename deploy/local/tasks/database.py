@@ -84,8 +84,10 @@ class _Change(Generic[T]):
 class Database:
     """An open emulator database. Safe for threads; one process at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
         """Open `path`, and make it when it is not there, readable for its owner only: it holds tasks' bodies.
+
+        What is not `durable` is not on disk as its commit ends: it outlives the process, and not the machine.
 
         Raises:
             DatabaseInUseError: another process has it open.
@@ -96,7 +98,7 @@ class Database:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             self._writer = _connect(path)
             self._reader = _connect(path)
-            _prepare(self._writer)
+            _prepare(self._writer, durable=durable)
         except BaseException:
             os.close(self._lock_file)
             raise
@@ -163,10 +165,10 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def _prepare(connection: sqlite3.Connection, *, durable: bool) -> None:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
         (found,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.DatabaseError as error:
         raise DatabaseFormatError("the database file is not an SQLite database") from error

@@ -40,6 +40,7 @@ class TasksEmulator:
 
     `clock` gives seconds since 1970. With `stepped`, nothing is dispatched but by `step`, so that a test can move its
     clock and wait for nothing. The deadline of an attempt is wall time in any case. `mischief` doubles, reorders and slows down.
+    What is not `durable` waits for no disk: a crash of the machine may lose it.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class TasksEmulator:
         http_port: int = 0,
         stepped: bool = False,
         deliver: Deliver = deliver,
+        durable: bool = True,
     ) -> None:
         """Remember what to start. Port 0 means any free one.
 
@@ -68,7 +70,9 @@ class TasksEmulator:
         self._ports = port, http_port
         self._stepped = stepped
         self._deliver = deliver
+        self._durable = durable
         self.mischief = Mischief()
+        self.methods: grpc.GenericRpcHandler | None = None  # as a gRPC server takes them, while it serves
         self._running = contextlib.ExitStack()
         self._dispatcher: Dispatcher | None = None
         self._addresses = "", ""
@@ -82,7 +86,7 @@ class TasksEmulator:
             PortInUseError: a port asked for is taken.
         """
         with contextlib.ExitStack() as starting:
-            database = Database(self._path)
+            database = Database(self._path, durable=self._durable)
             starting.callback(database.close)
             queues, tasks = QueueTable(database), TaskTable(database)
             tasks.recover()
@@ -91,17 +95,19 @@ class TasksEmulator:
                 queues, tasks, identity, clock=self._now, deliver=self._deliver, mischief=self.mischief
             )
             starting.callback(dispatcher.stop)
-            grpc_port = self._serve_grpc(starting, CloudTasks(queues, tasks, dispatcher, clock=self._now))
+            methods = handler(CloudTasks(queues, tasks, dispatcher, clock=self._now))
+            grpc_port = self._serve_grpc(starting, methods)
             record = Record(database, identity.certificates, clock=self._now, mischief=self.mischief)
             http_port = self._serve_http(starting, record)
             if not self._stepped:
                 dispatcher.start()
-            self._dispatcher = dispatcher
+            self.methods, self._dispatcher = methods, dispatcher
             self._addresses = self._address(grpc_port), self._address(http_port)
             self._running = starting.pop_all()
 
     def stop(self) -> None:
         """Stop serving and close the database; attempts that are running are cut off and made again at the next start."""
+        self.methods = None
         self._running.close()
 
     def step(self) -> None:
@@ -138,9 +144,9 @@ class TasksEmulator:
     def _address(self, port: int) -> str:
         return f"[{self._host}]:{port}" if ":" in self._host else f"{self._host}:{port}"
 
-    def _serve_grpc(self, starting: contextlib.ExitStack, methods: CloudTasks) -> int:
+    def _serve_grpc(self, starting: contextlib.ExitStack, methods: grpc.GenericRpcHandler) -> int:
         pool = starting.enter_context(ThreadPoolExecutor(16, thread_name_prefix="method"))
-        server = grpc.server(pool, handlers=[handler(methods)], options=_OPTIONS)
+        server = grpc.server(pool, handlers=[methods], options=_OPTIONS)
         starting.callback(lambda: server.stop(None).wait())
         try:
             port = server.add_insecure_port(self._address(self._ports[0]))

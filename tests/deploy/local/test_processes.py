@@ -305,7 +305,7 @@ def test_stopping_twice_or_with_nothing_started_does_no_harm() -> None:
 
 
 PARENT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from deploy.local.processes import Process, Supervisor
 supervisor = Supervisor(say=print, grace=0.3)
@@ -314,6 +314,7 @@ for number, program in enumerate(sys.argv[2:]):
         name=str(number), argv=(sys.executable, "-S", "-c", program), env={}, cwd=Path(sys.argv[1]),
         log=Path(sys.argv[1]) / f"{number}.log", ready=lambda _output: True,
     ))
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who runs the tests may have had it ignored
 print("started", flush=True)
 time.sleep(60)
 """

@@ -208,23 +208,23 @@ def test_each_status_comes_out_as_the_error_that_says_what_to_do(
 def test_each_fault_of_the_wire_is_worth_another_try(
     sandbox: Sandbox, create_event: Callable[[], Any], kind: Kind, said: str, status: int | None
 ) -> None:
-    sandbox.klaviyo.fail(kind=kind, seconds=3)
+    sandbox.klaviyo.fail(kind=kind, seconds=30)
     began = time.monotonic()
     with pytest.raises(WaitError, match=said) as failed:
         create_event()
     assert failed.value.status == status
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 20
     create_event()
 
 
 def test_an_answer_that_drips_is_given_up_at_the_deadline_however_steadily_it_drips(
     sandbox: Sandbox, create_event: Callable[[], Any]
 ) -> None:
-    sandbox.klaviyo.fail(kind="drip", seconds=4)
+    sandbox.klaviyo.fail(kind="drip", seconds=20)
     began = time.monotonic()
     with pytest.raises(WaitError, match="did not answer in time"):
         create_event()
-    assert 0.8 < time.monotonic() - began < 2.5
+    assert 0.8 < time.monotonic() - began < 10
 
 
 def test_a_body_that_drips_is_given_up_at_the_deadline_too() -> None:
@@ -238,7 +238,7 @@ def test_a_body_that_drips_is_given_up_at_the_deadline_too() -> None:
         began = time.monotonic()
         with pytest.raises(WaitError, match="took too long") as failed:
             get(client(server.url))
-        assert 0.8 < time.monotonic() - began < 2.5
+        assert 0.8 < time.monotonic() - began < 4  # it drips for four
         assert failed.value.status == 200
 
 
@@ -251,7 +251,7 @@ def test_silence_in_the_middle_of_an_answer_lasts_no_longer_than_the_deadline() 
         began = time.monotonic()
         with pytest.raises(WaitError, match="did not answer in time"):
             get(client(server.url, Limits(read=5.0, total=0.3)))
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 5
 
 
 def test_a_call_ends_when_what_is_around_it_has_to_end() -> None:
@@ -263,7 +263,7 @@ def test_a_call_ends_when_what_is_around_it_has_to_end() -> None:
         began = time.monotonic()
         with lasting(lambda: began + 0.3 - time.monotonic()), pytest.raises(WaitError, match="in time"):
             get(client(server.url, Limits(read=5.0, total=10.0)))
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 5
 
 
 def test_no_call_begins_when_no_time_is_left() -> None:
@@ -525,7 +525,7 @@ def test_over_tls_the_deadline_holds_and_an_unknown_certificate_is_not_trusted(t
         began = time.monotonic()
         with pytest.raises(WaitError, match="did not answer in time"):
             get(http, "/slow")
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 4  # it drips for four
 
 
 # How much

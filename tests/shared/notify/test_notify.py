@@ -210,7 +210,7 @@ class TestBadReceivers:
         began = time.monotonic()
         with pytest.raises(WaitError, match="did not answer"):
             outward.post(receiver.url, b"{}", {})
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 3  # so long it would keep us waiting
         assert outward.post(receiver.url, b"{}", {}) == 204
 
     def test_a_name_that_is_not_known_at_the_time_of_the_call_is_called_later(

@@ -78,14 +78,16 @@ def test_one_connection_serves_many_calls_without_waiting_for_acknowledgements(
     body = json.dumps(EVENT)
     connection.connect()
     port = connection.sock.getsockname()
-    started = time.monotonic()
+    took = []
     for _ in range(50):
+        started = time.monotonic()
         connection.request("POST", "/api/events", body, HEADERS)
         answer = connection.getresponse()
         answer.read()
         assert answer.status == 202
-    # Written in two parts, each answer would take 40 ms: 2 s in all.
-    assert time.monotonic() - started < 1
+        took.append(time.monotonic() - started)
+    # Written in two parts, each answer would take 40 ms; some take longer on a busy machine.
+    assert sorted(took)[len(took) // 4] < 0.02
     assert connection.sock.getsockname() == port
 
 
