@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared import consent_events
 from shared.consent.rules.calls import with_call
-from shared.consent.rules.comparison import step_of
+from shared.consent.rules.comparison import ConsentRules, consent_steps, step_of, still_asked
 from shared.consent.rules.decisions import Decided, read_stamp
 from shared.consent.rules.held import Subject, with_klaviyo
 from shared.consent.rules.learning import with_events, with_omneo
@@ -413,3 +413,41 @@ def test_a_landing_that_an_event_has_told_of_is_not_the_later_act_that_klaviyo_s
     subject = Subject("01HX", "canary-address", klaviyo("UNSUBSCRIBED", hers.at.isoformat()))
     memory = with_events(with_klaviyo(memory, subject, NOW + timedelta(seconds=190)), [hers])
     assert [verdict_of(memory, one) for one in (landed, hers)] == [Verdict.OURS, Verdict.PERSON]
+
+
+@pytest.mark.parametrize(
+    ("consent", "reason"),
+    [("SUBSCRIBED", Reason.OMNEO_OPT_OUT_UNDATED), ("NEVER_SUBSCRIBED", Reason.OPT_OUT_OF_NEVER_SUBSCRIBED)],
+)
+def test_an_opt_out_without_a_date_is_remembered_as_of_the_moment_at_which_it_is_applied(
+    consent: str, reason: Reason
+) -> None:
+    email = consent_events.Channel.EMAIL
+    comms, subject = {"email_promo": False}, Subject("01HX", "canary-address", klaviyo(consent, EARLY))
+    known, steps = both_sides(comms, subject)
+    (step,) = (step for step in steps if step.consent is Consent.EMAIL)
+    assert (step.outcome, step.reason, step.decided_at) == (Outcome.UNSUBSCRIBE, reason, NOW)
+    assert known[email].omneo_out == NOW
+    later = NOW + timedelta(hours=1)
+    asked = still_asked(step, Memory(email), comms, subject, unset="leave", read_at=later, now=later)
+    assert asked is not None
+    assert asked.omneo_out == NOW
+
+
+def test_an_opt_out_with_a_date_is_remembered_as_of_that() -> None:
+    comms = {"email_promo": False, "email_consent_updated_at": LATE}
+    known, _ = both_sides(comms, Subject("01HX", "canary-address", klaviyo("SUBSCRIBED", EARLY)))
+    assert known[consent_events.Channel.EMAIL].omneo_out == read_stamp(LATE)
+
+
+def both_sides(comms: Json, subject: Subject) -> tuple[dict[consent_events.Channel, Memory], list[Step]]:
+    """Return what is known, and what is to be done, where nothing was remembered and nobody has a phone."""
+    channels = consent_events.Channel
+    return consent_steps(
+        {channel: Memory(channel) for channel in channels},
+        comms,
+        {channels.EMAIL: subject, channels.SMS: Subject("01HX", "", None)},
+        rules=ConsentRules(unset=dict.fromkeys(channels, "leave")),
+        read_at=NOW,
+        now=NOW,
+    )
