@@ -111,8 +111,6 @@ def _noticed(memory: Memory, shown: Seen, stamp: datetime | None) -> Memory:
 
     Where an opt-out has the very time of an opt-in that Omneo shows, it has not.
     """
-    if stamp is None:
-        return memory
     given = {Decision.OPT_IN} if shown.direction == "in" else {Decision.OPT_IN, Decision.OPT_OUT}
     events = tuple(
         replace(event, is_written=True) if event.at == stamp and event.decision in given else event

@@ -440,6 +440,78 @@ def test_an_opt_out_with_a_date_is_remembered_as_of_that() -> None:
     assert known[consent_events.Channel.EMAIL].omneo_out == read_stamp(LATE)
 
 
+def test_an_opt_out_of_klaviyos_that_omneo_shows_has_its_date_in_omneo_too() -> None:
+    at = read_stamp(LATE)
+    assert at is not None
+    out = Decided("e1", "unsubscribed_from_email_marketing", "01HX", at, Decision.OPT_OUT, is_written=True)
+    comms = {"email_promo": False, "email_consent_updated_at": LATE}
+    memory = with_omneo(with_events(Memory(consent_events.Channel.EMAIL), [out]), comms, NOW)
+    subject = Subject("01HX", "canary-address", klaviyo("SUBSCRIBED", EARLY))
+    step = step_of(memory, comms, subject, unset="leave", now=NOW)
+    assert (step.outcome, step.reason, step.decided_at) == (
+        Outcome.UNSUBSCRIBE,
+        Reason.OMNEO_OPT_OUT_NEWER,
+        at,
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked_since", "age", "outcome"),
+    [
+        (False, 10, Outcome.SUBSCRIBE),
+        (True, 10, Outcome.LEAVE),
+        (False, 3600, Outcome.LEAVE),  # it has landed or never will: what Klaviyo shows is so
+    ],
+)
+def test_whose_unsubscribe_is_under_way_is_subscribed_again_where_omneo_has_an_opt_in_by_now(
+    asked_since: bool, age: float, outcome: Outcome
+) -> None:
+    channel, began = consent_events.Channel.EMAIL, NOW - timedelta(seconds=age)
+    memory = with_call(Memory(channel), Call(Consent.EMAIL, "out", "01HX", began, began, began))
+    if asked_since:
+        memory = with_call(memory, Call(Consent.EMAIL, "in", "01HX", NOW, NOW, NOW))
+    stamp = f"{NOW - timedelta(seconds=5):%Y-%m-%d %H:%M:%S}"
+    comms = {"email_promo": True, "email_consent_updated_at": stamp}
+    subject = Subject("01HX", "canary-address", klaviyo("SUBSCRIBED", EARLY))
+    memory = with_omneo(memory, comms, NOW)
+    assert step_of(memory, comms, subject, unset="leave", now=NOW).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("transactional", "marketing", "comms", "outcome"),
+    [
+        ("SUBSCRIBED", "SUBSCRIBED", {"sms_optout": True}, Outcome.UNSUBSCRIBE),
+        ("UNSUBSCRIBED", "UNSUBSCRIBED", {"sms_optout": True}, Outcome.LEAVE),
+        ("NEVER_SUBSCRIBED", "NEVER_SUBSCRIBED", {"sms_optout": True}, Outcome.LEAVE),
+        ("NEVER_SUBSCRIBED", "SUBSCRIBED", {"sms_promo": True}, Outcome.SUBSCRIBE),
+        ("NEVER_SUBSCRIBED", "NEVER_SUBSCRIBED", {"sms_promo": True}, Outcome.SUBSCRIBE),
+        ("UNSUBSCRIBED", "SUBSCRIBED", {"sms_promo": True}, Outcome.LEAVE),
+        ("SUBSCRIBED", "SUBSCRIBED", {"sms_promo": True}, Outcome.LEAVE),
+        ("NEVER_SUBSCRIBED", "NEVER_SUBSCRIBED", {}, Outcome.LEAVE),
+    ],
+)
+def test_transactional_sms_goes_with_sms_marketing_and_ends_with_the_opt_out(
+    transactional: str, marketing: str, comms: Json, outcome: Outcome
+) -> None:
+    held = {
+        "sms": {
+            "marketing": {"consent": marketing, "consent_timestamp": EARLY},
+            "transactional": {"consent": transactional, "consent_timestamp": EARLY},
+        }
+    }
+    channels = consent_events.Channel
+    _, steps = consent_steps(
+        {channel: Memory(channel) for channel in channels},
+        comms,
+        {channels.EMAIL: Subject("01HX", "", None), channels.SMS: Subject("01HX", "canary-phone", held)},
+        rules=ConsentRules(unset=dict.fromkeys(channels, "leave"), sms_transactional=True),
+        read_at=NOW,
+        now=NOW,
+    )
+    assert steps[-1].consent is Consent.SMS_TRANSACTIONAL
+    assert steps[-1].outcome is outcome
+
+
 def both_sides(comms: Json, subject: Subject) -> tuple[dict[consent_events.Channel, Memory], list[Step]]:
     """Return what is known, and what is to be done, where nothing was remembered and nobody has a phone."""
     channels = consent_events.Channel
