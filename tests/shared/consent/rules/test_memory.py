@@ -1,5 +1,6 @@
 """What is known of a channel's consent, folded: whose an event is, which way the newest decision goes, what Omneo is given."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared.consent.rules import calls, learning, results, whose
 from shared.consent.rules.decisions import Decided, stamp_name
-from shared.consent.rules.memory import LANDING, Call, Memory, Word
+from shared.consent.rules.memory import LANDING, Call, Memory, Seen, Word
 from shared.consent.rules.whose import Verdict
 from shared.consent_events import Channel, Consent, Decision, Direction
 
@@ -306,3 +307,42 @@ def test_a_persons_last_word_stands_whatever_comes_first(order: tuple[int, ...])
         memory = learning.with_events(memory, [history[number]])
     assert [one.topic for one in whose.untold(memory)] == [IN, OUT]
     assert results.last_word(memory) == Word("out", at(7200))
+
+
+class TestWhatOmneoShows:
+    """What was read around a write of ours, and what takes an opt-out back."""
+
+    def test_what_is_read_within_moments_of_our_write_may_be_what_was_before(self) -> None:
+        given = comms(False)
+        memory = learning.written(a_memory(event(OUT, 0)), given, {(event(OUT, 0).id, OUT)}, at(20))
+        assert (memory.seen, memory.seen_at) == (Seen("out", None), at(20))
+        assert learning.with_omneo(memory, comms(True), at(24)) == memory
+        later = learning.with_omneo(memory, comms(True), at(25))
+        assert (later.seen, later.seen_at) == (Seen("in", None), at(25))
+
+    def test_what_omneo_shows_where_nothing_was_given_is_still_to_be_understood(self) -> None:
+        memory = learning.with_omneo(a_memory(), comms(False), at(0))
+        assert learning.written(memory, comms(True, 10), (), None) == memory
+        seen = learning.written(memory, comms(True, 10), (), at(20))
+        assert (seen.seen, seen.seen_at) == (Seen("in", at(10)), at(20))
+        assert learning.written(memory, comms(False), (), at(20)) == memory  # since when stays as it was
+
+    @pytest.mark.parametrize(
+        ("before", "after", "is_so"),
+        [
+            (("out", 0), ("in", 30), True),
+            (("out", 0), ("in", 50), False),  # the time of an event of Klaviyo's, which we wrote
+            (("in", 0), ("in", 30), False),
+            (("out", 0), ("out", 30), False),
+            (None, ("in", 30), False),
+            (("out", 0), None, False),
+        ],
+    )
+    def test_an_opt_out_is_taken_back_in_omneo_by_an_opt_in_that_no_event_explains(
+        self, before: tuple[Direction, float] | None, after: tuple[Direction, float] | None, is_so: bool
+    ) -> None:
+        known = [
+            replace(a_memory(event(IN, 50)), seen=Seen(seen[0], at(seen[1])) if seen else None)
+            for seen in (before, after)
+        ]
+        assert learning.is_opt_out_taken_back(*known) is is_so
