@@ -90,6 +90,9 @@ def test_the_same_call_soon_after_is_one_that_was_asked_twice_and_later_another(
     later = NOON + timedelta(days=1)
     memory = calls.with_call(memory, replace(first, asked_at=later, last_at=later))
     assert [call.times for call in memory.calls] == [2, 3]
+    soon = later + 60 * SECOND
+    memory = calls.with_call(memory, replace(first, asked_at=soon, last_at=soon))
+    assert [(call.times, call.asked_at) for call in memory.calls] == [(2, NOON), (4, later)]
 
 
 def test_a_merge_is_remembered_by_its_time() -> None:

@@ -346,3 +346,9 @@ class TestWhatOmneoShows:
             for seen in (before, after)
         ]
         assert learning.is_opt_out_taken_back(*known) is is_so
+
+
+def test_of_many_events_the_newest_are_remembered_and_whoever_is_still_to_be_told_of() -> None:
+    told = [event(OUT, number, is_written=True, is_told=True) for number in range(1, 60)]
+    memory = a_memory(event(IN, 0), *told)
+    assert memory.events == (event(IN, 0), *told[-learning.MOST_EVENTS :])
