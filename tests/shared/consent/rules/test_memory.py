@@ -352,3 +352,54 @@ def test_of_many_events_the_newest_are_remembered_and_whoever_is_still_to_be_tol
     told = [event(OUT, number, is_written=True, is_told=True) for number in range(1, 60)]
     memory = a_memory(event(IN, 0), *told)
     assert memory.events == (event(IN, 0), *told[-learning.MOST_EVENTS :])
+
+
+class TestWhoseBesideOthers:
+    """An event is judged by itself, whatever came before it."""
+
+    def test_what_was_told_or_is_anothers_does_not_make_our_landing_hers(self) -> None:
+        memory = a_memory(
+            event(IN, 1, is_told=True), event(IN, 2, mark="other"), event(IN, 20), asked=(("in", 15),)
+        )
+        assert verdicts_of(memory) == [Verdict.PERSON, Verdict.PERSON, Verdict.OURS]
+
+    def test_two_calls_have_two_landings(self) -> None:
+        memory = a_memory(event(IN, 5), event(IN, 2000), asked=(("in", 0),))
+        memory = calls.with_landing(memory, memory.calls[0], at(5))
+        later = Call(Consent.EMAIL, "in", FIRST, at(1990), at(1990), at(1990))
+        assert verdicts_of(calls.with_call(memory, later)) == [Verdict.OURS, Verdict.OURS]
+
+    def test_an_act_under_two_topics_is_one_also_after_a_landing_of_ours(self) -> None:
+        topics = (
+            "unsubscribed_from_sms_marketing",
+            "subscribed_to_sms_marketing",
+            "subscribed_to_text_messaging_marketing",
+        )
+        events = [
+            Decided(topic, topic, FIRST, at(seconds), decision)
+            for topic, seconds, decision in zip(
+                topics, (10, 7200, 7200), (Decision.OPT_OUT, Decision.OPT_IN, Decision.OPT_IN), strict=True
+            )
+        ]
+        memory = calls.with_call(Memory(Channel.SMS), Call(Consent.SMS, "out", FIRST, at(0), at(0), at(0)))
+        memory = learning.with_events(memory, events)
+        assert sorted(verdicts_of(memory)) == sorted([Verdict.OURS, Verdict.PERSON, Verdict.TWIN])
+
+    @pytest.mark.parametrize(
+        ("channel", "verdict"), [(Channel.EMAIL, Verdict.PERSON), (Channel.SMS, Verdict.OURS)]
+    )
+    def test_a_second_opt_in_after_her_opt_out_is_hers_where_klaviyo_shows_whose_it_is(
+        self, channel: Channel, verdict: Verdict
+    ) -> None:
+        to, of = (f"{word}_{channel}_marketing" for word in ("subscribed_to", "unsubscribed_from"))
+        acts = [(to, 5, Decision.OPT_IN), (of, 10, Decision.OPT_OUT), (to, 20, Decision.OPT_IN)]
+        events = [Decided(f"{seconds}", topic, FIRST, at(seconds), act) for topic, seconds, act in acts]
+        call = Call(Consent(channel.value), "in", FIRST, at(0), at(0), at(0))
+        memory = learning.with_events(calls.with_call(Memory(channel), call), events)
+        assert verdicts_of(memory) == [Verdict.OURS, Verdict.PERSON, verdict]
+
+    def test_an_opt_out_is_hers_where_she_opted_in_between_the_decision_and_the_call(self) -> None:
+        call = Call(Consent.EMAIL, "out", FIRST, at(0), at(100), at(100))
+        memory = calls.with_call(a_memory(event(IN, 50), event(OUT, 110)), call)
+        assert verdicts_of(memory) == [Verdict.PERSON, Verdict.PERSON]
+        assert verdicts_of(calls.with_call(a_memory(event(OUT, 110)), call)) == [Verdict.OURS]
