@@ -403,3 +403,16 @@ class TestWhoseBesideOthers:
         memory = calls.with_call(a_memory(event(IN, 50), event(OUT, 110)), call)
         assert verdicts_of(memory) == [Verdict.PERSON, Verdict.PERSON]
         assert verdicts_of(calls.with_call(a_memory(event(OUT, 110)), call)) == [Verdict.OURS]
+
+    def test_an_opt_out_that_was_told_to_omneo_as_hers_stays_hers(self) -> None:
+        assert verdicts_of(a_memory(event(OUT, 10, is_told=True), asked=(("out", 0),))) == [Verdict.PERSON]
+
+    def test_one_opt_out_is_the_landing_of_one_call_and_the_next_of_the_next(self) -> None:
+        memory = a_memory(event(OUT, 40), event(OUT, 100), asked=(("out", 0),))
+        memory = calls.with_call(memory, Call(Consent.EMAIL, "out", FIRST, at(30), at(30), at(30)))
+        assert verdicts_of(memory) == [Verdict.OURS, Verdict.OURS]
+
+    def test_the_landings_of_one_way_are_not_those_of_the_other(self) -> None:
+        memory = a_memory(event(IN, 5), event(OUT, 610), asked=(("in", 0), ("out", 600)), since=-1)
+        assert verdicts_of(memory) == [Verdict.OURS, Verdict.OURS]
+        assert [list(whose.our_landings(memory, way)) for way in ("in", "out")] == [[at(5)], [at(610)]]
