@@ -123,17 +123,13 @@ _SYNC = ("tests/shared/profiles/test_sync.py", "tests/shared/profiles/test_sync_
 _SYNC_REFUSED = ("tests/shared/profiles/test_sync_refusals.py", "tests/shared/profiles/test_persons.py")
 _WORKER = ("tests/shared/worker/test_delivery.py", "tests/shared/worker/test_replaying.py")
 _ELSEWHERE = {
-    "shared/consent/asking.py": ("tests/shared/consent/test_echoes.py", *_SYNC),
     "shared/consent/interactions.py": _FLUSH,
     "shared/consent/klaviyo_profile.py": _FLUSH,
-    "shared/consent/looks.py": _FLUSH,
-    "shared/consent/rules/calls.py": _MEMORY,
     "shared/consent/rules/held.py": ("tests/shared/consent/rules/test_comparison.py",),
     "shared/consent/rules/learning.py": _MEMORY,
     "shared/consent/rules/results.py": _MEMORY,
     "shared/consent/rules/step.py": ("tests/shared/consent/rules/test_decisions.py",),
     "shared/consent/rules/whose.py": _MEMORY,
-    "shared/consent/to_omneo.py": (*_FLUSH, "tests/shared/consent/test_ledger.py"),
     "shared/consent/webhook.py": ("tests/functions/test_system_webhooks.py",),
     "shared/klaviyo/rules/attributes.py": ("tests/shared/profiles/rules/test_mapping.py",),
     "shared/metrics/metrics.py": ("tests/functions/test_targets.py", _WORKER[0]),

@@ -38,8 +38,6 @@ def with_calls_before(memory: Memory, calls: Iterable[Call]) -> Memory:
 def accepted(memory: Memory, consent: Consent, direction: Direction, profile: str) -> Memory:
     """Return the memory after Klaviyo has accepted the last such call."""
     call = last_call(memory, consent, direction, profile)
-    if call is None:
-        return memory
     calls = tuple(replace(one, is_accepted=True) if one is call else one for one in memory.calls)
     return replace(memory, calls=calls)
 

@@ -111,7 +111,7 @@ def _noticed(memory: Memory, shown: Seen, stamp: datetime | None) -> Memory:
 
     Where an opt-out has the very time of an opt-in that Omneo shows, it has not; nor has anything where Omneo shows neither.
     """
-    if stamp is None or shown.direction is None:
+    if shown.direction is None:
         return memory
     given = {Decision.OPT_IN} if shown.direction == "in" else {Decision.OPT_IN, Decision.OPT_OUT}
     events = tuple(

@@ -147,7 +147,6 @@ def _our_opt_outs(memory: Memory, opted_in: Iterable[datetime]) -> Iterable[Key]
                 call.profile in (event.profile, "")
                 and call.suppresses == (event.topic == "manually_suppressed_from_email_marketing")
                 and event.topic != "marked_email_as_spam"
-                and event.topic
                 and (call.may_have_landed(event.at) if at is None else abs(event.at - at) <= CLOCKS_APART)
                 and not any((call.decided_at or call.asked_at) < moment <= event.at for moment in ins)
             ):

@@ -14,9 +14,11 @@ from shared.jobs.jobs import Delivery, SendRecords, SweepOutbox
 from shared.jobs.replays import Replaying
 from shared.jobs.rules.causes import Cause
 from shared.records.outbox import Outbox
-from shared.records.packing import LEASE, SWEPT_AFTER, pack_records, sweep_outbox
+from shared.records.packing import LEASE, SWEPT_AFTER, WORKS_FOR, pack_records, sweep_outbox
 from shared.records.records import send_records
 from shared.records.rules.record import RECORD_ID
+from shared.traffic.rules.counts import What
+from shared.traffic.traffic import Traffic
 from shared.worker.delivery import deliver
 from tests.shared.installation.test_provision import together
 from tests.support.desk import Desk
@@ -169,6 +171,30 @@ def test_a_throttled_bulk_job_is_packed_after_the_wait_that_klaviyo_asked_for_bu
     assert shelf.arrived() == list(range(20))
 
 
+def test_a_packer_that_is_turned_away_again_waits_twice_as_long_each_time(shelf: Shelf) -> None:
+    shelf.world.sandbox.klaviyo.fail(5, match=f"POST {BULK}", status=503)
+    shelf.shelve(*range(20))
+    shelf.pack()
+    waits = []
+    for _ in range(5):
+        now = shelf.world.clock()
+        until = Outbox.of(shelf.world.services).rests_until(TENANT, REWARDS, now)
+        assert until is not None
+        waits.append((until - now).total_seconds())
+        shelf.world.work(waits[-1] + 12)
+    assert waits == [1, 2, 4, 8, 16]
+    assert shelf.arrived() == list(range(20))
+
+
+def test_a_packer_begins_no_call_when_its_time_is_over_and_another_goes_on(shelf: Shelf) -> None:
+    shelf.shelve(1, 2, 3)
+    over = WORKS_FOR.total_seconds() + 1
+    shelf.pack(Meanwhile(f"after POST {SINGLE}", lambda: shelf.world.clock.advance(over)))
+    assert shelf.arrived() == [1]
+    shelf.world.work(12)
+    assert shelf.arrived() == [1, 2, 3]
+
+
 class TestChance:
     """What was throttled together does not come back together."""
 
@@ -315,6 +341,15 @@ def test_a_bad_record_in_the_middle_dies_alone_with_its_reason_and_its_neighbour
     assert dead.kind == "send-records"
     assert dead.reason.startswith("Klaviyo answered 400: invalid at /data/attributes/data-source-record/")
     assert [numbers_of(job) for job in jobs_of([dead])] == [[2]]
+
+
+@pytest.mark.parametrize(("status", "what"), [(202, What.DELIVERED), (403, What.DEAD)])
+def test_what_became_of_the_records_of_a_backlog_is_counted(shelf: Shelf, status: int, what: What) -> None:
+    shelf.world.sandbox.klaviyo.fail(1, match=f"POST {BULK}", status=status)
+    shelf.shelve(*range(20))
+    shelf.pack()
+    (span,) = Traffic.of(shelf.world.services).spans(TENANT, shelf.world.clock())
+    assert {row.what: tally.count for row, tally in span.table.items()} == {what: 20}
 
 
 def test_bad_records_in_a_backlog_die_alone(shelf: Shelf) -> None:
@@ -595,8 +630,10 @@ def test_records_wait_through_a_disconnection_and_arrive_after_the_next_install(
     shelf.world.work(2 * DAY)
     assert shelf.world.dead_jobs() == []
     shelf.world.install()
+    shelf.world.sandbox.klaviyo.fail(3, match="POST /api/data-source-record*", status=503)
     shelf.work_until_quiet(step=60)
     assert sorted(shelf.arrived()) == list(range(21))
+    assert shelf.world.dead_jobs() == []  # the time without an account is no time of trying
 
 
 def test_what_no_packer_knows_of_is_packed_by_the_sweep_after_minutes(shelf: Shelf) -> None:

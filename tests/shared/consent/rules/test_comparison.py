@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared import consent_events
 from shared.consent.rules.calls import with_call
-from shared.consent.rules.comparison import step_of
+from shared.consent.rules.comparison import ConsentRules, consent_steps, step_of, still_asked
 from shared.consent.rules.decisions import Decided, read_stamp
 from shared.consent.rules.held import Subject, with_klaviyo
 from shared.consent.rules.learning import with_events, with_omneo
@@ -413,3 +413,113 @@ def test_a_landing_that_an_event_has_told_of_is_not_the_later_act_that_klaviyo_s
     subject = Subject("01HX", "canary-address", klaviyo("UNSUBSCRIBED", hers.at.isoformat()))
     memory = with_events(with_klaviyo(memory, subject, NOW + timedelta(seconds=190)), [hers])
     assert [verdict_of(memory, one) for one in (landed, hers)] == [Verdict.OURS, Verdict.PERSON]
+
+
+@pytest.mark.parametrize(
+    ("consent", "reason"),
+    [("SUBSCRIBED", Reason.OMNEO_OPT_OUT_UNDATED), ("NEVER_SUBSCRIBED", Reason.OPT_OUT_OF_NEVER_SUBSCRIBED)],
+)
+def test_an_opt_out_without_a_date_is_remembered_as_of_the_moment_at_which_it_is_applied(
+    consent: str, reason: Reason
+) -> None:
+    email = consent_events.Channel.EMAIL
+    comms, subject = {"email_promo": False}, Subject("01HX", "canary-address", klaviyo(consent, EARLY))
+    known, steps = both_sides(comms, subject)
+    (step,) = (step for step in steps if step.consent is Consent.EMAIL)
+    assert (step.outcome, step.reason, step.decided_at) == (Outcome.UNSUBSCRIBE, reason, NOW)
+    assert known[email].omneo_out == NOW
+    later = NOW + timedelta(hours=1)
+    asked = still_asked(step, Memory(email), comms, subject, unset="leave", read_at=later, now=later)
+    assert asked is not None
+    assert asked.omneo_out == NOW
+
+
+def test_an_opt_out_with_a_date_is_remembered_as_of_that() -> None:
+    comms = {"email_promo": False, "email_consent_updated_at": LATE}
+    known, _ = both_sides(comms, Subject("01HX", "canary-address", klaviyo("SUBSCRIBED", EARLY)))
+    assert known[consent_events.Channel.EMAIL].omneo_out == read_stamp(LATE)
+
+
+def test_an_opt_out_of_klaviyos_that_omneo_shows_has_its_date_in_omneo_too() -> None:
+    at = read_stamp(LATE)
+    assert at is not None
+    out = Decided("e1", "unsubscribed_from_email_marketing", "01HX", at, Decision.OPT_OUT, is_written=True)
+    comms = {"email_promo": False, "email_consent_updated_at": LATE}
+    memory = with_omneo(with_events(Memory(consent_events.Channel.EMAIL), [out]), comms, NOW)
+    subject = Subject("01HX", "canary-address", klaviyo("SUBSCRIBED", EARLY))
+    step = step_of(memory, comms, subject, unset="leave", now=NOW)
+    assert (step.outcome, step.reason, step.decided_at) == (
+        Outcome.UNSUBSCRIBE,
+        Reason.OMNEO_OPT_OUT_NEWER,
+        at,
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked_since", "age", "outcome"),
+    [
+        (False, 10, Outcome.SUBSCRIBE),
+        (True, 10, Outcome.LEAVE),
+        (False, 3600, Outcome.LEAVE),  # it has landed or never will: what Klaviyo shows is so
+    ],
+)
+def test_whose_unsubscribe_is_under_way_is_subscribed_again_where_omneo_has_an_opt_in_by_now(
+    asked_since: bool, age: float, outcome: Outcome
+) -> None:
+    channel, began = consent_events.Channel.EMAIL, NOW - timedelta(seconds=age)
+    memory = with_call(Memory(channel), Call(Consent.EMAIL, "out", "01HX", began, began, began))
+    if asked_since:
+        memory = with_call(memory, Call(Consent.EMAIL, "in", "01HX", NOW, NOW, NOW))
+    stamp = f"{NOW - timedelta(seconds=5):%Y-%m-%d %H:%M:%S}"
+    comms = {"email_promo": True, "email_consent_updated_at": stamp}
+    subject = Subject("01HX", "canary-address", klaviyo("SUBSCRIBED", EARLY))
+    memory = with_omneo(memory, comms, NOW)
+    assert step_of(memory, comms, subject, unset="leave", now=NOW).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("transactional", "marketing", "comms", "outcome"),
+    [
+        ("SUBSCRIBED", "SUBSCRIBED", {"sms_optout": True}, Outcome.UNSUBSCRIBE),
+        ("UNSUBSCRIBED", "UNSUBSCRIBED", {"sms_optout": True}, Outcome.LEAVE),
+        ("NEVER_SUBSCRIBED", "NEVER_SUBSCRIBED", {"sms_optout": True}, Outcome.LEAVE),
+        ("NEVER_SUBSCRIBED", "SUBSCRIBED", {"sms_promo": True}, Outcome.SUBSCRIBE),
+        ("NEVER_SUBSCRIBED", "NEVER_SUBSCRIBED", {"sms_promo": True}, Outcome.SUBSCRIBE),
+        ("UNSUBSCRIBED", "SUBSCRIBED", {"sms_promo": True}, Outcome.LEAVE),
+        ("SUBSCRIBED", "SUBSCRIBED", {"sms_promo": True}, Outcome.LEAVE),
+        ("NEVER_SUBSCRIBED", "NEVER_SUBSCRIBED", {}, Outcome.LEAVE),
+    ],
+)
+def test_transactional_sms_goes_with_sms_marketing_and_ends_with_the_opt_out(
+    transactional: str, marketing: str, comms: Json, outcome: Outcome
+) -> None:
+    held = {
+        "sms": {
+            "marketing": {"consent": marketing, "consent_timestamp": EARLY},
+            "transactional": {"consent": transactional, "consent_timestamp": EARLY},
+        }
+    }
+    channels = consent_events.Channel
+    _, steps = consent_steps(
+        {channel: Memory(channel) for channel in channels},
+        comms,
+        {channels.EMAIL: Subject("01HX", "", None), channels.SMS: Subject("01HX", "canary-phone", held)},
+        rules=ConsentRules(unset=dict.fromkeys(channels, "leave"), sms_transactional=True),
+        read_at=NOW,
+        now=NOW,
+    )
+    assert steps[-1].consent is Consent.SMS_TRANSACTIONAL
+    assert steps[-1].outcome is outcome
+
+
+def both_sides(comms: Json, subject: Subject) -> tuple[dict[consent_events.Channel, Memory], list[Step]]:
+    """Return what is known, and what is to be done, where nothing was remembered and nobody has a phone."""
+    channels = consent_events.Channel
+    return consent_steps(
+        {channel: Memory(channel) for channel in channels},
+        comms,
+        {channels.EMAIL: subject, channels.SMS: Subject("01HX", "", None)},
+        rules=ConsentRules(unset=dict.fromkeys(channels, "leave")),
+        read_at=NOW,
+        now=NOW,
+    )

@@ -1,5 +1,6 @@
 """What is known of a channel's consent, folded: whose an event is, which way the newest decision goes, what Omneo is given."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared.consent.rules import calls, learning, results, whose
 from shared.consent.rules.decisions import Decided, stamp_name
-from shared.consent.rules.memory import LANDING, Call, Memory, Word
+from shared.consent.rules.memory import LANDING, Call, Memory, Seen, Word
 from shared.consent.rules.whose import Verdict
 from shared.consent_events import Channel, Consent, Decision, Direction
 
@@ -313,3 +314,112 @@ def test_a_persons_last_word_stands_whatever_comes_first(order: tuple[int, ...])
         memory = learning.with_events(memory, [history[number]])
     assert [one.topic for one in whose.untold(memory)] == [IN, OUT]
     assert results.last_word(memory) == Word("out", at(7200))
+
+
+class TestWhatOmneoShows:
+    """What was read around a write of ours, and what takes an opt-out back."""
+
+    def test_what_is_read_within_moments_of_our_write_may_be_what_was_before(self) -> None:
+        given = comms(False)
+        memory = learning.written(a_memory(event(OUT, 0)), given, {(event(OUT, 0).id, OUT)}, at(20))
+        assert (memory.seen, memory.seen_at) == (Seen("out", None), at(20))
+        assert learning.with_omneo(memory, comms(True), at(24)) == memory
+        later = learning.with_omneo(memory, comms(True), at(25))
+        assert (later.seen, later.seen_at) == (Seen("in", None), at(25))
+
+    def test_what_omneo_shows_where_nothing_was_given_is_still_to_be_understood(self) -> None:
+        memory = learning.with_omneo(a_memory(), comms(False), at(0))
+        assert learning.written(memory, comms(True, 10), (), None) == memory
+        seen = learning.written(memory, comms(True, 10), (), at(20))
+        assert (seen.seen, seen.seen_at) == (Seen("in", at(10)), at(20))
+        assert learning.written(memory, comms(False), (), at(20)) == memory  # since when stays as it was
+
+    @pytest.mark.parametrize(
+        ("before", "after", "is_so"),
+        [
+            (("out", 0), ("in", 30), True),
+            (("out", 0), ("in", 50), False),  # the time of an event of Klaviyo's, which we wrote
+            (("in", 0), ("in", 30), False),
+            (("out", 0), ("out", 30), False),
+            (None, ("in", 30), False),
+            (("out", 0), None, False),
+        ],
+    )
+    def test_an_opt_out_is_taken_back_in_omneo_by_an_opt_in_that_no_event_explains(
+        self, before: tuple[Direction, float] | None, after: tuple[Direction, float] | None, is_so: bool
+    ) -> None:
+        known = [
+            replace(a_memory(event(IN, 50)), seen=Seen(seen[0], at(seen[1])) if seen else None)
+            for seen in (before, after)
+        ]
+        assert learning.is_opt_out_taken_back(*known) is is_so
+
+
+def test_of_many_events_the_newest_are_remembered_and_whoever_is_still_to_be_told_of() -> None:
+    told = [event(OUT, number, is_written=True, is_told=True) for number in range(1, 60)]
+    memory = a_memory(event(IN, 0), *told)
+    assert memory.events == (event(IN, 0), *told[-learning.MOST_EVENTS :])
+
+
+class TestWhoseBesideOthers:
+    """An event is judged by itself, whatever came before it."""
+
+    def test_what_was_told_or_is_anothers_does_not_make_our_landing_hers(self) -> None:
+        memory = a_memory(
+            event(IN, 1, is_told=True), event(IN, 2, mark="other"), event(IN, 20), asked=(("in", 15),)
+        )
+        assert verdicts_of(memory) == [Verdict.PERSON, Verdict.PERSON, Verdict.OURS]
+
+    def test_two_calls_have_two_landings(self) -> None:
+        memory = a_memory(event(IN, 5), event(IN, 2000), asked=(("in", 0),))
+        memory = calls.with_landing(memory, memory.calls[0], at(5))
+        later = Call(Consent.EMAIL, "in", FIRST, at(1990), at(1990), at(1990))
+        assert verdicts_of(calls.with_call(memory, later)) == [Verdict.OURS, Verdict.OURS]
+
+    def test_an_act_under_two_topics_is_one_also_after_a_landing_of_ours(self) -> None:
+        topics = (
+            "unsubscribed_from_sms_marketing",
+            "subscribed_to_sms_marketing",
+            "subscribed_to_text_messaging_marketing",
+        )
+        events = [
+            Decided(topic, topic, FIRST, at(seconds), decision)
+            for topic, seconds, decision in zip(
+                topics, (10, 7200, 7200), (Decision.OPT_OUT, Decision.OPT_IN, Decision.OPT_IN), strict=True
+            )
+        ]
+        memory = calls.with_call(Memory(Channel.SMS), Call(Consent.SMS, "out", FIRST, at(0), at(0), at(0)))
+        memory = learning.with_events(memory, events)
+        assert sorted(verdicts_of(memory)) == sorted([Verdict.OURS, Verdict.PERSON, Verdict.TWIN])
+
+    @pytest.mark.parametrize(
+        ("channel", "verdict"), [(Channel.EMAIL, Verdict.PERSON), (Channel.SMS, Verdict.OURS)]
+    )
+    def test_a_second_opt_in_after_her_opt_out_is_hers_where_klaviyo_shows_whose_it_is(
+        self, channel: Channel, verdict: Verdict
+    ) -> None:
+        to, of = (f"{word}_{channel}_marketing" for word in ("subscribed_to", "unsubscribed_from"))
+        acts = [(to, 5, Decision.OPT_IN), (of, 10, Decision.OPT_OUT), (to, 20, Decision.OPT_IN)]
+        events = [Decided(f"{seconds}", topic, FIRST, at(seconds), act) for topic, seconds, act in acts]
+        call = Call(Consent(channel.value), "in", FIRST, at(0), at(0), at(0))
+        memory = learning.with_events(calls.with_call(Memory(channel), call), events)
+        assert verdicts_of(memory) == [Verdict.OURS, Verdict.PERSON, verdict]
+
+    def test_an_opt_out_is_hers_where_she_opted_in_between_the_decision_and_the_call(self) -> None:
+        call = Call(Consent.EMAIL, "out", FIRST, at(0), at(100), at(100))
+        memory = calls.with_call(a_memory(event(IN, 50), event(OUT, 110)), call)
+        assert verdicts_of(memory) == [Verdict.PERSON, Verdict.PERSON]
+        assert verdicts_of(calls.with_call(a_memory(event(OUT, 110)), call)) == [Verdict.OURS]
+
+    def test_an_opt_out_that_was_told_to_omneo_as_hers_stays_hers(self) -> None:
+        assert verdicts_of(a_memory(event(OUT, 10, is_told=True), asked=(("out", 0),))) == [Verdict.PERSON]
+
+    def test_one_opt_out_is_the_landing_of_one_call_and_the_next_of_the_next(self) -> None:
+        memory = a_memory(event(OUT, 40), event(OUT, 100), asked=(("out", 0),))
+        memory = calls.with_call(memory, Call(Consent.EMAIL, "out", FIRST, at(30), at(30), at(30)))
+        assert verdicts_of(memory) == [Verdict.OURS, Verdict.OURS]
+
+    def test_the_landings_of_one_way_are_not_those_of_the_other(self) -> None:
+        memory = a_memory(event(IN, 5), event(OUT, 610), asked=(("in", 0), ("out", 600)), since=-1)
+        assert verdicts_of(memory) == [Verdict.OURS, Verdict.OURS]
+        assert [list(whose.our_landings(memory, way)) for way in ("in", "out")] == [[at(5)], [at(610)]]

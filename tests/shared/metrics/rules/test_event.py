@@ -137,9 +137,11 @@ def test_in_the_track_shape_a_dollar_name_beats_a_plain_one_in_any_order() -> No
 
 @pytest.mark.parametrize("blank", ["", " ", "null", None])
 def test_in_the_track_shape_a_dollar_name_that_says_nothing_beats_no_plain_one(blank: object) -> None:
-    given = {"$email": blank, "email": EMAIL}
-    event = read({"event": "Tracked", "customer_properties": given})
-    assert event.attributes["profile"]["data"]["attributes"]["email"] == EMAIL
+    given = {"$email": blank, "email": EMAIL, "$first_name": "Jane"}
+    for customer in (given, dict(reversed(given.items()))):
+        event = read({"event": "Tracked", "customer_properties": customer})
+        profile = event.attributes["profile"]["data"]["attributes"]
+        assert (profile["email"], profile["first_name"]) == (EMAIL, "Jane")
 
 
 def test_the_track_token_goes_no_further() -> None:

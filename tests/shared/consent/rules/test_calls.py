@@ -1,0 +1,99 @@
+"""What is remembered of our calls to Klaviyo: which is which, what Klaviyo has answered, and how long one may still land."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.consent.rules import calls
+from shared.consent.rules.memory import LANDING, UNDER_WAY, Call, Memory
+from shared.consent_events import Channel, Consent
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+def a_call(seconds: float = 0, **changes: Any) -> Call:
+    """Return a call of that time, in seconds from noon."""
+    at = NOON + timedelta(seconds=seconds)
+    return replace(Call(Consent.EMAIL, "in", "01HX", NOON, at, at), **changes)
+
+
+def remembering(*known: Call) -> Memory:
+    """Return a memory of calls, as they were put into it."""
+    return Memory(Channel.EMAIL, calls=known)
+
+
+OTHERS = [
+    a_call(1, consent=Consent.SMS),
+    a_call(2, consent=Consent.SMS_TRANSACTIONAL),
+    a_call(3, direction="out"),
+    a_call(4, profile="01HY"),
+]
+
+
+def test_an_answer_is_about_the_last_such_call_and_no_other() -> None:
+    first, last = a_call(0), a_call(10)
+    memory = remembering(first, last, *OTHERS)
+    accepted = calls.accepted(memory, Consent.EMAIL, "in", "01HX")
+    assert accepted.calls == (first, replace(last, is_accepted=True), *OTHERS)
+    assert calls.refused(memory, Consent.EMAIL, "in", "01HX").calls == (first, *OTHERS)
+    assert calls.with_landing(memory, last, NOON).calls == (first, replace(last, landed_at=NOON), *OTHERS)
+
+
+def test_an_answer_to_what_is_not_remembered_changes_nothing() -> None:
+    memory = remembering(*OTHERS)
+    assert calls.accepted(memory, Consent.EMAIL, "in", "01HX") == memory
+    assert calls.refused(memory, Consent.EMAIL, "in", "01HX") == memory
+
+
+def test_the_last_call_is_one_of_the_consent_the_way_and_the_profile_that_are_asked_for() -> None:
+    memory = remembering(a_call(0), *OTHERS)
+    assert calls.last_call(memory, Consent.EMAIL, "in", "01HX") == a_call(0)
+    assert calls.last_call(memory, Consent.EMAIL, None, "01HX") == OTHERS[2]
+    assert calls.last_call(memory, Consent.SMS, "in", "01HX") == OTHERS[0]
+    assert calls.last_call(memory, Consent.SMS, "out", "01HX") is None
+    assert calls.last_call(remembering(a_call(0, profile="")), Consent.EMAIL, "in", "01HX") is not None
+
+
+@pytest.mark.parametrize(
+    ("is_accepted", "within"), [(True, LANDING), (False, UNDER_WAY)], ids=["accepted", "no answer seen"]
+)
+def test_a_call_may_land_for_so_long_and_longer_where_nobody_saw_an_answer(
+    is_accepted: bool, within: timedelta
+) -> None:
+    memory = remembering(a_call(is_accepted=is_accepted))
+    assert calls.is_being_carried_out(memory, NOON + within - SECOND)
+    assert not calls.is_being_carried_out(memory, NOON + within)
+
+
+def test_a_call_that_has_landed_or_was_never_made_is_not_being_carried_out() -> None:
+    assert not calls.is_being_carried_out(remembering(a_call(landed_at=NOON)), NOON)
+    assert not calls.is_being_carried_out(remembering(), NOON)
+
+
+def test_only_the_newest_calls_are_remembered_whoever_brings_them() -> None:
+    many = [a_call(number) for number in range(calls.MOST_CALLS + 3)]
+    before, after = many[::2], many[1::2]
+    memory = calls.with_calls_before(remembering(*after), [*before, after[0]])
+    assert memory.calls == tuple(many[3:])
+    newest = a_call(100, direction="out")
+    assert calls.with_call(memory, newest).calls == (*many[4:], newest)
+
+
+def test_the_same_call_soon_after_is_one_that_was_asked_twice_and_later_another() -> None:
+    first = a_call(0)
+    memory = calls.with_call(remembering(first), a_call(60))
+    (both,) = memory.calls
+    assert (both.asked_at, both.last_at, both.times) == (NOON, NOON + 60 * SECOND, 2)
+    later = NOON + timedelta(days=1)
+    memory = calls.with_call(memory, replace(first, asked_at=later, last_at=later))
+    assert [call.times for call in memory.calls] == [2, 3]
+    soon = later + 60 * SECOND
+    memory = calls.with_call(memory, replace(first, asked_at=soon, last_at=soon))
+    assert [(call.times, call.asked_at) for call in memory.calls] == [(2, NOON), (4, later)]
+
+
+def test_a_merge_is_remembered_by_its_time() -> None:
+    assert calls.with_merge(remembering(a_call()), NOON) == replace(remembering(a_call()), merged_at=NOON)
