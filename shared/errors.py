@@ -180,6 +180,10 @@ class WaitError(ServiceError):
         self.retry_after = retry_after
 
 
+class UnsureError(WaitError):
+    """404 in words that the service may have said, or a gateway in front of it that has lost the path: in itself it says nothing."""
+
+
 class TokenRejectedError(ServiceError):
     """The service does not accept our token (401)."""
 

@@ -6,6 +6,7 @@ from shared.rewards.rewards import ANSWER_WITHIN, issue_reward
 from shared.services import Services
 from shared.settings import Needs
 from shared.web.endpoints import Call, Reply, endpoint, json_body, tenant_by_webhook_secret
+from shared.web.parameters import parameters
 
 services = Services.from_environment(Needs.STORE)
 
@@ -15,6 +16,7 @@ services = Services.from_environment(Needs.STORE)
 def rewards_webhook(call: Call) -> Reply:
     """Answer once the reward is issued, or was before."""
     tenant = tenant_by_webhook_secret(call, services)
+    parameters(call.query, ())
     flow = call.headers.get("X-Klaviyo-Flow-ID", "")
     result = issue_reward(tenant, json_body(call), flow=flow, services=services)
     return 200, {"status": result.status, "reward_id": result.reward_id}

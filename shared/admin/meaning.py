@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 
 from shared.errors import DisconnectedError, NotFoundError, ServiceError
 from shared.json_logic.check import check_logic
-from shared.klaviyo.rules.attributes import attribute_named, property_named
 from shared.services import Services
-from shared.tenants.settings import TenantSettings
+from shared.tenants.settings import LEAST_AMOUNT, TenantSettings
 from shared.tenants.tenants import Tenant
 from shared.values import read_plain
+from shared.values.attribute_names import attribute_named, name_fault, property_named
 from shared.values.phones import country_code, regions
+from shared.values.zones import zones
 
 NO_SUCH_LIST = "Klaviyo has no list of this id in the connected account"
 
@@ -25,7 +26,9 @@ def faults(settings: TenantSettings) -> dict[str, str]:
     """Return what is wrong by the name of the setting, as far as that can be known without asking anybody. Pure."""
     found = {
         "default_region": _region_fault(settings.default_region),
+        "timezone": _timezone_fault(settings.timezone),
         "identity_handle": _handle_fault(settings.identity_handle),
+        "reward_max_amount": _amount_fault(settings.reward_max_amount),
         "profile_exclude_logic": check_logic(settings.profile_exclude_logic or {}),
         "mappings": next(_mapping_faults(settings.mappings), ""),
     }
@@ -53,6 +56,20 @@ def _region_fault(region: str | None) -> str:
     return f"must be the ISO code of one country that has phone numbers, as in AU or GB.{instead}".rstrip(".")
 
 
+def _timezone_fault(name: str | None) -> str:
+    if name is None or name in zones():
+        return ""
+    return "must be the IANA time zone of a place, as in Australia/Melbourne, or UTC"
+
+
+def _amount_fault(most: float | None) -> str:
+    return (
+        ""
+        if most is None or most >= LEAST_AMOUNT
+        else f"must be at least {LEAST_AMOUNT}, the smallest unit of any currency"
+    )
+
+
 def _handle_fault(handle: str) -> str:
     if (
         handle == handle.strip()
@@ -66,14 +83,11 @@ def _handle_fault(handle: str) -> str:
 
 
 def _mapping_faults(mappings: Mapping[str, str]) -> Iterator[str]:
-    targets = [attribute_named(name) for name in mappings.values()]
-    names = [
-        f"properties.{property_named(name)}" if target is None else target
-        for name, target in zip(mappings.values(), targets, strict=True)
-    ]
-    if "" in targets or "properties.id" in names:
-        yield "may not fill id, external_id, anonymous_id or _kx, by which Klaviyo finds a profile"
-    if "properties." in names:
-        yield "must name an attribute or a property of Klaviyo for each path"
-    if Counter(names).most_common(1) and Counter(names).most_common(1)[0][1] > 1:
+    yield from filter(None, map(name_fault, mappings.values()))
+    if not all(map(read_plain, mappings)):
+        yield "must name the path of a value in Omneo for each attribute or property"
+    filled = Counter(
+        attribute_named(name) or f"properties.{property_named(name)}" for name in mappings.values()
+    )
+    if any(count > 1 for count in filled.values()):
         yield "may fill each attribute or property from one path only"

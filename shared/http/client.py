@@ -17,7 +17,14 @@ from typing import Any
 import requests
 
 from shared import logs
-from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
+from shared.errors import (
+    NotFoundError,
+    RefusedError,
+    ServiceError,
+    TokenRejectedError,
+    UnsureError,
+    WaitError,
+)
 from shared.http import heard
 from shared.http.connections import Connections
 from shared.http.deadlines import lasting, seconds_left
@@ -78,7 +85,7 @@ class Problem:
     """What a service says is wrong: its `code`, where (`field`), and in its own words (`detail`, may be personal).
 
     `duplicate_of` is the id of what is there already, `other_fields` are the places of what else it says is wrong, `request_id` is
-    the service's name for the request.
+    the service's name for the request. `is_anybodys` are the statuses with which a gateway would say the same: no verdict of the service's.
     """
 
     code: str = ""
@@ -87,6 +94,7 @@ class Problem:
     duplicate_of: str = ""
     other_fields: tuple[str, ...] = ()
     request_id: str = ""
+    is_anybodys: frozenset[int] = frozenset()
 
 
 class HttpClient:
@@ -131,7 +139,7 @@ class HttpClient:
         With `any_success` every 2xx is enough, whatever its body is, and what is not JSON comes back as None.
 
         Raises:
-            WaitError: throttled, failing, unreachable, too slow, or not an answer of the API's own.
+            WaitError: throttled, failing, unreachable, too slow, or not an answer of the API's own. UnsureError: perhaps one, a 404.
             TokenRejectedError: 401.
             NotFoundError: 404.
             RefusedError: any other refusal.
@@ -260,6 +268,10 @@ class HttpClient:
             return self._wait(f"answered {status}, which this call never should", status)
         if problem is None:
             return self._wait(f"answered {status} from its edge, not its API", status)
+        if status in problem.is_anybodys:
+            kind = UnsureError if status == 404 else WaitError
+            words = "in words that its gateway may have said as well"
+            return kind(f"{self.service} answered {status} {words}", service=self.service, status=status)
         return self._refusal(status, problem, _request_id(answer) or problem.request_id)
 
     def _refusal(self, status: int, problem: Problem, request_id: str) -> ServiceError:
@@ -295,6 +307,7 @@ class HttpClient:
             problem.duplicate_of if _ID.fullmatch(problem.duplicate_of) else "",
             tuple(map(_name, problem.other_fields)),
             problem.request_id if _ID.fullmatch(problem.request_id) else "",
+            problem.is_anybodys,
         )
 
     def _wait(

@@ -1,13 +1,20 @@
 """What mends a 403: which permission or which part of a plan is missing stands in the service's own words alone. Pure."""
 
+import re
+
 from shared.errors import ServiceError
 
-_PLAN = ("plan", "entitle", "enabled", "upgrade", "advanced", "package")
+_SCOPE = re.compile(r"\bscopes?\b|\b[a-z]+(?:-[a-z]+)*:(?:read|write|full)\b", re.IGNORECASE)
+# What only an account has, whatever else such a text speaks of: "the scope of your plan".
+_ACCOUNT = re.compile(r"\b(?:plans?|pricing|billing|tiers?|upgrad\w*|packages?|entitle\w*)\b", re.IGNORECASE)
+_SETTING = re.compile(r"\b(?:enabled?|advanced)\b", re.IGNORECASE)
 
 
 def lacks_a_scope(error: ServiceError) -> bool:
     """Return whether Klaviyo says that a scope is missing, or says nothing: a scope is the likeliest cause then."""
-    return error.service == "Klaviyo" and ("scope" in error.detail.casefold() or not error.detail)
+    if error.service != "Klaviyo":
+        return False
+    return not error.detail or bool(_SCOPE.search(error.detail) and not _ACCOUNT.search(error.detail))
 
 
 def what_mends(error: ServiceError) -> str:
@@ -16,6 +23,6 @@ def what_mends(error: ServiceError) -> str:
         return f"Give our {error.service} token the permission that is missing, in CX Manager."
     if lacks_a_scope(error):
         return "A scope is missing: install again and grant every scope."
-    if any(word in error.detail.casefold() for word in _PLAN):
+    if _ACCOUNT.search(error.detail) or _SETTING.search(error.detail):
         return "Klaviyo's words name what the account lacks: change its plan or its settings in Klaviyo."
     return "If a scope is missing, install again and grant every scope; else change the account's plan in Klaviyo."

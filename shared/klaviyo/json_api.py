@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from shared.errors import TokenRejectedError, WaitError
 from shared.http.client import HttpClient, Problem
 from shared.http.paths import path_segment
+from shared.http.strangers import is_strangers
 
 _JSON_API = "application/vnd.api+json"
 
@@ -77,11 +78,20 @@ class JsonApi:
         data = None if body is None else json.dumps(body).encode()
         token = self._tokens.current()
         try:
-            return self._http.call(method, path, headers=self._headers(token, data), params=params, data=data)
+            answer = self._http.call(
+                method, path, headers=self._headers(token, data), params=params, data=data
+            )
         except TokenRejectedError:
             # Expired early, or renewed by another worker: once more with another token, then it is somebody else's to judge.
             other = self._tokens.instead_of(token)
-            return self._http.call(method, path, headers=self._headers(other, data), params=params, data=data)
+            answer = self._http.call(
+                method, path, headers=self._headers(other, data), params=params, data=data
+            )
+        if is_strangers(answer):
+            raise WaitError(
+                "Klaviyo answered with what cannot be read, and is not its own", service="Klaviyo", status=200
+            ) from None
+        return answer
 
     def _headers(self, token: str, data: bytes | None) -> dict[str, str]:
         headers = {"Authorization": f"Bearer {token}", "revision": self._revision, "Accept": _JSON_API}

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shared import logs
-from shared.errors import CannotSucceedError, RefusedError
+from shared.errors import CannotSucceedError, RefusedError, UnsureError
 from shared.jobs.jobs import SendMetric
 from shared.metrics.profile import with_profile
 from shared.metrics.rules.event import (
@@ -127,12 +127,17 @@ def _create(event: Mapping[str, Any], klaviyo: "KlaviyoClient") -> None:
 def _mint(job: SendMetric, tenant: Tenant, omneo: "OmneoClient") -> "IdToken":
     """Mint a token for the profile the event is about: by its Klaviyo id, its Omneo id, or its email, the first that Omneo knows."""
     refusal: RefusedError | None = None
+    doubt: UnsureError | None = None
     for attempt in _ways_to_mint(job, tenant, omneo):
         try:
             if (token := attempt()) is not None:
                 return token
         except RefusedError as error:
             refusal = error
+        except UnsureError as error:
+            doubt = error
+    if doubt is not None:
+        raise doubt
     if refusal is not None:
         raise CannotSucceedError(
             f"The event asked for an ID token and Omneo does not mint one: {refusal}. It was not sent without."

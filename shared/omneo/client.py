@@ -1,7 +1,10 @@
-"""Omneo's API, one method per endpoint, over the one HTTP core. No rules about the use of an answer live here."""
+"""Omneo's API, one method per endpoint, over the one HTTP core. No rules about the use of an answer live here.
+
+Whether an answer is Omneo's own stands in verdicts.py.
+"""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -10,9 +13,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from shared.errors import NotFoundError, RefusedError, WaitError
-from shared.http.client import HttpClient, Problem
+from shared.errors import NotFoundError, RefusedError, UnsureError, WaitError
+from shared.http.client import HttpClient
 from shared.http.paths import path_segment
+from shared.http.strangers import is_strangers
+from shared.omneo.verdicts import read_problem
+
+__all__ = ["Interaction", "OmneoClient", "Profile", "base_url", "read_problem"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -92,6 +99,7 @@ class RewardDefinition(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    id: Any = None
     handle: Any = None
     period: Any = None
     period_type: Any = None
@@ -128,19 +136,25 @@ class OmneoClient:
     def profile(self, id: str) -> Profile | None:
         """Return the profile, None when there is none."""
         # https://docs.omneo.io/dev-guides/profiles/working-with-profiles
-        try:
-            return _profile(self._call("GET", f"/api/v3/profiles/{_segment(id)}"))
-        except NotFoundError:
-            return None
+        fields = self.profile_fields(id)
+        return None if fields is None else _read(Profile, fields, "profile")
 
     def profile_fields(self, id: str) -> Mapping[str, Any] | None:
         """Return everything that Omneo shows of the profile, None when there is none."""
         try:
-            fields = _data(self._call("GET", f"/api/v3/profiles/{_segment(id)}"), "profile")
+            path = f"/api/v3/profiles/{_segment(id)}"
+            fields = _data(self._call("GET", path), "profile")
         except NotFoundError:
             return None
-        if not fields:
-            return None
+        except UnsureError as doubt:
+            fields = self._asked_again(
+                doubt,
+                id,
+                lambda: self._call("GET", path),
+                lambda known: self._call("GET", f"/api/v3/profiles/{_segment(known['id'])}"),
+            )
+            if fields is None:
+                return None
         if not isinstance(fields, dict) or str(fields.get("id")).casefold() != id.casefold():
             raise WaitError("Omneo answered with a profile that cannot be read", service="Omneo")
         return fields
@@ -164,7 +178,7 @@ class OmneoClient:
         ):
             if at is not None:
                 params[f"filter[{name}]"] = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-        body = self._call("GET", "/api/v3/profiles", params=params)
+        body = self._listed("/api/v3/profiles", params)
         try:
             rows = [row for row in _list(body) if isinstance(row, dict)]
             meta = body["meta"]
@@ -186,7 +200,12 @@ class OmneoClient:
     def update_comms(self, profile_id: str, comms: Mapping[str, Any]) -> None:
         """Change the comms fields that are named. Repeating this call is harmless."""
         # https://docs.omneo.io/business-guides/profile-design/email-mobile-consent
-        self._call("PUT", f"/api/v3/profiles/{_segment(profile_id)}/attributes/comms", body=comms)
+        try:
+            self._call("PUT", f"/api/v3/profiles/{_segment(profile_id)}/attributes/comms", body=comms)
+        except UnsureError as doubt:
+            if self.profile_fields(profile_id) is None:
+                raise NotFoundError("Omneo has no such profile", service="Omneo", status=404) from doubt
+            raise
 
     def create_interaction(self, interaction: Interaction, namespace: str) -> None:
         """Add an interaction. Omneo knows no key for it: repeating this call makes a second one, with the same `meta`."""
@@ -210,29 +229,31 @@ class OmneoClient:
     def find_profile_by_email(self, email: str) -> Profile | None:
         """Return the profile with exactly this email, in any case, None when there is none."""
         # https://docs.omneo.io: profiles are filtered by field; the SDK's findByEmail takes the first of the list.
-        try:
-            body = self._call("GET", "/api/v3/profiles", params={"filter[email]": email})
-        except NotFoundError:
-            return None
-        for profile in _profiles(body):
+        for profile in _profiles(self._listed("/api/v3/profiles", {"filter[email]": email})):
             if profile.email and _folded(profile.email) == _folded(email):
                 return profile
         return None
 
     def find_profile_by_identity(self, *, identifier: str, handle: str) -> Profile | None:
         """Return the profile that holds the identity, None when there is none."""
+
         # https://docs.omneo.io/reference/searchbyid; what is answered for none is not documented.
-        body = {"type": handle, "id": identifier}
+        def search(type: str, id: object) -> Any:
+            return self._call("POST", "/api/v3/profiles/search-id", body={"type": type, "id": id})
+
         try:
-            answer = self._call("POST", "/api/v3/profiles/search-id", body=body)
+            found = _data(search(handle, identifier), "profile")
         except RefusedError as error:
             if error.status in {404, 422}:
                 return None
             raise
-        found = _data(answer, "profile")
+        except UnsureError as doubt:
+            found = self._asked_again(
+                doubt, "", lambda: search(handle, identifier), lambda known: search("profile_id", known["id"])
+            )
         if isinstance(found, list):
             found = found[0] if found else None
-        return _read(Profile, found, "profile") if found else None
+        return None if found in (None, {}) else _read(Profile, found, "profile")
 
     def rewards_of_profile(self, profile_id: str) -> Iterator[Reward]:
         """Yield every reward of the profile, page by page as they are asked for."""
@@ -246,15 +267,15 @@ class OmneoClient:
             answer = self._call("GET", f"/api/v3/rewards/definitions/{_segment(id)}")
         except NotFoundError:
             return None
+        except UnsureError:
+            return next(
+                (definition for definition in self._definitions() if str(definition.id) == str(id)), None
+            )
         return _read(RewardDefinition, _data(answer, "reward definition"), "reward definition")
 
     def reward_definition_by_handle(self, handle: str) -> RewardDefinition | None:
         """Return the definition with this handle, None when there is none."""
-        for row in self._rows("/api/v3/rewards/definitions", {"page[size]": "100"}):
-            definition = _read(RewardDefinition, row, "reward definition")
-            if definition.handle == handle:
-                return definition
-        return None
+        return next((definition for definition in self._definitions() if definition.handle == handle), None)
 
     def create_reward(self, reward: Mapping[str, Any]) -> Reward:
         """Make a reward and return it. A repeat may be refused or may make a second one: whoever calls must know."""
@@ -268,7 +289,7 @@ class OmneoClient:
         found: list[OmneoWebhook] = []
         params = {"filter[namespace]": namespace, "page[size]": "100"}
         while params:
-            body = self._call("GET", "/api/v3/webhooks", params=params)
+            body = self._listed("/api/v3/webhooks", params)
             try:
                 found += [OmneoWebhook.model_validate(row) for row in _list(body)]
                 params = _next_page(body, params)
@@ -311,7 +332,7 @@ class OmneoClient:
         """Yield the rows of a list, page by page."""
         asked = dict(params)
         while asked:
-            body = self._call("GET", path, params=asked)
+            body = self._listed(path, asked)
             try:
                 rows, asked = _list(body), _next_page(body, asked)
             except (TypeError, KeyError, AttributeError, ValueError):
@@ -319,6 +340,46 @@ class OmneoClient:
                     "Omneo answered with a list that cannot be read", service="Omneo", status=200
                 ) from None
             yield from rows
+
+    def _definitions(self) -> Iterator[RewardDefinition]:
+        rows = self._rows("/api/v3/rewards/definitions", {"page[size]": "100"})
+        return (_read(RewardDefinition, row, "reward definition") for row in rows)
+
+    def _listed(self, path: str, params: Mapping[str, str]) -> Any:
+        """Return the answer of a list. An empty list is 200: a 404 says only that the list is not to be had now."""
+        try:
+            return self._call("GET", path, params=params)
+        except NotFoundError as error:
+            raise WaitError("Omneo answered 404 to a list", service="Omneo", status=404) from error
+
+    def _asked_again(
+        self,
+        doubt: UnsureError,
+        id: str,
+        ask: Callable[[], Any],
+        ask_for: Callable[[Mapping[str, Any]], Any],
+    ) -> Any:
+        """Return what is there after all, None if Omneo itself says that nothing is, where the first answer may have been a gateway's.
+
+        Omneo stands behind the path if it is heard there on a profile that it lists (`ask_for`); then what is asked is asked once more.
+
+        Raises:
+            WaitError: it was the gateway, or that cannot be told now.
+        """
+        rows = _list_or_wait(self._listed("/api/v3/profiles", {"page[size]": "1"}))
+        if not rows:
+            return None  # of nobody
+        known = rows[0]
+        if not isinstance(known, dict) or not known.get("id") or str(known["id"]).casefold() == id.casefold():
+            raise doubt
+        try:
+            _read(Profile, _data(ask_for(known), "profile"), "profile")
+        except (UnsureError, NotFoundError):
+            raise doubt from None
+        try:
+            return _data(ask(), "profile")
+        except (UnsureError, NotFoundError):
+            return None
 
     def _mint(self, body: Mapping[str, str]) -> IdToken:
         # https://docs.omneo.io/dev-guides/frontend/omneo-id
@@ -341,9 +402,14 @@ class OmneoClient:
         data = None if body is None else json.dumps(body).encode()
         if data is not None:
             headers["Content-Type"] = "application/json"
-        return self._http.call(
+        answer = self._http.call(
             method, path, headers=headers, params=params, data=data, any_success=any_success
         )
+        if not any_success and is_strangers(answer):
+            raise WaitError(
+                "Omneo answered with what cannot be read, and is not its own", service="Omneo", status=200
+            ) from None
+        return answer
 
 
 def _expiry(body: Any) -> datetime | None:
@@ -383,11 +449,6 @@ def _folded(email: str) -> bytes:
     return email.encode(errors="surrogatepass").lower()
 
 
-def _profile(body: Any) -> Profile | None:
-    found = _data(body, "profile")
-    return _read(Profile, found, "profile") if found else None
-
-
 def _data(body: Any, name: str) -> Any:
     """Return what is in the envelope of a single thing. An answer without the envelope says nothing, also not that it is not there."""
     try:
@@ -401,11 +462,18 @@ def _data(body: Any, name: str) -> Any:
 def _list(body: Any) -> list[Any]:
     """Return the rows of a list, or raise what its readers take for an answer that cannot be read."""
     rows = body["data"]
-    if rows in (None, {}):  # as PHP may write an empty list
-        return []
     if not isinstance(rows, list):
         raise TypeError("no list: nobody may be taken for missing")
     return rows
+
+
+def _list_or_wait(body: Any) -> list[Any]:
+    try:
+        return _list(body)
+    except (TypeError, KeyError):
+        raise WaitError(
+            "Omneo answered with a list that cannot be read", service="Omneo", status=200
+        ) from None
 
 
 def _profiles(body: Any) -> list[Profile]:
@@ -424,17 +492,3 @@ def base_url(template: str, tenant: str) -> str:
     'https://api.acme-stg.getomneo.com'
     """
     return template.replace("{tenant}", _segment(tenant))
-
-
-def read_problem(body: Any) -> Problem:
-    """Read Laravel's validation errors, `{"errors": {field: [message]}}`, or its plain `{"message": ...}`.
-
-    Raises:
-        TypeError: the body is neither.
-    """
-    errors, message = body.get("errors") or {}, body.get("message", "")
-    if not isinstance(errors, dict) or not isinstance(message, str) or not ("message" in body or errors):
-        raise TypeError("not Laravel's form of an error")
-    field = next(iter(errors), "")
-    detail = str(errors[field]) if field else message
-    return Problem(code="invalid" if field else "", field=str(field), detail=detail)

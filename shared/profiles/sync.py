@@ -20,7 +20,7 @@ from shared.consent.rules.calls import is_being_carried_out, with_merge
 from shared.consent.rules.held import Subject
 from shared.consent.rules.step import Outcome, Step
 from shared.consent_events import Channel
-from shared.errors import CannotSucceedError, NotFoundError, RefusedError, WaitError
+from shared.errors import CannotSucceedError, NotFoundError, RefusedError, UnsureError, WaitError
 from shared.jobs.jobs import SyncProfile
 from shared.json_logic.exclude_logic import ExcludeLogicError
 from shared.klaviyo.profiles import KlaviyoProfile
@@ -304,7 +304,7 @@ class _Sync:
             if is_known:
                 try:
                     omneo.update_identity(id, handle=handle, identifier=klaviyo_id)
-                except NotFoundError:
+                except (NotFoundError, UnsureError):  # it is made, and if it is there after all refused
                     is_known = False
             if not is_known:
                 omneo.create_identity(id, handle=handle, identifier=klaviyo_id)

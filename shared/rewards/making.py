@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 CREATE_SECONDS = 1.5  # with less than this, nothing is begun that could be left in doubt
 NOTE_SECONDS = 1.0  # kept for our own store once Omneo has answered
 
-_NOT_MADE = {403, 425, 429}  # said before the call was carried out: by the edge, or a throttle
+_NOT_MADE = {403, 404, 405, 425, 429}  # said before the call was carried out: by the edge, or a throttle
 _OVER = {500, 503}  # Omneo is done with the call, whatever came of it; after any other 5xx it may not be
 
 

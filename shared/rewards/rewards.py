@@ -26,6 +26,7 @@ from shared.rewards.making import CREATE_SECONDS, NOTE_SECONDS, Result, Work, ma
 from shared.rewards.rules.reward import RewardRequest, fingerprint, read_reward
 from shared.services import Services
 from shared.tenants.tenants import Tenant
+from shared.values.zones import read_zone
 
 if TYPE_CHECKING:
     from shared.omneo.client import OmneoClient
@@ -140,6 +141,6 @@ def _explained(error: ServiceError) -> ExtensionError:
 
 
 def _timezone(tenant: Tenant) -> str:
-    """Return the time zone of rewards whose call names none."""
+    """Return the time zone of rewards whose call names none: the first that is one."""
     account = tenant.klaviyo.account_timezone if tenant.klaviyo else ""
-    return tenant.settings.timezone or account or "UTC"
+    return next((name for name in (tenant.settings.timezone, account) if read_zone(name)), None) or "UTC"

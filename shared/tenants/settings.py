@@ -14,13 +14,16 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from shared.json_logic.check import ARITY, check_logic
 from shared.storage.documents import Value, check_fields
+from shared.values.attribute_names import refused_names
 from shared.values.phones import regions
+from shared.values.zones import zones
 
 # Part of the settings, but fixed once installed: queues carry them in their names, and a queue cannot be renamed.
 FIXED_ONCE_INSTALLED = frozenset({"namespace", "task_queue_name"})
 LONGEST_SECRET = 1000  # a header has to hold it
 LONGEST_LOGIC = 20_000
 LONGEST_NAME = 200
+LEAST_AMOUNT = 0.001  # the smallest unit of any currency: below, no reward would be allowed
 
 
 class Unset(StrEnum):
@@ -44,6 +47,7 @@ def _timezones() -> frozenset[str]:
 
 
 def _timezone(name: str) -> str:
+    # That it is a place's is asked where it changes: what an earlier revision stored can still be read.
     if name not in _timezones():
         raise ValueError("must be an IANA time zone, as in Australia/Melbourne")
     return name
@@ -92,7 +96,13 @@ KlaviyoId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 _MAPPED: dict[str, JsonValue] = {
     "minLength": 1,
     "maxLength": LONGEST_NAME,
-    "not": {"pattern": r"^__[\s\S]*__$"},
+    "not": {"pattern": r"^(?:__[\s\S]*__|\s*)$"},
+}
+_MAPPED_TO: dict[str, JsonValue] = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": LONGEST_NAME,
+    "not": {"pattern": refused_names()},
 }
 
 
@@ -131,7 +141,7 @@ class TenantSettings(BaseModel):
     )
     timezone: Timezone | None = Field(
         default=None,
-        description="IANA time zone of rewards whose call names none. Unset: the zone of the Klaviyo account, else UTC.",
+        description="IANA time zone, of a place or UTC, of rewards whose call names none. Unset: the zone of the Klaviyo account, else UTC.",
         examples=["Australia/Melbourne"],
     )
     master_list_id: KlaviyoId | None = Field(
@@ -150,7 +160,7 @@ class TenantSettings(BaseModel):
             default={},
             description="More values for Klaviyo: each Omneo path with the Klaviyo attribute or property that it fills.",
             examples=[{"company": "organization"}],
-            json_schema_extra={"propertyNames": _MAPPED},
+            json_schema_extra={"propertyNames": _MAPPED, "additionalProperties": _MAPPED_TO},
         )
     )
     email_consent_unset: Unset = Field(
@@ -206,8 +216,13 @@ def settings_schema(secret_length: int) -> dict[str, Any]:
     """
     schema = TenantSettings.model_json_schema()
     schema["properties"] = {name: _or_null(rule) for name, rule in schema["properties"].items()}
-    schema["properties"]["timezone"]["anyOf"][0]["enum"] = sorted(_timezones())
+    schema["properties"]["timezone"]["anyOf"][0]["enum"] = sorted(zones())
     schema["properties"]["default_region"]["anyOf"][0]["enum"] = sorted(regions())
+    schema["properties"]["reward_max_amount"]["anyOf"][0] = {
+        "type": "number",
+        "minimum": LEAST_AMOUNT,
+        "maximum": 1_000_000,
+    }
     schema["description"] = "What is absent stays as it is; null brings the default back."
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Settings of a tenant of the Omneo Klaviyo extension"

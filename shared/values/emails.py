@@ -6,8 +6,8 @@ from shared.values.rendered import is_unrendered, read_plain
 
 LONGEST = 254
 
-# What stands before the @ is the mailbox's own affair, but what belongs to a sentence or a list around an address is not part of it.
-_LOCAL = r"[^@\s<>()\[\]\\,;:\"]{1,64}"
+# U+FFFD stands for a letter that was lost. What stands before the @ is the mailbox's own affair, but what belongs to a sentence or a list around an address is not part of it.
+_LOCAL = r"[^@\s<>()\[\]\\,;:\"\ufffd]{1,64}"
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _TOP = r"(?=[^.]*[^\W\d_])"  # the last label is no number: 127.0.0.1 is no mail domain
 _EMAIL = re.compile(rf"{_LOCAL}@(?:{_LABEL}\.)+{_TOP}{_LABEL}")

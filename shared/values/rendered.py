@@ -7,11 +7,22 @@ import re
 import sys
 import unicodedata
 
-# What template languages write for a value that is not there.
-_MISSING = {"null", "none", "undefined"}
+# What template languages write for a value that is not there, or is no text: PHP and Twig write every list as Array.
+_MISSING = {"null", "none", "undefined", "nil", "(null)", "<no value>", "array", "[object object]"}
 # Within an id only as the languages write them: "none" may be a word there.
-_MISSING_PARTS = {"null", "None", "undefined"}
-_PLACEHOLDER = re.compile(r"\{\{|\{%")  # a template that nobody rendered
+_MISSING_PARTS = {
+    "null",
+    "None",
+    "undefined",
+    "NaN",
+    "NAN",
+    "nan",
+    "[object Object]",
+    "[object",
+    "Object]",
+    "Array",
+}
+_PLACEHOLDER = re.compile(r"\{\{|\{%|\}\}|%\}|\$\{")  # a template that nobody rendered, or half of one
 _WHOLE_WITH_POINT = re.compile(r"([+-]?\d+)\.0+")
 _NUMBER = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})", re.ASCII)
 _GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)  # as Twig's number_format writes it
@@ -29,7 +40,12 @@ _OF_A_DATE = re.compile(r"\d{1,2}", re.ASCII)
 _UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
     chr(code) for code in range(0xFE00, 0xFE10)
 }
-_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+# Full-width forms, blanks that no key types, and what stands for a hyphen or a minus so that no line breaks there.
+_AS_TYPED = (
+    {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+    | dict.fromkeys([0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], 0x20)
+    | dict.fromkeys([0x2010, 0x2011, 0x2212], 0x2D)
+)
 
 
 def read_text(text: str) -> str:
@@ -42,14 +58,14 @@ def read_text(text: str) -> str:
 
 
 def read_plain(text: str) -> str:
-    """Return the text of what is no prose (an id, a number, an address, a date): as `read_text`, in the usual width and digits.
+    """Return the text of what is no prose (an id, a number, an address, a date): as `read_text`, in the usual width, digits, blanks and hyphens.
 
     >>> read_plain("\uff2a\uff41\uff4e\uff45\uff20example.org"), read_plain("\u0661\u0662")
     ('Jane@example.org', '12')
     """
     if text.isascii():
         return read_text(text)
-    letters = text.translate(_FULL_WIDTH)
+    letters = unicodedata.normalize("NFC", text.translate(_AS_TYPED))
     return read_text("".join(str(unicodedata.decimal(letter, letter)) for letter in letters))
 
 
@@ -78,8 +94,8 @@ def read_id(value: object) -> str | None:
 
     >>> [read_id(value) for value in (6, 6.0, "6", " 6.0 ", "06", "order-7")]
     ['6', '6', '6', '6', '06', 'order-7']
-    >>> [read_id(value) for value in (None, "  ", "null", "None", "{{ person.id }}", "reward-{{ id }}", True, [])]
-    ['', '', '', '', '', '', None, None]
+    >>> [read_id(value) for value in (None, "  ", "null", "None", "{{ person.id }}", "reward-{{ id }}", "[object Object]", True, [])]
+    ['', '', '', '', '', '', '', None, None]
     """
     if value is None:
         return ""
@@ -96,14 +112,14 @@ def read_id(value: object) -> str | None:
 
 
 def is_unrendered(text: str) -> bool:
-    """Return whether a text holds a template's placeholder, as `{{ person.id }}`, that nobody rendered."""
+    """Return whether a text holds a template's placeholder, as `{{ person.id }}` or `${id}`, that nobody rendered."""
     return _PLACEHOLDER.search(text) is not None
 
 
 def lacks_a_part(id: str) -> bool:
-    """Return whether an id shows that one of the parts it is put together from was empty: it would be everybody's.
+    """Return whether an id shows that one of the parts it is put together from was empty or lost: it would be everybody's.
 
-    It holds a word for a missing value, or nothing but the words and the year of its recipe, with a gap.
+    It holds U+FFFD, which stands for a letter that could not be read, a word for a missing value, or nothing but the words and the year of its recipe, with a gap.
 
     >>> [lacks_a_part(id) for id in ("reward-", "-2027", "reward--2027", "reward-None", "reward_null_1", "order-2027-11-")]
     [True, True, True, True, True, True]
@@ -112,9 +128,11 @@ def lacks_a_part(id: str) -> bool:
     >>> [lacks_a_part(id) for id in ("Happy Birthday-", "order #", "BFCM2027-", "reward-NULL", "https://shop.example/orders/ABC")]
     [True, True, True, True, False]
     """
+    if "\ufffd" in id:
+        return True
     parts = _BETWEEN_PARTS.split(_SCHEME.sub("", id, count=1))
     if len(parts) == 1:
-        return False
+        return id.casefold() == "nan"
     if parts[-1].casefold() in _MISSING or any(part in _MISSING_PARTS for part in parts):
         return True
     given = [part for part in parts if part]

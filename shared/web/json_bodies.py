@@ -1,6 +1,7 @@
 """JSON from strangers: strict where leniency would hurt later, and never more than we can bear. Pure."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -18,13 +19,23 @@ MOST_OBJECTS = 150_000  # and lists
 
 # Within a string only the three that people type are taken: a name from an address book may hold a line break.
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_STRING_OR_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(NaN|-?Infinity|-?\d[\d.eE+-]*)', re.DOTALL)
+
+_GAP = "An empty template value may have left a gap, or a value may hold a quotation mark or a backslash that is not escaped."
+_NUMBER = (
+    f"No number there can be taken: NaN and Infinity are none, and {LONGEST_NUMBER} digits are the most."
+)
+_TOO_DEEP = f"The body is nested more than {DEEPEST} levels deep."
+_CONTROL_THERE = "A control character stands there, which is no text."
+_ENCODING = "What stands there is written in another encoding, or is no text."
 
 
 def parse_json(content_type: str, body: bytes, *, lenient: bool = False) -> Any:
-    """Return the value of a body. A line break or a tab within a string, which JSON would have escaped, is taken as it is meant.
+    """Return the value of a body. A line break or a tab within a string, which JSON would have escaped, is taken as it is meant, and half
+    a surrogate pair, as a cut through an emoji leaves it, as U+FFFD.
 
     `lenient` is for a body of many things of which we keep little, where one odd value must not spoil the rest: a number out of range
-    is None, and half a surrogate pair and any depth that the parser bears are taken.
+    is None, and half a surrogate pair and any depth that the parser bears are taken as they are.
 
     Raises:
         UnsupportedMediaTypeError: it is not said to be JSON.
@@ -37,27 +48,26 @@ def parse_json(content_type: str, body: bytes, *, lenient: bool = False) -> Any:
     try:
         value = _parsed(body, lenient=lenient)
     except json.JSONDecodeError as error:
+        hint = error.msg if error.msg in (_NUMBER, _ENCODING, _CONTROL_THERE) else _GAP
         raise InvalidPayloadError(
-            f"The body is not valid JSON in UTF-8: look at line {error.lineno}, column {error.colno}. An empty template value may have"
-            " left a gap, or a value may hold a quotation mark or a backslash that is not escaped."
+            f"The body is not valid JSON in UTF-8: look at line {error.lineno}, column {error.colno}. {hint}"
         ) from None
-    except (ValueError, RecursionError):
-        raise InvalidPayloadError(
-            "The body is not valid JSON in UTF-8. An empty template value may have left a gap."
-        ) from None
-    if lenient:
-        return value
-    if not _is_shallow(value, DEEPEST):
-        raise InvalidPayloadError(f"The body is nested more than {DEEPEST} levels deep.")
+    except RecursionError:
+        deep = "The body is not valid JSON, or is nested deeper than can be read." if lenient else _TOO_DEEP
+        raise InvalidPayloadError(deep) from None
+    if not lenient and not _is_shallow(value, DEEPEST):
+        raise InvalidPayloadError(_TOO_DEEP)
     return value
 
 
 def _parsed(body: bytes, *, lenient: bool) -> Any:
     # As text: given bytes, the parser takes other encodings too, and half a surrogate pair, which is no text.
-    text = body.decode("utf-8-sig")
+    try:
+        text = body.decode().removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise _fault_after(body[: error.start], _ENCODING) from None
     if control := _CONTROL.search(body):
-        before = body[: control.start()].decode(errors="replace").removeprefix("\ufeff")
-        raise json.JSONDecodeError("a control character", before, len(before))
+        raise _fault_after(body[: control.start()], _CONTROL_THERE)
     if lenient:
         return json.loads(
             text,
@@ -66,9 +76,37 @@ def _parsed(body: bytes, *, lenient: bool) -> Any:
             parse_float=_or_none(_float),
             parse_int=_or_none(_int),
         )
-    value = json.loads(text, strict=False, parse_constant=_refuse_number, parse_float=_float, parse_int=_int)
-    if "\\ud" in text or "\\uD" in text:
-        json.dumps(value, ensure_ascii=False).encode()
+    try:
+        value = json.loads(
+            text, strict=False, parse_constant=_refuse_number, parse_float=_float, parse_int=_int
+        )
+    except OverflowError:
+        raise json.JSONDecodeError(_NUMBER, text, _place_of_bad_number(text)) from None
+    return _without_halves(value) if "\\ud" in text or "\\uD" in text else value
+
+
+def _fault_after(before: bytes, what: str) -> json.JSONDecodeError:
+    text = before.decode(errors="replace").removeprefix("\ufeff")
+    return json.JSONDecodeError(what, text, len(text))
+
+
+def _place_of_bad_number(text: str) -> int:
+    """Return where the first number stands that cannot be taken: the parser does not say it."""
+    for found in _STRING_OR_NUMBER.finditer(text):
+        try:
+            _number(found[1] or "0")
+        except (ValueError, OverflowError):
+            return found.start()
+    return 0
+
+
+def _without_halves(value: Any) -> Any:
+    """Return a JSON value with U+FFFD for each half of a surrogate pair, which is no text and could be sent nowhere."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
     return value
 
 
@@ -82,27 +120,31 @@ def _check_values(body: bytes) -> None:
 
 
 def _refuse_number(text: str) -> float:
-    raise ValueError("NaN and Infinity are not JSON")
+    raise OverflowError(text)
 
 
 def _float(text: str) -> float:
     number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError("a number is out of range")
+    if not math.isfinite(number):
+        raise OverflowError("a number is out of range")
     return number
 
 
 def _int(text: str) -> int:
     if len(text) > LONGEST_NUMBER:
-        raise ValueError("a number is out of range")
+        raise OverflowError("a number is out of range")
     return int(text)
+
+
+def _number(text: str) -> int | float:
+    return _int(text) if text.removeprefix("-").isdigit() else _float(text)
 
 
 def _or_none(convert: Callable[[str], T]) -> Callable[[str], T | None]:
     def converted(text: str) -> T | None:
         try:
             return convert(text)
-        except ValueError:
+        except OverflowError:
             return None
 
     return converted

@@ -216,6 +216,14 @@ def test_other_methods_are_refused_with_the_one_that_works(webhook: FlaskClient,
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
 
 
+@pytest.mark.parametrize("query", ["?utm_source=flow", "?dryRun=1", "?amount=5", "?id="])
+def test_a_parameter_in_the_url_is_refused_for_none_is_known_here(webhook: FlaskClient, query: str) -> None:
+    answer = webhook.post(PATH + query, json=a_body(), headers=HEADERS)
+    assert answer.status_code == 400
+    assert "Known: none" in error_of(answer)["message"]
+    assert webhook.post(PATH + query, json=a_body(), headers=JSON).status_code == 401
+
+
 def test_unknown_tenant_and_wrong_secret_cannot_be_told_apart(webhook: FlaskClient) -> None:
     wrong = {**HEADERS, "x-omneo-secret": "canary-wrong"}
     known, unknown = (

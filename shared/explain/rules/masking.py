@@ -15,8 +15,8 @@ from typing import Any
 from shared.consent.rules.decisions import read_stamp
 from shared.json_logic.exclude_logic import TraceStep
 from shared.json_logic.size import arguments
-from shared.klaviyo.rules.attributes import property_named
 from shared.profiles.rules.mapping import DEFAULTS
+from shared.values.attribute_names import property_named
 
 Json = Any
 

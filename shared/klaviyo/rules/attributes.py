@@ -21,43 +21,8 @@ MOST_LEVELS = 20
 # Klaviyo takes 100 KB a profile; what is around the attributes, and how another JSON writer spaces them, needs some.
 PROFILE_BYTES = 95 * 1024
 
-LOCATION = frozenset(
-    {"address1", "address2", "city", "country", "region", "zip", "timezone", "ip", "latitude", "longitude"}
-)
-TOP = frozenset(
-    {"email", "phone_number", "first_name", "last_name", "organization", "locale", "title", "image"}
-)
-# How a profile is found. What is found by them must be Omneo's own id or Klaviyo's, never a mapped value.
-RESERVED = frozenset({"external_id", "id", "_kx", "anonymous_id"})
-
 _LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|\d{3}))?")
 _TIMEZONE = re.compile(r"[A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2}")
-
-
-def attribute_named(name: str) -> str | None:
-    """Return which attribute a mapping's name means, as in `first_name` or `location.city`; None if it names a property.
-
-    The `$` of Klaviyo's older names and a bare name of the location's are understood. "" for a reserved one.
-
-    >>> attribute_named("$organization"), attribute_named("city"), attribute_named("Favourite"), attribute_named("$id")
-    ('organization', 'location.city', None, '')
-    """
-    plain = name.strip().removeprefix("$")
-    if plain in RESERVED and (name.startswith("$") or plain != "id"):
-        return ""
-    if plain in TOP:
-        return plain
-    inner = plain.removeprefix("location.")
-    return f"location.{inner}" if inner in LOCATION else None
-
-
-def property_named(name: str) -> str:
-    """Return which property a mapping's name means, if it means one.
-
-    >>> property_named("properties.omneo_tier"), property_named("$favourite")
-    ('omneo_tier', 'favourite')
-    """
-    return name.strip().removeprefix("properties.").lstrip("$")
 
 
 def fitted(attribute: str, value: Json, region: str) -> Json:

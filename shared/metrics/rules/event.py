@@ -15,6 +15,7 @@ from shared.errors import InvalidPayloadError
 from shared.metrics.rules.event_profile import fitting, settled_profile, what_is_missing
 from shared.metrics.rules.track import from_track
 from shared.values import is_unrendered, lacks_a_part, read_id, read_number, read_plain, read_text
+from shared.values.amounts import rounded
 from shared.values.booleans import read_boolean
 from shared.values.dates import read_time
 from shared.values.omneo_ids import read_omneo_id
@@ -244,9 +245,10 @@ def _time(given: object, now: datetime) -> str:
 def _amount(given: Json, left_out: list[str]) -> Json:
     found: Json = {}
     if read_id(given.get("value")) != "":
-        found["value"] = read_number(given["value"])
-        if found["value"] is None:
+        value = read_number(given["value"])
+        if value is None:
             raise InvalidPayloadError("attributes.value must be a number.")
+        found["value"] = rounded(value, given.get("value_currency"))
     currency = given.get("value_currency")
     if read_id(currency) != "":
         code = read_plain(currency).upper() if isinstance(currency, str) else ""

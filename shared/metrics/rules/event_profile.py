@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shared.errors import InvalidPayloadError
-from shared.klaviyo.rules.attributes import LOCATION, TOP, fitted
+from shared.klaviyo.rules.attributes import fitted
 from shared.values import read_id, read_text
+from shared.values.attribute_names import LOCATION, TOP
 from shared.values.emails import read_email
 from shared.values.omneo_ids import read_omneo_id
 from shared.values.phones import e164, is_like_a_phone

@@ -18,9 +18,10 @@ attribute is cleared, the property removed. What the profile does not mention at
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from shared.klaviyo.rules.attributes import attribute_named, fitted, plain_text, property_named
+from shared.klaviyo.rules.attributes import fitted, plain_text
 from shared.profiles.rules.draft import Draft, MappedProfile, Note, NoteReason
 from shared.profiles.rules.omneo_paths import MISSING, at_path, birth_date, custom_attributes, iso_time
+from shared.values.attribute_names import attribute_named, property_named
 from shared.values.phones import has_phone, phone_of
 
 __all__ = ["MappedProfile", "Note", "NoteReason", "klaviyo_profile"]

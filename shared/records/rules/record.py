@@ -140,12 +140,13 @@ def apart(records: Sequence[Record], bad: Sequence[int]) -> list[tuple[Record, .
 def _checked(record: object, path: str, id: str) -> Record:
     if not isinstance(record, dict) or not record:
         raise InvalidPayloadError(f"{path} must be an object with at least one property.")
-    named = record if _is_id(record.get(RECORD_ID)) else {**record, RECORD_ID: id}
+    named = {**record, RECORD_ID: _own_id(record.get(RECORD_ID)) or id}
     if bytes_of(named) > RECORD_BYTES:
         raise PayloadTooLargeError(f"{path} must be at most {RECORD_BYTES // 1024} KB.")
     return named
 
 
-def _is_id(value: object) -> bool:
-    id = read_id(value)
-    return bool(id) and not lacks_a_part(str(id))
+def _own_id(value: object) -> str:
+    """Return the caller's id of a record, as text: 7, 7.0 and "7" are one. "" where it is none, or would be everybody's."""
+    id = read_id(value) or ""
+    return "" if lacks_a_part(id) else id

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from shared.errors import InvalidPayloadError
 from shared.values import read_number
 from shared.values.dates import read_day, read_local_time
+from shared.values.zones import read_zone
 
 _END_OF_DAY = time(23, 59, 59)
 _LONGEST = 100_000  # periods; anything near it is beyond the calendar
@@ -18,12 +19,10 @@ def read_timezone(name: str) -> ZoneInfo:
     Raises:
         InvalidPayloadError: there is none of this name.
     """
-    try:
-        return ZoneInfo(name)
-    except (OSError, ValueError, KeyError):  # a folder, a path, an unknown name
-        raise InvalidPayloadError(
-            "data.timezone must be an IANA time zone, as in Australia/Melbourne."
-        ) from None
+    zone = read_zone(name)
+    if zone is None:
+        raise InvalidPayloadError("data.timezone must be an IANA time zone, as in Australia/Melbourne.")
+    return zone
 
 
 def read_expiry(text: str, timezone: str) -> str:

@@ -690,7 +690,8 @@ def test_a_refusal_that_is_not_the_apis_own_json_is_an_edges_and_is_worth_anothe
     ("reader", "body"),
     [
         (0, {"errors": [{"id": "r", "code": "x", "title": "t", "detail": "d"}]}), (0, {"errors": [{"detail": "d"}]}),
-        (1, {"error": "invalid_client"}), (2, {"message": "Unauthenticated."}), (2, {"message": ""}),
+        (1, {"error": "invalid_client"}), (2, {"message": "No query results for model [App\\Models\\Profile]."}),
+        (2, {"message": "The reward definition cannot be used."}),
         (2, {"errors": {"id": ["The id field is required."]}}),
     ],
 )  # fmt: skip

@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -158,11 +158,17 @@ def test_a_service_that_ignores_the_filter_gives_nobody() -> None:
 
 @pytest.mark.parametrize(
     ("body", "status"),
-    [(page(), 200), ({"data": None}, 200), ({"data": {}}, 200), ({"message": "Not Found"}, 404)],
-    ids=["empty", "null", "php-empty", "404"],
+    [({"data": None}, 200), ({"data": {}}, 200), ({"data": False}, 200)]
+    + [
+        ({"message": text}, 404)
+        for text in ("Not Found", "No query results for model [App\\Models\\Profile].")
+    ],
+    ids=["null", "object", "false", "404", "404 of a thing"],
 )
-def test_no_profile_is_none_in_every_form_it_may_come(body: object, status: int) -> None:
-    assert found(body, status=status) is None
+def test_nobody_is_taken_for_missing_by_anything_but_an_empty_list(body: object, status: int) -> None:
+    assert found(page()) is None
+    with pytest.raises(WaitError):
+        found(body, status=status)
 
 
 def test_fields_that_are_not_needed_may_be_anything() -> None:
@@ -283,14 +289,50 @@ def test_laravels_422_names_the_field_and_keeps_the_value_to_itself() -> None:
     [
         ({"errors": {"mobile_phone": ["The phone number exists"]}},
          Problem("invalid", "mobile_phone", "['The phone number exists']")),
-        ({"message": "Unauthenticated."}, Problem("", "", "Unauthenticated.")),
-        ({"message": "m", "errors": []}, Problem("", "", "m")),
-        ({"message": "m", "errors": None}, Problem("", "", "m")),
-        ({"message": ""}, Problem()),
+        ({"errors": {"external_id": "taken"}, "code": 7}, Problem("invalid", "external_id", "taken")),
+        ({"message": "No query results for model [App\\Models\\Profile] 7"}, Problem(detail="No query results for model [App\\Models\\Profile] 7")),
+        ({"message": "Profile not found.", "errors": []}, Problem(detail="Profile not found.")),
+        ({"message": "The external id has already been taken.", "errors": None}, Problem(detail="The external id has already been taken.")),
     ],
 )  # fmt: skip
 def test_laravels_errors_are_read(body: object, expected: Problem) -> None:
     assert read_problem(body) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "statuses"),
+    [
+        ("", range(400, 500)), ("Not Found", range(400, 500)), ("not found.", range(400, 500)), ("Forbidden", range(400, 500)),
+        ("Request Entity Too Large", range(400, 500)), ("Unauthenticated.", [404]), ("No query results for model [App\\Models\\Tenant] acme", [404]),
+        ("This action is unauthorized.", [404]), ("Resource not found", [404]),
+    ],
+)  # fmt: skip
+def test_a_message_that_a_gateway_would_say_as_well_is_no_verdict_with_these_statuses(
+    message: str, statuses: Iterable[int]
+) -> None:
+    assert read_problem({"message": message}).is_anybodys == {*statuses} - {401}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"message": "no Route matched with those values"},
+        {"message": "no Route matched with those values", "request_id": "a1"},
+        {"message": "no API found with those values"},
+        {"message": "The current request is not defined by this API.", "code": 404},
+        {"message": "The route api/v3/profiles/7 could not be found."},
+        {"message": "Missing Authentication Token"},
+        {"message": "You cannot consume this service"},
+        {"message": "Profile not found", "statusCode": 404},
+        {"status": 404, "error": "Not Found", "path": "/api/v3/profiles/7"},
+        {"errors": {"profile": 7}},
+        {"errors": [{"message": "not found"}]},
+    ],
+    ids=str,
+)
+def test_the_words_of_a_gateway_are_none_of_omneos(body: object) -> None:
+    with pytest.raises((TypeError, KeyError, AttributeError)):
+        read_problem(body)
 
 
 @pytest.mark.parametrize(
@@ -365,8 +407,92 @@ def test_a_profile_that_is_not_there_is_none(omneo: OmneoClient) -> None:
 
 
 @pytest.mark.parametrize("body", [{"data": None}, {"data": []}, {"data": {}}], ids=str)
-def test_an_empty_answer_is_no_profile(body: object) -> None:
-    assert looked_up(body) == (None, None)
+def test_an_empty_answer_to_a_search_is_nobody(body: object) -> None:
+    with responses.RequestsMock() as mock:
+        mock.add(responses.POST, f"{URL}/api/v3/profiles/search-id", json=body)
+        assert client(URL).find_profile_by_identity(identifier="01K", handle="klaviyo") is None
+
+
+@pytest.mark.parametrize(
+    "body", [{"data": None}, {"data": []}, {"data": {}}, {"data": False}, {"data": ""}], ids=str
+)
+def test_an_empty_answer_to_a_profiles_id_is_no_verdict(body: object) -> None:
+    with responses.RequestsMock() as mock:
+        mock.add(responses.GET, f"{URL}/api/v3/profiles/p-1", json=body)
+        with pytest.raises(WaitError):
+            client(URL).profile("p-1")
+        with pytest.raises(WaitError):
+            client(URL).profile_fields("p-1")
+
+
+# A 404 that Omneo or its gateway may have said
+
+BARE = {"message": "Not Found"}
+SEARCH = f"{URL}/api/v3/profiles/search-id"
+
+
+def test_a_bare_404_is_believed_once_omneo_is_heard_behind_the_same_path() -> None:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        mock.add(responses.GET, f"{URL}/api/v3/profiles", json=page({"id": "p-2"}))
+        mock.add(responses.GET, f"{URL}/api/v3/profiles/p-2", json={"data": {"id": "p-2"}})
+        mock.add(responses.GET, f"{URL}/api/v3/profiles/p-1", status=404, json=BARE)
+        mock.add(responses.PUT, f"{URL}/api/v3/profiles/p-1/attributes/comms", status=404, json=BARE)
+        assert client(URL).profile("p-1") is None
+        with pytest.raises(NotFoundError):
+            client(URL).update_comms("p-1", {})
+
+
+def test_a_bare_404_of_a_search_is_nobody_once_omneo_is_heard_behind_it() -> None:
+    known = responses.matchers.json_params_matcher({"type": "profile_id", "id": "p-2"})
+    with responses.RequestsMock() as mock:
+        mock.add(responses.GET, f"{URL}/api/v3/profiles", json=page({"id": "p-2"}))
+        mock.add(responses.POST, SEARCH, json={"data": {"id": "p-2"}}, match=[known])
+        mock.add(responses.POST, SEARCH, status=404, json=BARE)
+        assert client(URL).find_profile_by_identity(identifier="01K", handle="klaviyo") is None
+
+
+def test_a_bare_404_where_omneo_has_nobody_at_all_is_nobody() -> None:
+    with responses.RequestsMock() as mock:
+        mock.add(responses.GET, f"{URL}/api/v3/profiles", json=page())
+        mock.add(responses.GET, f"{URL}/api/v3/profiles/p-1", status=404, json=BARE)
+        assert client(URL).profile("p-1") is None
+
+
+@pytest.mark.parametrize(
+    ("listed", "status", "other"),
+    [
+        ({"message": "Not Found"}, 404, None),
+        ({"data": None}, 200, None),
+        (page({"id": "p-1"}), 200, None),
+        (page({"id": None}), 200, None),
+        (page({"id": "p-2"}), 200, 404),
+        (page({"id": "p-2"}), 200, 503),
+    ],
+    ids=["no list", "odd list", "listed", "no id", "path lost", "down"],
+)
+def test_a_bare_404_waits_while_omneo_is_not_heard_behind_the_path(
+    listed: object, status: int, other: int | None
+) -> None:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        mock.add(responses.GET, f"{URL}/api/v3/profiles", status=status, json=listed)
+        mock.add(responses.GET, f"{URL}/api/v3/profiles/p-1", status=404, json=BARE)
+        mock.add(responses.GET, f"{URL}/api/v3/profiles/p-2", status=other or 200, json=BARE)
+        with pytest.raises(WaitError):
+            client(URL).profile("p-1")
+        mock.add(responses.PUT, f"{URL}/api/v3/profiles/p-1/attributes/comms", status=404, json=BARE)
+        with pytest.raises(WaitError):
+            client(URL).update_comms("p-1", {})
+
+
+def test_a_profile_that_a_gateway_lost_for_a_moment_is_found() -> None:
+    with responses.RequestsMock() as mock:
+        mock.add(responses.GET, f"{URL}/api/v3/profiles", json=page({"id": "p-2"}))
+        mock.add(responses.GET, f"{URL}/api/v3/profiles/p-2", json={"data": {"id": "p-2"}})
+        mock.add(responses.GET, f"{URL}/api/v3/profiles/p-1", status=404, json=BARE)
+        mock.add(responses.GET, f"{URL}/api/v3/profiles/p-1", json={"data": {"id": "p-1"}})
+        found = client(URL).profile("p-1")
+        assert found is not None
+        assert found.id == "p-1"
 
 
 @pytest.mark.parametrize(
@@ -515,6 +641,31 @@ def test_no_call_believes_the_status_of_an_edge(call: Callable[[OmneoClient], ob
     statuses = (200, 400, 401, 402, 403, 404, 405, 409, 410, 413, 414, 422, 451)
     for status, body in itertools.product(statuses, ("", "<html>canary</html>")):
         assert type(answered(call, status=status, body=body)) is WaitError, (status, body)
+
+
+@pytest.mark.parametrize("call", [*CALLS, *WRITES])
+def test_no_call_believes_a_gateways_own_json(call: Callable[[OmneoClient], object]) -> None:
+    statuses = (400, 402, 403, 404, 405, 409, 410, 413, 414, 415, 417, 421, 422, 431, 451)
+    strangers: list[object] = [
+        {"message": "Not Found"}, {"message": ""}, {"message": "no Route matched with those values"}, {"error": "not found"},
+        {"message": "Forbidden", "requestId": "1"}, {"errors": [{"title": "x"}]}, {"fault": {"faultstring": "x"}}, [], "not found", 7, None,
+    ]  # fmt: skip
+    for status, body in itertools.product(statuses, strangers):
+        assert isinstance(answered(call, status=status, body=json.dumps(body)), WaitError), (status, body)
+
+
+@pytest.mark.parametrize("call", WRITES)
+def test_a_success_in_a_strangers_words_is_no_success(call: Callable[[OmneoClient], object]) -> None:
+    strangers: list[object] = [
+        {"message": "We are back soon"},
+        {"error": "x"},
+        {"errors": []},
+        {"title": "x", "status": 200},
+        "ok",
+        7,
+    ]
+    for body in strangers:
+        assert isinstance(answered(call, status=200, body=json.dumps(body)), WaitError), body
 
 
 @pytest.mark.parametrize("call", CALLS)

@@ -72,7 +72,7 @@ def test_a_profile_is_found_by_the_identity_it_holds_and_by_no_other(
         (200, {"data": None}, None),
         (200, {"data": []}, None),
         (200, {"data": {}}, None),
-        (404, {"message": "Not Found"}, None),
+        (404, {"message": "No query results for model [App\\Models\\Profile]."}, None),
         (422, {"errors": {"id": ["unknown"]}}, None),
     ],
 )
@@ -92,6 +92,7 @@ def test_a_profile_or_none_in_whatever_shape(
         (403, {"message": "This action is unauthorized."}, RefusedError),
         (500, {}, WaitError),
         (404, {}, WaitError),
+        (200, {"data": False}, WaitError),
         (422, "gone", WaitError),
         (200, {}, WaitError),
         (200, [], WaitError),

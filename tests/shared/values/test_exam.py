@@ -35,9 +35,20 @@ def metric(body: Json, name: str = "") -> Metric:
 
 
 def reward(
-    *, amount: object = 5, id: object = "r-1", expires_at: object = None, **person: object
+    *,
+    amount: object = 5,
+    id: object = "r-1",
+    expires_at: object = None,
+    timezone: object = None,
+    definition: object = 1,
+    **person: object,
 ) -> RewardRequest:
-    data = {"reward_definition_id": 1, "amount": amount, "expires_at": expires_at}
+    data = {
+        "reward_definition_id": definition,
+        "amount": amount,
+        "expires_at": expires_at,
+        "timezone": timezone,
+    }
     return read_reward({"id": id, "person_id": "", "email": "", **person, "data": data}, timezone="UTC")
 
 
@@ -86,7 +97,8 @@ def spelled(draw: st.DrawFn, texts: SearchStrategy[str], *, digits: bool = True)
 
 
 NOTHING = st.sampled_from(
-    [None, "", " ", "\u200b", "\u3000\ufeff", "null", "NULL", " None ", "undefined", "{{ x }}", "{{x}}", "{% x %}"]
+    [None, "", " ", "\u200b", "\u3000\ufeff", "null", "NULL", " None ", "undefined", "{{ x }}", "{{x}}", "{% x %}",
+     "{{ x", "x }}", "${x}", "nil", "(null)", "<no value>", "Array", "[object Object]"]
 )  # fmt: skip
 
 
@@ -170,6 +182,8 @@ def test_a_number_and_its_text_are_one_id(number: int, form: Any, around: str) -
     id = f"{around}{id}" if isinstance(id, str) else id
     assert metric(event(unique_id=id)).attributes["unique_id"] == str(number)
     assert reward(id=id, person_id="x").id == str(number)
+    assert reward(definition=id, person_id="x").definition_id == number
+    assert record_id(id) == str(number)
     assert metric(event(profile=profile({"email": EMAIL, "external_id": id}))).attributes["profile"]["data"][
         "attributes"
     ]["external_id"] == str(number)
@@ -181,6 +195,7 @@ def test_nothing_is_no_id_on_any_path(nothing: object) -> None:
     assert metric(event(unique_id=nothing)).attributes["unique_id"] == "fixed-id"
     assert reward(id=nothing, person_id="x").id == ""
     assert record_id(nothing) == "fixed-id"
+    assert reward(id="x", person_id=KLAVIYO_ID, timezone=nothing).timezone == "UTC"
     assert stored_klaviyo_id({"identities": [{"handle": "klaviyo", "identifier": nothing}]}, "klaviyo") == ""
     with pytest.raises(InvalidPayloadError):
         profile_id_of_target({"profile_id": nothing})
@@ -188,7 +203,21 @@ def test_nothing_is_no_id_on_any_path(nothing: object) -> None:
 
 @quick
 @given(
-    st.sampled_from(["reward-", "Reward_", "birthday-2027-", "-issued", "a.b..c", "reward-null", "x-None-y"]),
+    st.sampled_from(
+        [
+            "reward-",
+            "Reward_",
+            "birthday-2027-",
+            "-issued",
+            "a.b..c",
+            "reward-null",
+            "x-None-y",
+            "NaN",
+            "order-NaN",
+            "reward-[object Object]",
+            "Array-7",
+        ]
+    ),
     BLANKS,
 )
 def test_an_id_of_a_recipe_alone_is_nobodys_on_any_path(id: str, blanks: str) -> None:
@@ -197,6 +226,94 @@ def test_an_id_of_a_recipe_alone_is_nobodys_on_any_path(id: str, blanks: str) ->
     with pytest.raises(InvalidPayloadError, match="lacks a part"):
         reward(id=f"{blanks}{id}{blanks}", person_id="x")
     assert record_id(f"{blanks}{id}{blanks}") == "fixed-id"
+
+
+@quick
+@given(st.sampled_from(["reward-\ufffd", "\ufffd", "x\ufffdy-7"]))
+def test_an_id_with_a_letter_that_was_lost_is_nobodys_on_any_path(id: str) -> None:
+    with pytest.raises(InvalidPayloadError, match="lacks a part"):
+        metric(event(unique_id=id))
+    with pytest.raises(InvalidPayloadError, match="lacks a part"):
+        reward(id=id, person_id="x")
+    assert record_id(id) == "fixed-id"
+
+
+@quick
+@given(st.sampled_from([True, False, [], {}, ["7"], [7], {"id": 7}]))
+def test_what_is_neither_text_nor_a_number_is_no_id_on_any_path(value: object) -> None:
+    with pytest.raises(InvalidPayloadError, match="unique_id"):
+        metric(event(unique_id=value))
+    with pytest.raises(InvalidPayloadError, match="id must be text"):
+        reward(id=value, person_id="x")
+    assert record_id(value) == "fixed-id"
+    assert stored_klaviyo_id({"identities": [{"handle": "klaviyo", "identifier": value}]}, "klaviyo") == ""
+    with pytest.raises(InvalidPayloadError):
+        profile_id_of_target({"profile_id": value})
+
+
+# Time zones
+
+
+@quick
+@given(spelled(st.sampled_from(["Australia/Melbourne", "UTC", "US/Eastern", "Etc/UTC"]), digits=False))
+def test_a_time_zone_is_one_zone_however_it_is_spelled(spelling: str) -> None:
+    found = reward(timezone=spelling, person_id="x").timezone
+    assert found in {"Australia/Melbourne", "UTC", "US/Eastern", "Etc/UTC"}
+
+
+@quick
+@given(
+    st.sampled_from(
+        ["localtime", "Factory", "posixrules", "Etc/Unknown", "posix/UTC", "right/UTC", "Etc/GMT+10", "EST", "EST5EDT", "utc",
+         "australia/melbourne", "UTC+10", "+10:00", "Melbourne", "AEST", "../UTC", "/etc/localtime", "Australia", "Australia/"]
+    )
+)  # fmt: skip
+def test_what_names_no_place_and_not_utc_is_no_time_zone(name: str) -> None:
+    with pytest.raises(InvalidPayloadError, match="timezone"):
+        reward(timezone=name, person_id="x")
+
+
+# Amounts
+
+
+@quick
+@given(
+    st.sampled_from(
+        [
+            (0.30000000000000004, 0.3),
+            (10.999, 11),
+            (1e-320, 0),
+            (-0.0, 0),
+            (-0.004, 0),
+            (-12.345, -12.35),
+            ("10.994", 10.99),
+            (2**60, 2**60),
+        ]
+    )
+)
+def test_an_events_amount_is_rounded_to_cents_where_no_currency_says_else(
+    given: tuple[object, float],
+) -> None:
+    found = metric(event(value=given[0])).attributes["value"]
+    assert (found, str(found)[:1] == "-") == (given[1], given[1] < 0)
+
+
+@quick
+@given(
+    st.sampled_from(
+        [
+            ("JPY", 13),
+            (" jpy ", 13),
+            ("KWD", 12.513),
+            ("CLF", 12.5126),
+            ("AUD", 12.51),
+            ("krw", 13),
+            ("dollars", 12.51),
+        ]
+    )
+)
+def test_an_events_amount_has_the_places_of_its_currency(given: tuple[str, float]) -> None:
+    assert metric(event(value="12.51256", value_currency=given[0])).attributes["value"] == given[1]
 
 
 # Numbers

@@ -88,8 +88,6 @@ def test_what_is_json_comes_out_as_it_is(body: bytes, value: Any) -> None:
         b'"\x00"',
         b"\xff",
         b'"canary\xe9"',
-        rb'"\ud800"',
-        rb'{"\uDFFF": 1}',
         b'"\xed\xa0\x80"',
         '{"a": 1}'.encode("utf-16"),
         '"\\ud800"'.encode("utf-32"),
@@ -98,12 +96,46 @@ def test_what_is_json_comes_out_as_it_is(body: bytes, value: Any) -> None:
         nested(100_000)[:100_000],
         rb'["\ud83c\udf81",' + nested(90_000) + b"]",
     ],
-    ids=range(26),
+    ids=range(24),
 )
 def test_what_is_no_json_is_refused_and_not_repeated(body: bytes) -> None:
-    with pytest.raises(InvalidPayloadError, match=r"not valid JSON in UTF-8|levels deep") as caught:
+    with pytest.raises(
+        InvalidPayloadError, match=r"not valid JSON in UTF-8: look at line \d+, column \d+\.|levels deep"
+    ) as caught:
         parse_json(JSON, body)
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "column", "hint"),
+    [
+        (b'{"a": NaN}', 1, 7, "NaN and Infinity are none"),
+        (b'{"a": "NaN 1e999",\n "b": -Infinity}', 2, 7, "NaN and Infinity are none"),
+        (b'{"a": "\\"1e999", "b": 1e999}', 1, 23, "40 digits"),
+        (b"[1,\n\n" + b"9" * 41 + b"]", 3, 1, "40 digits"),
+        (b"[-" + b"9" * 40 + b"]", 1, 2, "40 digits"),
+        (b'{"a": "x",\n"b": "Jos\xe9"}', 2, 10, "another encoding"),
+        (b'\xef\xbb\xbf{"a": "\xc3\xa9\xe9"}', 1, 9, "another encoding"),
+        ('{"a": 1}'.encode("utf-16"), 1, 1, "another encoding"),
+        (b'{"a": "b\x0bc"}', 1, 9, "control character"),
+        (b'{"a": 1,}', 1, 8, "empty template value"),
+    ],
+)
+def test_what_is_refused_says_where_it_stands(body: bytes, line: int, column: int, hint: str) -> None:
+    with pytest.raises(InvalidPayloadError, match=f"line {line}, column {column}\\..*{hint}"):
+        parse_json(JSON, body)
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (rb'"\ud800"', "\ufffd"),
+        (rb'{"\uDFFF": ["a\ud83d", "\udc00b"]}', {"\ufffd": ["a\ufffd", "\ufffdb"]}),
+        (rb'["\ud83c\udf81", "\ud83c", "\\ud83c"]', ["\U0001f381", "\ufffd", "\\ud83c"]),
+    ],
+)
+def test_half_an_emoji_costs_no_event(body: bytes, value: object) -> None:
+    assert parse_json(JSON, body) == value
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])

@@ -22,7 +22,7 @@ GET `events`, `profiles` (with subscriptions as the API shows them, and list mem
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, fields
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 from deploy.local.sandbox.klaviyo.accounts import Profile
 from deploy.local.sandbox.klaviyo.acts import ConsentSwitches
@@ -30,6 +30,7 @@ from deploy.local.sandbox.klaviyo.sending_control import sending_actions
 from deploy.local.sandbox.klaviyo.service import Klaviyo
 from deploy.local.sandbox.stage.control import Action, found_in, newest, perform
 from deploy.local.sandbox.stage.messages import Answer, Request
+from deploy.local.sandbox.stage.orders import all_checked, carry_out, check, known, set_on
 from deploy.local.sandbox.stage.seeding import numbered
 
 _SWITCHES = frozenset(
@@ -74,6 +75,20 @@ _ACTS = (
 _APP = frozenset({"client_id", "client_secret"})
 
 
+class SeededProfile(TypedDict, total=False):
+    """The attributes of a profile of which the sandbox makes something itself; all others are kept as they come."""
+
+    id: str | None
+    email: str | None
+    phone_number: str | None
+    external_id: str | None
+    anonymous_id: str | None
+    first_name: str | None
+    last_name: str | None
+    location: dict[str, Any] | None
+    properties: dict[str, Any] | None
+
+
 def control(klaviyo: Klaviyo, request: Request) -> Answer:
     """Answer a call below `/_sandbox` on Klaviyo's port."""
 
@@ -89,18 +104,14 @@ def control(klaviyo: Klaviyo, request: Request) -> Answer:
             ("POST", "switches"): lambda fields: _write(
                 klaviyo, _SWITCHES | _OWN_SWITCHES | _CONSENT_SWITCHES, fields
             ),
-            **{("POST", act.replace("_", "-")): partial(_act, getattr(klaviyo, act)) for act in _ACTS},
-            ("POST", "revoke"): lambda fields: klaviyo.revoke(fields["refresh_token"]),
-            ("POST", "expire"): lambda fields: klaviyo.expire(fields["access_token"]),
-            ("POST", "uninstall"): lambda fields: klaviyo.uninstall(fields["account"]),
-            ("POST", "disable-webhook"): lambda fields: klaviyo.disable_webhook(
-                fields["account"], fields["id"]
-            ),
+            **{("POST", act.replace("_", "-")): partial(carry_out, getattr(klaviyo, act)) for act in _ACTS},
+            ("POST", "revoke"): partial(carry_out, klaviyo.revoke),
+            ("POST", "expire"): partial(carry_out, klaviyo.expire),
+            ("POST", "uninstall"): partial(carry_out, klaviyo.uninstall),
+            ("POST", "disable-webhook"): partial(carry_out, klaviyo.disable_webhook),
             ("POST", "seed-profiles"): partial(_seed_profiles, klaviyo),
-            ("POST", "cancel-import"): lambda fields: klaviyo.cancel_import(**fields),
-            ("POST", "delete-data-source"): lambda fields: klaviyo.delete_data_source(
-                fields["account"], fields["id"]
-            ),
+            ("POST", "cancel-import"): partial(carry_out, klaviyo.cancel_import),
+            ("POST", "delete-data-source"): partial(carry_out, klaviyo.delete_data_source),
             ("GET", "events"): partial(_events, klaviyo),
             ("GET", "profiles"): partial(_profiles, klaviyo),
             ("GET", "data-sources"): read("data_sources", klaviyo.data_sources),
@@ -132,32 +143,35 @@ def _profiles(klaviyo: Klaviyo, fields: dict[str, Any]) -> object:
 
 
 def _seed(klaviyo: Klaviyo, fields: dict[str, Any]) -> object:
-    for name, method in (
-        ("accounts", klaviyo.account),
-        ("lists", klaviyo.marketing_list),
-        ("profiles", klaviyo.profile),
-        ("data_sources", klaviyo.data_source),
-        ("webhooks", klaviyo.webhook),
-    ):
-        for row in fields.get(name, ()):
-            method(**row)
-    return {"installs": [asdict(klaviyo.install(**install)) for install in fields.get("installs", ())]}
+    methods: dict[str, Callable[..., object]] = {
+        "accounts": klaviyo.account,
+        "lists": klaviyo.marketing_list,
+        "profiles": klaviyo.profile,
+        "data_sources": klaviyo.data_source,
+        "webhooks": klaviyo.webhook,
+    }
+    known(fields, *methods, "installs")
+    check(list[SeededProfile], fields.get("profiles", []), "profiles")
+    # All are looked at before the first is made.
+    others = [make for name, method in methods.items() for make in all_checked(method, fields, name)]
+    installs = all_checked(klaviyo.install, fields, "installs")
+    for make in others:
+        make()
+    return {"installs": [asdict(install()) for install in installs]}
 
 
 def _seed_profiles(klaviyo: Klaviyo, fields: dict[str, Any]) -> None:
-    make = partial(numbered, fields["profile"])
-    klaviyo.seed_profiles(fields["account"], int(fields["count"]), make)
+    def seed(account: str, count: int, profile: SeededProfile) -> None:
+        klaviyo.seed_profiles(account, count, partial(numbered, profile))
 
-
-def _act(act: Callable[..., None], fields: dict[str, Any]) -> None:
-    act(**fields)
+    carry_out(seed, fields)
 
 
 def _write(klaviyo: Klaviyo, allowed: frozenset[str], fields: dict[str, Any]) -> None:
     if unknown := set(fields) - allowed:
         raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
     for name, value in fields.items():
-        setattr(_switched(klaviyo, name), name, value)
+        set_on(_switched(klaviyo, name), name, value)
 
 
 def _switched(klaviyo: Klaviyo, name: str) -> object:

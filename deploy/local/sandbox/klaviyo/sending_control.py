@@ -8,35 +8,36 @@ header, and none but that one what was sent.
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from deploy.local.sandbox.klaviyo.flows import FlowRun
 from deploy.local.sandbox.klaviyo.parcels import WebhookDelivery
 from deploy.local.sandbox.klaviyo.service import Klaviyo
 from deploy.local.sandbox.stage.control import Action, wants_bodies
+from deploy.local.sandbox.stage.orders import carry_out
 
 
 def sending_actions(klaviyo: Klaviyo) -> dict[tuple[str, str], Action]:
     """Return the actions, keyed by method and path below `/_sandbox/`."""
 
-    def send_raw(fields: dict[str, Any]) -> object:
-        body = str(fields["body"]).encode()
-        return _deliveries([klaviyo.send_raw(fields["account"], fields["webhook_id"], body)])
+    def send_raw(account: str, webhook_id: str, body: str) -> object:
+        return _deliveries([klaviyo.send_raw(account, webhook_id, body.encode())])
 
     def flow(fields: dict[str, Any]) -> object:
-        made = klaviyo.flow(**fields)
+        made = carry_out(klaviyo.flow, fields)
         return {"id": made.id, "header_names": sorted(made.headers)}
 
     return {
-        ("POST", "deliver"): lambda fields: _deliveries(klaviyo.deliver(**fields)),
-        ("POST", "deliver-due"): lambda fields: _deliveries(klaviyo.deliver_due(**fields)),
-        ("POST", "send-raw"): send_raw,
+        ("POST", "deliver"): lambda fields: _deliveries(carry_out(klaviyo.deliver, fields)),
+        ("POST", "deliver-due"): lambda fields: _deliveries(carry_out(klaviyo.deliver_due, fields)),
+        ("POST", "send-raw"): partial(carry_out, send_raw),
         ("GET", "webhook-deliveries"): lambda fields: _deliveries(
             klaviyo.webhook_deliveries(fields["account"])
         ),
         ("POST", "flows"): flow,
-        ("POST", "run-flow"): lambda fields: klaviyo.run_flow(**fields).to_json(),
-        ("POST", "flow-due"): lambda fields: _runs(klaviyo.flow_due(**fields)),
+        ("POST", "run-flow"): lambda fields: carry_out(klaviyo.run_flow, fields).to_json(),
+        ("POST", "flow-due"): lambda fields: _runs(carry_out(klaviyo.flow_due, fields)),
         ("GET", "flow-runs"): lambda fields: _runs(
             klaviyo.flow_runs(fields["account"]), bodies=wants_bodies(fields)
         ),

@@ -2,7 +2,7 @@
 
 Omneo's SDK (pagination types) for the pages.
 
-Assumed: the bodies of 401, 404, 405, 429, 5xx and 501.
+Assumed: the bodies of 404, 405, 409, 429, 5xx and 501.
 """
 
 from collections.abc import Callable
@@ -32,6 +32,16 @@ def one(row: object, status: int = 200) -> Answer:
 def error(status: int, **headers: str) -> Answer:
     """Return Laravel's error for `status`."""
     return json_answer(status, {"message": _MESSAGES.get(status, "Server Error")}, **headers)
+
+
+def missing(thing: str) -> Answer:
+    """Return Laravel's 404 of a thing that is not there, named as its class; `error(404)` is of a path that is not."""
+    return json_answer(404, {"message": f"No query results for model [App\\Models\\{thing}]."})
+
+
+def repeated() -> Answer:
+    """Return 409 for a reward whose `external_id` is there already."""
+    return json_answer(409, {"message": "The external id has already been taken."})
 
 
 def invalid(errors: dict[str, list[str]]) -> Answer:

@@ -14,35 +14,70 @@ POST `seed-profiles` `{tenant, count, profile}` keeps many profiles, with `{n}` 
 1, 2...
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
+from deploy.local.sandbox.omneo.delivery import Delivery
 from deploy.local.sandbox.omneo.service import Omneo
-from deploy.local.sandbox.stage.control import found_in, newest, perform, wants_bodies
+from deploy.local.sandbox.stage.control import Action, found_in, newest, perform, wants_bodies
 from deploy.local.sandbox.stage.messages import Answer, Request
+from deploy.local.sandbox.stage.orders import all_checked, carry_out, check, known
 from deploy.local.sandbox.stage.seeding import numbered
+
+
+class Identity(TypedDict, total=False):
+    """An identity of a profile, as an order gives it."""
+
+    handle: str
+    identifier: str
+
+
+class Attributes(TypedDict, total=False):
+    """The attributes of a profile of which the sandbox makes something itself."""
+
+    comms: dict[str, Any] | None
+
+
+class Profile(TypedDict, total=False):
+    """The fields of a profile of which the sandbox makes something itself; all others are kept as they come."""
+
+    id: str
+    email: str | None
+    first_name: str | None
+    last_name: str | None
+    identities: list[Identity]
+    attributes: Attributes | None
 
 
 def control(omneo: Omneo, request: Request) -> Answer:
     """Answer a call below `/_sandbox` on Omneo's port."""
 
-    def switches(fields: dict[str, Any]) -> None:
-        omneo.id_token_seconds = int(fields["id_token_seconds"])
+    def switches(id_token_seconds: int) -> None:
+        omneo.id_token_seconds = id_token_seconds
 
-    def seed_profiles(fields: dict[str, Any]) -> None:
-        make = partial(numbered, fields["profile"])
-        omneo.seed_profiles(fields["tenant"], int(fields["count"]), make)
+    def seed_profiles(tenant: str, count: int, profile: Profile) -> None:
+        omneo.seed_profiles(tenant, count, partial(numbered, profile))
 
     def deliveries(fields: dict[str, Any]) -> object:
         rows = omneo.deliveries(fields["tenant"])
         return {"deliveries": [row.to_json(bodies=wants_bodies(fields)) for row in rows]}
 
     def fire(tenant: str, fields: dict[str, Any]) -> object:
-        rows = omneo.fire(tenant, fields["trigger"], fields.get("context", {}))
-        return {"deliveries": [row.to_json(bodies=False) for row in rows]}
+        def let_happen(trigger: str, context: dict[str, Any] | None = None) -> list[Delivery]:
+            return omneo.fire(tenant, trigger, context or {})
+
+        return {"deliveries": [row.to_json(bodies=False) for row in carry_out(let_happen, fields)]}
+
+    def profile_call(method: Callable[..., Any]) -> Action:
+        def act(fields: dict[str, Any]) -> object:
+            check(Profile, fields, "profile")
+            return carry_out(method, fields)
+
+        return act
 
     def try_target(fields: dict[str, Any]) -> object:
-        rows = omneo.try_target(**fields)
+        rows = carry_out(omneo.try_target, fields)
         return {"deliveries": [row.to_json(bodies=True) for row in rows]}
 
     return perform(
@@ -50,16 +85,18 @@ def control(omneo: Omneo, request: Request) -> Answer:
         request,
         {
             ("POST", "seed"): partial(_seed, omneo),
-            ("POST", "switches"): switches,
+            ("POST", "switches"): partial(carry_out, switches),
             ("POST", "try-target"): try_target,
-            ("POST", "enable-webhooks"): lambda fields: {"enabled": omneo.enable_webhooks(fields["tenant"])},
-            ("POST", "create-profile"): lambda fields: omneo.create_profile(**fields),
-            ("POST", "change-profile"): lambda fields: {"profile": omneo.change_profile(**fields)},
-            ("POST", "delete-profile"): lambda fields: omneo.delete_profile(**fields),
-            ("POST", "expire"): lambda fields: omneo.expire(fields["tenant"]),
-            ("POST", "reward_rules"): lambda fields: omneo.reward_rules(**fields),
+            ("POST", "enable-webhooks"): lambda fields: {"enabled": carry_out(omneo.enable_webhooks, fields)},
+            ("POST", "create-profile"): profile_call(omneo.create_profile),
+            ("POST", "change-profile"): lambda fields: {
+                "profile": profile_call(omneo.change_profile)(fields)
+            },
+            ("POST", "delete-profile"): partial(carry_out, omneo.delete_profile),
+            ("POST", "expire"): partial(carry_out, omneo.expire),
+            ("POST", "reward_rules"): partial(carry_out, omneo.reward_rules),
             ("GET", "rewards"): lambda fields: {"rewards": omneo.rewards(fields["tenant"])},
-            ("POST", "seed-profiles"): seed_profiles,
+            ("POST", "seed-profiles"): partial(carry_out, seed_profiles),
             ("GET", "webhooks"): lambda fields: {"webhooks": omneo.webhooks(fields["tenant"])},
             ("GET", "reward-definitions"): lambda fields: {
                 "reward_definitions": omneo.reward_definitions(fields["tenant"])
@@ -83,21 +120,25 @@ def _profiles(omneo: Omneo, fields: dict[str, Any]) -> object:
 
 
 def _seed(omneo: Omneo, fields: dict[str, Any]) -> object:
-    tenants = [omneo.tenant(**tenant) for tenant in fields.get("tenants", ())]
-    profiles = [omneo.profile(**profile) for profile in fields.get("profiles", ())]
-    for target in fields.get("targets", ()):
-        omneo.target(**target)
-    for webhook in fields.get("webhooks", ()):
-        omneo.webhook(**webhook)
-    for definition in fields.get("reward_definitions", ()):
-        omneo.reward_definition(**definition)
-    for reaction in fields.get("reactions", ()):
-        omneo.reaction(
-            reaction["tenant"],
-            reaction["trigger"],
-            *reaction["targets"],
-            condition=reaction.get("condition"),
-        )
+    def reaction(tenant: str, trigger: str, targets: list[str], condition: Any = None) -> None:
+        omneo.reaction(tenant, trigger, *targets, condition=condition)
+
+    rest = (
+        ("targets", omneo.target),
+        ("webhooks", omneo.webhook),
+        ("reward_definitions", omneo.reward_definition),
+        ("reactions", reaction),
+    )
+    known(fields, "tenants", "profiles", *(name for name, _ in rest))
+    check(list[Profile], fields.get("profiles", []), "profiles")
+    # All are looked at before the first is made.
+    new_tenants = all_checked(omneo.tenant, fields, "tenants")
+    new_profiles = all_checked(omneo.profile, fields, "profiles")
+    others = [make for name, method in rest for make in all_checked(method, fields, name)]
+    tenants = [make() for make in new_tenants]
+    profiles = [make() for make in new_profiles]
+    for make in others:
+        make()
     return {
         "tenants": [
             {"name": tenant.name, "token": tenant.token, "signing_secret": tenant.signing_secret}

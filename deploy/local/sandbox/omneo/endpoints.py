@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from deploy.local.sandbox.omneo import comms, identities, listing, webhooks
-from deploy.local.sandbox.omneo.answers import error, invalid, one, page
+from deploy.local.sandbox.omneo.answers import error, invalid, missing, one, page, repeated
 from deploy.local.sandbox.omneo.asked import Asked
 from deploy.local.sandbox.omneo.profiles import stamp
 from deploy.local.sandbox.omneo.reactions import InvalidRowError, Rows
@@ -46,7 +46,7 @@ def update_comms(asked: Asked) -> Answer:
     """`PUT /profiles/{id}/attributes/comms`: only the fields named change."""
     profile = asked.tenant.profiles.get(asked.id)
     if profile is None:
-        return error(404)
+        return missing("Profile")
     if errors := comms.comms_errors(asked.fields):
         return invalid(errors)
     comms.change_comms(profile["attributes"]["comms"], asked.fields)
@@ -80,7 +80,7 @@ def mint_id_token(asked: Asked) -> Answer:
     if id is not None:
         profile = asked.tenant.with_identity(handle or "profile_id", str(id))
         if profile is None:
-            return error(404)
+            return missing("Profile")
         pid = profile["id"]
     exp = int(asked.now) + asked.id_token_seconds
     claims = [{"alg": "HS256", "typ": "JWT"}, {"pid": pid, "exp": exp}]
@@ -116,7 +116,7 @@ def create_reward(asked: Asked) -> Answer:
     try:
         return one(tenant.rewards.create(asked.fields, tenant.profiles, asked.now), 201)
     except RewardRefusedError as refused:
-        return invalid(refused.errors) if refused.errors else error(409)
+        return invalid(refused.errors) if refused.errors else repeated()
 
 
 def list_rewards(asked: Asked) -> Answer:
@@ -130,7 +130,7 @@ def list_rewards(asked: Asked) -> Answer:
 
 def read_reward(asked: Asked) -> Answer:
     """`GET /rewards/{id}`."""
-    return _found(asked.tenant.rewards.get(asked.id))
+    return _found(asked.tenant.rewards.get(asked.id), "Reward")
 
 
 def list_reward_definitions(asked: Asked) -> Answer:
@@ -140,10 +140,10 @@ def list_reward_definitions(asked: Asked) -> Answer:
 
 def read_reward_definition(asked: Asked) -> Answer:
     """`GET /rewards/definitions/{id}`."""
-    return _found(asked.tenant.rewards.definition(asked.id))
+    return _found(asked.tenant.rewards.definition(asked.id), "RewardDefinition")
 
 
-def _crud(rows: Callable[[Tenant], Rows]) -> tuple[dict[str, Endpoint], dict[str, Endpoint]]:
+def _crud(rows: Callable[[Tenant], Rows], thing: str) -> tuple[dict[str, Endpoint], dict[str, Endpoint]]:
     def kept(change: Callable[[], dict[str, Any]], status: int) -> Answer:
         try:
             return one(change(), status)
@@ -157,16 +157,18 @@ def _crud(rows: Callable[[Tenant], Rows]) -> tuple[dict[str, Endpoint], dict[str
         return kept(lambda: rows(asked.tenant).create(asked.fields), 201)
 
     def read(asked: Asked) -> Answer:
-        return _found(rows(asked.tenant).get(asked.id))
+        return _found(rows(asked.tenant).get(asked.id), thing)
 
     def update(asked: Asked) -> Answer:
         row = rows(asked.tenant).get(asked.id)
-        return error(404) if row is None else kept(lambda: rows(asked.tenant).update(row, asked.fields), 200)
+        return (
+            missing(thing) if row is None else kept(lambda: rows(asked.tenant).update(row, asked.fields), 200)
+        )
 
     def delete(asked: Asked) -> Answer:
         row = rows(asked.tenant).get(asked.id)
         if row is None:
-            return error(404)
+            return missing(thing)
         rows(asked.tenant).delete(row)
         return Answer(204)
 
@@ -188,8 +190,8 @@ def _filters(asked: Asked) -> dict[str, str]:
     return {name.removesuffix("[eq]")[len("filter[") : -1]: text for name, text in given.items()}
 
 
-def _found(row: dict[str, Any] | None) -> Answer:
-    return error(404) if row is None else one(row)
+def _found(row: dict[str, Any] | None, thing: str = "Profile") -> Answer:
+    return missing(thing) if row is None else one(row)
 
 
 def _required(fields: Mapping[str, Any], *names: str) -> dict[str, list[str]]:
@@ -204,9 +206,9 @@ def _base64url(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-_targets, _target = _crud(lambda tenant: tenant.targets)
-_triggers, _trigger = _crud(lambda tenant: tenant.triggers)
-_webhooks, _webhook = _crud(lambda tenant: tenant.webhooks)
+_targets, _target = _crud(lambda tenant: tenant.targets, "Target")
+_triggers, _trigger = _crud(lambda tenant: tenant.triggers, "Trigger")
+_webhooks, _webhook = _crud(lambda tenant: tenant.webhooks, "Webhook")
 
 # `{id}` and `{handle}` stand for one segment each. The first row that fits is taken.
 ROUTES: dict[str, dict[str, Endpoint]] = {

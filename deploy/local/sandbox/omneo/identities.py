@@ -11,7 +11,7 @@ active and not primary. A change of identities moves the profile's `updated_at`.
 from collections.abc import Mapping
 from typing import Any
 
-from deploy.local.sandbox.omneo.answers import error, invalid, one
+from deploy.local.sandbox.omneo.answers import invalid, missing, one
 from deploy.local.sandbox.omneo.asked import Asked
 from deploy.local.sandbox.omneo.profiles import stamp
 from deploy.local.sandbox.omneo.reactions import Errors, Row
@@ -25,28 +25,28 @@ _FLAGS = ("is_active", "is_primary")
 def list_identities(asked: Asked) -> Answer:
     """`GET /profiles/{id}/identities`: all at once."""
     profile = asked.tenant.profiles.get(asked.id)
-    return error(404) if profile is None else one(profile["identities"])
+    return missing("Profile") if profile is None else one(profile["identities"])
 
 
 def create_identity(asked: Asked) -> Answer:
     """`POST /profiles/{id}/identities`."""
     profile = asked.tenant.profiles.get(asked.id)
     if profile is None:
-        return error(404)
+        return missing("Profile")
     return _kept(asked, profile, {"is_active": True, "is_primary": False}, 201)
 
 
 def read_identity(asked: Asked) -> Answer:
     """`GET /profiles/{id}/identities/{handle}`."""
     found = _of_handle(asked.tenant.profiles.get(asked.id), asked.handle)
-    return error(404) if found is None else one(found)
+    return missing("Identity") if found is None else one(found)
 
 
 def update_identity(asked: Asked) -> Answer:
     """`PUT /profiles/{id}/identities/{handle}`."""
     profile = asked.tenant.profiles.get(asked.id)
     found = _of_handle(profile, asked.handle)
-    return error(404) if profile is None or found is None else _kept(asked, profile, found, 200)
+    return missing("Identity") if profile is None or found is None else _kept(asked, profile, found, 200)
 
 
 def delete_identity(asked: Asked) -> Answer:
@@ -54,7 +54,7 @@ def delete_identity(asked: Asked) -> Answer:
     profile = asked.tenant.profiles.get(asked.id)
     found = _of_handle(profile, asked.handle)
     if profile is None or found is None:
-        return error(404)
+        return missing("Identity")
     profile["identities"].remove(found)
     profile["updated_at"] = stamp(asked.now)
     return Answer(204)

@@ -22,7 +22,7 @@ class InvalidRowError(Exception):
     """The row cannot be kept; `errors` says why, by field."""
 
     def __init__(self, errors: Errors) -> None:
-        super().__init__("The given data was invalid.")
+        super().__init__(f"The given data was invalid: {', '.join(errors)}.")
         self.errors = errors
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from deploy.local.sandbox.stage.clock import Clock
 from deploy.local.sandbox.stage.faults import Faults
 from deploy.local.sandbox.stage.messages import Answer, Request, json_answer
+from deploy.local.sandbox.stage.orders import carry_out, check
 from deploy.local.sandbox.stage.record import Calls
 from deploy.local.sandbox.stage.server import CONTROL
 
@@ -42,18 +43,22 @@ def perform(service: Controlled, request: Request, actions: dict[tuple[str, str]
         return json_answer(404, {"error": "no such control"})
     try:
         fields = request.parameters if request.method == "GET" else request.json() if request.body else {}
-        result = action(dict(fields))
+        check(dict[str, Any], fields, "the order")
+        result = action(fields)
     except Exception as error:  # noqa: BLE001 - whoever arranges a test is told, whatever is wrong with what it sent
         return json_answer(400, {"error": f"{type(error).__name__}: {error}"})
     return json_answer(200, {} if result is None else result)
 
 
 def _shared(service: Controlled) -> dict[tuple[str, str], Action]:
+    def clock(advance: float) -> None:
+        service.clock.advance(advance)
+
     return {
         ("POST", "reset"): lambda fields: service.reset(),
         ("POST", "fail"): lambda fields: _fail(service, fields),
         ("GET", "faults"): lambda fields: {"faults": [fault.to_json() for fault in service.faults.ordered()]},
-        ("POST", "clock"): lambda fields: service.clock.advance(float(fields["advance"])),
+        ("POST", "clock"): lambda fields: carry_out(clock, fields),
         ("GET", "calls"): lambda fields: {
             "calls": [call.to_json(bodies=wants_bodies(fields)) for call in service.calls.all()]
         },
@@ -61,8 +66,8 @@ def _shared(service: Controlled) -> dict[tuple[str, str], Action]:
 
 
 def _fail(service: Controlled, fields: dict[str, Any]) -> object:
-    service.faults.fail(**fields)
-    count = int(fields.get("next", 1))
+    carry_out(service.faults.fail, fields)
+    count = fields.get("next", 1)
     return {
         "message": f"The next {count} calls that match go wrong."
         if count

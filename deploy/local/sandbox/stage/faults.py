@@ -1,6 +1,7 @@
 """Which of the next calls go wrong, and how. What a fault looks like on the wire is `server.py`'s."""
 
 import json
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,8 @@ Kind = Literal[
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
 # These give the true answer, only badly: the call always takes effect.
+_LONGEST = 3600
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 TRUE_ANSWER = frozenset({"slow", "drip"})
 
 
@@ -74,14 +77,15 @@ class Faults:
         lost.
 
         Raises:
-            ValueError: the kind is unknown.
+            ValueError: the kind is unknown, or a number or the match can never be.
         """
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}")
-        if int(next) == 0:
+        _check(next, match, status, seconds, headers or {})
+        if next == 0:
             self.clear()
             return
-        fault = Fault(int(next), kind, match, status, headers, _as_bytes(body), seconds, takes_effect)
+        fault = Fault(next, kind, match, status, headers, _as_bytes(body), seconds, takes_effect)
         with self._lock:
             self._faults.append(fault)
 
@@ -103,6 +107,20 @@ class Faults:
         """Let everything go well from now on."""
         with self._lock:
             self._faults.clear()
+
+
+def _check(next: int, match: str | None, status: int, seconds: float, headers: Mapping[str, str]) -> None:
+    if next < 0:
+        raise ValueError("next must be 0 or more")
+    if not 200 <= status <= 599:
+        raise ValueError("status must be a status of HTTP that ends a call: 200 to 599")
+    if not 0 <= seconds <= _LONGEST:
+        raise ValueError(f"seconds must be 0 to {_LONGEST}")
+    if match is not None and match != "*" and " " not in match:
+        raise ValueError('match must be a method and a path, as in "POST /api/events"')
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(name) or not value.isprintable() or not value.isascii():
+            raise ValueError("headers must have names and values that HTTP can hold")
 
 
 def _as_bytes(body: object) -> bytes | None:

@@ -71,7 +71,19 @@ def test_records_of_a_list_keep_their_order_and_carry_ids_of_their_own() -> None
 
 @pytest.mark.parametrize(
     ("given_id", "kept"),
-    [("r-7", "r-7"), (7, 7), (0, 0), ("", "c1"), (None, "c1"), (True, "c1"), ([1], "c1")],
+    [
+        ("r-7", "r-7"),
+        (7, "7"),
+        (7.0, "7"),
+        (" 7.0 ", "7"),
+        ("\uff17", "7"),
+        (0, "0"),
+        ("007", "007"),
+        ("", "c1"),
+        (None, "c1"),
+        (True, "c1"),
+        ([1], "c1"),
+    ],
 )
 def test_an_id_that_the_caller_gave_is_kept_and_an_empty_one_is_none(given_id: object, kept: object) -> None:
     (record,) = read_records(a_call(record={"a": 1, RECORD_ID: given_id}), id="c1").records
