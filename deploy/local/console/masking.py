@@ -5,6 +5,7 @@ A secret is known by the name that it stands under, by its looks, or because it 
 
 import json
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote_plus
@@ -30,7 +31,7 @@ _LOOKS = re.compile(
     r"|(?<=Bearer )\S+|(?<=Basic )\S+"
 )
 _QUERY = re.compile(r"([?&;]|&amp;|\\u0026)([\w.%\[\]-]{1,64})=([^&\s\"'<>#;\\]+)")
-_INPUT = re.compile(r"<input\b[^>]*>", re.IGNORECASE)
+_INPUT = re.compile(r"<input\b[^>]{0,2000}>", re.IGNORECASE)
 _VALUE = re.compile(r"(value=)(\"[^\"]*\"|'[^']*')", re.IGNORECASE)
 
 
@@ -48,22 +49,24 @@ def is_secret(name: str, *, parameter: bool = False) -> bool:
 class Mask:
     """Hides secrets. It learns values where they stand under a secret's name, and hides them wherever else they stand."""
 
-    def __init__(self, known: Iterable[str] = (), *, most: int = 2_000) -> None:
+    def __init__(self, known: Iterable[str] = (), *, most: int = 300) -> None:
         self._most = most
-        self._known: dict[str, None] = {}
-        self._pattern: re.Pattern[str] | None = None
-        for value in known:
-            self.learn(value)
+        self._always = [form for value in known for form in _forms(value)]
+        self._learned: dict[str, None] = {}
+        self._lock = threading.Lock()
+        self._pattern = _any_of(self._always)
+        self._is_old = False
 
     def learn(self, value: str) -> None:
         """Hide this value from now on, also as it stands in an address. The oldest are forgotten when they are too many."""
-        forms = {value, quote(value, safe=""), quote_plus(value), value.replace("/", "\\/")}
-        for form in forms:
-            if len(form) >= _SHORTEST and form not in self._known:
-                self._known[form] = None
-                self._pattern = None
-        while len(self._known) > self._most:
-            self._known.pop(next(iter(self._known)))
+        with self._lock:
+            new = [form for form in _forms(value) if form not in self._learned and form not in self._always]
+            if not new:
+                return
+            self._learned.update(dict.fromkeys(new))
+            while len(self._learned) > self._most:
+                self._learned.pop(next(iter(self._learned)))
+            self._is_old = True
 
     def headers(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """Return the headers as a page shows them."""
@@ -73,10 +76,11 @@ class Mask:
         """Return a text, an address say, as a page shows it."""
         shown = _QUERY.sub(self._parameter, text)
         shown = _LOOKS.sub(HIDDEN, shown)
-        if self._known and self._pattern is None:
-            longest_first = sorted(self._known, key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
-        return self._pattern.sub(HIDDEN, shown) if self._pattern else shown
+        with self._lock:
+            if self._is_old:
+                self._pattern, self._is_old = _any_of([*self._always, *self._learned]), False
+            pattern = self._pattern
+        return pattern.sub(HIDDEN, shown) if pattern else shown
 
     def body(self, body: bytes, kind: str) -> str:
         """Return a body as a page shows it: JSON with a field a line, a form with a field a line, anything else as it is.
@@ -148,6 +152,17 @@ class Mask:
 
 
 _PAIR = re.compile(r'"([\w.-]{1,64})"(\s*:\s*)"((?:[^"\\]|\\.)*)(?:"|$)')
+
+
+def _forms(value: str) -> set[str]:
+    """Return a value as it stands in a text, in an address and in JSON; none of one so short that it may be a word."""
+    forms = {value, quote(value, safe=""), quote_plus(value), value.replace("/", "\\/")}
+    return {form for form in forms if len(form) >= _SHORTEST}
+
+
+def _any_of(words: Iterable[str]) -> re.Pattern[str] | None:
+    longest_first = sorted(words, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
 
 def _hide_value(found: re.Match[str]) -> str:

@@ -33,7 +33,7 @@ _KIND_OF_JOB = {
     "compare-consent": "consent", "pull-opt-out": "consent",
 }  # fmt: skip
 _TRACE = "logging.googleapis.com/trace"
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}")
 _PERSON = frozenset(
     {"profile_id", "person_id", "external_id", "phone_number", "mobile_phone", "phone", "email", "klaviyo_id"}
 )
@@ -217,7 +217,7 @@ class Book:
         """Take in a call of a function by way of the gateway. `sent` and `answer` are what was sent and answered."""
         path = target.partition("?")[0]
         tenant, kind, title = _about(method, path, sent.body)
-        story = self._story(f"trace:{trace}", began_at)
+        story = self._story(f"trace:{trace}" if trace else "", began_at)
         story.began_at = min(story.began_at, began_at)
         story.tenant = story.tenant or tenant
         story.kind = kind

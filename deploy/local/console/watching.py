@@ -3,6 +3,7 @@
 Nothing is read while nobody looks: what happens meanwhile is kept where it was seen, and is read when somebody does.
 """
 
+import re
 import threading
 import time
 from collections import deque
@@ -22,6 +23,7 @@ from deploy.local.sandbox.stage.record import Call
 
 EVERY = 0.25  # seconds from one reading to the next
 IDLE = 20.0  # seconds after the last page asked until nothing is read any more
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _UNANSWERED = ("reset", "hang")  # faults whose call has no answer
 
 
@@ -59,7 +61,7 @@ class Watching:
         self._open: dict[tuple[str, int], Call] = {}
 
     def ask(self) -> None:
-        """Have the book written from now on; returns once all that has happened so far is in it."""
+        """Have the book written, for a while; the first time, return once all that has happened so far is in it."""
         self._asked_at = time.monotonic()
         with self._reading:
             alive = self._thread is not None and self._thread.is_alive()
@@ -67,10 +69,6 @@ class Watching:
                 self._read()
                 self._thread = threading.Thread(target=self._run, name="console-watching", daemon=True)
                 self._thread.start()
-
-    def keep(self) -> None:
-        """Have it written a while longer."""
-        self._asked_at = time.monotonic()
 
     def stop(self) -> None:
         """Read no more, and wake those who wait for a change."""
@@ -123,7 +121,8 @@ class Watching:
 
     def _exchange(self, seen: Exchange) -> None:
         named = {name.lower(): value for name, value in seen.headers}
-        trace = named.get("traceparent", "").split("-")[1]
+        given = _TRACEPARENT.fullmatch(named.get("traceparent", ""))
+        trace = given[1] if given else ""  # a caller's own that is none: the function begins another
         if named.get("user-agent") == CONSOLE and seen.method == "GET":
             self.book.leave_out(trace)  # a page has looked at something
             return

@@ -78,10 +78,9 @@ def _wanted() -> Filter:
 def _parts(around: Here, wanted: Filter, since: int) -> Iterator[str]:
     """Yield the parts of a stream, without an end."""
     watching = around.watching
-    watching.ask()
     yield "retry: 1000\n\n"
     while not watching.stopped:
-        watching.keep()
+        watching.ask()
         with watching.lock:
             watching.lock.wait_for(partial(watching.is_news, since), timeout=_BEAT)
             stories = watching.book.newest(wanted, MOST, since=since)

@@ -1,6 +1,7 @@
 """What the pages hide, wherever it stands, and what they leave."""
 
 import json
+import time
 
 import pytest
 
@@ -116,16 +117,21 @@ def test_a_token_is_known_by_its_looks() -> None:
 
 
 def test_what_is_learned_is_bounded_and_no_short_word_is_hidden() -> None:
-    mask = Mask(most=10)
+    mask = Mask(["canary-always"], most=10)
     for number in range(100):
         mask.learn(f"canary-{number:04}")
     assert mask.text("canary-0000") == "canary-0000"
-    assert mask.text("canary-0099") == HIDDEN
+    assert mask.text("canary-0099 canary-always") == f"{HIDDEN} {HIDDEN}"
     mask.learn("on")
     assert mask.text("on time") == "on time"
 
 
 def test_hostile_bodies_do_no_harm() -> None:
     mask = Mask()
-    for body in (b"", b"\xff\xfe\x00", b"[" * 100_000, b'"' * 10_000, b'{"a":' * 5_000):
+    for number in range(500):
+        mask.learn(f"canary-token-{number}")
+    began = time.process_time()
+    for body in (b"", b"\xff\xfe\x00", b"[" * 64_000, b'"' * 64_000, b'{"a":' * 12_000, b"<input " * 9_000, b"eyJ-" * 16_000,
+                 b'"a": "\\' * 9_000, b"a" * 64_000, b"?a=" * 20_000):  # fmt: skip
         assert isinstance(mask.body(body, JSON), str)
+    assert time.process_time() - began < 3

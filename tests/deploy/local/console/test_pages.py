@@ -193,6 +193,19 @@ def test_a_call_is_shown_with_its_secrets_masked_and_its_markup_harmless(
             assert raw not in text, raw
 
 
+@pytest.mark.parametrize(
+    "traceparent", ["", "x", "00-zz", "00-" + "A" * 32 + "-" + "b" * 16 + "-01", "a-b-c-d-e"]
+)
+def test_a_callers_trace_that_is_none_stops_no_story(
+    client: FlaskClient, exchanges: "deque[Exchange]", traceparent: str
+) -> None:
+    for number in range(2):
+        exchanges.append(
+            Exchange(1.0 + number, "POST", "/demo/api/v1/webhooks/omneo", [("traceparent", traceparent)], b"", 401, [], bytearray(), 2.0)
+        )  # fmt: skip
+    assert client.get("/", headers=OWN).text.count("<article") == 2
+
+
 def test_a_call_that_was_forgotten_says_so(client: FlaskClient) -> None:
     answer = client.get("/console/live/stories/7/1", headers={**OWN, "HX-Request": "true"})
     assert answer.status_code == 404

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from deploy.local.console.vendoring import EDITOR, REPOSITORY, Vendored, vendored
+from deploy.local.console.vendoring import EDITOR, Vendored, vendored
+from deploy.staging import REPOSITORY
 
 ROWS = list(vendored())
 
