@@ -83,7 +83,7 @@ def test_a_log_that_was_put_aside_is_read_anew(folder: Path) -> None:
 
 
 def test_at_first_no_more_than_the_end_of_a_log_is_read(folder: Path) -> None:
-    follower = Follower(folder, most=200)
+    follower = Follower(folder, most=120)
     assert [line.at[17:19] for line in follower.new_lines()] == ["03", "04"]  # none that is cut
     write(folder, "targets", said("06.000", tenant="acme"))
     assert len(follower.new_lines()) == 1

@@ -17,7 +17,4 @@ function choose() {
 }
 side.addEventListener("change", choose);
 fault.addEventListener("change", choose);
-document.getElementById("count").addEventListener("input", () => {
-  document.querySelector("input[name=until][value=count]").checked = true;
-});
 choose();
