@@ -27,6 +27,7 @@ def main() -> None:
         playing(Path(folder) / "demo-0", 0, planned(0, load_functions())) as demo,
         sync_playwright() as playwright,
     ):
+        demo.console.start()
         browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
         page = browser.new_page(viewport={"width": SIZE["width"], "height": SIZE["height"]})
         page.goto(demo.place.url)
