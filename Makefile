@@ -72,7 +72,7 @@ hooks: $(VENV)/.test ## Let git run format, lint and types before each commit
 lock: $(VENV)/.test ## Pin everything that the direct needs bring, with hashes: [UPGRADE=all or a package]
 	@$(BIN)/python -m deploy.locking --upgrade='$(UPGRADE)'
 
-picture: $(VENV)/.test ## The picture of the console that README shows, anew, with Chromium
+picture: $(VENV)/.test ## The pictures of the console in README and guide, anew, with Chromium
 	@$(BIN)/python -m tests.browser.picture
 
 vendored: $(VENV)/.test ## The console's files of others, anew from npm, by its vendored.toml

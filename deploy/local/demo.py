@@ -84,7 +84,7 @@ def run() -> None:
     with playing(folder, first, ports) as demo, _kept_and_reloaded(demo.sandbox, demo.bundle, folder):
         hops = _send_one_event(demo.sandbox, demo.bundle)
         _tell(hops, time.time() - started)
-        demo.console.warm_up()
+        demo.console.start()
         _tell_what_next(demo.place, demo.bundle)
         stopped.wait()
         say("Stopping.")

@@ -70,7 +70,10 @@ class Follower:
             with path.open("rb") as log:
                 log.seek(start)
                 complete, newline, _rest = log.read().rpartition(b"\n")
+            is_cut = path not in self._read and start > 0
             self._read[path] = start + len(complete) + len(newline)
+            if is_cut:
+                complete = complete.partition(b"\n")[2]
             lines += (_line(path.stem, text) for text in complete.decode(errors="replace").splitlines())
         return sorted(lines, key=lambda line: line.at)
 

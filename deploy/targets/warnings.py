@@ -192,8 +192,8 @@ def _numbers(event: Json) -> Iterator[Warned]:
         if isinstance(value, str) and _is_written_number(value):
             yield Warned(
                 name,
-                f"{name} is a number as text: a flow filter such as “is greater than” fails on it. Write it without quotes, as with"
-                f" {{{{ {name} + 0 }}}} or |json_encode of a number.",
+                f"{name} is a number as text: a flow filter such as “is greater than” fails on it. Write it without quotes: + 0 makes a number"
+                " of a text, and |json_encode prints it.",
             )
 
 

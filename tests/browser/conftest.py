@@ -135,6 +135,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """Start all that `make run` starts, on free ports."""
     folder = tmp_path_factory.mktemp("console") / "demo-0"
     with playing(folder, 0, planned(0, load_functions())) as demo:
+        demo.console.start()
         yield demo
 
 

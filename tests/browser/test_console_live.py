@@ -126,6 +126,22 @@ def test_calls_are_filtered_by_profile_kind_and_state(console: Visit) -> None:
     console.check(page, "live-filtered")
 
 
+def test_a_subscription_in_klaviyo_is_one_story_until_omneo_has_it(console: Visit) -> None:
+    demo, page = console.demo, console.page()
+    email = "joins@canary.example"
+    omneo = demo.sandbox.omneo.profile(demo.place.tenant, email=email)
+    klaviyo = demo.sandbox.klaviyo.profile(demo.place.account, email=email)
+    demo.sandbox.klaviyo.subscribe(demo.place.account, klaviyo.id)
+    page.get_by_label("Profile").fill(klaviyo.id)
+    article = page.get_by_role("article").filter(has_text="in Klaviyo")
+    expect(article.get_by_text("delivered", exact=True)).to_be_visible(timeout=60_000)
+    expect(article.get_by_role("heading", name="Subscribed to email marketing in Klaviyo")).to_be_visible()
+    expect(article).to_contain_text(
+        f"PUT /{demo.place.tenant}/api/v3/profiles/{omneo['id']}/attributes/comms → 200"
+    )
+    expect(article).to_contain_text("flush-inbox is done")
+
+
 @contextmanager
 def fifty_a_second(demo: Demo) -> Iterator[None]:
     """Let the gateway tell of fifty calls a second. The functions have no part in it: the pages are what is tried."""

@@ -1,44 +1,43 @@
 """Serves the console on a loopback port of its own, to which the gateway leads."""
 
+import socket
 import threading
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from wsgiref.types import StartResponse, WSGIEnvironment
-
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from deploy.local.console.here import Here
 
 if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
     from flask import Flask
+    from werkzeug.serving import BaseWSGIServer
 
 PATHS = ("/", "/console/**")
 SECONDS = (
     60.0  # without a byte from the console until the gateway gives up; a stream says something more often
 )
+_BACKLOG = 128
 
 
 class Console:
-    """Answers from the moment it is made until it is stopped; the pages are loaded by `warm_up`, or by the first call."""
+    """Its port is open when this returns, and who calls waits until `start`: the pages and their libraries are loaded only then."""
 
     def __init__(self, here: Here) -> None:
         self._here = here
         self._app: Flask | None = None
         self._loading = threading.Lock()
-        self._server: BaseWSGIServer = make_server(
-            "127.0.0.1", 0, self._answer, threaded=True, request_handler=_Handler
-        )
-        self._server.daemon_threads = True  # type: ignore[attr-defined]  # it is the threaded one
-        self.port = self._server.port
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="console", daemon=True
-        )
-        self._thread.start()
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
+        self.port = int(self._socket.getsockname()[1])
+        self._server: BaseWSGIServer | None = None
+        self._starting = threading.Lock()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._serve, name="console", daemon=True)
 
-    def warm_up(self) -> None:
-        """Load the pages in the background, so that the first call need not wait for them."""
-        threading.Thread(target=self.app, name="console-warm-up", daemon=True).start()
+    def start(self) -> None:
+        """Load the pages in the background and answer."""
+        self._thread.start()
 
     def app(self) -> "Flask":
         """Return the application, which is made now if it has not been."""
@@ -51,11 +50,16 @@ class Console:
             return self._app
 
     def stop(self) -> None:
-        """Answer no more, and end the streams."""
+        """Answer no more, and end the streams. Safe also where it was never started."""
         self._here.watching.stop()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        with self._starting:
+            self._stopped = True
+            server = self._server
+        if server is not None:
+            server.shutdown()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._socket.close()
 
     def __enter__(self) -> Self:
         return self
@@ -65,12 +69,31 @@ class Console:
     ) -> None:
         self.stop()
 
-    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def _serve(self) -> None:
+        from werkzeug.serving import WSGIRequestHandler, make_server
+
+        class Handler(WSGIRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log(self, type: str, message: str, *args: Any) -> None:
+                """Stay silent: who runs the demo is shown what the functions do, not what the pages ask."""
+
+        self.app()
+        with self._starting:
+            if self._stopped:
+                return
+            server = make_server(
+                "127.0.0.1",
+                self.port,
+                self._answer,
+                threaded=True,
+                request_handler=Handler,
+                fd=self._socket.fileno(),
+            )
+            server.daemon_threads = True  # type: ignore[attr-defined]  # it is the threaded one
+            self._server = server
+        server.serve_forever(poll_interval=0.1)
+        server.server_close()
+
+    def _answer(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         return self.app()(environ, start_response)
-
-
-class _Handler(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log(self, type: str, message: str, *args: Any) -> None:
-        """Stay silent: who runs the demo is shown what the functions do, not what the pages ask."""

@@ -21,7 +21,8 @@ LATE = 3.0  # seconds within which a log line is read after what it tells of
 _BLUR = 0.002  # seconds: a line's time has whole milliseconds
 
 # A job that only hands on to another: the story goes on until one of that kind has run for the tenant.
-_FOLLOWED_BY = {"spread-events": "flush-inbox", "send-records": "pack-records"}
+_SPREAD = "spread-events"
+_FOLLOWED_BY = {_SPREAD: "flush-inbox", "send-records": "pack-records"}
 _KIND_OF_FUNCTION = {
     "omneo_webhooks": "profile", "system_webhooks": "consent", "rewards_webhook": "reward", "install": "install",
     "admin": "admin",
@@ -225,7 +226,7 @@ class Book:
         self._name(story, title, 2)
         said = _json_of(answer.body)
         if isinstance(said, dict) and said.get("status") == "queued" and kind != "admin":
-            self._job(story, str(said.get("id")), "", "queued", known=False)
+            self._queued(story, said)
         if status >= 400:
             story.reason = _message(said)
         _see_people(story, target, sent.body)
@@ -234,6 +235,13 @@ class Book:
         words = f"{method} {path} → {status or 'no answer'}"
         self._add(story, Step(began_at, "Extension", words, answered_at - began_at, mood, (sent, answer)))
         self._exchanges.append((path, sent.body, began_at, story))
+
+    def _queued(self, story: Story, said: Mapping[str, Any]) -> None:
+        """Note what a call was promised: a job by its id, or, for consent events, one that has no id in the answer."""
+        if isinstance(id := said.get("id"), str):
+            self._job(story, id, "", "queued", known=False)
+        elif said.get("events") and not any(job.kind == _SPREAD for job in story.jobs.values()):
+            story.awaits.add(_SPREAD)
 
     def delivery(
         self,
@@ -341,6 +349,7 @@ class Book:
         self._name(story, kind, 0)
         state = {"waiting": "waiting", "dead": "dead"}.get(outcome, "delivered")
         self._job(story, id, kind, state, known=True)
+        story.awaits.discard(kind)
         if state != "delivered":
             story.reason = str(fields.get("reason", ""))
         elif story.state == "delivered":

@@ -82,6 +82,13 @@ def test_a_log_that_was_put_aside_is_read_anew(folder: Path) -> None:
     assert [line.at[17:19] for line in follower.new_lines()] == ["06"]
 
 
+def test_at_first_no_more_than_the_end_of_a_log_is_read(folder: Path) -> None:
+    follower = Follower(folder, most=120)
+    assert [line.at[17:19] for line in follower.new_lines()] == ["03", "04"]  # none that is cut
+    write(folder, "targets", said("06.000", tenant="acme"))
+    assert len(follower.new_lines()) == 1
+
+
 def test_a_line_is_shown_as_text_or_as_json() -> None:
     line = Line(
         "2026-11-21T10:00:01.000Z", "targets", said("x", tenant="acme", reason="not now").split(" ", 1)[1]

@@ -189,14 +189,15 @@ def test_it_runs_as_a_module() -> None:
 def test_what_is_likely_to_go_wrong_is_told_and_fails_nothing(
     run: Run, file: Callable[[str, Any], str]
 ) -> None:
-    text = template("klaviyo", "reward-issued").replace("{{ key|json_encode }}", '""')
+    balance = "profile.reward_balance|default(0)|number_format(2, '.', '')"
+    text = template("klaviyo", "reward-issued").replace(f"{balance} + 0", balance)
     path = file("reward-issued.json.twig", text)
     for shown in (
         run("check", path, "--platform", "klaviyo"),
         run("render", "klaviyo", "reward-issued", "--template", path),
     ):
         assert (shown.exit_code, shown.stderr.count("Warning, ")) == (0, 1)
-        assert "Warning, unique_id: unique_id is missing" in shown.stderr
+        assert "Warning, reward_balance: reward_balance is a number as text" in shown.stderr
     assert "Warning" not in run("check", path).stderr  # for which platform it is meant is not known
 
 

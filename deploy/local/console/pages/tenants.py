@@ -71,10 +71,8 @@ def uninstall() -> str:
     """Uninstall: remove the webhooks on both sides, revoke and forget the tokens."""
     told = here().admin("DELETE", "install")
     left = ", ".join(told.get("left_behind", []))
-    said = f"Uninstalled. Left behind: {left or 'nothing'}."
-    return page.render(
-        "_installed.html", said=told["error"]["message"] if "error" in told else said, **_status(here())
-    )
+    said = told["error"]["message"] if "error" in told else f"Uninstalled. Left behind: {left or 'nothing'}."
+    return page.render("_installed.html", said=said, **_status(here()), **_settings(here()))
 
 
 @page.post("/resync")
@@ -131,7 +129,9 @@ def _settings(here: Here) -> Json:
         for place, row in enumerate(settings[name])
         for is_ended in [can_end and place > 0]
     ]
-    return {"fields": fields(schema, settings), "secrets": secrets, "account": settings["account"]}
+    # The status is a report of the last minute, and the settings are as they are now: only an account has a country or a zone.
+    connected = any(settings["account"].values())
+    return {"fields": fields(schema, settings), "secrets": secrets, "connected": connected}
 
 
 def _with(shown: Json, form: Any) -> Json:

@@ -5,6 +5,7 @@ const side = document.getElementById("side");
 const calls = document.getElementById("calls");
 const fault = document.getElementById("fault");
 const means = document.getElementById("means");
+const mended = document.querySelector("input[name=until][value=mended]");
 
 function choose() {
   for (const option of calls.options) {
@@ -12,12 +13,14 @@ function choose() {
     option.hidden = option.disabled = !there;
   }
   if (calls.selectedOptions[0].disabled) calls.selectedIndex = 0;
+  // A field that is not shown is not asked for.
+  document.getElementById("status").disabled = fault.value !== "status";
+  document.getElementById("seconds").disabled = fault.value !== "slow";
+  document.getElementById("count").disabled = mended.checked;
   const words = fault.selectedOptions[0].dataset.means;
   means.textContent = `${words[0].toUpperCase()}${words.slice(1)}.`;
 }
-side.addEventListener("change", choose);
-fault.addEventListener("change", choose);
-document.getElementById("count").addEventListener("input", () => {
-  document.querySelector("input[name=until][value=count]").checked = true;
-});
+for (const field of document.querySelectorAll(".break select, .break input[type=radio]")) {
+  field.addEventListener("change", choose);
+}
 choose();

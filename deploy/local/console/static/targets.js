@@ -24,4 +24,5 @@ document.addEventListener("htmx:afterSwap", ({ detail }) => {
   if (detail.target.id === "context-field") document.body.dispatchEvent(new Event("context-changed"));
   mark();
 });
+document.addEventListener("htmx:historyRestore", begin);
 document.addEventListener("submit", (event) => event.preventDefault());

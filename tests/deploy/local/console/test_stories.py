@@ -24,10 +24,11 @@ def exchange(
     status: int = 202,
     target: str = "",
     body: bytes = EVENT,
+    said: dict[str, Any] | None = None,
 ) -> None:
     """Let the gateway tell of a call of the metric target."""
     target = target or "/demo/api/v1/targets/klaviyo/metric?metric=Points"
-    said = (
+    usual = (
         {"status": "queued", "id": JOB} if status == 202 else {"error": {"message": "the profile is missing"}}
     )
     book.exchange(
@@ -38,7 +39,7 @@ def exchange(
         began_at=at,
         answered_at=at + 0.01,
         sent=Part("Request", target, (), body),
-        answer=Part("Answer", str(status), (), json.dumps(said).encode()),
+        answer=Part("Answer", str(status), (), json.dumps(usual if said is None else said).encode()),
     )
 
 
@@ -250,11 +251,18 @@ def test_a_consent_is_under_way_until_the_inbox_is_flushed() -> None:
     book = Book()
     target = "/demo/api/v1/webhooks/klaviyo/system"
     topic = json.dumps({"data": [{"topic": "event:klaviyo.unsubscribed_from_email"}]}).encode()
-    exchange(book, target=target, body=topic)
+    exchange(book, target=target, body=topic, said={"status": "queued", "events": 1, "left_out": {}})
+    assert only(book).state == "queued"
     assert only(book).title == "Unsubscribed from email in Klaviyo"
     book.line(*done(kind="spread-events", received={"added": 1}))
     assert only(book).state == "queued"
     book.line(*done(NOON + 10, kind="flush-inbox", job="another"))
+    assert only(book).state == "delivered"
+
+
+def test_a_webhook_of_which_no_event_counts_is_delivered() -> None:
+    book = Book()
+    exchange(book, target="/demo/api/v1/webhooks/klaviyo/system", said={"status": "queued", "events": 0})
     assert only(book).state == "delivered"
 
 

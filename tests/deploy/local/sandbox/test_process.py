@@ -126,7 +126,15 @@ def test_events_calls_and_profiles_are_read_from_outside(process: Process) -> No
 
 def test_faults_time_and_tokens_are_ordered_from_outside(process: Process) -> None:
     process.tell(process.klaviyo, "fail", next=1, match="POST /api/events", status=500)
+    (fault,) = process.read(process.klaviyo, "faults")["faults"]
+    assert (fault["left"], fault["kind"], fault["status"], fault["match"]) == (
+        1,
+        "status",
+        500,
+        "POST /api/events",
+    )
     assert [process.create_event(), process.create_event()] == [500, 202]
+    assert process.read(process.klaviyo, "faults") == {"faults": []}
     process.tell(process.klaviyo, "expire", access_token="canary-token-access")
     assert process.create_event() == 401
     process.tell(
