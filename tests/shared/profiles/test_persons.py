@@ -282,26 +282,6 @@ def test_people_who_swap_their_emails_have_swapped_them_in_klaviyo(
     assert (len(shop.klaviyo_calls()), len(shop.omneo_calls())) == (1, 1)
 
 
-def test_who_opts_out_at_an_address_that_klaviyo_still_has_on_anothers_profile_is_opted_out(
-    shop: Shop,
-) -> None:
-    emails = (EMAIL, OTHERS_EMAIL)
-    jane, joan = (shop.customer(email=email, comms=opted(shop, email=True)) for email in emails)
-    shop.settle()
-    shop.world.clock.advance(900)
-    for id, email in ((jane, OTHERS_EMAIL), (joan, EMAIL)):
-        shop.omneo.change_profile(TENANT, id, tells=False, email=email)
-    shop.klaviyo.unsubscribe(
-        ACCOUNT, of(shop, joan).id
-    )  # Jane, by a letter to the address that is hers by now
-    shop.settle()
-    shop.change(jane, last_name="canary")
-    shop.change(joan, last_name="canary")
-    shop.settle(200)
-    assert (email_of(shop, jane), shop.comms(jane)["email_promo"]) == (OTHERS_EMAIL, False)
-    assert consent_of(shop, jane) == "UNSUBSCRIBED"
-
-
 def test_who_opted_out_herself_before_her_address_became_anothers_opts_nobody_else_out(shop: Shop) -> None:
     jane = shop.customer(email=EMAIL, comms=opted(shop, email=True))
     joan = shop.customer(email=OTHERS_EMAIL, comms=opted(shop, email=True))
