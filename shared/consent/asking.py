@@ -91,10 +91,15 @@ class Asking:
         self._store.change(self.tenant.name, asked.profile_id, edited)
 
     def _is_taken_back(self, asked: AskedConsent) -> bool:
-        """Return whether an opt-out that is no older waits in the inbox."""
+        """Return whether an opt-out that is no older waits in the inbox, of this Klaviyo profile or one that the person had before."""
         if not asked.klaviyo_id:
             return False
-        entries = Inbox.of(self.services).open_of(self.tenant.name, asked.klaviyo_id)
+        memory = self._store.find(self.tenant.name, asked.profile_id)[asked.consent.channel]
+        known = {event.profile for event in memory.events} | {call.profile for call in memory.calls}
+        inbox = Inbox.of(self.services)
+        entries = [
+            entry for id in {*known, asked.klaviyo_id} if id for entry in inbox.open_of(self.tenant.name, id)
+        ]
         rows = [(entry.at, row_of(entry.topic)) for entry in entries]
         return any(
             row.decision is Decision.OPT_OUT

@@ -11,7 +11,7 @@ What an event means stands in `rules/decisions.py`, what all of them come to in 
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -58,12 +58,14 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
     if profile is None:
         _skip(entries, tenant, services)
         return
+    is_anothers = _is_anothers(ready, profile, look, tenant, services)
     # Other Klaviyo profiles may lead to the same Omneo profile.
     with consent_turn(profile.id, tenant, services) as turn:
         # Whoever had the turn since the entries were read may have closed them: an interaction is added once.
         if not is_fresh(read_at, services.clock()) or _has_been_held(turn, since=opened_at):
             ready = _Ready.of(_open(job, tenant, services), look)
             profile, read_at = _again(profile, tenant, services)
+        ready = replace(ready, is_anothers=is_anothers)
         _bring(ready, ToOmneo(tenant, profile, read_at, services, job.traceparent), look)
     if ready.missing is not None:
         raise ready.missing
@@ -77,11 +79,23 @@ def _open(job: FlushInbox, tenant: Tenant, services: Services) -> list[Entry]:
 class _Ready:
     """The entries that can be decided now, with what each comes to, and what Klaviyo said if others must wait.
 
-    An opt-out needs nothing of Klaviyo's, and is not kept waiting because Klaviyo is down.
+    An opt-out needs nothing of Klaviyo's, and is not kept waiting because Klaviyo is down. `is_anothers` says that the email address which
+    Klaviyo has with the profile is another's by now.
     """
 
     decided: Sequence[tuple[Entry, Decided]]
     missing: Trouble | None = None
+    is_anothers: bool = False
+
+    @property
+    def of_person(self) -> list[Decided]:
+        """What is remembered: an opt-in for another's address counts as little as a landing of ours, and is undone as one."""
+        made = [one for _, one in self.decided if one.decision is not Decision.NONE]
+        return [replace(one, mark="omneo") if self.is_told_apart(one) else one for one in made]
+
+    def is_told_apart(self, one: Decided) -> bool:
+        """Return whether it is an opt-in for an address that is another's by now."""
+        return self.is_anothers and _is_for_the_address(one)
 
     @classmethod
     def of(cls, entries: Iterable[Entry], look: ProfileReadOnce) -> "_Ready":
@@ -142,6 +156,21 @@ def _omneo_profile(tenant: Tenant, services: Services, look: ProfileReadOnce) ->
     return former if former is not None and former.lives else None
 
 
+def _is_for_the_address(one: Decided) -> bool:
+    return one.decision is Decision.OPT_IN and one.channel is Channel.EMAIL
+
+
+def _is_anothers(
+    ready: _Ready, profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services
+) -> bool:
+    """Return whether somebody has opted in for an address that Klaviyo still has with this profile and that is another's in Omneo by now."""
+    held = look.profile if any(_is_for_the_address(one) for _, one in ready.decided) else None
+    if held is None or not held.email or held.email.casefold() == (profile.email or "").casefold():
+        return False
+    heir = services.omneo(tenant).find_profile_by_email(held.email)
+    return heir is not None and heir.lives and heir.id.casefold() != profile.id.casefold()
+
+
 def _skip(entries: Sequence[Entry], tenant: Tenant, services: Services) -> None:
     for entry in entries:
         Inbox.of(services).close(tenant.name, entry)
@@ -161,7 +190,7 @@ def _again(profile: "Profile", tenant: Tenant, services: Services) -> "tuple[Pro
 
 
 def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
-    made = [one for _, one in ready.decided if one.decision is not Decision.NONE]
+    made = ready.of_person
     way.learn(
         lambda memory: learning.with_events(memory, [one for one in made if one.channel is memory.channel])
     )
@@ -171,11 +200,14 @@ def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
     }
     _keep_master_list([one for one in made if verdicts[one.id, one.topic] is Verdict.PERSON], way, look)
     way.look()
-    if way.tenant.klaviyo is not None and any(one.topic == decisions.LIFTED for _, one in ready.decided):
+    is_to_be_looked_at = any(
+        one.topic == decisions.LIFTED or ready.is_told_apart(one) for _, one in ready.decided
+    )
+    if way.tenant.klaviyo is not None and is_to_be_looked_at:
         look_at(way.tenant, way.profile.id, way.services.clock(), way.services, traceparent=way.traceparent)
     way.tell()
     for entry, one in ready.decided:
-        if one.decision is Decision.NONE:
+        if one.decision is Decision.NONE or ready.is_told_apart(one):
             way.add(event_of(entry), one.signal)
         Inbox.of(way.services).close(way.tenant.name, entry)
     logs.note(decisions=_counted(ready, verdicts))

@@ -10,6 +10,9 @@ from datetime import timedelta
 from shared import logs
 from shared.consent.asking import AskedConsent, Asking
 from shared.consent.ledger import ConsentRecord
+from shared.consent.memories import ConsentMemories
+from shared.consent.rules.calls import is_being_carried_out
+from shared.consent.rules.memory import LANDING
 from shared.consent.to_omneo import record_decisions
 from shared.consent_events import Consent
 from shared.errors import WaitError
@@ -51,10 +54,12 @@ def delete_profile(job: DeleteProfile, tenant: Tenant, services: Services) -> No
         elif reason := _why_not(found, job, tenant, services):
             _leave_alone(reason)
         elif tenant.settings.on_profile_deleted is OnProfileDeleted.ERASE:
+            _wait_for_opt_ins(job, tenant, services)
             services.klaviyo(tenant).request_deletion(found.id)
             logs.write(logging.INFO, "profile erased in Klaviyo")
         else:
             _Suppression(job, tenant, found, services).run()
+            _wait_for_opt_ins(job, tenant, services)  # one that lands lifts the suppression: it is done again
 
 
 def _lives(job: DeleteProfile, tenant: Tenant, services: Services) -> bool:
@@ -65,6 +70,15 @@ def _lives(job: DeleteProfile, tenant: Tenant, services: Services) -> bool:
     if lag > timedelta():
         raise WaitError("Omneo still shows the profile", service="Omneo", retry_after=lag.total_seconds())
     return True
+
+
+def _wait_for_opt_ins(job: DeleteProfile, tenant: Tenant, services: Services) -> None:
+    memories = ConsentMemories.of(services).find(tenant.name, job.profile_id)
+    if any(is_being_carried_out(memory, services.clock(), "in") for memory in memories.values()):
+        seconds = LANDING.total_seconds()
+        raise WaitError(
+            "an opt-in of the deleted profile is being carried out", service="Klaviyo", retry_after=seconds
+        )
 
 
 def _leave_alone(reason: str) -> None:

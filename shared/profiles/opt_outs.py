@@ -1,13 +1,16 @@
 """An opt-out that a comparison has found in Klaviyo, newer than what Omneo holds: Omneo learns of it here, as it would from Klaviyo's webhook."""
 
 import logging
+from datetime import datetime
 
 from shared import logs
-from shared.consent.rules import learning
+from shared.consent.memories import ConsentMemories
+from shared.consent.rules import learning, whose
 from shared.consent.rules.decisions import direction_in
 from shared.consent.rules.memory import Memory
 from shared.consent.rules.step import Step
 from shared.consent.to_omneo import ToOmneo, consent_turn, read_last
+from shared.consent_events import Channel, Decision
 from shared.jobs.jobs import PullOptOut
 from shared.services import Services
 from shared.tenants.tenants import Tenant
@@ -17,16 +20,43 @@ def queue_pull(
     step: Step, tenant: Tenant, services: Services, *, profile_id: str, traceparent: str = ""
 ) -> None:
     """Queue what tells Omneo of the opt-out that a step has found."""
-    job = PullOptOut(
+    job = _pull(step.consent.channel, step.opted_out_at, profile_id, tenant, services)
+    services.queue.put(job.model_copy(update={"traceparent": traceparent}), tenant)
+
+
+def queue_pull_for_heir(
+    address: str,
+    since: datetime,
+    tenant: Tenant,
+    services: Services,
+    *,
+    profile_id: str,
+    traceparent: str = "",
+) -> None:
+    """Queue an opt-out for whoever has an email address now that Klaviyo still has on a profile, if one has come since then.
+
+    As long as it does, what the new owner decides is told of that profile. Nothing tells whose it
+    was, so both are opted out.
+    """
+    memory = ConsentMemories.of(services).find(tenant.name, profile_id)[Channel.EMAIL]
+    outs = [one.at for one in whose.persons(memory) if one.decision is Decision.OPT_OUT and one.at >= since]
+    heir = services.omneo(tenant).find_profile_by_email(address) if outs else None
+    if heir is not None and heir.lives and heir.id.casefold() != profile_id.casefold():
+        job = _pull(Channel.EMAIL, max(outs), heir.id, tenant, services)
+        services.queue.put(job.model_copy(update={"traceparent": traceparent}), tenant)
+
+
+def _pull(
+    channel: Channel, at: datetime | None, profile_id: str, tenant: Tenant, services: Services
+) -> PullOptOut:
+    return PullOptOut(
         tenant=tenant.name,
         id=services.new_id(),
         accepted_at=services.clock(),
         profile_id=profile_id,
-        channel=step.consent.channel,
-        at=step.opted_out_at,
-        traceparent=traceparent,
+        channel=channel,
+        at=at,
     )
-    services.queue.put(job, tenant)
 
 
 def pull_opt_out(job: PullOptOut, tenant: Tenant, services: Services) -> None:

@@ -52,7 +52,7 @@ class Ownership:
         Raises:
             ServiceError: what Klaviyo or Omneo answered.
         """
-        stored = self._read(self.stored_id) if self.stored_id else None
+        stored = self.stored()
         absorbed = [found for id in self.merged_ids if (found := self._read(id))]
         owners = Owners(
             self._owner(stored) if stored else None, absorbed=tuple(self._owner(one) for one in absorbed)
@@ -63,6 +63,10 @@ class Ownership:
             if found := self._find(name, str(wanted.get(name) or "")):
                 owners = _with(owners, [name], self._owner(found))
         return owners
+
+    def stored(self) -> KlaviyoProfile | None:
+        """Return the profile whose id Omneo holds, None if there is none."""
+        return self._read(self.stored_id) if self.stored_id else None
 
     def told_of(self, id: str, owners: Owners, wanted: Attributes) -> Owners | None:
         """Return the owners with what a refusal tells: this profile has one of the identifiers. None if that is no news."""

@@ -18,6 +18,7 @@ from shared.consent.former_identities import FormerIdentities
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.calls import is_being_carried_out, with_merge
 from shared.consent.rules.held import Subject
+from shared.consent.rules.memory import CLOCKS_APART
 from shared.consent.rules.step import Outcome, Step
 from shared.consent_events import Channel
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError, UnsureError, WaitError
@@ -27,6 +28,7 @@ from shared.klaviyo.profiles import KlaviyoProfile
 from shared.profiles.consent_calls import ConsentCalls, Trouble, compared
 from shared.profiles.klaviyo_import import Imported, given_up_by_excluded, import_profile
 from shared.profiles.making_room import MakingRoom
+from shared.profiles.opt_outs import queue_pull_for_heir
 from shared.profiles.ownership import Ownership
 from shared.profiles.rules.calls import merged_klaviyo_ids, stored_klaviyo_id
 from shared.profiles.rules.exclusions import Exclusion
@@ -39,6 +41,7 @@ from shared.values.phones import region_of
 
 TURN = timedelta(minutes=5)  # as long as a worker may run
 _SECONDS = 3.0
+_AT_MOST_A_DAY = timedelta(days=1)
 _IDENTIFIERS = {Channel.EMAIL: "email", Channel.SMS: "phone_number"}
 
 Json = Any
@@ -183,6 +186,7 @@ class _Sync:
         known_id = self._known_id(plan, room)
         if not known_id:
             self._wait_for_landings(room)
+            self._leave_opt_outs(str(plan.mapped.attributes.get("email") or ""))
         imported = import_profile(
             services.klaviyo(tenant),
             self._ownership,
@@ -251,9 +255,26 @@ class _Sync:
                 "a consent of the profile's former address is being carried out", service="Klaviyo"
             )
 
+    def _leave_opt_outs(self, email: str) -> None:
+        """Let an opt-out that has come since the last sync hold for whoever has the address by now that this one gives up."""
+        before = self._ownership.stored()
+        if before is None or not before.email or before.email.casefold() == email.casefold():
+            return
+        since = (self.before.read_at or self.read_at - _AT_MOST_A_DAY) - CLOCKS_APART
+        queue_pull_for_heir(
+            before.email,
+            since,
+            self.tenant,
+            self.services,
+            profile_id=self.job.profile_id,
+            traceparent=self.job.traceparent,
+        )
+
     def _merge(self, imported: Imported) -> None:
         klaviyo = self.services.klaviyo(self.tenant)
-        merges = imported.verdict.merges if imported.verdict else ()
+        found = imported.verdict.merges if imported.verdict else ()
+        # What is under way would land on what is kept, with the address of what is gone.
+        merges = [source for source in found if not self._is_landing(source)]
         if merges:
             self._note_merge()
         for source in merges:
@@ -266,6 +287,12 @@ class _Sync:
                 now, kept = klaviyo.profile(source), klaviyo.profile(imported.profile.id)
                 if now is None or kept is None or now.id != kept.id:
                     raise
+
+    def _is_landing(self, klaviyo_id: str) -> bool:
+        store, name = ConsentMemories.of(self.services), self.tenant.name
+        id = store.profile_asked_about(name, klaviyo_id)
+        memories = store.find(name, id).values() if id else ()
+        return any(is_being_carried_out(memory, self.services.clock()) for memory in memories)
 
     def _note_merge(self) -> None:
         def merged(memories: Memories) -> Memories:

@@ -28,6 +28,7 @@ from tests.support.world import ACCOUNT, EMAIL, TENANT, WEBHOOK_SECRET, a_tenant
 
 EMBEDDED, FIRESTORE = "the embedded store", "Firestore"
 # As a target's template would give them.
+_ENDING = 120.0  # seconds that a server may take to end, on a busy machine
 _PROPERTIES = {
     "reward": "Birthday reward", "amount": 20, "currency": "AUD", "expires_at": "2027-01-31 23:59:59",
     "balance": 145.5, "tier": "Gold", "store": "Fitzroy", "channel": "online",
@@ -71,7 +72,7 @@ def addresses_of(module: str, *options: str) -> Iterator[dict[str, str]]:
         yield json.loads(line)
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=_ENDING)
 
 
 @contextmanager

@@ -28,8 +28,8 @@ def main() -> int:
         broken.update({law.split(":")[0] for law in lived.broken})
         if lived.went_wrong:
             wrong += 1
-            if wrong <= asked.stories:
-                print(f"\nseed {seed} {shrunk_story(lived)}", flush=True)
+            told = shrunk_story(lived) if wrong <= asked.stories else "; ".join(lived.broken)
+            print(f"\nseed {seed} {told}", flush=True)
         if number % asked.every == 0:
             rate = number / (monotonic() - began)
             print(

@@ -1,6 +1,7 @@
 """What people decide about being written to, on either side: each act changes one of the services and is noted with the oracle."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from deploy.local.sandbox.klaviyo.subscriptions import SPAM_COMPLAINT, SUBSCRIBED
@@ -26,19 +27,21 @@ def in_klaviyo(world: SimulatedWorld, person: Person, act: Act) -> bool:
         return False
     events = frozenset(event.id for event in world.account.outbox)
     holder = profile.attributes.get("external_id")
-    is_by_another = any(other.omneo == holder for other in world.persons if other is not person)
+    holders = [other for other in world.persons if other.omneo == holder and other is not person]
     decision = Decision(
         world.timeline.now,
         _WAYS.get(what, ""),
         "klaviyo",
         what=act.what,
         events=events,
-        is_by_another=is_by_another,
+        is_by_another=bool(holders),
     )
     consent = profile.subscriptions.consents[channel]
     is_pending = what == "subscribe" and consent.status != SUBSCRIBED
     if decision.way and not is_pending:
         person.decide(channel, decision)
+        for other in holders:
+            _is_told_of(other, person, channel, decision)
     person.is_bounced = person.is_bounced or (what == "bounce" and act.how[-1] != "soft")
     person.has_complained = profile.subscriptions.is_suppressed(SPAM_COMPLAINT)
     told = f"told after {', '.join(map(str, act.told))} s" if act.told else "never told"
@@ -49,6 +52,14 @@ def in_klaviyo(world: SimulatedWorld, person: Person, act: Act) -> bool:
     )
     world.tell_klaviyo(lambda: act.told, "person")
     return True
+
+
+def _is_told_of(holder: Person, person: Person, channel: str, decision: Decision) -> None:
+    """Note what a person has decided through the profile that Klaviyo has as somebody else's: with one address it is the other's too."""
+    if holder.address(channel).casefold() == person.address(channel).casefold():
+        holder.decide(channel, replace(decision, is_by_another=True))
+    elif (channel, decision.way) == ("email", OUT):
+        holder.others_outs.append(decision.at)
 
 
 def _subscribe(world: SimulatedWorld, profile: str, channel: str, act: Act) -> None:

@@ -37,7 +37,11 @@ def judge_consent(world: SimulatedWorld) -> None:
 
 def _judge_channel(world: SimulatedWorld, person: Person, channel: str) -> None:
     omneo = world.omneo_profile(person)
-    if person.merged_into or person.shares(channel, world.everybody):
+    if person.merged_into:
+        _judge_merged(world, person, channel)
+        return
+    if person.shares(channel, world.everybody):
+        _judge_shared(world, person, channel)
         return
     if omneo is None or person.is_excluded:
         _judge_gone(world, person, channel)
@@ -49,9 +53,30 @@ def _judge_channel(world: SimulatedWorld, person: Person, channel: str) -> None:
         wanted = {IN, OUT}
     klaviyo_way = way_in_klaviyo(world.klaviyo_profile(person), channel)
     omneo_way = way_in_omneo(omneo["attributes"]["comms"], channel)
+    if (klaviyo_way, omneo_way, wanted) == (IN, OUT, {IN, OUT}) and person.signed_up_unheard(channel):
+        return
     if not _is_well(wanted, klaviyo_way, omneo_way, may_wait=_may_wait(world, person, channel)):
         shown = f"{person.name}'s {channel}: Klaviyo {klaviyo_way}, Omneo {omneo_way}"
         world.breaks(f"law 1: {shown}; the last act was {last.what}")
+
+
+def _judge_merged(world: SimulatedWorld, person: Person, channel: str) -> None:
+    """Who was merged into one who has opted out is not written to at the former address either."""
+    heir = next((one for one in world.persons if one.name == person.merged_into), None)
+    left = world.account.owner("external_id", person.omneo)
+    if heir is None or left is None or person.untold or heir.untold or not heir.is_living or heir.is_excluded:
+        return
+    if heir.wanted(channel, APART) == {OUT} and way_in_klaviyo(left, channel) == IN:
+        world.breaks(f"law 1: {person.name} is one with {heir.name}, who has opted out, and is written to")
+
+
+def _judge_shared(world: SimulatedWorld, person: Person, channel: str) -> None:
+    """Of an address that several have, the consent may be anyone's; but where all have opted out, nobody is written to there."""
+    address = person.address(channel).casefold()
+    sharing = [one for one in world.everybody if one.is_living and one.address(channel).casefold() == address]
+    are_out = all(one.wanted(channel, APART) == {OUT} for one in sharing)
+    if are_out and way_in_klaviyo(world.mailbox(person, channel), channel) == IN:
+        world.breaks(f"law 1: all who have {person.name}'s {channel} have opted out, and it is written to")
 
 
 def _is_well(wanted: set[str], klaviyo: str, omneo: str, *, may_wait: bool) -> bool:
@@ -65,8 +90,9 @@ def _is_well(wanted: set[str], klaviyo: str, omneo: str, *, may_wait: bool) -> b
 def _may_wait(world: SimulatedWorld, person: Person, channel: str) -> bool:
     """Return whether an opt-in may stay without effect in Klaviyo.
 
-    It asks the person first, cannot deliver to the address, or has a complaint of theirs, which is never lifted by us; or what was
-    suppressed with a deletion has stayed so.
+    It asks the person first, cannot deliver to the address, or has a complaint of theirs, which is never lifted by us; what was
+    suppressed with a deletion has stayed so; or the phone number is still that of a profile whose person is gone, which a person has to
+    decide about, since nobody is found by a number.
     """
     profile, omneo = world.klaviyo_profile(person), world.omneo_profile(person)
     is_dead = omneo is not None and omneo["attributes"]["comms"][f"{channel}_bounced"] is True
@@ -74,6 +100,8 @@ def _may_wait(world: SimulatedWorld, person: Person, channel: str) -> bool:
     is_suppressed = profile is not None and any(profile.subscriptions.is_suppressed(one) for one in reasons)
     has_address = is_address(person, channel)
     is_gone = person.was_told_dead or person.was_erased
+    number = world.mailbox(person, "sms") if channel == "sms" else None
+    is_gone = is_gone or (number is not None and number is not profile)
     return world.plan.double_opt_in or is_dead or is_suppressed or not has_address or is_gone
 
 

@@ -7,6 +7,7 @@ from typing import Any
 IN, OUT = "in", "out"
 _CALL = 10.0  # seconds that a call may have been on its way, with what was decided before it
 _WRITE = 4.0  # seconds that a write to Omneo may be on its way, with what was read before it
+_SAME = 5.0  # seconds within which two sign-ups in Klaviyo may be one
 _LANDS = 360.0  # seconds within which Klaviyo may carry out what we have asked for
 
 
@@ -43,6 +44,9 @@ class Person:
     email: str = ""
     phone: str = ""
     decisions: dict[str, list[Decision]] = field(default_factory=lambda: {"email": [], "sms": []})
+    others_outs: list[float] = field(
+        default_factory=list
+    )  # when another opted out through the profile that Klaviyo had as this person's
     is_bounced: bool = False
     is_living: bool = True
     is_excluded: bool = False
@@ -86,18 +90,28 @@ class Person:
             return set()
         if last.way == OUT:
             return {OUT}
-        if any(row.is_silent and row.way == OUT and row.at >= last.at for row in rows):
-            return {IN, OUT}
+        return {IN, OUT} if self._may_not_count(channel, last, apart) else {IN}
+
+    def _may_not_count(self, channel: str, last: Decision, apart: float) -> bool:
+        """Return whether an opt-in, the last act, may have ended as an opt-out all the same."""
+        if any(row.is_silent and row.way == OUT and row.at >= last.at for row in self.decisions[channel]):
+            return True
         if last.is_by_another:
-            return {
-                IN,
-                OUT,
-            }  # a sign-up in the moments until both have their new addresses is told of the other
-        if any((theirs := other.last(channel)) is not None and theirs.way == OUT for other in self.absorbed):
-            return {IN, OUT}  # the address, or the profile, is one of somebody who had opted out
-        return {IN, OUT} if self._may_be_out(channel, last, apart) else {IN}
+            return True  # a sign-up in the moments until both have their new addresses is told of the other
+        if channel == "email" and any(at >= last.at - apart for at in self.others_outs):
+            return True  # nothing tells whose that opt-out was
+        if any(OUT in other.wanted(channel, apart) for other in self.absorbed):
+            return True  # the address, or the profile, is one of somebody who had opted out, as far as anybody can know
+        return self._may_be_out(channel, last, apart)
 
     def _may_be_out(self, channel: str, last: Decision, apart: float) -> bool:
+        return (
+            self._is_near_an_opt_out(channel, last, apart)
+            or self._is_under_a_call_of_ours(channel, last, apart)
+            or (not last.is_dated and any(row.way == OUT for row in self.decisions[channel]))
+        )
+
+    def _is_near_an_opt_out(self, channel: str, last: Decision, apart: float) -> bool:
         for other in self.decisions[channel]:
             if other.way == IN:
                 continue
@@ -106,21 +120,38 @@ class Person:
                 return True  # a tie
             if not other.is_dated and (other.known_at is None or other.known_at >= last.at):
                 return True  # when it was is not known, and it may be the later one
-        if any(
-            (theirs, way) == (channel, OUT) and asked - _CALL <= last.at <= landed + apart
-            for theirs, way, asked, landed in self.asked
-        ):
+        return False
+
+    def _is_under_a_call_of_ours(self, channel: str, last: Decision, apart: float) -> bool:
+        ours = [(way, asked, landed) for theirs, way, asked, landed in self.asked if theirs == channel]
+        unsubscribes = [(asked, landed) for way, asked, landed in ours if way == OUT]
+        subscribes = [(asked, landed) for way, asked, landed in ours if way == IN]
+        if any(asked - _CALL <= last.at <= landed + apart for asked, landed in unsubscribes):
             return True  # our own unsubscribe was under way, and has landed on top of it
-        if channel == "sms" and any(
-            (theirs, way) == (channel, IN) and asked - apart <= last.at <= asked + _LANDS
-            for theirs, way, asked, _ in self.asked
+        known_at = last.known_at
+        if any(
+            (known_at is None or asked <= known_at) and last.at <= landed + apart
+            for asked, landed in unsubscribes
         ):
+            return True  # our own unsubscribe was asked for before anybody told us of it
+        if last.side == "klaviyo" and any(abs(landed - last.at) <= _SAME for _, landed in subscribes):
+            return True  # nothing tells it from the landing of our own subscribe
+        if channel == "sms" and any(asked - apart <= last.at <= asked + _LANDS for asked, _ in subscribes):
             return True  # of a text message's sign-up nothing shows that it is not our own subscribe, which she opted out after
-        if last.side == "omneo" and any(
+        # Our own write was on its way, and Omneo has no write that minds what was written meanwhile.
+        return last.side == "omneo" and any(
             theirs == channel and last.at <= at <= last.at + _WRITE for theirs, at in self.written
-        ):
-            return True  # our own write was on its way, and Omneo has no write that minds what was written meanwhile
-        return not last.is_dated and any(row.way == OUT for row in self.decisions[channel])
+        )
+
+    def signed_up_unheard(self, channel: str) -> bool:
+        """Return whether Klaviyo alone knows of the last sign-up: it recorded no event, and every opt-out is older.
+
+        Only opt-outs are looked for on its profiles, so Omneo may go on holding the opt-out.
+        """
+        rows = self.decisions[channel]
+        unheard = [row.at for row in rows if row.is_silent and row.way == IN]
+        outs = [row.at for row in rows if row.way == OUT]
+        return bool(unheard) and all(at < max(unheard) for at in outs)
 
     def shares(self, channel: str, others: Iterable["Person"]) -> bool:
         """Return whether somebody else has the address too, so that a consent of it may be either's."""

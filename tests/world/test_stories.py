@@ -225,6 +225,49 @@ STORIES: dict[str, Plan] = {
             act(400, "p.phone"),
         ),
     ),
+    "she is merged while our subscribe of hers is under way": Plan(
+        people=(
+            Beginning("in", "out", is_new=True, is_known_by_email=True),
+            Beginning("in", "in", is_new=True, is_known_by_email=True),
+        ),
+        acts=(act(43.9, "p.merge", ""),),
+        landings=(54.1, 176.9, 6.0, 23.8, 58.1),
+        chance=5520,
+    ),
+    "two swap their emails, and one opts out before Klaviyo knows of it": Plan(
+        people=(Beginning("in", "out"), Beginning("in", "in"), Beginning("in", "in")),
+        acts=(act(338.4, "p.swap", who=2), act(340.4, "k.unsubscribe", "email")),
+        landings=(56.3,),
+    ),
+    "she is deleted while our subscribe is under way": Plan(
+        people=(Beginning("in", "in", is_new=True, is_known_by_email=True),),
+        acts=(act(34.8, "p.delete"),),
+        landings=(94.5, 48.2),
+    ),
+    "she leaves a phone number to a profile whose person is deleted": Plan(
+        people=(Beginning("in", "out"), Beginning("in", "in")),
+        acts=(act(369, "p.share phone"), act(768, "o.in", "sms"), act(773.8, "p.delete", who=1)),
+        landings=(28.0,),
+    ),
+    "two share an email, one signs up, and a merchant deletes the other's profile": Plan(
+        people=(Beginning("out", "in", is_known_by_email=True), Beginning("in", "in")),
+        acts=(
+            act(11.7, "p.share email", who=1),
+            act(315.9, "k.subscribe", "email", who=1),
+            act(618.2, "p.give email", who=1),
+            act(1001.2, "k.delete"),
+        ),
+        landings=(23.8,),
+    ),
+    "her sign-up is told after our subscribe that she had taken back was undone": Plan(
+        people=(OUT,),
+        acts=(
+            act(411.9, "o.in", "email"),
+            act(426.2, "k.suppress", "email"),
+            act(445.6, "k.subscribe", "email", told=()),
+        ),
+        landings=(109.0,),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

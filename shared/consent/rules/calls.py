@@ -69,13 +69,13 @@ def last_call(memory: Memory, consent: Consent, direction: Direction | None, pro
     return calls[-1] if calls else None
 
 
-def is_being_carried_out(memory: Memory, now: datetime) -> bool:
-    """Return whether a call may still land, for all that is known: Klaviyo would look for the address then, whoever has it."""
+def is_being_carried_out(memory: Memory, now: datetime, direction: Direction | None = None) -> bool:
+    """Return whether a call, in one direction or either, may still land: Klaviyo would look for the address then, whoever has it."""
     return any(
         now < call.last_at + (LANDING if call.is_accepted else UNDER_WAY)
         and not any(call.may_have_landed(at) for at in our_landings(memory, call.direction, call.profile))
         for call in memory.calls
-        if call.landed_at is None
+        if call.landed_at is None and direction in (call.direction, None)
     )
 
 

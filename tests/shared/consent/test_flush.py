@@ -251,6 +251,27 @@ def test_two_klaviyo_profiles_of_one_omneo_profile_agree(shop: Retailer) -> None
     assert shop.open() == 0
 
 
+@pytest.mark.parametrize("is_anothers", [True, False])
+def test_an_opt_in_for_an_address_that_is_anothers_by_now_is_not_hers(
+    shop: Retailer, is_anothers: bool
+) -> None:
+    jane = shop.person(comms={"email_promo": False, "email_consent_updated_at": "2026-11-01 10:00:00"})
+    held = shop.omneo._tenants[TENANT].profiles[jane.omneo]["email"]
+    shop.omneo.change_profile(TENANT, jane.omneo, tells=False, email="canary-new@example.org")
+    if is_anothers:
+        shop.omneo.profile(TENANT, email=held)
+    shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo)
+    shop.deliver()
+    shop.settle(30)
+    assert shop.comms(jane)["email_promo"] is not is_anothers
+    assert shop.interactions(jane)[0] == ("subscribed_to_email_marketing", 1)
+    shop.world.clock.advance(600)
+    shop.settle(30)
+    (profile,) = [one for one in shop.klaviyo.profiles(ACCOUNT) if one.id == jane.klaviyo]
+    is_out = profile.subscriptions.consents["email"].status == "UNSUBSCRIBED"
+    assert is_out is is_anothers
+
+
 def test_a_merged_klaviyo_profile_answers_as_the_other(shop: Retailer) -> None:
     jane = shop.person()
     old = shop.klaviyo.profile(ACCOUNT, email="canary-old@example.org").id

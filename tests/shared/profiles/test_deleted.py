@@ -129,6 +129,21 @@ def test_a_sync_that_runs_before_the_deletion_is_undone_by_it(world: World) -> N
         assert shop.klaviyo.profiles(ACCOUNT) == []
 
 
+@pytest.mark.parametrize("setting", ["suppress", "erase"])
+def test_a_subscribe_that_lands_after_the_deletion_writes_to_nobody(world: World, setting: str) -> None:
+    with a_shop(world, **deleting(setting)) as shop:
+        shop.klaviyo.consent.job_seconds = 100
+        id = shop.customer(mobile_phone_e164=PHONE, comms=OPTED_IN)
+        shop.sync()
+        shop.klaviyo.consent.job_seconds = 1
+        shop.omneo.delete_profile(TENANT, id)
+        shop.settle(100)
+        for one in shop.klaviyo.profiles(ACCOUNT):
+            assert one.subscriptions.is_suppressed("USER_SUPPRESSED")
+            assert one.subscriptions.consents["sms"].status == "UNSUBSCRIBED"
+        assert world.dead_jobs() == []
+
+
 def test_a_profile_that_was_restored_is_synced_again(world: World) -> None:
     with a_shop(world) as shop:
         id = a_customer(shop)

@@ -282,6 +282,21 @@ def test_people_who_swap_their_emails_have_swapped_them_in_klaviyo(
     assert (len(shop.klaviyo_calls()), len(shop.omneo_calls())) == (1, 1)
 
 
+def test_who_opted_out_herself_before_her_address_became_anothers_opts_nobody_else_out(shop: Shop) -> None:
+    jane = shop.customer(email=EMAIL, comms=opted(shop, email=True))
+    joan = shop.customer(email=OTHERS_EMAIL, comms=opted(shop, email=True))
+    shop.settle()
+    shop.klaviyo.unsubscribe(ACCOUNT, of(shop, joan).id)
+    shop.settle()
+    shop.change(joan, last_name="canary")
+    shop.settle()
+    shop.world.clock.advance(900)
+    shop.change(joan, email="canary-new@example.org")
+    shop.change(jane, email=OTHERS_EMAIL)
+    shop.settle(200)
+    assert (email_of(shop, jane), shop.comms(jane)["email_promo"]) == (OTHERS_EMAIL, True)
+
+
 def test_a_profile_of_nobody_that_has_her_new_email_becomes_hers(shop: Shop) -> None:
     id = shop.customer(comms=opted(shop, email=True))
     shop.settle()
