@@ -116,6 +116,7 @@ def test_calls_are_filtered_by_profile_kind_and_state(console: Visit) -> None:
     page.get_by_label("State").select_option("refused")
     expect(story(page, "refused@canary.example").first).to_be_visible()
     expect(story(page, "filtered@canary.example")).to_have_count(0)
+    page.get_by_label("Profile").fill("refused@canary")
     page.get_by_label("Kind").select_option("reward")
     expect(page.get_by_text("No call yet.")).to_be_visible()
     page.get_by_label("Kind").select_option("event")
