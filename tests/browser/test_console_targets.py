@@ -127,3 +127,17 @@ def test_what_the_address_names_and_the_catalogue_does_not_have_is_404(console: 
     console.allowed.append("404")
     page = console.page(f"{PATH}?notification=canary")
     expect(page.get_by_role("alert")).to_contain_text("There is no notification canary")
+
+
+def test_a_job_that_waits_for_klaviyo_says_so_and_arrives(console: Visit) -> None:
+    page = console.page(f"{PATH}?notification=benefit-issued")
+    context = page.get_by_label("Event context", exact=True)
+    editor(page)
+    context.fill(context.input_value().replace('"id": 9', '"id": 9099', 1))
+    expect(region(page, "What Klaviyo gets")).to_contain_text("benefit-issued-9099")
+    console.demo.sandbox.klaviyo.fail(1, match="POST /api/events", status=503)
+    page.get_by_role("button", name="Send", exact=True).click()
+    sent = region(page, "Sent")
+    expect(sent.locator(".state.waiting")).to_be_visible()
+    expect(sent).to_contain_text("503")
+    expect(sent).to_contain_text("Klaviyo has the event, for jane@example.org", timeout=60_000)
