@@ -512,6 +512,29 @@ def test_transactional_sms_goes_with_sms_marketing_and_ends_with_the_opt_out(
     assert steps[-1].outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("shown", "age", "has_landed"),
+    [
+        ({"custom_method_detail": "omneo"}, 600, True),
+        ({"custom_method_detail": "omneo"}, 10, True),  # it is marked as ours: no need to wait
+        ({"custom_method_detail": "a form"}, 600, False),
+        ({}, 600, True),  # nothing shows whose it is, and by now ours must have landed
+        ({}, 10, False),
+    ],
+)
+def test_a_subscription_is_the_landing_of_our_call_unless_klaviyo_shows_that_it_is_anothers(
+    shown: Json, age: float, has_landed: bool
+) -> None:
+    asked_at = NOW - timedelta(seconds=age)
+    landed_at = asked_at + timedelta(seconds=5)
+    subscriptions = klaviyo("SUBSCRIBED", landed_at.isoformat())
+    subscriptions["email"]["marketing"] |= shown
+    call = Call(Consent.EMAIL, "in", "01HX", asked_at, asked_at, asked_at)
+    memory = with_call(Memory(consent_events.Channel.EMAIL), call)
+    (seen,) = with_klaviyo(memory, Subject("01HX", "canary-address", subscriptions), NOW).calls
+    assert seen.landed_at == (landed_at if has_landed else None)
+
+
 def both_sides(comms: Json, subject: Subject) -> tuple[dict[consent_events.Channel, Memory], list[Step]]:
     """Return what is known, and what is to be done, where nothing was remembered and nobody has a phone."""
     channels = consent_events.Channel
