@@ -32,7 +32,8 @@ from shared.consent_events import Channel, SystemEvent
 from shared.direction import Direction
 from shared.errors import InvalidPayloadError
 from shared.jobs.cloud_tasks import CloudTasksQueue, tasks_client
-from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.dead_job import DeadJob
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import SendMetric
 from shared.profiles.waiting import Waiting
 from shared.records.outbox import Outbox

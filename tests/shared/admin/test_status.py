@@ -20,7 +20,8 @@ from shared.direction import Direction
 from shared.errors import WaitError
 from shared.installation.connecting import connect, prepare_queues
 from shared.installation.provision import start_provision
-from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.dead_job import DeadJob
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import SendMetric
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
