@@ -46,6 +46,7 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
         ServiceError, DisconnectedError: a service is missing; what does not need it was done, and the rest waits. Where Omneo refuses
             the consent itself, the entries stay open for a replay.
     """
+    opened_at = services.clock()
     entries = _without_our_landings(_open(job, tenant, services), job.profile, tenant, services)
     if not entries:
         return
@@ -58,7 +59,8 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
         return
     # Other Klaviyo profiles may lead to the same Omneo profile.
     with consent_turn(profile.id, tenant, services) as turn:
-        if not is_fresh(read_at, services.clock()) or _has_been_held(turn, since=read_at):
+        # Whoever had the turn since the entries were read may have closed them: an interaction is added once.
+        if not is_fresh(read_at, services.clock()) or _has_been_held(turn, since=opened_at):
             ready = _Ready.of(_open(job, tenant, services), look)
             profile, read_at = _again(profile, tenant, services)
         _bring(ready, ToOmneo(tenant, profile, read_at, services, job.traceparent), look)

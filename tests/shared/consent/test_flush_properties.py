@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from shared.consent.inbox import Inbox
 from shared.consent.memories import ConsentMemories
-from shared.consent.rules.decisions import TOPICS, canonical
+from shared.consent.rules.decisions import LIFTED, TOPICS, canonical
 from shared.consent.rules.whose import Verdict, verdicts
 from shared.consent_events import Channel, Direction, SystemEvent
 from shared.errors import WaitError
@@ -48,7 +48,8 @@ class Before:
     klaviyo: tuple[tuple[bool, bool], ...]
 
 
-TELLING = sorted(TOPICS - {"dropped_email", "updated_email_preferences", "unsubscribed_from_list"})
+# Not those that have Klaviyo asked what is so: nobody does in the sandbox what these histories tell.
+TELLING = sorted(TOPICS - {"dropped_email", "updated_email_preferences", "unsubscribed_from_list", LIFTED})
 events = st.builds(
     Told,
     profile=st.integers(0, KLAVIYO_PROFILES - 1),
