@@ -850,7 +850,7 @@ class TestRotate:
             ("--omneo-signing-secret",),
             ("--installation-key", "--webhook-secret"),
             ("--webhook-secret", "--finish", "--end", "x"),
-            ("--installation-key", "--end", "x"),
+            ("--installation-key", "--finish", "--end", "x"),
         ],
     )
     def test_what_cannot_be_rotated_is_a_usage_error(self, operator: Operator, args: tuple[str, ...]) -> None:
