@@ -19,7 +19,7 @@ from deploy.openapi.operations import (
     or_null,
 )
 from shared.admin.desk import FILTERS, MOST
-from shared.jobs.dead_jobs import DeadJobState
+from shared.jobs.dead_job import DeadJobState
 from shared.jobs.jobs import KINDS
 from shared.jobs.replays import Asker
 from shared.jobs.rules.causes import Cause

@@ -14,7 +14,9 @@ from typing import Any
 from shared import logs
 from shared.errors import InvalidPayloadError, UnknownPathError
 from shared.explain.rules.masking import masked
-from shared.jobs.dead_jobs import DeadJob, DeadJobState, DeadJobStore, HeldCause
+from shared.jobs.dead_job import DeadJob, DeadJobState
+from shared.jobs.dead_jobs import DeadJobStore
+from shared.jobs.held_causes import HeldCause
 from shared.jobs.jobs import KINDS
 from shared.jobs.replays import Replaying, ReplayRun, Replays
 from shared.jobs.rules.causes import HELD, RECORDS, Cause, advice, goes_on_by_itself
@@ -128,7 +130,9 @@ def held(tenant: Tenant, services: Services) -> list[Json]:
     desk = DeadJobStore(services.documents, services.keys)
     counts = desk.counts(tenant.name)
     return [
-        _held(tenant, one, counts[one.cause], desk) for one in desk.held(tenant.name) if counts.get(one.cause)
+        _held(tenant, one, counts[one.cause], desk)
+        for one in desk.causes.held(tenant.name)
+        if counts.get(one.cause)
     ]
 
 

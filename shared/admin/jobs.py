@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from shared.errors import UnknownPathError
-from shared.jobs.dead_jobs import DeadJob, DeadJobState, DeadJobStore
+from shared.jobs.dead_job import DeadJob, DeadJobState
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.replays import ReplayRun, Replays
 from shared.receipts import Fate, Receipt, Receipts
 from shared.records.outbox import Outbox

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from shared.erasure.dropping import somebody_was_erased, without_the_erased
 from shared.erasure.parts import without
 from shared.jobs.burial import hashes_of
-from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.dead_job import DeadJob
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import AnyJob, UnknownJobKindError, UnreadableJobError, read_job, write_job
 from shared.services import Services
 from shared.tenants.erasures import Identifier

@@ -29,7 +29,8 @@ from shared.errors import (
 from shared.explain.rules import masking
 from shared.explain.rules.consent_shown import klaviyo_consent, omneo_consent
 from shared.explain.rules.plain_words import CONSENT, EXCLUDED, LEFT_OUT, MATCHED, OUTCOMES
-from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.dead_job import DeadJob
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.rules.persons import hashed_name
 from shared.jobs.rules.wanted import Wanted
 from shared.json_logic.exclude_logic import ExcludeLogicError, trace

@@ -94,13 +94,13 @@ class PendingInstalls:
     def consume(self, step: Step, word: str) -> PendingInstall | None:
         """Take the install out; None if the word is unknown, was used, or is too old."""
         found = self._documents.get(COLLECTION, _id(step, word)) if word else None
-        if found is None:
+        if found is None or not _is_alive(found, self._clock()):
             return None
         try:
             self._documents.delete(COLLECTION, found.id, version=found.version)
         except DocumentChangedError:
             return None  # somebody else took it out between the two lines above
-        return self._read(step, found)
+        return self._opened(step, found)
 
     def asks_about(self, account: str) -> bool:
         """Return whether a merchant is being asked about this account right now: the grant is then theirs to keep or to give back."""

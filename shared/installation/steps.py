@@ -19,6 +19,7 @@ from shared.errors import (
     GrantRefusedError,
     LinkSpentError,
     LinkUnreadableError,
+    OwnServiceError,
     QueueUnavailableError,
     ServiceError,
     TokenRejectedError,
@@ -109,9 +110,11 @@ def callback(visit: Visit, services: Services) -> Page:
         raise InstallRefusedError(Refusal.MISSING_CODE)
     answer = _exchange(code, str(pending.kept["verifier"]), services)
     account = _account_of(answer, services)
-    tenant = services.tenants.find(pending.tenant)
-    if tenant is None:
-        raise InstallRefusedError(Refusal.UNKNOWN_STATE)
+    try:
+        tenant = _still_there(pending, services)
+    except InstallRefusedError:
+        give_back(pending.tenant, account.id, answer.refresh_token.get_secret_value(), services)
+        raise
     if tenant.klaviyo_account_id == account.id:
         return _connect(tenant, answer, account, cookie, services)
     return _ask(tenant, answer, account, cookie, services)
@@ -136,15 +139,15 @@ def confirm(visit: Visit, services: Services) -> Page:
         InstallRefusedError: no such question is open in this browser, or the answer was no.
     """
     _check_origin(visit, services)
-    pending, cookie = _ours(Step.CONFIRM, visit.fields.get("confirmation", ""), visit, services)
-    tenant = _still_there(pending, services)
+    pending, _ = _ours(Step.CONFIRM, visit.fields.get("confirmation", ""), visit, services)
     answer = _aged(TokenAnswer.model_validate(pending.kept["tokens"]), pending.kept["exchanged_at"], services)
     account = Account.model_validate(pending.kept["account"])
-    if visit.fields.get("decision") != "connect":
-        give_back(tenant.name, account.id, answer.refresh_token.get_secret_value(), services)
-        raise InstallRefusedError(Refusal.CANCELLED)
-    _check_lives(answer, services)
-    return _connect(tenant, answer, account, cookie, services)
+    try:
+        return _answered(visit, pending, answer, account, services)
+    except (InstallRefusedError, OwnServiceError):
+        # Nobody asks again with this grant. Where the tenant holds the account by now, it stays.
+        give_back(pending.tenant, account.id, answer.refresh_token.get_secret_value(), services)
+        raise
 
 
 def done_page(visit: Visit, services: Services) -> Page:
@@ -247,6 +250,16 @@ def _account_of(answer: TokenAnswer, services: Services) -> Account:
         return services.klaviyo_with(answer.access_token).account()
     except ServiceError as error:
         raise InstallRefusedError(Refusal.KLAVIYO_DOWN) from error
+
+
+def _answered(
+    visit: Visit, pending: PendingInstall, answer: TokenAnswer, account: Account, services: Services
+) -> Page:
+    tenant = _still_there(pending, services)
+    if visit.fields.get("decision") != "connect":
+        raise InstallRefusedError(Refusal.CANCELLED)
+    _check_lives(answer, services)
+    return _connect(tenant, answer, account, pending.bound_to(visit.cookies), services)
 
 
 def _check_lives(answer: TokenAnswer, services: Services) -> None:

@@ -18,7 +18,8 @@ from shared.errors import (
     TokenRejectedError,
 )
 from shared.http.forbidden import lacks_a_scope, what_mends
-from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.dead_job import DeadJob
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import AnyJob, Outcome, SendMetric, SendRecords, write_job
 from shared.jobs.rules.causes import Cause
 from shared.jobs.rules.persons import hashed_name, names_in

@@ -8,12 +8,8 @@ row does not have any more was overtaken by a later replay, and is not done. Who
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
-
-from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from shared.errors import (
     DocumentChangedError,
@@ -22,6 +18,8 @@ from shared.errors import (
     StoreUnavailableError,
     UndecryptableError,
 )
+from shared.jobs.dead_job import DeadJob, DeadJobState
+from shared.jobs.held_causes import HeldCauses
 from shared.jobs.rules.causes import HELD, Cause
 from shared.jobs.rules.wanted import Wanted
 from shared.storage.documents import Document, Documents, Value
@@ -32,63 +30,8 @@ _DETAIL = "dead_job.detail"
 _AT_ONCE = 20  # of up to 1 MiB each, which the store has to bring within one time-out
 _MOST_READ = 400  # of one scan
 _TRIES = 10
-_NOTED_AGAIN_AFTER = timedelta(
-    minutes=1
-)  # a cause that kills thousands must not be written with each of them
 # A replay that still waits must find its row: a task that is put back waits for hours at most.
 _KEPT_WHILE_REPLAYED = timedelta(days=3)
-
-
-class DeadJobState(StrEnum):
-    """Where a dead job is."""
-
-    DEAD = "dead"
-    REPLAYED = "replayed"  # it is queued again; the row goes when it succeeds
-
-
-class DeadJob(BaseModel):
-    """A job that the worker has given up.
-
-    `reason` is plain and holds nothing personal. `detail` holds the service's own words and may quote personal data. `request_id` is the
-    service's name for the call that it refused, "" if it gives none. `body` is the task's body, unchanged; `detail` and `body` are empty in
-    what a scan gives. `call` is the id of the call whose records they are, "" of any other job. `died_at` is the last time, `first_died_at` the first, None if there was but one. `profiles` are hashes of whom it is about.
-    `replay` is the word of the last replay, `run` the run that it belongs to, "" if it was alone.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    id: str
-    tenant: str
-    kind: str
-    reason: str
-    detail: str = ""
-    body: bytes
-    attempts: int
-    died_at: AwareDatetime
-    request_id: str = ""
-    cause: Cause = Cause.OTHER
-    metric: str = ""
-    call: str = ""
-    profiles: tuple[str, ...] = ()
-    accepted_at: AwareDatetime | None = None
-    first_died_at: AwareDatetime | None = None
-    deaths: int = 1
-    state: DeadJobState = DeadJobState.DEAD
-    replay: str = ""
-    run: str = ""
-    replayed_at: AwareDatetime | None = None
-    expire_at: AwareDatetime | None = None
-
-
-@dataclass(frozen=True)
-class HeldCause:
-    """A cause that holds jobs: when it first and last killed one, to the minute, and when one of them was last tried."""
-
-    cause: Cause
-    reason: str
-    first_at: datetime
-    last_at: datetime
-    tried_at: datetime
 
 
 class DeadJobStore:
@@ -97,6 +40,7 @@ class DeadJobStore:
     def __init__(self, documents: Documents, keys: KeyRing) -> None:
         self._documents = documents
         self._keys = keys
+        self.causes = HeldCauses(documents)
 
     def add(self, dead: DeadJob, *, keep: timedelta) -> bool:
         """Record a dead job, and return whether that changes anything. One that stands there and dies again is the same row, newer.
@@ -107,7 +51,8 @@ class DeadJobStore:
         """
         is_new = self._write(dead, keep)
         if dead.cause in HELD:
-            self._note_cause(dead, keep)
+            until = dead.died_at + max(keep, _KEPT_WHILE_REPLAYED)
+            self.causes.note(dead, until=until)
         return is_new
 
     def find(self, tenant: str, id: str) -> DeadJob | None:
@@ -233,20 +178,6 @@ class DeadJobStore:
         found = self._documents.find(_collection(tenant), where={"kind": kind}, limit=_AT_ONCE)
         return [document.id for document in found]
 
-    def held(self, tenant: str) -> list[HeldCause]:
-        """Return the causes that have held jobs, mended ones perhaps too."""
-        found = self._documents.find(_causes(tenant))
-        return [_held(document) for document in found if document.id in HELD]
-
-    def note_try(self, tenant: str, cause: Cause, *, now: datetime) -> None:
-        """Note that one of the jobs which the cause holds is being tried."""
-        with suppress(DocumentMissingError):
-            self._documents.update(_causes(tenant), cause.value, {"tried_at": now})
-
-    def forget_cause(self, tenant: str, cause: Cause) -> None:
-        """Forget a cause that holds nothing any more."""
-        self._documents.delete(_causes(tenant), cause.value)
-
     def cut_down(self, tenant: str, id: str, cut: Callable[[DeadJob], DeadJob | None]) -> bool:
         """Keep the body, the detail and the profiles that `cut` leaves of a dead job, or nothing of it; return whether that changes it.
 
@@ -279,10 +210,10 @@ class DeadJobStore:
 
     def delete_all(self, tenant: str) -> None:
         """Forget every dead job of the tenant."""
-        for collection in (_collection(tenant), _causes(tenant)):
-            while found := self._documents.find(collection, limit=_AT_ONCE):
-                for document in found:
-                    self._documents.delete(collection, document.id)
+        self.causes.forget_all(tenant)
+        while found := self._documents.find(_collection(tenant), limit=_AT_ONCE):
+            for document in found:
+                self._documents.delete(_collection(tenant), document.id)
 
     def reencrypt(self, tenant: str, *, dry_run: bool = False) -> int:
         """Seal every job of an older key with the first key, and return how many there were.
@@ -323,22 +254,6 @@ class DeadJobStore:
                 continue
             return True
         raise StoreUnavailableError("the dead job is being changed too often to be written")
-
-    def _note_cause(self, dead: DeadJob, keep: timedelta) -> None:
-        collection, id = _causes(dead.tenant), dead.cause.value
-        now: dict[str, Value] = {
-            "reason": dead.reason,
-            "last_at": dead.died_at,
-            "expire_at": dead.died_at + max(keep, _KEPT_WHILE_REPLAYED),
-        }
-        found = self._documents.get(collection, id)
-        if found is None:
-            with suppress(DocumentExistsError):
-                first: dict[str, Value] = {"first_at": dead.died_at, "tried_at": dead.died_at}
-                self._documents.create(collection, id, now | first)
-        elif dead.died_at - _time(found.fields["last_at"]) >= _NOTED_AGAIN_AFTER:
-            with suppress(DocumentChangedError):
-                self._documents.update(collection, id, now, version=found.version)
 
     def _count(self, tenant: str, where: Mapping[str, str]) -> int:
         return self._documents.count(_collection(tenant), where=where)
@@ -414,13 +329,6 @@ def _row(tenant: str, document: Document) -> DeadJob:
     )
 
 
-def _held(document: Document) -> HeldCause:
-    first_at, last_at, tried_at = (
-        _time(document.fields[name]) for name in ("first_at", "last_at", "tried_at")
-    )
-    return HeldCause(Cause(document.id), str(document.fields["reason"]), first_at, last_at, tried_at)
-
-
 def _is_new_death(found: Document, dead: DeadJob) -> bool:
     """Return whether a job that stands there has died once more, and not only been recorded twice."""
     if dead.replay:
@@ -454,10 +362,6 @@ def _is_under_way(found: Document, replay: str) -> bool:
 
 def _collection(tenant: str) -> str:
     return f"tenants/{tenant}/dead_jobs"
-
-
-def _causes(tenant: str) -> str:
-    return f"tenants/{tenant}/dead_causes"
 
 
 def _time(value: object) -> datetime:

@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from shared.errors import ConflictError, DocumentChangedError
-from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.dead_job import DeadJob
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import ReplayDeadJobs, UnknownJobKindError, UnreadableJobError, read_job, write_job
 from shared.jobs.rules.causes import RECORDS, Cause
 from shared.jobs.rules.wanted import Wanted

@@ -24,7 +24,8 @@ from shared.errors import (
 )
 from shared.http.heard import listening
 from shared.jobs.burial import bury, given_up, refused, request_of
-from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.dead_job import DeadJob
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import (
     KINDS,
     AnyJob,
@@ -255,15 +256,16 @@ def _bury_unread(delivery: Delivery, reason: str, services: Services) -> Outcome
             tell_of_an_unread_job(kind, tenant, reason, services)
             outcomes.has_died_unread(id or dead.id, kind, tenant, services)
         _log(logging.ERROR, "job is dead", Outcome.DEAD, reason=reason)
+        if tenant is not None:
+            _end_run_of(delivery.body, kind, tenant, reason, services)
         if tenant is not None and is_new:
             # Last, and once: now the body is read, and it may be what kills the worker.
             cut_the_erased(dead.id, tenant, services)
-            _end_run_of(delivery.body, kind, tenant, reason, services)
     return Outcome.DEAD
 
 
 def _end_run_of(body: bytes, kind: str, tenant: Tenant, reason: str, services: Services) -> None:
-    if kind not in _STEPS:
+    if kind not in _STEPS:  # the body of a step is our own and short: nothing in it kills who reads it
         return
     with suppress(UnreadableJobError, UnknownJobKindError):
         _end_run(read_job(body), tenant, reason, services)

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from shared import logs
 from shared.errors import ConflictError, UndecryptableError
-from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.dead_job import DeadJob
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import (
     AnyJob,
     CompareConsent,
@@ -115,7 +116,7 @@ def try_held(tenant: Tenant, services: Services) -> None:
         OwnServiceError: of ours.
     """
     replays, now = Replaying.of(services), services.clock()
-    for held in replays.desk.held(tenant.name):
+    for held in replays.desk.causes.held(tenant.name):
         if now - held.tried_at < TRIED_EVERY:
             continue
         wanted = Wanted(cause=held.cause.value, leaves_out=RECORDS)
@@ -125,9 +126,9 @@ def try_held(tenant: Tenant, services: Services) -> None:
             and after is None
             and not replays.desk.count_meant(tenant.name, Wanted(cause=held.cause.value))
         ):
-            replays.desk.forget_cause(tenant.name, held.cause)
+            replays.desk.causes.forget(tenant.name, held.cause)
             continue
-        replays.desk.note_try(tenant.name, held.cause, now=now)
+        replays.desk.causes.note_try(tenant.name, held.cause, now=now)
         for row in rows:
             if _is_tried(row, tenant, replays):
                 break

@@ -13,7 +13,8 @@ from shared.consent.inbox import Inbox
 from shared.consent.memories import ConsentMemories
 from shared.consent_events import SystemEvent
 from shared.jobs.burial import hashes_of
-from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.dead_job import DeadJob
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import SendRecords, SpreadEvents, SyncProfile, read_job, write_job
 from shared.profiles.synced import SyncedProfiles
 from shared.rewards.claims import Claim, Issued, Person, RewardClaims

@@ -3,14 +3,18 @@
 import pytest
 import requests
 from flask import Flask
+from google.cloud.tasks_v2 import Queue
 
+from shared.admin.doctor import examine
 from shared.installation.pending import KEPT_UNANSWERED, LIFE, PendingInstalls, Step
+from shared.jobs.cloud_tasks import tasks_client
 from shared.jobs.jobs import EveryTenant
 from shared.worker.schedule import every_tenant
 from tests.support.merchant import Merchant, field, pages_of, settle, title
 from tests.support.world import ACCOUNT, TENANT, World
 
 NEW = "NewAcc"
+LOCATION = "projects/local/locations/local"
 
 
 @pytest.fixture
@@ -99,6 +103,38 @@ def test_a_klaviyo_that_does_not_answer_then_stops_no_install(
     word = ask(merchant, world, ACCOUNT)
     world.sandbox.klaviyo.fail(1, match="GET /api/accounts*", status=status)
     assert title(merchant.confirm(word)) == "Klaviyo is connected"
+
+
+def test_a_grant_is_given_back_if_the_queues_cannot_be_made(merchant: Merchant, world: World) -> None:
+    word = ask(merchant, world, ACCOUNT)
+    settings = world.services.settings.queue
+    assert settings is not None
+    name = f"{LOCATION}/queues/{TENANT}-klaviyo-outbound"
+    tasks_client(settings).create_queue(parent=LOCATION, queue=Queue(name=name))
+    tasks_client(settings).delete_queue(name=name)  # its name stays blocked for days
+    assert merchant.confirm(word).status_code == 503
+    assert (world.read().klaviyo, revokes(world)) == (None, 1)
+
+
+def test_a_grant_for_a_tenant_that_was_deleted_meanwhile_is_given_back(
+    merchant: Merchant, world: World
+) -> None:
+    word = ask(merchant, world, ACCOUNT)
+    world.services.tenants.delete(TENANT)
+    assert title(merchant.confirm(word)) == "This step has expired"
+    assert revokes(world) == 1
+
+
+def test_a_tenant_that_never_had_an_account_was_never_installed_whatever_was_left_behind(
+    merchant: Merchant, world: World
+) -> None:
+    refusal = {"error": "unsupported_token_type"}
+    word = ask(merchant, world, ACCOUNT)
+    world.sandbox.klaviyo.fail(1, match="POST /oauth/revoke", status=400, body=refusal)
+    merchant.confirm(word, decision="cancel")
+    report = examine(world.read(), world.services)
+    assert len(report["left_behind"]) == 1
+    assert "has never been installed" in report["findings"][0]["message"]
 
 
 class TestNobodyAnswers:

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from shared.direction import Direction
 from shared.erasure.erase import erase
 from shared.installation.provision import start_provision
-from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.dead_job import DeadJob
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import Delivery, Outcome
 from shared.jobs.rules.patience import POISON_RETRIES
 from shared.receipts import KEPT_AFTER_A_WAIT, Receipts

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.result import Ok
 from werkzeug.test import Client, TestResponse
@@ -261,6 +261,8 @@ def test_whatever_it_allows_is_answered_as_it_says_and_never_by_a_bug(front: Fro
         )
         def judge(case: schemathesis.Case[Any]) -> None:
             nonlocal called
+            # Of a path with a line break in it the framework says itself that there is none, before any code of ours.
+            assume(not any("\n" in str(value) for value in case.path_parameters.values()))
             called += 1
             case.path_parameters |= {name: TENANT for name in case.path_parameters if name == "tenant"}
             world.clock.advance(1)  # Klaviyo answers so much a second, and no more

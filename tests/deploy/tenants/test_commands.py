@@ -32,7 +32,8 @@ from shared.consent_events import Channel, SystemEvent
 from shared.direction import Direction
 from shared.errors import InvalidPayloadError
 from shared.jobs.cloud_tasks import CloudTasksQueue, tasks_client
-from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.dead_job import DeadJob
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import SendMetric
 from shared.profiles.waiting import Waiting
 from shared.records.outbox import Outbox
@@ -849,7 +850,7 @@ class TestRotate:
             ("--omneo-signing-secret",),
             ("--installation-key", "--webhook-secret"),
             ("--webhook-secret", "--finish", "--end", "x"),
-            ("--installation-key", "--end", "x"),
+            ("--installation-key", "--finish", "--end", "x"),
         ],
     )
     def test_what_cannot_be_rotated_is_a_usage_error(self, operator: Operator, args: tuple[str, ...]) -> None:

@@ -14,6 +14,7 @@ from deploy.tenants.commands import tenants
 from shared.admin.reports import StatusReports
 from shared.direction import Direction
 from shared.installation.provision import start_provision
+from shared.installation.uninstall import DATA_SOURCES_STAY
 from shared.services import Services
 from shared.settings import Settings
 from shared.tenants.tenants import Tenant
@@ -175,12 +176,12 @@ def test_services_that_are_down_are_findings_and_no_failure_of_the_command(shop:
 
 def test_what_the_last_uninstall_left_is_told(shop: World) -> None:
     def edit(tenant: Tenant) -> Tenant:
-        return tenant.model_copy(update={"klaviyo": None, "left_behind": ("The webhook in Klaviyo.",)})
+        return tenant.model_copy(update={"klaviyo": None, "left_behind": (DATA_SOURCES_STAY,)})
 
     shop.services.tenants.change(TENANT, edit)
     result = doctor(shop, TENANT)
     assert result.status == 1
-    assert result.lines[-1] == "          Left behind: The webhook in Klaviyo."
+    assert result.lines[-1] == f"          Left behind: {DATA_SOURCES_STAY}"
     assert any("The app has been uninstalled" in line for line in result.lines)
 
 

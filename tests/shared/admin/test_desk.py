@@ -10,7 +10,8 @@ import pytest
 from shared.consent.ledger import new_ledger_key
 from shared.direction import Direction
 from shared.errors import ConflictError, InvalidPayloadError, QueueUnavailableError, UnknownPathError
-from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.dead_job import DeadJob
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import SendMetric
 from shared.jobs.rules.causes import Cause
 from shared.metrics.metrics import accept_metric
@@ -467,7 +468,7 @@ class TestOneCauseOfMany:
         desk.world.clock.advance(HOUR)
         sweep(desk)
         services = desk.world.services
-        assert DeadJobStore(services.documents, services.keys).held(TENANT) == []
+        assert DeadJobStore(services.documents, services.keys).causes.held(TENANT) == []
 
 
 def sweep(desk: Desk) -> None:

@@ -20,7 +20,9 @@ from shared.direction import Direction
 from shared.errors import WaitError
 from shared.installation.connecting import connect, prepare_queues
 from shared.installation.provision import start_provision
-from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.installation.uninstall import DATA_SOURCES_STAY
+from shared.jobs.dead_job import DeadJob
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import SendMetric
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
@@ -479,9 +481,9 @@ class TestWhatIsFound:
         assert (finding["severity"], finding["message"]) == ("ok", "Omneo accepts our token.")
 
     def test_what_the_last_uninstall_left_is_told_until_the_next_install(self, well: World) -> None:
-        left = {"klaviyo": None, "left_behind": ("something",)}
+        left = {"klaviyo": None, "left_behind": (DATA_SOURCES_STAY,)}
         well.services.tenants.change(TENANT, lambda tenant: tenant.model_copy(update=left))
-        assert look(well)["left_behind"] == ["something"]
+        assert look(well)["left_behind"] == [DATA_SOURCES_STAY]
         (finding,) = of(look(well), "klaviyo")
         assert "has been uninstalled" in finding["message"]
         well.install()

@@ -14,7 +14,8 @@ from shared.direction import Direction
 from shared.erasure.erase import NOBODY_TO_ASK_FOR, NOT_ASKED
 from shared.errors import ConflictError, ExtensionError, WaitError
 from shared.jobs.burial import hashes_of
-from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.dead_job import DeadJob
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import Delivery, Outcome, SendMetric, SendRecords, SyncProfile, read_job, write_job
 from shared.jobs.rules.patience import POISON_RETRIES
 from shared.profiles.synced import SyncedProfiles

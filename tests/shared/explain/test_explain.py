@@ -15,7 +15,8 @@ from shared.errors import (
     WaitError,
 )
 from shared.explain.explain import LEDGER_RECORDS, explain, profile_id_of
-from shared.jobs.dead_jobs import DeadJob, DeadJobStore
+from shared.jobs.dead_job import DeadJob
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.profiles.calls import deletion_id, sync_id
 from shared.profiles.synced import SyncedProfiles
 from tests.support.syncing import PHONE, Shop, a_shop, reads_alone

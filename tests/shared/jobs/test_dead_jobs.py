@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import UndecryptableError
-from shared.jobs.dead_jobs import DeadJob, DeadJobState, DeadJobStore
+from shared.jobs.dead_job import DeadJob, DeadJobState
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import TASK_BYTES
 from shared.jobs.rules.causes import Cause
 from shared.storage.documents import Documents
@@ -197,13 +198,13 @@ class TestCauses:
             store.add(a_dead_job(f"job-{number}", cause=Cause.SCOPE, died_at=at), keep=MONTH)
         store.add(a_dead_job("refused", cause=Cause.REFUSED), keep=MONTH)
         assert store.counts("acme") == {Cause.SCOPE: 3, Cause.REFUSED: 1}
-        (held,) = store.held("acme")
+        (held,) = store.causes.held("acme")
         assert (held.cause, held.first_at, held.last_at) == (Cause.SCOPE, DIED, DIED + timedelta(minutes=2))
-        store.note_try("acme", Cause.SCOPE, now=DIED + HOUR)
-        assert [one.tried_at for one in store.held("acme")] == [DIED + HOUR]
-        store.forget_cause("acme", Cause.SCOPE)
-        store.note_try("acme", Cause.SCOPE, now=DIED + HOUR)
-        assert store.held("acme") == []
+        store.causes.note_try("acme", Cause.SCOPE, now=DIED + HOUR)
+        assert [one.tried_at for one in store.causes.held("acme")] == [DIED + HOUR]
+        store.causes.forget("acme", Cause.SCOPE)
+        store.causes.note_try("acme", Cause.SCOPE, now=DIED + HOUR)
+        assert store.causes.held("acme") == []
 
 
 class TestPages:

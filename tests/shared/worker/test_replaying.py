@@ -7,7 +7,8 @@ import pytest
 
 from shared.direction import Direction
 from shared.errors import StoreUnavailableError
-from shared.jobs.dead_jobs import DeadJob, DeadJobState, DeadJobStore
+from shared.jobs.dead_job import DeadJob, DeadJobState
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import Delivery, Outcome, Provision, ReplayDeadJobs, SendMetric, read_job, write_job
 from shared.jobs.replays import Replaying, Replays
 from shared.jobs.rules.causes import Cause
