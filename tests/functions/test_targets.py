@@ -257,6 +257,7 @@ def test_a_missing_queue_is_503_and_nothing_is_lost_silently(targets: FlaskClien
     assert int(answer.headers["Retry-After"]) > 0
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_queue_that_does_not_answer_is_503(targets: FlaskClient, world: World) -> None:
     world.tasks.stop()
     answer = targets.post(PATH, json=EVENT, headers=SECRET)

@@ -119,6 +119,7 @@ def test_a_tenant_without_an_account_is_409(world: World, load: Load) -> None:
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (409, "not_installed")
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_queue_that_does_not_answer_is_503_and_nothing_was_accepted(
     targets: FlaskClient, shelf: Shelf
 ) -> None:

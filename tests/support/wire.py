@@ -65,7 +65,11 @@ class Direct(PunctualAdapter):
 
 def _answered(listener: Listener, asked: Request) -> ServiceAnswer:
     call = listener.service.calls.begin(asked, listener.clock())
-    answer = listener.service.answer(asked, call)
+    try:
+        answer = listener.service.answer(asked, call)
+    except Exception as error:
+        listener.handle_error(None, None)  # a mistake of the sandbox's own ends the connection
+        raise requests.ConnectionError("the connection was closed without an answer") from error
     call.status, call.answered_at = answer.status, listener.clock()
     return answer
 

@@ -27,6 +27,7 @@ from deploy.local.sandbox import Sandbox
 from deploy.local.tasks import TasksEmulator
 from shared.direction import Direction
 from shared.installation.connecting import connect, prepare_queues
+from shared.jobs import cloud_tasks
 from shared.jobs.cloud_tasks import CloudTasksQueue
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.klaviyo.oauth import TokenAnswer
@@ -222,6 +223,12 @@ def world(
     """Put it all together, with a worker that runs on the test's clock."""
     with put_together(clock, sandbox, tasks, tmp_path, chance) as world:
         yield world
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a queue that does not answer be asked once, not again for five seconds of real time; a test of Omneo's webhooks waits so long."""
+    monkeypatch.setattr(cloud_tasks, "_RETRY", cloud_tasks._RETRY.with_timeout(0.0))
 
 
 @pytest.fixture
