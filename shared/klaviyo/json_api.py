@@ -89,7 +89,7 @@ class JsonApi:
             )
         if is_strangers(answer):
             raise WaitError(
-                "Klaviyo answered with what cannot be read, and is not its own", service="Klaviyo", status=200
+                "Klaviyo answered with what cannot be read", service="Klaviyo", status=200
             ) from None
         return answer
 
