@@ -44,6 +44,7 @@ ONLY_IN = {
         "deploy/local/sandbox/",
         "deploy/local/demo_tenant.py",
         "deploy/local/console/",
+        "deploy/gcp/google.py",
     },
     "os": {"shared/services.py", "shared/storage/", "deploy/"},
     "shared.storage.firestore": {"shared/services.py"},

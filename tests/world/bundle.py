@@ -8,8 +8,9 @@ import importlib.util
 import io
 import pkgutil
 import sys
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -123,12 +124,24 @@ def _loaded(name: str) -> ModuleType:
     return module
 
 
-@cache
-def run_inline() -> None:
-    """Give every module of the product that has threads an executor that has none."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("shared.") and hasattr(module, "ThreadPoolExecutor"):
-            module.ThreadPoolExecutor = InlineExecutor  # type: ignore[attr-defined]  # has been looked for
+@contextmanager
+def run_inline() -> Iterator[None]:
+    """Let every module of the product that has threads have an executor that has none, until the block ends."""
+    threaded = [
+        module
+        for name, module in list(sys.modules.items())
+        if name.startswith("shared.") and hasattr(module, "ThreadPoolExecutor")
+    ]
+    _give(threaded, InlineExecutor)
+    try:
+        yield
+    finally:
+        _give(threaded, ThreadPoolExecutor)
+
+
+def _give(modules: Iterable[ModuleType], executor: type[Executor]) -> None:
+    for module in modules:
+        module.ThreadPoolExecutor = executor  # type: ignore[attr-defined]  # has been looked for
 
 
 class _Tenants(TenantStore):

@@ -607,7 +607,6 @@ def simulated(page_size: int = place.PAGE_SIZE) -> Iterator[None]:
     A run reads Omneo's list in pages of so many profiles, so that a few people are many pages.
     """
     bundle.functions()
-    bundle.run_inline()
     log, ids, real = logging.getLogger("extension"), count(1), uuid.uuid4
     before = (log.handlers[:], log.level, log.propagate)
     log.handlers[:], log.propagate = [_stumbled], False
@@ -615,7 +614,8 @@ def simulated(page_size: int = place.PAGE_SIZE) -> Iterator[None]:
     uuid.uuid4 = lambda: uuid.UUID(int=next(ids), version=4)
     usual, place.PAGE_SIZE = place.PAGE_SIZE, page_size
     try:
-        yield
+        with bundle.run_inline():
+            yield
     finally:
         uuid.uuid4, place.PAGE_SIZE = real, usual
         log.handlers[:], log.level, log.propagate = before

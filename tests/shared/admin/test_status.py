@@ -398,7 +398,7 @@ class TestWhatIsFound:
     @pytest.mark.parametrize("kind", ["reset", "html403", "truncated", "empty", "broken_json"])
     def test_however_both_services_fail_the_report_is_made(self, well: World, kind: Kind) -> None:
         well.sandbox.klaviyo.fail(1000, kind=kind)
-        well.sandbox.omneo.fail(1000, kind=kind, match="*webhooks*")
+        well.sandbox.omneo.fail(1000, kind=kind, match="* *webhooks*")
         well.sandbox.omneo.fail(1000, kind=kind if kind not in ("empty", "broken_json") else "reset")
         report = look(well)
         assert wrong(report) == {

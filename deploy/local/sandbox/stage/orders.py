@@ -52,8 +52,7 @@ def all_checked(method: Callable[..., T], fields: Mapping[str, Any], name: str) 
 
 def set_on(owner: object, name: str, value: object) -> None:
     """Set a switch of an object to a value of its type, or raise ValueError, which names it."""
-    hints = get_type_hints(type(owner))
-    check(hints.get(name, _like(getattr(owner, name))), value, name)
+    check(_hint_of(owner, name), value, name)
     setattr(owner, name, value)
 
 
@@ -61,6 +60,13 @@ def known(fields: Mapping[str, Any], *names: str) -> None:
     """Raise ValueError where an order has a field of another name: passed over, it would leave out what was meant."""
     if others := sorted(fields.keys() - {*names}):
         raise ValueError(f"{', '.join(others)} is not known here; known are {', '.join(names)}")
+
+
+def _hint_of(owner: object, name: str) -> Any:
+    read = getattr(type(owner), name, None)
+    if isinstance(read, property):
+        return get_type_hints(read.fget)["return"]
+    return get_type_hints(type(owner)).get(name, _like(getattr(owner, name)))
 
 
 def _like(value: object) -> Any:

@@ -532,6 +532,7 @@ def test_the_record_tells_the_times_of_every_hop_and_no_content(world: World) ->
     first, second = world.attempts("task=flush-1")
 
     assert first == {
+        "id": 1,
         "task": "flush-1",
         "queue": "acme-klaviyo-outbound",
         "attempt": 1,
@@ -603,7 +604,7 @@ def test_the_record_tells_how_full_a_queue_is(world: World) -> None:
         ("/", 404),
         ("/attempts?limit=x", 400),
         ("/attempts?after=-1", 400),
-        ("/attempts?limit=&after=1", 400),
+        ("/attempts?limit=&before=1", 400),
         ("/attempts?body=1", 400),
         ("/queues/1", 404),
     ],
