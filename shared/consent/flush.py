@@ -27,7 +27,7 @@ from shared.consent.rules.whose import Verdict
 from shared.consent.to_omneo import ToOmneo, consent_turn, gone, is_fresh, read_last
 from shared.consent_events import Channel, Decision
 from shared.errors import DisconnectedError, ServiceError
-from shared.jobs.jobs import FlushInbox, KeepMasterList
+from shared.jobs.jobs import FlushInbox, KeepMasterList, PullOptOut
 from shared.jobs.rules.windows import CLOCKS_APART, hashed
 from shared.matching import omneo_profile_of
 from shared.services import Services
@@ -200,6 +200,7 @@ def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
     }
     _keep_master_list([one for one in made if verdicts[one.id, one.topic] is Verdict.PERSON], way, look)
     way.look()
+    _tell_heir([one for one in made if verdicts[one.id, one.topic] is Verdict.PERSON], way, look)
     is_to_be_looked_at = any(
         one.topic == decisions.LIFTED or ready.is_told_apart(one) for _, one in ready.decided
     )
@@ -211,6 +212,26 @@ def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
             way.add(event_of(entry), one.signal)
         Inbox.of(way.services).close(way.tenant.name, entry)
     logs.note(decisions=_counted(ready, verdicts))
+
+
+def _tell_heir(persons: Iterable[Decided], way: ToOmneo, look: ProfileReadOnce) -> None:
+    """Let an opt-out hold for her too who had the address by then that Klaviyo still had with this profile: nothing tells whose it was."""
+    outs = [one.at for one in persons if one.decision is Decision.OPT_OUT and one.channel is Channel.EMAIL]
+    heir = FormerIdentities.of(way.services).heir_of(way.tenant.name, look.id) if outs else None
+    if heir is None or way.tenant.klaviyo is None:
+        return
+    theirs = [at for at in outs if heir.may_have_decided(at)]
+    if theirs and heir.profile_id.casefold() != way.profile.id.casefold():
+        job = PullOptOut(
+            tenant=way.tenant.name,
+            id=way.services.new_id(),
+            accepted_at=way.services.clock(),
+            profile_id=heir.profile_id,
+            channel=Channel.EMAIL,
+            at=max(theirs),
+            traceparent=way.traceparent,
+        )
+        way.services.queue.put(job, way.tenant)
 
 
 def _counted(ready: _Ready, verdicts: Mapping[tuple[str, str], Verdict]) -> dict[str, int]:

@@ -145,7 +145,9 @@ def _of_inbox(person: Person, tenant: Tenant, services: Services) -> int:
 
 def _of_consent(person: Person, tenant: Tenant, services: Services) -> int:
     id, name = person.profile_id, tenant.name
-    formers = FormerIdentities.of(services).forget_profile(name, id)
+    store = FormerIdentities.of(services)
+    formers = store.forget_profile(name, id)
+    formers += sum(store.forget_klaviyo_profile(name, klaviyo_id) for klaviyo_id in person.klaviyo_ids)
     return ConsentMemories.of(services).forget_profile(name, id) + formers
 
 

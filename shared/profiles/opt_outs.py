@@ -1,9 +1,10 @@
 """An opt-out that a comparison has found in Klaviyo, newer than what Omneo holds: Omneo learns of it here, as it would from Klaviyo's webhook."""
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared import logs
+from shared.consent.former_identities import FormerIdentities, Heir
 from shared.consent.memories import ConsentMemories
 from shared.consent.rules import learning, whose
 from shared.consent.rules.decisions import direction_in
@@ -12,8 +13,11 @@ from shared.consent.rules.step import Step
 from shared.consent.to_omneo import ToOmneo, consent_turn, read_last
 from shared.consent_events import Channel, Decision
 from shared.jobs.jobs import PullOptOut
+from shared.klaviyo.profiles import KlaviyoProfile
 from shared.services import Services
 from shared.tenants.tenants import Tenant
+
+AT_IT = timedelta(minutes=5)  # as long as a worker may run: then Klaviyo has the address there no more
 
 
 def queue_pull(
@@ -24,8 +28,8 @@ def queue_pull(
     services.queue.put(job.model_copy(update={"traceparent": traceparent}), tenant)
 
 
-def queue_pull_for_heir(
-    address: str,
+def leave_opt_outs_to_heir(
+    given_up: KlaviyoProfile,
     since: datetime,
     tenant: Tenant,
     services: Services,
@@ -33,16 +37,21 @@ def queue_pull_for_heir(
     profile_id: str,
     traceparent: str = "",
 ) -> None:
-    """Queue an opt-out for whoever has an email address now that Klaviyo still has on a profile, if one has come since then.
+    """Let an opt-out since then hold for whoever has the email address by now that Klaviyo still has on this profile.
 
-    As long as it does, what the new owner decides is told of that profile. Nothing tells whose it
-    was, so both are opted out.
+    As long as it does, what the new owner decides is told of that profile. Nothing tells whose it was, so both are opted out: for what
+    is known already a job is queued, and what is told later finds a note.
     """
+    found = services.omneo(tenant).find_profile_by_email(given_up.email)
+    if found is None or not found.lives or found.id.casefold() == profile_id.casefold():
+        return
+    heir = Heir(found.id, since, services.clock() + AT_IT)
+    # Before the memory is read: an event that is flushed meanwhile finds the note, or is found.
+    FormerIdentities.of(services).note_heir(tenant.name, given_up.id, heir)
     memory = ConsentMemories.of(services).find(tenant.name, profile_id)[Channel.EMAIL]
     outs = [one.at for one in whose.persons(memory) if one.decision is Decision.OPT_OUT and one.at >= since]
-    heir = services.omneo(tenant).find_profile_by_email(address) if outs else None
-    if heir is not None and heir.lives and heir.id.casefold() != profile_id.casefold():
-        job = _pull(Channel.EMAIL, max(outs), heir.id, tenant, services)
+    if outs:
+        job = _pull(Channel.EMAIL, max(outs), heir.profile_id, tenant, services)
         services.queue.put(job.model_copy(update={"traceparent": traceparent}), tenant)
 
 

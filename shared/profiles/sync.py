@@ -28,7 +28,7 @@ from shared.klaviyo.profiles import KlaviyoProfile
 from shared.profiles.consent_calls import ConsentCalls, Trouble, compared
 from shared.profiles.klaviyo_import import Imported, given_up_by_excluded, import_profile
 from shared.profiles.making_room import MakingRoom
-from shared.profiles.opt_outs import queue_pull_for_heir
+from shared.profiles.opt_outs import leave_opt_outs_to_heir
 from shared.profiles.ownership import Ownership
 from shared.profiles.rules.calls import merged_klaviyo_ids, stored_klaviyo_id
 from shared.profiles.rules.exclusions import Exclusion
@@ -261,8 +261,8 @@ class _Sync:
         if before is None or not before.email or before.email.casefold() == email.casefold():
             return
         since = (self.before.read_at or self.read_at - _AT_MOST_A_DAY) - CLOCKS_APART
-        queue_pull_for_heir(
-            before.email,
+        leave_opt_outs_to_heir(
+            before,
             since,
             self.tenant,
             self.services,

@@ -1,12 +1,13 @@
 """What people do in Klaviyo, brought to Omneo through everything: webhook, door, queue, inbox, flush."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from shared import logs
-from shared.consent.former_identities import FormerIdentities
+from shared.consent.former_identities import FormerIdentities, Heir
 from shared.jobs.jobs import AddInteraction, read_job
 from tests.support.consenting import MASTER_LIST, Inflow, Person, Retailer, an_event, retailer
 from tests.support.world import ACCOUNT, TENANT, World, lines
@@ -294,6 +295,34 @@ def test_an_opt_out_that_is_told_after_klaviyo_has_deleted_the_profile_is_of_who
     shop.settle()
     assert shop.comms(jane)["email_promo"] is False
     assert shop.interactions(jane) == [("unsubscribed_from_email_marketing", -1)]
+
+
+@pytest.mark.parametrize("act", [on_klaviyo("unsubscribe"), on_klaviyo("mark_as_spam")])
+@pytest.mark.parametrize(
+    ("since", "until", "is_hers_too"), [(-60, 0, True), (0, 60, True), (1, 60, False), (-60, -1, False)]
+)
+def test_an_opt_out_that_is_told_after_its_address_was_given_up_is_also_that_of_who_has_it(
+    shop: Retailer, act: Act, since: int, until: int, is_hers_too: bool
+) -> None:
+    jane, joan = shop.person(comms={"email_promo": True}), shop.person(comms={"email_promo": True})
+    act(shop, jane)
+    first, last = (shop.world.clock() + timedelta(seconds=seconds) for seconds in (since, until))
+    heir = Heir(joan.omneo, first, last)
+    FormerIdentities.of(shop.world.services).note_heir(TENANT, jane.klaviyo, heir)
+    shop.deliver()
+    shop.settle()
+    assert [shop.comms(person)["email_promo"] for person in (jane, joan)] == [False, not is_hers_too]
+
+
+def test_a_sign_up_that_is_told_after_its_address_was_given_up_is_nobodys_but_hers(shop: Retailer) -> None:
+    jane, joan = shop.person(), shop.person()
+    shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo)
+    now = shop.world.clock()
+    heir = Heir(joan.omneo, now - timedelta(days=1), now + timedelta(days=1))
+    FormerIdentities.of(shop.world.services).note_heir(TENANT, jane.klaviyo, heir)
+    shop.deliver()
+    shop.settle()
+    assert (shop.comms(jane)["email_promo"], shop.comms(joan).get("email_promo")) == (True, None)
 
 
 def test_what_omneo_has_changed_since_without_a_stamp_is_not_changed_back(shop: Retailer) -> None:

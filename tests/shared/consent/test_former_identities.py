@@ -1,10 +1,10 @@
-"""Whose a Klaviyo profile was that is gone, on both stores."""
+"""Whose a Klaviyo profile or its former address was, on both stores."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.consent.former_identities import FormerIdentities
+from shared.consent.former_identities import FormerIdentities, Heir
 from shared.storage.documents import Documents
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -30,3 +30,23 @@ def test_a_person_is_forgotten_and_counted(formers: FormerIdentities) -> None:
     assert (formers.profile_of("acme", "01K"), formers.profile_of("acme", "01M")) == ("", "joan")
     formers.forget("acme")
     assert formers.profile_of("acme", "01M") == ""
+
+
+def test_the_last_who_has_a_former_address_is_told_beside_whose_the_profile_was(
+    formers: FormerIdentities,
+) -> None:
+    joan, jane = (Heir(name, NOON, NOON + timedelta(minutes=5)) for name in ("joan", "jane"))
+    formers.note("acme", "01K", "june")
+    formers.note_heir("acme", "01K", joan)
+    formers.note_heir("acme", "01K", jane)
+    assert (formers.heir_of("acme", "01K"), formers.profile_of("acme", "01K")) == (jane, "june")
+    assert (formers.heir_of("acme", "01L"), formers.heir_of("acme-stg", "01K")) == (None, None)
+
+
+def test_a_klaviyo_profile_is_forgotten_with_its_former_address(formers: FormerIdentities) -> None:
+    formers.note("acme", "01K", "june")
+    formers.note_heir("acme", "01K", Heir("jane", NOON, NOON))
+    formers.note_heir("acme", "01L", Heir("jane", NOON, NOON))
+    assert formers.forget_klaviyo_profile("acme", "01K") == 2
+    assert (formers.heir_of("acme", "01K"), formers.profile_of("acme", "01K")) == (None, "")
+    assert formers.forget_profile("acme", "jane") == 1

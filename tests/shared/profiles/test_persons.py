@@ -469,3 +469,24 @@ def test_who_signed_up_in_a_form_is_found_with_three_look_ups(shop: Shop) -> Non
         1,
         "GET",
     )
+
+
+def test_who_opts_out_at_an_address_that_klaviyo_still_has_on_anothers_profile_is_opted_out(
+    shop: Shop,
+) -> None:
+    """Whether her opt-out is told before the address is given up there, or after it."""
+    emails = (EMAIL, OTHERS_EMAIL)
+    jane, joan = (shop.customer(email=email, comms=opted(shop, email=True)) for email in emails)
+    shop.settle()
+    shop.world.clock.advance(900)
+    for id, email in ((jane, OTHERS_EMAIL), (joan, EMAIL)):
+        shop.omneo.change_profile(TENANT, id, tells=False, email=email)
+    shop.klaviyo.unsubscribe(
+        ACCOUNT, of(shop, joan).id
+    )  # Jane, by a letter to the address that is hers by now
+    shop.settle()
+    shop.change(jane, last_name="canary")
+    shop.change(joan, last_name="canary")
+    shop.settle(200)
+    assert (email_of(shop, jane), shop.comms(jane)["email_promo"]) == (OTHERS_EMAIL, False)
+    assert consent_of(shop, jane) == "UNSUBSCRIBED"
