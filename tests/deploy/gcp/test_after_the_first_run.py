@@ -5,6 +5,7 @@ that it can be run alone. `make test-deploy` runs all, because it takes minutes 
 """
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
@@ -29,6 +30,19 @@ def serving(operator: Operator, name: str) -> str:
     )
     assert isinstance(revision, str)
     return revision
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each story the shared cloud fails, starts and answers again as before it."""
+    if "deployed" not in request.fixturenames:
+        yield
+        return
+    cloud = request.getfixturevalue("deployed").cloud
+    before = {name: getattr(cloud, name) for name in ("fails", "starts", "answers", "smoke_status")}
+    yield
+    for name, behaviour in before.items():
+        setattr(cloud, name, behaviour)
 
 
 @pytest.fixture
@@ -111,7 +125,6 @@ def test_a_revision_that_answers_wrongly_takes_no_calls(deployed: Operator, stat
     }
     deployed.cloud.smoke_status = lambda name: status if name == "install" else 401
     ran = deployed.runs("deploy.sh", ONLY="bundle", KLAVIYO_REVISION=f"2027-02-{status % 28 + 1:02d}")
-    deployed.cloud.smoke_status = lambda _: 401
     assert ran.status != 0
     assert f"answered {status}; calls go where they went before" in ran.said
     assert {name: serving(deployed, name) for name in before} == before
@@ -159,7 +172,6 @@ def test_what_cannot_be_watched_takes_no_more_calls(deployed: Operator) -> None:
     before = shares(deployed, "outbound-worker")
     deployed.cloud.fails = lambda request: 403 if "timeSeries" in request.path else None
     ran = deployed.runs("deploy.sh", ONLY="bundle", KLAVIYO_REVISION="2027-03-02")
-    deployed.cloud.fails = lambda _: None
     assert ran.status != 0
     assert "cannot be seen; calls go where they went before" in ran.said
     assert shares(deployed, "outbound-worker") == before
