@@ -9,10 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deploy.gcp.cloud import Request, Thing
-from tests.deploy.gcp.gcloud import DOMAIN, Operator, variables_of
+from tests.deploy.gcp.cloud import Cloud, Request, Thing
+from tests.deploy.gcp.gcloud import DOMAIN, Operator, Ran, variables_of
 
 UPGRADE = "2027-01-15"  # a KLAVIYO_REVISION
+THEIR_RECORD = f"zone/shop/{DOMAIN}.|A"
+OUR_RECORD = f"zone/shop/_acme-challenge.{DOMAIN}.|CNAME"
 ANOTHER_KEY = "canary" + "A" * 37 + "="
 
 pytestmark = pytest.mark.deploy
@@ -246,12 +248,17 @@ def test_a_new_key_is_a_new_revision(deployed: Operator) -> None:
     assert "canary" not in ran.said
 
 
+def hold_a_zone(cloud: Cloud) -> None:
+    """Let Cloud DNS of the project hold the zone of our names, as it does from then on."""
+    api = "dns.googleapis.com"
+    cloud.things[f"api/{api}"] = {"name": f"x/{api}", "config": {"name": api}, "state": "ENABLED"}
+    cloud.things["zone/shop"] = {"name": "shop", "dnsName": "example.com."}
+
+
 def test_another_domain_is_no_outage(deployed: Operator) -> None:
     cloud = deployed.cloud
     new = "new.example.com"
-    api = "dns.googleapis.com"
-    cloud.things[f"api/{api}"] = {"name": f"x/{api}", "config": {"name": api}, "state": "ENABLED"}
-    cloud.create("zone/shop", {"name": "shop", "dnsName": "example.com."})
+    hold_a_zone(cloud)
 
     def move(**variables: str) -> tuple[int, str]:
         ran = deployed.runs("deploy.sh", ONLY="balancer", DOMAIN=new, **variables)
@@ -291,13 +298,19 @@ def test_another_domain_is_no_outage(deployed: Operator) -> None:
     assert f"zone/shop/_acme-challenge.{new}.|CNAME" in cloud.things
 
 
+def deploy_beside_a_strangers_record(deployed: Operator) -> Ran:
+    """Deploy the name while the zone holds a record of it that leads to somebody else's address."""
+    hold_a_zone(deployed.cloud)
+    deployed.cloud.things[THEIR_RECORD] = {"name": f"{DOMAIN}.", "type": "A", "rrdatas": ["198.51.100.1"]}
+    return deployed.runs("deploy.sh", ONLY="balancer", YES="1")
+
+
 def test_a_record_of_somebody_elses_is_left_alone(deployed: Operator) -> None:
-    theirs = {"name": f"{DOMAIN}.", "type": "A", "rrdatas": ["198.51.100.1"]}
-    deployed.cloud.things[f"zone/shop/{DOMAIN}.|A"] = dict(theirs)
-    ran = deployed.runs("deploy.sh", ONLY="balancer", YES="1")
+    ran = deploy_beside_a_strangers_record(deployed)
     assert ran.status == 0
     assert f"set this DNS record: {DOMAIN}. A 203.0.113.7 (there is another record of this name" in ran.said
-    assert deployed.cloud.things[f"zone/shop/{DOMAIN}.|A"] == theirs
+    assert deployed.cloud.things[THEIR_RECORD]["rrdatas"] == ["198.51.100.1"]
+    assert OUR_RECORD in deployed.cloud.things
 
 
 def test_a_first_revision_that_never_starts_is_mended_by_the_next_run(operator: Operator) -> None:
@@ -360,6 +373,8 @@ def test_destroy_leaves_nothing_behind(deployed: Operator) -> None:
         "channel/theirs": {"name": "projects/demo-project/notificationChannels/theirs", "type": "email"},
     }
     cloud.things |= strangers
+    assert deploy_beside_a_strangers_record(deployed).status == 0
+    assert OUR_RECORD in cloud.things
     ran = deployed.runs("destroy.sh", YES="1")
     assert ran.status == 0
     left = {
@@ -371,7 +386,7 @@ def test_destroy_leaves_nothing_behind(deployed: Operator) -> None:
         "queue/smoke",
         "bucket/run-sources-demo-project-europe-west1",
         "zone/shop",
-        f"zone/shop/{DOMAIN}.|A",
+        THEIR_RECORD,
     }
     assert {name for name in left if not name.startswith("policy:")} == strangers.keys() | kept_on_purpose
     assert deployed.cloud.things["policy:project"]["bindings"] == [
