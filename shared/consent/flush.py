@@ -163,8 +163,12 @@ def _is_for_the_address(one: Decided) -> bool:
 def _is_anothers(
     ready: _Ready, profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services
 ) -> bool:
-    """Return whether somebody has opted in for an address that Klaviyo still has with this profile and that is another's in Omneo by now."""
-    held = look.profile if any(_is_for_the_address(one) for _, one in ready.decided) else None
+    """Return whether somebody has opted in for an address that is another's in Omneo by now, and that Klaviyo has or had with this profile."""
+    opt_ins = [one.at for _, one in ready.decided if _is_for_the_address(one)]
+    former = FormerIdentities.of(services).heir_of(tenant.name, look.id) if opt_ins else None
+    if former is not None and any(former.may_have_decided(at) for at in opt_ins):
+        return True
+    held = look.profile if opt_ins else None
     if held is None or not held.email or held.email.casefold() == (profile.email or "").casefold():
         return False
     heir = services.omneo(tenant).find_profile_by_email(held.email)
@@ -229,6 +233,7 @@ def _tell_heir(persons: Iterable[Decided], way: ToOmneo, look: ProfileReadOnce) 
             profile_id=heir.profile_id,
             channel=Channel.EMAIL,
             at=max(theirs),
+            is_anothers=True,
             traceparent=way.traceparent,
         )
         way.services.queue.put(job, way.tenant)

@@ -206,13 +206,17 @@ class DeleteProfile(Job):
 
 
 class PullOptOut(Job):
-    """Write an opt-out to Omneo that Klaviyo holds and Omneo does not. `at` is when it was, None if Klaviyo does not say."""
+    """Write an opt-out to Omneo that Klaviyo holds and Omneo does not. `at` is when it was, None if Klaviyo does not say.
+
+    `is_anothers` says that Klaviyo holds it of another's profile, which had the address still: then it is to be told of this one too.
+    """
 
     direction: ClassVar[Direction] = Direction.INBOUND
     kind: Literal["pull-opt-out"] = "pull-opt-out"
     profile_id: str
     channel: Channel
     at: AwareDatetime | None = None
+    is_anothers: bool = False
 
 
 class CompareConsent(Job):

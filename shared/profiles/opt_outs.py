@@ -14,10 +14,11 @@ from shared.consent.to_omneo import ToOmneo, consent_turn, read_last
 from shared.consent_events import Channel, Decision
 from shared.jobs.jobs import PullOptOut
 from shared.klaviyo.profiles import KlaviyoProfile
+from shared.profiles.calls import sync_soon
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
-AT_IT = timedelta(minutes=5)  # as long as a worker may run: then Klaviyo has the address there no more
+AT_IT = timedelta(seconds=10)  # by then Klaviyo has the address there no more
 
 
 def queue_pull(
@@ -52,7 +53,7 @@ def leave_opt_outs_to_heir(
     outs = [one.at for one in whose.persons(memory) if one.decision is Decision.OPT_OUT and one.at >= since]
     if outs:
         job = _pull(Channel.EMAIL, max(outs), heir.profile_id, tenant, services)
-        services.queue.put(job.model_copy(update={"traceparent": traceparent}), tenant)
+        services.queue.put(job.model_copy(update={"is_anothers": True, "traceparent": traceparent}), tenant)
 
 
 def _pull(
@@ -93,5 +94,7 @@ def pull_opt_out(job: PullOptOut, tenant: Tenant, services: Services) -> None:
             logs.write(logging.INFO, "opt-out not pulled", reason="decided since")
         else:
             logs.write(logging.INFO, "opt-out pulled from Klaviyo")
+            if job.is_anothers and tenant.klaviyo is not None:
+                sync_soon(tenant, job.profile_id, queue=services.queue, clock=services.clock)
         way.look()
         way.tell()
