@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from shared import logs
 from shared.consent.former_identities import FormerIdentities
+from shared.consent.heirs import tell_heir
 from shared.consent.inbox import Entry, Inbox, event_of
 from shared.consent.klaviyo_profile import ProfileReadOnce
 from shared.consent.looks import look_at, look_where_undone
@@ -27,7 +28,7 @@ from shared.consent.rules.whose import Verdict
 from shared.consent.to_omneo import ToOmneo, consent_turn, gone, is_fresh, read_last
 from shared.consent_events import Channel, Decision
 from shared.errors import DisconnectedError, ServiceError
-from shared.jobs.jobs import FlushInbox, KeepMasterList, PullOptOut
+from shared.jobs.jobs import FlushInbox, KeepMasterList
 from shared.jobs.rules.windows import CLOCKS_APART, hashed
 from shared.matching import omneo_profile_of
 from shared.services import Services
@@ -204,7 +205,7 @@ def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
     }
     _keep_master_list([one for one in made if verdicts[one.id, one.topic] is Verdict.PERSON], way, look)
     way.look()
-    _tell_heir([one for one in made if verdicts[one.id, one.topic] is Verdict.PERSON], way, look)
+    _leave_to_heir([one for one in made if verdicts[one.id, one.topic] is Verdict.PERSON], way, look)
     is_to_be_looked_at = any(
         one.topic == decisions.LIFTED or ready.is_told_apart(one) for _, one in ready.decided
     )
@@ -218,7 +219,7 @@ def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
     logs.note(decisions=_counted(ready, verdicts))
 
 
-def _tell_heir(persons: Iterable[Decided], way: ToOmneo, look: ProfileReadOnce) -> None:
+def _leave_to_heir(persons: Iterable[Decided], way: ToOmneo, look: ProfileReadOnce) -> None:
     """Let an opt-out hold for her too who had the address by then that Klaviyo still had with this profile: nothing tells whose it was."""
     outs = [one.at for one in persons if one.decision is Decision.OPT_OUT and one.channel is Channel.EMAIL]
     heir = FormerIdentities.of(way.services).heir_of(way.tenant.name, look.id) if outs else None
@@ -226,17 +227,7 @@ def _tell_heir(persons: Iterable[Decided], way: ToOmneo, look: ProfileReadOnce) 
         return
     theirs = [at for at in outs if heir.may_have_decided(at)]
     if theirs and heir.profile_id.casefold() != way.profile.id.casefold():
-        job = PullOptOut(
-            tenant=way.tenant.name,
-            id=way.services.new_id(),
-            accepted_at=way.services.clock(),
-            profile_id=heir.profile_id,
-            channel=Channel.EMAIL,
-            at=max(theirs),
-            is_anothers=True,
-            traceparent=way.traceparent,
-        )
-        way.services.queue.put(job, way.tenant)
+        tell_heir(heir.profile_id, max(theirs), way.tenant, way.services, traceparent=way.traceparent)
 
 
 def _counted(ready: _Ready, verdicts: Mapping[tuple[str, str], Verdict]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from shared import logs
 from shared.consent.former_identities import FormerIdentities, Heir
+from shared.consent.heirs import tell_heir
 from shared.consent.memories import ConsentMemories
 from shared.consent.rules import learning, whose
 from shared.consent.rules.decisions import direction_in
@@ -25,8 +26,16 @@ def queue_pull(
     step: Step, tenant: Tenant, services: Services, *, profile_id: str, traceparent: str = ""
 ) -> None:
     """Queue what tells Omneo of the opt-out that a step has found."""
-    job = _pull(step.consent.channel, step.opted_out_at, profile_id, tenant, services)
-    services.queue.put(job.model_copy(update={"traceparent": traceparent}), tenant)
+    job = PullOptOut(
+        tenant=tenant.name,
+        id=services.new_id(),
+        accepted_at=services.clock(),
+        profile_id=profile_id,
+        channel=step.consent.channel,
+        at=step.opted_out_at,
+        traceparent=traceparent,
+    )
+    services.queue.put(job, tenant)
 
 
 def leave_opt_outs_to_heir(
@@ -52,21 +61,7 @@ def leave_opt_outs_to_heir(
     memory = ConsentMemories.of(services).find(tenant.name, profile_id)[Channel.EMAIL]
     outs = [one.at for one in whose.persons(memory) if one.decision is Decision.OPT_OUT and one.at >= since]
     if outs:
-        job = _pull(Channel.EMAIL, max(outs), heir.profile_id, tenant, services)
-        services.queue.put(job.model_copy(update={"is_anothers": True, "traceparent": traceparent}), tenant)
-
-
-def _pull(
-    channel: Channel, at: datetime | None, profile_id: str, tenant: Tenant, services: Services
-) -> PullOptOut:
-    return PullOptOut(
-        tenant=tenant.name,
-        id=services.new_id(),
-        accepted_at=services.clock(),
-        profile_id=profile_id,
-        channel=channel,
-        at=at,
-    )
+        tell_heir(heir.profile_id, max(outs), tenant, services, traceparent=traceparent)
 
 
 def pull_opt_out(job: PullOptOut, tenant: Tenant, services: Services) -> None:
@@ -94,7 +89,8 @@ def pull_opt_out(job: PullOptOut, tenant: Tenant, services: Services) -> None:
             logs.write(logging.INFO, "opt-out not pulled", reason="decided since")
         else:
             logs.write(logging.INFO, "opt-out pulled from Klaviyo")
-            if job.is_anothers and tenant.klaviyo is not None:
-                sync_soon(tenant, job.profile_id, queue=services.queue, clock=services.clock)
+        if job.is_anothers and tenant.klaviyo is not None:
+            # Klaviyo holds it of another's profile. Whatever was written: a process may have died between the write and this.
+            sync_soon(tenant, job.profile_id, queue=services.queue, clock=services.clock)
         way.look()
         way.tell()

@@ -95,3 +95,21 @@ def test_it_dies_at_any_moment_and_is_finished_with_one_record(shop: Shop, at: i
     assert shop.comms(id)["email_promo"] is False
     record, _ = ConsentLedger.of(shop.world.services).records_of(shop.world.read(), id, 5)
     assert (record.before, record.after, record.source) == ("subscribed", "unsubscribed", "klaviyo:profile")
+
+
+@pytest.mark.parametrize("at", range(14))
+def test_anothers_opt_out_comes_to_klaviyo_wherever_the_process_dies(shop: Shop, at: int) -> None:
+    """Klaviyo holds it of another's profile: what was written to Omneo alone would leave this one subscribed."""
+    stamped = {"email_promo": True, "email_consent_updated_at": shop.now(-60)}
+    id = shop.customer(email="canary@example.org", comms=stamped)
+    shop.settle()
+    assert shop.consent() == "SUBSCRIBED"
+    shop.world.clock.advance(900)
+    job = a_job(shop.world, id, shop.world.clock()).model_copy(update={"is_anothers": True})
+    try:
+        pull_opt_out(job, shop.world.read(), mortal(shop.world, Fate(at, kills=True)))
+    except KilledError:
+        shop.world.clock.advance(400)
+    pull_opt_out(job, shop.world.read(), shop.world.services)
+    shop.settle()
+    assert (shop.comms(id)["email_promo"], shop.consent()) == (False, "UNSUBSCRIBED")

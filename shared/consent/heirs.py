@@ -1,0 +1,31 @@
+"""Opt-outs for whoever has an email address by now that Klaviyo still had on another's profile: nothing tells whose they were, so both are out.
+
+Who that is stands in former_identities.py; the job is done where opt-outs are pulled, with the profiles.
+"""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from shared.consent_events import Channel
+from shared.jobs.jobs import PullOptOut
+from shared.tenants.tenants import Tenant
+
+if TYPE_CHECKING:
+    from shared.services import Services
+
+
+def tell_heir(
+    profile_id: str, at: datetime, tenant: Tenant, services: "Services", *, traceparent: str = ""
+) -> None:
+    """Queue an email opt-out of that time for the Omneo profile. Raises QueueUnavailableError: nothing was queued."""
+    job = PullOptOut(
+        tenant=tenant.name,
+        id=services.new_id(),
+        accepted_at=services.clock(),
+        profile_id=profile_id,
+        channel=Channel.EMAIL,
+        at=at,
+        is_anothers=True,
+        traceparent=traceparent,
+    )
+    services.queue.put(job, tenant)
