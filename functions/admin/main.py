@@ -9,7 +9,8 @@ from shared.admin.interface import PATH, openapi
 from shared.admin.routes import ROUTES, Asked, Handler, read_query
 from shared.services import Services
 from shared.settings import TASKS, Needs
-from shared.web.endpoints import Call, Reply, endpoints, json_body, key_id, tenant_by_key
+from shared.web.callers import key_id, tenant_by_key
+from shared.web.endpoints import Call, Reply, endpoints, json_body
 
 services = Services.from_environment(
     Needs.STORE | Needs.QUEUES | TASKS | Needs.KLAVIYO_APP | Needs.PUBLIC_URL, short_waits=3

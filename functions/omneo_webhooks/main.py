@@ -5,7 +5,8 @@ import functions_framework
 from shared.profiles.calls import accept_profile_event
 from shared.services import Services
 from shared.settings import Needs
-from shared.web.endpoints import Call, Reply, endpoint, json_body, tenant_by_omneo
+from shared.web.callers import tenant_by_omneo
+from shared.web.endpoints import Call, Reply, endpoint, json_body
 
 services = Services.from_environment(Needs.STORE | Needs.OUTBOUND)
 

@@ -5,7 +5,8 @@ import functions_framework
 from shared.rewards.rewards import ANSWER_WITHIN, issue_reward
 from shared.services import Services
 from shared.settings import Needs
-from shared.web.endpoints import Call, Reply, endpoint, json_body, tenant_by_webhook_secret
+from shared.web.callers import tenant_by_webhook_secret
+from shared.web.endpoints import Call, Reply, endpoint, json_body
 from shared.web.parameters import parameters
 
 services = Services.from_environment(Needs.STORE)

@@ -5,7 +5,8 @@ import functions_framework
 from shared.consent.webhook import accept_delivery
 from shared.services import Services
 from shared.settings import Needs
-from shared.web.endpoints import Call, Reply, endpoint, json_body, tenant_by_klaviyo
+from shared.web.callers import tenant_by_klaviyo
+from shared.web.endpoints import Call, Reply, endpoint, json_body
 
 services = Services.from_environment(Needs.STORE | Needs.INBOUND)
 

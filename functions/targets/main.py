@@ -5,7 +5,8 @@ import functions_framework
 from shared.services import Services
 from shared.settings import Needs
 from shared.targets.routes import DRY_RUN, TargetCall, target_named
-from shared.web.endpoints import Call, Reply, authenticated_tenant, endpoint, installed, json_body
+from shared.web.callers import authenticated_tenant, installed
+from shared.web.endpoints import Call, Reply, endpoint, json_body
 
 services = Services.from_environment(Needs.STORE | Needs.OUTBOUND)
 

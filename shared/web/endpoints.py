@@ -13,11 +13,9 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from flask import Request, Response
-from pydantic import SecretStr
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
@@ -34,7 +32,6 @@ from shared.errors import (
     OwnServiceError,
     PayloadTooLargeError,
     ProfileNotFoundError,
-    StoreUnavailableError,
     UnknownPathError,
     UnsupportedMediaTypeError,
     WaitError,
@@ -44,14 +41,9 @@ from shared.http.deadlines import lasting, time_to_answer
 from shared.jobs.jobs import Delivery, Outcome
 from shared.receipts import Receipts
 from shared.services import Services
-from shared.tenants.connection import INSTALL_FIRST
-from shared.tenants.keys import hash_of, id_of, matches
-from shared.tenants.secret_uses import KLAVIYO_DELIVERY
-from shared.tenants.settings import TenantSettings
-from shared.tenants.tenants import InstallationKey, StoredSecret, Tenant, is_tenant_name
+from shared.tenants.tenants import Tenant, is_tenant_name
 from shared.traffic.rules.counts import Row, What, message_shown, reason_shown
 from shared.traffic.traffic import Traffic
-from shared.web.authentication import klaviyo_secret, shared_secret, signing_secret
 from shared.web.json_bodies import parse_json
 
 RETRY_AFTER_SECONDS = 5
@@ -121,10 +113,6 @@ class Call:
     body: bytes
     traceparent: str
     counted: Counted = field(default_factory=Counted)
-
-
-# Returns the id of the tenant's secret that a call shows to know, "" if none.
-Credential: TypeAlias = Callable[[Call, Tenant], str]
 
 
 def endpoint(
@@ -200,110 +188,6 @@ def worker(
         return answer
 
     return decorate
-
-
-def authenticated_tenant(call: Call, services: Services) -> Tenant:
-    """Return the tenant that the path names, if Omneo signed the body or sent the webhook secret.
-
-    Raises:
-        NotAuthenticatedError: tenant unknown, credential missing or wrong; the caller cannot tell which.
-        StoreUnavailableError: who is calling cannot be known now.
-    """
-    advice = "Sign the body in X-Omneo-Hmac-SHA256, or send the webhook secret in x-omneo-secret."
-    headers = ("x-omneo-secret", "X-Omneo-Hmac-SHA256")
-    return _authenticated(call, services, _omneo_secret, advice, headers)
-
-
-def tenant_by_webhook_secret(call: Call, services: Services) -> Tenant:
-    """Return the tenant that the path names, if the webhook secret was sent: flows cannot sign. Raises as above."""
-    advice = "Send the webhook secret in x-omneo-secret."
-    return _authenticated(call, services, _webhook_secret, advice, ("x-omneo-secret",))
-
-
-def tenant_by_omneo(call: Call, services: Services) -> Tenant:
-    """Return the tenant that the path names, if Omneo signed the body. Raises as above."""
-    advice = "Sign the body in X-Omneo-Hmac-SHA256."
-    return _authenticated(call, services, _omneo_signature, advice, ("X-Omneo-Hmac-SHA256",))
-
-
-def tenant_by_klaviyo(call: Call, services: Services) -> Tenant:
-    """Return the tenant that the path names, if Klaviyo signed the delivery with its webhook secret. Raises as above."""
-    advice = "Sign the delivery in Klaviyo-Signature."
-    tenant = _authenticated(call, services, _klaviyo_secret, advice, ("Klaviyo-Signature",))
-    services.secret_uses.note(tenant.name, KLAVIYO_DELIVERY)
-    return tenant
-
-
-def tenant_by_key(call: Call, services: Services) -> Tenant:
-    """Return the tenant that the path names, as it is now, if the caller holds its installation key. Raises as above."""
-    # Never from the cache: a key that has been ended opens nothing, and what is shown is what is so now.
-    tenant = services.tenant_cache.fresh(call.path["tenant"])
-    if not _has_installation_key(call, tenant or _DECOY) or tenant is None:
-        # Not counted as traffic: of admin's calls only refusals would be, and everybody can make those.
-        because = _why_unknown(call, tenant, ("Authorization",))
-        logs.write(logging.WARNING, "installation key refused", reason=because)
-        raise NotAuthenticatedError(
-            "Send Authorization: Bearer and the tenant's installation key.", because=because
-        )
-    services.secret_uses.note(tenant.name, key_id(call))
-    return tenant
-
-
-def key_id(call: Call) -> str:
-    """Return what names the installation key that the caller holds, once `tenant_by_key` has seen that it is one."""
-    return id_of(hash_of(_bearer(call)[1]))
-
-
-def _authenticated(
-    call: Call, services: Services, credential: Credential, advice: str, headers: tuple[str, ...]
-) -> Tenant:
-    """Return the tenant, and note which of its secrets was used. One that may just have been made is looked for afresh.
-
-    The credential stands in one of the headers.
-    """
-    name = call.path["tenant"]
-    tenant = services.tenant_cache.get(name)
-    given = credential(call, tenant or _DECOY)
-    if tenant is None or not given:
-        tenant = services.tenant_cache.fresh(name)
-        given = credential(call, tenant or _DECOY)
-    if tenant is None or not given:
-        if tenant is not None:
-            call.counted.by(tenant, services)
-        raise NotAuthenticatedError(advice, because=_why_unknown(call, tenant, headers))
-    call.counted.by(tenant, services)
-    services.secret_uses.note(tenant.name, given)
-    return tenant
-
-
-def _why_unknown(call: Call, tenant: Tenant | None, headers: tuple[str, ...]) -> str:
-    """Return why a caller is not let in, for the log and the tenant's counts; the caller hears the same in every case."""
-    if tenant is None:
-        return "there is no such tenant"
-    sent = [name for name in headers if call.headers.get(name)]
-    return (
-        f"{' and '.join(sent)} {'is' if len(sent) == 1 else 'are'} wrong"
-        if sent
-        else "no credential was sent"
-    )
-
-
-def installed(tenant: Tenant, services: Services) -> Tenant:
-    """Return the tenant as it is now, if a Klaviyo account is connected, be it disconnected for the moment: its jobs wait.
-
-    Never from the cache alone: for seconds after an install it would refuse calls that nobody repeats, and after an uninstall take
-    calls into queues that are being emptied. Where the store cannot answer, the cache has to do.
-
-    Raises:
-        NotInstalledError: none is.
-    """
-    try:
-        now = services.tenant_cache.fresh(tenant.name)
-    except StoreUnavailableError:
-        now = tenant
-    if now is None or now.klaviyo is None:
-        raise NotInstalledError(INSTALL_FIRST)
-    return now
 
 
 def json_body(call: Call, *, lenient: bool = False) -> Any:
@@ -430,52 +314,3 @@ def traceparent_of(headers: Headers) -> str:
     if re.fullmatch(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", given):
         return given
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
-
-
-def _omneo_secret(call: Call, tenant: Tenant) -> str:
-    """Return the id of the secret that Omneo signed the body with or sent, "" if of none."""
-    return _webhook_secret(call, tenant) or _omneo_signature(call, tenant)
-
-
-def _webhook_secret(call: Call, tenant: Tenant) -> str:
-    """Return the id of the webhook secret that was sent, "" if it is none."""
-    return shared_secret(call.headers.get("x-omneo-secret", ""), tenant.webhook_secrets)
-
-
-def _omneo_signature(call: Call, tenant: Tenant) -> str:
-    """Return the id of the secret that Omneo signed the body with, "" if of none."""
-    signature = call.headers.get("X-Omneo-Hmac-SHA256", "")
-    return signing_secret(signature, call.body, tenant.omneo_signing_secrets)
-
-
-def _klaviyo_secret(call: Call, tenant: Tenant) -> str:
-    """Return the id of the secret that Klaviyo signed the delivery with, "" if of none."""
-    signature, timestamp = (call.headers.get(f"Klaviyo-{name}", "") for name in ("Signature", "Timestamp"))
-    return klaviyo_secret(signature, timestamp, call.body, tenant.webhook_secrets)
-
-
-def _has_installation_key(call: Call, tenant: Tenant) -> bool:
-    scheme, key = _bearer(call)
-    known = matches(key, [key.hash for key in tenant.installation_keys])
-    return known and scheme == "bearer"
-
-
-def _bearer(call: Call) -> tuple[str, str]:
-    scheme, _, key = call.headers.get("Authorization", "").partition(" ")
-    return scheme.lower(), key.strip()
-
-
-def _random_secret() -> StoredSecret:
-    return StoredSecret(value=SecretStr(secrets.token_hex(32)), created_at=datetime.now(UTC))
-
-
-# Stands in for a tenant that does not exist, so that its refusal takes the same path and time.
-_DECOY = Tenant(
-    name="",
-    created_at=datetime.now(UTC),
-    installation_keys=(InstallationKey(hash="0" * 64, created_at=datetime.now(UTC)),),
-    omneo_token=SecretStr(""),
-    omneo_signing_secrets=(_random_secret(),),
-    webhook_secrets=(_random_secret(),),
-    settings=TenantSettings(task_queue_name="decoy"),
-)

@@ -26,7 +26,8 @@ from shared.klaviyo.resources import SYSTEM_TOPICS
 from shared.services import Services
 from shared.storage.documents import Documents
 from shared.tenants.tenants import Tenant
-from shared.web.endpoints import Call, Reply, endpoint, json_body, tenant_by_klaviyo
+from shared.web.callers import tenant_by_klaviyo
+from shared.web.endpoints import Call, Reply, endpoint, json_body
 from shared.worker.run import run
 from tests.support.mortal import Fate, WatchedDocuments, watched_connections
 from tests.support.world import ACCOUNT, TENANT, WEBHOOK_SECRET, World, serving

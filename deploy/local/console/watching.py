@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from deploy.local.console.asking import CONSOLE, UnansweredError
 from deploy.local.console.masking import Mask
-from deploy.local.console.stories import Book, Outside, Part
+from deploy.local.console.stories import Book, Outside
+from deploy.local.console.story import Part
 from deploy.local.gateway import Exchange
 from deploy.local.logs import Follower
 from deploy.local.sandbox import Sandbox

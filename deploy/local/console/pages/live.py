@@ -8,7 +8,7 @@ from flask import Response, abort, render_template, request, stream_with_context
 
 from deploy.local.console.here import Here
 from deploy.local.console.page import Page, here
-from deploy.local.console.stories import KINDS, STATES, Filter, Story
+from deploy.local.console.story import KINDS, STATES, Filter, Story
 
 MOST = 50  # articles on a page at once
 EVERY = 0.4  # seconds from one part of the stream to the next, however much happens

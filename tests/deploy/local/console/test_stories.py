@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from deploy.local.console.stories import STORIES, Book, Filter, Outside, Part, Story
+from deploy.local.console.stories import STORIES, Book, Outside
+from deploy.local.console.story import Filter, Part, Story
 
 NOON = 1_800_000_000.0
 TRACE = "a" * 32
