@@ -94,7 +94,7 @@ class _Search:
             try:
                 return profile_id_of_event({"id": named}), ""
             except InvalidPayloadError:
-                pass
+                pass  # this error speaks of an event; the one below says what may be named
         elif email := read_email(named):
             return "", email
         raise InvalidPayloadError("Name the person by the Omneo profile's id, or by the email address.")

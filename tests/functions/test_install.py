@@ -27,7 +27,6 @@ from tests.support.merchant import (
     app_of,
     consented,
     field,
-    pages_of,
     query_of,
     settle,
     title,
@@ -81,18 +80,6 @@ EVENT: dict[str, JsonValue] = {
     "unique_id": "canary-1",
     "time": "2026-11-21T10:00:00Z",
 }
-
-
-@pytest.fixture
-def app(world: World) -> Flask:
-    """Return the pages, with a tenant that has not installed yet."""
-    world.tenant(installed=False)
-    return pages_of(world)
-
-
-@pytest.fixture
-def merchant(app: Flask) -> Merchant:
-    return Merchant(app)
 
 
 def connection(world: World) -> KlaviyoConnection:

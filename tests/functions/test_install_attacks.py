@@ -21,7 +21,6 @@ from tests.support.merchant import (
     app_of,
     consented,
     field,
-    pages_of,
     query_of,
     title,
 )
@@ -31,18 +30,6 @@ STATE_GONE = "This step has expired"
 OTHER_BROWSER = "This was begun in another browser"
 FOREIGN_FORM = "This did not come from our page"
 EVIL = "https://evil.example.net"
-
-
-@pytest.fixture
-def app(world: World) -> Flask:
-    """Return the pages, with a tenant that has not installed yet."""
-    world.tenant(installed=False)
-    return pages_of(world)
-
-
-@pytest.fixture
-def merchant(app: Flask) -> Merchant:
-    return Merchant(app)
 
 
 @pytest.fixture

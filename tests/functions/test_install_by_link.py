@@ -10,20 +10,8 @@ from shared.installation.links import LIFE, InstallLinks
 from shared.services import Services
 from shared.settings import Settings
 from shared.storage.encryption import new_key
-from tests.support.merchant import CALLBACK, Merchant, app_of, field, pages_of, title
+from tests.support.merchant import CALLBACK, Merchant, app_of, field, title
 from tests.support.world import EVERYTHING, TENANT, World
-
-
-@pytest.fixture
-def app(world: World) -> Flask:
-    """Return the pages, with a tenant that has not installed yet."""
-    world.tenant(installed=False)
-    return pages_of(world)
-
-
-@pytest.fixture
-def merchant(app: Flask) -> Merchant:
-    return Merchant(app)
 
 
 @pytest.fixture

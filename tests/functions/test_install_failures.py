@@ -13,7 +13,7 @@ from shared.jobs.cloud_tasks import tasks_client
 from shared.jobs.jobs import SendMetric
 from shared.services import Services
 from shared.settings import Settings
-from tests.support.merchant import Merchant, app_of, consented, field, pages_of, settle, title
+from tests.support.merchant import Merchant, app_of, consented, field, settle, title
 from tests.support.world import ACCOUNT, EMAIL, EVERYTHING, TENANT, World
 
 REFUSED = "Klaviyo did not complete the connection"
@@ -50,12 +50,6 @@ EXCHANGE: list[tuple[dict[str, Any], int, str]] = [
     ({"kind": "truncated", "takes_effect": True}, 503, DOWN),
 ]
 ACCOUNTS = [*PASSING, {"status": 401}, {"status": 403}, {"status": 404}, {"status": 400}]
-
-
-@pytest.fixture
-def merchant(world: World) -> Merchant:
-    world.tenant(installed=False)
-    return Merchant(pages_of(world))
 
 
 @pytest.fixture

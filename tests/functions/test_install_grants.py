@@ -2,7 +2,6 @@
 
 import pytest
 import requests
-from flask import Flask
 from google.cloud.tasks_v2 import Queue
 
 from shared.admin.doctor import examine
@@ -10,23 +9,11 @@ from shared.installation.pending import KEPT_UNANSWERED, LIFE, PendingInstalls, 
 from shared.jobs.cloud_tasks import tasks_client
 from shared.jobs.jobs import EveryTenant
 from shared.worker.schedule import every_tenant
-from tests.support.merchant import Merchant, field, pages_of, settle, title
+from tests.support.merchant import Merchant, field, settle, title
 from tests.support.world import ACCOUNT, TENANT, World
 
 NEW = "NewAcc"
 LOCATION = "projects/local/locations/local"
-
-
-@pytest.fixture
-def app(world: World) -> Flask:
-    """Return the pages, with a tenant that has not installed yet."""
-    world.tenant(installed=False)
-    return pages_of(world)
-
-
-@pytest.fixture
-def merchant(app: Flask) -> Merchant:
-    return Merchant(app)
 
 
 def ask(merchant: Merchant, world: World, account: str) -> str:

@@ -24,7 +24,6 @@ from tests.support.merchant import (
     Merchant,
     app_of,
     field,
-    pages_of,
     query_of,
     title,
 )
@@ -44,18 +43,6 @@ PARAMETERS = [
     "client_id",
     "scope",
 ]
-
-
-@pytest.fixture
-def app(world: World) -> Flask:
-    """Return the pages, with a tenant that has not installed yet."""
-    world.tenant(installed=False)
-    return pages_of(world)
-
-
-@pytest.fixture
-def merchant(app: Flask) -> Merchant:
-    return Merchant(app)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

@@ -19,7 +19,7 @@ from shared.klaviyo.oauth import TokenAnswer
 from shared.worker.delivery import deliver
 from shared.worker.run import run
 from shared.worker.schedule import every_tenant
-from tests.support.consenting import Inflow, Retailer, retailer
+from tests.support.consenting import Inflow, Person, Retailer, retailer
 from tests.support.mortal import Fate, KilledError
 from tests.support.world import ACCOUNT, TENANT, World, lines
 
@@ -52,6 +52,15 @@ def miss(shop: Retailer) -> None:
     [webhook] = shop.klaviyo.webhooks(ACCOUNT)
     shop.klaviyo.disable_webhook(ACCOUNT, webhook.id)  # by Klaviyo, after 48 hours of errors
     assert shop.klaviyo.deliver(ACCOUNT) == []
+
+
+def unheard(shop: Retailer) -> Person:
+    """Return somebody who has unsubscribed and complained, of which nobody was told."""
+    person = shop.person()
+    shop.klaviyo.unsubscribe(ACCOUNT, person.klaviyo)
+    shop.klaviyo.mark_as_spam(ACCOUNT, person.klaviyo)
+    miss(shop)
+    return person
 
 
 def since(shop: Retailer) -> datetime | None:
@@ -156,10 +165,7 @@ def test_a_metric_that_klaviyo_does_not_filter_by_costs_reading_everything_once(
     shop: Retailer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure("p")
-    jane = shop.person()
-    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
-    shop.klaviyo.mark_as_spam(ACCOUNT, jane.klaviyo)
-    miss(shop)
+    jane = unheard(shop)
     shop.klaviyo.fail(next=1, match="GET /api/events", status=400)
     heal(shop)
     assert len(shop.interactions(jane)) == 2
@@ -173,10 +179,7 @@ def test_what_cannot_be_read_of_a_page_comes_to_an_operator_and_holds_nothing_up
     shop: Retailer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure("p")
-    jane = shop.person()
-    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
-    shop.klaviyo.mark_as_spam(ACCOUNT, jane.klaviyo)
-    miss(shop)
+    jane = unheard(shop)
     whose = {"profile": {"data": {"type": "profile", "id": jane.klaviyo}}}
     odd = {"type": "event", "id": "e1", "attributes": {"timestamp": "canary"}, "relationships": whose}
     shop.klaviyo.fail(next=1, match="GET /api/events", status=200, body={"data": [odd, odd]})

@@ -1,48 +1,14 @@
 """The console's pages without a browser: who may call, what a wrong order is answered, and what the sandbox is told."""
 
 from collections import deque
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
-from deploy.local.console.app import make_app
-from deploy.local.console.here import Here
-from deploy.local.console.pages import pages
 from deploy.local.console.pages.desk import chart
-from deploy.local.console.watching import Watching
 from deploy.local.gateway import Exchange
-from deploy.local.hints import Place
-from deploy.local.logs import Follower
 from deploy.local.sandbox import Sandbox
-
-HOST = "127.0.0.1:8300"
-OWN = {"Host": HOST, "Origin": f"http://{HOST}", "X-Forwarded-For": "127.0.0.1"}
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(token_prefix="canary") as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def exchanges() -> "deque[Exchange]":
-    return deque()
-
-
-@pytest.fixture
-def client(sandbox: Sandbox, exchanges: "deque[Exchange]", tmp_path: Path) -> Iterator[FlaskClient]:
-    """Return a caller of the console, before a sandbox and no bundle."""
-    place = Place(
-        url=f"http://{HOST}", klaviyo=sandbox.klaviyo.url, omneo=sandbox.omneo.url, queue="http://127.0.0.1:9", tenant="demo",
-        account="DemoAc", email="", omneo_profile="", klaviyo_profile="", installation_key="canary-key", webhook_secret="canary-secret",
-        env_file=tmp_path, repository=tmp_path, python=tmp_path, port=8300, reader="jq",
-    )  # fmt: skip
-    watching = Watching(sandbox, exchanges, lambda _after: [], Follower(tmp_path), ["canary-secret"])
-    yield make_app(Here(place, {}, watching), pages()).test_client()
-    watching.stop()
+from tests.deploy.local.console.conftest import HOST, OWN
 
 
 def broken(sandbox: Sandbox) -> list[tuple[str, int, str | None, bool]]:

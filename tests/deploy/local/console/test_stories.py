@@ -351,6 +351,9 @@ def test_whatever_is_sent_and_answered_makes_a_story(body: bytes) -> None:
 
 def test_a_line_with_strange_fields_makes_no_harm() -> None:
     book = Book()
+    exchange(book)
+    book.attempt(attempt())
+    book.call(klaviyo())
     for fields in (
         {},
         {"message": 3},
@@ -358,4 +361,10 @@ def test_a_line_with_strange_fields_makes_no_harm() -> None:
         {"message": "call answered"},
         {"message": "outside call"},
     ):
-        book.line(NOON, fields)
+        book.line(NOON + 0.03, fields)
+    book.line(*outside())
+    book.line(*done())
+    (story,) = book.newest(Filter(tenant="demo"), 10)
+    assert (story.state, places(story)) == ("delivered", ["Extension", "Queue", "Klaviyo", "Worker"])
+    call = klaviyo()
+    assert story.in_order()[2].parts == (call.sent, call.answer)  # no strange line has taken it

@@ -1,26 +1,17 @@
 """The pages Targets, Flows, People and Tenants without a browser: what a wrong order is answered, and what nobody is sent."""
 
 import json
-from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
-from deploy.local.console.app import make_app
-from deploy.local.console.here import Here
-from deploy.local.console.pages import pages
-from deploy.local.console.watching import Watching
-from deploy.local.hints import Place
-from deploy.local.logs import Follower
 from deploy.local.sandbox import Sandbox
 from deploy.targets.catalogue import sample, template
+from tests.deploy.local.console.conftest import HOST, OWN
 from tests.deploy.local.receiving import Receiver, receiving
 
-HOST = "127.0.0.1:8300"
-OWN = {"Host": HOST, "Origin": f"http://{HOST}", "X-Forwarded-For": "127.0.0.1"}
 TEXT = template("custom", "reward-issued")
 TRIED = {
     "platform": "custom",
@@ -31,30 +22,17 @@ TRIED = {
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(token_prefix="canary") as sandbox:
-        sandbox.omneo.tenant("demo", token="canary-token", signing_secret="canary-signing")
-        sandbox.klaviyo.account("DemoAc")
-        yield sandbox
+def sandbox(sandbox: Sandbox) -> Sandbox:
+    """Return the sandbox, with a tenant and its account."""
+    sandbox.omneo.tenant("demo", token="canary-token", signing_secret="canary-signing")
+    sandbox.klaviyo.account("DemoAc")
+    return sandbox
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with receiving() as receiver:
         yield receiver
-
-
-@pytest.fixture
-def client(sandbox: Sandbox, tmp_path: Path) -> Iterator[FlaskClient]:
-    """Return a caller of the console, before a sandbox with a tenant, and no bundle."""
-    place = Place(
-        url=f"http://{HOST}", klaviyo=sandbox.klaviyo.url, omneo=sandbox.omneo.url, queue="http://127.0.0.1:9", tenant="demo",
-        account="DemoAc", email="", omneo_profile="", klaviyo_profile="", installation_key="canary-key", webhook_secret="canary-secret",
-        env_file=tmp_path, repository=tmp_path, python=tmp_path, port=8300, reader="jq",
-    )  # fmt: skip
-    watching = Watching(sandbox, deque(), lambda _after: [], Follower(tmp_path), ["canary-secret"])
-    yield make_app(Here(place, {}, watching), pages()).test_client()
-    watching.stop()
 
 
 def post(client: FlaskClient, path: str, **form: Any) -> str:
