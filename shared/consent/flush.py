@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from shared import logs
 from shared.consent.former_identities import FormerIdentities
-from shared.consent.heirs import tell_heir
+from shared.consent.heirs import tell_heirs
 from shared.consent.inbox import Entry, Inbox, event_of
 from shared.consent.klaviyo_profile import ProfileReadOnce
 from shared.consent.looks import look_at, look_where_undone
@@ -57,16 +57,18 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
     read_at = services.clock()
     profile = _omneo_profile(tenant, services, look)
     if profile is None:
+        tell_heirs(map(_at, ready.email_outs), look.id, tenant, services, traceparent=job.traceparent)
         _skip(entries, tenant, services)
         return
-    is_anothers = _is_anothers(ready, profile, look, tenant, services)
+    anothers = _anothers(ready, profile, look, tenant, services)
     # Other Klaviyo profiles may lead to the same Omneo profile.
     with consent_turn(profile.id, tenant, services) as turn:
         # Whoever had the turn since the entries were read may have closed them: an interaction is added once.
         if not is_fresh(read_at, services.clock()) or _has_been_held(turn, since=opened_at):
             ready = _Ready.of(_open(job, tenant, services), look)
+            anothers = _anothers(ready, profile, look, tenant, services)
             profile, read_at = _again(profile, tenant, services)
-        ready = replace(ready, is_anothers=is_anothers)
+        ready = replace(ready, anothers=anothers)
         _bring(ready, ToOmneo(tenant, profile, read_at, services, job.traceparent), look)
     if ready.missing is not None:
         raise ready.missing
@@ -80,13 +82,25 @@ def _open(job: FlushInbox, tenant: Tenant, services: Services) -> list[Entry]:
 class _Ready:
     """The entries that can be decided now, with what each comes to, and what Klaviyo said if others must wait.
 
-    An opt-out needs nothing of Klaviyo's, and is not kept waiting because Klaviyo is down. `is_anothers` says that the email address which
-    Klaviyo has with the profile is another's by now.
+    An opt-out needs nothing of Klaviyo's, and is not kept waiting because Klaviyo is down. `anothers` are the opt-ins, by id and topic, for
+    an address that is another's by now.
     """
 
     decided: Sequence[tuple[Entry, Decided]]
     missing: Trouble | None = None
-    is_anothers: bool = False
+    anothers: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def email_outs(self) -> list[Decided]:
+        """The opt-outs from email."""
+        made = [one for _, one in self.decided if one.decision is Decision.OPT_OUT]
+        return [one for one in made if one.channel is Channel.EMAIL]
+
+    @property
+    def email_ins(self) -> list[Decided]:
+        """The opt-ins to email."""
+        made = [one for _, one in self.decided if one.decision is Decision.OPT_IN]
+        return [one for one in made if one.channel is Channel.EMAIL]
 
     @property
     def of_person(self) -> list[Decided]:
@@ -96,7 +110,7 @@ class _Ready:
 
     def is_told_apart(self, one: Decided) -> bool:
         """Return whether it is an opt-in for an address that is another's by now."""
-        return self.is_anothers and _is_for_the_address(one)
+        return (one.id, one.topic) in self.anothers
 
     @classmethod
     def of(cls, entries: Iterable[Entry], look: ProfileReadOnce) -> "_Ready":
@@ -157,19 +171,33 @@ def _omneo_profile(tenant: Tenant, services: Services, look: ProfileReadOnce) ->
     return former if former is not None and former.lives else None
 
 
-def _is_for_the_address(one: Decided) -> bool:
-    return one.decision is Decision.OPT_IN and one.channel is Channel.EMAIL
+def _at(one: Decided) -> datetime:
+    return one.at
 
 
-def _is_anothers(
+def _anothers(
     ready: _Ready, profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services
+) -> frozenset[tuple[str, str]]:
+    """Return the opt-ins for an address that is another's in Omneo by now, and that Klaviyo has or had with this profile."""
+    opt_ins = ready.email_ins
+    if not opt_ins:
+        return frozenset()
+    if _has_anothers_address(profile, look, tenant, services):
+        return frozenset((one.id, one.topic) for one in opt_ins)
+    heirs = [
+        heir
+        for heir in FormerIdentities.of(services).heirs_of(tenant.name, look.id)
+        if heir.profile_id.casefold() != profile.id.casefold()
+    ]
+    return frozenset(
+        (one.id, one.topic) for one in opt_ins if any(heir.may_have_decided(one.at) for heir in heirs)
+    )
+
+
+def _has_anothers_address(
+    profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services
 ) -> bool:
-    """Return whether somebody has opted in for an address that is another's in Omneo by now, and that Klaviyo has or had with this profile."""
-    opt_ins = [one.at for _, one in ready.decided if _is_for_the_address(one)]
-    former = FormerIdentities.of(services).heir_of(tenant.name, look.id) if opt_ins else None
-    if former is not None and any(former.may_have_decided(at) for at in opt_ins):
-        return True
-    held = look.profile if opt_ins else None
+    held = look.profile
     if held is None or not held.email or held.email.casefold() == (profile.email or "").casefold():
         return False
     heir = services.omneo(tenant).find_profile_by_email(held.email)
@@ -205,7 +233,10 @@ def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
     }
     _keep_master_list([one for one in made if verdicts[one.id, one.topic] is Verdict.PERSON], way, look)
     way.look()
-    _leave_to_heir([one for one in made if verdicts[one.id, one.topic] is Verdict.PERSON], way, look)
+    outs = [one.at for one in ready.email_outs if verdicts[one.id, one.topic] is Verdict.PERSON]
+    tell_heirs(
+        outs, look.id, way.tenant, way.services, profile_id=way.profile.id, traceparent=way.traceparent
+    )
     is_to_be_looked_at = any(
         one.topic == decisions.LIFTED or ready.is_told_apart(one) for _, one in ready.decided
     )
@@ -217,17 +248,6 @@ def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
             way.add(event_of(entry), one.signal)
         Inbox.of(way.services).close(way.tenant.name, entry)
     logs.note(decisions=_counted(ready, verdicts))
-
-
-def _leave_to_heir(persons: Iterable[Decided], way: ToOmneo, look: ProfileReadOnce) -> None:
-    """Let an opt-out hold for her too who had the address by then that Klaviyo still had with this profile: nothing tells whose it was."""
-    outs = [one.at for one in persons if one.decision is Decision.OPT_OUT and one.channel is Channel.EMAIL]
-    heir = FormerIdentities.of(way.services).heir_of(way.tenant.name, look.id) if outs else None
-    if heir is None or way.tenant.klaviyo is None:
-        return
-    theirs = [at for at in outs if heir.may_have_decided(at)]
-    if theirs and heir.profile_id.casefold() != way.profile.id.casefold():
-        tell_heir(heir.profile_id, max(theirs), way.tenant, way.services, traceparent=way.traceparent)
 
 
 def _counted(ready: _Ready, verdicts: Mapping[tuple[str, str], Verdict]) -> dict[str, int]:

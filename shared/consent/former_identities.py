@@ -5,7 +5,7 @@ id of a profile that is gone as an identity, until Klaviyo had a new profile of 
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
@@ -50,19 +50,25 @@ class FormerIdentities:
         self._keep(tenant, _id(klaviyo_id), {"profile": profile_id})
 
     def note_heir(self, tenant: str, klaviyo_id: str, heir: Heir) -> None:
-        """Remember who has the email address that the Klaviyo profile gives up."""
-        fields: dict[str, Value] = {"profile": heir.profile_id, "since": heir.since, "until": heir.until}
-        self._keep(tenant, _id_of_address(klaviyo_id), fields)
+        """Remember who has the email address that the Klaviyo profile gives up: of each that it gave up, and once however often a sync does."""
+        given_up = _id(klaviyo_id)
+        fields: dict[str, Value] = {
+            "profile": heir.profile_id,
+            "given_up_by": given_up,
+            "since": heir.since,
+            "until": heir.until,
+        }
+        self._keep(tenant, _id(f"{given_up} {heir.profile_id} {heir.since.isoformat()}"), fields)
 
-    def heir_of(self, tenant: str, klaviyo_id: str) -> Heir | None:
-        """Return who has the email address that the Klaviyo profile gave up last, None if nobody is known."""
-        found = self._documents.get(_collection(tenant), _id_of_address(klaviyo_id))
-        if found is None:
-            return None
-        since, until = found.fields["since"], found.fields["until"]
-        if not (isinstance(since, datetime) and isinstance(until, datetime)):
-            return None
-        return Heir(str(found.fields["profile"]), since, until)
+    def heirs_of(self, tenant: str, klaviyo_id: str) -> list[Heir]:
+        """Return who has the email addresses that the Klaviyo profile has given up."""
+        found = self._documents.find(_collection(tenant), where={"given_up_by": _id(klaviyo_id)})
+        rows = [(row.fields["profile"], row.fields["since"], row.fields["until"]) for row in found]
+        return [
+            Heir(str(profile), since, until)
+            for profile, since, until in rows
+            if isinstance(since, datetime) and isinstance(until, datetime)
+        ]
 
     def _keep(self, tenant: str, id: str, fields: dict[str, Value]) -> None:
         fields = {**fields, "expire_at": self._clock() + KEPT}
@@ -77,33 +83,31 @@ class FormerIdentities:
         return "" if found is None else str(found.fields["profile"])
 
     def forget_profile(self, tenant: str, profile_id: str) -> int:
-        """Forget what an Omneo profile's Klaviyo profiles were, and return how many that was."""
-        where, count = {"profile": profile_id}, 0
+        """Forget what an Omneo profile's Klaviyo profiles and addresses were, and return how many that was."""
+        return self._forget_where(tenant, {"profile": profile_id})
+
+    def forget_klaviyo_profile(self, tenant: str, klaviyo_id: str) -> int:
+        """Forget whose the Klaviyo profile and its former addresses were, and return how much that was."""
+        known = self._documents.get(_collection(tenant), _id(klaviyo_id)) is not None
+        if known:
+            self._documents.delete(_collection(tenant), _id(klaviyo_id))
+        return known + self._forget_where(tenant, {"given_up_by": _id(klaviyo_id)})
+
+    def _forget_where(self, tenant: str, where: Mapping[str, str]) -> int:
+        count = 0
         while page := self._documents.find(_collection(tenant), where=where):
             for document in page:
                 self._documents.delete(_collection(tenant), document.id)
             count += len(page)
         return count
 
-    def forget_klaviyo_profile(self, tenant: str, klaviyo_id: str) -> int:
-        """Forget whose the Klaviyo profile and its former address were, and return how much that was."""
-        ids = (_id(klaviyo_id), _id_of_address(klaviyo_id))
-        known = [id for id in ids if self._documents.get(_collection(tenant), id) is not None]
-        for id in known:
-            self._documents.delete(_collection(tenant), id)
-        return len(known)
-
     def forget(self, tenant: str) -> None:
         """Forget all of it."""
         delete_all(self._documents, _collection(tenant))
 
 
-def _id(klaviyo_id: str) -> str:
-    return hashlib.sha256(klaviyo_id.encode()).hexdigest()[:32]
-
-
-def _id_of_address(klaviyo_id: str) -> str:
-    return _id(f"address {klaviyo_id}")
+def _id(of: str) -> str:
+    return hashlib.sha256(of.encode()).hexdigest()[:32]
 
 
 def _collection(tenant: str) -> str:

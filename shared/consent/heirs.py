@@ -3,15 +3,38 @@
 Who that is stands in former_identities.py; the job is done where opt-outs are pulled, with the profiles.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from shared.consent.former_identities import FormerIdentities
 from shared.consent_events import Channel
 from shared.jobs.jobs import PullOptOut
 from shared.tenants.tenants import Tenant
 
 if TYPE_CHECKING:
     from shared.services import Services
+
+
+def tell_heirs(
+    outs: Iterable[datetime],
+    klaviyo_id: str,
+    tenant: Tenant,
+    services: "Services",
+    *,
+    profile_id: str = "",
+    traceparent: str = "",
+) -> None:
+    """Let email opt-outs that were told of a Klaviyo profile hold for whoever has an address that it had then; not for `profile_id`, whose they are anyhow.
+
+    Raises:
+        QueueUnavailableError: not all were queued.
+    """
+    times = list(outs)
+    for heir in FormerIdentities.of(services).heirs_of(tenant.name, klaviyo_id) if times else ():
+        theirs = [at for at in times if heir.may_have_decided(at)]
+        if theirs and heir.profile_id.casefold() != profile_id.casefold():
+            tell_heir(heir.profile_id, max(theirs), tenant, services, traceparent=traceparent)
 
 
 def tell_heir(

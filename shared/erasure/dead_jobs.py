@@ -83,5 +83,5 @@ def _with(dead: DeadJob, left: AnyJob | None, tenant: Tenant) -> DeadJob | None:
 
 def _is_whole(job: object, person: "Person") -> bool:
     """Return whether a job that an erasure lets run while it is queued is about the person: dead, nobody waits for it."""
-    named = {getattr(job, name, None) for name in ("profile_id", "profile", "klaviyo_id")}
+    named = {getattr(job, name, None) for name in ("profile_id", "profile", "klaviyo_id", "omneo_profile_id")}
     return bool(named & {person.profile_id, *person.klaviyo_ids} - {""})

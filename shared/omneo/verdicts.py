@@ -20,9 +20,11 @@ _THINGS = re.compile(
 # A path that is not known, or a caller that is not let through.
 _GATEWAYS = re.compile(
     r"\broutes?\b|\bendpoint|\bno apis?\b|\bthis api\b|\bupstream|\bgateway|\burl\b|\bpage\b|\bpath\b|authentication token"
-    r"|consume this service|ip address|\bwaf\b",
+    r"|\bservices?\b|maintenance|ip address|\bwaf\b|/api/|\bcannot (?:get|post|put|patch|delete)\b",
     re.IGNORECASE,
 )
+# Whoever stands in front lets nobody in with such words; Laravel's own are "This action is unauthorized."
+_BARRED = re.compile(r"\bnot authori[sz]ed|access (?:is )?denied|\bblocked\b", re.IGNORECASE)
 # Some have had other names. No gateway speaks of a conflict.
 _PHRASES = frozenset(status.phrase.casefold() for status in HTTPStatus) - {"conflict"} | {
     *(
@@ -57,7 +59,10 @@ def read_problem(body: Any) -> Problem:
 
 
 def _anybodys(message: str) -> frozenset[int]:
-    """Return the statuses with which anybody might say this: every refusal if it is no more than a status' phrase, else a 404 of no thing."""
+    """Return the statuses with which anybody might say this: every refusal if it is no more than a status' phrase, else a 404 of
+    no thing, and a 403 of whoever lets nobody in.
+    """
     if message.strip(" .!").casefold() in _PHRASES:
         return _REFUSALS
-    return frozenset() if _THINGS.search(message) else frozenset({404})
+    barred = frozenset({403}) if _BARRED.search(message) else frozenset[int]()
+    return barred if _THINGS.search(message) else barred | {404}

@@ -53,9 +53,9 @@ class Ownership:
             ServiceError: what Klaviyo or Omneo answered.
         """
         stored = self.stored()
-        absorbed = [found for id in self.merged_ids if (found := self._read(id))]
         owners = Owners(
-            self._owner(stored) if stored else None, absorbed=tuple(self._owner(one) for one in absorbed)
+            self._owner(stored) if stored else None,
+            absorbed=tuple(self._owner(one) for one in self.absorbed()),
         )
         for name in IDENTIFIERS:
             if name == "phone_number" and before_a_write and decide(owners).klaviyo_id:
@@ -67,6 +67,10 @@ class Ownership:
     def stored(self) -> KlaviyoProfile | None:
         """Return the profile whose id Omneo holds, None if there is none."""
         return self._read(self.stored_id) if self.stored_id else None
+
+    def absorbed(self) -> list[KlaviyoProfile]:
+        """Return the profiles of those who were merged into the person in Omneo."""
+        return [found for id in self.merged_ids if (found := self._read(id))]
 
     def told_of(self, id: str, owners: Owners, wanted: Attributes) -> Owners | None:
         """Return the owners with what a refusal tells: this profile has one of the identifiers. None if that is no news."""

@@ -215,6 +215,8 @@ class _Sync:
         wanted = mapped_profile(self.profile, _rules(self.tenant)).attributes
         room = MakingRoom(self.job.profile_id, wanted, self.tenant, self.services)
         if given_up := given_up_by_excluded(found, wanted, room.released):
+            if "email" in given_up["attributes"]:
+                self._leave_opt_outs_of(found)
             written = self.services.klaviyo(self.tenant).import_profile(given_up)
             room.hand_on(self.before.left.values(), Imported(written, given_up, before=found))
         if trouble is not None:
@@ -257,9 +259,11 @@ class _Sync:
 
     def _leave_opt_outs(self, email: str) -> None:
         """Let an opt-out that has come since the last sync hold for whoever has the address by now that this one gives up."""
-        before = self._ownership.stored()
-        if before is None or not before.email or before.email.casefold() == email.casefold():
-            return
+        for before in (self._ownership.stored(), *self._ownership.absorbed()):
+            if before is not None and before.email and before.email.casefold() != email.casefold():
+                self._leave_opt_outs_of(before)
+
+    def _leave_opt_outs_of(self, before: KlaviyoProfile) -> None:
         since = (self.before.read_at or self.read_at - _AT_MOST_A_DAY) - CLOCKS_APART
         leave_opt_outs_to_heir(
             before,

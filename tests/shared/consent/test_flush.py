@@ -297,33 +297,82 @@ def test_an_opt_out_that_is_told_after_klaviyo_has_deleted_the_profile_is_of_who
     assert shop.interactions(jane) == [("unsubscribed_from_email_marketing", -1)]
 
 
-@pytest.mark.parametrize("act", [on_klaviyo("unsubscribe"), on_klaviyo("mark_as_spam")])
-@pytest.mark.parametrize(
-    ("since", "until", "is_hers_too"), [(-60, 0, True), (0, 60, True), (1, 60, False), (-60, -1, False)]
-)
-def test_an_opt_out_that_is_told_after_its_address_was_given_up_is_also_that_of_who_has_it(
-    shop: Retailer, act: Act, since: int, until: int, is_hers_too: bool
-) -> None:
-    jane, joan = shop.person(comms={"email_promo": True}), shop.person(comms={"email_promo": True})
-    act(shop, jane)
+def given_up(shop: Retailer, by: Person, to: Person, since: float, until: float) -> None:
+    """Note that `by` has given up an address in Klaviyo, between these seconds from now, that `to` has."""
     first, last = (shop.world.clock() + timedelta(seconds=seconds) for seconds in (since, until))
-    heir = Heir(joan.omneo, first, last)
-    FormerIdentities.of(shop.world.services).note_heir(TENANT, jane.klaviyo, heir)
-    shop.deliver()
-    shop.settle()
-    assert [shop.comms(person)["email_promo"] for person in (jane, joan)] == [False, not is_hers_too]
+    FormerIdentities.of(shop.world.services).note_heir(TENANT, by.klaviyo, Heir(to.omneo, first, last))
 
 
-def test_a_sign_up_that_is_told_after_its_address_was_given_up_opts_in_neither(shop: Retailer) -> None:
-    jane, joan = shop.person(), shop.person()
-    shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo)
-    now = shop.world.clock()
-    heir = Heir(joan.omneo, now - timedelta(days=1), now + timedelta(days=1))
-    FormerIdentities.of(shop.world.services).note_heir(TENANT, jane.klaviyo, heir)
-    shop.deliver()
-    shop.settle()
-    assert [shop.comms(person).get("email_promo") for person in (jane, joan)] == [None, None]
-    assert shop.interactions(jane) == [("subscribed_to_email_marketing", 1)]
+def subscribed_people(shop: Retailer, count: int) -> list[Person]:
+    """Return people who are opted in to email in Omneo."""
+    return [shop.person(comms={"email_promo": True}) for _ in range(count)]
+
+
+class TestAnAddressThatWasGivenUp:
+    @pytest.mark.parametrize("act", [on_klaviyo("unsubscribe"), on_klaviyo("mark_as_spam")])
+    @pytest.mark.parametrize(
+        ("since", "until", "is_hers_too"), [(-60, 0, True), (0, 60, True), (1, 60, False), (-60, -1, False)]
+    )
+    def test_an_opt_out_of_before_is_also_that_of_who_has_it(
+        self, shop: Retailer, act: Act, since: int, until: int, is_hers_too: bool
+    ) -> None:
+        jane, joan = subscribed_people(shop, 2)
+        act(shop, jane)
+        given_up(shop, jane, joan, since, until)
+        shop.deliver()
+        shop.settle()
+        assert [shop.comms(person)["email_promo"] for person in (jane, joan)] == [False, not is_hers_too]
+
+    @pytest.mark.parametrize("gone", ["in Omneo", "the account"])
+    def test_an_opt_out_finds_who_has_it_though_who_had_it_is_gone(self, shop: Retailer, gone: str) -> None:
+        jane, joan = subscribed_people(shop, 2)
+        shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
+        given_up(shop, jane, joan, -60, 10)
+        if gone == "in Omneo":
+            shop.omneo.delete_profile(TENANT, jane.omneo)
+        shop.deliver()
+        if gone == "the account":
+            shop.world.services.tenants.change(TENANT, lambda now: now.model_copy(update={"klaviyo": None}))
+            shop.world.services.tenant_cache.fresh(TENANT)
+        shop.settle()
+        assert shop.comms(joan)["email_promo"] is False
+
+    def test_each_that_was_given_up_has_its_own_time(self, shop: Retailer) -> None:
+        jane, joan, june = subscribed_people(shop, 3)
+        shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
+        given_up(shop, jane, joan, -60, 10)
+        given_up(shop, jane, june, 3600, 4000)
+        shop.deliver()
+        shop.settle()
+        assert [shop.comms(person)["email_promo"] for person in (jane, joan, june)] == [False, False, True]
+
+    def test_a_sign_up_of_before_opts_in_neither(self, shop: Retailer) -> None:
+        jane, joan = shop.person(), shop.person()
+        shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo)
+        given_up(shop, jane, joan, -86_400, 86_400)
+        shop.deliver()
+        shop.settle()
+        assert [shop.comms(person).get("email_promo") for person in (jane, joan)] == [None, None]
+        assert shop.interactions(jane) == [("subscribed_to_email_marketing", 1)]
+
+    def test_a_later_sign_up_told_beside_it_counts(self, shop: Retailer) -> None:
+        jane, joan = shop.person(), shop.person()
+        now = shop.world.clock.timestamp()
+        shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo, at=now - 7200)
+        shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo, at=now - 3600)
+        shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo, at=now - 5)
+        given_up(shop, jane, joan, -8000, -7000)
+        shop.deliver()
+        shop.settle()
+        assert shop.comms(jane)["email_promo"] is True
+
+    def test_a_sign_up_of_who_has_it_again_counts(self, shop: Retailer) -> None:
+        jane = shop.person()
+        shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo)
+        given_up(shop, jane, jane, -60, 60)
+        shop.deliver()
+        shop.settle()
+        assert shop.comms(jane)["email_promo"] is True
 
 
 def test_what_omneo_has_changed_since_without_a_stamp_is_not_changed_back(shop: Retailer) -> None:

@@ -1,5 +1,6 @@
 """Whose a Klaviyo profile or its former address was, on both stores."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -32,15 +33,18 @@ def test_a_person_is_forgotten_and_counted(formers: FormerIdentities) -> None:
     assert formers.profile_of("acme", "01M") == ""
 
 
-def test_the_last_who_has_a_former_address_is_told_beside_whose_the_profile_was(
+def test_who_has_former_addresses_is_told_once_each_beside_whose_the_profile_was(
     formers: FormerIdentities,
 ) -> None:
     joan, jane = (Heir(name, NOON, NOON + timedelta(minutes=5)) for name in ("joan", "jane"))
+    later = replace(jane, until=NOON + timedelta(minutes=9))
     formers.note("acme", "01K", "june")
     formers.note_heir("acme", "01K", joan)
     formers.note_heir("acme", "01K", jane)
-    assert (formers.heir_of("acme", "01K"), formers.profile_of("acme", "01K")) == (jane, "june")
-    assert (formers.heir_of("acme", "01L"), formers.heir_of("acme-stg", "01K")) == (None, None)
+    formers.note_heir("acme", "01K", later)  # the same sync, tried again
+    assert sorted(formers.heirs_of("acme", "01K"), key=str) == sorted([joan, later], key=str)
+    assert formers.profile_of("acme", "01K") == "june"
+    assert (formers.heirs_of("acme", "01L"), formers.heirs_of("acme-stg", "01K")) == ([], [])
 
 
 def test_a_klaviyo_profile_is_forgotten_with_its_former_address(formers: FormerIdentities) -> None:
@@ -48,5 +52,5 @@ def test_a_klaviyo_profile_is_forgotten_with_its_former_address(formers: FormerI
     formers.note_heir("acme", "01K", Heir("jane", NOON, NOON))
     formers.note_heir("acme", "01L", Heir("jane", NOON, NOON))
     assert formers.forget_klaviyo_profile("acme", "01K") == 2
-    assert (formers.heir_of("acme", "01K"), formers.profile_of("acme", "01K")) == (None, "")
+    assert (formers.heirs_of("acme", "01K"), formers.profile_of("acme", "01K")) == ([], "")
     assert formers.forget_profile("acme", "jane") == 1

@@ -490,3 +490,44 @@ def test_who_opts_out_at_an_address_that_klaviyo_still_has_on_anothers_profile_i
     shop.settle(200)
     assert (email_of(shop, jane), shop.comms(jane)["email_promo"]) == (OTHERS_EMAIL, False)
     assert consent_of(shop, jane) == "UNSUBSCRIBED"
+
+
+@pytest.mark.parametrize(
+    "kind", [{"profile_type": "connection"}, {"email": "staff-profile-canary@example.org"}]
+)
+def test_who_opts_out_at_an_address_that_an_excluded_profile_has_in_klaviyo_is_opted_out(
+    shop: Shop, kind: dict[str, str]
+) -> None:
+    giver, taker = (
+        shop.customer(email=email, comms=opted(shop, email=True)) for email in (EMAIL, OTHERS_EMAIL)
+    )
+    shop.settle()
+    shop.world.clock.advance(900)
+    shop.omneo.change_profile(TENANT, taker, tells=False, email=EMAIL)
+    shop.omneo.change_profile(TENANT, giver, tells=False, **{"email": "canary-new@example.org", **kind})
+    shop.klaviyo.unsubscribe(ACCOUNT, of(shop, giver).id)
+    shop.settle()
+    shop.change(giver, last_name="canary")
+    shop.change(taker, last_name="canary")
+    shop.settle(200)
+    assert (shop.comms(taker)["email_promo"], consent_of(shop, taker)) == (False, "UNSUBSCRIBED")
+
+
+@pytest.mark.parametrize("first", ["kept", "new"])
+def test_who_opts_out_at_an_address_that_a_merged_profile_has_in_klaviyo_is_opted_out(
+    shop: Shop, first: str
+) -> None:
+    joan = shop.customer(email=OTHERS_EMAIL, comms=opted(shop, email=True))
+    jane = shop.customer(comms=opted(shop, email=True))
+    shop.settle()
+    shop.world.clock.advance(900)
+    gone = of(shop, joan).id
+    merged(shop, joan, jane)
+    june = shop.customer(email=OTHERS_EMAIL, comms=opted(shop, email=True), tells=False)
+    shop.klaviyo.unsubscribe(ACCOUNT, gone)
+    shop.settle()
+    for id in (jane, june) if first == "kept" else (june, jane):
+        shop.change(id, last_name="canary")
+    shop.settle(200)
+    assert email_of(shop, june) == OTHERS_EMAIL
+    assert (shop.comms(june)["email_promo"], consent_of(shop, june)) == (False, "UNSUBSCRIBED")
