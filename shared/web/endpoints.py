@@ -32,6 +32,7 @@ from shared.errors import (
     OwnServiceError,
     PayloadTooLargeError,
     ProfileNotFoundError,
+    SlowBodyError,
     UnknownPathError,
     UnsupportedMediaTypeError,
     WaitError,
@@ -45,6 +46,7 @@ from shared.tenants.tenants import Tenant, is_tenant_name
 from shared.traffic.rules.counts import Row, What, message_shown, reason_shown
 from shared.traffic.traffic import Traffic
 from shared.web.json_bodies import parse_json
+from shared.web.slow_bodies import SlowBodies
 
 RETRY_AFTER_SECONDS = 5
 LONGEST_RETRY_AFTER = 3600
@@ -139,6 +141,7 @@ def endpoints(
     `within` so many seconds, a cold start included: everything that a route waits for ends before (deadlines.py).
     """
     table = [Route(method, path, function) for (method, path), function in routes.items()]
+    slow = SlowBodies.up_to(largest)
 
     def answer(request: Request) -> Response:
         started, counted = time.monotonic(), Counted()
@@ -150,7 +153,7 @@ def endpoints(
                 route, variables = _match(table, request)
                 fields |= {name: value for name, value in variables.items() if name == "tenant"}
                 fields |= {"method": route.method, "path": route.path}
-                body = _body(request, largest)
+                body = _body(request, largest, slow)
                 _check_query(request)
                 call = Call(variables, request.args, request.headers, body, fields["traceparent"], counted)
                 status, reply = route.function(call)
@@ -174,12 +177,14 @@ def worker(
     Cloud Run checks Google's identity token before the call arrives and strips its signature, so nothing is checked here.
     """
 
+    slow = SlowBodies.up_to(TASK_LARGEST)
+
     def decorate(function: Callable[[Delivery], Outcome]) -> Callable[[Request], Response]:
         def answer(request: Request) -> Response:
             started = time.monotonic()
             with logs.context(function=function.__name__):
                 try:
-                    outcome = function(_delivery(direction, request))
+                    outcome = function(_delivery(direction, request, slow))
                 except Exception as error:  # noqa: BLE001 - the same, for the queue
                     return refuse(error, started)
                 return as_json(200, {"outcome": outcome})
@@ -231,15 +236,21 @@ def _is_anybodys(variables: Mapping[str, str]) -> bool:
     return "tenant" not in variables or is_tenant_name(variables["tenant"])
 
 
-def _body(request: Request, largest: int) -> bytes:
+def _body(request: Request, largest: int, slow: SlowBodies) -> bytes:
     # One byte more than is taken: a body in chunks does not say its length, and is cut at the limit without a word.
     request.max_content_length = largest + 1
-    try:
-        body = request.get_data()
-    except RequestEntityTooLarge:
-        body = None
-    except (HTTPException, OSError):
-        raise InvalidPayloadError("The body ended early.") from None
+    body, ended_early = None, False
+    with slow.watched(request.environ) as reading:
+        try:
+            body = request.get_data()
+        except RequestEntityTooLarge:
+            pass
+        except (HTTPException, OSError):
+            ended_early = True
+    if reading is not None and reading.is_late:
+        raise SlowBodyError(f"The body was not here after {slow.seconds:.0f} seconds. Send it again.")
+    if ended_early:
+        raise InvalidPayloadError("The body ended early.")
     if body is None or len(body) > largest:
         # The framework reads what is left of a body, and would stumble over the limit again.
         request.stream = io.BytesIO()
@@ -247,14 +258,14 @@ def _body(request: Request, largest: int) -> bytes:
     return body
 
 
-def _delivery(direction: Direction, request: Request) -> Delivery:
+def _delivery(direction: Direction, request: Request, slow: SlowBodies) -> Delivery:
     if (request.method, request.path) != ("POST", f"/tasks/{direction}"):
         raise UnknownPathError(f"Tasks are delivered by POST to /tasks/{direction}.")
     headers = request.headers
     retries = headers.get("X-CloudTasks-TaskRetryCount", "0")
     return Delivery(
         direction=direction,
-        body=_body(request, TASK_LARGEST),
+        body=_body(request, TASK_LARGEST, slow),
         queue=headers.get("X-CloudTasks-QueueName", ""),
         task=headers.get("X-CloudTasks-TaskName", ""),
         tenant=headers.get("X-Extension-Tenant", ""),
