@@ -33,8 +33,7 @@ from shared.installation.provision import start_provision, steps_of
 from shared.installation.visits import GoTo, InstallRefusedError, Page, Refusal, Visit
 from shared.jobs.replays import Replaying
 from shared.jobs.rules.causes import MENDED_BY_INSTALL
-from shared.klaviyo.client import Account
-from shared.klaviyo.oauth import TokenAnswer
+from shared.klaviyo.grant import Account, TokenAnswer
 from shared.services import Services
 from shared.tenants.keys import hash_of, id_of, matches
 from shared.tenants.tenants import Tenant, is_tenant_name
