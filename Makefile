@@ -11,7 +11,7 @@ QUICK := tests/shared/*/rules 'tests/test_boot.py::test_an_event_travels_through
 
 .DEFAULT_GOAL := help
 .PHONY: help run fresh logs serve test test-pythons quick test-deploy simulate check format lint types bench \
-	deploy status rollback destroy env setup hooks lock picture vendored clean mutants faults FORCE
+	deploy status rollback destroy env setup hooks lock picture vendored clean mutants faults busy FORCE
 
 help: ## This list
 	@awk -F ':.*## ' '/^## / { printf "\n%s\n", substr($$0, 4) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ simulate: $(VENV)/.test ## Histories that chance has made, one after the other, 
 
 faults: $(VENV)/.test ## Real processes, killed and broken in every way, then counted (Linux): [SECONDS=600] [TENANTS=3] [CONSENT=no]
 	@$(BIN)/python -m tests.faults --seconds='$(or $(SECONDS),600)' --tenants='$(or $(TENANTS),3)' $(if $(CONSENT),--no-consent)
+
+busy: $(VENV)/.test ## A busy day in minutes, with one noisy tenant: the others' latency, and what grows (Linux): [SECONDS=600] [TENANTS=20]
+	@$(BIN)/python -m tests.faults.busy --seconds='$(or $(SECONDS),600)' --tenants='$(or $(TENANTS),20)'
 
 mutants: $(VENV)/.test ## Small changes of the core modules, and those that their tests miss: [MODULES=shared/...] [SEED=1] [MOST=20]
 	@$(BIN)/python -m tests.mutants --seed='$(or $(SEED),1)' --most='$(or $(MOST),20)' $(MODULES)

@@ -21,6 +21,7 @@ from deploy.local.processes import StartError
 from deploy.local.sandbox.stage.faults import KINDS
 from deploy.staging import load_functions
 from tests.faults.shop import Shop
+from tests.support.processes import members
 
 QUEUE = "tasks"
 WORKERS = tuple(name for name, function in load_functions().items() if not function.public)
@@ -138,7 +139,7 @@ class Mischief:
 
     def _fill_disk(self) -> bool:
         """Let no file of a function grow any more, for a while: what a full disk looks like from inside."""
-        members = [pid for name in (*WORKERS, *DOORS) for pid in _members(self._shop.bundle.pid(name))]
+        members = [pid for name in (*WORKERS, *DOORS) for pid in members(self._shop.bundle.pid(name))]
         _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
         for pid in members:
             with suppress(ProcessLookupError):
@@ -152,13 +153,3 @@ class Mischief:
     @property
     def _store(self) -> Path:
         return Path(self._shop.bundle.environment["STORE"].removeprefix("sqlite:"))
-
-
-def _members(group: int) -> list[int]:
-    """Return the processes of a group."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if os.getpgid(int(folder.name)) == group:
-                found.append(int(folder.name))
-    return found
