@@ -139,13 +139,13 @@ class Mischief:
 
     def _fill_disk(self) -> bool:
         """Let no file of a function grow any more, for a while: what a full disk looks like from inside."""
-        members = [pid for name in (*WORKERS, *DOORS) for pid in members(self._shop.bundle.pid(name))]
+        pids = [pid for name in (*WORKERS, *DOORS) for pid in members(self._shop.bundle.pid(name))]
         _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-        for pid in members:
+        for pid in pids:
             with suppress(ProcessLookupError):
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, most))
         self._over.wait(_LOCKED)
-        for pid in members:
+        for pid in pids:
             with suppress(ProcessLookupError):
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
         return True
