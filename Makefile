@@ -51,8 +51,8 @@ test-deploy: $(VENV)/.test ## Upgrade, rollback, teardown and half-failed deploy
 simulate: $(VENV)/.test ## Histories that chance has made, one after the other, and the stories of those that end wrong: [SEEDS=3000] [FROM=0]
 	@$(BIN)/python -m tests.world --seeds='$(or $(SEEDS),3000)' --from='$(or $(FROM),0)'
 
-faults: $(VENV)/.test ## Real processes, killed and broken in every way, then counted (Linux): [SECONDS=600] [TENANTS=3] [CONSENT=no]
-	@$(BIN)/python -m tests.faults --seconds='$(or $(SECONDS),600)' --tenants='$(or $(TENANTS),3)' $(if $(CONSENT),--no-consent)
+faults: $(VENV)/.test ## Real processes, killed and broken in every way, then counted (Linux): [SECONDS=600] [TENANTS=3] [QUICK=1]
+	@$(BIN)/python -m tests.faults --seconds='$(or $(SECONDS),600)' --tenants='$(or $(TENANTS),3)' $(if $(QUICK),--quick)
 
 busy: $(VENV)/.test ## A busy day in minutes, with one noisy tenant: the others' latency, and what grows (Linux): [SECONDS=600] [TENANTS=20]
 	@$(BIN)/python -m tests.faults.busy --seconds='$(or $(SECONDS),600)' --tenants='$(or $(TENANTS),20)'

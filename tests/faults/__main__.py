@@ -24,10 +24,9 @@ def main() -> int:
     over = threading.Event()
     with tempfile.TemporaryDirectory() as folder, opened(Path(folder), asked.tenants) as shop:
         callers = [
-            Callers(shop, tenant, asked.seed, over, asked.pause, consent=asked.consent)
-            for tenant in shop.tenants
+            Callers(shop, tenant, asked.seed, over, asked.pause, quick=asked.quick) for tenant in shop.tenants
         ]
-        mischief = Mischief(shop, asked.seed, asked.breaks_every, consent=asked.consent)
+        mischief = Mischief(shop, asked.seed, asked.breaks_every, quick=asked.quick)
         for one in callers:
             one.start()
         mischief.start()
@@ -67,10 +66,9 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--breaks-every", type=float, default=1.5, help="seconds between two faults")
     parser.add_argument("--heals", type=float, default=_HEALING, help="seconds at most until nothing waits")
     parser.add_argument(
-        "--consent",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="people decide too; whoever is killed at a profile holds it for five minutes, so this heals slowly",
+        "--quick",
+        action="store_true",
+        help="nobody is killed who holds something for minutes, so it heals fast",
     )
     asked = parser.parse_args()
     print(f"seed {asked.seed}", flush=True)

@@ -29,10 +29,11 @@ DOORS = tuple(name for name, function in load_functions().items() if function.pu
 # Where a worker is killed: a call that has taken effect, and whose answer never comes.
 POINTS = {
     "POST /api/events": "outbound_worker",
-    "POST /api/data-source-record-*": "outbound_worker",
     "POST */rewards": "rewards_webhook",
 }
-POINTS_OF_CONSENT = {
+# Whoever is killed here holds the profile, or the outbox, for five minutes.
+SLOW_POINTS = {
+    "POST /api/data-source-record-*": "outbound_worker",
     "POST /api/profile-import": "outbound_worker",
     "POST /api/profile-subscription-*": "outbound_worker",
     "PUT */attributes/comms": "inbound_worker",
@@ -46,12 +47,12 @@ _LOCKED = 3.0
 class Mischief:
     """Breaks things from `start` until `stop`, about one in `pause` seconds. `fired` counts what really happened, by its name."""
 
-    def __init__(self, shop: Shop, seed: int, pause: float, *, consent: bool) -> None:
+    def __init__(self, shop: Shop, seed: int, pause: float, *, quick: bool) -> None:
         self.fired: Counter[str] = Counter()
         self._shop = shop
         self._chance = random.Random(f"{seed} mischief")
         self._pause = pause
-        self._points = POINTS | (POINTS_OF_CONSENT if consent else {})
+        self._points = POINTS | ({} if quick else SLOW_POINTS)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mischief")
         self._ways: dict[str, Callable[[], bool]] = {
@@ -139,16 +140,16 @@ class Mischief:
 
     def _fill_disk(self) -> bool:
         """Let no file of a function grow any more, for a while: what a full disk looks like from inside."""
-        pids = [pid for name in (*WORKERS, *DOORS) for pid in members(self._shop.bundle.pid(name))]
         _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, most))
+        self._limit_files(1, most)
         self._over.wait(_LOCKED)
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
+        self._limit_files(most, most)  # also what a launcher has started meanwhile
         return True
+
+    def _limit_files(self, soft: int, hard: int) -> None:
+        for pid in [pid for name in (*WORKERS, *DOORS) for pid in members(self._shop.bundle.pid(name))]:
+            with suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
 
     @property
     def _store(self) -> Path:
