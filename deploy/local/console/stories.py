@@ -115,8 +115,10 @@ class Book:
         story.answered = status
         self._name(story, title, 2)
         said = _json_of(answer.body)
-        if isinstance(said, dict) and said.get("status") == "queued" and kind != "admin":
+        told = said.get("status") if isinstance(said, dict) and kind != "admin" else None
+        if told == "queued":
             self._queued(story, said)
+        story.is_dry_run = told == "dry_run"
         if status >= 400:
             story.reason = _message(said)
         _see_people(story, target, sent.body)

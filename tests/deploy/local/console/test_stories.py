@@ -137,6 +137,16 @@ def test_a_job_is_queued_until_the_worker_has_said_more() -> None:
     assert (only(book).state, only(book).reason) == ("delivered", "")
 
 
+def test_a_dry_run_is_not_delivered_and_is_found_by_its_state() -> None:
+    book = Book()
+    exchange(book, status=200, said={"status": "dry_run", "notes": []})
+    assert only(book).state == "dry run"
+    assert book.newest(Filter(state="delivered"), 10) == []
+    assert book.newest(Filter(state="dry run"), 10) == [only(book)]
+    exchange(book, trace="c" * 32, status=401, said={"error": {"message": "the secret is wrong"}})
+    assert [story.state for story in book.newest(EVERY, 10)] == ["refused", "dry run"]
+
+
 def test_a_dead_job_is_dead_and_its_replay_delivers_it() -> None:
     book = Book()
     exchange(book)
