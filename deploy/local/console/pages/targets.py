@@ -14,8 +14,6 @@ from deploy.targets import catalogue
 from deploy.targets.catalogue import EXTENSION, Notification, NotInCatalogueError, Platform
 from deploy.targets.pushing import carry_out, changes, handle_of, rows_of
 from shared.errors import ServiceError
-from shared.services import Services
-from shared.settings import Needs, Settings
 
 SAMPLE = "sample"  # in place of a profile's id: Jane Doe of the catalogue, whom Omneo does not know
 MOST_PROFILES = 200
@@ -136,13 +134,12 @@ def save() -> str:
     if problem := _unready(_trial(platform, notification), url, template):
         return page.render("_problem.html", sentence=f"Nothing was saved. {problem}")
     try:
-        services = Services(Settings.from_env(here().environment, Needs.STORE), short_waits=3)
-        tenant = services.tenants.find(here().place.tenant)
+        tenant = here().tenants.find(here().place.tenant)
         if tenant is None:
             return page.render(
                 "_problem.html", sentence="Nothing was saved. The tenant is not there any more."
             )
-        omneo = rows_of(services, tenant)
+        omneo = rows_of(here().tenants.services, tenant)
         planned = changes(omneo, platform, notification, url=url, template=template)
         carry_out(omneo, planned)
     except ServiceError as error:
