@@ -122,7 +122,9 @@ def playing(folder: Path, first: int, ports: Mapping[str, int]) -> Iterator[Demo
         watching = Watching(
             sandbox,
             exchanges,
-            lambda after: control("GET", f"{place.queue}/attempts?limit=1000&after={after}")["attempts"],
+            lambda after: control("GET", f"{place.queue}/attempts?limit=1000&bodies=1&after={after}")[
+                "attempts"
+            ],
             Follower(bundle.logs, most=_LOG_TAIL),
             _secrets(bundle.environment, keys),
         )
