@@ -79,14 +79,15 @@ class Counted:
 
     tenant: Tenant | None = None
     services: Services | None = None
+    is_left_out: bool = False
 
     def by(self, tenant: Tenant, services: Services) -> None:
         """Let the call count as one of this tenant's."""
         self.tenant, self.services = tenant, services
 
     def leave_out(self) -> None:
-        """Let the call count nowhere: it was a question, as a dry run is."""
-        self.tenant = self.services = None
+        """Let the call count nowhere, however it ends: it is a question, as a dry run is."""
+        self.is_left_out = True
 
     def accepted(self, status: int, reply: Mapping[str, object], fields: Mapping[str, Any]) -> None:
         """Count the call, and leave a receipt of the job that it is answered with. `fields` are those of its log line."""
@@ -101,7 +102,7 @@ class Counted:
         self._count(Row(fields["target"], What.REFUSED, fields.get("metric", ""), reason))
 
     def _count(self, row: Row, number: int = 1) -> None:
-        if self.tenant and self.services:
+        if self.tenant and self.services and not self.is_left_out:
             Traffic.of(self.services).count(self.tenant.name, row, number)
 
 

@@ -256,6 +256,13 @@ def newer_key(world: World) -> None:
     )
 
 
+def no_address_limits(world: World) -> None:
+    world.environment["ADDRESS_LIMITS"] = "none"
+    world.services = Services(
+        Settings.from_env(world.environment, EVERYTHING), clock=world.clock, sleep=world.clock.sleep
+    )
+
+
 def older_webhook_secret(world: World) -> None:
     change_settings(TENANT, {"webhook_secret": "canary-new-webhook-secret"}, world.services)
     settle(world, 4)
@@ -300,6 +307,7 @@ STORIES: list[tuple[Callable[[World], None], str, str, str, str, bool]] = [
     (job_given_up, "dead jobs", "warning", "1 jobs were given up", "reasons", False),
     (newer_key, "keys", "warning", "5 secrets are sealed by an older key", "reencrypt", False),
     (older_webhook_secret, "webhook secret", "warning", "1 older webhook", "end them", False),
+    (no_address_limits, "address limits", "warning", "No address is held back", "SECURITY_POLICIES", False),
 ]
 
 
