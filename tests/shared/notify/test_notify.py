@@ -370,6 +370,18 @@ class TestWhatIsTold:
         assert message["type"] == "account.disconnected"
         assert message["data"] == {"tenant": TENANT, "reason": "invalid_grant"}
 
+    def test_that_the_account_is_back_once_though_its_set_up_runs_again_within_the_hour(
+        self, told: World, receiver: Receiver
+    ) -> None:
+        told.clock.advance(50 * 60)
+        told.install()
+        for _ in range(2):
+            told.services.tenant_cache.fresh(TENANT)
+            start_provision(told.read(), told.services)
+            settle(told, 15)
+            told.clock.advance(20 * 60)  # into the next hour
+        assert [one["type"] for one in messages(receiver)] == ["account.connected"]
+
     def test_that_jobs_die_and_why(self, told: World, receiver: Receiver) -> None:
         settings = told.read().settings.model_copy(update={"master_list_id": "Y6nRLr"})
         told.services.tenants.change(TENANT, lambda t: t.model_copy(update={"klaviyo": None}))
