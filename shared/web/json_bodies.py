@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 DEEPEST = 32  # levels; Klaviyo takes ten
 LONGEST_NUMBER = 40  # digits
-# A value takes up to a hundred times the bytes that it is written in, and a letter four bytes where one of the body needs them: four bodies of
+# A value takes up to a hundred times the bytes that it is written in, and a letter four bytes where one of the body needs them: three bodies of
 # 25 MB at once must fit a function of 1 GiB. Klaviyo's largest deliveries, of a thousand events, hold a hundred thousand values.
 MOST_VALUES = 400_000
 MOST_OBJECTS = 150_000  # and lists
