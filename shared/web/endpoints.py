@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from flask import Request, Response
+from flask import Request, Response, current_app, has_app_context, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
@@ -69,6 +69,7 @@ ANSWERS: Mapping[type[ExtensionError], tuple[int, str]] = {
     WaitError: (503, "unavailable"),
 }
 BUG = (500, "internal_error")
+NOTHING_THERE = "There is nothing at this path."
 
 Reply: TypeAlias = tuple[int, Mapping[str, object]]
 
@@ -143,6 +144,7 @@ def endpoints(
     """
     table = [Route(method, path, function) for (method, path), function in routes.items()]
     slow = SlowBodies.up_to(largest)
+    answer_unroutable_paths(name)
 
     def answer(request: Request) -> Response:
         started, counted = time.monotonic(), Counted()
@@ -191,9 +193,24 @@ def worker(
                 return as_json(200, {"outcome": outcome})
 
         answer.__name__ = function.__name__
+        answer_unroutable_paths(function.__name__)
         return answer
 
     return decorate
+
+
+def answer_unroutable_paths(name: str) -> None:
+    """Let paths that the framework hands to no function be answered as other unknown paths are, and not in its HTML.
+
+    Such are one with a line break in it, and /robots.txt. The framework loads a function within the application that serves it.
+    """
+
+    def refused(_: HTTPException) -> Response:
+        with logs.context(function=name, traceparent=traceparent_of(request.headers)):
+            return refuse(UnknownPathError(NOTHING_THERE), time.monotonic())
+
+    if has_app_context():
+        current_app.register_error_handler(404, refused)
 
 
 def json_body(call: Call, *, lenient: bool = False) -> Any:
@@ -224,7 +241,7 @@ def _match(table: list[Route], request: Request) -> tuple[Route, Mapping[str, st
         if (found := route.pattern.fullmatch(request.path)) and _is_anybodys(found.groupdict())
     ]
     if not matching:
-        raise UnknownPathError("There is nothing at this path.")
+        raise UnknownPathError(NOTHING_THERE)
     for route, variables in matching:
         if route.method == request.method:
             return route, variables

@@ -20,7 +20,14 @@ from shared.installation.visits import GoTo, InstallRefusedError, Page, Visit
 from shared.services import Services
 from shared.settings import Settings
 from shared.traffic.rules.counts import message_shown
-from shared.web.endpoints import as_json, log_answer, refuse, traceparent_of
+from shared.web.endpoints import (
+    NOTHING_THERE,
+    answer_unroutable_paths,
+    as_json,
+    log_answer,
+    refuse,
+    traceparent_of,
+)
 from shared.web.slow_bodies import SlowBodies
 
 COOKIE = "klaviyo_install"  # its name goes on with that of the attempt
@@ -50,6 +57,7 @@ def pages(
             return response
 
     show.__name__ = name
+    answer_unroutable_paths(name)
     return show
 
 
@@ -57,7 +65,7 @@ def _handler(routes: Mapping[tuple[str, str], Handler], request: Request) -> Han
     asked = request.path.rstrip("/")  # somebody may have written the app's address with a slash at its end
     methods = [method for method, path in routes if path == asked]
     if not methods:
-        raise UnknownPathError("There is nothing at this path.")
+        raise UnknownPathError(NOTHING_THERE)
     if request.method not in methods:
         raise WrongMethodError(f"Use {' or '.join(methods)} here.", allowed=", ".join(methods))
     logs.note(method=request.method, path=asked)
