@@ -16,7 +16,7 @@ from shared.consent.looks import look_where_undone
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules import learning, results, whose
 from shared.consent.rules.decisions import Decided, read_stamp, stamp_name, state_of
-from shared.consent.rules.memory import Memory
+from shared.consent.rules.memory import Memory, key_of
 from shared.consent_events import Channel, SystemEvent
 from shared.errors import NotFoundError, RefusedError, WaitError
 from shared.jobs.jobs import AddInteraction
@@ -251,12 +251,13 @@ def _of_events(before: Memory, after: Memory, comms: Mapping[str, Any]) -> Itera
             before=move.before,
             after=move.after,
             source="klaviyo:profile" if is_pulled else f"klaviyo:{move.event.topic}",
-            event_id=_pulled_id(before, move.event) if is_pulled else move.event.id,
+            event_id=_id_of(before, move.event),
         )
 
 
-def _pulled_id(before: Memory, event: Decided) -> str:
-    """Return the id of an opt-out that was found in Klaviyo; another, where Omneo was given it already and has shown an opt-in since."""
+def _id_of(before: Memory, event: Decided) -> str:
+    """Return the event's id; another, where Omneo was given the event before, has shown an opt-in since, and is to be given it again."""
     id = event.id.removeprefix(learning.PULLED)
-    is_given = any(one.id == event.id and one.is_written for one in before.events)
-    return f"{id} since {before.seen_at.isoformat()}" if is_given and before.seen_at else id
+    was_given = any(key_of(one) == key_of(event) and one.is_written for one in before.events)
+    is_given_again = was_given and not event.is_written
+    return f"{id} since {before.seen_at.isoformat()}" if is_given_again and before.seen_at else id

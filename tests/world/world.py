@@ -94,6 +94,7 @@ class SimulatedWorld:
         self.documents = _installed(plan.master_list).copy()
         self.tenants_read: dict[object, Tenant] = {}  # by version
         self._lagging: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._shown: dict[str, float] = {}  # when a profile of Omneo's was last shown
         self._install()
         self.queue = SimulatedQueue(self)
         for direction in ("inbound", "outbound"):
@@ -241,6 +242,8 @@ class SimulatedWorld:
         self.tell_klaviyo(self.echo_seconds, "Klaviyo")
 
     def _omneo_answers(self, asked: Request) -> Answer:
+        if asked.method == "GET" and "/profiles/" in asked.path:
+            self._shown[asked.path.split("/profiles/")[1].split("/")[0]] = self.timeline.now
         if asked.method == "GET" and (held := self._lagging_profile(asked)) is not None:
             id, old = held
             now = self.omneo_tenant.profiles[id]
@@ -477,7 +480,8 @@ class SimulatedWorld:
             return
         if kind == "spread-events":
             self._know({str(row["id"]) for row in job["events"]})
-        if kind == "sync-profile":
+        # A sync that comes after another of the same profile looks at nothing.
+        if kind == "sync-profile" and self._shown.get(job["profile_id"], 0.0) >= began:
             self._know_omneo(job["profile_id"], began)
 
     def _know(self, events: set[str]) -> None:
