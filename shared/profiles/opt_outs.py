@@ -20,7 +20,9 @@ from shared.profiles.calls import sync_soon
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
-AT_IT = timedelta(seconds=10)  # by then Klaviyo has the address there no more, as a rule; when it is so is noted once more
+AT_IT = timedelta(
+    seconds=10
+)  # by then Klaviyo has the address there no more, as a rule; when it is so is noted once more
 
 
 def queue_pull(

@@ -10,7 +10,9 @@ _WRITE = 4.0  # seconds that a write to Omneo may be on its way, with what was r
 _SAME = 5.0  # seconds within which two sign-ups in Klaviyo may be one
 _LANDS = 360.0  # seconds within which Klaviyo may carry out what we have asked for
 _MOVED = 10.0  # seconds after Klaviyo has another address on a profile in which nobody can tell of which of the two an act is: the answer is on its way, and clocks differ
-_AT_ONCE = 12.0  # seconds after an act within which what Omneo then shows of a person may be older than the act
+_AT_ONCE = (
+    12.0  # seconds after an act within which what Omneo then shows of a person may be older than the act
+)
 
 
 @dataclass
@@ -64,7 +66,9 @@ class Person:
     died_at: float = 0.0
     merge_known_at: float = float("inf")  # when we are told that the person was merged into another
     first_seen_at: float = float("inf")  # when a sync has first looked at the person
-    gave_up: list[tuple[str, float]] = field(default_factory=list)  # former emails, and when Omneo had another
+    gave_up: list[tuple[str, float]] = field(
+        default_factory=list
+    )  # former emails, and when Omneo had another
     mailed: str = ""  # the email that Klaviyo has on the person's profile
     moved: list[float] = field(default_factory=list)  # when Klaviyo came to have another there
     untold: bool = False  # whether an act of theirs in Omneo is never told
@@ -182,7 +186,13 @@ class Person:
         Klaviyo before it without an event: the stamp that Omneo shows is older than that, and nothing tells that it holds no more.
         """
         last = self.last(channel)
-        if last is None or last.way == IN or last.side != "omneo" or last.is_dated or last.at >= self.first_seen_at:
+        if (
+            last is None
+            or last.way == IN
+            or last.side != "omneo"
+            or last.is_dated
+            or last.at >= self.first_seen_at
+        ):
             return False
         return any(row.is_silent and row.way == IN and row.at < last.at for row in self.decisions[channel])
 
