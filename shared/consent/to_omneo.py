@@ -16,13 +16,14 @@ from shared.consent.looks import look_where_undone
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules import learning, results, whose
 from shared.consent.rules.decisions import Decided, read_stamp, stamp_name, state_of
-from shared.consent.rules.memory import Memory, key_of
+from shared.consent.rules.memory import CLOCKS_APART, Memory, key_of
 from shared.consent_events import Channel, SystemEvent
 from shared.errors import NotFoundError, RefusedError, WaitError
 from shared.jobs.jobs import AddInteraction
 from shared.jobs.rules.windows import hashed
 from shared.services import Services
 from shared.storage.leases import Lease
+from shared.tenants.erasures import Identifier, mark_of
 from shared.tenants.tenants import Tenant
 
 if TYPE_CHECKING:
@@ -97,6 +98,12 @@ class ToOmneo:
         self.comms: Mapping[str, Any] = self.profile.comms
         self.memories: Memories = {}
         self._store = ConsentMemories.of(self.services)
+
+    def address_after(self, at: datetime) -> str:
+        """Return the mark of the email that Omneo showed, "" if there is none, or what it showed may be older than that moment."""
+        if not self.profile.email or self.tenant.ledger_key is None or self.read_at < at + CLOCKS_APART:
+            return ""
+        return mark_of(self.tenant, Identifier.EMAIL, self.profile.email)
 
     def learn(self, learn: Learn) -> None:
         """Remember what Omneo shows and what `learn` makes of that, and note each decision in the ledger."""

@@ -18,6 +18,7 @@ from shared.jobs.jobs import PullOptOut
 from shared.klaviyo.profiles import KlaviyoProfile
 from shared.profiles.calls import sync_soon
 from shared.services import Services
+from shared.tenants.erasures import Identifier, mark_of
 from shared.tenants.tenants import Tenant
 
 AT_IT = timedelta(
@@ -53,7 +54,8 @@ def leave_opt_outs_to_heir(
     """Let an opt-out since then hold for whoever has the email address by now that Klaviyo still has on this profile; return who that is.
 
     As long as it does, what the new owner decides is told of that profile. Nothing tells whose it was, so both are opted out: for what
-    is known already a job is queued, and what is told later finds a note.
+    is known already a job is queued, and what is told later finds a note. Not for an opt-out after which Omneo still had the address with
+    this person.
     """
     found = services.omneo(tenant).find_profile_by_email(given_up.email)
     if found is None or not found.lives or found.id.casefold() == profile_id.casefold():
@@ -62,7 +64,12 @@ def leave_opt_outs_to_heir(
     # Before the memory is read: an event that is flushed meanwhile finds the note, or is found.
     FormerIdentities.of(services).note_heir(tenant.name, given_up.id, heir)
     memory = ConsentMemories.of(services).find(tenant.name, profile_id)[Channel.EMAIL]
-    outs = [one.at for one in whose.persons(memory) if one.decision is Decision.OPT_OUT and one.at >= since]
+    mark = mark_of(tenant, Identifier.EMAIL, given_up.email) if tenant.ledger_key else ""
+    outs = [
+        one.at
+        for one in whose.persons(memory)
+        if one.decision is Decision.OPT_OUT and one.at >= since and (not one.address or one.address != mark)
+    ]
     if outs:
         tell_heir(heir.profile_id, max(outs), tenant, services, traceparent=traceparent)
     return heir

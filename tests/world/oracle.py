@@ -9,7 +9,7 @@ _CALL = 10.0  # seconds that a call may have been on its way, with what was deci
 _WRITE = 4.0  # seconds that a write to Omneo may be on its way, with what was read before it
 _SAME = 5.0  # seconds within which two sign-ups in Klaviyo may be one
 _LANDS = 360.0  # seconds within which Klaviyo may carry out what we have asked for
-_MOVED = 10.0  # seconds after Klaviyo has another address on a profile in which nobody can tell of which of the two an act is: the answer is on its way, and clocks differ
+_MOVED = 8.0  # seconds after Klaviyo has another address on a profile in which nobody can tell of which of the two an act is: the answer is on its way, and clocks differ
 _AT_ONCE = (
     12.0  # seconds after an act within which what Omneo then shows of a person may be older than the act
 )
