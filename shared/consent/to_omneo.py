@@ -101,8 +101,10 @@ class ToOmneo:
 
     def address_after(self, at: datetime) -> str:
         """Return the mark of the email that Omneo showed, "" if there is none, or what it showed may be older than that moment."""
-        if not self.profile.email or self.tenant.ledger_key is None or self.read_at < at + CLOCKS_APART:
+        if not self.profile.email or self.read_at < at + CLOCKS_APART:
             return ""
+        if self.tenant.ledger_key is None:
+            self.tenant = ensure_ledger_key(self.services.tenants, self.tenant.name)
         return mark_of(self.tenant, Identifier.EMAIL, self.profile.email)
 
     def learn(self, learn: Learn) -> None:

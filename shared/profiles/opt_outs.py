@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from shared import logs
 from shared.consent.former_identities import FormerIdentities, Heir
 from shared.consent.heirs import tell_heir
+from shared.consent.ledger import ensure_ledger_key
 from shared.consent.memories import ConsentMemories
 from shared.consent.rules import learning, whose
 from shared.consent.rules.decisions import direction_in
@@ -64,11 +65,13 @@ def leave_opt_outs_to_heir(
     # Before the memory is read: an event that is flushed meanwhile finds the note, or is found.
     FormerIdentities.of(services).note_heir(tenant.name, given_up.id, heir)
     memory = ConsentMemories.of(services).find(tenant.name, profile_id)[Channel.EMAIL]
-    mark = mark_of(tenant, Identifier.EMAIL, given_up.email) if tenant.ledger_key else ""
+    if tenant.ledger_key is None:
+        tenant = ensure_ledger_key(services.tenants, tenant.name)
+    mark = mark_of(tenant, Identifier.EMAIL, given_up.email)
     outs = [
         one.at
         for one in whose.persons(memory)
-        if one.decision is Decision.OPT_OUT and one.at >= since and (not one.address or one.address != mark)
+        if one.decision is Decision.OPT_OUT and one.at >= since and one.address != mark
     ]
     if outs:
         tell_heir(heir.profile_id, max(outs), tenant, services, traceparent=traceparent)
