@@ -453,10 +453,8 @@ class TestADeadEvent:
         }
         for id, email in (("01JANE", EMAIL), ("01JOHN", JOHN)):
             shop.sandbox.omneo.profile(TENANT, id=id, email=email)
-        bury(
-            shop,
-            SendMetric(tenant=TENANT, accepted_at=shop.clock(), event=event, omneo_profile_id="01JANE"),
-        )
+        job = SendMetric(tenant=TENANT, accepted_at=shop.clock(), event=event, omneo_profile_id="01JANE")
+        bury(shop, job, id="event")
         assert erase(shop, klaviyo=False, who=who)["removed"]["dead_jobs"] == int(who == "01JANE")
         assert len(shop.dead_jobs()) == int(who != "01JANE")
 
@@ -477,17 +475,14 @@ class AtTheDesk(Through):
 
 def a_dead_job(world: World, records: tuple[Json, ...], *, detail: str = "") -> None:
     at = world.clock()
-    bury(
-        world,
-        SendRecords(tenant=TENANT, accepted_at=at, data_source="Omneo Rewards", records=records),
-        detail=detail,
-    )
+    job = SendRecords(tenant=TENANT, accepted_at=at, data_source="Omneo Rewards", records=records)
+    bury(world, job, id="records", detail=detail)
 
 
-def bury(world: World, job: SendRecords | SendMetric, *, detail: str = "") -> None:
+def bury(world: World, job: SendRecords | SendMetric, *, id: str, detail: str = "") -> None:
     """Let a job stand on the desk that Klaviyo has refused."""
     dead = DeadJob(
-        id="dead",
+        id=id,
         tenant=TENANT,
         kind=job.kind,
         reason="Klaviyo refused it.",
