@@ -22,9 +22,8 @@ from shared.services import Services
 from shared.tenants.erasures import Identifier, mark_of
 from shared.tenants.tenants import Tenant
 
-AT_IT = timedelta(
-    seconds=10
-)  # by then Klaviyo has the address there no more, as a rule; when it is so is noted once more
+# By then Klaviyo has the address there no more, as a rule; when it is so is noted once more.
+AT_IT = timedelta(seconds=10)
 
 
 def queue_pull(

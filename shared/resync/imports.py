@@ -111,9 +111,8 @@ class Imports:
 
     def _moves(self, one: Candidate) -> bool:
         """Return whether Omneo has another email of the profile than Klaviyo had after the last sync."""
-        before = one.synced.left.get("email")
-        now = hashes(self._with_ledger_key, {"email": one.attribute("email")}).get("email")
-        return bool(before and now) and before != now
+        before, email = one.synced.left.get("email"), one.attribute("email")
+        return bool(before and email) and hashes(self._with_ledger_key, {"email": email})["email"] != before
 
     @cached_property
     def _with_ledger_key(self) -> Tenant:
