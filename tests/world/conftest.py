@@ -10,6 +10,11 @@ from tests.world.plans import ALL_ACTS, ALL_DEATHS, ALL_FAULTS
 FIRED, BATCHES = "fired", 30
 
 
+def wanted() -> list[str]:
+    """Return what has to happen in a run of all batches, by the names under which it is counted."""
+    return [*(f"act {name}" for name in ALL_ACTS), *ALL_FAULTS, *ALL_DEATHS]
+
+
 class _Counting:
     """Adds up what the batches report, wherever they ran."""
 
@@ -29,8 +34,7 @@ class _Counting:
         """Fail the run if all batches were lived and something never happened."""
         if self.batches < BATCHES:
             return
-        wanted = [*(f"act {name}" for name in ALL_ACTS), *ALL_FAULTS, *ALL_DEATHS]
-        missing = [what for what in wanted if not self.fired[what]]
+        missing = [what for what in wanted() if not self.fired[what]]
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         if missing and reporter is not None:
             reporter.write_line(
