@@ -10,7 +10,7 @@ CLOUD := PROJECT='$(PROJECT)' REGION='$(REGION)' DRY_RUN='$(DRY_RUN)' PYTHON='$(
 QUICK := tests/shared/*/rules 'tests/test_boot.py::test_an_event_travels_through_the_functions_as_they_are_deployed[sqlite]'
 
 .DEFAULT_GOAL := help
-.PHONY: help run fresh logs serve test test-pythons quick test-deploy simulate check format lint types bench \
+.PHONY: help run fresh logs serve test test-pythons quick test-deploy histories simulate check format lint types bench \
 	deploy status rollback destroy env setup hooks lock picture vendored clean mutants FORCE
 
 help: ## This list
@@ -34,9 +34,9 @@ serve: $(VENV)/.run ## The bundle on this machine, talking to what the environme
 
 setup: $(VENV)/.test ## Set up .venv with everything: [PYTHON=/path/to/python3.13]
 
-check: format lint types test ## What CI runs first: format, lint, types, tests
+check: format lint types histories test ## What CI runs first: format, lint, types, histories, tests
 
-test: $(VENV)/.test ## The whole test suite
+test: $(VENV)/.test ## The test suite
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
 test-pythons: $(VENV)/.test ## The quick part of the suite on each Python that is found, 3.11 to 3.13
@@ -47,6 +47,9 @@ test-pythons: $(VENV)/.test ## The quick part of the suite on each Python that i
 
 test-deploy: $(VENV)/.test ## Upgrade, rollback, teardown and half-failed deployments, with the real gcloud against a played Google (minutes)
 	@$(BIN)/python -m pytest -m deploy tests/deploy/gcp
+
+histories: $(VENV)/.test ## The 2,700 simulated histories that make test leaves out: the same at every run, and each judged
+	@$(BIN)/python -m pytest -m histories --numprocesses=auto --dist=worksteal tests/world
 
 simulate: $(VENV)/.test ## Histories that chance has made, one after the other, and the stories of those that end wrong: [SEEDS=3000] [FROM=0]
 	@$(BIN)/python -m tests.world --seeds='$(or $(SEEDS),3000)' --from='$(or $(FROM),0)'
