@@ -9,6 +9,7 @@ pytest_plugins = [
     "tests.support.loading",
     "tests.support.reports",
     "tests.support.stores",
+    "tests.support.temporary",
     "tests.support.world",
 ]
 
