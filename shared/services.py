@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from shared.jobs.queue import TaskQueue
     from shared.klaviyo.client import KlaviyoClient
     from shared.klaviyo.oauth import KlaviyoOAuth
+    from shared.klaviyo.rests import Rests
     from shared.omneo.client import OmneoClient
     from shared.storage.documents import Documents
     from shared.storage.encryption import KeyRing
@@ -132,6 +133,13 @@ class Services:
         from shared.tenants.secret_uses import SecretUses
 
         return SecretUses(self.documents, self.clock)
+
+    @cached_property
+    def rests(self) -> "Rests":
+        """Until when what of Klaviyo is not to be called."""
+        from shared.klaviyo.rests import Rests
+
+        return Rests(self.documents, self.clock)
 
     @cached_property
     def former_tenants(self) -> "FormerTenants":

@@ -91,6 +91,7 @@ def _forget(services: Services, tenant: Tenant) -> None:
     services.secret_uses.forget(name)
     Inbox.of(services).forget(name)
     Outbox.of(services).forget(name)
+    services.rests.forget(name)
     ConsentMemories.of(services).forget(name)
     FormerIdentities.of(services).forget(name)
     SyncedProfiles.of(services).forget(name)

@@ -68,6 +68,7 @@ def _take_away(tenant: Tenant, services: Services) -> Tenant:
     ]
     services.queue.purge(tenant, Direction.OUTBOUND)
     Outbox.of(services).forget(tenant.name)
+    services.rests.forget(tenant.name)
     if run := Resyncs.of(services).under_way(tenant.name):  # its job went with the queue
         Resyncs.of(services).update(tenant.name, run, state=State.CANCELLED)
 
