@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
 from shared.errors import DocumentExistsError, DocumentMissingError, StoreUnavailableError
-from shared.storage.documents import Document, Documents, Value, delete_all
+from shared.storage.documents import Document, Documents, Value, Write, delete_all
 from shared.tenants.tenants import Tenant
 
 if TYPE_CHECKING:
@@ -89,6 +89,14 @@ class Receipts:
         days = tenant.settings.receipt_days
         if days or receipt.attempts or always:
             self._put(tenant, receipt, persons, timedelta(days=days) if days else KEPT_AFTER_A_WAIT)
+
+    def done_at_once(self, tenant: Tenant, receipt: Receipt, persons: Mapping[str, str]) -> list[Write]:
+        """Return what notes that a job is done which had not been put back, to be written with others; nothing, where receipts are off."""
+        days = tenant.settings.receipt_days
+        if not days:
+            return []
+        fields = self._encoded(tenant, receipt, persons, timedelta(days=days))
+        return [Write(_collection(tenant.name), receipt.id, fields)]
 
     def has_died(self, tenant: Tenant, receipt: Receipt) -> None:
         """Leave the word to the desk."""

@@ -58,7 +58,8 @@ class SendMetric(Job):
     """Create a Klaviyo event.
 
     `event` holds the attributes of Klaviyo's Create Event, complete with `unique_id` and `time`. `with_token` asks for an Omneo
-    ID token in its properties; `omneo_profile_id` is whose, when the call named the Omneo profile.
+    ID token in its properties; `omneo_profile_id` is whose, when the call named the Omneo profile. One that is `alone` is never to go in
+    a bulk job again: it was in one whose outcome nobody knows.
     """
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
@@ -66,6 +67,14 @@ class SendMetric(Job):
     event: dict[str, JsonValue]
     with_token: bool = False
     omneo_profile_id: str = ""
+    alone: bool = False
+
+
+class PackEvents(Job):
+    """Send what waits in the backlog of events, in bulk jobs."""
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["pack-events"] = "pack-events"
 
 
 class Provision(Job):
@@ -135,7 +144,7 @@ class SweepInbox(Job):
 
 
 class SweepOutbox(Job):
-    """Have records packed that have been waiting in the outbox for minutes."""
+    """Have records and events packed that have been waiting in the outbox, or in the backlog, for minutes."""
 
     direction: ClassVar[Direction] = Direction.INBOUND  # the schedule calls that worker
     kind: Literal["sweep-outbox"] = "sweep-outbox"
@@ -273,6 +282,7 @@ class EveryTenant(Job):
 
 AnyJob: TypeAlias = (
     SendMetric
+    | PackEvents
     | Provision
     | SendRecords
     | PackRecords
@@ -295,6 +305,7 @@ AnyJob: TypeAlias = (
 )
 KINDS: dict[str, type[AnyJob]] = {
     "send-metric": SendMetric,
+    "pack-events": PackEvents,
     "provision": Provision,
     "send-records": SendRecords,
     "pack-records": PackRecords,

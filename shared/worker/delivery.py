@@ -34,6 +34,7 @@ from shared.jobs.jobs import (
     Outcome,
     ReplayDeadJobs,
     Resync,
+    SendMetric,
     UnknownJobKindError,
     UnreadableJobError,
     age_one_attempt,
@@ -43,6 +44,7 @@ from shared.jobs.jobs import (
 from shared.jobs.replays import Replays
 from shared.jobs.rules.causes import Cause
 from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_wait
+from shared.metrics.lane import goes_to_the_backlog, may_go_in_bulk, set_aside, was_throttled
 from shared.notify.telling import Cause as Told
 from shared.notify.telling import tell
 from shared.resync.rules.run import State
@@ -86,10 +88,10 @@ def deliver(delivery: Delivery, services: Services) -> Outcome:
         if isinstance(job, EveryTenant):
             every_tenant(job, services)
             return Outcome.DONE
-        return _settle(job, services)
+        return _settle(job, services, is_again=delivery.retries > 0)
 
 
-def _settle(job: AnyJob, services: Services) -> Outcome:
+def _settle(job: AnyJob, services: Services, *, is_again: bool) -> Outcome:
     if not is_meant(job, services):
         _log(logging.INFO, _OVERTAKEN, Outcome.DONE)
         return Outcome.DONE
@@ -103,19 +105,24 @@ def _settle(job: AnyJob, services: Services) -> Outcome:
     if left is None:
         _log(logging.INFO, "job dropped, its person was erased", Outcome.DONE)
         return Outcome.DONE
-    return _done(left, tenant, services)
+    return _done(left, tenant, services, is_again=is_again)
 
 
-def _done(job: AnyJob, tenant: Tenant, services: Services) -> Outcome:
+def _done(job: AnyJob, tenant: Tenant, services: Services, *, is_again: bool) -> Outcome:
     began = services.clock()
     try:
         if job.direction is Direction.OUTBOUND:  # much of what goes to Omneo needs no Klaviyo
             _check_connected(tenant)
+        if isinstance(job, SendMetric) and goes_to_the_backlog(job, tenant, services, is_again=is_again):
+            return _set_aside(job, services)
         with listening() as heard:
             run(job, tenant, services)
     except DisconnectedError as error:
         return _wait_for_install(job, tenant, services, error)
     except (WaitError, TokenRejectedError) as error:
+        if isinstance(job, SendMetric) and not is_again and was_throttled(error) and may_go_in_bulk(job):
+            set_aside(job, tenant, services)
+            return _set_aside(job, services)
         return _wait(job, tenant, services, error, error.retry_after)
     except (RefusedError, CannotSucceedError) as error:
         return _bury(job, tenant, refused(error), services, error)
@@ -123,6 +130,13 @@ def _done(job: AnyJob, tenant: Tenant, services: Services) -> Outcome:
     outcomes.is_done(job, tenant, services, heard, was_dead=was_dead)
     _log(logging.INFO, "job done", Outcome.DONE, attempts=job.attempts, age=_seconds_old(job, services))
     return Outcome.DONE
+
+
+def _set_aside(job: SendMetric, services: Services) -> Outcome:
+    """Say that the event waits in the backlog: the queue may forget it, and the packer sends it."""
+    outcomes.is_set_aside(job, services)
+    _log(logging.INFO, "event waits for a bulk job", Outcome.WAITING, age=_seconds_old(job, services))
+    return Outcome.WAITING
 
 
 def _check_connected(tenant: Tenant) -> None:

@@ -4,6 +4,7 @@ The first job of a kind imports its handler: a worker has the jobs of one direct
 """
 
 from shared.consent.inbox import Inbox
+from shared.erasure.dropping import without_the_erased
 from shared.errors import CannotSucceedError
 from shared.jobs.jobs import (
     AddInteraction,
@@ -15,6 +16,7 @@ from shared.jobs.jobs import (
     Heal,
     KeepMasterList,
     Notify,
+    PackEvents,
     PackRecords,
     Provision,
     PullOptOut,
@@ -43,6 +45,15 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
                 from shared.profiles.calls import sync_soon
 
                 sync_soon(tenant, job.omneo_profile_id, queue=services.queue, clock=services.clock)
+        case PackEvents():
+            from shared.metrics.packing import pack_events
+
+            pack_events(
+                job,
+                tenant,
+                services,
+                is_dropped=lambda one: without_the_erased(one, tenant, services) is None,
+            )
         case Provision():
             from shared.installation.leaving import leave_former_accounts
             from shared.installation.provision import provision
@@ -87,6 +98,9 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             from shared.records.packing import sweep_outbox
 
             sweep_outbox(job, tenant, services)
+            from shared.metrics.packing import sweep_backlog
+
+            sweep_backlog(job, tenant, services)
         case AddInteraction():
             from shared.consent.interactions import add_refused_interaction
 
