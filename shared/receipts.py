@@ -90,13 +90,11 @@ class Receipts:
         if days or receipt.attempts or always:
             self._put(tenant, receipt, persons, timedelta(days=days) if days else KEPT_AFTER_A_WAIT)
 
-    def done_at_once(self, tenant: Tenant, receipt: Receipt, persons: Mapping[str, str]) -> list[Write]:
-        """Return what notes that a job is done which had not been put back, to be written with others; nothing, where receipts are off."""
+    def done_after_a_wait(self, tenant: Tenant, receipt: Receipt, persons: Mapping[str, str]) -> Write:
+        """Return what notes that a job is done which had to wait, to be written with others."""
         days = tenant.settings.receipt_days
-        if not days:
-            return []
-        fields = self._encoded(tenant, receipt, persons, timedelta(days=days))
-        return [Write(_collection(tenant.name), receipt.id, fields)]
+        keep = timedelta(days=days) if days else KEPT_AFTER_A_WAIT
+        return Write(_collection(tenant.name), receipt.id, self._encoded(tenant, receipt, persons, keep))
 
     def has_died(self, tenant: Tenant, receipt: Receipt) -> None:
         """Leave the word to the desk."""

@@ -27,6 +27,7 @@ from shared.klaviyo.resources import (
     omneo_webhook_path,
     webhook_name,
 )
+from shared.metrics.backlog import Backlog
 from shared.services import Services
 from shared.tenants.secret_uses import KLAVIYO_DELIVERY
 from shared.tenants.tenants import StepState, Tenant
@@ -297,6 +298,20 @@ def _dead_jobs(tenant: Tenant, services: Services) -> Iterator[Finding]:
         yield Finding("dead jobs", Severity.OK, "No job was given up.")
 
 
+def _backlog(tenant: Tenant, services: Services) -> Iterator[Finding]:
+    backlog, now = Backlog.of(services), services.clock()
+    first = backlog.first(tenant.name)
+    if first is None:
+        yield Finding("event backlog", Severity.OK, "No event waits for a bulk job.")
+        return
+    waits = f"{backlog.count(tenant.name)} events wait for a bulk job, since {_iso(first.since)}."
+    if tenant.is_connected and now - first.since > OLD_TASK:
+        help = "Look at the log of the worker for what the job pack-events waits for."
+        yield Finding("event backlog", Severity.WARNING, waits, help)
+    else:
+        yield Finding("event backlog", Severity.OK, waits)
+
+
 def _secrets(tenant: Tenant, services: Services) -> Iterator[Finding]:
     if older := services.tenants.reencrypt(tenant.name, dry_run=True):
         yield Finding(
@@ -326,6 +341,7 @@ CHECKS: tuple[Check, ...] = (
     _settings,
     _traffic,
     _dead_jobs,
+    _backlog,
     _secrets,
 )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 from shared.errors import DocumentChangedError, DocumentExistsError, DocumentMissingError
 from shared.jobs.jobs import SendMetric, write_job
-from shared.jobs.rules.windows import Window
+from shared.jobs.rules.windows import LENGTH, Window
 from shared.storage.documents import MOST_WRITES, Document, Documents, Value, Write, delete_all
 from shared.storage.encryption import KeyRing
 
@@ -33,6 +33,11 @@ class Waiting:
     id: str
     window: int
     _opened: Callable[[], SendMetric]
+
+    @property
+    def since(self) -> datetime:
+        """From when on it has waited, to ten seconds."""
+        return Window(self.window).end - LENGTH
 
     @property
     def job(self) -> SendMetric:

@@ -259,7 +259,7 @@ class _Run:
                 pass  # what one could not put is raised here
 
     def _is_delivered(self, batch: _Batch) -> None:
-        receipts = [receipt for event in batch.events for receipt in self._receipt(event)]
+        receipts = [self._receipt(event) for event in batch.events]
         self._backlog.take_out(self._tenant.name, [event.id for event in batch.events], also=receipts)
         self._backlog.end_try(self._tenant.name)
         self._sent += len(batch.events)
@@ -268,7 +268,7 @@ class _Run:
             row = Row(METRIC, What.DELIVERED, metric=metric)
             Traffic.of(self._services).count(self._tenant.name, row, number)
 
-    def _receipt(self, event: _Event) -> list[Write]:
+    def _receipt(self, event: _Event) -> Write:
         done = Receipt(
             id=event.job.id,
             kind=event.job.kind,
@@ -277,7 +277,7 @@ class _Run:
             metric=name_shown(metric_name_of(event.sent)),
             answered="Klaviyo answered 202",
         )
-        return Receipts.of(self._services).done_at_once(self._tenant, done, persons_of(event.job))
+        return Receipts.of(self._services).done_after_a_wait(self._tenant, done, persons_of(event.job))
 
 
 def _size(batch: _Batch) -> dict[str, int]:

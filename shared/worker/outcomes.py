@@ -50,7 +50,7 @@ def waits(job: AnyJob, tenant: Tenant, services: Services, *, why: str, delay: f
 
 
 def is_set_aside(job: AnyJob, services: Services) -> None:
-    """Note that an event waits for a bulk job. What is in the backlog is its receipt."""
+    """Note that an event waits for a bulk job. What stands in the backlog is its receipt."""
     _count(job, What.WAITING, services)
 
 

@@ -46,6 +46,7 @@ HEALTHY = [
     "settings",
     "traffic",
     "dead jobs",
+    "event backlog",
     "keys",
     "inbound queue",
     "outbound queue",
