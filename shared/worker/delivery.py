@@ -19,6 +19,7 @@ from shared.errors import (
     DisconnectedError,
     ExtensionError,
     RefusedError,
+    RestingError,
     TokenRejectedError,
     WaitError,
 )
@@ -42,7 +43,7 @@ from shared.jobs.jobs import (
 )
 from shared.jobs.replays import Replays
 from shared.jobs.rules.causes import Cause
-from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_wait
+from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_turn, seconds_to_wait
 from shared.notify.telling import Cause as Told
 from shared.notify.telling import tell
 from shared.resync.rules.run import State
@@ -50,6 +51,7 @@ from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_tenant_name
 from shared.worker import outcomes
+from shared.worker.admission import check_rests
 from shared.worker.replaying import after_success, is_meant, keep_waiting
 from shared.worker.run import run
 from shared.worker.schedule import every_tenant
@@ -111,10 +113,14 @@ def _done(job: AnyJob, tenant: Tenant, services: Services) -> Outcome:
     try:
         if job.direction is Direction.OUTBOUND:  # much of what goes to Omneo needs no Klaviyo
             _check_connected(tenant)
+        check_rests(job, tenant, services)
         with listening() as heard:
             run(job, tenant, services)
     except DisconnectedError as error:
         return _wait_for_install(job, tenant, services, error)
+    except RestingError as error:
+        turn = seconds_to_turn(error.retry_after or 0.0, services.random())
+        return _wait(job, tenant, services, error, None, delay=turn)
     except (WaitError, TokenRejectedError) as error:
         return _wait(job, tenant, services, error, error.retry_after)
     except (RefusedError, CannotSucceedError) as error:
