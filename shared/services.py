@@ -159,18 +159,21 @@ class Services:
     def klaviyo(self, tenant: "Tenant") -> "KlaviyoClient":
         """Return a client of the tenant's Klaviyo account."""
         from shared.klaviyo.client import KlaviyoClient, read_problem
+        from shared.klaviyo.pace import TenantPace, Unpaced
         from shared.klaviyo.tokens import TenantTokens
 
         tokens = TenantTokens(
             tenant,
             tenants=self.tenants,
             leases=self.leases,
+            rests=self.rests,
             oauth=self.klaviyo_oauth,
             clock=self.clock,
             sleep=self.sleep,
         )
         http = self._http("Klaviyo", self.settings.klaviyo_api_url, read_problem)
-        return KlaviyoClient(http, tokens, self.settings.klaviyo_revision)
+        pace = Unpaced() if self.short_waits else TenantPace(tenant.name, self.rests, self.clock)
+        return KlaviyoClient(http, tokens, self.settings.klaviyo_revision, pace)
 
     def klaviyo_with(self, access_token: SecretStr) -> "KlaviyoClient":
         """Return a client of the account that a token belongs to which no tenant has yet."""

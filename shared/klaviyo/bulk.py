@@ -9,6 +9,7 @@ from shared.consent_events import Consent
 from shared.klaviyo.consent_jobs import SOURCE
 from shared.klaviyo.filters import any_of
 from shared.klaviyo.json_api import JsonApi, next_cursor, read, rows_of, segment
+from shared.klaviyo.limits import Endpoint
 from shared.klaviyo.profiles import KlaviyoProfile, with_subscriptions
 
 SUBSCRIBED_AT_ONCE = 1000
@@ -74,7 +75,9 @@ class BulkCalls(JsonApi):
         # https://developers.klaviyo.com/en/reference/bulk_create_events
         rows = {"events-bulk-create": {"data": [bulk_row(event) for event in events]}}
         self._post(
-            "/api/event-bulk-create-jobs", {"data": {"type": "event-bulk-create-job", "attributes": rows}}
+            Endpoint.BULK_EVENTS,
+            "/api/event-bulk-create-jobs",
+            {"data": {"type": "event-bulk-create-job", "attributes": rows}},
         )
 
     def profiles_by(self, name: Identifier, values: Collection[str]) -> list[KlaviyoProfile]:
@@ -85,7 +88,7 @@ class BulkCalls(JsonApi):
             "additional-fields[profile]": "subscriptions",
             "page[size]": str(READ_AT_ONCE),
         }
-        answer = self._get("/api/profiles", params)
+        answer = self._get(Endpoint.READ_PROFILES, "/api/profiles", params)
         return read(lambda body: [with_subscriptions(row) for row in rows_of(body)], answer)
 
     def import_profiles(self, resources: Sequence[Mapping[str, Any]]) -> str:
@@ -97,19 +100,20 @@ class BulkCalls(JsonApi):
         }
         return read(
             lambda answer: str(answer["data"]["id"]),
-            self._post("/api/profile-bulk-import-jobs", {"data": body}),
+            self._post(Endpoint.BULK_IMPORT, "/api/profile-bulk-import-jobs", {"data": body}),
         )
 
     def import_job(self, id: str) -> ImportJob:
         """Return how an import stands."""
         # https://developers.klaviyo.com/en/reference/get_bulk_import_profiles_job
-        answer = self._get(f"/api/profile-bulk-import-jobs/{segment(id)}")
+        answer = self._get(Endpoint.READ_BULK_IMPORT, f"/api/profile-bulk-import-jobs/{segment(id)}")
         return read(lambda body: _import_job(body["data"]), answer)
 
     def import_errors(self, id: str, cursor: str = "") -> tuple[list[RefusedRow], str]:
         """Return a page of the profiles that an import did not take, and the cursor of the next page, "" on the last."""
         # https://developers.klaviyo.com/en/reference/get_errors_for_bulk_import_profiles_job
         page = self._get(
+            Endpoint.READ_IMPORT_ERRORS,
             f"/api/profile-bulk-import-jobs/{segment(id)}/import-errors",
             {"page[cursor]": cursor} if cursor else {},
         )
@@ -129,14 +133,16 @@ class BulkCalls(JsonApi):
             "profiles": {"data": [_subscribed(person) for person in people]},
         }
         related = {"relationships": {"list": {"data": {"type": "list", "id": list_id}}}} if list_id else {}
-        self._post(f"/api/{job}s", {"data": {"type": job, "attributes": attributes, **related}})
+        self._post(
+            Endpoint.SUBSCRIBE, f"/api/{job}s", {"data": {"type": job, "attributes": attributes, **related}}
+        )
 
     def unsubscribe_many(self, people: Sequence[Subscriber]) -> None:
         """Unsubscribe at most 100 everywhere. Repeating it is harmless."""
         # https://developers.klaviyo.com/en/reference/bulk_unsubscribe_profiles. Never with a list: see consent_jobs.py.
         job = "profile-subscription-bulk-delete-job"
         attributes = {"profiles": {"data": [_unsubscribed(person) for person in people]}}
-        self._post(f"/api/{job}s", {"data": {"type": job, "attributes": attributes}})
+        self._post(Endpoint.UNSUBSCRIBE, f"/api/{job}s", {"data": {"type": job, "attributes": attributes}})
 
 
 def bulk_row(event: Mapping[str, Any]) -> dict[str, Any]:

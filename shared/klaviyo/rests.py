@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from shared.errors import DocumentChangedError, DocumentExistsError, StoreUnavailableError
+from shared.klaviyo.limits import Limit
+from shared.klaviyo.rules.line import Line
 from shared.storage.documents import Document, Documents, Value, delete_all
 
 KNOWN_FOR = timedelta(seconds=1)
@@ -22,6 +24,7 @@ LONGEST_UNASKED = 60.0  # seconds
 _AS_LATE = timedelta(seconds=1)
 _REMEMBERED = timedelta(minutes=2)  # after its end, for the next to be longer
 _TENANTS = 1000
+_LINES = 10_000
 _TRIES = 3
 
 
@@ -39,12 +42,34 @@ class Rests:
         self._clock = clock
         self._lock = threading.Lock()
         self._known: dict[str, tuple[datetime, Mapping[str, _Rest]]] = {}
+        self._lines: dict[tuple[str, str], Line] = {}
 
     def until(self, tenant: str, thing: str) -> datetime | None:
         """Return until when an endpoint, or whatever else rests by a name, is not to be called; None if it may be."""
         now = self._clock()
         rest = self._seen(tenant, now).get(thing)
         return rest.until if rest is not None and rest.until > now else None
+
+    def look(self, tenant: str, thing: str) -> datetime | None:
+        """Return what `until` does, as it stands in the store now."""
+        now = self._clock()
+        rest = self._read(tenant, now).get(thing)
+        return rest.until if rest is not None and rest.until > now else None
+
+    def turn(self, tenant: str, thing: str, limit: Limit) -> datetime | None:
+        """Return when it is the turn of one more that waits for the end of a rest, None if nothing rests.
+
+        Those who ask come one behind the other, as fast as the limit lets them: all at once they would be refused again.
+        """
+        until = self.until(tenant, thing)
+        if until is None:
+            return None
+        with self._lock:
+            if len(self._lines) >= _LINES:
+                self._lines.clear()
+            line = self._lines.setdefault((tenant, thing), Line(until))
+            self._lines[tenant, thing], at = line.joined(until, limit.a_second, limit.a_minute)
+        return min(at, until + timedelta(seconds=LONGEST))
 
     def rest(self, tenant: str, thing: str, until: datetime) -> None:
         """Let it rest until then, unless it rests as long already."""

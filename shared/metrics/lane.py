@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from shared.errors import WaitError
 from shared.jobs.jobs import PackEvents, SendMetric, write_job
 from shared.jobs.rules.windows import Window, hashed
+from shared.klaviyo.limits import Endpoint
 from shared.metrics.backlog import Backlog
 from shared.metrics.rules.bulk import LARGEST_EVENT
 from shared.metrics.rules.event import email_of, klaviyo_profile_id
@@ -18,7 +19,6 @@ from shared.tenants.tenants import Tenant
 if TYPE_CHECKING:
     from shared.services import Services
 
-SINGLE = "events"  # as single calls are known by to what rests
 # Untried events go in bulk while this rests, though single calls are allowed: they are left to what may go in no other way.
 UNTRIED = "untried-events"
 
@@ -38,7 +38,7 @@ def goes_to_the_backlog(job: SendMetric, tenant: Tenant, services: "Services", *
         if is_there:
             pack_soon(tenant, services, traceparent=job.traceparent)
         return is_there
-    if all(services.rests.until(tenant.name, thing) is None for thing in (SINGLE, UNTRIED)):
+    if all(services.rests.until(tenant.name, thing) is None for thing in (Endpoint.EVENTS, UNTRIED)):
         return False
     set_aside(job, tenant, services)
     return True

@@ -23,12 +23,14 @@ from shared.errors import (
     DisconnectedError,
     DocumentExistsError,
     RefusedError,
+    RestingError,
     TokenRejectedError,
     WaitError,
 )
 from shared.jobs.jobs import PackEvents, SendMetric, SweepOutbox
 from shared.jobs.rules.patience import is_given_up, seconds_to_wait
 from shared.jobs.rules.windows import LENGTH, Window
+from shared.klaviyo.limits import Endpoint
 from shared.metrics.backlog import Backlog, Waiting
 from shared.metrics.lane import UNTRIED, pack_soon, persons_of, was_throttled
 from shared.metrics.metrics import with_the_number_read
@@ -41,13 +43,12 @@ from shared.tenants.tenants import Tenant
 from shared.traffic.rules.counts import METRIC, Row, What, name_shown
 from shared.traffic.traffic import Traffic
 
-BULK = "bulk-events"  # as bulk calls are known by to what rests
 LEASE = timedelta(minutes=5)  # as long as a worker may run
 # A run begins no call later than this: the call and what follows it end well before the lease does.
 WORKS_FOR = timedelta(minutes=2)
 SWEPT_AFTER = timedelta(minutes=2)
-# More in ten seconds than the 3,500 single calls a minute bring.
-MANY_IN_A_WINDOW = 3500 * LENGTH // timedelta(minutes=1)
+# More in ten seconds than single calls bring.
+MANY_IN_A_WINDOW = Endpoint.EVENTS.limit.a_minute * LENGTH // timedelta(minutes=1)
 # Until the next window's run has looked again, late as it may be.
 KEPT_IN_BULK = 2 * LENGTH
 PUT_AT_ONCE = 8
@@ -211,7 +212,7 @@ class _Run:
             DisconnectedError: the account is disconnected; nothing was sent.
         """
         name = self._tenant.name
-        if (until := self._rests.until(name, BULK)) is not None:
+        if (until := self._rests.until(name, Endpoint.BULK_EVENTS)) is not None:
             return max(1.0, (until - self._services.clock()).total_seconds())
         try:
             self._backlog.note_try(name, [event.id for event in batch.events])
@@ -233,8 +234,7 @@ class _Run:
 
     def _put_off(self, batch: _Batch, error: WaitError) -> float:
         """Keep a batch that was throttled; let the events go singly of one whose outcome is unknown."""
-        if was_throttled(error):
-            self._rests.refused(self._tenant.name, BULK, error.retry_after)
+        if was_throttled(error) or isinstance(error, RestingError):
             self._backlog.end_try(self._tenant.name)
         else:
             logs.write(logging.WARNING, "a bulk job of events is lost", reason=str(error), **_size(batch))

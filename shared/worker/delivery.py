@@ -19,6 +19,7 @@ from shared.errors import (
     DisconnectedError,
     ExtensionError,
     RefusedError,
+    RestingError,
     TokenRejectedError,
     WaitError,
 )
@@ -43,7 +44,7 @@ from shared.jobs.jobs import (
 )
 from shared.jobs.replays import Replays
 from shared.jobs.rules.causes import Cause
-from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_wait
+from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_turn, seconds_to_wait
 from shared.metrics.lane import goes_to_the_backlog, may_go_in_bulk, set_aside, was_throttled
 from shared.notify.telling import Cause as Told
 from shared.notify.telling import tell
@@ -52,6 +53,7 @@ from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_tenant_name
 from shared.worker import outcomes
+from shared.worker.admission import check_rests
 from shared.worker.replaying import after_success, is_meant, keep_waiting
 from shared.worker.run import run
 from shared.worker.schedule import every_tenant
@@ -115,21 +117,37 @@ def _done(job: AnyJob, tenant: Tenant, services: Services, *, is_again: bool) ->
             _check_connected(tenant)
         if isinstance(job, SendMetric) and goes_to_the_backlog(job, tenant, services, is_again=is_again):
             return _set_aside(job, services)
+        check_rests(job, tenant, services)
         with listening() as heard:
             run(job, tenant, services)
     except DisconnectedError as error:
         return _wait_for_install(job, tenant, services, error)
     except (WaitError, TokenRejectedError) as error:
-        if isinstance(job, SendMetric) and not is_again and was_throttled(error) and may_go_in_bulk(job):
-            set_aside(job, tenant, services)
-            return _set_aside(job, services)
-        return _wait(job, tenant, services, error, error.retry_after)
+        return _later(job, tenant, services, error, is_again=is_again)
     except (RefusedError, CannotSucceedError) as error:
         return _bury(job, tenant, refused(error), services, error)
     was_dead = not outcomes.goes_on(job, tenant) and after_success(job, tenant, services, began=began)
     outcomes.is_done(job, tenant, services, heard, was_dead=was_dead)
     _log(logging.INFO, "job done", Outcome.DONE, attempts=job.attempts, age=_seconds_old(job, services))
     return Outcome.DONE
+
+
+def _later(
+    job: AnyJob,
+    tenant: Tenant,
+    services: Services,
+    error: WaitError | TokenRejectedError,
+    *,
+    is_again: bool,
+) -> Outcome:
+    """Let what cannot be done now wait: an event that was throttled in the backlog, if it may go in bulk, all else in the queue."""
+    if isinstance(job, SendMetric) and not is_again and was_throttled(error) and may_go_in_bulk(job):
+        set_aside(job, tenant, services)
+        return _set_aside(job, services)
+    if isinstance(error, RestingError):
+        turn = seconds_to_turn(error.retry_after or 0.0, services.random())
+        return _wait(job, tenant, services, error, None, delay=turn)
+    return _wait(job, tenant, services, error, error.retry_after)
 
 
 def _set_aside(job: SendMetric, services: Services) -> Outcome:
