@@ -27,6 +27,7 @@ from shared.jobs.jobs import SendMetric
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.klaviyo.resources import DATA_SOURCES, OMNEO_TRIGGERS, SCOPES, webhook_name
+from shared.metrics.backlog import Backlog
 from shared.services import Services
 from shared.settings import Settings
 from shared.storage.encryption import new_key
@@ -236,6 +237,12 @@ def set_up_refused(world: World) -> None:
     world.sandbox.klaviyo.faults.clear()
 
 
+def events_waiting(world: World) -> None:
+    event = {"profile": {"data": {"attributes": {"email": "canary-jane@example.org"}}}}
+    job = SendMetric.model_validate({"tenant": TENANT, "accepted_at": world.clock(), "event": event})
+    Backlog.of(world.services).add(TENANT, job, at=world.clock() - timedelta(minutes=20))
+
+
 def job_given_up(world: World) -> None:
     dead = DeadJob(
         id="job-1",
@@ -299,6 +306,14 @@ STORIES: list[tuple[Callable[[World], None], str, str, str, str, bool]] = [
     (queue_stands_still, "outbound queue", "warning", "1 jobs wait, the oldest since 2026", "log", False),
     (set_up_refused, "set-up", "critical", "Data source Omneo", "repair", True),
     (job_given_up, "dead jobs", "warning", "1 jobs were given up", "reasons", False),
+    (
+        events_waiting,
+        "event backlog",
+        "warning",
+        "1 events wait for a bulk job, since 2026",
+        "pack-events",
+        False,
+    ),
     (newer_key, "keys", "warning", "5 secrets are sealed by an older key", "reencrypt", False),
     (older_webhook_secret, "webhook secret", "warning", "1 older webhook", "end them", False),
 ]

@@ -91,7 +91,7 @@ def test_a_bulk_call_is_noted_once_until_it_is_over(backlog: Backlog) -> None:
     backlog.note_try(TENANT, ["a", "b"])
     with pytest.raises(DocumentExistsError):
         backlog.note_try(TENANT, ["c"])
-    assert backlog.tried(TENANT) == {"a", "b"}
+    assert backlog.tried(TENANT) == frozenset({"a", "b"})
     backlog.end_try(TENANT)
     backlog.end_try(TENANT)
     assert backlog.tried(TENANT) is None

@@ -83,11 +83,11 @@ def _events(rows: list[Any]) -> Iterator[tuple[tuple[int, int], Json, Json]]:
             yield (index, number), row, event
 
 
-def _attributes(row: Json, event: Json) -> dict[str, Any] | None:
-    """Return the attributes as the single call has them."""
+def _attributes(row: Json, event: Json) -> Any:
+    """Return the attributes as the single call has them; what is no object, as it is."""
     inner = event.get("attributes")
     if not isinstance(inner, dict):
-        return None
+        return inner
     backfill = inner.get("backfill", row["attributes"].get("backfill"))
     return {**inner, "backfill": backfill, "profile": row["attributes"].get("profile")}
 
