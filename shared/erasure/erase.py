@@ -22,6 +22,7 @@ from shared.erasure.dead_jobs import erase_dead_jobs
 from shared.erasure.person import Person, find_person
 from shared.erasure.sharing import other_tenant_of
 from shared.errors import ConflictError, DisconnectedError, NotInstalledError, ServiceError, WaitError
+from shared.profiles.backlog import SyncBacklog
 from shared.profiles.sync import turn_at
 from shared.profiles.synced import SyncedProfiles
 from shared.profiles.waiting import Waiting
@@ -160,7 +161,8 @@ def _of_synced(person: Person, tenant: Tenant, services: Services) -> int:
 
 
 def _of_waiting(person: Person, tenant: Tenant, services: Services) -> int:
-    return Waiting.of(services).forget_profile(tenant.name, person.profile_id)
+    waiting = SyncBacklog.of(services).forget_profile(tenant.name, person.profile_id)
+    return Waiting.of(services).forget_profile(tenant.name, person.profile_id) + waiting
 
 
 def _of_rewards(person: Person, tenant: Tenant, services: Services) -> int:

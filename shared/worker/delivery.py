@@ -7,8 +7,10 @@ the body, because the body may be what kills the worker.
 import hashlib
 import logging
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any
 
 from shared import logs
 from shared.direction import Direction
@@ -35,6 +37,7 @@ from shared.jobs.jobs import (
     Outcome,
     ReplayDeadJobs,
     Resync,
+    SyncProfile,
     UnknownJobKindError,
     UnreadableJobError,
     age_one_attempt,
@@ -51,7 +54,7 @@ from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_tenant_name
 from shared.worker import outcomes
-from shared.worker.admission import check_rests
+from shared.worker.admission import check_rests, waits_behind_others
 from shared.worker.replaying import after_success, is_meant, keep_waiting
 from shared.worker.run import run
 from shared.worker.schedule import every_tenant
@@ -113,6 +116,8 @@ def _done(job: AnyJob, tenant: Tenant, services: Services) -> Outcome:
     try:
         if job.direction is Direction.OUTBOUND:  # much of what goes to Omneo needs no Klaviyo
             _check_connected(tenant)
+        if isinstance(job, SyncProfile) and (waiting := waits_behind_others(job, tenant, services)):
+            return _wait_behind_others(job, tenant, services, waiting)
         check_rests(job, tenant, services)
         with listening() as heard:
             run(job, tenant, services)
@@ -172,6 +177,7 @@ def _wait(
     asked: float | None,
     *,
     delay: float | None = None,
+    put_back: Callable[[Any, Tenant, Services, float], None] | None = None,
 ) -> Outcome:
     """Put the job back as a new task, one attempt older, or give it up if it has waited long enough.
 
@@ -184,14 +190,7 @@ def _wait(
         delay = seconds_to_wait(job.attempts, asked, services.random())
     older = job.model_copy(update={"attempts": job.attempts + 1, "last_failure": str(error)})
     outcomes.waits(job, tenant, services, why=str(error), delay=delay)
-    # Not `put`, which measures: the job was taken once, and is only some words longer.
-    services.queue.put_back(
-        tenant.queue_name(job.direction),
-        write_job(older),
-        tenant=tenant.name,
-        direction=job.direction,
-        delay=delay,
-    )
+    (put_back or _put_back)(older, tenant, services, delay)
     keep_waiting(job, services)
     _log(
         logging.WARNING,
@@ -204,6 +203,24 @@ def _wait(
         **request_of(error),
     )
     return Outcome.WAITING
+
+
+def _wait_behind_others(job: SyncProfile, tenant: Tenant, services: Services, error: RestingError) -> Outcome:
+    """Put the job into the backlog, not into the queue, where it would stand before what comes later and is more urgent."""
+    from shared.profiles.packing import keep_for_later
+
+    return _wait(job, tenant, services, error, None, delay=error.retry_after, put_back=keep_for_later)
+
+
+def _put_back(job: AnyJob, tenant: Tenant, services: Services, delay: float) -> None:
+    # Not `put`, which measures: the job was taken once, and is only some words longer.
+    services.queue.put_back(
+        tenant.queue_name(job.direction),
+        write_job(job),
+        tenant=tenant.name,
+        direction=job.direction,
+        delay=delay,
+    )
 
 
 def _age(job: AnyJob, tenant: Tenant, now: datetime) -> timedelta:

@@ -13,6 +13,7 @@ from shared.jobs.jobs import (
     FlushInbox,
     Heal,
     PackRecords,
+    PackSyncs,
     SendMetric,
     SendRecords,
     SweepInbox,
@@ -25,7 +26,7 @@ from shared.tenants.tenants import Tenant
 from shared.traffic.rules.counts import METRIC, RECORDS, Row, What, name_shown
 from shared.traffic.traffic import Traffic
 
-_UNCOUNTED = frozenset({"sweep-inbox", "sweep-outbox"})
+_UNCOUNTED = frozenset({"sweep-inbox", "sweep-outbox", "pack-syncs"})
 # Where a job counts whose body is not read.
 _TARGETS: Mapping[str, str] = {"send-metric": METRIC, "send-records": RECORDS, "pack-records": RECORDS}
 
@@ -102,7 +103,7 @@ def goes_on(job: AnyJob, tenant: Tenant) -> bool:
 
 def _has_receipts(job: AnyJob) -> bool:
     # Records have one of their call, which the packer writes; the jobs that move them are nobody's.
-    return not isinstance(job, SendRecords | PackRecords | SweepInbox | SweepOutbox)
+    return not isinstance(job, SendRecords | PackRecords | PackSyncs | SweepInbox | SweepOutbox)
 
 
 def _count(job: AnyJob, what: What, services: Services) -> None:
@@ -113,7 +114,7 @@ def _count(job: AnyJob, what: What, services: Services) -> None:
 def row_of(job: AnyJob, what: What) -> Row | None:
     """Return where a job counts, None if it does not."""
     match job:
-        case SweepInbox() | SweepOutbox():
+        case SweepInbox() | SweepOutbox() | PackSyncs():
             return None
         case SendMetric():
             return Row(METRIC, what, metric=_metric(job))

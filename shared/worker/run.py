@@ -16,6 +16,7 @@ from shared.jobs.jobs import (
     KeepMasterList,
     Notify,
     PackRecords,
+    PackSyncs,
     Provision,
     PullOptOut,
     ReadEvents,
@@ -87,6 +88,9 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             from shared.records.packing import sweep_outbox
 
             sweep_outbox(job, tenant, services)
+            from shared.profiles.packing import sweep_backlog
+
+            sweep_backlog(job, tenant, services)
         case AddInteraction():
             from shared.consent.interactions import add_refused_interaction
 
@@ -103,6 +107,10 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             from shared.profiles.sync import sync_profile
 
             sync_profile(job, tenant, services)
+        case PackSyncs():
+            from shared.profiles.packing import pack_syncs
+
+            pack_syncs(job, tenant, services)
         case DeleteProfile():
             from shared.profiles.deleted import delete_profile
 
