@@ -19,6 +19,7 @@ from shared.errors import (
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.replays import Replays
 from shared.metrics.backlog import Backlog
+from shared.profiles.backlog import SyncBacklog
 from shared.profiles.synced import SyncedProfiles
 from shared.profiles.waiting import Waiting
 from shared.receipts import Receipts
@@ -93,6 +94,7 @@ def _forget(services: Services, tenant: Tenant) -> None:
     Inbox.of(services).forget(name)
     Outbox.of(services).forget(name)
     Backlog.of(services).forget(name)
+    SyncBacklog.of(services).forget(name)
     services.rests.forget(name)
     ConsentMemories.of(services).forget(name)
     FormerIdentities.of(services).forget(name)

@@ -28,12 +28,14 @@ from shared.klaviyo.resources import (
     webhook_name,
 )
 from shared.metrics.backlog import Backlog
+from shared.profiles.backlog import SyncBacklog
 from shared.services import Services
 from shared.tenants.secret_uses import KLAVIYO_DELIVERY
 from shared.tenants.tenants import StepState, Tenant
 from shared.values.phones import region_of
 
 OLD_TASK = timedelta(minutes=15)
+OLD_SYNC = timedelta(hours=1)
 TOKEN_WARNING = timedelta(days=14)
 
 
@@ -312,6 +314,21 @@ def _backlog(tenant: Tenant, services: Services) -> Iterator[Finding]:
         yield Finding("event backlog", Severity.OK, waits)
 
 
+def _syncs(tenant: Tenant, services: Services) -> Iterator[Finding]:
+    waiting = SyncBacklog.of(services)
+    first = next(iter(waiting.first(tenant.name, 1)), None)
+    if first is None:
+        yield Finding("profile syncs", Severity.OK, "None waits for Klaviyo to take more.")
+        return
+    is_old = services.clock() - first.accepted_at > OLD_SYNC
+    yield Finding(
+        "profile syncs",
+        Severity.WARNING if is_old else Severity.OK,
+        f"{waiting.count(tenant.name)} wait for Klaviyo to take more, the first since {_iso(first.accepted_at)}.",
+        "Look at what else calls this Klaviyo account: the runbook's service-throttling." if is_old else "",
+    )
+
+
 def _secrets(tenant: Tenant, services: Services) -> Iterator[Finding]:
     if older := services.tenants.reencrypt(tenant.name, dry_run=True):
         yield Finding(
@@ -342,6 +359,7 @@ CHECKS: tuple[Check, ...] = (
     _traffic,
     _dead_jobs,
     _backlog,
+    _syncs,
     _secrets,
 )
 

@@ -25,6 +25,7 @@ from shared.erasure.sharing import other_tenant_of
 from shared.errors import ConflictError, DisconnectedError, NotInstalledError, ServiceError, WaitError
 from shared.jobs.jobs import AnyJob
 from shared.metrics.backlog import Backlog
+from shared.profiles.backlog import SyncBacklog
 from shared.profiles.sync import turn_at
 from shared.profiles.synced import SyncedProfiles
 from shared.profiles.waiting import Waiting
@@ -163,7 +164,8 @@ def _of_synced(person: Person, tenant: Tenant, services: Services) -> int:
 
 
 def _of_waiting(person: Person, tenant: Tenant, services: Services) -> int:
-    return Waiting.of(services).forget_profile(tenant.name, person.profile_id)
+    waiting = SyncBacklog.of(services).forget_profile(tenant.name, person.profile_id)
+    return Waiting.of(services).forget_profile(tenant.name, person.profile_id) + waiting
 
 
 def _of_rewards(person: Person, tenant: Tenant, services: Services) -> int:

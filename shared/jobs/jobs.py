@@ -144,7 +144,7 @@ class SweepInbox(Job):
 
 
 class SweepOutbox(Job):
-    """Have records and events packed that have been waiting in the outbox, or in the backlog, for minutes."""
+    """Have records and events packed, and profile syncs given back, that have been waiting in the store for minutes."""
 
     direction: ClassVar[Direction] = Direction.INBOUND  # the schedule calls that worker
     kind: Literal["sweep-outbox"] = "sweep-outbox"
@@ -192,7 +192,8 @@ class SyncProfile(Job):
     """Make the Klaviyo profile what the Omneo profile is when the job runs, consent included.
 
     Calls that came before `until` count on this job. A sync that has read the profile since then has done its work. `leaves_undated` is for
-    runs over the whole base: an opt-in that has no date is not asked for.
+    runs over the whole base: an opt-in that has no date is not asked for. `may_wait` says that it may wait behind others, if it shows no
+    opt-out that Klaviyo has not been told of.
     """
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
@@ -200,6 +201,14 @@ class SyncProfile(Job):
     profile_id: str
     until: AwareDatetime
     leaves_undated: bool = False
+    may_wait: bool = True
+
+
+class PackSyncs(Job):
+    """Give syncs of the backlog back to the queue, in the order in which they were accepted, as many as Klaviyo takes in some seconds."""
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["pack-syncs"] = "pack-syncs"
 
 
 class DeleteProfile(Job):
@@ -295,6 +304,7 @@ AnyJob: TypeAlias = (
     | KeepMasterList
     | Heal
     | SyncProfile
+    | PackSyncs
     | DeleteProfile
     | PullOptOut
     | CompareConsent
@@ -318,6 +328,7 @@ KINDS: dict[str, type[AnyJob]] = {
     "keep-master-list": KeepMasterList,
     "heal": Heal,
     "sync-profile": SyncProfile,
+    "pack-syncs": PackSyncs,
     "delete-profile": DeleteProfile,
     "pull-opt-out": PullOptOut,
     "compare-consent": CompareConsent,

@@ -78,7 +78,7 @@ def pack_events(
         services.leases.release(lease)
 
 
-def sweep_backlog(job: SweepOutbox, tenant: Tenant, services: Services) -> None:
+def sweep_events(job: SweepOutbox, tenant: Tenant, services: Services) -> None:
     """Queue a run of the packer if something has waited for minutes; a run that was lost is made up for like this."""
     if not tenant.is_connected:
         return  # the queue is paused, and what is on it will be done

@@ -28,6 +28,17 @@ def check_rests(job: AnyJob, tenant: Tenant, services: Services) -> None:
         )
 
 
+def waits_behind_others(job: SyncProfile, tenant: Tenant, services: Services) -> RestingError | None:
+    """Return why a sync is to wait in the backlog, None if it is not to."""
+    from shared.profiles.packing import may_wait, seconds_to_wait
+
+    after = seconds_to_wait(tenant, services)
+    if after is None or not may_wait(job, tenant, services):
+        return None
+    why = "Klaviyo takes no more profiles for now, and live traffic goes first"
+    return RestingError(why, service="Klaviyo", status=429, retry_after=after)
+
+
 def _first_need(job: AnyJob) -> Endpoint | None:
     """Return what a job calls before all else of Klaviyo's, None where that is not one thing, or costs nothing to find out."""
     match job:

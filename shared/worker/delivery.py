@@ -7,8 +7,10 @@ the body, because the body may be what kills the worker.
 import hashlib
 import logging
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any
 
 from shared import logs
 from shared.direction import Direction
@@ -36,6 +38,7 @@ from shared.jobs.jobs import (
     ReplayDeadJobs,
     Resync,
     SendMetric,
+    SyncProfile,
     UnknownJobKindError,
     UnreadableJobError,
     age_one_attempt,
@@ -53,7 +56,7 @@ from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_tenant_name
 from shared.worker import outcomes
-from shared.worker.admission import check_rests
+from shared.worker.admission import check_rests, waits_behind_others
 from shared.worker.replaying import after_success, is_meant, keep_waiting
 from shared.worker.run import run
 from shared.worker.schedule import every_tenant
@@ -115,9 +118,8 @@ def _done(job: AnyJob, tenant: Tenant, services: Services, *, is_again: bool) ->
     try:
         if job.direction is Direction.OUTBOUND:  # much of what goes to Omneo needs no Klaviyo
             _check_connected(tenant)
-        if isinstance(job, SendMetric) and goes_to_the_backlog(job, tenant, services, is_again=is_again):
-            return _set_aside(job, services)
-        check_rests(job, tenant, services)
+        if (waiting := _waits_first(job, tenant, services, is_again=is_again)) is not None:
+            return waiting
         with listening() as heard:
             run(job, tenant, services)
     except DisconnectedError as error:
@@ -130,6 +132,20 @@ def _done(job: AnyJob, tenant: Tenant, services: Services, *, is_again: bool) ->
     outcomes.is_done(job, tenant, services, heard, was_dead=was_dead)
     _log(logging.INFO, "job done", Outcome.DONE, attempts=job.attempts, age=_seconds_old(job, services))
     return Outcome.DONE
+
+
+def _waits_first(job: AnyJob, tenant: Tenant, services: Services, *, is_again: bool) -> Outcome | None:
+    """Let a job wait before it costs anything, if it has to; return None if it is to be done.
+
+    Raises:
+        RestingError: it has to wait in the queue.
+    """
+    if isinstance(job, SendMetric) and goes_to_the_backlog(job, tenant, services, is_again=is_again):
+        return _set_aside(job, services)
+    if isinstance(job, SyncProfile) and (waiting := waits_behind_others(job, tenant, services)):
+        return _wait_behind_others(job, tenant, services, waiting)
+    check_rests(job, tenant, services)
+    return None
 
 
 def _later(
@@ -198,6 +214,7 @@ def _wait(
     asked: float | None,
     *,
     delay: float | None = None,
+    put_back: Callable[[Any, Tenant, Services, float], None] | None = None,
 ) -> Outcome:
     """Put the job back as a new task, one attempt older, or give it up if it has waited long enough.
 
@@ -210,14 +227,7 @@ def _wait(
         delay = seconds_to_wait(job.attempts, asked, services.random())
     older = job.model_copy(update={"attempts": job.attempts + 1, "last_failure": str(error)})
     outcomes.waits(job, tenant, services, why=str(error), delay=delay)
-    # Not `put`, which measures: the job was taken once, and is only some words longer.
-    services.queue.put_back(
-        tenant.queue_name(job.direction),
-        write_job(older),
-        tenant=tenant.name,
-        direction=job.direction,
-        delay=delay,
-    )
+    (put_back or _put_back)(older, tenant, services, delay)
     keep_waiting(job, services)
     _log(
         logging.WARNING,
@@ -230,6 +240,24 @@ def _wait(
         **request_of(error),
     )
     return Outcome.WAITING
+
+
+def _wait_behind_others(job: SyncProfile, tenant: Tenant, services: Services, error: RestingError) -> Outcome:
+    """Put the job into the backlog, not into the queue, where it would stand before what comes later and is more urgent."""
+    from shared.profiles.packing import keep_for_later
+
+    return _wait(job, tenant, services, error, None, delay=error.retry_after, put_back=keep_for_later)
+
+
+def _put_back(job: AnyJob, tenant: Tenant, services: Services, delay: float) -> None:
+    # Not `put`, which measures: the job was taken once, and is only some words longer.
+    services.queue.put_back(
+        tenant.queue_name(job.direction),
+        write_job(job),
+        tenant=tenant.name,
+        direction=job.direction,
+        delay=delay,
+    )
 
 
 def _age(job: AnyJob, tenant: Tenant, now: datetime) -> timedelta:

@@ -14,6 +14,7 @@ from shared.jobs.jobs import (
     Heal,
     PackEvents,
     PackRecords,
+    PackSyncs,
     SendMetric,
     SendRecords,
     SweepInbox,
@@ -26,7 +27,7 @@ from shared.tenants.tenants import Tenant
 from shared.traffic.rules.counts import METRIC, RECORDS, Row, What, name_shown
 from shared.traffic.traffic import Traffic
 
-_UNCOUNTED = frozenset({"sweep-inbox", "sweep-outbox", "pack-events"})
+_UNCOUNTED = frozenset({"sweep-inbox", "sweep-outbox", "pack-events", "pack-syncs"})
 # Where a job counts whose body is not read.
 _TARGETS: Mapping[str, str] = {"send-metric": METRIC, "send-records": RECORDS, "pack-records": RECORDS}
 
@@ -108,7 +109,8 @@ def goes_on(job: AnyJob, tenant: Tenant) -> bool:
 
 def _has_receipts(job: AnyJob) -> bool:
     # Records have one of their call and events one of their job, which the packers write; the jobs that move them are nobody's.
-    return not isinstance(job, SendRecords | PackRecords | PackEvents | SweepInbox | SweepOutbox)
+    movers = SendRecords | PackRecords | PackEvents | PackSyncs | SweepInbox | SweepOutbox
+    return not isinstance(job, movers)
 
 
 def _count(job: AnyJob, what: What, services: Services) -> None:
@@ -119,7 +121,7 @@ def _count(job: AnyJob, what: What, services: Services) -> None:
 def row_of(job: AnyJob, what: What) -> Row | None:
     """Return where a job counts, None if it does not."""
     match job:
-        case SweepInbox() | SweepOutbox() | PackEvents():
+        case SweepInbox() | SweepOutbox() | PackEvents() | PackSyncs():
             return None  # the packer counts the events one by one
         case SendMetric():
             return Row(METRIC, what, metric=_metric(job))

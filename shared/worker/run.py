@@ -18,6 +18,7 @@ from shared.jobs.jobs import (
     Notify,
     PackEvents,
     PackRecords,
+    PackSyncs,
     Provision,
     PullOptOut,
     ReadEvents,
@@ -95,11 +96,12 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
 
             sweep(job, tenant, inbox=Inbox.of(services), queue=services.queue, clock=services.clock)
         case SweepOutbox():
+            from shared.metrics.packing import sweep_events
+            from shared.profiles.packing import sweep_backlog
             from shared.records.packing import sweep_outbox
 
             sweep_outbox(job, tenant, services)
-            from shared.metrics.packing import sweep_backlog
-
+            sweep_events(job, tenant, services)
             sweep_backlog(job, tenant, services)
         case AddInteraction():
             from shared.consent.interactions import add_refused_interaction
@@ -117,6 +119,10 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             from shared.profiles.sync import sync_profile
 
             sync_profile(job, tenant, services)
+        case PackSyncs():
+            from shared.profiles.packing import pack_syncs
+
+            pack_syncs(job, tenant, services)
         case DeleteProfile():
             from shared.profiles.deleted import delete_profile
 

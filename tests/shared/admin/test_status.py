@@ -23,11 +23,12 @@ from shared.installation.provision import start_provision
 from shared.installation.uninstall import DATA_SOURCES_STAY
 from shared.jobs.dead_job import DeadJob
 from shared.jobs.dead_jobs import DeadJobStore
-from shared.jobs.jobs import SendMetric
+from shared.jobs.jobs import SendMetric, SyncProfile
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.klaviyo.resources import DATA_SOURCES, OMNEO_TRIGGERS, SCOPES, webhook_name
 from shared.metrics.backlog import Backlog
+from shared.profiles.backlog import SyncBacklog
 from shared.services import Services
 from shared.settings import Settings
 from shared.storage.encryption import new_key
@@ -48,6 +49,7 @@ HEALTHY = [
     "traffic",
     "dead jobs",
     "event backlog",
+    "profile syncs",
     "keys",
     "inbound queue",
     "outbound queue",
@@ -257,6 +259,12 @@ def job_given_up(world: World) -> None:
     DeadJobStore(world.services.documents, world.services.keys).add(dead, keep=timedelta(days=30))
 
 
+def syncs_wait(world: World) -> None:
+    then = world.clock() - timedelta(hours=2)
+    job = SyncProfile(tenant=TENANT, id="s1", accepted_at=then, profile_id="jane", until=then)
+    SyncBacklog.of(world.services).add(TENANT, job)
+
+
 def newer_key(world: World) -> None:
     world.environment["ENCRYPTION_KEYS"] = f"k2:{new_key()},{world.environment['ENCRYPTION_KEYS']}"
     world.services = Services(
@@ -314,6 +322,7 @@ STORIES: list[tuple[Callable[[World], None], str, str, str, str, bool]] = [
         "pack-events",
         False,
     ),
+    (syncs_wait, "profile syncs", "warning", "1 wait for Klaviyo", "service-throttling", False),
     (newer_key, "keys", "warning", "5 secrets are sealed by an older key", "reencrypt", False),
     (older_webhook_secret, "webhook secret", "warning", "1 older webhook", "end them", False),
 ]

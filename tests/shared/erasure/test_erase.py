@@ -132,6 +132,7 @@ class TestKlaviyoIsAskedFirst:
         with pytest.raises(error):
             erase(shop)
         assert known_id(shop) == theirs
+        shop.clock.advance(9)
         assert erase(shop)["asked_of_klaviyo"] == 1
         assert (known_id(shop), in_klaviyo(shop)) == ("", 0)
 

@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import DisconnectedError
 from shared.jobs.jobs import SweepOutbox
-from shared.metrics.packing import MANY_IN_A_WINDOW, sweep_backlog
+from shared.metrics.packing import MANY_IN_A_WINDOW, sweep_events
 from shared.receipts import Receipts
 from shared.tenants.tenants import Tenant
 from shared.traffic.traffic import Traffic
@@ -160,7 +160,7 @@ def test_whatever_happens_at_whatever_moment_every_event_arrives_once(
 
 def sweep(rush: Rush) -> None:
     job = SweepOutbox(tenant=TENANT, accepted_at=rush.world.clock())
-    sweep_backlog(job, rush.world.read(), rush.world.services)
+    sweep_events(job, rush.world.read(), rush.world.services)
 
 
 def test_a_lost_batch_is_sent_singly_also_where_it_was_accepted(rush: Rush) -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.jobs.jobs import CompareConsent, SyncProfile
+from shared.jobs.jobs import CompareConsent
 from shared.klaviyo.limits import Endpoint
 from shared.metrics.metrics import accept_metric
 from shared.metrics.rules.bulk import LARGEST_EVENT
@@ -109,15 +109,6 @@ class TestToken:
             world.work(10)
         assert len(world.events()) == 30
         assert world.dead_jobs() == []
-
-    def test_a_sync_that_has_no_token_costs_no_call_of_omneo(self, world: World) -> None:
-        world.clock.advance(HOUR)
-        world.services.rests.rest(TENANT, Endpoint.TOKEN, world.clock() + timedelta(seconds=30))
-        now = world.clock()
-        job = SyncProfile(tenant=TENANT, accepted_at=now, profile_id="canary-1", until=now)
-        world.services.queue.put(job, world.read())
-        world.work()
-        assert world.sandbox.omneo.calls.all() == []
 
     def test_an_install_ends_the_rest(self, world: World) -> None:
         world.services.rests.rest(TENANT, Endpoint.TOKEN, world.clock() + timedelta(seconds=30))
