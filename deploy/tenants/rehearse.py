@@ -10,6 +10,7 @@ import click
 from deploy.tenants.running import Command, existing, found, with_services
 from deploy.tenants.tables import json_option, show_json
 from shared.audit import OPERATOR, Act, Audit
+from shared.errors import ProfileNotFoundError
 from shared.services import Services
 from shared.settings import Needs
 from shared.tenants.tenants import Tenant
@@ -86,7 +87,10 @@ def rehearse(
         "began": f"{services.clock():%Y-%m-%d %H:%M:%S} UTC",
         "revision": services.settings.klaviyo_revision,
     }
-    rehearsed = rehearsed_on(tenant, order, services, tell=_nothing if as_json else _tell)
+    try:
+        rehearsed = rehearsed_on(tenant, order, services, tell=_nothing if as_json else _tell)
+    except ProfileNotFoundError as error:
+        raise click.BadParameter(str(error), param_hint="--profile") from None
     if folder is not None:
         report.write(folder, rehearsed, about=about)
     if as_json:
