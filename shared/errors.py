@@ -180,6 +180,10 @@ class WaitError(ServiceError):
         self.retry_after = retry_after
 
 
+class RestingError(WaitError):
+    """What was about to be called rests: it was refused a moment ago, and so was not called. `retry_after` is when it is this caller's turn."""
+
+
 class UnsureError(WaitError):
     """404 in words that the service may have said, or a gateway in front of it that has lost the path: in itself it says nothing."""
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from shared.jobs.queue import TaskQueue
     from shared.klaviyo.client import KlaviyoClient
     from shared.klaviyo.oauth import KlaviyoOAuth
+    from shared.klaviyo.rests import Rests
     from shared.omneo.client import OmneoClient
     from shared.storage.documents import Documents
     from shared.storage.encryption import KeyRing
@@ -134,6 +135,13 @@ class Services:
         return SecretUses(self.documents, self.clock)
 
     @cached_property
+    def rests(self) -> "Rests":
+        """Until when what of Klaviyo is not to be called."""
+        from shared.klaviyo.rests import Rests
+
+        return Rests(self.documents, self.clock)
+
+    @cached_property
     def former_tenants(self) -> "FormerTenants":
         """What deleted tenants have left."""
         from shared.tenants.former import FormerTenants
@@ -151,18 +159,21 @@ class Services:
     def klaviyo(self, tenant: "Tenant") -> "KlaviyoClient":
         """Return a client of the tenant's Klaviyo account."""
         from shared.klaviyo.client import KlaviyoClient, read_problem
+        from shared.klaviyo.pace import TenantPace, Unpaced
         from shared.klaviyo.tokens import TenantTokens
 
         tokens = TenantTokens(
             tenant,
             tenants=self.tenants,
             leases=self.leases,
+            rests=self.rests,
             oauth=self.klaviyo_oauth,
             clock=self.clock,
             sleep=self.sleep,
         )
         http = self._http("Klaviyo", self.settings.klaviyo_api_url, read_problem)
-        return KlaviyoClient(http, tokens, self.settings.klaviyo_revision)
+        pace = Unpaced() if self.short_waits else TenantPace(tenant.name, self.rests, self.clock)
+        return KlaviyoClient(http, tokens, self.settings.klaviyo_revision, pace)
 
     def klaviyo_with(self, access_token: SecretStr) -> "KlaviyoClient":
         """Return a client of the account that a token belongs to which no tenant has yet."""

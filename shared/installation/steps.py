@@ -318,6 +318,7 @@ def _connect(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str,
         tenant = connect(name, answer, tenants=services.tenants, now=now, account=account)
     except DocumentMissingError as error:
         raise InstallRefusedError(Refusal.UNKNOWN_STATE) from error  # deleted in this very moment
+    services.rests.forget(name)  # what Klaviyo refused was another account's, or these tokens mend it
     try:
         # Again: a worker that still met the old tokens may have paused it since.
         services.queue.resume(tenant, Direction.OUTBOUND)

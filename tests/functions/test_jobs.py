@@ -82,7 +82,7 @@ def receipts(world: World) -> int:
 
 
 def slow_down(world: World) -> None:
-    world.sandbox.klaviyo.fail(1, match="POST /api/events", status=429, headers={"Retry-After": "30"})
+    world.sandbox.klaviyo.fail(1, match="POST /api/events", status=503, headers={"Retry-After": "30"})
 
 
 def refuse(world: World, match: str = "POST /api/events") -> None:
@@ -115,7 +115,7 @@ class TestWithoutReceiptDays:
         slow_down(world)
         world.work(1)
         told = ask(id)
-        assert (told["state"], told["why"], told["attempts"]) == ("waiting", "Klaviyo answered 429", 1)
+        assert (told["state"], told["why"], told["attempts"]) == ("waiting", "Klaviyo answered 503", 1)
         assert (told["kind"], told["metric"]) == ("send-metric", "Seen")
         assert told["next_try_at"] >= (world.clock.now + timedelta(seconds=29)).isoformat()
 
@@ -327,7 +327,7 @@ class TestOfWhatStandsOnTheDesk:
         slow_down(world)
         world.work(1)
         told = ask(id)
-        assert (told["state"], told["why"], told["row"]) == ("waiting", "Klaviyo answered 429", id)
+        assert (told["state"], told["why"], told["row"]) == ("waiting", "Klaviyo answered 503", id)
         assert told["next_try_at"]
 
     def test_a_replay_that_succeeds_at_once_is_told_of_for_a_day(
