@@ -3,7 +3,8 @@
 Klaviyo's pages "Bulk Suppress Profiles", "Bulk Unsuppress Profiles" and "Get Bulk Suppress Profiles Job", and recorded
 answers: addresses (up to 100) or a list or a segment, not mixed; a new job is `processing` with zero counts.
 
-Assumed: an address that nobody has, and a profile that is as it should be already, count as skipped; there are no
+Assumed (suppression-jobs-skip):
+an address that nobody has, and a profile that is as it should be already, count as skipped; there are no
 segments, so one is 404; a job of the one kind is not found under the other.
 """
 
