@@ -1,0 +1,100 @@
+"""Keeps the answers of calls, scrubbed, each form of an answer once. Nothing that was heard leaves this module but through scrubbing.py."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from deploy.rehearsal.answers import RecordedAnswer, write_answers
+from deploy.rehearsal.scrubbing import Scrubber
+from deploy.rehearsal.shapes import differences, shape_of
+from shared.http.client import Answer
+from shared.http.paths import path_template
+
+_FORM = "application/x-www-form-urlencoded"
+
+
+class Recorder:
+    """Hears calls and keeps their answers; one of a form that it has is not kept again."""
+
+    def __init__(self) -> None:
+        self.answers: list[RecordedAnswer] = []
+
+    def hear(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        headers: Mapping[str, str],
+        data: bytes | None,
+        answer: Answer | None,
+    ) -> None:
+        """Keep an answer as `recorded` makes it, if one came and it says something new."""
+        if answer is None:
+            return
+        heard = recorded(service, method, path, params, headers, data, answer)
+        if not any(_same(heard, known) for known in self.answers):
+            self.answers.append(heard)
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write what was kept, and return the files."""
+        return write_answers(self.answers, folder)
+
+
+def recorded(
+    service: str,
+    method: str,
+    path: str,
+    params: Mapping[str, str],
+    headers: Mapping[str, str],
+    data: bytes | None,
+    answer: Answer,
+) -> RecordedAnswer:
+    """Return a call and its answer without what is anybody's. `headers` are the call's."""
+    scrubber, (is_json, body) = Scrubber(), _json(answer.body)
+    text = scrubber.text(answer.body) if answer.body.strip() and not is_json else ""
+    return RecordedAnswer(
+        service=service,
+        method=method,
+        path=path_template(path),
+        status=answer.status,
+        headers=scrubber.headers(answer.headers),
+        body=scrubber.body(body),
+        text=text,
+        parameters=scrubber.parameters(params),
+        sent=scrubber.body(_sent(headers, data)),
+        case=f"{service} answered {answer.status}.",
+    )
+
+
+def _sent(headers: Mapping[str, str], data: bytes | None) -> Any:
+    if not data:
+        return None
+    if headers.get("Content-Type") == _FORM:
+        return dict(parse_qsl(data.decode("ascii", errors="replace")))
+    return _json(data)[1]
+
+
+def _json(body: bytes) -> tuple[bool, Any]:
+    try:
+        return True, json.loads(body)
+    except (ValueError, RecursionError):
+        return False, None
+
+
+def _same(one: RecordedAnswer, other: RecordedAnswer) -> bool:
+    """Return whether two answers to the same operation have the same status, codes, headers and form."""
+    said = [
+        (
+            answer.service,
+            answer.operation,
+            answer.status,
+            answer.codes,
+            answer.headers.keys(),
+            bool(answer.text),
+        )
+        for answer in (one, other)
+    ]
+    return said[0] == said[1] and not any(differences(shape_of(one.body), shape_of(other.body)))
