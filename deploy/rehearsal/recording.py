@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from deploy.rehearsal.answers import RecordedAnswer, write_answers
@@ -15,27 +15,35 @@ from shared.http.paths import path_template
 _FORM = "application/x-www-form-urlencoded"
 
 
+class Exchange(Protocol):
+    """One call and its answer, None if none came; `headers` are the call's."""
+
+    @property
+    def service(self) -> str: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def params(self) -> Mapping[str, str]: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def data(self) -> bytes | None: ...
+    @property
+    def answer(self) -> Answer | None: ...
+
+
 class Recorder:
     """Hears calls and keeps their answers; one of a form that it has is not kept again."""
 
     def __init__(self) -> None:
         self.answers: list[RecordedAnswer] = []
 
-    def hear(
-        self,
-        service: str,
-        method: str,
-        path: str,
-        params: Mapping[str, str],
-        headers: Mapping[str, str],
-        data: bytes | None,
-        answer: Answer | None,
-    ) -> None:
+    def hear(self, exchange: Exchange) -> None:
         """Keep an answer as `recorded` makes it, if one came and it says something new."""
-        if answer is None:
-            return
-        heard = recorded(service, method, path, params, headers, data, answer)
-        if not any(_same(heard, known) for known in self.answers):
+        heard = recorded(exchange)
+        if heard is not None and not any(_same(heard, known) for known in self.answers):
             self.answers.append(heard)
 
     def write(self, folder: Path) -> list[Path]:
@@ -43,29 +51,24 @@ class Recorder:
         return write_answers(self.answers, folder)
 
 
-def recorded(
-    service: str,
-    method: str,
-    path: str,
-    params: Mapping[str, str],
-    headers: Mapping[str, str],
-    data: bytes | None,
-    answer: Answer,
-) -> RecordedAnswer:
-    """Return a call and its answer without what is anybody's. `headers` are the call's."""
+def recorded(exchange: Exchange) -> RecordedAnswer | None:
+    """Return a call and its answer without what is anybody's, None if no answer came."""
+    answer = exchange.answer
+    if answer is None:
+        return None
     scrubber, (is_json, body) = Scrubber(), _json(answer.body)
     text = scrubber.text(answer.body) if answer.body.strip() and not is_json else ""
     return RecordedAnswer(
-        service=service,
-        method=method,
-        path=path_template(path),
+        service=exchange.service,
+        method=exchange.method,
+        path=path_template(exchange.path),
         status=answer.status,
         headers=scrubber.headers(answer.headers),
         body=scrubber.body(body),
         text=text,
-        parameters=scrubber.parameters(params),
-        sent=scrubber.body(_sent(headers, data)),
-        case=f"{service} answered {answer.status}.",
+        parameters=scrubber.parameters(exchange.params),
+        sent=scrubber.body(_sent(exchange.headers, exchange.data)),
+        case=f"{exchange.service} answered {answer.status}.",
     )
 
 
