@@ -7,8 +7,8 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from deploy.rehearsal.answers import RecordedAnswer, write_answers
+from deploy.rehearsal.comparing import outcome, unlike
 from deploy.rehearsal.scrubbing import Scrubber
-from deploy.rehearsal.shapes import differences, shape_of
 from shared.http.client import Answer
 from shared.http.paths import path_template
 
@@ -88,16 +88,6 @@ def _json(body: bytes) -> tuple[bool, Any]:
 
 
 def _same(one: RecordedAnswer, other: RecordedAnswer) -> bool:
-    """Return whether two answers to the same operation have the same status, codes, headers and form."""
-    said = [
-        (
-            answer.service,
-            answer.operation,
-            answer.status,
-            answer.codes,
-            answer.headers.keys(),
-            bool(answer.text),
-        )
-        for answer in (one, other)
-    ]
-    return said[0] == said[1] and not any(differences(shape_of(one.body), shape_of(other.body)))
+    """Return whether two answers are of the same outcome of the same operation, and of the same form."""
+    said = [(answer.service, answer.operation, outcome(answer)) for answer in (one, other)]
+    return said[0] == said[1] and not any(unlike([one], [other]))

@@ -18,6 +18,7 @@ _TYPE = re.compile(r"[a-z]+(?:-[a-z]+){0,6}")
 _CODE = re.compile(r"[a-z]+(?:_[a-z]+){0,6}")
 _TOPIC = re.compile(r"event:klaviyo\.[a-z]+(?:_[a-z]+)*")
 _SCOPES = re.compile(r"\*|[a-z]+(?:-[a-z]+)*:(?:read|write|full)(?: [a-z]+(?:-[a-z]+)*:(?:read|write|full))*")
+_MODEL = re.compile(r"\[App\\Models\\[A-Z][A-Za-z]{1,40}\]")  # Laravel's name of what it has not found
 _GREAT = re.compile(r"[A-Z]+(?:_[A-Z]+)*")
 # Names under which the services say a word of a list of theirs, and the words, as far as they are known.
 _ENUMERATIONS = {
@@ -44,20 +45,22 @@ _ENUMERATIONS = {
 _RESOURCE = frozenset({"id", "attributes", "relationships"})
 _SENTENCES = frozenset({"title", "detail", "message", "error_description"})
 _KNOWN_WORDS = (
-    "a above access account action advanced after again already an and another app are argument array at "
-    "attribute attributes authenticated authentication authorization available bad be been body bulk but "
-    "by can cannot challenge client code comms conflict create created credentials data date days "
-    "definition deleted description did does each email empty enabled endpoint entitlement error event "
-    "events exist exists expected expired external failed field fields filter for form format found from "
-    "given grant granted handle has have header id identifier identifiers identity import in incorrect "
-    "input integer interaction invalid is issued it json kdp least list lists may message method metric "
-    "metrics minute missing model models must name names namespace new no none not number object of on "
-    "one only or pair page parameter parameters permission permitted perform phone plan please profile "
-    "profiles properties property provided query read record records refresh refused request requested "
-    "required resource results reward rewards route scope scopes second seconds secret selected send "
-    "server source sources status string supported taken target than that the there these this throttled "
-    "time title to token too topic topics trigger type unauthenticated unauthorized unique unknown "
-    "unsupported url valid value values version was webhook webhooks wide with write wrong you your zone "
+    "a above access account action address advanced after again allowed already an and another app are "
+    "argument array at attempts attribute attributes authenticated authentication authorization "
+    "available bad be been body both bulk but by can cannot challenge client code comms conflict create "
+    "created credentials data date datetime days definition deleted description did do does each either "
+    "email empty enabled endpoint entitlement error event events exist exists expected expired external "
+    "failed field fields filter filterable first for form format found from given grant granted handle "
+    "has have header id identifier identifiers identity import in incorrect input integer interaction "
+    "invalid is issued it its json kdp last later least list lists longer many may message method "
+    "methods metric metrics minute missing model models most must name names namespace new no none not "
+    "number object of on one only or our page pair parameter parameters perform permission permitted "
+    "phone plan please profile profiles properties property provided query read record records refresh "
+    "refused request requested required resource results retired reward rewards route scope scopes "
+    "second seconds secret selected send server side something source sources status string such "
+    "supported taken target than that the there these this throttled time timestamp title to token too "
+    "topic topics trigger type unauthenticated unauthorized unique unknown unsupported url valid value "
+    "values version was webhook webhooks went were wide with write wrong you your zone "
 )
 _SAID = frozenset(_KNOWN_WORDS.split())
 
@@ -104,7 +107,9 @@ def sentence(text: str) -> str:
     """
     shown: list[str] = []
     for word in text.split():
-        said = word if word.strip("'\"().,:;!").casefold() in _SAID else LEFT_OUT
+        bare = word.strip("'\"().,:;!")
+        is_said = bare.casefold() in _SAID or _SCOPES.fullmatch(bare) or _MODEL.fullmatch(bare)
+        said = word if is_said else LEFT_OUT
         if said != LEFT_OUT or not shown or shown[-1] != LEFT_OUT:
             shown.append(said)
     return " ".join(shown)
