@@ -107,15 +107,17 @@ class Account:
         self._places: dict[str, int] = {}  # by profile, which of all that there ever were it is
         self._numbers = itertools.count()
 
-    def create_event(self, attributes: Mapping[str, Any], *, revision: str) -> Event | None:
-        """Apply an acceptable event: update its profile, then record it. None if it was recorded before."""
+    def create_event(
+        self, attributes: Mapping[str, Any], *, revision: str, repeats: bool = False
+    ) -> Event | None:
+        """Apply an acceptable event: update its profile, then record it. None if it was recorded before, unless it `repeats`."""
         now = self._clock()
         profile = self.apply_profile(attributes["profile"]["data"], revision=revision)
         sent_time = attributes.get("time")
         time = float(int(now)) if sent_time is None else (parse_time(sent_time) or 0.0)
         metric = attributes["metric"]["data"]["attributes"]["name"]
         unique_id = attributes.get("unique_id") or str(int(time))
-        if (key := (profile.id, metric, unique_id)) in self._recorded:
+        if (key := (profile.id, metric, unique_id)) in self._recorded and not repeats:
             return None
         self._recorded.add(key)
         self.metric_id(metric, is_custom=True)

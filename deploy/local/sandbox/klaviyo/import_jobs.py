@@ -134,7 +134,8 @@ class ImportJob:
             self.errors.append(Failure(account.identifiers.uuid(), problem, row, "not_found", "Not found."))
             return
         try:
-            profile = importing.write(account, known, _without_null(row))
+            clears = "bulk-null-clears-nothing" in switches.otherwise
+            profile = importing.write(account, known, row if clears else importing.without_null(row))
         except DuplicateProfileError as error:
             problem = Problem(str(error), f"{ROW.format(index=index)}/attributes")
             id = account.identifiers.uuid()
@@ -144,15 +145,6 @@ class ImportJob:
         for list_id in self.lists:
             is_recorded = switches.list_events_without_consent
             acts.join(account, profile, list_id, at, is_recorded=is_recorded)
-
-
-def _without_null(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the profile without the fields that are null, those of its location and properties included."""
-    attributes = {name: value for name, value in row["attributes"].items() if value is not None}
-    for name in ("location", "properties"):
-        if isinstance(inner := attributes.get(name), Mapping):
-            attributes[name] = {key: value for key, value in inner.items() if value is not None}
-    return {**row, "attributes": attributes}
 
 
 def create_import_job(asked: Asked) -> Answer:

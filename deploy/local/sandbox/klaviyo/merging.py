@@ -22,7 +22,8 @@ def merge(
     destination.properties = {**source.properties, **destination.properties}
     destination.memberships = {**source.memberships, **destination.memberships}
     destination.updated_at = at
-    _merge_subscriptions(source, destination)
+    if "merge-moves-what-is-missing" not in switches.otherwise:
+        _merge_subscriptions(source, destination)
     account.redirect(source, destination, until=at + switches.merged_seconds)
     record(account, ["merged_profile"], destination, {}, at)
 

@@ -37,7 +37,7 @@ from deploy.local.sandbox.klaviyo.webhooks import Webhook
 from deploy.local.sandbox.stage.clock import Clock
 from deploy.local.sandbox.stage.faults import Faults
 from deploy.local.sandbox.stage.identifiers import Identifiers
-from deploy.local.sandbox.stage.messages import Answer, Request, UnreadableBodyError
+from deploy.local.sandbox.stage.messages import Answer, Request, UnreadableBodyError, json_answer
 from deploy.local.sandbox.stage.record import Call, Calls
 from deploy.local.sandbox.stage.rounds import Rounds
 from deploy.local.sandbox.stage.windows import Verdict, Window, Windows
@@ -223,6 +223,8 @@ class Klaviyo(People, Bases):
         """Do what Klaviyo would do, and name the request."""
         answer = self._answered(request, call)
         named = {"X-Klaviyo-Req-Id": str(uuid.uuid4()), **answer.headers}
+        if "answers-carry-request-id" in self.consent.otherwise:
+            del named["X-Klaviyo-Req-Id"]
         if self.retirement_date:
             named["X-Klaviyo-Api-Retirement-Date"] = self.retirement_date
         return Answer(answer.status, named, answer.body)
@@ -255,6 +257,8 @@ class Klaviyo(People, Bases):
         if request.method not in methods:
             return errors.error(405, Allow=", ".join(methods))
         answer, call.account = methods[request.method](request)
+        if answer.status == 400 and "dead-grant-is-named" in self.consent.otherwise:
+            return json_answer(401, {"error": "unauthorized"})
         return answer
 
     def _authorize(self, request: Request) -> tuple[Answer, str | None]:
@@ -279,6 +283,8 @@ class Klaviyo(People, Bases):
         if verdict.retry_after is not None:
             return errors.throttled(verdict.retry_after)
         answer = self._carry_out(request, endpoint, install.account, id)
+        if "answers-carry-limits" in self.consent.otherwise:
+            return answer
         return Answer(answer.status, {**answer.headers, **_limits(endpoint.windows, verdict)}, answer.body)
 
     def _lacking(self, method: str, template: str) -> Answer | None:

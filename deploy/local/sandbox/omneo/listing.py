@@ -9,6 +9,7 @@ time that is none is 422; filters all have to hold.
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from deploy.local.sandbox.omneo.answers import error, invalid, page_of
@@ -33,10 +34,13 @@ class InvalidTimeError(Exception):
         self.name = name
 
 
-def list_profiles(profiles: Profiles, request: Request, url: str) -> Answer:
-    """Return the page of profiles that the request asks for."""
+def list_profiles(profiles: Profiles, request: Request, url: str, *, turned_round: bool = False) -> Answer:
+    """Return the page of profiles that the request asks for, in the other order if it is `turned_round`."""
     try:
-        found = profiles.find(query(request.parameters))
+        wanted = query(request.parameters)
+        if turned_round:
+            wanted = replace(wanted, descending=not wanted.descending)
+        found = profiles.find(wanted)
     except UnknownQueryError:
         return error(501)
     except InvalidTimeError as wrong:

@@ -10,7 +10,7 @@ import copy
 import hmac
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +39,7 @@ class Omneo(ProfileEvents, Bases):
     """An Omneo with tenants, their profiles, targets and reactions. Every method may be called from any thread.
 
     What happens to profiles, and the webhooks that tell of it, is in `ProfileEvents`. `id_token_seconds` is the life of a minted ID token; change it at any time.
+    `otherwise` names the assumptions, as deploy/guide/assumptions.md has them, in which Omneo behaves the other way.
     """
 
     def __init__(self, clock: Clock, identifiers: Identifiers) -> None:
@@ -49,6 +50,7 @@ class Omneo(ProfileEvents, Bases):
         self.clock = clock
         self.id_token_seconds = 900
         self.returns_own_changes = False
+        self.otherwise: Sequence[str] = ()
         self._identifiers = identifiers
         self._lock = threading.RLock()
         self._twig = Twig(clock)
@@ -274,6 +276,7 @@ class Omneo(ProfileEvents, Bases):
                 self.id_token_seconds,
                 self._identifiers,
                 named.get("handle", ""),
+                self.otherwise,
             )
             answer = endpoints[request.method](asked)
             self._note_own_change(tenant, request.method, asked.id, answer.status)
