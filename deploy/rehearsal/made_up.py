@@ -33,7 +33,7 @@ _LINK_WORDS = frozenset(
         "related",
         "segments",
         "push-tokens",
-        "conversation",
+        "conversations",
         "tags",
         "flow-triggers",
         "lists",
@@ -95,7 +95,10 @@ class MadeUp:
     def _url(self, text: str) -> str:
         if _MASKED.fullmatch(text):
             return "https://example.org/*****"
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+        except ValueError:
+            return f"https://example.org/{CANARY}"
         api = _API.fullmatch(parts.path)
         if api is None:
             return f"https://example.org/{CANARY}"

@@ -3,35 +3,15 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qsl
 
 from deploy.rehearsal.answers import RecordedAnswer, write_answers
 from deploy.rehearsal.comparing import outcome, unlike
+from deploy.rehearsal.exchanges import Exchange
 from deploy.rehearsal.scrubbing import Scrubber
-from shared.http.client import Answer
-from shared.http.paths import path_template
 
 _FORM = "application/x-www-form-urlencoded"
-
-
-class Exchange(Protocol):
-    """One call and its answer, None if none came; `headers` are the call's."""
-
-    @property
-    def service(self) -> str: ...
-    @property
-    def method(self) -> str: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def params(self) -> Mapping[str, str]: ...
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-    @property
-    def data(self) -> bytes | None: ...
-    @property
-    def answer(self) -> Answer | None: ...
 
 
 class Recorder:
@@ -61,7 +41,7 @@ def recorded(exchange: Exchange) -> RecordedAnswer | None:
     return RecordedAnswer(
         service=exchange.service,
         method=exchange.method,
-        path=path_template(exchange.path),
+        path=exchange.template,
         status=answer.status,
         headers=scrubber.headers(answer.headers),
         body=scrubber.body(body),

@@ -26,12 +26,13 @@ _FIXED = {
 }
 # Which page this is, and how long. How many there are is the merchant's.
 _PAGING = frozenset({"current_page", "per_page"})
+_SMALL = range(1001)
 _JSON = r"application/(?:vnd\.api\+)?json|text/(?:html|plain)"
 # Headers that say something of the API, each with the form in which its value stays. All others are the transport's.
 _HEADERS = {
     "content-type": re.compile(rf"(?:{_JSON})(?:; ?charset=utf-8)?", re.IGNORECASE),
     "retry-after": re.compile(r"\d{1,5}", re.ASCII),
-    "ratelimit-limit": re.compile(r"[\d;=w, ]{1,60}", re.ASCII),
+    "ratelimit-limit": re.compile(r"\d{1,5}(?:;w=\d{1,5})?(?:, ?\d{1,5}(?:;w=\d{1,5})?){0,4}", re.ASCII),
     "ratelimit-remaining": re.compile(r"\d{1,6}", re.ASCII),
     "ratelimit-reset": re.compile(r"\d{1,6}", re.ASCII),
     "x-ratelimit-limit": re.compile(r"\d{1,6}", re.ASCII),
@@ -86,7 +87,7 @@ class Scrubber:
         if isinstance(value, str):
             return self._text(value, name, holder)
         is_said = name in _PAGING or (name == "status" and "code" in holder)
-        return value if is_said else self._made_up.count(value)
+        return value if is_said and value in _SMALL else self._made_up.count(value)
 
     def _own(self, value: Any) -> Any:
         """Return a customer's or a merchant's own, names and all."""

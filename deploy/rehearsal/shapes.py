@@ -55,6 +55,12 @@ def shape_of(value: Any) -> Shape:
     return Shape(frozenset({_kind(value)}))
 
 
+def _shape_of_field(name: str, value: Any, holder: Mapping[str, Any]) -> Shape:
+    # Omneo says what is wrong by the field, so the names are the case's.
+    is_by_field = name == "errors" and isinstance(value, Mapping)
+    return _FREE_FORM if is_by_field or is_free(name, holder) else shape_of(value)
+
+
 def merged(shapes: Sequence[Shape]) -> Shape | None:
     """Return one form for several values in one place, None for none."""
     if not shapes:

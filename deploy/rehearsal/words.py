@@ -11,20 +11,25 @@ from deploy.rehearsal.shapes import is_free
 from shared.klaviyo.resources import OMNEO_TRIGGERS
 
 LEFT_OUT = "..."
-_FIELD = re.compile(r"[$_]?[a-z]+[0-9]?(?:[_.-][a-z]+[0-9]{0,2})*|[a-z]+(?:[A-Z][a-z]+)+")
+_FIELD = re.compile(r"[$_]?[a-z]+[0-9]?(?:[_-][a-z]+[0-9]{0,2})*|[a-z]+(?:[A-Z][a-z]+)+")
 _LONGEST_FIELD = 60
-_PARAMETER = re.compile(r"[a-z]+(?:-[a-z]+)*(?:\[[a-z_.-]{1,40}\]){0,2}")
+_PARAMETER = re.compile(
+    r"(?:page|filter|fields|additional-fields|identity)(?:\[[a-z_.-]{1,40}\]){0,2}|include|sort|search"
+)
 _TYPE = re.compile(r"[a-z]+(?:-[a-z]+){0,6}")
 _CODE = re.compile(r"[a-z]+(?:_[a-z]+){0,6}")
 _TOPIC = re.compile(r"event:klaviyo\.[a-z]+(?:_[a-z]+)*")
 _SCOPES = re.compile(r"\*|[a-z]+(?:-[a-z]+)*:(?:read|write|full)(?: [a-z]+(?:-[a-z]+)*:(?:read|write|full))*")
 _MODEL = re.compile(r"\[App\\Models\\[A-Z][A-Za-z]{1,40}\]")  # Laravel's name of what it has not found
-_GREAT = re.compile(r"[A-Z]+(?:_[A-Z]+)*")
+_CONSENTS = re.compile("SUBSCRIBED|UNSUBSCRIBED|NEVER_SUBSCRIBED")
+_REASONS = re.compile(
+    "HARD_BOUNCE|SOFT_BOUNCE|INVALID_EMAIL|SPAM_COMPLAINT|SPAM_REPORT|UNSUBSCRIBE|USER_SUPPRESSED"
+)
 # Names under which the services say a word of a list of theirs, and the words, as far as they are known.
 _ENUMERATIONS = {
-    "consent": _GREAT,
-    "reason": _GREAT,
-    "method": _GREAT,
+    "consent": _CONSENTS,
+    "reason": _REASONS,
+    "method": re.compile("API|BACK_IN_STOCK|CHECKOUT|FORM|IMPORT|PREFERENCE_PAGE|TEXT"),
     "status": re.compile("queued|processing|complete|cancelled|failed"),
     "opt_in_process": re.compile("single_opt_in|double_opt_in"),
     "visibility": re.compile("private|shared"),

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
 from deploy.rehearsal.answers import RecordedAnswer
+from deploy.rehearsal.exchanges import Exchange
 from shared.http.client import Answer, HttpClient
 from shared.http.connections import Connections
 from shared.klaviyo.client import FixedToken, KlaviyoClient
@@ -30,23 +31,10 @@ SECRET = SecretStr("canary-webhook-secret")
 VERIFIER = "canary" * 8
 
 
-@dataclass(frozen=True)
-class Heard:
-    """One call and its answer, None if none came."""
-
-    service: str
-    method: str
-    path: str
-    params: Mapping[str, str]
-    headers: Mapping[str, str]
-    data: bytes | None
-    answer: Answer | None
-
-
 class HearingClient(HttpClient):
     """An `HttpClient` each of whose exchanges is kept in `heard`."""
 
-    heard: list[Heard]
+    heard: list[Exchange]
 
     def _exchange(
         self,
@@ -57,7 +45,7 @@ class HearingClient(HttpClient):
         data: bytes | None,
     ) -> Answer:
         answer = super()._exchange(method, path, headers, params, data)
-        self.heard.append(Heard(self.service, method, path, params or {}, headers, data, answer))
+        self.heard.append(Exchange(self.service, method, path, params or {}, headers, data, answer))
         return answer
 
 
@@ -102,7 +90,7 @@ class Shop:
     sandbox: Sandbox
     things: Things = Things()
     token: str = ""
-    heard: list[Heard] = field(default_factory=list)
+    heard: list[Exchange] = field(default_factory=list)
     _connections: Connections = field(default_factory=Connections)
 
     @property

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from deploy.rehearsal.answers import RecordedAnswer
+from deploy.rehearsal.clients import RehearsedKlaviyo, RehearsedOmneo
 from shared.errors import ServiceError
 from shared.klaviyo.oauth import KlaviyoOAuth
 from shared.omneo.client import OmneoClient
@@ -45,6 +46,12 @@ def _anything(shop: Shop) -> object:
 def _twice(shop: Shop) -> object:
     shop.omneo().create_reward(a_reward(shop.things))
     return shop.omneo().create_reward(a_reward(shop.things))
+
+
+def _removed(shop: Shop) -> object:
+    made = shop.omneo().create_reward(a_reward(shop.things))
+    RehearsedOmneo.like(shop.omneo()).delete_reward(made.id)
+    return None
 
 
 def _conflict(shop: Shop) -> object:
@@ -98,8 +105,8 @@ _IMPORT = "/api/profile-bulk-import-jobs"
 _RECORD, _RECORDS = "/api/data-source-record-create-jobs", "/api/data-source-record-bulk-create-jobs"
 _CONSENT = "/api/profile-subscription-bulk"
 
-# By service, operation, status and codes.
-REFUSED: dict[tuple[str, str, int, str], Happens] = {
+# By service, operation, status and codes: what is no success of our clients' own calls.
+SITUATIONS: dict[tuple[str, str, int, str], Happens] = {
     ("Klaviyo", "POST /api/profile-import", 201, ""): lambda shop: shop.klaviyo.import_profile(
         {"type": "profile", "attributes": {"email": "canary-new@example.org"}}
     ),
@@ -161,6 +168,19 @@ REFUSED: dict[tuple[str, str, int, str], Happens] = {
     ("Klaviyo", "POST /oauth/token", 400, "invalid_request"): _unfit_verifier,
     ("Klaviyo", "POST /oauth/token", 401, "invalid_client"): lambda shop: shop.oauth("canary-wrong").refresh("canary"),
     ("Klaviyo", "POST /oauth/revoke", 401, "invalid_client"): lambda shop: shop.oauth("canary-wrong").revoke("canary"),
+    ("Klaviyo", "POST /api/lists", 201, ""): lambda shop: RehearsedKlaviyo.like(shop.klaviyo).create_list("Canary"),
+    ("Klaviyo", "GET /api/lists", 200, ""): lambda shop: RehearsedKlaviyo.like(shop.klaviyo).lists_named("Newsletter"),
+    ("Klaviyo", "DELETE /api/lists/{id}", 204, ""): lambda shop: RehearsedKlaviyo.like(shop.klaviyo).delete_list(shop.things.list),
+    ("Klaviyo", "DELETE /api/data-sources/{id}", 204, ""): lambda shop: RehearsedKlaviyo.like(shop.klaviyo).delete_data_source(
+        shop.things.source
+    ),
+    ("Omneo", "POST /api/v3/profiles", 201, ""): lambda shop: RehearsedOmneo.like(shop.omneo()).create_profile(
+        {"first_name": "Canary", "last_name": "Canary", "email": OTHER}
+    ),
+    ("Omneo", "DELETE /api/v3/profiles/{id}", 204, ""): lambda shop: RehearsedOmneo.like(shop.omneo()).delete_profile(
+        shop.things.omneo_profile
+    ),
+    ("Omneo", "DELETE /api/v3/rewards/{id}", 204, ""): _removed,
     ("Omneo", "GET /api/v3/profiles/{id}", 404, ""): lambda shop: shop.omneo().profile(NO_ONE),
     ("Omneo", "POST /api/v3/profiles/search-id", 404, ""): lambda shop: shop.omneo().find_profile_by_identity(identifier="x", handle="klaviyo"),
     ("Omneo", "POST /api/v3/profiles/{id}/identities", 404, ""): lambda shop: shop.omneo().create_identity(NO_ONE, handle="h", identifier="i"),
@@ -224,7 +244,7 @@ def calls_of(answer: RecordedAnswer) -> list[Call]:
 def ways_to(answer: RecordedAnswer) -> list[Happens]:
     """Return all that can be done in the sandbox that ends in an answer of this status and these codes, as far as is known here."""
     codes = ",".join(answer.codes)
-    if (own := REFUSED.get((answer.service, answer.operation, answer.status, codes))) is not None:
+    if (own := SITUATIONS.get((answer.service, answer.operation, answer.status, codes))) is not None:
         return [own]
     if answer.status < 300:
         return [makes(call) for call in calls_of(answer)]
