@@ -5,7 +5,7 @@ What is shown is methods, paths without ids, statuses, codes, names of headers a
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _PATIENCE = (6, 60.0)  # throttled calls wait in place: so many times, for at most so many seconds each
 _CODE = re.compile(r"[a-z][a-z_]{1,60}")
-_PLACE = re.compile(r"[a-z0-9_/.-]{1,120}")
 _FIELD = re.compile(r"[a-z][a-zA-Z0-9_-]{0,60}")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
 # What merchants and customers name themselves.
@@ -76,7 +75,7 @@ class Exchange:
         except (TypeError, KeyError, IndexError, AttributeError):
             return "", ""
         code = problem.code if _CODE.fullmatch(problem.code) else ""
-        return code, problem.field if _PLACE.fullmatch(problem.field) else ""
+        return code, problem.field if self._is_of_ours(problem.field) else ""
 
     @property
     def body(self) -> Any:
@@ -87,6 +86,11 @@ class Exchange:
     def sent(self) -> Any:
         """The call's JSON, None if it has none."""
         return _json(self.data or b"")
+
+    def _is_of_ours(self, place: str) -> bool:
+        """Return whether a place is made of names that we have sent, and numbers."""
+        words = {*_names_in(self.sent), *self.params, "data", "attributes", "relationships", ""}
+        return all(word.isdecimal() or word in words for word in place.split("/"))
 
     def shown(self) -> dict[str, Any]:
         """Return what may be shown of it."""
@@ -207,6 +211,16 @@ class ListeningServices(Services):
 
 
 _SHARED = ("documents", "keys", "tenants", "leases", "_connections")
+
+
+def _names_in(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from _names_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _names_in(inner)
 
 
 def _json(body: bytes) -> Any:

@@ -162,7 +162,10 @@ def _tried(assumption: Assumption, stage: Stage) -> Result:
 def _asked(check: Callable[[Stage], Answer], stage: Stage) -> Answer:
     try:
         return check(stage)
+    except ServiceError as error:
+        said = f"answered {error.status}" if error.status else "did not answer"
+        return untried(f"{error.service} {said} to a call that the check needs")
     except ExtensionError as error:
-        return untried(f"a call that the check needs went wrong: {error}")
+        return untried(f"the check was given up: {error}")
     except (KeyError, TypeError, AttributeError, IndexError):
         return untried("an answer has another form than the check can read")

@@ -121,7 +121,7 @@ def _ask(tenant: Tenant, chosen: "tuple[Assumption, ...]", *, yes: bool) -> None
     writes = sum(isinstance(row.tried, Trial) and row.tried.writes for row in chosen)
     if yes or not writes:
         return
-    if not sys.stdin.isatty():
+    if not is_terminal():
         raise click.UsageError(
             "This makes test objects in Klaviyo and Omneo. Give --yes to do it without being asked."
         )
@@ -130,6 +130,11 @@ def _ask(tenant: Tenant, chosen: "tuple[Assumption, ...]", *, yes: bool) -> None
         abort=True,
         err=True,
     )
+
+
+def is_terminal() -> bool:
+    """Return whether somebody can be asked."""
+    return sys.stdin.isatty()
 
 
 def _tell(result: "Result") -> None:

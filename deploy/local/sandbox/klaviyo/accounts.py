@@ -3,7 +3,7 @@
 Klaviyo's pages "Create Event" (one event for each profile, metric and unique_id; without a unique_id the time in
 seconds takes its place) and "Create or Update Profile" (null clears, absent leaves, properties merge by key).
 
-Assumed:
+Assumed (unknown-id-is-404, order-of-identifiers, emails-have-no-case, writes-move-updated, apps-own-metrics):
 - An event, and a row of an import, with an id that no profile has is refused; only a test makes a profile with an id of its own.
 - The order in which identifiers are tried is email, phone_number, external_id, anonymous_id, _kx, after the id. An
   identifier that belongs to another profile stays there; one that was replaced no longer finds its profile.

@@ -3,7 +3,7 @@ Changes state and records; nothing is checked that a form would not check.
 
 Klaviyo's pages "Bulk Subscribe Profiles", "Bulk Unsubscribe Profiles" and "Working with system webhooks".
 
-Assumed:
+Assumed (consent-events, double-opt-in-waits, list-unsubscribe-is-of-the-list, suppression-keeps-consent, bounce-says-its-kind):
 - Consent events are recorded when the consent changes, or each time by a switch; "Subscribed to List" when somebody
   joins. Email's event comes before the list's. An event is recorded only for a topic that the account offers.
 - `event_properties` are empty but for `List` (the list's name), `Bounce Type` (Hard or Soft, by a switch) and

@@ -2,7 +2,8 @@
 
 Klaviyo's pages "API overview" (pagination, self links) and the OpenAPI descriptions of the resources.
 
-Assumed: an attribute that the reference does not list is 400; null counts as absent; a cursor holds a position in the
+Assumed (unknown-attributes-are-400, cursors-are-positions):
+an attribute that the reference does not list is 400; null counts as absent; a cursor holds a position in the
 list, so what is removed meanwhile shifts it; where it is an id, it is that of the next page's first row, and 400 once that row is gone.
 """
 

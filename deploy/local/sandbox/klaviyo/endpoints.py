@@ -3,7 +3,8 @@ their own. Credentials, limits and headers are checked before they are reached.
 
 Klaviyo's API reference, one page for each endpoint.
 
-Assumed: a trailing slash makes no difference, as the self links of resources have one; lists come oldest first; a query
+Assumed (endpoints-are-strict, taken-title-is-refused, record-of-deleted-source-is-refused):
+a trailing slash makes no difference, as the self links of resources have one; lists come oldest first; a query
 parameter that the reference does not list for the endpoint is 400; sparse fieldsets (`fields[...]`) are 501, because
 ignoring them would return too much; the eleventh webhook is 400; a data source's duplicate title is 409 `duplicate`,
 or 400 by a switch; a record for a data source that is not there is 404, or 400 by a switch.

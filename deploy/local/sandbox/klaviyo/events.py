@@ -3,7 +3,8 @@
 Klaviyo's pages "Create Event" and "Events API overview". Attributes that they do not name are let through, as the
 specification closes no object.
 
-Assumed: 100 KB and 5 MB are multiples of 1024; more than 5 MB is 400, not 413; "after 1990" takes in 1990 itself; a
+Assumed (sizes-are-of-1024, event-bodies, events-far-back-and-ahead):
+100 KB and 5 MB are multiples of 1024; more than 5 MB is 400, not 413; "after 1990" takes in 1990 itself; a
 string identifier that is empty is none; nesting is counted below `properties`.
 """
 

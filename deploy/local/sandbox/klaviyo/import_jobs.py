@@ -5,7 +5,7 @@ Klaviyo's pages "Bulk Import Profiles", "Get Bulk Import Profiles Job" and "Get 
 "Use Klaviyo's Bulk Profile Import API": being put on a list here is membership, not consent; null clears nothing, "only
 fields explicitly provided with non-null values will be updated".
 
-Assumed:
+Assumed (import-jobs-end-at-once, identifier-of-another-is-409, unknown-id-is-404):
 - A job is `queued` for the first half of `job_seconds` and `processing` for the second; everything happens at their end.
 - `completed_count` are the profiles that were written, `failed_count` those that were not, `total_count` both.
 - A profile's identifier that is another profile's when the job runs is its import error `duplicate_profile`.

@@ -2,7 +2,8 @@
 
 Klaviyo's page "Create or Update Profile", and a recorded refusal of a phone number.
 
-Assumed: a number of an unsupported country is refused wherever profiles are created, updated, imported or subscribed
+Assumed (unsupported-countries):
+a number of an unsupported country is refused wherever profiles are created, updated, imported or subscribed
 through the API, and not in an event; which countries an account supports is told by the beginnings of numbers.
 """
 

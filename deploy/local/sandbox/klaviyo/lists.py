@@ -2,7 +2,7 @@
 
 Klaviyo's pages "Get Lists", "Get List" and "Create List".
 
-Assumed: `updated` stays the time of the making; a list that a test makes is single opt-in unless said.
+Assumed (lists-stay-as-made): `updated` stays the time of the making; a list that a test makes is single opt-in unless said.
 """
 
 from collections.abc import Iterator

@@ -3,7 +3,7 @@
 Klaviyo's pages "Get Metrics" and "Get Events": custom metrics are not supported in the filter `metric_id`; a row's id is
 what a system webhook calls `external_id`.
 
-Assumed:
+Assumed (apps-own-metrics, order-of-events):
 - Every topic that the account offers has its metric from the start, an app's own from its first event on.
 - An app's own metrics belong to an integration "Custom" with the key `custom`.
 - Events come newest first unless `sort` says otherwise, of one second the last recorded first; a `metric_id` that no

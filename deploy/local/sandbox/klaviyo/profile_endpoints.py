@@ -3,7 +3,8 @@
 Klaviyo's pages "Get Profiles", "Create Profile", "Create or Update Profile", "Update Profile", "Merge Profiles", "Get Lists for
 Profile".
 
-Assumed: an identifier that belongs to another profile is 409 `duplicate_profile` in an import and an update as it is in
+Assumed (identifier-of-another-is-409, unknown-id-is-404, profile-queries):
+an identifier that belongs to another profile is 409 `duplicate_profile` in an import and an update as it is in
 "Create Profile", and with the switch `duplicate_names_itself` names the profile that was to be written, as Klaviyo has been seen to;
 an import with an id that no profile has is 404; a merge of an unknown profile is 404,
 one with itself 400. `include` and `sort` are not known here and are refused as unknown parameters; no filter

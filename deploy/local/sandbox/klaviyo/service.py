@@ -3,7 +3,8 @@
 The endpoints are in `endpoints.py`: one row in `ENDPOINTS` and one function make another. Whatever has no row is
 404. Klaviyo's pages "API overview", "Rate limits, status codes, and errors", "API versioning and deprecation policy".
 
-Assumed: an unknown path is 404 and a wrong method 405 before the credential is looked at, a missing scope is 403 before
+Assumed (order-of-refusals):
+an unknown path is 404 and a wrong method 405 before the credential is looked at, a missing scope is 403 before
 limits and body; a refused body still counts against the limits; `application/json` is not taken for
 `application/vnd.api+json`, and a call without a body needs neither; any date is a revision, since an unknown one falls to a neighbour.
 """

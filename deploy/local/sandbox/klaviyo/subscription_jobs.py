@@ -4,7 +4,7 @@ is in `subscription_bodies.py`, what a consent changes in `acts.py`.
 Klaviyo's pages "Bulk Subscribe Profiles" and "Bulk Unsubscribe Profiles", and recorded behaviour: a new email becomes a
 profile with a list or as history, and never otherwise; who is not on the named list is unsubscribed globally.
 
-Assumed:
+Assumed (consent-lands-within-three-minutes, subscription-jobs-pass-over):
 - The answer comes before the effect, which may be later; a list that is deleted meanwhile cannot be, as there is no way to.
 - A row with an id that no profile has, and a row of an unsubscribe job that finds nobody, is passed over.
 - An unsubscribe job finds the profile of each channel by that channel's identifier alone.

@@ -4,7 +4,8 @@ Klaviyo's pages "Bulk Suppress Profiles", "Bulk Unsuppress Profiles" and "Get Bu
 answers: addresses (up to 100) or a list or a segment, not mixed; a new job is `processing` with zero counts; a job carries
 `relationships`.
 
-Assumed: an address that nobody has, and a profile that is as it should be already, count as skipped; there are no
+Assumed (suppression-jobs-skip):
+an address that nobody has, and a profile that is as it should be already, count as skipped; there are no
 segments, so one is 404; a job of the one kind is not found under the other.
 """
 

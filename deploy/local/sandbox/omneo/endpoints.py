@@ -3,7 +3,9 @@
 Omneo's pages "Working with profiles", "Search by id", "Omneo ID", "Target", "Trigger", "Add reward" and those on webhooks; its
 SDK for `/auth/verify` and reward definitions.
 
-Assumed: an unknown profile or identity is 404, also at `search-id` and when a token is minted; a filter unknown here is
+Assumed (unknown-is-404-at-omneo, unknown-identity-mints-nothing, token-says-when-it-expires):
+an unknown profile or identity is 404, also at `search-id` and when a token is minted; a new
+profile with an email that another has is 422 on `email`; a filter unknown here is
 501, because ignoring it would return the wrong rows; `/auth/verify` answers with the token's own fields, as they stand
 under api-tokens, in the envelope of a single row.
 """

@@ -3,7 +3,8 @@
 Omneo's page "Working with identities" and its SDKs: `/profiles/{id}/identities` and `.../identities/{handle}`; handle and
 identifier together are unique over all profiles.
 
-Assumed: an identity that any profile holds is 422 on `identifier`, one that the profile itself holds too; PUT, GET and DELETE by a
+Assumed (taken-identity-is-422, newest-identity-of-a-handle):
+an identity that any profile holds is 422 on `identifier`, one that the profile itself holds too; PUT, GET and DELETE by a
 handle mean the newest of that handle and are 404 where there is none; a PUT changes only the fields it names; one that does not say is
 active and not primary. A change of identities moves the profile's `updated_at`.
 """

@@ -2,7 +2,8 @@
 
 Omneo's SDK: `sort=-created_at`, `filter[<field>][gte]=v` and its like, times as `Y-m-d H:i:s` in UTC.
 
-Assumed: it can be sorted by created_at, updated_at and id, the times turned round as well; without a `sort` profiles come
+Assumed (omneos-orders-and-filters, profiles-by-time-made):
+it can be sorted by created_at, updated_at and id, the times turned round as well; without a `sort` profiles come
 in the order of their making; an order or filter unknown here is 501, because ignoring it would return the wrong rows; a
 time that is none is 422; filters all have to hold.
 """

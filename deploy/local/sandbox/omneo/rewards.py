@@ -3,7 +3,7 @@
 Omneo's pages "Add reward" and "Importing rewards" and its SDK: times come in as local times of `timezone` and go out in UTC, with
 the local ones beside them; `external_id` is taken and never shown, `meta` is shown; `reward_definition_handle` may stand for the id.
 
-Assumed:
+Assumed (repeated-external-id, rewards-as-shown):
 - A repeated `external_id` is 422 naming it; by a switch 409, or a second reward.
 - Numbers are shown as numbers; by a switch as text with two decimals. An empty `meta` is shown as `[]`.
 - Values are above zero; a reward expires after it is issued; a field that is not known is ignored.

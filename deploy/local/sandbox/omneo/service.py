@@ -2,7 +2,8 @@
 
 Paths are `/{tenant}/api/v3/...` and `/{tenant}/id/api/v1/...`; the real ones have the tenant in the host name.
 
-Assumed: an unknown tenant is 404 (really its host name does not resolve); an ID token lives 15 minutes, an API token a
+Assumed (tokens-of-omneo):
+an unknown tenant is 404 (really its host name does not resolve); an ID token lives 15 minutes, an API token a
 year unless said.
 """
 
