@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from deploy.rehearsal.answers import RecordedAnswer, write_answers
+from deploy.rehearsal.answers import RecordedAnswer, read_answers, write_answers
 from deploy.rehearsal.comparing import outcome, unlike
 from deploy.rehearsal.exchanges import Exchange
 from deploy.rehearsal.scrubbing import Scrubber
@@ -27,8 +27,10 @@ class Recorder:
             self.answers.append(heard)
 
     def write(self, folder: Path) -> list[Path]:
-        """Write what was kept, and return the files."""
-        return write_answers(self.answers, folder)
+        """Write what was kept and is of a form that the folder does not hold, and return the files."""
+        known = read_answers(folder) if folder.is_dir() else []
+        new = [answer for answer in self.answers if not any(_same(answer, row) for row in known)]
+        return write_answers(new, folder)
 
 
 def recorded(exchange: Exchange) -> RecordedAnswer | None:
