@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from deploy.rehearsal.clients import RehearsedKlaviyo, RehearsedOmneo
 from shared.http.client import Answer, HttpClient, ShortWaits
@@ -171,8 +171,11 @@ class _ListeningClient(HttpClient):
             self.hear(Exchange(self.service, method, path, params or {}, headers, data, answer))
 
 
+@dataclass(frozen=True)
 class ListeningServices(Services):
     """Services whose calls to Klaviyo and Omneo are heard, each by every listener, and wait where they are throttled."""
+
+    listeners: tuple[Listener, ...] = ()
 
     @classmethod
     def around(cls, services: Services, *listeners: Listener, revision: str = "") -> "ListeningServices":
@@ -181,11 +184,16 @@ class ListeningServices(Services):
         if revision:
             settings = replace(settings, klaviyo_revision=revision)
         own = cls(
-            settings, services.clock, services.random, services.sleep, services.new_id, services.new_word
+            settings,
+            services.clock,
+            services.random,
+            services.sleep,
+            services.new_id,
+            services.new_word,
+            listeners=listeners,
         )
         # What is built already is shared: a store has one connection, and a test its own wire.
         own.__dict__.update({name: services.__dict__[name] for name in _SHARED if name in services.__dict__})
-        own.__dict__["listeners"] = listeners
         return own
 
     def klaviyo(self, tenant: "Tenant") -> RehearsedKlaviyo:
@@ -197,10 +205,8 @@ class ListeningServices(Services):
         return RehearsedOmneo.like(super().omneo(tenant))
 
     def _http(self, service: str, url: str, read_problem: "Callable[[Any], Problem]") -> HttpClient:
-        listeners = cast(tuple[Listener, ...], self.__dict__["listeners"])
-
         def hear(exchange: Exchange) -> None:
-            for listener in listeners:
+            for listener in self.listeners:
                 listener(exchange)
 
         most, longest = _PATIENCE

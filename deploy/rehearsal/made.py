@@ -10,6 +10,7 @@ from shared.rewards.rules.reward import is_known_by
 MARK = "omneo-rehearsal"  # every name begins with it
 
 PERSON = "klaviyo profile"
+KNOWN_PERSON = "klaviyo profile by its id"  # noted as well once it is made
 LIST = "klaviyo list"
 DATA_SOURCE = "data source"
 KLAVIYO_WEBHOOK = "klaviyo webhook"
@@ -25,6 +26,10 @@ def _remove_person(klaviyo: RehearsedKlaviyo, _: RehearsedOmneo, made: Made) -> 
     found = klaviyo.find_profile("email", made.name)
     if found is not None:
         klaviyo.request_deletion(found.id)
+
+
+def _remove_known_person(klaviyo: RehearsedKlaviyo, _: RehearsedOmneo, made: Made) -> None:
+    klaviyo.request_deletion(made.name)
 
 
 def _remove_list(klaviyo: RehearsedKlaviyo, _: RehearsedOmneo, made: Made) -> None:
@@ -68,6 +73,7 @@ def _remove_known_reward(_: RehearsedKlaviyo, omneo: RehearsedOmneo, made: Made)
 
 _REMOVE: Mapping[str, Callable[[RehearsedKlaviyo, RehearsedOmneo, Made], None]] = {
     PERSON: _remove_person,
+    KNOWN_PERSON: _remove_known_person,
     LIST: _remove_list,
     DATA_SOURCE: _remove_data_source,
     KLAVIYO_WEBHOOK: _remove_klaviyo_webhook,

@@ -10,6 +10,7 @@ from deploy.rehearsal import made
 from deploy.rehearsal.clients import RehearsedKlaviyo, RehearsedOmneo
 from deploy.rehearsal.exchanges import Exchange
 from deploy.rehearsal.journal import Journal, Made, Turn
+from shared.klaviyo.profiles import KlaviyoProfile
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
@@ -148,8 +149,13 @@ class Stage:
     def _made_person(self, who: str) -> Person:
         email, external_id = self.email(who), self.name(f"id-{who}")
         attributes = {"email": email, "external_id": external_id, "first_name": "Rehearsal"}
-        profile = self.klaviyo.create_profile({"type": "profile", "attributes": attributes})
+        profile = self.known(self.klaviyo.create_profile({"type": "profile", "attributes": attributes}))
         return Person(profile.id, email, external_id)
+
+    def known(self, profile: KlaviyoProfile) -> KlaviyoProfile:
+        """Note the id of a profile that was made: by its email a new one may not be found yet."""
+        self.note(made.KNOWN_PERSON, profile.id)
+        return profile
 
     def data_source(self) -> str:
         """Make a data source and return its id."""

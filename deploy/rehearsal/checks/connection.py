@@ -1,7 +1,5 @@
 """Tries what is assumed of Klaviyo's tokens, headers and webhooks."""
 
-import secrets
-
 from pydantic import SecretStr
 
 from deploy.rehearsal import made
@@ -78,7 +76,7 @@ def webhook_list_hides(stage: Stage) -> Answer:
 
 def _make_webhook(stage: Stage, name: str) -> tuple[str, str]:
     base = stage.services.settings.public_url
-    address, secret = f"{base}{system_webhook_path(stage.tenant.name)}", secrets.token_urlsafe(32)
+    address, secret = f"{base}{system_webhook_path(stage.tenant.name)}", stage.services.new_word()
     stage.klaviyo.create_webhook(name, address, SecretStr(secret), [_TOPIC])
     return address, secret
 

@@ -34,9 +34,22 @@ def identifier_of_another_is_409(stage: Stage) -> Answer:
         stage.saw("status", error.status or 0)
         stage.saw("the refusal names the other profile", error.duplicate_of == other.id)
         stage.saw("the refusal names the profile itself", error.duplicate_of == own.id)
+        _without_an_id(stage, own, other)
         is_so = error.status == 409 and bool(error.duplicate_of)
         return judged(is_so, "the refusal is no 409 that names a profile as `duplicate_profile_id`")
     return fails("an identifier that another profile has was taken")
+
+
+def _without_an_id(stage: Stage, own: Person, other: Person) -> None:
+    """Show what becomes of the email of one profile and the `external_id` of another, without an id. The extension never sends that."""
+    attributes = {"email": own.email, "external_id": other.external_id}
+    try:
+        found = stage.klaviyo.import_profile({"type": "profile", "attributes": attributes})
+    except RefusedError as error:
+        stage.saw("status without an id", error.status or 0)
+    else:
+        stage.saw("without an id, the email's profile is found", found.id == own.id)
+        stage.saw("without an id, the other profile is found", found.id == other.id)
 
 
 def create_refuses_known_identifiers(stage: Stage) -> Answer:
@@ -101,7 +114,7 @@ def merge_moves(stage: Stage) -> Answer:
     """Merge a subscribed profile with an `external_id` into one without either."""
     source = stage.person("merged")
     email = stage.email("kept")
-    kept = stage.klaviyo.create_profile({"type": "profile", "attributes": {"email": email}})
+    kept = stage.known(stage.klaviyo.create_profile({"type": "profile", "attributes": {"email": email}}))
     if subscribe_and_wait(stage, source) is None:
         return untried("the profile to be merged was not subscribed in time")
     stage.klaviyo.merge_profiles(source.id, kept.id)
