@@ -3,6 +3,7 @@
 Names alone are kept, and verdicts. Nothing here calls a service.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,7 +34,7 @@ class Journal:
     documents: Documents
     tenant: str
     made: list[Made] = field(default_factory=list)
-    results: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, str] = field(default_factory=dict)  # as text: a store takes no list within a list
 
     @classmethod
     def open(cls, services: Services, tenant: str) -> "Journal":
@@ -43,7 +44,7 @@ class Journal:
             services.documents.create(COLLECTION, tenant, {"made": [], "results": {}})
             return cls(services.documents, tenant)
         made = [Made(**cast(dict[str, str], row)) for row in cast(list[Any], found.fields["made"])]
-        return cls(services.documents, tenant, made, cast(dict[str, Any], found.fields["results"]))
+        return cls(services.documents, tenant, made, cast(dict[str, str], found.fields["results"]))
 
     def begin(self, *, resume: bool) -> None:
         """Begin a run; with `resume` what the last one has found is kept."""
@@ -64,8 +65,12 @@ class Journal:
 
     def keep(self, name: str, result: Mapping[str, Any]) -> None:
         """Keep what a check has found."""
-        self.results[name] = dict(result)
+        self.results[name] = json.dumps(result)
         self._write(results=self.results)
+
+    def result(self, name: str) -> Any:
+        """Return what was kept of a check, None if nothing was."""
+        return json.loads(self.results[name]) if name in self.results else None
 
     def finish(self) -> None:
         """End a run: its results are told, and what it could not remove stays noted."""

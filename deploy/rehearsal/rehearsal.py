@@ -3,7 +3,9 @@
 How an assumption is tried stands in `checks/`, who asks and who is told in `deploy/tenants/rehearse.py`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +15,7 @@ from deploy.rehearsal.exchanges import Exchange, Listener, ListeningServices
 from deploy.rehearsal.journal import Journal, Made, Turn
 from deploy.rehearsal.made import remove
 from deploy.rehearsal.stage import Stage
-from shared.errors import ExtensionError, ServiceError
+from shared.errors import ExtensionError, ProfileNotFoundError, ServiceError
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
@@ -91,6 +93,7 @@ def rehearse(
 
     Raises:
         BusyError: another rehearsal of the tenant is under way.
+        ProfileNotFoundError: Omneo has no profile like the one that is named.
         ServiceError: Klaviyo or Omneo cannot be reached at all.
     """
     turn = Turn(services, tenant.name)
@@ -100,6 +103,7 @@ def rehearse(
         journal = Journal.open(services, tenant.name)
         klaviyo, omneo = listening.klaviyo(tenant), listening.omneo(tenant)
         remove_all(journal, klaviyo, omneo)
+        _check_profile(order.profile_id, omneo)
         journal.begin(resume=order.resume)
         stage = Stage(
             tenant,
@@ -123,6 +127,15 @@ def rehearse(
         turn.end()
 
 
+def _check_profile(id: str, omneo: RehearsedOmneo) -> None:
+    try:
+        known = omneo.profile(id) is not None
+    except ServiceError:
+        return  # each check says so for itself
+    if not known:
+        raise ProfileNotFoundError("Omneo has no such profile: name one of a test customer, by its id.")
+
+
 def remove_all(journal: Journal, klaviyo: RehearsedKlaviyo, omneo: RehearsedOmneo) -> None:
     """Remove everything that is noted, the last first; what cannot be removed now stays noted."""
     for made in reversed(list(journal.made)):
@@ -134,7 +147,7 @@ def remove_all(journal: Journal, klaviyo: RehearsedKlaviyo, omneo: RehearsedOmne
 
 
 def _result(assumption: Assumption, stage: Stage, journal: Journal, tell: Callable[[Result], None]) -> Result:
-    known = journal.results.get(assumption.name)
+    known = journal.result(assumption.name)
     result = Result.from_json(known) if known else _tried(assumption, stage)
     if not known:
         journal.keep(assumption.name, result.to_json())
@@ -154,9 +167,16 @@ def _tried(assumption: Assumption, stage: Stage) -> Result:
         answer.verdict,
         answer.because,
         dict(stage.evidence),
-        tuple(call.shown() for call in stage.calls),
+        tuple(_each_once(call.shown() for call in stage.calls)),
         tuple(dict.fromkeys(map(str, stage.calls))),
     )
+
+
+def _each_once(calls: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the calls that differ, each with how often it was made: whoever waits makes one call many times."""
+    counts = Counter(json.dumps(call) for call in calls)
+    for text, times in counts.items():
+        yield {**json.loads(text), "times": times}
 
 
 def _asked(check: Callable[[Stage], Answer], stage: Stage) -> Answer:

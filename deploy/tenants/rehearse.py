@@ -10,6 +10,7 @@ import click
 from deploy.tenants.running import Command, existing, found, with_services
 from deploy.tenants.tables import json_option, show_json
 from shared.audit import OPERATOR, Act, Audit
+from shared.errors import ProfileNotFoundError
 from shared.services import Services
 from shared.settings import Needs, as_revision
 from shared.tenants.tenants import Tenant
@@ -103,9 +104,12 @@ def rehearse(
         "began": f"{services.clock():%Y-%m-%d %H:%M:%S} UTC",
         "revision": services.settings.klaviyo_revision,
     }
-    rehearsed, other = rehearse_all(
-        tenant, order, services, record=record, revision=revision, tell=_nothing if as_json else _tell
-    )
+    try:
+        rehearsed, other = rehearse_all(
+            tenant, order, services, record=record, revision=revision, tell=_nothing if as_json else _tell
+        )
+    except ProfileNotFoundError as error:
+        raise click.BadParameter(str(error), param_hint="--profile") from None
     if folder is not None:
         report.write(folder, rehearsed, about=about)
     if folder is not None and other is not None:

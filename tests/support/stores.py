@@ -20,7 +20,7 @@ T = TypeVar("T")
 _COLLECTIONS = (
     "tenants", "dead_jobs", "dead_causes", "replays", "leases", "inbox", "outbox", "outbox_rests", "consent", "consent_asked", "consent_ledger", "reward_claims",
     "synced_profiles", "waiting_profiles", "burials", "resyncs", "rows", "resync_slot", "unheard_calls", "former_identities", "former_tenants", "erasures",
-    "audit", "receipts", "traffic", "traffic_days",
+    "audit", "receipts", "traffic", "traffic_days", "rehearsals",
 )  # fmt: skip
 
 

@@ -9,10 +9,11 @@ import pytest
 from deploy.rehearsal import made, report
 from deploy.rehearsal.assumption import Trial, Verdict
 from deploy.rehearsal.assumptions.table import ASSUMPTIONS, BY_NAME
-from deploy.rehearsal.journal import COLLECTION, Journal, Made
+from deploy.rehearsal.journal import COLLECTION, Journal, Made, forget
 from deploy.rehearsal.rehearsal import Order, Result, rehearse
 from shared.errors import BusyError
 from shared.services import Services
+from shared.storage.documents import Documents
 from tests.deploy.rehearsal.stages import CUSTOMER, TWIN, Twin, record_what_people_did
 from tests.support.mortal import Fate, KilledError, WatchedDocuments, watched_everywhere
 from tests.support.world import World
@@ -175,9 +176,42 @@ def test_evidence_that_could_be_somebodys_value_is_refused(twin: Twin) -> None:
 
 
 def test_a_deleted_tenant_leaves_no_journal(world: World) -> None:
-    from deploy.rehearsal.journal import forget
-
     journal = Journal.open(world.services, TWIN)
     journal.note(Made(made.LIST, "omneo-rehearsal-x"))
     forget(world.services, TWIN)
     assert Journal.open(world.services, TWIN).made == []
+
+
+def test_a_call_that_is_made_again_and_again_is_shown_once(twin: Twin) -> None:
+    twin.world.sandbox.klaviyo.consent.job_seconds = 100
+    (result,) = twin.rehearse(["consent-lands-within-three-minutes"]).results
+    looks = [call for call in result.calls if call["call"] == "GET /api/profiles/{id}"]
+    assert len(looks) < 4
+    assert sum(call["times"] for call in looks) > 10
+    assert result.evidence["seconds until the profile was subscribed"] == pytest.approx(105, abs=10)
+
+
+class TestJournal:
+    """On each store."""
+
+    def test_what_is_noted_and_kept_is_there_for_the_next_run(
+        self, world: World, documents: Documents
+    ) -> None:
+        services = replace(world.services)
+        vars(services)["documents"] = documents
+        first, thing = Journal.open(services, TWIN), Made(made.REWARD, "omneo-rehearsal-x", CUSTOMER)
+        first.begin(resume=False)
+        first.note(thing)
+        first.note(thing)
+        kept = Result(CHEAP, Verdict.HOLDS, "", {"names": ["a"]}, ({"answered": [[["text"]]]},))
+        first.keep(CHEAP, kept.to_json())
+        second = Journal.open(services, TWIN)
+        assert second.made == [thing]
+        assert Result.from_json(second.result(CHEAP)) == kept
+        assert second.result("another") is None
+        second.finish()
+        third = Journal.open(services, TWIN)
+        assert (third.made, third.results) == ([thing], {}), "what could not be removed stays noted"
+        third.forget(thing)
+        third.finish()
+        assert documents.get(COLLECTION, TWIN) is None

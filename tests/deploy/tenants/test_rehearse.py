@@ -103,6 +103,7 @@ def test_a_tenant_that_is_no_twin_is_refused_unless_production_is_meant(
         ((TWIN, *PROFILE, "--only", "nothing-of-the-kind"), "1 of these names are not known"),
         ((TWIN, *READS), "Missing option '--profile'"),
         ((TWIN, *PROFILE, *READS, "--domain", "not a domain"), "name a domain"),
+        ((TWIN, "--profile", "0191f7e2-0000-7000-8000-0000000000ff", *READS), "Omneo has no such profile"),
     ],
 )
 def test_a_word_that_cannot_be_is_exit_status_2(
