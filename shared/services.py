@@ -176,7 +176,7 @@ class Services:
 
         return FormerTenants(self.documents, self.keys)
 
-    @property
+    @cached_property
     def queue(self) -> "TaskQueue":
         """The tenants' queues."""
         return self._cloud_tasks
