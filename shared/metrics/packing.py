@@ -83,7 +83,7 @@ def pack_events(
 def sweep_events(job: SweepOutbox, tenant: Tenant, services: Services) -> None:
     """Queue a run of the packer if something has waited for minutes; a run that was lost is made up for like this."""
     if not tenant.is_connected:
-        return  # the queue is paused, and what is on it will be done
+        return  # what waits goes on waiting
     backlog = Backlog.of(services)
     first, latest = backlog.first(tenant.name), Window.at(services.clock() - SWEPT_AFTER)
     if (first is not None and first.window <= latest.number) or backlog.tried(tenant.name) is not None:
