@@ -20,6 +20,7 @@ from deploy.tenants.erase import erase
 from deploy.tenants.explain import explain
 from deploy.tenants.installation import heal, install_link, uninstall
 from deploy.tenants.notify import notify_secret
+from deploy.tenants.rehearse import rehearse
 from deploy.tenants.resync import reconcile, resync
 from deploy.tenants.running import Group, existing, found, given, with_services
 from deploy.tenants.secrets import rotate
@@ -192,6 +193,7 @@ for command in (
     notify_secret,
     readdress,
     reconcile,
+    rehearse,
     resync,
     rotate,
     set_,

@@ -2,6 +2,7 @@
 
 import click
 
+from deploy.rehearsal import journal
 from deploy.tenants.description import connection
 from deploy.tenants.installation import tell_left_behind
 from deploy.tenants.running import Command, confirmed, existing, found, with_services
@@ -109,6 +110,7 @@ def _forget(services: Services, tenant: Tenant) -> None:
     Erasures(services.documents, services.clock).forget(name)
     Traffic.of(services).forget(name)
     Receipts.of(services).forget(name)
+    journal.forget(services, name)
 
 
 def _forget_ledger(services: Services, name: str) -> None:

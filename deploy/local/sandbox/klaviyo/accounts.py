@@ -3,7 +3,7 @@
 Klaviyo's pages "Create Event" (one event for each profile, metric and unique_id; without a unique_id the time in
 seconds takes its place) and "Create or Update Profile" (null clears, absent leaves, properties merge by key).
 
-Assumed:
+Assumed (unknown-id-is-404, order-of-identifiers, emails-have-no-case, writes-move-updated, apps-own-metrics):
 - An event, and a row of an import, with an id that no profile has is refused; only a test makes a profile with an id of its own.
 - The order in which identifiers are tried is email, phone_number, external_id, anonymous_id, _kx, after the id. An
   identifier that belongs to another profile stays there; one that was replaced no longer finds its profile.
@@ -107,13 +107,15 @@ class Account:
         self._places: dict[str, int] = {}  # by profile, which of all that there ever were it is
         self._numbers = itertools.count()
 
-    def create_event(self, attributes: Mapping[str, Any], *, revision: str) -> Event | None:
-        """Apply an acceptable event: update its profile, then record it. None if it was recorded before."""
+    def create_event(
+        self, attributes: Mapping[str, Any], *, revision: str, repeats: bool = False
+    ) -> Event | None:
+        """Apply an acceptable event: update its profile, then record it. None if it was recorded before, unless it `repeats`."""
         now = self._clock()
         profile = self.apply_profile(attributes["profile"]["data"], revision=revision)
         time = _time_of(attributes, now)
         key = profile.id, *_named(attributes, now)
-        if key in self._recorded:
+        if key in self._recorded and not repeats:
             return None
         self._recorded.add(key)
         _, metric, unique_id = key

@@ -4,7 +4,7 @@ Klaviyo's page "Bulk Create Events": at most 1,000 events, 5 MB and 100 KB a str
 one that the same profile and metric have refuses the whole request, where the single call drops it without a word. The answer
 is empty: no job can be looked at.
 
-Assumed:
+Assumed (bulk-refuses-a-known-event, bulk-events-are-recorded-at-once):
 - A refused request has no effect at all, and names every event that is wrong; one that is repeated is 400.
 - An event is repeated if it stands twice in the request, or was recorded before, by this call or the single one.
 - An id that no profile has is 404 for the whole request.
@@ -41,7 +41,8 @@ def create_event_job(asked: Asked) -> Answer:
         id = attributes["profile"]["data"].get("id")
         if id and asked.account.profile(id) is None:
             return errors.missing("profile", id)
-    if repeated := list(_repeats(placed, asked)):
+    repeated = list(_repeats(placed, asked))
+    if repeated and not asked.is_otherwise("bulk-refuses-a-known-event"):
         return errors.invalid(repeated)
     for _, attributes in placed:
         # Here `meta` has always stood beside the profile's attributes.
