@@ -98,6 +98,10 @@ class BusyError(OwnServiceError):
     """Another call is doing the same, or may have done it; after a while it will be known."""
 
 
+class SlowBodyError(OwnServiceError):
+    """The body was not here in time; who is no attacker has a bad line, and may send it again."""
+
+
 class QueueUnavailableError(OwnServiceError):
     """The queue did not take the task."""
 

@@ -12,12 +12,13 @@ from deploy.tenants.tables import json_option, show_json
 from shared.audit import OPERATOR, Act, Audit
 from shared.errors import ProfileNotFoundError
 from shared.services import Services
-from shared.settings import Needs
+from shared.settings import Needs, as_revision
 from shared.tenants.tenants import Tenant
 
 if TYPE_CHECKING:
     from deploy.rehearsal.assumption import Assumption
     from deploy.rehearsal.rehearsal import Rehearsed, Result
+    from deploy.rehearsal.revisions import Revision
 
 _TWIN = "-stg"  # how Omneo names the staging twin of a tenant
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}")
@@ -43,6 +44,19 @@ _WIDTH = len("could not be tried")
     help="Where the report is written, as a page and as JSON.",
 )
 @click.option(
+    "--record",
+    "record",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where the answers of both services are kept, with made-up values in place of every true one.",
+)
+@click.option(
+    "--revision",
+    metavar="DATE",
+    default="",
+    help="Another revision of Klaviyo's API: the same calls are made under it as well, and what differs is told.",
+)
+@click.option(
     "--domain",
     default="example.com",
     show_default=True,
@@ -60,6 +74,8 @@ def rehearse(
     profile_id: str,
     only: tuple[str, ...],
     folder: Path | None,
+    record: Path | None,
+    revision: str,
     domain: str,
     production: bool,
     resume: bool,
@@ -70,11 +86,12 @@ def rehearse(
 
     Exit status 1 if something does not hold. Ctrl-C removes what was made; what a killed run leaves, the next one removes.
     """
-    from deploy.rehearsal import report
+    from deploy.rehearsal import report, revisions
     from deploy.rehearsal.rehearsal import Order
-    from deploy.rehearsal.rehearsal import rehearse as rehearsed_on
+    from deploy.rehearsal.revisions import rehearse_all
 
     chosen = _chosen(only)
+    _check_revision(revision, services, resume=resume)
     if not _DOMAIN.fullmatch(domain):
         raise click.BadParameter("name a domain, as in example.com.", param_hint="--domain")
     tenant = found(services, name)
@@ -88,17 +105,37 @@ def rehearse(
         "revision": services.settings.klaviyo_revision,
     }
     try:
-        rehearsed = rehearsed_on(tenant, order, services, tell=_nothing if as_json else _tell)
+        rehearsed, other = rehearse_all(
+            tenant, order, services, record=record, revision=revision, tell=_nothing if as_json else _tell
+        )
     except ProfileNotFoundError as error:
         raise click.BadParameter(str(error), param_hint="--profile") from None
     if folder is not None:
         report.write(folder, rehearsed, about=about)
+    if folder is not None and other is not None:
+        revisions.write(folder, other, about=about)
     if as_json:
-        show_json(report.as_json(rehearsed, about=about))
+        found_other = {} if other is None else {"other_revision": other.to_json()}
+        show_json(report.as_json(rehearsed, about=about) | found_other)
     else:
-        _sum_up(rehearsed, folder)
-    if not rehearsed.all_hold:
+        _sum_up(rehearsed, other, folder)
+    if not all(run.all_hold for run in (rehearsed, *([other.rehearsed] if other else []))):
         raise click.exceptions.Exit(1)
+
+
+def _check_revision(revision: str, services: Services, *, resume: bool) -> None:
+    if not revision:
+        return
+    try:
+        is_one = as_revision(revision) != services.settings.klaviyo_revision
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise click.BadParameter(
+            "name another revision of Klaviyo's, as in 2027-01-15.", param_hint="--revision"
+        )
+    if resume:
+        raise click.UsageError("--revision compares whole rehearsals: give it without --resume.")
 
 
 def _chosen(only: tuple[str, ...]) -> "tuple[Assumption, ...]":
@@ -151,7 +188,7 @@ def _nothing(_result: "Result") -> None:
     return
 
 
-def _sum_up(rehearsed: "Rehearsed", folder: Path | None) -> None:
+def _sum_up(rehearsed: "Rehearsed", other: "Revision | None", folder: Path | None) -> None:
     from deploy.rehearsal.assumption import Verdict
 
     counts: dict[Any, int] = {
@@ -160,5 +197,7 @@ def _sum_up(rehearsed: "Rehearsed", folder: Path | None) -> None:
     click.echo(", ".join(f"{count} {verdict.value}" for verdict, count in counts.items()) + ".")
     for made in rehearsed.left:
         click.echo(f"Not removed yet, the next rehearsal tries again: {made.kind}.")
+    for line in () if other is None else other.lines():
+        click.echo(line)
     if folder is not None:
         click.echo(f"The report is in {folder}.")

@@ -348,6 +348,16 @@ def _secrets(tenant: Tenant, services: Services) -> Iterator[Finding]:
         )
 
 
+def _address_limits(_: Tenant, services: Services) -> Iterator[Finding]:
+    if not services.settings.limits_addresses:
+        yield Finding(
+            "address limits",
+            Severity.WARNING,
+            "No address is held back that calls the install or this API too often.",
+            "Google gives the project no security policies: the operator asks for the quota SECURITY_POLICIES, then deploys again.",
+        )
+
+
 CHECKS: tuple[Check, ...] = (
     _connection,
     _scopes,
@@ -361,6 +371,7 @@ CHECKS: tuple[Check, ...] = (
     _backlog,
     _syncs,
     _secrets,
+    _address_limits,
 )
 
 

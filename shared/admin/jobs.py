@@ -7,10 +7,11 @@ import re
 from datetime import datetime
 from typing import Any
 
+from shared.direction import Direction
 from shared.errors import UnknownPathError
 from shared.jobs.dead_job import DeadJob, DeadJobState
 from shared.jobs.dead_jobs import DeadJobStore
-from shared.jobs.jobs import SendMetric
+from shared.jobs.jobs import KINDS, SendMetric
 from shared.jobs.replays import ReplayRun, Replays
 from shared.metrics.backlog import Backlog
 from shared.metrics.rules.event import metric_name_of
@@ -29,6 +30,8 @@ _UNKNOWN = (
     " at once leaves a receipt only where receipt_days is set."
 )
 _NOT_KEPT = "Records of it were given up, and are no longer kept: they were erased, or have expired."
+_DISCONNECTED = "The Klaviyo account is disconnected. It goes on when the app is installed again."
+_OPEN = frozenset({Fate.QUEUED.value, Fate.WAITING.value})
 _ENDED = {State.DONE: Fate.DONE, State.CANCELLED: Fate.DONE, State.FAILED: Fate.DEAD}
 
 
@@ -36,10 +39,19 @@ def job(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
     """Return what is known of a job: its `state`, since when (`at`), and what belongs to that state.
 
     `waiting` has `why` and `next_try_at`, `done` has what Klaviyo `answered`, `dead` has the `reason` and the `row` on the desk.
+    While the account is disconnected, whatever is to go to Klaviyo says so in `why`, and no time is set for it.
 
     Raises:
         UnknownPathError: nothing is known of it; the message says what that means.
     """
+    told = _known(tenant, id, services)
+    kind = KINDS.get(told["kind"])
+    goes_to_klaviyo = kind is not None and kind.direction is Direction.OUTBOUND
+    stands_still = tenant.klaviyo is not None and tenant.klaviyo.disconnected and told["state"] in _OPEN
+    return {**told, "why": _DISCONNECTED, "next_try_at": None} if goes_to_klaviyo and stands_still else told
+
+
+def _known(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
     if not _ID.fullmatch(id):
         raise UnknownPathError(_UNKNOWN)
     desk, now = DeadJobStore(services.documents, services.keys), services.clock()

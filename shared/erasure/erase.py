@@ -21,11 +21,11 @@ from shared.consent.to_omneo import consent_turn
 from shared.erasure.dead_jobs import erase_dead_jobs
 from shared.erasure.parts import without
 from shared.erasure.person import Person, find_person
-from shared.erasure.sharing import other_tenant_of
 from shared.errors import ConflictError, DisconnectedError, NotInstalledError, ServiceError, WaitError
 from shared.jobs.jobs import AnyJob
 from shared.metrics.backlog import Backlog
 from shared.profiles.backlog import SyncBacklog
+from shared.profiles.sharing import KnownBy, other_tenant_of
 from shared.profiles.sync import turn_at
 from shared.profiles.synced import SyncedProfiles
 from shared.profiles.waiting import Waiting
@@ -101,7 +101,8 @@ def _check_klaviyo_may_be_asked(person: Person, tenant: Tenant, services: Servic
     if not person.was_sought:
         raise ConflictError(_DISCONNECTED)
     try:
-        other = other_tenant_of(person, tenant, services)
+        known_by = KnownBy(person.profile_id, person.emails, person.klaviyo_ids)
+        other = other_tenant_of(known_by, tenant, services)
     except DisconnectedError:
         raise ConflictError(_DISCONNECTED) from None
     except WaitError:

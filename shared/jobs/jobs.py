@@ -73,7 +73,9 @@ class SendMetric(Job):
 class PackEvents(Job):
     """Send what waits in the backlog of events, in bulk jobs."""
 
-    direction: ClassVar[Direction] = Direction.OUTBOUND
+    direction: ClassVar[Direction] = (
+        Direction.INBOUND
+    )  # or it would stand behind the very events that it is to work off
     kind: Literal["pack-events"] = "pack-events"
 
 

@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import SecretStr
 
 from shared.klaviyo.bulk import BulkCalls
+from shared.klaviyo.grant import Account
 from shared.klaviyo.history import HistoryCalls
 from shared.klaviyo.json_api import AccessTokens, FixedToken, read, read_problem, rows_of, segment
 from shared.klaviyo.limits import Endpoint
@@ -14,29 +15,6 @@ from shared.klaviyo.profiles import ProfileCalls
 from shared.klaviyo.records import RecordCalls
 
 __all__ = ["AccessTokens", "Account", "FixedToken", "KlaviyoClient", "Webhook", "read_problem"]
-
-
-class Account(BaseModel):
-    """A Klaviyo account. `timezone` is an IANA name, `country` as the merchant wrote it."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    id: str = Field(min_length=1)
-    name: str = ""
-    timezone: str = ""
-    country: str = ""
-
-    @classmethod
-    def read(cls, row: Mapping[str, Any]) -> "Account":
-        """Read an account resource."""
-        attributes = row.get("attributes") or {}
-        contact = attributes.get("contact_information") or {}
-        return cls(
-            id=row["id"],
-            name=contact.get("organization_name") or "",
-            timezone=attributes.get("timezone") or "",
-            country=(contact.get("street_address") or {}).get("country") or "",
-        )
 
 
 @dataclass(frozen=True)

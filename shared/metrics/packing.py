@@ -65,6 +65,8 @@ def pack_events(
         DisconnectedError: the account is disconnected; what waits goes on waiting.
         OwnServiceError: of ours; the queue must deliver again.
     """
+    if not tenant.is_connected:
+        raise DisconnectedError("the tenant's Klaviyo account is disconnected; install again")
     lease = services.leases.acquire(f"pack {tenant.name} events", lasting=LEASE)
     if lease is None:
         pack_soon(tenant, services, traceparent=job.traceparent)

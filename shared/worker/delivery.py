@@ -184,7 +184,8 @@ def _check_connected(tenant: Tenant) -> None:
 
 
 def _wait_for_install(job: AnyJob, tenant: Tenant, services: Services, error: ExtensionError) -> Outcome:
-    tell_of_an_outage(tenant, services)
+    # Read afresh: the job that finds it out holds the tenant as it was before, and with the queue paused none may follow for days.
+    tell_of_an_outage(services.tenant_cache.fresh(tenant.name) or tenant, services)
     if job.direction is Direction.INBOUND:
         return _wait(job, tenant, services, error, DISCONNECTED_SECONDS)
     if _pause_while_disconnected(tenant, services):

@@ -4,7 +4,7 @@ The first job of a kind imports its handler: a worker has the jobs of one direct
 """
 
 from shared.consent.inbox import Inbox
-from shared.erasure.dropping import without_the_erased
+from shared.erasure.dropping import dropping
 from shared.errors import CannotSucceedError
 from shared.jobs.jobs import (
     AddInteraction,
@@ -49,12 +49,7 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
         case PackEvents():
             from shared.metrics.packing import pack_events
 
-            pack_events(
-                job,
-                tenant,
-                services,
-                is_dropped=lambda one: without_the_erased(one, tenant, services) is None,
-            )
+            pack_events(job, tenant, services, is_dropped=dropping(tenant, services))
         case Provision():
             from shared.installation.leaving import leave_former_accounts
             from shared.installation.provision import provision

@@ -110,8 +110,8 @@ class Rush:
         raise AssertionError("it never came to rest")
 
     def queued(self, kind: str = "") -> list[Any]:
-        """Return the outbound jobs that are queued."""
-        jobs = [read_job(body) for body in self.world.queued(Direction.OUTBOUND)]
+        """Return the jobs that are queued, of one kind if it is named."""
+        jobs = [read_job(body) for direction in Direction for body in self.world.queued(direction)]
         return [job for job in jobs if kind in ("", job.kind)]
 
     def waiting(self) -> list[int]:

@@ -454,6 +454,22 @@ class TestADeadJobOfTwoPeople:
         assert dead.detail == ""
 
 
+class TestADeadEvent:
+    @pytest.mark.parametrize("who", ["01JANE", "01JOHN"])
+    def test_goes_with_the_person_whose_omneo_id_alone_its_job_names(self, shop: World, who: str) -> None:
+        event: Json = {
+            "metric": {"data": {"type": "metric", "attributes": {"name": "Seen"}}},
+            "profile": {"data": {"type": "profile", "attributes": {"email": "canary-former@example.org"}}},
+            "properties": {},
+        }
+        for id, email in (("01JANE", EMAIL), ("01JOHN", JOHN)):
+            shop.sandbox.omneo.profile(TENANT, id=id, email=email)
+        job = SendMetric(tenant=TENANT, accepted_at=shop.clock(), event=event, omneo_profile_id="01JANE")
+        bury(shop, job, id="event")
+        assert erase(shop, klaviyo=False, who=who)["removed"]["dead_jobs"] == int(who == "01JANE")
+        assert len(shop.dead_jobs()) == int(who != "01JANE")
+
+
 class AtTheDesk(Through):
     """A store in which somebody else is faster: right before the first dead job is written."""
 
@@ -471,15 +487,20 @@ class AtTheDesk(Through):
 def a_dead_job(world: World, records: tuple[Json, ...], *, detail: str = "") -> None:
     at = world.clock()
     job = SendRecords(tenant=TENANT, accepted_at=at, data_source="Omneo Rewards", records=records)
+    bury(world, job, id="records", detail=detail)
+
+
+def bury(world: World, job: SendRecords | SendMetric, *, id: str, detail: str = "") -> None:
+    """Let a job stand on the desk that Klaviyo has refused."""
     dead = DeadJob(
-        id="records",
+        id=id,
         tenant=TENANT,
         kind=job.kind,
         reason="Klaviyo refused it.",
         detail=detail,
         body=write_job(job),
         attempts=1,
-        died_at=at,
+        died_at=world.clock(),
     )
     DeadJobStore(world.services.documents, world.services.keys).add(dead, keep=timedelta(days=30))
 

@@ -88,7 +88,7 @@ def get_accounts(asked: Asked) -> Answer:
 def get_data_sources(asked: Asked) -> Answer:
     """`GET /api/data-sources`, in pages."""
     rows = [source.to_resource(asked.url) for source in asked.account.data_sources.values()]
-    return page(rows, f"{asked.url}/api/data-sources", asked.parameters)
+    return page(rows, f"{asked.url}/api/data-sources", asked.parameters, by_id=True)
 
 
 def create_data_source(asked: Asked) -> Answer:
@@ -136,14 +136,19 @@ def _take_records(asked: Asked, *, bulk: bool) -> Answer:
     if source is None and asked.is_otherwise("record-of-deleted-source-is-refused"):
         return Answer(204)
     if source is None:
-        where = f"{records.SOURCE_POINTER}/data/id"
-        detail = f"A data source with id `{records.data_source_id(body)}` does not exist."
-        return errors.error(asked.unknown_data_source_status, Problem(detail, where))
+        return _no_source(asked, records.data_source_id(body))
     account.records += [
         Record(source.id, source.title, bulk, asked.now, record)
         for record in records.records(body, bulk=bulk)
     ]
     return Answer(204)
+
+
+def _no_source(asked: Asked, id: str) -> Answer:
+    missing, where = errors.missing("data source", id), f"{records.SOURCE_POINTER}/data/id"
+    if asked.unknown_data_source_status == missing.status:
+        return missing
+    return errors.invalid([Problem(f"A data source with id `{id}` does not exist.", where)])
 
 
 def get_webhook_topics(asked: Asked) -> Answer:

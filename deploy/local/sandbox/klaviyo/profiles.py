@@ -43,7 +43,7 @@ _LOCATION = (
     "timezone",
     "ip",
 )
-_RELATED = ("lists", "segments", "push-tokens", "conversation")
+_RELATED = ("lists", "segments", "push-tokens", "conversations")
 _ADDITIONAL = "additional-fields[profile]"
 _PATCHES = ("append", "unappend", "unset")
 

@@ -12,7 +12,7 @@ limits and body; a refused body still counts against the limits; `application/js
 import re
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -34,6 +34,7 @@ from deploy.local.sandbox.klaviyo.flows import Flows
 from deploy.local.sandbox.klaviyo.oauth import SCOPES, OAuth, Tokens
 from deploy.local.sandbox.klaviyo.people import People
 from deploy.local.sandbox.klaviyo.records import Record
+from deploy.local.sandbox.klaviyo.revised import Revised
 from deploy.local.sandbox.klaviyo.webhooks import Webhook
 from deploy.local.sandbox.stage.clock import Clock
 from deploy.local.sandbox.stage.faults import Faults
@@ -74,6 +75,7 @@ class Klaviyo(People, Bases):
         self._identifiers = identifiers
         self._lock = threading.RLock()
         self._windows = Windows(clock)
+        self._revised: list[Revised] = []
         self._accounts: dict[str, Account] = {}
         self.courier = Courier(self._account, self._lock, clock)
         self.deliver, self.deliver_due = self.courier.deliver, self.courier.deliver_due
@@ -194,6 +196,26 @@ class Klaviyo(People, Bases):
         """Remove the app as a merchant does: calls are 401 and refreshes `invalid_grant`. The account's data stays."""
         self.oauth.uninstall(account)
 
+    def differ(
+        self,
+        revision: str,
+        operation: str,
+        *,
+        fields: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        refused: str = "",
+    ) -> None:
+        """From a revision on, let an operation answer otherwise (see `Revised`): `operation` is a method and a path with `{id}`.
+
+        Raises:
+            ValueError: there is no such operation.
+        """
+        method, _, path = operation.partition(" /")
+        if method not in ENDPOINTS.get(path, {}):
+            raise ValueError('operation must be a method and a path, as in "GET /api/profiles/{id}"')
+        with self._lock:
+            self._revised.append(Revised(revision, operation, fields or {}, headers or {}, refused))
+
     @property
     def auto_deliver(self) -> float | None:
         """Every how many seconds all that is due is sent for all accounts, flows' tries too; None if only when told to."""
@@ -208,6 +230,7 @@ class Klaviyo(People, Bases):
         with self._lock:
             self._accounts.clear()
             self._windows.clear()
+            self._revised.clear()
             self.flows.clear()
             self.oauth.clear()
             self.calls.clear()
@@ -283,10 +306,20 @@ class Klaviyo(People, Bases):
         verdict = self._windows.take((install.account, request.method, template), endpoint.windows)
         if verdict.retry_after is not None:
             return errors.throttled(verdict.retry_after)
-        answer = self._carry_out(request, endpoint, install.account, id)
-        if "answers-carry-limits" in self.consent.otherwise:
-            return answer
-        return Answer(answer.status, {**answer.headers, **_limits(endpoint.windows, verdict)}, answer.body)
+        revised = self._revised_for(request, template)
+        refusal = next(filter(None, (order.refusal() for order in revised)), None)
+        answer = refusal or self._carry_out(request, endpoint, install.account, id)
+        if "answers-carry-limits" not in self.consent.otherwise:
+            limits = _limits(endpoint.windows, verdict)
+            answer = Answer(answer.status, {**answer.headers, **limits}, answer.body)
+        for order in revised:
+            answer = order.renamed(answer)
+        return answer
+
+    def _revised_for(self, request: Request, template: str) -> list[Revised]:
+        operation = f"{request.method} /{template}"
+        with self._lock:
+            return [order for order in self._revised if order.holds(_revision(request), operation)]
 
     def _lacking(self, method: str, template: str) -> Answer | None:
         """Return the 403 of an account whose plan lacks what the call needs."""

@@ -73,7 +73,8 @@ class Webhook:
 
 def topic_resource(id: str, url: str) -> Resource:
     """Return a topic as the API at `url` shows it."""
-    return {"type": TOPIC, "id": id, "links": {"self": f"{url}/api/webhook-topics/{id}/"}}
+    links = {"self": f"{url}/api/webhook-topics/{id}/"}
+    return {"type": TOPIC, "id": id, "attributes": {}, "links": links}
 
 
 def masked(url: str) -> str:
