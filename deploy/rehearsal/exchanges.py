@@ -190,6 +190,7 @@ class ListeningServices(Services):
             services.sleep,
             services.new_id,
             services.new_word,
+            short_waits=_PATIENCE[0],  # somebody waits: no pace is kept
             listeners=listeners,
         )
         # What is built already is shared: a store has one connection, and a test its own wire.
@@ -216,7 +217,7 @@ class ListeningServices(Services):
         return client
 
 
-_SHARED = ("documents", "keys", "tenants", "leases", "_connections")
+_SHARED = ("documents", "keys", "tenants", "leases", "rests", "_connections")
 
 
 def _names_in(value: Any) -> Iterator[str]:

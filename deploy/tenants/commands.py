@@ -38,6 +38,7 @@ from shared.errors import (
 )
 from shared.installation.pending import PendingInstalls
 from shared.jobs.dead_jobs import DeadJobStore
+from shared.metrics.backlog import Backlog
 from shared.records.outbox import Outbox
 from shared.services import Services
 from shared.settings import Needs
@@ -144,7 +145,7 @@ def reencrypt(services: Services, dry_run: bool) -> None:
     names = [*dict.fromkeys((*services.tenants.names(), *former.names())), UNKNOWN_TENANT]
     due, unreadable = 0, []
     desk, installs = DeadJobStore(services.documents, services.keys), PendingInstalls.of(services)
-    stores = (services.tenants, former, desk, Outbox.of(services), installs)
+    stores = (services.tenants, former, desk, Outbox.of(services), Backlog.of(services), installs)
     with progress() as bar:
         task = bar.add_task("Tenants", total=len(names), beside="")
         for name in names:

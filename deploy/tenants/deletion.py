@@ -19,6 +19,8 @@ from shared.errors import (
 )
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.replays import Replays
+from shared.metrics.backlog import Backlog
+from shared.profiles.backlog import SyncBacklog
 from shared.profiles.synced import SyncedProfiles
 from shared.profiles.waiting import Waiting
 from shared.receipts import Receipts
@@ -92,6 +94,9 @@ def _forget(services: Services, tenant: Tenant) -> None:
     services.secret_uses.forget(name)
     Inbox.of(services).forget(name)
     Outbox.of(services).forget(name)
+    Backlog.of(services).forget(name)
+    SyncBacklog.of(services).forget(name)
+    services.rests.forget(name)
     ConsentMemories.of(services).forget(name)
     FormerIdentities.of(services).forget(name)
     SyncedProfiles.of(services).forget(name)

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from deploy.rehearsal.answers import RecordedAnswer
 from deploy.rehearsal.clients import RehearsedKlaviyo, RehearsedOmneo
 from shared.errors import ServiceError
+from shared.klaviyo.limits import Endpoint
 from shared.klaviyo.oauth import KlaviyoOAuth
 from shared.omneo.client import OmneoClient
 from tests.answers.calls import CALLS, Call, a_profile, a_reward, an_event, an_interaction
@@ -118,9 +119,9 @@ SITUATIONS: dict[tuple[str, str, int, str], Happens] = {
         an_event(shop.things) | {"profile": {"data": {"type": "profile", "attributes": {"email": OTHER, **ODD}}}}
     ),
     ("Klaviyo", "POST /api/events", 404, "not_found"): lambda shop: shop.klaviyo.create_event(an_event(replace(shop.things, profile=NOBODY))),
-    ("Klaviyo", "GET /api/events", 400, "invalid"): lambda shop: shop.klaviyo._get("/api/events", {"filter": "equals(email,\"x\")"}),
-    ("Klaviyo", "GET /api/events/{id}", 400, "invalid"): lambda shop: shop.klaviyo._get("/api/events/not-an-event"),
-    ("Klaviyo", "GET /api/events/{id}", 404, "not_found"): lambda shop: shop.klaviyo._get("/api/events/aaaaaaaaaaa"),
+    ("Klaviyo", "GET /api/events", 400, "invalid"): lambda shop: shop.klaviyo._get(Endpoint.READ_EVENTS, "/api/events", {"filter": "equals(email,\"x\")"}),
+    ("Klaviyo", "GET /api/events/{id}", 400, "invalid"): lambda shop: shop.klaviyo._get(Endpoint.READ_EVENTS, "/api/events/not-an-event"),
+    ("Klaviyo", "GET /api/events/{id}", 404, "not_found"): lambda shop: shop.klaviyo._get(Endpoint.READ_EVENTS, "/api/events/aaaaaaaaaaa"),
     ("Klaviyo", "POST /api/profile-import", 400, "invalid"): lambda shop: shop.klaviyo.import_profile(a_profile(shop.things, **ODD)),
     ("Klaviyo", "POST /api/profile-import", 404, "not_found"): lambda shop: shop.klaviyo.import_profile(
         a_profile(replace(shop.things, profile=NOBODY))
@@ -130,7 +131,7 @@ SITUATIONS: dict[tuple[str, str, int, str], Happens] = {
     ),
     ("Klaviyo", "PATCH /api/profiles/{id}", 409, "duplicate_profile"): lambda shop: (
         _anything(shop),
-        shop.klaviyo._send("PATCH", f"/api/profiles/{shop.things.profile}", body={"data": a_profile(shop.things, email=OTHER)}),
+        shop.klaviyo._send(Endpoint.PROFILE_IMPORT, "PATCH", f"/api/profiles/{shop.things.profile}", body={"data": a_profile(shop.things, email=OTHER)}),
     ),
     ("Klaviyo", "POST /api/profiles", 400, "invalid"): lambda shop: shop.klaviyo.create_profile(
         {"type": "profile", "attributes": {"email": OTHER, **ODD}}
@@ -159,8 +160,8 @@ SITUATIONS: dict[tuple[str, str, int, str], Happens] = {
     ("Klaviyo", f"POST {_IMPORT}", 400, "invalid"): lambda shop: shop.klaviyo.import_profiles([a_profile(shop.things, **ODD)]),
     ("Klaviyo", f"GET {_IMPORT}/{{id}}", 404, "not_found"): lambda shop: shop.klaviyo.import_job(NOBODY),
     ("Klaviyo", f"GET {_IMPORT}/{{id}}/import-errors", 404, "not_found"): lambda shop: shop.klaviyo.import_errors(NOBODY),
-    ("Klaviyo", f"POST {_CONSENT}-create-jobs", 400, "invalid"): lambda shop: shop.klaviyo._post(f"{_CONSENT}-create-jobs", {"data": {}}),
-    ("Klaviyo", f"POST {_CONSENT}-delete-jobs", 400, "invalid"): lambda shop: shop.klaviyo._post(f"{_CONSENT}-delete-jobs", {"data": {}}),
+    ("Klaviyo", f"POST {_CONSENT}-create-jobs", 400, "invalid"): lambda shop: shop.klaviyo._post(Endpoint.SUBSCRIBE, f"{_CONSENT}-create-jobs", {"data": {}}),
+    ("Klaviyo", f"POST {_CONSENT}-delete-jobs", 400, "invalid"): lambda shop: shop.klaviyo._post(Endpoint.UNSUBSCRIBE, f"{_CONSENT}-delete-jobs", {"data": {}}),
     ("Klaviyo", "POST /api/profile-suppression-bulk-create-jobs", 400, "invalid"): lambda shop: shop.klaviyo.suppress("canary"),
     ("Klaviyo", "POST /api/data-privacy-deletion-jobs", 404, "not_found"): lambda shop: shop.klaviyo.request_deletion(NOBODY),
     ("Klaviyo", "POST /oauth/token", 400, "invalid_grant"): lambda shop: _dead(shop, docs_spelling=False),

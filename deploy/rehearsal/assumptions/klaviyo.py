@@ -15,6 +15,7 @@ from shared.klaviyo.consent_jobs import ConsentCalls
 from shared.klaviyo.data_sources import made_data_source
 from shared.klaviyo.oauth import KlaviyoOAuth
 from shared.metrics.metrics import send_metric
+from shared.metrics.packing import pack_events
 from shared.metrics.rules import event
 from shared.metrics.rules.event_profile import settled_profile
 from shared.profiles.klaviyo_import import import_profile
@@ -61,6 +62,24 @@ KLAVIYO: tuple[Assumption, ...] = (
         Place(send_metric),
         "a retry is a second event, and a Flow mails twice",
         Trial(events.one_event_a_unique_id),
+    ),
+    _of(
+        "bulk-refuses-a-known-event",
+        "an event that a profile has already, by metric and `unique_id`, refuses a whole bulk job with a 400, and no event of it is recorded; a single "
+        "call drops it",
+        Place(pack_events),
+        "a job that is sent again makes second events, or loses those beside a known one",
+        Trial(events.bulk_refuses_a_known_event),
+    ),
+    _of(
+        "throttled-bulk-job-has-no-effect",
+        "a bulk job of events that is throttled has had no effect",
+        Place(pack_events),
+        "events of such a job are recorded twice, or refuse the job when it is sent again",
+        CannotBeTried(
+            "it would go beyond Klaviyo's limits",
+            "Send eleven bulk jobs in a second with an account's own key, and look at the events after them",
+        ),
     ),
     _of(
         "dead-grant-is-named",

@@ -10,6 +10,7 @@ from deploy.local.sandbox.klaviyo import (
     documents,
     endpoints,
     errors,
+    event_jobs,
     events,
     filters,
     flow_templates,
@@ -296,6 +297,12 @@ SANDBOX: tuple[Assumption, ...] = (
         'more than 5 MB is 400, not 413; "after 1990" takes in 1990 itself; an empty identifier is none; nesting is counted below `properties`',
         Place(events.problems),
         _REFUSED,
+    ),
+    _klaviyo(
+        "bulk-events-are-recorded-at-once",
+        "a refused job of events names every event that is wrong; an id that no profile has is 404 for the whole job; the events are recorded at once",
+        Place(event_jobs.create_event_job),
+        _TIMING,
     ),
     _klaviyo(
         "endpoints-are-strict",

@@ -75,6 +75,34 @@ def one_event_a_unique_id(stage: Stage) -> Answer:
     return judged(count == 1, "one `unique_id` was recorded more than once")
 
 
+def bulk_refuses_a_known_event(stage: Stage) -> Answer:
+    """Send a bulk job of two events, and one with one of them and another."""
+    person = stage.person("events")
+    known, beside, new = (stage.name(name) for name in ("known", "beside", "new"))
+    _send_in_bulk(stage, person, known, beside)
+    first = stage.until(lambda: (copies(stage, person, known) and copies(stage, person, beside)) or None)
+    if first is None:
+        return untried(_NOT_SEEN)
+    stage.saw("seconds until the events of a job were seen", first[1].seconds)
+    try:
+        _send_in_bulk(stage, person, known, new)
+    except RefusedError as error:
+        stage.saw("status", error.status or 0)
+        if error.status != 400:
+            return fails("the refusal has another status than 400")
+    else:
+        stage.pause(_LATE_SECONDS)
+        stage.saw("copies of the known event", len(copies(stage, person, known)))
+        return fails("the job is accepted")
+    stage.pause(_LATE_SECONDS)
+    return judged(not copies(stage, person, new), "the other event of the refused job is recorded")
+
+
+def _send_in_bulk(stage: Stage, person: Person, *unique_ids: str) -> None:
+    rows = [an_event(stage, person, unique_id)["attributes"] for unique_id in unique_ids]
+    stage.klaviyo.bulk_create_events(rows)
+
+
 def far_back_and_ahead(stage: Stage) -> Answer:
     """Send events at both ends of the range, and two beyond it."""
     person, now = stage.person("events"), stage.now()

@@ -24,10 +24,12 @@ from shared.installation.provision import start_provision
 from shared.installation.uninstall import DATA_SOURCES_STAY
 from shared.jobs.dead_job import DeadJob
 from shared.jobs.dead_jobs import DeadJobStore
-from shared.jobs.jobs import SendMetric
+from shared.jobs.jobs import SendMetric, SyncProfile
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.klaviyo.resources import DATA_SOURCES, OMNEO_TRIGGERS, SCOPES, webhook_name
+from shared.metrics.backlog import Backlog
+from shared.profiles.backlog import SyncBacklog
 from shared.services import Services
 from shared.settings import Settings
 from shared.storage.encryption import new_key
@@ -47,6 +49,8 @@ HEALTHY = [
     "settings",
     "traffic",
     "dead jobs",
+    "event backlog",
+    "profile syncs",
     "keys",
     "inbound queue",
     "outbound queue",
@@ -236,6 +240,12 @@ def set_up_refused(world: World) -> None:
     world.sandbox.klaviyo.faults.clear()
 
 
+def events_waiting(world: World) -> None:
+    event = {"profile": {"data": {"attributes": {"email": "canary-jane@example.org"}}}}
+    job = SendMetric.model_validate({"tenant": TENANT, "accepted_at": world.clock(), "event": event})
+    Backlog.of(world.services).add(TENANT, job, at=world.clock() - timedelta(minutes=20))
+
+
 def job_given_up(world: World) -> None:
     dead = DeadJob(
         id="job-1",
@@ -250,8 +260,21 @@ def job_given_up(world: World) -> None:
     DeadJobStore(world.services.documents, world.services.keys).add(dead, keep=timedelta(days=30))
 
 
+def syncs_wait(world: World) -> None:
+    then = world.clock() - timedelta(hours=2)
+    job = SyncProfile(tenant=TENANT, id="s1", accepted_at=then, profile_id="jane", until=then)
+    SyncBacklog.of(world.services).add(TENANT, job)
+
+
 def newer_key(world: World) -> None:
     world.environment["ENCRYPTION_KEYS"] = f"k2:{new_key()},{world.environment['ENCRYPTION_KEYS']}"
+    world.services = Services(
+        Settings.from_env(world.environment, EVERYTHING), clock=world.clock, sleep=world.clock.sleep
+    )
+
+
+def no_address_limits(world: World) -> None:
+    world.environment["ADDRESS_LIMITS"] = "none"
     world.services = Services(
         Settings.from_env(world.environment, EVERYTHING), clock=world.clock, sleep=world.clock.sleep
     )
@@ -299,8 +322,18 @@ STORIES: list[tuple[Callable[[World], None], str, str, str, str, bool]] = [
     (queue_stands_still, "outbound queue", "warning", "1 jobs wait, the oldest since 2026", "log", False),
     (set_up_refused, "set-up", "critical", "Data source Omneo", "repair", True),
     (job_given_up, "dead jobs", "warning", "1 jobs were given up", "reasons", False),
+    (
+        events_waiting,
+        "event backlog",
+        "warning",
+        "1 events wait for a bulk job, since 2026",
+        "pack-events",
+        False,
+    ),
+    (syncs_wait, "profile syncs", "warning", "1 wait for Klaviyo", "service-throttling", False),
     (newer_key, "keys", "warning", "5 secrets are sealed by an older key", "reencrypt", False),
     (older_webhook_secret, "webhook secret", "warning", "1 older webhook", "end them", False),
+    (no_address_limits, "address limits", "warning", "No address is held back", "SECURITY_POLICIES", False),
 ]
 
 

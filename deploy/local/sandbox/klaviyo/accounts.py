@@ -113,13 +113,12 @@ class Account:
         """Apply an acceptable event: update its profile, then record it. None if it was recorded before, unless it `repeats`."""
         now = self._clock()
         profile = self.apply_profile(attributes["profile"]["data"], revision=revision)
-        sent_time = attributes.get("time")
-        time = float(int(now)) if sent_time is None else (parse_time(sent_time) or 0.0)
-        metric = attributes["metric"]["data"]["attributes"]["name"]
-        unique_id = attributes.get("unique_id") or str(int(time))
-        if (key := (profile.id, metric, unique_id)) in self._recorded and not repeats:
+        time = _time_of(attributes, now)
+        key = profile.id, *_named(attributes, now)
+        if key in self._recorded and not repeats:
             return None
         self._recorded.add(key)
+        _, metric, unique_id = key
         self.metric_id(metric, is_custom=True)
         event = Event(
             id=self.identifiers.uuid(),
@@ -137,6 +136,18 @@ class Account:
         )
         self._keep(event)
         return event
+
+    def key_of(self, attributes: Mapping[str, Any]) -> tuple[str, str, str]:
+        """Return what makes two events one: the profile, by its id or, if it is yet to be made, by an identifier, metric and unique_id."""
+        data = attributes["profile"]["data"]
+        given = data["attributes"]
+        found = self.find(data.get("id"), given)
+        new = ("\0".join(_owner_key(name, given[name])) for name in IDENTIFIERS if given.get(name))
+        return found.id if found else next(new), *_named(attributes, self._clock())
+
+    def is_recorded(self, key: tuple[str, str, str]) -> bool:
+        """Return whether there is or was an event like this."""
+        return key in self._recorded
 
     def record(
         self,
@@ -271,6 +282,16 @@ class Account:
         for name in names:
             if former := profile.attributes.pop(name, None):
                 del self._owners[_owner_key(name, former)]
+
+
+def _time_of(attributes: Mapping[str, Any], now: float) -> float:
+    sent = attributes.get("time")
+    return float(int(now)) if sent is None else (parse_time(sent) or 0.0)
+
+
+def _named(attributes: Mapping[str, Any], now: float) -> tuple[str, str]:
+    metric = str(attributes["metric"]["data"]["attributes"]["name"])
+    return metric, attributes.get("unique_id") or str(int(_time_of(attributes, now)))
 
 
 def _owner_key(name: str, value: object) -> tuple[str, str]:

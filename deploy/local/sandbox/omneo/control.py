@@ -3,7 +3,7 @@
 POST `seed` `{"tenants": [{name, token, signing_secret, retries, token_expires_at}], "profiles": [{tenant, ...}],
 "targets": [{tenant, handle, url, template, condition}], "reactions": [{tenant, trigger, targets, condition}], "webhooks":
 [{tenant, ...}], "reward_definitions": [{tenant, ...}]}` returns tenants and profiles; POST `switches` `{id_token_seconds, otherwise}`, the latter the names of assumptions; POST `{tenant}/events` `{trigger, context}` lets an event happen and returns its
-deliveries; POST `try-target` `{tenant, trigger, handle, url, template, context}` calls a target that nobody has saved, and returns its
+deliveries; POST `try-target` `{tenant, trigger, handle, url, template, context, headers}` calls a target that nobody has saved, and returns its
 deliveries; POST `enable-webhooks` `{tenant}` enables every webhook, as a user does, and returns how many were not; POST `create-profile` `{tenant, ...}`, `change-profile` `{tenant, id, ...}` and `delete-profile` `{tenant, id}` tell the active webhooks;
 POST `expire` `{tenant}` ends its API token; POST `reward_rules` `{tenant, repeated_external_id, numbers_as_text}`; GET `rewards`, `webhooks`,
 `profiles`, `reward-definitions` and `interactions` with `?tenant=`, `profiles` also with `&search=` for what stands in an id,

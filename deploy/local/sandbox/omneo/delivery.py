@@ -107,7 +107,8 @@ class Postman:
             yield replace(delivery, error=f"{type(error).__name__}: {error}")
             return
         for attempt in range(1, retries + 2):
-            done = self._post(replace(delivery, attempt=attempt, body=body, sent_at=self._clock()), secret)
+            begun = replace(delivery, attempt=attempt, body=body, sent_at=self._clock())
+            done = self._post(begun, target.get("headers", {}), secret)
             yield done
             if done.status is not None and 200 <= done.status < 300:
                 return
@@ -116,8 +117,8 @@ class Postman:
         """Close the connections kept open."""
         self._session.close()
 
-    def _post(self, delivery: Delivery, secret: str) -> Delivery:
-        headers = {"Content-Type": "application/json", SIGNATURE: sign(secret, delivery.body)}
+    def _post(self, delivery: Delivery, own: Mapping[str, str], secret: str) -> Delivery:
+        headers = {"Content-Type": "application/json", **own, SIGNATURE: sign(secret, delivery.body)}
         try:
             answer = self._session.post(
                 delivery.url, data=delivery.body, headers=headers, timeout=TIMEOUT, allow_redirects=False

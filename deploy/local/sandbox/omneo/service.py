@@ -137,13 +137,24 @@ class Omneo(ProfileEvents, Bases):
         return done
 
     def try_target(
-        self, tenant: str, *, trigger: str, handle: str, url: str, template: str, context: Mapping[str, Any]
+        self,
+        tenant: str,
+        *,
+        trigger: str,
+        handle: str,
+        url: str,
+        template: str,
+        context: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
     ) -> list[Delivery]:
-        """Call a target that nobody has saved, as if the event had reached it, and return every attempt; no condition holds it back."""
+        """Call a target that nobody has saved, as if the event had reached it, and return every attempt; no condition holds it back.
+
+        `headers` are those that a user would type into CX Manager; the API of targets has none.
+        """
         with self._lock:
             whole = self._tenants[tenant]
         begun = Delivery(tenant, trigger, handle, url, self.clock())
-        target = {"template": template, "condition": None}
+        target = {"template": template, "condition": None, "headers": headers or {}}
         # Not under the lock: whoever is called will call back.
         done = list(
             self._postman.deliver(begun, target, context, secret=whole.signing_secret, retries=whole.retries)
