@@ -78,6 +78,17 @@ def test_the_sandbox_gives_an_answer_of_this_form(answer: RecordedAnswer) -> Non
         assert list(map(str, unlike([answer], heard[-1:]))) == []
 
 
+@pytest.mark.parametrize("answer", [row for row in KNOWN if row.method != "*"], ids=name_of)
+def test_our_calls_name_the_parameters_that_stand_in_the_file(answer: RecordedAnswer) -> None:
+    """One of our calls does: find_profile and profiles_by, say, ask the same operation with others."""
+    asked = set()
+    for happens in ways_to(answer):
+        with a_shop() as shop:
+            happen(happens, shop)
+            asked |= {row.parameters for row in given(answer, shop)}
+    assert answer.parameters in asked
+
+
 @pytest.mark.parametrize("answer", [row for row in ANSWERS if row.sent is not None], ids=name_of)
 def test_our_calls_are_no_stranger_than_those_that_were_recorded(answer: RecordedAnswer) -> None:
     """What we send in the sandbox's world has the envelope of what was sent when this was recorded."""
