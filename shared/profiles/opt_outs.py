@@ -111,6 +111,6 @@ def pull_opt_out(job: PullOptOut, tenant: Tenant, services: Services) -> None:
             logs.write(logging.INFO, "opt-out pulled from Klaviyo")
         if job.is_anothers and tenant.klaviyo is not None:
             # Klaviyo holds it of another's profile. Whatever was written: a process may have died between the write and this.
-            sync_soon(tenant, job.profile_id, queue=services.queue, clock=services.clock)
+            sync_soon(tenant, job.profile_id, queue=services.queue, clock=services.clock, may_wait=False)
         way.look()
         way.tell()

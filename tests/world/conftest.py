@@ -1,4 +1,7 @@
-"""Counts, over all histories of a run, what has happened in them: an act, a fault or a death that never comes proves nothing."""
+"""Counts, over all histories of a run, what has happened in them: an act, a fault or a death that never comes proves nothing.
+
+A few hundred are too few for the rarest; `make histories` has enough.
+"""
 
 import json
 from collections import Counter
@@ -7,7 +10,7 @@ import pytest
 
 from tests.world.plans import ALL_ACTS, ALL_DEATHS, ALL_FAULTS
 
-FIRED, BATCHES = "fired", 30
+FIRED, BATCHES, QUICK_BATCHES = "fired", 30, 3
 
 
 def wanted() -> list[str]:
@@ -31,8 +34,8 @@ class _Counting:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Fail the run if all batches were lived and something never happened."""
-        if self.batches < BATCHES:
+        """Fail the run if so many batches were lived and something never happened."""
+        if self.batches < BATCHES - QUICK_BATCHES:
             return
         missing = [what for what in wanted() if not self.fired[what]]
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
