@@ -5,13 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
 LOCAL := PORT='$(PORT)' $(BIN)/python -m deploy.local
+# Also where the environment says otherwise, what Python compiles is kept: to compile every test takes longer than to collect them.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 CLOUD := PROJECT='$(PROJECT)' REGION='$(REGION)' DRY_RUN='$(DRY_RUN)' PYTHON='$(CURDIR)/$(BIN)/python'
 # The rules, without the tests that search for examples, and one event through every function: what another Python could break.
 QUICK := tests/shared/*/rules 'tests/test_boot.py::test_an_event_travels_through_the_functions_as_they_are_deployed[sqlite]'
 
 .DEFAULT_GOAL := help
-.PHONY: help run fresh logs serve test test-pythons quick test-deploy simulate check format lint types bench \
-	deploy status rollback destroy env setup hooks lock picture vendored clean mutants FORCE
+.PHONY: help run fresh logs serve test test-pythons quick test-deploy histories simulate check format lint types bench \
+	deploy status rollback destroy env setup hooks lock picture vendored clean mutants faults busy FORCE
 
 help: ## This list
 	@awk -F ':.*## ' '/^## / { printf "\n%s\n", substr($$0, 4) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,10 +36,10 @@ serve: $(VENV)/.run ## The bundle on this machine, talking to what the environme
 
 setup: $(VENV)/.test ## Set up .venv with everything: [PYTHON=/path/to/python3.13]
 
-check: format lint types test ## What CI runs first: format, lint, types, tests
+check: format lint types histories test ## What CI runs first: format, lint, types, histories, tests
 
-test: $(VENV)/.test ## The whole test suite
-	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
+test: $(VENV)/.test ## The test suite
+	@$(PYTEST)
 
 test-pythons: $(VENV)/.test ## The quick part of the suite on each Python that is found, 3.11 to 3.13
 	@deploy/local/find_python.sh --all | while read -r version program; do \
@@ -48,8 +50,17 @@ test-pythons: $(VENV)/.test ## The quick part of the suite on each Python that i
 test-deploy: $(VENV)/.test ## Upgrade, rollback, teardown and half-failed deployments, with the real gcloud against a played Google (minutes)
 	@$(BIN)/python -m pytest -m deploy tests/deploy/gcp
 
+histories: $(VENV)/.test ## The 2,700 simulated histories that make test leaves out: the same at every run, and each judged
+	@$(PYTEST) -m histories tests/world
+
 simulate: $(VENV)/.test ## Histories that chance has made, one after the other, and the stories of those that end wrong: [SEEDS=3000] [FROM=0]
 	@$(BIN)/python -m tests.world --seeds='$(or $(SEEDS),3000)' --from='$(or $(FROM),0)'
+
+faults: $(VENV)/.test ## Real processes, killed and broken in every way, then counted (Linux): [SECONDS=600] [TENANTS=3] [QUICK=1]
+	@$(BIN)/python -m tests.faults --seconds='$(or $(SECONDS),600)' --tenants='$(or $(TENANTS),3)' $(if $(QUICK),--quick)
+
+busy: $(VENV)/.test ## A busy day in minutes, with one noisy tenant: the others' latency, and what grows (Linux): [SECONDS=600] [TENANTS=20]
+	@$(BIN)/python -m tests.faults.busy --seconds='$(or $(SECONDS),600)' --tenants='$(or $(TENANTS),20)'
 
 mutants: $(VENV)/.test ## Small changes of the core modules, and those that their tests miss: [MODULES=shared/...] [SEED=1] [MOST=20]
 	@$(BIN)/python -m tests.mutants --seed='$(or $(SEED),1)' --most='$(or $(MOST),20)' $(MODULES)

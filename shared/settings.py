@@ -109,7 +109,7 @@ class Settings:
             klaviyo_authorize_url=read.url(
                 "KLAVIYO_AUTHORIZE_URL", "https://www.klaviyo.com/oauth/authorize"
             ),
-            klaviyo_revision=read("KLAVIYO_REVISION", _date, "2026-10-15"),
+            klaviyo_revision=read("KLAVIYO_REVISION", as_revision, "2026-10-15"),
             omneo_api_url=read("OMNEO_API_URL", _omneo_template, "https://api.{tenant}.getomneo.com"),
             omneo_manager_url=read(
                 "OMNEO_MANAGER_URL", _omneo_template, "https://{tenant}.manager.getomneo.com"
@@ -237,7 +237,12 @@ def _omneo_template(text: str) -> str:
     return _url(text)
 
 
-def _date(text: str) -> str:
+def as_revision(text: str) -> str:
+    """Return the name of a revision of Klaviyo's API: a date, with `.pre` at its end while it is tried out.
+
+    Raises:
+        ValueError: it is none.
+    """
     day = text.removesuffix(".pre")
     try:
         canonical = date.fromisoformat(day).isoformat()

@@ -5,9 +5,11 @@ from hypothesis import settings
 pytest_plugins = [
     "tests.support.canary",
     "tests.support.emulators",
+    "tests.support.garbage",
     "tests.support.loading",
     "tests.support.reports",
     "tests.support.stores",
+    "tests.support.temporary",
     "tests.support.world",
 ]
 

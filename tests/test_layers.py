@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -72,9 +73,18 @@ def product_files(*tops: str) -> list[str]:
     )
 
 
-def imports(path: str, *, types: bool = False) -> Iterator[str]:
-    """Yield the dotted names that a file imports when it runs, with `types` also those for the type checker alone."""
-    for node in _running(ast.parse((ROOT / path).read_text()), types):
+def imports(path: str, *, types: bool = False) -> tuple[str, ...]:
+    """Return the dotted names that a file imports when it runs, with `types` also those for the type checker alone."""
+    return _imports(ROOT / path, types)
+
+
+@cache  # many tests ask of the same files
+def _imports(path: Path, types: bool) -> tuple[str, ...]:
+    return tuple(_named(_running(ast.parse(path.read_text()), types)))
+
+
+def _named(nodes: Iterator[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -104,6 +114,7 @@ def room_of(path: str) -> str:
     return "" if part == "__init__.py" else part.removesuffix(".py")
 
 
+@cache
 def arrows() -> dict[tuple[str, str], list[str]]:
     """Return who imports whom among the rooms, each arrow with the files that draw it; imports for types count."""
     found: dict[tuple[str, str], list[str]] = {}
@@ -115,30 +126,27 @@ def arrows() -> dict[tuple[str, str], list[str]]:
     return found
 
 
-ARROWS = arrows()
-
-
 def test_every_room_has_its_floor() -> None:
     assert {room_of(path) for path in product_files("shared")} - {""} == set(FLOOR)
 
 
 def test_a_room_imports_only_rooms_below_it() -> None:
-    upwards = {arrow: files for arrow, files in ARROWS.items() if FLOOR[arrow[0]] > FLOOR[arrow[1]]}
+    upwards = {arrow: files for arrow, files in arrows().items() if FLOOR[arrow[0]] > FLOOR[arrow[1]]}
     assert upwards == {}
 
 
 def test_rooms_on_one_floor_do_not_import_each_other_back() -> None:
-    assert [arrow for arrow in ARROWS if (arrow[1], arrow[0]) in ARROWS] == []
+    assert [arrow for arrow in arrows() if (arrow[1], arrow[0]) in arrows()] == []
 
 
 def test_the_flows_do_not_use_each_other() -> None:
-    between = {arrow for arrow in ARROWS if set(arrow) <= FLOWS}
+    between = {arrow for arrow in arrows() if set(arrow) <= FLOWS}
     assert between <= FLOWS_MAY
 
 
 def test_services_names_no_room_above_it() -> None:
     """`Services` is handed to rooms; a room builds its own stores from it."""
-    named = {to for (room, to) in ARROWS if room == "services"}
+    named = {to for (room, to) in arrows() if room == "services"}
     assert [room for room in named if FLOOR[room] < FLOOR["services"]] == []
 
 

@@ -15,6 +15,7 @@ from deploy.staging import REPOSITORY
 FIND = REPOSITORY / "deploy/local/find_python.sh"
 # Says its version to whoever asks as find_python.sh does: the program is the second argument, the version wanted the third.
 FITS = '#!/bin/bash\n[[ "$1" == -c && "$3" == {version} ]]\n'
+TESTS = ["histories", "test"]
 SHIM = "#!/bin/bash\necho 'pyenv: command not found' >&2; exit 127\n"
 
 
@@ -141,10 +142,11 @@ def test_help_lists_every_command_of_the_makefile_that_a_person_gives() -> None:
     assert re.findall(r"^([A-Z].+)$", listed, re.MULTILINE) == ["Try it", "Change it", "Google Cloud"]
 
 
-def test_before_a_commit_runs_what_make_check_runs_first() -> None:
+def test_before_a_commit_runs_what_make_check_runs_before_the_tests() -> None:
     (check,) = re.findall(r"^check: (.+?) ##", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
     hooks = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
-    assert [hook["entry"] for hook in hooks] == [f"make {target}" for target in check.split()[:-1]]
+    assert [hook["entry"] for hook in hooks] == [f"make {target}" for target in check.split()[: -len(TESTS)]]
+    assert check.split()[-len(TESTS) :] == TESTS
 
 
 def test_the_runtime_on_google_cloud_is_named_in_one_place() -> None:

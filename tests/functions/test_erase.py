@@ -52,7 +52,7 @@ def admin(shop: World, load: Load) -> FlaskClient:
     """Return the function, on the world's time, in a shop in which somebody was erased before: the first erasure waits."""
     shop.live()
     somebody_was_erased(shop)
-    return load("admin", shop.environment)
+    return load("admin", shop.environment, sleep=shop.clock.sleep)
 
 
 def somebody_was_erased(world: World) -> None:

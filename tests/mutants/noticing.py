@@ -88,4 +88,6 @@ def _run(folder: str, tests: list[str]) -> None:
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
-    os._exit(int(pytest.main(["--exitfirst", "--quiet", "-p", "no:cacheprovider", *tests])))
+    # Every run would load it, and one test in all has a use for it, which loads it itself.
+    without = ["-p", "no:cacheprovider", "-p", "no:schemathesis"]
+    os._exit(int(pytest.main(["--exitfirst", "--quiet", *without, *tests])))

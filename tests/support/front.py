@@ -23,7 +23,9 @@ class Front:
 
     def __init__(self, world: World, load: Load) -> None:
         names = [function.name for function in load_functions().values() if function.public]
-        self._apps: dict[str, Flask] = {name: load(name, world.environment).application for name in names}
+        self._apps: dict[str, Flask] = {
+            name: load(name, world.environment, sleep=world.clock.sleep).application for name in names
+        }
         self._routes = [(path_matcher(route.path), route.function) for route in load_routes()]
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:

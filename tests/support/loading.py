@@ -1,10 +1,12 @@
 """Functions loaded as the launcher loads them, from their staged source root, and called through Flask's test client."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from flask import Flask
@@ -13,7 +15,14 @@ from functions_framework import create_app
 
 from deploy.staging import stage
 
-Load = Callable[[str, Mapping[str, str]], FlaskClient]
+
+class Load(Protocol):
+    """Loads a function."""
+
+    def __call__(
+        self, name: str, variables: Mapping[str, str], *, sleep: Callable[[float], None] | None = None
+    ) -> FlaskClient:
+        """Return a client of the function, loaded in this environment. `sleep` takes the place of its waiting."""
 
 
 @pytest.fixture(scope="session")
@@ -24,18 +33,24 @@ def source_root(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 
 
 @pytest.fixture
-def load(source_root: Callable[[str], Path]) -> Iterator[Load]:
-    """Return `load(name, environment)`, which gives a client of the function.
+def load(source_root: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
+    """Return what loads functions.
 
     The framework writes the environment, `sys.path` and `sys.modules["main"]`; all are put back.
     """
+    # A function leaves what is there as it starts out of all looks for garbage. Here that is what earlier tests have left behind.
+    monkeypatch.setattr(gc, "freeze", lambda: None)
     environment, path, main = dict(os.environ), list(sys.path), sys.modules.get("main")
 
-    def load(name: str, variables: Mapping[str, str]) -> FlaskClient:
+    def load(
+        name: str, variables: Mapping[str, str], *, sleep: Callable[[float], None] | None = None
+    ) -> FlaskClient:
         root = source_root(name)
         os.environ.clear()
         os.environ.update(variables)
         app: Flask = create_app(name, str(root / "main.py"), "http")  # type: ignore[no-untyped-call]  # it has no types
+        if sleep is not None:
+            vars(sys.modules["main"].services)["sleep"] = sleep
         return app.test_client()
 
     yield load

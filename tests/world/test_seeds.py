@@ -1,4 +1,6 @@
-"""Three thousand histories that chance has made, each judged by what people did in it. `make simulate` lives more.
+"""Three thousand histories that chance has made, each judged by what people did in it.
+
+`make test` lives the first few hundred, `make histories` the others, and `make simulate` as many more as it is told.
 
 Those of `OPEN` still end wrong. They are lived and not judged; `make simulate SEEDS=1 FROM=<seed>` tells one as a story. Whoever mends one
 takes it out.
@@ -10,16 +12,20 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.world.conftest import BATCHES, FIRED
+from tests.world.conftest import BATCHES, FIRED, QUICK_BATCHES
 from tests.world.history import live
 from tests.world.open_seeds import OPEN
 from tests.world.plans import drawn
 from tests.world.shrink import shrunk_story
 
 EACH = 100
+NUMBERS = [
+    pytest.param(batch, marks=[pytest.mark.histories] if batch >= QUICK_BATCHES else [])
+    for batch in range(BATCHES)
+]
 
 
-@pytest.mark.parametrize("batch", range(BATCHES))
+@pytest.mark.parametrize("batch", NUMBERS)
 def test_no_law_is_broken(batch: int, record_property: Callable[[str, object], None]) -> None:
     fired: Counter[str] = Counter()
     for seed in range(batch * EACH, (batch + 1) * EACH):

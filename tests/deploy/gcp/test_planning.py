@@ -508,7 +508,7 @@ class TestQueues:
         stale["retryConfig"]["maxAttempts"] = 5
         other = {"name": "projects/p/locations/l/queues/smoke", "retryConfig": {"maxAttempts": 1}}
         assert list(queues.differing([stale, other])) == [
-            ["acme-klaviyo-outbound", "50", "20", "unlimited", "1s", "600s", "10"]
+            ["acme-klaviyo-outbound", "500", "100", "unlimited", "1s", "600s", "10"]
         ]
 
 

@@ -3,7 +3,8 @@
 Omneo's pages "Targets", "Reactions" and "Filters", and its SDKs for the signature: X-Omneo-Hmac-SHA256 is the lowercase
 hex HMAC-SHA256 of the raw body, keyed with the tenant's secret.
 
-Assumed: a target is given 10 seconds; nothing is retried unless the tenant says so, and then at once, when no 2xx came;
+Assumed (targets-are-given-ten-seconds, targets-are-signed):
+a target is given 10 seconds; nothing is retried unless the tenant says so, and then at once, when no 2xx came;
 targets carry no X-Omneo-Event; redirects are not followed.
 """
 
