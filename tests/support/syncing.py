@@ -70,10 +70,7 @@ class Shop:
 
     def waiting(self) -> int:
         """Return how many tasks wait."""
-        from shared.direction import Direction
-
-        tenant, queue = self.world.read(), self.world.services.queue
-        return sum(queue.state(tenant, direction).depth for direction in Direction)
+        return self.world.waiting()
 
     def profile(self) -> Profile:
         """Return the one profile that Klaviyo has."""
@@ -143,7 +140,7 @@ def reads_alone(shop: Shop) -> bool:
 def a_shop(world: World, **settings: Any) -> Iterator[Shop]:
     """Open a shop: an installed tenant, with webhooks of Omneo's and Klaviyo's that call it."""
     with ExitStack() as stack:
-        app = Flask("doors")
+        app = Flask("doors", static_folder=None)
         url = stack.enter_context(serving(app))
         for path, view in _doors(world).items():
             app.add_url_rule(path, path, view, methods=["POST"])

@@ -141,6 +141,13 @@ class World:
         tasks = sorted(queue._client.list_tasks(request=asked), key=lambda task: str(task.create_time))
         return [task.http_request.body for task in tasks]
 
+    def waiting(self) -> int:
+        """Return how many tasks wait, on all queues; asked of the queue's database, for it is asked after every step of a story."""
+        dispatcher = self.tasks._dispatcher
+        assert dispatcher is not None
+        (row,) = dispatcher._tasks._database.read("SELECT COUNT(*) AS waiting FROM tasks")
+        return int(row["waiting"])
+
     def dead_jobs(self, name: str = TENANT) -> list[Any]:
         """Return the tenant's dead jobs."""
         return DeadJobStore(self.services.documents, self.services.keys).page(name)
@@ -269,7 +276,7 @@ def put_together(
     chance: Callable[[], float] = lambda: 0.0,
 ) -> Iterator[World]:
     """Give the services to a worker that runs on the test's clock."""
-    app = Flask("worker")
+    app = Flask("worker", static_folder=None)  # which would be a route more
     with reached_directly(sandbox, tasks), serving(app) as url:
         environment = environment_for(sandbox, tasks, tmp_path, url)
         services = Services(
