@@ -13,7 +13,7 @@ QUICK := tests/shared/*/rules 'tests/test_boot.py::test_an_event_travels_through
 
 .DEFAULT_GOAL := help
 .PHONY: help run fresh logs serve test test-pythons quick test-deploy histories simulate check format lint types bench \
-	deploy status rollback destroy env setup hooks lock picture vendored clean mutants FORCE
+	deploy status rollback destroy env setup hooks lock picture vendored clean mutants faults busy FORCE
 
 help: ## This list
 	@awk -F ':.*## ' '/^## / { printf "\n%s\n", substr($$0, 4) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ histories: $(VENV)/.test ## The 2,700 simulated histories that make test leaves 
 
 simulate: $(VENV)/.test ## Histories that chance has made, one after the other, and the stories of those that end wrong: [SEEDS=3000] [FROM=0]
 	@$(BIN)/python -m tests.world --seeds='$(or $(SEEDS),3000)' --from='$(or $(FROM),0)'
+
+faults: $(VENV)/.test ## Real processes, killed and broken in every way, then counted (Linux): [SECONDS=600] [TENANTS=3] [QUICK=1]
+	@$(BIN)/python -m tests.faults --seconds='$(or $(SECONDS),600)' --tenants='$(or $(TENANTS),3)' $(if $(QUICK),--quick)
+
+busy: $(VENV)/.test ## A busy day in minutes, with one noisy tenant: the others' latency, and what grows (Linux): [SECONDS=600] [TENANTS=20]
+	@$(BIN)/python -m tests.faults.busy --seconds='$(or $(SECONDS),600)' --tenants='$(or $(TENANTS),20)'
 
 mutants: $(VENV)/.test ## Small changes of the core modules, and those that their tests miss: [MODULES=shared/...] [SEED=1] [MOST=20]
 	@$(BIN)/python -m tests.mutants --seed='$(or $(SEED),1)' --most='$(or $(MOST),20)' $(MODULES)

@@ -43,6 +43,7 @@ class Act(StrEnum):
     HEALED = "heal begun"
     REPAIRED = "repaired"
     ERASED = "person erased"
+    REHEARSED = "rehearsal begun"
     DELETED = "tenant deleted"
     TOLD = "operator told"
 

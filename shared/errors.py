@@ -98,6 +98,10 @@ class BusyError(OwnServiceError):
     """Another call is doing the same, or may have done it; after a while it will be known."""
 
 
+class SlowBodyError(OwnServiceError):
+    """The body was not here in time; who is no attacker has a bad line, and may send it again."""
+
+
 class QueueUnavailableError(OwnServiceError):
     """The queue did not take the task."""
 
@@ -178,6 +182,10 @@ class WaitError(ServiceError):
             message, service=service, status=status, code=code, detail=detail, request_id=request_id
         )
         self.retry_after = retry_after
+
+
+class RestingError(WaitError):
+    """What was about to be called rests: it was refused a moment ago, and so was not called. `retry_after` is when it is this caller's turn."""
 
 
 class UnsureError(WaitError):

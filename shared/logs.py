@@ -42,6 +42,7 @@ _FIELDS = frozenset(
         "error",
         "events",  # how many
         "records",  # how many
+        "syncs",  # how many
         "left_out",  # how many by reason
         "received",  # how many by what the inbox made of them
         "decisions",  # how many by decision

@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
 from shared.errors import DocumentExistsError, DocumentMissingError, StoreUnavailableError
-from shared.storage.documents import Document, Documents, Value, delete_all
+from shared.storage.documents import Document, Documents, Value, Write, delete_all
 from shared.tenants.tenants import Tenant
 
 if TYPE_CHECKING:
@@ -89,6 +89,12 @@ class Receipts:
         days = tenant.settings.receipt_days
         if days or receipt.attempts or always:
             self._put(tenant, receipt, persons, timedelta(days=days) if days else KEPT_AFTER_A_WAIT)
+
+    def done_after_a_wait(self, tenant: Tenant, receipt: Receipt, persons: Mapping[str, str]) -> Write:
+        """Return what notes that a job is done which had to wait, to be written with others."""
+        days = tenant.settings.receipt_days
+        keep = timedelta(days=days) if days else KEPT_AFTER_A_WAIT
+        return Write(_collection(tenant.name), receipt.id, self._encoded(tenant, receipt, persons, keep))
 
     def has_died(self, tenant: Tenant, receipt: Receipt) -> None:
         """Leave the word to the desk."""

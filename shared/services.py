@@ -10,9 +10,11 @@ import os
 import random
 import secrets
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,15 +23,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import SecretStr
 
 from shared import logs
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, OwnServiceError
 from shared.settings import Needs, QueueSettings, Settings, StoreSettings
 
 if TYPE_CHECKING:
     from shared.http.client import HttpClient, Problem
     from shared.http.connections import Connections
+    from shared.jobs.cloud_tasks import CloudTasksQueue
     from shared.jobs.queue import TaskQueue
     from shared.klaviyo.client import KlaviyoClient
     from shared.klaviyo.oauth import KlaviyoOAuth
+    from shared.klaviyo.rests import Rests
     from shared.omneo.client import OmneoClient
     from shared.storage.documents import Documents
     from shared.storage.encryption import KeyRing
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
     from shared.tenants.tenants import Tenant, TenantStore
 
 T = TypeVar("T")
+
+_WARMING_SECONDS = 3.0  # the first call waits for it
 
 
 def _now() -> datetime:
@@ -79,7 +85,30 @@ class Services:
         logs.configure(settings.project)
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its own lines are not ours, nor JSON
         gc.freeze()  # what starting has made stays; not to look through it again makes the first call faster
-        return cls(settings, short_waits=short_waits)
+        services = cls(settings, short_waits=short_waits)
+        if (
+            "K_SERVICE" in os.environ
+        ):  # Cloud Run's own variable; the launcher forks once, and the copy takes the calls
+            os.register_at_fork(after_in_child=services.warm)
+        return services
+
+    def warm(self) -> None:
+        """Build and connect what every call needs, before the first one. What fails here is for that call to tell."""
+        ways = [self._look_into_the_store] if self.settings.store else []
+        ways += [self._look_at_the_queue] if self.settings.queue else []
+        threads = [threading.Thread(target=way, daemon=True) for way in ways]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(_WARMING_SECONDS)
+
+    def _look_into_the_store(self) -> None:
+        with suppress(OwnServiceError):
+            self.tenants.find("warm")
+
+    def _look_at_the_queue(self) -> None:
+        with suppress(OwnServiceError):
+            self._cloud_tasks.connect()
 
     def kept(self, kind: type[T], make: Callable[[], T]) -> T:
         """Return the one object of a kind that this process keeps between calls. `make` makes it at the first call."""
@@ -134,6 +163,13 @@ class Services:
         return SecretUses(self.documents, self.clock)
 
     @cached_property
+    def rests(self) -> "Rests":
+        """Until when what of Klaviyo is not to be called."""
+        from shared.klaviyo.rests import Rests
+
+        return Rests(self.documents, self.clock)
+
+    @cached_property
     def former_tenants(self) -> "FormerTenants":
         """What deleted tenants have left."""
         from shared.tenants.former import FormerTenants
@@ -143,6 +179,10 @@ class Services:
     @cached_property
     def queue(self) -> "TaskQueue":
         """The tenants' queues."""
+        return self._cloud_tasks
+
+    @cached_property
+    def _cloud_tasks(self) -> "CloudTasksQueue":
         from shared.jobs.cloud_tasks import CloudTasksQueue, tasks_client
 
         settings = self._queue
@@ -151,18 +191,21 @@ class Services:
     def klaviyo(self, tenant: "Tenant") -> "KlaviyoClient":
         """Return a client of the tenant's Klaviyo account."""
         from shared.klaviyo.client import KlaviyoClient, read_problem
+        from shared.klaviyo.pace import TenantPace, Unpaced
         from shared.klaviyo.tokens import TenantTokens
 
         tokens = TenantTokens(
             tenant,
             tenants=self.tenants,
             leases=self.leases,
+            rests=self.rests,
             oauth=self.klaviyo_oauth,
             clock=self.clock,
             sleep=self.sleep,
         )
         http = self._http("Klaviyo", self.settings.klaviyo_api_url, read_problem)
-        return KlaviyoClient(http, tokens, self.settings.klaviyo_revision)
+        pace = Unpaced() if self.short_waits else TenantPace(tenant.name, self.rests, self.clock)
+        return KlaviyoClient(http, tokens, self.settings.klaviyo_revision, pace)
 
     def klaviyo_with(self, access_token: SecretStr) -> "KlaviyoClient":
         """Return a client of the account that a token belongs to which no tenant has yet."""

@@ -72,6 +72,7 @@ class Settings:
     app_publisher: str
     help_url: str
     privacy_url: str  # empty: the pages show no link
+    limits_addresses: bool  # whether the load balancer holds back who calls too often
     extension_url: str | None
     project: str
     klaviyo_client_id: str | None
@@ -108,7 +109,7 @@ class Settings:
             klaviyo_authorize_url=read.url(
                 "KLAVIYO_AUTHORIZE_URL", "https://www.klaviyo.com/oauth/authorize"
             ),
-            klaviyo_revision=read("KLAVIYO_REVISION", _date, "2026-10-15"),
+            klaviyo_revision=read("KLAVIYO_REVISION", as_revision, "2026-10-15"),
             omneo_api_url=read("OMNEO_API_URL", _omneo_template, "https://api.{tenant}.getomneo.com"),
             omneo_manager_url=read(
                 "OMNEO_MANAGER_URL", _omneo_template, "https://{tenant}.manager.getomneo.com"
@@ -116,6 +117,7 @@ class Settings:
             app_publisher=read.text("APP_PUBLISHER", "Omneo"),
             help_url=read.url("HELP_URL", "https://docs.omneo.io/extensions/klaviyo/installation"),
             privacy_url=read("PRIVACY_URL", _url_or_none, ""),
+            limits_addresses=read("ADDRESS_LIMITS", _on_or_none, "on"),
             extension_url=read.url("EXTENSION_URL") if Needs.PUBLIC_URL in needs else None,
             project=read.text("GOOGLE_CLOUD_PROJECT", ""),
             klaviyo_client_id=read.text("KLAVIYO_CLIENT_ID") if app else None,
@@ -235,7 +237,12 @@ def _omneo_template(text: str) -> str:
     return _url(text)
 
 
-def _date(text: str) -> str:
+def as_revision(text: str) -> str:
+    """Return the name of a revision of Klaviyo's API: a date, with `.pre` at its end while it is tried out.
+
+    Raises:
+        ValueError: it is none.
+    """
     day = text.removesuffix(".pre")
     try:
         canonical = date.fromisoformat(day).isoformat()
@@ -253,6 +260,12 @@ def _sqlite_path(text: str) -> str:
     if kind != "sqlite" or not path:
         raise ValueError("must be firestore or sqlite:PATH")
     return path
+
+
+def _on_or_none(text: str) -> bool:
+    if text not in {"on", "none"}:
+        raise ValueError("must be on or none")
+    return text == "on"
 
 
 def _queue_kind(text: str) -> str:

@@ -105,6 +105,16 @@ def test_a_page_with_a_fault_is_noticed(tmp_path: Path) -> None:
 # Tables: a row for each thing that is, and none for what is not
 
 
+def test_each_claim_of_the_security_page_is_held_by_a_test_that_there_is() -> None:
+    page = PAGES["deploy/SECURITY.md"]
+    held = [
+        row[-1] for first in ("Who", "Claim", "Secret") for row in page.table(first) if "tests/" in row[-1]
+    ]
+    assert len(held) == page.text.count("tests/") > 20
+    for file, name in (strip(cell).split("::") for cell in held):
+        assert f"def {name}(" in (ROOT / file).read_text(), name
+
+
 def test_the_readme_fits_on_a_page() -> None:
     assert len(README.text.splitlines()) <= 150
 

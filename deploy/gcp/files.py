@@ -254,8 +254,10 @@ def _write_balancer(work: Path, functions: Mapping[str, staging.Function], place
 def write_revisions(work: Path, place: Place) -> None:
     """Stage every function, compare it with what runs, and write what is to be done.
 
-    Reads `services.json` and one `version-SECRET` file for each secret from the same folder.
+    Reads `services.json` and one `version-SECRET` file for each secret from the same folder, and whether `limits-left-out` is there.
     """
+    # Empty takes it away again: the doctor warns only as long as it is so.
+    asked = os.environ | {"ADDRESS_LIMITS": "none" if (work / "limits-left-out").exists() else ""}
     services = json.loads((work / "services.json").read_text() or "[]")
     running = revisions.read_services(services)
     place = _as_called(work, place, running)
@@ -266,7 +268,7 @@ def write_revisions(work: Path, place: Place) -> None:
         service = naming.service(function.name)
         now = running.get(service)
         source = staging.stage(function.name, work / "source" / service)
-        given = revisions.variables(function, place, os.environ, now)
+        given = revisions.variables(function, place, asked, now)
         versions = {name: _version(work, name) for name in function.secrets}
         mark = revisions.wanted_fingerprint(function, source, given, versions)
         (work / f"variables-{service}.yaml").write_text(yaml.safe_dump(given), encoding="utf-8")
@@ -331,7 +333,9 @@ def write_front(work: Path, place: Place, apis: Iterable[str]) -> None:
     _rows(work / "addresses", [["extension", found.address]] if found.address else [])
     _rows(work / "certificates", ([name, *row] for name, row in found.classic.items()))
     _rows(work / "attached", ([name] for name in found.attached))
-    _rows(work / "authorizations", ([name, row.data] for name, row in found.authorizations.items()))
+    _rows(
+        work / "authorizations", ([name, row.data, row.record] for name, row in found.authorizations.items())
+    )
     _rows(work / "managed", ([name, state or "-"] for name, state in found.certificates.items()))
     _rows(work / "entries", ([name, host] for name, host in found.entries.items()))
     _rows(work / "certificate-maps", ([name] for name in found.maps))
@@ -357,8 +361,8 @@ def _write_move(work: Path, place: Place, found: front.Front, google: Google) ->
     _rows(work / "old-hosts", ([host] for host in kept))
     gone = [name for name, host in found.entries.items() if host in old and host not in kept]
     _rows(work / "gone-names", ([name] for name in gone))
-    proofs = [row.data for name, row in found.authorizations.items() if name in gone]
-    _rows(work / "gone-records", _leading(google, work, place, "", proofs) if proofs else [])
+    proofs = {row.record: row.data for name, row in found.authorizations.items() if name in gone}
+    _rows(work / "gone-records", map(_place_of, _leading(google, work, place, "", proofs) if proofs else []))
     _rows(work / "moving", [[why]] if why else [])
     _rows(work / "serving-host", ([host] for host in kept if not leads_here))
     if found.has_begun(place.domain):
@@ -390,22 +394,30 @@ def write_record(work: Path, place: Place) -> None:
 
 
 def write_pointing_here(work: Path, place: Place) -> None:
-    """Write, in `pointing-here`, the records of all zones that lead to our address or prove a domain to our certificates."""
+    """Write, in `pointing-here`, the records of all zones that lead to our address or prove a domain to our certificates.
+
+    Those of names that no deployment has made stand in `leading-nowhere`: they stay, and lead nowhere once the address is gone.
+    """
     google = Google()
     address = next((row[1] for row in _columns(work / "addresses") if row[0] == "extension"), "")
-    data = [row[1] for row in _columns(work / "authorizations")]
-    _rows(work / "pointing-here", _leading(google, work, place, address, data))
+    proofs = {record: data for _, data, record in _columns(work / "authorizations")}
+    found = list(_leading(google, work, place, address, proofs))
+    _rows(work / "pointing-here", (_place_of(row) for row in found if row.action == "there"))
+    _rows(work / "leading-nowhere", (_place_of(row) for row in found if row.action == "theirs"))
 
 
 def _leading(
-    google: Google, work: Path, place: Place, address: str, data: Iterable[str]
-) -> Iterator[list[str]]:
-    """Yield name, type and zone of the records that lead to the address, or prove a domain by one of the data."""
-    proofs = list(data)
+    google: Google, work: Path, place: Place, address: str, proofs: Mapping[str, str]
+) -> Iterator[front.Record]:
+    """Yield the records that lead to the address, or prove a domain as `front.pointing_here` has it."""
     for zone in _zones(google, work, place):
         present = _in_zone(google, place, zone["name"])
-        for row in front.pointing_here(address, proofs, zone["name"], present):
-            yield [row.name, row.type, row.zone]
+        yield from front.pointing_here(address, proofs, zone["name"], present)
+
+
+def _place_of(record: front.Record) -> list[str]:
+    """Return the name, the type and the zone of a record."""
+    return [record.name, record.type, record.zone]
 
 
 def _zones(google: Google, work: Path, place: Place) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from deploy.gcp.google import Google
 
 MAP = "extension"
 TTL = 300
+PROOF = "_acme-challenge."  # in front of a domain: the name of the record that proves it is ours
 _GLOBAL = "v1/projects/{}/locations/global"
 _OF_A_NAME = {"A", "AAAA", "CNAME"}  # where there is another one of these, the name is somebody else's
 
@@ -194,11 +195,20 @@ def _apex(rows: Iterable[Listed]) -> str:
 
 
 def pointing_here(
-    address: str, data: Iterable[str], zone: str, present: Iterable[Listed]
+    address: str, proofs: Mapping[str, str], zone: str, present: Iterable[Listed]
 ) -> Iterator[Record]:
-    """Yield the records that lead to our address or prove a domain to our certificates, and to nothing else."""
-    ours = {("A", address)} | {("CNAME", one) for one in data}
+    """Yield the records that lead to our address or prove a domain to our certificates, and to nothing else.
+
+    `proofs` are the data of our authorizations, by the name of each one's record. A record has no label: ours are those that a
+    deployment makes for a domain with an authorization of ours. Another name that leads to our address is `theirs`.
+    """
+    domains = {name.removeprefix(PROOF) for name in proofs}
     for row in present:
         values = row.get("rrdatas", [])
-        if len(values) == 1 and values[0] and (row["type"], values[0]) in ours:
+        if len(values) != 1 or not values[0]:
+            continue
+        if row["type"] == "CNAME" and proofs.get(row["name"]) == values[0]:
             yield Record("there", row["name"], row["type"], values[0], zone)
+        elif row["type"] == "A" and values[0] == address:
+            whose = "there" if row["name"] in domains else "theirs"
+            yield Record(whose, row["name"], row["type"], values[0], zone)

@@ -1,1 +1,1 @@
-"""The guide: pages for readers, and the table of settings, which `settings.py` writes from the schema."""
+"""The guide: pages for readers, and what follows from the code: the settings, the notifications and the assumptions."""

@@ -24,6 +24,7 @@ from deploy.local.console.asking import control
 from deploy.local.console.console import PATHS, SECONDS
 from deploy.local.console.here import Here
 from deploy.local.console.watching import Watching
+from deploy.local.console.whose import Tenants
 from deploy.local.demo_tenant import (
     ACCOUNT,
     EMAIL,
@@ -121,11 +122,14 @@ def playing(folder: Path, first: int, ports: Mapping[str, int]) -> Iterator[Demo
         watching = Watching(
             sandbox,
             exchanges,
-            lambda after: control("GET", f"{place.queue}/attempts?limit=1000&after={after}")["attempts"],
+            lambda after: control("GET", f"{place.queue}/attempts?limit=1000&bodies=1&after={after}")[
+                "attempts"
+            ],
             Follower(bundle.logs, most=_LOG_TAIL),
             _secrets(bundle.environment, keys),
         )
-        with Console(Here(place, bundle.environment, watching)) as console:
+        tenants = Tenants(place, bundle.environment, watching.mask)
+        with Console(Here(place, watching, tenants)) as console:
             bundle.also_serve(PATHS, console.port, SECONDS)
             yield Demo(sandbox, bundle, place, console, exchanges)
 

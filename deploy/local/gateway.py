@@ -8,11 +8,12 @@ call it, is the functions' business.
 import contextlib
 import json
 import secrets
+import select
 import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import h11
@@ -146,6 +147,57 @@ class _TooLargeError(Exception):
     """The body is over the limit."""
 
 
+class _BrokenBodyError(Exception):
+    """The client left, fell silent or sent what is no HTTP in the middle of its body."""
+
+
+class _Body:
+    """The body of a call, passed on while it arrives, as Cloud Run does. What has arrived is kept: a second try needs it again."""
+
+    def __init__(self, client: "_Client") -> None:
+        self._client = client
+        self._arrived = bytearray()
+        self.is_whole = False
+
+    def pieces(self, answering: socket.socket) -> Iterator[bytes]:
+        for start in range(0, len(self._arrived), _CHUNK):
+            yield bytes(self._arrived[start : start + _CHUNK])
+        while not self.is_whole:
+            event = self._next(answering)
+            if event is None:
+                return
+            if (piece := self._kept(event)) is not None:
+                yield piece
+
+    def read(self) -> None:
+        """Wait for all of it."""
+        while not self.is_whole and (event := self._next(None)) is not None:
+            self._kept(event)
+
+    def _next(self, answering: socket.socket | None) -> h11.Event | None:
+        """Return what the client sends next, None once something comes from `answering`."""
+        try:
+            while (event := self._client.received()) is None:
+                if not self._client.await_more(answering):
+                    return None
+        except (OSError, h11.RemoteProtocolError) as error:
+            raise _BrokenBodyError from error
+        return event
+
+    def shown(self) -> bytes:
+        """Return the first of what has arrived."""
+        return bytes(self._arrived[:SHOWN])
+
+    def _kept(self, event: h11.Event) -> bytes | None:
+        if not isinstance(event, h11.Data):
+            self.is_whole = True
+            return None
+        self._arrived += event.data
+        if len(self._arrived) > BODY_LIMIT:
+            raise _TooLargeError
+        return bytes(event.data)
+
+
 class _Client(socketserver.BaseRequestHandler):
     """One connection of a client, one request after the other."""
 
@@ -172,43 +224,55 @@ class _Client(socketserver.BaseRequestHandler):
             request = self._receive()
             if not isinstance(request, h11.Request):
                 return False
-            body = self._read_body(request)
-        except h11.RemoteProtocolError as error:
-            self._refuse(
-                error.error_status_hint, "malformed_request", "this is not valid HTTP/1.1", close=True
-            )
+            self._answer(request)
+        except (h11.RemoteProtocolError, _BrokenBodyError) as error:
+            hint = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
+            self._refuse(hint, "malformed_request", "this is not valid HTTP/1.1", close=True)
             return False
         except _TooLargeError:
             self._refuse(413, "payload_too_large", "the body must be 32 MB or smaller", close=True)
+        if self._http.their_state is h11.SEND_BODY:  # it was answered before it had sent everything
             _drain(self.request)
-            return False
+        return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+
+    def _answer(self, request: h11.Request) -> None:
+        if int(dict(request.headers).get(b"content-length", b"0")) > BODY_LIMIT:
+            raise _TooLargeError
+        body = _Body(self)
         pool = self.server.pool_for(request.target)
         if pool is None:
+            body.read()
             self._refuse(404, "not_found", "no such path here", method=request.method)
         else:
             self._watched(pool, self._as_sent_on(request), body)
-        return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
 
     def _receive(self) -> h11.Event:
-        while True:
-            event = self._http.next_event()
-            if isinstance(event, h11.Event):
-                return event
-            if self._http.they_are_waiting_for_100_continue:
-                go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
-                self.request.sendall(self._http.send(go_on) or b"")
-            self._http.receive_data(self.request.recv(_CHUNK))
+        while (event := self.received()) is None:
+            self.await_more()
+        return event
 
-    def _read_body(self, request: h11.Request) -> bytearray:
-        """Return the whole body: a function must not be kept busy by a slow client, and a retry needs it again."""
-        if int(dict(request.headers).get(b"content-length", b"0")) > BODY_LIMIT:
-            raise _TooLargeError
-        body = bytearray()
-        while isinstance(event := self._receive(), h11.Data):
-            body += event.data
-            if len(body) > BODY_LIMIT:
-                raise _TooLargeError
-        return body
+    def received(self) -> h11.Event | None:
+        """Return what has come, None if nothing whole is here."""
+        event = self._http.next_event()
+        return event if isinstance(event, h11.Event) else None
+
+    def await_more(self, answering: socket.socket | None = None) -> bool:
+        """Wait for the client to send more, and return True; or for something from `answering`, and return False.
+
+        Raises:
+            TimeoutError: the client stays silent.
+        """
+        if self._http.they_are_waiting_for_100_continue:
+            go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+            self.request.sendall(self._http.send(go_on) or b"")
+        if answering is not None:
+            ready, _, _ = select.select([self.request, answering], [], [], CLIENT_PATIENCE)
+            if not ready:
+                raise TimeoutError
+            if answering in ready:
+                return False
+        self._http.receive_data(self.request.recv(_CHUNK))
+        return True
 
     def _as_sent_on(self, request: h11.Request) -> h11.Request:
         headers = _end_to_end(request)
@@ -220,7 +284,7 @@ class _Client(socketserver.BaseRequestHandler):
         headers.append((b"X-Forwarded-Proto", b"http"))
         return h11.Request(method=request.method, target=request.target, headers=headers)
 
-    def _watched(self, pool: Pool, request: h11.Request, body: bytearray) -> None:
+    def _watched(self, pool: Pool, request: h11.Request, body: _Body) -> None:
         """Forward the request, and tell the watcher, if there is one, what came of it."""
         self._seen = None
         watch = None if pool in self.server.unwatched else self.server.watch
@@ -236,15 +300,16 @@ class _Client(socketserver.BaseRequestHandler):
             request.method.decode(),
             request.target.decode("latin-1"),
             _as_text(request),
-            bytes(body[:SHOWN]),
+            b"",
         )
         try:
             self._forward(pool, request, body)
         finally:
             self._seen.answered_at = time.time()
+            self._seen.body = body.shown()
             watch(self._seen)
 
-    def _forward(self, pool: Pool, request: h11.Request, body: bytearray) -> None:
+    def _forward(self, pool: Pool, request: h11.Request, body: _Body) -> None:
         """Ask the function; once more on a new connection when a reused one turns out to be dead.
 
         Such a connection was closed before the function read the request. Should the function have died over the
@@ -264,7 +329,7 @@ class _Client(socketserver.BaseRequestHandler):
             message = "this function is not up; try again"
             self._refuse(503, "unavailable", message, method=request.method, headers=[_RETRY_AFTER])
 
-    def _exchange(self, pool: Pool, connection: socket.socket, request: h11.Request, body: bytearray) -> None:
+    def _exchange(self, pool: Pool, connection: socket.socket, request: h11.Request, body: _Body) -> None:
         upstream = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(connection.close)

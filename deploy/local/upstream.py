@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import h11
 
@@ -26,6 +27,15 @@ class Upstream:
     port: int
     timeout: float
     fresh: float = 1.0
+
+
+class Body(Protocol):
+    """The body of a call, which may still be on its way. `is_whole` says that all of it has been given out."""
+
+    is_whole: bool
+
+    def pieces(self, answering: socket.socket) -> Iterator[bytes]:
+        """Yield it from its beginning, as it arrives; less of it if something comes from `answering` first."""
 
 
 class UnansweredError(Exception):
@@ -75,7 +85,7 @@ class Pool:
                 connection.close()
                 return
             self._idle.append((connection, time.monotonic()))
-            while time.monotonic() - self._idle[0][1] >= self._upstream.fresh:
+            while self._idle and time.monotonic() - self._idle[0][1] >= self._upstream.fresh:
                 self._idle.popleft()[0].close()
 
     def close(self) -> None:
@@ -87,9 +97,9 @@ class Pool:
 
 
 def ask(
-    connection: socket.socket, upstream: h11.Connection, request: h11.Request, body: bytearray
+    connection: socket.socket, upstream: h11.Connection, request: h11.Request, body: Body
 ) -> h11.Response:
-    """Send the request and return the head of the answer.
+    """Send the request, its body while it arrives, and return the head of the answer, which may come before the body's end.
 
     Raises:
         UnansweredError: the connection ended first, or what came is not HTTP.
@@ -108,15 +118,12 @@ def ask(
     raise UnansweredError(silent=silent)
 
 
-def _send(connection: socket.socket, upstream: h11.Connection, request: h11.Request, body: bytearray) -> None:
-    waiting = bytearray(upstream.send(request) or b"")
-    for start in range(0, len(body), _CHUNK):
-        waiting += upstream.send(h11.Data(data=bytes(body[start : start + _CHUNK]))) or b""
-        if len(waiting) > _CHUNK:
-            connection.sendall(waiting)
-            waiting.clear()
-    waiting += upstream.send(h11.EndOfMessage()) or b""
-    connection.sendall(waiting)
+def _send(connection: socket.socket, upstream: h11.Connection, request: h11.Request, body: Body) -> None:
+    connection.sendall(upstream.send(request) or b"")
+    for piece in body.pieces(connection):
+        connection.sendall(upstream.send(h11.Data(data=piece)) or b"")
+    if body.is_whole:
+        connection.sendall(upstream.send(h11.EndOfMessage()) or b"")
 
 
 def events(

@@ -161,7 +161,15 @@ AN_EXPLANATION: Json = {
 A_RECEIPT: Json = {
     "status": "erased",
     "erased_at": "2026-11-21T10:00:00+00:00",
-    "removed": {"inbox": 3, "dead_jobs": 1, "consent": 1, "synced": 1, "waiting": 0, "rewards": 2},
+    "removed": {
+        "inbox": 3,
+        "dead_jobs": 1,
+        "backlog": 0,
+        "consent": 1,
+        "synced": 1,
+        "waiting": 0,
+        "rewards": 2,
+    },
     "asked_of_klaviyo": 0,
     "lives_in_omneo": False,
     "stays": ["The consent ledger keeps its records for three years."],

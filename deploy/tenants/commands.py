@@ -20,6 +20,7 @@ from deploy.tenants.erase import erase
 from deploy.tenants.explain import explain
 from deploy.tenants.installation import heal, install_link, uninstall
 from deploy.tenants.notify import notify_secret
+from deploy.tenants.rehearse import rehearse
 from deploy.tenants.resync import reconcile, resync
 from deploy.tenants.running import Group, existing, found, given, with_services
 from deploy.tenants.secrets import rotate
@@ -37,6 +38,7 @@ from shared.errors import (
 )
 from shared.installation.pending import PendingInstalls
 from shared.jobs.dead_jobs import DeadJobStore
+from shared.metrics.backlog import Backlog
 from shared.records.outbox import Outbox
 from shared.services import Services
 from shared.settings import Needs
@@ -143,7 +145,7 @@ def reencrypt(services: Services, dry_run: bool) -> None:
     names = [*dict.fromkeys((*services.tenants.names(), *former.names())), UNKNOWN_TENANT]
     due, unreadable = 0, []
     desk, installs = DeadJobStore(services.documents, services.keys), PendingInstalls.of(services)
-    stores = (services.tenants, former, desk, Outbox.of(services), installs)
+    stores = (services.tenants, former, desk, Outbox.of(services), Backlog.of(services), installs)
     with progress() as bar:
         task = bar.add_task("Tenants", total=len(names), beside="")
         for name in names:
@@ -191,6 +193,7 @@ for command in (
     notify_secret,
     readdress,
     reconcile,
+    rehearse,
     resync,
     rotate,
     set_,

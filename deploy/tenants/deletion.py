@@ -2,6 +2,7 @@
 
 import click
 
+from deploy.rehearsal import journal
 from deploy.tenants.description import connection
 from deploy.tenants.installation import tell_left_behind
 from deploy.tenants.running import Command, confirmed, existing, found, with_services
@@ -18,6 +19,8 @@ from shared.errors import (
 )
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.replays import Replays
+from shared.metrics.backlog import Backlog
+from shared.profiles.backlog import SyncBacklog
 from shared.profiles.synced import SyncedProfiles
 from shared.profiles.waiting import Waiting
 from shared.receipts import Receipts
@@ -91,6 +94,9 @@ def _forget(services: Services, tenant: Tenant) -> None:
     services.secret_uses.forget(name)
     Inbox.of(services).forget(name)
     Outbox.of(services).forget(name)
+    Backlog.of(services).forget(name)
+    SyncBacklog.of(services).forget(name)
+    services.rests.forget(name)
     ConsentMemories.of(services).forget(name)
     FormerIdentities.of(services).forget(name)
     SyncedProfiles.of(services).forget(name)
@@ -104,6 +110,7 @@ def _forget(services: Services, tenant: Tenant) -> None:
     Erasures(services.documents, services.clock).forget(name)
     Traffic.of(services).forget(name)
     Receipts.of(services).forget(name)
+    journal.forget(services, name)
 
 
 def _forget_ledger(services: Services, name: str) -> None:

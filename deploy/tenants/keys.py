@@ -47,6 +47,7 @@ def set_tokens(services: "Services", name: str, value: str) -> tuple[Tenant, str
     except ServiceError as error:
         why = str(error)
     connected = connect(name, answer, tenants=services.tenants, now=services.clock(), account=account)
+    services.rests.forget(name)
     return connected, why
 
 

@@ -4,7 +4,7 @@ import functions_framework
 
 from shared.services import Services
 from shared.settings import Needs
-from shared.targets.routes import DRY_RUN, TargetCall, target_named
+from shared.targets.routes import TargetCall, is_dry_run, target_named
 from shared.web.callers import authenticated_tenant, installed
 from shared.web.endpoints import Call, Reply, endpoint, json_body
 
@@ -14,10 +14,9 @@ services = Services.from_environment(Needs.STORE | Needs.OUTBOUND)
 @functions_framework.http
 @endpoint("POST", "/{tenant}/api/v1/targets/klaviyo/{target}", largest=1_000_000)
 def targets(call: Call) -> Reply:
-    """Queue what Omneo sends, and say so once it is safe: 202. A dry run answers 200, and is no traffic."""
+    """Queue what Omneo sends, and say so once it is safe: 202. A dry run answers 200, and is no traffic, refused or not."""
     target = target_named(call.path["target"])
-    tenant = installed(authenticated_tenant(call, services), services)
-    status, reply = target.answer(TargetCall(tenant, json_body(call), call.query, call.traceparent), services)
-    if status == DRY_RUN:
+    if is_dry_run(call.query):
         call.counted.leave_out()
-    return status, reply
+    tenant = installed(authenticated_tenant(call, services), services)
+    return target.answer(TargetCall(tenant, json_body(call), call.query, call.traceparent), services)

@@ -27,12 +27,15 @@ from shared.klaviyo.resources import (
     omneo_webhook_path,
     webhook_name,
 )
+from shared.metrics.backlog import Backlog
+from shared.profiles.backlog import SyncBacklog
 from shared.services import Services
 from shared.tenants.secret_uses import KLAVIYO_DELIVERY
 from shared.tenants.tenants import StepState, Tenant
 from shared.values.phones import region_of
 
 OLD_TASK = timedelta(minutes=15)
+OLD_SYNC = timedelta(hours=1)
 TOKEN_WARNING = timedelta(days=14)
 
 
@@ -297,6 +300,35 @@ def _dead_jobs(tenant: Tenant, services: Services) -> Iterator[Finding]:
         yield Finding("dead jobs", Severity.OK, "No job was given up.")
 
 
+def _backlog(tenant: Tenant, services: Services) -> Iterator[Finding]:
+    backlog, now = Backlog.of(services), services.clock()
+    first = backlog.first(tenant.name)
+    if first is None:
+        yield Finding("event backlog", Severity.OK, "No event waits for a bulk job.")
+        return
+    waits = f"{backlog.count(tenant.name)} events wait for a bulk job, since {_iso(first.since)}."
+    if tenant.is_connected and now - first.since > OLD_TASK:
+        help = "Look at the log of the worker for what the job pack-events waits for."
+        yield Finding("event backlog", Severity.WARNING, waits, help)
+    else:
+        yield Finding("event backlog", Severity.OK, waits)
+
+
+def _syncs(tenant: Tenant, services: Services) -> Iterator[Finding]:
+    waiting = SyncBacklog.of(services)
+    first = next(iter(waiting.first(tenant.name, 1)), None)
+    if first is None:
+        yield Finding("profile syncs", Severity.OK, "None waits for Klaviyo to take more.")
+        return
+    is_old = services.clock() - first.accepted_at > OLD_SYNC
+    yield Finding(
+        "profile syncs",
+        Severity.WARNING if is_old else Severity.OK,
+        f"{waiting.count(tenant.name)} wait for Klaviyo to take more, the first since {_iso(first.accepted_at)}.",
+        "Look at what else calls this Klaviyo account: the runbook's service-throttling." if is_old else "",
+    )
+
+
 def _secrets(tenant: Tenant, services: Services) -> Iterator[Finding]:
     if older := services.tenants.reencrypt(tenant.name, dry_run=True):
         yield Finding(
@@ -316,6 +348,16 @@ def _secrets(tenant: Tenant, services: Services) -> Iterator[Finding]:
         )
 
 
+def _address_limits(_: Tenant, services: Services) -> Iterator[Finding]:
+    if not services.settings.limits_addresses:
+        yield Finding(
+            "address limits",
+            Severity.WARNING,
+            "No address is held back that calls the install or this API too often.",
+            "Google gives the project no security policies: the operator asks for the quota SECURITY_POLICIES, then deploys again.",
+        )
+
+
 CHECKS: tuple[Check, ...] = (
     _connection,
     _scopes,
@@ -326,7 +368,10 @@ CHECKS: tuple[Check, ...] = (
     _settings,
     _traffic,
     _dead_jobs,
+    _backlog,
+    _syncs,
     _secrets,
+    _address_limits,
 )
 
 

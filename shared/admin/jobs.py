@@ -1,4 +1,4 @@
-"""What became of a call, by the id of its 202: what the desk, the outbox, the receipts and the runs know of it, in this order.
+"""What became of a call, by the id of its 202: what the desk, the outbox, the backlog, the receipts and the runs know of it, in this order.
 
 A receipt that is newer than the row on the desk goes before it: the job was done, or waits, since.
 """
@@ -7,10 +7,14 @@ import re
 from datetime import datetime
 from typing import Any
 
+from shared.direction import Direction
 from shared.errors import UnknownPathError
 from shared.jobs.dead_job import DeadJob, DeadJobState
 from shared.jobs.dead_jobs import DeadJobStore
+from shared.jobs.jobs import KINDS, SendMetric
 from shared.jobs.replays import ReplayRun, Replays
+from shared.metrics.backlog import Backlog
+from shared.metrics.rules.event import metric_name_of
 from shared.receipts import Fate, Receipt, Receipts
 from shared.records.outbox import Outbox
 from shared.resync.rules.run import State
@@ -18,6 +22,7 @@ from shared.resync.run import Run
 from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Tenant
+from shared.traffic.rules.counts import name_shown
 
 _ID = re.compile(r"(?!__)[A-Za-z0-9_-]{1,64}")
 _UNKNOWN = (
@@ -25,6 +30,8 @@ _UNKNOWN = (
     " at once leaves a receipt only where receipt_days is set."
 )
 _NOT_KEPT = "Records of it were given up, and are no longer kept: they were erased, or have expired."
+_DISCONNECTED = "The Klaviyo account is disconnected. It goes on when the app is installed again."
+_OPEN = frozenset({Fate.QUEUED.value, Fate.WAITING.value})
 _ENDED = {State.DONE: Fate.DONE, State.CANCELLED: Fate.DONE, State.FAILED: Fate.DEAD}
 
 
@@ -32,10 +39,19 @@ def job(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
     """Return what is known of a job: its `state`, since when (`at`), and what belongs to that state.
 
     `waiting` has `why` and `next_try_at`, `done` has what Klaviyo `answered`, `dead` has the `reason` and the `row` on the desk.
+    While the account is disconnected, whatever is to go to Klaviyo says so in `why`, and no time is set for it.
 
     Raises:
         UnknownPathError: nothing is known of it; the message says what that means.
     """
+    told = _known(tenant, id, services)
+    kind = KINDS.get(told["kind"])
+    goes_to_klaviyo = kind is not None and kind.direction is Direction.OUTBOUND
+    stands_still = tenant.klaviyo is not None and tenant.klaviyo.disconnected and told["state"] in _OPEN
+    return {**told, "why": _DISCONNECTED, "next_try_at": None} if goes_to_klaviyo and stands_still else told
+
+
+def _known(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
     if not _ID.fullmatch(id):
         raise UnknownPathError(_UNKNOWN)
     desk, now = DeadJobStore(services.documents, services.keys), services.clock()
@@ -44,8 +60,8 @@ def job(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
         return {**_told(receipt), "row": dead.id} if receipt and _is_newer(receipt, dead) else _dead(id, dead)
     if row := _unless_over(desk.of_call(tenant.name, id), now):
         return _dead(id, row)
-    if waiting := Outbox.of(services).waits_of(tenant.name, id):
-        return _in_the_outbox(tenant, id, *waiting, services)
+    if waits := _in_a_store(tenant, id, services):
+        return waits
     if receipt:
         return _told(receipt)
     if run := Resyncs.of(services).get(tenant.name, id):
@@ -100,6 +116,14 @@ def _dead(id: str, dead: DeadJob) -> dict[str, Any]:
     }
 
 
+def _in_a_store(tenant: Tenant, id: str, services: Services) -> dict[str, Any] | None:
+    """Return what is known of a call whose records wait in the outbox, or whose event waits in the backlog."""
+    if records := Outbox.of(services).waits_of(tenant.name, id):
+        return _in_the_outbox(tenant, id, *records, services)
+    event = Backlog.of(services).waits_of(tenant.name, id)
+    return None if event is None else _in_the_backlog(event)
+
+
 def _in_the_outbox(
     tenant: Tenant, id: str, source: str, accepted_at: datetime, services: Services
 ) -> dict[str, Any]:
@@ -109,6 +133,13 @@ def _in_the_outbox(
         return {**told, "state": Fate.QUEUED.value}
     why = "Klaviyo has asked to wait, or could not answer, or what was accepted earlier waits."
     return {**told, "state": Fate.WAITING.value, "why": why, "next_try_at": _iso(until)}
+
+
+def _in_the_backlog(event: SendMetric) -> dict[str, Any]:
+    told = {"id": event.id, "kind": event.kind, "state": Fate.WAITING.value, "at": _iso(event.accepted_at)}
+    why = "Klaviyo allows no more single calls for now; a bulk job sends it, within a minute as a rule."
+    told |= {"metric": name_shown(metric_name_of(event.event)), "why": why}
+    return {**told, "attempts": 0, "next_try_at": None}
 
 
 def _of_run(run: Run) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""What CX Manager may ask and tell about one tenant, as one table. Who is asking was settled before."""
+"""What CX Manager may ask and tell about one tenant, as one table. Who is asking was settled before.
+
+Most calls ask for settings and status. What needs much code to answer, or a client of a service, imports it when it is asked for.
+"""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -12,16 +15,11 @@ from shared.admin import desk
 from shared.admin.jobs import job
 from shared.admin.reports import StatusReports
 from shared.admin.settings import change_settings, read_settings
-from shared.admin.status import status
 from shared.admin.traffic import traffic
 from shared.audit import Act, Audit, by_key
-from shared.consent.heal import start_heal
 from shared.errors import InvalidPayloadError
-from shared.explain.explain import explain
 from shared.installation.links import install_link
-from shared.installation.uninstall import uninstall
 from shared.receipts import Receipts
-from shared.resync.orders import Order, begin, change_state, find, report
 from shared.resync.rules.run import Kind, State
 from shared.services import Services
 from shared.tenants.connection import check_installed
@@ -69,6 +67,8 @@ def get_schema(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 def get_status(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """GET status."""
+    from shared.admin.status import status
+
     return 200, status(tenant, services)
 
 
@@ -81,6 +81,8 @@ def post_install_link(tenant: Tenant, services: Services, asked: Asked) -> Reply
 
 def delete_install(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """DELETE install."""
+    from shared.installation.uninstall import uninstall
+
     after = uninstall(tenant, services)
     StatusReports.of(services).forget(tenant.name)
     Audit.of(services).note(tenant.name, Act.UNINSTALLED, by=by_key(asked.key))
@@ -98,6 +100,8 @@ def post_notify_secret(tenant: Tenant, services: Services, asked: Asked) -> Repl
 
 def post_heal(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """POST heal: read back from Klaviyo the consent events that no webhook brought. 409 while a run is under way."""
+    from shared.consent.heal import start_heal
+
     check_installed(tenant)
     id = start_heal(tenant, services).id
     Receipts.of(services).queued(tenant, id, "heal")
@@ -107,6 +111,8 @@ def post_heal(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 def get_explanation(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """GET profiles/{id}/explain: what a sync would do. Personal values are shown on demand alone, and that is logged."""
+    from shared.explain.explain import explain
+
     reveal = _flag(asked, "reveal")
     told = explain(tenant, asked.path["id"], services, reveal=reveal)
     if reveal:
@@ -182,6 +188,8 @@ def _flag(asked: Asked, name: str) -> bool:
 
 def post_run(tenant: Tenant, services: Services, asked: Asked, *, kind: Kind) -> Reply:
     """POST resync, reconcile and repair: begin a run over the whole base."""
+    from shared.resync.orders import Order, begin
+
     run = begin(tenant, kind, Order.read(asked.read_body()), services)
     Audit.of(services).note(tenant.name, Act.RUN_BEGUN, by=by_key(asked.key), about=f"{kind.value} {run.id}")
     return 202, {"status": "queued", "id": run.id}
@@ -189,11 +197,15 @@ def post_run(tenant: Tenant, services: Services, asked: Asked, *, kind: Kind) ->
 
 def get_run(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """GET resync/{id}."""
+    from shared.resync.orders import find, report
+
     return 200, report(tenant, find(tenant, asked.path["id"], services), services)
 
 
 def post_run_state(tenant: Tenant, services: Services, asked: Asked, *, to: State) -> Reply:
     """POST resync/{id}/pause, /resume and /cancel."""
+    from shared.resync.orders import change_state, report
+
     run = change_state(tenant, asked.path["id"], to, services)
     Audit.of(services).note(tenant.name, Act.RUN_CHANGED, by=by_key(asked.key), about=f"{run.id} {to.value}")
     return 200, report(tenant, run, services)

@@ -223,7 +223,10 @@ def _again(profile: "Profile", tenant: Tenant, services: Services) -> "tuple[Pro
 
 
 def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
-    made = ready.of_person
+    made = [
+        replace(one, address=way.address_after(one.at)) if one in ready.email_outs else one
+        for one in ready.of_person
+    ]
     way.learn(
         lambda memory: learning.with_events(memory, [one for one in made if one.channel is memory.channel])
     )

@@ -16,13 +16,14 @@ from shared.consent.looks import look_where_undone
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules import learning, results, whose
 from shared.consent.rules.decisions import Decided, read_stamp, stamp_name, state_of
-from shared.consent.rules.memory import Memory
+from shared.consent.rules.memory import CLOCKS_APART, Memory, key_of
 from shared.consent_events import Channel, SystemEvent
 from shared.errors import NotFoundError, RefusedError, WaitError
 from shared.jobs.jobs import AddInteraction
 from shared.jobs.rules.windows import hashed
 from shared.services import Services
 from shared.storage.leases import Lease
+from shared.tenants.erasures import Identifier, mark_of
 from shared.tenants.tenants import Tenant
 
 if TYPE_CHECKING:
@@ -97,6 +98,14 @@ class ToOmneo:
         self.comms: Mapping[str, Any] = self.profile.comms
         self.memories: Memories = {}
         self._store = ConsentMemories.of(self.services)
+
+    def address_after(self, at: datetime) -> str:
+        """Return the mark of the email that Omneo showed, "" if there is none, or what it showed may be older than that moment."""
+        if not self.profile.email or self.read_at < at + CLOCKS_APART:
+            return ""
+        if self.tenant.ledger_key is None:
+            self.tenant = ensure_ledger_key(self.services.tenants, self.tenant.name)
+        return mark_of(self.tenant, Identifier.EMAIL, self.profile.email)
 
     def learn(self, learn: Learn) -> None:
         """Remember what Omneo shows and what `learn` makes of that, and note each decision in the ledger."""
@@ -251,12 +260,13 @@ def _of_events(before: Memory, after: Memory, comms: Mapping[str, Any]) -> Itera
             before=move.before,
             after=move.after,
             source="klaviyo:profile" if is_pulled else f"klaviyo:{move.event.topic}",
-            event_id=_pulled_id(before, move.event) if is_pulled else move.event.id,
+            event_id=_id_of(before, move.event),
         )
 
 
-def _pulled_id(before: Memory, event: Decided) -> str:
-    """Return the id of an opt-out that was found in Klaviyo; another, where Omneo was given it already and has shown an opt-in since."""
+def _id_of(before: Memory, event: Decided) -> str:
+    """Return the event's id; another, where Omneo was given the event before, has shown an opt-in since, and is to be given it again."""
     id = event.id.removeprefix(learning.PULLED)
-    is_given = any(one.id == event.id and one.is_written for one in before.events)
-    return f"{id} since {before.seen_at.isoformat()}" if is_given and before.seen_at else id
+    was_given = any(key_of(one) == key_of(event) and one.is_written for one in before.events)
+    is_given_again = was_given and not event.is_written
+    return f"{id} since {before.seen_at.isoformat()}" if is_given_again and before.seen_at else id

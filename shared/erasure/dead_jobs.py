@@ -11,7 +11,6 @@ from shared.jobs.dead_job import DeadJob
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import AnyJob, UnknownJobKindError, UnreadableJobError, read_job, write_job
 from shared.services import Services
-from shared.tenants.erasures import Identifier
 from shared.tenants.tenants import Tenant
 
 if TYPE_CHECKING:
@@ -55,15 +54,12 @@ def _without(dead: DeadJob, person: "Person", tenant: Tenant) -> DeadJob | None:
     """Return the dead job without what is the person's, None if the whole is. One that cannot be read is the person's if it names them."""
     known = {(name, value.casefold()) for name, value in person.identifiers()}
 
-    def is_theirs(name: Identifier, value: str, _since: object) -> bool:
-        return (name, value.strip().casefold()) in known
-
     try:
         job = read_job(dead.body)
     except (UnreadableJobError, UnknownJobKindError):
         text = dead.body.decode(errors="replace").casefold()
         return None if any(value in text for _, value in known) else dead
-    left = without(job, is_theirs)
+    left = without(job, lambda name, value, _since: person.is_called(name, value))
     if left is None or _is_whole(left, person):
         return None
     # What the service said of it may quote the person as well.

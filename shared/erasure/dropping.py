@@ -1,5 +1,6 @@
 """Work that was accepted before its person was erased: queued tasks cannot be searched, so each is looked at when it is delivered."""
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 
@@ -25,6 +26,19 @@ def without_the_erased(job: AnyJob, tenant: Tenant, services: Services) -> AnyJo
         return at is not None and since <= at
 
     return without(job, is_erased)
+
+
+def dropping(tenant: Tenant, services: Services) -> Callable[[AnyJob], bool]:
+    """Return what tells of a job whether its person was erased, for somebody who has many jobs: who was is looked up once, here."""
+    if not somebody_was_erased(tenant, services):
+        return lambda _: False
+    known = Erasures(services.documents, services.clock).all(tenant.name)
+
+    def is_erased(name: Identifier, value: str, since: datetime) -> bool:
+        at = known.get(mark_of(tenant, name, value)) if value else None
+        return at is not None and since <= at
+
+    return lambda job: without(job, is_erased) is None
 
 
 def somebody_was_erased(tenant: Tenant, services: Services) -> bool:

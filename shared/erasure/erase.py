@@ -19,9 +19,13 @@ from shared.consent.ledger import ensure_ledger_key
 from shared.consent.memories import ConsentMemories
 from shared.consent.to_omneo import consent_turn
 from shared.erasure.dead_jobs import erase_dead_jobs
+from shared.erasure.parts import without
 from shared.erasure.person import Person, find_person
-from shared.erasure.sharing import other_tenant_of
 from shared.errors import ConflictError, DisconnectedError, NotInstalledError, ServiceError, WaitError
+from shared.jobs.jobs import AnyJob
+from shared.metrics.backlog import Backlog
+from shared.profiles.backlog import SyncBacklog
+from shared.profiles.sharing import KnownBy, other_tenant_of
 from shared.profiles.sync import turn_at
 from shared.profiles.synced import SyncedProfiles
 from shared.profiles.waiting import Waiting
@@ -97,7 +101,8 @@ def _check_klaviyo_may_be_asked(person: Person, tenant: Tenant, services: Servic
     if not person.was_sought:
         raise ConflictError(_DISCONNECTED)
     try:
-        other = other_tenant_of(person, tenant, services)
+        known_by = KnownBy(person.profile_id, person.emails, person.klaviyo_ids)
+        other = other_tenant_of(known_by, tenant, services)
     except DisconnectedError:
         raise ConflictError(_DISCONNECTED) from None
     except WaitError:
@@ -160,11 +165,19 @@ def _of_synced(person: Person, tenant: Tenant, services: Services) -> int:
 
 
 def _of_waiting(person: Person, tenant: Tenant, services: Services) -> int:
-    return Waiting.of(services).forget_profile(tenant.name, person.profile_id)
+    waiting = SyncBacklog.of(services).forget_profile(tenant.name, person.profile_id)
+    return Waiting.of(services).forget_profile(tenant.name, person.profile_id) + waiting
 
 
 def _of_rewards(person: Person, tenant: Tenant, services: Services) -> int:
     return RewardClaims.of(services).forget_person(tenant.name, person.profile_id)
+
+
+def _of_backlog(person: Person, tenant: Tenant, services: Services) -> int:
+    def is_theirs(job: AnyJob) -> bool:
+        return without(job, lambda name, value, _since: person.is_called(name, value)) is None
+
+    return Backlog.of(services).forget_those(tenant.name, is_theirs)
 
 
 def _of_receipts(person: Person, tenant: Tenant, services: Services) -> int:
@@ -182,6 +195,7 @@ _BY_PROFILE: Mapping[str, Remove] = {
 _BY_PERSON: Mapping[str, Remove] = {
     "inbox": _of_inbox,
     "dead_jobs": erase_dead_jobs,
+    "backlog": _of_backlog,
     "receipts": _of_receipts,
 }
 

@@ -45,6 +45,12 @@ class Person:
         yield from ((Identifier.EMAIL, email) for email in self.emails)
         yield from ((Identifier.KLAVIYO_ID, id) for id in self.klaviyo_ids)
 
+    def is_called(self, name: Identifier, value: str) -> bool:
+        """Return whether this is one of them."""
+        return (name, value.strip().casefold()) in {
+            (one, known.casefold()) for one, known in self.identifiers()
+        }
+
     def marks(self, tenant: Tenant) -> frozenset[str]:
         """Return the marks of all of them."""
         return frozenset(mark_of(tenant, name, value) for name, value in self.identifiers())

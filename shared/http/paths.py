@@ -9,7 +9,13 @@ _WORDS = frozenset(
     {
         *("api", "v1", "v3", "id", "oauth", "auth", "token", "revoke", "verify"),
         *("accounts", "events", "metrics", "lists", "profiles", "webhooks", "webhook-topics", "data-sources"),
-        *("profile-import", "profile-merge", "profile-bulk-import-jobs", "import-errors"),
+        *(
+            "event-bulk-create-jobs",
+            "profile-import",
+            "profile-merge",
+            "profile-bulk-import-jobs",
+            "import-errors",
+        ),
         *("profile-subscription-bulk-create-jobs", "profile-subscription-bulk-delete-jobs"),
         *("profile-suppression-bulk-create-jobs", "profile-suppression-bulk-delete-jobs"),
         *(

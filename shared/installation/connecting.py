@@ -6,8 +6,7 @@ from pydantic import SecretStr
 
 from shared.installation.leaving import left_in_other_accounts
 from shared.jobs.queue import TaskQueue
-from shared.klaviyo.client import Account
-from shared.klaviyo.oauth import TokenAnswer
+from shared.klaviyo.grant import Account, TokenAnswer
 from shared.tenants.tenants import (
     FormerAccount,
     KlaviyoConnection,

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pydantic import SecretStr
+
 from shared import logs
 from shared.errors import (
     DocumentMissingError,
@@ -18,7 +20,7 @@ from shared.errors import (
     TokenRejectedError,
     WaitError,
 )
-from shared.installation.pending import PendingInstalls
+from shared.installation.pending import PendingInstall, PendingInstalls
 from shared.installation.provision import LEASE
 from shared.klaviyo.resources import webhook_name
 from shared.tenants.tenants import FormerAccount, KlaviyoConnection, Tenant
@@ -77,7 +79,7 @@ def give_back(name: str, account_id: str, refresh_token: str, services: "Service
 
 
 def give_back_unanswered(services: "Services") -> None:
-    """Give back the grant of each question that no merchant has answered in time.
+    """Give back the grant of each question that no merchant has answered in time, or that could not be asked.
 
     Raises:
         StoreUnavailableError: the store cannot answer now.
@@ -85,12 +87,43 @@ def give_back_unanswered(services: "Services") -> None:
     installs = PendingInstalls.of(services)
     for id, pending in installs.unanswered():
         with logs.context(tenant=pending.tenant):
-            tokens: Any = pending.kept["tokens"]
-            account: Any = pending.kept["account"]
-            # It may be asked for twice, should this end in between.
-            give_back(pending.tenant, str(account["id"]), str(tokens["refresh_token"]), services)
+            try:
+                account_id, refresh_token = _grant_of(pending, services)
+                # It may be asked for twice, should this end in between.
+                give_back(pending.tenant, account_id, refresh_token, services)
+            except WaitError as error:
+                logs.write(logging.WARNING, "a grant is not given back yet", reason=str(error))
+                continue  # the next sweep asks again
+            except (GrantRefusedError, TokenRejectedError):
+                pass  # it has ended by itself, as an install since may end it
             installs.forget(id)
             logs.write(logging.INFO, "an install that nobody has confirmed was given up", reason="unanswered")
+
+
+def _grant_of(pending: PendingInstall, services: "Services") -> tuple[str, str]:
+    """Return which account granted it, and the refresh token. The account is asked for if Klaviyo did not say it then; "" if it refuses to.
+
+    Raises:
+        WaitError: Klaviyo cannot say it now.
+        GrantRefusedError, TokenRejectedError: the grant has ended.
+    """
+    tokens: Any = pending.kept["tokens"]
+    known: Any = pending.kept.get("account")
+    refresh_token = str(tokens["refresh_token"])
+    if known:
+        return str(known["id"]), refresh_token
+    try:
+        return _account_behind(SecretStr(str(tokens["access_token"])), services), refresh_token
+    except TokenRejectedError:  # it lives for an hour
+        answer = services.klaviyo_oauth.refresh(refresh_token)
+        return _account_behind(answer.access_token, services), answer.refresh_token.get_secret_value()
+
+
+def _account_behind(access_token: SecretStr, services: "Services") -> str:
+    try:
+        return services.klaviyo_with(access_token).account().id
+    except RefusedError:
+        return ""
 
 
 def revoke(account_id: str, refresh_token: str, services: "Services") -> list[str]:

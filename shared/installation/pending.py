@@ -33,6 +33,10 @@ class Step(StrEnum):
 
     AUTHORIZE = "authorize"  # Klaviyo's answer; kept: the PKCE verifier
     CONFIRM = "confirm"  # the merchant's yes; kept: the tokens and the account
+    NONE = "none"  # with nothing: Klaviyo did not say whose account it is; kept: the tokens, until they are given back
+
+
+_HOLDS_A_GRANT = (Step.CONFIRM, Step.NONE)
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class PendingInstalls:
                 "kept": self._keys.encrypt(json.dumps(dict(kept)), tenant=tenant, field=f"pending.{step}"),
                 "account": account,
                 "ends_at": ends_at,
-                "expire_at": ends_at + KEPT_UNANSWERED if account else ends_at,
+                "expire_at": ends_at + KEPT_UNANSWERED if step in _HOLDS_A_GRANT else ends_at,
             },
         )
         return word
@@ -109,16 +113,20 @@ class PendingInstalls:
         return any(_is_alive(document, self._clock()) for document in found)
 
     def unanswered(self) -> Iterator[tuple[str, PendingInstall]]:
-        """Yield each question that nobody has answered in time, with its id."""
-        after, prefix = f"{Step.CONFIRM}-", f"{Step.CONFIRM}-"
+        """Yield each question that nobody has answered in time, or could be asked, with its id."""
+        for step in _HOLDS_A_GRANT:
+            yield from self._unanswered(step)
+
+    def _unanswered(self, step: Step) -> Iterator[tuple[str, PendingInstall]]:
+        after, prefix = f"{step}-", f"{step}-"
         while page := self._documents.find(COLLECTION, after=after):
             for found in page:
                 if not found.id.startswith(prefix):
                     return
-                if not found.fields.get("account") or _is_alive(found, self._clock() - _ANSWERING):
+                if _is_alive(found, self._clock() - _ANSWERING):
                     continue
                 with suppress(UndecryptableError):  # a key was dropped: nobody can give that grant back
-                    yield found.id, self._opened(Step.CONFIRM, found)
+                    yield found.id, self._opened(step, found)
             after = page[-1].id
 
     def forget(self, id: str) -> None:

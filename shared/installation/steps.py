@@ -33,8 +33,7 @@ from shared.installation.provision import start_provision, steps_of
 from shared.installation.visits import GoTo, InstallRefusedError, Page, Refusal, Visit
 from shared.jobs.replays import Replaying
 from shared.jobs.rules.causes import MENDED_BY_INSTALL
-from shared.klaviyo.client import Account
-from shared.klaviyo.oauth import TokenAnswer
+from shared.klaviyo.grant import Account, TokenAnswer
 from shared.services import Services
 from shared.tenants.keys import hash_of, id_of, matches
 from shared.tenants.tenants import Tenant, is_tenant_name
@@ -109,7 +108,7 @@ def callback(visit: Visit, services: Services) -> Page:
     if not code:
         raise InstallRefusedError(Refusal.MISSING_CODE)
     answer = _exchange(code, str(pending.kept["verifier"]), services)
-    account = _account_of(answer, services)
+    account = _account_of(answer, pending, services)
     try:
         tenant = _still_there(pending, services)
     except InstallRefusedError:
@@ -245,10 +244,14 @@ def _exchange(code: str, verifier: str, services: Services) -> TokenAnswer:
         raise InstallRefusedError(Refusal.KLAVIYO_DOWN) from error
 
 
-def _account_of(answer: TokenAnswer, services: Services) -> Account:
+def _account_of(answer: TokenAnswer, pending: PendingInstall, services: Services) -> Account:
+    """Return whose account it is. If Klaviyo does not say, the grant is kept until it does, and then given back."""
     try:
         return services.klaviyo_with(answer.access_token).account()
     except ServiceError as error:
+        PendingInstalls.of(services).issue(
+            Step.NONE, pending.tenant, cookie="", kept={"tokens": _plain(answer)}
+        )
         raise InstallRefusedError(Refusal.KLAVIYO_DOWN) from error
 
 
@@ -281,12 +284,7 @@ def _aged(answer: TokenAnswer, exchanged_at: object, services: Services) -> Toke
 def _ask(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str, services: Services) -> Page:
     """Ask before two are joined that were not: one forced click must not join a merchant's account to a stranger's tenant."""
     kept = {
-        "tokens": {
-            "access_token": answer.access_token.get_secret_value(),
-            "refresh_token": answer.refresh_token.get_secret_value(),
-            "expires_in": answer.expires_in,
-            "scope": answer.scope,
-        },
+        "tokens": _plain(answer),
         "account": account.model_dump(),
         "exchanged_at": services.clock().isoformat(),
     }
@@ -294,6 +292,15 @@ def _ask(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str, ser
         Step.CONFIRM, tenant.name, cookie=cookie, kept=kept, account=account.id
     )
     return _question(tenant, account, confirmation, services)
+
+
+def _plain(answer: TokenAnswer) -> dict[str, object]:
+    return {
+        "access_token": answer.access_token.get_secret_value(),
+        "refresh_token": answer.refresh_token.get_secret_value(),
+        "expires_in": answer.expires_in,
+        "scope": answer.scope,
+    }
 
 
 def _question(tenant: Tenant, account: Account, confirmation: str, services: Services) -> Page:
@@ -318,6 +325,7 @@ def _connect(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str,
         tenant = connect(name, answer, tenants=services.tenants, now=now, account=account)
     except DocumentMissingError as error:
         raise InstallRefusedError(Refusal.UNKNOWN_STATE) from error  # deleted in this very moment
+    services.rests.forget(name)  # what Klaviyo refused was another account's, or these tokens mend it
     try:
         # Again: a worker that still met the old tokens may have paused it since.
         services.queue.resume(tenant, Direction.OUTBOUND)

@@ -23,6 +23,8 @@ from shared.installation.leaving import (
     unless_gone,
 )
 from shared.klaviyo.resources import omneo_webhook_path
+from shared.metrics.backlog import Backlog
+from shared.profiles.backlog import SyncBacklog
 from shared.records.outbox import Outbox
 from shared.resync.rules.run import State
 from shared.resync.runs import Resyncs
@@ -68,6 +70,9 @@ def _take_away(tenant: Tenant, services: Services) -> Tenant:
     ]
     services.queue.purge(tenant, Direction.OUTBOUND)
     Outbox.of(services).forget(tenant.name)
+    Backlog.of(services).forget(tenant.name)
+    SyncBacklog.of(services).forget(tenant.name)
+    services.rests.forget(tenant.name)
     if run := Resyncs.of(services).under_way(tenant.name):  # its job went with the queue
         Resyncs.of(services).update(tenant.name, run, state=State.CANCELLED)
 

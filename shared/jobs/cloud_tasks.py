@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -53,6 +53,15 @@ class CloudTasksQueue:
             Direction.INBOUND: settings.inbound_worker_url,
             Direction.OUTBOUND: settings.outbound_worker_url,
         }
+
+    def connect(self) -> None:
+        """Connect now, so that the first job need not wait for it.
+
+        Raises:
+            QueueUnavailableError: nobody answers.
+        """
+        with _unavailable("The queue does not answer"), suppress(exceptions.NotFound, exceptions.Forbidden):
+            self._client.get_queue(name=self._path("warm"), retry=None, timeout=_CALL_SECONDS)
 
     def put(self, job: AnyJob, tenant: Tenant, *, delay: float = 0.0) -> None:
         queue, body = tenant.queue_name(job.direction), _body(job)

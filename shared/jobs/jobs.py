@@ -58,7 +58,8 @@ class SendMetric(Job):
     """Create a Klaviyo event.
 
     `event` holds the attributes of Klaviyo's Create Event, complete with `unique_id` and `time`. `with_token` asks for an Omneo
-    ID token in its properties; `omneo_profile_id` is whose, when the call named the Omneo profile.
+    ID token in its properties; `omneo_profile_id` is whose, when the call named the Omneo profile. One that is `alone` is never to go in
+    a bulk job again: it was in one whose outcome nobody knows.
     """
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
@@ -66,6 +67,16 @@ class SendMetric(Job):
     event: dict[str, JsonValue]
     with_token: bool = False
     omneo_profile_id: str = ""
+    alone: bool = False
+
+
+class PackEvents(Job):
+    """Send what waits in the backlog of events, in bulk jobs."""
+
+    direction: ClassVar[Direction] = (
+        Direction.INBOUND
+    )  # or it would stand behind the very events that it is to work off
+    kind: Literal["pack-events"] = "pack-events"
 
 
 class Provision(Job):
@@ -135,7 +146,7 @@ class SweepInbox(Job):
 
 
 class SweepOutbox(Job):
-    """Have records packed that have been waiting in the outbox for minutes."""
+    """Have records and events packed, and profile syncs given back, that have been waiting in the store for minutes."""
 
     direction: ClassVar[Direction] = Direction.INBOUND  # the schedule calls that worker
     kind: Literal["sweep-outbox"] = "sweep-outbox"
@@ -183,7 +194,8 @@ class SyncProfile(Job):
     """Make the Klaviyo profile what the Omneo profile is when the job runs, consent included.
 
     Calls that came before `until` count on this job. A sync that has read the profile since then has done its work. `leaves_undated` is for
-    runs over the whole base: an opt-in that has no date is not asked for.
+    runs over the whole base: an opt-in that has no date is not asked for. `may_wait` says that it may wait behind others, if it shows no
+    opt-out that Klaviyo has not been told of.
     """
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
@@ -191,6 +203,14 @@ class SyncProfile(Job):
     profile_id: str
     until: AwareDatetime
     leaves_undated: bool = False
+    may_wait: bool = True
+
+
+class PackSyncs(Job):
+    """Give syncs of the backlog back to the queue, in the order in which they were accepted, as many as Klaviyo takes in some seconds."""
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["pack-syncs"] = "pack-syncs"
 
 
 class DeleteProfile(Job):
@@ -273,6 +293,7 @@ class EveryTenant(Job):
 
 AnyJob: TypeAlias = (
     SendMetric
+    | PackEvents
     | Provision
     | SendRecords
     | PackRecords
@@ -285,6 +306,7 @@ AnyJob: TypeAlias = (
     | KeepMasterList
     | Heal
     | SyncProfile
+    | PackSyncs
     | DeleteProfile
     | PullOptOut
     | CompareConsent
@@ -295,6 +317,7 @@ AnyJob: TypeAlias = (
 )
 KINDS: dict[str, type[AnyJob]] = {
     "send-metric": SendMetric,
+    "pack-events": PackEvents,
     "provision": Provision,
     "send-records": SendRecords,
     "pack-records": PackRecords,
@@ -307,6 +330,7 @@ KINDS: dict[str, type[AnyJob]] = {
     "keep-master-list": KeepMasterList,
     "heal": Heal,
     "sync-profile": SyncProfile,
+    "pack-syncs": PackSyncs,
     "delete-profile": DeleteProfile,
     "pull-opt-out": PullOptOut,
     "compare-consent": CompareConsent,

@@ -1,4 +1,4 @@
-"""Klaviyo's calls about many profiles at once: one method per endpoint. Whom to send stands elsewhere."""
+"""Klaviyo's calls about many profiles, or of many events, at once: one method per endpoint. What to send stands elsewhere."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,11 +9,13 @@ from shared.consent_events import Consent
 from shared.klaviyo.consent_jobs import SOURCE
 from shared.klaviyo.filters import any_of
 from shared.klaviyo.json_api import JsonApi, next_cursor, read, rows_of, segment
+from shared.klaviyo.limits import Endpoint
 from shared.klaviyo.profiles import KlaviyoProfile, with_subscriptions
 
 SUBSCRIBED_AT_ONCE = 1000
 UNSUBSCRIBED_AT_ONCE = 100
 READ_AT_ONCE = 100
+EVENTS_AT_ONCE = 1000
 _CONSENTS = (
     (Consent.EMAIL, "email", "marketing"),
     (Consent.SMS, "sms", "marketing"),
@@ -62,7 +64,21 @@ class RefusedRow:
 
 
 class BulkCalls(JsonApi):
-    """Calls that read or start something about many profiles."""
+    """Calls that read or start something about many profiles, or send many events."""
+
+    def bulk_create_events(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Record at most 1,000 events, of 5 MB in all, each as `create_event` takes one. 10 calls a second, 150 a minute.
+
+        Success means accepted, and no job can be looked at. One event that Klaviyo has already, by profile, metric and `unique_id`, or that
+        stands twice here, refuses all of them: so never repeat this call after an answer that says nothing.
+        """
+        # https://developers.klaviyo.com/en/reference/bulk_create_events
+        rows = {"events-bulk-create": {"data": [bulk_row(event) for event in events]}}
+        self._post(
+            Endpoint.BULK_EVENTS,
+            "/api/event-bulk-create-jobs",
+            {"data": {"type": "event-bulk-create-job", "attributes": rows}},
+        )
 
     def profiles_by(self, name: Identifier, values: Collection[str]) -> list[KlaviyoProfile]:
         """Return the profiles with any of these values, at most 100, with their subscriptions."""
@@ -72,7 +88,7 @@ class BulkCalls(JsonApi):
             "additional-fields[profile]": "subscriptions",
             "page[size]": str(READ_AT_ONCE),
         }
-        answer = self._get("/api/profiles", params)
+        answer = self._get(Endpoint.READ_PROFILES, "/api/profiles", params)
         return read(lambda body: [with_subscriptions(row) for row in rows_of(body)], answer)
 
     def import_profiles(self, resources: Sequence[Mapping[str, Any]]) -> str:
@@ -84,19 +100,20 @@ class BulkCalls(JsonApi):
         }
         return read(
             lambda answer: str(answer["data"]["id"]),
-            self._post("/api/profile-bulk-import-jobs", {"data": body}),
+            self._post(Endpoint.BULK_IMPORT, "/api/profile-bulk-import-jobs", {"data": body}),
         )
 
     def import_job(self, id: str) -> ImportJob:
         """Return how an import stands."""
         # https://developers.klaviyo.com/en/reference/get_bulk_import_profiles_job
-        answer = self._get(f"/api/profile-bulk-import-jobs/{segment(id)}")
+        answer = self._get(Endpoint.READ_BULK_IMPORT, f"/api/profile-bulk-import-jobs/{segment(id)}")
         return read(lambda body: _import_job(body["data"]), answer)
 
     def import_errors(self, id: str, cursor: str = "") -> tuple[list[RefusedRow], str]:
         """Return a page of the profiles that an import did not take, and the cursor of the next page, "" on the last."""
         # https://developers.klaviyo.com/en/reference/get_errors_for_bulk_import_profiles_job
         page = self._get(
+            Endpoint.READ_IMPORT_ERRORS,
             f"/api/profile-bulk-import-jobs/{segment(id)}/import-errors",
             {"page[cursor]": cursor} if cursor else {},
         )
@@ -116,14 +133,23 @@ class BulkCalls(JsonApi):
             "profiles": {"data": [_subscribed(person) for person in people]},
         }
         related = {"relationships": {"list": {"data": {"type": "list", "id": list_id}}}} if list_id else {}
-        self._post(f"/api/{job}s", {"data": {"type": job, "attributes": attributes, **related}})
+        self._post(
+            Endpoint.SUBSCRIBE, f"/api/{job}s", {"data": {"type": job, "attributes": attributes, **related}}
+        )
 
     def unsubscribe_many(self, people: Sequence[Subscriber]) -> None:
         """Unsubscribe at most 100 everywhere. Repeating it is harmless."""
         # https://developers.klaviyo.com/en/reference/bulk_unsubscribe_profiles. Never with a list: see consent_jobs.py.
         job = "profile-subscription-bulk-delete-job"
         attributes = {"profiles": {"data": [_unsubscribed(person) for person in people]}}
-        self._post(f"/api/{job}s", {"data": {"type": job, "attributes": attributes}})
+        self._post(Endpoint.UNSUBSCRIBE, f"/api/{job}s", {"data": {"type": job, "attributes": attributes}})
+
+
+def bulk_row(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an event as a row of a bulk job, which names the profile beside the event."""
+    inner = {name: value for name, value in event.items() if name != "profile"}
+    events = {"data": [{"type": "event", "attributes": inner}]}
+    return {"type": "event-bulk-create", "attributes": {"profile": event["profile"], "events": events}}
 
 
 def _import_job(row: Mapping[str, Any]) -> ImportJob:

@@ -4,38 +4,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import SecretStr
 
 from shared.klaviyo.bulk import BulkCalls
+from shared.klaviyo.grant import Account
 from shared.klaviyo.history import HistoryCalls
 from shared.klaviyo.json_api import AccessTokens, FixedToken, read, read_problem, rows_of, segment
+from shared.klaviyo.limits import Endpoint
 from shared.klaviyo.profiles import ProfileCalls
 from shared.klaviyo.records import RecordCalls
 
 __all__ = ["AccessTokens", "Account", "FixedToken", "KlaviyoClient", "Webhook", "read_problem"]
-
-
-class Account(BaseModel):
-    """A Klaviyo account. `timezone` is an IANA name, `country` as the merchant wrote it."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    id: str = Field(min_length=1)
-    name: str = ""
-    timezone: str = ""
-    country: str = ""
-
-    @classmethod
-    def read(cls, row: Mapping[str, Any]) -> "Account":
-        """Read an account resource."""
-        attributes = row.get("attributes") or {}
-        contact = attributes.get("contact_information") or {}
-        return cls(
-            id=row["id"],
-            name=contact.get("organization_name") or "",
-            timezone=attributes.get("timezone") or "",
-            country=(contact.get("street_address") or {}).get("country") or "",
-        )
 
 
 @dataclass(frozen=True)
@@ -68,24 +47,29 @@ class KlaviyoClient(ProfileCalls, HistoryCalls, RecordCalls, BulkCalls):
         Klaviyo keeps one event for each profile, metric and `unique_id`, so repeating this call is harmless.
         """
         # https://developers.klaviyo.com/en/reference/create_event
-        self._post("/api/events", {"data": {"type": "event", "attributes": attributes}})
+        self._post(Endpoint.EVENTS, "/api/events", {"data": {"type": "event", "attributes": attributes}})
 
     def account(self) -> Account:
         """Return the one account that the token belongs to. 15 calls a minute."""
         # https://developers.klaviyo.com/en/reference/get_accounts
-        return read(lambda body: Account.read(body["data"][0]), self._get("/api/accounts"))
+        return read(
+            lambda body: Account.read(body["data"][0]), self._get(Endpoint.READ_ACCOUNT, "/api/accounts")
+        )
 
     def webhook_topics(self) -> set[str]:
         """Return the topics that the account offers. 15 calls a minute."""
         # https://developers.klaviyo.com/en/reference/get_webhook_topics
-        return read(lambda body: {str(row["id"]) for row in rows_of(body)}, self._get("/api/webhook-topics"))
+        return read(
+            lambda body: {str(row["id"]) for row in rows_of(body)},
+            self._get(Endpoint.READ_WEBHOOK_TOPICS, "/api/webhook-topics"),
+        )
 
     def webhooks(self) -> list[Webhook]:
         """Return the account's webhooks, ours and others'. 15 calls a minute."""
         # https://developers.klaviyo.com/en/reference/get_webhooks
         return read(
             lambda body: [Webhook.read(row) for row in rows_of(body)],
-            self._get("/api/webhooks", {"include": "webhook-topics"}),
+            self._get(Endpoint.READ_WEBHOOKS, "/api/webhooks", {"include": "webhook-topics"}),
         )
 
     def create_webhook(self, name: str, url: str, secret: SecretStr, topics: Collection[str]) -> str:
@@ -97,7 +81,7 @@ class KlaviyoClient(ProfileCalls, HistoryCalls, RecordCalls, BulkCalls):
             "endpoint_url": url,
             "secret_key": secret.get_secret_value(),
         }
-        made = self._post("/api/webhooks", {"data": _webhook(attributes, topics)})
+        made = self._post(Endpoint.CREATE_WEBHOOK, "/api/webhooks", {"data": _webhook(attributes, topics)})
         return read(lambda body: str(body["data"]["id"]), made)
 
     def update_webhook(
@@ -112,12 +96,12 @@ class KlaviyoClient(ProfileCalls, HistoryCalls, RecordCalls, BulkCalls):
             "enabled": True,
         }
         body = {"data": {**_webhook(attributes, topics), "id": id}}
-        self._send("PATCH", f"/api/webhooks/{segment(id)}", body=body)
+        self._send(Endpoint.UPDATE_WEBHOOK, "PATCH", f"/api/webhooks/{segment(id)}", body=body)
 
     def delete_webhook(self, id: str) -> None:
         """Remove a webhook; one that is gone already raises NotFoundError."""
         # https://developers.klaviyo.com/en/reference/delete_webhook
-        self._send("DELETE", f"/api/webhooks/{segment(id)}")
+        self._send(Endpoint.DELETE_WEBHOOK, "DELETE", f"/api/webhooks/{segment(id)}")
 
 
 def _webhook(attributes: Mapping[str, Any], topics: Collection[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from shared.consent_events import Consent
 from shared.errors import NotFoundError
 from shared.klaviyo.json_api import JsonApi
+from shared.klaviyo.limits import Endpoint
 
 SOURCE = "omneo"  # kept by Klaviyo on the consent, and so the mark of our own calls
 
@@ -39,7 +40,12 @@ class ConsentCalls(JsonApi):
             "historical_import": False,
             "profiles": {"data": [row]},
         }
-        self._start(job, attributes, {"list": {"data": {"type": "list", "id": list_id}}} if list_id else {})
+        self._start(
+            Endpoint.SUBSCRIBE,
+            job,
+            attributes,
+            {"list": {"data": {"type": "list", "id": list_id}}} if list_id else {},
+        )
 
     def unsubscribe(self, person: Person, consents: Collection[Consent]) -> None:
         """Ask for a person to be unsubscribed everywhere. Klaviyo finds them by their addresses. Repeating this call is harmless."""
@@ -47,13 +53,13 @@ class ConsentCalls(JsonApi):
         # unsubscribed everywhere, and who is on it from the list alone.
         job = "profile-subscription-bulk-delete-job"
         row = {"type": "profile", "attributes": _attributes(person, consents, "UNSUBSCRIBED")}
-        self._start(job, {"profiles": {"data": [row]}})
+        self._start(Endpoint.UNSUBSCRIBE, job, {"profiles": {"data": [row]}})
 
     def suppress(self, email: str) -> None:
         """Ask for no email to be sent to an address any more. Repeating this call is harmless."""
         # https://developers.klaviyo.com/en/reference/bulk_suppress_profiles
         row = {"type": "profile", "attributes": {"email": email}}
-        self._start("profile-suppression-bulk-create-job", {"profiles": {"data": [row]}})
+        self._start(Endpoint.SUPPRESS, "profile-suppression-bulk-create-job", {"profiles": {"data": [row]}})
 
     def request_deletion(self, profile_id: str) -> None:
         """Ask for a profile and all that is known of it to be deleted for good. One that is gone already is deleted.
@@ -63,15 +69,19 @@ class ConsentCalls(JsonApi):
         # https://developers.klaviyo.com/en/reference/request_profile_deletion
         row = {"type": "profile", "id": profile_id, "attributes": {}}
         try:
-            self._start("data-privacy-deletion-job", {"profile": {"data": row}})
+            self._start(Endpoint.DELETE_PROFILE, "data-privacy-deletion-job", {"profile": {"data": row}})
         except NotFoundError:
             return
 
     def _start(
-        self, job: str, attributes: Mapping[str, Any], relationships: Mapping[str, Any] | None = None
+        self,
+        endpoint: Endpoint,
+        job: str,
+        attributes: Mapping[str, Any],
+        relationships: Mapping[str, Any] | None = None,
     ) -> None:
         related = {"relationships": relationships} if relationships else {}
-        self._post(f"/api/{job}s", {"data": {"type": job, "attributes": attributes, **related}})
+        self._post(endpoint, f"/api/{job}s", {"data": {"type": job, "attributes": attributes, **related}})
 
 
 def _attributes(person: Person, consents: Collection[Consent], wanted: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.klaviyo.filters import equals, from_then_on
 from shared.klaviyo.json_api import JsonApi, next_cursor, read, rows_of
+from shared.klaviyo.limits import Endpoint
 
 EVENTS_A_PAGE = 1000
 
@@ -45,7 +46,9 @@ class HistoryCalls(JsonApi):
         found: list[Metric] = []
         cursor: str | None = ""
         while cursor is not None:
-            page = self._get("/api/metrics", {"page[cursor]": cursor} if cursor else {})
+            page = self._get(
+                Endpoint.READ_METRICS, "/api/metrics", {"page[cursor]": cursor} if cursor else {}
+            )
             found += read(lambda body: [Metric.read(row) for row in rows_of(body)], page)
             cursor = read(partial(next_cursor, before=cursor), page)
         return found
@@ -62,6 +65,8 @@ class HistoryCalls(JsonApi):
             "sort": "datetime",
             "page[size]": str(EVENTS_A_PAGE),
         }
-        page = self._get("/api/events", params | ({"page[cursor]": cursor} if cursor else {}))
+        page = self._get(
+            Endpoint.READ_EVENTS, "/api/events", params | ({"page[cursor]": cursor} if cursor else {})
+        )
         rows = read(lambda body: tuple({**row} for row in rows_of(body)), page)
         return EventPage(rows, read(partial(next_cursor, before=cursor), page) or "")

@@ -12,8 +12,11 @@ from shared.errors import TokenRejectedError, WaitError
 from shared.http.client import HttpClient, Problem
 from shared.http.paths import path_segment
 from shared.http.strangers import is_strangers
+from shared.klaviyo.limits import Endpoint
+from shared.klaviyo.pace import Pace, Unpaced
 
 _JSON_API = "application/vnd.api+json"
+_THROTTLED = 429
 
 T = TypeVar("T")
 
@@ -48,27 +51,31 @@ class FixedToken:
 class JsonApi:
     """Calls Klaviyo for one connected account.
 
-    Every method raises the errors of `HttpClient.call`, and those of the access tokens.
+    Every method raises the errors of `HttpClient.call`, those of the access tokens, and RestingError where the pace forbids the call.
     """
 
-    def __init__(self, http: HttpClient, tokens: AccessTokens, revision: str) -> None:
+    def __init__(
+        self, http: HttpClient, tokens: AccessTokens, revision: str, pace: Pace | None = None
+    ) -> None:
         self._http = http
         self._tokens = tokens
         self._revision = revision
+        self._pace = pace or Unpaced()
 
     @property
     def retirement(self) -> str:
         """When Klaviyo retires the revision that we ask for, in its own words; "" if no answer has said so yet."""
         return self._http.retirement
 
-    def _get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
-        return self._send("GET", path, params=params)
+    def _get(self, endpoint: Endpoint, path: str, params: Mapping[str, str] | None = None) -> Any:
+        return self._send(endpoint, "GET", path, params=params)
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
-        return self._send("POST", path, body=body)
+    def _post(self, endpoint: Endpoint, path: str, body: Mapping[str, Any]) -> Any:
+        return self._send(endpoint, "POST", path, body=body)
 
     def _send(
         self,
+        endpoint: Endpoint,
         method: str,
         path: str,
         *,
@@ -76,17 +83,24 @@ class JsonApi:
         body: Mapping[str, Any] | None = None,
     ) -> Any:
         data = None if body is None else json.dumps(body).encode()
+
+        def call(token: str) -> Any:
+            try:
+                return self._http.call(
+                    method, path, headers=self._headers(token, data), params=params, data=data
+                )
+            except WaitError as error:
+                if error.status == _THROTTLED:
+                    self._pace.refused(endpoint, error.retry_after)
+                raise
+
+        self._pace.check(endpoint)
         token = self._tokens.current()
         try:
-            answer = self._http.call(
-                method, path, headers=self._headers(token, data), params=params, data=data
-            )
+            answer = call(token)
         except TokenRejectedError:
             # Expired early, or renewed by another worker: once more with another token, then it is somebody else's to judge.
-            other = self._tokens.instead_of(token)
-            answer = self._http.call(
-                method, path, headers=self._headers(other, data), params=params, data=data
-            )
+            answer = call(self._tokens.instead_of(token))
         if is_strangers(answer):
             raise WaitError(
                 "Klaviyo answered with what cannot be read", service="Klaviyo", status=200

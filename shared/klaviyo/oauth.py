@@ -6,28 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError
 
 from shared.errors import GrantRefusedError, RefusedError, TokenRejectedError, WaitError
 from shared.http.client import HttpClient, Problem
+from shared.klaviyo.grant import LONGEST_LIFE, TokenAnswer
 from shared.klaviyo.resources import SCOPES
+
+__all__ = ["LONGEST_LIFE", "KlaviyoApp", "KlaviyoOAuth", "TokenAnswer", "read_problem"]
 
 # `invalid_grant` is RFC 6749's word and the one Klaviyo's own samples wait for; its troubleshooting page spells the other.
 _DEAD_GRANTS = {"invalid_grant", "invalid_grant_type"}
-
-
-LONGEST_LIFE = 10 * 365 * 24 * 3600  # beyond any token's, and still a date when added to today
-
-
-class TokenAnswer(BaseModel):
-    """What the token endpoint answers. The refresh token may be a new one; the caller keeps it always."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    access_token: SecretStr = Field(min_length=1)
-    refresh_token: SecretStr = Field(min_length=1)
-    expires_in: int = Field(gt=0, le=LONGEST_LIFE, description="seconds")
-    scope: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from shared.errors import NotFoundError
 from shared.klaviyo.consent_jobs import ConsentCalls, Person
 from shared.klaviyo.filters import equals
 from shared.klaviyo.json_api import read, rows_of, segment
+from shared.klaviyo.limits import Endpoint
 
 _SUBSCRIPTIONS = {"additional-fields[profile]": "subscriptions"}
 
@@ -62,7 +63,9 @@ class ProfileCalls(ConsentCalls):
         """
         # https://developers.klaviyo.com/en/reference/create_or_update_profile
         body = {"data": resource}
-        answer = self._send("POST", "/api/profile-import", params=_SUBSCRIPTIONS, body=body)
+        answer = self._send(
+            Endpoint.PROFILE_IMPORT, "POST", "/api/profile-import", params=_SUBSCRIPTIONS, body=body
+        )
         return read(lambda body: with_subscriptions(body["data"]), answer)
 
     def create_profile(self, resource: Mapping[str, Any]) -> KlaviyoProfile:
@@ -72,7 +75,9 @@ class ProfileCalls(ConsentCalls):
             RefusedError: 400 names the `field`; 409 says in `duplicate_of` whose an identifier is.
         """
         # https://developers.klaviyo.com/en/reference/create_profile
-        answer = self._send("POST", "/api/profiles", params=_SUBSCRIPTIONS, body={"data": resource})
+        answer = self._send(
+            Endpoint.CREATE_PROFILE, "POST", "/api/profiles", params=_SUBSCRIPTIONS, body={"data": resource}
+        )
         return read(lambda body: with_subscriptions(body["data"]), answer)
 
     def merge_profiles(self, source: str, into: str) -> None:
@@ -84,14 +89,16 @@ class ProfileCalls(ConsentCalls):
         # https://developers.klaviyo.com/en/reference/merge_profiles
         rows = {"profiles": {"data": [{"type": "profile", "id": source}]}}
         self._post(
-            "/api/profile-merge", {"data": {"type": "profile-merge", "id": into, "relationships": rows}}
+            Endpoint.MERGE_PROFILES,
+            "/api/profile-merge",
+            {"data": {"type": "profile-merge", "id": into, "relationships": rows}},
         )
 
     def profile(self, id: str) -> KlaviyoProfile | None:
         """Return the profile with its subscriptions, None if there is none; one that was merged answers as the other."""
         # https://developers.klaviyo.com/en/reference/get_profile
         try:
-            answer = self._get(f"/api/profiles/{segment(id)}", _SUBSCRIPTIONS)
+            answer = self._get(Endpoint.READ_PROFILE, f"/api/profiles/{segment(id)}", _SUBSCRIPTIONS)
         except NotFoundError:
             return None
         return read(lambda body: KlaviyoProfile.read(body["data"]), answer)
@@ -103,7 +110,9 @@ class ProfileCalls(ConsentCalls):
     def find_profile(self, identifier: str, value: str) -> KlaviyoProfile | None:
         """Return the profile that has it as its `external_id`, `email` or `phone_number`; None if there is none."""
         # https://developers.klaviyo.com/en/reference/get_profiles
-        answer = self._get("/api/profiles", {"filter": equals(identifier, value), **_SUBSCRIPTIONS})
+        answer = self._get(
+            Endpoint.READ_PROFILES, "/api/profiles", {"filter": equals(identifier, value), **_SUBSCRIPTIONS}
+        )
         rows = read(lambda body: [KlaviyoProfile.read(row) for row in rows_of(body)], answer)
         return rows[0] if rows else None
 
@@ -114,13 +123,13 @@ class ProfileCalls(ConsentCalls):
             NotFoundError: there is none.
         """
         # https://developers.klaviyo.com/en/reference/get_list
-        self._get(f"/api/lists/{segment(list_id)}")
+        self._get(Endpoint.READ_LIST, f"/api/lists/{segment(list_id)}")
 
     def is_on_list(self, list_id: str, email: str) -> bool:
         """Return whether the profile with this email is a member of the list, whatever its consent."""
         # https://developers.klaviyo.com/en/reference/get_profiles_for_list
         path = f"/api/lists/{segment(list_id)}/profiles"
-        answer = self._get(path, {"filter": equals("email", email)})
+        answer = self._get(Endpoint.READ_LIST_PROFILES, path, {"filter": equals("email", email)})
         return read(lambda body: bool([{**row} for row in rows_of(body)]), answer)
 
     def subscribe_to_email(self, profile: KlaviyoProfile, list_id: str) -> None:

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from shared.klaviyo.json_api import JsonApi, next_cursor, read, rows_of
+from shared.klaviyo.limits import Endpoint
 
 
 class RecordCalls(JsonApi):
@@ -21,7 +22,7 @@ class RecordCalls(JsonApi):
         cursor: str | None = ""
         while cursor is not None:
             params = {"page[size]": "100"} | ({"page[cursor]": cursor} if cursor else {})
-            page = self._get("/api/data-sources", params)
+            page = self._get(Endpoint.READ_DATA_SOURCES, "/api/data-sources", params)
             found |= read(
                 lambda body: {row["attributes"]["title"]: str(row["id"]) for row in rows_of(body)}, page
             )
@@ -37,26 +38,32 @@ class RecordCalls(JsonApi):
             "visibility": "private",
             "namespace": "custom-objects",
         }
-        made = self._post("/api/data-sources", {"data": {"type": "data-source", "attributes": attributes}})
+        made = self._post(
+            Endpoint.CREATE_DATA_SOURCE,
+            "/api/data-sources",
+            {"data": {"type": "data-source", "attributes": attributes}},
+        )
         return read(lambda body: str(body["data"]["id"]), made)
 
     def create_data_source_record(self, source_id: str, record: Mapping[str, Any]) -> None:
         """Send one record, of at most 512 KB. 75 calls a second, 750 a minute."""
         # https://developers.klaviyo.com/en/reference/create_data_source_record
         attributes = {"data-source-record": {"data": _record(record)}}
-        self._send_records("data-source-record-create-job", source_id, attributes)
+        self._send_records(Endpoint.RECORDS, "data-source-record-create-job", source_id, attributes)
 
     def bulk_create_data_source_records(self, source_id: str, records: Sequence[Mapping[str, Any]]) -> None:
         """Send up to 500 records, of 4 MB in all. 3 calls a second, 15 a minute. A refusal means that none was taken."""
         # https://developers.klaviyo.com/en/reference/bulk_create_data_source_records
         attributes = {"data-source-records": {"data": [_record(record) for record in records]}}
-        self._send_records("data-source-record-bulk-create-job", source_id, attributes)
+        self._send_records(Endpoint.BULK_RECORDS, "data-source-record-bulk-create-job", source_id, attributes)
 
-    def _send_records(self, type: str, source_id: str, attributes: Mapping[str, Any]) -> None:
+    def _send_records(
+        self, endpoint: Endpoint, type: str, source_id: str, attributes: Mapping[str, Any]
+    ) -> None:
         # The relationship is optional before revision 2026-10-15 and required from then on.
         related = {"data-source": {"data": {"type": "data-source", "id": source_id}}}
         job = {"type": type, "attributes": attributes, "relationships": related}
-        self._post(f"/api/{type}s", {"data": job})
+        self._post(endpoint, f"/api/{type}s", {"data": job})
 
 
 def _record(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,10 +14,13 @@ from shared.errors import (
     DisconnectedError,
     DocumentMissingError,
     GrantRefusedError,
+    RestingError,
     ServiceError,
     WaitError,
 )
+from shared.klaviyo.limits import Endpoint
 from shared.klaviyo.oauth import KlaviyoOAuth, TokenAnswer
+from shared.klaviyo.rests import Rests
 from shared.storage.leases import Leases
 from shared.tenants.tenants import KlaviyoConnection, Outage, Tenant, TenantStore
 
@@ -27,6 +30,8 @@ REFRESH_AHEAD = timedelta(
 SECOND_LOOK_SECONDS = 30.0
 LEASE = timedelta(seconds=120)  # longer than two token calls and the wait between them
 RETRY_SECONDS = 5.0
+# Klaviyo allows about ten token calls a minute.
+REST_SECONDS = 6.0
 
 
 class TenantTokens:
@@ -38,6 +43,7 @@ class TenantTokens:
         *,
         tenants: TenantStore,
         leases: Leases,
+        rests: Rests,
         oauth: KlaviyoOAuth,
         clock: Callable[[], datetime],
         sleep: Callable[[float], None],
@@ -45,6 +51,7 @@ class TenantTokens:
         self._tenant = tenant
         self._tenants = tenants
         self._leases = leases
+        self._rests = rests
         self._oauth = oauth
         self._clock = clock
         self._sleep = sleep
@@ -71,12 +78,17 @@ class TenantTokens:
         connection = _connected(self._read())
         if self._is_usable(connection, rejected):
             return connection.access_token.get_secret_value()  # another worker was faster
+        if rests_until := self._rests.until(self._tenant.name, Endpoint.TOKEN):
+            return self._while_it_rests(connection, rejected, rests_until)
         lease = self._leases.acquire(f"klaviyo token {self._tenant.name}", lasting=LEASE)
         if lease is None:
             return self._while_another_refreshes(connection, rejected)
         try:
             connection = _connected(self._read())
             if not self._is_usable(connection, rejected):
+                # Who held the lease until now may have been refused.
+                if rests_until := self._rests.look(self._tenant.name, Endpoint.TOKEN):
+                    return self._while_it_rests(connection, rejected, rests_until)
                 connection = self._refresh(connection)
             return connection.access_token.get_secret_value()
         except WaitError:
@@ -101,6 +113,15 @@ class TenantTokens:
         if self._lives(connection, rejected):
             return connection.access_token.get_secret_value()
         raise WaitError("the access token is being renewed", service="Klaviyo", retry_after=RETRY_SECONDS)
+
+    def _while_it_rests(self, connection: KlaviyoConnection, rejected: str | None, until: datetime) -> str:
+        if self._lives(connection, rejected):
+            return connection.access_token.get_secret_value()
+        raise RestingError(
+            "the access token has expired, and Klaviyo could not renew it a moment ago",
+            service="Klaviyo",
+            retry_after=(until - self._clock()).total_seconds(),
+        )
 
     def _refresh(self, connection: KlaviyoConnection) -> KlaviyoConnection:
         """Refresh under the lease; a refusal is believed only when it is repeated."""
@@ -128,6 +149,9 @@ class TenantTokens:
             answer = self._oauth.refresh(connection.refresh_token.get_secret_value())
         except ServiceError as error:
             logs.write(logging.WARNING, "token refresh failed", tenant=self._tenant.name, reason=str(error))
+            if isinstance(error, WaitError):
+                asked = error.retry_after
+                self._rests.refused(self._tenant.name, Endpoint.TOKEN, asked, at_least=REST_SECONDS)
             raise
         return self._store(answer, of=connection)
 

@@ -96,15 +96,21 @@ def _finished(
     event: Mapping[str, Any], job: SendMetric, tenant: Tenant, omneo: "OmneoClient"
 ) -> Mapping[str, Any]:
     """Return the event as Klaviyo gets it: its number read, its token minted."""
-    country = tenant.klaviyo.account_country if tenant.klaviyo else ""
-    event, phone_is_left_out = with_phone(event, region_of(tenant.settings.default_region, country))
-    if phone_is_left_out:
-        logs.note(left_out=["phone_number"])
+    event = with_the_number_read(event, tenant)
     if not job.with_token:
         return event
     token = _mint(job, tenant, omneo)
     encoded = base64.b64encode(token.token.get_secret_value().encode()).decode()
     return with_id_token(event, encoded, token.exp)
+
+
+def with_the_number_read(event: Mapping[str, Any], tenant: Tenant) -> Mapping[str, Any]:
+    """Return the event with its profile's phone number as Klaviyo takes it, without one that cannot be read."""
+    country = tenant.klaviyo.account_country if tenant.klaviyo else ""
+    event, is_left_out = with_phone(event, region_of(tenant.settings.default_region, country))
+    if is_left_out:
+        logs.note(left_out=["phone_number"])
+    return event
 
 
 def _create(event: Mapping[str, Any], klaviyo: "KlaviyoClient") -> None:

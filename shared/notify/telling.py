@@ -4,6 +4,7 @@ One message goes out for a cause and an hour: the queue takes a task of one name
 """
 
 import logging
+from datetime import datetime
 from enum import StrEnum
 
 from shared import logs
@@ -26,6 +27,11 @@ class Cause(StrEnum):
     RUN_ENDED = "run.ended"
 
 
+def hour_of(moment: datetime) -> str:
+    """Return the hour of a moment, as `tell` names it."""
+    return f"{moment:%Y-%m-%dT%H}"
+
+
 def tell_of_a_death(kind: str, reason: str, tenant: Tenant, services: Services) -> None:
     """Have told that jobs of this kind die for this reason."""
     tell(tenant, Cause.JOBS_DIED, services, key=f"{kind} {reason}", kind=kind, reason=reason)
@@ -36,12 +42,23 @@ def tell_of_a_mended_job(kind: str, reason: str, tenant: Tenant, services: Servi
     tell(tenant, Cause.JOBS_MENDED, services, key=f"{kind} {reason}", kind=kind, reason=reason)
 
 
-def tell(tenant: Tenant, cause: Cause, services: Services, *, key: str = "", **about: str | int) -> None:
-    """Have the tenant's address told, if it has one. `key` tells causes of one kind apart; `about` holds nothing personal."""
+def tell(
+    tenant: Tenant,
+    cause: Cause,
+    services: Services,
+    *,
+    key: str = "",
+    hour: str = "",
+    **about: str | int,
+) -> None:
+    """Have the tenant's address told, if it has one. `key` tells causes of one kind apart; `about` holds nothing personal.
+
+    `hour` is the one in which it is told once, the present one if none is given.
+    """
     if tenant.settings.notify_url is None:
         return
     now = services.clock()
-    name = hashed("notify", tenant.name, cause, key, f"{now:%Y-%m-%dT%H}")
+    name = hashed("notify", tenant.name, cause, key, hour or hour_of(now))
     job = Notify(tenant=tenant.name, id=name[:32], accepted_at=now, cause=cause.value, about=about)
     try:
         services.queue.put_named(job, tenant, name=name, delay=0.0)

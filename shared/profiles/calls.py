@@ -68,12 +68,14 @@ def sync_soon(
     clock: Clock,
     traceparent: str = "",
     leaves_undated: bool = False,
+    may_wait: bool = True,
 ) -> SyncProfile:
     """Queue the sync of the window that it is now; of a window that may be over, the sync may have been.
 
-    One that leaves opt-ins without a date (`leaves_undated`) never takes the place of one that does not.
+    One that leaves opt-ins without a date (`leaves_undated`) never takes the place of one that does not, nor does one that may wait behind
+    others take the place of one that may not.
     """
-    kind = "sync-dated" if leaves_undated else "sync"
+    kind = ("sync-dated" if leaves_undated else "sync") if may_wait else "sync-at-once"
     window = Window.at(clock())
     while True:
         now = clock()
@@ -85,6 +87,7 @@ def sync_soon(
             profile_id=profile_id,
             until=window.end,
             leaves_undated=leaves_undated,
+            may_wait=may_wait,
             traceparent=traceparent,
         )
         name = window.task_name(kind, tenant.name, profile_id)

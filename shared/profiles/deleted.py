@@ -1,6 +1,7 @@
 """An Omneo profile was deleted: its Klaviyo profile is suppressed, erased or left alone, as the tenant's settings say.
 
-A deletion may be told late, so Omneo is asked first whether the profile lives again, and then whether another profile has its address.
+A deletion may be told late, so Omneo is asked first whether the profile lives again, and then whether another profile has its address; and
+where other tenants use the Klaviyo account, as production and its staging twin may, whether the person is known to one of them.
 Before anything is done in Klaviyo the deletion is remembered, so that a sync which comes late does not make the profile again.
 """
 
@@ -15,12 +16,13 @@ from shared.consent.rules.calls import is_being_carried_out
 from shared.consent.rules.memory import LANDING
 from shared.consent.to_omneo import record_decisions
 from shared.consent_events import Consent
-from shared.errors import WaitError
+from shared.errors import CannotSucceedError, WaitError
 from shared.jobs.jobs import DeleteProfile
 from shared.klaviyo.consent_jobs import Person
 from shared.klaviyo.profiles import KlaviyoProfile
 from shared.matching import other_holder
 from shared.profiles.calls import sync_soon
+from shared.profiles.sharing import KnownBy, other_tenant_of
 from shared.profiles.sync import turn_at
 from shared.profiles.synced import SyncedProfiles
 from shared.services import Services
@@ -35,6 +37,7 @@ def delete_profile(job: DeleteProfile, tenant: Tenant, services: Services) -> No
     """Do with the Klaviyo profile what the settings say. Repeating this is harmless.
 
     Raises:
+        CannotSucceedError: another tenant on the Klaviyo account knows the person.
         WaitError: Omneo shows the profile still, and may only be late; or a sync is at it.
         ServiceError, DisconnectedError: what Klaviyo or Omneo answered.
     """
@@ -53,6 +56,11 @@ def delete_profile(job: DeleteProfile, tenant: Tenant, services: Services) -> No
             _leave_alone("not_in_klaviyo")
         elif reason := _why_not(found, job, tenant, services):
             _leave_alone(reason)
+        elif other := _other_tenant(found, job, tenant, services):
+            raise CannotSucceedError(
+                f"The tenant {other} uses the same Klaviyo account and knows the person, so nothing was done to the Klaviyo profile. Once "
+                "the person is deleted in its Omneo too, replay this job."
+            )
         elif tenant.settings.on_profile_deleted is OnProfileDeleted.ERASE:
             _wait_for_opt_ins(job, tenant, services)
             services.klaviyo(tenant).request_deletion(found.id)
@@ -110,6 +118,11 @@ def _why_not(found: KlaviyoProfile, job: DeleteProfile, tenant: Tenant, services
         return ""
     _sync(heir.id, tenant, services)
     return "address_of_another"
+
+
+def _other_tenant(found: KlaviyoProfile, job: DeleteProfile, tenant: Tenant, services: Services) -> str:
+    emails = (found.email,) if found.email else ()
+    return other_tenant_of(KnownBy(job.profile_id, emails, (found.id,)), tenant, services)
 
 
 class _Suppression:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from shared import logs
-from shared.consent.former_identities import FormerIdentities
+from shared.consent.former_identities import FormerIdentities, Heir
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.calls import is_being_carried_out, with_merge
 from shared.consent.rules.held import Subject
@@ -28,7 +28,7 @@ from shared.klaviyo.profiles import KlaviyoProfile
 from shared.profiles.consent_calls import ConsentCalls, Trouble, compared
 from shared.profiles.klaviyo_import import Imported, given_up_by_excluded, import_profile
 from shared.profiles.making_room import MakingRoom
-from shared.profiles.opt_outs import leave_opt_outs_to_heir
+from shared.profiles.opt_outs import leave_opt_outs_to_heir, note_given_up
 from shared.profiles.ownership import Ownership
 from shared.profiles.rules.calls import merged_klaviyo_ids, stored_klaviyo_id
 from shared.profiles.rules.exclusions import Exclusion
@@ -184,9 +184,10 @@ class _Sync:
         tenant, services, id = self.tenant, self.services, self.job.profile_id
         room = MakingRoom(id, plan.mapped.attributes, tenant, services, self._ownership.merged_ids)
         known_id = self._known_id(plan, room)
+        heirs: dict[str, Heir] = {}
         if not known_id:
             self._wait_for_landings(room)
-            self._leave_opt_outs(str(plan.mapped.attributes.get("email") or ""))
+            heirs = self._leave_opt_outs(str(plan.mapped.attributes.get("email") or ""))
         imported = import_profile(
             services.klaviyo(tenant),
             self._ownership,
@@ -194,6 +195,7 @@ class _Sync:
             known_id=known_id,
             released=room.released,
         )
+        self._note_given_up(heirs, imported.before, imported.profile)
         self._merge(imported)
         trouble, steps = self._settle_consents(subjects_of(imported, plan.mapped.attributes))
         self._write_identity(imported.profile.id, plan.klaviyo_id)
@@ -215,9 +217,10 @@ class _Sync:
         wanted = mapped_profile(self.profile, _rules(self.tenant)).attributes
         room = MakingRoom(self.job.profile_id, wanted, self.tenant, self.services)
         if given_up := given_up_by_excluded(found, wanted, room.released):
-            if "email" in given_up["attributes"]:
-                self._leave_opt_outs_of(found)
+            self._wait_for_landings(room)
+            heirs = self._leave_opt_outs_of(found) if "email" in given_up["attributes"] else {}
             written = self.services.klaviyo(self.tenant).import_profile(given_up)
+            self._note_given_up(heirs, found, written)
             room.hand_on(self.before.left.values(), Imported(written, given_up, before=found))
         if trouble is not None:
             raise trouble
@@ -257,15 +260,20 @@ class _Sync:
                 "a consent of the profile's former address is being carried out", service="Klaviyo"
             )
 
-    def _leave_opt_outs(self, email: str) -> None:
-        """Let an opt-out that has come since the last sync hold for whoever has the address by now that this one gives up."""
+    def _leave_opt_outs(self, email: str) -> dict[str, Heir]:
+        """Let an opt-out that has come since the last sync hold for whoever has the address by now that this one gives up.
+
+        Returns who that is, by the Klaviyo profile that has the address still.
+        """
+        heirs: dict[str, Heir] = {}
         for before in (self._ownership.stored(), *self._ownership.absorbed()):
             if before is not None and before.email and before.email.casefold() != email.casefold():
-                self._leave_opt_outs_of(before)
+                heirs |= self._leave_opt_outs_of(before)
+        return heirs
 
-    def _leave_opt_outs_of(self, before: KlaviyoProfile) -> None:
+    def _leave_opt_outs_of(self, before: KlaviyoProfile) -> dict[str, Heir]:
         since = (self.before.read_at or self.read_at - _AT_MOST_A_DAY) - CLOCKS_APART
-        leave_opt_outs_to_heir(
+        heir = leave_opt_outs_to_heir(
             before,
             since,
             self.tenant,
@@ -273,6 +281,15 @@ class _Sync:
             profile_id=self.job.profile_id,
             traceparent=self.job.traceparent,
         )
+        return {before.id: heir} if heir else {}
+
+    def _note_given_up(
+        self, heirs: Mapping[str, Heir], before: KlaviyoProfile | None, written: KlaviyoProfile
+    ) -> None:
+        """Note of the person's own Klaviyo profile that it has the address no more which an heir has."""
+        heir = heirs.get(written.id)
+        if heir and before and written.email.casefold() != before.email.casefold():
+            note_given_up(written.id, heir, self.tenant, self.services)
 
     def _merge(self, imported: Imported) -> None:
         klaviyo = self.services.klaviyo(self.tenant)

@@ -79,11 +79,12 @@ class SyncedProfiles:
         self._write(tenant, profile_id, fields)
 
     def fill(self, tenant: str, profile_id: str, synced: SyncedProfile) -> None:
-        """Remember what was filled where, beside what else is known of the profile."""
+        """Remember what was filled where, and which identifiers Klaviyo has there, beside what else is known of the profile."""
         fields: dict[str, Value] = {
             "account": synced.account,
             "klaviyo_id": synced.klaviyo_id,
             "filled": [*sorted(synced.filled)],
+            "left": {**synced.left},
         }
         self._write(tenant, profile_id, fields)
 

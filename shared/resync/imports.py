@@ -1,7 +1,8 @@
 """The bulk imports of a run over the whole base: what goes into one, what Klaviyo refuses at once, and what comes of it.
 
 A profile that an import rejects is synced alone, as after a webhook: that sync can leave out an identifier that another profile has, and
-reports why a profile cannot be synced. What would write another person's Klaviyo profile is not sent (`persons.py`).
+reports why a profile cannot be synced. So is one whose email changes: that sync leaves the opt-outs of the address to whoever has it now,
+and waits for the consents that Klaviyo is carrying out. What would write another person's Klaviyo profile is not sent (`persons.py`).
 """
 
 from collections import Counter
@@ -15,12 +16,16 @@ from shared.consent.rules.decisions import read_stamp
 from shared.errors import NotFoundError, RefusedError
 from shared.jobs.jobs import DeleteProfile
 from shared.klaviyo.bulk import ImportJob, RefusedRow
-from shared.profiles.synced import SyncedProfiles
+from shared.klaviyo.profiles import KlaviyoProfile
+from shared.profiles.rules.owners import IDENTIFIERS
+from shared.profiles.synced import SyncedProfile, SyncedProfiles
+from shared.profiles.waiting import hashes
 from shared.resync.alone import sync_alone
 from shared.resync.comparing import Candidate
-from shared.resync.klaviyo_lookup import KlaviyoLookup
+from shared.resync.klaviyo_lookup import KlaviyoLookup, KnownProfiles
 from shared.resync.persons import claims_of, value_of, without_others
 from shared.resync.rules.packing import Parcel, jobs_of, without_clearing
+from shared.resync.rules.persons import is_anothers
 from shared.resync.rules.place import Place
 from shared.resync.rules.run import CLOCKS_DIFFER, Import
 from shared.resync.run import Run
@@ -31,6 +36,7 @@ from shared.tenants.tenants import Tenant
 
 # More than these of one import are a fault that no live sync mends; they would only stand in the way of live traffic.
 MOST_ONE_BY_ONE = 1_000
+MOVES = "synced one by one: their email changes"
 _TOLD_AT_ONCE = 1_000
 GIVEN_UP = "imports given up by Klaviyo"
 _MOST_GIVEN_UP = 3
@@ -66,7 +72,12 @@ class Imports:
         # An id that Klaviyo does not know may be another account's.
         known = lookup.ids(parcel.unsure)
         unknown = {id for id in parcel.unsure if known.of("id", id) is None}
-        rows = [_without_id(row) if row.get("id") in unknown else row for row in parcel.resources]
+        alone = self._left_alone(parcel, known)
+        if alone:
+            counts[MOVES] += len(alone)
+            sync_alone(alone, self.run.options, self.tenant, self.services)
+        sent = [row for row in parcel.resources if value_of(row, "external_id") not in alone]
+        rows = [_without_id(row) if row.get("id") in unknown else row for row in sent]
         tenant = self._with_ledger_key
         addresses = {address for row in rows for address in claims_of(row, tenant)}
         jobs_under_way = (one.job for one in waiting)
@@ -78,16 +89,30 @@ class Imports:
 
     def pack(self, candidates: Iterable[Candidate], parcel: Parcel, ends: Place) -> bool:
         """Put the profiles of a page, which ends there, into the parcel, each with its Klaviyo id if that is known; return whether they fit."""
-        rows, unsure, changed = [], set(), set()
+        rows, unsure, changed, alone = [], set(), set(), []
         for one in candidates:
             found = self._found(one)
+            if found and self._moves(one):
+                alone.append(one.id)
+            if found and not one.synced.left:
+                unsure.add(found)
             rows.append(without_clearing(one.plan.mapped.resource(one.plan.klaviyo_id or found)))
             if one.plan.klaviyo_id not in ("", found):
                 unsure.add(one.plan.klaviyo_id)
             changed_at = read_stamp(one.row.get("updated_at"))
             if changed_at is None or changed_at > self.tenant.created_at - CLOCKS_DIFFER:
                 changed.add(one.id)
-        return parcel.add(rows, ends, unsure, changed)
+        return parcel.add(rows, ends, unsure, changed, alone)
+
+    def _left_alone(self, parcel: Parcel, known: KnownProfiles) -> dict[str, None]:
+        """Return whose emails an import would change: as many as may be synced by themselves."""
+        moved = [value_of(row, "external_id") for row in parcel.resources if _has_another_email(row, known)]
+        return dict.fromkeys([*dict.fromkeys([*parcel.alone, *moved])][:MOST_ONE_BY_ONE])
+
+    def _moves(self, one: Candidate) -> bool:
+        """Return whether Omneo has another email of the profile than Klaviyo had after the last sync."""
+        before, email = one.synced.left.get("email"), one.attribute("email")
+        return bool(before and email) and hashes(self._with_ledger_key, {"email": email})["email"] != before
 
     @cached_property
     def _with_ledger_key(self) -> Tenant:
@@ -197,20 +222,32 @@ class Imports:
             "what": f"{'synced one by one' if is_helped else 'failed'}: {why}",
         }
 
-    def remember(self, candidate: Candidate, klaviyo_id: str) -> None:
-        """Remember what an import has filled, so that a later sync can clear what Omneo has emptied."""
+    def remember(self, candidate: Candidate, profile: KlaviyoProfile) -> None:
+        """Remember what an import has filled, so that a later sync can clear what Omneo has emptied, and which identifiers Klaviyo has."""
         mapped, account = candidate.plan.mapped, self.tenant.klaviyo_account_id
-        known = candidate.synced
-        if known.account == account and mapped.filled <= known.filled:
+        known = candidate.synced if candidate.synced.account == account else SyncedProfile()
+        if known.left and mapped.filled <= known.filled:
             return
-        filled = mapped.filled | (known.filled if known.account == account else frozenset())
-        synced = replace(known, account=account, klaviyo_id=klaviyo_id, filled=filled)
+        left = known.left or hashes(
+            self._with_ledger_key, {name: getattr(profile, name) for name in IDENTIFIERS}
+        )
+        filled = mapped.filled | known.filled
+        synced = replace(candidate.synced, account=account, klaviyo_id=profile.id, filled=filled, left=left)
         SyncedProfiles.of(self.services).fill(self.tenant.name, candidate.id, synced)
 
     def _tell(self, part: str, told: Sequence[Mapping[str, str]]) -> None:
         for number in range(0, len(told), _TOLD_AT_ONCE):
             rows = told[number : number + _TOLD_AT_ONCE]
             Resyncs.of(self.services).tell(self.tenant.name, self.run.id, f"{part}-{number:06}", rows)
+
+
+def _has_another_email(row: Resource, known: KnownProfiles) -> bool:
+    """Return whether Klaviyo has another email on the person's own profile."""
+    held = known.of("id", str(row.get("id") or ""))
+    if held is None or not held.email or is_anothers(held, value_of(row, "external_id")):
+        return False
+    email = value_of(row, "email")
+    return bool(email) and held.email.casefold() != email.casefold()
 
 
 def _without_id(row: Resource) -> Resource:

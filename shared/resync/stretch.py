@@ -221,7 +221,7 @@ class _Stretch:
             sync_alone(findings.one_by_one, self._run.options, self._tenant, self._services)
         if self._run.options.sends_profiles:
             found = [(one, each.find(known)) for one, each in zip(candidates, wanted, strict=True)]
-            imported = [(one, profile.id) for one, profile in found if profile is not None]
+            imported = [(one, profile) for one, profile in found if profile is not None]
             list(self._threads.map(lambda pair: self._imports.remember(*pair), imported))
         read = self._run.read + len(profiles)
         self._note(

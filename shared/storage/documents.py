@@ -6,7 +6,7 @@ of this protocol. Nothing here knows what a document means.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NewType, Protocol, TypeAlias
@@ -17,6 +17,7 @@ Version = NewType("Version", object)
 
 # Firestore's limits (its "Usage and limits" page), held by every implementation so that none accepts what another refuses.
 MAX_DOCUMENT_BYTES = 1_048_576
+MOST_WRITES = 500
 _MAX_NAME_BYTES = 1500
 _MAX_DEPTH = 20
 _ALWAYS_STORABLE = frozenset({str, bool, type(None)})  # what most values are, and every write looks at all
@@ -29,6 +30,15 @@ class Document:
     id: str
     fields: dict[str, Value]
     version: Version
+
+
+@dataclass(frozen=True)
+class Write:
+    """One write of several: the document as it is to be, whatever was there before; without `fields` it is to be gone."""
+
+    collection: str
+    id: str
+    fields: Mapping[str, Value] | None = None
 
 
 class Documents(Protocol):
@@ -71,6 +81,12 @@ class Documents(Protocol):
             DocumentChangedError: `version` is given and the document has changed or gone since it was read.
         """
 
+    def write_all(self, writes: Sequence[Write]) -> None:
+        """Make all of these writes or none, in one call: at most 500, of as many documents, and at most a few MB together.
+
+        Nobody sees some of them without the others. Repeating it is harmless.
+        """
+
     def count(self, collection: str, *, where: Mapping[str, Scalar] | None = None) -> int:
         """Return how many documents this collection holds; with `where`, how many of them `find` would find."""
 
@@ -108,6 +124,17 @@ def check_path(collection: str, id: str) -> None:
         raise ValueError("a segment of the collection path cannot be used as a name")
     if "/" in id or not _is_name(id):
         raise ValueError("the document id cannot be used as a name")
+
+
+def check_writes(writes: Sequence[Write]) -> None:
+    """Raise ValueError, or TypeError, unless these writes can be made in one call."""
+    if len(writes) > MOST_WRITES:
+        raise ValueError(f"at most {MOST_WRITES} writes are made in one call")
+    if len({(write.collection, write.id) for write in writes}) < len(writes):
+        raise ValueError("a document is written once in one call")
+    for write in writes:
+        check_path(write.collection, write.id)
+        check_fields(write.fields or {})
 
 
 def check_fields(fields: Mapping[str, Value]) -> None:

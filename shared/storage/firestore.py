@@ -5,7 +5,7 @@ document means.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -35,7 +35,16 @@ from shared.errors import (
     StoreUnavailableError,
 )
 from shared.http.deadlines import seconds_left
-from shared.storage.documents import Document, Scalar, Value, Version, check_fields, check_path
+from shared.storage.documents import (
+    Document,
+    Scalar,
+    Value,
+    Version,
+    Write,
+    check_fields,
+    check_path,
+    check_writes,
+)
 
 T = TypeVar("T")
 _Outcomes = Mapping[type[GoogleAPICallError], ExtensionError]
@@ -124,6 +133,23 @@ class FirestoreDocuments:
             _NOT_APPLIED,
             _changed() if version is not None else {},
         )
+
+    def write_all(self, writes: Sequence[Write]) -> None:
+        """See `Documents.write_all`."""
+        check_writes(writes)
+
+        def commit(seconds: float) -> None:
+            batch = self._client.batch()
+            for write in writes:
+                document = self._reference(write.collection, write.id)
+                if write.fields is None:
+                    batch.delete(document)
+                else:
+                    batch.set(document, _encode(dict(write.fields)))
+            batch.commit(retry=_ONCE, timeout=seconds)
+
+        if writes:
+            self._call(commit, _NOT_APPLIED, {})
 
     def find(
         self,

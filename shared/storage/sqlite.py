@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -30,8 +30,10 @@ from shared.storage.documents import (
     Scalar,
     Value,
     Version,
+    Write,
     check_fields,
     check_path,
+    check_writes,
 )
 
 _SCHEMA = """
@@ -149,6 +151,21 @@ class SqliteDocuments:
             )
             if version is not None and not deleted.rowcount:
                 raise DocumentChangedError("The document has changed or gone since it was read.")
+
+    def write_all(self, writes: Sequence[Write]) -> None:
+        """See `Documents.write_all`."""
+        check_writes(writes)
+        kept = [
+            (write.collection, write.id, _text(_encode(dict(write.fields))), _new_version())
+            for write in writes
+            if write.fields is not None
+        ]
+        with self._writing() as connection:
+            connection.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?)", kept)
+            connection.executemany(
+                "DELETE FROM documents WHERE collection = ? AND id = ?",
+                [(write.collection, write.id) for write in writes if write.fields is None],
+            )
 
     def find(
         self,

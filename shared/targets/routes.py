@@ -35,9 +35,6 @@ Query = Mapping[str, str]
 Json = dict[str, Any]
 
 
-DRY_RUN = 200  # what a dry run is answered with, and of a target nothing else
-
-
 @dataclass(frozen=True)
 class Target:
     """What one target does with a call: `accept` queues it and returns the job's id, `preview` tells what would be sent.
@@ -58,8 +55,15 @@ class Target:
         """
         query = parameters(call.query, (*self.parameters, _DRY_RUN))
         if _flag(query, _DRY_RUN):
-            return DRY_RUN, {"status": "dry_run", **self.preview(call, query, services)}
+            return 200, {"status": "dry_run", **self.preview(call, query, services)}
         return 202, {"status": "queued", "id": self.accept(call, query, services)}
+
+
+def is_dry_run(query: Query) -> bool:
+    """Return whether a call only asks, whatever else is wrong with it."""
+    return any(
+        read_boolean(query[name]) is True for name in query if name.strip().casefold() == _DRY_RUN.casefold()
+    )
 
 
 def target_named(name: str) -> Target:

@@ -58,6 +58,15 @@ class Erasures:
         at = None if found is None else found.fields["at"]
         return at if isinstance(at, datetime) and self._clock() < at + KEPT else None
 
+    def all(self, tenant: str) -> dict[str, datetime]:
+        """Return when who has each mark was erased: for whoever has many to look for."""
+        found: dict[str, datetime] = {}
+        after: str | None = None
+        while page := self._documents.find(_collection(tenant), after=after):
+            after = page[-1].id
+            found |= {one.id: at for one in page if isinstance(at := one.fields["at"], datetime)}
+        return {mark: at for mark, at in found.items() if self._clock() < at + KEPT}
+
     def forget(self, tenant: str) -> None:
         """Forget all of them."""
         delete_all(self._documents, _collection(tenant))

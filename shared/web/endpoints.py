@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from flask import Request, Response
+from flask import Request, Response, current_app, has_app_context, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
@@ -32,6 +32,7 @@ from shared.errors import (
     OwnServiceError,
     PayloadTooLargeError,
     ProfileNotFoundError,
+    SlowBodyError,
     UnknownPathError,
     UnsupportedMediaTypeError,
     WaitError,
@@ -45,6 +46,7 @@ from shared.tenants.tenants import Tenant, is_tenant_name
 from shared.traffic.rules.counts import Row, What, message_shown, reason_shown
 from shared.traffic.traffic import Traffic
 from shared.web.json_bodies import parse_json
+from shared.web.slow_bodies import SlowBodies
 
 RETRY_AFTER_SECONDS = 5
 LONGEST_RETRY_AFTER = 3600
@@ -67,6 +69,7 @@ ANSWERS: Mapping[type[ExtensionError], tuple[int, str]] = {
     WaitError: (503, "unavailable"),
 }
 BUG = (500, "internal_error")
+NOTHING_THERE = "There is nothing at this path."
 
 Reply: TypeAlias = tuple[int, Mapping[str, object]]
 
@@ -77,14 +80,15 @@ class Counted:
 
     tenant: Tenant | None = None
     services: Services | None = None
+    is_left_out: bool = False
 
     def by(self, tenant: Tenant, services: Services) -> None:
         """Let the call count as one of this tenant's."""
         self.tenant, self.services = tenant, services
 
     def leave_out(self) -> None:
-        """Let the call count nowhere: it was a question, as a dry run is."""
-        self.tenant = self.services = None
+        """Let the call count nowhere, however it ends: it is a question, as a dry run is."""
+        self.is_left_out = True
 
     def accepted(self, status: int, reply: Mapping[str, object], fields: Mapping[str, Any]) -> None:
         """Count the call, and leave a receipt of the job that it is answered with. `fields` are those of its log line."""
@@ -99,7 +103,7 @@ class Counted:
         self._count(Row(fields["target"], What.REFUSED, fields.get("metric", ""), reason))
 
     def _count(self, row: Row, number: int = 1) -> None:
-        if self.tenant and self.services:
+        if self.tenant and self.services and not self.is_left_out:
             Traffic.of(self.services).count(self.tenant.name, row, number)
 
 
@@ -139,6 +143,8 @@ def endpoints(
     `within` so many seconds, a cold start included: everything that a route waits for ends before (deadlines.py).
     """
     table = [Route(method, path, function) for (method, path), function in routes.items()]
+    slow = SlowBodies.up_to(largest)
+    answer_unroutable_paths(name)
 
     def answer(request: Request) -> Response:
         started, counted = time.monotonic(), Counted()
@@ -150,7 +156,7 @@ def endpoints(
                 route, variables = _match(table, request)
                 fields |= {name: value for name, value in variables.items() if name == "tenant"}
                 fields |= {"method": route.method, "path": route.path}
-                body = _body(request, largest)
+                body = _body(request, largest, slow)
                 _check_query(request)
                 call = Call(variables, request.args, request.headers, body, fields["traceparent"], counted)
                 status, reply = route.function(call)
@@ -174,20 +180,37 @@ def worker(
     Cloud Run checks Google's identity token before the call arrives and strips its signature, so nothing is checked here.
     """
 
+    slow = SlowBodies.up_to(TASK_LARGEST)
+
     def decorate(function: Callable[[Delivery], Outcome]) -> Callable[[Request], Response]:
         def answer(request: Request) -> Response:
             started = time.monotonic()
             with logs.context(function=function.__name__):
                 try:
-                    outcome = function(_delivery(direction, request))
+                    outcome = function(_delivery(direction, request, slow))
                 except Exception as error:  # noqa: BLE001 - the same, for the queue
                     return refuse(error, started)
                 return as_json(200, {"outcome": outcome})
 
         answer.__name__ = function.__name__
+        answer_unroutable_paths(function.__name__)
         return answer
 
     return decorate
+
+
+def answer_unroutable_paths(name: str) -> None:
+    """Let paths that the framework hands to no function be answered as other unknown paths are, and not in its HTML.
+
+    Such are one with a line break in it, and /robots.txt. The framework loads a function within the application that serves it.
+    """
+
+    def refused(_: HTTPException) -> Response:
+        with logs.context(function=name, traceparent=traceparent_of(request.headers)):
+            return refuse(UnknownPathError(NOTHING_THERE), time.monotonic())
+
+    if has_app_context():
+        current_app.register_error_handler(404, refused)
 
 
 def json_body(call: Call, *, lenient: bool = False) -> Any:
@@ -218,7 +241,7 @@ def _match(table: list[Route], request: Request) -> tuple[Route, Mapping[str, st
         if (found := route.pattern.fullmatch(request.path)) and _is_anybodys(found.groupdict())
     ]
     if not matching:
-        raise UnknownPathError("There is nothing at this path.")
+        raise UnknownPathError(NOTHING_THERE)
     for route, variables in matching:
         if route.method == request.method:
             return route, variables
@@ -231,15 +254,21 @@ def _is_anybodys(variables: Mapping[str, str]) -> bool:
     return "tenant" not in variables or is_tenant_name(variables["tenant"])
 
 
-def _body(request: Request, largest: int) -> bytes:
+def _body(request: Request, largest: int, slow: SlowBodies) -> bytes:
     # One byte more than is taken: a body in chunks does not say its length, and is cut at the limit without a word.
     request.max_content_length = largest + 1
-    try:
-        body = request.get_data()
-    except RequestEntityTooLarge:
-        body = None
-    except (HTTPException, OSError):
-        raise InvalidPayloadError("The body ended early.") from None
+    body, ended_early = None, False
+    with slow.watched(request.environ) as reading:
+        try:
+            body = request.get_data()
+        except RequestEntityTooLarge:
+            pass
+        except (HTTPException, OSError):
+            ended_early = True
+    if reading is not None and reading.is_late:
+        raise SlowBodyError(f"The body was not here after {slow.seconds:.0f} seconds. Send it again.")
+    if ended_early:
+        raise InvalidPayloadError("The body ended early.")
     if body is None or len(body) > largest:
         # The framework reads what is left of a body, and would stumble over the limit again.
         request.stream = io.BytesIO()
@@ -247,14 +276,14 @@ def _body(request: Request, largest: int) -> bytes:
     return body
 
 
-def _delivery(direction: Direction, request: Request) -> Delivery:
+def _delivery(direction: Direction, request: Request, slow: SlowBodies) -> Delivery:
     if (request.method, request.path) != ("POST", f"/tasks/{direction}"):
         raise UnknownPathError(f"Tasks are delivered by POST to /tasks/{direction}.")
     headers = request.headers
     retries = headers.get("X-CloudTasks-TaskRetryCount", "0")
     return Delivery(
         direction=direction,
-        body=_body(request, TASK_LARGEST),
+        body=_body(request, TASK_LARGEST, slow),
         queue=headers.get("X-CloudTasks-QueueName", ""),
         task=headers.get("X-CloudTasks-TaskName", ""),
         tenant=headers.get("X-Extension-Tenant", ""),

@@ -12,20 +12,20 @@ T = TypeVar("T")
 
 DEEPEST = 32  # levels; Klaviyo takes ten
 LONGEST_NUMBER = 40  # digits
-# A value takes up to a hundred times the bytes that it is written in, and a letter four bytes where one of the body needs them: four bodies of
+# A value takes up to a hundred times the bytes that it is written in, and a letter four bytes where one of the body needs them: three bodies of
 # 25 MB at once must fit a function of 1 GiB. Klaviyo's largest deliveries, of a thousand events, hold a hundred thousand values.
 MOST_VALUES = 400_000
 MOST_OBJECTS = 150_000  # and lists
 
 # Within a string only the three that people type are taken: a name from an address book may hold a line break.
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
 _STRING_OR_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(NaN|-?Infinity|-?\d[\d.eE+-]*)', re.DOTALL)
 
 _GAP = "An empty template value may have left a gap, or a value may hold a quotation mark or a backslash that is not escaped."
 _NUMBER = (
     f"No number there can be taken: NaN and Infinity are none, and {LONGEST_NUMBER} digits are the most."
 )
-_TOO_DEEP = f"The body is nested more than {DEEPEST} levels deep."
 _CONTROL_THERE = "A control character stands there, which is no text."
 _ENCODING = "What stands there is written in another encoding, or is no text."
 
@@ -53,11 +53,23 @@ def parse_json(content_type: str, body: bytes, *, lenient: bool = False) -> Any:
             f"The body is not valid JSON in UTF-8: look at line {error.lineno}, column {error.colno}. {hint}"
         ) from None
     except RecursionError:
-        deep = "The body is not valid JSON, or is nested deeper than can be read." if lenient else _TOO_DEEP
-        raise InvalidPayloadError(deep) from None
+        deep = "The body is not valid JSON, or is nested deeper than can be read."
+        raise InvalidPayloadError(deep if lenient else _too_deep(body)) from None
     if not lenient and not _is_shallow(value, DEEPEST):
-        raise InvalidPayloadError(_TOO_DEEP)
+        raise InvalidPayloadError(_too_deep(body))
     return value
+
+
+def _too_deep(body: bytes) -> str:
+    """Return what to say of a body that is nested too deep, with the place of the first bracket that is."""
+    text, depth, place = body.decode().removeprefix("\ufeff"), 0, 0
+    for found in _STRING_OR_BRACKET.finditer(text):
+        depth += bool(found[1]) - bool(found[2])
+        if depth > DEEPEST:
+            place = found.start()
+            break
+    where = json.JSONDecodeError("", text, place)
+    return f"The body is nested more than {DEEPEST} levels deep: look at line {where.lineno}, column {where.colno}."
 
 
 def _parsed(body: bytes, *, lenient: bool) -> Any:

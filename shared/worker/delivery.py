@@ -7,8 +7,10 @@ the body, because the body may be what kills the worker.
 import hashlib
 import logging
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any
 
 from shared import logs
 from shared.direction import Direction
@@ -19,6 +21,7 @@ from shared.errors import (
     DisconnectedError,
     ExtensionError,
     RefusedError,
+    RestingError,
     TokenRejectedError,
     WaitError,
 )
@@ -34,6 +37,8 @@ from shared.jobs.jobs import (
     Outcome,
     ReplayDeadJobs,
     Resync,
+    SendMetric,
+    SyncProfile,
     UnknownJobKindError,
     UnreadableJobError,
     age_one_attempt,
@@ -42,7 +47,8 @@ from shared.jobs.jobs import (
 )
 from shared.jobs.replays import Replays
 from shared.jobs.rules.causes import Cause
-from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_wait
+from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_turn, seconds_to_wait
+from shared.metrics.lane import goes_to_the_backlog, may_go_in_bulk, set_aside, was_throttled
 from shared.notify.telling import Cause as Told
 from shared.notify.telling import tell
 from shared.resync.rules.run import State
@@ -50,6 +56,7 @@ from shared.resync.runs import Resyncs
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_tenant_name
 from shared.worker import outcomes
+from shared.worker.admission import check_rests, waits_behind_others
 from shared.worker.replaying import after_success, is_meant, keep_waiting
 from shared.worker.run import run
 from shared.worker.schedule import every_tenant
@@ -86,10 +93,10 @@ def deliver(delivery: Delivery, services: Services) -> Outcome:
         if isinstance(job, EveryTenant):
             every_tenant(job, services)
             return Outcome.DONE
-        return _settle(job, services)
+        return _settle(job, services, is_again=delivery.retries > 0)
 
 
-def _settle(job: AnyJob, services: Services) -> Outcome:
+def _settle(job: AnyJob, services: Services, *, is_again: bool) -> Outcome:
     if not is_meant(job, services):
         _log(logging.INFO, _OVERTAKEN, Outcome.DONE)
         return Outcome.DONE
@@ -103,26 +110,67 @@ def _settle(job: AnyJob, services: Services) -> Outcome:
     if left is None:
         _log(logging.INFO, "job dropped, its person was erased", Outcome.DONE)
         return Outcome.DONE
-    return _done(left, tenant, services)
+    return _done(left, tenant, services, is_again=is_again)
 
 
-def _done(job: AnyJob, tenant: Tenant, services: Services) -> Outcome:
+def _done(job: AnyJob, tenant: Tenant, services: Services, *, is_again: bool) -> Outcome:
     began = services.clock()
     try:
         if job.direction is Direction.OUTBOUND:  # much of what goes to Omneo needs no Klaviyo
             _check_connected(tenant)
+        if (waiting := _waits_first(job, tenant, services, is_again=is_again)) is not None:
+            return waiting
         with listening() as heard:
             run(job, tenant, services)
     except DisconnectedError as error:
         return _wait_for_install(job, tenant, services, error)
     except (WaitError, TokenRejectedError) as error:
-        return _wait(job, tenant, services, error, error.retry_after)
+        return _later(job, tenant, services, error, is_again=is_again)
     except (RefusedError, CannotSucceedError) as error:
         return _bury(job, tenant, refused(error), services, error)
     was_dead = not outcomes.goes_on(job, tenant) and after_success(job, tenant, services, began=began)
     outcomes.is_done(job, tenant, services, heard, was_dead=was_dead)
     _log(logging.INFO, "job done", Outcome.DONE, attempts=job.attempts, age=_seconds_old(job, services))
     return Outcome.DONE
+
+
+def _waits_first(job: AnyJob, tenant: Tenant, services: Services, *, is_again: bool) -> Outcome | None:
+    """Let a job wait before it costs anything, if it has to; return None if it is to be done.
+
+    Raises:
+        RestingError: it has to wait in the queue.
+    """
+    if isinstance(job, SendMetric) and goes_to_the_backlog(job, tenant, services, is_again=is_again):
+        return _set_aside(job, services)
+    if isinstance(job, SyncProfile) and (waiting := waits_behind_others(job, tenant, services)):
+        return _wait_behind_others(job, tenant, services, waiting)
+    check_rests(job, tenant, services)
+    return None
+
+
+def _later(
+    job: AnyJob,
+    tenant: Tenant,
+    services: Services,
+    error: WaitError | TokenRejectedError,
+    *,
+    is_again: bool,
+) -> Outcome:
+    """Let what cannot be done now wait: an event that was throttled in the backlog, if it may go in bulk, all else in the queue."""
+    if isinstance(job, SendMetric) and not is_again and was_throttled(error) and may_go_in_bulk(job):
+        set_aside(job, tenant, services)
+        return _set_aside(job, services)
+    if isinstance(error, RestingError):
+        turn = seconds_to_turn(error.retry_after or 0.0, services.random())
+        return _wait(job, tenant, services, error, None, delay=turn)
+    return _wait(job, tenant, services, error, error.retry_after)
+
+
+def _set_aside(job: SendMetric, services: Services) -> Outcome:
+    """Say that the event waits in the backlog: the queue may forget it, and the packer sends it."""
+    outcomes.is_set_aside(job, services)
+    _log(logging.INFO, "event waits for a bulk job", Outcome.WAITING, age=_seconds_old(job, services))
+    return Outcome.WAITING
 
 
 def _check_connected(tenant: Tenant) -> None:
@@ -136,7 +184,8 @@ def _check_connected(tenant: Tenant) -> None:
 
 
 def _wait_for_install(job: AnyJob, tenant: Tenant, services: Services, error: ExtensionError) -> Outcome:
-    tell_of_an_outage(tenant, services)
+    # Read afresh: the job that finds it out holds the tenant as it was before, and with the queue paused none may follow for days.
+    tell_of_an_outage(services.tenant_cache.fresh(tenant.name) or tenant, services)
     if job.direction is Direction.INBOUND:
         return _wait(job, tenant, services, error, DISCONNECTED_SECONDS)
     if _pause_while_disconnected(tenant, services):
@@ -166,6 +215,7 @@ def _wait(
     asked: float | None,
     *,
     delay: float | None = None,
+    put_back: Callable[[Any, Tenant, Services, float], None] | None = None,
 ) -> Outcome:
     """Put the job back as a new task, one attempt older, or give it up if it has waited long enough.
 
@@ -178,14 +228,7 @@ def _wait(
         delay = seconds_to_wait(job.attempts, asked, services.random())
     older = job.model_copy(update={"attempts": job.attempts + 1, "last_failure": str(error)})
     outcomes.waits(job, tenant, services, why=str(error), delay=delay)
-    # Not `put`, which measures: the job was taken once, and is only some words longer.
-    services.queue.put_back(
-        tenant.queue_name(job.direction),
-        write_job(older),
-        tenant=tenant.name,
-        direction=job.direction,
-        delay=delay,
-    )
+    (put_back or _put_back)(older, tenant, services, delay)
     keep_waiting(job, services)
     _log(
         logging.WARNING,
@@ -198,6 +241,24 @@ def _wait(
         **request_of(error),
     )
     return Outcome.WAITING
+
+
+def _wait_behind_others(job: SyncProfile, tenant: Tenant, services: Services, error: RestingError) -> Outcome:
+    """Put the job into the backlog, not into the queue, where it would stand before what comes later and is more urgent."""
+    from shared.profiles.packing import keep_for_later
+
+    return _wait(job, tenant, services, error, None, delay=error.retry_after, put_back=keep_for_later)
+
+
+def _put_back(job: AnyJob, tenant: Tenant, services: Services, delay: float) -> None:
+    # Not `put`, which measures: the job was taken once, and is only some words longer.
+    services.queue.put_back(
+        tenant.queue_name(job.direction),
+        write_job(job),
+        tenant=tenant.name,
+        direction=job.direction,
+        delay=delay,
+    )
 
 
 def _age(job: AnyJob, tenant: Tenant, now: datetime) -> timedelta:

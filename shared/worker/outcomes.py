@@ -12,7 +12,9 @@ from shared.jobs.jobs import (
     DeleteProfile,
     FlushInbox,
     Heal,
+    PackEvents,
     PackRecords,
+    PackSyncs,
     SendMetric,
     SendRecords,
     SweepInbox,
@@ -25,7 +27,7 @@ from shared.tenants.tenants import Tenant
 from shared.traffic.rules.counts import METRIC, RECORDS, Row, What, name_shown
 from shared.traffic.traffic import Traffic
 
-_UNCOUNTED = frozenset({"sweep-inbox", "sweep-outbox"})
+_UNCOUNTED = frozenset({"sweep-inbox", "sweep-outbox", "pack-events", "pack-syncs"})
 # Where a job counts whose body is not read.
 _TARGETS: Mapping[str, str] = {"send-metric": METRIC, "send-records": RECORDS, "pack-records": RECORDS}
 
@@ -46,6 +48,11 @@ def waits(job: AnyJob, tenant: Tenant, services: Services, *, why: str, delay: f
     )
     if _has_receipts(job):
         Receipts.of(services).waits(tenant, receipt, _persons(job))
+
+
+def is_set_aside(job: AnyJob, services: Services) -> None:
+    """Note that an event waits for a bulk job. What stands in the backlog is its receipt."""
+    _count(job, What.WAITING, services)
 
 
 def is_done(
@@ -101,8 +108,9 @@ def goes_on(job: AnyJob, tenant: Tenant) -> bool:
 
 
 def _has_receipts(job: AnyJob) -> bool:
-    # Records have one of their call, which the packer writes; the jobs that move them are nobody's.
-    return not isinstance(job, SendRecords | PackRecords | SweepInbox | SweepOutbox)
+    # Records have one of their call and events one of their job, which the packers write; the jobs that move them are nobody's.
+    movers = SendRecords | PackRecords | PackEvents | PackSyncs | SweepInbox | SweepOutbox
+    return not isinstance(job, movers)
 
 
 def _count(job: AnyJob, what: What, services: Services) -> None:
@@ -113,8 +121,8 @@ def _count(job: AnyJob, what: What, services: Services) -> None:
 def row_of(job: AnyJob, what: What) -> Row | None:
     """Return where a job counts, None if it does not."""
     match job:
-        case SweepInbox() | SweepOutbox():
-            return None
+        case SweepInbox() | SweepOutbox() | PackEvents() | PackSyncs():
+            return None  # the packer counts the events one by one
         case SendMetric():
             return Row(METRIC, what, metric=_metric(job))
         case SendRecords() | PackRecords():
@@ -136,13 +144,9 @@ def _persons(job: AnyJob) -> dict[str, str]:
     """Return the names that a job knows its person by."""
     match job:
         case SendMetric():
-            from shared.metrics.rules.event import email_of, klaviyo_profile_id
+            from shared.metrics.lane import persons_of
 
-            return {
-                "email": email_of(job.event),
-                "klaviyo_id": klaviyo_profile_id(job.event),
-                "omneo_id": job.omneo_profile_id,
-            }
+            return persons_of(job)
         case SyncProfile():
             return {"omneo_id": job.profile_id}
         case DeleteProfile():

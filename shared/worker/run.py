@@ -4,6 +4,7 @@ The first job of a kind imports its handler: a worker has the jobs of one direct
 """
 
 from shared.consent.inbox import Inbox
+from shared.erasure.dropping import dropping
 from shared.errors import CannotSucceedError
 from shared.jobs.jobs import (
     AddInteraction,
@@ -15,7 +16,9 @@ from shared.jobs.jobs import (
     Heal,
     KeepMasterList,
     Notify,
+    PackEvents,
     PackRecords,
+    PackSyncs,
     Provision,
     PullOptOut,
     ReadEvents,
@@ -43,6 +46,10 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
                 from shared.profiles.calls import sync_soon
 
                 sync_soon(tenant, job.omneo_profile_id, queue=services.queue, clock=services.clock)
+        case PackEvents():
+            from shared.metrics.packing import pack_events
+
+            pack_events(job, tenant, services, is_dropped=dropping(tenant, services))
         case Provision():
             from shared.installation.leaving import leave_former_accounts
             from shared.installation.provision import provision
@@ -84,9 +91,13 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
 
             sweep(job, tenant, inbox=Inbox.of(services), queue=services.queue, clock=services.clock)
         case SweepOutbox():
+            from shared.metrics.packing import sweep_events
+            from shared.profiles.packing import sweep_backlog
             from shared.records.packing import sweep_outbox
 
             sweep_outbox(job, tenant, services)
+            sweep_events(job, tenant, services)
+            sweep_backlog(job, tenant, services)
         case AddInteraction():
             from shared.consent.interactions import add_refused_interaction
 
@@ -103,6 +114,10 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             from shared.profiles.sync import sync_profile
 
             sync_profile(job, tenant, services)
+        case PackSyncs():
+            from shared.profiles.packing import pack_syncs
+
+            pack_syncs(job, tenant, services)
         case DeleteProfile():
             from shared.profiles.deleted import delete_profile
 

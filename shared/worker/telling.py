@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from shared.jobs.jobs import KINDS, AnyJob, Notify
-from shared.notify.telling import Cause, tell, tell_of_a_death
+from shared.notify.telling import Cause, hour_of, tell, tell_of_a_death
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
@@ -22,8 +22,9 @@ def tell_of_a_new_connection(tenant: Tenant, services: Services) -> None:
     """Tell that a Klaviyo account is connected, by an install that is not long ago."""
     klaviyo = tenant.klaviyo
     if klaviyo is not None and services.clock() - klaviyo.connected_at < NEW:
-        key = klaviyo.connected_at.isoformat()
-        tell(tenant, Cause.CONNECTED, services, key=key, account=tenant.klaviyo_account_id)
+        at, account = klaviyo.connected_at, tenant.klaviyo_account_id
+        # Once, in the hour of the install: a set-up runs again with a new webhook secret.
+        tell(tenant, Cause.CONNECTED, services, key=at.isoformat(), hour=hour_of(at), account=account)
 
 
 def tell_of_traffic(tenant: Tenant, services: Services) -> None:

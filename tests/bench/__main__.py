@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from tests.bench import (
     ack,
+    backlog,
     cold,
     events,
     imports,
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "ack-warm": ack.warm,
     "ack-cold": ack.cold,
     "records-backlog": records.records_backlog,
+    "events-backlog": backlog.events_backlog,
     "sync-calls": syncs.sync_calls,
     "resync": resync.resync,
     "memory": memory.memory,

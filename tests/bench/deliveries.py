@@ -59,13 +59,19 @@ def a_body(happenings: Sequence[Happening], now: datetime) -> dict[str, Any]:
     return {"meta": meta, "data": [_row(happening) for happening in happenings]}
 
 
-def a_delivery(count: int, now: datetime) -> bytes:
-    """Return the signed request that delivers so many events of as many profiles, of all topics in turn."""
+def a_delivery(count: int, now: datetime, *, text: str = "") -> bytes:
+    """Return the signed request that delivers so many events of as many profiles, of all topics in turn.
+
+    `text` stands in each event beside what a real one holds.
+    """
     happenings = [
         Happening(f"4L3cw{number:06d}", TOPICS[number % len(TOPICS)], profile_id(number), now)
         for number in range(count)
     ]
-    body = json.dumps(a_body(happenings, now)).encode()
+    delivery = a_body(happenings, now)
+    for row in delivery["data"] if text else ():
+        row["payload"]["data"]["attributes"]["event_properties"]["text"] = text
+    body = json.dumps(delivery, ensure_ascii=False).encode()
     timestamp = format_datetime(now, usegmt=True)
     headers = {
         "Klaviyo-Signature": sign(WEBHOOK_SECRET, body, timestamp),

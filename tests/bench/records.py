@@ -6,10 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from heapq import heappop, heappush
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,57 +15,23 @@ import requests
 from deploy.local.sandbox import Sandbox
 from shared import logs
 from shared.direction import Direction
-from shared.jobs.jobs import AnyJob, Delivery, Outcome, write_job
+from shared.jobs.jobs import Delivery, Outcome, write_job
 from shared.klaviyo.resources import DATA_SOURCES
 from shared.records.records import accept_records
 from shared.services import Services
-from shared.settings import Needs, Settings
-from shared.storage.encryption import new_key
 from shared.storage.sqlite import SqliteDocuments
 from shared.tenants.tenants import Provisions, Tenant
 from shared.worker.delivery import deliver
-from tests.bench.counting import QUEUE_CALLS, READS, WRITES, CountingDocuments, CountingQueue
+from tests.bench.counting import QUEUE_CALLS, READS, WRITES, CountingDocuments
 from tests.bench.measures import Aim, Count, Finding, Note, Ratio, Spread
 from tests.bench.servers import BenchmarkError
 from tests.bench.setting import a_connected_tenant
+from tests.bench.timetable import REVISION, Timetable, worker_services
 from tests.support.world import ACCOUNT, EMAIL, TENANT, Clock
 
 _RECORDS = 5000
 _BASELINE_ACCOUNT = "BaseAc"  # one of its own, so that the two share no rate limit
 _SINGLE = "/api/data-source-record-create-jobs"
-_REVISION = "2026-10-15"
-
-
-@dataclass
-class _Timetable(CountingQueue):
-    """A queue whose jobs come out when they are due, on a clock that it moves; a name is taken once."""
-
-    clock: Clock
-    counts: Counter[str]
-    _due: list[tuple[datetime, int, AnyJob]] = field(default_factory=list)
-    _names: set[str] = field(default_factory=set)
-    _order: Iterator[int] = field(default_factory=count)
-
-    def put(self, job: AnyJob, tenant: Tenant, *, delay: float = 0.0) -> None:
-        """Keep it until it is due."""
-        self.counts[QUEUE_CALLS] += 1
-        heappush(self._due, (self.clock() + timedelta(seconds=delay), next(self._order), job))
-
-    def put_named(self, job: AnyJob, tenant: Tenant, *, name: str, delay: float) -> bool:
-        """Keep it, unless the name is taken."""
-        is_new = name not in self._names
-        self._names.add(name)
-        if is_new:
-            self.put(job, tenant, delay=delay)
-        return is_new
-
-    def take(self) -> AnyJob | None:
-        """Move the clock to the next job that is due, and return it."""
-        if not self._due:
-            return None
-        due, _, job = heappop(self._due)
-        self.clock.now = max(self.clock.now, due)
-        return job
 
 
 def records_backlog() -> Iterator[Finding]:
@@ -96,9 +59,9 @@ def records_backlog() -> Iterator[Finding]:
 
 def _send_by_the_worker(folder: Path, sandbox: Sandbox, clock: Clock) -> Counter[str]:
     counts: Counter[str] = Counter()
-    services = _services(folder, sandbox, clock)
+    services = worker_services(folder, sandbox, clock)
     vars(services)["documents"] = CountingDocuments(SqliteDocuments(folder / "documents.db"), counts)
-    queue = _Timetable(clock, counts)
+    queue = Timetable(clock, counts)
     vars(services)["queue"] = queue
     made = {title: sandbox.klaviyo.data_source(ACCOUNT, title).id for title in DATA_SOURCES}
     tenant = a_connected_tenant(sandbox.klaviyo.install(ACCOUNT).access_token)
@@ -116,16 +79,6 @@ def _send_by_the_worker(folder: Path, sandbox: Sandbox, clock: Clock) -> Counter
     if len(arrived) != _RECORDS:
         raise BenchmarkError(f"only {len(arrived)} records arrived")
     return counts
-
-
-def _services(folder: Path, sandbox: Sandbox, clock: Clock) -> Services:
-    environment = {
-        "STORE": f"sqlite:{folder / 'documents.db'}", "ENCRYPTION_KEYS": f"k1:{new_key()}",
-        "KLAVIYO_API_URL": sandbox.klaviyo.url, "OMNEO_API_URL": sandbox.omneo.url_template,
-        "KLAVIYO_REVISION": _REVISION, "KLAVIYO_CLIENT_ID": "unused", "KLAVIYO_CLIENT_SECRET": "unused",
-    }  # fmt: skip
-    settings = Settings.from_env(environment, Needs.STORE | Needs.KLAVIYO_APP)
-    return Services(settings, clock=clock, sleep=clock.sleep)
 
 
 def _accept(number: int, tenant: Tenant, services: Services) -> None:
@@ -146,7 +99,7 @@ def _send_one_by_one(sandbox: Sandbox, clock: Clock) -> None:
     token = sandbox.klaviyo.install(_BASELINE_ACCOUNT).access_token
     headers = {
         "Authorization": f"Bearer {token}",
-        "revision": _REVISION,
+        "revision": REVISION,
         "Content-Type": "application/vnd.api+json",
     }
     with requests.Session() as session:

@@ -120,7 +120,27 @@ def test_another_platform_says_what_to_fill_in(console: Visit) -> None:
     expect(region(page, "What Klaviyo gets")).to_contain_text("goes to Braze")
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("Nothing was sent. Fill in REGION in URL")
+    expect(page.get_by_label("Header Authorization")).to_have_value("Bearer REST_API_KEY")
     console.check(page, "targets-braze")
+
+
+def test_what_was_edited_is_there_again_after_another_notification_and_a_reload(console: Visit) -> None:
+    page = console.page(PATH)
+    notifications = page.get_by_label("Notification", exact=True)
+    editor(page).fill('{"mine": 1}')
+    expect(region(page, "Rendered")).to_contain_text('"mine": 1')
+    notifications.select_option(label="Tier attained")
+    expect(region(page, "Rendered")).to_contain_text("Omneo Tier Attained")
+    expect(page.get_by_text("Edited.")).to_be_hidden()
+    notifications.select_option(label="Reward issued")
+    expect(region(page, "Rendered")).to_contain_text('"mine": 1')
+    page.reload()
+    expect(region(page, "Rendered")).to_contain_text('"mine": 1')
+    console.check(page, "targets-edited")
+    page.get_by_role("button", name="As in the catalogue").click()
+    expect(region(page, "Rendered")).to_contain_text("Omneo Reward Issued")
+    page.reload()
+    expect(region(page, "Rendered")).to_contain_text("Omneo Reward Issued")
 
 
 def test_what_the_address_names_and_the_catalogue_does_not_have_is_404(console: Visit) -> None:

@@ -13,6 +13,7 @@ from tests.support.merchant import Merchant, field, settle, title
 from tests.support.world import ACCOUNT, TENANT, World
 
 NEW = "NewAcc"
+OVER = LIFE.total_seconds() + 61  # seconds until a question is surely nobody's any more
 LOCATION = "projects/local/locations/local"
 
 
@@ -135,6 +136,9 @@ class TestNobodyAnswers:
         world.clock.advance(2)
         assert title(merchant.confirm(word)) == "This step has expired"
         sweep(world)
+        assert revokes(world) == 0  # who answered at the last moment is still at it
+        world.clock.advance(60)
+        sweep(world)
         assert (revokes(world), world.read().left_behind) == (1, ())
         sweep(world)
         assert revokes(world) == 1
@@ -145,7 +149,7 @@ class TestNobodyAnswers:
         world.clock.advance(60)
         world.sandbox.klaviyo.oauth.consent_account = ACCOUNT
         assert field(merchant.come_back(merchant.begin("acme-stg")), "confirmation")
-        world.clock.advance(LIFE.total_seconds() + 1)
+        world.clock.advance(OVER)
         sweep(world)
         assert revokes(world) == 0
         assert is_honoured(world)
@@ -155,7 +159,7 @@ class TestNobodyAnswers:
         self, merchant: Merchant, world: World, status: int
     ) -> None:
         ask(merchant, world, ACCOUNT)
-        world.clock.advance(LIFE.total_seconds() + 1)
+        world.clock.advance(OVER)
         refusal = {"error": "unsupported_token_type"}
         world.sandbox.klaviyo.fail(1, match="POST /oauth/revoke", status=status, body=refusal)
         sweep(world)
@@ -165,14 +169,14 @@ class TestNobodyAnswers:
     def test_a_tenant_that_was_deleted_since_keeps_nothing(self, merchant: Merchant, world: World) -> None:
         ask(merchant, world, ACCOUNT)
         world.services.tenants.delete(TENANT)
-        world.clock.advance(LIFE.total_seconds() + 1)
+        world.clock.advance(OVER)
         sweep(world)
         assert revokes(world) == 1
 
     def test_one_that_cannot_be_read_holds_up_no_other(self, merchant: Merchant, world: World) -> None:
         ask(merchant, world, ACCOUNT)
         ask(merchant, world, NEW)
-        world.clock.advance(LIFE.total_seconds() + 1)
+        world.clock.advance(OVER)
         found = world.services.documents.find("pending_installs", after="confirm-")
         first = next(one for one in found if one.id.startswith("confirm-"))
         sealed = str(first.fields["kept"])
@@ -186,3 +190,64 @@ class TestNobodyAnswers:
         (expiry,) = [one.fields["expire_at"] for one in found if one.id.startswith("confirm-")]
         assert expiry == world.clock() + LIFE + KEPT_UNANSWERED
         assert PendingInstalls.of(world.services).look(Step.CONFIRM, word) is not None
+
+
+class TestKlaviyoDoesNotSayWhoseAccountItIs:
+    @pytest.fixture
+    def stopped(self, merchant: Merchant, world: World) -> None:
+        """Let an install end at the look-up of the account, right after Klaviyo has given the grant."""
+        world.clock.advance(60)
+        world.sandbox.klaviyo.account(ACCOUNT)
+        world.sandbox.klaviyo.oauth.consent_account = ACCOUNT
+        world.sandbox.klaviyo.fail(1, match="GET /api/accounts*", status=503)
+        page = merchant.come_back(merchant.begin())
+        assert (page.status_code, title(page)) == (503, "Klaviyo does not answer at the moment")
+        assert world.read().klaviyo is None
+
+    @pytest.fixture
+    def after(self, stopped: None, world: World) -> None:
+        """Let the time pass in which the merchant may try again."""
+        sweep(world)
+        assert revokes(world) == 0
+        world.clock.advance(OVER)
+
+    @pytest.mark.usefixtures("after")
+    def test_the_grant_is_given_back(self, world: World) -> None:
+        for _ in range(2):
+            sweep(world)
+            assert (revokes(world), world.read().left_behind) == (1, ())
+
+    @pytest.mark.usefixtures("after")
+    def test_a_klaviyo_that_still_does_not_answer_is_asked_again(self, world: World) -> None:
+        world.sandbox.klaviyo.fail(1, match="GET /api/accounts*", status=503)
+        sweep(world)
+        assert revokes(world) == 0
+        world.clock.advance(3600)  # the access token has ended since
+        sweep(world)
+        assert (revokes(world), world.read().left_behind) == (1, ())
+
+    @pytest.mark.usefixtures("stopped")
+    def test_it_stays_where_the_merchant_has_connected_the_account_since(
+        self, merchant: Merchant, world: World
+    ) -> None:
+        world.clock.advance(60)
+        assert title(merchant.install()) == "Klaviyo is connected"
+        world.clock.advance(OVER)
+        sweep(world)
+        assert (revokes(world), is_honoured(world), world.read().left_behind) == (0, True, ())
+
+    @pytest.mark.usefixtures("after")
+    def test_one_that_has_ended_by_itself_is_forgotten(self, world: World) -> None:
+        world.sandbox.klaviyo.uninstall(ACCOUNT)
+        sweep(world)
+        calls = len(world.sandbox.klaviyo.calls.all())
+        sweep(world)
+        assert (len(world.sandbox.klaviyo.calls.all()), world.read().left_behind) == (calls, ())
+
+    @pytest.mark.usefixtures("after")
+    def test_one_whose_account_klaviyo_refuses_to_name_is_told_of(self, world: World) -> None:
+        world.sandbox.klaviyo.fail(1, match="GET /api/accounts*", status=403)
+        sweep(world)
+        assert revokes(world) == 0
+        (line,) = world.read().left_behind
+        assert "not known which account" in line

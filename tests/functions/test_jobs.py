@@ -24,7 +24,7 @@ from tests.support.desk import FORBIDDEN, INVALID, Desk
 from tests.support.loading import Load
 from tests.support.recording import Shelf
 from tests.support.syncing import Shop
-from tests.support.world import EMAIL, INSTALLATION_KEY, TENANT, WEBHOOK_SECRET, World
+from tests.support.world import ACCOUNT, EMAIL, INSTALLATION_KEY, TENANT, WEBHOOK_SECRET, World
 
 BASE = f"/{TENANT}/api/v1"
 METRIC = f"{BASE}/targets/klaviyo/metric?metric=Seen"
@@ -82,7 +82,7 @@ def receipts(world: World) -> int:
 
 
 def slow_down(world: World) -> None:
-    world.sandbox.klaviyo.fail(1, match="POST /api/events", status=429, headers={"Retry-After": "30"})
+    world.sandbox.klaviyo.fail(1, match="POST /api/events", status=503, headers={"Retry-After": "30"})
 
 
 def refuse(world: World, match: str = "POST /api/events") -> None:
@@ -115,9 +115,25 @@ class TestWithoutReceiptDays:
         slow_down(world)
         world.work(1)
         told = ask(id)
-        assert (told["state"], told["why"], told["attempts"]) == ("waiting", "Klaviyo answered 429", 1)
+        assert (told["state"], told["why"], told["attempts"]) == ("waiting", "Klaviyo answered 503", 1)
         assert (told["kind"], told["metric"]) == ("send-metric", "Seen")
         assert told["next_try_at"] >= (world.clock.now + timedelta(seconds=29)).isoformat()
+
+    def test_a_job_that_stands_still_with_its_account_says_so_until_the_account_is_back(
+        self, targets: FlaskClient, ask: Ask, world: World
+    ) -> None:
+        id = accepted(targets)
+        world.sandbox.klaviyo.uninstall(ACCOUNT)
+        world.work(1)
+        told = ask(id)
+        assert (told["state"], told["attempts"], told["next_try_at"]) == ("waiting", 1, None)
+        assert (
+            told["why"] == "The Klaviyo account is disconnected. It goes on when the app is installed again."
+        )
+        world.install()
+        assert ask(id)["next_try_at"] is not None
+        world.work(60)
+        assert ask(id)["state"] == "done"
 
     def test_a_job_that_had_to_wait_is_told_of_for_a_day(
         self, targets: FlaskClient, ask: Ask, world: World
@@ -327,7 +343,7 @@ class TestOfWhatStandsOnTheDesk:
         slow_down(world)
         world.work(1)
         told = ask(id)
-        assert (told["state"], told["why"], told["row"]) == ("waiting", "Klaviyo answered 429", id)
+        assert (told["state"], told["why"], told["row"]) == ("waiting", "Klaviyo answered 503", id)
         assert told["next_try_at"]
 
     def test_a_replay_that_succeeds_at_once_is_told_of_for_a_day(

@@ -117,6 +117,25 @@ def test_a_job_that_waits_and_dies_is_counted_as_such(
     assert row["dead"]["last_at"]
 
 
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        (SECRET, EVENT, 200),
+        (SECRET, json.dumps({"profile": {"email": ""}}), 400),
+        (SECRET, "{", 400),
+        (WRONG, EVENT, 401),
+    ],
+)
+@pytest.mark.parametrize("asked", ["dryRun=1", "dryrun=true"])
+def test_a_dry_run_is_no_traffic_refused_or_not(
+    targets: FlaskClient, admin: FlaskClient, headers: dict[str, str], body: str, status: int, asked: str
+) -> None:
+    assert targets.post(f"{METRIC}&{asked}", data=body, headers=headers).status_code == status
+    assert told(admin, target="metric") == {}
+    assert targets.post(f"{METRIC}&dryRun=canary", data=EVENT, headers=SECRET).status_code == 400
+    assert told(admin, target="metric")["refused"]["count"] == 1
+
+
 def test_records_are_counted_one_by_one(targets: FlaskClient, admin: FlaskClient, world: World) -> None:
     body = {"data_source": "rewards", "records": [{"id": number} for number in range(3)]}
     assert targets.post(RECORDS, data=json.dumps(body), headers=SECRET).status_code == 202

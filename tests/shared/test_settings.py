@@ -47,6 +47,7 @@ VARIABLES = sorted(
         "APP_PUBLISHER",
         "HELP_URL",
         "PRIVACY_URL",
+        "ADDRESS_LIMITS",
     }
 )
 NOT_A_URL = "must be a URL that starts with https:// (or http:// on one machine)"

@@ -1,6 +1,6 @@
 """The document store in memory: as exact as the others (one exam holds all three), and as quick as a simulated world needs it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from threading import Lock
@@ -13,8 +13,10 @@ from shared.storage.documents import (
     Scalar,
     Value,
     Version,
+    Write,
     check_fields,
     check_path,
+    check_writes,
 )
 
 
@@ -75,6 +77,20 @@ class MemoryDocuments:
             if version is not None and (found is None or found.version != version):
                 raise DocumentChangedError("The document has changed or gone since it was read.")
             documents.pop(id, None)
+
+    def write_all(self, writes: Sequence[Write]) -> None:
+        """See `Documents.write_all`."""
+        check_writes(writes)
+        kept = [(write, None if write.fields is None else _kept(write.fields)) for write in writes]
+        for _, fields in kept:
+            _check_size(fields or {})
+        with self._writing:
+            for write, fields in kept:
+                documents = self._collections.setdefault(write.collection, {})
+                if fields is None:
+                    documents.pop(write.id, None)
+                else:
+                    documents[write.id] = Document(write.id, fields, self._new_version())
 
     def find(
         self,

@@ -1,9 +1,9 @@
 """A document store that passes everything on, with a place to stand in the way: before and after every operation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from shared.storage.documents import Document, Documents, Scalar, Value, Version
+from shared.storage.documents import Document, Documents, Scalar, Value, Version, Write
 
 T = TypeVar("T")
 
@@ -33,6 +33,9 @@ class Through:
 
     def delete(self, collection: str, id: str, *, version: Version | None = None) -> None:
         self.passing("delete", lambda: self.documents.delete(collection, id, version=version))
+
+    def write_all(self, writes: Sequence[Write]) -> None:
+        self.passing("write_all", lambda: self.documents.write_all(writes))
 
     def count(self, collection: str, *, where: Mapping[str, Scalar] | None = None) -> int:
         return self.passing("count", lambda: self.documents.count(collection, where=where))

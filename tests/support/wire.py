@@ -107,8 +107,15 @@ def reached_directly(sandbox: Sandbox, tasks: TasksEmulator) -> Iterator[None]:
     """Let a sandbox and a queue that run be reached directly, as long as the block lasts."""
     with ExitStack() as known:
         for listener in sandbox._listeners:
-            known.enter_context(_known(_services, urlsplit(listener.url).netloc, listener))
+            known.enter_context(service_reached_directly(listener))
         known.enter_context(_known(_queues, tasks.grpc_address, tasks))
+        yield
+
+
+@contextmanager
+def service_reached_directly(listener: Listener) -> Iterator[None]:
+    """Let a service of a sandbox that runs be reached directly, as long as the block lasts."""
+    with _known(_services, urlsplit(listener.url).netloc, listener):
         yield
 
 

@@ -13,6 +13,11 @@ from tests.world.plans import ALL_ACTS, ALL_DEATHS, ALL_FAULTS
 FIRED, BATCHES, QUICK_BATCHES = "fired", 30, 3
 
 
+def wanted() -> list[str]:
+    """Return what has to happen in a run of all batches, by the names under which it is counted."""
+    return [*(f"act {name}" for name in ALL_ACTS), *ALL_FAULTS, *ALL_DEATHS]
+
+
 class _Counting:
     """Adds up what the batches report, wherever they ran."""
 
@@ -32,8 +37,7 @@ class _Counting:
         """Fail the run if so many batches were lived and something never happened."""
         if self.batches < BATCHES - QUICK_BATCHES:
             return
-        wanted = [*(f"act {name}" for name in ALL_ACTS), *ALL_FAULTS, *ALL_DEATHS]
-        missing = [what for what in wanted if not self.fired[what]]
+        missing = [what for what in wanted() if not self.fired[what]]
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         if missing and reporter is not None:
             reporter.write_line(

@@ -35,6 +35,7 @@ def in_klaviyo(world: SimulatedWorld, person: Person, act: Act) -> bool:
         what=act.what,
         events=events,
         is_by_another=bool(holders),
+        profile=profile.id,
     )
     consent = profile.subscriptions.consents[channel]
     is_pending = what == "subscribe" and consent.status != SUBSCRIBED
@@ -60,6 +61,8 @@ def _is_told_of(holder: Person, person: Person, channel: str, decision: Decision
         holder.decide(channel, replace(decision, is_by_another=True))
     elif (channel, decision.way) == ("email", OUT):
         holder.others_outs.append(decision.at)
+    elif channel == "email" and not person.is_living:
+        holder.others_ins.append(decision.at)
 
 
 def _subscribe(world: SimulatedWorld, profile: str, channel: str, act: Act) -> None:

@@ -9,6 +9,10 @@ _CALL = 10.0  # seconds that a call may have been on its way, with what was deci
 _WRITE = 4.0  # seconds that a write to Omneo may be on its way, with what was read before it
 _SAME = 5.0  # seconds within which two sign-ups in Klaviyo may be one
 _LANDS = 360.0  # seconds within which Klaviyo may carry out what we have asked for
+_MOVED = 8.0  # seconds after Klaviyo has another address on a profile in which nobody can tell of which of the two an act is: the answer is on its way, and clocks differ
+_AT_ONCE = (
+    12.0  # seconds after an act within which what Omneo then shows of a person may be older than the act
+)
 
 
 @dataclass
@@ -27,6 +31,8 @@ class Decision:
     known_at: float | None = None
     events: frozenset[str] = frozenset()  # the ids of Klaviyo's events of it
     is_by_another: bool = False  # whether Klaviyo still had the address on the profile of another
+    profile: str = ""  # of Klaviyo's, through which it was made
+    handled_at: float | None = None  # when the work that brings Klaviyo's events of it to Omneo was done
 
     @property
     def is_silent(self) -> bool:
@@ -47,6 +53,9 @@ class Person:
     others_outs: list[float] = field(
         default_factory=list
     )  # when another opted out through the profile that Klaviyo had as this person's
+    others_ins: list[float] = field(
+        default_factory=list
+    )  # when another, whom Omneo does not know any more, signed up through it
     is_bounced: bool = False
     is_living: bool = True
     is_excluded: bool = False
@@ -55,7 +64,13 @@ class Person:
     was_erased: bool = False  # in Klaviyo, by a merchant
     is_unsuppressed: bool = False  # by a merchant, who thereby answers for it
     died_at: float = 0.0
-    former_emails: list[str] = field(default_factory=list)
+    merge_known_at: float = float("inf")  # when we are told that the person was merged into another
+    first_seen_at: float = float("inf")  # when a sync has first looked at the person
+    gave_up: list[tuple[str, float]] = field(
+        default_factory=list
+    )  # former emails, and when Omneo had another
+    mailed: str = ""  # the email that Klaviyo has on the person's profile
+    moved: list[float] = field(default_factory=list)  # when Klaviyo came to have another there
     untold: bool = False  # whether an act of theirs in Omneo is never told
     merged_into: str = ""
     absorbed: list["Person"] = field(default_factory=list)  # who were merged into this person
@@ -89,13 +104,15 @@ class Person:
         if last is None:
             return set()
         if last.way == OUT:
-            return {OUT}
+            return {IN, OUT} if channel == "email" and any(at >= last.at for at in self.others_ins) else {OUT}
         return {IN, OUT} if self._may_not_count(channel, last, apart) else {IN}
 
     def _may_not_count(self, channel: str, last: Decision, apart: float) -> bool:
         """Return whether an opt-in, the last act, may have ended as an opt-out all the same."""
         if any(row.is_silent and row.way == OUT and row.at >= last.at for row in self.decisions[channel]):
             return True
+        if channel == "email" and last.side == "klaviyo" and self._has_just_moved(last.at):
+            return True  # it may be a sign-up of whoever has the former address
         if last.is_by_another:
             return True  # a sign-up in the moments until both have their new addresses is told of the other
         if channel == "email" and any(at >= last.at - apart for at in self.others_outs):
@@ -161,12 +178,46 @@ class Person:
             for other in others
         )
 
-    def leaves_opt_out_to(self, heir: "Person", channel: str) -> bool:
-        """Return whether somebody has an email now that this person, who is deleted, had when opting out: Klaviyo's opt-out is of the email."""
+    def _has_just_moved(self, at: float) -> bool:
+        return any(moved <= at <= moved + _MOVED for moved in self.moved)
+
+    def opted_out_unseen(self, channel: str) -> bool:
+        """Return whether the last act is an opt-out in Omneo without a stamp of somebody at whom we had never looked, and who signed up in
+        Klaviyo before it without an event: the stamp that Omneo shows is older than that, and nothing tells that it holds no more.
+        """
         last = self.last(channel)
-        if channel != "email" or self.is_living or last is None or last.way == IN:
+        if (
+            last is None
+            or last.way == IN
+            or last.side != "omneo"
+            or last.is_dated
+            or last.at >= self.first_seen_at
+        ):
             return False
-        return heir.email.casefold() in {email.casefold() for email in (self.email, *self.former_emails)}
+        return any(row.is_silent and row.way == IN and row.at < last.at for row in self.decisions[channel])
+
+    def leaves_opt_out_to(self, heir: "Person", channel: str) -> bool:
+        """Return whether somebody has, or had, an email of this person's, and nobody can tell whose an opt-out was that was made with it.
+
+        Where this person is deleted the opt-out stays with the email in Klaviyo. Else it was told only when the other had the email, or made
+        in the moments in which Klaviyo came to have another on this person's profile.
+        """
+        last = self.last(channel)
+        if channel != "email":
+            return False
+        theirs = {email.casefold() for email in (heir.email, *(email for email, _ in heir.gave_up))}
+        if not self.is_living and last is not None and last.way == OUT:
+            mine = (self.email, *(email for email, _ in self.gave_up))
+            return any(email.casefold() in theirs for email in mine)
+        outs = [row for row in self.decisions[channel] if row.way == OUT and row.side == "klaviyo"]
+        given = [at for email, at in self.gave_up if email.casefold() in theirs]
+        return any(self._is_of_either(out, at) for out in outs for at in given)
+
+    def _is_of_either(self, out: Decision, given_at: float) -> bool:
+        if out.at > given_at:
+            return self._has_just_moved(out.at)
+        is_handled = out.handled_at is not None and out.handled_at < given_at
+        return not is_handled or (out.handled_at or 0.0) - out.at < _AT_ONCE
 
     def address(self, channel: str) -> str:
         """Return where the person is written to on a channel."""
@@ -187,7 +238,8 @@ class Person:
         rows = self.decisions[channel]
         known = [row for row in rows if row.way == OUT and row.known_at is not None and row.known_at <= by]
         newest = max(known, key=lambda row: row.at, default=None)
-        if newest is None or any(row.way == IN and row.at >= newest.at for row in rows):
+        ins = [row.at for row in rows if row.way == IN] + (self.others_ins if channel == "email" else [])
+        if newest is None or any(at >= newest.at for at in ins):
             return None
         return newest
 

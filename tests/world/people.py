@@ -85,7 +85,7 @@ def enters(world: SimulatedWorld, act: Act) -> bool:
     email, sms, *former = act.how
     person = Person(f"person {number}", email=f"canary-{number}@example.org", phone=f"+6140000{number:04}")
     if former:
-        person.email = world.persons[former[0]].former_emails[-1]
+        person.email, _ = world.persons[former[0]].gave_up[-1]
     made = world.omneo.create_profile(
         TENANT, tells=False, **_omneo_fields(person, Beginning(email, sms), world.timeline.now)
     )
@@ -115,7 +115,7 @@ def _new_email(world: SimulatedWorld, person: Person, act: Act) -> bool:
 
 def _has_email(world: SimulatedWorld, person: Person, act: Act, email: str | None) -> bool:
     _change(world, person, email=email)
-    person.former_emails.append(person.email)
+    person.gave_up.append((person.email, world.timeline.now))
     person.email = email or ""
     return _told(world, person, act, f"has email {email}")
 
@@ -189,6 +189,7 @@ def _merges(world: SimulatedWorld, person: Person, act: Act) -> bool:
     ]
     email = person.email
     person.merged_into = other.name
+    person.merge_known_at = world.timeline.now + min(act.told, default=float("inf"))
     other.absorbed += [person, *person.absorbed]
     world.omneo.delete_profile(TENANT, person.omneo, tells=False)
     person.is_living = False

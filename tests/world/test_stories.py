@@ -268,6 +268,48 @@ STORIES: dict[str, Plan] = {
         ),
         landings=(109.0,),
     ),
+    "her opt-out of text messages takes an opt-in to email back that is stamped ahead": Plan(
+        people=(Beginning("in", "in"),),
+        acts=(
+            act(5, "k.unsubscribe", "email"),
+            act(400, "o.in ahead", "email", 9000, told=(HOUR,)),
+            act(402, "k.unsubscribe", "sms"),
+        ),
+    ),
+    "she signs up twice in a second after she has opted out, and our own landing is told hours later": Plan(
+        people=(Beginning("out", "in"),),
+        acts=(
+            act(21.9, "o.in", "email", told=(3.7,)),
+            act(166.1, "o.out", "email", told=(279.4,)),
+            act(171, "k.subscribe", "email", told=(0.8,)),
+            act(171.9, "k.subscribe", "email", told=(4.4,)),
+        ),
+        landings=(10.8,),
+        chance=7195,
+        page_size=4,
+    ),
+    "she signs up when Klaviyo has had her new email for some seconds, and another her former one": Plan(
+        people=(Beginning("out", "in"), Beginning("in", "in")),
+        acts=(act(5, "p.give email"), act(22, "k.subscribe", "email")),
+    ),
+    "our unsubscribe of who is excluded has not landed when her email is another's": Plan(
+        people=(Beginning("in", "in"), Beginning("in", "in")),
+        acts=(act(5, "o.out", "email"), act(20, "p.give email"), act(21, "p.exclude")),
+        landings=(85.0,),
+    ),
+    "she opts out at an email that was another's, and a run is the first to know that it is hers": Plan(
+        people=(Beginning("in", "in"), Beginning("in", "in")),
+        acts=(
+            act(5, "p.phone"),
+            act(6, "p.phone", who=1),
+            act(300, "p.give email", told=()),
+            act(400, "k.unsubscribe", "email", who=1),
+        ),
+    ),
+    "she opts out, and later gives her email to another": Plan(
+        people=(Beginning("in", "in"), Beginning("in", "in")),
+        acts=(act(5, "k.unsubscribe", "email", told=(15.0,)), act(400, "p.give email")),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

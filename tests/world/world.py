@@ -94,6 +94,7 @@ class SimulatedWorld:
         self.documents = _installed(plan.master_list).copy()
         self.tenants_read: dict[object, Tenant] = {}  # by version
         self._lagging: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._shown: dict[str, float] = {}  # when a profile of Omneo's was last shown
         self._install()
         self.queue = SimulatedQueue(self)
         for direction in ("inbound", "outbound"):
@@ -238,9 +239,20 @@ class SimulatedWorld:
     def klaviyo_moves(self) -> None:
         """Let Klaviyo's jobs land that are due, and deliver what they made happen."""
         self.account.schedule.run_due()
+        self._note_moves()
         self.tell_klaviyo(self.echo_seconds, "Klaviyo")
 
+    def _note_moves(self) -> None:
+        for person in self.persons:
+            profile = self.account.owner("external_id", person.omneo)
+            email = str(profile.attributes.get("email") or "") if profile else ""
+            if person.mailed and email != person.mailed:
+                person.moved.append(self.timeline.now)
+            person.mailed = email
+
     def _omneo_answers(self, asked: Request) -> Answer:
+        if asked.method == "GET" and "/profiles/" in asked.path:
+            self._shown[asked.path.split("/profiles/")[1].split("/")[0]] = self.timeline.now
         if asked.method == "GET" and (held := self._lagging_profile(asked)) is not None:
             id, old = held
             now = self.omneo_tenant.profiles[id]
@@ -291,7 +303,7 @@ class SimulatedWorld:
             return
         for row in json_of(asked)["data"]["attributes"]["profiles"]["data"]:
             attributes = row["attributes"]
-            person = self._person_of(row.get("id"), attributes)
+            person = self._person_of(row.get("id"), attributes, as_told=True)
             if person is None:
                 continue
             for channel in ("email", "sms"):
@@ -305,8 +317,10 @@ class SimulatedWorld:
                         f"law 2: a subscribe of {person.name}'s {channel} is sent after {out.what} was told"
                     )
 
-    def _person_of(self, id: object, attributes: Mapping[str, Any]) -> Person | None:
-        """Return whom a row of a job is about: Klaviyo finds them by id, else by address."""
+    def _person_of(
+        self, id: object, attributes: Mapping[str, Any], *, as_told: bool = False
+    ) -> Person | None:
+        """Return whom a row of a job is about: Klaviyo finds them by id, else by address. `as_told`: as far as we were told of merges."""
         addresses = {name: str(attributes.get(name) or "") for name in ("email", "phone_number")}
         by_address = (self.account.owner(name, value) for name, value in addresses.items() if value)
         found = self.account.profile(str(id)) if id else next((one for one in by_address if one), None)
@@ -320,11 +334,13 @@ class SimulatedWorld:
                 for person in sorted(self.persons, key=lambda one: one.omneo != external_id)
                 if person.omneo == external_id or self.klaviyo_profile(person) is found
             )
-        return self._kept(next(same, None))
+        return self._kept(next(same, None), self.timeline.now if as_told else None)
 
-    def _kept(self, person: Person | None) -> Person | None:
-        """Return whom a person was merged into in the end, or the person."""
+    def _kept(self, person: Person | None, told_by: float | None) -> Person | None:
+        """Return whom a person was merged into in the end, or the person; of merges that we were told of by then, if that is asked."""
         while person is not None and (into := person.merged_into):
+            if told_by is not None and person.merge_known_at > told_by:
+                break
             person = next((one for one in self.persons if one.name == into), None)
         return person
 
@@ -477,8 +493,11 @@ class SimulatedWorld:
             return
         if kind == "spread-events":
             self._know({str(row["id"]) for row in job["events"]})
-        if kind == "sync-profile":
+        # A sync that comes after another of the same profile looks at nothing.
+        if kind == "sync-profile" and self._shown.get(job["profile_id"], 0.0) >= began:
             self._know_omneo(job["profile_id"], began)
+        if kind == "flush-inbox":
+            self._know_handled(job["profile"], began)
 
     def _know(self, events: set[str]) -> None:
         for person in self.persons:
@@ -487,9 +506,17 @@ class SimulatedWorld:
                     if row.known_at is None and row.events & events:
                         row.known_at = self.timeline.now
 
+    def _know_handled(self, profile: str, began: float) -> None:
+        for person in self.persons:
+            for row in (row for rows in person.decisions.values() for row in rows):
+                is_in_inbox = row.profile == profile and row.known_at is not None and row.known_at <= began
+                if is_in_inbox and row.handled_at is None:
+                    row.handled_at = self.timeline.now
+
     def _know_omneo(self, profile: str, began: float) -> None:
         for person in self.persons:
             if person.omneo == profile:
+                person.first_seen_at = min(person.first_seen_at, began)
                 for rows in person.decisions.values():
                     for row in rows:
                         if row.known_at is None and row.side == "omneo" and row.at <= began - 2.0:

@@ -97,6 +97,9 @@ list_found() {
   named databases '\(default\)' | remember database
   local kind name
   while IFS=$'\t' read -r kind name; do say "$kind $name"; done <"$WORK/found"
+  while IFS=$'\t' read -r name kind _; do
+    warn "the DNS record $name $kind leads to the address that goes, and deployment has not made it: it stays until you remove it"
+  done <"$WORK/leading-nowhere"
 }
 
 # ours_of OF-FILE COLUMN < NAMES: those that our own files give.

@@ -3,7 +3,7 @@
 It is started by `make run` alone, never by `make serve`, and is never deployed. The gateway leads `/` and `/console/...` to it where
 no route of the product matches; it answers whoever calls from this machine, under the gateway's own address, and nobody else.
 
-What was weighed. Server-rendered pages with htmx (52 KB) and its SSE extension (3 KB) against a client framework: React with a router
+What was weighed. Server-rendered pages with htmx (52 KB) against a client framework: React with a router
 is 150 KB and a build step, and every view would be written twice, as an API and as a component. Flask and Jinja are here already, so
 nothing is installed for the console; they are loaded after `make run` is ready, so a start waits for nothing. A page is one document
 of a few KB, one style sheet and one script, all from this machine. Pico's classless style sheet is 70 KB and sets its

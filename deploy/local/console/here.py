@@ -4,33 +4,39 @@ Every call has a timeout. Nothing is shown here and nothing is kept.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import requests
 
-from deploy.local.console.asking import ask, control, json_of
+from deploy.local.console.asking import UnansweredError, ask, control, json_of
 from deploy.local.console.watching import Watching
+from deploy.local.console.whose import Tenants
 from deploy.local.hints import Place
 
 
 @dataclass(frozen=True)
 class Here:
-    """What runs. `watching` reads the calls into stories, `place` names addresses, ids and keys of the demo; `environment` is that of the bundle, for an operator's commands.
+    """What runs. `watching` reads the calls into stories, `place` names addresses, and the ids and keys of the tenant whose pages are
+    shown, one of `tenants`.
 
     Nothing of this machine is reached by a proxy.
     """
 
     place: Place
-    environment: Mapping[str, str] = field(repr=False)
     watching: Watching
+    tenants: Tenants
+
+    def of(self, tenant: str) -> Self:
+        """Return what the pages of a tenant may ask; the demo's where that tenant is not open to the console."""
+        return replace(self, place=self.tenants.place(tenant))
 
     def ask(self, method: str, url: str, **options: Any) -> requests.Response:
         """Return the answer to one call, whatever its status; see `asking.ask`."""
         return ask(method, url, **options)
 
     def admin(self, method: str, path: str, *, tenant: str = "", key: str = "", **options: Any) -> Any:
-        """Return the JSON of the admin API's answer at `/TENANT/api/v1/PATH`, an error's too; the demo's own tenant by default.
+        """Return the JSON of the admin API's answer at `/TENANT/api/v1/PATH`, an error's too; the tenant whose pages are shown by default.
 
         Raises:
             UnansweredError: no JSON came.
@@ -43,8 +49,13 @@ class Here:
         """Return what a control of the sandbox Klaviyo answers: a POST with a body, else a GET.
 
         Raises:
-            UnansweredError: it refused, which the message tells, or did not answer.
+            UnansweredError: it refused, which the message tells, or did not answer; or the tenant has no account that could be asked for.
         """
+        asked = query if body is None else body
+        if isinstance(asked, Mapping) and asked.get("account") == "":
+            raise UnansweredError(
+                f"{self.place.tenant} has never had a Klaviyo account: install it on the page Tenants first."
+            )
         return self._control(f"{self.place.klaviyo}/_sandbox/{path}", body, query)
 
     def omneo(self, path: str, body: object = None, **query: str) -> Any:

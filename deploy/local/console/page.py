@@ -2,11 +2,12 @@
 
 from typing import Any, cast
 
-from flask import Blueprint, Response, current_app, render_template
+from flask import Blueprint, Response, current_app, g, render_template, request
 
 from deploy.local.console.here import Here
 
 EXTENSION = "console"
+CHOSEN = "tenant"  # the cookie that names the tenant whose pages are shown
 
 
 class Page(Blueprint):
@@ -28,8 +29,10 @@ class Page(Blueprint):
 
 
 def here() -> Here:
-    """Return what the pages may ask, within a request."""
-    return cast(Here, current_app.extensions[EXTENSION])
+    """Return what the pages may ask, within a request, of the tenant that was chosen."""
+    if "here" not in g:
+        g.here = cast(Here, current_app.extensions[EXTENSION]).of(request.cookies.get(CHOSEN, ""))
+    return cast(Here, g.here)
 
 
 def see_other(location: str) -> Response:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
+from urllib.parse import urlsplit
 
 from deploy.local.console.story import Filter, Job, Part, Step, Story
 
@@ -71,7 +72,7 @@ class Book:
         self._by_key: OrderedDict[str, Story] = OrderedDict()
         self._calls: deque[Outside] = deque(maxlen=2_000)
         self._attempts: OrderedDict[int, Mapping[str, Any]] = OrderedDict()
-        self._attempts_taken: deque[int] = deque(maxlen=2_000)
+        self._attempts_taken: OrderedDict[int, tuple[Story, int]] = OrderedDict()  # and the worker's step
         self._left_out: deque[str] = deque(maxlen=200)
         self._exchanges: deque[tuple[str, bytes, float, Story]] = deque(maxlen=1_000)
 
@@ -115,8 +116,10 @@ class Book:
         story.answered = status
         self._name(story, title, 2)
         said = _json_of(answer.body)
-        if isinstance(said, dict) and said.get("status") == "queued" and kind != "admin":
+        told = said.get("status") if isinstance(said, dict) and kind != "admin" else None
+        if told == "queued":
             self._queued(story, said)
+        story.is_dry_run = told == "dry_run"
         if status >= 400:
             story.reason = _message(said)
         _see_people(story, target, sent.body)
@@ -169,11 +172,23 @@ class Book:
         self._calls.append(call)
 
     def attempt(self, attempt: Mapping[str, Any]) -> None:
-        """Take in that the queue has given a task to a worker, as its record tells; a log line tells which job's it was."""
-        if attempt["id"] not in self._attempts_taken:
+        """Take in that the queue has given a task to a worker, as its record tells, again once it is answered; a log line tells which
+        job's it was.
+        """
+        if taken := self._attempts_taken.get(attempt["id"]):
+            self._show_parts(*taken, _parts_of(attempt))
+        else:
             self._attempts[attempt["id"]] = attempt
-        while len(self._attempts) > 2_000:
-            self._attempts.popitem(last=False)
+        for held in (self._attempts, self._attempts_taken):
+            while len(held) > 2_000:
+                held.popitem(last=False)
+
+    def _show_parts(self, story: Story, number: int, parts: tuple[Part, ...]) -> None:
+        """Let a step have what was sent and answered in it, where it was told before the answer had come."""
+        for place, step in enumerate(story.steps):
+            if step.number == number and len(step.parts) < len(parts):
+                story.steps[place] = replace(step, parts=parts)
+                self._touch(story)
 
     def leave_out(self, trace: str) -> None:
         """Make no story of this trace, and show none that a line has begun already."""
@@ -246,13 +261,15 @@ class Book:
             story.reason = ""
         self._hand_on(story, kind, state, fields)
         attempt = self._attempt_of(at, fields)
-        began = at
-        if attempt:
-            began = float(attempt["dispatched_epoch"])
-            self._queue_step(story, attempt)
         mood = {"waiting": "warn", "dead": "bad"}.get(state, "good")
         words = f"{fields.get('function')}: {kind} {_ended(fields)}"
-        self._add(story, Step(at, "Worker", words, at - began if attempt else None, mood))
+        if attempt is None:
+            self._add(story, Step(at, "Worker", words, None, mood))
+            return
+        self._queue_step(story, attempt)
+        took = at - float(attempt["dispatched_epoch"])
+        number = self._add(story, Step(at, "Worker", words, took, mood, _parts_of(attempt)))
+        self._attempts_taken[attempt["id"]] = story, number
 
     def _queue_step(self, story: Story, attempt: Mapping[str, Any]) -> None:
         created, dispatched = float(attempt["created_epoch"]), float(attempt["dispatched_epoch"])
@@ -308,10 +325,10 @@ class Book:
         ]
         if not near:
             return None
-        found = min(near, key=lambda row: abs(float(row["answered_epoch"] or at) - at))
-        del self._attempts[found["id"]]
-        self._attempts_taken.append(found["id"])
-        return found
+        # The task's body holds the job's id; where it is forgotten, the time alone tells.
+        its = [row for row in near if f'"{fields.get("job")}"' in (row.get("sent") or {}).get("body", "")]
+        found = min(its or near, key=lambda row: abs(float(row["answered_epoch"] or at) - at))
+        return self._attempts.pop(found["id"])
 
     def _of_exchange(self, path: str, body: bytes, sent_at: float | None) -> Story | None:
         for other_path, other_body, began_at, story in reversed(self._exchanges):
@@ -361,10 +378,29 @@ class Book:
         if known or id not in story.jobs:
             story.jobs[id] = Job(kind, state)
 
-    def _add(self, story: Story, step: Step) -> None:
+    def _add(self, story: Story, step: Step) -> int:
+        """Add a step, unless there are too many, and return its number."""
+        number = next(self._steps)
         if len(story.steps) < STEPS:
-            story.steps.append(replace(step, number=next(self._steps)))
+            story.steps.append(replace(step, number=number))
         self._touch(story)
+        return number
+
+
+def _parts_of(attempt: Mapping[str, Any]) -> tuple[Part, ...]:
+    """Return what a worker was sent and what it has answered, as far as the queue's record tells."""
+    sent, received = attempt.get("sent"), attempt.get("received")
+    parts = []
+    if sent:
+        parts.append(_part("Request", f"{sent['method']} {urlsplit(sent['url']).path}", sent))
+    if received:
+        parts.append(_part("Answer", str(attempt["status"]), received))
+    return tuple(parts)
+
+
+def _part(title: str, line: str, told: Mapping[str, Any]) -> Part:
+    headers = tuple((name, value) for name, value in told["headers"])
+    return Part(title, line, headers, told["body"].encode())
 
 
 def _about(method: str, path: str, body: bytes) -> tuple[str, str, str]:

@@ -4,7 +4,8 @@ and joined stands in stories.py.
 
 from dataclasses import dataclass, field
 
-STATES = ("queued", "waiting", "delivered", "dead", "refused")
+DRY_RUN = "dry run"
+STATES = ("queued", "waiting", "delivered", "dead", "refused", DRY_RUN)
 KINDS = ("event", "profile", "records", "consent", "reward", "install", "admin", "schedule")
 
 
@@ -66,6 +67,7 @@ class Story:
     awaits: set[str] = field(default_factory=set)
     changed: int = 0
     hidden: bool = False
+    is_dry_run: bool = False
     rank: float = 0  # how well `title` is known; a better one takes its place
 
     @property
@@ -78,7 +80,9 @@ class Story:
         if self.awaits:
             return "queued"
         refused = self.answered is not None and not 200 <= self.answered < 400
-        return "refused" if refused else "delivered"
+        if refused:
+            return "refused"
+        return DRY_RUN if self.is_dry_run else "delivered"
 
     @property
     def person(self) -> str:

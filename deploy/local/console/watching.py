@@ -25,6 +25,7 @@ from deploy.local.sandbox.stage.record import Call
 EVERY = 0.25  # seconds from one reading to the next
 IDLE = 20.0  # seconds after the last page asked until nothing is read any more
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_DRY_RUN = "dryRun=1"  # as the page Targets asks for it
 _UNANSWERED = ("reset", "hang")  # faults whose call has no answer
 
 
@@ -124,8 +125,8 @@ class Watching:
         named = {name.lower(): value for name, value in seen.headers}
         given = _TRACEPARENT.fullmatch(named.get("traceparent", ""))
         trace = given[1] if given else ""  # a caller's own that is none: the function begins another
-        if named.get("user-agent") == CONSOLE and seen.method == "GET":
-            self.book.leave_out(trace)  # a page has looked at something
+        if named.get("user-agent") == CONSOLE and (seen.method == "GET" or _DRY_RUN in seen.target):
+            self.book.leave_out(trace)  # a page has looked at something; a template is tried with every key
             return
         self.book.exchange(
             method=seen.method,

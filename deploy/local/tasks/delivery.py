@@ -76,7 +76,7 @@ def deliver(
 ) -> Answer:
     """Send the request once and return the worker's answer, or why there is none. `timeout` is in seconds.
 
-    An answer counts when it has arrived completely. Its body is read and thrown away.
+    An answer counts when it has arrived completely. Of its body the beginning is kept, for who looks.
     """
     parts = urlsplit(request.url)
     addresses = _loopback_addresses(parts.hostname or "")
@@ -148,11 +148,13 @@ def _exchange(
     connection.settimeout(connection.remaining())
     client.endheaders(request.body or None)
     with client.getresponse() as response:
+        body = response.read(_CHUNK)
         while response.read(_CHUNK):
             pass
         if response.length:
             return Answer(None, "no usable answer")
-        return Answer(response.status, retry_after=_retry_after(response))
+        said = tuple(response.getheaders())
+        return Answer(response.status, retry_after=_retry_after(response), headers=said, body=body)
 
 
 def _retry_after(response: http.client.HTTPResponse) -> int:

@@ -15,6 +15,7 @@ from typing import Protocol
 from deploy.local.tasks.bucket import Bucket
 from deploy.local.tasks.delivery import OpenConnections
 from deploy.local.tasks.errors import NotFoundError
+from deploy.local.tasks.exchanges import Exchanges
 from deploy.local.tasks.headers import request_headers
 from deploy.local.tasks.identity import Identity
 from deploy.local.tasks.limits import DEFAULT_DEADLINE, MAX_DISPATCHES_PER_SECOND
@@ -67,8 +68,10 @@ class Dispatcher:
         clock: Callable[[], int],
         deliver: Deliver,
         mischief: Mischief | None = None,
+        exchanges: Exchanges | None = None,
     ) -> None:
         self._mischief = mischief or Mischief()
+        self._exchanges = exchanges or Exchanges()
         self._queues = queues
         self._tasks = tasks
         self._identity = identity
@@ -216,14 +219,16 @@ class Dispatcher:
     def _attempt(self, begun: Begun, forced_at: int | None) -> None:
         task = begun.task
         try:
-            token = self._identity.token(task.request, now=self._clock())
+            headers = request_headers(task, token=self._identity.token(task.request, now=self._clock()))
+            self._exchanges.sent(begun.attempt, task.request, tuple(headers))
             for _ in range(2 if self._mischief.takes_double() else 1):
                 answer = self._deliver(
                     task.request,
-                    request_headers(task, token=token),
+                    headers,
                     timeout=(task.dispatch_deadline or DEFAULT_DEADLINE) / SECOND,
                     connections=self._connections,
                 )
+            self._exchanges.answered(begun.attempt, answer)
             if answer.status is not None or not self._stopping:
                 self._settle(begun, answer, forced_at)
         finally:

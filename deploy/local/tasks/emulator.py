@@ -13,6 +13,7 @@ import grpc
 from deploy.local.tasks.database import Database
 from deploy.local.tasks.delivery import deliver
 from deploy.local.tasks.dispatcher import Deliver, Dispatcher
+from deploy.local.tasks.exchanges import Exchanges
 from deploy.local.tasks.identity import Identity
 from deploy.local.tasks.mischief import Mischief
 from deploy.local.tasks.model import SECOND
@@ -90,14 +91,22 @@ class TasksEmulator:
             starting.callback(database.close)
             queues, tasks = QueueTable(database), TaskTable(database)
             tasks.recover()
-            identity = Identity(database)
+            identity, exchanges = Identity(database), Exchanges()
             dispatcher = Dispatcher(
-                queues, tasks, identity, clock=self._now, deliver=self._deliver, mischief=self.mischief
+                queues,
+                tasks,
+                identity,
+                clock=self._now,
+                deliver=self._deliver,
+                mischief=self.mischief,
+                exchanges=exchanges,
             )
             starting.callback(dispatcher.stop)
             methods = handler(CloudTasks(queues, tasks, dispatcher, clock=self._now))
             grpc_port = self._serve_grpc(starting, methods)
-            record = Record(database, identity.certificates, clock=self._now, mischief=self.mischief)
+            record = Record(
+                database, identity.certificates, exchanges, clock=self._now, mischief=self.mischief
+            )
             http_port = self._serve_http(starting, record)
             if not self._stepped:
                 dispatcher.start()

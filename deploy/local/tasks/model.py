@@ -119,11 +119,16 @@ class Begun:
 
 @dataclass(frozen=True)
 class Answer:
-    """How an attempt went: an HTTP status, or None and the reason why there is none. `retry_after` is in µs."""
+    """How an attempt went: an HTTP status, or None and the reason why there is none. `retry_after` is in µs.
+
+    `headers` and the beginning of the `body` are for who looks; nothing depends on them.
+    """
 
     status: int | None
     failure: str = ""
     retry_after: int = 0
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
 
     @property
     def succeeded(self) -> bool:

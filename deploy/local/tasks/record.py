@@ -1,14 +1,15 @@
 """A readable record over loopback HTTP: queues, attempts, the key that identity tokens are signed with, and how the queues behave.
 
 GET /queues                                how full each queue is
-GET /attempts?task=NAME|queue=NAME&limit=&after=
+GET /attempts?task=NAME|queue=NAME&limit=&after=&bodies=1
                                            what was sent when, and what came back; the newest `limit`, oldest first, of those
-                                           begun after the one whose `id` is `after`
+                                           begun after the one whose `id` is `after`; with `bodies` what each was sent and answered,
+                                           as long as it is in memory
 GET /certs                                 {key id: public key as PEM}
 GET, POST /control                         how the queues behave: {"doubles": how many of the next deliveries are made twice,
                                            "order": "due", "newest" or "shuffled", "dispatches_per_second": 0 for no brake}
 
-Names are full or short. It tells names, times, sizes and statuses, never a header or a body: those hold personal data.
+Names are full or short. It tells names, times, sizes and statuses; a header or a body, which holds personal data, only who asks for it.
 """
 
 import json
@@ -21,6 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from deploy.local.tasks.database import Database
+from deploy.local.tasks.exchanges import Exchanges
 from deploy.local.tasks.mischief import Mischief
 from deploy.local.tasks.model import SECOND
 from deploy.local.tasks.names import short
@@ -36,6 +38,7 @@ class Record:
         self,
         database: Database,
         certificates: dict[str, str],
+        exchanges: Exchanges,
         *,
         clock: Callable[[], int],
         mischief: Mischief | None = None,
@@ -43,6 +46,7 @@ class Record:
         self._mischief = mischief or Mischief()
         self._database = database
         self._certificates = certificates
+        self._exchanges = exchanges
         self._clock = clock
 
     def answer(self, target: str) -> tuple[int, object]:
@@ -57,11 +61,13 @@ class Record:
             return 200, {"queues": self._queues()}
         if parts.path == "/attempts":
             limit, after = asked.pop("limit", str(_DEFAULT_LIMIT)), asked.pop("after", "0")
-            if not (limit.isdecimal() and after.isdecimal()) or set(asked) - {"task", "queue"}:
+            bodies = asked.pop("bodies", "0")
+            if not (limit + after).isdecimal() or bodies not in ("0", "1") or set(asked) - {"task", "queue"}:
                 return 400, {
-                    "error": "the parameters are task, queue, and limit and after, which are numbers"
+                    "error": "the parameters are task, queue, limit and after, which are numbers, and bodies=1"
                 }
-            return 200, {"attempts": self._attempts(asked, min(int(limit), _MAX_LIMIT), int(after[:18]))}
+            rows = self._attempts(asked, min(int(limit), _MAX_LIMIT), int(after[:18]))
+            return 200, {"attempts": [self._with_bodies(row) for row in rows] if bodies == "1" else rows}
         return 404, {"error": "the paths are /queues, /attempts, /certs and /control"}
 
     def order(self, target: str, body: bytes) -> tuple[int, object]:
@@ -91,6 +97,10 @@ class Record:
             }
             for row in rows
         ]
+
+    def _with_bodies(self, row: dict[str, object]) -> dict[str, object]:
+        exchange = self._exchanges.of(int(str(row["id"])))
+        return row | (exchange.to_json() if exchange else {"sent": None, "received": None})
 
     def _attempts(self, asked: dict[str, str], limit: int, after: int) -> list[dict[str, object]]:
         where: list[str] = ["id > ?"]

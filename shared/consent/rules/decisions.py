@@ -133,7 +133,8 @@ class Decided:
     """An event and what it came to, as it is remembered.
 
     `clears_bounce` goes with an opt-in to email that Klaviyo can deliver to. `mark` is whose an opt-in says it is: ours, another's, or
-    nothing. `is_written` says that Omneo was given what it writes, `is_told` that its interaction was made.
+    nothing. `is_written` says that Omneo was given what it writes, `is_told` that its interaction was made. `address` is the mark of the email
+    that Omneo showed of the person some seconds later, "" where that is not known.
     """
 
     id: str
@@ -145,6 +146,7 @@ class Decided:
     mark: Literal["omneo", "other", ""] = ""
     is_written: bool = False
     is_told: bool = False
+    address: str = ""
 
     @property
     def channel(self) -> Channel:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from shared.consent.rules.decisions import Decided, direction_in, in_order, read_stamp, stamp_name
 from shared.consent.rules.memory import CLOCKS_APART, DECISIONS, Comms, Key, Memory, Seen, key_of, latest
-from shared.consent.rules.whose import Verdict, untold, verdicts
+from shared.consent.rules.whose import Verdict, persons, untold, verdicts
 from shared.consent_events import Channel, Decision
 
 PULLED = "profile "  # begins the id of what no event has told of
@@ -131,7 +131,7 @@ def _with_opt_outs_to_write(memory: Memory) -> Memory:
 
 
 def _is_before_an_opt_in(memory: Memory, at: datetime) -> bool:
-    ins = [event.at for event in memory.events if event.decision is Decision.OPT_IN]
+    ins = [event.at for event in persons(memory) if event.decision is Decision.OPT_IN]
     newest = latest(memory.omneo_in, *ins)
     return newest is not None and at < newest
 

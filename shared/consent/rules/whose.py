@@ -1,11 +1,12 @@
 """Whose an event is: a person's, or the landing of a call of ours. Pure; from a memory of consent alone.
 
-One landing is that of one call. Of email Klaviyo may show whose a consent is, of SMS it never does. In doubt an opt-out is the person's,
+One landing is that of one call, and has one event of each topic. Of email Klaviyo may show whose a consent is, of SMS it never does. In doubt an opt-out is the person's,
 and an opt-in is ours.
 """
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -85,7 +86,7 @@ def _our_opt_ins(memory: Memory) -> Iterable[Key]:
     """Yield the opt-ins that are the landing of a call of ours, one act for one call, or that carry our mark."""
     open_calls = [call for call in memory.calls if _is_of(call, memory, "in") and call.landed_at is None]
     landings = [
-        (call.profile, call.landed_at)
+        _Landing(call.profile, call.landed_at)
         for call in memory.calls
         if _is_of(call, memory, "in") and call.landed_at is not None
     ]
@@ -93,9 +94,7 @@ def _our_opt_ins(memory: Memory) -> Iterable[Key]:
     for event in sorted(opt_ins, key=lambda one: (one.at, one.id, one.topic)):
         if event.is_told or event.mark == "other":
             continue
-        if any(
-            profile in (event.profile, "") and abs(event.at - at) <= CLOCKS_APART for profile, at in landings
-        ):
+        if any(landing.takes(event) for landing in landings):
             yield key_of(event)
             continue
         call = next(
@@ -108,9 +107,26 @@ def _our_opt_ins(memory: Memory) -> Iterable[Key]:
         )
         if call is not None:
             open_calls.remove(call)
-            landings.append((event.profile, event.at))
+            landings.append(_Landing(event.profile, event.at, {event.topic}))
         if call is not None or event.mark == "omneo" or _may_undo_an_opt_out(memory, event):
             yield key_of(event)
+
+
+@dataclass
+class _Landing:
+    """When a call landed, of which Klaviyo profile, "" if it had none yet, and of which topics an event of it is known."""
+
+    profile: str
+    at: datetime
+    topics: set[str] = field(default_factory=set)
+
+    def takes(self, event: Decided) -> bool:
+        """Return whether the event is of this landing, and count it: one landing has one event of a topic, so a second is another act."""
+        is_of_this = self.profile in (event.profile, "") and abs(event.at - self.at) <= CLOCKS_APART
+        if not is_of_this or event.topic in self.topics:
+            return False
+        self.topics.add(event.topic)
+        return True
 
 
 def _may_undo_an_opt_out(memory: Memory, event: Decided) -> bool:
@@ -136,23 +152,31 @@ def _our_opt_outs(memory: Memory, opted_in: Iterable[datetime]) -> Iterable[Key]
     """Yield the opt-outs that are the landing of a call of ours, and that no opt-in since the call's decision makes doubtful."""
     calls = [call for call in memory.calls if _is_of(call, memory, "out")]
     opt_outs = [event for event in memory.events if event.decision is Decision.OPT_OUT]
-    landed: dict[int, datetime] = {}
+    landed: dict[int, _Landing] = {}
     ins = list(opted_in)
     for event in sorted(opt_outs, key=lambda one: (one.at, one.id, one.topic)):
         if event.is_told:
             continue
         for number, call in enumerate(calls):
-            at = landed.get(number)
             if (
                 call.profile in (event.profile, "")
                 and call.suppresses == (event.topic == "manually_suppressed_from_email_marketing")
                 and event.topic != "marked_email_as_spam"
-                and (call.may_have_landed(event.at) if at is None else abs(event.at - at) <= CLOCKS_APART)
                 and not any((call.decided_at or call.asked_at) < moment <= event.at for moment in ins)
+                and _lands(landed, number, call, event)
             ):
-                landed.setdefault(number, event.at)
                 yield key_of(event)
                 break
+
+
+def _lands(landed: dict[int, _Landing], number: int, call: Call, event: Decided) -> bool:
+    """Return whether the event is the call's landing, or of it; the first that may be is it."""
+    if number in landed:
+        return landed[number].takes(event)
+    if not call.may_have_landed(event.at):
+        return False
+    landed[number] = _Landing(event.profile, event.at, {event.topic})
+    return True
 
 
 def _is_of(call: Call, memory: Memory, direction: Direction) -> bool:

@@ -20,11 +20,20 @@ from shared.installation.visits import GoTo, InstallRefusedError, Page, Visit
 from shared.services import Services
 from shared.settings import Settings
 from shared.traffic.rules.counts import message_shown
-from shared.web.endpoints import as_json, log_answer, refuse, traceparent_of
+from shared.web.endpoints import (
+    NOTHING_THERE,
+    answer_unroutable_paths,
+    as_json,
+    log_answer,
+    refuse,
+    traceparent_of,
+)
+from shared.web.slow_bodies import SlowBodies
 
 COOKIE = "klaviyo_install"  # its name goes on with that of the attempt
 COOKIE_SECONDS = 3600
 LARGEST_FORM = 16_000
+_SLOW = SlowBodies.up_to(LARGEST_FORM)
 _AHEAD = ("Sec-Purpose", "Purpose", "X-Moz")  # how browsers say that they fetch a page in case it is wanted
 
 
@@ -48,6 +57,7 @@ def pages(
             return response
 
     show.__name__ = name
+    answer_unroutable_paths(name)
     return show
 
 
@@ -55,7 +65,7 @@ def _handler(routes: Mapping[tuple[str, str], Handler], request: Request) -> Han
     asked = request.path.rstrip("/")  # somebody may have written the app's address with a slash at its end
     methods = [method for method, path in routes if path == asked]
     if not methods:
-        raise UnknownPathError("There is nothing at this path.")
+        raise UnknownPathError(NOTHING_THERE)
     if request.method not in methods:
         raise WrongMethodError(f"Use {' or '.join(methods)} here.", allowed=", ".join(methods))
     logs.note(method=request.method, path=asked)
@@ -65,10 +75,11 @@ def _handler(routes: Mapping[tuple[str, str], Handler], request: Request) -> Han
 def _visit(request: Request) -> Visit:
     request.max_content_length = LARGEST_FORM
     try:
-        request.get_data()  # all of it, whatever it says it is: the limit holds for every body
+        with _SLOW.watched(request.environ):
+            request.get_data()  # all of it, whatever it says it is: the limit holds for every body
         fields = request.form if request.method == "POST" else request.args
-    except HTTPException:
-        fields = request.args  # a form too large or broken is as good as an empty one
+    except (HTTPException, OSError):
+        fields = request.args  # a form too large, broken or late is as good as an empty one
         request.stream = (
             io.BytesIO()
         )  # the framework reads what is left, and would stumble over the limit again

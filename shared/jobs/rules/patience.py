@@ -25,6 +25,17 @@ def seconds_to_wait(attempts: int, asked: float | None, jitter: float) -> float:
     return max(backoff, min(asked or 0.0, LONGEST_WAIT)) * (1.0 + jitter / 2)
 
 
+def seconds_to_turn(left: float, jitter: float) -> float:
+    """Return the seconds until a job's turn at what rests now: `left`, and up to one more with `jitter`, so that not all wake at once.
+
+    It does not grow with the attempts, since nobody was asked.
+
+    >>> seconds_to_turn(17.0, 0.0), seconds_to_turn(17.0, 1.0), seconds_to_turn(-3.0, 0.0)
+    (17.0, 18.0, 0.0)
+    """
+    return max(0.0, left) + jitter
+
+
 def is_given_up(age: timedelta) -> bool:
     """Return whether a job of this age, time disconnected left out, has waited long enough.
 

@@ -31,7 +31,7 @@ _OBJECTS = ("location", "properties", "meta")
 # Klaviyo takes consent by other calls; in a property it would mislead.
 _NOT_OURS = "subscriptions"
 # As Klaviyo and as Omneo call it.
-_NUMBERS = ("phone_number", "mobile_phone")
+_NUMBERS = ("phone_number", "mobile_phone", "mobile", "phone")
 
 
 def settled_profile(data: Mapping[str, Any], *, omneo_id: str, left_out: list[str]) -> tuple[Json, str]:

@@ -23,7 +23,7 @@ class Parcel:
     """Profiles for one import, and the places in Omneo's list at which they begin and end.
 
     `unsure` are the Klaviyo ids among them of which it is not known whether Klaviyo knows them, `changed` the Omneo ids whose emails
-    Klaviyo may have of somebody else.
+    Klaviyo may have of somebody else, `alone` the Omneo ids of those who are to be synced by themselves instead.
     """
 
     def __init__(self, begins: Place) -> None:
@@ -31,6 +31,7 @@ class Parcel:
         self.resources: list[Resource] = []
         self.unsure: set[str] = set()
         self.changed: set[str] = set()
+        self.alone: list[str] = []
         self._size = _ENVELOPE
 
     def add(
@@ -39,6 +40,7 @@ class Parcel:
         ends: Place,
         unsure: Iterable[str] = (),
         changed: Iterable[str] = (),
+        alone: Iterable[str] = (),
     ) -> bool:
         """Take a page of profiles, if it fits, and return whether it did. An empty parcel takes any page.
 
@@ -51,6 +53,7 @@ class Parcel:
         self.resources += page
         self.unsure.update(unsure)
         self.changed.update(changed)
+        self.alone += alone
         self.ends, self._size = ends, size
         return True
 

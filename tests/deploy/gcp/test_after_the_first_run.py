@@ -350,6 +350,22 @@ def test_too_few_quotas_are_said_before_anything_is_made(operator: Operator) -> 
     assert {change.split()[0] for change in ran.changes} == {"serviceusage"}
 
 
+def test_without_a_quota_for_limits_the_rest_stands_and_the_doctor_is_told_until_there_is_one(
+    operator: Operator,
+) -> None:
+    operator.cloud.quotas["SECURITY_POLICIES"] = 0
+    ran = operator.runs("deploy.sh")
+    assert ran.status == 0
+    assert "no address is limited" in ran.said
+    assert "compute/backendServices/admin" in operator.cloud.things
+    assert "securityPolicy" not in operator.cloud.things["compute/backendServices/admin"]
+    assert variables_of(service(operator, "admin")).get("ADDRESS_LIMITS") == "none"
+    operator.cloud.quotas["SECURITY_POLICIES"] = 10
+    assert operator.runs("deploy.sh", WATCH_MINUTES="0").status == 0
+    assert operator.cloud.things["compute/backendServices/admin"]["securityPolicy"]
+    assert "ADDRESS_LIMITS" not in variables_of(service(operator, "admin"))
+
+
 def test_destroy_removes_nothing_without_a_yes(deployed: Operator) -> None:
     for variables in ({"DRY_RUN": "1"}, {}):
         ran = deployed.runs("destroy.sh", **variables)
@@ -375,8 +391,11 @@ def test_destroy_leaves_nothing_behind(deployed: Operator) -> None:
     cloud.things |= strangers
     assert deploy_beside_a_strangers_record(deployed).status == 0
     assert OUR_RECORD in cloud.things
+    by_hand = f"zone/shop/hand.{DOMAIN}.|A"
+    cloud.things[by_hand] = {"name": f"hand.{DOMAIN}.", "type": "A", "rrdatas": ["203.0.113.7"]}
     ran = deployed.runs("destroy.sh", YES="1")
     assert ran.status == 0
+    assert f"the DNS record hand.{DOMAIN}. A leads to the address that goes" in ran.said
     left = {
         name
         for name in cloud.things
@@ -387,6 +406,7 @@ def test_destroy_leaves_nothing_behind(deployed: Operator) -> None:
         "bucket/run-sources-demo-project-europe-west1",
         "zone/shop",
         THEIR_RECORD,
+        by_hand,
     }
     assert {name for name in left if not name.startswith("policy:")} == strangers.keys() | kept_on_purpose
     assert deployed.cloud.things["policy:project"]["bindings"] == [

@@ -416,17 +416,25 @@ class TestFront:
         assert found.action == action
         assert front.record("k.example.com", "A", "203.0.113.7", "", present).action == "nowhere"
 
-    def test_only_what_leads_here_and_nowhere_else_goes_with_the_address(self) -> None:
+    def test_only_a_record_of_a_domain_of_ours_goes_with_the_address_and_another_that_leads_here_is_told(
+        self,
+    ) -> None:
         present = [
             a_record("k.example.com.", "A", "203.0.113.7"),
+            a_record("by-hand.example.com.", "A", "203.0.113.7"),
             a_record("both.example.com.", "A", "203.0.113.7", "198.51.100.1"),
+            a_record("elsewhere.example.com.", "CNAME", "1.authorize.certificatemanager.goog."),
             a_record("_acme-challenge.k.example.com.", "CNAME", "1.authorize.certificatemanager.goog."),
             a_record("_acme-challenge.other.example.com.", "CNAME", "2.authorize.certificatemanager.goog."),
         ]
-        data = ["1.authorize.certificatemanager.goog."]
-        found = [row.name for row in front.pointing_here("203.0.113.7", data, "wide", present)]
-        assert found == ["k.example.com.", "_acme-challenge.k.example.com."]
-        assert not list(front.pointing_here("", [""], "wide", [a_record("x.", "A", "")]))
+        proofs = {"_acme-challenge.k.example.com.": "1.authorize.certificatemanager.goog."}
+        found = front.pointing_here("203.0.113.7", proofs, "wide", present)
+        assert [(row.name, row.action) for row in found] == [
+            ("k.example.com.", "there"),
+            ("by-hand.example.com.", "theirs"),
+            ("_acme-challenge.k.example.com.", "there"),
+        ]
+        assert not list(front.pointing_here("", {"": ""}, "wide", [a_record("x.", "A", "")]))
 
     @pytest.mark.parametrize(
         ("expires", "state"),
@@ -500,7 +508,7 @@ class TestQueues:
         stale["retryConfig"]["maxAttempts"] = 5
         other = {"name": "projects/p/locations/l/queues/smoke", "retryConfig": {"maxAttempts": 1}}
         assert list(queues.differing([stale, other])) == [
-            ["acme-klaviyo-outbound", "50", "20", "unlimited", "1s", "600s", "10"]
+            ["acme-klaviyo-outbound", "500", "100", "unlimited", "1s", "600s", "10"]
         ]
 
 
@@ -605,6 +613,18 @@ class TestPicture:
         for resource in listed:
             assert PICTURED[resource["type"]] in shown
             assert resource["type"] not in NAMED or resource["name"] in shown
+
+
+def test_the_doctor_is_told_as_long_as_there_can_be_no_limits(tmp_path: Path) -> None:
+    def told() -> object:
+        planned(tmp_path)
+        return yaml.safe_load((tmp_path / "variables-admin.yaml").read_text()).get("ADDRESS_LIMITS")
+
+    assert told() is None
+    (tmp_path / "limits-left-out").touch()
+    assert told() == "none"
+    (tmp_path / "limits-left-out").unlink()
+    assert told() is None
 
 
 def planned(work: Path) -> list[dict[str, Any]]:

@@ -206,6 +206,55 @@ def test_a_chunked_body_arrives_whole_and_still_chunked(gateway: Gateway, functi
     assert received.values("Content-Length") == []
 
 
+def test_a_body_is_passed_on_while_it_arrives(gateways: Callable[..., Gateway]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        gateway = gateways(listening.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as client:
+            client.sendall(a_head("/x", "Content-Length: 10") + b"half ")
+            function, _address = listening.accept()
+            with function:
+                function.settimeout(10)
+                arrived = b""
+                while not arrived.endswith(b"\r\n\r\nhalf "):
+                    arrived += function.recv(65536)
+                client.sendall(b"whole")
+                assert function.recv(65536) == b"whole"
+                function.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+                assert client.recv(65536).startswith(b"HTTP/1.1 202 ")
+
+
+def test_an_answer_that_comes_before_the_body_has_ended_is_passed_on(
+    gateways: Callable[..., Gateway],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        gateway = gateways(listening.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as client:
+            client.sendall(a_head("/x", "Content-Length: 10") + b"half ")
+            function, _address = listening.accept()
+            with function:
+                function.settimeout(10)
+                function.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+                assert client.recv(65536).startswith(b"HTTP/1.1 503 ")
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(65536) == b""
+
+
+@pytest.mark.parametrize("end", [b"", b"zz\r\n"], ids=["leaves", "sends no HTTP"])
+def test_a_client_that_breaks_off_in_its_body_leaves_the_function_free(
+    gateways: Callable[..., Gateway], end: bytes
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        gateway = gateways(listening.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as client:
+            client.sendall(a_head("/x", "Transfer-Encoding: chunked") + b"5\r\nhalf \r\n" + end)
+            client.shutdown(socket.SHUT_WR)
+            function, _address = listening.accept()
+            with function:
+                function.settimeout(10)
+                assert b"".join(iter(lambda: function.recv(65536), b"")).endswith(b"half \r\n")
+            assert client.recv(65536).startswith(b"HTTP/1.1 400 ")
+
+
 def test_a_chunked_answer_passes(gateway: Gateway, function: AFunction) -> None:
     chunked = [("Transfer-Encoding", "chunked")]
     function.reply = lambda _received: Reply(headers=chunked, body=b"3\r\none\r\n4\r\n,two\r\n0\r\n\r\n")

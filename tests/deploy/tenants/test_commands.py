@@ -35,6 +35,7 @@ from shared.jobs.cloud_tasks import CloudTasksQueue, tasks_client
 from shared.jobs.dead_job import DeadJob
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import SendMetric
+from shared.metrics.backlog import Backlog
 from shared.profiles.waiting import Waiting
 from shared.records.outbox import Outbox
 from shared.rewards.attempts import RewardAttempts
@@ -158,6 +159,10 @@ class Operator:
     @property
     def outbox(self) -> Outbox:
         return Outbox(self.documents, self.keys)
+
+    @property
+    def backlog(self) -> Backlog:
+        return Backlog(self.documents, self.keys)
 
     @property
     def dead_jobs(self) -> DeadJobStore:
@@ -876,6 +881,7 @@ class TestDelete:
             queued.run("set", name, "klaviyo_tokens", given=json.dumps(TOKENS))
             queued.dead_jobs.add(a_dead_job(name), keep=timedelta(days=30))
             queued.outbox.add(name, "Omneo Rewards", [{"n": 1}], job="j", accepted_at=NOW)
+            queued.backlog.add(name, SendMetric(tenant=name, accepted_at=NOW, event={}), at=NOW)
             queues.queue.put(SendMetric(tenant=name, accepted_at=NOW, event={"email": "canary"}), tenant)
         assert queues.tasks("acme-klaviyo-outbound") == 1
         gone = queued.run("delete", "acme", "--yes", "--leave-install", "--with-ledger")
@@ -884,6 +890,7 @@ class TestDelete:
         assert queued.dead_jobs.page("acme") == []
         assert not queued.outbox.is_waiting("acme", "Omneo Rewards")
         assert queued.outbox.is_waiting("acme-stg", "Omneo Rewards")
+        assert [queued.backlog.count(name) for name in ("acme", "acme-stg")] == [0, 1]
         assert queues.tasks("acme-klaviyo-outbound") == 0
         assert queued.run("list").out == "acme-stg\tconnected\n"
         assert queues.tasks("acme-stg-klaviyo-outbound") == 1
@@ -948,14 +955,16 @@ class TestNewKeys:
         for name in ("acme", "_unknown"):
             operator.dead_jobs.add(a_dead_job(name), keep=timedelta(days=30))
         operator.outbox.add("acme", "Omneo Rewards", [{"n": 1}], job="j", accepted_at=NOW)
+        event = SendMetric(tenant="acme", accepted_at=NOW, event={"n": 1})
+        operator.backlog.add("acme", event, at=NOW)
         old = operator.environment["ENCRYPTION_KEYS"]
         new = operator.run("new-key").out.strip()
         operator.environment["ENCRYPTION_KEYS"] = f"{new},{old}"
-        due = Result(0, "9 secrets are sealed by an older key.\n", "")
+        due = Result(0, "10 secrets are sealed by an older key.\n", "")
         assert operator.run("reencrypt", "--dry-run") == due
         assert operator.run("reencrypt", "--dry-run") == due
         done = "secrets were sealed again. None is left that needs an older key.\n"
-        assert operator.run("reencrypt") == Result(0, f"9 {done}", "")
+        assert operator.run("reencrypt") == Result(0, f"10 {done}", "")
         assert operator.run("reencrypt") == Result(0, f"0 {done}", "")
         operator.environment["ENCRYPTION_KEYS"] = new
         assert operator.run("list") == Result(0, "acme\tnot installed\nbeta\tnot installed\n", "")
@@ -963,6 +972,7 @@ class TestNewKeys:
         assert [parcel.records for parcel in operator.outbox.waiting("acme", "Omneo Rewards")] == [
             ({"n": 1},)
         ]
+        assert [waiting.job for waiting in operator.backlog.waiting("acme")] == [event]
         assert [operator.dead_jobs.page(name) for name in ("acme", "_unknown")] == [
             [a_dead_job("acme")],
             [a_dead_job("_unknown")],

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ import requests
 
 from deploy.local.sandbox.stage.faults import Kind
 from shared.admin.doctor import examine, repair
+from shared.admin.revision import revision as retirement
 from shared.admin.settings import change_settings
 from shared.admin.status import LEASE, PATIENCE_SECONDS, status
 from shared.direction import Direction
@@ -23,10 +24,12 @@ from shared.installation.provision import start_provision
 from shared.installation.uninstall import DATA_SOURCES_STAY
 from shared.jobs.dead_job import DeadJob
 from shared.jobs.dead_jobs import DeadJobStore
-from shared.jobs.jobs import SendMetric
+from shared.jobs.jobs import SendMetric, SyncProfile
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.klaviyo.resources import DATA_SOURCES, OMNEO_TRIGGERS, SCOPES, webhook_name
+from shared.metrics.backlog import Backlog
+from shared.profiles.backlog import SyncBacklog
 from shared.services import Services
 from shared.settings import Settings
 from shared.storage.encryption import new_key
@@ -46,6 +49,8 @@ HEALTHY = [
     "settings",
     "traffic",
     "dead jobs",
+    "event backlog",
+    "profile syncs",
     "keys",
     "inbound queue",
     "outbound queue",
@@ -235,6 +240,12 @@ def set_up_refused(world: World) -> None:
     world.sandbox.klaviyo.faults.clear()
 
 
+def events_waiting(world: World) -> None:
+    event = {"profile": {"data": {"attributes": {"email": "canary-jane@example.org"}}}}
+    job = SendMetric.model_validate({"tenant": TENANT, "accepted_at": world.clock(), "event": event})
+    Backlog.of(world.services).add(TENANT, job, at=world.clock() - timedelta(minutes=20))
+
+
 def job_given_up(world: World) -> None:
     dead = DeadJob(
         id="job-1",
@@ -249,8 +260,21 @@ def job_given_up(world: World) -> None:
     DeadJobStore(world.services.documents, world.services.keys).add(dead, keep=timedelta(days=30))
 
 
+def syncs_wait(world: World) -> None:
+    then = world.clock() - timedelta(hours=2)
+    job = SyncProfile(tenant=TENANT, id="s1", accepted_at=then, profile_id="jane", until=then)
+    SyncBacklog.of(world.services).add(TENANT, job)
+
+
 def newer_key(world: World) -> None:
     world.environment["ENCRYPTION_KEYS"] = f"k2:{new_key()},{world.environment['ENCRYPTION_KEYS']}"
+    world.services = Services(
+        Settings.from_env(world.environment, EVERYTHING), clock=world.clock, sleep=world.clock.sleep
+    )
+
+
+def no_address_limits(world: World) -> None:
+    world.environment["ADDRESS_LIMITS"] = "none"
     world.services = Services(
         Settings.from_env(world.environment, EVERYTHING), clock=world.clock, sleep=world.clock.sleep
     )
@@ -298,8 +322,18 @@ STORIES: list[tuple[Callable[[World], None], str, str, str, str, bool]] = [
     (queue_stands_still, "outbound queue", "warning", "1 jobs wait, the oldest since 2026", "log", False),
     (set_up_refused, "set-up", "critical", "Data source Omneo", "repair", True),
     (job_given_up, "dead jobs", "warning", "1 jobs were given up", "reasons", False),
+    (
+        events_waiting,
+        "event backlog",
+        "warning",
+        "1 events wait for a bulk job, since 2026",
+        "pack-events",
+        False,
+    ),
+    (syncs_wait, "profile syncs", "warning", "1 wait for Klaviyo", "service-throttling", False),
     (newer_key, "keys", "warning", "5 secrets are sealed by an older key", "reencrypt", False),
     (older_webhook_secret, "webhook secret", "warning", "1 older webhook", "end them", False),
+    (no_address_limits, "address limits", "warning", "No address is held back", "SECURITY_POLICIES", False),
 ]
 
 
@@ -473,7 +507,40 @@ class TestWhatIsFound:
         (finding,) = of(look(well), "revision")
         assert finding["severity"] == severity
         assert f"Klaviyo retires revision 2026-10-15 of its API {told}" in finding["message"]
-        assert finding["repair"] == "Deploy a newer release of the extension."
+        assert finding["repair"].startswith("Deploy a newer release of the extension.")
+
+    @pytest.mark.parametrize(
+        ("revision", "today", "severity", "day"),
+        [
+            ("2026-10-15", "2028-04-14", None, ""), ("2026-10-15", "2028-04-15", "warning", "2028-10-15"),
+            ("2026-10-15", "2028-09-15", "warning", "2028-10-15"), ("2026-10-15", "2028-09-16", "critical", "2028-10-15"),
+            ("2026-10-15", "2030-01-01", "critical", "2028-10-15"), ("2024-02-29.pre", "2025-08-29", "warning", "2026-02-28"),
+            ("2024-08-31", "2026-02-27", None, ""), ("2024-08-31", "2026-02-28", "warning", "2026-08-31"),
+        ],
+    )  # fmt: skip
+    def test_half_a_year_before_a_revisions_life_ends_that_is_told_also_where_no_answer_announces_it(
+        self, well: World, revision: str, today: str, severity: str | None, day: str
+    ) -> None:
+        well.clock.now = datetime.fromisoformat(f"{today}T12:00:00+00:00")
+        settings = Settings.from_env(well.environment | {"KLAVIYO_REVISION": revision}, EVERYTHING)
+        asking = Services(settings, clock=well.clock)
+        found = [(row.severity, row.message) for row in retirement("", asking)]
+        if severity is None:
+            assert found == []
+            return
+        told = f"Klaviyo may retire revision {revision} of its API from {day} on: a revision lives for 24 months."
+        assert found == [(severity, told)]
+
+    def test_a_day_that_is_announced_counts_and_not_a_revisions_usual_life(self, well: World) -> None:
+        well.clock.now = datetime(2028, 9, 20, tzinfo=UTC)
+        (finding,) = retirement("2029-10-15", well.services)
+        assert finding.severity == "warning"
+        assert "on 2029-10-15" in finding.message
+
+    def test_the_doctor_looks_at_the_revisions_life(self, well: World) -> None:
+        well.clock.now = datetime(2028, 5, 1, tzinfo=UTC)
+        (finding,) = of(look(well), "revision")
+        assert "from 2028-10-15 on" in finding["message"]
 
     def test_an_omneo_that_does_not_say_when_its_token_expires_is_fine(self, well: World) -> None:
         well.sandbox.omneo.fail(1, match="GET */auth/verify", status=200, body={"data": {"expires_at": None}})

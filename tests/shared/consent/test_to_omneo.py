@@ -82,6 +82,17 @@ def test_where_omneo_was_given_it_and_has_shown_an_opt_in_since_it_is_a_decision
     assert len(noted(services, of_email(), given)) == 2
 
 
+def test_an_opt_out_that_omneo_is_given_again_is_a_decision_of_its_own(services: Services) -> None:
+    """She has been shown as opted in meanwhile, with a stamp that lies ahead."""
+    tenant, seen_at = a_tenant(TENANT, NOW, ledger_key=SecretStr("canary-ledger")), NOW - timedelta(hours=1)
+    again = replace(EARLIER, is_written=False)
+    for before, after in ((again, again), (EARLIER, EARLIER), (EARLIER, again), (EARLIER, again)):
+        memories = of_email(before, seen_at=seen_at), of_email(after, seen_at=seen_at)
+        note_decisions(*memories, SUBSCRIBED, profile_id=JANE, tenant=tenant, services=services)
+    records = ConsentLedger.of(services).records_of(tenant, JANE, 100)
+    assert [record.after for record in records] == ["unsubscribed", "unsubscribed"]
+
+
 def test_where_nothing_was_decided_the_tenant_is_not_written(services: Services) -> None:
     def stored() -> Tenant | None:
         return services.tenants.find(TENANT)

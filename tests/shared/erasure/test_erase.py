@@ -16,8 +16,18 @@ from shared.errors import ConflictError, ExtensionError, WaitError
 from shared.jobs.burial import hashes_of
 from shared.jobs.dead_job import DeadJob
 from shared.jobs.dead_jobs import DeadJobStore
-from shared.jobs.jobs import Delivery, Outcome, SendMetric, SendRecords, SyncProfile, read_job, write_job
+from shared.jobs.jobs import (
+    Delivery,
+    Outcome,
+    PackEvents,
+    SendMetric,
+    SendRecords,
+    SyncProfile,
+    read_job,
+    write_job,
+)
 from shared.jobs.rules.patience import POISON_RETRIES
+from shared.metrics.backlog import Backlog
 from shared.profiles.synced import SyncedProfiles
 from shared.services import Services
 from shared.tenants.cache import SECONDS
@@ -122,6 +132,7 @@ class TestKlaviyoIsAskedFirst:
         with pytest.raises(error):
             erase(shop)
         assert known_id(shop) == theirs
+        shop.clock.advance(9)
         assert erase(shop)["asked_of_klaviyo"] == 1
         assert (known_id(shop), in_klaviyo(shop)) == ("", 0)
 
@@ -443,6 +454,22 @@ class TestADeadJobOfTwoPeople:
         assert dead.detail == ""
 
 
+class TestADeadEvent:
+    @pytest.mark.parametrize("who", ["01JANE", "01JOHN"])
+    def test_goes_with_the_person_whose_omneo_id_alone_its_job_names(self, shop: World, who: str) -> None:
+        event: Json = {
+            "metric": {"data": {"type": "metric", "attributes": {"name": "Seen"}}},
+            "profile": {"data": {"type": "profile", "attributes": {"email": "canary-former@example.org"}}},
+            "properties": {},
+        }
+        for id, email in (("01JANE", EMAIL), ("01JOHN", JOHN)):
+            shop.sandbox.omneo.profile(TENANT, id=id, email=email)
+        job = SendMetric(tenant=TENANT, accepted_at=shop.clock(), event=event, omneo_profile_id="01JANE")
+        bury(shop, job, id="event")
+        assert erase(shop, klaviyo=False, who=who)["removed"]["dead_jobs"] == int(who == "01JANE")
+        assert len(shop.dead_jobs()) == int(who != "01JANE")
+
+
 class AtTheDesk(Through):
     """A store in which somebody else is faster: right before the first dead job is written."""
 
@@ -460,15 +487,20 @@ class AtTheDesk(Through):
 def a_dead_job(world: World, records: tuple[Json, ...], *, detail: str = "") -> None:
     at = world.clock()
     job = SendRecords(tenant=TENANT, accepted_at=at, data_source="Omneo Rewards", records=records)
+    bury(world, job, id="records", detail=detail)
+
+
+def bury(world: World, job: SendRecords | SendMetric, *, id: str, detail: str = "") -> None:
+    """Let a job stand on the desk that Klaviyo has refused."""
     dead = DeadJob(
-        id="records",
+        id=id,
         tenant=TENANT,
         kind=job.kind,
         reason="Klaviyo refused it.",
         detail=detail,
         body=write_job(job),
         attempts=1,
-        died_at=at,
+        died_at=world.clock(),
     )
     DeadJobStore(world.services.documents, world.services.keys).add(dead, keep=timedelta(days=30))
 
@@ -509,3 +541,32 @@ def refused(world: World, because: str | None, error: type[ExtensionError] = Con
         erase(world)
     assert theirs
     assert (known_id(world), world.read().erased_until, deletions(world)) == (theirs, None, [])
+
+
+class TestTheBacklog:
+    """Events that wait for a bulk job."""
+
+    def test_what_waits_of_the_person_is_dropped_and_what_is_anothers_stays(self, shop: World) -> None:
+        for number, email in enumerate((EMAIL, JOHN)):
+            event = {"profile": {"data": {"attributes": {"email": email}}}}
+            named = {"tenant": TENANT, "id": f"j{number}", "accepted_at": shop.clock(), "event": event}
+            Backlog.of(shop.services).add(TENANT, SendMetric.model_validate(named), at=shop.clock())
+        assert erase(shop)["removed"]["backlog"] == 1
+        (left,) = Backlog.of(shop.services).waiting(TENANT)
+        assert left.job.id == "j1"
+
+    def test_what_is_put_there_of_the_person_meanwhile_is_not_sent(self, shop: World) -> None:
+        event = {
+            "metric": {"data": {"attributes": {"name": "Seen"}}},
+            "profile": {"data": {"attributes": {"email": EMAIL}}},
+            "properties": {},
+            "unique_id": "u",
+        }
+        named = {"tenant": TENANT, "accepted_at": shop.clock(), "event": event}
+        job = SendMetric.model_validate(named)
+        erase(shop)
+        Backlog.of(shop.services).add(TENANT, job, at=shop.clock() - timedelta(seconds=10))
+        shop.services.queue.put(PackEvents(tenant=TENANT, accepted_at=shop.clock()), shop.read())
+        shop.work()
+        assert Backlog.of(shop.services).count(TENANT) == 0
+        assert [event for event in shop.events() if event.metric == "Seen"] == []

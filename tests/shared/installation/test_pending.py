@@ -71,6 +71,19 @@ def test_it_lives_fifteen_minutes_and_not_a_second_longer(pending: PendingInstal
     assert pending.consume(Step.CONFIRM, words[1]) is None
 
 
+def test_a_question_counts_as_unanswered_a_minute_after_nobody_may_answer_it_any_more(
+    pending: PendingInstalls, clock: Clock
+) -> None:
+    """Who answers at the last moment is at it still, and the grant is then theirs."""
+    pending.issue(Step.CONFIRM, TENANT, cookie=COOKIE, kept=KEPT, account="GrantAc")
+    pending.issue(Step.CONFIRM, "other", cookie=COOKIE, kept=KEPT)  # holds no grant
+    pending.issue(Step.AUTHORIZE, TENANT, cookie=COOKIE, kept=KEPT)
+    clock.advance(LIFE.total_seconds() + 59)
+    assert list(pending.unanswered()) == []
+    clock.advance(1)
+    assert [(one.tenant, one.kept) for _, one in pending.unanswered()] == [(TENANT, KEPT)]
+
+
 def test_only_the_cookie_it_was_issued_with_is_bound_to_it(pending: PendingInstalls) -> None:
     found = pending.consume(Step.CONFIRM, pending.issue(Step.CONFIRM, TENANT, cookie=COOKIE, kept=KEPT))
     assert found is not None

@@ -1,4 +1,4 @@
-"""Calls about many profiles at once: as they stand on the wire, Klaviyo's own models as the referee, and odd answers."""
+"""Calls about many profiles, or of many events, at once: as they stand on the wire, Klaviyo's own models as the referee, and odd answers."""
 
 import json
 from datetime import UTC, datetime
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import responses
+from openapi_client.models.events_bulk_create_job import EventsBulkCreateJob
 from openapi_client.models.profile_import_job_create_query import ProfileImportJobCreateQuery
 from openapi_client.models.subscription_create_job_create_query import SubscriptionCreateJobCreateQuery
 from openapi_client.models.subscription_delete_job_create_query import SubscriptionDeleteJobCreateQuery
@@ -237,3 +238,22 @@ class TestConsents:
     def test_a_list_that_is_not_there_is_said_to_be(self, klaviyo: KlaviyoClient) -> None:
         with pytest.raises(NotFoundError):
             klaviyo.subscribe_many([BOTH], list_id="NOLIST")
+
+
+def test_klaviyos_own_model_accepts_events_in_bulk(sandbox: Sandbox, klaviyo: KlaviyoClient) -> None:
+    metric = {"data": {"type": "metric", "attributes": {"name": "Points Expire"}}}
+    events = [
+        {
+            "metric": metric,
+            "properties": {"n": n},
+            "unique_id": f"u-{n}",
+            "time": "2026-11-21T10:00:00+00:00",
+            "profile": {"data": {"type": "profile", "attributes": {"email": f"canary-{n}@example.org"}}},
+        }
+        for n in range(1000)
+    ]
+    klaviyo.bulk_create_events(events)
+    call = sandbox.klaviyo.calls.all()[-1]
+    assert (call.method, call.path) == ("POST", "/api/event-bulk-create-jobs")
+    EventsBulkCreateJob.model_validate(json.loads(call.body), extra="forbid", by_alias=True, by_name=False)
+    assert [event.properties["n"] for event in sandbox.klaviyo.events(ACCOUNT)] == list(range(1000))

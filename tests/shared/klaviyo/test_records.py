@@ -69,7 +69,7 @@ def test_a_refusal_names_every_record_that_klaviyo_blames(
 def test_a_data_source_that_is_not_there_is_said_to_be(klaviyo: KlaviyoClient) -> None:
     with pytest.raises(NotFoundError) as refused:
         klaviyo.create_data_source_record("01JD0000000000000000000001", RECORD)
-    assert refused.value.fields == ("/data/relationships/data-source/data/id",)
+    assert refused.value.fields == ("/data/",)
 
 
 def test_the_sixteenth_bulk_call_of_a_minute_waits(

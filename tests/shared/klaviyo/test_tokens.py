@@ -16,12 +16,13 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
-from shared.errors import DisconnectedError, ExtensionError, StoreUnavailableError, WaitError
+from shared.errors import DisconnectedError, ExtensionError, RestingError, StoreUnavailableError, WaitError
 from shared.http.client import HttpClient
 from shared.http.connections import Connections
 from shared.installation.connecting import connect
 from shared.klaviyo.oauth import KlaviyoApp, KlaviyoOAuth, TokenAnswer, read_problem
-from shared.klaviyo.tokens import LEASE, REFRESH_AHEAD, SECOND_LOOK_SECONDS, TenantTokens
+from shared.klaviyo.rests import Rests
+from shared.klaviyo.tokens import LEASE, REFRESH_AHEAD, REST_SECONDS, SECOND_LOOK_SECONDS, TenantTokens
 from shared.storage.documents import Documents
 from shared.storage.encryption import KeyRing, new_key
 from shared.storage.leases import Leases
@@ -106,6 +107,7 @@ class Shop:
             tenant or self.read(),
             tenants=TenantStore(documents, self.keys),
             leases=Leases(documents, self.clock, lambda: uuid.uuid4().hex),
+            rests=Rests(self.documents, self.clock),
             oauth=KlaviyoOAuth(
                 HttpClient("Klaviyo", self.sandbox.klaviyo.url, read_problem, Connections()), app
             ),
@@ -407,11 +409,51 @@ def test_while_the_token_endpoint_fails_the_old_token_is_used_for_as_long_as_it_
     shop.clock.advance(1)
     with pytest.raises(WaitError) as waiting:
         shop.worker().current()
-    assert waiting.value.retry_after == (1.0 if status == 429 else None)
+    assert waiting.value.retry_after == REST_SECONDS - 1
     assert not shop.connection().disconnected
     check_says_nothing_secret(waiting.value)
     shop.sandbox.klaviyo.faults.clear()
+    shop.clock.advance(REST_SECONDS)
     assert shop.works(shop.worker().current())  # the lease was given back
+
+
+@pytest.mark.parametrize("status", [429, 500, 403])
+def test_thirty_workers_ask_a_failing_token_endpoint_a_few_times_in_forty_seconds(
+    shop: Shop, status: int
+) -> None:
+    shop.clock.advance(HOUR)
+    shop.sandbox.klaviyo.fail(999, match="POST /oauth/token", status=status)
+    workers = [shop.worker() for _ in range(30)]
+    for _ in range(40):
+        for worker in workers:
+            with pytest.raises(WaitError):
+                worker.current()
+        shop.clock.advance(1)
+    assert len(shop.refreshes()) <= 4
+    shop.sandbox.klaviyo.faults.clear()
+    shop.clock.advance(60)
+    assert {worker.current() for worker in workers} == {shop.access()}
+    assert shop.refreshes()[-2:] == [status, 200]
+
+
+def test_a_worker_that_is_told_to_wait_for_the_token_takes_no_lease(shop: Shop) -> None:
+    shop.clock.advance(HOUR)
+    shop.sandbox.klaviyo.fail(match="POST /oauth/token", status=503)
+    with pytest.raises(WaitError):
+        shop.worker().current()
+    with pytest.raises(RestingError) as resting:
+        shop.worker().current()
+    assert resting.value.retry_after == REST_SECONDS
+    assert shop.documents.find("leases") == []
+
+
+def test_a_reinstall_needs_no_refresh_and_so_waits_for_no_rest(shop: Shop) -> None:
+    shop.clock.advance(HOUR)
+    shop.sandbox.klaviyo.fail(match="POST /oauth/token", status=503)
+    with pytest.raises(WaitError):
+        shop.worker().current()
+    shop.install()
+    assert shop.works(shop.worker().current())
 
 
 def test_a_rejected_token_is_not_given_out_again_because_the_token_endpoint_fails(shop: Shop) -> None:
@@ -484,6 +526,7 @@ def test_a_refusal_followed_by_an_outage_disconnects_nobody(shop: Shop) -> None:
     shop.sandbox.klaviyo.fail(match="POST /oauth/token", status=503)
     with pytest.raises(WaitError):
         shop.worker().current()
+    shop.clock.advance(REST_SECONDS)
     shop.check_usable()
 
 

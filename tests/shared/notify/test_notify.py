@@ -33,7 +33,7 @@ from tests.support.desk import Desk
 from tests.support.events import attributes
 from tests.support.merchant import settle
 from tests.support.recording import Shelf
-from tests.support.world import TENANT, World
+from tests.support.world import ACCOUNT, TENANT, World
 
 
 @pytest.fixture
@@ -356,6 +356,31 @@ class TestWhatIsTold:
         settle(told, 15)
         (message,) = [one for one in messages(receiver) if one["type"] == "account.connected"]
         assert message["data"]["tenant"] == TENANT
+
+    def test_that_the_account_is_disconnected_by_the_very_job_that_finds_it_out(
+        self, told: World, receiver: Receiver
+    ) -> None:
+        told.sandbox.klaviyo.uninstall(ACCOUNT)
+        event = attributes()
+        told.services.queue.put(SendMetric(tenant=TENANT, accepted_at=told.clock(), event=event), told.read())
+        told.work(1)
+        assert told.services.queue.state(told.read(), Direction.OUTBOUND).paused is True
+        told.work(1)
+        (message,) = messages(receiver)
+        assert message["type"] == "account.disconnected"
+        assert message["data"] == {"tenant": TENANT, "reason": "invalid_grant"}
+
+    def test_that_the_account_is_back_once_though_its_set_up_runs_again_within_the_hour(
+        self, told: World, receiver: Receiver
+    ) -> None:
+        told.clock.advance(50 * 60)
+        told.install()
+        for _ in range(2):
+            told.services.tenant_cache.fresh(TENANT)
+            start_provision(told.read(), told.services)
+            settle(told, 15)
+            told.clock.advance(20 * 60)  # into the next hour
+        assert [one["type"] for one in messages(receiver)] == ["account.connected"]
 
     def test_that_jobs_die_and_why(self, told: World, receiver: Receiver) -> None:
         settings = told.read().settings.model_copy(update={"master_list_id": "Y6nRLr"})

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shared.consent.ledger import ConsentLedger
-from shared.jobs.jobs import SyncProfile
+from shared.jobs.jobs import SyncProfile, read_job
 from shared.profiles.calls import accept_upsert
 from shared.profiles.sync import sync_profile
 from shared.tenants.settings import OnProfileDeleted
@@ -14,6 +14,7 @@ from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
 SUPPRESS = "/api/profile-suppression-bulk-create-jobs"
 ERASE = "/api/data-privacy-deletion-jobs"
+TWIN = "acme-stg"
 OPTED_IN = {"email_promo": True, "sms_promo": True}
 
 
@@ -67,6 +68,32 @@ def test_it_is_erased_where_the_tenant_says_so(world: World, whole: bool) -> Non
         assert shop.klaviyo.profiles(ACCOUNT) == []
         (job,) = shop.bodies(ERASE)
         assert job["attributes"]["profile"]["data"] == {"type": "profile", "id": profile, "attributes": {}}
+
+
+@pytest.mark.parametrize("setting", ["suppress", "erase"])
+@pytest.mark.parametrize("known_by", ["email", "id"])
+def test_a_person_whom_another_tenant_on_the_account_knows_is_left_alone_until_she_is_deleted_there_too(
+    world: World, setting: str, known_by: str
+) -> None:
+    """As production and its staging twin may share an account."""
+    with a_shop(world, **deleting(setting)) as shop:
+        id = a_customer(shop)
+        world.tenant(TWIN)
+        for name in (TENANT, TWIN):
+            world.services.tenants.change(
+                name, lambda now: now.model_copy(update={"klaviyo_account_id": ACCOUNT})
+            )
+        twins = {"id": id, "email": "canary-other@example.org"} if known_by == "id" else {"email": EMAIL}
+        other = world.sandbox.omneo.profile(TWIN, **twins)
+        shop.omneo.delete_profile(TENANT, id)
+        shop.settle()
+        assert shop.bodies(SUPPRESS) + shop.bodies(ERASE) + shop.bodies(UNSUBSCRIBE) == []
+        (dead,) = world.dead_jobs()
+        assert dead.reason.startswith(f"The tenant {TWIN} uses the same Klaviyo account and knows the person")
+        world.sandbox.omneo.delete_profile(TWIN, other["id"], tells=False)
+        world.services.queue.put(read_job(dead.body), world.read())
+        shop.settle()
+        assert len(shop.bodies(SUPPRESS if setting == "suppress" else ERASE)) == 1
 
 
 GONE = {

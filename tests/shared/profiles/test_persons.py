@@ -297,6 +297,20 @@ def test_who_opted_out_herself_before_her_address_became_anothers_opts_nobody_el
     assert (email_of(shop, jane), shop.comms(jane)["email_promo"]) == (OTHERS_EMAIL, True)
 
 
+def test_nor_does_she_where_nothing_of_her_was_synced_between_the_two(shop: Shop) -> None:
+    """Omneo still had the address with her when her opt-out was brought there."""
+    jane = shop.customer(email=EMAIL, comms=opted(shop, email=True))
+    joan = shop.customer(email=OTHERS_EMAIL, comms=opted(shop, email=True))
+    shop.settle()
+    shop.klaviyo.unsubscribe(ACCOUNT, of(shop, joan).id)
+    shop.settle()
+    shop.change(joan, email="canary-new@example.org")
+    shop.change(jane, email=OTHERS_EMAIL)
+    shop.settle(200)
+    assert (email_of(shop, jane), shop.comms(jane)["email_promo"]) == (OTHERS_EMAIL, True)
+    assert (consent_of(shop, jane), consent_of(shop, joan)) == ("SUBSCRIBED", "UNSUBSCRIBED")
+
+
 def test_a_profile_of_nobody_that_has_her_new_email_becomes_hers(shop: Shop) -> None:
     id = shop.customer(comms=opted(shop, email=True))
     shop.settle()

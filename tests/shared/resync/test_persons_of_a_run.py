@@ -116,6 +116,54 @@ def test_a_stored_id_of_another_living_persons_profile_is_not_written(shop: Whol
     assert shop.of(id).id != held.id
 
 
+@pytest.mark.parametrize("is_known_from", ["a sync", "a run", "an identity"])
+def test_who_opts_out_at_an_address_that_klaviyo_has_on_anothers_profile_is_opted_out_by_a_run(
+    shop: Whole, is_known_from: str
+) -> None:
+    """Klaviyo's opt-out is told before the run, which is the first to know that the address has changed hands."""
+    emails = (EMAIL, PARENTS_EMAIL)
+    jane, joan = (shop.customer(email=one, comms=opt_in(shop), tells=False) for one in emails)
+    for id, email in ((jane, EMAIL), (joan, PARENTS_EMAIL)) if is_known_from == "an identity" else ():
+        held = shop.klaviyo.profile(ACCOUNT, email=email, external_id=id)
+        shop.klaviyo.subscribe(ACCOUNT, held.id, at=shop.world.clock.timestamp() - 900_000)
+        row = {"handle": "klaviyo", "identifier": held.id, "is_active": True}
+        shop.change_quietly(id, identities=[row])
+    if is_known_from == "a run":
+        shop.run()
+    if is_known_from == "a sync":
+        for id in (jane, joan):
+            shop.change(id, last_name="canary")
+    shop.settle(200)
+    shop.world.clock.advance(900)
+    shop.change_quietly(jane, email=PARENTS_EMAIL)
+    shop.change_quietly(joan, email="canary-new@example.org")
+    shop.klaviyo.unsubscribe(
+        ACCOUNT, shop.of(joan).id
+    )  # Jane, by a letter to the address that is hers by now
+    shop.settle(200)
+    run = shop.run()
+    shop.settle(200)
+    assert run.counts["synced one by one: their email changes"] == 2
+    assert shop.of(jane).attributes["email"] == PARENTS_EMAIL
+    assert (shop.comms(jane)["email_promo"], shop.consent_of(jane)) == (False, "UNSUBSCRIBED")
+
+
+def test_a_run_changes_no_email_while_klaviyo_is_at_a_consent_of_it(shop: Whole) -> None:
+    id = shop.customer(email=EMAIL, comms=opt_in(shop))
+    shop.settle(200)
+    shop.klaviyo.consent.job_seconds = 170.0
+    shop.change(id, comms={"email_promo": False, "email_consent_updated_at": shop.now()})
+    shop.world.work(20)  # our unsubscribe is asked for
+    shop.klaviyo.consent.job_seconds = 1.0
+    shop.change_quietly(id, email=PARENTS_EMAIL)
+    run = shop.begin()
+    shop.world.work(90)
+    assert shop.of(id).attributes["email"] == EMAIL
+    shop.end(run)
+    shop.settle(200)
+    assert (shop.of(id).attributes["email"], shop.consent_of(id)) == (PARENTS_EMAIL, "UNSUBSCRIBED")
+
+
 def test_a_run_of_consents_alone_leaves_the_number_of_another_person_alone(shop: Whole) -> None:
     parent = shop.klaviyo.profile(ACCOUNT, email=PARENTS_EMAIL, phone_number=PHONE)
     shop.klaviyo.profile(ACCOUNT, email="canary-0@example.org")

@@ -69,7 +69,10 @@ def test_a_profile_is_found_by_its_identity_its_external_id_or_its_email(shop: W
     shop.customer(tells=False, id="omneo-3", email=f"C{EMAIL}")
     shop.hush()
     shop.world.clock.advance(3600)
-    assert shop.run().counts["profiles imported"] == 3
+    run = shop.run()
+    shop.settle(200)
+    alone = "synced one by one: their email changes"  # of whom Klaviyo has the id
+    assert (run.counts["profiles imported"], run.counts[alone]) == (2, 1)
     found = {one.id: one.attributes["external_id"] for one in shop.klaviyo.profiles(ACCOUNT)}
     assert found == dict(zip(held.values(), ("omneo-1", "omneo-2", "omneo-3"), strict=True))
     assert shop.of("omneo-1").attributes["email"] == "canary-new-1@example.org"

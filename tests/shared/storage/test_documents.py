@@ -16,7 +16,7 @@ from shared.errors import (
     DocumentMissingError,
     ExtensionError,
 )
-from shared.storage.documents import Document, Documents, Scalar, Value
+from shared.storage.documents import MOST_WRITES, Document, Documents, Scalar, Value, Write
 from tests.support import stores
 
 NAIVE = datetime(2026, 11, 21, 12)  # noqa: DTZ001 - naive on purpose
@@ -230,6 +230,54 @@ class TestDeleting:
         documents.create("tenants/acme/jobs", "j", {"x": 1})
         documents.delete("tenants", "acme")
         assert read(documents, "tenants/acme/jobs", "j").fields == {"x": 1}
+
+
+class TestWritingSeveral:
+    def test_all_are_written_and_deleted_whatever_was_there(self, documents: Documents) -> None:
+        documents.create("c", "there", {"a": 1, "b": 2})
+        documents.create("c", "gone", {})
+        new: dict[str, Value] = {"at": NOON, "map": {"list": [1, [2]]}}
+        documents.write_all(
+            [
+                Write("c", "there", {"a": 2}),
+                Write("c/d/e", "new", new),
+                Write("c", "gone"),
+                Write("c", "never"),
+            ]
+        )
+        assert {found.id: found.fields for found in documents.find("c")} == {"there": {"a": 2}}
+        assert read(documents, "c/d/e", "new").fields == new
+
+    def test_one_that_cannot_be_stored_keeps_all_from_being_written(self, documents: Documents) -> None:
+        documents.create("c", "a", {})
+        wrong: list[Value] = ["x" * 1_048_577, 2**63]
+        for value in wrong:
+            with pytest.raises(ValueError, match=r"."):
+                documents.write_all([Write("c", "a"), Write("c", "b", {"v": value})])
+        assert ids(documents.find("c")) == ["a"]
+
+    def test_a_version_that_was_read_before_has_passed(self, documents: Documents) -> None:
+        documents.create("c", "a", {"n": 1})
+        before = read(documents, "c", "a")
+        documents.write_all([Write("c", "a", {"n": 2})])
+        with pytest.raises(DocumentChangedError):
+            documents.update("c", "a", {"n": 3}, version=before.version)
+        assert read(documents, "c", "a").fields == {"n": 2}
+
+    def test_no_more_are_taken_than_a_call_may_hold_and_no_document_twice(self, documents: Documents) -> None:
+        many = [Write("c", f"{number:03}", {"n": number}) for number in range(MOST_WRITES)]
+        documents.write_all(many)
+        assert documents.count("c") == MOST_WRITES
+        documents.write_all([Write("c", write.id) for write in many])
+        documents.write_all([])
+        assert documents.count("c") == 0
+        with pytest.raises(ValueError, match="at most"):
+            documents.write_all([*many, Write("c", "more", {})])
+        with pytest.raises(ValueError, match="once"):
+            documents.write_all([Write("c", "a", {}), Write("c", "a")])
+        with pytest.raises(ValueError, match="document id"):
+            documents.write_all([Write("c", "a/b/c", {})])
+        assert documents.count("c") == 0
 
 
 class TestFinding:

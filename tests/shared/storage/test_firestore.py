@@ -12,7 +12,7 @@ from google.cloud.firestore_v1.types import CommitResponse, WriteResult
 
 from shared.errors import StoreUnavailableError
 from shared.http.deadlines import lasting
-from shared.storage.documents import Documents
+from shared.storage.documents import Documents, Write
 from shared.storage.firestore import FirestoreDocuments, firestore_client
 
 
@@ -68,16 +68,18 @@ def test_a_write_is_repeated_when_it_was_surely_not_applied(monkeypatch: pytest.
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", host)
         FirestoreDocuments(firestore_client("test-failing")).create("a", "b", {})
         assert calls == ["Commit"] * 3
+        FirestoreDocuments(firestore_client("test-failing")).write_all([Write("a", "b", {})])
+        assert calls == ["Commit"] * 4
 
 
 def test_a_write_that_may_have_been_applied_is_never_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     with failing_firestore(grpc.StatusCode.UNAVAILABLE, times=9) as (host, calls):
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", host)
         store = FirestoreDocuments(firestore_client("test-failing"))
-        for write in all_calls(store)[1:4]:
+        for write in all_calls(store)[1:5]:
             with pytest.raises(StoreUnavailableError):
                 write()
-        assert calls == ["Commit"] * 3
+        assert calls == ["Commit"] * 4
 
 
 def test_a_firestore_that_refuses_every_call_is_an_error_of_the_store(
@@ -89,7 +91,7 @@ def test_a_firestore_that_refuses_every_call_is_an_error_of_the_store(
         for call in all_calls(store):
             with pytest.raises(StoreUnavailableError):
                 call()
-        assert len(calls) == 5
+        assert len(calls) == 6
 
 
 class FailingFirestore(grpc.GenericRpcHandler):
@@ -135,5 +137,6 @@ def all_calls(store: Documents) -> list[Callable[[], object]]:
         lambda: store.create("a", "b", {}),
         lambda: store.update("a", "b", {"x": 1}),
         lambda: store.delete("a", "b"),
+        lambda: store.write_all([Write("a", "b")]),
         lambda: store.find("a"),
     ]

@@ -147,6 +147,15 @@ def test_depth_has_a_limit_that_is_exact(opening: str, closing: str) -> None:
         parse_json(JSON, opening.encode() + deepest + closing.encode())
 
 
+@pytest.mark.parametrize("beyond", ["[]", '{"canary": 1}', "[" * 90_000])
+def test_what_is_nested_too_deep_is_refused_with_the_place_of_the_first_bracket_that_is(beyond: str) -> None:
+    first, second = '{"[[[": "}]\\"{",\n', ' "b": [[]], "c": ' + "[" * (DEEPEST - 1)
+    end = "" if beyond.startswith("[[") else "]" * (DEEPEST - 1) + "}"
+    place = f"look at line 2, column {len(second) + 1}"
+    with pytest.raises(InvalidPayloadError, match=rf"nested more than {DEEPEST} levels deep: {place}\.$"):
+        parse_json(JSON, (first + second + beyond + end).encode())
+
+
 def test_a_scalar_at_the_last_level_is_not_a_level() -> None:
     body = b"[" * DEEPEST + b"1" + b"]" * DEEPEST
     assert parse_json(JSON, body) == json.loads(body)

@@ -13,6 +13,7 @@ from shared.direction import Direction
 from shared.jobs.jobs import Delivery, SendMetric, write_job
 from shared.jobs.rules.patience import LONGEST_WAIT
 from shared.metrics.metrics import accept_metric
+from shared.metrics.rules.bulk import LARGEST_EVENT
 from shared.tenants.tenants import Tenant
 from shared.worker.delivery import deliver
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World, lines
@@ -31,6 +32,13 @@ def a_body(**profile: Any) -> dict[str, Any]:
             "properties": {"amount": 20},
         }
     }
+
+
+def a_large_body() -> dict[str, Any]:
+    """Return the body of a call that is too large to go in bulk when single calls are throttled: it waits for its turn."""
+    body = a_body()
+    body["attributes"]["properties"]["text"] = "x" * LARGEST_EVENT
+    return body
 
 
 def accept(
@@ -96,7 +104,7 @@ def test_a_passing_fault_delays_the_event_and_neither_loses_nor_doubles_it(
 
 def test_a_throttled_job_waits_as_long_as_klaviyo_asks(world: World) -> None:
     world.sandbox.klaviyo.fail(1, match="POST /api/events", status=429, headers={"Retry-After": "30"})
-    accept(world)
+    accept(world, a_large_body())
     world.work()
     world.work(29)
     assert len(world.sandbox.klaviyo.calls.all()) == 1
@@ -113,7 +121,7 @@ class TestChance:
 
     def test_a_throttled_job_waits_up_to_a_half_longer(self, world: World) -> None:
         world.sandbox.klaviyo.fail(1, match="POST /api/events", status=429, headers={"Retry-After": "30"})
-        accept(world)
+        accept(world, a_large_body())
         world.work()
         world.work(44)
         assert len(world.sandbox.klaviyo.calls.all()) == 1
@@ -123,7 +131,7 @@ class TestChance:
 
 def test_an_absurd_wait_is_cut_to_an_hour(world: World) -> None:
     world.sandbox.klaviyo.fail(1, match="POST /api/events", status=429, headers={"Retry-After": "999999"})
-    accept(world)
+    accept(world, a_large_body())
     world.work()
     world.work(LONGEST_WAIT)
     assert len(world.events()) == 1

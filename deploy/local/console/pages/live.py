@@ -23,6 +23,7 @@ def show() -> str:
     """Show the newest stories; a stream brings what follows."""
     wanted, around = _wanted(), here()
     around.watching.ask()
+    stored = around.tenants.names()
     with around.watching.lock:
         book = around.watching.book
         articles = [_article(story, around) for story in book.newest(wanted, MOST)]
@@ -31,7 +32,7 @@ def show() -> str:
         "live.html",
         articles=articles,
         wanted=wanted,
-        tenants=sorted({*tenants, around.place.tenant}),
+        tenants=sorted({*tenants, *stored}),
         kinds=KINDS,
         states=STATES,
         since=since,

@@ -14,8 +14,6 @@ from deploy.targets import catalogue
 from deploy.targets.catalogue import EXTENSION, Notification, NotInCatalogueError, Platform
 from deploy.targets.pushing import carry_out, changes, handle_of, rows_of
 from shared.errors import ServiceError
-from shared.services import Services
-from shared.settings import Needs, Settings
 
 SAMPLE = "sample"  # in place of a profile's id: Jane Doe of the catalogue, whom Omneo does not know
 MOST_PROFILES = 200
@@ -74,7 +72,8 @@ def send() -> str:
     """Call the target through the sandbox Omneo, and show the answer; from then on it is looked for what becomes of the job."""
     platform, notification = _chosen(request.form)
     trial, url = _trial(platform, notification), request.form.get("url", "").strip()
-    if problem := _unready(trial, url):
+    headers = {name: request.form.get(f"header-{name}", "").strip() for name in platform.headers}
+    if problem := _unready(trial, url) or _unfilled(platform, headers):
         return page.render("_problem.html", sentence=f"Nothing was sent. {problem}")
     called = {
         "tenant": here().place.tenant,
@@ -83,6 +82,7 @@ def send() -> str:
         "url": url,
         "template": request.form["template"],
         "context": json.loads(request.form["context"]),
+        "headers": {name: value for name, value in headers.items() if value},
     }
     delivery = here().omneo("try-target", called)["deliveries"][-1]
     answer = delivery["answer"] if isinstance(delivery["answer"], dict) else {}
@@ -136,19 +136,22 @@ def save() -> str:
     if problem := _unready(_trial(platform, notification), url, template):
         return page.render("_problem.html", sentence=f"Nothing was saved. {problem}")
     try:
-        services = Services(Settings.from_env(here().environment, Needs.STORE), short_waits=3)
-        tenant = services.tenants.find(here().place.tenant)
+        tenant = here().tenants.find(here().place.tenant)
         if tenant is None:
             return page.render(
                 "_problem.html", sentence="Nothing was saved. The tenant is not there any more."
             )
-        omneo = rows_of(services, tenant)
+        omneo = rows_of(here().tenants.services, tenant)
         planned = changes(omneo, platform, notification, url=url, template=template)
         carry_out(omneo, planned)
     except ServiceError as error:
         return page.render("_problem.html", sentence=str(error))
     return page.render(
-        "_saved.html", changes=planned, notification=notification, handle=handle_of(platform, notification)
+        "_saved.html",
+        changes=planned,
+        platform=platform,
+        notification=notification,
+        handle=handle_of(platform, notification),
     )
 
 
@@ -179,6 +182,16 @@ def _unready(trial: Trial, url: str, template: str = "") -> str:
         return f"Fill in {found} in URL."
     found = catalogue.to_fill_in(template)
     return f"Fill in {found} in Template." if found else ""
+
+
+def _unfilled(platform: Platform, headers: Mapping[str, str]) -> str:
+    """Return which header still stands as the catalogue has it or is none, "" if each can be sent."""
+    for name, value in headers.items():
+        if value == platform.headers[name]:
+            return f"Fill in the header {name}, or empty it."
+        if not (value.isascii() and value.isprintable()):
+            return f"Write the header {name} in one line, of ASCII alone."
+    return ""
 
 
 def _context(here: Here, notification: Notification, profile: str) -> str:

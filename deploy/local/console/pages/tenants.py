@@ -1,12 +1,15 @@
-"""Tenants: how the demo's tenant is, its settings and secrets, and its install, uninstall and resync in the sandbox."""
+"""Tenants: all that the store holds, and of the one that is shown how it is, its settings and secrets, and its install, uninstall
+and resync in the sandbox. What is chosen here is shown on the other pages too.
+"""
 
 from typing import Any
 
-from flask import abort, request
+from flask import abort, request, url_for
 from werkzeug.wrappers import Response
 
+from deploy.local.console.asking import UnansweredError
 from deploy.local.console.here import Here
-from deploy.local.console.page import Page, here, see_other
+from deploy.local.console.page import CHOSEN, Page, here, see_other
 from deploy.local.console.settings_form import CannotSaveError, changes, fields
 
 STATES = ("pause", "resume", "cancel")
@@ -19,8 +22,25 @@ page = Page("Tenants", __name__)
 
 @page.get("/")
 def show() -> str:
-    """Show the tenant."""
-    return page.render("tenants.html", **_status(here()), **_settings(here()))
+    """Show the tenants, and the chosen one with all that is known of it."""
+    return _whole("")
+
+
+@page.post("/choose")
+def choose() -> str | Response:
+    """Show another tenant from now on, on all pages; its installation key is asked for the first time."""
+    name, key = request.form.get("name", ""), request.form.get("key", "").strip()
+    tenants = here().tenants
+    if name not in tenants.names():
+        abort(404, "There is no such tenant any more.")
+    if not tenants.is_open(name):
+        if refused := _why_not(here(), name, key):
+            return _whole(refused)
+        tenants.open(name, key)
+    _bring_into_sandbox(here(), name)
+    answer = see_other(url_for("tenants.show"))
+    answer.set_cookie(CHOSEN, name, path="/console", httponly=True, samesite="Strict")
+    return answer
 
 
 @page.get("/status")
@@ -99,6 +119,47 @@ def change_run(id: str, state: str) -> str:
     if "error" in told:
         return page.render("_problem.html", sentence=told["error"]["message"])
     return _run(here(), id)
+
+
+def _whole(refused: str) -> str:
+    return page.render(
+        "tenants.html", every=_every(here()), refused=refused, **_status(here()), **_settings(here())
+    )
+
+
+def _every(here: Here) -> list[Json]:
+    """Return a row for each tenant: its name, its Klaviyo account, and whether it is shown or must be opened by its key."""
+    rows = []
+    for name in here.tenants.names():
+        if tenant := here.tenants.find(name):
+            account = tenant.klaviyo.account_id if tenant.klaviyo and tenant.is_connected else ""
+            rows.append({"name": name, "account": account, "is_open": here.tenants.is_open(name)})
+    return rows
+
+
+def _why_not(here: Here, name: str, key: str) -> str:
+    """Return why the admin API does not take the key, "" if it does."""
+    if not (key and key.isascii() and key.isprintable()):
+        return f"Write the installation key of {name}: `create` has printed it, and `rotate --installation-key` makes a new one."
+    told = here.admin("GET", "settings", tenant=name, key=key)
+    return f"{name}: {told['error']['message']}" if "error" in told else ""
+
+
+def _bring_into_sandbox(here: Here, name: str) -> None:
+    """Let the sandbox Omneo know the tenant by the credentials that are stored, and the sandbox Klaviyo have an account for it, where they do not."""
+    tenant = here.tenants.find(name)
+    try:
+        here.omneo("profiles", tenant=name, limit="1")
+    except UnansweredError:
+        if tenant is not None:
+            secret = tenant.omneo_signing_secrets[0].value.get_secret_value()
+            known = {"name": name, "token": tenant.omneo_token.get_secret_value(), "signing_secret": secret}
+            here.omneo("seed", {"tenants": [known]})
+    if tenant is not None and not tenant.klaviyo_account_id:
+        account = f"{name.replace('-', '').capitalize()}Account"[
+            :6
+        ]  # six letters and digits, as Klaviyo's are
+        here.klaviyo("seed", {"accounts": [{"account": account, "organization_name": name}]})
 
 
 def _run(here: Here, id: str) -> str:

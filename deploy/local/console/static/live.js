@@ -1,4 +1,4 @@
-// Live: takes in what the stream tells. However much happens, a frame changes a few articles and no more stand than `most`;
+// Live: takes in what the stream tells. However much happens, a frame changes a few articles, frames rest in between, and no more stand than `most`;
 // what a person has open or stands in keeps its place: new steps are added to it, nothing in it is made anew.
 "use strict";
 
@@ -8,8 +8,9 @@ const total = document.getElementById("total");
 const none = document.getElementById("none");
 const pause = document.getElementById("pause");
 const A_FRAME = 6;
+const REST = 100; // milliseconds from one such frame to the next: every article that comes moves all below it, and keys want their turn
 const waiting = new Map(); // the articles that have not been shown yet, the newest last
-let paused = false, asked = false;
+let paused = false, asked = false, lastNew = -Infinity;
 
 function made(html) {
   const template = document.createElement("template");
@@ -17,10 +18,17 @@ function made(html) {
   return template.content.firstElementChild;
 }
 
+// In a flood nobody follows what fades in, and it would cost every frame.
+function isQuiet() {
+  const now = performance.now(), since = now - lastNew;
+  lastNew = now;
+  return since > 1000;
+}
+
 function show(id, html) {
   const article = made(html), old = document.getElementById(id);
   if (!old) {
-    article.classList.add("fresh");
+    if (isQuiet()) article.classList.add("fresh");
     list.prepend(article);
     return;
   }
@@ -64,7 +72,7 @@ function ask() {
   if (asked || paused || !waiting.size) return;
   asked = true;
   // A hidden page has no frames.
-  document.hidden ? setTimeout(frame, 500) : requestAnimationFrame(frame);
+  setTimeout(() => document.hidden ? frame() : requestAnimationFrame(frame), document.hidden ? 500 : REST);
 }
 
 function told(event) {

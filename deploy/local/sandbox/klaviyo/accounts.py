@@ -3,7 +3,7 @@
 Klaviyo's pages "Create Event" (one event for each profile, metric and unique_id; without a unique_id the time in
 seconds takes its place) and "Create or Update Profile" (null clears, absent leaves, properties merge by key).
 
-Assumed:
+Assumed (unknown-id-is-404, order-of-identifiers, emails-have-no-case, writes-move-updated, apps-own-metrics):
 - An event, and a row of an import, with an id that no profile has is refused; only a test makes a profile with an id of its own.
 - The order in which identifiers are tried is email, phone_number, external_id, anonymous_id, _kx, after the id. An
   identifier that belongs to another profile stays there; one that was replaced no longer finds its profile.
@@ -107,17 +107,18 @@ class Account:
         self._places: dict[str, int] = {}  # by profile, which of all that there ever were it is
         self._numbers = itertools.count()
 
-    def create_event(self, attributes: Mapping[str, Any], *, revision: str) -> Event | None:
-        """Apply an acceptable event: update its profile, then record it. None if it was recorded before."""
+    def create_event(
+        self, attributes: Mapping[str, Any], *, revision: str, repeats: bool = False
+    ) -> Event | None:
+        """Apply an acceptable event: update its profile, then record it. None if it was recorded before, unless it `repeats`."""
         now = self._clock()
         profile = self.apply_profile(attributes["profile"]["data"], revision=revision)
-        sent_time = attributes.get("time")
-        time = float(int(now)) if sent_time is None else (parse_time(sent_time) or 0.0)
-        metric = attributes["metric"]["data"]["attributes"]["name"]
-        unique_id = attributes.get("unique_id") or str(int(time))
-        if (key := (profile.id, metric, unique_id)) in self._recorded:
+        time = _time_of(attributes, now)
+        key = profile.id, *_named(attributes, now)
+        if key in self._recorded and not repeats:
             return None
         self._recorded.add(key)
+        _, metric, unique_id = key
         self.metric_id(metric, is_custom=True)
         event = Event(
             id=self.identifiers.uuid(),
@@ -135,6 +136,18 @@ class Account:
         )
         self._keep(event)
         return event
+
+    def key_of(self, attributes: Mapping[str, Any]) -> tuple[str, str, str]:
+        """Return what makes two events one: the profile, by its id or, if it is yet to be made, by an identifier, metric and unique_id."""
+        data = attributes["profile"]["data"]
+        given = data["attributes"]
+        found = self.find(data.get("id"), given)
+        new = ("\0".join(_owner_key(name, given[name])) for name in IDENTIFIERS if given.get(name))
+        return found.id if found else next(new), *_named(attributes, self._clock())
+
+    def is_recorded(self, key: tuple[str, str, str]) -> bool:
+        """Return whether there is or was an event like this."""
+        return key in self._recorded
 
     def record(
         self,
@@ -269,6 +282,16 @@ class Account:
         for name in names:
             if former := profile.attributes.pop(name, None):
                 del self._owners[_owner_key(name, former)]
+
+
+def _time_of(attributes: Mapping[str, Any], now: float) -> float:
+    sent = attributes.get("time")
+    return float(int(now)) if sent is None else (parse_time(sent) or 0.0)
+
+
+def _named(attributes: Mapping[str, Any], now: float) -> tuple[str, str]:
+    metric = str(attributes["metric"]["data"]["attributes"]["name"])
+    return metric, attributes.get("unique_id") or str(int(_time_of(attributes, now)))
 
 
 def _owner_key(name: str, value: object) -> tuple[str, str]:

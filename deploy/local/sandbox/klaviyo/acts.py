@@ -3,7 +3,7 @@ Changes state and records; nothing is checked that a form would not check.
 
 Klaviyo's pages "Bulk Subscribe Profiles", "Bulk Unsubscribe Profiles" and "Working with system webhooks".
 
-Assumed:
+Assumed (consent-events, double-opt-in-waits, list-unsubscribe-is-of-the-list, suppression-keeps-consent, bounce-says-its-kind):
 - Consent events are recorded when the consent changes, or each time by a switch; "Subscribed to List" when somebody
   joins. Email's event comes before the list's. An event is recorded only for a topic that the account offers.
 - `event_properties` are empty but for `List` (the list's name), `Bounce Type` (Hard or Soft, by a switch) and
@@ -55,7 +55,7 @@ class ConsentSwitches:
     `repeats_consent_events`: whether a consent that changes nothing is recorded. `list_events_without_consent`: whether
     being added to a list is. `unsupported_phone_prefixes`: the beginnings, such as "+7", of phone numbers from countries
     that accounts do not support. `duplicate_names_itself`: whether a 409 names the profile that was to be written, not the one that has
-    the identifier.
+    the identifier. `otherwise`: the assumptions, by their names in deploy/guide/assumptions.md, in which Klaviyo behaves the other way.
     """
 
     job_seconds: float = 0.0
@@ -66,15 +66,22 @@ class ConsentSwitches:
     list_events_without_consent: bool = True
     unsupported_phone_prefixes: Sequence[str] = ()
     duplicate_names_itself: bool = False
+    otherwise: Sequence[str] = ()
 
 
 def record(
-    account: Account, slugs: Iterable[str], profile: Profile, properties: Mapping[str, Any], at: float
+    account: Account,
+    slugs: Iterable[str],
+    profile: Profile,
+    properties: Mapping[str, Any],
+    at: float,
+    *,
+    apart: float = 0.0,
 ) -> None:
-    """Record an event of Klaviyo's own for each of the topics that the account offers."""
-    for topic in (f"event:klaviyo.{slug}" for slug in slugs):
+    """Record an event of Klaviyo's own for each of the topics that the account offers, each `apart` seconds after the one before."""
+    for number, topic in enumerate(f"event:klaviyo.{slug}" for slug in slugs):
         if topic in account.topics:
-            account.record(topic, metric_name(topic), profile.id, properties, at=at)
+            account.record(topic, metric_name(topic), profile.id, properties, at=at + number * apart)
 
 
 def subscribe(account: Account, profile: Profile, wish: Wish, switches: ConsentSwitches, at: float) -> None:
@@ -109,12 +116,14 @@ def complete(
 ) -> None:
     """Subscribe the profile without asking again. With `consented_at` it is history: the list records no event."""
     consent = profile.subscriptions.consents[wish.channel]
-    changed = consent.give(wish.method, at=at if consented_at is None else consented_at, now=at)
+    stamp = at - 3600 if "consent-is-stamped-when-it-lands" in switches.otherwise else at
+    changed = consent.give(wish.method, at=stamp if consented_at is None else consented_at, now=at)
     if wish.channel == "email":
         profile.subscriptions.lift(wish.list_id)
     if changed or switches.repeats_consent_events:
         said = {"custom_method_detail": wish.method.custom_detail} if switches.custom_source_in_events else {}
-        record(account, _SUBSCRIBED[wish.channel], profile, said, at)
+        recorded_at = at - 600 if "event-is-near-its-consent" in switches.otherwise else at
+        record(account, _SUBSCRIBED[wish.channel], profile, said, recorded_at, apart=_twins_apart(switches))
     if wish.list_id is not None:
         join(account, profile, wish.list_id, at, is_recorded=consented_at is None)
 
@@ -148,7 +157,9 @@ def unsubscribe(
     if channel == "email":
         subscriptions.suppress(UNSUBSCRIBE, at)
     if changed or switches.repeats_consent_events:
-        record(account, _UNSUBSCRIBED[channel], profile, {}, at)
+        marked = "unsubscribe-bears-no-mark" in switches.otherwise
+        said = {"custom_method_detail": "omneo"} if marked else {}
+        record(account, _UNSUBSCRIBED[channel], profile, said, at, apart=_twins_apart(switches))
 
 
 def bounce(
@@ -157,7 +168,8 @@ def bounce(
     """Bounce an email; a hard bounce suppresses."""
     if is_hard:
         profile.subscriptions.suppress(HARD_BOUNCE, at)
-    said = {"Bounce Type": "Hard" if is_hard else "Soft"} if switches.bounce_types else {}
+    says_so = switches.bounce_types and "bounce-says-its-kind" not in switches.otherwise
+    said = {"Bounce Type": "Hard" if is_hard else "Soft"} if says_so else {}
     record(account, ["bounced_email"], profile, said, at)
 
 
@@ -186,6 +198,10 @@ def unsuppress(account: Account, profile: Profile, at: float) -> bool:
 def opt_in_process(account: Account, list_id: str | None) -> str:
     """Return the opt-in of a list, or the account's own without one. KeyError if there is no such list."""
     return account.details.default_opt_in if list_id is None else account.lists[list_id].opt_in_process
+
+
+def _twins_apart(switches: ConsentSwitches) -> float:
+    return 1.0 if "twin-topics-have-one-second" in switches.otherwise else 0.0
 
 
 def _is_same(wish: Wish, other: Wish) -> bool:

@@ -39,6 +39,10 @@ class Asked:
     unknown_data_source_status: int = 404
     unwanted_property: str = ""
 
+    def is_otherwise(self, assumption: str) -> bool:
+        """Return whether Klaviyo is to behave the other way in what this assumption is about."""
+        return assumption in self.consent.otherwise
+
 
 @dataclass(frozen=True)
 class Endpoint:

@@ -4,7 +4,8 @@ Klaviyo's pages "Set up OAuth" and "Handle your app's OAuth flow", its samples, 
 wrong with the client or the redirect URI is shown here, because there is nowhere safe to send the browser; everything
 else goes back to the app.
 
-Assumed: the codes of what goes back (RFC 6749); a missing `state` goes back as `invalid_request`; whoever sees the page
+Assumed (authorize-page):
+the codes of what goes back (RFC 6749); a missing `state` goes back as `invalid_request`; whoever sees the page
 is logged in and may install in every account there is.
 """
 

@@ -4,7 +4,8 @@ Klaviyo's pages "Set up OAuth" and "Troubleshoot OAuth errors": a code lives fiv
 `^[a-zA-Z0-9\\-._~]{43,128}$`, and the messages about it are theirs. RFC 6749, 4.1.3: a code is bound to its client and
 its redirect URI.
 
-Assumed: a malformed or missing parameter is `invalid_request` and anything else `invalid_grant` (RFC 6749 and 7636); an
+Assumed (authorization-codes):
+a malformed or missing parameter is `invalid_request` and anything else `invalid_grant` (RFC 6749 and 7636); an
 exchange that was refused does not use the code up; a second exchange does not end the tokens of the first.
 """
 

@@ -3,7 +3,7 @@
 POST `seed` `{"accounts": [...], "installs": [...], "lists": [...], "profiles": [...], "data_sources": [...], "webhooks":
 [...]}`, each row with `account` and what the method of `Klaviyo` of that name takes (`marketing_list` for a list), returns the tokens; POST `app`
 `{client_id, client_secret}`; POST `switches` with any of the switches of `OAuth` and `ConsentSwitches`,
-`duplicate_title_status`, `unknown_data_source_status`, `unwanted_property`, `plan_lacks`, `retirement_date` and `auto_deliver`; POST `revoke` `{refresh_token}`, `expire` `{access_token}`, `uninstall` `{account}`,
+`duplicate_title_status`, `unknown_data_source_status`, `unwanted_property`, `plan_lacks`, `retirement_date` and `auto_deliver`; POST `differ` `{revision, operation, fields, headers, refused}`; POST `revoke` `{refresh_token}`, `expire` `{access_token}`, `uninstall` `{account}`,
 `disable-webhook` and `delete-data-source` `{account, id}`.
 
 What people do, by `{account, profile}`, each with `at` in Unix seconds if it is not now: POST `subscribe` `{channel,
@@ -105,6 +105,7 @@ def control(klaviyo: Klaviyo, request: Request) -> Answer:
                 klaviyo, _SWITCHES | _OWN_SWITCHES | _CONSENT_SWITCHES, fields
             ),
             **{("POST", act.replace("_", "-")): partial(carry_out, getattr(klaviyo, act)) for act in _ACTS},
+            ("POST", "differ"): partial(carry_out, klaviyo.differ),
             ("POST", "revoke"): partial(carry_out, klaviyo.revoke),
             ("POST", "expire"): partial(carry_out, klaviyo.expire),
             ("POST", "uninstall"): partial(carry_out, klaviyo.uninstall),

@@ -3,7 +3,7 @@
 Klaviyo's page "Create Data Source": a title of 1 to 255 characters, unique within its namespace; `visibility` is private
 unless said.
 
-Assumed: titles are compared exactly.
+Assumed (titles-are-exact): titles are compared exactly.
 """
 
 from collections.abc import Iterable, Iterator

@@ -2,7 +2,8 @@
 
 Klaviyo's page "Request Profile Deletion": exactly one of id, email and phone_number; asynchronous.
 
-One that nobody has is 404, recorded. Assumed: an identifier that is empty or null is none; the id of a
+One that nobody has is 404, recorded. Assumed (deletion-by-one-identifier):
+an identifier that is empty or null is none; the id of a
 profile that was merged a while ago deletes the one it became part of, as it finds that one everywhere else.
 """
 

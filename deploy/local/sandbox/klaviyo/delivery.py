@@ -4,7 +4,8 @@ Klaviyo's page "Working with system webhooks", its Python sample for the signatu
 HMAC-SHA256 of the raw body followed by the header Klaviyo-Timestamp, which says GMT and is five hours ahead; 5 seconds for
 the answer.
 
-Assumed: a new try carries the same events under a new timestamp and signature; `meta.timestamp` is when the request was
+Assumed (deliveries-are-signed-anew):
+a new try carries the same events under a new timestamp and signature; `meta.timestamp` is when the request was
 sent; an event that no enabled webhook wants is not kept for one.
 """
 

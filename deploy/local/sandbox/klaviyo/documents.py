@@ -2,8 +2,9 @@
 
 Klaviyo's pages "API overview" (pagination, self links) and the OpenAPI descriptions of the resources.
 
-Assumed: an attribute that the reference does not list is 400; null counts as absent; a cursor holds a position in the
-list, so what is removed meanwhile shifts it.
+Assumed (unknown-attributes-are-400, cursors-are-positions):
+an attribute that the reference does not list is 400; null counts as absent; a cursor holds a position in the
+list, so what is removed meanwhile shifts it; where it is an id, it is that of the next page's first row, and 400 once that row is gone.
 """
 
 import base64
@@ -96,12 +97,14 @@ def page(
     *,
     size: int = PAGE_SIZE,
     largest: int = LARGEST_PAGE,
+    by_id: bool = False,
     show: Callable[[Any], Resource] = lambda row: row,
     include: Callable[[list[Resource]], list[Resource] | None] = lambda rows: None,
 ) -> Answer:
     """Return the page that `page[size]`, or else `size`, and `page[cursor]` ask for, with what `include` adds to it.
 
-    `show` makes a resource of a row; the rows of other pages are left as they are.
+    `show` makes a resource of a row; the rows of other pages are left as they are. With `by_id` the rows are resources, and a cursor is
+    the id of the page's first one.
 
     Raises:
         InvalidParameterError: one of them cannot be.
@@ -109,10 +112,12 @@ def page(
     size_text = parameters.get("page[size]", str(size))
     if not size_text.isdecimal() or not 1 <= int(size_text) <= largest:
         raise InvalidParameterError(f"Page size must be between 1 and {largest}.", "page[size]")
-    size, first = int(size_text), _position(parameters.get("page[cursor]"))
+    cursor = parameters.get("page[cursor]")
+    size, first = int(size_text), _place_of(cursor, rows) if by_id else _position(cursor)
 
     def link(to: int) -> str:
-        return f"{url}?{urlencode({**parameters, 'page[cursor]': _cursor(to)})}"
+        cursor = rows[to]["id"] if by_id else _cursor(to)
+        return f"{url}?{urlencode({**parameters, 'page[cursor]': cursor})}"
 
     links = {
         "self": f"{url}?{urlencode(parameters)}" if parameters else url,
@@ -151,4 +156,17 @@ def _position(cursor: str | None) -> int:
             return int(position)
     except ValueError:
         pass  # the same refusal as for a cursor that says something else
-    raise InvalidParameterError("Invalid page cursor.", "page[cursor]")
+    raise _invalid_cursor()
+
+
+def _place_of(cursor: str | None, rows: Sequence[Resource]) -> int:
+    if cursor is None:
+        return 0
+    place = next((place for place, row in enumerate(rows) if row["id"] == cursor), None)
+    if place is None:
+        raise _invalid_cursor()
+    return place
+
+
+def _invalid_cursor() -> InvalidParameterError:
+    return InvalidParameterError("Invalid page cursor.", "page[cursor]")

@@ -3,7 +3,8 @@ their own. Credentials, limits and headers are checked before they are reached.
 
 Klaviyo's API reference, one page for each endpoint.
 
-Assumed: a trailing slash makes no difference, as the self links of resources have one; lists come oldest first; a query
+Assumed (endpoints-are-strict, taken-title-is-refused, record-of-deleted-source-is-refused):
+a trailing slash makes no difference, as the self links of resources have one; lists come oldest first; a query
 parameter that the reference does not list for the endpoint is 400; sparse fieldsets (`fields[...]`) are 501, because
 ignoring them would return too much; the eleventh webhook is 400; a data source's duplicate title is 409 `duplicate`,
 or 400 by a switch; a record for a data source that is not there is 404, or 400 by a switch.
@@ -44,13 +45,18 @@ BULK_RECORDS = (Window(1, 3), Window(60, 15))
 
 def create_event(asked: Asked) -> Answer:
     """`POST /api/events`."""
-    if found := list(events.problems(asked.document, now=asked.now)):
+    ahead = events.DAY_SECONDS if asked.is_otherwise("events-far-back-and-ahead") else events.YEAR_SECONDS
+    if found := list(events.problems(asked.document, now=asked.now, ahead=ahead)):
         return errors.invalid(found)
     attributes = asked.document["data"]["attributes"]
     profile_id = attributes["profile"]["data"].get("id")
     if profile_id and asked.account.profile(profile_id) is None:
         return errors.missing("profile", profile_id)
-    asked.account.create_event(attributes, revision=asked.revision)
+    asked.account.create_event(
+        attributes,
+        revision="" if asked.is_otherwise("event-meta-beside-attributes") else asked.revision,
+        repeats=asked.is_otherwise("one-event-a-unique-id"),
+    )
     return Answer(202)
 
 
@@ -82,7 +88,7 @@ def get_accounts(asked: Asked) -> Answer:
 def get_data_sources(asked: Asked) -> Answer:
     """`GET /api/data-sources`, in pages."""
     rows = [source.to_resource(asked.url) for source in asked.account.data_sources.values()]
-    return page(rows, f"{asked.url}/api/data-sources", asked.parameters)
+    return page(rows, f"{asked.url}/api/data-sources", asked.parameters, by_id=True)
 
 
 def create_data_source(asked: Asked) -> Answer:
@@ -91,7 +97,7 @@ def create_data_source(asked: Asked) -> Answer:
         return errors.invalid(found)
     sources = asked.account.data_sources
     source = DataSource(asked.account.identifiers.ulid(), **given(asked.document))
-    if source.clashes(sources.values()):
+    if source.clashes(sources.values()) and not asked.is_otherwise("taken-title-is-refused"):
         detail = "A data source with this title exists already."
         return errors.error(asked.duplicate_title_status, Problem(detail, "/data/attributes/title"))
     sources[source.id] = source
@@ -123,17 +129,26 @@ def create_records(asked: Asked) -> Answer:
 def _take_records(asked: Asked, *, bulk: bool) -> Answer:
     account, body = asked.account, asked.document
     if found := list(records.problems(body, bulk=bulk, unwanted=asked.unwanted_property)):
+        if asked.is_otherwise("refusal-names-the-record"):
+            found = [Problem(found[0].detail, "/data")]
         return errors.invalid(found)
     source = account.data_sources.get(records.data_source_id(body))
+    if source is None and asked.is_otherwise("record-of-deleted-source-is-refused"):
+        return Answer(204)
     if source is None:
-        where = f"{records.SOURCE_POINTER}/data/id"
-        detail = f"A data source with id `{records.data_source_id(body)}` does not exist."
-        return errors.error(asked.unknown_data_source_status, Problem(detail, where))
+        return _no_source(asked, records.data_source_id(body))
     account.records += [
         Record(source.id, source.title, bulk, asked.now, record)
         for record in records.records(body, bulk=bulk)
     ]
     return Answer(204)
+
+
+def _no_source(asked: Asked, id: str) -> Answer:
+    missing, where = errors.missing("data source", id), f"{records.SOURCE_POINTER}/data/id"
+    if asked.unknown_data_source_status == missing.status:
+        return missing
+    return errors.invalid([Problem(f"A data source with id `{id}` does not exist.", where)])
 
 
 def get_webhook_topics(asked: Asked) -> Answer:
@@ -155,6 +170,9 @@ def get_webhooks(asked: Asked) -> Answer:
         return errors.invalid(wrong)
     webhooks = list(asked.account.webhooks.values())
     rows = [webhook.to_resource(asked.url) for webhook in webhooks]
+    if asked.is_otherwise("webhook-list-hides"):
+        for row, webhook in zip(rows, webhooks, strict=True):
+            row["attributes"]["secret_key"] = webhook.secret_key
     return everything(rows, f"{asked.url}/api/webhooks", included=_included(asked, webhooks))
 
 
@@ -165,6 +183,9 @@ def create_webhook(asked: Asked) -> Answer:
         return errors.invalid(found)
     if len(account.webhooks) >= MOST_WEBHOOKS:
         return errors.invalid([Problem(f"An account has at most {MOST_WEBHOOKS} webhooks.", "/data")])
+    taken = {known.name for known in account.webhooks.values()}
+    if asked.is_otherwise("webhook-names-are-free") and body["data"]["attributes"]["name"] in taken:
+        return errors.error(409)
     webhook = Webhook(account.identifiers.ulid(), topics=topics(body), created_at=asked.now, **given(body))
     account.webhooks[webhook.id] = webhook
     account.parcels.start(webhook.id, account.outbox)
@@ -281,8 +302,14 @@ ENDPOINTS: dict[str, dict[str, Endpoint]] = {
     "api/profile-suppression-bulk-delete-jobs/{id}": {
         "GET": Endpoint(_CONSENT_READ, L, suppression_jobs.get_unsuppression_job),
     },
-    "api/lists": {"GET": Endpoint(_LISTS_READ, L, list_endpoints.get_lists, _FILTERED)},
-    "api/lists/{id}": {"GET": Endpoint(_LISTS_READ, L, list_endpoints.get_list)},
+    "api/lists": {
+        "GET": Endpoint(_LISTS_READ, L, list_endpoints.get_lists, _FILTERED),
+        "POST": Endpoint(_LISTS_WRITE, M, list_endpoints.create_list),
+    },
+    "api/lists/{id}": {
+        "GET": Endpoint(_LISTS_READ, L, list_endpoints.get_list),
+        "DELETE": Endpoint(_LISTS_WRITE, M, list_endpoints.delete_list),
+    },
     "api/lists/{id}/profiles": {
         "GET": Endpoint(_MEMBERS_READ, L, list_endpoints.get_profiles_of_list, _FILTERED | _ADDITIONAL),
     },

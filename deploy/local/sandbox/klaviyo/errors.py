@@ -2,7 +2,8 @@
 
 Shapes: Klaviyo's page "Rate limits, status codes, and errors" and recorded answers.
 
-Assumed, because no live body is public: the texts of a 401 without a credential, of 405, 409, 415 and 5xx, and the codes of 405, 409,
+Assumed (words-of-errors), because no live body is public:
+the texts of a 401 without a credential, of 405, 409, 415 and 5xx, and the codes of 405, 409,
 415 and 5xx.
 """
 

@@ -39,7 +39,7 @@ def event_resource(event: Event, metric_id: str) -> dict[str, Any]:
         "id": event.id,
         "attributes": {
             "timestamp": int(event.time),
-            "event_properties": dict(event.properties),
+            "event_properties": {**event.properties, **_beside(event)},
             # With a space instead of the T of RFC 3339, as Klaviyo writes it.
             "datetime": datetime.fromtimestamp(event.time, UTC).isoformat(sep=" "),
             "uuid": str(uuid5(NAMESPACE_OID, event.id)),
@@ -49,3 +49,13 @@ def event_resource(event: Event, metric_id: str) -> dict[str, Any]:
             "metric": {"data": {"type": "metric", "id": metric_id}},
         },
     }
+
+
+def _beside(event: Event) -> dict[str, Any]:
+    """Return what an event that was sent had beside its properties: among them it comes back, under names of Klaviyo's."""
+    beside = {
+        "$event_id": event.unique_id or None,
+        "$value": event.value,
+        "$value_currency": event.value_currency,
+    }
+    return {name: value for name, value in beside.items() if value is not None}

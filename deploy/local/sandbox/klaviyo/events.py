@@ -3,7 +3,8 @@
 Klaviyo's pages "Create Event" and "Events API overview". Attributes that they do not name are let through, as the
 specification closes no object.
 
-Assumed: 100 KB and 5 MB are multiples of 1024; more than 5 MB is 400, not 413; "after 1990" takes in 1990 itself; a
+Assumed (sizes-are-of-1024, event-bodies, events-far-back-and-ahead):
+100 KB and 5 MB are multiples of 1024; more than 5 MB is 400, not 413; "after 1990" takes in 1990 itself; a
 string identifier that is empty is none; nesting is counted below `properties`.
 """
 
@@ -22,7 +23,8 @@ DEEPEST = 10
 IDENTIFIERS = ("email", "phone_number", "external_id", "anonymous_id", "_kx")
 INVALID_EMAIL = "Invalid email address"
 
-_YEAR_SECONDS = 366 * 24 * 3600
+DAY_SECONDS = 24 * 3600
+YEAR_SECONDS = 366 * DAY_SECONDS
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC).timestamp()
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 _PHONE = re.compile(r"\+[1-9]\d{6,14}")
@@ -35,8 +37,11 @@ _ATTRIBUTES = "/data/attributes"
 _PROFILE = f"{_ATTRIBUTES}/profile/data"
 
 
-def problems(document: object, *, now: float) -> Iterator[Problem]:
-    """Yield everything wrong with a create-event body, in the order of the document; nothing if it is acceptable."""
+def problems(document: object, *, now: float, ahead: float = YEAR_SECONDS) -> Iterator[Problem]:
+    """Yield everything wrong with a create-event body, in the order of the document; nothing if it is acceptable.
+
+    A time may be so many seconds `ahead`.
+    """
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, dict):
         yield Problem("'data' is required and must be an object.", "/data")
@@ -49,7 +54,7 @@ def problems(document: object, *, now: float) -> Iterator[Problem]:
         return
     yield from _properties(attributes.get("properties"))
     yield from _scalars(attributes)
-    yield from _time(attributes.get("time"), now)
+    yield from _time(attributes.get("time"), now + ahead)
     yield from _metric(attributes.get("metric"))
     yield from _profile(attributes.get("profile"))
 
@@ -104,13 +109,13 @@ def _scalars(attributes: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("'backfill' must be a boolean.", f"{_ATTRIBUTES}/backfill")
 
 
-def _time(time: object, now: float) -> Iterator[Problem]:
+def _time(time: object, latest: float) -> Iterator[Problem]:
     if time is None:
         return
     seconds = parse_time(time) if isinstance(time, str) else None
     if seconds is None:
         yield Problem("'time' must be an RFC 3339 date-time.", f"{_ATTRIBUTES}/time")
-    elif not _EARLIEST <= seconds <= now + _YEAR_SECONDS:
+    elif not _EARLIEST <= seconds <= latest:
         yield Problem("'time' must be after 1990 and at most 1 year ahead.", f"{_ATTRIBUTES}/time")
 
 

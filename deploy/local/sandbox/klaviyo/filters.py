@@ -4,7 +4,8 @@ and says which rows they take; which fields an endpoint offers is the endpoint's
 Klaviyo's page "API overview" (filtering) and `x-klaviyo-filters` of the OpenAPI file. A comma joins clauses as AND; a
 field that cannot be filtered is refused with the names of those that can.
 
-Assumed: strings stand in single or double quotes, with a backslash before a quote inside; spaces around a comma do not
+Assumed (filters-are-exact, emails-have-no-case):
+strings stand in single or double quotes, with a backslash before a quote inside; spaces around a comma do not
 matter; emails are compared without regard to case, everything else exactly.
 """
 

@@ -4,7 +4,8 @@ Klaviyo's pages "How to add a webhook action to a flow" and "Django filter gloss
 filters of Klaviyo's own, of which only `lookup` is here. Import this module where a template is first needed: it brings
 Django.
 
-Assumed: a variable that is not there prints nothing, as in Django; null prints None, true and false print True and False;
+Assumed (templates-are-djangos):
+a variable that is not there prints nothing, as in Django; null prints None, true and false print True and False;
 nothing is escaped unless the flow says so, so a quote in a name breaks the JSON around it unless the template says
 `escapejs`; a template that cannot be parsed is refused as it is typed.
 """

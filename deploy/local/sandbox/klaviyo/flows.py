@@ -4,7 +4,7 @@ Klaviyo's pages "How to add a webhook action to a flow" and "Understanding webho
 success; 429, 500, 502 and 503 are tried up to 17 times over 24 hours, with growing waits, and then failed; whatever else comes
 is skipped and never tried again. Nothing is signed.
 
-Assumed:
+Assumed (flow-actions-are-tried-17-times, webhook-action-waits-nine-seconds):
 - The waits double, and the 17th try comes 24 hours after the first; Retry-After changes nothing.
 - An answer may take 10 seconds. Without one the recipient is skipped, as for a status that is not tried again.
 - The body is rendered once, before the first try. One that is no JSON then is sent as it is; one that cannot be rendered is

@@ -4,7 +4,8 @@ Finds problems only.
 Klaviyo's pages "Bulk Import Profiles" and "Create or Update Profile", and a recorded refusal of a phone number, which
 names the rows so that they can be left out.
 
-Assumed: an invalid email and a missing identifier are the profile's own; whatever else is wrong with a row, a malformed
+Assumed (bad-rows-of-an-import):
+an invalid email and a missing identifier are the profile's own; whatever else is wrong with a row, a malformed
 phone number and its size among it, refuses the whole request.
 """
 

@@ -5,7 +5,7 @@ Klaviyo's pages "Bulk Import Profiles", "Get Bulk Import Profiles Job" and "Get 
 "Use Klaviyo's Bulk Profile Import API": being put on a list here is membership, not consent; null clears nothing, "only
 fields explicitly provided with non-null values will be updated".
 
-Assumed:
+Assumed (import-jobs-end-at-once, identifier-of-another-is-409, unknown-id-is-404):
 - A job is `queued` for the first half of `job_seconds` and `processing` for the second; everything happens at their end.
 - `completed_count` are the profiles that were written, `failed_count` those that were not, `total_count` both.
 - A profile's identifier that is another profile's when the job runs is its import error `duplicate_profile`.
@@ -134,7 +134,8 @@ class ImportJob:
             self.errors.append(Failure(account.identifiers.uuid(), problem, row, "not_found", "Not found."))
             return
         try:
-            profile = importing.write(account, known, _without_null(row))
+            clears = "bulk-null-clears-nothing" in switches.otherwise
+            profile = importing.write(account, known, row if clears else importing.without_null(row))
         except DuplicateProfileError as error:
             problem = Problem(str(error), f"{ROW.format(index=index)}/attributes")
             id = account.identifiers.uuid()
@@ -144,15 +145,6 @@ class ImportJob:
         for list_id in self.lists:
             is_recorded = switches.list_events_without_consent
             acts.join(account, profile, list_id, at, is_recorded=is_recorded)
-
-
-def _without_null(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the profile without the fields that are null, those of its location and properties included."""
-    attributes = {name: value for name, value in row["attributes"].items() if value is not None}
-    for name in ("location", "properties"):
-        if isinstance(inner := attributes.get(name), Mapping):
-            attributes[name] = {key: value for key, value in inner.items() if value is not None}
-    return {**row, "attributes": attributes}
 
 
 def create_import_job(asked: Asked) -> Answer:

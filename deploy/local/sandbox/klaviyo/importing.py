@@ -2,7 +2,8 @@
 
 Klaviyo's page "Create or Update Profile", and a recorded refusal of a phone number.
 
-Assumed: a number of an unsupported country is refused wherever profiles are created, updated, imported or subscribed
+Assumed (unsupported-countries):
+a number of an unsupported country is refused wherever profiles are created, updated, imported or subscribed
 through the API, and not in an event; which countries an account supports is told by the beginnings of numbers.
 """
 
@@ -22,8 +23,12 @@ class DuplicateProfileError(Exception):
         self.id = id
 
 
-def write(account: Account, profile: Profile | None, data: Mapping[str, Any]) -> Profile:
+def write(
+    account: Account, profile: Profile | None, data: Mapping[str, Any], *, overwrites: bool = False
+) -> Profile:
     """Write acceptable `data` to the profile, or to a new one if it is None, and return it.
+
+    With `overwrites` an identifier that another profile has is passed over.
 
     Raises:
         DuplicateProfileError: an identifier belongs to another profile; nothing is written.
@@ -31,9 +36,18 @@ def write(account: Account, profile: Profile | None, data: Mapping[str, Any]) ->
     attributes = data["attributes"]
     owners = (account.owner(name, attributes[name]) for name in UNIQUE if attributes.get(name))
     other = next((owner for owner in owners if owner is not None and owner is not profile), None)
-    if other is not None:
+    if other is not None and not overwrites:
         raise DuplicateProfileError(other.id)
     return account.apply_profile(data, revision=META_MOVED, clears_identifiers=True)
+
+
+def without_null(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a profile's resource without the fields that are null, those of its location and properties included."""
+    attributes = {name: value for name, value in row["attributes"].items() if value is not None}
+    for name in ("location", "properties"):
+        if isinstance(inner := attributes.get(name), Mapping):
+            attributes[name] = {key: value for key, value in inner.items() if value is not None}
+    return {**row, "attributes": attributes}
 
 
 def unsupported_phones(

@@ -1,8 +1,9 @@
 """Klaviyo's endpoints of lists, one function each.
 
-Klaviyo's pages "Get Lists", "Get List", "Get Profiles for List", "Add Profiles to List" and "Remove Profiles from List".
+Klaviyo's pages "Get Lists", "Create List", "Get List", "Delete List", "Get Profiles for List", "Add Profiles to List" and "Remove Profiles from List".
 
-Assumed: an unknown profile among those to be added or removed is 404 and nobody is; adding who is there and removing who
+Assumed (list-members):
+an unknown profile among those to be added or removed is 404 and nobody is; adding who is there and removing who
 is not changes nothing; members come in the order of joining. `sort`, `include` and `profile_count` are not known here.
 """
 
@@ -12,10 +13,10 @@ from typing import Any
 from deploy.local.sandbox.klaviyo import acts, errors, filters
 from deploy.local.sandbox.klaviyo.accounts import Profile
 from deploy.local.sandbox.klaviyo.asked import Asked
-from deploy.local.sandbox.klaviyo.documents import Resource, is_identifier, iso, one, page
+from deploy.local.sandbox.klaviyo.documents import Resource, given, is_identifier, iso, one, page
 from deploy.local.sandbox.klaviyo.errors import Problem
 from deploy.local.sandbox.klaviyo.filters import COMPARISONS, Field
-from deploy.local.sandbox.klaviyo.lists import TYPE
+from deploy.local.sandbox.klaviyo.lists import TYPE, MarketingList, problems
 from deploy.local.sandbox.klaviyo.profiles import TYPE as PROFILE
 from deploy.local.sandbox.klaviyo.profiles import to_resource, wants_subscriptions
 from deploy.local.sandbox.stage.messages import Answer
@@ -40,6 +41,26 @@ def get_lists(asked: Asked) -> Answer:
     resources = [row.to_resource(asked.url) for row in rows]
     url = f"{asked.url}/api/lists"
     return page(resources, url, asked.parameters, size=LARGEST_LIST_PAGE, largest=LARGEST_LIST_PAGE)
+
+
+def create_list(asked: Asked) -> Answer:
+    """`POST /api/lists`: with the account's own opt-in unless said."""
+    if found := list(problems(asked.document)):
+        return errors.invalid(found)
+    account, fields = asked.account, given(asked.document)
+    opt_in = fields.get("opt_in_process", account.details.default_opt_in)
+    made = MarketingList(account.identifiers.short_id(), fields["name"], opt_in, asked.now)
+    account.lists[made.id] = made
+    return one(made.to_resource(asked.url), status=201)
+
+
+def delete_list(asked: Asked) -> Answer:
+    """`DELETE /api/lists/{id}`: its members stay as they are."""
+    if asked.account.lists.pop(asked.id, None) is None:
+        return errors.missing("list", asked.id)
+    for profile in asked.account.profiles.values():
+        profile.memberships.pop(asked.id, None)
+    return Answer(204)
 
 
 def get_list(asked: Asked) -> Answer:

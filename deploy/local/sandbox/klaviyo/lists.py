@@ -1,16 +1,29 @@
 """Klaviyo's lists: what one is and how the API shows it. Who is on one is kept with each profile. No HTTP here.
 
-Klaviyo's pages "Get Lists" and "Get List".
+Klaviyo's pages "Get Lists", "Get List" and "Create List".
 
-Assumed: `updated` stays the time of the making; a list is single opt-in unless said.
+Assumed (lists-stay-as-made): `updated` stays the time of the making; a list that a test makes is single opt-in unless said.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from deploy.local.sandbox.klaviyo.documents import Resource, iso
+from deploy.local.sandbox.klaviyo import documents
+from deploy.local.sandbox.klaviyo.documents import Resource, Rule, iso
+from deploy.local.sandbox.klaviyo.errors import Problem
 
 TYPE = "list"
 SINGLE, DOUBLE = "single_opt_in", "double_opt_in"
+_RULES: dict[str, Rule] = {
+    "name": (lambda value: isinstance(value, str) and value != "", "a string that is not empty"),
+    "opt_in_process": (lambda value: value in (SINGLE, DOUBLE), f"'{SINGLE}' or '{DOUBLE}'"),
+}
+
+
+def problems(document: Any) -> Iterator[Problem]:
+    """Yield everything wrong with the body of Create List."""
+    yield from documents.problems(document, TYPE, _RULES, required=["name"])
 
 
 @dataclass(frozen=True)

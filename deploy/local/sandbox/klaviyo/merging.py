@@ -1,6 +1,6 @@
 """Two profiles that become one. Klaviyo's page "Merge Profiles": the source is merged into the destination and deleted.
 
-Assumed:
+Assumed (merge-moves-what-is-missing, merge-is-told-once):
 - What the destination has it keeps, identifiers too; what it lacks comes from the source. Lists and suppressions are
   united, and of each channel's consents the one that was updated last holds.
 - "Merged Profile" is recorded for the destination, without properties, and nothing for the source.
@@ -22,7 +22,8 @@ def merge(
     destination.properties = {**source.properties, **destination.properties}
     destination.memberships = {**source.memberships, **destination.memberships}
     destination.updated_at = at
-    _merge_subscriptions(source, destination)
+    if "merge-moves-what-is-missing" not in switches.otherwise:
+        _merge_subscriptions(source, destination)
     account.redirect(source, destination, until=at + switches.merged_seconds)
     record(account, ["merged_profile"], destination, {}, at)
 

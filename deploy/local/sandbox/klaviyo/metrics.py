@@ -3,7 +3,7 @@
 Klaviyo's pages "Get Metrics" and "Get Events": custom metrics are not supported in the filter `metric_id`; a row's id is
 what a system webhook calls `external_id`.
 
-Assumed:
+Assumed (apps-own-metrics, order-of-events):
 - Every topic that the account offers has its metric from the start, an app's own from its first event on.
 - An app's own metrics belong to an integration "Custom" with the key `custom`.
 - Events come newest first unless `sort` says otherwise, of one second the last recorded first; a `metric_id` that no
@@ -42,6 +42,9 @@ _METRIC_FIELDS: dict[str, Field] = {
 def get_metrics(asked: Asked) -> Answer:
     """`GET /api/metrics`, in pages of 200."""
     rows = list(_metrics(asked.account, asked.url))
+    if asked.is_otherwise("metrics-are-named-by-topics"):
+        for row in rows:
+            row["attributes"]["name"] = f"Klaviyo: {row['attributes']['name']}"
     if "filter" in asked.parameters:
         clauses = filters.parse(asked.parameters["filter"], _METRIC_FIELDS, TYPE)
         rows = filters.matching(rows, clauses, _METRIC_FIELDS)
@@ -153,6 +156,8 @@ def _wanted(include: str | None) -> set[str] | None:
 
 def _shown(asked: Asked, event: Event) -> Resource:
     resource = event_resource(event, event_metric_id(asked.account, event))
+    if asked.is_otherwise("event-names-its-profile"):
+        del resource["relationships"]["profile"]
     return {**resource, "links": {"self": f"{asked.url}/api/events/{event.id}/"}}
 
 

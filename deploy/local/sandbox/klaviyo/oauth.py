@@ -4,7 +4,8 @@ the token may do is for the caller to check. The page that asks the merchant is 
 Klaviyo's pages "Set up OAuth" and "Troubleshoot OAuth errors", its samples, and recorded answers: the refresh token comes
 back unchanged, and older access tokens work until they expire.
 
-Assumed: `invalid_client` is 401, other refusals 400 (RFC 6749, 5.2); the answer beyond ten refreshes a minute is the
+Assumed (token-endpoint):
+`invalid_client` is 401, other refusals 400 (RFC 6749, 5.2); the answer beyond ten refreshes a minute is the
 API's 429; the limit counts refreshes that would have succeeded; the body of a revocation's 200 is empty; either token of
 an install may be revoked, and one that nobody knows is 200 too (RFC 7009).
 """

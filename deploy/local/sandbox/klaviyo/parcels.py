@@ -4,7 +4,7 @@ Klaviyo's page "Working with system webhooks" and its guide: up to 1,000 events 
 success is 200, 201 or 202; exponential backoff of at most an hour; a webhook in error for more than 48 hours is disabled,
 and what it missed is not sent again.
 
-Assumed:
+Assumed (webhooks-deliver-at-once):
 - The first new try comes after a minute, and the wait doubles from there. Each batch waits for itself, and new events do
   not wait for it.
 - A webhook is in error from its first failure until a success; whether the 48 hours are over is looked at when a try fails.

@@ -3,7 +3,8 @@
 Klaviyo's pages "Get Profiles", "Create Profile", "Create or Update Profile", "Update Profile", "Merge Profiles", "Get Lists for
 Profile".
 
-Assumed: an identifier that belongs to another profile is 409 `duplicate_profile` in an import and an update as it is in
+Assumed (identifier-of-another-is-409, unknown-id-is-404, profile-queries):
+an identifier that belongs to another profile is 409 `duplicate_profile` in an import and an update as it is in
 "Create Profile", and with the switch `duplicate_names_itself` names the profile that was to be written, as Klaviyo has been seen to;
 an import with an id that no profile has is 404; a merge of an unknown profile is 404,
 one with itself 400. `include` and `sort` are not known here and are refused as unknown parameters; no filter
@@ -69,8 +70,10 @@ def import_profile(asked: Asked) -> Answer:
     if found := list(import_problems(asked.document)):
         return errors.invalid(found)
     data = asked.document["data"]
+    if asked.is_otherwise("null-clears"):
+        data = importing.without_null(data)
     known = asked.account.find(data.get("id"), data["attributes"])
-    if known is None and data.get("id"):
+    if known is None and data.get("id") and not asked.is_otherwise("unknown-id-is-404"):
         return errors.missing("profile", data["id"])
     status = 201 if known is None else 200
     return _written(asked, known, data, status=status, with_subscriptions=with_subscriptions)
@@ -81,7 +84,10 @@ def create_profile(asked: Asked) -> Answer:
     with_subscriptions = wants_subscriptions(asked.parameters)
     if found := list(create_problems(asked.document)):
         return errors.invalid(found)
-    return _written(asked, None, asked.document["data"], status=201, with_subscriptions=with_subscriptions)
+    data, known = asked.document["data"], None
+    if asked.is_otherwise("create-refuses-known-identifiers"):
+        known = asked.account.find(None, data["attributes"])
+    return _written(asked, known, data, status=201, with_subscriptions=with_subscriptions)
 
 
 def update_profile(asked: Asked) -> Answer:
@@ -169,8 +175,9 @@ def _written(
     prefixes = asked.consent.unsupported_phone_prefixes
     if found := list(importing.unsupported_phones([data], prefixes, "/data")):
         return errors.invalid(found)
+    overwrites = asked.is_otherwise("identifier-of-another-is-409")
     try:
-        written = importing.write(asked.account, profile, data)
+        written = importing.write(asked.account, profile, data, overwrites=overwrites)
     except DuplicateProfileError as error:
         named = profile.id if profile is not None and asked.consent.duplicate_names_itself else error.id
         return errors.duplicate_profile(named)

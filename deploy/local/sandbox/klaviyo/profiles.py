@@ -2,7 +2,8 @@
 
 Klaviyo's pages "Get Profile", "Create or Update Profile" and "Update Profile".
 
-Assumed: 100 KB are a multiple of 1024 of the body without spaces; a `location` with another key is 400; `properties` are
+Assumed (sizes-are-of-1024, profile-bodies):
+100 KB are a multiple of 1024 of the body without spaces; a `location` with another key is 400; `properties` are
 not looked into; `anonymous_id` is shown and cannot be written, `_kx` the other way round.
 """
 
@@ -42,7 +43,7 @@ _LOCATION = (
     "timezone",
     "ip",
 )
-_RELATED = ("lists", "segments", "push-tokens", "conversation")
+_RELATED = ("lists", "segments", "push-tokens", "conversations")
 _ADDITIONAL = "additional-fields[profile]"
 _PATCHES = ("append", "unappend", "unset")
 

@@ -3,7 +3,8 @@
 Klaviyo's pages "Create Data Source Record", "Bulk Create Data Source Records" and "Custom Objects API overview": one record of at
 most 512 KB, or 500 of them in at most 4 MB; `relationships` is required from revision 2026-10-15 on; no schema is enforced.
 
-Assumed: KB and MB are multiples of 1024, counted over the JSON in UTF-8 without spaces; a record too large, and a bulk job
+Assumed (sizes-are-of-1024, refusal-names-the-record):
+KB and MB are multiples of 1024, counted over the JSON in UTF-8 without spaces; a record too large, and a bulk job
 with too many or none, is 400; a bulk job with a bad record is refused whole, with one error for each bad record.
 """
 

@@ -3,7 +3,8 @@
 The endpoints are in `endpoints.py`: one row in `ENDPOINTS` and one function make another. Whatever has no row is
 404. Klaviyo's pages "API overview", "Rate limits, status codes, and errors", "API versioning and deprecation policy".
 
-Assumed: an unknown path is 404 and a wrong method 405 before the credential is looked at, a missing scope is 403 before
+Assumed (order-of-refusals):
+an unknown path is 404 and a wrong method 405 before the credential is looked at, a missing scope is 403 before
 limits and body; a refused body still counts against the limits; `application/json` is not taken for
 `application/vnd.api+json`, and a call without a body needs neither; any date is a revision, since an unknown one falls to a neighbour.
 """
@@ -11,7 +12,7 @@ limits and body; a refused body still counts against the limits; `application/js
 import re
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -33,11 +34,12 @@ from deploy.local.sandbox.klaviyo.flows import Flows
 from deploy.local.sandbox.klaviyo.oauth import SCOPES, OAuth, Tokens
 from deploy.local.sandbox.klaviyo.people import People
 from deploy.local.sandbox.klaviyo.records import Record
+from deploy.local.sandbox.klaviyo.revised import Revised
 from deploy.local.sandbox.klaviyo.webhooks import Webhook
 from deploy.local.sandbox.stage.clock import Clock
 from deploy.local.sandbox.stage.faults import Faults
 from deploy.local.sandbox.stage.identifiers import Identifiers
-from deploy.local.sandbox.stage.messages import Answer, Request, UnreadableBodyError
+from deploy.local.sandbox.stage.messages import Answer, Request, UnreadableBodyError, json_answer
 from deploy.local.sandbox.stage.record import Call, Calls
 from deploy.local.sandbox.stage.rounds import Rounds
 from deploy.local.sandbox.stage.windows import Verdict, Window, Windows
@@ -73,6 +75,7 @@ class Klaviyo(People, Bases):
         self._identifiers = identifiers
         self._lock = threading.RLock()
         self._windows = Windows(clock)
+        self._revised: list[Revised] = []
         self._accounts: dict[str, Account] = {}
         self.courier = Courier(self._account, self._lock, clock)
         self.deliver, self.deliver_due = self.courier.deliver, self.courier.deliver_due
@@ -193,6 +196,26 @@ class Klaviyo(People, Bases):
         """Remove the app as a merchant does: calls are 401 and refreshes `invalid_grant`. The account's data stays."""
         self.oauth.uninstall(account)
 
+    def differ(
+        self,
+        revision: str,
+        operation: str,
+        *,
+        fields: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        refused: str = "",
+    ) -> None:
+        """From a revision on, let an operation answer otherwise (see `Revised`): `operation` is a method and a path with `{id}`.
+
+        Raises:
+            ValueError: there is no such operation.
+        """
+        method, _, path = operation.partition(" /")
+        if method not in ENDPOINTS.get(path, {}):
+            raise ValueError('operation must be a method and a path, as in "GET /api/profiles/{id}"')
+        with self._lock:
+            self._revised.append(Revised(revision, operation, fields or {}, headers or {}, refused))
+
     @property
     def auto_deliver(self) -> float | None:
         """Every how many seconds all that is due is sent for all accounts, flows' tries too; None if only when told to."""
@@ -207,6 +230,7 @@ class Klaviyo(People, Bases):
         with self._lock:
             self._accounts.clear()
             self._windows.clear()
+            self._revised.clear()
             self.flows.clear()
             self.oauth.clear()
             self.calls.clear()
@@ -223,6 +247,8 @@ class Klaviyo(People, Bases):
         """Do what Klaviyo would do, and name the request."""
         answer = self._answered(request, call)
         named = {"X-Klaviyo-Req-Id": str(uuid.uuid4()), **answer.headers}
+        if "answers-carry-request-id" in self.consent.otherwise:
+            del named["X-Klaviyo-Req-Id"]
         if self.retirement_date:
             named["X-Klaviyo-Api-Retirement-Date"] = self.retirement_date
         return Answer(answer.status, named, answer.body)
@@ -255,6 +281,8 @@ class Klaviyo(People, Bases):
         if request.method not in methods:
             return errors.error(405, Allow=", ".join(methods))
         answer, call.account = methods[request.method](request)
+        if answer.status == 400 and "dead-grant-is-named" in self.consent.otherwise:
+            return json_answer(401, {"error": "unauthorized"})
         return answer
 
     def _authorize(self, request: Request) -> tuple[Answer, str | None]:
@@ -278,8 +306,20 @@ class Klaviyo(People, Bases):
         verdict = self._windows.take((install.account, request.method, template), endpoint.windows)
         if verdict.retry_after is not None:
             return errors.throttled(verdict.retry_after)
-        answer = self._carry_out(request, endpoint, install.account, id)
-        return Answer(answer.status, {**answer.headers, **_limits(endpoint.windows, verdict)}, answer.body)
+        revised = self._revised_for(request, template)
+        refusal = next(filter(None, (order.refusal() for order in revised)), None)
+        answer = refusal or self._carry_out(request, endpoint, install.account, id)
+        if "answers-carry-limits" not in self.consent.otherwise:
+            limits = _limits(endpoint.windows, verdict)
+            answer = Answer(answer.status, {**answer.headers, **limits}, answer.body)
+        for order in revised:
+            answer = order.renamed(answer)
+        return answer
+
+    def _revised_for(self, request: Request, template: str) -> list[Revised]:
+        operation = f"{request.method} /{template}"
+        with self._lock:
+            return [order for order in self._revised if order.holds(_revision(request), operation)]
 
     def _lacking(self, method: str, template: str) -> Answer | None:
         """Return the 403 of an account whose plan lacks what the call needs."""

@@ -3,7 +3,8 @@
 Klaviyo's pages "Bulk Subscribe Profiles" and "Bulk Unsubscribe Profiles" and their OpenAPI schemas: up to 1,000 and up to
 100 profiles; `consented_at` with `historical_import` alone, then required and in the past; an identifier for each channel.
 
-Assumed: every unknown field is 400; an identifier of the channel is asked for even beside an id; a profile names at least
+Assumed (subscription-bodies):
+every unknown field is 400; an identifier of the channel is asked for even beside an id; a profile names at least
 one channel; push, WhatsApp and open tracking, which Klaviyo knows, are 501.
 """
 

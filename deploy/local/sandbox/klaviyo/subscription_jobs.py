@@ -4,7 +4,7 @@ is in `subscription_bodies.py`, what a consent changes in `acts.py`.
 Klaviyo's pages "Bulk Subscribe Profiles" and "Bulk Unsubscribe Profiles", and recorded behaviour: a new email becomes a
 profile with a list or as history, and never otherwise; who is not on the named list is unsubscribed globally.
 
-Assumed:
+Assumed (consent-lands-within-three-minutes, subscription-jobs-pass-over):
 - The answer comes before the effect, which may be later; a list that is deleted meanwhile cannot be, as there is no way to.
 - A row with an id that no profile has, and a row of an unsubscribe job that finds nobody, is passed over.
 - An unsubscribe job finds the profile of each channel by that channel's identifier alone.
@@ -47,7 +47,10 @@ def create_subscription_job(asked: Asked) -> Answer:
     if refusal := _refuse(asked):
         return refusal
     account, switches, data = asked.account, asked.consent, asked.document["data"]
-    account.schedule.add(lambda at: _subscribe_all(account, data, switches, at), after=switches.job_seconds)
+    late = 200.0 if asked.is_otherwise("consent-lands-within-three-minutes") else 0.0
+    account.schedule.add(
+        lambda at: _subscribe_all(account, data, switches, at), after=switches.job_seconds + late
+    )
     return Answer(202)
 
 
@@ -79,7 +82,8 @@ def _refuse(asked: Asked) -> Answer | None:
 def _subscribe_all(account: Account, data: Mapping[str, Any], switches: ConsentSwitches, at: float) -> None:
     attributes, list_id = data["attributes"], named_list(data)
     is_history = bool(attributes.get("historical_import"))
-    method = Method("API", None, attributes.get("custom_source"))
+    is_marked = "profile-bears-the-mark" not in switches.otherwise
+    method = Method("API", None, attributes.get("custom_source") if is_marked else None)
     for row in attributes["profiles"]["data"]:
         profile = _profile_to_subscribe(account, row, may_create=is_history or list_id is not None)
         if profile is None:

@@ -3,7 +3,7 @@
 Klaviyo's OpenAPI file ("Subscriptions") and page "Bulk Subscribe Profiles": subscribing lifts UNSUBSCRIBE, spam and
 USER_SUPPRESSED suppressions, never a hard bounce or an invalid address; SMS has no `custom_method_detail`.
 
-Assumed:
+Assumed (suppression-keeps-consent):
 - Unsubscribing from email globally adds the suppression UNSUBSCRIBE; `method` and its details stay those of the last
   subscribing. Subscribing again, or unsubscribing again, writes the record anew.
 - `can_receive_email_marketing` asks for suppressions alone, as its description says, whatever the consent and even

@@ -1,13 +1,15 @@
 """Klaviyo's jobs that suppress and unsuppress profiles: the endpoints, and the jobs that can be looked at.
 
 Klaviyo's pages "Bulk Suppress Profiles", "Bulk Unsuppress Profiles" and "Get Bulk Suppress Profiles Job", and recorded
-answers: addresses (up to 100) or a list or a segment, not mixed; a new job is `processing` with zero counts.
+answers: addresses (up to 100) or a list or a segment, not mixed; a new job is `processing` with zero counts; a job carries
+`relationships`.
 
-Assumed: an address that nobody has, and a profile that is as it should be already, count as skipped; there are no
+Assumed (suppression-jobs-skip):
+an address that nobody has, and a profile that is as it should be already, count as skipped; there are no
 segments, so one is 404; a job of the one kind is not found under the other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +39,7 @@ class SuppressionJob:
     completed: int = 0
     skipped: int = 0
     completed_at: float | None = None
+    lists: Sequence[str] = ()
 
     def to_resource(self, url: str) -> Resource:
         """Return it as the API at `url` shows it."""
@@ -49,8 +52,17 @@ class SuppressionJob:
             "completed_at": None if self.completed_at is None else iso(self.completed_at),
             "skipped_count": self.skipped,
         }
-        links = {"self": f"{url}/api/{self.type}s/{self.id}/"}
-        return {"type": self.type, "id": self.id, "attributes": attributes, "links": links}
+        related = {
+            "lists": {"data": [{"type": "list", "id": id} for id in self.lists]},
+            "segments": {"data": list[Resource]()},
+        }
+        return {
+            "type": self.type,
+            "id": self.id,
+            "attributes": attributes,
+            "relationships": related,
+            "links": {"self": f"{url}/api/{self.type}s/{self.id}/"},
+        }
 
     def carry_out(self, account: Account, targets: list[Profile | None], at: float) -> None:
         """Do it to the targets, None for an address that nobody has, and count."""
@@ -96,7 +108,8 @@ def _start(asked: Asked, type: str) -> Answer:
     for kind, named in related.items():
         if kind == "segment" or named["data"]["id"] not in account.lists:
             return errors.missing(kind, named["data"]["id"])
-    job = SuppressionJob(account.identifiers.ulid(), type, asked.now)
+    lists = [named["data"]["id"] for named in related.values()]
+    job = SuppressionJob(account.identifiers.ulid(), type, asked.now, lists=lists)
     account.jobs[job.id] = job
     answer = one(job.to_resource(asked.url), status=202)
     account.schedule.add(

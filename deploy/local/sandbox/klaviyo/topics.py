@@ -3,7 +3,7 @@
 Recorded answers of "Get Webhook Topics" and Klaviyo's page "Working with system webhooks". Topics are open: besides
 Klaviyo's own, every metric in the account has one under its integration's name.
 
-Assumed: a metric's name is its topic's words in title case, as "Failed to Deliver SMS" is.
+Assumed (metrics-are-named-by-topics): a metric's name is its topic's words in title case, as "Failed to Deliver SMS" is.
 """
 
 _SMALL, _CAPITALS = ("to", "from", "as", "in"), ("sms", "dm", "ugc")

@@ -4,7 +4,7 @@ Klaviyo's pages "Webhooks API overview", "Working with system webhooks" and "Cre
 `endpoint_url` is masked wherever it is read, the secret is never shown, names need not be unique, topics are replaced
 whole, `description: null` is ignored.
 
-Assumed:
+Assumed (webhook-bodies):
 - `http` is refused as the reference says, but for loopback, so that one machine can be used.
 - Any other null in an update is ignored as well; a webhook has at least one topic; a topic named twice counts once.
 - `updated_at` is shown from the first update on.
@@ -73,7 +73,8 @@ class Webhook:
 
 def topic_resource(id: str, url: str) -> Resource:
     """Return a topic as the API at `url` shows it."""
-    return {"type": TOPIC, "id": id, "links": {"self": f"{url}/api/webhook-topics/{id}/"}}
+    links = {"self": f"{url}/api/webhook-topics/{id}/"}
+    return {"type": TOPIC, "id": id, "attributes": {}, "links": links}
 
 
 def masked(url: str) -> str:

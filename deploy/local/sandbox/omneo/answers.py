@@ -2,7 +2,7 @@
 
 Omneo's SDK (pagination types) for the pages.
 
-Assumed: the bodies of 404, 405, 409, 429, 5xx and 501.
+Assumed (words-of-omneo, missing-profile-is-named): the bodies of 404, 405, 409, 429, 5xx and 501.
 """
 
 from collections.abc import Callable

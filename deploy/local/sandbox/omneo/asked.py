@@ -1,6 +1,6 @@
 """What an endpoint of Omneo is asked: the type between the service and its endpoints. No endpoint lives here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,11 @@ class Asked:
     id_token_seconds: int
     identifiers: Identifiers
     handle: str = ""
+    otherwise: Sequence[str] = ()
+
+    def is_otherwise(self, assumption: str) -> bool:
+        """Return whether Omneo is to behave the other way in what this assumption is about."""
+        return assumption in self.otherwise
 
     @property
     def fields(self) -> Mapping[str, Any]:

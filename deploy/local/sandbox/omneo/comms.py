@@ -2,7 +2,7 @@
 
 Omneo's pages "Profile comms attribute", "Email and mobile consent" and "Interactions", and the types of its SDK.
 
-Assumed:
+Assumed (comms-fields, interaction-fields, equal-interactions-are-two):
 - A comms field that the page does not name is refused, as is a flag that is neither true, false nor null; 0 and 1 pass for false and true.
 - A stamp is taken as `Y-m-d H:i:s` or ISO 8601 and kept as the former, in UTC.
 - Two interactions that are alike are two: nothing about a key is documented.

@@ -2,8 +2,8 @@
 
 POST `seed` `{"tenants": [{name, token, signing_secret, retries, token_expires_at}], "profiles": [{tenant, ...}],
 "targets": [{tenant, handle, url, template, condition}], "reactions": [{tenant, trigger, targets, condition}], "webhooks":
-[{tenant, ...}], "reward_definitions": [{tenant, ...}]}` returns tenants and profiles; POST `switches` `{id_token_seconds}`; POST `{tenant}/events` `{trigger, context}` lets an event happen and returns its
-deliveries; POST `try-target` `{tenant, trigger, handle, url, template, context}` calls a target that nobody has saved, and returns its
+[{tenant, ...}], "reward_definitions": [{tenant, ...}]}` returns tenants and profiles; POST `switches` `{id_token_seconds, otherwise}`, the latter the names of assumptions; POST `{tenant}/events` `{trigger, context}` lets an event happen and returns its
+deliveries; POST `try-target` `{tenant, trigger, handle, url, template, context, headers}` calls a target that nobody has saved, and returns its
 deliveries; POST `enable-webhooks` `{tenant}` enables every webhook, as a user does, and returns how many were not; POST `create-profile` `{tenant, ...}`, `change-profile` `{tenant, id, ...}` and `delete-profile` `{tenant, id}` tell the active webhooks;
 POST `expire` `{tenant}` ends its API token; POST `reward_rules` `{tenant, repeated_external_id, numbers_as_text}`; GET `rewards`, `webhooks`,
 `profiles`, `reward-definitions` and `interactions` with `?tenant=`, `profiles` also with `&search=` for what stands in an id,
@@ -14,7 +14,7 @@ POST `seed-profiles` `{tenant, count, profile}` keeps many profiles, with `{n}` 
 1, 2...
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypedDict
 
@@ -53,8 +53,9 @@ class Profile(TypedDict, total=False):
 def control(omneo: Omneo, request: Request) -> Answer:
     """Answer a call below `/_sandbox` on Omneo's port."""
 
-    def switches(id_token_seconds: int) -> None:
-        omneo.id_token_seconds = id_token_seconds
+    def switches(id_token_seconds: int | None = None, otherwise: Sequence[str] | None = None) -> None:
+        omneo.id_token_seconds = omneo.id_token_seconds if id_token_seconds is None else id_token_seconds
+        omneo.otherwise = omneo.otherwise if otherwise is None else otherwise
 
     def seed_profiles(tenant: str, count: int, profile: Profile) -> None:
         omneo.seed_profiles(tenant, count, partial(numbered, profile))

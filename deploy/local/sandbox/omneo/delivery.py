@@ -3,7 +3,8 @@
 Omneo's pages "Targets", "Reactions" and "Filters", and its SDKs for the signature: X-Omneo-Hmac-SHA256 is the lowercase
 hex HMAC-SHA256 of the raw body, keyed with the tenant's secret.
 
-Assumed: a target is given 10 seconds; nothing is retried unless the tenant says so, and then at once, when no 2xx came;
+Assumed (targets-are-given-ten-seconds, targets-are-signed):
+a target is given 10 seconds; nothing is retried unless the tenant says so, and then at once, when no 2xx came;
 targets carry no X-Omneo-Event; redirects are not followed.
 """
 
@@ -106,7 +107,8 @@ class Postman:
             yield replace(delivery, error=f"{type(error).__name__}: {error}")
             return
         for attempt in range(1, retries + 2):
-            done = self._post(replace(delivery, attempt=attempt, body=body, sent_at=self._clock()), secret)
+            begun = replace(delivery, attempt=attempt, body=body, sent_at=self._clock())
+            done = self._post(begun, target.get("headers", {}), secret)
             yield done
             if done.status is not None and 200 <= done.status < 300:
                 return
@@ -115,8 +117,8 @@ class Postman:
         """Close the connections kept open."""
         self._session.close()
 
-    def _post(self, delivery: Delivery, secret: str) -> Delivery:
-        headers = {"Content-Type": "application/json", SIGNATURE: sign(secret, delivery.body)}
+    def _post(self, delivery: Delivery, own: Mapping[str, str], secret: str) -> Delivery:
+        headers = {"Content-Type": "application/json", **own, SIGNATURE: sign(secret, delivery.body)}
         try:
             answer = self._session.post(
                 delivery.url, data=delivery.body, headers=headers, timeout=TIMEOUT, allow_redirects=False

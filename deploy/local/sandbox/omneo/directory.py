@@ -4,7 +4,8 @@ It is a dictionary by id, and whoever changes a profile in it just does. The dir
 and looks at those again before it next answers; a change to one that was kept for longer is not seen until it is handed
 out again.
 
-Assumed: emails are compared without regard to case; of profiles with the same time the one made first comes first, and
+Assumed (email-filter-ignores-case, one-order-of-one-second):
+emails are compared without regard to case; of profiles with the same time the one made first comes first, and
 last where the order is turned round.
 """
 

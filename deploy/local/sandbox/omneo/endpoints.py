@@ -3,7 +3,9 @@
 Omneo's pages "Working with profiles", "Search by id", "Omneo ID", "Target", "Trigger", "Add reward" and those on webhooks; its
 SDK for `/auth/verify` and reward definitions.
 
-Assumed: an unknown profile or identity is 404, also at `search-id` and when a token is minted; a filter unknown here is
+Assumed (unknown-is-404-at-omneo, unknown-identity-mints-nothing, token-says-when-it-expires):
+an unknown profile or identity is 404, also at `search-id` and when a token is minted; a new
+profile with an email that another has is 422 on `email`; a filter unknown here is
 501, because ignoring it would return the wrong rows; `/auth/verify` answers with the token's own fields, as they stand
 under api-tokens, in the envelope of a single row.
 """
@@ -16,7 +18,7 @@ from typing import Any
 from deploy.local.sandbox.omneo import comms, identities, listing, webhooks
 from deploy.local.sandbox.omneo.answers import error, invalid, missing, one, page, repeated
 from deploy.local.sandbox.omneo.asked import Asked
-from deploy.local.sandbox.omneo.profiles import stamp
+from deploy.local.sandbox.omneo.profiles import new_profile, stamp
 from deploy.local.sandbox.omneo.reactions import InvalidRowError, Rows
 from deploy.local.sandbox.omneo.rewards import RewardRefusedError
 from deploy.local.sandbox.omneo.tenants import Tenant
@@ -27,12 +29,42 @@ Endpoint = Callable[[Asked], Answer]
 
 def list_profiles(asked: Asked) -> Answer:
     """`GET /profiles`, in the orders and by the filters of `listing.py`."""
-    return listing.list_profiles(asked.tenant.profiles, asked.request, asked.url)
+    email = asked.request.parameters.get("filter[email]", "")
+    if asked.is_otherwise("email-filter-ignores-case") and email != email.lower():
+        return page([], asked.request, asked.url)
+    if asked.is_otherwise("empty-list-is-200") and email and not asked.tenant.profiles.with_email(email):
+        return missing("Profile")
+    turned_round = asked.is_otherwise("profiles-by-time-made")
+    return listing.list_profiles(asked.tenant.profiles, asked.request, asked.url, turned_round=turned_round)
+
+
+def create_profile(asked: Asked) -> Answer:
+    """`POST /profiles`: the fields as they come; an email that a profile has is refused."""
+    email = asked.fields.get("email")
+    if email and asked.tenant.with_email(email):
+        return invalid({"email": ["The email has already been taken."]})
+    profile = new_profile(asked.fields, asked.identifiers, asked.now)
+    asked.tenant.profiles[profile["id"]] = profile
+    return one(profile, 201)
+
+
+def delete_profile(asked: Asked) -> Answer:
+    """`DELETE /profiles/{id}`."""
+    if asked.id not in asked.tenant.profiles:
+        return missing("Profile")
+    if not asked.is_otherwise("deleted-profile-is-gone"):
+        del asked.tenant.profiles[asked.id]
+    return Answer(204)
 
 
 def read_profile(asked: Asked) -> Answer:
     """`GET /profiles/{id}`."""
-    return _found(asked.tenant.profiles.get(asked.id))
+    profile = asked.tenant.profiles.get(asked.id)
+    if profile is None and asked.is_otherwise("missing-profile-is-named"):
+        return error(404)
+    if profile is not None and asked.is_otherwise("profile-shows-identities"):
+        return one({name: value for name, value in profile.items() if name != "identities"})
+    return _found(profile)
 
 
 def search_id(asked: Asked) -> Answer:
@@ -64,11 +96,13 @@ def create_interaction(asked: Asked) -> Answer:
     """`POST /interactions`: for the profile named by id, or by an identity."""
     fields = asked.fields
     if errors := comms.interaction_errors(fields):
-        return invalid(errors)
+        return error(422) if asked.is_otherwise("refusal-names-fields") else invalid(errors)
     profile = _interacting(asked.tenant, fields)
     if profile is None:
         return invalid({"profile_id": ["The selected profile_id is invalid."]})
     rows = asked.tenant.interactions
+    if asked.is_otherwise("equal-interactions-are-two") and rows and rows[-1]["meta"] == fields.get("meta"):
+        return one(rows[-1])
     rows.append(comms.new_interaction(len(rows) + 1, profile["id"], fields, asked.now))
     return one(rows[-1], 201)
 
@@ -79,10 +113,13 @@ def mint_id_token(asked: Asked) -> Answer:
     pid = "null"
     if id is not None:
         profile = asked.tenant.with_identity(handle or "profile_id", str(id))
-        if profile is None:
+        if handle and asked.is_otherwise("token-by-identity"):
+            return invalid({"id_handle": ["The id handle is invalid."]})
+        if profile is None and not asked.is_otherwise("unknown-identity-mints-nothing"):
             return missing("Profile")
-        pid = profile["id"]
+        pid = "null" if profile is None else profile["id"]
     exp = int(asked.now) + asked.id_token_seconds
+    exp = exp * 1000 if asked.is_otherwise("token-exp-in-unix-seconds") else exp
     claims = [{"alg": "HS256", "typ": "JWT"}, {"pid": pid, "exp": exp}]
     head, payload = (_base64url(json.dumps(claim).encode()) for claim in claims)
     # Nobody but Omneo can check the signature, so it is a plain made-up token that a search will find.
@@ -92,14 +129,10 @@ def mint_id_token(asked: Asked) -> Answer:
 def verify_token(asked: Asked) -> Answer:
     """`GET /auth/verify`: what the token of this call is."""
     tenant = asked.tenant
-    return one(
-        {
-            "id": f"{tenant.name}-token",
-            "name": "Klaviyo extension",
-            "scopes": ["*"],
-            "expires_at": stamp(tenant.token_expires_at),
-        }
-    )
+    token = {"id": f"{tenant.name}-token", "name": "Klaviyo extension", "scopes": ["*"]}
+    if asked.is_otherwise("token-says-when-it-expires"):
+        return one(token)
+    return one({**token, "expires_at": stamp(tenant.token_expires_at)})
 
 
 def list_webhooks(asked: Asked) -> Answer:
@@ -107,6 +140,8 @@ def list_webhooks(asked: Asked) -> Answer:
     filters = _filters(asked)
     if set(filters) - set(webhooks.FILTERS) or filters.get("is_active", "0") not in ("0", "1"):
         return error(501)
+    if asked.is_otherwise("webhooks-by-namespace"):
+        filters.pop("namespace", None)
     return page(webhooks.filtered(asked.tenant.webhooks.all(), filters), asked.request, asked.url)
 
 
@@ -116,6 +151,8 @@ def create_reward(asked: Asked) -> Answer:
     try:
         return one(tenant.rewards.create(asked.fields, tenant.profiles, asked.now), 201)
     except RewardRefusedError as refused:
+        if asked.is_otherwise("repeated-external-id"):
+            return error(400)
         return invalid(refused.errors) if refused.errors else repeated()
 
 
@@ -123,9 +160,12 @@ def list_rewards(asked: Asked) -> Answer:
     """`GET /rewards`, optionally with `filter[profile_id]`."""
     filters = _filters(asked)
     profile_id = filters.pop("profile_id", None)
-    return (
-        error(501) if filters else page(asked.tenant.rewards.of_profile(profile_id), asked.request, asked.url)
-    )
+    if filters:
+        return error(501)
+    rows = asked.tenant.rewards.of_profile(profile_id)
+    if asked.is_otherwise("reward-meta-comes-back"):
+        rows = [{**row, "meta": []} for row in rows]
+    return page(rows, asked.request, asked.url)
 
 
 def read_reward(asked: Asked) -> Answer:
@@ -133,9 +173,17 @@ def read_reward(asked: Asked) -> Answer:
     return _found(asked.tenant.rewards.get(asked.id), "Reward")
 
 
+def delete_reward(asked: Asked) -> Answer:
+    """`DELETE /rewards/{id}`."""
+    return Answer(204) if asked.tenant.rewards.remove(asked.id) else missing("Reward")
+
+
 def list_reward_definitions(asked: Asked) -> Answer:
     """`GET /rewards/definitions`."""
-    return page(list(asked.tenant.rewards.definitions.values()), asked.request, asked.url)
+    rows = list(asked.tenant.rewards.definitions.values())
+    if asked.is_otherwise("periods-of-definitions"):
+        rows = [{**row, "period_type": "fortnights"} for row in rows]
+    return page(rows, asked.request, asked.url)
 
 
 def read_reward_definition(asked: Asked) -> Answer:
@@ -213,9 +261,9 @@ _webhooks, _webhook = _crud(lambda tenant: tenant.webhooks, "Webhook")
 # `{id}` and `{handle}` stand for one segment each. The first row that fits is taken.
 ROUTES: dict[str, dict[str, Endpoint]] = {
     "api/v3/auth/verify": {"GET": verify_token},
-    "api/v3/profiles": {"GET": list_profiles},
+    "api/v3/profiles": {"GET": list_profiles, "POST": create_profile},
     "api/v3/profiles/search-id": {"POST": search_id},
-    "api/v3/profiles/{id}": {"GET": read_profile},
+    "api/v3/profiles/{id}": {"GET": read_profile, "DELETE": delete_profile},
     "api/v3/profiles/{id}/attributes/comms": {"GET": read_comms, "PUT": update_comms},
     "api/v3/profiles/{id}/identities": {
         "GET": identities.list_identities,
@@ -230,7 +278,7 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "api/v3/rewards": {"GET": list_rewards, "POST": create_reward},
     "api/v3/rewards/definitions": {"GET": list_reward_definitions},
     "api/v3/rewards/definitions/{id}": {"GET": read_reward_definition},
-    "api/v3/rewards/{id}": {"GET": read_reward},
+    "api/v3/rewards/{id}": {"GET": read_reward, "DELETE": delete_reward},
     "api/v3/targets": _targets,
     "api/v3/targets/{id}": _target,
     "api/v3/triggers": _triggers,

@@ -4,7 +4,8 @@ Omneo's pages "Event contexts" and "Webhooks" and its sample app: the body is th
 itself with `flattened_tags` and `flattened_statuses`; the header X-Omneo-Event names the event; the signature is that of targets. Only
 an active webhook is told, and only when its condition is met. What a token changes is not told to webhooks of its own namespace.
 
-Assumed: the token is of the namespace of every webhook, so that what the API changes is told to nobody, or by a switch to everybody;
+Assumed (own-changes-are-not-told, restored-profile-tells-nothing, deleted-profile-is-gone):
+the token is of the namespace of every webhook, so that what the API changes is told to nobody, or by a switch to everybody;
 the context of `profile.deleted` is the profile as it was, identities among it; a deleted profile vanishes from every answer; 10
 seconds for the answer; the flags about repeating have no effect here.
 """

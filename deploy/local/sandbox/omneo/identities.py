@@ -3,7 +3,8 @@
 Omneo's page "Working with identities" and its SDKs: `/profiles/{id}/identities` and `.../identities/{handle}`; handle and
 identifier together are unique over all profiles.
 
-Assumed: an identity that any profile holds is 422 on `identifier`, one that the profile itself holds too; PUT, GET and DELETE by a
+Assumed (taken-identity-is-422, newest-identity-of-a-handle):
+an identity that any profile holds is 422 on `identifier`, one that the profile itself holds too; PUT, GET and DELETE by a
 handle mean the newest of that handle and are 404 where there is none; a PUT changes only the fields it names; one that does not say is
 active and not primary. A change of identities moves the profile's `updated_at`.
 """
@@ -62,7 +63,8 @@ def delete_identity(asked: Asked) -> Answer:
 
 def _kept(asked: Asked, profile: dict[str, Any], row: Row, status: int) -> Answer:
     changed = {**row, **{name: asked.fields[name] for name in FIELDS if name in asked.fields}}
-    if errors := _errors(asked.tenant, row, changed):
+    may_be_taken = asked.is_otherwise("taken-identity-is-422")
+    if errors := _errors(asked.tenant, row, changed, may_be_taken=may_be_taken):
         return invalid(errors)
     now = stamp(asked.now)
     if "id" not in row:
@@ -75,7 +77,7 @@ def _kept(asked: Asked, profile: dict[str, Any], row: Row, status: int) -> Answe
     return one(row, status)
 
 
-def _errors(tenant: Tenant, row: Row, changed: Mapping[str, Any]) -> Errors:
+def _errors(tenant: Tenant, row: Row, changed: Mapping[str, Any], *, may_be_taken: bool) -> Errors:
     errors: Errors = {
         name: [f"The {name} field is required."]
         for name in ("handle", "identifier")
@@ -86,11 +88,15 @@ def _errors(tenant: Tenant, row: Row, changed: Mapping[str, Any]) -> Errors:
         for name in _FLAGS
         if changed.get(name) not in (True, False)
     }
-    if not errors and any(
-        (other["handle"], other["identifier"]) == (changed["handle"], changed["identifier"])
-        for profile in tenant.profiles.values()
-        for other in profile["identities"]
-        if other is not row
+    if (
+        not errors
+        and not may_be_taken
+        and any(
+            (other["handle"], other["identifier"]) == (changed["handle"], changed["identifier"])
+            for profile in tenant.profiles.values()
+            for other in profile["identities"]
+            if other is not row
+        )
     ):
         errors["identifier"] = ["The identifier has already been taken."]
     return errors

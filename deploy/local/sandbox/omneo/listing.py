@@ -2,13 +2,15 @@
 
 Omneo's SDK: `sort=-created_at`, `filter[<field>][gte]=v` and its like, times as `Y-m-d H:i:s` in UTC.
 
-Assumed: it can be sorted by created_at, updated_at and id, the times turned round as well; without a `sort` profiles come
+Assumed (omneos-orders-and-filters, profiles-by-time-made):
+it can be sorted by created_at, updated_at and id, the times turned round as well; without a `sort` profiles come
 in the order of their making; an order or filter unknown here is 501, because ignoring it would return the wrong rows; a
 time that is none is 422; filters all have to hold.
 """
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from deploy.local.sandbox.omneo.answers import error, invalid, page_of
@@ -33,10 +35,13 @@ class InvalidTimeError(Exception):
         self.name = name
 
 
-def list_profiles(profiles: Profiles, request: Request, url: str) -> Answer:
-    """Return the page of profiles that the request asks for."""
+def list_profiles(profiles: Profiles, request: Request, url: str, *, turned_round: bool = False) -> Answer:
+    """Return the page of profiles that the request asks for, in the other order if it is `turned_round`."""
     try:
-        found = profiles.find(query(request.parameters))
+        wanted = query(request.parameters)
+        if turned_round:
+            wanted = replace(wanted, descending=not wanted.descending)
+        found = profiles.find(wanted)
     except UnknownQueryError:
         return error(501)
     except InvalidTimeError as wrong:

@@ -2,7 +2,8 @@
 
 Omneo's pages "Target" and "Trigger". A PUT changes only the fields it names.
 
-Assumed: ids are numbers that count up; the argument of `target.send` that names the target may have any name, its value
+Assumed (reactions-and-targets):
+ids are numbers that count up; the argument of `target.send` that names the target may have any name, its value
 is the target's handle; a template that cannot be parsed is refused; the actions known here are `target.send` (older
 name `tsend`) and `filter`, and any other is refused, because the sandbox could not carry it out.
 """

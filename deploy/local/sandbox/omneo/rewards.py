@@ -3,7 +3,7 @@
 Omneo's pages "Add reward" and "Importing rewards" and its SDK: times come in as local times of `timezone` and go out in UTC, with
 the local ones beside them; `external_id` is taken and never shown, `meta` is shown; `reward_definition_handle` may stand for the id.
 
-Assumed:
+Assumed (repeated-external-id, rewards-as-shown):
 - A repeated `external_id` is 422 naming it; by a switch 409, or a second reward.
 - Numbers are shown as numbers; by a switch as text with two decimals. An empty `meta` is shown as `[]`.
 - Values are above zero; a reward expires after it is issued; a field that is not known is ignored.
@@ -73,14 +73,14 @@ class Rewards:
         if definition is None:
             errors["reward_definition_id"] = ["The selected reward definition id is invalid."]
         external_id = body.get("external_id")
-        is_repeated = external_id is not None and external_id in self._external_ids.values()
+        is_repeated = external_id is not None and external_id in map(self._external_ids.get, self._rows)
         if is_repeated and self.repeated_external_id == "422":
             errors["external_id"] = ["The external id has already been taken."]
         if errors or definition is None:
             raise RewardRefusedError(errors)
         if is_repeated and self.repeated_external_id == "409":
             raise RewardRefusedError({})
-        id = len(self._rows) + 1
+        id = len(self._external_ids) + 1
         self._rows[id] = _row(id, body, definition, now)
         self._external_ids[id] = external_id
         return self._shown(self._rows[id])
@@ -94,6 +94,10 @@ class Rewards:
         """Return a reward as the API shows it, None if there is none."""
         row = self._rows.get(int(id)) if id.isdecimal() else None
         return None if row is None else self._shown(row)
+
+    def remove(self, id: str) -> bool:
+        """Take a reward away, and its `external_id` with it; return whether there was one."""
+        return id.isdecimal() and self._rows.pop(int(id), None) is not None
 
     def all(self) -> list[Row]:
         """Return every reward with its `external_id`, for a test to look at."""

@@ -2,7 +2,8 @@
 
 Paths are `/{tenant}/api/v3/...` and `/{tenant}/id/api/v1/...`; the real ones have the tenant in the host name.
 
-Assumed: an unknown tenant is 404 (really its host name does not resolve); an ID token lives 15 minutes, an API token a
+Assumed (tokens-of-omneo):
+an unknown tenant is 404 (really its host name does not resolve); an ID token lives 15 minutes, an API token a
 year unless said.
 """
 
@@ -10,7 +11,7 @@ import copy
 import hmac
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +40,7 @@ class Omneo(ProfileEvents, Bases):
     """An Omneo with tenants, their profiles, targets and reactions. Every method may be called from any thread.
 
     What happens to profiles, and the webhooks that tell of it, is in `ProfileEvents`. `id_token_seconds` is the life of a minted ID token; change it at any time.
+    `otherwise` names the assumptions, as deploy/guide/assumptions.md has them, in which Omneo behaves the other way.
     """
 
     def __init__(self, clock: Clock, identifiers: Identifiers) -> None:
@@ -49,6 +51,7 @@ class Omneo(ProfileEvents, Bases):
         self.clock = clock
         self.id_token_seconds = 900
         self.returns_own_changes = False
+        self.otherwise: Sequence[str] = ()
         self._identifiers = identifiers
         self._lock = threading.RLock()
         self._twig = Twig(clock)
@@ -134,13 +137,24 @@ class Omneo(ProfileEvents, Bases):
         return done
 
     def try_target(
-        self, tenant: str, *, trigger: str, handle: str, url: str, template: str, context: Mapping[str, Any]
+        self,
+        tenant: str,
+        *,
+        trigger: str,
+        handle: str,
+        url: str,
+        template: str,
+        context: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
     ) -> list[Delivery]:
-        """Call a target that nobody has saved, as if the event had reached it, and return every attempt; no condition holds it back."""
+        """Call a target that nobody has saved, as if the event had reached it, and return every attempt; no condition holds it back.
+
+        `headers` are those that a user would type into CX Manager; the API of targets has none.
+        """
         with self._lock:
             whole = self._tenants[tenant]
         begun = Delivery(tenant, trigger, handle, url, self.clock())
-        target = {"template": template, "condition": None}
+        target = {"template": template, "condition": None, "headers": headers or {}}
         # Not under the lock: whoever is called will call back.
         done = list(
             self._postman.deliver(begun, target, context, secret=whole.signing_secret, retries=whole.retries)
@@ -274,6 +288,7 @@ class Omneo(ProfileEvents, Bases):
                 self.id_token_seconds,
                 self._identifiers,
                 named.get("handle", ""),
+                self.otherwise,
             )
             answer = endpoints[request.method](asked)
             self._note_own_change(tenant, request.method, asked.id, answer.status)

@@ -3,7 +3,8 @@
 Omneo's pages on webhooks and its SDK: trigger and url together are unique, a namespace is required, a queue that does not
 exist becomes `low`. A PUT changes only the fields it names.
 
-Assumed: one that does not say is active, in the queue `default`, and not repeated; any text is a trigger; the url may be
+Assumed (webhooks-of-omneo, webhooks-by-namespace):
+one that does not say is active, in the queue `default`, and not repeated; any text is a trigger; the url may be
 http; `condition` is JSON Logic or a string of it; the clash of trigger and url is an error of `url`.
 """
 

@@ -3,7 +3,8 @@
 Klaviyo's page "Rate limits, status codes, and errors": fixed windows, a burst of one second and a steady window of one
 minute, for each account (for each install, with OAuth) and endpoint.
 
-Recorded: the headers Remaining and Reset speak of the burst window, whose reset is 0. Assumed: windows begin at whole seconds and minutes of
+Recorded: the headers Remaining and Reset speak of the burst window, whose reset is 0. Assumed (windows-begin-with-the-clock, answers-carry-limits):
+windows begin at whole seconds and minutes of
 the clock; a call that is refused is not counted.
 """
 

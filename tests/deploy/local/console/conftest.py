@@ -11,12 +11,15 @@ from deploy.local.console.app import make_app
 from deploy.local.console.here import Here
 from deploy.local.console.pages import pages
 from deploy.local.console.watching import Watching
+from deploy.local.console.whose import Tenants
 from deploy.local.gateway import Exchange
 from deploy.local.hints import Place
 from deploy.local.logs import Follower
 from deploy.local.sandbox import Sandbox
+from shared.storage.encryption import new_key
 
 HOST = "127.0.0.1:8300"
+_KEYS = f"k1:{new_key()}"
 OWN = {"Host": HOST, "Origin": f"http://{HOST}", "X-Forwarded-For": "127.0.0.1"}
 
 
@@ -40,5 +43,11 @@ def client(sandbox: Sandbox, exchanges: "deque[Exchange]", tmp_path: Path) -> It
         env_file=tmp_path, repository=tmp_path, python=tmp_path, port=8300, reader="jq",
     )  # fmt: skip
     watching = Watching(sandbox, exchanges, lambda _after: [], Follower(tmp_path), ["canary-secret"])
-    yield make_app(Here(place, {}, watching), pages()).test_client()
+    tenants = Tenants(place, environment(tmp_path), watching.mask)
+    yield make_app(Here(place, watching, tenants), pages()).test_client()
     watching.stop()
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment of a bundle whose store is in this folder."""
+    return {"STORE": f"sqlite:{folder / 'documents.db'}", "ENCRYPTION_KEYS": _KEYS}

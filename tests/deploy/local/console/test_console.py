@@ -11,9 +11,11 @@ import requests
 from deploy.local.console import Console
 from deploy.local.console.here import Here
 from deploy.local.console.watching import Watching
+from deploy.local.console.whose import Tenants
 from deploy.local.hints import Place
 from deploy.local.logs import Follower
 from deploy.local.sandbox import Sandbox
+from tests.deploy.local.console.conftest import environment
 
 
 @pytest.fixture
@@ -26,7 +28,8 @@ def console(tmp_path: Path) -> Iterator[Console]:
             email="", omneo_profile="", klaviyo_profile="", installation_key="", webhook_secret="", env_file=tmp_path,
             repository=tmp_path, python=tmp_path, port=80, reader="jq",
         )  # fmt: skip
-        with Console(Here(place, {}, watching)) as console:
+        tenants = Tenants(place, environment(tmp_path), watching.mask)
+        with Console(Here(place, watching, tenants)) as console:
             yield console
 
 

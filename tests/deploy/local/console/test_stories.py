@@ -137,6 +137,63 @@ def test_a_job_is_queued_until_the_worker_has_said_more() -> None:
     assert (only(book).state, only(book).reason) == ("delivered", "")
 
 
+def carried(
+    id: int = 1, job: str = JOB, *, answered: bool = True, at: float = NOON + 0.015
+) -> dict[str, Any]:
+    """Return a row of the queue's record that holds what the worker was sent and has answered."""
+    sent = {
+        "method": "POST", "url": "http://127.0.0.1:9/demo/x?y=1", "headers": [["Authorization", "Bearer canary-token"]],
+        "body": json.dumps({"id": job, "email": "jane@canary.example"}),
+    }  # fmt: skip
+    received = {"headers": [["Content-Type", "application/json"]], "body": "{}"} if answered else None
+    ended = at + 0.03 if answered else None
+    return {**attempt(id, at, ended), "status": 200 if answered else None, "sent": sent, "received": received}
+
+
+def worker(story: Story) -> list[tuple[str, ...]]:
+    """Return the parts of each of the worker's steps: their lines."""
+    return [tuple(part.line for part in step.parts) for step in story.in_order() if step.place == "Worker"]
+
+
+def test_what_the_worker_was_sent_and_has_answered_is_in_its_step() -> None:
+    book = Book()
+    book.attempt(carried())
+    book.line(*done())
+    assert worker(only(book)) == [("POST /demo/x", "200")]
+
+
+def test_an_answer_that_comes_after_the_line_is_added_to_the_workers_step() -> None:
+    book = Book()
+    book.attempt(carried(answered=False))
+    book.line(*done())
+    assert worker(only(book)) == [("POST /demo/x",)]
+    since = book.changes
+    book.attempt(carried())
+    assert worker(only(book)) == [("POST /demo/x", "200")]
+    assert only(book).changed > since
+    book.attempt(carried())
+    assert len(only(book).steps) == 2
+
+
+def test_of_two_tasks_at_once_the_workers_is_the_one_that_holds_the_job() -> None:
+    book = Book()
+    book.attempt(carried(1, "another", at=NOON + 0.016))
+    book.attempt(carried(2, JOB, at=NOON + 0.001))
+    book.line(*done())
+    (step,) = [step for step in only(book).steps if step.place == "Worker"]
+    assert JOB.encode() in step.parts[0].body
+
+
+def test_a_dry_run_is_not_delivered_and_is_found_by_its_state() -> None:
+    book = Book()
+    exchange(book, status=200, said={"status": "dry_run", "notes": []})
+    assert only(book).state == "dry run"
+    assert book.newest(Filter(state="delivered"), 10) == []
+    assert book.newest(Filter(state="dry run"), 10) == [only(book)]
+    exchange(book, trace="c" * 32, status=401, said={"error": {"message": "the secret is wrong"}})
+    assert [story.state for story in book.newest(EVERY, 10)] == ["refused", "dry run"]
+
+
 def test_a_dead_job_is_dead_and_its_replay_delivers_it() -> None:
     book = Book()
     exchange(book)

@@ -53,6 +53,27 @@ def test_a_target_is_sent_through_omneo_signed_to_the_address_that_was_filled_in
     assert (delivery.trigger, delivery.target) == ("reward.created", "custom-reward-issued")
 
 
+def test_a_platforms_headers_go_with_the_call_as_they_are_filled_in(
+    client: FlaskClient, receiver: Receiver
+) -> None:
+    braze = {**TRIED, "platform": "braze", "url": receiver.url}
+    as_it_stands = post(client, "targets/send", **braze, **{"header-Authorization": "Bearer REST_API_KEY"})
+    assert "Nothing was sent. Fill in the header Authorization" in as_it_stands
+    post(client, "targets/send", **braze, **{"header-Authorization": "Bearer canary-key"})
+    post(client, "targets/send", **braze, **{"header-Authorization": ""})
+    given = [request.headers.get("authorization") for request in receiver.received]
+    assert given == ["Bearer canary-key", None]
+
+
+def test_a_header_that_cannot_be_sent_is_told_and_nothing_is_sent(
+    client: FlaskClient, receiver: Receiver
+) -> None:
+    braze = {**TRIED, "platform": "braze", "url": receiver.url}
+    for value in ("Bearer a\r\nX-Canary: b", "Bearer \N{SNOWMAN}"):
+        assert "in one line" in post(client, "targets/send", **braze, **{"header-Authorization": value})
+    assert receiver.received == []
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [

@@ -1,18 +1,15 @@
-"""Each answer that Klaviyo and Omneo are known to give: what the sandbox sends, byte for byte of what matters, and what our client makes of it.
+"""What is known of the answers of Klaviyo and Omneo beyond their form, which tests/answers/ holds: what they say, and of whom."""
 
-The table follows the contract's settled answers; a row is an answer, how it comes about, and what a caller of ours is told.
-"""
-
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
 from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
-from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
+from shared.errors import RefusedError, TokenRejectedError
 from shared.http.client import HttpClient
 from shared.http.connections import Connections
 from shared.klaviyo.client import FixedToken, KlaviyoClient, read_problem
@@ -45,7 +42,12 @@ class Shop:
         return OmneoClient(HttpClient("Omneo", url, read_omneos_problem, Connections()), SecretStr(token))
 
     def ask(self, method: str, path: str, body: object = None, token: str | None = None) -> requests.Response:
-        headers = {"revision": "2026-10-15", "Content-Type": "application/vnd.api+json"}
+        return self.at("2026-10-15", method, path, body, token)
+
+    def at(
+        self, revision: str, method: str, path: str, body: object = None, token: str | None = None
+    ) -> requests.Response:
+        headers = {"revision": revision, "Content-Type": "application/vnd.api+json"}
         if token != "":
             headers["Authorization"] = f"Bearer {self.token if token is None else token}"
         data = {"data": None} if body is None else {"json": body}
@@ -72,80 +74,11 @@ def a_profile(**fields: Any) -> dict[str, Any]:
     return {"type": "profile", **id, "attributes": fields}
 
 
-def throttled(shop: Shop) -> object:
-    for _ in range(5):
-        shop.klaviyo.account()
-    return None
-
-
-def lacks_scope(shop: Shop) -> object:
-    token = shop.sandbox.klaviyo.install(ACCOUNT, scopes="events:write").access_token
-    return shop.with_token(token).account()
-
-
-def lacks_plan(shop: Shop, what: str, call: Callable[[KlaviyoClient], object]) -> object:
-    shop.sandbox.klaviyo.plan_lacks = [what]
-    return call(shop.klaviyo)
-
-
 def conflict(shop: Shop, *, names_itself: bool) -> object:
     shop.sandbox.klaviyo.consent.duplicate_names_itself = names_itself
     shop.sandbox.klaviyo.profile(ACCOUNT, id="01OTHER", email=OTHER)
     shop.sandbox.klaviyo.profile(ACCOUNT, id="01JANE", email=EMAIL)
     return shop.klaviyo.import_profile(a_profile(id="01JANE", email=OTHER))
-
-
-def expired(shop: Shop) -> object:
-    shop.sandbox.klaviyo.expire(shop.token)
-    return shop.klaviyo.account()
-
-
-# What happens, the error of ours, and what it says.
-REFUSALS: dict[str, tuple[Callable[[Shop], object], type[ServiceError], str]] = {
-    "401 wrong": (lambda shop: shop.with_token("canary-x").account(), TokenRejectedError, "answered 401: authentication_failed at /data/"),
-    "401 expired": (expired, TokenRejectedError, "answered 401: authentication_failed at /data/"),
-    "403 scope": (lacks_scope, RefusedError, "answered 403: permission_denied (Missing scopes: accounts:read)"),
-    "403 plan": (
-        lambda shop: lacks_plan(shop, "webhooks", lambda klaviyo: klaviyo.webhooks()),
-        RefusedError, "answered 403: permission_denied (You must have Advanced KDP enabled to access this endpoint.)",
-    ),
-    "403 entitlement": (
-        lambda shop: lacks_plan(shop, "data sources", lambda klaviyo: klaviyo.create_data_source("t", "d")),
-        RefusedError, "answered 403: forbidden (Entitlement to create object type not found.)",
-    ),
-    "404 import": (
-        lambda shop: shop.klaviyo.import_profile(a_profile(id="01NOBODY", email=EMAIL)), NotFoundError, "answered 404: not_found at /data/",
-    ),
-    "404 event": (
-        lambda shop: shop.klaviyo.create_event(an_event(id="01NOBODY")), NotFoundError, "answered 404: not_found at /data/",
-    ),
-    "404 list": (lambda shop: shop.klaviyo.is_on_list("NONE", EMAIL), NotFoundError, "answered 404: not_found at /data/"),
-    "404 webhook": (lambda shop: shop.klaviyo.delete_webhook("NONE"), NotFoundError, "answered 404: not_found at /data/"),
-    "404 job": (lambda shop: shop.klaviyo.import_job("NONE"), NotFoundError, "answered 404: not_found at /data/"),
-    "409 another": (
-        lambda shop: conflict(shop, names_itself=False), RefusedError, "answered 409: duplicate_profile at /data/attributes",
-    ),
-    "409 itself": (
-        lambda shop: conflict(shop, names_itself=True), RefusedError, "answered 409: duplicate_profile at /data/attributes",
-    ),
-    "400 type": (
-        lambda shop: shop.klaviyo.create_event(an_event(attributes={"email": EMAIL, "location": {"zip": 3000}})),
-        RefusedError, "answered 400: invalid at /data/attributes/profile/data/attributes/location/zip",
-    ),
-    "429": (throttled, WaitError, "answered 429"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", REFUSALS)
-def test_our_client_tells_each_refusal_of_klaviyos_from_the_others(shop: Shop, name: str) -> None:
-    happens, kind, said = REFUSALS[name]
-    with pytest.raises(ServiceError) as refused:
-        happens(shop)
-    error = refused.value
-    assert type(error) is kind
-    assert str(error) == f"Klaviyo {said}"
-    assert error.request_id
-    assert "canary" not in str(error)
 
 
 def test_a_conflict_names_whose_the_identifier_is_or_the_profile_itself(shop: Shop) -> None:
@@ -239,6 +172,46 @@ def test_the_limits_speak_of_the_burst_window(shop: Shop) -> None:
     headers = shop.ask("GET", "/api/profiles").headers
     assert headers["RateLimit-Limit"] == "75, 75;w=1, 750;w=60"
     assert (headers["RateLimit-Remaining"], headers["RateLimit-Reset"]) == ("74", "0")
+
+
+def test_the_cursor_of_the_data_sources_is_an_id(shop: Shop) -> None:
+    made = [shop.sandbox.klaviyo.data_source(ACCOUNT, title).id for title in ("a", "b", "c")]
+    first = shop.ask("GET", "/api/data-sources?page[size]=2").json()
+    cursor = parse_qs(urlsplit(first["links"]["next"]).query)["page[cursor]"][0]
+    assert cursor in made
+    second = shop.ask("GET", f"/api/data-sources?page[size]=2&page[cursor]={cursor}").json()
+    assert [row["id"] for row in (*first["data"], *second["data"])] == made
+    assert second["links"]["next"] is None
+    assert shop.ask("GET", "/api/data-sources?page[cursor]=none").status_code == 400
+
+
+def test_jobs_and_topics_have_the_parts_that_klaviyos_answers_have(shop: Shop) -> None:
+    rows = {"profiles": {"data": [{"type": "profile", "attributes": {"email": EMAIL}}]}}
+    job = {"data": {"type": "profile-suppression-bulk-create-job", "attributes": rows}}
+    made = shop.ask("POST", "/api/profile-suppression-bulk-create-jobs", job).json()["data"]
+    assert made["relationships"] == {"lists": {"data": []}, "segments": {"data": []}}
+    assert shop.ask("GET", "/api/webhook-topics").json()["data"][0]["attributes"] == {}
+
+
+def test_from_a_revision_on_an_operation_answers_otherwise_if_that_is_ordered(shop: Shop) -> None:
+    order = {
+        "revision": "2027-01-15",
+        "operation": "GET /api/profiles",
+        "fields": {"links": "pages"},
+        "headers": {"RateLimit-Reset": ""},
+    }
+    url = f"{shop.sandbox.klaviyo.url}/_sandbox/differ"
+    assert requests.post(url, json=order, timeout=5).status_code == 200
+    assert requests.post(url, json=order | {"operation": "GET /api/none"}, timeout=5).status_code == 400
+    shop.sandbox.klaviyo.differ("2027-01-15", "POST /api/events", refused="unknown_field")
+    usual, later = (shop.at(revision, "GET", "/api/profiles") for revision in ("2026-10-15", "2027-01-15"))
+    assert ("links" in usual.json(), "pages" in later.json()) == (True, True)
+    assert ("RateLimit-Reset" in usual.headers, "RateLimit-Reset" in later.headers) == (True, False)
+    event = {"data": {"type": "event", "attributes": an_event(attributes={"email": EMAIL})}}
+    answers = [shop.at(revision, "POST", "/api/events", event) for revision in ("2026-10-15", "2027-04-15")]
+    assert [answer.status_code for answer in answers] == [202, 400]
+    assert answers[1].json()["errors"][0]["code"] == "unknown_field"
+    assert len(shop.sandbox.klaviyo.events(ACCOUNT)) == 1
 
 
 def test_a_date_of_retirement_is_announced_with_every_answer(shop: Shop) -> None:

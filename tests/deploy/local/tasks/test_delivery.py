@@ -18,6 +18,7 @@ from google.cloud.tasks_v2 import HttpMethod
 from google.oauth2 import id_token
 
 from deploy.local.tasks.delivery import OpenConnections, deliver
+from deploy.local.tasks.exchanges import KEPT, Exchange, Exchanges
 from deploy.local.tasks.model import Answer, HttpRequest
 from tests.deploy.local.tasks.cloud_tasks import NOON, QUEUE, TASK, Reply, World, a_world, record
 
@@ -557,6 +558,48 @@ def test_the_record_tells_the_times_of_every_hop_and_no_content(world: World) ->
     assert "private" not in str([first, second])
 
 
+def test_the_record_tells_what_was_sent_and_answered_to_who_asks_for_it(world: World) -> None:
+    world.worker.replies = [
+        Reply(500, {"X-Answer": "canary"}),
+        Reply(raw=b"HTTP/1.1 200 \r\nContent-Length: 6\r\n\r\ncanary"),
+    ]
+    world.add("/t", name=f"{TASK}/flush-1", http_request={"body": b"canary-body"})
+    world.step()
+    world.step(seconds=1)
+
+    first, second = world.attempts("bodies=1")
+
+    assert (first["sent"]["method"], first["sent"]["url"]) == ("POST", world.worker.url("/t"))
+    assert first["sent"]["body"] == "canary-body"
+    assert ["X-CloudTasks-TaskName", "flush-1"] in first["sent"]["headers"]
+    assert ["X-Answer", "canary"] in first["received"]["headers"]
+    assert second["received"]["body"] == "canary"
+    assert world.attempts("bodies=0") == world.attempts("")
+
+
+def test_an_attempt_that_was_not_answered_was_sent_all_the_same(world: World) -> None:
+    world.worker.replies = [Reply(raw=b"canary")]
+    world.add(http_request={"body": b"canary-body"})
+    world.step()
+
+    (attempt,) = world.attempts("bodies=1")
+
+    assert (attempt["sent"]["body"], attempt["received"], attempt["status"]) == ("canary-body", None, None)
+
+
+def test_the_record_forgets_the_bodies_of_the_oldest_and_of_an_earlier_start(tmp_path: Path) -> None:
+    with a_world(tmp_path) as world:
+        world.add()
+        world.step()
+    with a_world(tmp_path) as world:
+        (attempt,) = world.attempts("bodies=1")
+        assert (attempt["sent"], attempt["received"], attempt["status"]) == (None, None, 204)
+    exchanges = Exchanges()
+    for number in range(KEPT + 1):
+        exchanges.sent(number, HttpRequest("http://127.0.0.1/"), ())
+    assert (exchanges.of(0), exchanges.of(1)) == (None, Exchange(HttpRequest("http://127.0.0.1/"), ()))
+
+
 def test_the_record_is_filtered_by_full_or_short_name_and_limited_to_the_newest(world: World) -> None:
     other = world.queue(QUEUE.replace("outbound", "inbound")).name
     for number in (1, 2, 3):
@@ -606,6 +649,7 @@ def test_the_record_tells_how_full_a_queue_is(world: World) -> None:
         ("/attempts?after=-1", 400),
         ("/attempts?limit=&before=1", 400),
         ("/attempts?body=1", 400),
+        ("/attempts?bodies=all", 400),
         ("/queues/1", 404),
     ],
 )

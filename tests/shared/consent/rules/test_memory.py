@@ -97,6 +97,11 @@ class TestOptOut:
         memory = a_memory(event(OUT, 20), event(OUT, 60), asked=(("out", 5),))
         assert verdicts_of(memory) == [OURS, PERSON]
 
+    def test_is_the_persons_where_another_of_its_topic_is_our_landing_a_moment_before(self) -> None:
+        """One landing has one event of a topic, so that she leaves in that moment is seen."""
+        memory = a_memory(event(OUT, 20), event(OUT, 24), asked=(("out", 5),))
+        assert verdicts_of(memory) == [OURS, PERSON]
+
     def test_with_our_mark_is_the_persons(self) -> None:
         assert verdicts_of(a_memory(event(OUT, 20, mark="omneo"))) == [PERSON]
 
@@ -110,6 +115,9 @@ class TestOptIn:
         listed = event(IN, 30)
         listed = Decided("list", "subscribed_to_list", FIRST, listed.at, Decision.OPT_IN)
         assert verdicts_of(a_memory(event(IN, 30), listed, asked=(("in", 0),))) == [OURS, OURS]
+
+    def test_is_the_persons_where_another_of_its_topic_is_our_landing_a_moment_before(self) -> None:
+        assert verdicts_of(a_memory(event(IN, 30), event(IN, 31), asked=(("in", 0),))) == [OURS, PERSON]
 
     def test_before_the_call_is_the_persons(self) -> None:
         assert verdicts_of(a_memory(event(IN, -10), asked=(("in", 0),))) == [PERSON]
@@ -176,6 +184,14 @@ class TestOmneo:
     def test_an_opt_out_dated_back_before_the_opt_in_that_it_replaces_counts_as_of_now(self) -> None:
         memory = learning.with_omneo(a_memory(), comms(True, 50), at(60))
         assert results.last_word(learning.with_omneo(memory, comms(False, 40), at(99))) == Word("out", at(99))
+
+    @pytest.mark.parametrize(("asked", "counts_as_of"), [((("in", 0),), 45), ((), 99)])
+    def test_an_opt_out_is_dated_back_before_no_opt_in_that_is_our_own_landing(
+        self, asked: tuple[tuple[Direction, float], ...], counts_as_of: float
+    ) -> None:
+        memory = learning.with_omneo(a_memory(event(IN, 50), asked=asked), comms(True, 0), at(1))
+        out = learning.with_omneo(memory, comms(False, 45), at(99))
+        assert out.omneo_out == at(counts_as_of)
 
     def test_what_we_wrote_is_no_decision_of_omneos(self) -> None:
         memory = a_memory(event(IN, 5))

@@ -338,6 +338,7 @@ REFUSALS: list[tuple[str, object, str, str]] = [
     ("context-profile-text", {"profile": "canary"}, "canary", "profile.email or profile.id"),
     ("context-email-empty", {"profile": {"email": "", "first_name": "canary"}}, "N", "profile.email or profile.id. The email is empty, and there is no id."),
     ("context-only-mobile", {"profile": {"mobile_phone": "+61canary"}}, "N", "The email is missing, and there is no id. A mobile number alone"),
+    ("context-only-phone", {"profile": {"phone": "+61canary"}}, "N", "The email is missing, and there is no id. A mobile number alone"),
     ("context-empty-and-mobile", {"profile": {"email": "", "mobile_phone": "+61canary"}}, "N", "The email is empty, and there is no id. A mobile number alone"),
     ("context-php-empty", {"profile": []}, "N", "The email is missing, and there is no id."),
     ("context-at-the-root", {"email": EMAIL}, "N", "below profile"),

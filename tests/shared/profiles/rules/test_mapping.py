@@ -127,6 +127,25 @@ class TestEmpty:
 
 
 class TestMappings:
+    @pytest.mark.parametrize(
+        ("currency", "sent"), [("AUD", 1234.3), (None, 1234.3), ("JPY", 1234.0), ("KWD", 1234.3)]
+    )
+    def test_money_has_the_places_of_its_currency_under_whichever_name(
+        self, currency: str | None, sent: float
+    ) -> None:
+        found = mapped(
+            {"reward_balance": "Rewards"},
+            currency=currency,
+            reward_balance=1234.3000000000002,
+            combined_balance_dollars=1234.3000000000002,
+            point_balance=1234.5678,
+        )
+        assert properties(found) == {
+            "Rewards": sent,
+            "omneo_combined_balance_dollars": sent,
+            "omneo_point_balance": 1234.5678,
+        }
+
     def test_a_mapped_path_is_renamed_and_the_core_stays(self) -> None:
         found = mapped(
             {"reward_balance": "Rewards", "first_name": "Nickname"}, first_name="Jane", reward_balance=5

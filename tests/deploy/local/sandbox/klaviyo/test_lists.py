@@ -146,3 +146,30 @@ def test_members_say_when_they_joined_and_cannot_be_found_by_id(
     assert (refused.status_code, problems_of(refused)) == (400, ["filter"])
     assert problems_of(call("GET", f"{LISTS}/{news.id}/profiles?page[size]=101")) == ["page[size]"]
     assert call("GET", f"{LISTS}/nolist/profiles").status_code == 404
+
+
+def test_an_app_makes_a_list_with_the_accounts_opt_in_unless_it_says(sandbox: Sandbox, call: Caller) -> None:
+    sandbox.klaviyo.account(ACCOUNT, default_opt_in="double_opt_in")
+    for fields, opt_in in (({}, "double_opt_in"), ({"opt_in_process": "single_opt_in"}, "single_opt_in")):
+        made = call("POST", LISTS, {"data": {"type": "list", "attributes": {"name": "New", **fields}}})
+        assert made.status_code == 201
+        row = made.json()["data"]
+        assert (row["attributes"]["name"], row["attributes"]["opt_in_process"]) == ("New", opt_in)
+        assert call("GET", f"{LISTS}/{row['id']}").json()["data"] == row
+
+
+def test_a_list_needs_a_name_and_a_known_opt_in(call: Caller) -> None:
+    nameless = call("POST", LISTS, {"data": {"type": "list", "attributes": {"opt_in_process": "maybe"}}})
+    assert problems_of(nameless) == [
+        "/data/attributes/name",
+        "/data/attributes/opt_in_process",
+    ]
+
+
+def test_a_deleted_list_is_gone_and_its_members_stay(
+    sandbox: Sandbox, call: Caller, news: MarketingList, jane: Profile
+) -> None:
+    assert call("POST", f"{LISTS}/{news.id}/relationships/profiles", members(jane.id)).status_code == 204
+    assert call("DELETE", f"{LISTS}/{news.id}").status_code == 204
+    assert call("DELETE", f"{LISTS}/{news.id}").status_code == 404
+    assert call("GET", f"/api/profiles/{jane.id}/relationships/lists").json()["data"] == []

@@ -152,3 +152,24 @@ def test_events_come_in_pages_of_at_most_1000(sandbox: Sandbox, call: Caller, ja
     assert [row["attributes"]["timestamp"] for row in rest["data"]] == [int(NOON) + 1000]
     assert (rest["links"]["next"], len(rest["included"])) == (None, 1)
     assert problems_of(call("GET", f"{EVENTS}?page[size]=1001")) == ["page[size]"]
+
+
+def test_what_an_event_had_beside_its_properties_comes_back_among_them(call: Caller, jane: Profile) -> None:
+    metric = {"data": {"type": "metric", "attributes": {"name": "Points Earned"}}}
+    attributes = {
+        "properties": {"points": 5},
+        "unique_id": "order-7",
+        "value": 9.5,
+        "value_currency": "AUD",
+        "metric": metric,
+        "profile": {"data": {"type": "profile", "id": jane.id, "attributes": {}}},
+    }
+    sent = call("POST", "/api/events", {"data": {"type": "event", "attributes": attributes}})
+    assert sent.status_code == 202
+    (row,) = call("GET", filtered("/api/events", f'equals(profile_id,"{jane.id}")')).json()["data"]
+    assert row["attributes"]["event_properties"] == {
+        "points": 5,
+        "$event_id": "order-7",
+        "$value": 9.5,
+        "$value_currency": "AUD",
+    }

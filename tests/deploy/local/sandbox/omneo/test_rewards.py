@@ -148,3 +148,11 @@ def test_another_process_can_arrange_and_look(sandbox: Sandbox, call: Call) -> N
     assert call("POST", "/rewards", a_reward()).status_code == 409
     status, said = ask("GET", "rewards?tenant=acme")
     assert (status, [row["external_id"] for row in said["rewards"]]) == (200, ["order-7"])
+
+
+def test_a_deleted_reward_is_gone_and_frees_its_external_id(call: Call) -> None:
+    first = call("POST", "/rewards", a_reward()).json()["data"]["id"]
+    assert call("DELETE", f"/rewards/{first}").status_code == 204
+    assert call("DELETE", f"/rewards/{first}").status_code == 404
+    second = call("POST", "/rewards", a_reward())
+    assert (second.status_code, second.json()["data"]["id"]) == (201, first + 1)

@@ -153,3 +153,16 @@ def test_calls_are_noted_with_their_tenant_and_without_their_token(sandbox: Sand
     assert (noted.account, noted.path, noted.status) == ("acme", "/acme/api/v3/profiles", 200)
     assert "authorization" in noted.header_names
     assert "canary" not in json.dumps(noted.to_json(bodies=False))
+
+
+def test_a_profile_that_the_api_makes_can_be_read_and_deleted(call: Call) -> None:
+    made = call("POST", "/api/v3/profiles", json={"first_name": "Jane", "email": JANE})
+    assert made.status_code == 201
+    profile = made.json()["data"]
+    assert (profile["first_name"], profile["last_name"], profile["email"]) == ("Jane", "Unknown", JANE)
+    again = call("POST", "/api/v3/profiles", json={"email": JANE.upper()})
+    assert (again.status_code, list(again.json()["errors"])) == (422, ["email"])
+    assert call("GET", f"/api/v3/profiles/{profile['id']}").json()["data"] == profile
+    assert call("DELETE", f"/api/v3/profiles/{profile['id']}").status_code == 204
+    assert call("GET", f"/api/v3/profiles/{profile['id']}").status_code == 404
+    assert call("DELETE", f"/api/v3/profiles/{profile['id']}").status_code == 404

@@ -1,13 +1,23 @@
 """Who else uses the Klaviyo account: a profile there may be the customer of another tenant too, as production and its staging twin share one."""
 
-from shared.erasure.person import Person
+from dataclasses import dataclass
+
 from shared.omneo.client import OmneoClient
 from shared.profiles.synced import SyncedProfiles
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 
-def other_tenant_of(person: Person, tenant: Tenant, services: Services) -> str:
+@dataclass(frozen=True)
+class KnownBy:
+    """What a person is known by: the id of an Omneo profile, "" if none, email addresses, and Klaviyo's ids."""
+
+    profile_id: str
+    emails: tuple[str, ...]
+    klaviyo_ids: tuple[str, ...]
+
+
+def other_tenant_of(person: KnownBy, tenant: Tenant, services: Services) -> str:
     """Return the name of another tenant on the Klaviyo account to whom the person is known still, "" if there is none.
 
     Raises:
@@ -24,19 +34,19 @@ def other_tenant_of(person: Person, tenant: Tenant, services: Services) -> str:
     return ""
 
 
-def _has_synced(person: Person, name: str, services: Services) -> bool:
+def _has_synced(person: KnownBy, name: str, services: Services) -> bool:
     store = SyncedProfiles.of(services)
     return any(store.knows(name, id) for id in person.klaviyo_ids)
 
 
-def _lives_in(person: Person, name: str, services: Services) -> bool:
+def _lives_in(person: KnownBy, name: str, services: Services) -> bool:
     tenant = services.tenants.find(name)
     if tenant is None:
         return False
     return _is_in(services.omneo(tenant), person, tenant.settings.identity_handle)
 
 
-def _is_in(omneo: OmneoClient, person: Person, handle: str) -> bool:
+def _is_in(omneo: OmneoClient, person: KnownBy, handle: str) -> bool:
     found = [omneo.find_profile_by_email(email) for email in person.emails]
     found += [omneo.find_profile_by_identity(identifier=id, handle=handle) for id in person.klaviyo_ids]
     if person.profile_id:  # a copy of an Omneo has the ids of the one it was made from

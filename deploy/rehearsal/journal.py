@@ -1,0 +1,115 @@
+"""What a rehearsal has made and found so far, in the tenant's store: noted before it is made, so that the next run removes what a dead one left.
+
+Names alone are kept, and verdicts. Nothing here calls a service.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from shared.errors import BusyError
+from shared.services import Services
+from shared.storage.documents import Documents, Value
+from shared.storage.leases import Lease
+
+COLLECTION = "rehearsals"
+HELD = timedelta(minutes=5)  # by a run that shows no sign of life
+
+
+@dataclass(frozen=True)
+class Made:
+    """Something that was made, or may have been: which kind of thing, its name, and in whose hands it is, "" for nobody's."""
+
+    kind: str
+    name: str
+    owner: str = ""
+
+
+@dataclass
+class Journal:
+    """The one rehearsal of a tenant. Every change is stored before it is returned from."""
+
+    documents: Documents
+    tenant: str
+    made: list[Made] = field(default_factory=list)
+    results: dict[str, str] = field(default_factory=dict)  # as text: a store takes no list within a list
+
+    @classmethod
+    def open(cls, services: Services, tenant: str) -> "Journal":
+        """Return the journal as the last run has left it; an empty one if it left nothing."""
+        found = services.documents.get(COLLECTION, tenant)
+        if found is None:
+            services.documents.create(COLLECTION, tenant, {"made": [], "results": {}})
+            return cls(services.documents, tenant)
+        made = [Made(**cast(dict[str, str], row)) for row in cast(list[Any], found.fields["made"])]
+        return cls(services.documents, tenant, made, cast(dict[str, str], found.fields["results"]))
+
+    def begin(self, *, resume: bool) -> None:
+        """Begin a run; with `resume` what the last one has found is kept."""
+        if not resume:
+            self.results = {}
+        self._write(results=self.results)
+
+    def note(self, made: Made) -> None:
+        """Note what is about to be made."""
+        if made not in self.made:
+            self.made.append(made)
+            self._write(made=self._rows())
+
+    def forget(self, made: Made) -> None:
+        """Note that it is gone."""
+        self.made.remove(made)
+        self._write(made=self._rows())
+
+    def keep(self, name: str, result: Mapping[str, Any]) -> None:
+        """Keep what a check has found."""
+        self.results[name] = json.dumps(result)
+        self._write(results=self.results)
+
+    def result(self, name: str) -> Any:
+        """Return what was kept of a check, None if nothing was."""
+        return json.loads(self.results[name]) if name in self.results else None
+
+    def finish(self) -> None:
+        """End a run: its results are told, and what it could not remove stays noted."""
+        if self.made:
+            self._write(results={})
+        else:
+            self.documents.delete(COLLECTION, self.tenant)
+
+    def _rows(self) -> Value:
+        return [{"kind": row.kind, "name": row.name, "owner": row.owner} for row in self.made]
+
+    def _write(self, **fields: Any) -> None:
+        self.documents.update(COLLECTION, self.tenant, fields)
+
+
+class Turn:
+    """The right to rehearse: one run at a time for a tenant, by a lease that has to be kept up."""
+
+    def __init__(self, services: Services, tenant: str) -> None:
+        self._leases, self._clock = services.leases, services.clock
+        lease = self._leases.acquire(f"rehearsal of {tenant}", lasting=HELD)
+        if lease is None:
+            raise BusyError(
+                "A rehearsal of this tenant is under way, or was killed less than five minutes ago. Wait, and try again."
+            )
+        self._lease: Lease = lease
+        self._kept_at: datetime = self._clock()
+
+    def keep(self) -> None:
+        """Show a sign of life."""
+        if self._clock() - self._kept_at >= HELD / 10:
+            self._leases.renew(self._lease, lasting=HELD)
+            self._kept_at = self._clock()
+
+    def end(self) -> None:
+        """Let the next run begin."""
+        self._leases.release(self._lease)
+
+
+def forget(services: Services, tenant: str) -> None:
+    """Forget the rehearsal of a tenant that is deleted."""
+    services.documents.delete(COLLECTION, tenant)

@@ -1,0 +1,191 @@
+"""The order of a rehearsal: what a dead run left is removed, each assumption is tried, and what was made is removed.
+
+How an assumption is tried stands in `checks/`, who asks and who is told in `deploy/tenants/rehearse.py`.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from deploy.rehearsal.assumption import Answer, Assumption, CannotBeTried, Verdict, untried
+from deploy.rehearsal.clients import RehearsedKlaviyo, RehearsedOmneo
+from deploy.rehearsal.exchanges import Exchange, Listener, ListeningServices
+from deploy.rehearsal.journal import Journal, Made, Turn
+from deploy.rehearsal.made import remove
+from deploy.rehearsal.stage import Stage
+from shared.errors import ExtensionError, ProfileNotFoundError, ServiceError
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one assumption: the verdict, the evidence, and the calls that were made, as they may be shown."""
+
+    name: str
+    verdict: Verdict
+    because: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+    calls: tuple[dict[str, Any], ...] = ()
+    lines: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the report and the journal keep it."""
+        return {
+            "name": self.name,
+            "verdict": self.verdict.value,
+            "because": self.because,
+            "evidence": self.evidence,
+            "calls": list(self.calls),
+            "lines": list(self.lines),
+        }
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "Result":
+        """Read what `to_json` has written."""
+        return cls(
+            row["name"],
+            Verdict(row["verdict"]),
+            row["because"],
+            row["evidence"],
+            tuple(row["calls"]),
+            tuple(row["lines"]),
+        )
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be rehearsed. `resume` keeps what an interrupted run has found; `revision` is another one of Klaviyo's, "" for the usual one."""
+
+    chosen: Sequence[Assumption]
+    profile_id: str
+    domain: str = "example.com"
+    resume: bool = False
+    revision: str = ""
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """A run that has ended: its results, and what it could not remove."""
+
+    results: tuple[Result, ...]
+    left: tuple[Made, ...]
+
+    @property
+    def all_hold(self) -> bool:
+        """Whether nothing that was tried does not hold."""
+        return all(result.verdict is not Verdict.FAILS for result in self.results)
+
+
+def rehearse(
+    tenant: Tenant,
+    order: Order,
+    services: Services,
+    *,
+    tell: Callable[[Result], None],
+    listeners: Iterable[Listener] = (),
+) -> Rehearsed:
+    """Try what is ordered on the tenant, tell each result as it comes, and remove what was made.
+
+    Interrupted, it removes what it can and goes on its way; what a killed run leaves, the next one removes.
+
+    Raises:
+        BusyError: another rehearsal of the tenant is under way.
+        ProfileNotFoundError: Omneo has no profile like the one that is named.
+        ServiceError: Klaviyo or Omneo cannot be reached at all.
+    """
+    turn = Turn(services, tenant.name)
+    try:
+        calls: list[Exchange] = []
+        listening = ListeningServices.around(services, calls.append, *listeners, revision=order.revision)
+        journal = Journal.open(services, tenant.name)
+        klaviyo, omneo = listening.klaviyo(tenant), listening.omneo(tenant)
+        remove_all(journal, klaviyo, omneo)
+        _check_profile(order.profile_id, omneo)
+        journal.begin(resume=order.resume)
+        stage = Stage(
+            tenant,
+            listening,
+            klaviyo,
+            omneo,
+            journal=journal,
+            turn=turn,
+            profile_id=order.profile_id,
+            domain=order.domain,
+            calls=calls,
+        )
+        try:
+            results = [_result(row, stage, journal, tell) for row in order.chosen]
+        finally:
+            remove_all(journal, klaviyo, omneo)
+        left = tuple(journal.made)
+        journal.finish()
+        return Rehearsed(tuple(results), left)
+    finally:
+        turn.end()
+
+
+def _check_profile(id: str, omneo: RehearsedOmneo) -> None:
+    try:
+        known = omneo.profile(id) is not None
+    except ServiceError:
+        return  # each check says so for itself
+    if not known:
+        raise ProfileNotFoundError("Omneo has no such profile: name one of a test customer, by its id.")
+
+
+def remove_all(journal: Journal, klaviyo: RehearsedKlaviyo, omneo: RehearsedOmneo) -> None:
+    """Remove everything that is noted, the last first; what cannot be removed now stays noted."""
+    for made in reversed(list(journal.made)):
+        try:
+            remove(made, klaviyo, omneo)
+        except ServiceError:
+            continue
+        journal.forget(made)
+
+
+def _result(assumption: Assumption, stage: Stage, journal: Journal, tell: Callable[[Result], None]) -> Result:
+    known = journal.result(assumption.name)
+    result = Result.from_json(known) if known else _tried(assumption, stage)
+    if not known:
+        journal.keep(assumption.name, result.to_json())
+    tell(result)
+    return result
+
+
+def _tried(assumption: Assumption, stage: Stage) -> Result:
+    tried = assumption.tried
+    if isinstance(tried, CannotBeTried):
+        by_hand = f". By hand: {tried.by_hand}" if tried.by_hand else ""
+        return Result(assumption.name, Verdict.UNTRIED, f"{tried.because}{by_hand}")
+    stage.begin()
+    answer = _asked(tried.check, stage)
+    return Result(
+        assumption.name,
+        answer.verdict,
+        answer.because,
+        dict(stage.evidence),
+        tuple(_each_once(call.shown() for call in stage.calls)),
+        tuple(dict.fromkeys(map(str, stage.calls))),
+    )
+
+
+def _each_once(calls: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the calls that differ, each with how often it was made: whoever waits makes one call many times."""
+    counts = Counter(json.dumps(call) for call in calls)
+    for text, times in counts.items():
+        yield {**json.loads(text), "times": times}
+
+
+def _asked(check: Callable[[Stage], Answer], stage: Stage) -> Answer:
+    try:
+        return check(stage)
+    except ServiceError as error:
+        said = f"answered {error.status}" if error.status else "did not answer"
+        return untried(f"{error.service} {said} to a call that the check needs")
+    except ExtensionError as error:
+        return untried(f"the check was given up: {error}")
+    except (KeyError, TypeError, AttributeError, IndexError):
+        return untried("an answer has another form than the check can read")

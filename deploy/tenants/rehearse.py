@@ -1,0 +1,203 @@
+"""`rehearse NAME`: try with a live account what the extension can only assume. What is assumed, and how it is tried, stands in `deploy/rehearsal/`."""
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deploy.tenants.running import Command, existing, found, with_services
+from deploy.tenants.tables import json_option, show_json
+from shared.audit import OPERATOR, Act, Audit
+from shared.errors import ProfileNotFoundError
+from shared.services import Services
+from shared.settings import Needs, as_revision
+from shared.tenants.tenants import Tenant
+
+if TYPE_CHECKING:
+    from deploy.rehearsal.assumption import Assumption
+    from deploy.rehearsal.rehearsal import Rehearsed, Result
+    from deploy.rehearsal.revisions import Revision
+
+_TWIN = "-stg"  # how Omneo names the staging twin of a tenant
+_DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}")
+_WIDTH = len("could not be tried")
+
+
+@click.command(cls=Command)
+@click.argument("name", callback=existing)
+@click.option(
+    "--profile",
+    "profile_id",
+    required=True,
+    metavar="ID",
+    help="The Omneo profile of a test customer: it gets tokens, two interactions, which stay, and rewards of 0.01, which are removed.",
+)
+@click.option(
+    "--only", multiple=True, metavar="ASSUMPTION", help="Try this one alone; may be given more than once."
+)
+@click.option(
+    "--report",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the report is written, as a page and as JSON.",
+)
+@click.option(
+    "--record",
+    "record",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where the answers of both services are kept, with made-up values in place of every true one.",
+)
+@click.option(
+    "--revision",
+    metavar="DATE",
+    default="",
+    help="Another revision of Klaviyo's API: the same calls are made under it as well, and what differs is told.",
+)
+@click.option(
+    "--domain",
+    default="example.com",
+    show_default=True,
+    help="Of the addresses of test profiles in Klaviyo, which passes over some that it takes for made up.",
+)
+@click.option("--production", is_flag=True, help="Also on a tenant that is no staging twin.")
+@click.option("--resume", is_flag=True, help="Keep what an interrupted rehearsal has found.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@with_services(Needs.STORE | Needs.KLAVIYO_APP | Needs.PUBLIC_URL)
+def rehearse(
+    services: Services,
+    name: str,
+    *,
+    profile_id: str,
+    only: tuple[str, ...],
+    folder: Path | None,
+    record: Path | None,
+    revision: str,
+    domain: str,
+    production: bool,
+    resume: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Try on tenant NAME what is assumed of Klaviyo and Omneo, with test objects that are made for it and removed.
+
+    Exit status 1 if something does not hold. Ctrl-C removes what was made; what a killed run leaves, the next one removes.
+    """
+    from deploy.rehearsal import report, revisions
+    from deploy.rehearsal.rehearsal import Order
+    from deploy.rehearsal.revisions import rehearse_all
+
+    chosen = _chosen(only)
+    _check_revision(revision, services, resume=resume)
+    if not _DOMAIN.fullmatch(domain):
+        raise click.BadParameter("name a domain, as in example.com.", param_hint="--domain")
+    tenant = found(services, name)
+    _check(tenant, production=production)
+    _ask(tenant, chosen, yes=yes)
+    Audit.of(services).note(name, Act.REHEARSED, by=OPERATOR)
+    order = Order(chosen, profile_id.strip(), domain, resume)
+    about = {
+        "tenant": name,
+        "began": f"{services.clock():%Y-%m-%d %H:%M:%S} UTC",
+        "revision": services.settings.klaviyo_revision,
+    }
+    try:
+        rehearsed, other = rehearse_all(
+            tenant, order, services, record=record, revision=revision, tell=_nothing if as_json else _tell
+        )
+    except ProfileNotFoundError as error:
+        raise click.BadParameter(str(error), param_hint="--profile") from None
+    if folder is not None:
+        report.write(folder, rehearsed, about=about)
+    if folder is not None and other is not None:
+        revisions.write(folder, other, about=about)
+    if as_json:
+        found_other = {} if other is None else {"other_revision": other.to_json()}
+        show_json(report.as_json(rehearsed, about=about) | found_other)
+    else:
+        _sum_up(rehearsed, other, folder)
+    if not all(run.all_hold for run in (rehearsed, *([other.rehearsed] if other else []))):
+        raise click.exceptions.Exit(1)
+
+
+def _check_revision(revision: str, services: Services, *, resume: bool) -> None:
+    if not revision:
+        return
+    try:
+        is_one = as_revision(revision) != services.settings.klaviyo_revision
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise click.BadParameter(
+            "name another revision of Klaviyo's, as in 2027-01-15.", param_hint="--revision"
+        )
+    if resume:
+        raise click.UsageError("--revision compares whole rehearsals: give it without --resume.")
+
+
+def _chosen(only: tuple[str, ...]) -> "tuple[Assumption, ...]":
+    from deploy.rehearsal.assumptions.table import ASSUMPTIONS, BY_NAME
+
+    if unknown := [name for name in only if name not in BY_NAME]:
+        near = "deploy/guide/assumptions.md names them all"
+        raise click.BadParameter(f"{len(unknown)} of these names are not known: {near}.", param_hint="--only")
+    return tuple(row for row in ASSUMPTIONS if not only or row.name in only)
+
+
+def _check(tenant: Tenant, *, production: bool) -> None:
+    if not tenant.name.endswith(_TWIN) and not production:
+        raise click.UsageError(
+            f"{tenant.name} is no staging twin: its name does not end with {_TWIN}. Give --production to rehearse on it all the same."
+        )
+    if not tenant.is_connected:
+        raise click.UsageError("The tenant is not connected to Klaviyo: install the app first.")
+
+
+def _ask(tenant: Tenant, chosen: "tuple[Assumption, ...]", *, yes: bool) -> None:
+    from deploy.rehearsal.assumption import Trial
+
+    writes = sum(isinstance(row.tried, Trial) and row.tried.writes for row in chosen)
+    if yes or not writes:
+        return
+    if not is_terminal():
+        raise click.UsageError(
+            "This makes test objects in Klaviyo and Omneo. Give --yes to do it without being asked."
+        )
+    click.confirm(
+        f"Make test objects for {writes} checks in the Klaviyo account and the Omneo of {tenant.name}, and remove them?",
+        abort=True,
+        err=True,
+    )
+
+
+def is_terminal() -> bool:
+    """Return whether somebody can be asked."""
+    return sys.stdin.isatty()
+
+
+def _tell(result: "Result") -> None:
+    click.echo(
+        f"{result.verdict.value:<{_WIDTH}}  {result.name}" + (f": {result.because}" if result.because else "")
+    )
+
+
+def _nothing(_result: "Result") -> None:
+    return
+
+
+def _sum_up(rehearsed: "Rehearsed", other: "Revision | None", folder: Path | None) -> None:
+    from deploy.rehearsal.assumption import Verdict
+
+    counts: dict[Any, int] = {
+        verdict: sum(result.verdict is verdict for result in rehearsed.results) for verdict in Verdict
+    }
+    click.echo(", ".join(f"{count} {verdict.value}" for verdict, count in counts.items()) + ".")
+    for made in rehearsed.left:
+        click.echo(f"Not removed yet, the next rehearsal tries again: {made.kind}.")
+    for line in () if other is None else other.lines():
+        click.echo(line)
+    if folder is not None:
+        click.echo(f"The report is in {folder}.")

@@ -1,0 +1,42 @@
+"""What an install brings: the tokens of a grant, and whose account they open. Nothing is called here: an install's first page needs no client."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+LONGEST_LIFE = 10 * 365 * 24 * 3600  # beyond any token's, and still a date when added to today
+
+
+class TokenAnswer(BaseModel):
+    """What the token endpoint answers. The refresh token may be a new one; the caller keeps it always."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    access_token: SecretStr = Field(min_length=1)
+    refresh_token: SecretStr = Field(min_length=1)
+    expires_in: int = Field(gt=0, le=LONGEST_LIFE, description="seconds")
+    scope: str = ""
+
+
+class Account(BaseModel):
+    """A Klaviyo account. `timezone` is an IANA name, `country` as the merchant wrote it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str = Field(min_length=1)
+    name: str = ""
+    timezone: str = ""
+    country: str = ""
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> "Account":
+        """Read an account resource."""
+        attributes = row.get("attributes") or {}
+        contact = attributes.get("contact_information") or {}
+        return cls(
+            id=row["id"],
+            name=contact.get("organization_name") or "",
+            timezone=attributes.get("timezone") or "",
+            country=(contact.get("street_address") or {}).get("country") or "",
+        )

@@ -1,0 +1,61 @@
+"""The pace of a tenant's calls: an endpoint that Klaviyo has just refused is not called, and who waits for it is told when its turn is.
+
+A worker's calls are bound by it, since the queue waits for it. Where a person waits for the answer, the call is made all the same: it is
+one call, and Klaviyo may take it.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from shared.errors import RestingError
+from shared.klaviyo.limits import Endpoint
+from shared.klaviyo.rests import Rests
+
+
+class Pace(Protocol):
+    """Who is asked before a call, and told of a refusal."""
+
+    def check(self, endpoint: Endpoint) -> None:
+        """Return if the endpoint may be called, or raise a RestingError."""
+
+    def refused(self, endpoint: Endpoint, asked: float | None) -> None:
+        """Hear that Klaviyo throttles the endpoint, and for how many seconds it asks, None if it does not say."""
+
+
+class Unpaced:
+    """Every call is made."""
+
+    def check(self, endpoint: Endpoint) -> None:
+        """Return."""
+
+    def refused(self, endpoint: Endpoint, asked: float | None) -> None:
+        """Do nothing."""
+
+
+class TenantPace:
+    """The pace of one tenant's calls, which all its jobs keep."""
+
+    def __init__(self, tenant: str, rests: Rests, clock: Callable[[], datetime]) -> None:
+        self._tenant = tenant
+        self._rests = rests
+        self._clock = clock
+
+    def check(self, endpoint: Endpoint) -> None:
+        """Return if the endpoint may be called.
+
+        Raises:
+            RestingError: it rests.
+        """
+        turn = self._rests.turn(self._tenant, endpoint, endpoint.limit)
+        if turn is not None:
+            raise RestingError(
+                "Klaviyo answered 429, and is not called again yet",
+                service="Klaviyo",
+                status=429,
+                retry_after=(turn - self._clock()).total_seconds(),
+            )
+
+    def refused(self, endpoint: Endpoint, asked: float | None) -> None:
+        """Let the endpoint rest."""
+        self._rests.refused(self._tenant, endpoint, asked)

@@ -1,0 +1,167 @@
+"""Until when an endpoint of Klaviyo's is not to be called again for a tenant: the first refusal holds all instances back.
+
+One document an endpoint, written by whoever is refused and finds nothing as late there: of a hundred refusals at once one writes, and
+nobody waits for another. Whoever is about to call looks into memory, which is a second old at most. To rest saves calls, no more: where
+the store cannot answer, what is known counts, and the call is made.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import cast
+
+from shared.errors import DocumentChangedError, DocumentExistsError, StoreUnavailableError
+from shared.klaviyo.limits import Limit
+from shared.klaviyo.rules.line import Line
+from shared.storage.documents import Document, Documents, Value, delete_all
+
+KNOWN_FOR = timedelta(seconds=1)
+LONGEST = 3600.0  # seconds; as long as a job waits at most because it is asked to
+LONGEST_UNASKED = 60.0  # seconds
+# Refusals of the same moment, which ask for whole seconds, end within so much of each other.
+_AS_LATE = timedelta(seconds=1)
+_REMEMBERED = timedelta(minutes=2)  # after its end, for the next to be longer
+_TENANTS = 1000
+_LINES = 10_000
+_TRIES = 3
+
+
+@dataclass(frozen=True)
+class _Rest:
+    until: datetime
+    seconds: float  # how long it was to be
+
+
+class Rests:
+    """Notes rests and tells them. Safe for threads."""
+
+    def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
+        self._documents = documents
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[datetime, Mapping[str, _Rest]]] = {}
+        self._lines: dict[tuple[str, str], Line] = {}
+
+    def until(self, tenant: str, thing: str) -> datetime | None:
+        """Return until when an endpoint, or whatever else rests by a name, is not to be called; None if it may be."""
+        now = self._clock()
+        rest = self._seen(tenant, now).get(thing)
+        return rest.until if rest is not None and rest.until > now else None
+
+    def look(self, tenant: str, thing: str) -> datetime | None:
+        """Return what `until` does, as it stands in the store now."""
+        now = self._clock()
+        rest = self._read(tenant, now).get(thing)
+        return rest.until if rest is not None and rest.until > now else None
+
+    def turn(self, tenant: str, thing: str, limit: Limit) -> datetime | None:
+        """Return when it is the turn of one more that waits for the end of a rest, None if nothing rests.
+
+        Those who ask come one behind the other, as fast as the limit lets them: all at once they would be refused again.
+        """
+        until = self.until(tenant, thing)
+        if until is None:
+            return None
+        with self._lock:
+            if len(self._lines) >= _LINES:
+                self._lines.clear()
+            line = self._lines.setdefault((tenant, thing), Line(until))
+            self._lines[tenant, thing], at = line.joined(until, limit.a_second, limit.a_minute)
+        return min(at, until + timedelta(seconds=LONGEST))
+
+    def rest(self, tenant: str, thing: str, until: datetime) -> None:
+        """Let it rest until then, unless it rests as long already."""
+        self._note(tenant, thing, _Rest(until, (until - self._clock()).total_seconds()))
+
+    def refused(self, tenant: str, thing: str, asked: float | None, *, at_least: float = 1.0) -> None:
+        """Let what has just been refused rest for the seconds that were asked for; where none were, longer each time in a row."""
+        now = self._clock()
+        seconds = asked or 0.0
+        if seconds < at_least:
+            before = self._read(tenant, now).get(thing)
+            if before is not None and before.until > now:
+                return
+            seconds = at_least
+            if before is not None and now - before.until < _REMEMBERED:
+                seconds = min(max(2 * before.seconds, at_least), LONGEST_UNASKED)
+        seconds = min(seconds, LONGEST)
+        self._note(tenant, thing, _Rest(now + timedelta(seconds=seconds), seconds))
+
+    def end(self, tenant: str, thing: str) -> None:
+        """Let it rest no longer."""
+        self._documents.delete(_collection(tenant), thing)
+        self._remember(tenant, thing, None)
+
+    def forget(self, tenant: str) -> None:
+        """Forget every rest."""
+        delete_all(self._documents, _collection(tenant))
+        with self._lock:
+            self._known.pop(tenant, None)
+
+    def _seen(self, tenant: str, now: datetime) -> Mapping[str, _Rest]:
+        with self._lock:
+            looked_at, rests = self._known.get(tenant, (None, {}))
+            if looked_at is not None and timedelta() <= now - looked_at < KNOWN_FOR:
+                return rests
+            # Others go on with what was known while this one looks.
+            self._keep(tenant, now, rests)
+        return self._read(tenant, now)
+
+    def _read(self, tenant: str, now: datetime) -> Mapping[str, _Rest]:
+        try:
+            rests = {
+                document.id: _decoded(document) for document in self._documents.find(_collection(tenant))
+            }
+        except StoreUnavailableError:
+            with self._lock:
+                return self._known.get(tenant, (now, {}))[1]
+        with self._lock:
+            self._keep(tenant, now, rests)
+        return rests
+
+    def _keep(self, tenant: str, now: datetime, rests: Mapping[str, _Rest]) -> None:
+        if len(self._known) >= _TENANTS and tenant not in self._known:
+            self._known.clear()
+        self._known[tenant] = (now, rests)
+
+    def _note(self, tenant: str, thing: str, rest: _Rest) -> None:
+        with suppress(StoreUnavailableError):  # then this instance alone knows
+            rest = self._written(tenant, thing, rest)
+        self._remember(tenant, thing, rest)
+
+    def _written(self, tenant: str, thing: str, rest: _Rest) -> _Rest:
+        """Write the rest, unless one as late stands there; return the one that stands then."""
+        fields: dict[str, Value] = {
+            "until": rest.until,
+            "seconds": rest.seconds,
+            "expire_at": rest.until + _REMEMBERED,
+        }
+        for _ in range(_TRIES):
+            found = self._documents.get(_collection(tenant), thing)
+            try:
+                if found is None:
+                    self._documents.create(_collection(tenant), thing, fields)
+                elif (known := _decoded(found)).until + _AS_LATE >= rest.until:
+                    return known
+                else:
+                    self._documents.update(_collection(tenant), thing, fields, version=found.version)
+            except (DocumentExistsError, DocumentChangedError):
+                continue  # somebody else was refused at the same moment
+            return rest
+        return rest
+
+    def _remember(self, tenant: str, thing: str, rest: _Rest | None) -> None:
+        with self._lock:
+            looked_at, rests = self._known.get(tenant, (self._clock() - KNOWN_FOR, {}))
+            others = {name: known for name, known in rests.items() if name != thing}
+            self._keep(tenant, looked_at, others if rest is None else {**others, thing: rest})
+
+
+def _decoded(document: Document) -> _Rest:
+    return _Rest(cast(datetime, document.fields["until"]), cast(float, document.fields["seconds"]))
+
+
+def _collection(tenant: str) -> str:
+    return f"tenants/{tenant}/rests"

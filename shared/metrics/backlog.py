@@ -1,0 +1,178 @@
+"""The backlog: events that wait for a bulk job, from the moment when single calls were throttled until Klaviyo has them.
+
+An event is a document, sealed, since events are about people. Documents come in the order in which their calls were accepted. Which events
+a bulk call holds is noted before it is made, so that after a death nobody takes them for untried. Nothing is sent here.
+"""
+
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self, cast
+
+from shared.errors import DocumentChangedError, DocumentExistsError, DocumentMissingError
+from shared.jobs.jobs import SendMetric, write_job
+from shared.jobs.rules.windows import LENGTH, Window
+from shared.storage.documents import MOST_WRITES, Document, Documents, Value, Write, delete_all
+from shared.storage.encryption import KeyRing
+
+if TYPE_CHECKING:
+    from shared.services import Services
+
+_EVENT = "event_backlog.event"
+# An event is at most 16 KB (`LARGEST_EVENT`), some 22 KB sealed: a page is at most 11 MB, which the store brings within one time-out.
+_AT_ONCE = 500
+_TRY = "tried"  # the one document that notes a bulk call: a tenant has one packer
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An event that waits. `window` is the number of the ten seconds in which it was put here."""
+
+    id: str
+    window: int
+    _opened: Callable[[], SendMetric]
+
+    @property
+    def since(self) -> datetime:
+        """From when on it has waited, to ten seconds."""
+        return Window(self.window).end - LENGTH
+
+    @property
+    def job(self) -> SendMetric:
+        """The job that brought it."""
+        return self._opened()
+
+
+class Backlog:
+    """Takes events in and gives them out, for each tenant."""
+
+    def __init__(self, documents: Documents, keys: KeyRing) -> None:
+        self._documents = documents
+        self._keys = keys
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.keys)
+
+    def add(self, tenant: str, job: SendMetric, *, at: datetime) -> None:
+        """Let an event wait from this moment on. Adding it again, while it waits, changes nothing."""
+        fields: dict[str, Value] = {
+            "job": job.id,
+            "accepted_at": job.accepted_at.astimezone(UTC),
+            "window": str(
+                Window.at(at).number
+            ),  # as text, by which SQLite finds it without reading the others
+            "event": self._sealed(tenant, write_job(job)),
+        }
+        with suppress(DocumentExistsError):
+            self._documents.create(_events(tenant), _id(job), fields)
+
+    def holds(self, tenant: str, job: SendMetric) -> bool:
+        """Return whether the event of this job waits."""
+        return self._documents.get(_events(tenant), _id(job)) is not None
+
+    def waits_of(self, tenant: str, job: str) -> SendMetric | None:
+        """Return the job with this id whose event waits, None if none does."""
+        found = self._documents.find(_events(tenant), where={"job": job}, limit=1)
+        return self._waiting(tenant, found[0]).job if found else None
+
+    def waiting(self, tenant: str) -> Iterator[Waiting]:
+        """Yield what waits, the earliest accepted first, a page at a time."""
+        after: str | None = None
+        while page := self._documents.find(_events(tenant), after=after, limit=_AT_ONCE):
+            yield from (self._waiting(tenant, document) for document in page)
+            after = page[-1].id
+
+    def first(self, tenant: str) -> Waiting | None:
+        """Return what has been accepted first, None if nothing waits."""
+        found = self._documents.find(_events(tenant), limit=1)
+        return self._waiting(tenant, found[0]) if found else None
+
+    def count(self, tenant: str) -> int:
+        """Return how many events wait."""
+        return self._documents.count(_events(tenant))
+
+    def count_of(self, tenant: str, window: int) -> int:
+        """Return how many events wait that were put here in this window."""
+        return self._documents.count(_events(tenant), where={"window": str(window)})
+
+    def note_try(self, tenant: str, ids: Collection[str]) -> None:
+        """Note that a bulk call with these events is about to be made.
+
+        Raises:
+            DocumentExistsError: another is noted; its packer is at work, or has died.
+        """
+        self._documents.create(_tries(tenant), _TRY, {"events": list(ids)})
+
+    def tried(self, tenant: str) -> frozenset[str] | None:
+        """Return the ids of the events of a bulk call that was noted and is not over, None if there is none."""
+        note = self._documents.get(_tries(tenant), _TRY)
+        return None if note is None else frozenset(cast(list[str], note.fields["events"]))
+
+    def end_try(self, tenant: str) -> None:
+        """Note that the bulk call is over, and what has become of its events is seen to."""
+        self._documents.delete(_tries(tenant), _TRY)
+
+    def take_out(self, tenant: str, ids: Iterable[str], *, also: Iterable[Write] = ()) -> None:
+        """Make the other writes, and take these events out, as many at once as the store allows."""
+        writes = [*also, *(Write(_events(tenant), id) for id in ids)]
+        for start in range(0, len(writes), MOST_WRITES):
+            self._documents.write_all(writes[start : start + MOST_WRITES])
+
+    def forget_those(self, tenant: str, is_meant: Callable[[SendMetric], bool]) -> int:
+        """Take out every event that is meant; return how many were."""
+        meant = [waiting.id for waiting in self.waiting(tenant) if is_meant(waiting.job)]
+        self.take_out(tenant, meant)
+        return len(meant)
+
+    def forget(self, tenant: str) -> None:
+        """Forget everything of the tenant."""
+        while found := self._documents.find(_events(tenant), limit=_AT_ONCE):
+            self.take_out(tenant, [document.id for document in found])
+        delete_all(self._documents, _tries(tenant))
+
+    def reencrypt(self, tenant: str, *, dry_run: bool = False) -> int:
+        """Write every event that an older key sealed again with the first key; return how many were due."""
+        due, after = 0, None
+        while found := self._documents.find(_events(tenant), after=after, limit=_AT_ONCE):
+            after = found[-1].id
+            stale = [one for one in found if not self._keys.is_current(str(one.fields["event"]))]
+            due += len(stale)
+            for document in () if dry_run else stale:
+                self._renew(tenant, document)
+        return due
+
+    def _renew(self, tenant: str, document: Document) -> None:
+        sealed: dict[str, Value] = {"event": self._sealed(tenant, self._opened(tenant, document))}
+        with suppress(
+            DocumentMissingError, DocumentChangedError
+        ):  # sent meanwhile, or renewed by another run
+            self._documents.update(_events(tenant), document.id, sealed, version=document.version)
+
+    def _sealed(self, tenant: str, job: bytes) -> str:
+        return self._keys.encrypt_bytes(zlib.compress(job), tenant=tenant, field=_EVENT)
+
+    def _opened(self, tenant: str, document: Document) -> bytes:
+        sealed = str(document.fields["event"])
+        return zlib.decompress(self._keys.decrypt_bytes(sealed, tenant=tenant, field=_EVENT))
+
+    def _waiting(self, tenant: str, document: Document) -> Waiting:
+        def opened() -> SendMetric:
+            return SendMetric.model_validate_json(self._opened(tenant, document))
+
+        return Waiting(document.id, int(str(document.fields["window"])), opened)
+
+
+def _id(job: SendMetric) -> str:
+    return f"{job.accepted_at.astimezone(UTC):%Y%m%dT%H%M%S%f} {job.id}"
+
+
+def _events(tenant: str) -> str:
+    return f"tenants/{tenant}/event_backlog"
+
+
+def _tries(tenant: str) -> str:
+    return f"tenants/{tenant}/event_tries"

@@ -1,0 +1,120 @@
+"""Which way an event goes: by a single call, or, while these are throttled, into the backlog, from which bulk jobs take it.
+
+A live event goes singly whenever single calls are allowed, whatever waits in the backlog: it never queues behind it.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from shared.errors import WaitError
+from shared.jobs.jobs import PackEvents, SendMetric, write_job
+from shared.jobs.rules.windows import Window, hashed
+from shared.klaviyo.limits import Endpoint
+from shared.metrics.backlog import Backlog
+from shared.metrics.rules.bulk import LARGEST_EVENT
+from shared.metrics.rules.event import email_of, klaviyo_profile_id
+from shared.tenants.tenants import Tenant
+
+if TYPE_CHECKING:
+    from shared.services import Services
+
+# Untried events go in bulk while this rests, though single calls are allowed: they are left to what may go in no other way.
+UNTRIED = "untried-events"
+
+
+def goes_to_the_backlog(job: SendMetric, tenant: Tenant, services: "Services", *, is_again: bool) -> bool:
+    """Put an event into the backlog if it is not to go singly now and may go in bulk; return whether it waits there.
+
+    `is_again` says that the queue delivers it once more: it may have been tried, or put there, by a worker that could not say so.
+
+    Raises:
+        OwnServiceError: of ours; the queue must deliver again.
+    """
+    if not may_go_in_bulk(job):
+        return False
+    if is_again:
+        is_there = Backlog.of(services).holds(tenant.name, job)
+        if is_there:
+            pack_soon(tenant, services, traceparent=job.traceparent)
+        return is_there
+    if all(services.rests.until(tenant.name, thing) is None for thing in (Endpoint.EVENTS, UNTRIED)):
+        return False
+    set_aside(job, tenant, services)
+    return True
+
+
+def was_throttled(error: Exception) -> bool:
+    """Return whether Klaviyo refused a call for its number alone: then it surely had no effect."""
+    return isinstance(error, WaitError) and error.service == "Klaviyo" and error.status == 429
+
+
+def set_aside(job: SendMetric, tenant: Tenant, services: "Services") -> None:
+    """Let an event wait for a bulk job.
+
+    Raises:
+        OwnServiceError: of ours; the queue must deliver again.
+    """
+    Backlog.of(services).add(tenant.name, job, at=services.clock())
+    pack_soon(tenant, services, traceparent=job.traceparent)
+
+
+def may_go_in_bulk(job: SendMetric) -> bool:
+    """Return whether an event may stand in a bulk job: one that was never tried, and of which nothing has to be asked first.
+
+    A replay was tried, and so was what waited. A token is minted for the very call, and lives for minutes. One that names only an Omneo
+    profile is looked up. A large one takes the place of many.
+    """
+    is_untried = job.attempts == 0 and not (job.replay or job.dead_id or job.alone)
+    is_named = bool(klaviyo_profile_id(job.event) or email_of(job.event))
+    return is_untried and is_named and not job.with_token and len(write_job(job)) <= LARGEST_EVENT
+
+
+def persons_of(job: SendMetric) -> dict[str, str]:
+    """Return the names that an event knows its person by, as receipts have them."""
+    return {
+        "email": email_of(job.event),
+        "klaviyo_id": klaviyo_profile_id(job.event),
+        "omneo_id": job.omneo_profile_id,
+    }
+
+
+def pack_soon(
+    tenant: Tenant, services: "Services", *, after: float = 0.0, attempts: int = 0, traceparent: str = ""
+) -> None:
+    """Queue a run of the packer that reads the backlog after this moment, one for all that ask within ten seconds."""
+    from shared.jobs.windows import once_a_window
+
+    asked, now = services.kept(_Asked, _Asked), services.clock()
+    if not after and asked.is_known(tenant.name, now):
+        return
+
+    def packing(now: datetime) -> PackEvents:
+        return PackEvents(
+            tenant=tenant.name,
+            id=hashed("pack-events", tenant.name)[:32],
+            accepted_at=now,
+            attempts=attempts,
+            traceparent=traceparent,
+        )
+
+    clock: Callable[[], datetime] = services.clock
+    once_a_window(packing, tenant, "pack-events", tenant.name, queue=services.queue, clock=clock, after=after)
+    if not after:
+        asked.note(tenant.name, now)
+
+
+class _Asked:
+    """For which window this process has had the packer queued last: of thousands that ask in it, one asks the queue."""
+
+    def __init__(self) -> None:
+        self._windows: dict[str, Window] = {}
+
+    def is_known(self, tenant: str, now: datetime) -> bool:
+        """Return whether the window's task is queued and surely yet to start."""
+        window = Window.at(now)
+        return self._windows.get(tenant) == window and not window.may_be_over(now)
+
+    def note(self, tenant: str, now: datetime) -> None:
+        """Note that the window of this moment, or a later one, has its task."""
+        self._windows[tenant] = Window.at(now)

@@ -1,0 +1,286 @@
+"""Packing: what waits in the backlog goes to Klaviyo in bulk jobs, the earliest accepted first, a thousand events a job.
+
+One packer at a time for each tenant, by a lease. Which events a job holds is noted before the call. Only an accepted job takes them out as
+delivered. A throttled one surely had no effect, and may be sent again; of any other that was not accepted, and of one that a dead process
+has left, nobody knows, or one event of it is to blame: all of its events go singly, where Klaviyo drops a repeated one without a word.
+What waited for a day goes singly too: there it is delivered, or given up for the reason that is true then.
+
+A run leaves what was put there in the present ten seconds to the run that this has queued, and what would not fill a job to the next, unless
+it is all there is. As long as more events come than single calls may bring, it keeps all that may go in bulk in the backlog: else each minute
+would begin with thousands of single calls, and end with as many refusals.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from shared import logs
+from shared.errors import (
+    DisconnectedError,
+    DocumentExistsError,
+    RefusedError,
+    RestingError,
+    TokenRejectedError,
+    WaitError,
+)
+from shared.jobs.jobs import PackEvents, SendMetric, SweepOutbox
+from shared.jobs.rules.patience import is_given_up, seconds_to_wait
+from shared.jobs.rules.windows import LENGTH, Window
+from shared.klaviyo.limits import Endpoint
+from shared.metrics.backlog import Backlog, Waiting
+from shared.metrics.lane import UNTRIED, pack_soon, persons_of, was_throttled
+from shared.metrics.metrics import with_the_number_read
+from shared.metrics.rules.bulk import MOST_EVENTS, Filling, Place
+from shared.metrics.rules.event import metric_name_of
+from shared.receipts import Fate, Receipt, Receipts
+from shared.services import Services
+from shared.storage.documents import Write
+from shared.tenants.tenants import Tenant
+from shared.traffic.rules.counts import METRIC, Row, What, name_shown
+from shared.traffic.traffic import Traffic
+
+LEASE = timedelta(minutes=5)  # as long as a worker may run
+# A run begins no call later than this: the call and what follows it end well before the lease does.
+WORKS_FOR = timedelta(minutes=2)
+SWEPT_AFTER = timedelta(minutes=2)
+# More in ten seconds than single calls bring.
+MANY_IN_A_WINDOW = Endpoint.EVENTS.limit.a_minute * LENGTH // timedelta(minutes=1)
+# Until the next window's run has looked again, late as it may be.
+KEPT_IN_BULK = 2 * LENGTH
+PUT_AT_ONCE = 8
+
+
+def pack_events(
+    job: PackEvents, tenant: Tenant, services: Services, *, is_dropped: Callable[[SendMetric], bool]
+) -> None:
+    """Send what waits. Whatever is not sent now has a run of its own to come when this returns.
+
+    `is_dropped` tells of an event that it is not to be sent any more: its person was erased.
+
+    Raises:
+        DisconnectedError: the account is disconnected; what waits goes on waiting.
+        OwnServiceError: of ours; the queue must deliver again.
+    """
+    if not tenant.is_connected:
+        raise DisconnectedError("the tenant's Klaviyo account is disconnected; install again")
+    lease = services.leases.acquire(f"pack {tenant.name} events", lasting=LEASE)
+    if lease is None:
+        pack_soon(tenant, services, traceparent=job.traceparent)
+        return
+    try:
+        after = _Run(job, tenant, services, is_dropped).work()
+        if after is not None:
+            attempts = job.attempts + 1 if after else 0
+            pack_soon(tenant, services, after=after, attempts=attempts, traceparent=job.traceparent)
+    finally:
+        services.leases.release(lease)
+
+
+def sweep_events(job: SweepOutbox, tenant: Tenant, services: Services) -> None:
+    """Queue a run of the packer if something has waited for minutes; a run that was lost is made up for like this."""
+    if not tenant.is_connected:
+        return  # the queue is paused, and what is on it will be done
+    backlog = Backlog.of(services)
+    first, latest = backlog.first(tenant.name), Window.at(services.clock() - SWEPT_AFTER)
+    if (first is not None and first.window <= latest.number) or backlog.tried(tenant.name) is not None:
+        pack_soon(tenant, services, traceparent=job.traceparent)
+        logs.write(logging.WARNING, "events have waited for minutes", events=backlog.count(tenant.name))
+
+
+@dataclass(frozen=True)
+class _Event:
+    """An event of a batch: where it waits, the job that brought it, and what Klaviyo gets."""
+
+    id: str
+    job: SendMetric
+    sent: Mapping[str, Any]
+
+
+@dataclass
+class _Batch:
+    """What is to be done next: events that go in bulk, those that go singly, and the places of those that go nowhere."""
+
+    events: list[_Event] = field(default_factory=list)
+    alone: list[Waiting] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    is_full: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.events or self.alone or self.dropped)
+
+
+class _Run:
+    """One run of the packer."""
+
+    def __init__(
+        self, job: PackEvents, tenant: Tenant, services: Services, is_dropped: Callable[[SendMetric], bool]
+    ) -> None:
+        self._job = job
+        self._tenant = tenant
+        self._services = services
+        self._is_dropped = is_dropped
+        self._backlog = Backlog.of(services)
+        self._rests = services.rests
+        self._sent = 0
+
+    def work(self) -> float | None:
+        """Send batch after batch; return after how many seconds to go on, None when nothing waits any more."""
+        ends = self._services.clock() + WORKS_FOR
+        self._see_to_a_lost_batch()
+        self._keep_to_bulk()
+        try:
+            while self._services.clock() < ends:
+                batch = self._next_batch()
+                if not batch:
+                    return None if self._backlog.first(self._tenant.name) is None else 0.0
+                self._settle_the_others(batch)
+                if self._sent and not batch.is_full:
+                    return 0.0  # it fills up, or is all there is when the next run comes
+                if batch.events and (after := self._send(batch)) is not None:
+                    return after
+            return 0.0
+        finally:
+            logs.note(events=self._sent)
+
+    def _see_to_a_lost_batch(self) -> None:
+        """Let the events go singly of a bulk call whose outcome nobody has noted."""
+        tried = self._backlog.tried(self._tenant.name)
+        if tried is None:
+            return
+        last = max(tried, default="")
+        alone = []
+        for waiting in self._backlog.waiting(self._tenant.name):
+            if waiting.id > last:
+                break
+            if waiting.id in tried:
+                alone.append(waiting)
+        self._send_alone(alone)
+        self._backlog.end_try(self._tenant.name)
+
+    def _keep_to_bulk(self) -> None:
+        now = self._services.clock()
+        came = self._backlog.count_of(self._tenant.name, Window.at(now).number - 1)
+        if came >= MANY_IN_A_WINDOW:
+            self._rests.rest(self._tenant.name, UNTRIED, now + KEPT_IN_BULK)
+
+    def _next_batch(self) -> _Batch:
+        batch, filling = _Batch(), Filling()
+        for waiting in self._of_past_windows():
+            job = waiting.job
+            if self._is_dropped(job):
+                batch.dropped.append(waiting.id)
+                continue
+            event = with_the_number_read(job.event, self._tenant)
+            place = Place.REPEATED if self._is_old(job) else filling.offer(event)
+            if place is Place.FULL:
+                batch.is_full = True
+                break
+            if place is Place.REPEATED:
+                batch.alone.append(waiting)
+            else:
+                batch.events.append(_Event(waiting.id, job, event))
+        return batch
+
+    def _of_past_windows(self) -> Iterator[Waiting]:
+        """Yield what waits, without what came in the present window; of such, a job's worth is passed over, not all that there is."""
+        present, passed_over = Window.at(self._services.clock()).number, 0
+        for waiting in self._backlog.waiting(self._tenant.name):
+            if waiting.window < present:
+                yield waiting
+                continue
+            passed_over += 1
+            if passed_over == MOST_EVENTS:
+                return
+
+    def _is_old(self, job: SendMetric) -> bool:
+        now = self._services.clock()
+        return is_given_up(now - job.waits_since - self._tenant.time_disconnected(job.waits_since, now))
+
+    def _settle_the_others(self, batch: _Batch) -> None:
+        if batch.dropped:
+            logs.write(logging.INFO, "events dropped, their persons were erased", events=len(batch.dropped))
+            self._backlog.take_out(self._tenant.name, batch.dropped)
+        self._send_alone(batch.alone)
+
+    def _send(self, batch: _Batch) -> float | None:
+        """Send a batch and take it out; return after how many seconds to go on if the next has to wait.
+
+        Raises:
+            DisconnectedError: the account is disconnected; nothing was sent.
+        """
+        name = self._tenant.name
+        if (until := self._rests.until(name, Endpoint.BULK_EVENTS)) is not None:
+            return max(1.0, (until - self._services.clock()).total_seconds())
+        try:
+            self._backlog.note_try(name, [event.id for event in batch.events])
+        except DocumentExistsError:
+            return 0.0  # another packer is at it: this one had its lease for too long
+        try:
+            self._services.klaviyo(self._tenant).bulk_create_events([event.sent for event in batch.events])
+        except (DisconnectedError, TokenRejectedError):
+            self._backlog.end_try(name)  # no call was made, or it was not taken for ours
+            raise
+        except WaitError as error:
+            return self._put_off(batch, error)
+        except RefusedError as error:
+            logs.write(logging.WARNING, "a bulk job of events was refused", reason=str(error), **_size(batch))
+            self._go_singly(batch)
+            return None
+        self._is_delivered(batch)
+        return None
+
+    def _put_off(self, batch: _Batch, error: WaitError) -> float:
+        """Keep a batch that was throttled; let the events go singly of one whose outcome is unknown."""
+        if was_throttled(error) or isinstance(error, RestingError):
+            self._backlog.end_try(self._tenant.name)
+        else:
+            logs.write(logging.WARNING, "a bulk job of events is lost", reason=str(error), **_size(batch))
+            self._go_singly(batch)
+        return seconds_to_wait(self._job.attempts, error.retry_after, self._services.random())
+
+    def _go_singly(self, batch: _Batch) -> None:
+        self._put_alone([event.job for event in batch.events])
+        self._backlog.take_out(self._tenant.name, [event.id for event in batch.events])
+        self._backlog.end_try(self._tenant.name)
+
+    def _send_alone(self, events: list[Waiting]) -> None:
+        self._put_alone([waiting.job for waiting in events])
+        self._backlog.take_out(self._tenant.name, [waiting.id for waiting in events])
+
+    def _put_alone(self, jobs: list[SendMetric]) -> None:
+        if not jobs:
+            return
+        alone = [job.model_copy(update={"alone": True}) for job in jobs]
+        with ThreadPoolExecutor(PUT_AT_ONCE, initializer=logs.carried()) as threads:
+            for _ in threads.map(lambda one: self._services.queue.put(one, self._tenant), alone):
+                pass  # what one could not put is raised here
+
+    def _is_delivered(self, batch: _Batch) -> None:
+        receipts = [self._receipt(event) for event in batch.events]
+        self._backlog.take_out(self._tenant.name, [event.id for event in batch.events], also=receipts)
+        self._backlog.end_try(self._tenant.name)
+        self._sent += len(batch.events)
+        counted = Counter(name_shown(metric_name_of(event.sent)) for event in batch.events)
+        for metric, number in counted.items():
+            row = Row(METRIC, What.DELIVERED, metric=metric)
+            Traffic.of(self._services).count(self._tenant.name, row, number)
+
+    def _receipt(self, event: _Event) -> Write:
+        done = Receipt(
+            id=event.job.id,
+            kind=event.job.kind,
+            state=Fate.DONE,
+            at=self._services.clock(),
+            metric=name_shown(metric_name_of(event.sent)),
+            answered="Klaviyo answered 202",
+        )
+        return Receipts.of(self._services).done_after_a_wait(self._tenant, done, persons_of(event.job))
+
+
+def _size(batch: _Batch) -> dict[str, int]:
+    return {"events": len(batch.events)}

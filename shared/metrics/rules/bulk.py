@@ -1,0 +1,63 @@
+"""Which events may stand in one bulk job. Pure; what Klaviyo takes stands in shared/klaviyo/bulk.py.
+
+One event that Klaviyo has already, or that stands there twice, refuses the whole job. It is the same event where profile, metric and
+`unique_id` are; and a profile is the same where any of its identifiers is, whatever else is said of it.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any
+
+from shared.metrics.rules.event import metric_name_of
+
+MOST_EVENTS = 1000
+BULK_BYTES = 4_750_000  # of Klaviyo's 5 MB: what is said beside the events is not counted
+# A larger one goes singly: so a page of the backlog has a bound, and a thousand of usual size fit a job.
+LARGEST_EVENT = 16_000
+_ENVELOPE = 160  # bytes that a row of a job has around its event
+_IDENTIFIERS = ("email", "phone_number", "external_id", "anonymous_id", "_kx")
+
+Json = Mapping[str, Any]
+
+
+class Place(Enum):
+    """What becomes of an event that a job is offered."""
+
+    TAKEN = "taken"
+    REPEATED = "repeated"
+    FULL = "full"
+
+
+class Filling:
+    """A job that is being filled: `offer` it one event after the other."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._bytes = 0
+        self._keys: set[tuple[str, ...]] = set()
+
+    def offer(self, event: Json) -> Place:
+        """Take an event as it is sent, unless the job is full or may hold the same one."""
+        size = bytes_sent(event)
+        if self.count >= MOST_EVENTS or self._bytes + size > BULK_BYTES:
+            return Place.FULL
+        keys = set(_keys(event))
+        if keys & self._keys:
+            return Place.REPEATED
+        self.count += 1
+        self._bytes += size
+        self._keys |= keys
+        return Place.TAKEN
+
+
+def bytes_sent(event: Json) -> int:
+    """Return how much of a job an event takes."""
+    return len(json.dumps(event)) + _ENVELOPE
+
+
+def _keys(event: Json) -> Iterator[tuple[str, ...]]:
+    data = event["profile"]["data"]
+    named = {"id": data.get("id"), **{name: data["attributes"].get(name) for name in _IDENTIFIERS}}
+    what = metric_name_of(event), str(event["unique_id"])
+    yield from ((*what, name, str(value).casefold()) for name, value in named.items() if value)

@@ -1,0 +1,129 @@
+"""The backlog of profile syncs: those that could not begin because Klaviyo takes no more, until the packer gives them back to the queue.
+
+One document a profile, whatever calls about it have come meanwhile. A document holds the job as it was, so that nothing of it is lost: a
+job names its profile by the id and holds nothing else of the person. Syncs come out in the order in which they were accepted.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self, cast
+
+from shared.errors import DocumentChangedError, DocumentExistsError, StoreUnavailableError
+from shared.jobs.jobs import SyncProfile, write_job
+from shared.storage.documents import Document, Documents, Value, Version, delete_all
+
+if TYPE_CHECKING:
+    from shared.services import Services
+
+_TRIES = 5
+
+
+@dataclass(frozen=True)
+class WaitingSync:
+    """A sync that waits. `body` is the job as the queue takes it."""
+
+    id: str
+    body: bytes
+    accepted_at: datetime
+    version: Version
+
+
+class SyncBacklog:
+    """Takes syncs in and gives them out."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents)
+
+    def add(self, tenant: str, job: SyncProfile) -> None:
+        """Let a sync wait. With one of the same profile that waits already it becomes one: see `together`."""
+        for _ in range(_TRIES):
+            found = self._documents.find(_collection(tenant), where={"profile": job.profile_id}, limit=1)
+            try:
+                if not found:
+                    self._documents.create(_collection(tenant), _id(job), _encoded(job))
+                    return
+                both = together(_decoded(found[0]), job)
+                self._documents.update(
+                    _collection(tenant), found[0].id, _encoded(both), version=found[0].version
+                )
+            except (DocumentExistsError, DocumentChangedError):
+                continue  # the packer has just given it back, or another call came at the same moment
+            return
+        raise StoreUnavailableError("the waiting sync is being changed too often to be written")
+
+    def first(self, tenant: str, most: int) -> list[WaitingSync]:
+        """Return those that were accepted first, at most so many."""
+        return [_waiting(document) for document in self._documents.find(_collection(tenant), limit=most)]
+
+    def take_out(self, tenant: str, sync: WaitingSync) -> None:
+        """Take out a sync that was given back; one that another call has joined meanwhile goes on waiting."""
+        try:
+            self._documents.delete(_collection(tenant), sync.id, version=sync.version)
+        except DocumentChangedError:
+            return
+
+    def count(self, tenant: str) -> int:
+        """Return how many profiles wait."""
+        return self._documents.count(_collection(tenant))
+
+    def forget_profile(self, tenant: str, profile_id: str) -> int:
+        """Forget what waits of a profile, and return how many documents that was."""
+        found = self._documents.find(_collection(tenant), where={"profile": profile_id})
+        for document in found:
+            self._documents.delete(_collection(tenant), document.id)
+        return len(found)
+
+    def forget(self, tenant: str) -> None:
+        """Forget everything that waits."""
+        delete_all(self._documents, _collection(tenant))
+
+
+def together(waiting: SyncProfile, other: SyncProfile) -> SyncProfile:
+    """Return the sync that does for both: as old as the older, and for all calls that the two stand for."""
+    pick: Callable[..., datetime] = min
+    return other.model_copy(
+        update={
+            "accepted_at": pick(waiting.accepted_at, other.accepted_at),
+            "attempts": max(waiting.attempts, other.attempts),
+            "until": max(waiting.until, other.until),
+            "leaves_undated": waiting.leaves_undated and other.leaves_undated,
+            "traceparent": waiting.traceparent or other.traceparent,
+        }
+    )
+
+
+def _id(job: SyncProfile) -> str:
+    moment = job.accepted_at.astimezone(UTC)
+    return f"{moment:%Y%m%dT%H%M%S%f} {hashlib.sha256(job.profile_id.encode()).hexdigest()[:32]}"
+
+
+def _encoded(job: SyncProfile) -> dict[str, Value]:
+    return {
+        "profile": job.profile_id,
+        "job": write_job(job).decode(),
+        "accepted_at": job.accepted_at.astimezone(UTC),
+    }
+
+
+def _decoded(document: Document) -> SyncProfile:
+    return SyncProfile.model_validate_json(str(document.fields["job"]))
+
+
+def _waiting(document: Document) -> WaitingSync:
+    return WaitingSync(
+        document.id,
+        str(document.fields["job"]).encode(),
+        cast(datetime, document.fields["accepted_at"]),
+        document.version,
+    )
+
+
+def _collection(tenant: str) -> str:
+    return f"tenants/{tenant}/waiting_syncs"

@@ -1,0 +1,140 @@
+"""The lane of profile syncs: which of them wait in the backlog while Klaviyo takes no more, and the packer that gives them back to the queue.
+
+A sync that brings an opt-out does not wait here: it stays in the queue, and has its turn when the rest is over. The packer runs once in ten
+seconds, and gives back as many as Klaviyo takes in that time, less what live syncs need: so never more than some seconds' worth stands in
+the queue, and an event or an opt-out that is queued then finds nothing before it.
+"""
+
+from datetime import datetime, timedelta
+
+from shared import logs
+from shared.consent.memories import ConsentMemories
+from shared.errors import ServiceError
+from shared.jobs.jobs import PackSyncs, SweepOutbox, SyncProfile
+from shared.jobs.rules.patience import is_given_up
+from shared.jobs.rules.windows import LENGTH, SETTLE, hashed
+from shared.jobs.windows import once_a_window
+from shared.klaviyo.limits import Endpoint
+from shared.profiles.backlog import SyncBacklog, WaitingSync
+from shared.profiles.rules.sync_plan import comms_of
+from shared.profiles.rules.urgent import brings_an_opt_out
+from shared.profiles.synced import SyncedProfiles
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+# What a sync calls: the last two where Klaviyo has not yet what the profile is to have.
+NEEDED = (Endpoint.PROFILE_IMPORT, Endpoint.READ_PROFILES, Endpoint.CREATE_PROFILE)
+GIVEN_BACK = "syncs given back"  # what rests until they have had their time, or the next run comes early
+SHARE = 0.8  # of Klaviyo's limit: the rest is for live syncs
+LEASE = timedelta(minutes=5)  # as long as a worker may run
+SWEPT_AFTER = timedelta(minutes=2)
+
+
+def seconds_to_wait(tenant: Tenant, services: Services) -> float | None:
+    """Return for how many seconds Klaviyo takes no syncs, None if it does."""
+    rests, now = services.rests, services.clock()
+    untils = [rests.until(tenant.name, endpoint) for endpoint in NEEDED]
+    if tenant.klaviyo is not None and tenant.klaviyo.expires_at <= now:
+        untils.append(rests.until(tenant.name, Endpoint.TOKEN))
+    return max(((until - now).total_seconds() for until in untils if until is not None), default=None)
+
+
+def may_wait(job: SyncProfile, tenant: Tenant, services: Services) -> bool:
+    """Return whether a sync may wait behind others: what brings an opt-out does not, nor does what somebody replays.
+
+    What cannot be told now is taken for an opt-out.
+    """
+    if not job.may_wait or job.replay:
+        return False
+    try:
+        profile = services.omneo(tenant).profile_fields(job.profile_id)
+    except ServiceError:
+        return False
+    comms = comms_of(profile) if profile is not None else None
+    if comms is None:
+        return True
+    synced = SyncedProfiles.of(services).find(tenant.name, job.profile_id)
+    # What another account was told of, this one was not.
+    synced_at = synced.read_at if synced.account == tenant.klaviyo_account_id else None
+    memories = ConsentMemories.of(services).find(tenant.name, job.profile_id)
+    return not brings_an_opt_out(comms, memories, synced_at)
+
+
+def keep_for_later(job: SyncProfile, tenant: Tenant, services: Services, after: float) -> None:
+    """Let a sync wait in the backlog, and have that packed after so many seconds.
+
+    Raises:
+        OwnServiceError: one of the two was not done; do both again.
+    """
+    SyncBacklog.of(services).add(tenant.name, job)
+    pack_soon(tenant, services, after=after, traceparent=job.traceparent)
+
+
+def pack_syncs(job: PackSyncs, tenant: Tenant, services: Services) -> None:
+    """Give back what Klaviyo takes now. As long as anything waits a run of the packer is to come when this returns.
+
+    Raises:
+        OwnServiceError: of ours; the queue must deliver again.
+    """
+    lease = services.leases.acquire(f"pack syncs {tenant.name}", lasting=LEASE)
+    if lease is None:
+        pack_soon(tenant, services, traceparent=job.traceparent)
+        return
+    try:
+        after = _give_back(tenant, services)
+    finally:
+        services.leases.release(lease)
+    if after is not None:
+        pack_soon(tenant, services, after=after, traceparent=job.traceparent)
+
+
+def sweep_backlog(job: SweepOutbox, tenant: Tenant, services: Services) -> None:
+    """Queue a run of the packer if a sync has waited for minutes; a run that was lost is made up for like this."""
+    if not tenant.is_connected:
+        return
+    for first in SyncBacklog.of(services).first(tenant.name, 1):
+        if services.clock() - first.accepted_at >= SWEPT_AFTER:
+            pack_soon(tenant, services, traceparent=job.traceparent)
+
+
+def pack_soon(tenant: Tenant, services: Services, *, after: float = 0.0, traceparent: str = "") -> None:
+    """Queue a run of the packer that reads the backlog after this moment, one for all that ask within ten seconds."""
+
+    def packing(now: datetime) -> PackSyncs:
+        id = hashed("pack syncs", tenant.name)[:32]
+        return PackSyncs(tenant=tenant.name, id=id, accepted_at=now, traceparent=traceparent)
+
+    once_a_window(
+        packing, tenant, "pack syncs", tenant.name, queue=services.queue, clock=services.clock, after=after
+    )
+
+
+def _give_back(tenant: Tenant, services: Services) -> float | None:
+    """Give back a window's worth; return the seconds until the next may follow, None when nothing waits any more."""
+    backlog, now = SyncBacklog.of(services), services.clock()
+    given_back = services.rests.look(tenant.name, GIVEN_BACK)
+    if given_back is not None:
+        return 0.0  # another run was a moment faster
+    a_second = SHARE * Endpoint.PROFILE_IMPORT.limit.a_minute / 60
+    waiting = backlog.first(tenant.name, int(a_second * LENGTH.total_seconds()))
+    if not waiting:
+        return None
+    seconds = seconds_to_wait(tenant, services)
+    if (
+        seconds is not None
+    ):  # then the worker gives up what has waited for long enough, and nothing else is given back
+        waiting = [sync for sync in waiting if _is_given_up(sync, tenant, now)]
+    # Before anything is given back: a run that dies has given back too few then, and none gives back too many.
+    services.rests.rest(tenant.name, GIVEN_BACK, now + LENGTH - SETTLE)
+    queue = tenant.queue_name(PackSyncs.direction)
+    for number, sync in enumerate(waiting):
+        services.queue.put_back(
+            queue, sync.body, tenant=tenant.name, direction=PackSyncs.direction, delay=number / a_second
+        )
+        backlog.take_out(tenant.name, sync)
+    logs.note(syncs=len(waiting))
+    return seconds or 0.0
+
+
+def _is_given_up(sync: WaitingSync, tenant: Tenant, now: datetime) -> bool:
+    return is_given_up(now - sync.accepted_at - tenant.time_disconnected(sync.accepted_at, now))

@@ -1,0 +1,54 @@
+"""Which jobs wait before they cost anything: those whose first call of Klaviyo would not be made now, or would be refused."""
+
+from shared.errors import RestingError
+from shared.jobs.jobs import AnyJob, CompareConsent, KeepMasterList, SendMetric, SyncProfile
+from shared.klaviyo.limits import Endpoint
+from shared.klaviyo.pace import TenantPace
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+
+def check_rests(job: AnyJob, tenant: Tenant, services: Services) -> None:
+    """Return if nothing that the job needs first is resting.
+
+    Raises:
+        RestingError: it is to be put back until then.
+    """
+    needed = _first_need(job)
+    if needed is None or tenant.klaviyo is None:
+        return
+    TenantPace(tenant.name, services.rests, services.clock).check(needed)
+    now = services.clock()
+    until = services.rests.until(tenant.name, Endpoint.TOKEN)
+    if until is not None and tenant.klaviyo.expires_at <= now:
+        raise RestingError(
+            "the access token has expired, and Klaviyo could not renew it a moment ago",
+            service="Klaviyo",
+            retry_after=(until - now).total_seconds(),
+        )
+
+
+def waits_behind_others(job: SyncProfile, tenant: Tenant, services: Services) -> RestingError | None:
+    """Return why a sync is to wait in the backlog, None if it is not to."""
+    from shared.profiles.packing import may_wait, seconds_to_wait
+
+    after = seconds_to_wait(tenant, services)
+    if after is None or not may_wait(job, tenant, services):
+        return None
+    why = "Klaviyo takes no more profiles for now, and live traffic goes first"
+    return RestingError(why, service="Klaviyo", status=429, retry_after=after)
+
+
+def _first_need(job: AnyJob) -> Endpoint | None:
+    """Return what a job calls before all else of Klaviyo's, None where that is not one thing, or costs nothing to find out."""
+    match job:
+        case SendMetric():
+            return Endpoint.EVENTS
+        case SyncProfile():
+            return Endpoint.PROFILE_IMPORT
+        case CompareConsent(profile_ids=ids):
+            return Endpoint.READ_PROFILES if len(ids) > 1 else Endpoint.READ_PROFILE
+        case KeepMasterList():
+            return Endpoint.READ_PROFILE
+        case _:
+            return None

@@ -1,0 +1,23 @@
+"""Each check, against a sandbox that behaves as assumed, and one that behaves the other way."""
+
+import pytest
+
+from deploy.rehearsal.assumption import Trial, Verdict
+from deploy.rehearsal.assumptions.table import ASSUMPTIONS
+from tests.deploy.rehearsal.stages import Twin, record_what_people_did
+
+TRIED = [row.name for row in ASSUMPTIONS if isinstance(row.tried, Trial)]
+
+
+def test_every_assumption_that_is_tried_holds_of_the_sandbox(twin: Twin) -> None:
+    record_what_people_did(twin)
+    results = twin.rehearse(TRIED).results
+    assert [(one.name, one.because) for one in results if one.verdict is not Verdict.HOLDS] == []
+    assert twin.leftovers() == []
+
+
+@pytest.mark.parametrize("name", TRIED)
+def test_a_sandbox_that_behaves_the_other_way_is_found_out(twin: Twin, name: str) -> None:
+    twin.otherwise(name)
+    record_what_people_did(twin)
+    assert twin.verdicts([name]) == {name: Verdict.FAILS}

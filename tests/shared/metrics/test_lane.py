@@ -1,0 +1,168 @@
+"""Which way an event goes: singly while that is allowed, else into the backlog, if it may."""
+
+from typing import Any
+
+import pytest
+
+from shared.jobs.jobs import Outcome
+from tests.support.backlogs import BULK, SINGLE, Rush
+from tests.support.world import ACCOUNT, EMAIL, TENANT, World
+
+OMNEO_ID = "5d1f6a3e-0b6c-4c1e-9a37-3a4f4f0d7a11"
+
+
+@pytest.fixture
+def rush(world: World) -> Rush:
+    return Rush(world).set_up()
+
+
+def test_a_live_event_goes_singly_and_at_once_whatever_waits_in_the_backlog(rush: Rush) -> None:
+    rush.set_aside(*range(100, 130))
+    rush.accept(1)
+    rush.world.work()
+    assert rush.arrived() == [1]
+    assert len(rush.waiting()) == 30
+
+
+def test_an_event_that_comes_while_single_calls_rest_waits_for_a_bulk_job_and_costs_no_call(
+    rush: Rush,
+) -> None:
+    rush.throttle()
+    rush.accept(1)
+    rush.world.work()
+    assert (rush.waiting(), rush.calls(SINGLE)) == ([1], [])
+    assert [job.kind for job in rush.queued()] == ["pack-events"]
+    rush.work_until_quiet()
+    assert (rush.arrived(), rush.calls(SINGLE), rush.calls(BULK)) == ([1], [], [202])
+
+
+def test_an_event_that_is_refused_for_the_number_of_calls_waits_for_a_bulk_job(rush: Rush) -> None:
+    rush.world.sandbox.klaviyo.fail(1, match=f"POST {SINGLE}", status=429)
+    rush.accept(1)
+    rush.world.work()
+    assert rush.waiting() == [1]
+    rush.work_until_quiet()
+    assert (rush.arrived(), rush.calls(SINGLE), rush.calls(BULK)) == ([1], [429], [202])
+
+
+def test_single_calls_go_on_when_their_rest_is_over(rush: Rush) -> None:
+    rush.throttle(30)
+    rush.accept(1)
+    rush.world.work()
+    rush.world.work(31)
+    rush.accept(2)
+    rush.world.work()
+    assert rush.calls(SINGLE) == [202]
+    rush.work_until_quiet()
+    assert sorted(rush.arrived()) == [1, 2]
+
+
+NOT_IN_BULK: list[tuple[str, dict[str, Any]]] = [
+    ("was put back before", {"attempts": 1}),
+    ("was in a bulk job before", {"alone": True}),
+    ("is replayed", {"replay": "w", "dead_id": "d"}),
+    ("asks for a token", {"with_token": True}),
+    (
+        "names only an Omneo profile",
+        {
+            "omneo_profile_id": OMNEO_ID,
+            "event": {
+                "metric": {"data": {"attributes": {"name": "Points Expire"}}},
+                "profile": {"data": {"attributes": {"external_id": OMNEO_ID}}},
+                "properties": {"n": 1},
+                "unique_id": "u",
+            },
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "changes", [changes for _, changes in NOT_IN_BULK], ids=[why for why, _ in NOT_IN_BULK]
+)
+def test_an_event_never_goes_in_bulk_that(rush: Rush, changes: dict[str, Any]) -> None:
+    from shared.metrics.lane import may_go_in_bulk
+
+    assert may_go_in_bulk(rush.job())
+    assert not may_go_in_bulk(rush.job(**changes))
+
+
+def test_a_large_event_goes_singly(rush: Rush) -> None:
+    rush.throttle(30)
+    rush.accept(1, properties={"n": 1, "text": "x" * 16_000})
+    rush.world.work()
+    assert rush.waiting() == []
+    rush.work_until_quiet()
+    assert (rush.arrived(), rush.calls(BULK)) == ([1], [])
+
+
+def test_an_event_by_klaviyos_id_goes_in_bulk(rush: Rush) -> None:
+    jane = rush.world.sandbox.klaviyo.profile(ACCOUNT, email=EMAIL)
+    rush.throttle()
+    rush.accept(1, profile={"id": jane.id, "attributes": {}})
+    rush.work_until_quiet()
+    assert (rush.arrived(), rush.calls(BULK)) == ([1], [202])
+
+
+def test_a_job_that_is_delivered_twice_waits_once(rush: Rush) -> None:
+    rush.throttle()
+    job = rush.job()
+    assert [rush.deliver(job) for _ in range(2)] == [Outcome.WAITING] * 2
+    assert rush.waiting() == [1]
+
+
+def test_a_delivery_that_is_repeated_goes_singly_unless_its_event_waits_already(rush: Rush) -> None:
+    """The one before it may have called Klaviyo, or put the event into the backlog, and died before it could say so."""
+    rush.throttle()
+    waits, unknown = rush.set_aside(1)[0], rush.job(2)
+    assert rush.deliver(waits, retries=1) is Outcome.WAITING
+    assert rush.waiting() == [1]
+    rush.deliver(unknown, retries=1)
+    assert rush.waiting() == [1]
+    rush.work_until_quiet()
+    assert sorted(rush.arrived()) == [1, 2]
+    assert rush.statuses(SINGLE)[202] == 1
+
+
+def test_of_many_events_in_a_window_the_queue_is_asked_for_the_packer_once(rush: Rush) -> None:
+    rush.throttle()
+    rush.world.clock.advance(1)
+    services = rush.services()
+    asked: list[str] = []
+    queue = services.queue
+
+    class Noting:
+        def __getattr__(self, name: str) -> Any:
+            asked.append(name)
+            return getattr(queue, name)
+
+    vars(services)["queue"] = Noting()
+    for number in range(20):
+        rush.deliver(rush.job(number), services=services)
+    assert asked == ["put_named"]
+    rush.world.clock.advance(6)  # another machine's clock may say that the window is over
+    rush.deliver(rush.job(21), services=services)
+    assert asked.count("put_named") > 1
+    rush.work_until_quiet()
+    assert sorted(rush.arrived()) == [*range(20), 21]
+
+
+def test_what_waits_is_told_by_the_id_of_its_call(rush: Rush) -> None:
+    from shared.admin.jobs import job as told
+
+    rush.throttle()
+    accepted = rush.accept(1)
+    rush.world.work()
+    answer = told(rush.world.read(), accepted.id, rush.world.services)
+    assert (answer["state"], answer["kind"], answer["metric"]) == ("waiting", "send-metric", "Points Expire")
+    assert "bulk" in answer["why"]
+
+
+def test_a_disconnected_account_puts_nothing_into_the_backlog(rush: Rush) -> None:
+    rush.throttle()
+    rush.world.disconnect()
+    rush.world.services.tenant_cache.fresh(TENANT)
+    rush.accept(1)
+    rush.world.work()
+    assert rush.waiting() == []
+    assert [job.kind for job in rush.queued()] == ["send-metric"]

@@ -1,0 +1,290 @@
+"""The lane of syncs, at the wire: while Klaviyo takes no more they wait in the store, and live events and opt-outs pass them."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.direction import Direction
+from shared.jobs.jobs import PackSyncs, SendMetric, SweepOutbox, SyncProfile, read_job
+from shared.klaviyo.limits import Endpoint
+from shared.profiles.backlog import SyncBacklog
+from shared.profiles.packing import SHARE, SWEPT_AFTER, may_wait, pack_syncs, sweep_backlog
+from shared.receipts import Receipts
+from shared.services import Services
+from tests.support.mortal import Fate, KilledError, WatchedDocuments, watched_connections
+from tests.support.syncing import IMPORT, Shop, a_shop
+from tests.support.world import ACCOUNT, EMAIL, TENANT, World
+
+A_WINDOW = int(SHARE * Endpoint.PROFILE_IMPORT.limit.a_minute / 6)
+
+
+@pytest.fixture
+def shop(world: World) -> Iterator[Shop]:
+    with a_shop(world) as opened:
+        yield opened
+
+
+def settled(shop: Shop, count: int = 1, **fields: Any) -> list[str]:
+    """Make customers whom Klaviyo has, and return their ids."""
+    ids = [
+        shop.customer(email=f"canary-{n}@example.org", comms={"email_promo": True}, **fields)
+        for n in range(count)
+    ]
+    shop.settle()
+    return ids
+
+
+def rest(shop: Shop, seconds: float = 60, endpoint: Endpoint = Endpoint.PROFILE_IMPORT) -> None:
+    shop.world.services.rests.rest(TENANT, endpoint, shop.world.clock() + timedelta(seconds=seconds))
+
+
+def waiting(shop: Shop) -> list[SyncProfile]:
+    found = [read_job(sync.body) for sync in SyncBacklog.of(shop.world.services).first(TENANT, 1000)]
+    return [job for job in found if isinstance(job, SyncProfile)]
+
+
+def in_the_queue(shop: Shop, kind: type) -> list[Any]:
+    jobs = map(read_job, shop.world.queued(Direction.OUTBOUND))
+    return [job for job in jobs if isinstance(job, kind)]
+
+
+def names(shop: Shop) -> set[str]:
+    return {str(profile.attributes.get("first_name")) for profile in shop.klaviyo.profiles(ACCOUNT)}
+
+
+def test_a_change_waits_in_the_store_while_imports_rest_and_arrives_after_it(shop: Shop) -> None:
+    (id,) = settled(shop)
+    rest(shop)
+    before = len(shop.klaviyo_calls())
+    shop.change(id, first_name="Canary")
+    shop.sync()
+    assert [job.profile_id for job in waiting(shop)] == [id]
+    assert in_the_queue(shop, SyncProfile) == []
+    assert len(shop.klaviyo_calls()) == before
+    for _ in range(6):
+        shop.world.work(15)
+    assert waiting(shop) == []
+    assert names(shop) == {"Canary"}
+    assert shop.world.dead_jobs() == []
+
+
+def test_many_changes_of_a_profile_are_one_sync_as_old_as_the_first(shop: Shop) -> None:
+    (id,) = settled(shop)
+    rest(shop, 300)
+    began = shop.world.clock()
+    for number in range(4):
+        shop.change(id, first_name=f"Canary {number}")
+        shop.world.work(15)
+    (job,) = waiting(shop)
+    assert job.accepted_at == began
+    before = len(shop.klaviyo_calls(IMPORT))
+    for _ in range(22):
+        shop.world.work(15)
+    assert names(shop) == {"Canary 3"}
+    assert len(shop.klaviyo_calls(IMPORT)) == before + 1
+
+
+class TestOptOuts:
+    """What brings an opt-out never stands behind syncs that wait."""
+
+    def test_an_opt_out_goes_as_soon_as_the_rest_is_over_whoever_waits(self, shop: Shop) -> None:
+        ids = settled(shop, 4)
+        rest(shop)
+        for id in ids[1:]:
+            shop.change(id, first_name="Canary")
+        shop.sync()
+        shop.change(ids[0], comms={"email_promo": False})
+        shop.sync()
+        assert len(waiting(shop)) == 3
+        (urgent,) = in_the_queue(shop, SyncProfile)
+        assert urgent.profile_id == ids[0]
+        shop.world.work(32)
+        first = next(p for p in shop.klaviyo.profiles(ACCOUNT) if p.attributes["external_id"] == ids[0])
+        assert first.subscriptions.consents["email"].status == "UNSUBSCRIBED"
+
+    def test_an_opt_out_that_was_dealt_with_does_not_make_the_next_change_urgent(self, shop: Shop) -> None:
+        (id,) = settled(shop)
+        shop.change(id, comms={"email_promo": False})
+        shop.settle()
+        rest(shop)
+        shop.change(id, first_name="Canary")
+        shop.sync()
+        assert [job.profile_id for job in waiting(shop)] == [id]
+
+    def test_what_omneo_cannot_tell_now_is_taken_for_an_opt_out(self, shop: Shop) -> None:
+        (id,) = settled(shop)
+        rest(shop)
+        shop.change(id, first_name="Canary")
+        shop.omneo.fail(1, match=f"GET *profiles/{id}*", status=503)
+        shop.sync()
+        assert waiting(shop) == []
+        assert [job.profile_id for job in in_the_queue(shop, SyncProfile)] == [id]
+
+    def test_a_sync_for_an_opt_outs_sake_does_not_wait(self, shop: Shop) -> None:
+        (id,) = settled(shop)
+        rest(shop)
+        now = shop.world.clock()
+        job = SyncProfile(tenant=TENANT, id="s1", accepted_at=now, profile_id=id, until=now, may_wait=False)
+        shop.world.services.queue.put(job, shop.world.read())
+        shop.world.work()
+        assert waiting(shop) == []
+        assert len(in_the_queue(shop, SyncProfile)) == 1
+
+
+def test_an_event_that_comes_while_hundreds_of_syncs_wait_is_sent_at_once(shop: Shop) -> None:
+    backlog, now = SyncBacklog.of(shop.world.services), shop.world.clock()
+    for n in range(3 * A_WINDOW):
+        backlog.add(
+            TENANT,
+            SyncProfile(tenant=TENANT, id=f"s{n}", accepted_at=now, profile_id=f"gone-{n}", until=now),
+        )
+    pack_syncs(PackSyncs(tenant=TENANT, accepted_at=now), shop.world.read(), shop.world.services)
+    assert len(in_the_queue(shop, SyncProfile)) == A_WINDOW
+    event = {
+        "profile": {"data": {"type": "profile", "attributes": {"email": EMAIL}}},
+        "metric": {"data": {"type": "metric", "attributes": {"name": "Reward Issued"}}},
+        "unique_id": "e1",
+        "time": now.isoformat(),
+        "properties": {},
+    }
+    job = SendMetric.model_validate({"tenant": TENANT, "id": "e1", "accepted_at": now, "event": event})
+    shop.world.services.queue.put(job, shop.world.read())
+    shop.world.work(1)
+    assert [event.metric for event in shop.klaviyo.events(ACCOUNT)] == ["Reward Issued"]
+    assert len(in_the_queue(shop, SyncProfile)) > A_WINDOW / 2
+
+
+class TestPacker:
+    """How fast, one at a time, and whatever happens to it."""
+
+    def fill(self, shop: Shop, count: int) -> None:
+        now = shop.world.clock()
+        for n in range(count):
+            job = SyncProfile(
+                tenant=TENANT, id=f"s{n}", accepted_at=now, profile_id=f"gone-{n:04}", until=now
+            )
+            SyncBacklog.of(shop.world.services).add(TENANT, job)
+
+    def pack(self, shop: Shop, services: Services | None = None) -> None:
+        job = PackSyncs(tenant=TENANT, accepted_at=shop.world.clock())
+        pack_syncs(job, shop.world.read(), services or shop.world.services)
+
+    def test_two_runs_at_one_moment_give_back_no_more_than_one(self, shop: Shop) -> None:
+        self.fill(shop, 2 * A_WINDOW)
+        self.pack(shop)
+        self.pack(shop)
+        assert len(in_the_queue(shop, SyncProfile)) == A_WINDOW
+        assert len(in_the_queue(shop, PackSyncs)) == 1
+
+    def test_a_run_beside_another_leaves_it_the_work(self, shop: Shop) -> None:
+        self.fill(shop, 1)
+        services = shop.world.services
+        assert services.leases.acquire(f"pack syncs {TENANT}", lasting=timedelta(minutes=5))
+        self.pack(shop)
+        assert len(waiting(shop)) == 1
+        assert len(in_the_queue(shop, PackSyncs)) == 1
+
+    def test_they_are_given_back_a_window_after_the_other_until_none_waits(self, shop: Shop) -> None:
+        self.fill(shop, 2 * A_WINDOW + 1)
+        self.pack(shop)
+        left = []
+        for _ in range(20):
+            left.append(len(waiting(shop)))
+            shop.world.work(2)
+        assert list(dict.fromkeys(left)) == [A_WINDOW + 1, 1, 0]
+        assert left.count(1) == 5  # ten seconds after ten seconds
+        assert in_the_queue(shop, PackSyncs) == []
+
+    def test_while_klaviyo_takes_none_nothing_is_given_back(self, shop: Shop) -> None:
+        self.fill(shop, 3)
+        rest(shop, 60, Endpoint.READ_PROFILES)
+        self.pack(shop)
+        assert in_the_queue(shop, SyncProfile) == []
+        assert len(in_the_queue(shop, PackSyncs)) == 1
+
+    @pytest.mark.parametrize("kills", [True, False])
+    def test_wherever_it_dies_each_sync_is_given_back(self, shop: Shop, kills: bool) -> None:
+        world = shop.world
+
+        def mortal(fate: Fate) -> Services:
+            services = replace(world.services)
+            documents: Any = world.services.documents
+            vars(services)["documents"] = WatchedDocuments(documents, fate) if fate.kills else documents
+            vars(services)["_connections"] = watched_connections(fate)
+            return services
+
+        for at in range(60):
+            world.services.queue.purge(world.read(), Direction.OUTBOUND)
+            world.clock.advance(400)
+            self.fill(shop, 3)
+            fate = Fate(at, kills=kills)
+            with contextlib.suppress(KilledError):
+                self.pack(shop, mortal(fate))
+            if not fate.struck:
+                break
+            world.clock.advance(400)  # its lease has run out, and the queue delivers again
+            self.pack(shop)
+            given_back = {job.profile_id for job in in_the_queue(shop, SyncProfile)}
+            assert given_back == {f"gone-{n:04}" for n in range(3)}
+            assert waiting(shop) == []
+        assert not fate.struck
+
+    def test_a_packer_that_was_lost_is_made_up_for(self, shop: Shop) -> None:
+        self.fill(shop, 1)
+        sweep = SweepOutbox(tenant=TENANT, accepted_at=shop.world.clock())
+        sweep_backlog(sweep, shop.world.read(), shop.world.services)
+        assert in_the_queue(shop, PackSyncs) == []
+        shop.world.clock.advance(SWEPT_AFTER.total_seconds())
+        sweep_backlog(sweep, shop.world.read(), shop.world.services)
+        assert len(in_the_queue(shop, PackSyncs)) == 1
+
+
+def test_a_receipt_says_that_it_waits_and_why_and_later_that_it_is_done(shop: Shop) -> None:
+    (id,) = settled(shop)
+    rest(shop)
+    shop.change(id, first_name="Canary")
+    shop.sync()
+    (job,) = waiting(shop)
+    receipt = Receipts.of(shop.world.services).find(TENANT, job.id)
+    assert receipt is not None
+    assert (receipt.state, receipt.attempts) == ("waiting", 1)
+    assert "takes no more profiles" in receipt.why
+    assert receipt.next_try_at is not None
+    for _ in range(6):
+        shop.world.work(15)
+    receipt = Receipts.of(shop.world.services).find(TENANT, job.id)
+    assert receipt is not None
+    assert receipt.state == "done"
+
+
+def test_a_sync_that_waits_a_day_is_dead_with_the_reason(shop: Shop) -> None:
+    (id,) = settled(shop)
+    shop.change(id, first_name="Canary")
+    for _ in range(25):
+        rest(shop, 3600)
+        shop.world.work(3599)
+    (dead,) = shop.world.dead_jobs()
+    assert "takes no more profiles" in dead.reason
+    assert waiting(shop) == []
+
+
+def test_a_replay_does_not_wait_behind_others(shop: Shop) -> None:
+    (id,) = settled(shop)
+    now = shop.world.clock()
+    job = SyncProfile(tenant=TENANT, id="s1", accepted_at=now, profile_id=id, until=now)
+    assert may_wait(job, shop.world.read(), shop.world.services)
+    replayed = job.replayed(word="w1", dead_id="s1", at=now)
+    assert not may_wait(replayed, shop.world.read(), shop.world.services)
+
+
+def test_an_expired_token_that_cannot_be_renewed_lets_syncs_wait_there_too(shop: Shop) -> None:
+    (id,) = settled(shop)
+    shop.change(id, first_name="Canary")
+    shop.world.clock.advance(3600)
+    rest(shop, 60, Endpoint.TOKEN)
+    shop.sync()
+    assert [job.profile_id for job in waiting(shop)] == [id]
