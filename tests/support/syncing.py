@@ -19,6 +19,7 @@ from tests.support.world import (
     TENANT,
     WEBHOOK_SECRET,
     World,
+    serve,
     serving,
     told_to_the_queue,
 )
@@ -70,10 +71,7 @@ class Shop:
 
     def waiting(self) -> int:
         """Return how many tasks wait."""
-        from shared.direction import Direction
-
-        tenant, queue = self.world.read(), self.world.services.queue
-        return sum(queue.state(tenant, direction).depth for direction in Direction)
+        return self.world.waiting()
 
     def profile(self) -> Profile:
         """Return the one profile that Klaviyo has."""
@@ -143,10 +141,9 @@ def reads_alone(shop: Shop) -> bool:
 def a_shop(world: World, **settings: Any) -> Iterator[Shop]:
     """Open a shop: an installed tenant, with webhooks of Omneo's and Klaviyo's that call it."""
     with ExitStack() as stack:
-        app = Flask("doors")
+        app = Flask("doors", static_folder=None)
         url = stack.enter_context(serving(app))
-        for path, view in _doors(world).items():
-            app.add_url_rule(path, path, view, methods=["POST"])
+        serve(app, _doors(world))
         tenant = world.tenant()
         changed = tenant.settings.model_copy(update=settings)
         world.services.tenants.change(TENANT, lambda known: known.model_copy(update={"settings": changed}))
@@ -165,7 +162,7 @@ def a_shop(world: World, **settings: Any) -> Iterator[Shop]:
         assert answers <= {200}, "the worker met a bug"
 
 
-def _doors(world: World) -> dict[str, Callable[..., Response]]:
+def _doors(world: World) -> dict[str, Callable[[], Response]]:
     services = world.services
 
     @endpoint("POST", "/{tenant}/api/v1/webhooks/omneo", largest=1_000_000)
@@ -193,6 +190,6 @@ def _doors(world: World) -> dict[str, Callable[..., Response]]:
         )
 
     return {
-        "/<tenant>/api/v1/webhooks/omneo": lambda tenant: omneo_webhooks(request),
-        "/<tenant>/api/v1/webhooks/klaviyo/system": lambda tenant: system_webhooks(request),
+        "/api/v1/webhooks/omneo": lambda: omneo_webhooks(request),
+        "/api/v1/webhooks/klaviyo/system": lambda: system_webhooks(request),
     }

@@ -170,7 +170,7 @@ def test_whatever_moment_a_packer_dies_the_newest_stands_and_none_comes_after_a_
 
 
 def test_a_data_source_that_waits_holds_up_no_other_and_no_other_tenant(shelf: Shelf) -> None:
-    shelf.world.sandbox.klaviyo.fail(1, match=f"POST {SINGLE}", status=429, headers={"Retry-After": "600"})
+    shelf.world.sandbox.klaviyo.fail(1, match=f"POST {SINGLE}", status=503, headers={"Retry-After": "600"})
     shelf.send(1)
     shelf.world.work()
     shelf.send(2, source="dates")
