@@ -23,6 +23,7 @@ from shared.errors import (
     RefusedError,
     RestingError,
     TokenRejectedError,
+    TurnTakenError,
     WaitError,
 )
 from shared.http.heard import listening
@@ -47,7 +48,13 @@ from shared.jobs.jobs import (
 )
 from shared.jobs.replays import Replays
 from shared.jobs.rules.causes import Cause
-from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_turn, seconds_to_wait
+from shared.jobs.rules.patience import (
+    POISON_RETRIES,
+    is_given_up,
+    seconds_to_another_look,
+    seconds_to_turn,
+    seconds_to_wait,
+)
 from shared.metrics.lane import goes_to_the_backlog, may_go_in_bulk, set_aside, was_throttled
 from shared.notify.telling import Cause as Told
 from shared.notify.telling import tell
@@ -163,6 +170,9 @@ def _later(
     if isinstance(error, RestingError):
         turn = seconds_to_turn(error.retry_after or 0.0, services.random())
         return _wait(job, tenant, services, error, None, delay=turn)
+    if isinstance(error, TurnTakenError):
+        look = seconds_to_another_look(job.attempts, services.random())
+        return _wait(job, tenant, services, error, None, delay=look)
     return _wait(job, tenant, services, error, error.retry_after)
 
 
