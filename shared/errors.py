@@ -188,6 +188,10 @@ class RestingError(WaitError):
     """What was about to be called rests: it was refused a moment ago, and so was not called. `retry_after` is when it is this caller's turn."""
 
 
+class TurnTakenError(WaitError):
+    """Another job of ours is at it. One that was killed there holds its turn for minutes, and whoever comes then must not wait much longer."""
+
+
 class UnsureError(WaitError):
     """404 in words that the service may have said, or a gateway in front of it that has lost the path: in itself it says nothing."""
 

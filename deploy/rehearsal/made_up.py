@@ -63,13 +63,15 @@ class MadeUp:
         return " ".join(CANARY for _ in text.split()) or text
 
     def id(self, text: str) -> str:
-        """Return an id of the same alphabet and length."""
-        is_hex = not re.search(r"[g-zA-Z]", text)
-        small, left, made = _HEX if is_hex else _PLAIN, self.number(text), list[str]()
-        for sign in reversed(text):
-            letters = _letters(sign, small)
-            left, place = divmod(left, len(letters))
-            made.append(letters[place])
+        """Return an id of the same alphabet and length; where it has digits and where letters says nothing of the true one."""
+        alphabets, left, made = _alphabets(text), self.number(text), list[str]()
+        for place, sign in reversed([*enumerate(text)]):
+            if not sign.isalnum():
+                made.append(sign)
+                continue
+            letters = alphabets[place % len(alphabets)]
+            left, index = divmod(left, len(letters))
+            made.append(letters[index])
         return "".join(reversed(made))
 
     def secret(self, text: str) -> str:
@@ -116,12 +118,11 @@ class MadeUp:
         return f"https://api.example.org{'/'.join(named)}" + (f"?{urlencode(asked)}" if asked else "")
 
 
-def _letters(sign: str, small: str) -> str:
-    if sign.isdecimal():
-        return "0123456789"
-    if sign.isalpha():
-        return small.upper() if sign.isupper() else small
-    return sign if sign in "-_=+/.:" else "-"
+def _alphabets(text: str) -> list[str]:
+    """Return the alphabets that a text is made of: digits, great letters, small ones."""
+    small = _PLAIN if re.search(r"[g-zA-Z]", text) else _HEX
+    kinds = ((str.isdecimal, "0123456789"), (str.isupper, small.upper()), (str.islower, small))
+    return [letters for is_one, letters in kinds if any(map(is_one, text))]
 
 
 def _time(time: re.Match[str]) -> str:

@@ -48,7 +48,7 @@ def shape_of(value: Any) -> Shape:
     if isinstance(value, Mapping):
         return Shape(
             frozenset({"object"}),
-            {name: _FREE_FORM if is_free(name, value) else shape_of(inner) for name, inner in value.items()},
+            {name: _shape_of_field(name, inner, value) for name, inner in value.items()},
         )
     if isinstance(value, list | tuple):
         return Shape(frozenset({"array"}), item=merged([shape_of(row) for row in value]))

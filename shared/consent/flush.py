@@ -57,7 +57,7 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
     read_at = services.clock()
     profile = _omneo_profile(tenant, services, look)
     if profile is None:
-        tell_heirs(map(_at, ready.email_outs), look.id, tenant, services, traceparent=job.traceparent)
+        tell_heirs(ready.email_outs, look.id, tenant, services, traceparent=job.traceparent)
         _skip(entries, tenant, services)
         return
     anothers = _anothers(ready, profile, look, tenant, services)
@@ -171,10 +171,6 @@ def _omneo_profile(tenant: Tenant, services: Services, look: ProfileReadOnce) ->
     return former if former is not None and former.lives else None
 
 
-def _at(one: Decided) -> datetime:
-    return one.at
-
-
 def _anothers(
     ready: _Ready, profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services
 ) -> frozenset[tuple[str, str]]:
@@ -236,7 +232,8 @@ def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
     }
     _keep_master_list([one for one in made if verdicts[one.id, one.topic] is Verdict.PERSON], way, look)
     way.look()
-    outs = [one.at for one in ready.email_outs if verdicts[one.id, one.topic] is Verdict.PERSON]
+    persons = [one for one in ready.email_outs if verdicts[one.id, one.topic] is Verdict.PERSON]
+    outs = [replace(one, address=learning.address_at(way.memories[one.channel], one.at)) for one in persons]
     tell_heirs(
         outs, look.id, way.tenant, way.services, profile_id=way.profile.id, traceparent=way.traceparent
     )

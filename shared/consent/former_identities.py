@@ -22,15 +22,22 @@ KEPT = timedelta(days=90)
 
 @dataclass(frozen=True)
 class Heir:
-    """The Omneo profile that has an email address by now, and between which times a Klaviyo profile of another's may have had it still."""
+    """The Omneo profile that has an email address by now, and between which times a Klaviyo profile of another's may have had it still.
+
+    `address` is the mark of the email, "" in a note of an earlier release.
+    """
 
     profile_id: str
     since: datetime
     until: datetime
+    address: str = ""
 
-    def may_have_decided(self, at: datetime) -> bool:
-        """Return whether what somebody decided through the Klaviyo profile then may have been the heir's decision."""
-        return self.since <= at <= self.until
+    def may_have_decided(self, at: datetime, address: str = "") -> bool:
+        """Return whether what somebody decided through the Klaviyo profile then may have been the heir's decision.
+
+        It was not if Omneo still had the email with the other after that: `address` is the mark of what it showed, "" if that is not known.
+        """
+        return self.since <= at <= self.until and not (address and address == self.address)
 
 
 class FormerIdentities:
@@ -57,16 +64,17 @@ class FormerIdentities:
             "given_up_by": given_up,
             "since": heir.since,
             "until": heir.until,
+            "address": heir.address,
         }
         self._keep(tenant, _id(f"{given_up} {heir.profile_id} {heir.since.isoformat()}"), fields)
 
     def heirs_of(self, tenant: str, klaviyo_id: str) -> list[Heir]:
         """Return who has the email addresses that the Klaviyo profile has given up."""
         found = self._documents.find(_collection(tenant), where={"given_up_by": _id(klaviyo_id)})
-        rows = [(row.fields["profile"], row.fields["since"], row.fields["until"]) for row in found]
+        rows = [(row.fields, row.fields["since"], row.fields["until"]) for row in found]
         return [
-            Heir(str(profile), since, until)
-            for profile, since, until in rows
+            Heir(str(fields["profile"]), since, until, str(fields.get("address") or ""))
+            for fields, since, until in rows
             if isinstance(since, datetime) and isinstance(until, datetime)
         ]
 

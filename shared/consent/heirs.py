@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shared.consent.former_identities import FormerIdentities
+from shared.consent.rules.decisions import Decided
 from shared.consent_events import Channel
 from shared.jobs.jobs import PullOptOut
 from shared.tenants.tenants import Tenant
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def tell_heirs(
-    outs: Iterable[datetime],
+    outs: Iterable[Decided],
     klaviyo_id: str,
     tenant: Tenant,
     services: "Services",
@@ -30,9 +31,9 @@ def tell_heirs(
     Raises:
         QueueUnavailableError: not all were queued.
     """
-    times = list(outs)
-    for heir in FormerIdentities.of(services).heirs_of(tenant.name, klaviyo_id) if times else ():
-        theirs = [at for at in times if heir.may_have_decided(at)]
+    told = list(outs)
+    for heir in FormerIdentities.of(services).heirs_of(tenant.name, klaviyo_id) if told else ():
+        theirs = [one.at for one in told if heir.may_have_decided(one.at, one.address)]
         if theirs and heir.profile_id.casefold() != profile_id.casefold():
             tell_heir(heir.profile_id, max(theirs), tenant, services, traceparent=traceparent)
 

@@ -18,7 +18,7 @@ from shared.consent.rules import learning, results, whose
 from shared.consent.rules.decisions import Decided, read_stamp, stamp_name, state_of
 from shared.consent.rules.memory import CLOCKS_APART, Memory, key_of
 from shared.consent_events import Channel, SystemEvent
-from shared.errors import NotFoundError, RefusedError, WaitError
+from shared.errors import NotFoundError, RefusedError, TurnTakenError, WaitError
 from shared.jobs.jobs import AddInteraction
 from shared.jobs.rules.windows import hashed
 from shared.services import Services
@@ -43,11 +43,11 @@ def consent_turn(profile_id: str, tenant: Tenant, services: Services) -> Iterato
     """Hold the turn of who writes the Omneo profile's consent: two at once could let the older decision be the last.
 
     Raises:
-        WaitError: somebody else has it.
+        TurnTakenError: somebody else has it.
     """
     turn = services.leases.acquire(f"consent {tenant.name} {profile_id}", lasting=TURN)
     if turn is None:
-        raise WaitError("another flush is at the profile", service="The extension", retry_after=_SECONDS)
+        raise TurnTakenError("another flush is at the profile", service="The extension")
     try:
         yield turn
     finally:

@@ -133,10 +133,12 @@ class HttpClient:
         params: Mapping[str, str] | None = None,
         data: bytes | None = None,
         any_success: bool = False,
+        answered: Callable[[Mapping[str, str]], None] | None = None,
     ) -> Any:
         """Return the answer's JSON, None if it has no body and needs none (202, 204, 205).
 
-        With `any_success` every 2xx is enough, whatever its body is, and what is not JSON comes back as None.
+        With `any_success` every 2xx is enough, whatever its body is, and what is not JSON comes back as None. `answered` hears the headers of
+        every answer.
 
         Raises:
             WaitError: throttled, failing, unreachable, too slow, or not an answer of the API's own. UnsureError: perhaps one, a 404.
@@ -148,6 +150,8 @@ class HttpClient:
         for left in range(waits.most, -1, -1):
             try:
                 answer = self._send(method, path, headers, params, data)
+                if answered is not None:
+                    answered(answer.headers)
                 return self._understand(answer, any_success=any_success)
             except WaitError as error:
                 if not left or not waits.covers(error):

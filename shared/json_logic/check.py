@@ -10,7 +10,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from shared.json_logic.size import MOST_CHARACTERS, arguments, most_characters
+from shared.json_logic.size import (
+    ITERATORS,
+    MOST_CHARACTERS,
+    MOST_STEPS,
+    USUAL_ITEMS,
+    arguments,
+    most_characters,
+    most_steps,
+)
 
 Json = Any
 
@@ -23,7 +31,6 @@ ARITY: dict[str, tuple[int, int | None]] = {
     "+": (1, None), "-": (1, 2), "*": (1, None), "/": (2, 2), "%": (2, 2), "max": (1, None), "min": (1, None),
     "some": (2, 2), "all": (2, 2), "none": (2, 2), "filter": (2, 2), "map": (2, 2), "reduce": (3, 3), "merge": (1, None),
 }  # fmt: skip
-ITERATORS = frozenset({"some", "all", "none", "filter", "map", "reduce"})
 # What makes a value larger than those it is made of; repeated by `reduce`, without end.
 _GROWING = ITERATORS | {"merge", "cat"}
 # The library refuses JSON nested more than 127 deep; an operation is two levels, `not_in` four.
@@ -42,6 +49,8 @@ def check_logic(expression: object) -> str:
         return ""
     if fault := next(_faults(expression, "", 1, 0, in_step=False), ""):
         return fault
+    if most_steps(expression, data_items=USUAL_ITEMS) > MOST_STEPS:
+        return "goes through more list items than is allowed for each profile: shorten the lists that it holds itself"
     if most_characters(expression) > MOST_CHARACTERS:
         return "would build more than a profile is worth: name each value once, and leave out what repeats it in merge, cat or map"
     return ""

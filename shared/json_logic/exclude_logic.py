@@ -17,15 +17,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.errors import ExtensionError
-from shared.json_logic.check import ARITY, ITERATORS, check_logic, path_into
+from shared.json_logic.check import ARITY, check_logic, path_into
 from shared.json_logic.data import event_context
-from shared.json_logic.size import MOST_CHARACTERS, arguments, most_characters
+from shared.json_logic.size import (
+    ITERATORS,
+    MOST_CHARACTERS,
+    MOST_STEPS,
+    arguments,
+    items_of,
+    most_characters,
+    most_steps,
+)
 
 __all__ = ["ExcludeLogicError", "TraceStep", "check_logic", "matches", "trace"]
 
 Json = Any
 
-MOST_STEPS = 1_000_000  # items visited by lists in lists: well under a second
 MOST_TRACED = 500
 TOO_MUCH_TO_SHOW = "There is too much to show what this gave."
 
@@ -146,8 +153,8 @@ def _evaluated(expression: Json, data: str) -> Json:
 
 def _check_work(expression: Json, data: Json, text: str) -> None:
     """Raise ExcludeLogicError if this would take too long or too much memory. `text` is `data` as JSON."""
-    depth, items = _iterators(expression), _items(data)
-    if depth and (items + _items(expression)) ** depth > MOST_STEPS:
+    items = items_of(data)
+    if most_steps(expression, data_items=items) > MOST_STEPS:
         raise ExcludeLogicError(
             "profile_exclude_logic goes through more list items on this profile than is allowed: simplify it."
         )
@@ -157,17 +164,3 @@ def _check_work(expression: Json, data: Json, text: str) -> None:
         raise ExcludeLogicError(
             "profile_exclude_logic builds more of this profile than is allowed: simplify it."
         )
-
-
-def _iterators(value: Json) -> int:
-    if isinstance(value, list):
-        return max(map(_iterators, value), default=0)
-    if not isinstance(value, Mapping):
-        return 0
-    return max(((operator in ITERATORS) + _iterators(given) for operator, given in value.items()), default=0)
-
-
-def _items(value: Json) -> int:
-    if isinstance(value, list):
-        return len(value) + sum(map(_items, value))
-    return sum(map(_items, value.values())) if isinstance(value, Mapping) else 0

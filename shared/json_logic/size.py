@@ -1,4 +1,5 @@
-"""How much a tenant's logic can build while it is evaluated: a few thousand characters can ask for gigabytes. Nothing here evaluates anything.
+"""How much a tenant's logic can build and go through while it is evaluated: a few thousand characters can ask for gigabytes, or for minutes.
+Nothing here evaluates anything.
 
 What an operation gives is counted as so many copies of the data it sees and so many characters of its own. Only lists gone through and
 `cat` and `merge` make it grow; a comparison gives one word, and `and`, `or` and `if` one of their arguments.
@@ -13,9 +14,13 @@ Json = Any
 # What a rule is measured with when it is saved: a profile as large as Klaviyo takes one.
 DATA_CHARACTERS = 100_000
 DATA_ITEMS = 1_000
+USUAL_ITEMS = 100  # in the lists of a profile as most are
+MOST_STEPS = 1_000_000  # items visited by lists in lists: well under a second
 MOST_CHARACTERS = 6_000_000  # as values in memory they take ten times that
 _WORD = 8  # a number, true, or what stands around an item
 
+# What goes through a list.
+ITERATORS = frozenset({"some", "all", "none", "filter", "map", "reduce"})
 # What gives all of its arguments, one of them, or the first and less. The step of `reduce` can build nothing that grows.
 _ALL = frozenset({"cat", "merge", "missing", "missing_some"})
 _ONE = frozenset({"if", "?:", "and", "or", "max", "min", "reduce"})
@@ -52,6 +57,34 @@ def most_characters(
     1000
     """
     return _Measure(data_characters, data_items).most(expression)
+
+
+def most_steps(expression: Json, *, data_items: int) -> int:
+    """Return how many items the expression may visit in data with so many items in its lists, roughly and at most.
+
+    >>> most_steps({"some": [{"var": "tags"}, {"in": [{"var": ""}, ["gold", "vip"]]}]}, data_items=100)
+    106
+    >>> most_steps({"==": [{"var": "tier"}, "gold"]}, data_items=100)
+    1
+    """
+    steps: int = (data_items + items_of(expression)) ** _iterators(expression)
+    return steps
+
+
+def items_of(value: Json) -> int:
+    """Return how many items all lists within a value have."""
+    if isinstance(value, list):
+        return len(value) + sum(map(items_of, value))
+    return sum(map(items_of, value.values())) if isinstance(value, Mapping) else 0
+
+
+def _iterators(value: Json) -> int:
+    """Return how deep an expression goes through lists inside lists."""
+    if isinstance(value, list):
+        return max(map(_iterators, value), default=0)
+    if not isinstance(value, Mapping):
+        return 0
+    return max(((operator in ITERATORS) + _iterators(given) for operator, given in value.items()), default=0)
 
 
 class _Measure:

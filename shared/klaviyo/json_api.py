@@ -87,7 +87,12 @@ class JsonApi:
         def call(token: str) -> Any:
             try:
                 return self._http.call(
-                    method, path, headers=self._headers(token, data), params=params, data=data
+                    method,
+                    path,
+                    headers=self._headers(token, data),
+                    params=params,
+                    data=data,
+                    answered=partial(self._pace.answered, endpoint),
                 )
             except WaitError as error:
                 if error.status == _THROTTLED:

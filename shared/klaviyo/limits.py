@@ -1,7 +1,10 @@
 """Klaviyo's endpoints by short names, and how many calls of each an account may make: every endpoint counts for itself."""
 
+import re
 from enum import StrEnum
 from typing import NamedTuple, Self
+
+_WINDOW = re.compile(r"(\d{1,9});w=(\d{1,9})")
 
 
 class Limit(NamedTuple):
@@ -9,6 +12,17 @@ class Limit(NamedTuple):
 
     a_second: int
     a_minute: int
+
+    @classmethod
+    def read(cls, header: str) -> "Limit | None":
+        """Return what the header RateLimit-Limit says, None if it does not name both windows.
+
+        >>> Limit.read("15, 15;w=1, 150;w=60"), Limit.read("15"), Limit.read("0, 0;w=1, 0;w=60")
+        (Limit(a_second=15, a_minute=150), None, None)
+        """
+        calls = {int(seconds): int(count) for count, seconds in _WINDOW.findall(header)}
+        a_second, a_minute = calls.get(1, 0), calls.get(60, 0)
+        return cls(a_second, a_minute) if a_second and a_minute else None
 
 
 # https://developers.klaviyo.com/en/docs/rate_limits_and_error_handling

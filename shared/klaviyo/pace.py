@@ -4,12 +4,12 @@ A worker's calls are bound by it, since the queue waits for it. Where a person w
 one call, and Klaviyo may take it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Protocol
 
 from shared.errors import RestingError
-from shared.klaviyo.limits import Endpoint
+from shared.klaviyo.limits import Endpoint, Limit
 from shared.klaviyo.rests import Rests
 
 
@@ -18,6 +18,9 @@ class Pace(Protocol):
 
     def check(self, endpoint: Endpoint) -> None:
         """Return if the endpoint may be called, or raise a RestingError."""
+
+    def answered(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
+        """Hear the headers of an answer."""
 
     def refused(self, endpoint: Endpoint, asked: float | None) -> None:
         """Hear that Klaviyo throttles the endpoint, and for how many seconds it asks, None if it does not say."""
@@ -28,6 +31,9 @@ class Unpaced:
 
     def check(self, endpoint: Endpoint) -> None:
         """Return."""
+
+    def answered(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
+        """Do nothing."""
 
     def refused(self, endpoint: Endpoint, asked: float | None) -> None:
         """Do nothing."""
@@ -47,7 +53,7 @@ class TenantPace:
         Raises:
             RestingError: it rests.
         """
-        turn = self._rests.turn(self._tenant, endpoint, endpoint.limit)
+        turn = self._rests.turn(self._tenant, endpoint, self._rests.limit(self._tenant, endpoint))
         if turn is not None:
             raise RestingError(
                 "Klaviyo answered 429, and is not called again yet",
@@ -55,6 +61,11 @@ class TenantPace:
                 status=429,
                 retry_after=(turn - self._clock()).total_seconds(),
             )
+
+    def answered(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
+        """Learn the account's own limit, which may be another than the documented one."""
+        if limit := Limit.read(headers.get("RateLimit-Limit", "")):
+            self._rests.learn(self._tenant, endpoint, limit)
 
     def refused(self, endpoint: Endpoint, asked: float | None) -> None:
         """Let the endpoint rest."""

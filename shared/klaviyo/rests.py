@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from shared.errors import DocumentChangedError, DocumentExistsError, StoreUnavailableError
-from shared.klaviyo.limits import Limit
+from shared.klaviyo.limits import Endpoint, Limit
 from shared.klaviyo.rules.line import Line
 from shared.storage.documents import Document, Documents, Value, delete_all
 
@@ -43,6 +43,7 @@ class Rests:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[datetime, Mapping[str, _Rest]]] = {}
         self._lines: dict[tuple[str, str], Line] = {}
+        self._limits: dict[tuple[str, Endpoint], Limit] = {}
 
     def until(self, tenant: str, thing: str) -> datetime | None:
         """Return until when an endpoint, or whatever else rests by a name, is not to be called; None if it may be."""
@@ -70,6 +71,19 @@ class Rests:
             line = self._lines.setdefault((tenant, thing), Line(until))
             self._lines[tenant, thing], at = line.joined(until, limit.a_second, limit.a_minute)
         return min(at, until + timedelta(seconds=LONGEST))
+
+    def learn(self, tenant: str, endpoint: Endpoint, limit: Limit) -> None:
+        """Remember in this process what Klaviyo has said of a limit."""
+        if self.limit(tenant, endpoint) == limit:
+            return
+        with self._lock:
+            if len(self._limits) >= _LINES:
+                self._limits.clear()
+            self._limits[tenant, endpoint] = limit
+
+    def limit(self, tenant: str, endpoint: Endpoint) -> Limit:
+        """Return the limit of an endpoint as Klaviyo has said it, else the documented one."""
+        return self._limits.get((tenant, endpoint), endpoint.limit)
 
     def rest(self, tenant: str, thing: str, until: datetime) -> None:
         """Let it rest until then, unless it rests as long already."""

@@ -6,6 +6,7 @@ a bulk call holds is noted before it is made, so that after a death nobody takes
 
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -79,9 +80,8 @@ class Backlog:
         found = self._documents.find(_events(tenant), where={"job": job}, limit=1)
         return self._waiting(tenant, found[0]).job if found else None
 
-    def waiting(self, tenant: str) -> Iterator[Waiting]:
-        """Yield what waits, the earliest accepted first, a page at a time."""
-        after: str | None = None
+    def waiting(self, tenant: str, *, after: str | None = None) -> Iterator[Waiting]:
+        """Yield what waits, the earliest accepted first, a page at a time; with `after`, what stands behind the event with this id."""
         while page := self._documents.find(_events(tenant), after=after, limit=_AT_ONCE):
             yield from (self._waiting(tenant, document) for document in page)
             after = page[-1].id
@@ -117,10 +117,19 @@ class Backlog:
         self._documents.delete(_tries(tenant), _TRY)
 
     def take_out(self, tenant: str, ids: Iterable[str], *, also: Iterable[Write] = ()) -> None:
-        """Make the other writes, and take these events out, as many at once as the store allows."""
-        writes = [*also, *(Write(_events(tenant), id) for id in ids)]
-        for start in range(0, len(writes), MOST_WRITES):
-            self._documents.write_all(writes[start : start + MOST_WRITES])
+        """Make the other writes, and then take these events out, as many at once as the store allows."""
+        self._write(list(also))
+        self._write([Write(_events(tenant), id) for id in ids])
+
+    def _write(self, writes: list[Write]) -> None:
+        parts = [writes[start : start + MOST_WRITES] for start in range(0, len(writes), MOST_WRITES)]
+        if len(parts) < 2:
+            for part in parts:
+                self._documents.write_all(part)
+            return
+        with ThreadPoolExecutor(len(parts)) as threads:
+            for _ in threads.map(self._documents.write_all, parts):
+                pass  # what one could not write is raised here
 
     def forget_those(self, tenant: str, is_meant: Callable[[SendMetric], bool]) -> int:
         """Take out every event that is meant; return how many were."""

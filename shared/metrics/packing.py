@@ -5,15 +5,15 @@ delivered. A throttled one surely had no effect, and may be sent again; of any o
 has left, nobody knows, or one event of it is to blame: all of its events go singly, where Klaviyo drops a repeated one without a word.
 What waited for a day goes singly too: there it is delivered, or given up for the reason that is true then.
 
-A run leaves what was put there in the present ten seconds to the run that this has queued, and what would not fill a job to the next, unless
-it is all there is. As long as more events come than single calls may bring, it keeps all that may go in bulk in the backlog: else each minute
+A run leaves what was put there in the present ten seconds to the run that this has queued. As long as more comes, it leaves what would not fill
+a job to the next, unless it is all there is. As long as more events come than single calls may bring, it keeps all that may go in bulk in the backlog: else each minute
 would begin with thousands of single calls, and end with as many refusals.
 """
 
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -83,7 +83,7 @@ def pack_events(
 def sweep_events(job: SweepOutbox, tenant: Tenant, services: Services) -> None:
     """Queue a run of the packer if something has waited for minutes; a run that was lost is made up for like this."""
     if not tenant.is_connected:
-        return  # the queue is paused, and what is on it will be done
+        return  # what waits goes on waiting
     backlog = Backlog.of(services)
     first, latest = backlog.first(tenant.name), Window.at(services.clock() - SWEPT_AFTER)
     if (first is not None and first.window <= latest.number) or backlog.tried(tenant.name) is not None:
@@ -102,11 +102,15 @@ class _Event:
 
 @dataclass
 class _Batch:
-    """What is to be done next: events that go in bulk, those that go singly, and the places of those that go nowhere."""
+    """What is to be done next: events that go in bulk, those that go singly, and the places of those that go nowhere.
+
+    `last` is the place behind which the next batch begins.
+    """
 
     events: list[_Event] = field(default_factory=list)
     alone: list[Waiting] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    last: str | None = None
     is_full: bool = False
 
     def __bool__(self) -> bool:
@@ -127,25 +131,32 @@ class _Run:
         self._backlog = Backlog.of(services)
         self._rests = services.rests
         self._sent = 0
+        self._came = 0  # in the window before this one
 
     def work(self) -> float | None:
         """Send batch after batch; return after how many seconds to go on, None when nothing waits any more."""
-        ends = self._services.clock() + WORKS_FOR
         self._see_to_a_lost_batch()
         self._keep_to_bulk()
         try:
-            while self._services.clock() < ends:
-                batch = self._next_batch()
-                if not batch:
-                    return None if self._backlog.first(self._tenant.name) is None else 0.0
-                self._settle_the_others(batch)
-                if self._sent and not batch.is_full:
-                    return 0.0  # it fills up, or is all there is when the next run comes
-                if batch.events and (after := self._send(batch)) is not None:
-                    return after
-            return 0.0
+            with ThreadPoolExecutor(1, initializer=logs.carried()) as ahead:
+                return self._send_all(ahead)
         finally:
             logs.note(events=self._sent)
+
+    def _send_all(self, ahead: Executor) -> float | None:
+        """Send batch after batch, and read the next one while one is sent: each takes about a second."""
+        ends = self._services.clock() + WORKS_FOR
+        coming = ahead.submit(self._batch_behind, None)
+        while self._services.clock() < ends:
+            if not (batch := coming.result()):
+                return None if self._backlog.first(self._tenant.name) is None else 0.0
+            coming = ahead.submit(self._batch_behind, batch.last)
+            self._settle_the_others(batch)
+            if self._sent and self._came and not batch.is_full:
+                return 0.0  # it fills up, or is all there is when the next run comes
+            if batch.events and (after := self._send(batch)) is not None:
+                return after
+        return 0.0
 
     def _see_to_a_lost_batch(self) -> None:
         """Let the events go singly of a bulk call whose outcome nobody has noted."""
@@ -164,32 +175,41 @@ class _Run:
 
     def _keep_to_bulk(self) -> None:
         now = self._services.clock()
-        came = self._backlog.count_of(self._tenant.name, Window.at(now).number - 1)
-        if came >= MANY_IN_A_WINDOW:
+        self._came = self._backlog.count_of(self._tenant.name, Window.at(now).number - 1)
+        if self._came >= MANY_IN_A_WINDOW:
             self._rests.rest(self._tenant.name, UNTRIED, now + KEPT_IN_BULK)
 
-    def _next_batch(self) -> _Batch:
-        batch, filling = _Batch(), Filling()
-        for waiting in self._of_past_windows():
-            job = waiting.job
-            if self._is_dropped(job):
-                batch.dropped.append(waiting.id)
-                continue
-            event = with_the_number_read(job.event, self._tenant)
-            place = Place.REPEATED if self._is_old(job) else filling.offer(event)
+    def _batch_behind(self, last: str | None) -> _Batch:
+        """Read the next batch; nothing is changed by it."""
+        batch, filling = _Batch(last=last), Filling()
+        for waiting in self._of_past_windows(last):
+            place = self._put(waiting, batch, filling)
             if place is Place.FULL:
                 batch.is_full = True
                 break
-            if place is Place.REPEATED:
-                batch.alone.append(waiting)
-            else:
-                batch.events.append(_Event(waiting.id, job, event))
+            batch.last = waiting.id
+            if filling.count == MOST_EVENTS:
+                batch.is_full = True
+                break
         return batch
 
-    def _of_past_windows(self) -> Iterator[Waiting]:
+    def _put(self, waiting: Waiting, batch: _Batch, filling: Filling) -> Place:
+        job = waiting.job
+        if self._is_dropped(job):
+            batch.dropped.append(waiting.id)
+            return Place.TAKEN
+        event = with_the_number_read(job.event, self._tenant)
+        place = Place.REPEATED if self._is_old(job) else filling.offer(event)
+        if place is Place.REPEATED:
+            batch.alone.append(waiting)
+        elif place is Place.TAKEN:
+            batch.events.append(_Event(waiting.id, job, event))
+        return place
+
+    def _of_past_windows(self, last: str | None) -> Iterator[Waiting]:
         """Yield what waits, without what came in the present window; of such, a job's worth is passed over, not all that there is."""
         present, passed_over = Window.at(self._services.clock()).number, 0
-        for waiting in self._backlog.waiting(self._tenant.name):
+        for waiting in self._backlog.waiting(self._tenant.name, after=last):
             if waiting.window < present:
                 yield waiting
                 continue

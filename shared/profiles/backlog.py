@@ -1,16 +1,23 @@
 """The backlog of profile syncs: those that could not begin because Klaviyo takes no more, until the packer gives them back to the queue.
 
-One document a profile, whatever calls about it have come meanwhile. A document holds the job as it was, so that nothing of it is lost: a
-job names its profile by the id and holds nothing else of the person. Syncs come out in the order in which they were accepted.
+One document a profile, whatever calls about it have come meanwhile: a second one notes where it stands. The first holds the job as it was, so
+that nothing of it is lost: a job names its profile by the id and holds nothing else of the person. Syncs come out in the order in which
+they were accepted.
 """
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self, cast
 
-from shared.errors import DocumentChangedError, DocumentExistsError, StoreUnavailableError
+from shared.errors import (
+    DocumentChangedError,
+    DocumentExistsError,
+    DocumentMissingError,
+    StoreUnavailableError,
+)
 from shared.jobs.jobs import SyncProfile, write_job
 from shared.storage.documents import Document, Documents, Value, Version, delete_all
 
@@ -44,15 +51,15 @@ class SyncBacklog:
     def add(self, tenant: str, job: SyncProfile) -> None:
         """Let a sync wait. With one of the same profile that waits already it becomes one: see `together`."""
         for _ in range(_TRIES):
-            found = self._documents.find(_collection(tenant), where={"profile": job.profile_id}, limit=1)
+            found = self._of(tenant, job.profile_id)
             try:
-                if not found:
+                if found is None:
                     self._documents.create(_collection(tenant), _id(job), _encoded(job))
+                    # Who dies before this lets a later call about the profile wait as a sync of its own.
+                    self._note_place(tenant, job)
                     return
-                both = together(_decoded(found[0]), job)
-                self._documents.update(
-                    _collection(tenant), found[0].id, _encoded(both), version=found[0].version
-                )
+                both = _encoded(together(_decoded(found), job))
+                self._documents.update(_collection(tenant), found.id, both, version=found.version)
             except (DocumentExistsError, DocumentChangedError):
                 continue  # the packer has just given it back, or another call came at the same moment
             return
@@ -68,6 +75,8 @@ class SyncBacklog:
             self._documents.delete(_collection(tenant), sync.id, version=sync.version)
         except DocumentChangedError:
             return
+        # A call that comes at this moment may have noted a new place: then the next one waits as a sync of its own.
+        self._documents.delete(_places(tenant), sync.id.rpartition(" ")[2])
 
     def count(self, tenant: str) -> int:
         """Return how many profiles wait."""
@@ -75,14 +84,28 @@ class SyncBacklog:
 
     def forget_profile(self, tenant: str, profile_id: str) -> int:
         """Forget what waits of a profile, and return how many documents that was."""
-        found = self._documents.find(_collection(tenant), where={"profile": profile_id})
-        for document in found:
-            self._documents.delete(_collection(tenant), document.id)
-        return len(found)
+        found = self._of(tenant, profile_id)
+        if found is not None:
+            self._documents.delete(_collection(tenant), found.id)
+        self._documents.delete(_places(tenant), _hashed(profile_id))
+        return int(found is not None)
 
     def forget(self, tenant: str) -> None:
         """Forget everything that waits."""
         delete_all(self._documents, _collection(tenant))
+        delete_all(self._documents, _places(tenant))
+
+    def _of(self, tenant: str, profile_id: str) -> Document | None:
+        place = self._documents.get(_places(tenant), _hashed(profile_id))
+        return None if place is None else self._documents.get(_collection(tenant), str(place.fields["place"]))
+
+    def _note_place(self, tenant: str, job: SyncProfile) -> None:
+        fields: dict[str, Value] = {"place": _id(job)}
+        try:
+            self._documents.create(_places(tenant), _hashed(job.profile_id), fields)
+        except DocumentExistsError:
+            with suppress(DocumentMissingError):  # forgotten in this very moment
+                self._documents.update(_places(tenant), _hashed(job.profile_id), fields)
 
 
 def together(waiting: SyncProfile, other: SyncProfile) -> SyncProfile:
@@ -101,15 +124,15 @@ def together(waiting: SyncProfile, other: SyncProfile) -> SyncProfile:
 
 def _id(job: SyncProfile) -> str:
     moment = job.accepted_at.astimezone(UTC)
-    return f"{moment:%Y%m%dT%H%M%S%f} {hashlib.sha256(job.profile_id.encode()).hexdigest()[:32]}"
+    return f"{moment:%Y%m%dT%H%M%S%f} {_hashed(job.profile_id)}"
+
+
+def _hashed(profile_id: str) -> str:
+    return hashlib.sha256(profile_id.encode()).hexdigest()[:32]
 
 
 def _encoded(job: SyncProfile) -> dict[str, Value]:
-    return {
-        "profile": job.profile_id,
-        "job": write_job(job).decode(),
-        "accepted_at": job.accepted_at.astimezone(UTC),
-    }
+    return {"job": write_job(job).decode(), "accepted_at": job.accepted_at.astimezone(UTC)}
 
 
 def _decoded(document: Document) -> SyncProfile:
@@ -127,3 +150,7 @@ def _waiting(document: Document) -> WaitingSync:
 
 def _collection(tenant: str) -> str:
     return f"tenants/{tenant}/waiting_syncs"
+
+
+def _places(tenant: str) -> str:
+    return f"tenants/{tenant}/waiting_sync_places"

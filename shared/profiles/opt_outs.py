@@ -60,13 +60,13 @@ def leave_opt_outs_to_heir(
     found = services.omneo(tenant).find_profile_by_email(given_up.email)
     if found is None or not found.lives or found.id.casefold() == profile_id.casefold():
         return None
-    heir = Heir(found.id, since, services.clock() + AT_IT)
-    # Before the memory is read: an event that is flushed meanwhile finds the note, or is found.
-    FormerIdentities.of(services).note_heir(tenant.name, given_up.id, heir)
-    memory = ConsentMemories.of(services).find(tenant.name, profile_id)[Channel.EMAIL]
     if tenant.ledger_key is None:
         tenant = ensure_ledger_key(services.tenants, tenant.name)
     mark = mark_of(tenant, Identifier.EMAIL, given_up.email)
+    heir = Heir(found.id, since, services.clock() + AT_IT, mark)
+    # Before the memory is read: an event that is flushed meanwhile finds the note, or is found.
+    FormerIdentities.of(services).note_heir(tenant.name, given_up.id, heir)
+    memory = ConsentMemories.of(services).find(tenant.name, profile_id)[Channel.EMAIL]
     outs = [
         one.at
         for one in whose.persons(memory)
@@ -96,11 +96,12 @@ def pull_opt_out(job: PullOptOut, tenant: Tenant, services: Services) -> None:
             logs.write(logging.INFO, "opt-out not pulled", reason="gone")
             return
         way = ToOmneo(tenant, profile, read_at, services, job.traceparent)
-        before = way.comms
+        before, at = way.comms, job.at or job.accepted_at
+        address = "" if job.is_anothers or job.channel is not Channel.EMAIL else way.address_after(at)
 
         def with_opt_out(memory: Memory) -> Memory:
             is_meant = memory.channel is job.channel and direction_in(before, job.channel) != "out"
-            return learning.with_pulled(memory, job.at or job.accepted_at) if is_meant else memory
+            return learning.with_pulled(memory, at, address) if is_meant else memory
 
         way.learn(with_opt_out)
         way.write()

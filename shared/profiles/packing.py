@@ -115,8 +115,8 @@ def _give_back(tenant: Tenant, services: Services) -> float | None:
     given_back = services.rests.look(tenant.name, GIVEN_BACK)
     if given_back is not None:
         return 0.0  # another run was a moment faster
-    a_second = SHARE * Endpoint.PROFILE_IMPORT.limit.a_minute / 60
-    waiting = backlog.first(tenant.name, int(a_second * LENGTH.total_seconds()))
+    a_second = SHARE * services.rests.limit(tenant.name, Endpoint.PROFILE_IMPORT).a_minute / 60
+    waiting = backlog.first(tenant.name, max(1, int(a_second * LENGTH.total_seconds())))
     if not waiting:
         return None
     seconds = seconds_to_wait(tenant, services)

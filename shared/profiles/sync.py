@@ -21,7 +21,14 @@ from shared.consent.rules.held import Subject
 from shared.consent.rules.memory import CLOCKS_APART
 from shared.consent.rules.step import Outcome, Step
 from shared.consent_events import Channel
-from shared.errors import CannotSucceedError, NotFoundError, RefusedError, UnsureError, WaitError
+from shared.errors import (
+    CannotSucceedError,
+    NotFoundError,
+    RefusedError,
+    TurnTakenError,
+    UnsureError,
+    WaitError,
+)
 from shared.jobs.jobs import SyncProfile
 from shared.json_logic.exclude_logic import ExcludeLogicError
 from shared.klaviyo.profiles import KlaviyoProfile
@@ -40,7 +47,6 @@ from shared.tenants.tenants import Tenant
 from shared.values.phones import region_of
 
 TURN = timedelta(minutes=5)  # as long as a worker may run
-_SECONDS = 3.0
 _AT_MOST_A_DAY = timedelta(days=1)
 _IDENTIFIERS = {Channel.EMAIL: "email", Channel.SMS: "phone_number"}
 
@@ -76,11 +82,11 @@ def turn_at(profile_id: str, tenant: Tenant, services: Services) -> Iterator[Non
     """Hold the profile's turn: two at once could let the older state be the last.
 
     Raises:
-        WaitError: somebody else has it.
+        TurnTakenError: somebody else has it.
     """
     turn = services.leases.acquire(f"sync {tenant.name} {profile_id}", lasting=TURN)
     if turn is None:
-        raise WaitError("another sync is at the profile", service="The extension", retry_after=_SECONDS)
+        raise TurnTakenError("another sync is at the profile", service="The extension")
     try:
         yield
     finally:

@@ -23,6 +23,7 @@ from shared.errors import (
     RefusedError,
     RestingError,
     TokenRejectedError,
+    TurnTakenError,
     WaitError,
 )
 from shared.http.heard import listening
@@ -47,7 +48,13 @@ from shared.jobs.jobs import (
 )
 from shared.jobs.replays import Replays
 from shared.jobs.rules.causes import Cause
-from shared.jobs.rules.patience import POISON_RETRIES, is_given_up, seconds_to_turn, seconds_to_wait
+from shared.jobs.rules.patience import (
+    POISON_RETRIES,
+    is_given_up,
+    seconds_to_another_look,
+    seconds_to_turn,
+    seconds_to_wait,
+)
 from shared.metrics.lane import goes_to_the_backlog, may_go_in_bulk, set_aside, was_throttled
 from shared.notify.telling import Cause as Told
 from shared.notify.telling import tell
@@ -135,16 +142,16 @@ def _done(job: AnyJob, tenant: Tenant, services: Services, *, is_again: bool) ->
 
 
 def _waits_first(job: AnyJob, tenant: Tenant, services: Services, *, is_again: bool) -> Outcome | None:
-    """Let a job wait before it costs anything, if it has to; return None if it is to be done.
-
-    Raises:
-        RestingError: it has to wait in the queue.
-    """
+    """Let a job wait before it costs anything, if it has to; return None if it is to be done. One that waits like this was not tried."""
     if isinstance(job, SendMetric) and goes_to_the_backlog(job, tenant, services, is_again=is_again):
         return _set_aside(job, services)
     if isinstance(job, SyncProfile) and (waiting := waits_behind_others(job, tenant, services)):
         return _wait_behind_others(job, tenant, services, waiting)
-    check_rests(job, tenant, services)
+    try:
+        check_rests(job, tenant, services)
+    except RestingError as error:
+        turn = seconds_to_turn(error.retry_after or 0.0, services.random())
+        return _wait(job, tenant, services, error, None, delay=turn, is_tried=False)
     return None
 
 
@@ -163,6 +170,9 @@ def _later(
     if isinstance(error, RestingError):
         turn = seconds_to_turn(error.retry_after or 0.0, services.random())
         return _wait(job, tenant, services, error, None, delay=turn)
+    if isinstance(error, TurnTakenError):
+        look = seconds_to_another_look(job.attempts, services.random())
+        return _wait(job, tenant, services, error, None, delay=look)
     return _wait(job, tenant, services, error, error.retry_after)
 
 
@@ -216,6 +226,7 @@ def _wait(
     *,
     delay: float | None = None,
     put_back: Callable[[Any, Tenant, Services, float], None] | None = None,
+    is_tried: bool = True,
 ) -> Outcome:
     """Put the job back as a new task, one attempt older, or give it up if it has waited long enough.
 
@@ -226,8 +237,9 @@ def _wait(
         return _bury(job, tenant, given_up(error), services, error)
     if delay is None:
         delay = seconds_to_wait(job.attempts, asked, services.random())
-    older = job.model_copy(update={"attempts": job.attempts + 1, "last_failure": str(error)})
-    outcomes.waits(job, tenant, services, why=str(error), delay=delay)
+    # Who only waited for its turn is no older by that: some give up at the second attempt.
+    older = job.model_copy(update={"attempts": job.attempts + is_tried, "last_failure": str(error)})
+    outcomes.waits(older, tenant, services, why=str(error), delay=delay)
     (put_back or _put_back)(older, tenant, services, delay)
     keep_waiting(job, services)
     _log(
@@ -247,7 +259,8 @@ def _wait_behind_others(job: SyncProfile, tenant: Tenant, services: Services, er
     """Put the job into the backlog, not into the queue, where it would stand before what comes later and is more urgent."""
     from shared.profiles.packing import keep_for_later
 
-    return _wait(job, tenant, services, error, None, delay=error.retry_after, put_back=keep_for_later)
+    later = error.retry_after
+    return _wait(job, tenant, services, error, None, delay=later, put_back=keep_for_later, is_tried=False)
 
 
 def _put_back(job: AnyJob, tenant: Tenant, services: Services, delay: float) -> None:

@@ -33,7 +33,7 @@ _TARGETS: Mapping[str, str] = {"send-metric": METRIC, "send-records": RECORDS, "
 
 
 def waits(job: AnyJob, tenant: Tenant, services: Services, *, why: str, delay: float) -> None:
-    """Note that a job is about to be put back, to be tried again after so many seconds."""
+    """Note that a job is about to be put back as it is here, to be tried again after so many seconds."""
     _count(job, What.WAITING, services)
     now = services.clock()
     receipt = Receipt(
@@ -42,7 +42,7 @@ def waits(job: AnyJob, tenant: Tenant, services: Services, *, why: str, delay: f
         state=Fate.WAITING,
         at=now,
         metric=_metric(job),
-        attempts=job.attempts + 1,
+        attempts=_waits(job),
         why=why,
         next_try_at=now + timedelta(seconds=delay),
     )
@@ -76,7 +76,7 @@ def is_done(
         state=Fate.DONE,
         at=services.clock(),
         metric=_metric(job),
-        attempts=job.attempts,
+        attempts=_waits(job),
         answered=answered,
     )
     # Without one, what was dead would be told of no more once its row has gone, and a heal would wait for ever if an earlier page had to.
@@ -87,7 +87,7 @@ def is_done(
 def has_died(job: AnyJob, tenant: Tenant, services: Services) -> None:
     """Note that a job was given up."""
     _count(job, What.DEAD, services)
-    receipt = Receipt(job.id, job.kind, Fate.DEAD, services.clock(), attempts=job.attempts)
+    receipt = Receipt(job.id, job.kind, Fate.DEAD, services.clock(), attempts=_waits(job))
     Receipts.of(services).has_died(tenant, receipt)
 
 
@@ -98,6 +98,11 @@ def has_died_unread(id: str, kind: str, tenant: Tenant, services: Services) -> N
     # It may have waited; how often stands in what was not read.
     receipt = Receipt(id, kind, Fate.DEAD, services.clock(), attempts=1)
     Receipts.of(services).has_died(tenant, receipt)
+
+
+def _waits(job: AnyJob) -> int:
+    """Return how often a job was put back; where it was only not begun, that counts as once."""
+    return max(job.attempts, int(bool(job.last_failure)))
 
 
 def goes_on(job: AnyJob, tenant: Tenant) -> bool:

@@ -254,6 +254,7 @@ KLAVIYO = (
     _klaviyo("create_data_source", "POST /api/data-sources", lambda k, t: k.create_data_source("Omneo Dates", "Birthdays."), reads=data(_id)),
     _klaviyo("create_data_source_record", _SINGLE, lambda k, t: k.create_data_source_record(t.source, {"reward_id": 1})),
     _klaviyo("bulk_create_data_source_records", _MANY, lambda k, t: k.bulk_create_data_source_records(t.source, [{"reward_id": 1}])),
+    _klaviyo("bulk_create_events", "POST /api/event-bulk-create-jobs", lambda k, t: k.bulk_create_events([an_event(t)])),
     _klaviyo("import_profiles", f"POST {_IMPORTS}", lambda k, t: k.import_profiles([a_profile(t)]), reads=data(_id)),
     _klaviyo(
         "import_job", f"GET {_IMPORTS}/{{id}}", lambda k, t: _said(k.import_job(t.job), "id", "status", "total", "completed", "failed"),

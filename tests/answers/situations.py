@@ -119,6 +119,10 @@ SITUATIONS: dict[tuple[str, str, int, str], Happens] = {
         an_event(shop.things) | {"profile": {"data": {"type": "profile", "attributes": {"email": OTHER, **ODD}}}}
     ),
     ("Klaviyo", "POST /api/events", 404, "not_found"): lambda shop: shop.klaviyo.create_event(an_event(replace(shop.things, profile=NOBODY))),
+    ("Klaviyo", "POST /api/event-bulk-create-jobs", 400, "invalid"): lambda shop: shop.klaviyo.bulk_create_events([an_event(shop.things)] * 2),
+    ("Klaviyo", "POST /api/event-bulk-create-jobs", 404, "not_found"): lambda shop: shop.klaviyo.bulk_create_events(
+        [an_event(replace(shop.things, profile=NOBODY))]
+    ),
     ("Klaviyo", "GET /api/events", 400, "invalid"): lambda shop: shop.klaviyo._get(Endpoint.READ_EVENTS, "/api/events", {"filter": "equals(email,\"x\")"}),
     ("Klaviyo", "GET /api/events/{id}", 400, "invalid"): lambda shop: shop.klaviyo._get(Endpoint.READ_EVENTS, "/api/events/not-an-event"),
     ("Klaviyo", "GET /api/events/{id}", 404, "not_found"): lambda shop: shop.klaviyo._get(Endpoint.READ_EVENTS, "/api/events/aaaaaaaaaaa"),

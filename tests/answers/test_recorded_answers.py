@@ -14,8 +14,10 @@ import pytest
 import responses
 
 from deploy.rehearsal.answers import RecordedAnswer, read_answers, write_answers
+from deploy.rehearsal.assumptions.table import ASSUMPTIONS
 from deploy.rehearsal.comparing import outcome, unlike
 from deploy.rehearsal.recording import Recorder, recorded
+from deploy.rehearsal.rehearsal import Order, rehearse
 from shared.errors import (
     GrantRefusedError,
     NotFoundError,
@@ -28,6 +30,8 @@ from shared.klaviyo.oauth import KlaviyoOAuth
 from tests.answers.calls import CALLS, CLIENTS, Call
 from tests.answers.shop import Shop, Things, a_shop, clients_of
 from tests.answers.situations import calls_of, happen, makes, ways_to
+from tests.deploy.rehearsal.stages import CUSTOMER, TWIN, a_twin, record_what_people_did
+from tests.support.world import World
 
 HERE = Path(__file__).parent
 KNOWN = read_answers(HERE / "known")
@@ -72,6 +76,17 @@ def test_the_sandbox_gives_an_answer_of_this_form(answer: RecordedAnswer) -> Non
     for heard in found:
         assert heard, f"{answer.file}: the sandbox does not answer {outcome(answer)}"
         assert list(map(str, unlike([answer], heard[-1:]))) == []
+
+
+@pytest.mark.parametrize("answer", [row for row in KNOWN if row.method != "*"], ids=name_of)
+def test_our_calls_name_the_parameters_that_stand_in_the_file(answer: RecordedAnswer) -> None:
+    """One of our calls does: find_profile and profiles_by, say, ask the same operation with others."""
+    asked = set()
+    for happens in ways_to(answer):
+        with a_shop() as shop:
+            happen(happens, shop)
+            asked |= {row.parameters for row in given(answer, shop)}
+    assert answer.parameters in asked
 
 
 @pytest.mark.parametrize("answer", [row for row in ANSWERS if row.sent is not None], ids=name_of)
@@ -215,6 +230,18 @@ def test_what_is_recorded_in_the_sandbox_is_held_as_what_is_known(tmp_path: Path
         for exchange in shop.heard * 2:
             recorder.hear(exchange)
     assert len(recorder.write(tmp_path)) == 6  # of one form, each once
+    for answer in read_answers(tmp_path):
+        test_the_sandbox_gives_an_answer_of_this_form(answer)
+        for call in calls_of(answer):
+            test_our_client_makes_of_it_what_it_should(answer, call)
+
+
+def test_what_a_whole_rehearsal_records_is_held_too(world: World, tmp_path: Path) -> None:
+    twin, recorder = a_twin(world), Recorder()
+    record_what_people_did(twin)
+    order = Order(ASSUMPTIONS, CUSTOMER)
+    rehearse(world.read(TWIN), order, world.services, tell=twin.told.append, listeners=[recorder.hear])
+    assert len(recorder.write(tmp_path)) > 50
     for answer in read_answers(tmp_path):
         test_the_sandbox_gives_an_answer_of_this_form(answer)
         for call in calls_of(answer):

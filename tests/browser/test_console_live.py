@@ -56,6 +56,9 @@ def test_an_event_is_one_story_from_omneo_to_klaviyo(console: Visit) -> None:
     expect(article.get_by_label("Rendered target: body")).to_contain_text('"unique_id": "reward-41"')
     article.get_by_text("Headers and body of Klaviyo").click()
     expect(article.get_by_label("Request: body").last).to_contain_text('"name": "Reward Issued"')
+    article.get_by_text("Headers and body of Worker").click()
+    expect(article.get_by_label("Request: body").last).to_contain_text('"kind": "send-metric"')
+    expect(article.get_by_label("Answer: body").last).to_contain_text('"outcome": "done"')
     console.check(page, "live-story")
 
 

@@ -322,8 +322,10 @@ def test_the_marks_name_nobody_on_either_store(
     erasures.note(TENANT, [mark], at)  # a slower one, which began earlier
     assert erasures.last(TENANT, mark) == at + timedelta(hours=1)
     assert erasures.last("another", mark) is None
+    assert (erasures.all(TENANT), erasures.all("another")) == ({mark: at + timedelta(hours=1)}, {})
     assert EMAIL.encode() not in stored_bytes()
     world.clock.advance((KEPT + timedelta(hours=1)).total_seconds())
     assert erasures.last(TENANT, mark) is None
+    assert erasures.all(TENANT) == {}
     erasures.forget(TENANT)
     assert documents.count(f"tenants/{TENANT}/erasures") == 0

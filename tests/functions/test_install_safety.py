@@ -1,11 +1,13 @@
 """What the install shows and where it sends a browser: no address, markup or secret but those that belong there, whatever is sent."""
 
+import io
 import re
 import string
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
 from flask import Flask
@@ -17,7 +19,7 @@ from werkzeug.test import TestResponse
 from shared.installation.links import InstallLinks
 from shared.services import Services
 from shared.settings import Settings
-from tests.support.loading import Load
+from tests.support.loading import CHUNKED, Load
 from tests.support.merchant import (
     CALLBACK,
     HOST,
@@ -336,9 +338,18 @@ def test_no_flood_of_malformed_requests_fails_or_sends_anybody_elsewhere(
     assert urlsplit(answer.headers.get("Location", "")).hostname in (None, "127.0.0.1", HOST)
 
 
-def test_a_form_too_large_is_refused_as_if_it_were_empty(deployed: FlaskClient) -> None:
+@pytest.mark.parametrize("framing", [{}, CHUNKED], ids=["length", "chunks"])
+def test_a_form_too_large_is_refused_as_if_it_were_empty(
+    deployed: FlaskClient, framing: dict[str, Any]
+) -> None:
     form = {"tenant": TENANT, "installation_key": INSTALLATION_KEY, "padding": "x" * 20_000}
+    body = urlencode(form).encode()
     answer = deployed.post(
-        "/klaviyo/install", base_url=EXTENSION_URL, data=form, headers={"Origin": EXTENSION_URL}
+        "/klaviyo/install",
+        base_url=EXTENSION_URL,
+        input_stream=io.BytesIO(body),
+        content_type="application/x-www-form-urlencoded",
+        headers={"Origin": EXTENSION_URL},
+        environ_overrides={"CONTENT_LENGTH": str(len(body)), **framing},
     )
     assert answer.status_code == 401

@@ -15,6 +15,9 @@ from functions_framework import create_app
 
 from deploy.staging import stage
 
+# What a server says of a body in chunks, which it has put together; no length is said.
+CHUNKED = {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+
 
 class Load(Protocol):
     """Loads a function."""

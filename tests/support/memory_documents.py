@@ -106,8 +106,9 @@ class MemoryDocuments:
             raise ValueError("limit must not be negative")
         wanted = dict(where or {})
         check_fields(wanted)
-        documents = self._collections.get(collection, {})
         found: list[Document] = []
+        with self._writing:
+            documents = dict(self._collections.get(collection, {}))  # as it is at one moment
         for id in sorted(documents):
             if len(found) == limit:
                 break
@@ -121,7 +122,9 @@ class MemoryDocuments:
         check_path(collection, "any")
         wanted = dict(where or {})
         check_fields(wanted)
-        return sum(_matches(found.fields, wanted) for found in self._collections.get(collection, {}).values())
+        with self._writing:
+            documents = list(self._collections.get(collection, {}).values())
+        return sum(_matches(found.fields, wanted) for found in documents)
 
     def copy(self) -> "MemoryDocuments":
         """Return a store that holds the same, and goes its own way from here."""

@@ -288,6 +288,17 @@ STORIES: dict[str, Plan] = {
         chance=7195,
         page_size=4,
     ),
+    "she signs up after she has opted out, and our own landing is told hours later": Plan(
+        people=(Beginning("out", "in"),),
+        acts=(
+            act(21.9, "o.in", "email"),
+            act(166.1, "o.out", "email"),
+            act(171, "k.subscribe", "email"),
+        ),
+        landings=(10.8,),
+        chance=7195,
+        page_size=4,
+    ),
     "she signs up when Klaviyo has had her new email for some seconds, and another her former one": Plan(
         people=(Beginning("out", "in"), Beginning("in", "in")),
         acts=(act(5, "p.give email"), act(22, "k.subscribe", "email")),

@@ -62,8 +62,9 @@ def periods_are_known(stage: Stage) -> Answer:
         return untried(_NO_DEFINITION)
     kinds = {str(row.get("period_type")).lower() for row in rows if row.get("period_type")}
     stage.saw("definitions", len(rows))
-    stage.saw_names("period types", sorted(kinds))
-    unknown = [kind for kind in kinds if not kind.startswith(("absolute", *_PERIODS))]
+    unknown = {kind for kind in kinds if not kind.startswith(("absolute", *_PERIODS))}
+    stage.saw_names("period types", sorted(kinds - unknown))
+    stage.saw("period types that are not known", len(unknown))
     return judged(not unknown, "a `period_type` is none of those that are known")
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from shared.consent.rules.decisions import Decided, direction_in, in_order, read_stamp, stamp_name
 from shared.consent.rules.memory import CLOCKS_APART, DECISIONS, Comms, Key, Memory, Seen, key_of, latest
+from shared.consent.rules.results import last_word
 from shared.consent.rules.whose import Verdict, persons, untold, verdicts
 from shared.consent_events import Channel, Decision
 
@@ -29,8 +30,18 @@ def with_events(memory: Memory, events: Iterable[Decided]) -> Memory:
 
 
 def with_our_landings(memory: Memory, events: Iterable[Decided]) -> Memory:
-    """Return the memory with those of the events that are our own landings, if they change nothing about any other."""
-    mine = [event for event in events if event.channel is memory.channel]
+    """Return the memory with those of the events that are our own landings, if they change nothing about any other.
+
+    Of an opt-in to email that comes after an opt-out Klaviyo is to be asked whose it is, so none is taken for ours here.
+    """
+    word = last_word(memory)
+    is_out = word is not None and word.direction == "out" and memory.channel is Channel.EMAIL
+    mine = [
+        event
+        for event in events
+        if event.channel is memory.channel
+        and not (is_out and event.decision is Decision.OPT_IN and event.mark == "")
+    ]
     found = verdicts(with_events(memory, mine))
     after = with_events(memory, [event for event in mine if found.get(key_of(event)) is Verdict.OURS])
     return after if untold(after) == untold(memory) else memory
@@ -47,15 +58,29 @@ def _pruned(memory: Memory) -> Memory:
     )
 
 
-def with_pulled(memory: Memory, at: datetime) -> Memory:
+def with_pulled(memory: Memory, at: datetime, address: str = "") -> Memory:
     """Return the memory with an opt-out that Omneo does not have and Klaviyo's profile shows, whether or not an event tells of it.
+
+    `address` is the mark of the email that Omneo showed some seconds after that time, "" where it is not known whose it was then.
 
     Omneo is to be given it, also where it was given it before: an opt-in without a date has taken it back, and does not count.
     """
     pulled = Decided(
-        f"{PULLED}{at.isoformat()}", _UNSUBSCRIBED[memory.channel], "", at, Decision.OPT_OUT, is_told=True
+        f"{PULLED}{at.isoformat()}",
+        _UNSUBSCRIBED[memory.channel],
+        "",
+        at,
+        Decision.OPT_OUT,
+        is_told=True,
+        address=address,
     )
     return with_events(_with_opt_outs_to_write(memory), [pulled])
+
+
+def address_at(memory: Memory, at: datetime) -> str:
+    """Return the mark of the email that Omneo first showed after an opt-out of that time, "" if none is known: an event may be told long after."""
+    outs = [event for event in memory.events if event.decision is Decision.OPT_OUT and event.at == at]
+    return next((event.address for event in sorted(outs, key=is_pulled, reverse=True) if event.address), "")
 
 
 def is_pulled(event: Decided) -> bool:

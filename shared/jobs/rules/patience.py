@@ -8,6 +8,7 @@ POISON_RETRIES = (
 )
 LONGEST_WAIT = 3600.0
 _LONGEST_BACKOFF = 600.0
+_SHORTEST_LOOK, _LONGEST_LOOK = 3.0, 15.0
 
 
 def seconds_to_wait(attempts: int, asked: float | None, jitter: float) -> float:
@@ -34,6 +35,15 @@ def seconds_to_turn(left: float, jitter: float) -> float:
     (17.0, 18.0, 0.0)
     """
     return max(0.0, left) + jitter
+
+
+def seconds_to_another_look(attempts: int, jitter: float) -> float:
+    """Return the seconds until a job looks again whether another of ours is done. It is soon done, as a rule; if it was killed, it is minutes.
+
+    >>> seconds_to_another_look(0, 0.0), seconds_to_another_look(3, 0.0), seconds_to_another_look(9, 1.0)
+    (3.0, 8.0, 15.0)
+    """
+    return min(seconds_to_wait(attempts, _SHORTEST_LOOK, jitter), _LONGEST_LOOK)
 
 
 def is_given_up(age: timedelta) -> bool:

@@ -173,12 +173,18 @@ def test_no_answer_is_nothing_to_keep() -> None:
         ("1987-06-05T04:03:02.123456+01:00", "2026-01-02T03:04:05.678901+00:00"), ("1987-06-05 04:03:02", "2026-01-02 03:04:05"),
         ("1987-06-05T04:03:02Z", "2026-01-02T03:04:05Z"), ("1987-06-05", "2026-01-02"), ("quokka@x.example", "canary-1@example.org"),
         ("+4915112345678", "+61412340001"), ("12.50", "00.01"), ("Quokka Smith", "canary canary"), ("", ""), (" ", " "),
-        ("01M1PAAR5HBCRHA3NN9NG5WRTA", "00A0AAAA0AAAAAA0AA0AA0AAAB"), ("0191f7e2-5f7a-7c4e-9d5b-1b2c3d4e5f60", "0000a0a0-0a0a-0a0a-0a0a-0a0a0a0a0a01"),
+        ("01M1PAAR5HBCRHA3NN9NG5WRTA", "0A0A0A0A0A0A0A0A0A0A0A0A0B"), ("0191f7e2-5f7a-7c4e-9d5b-1b2c3d4e5f60", "0a0a0a0a-a0a0-0a0a-a0a0-0a0a0a0a0a0b"),
         ("https://quokka.example/*****", "https://example.org/*****"), (1_790_000_000, 1_767_323_045), (-417, -111), (9.75, 12.5), (0, 0),
     ],
 )  # fmt: skip
 def test_a_made_up_value_has_the_form_of_the_true_one(true: object, made: object) -> None:
     assert Scrubber().body({"name": true}) == {"name": made}
+
+
+def test_an_id_tells_nothing_of_the_true_one_but_its_length_and_alphabet() -> None:
+    made = {Scrubber().body({"id": id})["id"] for id in ("01QUOKKA", "QUOKKA01", "0Q1U2O3K", "4815162A")}
+    assert len(made) == 1
+    assert [Scrubber().body({"id": id})["id"] for id in ("VRgFBd", "417", "a-1")] == ["AaAaAb", "001", "0-1"]
 
 
 def test_the_same_value_is_the_same_made_up_one_and_another_another() -> None:

@@ -173,7 +173,7 @@ class TestRecord:
         monkeypatch.setattr("deploy.rehearsal.assumptions.table.ASSUMPTIONS", rows)
         with pytest.raises(KilledError):
             rehearse(TWIN, *PROFILE, "--only", row.name, "--record", str(tmp_path), given=None)
-        assert [answer.operation for answer in read_answers(tmp_path)] == ["GET /api/accounts"]
+        assert "GET /api/accounts" in {answer.operation for answer in read_answers(tmp_path)}
 
 
 class TestRevision:

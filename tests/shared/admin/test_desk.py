@@ -285,7 +285,7 @@ class TestReplay:
 
     def test_the_second_of_two_that_succeeds_first_is_the_only_one(self, desk: Desk) -> None:
         job = die(desk)
-        desk.world.sandbox.klaviyo.fail(1, match=EVENTS, status=429, headers={"Retry-After": "600"})
+        desk.world.sandbox.klaviyo.fail(1, match=EVENTS, status=503, headers={"Retry-After": "600"})
         desk.replay(job.id)
         desk.world.work()
         desk.replay(job.id)

@@ -9,6 +9,7 @@ from shared.consent.former_identities import FormerIdentities, Heir
 from shared.storage.documents import Documents
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+MARK = "0123abcd"
 
 
 @pytest.fixture
@@ -45,6 +46,17 @@ def test_who_has_former_addresses_is_told_once_each_beside_whose_the_profile_was
     assert sorted(formers.heirs_of("acme", "01K"), key=str) == sorted([joan, later], key=str)
     assert formers.profile_of("acme", "01K") == "june"
     assert (formers.heirs_of("acme", "01L"), formers.heirs_of("acme-stg", "01K")) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "address", "may"), [(0, "", True), (0, "fedcba98", True), (0, MARK, False), (301, "", False)]
+)
+def test_what_was_decided_before_omneo_had_the_address_with_the_heir_is_not_the_heirs(
+    formers: FormerIdentities, seconds: float, address: str, may: bool
+) -> None:
+    formers.note_heir("acme", "01K", Heir("jane", NOON, NOON + timedelta(minutes=5), MARK))
+    (heir,) = formers.heirs_of("acme", "01K")
+    assert heir.may_have_decided(NOON + timedelta(seconds=seconds), address) is may
 
 
 def test_a_klaviyo_profile_is_forgotten_with_its_former_address(formers: FormerIdentities) -> None:

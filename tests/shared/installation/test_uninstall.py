@@ -19,6 +19,7 @@ from shared.jobs.jobs import SendMetric
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.klaviyo.resources import OMNEO_TRIGGERS, SCOPES
+from shared.metrics.backlog import Backlog
 from shared.services import Services
 from shared.settings import Settings
 from shared.tenants.tenants import Provisions, Tenant
@@ -96,6 +97,7 @@ def depth(world: World, direction: Direction = Direction.OUTBOUND) -> int:
 def queue_an_event(world: World, name: str = TENANT) -> None:
     job = SendMetric(tenant=name, accepted_at=world.clock(), event={"email": "canary"})
     world.services.queue.put(job, world.read(name), delay=600)
+    Backlog.of(world.services).add(name, job, at=world.clock())
 
 
 def assert_gone(world: World, *, revoked: SecretStr | None = None) -> None:
@@ -103,7 +105,7 @@ def assert_gone(world: World, *, revoked: SecretStr | None = None) -> None:
     assert klaviyo_hooks(world) == ["Somebody else's"]
     assert our_omneo_hooks(world) == []
     assert len(world.sandbox.omneo.webhooks(TENANT)) == 3
-    assert depth(world) == 0
+    assert (depth(world), Backlog.of(world.services).count(TENANT)) == (0, 0)
     tenant = world.read()
     assert (tenant.klaviyo, tenant.klaviyo_account_id, tenant.provisions) == (None, "", Provisions())
     if revoked is not None:

@@ -91,6 +91,7 @@ class TestTravelling:
             "event": EVENT,
             "with_token": True,
             "omneo_profile_id": "",
+            "alone": False,
         }
 
     def test_a_job_of_an_older_revision_gets_what_it_lacks(self) -> None:

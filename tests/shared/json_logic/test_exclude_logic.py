@@ -168,6 +168,15 @@ def test_lists_in_lists_end_in_good_time() -> None:
     assert time.monotonic() - start < 5
 
 
+def test_a_rule_whose_own_lists_are_too_long_for_every_profile_is_refused_when_it_is_saved() -> None:
+    def rule(length: int) -> Json:
+        return {"some": [[1] * length, {"some": [[1] * length, {"==": [1, 2]}]}]}
+
+    assert "shorten the lists" in check_logic(rule(450))
+    assert check_logic(rule(440)) == ""
+    assert not matches(rule(440), {"tags": [{"name": "vip"}] * 40})
+
+
 def whole(times: int) -> list[Json]:
     return [var("")] * times
 

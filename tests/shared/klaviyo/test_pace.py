@@ -1,5 +1,6 @@
 """The pace of calls at the wire: after a refusal nothing is called, until the endpoint may be, and then one behind the other."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -138,3 +139,31 @@ def test_a_throttled_token_endpoint_lets_no_other_endpoint_rest(shop: Shop) -> N
     with pytest.raises(WaitError):
         client.metrics()
     assert rests.until(TENANT, Endpoint.READ_METRICS) is None
+
+
+def test_an_accounts_own_limit_is_learned_from_its_answers(shop: Shop) -> None:
+    rests = Rests(shop.documents, shop.clock)
+    pace = TenantPace(TENANT, rests, shop.clock)
+    assert rests.limit(TENANT, Endpoint.EVENTS) == Endpoint.EVENTS.limit
+    pace.answered(Endpoint.EVENTS, {"RateLimit-Limit": "70, 70;w=1, 700;w=60"})
+    pace.answered(Endpoint.EVENTS, {})
+    assert rests.limit(TENANT, Endpoint.EVENTS) == Limit(a_second=70, a_minute=700)
+    assert rests.limit("beta", Endpoint.EVENTS) == Endpoint.EVENTS.limit
+
+
+class Hears(TenantPace):
+    """A pace that keeps what it hears."""
+
+    def __init__(self, rests: Rests, clock: Clock) -> None:
+        super().__init__(TENANT, rests, clock)
+        self.heard: list[tuple[Endpoint, Limit | None]] = []
+
+    def answered(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
+        self.heard.append((endpoint, Limit.read(headers.get("RateLimit-Limit", ""))))
+
+
+def test_the_pace_hears_the_headers_of_each_call(shop: Shop) -> None:
+    http = HttpClient("Klaviyo", shop.sandbox.klaviyo.url, read_problem, Connections())
+    pace = Hears(Rests(shop.documents, shop.clock), shop.clock)
+    KlaviyoClient(http, FixedToken(SecretStr(shop.token)), "2026-10-15", pace).metrics()
+    assert pace.heard == [(Endpoint.READ_METRICS, Endpoint.READ_METRICS.limit)]

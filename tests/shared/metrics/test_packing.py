@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from shared.direction import Direction
 from shared.errors import DisconnectedError
 from shared.jobs.jobs import SweepOutbox
+from shared.metrics.lane import pack_soon
 from shared.metrics.packing import MANY_IN_A_WINDOW, sweep_events
 from shared.receipts import Receipts
 from shared.tenants.tenants import Tenant
@@ -38,6 +40,13 @@ def test_what_does_not_fill_another_job_waits_for_more_and_goes_when_none_comes(
     assert (rush.calls(BULK), len(rush.waiting())) == ([202], 300)
     rush.work_until_quiet()
     assert (rush.calls(BULK), len(set(rush.arrived()))) == ([202, 202], 1300)
+
+
+def test_when_no_more_come_the_last_of_them_are_not_kept_waiting(rush: Rush) -> None:
+    rush.set_aside(*range(1300))
+    rush.world.clock.advance(10)
+    rush.pack()
+    assert (rush.calls(BULK), rush.waiting()) == ([202, 202], [])
 
 
 def test_what_comes_in_the_present_window_is_left_to_its_own_run(rush: Rush) -> None:
@@ -183,6 +192,15 @@ def test_a_lost_run_is_made_up_for_by_the_sweep(rush: Rush, caplog: pytest.LogCa
     assert "events have waited for minutes" in caplog.messages
     rush.work_until_quiet()
     assert rush.arrived() == [1]
+
+
+def test_the_packer_does_not_stand_behind_the_events_that_are_queued(rush: Rush) -> None:
+    rush.set_aside(1)
+    rush.accept(2)
+    rush.world.services.queue.pause(rush.world.read(), Direction.OUTBOUND)
+    pack_soon(rush.world.read(), rush.world.services)
+    rush.world.work(20)
+    assert (rush.arrived(), [job.kind for job in rush.queued()]) == ([1], ["send-metric"])
 
 
 def test_one_packer_works_at_a_time(rush: Rush) -> None:

@@ -7,6 +7,7 @@ import pytest
 from shared.jobs.jobs import SyncProfile, read_job
 from shared.profiles.backlog import SyncBacklog, WaitingSync, together
 from shared.storage.documents import Documents
+from tests.support.mortal import Fate, KilledError, WatchedDocuments
 from tests.support.stores import Overtaken
 from tests.support.world import TENANT
 
@@ -96,6 +97,27 @@ def test_two_calls_at_one_moment_lose_nothing_of_each_other(documents: Documents
     overtaken = Overtaken(documents, lambda: backlog.add(TENANT, other), ("create", "update"))
     SyncBacklog(overtaken).add(TENANT, a_sync())
     assert max(job.until for job in jobs(backlog)) == other.until
+
+
+def test_a_profile_that_was_given_back_can_wait_again(backlog: SyncBacklog) -> None:
+    for later in (0, 60, 120):
+        backlog.add(TENANT, a_sync(later=later))
+        (sync,) = backlog.first(TENANT, 2)
+        backlog.take_out(TENANT, sync)
+    assert jobs(backlog) == []
+    assert backlog._documents.find(f"tenants/{TENANT}/waiting_sync_places") == []
+
+
+def test_who_dies_before_the_place_is_noted_costs_a_sync_more_and_loses_none(documents: Documents) -> None:
+    backlog = SyncBacklog(documents)
+    fate = Fate(2, kills=True)  # the sync is written, and the place is not
+    with pytest.raises(KilledError):
+        SyncBacklog(WatchedDocuments(documents, fate)).add(TENANT, a_sync())
+    backlog.add(TENANT, a_sync(later=30))
+    assert [job.until for job in jobs(backlog)] == [
+        NOON + timedelta(seconds=10),
+        NOON + timedelta(seconds=40),
+    ]
 
 
 def test_taking_out_what_is_out_already_is_no_error(backlog: SyncBacklog) -> None:

@@ -170,12 +170,24 @@ def test_whatever_moment_a_packer_dies_the_newest_stands_and_none_comes_after_a_
 
 
 def test_a_data_source_that_waits_holds_up_no_other_and_no_other_tenant(shelf: Shelf) -> None:
-    shelf.world.sandbox.klaviyo.fail(1, match=f"POST {SINGLE}", status=429, headers={"Retry-After": "600"})
+    shelf.world.sandbox.klaviyo.fail(1, match=f"POST {SINGLE}", status=503, headers={"Retry-After": "600"})
     shelf.send(1)
     shelf.world.work()
     shelf.send(2, source="dates")
     shelf.world.work()
     assert shelf.arrived() == [2]
+
+
+def test_a_throttle_is_of_the_endpoint_and_so_holds_up_all_data_sources(shelf: Shelf) -> None:
+    shelf.world.sandbox.klaviyo.fail(1, match=f"POST {SINGLE}", status=429, headers={"Retry-After": "60"})
+    shelf.send(1)
+    shelf.world.work()
+    shelf.send(2, source="dates")
+    shelf.world.work()
+    assert shelf.arrived() == []
+    shelf.work_until_quiet()
+    assert sorted(shelf.arrived()) == [1, 2]
+    assert len(shelf.calls(SINGLE, status=429)) == 1
 
 
 def test_while_klaviyo_asks_to_wait_nobody_calls_it_whatever_comes_in(shelf: Shelf) -> None:

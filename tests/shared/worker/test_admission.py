@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from shared.jobs.jobs import CompareConsent
+from shared.jobs.jobs import CompareConsent, SendMetric
 from shared.klaviyo.limits import Endpoint
 from shared.metrics.metrics import accept_metric
 from shared.metrics.rules.bulk import LARGEST_EVENT
+from shared.receipts import Receipts
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
 HOUR = 3600.0
@@ -71,6 +72,26 @@ def test_a_job_that_only_waits_is_not_put_off_further_each_time(world: World) ->
     world.work(2)
     world.work(1)
     assert tried(world, "/api/events") == [202]
+
+
+def test_a_job_that_only_waited_was_not_tried_and_is_no_nearer_to_being_given_up(world: World) -> None:
+    world.services.rests.rest(TENANT, Endpoint.EVENTS, world.clock() + timedelta(seconds=30))
+    event = {
+        "profile": {"data": {"type": "profile", "attributes": {}}},
+        "metric": {"data": {"type": "metric", "attributes": {"name": "Reward Issued"}}},
+        "unique_id": "e1",
+    }
+    job = {"tenant": TENANT, "id": "e1", "accepted_at": world.clock(), "event": event}
+    unknown = SendMetric.model_validate(job | {"omneo_profile_id": "5d1f6a3e-0b6c-4c1e-9a37-3a4f4f0d7a11"})
+    world.services.queue.put(unknown, world.read())
+    world.work()
+    receipt = Receipts.of(world.services).find(TENANT, "e1")
+    assert receipt is not None
+    assert "is not called again yet" in receipt.why
+    world.work(31)
+    assert world.dead_jobs() == []  # Omneo may only be late: it is asked once more before that
+    world.work(60)
+    assert len(world.dead_jobs()) == 1
 
 
 def test_an_event_that_wants_a_token_of_omneos_asks_for_none_before_it_may_be_sent(world: World) -> None:

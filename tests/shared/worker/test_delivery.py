@@ -5,12 +5,13 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from shared.direction import Direction
-from shared.jobs.jobs import Delivery, SendMetric, write_job
+from shared.jobs.jobs import Delivery, SendMetric, SyncProfile, write_job
 from shared.jobs.rules.patience import LONGEST_WAIT
 from shared.metrics.metrics import accept_metric
 from shared.metrics.rules.bulk import LARGEST_EVENT
@@ -57,7 +58,7 @@ def accept(
     )
 
 
-def delivery_of(job: SendMetric) -> Delivery:
+def delivery_of(job: SendMetric | SyncProfile) -> Delivery:
     """Return a delivery of the job, as made outside the queue."""
     return Delivery(Direction.OUTBOUND, write_job(job), "acme-klaviyo-outbound", "t", job.tenant, 0)
 
@@ -549,3 +550,15 @@ def test_every_outcome_is_one_log_line_with_tenant_job_and_kind(
     assert [line["outcome"] for line in outcomes] == ["waiting", "done"]
     for line in outcomes:
         assert (line["tenant"], line["job"], line["kind"]) == (TENANT, job.id, "send-metric")
+
+
+def test_who_meets_another_at_the_profile_looks_again_within_seconds_however_often(world: World) -> None:
+    """One that was killed holds its turn for five minutes, and an opt-out waits behind it."""
+    now = world.clock()
+    job = SyncProfile(tenant=TENANT, accepted_at=now, until=now, profile_id="canary-1", attempts=12)
+    taken = world.services.leases.acquire(f"sync {TENANT} canary-1", lasting=timedelta(minutes=5))
+    assert taken is not None
+    services = replace(world.services, random=lambda: 1.0)
+    vars(services)["queue"] = recording = _NotesDelays(world)
+    assert deliver(delivery_of(job), services) == "waiting"
+    assert recording.delays == [15.0]

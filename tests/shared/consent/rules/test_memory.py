@@ -119,6 +119,13 @@ class TestOptIn:
     def test_is_the_persons_where_another_of_its_topic_is_our_landing_a_moment_before(self) -> None:
         assert verdicts_of(a_memory(event(IN, 30), event(IN, 31), asked=(("in", 0),))) == [OURS, PERSON]
 
+    def test_after_an_opt_out_is_taken_for_our_landing_only_where_klaviyo_says_so(self) -> None:
+        """Our call may have landed late, or she has signed up again."""
+        calm, left = a_memory(asked=(("in", 0),)), a_memory(event(OUT, 60), asked=(("in", 0),))
+        for memory, mark, is_ours in ((calm, "", True), (left, "", False), (left, "omneo", True)):
+            after = learning.with_our_landings(memory, [event(IN, 150, mark=mark)])
+            assert (len(after.events) > len(memory.events)) is is_ours
+
     def test_before_the_call_is_the_persons(self) -> None:
         assert verdicts_of(a_memory(event(IN, -10), asked=(("in", 0),))) == [PERSON]
 
