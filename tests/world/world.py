@@ -512,6 +512,7 @@ class SimulatedWorld:
                 is_in_inbox = row.profile == profile and row.known_at is not None and row.known_at <= began
                 if is_in_inbox and row.handled_at is None:
                     row.handled_at = self.timeline.now
+                    person.first_seen_at = min(person.first_seen_at, row.handled_at)
 
     def _know_omneo(self, profile: str, began: float) -> None:
         for person in self.persons:
