@@ -32,6 +32,12 @@ STORIES: dict[str, Plan] = {
         )
         for landing in (10.0, 32.0)
     },
+    "she opts out in Omneo before a subscribe that lands late, which Klaviyo tells an hour later": Plan(
+        people=(OUT,),
+        acts=(act(5, "o.in", "email"), act(60, "o.out", "email")),
+        landings=(250.0, 2.0),
+        echo=HOUR,
+    ),
     "she opts out in Omneo while a flush that has read Omneo waits for Klaviyo": Plan(
         people=(OUT,),
         acts=(act(5, "k.subscribe", "email"), act(15, "o.out", "email")),

@@ -130,6 +130,8 @@ class SimulatedWorld:
 
     def echo_seconds(self) -> tuple[float, ...]:
         """Return when Klaviyo delivers an event that a call of ours has made."""
+        if self.plan.echo is not None:
+            return (self.plan.echo,)
         if self._chance is None:
             return (_ECHO,)
         draw = self._chance.random()
