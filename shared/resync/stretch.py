@@ -17,6 +17,7 @@ from shared import logs
 from shared.errors import CannotSucceedError, ConflictError, WaitError
 from shared.jobs.jobs import Resync
 from shared.notify.telling import Cause, tell
+from shared.profiles.backlog import SyncBacklog
 from shared.resync.alone import sync_alone
 from shared.resync.comparing import Candidate, Deciding, NotSynced
 from shared.resync.imports import Ended, Imports
@@ -42,6 +43,7 @@ PAGES_CLOSED = 10  # in one job
 MOST_WAITING = 20  # imports; each is asked after every ten seconds: 120 a minute, of Klaviyo's 150
 FOLLOW_SECONDS = 10.0
 ANOTHER_RUNS_SECONDS = 10.0
+BEHIND_SYNCS_SECONDS = 15.0
 ALONE = timedelta(
     seconds=20
 )  # by then the last sync of a single profile has begun, if the queue is not behind
@@ -117,6 +119,8 @@ class _Stretch:
     def work(self) -> float:
         """Do it, and return the seconds after which the next may begin."""
         self._note()
+        if self._run.is_sending and SyncBacklog.of(self._services).first(self._tenant.name, 1):
+            return BEHIND_SYNCS_SECONDS  # somebody has just changed; nobody waits for a run
         if self._run.is_sending:
             return self._send()
         if not self._run.compared.is_over:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from shared.jobs.jobs import DeleteProfile
+from shared.jobs.jobs import DeleteProfile, SyncProfile
+from shared.profiles.backlog import SyncBacklog
 from shared.resync.rules.run import Kind, State
 from tests.support.resyncing import (
     DAY,
@@ -123,3 +124,16 @@ def test_klaviyo_throttling_in_the_middle_only_makes_it_later(shop: Whole) -> No
     run = shop.run()
     assert run.counts["email: subscribe (fills_never_subscribed)"] == 350
     assert {shop.consent_of(id) for id in ids} == {"SUBSCRIBED"}
+
+
+def test_a_run_sends_nothing_while_syncs_of_who_has_changed_wait(shop: Whole) -> None:
+    ids, services, now = shop.base(5), shop.world.services, shop.world.clock()
+    backlog = SyncBacklog.of(services)
+    backlog.add(TENANT, SyncProfile(tenant=TENANT, accepted_at=now, until=now, profile_id=ids[0]))
+    run = shop.begin()
+    shop.world.work(60)
+    assert shop.bodies(IMPORTS) == []
+    assert shop.now_of(run).state is State.RUNNING
+    backlog.take_out(TENANT, backlog.first(TENANT, 1)[0])
+    assert shop.end(run).state is State.DONE
+    assert sum(len(body["attributes"]["profiles"]["data"]) for body in shop.bodies(IMPORTS)) == 5
