@@ -35,6 +35,7 @@ class Journal:
     tenant: str
     made: list[Made] = field(default_factory=list)
     results: dict[str, str] = field(default_factory=dict)  # as text: a store takes no list within a list
+    _keeps: bool = True
 
     @classmethod
     def open(cls, services: Services, tenant: str) -> "Journal":
@@ -46,8 +47,9 @@ class Journal:
         made = [Made(**cast(dict[str, str], row)) for row in cast(list[Any], found.fields["made"])]
         return cls(services.documents, tenant, made, cast(dict[str, str], found.fields["results"]))
 
-    def begin(self, *, resume: bool) -> None:
-        """Begin a run; with `resume` what the last one has found is kept."""
+    def begin(self, *, resume: bool, keeps: bool = True) -> None:
+        """Begin a run; with `resume` what the last one has found is kept. A run that does not `keep` cannot be resumed."""
+        self._keeps = keeps
         if not resume:
             self.results = {}
         self._write(results=self.results)
@@ -65,8 +67,9 @@ class Journal:
 
     def keep(self, name: str, result: Mapping[str, Any]) -> None:
         """Keep what a check has found."""
-        self.results[name] = json.dumps(result)
-        self._write(results=self.results)
+        if self._keeps:
+            self.results[name] = json.dumps(result)
+            self._write(results=self.results)
 
     def result(self, name: str) -> Any:
         """Return what was kept of a check, None if nothing was."""

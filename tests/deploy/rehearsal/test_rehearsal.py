@@ -80,6 +80,23 @@ def test_interrupted_it_removes_what_it_made_and_can_be_resumed(twin: Twin) -> N
     assert any(call.template == "/api/profile-import" for call in twin.heard), "nothing is left to resume"
 
 
+def test_what_a_call_that_was_cut_off_made_and_no_search_finds_yet_is_removed_by_the_next_run(
+    twin: Twin,
+) -> None:
+    """Klaviyo finds a new profile by its email some seconds later."""
+
+    klaviyo = twin.world.sandbox.klaviyo
+    nobody = {"data": [], "links": {"self": "", "next": None}}
+    klaviyo.fail(1, match="POST /api/profiles", kind="reset", takes_effect=True)
+    klaviyo.fail(1, match="GET /api/profiles", status=200, body=nobody)
+    left = twin.rehearse(["null-clears"]).left
+    assert [row.kind for row in left] == [made.PERSON]
+    assert len(twin.leftovers()) == 1
+    twin.rehearse([CHEAP])
+    assert twin.leftovers() == []
+    assert twin.world.services.documents.get(COLLECTION, TWIN) is None
+
+
 def test_without_resume_everything_is_tried_again(twin: Twin) -> None:
     journal = Journal.open(twin.world.services, TWIN)
     journal.keep(CHEAP, Result(CHEAP, Verdict.FAILS, "the last run said so").to_json())
