@@ -5,11 +5,12 @@ Names alone are kept, and verdicts. Nothing here calls a service.
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from shared.errors import BusyError
+from shared.errors import BusyError, DocumentMissingError
 from shared.services import Services
 from shared.storage.documents import Documents, Value
 from shared.storage.leases import Lease
@@ -61,9 +62,10 @@ class Journal:
             self._write(made=self._rows())
 
     def forget(self, made: Made) -> None:
-        """Note that it is gone."""
+        """Note that it is gone; where the tenant was deleted meanwhile, and the journal with it, nothing is left to note."""
         self.made.remove(made)
-        self._write(made=self._rows())
+        with suppress(DocumentMissingError):
+            self._write(made=self._rows())
 
     def keep(self, name: str, result: Mapping[str, Any]) -> None:
         """Keep what a check has found."""
@@ -111,6 +113,12 @@ class Turn:
     def end(self) -> None:
         """Let the next run begin."""
         self._leases.release(self._lease)
+
+
+def left_of(services: Services, tenant: str) -> int:
+    """Return of how many things that it made no rehearsal of the tenant knows that they are gone."""
+    found = services.documents.get(COLLECTION, tenant)
+    return 0 if found is None else len(cast(list[Any], found.fields["made"]))
 
 
 def forget(services: Services, tenant: str) -> None:

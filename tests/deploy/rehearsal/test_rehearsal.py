@@ -11,7 +11,7 @@ from deploy.rehearsal.assumption import Trial, Verdict
 from deploy.rehearsal.assumptions.table import ASSUMPTIONS, BY_NAME
 from deploy.rehearsal.journal import COLLECTION, Journal, Made, forget
 from deploy.rehearsal.rehearsal import Order, Result, rehearse
-from shared.errors import BusyError
+from shared.errors import BusyError, DocumentMissingError
 from shared.services import Services
 from shared.storage.documents import Documents
 from tests.deploy.rehearsal.stages import CUSTOMER, TWIN, Twin, record_what_people_did
@@ -95,6 +95,16 @@ def test_what_a_call_that_was_cut_off_made_and_no_search_finds_yet_is_removed_by
     twin.rehearse([CHEAP])
     assert twin.leftovers() == []
     assert twin.world.services.documents.get(COLLECTION, TWIN) is None
+
+
+def test_a_tenant_that_is_deleted_meanwhile_has_its_objects_removed_all_the_same(twin: Twin) -> None:
+    def delete(_result: Result) -> None:
+        forget(twin.world.services, TWIN)
+
+    order = Order([BY_NAME[name] for name in ("taken-identity-is-422", "null-clears")], CUSTOMER)
+    with pytest.raises(DocumentMissingError):
+        rehearse(twin.world.read(TWIN), order, twin.world.services, tell=delete)
+    assert twin.leftovers() == []
 
 
 def test_without_resume_everything_is_tried_again(twin: Twin) -> None:

@@ -155,6 +155,18 @@ def test_answers_and_a_report_have_a_folder_each(twin: Twin, rehearse: Rehearse,
     assert (done.exit_code, "JSON that is no recorded answer" in done.stderr) == (2, True)
 
 
+def test_who_deletes_a_tenant_is_told_of_what_a_killed_rehearsal_has_left(
+    twin: Twin, rehearse: Rehearse
+) -> None:
+    twin.world.sandbox.klaviyo.fail(100, match="DELETE /api/data-sources/*", status=503)
+    rehearse(TWIN, *PROFILE, *WRITES, "--yes")
+    told = "may have left 1 test objects, whose names begin with omneo-rehearsal"
+    assert told in CliRunner().invoke(tenants, ["delete", TWIN], env=twin.world.environment).stderr
+    twin.world.sandbox.klaviyo.fail(0)
+    rehearse(TWIN, *PROFILE, *READS)
+    assert told not in CliRunner().invoke(tenants, ["delete", TWIN], env=twin.world.environment).stderr
+
+
 def test_it_runs_as_a_process(twin: Twin) -> None:
     twin.world.live()
     done = run_command("rehearse", TWIN, *PROFILE, *READS, environment=twin.world.environment)
