@@ -5,8 +5,8 @@ delivered. A throttled one surely had no effect, and may be sent again; of any o
 has left, nobody knows, or one event of it is to blame: all of its events go singly, where Klaviyo drops a repeated one without a word.
 What waited for a day goes singly too: there it is delivered, or given up for the reason that is true then.
 
-A run leaves what was put there in the present ten seconds to the run that this has queued. As long as more comes, it leaves what would not fill
-a job to the next, unless it is all there is. As long as more events come than single calls may bring, it keeps all that may go in bulk in the backlog: else each minute
+A run leaves what was put there in the present ten seconds to the run that this has queued, and what would not fill a job to the next, unless
+it is all there is. As long as more events come than single calls may bring, it keeps all that may go in bulk in the backlog: else each minute
 would begin with thousands of single calls, and end with as many refusals.
 """
 
@@ -131,7 +131,6 @@ class _Run:
         self._backlog = Backlog.of(services)
         self._rests = services.rests
         self._sent = 0
-        self._came = 0  # in the window before this one
 
     def work(self) -> float | None:
         """Send batch after batch; return after how many seconds to go on, None when nothing waits any more."""
@@ -152,7 +151,7 @@ class _Run:
                 return None if self._backlog.first(self._tenant.name) is None else 0.0
             coming = ahead.submit(self._batch_behind, batch.last)
             self._settle_the_others(batch)
-            if self._sent and self._came and not batch.is_full:
+            if self._sent and not batch.is_full:
                 return 0.0  # it fills up, or is all there is when the next run comes
             if batch.events and (after := self._send(batch)) is not None:
                 return after
@@ -175,8 +174,8 @@ class _Run:
 
     def _keep_to_bulk(self) -> None:
         now = self._services.clock()
-        self._came = self._backlog.count_of(self._tenant.name, Window.at(now).number - 1)
-        if self._came >= MANY_IN_A_WINDOW:
+        came = self._backlog.count_of(self._tenant.name, Window.at(now).number - 1)
+        if came >= MANY_IN_A_WINDOW:
             self._rests.rest(self._tenant.name, UNTRIED, now + KEPT_IN_BULK)
 
     def _batch_behind(self, last: str | None) -> _Batch:

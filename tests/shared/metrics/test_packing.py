@@ -42,13 +42,6 @@ def test_what_does_not_fill_another_job_waits_for_more_and_goes_when_none_comes(
     assert (rush.calls(BULK), len(set(rush.arrived()))) == ([202, 202], 1300)
 
 
-def test_when_no_more_come_the_last_of_them_are_not_kept_waiting(rush: Rush) -> None:
-    rush.set_aside(*range(1300))
-    rush.world.clock.advance(10)
-    rush.pack()
-    assert (rush.calls(BULK), rush.waiting()) == ([202, 202], [])
-
-
 def test_what_comes_in_the_present_window_is_left_to_its_own_run(rush: Rush) -> None:
     rush.set_aside(1)
     rush.backlog.add(TENANT, rush.job(2), at=rush.world.clock())
