@@ -36,6 +36,7 @@ class Journal:
     tenant: str
     made: list[Made] = field(default_factory=list)
     results: dict[str, str] = field(default_factory=dict)  # as text: a store takes no list within a list
+    of: str = ""  # what the results are of: the revision, the account, the profile
     _keeps: bool = True
 
     @classmethod
@@ -46,14 +47,16 @@ class Journal:
             services.documents.create(COLLECTION, tenant, {"made": [], "results": {}})
             return cls(services.documents, tenant)
         made = [Made(**cast(dict[str, str], row)) for row in cast(list[Any], found.fields["made"])]
-        return cls(services.documents, tenant, made, cast(dict[str, str], found.fields["results"]))
+        results, of = cast(dict[str, str], found.fields["results"]), str(found.fields.get("of", ""))
+        return cls(services.documents, tenant, made, results, of)
 
-    def begin(self, *, resume: bool, keeps: bool = True) -> None:
-        """Begin a run; with `resume` what the last one has found is kept. A run that does not `keep` cannot be resumed."""
+    def begin(self, *, resume: bool, of: str = "", keeps: bool = True) -> None:
+        """Begin a run; with `resume` what the last one has found is kept, if it was `of` the same. A run that does not `keep` cannot be resumed."""
         self._keeps = keeps
-        if not resume:
+        if not resume or of != self.of:
             self.results = {}
-        self._write(results=self.results)
+        self.of = of
+        self._write(results=self.results, of=of)
 
     def note(self, made: Made) -> None:
         """Note what is about to be made."""

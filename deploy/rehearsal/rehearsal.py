@@ -111,7 +111,13 @@ def rehearse(
         klaviyo, omneo = listening.klaviyo(tenant), listening.omneo(tenant)
         remove_all(journal, klaviyo, omneo)
         _check_profile(order.profile_id, omneo)
-        journal.begin(resume=order.resume, keeps=not order.revision)
+        asked = (
+            services.settings.klaviyo_revision,
+            tenant.klaviyo_account_id,
+            order.profile_id,
+            order.domain,
+        )
+        journal.begin(resume=order.resume, of=" ".join(asked), keeps=not order.revision)
         stage = Stage(
             tenant,
             listening,

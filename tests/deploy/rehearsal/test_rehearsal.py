@@ -9,6 +9,7 @@ import pytest
 from deploy.rehearsal import made, report
 from deploy.rehearsal.assumption import Trial, Verdict
 from deploy.rehearsal.assumptions.table import ASSUMPTIONS, BY_NAME
+from deploy.rehearsal.exchanges import shape
 from deploy.rehearsal.journal import COLLECTION, Journal, Made, forget
 from deploy.rehearsal.rehearsal import Order, Result, rehearse
 from shared.errors import BusyError, DocumentMissingError
@@ -95,6 +96,18 @@ def test_what_a_call_that_was_cut_off_made_and_no_search_finds_yet_is_removed_by
     twin.rehearse([CHEAP])
     assert twin.leftovers() == []
     assert twin.world.services.documents.get(COLLECTION, TWIN) is None
+
+
+def test_what_was_found_under_another_revision_is_not_resumed(twin: Twin) -> None:
+    journal = Journal.open(twin.world.services, TWIN)
+    journal.begin(resume=False, of="2025-10-15 AcmeAc x example.com")
+    journal.keep(CHEAP, Result(CHEAP, Verdict.FAILS, "as it was then").to_json())
+    assert twin.rehearse([CHEAP], resume=True).all_hold
+
+
+def test_the_shape_that_a_report_shows_has_no_name_that_people_gave() -> None:
+    for name in ("custom_attributes", "custom_fields", "customer_properties", "record", "meta"):
+        assert shape({name: {"canary": 1}, "id": "canary"}) == {name: "object", "id": "text"}
 
 
 def test_a_tenant_that_is_deleted_meanwhile_has_its_objects_removed_all_the_same(twin: Twin) -> None:
