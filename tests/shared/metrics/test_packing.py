@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 
+from shared.admin.jobs import job as job_told
 from shared.direction import Direction
 from shared.errors import DisconnectedError
+from shared.installation.uninstall import uninstall
 from shared.jobs.jobs import SweepOutbox
 from shared.metrics.lane import pack_soon
-from shared.metrics.packing import MANY_IN_A_WINDOW, sweep_events
+from shared.metrics.packing import ALONE, MANY_IN_A_WINDOW, sweep_events
 from shared.receipts import Receipts
 from shared.tenants.tenants import Tenant
 from shared.traffic.traffic import Traffic
 from tests.support.backlogs import BULK, SINGLE, Rush, number_of
-from tests.support.mortal import Fate, KilledError
+from tests.support.mortal import Fate, KilledError, Meanwhile
 from tests.support.world import ACCOUNT, TENANT, World
 
 
@@ -68,6 +70,17 @@ def test_an_event_that_stands_there_twice_goes_once_in_bulk_and_once_singly(rush
     assert alone.alone
     rush.work_until_quiet()
     assert (rush.arrived(), rush.calls(BULK), rush.calls(SINGLE)) == ([1, 2], [202], [202])
+
+
+def test_an_event_that_stands_in_an_earlier_job_of_the_run_goes_singly(rush: Rush) -> None:
+    again = rush.job(5).model_copy(update={"id": "z-again"})
+    rush.set_aside(*range(1500))
+    rush.backlog.add(TENANT, again, at=rush.world.clock() - timedelta(seconds=10))
+    rush.world.clock.advance(10)
+    rush.pack()
+    assert (rush.calls(BULK), [job.id for job in rush.queued("send-metric")]) == ([202, 202], ["z-again"])
+    rush.work_until_quiet()
+    assert sorted(rush.arrived()) == list(range(1500))
 
 
 def test_a_phone_number_is_put_right_or_left_out_as_by_a_single_call(rush: Rush) -> None:
@@ -261,6 +274,26 @@ def test_the_event_of_an_erased_person_is_dropped(rush: Rush) -> None:
     assert (rush.arrived(), rush.waiting(), rush.queued()) == ([2], [], [])
 
 
+def test_whoever_is_erased_while_the_job_before_is_sent_is_not_sent_any_more(rush: Rush) -> None:
+    rush.set_aside(*range(1001))
+    rush.world.clock.advance(10)
+    last, erased = rush.waiting()[-1], list[int]()
+    sent = Meanwhile(f"after POST {BULK}", lambda: erased.append(last))
+    rush.pack(sent, is_dropped=lambda job: number_of(job) in erased)
+    assert (rush.calls(BULK), len(rush.arrived()), rush.waiting()) == ([202], 1000, [])
+    assert last not in rush.arrived()
+
+
+def test_what_an_uninstall_has_left_in_the_queue_ends_quietly(rush: Rush) -> None:
+    rush.throttle()
+    rush.accept(1)
+    rush.world.work()
+    assert [job.kind for job in rush.queued()] == ["pack-events"]
+    uninstall(rush.world.read(), rush.world.services)
+    rush.world.work(15)
+    assert (rush.queued(), rush.world.dead_jobs(), rush.waiting()) == ([], [], [])
+
+
 def test_while_more_come_than_single_calls_bring_all_that_may_goes_in_bulk(rush: Rush) -> None:
     rush.set_aside(*range(MANY_IN_A_WINDOW))
     rush.pack()
@@ -281,6 +314,16 @@ def test_a_backlog_that_grows_no_more_keeps_no_live_event(rush: Rush) -> None:
     rush.accept(5000)
     rush.world.work()
     assert rush.calls(SINGLE) == [202]
+
+
+def test_what_goes_singly_after_a_refused_job_is_told_as_waiting_and_then_as_done(rush: Rush) -> None:
+    rush.world.sandbox.klaviyo.fail(1, match=f"POST {BULK}", status=400)
+    rush.set_aside(1)
+    rush.pack()
+    told = job_told(rush.world.read(), "job1", rush.world.services)
+    assert (told["state"], told["why"], told["metric"]) == ("waiting", ALONE, "Points Expire")
+    rush.work_until_quiet()
+    assert job_told(rush.world.read(), "job1", rush.world.services)["state"] == "done"
 
 
 def test_delivered_events_are_counted_by_metric_and_leave_receipts(rush: Rush) -> None:
