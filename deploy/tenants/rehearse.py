@@ -13,14 +13,14 @@ from shared.audit import OPERATOR, Act, Audit
 from shared.errors import ProfileNotFoundError
 from shared.services import Services
 from shared.settings import Needs, as_revision
-from shared.tenants.tenants import Tenant
+from shared.tenants.tenants import STAGING, Tenant
 
 if TYPE_CHECKING:
     from deploy.rehearsal.assumption import Assumption
     from deploy.rehearsal.rehearsal import Rehearsed, Result
     from deploy.rehearsal.revisions import Revision
 
-_TWIN = "-stg"  # how Omneo names the staging twin of a tenant
+
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}")
 _WIDTH = len("could not be tried")
 
@@ -148,9 +148,9 @@ def _chosen(only: tuple[str, ...]) -> "tuple[Assumption, ...]":
 
 
 def _check(tenant: Tenant, *, production: bool) -> None:
-    if not tenant.name.endswith(_TWIN) and not production:
+    if not tenant.name.endswith(STAGING) and not production:
         raise click.UsageError(
-            f"{tenant.name} is no staging twin: its name does not end with {_TWIN}. Give --production to rehearse on it all the same."
+            f"{tenant.name} is no staging twin: its name does not end with {STAGING}. Give --production to rehearse on it all the same."
         )
     if not tenant.is_connected:
         raise click.UsageError("The tenant is not connected to Klaviyo: install the app first.")

@@ -5,8 +5,8 @@ delivered. A throttled one surely had no effect, and may be sent again; of any o
 has left, nobody knows, or one event of it is to blame: all of its events go singly, where Klaviyo drops a repeated one without a word.
 What waited for a day goes singly too: there it is delivered, or given up for the reason that is true then.
 
-A run leaves what was put there in the present ten seconds to the run that this has queued. As long as more comes, it leaves what would not fill
-a job to the next, unless it is all there is. As long as more events come than single calls may bring, it keeps all that may go in bulk in the backlog: else each minute
+A run leaves what was put there in the present ten seconds to the run that this has queued, and what would not fill a job to the next, unless
+it is all there is. As long as more events come than single calls may bring, it keeps all that may go in bulk in the backlog: else each minute
 would begin with thousands of single calls, and end with as many refusals.
 """
 
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 from shared import logs
@@ -25,6 +26,7 @@ from shared.errors import (
     RefusedError,
     RestingError,
     TokenRejectedError,
+    UndecryptableError,
     WaitError,
 )
 from shared.jobs.jobs import PackEvents, SendMetric, SweepOutbox
@@ -137,8 +139,8 @@ class _Run:
         self._backlog = Backlog.of(services)
         self._rests = services.rests
         self._sent = 0
-        self._came = 0  # in the window before this one
         self._known: set[int] = set()  # what stood in the batches of this run
+        self._unread: set[str] = set()
 
     def work(self) -> float | None:
         """Send batch after batch; return after how many seconds to go on, None when nothing waits any more."""
@@ -156,15 +158,30 @@ class _Run:
         coming = ahead.submit(self._batch_behind, None)
         while self._services.clock() < ends:
             if not (batch := coming.result()):
-                return None if self._backlog.first(self._tenant.name) is None else 0.0
+                return None if self._is_all_gone() else 0.0
             coming = ahead.submit(self._batch_behind, batch.last)
             self._drop_the_erased(batch)
             self._settle_the_others(batch)
-            if self._sent and self._came and not batch.is_full:
+            if self._sent and not batch.is_full:
                 return 0.0  # it fills up, or is all there is when the next run comes
             if batch.events and (after := self._send(batch)) is not None:
                 return after
         return 0.0
+
+    def _is_all_gone(self) -> bool:
+        """Return whether nothing waits but what cannot be read: the sweep looks at that again."""
+        if self._unread:
+            logs.write(logging.ERROR, "events that wait cannot be read", events=len(self._unread))
+        first = islice(self._backlog.waiting(self._tenant.name), len(self._unread) + 1)
+        return all(waiting.id in self._unread for waiting in first)
+
+    def _job_of(self, waiting: Waiting) -> SendMetric | None:
+        """Return the job of an event, None if nobody can read it: that one must not keep the others."""
+        try:
+            return waiting.job
+        except UndecryptableError:
+            self._unread.add(waiting.id)
+            return None
 
     def _see_to_a_lost_batch(self) -> None:
         """Let the events go singly of a bulk call whose outcome nobody has noted."""
@@ -183,8 +200,8 @@ class _Run:
 
     def _keep_to_bulk(self) -> None:
         now = self._services.clock()
-        self._came = self._backlog.count_of(self._tenant.name, Window.at(now).number - 1)
-        if self._came >= MANY_IN_A_WINDOW:
+        came = self._backlog.count_of(self._tenant.name, Window.at(now).number - 1)
+        if came >= MANY_IN_A_WINDOW:
             self._rests.rest(self._tenant.name, UNTRIED, now + KEPT_IN_BULK)
 
     def _batch_behind(self, last: str | None) -> _Batch:
@@ -202,7 +219,9 @@ class _Run:
         return batch
 
     def _put(self, waiting: Waiting, batch: _Batch, filling: Filling, is_dropped: Dropped) -> Place:
-        job = waiting.job
+        job = self._job_of(waiting)
+        if job is None:
+            return Place.TAKEN
         if is_dropped(job):
             batch.dropped.append(waiting.id)
             return Place.TAKEN
@@ -283,8 +302,9 @@ class _Run:
         self._backlog.end_try(self._tenant.name)
 
     def _send_alone(self, events: list[Waiting]) -> None:
-        self._put_alone([waiting.job for waiting in events])
-        self._backlog.take_out(self._tenant.name, [waiting.id for waiting in events])
+        found = [(waiting.id, job) for waiting in events if (job := self._job_of(waiting))]
+        self._put_alone([job for _, job in found])
+        self._backlog.take_out(self._tenant.name, [id for id, _ in found])
 
     def _put_alone(self, jobs: list[SendMetric]) -> None:
         if not jobs:

@@ -16,7 +16,7 @@ from shared.consent.rules.calls import is_being_carried_out
 from shared.consent.rules.memory import LANDING
 from shared.consent.to_omneo import record_decisions
 from shared.consent_events import Consent
-from shared.errors import CannotSucceedError, WaitError
+from shared.errors import WaitError
 from shared.jobs.jobs import DeleteProfile
 from shared.klaviyo.consent_jobs import Person
 from shared.klaviyo.profiles import KlaviyoProfile
@@ -27,7 +27,7 @@ from shared.profiles.sync import turn_at
 from shared.profiles.synced import SyncedProfiles
 from shared.services import Services
 from shared.tenants.settings import OnProfileDeleted
-from shared.tenants.tenants import Tenant
+from shared.tenants.tenants import Tenant, is_staging_twin
 
 # For so long after a deletion Omneo may still show the profile.
 OMNEO_LAGS = timedelta(seconds=10)
@@ -37,7 +37,6 @@ def delete_profile(job: DeleteProfile, tenant: Tenant, services: Services) -> No
     """Do with the Klaviyo profile what the settings say. Repeating this is harmless.
 
     Raises:
-        CannotSucceedError: another tenant on the Klaviyo account knows the person.
         WaitError: Omneo shows the profile still, and may only be late; or a sync is at it.
         ServiceError, DisconnectedError: what Klaviyo or Omneo answered.
     """
@@ -57,10 +56,7 @@ def delete_profile(job: DeleteProfile, tenant: Tenant, services: Services) -> No
         elif reason := _why_not(found, job, tenant, services):
             _leave_alone(reason)
         elif other := _other_tenant(found, job, tenant, services):
-            raise CannotSucceedError(
-                f"The tenant {other} uses the same Klaviyo account and knows the person, so nothing was done to the Klaviyo profile. Once "
-                "the person is deleted in its Omneo too, replay this job."
-            )
+            _leave_alone(f"known_to_tenant {other}")
         elif tenant.settings.on_profile_deleted is OnProfileDeleted.ERASE:
             _wait_for_opt_ins(job, tenant, services)
             services.klaviyo(tenant).request_deletion(found.id)
@@ -121,8 +117,11 @@ def _why_not(found: KlaviyoProfile, job: DeleteProfile, tenant: Tenant, services
 
 
 def _other_tenant(found: KlaviyoProfile, job: DeleteProfile, tenant: Tenant, services: Services) -> str:
-    emails = (found.email,) if found.email else ()
-    return other_tenant_of(KnownBy(job.profile_id, emails, (found.id,)), tenant, services)
+    """Return another tenant whose customer the person still is. A copy in our own staging twin is nobody's customer."""
+    known_by = KnownBy(job.profile_id, (found.email,) if found.email else (), (found.id,))
+    return other_tenant_of(
+        known_by, tenant, services, counts=lambda name: not is_staging_twin(name, of=tenant.name)
+    )
 
 
 class _Suppression:

@@ -1,5 +1,6 @@
 """Who else uses the Klaviyo account: a profile there may be the customer of another tenant too, as production and its staging twin share one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.omneo.client import OmneoClient
@@ -17,18 +18,20 @@ class KnownBy:
     klaviyo_ids: tuple[str, ...]
 
 
-def other_tenant_of(person: KnownBy, tenant: Tenant, services: Services) -> str:
-    """Return the name of another tenant on the Klaviyo account to whom the person is known still, "" if there is none.
+def other_tenant_of(
+    person: KnownBy, tenant: Tenant, services: Services, *, counts: Callable[[str], bool] = lambda _: True
+) -> str:
+    """Return the name of another tenant on the Klaviyo account to whom the person is known still, "" if there is none that counts.
 
     Raises:
         ServiceError, DisconnectedError: what Klaviyo or another tenant's Omneo answered.
     """
     account = tenant.klaviyo_account_id or services.klaviyo(tenant).account().id
-    for name in services.tenants.holding(account):
+    for name in filter(counts, services.tenants.holding(account)):
         if name != tenant.name and (_has_synced(person, name, services) or _lives_in(person, name, services)):
             return name
     # Of whose account nothing is known, Omneo is not asked: it may be any other retailer's. An id of Klaviyo's has but one account.
-    for name in services.tenants.of_unknown_account():
+    for name in filter(counts, services.tenants.of_unknown_account()):
         if name != tenant.name and _has_synced(person, name, services):
             return name
     return ""

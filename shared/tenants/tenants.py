@@ -23,6 +23,7 @@ NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 COLLECTION = "tenants"
 _SEALED = "$sealed"
 WEBHOOK_SECRET_LENGTH = 16  # Klaviyo refuses shorter ones
+STAGING = "-stg"  # how the name ends of the staging twin of a tenant
 
 
 class _Model(BaseModel):
@@ -172,6 +173,15 @@ class Tenant(_Model):
             if began < ended:
                 total, counted_to = total + (ended - began), ended
         return total
+
+
+def is_staging_twin(name: str, of: str) -> bool:
+    """Return whether a tenant is the staging twin of another, by the name that Omneo gives it.
+
+    >>> is_staging_twin("acme-stg", of="acme"), is_staging_twin("acme", of="acme-stg"), is_staging_twin("other-stg", of="acme")
+    (True, False, False)
+    """
+    return name == f"{of}{STAGING}"
 
 
 def is_tenant_name(text: str) -> bool:

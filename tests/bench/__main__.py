@@ -14,6 +14,7 @@ from tests.bench import (
     events,
     imports,
     inbound,
+    lanes,
     machine,
     memory,
     records,
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "records-backlog": records.records_backlog,
     "events-backlog": backlog.events_backlog,
     "sync-calls": syncs.sync_calls,
+    "lanes": lanes.lanes,
     "resync": resync.resync,
     "memory": memory.memory,
 }

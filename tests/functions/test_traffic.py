@@ -104,7 +104,7 @@ def test_a_body_that_is_refused_counts_for_the_metric_that_it_names(
 def test_a_job_that_waits_and_dies_is_counted_as_such(
     targets: FlaskClient, admin: FlaskClient, world: World
 ) -> None:
-    world.sandbox.klaviyo.fail(1, match="POST /api/events", status=429, headers={"Retry-After": "30"})
+    world.sandbox.klaviyo.fail(1, match="POST /api/events", status=503)
     targets.post(METRIC, data=EVENT, headers=SECRET)
     world.work(1)
     assert told(admin, target="metric", metric="Seen")["waiting"]["count"] == 1

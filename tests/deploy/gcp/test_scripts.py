@@ -63,17 +63,17 @@ def test_shfmt_would_change_nothing() -> None:
     assert checked.stdout == ""
 
 
-def test_every_command_is_one_that_gcloud_knows(tmp_path: Path) -> None:
+def test_every_command_is_one_that_gcloud_knows(tmp_path: Path, programs: Path) -> None:
     commands = [command for script in SCRIPTS for command in commands_of(script)]
     assert len(commands) > 70
-    results = linted(commands, tmp_path)
+    results = linted(commands, tmp_path, programs)
     assert [row["error_message"] for row in results if not row["success"]] == []
     assert len(results) == len(commands)
 
 
-def test_a_command_that_gcloud_does_not_know_is_found(tmp_path: Path) -> None:
+def test_a_command_that_gcloud_does_not_know_is_found(tmp_path: Path, programs: Path) -> None:
     wrong = "gcloud run deploy x --region=x --source=x --functoin=x"
-    (result,) = linted([wrong], tmp_path)
+    (result,) = linted([wrong], tmp_path, programs)
     assert not result["success"]
 
 
@@ -119,12 +119,12 @@ def _quoted(word: str) -> str:
     return f"{flag}={shlex.quote(value)}" if is_flag and flag.startswith("--") else shlex.quote(word)
 
 
-def linted(commands: list[str], folder: Path) -> list[dict[str, object]]:
+def linted(commands: list[str], folder: Path, programs: Path) -> list[dict[str, object]]:
     """Return what gcloud says of each, in one run of it, without account or network."""
     file = folder / "commands.md"
     file.write_text("".join(f"```\n{command}\n```\n" for command in commands))
     checked = subprocess.run(
-        [needed("gcloud"), "meta", "lint-gcloud-commands", f"--commands-text-file={file}"],
+        [programs / "gcloud", "meta", "lint-gcloud-commands", f"--commands-text-file={file}"],
         env={"CLOUDSDK_CONFIG": str(folder / "gcloud"), "PATH": "/usr/bin:/bin", "HOME": str(folder)},
         capture_output=True,
         text=True,

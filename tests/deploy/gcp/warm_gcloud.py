@@ -7,6 +7,7 @@ fork ends. Nothing of gcloud is replaced. This file runs under gcloud's Python a
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -23,6 +24,9 @@ def serve(path: str) -> None:
     main = _gcloud_main()
     parent = os.getppid()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # A command is over before its garbage matters; to look for it, a fork would copy what all forks share.
+    gc.freeze()
+    gc.disable()
     learned, learn = os.pipe()
     os.set_blocking(learned, False)
     with socket.socket(socket.AF_UNIX) as listening:
