@@ -269,12 +269,18 @@ class _Run:
         name = self._tenant.name
         if (until := self._rests.until(name, Endpoint.BULK_EVENTS)) is not None:
             return max(1.0, (until - self._services.clock()).total_seconds())
+        klaviyo = self._services.klaviyo(self._tenant)
+        try:
+            klaviyo.need_token()  # else nobody could tell a call without an answer from one that was not made
+        except WaitError as error:
+            logs.write(logging.WARNING, "events wait for an access token", reason=str(error), **_size(batch))
+            return seconds_to_wait(self._job.attempts, error.retry_after, self._services.random())
         try:
             self._backlog.note_try(name, [event.id for event in batch.events])
         except DocumentExistsError:
             return 0.0  # another packer is at it: this one had its lease for too long
         try:
-            self._services.klaviyo(self._tenant).bulk_create_events([event.sent for event in batch.events])
+            klaviyo.bulk_create_events([event.sent for event in batch.events])
         except (DisconnectedError, TokenRejectedError):
             self._backlog.end_try(name)  # no call was made, or it was not taken for ours
             raise

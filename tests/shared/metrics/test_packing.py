@@ -254,6 +254,17 @@ def test_a_disconnected_account_keeps_what_waits(rush: Rush) -> None:
     assert (rush.waiting(), rush.backlog.tried(TENANT)) == ([1], None)
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_events_for_which_no_token_can_be_had_now_stay_where_they_are(rush: Rush, status: int) -> None:
+    rush.set_aside(1, 2)
+    rush.world.services.tenants.change(TENANT, _with_an_expired_token)
+    rush.world.sandbox.klaviyo.fail(1, match="POST /oauth/token", status=status)
+    rush.pack()
+    assert (rush.waiting(), rush.backlog.tried(TENANT), rush.queued("send-metric")) == ([1, 2], None, [])
+    rush.work_until_quiet()
+    assert (rush.calls(BULK), rush.calls(SINGLE), rush.arrived()) == ([202], [], [1, 2])
+
+
 def _with_an_expired_token(tenant: Tenant) -> Tenant:
     assert tenant.klaviyo is not None
     old = tenant.klaviyo.model_copy(update={"expires_at": tenant.klaviyo.connected_at})
