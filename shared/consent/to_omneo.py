@@ -133,9 +133,10 @@ class ToOmneo:
         Raises:
             ServiceError: what Omneo answered.
         """
-        changes: dict[str, Any] = {}
-        for memory in self.memories.values():
-            changes |= results.to_omneo(memory, self.comms)
+        by_channel = {
+            channel: results.to_omneo(memory, self.comms) for channel, memory in self.memories.items()
+        }
+        changes = {name: value for fields in by_channel.values() for name, value in fields.items()}
         if changes:
             try:
                 self.services.omneo(self.tenant).update_comms(self.profile.id, changes)
@@ -143,10 +144,14 @@ class ToOmneo:
                 raise gone() from None
         self.comms = {**self.comms, **changes}
         had = {(event.id, event.topic) for memory in self.memories.values() for event in memory.events}
-        now = self.services.clock() if changes else None
-        self._change(
-            lambda memory: learning.written(memory, self.comms, had, now) if memory.events else memory
-        )
+        now = self.services.clock()
+
+        def written(memory: Memory) -> Memory:
+            # Of a channel of which nothing was written Omneo may show what is still to be understood.
+            at = now if by_channel.get(memory.channel) else None
+            return learning.written(memory, self.comms, had, at) if memory.events else memory
+
+        self._change(written)
 
     def look(self) -> None:
         """Have both sides compared where an opt-in may have landed in Klaviyo after she opted out."""

@@ -53,9 +53,9 @@ def _judge_channel(world: SimulatedWorld, person: Person, channel: str) -> None:
         wanted = {IN, OUT}
     klaviyo_way = way_in_klaviyo(world.klaviyo_profile(person), channel)
     omneo_way = way_in_omneo(omneo["attributes"]["comms"], channel)
-    if (klaviyo_way, omneo_way) == (IN, OUT) and (
-        (wanted == {IN, OUT} and person.signed_up_unheard(channel)) or person.opted_out_unseen(channel)
-    ):
+    if klaviyo_way == IN and person.opted_out_unseen(channel):
+        return
+    if (klaviyo_way, omneo_way) == (IN, OUT) and wanted == {IN, OUT} and person.signed_up_unheard(channel):
         return
     if not _is_well(wanted, klaviyo_way, omneo_way, may_wait=_may_wait(world, person, channel)):
         shown = f"{person.name}'s {channel}: Klaviyo {klaviyo_way}, Omneo {omneo_way}"

@@ -34,6 +34,10 @@ class Decision:
     profile: str = ""  # of Klaviyo's, through which it was made
     handled_at: float | None = None  # when the work that brings Klaviyo's events of it to Omneo was done
 
+    def is_handled_after(self, at: float) -> bool:
+        """Return whether nobody had brought it to Omneo by then."""
+        return self.handled_at is None or self.handled_at > at
+
     @property
     def is_silent(self) -> bool:
         """Whether it was made in Klaviyo, which held it already and recorded no event: nobody else can know that it was said again."""
@@ -65,7 +69,7 @@ class Person:
     is_unsuppressed: bool = False  # by a merchant, who thereby answers for it
     died_at: float = 0.0
     merge_known_at: float = float("inf")  # when we are told that the person was merged into another
-    first_seen_at: float = float("inf")  # when a sync has first looked at the person
+    first_seen_at: float = float("inf")  # when a sync or a flush has first looked at the person
     gave_up: list[tuple[str, float]] = field(
         default_factory=list
     )  # former emails, and when Omneo had another
@@ -183,18 +187,18 @@ class Person:
 
     def opted_out_unseen(self, channel: str) -> bool:
         """Return whether the last act is an opt-out in Omneo without a stamp of somebody at whom we had never looked, and who signed up in
-        Klaviyo before it without an event: the stamp that Omneo shows is older than that, and nothing tells that it holds no more.
+        Klaviyo before it without an event, or with one that is told after it: the stamp that Omneo shows is older than that, and nothing
+        tells that it holds no more.
         """
         last = self.last(channel)
-        if (
-            last is None
-            or last.way == IN
-            or last.side != "omneo"
-            or last.is_dated
-            or last.at >= self.first_seen_at
-        ):
+        return last is not None and last.way == OUT and self.is_unseen(channel, last)
+
+    def is_unseen(self, channel: str, out: Decision) -> bool:
+        """Return whether an opt-out is such a one. Whoever signs up in Klaviyo and has opted out long before looks the same."""
+        if out.side != "omneo" or out.is_dated or out.at >= self.first_seen_at:
             return False
-        return any(row.is_silent and row.way == IN and row.at < last.at for row in self.decisions[channel])
+        ins = [row for row in self.decisions[channel] if (row.side, row.way) == ("klaviyo", IN)]
+        return any(row.at < out.at and (row.is_silent or row.is_handled_after(out.at)) for row in ins)
 
     def leaves_opt_out_to(self, heir: "Person", channel: str) -> bool:
         """Return whether somebody has, or had, an email of this person's, and nobody can tell whose an opt-out was that was made with it.
@@ -236,7 +240,14 @@ class Person:
     def told_out(self, channel: str, by: float) -> Decision | None:
         """Return the opt-out that we had been told of by then and that no opt-in has followed, None if there is none."""
         rows = self.decisions[channel]
-        known = [row for row in rows if row.way == OUT and row.known_at is not None and row.known_at <= by]
+        known = [
+            row
+            for row in rows
+            if row.way == OUT
+            and row.known_at is not None
+            and row.known_at <= by
+            and not self.is_unseen(channel, row)
+        ]
         newest = max(known, key=lambda row: row.at, default=None)
         ins = [row.at for row in rows if row.way == IN] + (self.others_ins if channel == "email" else [])
         if newest is None or any(at >= newest.at for at in ins):

@@ -47,12 +47,16 @@ class Beginning:
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole history. `landings` are the seconds that Klaviyo takes over its consent jobs, one after the other, again and again."""
+    """A whole history. `landings` are the seconds that Klaviyo takes over its consent jobs, one after the other, again and again.
+
+    `echo` is how many seconds later Klaviyo tells what such a job has done, None if it is left to chance.
+    """
 
     people: tuple[Beginning, ...] = (Beginning(),)
     acts: tuple[Act, ...] = ()
     faults: tuple[Fault, ...] = ()
     landings: tuple[float, ...] = (1.0,)
+    echo: float | None = None
     skews: tuple[float, ...] = (0.0, 0.0)  # of the clocks of the instances
     chance: int | None = (
         None  # decides how long calls take and what the queue does; None: nothing is left to chance

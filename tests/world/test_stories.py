@@ -32,6 +32,12 @@ STORIES: dict[str, Plan] = {
         )
         for landing in (10.0, 32.0)
     },
+    "she opts out in Omneo before a subscribe that lands late, which Klaviyo tells an hour later": Plan(
+        people=(OUT,),
+        acts=(act(5, "o.in", "email"), act(60, "o.out", "email")),
+        landings=(250.0, 2.0),
+        echo=HOUR,
+    ),
     "she opts out in Omneo while a flush that has read Omneo waits for Klaviyo": Plan(
         people=(OUT,),
         acts=(act(5, "k.subscribe", "email"), act(15, "o.out", "email")),
@@ -320,6 +326,28 @@ STORIES: dict[str, Plan] = {
     "she opts out, and later gives her email to another": Plan(
         people=(Beginning("in", "in"), Beginning("in", "in")),
         acts=(act(5, "k.unsubscribe", "email", told=(15.0,)), act(400, "p.give email")),
+    ),
+    "she opts out of emails without a stamp while a flush writes that she has left text messages": Plan(
+        people=(NEW_OUT,),
+        acts=(
+            act(305.9, "o.in ahead", "sms", 23490),
+            act(317, "o.in", "email"),
+            act(318.8, "o.out unstamped", "email"),
+        ),
+        faults=(Fault(308.5, "klaviyo", "503"),),
+        landings=(34.1,),
+        skews=(-1.8, 1.1),
+        chance=8253,
+        page_size=4,
+    ),
+    "her sign-up is told after an opt-out without a stamp that nobody knows to be the later one": Plan(
+        people=(Beginning("in", "in"),),
+        acts=(
+            act(392.2, "k.subscribe", "email", told=(285.3,)),
+            act(396.3, "o.out unstamped", "email"),
+        ),
+        landings=(61.1,),
+        master_list=True,
     ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),

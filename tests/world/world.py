@@ -130,6 +130,8 @@ class SimulatedWorld:
 
     def echo_seconds(self) -> tuple[float, ...]:
         """Return when Klaviyo delivers an event that a call of ours has made."""
+        if self.plan.echo is not None:
+            return (self.plan.echo,)
         if self._chance is None:
             return (_ECHO,)
         draw = self._chance.random()
@@ -512,6 +514,7 @@ class SimulatedWorld:
                 is_in_inbox = row.profile == profile and row.known_at is not None and row.known_at <= began
                 if is_in_inbox and row.handled_at is None:
                     row.handled_at = self.timeline.now
+                    person.first_seen_at = min(person.first_seen_at, row.handled_at)
 
     def _know_omneo(self, profile: str, began: float) -> None:
         for person in self.persons:
