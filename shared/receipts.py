@@ -90,6 +90,10 @@ class Receipts:
         if days or receipt.attempts or always:
             self._put(tenant, receipt, persons, timedelta(days=days) if days else KEPT_AFTER_A_WAIT)
 
+    def waiting(self, tenant: Tenant, receipt: Receipt, persons: Mapping[str, str]) -> Write:
+        """Return what notes that a job waits, to be written with others."""
+        return Write(_collection(tenant.name), receipt.id, self._encoded(tenant, receipt, persons, KEPT))
+
     def done_after_a_wait(self, tenant: Tenant, receipt: Receipt, persons: Mapping[str, str]) -> Write:
         """Return what notes that a job is done which had to wait, to be written with others."""
         days = tenant.settings.receipt_days

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from deploy.rehearsal.clients import RehearsedKlaviyo, RehearsedOmneo
+from deploy.rehearsal.shapes import is_free
 from shared.http.client import Answer, HttpClient, ShortWaits
 from shared.http.paths import path_template
 from shared.klaviyo.json_api import read_problem as read_klaviyos
@@ -24,8 +25,6 @@ _PATIENCE = (6, 60.0)  # throttled calls wait in place: so many times, for at mo
 _CODE = re.compile(r"[a-z][a-z_]{1,60}")
 _FIELD = re.compile(r"[a-z][a-zA-Z0-9_-]{0,60}")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
-# What merchants and customers name themselves.
-_NAMED_BY_PEOPLE = frozenset({"properties", "event_properties", "custom_fields", "meta", "custom_attributes"})
 _DEEPEST = 8
 
 Shape: TypeAlias = Any  # a kind of value as text, a list of one shape, or an object of shapes by field
@@ -128,7 +127,7 @@ def shape(value: Any, depth: int = 0) -> Shape:
             return "object"
         return {
             name: "object"
-            if name in _NAMED_BY_PEOPLE and isinstance(inner, dict)
+            if isinstance(inner, dict) and (name == "meta" or is_free(name, value))
             else shape(inner, depth + 1)
             for name, inner in value.items()
             if isinstance(name, str) and _FIELD.fullmatch(name)

@@ -5,11 +5,12 @@ Names alone are kept, and verdicts. Nothing here calls a service.
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from shared.errors import BusyError
+from shared.errors import BusyError, DocumentMissingError
 from shared.services import Services
 from shared.storage.documents import Documents, Value
 from shared.storage.leases import Lease
@@ -35,6 +36,8 @@ class Journal:
     tenant: str
     made: list[Made] = field(default_factory=list)
     results: dict[str, str] = field(default_factory=dict)  # as text: a store takes no list within a list
+    of: str = ""  # what the results are of: the revision, the account, the profile
+    _keeps: bool = True
 
     @classmethod
     def open(cls, services: Services, tenant: str) -> "Journal":
@@ -44,13 +47,16 @@ class Journal:
             services.documents.create(COLLECTION, tenant, {"made": [], "results": {}})
             return cls(services.documents, tenant)
         made = [Made(**cast(dict[str, str], row)) for row in cast(list[Any], found.fields["made"])]
-        return cls(services.documents, tenant, made, cast(dict[str, str], found.fields["results"]))
+        results, of = cast(dict[str, str], found.fields["results"]), str(found.fields.get("of", ""))
+        return cls(services.documents, tenant, made, results, of)
 
-    def begin(self, *, resume: bool) -> None:
-        """Begin a run; with `resume` what the last one has found is kept."""
-        if not resume:
+    def begin(self, *, resume: bool, of: str = "", keeps: bool = True) -> None:
+        """Begin a run; with `resume` what the last one has found is kept, if it was `of` the same. A run that does not `keep` cannot be resumed."""
+        self._keeps = keeps
+        if not resume or of != self.of:
             self.results = {}
-        self._write(results=self.results)
+        self.of = of
+        self._write(results=self.results, of=of)
 
     def note(self, made: Made) -> None:
         """Note what is about to be made."""
@@ -59,14 +65,16 @@ class Journal:
             self._write(made=self._rows())
 
     def forget(self, made: Made) -> None:
-        """Note that it is gone."""
+        """Note that it is gone; where the tenant was deleted meanwhile, and the journal with it, nothing is left to note."""
         self.made.remove(made)
-        self._write(made=self._rows())
+        with suppress(DocumentMissingError):
+            self._write(made=self._rows())
 
     def keep(self, name: str, result: Mapping[str, Any]) -> None:
         """Keep what a check has found."""
-        self.results[name] = json.dumps(result)
-        self._write(results=self.results)
+        if self._keeps:
+            self.results[name] = json.dumps(result)
+            self._write(results=self.results)
 
     def result(self, name: str) -> Any:
         """Return what was kept of a check, None if nothing was."""
@@ -108,6 +116,12 @@ class Turn:
     def end(self) -> None:
         """Let the next run begin."""
         self._leases.release(self._lease)
+
+
+def left_of(services: Services, tenant: str) -> int:
+    """Return of how many things that it made no rehearsal of the tenant knows that they are gone."""
+    found = services.documents.get(COLLECTION, tenant)
+    return 0 if found is None else len(cast(list[Any], found.fields["made"]))
 
 
 def forget(services: Services, tenant: str) -> None:

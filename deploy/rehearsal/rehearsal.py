@@ -99,12 +99,25 @@ def rehearse(
     turn = Turn(services, tenant.name)
     try:
         calls: list[Exchange] = []
-        listening = ListeningServices.around(services, calls.append, *listeners, revision=order.revision)
+        doubts: list[Exchange] = []
+
+        def doubt(exchange: Exchange) -> None:
+            if exchange.method == "POST" and (not exchange.status or exchange.status >= 500):
+                doubts.append(exchange)
+
+        heard = (calls.append, doubt, *listeners)
+        listening = ListeningServices.around(services, *heard, revision=order.revision)
         journal = Journal.open(services, tenant.name)
         klaviyo, omneo = listening.klaviyo(tenant), listening.omneo(tenant)
         remove_all(journal, klaviyo, omneo)
         _check_profile(order.profile_id, omneo)
-        journal.begin(resume=order.resume)
+        asked = (
+            services.settings.klaviyo_revision,
+            tenant.klaviyo_account_id,
+            order.profile_id,
+            order.domain,
+        )
+        journal.begin(resume=order.resume, of=" ".join(asked), keeps=not order.revision)
         stage = Stage(
             tenant,
             listening,
@@ -118,8 +131,10 @@ def rehearse(
         )
         try:
             results = [_result(row, stage, journal, tell) for row in order.chosen]
-        finally:
-            remove_all(journal, klaviyo, omneo)
+        except BaseException:
+            remove_all(journal, klaviyo, omneo, may_come=True)
+            raise
+        remove_all(journal, klaviyo, omneo, may_come=bool(doubts))
         left = tuple(journal.made)
         journal.finish()
         return Rehearsed(tuple(results), left)
@@ -136,14 +151,20 @@ def _check_profile(id: str, omneo: RehearsedOmneo) -> None:
         raise ProfileNotFoundError("Omneo has no such profile: name one of a test customer, by its id.")
 
 
-def remove_all(journal: Journal, klaviyo: RehearsedKlaviyo, omneo: RehearsedOmneo) -> None:
-    """Remove everything that is noted, the last first; what cannot be removed now stays noted."""
+def remove_all(
+    journal: Journal, klaviyo: RehearsedKlaviyo, omneo: RehearsedOmneo, *, may_come: bool = False
+) -> None:
+    """Remove everything that is noted, the last first; what cannot be removed now stays noted.
+
+    With `may_come` so does what is not found: the call that makes it was cut off, and a service finds a new thing seconds later.
+    """
     for made in reversed(list(journal.made)):
         try:
-            remove(made, klaviyo, omneo)
+            was_there = remove(made, klaviyo, omneo)
         except ServiceError:
             continue
-        journal.forget(made)
+        if was_there or not may_come:
+            journal.forget(made)
 
 
 def _result(assumption: Assumption, stage: Stage, journal: Journal, tell: Callable[[Result], None]) -> Result:
@@ -187,5 +208,5 @@ def _asked(check: Callable[[Stage], Answer], stage: Stage) -> Answer:
         return untried(f"{error.service} {said} to a call that the check needs")
     except ExtensionError as error:
         return untried(f"the check was given up: {error}")
-    except (KeyError, TypeError, AttributeError, IndexError):
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError):
         return untried("an answer has another form than the check can read")

@@ -53,10 +53,12 @@ def rehearse_all(
     record: Path | None = None,
     revision: str = "",
     tell: Callable[[Result], None],
+    ended: Callable[[Rehearsed], None] = lambda rehearsed: None,
 ) -> tuple[Rehearsed, Revision | None]:
     """Rehearse what is ordered, and once more under another revision if one is named, of which nothing is told on the way.
 
-    The answers under the usual revision are written into the folder `record`, scrubbed, also if the rehearsal breaks off.
+    The answers under the usual revision are written into the folder `record`, scrubbed, also if the rehearsal breaks off. `ended` is
+    told of that run before the other one begins.
 
     Raises:
         BusyError: another rehearsal of the tenant is under way.
@@ -68,6 +70,7 @@ def rehearse_all(
     finally:
         if record is not None:
             recorder.write(record)
+    ended(usual)
     if not revision:
         return usual, None
     again = Recorder()

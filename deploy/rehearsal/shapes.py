@@ -11,6 +11,7 @@ _FREE = frozenset(
         "event_properties",
         "customer_properties",
         "custom_fields",
+        "custom_attributes",
         "record",
         "append",
         "unappend",

@@ -165,4 +165,5 @@ class Stage:
     def omneo_profile(self, who: str) -> str:
         """Make an Omneo profile that is never synced, and return its id."""
         email = self.note(made.OMNEO_PROFILE, f"{self.name(who)}@example.com")
-        return self.omneo.create_profile({"first_name": "Rehearsal", "last_name": "Test", "email": email})
+        id = self.omneo.create_profile({"first_name": "Rehearsal", "last_name": "Test", "email": email})
+        return self.note(made.KNOWN_OMNEO_PROFILE, id)

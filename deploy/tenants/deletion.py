@@ -57,6 +57,12 @@ def delete(services: Services, name: str, *, with_ledger: bool, leave_install: b
         return
     tenant = found(services, name)
     ledger = "its consent ledger" if with_ledger else "everything else it has stored, the consent ledger kept"
+    if left := journal.left_of(services, name):
+        click.echo(
+            f"A rehearsal of {name} may have left {left} test objects, whose names begin with omneo-rehearsal. Rehearse once more before you delete it: "
+            "afterwards they have to be removed by hand.",
+            err=True,
+        )
     confirmed(f"Uninstall and delete {name} ({connection(tenant)}) and {ledger}?", yes=yes)
     if not leave_install:
         tell_left_behind(_uninstalled(tenant, services))

@@ -1,5 +1,6 @@
 """`rehearse NAME`: try with a live account what the extension can only assume. What is assumed, and how it is tried, stands in `deploy/rehearsal/`."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -94,6 +95,7 @@ def rehearse(
     _check_revision(revision, services, resume=resume)
     if not _DOMAIN.fullmatch(domain):
         raise click.BadParameter("name a domain, as in example.com.", param_hint="--domain")
+    _check_folders(folder, record)
     tenant = found(services, name)
     _check(tenant, production=production)
     _ask(tenant, chosen, yes=yes)
@@ -106,12 +108,16 @@ def rehearse(
     }
     try:
         rehearsed, other = rehearse_all(
-            tenant, order, services, record=record, revision=revision, tell=_nothing if as_json else _tell
+            tenant,
+            order,
+            services,
+            record=record,
+            revision=revision,
+            tell=_nothing if as_json else _tell,
+            ended=lambda run: None if folder is None else report.write(folder, run, about=about),
         )
     except ProfileNotFoundError as error:
         raise click.BadParameter(str(error), param_hint="--profile") from None
-    if folder is not None:
-        report.write(folder, rehearsed, about=about)
     if folder is not None and other is not None:
         revisions.write(folder, other, about=about)
     if as_json:
@@ -136,6 +142,33 @@ def _check_revision(revision: str, services: Services, *, resume: bool) -> None:
         )
     if resume:
         raise click.UsageError("--revision compares whole rehearsals: give it without --resume.")
+
+
+def _check_folders(report: Path | None, record: Path | None) -> None:
+    """Refuse what cannot be written to before the hour that a rehearsal takes, not after it."""
+    from deploy.rehearsal.answers import read_answers
+
+    for folder, option in ((report, "--report"), (record, "--record")):
+        if folder is not None and not _is_writable(folder):
+            raise click.BadParameter("nothing can be written into this folder.", param_hint=option)
+    if record is None:
+        return
+    if report is not None and record.resolve() == report.resolve():
+        raise click.BadParameter("name another folder than that of --report.", param_hint="--record")
+    try:
+        read_answers(record)
+    except ValueError:
+        raise click.BadParameter(
+            "the folder holds JSON that is no recorded answer: name another one.", param_hint="--record"
+        ) from None
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def _chosen(only: tuple[str, ...]) -> "tuple[Assumption, ...]":

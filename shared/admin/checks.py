@@ -320,7 +320,7 @@ def _syncs(tenant: Tenant, services: Services) -> Iterator[Finding]:
     if first is None:
         yield Finding("profile syncs", Severity.OK, "None waits for Klaviyo to take more.")
         return
-    is_old = services.clock() - first.accepted_at > OLD_SYNC
+    is_old = tenant.is_connected and services.clock() - first.accepted_at > OLD_SYNC
     yield Finding(
         "profile syncs",
         Severity.WARNING if is_old else Severity.OK,

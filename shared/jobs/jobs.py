@@ -59,7 +59,7 @@ class SendMetric(Job):
 
     `event` holds the attributes of Klaviyo's Create Event, complete with `unique_id` and `time`. `with_token` asks for an Omneo
     ID token in its properties; `omneo_profile_id` is whose, when the call named the Omneo profile. One that is `alone` is never to go in
-    a bulk job again: it was in one whose outcome nobody knows.
+    a bulk job: it was in one whose outcome nobody knows, or an earlier delivery may have sent it.
     """
 
     direction: ClassVar[Direction] = Direction.OUTBOUND

@@ -67,6 +67,15 @@ class JsonApi:
         """When Klaviyo retires the revision that we ask for, in its own words; "" if no answer has said so yet."""
         return self._http.retirement
 
+    def need_token(self) -> None:
+        """Return if a call would have a token that should work. None is made: whoever must know of each call whether it was made asks this first.
+
+        Raises:
+            DisconnectedError: only a new install can help.
+            WaitError: there is no token now.
+        """
+        self._tokens.current()
+
     def _get(self, endpoint: Endpoint, path: str, params: Mapping[str, str] | None = None) -> Any:
         return self._send(endpoint, "GET", path, params=params)
 

@@ -107,12 +107,16 @@ class Rests:
         """Let it rest no longer."""
         self._documents.delete(_collection(tenant), thing)
         self._remember(tenant, thing, None)
+        with self._lock:
+            self._lines.pop((tenant, thing), None)
 
     def forget(self, tenant: str) -> None:
-        """Forget every rest."""
+        """Forget every rest, who waits for its end, and what was learned of limits: they may have been another account's."""
         delete_all(self._documents, _collection(tenant))
         with self._lock:
             self._known.pop(tenant, None)
+            self._lines = {key: line for key, line in self._lines.items() if key[0] != tenant}
+            self._limits = {key: limit for key, limit in self._limits.items() if key[0] != tenant}
 
     def _seen(self, tenant: str, now: datetime) -> Mapping[str, _Rest]:
         with self._lock:

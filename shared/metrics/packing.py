@@ -14,8 +14,9 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 from shared import logs
@@ -25,6 +26,7 @@ from shared.errors import (
     RefusedError,
     RestingError,
     TokenRejectedError,
+    UndecryptableError,
     WaitError,
 )
 from shared.jobs.jobs import PackEvents, SendMetric, SweepOutbox
@@ -52,19 +54,25 @@ MANY_IN_A_WINDOW = Endpoint.EVENTS.limit.a_minute * LENGTH // timedelta(minutes=
 # Until the next window's run has looked again, late as it may be.
 KEPT_IN_BULK = 2 * LENGTH
 PUT_AT_ONCE = 8
+ALONE = "It cannot go in a bulk job, and goes by a single call."
+
+Dropped = Callable[[SendMetric], bool]
 
 
 def pack_events(
-    job: PackEvents, tenant: Tenant, services: Services, *, is_dropped: Callable[[SendMetric], bool]
+    job: PackEvents, tenant: Tenant, services: Services, *, dropping: Callable[[], Dropped]
 ) -> None:
     """Send what waits. Whatever is not sent now has a run of its own to come when this returns.
 
-    `is_dropped` tells of an event that it is not to be sent any more: its person was erased.
+    `dropping` looks up who was erased by now, and returns what tells of an event that it is therefore not to be sent any more.
 
     Raises:
         DisconnectedError: the account is disconnected; what waits goes on waiting.
         OwnServiceError: of ours; the queue must deliver again.
     """
+    if tenant.klaviyo is None:
+        logs.write(logging.INFO, "nothing to pack, the app was uninstalled", reason="not installed")
+        return
     if not tenant.is_connected:
         raise DisconnectedError("the tenant's Klaviyo account is disconnected; install again")
     lease = services.leases.acquire(f"pack {tenant.name} events", lasting=LEASE)
@@ -72,7 +80,7 @@ def pack_events(
         pack_soon(tenant, services, traceparent=job.traceparent)
         return
     try:
-        after = _Run(job, tenant, services, is_dropped).work()
+        after = _Run(job, tenant, services, dropping).work()
         if after is not None:
             attempts = job.attempts + 1 if after else 0
             pack_soon(tenant, services, after=after, attempts=attempts, traceparent=job.traceparent)
@@ -122,15 +130,17 @@ class _Run:
     """One run of the packer."""
 
     def __init__(
-        self, job: PackEvents, tenant: Tenant, services: Services, is_dropped: Callable[[SendMetric], bool]
+        self, job: PackEvents, tenant: Tenant, services: Services, dropping: Callable[[], Dropped]
     ) -> None:
         self._job = job
         self._tenant = tenant
         self._services = services
-        self._is_dropped = is_dropped
+        self._dropping = dropping
         self._backlog = Backlog.of(services)
         self._rests = services.rests
         self._sent = 0
+        self._known: set[int] = set()  # what stood in the batches of this run
+        self._unread: set[str] = set()
 
     def work(self) -> float | None:
         """Send batch after batch; return after how many seconds to go on, None when nothing waits any more."""
@@ -148,14 +158,30 @@ class _Run:
         coming = ahead.submit(self._batch_behind, None)
         while self._services.clock() < ends:
             if not (batch := coming.result()):
-                return None if self._backlog.first(self._tenant.name) is None else 0.0
+                return None if self._is_all_gone() else 0.0
             coming = ahead.submit(self._batch_behind, batch.last)
+            self._drop_the_erased(batch)
             self._settle_the_others(batch)
             if self._sent and not batch.is_full:
                 return 0.0  # it fills up, or is all there is when the next run comes
             if batch.events and (after := self._send(batch)) is not None:
                 return after
         return 0.0
+
+    def _is_all_gone(self) -> bool:
+        """Return whether nothing waits but what cannot be read: the sweep looks at that again."""
+        if self._unread:
+            logs.write(logging.ERROR, "events that wait cannot be read", events=len(self._unread))
+        first = islice(self._backlog.waiting(self._tenant.name), len(self._unread) + 1)
+        return all(waiting.id in self._unread for waiting in first)
+
+    def _job_of(self, waiting: Waiting) -> SendMetric | None:
+        """Return the job of an event, None if nobody can read it: that one must not keep the others."""
+        try:
+            return waiting.job
+        except UndecryptableError:
+            self._unread.add(waiting.id)
+            return None
 
     def _see_to_a_lost_batch(self) -> None:
         """Let the events go singly of a bulk call whose outcome nobody has noted."""
@@ -180,9 +206,9 @@ class _Run:
 
     def _batch_behind(self, last: str | None) -> _Batch:
         """Read the next batch; nothing is changed by it."""
-        batch, filling = _Batch(last=last), Filling()
+        batch, filling, is_dropped = _Batch(last=last), Filling(self._known), self._dropping()
         for waiting in self._of_past_windows(last):
-            place = self._put(waiting, batch, filling)
+            place = self._put(waiting, batch, filling, is_dropped)
             if place is Place.FULL:
                 batch.is_full = True
                 break
@@ -192,9 +218,11 @@ class _Run:
                 break
         return batch
 
-    def _put(self, waiting: Waiting, batch: _Batch, filling: Filling) -> Place:
-        job = waiting.job
-        if self._is_dropped(job):
+    def _put(self, waiting: Waiting, batch: _Batch, filling: Filling, is_dropped: Dropped) -> Place:
+        job = self._job_of(waiting)
+        if job is None:
+            return Place.TAKEN
+        if is_dropped(job):
             batch.dropped.append(waiting.id)
             return Place.TAKEN
         event = with_the_number_read(job.event, self._tenant)
@@ -220,6 +248,12 @@ class _Run:
         now = self._services.clock()
         return is_given_up(now - job.waits_since - self._tenant.time_disconnected(job.waits_since, now))
 
+    def _drop_the_erased(self, batch: _Batch) -> None:
+        """Leave out whom somebody has erased since the batch was read: seconds have passed, in which the one before it was sent."""
+        is_dropped = self._dropping()
+        batch.dropped += [event.id for event in batch.events if is_dropped(event.job)]
+        batch.events = [event for event in batch.events if not is_dropped(event.job)]
+
     def _settle_the_others(self, batch: _Batch) -> None:
         if batch.dropped:
             logs.write(logging.INFO, "events dropped, their persons were erased", events=len(batch.dropped))
@@ -235,12 +269,18 @@ class _Run:
         name = self._tenant.name
         if (until := self._rests.until(name, Endpoint.BULK_EVENTS)) is not None:
             return max(1.0, (until - self._services.clock()).total_seconds())
+        klaviyo = self._services.klaviyo(self._tenant)
+        try:
+            klaviyo.need_token()  # else nobody could tell a call without an answer from one that was not made
+        except WaitError as error:
+            logs.write(logging.WARNING, "events wait for an access token", reason=str(error), **_size(batch))
+            return seconds_to_wait(self._job.attempts, error.retry_after, self._services.random())
         try:
             self._backlog.note_try(name, [event.id for event in batch.events])
         except DocumentExistsError:
             return 0.0  # another packer is at it: this one had its lease for too long
         try:
-            self._services.klaviyo(self._tenant).bulk_create_events([event.sent for event in batch.events])
+            klaviyo.bulk_create_events([event.sent for event in batch.events])
         except (DisconnectedError, TokenRejectedError):
             self._backlog.end_try(name)  # no call was made, or it was not taken for ours
             raise
@@ -268,13 +308,16 @@ class _Run:
         self._backlog.end_try(self._tenant.name)
 
     def _send_alone(self, events: list[Waiting]) -> None:
-        self._put_alone([waiting.job for waiting in events])
-        self._backlog.take_out(self._tenant.name, [waiting.id for waiting in events])
+        found = [(waiting.id, job) for waiting in events if (job := self._job_of(waiting))]
+        self._put_alone([job for _, job in found])
+        self._backlog.take_out(self._tenant.name, [id for id, _ in found])
 
     def _put_alone(self, jobs: list[SendMetric]) -> None:
         if not jobs:
             return
-        alone = [job.model_copy(update={"alone": True}) for job in jobs]
+        alone = [job.model_copy(update={"alone": True, "last_failure": ALONE}) for job in jobs]
+        # Before they are queued: who is told of one must not hear that it waits when it is done.
+        self._backlog.take_out(self._tenant.name, [], also=[self._still_waits(job) for job in alone])
         with ThreadPoolExecutor(PUT_AT_ONCE, initializer=logs.carried()) as threads:
             for _ in threads.map(lambda one: self._services.queue.put(one, self._tenant), alone):
                 pass  # what one could not put is raised here
@@ -290,15 +333,16 @@ class _Run:
             Traffic.of(self._services).count(self._tenant.name, row, number)
 
     def _receipt(self, event: _Event) -> Write:
-        done = Receipt(
-            id=event.job.id,
-            kind=event.job.kind,
-            state=Fate.DONE,
-            at=self._services.clock(),
-            metric=name_shown(metric_name_of(event.sent)),
-            answered="Klaviyo answered 202",
-        )
+        done = replace(self._at(event.job, Fate.DONE), answered="Klaviyo answered 202")
         return Receipts.of(self._services).done_after_a_wait(self._tenant, done, persons_of(event.job))
+
+    def _still_waits(self, job: SendMetric) -> Write:
+        waits = replace(self._at(job, Fate.WAITING), attempts=1, why=ALONE)
+        return Receipts.of(self._services).waiting(self._tenant, waits, persons_of(job))
+
+    def _at(self, job: SendMetric, state: Fate) -> Receipt:
+        metric = name_shown(metric_name_of(job.event))
+        return Receipt(id=job.id, kind=job.kind, state=state, at=self._services.clock(), metric=metric)
 
 
 def _size(batch: _Batch) -> dict[str, int]:

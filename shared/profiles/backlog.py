@@ -55,12 +55,15 @@ class SyncBacklog:
             try:
                 if found is None:
                     self._documents.create(_collection(tenant), _id(job), _encoded(job))
-                    # Who dies before this lets a later call about the profile wait as a sync of its own.
+                    # Who dies before this lets another call about the profile wait as a sync of its own.
                     self._note_place(tenant, job)
                     return
                 both = _encoded(together(_decoded(found), job))
                 self._documents.update(_collection(tenant), found.id, both, version=found.version)
-            except (DocumentExistsError, DocumentChangedError):
+            except DocumentExistsError:
+                self._note_place(tenant, job)  # it was put here before, by a delivery that died then
+                continue
+            except DocumentChangedError:
                 continue  # the packer has just given it back, or another call came at the same moment
             return
         raise StoreUnavailableError("the waiting sync is being changed too often to be written")

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from shared import logs
 from shared.consent.memories import ConsentMemories
-from shared.errors import ServiceError
+from shared.errors import RefusedError
 from shared.jobs.jobs import PackSyncs, SweepOutbox, SyncProfile
 from shared.jobs.rules.patience import is_given_up
 from shared.jobs.rules.windows import LENGTH, SETTLE, hashed
@@ -42,13 +42,17 @@ def seconds_to_wait(tenant: Tenant, services: Services) -> float | None:
 def may_wait(job: SyncProfile, tenant: Tenant, services: Services) -> bool:
     """Return whether a sync may wait behind others: what brings an opt-out does not, nor does what somebody replays.
 
-    What cannot be told now is taken for an opt-out.
+    What Omneo refuses to tell is taken for an opt-out.
+
+    Raises:
+        WaitError, TokenRejectedError: Omneo cannot tell now. The sync would hear the same, and waits for Omneo: if it waited for Klaviyo, it
+            would take a turn before the opt-outs that come after it.
     """
     if not job.may_wait or job.replay:
         return False
     try:
         profile = services.omneo(tenant).profile_fields(job.profile_id)
-    except ServiceError:
+    except RefusedError:
         return False
     comms = comms_of(profile) if profile is not None else None
     if comms is None:

@@ -29,7 +29,7 @@ def check_rests(job: AnyJob, tenant: Tenant, services: Services) -> None:
 
 
 def waits_behind_others(job: SyncProfile, tenant: Tenant, services: Services) -> RestingError | None:
-    """Return why a sync is to wait in the backlog, None if it is not to."""
+    """Return why a sync is to wait in the backlog, None if it is not to. Raises as `may_wait`."""
     from shared.profiles.packing import may_wait, seconds_to_wait
 
     after = seconds_to_wait(tenant, services)

@@ -151,6 +151,9 @@ def _waits_first(job: AnyJob, tenant: Tenant, services: Services, *, is_again: b
         check_rests(job, tenant, services)
     except RestingError as error:
         turn = seconds_to_turn(error.retry_after or 0.0, services.random())
+        if is_again and isinstance(job, SendMetric):
+            # As a new task it looks as if nobody had tried it; the delivery before this may have.
+            job = job.model_copy(update={"alone": True})
         return _wait(job, tenant, services, error, None, delay=turn, is_tried=False)
     return None
 

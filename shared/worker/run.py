@@ -49,7 +49,9 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
         case PackEvents():
             from shared.metrics.packing import pack_events
 
-            pack_events(job, tenant, services, is_dropped=dropping(tenant, services))
+            pack_events(
+                job, tenant, services, dropping=lambda: dropping(_known_now(tenant, services), services)
+            )
         case Provision():
             from shared.installation.leaving import leave_former_accounts
             from shared.installation.provision import provision
@@ -144,3 +146,8 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             replay_dead_jobs(job, tenant, services)
         case EveryTenant():
             raise CannotSucceedError("A scheduled job belongs to no tenant.")
+
+
+def _known_now(tenant: Tenant, services: Services) -> Tenant:
+    """Return the tenant as the next job would have it, for a job that goes on for minutes."""
+    return services.tenant_cache.get(tenant.name) or services.tenant_cache.fresh(tenant.name) or tenant

@@ -89,7 +89,7 @@ class Rush:
     ) -> None:
         """Run the packer once, outside the queue, in a process with this fate."""
         job = PackEvents(tenant=TENANT, accepted_at=self.world.clock())
-        pack_events(job, self.world.read(), self.services(fate), is_dropped=is_dropped)
+        pack_events(job, self.world.read(), self.services(fate), dropping=lambda: is_dropped)
 
     def services(self, fate: Fate | None = None) -> Services:
         """Return services of their own, as another instance has; with a fate, all that they do passes by it."""

@@ -121,7 +121,7 @@ OMNEO: tuple[Assumption, ...] = (
         "place of `data` is not Omneo's",
         Place(is_strangers),
         "a refusal waits for a day before it is on the desk",
-        Trial(omneo.refusal_names_fields, writes=False),
+        Trial(omneo.refusal_names_fields),
     ),
     _of(
         "equal-interactions-are-two",

@@ -43,6 +43,7 @@ from deploy.local.sandbox.omneo.events import ProfileEvents
 from deploy.local.sandbox.omneo.identities import update_identity
 from deploy.local.sandbox.omneo.rewards import Rewards
 from deploy.local.sandbox.omneo.service import Omneo
+from deploy.local.sandbox.omneo.twig import Twig
 from deploy.local.sandbox.stage.windows import Windows
 from deploy.rehearsal.assumption import Assumption, CannotBeTried, Place, Service
 
@@ -359,6 +360,17 @@ SANDBOX: tuple[Assumption, ...] = (
         Place(reactions.targets),
         "tests of targets let templates pass that Omneo does not",
         _NEVER,
+    ),
+    _omneo(
+        "templates-are-twigs",
+        "Omneo renders the template of a target as Twig does; nothing is escaped, a variable that is missing is null, and times are UTC unless the "
+        "template says otherwise",
+        Place(Twig),
+        "a target renders a body that tests do not know",
+        CannotBeTried(
+            "only a reaction renders it",
+            "Render the template of a target that a customer uses with `dryRun=1`, and compare it with what the sandbox makes of it",
+        ),
     ),
     _omneo(
         "words-of-omneo",

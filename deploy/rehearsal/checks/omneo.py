@@ -78,7 +78,13 @@ def lists_by_time_made(stage: Stage) -> Answer:
         return fails("the page is not in the order of `created_at`")
     if any(time < str(made_at) for time in times):
         return fails("the filter by `created_at` lets older profiles through")
-    return judged(bool(times), "the profile itself is not found")
+    if not times:
+        return fails("the profile itself is not found")
+    later = stage.omneo.profiles_page(1, made_since=since + timedelta(seconds=1))
+    is_left_out = all(row.get("id") != stage.profile_id for row in later.rows)
+    if not is_left_out:
+        return fails("the filter by `created_at` lets older profiles through")
+    return holds("whether profiles of one second keep their order was not tried")
 
 
 def email_filter_ignores_case(stage: Stage) -> Answer:

@@ -30,24 +30,25 @@ class Place(Enum):
 
 
 class Filling:
-    """A job that is being filled: `offer` it one event after the other."""
+    """A job that is being filled: `offer` it one event after the other. `known` is what stood in the jobs before it, and is added to."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: set[int]) -> None:
         self.count = 0
         self._bytes = 0
-        self._keys: set[tuple[str, ...]] = set()
+        self._known = known
 
     def offer(self, event: Json) -> Place:
-        """Take an event as it is sent, unless the job is full or may hold the same one."""
+        """Take an event as it is sent, unless the job is full, or it or one before it may hold the same one."""
         size = bytes_sent(event)
         if self.count >= MOST_EVENTS or self._bytes + size > BULK_BYTES:
             return Place.FULL
-        keys = set(_keys(event))
-        if keys & self._keys:
+        # As numbers, since there may be a hundred thousand; where two are the same by chance, an event goes singly.
+        keys = set(map(hash, _keys(event)))
+        if keys & self._known:
             return Place.REPEATED
         self.count += 1
         self._bytes += size
-        self._keys |= keys
+        self._known |= keys
         return Place.TAKEN
 
 

@@ -14,10 +14,11 @@ from shared.profiles import deleted
 
 ROOT = Path(__file__).parents[3]
 ROWS = {row.name: row for row in (*ASSUMPTIONS, *SANDBOX)}
-COMMENT = re.compile(r"\bAssumed\b(?: \(([a-z0-9, -]+)\))?")
+COMMENT = re.compile(r"\b(?:Assumed|(?:is|are) assumed|[Ww]e assume)\b(?: \(([a-z0-9, -]+)\))?")
 SPOKEN_OF = (
     "deploy/rehearsal",
     "deploy/guide",
+    "deploy/tenants/rehearse.py",
     "tests/deploy/rehearsal",
 )  # where rows are told, or spoken of
 

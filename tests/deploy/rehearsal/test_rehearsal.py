@@ -9,9 +9,10 @@ import pytest
 from deploy.rehearsal import made, report
 from deploy.rehearsal.assumption import Trial, Verdict
 from deploy.rehearsal.assumptions.table import ASSUMPTIONS, BY_NAME
+from deploy.rehearsal.exchanges import shape
 from deploy.rehearsal.journal import COLLECTION, Journal, Made, forget
 from deploy.rehearsal.rehearsal import Order, Result, rehearse
-from shared.errors import BusyError
+from shared.errors import BusyError, DocumentMissingError
 from shared.services import Services
 from shared.storage.documents import Documents
 from tests.deploy.rehearsal.stages import CUSTOMER, TWIN, Twin, record_what_people_did
@@ -78,6 +79,45 @@ def test_interrupted_it_removes_what_it_made_and_can_be_resumed(twin: Twin) -> N
     twin.heard.clear()
     twin.rehearse(SOME, resume=True)
     assert any(call.template == "/api/profile-import" for call in twin.heard), "nothing is left to resume"
+
+
+def test_what_a_call_that_was_cut_off_made_and_no_search_finds_yet_is_removed_by_the_next_run(
+    twin: Twin,
+) -> None:
+    """Klaviyo finds a new profile by its email some seconds later."""
+
+    klaviyo = twin.world.sandbox.klaviyo
+    nobody = {"data": [], "links": {"self": "", "next": None}}
+    klaviyo.fail(1, match="POST /api/profiles", kind="reset", takes_effect=True)
+    klaviyo.fail(1, match="GET /api/profiles", status=200, body=nobody)
+    left = twin.rehearse(["null-clears"]).left
+    assert [row.kind for row in left] == [made.PERSON]
+    assert len(twin.leftovers()) == 1
+    twin.rehearse([CHEAP])
+    assert twin.leftovers() == []
+    assert twin.world.services.documents.get(COLLECTION, TWIN) is None
+
+
+def test_what_was_found_under_another_revision_is_not_resumed(twin: Twin) -> None:
+    journal = Journal.open(twin.world.services, TWIN)
+    journal.begin(resume=False, of="2025-10-15 AcmeAc x example.com")
+    journal.keep(CHEAP, Result(CHEAP, Verdict.FAILS, "as it was then").to_json())
+    assert twin.rehearse([CHEAP], resume=True).all_hold
+
+
+def test_the_shape_that_a_report_shows_has_no_name_that_people_gave() -> None:
+    for name in ("custom_attributes", "custom_fields", "customer_properties", "record", "meta"):
+        assert shape({name: {"canary": 1}, "id": "canary"}) == {name: "object", "id": "text"}
+
+
+def test_a_tenant_that_is_deleted_meanwhile_has_its_objects_removed_all_the_same(twin: Twin) -> None:
+    def delete(_result: Result) -> None:
+        forget(twin.world.services, TWIN)
+
+    order = Order([BY_NAME[name] for name in ("taken-identity-is-422", "null-clears")], CUSTOMER)
+    with pytest.raises(DocumentMissingError):
+        rehearse(twin.world.read(TWIN), order, twin.world.services, tell=delete)
+    assert twin.leftovers() == []
 
 
 def test_without_resume_everything_is_tried_again(twin: Twin) -> None:

@@ -46,7 +46,15 @@ TEXTS = (
 # A word in small letters is a code where a code stands, and so on; everywhere else it is somebody's.
 WORDS = {"code", "type", "error", "pointer", "parameter"}
 NUMBERS = (4815162342, -4815162342, 48.15, 48151623424815162342, True, None, 0)
-FREE = ("properties", "event_properties", "custom_fields", "record", "append", "metadata")
+FREE = (
+    "properties",
+    "event_properties",
+    "custom_fields",
+    "custom_attributes",
+    "record",
+    "append",
+    "metadata",
+)
 NAMES_OF_PEOPLE = (
     "Quokka Smith",
     "quokka@quokka.example",

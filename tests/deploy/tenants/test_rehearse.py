@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from deploy.rehearsal.answers import read_answers
-from deploy.rehearsal.assumption import Answer, Trial
+from deploy.rehearsal.assumption import Answer, Trial, holds
 from deploy.rehearsal.assumptions.table import ASSUMPTIONS, BY_NAME
 from deploy.rehearsal.stage import Stage
 from deploy.tenants.commands import tenants
@@ -136,6 +136,37 @@ def test_the_report_is_two_files_and_json_is_for_programs(
     )
 
 
+def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_called(
+    twin: Twin, rehearse: Rehearse, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("canary")
+    for option in ("--report", "--record"):
+        done = rehearse(TWIN, *PROFILE, *READS, option, str(tmp_path / "file" / "answers"))
+        assert (done.exit_code, "nothing can be written into this folder" in done.stderr) == (2, True)
+    assert twin.world.sandbox.omneo.calls.all() == []
+
+
+def test_answers_and_a_report_have_a_folder_each(twin: Twin, rehearse: Rehearse, tmp_path: Path) -> None:
+    folder = str(tmp_path / "one")
+    done = rehearse(TWIN, *PROFILE, *READS, "--report", folder, "--record", folder)
+    assert (done.exit_code, "another folder than that of --report" in done.stderr) == (2, True)
+    assert rehearse(TWIN, *PROFILE, *READS, "--report", folder).exit_code == 0
+    done = rehearse(TWIN, *PROFILE, *READS, "--record", folder)
+    assert (done.exit_code, "JSON that is no recorded answer" in done.stderr) == (2, True)
+
+
+def test_who_deletes_a_tenant_is_told_of_what_a_killed_rehearsal_has_left(
+    twin: Twin, rehearse: Rehearse
+) -> None:
+    twin.world.sandbox.klaviyo.fail(100, match="DELETE /api/data-sources/*", status=503)
+    rehearse(TWIN, *PROFILE, *WRITES, "--yes")
+    told = "may have left 1 test objects, whose names begin with omneo-rehearsal"
+    assert told in CliRunner().invoke(tenants, ["delete", TWIN], env=twin.world.environment).stderr
+    twin.world.sandbox.klaviyo.fail(0)
+    rehearse(TWIN, *PROFILE, *READS)
+    assert told not in CliRunner().invoke(tenants, ["delete", TWIN], env=twin.world.environment).stderr
+
+
 def test_it_runs_as_a_process(twin: Twin) -> None:
     twin.world.live()
     done = run_command("rehearse", TWIN, *PROFILE, *READS, environment=twin.world.environment)
@@ -228,6 +259,28 @@ class TestRevision:
             }
         ]
         assert twin.leftovers() == []
+
+    def test_a_run_under_it_that_breaks_off_leaves_the_report_of_the_first_and_no_verdict_to_resume(
+        self, twin: Twin, rehearse: Rehearse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        klaviyo = twin.world.sandbox.klaviyo
+        klaviyo.differ(self.NEXT, "GET /api/accounts", headers={"RateLimit-Limit": "X-Klaviyo-Limit"})
+
+        def breaks_under_the_next(stage: Stage) -> Answer:
+            if stage.services.settings.klaviyo_revision == self.NEXT:
+                raise KilledError("now")
+            return holds()
+
+        row = replace(BY_NAME["answers-carry-request-id"], tried=Trial(breaks_under_the_next, writes=False))
+        rows = tuple(row if one.name == row.name else one for one in ASSUMPTIONS)
+        monkeypatch.setattr("deploy.rehearsal.assumptions.table.ASSUMPTIONS", rows)
+        only = ("--only", "answers-carry-limits", "--only", row.name)
+        with pytest.raises(KilledError):
+            rehearse(TWIN, *PROFILE, *only, "--report", str(tmp_path), "--revision", self.NEXT)
+        kept = json.loads((tmp_path / "rehearsal.json").read_text())
+        assert [one["verdict"] for one in kept["results"]] == ["holds", "holds"]
+        resumed = rehearse(TWIN, *PROFILE, "--only", "answers-carry-limits", "--resume")
+        assert "holds               answers-carry-limits\n" in resumed.stdout
 
     @pytest.mark.parametrize(
         ("words", "told"),

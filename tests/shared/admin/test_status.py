@@ -397,6 +397,12 @@ class TestWhatIsFound:
         worst = "critical" if "critical" in wrong(report).values() else "warning"
         assert report["state"] == worst
 
+    def test_what_waits_for_the_install_is_no_fault_of_klaviyos_limits(self, well: World) -> None:
+        for happen in (disconnected, syncs_wait, events_waiting):
+            happen(well)
+        found = [one for name in ("profile syncs", "event backlog") for one in of(look(well), name)]
+        assert [(one["severity"], one["repair"]) for one in found] == [("ok", "")] * 2
+
     @pytest.mark.parametrize(
         ("happen", "found"),
         [

@@ -7,6 +7,7 @@ from typing import TypeVar
 import pytest
 
 from shared.errors import StoreUnavailableError
+from shared.klaviyo.limits import Endpoint, Limit
 from shared.klaviyo.rests import LONGEST, LONGEST_UNASKED, Rests
 from shared.storage.documents import Documents
 from tests.support.stores import Overtaken
@@ -179,6 +180,27 @@ def test_a_tenant_is_forgotten_with_all_its_rests(documents: Documents, clock: C
 
 
 @pytest.mark.parametrize("documents", ["memory"], indirect=True)
+@pytest.mark.parametrize("ends", ["forget", "end"])
+def test_whoever_waited_before_is_not_waited_for_when_a_rest_was_ended(
+    documents: Documents, clock: Clock, ends: str
+) -> None:
+    rests, limit = Rests(documents, clock), Limit(1, 15)
+    for tenant in (TENANT, "beta"):
+        rests.rest(tenant, EVENTS, in_(clock, 60))
+        for _ in range(30):
+            rests.turn(tenant, EVENTS, limit)
+    if ends == "forget":
+        rests.learn(TENANT, Endpoint.EVENTS, limit)
+        rests.forget(TENANT)
+    else:
+        rests.end(TENANT, EVENTS)
+    for tenant in (TENANT, "beta"):
+        rests.rest(tenant, EVENTS, in_(clock, 2))
+    assert rests.turn(TENANT, EVENTS, limit) == in_(clock, 2)
+    assert rests.turn("beta", EVENTS, limit) == in_(clock, 180)
+    assert rests.limit(TENANT, Endpoint.EVENTS) == Endpoint.EVENTS.limit
+
+
 def test_a_store_that_is_away_refuses_nobody_and_hides_nothing(documents: Documents, clock: Clock) -> None:
     away = Away(documents)
     rests = Rests(away, clock)

@@ -124,6 +124,18 @@ def test_a_delivery_that_is_repeated_goes_singly_unless_its_event_waits_already(
     assert rush.statuses(SINGLE)[202] == 1
 
 
+def test_a_delivery_that_is_repeated_is_not_taken_for_untried_after_it_has_waited(rush: Rush) -> None:
+    tried = rush.job(1)
+    rush.deliver(tried)  # and the process dies before it says so
+    rush.throttle(30)
+    rush.deliver(tried, retries=1)
+    rush.world.work(29)
+    rush.throttle(60)
+    rush.accept(2)
+    rush.work_until_quiet()
+    assert (sorted(rush.arrived()), rush.calls(BULK)) == ([1, 2], [202])
+
+
 def test_of_many_events_in_a_window_the_queue_is_asked_for_the_packer_once(rush: Rush) -> None:
     rush.throttle()
     rush.world.clock.advance(1)

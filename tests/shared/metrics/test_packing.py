@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 
+from shared.admin.jobs import job as job_told
 from shared.direction import Direction
 from shared.errors import DisconnectedError
+from shared.installation.uninstall import uninstall
 from shared.jobs.jobs import SweepOutbox
 from shared.metrics.lane import pack_soon
-from shared.metrics.packing import MANY_IN_A_WINDOW, sweep_events
+from shared.metrics.packing import ALONE, MANY_IN_A_WINDOW, sweep_events
 from shared.receipts import Receipts
 from shared.tenants.tenants import Tenant
 from shared.traffic.traffic import Traffic
 from tests.support.backlogs import BULK, SINGLE, Rush, number_of
-from tests.support.mortal import Fate, KilledError
+from tests.support.mortal import Fate, KilledError, Meanwhile
 from tests.support.world import ACCOUNT, TENANT, World
 
 
@@ -61,6 +63,16 @@ def test_an_event_that_stands_there_twice_goes_once_in_bulk_and_once_singly(rush
     assert alone.alone
     rush.work_until_quiet()
     assert (rush.arrived(), rush.calls(BULK), rush.calls(SINGLE)) == ([1, 2], [202], [202])
+
+
+def test_an_event_that_stands_in_an_earlier_job_of_the_run_goes_singly(rush: Rush) -> None:
+    again = rush.job(5).model_copy(update={"id": "z-again"})
+    rush.set_aside(*range(1500))
+    rush.backlog.add(TENANT, again, at=rush.world.clock() - timedelta(seconds=10))
+    rush.pack()
+    assert [job.id for job in rush.queued("send-metric")] == ["z-again"]
+    rush.work_until_quiet()
+    assert (rush.calls(BULK), sorted(rush.arrived())) == ([202, 202], list(range(1500)))
 
 
 def test_a_phone_number_is_put_right_or_left_out_as_by_a_single_call(rush: Rush) -> None:
@@ -242,6 +254,17 @@ def test_a_disconnected_account_keeps_what_waits(rush: Rush) -> None:
     assert (rush.waiting(), rush.backlog.tried(TENANT)) == ([1], None)
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_events_for_which_no_token_can_be_had_now_stay_where_they_are(rush: Rush, status: int) -> None:
+    rush.set_aside(1, 2)
+    rush.world.services.tenants.change(TENANT, _with_an_expired_token)
+    rush.world.sandbox.klaviyo.fail(1, match="POST /oauth/token", status=status)
+    rush.pack()
+    assert (rush.waiting(), rush.backlog.tried(TENANT), rush.queued("send-metric")) == ([1, 2], None, [])
+    rush.work_until_quiet()
+    assert (rush.calls(BULK), rush.calls(SINGLE), rush.arrived()) == ([202], [], [1, 2])
+
+
 def _with_an_expired_token(tenant: Tenant) -> Tenant:
     assert tenant.klaviyo is not None
     old = tenant.klaviyo.model_copy(update={"expires_at": tenant.klaviyo.connected_at})
@@ -252,6 +275,45 @@ def test_the_event_of_an_erased_person_is_dropped(rush: Rush) -> None:
     rush.set_aside(1, 2)
     rush.pack(is_dropped=lambda job: number_of(job) == 1)
     assert (rush.arrived(), rush.waiting(), rush.queued()) == ([2], [], [])
+
+
+def test_whoever_is_erased_while_the_job_before_is_sent_is_not_sent_any_more(rush: Rush) -> None:
+    rush.set_aside(*range(1001))
+    rush.world.clock.advance(10)
+    last, erased = rush.waiting()[-1], list[int]()
+    sent = Meanwhile(f"after POST {BULK}", lambda: erased.append(last))
+    rush.pack(sent, is_dropped=lambda job: number_of(job) in erased)
+    assert (rush.calls(BULK), len(rush.arrived()), rush.waiting()) == ([202], 1000, [])
+    assert last not in rush.arrived()
+
+
+def test_what_an_uninstall_has_left_in_the_queue_ends_quietly(rush: Rush) -> None:
+    rush.throttle()
+    rush.accept(1)
+    rush.world.work()
+    assert [job.kind for job in rush.queued()] == ["pack-events"]
+    uninstall(rush.world.read(), rush.world.services)
+    rush.world.work(15)
+    assert (rush.queued(), rush.world.dead_jobs(), rush.waiting()) == ([], [], [])
+
+
+def test_an_event_that_nobody_can_read_keeps_no_other_and_stays(rush: Rush) -> None:
+    rush.set_aside(1, 2, 3)
+    documents, collection = rush.world.services.documents, f"tenants/{TENANT}/event_backlog"
+    first = documents.find(collection, limit=1)[0]
+    documents.update(collection, first.id, {"event": "v1.broken"}, version=first.version)
+    rush.backlog.note_try(TENANT, [first.id])
+    rush.pack()
+    for _ in range(4):
+        rush.world.work(10)
+    assert (rush.arrived(), rush.backlog.count(TENANT), rush.queued()) == ([2, 3], 1, [])
+    documents.update(collection, first.id, {"event": first.fields["event"]})
+    rush.world.clock.advance(120)
+    sweep_events(
+        SweepOutbox(tenant=TENANT, accepted_at=rush.world.clock()), rush.world.read(), rush.world.services
+    )
+    rush.work_until_quiet()
+    assert sorted(rush.arrived()) == [1, 2, 3]
 
 
 def test_while_more_come_than_single_calls_bring_all_that_may_goes_in_bulk(rush: Rush) -> None:
@@ -274,6 +336,16 @@ def test_a_backlog_that_grows_no_more_keeps_no_live_event(rush: Rush) -> None:
     rush.accept(5000)
     rush.world.work()
     assert rush.calls(SINGLE) == [202]
+
+
+def test_what_goes_singly_after_a_refused_job_is_told_as_waiting_and_then_as_done(rush: Rush) -> None:
+    rush.world.sandbox.klaviyo.fail(1, match=f"POST {BULK}", status=400)
+    rush.set_aside(1)
+    rush.pack()
+    told = job_told(rush.world.read(), "job1", rush.world.services)
+    assert (told["state"], told["why"], told["metric"]) == ("waiting", ALONE, "Points Expire")
+    rush.work_until_quiet()
+    assert job_told(rush.world.read(), "job1", rush.world.services)["state"] == "done"
 
 
 def test_delivered_events_are_counted_by_metric_and_leave_receipts(rush: Rush) -> None:

@@ -1,5 +1,6 @@
 """The backlog of syncs on both stores: one document a profile, in order, and nothing lost between two who write at once."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -118,6 +119,17 @@ def test_who_dies_before_the_place_is_noted_costs_a_sync_more_and_loses_none(doc
         NOON + timedelta(seconds=10),
         NOON + timedelta(seconds=40),
     ]
+
+
+def test_a_delivery_after_one_that_died_at_any_moment_waits_as_one_sync(documents: Documents) -> None:
+    backlog = SyncBacklog(documents)
+    for moment in range(6):
+        with contextlib.suppress(KilledError):
+            SyncBacklog(WatchedDocuments(documents, Fate(moment, kills=True))).add(TENANT, a_sync())
+        backlog.add(TENANT, a_sync())
+        backlog.add(TENANT, a_sync(later=30))
+        assert [job.until for job in jobs(backlog)] == [NOON + timedelta(seconds=40)]
+        backlog.forget(TENANT)
 
 
 def test_taking_out_what_is_out_already_is_no_error(backlog: SyncBacklog) -> None:

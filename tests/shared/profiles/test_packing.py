@@ -10,7 +10,7 @@ import pytest
 
 from shared.direction import Direction
 from shared.jobs.jobs import PackSyncs, SendMetric, SweepOutbox, SyncProfile, read_job
-from shared.klaviyo.limits import Endpoint
+from shared.klaviyo.limits import Endpoint, Limit
 from shared.profiles.backlog import SyncBacklog
 from shared.profiles.packing import SHARE, SWEPT_AFTER, may_wait, pack_syncs, sweep_backlog
 from shared.receipts import Receipts
@@ -115,7 +115,7 @@ class TestOptOuts:
         shop.sync()
         assert [job.profile_id for job in waiting(shop)] == [id]
 
-    def test_what_omneo_cannot_tell_now_is_taken_for_an_opt_out(self, shop: Shop) -> None:
+    def test_a_sync_of_which_omneo_cannot_tell_now_waits_for_omneo(self, shop: Shop) -> None:
         (id,) = settled(shop)
         rest(shop)
         shop.change(id, first_name="Canary")
@@ -123,6 +123,20 @@ class TestOptOuts:
         shop.sync()
         assert waiting(shop) == []
         assert [job.profile_id for job in in_the_queue(shop, SyncProfile)] == [id]
+
+    def test_syncs_that_omneo_cannot_tell_of_take_no_turn_before_an_opt_out(self, shop: Shop) -> None:
+        ids = settled(shop, 16)
+        shop.world.services.rests.learn(TENANT, Endpoint.PROFILE_IMPORT, Limit(1, 15))
+        rest(shop, 60)
+        shop.omneo.fail(15, match="GET *profiles/*", status=503)
+        for id in ids[1:]:
+            shop.change(id, first_name="Canary")
+        shop.sync()
+        shop.change(ids[0], comms={"email_promo": False})
+        shop.sync()
+        shop.world.work(32)
+        first = next(p for p in shop.klaviyo.profiles(ACCOUNT) if p.attributes["external_id"] == ids[0])
+        assert first.subscriptions.consents["email"].status == "UNSUBSCRIBED"
 
     def test_a_sync_for_an_opt_outs_sake_does_not_wait(self, shop: Shop) -> None:
         (id,) = settled(shop)

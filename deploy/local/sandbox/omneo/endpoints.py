@@ -164,7 +164,7 @@ def list_rewards(asked: Asked) -> Answer:
         return error(501)
     rows = asked.tenant.rewards.of_profile(profile_id)
     if asked.is_otherwise("reward-meta-comes-back"):
-        rows = [{**row, "meta": []} for row in rows]
+        rows = asked.tenant.rewards.without_meta(profile_id)
     return page(rows, asked.request, asked.url)
 
 

@@ -90,6 +90,13 @@ class Rewards:
         rows = self._rows.values()
         return [self._shown(row) for row in rows if profile_id in (None, row["profile_id"])]
 
+    def without_meta(self, profile_id: str | None) -> list[Row]:
+        """Return the same as Omneo would list them that kept an `external_id`, and no `meta`."""
+        return [
+            {**row, "meta": [], "external_id": self._external_ids[row["id"]]}
+            for row in self.of_profile(profile_id)
+        ]
+
     def get(self, id: str) -> Row | None:
         """Return a reward as the API shows it, None if there is none."""
         row = self._rows.get(int(id)) if id.isdecimal() else None

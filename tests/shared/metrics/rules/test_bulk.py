@@ -24,7 +24,7 @@ def an_event(
 
 
 def places(*events: dict[str, Any]) -> list[Place]:
-    filling = Filling()
+    filling = Filling(set())
     return [filling.offer(event) for event in events]
 
 

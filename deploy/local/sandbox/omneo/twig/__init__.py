@@ -8,7 +8,7 @@ filters and dates are most of what stands here. Twig's own code, run by Debian's
 A template is hostile until shown otherwise. It reaches values that came as JSON and nothing else: no attribute of Python, no file, no
 other template, no pattern of a regular expression. A budget bounds what it computes (`budget.py`).
 
-As Omneo is assumed to render: nothing is escaped, a variable that is missing is null, times are UTC unless the template says
+Assumed (templates-are-twigs): nothing is escaped, a variable that is missing is null, times are UTC unless the template says
 otherwise. Not supported, among others: other templates, macros, `matches`, `random`, `|convert_encoding`, `|striptags`.
 """
 
