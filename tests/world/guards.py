@@ -146,14 +146,15 @@ GUARDS: dict[str, Guard] = {
     ),
     "written stage": Guard(
         (
+            Cut(f"{_RULES}.learning:written", "replace(event, is_written=True)", "event"),
             Cut(
                 f"{_RULES}.results:_changes",
                 "if not is_written and not same(name, comms.get(name), value)",
                 "if not same(name, comms.get(name), value)",
             ),
         ),
-        within=3000,
-        among=_acts("k.", "o.out unstamped"),
+        within=0,
+        story="she opts in without a stamp after her opt-in stamped ahead was taken back",
     ),
     "read last": Guard(
         (
