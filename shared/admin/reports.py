@@ -27,13 +27,17 @@ class StatusReports:
         """Return the store that these services stand on."""
         return cls(services.documents, services.clock)
 
-    def last(self, tenant: str, *, within: timedelta = RECENT) -> dict[str, Any] | None:
-        """Return the last report if it is not older than that."""
+    def last(
+        self, tenant: str, *, within: timedelta = RECENT, since: datetime | None = None
+    ) -> dict[str, Any] | None:
+        """Return the last report if it is not older than that, and not before `since`, where that is given."""
         found = self._documents.get(_collection(tenant), _ID)
         if found is None or not isinstance(made := found.fields["made_at"], datetime):
             return None
+        if self._clock() - made >= within or (since is not None and made < since):
+            return None
         report: dict[str, Any] = json.loads(str(found.fields["report"]))
-        return report if self._clock() - made < within else None
+        return report
 
     def keep(self, tenant: str, report: dict[str, Any]) -> None:
         """Keep a report instead of the one before."""

@@ -34,7 +34,9 @@ def _run(tenant: Tenant, services: Services) -> dict[str, Any] | None:
 
 
 def _report(tenant: Tenant, services: Services) -> dict[str, Any]:
-    recent = StatusReports.of(services).last(tenant.name)
+    # What was said of the account before is not so any more.
+    since = tenant.klaviyo.connected_at if tenant.klaviyo else None
+    recent = StatusReports.of(services).last(tenant.name, since=since)
     if recent is not None:
         return recent
     lease = services.leases.acquire(f"status {tenant.name}", lasting=LEASE)
@@ -42,7 +44,7 @@ def _report(tenant: Tenant, services: Services) -> dict[str, Any]:
         return _while_another_looks(tenant, services)
     try:
         # Another may have finished between the two lines above.
-        return StatusReports.of(services).last(tenant.name) or _new_report(tenant, services)
+        return StatusReports.of(services).last(tenant.name, since=since) or _new_report(tenant, services)
     finally:
         services.leases.release(lease)
 

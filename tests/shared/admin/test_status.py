@@ -567,6 +567,13 @@ class TestHowOften:
     def calls(self, world: World) -> list[str]:
         return [f"{call.method} {call.path} {call.status}" for call in world.sandbox.klaviyo.calls.all()]
 
+    def test_what_was_said_before_the_install_is_said_no_more(self, world: World) -> None:
+        world.tenant(installed=False)
+        assert status(world.read(), world.services)["klaviyo"]["connected"] is False
+        world.clock.advance(5)
+        world.install()
+        assert status(world.read(), world.services)["klaviyo"]["connected"] is True
+
     def test_ten_looks_in_a_minute_are_one(self, well: World) -> None:
         well.clock.advance(60)
         well.sandbox.klaviyo.calls.clear()
