@@ -39,7 +39,7 @@ ANSWERS = read_answers(HERE)
 URL = "http://service.invalid"
 ANYWHERE = re.compile(f"{URL}/.*")
 # They call nobody.
-SILENT = {"authorize_url"}
+SILENT = {"authorize_url", "need_token"}
 NOT_NOW = {408, 425, 429}
 
 

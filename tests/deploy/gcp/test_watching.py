@@ -43,10 +43,10 @@ def accept(world: World) -> SendMetric:
 
 
 def send_events(world: World) -> None:
-    """Let one event go out, one wait because of a 429, one die, and the account be disconnected."""
+    """Let one event go out, one wait because of a 503, one die, and the account be disconnected."""
     accept(world)
     world.work()
-    world.sandbox.klaviyo.fail(1, match="POST /api/events", status=429, headers={"Retry-After": "30"})
+    world.sandbox.klaviyo.fail(1, match="POST /api/events", status=503, headers={"Retry-After": "30"})
     accept(world)
     world.work()
     world.work(31)
@@ -142,7 +142,7 @@ def test_a_reason_is_cut_to_what_many_jobs_share(written: list[dict[str, Any]]) 
     reasons = {
         extracted(extractor, line) for line in written if matches(METRICS["jobs_held_up"].filter, line)
     }
-    assert {"Klaviyo answered 429", "Klaviyo answered 400"} <= reasons
+    assert {"Klaviyo answered 503", "Klaviyo answered 400"} <= reasons
 
 
 def test_outcomes_that_alerts_name_are_outcomes_that_jobs_have(written: list[dict[str, Any]]) -> None:
