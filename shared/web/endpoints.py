@@ -144,7 +144,7 @@ def endpoints(
     """
     table = [Route(method, path, function) for (method, path), function in routes.items()]
     slow = SlowBodies.up_to(largest)
-    answer_unroutable_paths(name)
+    take_over_from_the_framework(name)
 
     def answer(request: Request) -> Response:
         started, counted = time.monotonic(), Counted()
@@ -193,24 +193,41 @@ def worker(
                 return as_json(200, {"outcome": outcome})
 
         answer.__name__ = function.__name__
-        answer_unroutable_paths(function.__name__)
+        take_over_from_the_framework(function.__name__)
         return answer
 
     return decorate
 
 
-def answer_unroutable_paths(name: str) -> None:
-    """Let paths that the framework hands to no function be answered as other unknown paths are, and not in its HTML.
+def take_over_from_the_framework(name: str) -> None:
+    """Let paths that the framework hands to no function be answered as other unknown paths are, and no body be read but by a function.
 
-    Such are one with a line break in it, and /robots.txt. The framework loads a function within the application that serves it.
+    Such paths are one with a line break in it, and /robots.txt. Before it answers, the framework reads whatever is left of a body, and waits
+    for its end as long as the caller likes: half-sent bodies to unknown paths would hold every thread. gunicorn waits some seconds at most.
+    The framework loads a function within the application that serves it.
     """
 
     def refused(_: HTTPException) -> Response:
         with logs.context(function=name, traceparent=traceparent_of(request.headers)):
             return refuse(UnknownPathError(NOTHING_THERE), time.monotonic())
 
+    def put_body_aside() -> None:
+        request.stream = io.BytesIO()
+
     if has_app_context():
         current_app.register_error_handler(404, refused)
+        current_app.before_request(put_body_aside)
+
+
+def read_body(request: Request, largest: int) -> bytes:
+    """Return the body, cut behind `largest` bytes and one more. A body in chunks does not say its length.
+
+    Raises:
+        RequestEntityTooLarge, HTTPException, OSError: it is larger and says so; it ends early.
+    """
+    vars(request).pop("stream", None)  # it was put aside
+    request.max_content_length = largest + 1
+    return request.get_data()
 
 
 def json_body(call: Call, *, lenient: bool = False) -> Any:
@@ -255,12 +272,10 @@ def _is_anybodys(variables: Mapping[str, str]) -> bool:
 
 
 def _body(request: Request, largest: int, slow: SlowBodies) -> bytes:
-    # One byte more than is taken: a body in chunks does not say its length, and is cut at the limit without a word.
-    request.max_content_length = largest + 1
     body, ended_early = None, False
     with slow.watched(request.environ) as reading:
         try:
-            body = request.get_data()
+            body = read_body(request, largest)
         except RequestEntityTooLarge:
             pass
         except (HTTPException, OSError):

@@ -22,10 +22,11 @@ from shared.settings import Settings
 from shared.traffic.rules.counts import message_shown
 from shared.web.endpoints import (
     NOTHING_THERE,
-    answer_unroutable_paths,
     as_json,
     log_answer,
+    read_body,
     refuse,
+    take_over_from_the_framework,
     traceparent_of,
 )
 from shared.web.slow_bodies import SlowBodies
@@ -57,7 +58,7 @@ def pages(
             return response
 
     show.__name__ = name
-    answer_unroutable_paths(name)
+    take_over_from_the_framework(name)
     return show
 
 
@@ -73,11 +74,9 @@ def _handler(routes: Mapping[tuple[str, str], Handler], request: Request) -> Han
 
 
 def _visit(request: Request) -> Visit:
-    # One byte more than is taken: a body in chunks does not say its length, and is cut at the limit without a word.
-    request.max_content_length = LARGEST_FORM + 1
     try:
         with _SLOW.watched(request.environ):
-            body = request.get_data()  # all of it, whatever it says it is: the limit holds for every body
+            body = read_body(request, LARGEST_FORM)  # whatever it says it is: the limit holds for every body
         if len(body) > LARGEST_FORM:
             raise RequestEntityTooLarge
         fields = request.form if request.method == "POST" else request.args
