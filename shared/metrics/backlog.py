@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self, cast
 
-from shared.errors import DocumentChangedError, DocumentExistsError, DocumentMissingError
+from shared.errors import (
+    DocumentChangedError,
+    DocumentExistsError,
+    DocumentMissingError,
+    UndecryptableError,
+)
 from shared.jobs.jobs import SendMetric, write_job
 from shared.jobs.rules.windows import LENGTH, Window
 from shared.storage.documents import MOST_WRITES, Document, Documents, Value, Write, delete_all
@@ -132,9 +137,21 @@ class Backlog:
                 pass  # what one could not write is raised here
 
     def forget_those(self, tenant: str, is_meant: Callable[[SendMetric], bool]) -> int:
-        """Take out every event that is meant; return how many were."""
-        meant = [waiting.id for waiting in self.waiting(tenant) if is_meant(waiting.job)]
+        """Take out every event that is meant; return how many were.
+
+        Raises:
+            UndecryptableError: some cannot be read, and nobody knows whose they are; all others that are meant were taken out.
+        """
+        meant, unreadable = [], None
+        for waiting in self.waiting(tenant):
+            try:
+                if is_meant(waiting.job):
+                    meant.append(waiting.id)
+            except UndecryptableError as error:
+                unreadable = error
         self.take_out(tenant, meant)
+        if unreadable is not None:
+            raise unreadable
         return len(meant)
 
     def forget(self, tenant: str) -> None:
@@ -144,14 +161,23 @@ class Backlog:
         delete_all(self._documents, _tries(tenant))
 
     def reencrypt(self, tenant: str, *, dry_run: bool = False) -> int:
-        """Write every event that an older key sealed again with the first key; return how many were due."""
-        due, after = 0, None
+        """Write every event that an older key sealed again with the first key; return how many were due.
+
+        Raises:
+            UndecryptableError: some cannot be read; all others were written.
+        """
+        due, after, unreadable = 0, None, None
         while found := self._documents.find(_events(tenant), after=after, limit=_AT_ONCE):
             after = found[-1].id
             stale = [one for one in found if not self._keys.is_current(str(one.fields["event"]))]
             due += len(stale)
             for document in () if dry_run else stale:
-                self._renew(tenant, document)
+                try:
+                    self._renew(tenant, document)
+                except UndecryptableError as error:
+                    unreadable = error
+        if unreadable is not None:
+            raise unreadable
         return due
 
     def _renew(self, tenant: str, document: Document) -> None:

@@ -14,7 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from shared.errors import DocumentChangedError, DocumentExistsError, DocumentMissingError
+from shared.errors import (
+    DocumentChangedError,
+    DocumentExistsError,
+    DocumentMissingError,
+    UndecryptableError,
+)
 from shared.jobs.jobs import SendRecords
 from shared.records.rules.record import Record, parcels
 from shared.storage.documents import Document, Documents, Value
@@ -155,14 +160,23 @@ class Outbox:
                     self._documents.delete(collection, document.id)
 
     def reencrypt(self, tenant: str, *, dry_run: bool = False) -> int:
-        """Write every parcel that an older key sealed again with the first key; return how many were due."""
-        due, after = 0, None
+        """Write every parcel that an older key sealed again with the first key; return how many were due.
+
+        Raises:
+            UndecryptableError: some cannot be read; all others were written.
+        """
+        due, after, unreadable = 0, None, None
         while found := self._documents.find(_parcels(tenant), after=after, limit=_AT_ONCE):
             after = found[-1].id
             stale = [one for one in found if not self._keys.is_current(str(one.fields["records"]))]
             due += len(stale)
             for document in () if dry_run else stale:
-                self._renew(tenant, document)
+                try:
+                    self._renew(tenant, document)
+                except UndecryptableError as error:
+                    unreadable = error
+        if unreadable is not None:
+            raise unreadable
         return due
 
     def _parcels_of(

@@ -113,6 +113,22 @@ def test_those_that_are_meant_are_forgotten(backlog: Backlog) -> None:
     assert left(backlog) == [1, 3, 5, 7, 9]
 
 
+def test_what_nobody_can_read_keeps_no_other_from_being_forgotten_or_sealed_anew(
+    documents: Documents, backlog: Backlog
+) -> None:
+    add(backlog, *range(4))
+    collection = f"tenants/{TENANT}/event_backlog"
+    first = documents.find(collection, limit=1)[0]
+    documents.update(collection, first.id, {"event": "v1.broken"}, version=first.version)
+    with pytest.raises(UndecryptableError):
+        backlog.forget_those(TENANT, lambda job: number_of(job) == 2)
+    renewed = Backlog(documents, KeyRing({"k2": b"2" * 32, **KEYS.keys}))
+    with pytest.raises(UndecryptableError):
+        renewed.reencrypt(TENANT)
+    newest = Backlog(documents, KeyRing({"k2": b"2" * 32}))
+    assert [number_of(waiting.job) for waiting in newest.waiting(TENANT, after=first.id)] == [1, 3]
+
+
 def test_the_store_holds_no_event_in_the_open(backlog: Backlog, stored_bytes: Callable[[], bytes]) -> None:
     add(backlog, 1)
     assert b"canary" not in stored_bytes()

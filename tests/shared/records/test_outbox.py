@@ -154,6 +154,20 @@ def test_a_new_key_takes_over_what_waits(documents: Documents, outbox: Outbox) -
         left(outbox)
 
 
+def test_a_parcel_that_nobody_can_read_keeps_no_other_from_a_new_key(
+    documents: Documents, outbox: Outbox
+) -> None:
+    add(outbox, 1, job="j1")
+    add(outbox, 2, job="j2", later=1)
+    collection = f"tenants/{TENANT}/outbox"
+    first = documents.find(collection, limit=1)[0]
+    documents.update(collection, first.id, {"records": "v1.broken"}, version=first.version)
+    with pytest.raises(UndecryptableError):
+        Outbox(documents, KeyRing({"k2": b"2" * 32, **KEYS.keys})).reencrypt(TENANT)
+    documents.delete(collection, first.id)
+    assert left(Outbox(documents, KeyRing({"k2": b"2" * 32}))) == [2]
+
+
 @pytest.mark.parametrize(("gone", "waits"), [(1, [2]), (2, [])], ids=["sent in part", "sent"])
 def test_what_is_sent_while_a_new_key_takes_over_is_not_sent_again(
     documents: Documents, outbox: Outbox, gone: int, waits: list[int]
