@@ -8,7 +8,7 @@ call it, is the functions' business.
 import contextlib
 import json
 import secrets
-import select
+import selectors
 import socket
 import socketserver
 import threading
@@ -266,7 +266,7 @@ class _Client(socketserver.BaseRequestHandler):
             go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
             self.request.sendall(self._http.send(go_on) or b"")
         if answering is not None:
-            ready, _, _ = select.select([self.request, answering], [], [], CLIENT_PATIENCE)
+            ready = _readable(self.request, answering)
             if not ready:
                 raise TimeoutError
             if answering in ready:
@@ -404,6 +404,15 @@ def _end_to_end(message: h11.Request | h11.Response) -> _Headers:
 
 def _as_text(message: h11.Request | h11.Response) -> list[tuple[str, str]]:
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.headers.raw_items()]
+
+
+def _readable(*connections: socket.socket) -> list[object]:
+    """Return those from which something comes, none if nothing does for as long as a client may stay silent."""
+    # Not `select`, which bears no descriptor above 1023.
+    with selectors.DefaultSelector() as selector:
+        for connection in connections:
+            selector.register(connection, selectors.EVENT_READ)
+        return [key.fileobj for key, _events in selector.select(CLIENT_PATIENCE)]
 
 
 def _drain(connection: socket.socket) -> None:

@@ -80,7 +80,7 @@ def pack_syncs(job: PackSyncs, tenant: Tenant, services: Services) -> None:
     Raises:
         OwnServiceError: of ours; the queue must deliver again.
     """
-    lease = services.leases.acquire(f"pack syncs {tenant.name}", lasting=LEASE)
+    lease = services.leases.acquire(lease_name(tenant.name), lasting=LEASE)
     if lease is None:
         pack_soon(tenant, services, traceparent=job.traceparent)
         return
@@ -90,6 +90,11 @@ def pack_syncs(job: PackSyncs, tenant: Tenant, services: Services) -> None:
         services.leases.release(lease)
     if after is not None:
         pack_soon(tenant, services, after=after, traceparent=job.traceparent)
+
+
+def lease_name(tenant: str) -> str:
+    """Return what the packer's lease is called. No other packer's is called so, whatever the tenants' names are."""
+    return f"pack-syncs {tenant}"
 
 
 def sweep_backlog(job: SweepOutbox, tenant: Tenant, services: Services) -> None:

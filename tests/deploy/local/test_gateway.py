@@ -2,7 +2,9 @@
 
 import http.client
 import json
+import os
 import re
+import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -237,6 +239,30 @@ def test_an_answer_that_comes_before_the_body_has_ended_is_passed_on(
                 assert client.recv(65536).startswith(b"HTTP/1.1 503 ")
             client.shutdown(socket.SHUT_WR)
             assert client.recv(65536) == b""
+
+
+def test_a_thousand_open_connections_break_no_body_that_is_on_its_way(
+    gateways: Callable[..., Gateway],
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        gateway = gateways(listening.getsockname()[1])
+        for _ in range(1100):
+            stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=10))
+        client.sendall(a_head("/x", "Content-Length: 10") + b"half ")
+        function = stack.enter_context(listening.accept()[0])
+        function.settimeout(10)
+        arrived = b""
+        while not arrived.endswith(b"half "):
+            piece = function.recv(65536)
+            assert piece
+            arrived += piece
+        client.sendall(b"whole")
+        assert function.recv(65536) == b"whole"
 
 
 @pytest.mark.parametrize("end", [b"", b"zz\r\n"], ids=["leaves", "sends no HTTP"])

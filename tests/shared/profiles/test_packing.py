@@ -1,7 +1,7 @@
 """The lane of syncs, at the wire: while Klaviyo takes no more they wait in the store, and live events and opt-outs pass them."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from shared.direction import Direction
-from shared.jobs.jobs import PackSyncs, SendMetric, SweepOutbox, SyncProfile, read_job
+from shared.jobs.jobs import PackEvents, PackSyncs, SendMetric, SweepOutbox, SyncProfile, read_job
 from shared.klaviyo.limits import Endpoint, Limit
+from shared.metrics.packing import pack_events
 from shared.profiles.backlog import SyncBacklog
-from shared.profiles.packing import SHARE, SWEPT_AFTER, may_wait, pack_syncs, sweep_backlog
+from shared.profiles.packing import SHARE, SWEPT_AFTER, lease_name, may_wait, pack_syncs, sweep_backlog
 from shared.receipts import Receipts
 from shared.services import Services
 from tests.support.mortal import Fate, KilledError, WatchedDocuments, watched_connections
@@ -197,10 +198,23 @@ class TestPacker:
     def test_a_run_beside_another_leaves_it_the_work(self, shop: Shop) -> None:
         self.fill(shop, 1)
         services = shop.world.services
-        assert services.leases.acquire(f"pack syncs {TENANT}", lasting=timedelta(minutes=5))
+        assert services.leases.acquire(lease_name(TENANT), lasting=timedelta(minutes=5))
         self.pack(shop)
         assert len(waiting(shop)) == 1
         assert len(in_the_queue(shop, PackSyncs)) == 1
+
+    def test_the_packer_of_one_tenants_events_holds_up_no_other_tenants_syncs(self, shop: Shop) -> None:
+        syncs, events = (shop.world.tenant(name) for name in ("syncs", "events"))
+        services, now = shop.world.services, shop.world.clock()
+        sync = SyncProfile(tenant=events.name, id="s", accepted_at=now, profile_id="gone", until=now)
+        SyncBacklog.of(services).add(events.name, sync)
+
+        def meanwhile() -> Callable[[SendMetric], bool]:
+            pack_syncs(PackSyncs(tenant=events.name, accepted_at=now), events, services)
+            return lambda _job: False
+
+        pack_events(PackEvents(tenant=syncs.name, accepted_at=now), syncs, services, dropping=meanwhile)
+        assert SyncBacklog.of(services).count(events.name) == 0
 
     def test_they_are_given_back_a_window_after_the_other_until_none_waits(self, shop: Shop) -> None:
         self.fill(shop, 2 * A_WINDOW + 1)
