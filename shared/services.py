@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import SecretStr
 
 from shared import logs
-from shared.errors import ConfigurationError, OwnServiceError
+from shared.errors import ConfigurationError
 from shared.settings import Needs, QueueSettings, Settings, StoreSettings
 
 if TYPE_CHECKING:
@@ -58,6 +58,11 @@ def _new_id() -> str:
 
 def _new_word() -> str:
     return secrets.token_urlsafe(32)  # also a PKCE verifier: 43 characters
+
+
+def _tried(way: Callable[[], None]) -> None:
+    with suppress(Exception):  # a thread would write it out as no line of the log is written
+        way()
 
 
 @dataclass(frozen=True)
@@ -96,19 +101,18 @@ class Services:
         """Build and connect what every call needs, before the first one. What fails here is for that call to tell."""
         ways = [self._look_into_the_store] if self.settings.store else []
         ways += [self._look_at_the_queue] if self.settings.queue else []
-        threads = [threading.Thread(target=way, daemon=True) for way in ways]
+        threads = [threading.Thread(target=_tried, args=(way,), daemon=True) for way in ways]
+        ends = time.monotonic() + _WARMING_SECONDS
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(_WARMING_SECONDS)
+            thread.join(max(0.0, ends - time.monotonic()))
 
     def _look_into_the_store(self) -> None:
-        with suppress(OwnServiceError):
-            self.tenants.find("warm")
+        self.tenants.find("warm")
 
     def _look_at_the_queue(self) -> None:
-        with suppress(OwnServiceError):
-            self._cloud_tasks.connect()
+        self._cloud_tasks.connect()
 
     def kept(self, kind: type[T], make: Callable[[], T]) -> T:
         """Return the one object of a kind that this process keeps between calls. `make` makes it at the first call."""

@@ -33,6 +33,7 @@ def forked(environment: dict[str, str]) -> str:
         check=True,
         timeout=60,
     )
+    assert done.stderr == ""
     return done.stdout.strip()
 
 
@@ -53,3 +54,16 @@ def test_what_does_not_answer_does_not_stop_the_start(world: World) -> None:
     nobody = {"CLOUD_TASKS_EMULATOR_HOST": "127.0.0.1:9", "K_SERVICE": "targets"}
     told = forked({**world.environment, **nobody, "PYTHONPATH": str(Path(__file__).parents[2])})
     assert told == "[] ['_cloud_tasks', 'documents']"
+
+
+def test_where_there_are_no_credentials_the_first_call_says_so_and_no_thread_before(world: World) -> None:
+    without = {
+        "STORE": "firestore",
+        "GOOGLE_CLOUD_PROJECT": "nobodys",
+        "K_SERVICE": "targets",
+        "NO_GCE_CHECK": "true",
+        "HOME": "/nowhere",
+        "CLOUDSDK_CONFIG": "/nowhere",
+    }
+    told = forked({**world.environment, **without, "PYTHONPATH": str(Path(__file__).parents[2])})
+    assert told == "[] ['_cloud_tasks']"
