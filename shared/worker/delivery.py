@@ -174,8 +174,8 @@ def _later(
         turn = seconds_to_turn(error.retry_after or 0.0, services.random())
         return _wait(job, tenant, services, error, None, delay=turn)
     if isinstance(error, TurnTakenError):
-        look = seconds_to_another_look(job.attempts, services.random())
-        return _wait(job, tenant, services, error, None, delay=look)
+        look = seconds_to_another_look(services.clock() - job.accepted_at, services.random())
+        return _wait(job, tenant, services, error, None, delay=look, is_tried=False)
     return _wait(job, tenant, services, error, error.retry_after)
 
 

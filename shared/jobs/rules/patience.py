@@ -37,13 +37,17 @@ def seconds_to_turn(left: float, jitter: float) -> float:
     return max(0.0, left) + jitter
 
 
-def seconds_to_another_look(attempts: int, jitter: float) -> float:
+def seconds_to_another_look(age: timedelta, jitter: float) -> float:
     """Return the seconds until a job looks again whether another of ours is done. It is soon done, as a rule; if it was killed, it is minutes.
 
-    >>> seconds_to_another_look(0, 0.0), seconds_to_another_look(3, 0.0), seconds_to_another_look(9, 1.0)
-    (3.0, 8.0, 15.0)
+    It grows with the job's age, not with its attempts: to look is none.
+
+    >>> ages = [timedelta(), timedelta(seconds=20), timedelta(minutes=4)]
+    >>> [seconds_to_another_look(age, 0.0) for age in ages], seconds_to_another_look(timedelta(), 1.0)
+    ([3.0, 10.0, 15.0], 4.5)
     """
-    return min(seconds_to_wait(attempts, _SHORTEST_LOOK, jitter), _LONGEST_LOOK)
+    seconds = max(_SHORTEST_LOOK, age.total_seconds() / 2) * (1.0 + jitter / 2)
+    return min(seconds, _LONGEST_LOOK)
 
 
 def is_given_up(age: timedelta) -> bool:

@@ -20,7 +20,7 @@ from shared.profiles.deleted import delete_profile
 from shared.profiles.sync import sync_profile
 from shared.services import Services
 from tests.support.mortal import Fate, KilledError, WatchedDocuments, watched_connections
-from tests.support.syncing import IMPORT, PHONE, SUBSCRIBE, UNSUBSCRIBE, Shop, a_shop
+from tests.support.syncing import IMPORT, PHONE, PROFILES, SUBSCRIBE, UNSUBSCRIBE, Shop, a_shop
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
 TURN = timedelta(seconds=1)
@@ -178,6 +178,21 @@ def test_a_sync_waits_while_another_has_the_turn(world: World) -> None:
         assert shop.klaviyo_calls(IMPORT) == []
         world.services.leases.release(turn)
         shop.settle()
+        assert shop.profile().attributes["email"] == EMAIL
+
+
+def test_who_has_waited_for_a_killed_syncs_turn_waits_no_longer_after_a_failure_than_another(
+    world: World,
+) -> None:
+    with a_shop(world) as shop:
+        id = shop.customer()
+        assert world.services.leases.acquire(f"sync {TENANT} {id}", lasting=timedelta(minutes=5))
+        for _ in range(29):
+            world.work(10)
+        assert shop.klaviyo.calls.all() == []
+        shop.klaviyo.fail(1, match=f"POST {PROFILES}", status=503)
+        for _ in range(4):
+            world.work(10)
         assert shop.profile().attributes["email"] == EMAIL
 
 

@@ -555,7 +555,8 @@ def test_every_outcome_is_one_log_line_with_tenant_job_and_kind(
 def test_who_meets_another_at_the_profile_looks_again_within_seconds_however_often(world: World) -> None:
     """One that was killed holds its turn for five minutes, and an opt-out waits behind it."""
     now = world.clock()
-    job = SyncProfile(tenant=TENANT, accepted_at=now, until=now, profile_id="canary-1", attempts=12)
+    job = SyncProfile(tenant=TENANT, accepted_at=now, until=now, profile_id="canary-1")
+    world.clock.advance(240)
     taken = world.services.leases.acquire(f"sync {TENANT} canary-1", lasting=timedelta(minutes=5))
     assert taken is not None
     services = replace(world.services, random=lambda: 1.0)
