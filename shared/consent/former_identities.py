@@ -66,7 +66,9 @@ class FormerIdentities:
             "until": heir.until,
             "address": heir.address,
         }
-        self._keep(tenant, _id(f"{given_up} {heir.profile_id} {heir.since.isoformat()}"), fields)
+        self._keep(
+            tenant, _id(f"{given_up} {heir.profile_id} {heir.since.isoformat()} {heir.address}"), fields
+        )
 
     def heirs_of(self, tenant: str, klaviyo_id: str) -> list[Heir]:
         """Return who has the email addresses that the Klaviyo profile has given up."""

@@ -27,7 +27,7 @@ from shared.profiles.sync import turn_at
 from shared.profiles.synced import SyncedProfiles
 from shared.services import Services
 from shared.tenants.settings import OnProfileDeleted
-from shared.tenants.tenants import Tenant, is_staging_twin
+from shared.tenants.tenants import Tenant, is_staging
 
 # For so long after a deletion Omneo may still show the profile.
 OMNEO_LAGS = timedelta(seconds=10)
@@ -94,11 +94,18 @@ def _sync(profile_id: str, tenant: Tenant, services: Services) -> None:
 
 
 def _found(job: DeleteProfile, tenant: Tenant, services: Services) -> KlaviyoProfile | None:
-    """Return the Klaviyo profile: by the identity that the deleted one held, else by external_id."""
+    """Return the Klaviyo profile: by the identity that the deleted one held, else by external_id, else the one that was synced last.
+
+    A second tenant on the account, who knows the person too, writes its own external_id.
+    """
     klaviyo = services.klaviyo(tenant)
     if job.klaviyo_id and (found := klaviyo.profile(job.klaviyo_id)):
         return found
-    return klaviyo.find_profile_by_external_id(job.profile_id)
+    if found := klaviyo.find_profile_by_external_id(job.profile_id):
+        return found
+    synced = SyncedProfiles.of(services).find(tenant.name, job.profile_id)
+    is_here = synced.account == tenant.klaviyo_account_id and synced.klaviyo_id not in ("", job.klaviyo_id)
+    return klaviyo.profile(synced.klaviyo_id) if is_here else None
 
 
 def _why_not(found: KlaviyoProfile, job: DeleteProfile, tenant: Tenant, services: Services) -> str:
@@ -117,10 +124,10 @@ def _why_not(found: KlaviyoProfile, job: DeleteProfile, tenant: Tenant, services
 
 
 def _other_tenant(found: KlaviyoProfile, job: DeleteProfile, tenant: Tenant, services: Services) -> str:
-    """Return another tenant whose customer the person still is. A copy in our own staging twin is nobody's customer."""
+    """Return another tenant whose customer the person still is. To production a copy in anybody's staging twin is nobody's customer."""
     known_by = KnownBy(job.profile_id, (found.email,) if found.email else (), (found.id,))
     return other_tenant_of(
-        known_by, tenant, services, counts=lambda name: not is_staging_twin(name, of=tenant.name)
+        known_by, tenant, services, counts=lambda name: is_staging(tenant.name) or not is_staging(name)
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from shared.omneo.client import OmneoClient
 from shared.profiles.synced import SyncedProfiles
 from shared.services import Services
-from shared.tenants.tenants import Tenant
+from shared.tenants.tenants import Tenant, production_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def other_tenant_of(
         ServiceError, DisconnectedError: what Klaviyo or another tenant's Omneo answered.
     """
     account = tenant.klaviyo_account_id or services.klaviyo(tenant).account().id
-    for name in filter(counts, services.tenants.holding(account)):
+    for name in filter(counts, (*services.tenants.holding(account), *_production(tenant, services))):
         if name != tenant.name and (_has_synced(person, name, services) or _lives_in(person, name, services)):
             return name
     # Of whose account nothing is known, Omneo is not asked: it may be any other retailer's. An id of Klaviyo's has but one account.
@@ -35,6 +35,16 @@ def other_tenant_of(
         if name != tenant.name and _has_synced(person, name, services):
             return name
     return ""
+
+
+def _production(tenant: Tenant, services: Services) -> list[str]:
+    """Return the name of the tenant that this one is the staging twin of, where that has no account, or it is not known which.
+
+    Its customers may be in this account all the same: before it is joined to it, and after it has left.
+    """
+    name = production_of(tenant.name)
+    production = services.tenants.find(name) if name else None
+    return [name] if production is not None and not production.klaviyo_account_id else []
 
 
 def _has_synced(person: KnownBy, name: str, services: Services) -> bool:

@@ -41,9 +41,11 @@ from shared.profiles.rules.calls import merged_klaviyo_ids, stored_klaviyo_id
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.omneo_paths import at_path
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, SyncRules, comms_of, mapped_profile, plan_sync
+from shared.profiles.sharing import KnownBy, other_tenant_of
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.services import Services
-from shared.tenants.tenants import Tenant
+from shared.tenants.tenants import Tenant, is_staging
+from shared.values.omneo_ids import read_omneo_id
 from shared.values.phones import region_of
 
 TURN = timedelta(minutes=5)  # as long as a worker may run
@@ -202,11 +204,11 @@ class _Sync:
             released=room.released,
         )
         self._note_given_up(heirs, imported.before, imported.profile)
-        self._merge(imported)
+        unmerged = self._merge(imported)
         trouble, steps = self._settle_consents(subjects_of(imported, plan.mapped.attributes))
         self._write_identity(imported.profile.id, plan.klaviyo_id)
         room.hand_on(self.before.left.values(), imported)
-        missing = room.what_is_missing(self.job, imported, self._wanted_by)
+        missing = unmerged or room.what_is_missing(self.job, imported, self._wanted_by)
         is_done = missing is None and trouble is None and not any(map(self._leaves, steps))
         self._keep(plan, imported, room.hashes_left(imported), is_done=is_done)
         self._log(plan, imported, [step for step in steps if not self._leaves(step)])
@@ -297,23 +299,43 @@ class _Sync:
         if heir and before and written.email.casefold() != before.email.casefold():
             note_given_up(written.id, heir, self.tenant, self.services)
 
-    def _merge(self, imported: Imported) -> None:
-        klaviyo = self.services.klaviyo(self.tenant)
+    def _merge(self, imported: Imported) -> CannotSucceedError | None:
+        """Merge what is one person's in Omneo; return why some of it is never merged, None if there is nothing of the kind."""
         found = imported.verdict.merges if imported.verdict else ()
+        theirs = {source: name for source in found if (name := self._whose_too(source))}
         # What is under way would land on what is kept, with the address of what is gone.
-        merges = [source for source in found if not self._is_landing(source)]
+        merges = [source for source in found if source not in theirs and not self._is_landing(source)]
         if merges:
             self._note_merge()
         for source in merges:
-            try:
-                klaviyo.merge_profiles(source, into=imported.profile.id)
-            except NotFoundError:
-                continue  # it is gone already
-            except RefusedError:
-                # Klaviyo does not merge a profile with itself: an earlier merge has been carried out since we looked.
-                now, kept = klaviyo.profile(source), klaviyo.profile(imported.profile.id)
-                if now is None or kept is None or now.id != kept.id:
-                    raise
+            self._merge_into(imported.profile.id, source)
+        for source, name in theirs.items():
+            return CannotSucceedError(
+                f"Another Klaviyo profile ({source}) would be merged into the profile's, and is a customer's of the tenant {name} on the same "
+                "Klaviyo account. A staging twin merges none of those: give the profile another email in Omneo."
+            )
+        return None
+
+    def _merge_into(self, kept_id: str, source: str) -> None:
+        klaviyo = self.services.klaviyo(self.tenant)
+        try:
+            klaviyo.merge_profiles(source, into=kept_id)
+        except NotFoundError:
+            return  # it is gone already
+        except RefusedError:
+            # Klaviyo does not merge a profile with itself: an earlier merge has been carried out since we looked.
+            now, kept = klaviyo.profile(source), klaviyo.profile(kept_id)
+            if now is None or kept is None or now.id != kept.id:
+                raise
+
+    def _whose_too(self, klaviyo_id: str) -> str:
+        """Return the tenant to whom the Klaviyo profile's person is known, "" if there is none, or this is no staging twin."""
+        found = self._ownership.profiles.get(klaviyo_id)
+        if not is_staging(self.tenant.name) or found is None:
+            return ""
+        emails = (found.email,) if found.email else ()
+        person = KnownBy(read_omneo_id(found.external_id), emails, (klaviyo_id,))
+        return other_tenant_of(person, self.tenant, self.services, counts=lambda name: not is_staging(name))
 
     def _is_landing(self, klaviyo_id: str) -> bool:
         store, name = ConsentMemories.of(self.services), self.tenant.name

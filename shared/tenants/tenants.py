@@ -175,13 +175,22 @@ class Tenant(_Model):
         return total
 
 
-def is_staging_twin(name: str, of: str) -> bool:
+def is_staging(name: str) -> bool:
     """Return whether a tenant is the staging twin of another, by the name that Omneo gives it.
 
-    >>> is_staging_twin("acme-stg", of="acme"), is_staging_twin("acme", of="acme-stg"), is_staging_twin("other-stg", of="acme")
+    >>> is_staging("acme-stg"), is_staging("acme"), is_staging("-stg")
     (True, False, False)
     """
-    return name == f"{of}{STAGING}"
+    return bool(name.removesuffix(STAGING)) and name.endswith(STAGING)
+
+
+def production_of(name: str) -> str:
+    """Return the name of the tenant that a staging twin is the twin of, "" if it is none.
+
+    >>> production_of("acme-stg"), production_of("acme")
+    ('acme', '')
+    """
+    return name.removesuffix(STAGING) if is_staging(name) else ""
 
 
 def is_tenant_name(text: str) -> bool:

@@ -49,17 +49,25 @@ def _judge_channel(world: SimulatedWorld, person: Person, channel: str) -> None:
     last, wanted = person.last(channel), person.wanted(channel, APART)
     if last is None or _nobody_can_know(person, channel):
         return
-    if wanted == {IN} and any(other.leaves_opt_out_to(person, channel) for other in world.persons):
+    if wanted == {IN} and any(
+        other.leaves_opt_out_to(person, channel) or person.gave_up_to(other, channel)
+        for other in world.persons
+    ):
         wanted = {IN, OUT}
     klaviyo_way = way_in_klaviyo(world.klaviyo_profile(person), channel)
     omneo_way = way_in_omneo(omneo["attributes"]["comms"], channel)
-    if klaviyo_way == IN and person.opted_out_unseen(channel):
-        return
-    if (klaviyo_way, omneo_way) == (IN, OUT) and wanted == {IN, OUT} and person.signed_up_unheard(channel):
+    if klaviyo_way == IN and _may_be_in(person, channel, omneo_way, wanted):
         return
     if not _is_well(wanted, klaviyo_way, omneo_way, may_wait=_may_wait(world, person, channel)):
         shown = f"{person.name}'s {channel}: Klaviyo {klaviyo_way}, Omneo {omneo_way}"
         world.breaks(f"law 1: {shown}; the last act was {last.what}")
+
+
+def _may_be_in(person: Person, channel: str, omneo_way: str, wanted: set[str]) -> bool:
+    """Return whether Klaviyo may have somebody in that nobody else can know to be out; or whom nobody else can know to be in again."""
+    if person.opted_out_unseen(channel) and (omneo_way == IN or person.signed_up_without_an_event(channel)):
+        return True
+    return omneo_way == OUT and wanted == {IN, OUT} and person.signed_up_unheard(channel)
 
 
 def _judge_merged(world: SimulatedWorld, person: Person, channel: str) -> None:

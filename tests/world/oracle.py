@@ -195,16 +195,38 @@ class Person:
 
     def is_unseen(self, channel: str, out: Decision) -> bool:
         """Return whether an opt-out is such a one. Whoever signs up in Klaviyo and has opted out long before looks the same."""
+        return any(self._unseen_sign_ups(channel, out))
+
+    def signed_up_without_an_event(self, channel: str) -> bool:
+        """Return whether a sign-up before such an opt-out, the last act, has no event, so that nothing brings it to Omneo."""
+        last = self.last(channel)
+        return last is not None and any(row.is_silent for row in self._unseen_sign_ups(channel, last))
+
+    def _unseen_sign_ups(self, channel: str, out: Decision) -> Iterable[Decision]:
+        """Yield the sign-ups in Klaviyo that an opt-out without a stamp may seem older than: where Omneo shows a newer stamp it does not."""
         if out.side != "omneo" or out.is_dated or out.at >= self.first_seen_at:
+            return
+        rows = [row for row in self.decisions[channel] if row.at < out.at]
+        stamp = max((row.at for row in rows if row.side == "omneo" and row.is_dated), default=0.0)
+        for row in rows:
+            is_sign_up = (row.side, row.way) == ("klaviyo", IN) and row.at >= stamp - _WRITE
+            if is_sign_up and (row.is_silent or row.is_handled_after(out.at)):
+                yield row
+
+    def gave_up_to(self, heir: "Person", channel: str) -> bool:
+        """Return whether a sign-up in Klaviyo, the last act, was brought to Omneo only when another had the email: it may be the other's."""
+        last = self.last(channel)
+        if channel != "email" or last is None or (last.side, last.way) != ("klaviyo", IN):
             return False
-        ins = [row for row in self.decisions[channel] if (row.side, row.way) == ("klaviyo", IN)]
-        return any(row.at < out.at and (row.is_silent or row.is_handled_after(out.at)) for row in ins)
+        theirs = {email.casefold() for email in (heir.email, *(email for email, _ in heir.gave_up))}
+        given = [at for email, at in self.gave_up if email.casefold() in theirs]
+        return heir is not self and any(last.at <= at and last.is_handled_after(at) for at in given)
 
     def leaves_opt_out_to(self, heir: "Person", channel: str) -> bool:
         """Return whether somebody has, or had, an email of this person's, and nobody can tell whose an opt-out was that was made with it.
 
         Where this person is deleted the opt-out stays with the email in Klaviyo. Else it was told only when the other had the email, or made
-        in the moments in which Klaviyo came to have another on this person's profile.
+        in the moments in which Klaviyo came to have another on this person's profile; and what the other has decided since counts.
         """
         last = self.last(channel)
         if channel != "email":
@@ -214,6 +236,9 @@ class Person:
             mine = (self.email, *(email for email, _ in self.gave_up))
             return any(email.casefold() in theirs for email in mine)
         outs = [row for row in self.decisions[channel] if row.way == OUT and row.side == "klaviyo"]
+        decided = heir.last(channel)
+        if decided is not None and decided.is_dated:
+            outs = [row for row in outs if row.at >= decided.at - _AT_ONCE]
         given = [at for email, at in self.gave_up if email.casefold() in theirs]
         return any(self._is_of_either(out, at) for out in outs for at in given)
 

@@ -53,6 +53,17 @@ STORIES: dict[str, Plan] = {
         acts=(act(5, "k.subscribe", "email"), act(12.8, "o.out unstamped", "email")),
         faults=(Fault(5, "omneo", "lost after", about="PUT */comms"),),
     ),
+    "she signs up, and swaps emails with somebody before that is brought to Omneo": Plan(
+        people=BOTH, acts=(act(5, "k.subscribe", "email", who=1), act(10, "p.swap", who=1))
+    ),
+    "she opts in with a stamp and out without one before anybody looks, and an older sign-up is told later": Plan(
+        people=(Beginning("in", "in"),),
+        acts=(
+            act(5, "k.subscribe", "email", told=(900.0,)),
+            act(60, "o.in", "email", told=(900.0,)),
+            act(120, "o.out unstamped", "email", told=(600.0,)),
+        ),
+    ),
     "she opts in again before her opt-out reaches Klaviyo and a day later unsubscribes by mail": Plan(
         acts=(act(5, "o.out", "email"), act(20, "o.in", "email"), act(DAY, "k.unsubscribe", "email")),
         faults=(Fault(5, "klaviyo", "503", 25.0, about="POST */profile-subscription-bulk-delete-jobs"),),

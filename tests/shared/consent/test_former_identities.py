@@ -48,6 +48,16 @@ def test_who_has_former_addresses_is_told_once_each_beside_whose_the_profile_was
     assert (formers.heirs_of("acme", "01L"), formers.heirs_of("acme-stg", "01K")) == ([], [])
 
 
+def test_two_addresses_that_one_heir_was_given_by_the_same_sync_are_told_apart(
+    formers: FormerIdentities,
+) -> None:
+    first = Heir("jane", NOON, NOON + timedelta(minutes=5), MARK)
+    second = replace(first, address="fedcba98")
+    formers.note_heir("acme", "01K", first)
+    formers.note_heir("acme", "01K", second)
+    assert sorted(formers.heirs_of("acme", "01K"), key=str) == sorted([first, second], key=str)
+
+
 @pytest.mark.parametrize(
     ("seconds", "address", "may"), [(0, "", True), (0, "fedcba98", True), (0, MARK, False), (301, "", False)]
 )

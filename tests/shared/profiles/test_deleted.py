@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from shared.consent.ledger import ConsentLedger
-from shared.jobs.jobs import SyncProfile
+from shared.jobs.jobs import DeleteProfile, SyncProfile
 from shared.profiles.calls import accept_upsert
+from shared.profiles.deleted import delete_profile
 from shared.profiles.sync import sync_profile
 from shared.tenants.settings import OnProfileDeleted
 from tests.support.syncing import IMPORT, PHONE, UNSUBSCRIBE, Shop, a_shop
@@ -83,11 +84,40 @@ def test_a_person_whom_another_tenant_on_the_account_knows_is_left_alone(
         assert world.dead_jobs() == []
 
 
-def test_a_copy_in_the_staging_twin_holds_no_deletion_back(world: World) -> None:
+@pytest.mark.parametrize("twin", [f"{TENANT}-stg", f"{OTHER}-stg"])
+def test_a_copy_in_a_staging_twin_holds_no_deletion_back(world: World, twin: str) -> None:
     with a_shop(world, **deleting("erase")) as shop:
-        shop.omneo.delete_profile(TENANT, also_known_to(f"{TENANT}-stg", shop, "id"))
+        shop.omneo.delete_profile(TENANT, also_known_to(twin, shop, "id"))
         shop.settle()
         assert len(shop.bodies(ERASE)) == 1
+
+
+@pytest.mark.parametrize("is_joined", [True, False])
+def test_a_deletion_in_staging_asks_a_production_of_whose_account_nothing_is_known(
+    world: World, is_joined: bool
+) -> None:
+    world.tenant(TENANT, installed=is_joined)
+    twin = world.tenant(f"{TENANT}-stg")
+    world.services.tenants.change(
+        twin.name, lambda now: now.model_copy(update={"klaviyo_account_id": ACCOUNT})
+    )
+    id = world.sandbox.omneo.profile(TENANT, email=EMAIL)["id"]
+    held = world.sandbox.klaviyo.profile(ACCOUNT, email=EMAIL, external_id=id)
+    job = DeleteProfile(
+        tenant=twin.name, id="1", accepted_at=world.clock(), profile_id=id, klaviyo_id=held.id
+    )
+    delete_profile(job, world.read(twin.name), world.services)
+    assert not held.subscriptions.is_suppressed("USER_SUPPRESSED")
+
+
+def test_one_that_another_tenant_has_given_its_own_id_is_found_all_the_same(world: World) -> None:
+    with a_shop(world) as shop:
+        id = a_customer(shop)
+        others = "1b0c6f3e-5a0e-4a7b-9d3a-2f8f2f1c9a02"
+        shop.klaviyo.profile(ACCOUNT, id=shop.profile().id, external_id=others)
+        shop.omneo.delete_profile(TENANT, id, whole=False)
+        shop.settle()
+        assert shop.profile().subscriptions.is_suppressed("USER_SUPPRESSED")
 
 
 def also_known_to(other: str, shop: Shop, known_by: str) -> str:

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from deploy.local.sandbox.klaviyo.accounts import Profile
-from shared.jobs.jobs import DeleteProfile
+from shared.errors import CannotSucceedError
+from shared.jobs.jobs import DeleteProfile, SyncProfile
 from shared.profiles.deleted import OMNEO_LAGS
 from shared.profiles.making_room import PATIENCE
+from shared.profiles.sync import sync_profile
 from shared.tenants.settings import OnProfileDeleted
 from tests.support.syncing import IMPORT, PHONE, PROFILES, SUBSCRIBE, Shop, a_shop
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
@@ -87,6 +89,31 @@ def test_who_was_merged_in_omneo_is_merged_in_klaviyo_also_where_the_deletion_al
         call.path.rpartition("/")[2] for call in shop.klaviyo_calls()
     }  # it is known to be one
     assert shop.world.dead_jobs() == []
+
+
+def test_a_staging_twin_merges_no_customer_of_production(shop: Shop) -> None:
+    world, joan = shop.world, shop.customer(email=OTHERS_EMAIL, comms=opted(shop, email=True))
+    shop.settle()
+    kept, twin = of(shop, joan).id, world.tenant(f"{TENANT}-stg")
+    for name in (TENANT, twin.name):
+        world.services.tenants.change(
+            name, lambda now: now.model_copy(update={"klaviyo_account_id": ACCOUNT})
+        )
+    jane = shop.omneo.profile(twin.name, email="canary-new@example.org")["id"]
+    sync_in(twin.name, jane, world)
+    shop.omneo.profile(twin.name, id=jane, email=OTHERS_EMAIL)
+    world.clock.advance(3600)
+    with pytest.raises(CannotSucceedError, match=f"the tenant {TENANT} on the same"):
+        sync_in(twin.name, jane, world)
+    assert (of(shop, joan).id, email_of(shop, joan)) == (kept, OTHERS_EMAIL)
+    assert consent_of(shop, joan) == "SUBSCRIBED"
+
+
+def sync_in(tenant: str, id: str, world: World) -> None:
+    """Have a tenant's profile synced at once."""
+    now = world.clock()
+    job = SyncProfile(tenant=tenant, id="1", accepted_at=now, profile_id=id, until=now)
+    sync_profile(job, world.read(tenant), world.services)
 
 
 def test_what_a_merged_person_has_given_on_goes_to_whoever_has_it_now(shop: Shop) -> None:
