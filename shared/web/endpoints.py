@@ -262,7 +262,7 @@ def _body(request: Request, largest: int, slow: SlowBodies) -> bytes:
         try:
             body = request.get_data()
         except RequestEntityTooLarge:
-            pass
+            pass  # no body was read, which is refused below as too large
         except (HTTPException, OSError):
             ended_early = True
     if reading is not None and reading.is_late:
