@@ -135,8 +135,8 @@ def _shown(form: Shape) -> Any:
     return " or ".join(sorted(form.kinds)).replace("free", "object")
 
 
-class _ListeningClient(HttpClient):
-    """An `HttpClient` whose every exchange is heard."""
+class ListeningClient(HttpClient):
+    """An `HttpClient` whose every exchange is heard, by whom `hear` names before the first call."""
 
     hear: Listener
 
@@ -197,7 +197,7 @@ class ListeningServices(Services):
 
         most, longest = _PATIENCE
         waits = ShortWaits(most, longest, sleep=self.sleep)
-        client = _ListeningClient(service, url, read_problem, self._connections, short_waits=waits)
+        client = ListeningClient(service, url, read_problem, self._connections, short_waits=waits)
         client.hear = hear
         return client
 
