@@ -13,8 +13,7 @@ from shared.metrics.metrics import accept_metric
 from shared.metrics.packing import pack_events
 from shared.services import Services
 from shared.worker.delivery import deliver
-from tests.support.mortal import Fate, WatchedDocuments, watched_everywhere
-from tests.support.recording import WatchedQueue
+from tests.support.mortal import Fate, WatchedQueue, mortal_services
 from tests.support.world import ACCOUNT, TENANT, World
 
 SINGLE = "/api/events"
@@ -93,12 +92,10 @@ class Rush:
 
     def services(self, fate: Fate | None = None) -> Services:
         """Return services of their own, as another instance has; with a fate, all that they do passes by it."""
-        own = replace(self.world.services, _kept={})
-        if fate is not None:
-            vars(own)["_connections"] = watched_everywhere(fate)
-            vars(own)["queue"] = WatchedQueue(self.world.services.queue, fate)
-            if fate.kills:
-                vars(own)["documents"] = WatchedDocuments(self.world.services.documents, fate)
+        if fate is None:
+            return replace(self.world.services, _kept={})
+        own = mortal_services(self.world.services, fate)
+        vars(own)["queue"] = WatchedQueue(self.world.services.queue, fate)
         return own
 
     def work_until_quiet(self, *, step: float = 1, most: int = 400) -> float:
