@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from shared.metrics.metrics import accept_metric
 from shared.metrics.packing import pack_events
 from shared.services import Services
 from shared.worker.delivery import deliver
-from tests.support.mortal import Fate, WatchedQueue, mortal_services
+from tests.support.mortal import Fate, another_instance
 from tests.support.world import ACCOUNT, TENANT, World
 
 SINGLE = "/api/events"
@@ -92,11 +92,7 @@ class Rush:
 
     def services(self, fate: Fate | None = None) -> Services:
         """Return services of their own, as another instance has; with a fate, all that they do passes by it."""
-        if fate is None:
-            return replace(self.world.services, _kept={})
-        own = mortal_services(self.world.services, fate)
-        vars(own)["queue"] = WatchedQueue(self.world.services.queue, fate)
-        return own
+        return another_instance(self.world.services, fate)
 
     def work_until_quiet(self, *, step: float = 1, most: int = 400) -> float:
         """Let time pass until nothing is queued and nothing waits; return the seconds that took."""

@@ -141,3 +141,12 @@ def mortal_services(services: Services, fate: Fate) -> Services:
     documents = services.documents
     vars(own)["documents"] = WatchedDocuments(documents, fate) if fate.kills else documents
     return own
+
+
+def another_instance(services: Services, fate: Fate | None) -> Services:
+    """Return services as another instance has them; with a fate, `mortal_services` around whose calls of the queue it may strike too."""
+    if fate is None:
+        return replace(services, _kept={})
+    own = mortal_services(services, fate)
+    vars(own)["queue"] = WatchedQueue(services.queue, fate)
+    return own

@@ -1,7 +1,7 @@
 """A tenant with its six data sources, records on their way to them, and what has arrived; run by the queue or by hand, with a fate."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from shared.jobs.jobs import AnyJob, PackRecords, SendRecords
@@ -12,7 +12,7 @@ from shared.records.rules.record import RECORD_ID
 from shared.services import Services
 from shared.targets.routes import TargetCall, target_named
 from shared.tenants.tenants import Tenant
-from tests.support.mortal import Fate, WatchedQueue, mortal_services
+from tests.support.mortal import Fate, another_instance
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
 REWARDS = "Omneo Rewards"
@@ -69,11 +69,7 @@ class Shelf:
 
     def services(self, fate: Fate | None = None) -> Services:
         """Return services of their own, as another instance has; with a fate, all that they do passes by it."""
-        if fate is None:
-            return replace(self.world.services)
-        own = mortal_services(self.world.services, fate)
-        vars(own)["queue"] = WatchedQueue(self.world.services.queue, fate)
-        return own
+        return another_instance(self.world.services, fate)
 
     def work_until_quiet(self, *, step: float = 1, most: int = 400) -> float:
         """Let time pass until nothing is queued and nothing waits; return the seconds that took."""
