@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from deploy.rehearsal.clients import RehearsedKlaviyo, RehearsedOmneo
 from deploy.rehearsal.shapes import Shape, shape_of
-from shared.http.client import Answer, HttpClient, ShortWaits
+from shared.http.client import Answer, HttpClient, Sent, ShortWaits
 from shared.http.paths import path_template
 from shared.klaviyo.json_api import read_problem as read_klaviyos
 from shared.omneo.verdicts import read_problem as read_omneos
@@ -140,20 +140,14 @@ class ListeningClient(HttpClient):
 
     hear: Listener
 
-    def _exchange(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        params: Mapping[str, str] | None,
-        data: bytes | None,
-    ) -> Answer:
+    def _exchange(self, sent: Sent) -> Answer:
         answer: Answer | None = None
         try:
-            answer = super()._exchange(method, path, headers, params, data)
+            answer = super()._exchange(sent)
             return answer
         finally:
-            self.hear(Exchange(self.service, method, path, params or {}, headers, data, answer))
+            params = sent.params or {}
+            self.hear(Exchange(self.service, sent.method, sent.path, params, sent.headers, sent.data, answer))
 
 
 @dataclass(frozen=True)
