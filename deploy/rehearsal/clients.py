@@ -56,24 +56,24 @@ class RehearsedKlaviyo(KlaviyoClient):
         return read(lambda body: [{**row} for row in rows_of(body)], answer)
 
     def create_list(self, name: str) -> Row:
-        """Make a list with single opt-in."""
+        """Make a list with single opt-in, and return it as Klaviyo shows it."""
         # https://developers.klaviyo.com/en/reference/create_list
         attributes = {"name": name, "opt_in_process": "single_opt_in"}
         answer = self._post(_UNCOUNTED, "/api/lists", {"data": {"type": "list", "attributes": attributes}})
         return read(lambda body: {**body["data"]}, answer)
 
     def lists_named(self, name: str) -> list[str]:
-        """Return the ids of the lists with this name."""
+        """Return the ids of the lists with this name, at most a page of them."""
         answer = self._get(_UNCOUNTED, "/api/lists", {"filter": any_of("name", [name])})
         return read(lambda body: [str(row["id"]) for row in rows_of(body)], answer)
 
     def delete_list(self, id: str) -> None:
-        """Remove a list; its members stay."""
+        """Remove a list; its members stay. Raises NotFoundError: it is not there."""
         # https://developers.klaviyo.com/en/reference/delete_list
         self._send(_UNCOUNTED, "DELETE", f"/api/lists/{segment(id)}")
 
     def delete_data_source(self, id: str) -> None:
-        """Remove a data source."""
+        """Remove a data source. Raises NotFoundError: it is not there."""
         # https://developers.klaviyo.com/en/reference/delete_data_source
         self._send(_UNCOUNTED, "DELETE", f"/api/data-sources/{segment(id)}")
 
@@ -101,7 +101,7 @@ class RehearsedOmneo(OmneoClient):
         return str(self._call("POST", "/api/v3/profiles", body=fields)["data"]["id"])
 
     def delete_profile(self, id: str) -> None:
-        """Delete a profile."""
+        """Delete a profile; any 2xx will do. Raises NotFoundError: it is not there."""
         self._call("DELETE", f"/api/v3/profiles/{id}", any_success=True)
 
     def profiles_by_email(self, email: str) -> Any:
@@ -130,7 +130,7 @@ class RehearsedOmneo(OmneoClient):
         return self._call("POST", "/api/v3/rewards", body=body)
 
     def delete_reward(self, id: int | str) -> None:
-        """Delete a reward."""
+        """Delete a reward; any 2xx will do. Raises NotFoundError: it is not there."""
         self._call("DELETE", f"/api/v3/rewards/{id}", any_success=True)
 
     def definition_rows(self) -> Any:

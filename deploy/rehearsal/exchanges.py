@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from deploy.rehearsal.clients import RehearsedKlaviyo, RehearsedOmneo
-from deploy.rehearsal.shapes import is_free
-from shared.http.client import Answer, HttpClient, ShortWaits
+from deploy.rehearsal.shapes import Shape, shape_of
+from shared.http.client import Answer, HttpClient, Sent, ShortWaits
 from shared.http.paths import path_template
 from shared.klaviyo.json_api import read_problem as read_klaviyos
 from shared.omneo.verdicts import read_problem as read_omneos
@@ -25,9 +25,6 @@ _PATIENCE = (6, 60.0)  # throttled calls wait in place: so many times, for at mo
 _CODE = re.compile(r"[a-z][a-z_]{1,60}")
 _FIELD = re.compile(r"[a-z][a-zA-Z0-9_-]{0,60}")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
-_DEEPEST = 8
-
-Shape: TypeAlias = Any  # a kind of value as text, a list of one shape, or an object of shapes by field
 
 
 @dataclass(frozen=True)
@@ -116,58 +113,41 @@ class Exchange:
 Listener: TypeAlias = Callable[[Exchange], None]
 
 
-def shape(value: Any, depth: int = 0) -> Shape:
+def shape(value: Any) -> Any:
     """Return the kinds of the values in a JSON document, by field; never a value, nor a name that people have given.
 
     >>> shape({"data": [{"id": "01H", "attributes": {"properties": {"Shoe size": 9}, "first_name": None}}]})
-    {'data': [{'id': 'text', 'attributes': {'properties': 'object', 'first_name': 'null'}}]}
+    {'data': [{'id': 'string', 'attributes': {'properties': 'object', 'first_name': 'null'}}]}
     """
-    if isinstance(value, dict):
-        if depth >= _DEEPEST:
-            return "object"
+    return _shown(shape_of(value))
+
+
+def _shown(form: Shape) -> Any:
+    if "object" in form.kinds:
         return {
-            name: "object"
-            if isinstance(inner, dict) and (name == "meta" or is_free(name, value))
-            else shape(inner, depth + 1)
-            for name, inner in value.items()
-            if isinstance(name, str) and _FIELD.fullmatch(name)
+            # `meta` may be a person's own words; where it is the service's, it says nothing that matters here.
+            name: "object" if name == "meta" and "object" in inner.kinds else _shown(inner)
+            for name, inner in form.fields.items()
+            if _FIELD.fullmatch(name)
         }
-    if isinstance(value, list):
-        return [shape(value[0], depth + 1)] if value else []
-    return kind_of(value)
+    if "array" in form.kinds:
+        return [_shown(form.item)] if form.item is not None else []
+    return " or ".join(sorted(form.kinds)).replace("free", "object")
 
 
-def kind_of(value: Any) -> str:
-    """Return the kind of a value in JSON's words.
-
-    >>> [kind_of(value) for value in ("a", 1, 1.5, True, None, {}, [])]
-    ['text', 'number', 'number', 'boolean', 'null', 'object', 'list']
-    """
-    if value is None:
-        return "null"
-    kinds: dict[type, str] = {bool: "boolean", int: "number", float: "number", str: "text", list: "list"}
-    return kinds.get(type(value), "object")
-
-
-class _ListeningClient(HttpClient):
-    """An `HttpClient` whose every exchange is heard."""
+class ListeningClient(HttpClient):
+    """An `HttpClient` whose every exchange is heard, by whom `hear` names before the first call."""
 
     hear: Listener
 
-    def _exchange(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        params: Mapping[str, str] | None,
-        data: bytes | None,
-    ) -> Answer:
+    def _exchange(self, sent: Sent) -> Answer:
         answer: Answer | None = None
         try:
-            answer = super()._exchange(method, path, headers, params, data)
+            answer = super()._exchange(sent)
             return answer
         finally:
-            self.hear(Exchange(self.service, method, path, params or {}, headers, data, answer))
+            params = sent.params or {}
+            self.hear(Exchange(self.service, sent.method, sent.path, params, sent.headers, sent.data, answer))
 
 
 @dataclass(frozen=True)
@@ -211,7 +191,7 @@ class ListeningServices(Services):
 
         most, longest = _PATIENCE
         waits = ShortWaits(most, longest, sleep=self.sleep)
-        client = _ListeningClient(service, url, read_problem, self._connections, short_waits=waits)
+        client = ListeningClient(service, url, read_problem, self._connections, short_waits=waits)
         client.hear = hear
         return client
 

@@ -20,6 +20,7 @@ _FREE = frozenset(
         "patch_identifiers",
     }
 )
+_DEEPEST = 20  # no answer of use is deeper, and the stack holds no end of it
 
 
 def is_free(name: str, holder: Mapping[str, Any]) -> bool:
@@ -44,22 +45,25 @@ class Shape:
     item: "Shape | None" = None
 
 
-def shape_of(value: Any) -> Shape:
-    """Return the form of a JSON value."""
+def shape_of(value: Any, depth: int = 0) -> Shape:
+    """Return the form of a JSON value. What is nested more than 20 deep is "free"."""
+    if depth > _DEEPEST:
+        return _FREE_FORM
     if isinstance(value, Mapping):
         return Shape(
             frozenset({"object"}),
-            {name: _shape_of_field(name, inner, value) for name, inner in value.items()},
+            {name: _shape_of_field(name, inner, value, depth + 1) for name, inner in value.items()},
         )
     if isinstance(value, list | tuple):
-        return Shape(frozenset({"array"}), item=merged([shape_of(row) for row in value]))
+        return Shape(frozenset({"array"}), item=merged([shape_of(row, depth + 1) for row in value]))
     return Shape(frozenset({_kind(value)}))
 
 
-def _shape_of_field(name: str, value: Any, holder: Mapping[str, Any]) -> Shape:
+def _shape_of_field(name: str, value: Any, holder: Mapping[str, Any], depth: int) -> Shape:
     # Omneo says what is wrong by the field, so the names are the case's.
     is_by_field = name == "errors" and isinstance(value, Mapping)
-    return _FREE_FORM if is_by_field or is_free(name, holder) else shape_of(value)
+    is_not_the_services = value is not None and (is_by_field or is_free(name, holder))
+    return _FREE_FORM if is_not_the_services else shape_of(value, depth)
 
 
 def merged(shapes: Sequence[Shape]) -> Shape | None:

@@ -77,7 +77,7 @@ class Stage:
     # Time.
 
     def now(self) -> datetime:
-        """Return the time."""
+        """Return the time by the clock of the services, in UTC."""
         return self.services.clock()
 
     def pause(self, seconds: float) -> None:
@@ -158,7 +158,7 @@ class Stage:
         return profile
 
     def data_source(self) -> str:
-        """Make a data source and return its id."""
+        """Make a data source, which is noted before so that it is removed, and return its id."""
         title = self.note(made.DATA_SOURCE, self.name("records"))
         return self.klaviyo.create_data_source(title, "Made by a rehearsal, and removed by it.")
 

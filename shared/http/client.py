@@ -72,6 +72,17 @@ class ShortWaits:
 
 
 @dataclass(frozen=True)
+class Sent:
+    """A call as it is sent; its `path` holds ids, its `headers` a token."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    params: Mapping[str, str] | None
+    data: bytes | None
+
+
+@dataclass(frozen=True)
 class Answer:
     """A service's answer, read to its end."""
 
@@ -146,10 +157,10 @@ class HttpClient:
             NotFoundError: 404.
             RefusedError: any other refusal.
         """
-        waits = self._short_waits
+        sent, waits = Sent(method, path, headers, params, data), self._short_waits
         for left in range(waits.most, -1, -1):
             try:
-                answer = self._send(method, path, headers, params, data)
+                answer = self._send(sent)
                 if answered is not None:
                     answered(answer.headers)
                 return self._understand(answer, any_success=any_success)
@@ -159,17 +170,10 @@ class HttpClient:
                 waits.sleep(error.retry_after or 0.0)
         raise AssertionError("the last try returns or raises")
 
-    def _send(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        params: Mapping[str, str] | None,
-        data: bytes | None,
-    ) -> Answer:
+    def _send(self, sent: Sent) -> Answer:
         started, answer = time.monotonic(), None
         try:
-            answer = self._exchange(method, path, headers, params, data)
+            answer = self._exchange(sent)
             self.retirement = answer.headers.get(_RETIREMENT, self.retirement)[:100]
             return answer
         finally:
@@ -182,21 +186,14 @@ class HttpClient:
                 logging.INFO,
                 "outside call",
                 service=self.service,
-                method=method,
-                path=path_template(path),
+                method=sent.method,
+                path=path_template(sent.path),
                 status=answer.status if answer else 0,  # no answer is status 0
                 seconds=round(time.monotonic() - started, 4),
                 **({"request": request_id} if answer and (request_id := _request_id(answer)) else {}),
             )
 
-    def _exchange(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        params: Mapping[str, str] | None,
-        data: bytes | None,
-    ) -> Answer:
+    def _exchange(self, sent: Sent) -> Answer:
         left = seconds_left()
         if left <= 0:
             raise self._wait("was not called: no time was left")
@@ -205,11 +202,11 @@ class HttpClient:
             with (
                 lasting(lambda: deadline - self._monotonic()),
                 self._connections.session().request(
-                    method,
-                    self._base_url + path,
-                    headers=dict(headers),
-                    params=params,
-                    data=data,
+                    sent.method,
+                    self._base_url + sent.path,
+                    headers=dict(sent.headers),
+                    params=sent.params,
+                    data=sent.data,
                     timeout=(min(self._limits.connect, left), min(self._limits.read, left)),
                     allow_redirects=False,  # a redirect would carry our token elsewhere
                     stream=True,

@@ -30,13 +30,13 @@ class Unpaced:
     """Every call is made."""
 
     def check(self, endpoint: Endpoint) -> None:
-        """Return."""
+        """Let the call be made at once."""
 
     def answered(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
-        """Do nothing."""
+        """Pass over it: no call is ever put off for what is left."""
 
     def refused(self, endpoint: Endpoint, asked: float | None) -> None:
-        """Do nothing."""
+        """Pass over it: no endpoint is let rest."""
 
 
 class TenantPace:

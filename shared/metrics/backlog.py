@@ -4,7 +4,6 @@ An event is a document, sealed, since events are about people. Documents come in
 a bulk call holds is noted before it is made, so that after a death nobody takes them for untried. Nothing is sent here.
 """
 
-import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -12,21 +11,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self, cast
 
-from shared.errors import (
-    DocumentChangedError,
-    DocumentExistsError,
-    DocumentMissingError,
-    UndecryptableError,
-)
+from shared.errors import DocumentExistsError, UndecryptableError
 from shared.jobs.jobs import SendMetric, write_job
 from shared.jobs.rules.windows import LENGTH, Window
 from shared.storage.documents import MOST_WRITES, Document, Documents, Value, Write, delete_all
 from shared.storage.encryption import KeyRing
+from shared.storage.sealed import SealedField
 
 if TYPE_CHECKING:
     from shared.services import Services
 
-_EVENT = "event_backlog.event"
 # An event is at most 16 KB (`LARGEST_EVENT`), some 22 KB sealed: a page is at most 11 MB, which the store brings within one time-out.
 _AT_ONCE = 500
 _TRY = "tried"  # the one document that notes a bulk call: a tenant has one packer
@@ -56,7 +50,7 @@ class Backlog:
 
     def __init__(self, documents: Documents, keys: KeyRing) -> None:
         self._documents = documents
-        self._keys = keys
+        self._event = SealedField(documents, keys, "event", context="event_backlog.event")
 
     @classmethod
     def of(cls, services: "Services") -> Self:
@@ -71,7 +65,7 @@ class Backlog:
             "window": str(
                 Window.at(at).number
             ),  # as text, by which SQLite finds it without reading the others
-            "event": self._sealed(tenant, write_job(job)),
+            "event": self._event.seal(tenant, write_job(job)),
         }
         with suppress(DocumentExistsError):
             self._documents.create(_events(tenant), _id(job), fields)
@@ -166,37 +160,11 @@ class Backlog:
         Raises:
             UndecryptableError: some cannot be read; all others were written.
         """
-        due, after, unreadable = 0, None, None
-        while found := self._documents.find(_events(tenant), after=after, limit=_AT_ONCE):
-            after = found[-1].id
-            stale = [one for one in found if not self._keys.is_current(str(one.fields["event"]))]
-            due += len(stale)
-            for document in () if dry_run else stale:
-                try:
-                    self._renew(tenant, document)
-                except UndecryptableError as error:
-                    unreadable = error
-        if unreadable is not None:
-            raise unreadable
-        return due
-
-    def _renew(self, tenant: str, document: Document) -> None:
-        sealed: dict[str, Value] = {"event": self._sealed(tenant, self._opened(tenant, document))}
-        with suppress(
-            DocumentMissingError, DocumentChangedError
-        ):  # sent meanwhile, or renewed by another run
-            self._documents.update(_events(tenant), document.id, sealed, version=document.version)
-
-    def _sealed(self, tenant: str, job: bytes) -> str:
-        return self._keys.encrypt_bytes(zlib.compress(job), tenant=tenant, field=_EVENT)
-
-    def _opened(self, tenant: str, document: Document) -> bytes:
-        sealed = str(document.fields["event"])
-        return zlib.decompress(self._keys.decrypt_bytes(sealed, tenant=tenant, field=_EVENT))
+        return self._event.reencrypt(tenant, _events(tenant), at_once=_AT_ONCE, dry_run=dry_run)
 
     def _waiting(self, tenant: str, document: Document) -> Waiting:
         def opened() -> SendMetric:
-            return SendMetric.model_validate_json(self._opened(tenant, document))
+            return SendMetric.model_validate_json(self._event.open(tenant, document))
 
         return Waiting(document.id, int(str(document.fields["window"])), opened)
 

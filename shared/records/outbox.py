@@ -7,28 +7,22 @@ here.
 """
 
 import json
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from shared.errors import (
-    DocumentChangedError,
-    DocumentExistsError,
-    DocumentMissingError,
-    UndecryptableError,
-)
+from shared.errors import DocumentExistsError, DocumentMissingError
 from shared.jobs.jobs import SendRecords
 from shared.records.rules.record import Record, parcels
 from shared.storage.documents import Document, Documents, Value
 from shared.storage.encryption import KeyRing
+from shared.storage.sealed import SealedField
 
 if TYPE_CHECKING:
     from shared.services import Services
 
-_RECORDS = "outbox.records"
 _AT_ONCE = 20  # of up to 1 MiB each, which the store has to bring within one time-out
 
 
@@ -65,7 +59,7 @@ class Outbox:
 
     def __init__(self, documents: Documents, keys: KeyRing) -> None:
         self._documents = documents
-        self._keys = keys
+        self._records = SealedField(documents, keys, "records", context="outbox.records")
 
     @classmethod
     def of(cls, services: "Services") -> Self:
@@ -165,19 +159,7 @@ class Outbox:
         Raises:
             UndecryptableError: some cannot be read; all others were written.
         """
-        due, after, unreadable = 0, None, None
-        while found := self._documents.find(_parcels(tenant), after=after, limit=_AT_ONCE):
-            after = found[-1].id
-            stale = [one for one in found if not self._keys.is_current(str(one.fields["records"]))]
-            due += len(stale)
-            for document in () if dry_run else stale:
-                try:
-                    self._renew(tenant, document)
-                except UndecryptableError as error:
-                    unreadable = error
-        if unreadable is not None:
-            raise unreadable
-        return due
+        return self._records.reencrypt(tenant, _parcels(tenant), at_once=_AT_ONCE, dry_run=dry_run)
 
     def _parcels_of(
         self, tenant: str, source: str, records: Sequence[Record], job: str, accepted_at: datetime
@@ -193,7 +175,7 @@ class Outbox:
                     "accepted_at": moment,
                     "count": len(part),
                     "sent": 0,
-                    "records": self._sealed(tenant, json.dumps(part, ensure_ascii=False).encode()),
+                    "records": self._records.seal(tenant, json.dumps(part, ensure_ascii=False).encode()),
                 },
             )
 
@@ -208,22 +190,8 @@ class Outbox:
         where = {"data_source": source}
         return self._documents.find(_parcels(tenant), where=where, after=after, limit=_AT_ONCE)
 
-    def _renew(self, tenant: str, document: Document) -> None:
-        sealed: dict[str, Value] = {"records": self._sealed(tenant, self._opened(tenant, document))}
-        try:
-            self._documents.update(_parcels(tenant), document.id, sealed, version=document.version)
-        except (DocumentMissingError, DocumentChangedError):
-            return  # sent meanwhile, or renewed by another run of the same command
-
-    def _sealed(self, tenant: str, records: bytes) -> str:
-        return self._keys.encrypt_bytes(zlib.compress(records), tenant=tenant, field=_RECORDS)
-
-    def _opened(self, tenant: str, document: Document) -> bytes:
-        sealed = str(document.fields["records"])
-        return zlib.decompress(self._keys.decrypt_bytes(sealed, tenant=tenant, field=_RECORDS))
-
     def _decode(self, tenant: str, document: Document) -> Parcel:
-        records: list[Any] = json.loads(self._opened(tenant, document))
+        records: list[Any] = json.loads(self._records.open(tenant, document))
         return Parcel(
             id=document.id,
             accepted_at=cast(datetime, document.fields["accepted_at"]),

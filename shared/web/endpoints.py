@@ -277,7 +277,7 @@ def _body(request: Request, largest: int, slow: SlowBodies) -> bytes:
         try:
             body = read_body(request, largest)
         except RequestEntityTooLarge:
-            pass
+            pass  # no body was read, which is refused below as too large
         except (HTTPException, OSError):
             ended_early = True
     if reading is not None and reading.is_late:

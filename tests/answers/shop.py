@@ -1,6 +1,6 @@
 """A sandbox with something of everything in it, and the product's clients of it, each call of which is heard."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
 from deploy.rehearsal.answers import RecordedAnswer
-from deploy.rehearsal.exchanges import Exchange
-from shared.http.client import Answer, HttpClient
+from deploy.rehearsal.exchanges import Exchange, ListeningClient
+from shared.http.client import HttpClient
 from shared.http.connections import Connections
 from shared.klaviyo.client import FixedToken, KlaviyoClient
 from shared.klaviyo.client import read_problem as read_klaviyos
@@ -29,24 +29,6 @@ HOOK = "https://extension.example.org/acme/api/v1/webhooks/omneo"
 TOPIC = "event:klaviyo.bounced_email"
 SECRET = SecretStr("canary-webhook-secret")
 VERIFIER = "canary" * 8
-
-
-class HearingClient(HttpClient):
-    """An `HttpClient` each of whose exchanges is kept in `heard`."""
-
-    heard: list[Exchange]
-
-    def _exchange(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        params: Mapping[str, str] | None,
-        data: bytes | None,
-    ) -> Answer:
-        answer = super()._exchange(method, path, headers, params, data)
-        self.heard.append(Exchange(self.service, method, path, params or {}, headers, data, answer))
-        return answer
 
 
 @dataclass(frozen=True)
@@ -114,9 +96,9 @@ class Shop:
         url = base_url(self.sandbox.omneo.url_template, TENANT)
         return OmneoClient(self._http("Omneo", url, read_omneos), SecretStr(token))
 
-    def _http(self, service: str, url: str, read_problem: Any) -> HearingClient:
-        client = HearingClient(service, url, read_problem, self._connections)
-        client.heard = self.heard
+    def _http(self, service: str, url: str, read_problem: Any) -> ListeningClient:
+        client = ListeningClient(service, url, read_problem, self._connections)
+        client.hear = self.heard.append
         return client
 
     def stock(self) -> "Shop":

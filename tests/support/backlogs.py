@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +13,7 @@ from shared.metrics.metrics import accept_metric
 from shared.metrics.packing import pack_events
 from shared.services import Services
 from shared.worker.delivery import deliver
-from tests.support.mortal import Fate, WatchedDocuments, watched_everywhere
-from tests.support.recording import WatchedQueue
+from tests.support.mortal import Fate, another_instance
 from tests.support.world import ACCOUNT, TENANT, World
 
 SINGLE = "/api/events"
@@ -93,13 +92,7 @@ class Rush:
 
     def services(self, fate: Fate | None = None) -> Services:
         """Return services of their own, as another instance has; with a fate, all that they do passes by it."""
-        own = replace(self.world.services, _kept={})
-        if fate is not None:
-            vars(own)["_connections"] = watched_everywhere(fate)
-            vars(own)["queue"] = WatchedQueue(self.world.services.queue, fate)
-            if fate.kills:
-                vars(own)["documents"] = WatchedDocuments(self.world.services.documents, fate)
-        return own
+        return another_instance(self.world.services, fate)
 
     def work_until_quiet(self, *, step: float = 1, most: int = 400) -> float:
         """Let time pass until nothing is queued and nothing waits; return the seconds that took."""

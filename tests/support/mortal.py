@@ -4,11 +4,13 @@ What it calls and what it stores is real; only the wire and the store's methods 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import requests
 
 from shared.http.connections import Connections
+from shared.services import Services
 from shared.storage.documents import Documents
 from tests.support.through import READS, Through
 from tests.support.wire import Direct
@@ -113,3 +115,38 @@ class WatchedDocuments(Through):
         result = call()
         self._fate.pass_by("after a write")
         return result
+
+
+class WatchedQueue:
+    """A queue around each call of which the fate may strike."""
+
+    def __init__(self, queue: Any, fate: Fate) -> None:
+        self._queue = queue
+        self._fate = fate
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*args: Any, **named: Any) -> Any:
+            self._fate.pass_by(f"before {name}")
+            result = getattr(self._queue, name)(*args, **named)
+            self._fate.pass_by(f"after {name}")
+            return result
+
+        return call
+
+
+def mortal_services(services: Services, fate: Fate) -> Services:
+    """Return services of a process of its own: the fate may strike around its calls, and around its writes if it kills."""
+    own = replace(services, _kept={})
+    vars(own)["_connections"] = watched_everywhere(fate)
+    documents = services.documents
+    vars(own)["documents"] = WatchedDocuments(documents, fate) if fate.kills else documents
+    return own
+
+
+def another_instance(services: Services, fate: Fate | None) -> Services:
+    """Return services as another instance has them; with a fate, `mortal_services` around whose calls of the queue it may strike too."""
+    if fate is None:
+        return replace(services, _kept={})
+    own = mortal_services(services, fate)
+    vars(own)["queue"] = WatchedQueue(services.queue, fate)
+    return own

@@ -1,7 +1,7 @@
 """A tenant with its six data sources, records on their way to them, and what has arrived; run by the queue or by hand, with a fate."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from shared.jobs.jobs import AnyJob, PackRecords, SendRecords
@@ -12,29 +12,12 @@ from shared.records.rules.record import RECORD_ID
 from shared.services import Services
 from shared.targets.routes import TargetCall, target_named
 from shared.tenants.tenants import Tenant
-from tests.support.mortal import Fate, WatchedDocuments, watched_connections
+from tests.support.mortal import Fate, another_instance
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
 REWARDS = "Omneo Rewards"
 SINGLE = "/api/data-source-record-create-jobs"
 BULK = "/api/data-source-record-bulk-create-jobs"
-
-
-class WatchedQueue:
-    """A queue around each call of which the fate may strike."""
-
-    def __init__(self, queue: Any, fate: Fate) -> None:
-        self._queue = queue
-        self._fate = fate
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        def call(*args: Any, **named: Any) -> Any:
-            self._fate.pass_by(f"before {name}")
-            result = getattr(self._queue, name)(*args, **named)
-            self._fate.pass_by(f"after {name}")
-            return result
-
-        return call
 
 
 @dataclass
@@ -86,13 +69,7 @@ class Shelf:
 
     def services(self, fate: Fate | None = None) -> Services:
         """Return services of their own, as another instance has; with a fate, all that they do passes by it."""
-        own = replace(self.world.services)
-        if fate is not None:
-            vars(own)["_connections"] = watched_connections(fate)
-            vars(own)["queue"] = WatchedQueue(self.world.services.queue, fate)
-            if fate.kills:
-                vars(own)["documents"] = WatchedDocuments(self.world.services.documents, fate)
-        return own
+        return another_instance(self.world.services, fate)
 
     def work_until_quiet(self, *, step: float = 1, most: int = 400) -> float:
         """Let time pass until nothing is queued and nothing waits; return the seconds that took."""

@@ -556,17 +556,19 @@ class TestTheBacklog:
         assert left.job.id == "j1"
 
     def test_what_is_put_there_of_the_person_meanwhile_is_not_sent(self, shop: World) -> None:
-        event = {
-            "metric": {"data": {"attributes": {"name": "Seen"}}},
-            "profile": {"data": {"attributes": {"email": EMAIL}}},
-            "properties": {},
-            "unique_id": "u",
-        }
-        named = {"tenant": TENANT, "accepted_at": shop.clock(), "event": event}
-        job = SendMetric.model_validate(named)
+        accepted_at = shop.clock()
         erase(shop)
-        Backlog.of(shop.services).add(TENANT, job, at=shop.clock() - timedelta(seconds=10))
+        shop.services.tenant_cache.fresh(TENANT)  # as all have read it anew by then
+        for email in (EMAIL, JOHN):
+            event = {
+                "metric": {"data": {"type": "metric", "attributes": {"name": "Seen"}}},
+                "profile": {"data": {"type": "profile", "attributes": {"email": email}}},
+                "properties": {"of": email},
+                "unique_id": f"u-{email}",
+            }
+            job = SendMetric(tenant=TENANT, accepted_at=accepted_at, event=event)
+            Backlog.of(shop.services).add(TENANT, job, at=shop.clock() - timedelta(seconds=10))
         shop.services.queue.put(PackEvents(tenant=TENANT, accepted_at=shop.clock()), shop.read())
         shop.work()
         assert Backlog.of(shop.services).count(TENANT) == 0
-        assert [event for event in shop.events() if event.metric == "Seen"] == []
+        assert [event.properties for event in shop.events() if event.metric == "Seen"] == [{"of": JOHN}]

@@ -6,8 +6,7 @@ import pytest
 
 from shared.jobs.jobs import CompareConsent
 from shared.profiles.look import compare_consent
-from tests.shared.profiles.test_sync_in_order import mortal
-from tests.support.mortal import Fate, KilledError
+from tests.support.mortal import Fate, KilledError, mortal_services
 from tests.support.stories import Story, a_story
 from tests.support.world import ACCOUNT, TENANT, World
 
@@ -61,7 +60,9 @@ def test_it_asks_for_nothing_where_both_sides_agree(story: Story) -> None:
 @pytest.mark.parametrize("at", range(16))
 def test_it_dies_at_any_moment_and_is_finished_by_the_next(story: Story, at: int) -> None:
     try:
-        compare_consent(a_look(story), story.world.read(), mortal(story.world, Fate(at, kills=True)))
+        compare_consent(
+            a_look(story), story.world.read(), mortal_services(story.world.services, Fate(at, kills=True))
+        )
     except KilledError:
         story.world.clock.advance(400)
     compare_consent(a_look(story), story.world.read(), story.world.services)

@@ -11,8 +11,7 @@ from shared.consent_events import Channel
 from shared.errors import WaitError
 from shared.jobs.jobs import PullOptOut
 from shared.profiles.opt_outs import pull_opt_out
-from tests.shared.profiles.test_sync_in_order import mortal
-from tests.support.mortal import Fate, KilledError
+from tests.support.mortal import Fate, KilledError, mortal_services
 from tests.support.syncing import Shop, a_shop
 from tests.support.world import TENANT, World
 
@@ -88,7 +87,7 @@ def test_it_dies_at_any_moment_and_is_finished_with_one_record(shop: Shop, at: i
     id = shop.customer(comms={"email_promo": True, "email_consent_updated_at": shop.now(-60)}, tells=False)
     job = a_job(shop.world, id, shop.world.clock())
     try:
-        pull_opt_out(job, shop.world.read(), mortal(shop.world, Fate(at, kills=True)))
+        pull_opt_out(job, shop.world.read(), mortal_services(shop.world.services, Fate(at, kills=True)))
     except KilledError:
         shop.world.clock.advance(400)
     pull_opt_out(job, shop.world.read(), shop.world.services)
@@ -107,7 +106,7 @@ def test_anothers_opt_out_comes_to_klaviyo_wherever_the_process_dies(shop: Shop,
     shop.world.clock.advance(900)
     job = a_job(shop.world, id, shop.world.clock()).model_copy(update={"is_anothers": True})
     try:
-        pull_opt_out(job, shop.world.read(), mortal(shop.world, Fate(at, kills=True)))
+        pull_opt_out(job, shop.world.read(), mortal_services(shop.world.services, Fate(at, kills=True)))
     except KilledError:
         shop.world.clock.advance(400)
     pull_opt_out(job, shop.world.read(), shop.world.services)

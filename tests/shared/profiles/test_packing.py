@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +15,7 @@ from shared.profiles.backlog import SyncBacklog
 from shared.profiles.packing import SHARE, SWEPT_AFTER, lease_name, may_wait, pack_syncs, sweep_backlog
 from shared.receipts import Receipts
 from shared.services import Services
-from tests.support.mortal import Fate, KilledError, WatchedDocuments, watched_connections
+from tests.support.mortal import Fate, KilledError, mortal_services
 from tests.support.syncing import IMPORT, Shop, a_shop
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
@@ -238,20 +237,13 @@ class TestPacker:
     def test_wherever_it_dies_each_sync_is_given_back(self, shop: Shop, kills: bool) -> None:
         world = shop.world
 
-        def mortal(fate: Fate) -> Services:
-            services = replace(world.services)
-            documents: Any = world.services.documents
-            vars(services)["documents"] = WatchedDocuments(documents, fate) if fate.kills else documents
-            vars(services)["_connections"] = watched_connections(fate)
-            return services
-
         for at in range(60):
             world.services.queue.purge(world.read(), Direction.OUTBOUND)
             world.clock.advance(400)
             self.fill(shop, 3)
             fate = Fate(at, kills=kills)
             with contextlib.suppress(KilledError):
-                self.pack(shop, mortal(fate))
+                self.pack(shop, mortal_services(world.services, fate))
             if not fate.struck:
                 break
             world.clock.advance(400)  # its lease has run out, and the queue delivers again

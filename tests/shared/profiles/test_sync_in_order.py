@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +19,7 @@ from shared.profiles.calls import accept_upsert
 from shared.profiles.deleted import delete_profile
 from shared.profiles.sync import sync_profile
 from shared.services import Services
-from tests.support.mortal import Fate, KilledError, WatchedDocuments, watched_connections
+from tests.support.mortal import Fate, KilledError, mortal_services
 from tests.support.syncing import IMPORT, PHONE, PROFILES, SUBSCRIBE, UNSUBSCRIBE, Shop, a_shop
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
@@ -31,15 +31,6 @@ def a_sync(world: World, id: str) -> SyncProfile:
     return SyncProfile(tenant=TENANT, id="sync", accepted_at=world.clock(), profile_id=id, until=until)
 
 
-def mortal(world: World, fate: Fate) -> Services:
-    """Return services with whose calls and writes the fate may interfere."""
-    services = replace(world.services)
-    documents = world.services.documents
-    vars(services)["documents"] = WatchedDocuments(documents, fate) if fate.kills else documents
-    vars(services)["_connections"] = watched_connections(fate)
-    return services
-
-
 def run_through(
     world: World, work: Callable[[Services], None], *, kills: bool, again: Callable[[], None]
 ) -> int:
@@ -48,7 +39,7 @@ def run_through(
         again()
         fate = Fate(at, kills=kills)
         with contextlib.suppress(KilledError, WaitError):
-            work(mortal(world, fate))
+            work(mortal_services(world.services, fate))
         if not fate.struck:
             return at
         world.clock.advance(400)  # what the dead one held has run out
