@@ -58,6 +58,8 @@ CORE = (
     "shared/metrics/rules/event_profile.py",
     "shared/metrics/rules/track.py",
     "shared/omneo/client.py",
+    "shared/omneo/envelopes.py",
+    "shared/omneo/models.py",
     "shared/profiles/calls.py",
     "shared/profiles/consent_calls.py",
     "shared/profiles/deleted.py",
@@ -119,6 +121,11 @@ CORE = (
 # Where a module's tests do not bear its name.
 _MEMORY = ("tests/shared/consent/rules/test_memory.py",)
 _FLUSH = ("tests/shared/consent/test_flush.py", "tests/shared/consent/test_flush_crashes.py")
+_OMNEO = (
+    "tests/shared/omneo/test_client.py",
+    "tests/shared/omneo/test_rewards.py",
+    "tests/shared/omneo/test_webhooks.py",
+)
 _RECORDS = ("tests/shared/records/test_records.py", "tests/shared/records/test_order.py")
 _REWARDS = ("tests/shared/rewards/test_rewards.py", "tests/shared/rewards/test_one_person.py")
 _SYNC = ("tests/shared/profiles/test_sync.py", "tests/shared/profiles/test_sync_in_order.py")
@@ -136,6 +143,8 @@ _ELSEWHERE = {
     "shared/klaviyo/rules/attributes.py": ("tests/shared/profiles/rules/test_mapping.py",),
     "shared/metrics/metrics.py": ("tests/functions/test_targets.py", _WORKER[0]),
     "shared/metrics/rules/track.py": ("tests/shared/metrics/rules/test_event_profile.py",),
+    "shared/omneo/envelopes.py": _OMNEO,
+    "shared/omneo/models.py": _OMNEO,
     "shared/profiles/consent_calls.py": _SYNC,
     "shared/profiles/klaviyo_import.py": _SYNC_REFUSED,
     "shared/profiles/making_room.py": _SYNC_REFUSED,
