@@ -107,10 +107,13 @@ CORE = (
     "shared/values/dates.py",
     "shared/values/emails.py",
     "shared/values/phones.py",
+    "shared/web/answers.py",
     "shared/web/authentication.py",
     "shared/web/callers.py",
+    "shared/web/calls.py",
     "shared/web/endpoints.py",
     "shared/web/json_bodies.py",
+    "shared/web/routes.py",
     "shared/worker/delivery.py",
     "shared/worker/outcomes.py",
     "shared/worker/replaying.py",
@@ -120,6 +123,7 @@ CORE = (
 
 # Where a module's tests do not bear its name.
 _MEMORY = ("tests/shared/consent/rules/test_memory.py",)
+_ENDPOINTS = ("tests/shared/web/test_authentication.py",)
 _FLUSH = ("tests/shared/consent/test_flush.py", "tests/shared/consent/test_flush_crashes.py")
 _OMNEO = (
     "tests/shared/omneo/test_client.py",
@@ -163,8 +167,11 @@ _ELSEWHERE = {
         "tests/shared/records/test_outbox.py",
         "tests/shared/metrics/test_backlog.py",
     ),
-    "shared/web/callers.py": ("tests/shared/web/test_authentication.py",),
-    "shared/web/endpoints.py": ("tests/shared/web/test_authentication.py",),
+    "shared/web/answers.py": _ENDPOINTS,
+    "shared/web/callers.py": _ENDPOINTS,
+    "shared/web/calls.py": _ENDPOINTS,
+    "shared/web/endpoints.py": _ENDPOINTS,
+    "shared/web/routes.py": _ENDPOINTS,
     "shared/worker/outcomes.py": _WORKER,
     "shared/worker/run.py": _WORKER,
     "shared/worker/schedule.py": _WORKER,
