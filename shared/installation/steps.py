@@ -12,11 +12,7 @@ from typing import TypeAlias
 from shared import logs
 from shared.audit import Act, Audit
 from shared.direction import Direction
-from shared.errors import (
-    DocumentMissingError,
-    OwnServiceError,
-    QueueUnavailableError,
-)
+from shared.errors import DocumentMissingError, OwnServiceError, QueueUnavailableError
 from shared.installation.attempts import (
     bound,
     check_origin,
