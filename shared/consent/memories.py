@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shared.services import Services
 
 _ATTEMPTS = 20
-_MOMENTS = ("omneo_in", "omneo_out", "seen_at", "ahead", "merged_at")
+_MOMENTS = ("omneo_in", "omneo_out", "seen_at", "ahead", "merged_at", "own_in")
 
 Memories: TypeAlias = Mapping[Channel, Memory]
 
