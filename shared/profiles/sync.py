@@ -206,7 +206,7 @@ class _Sync:
         self._note_given_up(heirs, imported.before, imported.profile)
         subjects = subjects_of(imported, plan.mapped.attributes)
         # Before the merge: what Klaviyo has shown is hers alone.
-        steps = self._compare(subjects)
+        steps = self._compare(subjects, left=imported.profile.email)
         unmerged = self._merge(imported, subjects)
         trouble = self._settle_consents(subjects, steps)
         self._write_identity(imported.profile.id, plan.klaviyo_id)
@@ -303,9 +303,7 @@ class _Sync:
         if heir and before and written.email.casefold() != before.email.casefold():
             note_given_up(written.id, heir, self.tenant, self.services)
 
-    def _merge(
-        self, imported: Imported, subjects: Mapping[Channel, Subject]
-    ) -> CannotSucceedError | None:
+    def _merge(self, imported: Imported, subjects: Mapping[Channel, Subject]) -> CannotSucceedError | None:
         """Merge what is one person's in Omneo; return why some of it is never merged, None if there is nothing of the kind."""
         found = imported.verdict.merges if imported.verdict else ()
         theirs = {source: name for source in found if (name := self._whose_too(source))}
@@ -360,18 +358,17 @@ class _Sync:
 
         ConsentMemories.of(self.services).change(self.tenant.name, self.job.profile_id, merged)
 
-    def _compare(self, subjects: Mapping[Channel, Subject]) -> list[Step]:
-        """Return the steps that follow from both sides' consents."""
+    def _compare(self, subjects: Mapping[Channel, Subject], *, left: str = "") -> list[Step]:
+        """Return the steps that follow from both sides' consents. `left` is the email that Klaviyo has now, "" if it was not written."""
         comms = comms_of(self.profile)
         if comms is None:
             logs.write(logging.WARNING, "Omneo shows no consent, so none was asked for")
             return []
         id, tenant, services = self.job.profile_id, self.tenant, self.services
-        return compared(id, comms, subjects, read_at=self.read_at, tenant=tenant, services=services)[1]
+        read_at = self.read_at
+        return compared(id, comms, subjects, read_at=read_at, tenant=tenant, services=services, left=left)[1]
 
-    def _settle_consents(
-        self, subjects: Mapping[Channel, Subject], steps: Iterable[Step]
-    ) -> Trouble | None:
+    def _settle_consents(self, subjects: Mapping[Channel, Subject], steps: Iterable[Step]) -> Trouble | None:
         """Ask for what is to be asked; return what of it can never succeed, None if all did."""
         id, tenant, services = self.job.profile_id, self.tenant, self.services
         comms = comms_of(self.profile) or {}

@@ -360,6 +360,14 @@ STORIES: dict[str, Plan] = {
         landings=(61.1,),
         master_list=True,
     ),
+    "two swap their emails, which is told late, and one unsubscribes and has none any more before it is": Plan(
+        people=(Beginning("in", "in"), Beginning("in", "in")),
+        acts=(
+            act(125.7, "p.swap", who=1, told=(222.7,)),
+            act(163.1, "k.unsubscribe", "email"),
+            act(193.9, "p.bad email"),
+        ),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

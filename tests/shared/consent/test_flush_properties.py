@@ -26,7 +26,9 @@ from tests.support.world import ACCOUNT, TENANT, World
 
 SECONDS = 6
 KLAVIYO_PROFILES = 3  # the first two are one Omneo profile's
-OLDER = 3600.0  # seconds; what Klaviyo holds is of none of the events, or it would show whose some of them are
+OLDER = (
+    3600.0  # seconds; what Klaviyo holds is of none of the events, or it would show whose some of them are
+)
 
 
 @dataclass(frozen=True)
