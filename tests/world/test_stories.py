@@ -368,6 +368,11 @@ STORIES: dict[str, Plan] = {
             act(193.9, "p.bad email"),
         ),
     ),
+    "our subscribe lifts her complaint, is taken back, and she opts in in Omneo later": Plan(
+        people=(Beginning("in", "in", is_new=True, is_known_by_email=True),),
+        acts=(act(31.8, "k.spam", "email"), act(410.1, "o.in", "email")),
+        landings=(34.2,),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),
