@@ -14,6 +14,7 @@ from deploy import staging
 from deploy.gcp import (
     access,
     balancer,
+    costs,
     front,
     naming,
     overview,
@@ -98,6 +99,14 @@ def variable_problems(work: Path, place: Place) -> list[str]:
             kept = naming.secret(name) in stored or name in revisions.MADE_IF_MISSING
             found[name] = given or (revisions.STAND_IN[name] if kept else "")
     return revisions.problems(found)
+
+
+def cost_findings(work: Path) -> list[preflight.Finding]:
+    """Return whether the instances may cost more than the ceiling, and write to `costs` what they may cost."""
+    known, functions = costs.load(), staging.load_functions()
+    most = costs.ceiling(known, os.environ)
+    _rows(work / "costs", ([line] for line in costs.told(known, functions, most)))
+    return costs.findings(known, functions, most)
 
 
 # Where each service keeps the list of its regions.

@@ -28,6 +28,7 @@ _FORMS = {
         "must be a host name in lower case, such as klaviyo.example.com, without https:// and without a path",
     ),
     "WATCH_MINUTES": (r"\d{1,3}", "must be a number of minutes; 0 gives an upgrade all calls at once"),
+    "COST_CEILING": (r"[1-9]\d{0,8}", "must be a number of dollars a month, such as 5000"),
     "ALERT_EMAIL": (r"[^@\s]+@[^@\s]+\.[^@\s]+", "must be an email address"),
     "ONLY": (
         rf"(?:{_PARTS})(?: (?:{_PARTS}))*",

@@ -4,14 +4,16 @@ It is read from the files that the scripts work from, so that it says what they 
 """
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from deploy.gcp import front
+from deploy.gcp import costs, front
 from deploy.gcp.naming import Place
+from deploy.staging import load_functions
 
 Resource = dict[str, Any]
 
@@ -33,6 +35,7 @@ def listed(work: Path, place: Place) -> list[Resource]:
         *_balancer(work, place),
         *_schedules(work, place),
         *_watching(work),
+        *_costs(),
     ]
 
 
@@ -196,6 +199,12 @@ def _watching(work: Path) -> Iterator[Resource]:
             selected_regions=regions.split(","),
         )
     yield _resource("google_monitoring_dashboard", "extension", **_described(work / "dashboard.json"))
+
+
+def _costs() -> Iterator[Resource]:
+    known, functions = costs.load(), load_functions()
+    told = costs.listed(known, functions, costs.ceiling(known, os.environ))
+    yield _resource("costs", "dollars", **told)  # no resource: what those above may cost
 
 
 def _described(path: Path) -> Resource:

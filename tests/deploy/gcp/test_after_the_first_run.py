@@ -335,6 +335,15 @@ def test_what_the_project_lacks_is_said_at_once_before_anything_is_made(operator
     assert ran.changes == []
 
 
+def test_instances_that_may_cost_more_than_the_ceiling_are_not_deployed(operator: Operator) -> None:
+    ran = operator.runs("deploy.sh", COST_CEILING="5000")
+    assert (ran.status != 0, ran.changes) == (True, [])
+    assert "more than the ceiling of 5,000" in ran.said
+    planned = operator.runs("deploy.sh", COST_CEILING="5000", ANYWAY="1", DRY_RUN="1")
+    assert (planned.status, planned.changes) == (0, [])
+    assert "warning: the instances may cost" in planned.said
+
+
 def test_a_region_that_lacks_a_service_is_said_before_anything_is_made(operator: Operator) -> None:
     ran = operator.runs("deploy.sh", REGION="europe-west9")
     assert ran.status != 0
