@@ -339,7 +339,7 @@ def write_front(work: Path, place: Place, apis: Iterable[str]) -> None:
     """
     google = Google()
     found = front.read(google, place.project, apis, datetime.now(UTC))
-    _rows(work / "addresses", [["extension", found.address]] if found.address else [])
+    _rows(work / "addresses", [["extension", found.address, found.made_by or "-"]] if found.address else [])
     _rows(work / "certificates", ([name, *row] for name, row in found.classic.items()))
     _rows(work / "attached", ([name] for name in found.attached))
     _rows(
@@ -349,7 +349,7 @@ def write_front(work: Path, place: Place, apis: Iterable[str]) -> None:
     _rows(work / "entries", ([name, host] for name, host in found.entries.items()))
     _rows(work / "certificate-maps", ([name] for name in found.maps))
     attached = "map" if found.maps_attached else "classic"
-    _rows(work / "https-proxies", [["extension", attached]] if found.proxy else [])
+    _rows(work / "https-proxies", [["extension", attached, found.tls or "-"]] if found.proxy else [])
     if place.domain:
         _write_move(work, place, found, google)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from deploy.gcp import costs, front
+from deploy.gcp import costs, front, naming
 from deploy.gcp.naming import Place
 from deploy.staging import load_functions
 
@@ -49,7 +49,13 @@ def _project(work: Path) -> Iterator[Resource]:
     for name, email, what in _rows(work / "accounts"):
         yield _resource("google_service_account", name, email=email, display_name=what)
     for name, variable in _rows(work / "secrets"):
-        yield _resource("google_secret_manager_secret", name, variable=variable, replication="automatic")
+        yield _resource(
+            "google_secret_manager_secret",
+            name,
+            variable=variable,
+            replication="automatic",
+            labels={"made_by": naming.MADE_BY},
+        )
 
 
 def _data(work: Path, place: Place) -> Iterator[Resource]:
@@ -116,7 +122,9 @@ def _access(work: Path) -> Iterator[Resource]:
 
 
 def _balancer(work: Path, place: Place) -> Iterator[Resource]:
-    yield _resource("google_compute_global_address", "extension", ip_version="IPV4")
+    yield _resource(
+        "google_compute_global_address", "extension", ip_version="IPV4", description=naming.MADE_BY
+    )
     for limit, name, _ in _rows(work / "policies"):
         yield _resource("google_compute_security_policy", name, **_described(work / f"policy-{limit}.json"))
     for name, _, policy in _rows(work / "backends"):
@@ -153,7 +161,13 @@ def _balancer(work: Path, place: Place) -> Iterator[Resource]:
         ttl=front.TTL,
         rrdatas=[certificate],
     )
-    yield _resource("google_compute_ssl_policy", "extension", profile="MODERN", min_tls_version="TLS_1_2")
+    yield _resource(
+        "google_compute_ssl_policy",
+        "extension",
+        profile="MODERN",
+        min_tls_version="TLS_1_2",
+        description=naming.MADE_BY,
+    )
     yield _resource(
         "google_compute_target_https_proxy", "extension", url_map="extension", certificate_map="extension"
     )

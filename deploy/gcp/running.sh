@@ -137,6 +137,15 @@ known() { awk -F '\t' -v name="$1" '$1 == name { found = 1; exit } END { exit !f
 # described FILE NAME: the second column of that line, by which an earlier run says what it made.
 described() { awk -F '\t' -v name="$2" '$1 == name { print $2; exit }' "$WORK/$1"; }
 
+# marked FILE: what was found that carries a fingerprint, alone or in brackets at the end of its description: ours, of whatever version.
+marked() { grep -E $'^[^\t]*\t([^\t]*\\()?[0-9a-f]{20}\\)?(\t|$)' "$WORK/$1" | cut -f1 || true; }
+
+# only PATTERN < NAMES: those of which the whole is of the pattern.
+only() { grep -xE -- "$1" || true; }
+
+# beyond FILE COLUMN < NAMES: those that are not in the column of what our own files give: an earlier version made them.
+beyond() { grep -vxF -f <(cut -f"${2:-1}" "$WORK/$1") || true; }
+
 # at_once COUNT FUNCTION < ROWS: call the function with the columns of each row, so many at a time; fail if any failed.
 at_once() {
   local -i most=$1 failed=0
@@ -171,6 +180,7 @@ side_by_side() {
         warn "$part is not complete; once it is mended: make deploy ... ONLY=$part"
       else
         failed=1
+        [[ -s $WORK/failed ]] || note_failure "$part: the lines above say why"
       fi
     fi
     number+=1
