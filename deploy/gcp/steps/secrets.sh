@@ -62,7 +62,7 @@ first_value() {
 }
 
 # given VARIABLE: what the environment gives, without line breaks at its end, which a file or a CI may add: none is read back either.
-given() { printf '%s' "$(printf '%s' "${!1}")"; }
+given() { printf '%s' "$(printf '%s' "${!1}" | tr -d '\r')"; }
 
 # renew NAME VARIABLE: add a version if the environment gives another value than the newest has.
 renew() {

@@ -145,9 +145,8 @@ def add_version(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
 @plays("secretmanager", "GET", "/v1/projects/{project}/secrets/{id}/versions")
 def versions(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
     cloud.get(f"secret/{id}")
-    kept = reversed(cloud.under(f"secret/{id}"))
-    if request.query.get("filter", "") == "state:ENABLED":
-        kept = (version for version in kept if version["state"] == "ENABLED")
+    states = {"ENABLED"} if request.query.get("filter") == "state:ENABLED" else {"ENABLED", "DESTROYED"}
+    kept = [version for version in reversed(cloud.under(f"secret/{id}")) if version["state"] in states]
     return {"versions": [_shown(version) for version in kept]}
 
 

@@ -128,6 +128,11 @@ class TestAccess:
             {"role": "roles/editor", "members": ["allUsers"], "condition": {"title": "never"}},
         ]
 
+    def test_where_nothing_is_wanted_any_more_only_our_own_go(self) -> None:
+        reading = {"role": "roles/browser", "members": ["allAuthenticatedUsers"]}
+        after = access.merged({"bindings": [reading, {"role": "roles/x", "members": [TASKS]}]}, {}, PLACE)
+        assert after == {"bindings": [reading]}
+
     def test_a_right_that_is_not_wanted_any_more_is_taken_away(self) -> None:
         policy = {"bindings": [{"role": "roles/editor", "members": [TASKS]}]}
         assert access.merged(policy, {}, PLACE) == {"bindings": []}
@@ -795,6 +800,9 @@ class TestPreflight:
             ("COST_CEILING", "0"),
             ("COST_CEILING", "5,000"),
             ("ALERT_EMAIL", "canary-somebody"),
+            ("ALERT_EMAIL", 'canary"or@example.com'),
+            ("ALERT_EMAIL", "canary,two@example.com"),
+            ("REGION", "europe-west\u0661"),
             ("ONLY", "functions"),
             ("ONLY", "bundle,database"),
             ("FORMAT", "yaml"),

@@ -119,6 +119,10 @@ def test_what_succeeds_ends_with_zero(shell: Shell) -> None:
         "PERMISSION_DENIED: you may not",
         "Quota '\"'\"'BACKEND_SERVICES'\"'\"' exceeded.  Limit: 5.0 globally.",
         "NOT_FOUND: no such project",
+        "Invalid value for field '\"'\"'resource.ports'\"'\"'",
+        "Required '\"'\"'compute.addresses.create'\"'\"' permission for project",
+        "FAILED_PRECONDITION: Constraint constraints/run.allowedIngress violated",
+        "FAILED_PRECONDITION: Billing account for project is not found",
     ],
 )
 def test_a_refusal_that_stays_is_not_repeated(shell: Shell, refusal: str) -> None:
@@ -178,6 +182,31 @@ def test_half_a_list_of_a_try_that_failed_is_not_kept(shell: Shell) -> None:
     ended = shell.runs('observe found gcloud things list\ncat "$WORK/found"', half, "echo one; echo two")
     assert [line for line in ended.said.splitlines() if line in {"one", "two"}] == ["one", "two"]
     assert ended.status == 0
+
+
+_SECRETS = '. "$ROOT/deploy/gcp/steps/secrets.sh"\nDRY_RUN=\n'
+
+
+def test_of_two_first_runs_the_older_value_holds_for_both(shell: Shell) -> None:
+    ended = shell.runs(_SECRETS + 'agree_on_first keys\ncat "$WORK/version-keys"', "echo 3; echo 4")
+    assert ended.said.splitlines()[-1] == "3"
+    assert "versions destroy 4 --secret=keys" in shell.lines("called")[-1]
+    assert ended.called == 2
+
+
+@pytest.mark.parametrize("given", ["canary-value", "canary-value\n", "canary-value\r\n"])
+def test_a_line_break_at_the_end_makes_no_other_value(shell: Shell, given: str) -> None:
+    body = _SECRETS + "first_value SECRET\nrenew secret SECRET"
+    ended = shell.runs(body, "echo canary-value", SECRET=given)
+    assert "the environment gives the same value" in ended.said
+    assert ended.called == 1
+    assert "canary-value\n" not in ended.said
+
+
+def test_a_part_that_fails_without_a_word_is_named(shell: Shell) -> None:
+    ended = shell.runs("quiet() { step quiet; false; }\nside_by_side quiet")
+    assert "failed     in" in ended.said
+    assert "quiet: the lines above say why" in ended.said
 
 
 def test_the_last_lines_name_the_step_that_failed_and_what_helps(shell: Shell) -> None:
