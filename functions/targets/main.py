@@ -8,7 +8,7 @@ from shared.targets.routes import TargetCall, is_dry_run, target_named
 from shared.web.callers import authenticated_tenant, installed
 from shared.web.endpoints import Call, Reply, endpoint, json_body
 
-services = Services.from_environment(Needs.STORE | Needs.OUTBOUND)
+services = Services.from_environment(Needs.STORE | Needs.INBOUND | Needs.OUTBOUND)
 
 
 @functions_framework.http
