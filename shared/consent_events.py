@@ -1,6 +1,6 @@
-"""The words in which consent is spoken of, and one of Klaviyo's consent events as it travels through the extension.
+"""The words for consent, and one of Klaviyo's consent events as it travels through the extension.
 
-What an event means stands in consent.py.
+`consent/rules/decisions.py` says what an event means.
 """
 
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ class Channel(StrEnum):
 
 
 class Consent(StrEnum):
-    """What a person may consent to in Klaviyo."""
+    """A channel on which a person may consent in Klaviyo."""
 
     EMAIL = "email"
     SMS = "sms"
@@ -34,7 +34,7 @@ class Consent(StrEnum):
 
 
 class Decision(StrEnum):
-    """What an event comes to. Kept with the event, so values never change."""
+    """The effect of an event. Kept with the event, so values never change."""
 
     OPT_IN = "opt-in"
     OPT_OUT = "opt-out"

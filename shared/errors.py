@@ -1,4 +1,4 @@
-"""Every error the extension raises on purpose, named for what its reader should do about it.
+"""Every error that the extension raises on purpose. Its name says what the reader should do.
 
 No status codes live here: `web/answers.py` maps these to answers, in one table. A message names the field and the fix
 and never repeats a value, because messages travel to callers and into logs.

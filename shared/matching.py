@@ -1,8 +1,8 @@
 """Which Omneo profile a Klaviyo profile is, and which Klaviyo profile an Omneo profile is: by the stored identity, then by Klaviyo's
 external_id, then by email.
 
-Omneo's page "Profile sync" has the order. A profile that Klaviyo has merged into another answers as the other. Nobody is matched by phone:
-families share one.
+Omneo's page "Profile sync" has the order. When Klaviyo has merged a profile into another, it answers with the other. No profile is
+matched by phone: families share one.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from shared.values.omneo_ids import read_omneo_id
 
 
 class Identifiers(Protocol):
-    """What a Klaviyo profile is known by. `external_id` and `email` are "" where it has none."""
+    """The identifiers of a Klaviyo profile. `external_id` and `email` are "" where it has none."""
 
     @property
     def id(self) -> str: ...

@@ -1,4 +1,4 @@
-"""Settings: read them, and change them as a whole or not at all."""
+"""Settings: read them, and change all that a call names, or none of them."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

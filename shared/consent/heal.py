@@ -1,6 +1,6 @@
 """Heal: consent events that no webhook brought are read back from Klaviyo and handled like those that came.
 
-Klaviyo disables a webhook after 48 hours of errors and does not send again what it missed. A run reads from 72 hours before the last run that
+Klaviyo disables a webhook after 48 hours of errors and does not send the missed events again. A run reads from 72 hours before the last run that
 finished, or since the install, a page a job; the inbox knows which events were handled. A tenant has one run at a time: a lease goes from job to job.
 """
 

@@ -1,6 +1,6 @@
-"""Looks: the jobs that compare both sides of a consent some time after a call of ours. What a look does stands with the profiles.
+"""Looks: the jobs that compare both sides of a consent some time after our call. The room `profiles` does the look itself.
 
-A look is named by the profile and the window of its moment: however many ask for one, it is one.
+A look's name holds the profile and the window of its moment, so many requests for one window become one look.
 """
 
 from collections.abc import Mapping

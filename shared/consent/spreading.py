@@ -1,7 +1,7 @@
 """The inbox's traffic: events are spread over their profiles' inboxes, and each inbox is flushed once a window.
 
 The entry is written first, then the clock is read, and the flush of the window that holds that moment is queued under its own name: so
-whatever arrives within ten seconds becomes one flush, and no entry is ever left to a flush that has read the inbox before.
+all events of ten seconds become one flush, and no entry waits for a flush that has already read the inbox.
 """
 
 import logging

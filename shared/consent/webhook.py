@@ -1,4 +1,4 @@
-"""Klaviyo's system webhooks: a delivery is checked, cut down to what is needed, and queued. Nothing is done for each event here."""
+"""Klaviyo's system webhooks: a delivery is checked, cut down to the needed fields, and queued as a whole. No single event is handled here."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable

@@ -1,4 +1,6 @@
-"""How an account becomes the tenant's: its tokens stored, and the queues made in which work waits for it. Who may do so is not asked here."""
+"""How an account becomes the tenant's: its tokens are stored, and the queues are made in which its jobs wait. The caller has checked the right
+to do so.
+"""
 
 from datetime import datetime, timedelta
 

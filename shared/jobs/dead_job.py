@@ -1,4 +1,4 @@
-"""A dead job as the desk keeps it. How it is stored is in dead_jobs.py."""
+"""A dead job as the desk keeps it. dead_jobs.py stores it."""
 
 from enum import StrEnum
 

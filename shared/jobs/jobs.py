@@ -23,7 +23,7 @@ TASK_BYTES = 900_000  # a Cloud Tasks task holds 1 MiB, its headers and envelope
 
 
 class Job(BaseModel):
-    """What all jobs carry. `attempts` counts the times it was put back to wait.
+    """The fields of every job. `attempts` counts the times it was put back to wait.
 
     A replay of a dead job carries `replay`, a word that this replay alone has, `dead_id`, the id of its row on the desk, and `replayed_at`,
     from which on its age counts.
@@ -342,7 +342,7 @@ KINDS: dict[str, type[AnyJob]] = {
 
 
 class Outcome(StrEnum):
-    """What a delivery came to. Each means that the queue may forget the task."""
+    """The result of a delivery. Each means that the queue may forget the task."""
 
     DONE = "done"
     WAITING = "waiting"

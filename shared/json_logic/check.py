@@ -1,4 +1,4 @@
-"""What the tenant's `profile_exclude_logic` may say: the operators, how many arguments each takes, and what has no bound.
+"""Which expressions `profile_exclude_logic` may hold: the operators, how many arguments each takes, and which repetitions have no bound.
 
 Only the expression is looked at, never a profile, and the library that evaluates it is not loaded.
 

@@ -1,7 +1,7 @@
 """The tenant's `profile_exclude_logic`: JSON Logic that says which profiles are never synced.
 
-Evaluated by `jsonlogic-rs`, which is loaded only when there is logic to evaluate. Around it stands what it lacks: it takes an
-operator it does not know for a value that is true, `log` prints, and lists in lists or a growing `reduce` have no bound.
+`jsonlogic-rs` evaluates it, and is loaded only when there is logic to evaluate. This module adds what the library lacks: the library takes an
+unknown operator for a value that is true, its `log` prints, and lists in lists or a growing `reduce` have no bound.
 
 Variables are those of Omneo's profile events, from the root: `email`, `tier.handle`, `flattened_tags`, `aggregations.spend_12m`. A
 profile that was read has no `flattened_tags` and `flattened_statuses`: they are made of its `tags` and `statuses`. The

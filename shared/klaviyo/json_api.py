@@ -1,4 +1,4 @@
-"""What all calls of Klaviyo's API share: bearer token, revision, JSON:API, pages and problems. No endpoint lives here."""
+"""The parts that all calls of Klaviyo's API share: bearer token, revision, JSON:API, pages and problems. No endpoint lives here."""
 
 import json
 from collections.abc import Callable, Mapping

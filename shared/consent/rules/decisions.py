@@ -1,7 +1,7 @@
-"""What Klaviyo's consent events mean for an Omneo profile: the consent table, what each decision writes, and how Omneo's fields are read.
+"""The meaning of Klaviyo's consent events for an Omneo profile: the consent table, what each decision writes, and how Omneo's fields are read.
 
-Pure: the event, what Klaviyo says of the profile now, and what Omneo holds arrive as arguments. What many events and calls come to
-together stands in `memory.py`.
+Pure: the event, Klaviyo's profile as it is now, and Omneo's profile arrive as arguments. `memory.py` decides what many events and calls mean
+together.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

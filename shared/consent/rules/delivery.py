@@ -1,5 +1,4 @@
-"""What a delivery of Klaviyo's system webhooks holds, cut down to what the extension needs. What it means stands in
-decisions.py.
+"""A delivery of Klaviyo's system webhooks, cut down to the fields that the extension needs. decisions.py says what they mean.
 
 https://developers.klaviyo.com/en/docs/working_with_system_webhooks: up to 1,000 events of any topics and profiles in one call.
 """

@@ -1,6 +1,6 @@
-"""What Klaviyo and Omneo say, put into a memory of consent, in any order: events, what Omneo shows, and what Omneo was given. Pure.
+"""What a memory of consent learns from Klaviyo and Omneo, in any order: events, Omneo's fields as read, and Omneo's fields as written. Pure.
 
-What we ask of Klaviyo stands in `calls.py`.
+Our own calls to Klaviyo are noted in `calls.py`.
 """
 
 from collections.abc import Collection, Iterable, Mapping

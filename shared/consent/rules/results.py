@@ -1,4 +1,4 @@
-"""What follows from a memory of consent: the last word, what Omneo is to be given, and when both sides are to be compared. Pure."""
+"""The conclusions from a memory of consent: the newest decision, what to write to Omneo, and when to compare both sides. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""Whose an event is: a person's, or the landing of a call of ours. Pure; from a memory of consent alone.
+"""Whether an event is a person's decision, or our own call that has landed. Pure; it knows only a memory of consent.
 
-One landing is that of one call, and has one event of each topic. Of email Klaviyo may show whose a consent is, of SMS it never does. In doubt an opt-out is the person's,
-and an opt-in is ours.
+One landing belongs to one call, and has one event of each topic. For email, Klaviyo may show whose a consent is; for SMS it never does. In
+doubt an opt-out counts as the person's, and an opt-in as ours.
 """
 
 from collections import Counter

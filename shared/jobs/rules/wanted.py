@@ -1,4 +1,4 @@
-"""Which dead jobs somebody means: filters that all have to hold. Pure."""
+"""Filters that choose dead jobs; all of them have to hold. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -10,7 +10,7 @@ _OF_THE_STORE = ("kind", "cause", "metric")
 
 
 class Row(Protocol):
-    """What of a dead job is compared."""
+    """The fields of a dead job that filters compare."""
 
     @property
     def kind(self) -> str: ...

@@ -1,4 +1,4 @@
-"""What Klaviyo's profiles and events can hold: attributes, their kinds, and the values that it would refuse.
+"""The attributes of Klaviyo's profiles and events, their kinds, and the values that Klaviyo would refuse.
 
 https://developers.klaviyo.com/en/reference/create_or_update_profile
 """
