@@ -53,10 +53,9 @@ def _whole_second(moment: datetime) -> datetime:
 class SystemEvent(BaseModel):
     """A consent event.
 
-    `topic` is Klaviyo's without `event:klaviyo.`, `profile` the Klaviyo profile id, `at` the event's own time, kept in UTC and
-    to the second.
-    `bounce` is what the event says of the bounce, `method` whether its `custom_method_detail` is our mark, both "" if it
-    says nothing.
+    `topic` is Klaviyo's without `event:klaviyo.`, `profile` the Klaviyo profile id, `at` the event's own time, kept in UTC and to the
+    second. `bounce` is what the event says of the bounce, `method` whether its `custom_method_detail` is our mark, both "" if it says
+    nothing.
     """
 
     # Built when first used: a function that only queues metrics should not pay for it at its start.

@@ -1,7 +1,7 @@
 """Every error that the extension raises on purpose. Its name says what the reader should do.
 
-No status codes live here: `web/answers.py` maps these to answers, in one table. A message names the field and the fix
-and never repeats a value, because messages travel to callers and into logs.
+No status codes live here: `web/answers.py` maps these to answers, in one table. A message names the field and the fix and never repeats a
+value, because messages travel to callers and into logs.
 """
 
 

@@ -1,10 +1,9 @@
 """One try of one HTTP call, to Klaviyo or Omneo, and the meaning of its answer.
 
-Only the API's own JSON is a verdict. A proxy or an edge may answer in its place; that says nothing about the call, whatever the status, so the
-job waits. The queue owns retries; this module repeats a throttled call only where a person waits for the answer (`ShortWaits`). Every failure
-comes out as one of our errors (errors.py); no exception of `requests` escapes. Each try is logged by service, method, path template,
-status, time and the
-service's own name of the request: ids, addresses and bodies hold personal data.
+Only the API's own JSON is a verdict. A proxy or an edge may answer in its place; that says nothing about the call, whatever the status, so
+the job waits. The queue owns retries; this module repeats a throttled call only where a person waits for the answer (`ShortWaits`). Every
+failure comes out as one of our errors (errors.py); no exception of `requests` escapes. Each try is logged by service, method, path
+template, status, time and the service's own name of the request: ids, addresses and bodies hold personal data.
 """
 
 import json

@@ -1,9 +1,8 @@
 """The dead-letter desk: jobs that the worker has given up, each with a plain reason.
 
-A dead job keeps the whole job, encrypted, and a replay puts it back unchanged: with the same `unique_id` it cannot make a second event.
-Its row stays until the replayed job has succeeded. Each replay has a word of its own, which the row and the job carry. When the row has
-another word, a later replay has overtaken the job, and the
-job is not done. replays.py decides what is replayed, and when.
+A dead job keeps the whole job, encrypted, and a replay puts it back unchanged: with the same `unique_id` it cannot make a second event. Its
+row stays until the replayed job has succeeded. Each replay has a word of its own, which the row and the job carry. When the row has another
+word, a later replay has overtaken the job, and the job is not done. replays.py decides what is replayed, and when.
 """
 
 from collections.abc import Callable, Mapping

@@ -3,9 +3,9 @@
 `jsonlogic-rs` evaluates it, and is loaded only when there is logic to evaluate. This module adds what the library lacks: the library takes an
 unknown operator for a value that is true, its `log` prints, and lists in lists or a growing `reduce` have no bound.
 
-Variables are those of Omneo's profile events, from the root: `email`, `tier.handle`, `flattened_tags`, `aggregations.spend_12m`. A
-profile that was read has no `flattened_tags` and `flattened_statuses`: they are made of its `tags` and `statuses`. The
-prefix `profile.` is understood too.
+Variables are those of Omneo's profile events, from the root: `email`, `tier.handle`, `flattened_tags`, `aggregations.spend_12m`. A profile
+that was read has no `flattened_tags` and `flattened_statuses`: they are made of its `tags` and `statuses`. The prefix `profile.` is
+understood too.
 
 https://docs.omneo.io/dev-guides/reactions/json-conditions, https://jsonlogic.com/operations.html
 """

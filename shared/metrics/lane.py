@@ -1,6 +1,6 @@
-"""Which way an event goes: by a single call, or, while these are throttled, into the backlog, from which bulk jobs take it.
+"""The way of an event: by a single call, or, while single calls are throttled, into the backlog, from which bulk jobs take it.
 
-A live event goes singly whenever single calls are allowed, whatever waits in the backlog: it never queues behind it.
+A live event goes by a single call whenever Klaviyo allows it, and never waits behind the backlog.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Calls about Omneo profiles: Omneo's webhooks and the target that asks for a sync. Each becomes a job that carries the profile's id.
 
-Calls about one profile that come close together become one sync: the job is named by the profile and the window that holds the moment,
-as a flush of consent events is, and reads the profile when it runs.
+Calls about one profile that come close together become one sync: the job's name holds the profile and the window of the moment, as the name of a
+flush does. The job reads the profile when it runs.
 """
 
 import logging

@@ -1,8 +1,8 @@
 """An Omneo profile was deleted: its Klaviyo profile is suppressed, erased or left alone, as the tenant's settings say.
 
-A deletion may be told late, so Omneo is asked first whether the profile lives again, and then whether another profile has its address; and
-where other tenants use the Klaviyo account, as production and its staging twin may, whether the person is known to one of them.
-Before anything is done in Klaviyo the deletion is remembered, so that a sync which comes late does not make the profile again.
+The webhook of a deletion may come late. So Omneo is asked first whether the profile lives again, and then whether another profile has its
+address. If other tenants use the Klaviyo account, as production and its staging twin may, they are asked whether they know the person. The
+deletion is remembered before any call to Klaviyo, so that a late sync does not make the profile again.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""An opt-out that a comparison has found in Klaviyo, newer than what Omneo holds: Omneo learns of it here, as it would from Klaviyo's webhook."""
+"""Writes an opt-out to Omneo that a comparison has found in Klaviyo and that is newer than Omneo's consent, as Klaviyo's webhook would."""
 
 import logging
 from dataclasses import replace

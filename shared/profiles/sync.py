@@ -1,7 +1,7 @@
 """The profile sync from Omneo to Klaviyo: read the newest profile, look up who has its identifiers, write it, ask for consent where the rule
 says so, and write the Klaviyo id back as an identity.
 
-What goes where is decided in `rules/sync_plan.py`, `rules/owners.py` and `consent/rules/comparison.py`, of which `explain` asks the same questions.
+`rules/sync_plan.py`, `rules/owners.py` and `consent/rules/comparison.py` decide. `explain` asks them the same questions.
 """
 
 import logging

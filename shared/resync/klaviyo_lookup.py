@@ -1,4 +1,4 @@
-"""What Klaviyo holds of many Omneo profiles: a hundred in one call, and never faster than live traffic can bear."""
+"""Klaviyo's side of many Omneo profiles: a hundred in one call, and never faster than live traffic can bear."""
 
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor
@@ -52,7 +52,7 @@ class KnownProfiles:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Whom Klaviyo is asked about: the id that Omneo holds, the Omneo id, and the addresses that a consent could be about."""
+    """The profiles that Klaviyo is asked about: the id that Omneo holds, the Omneo id, and the addresses that a consent could be about."""
 
     klaviyo_id: str
     omneo_id: str

@@ -1,7 +1,7 @@
 """Rewards: a Flow's call becomes one reward in Omneo, while the caller waits.
 
-Omneo may or may not refuse a repeated `external_id`, so nothing rests on it. The person is found, then a reward of theirs is claimed,
-made and noted; where it is not known whether it was made, it is looked for first, at the profile that the first call meant.
+Omneo may or may not refuse a repeated `external_id`, so the extension does not rely on it. The person is found; then the reward is claimed, made
+and noted. If it is not known whether the reward was made, it is looked for first, at the profile that the first call meant.
 """
 
 import logging

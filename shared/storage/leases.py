@@ -1,8 +1,8 @@
 """Leases: one holder at a time, for a while, over any number of instances.
 
-A lease rests on the store's `create`, which lets exactly one caller win, and on an expiry that is checked here: the store's
-own removal of expired documents comes hours late. A holder that dies loses its lease when it expires. A document whose lease was
-given back may stay for a while, free to take, as a trace of when it was last held.
+The store's `create` lets exactly one caller win a lease. This module checks the expiry, because the store removes expired documents hours
+late. A holder that dies loses its lease when it expires. The document of a lease that was given back may stay for a while, free to take. It
+shows when the lease was last held.
 """
 
 import hashlib

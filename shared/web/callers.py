@@ -1,6 +1,6 @@
-"""Who calls, and for which tenant: each function names the credential that it takes, and gets the tenant or a refusal.
+"""The caller of a function and its tenant: each function names the credential that it takes, and gets the tenant or a refusal.
 
-How a credential is checked stands in authentication.py; what a refusal is answered with, in answers.py.
+authentication.py checks a credential, answers.py answers a refusal.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""What the schedule starts: one job for every tenant."""
+"""The jobs that the schedule starts: one for every tenant."""
 
 import logging
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""The consent that Klaviyo holds, and which of our calls have landed, as it shows. Pure.
+"""The consent that Klaviyo holds, and those of our calls that it shows as landed. Pure.
 
 A suppression by a person (the customer's unsubscribe, or the merchant's hand) is an opt-out; one for a bounce or a wrong address is none.
 """

@@ -33,7 +33,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Records:
-    """What a call asks to be sent, and to which data source, by its title."""
+    """The records that a call brings, and the title of their data source."""
 
     data_source: str
     records: tuple[Record, ...]
