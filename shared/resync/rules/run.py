@@ -38,7 +38,7 @@ class State(StrEnum):
 
 
 class Undated(StrEnum):
-    """The meaning of an opt-in without a date: Klaviyo takes none without one."""
+    """The meaning of an opt-in without a date: Klaviyo takes no historical opt-in without a date."""
 
     LEAVE = "leave"  # counted, not sent
     JOINED_DATE = "joined_date"  # the day the customer joined is taken for it
