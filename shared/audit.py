@@ -74,7 +74,7 @@ class Audit:
         return cls(services.documents, services.clock, services.new_id)
 
     def note(self, tenant: str, act: Act, *, by: str, about: str = "") -> None:
-        """Note an act that was done just now. Where the store cannot answer, the log alone has it: the act is done all the same.
+        """Note an act that was done just now. If the store cannot answer, only the log has the act, and the act is still done.
 
         `about` names what it was done to, and holds no value and nothing personal.
         """

@@ -185,11 +185,12 @@ class WaitError(ServiceError):
 
 
 class RestingError(WaitError):
-    """What was about to be called rests: it was refused a moment ago, and so was not called. `retry_after` is when it is this caller's turn."""
+    """The endpoint rests: the service refused a call a moment ago, so this call was not made. `retry_after` says when it is this caller's
+    turn."""
 
 
 class TurnTakenError(WaitError):
-    """Another job of ours is at it. One that was killed there holds its turn for minutes, and whoever comes then must not wait much longer."""
+    """Another job of ours is at it. A process that was killed there holds its turn for minutes, and the next caller must not wait much longer."""
 
 
 class UnsureError(WaitError):

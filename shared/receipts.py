@@ -30,7 +30,7 @@ NAMES = ("email", "klaviyo_id", "omneo_id")  # by which a person is found
 
 
 class Fate(StrEnum):
-    """Where a job is."""
+    """The state of a job."""
 
     QUEUED = "queued"
     WAITING = "waiting"
@@ -42,8 +42,9 @@ class Fate(StrEnum):
 class Receipt:
     """The known state of a job.
 
-    `at` is when it came to this. `why` and `next_try_at` are of one that waits, `answered` is what was heard last when it was done, `rows` are the
-    rows on the desk of records that were given up and have not gone since, whether they still stand or not. `metric` is the metric's name or the data source's.
+    `at` is the time of this state. `why` and `next_try_at` are of one that waits, `answered` is what was heard last when it was done,
+    `rows` are the rows on the desk of records that were given up and have not gone since, whether they still stand or not. `metric` is the
+    metric's name or the data source's.
     """
 
     id: str

@@ -121,7 +121,7 @@ class Services:
 
     @cached_property
     def documents(self) -> "Documents":
-        """Where everything is stored."""
+        """The document store."""
         store = self._store
         if store.sqlite_path:
             from shared.storage.sqlite import SqliteDocuments

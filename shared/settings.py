@@ -41,7 +41,7 @@ TASKS = Needs.INBOUND | Needs.OUTBOUND
 
 @dataclass(frozen=True)
 class StoreSettings:
-    """Where documents live: `sqlite_path`, or Firestore in `project` when it is empty."""
+    """The store of documents: `sqlite_path`, or Firestore in `project` when it is empty."""
 
     sqlite_path: str
     project: str
@@ -50,7 +50,7 @@ class StoreSettings:
 
 @dataclass(frozen=True)
 class QueueSettings:
-    """Where tasks go. `emulator` is host:port of the local emulator, empty for Google's service."""
+    """The queue of tasks. `emulator` is host:port of the local emulator, empty for Google's service."""
 
     emulator: str
     project: str

@@ -131,7 +131,7 @@ def _after_a_page(
 
 
 def _queue(page: "EventPage", job: Heal, tenant: Tenant, klaviyo: "KlaviyoClient", services: Services) -> int:
-    """Queue what a page holds, and return how many events that is. What cannot be read of them becomes a job that says so."""
+    """Queue what a page holds, and return how many events that is. Events that cannot be read become a job of their own."""
     topics, now = dict(job.metrics), services.clock()
     rows = [
         (topic, row)

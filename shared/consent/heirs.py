@@ -27,7 +27,8 @@ def tell_heirs(
     profile_id: str = "",
     traceparent: str = "",
 ) -> None:
-    """Let email opt-outs that were told of a Klaviyo profile hold for whoever has an address that it had then; not for `profile_id`, whose they are anyhow.
+    """Apply email opt-outs of a Klaviyo profile also to the present owner of an address that it had then; but not to `profile_id`, which
+    gets them anyway.
 
     Raises:
         QueueUnavailableError: not all were queued.

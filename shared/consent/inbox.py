@@ -57,7 +57,7 @@ class Inbox:
         return cls(services.documents, services.clock)
 
     def add(self, tenant: str, account: str, event: SystemEvent) -> Receipt:
-        """Take in an event of a Klaviyo account. Of any number who add the same one at once, one is told ADDED."""
+        """Take in an event of a Klaviyo account. If many add the same event at once, exactly one gets ADDED."""
         entry = Entry(
             id=entry_id(account, event.id),
             event_id=event.id,

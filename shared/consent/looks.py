@@ -66,7 +66,7 @@ def look_where_undone(
     *,
     traceparent: str = "",
 ) -> None:
-    """Have both sides compared where an opt-in may have come to Klaviyo after she opted out. Raises as `look_at`."""
+    """Queue a look if an opt-in may have reached Klaviyo after the customer opted out. Raises as `look_at`."""
     now = services.clock()
     moments = [at for memory in memories.values() if (at := undone_at(memory, now)) is not None]
     if moments and tenant.klaviyo is not None:

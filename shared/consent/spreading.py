@@ -30,7 +30,7 @@ SWEPT_UNTIL = timedelta(hours=24)
 def spread(
     job: SpreadEvents, tenant: Tenant, *, inbox: "Inbox", queue: "TaskQueue", clock: Callable[[], datetime]
 ) -> None:
-    """Put each event in the inbox of its profile, and see to it that the inbox is flushed. Repeating this is harmless.
+    """Put each event in the inbox of its profile, and queue a flush of the inbox. Repeating this is harmless.
 
     Raises:
         StoreUnavailableError, QueueUnavailableError: some of it was not done; repeat all of it.

@@ -32,8 +32,8 @@ def accept_delivery(
 ) -> dict[str, Any]:
     """Queue the consent events of a delivery, and return how many were taken and, by reason, how many were not.
 
-    `webhook_id` is the header's. `look_again` reads the tenant afresh. What is not ours is accepted all the same: refused, Klaviyo
-    would send it again for two days and then disable the webhook.
+    `webhook_id` is the header's. `look_again` reads the tenant afresh. Events that the extension does not need are accepted too: Klaviyo
+    would send refused events again for two days and then disable the webhook.
 
     Raises:
         InvalidPayloadError: it is no delivery of Klaviyo's.

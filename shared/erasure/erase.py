@@ -62,7 +62,7 @@ def erase(tenant: Tenant, named: str, services: Services, *, in_klaviyo: bool = 
     Raises:
         InvalidPayloadError: it names nobody.
         ConflictError, NotInstalledError: Klaviyo is to be asked, and cannot be, or Omneo would send the person there again, or another
-            tenant on the account knows the person. What Klaviyo refuses is known only after it was noted; nothing is removed before.
+            tenant on the account knows the person. A refusal of Klaviyo is known only after the note; nothing is removed before.
         WaitError: Omneo, Klaviyo, or a sync that is at the person; call again.
     """
     tenant = ensure_ledger_key(services.tenants, tenant.name)

@@ -168,7 +168,7 @@ class _Look:
 
     @cached_property
     def _excluded_profile(self) -> KlaviyoProfile | None:
-        """Whose opt-outs are applied although the profile is excluded."""
+        """The person whose opt-outs are applied although the profile is excluded."""
         if not isinstance(self._plan, Exclusion):
             return None
         return profile_of_excluded(self.ownership, self.tenant, self.synced, self.services)

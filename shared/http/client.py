@@ -93,7 +93,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a service says is wrong: its `code`, where (`field`), and in its own words (`detail`, may be personal).
+    """A problem as a service describes it: its `code`, where (`field`), and in its own words (`detail`, may be personal).
 
     `duplicate_of` is the id of what is there already, `other_fields` are the places of what else it says is wrong, `request_id` is
     the service's name for the request. `is_anybodys` are the statuses with which a gateway would say the same: no verdict of the service's.

@@ -61,7 +61,8 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/32")
 @dataclass(frozen=True)
 class Outward:
     """Makes such calls. How a name is looked up, what is public, whose certificates count, and how long a call lasts are arguments, so that
-    tests own them."""
+    tests own them.
+    """
 
     resolve: Callable[[str, int], Sequence[str]] = resolved
     is_public: Callable[[str], bool] = is_public
@@ -76,7 +77,7 @@ class Outward:
             raise AddressRefusedError("its host has no address") from None
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """Send the body and return the status of the answer. What the answer holds is not read.
+        """Send the body and return the status of the answer. The body of the answer is not read.
 
         Raises:
             AddressRefusedError: the address may not be called.

@@ -25,7 +25,7 @@ def connect(
 ) -> Tenant:
     """Store the tokens of a Klaviyo account as the tenant's; whatever had disconnected it is over.
 
-    What an install has made is remembered for as long as the account stays the same. Another account is left by the next set-up.
+    The things that an install has made are remembered as long as the account stays the same. Another account is left by the next set-up.
 
     Raises:
         DocumentMissingError: there is no such tenant.

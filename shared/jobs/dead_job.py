@@ -8,7 +8,7 @@ from shared.jobs.rules.causes import Cause
 
 
 class DeadJobState(StrEnum):
-    """Where a dead job is."""
+    """The state of a dead job."""
 
     DEAD = "dead"
     REPLAYED = "replayed"  # it is queued again; the row goes when it succeeds

@@ -242,8 +242,8 @@ class PullOptOut(Job):
 class CompareConsent(Job):
     """Compare Klaviyo's consents with Omneo's some minutes after they were asked for, and mend what has come apart.
 
-    Of many profiles, at most 100, only Klaviyo is read, in one call, and each that needs it is looked at by a job of its own. `again` is a
-    second look, which no other follows.
+    For many profiles (at most 100) the job reads only Klaviyo, in one call, and queues a job for each profile that needs a full look.
+    `again` is a second look, which no other follows.
     """
 
     direction: ClassVar[Direction] = Direction.OUTBOUND

@@ -128,7 +128,7 @@ class Outside(Protocol):
 
 @dataclass(frozen=True)
 class Replaying:
-    """Everything that a replay stands on."""
+    """The stores, queue and clock of replays."""
 
     desk: DeadJobStore
     runs: Replays

@@ -39,7 +39,7 @@ MOST_NESTED_LISTS = 2
 
 
 def check_logic(expression: object) -> str:
-    """Return "" for logic that can be evaluated, else what is wrong with it: the operator, where it stands and the fix.
+    """Return "" for logic that can be evaluated, otherwise the fault: the operator, where it stands and the fix.
 
     An empty object is no logic, and fine. Values are never named.
     """

@@ -70,8 +70,8 @@ def matches(expression: Mapping[str, Json], profile: Mapping[str, Json]) -> bool
 def trace(expression: Mapping[str, Json], profile: Mapping[str, Json]) -> list[TraceStep]:
     """Return every operation with what it gives on this profile, outer ones first, at most `MOST_TRACED`.
 
-    All branches are evaluated, also those that an `and`, `or` or `if` would never reach. What stands inside the test of a
-    `some`, `map` or the like sees one item at a time, and is shown only as part of it. Values are the profile's own.
+    All branches are evaluated, also those that an `and`, `or` or `if` would never reach. An operation inside a `some`, `map` or the like
+    sees one item at a time, and is shown only as part of it. Values are the profile's own.
 
     Raises:
         ExcludeLogicError: the logic cannot be evaluated at all.

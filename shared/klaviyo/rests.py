@@ -82,7 +82,7 @@ class Rests:
             self._limits[tenant, endpoint] = limit
 
     def limit(self, tenant: str, endpoint: Endpoint) -> Limit:
-        """Return the limit of an endpoint as Klaviyo has said it, else the documented one."""
+        """Return the limit of an endpoint as Klaviyo has last said it, or the documented limit."""
         return self._limits.get((tenant, endpoint), endpoint.limit)
 
     def rest(self, tenant: str, thing: str, until: datetime) -> None:

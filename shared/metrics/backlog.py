@@ -112,7 +112,7 @@ class Backlog:
         return None if note is None else frozenset(cast(list[str], note.fields["events"]))
 
     def end_try(self, tenant: str) -> None:
-        """Note that the bulk call is over, and what has become of its events is seen to."""
+        """Note that the bulk call is over and its events are handled."""
         self._documents.delete(_tries(tenant), _TRY)
 
     def take_out(self, tenant: str, ids: Iterable[str], *, also: Iterable[Write] = ()) -> None:

@@ -17,7 +17,7 @@ from shared.tenants.tenants import Tenant
 
 
 class Cause(StrEnum):
-    """What is told, as the `type` of a message. Standard Webhooks asks for names with dots."""
+    """The `type` of a message. Standard Webhooks asks for names with dots."""
 
     DISCONNECTED = "account.disconnected"
     CONNECTED = "account.connected"

@@ -1,4 +1,4 @@
-"""Which refusals are Omneo's own, and what they say. Pure.
+"""The refusals that are Omneo's own, and what they say. Pure.
 
 Omneo's public sources show two forms: `{"errors": {field: [message]}}` with 422, and `{"message": "Unauthenticated."}` with 401. Both are
 Laravel's, which says `{"message": "No query results for model [App\\\\Models\\\\Profile] ID"}` with the 404 of a thing that is not there. A

@@ -35,7 +35,7 @@ def accept_profile_event(
 ) -> dict[str, str]:
     """Queue what a profile event asks for, and return the answer. `event` is the header X-Omneo-Event.
 
-    What is not ours to act on is accepted all the same: refused, Omneo would send it again.
+    A call that needs no job is accepted too: Omneo would send a refused call again.
 
     Raises:
         InvalidPayloadError: the event or the profile is not named.

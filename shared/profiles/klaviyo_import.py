@@ -74,7 +74,7 @@ def import_profile(
 
 
 def foreseen(look: Ownership, mapped: MappedProfile, *, released: Released) -> Imported:
-    """Return what an import would come to, if Klaviyo takes every value. Nothing is written."""
+    """Return the result that an import would have if Klaviyo takes every value. Nothing is written."""
     verdict = decide(look.owners(mapped.attributes, before_a_write=False))
     sent = _resource(mapped, verdict, look.profiles.get(verdict.klaviyo_id), (), released)
     before = look.profiles.get(verdict.klaviyo_id) or KlaviyoProfile(id="")

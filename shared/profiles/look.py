@@ -77,7 +77,7 @@ def _look(job: CompareConsent, tenant: Tenant, services: Services) -> None:
 
 
 def _look_again(job: CompareConsent, tenant: Tenant, services: Services) -> None:
-    """Have a second look where a call has not been seen to land; a call that was just made has a look of its own."""
+    """Queue a second look if a call has not been seen to land; a call that was just made has a look of its own."""
     now = services.clock()
     memories = ConsentMemories.of(services).find(tenant.name, job.profile_ids[0])
     is_open = any(

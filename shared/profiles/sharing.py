@@ -42,7 +42,7 @@ def other_tenant_of(
 def _production(tenant: Tenant, services: Services) -> list[str]:
     """Return the name of the tenant that this one is the staging twin of, where that has no account, or it is not known which.
 
-    Its customers may be in this account all the same: before it is joined to it, and after it has left.
+    Its customers may still be in this account: before it is joined to it, and after it has left.
     """
     name = production_of(tenant.name)
     production = services.tenants.find(name) if name else None

@@ -151,7 +151,9 @@ class Sending:
                 tell_of_a_mended_job(ended.kind, ended.reason, self._tenant, self._services)
 
     def leave_receipts(self, sent: Mapping[str, int]) -> None:
-        """Note which calls Klaviyo has records of, once so many have gone of each parcel; a replay's are noted when it ends."""
+        """Leave a receipt for each call whose records Klaviyo has, once so many have gone of each parcel. A replay leaves its receipts
+        when it ends.
+        """
         for parcel in self._batch.parcels:
             if sent.get(parcel.id) == len(parcel.records) and not parcel.replay:
                 done = self._receipt(parcel, Fate.DONE)

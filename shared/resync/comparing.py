@@ -147,7 +147,7 @@ class Deciding:
         read_at: datetime,
         before: Counter[str],
     ) -> Findings:
-        """Return what the profiles come to beside what Klaviyo holds. `read_at` is when Omneo was asked, `before` the run's counts so far."""
+        """Return the decisions about the profiles, given Klaviyo's side. `read_at` is when Omneo was asked, `before` the run's counts so far."""
         findings = Findings(room=MOST_APART - sum(before[what] for what in _APART.values()))
         for one in profiles:
             if isinstance(one, Candidate):

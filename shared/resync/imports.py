@@ -183,7 +183,7 @@ class Imports:
         return Ended(counts)
 
     def _bury_again(self, waiting: Import) -> None:
-        """Have those seen to once more who were deleted while they were in an import: it may have made them again."""
+        """Queue the deletion again for profiles that were deleted while they were in an import: it may have made them again."""
         profile_ids = Resyncs.of(self.services).sent(self.tenant.name, self.run.id, waiting.job)
         since = self.run.started_at - CLOCKS_DIFFER
         for profile_id, at in SyncedProfiles.of(self.services).buried_of(

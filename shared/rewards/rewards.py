@@ -83,7 +83,7 @@ def _claimed(
 def _begun(
     request: RewardRequest, call: str, tenant: Tenant, omneo: "OmneoClient", services: Services
 ) -> Claim:
-    """Return a claim on the reward of a call before this one whose answer was never seen, else on a reward of its own."""
+    """Return a claim on the reward of an earlier call whose answer was never seen, or without one on a new reward."""
     attempts = RewardAttempts.of(services)
     followed = attempts.follow(tenant.name, call)
     if followed is not None and followed.profile_id:
@@ -95,7 +95,7 @@ def _begun(
 
 
 def _profile_id(request: RewardRequest, tenant: Tenant, omneo: "OmneoClient") -> str:
-    """Return the id of the Omneo profile that the call means, by Klaviyo's id, else by email."""
+    """Return the id of the Omneo profile that the call means: by Klaviyo's id, or without a match by email."""
     profile = None
     with omneos_time():
         if request.person_id:

@@ -45,7 +45,7 @@ class Documents(Protocol):
 
     `collection` is a path with an odd number of segments: `tenants`, or `tenants/acme/dead_jobs`. Datetimes are aware, are kept to the
     microsecond, and come back in UTC. A document whose field `expire_at` has passed is removed some time later: within a day in Firestore
-    (`deploy/gcp/firestore.yaml` names the collections), within an hour or so in SQLite. Whoever reads it checks the time itself. A path or
+    (`deploy/gcp/firestore.yaml` names the collections), within an hour or so in SQLite. A reader checks the time itself. A path or
     a value that cannot be stored (see `check_path` and `check_fields`; over 1 MiB) is a ValueError or TypeError: a bug of ours, which no
     waiting mends.
     """

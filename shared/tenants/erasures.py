@@ -60,7 +60,7 @@ class Erasures:
         return at if isinstance(at, datetime) and self._clock() < at + KEPT else None
 
     def all(self, tenant: str) -> dict[str, datetime]:
-        """Return when who has each mark was erased: for whoever has many to look for."""
+        """Return when who has each mark was erased: for a caller that has many to look for."""
         found: dict[str, datetime] = {}
         after: str | None = None
         while page := self._documents.find(_collection(tenant), after=after):

@@ -211,8 +211,8 @@ class TenantSettings(BaseModel):
 def settings_schema(secret_length: int) -> dict[str, Any]:
     """Return the JSON Schema of what `PUT settings` takes. Nothing is required: what is absent stays as it is.
 
-    What depends on the tenant, as the ids of its secrets and lists do, how deep a value may be nested, and that two mappings may not fill
-    one name is not in it.
+    The schema leaves out three things: rules that depend on the tenant (such as the ids of its secrets and lists), how deep a value may be
+    nested, and that two mappings may not fill one name.
     """
     schema = TenantSettings.model_json_schema()
     schema["properties"] = {name: _or_null(rule) for name, rule in schema["properties"].items()}

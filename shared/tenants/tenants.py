@@ -185,7 +185,7 @@ def is_staging(name: str) -> bool:
 
 
 def production_of(name: str) -> str:
-    """Return the name of the tenant that a staging twin is the twin of, "" if it is none.
+    """Return the name of the production tenant of a staging twin, "" if the tenant is no twin.
 
     >>> production_of("acme-stg"), production_of("acme")
     ('acme', '')

@@ -75,7 +75,7 @@ class Traffic:
             self._write(name, at, table, hour)
 
     def spans(self, tenant: str, since: datetime) -> list[Span]:
-        """Return what was counted from the hour of that moment on, the earliest first: by day where a day is folded, else by hour.
+        """Return what was counted from the hour of that moment on, the earliest first: by day if the day is folded, otherwise by hour.
 
         Raises:
             StoreUnavailableError: the store cannot answer.

@@ -20,7 +20,7 @@ def signing_secret(signature: str, body: bytes, secrets: Iterable[StoredSecret])
 
 
 def shared_secret(given: str, secrets: Iterable[StoredSecret]) -> str:
-    """Return the id of the webhook secret that `x-omneo-secret` is, "" if it is none."""
+    """Return the id of the webhook secret in `x-omneo-secret`, "" if it is not valid."""
     return _matching(given, secrets, lambda key: key)
 
 

@@ -1,4 +1,4 @@
-"""Where HTTP ends: the two policies `endpoint` and `worker`. answers.py holds the table of statuses.
+"""The edge of HTTP: the two policies `endpoint` and `worker`. answers.py holds the table of statuses.
 
 `endpoint` answers people and services: the status says what they should do. `worker` answers Cloud Tasks: the status decides whether the
 task is delivered again. Only this room, installation/pages/policy.py and the functions' main.py know Flask.

@@ -28,7 +28,7 @@ class Reading:
 
 
 class SlowBodies:
-    """Cuts bodies off that are not here after `seconds`. One thread sees to all of them, from the first on."""
+    """Cuts off bodies that are not here after `seconds`. One thread watches all bodies, from the first on."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds

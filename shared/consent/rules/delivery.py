@@ -115,7 +115,7 @@ def read_event(
 
 
 def _topic(row: object) -> str:
-    """Return the topic of a row without its prefix, "" if it is none of ours."""
+    """Return the topic of a row without its prefix, "" if it is not one of our topics."""
     topic = _text(row.get("topic")) if isinstance(row, dict) else ""
     name = topic.removeprefix(PREFIX)
     return name if topic.startswith(PREFIX) and name in TOPICS else ""

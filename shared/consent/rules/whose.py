@@ -25,7 +25,7 @@ from shared.consent_events import Channel, Decision, Direction
 
 
 class Verdict(StrEnum):
-    """Whose an event is."""
+    """The origin of an event."""
 
     PERSON = "person"
     OURS = "ours"
@@ -132,7 +132,7 @@ class _Landing:
 def _may_undo_an_opt_out(memory: Memory, event: Decided) -> bool:
     """Return whether an opt-in may be the landing of a call that she has opted out after, though another was taken for it.
 
-    Of SMS nothing shows whose an opt-in is, so two that come soon after our call may be told apart wrongly.
+    For SMS nothing shows whose an opt-in is, so two opt-ins soon after our call may be confused.
     """
     if event.channel is not Channel.SMS:
         return False

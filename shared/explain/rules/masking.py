@@ -49,7 +49,7 @@ def kind_of(value: Json) -> str:
 
 
 def masked(value: Json) -> Json:
-    """Return the value as it may be seen wherever it stands: itself if it is a boolean or empty, else its kind."""
+    """Return the value as it may be seen wherever it stands: the value itself if it is a boolean or empty, otherwise its kind."""
     return value if value is None or isinstance(value, bool) or value in ("", [], {}) else kind_of(value)
 
 

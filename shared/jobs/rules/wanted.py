@@ -28,9 +28,9 @@ class Row(Protocol):
 
 @dataclass(frozen=True)
 class Wanted:
-    """Filters; one that is empty lets everything through. `profile` is a hash (persons.py), `reason` is a part of the reason, in any case.
+    """Filters; an empty filter lets everything through. `profile` is a hash (persons.py), `reason` is a part of the reason, in any case.
 
-    `since` and `until` are about the last time that a job died. `leaves_out` is a kind that is not meant.
+    `since` and `until` are about the last time that a job died. `leaves_out` is a kind that is left out.
     """
 
     kind: str = ""
