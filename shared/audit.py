@@ -1,7 +1,7 @@
 """The audit: who did what to a tenant with a credential, kept for 400 days, and one log line for each act.
 
-Names alone stand here: of settings, of profiles by a keyed hash, of jobs by their ids. A value never does, nor a secret. Deleting a tenant
-leaves its audit, because the deletion is part of it.
+An entry holds only names: of settings, of profiles (by a keyed hash), of jobs (by their ids). It never holds a value or a secret. The audit
+of a deleted tenant stays, because the deletion is part of it.
 """
 
 import logging
@@ -27,7 +27,7 @@ LONGEST = 300  # characters of `about`
 
 
 class Act(StrEnum):
-    """What was done."""
+    """An act with a credential."""
 
     CREATED = "tenant created"
     SETTINGS_CHANGED = "settings changed"
@@ -74,7 +74,7 @@ class Audit:
         return cls(services.documents, services.clock, services.new_id)
 
     def note(self, tenant: str, act: Act, *, by: str, about: str = "") -> None:
-        """Note an act that was done just now. Where the store cannot answer, the log alone has it: the act is done all the same.
+        """Note an act that was done just now. If the store cannot answer, only the log has the act, and the act is still done.
 
         `about` names what it was done to, and holds no value and nothing personal.
         """

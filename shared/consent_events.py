@@ -1,6 +1,6 @@
-"""The words in which consent is spoken of, and one of Klaviyo's consent events as it travels through the extension.
+"""The words for consent, and one of Klaviyo's consent events as it travels through the extension.
 
-What an event means stands in consent.py.
+`consent/rules/decisions.py` says what an event means.
 """
 
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ class Channel(StrEnum):
 
 
 class Consent(StrEnum):
-    """What a person may consent to in Klaviyo."""
+    """A channel on which a person may consent in Klaviyo."""
 
     EMAIL = "email"
     SMS = "sms"
@@ -34,7 +34,7 @@ class Consent(StrEnum):
 
 
 class Decision(StrEnum):
-    """What an event comes to. Kept with the event, so values never change."""
+    """The effect of an event. Kept with the event, so values never change."""
 
     OPT_IN = "opt-in"
     OPT_OUT = "opt-out"
@@ -53,10 +53,9 @@ def _whole_second(moment: datetime) -> datetime:
 class SystemEvent(BaseModel):
     """A consent event.
 
-    `topic` is Klaviyo's without `event:klaviyo.`, `profile` the Klaviyo profile id, `at` the event's own time, kept in UTC and
-    to the second.
-    `bounce` is what the event says of the bounce, `method` whether its `custom_method_detail` is our mark, both "" if it
-    says nothing.
+    `topic` is Klaviyo's without `event:klaviyo.`, `profile` the Klaviyo profile id, `at` the event's own time, kept in UTC and to the
+    second. `bounce` is what the event says of the bounce, `method` whether its `custom_method_detail` is our mark, both "" if it says
+    nothing.
     """
 
     # Built when first used: a function that only queues metrics should not pay for it at its start.

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Direction(StrEnum):
-    """Which of a tenant's two queues a job travels on."""
+    """The direction of a job: it names one of a tenant's two queues."""
 
     INBOUND = "inbound"  # Klaviyo to Omneo
     OUTBOUND = "outbound"  # Omneo to Klaviyo

@@ -1,7 +1,7 @@
-"""Every error the extension raises on purpose, named for what its reader should do about it.
+"""Every error that the extension raises on purpose. Its name says what the reader should do.
 
-No status codes live here: `web/answers.py` maps these to answers, in one table. A message names the field and the fix
-and never repeats a value, because messages travel to callers and into logs.
+No status codes live here: `web/answers.py` maps these to answers, in one table. A message names the field and the fix and never repeats a
+value, because messages travel to callers and into logs.
 """
 
 
@@ -185,11 +185,12 @@ class WaitError(ServiceError):
 
 
 class RestingError(WaitError):
-    """What was about to be called rests: it was refused a moment ago, and so was not called. `retry_after` is when it is this caller's turn."""
+    """The endpoint rests: the service refused a call a moment ago, so this call was not made. `retry_after` says when it is this caller's
+    turn."""
 
 
 class TurnTakenError(WaitError):
-    """Another job of ours is at it. One that was killed there holds its turn for minutes, and whoever comes then must not wait much longer."""
+    """Another job of ours is at it. A process that was killed there holds its turn for minutes, and the next caller must not wait much longer."""
 
 
 class UnsureError(WaitError):

@@ -1,7 +1,7 @@
 """Log lines in Cloud Logging's format: one JSON object a line, on standard output; a command's on standard error.
 
-Only the fields named here can be logged, so that no body, address or token gets in by accident; and of an exception only its
-type and where it was raised, because its text may quote what was being processed.
+Only the fields named here can be logged, so that no body, address or token gets in by accident. An exception is logged only with its type and
+the place where it was raised, because its text may quote personal data.
 """
 
 import json

@@ -1,8 +1,9 @@
-"""Which Omneo profile a Klaviyo profile is, and which Klaviyo profile an Omneo profile is: by the stored identity, then by Klaviyo's
-external_id, then by email.
+"""Finds the Omneo profile of a Klaviyo profile, and the Klaviyo profile of an Omneo profile: by the stored identity, then by Klaviyo's
+external_id,
+then by email.
 
-Omneo's page "Profile sync" has the order. A profile that Klaviyo has merged into another answers as the other. Nobody is matched by phone:
-families share one.
+Omneo's page "Profile sync" has the order. When Klaviyo has merged a profile into another, it answers with the other. No profile is
+matched by phone: families share one.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from shared.values.omneo_ids import read_omneo_id
 
 
 class Identifiers(Protocol):
-    """What a Klaviyo profile is known by. `external_id` and `email` are "" where it has none."""
+    """The identifiers of a Klaviyo profile. `external_id` and `email` are "" where it has none."""
 
     @property
     def id(self) -> str: ...
@@ -85,8 +86,8 @@ def other_holder(
 ) -> Living | None:
     """Return the other living Omneo profile that a Klaviyo profile belongs to, None if there is none and `omneo_id` may have it.
 
-    A Klaviyo profile belongs to whom its external_id names, else to whoever holds its id as an identity. No call where it names
-    `omneo_id` itself.
+    A Klaviyo profile belongs to the Omneo profile that its external_id names, or without one to the Omneo profile that holds its id as an
+    identity. No call where it names `omneo_id` itself.
 
     Raises:
         ServiceError: what Omneo answered.

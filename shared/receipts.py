@@ -1,9 +1,9 @@
-"""Receipts: what became of a job, under the id that its call was answered with.
+"""Receipts: the result of a job, under the id that its caller got.
 
-A job that has to wait always leaves one. A job that is done leaves one where the tenant's `receipt_days` is set, and for a day if it had to
-wait, was replayed or is a heal, whose last page leaves it. One that is queued leaves one where `receipt_days` is set. A dead job needs none:
-its row on the desk is one, except of records: many rows may be of one call, and it is done when the records of all of them have gone. So a job
-that is done at its first try costs no write where `receipt_days` is 0, and two where it is set.
+A job that has to wait always leaves a receipt. A job that is done leaves one for a day if it had to wait, was replayed or is a heal (its
+last page leaves it). With the setting `receipt_days`, every job leaves one when it is queued and when it is done. A dead job needs no
+receipt, because its row on the desk is one. Records are the exception: one call may have many rows, and the call is done when the records
+of all rows have gone. So a job that is done at its first try costs no write if `receipt_days` is 0, and two writes otherwise.
 
 A person appears only as hashes under the tenant's ledger key. A receipt that cannot be written fails no job.
 """
@@ -30,7 +30,7 @@ NAMES = ("email", "klaviyo_id", "omneo_id")  # by which a person is found
 
 
 class Fate(StrEnum):
-    """Where a job is."""
+    """The state of a job."""
 
     QUEUED = "queued"
     WAITING = "waiting"
@@ -40,10 +40,11 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class Receipt:
-    """What is known of a job.
+    """The known state of a job.
 
-    `at` is when it came to this. `why` and `next_try_at` are of one that waits, `answered` is what was heard last when it was done, `rows` are the
-    rows on the desk of records that were given up and have not gone since, whether they still stand or not. `metric` is the metric's name or the data source's.
+    `at` is the time of this state. `why` and `next_try_at` are of one that waits, `answered` is what was heard last when it was done,
+    `rows` are the rows on the desk of records that were given up and have not gone since, whether they still stand or not. `metric` is the
+    metric's name or the data source's.
     """
 
     id: str

@@ -1,7 +1,7 @@
 """The composition root: the only place that builds stores, clients and the queue, each when it is first needed.
 
-A cold start is somebody waiting, so nothing heavy is imported or connected before a request needs it. Everything built here is
-safe for threads. Handlers receive what they work with from here; this module never imports one.
+Somebody waits during a cold start, so nothing heavy is imported or connected before a request needs it. Everything built here is safe for
+threads. The rooms get their stores and clients from here; this module never imports a room above it.
 """
 
 import gc
@@ -98,7 +98,7 @@ class Services:
         return services
 
     def warm(self) -> None:
-        """Build and connect what every call needs, before the first one. What fails here is for that call to tell."""
+        """Build and connect what every call needs, before the first one. A failure here is for that call to report."""
         ways = [self._look_into_the_store] if self.settings.store else []
         ways += [self._look_at_the_queue] if self.settings.queue else []
         threads = [threading.Thread(target=_tried, args=(way,), daemon=True) for way in ways]
@@ -121,7 +121,7 @@ class Services:
 
     @cached_property
     def documents(self) -> "Documents":
-        """Where everything is stored."""
+        """The document store."""
         store = self._store
         if store.sqlite_path:
             from shared.storage.sqlite import SqliteDocuments
@@ -175,7 +175,7 @@ class Services:
 
     @cached_property
     def former_tenants(self) -> "FormerTenants":
-        """What deleted tenants have left."""
+        """The leftovers of deleted tenants."""
         from shared.tenants.former import FormerTenants
 
         return FormerTenants(self.documents, self.keys)

@@ -1,7 +1,7 @@
-"""What the environment says, read once and checked whole.
+"""The environment's variables, read once and checked together.
 
-A pure function of a mapping: nothing here reads `os.environ` (services.py does). Every problem is collected, so that an
-operator sees all of them in one message, each under the name of its variable. Values are never repeated.
+This module is a pure function of a mapping; services.py reads `os.environ`. All problems are collected, so that an operator sees them in one
+message, each under the name of its variable. Values are never repeated.
 """
 
 import base64
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Needs(Flag):
-    """What a process uses, and so which variables it must be given. A function holds no secret it does not use."""
+    """The parts that a process uses; they decide which variables it needs. A function holds no secret it does not use."""
 
     STORE = auto()
     QUEUES = auto()  # make, pause and purge queues
@@ -41,7 +41,7 @@ TASKS = Needs.INBOUND | Needs.OUTBOUND
 
 @dataclass(frozen=True)
 class StoreSettings:
-    """Where documents live: `sqlite_path`, or Firestore in `project` when it is empty."""
+    """The store of documents: `sqlite_path`, or Firestore in `project` when it is empty."""
 
     sqlite_path: str
     project: str
@@ -50,7 +50,7 @@ class StoreSettings:
 
 @dataclass(frozen=True)
 class QueueSettings:
-    """Where tasks go. `emulator` is host:port of the local emulator, empty for Google's service."""
+    """The queue of tasks. `emulator` is host:port of the local emulator, empty for Google's service."""
 
     emulator: str
     project: str

@@ -273,8 +273,8 @@ def complete_environment(
 ) -> dict[str, str]:
     """Return `given` with what one machine knows better, and defaults for what only the cloud needs.
 
-    Workers are reached on their own ports, a local queue on its own, and a SQLite store at an absolute path, because
-    each function has its own working directory. Without a local queue (`tasks_port` None) given worker URLs stay.
+    Workers are reached on their own ports, a local queue on its own, and a SQLite store at an absolute path, because each function has its
+    own working directory. Without a local queue (`tasks_port` None) given worker URLs stay.
     """
     own = {f"{name.upper()}_URL": url for name, url in workers.items()}
     completed = {

@@ -200,8 +200,8 @@ class Caller(socketserver.BaseRequestHandler):
     def _forward(self, pool: Pool, request: h11.Request, body: _Body) -> None:
         """Ask the function; once more on a new connection when a reused one turns out to be dead.
 
-        Such a connection was closed before the function read the request. Should the function have died over the
-        request instead, the caller would be told 503 and repeat it: every endpoint is made to bear that.
+        Such a connection was closed before the function read the request. Should the function have died over the request instead, the
+        caller would be told 503 and repeat it: every endpoint is made to bear that.
         """
         try:
             reused = pool.take()

@@ -1,4 +1,4 @@
-"""POST /{tenant}/api/v1/targets/klaviyo/{target}: Omneo's reactions call here. Which targets there are stands in shared/targets/routes.py."""
+"""POST /{tenant}/api/v1/targets/klaviyo/{target}: Omneo's reactions call here. shared/targets/routes.py lists the targets."""
 
 import functions_framework
 

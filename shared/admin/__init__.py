@@ -1,1 +1,1 @@
-"""What CX Manager and an operator ask of a tenant: settings, status, doctor and the last reports."""
+"""The calls of CX Manager and operators about a tenant: settings, status, doctor and the last reports."""

@@ -1,4 +1,4 @@
-"""The checks of the doctor: each looks for itself, says what is so in plain words, and what mends it."""
+"""The checks of the doctor. Each check looks for itself, and says in plain words what it found and what mends it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta

@@ -1,6 +1,7 @@
 """The desk: dead jobs as they are shown, found and replayed, for CX Manager and for operators.
 
-What a job held is masked unless it is asked for. Who it is about stands nowhere: a person is found by the hash of an id or an address.
+The desk masks the body of a job unless the caller asks for it. The store never holds whom a job is about: a person is found by the hash of
+an id or an address.
 """
 
 import json

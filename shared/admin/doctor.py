@@ -1,6 +1,6 @@
 """The doctor: is this tenant well, what is wrong in plain words, and what mends it. The checks themselves are in checks.py.
 
-Nothing here changes anything but `repair`, which does what is safe.
+Only `repair` changes anything, and it does only what is safe.
 """
 
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""What a check of the doctor finds, and how bad it is. The checks stand in doctor.py."""
+"""A finding of the doctor, and how bad it is. The checks stand in checks.py."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found. `repair` says what mends it; `safe` whether `--repair` does that."""
+    """The result of one check. `repair` says what mends it; `safe` whether `--repair` does that."""
 
     check: str
     severity: Severity

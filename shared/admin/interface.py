@@ -1,4 +1,4 @@
-"""The published interface: openapi.json, which `python -m deploy.openapi` writes and nobody needs a key for."""
+"""The published interface: openapi.json. `python -m deploy.openapi` writes it, and everybody may read it without a key."""
 
 import json
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""What became of a call, by the id of its 202: what the desk, the outbox, the backlog, the receipts and the runs know of it, in this order.
+"""The state of a call's job, found by the id of its 202. The desk, the outbox, the backlog, the receipts and the runs are asked in this order.
 
-A receipt that is newer than the row on the desk goes before it: the job was done, or waits, since.
+A receipt that is newer than the row on the desk counts instead: since then the job was done, or it waits.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""What a tenant's settings mean: whether what they name is there. Their form stands in shared/tenants/settings.py.
+"""Whether the things that a tenant's settings name exist. shared/tenants/settings.py holds the form of the settings.
 
-Asked when a setting changes and by the doctor: what a setting names may go away later. Values are never repeated.
+A change of a setting asks here, and so does the doctor, because such a thing may go away later. Values are never repeated.
 """
 
 from collections import Counter

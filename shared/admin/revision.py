@@ -1,4 +1,6 @@
-"""The check of the API's revision: when Klaviyo retires it, as its answers announce, or else as long as revisions live."""
+"""The check of the API's revision: when Klaviyo retires it. Klaviyo's answers announce the day; until then, the usual life of a revision
+counts.
+"""
 
 from calendar import monthrange
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""What CX Manager may ask and tell about one tenant, as one table. Who is asking was settled before.
+"""The calls of CX Manager about one tenant, as one table. The caller is authenticated before.
 
-Most calls ask for settings and status. What needs much code to answer, or a client of a service, imports it when it is asked for.
+Most calls ask for settings and status. A call that needs much code, or the client of a service, imports it only when it comes.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Settings: read them, and change them as a whole or not at all."""
+"""Settings: read them, and change all that a call names, or none of them."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,7 +48,7 @@ def change_settings(name: str, changes: object, services: Services, *, by: str =
 
 
 def store_settings(name: str, changes: object, services: Services, *, by: str) -> Tenant:
-    """Store the changes, note in the audit by whose credential, and return the tenant. What they do not name stays as it is.
+    """Store the changes, note in the audit by whose credential, and return the tenant. A setting that they do not name stays as it is.
 
     Nothing is queued: that is for a caller who may have no queue.
 
@@ -114,7 +114,7 @@ def note_secrets(
 
 
 def edited(tenant: Tenant, changes: Mapping[str, Any], now: datetime) -> Tenant:
-    """Return the tenant with the changes in it. What was read may be sent back, and is no change. Pure.
+    """Return the tenant with the changes in it. A value that was read may be sent back; it changes nothing. Pure.
 
     Raises:
         InvalidPayloadError, ConflictError: as `change_settings`.

@@ -1,4 +1,4 @@
-"""Status: the doctor's report, looked up rather than made where one is fresh: Klaviyo allows fifteen looks a minute."""
+"""Status: the doctor's report. A fresh report is looked up and not made again, because Klaviyo allows only fifteen looks a minute."""
 
 from datetime import timedelta
 from typing import Any

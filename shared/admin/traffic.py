@@ -1,4 +1,4 @@
-"""Traffic as CX Manager and operators read it, and what of it the doctor finds."""
+"""Traffic as CX Manager and operators read it, and the doctor's findings about it."""
 
 import re
 from collections.abc import Iterator, Mapping

@@ -1,1 +1,1 @@
-"""Consent that comes from Klaviyo, and all that is remembered of consent."""
+"""Consent that comes from Klaviyo, and the memory of all consents."""

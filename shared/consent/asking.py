@@ -1,7 +1,7 @@
 """Asking Klaviyo for a consent: the call is remembered before it is made, and looked after when it must have landed.
 
-Right before that the memory is asked once more, and with it the inbox: no subscribe is sent after a newer opt-out has been told to us.
-What is asked for is decided elsewhere, and who makes the call is whoever has decided.
+Right before the call the memory and the inbox are read once more: no subscribe is sent after Klaviyo has told us of a newer opt-out. The
+caller decides which consent to ask for, and makes the call itself.
 """
 
 from collections.abc import Callable

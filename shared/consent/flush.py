@@ -1,12 +1,12 @@
-"""Inbound consent: one flush brings what waits in a Klaviyo profile's inbox to its Omneo profile.
+"""Inbound consent: one flush brings the waiting events of a Klaviyo profile's inbox to its Omneo profile.
 
-What is surely our own landing is remembered and closed before anybody outside is asked. Of the rest, Klaviyo is asked where an event needs
-it, then Omneo's profile is read, and then its turn is taken: nothing outside is called between the last read and the write. What the
-events come to is remembered before anything is sent, so a flush that dies is finished by the next and repeats at most the call whose
-answer it did not see. A flush asks Klaviyo for no consent but the master list's: mending is the look's. Last of all an opt-out from email
-is passed on to whoever has the email by now: what she decided never waits for that.
+Events that surely come from our own calls are remembered and closed before any outside call. For the others, Klaviyo is asked if an event
+needs it, then Omneo's profile is read, and then its turn is taken: no outside call stands between the last read and the write. The result
+of the events is remembered before anything is sent. So the next flush finishes one that died, and repeats at most the call whose answer was
+not seen. A flush asks Klaviyo for no consent except for the master list: the look mends differences. At the end an opt-out from email is
+passed on to the profile that has the email by now; what she decided never waits for that.
 
-What an event means stands in `rules/decisions.py`, what all of them come to in `rules/memory.py` and the modules that it names.
+`rules/decisions.py` says what an event means; `rules/memory.py` and the modules that it names say what all events mean together.
 """
 
 import logging
@@ -47,8 +47,8 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
     """Bring every open entry of the Klaviyo profile to Omneo.
 
     Raises:
-        ServiceError, DisconnectedError: a service is missing; what does not need it was done, and the rest waits. Where Omneo refuses
-            the consent itself, the entries stay open for a replay.
+        ServiceError, DisconnectedError: a service is missing; what does not need it was done, and the rest waits. If Omneo refuses the
+        consent itself, the entries stay open for a replay.
     """
     opened_at = services.clock()
     entries = _without_our_landings(_open(job, tenant, services), job.profile, tenant, services)
@@ -82,7 +82,7 @@ def _open(job: FlushInbox, tenant: Tenant, services: Services) -> list[Entry]:
 
 @dataclass(frozen=True)
 class _Ready:
-    """The entries that can be decided now, with what each comes to, and what Klaviyo said if others must wait.
+    """The entries that can be decided now, each with its result, and Klaviyo's refusal if others must wait.
 
     An opt-out needs nothing of Klaviyo's, and is not kept waiting because Klaviyo is down. `anothers` are the opt-ins, by id and topic, for
     an address that is another's by now.

@@ -1,7 +1,7 @@
-"""Whose a Klaviyo profile was that is gone, and whose the address was that one has given up.
+"""The former owners of Klaviyo profiles that are gone, and of email addresses that a profile has given up.
 
-Klaviyo may tell for days of what somebody decided there before that, and then neither side knows whose decision it was. Omneo held the
-id of a profile that is gone as an identity, until Klaviyo had a new profile of the same person.
+For days after that, Klaviyo may send events of decisions from before, and then neither side knows whose decision it was. Omneo held the id
+of the gone profile as an identity, until Klaviyo had a new profile of the same person.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Heal: consent events that no webhook brought are read back from Klaviyo and handled like those that came.
 
-Klaviyo disables a webhook after 48 hours of errors and does not send again what it missed. A run reads from 72 hours before the last run that
+Klaviyo disables a webhook after 48 hours of errors and does not send the missed events again. A run reads from 72 hours before the last run that
 finished, or since the install, a page a job; the inbox knows which events were handled. A tenant has one run at a time: a lease goes from job to job.
 """
 
@@ -133,7 +133,7 @@ def _after_a_page(
 
 
 def _queue(page: "EventPage", job: Heal, tenant: Tenant, klaviyo: "KlaviyoClient", services: Services) -> int:
-    """Queue what a page holds, and return how many events that is. What cannot be read of them becomes a job that says so."""
+    """Queue what a page holds, and return how many events that is. Events that cannot be read become a job of their own."""
     topics, now = dict(job.metrics), services.clock()
     rows = [
         (topic, row)

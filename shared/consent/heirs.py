@@ -1,6 +1,7 @@
-"""Opt-outs for whoever has an email address by now that Klaviyo still had on another's profile: nothing tells whose they were, so both are out.
+"""Opt-outs from an email address that has moved to another person while Klaviyo still had it on the first person's profile. Nothing shows
+whose opt-out it was, so both persons are opted out.
 
-Who that is stands in former_identities.py; the job is done where opt-outs are pulled, with the profiles.
+former_identities.py knows both persons; the room `profiles` does the job, as for every opt-out that is pulled.
 """
 
 from collections.abc import Iterable
@@ -26,7 +27,8 @@ def tell_heirs(
     profile_id: str = "",
     traceparent: str = "",
 ) -> None:
-    """Let email opt-outs that were told of a Klaviyo profile hold for whoever has an address that it had then; not for `profile_id`, whose they are anyhow.
+    """Apply email opt-outs of a Klaviyo profile also to the present owner of an address that it had then; but not to `profile_id`, which
+    gets them anyway.
 
     Raises:
         QueueUnavailableError: not all were queued.

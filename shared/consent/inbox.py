@@ -1,6 +1,6 @@
 """The inbox of consent events: one entry an event, open until it is handled, and kept 30 days so that it is not handled again.
 
-Of persons it holds Klaviyo's profile ids, nothing else. What an event means is not decided here, and what it came to is not kept here.
+The only personal data in it are Klaviyo's profile ids. It does not decide what an event means, and does not keep its result.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ _ATTEMPTS = 20
 
 
 class Receipt(StrEnum):
-    """What the inbox answers to an event: new here, here before and still to be handled, or handled before."""
+    """The inbox's answer to an event: new here, here before and still to be handled, or handled before."""
 
     ADDED = "added"
     OPEN = "open"
@@ -57,7 +57,7 @@ class Inbox:
         return cls(services.documents, services.clock)
 
     def add(self, tenant: str, account: str, event: SystemEvent) -> Receipt:
-        """Take in an event of a Klaviyo account. Of any number who add the same one at once, one is told ADDED."""
+        """Take in an event of a Klaviyo account. If many add the same event at once, exactly one gets ADDED."""
         entry = Entry(
             id=entry_id(account, event.id),
             event_id=event.id,

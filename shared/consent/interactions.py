@@ -1,4 +1,4 @@
-"""Omneo interactions: what Klaviyo's consent events leave on a profile beside the consent itself, one each."""
+"""Omneo interactions: each of Klaviyo's consent events adds one to the profile, beside the consent itself."""
 
 from typing import TYPE_CHECKING
 

@@ -29,5 +29,5 @@ class ProfileReadOnce:
 
     @cached_property
     def email(self) -> KlaviyoEmail | None:
-        """What Klaviyo says of the email consent now. None and raises as `profile`."""
+        """Klaviyo's email consent of the profile as it is now. None and raises as `profile`."""
         return None if self.profile is None else KlaviyoEmail.read(self.profile.subscriptions)

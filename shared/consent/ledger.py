@@ -1,7 +1,7 @@
 """The consent ledger: a record of each consent decision, either way, kept three years. The answer to "why is she unsubscribed?".
 
-A profile appears only as a hash under a key of its tenant's, so that whoever reads the database alone can neither tell whose a record
-is nor try out ids. The key lies sealed in the tenant: sealing it again with a new encryption key leaves every hash as it is.
+A profile appears only as a hash under a key of its tenant. So a reader of the database alone can neither tell whose a record is nor try out
+ids. The key is sealed in the tenant: sealing it again with a new encryption key changes no hash.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
-"""Looks: the jobs that compare both sides of a consent some time after a call of ours. What a look does stands with the profiles.
+"""Looks: the jobs that compare both sides of a consent some time after our call. The room `profiles` does the look itself.
 
-A look is named by the profile and the window of its moment: however many ask for one, it is one.
+A look's name holds the profile and the window of its moment, so many requests for one window become one look.
 """
 
 from collections.abc import Mapping
@@ -66,7 +66,7 @@ def look_where_undone(
     *,
     traceparent: str = "",
 ) -> None:
-    """Have both sides compared where an opt-in may have come to Klaviyo after she opted out. Raises as `look_at`."""
+    """Queue a look if an opt-in may have reached Klaviyo after the customer opted out. Raises as `look_at`."""
     now = services.clock()
     moments = [at for memory in memories.values() if (at := undone_at(memory, now)) is not None]
     if moments and tenant.klaviyo is not None:

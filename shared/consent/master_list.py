@@ -1,7 +1,7 @@
-"""The master list: whoever is subscribed to email stands on one Klaviyo list, however they subscribed.
+"""The master list: every profile that is subscribed to email stands on one Klaviyo list, however it was subscribed.
 
-Omneo's page "Master list". This is the one thing that a system webhook sends back to Klaviyo, so it carries our mark and is remembered: else
-it would come back as news, and what she decides while it is under way would be lost.
+Omneo's page "Master list". This is the only call to Klaviyo that a system webhook causes, so it carries our mark and is remembered.
+Otherwise it would come back as a new event, and a decision of the customer while the call is under way would be lost.
 """
 
 import logging

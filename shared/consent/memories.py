@@ -1,7 +1,7 @@
-"""What is remembered of each Omneo profile's consent, kept: one document a profile, and in it a memory for each channel.
+"""The store of consent memories: one document for each Omneo profile, with a memory for each channel.
 
-Of persons it holds Klaviyo's and Omneo's profile ids, and marks of email addresses under the tenant's own key, nothing else. What a memory
-means stands in `rules/memory.py`; that two who change one at once lose nothing of each other's is seen to here.
+The only personal data in it are Klaviyo's and Omneo's profile ids, and hashes of email addresses under the tenant's own key.
+`rules/memory.py` says what a memory means. This module makes sure that two writers of one memory lose nothing of each other's.
 """
 
 import hashlib

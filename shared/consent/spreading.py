@@ -1,7 +1,7 @@
 """The inbox's traffic: events are spread over their profiles' inboxes, and each inbox is flushed once a window.
 
 The entry is written first, then the clock is read, and the flush of the window that holds that moment is queued under its own name: so
-whatever arrives within ten seconds becomes one flush, and no entry is ever left to a flush that has read the inbox before.
+all events of ten seconds become one flush, and no entry waits for a flush that has already read the inbox.
 """
 
 import logging
@@ -30,7 +30,7 @@ SWEPT_UNTIL = timedelta(hours=24)
 def spread(
     job: SpreadEvents, tenant: Tenant, *, inbox: "Inbox", queue: "TaskQueue", clock: Callable[[], datetime]
 ) -> None:
-    """Put each event in the inbox of its profile, and see to it that the inbox is flushed. Repeating this is harmless.
+    """Put each event in the inbox of its profile, and queue a flush of the inbox. Repeating this is harmless.
 
     Raises:
         StoreUnavailableError, QueueUnavailableError: some of it was not done; repeat all of it.

@@ -1,7 +1,7 @@
-"""Bringing what is remembered of a consent to Omneo: the ledger, one write, and an interaction for each event.
+"""Bringing a remembered consent to Omneo: the ledger, one write, and an interaction for each event.
 
-Whoever comes here holds the profile's turn, and has read the profile last of all: nothing outside is called between that and the write.
-What is to be written stands in `rules/results.py`. What was written is noted before anything else is tried.
+The caller holds the profile's turn, and its last outside call was the read of the profile: no outside call stands between that and the write.
+`rules/results.py` decides what to write. The write is noted before anything else is tried.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -57,7 +57,7 @@ def consent_turn(profile_id: str, tenant: Tenant, services: Services) -> Iterato
 def read_last(profile_id: str, tenant: Tenant, services: Services) -> "tuple[Profile | None, datetime]":
     """Return the profile, None if there is none, and when Omneo was asked for it.
 
-    What was decided while the answer was on its way would be written over, so an answer that takes long is asked for once more.
+    A decision made while the answer was on its way would be overwritten, so a slow answer is asked for again.
 
     Raises:
         ServiceError: what Omneo answered.

@@ -1,4 +1,4 @@
-"""Klaviyo's system webhooks: a delivery is checked, cut down to what is needed, and queued. Nothing is done for each event here."""
+"""Klaviyo's system webhooks: a delivery is checked, cut down to the needed fields, and queued as a whole. No single event is handled here."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -32,8 +32,8 @@ def accept_delivery(
 ) -> dict[str, Any]:
     """Queue the consent events of a delivery, and return how many were taken and, by reason, how many were not.
 
-    `webhook_id` is the header's. `look_again` reads the tenant afresh. What is not ours is accepted all the same: refused, Klaviyo
-    would send it again for two days and then disable the webhook.
+    `webhook_id` is the header's. `look_again` reads the tenant afresh. Events that the extension does not need are accepted too: Klaviyo
+    would send refused events again for two days and then disable the webhook.
 
     Raises:
         InvalidPayloadError: it is no delivery of Klaviyo's.

@@ -1,1 +1,1 @@
-"""The right to be forgotten: what is removed of a person, and what of their work in the queue is not done any more."""
+"""The right to be forgotten: the data of a person that is removed, and the person's jobs in the queue that are dropped."""

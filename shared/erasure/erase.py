@@ -1,8 +1,8 @@
-"""Erasing a person: what is removed on our side, and the receipt that says what was and what stays.
+"""Erasing a person: the removal on our side, and the receipt that lists what was removed and what stays.
 
-First it is noted who, so that work which is still queued is dropped. Then Klaviyo is asked, while our side still knows whom to name. Last,
-everything is removed under the person's turns, so that no sync and no flush writes beside it. Repeating it is harmless, and so is a death
-halfway: the next call does the rest.
+First the person is noted, so that workers drop jobs which are still queued. Then Klaviyo is asked, while our side still knows whom to name.
+Last, everything is removed under the person's turns, so that no sync and no flush writes at the same time. A repeat is harmless, and so is
+a death halfway: the next call does the rest.
 """
 
 import logging
@@ -62,7 +62,7 @@ def erase(tenant: Tenant, named: str, services: Services, *, in_klaviyo: bool = 
     Raises:
         InvalidPayloadError: it names nobody.
         ConflictError, NotInstalledError: Klaviyo is to be asked, and cannot be, or Omneo would send the person there again, or another
-            tenant on the account knows the person. What Klaviyo refuses is known only after it was noted; nothing is removed before.
+            tenant on the account knows the person. A refusal of Klaviyo is known only after the note; nothing is removed before.
         WaitError: Omneo, Klaviyo, or a sync that is at the person; call again.
     """
     tenant = ensure_ledger_key(services.tenants, tenant.name)

@@ -1,6 +1,6 @@
-"""What of a job is about a person who was erased, and the job without it.
+"""The part of a job that is about an erased person, and the job without that part.
 
-What a job does to a person is not known here. Some jobs take something away from a person, as an opt-out does; those are never held up.
+This module does not know what a job does. Some jobs only take something away from a person, as an opt-out does; those are never held up.
 """
 
 from collections.abc import Callable, Iterator, Mapping

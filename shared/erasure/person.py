@@ -1,4 +1,4 @@
-"""Whom an erasure is about: every identifier of one person that Omneo, Klaviyo and our own stores tell."""
+"""The person of an erasure: every identifier of the person in Omneo, Klaviyo and our own stores."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Person:
-    """What one person is known by, "" and none for what nobody knows.
+    """The identifiers of one person; "" or none where an identifier is not known.
 
     `lives` says whether Omneo still has the profile, `was_sought` whether Klaviyo answered who the person is there.
     """

@@ -1,1 +1,1 @@
-"""Why a profile is what it is in Klaviyo. It asks the rooms that would act, and sends nothing."""
+"""Why a profile looks as it does in Klaviyo. It asks the rooms that would act, and sends nothing."""

@@ -151,7 +151,7 @@ class _Look:
 
     @cached_property
     def _plan(self) -> SyncPlan | Exclusion | Absence | None:
-        """What would go to Klaviyo, else the reason why nothing would, None if that cannot be told."""
+        """The profile that would go to Klaviyo, or the reason why none would; None if that cannot be told."""
         try:
             return planned(self.profile, self.tenant, self.synced)
         except CannotSucceedError:
@@ -159,7 +159,7 @@ class _Look:
 
     @cached_property
     def _imported(self) -> Imported | None:
-        """What the import would come to, None if there would be none."""
+        """The result that the import would have, None if there would be no import."""
         if not isinstance(self._plan, SyncPlan):
             return None
         mapped = self._plan.mapped
@@ -168,7 +168,7 @@ class _Look:
 
     @cached_property
     def _excluded_profile(self) -> KlaviyoProfile | None:
-        """Whose opt-outs are applied although the profile is excluded."""
+        """The person whose opt-outs are applied although the profile is excluded."""
         if not isinstance(self._plan, Exclusion):
             return None
         return profile_of_excluded(self.ownership, self.tenant, self.synced, self.services)

@@ -1,1 +1,1 @@
-"""One HTTP client for Klaviyo and Omneo: connections, deadlines, and what an answer means."""
+"""One HTTP client for Klaviyo and Omneo: connections, deadlines, and the meaning of an answer."""

@@ -1,9 +1,9 @@
-"""One try of one HTTP call, to Klaviyo or Omneo, and what its answer means.
+"""One try of one HTTP call, to Klaviyo or Omneo, and the meaning of its answer.
 
-Only the API's own JSON is a verdict. What a proxy or an edge answers in its place, whatever its status, says nothing about the call: it waits.
-The queue owns retries; a throttled call is repeated here only where a person waits for the answer (`ShortWaits`). Whatever goes wrong comes out
-as one of our errors (errors.py); no exception of `requests` escapes. Each try is logged by service, method, path template, status, time and the
-service's own name of the request: ids, addresses and bodies hold personal data.
+Only the API's own JSON is a verdict. A proxy or an edge may answer in its place; that says nothing about the call, whatever the status, so
+the job waits. The queue owns retries; this module repeats a throttled call only where a person waits for the answer (`ShortWaits`). Every
+failure comes out as one of our errors (errors.py); no exception of `requests` escapes. Each try is logged by service, method, path
+template, status, time and the service's own name of the request: ids, addresses and bodies hold personal data.
 """
 
 import json
@@ -93,7 +93,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a service says is wrong: its `code`, where (`field`), and in its own words (`detail`, may be personal).
+    """A problem as a service describes it: its `code`, where (`field`), and in its own words (`detail`, may be personal).
 
     `duplicate_of` is the id of what is there already, `other_fields` are the places of what else it says is wrong, `request_id` is
     the service's name for the request. `is_anybodys` are the statuses with which a gateway would say the same: no verdict of the service's.

@@ -1,4 +1,4 @@
-"""What mends a 403: which permission or which part of a plan is missing stands in the service's own words alone. Pure."""
+"""How to mend a 403. Only the service's own words say which permission or which part of a plan is missing. Pure."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What a service answered last, for whoever is to say it: while `listening`, each answer is kept instead of the one before."""
+"""The last answer of a service, for the code that reports it: while `listening`, each answer replaces the one before."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -63,7 +63,8 @@ _GIVEN_OUT = ipaddress.ip_network("2000::/3")  # all of IPv6 that anybody on the
 @dataclass(frozen=True)
 class Outward:
     """Makes such calls. How a name is looked up, what is public, whose certificates count, and how long a call lasts are arguments, so that
-    tests own them."""
+    tests own them.
+    """
 
     resolve: Callable[[str, int], Sequence[str]] = resolved
     is_public: Callable[[str], bool] = is_public
@@ -78,7 +79,7 @@ class Outward:
             raise AddressRefusedError("its host has no address") from None
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """Send the body and return the status of the answer. What the answer holds is not read.
+        """Send the body and return the status of the answer. The body of the answer is not read.
 
         Raises:
             AddressRefusedError: the address may not be called.

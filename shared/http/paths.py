@@ -1,4 +1,4 @@
-"""Segments of the paths that the clients of Klaviyo and Omneo call. Which paths there are stands in the clients; their words stand here."""
+"""Segments of the paths that the clients of Klaviyo and Omneo call: how a value becomes a segment. The clients hold the paths themselves."""
 
 from urllib.parse import quote
 

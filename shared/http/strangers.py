@@ -1,4 +1,4 @@
-"""Whether the JSON of a success is the API's own: what stands in front of an API may answer 200 in its place. Pure."""
+"""Whether the JSON of a success is the API's own: a proxy in front of an API may answer 200 in its place. Pure."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What may be shown of a service's own words: an explanation without the values that it might quote. Pure."""
+"""The part of a service's own words that may be shown: an explanation without the values that it might quote. Pure."""
 
 import re
 import unicodedata

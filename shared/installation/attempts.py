@@ -1,4 +1,4 @@
-"""Whose an attempt to install is: it belongs to the browser that began it, or to the bearer of a link. Nothing is connected here."""
+"""The owner of an attempt to install: the browser that began it, or the bearer of a link. Nothing is connected here."""
 
 from contextlib import suppress
 

@@ -1,4 +1,6 @@
-"""How an account becomes the tenant's: its tokens stored, and the queues made in which work waits for it. Who may do so is not asked here."""
+"""How an account becomes the tenant's: its tokens are stored, and the queues are made in which its jobs wait. The caller has checked the right
+to do so.
+"""
 
 from datetime import datetime, timedelta
 
@@ -23,7 +25,7 @@ def connect(
 ) -> Tenant:
     """Store the tokens of a Klaviyo account as the tenant's; whatever had disconnected it is over.
 
-    What an install has made is remembered for as long as the account stays the same. Another account is left by the next set-up.
+    The things that an install has made are remembered as long as the account stays the same. Another account is left by the next set-up.
 
     Raises:
         DocumentMissingError: there is no such tenant.

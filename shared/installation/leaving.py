@@ -64,7 +64,7 @@ def leave_former_accounts(tenant: Tenant, services: "Services") -> None:
 
 
 def give_back(name: str, account_id: str, refresh_token: str, services: "Services") -> None:
-    """Revoke a grant that was given for the tenant and is not wanted; if that fails, `left_behind` says so."""
+    """Revoke a grant of the tenant that is not needed; if that fails, `left_behind` says so."""
     if account_id and _may_be_anothers(account_id, services):
         return
     left = kept_for(name, account_id, services)

@@ -31,7 +31,7 @@ _FORM = re.compile(r"\.?[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True)
 class InstallLink:
-    """What a link says: whose install it starts, until when. `id` is what marks it as used.
+    """The content of a link: whose install it starts, until when. `id` is what marks it as used.
 
     `key` names the installation key that it was made with, and ends with; "" for one that an operator made.
     """

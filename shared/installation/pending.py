@@ -1,7 +1,7 @@
 """Installs that are on their way: what must be remembered between two steps of a merchant's browser.
 
 Each is kept under the hash of a random word that the browser carries, is bound to that browser by a cookie, lives 15 minutes, and can
-be taken out once. What is secret in it is encrypted. A question that nobody answers in time holds a grant: it is kept until that is given back.
+be taken out once. Its secrets are encrypted. A question that nobody answers in time holds a grant, so it is kept until the grant is given back.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ COLLECTION = "pending_installs"
 
 
 class Step(StrEnum):
-    """What the browser is expected to come back with."""
+    """The step from which the browser comes back."""
 
     AUTHORIZE = "authorize"  # Klaviyo's answer; kept: the PKCE verifier
     CONFIRM = "confirm"  # the merchant's yes; kept: the tokens and the account

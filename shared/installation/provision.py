@@ -110,7 +110,7 @@ def _titles() -> Iterator[tuple[str, str]]:
 def _todo(
     tenant: Tenant, klaviyo: "KlaviyoClient", omneo: "OmneoClient", public_url: str
 ) -> Iterator[tuple[str, StepWork]]:
-    """Yield the steps in order. What several steps look up is looked up once, when the first needs it."""
+    """Yield the steps in order. A look-up that several steps need is made once, when the first step needs it."""
     found = cache(klaviyo.data_sources)
     for title, description in DATA_SOURCES.items():
         yield (
@@ -157,7 +157,7 @@ def _data_source(
 
 
 def _system_webhook(tenant: Tenant, *, klaviyo: "KlaviyoClient", public_url: str) -> Done:
-    """Find our webhook by its stored id, else by its name; then give it our secret, topics and address, and enable it."""
+    """Find our webhook by its stored id, or without one by its name; then give it our secret, topics and address, and enable it."""
     name, url = webhook_name(tenant.name), public_url + system_webhook_path(tenant.name)
     topics = SYSTEM_TOPICS & klaviyo.webhook_topics()
     if not topics:

@@ -1,7 +1,7 @@
 """Install: from Klaviyo's marketplace to a tenant with a connected account, step by step of a merchant's browser.
 
-Nothing of a tenant is touched before the last step: a failed or foreign attempt leaves the installation before it as it was. What is
-sent to the browser is decided here; how, in pages/policy.py.
+The tenant changes only in the last step: a failed or foreign attempt leaves the earlier installation as it was. This module decides what the
+browser gets, pages/policy.py how it is sent.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Uninstall: what an install has made is taken away on both sides, the tokens revoked and forgotten.
+"""Uninstall: the extension removes what an install has made on both sides, and revokes and forgets the tokens.
 
 Ordered so that it can be repeated: first what lies with Klaviyo and Omneo, each step harmless when done before, and only then what
 would be needed to repeat it. The inbound queue drains by itself: its jobs need only Omneo.

@@ -1,5 +1,5 @@
-"""What a step of an install is asked and answers: a browser's visit, a page, an address to go on to, or why it stops. What each step does is
-in steps.py; how an answer is sent, in pages/policy.py.
+"""The input and the output of a step of an install: a browser's visit, a page, an address to go on to, or the reason why it stops. steps.py holds
+the steps, pages/policy.py sends the answers.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class InstallRefusedError(ExtensionError):
 
 @dataclass(frozen=True)
 class Visit:
-    """What a merchant's browser sends: the fields of a query or a form, our cookies, and where a form came from.
+    """A visit of a merchant's browser: the fields of a query or a form, our cookies, and where a form came from.
 
     Each attempt has a cookie of its own, so that two tabs do not take each other's place. `is_ahead` says that nobody has asked for the
     page yet: the browser fetches it in case somebody will.

@@ -1,6 +1,5 @@
-"""How a job that is given up comes to the dead-letter desk, and the plain reason and the cause that it stands there with.
-
-When a job is given up is for those to say who do it.
+"""How a job that is given up comes to the dead-letter desk, with a plain reason and a cause. The code that does the job decides when to give it
+up.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A dead job as the desk keeps it. How it is stored is in dead_jobs.py."""
+"""A dead job as the desk keeps it. dead_jobs.py stores it."""
 
 from enum import StrEnum
 
@@ -8,7 +8,7 @@ from shared.jobs.rules.causes import Cause
 
 
 class DeadJobState(StrEnum):
-    """Where a dead job is."""
+    """The state of a dead job."""
 
     DEAD = "dead"
     REPLAYED = "replayed"  # it is queued again; the row goes when it succeeds

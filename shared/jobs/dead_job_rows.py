@@ -1,4 +1,4 @@
-"""How a dead job is written into a document and read from one. When that happens, and what it means, is decided in dead_jobs.py."""
+"""How a dead job is written into a document and read from one. dead_jobs.py decides when, and what it means."""
 
 import zlib
 from datetime import datetime, timedelta

@@ -1,8 +1,8 @@
 """The dead-letter desk: jobs that the worker has given up, each with a plain reason.
 
-A dead job keeps the whole job, encrypted, and a replay puts it back unchanged: with the same `unique_id` it cannot make a second event.
-Its row stays until the replayed job has succeeded. Each replay has a word of its own, which the row and the job carry: a job whose word the
-row does not have any more was overtaken by a later replay, and is not done. Who replays what, and when, is not decided here.
+A dead job keeps the whole job, encrypted, and a replay puts it back unchanged: with the same `unique_id` it cannot make a second event. Its
+row stays until the replayed job has succeeded. Each replay has a word of its own, which the row and the job carry. When the row has another
+word, a later replay has overtaken the job, and the job is not done. replays.py decides what is replayed, and when.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,11 +46,11 @@ class DeadJobStore:
         self.causes = HeldCauses(documents)
 
     def add(self, dead: DeadJob, *, keep: timedelta) -> bool:
-        """Record a dead job, and return whether that changes anything. One that stands there and dies again is the same row, newer.
+        """Record a dead job, and return whether that changes anything. When a job on the desk dies again, its row is updated.
 
         A second record of the same death changes nothing: a worker that dies halfway records it twice. `dead.replay` is the replay that
-        died; its row is changed if it is still the last one, and no row is made for it. Of one that was not read, the row keeps what is
-        known of the job: part of it may have been erased since it was replayed.
+        died; its row is changed if it is still the last one, and no row is made for it. If the job could not be read, the row keeps its
+        earlier fields: part of the job may have been erased since it was replayed.
         """
         is_new = self._write(dead, keep)
         if dead.cause in HELD:
@@ -64,7 +64,9 @@ class DeadJobStore:
         return None if found is None else self._rows.read(tenant, found)
 
     def of_call(self, tenant: str, call: str) -> DeadJob | None:
-        """Return what is on the desk of a call's records, without body and detail: a row that is dead, else one that is queued again, else None."""
+        """Return what is on the desk of a call's records, without body and detail: a dead row, without one a row that is queued again,
+        without both None.
+        """
         for state in (DeadJobState.DEAD, DeadJobState.REPLAYED):
             where = {"call": call, "state": state.value}
             for found in self._documents.find(_collection(tenant), where=where, limit=1):
@@ -81,7 +83,7 @@ class DeadJobStore:
     ) -> tuple[list[DeadJob], str | None]:
         """Return dead jobs that are meant, in the order of their ids and without body and detail, and where the next scan begins.
 
-        That is None after the last one. A scan ends after some hundreds of rows, so it may find fewer than `most`, or none.
+        The second value is None after the last row. A scan ends after some hundreds of rows, so it may find fewer than `most`, or none.
         """
         found: list[DeadJob] = []
         where: Mapping[str, str] = wanted.asked_of_the_store

@@ -23,7 +23,7 @@ TASK_BYTES = 900_000  # a Cloud Tasks task holds 1 MiB, its headers and envelope
 
 
 class Job(BaseModel):
-    """What all jobs carry. `attempts` counts the times it was put back to wait.
+    """The fields of every job. `attempts` counts the times it was put back to wait.
 
     A replay of a dead job carries `replay`, a word that this replay alone has, `dead_id`, the id of its row on the desk, and `replayed_at`,
     from which on its age counts.
@@ -243,8 +243,8 @@ class PullOptOut(Job):
 class CompareConsent(Job):
     """Compare Klaviyo's consents with Omneo's some minutes after they were asked for, and mend what has come apart.
 
-    Of many profiles, at most 100, only Klaviyo is read, in one call, and each that needs it is looked at by a job of its own. `again` is a
-    second look, which no other follows.
+    For many profiles (at most 100) the job reads only Klaviyo, in one call, and queues a job for each profile that needs a full look.
+    `again` is a second look, which no other follows.
     """
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
@@ -343,7 +343,7 @@ KINDS: dict[str, type[AnyJob]] = {
 
 
 class Outcome(StrEnum):
-    """What a delivery came to. Each means that the queue may forget the task."""
+    """The result of a delivery. Each means that the queue may forget the task."""
 
     DONE = "done"
     WAITING = "waiting"

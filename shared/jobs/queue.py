@@ -1,4 +1,4 @@
-"""What the extension needs of a task queue. `cloud_tasks.py` provides it, in the cloud and on one machine."""
+"""The task queue as the extension needs it. `cloud_tasks.py` provides it, in the cloud and on one machine."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,7 @@
-"""Replays of dead jobs: of one, and of all that somebody means, as a run in the background whose progress can be asked for.
+"""Replays of dead jobs: of one job, or of all that filters choose, as a run in the background that shows its progress.
 
 A replay is a new, unnamed task with the same job in it; its age begins anew. The row is marked before the task is made, so a process that
-dies between the two leaves a row that stands, and another replay makes it good. What becomes of a replayed job is the worker's to note.
+dies between the two leaves a row that can be replayed again. The worker notes the result of a replayed job.
 """
 
 from collections.abc import Callable
@@ -112,7 +112,7 @@ class Replays:
 
 
 class Outside(Protocol):
-    """What replays need of everything outside."""
+    """The outside world of replays: stores, queue, clock and ids."""
 
     @property
     def documents(self) -> Documents: ...
@@ -128,7 +128,7 @@ class Outside(Protocol):
 
 @dataclass(frozen=True)
 class Replaying:
-    """Everything that a replay stands on."""
+    """The stores, queue and clock of replays."""
 
     desk: DeadJobStore
     runs: Replays

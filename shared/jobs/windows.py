@@ -22,7 +22,7 @@ def once_a_window(
 ) -> bool:
     """Queue the job of the window that it is `after` seconds from now, under that window's own name; return whether it is the first.
 
-    Whoever has written something before this call can be sure that a job which starts later reads it: of a window that may be
+    A caller that has written something before this call can be sure that a job which starts later reads it: of a window that may be
     over, the job may have been done, and then the next window's is queued. `about` tells what is asked for from all else.
 
     Raises:

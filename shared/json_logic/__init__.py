@@ -1,1 +1,1 @@
-"""JSON Logic as a tenant's exclude logic needs it: what is allowed, the data it sees, and what it gives."""
+"""JSON Logic as a tenant's exclude logic needs it: which expressions are allowed, the data that they see, and their result."""

@@ -1,4 +1,4 @@
-"""What the tenant's `profile_exclude_logic` may say: the operators, how many arguments each takes, and what has no bound.
+"""Which expressions `profile_exclude_logic` may hold: the operators, how many arguments each takes, and which repetitions have no bound.
 
 Only the expression is looked at, never a profile, and the library that evaluates it is not loaded.
 
@@ -39,7 +39,7 @@ MOST_NESTED_LISTS = 2
 
 
 def check_logic(expression: object) -> str:
-    """Return "" for logic that can be evaluated, else what is wrong with it: the operator, where it stands and the fix.
+    """Return "" for logic that can be evaluated, otherwise the fault: the operator, where it stands and the fix.
 
     An empty object is no logic, and fine. Values are never named.
     """

@@ -1,11 +1,11 @@
 """The tenant's `profile_exclude_logic`: JSON Logic that says which profiles are never synced.
 
-Evaluated by `jsonlogic-rs`, which is loaded only when there is logic to evaluate. Around it stands what it lacks: it takes an
-operator it does not know for a value that is true, `log` prints, and lists in lists or a growing `reduce` have no bound.
+`jsonlogic-rs` evaluates it, and is loaded only when there is logic to evaluate. This module adds what the library lacks: the library takes an
+unknown operator for a value that is true, its `log` prints, and lists in lists or a growing `reduce` have no bound.
 
-Variables are those of Omneo's profile events, from the root: `email`, `tier.handle`, `flattened_tags`, `aggregations.spend_12m`. A
-profile that was read has no `flattened_tags` and `flattened_statuses`: they are made of its `tags` and `statuses`. The
-prefix `profile.` is understood too.
+Variables are those of Omneo's profile events, from the root: `email`, `tier.handle`, `flattened_tags`, `aggregations.spend_12m`. A profile
+that was read has no `flattened_tags` and `flattened_statuses`: they are made of its `tags` and `statuses`. The prefix `profile.` is
+understood too.
 
 https://docs.omneo.io/dev-guides/reactions/json-conditions, https://jsonlogic.com/operations.html
 """
@@ -70,8 +70,8 @@ def matches(expression: Mapping[str, Json], profile: Mapping[str, Json]) -> bool
 def trace(expression: Mapping[str, Json], profile: Mapping[str, Json]) -> list[TraceStep]:
     """Return every operation with what it gives on this profile, outer ones first, at most `MOST_TRACED`.
 
-    All branches are evaluated, also those that an `and`, `or` or `if` would never reach. What stands inside the test of a
-    `some`, `map` or the like sees one item at a time, and is shown only as part of it. Values are the profile's own.
+    All branches are evaluated, also those that an `and`, `or` or `if` would never reach. An operation inside a `some`, `map` or the like
+    sees one item at a time, and is shown only as part of it. Values are the profile's own.
 
     Raises:
         ExcludeLogicError: the logic cannot be evaluated at all.

@@ -1,8 +1,8 @@
-"""How much a tenant's logic can build and go through while it is evaluated: a few thousand characters can ask for gigabytes, or for minutes.
-Nothing here evaluates anything.
+"""The largest size and time of a tenant's logic: a few thousand characters can ask for gigabytes, or for minutes. Nothing here evaluates
+anything.
 
-What an operation gives is counted as so many copies of the data it sees and so many characters of its own. Only lists gone through and
-`cat` and `merge` make it grow; a comparison gives one word, and `and`, `or` and `if` one of their arguments.
+The result of an operation is counted as a number of copies of the data it sees, and a number of characters of its own. Only loops over lists,
+`cat` and `merge` make it grow; a comparison gives one word, and `and`, `or` and `if` give one of their arguments.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ _FIRST = frozenset({"filter", "substr"})
 
 @dataclass(frozen=True)
 class _Built:
-    """What a value is at most: copies of the data, and characters and items of its own."""
+    """The largest size of a value: copies of the data, and characters and items of its own."""
 
     copies: int = 0
     own: int = _WORD

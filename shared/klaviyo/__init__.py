@@ -1,1 +1,1 @@
-"""Klaviyo: one typed method per endpoint, its OAuth tokens, nothing about Omneo."""
+"""Klaviyo: one typed method for each endpoint, and its OAuth tokens. Nothing about Omneo."""

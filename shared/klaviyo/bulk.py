@@ -1,4 +1,4 @@
-"""Klaviyo's calls about many profiles, or of many events, at once: one method per endpoint. What to send stands elsewhere."""
+"""Klaviyo's calls about many profiles, or of many events, at once: one method per endpoint. The callers decide what to send."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -30,7 +30,8 @@ class ConsentCalls(JsonApi):
     def subscribe(self, person: Person, consents: Collection[Consent], *, list_id: str = "") -> None:
         """Ask for a person to be subscribed, and put on a list if one is named, with our mark.
 
-        The opt-in of the list, else the account's, decides whether Klaviyo asks the person first. Repeating this call is harmless.
+        The opt-in setting of the list, or without a list of the account, decides whether Klaviyo asks the person first. Repeating this
+        call is harmless.
         """
         # https://developers.klaviyo.com/en/reference/bulk_subscribe_profiles
         job = "profile-subscription-bulk-create-job"

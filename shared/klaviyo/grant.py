@@ -1,4 +1,4 @@
-"""What an install brings: the tokens of a grant, and whose account they open. Nothing is called here: an install's first page needs no client."""
+"""The grant of an install: its tokens, and the account that they open. Nothing is called here: an install's first page needs no client."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ LONGEST_LIFE = 10 * 365 * 24 * 3600  # beyond any token's, and still a date when
 
 
 class TokenAnswer(BaseModel):
-    """What the token endpoint answers. The refresh token may be a new one; the caller keeps it always."""
+    """The answer of the token endpoint. The refresh token may be a new one; the caller keeps it always."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

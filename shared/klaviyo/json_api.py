@@ -1,4 +1,4 @@
-"""What all calls of Klaviyo's API share: bearer token, revision, JSON:API, pages and problems. No endpoint lives here."""
+"""The parts that all calls of Klaviyo's API share: bearer token, revision, JSON:API, pages and problems. No endpoint lives here."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ segment = partial(path_segment, service="Klaviyo")
 
 
 class AccessTokens(Protocol):
-    """Where the bearer token of a call comes from."""
+    """The source of a call's bearer token."""
 
     def current(self) -> str:
         """Return a token that should work now."""
@@ -68,7 +68,8 @@ class JsonApi:
         return self._http.retirement
 
     def need_token(self) -> None:
-        """Return if a call would have a token that should work. None is made: whoever must know of each call whether it was made asks this first.
+        """Return if a call would have a token that should work. None is made: a caller that must know of each call whether it was made
+        asks this first.
 
         Raises:
             DisconnectedError: only a new install can help.

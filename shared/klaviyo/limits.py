@@ -30,7 +30,7 @@ _XS, _S, _M, _L, _XL = Limit(1, 15), Limit(3, 60), Limit(10, 150), Limit(75, 750
 
 
 class Endpoint(StrEnum):
-    """What Klaviyo counts calls of, with its documented limit. The names stand in the store: they are never changed."""
+    """An endpoint whose calls Klaviyo counts, with its documented limit. The store holds the names, so they never change."""
 
     limit: Limit
 

@@ -1,7 +1,7 @@
-"""The pace of a tenant's calls: an endpoint that Klaviyo has just refused is not called, and who waits for it is told when its turn is.
+"""The pace of a tenant's calls: an endpoint that Klaviyo has just refused is not called, and the caller learns when its turn is.
 
-A worker's calls are bound by it, since the queue waits for it. Where a person waits for the answer, the call is made all the same: it is
-one call, and Klaviyo may take it.
+A worker's calls follow the pace, because the queue can wait. A call for which a person waits is made anyway: it is one call, and Klaviyo may
+take it.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from shared.klaviyo.rests import Rests
 
 
 class Pace(Protocol):
-    """Who is asked before a call, and told of a refusal."""
+    """The pace that a client asks before a call, and tells of a refusal."""
 
     def check(self, endpoint: Endpoint) -> None:
         """Return if the endpoint may be called, or raise a RestingError."""

@@ -1,4 +1,4 @@
-"""What an install makes in Klaviyo and Omneo, and the permissions it asks for."""
+"""The things that an install makes in Klaviyo and Omneo, and the permissions that it asks for."""
 
 # Everything the extension calls, nothing else: Klaviyo reviews apps for least privilege.
 # https://developers.klaviyo.com/en/docs/set_up_oauth

@@ -1,8 +1,8 @@
 """Until when an endpoint of Klaviyo's is not to be called again for a tenant: the first refusal holds all instances back.
 
-One document an endpoint, written by whoever is refused and finds nothing as late there: of a hundred refusals at once one writes, and
-nobody waits for another. Whoever is about to call looks into memory, which is a second old at most. To rest saves calls, no more: where
-the store cannot answer, what is known counts, and the call is made.
+Each endpoint has one document. A refused caller writes it only if it holds no later time: of a hundred refusals at once one writes, and no
+caller waits for another. Before a call, the caller looks into a memory that is a second old at most. A rest only saves calls: when the store
+cannot answer, the memory counts, and the call is made.
 """
 
 import threading
@@ -87,7 +87,7 @@ class Rests:
             self._limits[tenant, endpoint] = limit
 
     def limit(self, tenant: str, endpoint: Endpoint) -> Limit:
-        """Return the limit of an endpoint as Klaviyo has said it, else the documented one."""
+        """Return the limit of an endpoint as Klaviyo has last said it, or the documented limit."""
         return self._limits.get((tenant, endpoint), endpoint.limit)
 
     def rest(self, tenant: str, thing: str, until: datetime) -> None:

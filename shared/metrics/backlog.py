@@ -1,7 +1,7 @@
 """The backlog: events that wait for a bulk job, from the moment when single calls were throttled until Klaviyo has them.
 
-An event is a document, sealed, since events are about people. Documents come in the order in which their calls were accepted. Which events
-a bulk call holds is noted before it is made, so that after a death nobody takes them for untried. Nothing is sent here.
+Each event is a sealed document, because events are about people. Documents come in the order in which their calls were accepted. The events of a
+bulk call are noted before the call, so that after a death nobody takes them for untried. Nothing is sent here.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -112,7 +112,7 @@ class Backlog:
         return None if note is None else frozenset(cast(list[str], note.fields["events"]))
 
     def end_try(self, tenant: str) -> None:
-        """Note that the bulk call is over, and what has become of its events is seen to."""
+        """Note that the bulk call is over and its events are handled."""
         self._documents.delete(_tries(tenant), _TRY)
 
     def take_out(self, tenant: str, ids: Iterable[str], *, also: Iterable[Write] = ()) -> None:

@@ -1,7 +1,7 @@
-"""Which way an event goes: by a single call, or, while these are throttled, into the backlog, from which bulk jobs take it.
+"""The way of an event: by a single call, or, while single calls are throttled, into the backlog, from which bulk jobs take it.
 
-A live event goes singly whenever single calls are allowed, whatever waits in the backlog: it never queues behind it. In a rush that is one of
-few of its metric; the others go in bulk, and leave single calls to it.
+A live event goes by a single call whenever Klaviyo allows it, and never waits behind the backlog. In a rush, an event that is one of few of
+its metric counts as live; the others go in bulk and leave single calls to it.
 """
 
 from collections.abc import Callable

@@ -1,13 +1,13 @@
-"""Packing: what waits in the backlog goes to Klaviyo in bulk jobs, the earliest accepted first, a thousand events a job.
+"""Packing: events in the backlog go to Klaviyo in bulk jobs of a thousand, the earliest accepted first.
 
-One packer at a time for each tenant, by a lease. Which events a job holds is noted before the call. Only an accepted job takes them out as
-delivered. A throttled one surely had no effect, and may be sent again; of any other that was not accepted, and of one that a dead process
-has left, nobody knows, or one event of it is to blame: all of its events go singly, where Klaviyo drops a repeated one without a word.
-What waited for a day goes singly too: there it is delivered, or given up for the reason that is true then.
+A lease lets one packer at a time work for a tenant. The events of a job are noted before the call. When Klaviyo accepts the job, its events are
+delivered and leave the backlog. A throttled job surely had no effect, and may be sent again. After any other refusal, and after the death of
+a process, nobody knows the effect, or one event is to blame: then all events of the job go by single calls, where Klaviyo drops a repeated
+one. An event that has waited for a day goes by a single call too: there it is delivered, or given up for the reason that is true then.
 
-A run leaves what was put there in the present ten seconds to the run that this has queued, and what would not fill a job to the next, unless
-it is all there is. As long as more events come than single calls may bring, it keeps all that may go in bulk in the backlog: else each minute
-would begin with thousands of single calls, and end with as many refusals.
+A run leaves the events of the present ten seconds to the run that they have queued. It leaves a rest that would not fill a job to the next run,
+unless the backlog holds nothing else. While more events come than single calls can carry, every event that may go in bulk stays in the
+backlog. Otherwise each minute would begin with thousands of single calls, and end with as many refusals.
 """
 
 import logging
@@ -111,7 +111,7 @@ class _Event:
 
 @dataclass
 class _Batch:
-    """What is to be done next: events that go in bulk, those that go singly, and the places of those that go nowhere.
+    """The next step: events that go in bulk, those that go singly, and the places of those that go nowhere.
 
     `last` is the place behind which the next batch begins.
     """

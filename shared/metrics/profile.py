@@ -1,6 +1,6 @@
-"""Whose an event is that names only an Omneo profile: the Klaviyo profile that the sync of that profile will use, or has used.
+"""The profile of an event that names only an Omneo profile: the Klaviyo profile that the sync of the Omneo profile uses.
 
-Klaviyo would make a new profile of an Omneo id that it does not know, beside the one that has the person's email.
+From an Omneo id that it does not know, Klaviyo would make a new profile, beside the profile with the person's email.
 """
 
 from collections.abc import Iterator, Mapping

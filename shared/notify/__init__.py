@@ -1,1 +1,1 @@
-"""What a tenant's own address is told, signed: that the account is disconnected or back, that jobs died, that a run has ended."""
+"""Signed messages to a tenant's own address: the account is disconnected or back, jobs have died, a run has ended."""

@@ -1,6 +1,7 @@
-"""Telling a tenant's own address: one call for whoever sees what an operator should know. It is queued, and sent by a job.
+"""Messages to a tenant's own address: any code that sees something for an operator calls `tell`. A job sends the message.
 
-One message goes out for a cause and an hour: the queue takes a task of one name once. To tell never fails the work that tells.
+At most one message an hour goes out for each cause: the queue takes a task of one name once. A message that fails never fails the work that
+caused it.
 """
 
 import logging
@@ -16,7 +17,7 @@ from shared.tenants.tenants import Tenant
 
 
 class Cause(StrEnum):
-    """What is told, as the `type` of a message. Standard Webhooks asks for names with dots."""
+    """The `type` of a message. Standard Webhooks asks for names with dots."""
 
     DISCONNECTED = "account.disconnected"
     CONNECTED = "account.connected"

@@ -1,1 +1,1 @@
-"""Omneo: one typed method per endpoint, nothing about Klaviyo."""
+"""Omneo: one typed method for each endpoint. Nothing about Klaviyo."""

@@ -211,7 +211,7 @@ class OmneoClient:
         return next((definition for definition in self._definitions() if definition.handle == handle), None)
 
     def create_reward(self, reward: Mapping[str, Any]) -> Reward:
-        """Make a reward and return it. A repeat may be refused or may make a second one: whoever calls must know."""
+        """Make a reward and return it. A repeat may be refused or may make a second one: the caller must know."""
         # https://docs.omneo.io/api-reference/reward/add-reward
         answer = self._call("POST", "/api/v3/rewards", body=reward)
         return read_as(Reward, thing_in(answer, "reward"), "reward")
@@ -253,7 +253,7 @@ class OmneoClient:
         self._call("PUT", f"/api/v3/webhooks/{id}", body={"url": url})
 
     def delete_webhook(self, id: int) -> None:
-        """Remove a webhook; one that is gone already raises NotFoundError."""
+        """Remove a webhook; NotFoundError if it is gone already."""
         self._call("DELETE", f"/api/v3/webhooks/{id}")
 
     def verify_token(self) -> datetime | None:

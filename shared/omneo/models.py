@@ -1,4 +1,4 @@
-"""What Omneo's API returns and takes, as models. How an answer is read stands in envelopes.py, who asks in client.py."""
+"""The things that Omneo's API returns and takes, as models. envelopes.py reads them from answers, client.py makes the calls."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ class Reward(BaseModel):
 
 
 class RewardDefinition(BaseModel):
-    """What a reward definition says of the life and the currency of its rewards, as it says it: the rules make sense of it."""
+    """The life and the currency of a definition's rewards, as Omneo writes them. The rules interpret them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

@@ -1,9 +1,9 @@
-"""Which refusals are Omneo's own, and what they say. Pure.
+"""The refusals that are Omneo's own, and what they say. Pure.
 
-Its public sources show two forms: `{"errors": {field: [message]}}` with 422, and `{"message": "Unauthenticated."}` with 401. Both are
+Omneo's public sources show two forms: `{"errors": {field: [message]}}` with 422, and `{"message": "Unauthenticated."}` with 401. Both are
 Laravel's, which says `{"message": "No query results for model [App\\\\Models\\\\Profile] ID"}` with the 404 of a thing that is not there. A
-gateway in front of an API says `{"message": ...}` too, of a path that it has lost or a caller that it does not let in: so of a lone
-message it counts what it speaks of.
+gateway in front of an API also answers `{"message": ...}`, for a path that it has lost or a caller that it does not let in. So the text of
+a lone message decides.
 """
 
 import re

@@ -1,1 +1,1 @@
-"""The sync of Omneo profiles to Klaviyo: whom a profile is, what is sent, and deletions."""
+"""The sync of Omneo profiles to Klaviyo: finding the Klaviyo profile, the values that are sent, and deletions."""

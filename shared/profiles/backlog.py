@@ -1,8 +1,7 @@
 """The backlog of profile syncs: those that could not begin because Klaviyo takes no more, until the packer gives them back to the queue.
 
-One document a profile, whatever calls about it have come meanwhile: a second one notes where it stands. The first holds the job as it was, so
-that nothing of it is lost: a job names its profile by the id and holds nothing else of the person. Syncs come out in the order in which
-they were accepted.
+One document holds the job of one profile, however many calls about the profile come; a second document notes its place in the order. The job is
+kept as it was. It names its profile by the id and holds nothing else of the person. Syncs come out in the order in which they were accepted.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Calls about Omneo profiles: Omneo's webhooks and the target that asks for a sync. Each becomes a job that carries the profile's id.
 
-Calls about one profile that come close together become one sync: the job is named by the profile and the window that holds the moment,
-as a flush of consent events is, and reads the profile when it runs.
+Calls about one profile that come close together become one sync: the job's name holds the profile and the window of the moment, as the name of a
+flush does. The job reads the profile when it runs.
 """
 
 import logging
@@ -35,7 +35,7 @@ def accept_profile_event(
 ) -> dict[str, str]:
     """Queue what a profile event asks for, and return the answer. `event` is the header X-Omneo-Event.
 
-    What is not ours to act on is accepted all the same: refused, Omneo would send it again.
+    A call that needs no job is accepted too: Omneo would send a refused call again.
 
     Raises:
         InvalidPayloadError: the event or the profile is not named.

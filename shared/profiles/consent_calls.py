@@ -1,7 +1,7 @@
-"""Ask Klaviyo for the consents that a comparison has decided on. What is decided stands in `consent/rules/comparison.py`.
+"""The calls to Klaviyo for the consents that a comparison has decided on. `consent/rules/comparison.py` decides.
 
-Each call is remembered before it is made, if what is known at that moment still asks for it; it is recorded in the ledger, and looked after
-when it must have landed.
+Right before a call, the memory is asked again whether the call is still right; then the call is remembered and made. The ledger records it, and a
+look follows when it must have landed.
 """
 
 import logging

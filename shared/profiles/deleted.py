@@ -1,8 +1,8 @@
 """An Omneo profile was deleted: its Klaviyo profile is suppressed, erased or left alone, as the tenant's settings say.
 
-A deletion may be told late, so Omneo is asked first whether the profile lives again, and then whether another profile has its address; and
-where other tenants use the Klaviyo account, as production and its staging twin may, whether the person is known to one of them.
-Before anything is done in Klaviyo the deletion is remembered, so that a sync which comes late does not make the profile again.
+The webhook of a deletion may come late. So Omneo is asked first whether the profile lives again, and then whether another profile has its
+address. If other tenants use the Klaviyo account, as production and its staging twin may, they are asked whether they know the person. The
+deletion is remembered before any call to Klaviyo, so that a late sync does not make the profile again.
 """
 
 import logging
@@ -94,7 +94,8 @@ def _sync(profile_id: str, tenant: Tenant, services: Services) -> None:
 
 
 def _found(job: DeleteProfile, tenant: Tenant, services: Services) -> KlaviyoProfile | None:
-    """Return the Klaviyo profile: by the identity that the deleted one held, else by external_id, else the one that was synced last.
+    """Return the Klaviyo profile: by the identity that the deleted profile held, without one by external_id, without both the one that
+    was synced last.
 
     A second tenant on the account, who knows the person too, writes its own external_id.
     """
@@ -109,7 +110,7 @@ def _found(job: DeleteProfile, tenant: Tenant, services: Services) -> KlaviyoPro
 
 
 def _why_not(found: KlaviyoProfile, job: DeleteProfile, tenant: Tenant, services: Services) -> str:
-    """Return why the Klaviyo profile is not touched, "" if it is. Whoever has its address is synced, and takes it over."""
+    """Return why the Klaviyo profile is not touched, "" if it is. The profile that has its address is synced, and takes it over."""
     omneo, handle = services.omneo(tenant), tenant.settings.identity_handle
     # Merged in Omneo, the identity lives on with the profile that was kept.
     holder = other_holder(found, "", handle=handle, omneo=omneo)
@@ -157,7 +158,7 @@ class _Suppression:
         return [consent for kind, consent in kinds if (sms.get(kind) or {}).get("consent") == "SUBSCRIBED"]
 
     def _note(self, consent: Consent, *, suppresses: bool = False) -> None:
-        """Remember the call, whose event must not become the opt-out of whoever has the address next; and note it in the ledger."""
+        """Remember the call: its event must not become an opt-out of the next owner of the address; and note it in the ledger."""
         channel, at = consent.channel, self._job.accepted_at
         asked = AskedConsent(self._job.profile_id, self._found.id, consent, "out", at, suppresses=suppresses)
         Asking(self._tenant, self._services).begin(asked)

@@ -1,7 +1,7 @@
 """Bring a profile to Klaviyo: look up who has its identifiers (`ownership.py`), decide by one table (`rules/owners.py`), then write.
 
-A profile that has in Klaviyo what the last sync left there is written at once. A value that Klaviyo does not take is left out. Where
-somebody takes an identifier between the look and the write, Klaviyo refuses it, and the table is asked again with what that tells.
+A profile whose identifiers have not changed since the last sync is written at once. A value that Klaviyo would refuse is left out. If another
+profile takes an identifier between the look and the write, Klaviyo refuses the write, and the table decides again with this knowledge.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -22,7 +22,7 @@ Released = Callable[[str, str], bool]  # by the name and the value of an identif
 
 
 class KlaviyoWrites(Protocol):
-    """What of Klaviyo's client is used here: see `shared/klaviyo/profiles.py`."""
+    """The part of Klaviyo's client that is used here: see `shared/klaviyo/profiles.py`."""
 
     def import_profile(self, resource: Mapping[str, Any]) -> KlaviyoProfile:
         """Update the profile, and return it."""
@@ -74,7 +74,7 @@ def import_profile(
 
 
 def foreseen(look: Ownership, mapped: MappedProfile, *, released: Released) -> Imported:
-    """Return what an import would come to, if Klaviyo takes every value. Nothing is written."""
+    """Return the result that an import would have if Klaviyo takes every value. Nothing is written."""
     verdict = decide(look.owners(mapped.attributes, before_a_write=False))
     sent = _resource(mapped, verdict, look.profiles.get(verdict.klaviyo_id), (), released)
     before = look.profiles.get(verdict.klaviyo_id) or KlaviyoProfile(id="")

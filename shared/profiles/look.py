@@ -1,7 +1,8 @@
-"""The look: some minutes after a consent was asked for, both sides are compared, and what has come apart is mended.
+"""The look: some minutes after a consent call, both sides are compared, and a difference is mended.
 
-Klaviyo carries a call out when it wants to. What a person decided between the call and its landing may be undone by it, and no webhook
-tells of that. Of many profiles Klaviyo is read a hundred a call, and only who needs it is looked at from both sides.
+Klaviyo carries a call out later. If a person decides something between the call and its landing, the call may undo that decision, and no
+webhook says so. For many profiles, Klaviyo is read first, a hundred in one call; then only the profiles that need it are compared from both
+sides.
 """
 
 import logging
@@ -76,7 +77,7 @@ def _look(job: CompareConsent, tenant: Tenant, services: Services) -> None:
 
 
 def _look_again(job: CompareConsent, tenant: Tenant, services: Services) -> None:
-    """Have a second look where a call has not been seen to land; a call that was just made has a look of its own."""
+    """Queue a second look if a call has not been seen to land; a call that was just made has a look of its own."""
     now = services.clock()
     memories = ConsentMemories.of(services).find(tenant.name, job.profile_ids[0])
     is_open = any(

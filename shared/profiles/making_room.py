@@ -1,5 +1,5 @@
-"""What the sync of one profile does for the sake of others: it gives up an identifier that its person has no more, has those synced who wait
-for it, and waits itself for what another still has.
+"""How syncs of profiles make room for each other: a sync gives up an identifier that its person no longer has, starts the syncs that wait for the
+identifier, and waits itself for an identifier that another profile still has.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -82,8 +82,8 @@ class MakingRoom:
     ) -> WaitError | CannotSucceedError | None:
         """Return what the sync waits for, or why waiting does not help; None if nothing was left out that another has.
 
-        Who has it is synced as well, once: it may have been given up in Omneo. Whoever has it there too, by `wanted_by`, keeps it, and is
-        not waited for: should they give it up, their sync has this one synced again.
+        The profile that has it is synced as well, once: it may have been given up in Omneo. A profile that has it in Omneo too, by
+        `wanted_by`, keeps it, and the sync does not wait for it: should they give it up, their sync has this one synced again.
         """
         names = [name for name, why in imported.left_out.items() if why is LeftOut.OF_ANOTHER]
         self._have_synced(imported.holders, names)

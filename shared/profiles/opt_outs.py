@@ -1,4 +1,4 @@
-"""An opt-out that a comparison has found in Klaviyo, newer than what Omneo holds: Omneo learns of it here, as it would from Klaviyo's webhook."""
+"""Writes an opt-out to Omneo that a comparison has found in Klaviyo and that is newer than Omneo's consent, as Klaviyo's webhook would."""
 
 import logging
 from dataclasses import replace
@@ -51,7 +51,7 @@ def leave_opt_outs_to_heir(
     profile_id: str,
     traceparent: str = "",
 ) -> Heir | None:
-    """Let an opt-out since then hold for whoever has the email address by now that Klaviyo still has on this profile; return who that is.
+    """Apply an opt-out since then also to the present owner of the email address that Klaviyo still has on this profile; return who that is.
 
     As long as it does, what the new owner decides is told of that profile. Nothing tells whose it was, so both are opted out: for what
     is known already a job is queued, and what is told later finds a note. Not for an opt-out after which Omneo still had the address with

@@ -1,6 +1,6 @@
-"""Who has the identifiers of one Omneo profile in Klaviyo, and whose those Klaviyo profiles are in Omneo. Nothing is written here.
+"""The Klaviyo profiles that have the identifiers of one Omneo profile, and the Omneo profiles that these belong to. Nothing is written here.
 
-What follows from it is decided in `rules/owners.py`. Each Klaviyo profile is read once.
+`rules/owners.py` decides what follows. Each Klaviyo profile is read once.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ Attributes = Mapping[str, Any]
 
 
 class KlaviyoSearches(Protocol):
-    """What of Klaviyo's client is used here: see `shared/klaviyo/profiles.py`."""
+    """The part of Klaviyo's client that is used here: see `shared/klaviyo/profiles.py`."""
 
     def profile(self, id: str) -> KlaviyoProfile | None:
         """Return the profile, None if there is none."""

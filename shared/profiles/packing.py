@@ -1,8 +1,8 @@
-"""The lane of profile syncs: which of them wait in the backlog while Klaviyo takes no more, and the packer that gives them back to the queue.
+"""The lane of profile syncs: which syncs wait in the backlog while Klaviyo takes no more, and the packer that gives them back to the queue.
 
-A sync that brings an opt-out does not wait here: it stays in the queue, and has its turn when the rest is over. The packer runs once in ten
-seconds, and gives back as many as Klaviyo takes in that time, less what live syncs need: so never more than some seconds' worth stands in
-the queue, and an event or an opt-out that is queued then finds nothing before it.
+A sync that brings an opt-out does not wait here: it stays in the queue and runs when the rest is over. The packer runs once in ten seconds. It
+gives back as many syncs as Klaviyo takes in that time, and leaves room for live syncs. So the queue never holds more than some seconds of
+syncs, and a new event or opt-out does not wait behind them.
 """
 
 from datetime import datetime, timedelta
@@ -42,8 +42,7 @@ def seconds_to_wait(tenant: Tenant, services: Services) -> float | None:
 def may_wait(job: SyncProfile, tenant: Tenant, services: Services) -> bool:
     """Return whether a sync may wait behind others: what brings an opt-out does not, nor does what somebody replays.
 
-    What Omneo refuses to tell is taken for an opt-out. Of one that has waited before Omneo is not asked again, however often Klaviyo takes no
-    more just then.
+    If Omneo refuses to answer, the sync counts as one with an opt-out. For a sync that has waited before, Omneo is not asked again.
 
     Raises:
         WaitError, TokenRejectedError: Omneo cannot tell now. The sync would hear the same, and waits for Omneo: if it waited for Klaviyo, it

@@ -1,4 +1,6 @@
-"""Who else uses the Klaviyo account: a profile there may be the customer of another tenant too, as production and its staging twin share one."""
+"""The other tenants on the Klaviyo account: a profile there may also be a customer of theirs. Production and its staging twin may share
+an account.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from shared.tenants.tenants import Tenant, production_of
 
 @dataclass(frozen=True)
 class KnownBy:
-    """What a person is known by: the id of an Omneo profile, "" if none, email addresses, and Klaviyo's ids."""
+    """The identifiers of a person: the id of an Omneo profile, "" if none, email addresses, and Klaviyo's ids."""
 
     profile_id: str
     emails: tuple[str, ...]
@@ -40,7 +42,7 @@ def other_tenant_of(
 def _production(tenant: Tenant, services: Services) -> list[str]:
     """Return the name of the tenant that this one is the staging twin of, where that has no account, or it is not known which.
 
-    Its customers may be in this account all the same: before it is joined to it, and after it has left.
+    Its customers may still be in this account: before it is joined to it, and after it has left.
     """
     name = production_of(tenant.name)
     production = services.tenants.find(name) if name else None

@@ -1,7 +1,7 @@
 """The profile sync from Omneo to Klaviyo: read the newest profile, look up who has its identifiers, write it, ask for consent where the rule
 says so, and write the Klaviyo id back as an identity.
 
-What goes where is decided in `rules/sync_plan.py`, `rules/owners.py` and `consent/rules/comparison.py`, of which `explain` asks the same questions.
+`rules/sync_plan.py`, `rules/owners.py` and `consent/rules/comparison.py` decide. `explain` asks them the same questions.
 """
 
 import logging
@@ -187,7 +187,7 @@ class _Sync:
     def run(self, plan: SyncPlan) -> None:
         """Write the profile, its consents and its identity.
 
-        Where something was left out, the profile does not count as read: the same job, put back or replayed, does all of it again.
+        If a value was left out, the profile does not count as read: the same job, put back or replayed, does all of it again.
         """
         tenant, services, id = self.tenant, self.services, self.job.profile_id
         room = MakingRoom(id, plan.mapped.attributes, tenant, services, self._ownership.merged_ids)
@@ -254,7 +254,7 @@ class _Sync:
         return plan.klaviyo_id if is_ours and before.left == room.hashes_of_wanted() else ""
 
     def _wait_for_landings(self, room: MakingRoom) -> None:
-        """Let no address go while Klaviyo is at a consent of it: that would become the consent of whoever gets the address.
+        """Let no address go while Klaviyo is at a consent of it: that would become the consent of the next owner of the address.
 
         Raises:
             WaitError: Klaviyo is.
@@ -273,7 +273,7 @@ class _Sync:
             )
 
     def _leave_opt_outs(self, email: str) -> dict[str, Heir]:
-        """Let an opt-out that has come since the last sync hold for whoever has the address by now that this one gives up.
+        """Apply an opt-out since the last sync also to the present owner of the address that this profile gives up.
 
         Returns who that is, by the Klaviyo profile that has the address still.
         """

@@ -1,8 +1,8 @@
-"""What the extension remembers of each Omneo profile that it has synced: what it filled in Klaviyo, which identifiers it left there, when
-it last read the profile, and whether the profile was deleted since. What is known of its consents stands in `consent/memories.py`.
+"""The notes about each synced Omneo profile: the values that the sync filled in Klaviyo, the identifiers that it left there, when it last read
+the profile, and whether the profile was deleted since. `consent/memories.py` keeps the memory of its consents.
 
-Of persons it holds the names of what was filled, hashes of identifiers, never a value, and Klaviyo's profile ids. Who writes holds the
-profile's turn.
+The notes hold names of filled values, hashes of identifiers, and Klaviyo's profile ids, but never a personal value. A writer holds the profile's
+turn.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ BURIAL_KEPT = timedelta(days=14)
 
 @dataclass(frozen=True)
 class SyncedProfile:
-    """What is remembered of a profile; all empty for one that was never synced.
+    """The notes about a profile; all empty for one that was never synced.
 
     `account` is the Klaviyo account that `klaviyo_id`, `filled` and `left` belong to. `left` are the identifiers that Klaviyo had after the
     last sync, and those that it refuses to take, as hashes by name.

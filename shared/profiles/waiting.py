@@ -1,7 +1,7 @@
-"""Who waits for an identifier that another profile still has in Klaviyo: an email address or a phone number.
+"""The profiles that wait for an identifier (an email address or a phone number) that another profile still has in Klaviyo.
 
-The sync of whoever has it looks here: it gives up what its person has no more, and has those synced who wait. An identifier appears only
-as a hash under the tenant's own key, so that nobody can read it here or try out addresses.
+The sync of that other profile looks here: it gives up an identifier that its person no longer has, and starts the syncs that wait for it. An
+identifier appears only as a hash under the tenant's own key, so that nobody can read it here or try out addresses.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """A data source to send records to, found or made again if it is not there any more: once, never in a loop.
 
-A merchant can delete a data source in Klaviyo at any time. The next record finds that out, makes it again under the set-up's own
-lease, notes its new id and is sent once more. What is refused then is dead, and what is deleted again within a day stays deleted
-until somebody installs again: a tool that removes it each time must not get a new one with each record.
+A merchant can delete a data source in Klaviyo at any time. The next record finds that out, makes it again under the set-up's own lease,
+notes its new id and is sent once more. A record that is refused then is dead. A data source that is deleted again within a day stays
+deleted until somebody installs again: a tool that removes it each time must not get a new one with each record.
 """
 
 from collections.abc import Sequence

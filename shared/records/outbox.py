@@ -1,9 +1,8 @@
 """The outbox: records from the moment when their call was accepted until Klaviyo has them, in parcels.
 
-A parcel is what one call brought, as much of it as fits a document, encrypted, since records are about people. Lists come in the order
-in which the calls were accepted. What was sent of several parcels is noted in one write before they are taken out one by one, so that a
-process which dies meanwhile makes no copy of what the note names. Who may take parcels out is the packer's to see to; nothing is sent
-here.
+A parcel holds the records of one call, as many as fit a document. It is encrypted, because records are about people. Lists come in the order in
+which the calls were accepted. Parcels that were sent are noted in one write before they are taken out one by one, so that no record of the note
+is sent again when a process dies meanwhile. The packer decides who may take parcels out; nothing is sent here.
 """
 
 import json
@@ -30,8 +29,8 @@ _AT_ONCE = 20  # of up to 1 MiB each, which the store has to bring within one ti
 class Parcel:
     """Records that were put in together; `sent` counts those, from the first on, that have gone.
 
-    `call` is the id of the call that brought them. What a dead job held carries the id of its row on the desk, the word of its replay, and
-    when that was.
+    `call` is the id of the call that brought them. Records from a dead job carry the id of its row on the desk, the word of its replay,
+    and the time of the replay.
     """
 
     id: str
@@ -75,7 +74,9 @@ class Outbox:
                 self._documents.create(_parcels(tenant), id, fields)
 
     def add_replayed(self, tenant: str, job: SendRecords) -> None:
-        """Let the records of a replayed job wait, in the place of their call. What waits from an earlier replay becomes this one's."""
+        """Let the records of a replayed job wait, in the place of their call. Records that wait from an earlier replay become part of
+        this one.
+        """
         replay: dict[str, Value] = {
             "call": job.call or job.dead_id,
             "dead_id": job.dead_id,

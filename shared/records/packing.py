@@ -1,8 +1,8 @@
-"""Packing: what waits in the outbox for one data source is sent in its order, in calls as full as they can be.
+"""Packing: the records in the outbox for one data source are sent in their order, in calls as full as they can be.
 
-One packer at a time for each tenant and data source, by a lease: what it reads it alone sends, and it notes what went before it
-takes that out. A packer that finds another at work, is throttled or runs out of time leaves the rest to the next window. Nothing
-behind a record that has to wait is sent before it.
+A lease lets one packer at a time work for a tenant and data source. The packer alone sends what it reads, and notes the sent records before it
+takes them out. A packer that finds another at work, is throttled or runs out of time leaves the rest to the next window. No record is
+sent before an earlier record that has to wait.
 """
 
 import logging

@@ -1,11 +1,11 @@
 """Records: a call from Omneo puts them into the outbox, and a job sends them from there, in the order in which they were accepted.
 
-Which property makes two records one object is known to Klaviyo alone, by a mapping that a merchant draws. So the order of one object is
-kept by keeping the order of its data source: a record is in the outbox before its call is answered, packing.py alone takes out and sends,
-one run at a time, and what comes later waits behind what cannot be sent now. A queue could not do it: Cloud Tasks delivers in any order.
+Only Klaviyo knows which property makes two records one object, by a mapping that a merchant draws. So the order of a whole data source is kept,
+and with it the order of each object. A record is in the outbox before its call is answered. Only packing.py takes records out and sends them, one
+run at a time. Later records wait behind a record that cannot be sent now. A queue could not do this: Cloud Tasks delivers in any order.
 
-A record that comes alone is sent at once. Those that follow within ten seconds are sent when these are over, together: so a load of any
-height needs few calls, and the documents of a data source are written no oftener for it.
+A record that comes alone is sent at once. The records of the next ten seconds are sent together when these seconds are over. So any load
+needs few calls, and few writes to the documents of a data source.
 """
 
 from datetime import datetime

@@ -1,7 +1,7 @@
-"""Sending a batch of records in its order: what became of each call is one verdict, and what is refused together is taken apart.
+"""Sending a batch of records in its order. Each call has one verdict; a batch that is refused as a whole is split.
 
-What Klaviyo will never take goes to the dead-letter desk from here, and is not tried again by itself: by then, later records of the same
-object are on their way, and an old one must not arrive behind them.
+A record that Klaviyo will never take goes to the dead-letter desk, and is not tried again by itself: later records of the same object are on
+their way then, and an old one must not arrive after them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -155,7 +155,9 @@ class Sending:
                 tell_of_a_mended_job(ended.kind, ended.reason, self._tenant, self._services)
 
     def leave_receipts(self, sent: Mapping[str, int]) -> None:
-        """Note which calls Klaviyo has records of, once so many have gone of each parcel; a replay's are noted when it ends."""
+        """Leave a receipt for each call whose records Klaviyo has, once so many have gone of each parcel. A replay leaves its receipts
+        when it ends.
+        """
         for parcel in self._batch.parcels:
             if sent.get(parcel.id) == len(parcel.records) and not parcel.replay:
                 done = self._receipt(parcel, Fate.DONE)

@@ -1,4 +1,4 @@
-"""What a run over the whole base decides about Omneo's profiles: who is sent and as what, which consents are asked for, who is synced alone.
+"""The decisions of a run about Omneo's profiles: which are sent and with which values, which consents are asked for, which are synced alone.
 
 The same functions decide as in a live sync (`profiles/rules/sync_plan.py`, `consent/rules/comparison.py`). Nothing is sent here.
 """
@@ -95,7 +95,7 @@ class Asked:
 
 @dataclass
 class Findings:
-    """What some of Omneo's profiles come to. `told` is what is to be told of single profiles; it is counted from there.
+    """The decisions about some of Omneo's profiles. `told` is what is to be told of single profiles; it is counted from there.
 
     `room` is how many more may be synced alone because Klaviyo has an identifier of theirs not with them.
     """
@@ -147,7 +147,7 @@ class Deciding:
         read_at: datetime,
         before: Counter[str],
     ) -> Findings:
-        """Return what the profiles come to beside what Klaviyo holds. `read_at` is when Omneo was asked, `before` the run's counts so far."""
+        """Return the decisions about the profiles, given Klaviyo's side. `read_at` is when Omneo was asked, `before` the run's counts so far."""
         findings = Findings(room=MOST_APART - sum(before[what] for what in _APART.values()))
         for one in profiles:
             if isinstance(one, Candidate):

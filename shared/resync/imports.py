@@ -1,8 +1,9 @@
-"""The bulk imports of a run over the whole base: what goes into one, what Klaviyo refuses at once, and what comes of it.
+"""The bulk imports of a run over the whole base: their content, the profiles that Klaviyo refuses at once, and their results.
 
 A profile that an import rejects is synced alone, as after a webhook: that sync can leave out an identifier that another profile has, and
-reports why a profile cannot be synced. So is one whose email changes: that sync leaves the opt-outs of the address to whoever has it now,
-and waits for the consents that Klaviyo is carrying out. What would write another person's Klaviyo profile is not sent (`persons.py`).
+reports why a profile cannot be synced. A profile whose email changes is synced alone too: that sync hands the opt-outs of the address to
+its new owner, and waits for the consents that Klaviyo is carrying out. A profile that would write another person's Klaviyo profile is not
+sent (`persons.py`).
 """
 
 from collections import Counter
@@ -46,7 +47,7 @@ Resource = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Ended:
-    """What came of an import: the counts, and whether its profiles have to be sent again."""
+    """The result of an import: the counts, and whether its profiles have to be sent again."""
 
     counts: Counter[str]
     again: bool = False
@@ -182,7 +183,7 @@ class Imports:
         return Ended(counts)
 
     def _bury_again(self, waiting: Import) -> None:
-        """Have those seen to once more who were deleted while they were in an import: it may have made them again."""
+        """Queue the deletion again for profiles that were deleted while they were in an import: it may have made them again."""
         profile_ids = Resyncs.of(self.services).sent(self.tenant.name, self.run.id, waiting.job)
         since = self.run.started_at - CLOCKS_DIFFER
         for profile_id, at in SyncedProfiles.of(self.services).buried_of(

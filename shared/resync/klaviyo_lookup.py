@@ -1,4 +1,4 @@
-"""What Klaviyo holds of many Omneo profiles: a hundred in one call, and never faster than live traffic can bear."""
+"""Klaviyo's side of many Omneo profiles: a hundred in one call, and never faster than live traffic can bear."""
 
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor
@@ -52,7 +52,7 @@ class KnownProfiles:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Whom Klaviyo is asked about: the id that Omneo holds, the Omneo id, and the addresses that a consent could be about."""
+    """The profiles that Klaviyo is asked about: the id that Omneo holds, the Omneo id, and the addresses that a consent could be about."""
 
     klaviyo_id: str
     omneo_id: str
@@ -60,7 +60,7 @@ class Wanted:
     phone_number: str = ""
 
     def find(self, known: KnownProfiles) -> "KlaviyoProfile | None":
-        """Return the profile, found as a live sync finds it: by the stored id, else by external_id, else by email.
+        """Return the profile, found as a live sync finds it: by the stored id, without one by external_id, without both by email.
 
         One that names another Omneo profile is not the person's.
         """
@@ -85,7 +85,7 @@ class KlaviyoLookup:
     def of(self, wanted: Collection[Wanted]) -> KnownProfiles:
         """Return what Klaviyo holds of these: one call for a hundred whom it has as Omneo shows them.
 
-        Whoever else has one of their addresses is among it: a consent to the address would be theirs.
+        It includes other profiles that have one of their addresses: a consent to the address would be theirs.
         """
         known = KnownProfiles()
         self._ask(known, "id", (one.klaviyo_id for one in wanted))

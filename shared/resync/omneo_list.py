@@ -1,4 +1,6 @@
-"""Omneo's profiles, page by page in the order in which they were made. Nobody is missed, whoever is deleted meanwhile: see `rules/place.py`."""
+"""Omneo's profiles, page by page in the order in which they were made. No profile is missed when others are deleted meanwhile: see
+`rules/place.py`.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace

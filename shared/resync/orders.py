@@ -1,4 +1,4 @@
-"""What may be ordered of a run over the whole base: begin, pause, go on, cancel; and what is told of it."""
+"""The orders for a run over the whole base (begin, pause, go on, cancel), and its state as an operator sees it."""
 
 import re
 from collections.abc import Mapping
@@ -90,7 +90,7 @@ def begin(tenant: Tenant, kind: Kind, order: Order, services: Services) -> Run:
 
 
 def change_state(tenant: Tenant, id: str, to: State, services: Services) -> Run:
-    """Pause a run, let it go on, or cancel it. What is so already is no error.
+    """Pause a run, let it go on, or cancel it. An order that changes nothing is no error.
 
     Letting a run go on that seems to be running starts its jobs anew: the last one may be lost. One that has failed goes on from where it
     was noted.

@@ -1,9 +1,9 @@
-"""What of a bulk import would write another person's Klaviyo profile, and is not sent. What decides stands in `rules/persons.py`.
+"""The profiles of a bulk import that would write another person's Klaviyo profile; they are not sent. `rules/persons.py` decides.
 
 It costs a look-up for a hundred phone numbers, and one for a hundred emails that Omneo has changed since the extension knows the tenant,
 of people whose Klaviyo id is not known; none for the others. The address of a profile that has not changed since is nobody else's: every
-external_id of an Omneo profile in Klaviyo has been written since by this extension, with the email that the profile then had. What imports
-carry that are under way cannot be looked up: that is remembered with them, as hashes.
+external_id of an Omneo profile in Klaviyo has been written since by this extension, with the email that the profile then had. The
+identifiers in imports that are still under way cannot be looked up, so the imports are noted with hashes of them.
 """
 
 from collections import Counter

@@ -54,7 +54,7 @@ class Run:
 
 
 class Changes(TypedDict, total=False):
-    """What of a run may change."""
+    """The part of a run that changes."""
 
     state: State
     reason: str

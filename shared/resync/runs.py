@@ -1,4 +1,4 @@
-"""Runs over a tenant's whole base, and how far each has come. One at a time for each tenant. What a run does stands elsewhere."""
+"""Runs over a tenant's whole base, and how far each has come. One at a time for each tenant. stretch.py does the work of a run."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress

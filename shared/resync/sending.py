@@ -1,8 +1,8 @@
 """All calls by which a run over the whole base asks Klaviyo for consents, as of the dates of their decisions.
 
 They are made moments after Klaviyo's consents were read. An opt-in is historical: nobody is asked to confirm again, and no welcome flow
-starts. Each call is remembered before it is made (`_begin`), so that what Klaviyo tells of it is known for ours, and once more with what
-Klaviyo has answered; nowhere else in a run is anything remembered of its own calls.
+starts. Each call is remembered before it is made (`_begin`), so that its events are known as ours, and once more with Klaviyo's answer. No
+other module of a run remembers its calls.
 """
 
 from collections import Counter

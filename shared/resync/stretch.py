@@ -1,9 +1,10 @@
-"""The whole base, from Omneo to Klaviyo, in two phases: first every profile is sent in bulk imports; then, when the imports are over,
-every consent is compared, a hundred in a call, and what differs is asked for. An opt-out can only be given of a profile that Klaviyo has.
+"""The whole base, from Omneo to Klaviyo, in two phases: first every profile is sent in bulk imports. When the imports are over, every consent is
+compared, a hundred in a call, and each difference is sent. Klaviyo takes an opt-out only for a profile that it has.
 
-A job does one stretch of one phase and queues the next, so that live jobs have their turns between. How far a run has come is noted with
-every import and every thousand profiles compared: what dies in between is done again, which changes nothing. At the end those are synced
-once more whom Omneo has changed meanwhile, because a run sends profiles as they were when it read them.
+A job does one stretch of one phase and queues the next, so that live jobs have their turns between. The place of a run is noted with
+every import and every thousand compared profiles. Work after the last note is done again after a death, which
+changes nothing. At the end, profiles that Omneo has changed meanwhile are synced again, because a run sends profiles as they were when it
+read them.
 """
 
 from collections import Counter
@@ -187,7 +188,7 @@ class _Stretch:
         self._note(sent=parcel.ends, imports=imports, counts=counts)
 
     def _follow(self) -> None:
-        """Ask how the imports stand; of those that are over, note what Klaviyo did not take. What it gave up is sent again."""
+        """Ask how the imports stand; of those that are over, note what Klaviyo did not take. The part that it gave up is sent again."""
         before, counts, sent = self._run.imports, Counter[str](), self._run.sent
         ended = dict(zip(before, self._threads.map(self._end, before), strict=True))
         for one, end in ended.items():

@@ -1,7 +1,7 @@
 """Rewards that are being issued for calls without an `id`, where every call is a reward of its own.
 
-Only one thing needs memory there: an equal call that follows one whose answer from Omneo was never seen may be its retry, and must look
-first, at the profile that the first one meant. So each attempt is noted before Omneo is called and forgotten when the answer is seen.
+Only one case needs a memory: Omneo's answer to a call was never seen, and an equal call follows. That call may be a retry, so it must first look
+for the reward at the profile that the first call meant. So each attempt is noted before Omneo is called, and forgotten when the answer is seen.
 """
 
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ KEPT = timedelta(hours=25)
 
 
 class State(Enum):
-    """What an attempt means to an equal call that comes now."""
+    """The meaning of an attempt for an equal call that comes now."""
 
     UNDER_WAY = auto()  # its call is still being answered: this one is beside it, a reward of its own
     UNCERTAIN = (

@@ -1,12 +1,12 @@
-"""Who is issuing which reward, so that one `id` is one reward for one person over all instances, retries and deaths.
+"""The claims on rewards: one `id` is one reward for one person, over all instances, retries and deaths.
 
 A claim is taken by one caller alone: `create` and versioned updates let exactly one win, and expiry is checked here. A caller that dies
-leaves its claim to expire. Whoever takes over a claim must look for the reward before it makes one, because Omneo may have made it
-for the caller before.
+leaves its claim to expire. The caller that takes over a claim must look for the reward before it makes one, because Omneo may have made
+it for the caller before.
 
-A claim is on an id and an Omneo profile. Which profile a call meant is remembered beside it before Omneo is asked for the reward, under
-what the call says of the person: its retry means the same profile, whatever a search would find by then. No id, email or body is
-stored, only hashes.
+A claim belongs to an id and an Omneo profile. The profile that a call meant is remembered before Omneo is asked for the reward, under the
+person fields of the call. So its retry means the same profile, whatever a search would find by then. No id, email or body is stored, only
+hashes.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ class Issued:
 
 @dataclass(frozen=True)
 class Person:
-    """Whom a call means: the Klaviyo id and the email that it gives, "" for the one that it does not."""
+    """The person that a call means: the Klaviyo id and the email that it gives, "" for the one that it does not."""
 
     klaviyo_id: str
     email: str
@@ -68,7 +68,7 @@ class Claim:
 
 
 class HeldDocuments:
-    """Documents that are held by one caller at a time until `until`. What stands in them besides is a subclass's."""
+    """Documents that are held by one caller at a time until `until`. A subclass adds further fields."""
 
     def __init__(
         self, documents: Documents, clock: Callable[[], datetime], new_id: Callable[[], str]
@@ -167,13 +167,13 @@ class RewardClaims(HeldDocuments):
         return held if held is None or self._remember(held) else None
 
     def give_back(self, claim: Claim) -> None:
-        """End a claim for which nothing was made. Whom the call meant is open again: only a reward that may exist binds it."""
+        """End a claim for which nothing was made. The person of the call is open again: only a reward that may exist binds it."""
         if self._held(claim) is not None:
             self._documents.delete(claim.collection, claim.memory)
         super().give_back(claim)
 
     def issued(self, claim: Claim, issued: Issued) -> None:
-        """Note the reward. This is so whoever holds the claim by now."""
+        """Note the reward. This is so for every present holder of the claim."""
         fields: dict[str, Value] = {
             "state": "done",
             "reward_id": issued.reward_id,

@@ -1,6 +1,6 @@
 """Reward definitions of this process, so that a flow of a thousand people asks for its definition once in some minutes.
 
-A definition that is changed in Omneo counts for new rewards after these minutes. One that is not there is asked for again every time.
+A change of a definition in Omneo counts for new rewards after these minutes. A definition that is not there is asked for again every time.
 """
 
 import threading

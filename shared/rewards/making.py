@@ -1,7 +1,7 @@
 """Making one reward under its claim: look if there is doubt, make it, and leave the claim in the state that is true.
 
-Everything that can go wrong between our store and Omneo is settled here. Whose reward it is stands in the claim; who may hold one is
-claims.py's business, and what a caller is told rewards.py's.
+Every failure between our store and Omneo is handled here. The claim holds the person; claims.py decides who may hold a claim, and rewards.py
+answers the caller.
 """
 
 import logging
@@ -42,7 +42,7 @@ _OVER = {500, 503}  # Omneo is done with the call, whatever came of it; after an
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a call."""
+    """The result of a call."""
 
     status: Literal["created", "exists"]
     reward_id: int | str

@@ -1,7 +1,7 @@
 """Rewards: a Flow's call becomes one reward in Omneo, while the caller waits.
 
-Omneo may or may not refuse a repeated `external_id`, so nothing rests on it. The person is found, then a reward of theirs is claimed,
-made and noted; where it is not known whether it was made, it is looked for first, at the profile that the first call meant.
+Omneo may or may not refuse a repeated `external_id`, so the extension does not rely on it. The person is found; then the reward is claimed, made
+and noted. If it is not known whether the reward was made, it is looked for first, at the profile that the first call meant.
 """
 
 import logging
@@ -83,7 +83,7 @@ def _claimed(
 def _begun(
     request: RewardRequest, call: str, tenant: Tenant, omneo: "OmneoClient", services: Services
 ) -> Claim:
-    """Return a claim on the reward of a call before this one whose answer was never seen, else on a reward of its own."""
+    """Return a claim on the reward of an earlier call whose answer was never seen, or without one on a new reward."""
     attempts = RewardAttempts.of(services)
     followed = attempts.follow(tenant.name, call)
     if followed is not None and followed.profile_id:
@@ -95,7 +95,7 @@ def _begun(
 
 
 def _profile_id(request: RewardRequest, tenant: Tenant, omneo: "OmneoClient") -> str:
-    """Return the id of the Omneo profile that the call means, by Klaviyo's id, else by email."""
+    """Return the id of the Omneo profile that the call means: by Klaviyo's id, or without a match by email."""
     profile = None
     with omneos_time():
         if request.person_id:

@@ -1,1 +1,1 @@
-"""Where everything is stored: one document protocol, its two implementations, leases and encryption."""
+"""The store: one document protocol, its two implementations, leases and encryption."""

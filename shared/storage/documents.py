@@ -1,8 +1,7 @@
-"""What every store is built on: named JSON-like documents in collections.
+"""The base of every store: named JSON-like documents in collections.
 
-Two implementations sit the same contract tests: Firestore (`firestore.py`) in the cloud and SQLite
-(`sqlite.py`) on one machine. Typed stores (`tenants.py`, `dead_jobs.py`, ...) are written once, on top
-of this protocol. Nothing here knows what a document means.
+Two implementations pass the same contract tests: Firestore (`firestore.py`) in the cloud and SQLite (`sqlite.py`) on one machine. Typed
+stores (`tenants.py`, `dead_jobs.py`, ...) are written once, on top of this protocol. Nothing here knows what a document means.
 """
 
 import math
@@ -44,17 +43,18 @@ class Write:
 class Documents(Protocol):
     """A document database. Every method raises StoreUnavailableError when it cannot answer.
 
-    `collection` is a path with an odd number of segments: `tenants`, or `tenants/acme/dead_jobs`. Datetimes are aware,
-    are kept to the microsecond, and come back in UTC. A document whose field `expire_at` has passed is removed some time later: within a day in
-    Firestore (`deploy/gcp/firestore.yaml` names the collections), within an hour or so in SQLite. Whoever reads it checks the time itself. A path or a value that cannot be stored (see `check_path` and
-    `check_fields`; over 1 MiB) is a ValueError or TypeError: a bug of ours, which no waiting mends.
+    `collection` is a path with an odd number of segments: `tenants`, or `tenants/acme/dead_jobs`. Datetimes are aware, are kept to the
+    microsecond, and come back in UTC. A document whose field `expire_at` has passed is removed some time later: within a day in Firestore
+    (`deploy/gcp/firestore.yaml` names the collections), within an hour or so in SQLite. A reader checks the time itself. A path or
+    a value that cannot be stored (see `check_path` and `check_fields`; over 1 MiB) is a ValueError or TypeError: a bug of ours, which no
+    waiting mends.
     """
 
     def get(self, collection: str, id: str) -> Document | None:
         """Return the document, None when there is none."""
 
     def create(self, collection: str, id: str, fields: Mapping[str, Value]) -> None:
-        """Write a document that must not exist yet. Of any number of callers at once exactly one succeeds.
+        """Write a document that must not exist yet. Exactly one of many callers at once succeeds.
 
         Raises:
             DocumentExistsError: it exists.
@@ -100,8 +100,8 @@ class Documents(Protocol):
     ) -> list[Document]:
         """Return documents of this collection in the order of their ids, at most `limit`.
 
-        `where` keeps those whose top-level fields equal the given values: None only where the field holds None, not
-        where it is missing; 1 equals 1.0 but not True. `after` is the id of the last document of the page before.
+        `where` keeps those whose top-level fields equal the given values: None only where the field holds None, not where it is missing; 1
+        equals 1.0 but not True. `after` is the id of the last document of the page before.
         """
 
 
@@ -140,8 +140,8 @@ def check_writes(writes: Sequence[Write]) -> None:
 def check_fields(fields: Mapping[str, Value]) -> None:
     """Raise ValueError, or TypeError, unless every value can be stored and read back as it is.
 
-    Numbers are finite and integers fit 64 bits, datetimes are aware, names of fields are neither empty nor of the
-    reserved form `__x__`, those of the document itself are printable, and maps and lists are nested at most 20 deep, the document itself counted (a list directly
+    Numbers are finite and integers fit 64 bits, datetimes are aware, names of fields are neither empty nor of the reserved form `__x__`,
+    those of the document itself are printable, and maps and lists are nested at most 20 deep, the document itself counted (a list directly
     in a list counts twice).
     """
     _check(dict(fields), depth=1)

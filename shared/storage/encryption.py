@@ -1,7 +1,7 @@
 """Secrets at rest: AES-256-GCM under a ring of named keys.
 
-Whoever can read the database alone learns nothing: the keys live in the environment. Tenant and field are bound into
-each ciphertext as associated data, so a secret moved to another tenant or field does not decrypt. No store is known here.
+A reader of the database alone learns nothing: the keys live in the environment. Tenant and field are bound into each ciphertext as
+associated data, so a secret moved to another tenant or field does not decrypt. No store is known here.
 """
 
 import base64

@@ -1,8 +1,8 @@
 """Leases: one holder at a time, for a while, over any number of instances.
 
-A lease rests on the store's `create`, which lets exactly one caller win, and on an expiry that is checked here: the store's
-own removal of expired documents comes hours late. A holder that dies loses its lease when it expires. A document whose lease was
-given back may stay for a while, free to take, as a trace of when it was last held.
+The store's `create` lets exactly one caller win a lease. This module checks the expiry, because the store removes expired documents hours
+late. A holder that dies loses its lease when it expires. The document of a lease that was given back may stay for a while, free to take. It
+shows when the lease was last held.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ class Lease:
 
     @classmethod
     def of(cls, name: str, holder: str) -> "Lease":
-        """Return the proof of a lease on `name` that `holder` took, for whoever goes on with the holder's work."""
+        """Return the proof of a lease on `name` that `holder` took, for a process that goes on with the holder's work."""
         return cls(hashlib.sha256(name.encode()).hexdigest()[:32], holder)
 
 
@@ -68,7 +68,7 @@ class Leases:
     def release(self, lease: Lease, *, trace: timedelta | None = None) -> None:
         """Give the lease back; if it expired and another took it over, leave that one alone.
 
-        It can be taken at once. With `trace`, whoever takes it within that time learns of it from `Lease.before`.
+        It can be taken at once. With `trace`, the next holder within that time learns of it from `Lease.before`.
         """
         held = self._documents.get(COLLECTION, lease.id)
         if held is None or held.fields.get("holder") != lease.holder:

@@ -1,6 +1,6 @@
-"""A field of documents that holds what is about people: compressed, then encrypted.
+"""A field of documents that holds personal data: compressed, then encrypted.
 
-Typed stores stand on it (`records/outbox.py`, `metrics/backlog.py`). Nothing here knows what the field means.
+Typed stores use it (`records/outbox.py`, `metrics/backlog.py`). Nothing here knows what the field means.
 """
 
 import zlib
@@ -14,7 +14,7 @@ from shared.storage.encryption import KeyRing
 
 @dataclass(frozen=True)
 class SealedField:
-    """One field by its `name`. What is sealed under one `context` does not open under another."""
+    """One field by its `name`. A value that is sealed under one `context` does not open under another."""
 
     documents: Documents
     keys: KeyRing

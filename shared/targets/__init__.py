@@ -1,1 +1,1 @@
-"""Omneo's three targets, in one table: what a call must hold and which job it becomes. The jobs' work stands in the flows' rooms."""
+"""Omneo's three targets, in one table: the body that a call must have, and the job that it becomes. The flows' rooms do the jobs."""

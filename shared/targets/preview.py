@@ -1,7 +1,7 @@
-"""What a call of a target would send and to whom, for a dry run: the answer as JSON. Nothing is queued, sent, minted or written here.
+"""The answer to a dry run of a target, as JSON: what the call would send, and to whom. Nothing is queued, sent, minted or written here.
 
-What the call holds is read by the rules that a call goes by which is meant. Omneo is read where the call names no more than an Omneo
-profile. Klaviyo is not asked: which of its profiles has an address, and what becomes of a consent, `explain` tells.
+The same rules read the body as for a real call. If the call names only an Omneo profile, Omneo is read. Klaviyo is not asked: `explain`
+says which Klaviyo profile has an address, and what happens to a consent.
 """
 
 import logging
@@ -65,7 +65,7 @@ def preview_metric(
 
 def preview_sync(tenant: Tenant, body: object, services: Services) -> Json:
     """Return `to` (the Omneo profile, and the Klaviyo id and email it goes by), `would_send` (the body of Klaviyo's create-or-update, None
-    if nothing would be sent) and `notes` in plain words. That personal values were shown is logged. Raises as above.
+    if nothing would be sent) and `notes` in plain words. The log notes that personal values were shown. Raises as above.
     """
     id = profile_id_of_target(body)
     with for_a_person():

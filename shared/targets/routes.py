@@ -1,7 +1,7 @@
 """The targets that Omneo's reactions call: a table from the last part of their path to what accepts the call.
 
-Each takes a call that has been let in and queues it, or, asked by `dryRun` in the URL, tells what would be sent and sends nothing. A
-target's handler is imported when its first call comes.
+Each gets an authenticated call and queues it. With `dryRun` in the URL it only answers what would be sent. A target's handler is imported
+when its first call comes.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Target:
-    """What one target does with a call: `accept` queues it and returns the job's id, `preview` tells what would be sent.
+    """The work of one target for a call: `accept` queues it and returns the job's id, `preview` tells what would be sent.
 
     `parameters` are those of the URL that it knows beside `dryRun`; both functions get them by these names.
     """

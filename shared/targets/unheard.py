@@ -1,7 +1,7 @@
 """Calls of targets whose answer may not have reached their caller, who then calls again: the repeat takes the same id.
 
-Such a call is one that we answered 503 because the queue's or the store's own answer was lost, or answered late. It is noted for an hour under a hash
-of what equal calls have in common. Equal calls that were answered in time are calls of their own: a till may well send the same twice.
+We answered such a call with 503 because the queue's or the store's own answer was lost, or we answered it late. It is noted for an hour under a
+hash of the parts that equal calls share. Equal calls that were answered in time are separate calls: a till may well send the same twice.
 """
 
 import json
@@ -25,7 +25,7 @@ _NEXT_MOMENT = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Acceptance:
-    """What a call is accepted as: its id, and when.
+    """The form in which a call is accepted: its id, and when.
 
     `is_repeat`: an equal call before it was accepted as the same; `is_stored`: what it brought surely lies in our store since.
     """

@@ -1,1 +1,1 @@
-"""Who the tenants are: their records, settings and keys, and a cache of them."""
+"""The tenants: their records, settings and keys, and a cache of them."""

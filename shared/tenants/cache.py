@@ -1,7 +1,7 @@
 """Tenants in memory for some seconds, so that a call does not pay for a read.
 
-The cache may be cold or stale at any time. Whoever refuses a caller because of it looks again with `fresh` first: a
-credential may just have been changed.
+The cache may be cold or stale at any time. Code that would refuse a caller because of the cache first looks again with `fresh`: a
+credential may just have changed.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""Whether a tenant has an account that can be worked with, in words for whoever asked for the work."""
+"""Whether a tenant has a usable Klaviyo account, with a message for the caller."""
 
 from shared.errors import ConflictError, NotInstalledError
 from shared.tenants.tenants import Tenant

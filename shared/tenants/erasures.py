@@ -1,6 +1,7 @@
-"""Whom a tenant was asked to forget: a keyed hash of each identifier, and when. It stands for as long as the queue may bring up work from before.
+"""The persons whom a tenant was asked to forget: a keyed hash of each identifier, and the time. It is kept as long as the queue may
+deliver older jobs.
 
-The hashes are made with a key of the tenant's: whoever reads the database alone can neither tell whose one is nor try out addresses.
+A key of the tenant makes the hashes: a reader of the database alone can neither tell whose a hash is nor try out addresses.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ _TRIES = 10
 
 
 class Identifier(StrEnum):
-    """What a person is known by."""
+    """The identifiers of a person."""
 
     OMNEO_ID = "omneo_id"
     KLAVIYO_ID = "klaviyo_id"
@@ -59,7 +60,7 @@ class Erasures:
         return at if isinstance(at, datetime) and self._clock() < at + KEPT else None
 
     def all(self, tenant: str) -> dict[str, datetime]:
-        """Return when who has each mark was erased: for whoever has many to look for."""
+        """Return when who has each mark was erased: for a caller that has many to look for."""
         found: dict[str, datetime] = {}
         after: str | None = None
         while page := self._documents.find(_collection(tenant), after=after):

@@ -1,6 +1,6 @@
-"""What outlives a deleted tenant: the key of its consent ledger, without which nobody can find a record of it again.
+"""The only thing that stays of a deleted tenant: the key of its consent ledger. Without it nobody could find a record of the ledger again.
 
-It is sealed like a tenant's own secrets, and goes when the last record of the ledger has expired.
+The key is sealed like a tenant's own secrets. It is removed when the last record of the ledger has expired.
 """
 
 from collections.abc import Iterator

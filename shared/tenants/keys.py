@@ -1,4 +1,4 @@
-"""Installation keys: what an operator hands to a merchant, and what `admin` is called with.
+"""Installation keys: an operator gives one to a merchant, and callers of `admin` send it.
 
 A key is shown once and stored as a hash. It holds 160 random bits, so a plain SHA-256 is enough: there is nothing to guess.
 """

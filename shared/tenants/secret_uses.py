@@ -1,7 +1,7 @@
 """When a tenant's secrets were last used, so that an operator sees whether an old one can be ended.
 
-Exact to some minutes: an instance notes a use once in ten minutes, because every call uses a secret and a document bears about one
-write a second. A use that cannot be noted fails nobody's call.
+The time is exact to some minutes: an instance notes a use once in ten minutes, because every call uses a secret and a document bears about one
+write a second. No call fails because a use cannot be noted.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""What an operator or CX Manager may set for a tenant, with its limits. The published JSON Schema is made from here.
+"""The settings of a tenant that an operator or CX Manager may change, with their limits. The published JSON Schema is made from here.
 
 Secrets are not among them: they are encrypted, and live beside the settings in the tenant.
 """
@@ -27,14 +27,14 @@ LEAST_AMOUNT = 0.001  # the smallest unit of any currency: below, no reward woul
 
 
 class Unset(StrEnum):
-    """What a consent that Omneo has never recorded means for Klaviyo."""
+    """The meaning for Klaviyo of a consent that Omneo has never recorded."""
 
     SUBSCRIBE = "subscribe"  # as Omneo's profile-sync page says: only false blocks
     LEAVE = "leave"
 
 
 class OnProfileDeleted(StrEnum):
-    """What becomes of the Klaviyo profile when the Omneo profile is deleted."""
+    """The fate of the Klaviyo profile when the Omneo profile is deleted."""
 
     SUPPRESS = "suppress"
     ERASE = "erase"
@@ -211,8 +211,8 @@ class TenantSettings(BaseModel):
 def settings_schema(secret_length: int) -> dict[str, Any]:
     """Return the JSON Schema of what `PUT settings` takes. Nothing is required: what is absent stays as it is.
 
-    What depends on the tenant, as the ids of its secrets and lists do, how deep a value may be nested, and that two mappings may not fill
-    one name is not in it.
+    The schema leaves out three things: rules that depend on the tenant (such as the ids of its secrets and lists), how deep a value may be
+    nested, and that two mappings may not fill one name.
     """
     schema = TenantSettings.model_json_schema()
     schema["properties"] = {name: _or_null(rule) for name, rule in schema["properties"].items()}

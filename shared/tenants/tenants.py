@@ -1,6 +1,6 @@
 """Tenants: one retailer's configuration, credentials and Klaviyo connection, and where they are stored.
 
-Secrets are encrypted on the way into the store and decrypted on the way out; nothing else does either.
+Secrets are encrypted on the way into the store and decrypted on the way out, and only here.
 """
 
 import re
@@ -53,7 +53,7 @@ class InstallationKey(_Model):
 
     @property
     def id(self) -> str:
-        """What names the key."""
+        """The name of the key."""
         return id_of(self.hash)
 
 
@@ -100,10 +100,10 @@ class ProvisionStep(_Model):
 
 
 class Provisions(_Model):
-    """What an install has made in Klaviyo, so that the next one finds it again.
+    """The things that an install has made in Klaviyo, so that the next install finds them again.
 
-    `steps` are by name: `webhook`, `data source TITLE`, `omneo webhook TRIGGER`. `remade_at` says when a data source that
-    was deleted in Klaviyo was last made again, by its title.
+    `steps` are by name: `webhook`, `data source TITLE`, `omneo webhook TRIGGER`. `remade_at` says when a data source that was deleted in
+    Klaviyo was last made again, by its title.
     """
 
     webhook_id: str = ""
@@ -185,7 +185,7 @@ def is_staging(name: str) -> bool:
 
 
 def production_of(name: str) -> str:
-    """Return the name of the tenant that a staging twin is the twin of, "" if it is none.
+    """Return the name of the production tenant of a staging twin, "" if the tenant is no twin.
 
     >>> production_of("acme-stg"), production_of("acme")
     ('acme', '')
@@ -230,8 +230,8 @@ class TenantStore:
     def change(self, name: str, edit: Callable[[Tenant], Tenant]) -> Tenant:
         """Store what `edit` makes of the tenant, and return that.
 
-        Only the fields that differ are written, and only if nobody else wrote in between; else `edit` is asked again
-        with what is there now. So `edit` must be repeatable.
+        Only the fields that differ are written, and only if nobody else wrote in between; else `edit` is asked again with what is there
+        now. So `edit` must be repeatable.
 
         Raises:
             DocumentMissingError: there is no such tenant.
@@ -257,7 +257,7 @@ class TenantStore:
         raise StoreUnavailableError("the tenant is being changed too often to be written")
 
     def delete(self, name: str) -> None:
-        """Forget the tenant. What is stored below it is deleted by its own store, before."""
+        """Forget the tenant. Each store below it has deleted its own documents before."""
         self._documents.delete(COLLECTION, name)
 
     def holding(self, account_id: str) -> list[str]:

@@ -1,1 +1,1 @@
-"""How much of each tenant's went which way: counted in every call, told as numbers and in words."""
+"""Counts of each tenant's calls and jobs: counted in every call, shown as numbers and in words."""

@@ -1,11 +1,11 @@
-"""Traffic: how much of each tenant's was accepted, refused, delivered, put back to wait and given up, by target, metric and hour.
+"""Traffic: how many of each tenant's calls and jobs were accepted, refused, delivered, put back to wait and given up, by target, metric and hour.
 
 There is no hot document. Each instance counts in its memory and writes its own share: a document for each tenant and hour, which no other
 instance writes, with totals, so that a write whose answer was lost counts once. It writes inside a call, because nothing runs after an
 answer: the first count after ten quiet seconds at once, so that a lone refusal is seen, and later ones with the first call after ten
 seconds more. So a killed instance, or one that gets no more calls, loses what it has counted since its last write, ten seconds' worth as a rule.
 
-Shares of hours are folded to one document a day once the day after it is over, by whoever reads.
+A reader folds the shares of a day's hours into one document, once the day after it is over.
 """
 
 import threading
@@ -36,7 +36,7 @@ HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Span:
-    """What was counted in an hour, or in a day that is over (`is_day`), from `at` on."""
+    """The counts of an hour, or of a day that is over (`is_day`), from `at` on."""
 
     at: datetime
     table: Table
@@ -75,7 +75,7 @@ class Traffic:
             self._write(name, at, table, hour)
 
     def spans(self, tenant: str, since: datetime) -> list[Span]:
-        """Return what was counted from the hour of that moment on, the earliest first: by day where a day is folded, else by hour.
+        """Return what was counted from the hour of that moment on, the earliest first: by day if the day is folded, otherwise by hour.
 
         Raises:
             StoreUnavailableError: the store cannot answer.

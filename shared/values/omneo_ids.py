@@ -1,4 +1,4 @@
-"""Ids of Omneo profiles. They are UUIDs, and Klaviyo's never are: so one that stands in Klaviyo's place is known."""
+"""Ids of Omneo profiles. They are UUIDs, and Klaviyo's ids never are. So an Omneo id in the place of a Klaviyo id is recognised."""
 
 import re
 

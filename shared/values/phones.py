@@ -68,7 +68,7 @@ def has_phone(profile: Mapping[str, Any]) -> bool:
 
 
 def region_of(default_region: str | None, account_country: str) -> str:
-    """Return the ISO country of phone numbers without a prefix: the tenant's setting, else that of the Klaviyo account.
+    """Return the ISO country of phone numbers without a prefix: the tenant's setting, or without one the country of the Klaviyo account.
 
     `account_country` is free text, as the merchant wrote it. "" when neither says.
     """

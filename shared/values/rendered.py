@@ -1,6 +1,6 @@
-"""What a template has rendered, read by one reader for each kind: text, numbers and ids. Pure, and without a word about who asks.
+"""Readers for values that a template has rendered: text, numbers and ids. Pure; they do not know who asks.
 
-The readers say what a value means. Whether a field is needed, how long it may be and what a caller is told belong to who asks.
+A reader says what a value means. Its caller decides whether a field is needed, how long it may be and which message to give.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What a caller is answered: the one table from errors to statuses, and the log line of a call. No path and no room is known here."""
+"""The answers to callers: the one table from errors to statuses, and the log line of a call. No path and no room is known here."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Who is calling: Omneo by signature or shared secret, Klaviyo by signature. Pure; which tenant and which secrets arrive as arguments.
+"""The check of a caller: Omneo by signature or shared secret, Klaviyo by signature. Pure; the tenant and the secrets arrive as arguments.
 
 Every check goes through all secrets in constant time, newest first. An empty secret matches nothing.
 """
@@ -20,15 +20,15 @@ def signing_secret(signature: str, body: bytes, secrets: Iterable[StoredSecret])
 
 
 def shared_secret(given: str, secrets: Iterable[StoredSecret]) -> str:
-    """Return the id of the webhook secret that `x-omneo-secret` is, "" if it is none."""
+    """Return the id of the webhook secret in `x-omneo-secret`, "" if it is not valid."""
     return _matching(given, secrets, lambda key: key)
 
 
 def klaviyo_secret(signature: str, timestamp: str, body: bytes, secrets: Iterable[StoredSecret]) -> str:
     """Return the id of the webhook secret with which `Klaviyo-Signature` signs a delivery, "" if there is none.
 
-    The signature is the lowercase hex HMAC-SHA256 of the raw body followed by the `Klaviyo-Timestamp` header as it came. That header's
-    clock is hours off, so it serves for nothing else. https://developers.klaviyo.com/en/docs/working_with_system_webhooks
+    The signature is the lowercase hex HMAC-SHA256 of the raw body followed by the `Klaviyo-Timestamp` header as it came. The clock in
+    that header is hours off, so nothing else uses it. https://developers.klaviyo.com/en/docs/working_with_system_webhooks
     """
     stamped = timestamp.encode("utf-8", "surrogatepass")
 

@@ -1,6 +1,6 @@
-"""Who calls, and for which tenant: each function names the credential that it takes, and gets the tenant or a refusal.
+"""The caller of a function and its tenant: each function names the credential that it takes, and gets the tenant or a refusal.
 
-How a credential is checked stands in authentication.py; what a refusal is answered with, in answers.py.
+authentication.py checks a credential, answers.py answers a refusal.
 """
 
 import logging
@@ -116,7 +116,7 @@ def installed(tenant: Tenant, services: Services) -> Tenant:
     """Return the tenant as it is now, if a Klaviyo account is connected, be it disconnected for the moment: its jobs wait.
 
     Never from the cache alone: for seconds after an install it would refuse calls that nobody repeats, and after an uninstall take
-    calls into queues that are being emptied. Where the store cannot answer, the cache has to do.
+    calls into queues that are being emptied. If the store cannot answer, the cache counts.
 
     Raises:
         NotInstalledError: none is.
@@ -136,7 +136,7 @@ def _omneo_secret(call: Call, tenant: Tenant) -> str:
 
 
 def _webhook_secret(call: Call, tenant: Tenant) -> str:
-    """Return the id of the webhook secret that was sent, "" if it is none."""
+    """Return the id of the webhook secret that was sent, "" if it is not valid."""
     return shared_secret(call.headers.get("x-omneo-secret", ""), tenant.webhook_secrets)
 
 

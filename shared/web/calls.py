@@ -25,7 +25,7 @@ Reply: TypeAlias = tuple[int, Mapping[str, object]]
 
 @dataclass
 class Counted:
-    """Where a call counts, once it is known whose it is: one that names no tenant of ours counts nowhere."""
+    """The tenant for which a call counts, once it is known. A call that names no tenant of ours counts nowhere."""
 
     tenant: Tenant | None = None
     services: Services | None = None

@@ -1,7 +1,7 @@
-"""Where HTTP ends: the two policies `endpoint` and `worker`. answers.py holds the table of statuses.
+"""The edge of HTTP: the two policies `endpoint` and `worker`. answers.py holds the table of statuses.
 
-`endpoint` answers people and services: the status says what they should do. `worker` answers Cloud Tasks: the status
-decides whether the task is delivered again. Only this room, installation/pages/policy.py and the functions' main.py know Flask.
+`endpoint` answers people and services: the status says what they should do. `worker` answers Cloud Tasks: the status decides whether the
+task is delivered again. Only this room, installation/pages/policy.py and the functions' main.py know Flask.
 """
 
 import io
@@ -107,9 +107,9 @@ def worker(
 
 
 def take_over_from_the_framework(name: str) -> None:
-    """Let paths that the framework hands to no function be answered as other unknown paths are, and no body be read but by a function.
+    """Answer paths that the framework hands to no function like other unknown paths, and let only a function read a body.
 
-    Such paths are one with a line break in it, and /robots.txt. Before it answers, the framework reads whatever is left of a body, and waits
+    Such paths are /robots.txt, and every path with a line break in it. Before it answers, the framework reads the rest of a body, and waits
     for its end as long as the caller likes: half-sent bodies to unknown paths would hold every thread. gunicorn waits some seconds at most.
     The framework loads a function within the application that serves it.
     """

@@ -1,4 +1,4 @@
-"""Parameters of a URL's query: by their names in any case, each once, and none that nobody knows."""
+"""Parameters of a URL's query: names in any case, each at most once, and no unknown name."""
 
 from collections.abc import Mapping
 

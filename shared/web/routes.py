@@ -1,4 +1,4 @@
-"""Which function answers a method and a path. No body is read here."""
+"""The function that answers a method and a path. No body is read here."""
 
 import re
 from collections.abc import Callable, Mapping

@@ -1,7 +1,7 @@
 """How long a call may take to send its body. No answer is made here.
 
 gunicorn gives a call its thread once the head is here, and waits for the body without an end: as many half-sent bodies as a function has
-threads would hold it. A body that is late is cut off, so that whoever reads it sees it end.
+threads would hold it. A body that is late is cut off, so that its reader sees the end.
 """
 
 import socket
@@ -28,7 +28,7 @@ class Reading:
 
 
 class SlowBodies:
-    """Cuts bodies off that are not here after `seconds`. One thread sees to all of them, from the first on."""
+    """Cuts off bodies that are not here after `seconds`. One thread watches all bodies, from the first on."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds

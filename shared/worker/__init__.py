@@ -1,1 +1,1 @@
-"""What a worker does with one delivery of a task, which code runs which job, and the schedule. The rooms hold what a job does."""
+"""The worker: one delivery of a task, the code for each job, and the schedule. The rooms do the jobs."""

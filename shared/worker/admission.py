@@ -1,4 +1,4 @@
-"""Which jobs wait before they cost anything: those whose first call of Klaviyo would not be made now, or would be refused."""
+"""The jobs that wait before they cost anything: their first call to Klaviyo would not be made now, or would be refused."""
 
 from shared.errors import RestingError
 from shared.jobs.jobs import AnyJob, CompareConsent, KeepMasterList, SendMetric, SyncProfile

@@ -1,4 +1,4 @@
-"""What a worker does with one delivery of a task: the job is done, waits, or is dead with a reason.
+"""One delivery of a task in a worker: the job is done, waits, or is dead with a reason.
 
 Only the queue repeats work, and only the worker gives up: by the job's age, or by a retry count. It looks at the count before it reads
 the body, because the body may be what kills the worker.
@@ -210,8 +210,8 @@ def _wait_for_install(job: AnyJob, tenant: Tenant, services: Services, error: Ex
 def _pause_while_disconnected(tenant: Tenant, services: Services) -> bool:
     """Pause the outbound queue, unless a reinstall has happened meanwhile; return whether it is paused.
 
-    An install stores its tokens before it lets the queue run; looking after the pause, not before, therefore never leaves
-    the queue of a connected tenant paused.
+    An install stores its tokens before it lets the queue run; looking after the pause, not before, therefore never leaves the queue of a
+    connected tenant paused.
     """
     services.queue.pause(tenant, Direction.OUTBOUND)
     now = services.tenant_cache.fresh(tenant.name)

@@ -1,6 +1,6 @@
-"""What the worker leaves behind of each outcome: a count in the tenant's traffic, and the job's receipt.
+"""The traces of each outcome: a count in the tenant's traffic, and the job's receipt.
 
-The jobs of a target that is called for each of them count under its name, all others by their kind.
+If each job of a target has its own call, the jobs count under the target's name. All others count under their kind.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ def waits(job: AnyJob, tenant: Tenant, services: Services, *, why: str, delay: f
 
 
 def is_set_aside(job: AnyJob, services: Services) -> None:
-    """Note that an event waits for a bulk job. What stands in the backlog is its receipt."""
+    """Note that an event waits for a bulk job. The entry in the backlog is the job's receipt."""
     _count(job, What.WAITING, services)
 
 

@@ -1,6 +1,6 @@
-"""What the worker does about dead jobs: it takes the steps of a run of replays, and sees what became of a job that was replayed.
+"""The worker's part in replays of dead jobs: it takes the steps of a run of replays, and notes the result of a replayed job.
 
-A cause that holds jobs is found to be mended when one of them succeeds; the others follow then.
+A cause that holds jobs is mended when one of its jobs succeeds; then the others follow.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """Runs any job: one match, so that the type checker finds a kind of job without a handler.
 
-The first job of a kind imports its handler: a worker has the jobs of one direction alone, and somebody waits during a cold start.
+The first job of a kind imports its handler: a worker gets the jobs of only one direction, and somebody waits during a cold start.
 """
 
 from shared.consent.inbox import Inbox

@@ -1,4 +1,4 @@
-"""What the schedule starts: one job for every tenant."""
+"""The jobs that the schedule starts: one for every tenant."""
 
 import logging
 from datetime import datetime
@@ -36,7 +36,7 @@ def every_tenant(job: EveryTenant, services: Services) -> None:
 
 
 def _give_back_unanswered(services: Services) -> None:
-    """What is left of installs is nobody's turn else: a tenant that was never installed has no queue yet."""
+    """No other job removes the leftovers of installs: a tenant that was never installed has no queue yet."""
     from shared.installation.leaving import give_back_unanswered
 
     try:

@@ -1,4 +1,4 @@
-"""What of the worker's own conclusions a tenant's address is told."""
+"""The worker's messages to a tenant's own address."""
 
 from datetime import timedelta
 
@@ -47,7 +47,7 @@ def tell_of_traffic(tenant: Tenant, services: Services) -> None:
 
 
 def tell_of_a_dead_job(job: AnyJob, tenant: Tenant, reason: str, services: Services) -> None:
-    """Tell that jobs of this kind die for this reason. That nobody could be told is for the desk alone."""
+    """Tell that jobs of this kind die for this reason. A message that could not be sent is only a matter for the desk."""
     if not isinstance(job, Notify):
         tell_of_a_death(job.kind, reason, tenant, services)
 

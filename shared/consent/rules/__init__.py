@@ -1,1 +1,1 @@
-"""The rules of consent. Pure: what they need arrives as an argument."""
+"""The rules of consent. Pure: they get everything that they need as arguments."""

@@ -1,6 +1,6 @@
-"""What we ask of Klaviyo, put into a memory of consent before it is asked, and what comes of it. Pure.
+"""Our calls to Klaviyo in a memory of consent: noted before the call, and again with its result. Pure.
 
-Klaviyo answers that it has accepted a call, carries it out later, and may never show that it has.
+Klaviyo only answers that it has accepted a call. It carries the call out later, and may never show that it did.
 """
 
 from collections.abc import Iterable

@@ -1,13 +1,14 @@
-"""Omneo's consent and Klaviyo's side by side: what is to be asked of Klaviyo and what Omneo is to learn, one step for each consent, with
-its reason. Pure. Live sync, look, resync, reconcile and explain all ask here.
+"""Omneo's consent and Klaviyo's side by side: which calls to make to Klaviyo and what to write to Omneo, one step for each consent, with
+its reason.
+Pure. Live sync, look, resync, reconcile and explain all use this module.
 
     consent_steps   the steps for both channels, and the memories with what the two sides have shown
     still_asked     the same question once more, of one consent, right before Klaviyo is asked
 
-What is known beside the two states stands in `memory.py`, what Klaviyo holds in `held.py`, and what a step is in `step.py`.
+`memory.py` holds everything that is known beside the two states, `held.py` Klaviyo's state, and `step.py` the form of a step.
 
-The newest decision counts, wherever it was made. What Klaviyo holds by our own doing is none. At the same second, and where nobody can know,
-it is an opt-out. Without a date an opt-in fills only NEVER_SUBSCRIBED, and an opt-out applies. A suppression by a person (the customer's
+The newest decision counts, wherever it was made. A state in Klaviyo that comes from our own call is no decision. At the same second, and in every
+doubt, the opt-out counts. Without a date an opt-in fills only NEVER_SUBSCRIBED, and an opt-out applies. A suppression by a person (the customer's
 unsubscribe, or the merchant's hand) is an opt-out that a subscribe would lift; one for a bounce or a wrong address is none; a complaint of
 spam is never lifted.
 """
@@ -134,7 +135,7 @@ class _Sides:
 
     @property
     def omneo(self) -> Word | str:
-        """Which way Omneo has it, "" if it has no opinion."""
+        """Omneo's consent, "" if Omneo has none recorded."""
         direction = direction_in(self.comms, self.memory.channel)
         if direction is None:
             return "in" if self.unset == "subscribe" else ""
@@ -159,7 +160,9 @@ class _Sides:
 
     @property
     def newest(self) -> Word | None:
-        """The newest decision of all that is known and shown. What has no date is older than all else, an opt-out newer."""
+        """The newest decision of all that is known and shown. A decision without a date is older than all others; an opt-out without a
+        date is newer.
+        """
         words = [
             word for word in (last_word(self.memory), self._of_omneo, self._of_klaviyo) if word is not None
         ]
@@ -184,7 +187,7 @@ class _Sides:
     def is_ours(self) -> bool:
         """Whether Klaviyo's opt-in is, or may be, the landing of a call of ours, or has come with a profile that was merged into hers.
 
-        Of email Klaviyo shows whose it is.
+        For email, Klaviyo shows whose it is.
         """
         at = self.held.changed_at
         if self.held.is_marked or at is None:

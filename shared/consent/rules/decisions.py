@@ -1,7 +1,7 @@
-"""What Klaviyo's consent events mean for an Omneo profile: the consent table, what each decision writes, and how Omneo's fields are read.
+"""The meaning of Klaviyo's consent events for an Omneo profile: the consent table, what each decision writes, and how Omneo's fields are read.
 
-Pure: the event, what Klaviyo says of the profile now, and what Omneo holds arrive as arguments. What many events and calls come to
-together stands in `memory.py`.
+Pure: the event, Klaviyo's profile as it is now, and Omneo's profile arrive as arguments. `memory.py` decides what many events and calls mean
+together.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ _BOUNCES = frozenset({"HARD_BOUNCE", "INVALID_EMAIL"})
 
 
 class If(StrEnum):
-    """What else must be so for a row to apply; otherwise its event decides nothing."""
+    """A further condition of a row; otherwise its event decides nothing."""
 
     ALWAYS = "always"
     SUBSCRIBED_NOW = "Klaviyo's profile now says SUBSCRIBED"
@@ -91,9 +91,9 @@ Comms = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class KlaviyoEmail:
-    """What Klaviyo says of a profile's email consent now.
+    """Klaviyo's email consent of a profile as it is now.
 
-    `marker` is what whoever asked for it called it, None if Klaviyo does not say. `changed_at` is when it last changed, None if it does
+    `marker` is the name that the caller gave the call, None if Klaviyo does not say. `changed_at` is when it last changed, None if it does
     not say.
     """
 
@@ -130,7 +130,7 @@ class KlaviyoEmail:
 
 @dataclass(frozen=True)
 class Decided:
-    """An event and what it came to, as it is remembered.
+    """An event and its result, as it is remembered.
 
     `clears_bounce` goes with an opt-in to email that Klaviyo can deliver to. `mark` is whose an opt-in says it is: ours, another's, or
     nothing. `is_written` says that Omneo was given what it writes, `is_told` that its interaction was made. `address` is the mark of the email
@@ -202,7 +202,7 @@ def mark_of(event: SystemEvent, klaviyo: KlaviyoEmail | None) -> Literal["omneo"
 
 
 def decide(event: SystemEvent, klaviyo: KlaviyoEmail | None) -> Decided:
-    """Return what an event comes to, if it is a person's; `klaviyo` is None where Klaviyo knows no such profile."""
+    """Return the result of an event that is a person's decision; `klaviyo` is None where Klaviyo knows no such profile."""
     row = row_of(event.topic)
     match row.condition:
         case If.SUBSCRIBED_NOW:
@@ -217,7 +217,7 @@ def decide(event: SystemEvent, klaviyo: KlaviyoEmail | None) -> Decided:
 
 
 def landing_of(event: SystemEvent) -> Decided | None:
-    """Return what an event comes to if it is the landing of a call of ours; None if none can be. Klaviyo's profile says nothing to that."""
+    """Return the result of an event that comes from our own call; None if it cannot come from one. Klaviyo's profile does not help here."""
     decision = row_of(event.topic).decision
     if decision not in _STAMPED:
         return None

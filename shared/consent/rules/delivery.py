@@ -1,5 +1,4 @@
-"""What a delivery of Klaviyo's system webhooks holds, cut down to what the extension needs. What it means stands in
-decisions.py.
+"""A delivery of Klaviyo's system webhooks, cut down to the fields that the extension needs. decisions.py says what they mean.
 
 https://developers.klaviyo.com/en/docs/working_with_system_webhooks: up to 1,000 events of any topics and profiles in one call.
 """
@@ -116,7 +115,7 @@ def read_event(
 
 
 def _topic(row: object) -> str:
-    """Return the topic of a row without its prefix, "" if it is none of ours."""
+    """Return the topic of a row without its prefix, "" if it is not one of our topics."""
     topic = _text(row.get("topic")) if isinstance(row, dict) else ""
     name = topic.removeprefix(PREFIX)
     return name if topic.startswith(PREFIX) and name in TOPICS else ""

@@ -1,4 +1,4 @@
-"""What Klaviyo holds of a consent, and which of our calls that shows to have landed. Pure.
+"""The consent that Klaviyo holds, and those of our calls that it shows as landed. Pure.
 
 A suppression by a person (the customer's unsubscribe, or the merchant's hand) is an opt-out; one for a bounce or a wrong address is none.
 """
@@ -42,7 +42,9 @@ class Subject:
 
 @dataclass(frozen=True)
 class Held:
-    """What Klaviyo holds of one consent. `changed_at` is the newest time of the consent itself, `newest_at` that of it and of any suppression, None if the opt-out has none."""
+    """Klaviyo's side of one consent. `changed_at` is the newest time of the consent itself, `newest_at` that of it and of any
+    suppression, None if the opt-out has none.
+    """
 
     consent: str
     changed_at: datetime | None = None

@@ -1,6 +1,6 @@
-"""What Klaviyo and Omneo say, put into a memory of consent, in any order: events, what Omneo shows, and what Omneo was given. Pure.
+"""What a memory of consent learns from Klaviyo and Omneo, in any order: events, Omneo's fields as read, and Omneo's fields as written. Pure.
 
-What we ask of Klaviyo stands in `calls.py`.
+Our own calls to Klaviyo are noted in `calls.py`.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -32,7 +32,7 @@ def with_events(memory: Memory, events: Iterable[Decided]) -> Memory:
 def with_our_landings(memory: Memory, events: Iterable[Decided]) -> Memory:
     """Return the memory with those of the events that are our own landings, if they change nothing about any other.
 
-    Of an opt-in to email that comes after an opt-out Klaviyo is to be asked whose it is, so none is taken for ours here.
+    For an email opt-in after an opt-out, Klaviyo must be asked whose it is, so none is taken for ours here.
     """
     word = last_word(memory)
     is_out = word is not None and word.direction == "out" and memory.channel is Channel.EMAIL
@@ -92,7 +92,8 @@ def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
     """Return the memory with what Omneo showed when it was read at that time. Showing the same again changes nothing.
 
     A stamp that is an event's was written by us. A stamp that lies ahead is none. A change without a new stamp is noted if it is an
-    opt-out, as of then; an opt-in without one has no date, but ends an opt-out of Omneo's own. What was read while we wrote, or right after it, may be what was before.
+    opt-out, as of then; an opt-in without one has no date, but ends an opt-out of Omneo's own. A read during our write, or right after
+    it, may still show the old fields.
     """
     stamp = read_stamp(comms.get(stamp_name(memory.channel)))
     if stamp is not None and stamp > read_at + CLOCKS_APART:
@@ -134,7 +135,7 @@ def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
 def _noticed(memory: Memory, shown: Seen, stamp: datetime | None) -> Memory:
     """Return the memory with the events as written whose time Omneo shows: our write took effect, though no answer told.
 
-    Where an opt-out has the very time of an opt-in that Omneo shows, it has not; nor has anything where Omneo shows neither.
+    An opt-out with the same time as an opt-in that Omneo shows has not; nor has anything where Omneo shows neither.
     """
     if shown.direction is None:
         return memory
@@ -172,7 +173,7 @@ def is_opt_out_taken_back(before: Memory, after: Memory) -> bool:
 
 
 def written(memory: Memory, comms: Comms, given: Collection[Key], at: datetime | None) -> Memory:
-    """Return the memory after Omneo was given `to_omneo`, and holds these comms at that time, None if there was nothing to give.
+    """Return the memory after `to_omneo` was written to Omneo, which held these comms at that time; None if there was nothing to write.
 
     `given` are the events that were known then.
     """

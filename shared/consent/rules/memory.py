@@ -1,18 +1,18 @@
-"""One memory of consent: what is known of an Omneo profile's consent on one channel. Here is what it holds; pure, as all that works on it.
+"""One memory of consent: everything that is known of an Omneo profile's consent on one channel. Pure, as are the modules that work on it.
 
 A `Memory` holds the decisions (Klaviyo's events, Omneo's stamps, an opt-out in Omneo that was seen without a stamp) and our own calls to
 Klaviyo.
 
-    learning.py     puts into it what Klaviyo and Omneo have said, and what Omneo was given
-    calls.py        puts into it what we have asked of Klaviyo, and what came of it
-    whose.py        tells which events are a person's, which are our own doing, and which are told twice
-    results.py      tells what follows: the last word, what Omneo is to be given, when both sides are to be compared
+    learning.py     adds what Klaviyo and Omneo have shown, and what was written to Omneo
+    calls.py        adds our calls to Klaviyo, and their results
+    whose.py        tells which events are a person's, which come from our own calls, and which are sent twice
+    results.py      tells what follows: the newest decision, what to write to Omneo, when to compare both sides
 
-What is to be asked of Klaviyo also needs what Klaviyo holds, and stands in `comparison.py`. Nothing is decided about consent anywhere else.
+`comparison.py` decides which calls to make to Klaviyo, because that also needs Klaviyo's side. No other module decides about consent.
 
-Klaviyo carries a call out seconds to minutes after it was asked, in any order, and stamps the consent then. So a call is remembered
-before it is made, and counts as one that may have landed until it is seen to have. In doubt an opt-out is the person's, and an opt-in
-is ours: whatever nobody can know ends as an opt-out.
+Klaviyo carries a call out seconds to minutes later, in any order, and stamps the consent then. So a call is remembered before it is made.
+Until Klaviyo shows that it has landed, it may have landed or not. In doubt an opt-out counts as the person's and an opt-in as ours, so every
+doubt ends as an opt-out.
 """
 
 from collections.abc import Mapping
@@ -72,7 +72,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Seen:
-    """What Omneo last showed, or was last given: which way, None if it never was recorded, and the stamp."""
+    """The fields that Omneo last showed, or that were last written to it: which way, None if it never was recorded, and the stamp."""
 
     direction: Direction | None
     stamp: datetime | None
@@ -88,7 +88,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Memory:
-    """What is known of one channel.
+    """Everything that is known of one channel.
 
     `omneo_in` is the newest stamp of an opt-in that was decided in Omneo; `omneo_out` the same of an opt-out, or when it was first seen
     if no stamp tells. `seen_at` is when Omneo first showed `seen`, or was given it. `ahead` is a stamp that lay ahead of the clock when it was seen, and never counts.

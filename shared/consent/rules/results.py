@@ -1,4 +1,4 @@
-"""What follows from a memory of consent: the last word, what Omneo is to be given, and when both sides are to be compared. Pure."""
+"""The conclusions from a memory of consent: the newest decision, what to write to Omneo, and when to compare both sides. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,15 +28,15 @@ def last_word(memory: Memory) -> Word | None:
 def to_omneo(memory: Memory, comms: Comms) -> dict[str, Any]:
     """Return the comms fields that change, beside what Omneo holds.
 
-    A decision gives way to a newer one of Omneo's own, a bounce to nothing but an opt-in. What was written before is left alone where it
-    still has the last word: somebody may have changed it in Omneo since.
+    A decision gives way to a newer one of Omneo's own, a bounce to nothing but an opt-in. A decision that was written before stays if it
+    is still the newest: somebody may have changed it in Omneo since.
     """
     return _changes(memory, persons(memory), comms)
 
 
 @dataclass(frozen=True)
 class Move:
-    """What an event did to the consent of its channel, in two words; the same word twice if it did nothing."""
+    """The effect of an event on the consent of its channel, in two words; the same word twice if it did nothing."""
 
     event: Decided
     before: str
@@ -88,7 +88,7 @@ def is_complained(memory: Memory) -> bool:
 def look_at(memory: Memory, now: datetime) -> datetime | None:
     """Return when both sides are to be compared, None if nothing known asks for it.
 
-    That is so where the last word is an opt-out and Klaviyo may hold an opt-in, ours or hers, that came to it later than she decided.
+    That is so if the newest decision is an opt-out and Klaviyo may hold an opt-in, ours or hers, that reached Klaviyo after her decision.
     """
     word = last_word(memory)
     if word is None or word.direction == "in" or not _may_be_subscribed(memory):

@@ -1,4 +1,4 @@
-"""A step that a comparison of both sides comes to: what is to be done about one consent, and why. Values only."""
+"""The result of a comparison of both sides: the step to take for one consent, and why. Values only."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from shared.consent_events import Consent
 
 
 class Outcome(StrEnum):
-    """What is to be done."""
+    """The action of a step."""
 
     SUBSCRIBE = "subscribe"
     UNSUBSCRIBE = "unsubscribe"
@@ -40,7 +40,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """What is to be done about one consent, and why.
+    """The step to take for one consent, and why.
 
     `decided_at` is the date of the decision, None if it has none: for an opt-in, Omneo's stamp. `opted_out_at` is the date of an opt-out of
     which Omneo is to learn.

@@ -1,7 +1,7 @@
-"""Whose an event is: a person's, or the landing of a call of ours. Pure; from a memory of consent alone.
+"""Whether an event is a person's decision, or our own call that has landed. Pure; it knows only a memory of consent.
 
-One landing is that of one call, and has one event of each topic. Of email Klaviyo may show whose a consent is, of SMS it never does. In doubt an opt-out is the person's,
-and an opt-in is ours.
+One landing belongs to one call, and has one event of each topic. For email, Klaviyo may show whose a consent is; for SMS it never does. In
+doubt an opt-out counts as the person's, and an opt-in as ours.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ from shared.consent_events import Channel, Decision, Direction
 
 
 class Verdict(StrEnum):
-    """Whose an event is."""
+    """The origin of an event."""
 
     PERSON = "person"
     OURS = "ours"
@@ -132,7 +132,7 @@ class _Landing:
 def _may_undo_an_opt_out(memory: Memory, event: Decided) -> bool:
     """Return whether an opt-in may be the landing of a call that she has opted out after, though another was taken for it.
 
-    Of SMS nothing shows whose an opt-in is, so two that come soon after our call may be told apart wrongly.
+    For SMS nothing shows whose an opt-in is, so two opt-ins soon after our call may be confused.
     """
     if event.channel is not Channel.SMS:
         return False

@@ -1,1 +1,1 @@
-"""The rules of what an explanation shows. Pure: what they need arrives as an argument."""
+"""The rules of what an explanation shows. Pure: they get everything that they need as arguments."""

@@ -1,4 +1,4 @@
-"""What either side holds of a consent, as an operator may see it: flags, words and dates, and nothing else. Pure."""
+"""Both sides of a consent, as an operator may see them: flags, words and dates, and nothing else. Pure."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,11 +1,11 @@
-"""What an operator may see of a profile without asking for its personal values. Pure.
+"""The values of a profile that an operator may see without asking for personal values. Pure.
 
-The rule: everything is masked that is not named here. Shown are names (of attributes and properties), booleans and what is empty, balances,
-tiers, the preferred store, the ids that Omneo and Klaviyo gave, and of consent its flags, words and dates. A masked value leaves its kind,
-as in `<text>`: neither its length nor a part of it.
+The rule: everything is masked except the values named here. These are names (of attributes and properties), booleans and empty values,
+balances, tiers, the preferred store, the ids that Omneo and Klaviyo gave, and the flags, words and dates of consents. A masked value shows
+only its kind, as in `<text>`: neither its length nor a part of it.
 
-In the tenant's `profile_exclude_logic` a text or number that is compared with a masked value is masked too: "equal to Smith: true" would
-tell the name.
+A text or number that the tenant's `profile_exclude_logic` compares with a masked value is masked too: "equal to Smith: true" would tell the
+name.
 """
 
 import re
@@ -49,7 +49,7 @@ def kind_of(value: Json) -> str:
 
 
 def masked(value: Json) -> Json:
-    """Return the value as it may be seen wherever it stands: itself if it is a boolean or empty, else its kind."""
+    """Return the value as it may be seen wherever it stands: the value itself if it is a boolean or empty, otherwise its kind."""
     return value if value is None or isinstance(value, bool) or value in ("", [], {}) else kind_of(value)
 
 

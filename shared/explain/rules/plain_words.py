@@ -1,6 +1,6 @@
-"""What a sync decides, in plain words for an operator: one sentence for each reason. Pure.
+"""The decisions of a sync in plain words for an operator: one sentence for each reason. Pure.
 
-The reasons themselves stand where they are decided.
+The modules that decide hold the reasons themselves.
 """
 
 from collections.abc import Mapping

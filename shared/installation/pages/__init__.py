@@ -1,4 +1,4 @@
-"""The pages a merchant sees, as templates. What is on them is decided in steps.py; how they are sent, in policy.py."""
+"""The pages that a merchant sees, as templates. steps.py decides what they show, policy.py how they are sent."""
 
 from functools import cache
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a merchant is told when an install stops: title, what happened, what to do. Plain words, no codes."""
+"""The words for a merchant when an install stops: title, what happened, what to do. Plain words, no codes."""
 
 from dataclasses import dataclass, replace
 from types import MappingProxyType

@@ -1,6 +1,6 @@
 """Why jobs die, in classes, and what a person does about each. Pure.
 
-A cause in `HELD` lies outside the jobs: all that die of it are held together, and go on together once it is mended.
+A cause in `HELD` lies outside the jobs: all jobs that die of it are held together, and go on together once it is mended.
 """
 
 from enum import StrEnum
@@ -9,7 +9,7 @@ RECORDS = "send-records"  # the kind of job that never goes on by itself: an old
 
 
 class Cause(StrEnum):
-    """What a job died of."""
+    """The cause of a job's death."""
 
     MASTER_LIST = "master-list"
     SCOPE = "scope"

@@ -1,6 +1,6 @@
-"""Whom a job is about: the ids and email addresses in its body, and how they are stored. Pure.
+"""The persons of a job: the ids and email addresses in its body, and how they are stored. Pure.
 
-A dead job is found by a person without the store ever holding who that is: only hashes under a key of the tenant's lie there.
+A dead job can be found by a person, although the store never holds who that is: it holds only hashes under a key of the tenant.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Which dead jobs somebody means: filters that all have to hold. Pure."""
+"""Filters that choose dead jobs; all of them have to hold. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -10,7 +10,7 @@ _OF_THE_STORE = ("kind", "cause", "metric")
 
 
 class Row(Protocol):
-    """What of a dead job is compared."""
+    """The fields of a dead job that filters compare."""
 
     @property
     def kind(self) -> str: ...
@@ -28,9 +28,9 @@ class Row(Protocol):
 
 @dataclass(frozen=True)
 class Wanted:
-    """Filters; one that is empty lets everything through. `profile` is a hash (persons.py), `reason` is a part of the reason, in any case.
+    """Filters; an empty filter lets everything through. `profile` is a hash (persons.py), `reason` is a part of the reason, in any case.
 
-    `since` and `until` are about the last time that a job died. `leaves_out` is a kind that is not meant.
+    `since` and `until` are about the last time that a job died. `leaves_out` is a kind that is left out.
     """
 
     kind: str = ""

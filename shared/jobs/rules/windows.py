@@ -1,4 +1,4 @@
-"""Windows of ten seconds: what arrives within one is handled together, after its end. Pure; the moment is an argument."""
+"""Windows of ten seconds: calls that arrive within one window are handled together, after its end. Pure; the moment is an argument."""
 
 import hashlib
 from dataclasses import dataclass

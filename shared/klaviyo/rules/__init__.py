@@ -1,1 +1,1 @@
-"""What Klaviyo takes. Pure: what the rules need arrives as an argument."""
+"""The values that Klaviyo accepts. Pure: the rules get everything that they need as arguments."""

@@ -1,4 +1,4 @@
-"""What Klaviyo's profiles and events can hold: attributes, their kinds, and the values that it would refuse.
+"""The attributes of Klaviyo's profiles and events, their kinds, and the values that Klaviyo would refuse.
 
 https://developers.klaviyo.com/en/reference/create_or_update_profile
 """
@@ -46,7 +46,7 @@ def plain(value: Json, level: int = 1) -> Json:
     """Return the value as JSON that Klaviyo can store.
 
     Raises:
-        ValueError: it is none, or nested too deep.
+        ValueError: it is no such value, or nested too deep.
     """
     if level > MOST_LEVELS:
         raise ValueError("nested too deep")
@@ -73,7 +73,7 @@ def plain_text(text: str) -> str:
 
 
 def _text(value: Json) -> str:
-    """Return a name, a zip or the like as text, also of a number; "" where it is none, or a template that nobody rendered."""
+    """Return a name, a zip or the like as text, also of a number; "" if it is no text, or a template that nobody rendered."""
     if isinstance(value, str):
         return "" if is_unrendered(value) else plain_text(value).strip()
     return read_id(value) or ""

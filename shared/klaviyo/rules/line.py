@@ -1,4 +1,4 @@
-"""A line of those who wait for one endpoint: each gets a moment, as early as the limits of a second and a minute let it. Pure."""
+"""The waiting line of one endpoint: each caller gets a moment, as early as the limits of a second and a minute allow. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

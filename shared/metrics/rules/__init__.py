@@ -1,1 +1,1 @@
-"""What event a body describes. Pure: what the rules need arrives as an argument."""
+"""The event that a body describes. Pure: the rules get everything that they need as arguments."""

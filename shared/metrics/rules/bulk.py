@@ -1,7 +1,7 @@
-"""Which events may stand in one bulk job. Pure; what Klaviyo takes stands in shared/klaviyo/bulk.py.
+"""The events that may stand in one bulk job. Pure; shared/klaviyo/bulk.py holds Klaviyo's limits.
 
-One event that Klaviyo has already, or that stands there twice, refuses the whole job. It is the same event where profile, metric and
-`unique_id` are; and a profile is the same where any of its identifiers is, whatever else is said of it.
+If Klaviyo already has one event, or if a job holds an event twice, Klaviyo refuses the whole job. Two events are the same if their profile,
+metric and `unique_id` are the same. Two profiles are the same if any of their identifiers is the same.
 """
 
 import json
@@ -22,7 +22,7 @@ Json = Mapping[str, Any]
 
 
 class Place(Enum):
-    """What becomes of an event that a job is offered."""
+    """The decision about an event that is offered to a job."""
 
     TAKEN = "taken"
     REPEATED = "repeated"

@@ -1,8 +1,8 @@
 """From the body of a metric call to the attributes of Klaviyo's Create Event.
 
 Four shapes become the same event: Klaviyo's own, with or without its `data` envelope; the retired Track shape that Omneo's
-connecting-comms-platform page still shows; and an Omneo context beside a metric name in the URL. Who it is about and what happened must be
-right. What stands beside is put right or left out, by name in `left_out`.
+connecting-comms-platform page still shows; and an Omneo context beside a metric name in the URL. The person and the metric must be right.
+Every other value is put right or left out; `left_out` names those left out.
 """
 
 import re

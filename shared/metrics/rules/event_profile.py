@@ -1,7 +1,7 @@
-"""Whose event it is, and what the event says about that profile beside.
+"""The person of an event, and the other values that the event holds about the person.
 
-The keys by which Klaviyo finds the profile must be right; a wrong one beside a right one is left out, and so is whatever else does not
-fit: a phone or a zip kills no event. What is left out is told by its path, never by its value.
+The identifiers by which Klaviyo finds the profile must be right. A wrong identifier beside a right one is left out, and so is every other
+value that does not fit: no event dies of a phone number or a zip code. A value that is left out is named by its path, never by its value.
 """
 
 import re
@@ -162,7 +162,7 @@ def _other_keys(given: Mapping[str, Any], left_out: list[str]) -> dict[str, str]
 
 
 def _beside(given: Mapping[str, Any], left_out: list[str]) -> Json:
-    """Return what is no key: the attributes that fit, the place, and properties. What is no attribute becomes a property."""
+    """Return what is no key: the attributes that fit, the place, and properties. A value that is no attribute becomes a property."""
     keys = {"email", "phone_number", *_OTHER_KEYS}
     found: Json = {}
     others: Json = {}

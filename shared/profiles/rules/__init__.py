@@ -1,1 +1,1 @@
-"""What of a profile is sent and who is left out. Pure: what the rules need arrives as an argument."""
+"""Which values of a profile are sent, and which profiles are left out. Pure: the rules get everything that they need as arguments."""

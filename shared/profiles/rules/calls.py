@@ -1,4 +1,4 @@
-"""Which Omneo profile a call is about: Omneo's webhooks, and the target that asks for a sync.
+"""Finds the Omneo profile that a call is about: Omneo's webhooks, and the target that asks for a sync.
 
 Omneo's pages "Event contexts" and "Webhooks": a profile event's body is the profile; other contexts have it below `profile`.
 """

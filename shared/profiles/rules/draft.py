@@ -1,6 +1,6 @@
-"""A Klaviyo profile in the making: what is taken, what is cleared, what is left out and noted.
+"""A Klaviyo profile in the making: the values that are set, cleared, or left out and noted.
 
-What goes where is decided in profiles.py.
+mapping.py decides which value goes where.
 """
 
 import json

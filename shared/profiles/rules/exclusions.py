@@ -1,7 +1,7 @@
-"""Which Omneo profiles are never synced to Klaviyo, each for a reason with a name.
+"""The Omneo profiles that are never synced to Klaviyo, each for a reason with a name.
 
-https://docs.omneo.io/extensions/klaviyo/profile-sync names the four. It does not say how a connection profile is marked:
-the type, a tag and a flag of that name are all taken for the mark.
+https://docs.omneo.io/extensions/klaviyo/profile-sync names the four. The page does not say how a connection profile is marked. So the
+type, a tag and a flag of that name each count as the mark.
 """
 
 from collections.abc import Mapping

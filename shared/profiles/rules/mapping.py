@@ -1,17 +1,17 @@
 """From an Omneo profile to the attributes of Klaviyo's create-or-update.
 
-Consent is not among them: Klaviyo takes it by other calls (profiles/consent_calls.py). Nor is who is synced at all (exclusions.py).
+Consent is not among them: Klaviyo takes it by other calls (profiles/consent_calls.py). exclusions.py decides whether a profile is synced at all.
 
-What Klaviyo gets:
+Klaviyo gets:
 
 * its own attributes: `external_id` (the Omneo profile id), `email`, `phone_number`, the names, `location` from the default address;
 * properties under fixed names, `DEFAULTS` and `omneo_birth_date`, and one for each email, SMS and push choice, `omneo_email_benefits` and the like;
 * each custom attribute as a property named `namespace:handle`, as Omneo itself writes it: two attributes never share a name;
-* what the tenant's mappings add. A path that is mapped is renamed: it no longer goes out as a default property.
+* the values that the tenant's mappings add. A path that is mapped is renamed: it no longer goes out as a default property.
 
-Empty values. Null and "" never clear anything in Klaviyo by themselves: a value that Omneo never had may have been gathered by
-a form of Klaviyo's. Only what the last sync filled (`filled_before`) and Omneo now holds as empty was emptied on purpose: then the
-attribute is cleared, the property removed. What the profile does not mention at all is left alone, and so is an email address.
+Empty values. Null and "" never clear anything in Klaviyo by themselves: a value that Omneo never had may have been gathered by a form of
+Klaviyo's. A value was emptied on purpose only if the last sync filled it (`filled_before`) and Omneo now holds it as empty: then the
+attribute is cleared, or the property removed. A value that the profile does not mention stays as it is, and so does an email address.
 "Unknown", which Omneo fills in for a missing name, counts as empty. 0, false and the like are values.
 """
 
@@ -75,7 +75,7 @@ def klaviyo_profile(
     region: str,
     filled_before: Collection[str] = (),
 ) -> MappedProfile:
-    """Return the Klaviyo profile of an Omneo profile. What does not fit is left out and noted; it never fails.
+    """Return the Klaviyo profile of an Omneo profile. A value that does not fit is left out and noted; it never fails.
 
     `mappings` is the tenant's setting: Omneo path to Klaviyo attribute or property. `region` is the ISO country of phone numbers
     without a prefix (`phones.region_of`). `filled_before` is `filled` of this profile's last sync.

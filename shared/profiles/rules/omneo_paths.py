@@ -1,4 +1,4 @@
-"""Where things stand in an Omneo profile: the paths of a tenant's mappings, and dates in one spelling.
+"""Places in an Omneo profile: the paths of a tenant's mappings, and dates in one spelling.
 
 A path is dotted, as in `tier.name` or `addresses.0.city`. Two lists are entered by a name: `custom_attributes.NAMESPACE:HANDLE` gives
 the value in its own type, `identities.HANDLE` the identifier.

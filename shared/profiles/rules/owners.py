@@ -1,4 +1,4 @@
-"""Which Klaviyo profile is a person's, and what becomes of each identifier that a Klaviyo profile has already. One table. Pure.
+"""The table that finds the Klaviyo profile of a person, and decides about each identifier that another Klaviyo profile has. Pure.
 
 The person's profile is the first of these that there is, unless it belongs to another living Omneo profile:
 
@@ -6,17 +6,18 @@ The person's profile is the first of these that there is, unless it belongs to a
 2. the one that has the Omneo id as its external_id,
 3. the one that has the email address.
 
-Else a new one is created. Nobody is found by a phone number. What becomes of an identifier depends on who has it:
+If there is none, a new one is created. No profile is found by a phone number. The owner of an identifier decides what happens to it:
 
-| who has it in Klaviyo                    | external_id | email            | phone number     |
+| owner of the identifier in Klaviyo       | external_id | email            | phone number     |
 |------------------------------------------|-------------|------------------|------------------|
 | nobody, or the person's profile          | is sent     | is sent          | is sent          |
 | a profile of no living Omneo profile     | is merged   | is merged        | is left out      |
 | a profile of another living one          | cannot be   | is left out      | is left out      |
 
-Merged: Klaviyo merges that profile into the person's, with everything that it has, so a phone number comes along with the email of the
-same profile. So are the profiles of those who were merged into the person in Omneo, unless they belong to another living Omneo profile. What the person's profile still has in Klaviyo and the person has no more is released where the sync of another waits for
-it: so two who have swapped addresses do not wait for each other for ever.
+Merged: Klaviyo merges that profile into the person's, with everything that it has, so a phone number comes along with the email of the same
+profile. The profiles of people who were merged into the person in Omneo are merged too, unless they belong to another living Omneo profile.
+If the person's profile still has an identifier in Klaviyo that the person no longer has, and the sync of another person waits for it, it is
+released. So two people who have swapped addresses do not wait for each other for ever.
 """
 
 from collections.abc import Collection, Mapping
@@ -36,7 +37,7 @@ class FoundBy(StrEnum):
 
 
 class Fate(StrEnum):
-    """What becomes of an identifier."""
+    """The decision about an identifier."""
 
     SENT = "sent"
     MERGED = "merged"
@@ -53,7 +54,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class Owners:
-    """Who has what in Klaviyo: `stored` is the profile whose id Omneo holds, None if there is none; the others are by identifier.
+    """The owners of identifiers in Klaviyo: `stored` is the profile whose id Omneo holds, None if there is none; the others are by identifier.
 
     `absorbed` are the profiles of those who were merged into the person in Omneo.
     """
@@ -65,7 +66,7 @@ class Owners:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be written: the person's profile, "" for a new one, what becomes of each identifier, and whose those are that are not sent.
+    """The write to make: the person's profile, "" for a new one, what becomes of each identifier, and whose those are that are not sent.
 
     `merges` are the profiles to merge into the person's, and `unmerged` those of who was merged in Omneo that are not the person's yet.
     """

@@ -1,7 +1,6 @@
-"""Whether an Omneo profile is synced and as what: everything that is decided before Klaviyo is asked. Pure.
+"""The plan of a sync: whether an Omneo profile is synced, and with which values. It is made before any call to Klaviyo. Pure.
 
-A live sync sends what is planned here, `explain` shows it. What is asked about consent needs Klaviyo's answer, and stands in
-consent/rules/comparison.py.
+A live sync sends the plan, `explain` shows it. Consent also needs Klaviyo's answer, so consent/rules/comparison.py decides about it.
 """
 
 from collections.abc import Collection, Mapping
@@ -25,7 +24,7 @@ class Absence(StrEnum):
 
 @dataclass(frozen=True)
 class SyncRules:
-    """What of the tenant decides. `region` is the country of phone numbers without a prefix."""
+    """The tenant's settings that decide. `region` is the country of phone numbers without a prefix."""
 
     logic: Mapping[str, Any] | None
     mappings: Mapping[str, str]
@@ -35,7 +34,7 @@ class SyncRules:
 
 @dataclass(frozen=True)
 class SyncPlan:
-    """What goes to Klaviyo: the profile, and the Klaviyo id that Omneo holds for it, "" if none."""
+    """The values that go to Klaviyo: the profile, and the Klaviyo id that Omneo holds for it, "" if none."""
 
     mapped: MappedProfile
     klaviyo_id: str

@@ -1,4 +1,4 @@
-"""Which syncs must not wait behind others: those that bring Klaviyo an opt-out. Pure."""
+"""The syncs that must not wait behind others: those that bring Klaviyo an opt-out. Pure."""
 
 from collections.abc import Mapping
 from datetime import datetime

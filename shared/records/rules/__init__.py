@@ -1,1 +1,1 @@
-"""What a record is and what a refusal of it means. Pure: what the rules need arrives as an argument."""
+"""The form of a record, and the meaning of a refusal. Pure: the rules get everything that they need as arguments."""

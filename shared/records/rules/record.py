@@ -1,8 +1,8 @@
 """From the body of a data-source-record call to records that Klaviyo takes, and how records are put together and apart.
 
 A record is a free-form object: Klaviyo enforces no schema. Klaviyo has no key that makes a record unique either, so each one
-carries an id of ours in the property `omneo_record_id`, by which a copy can be recognised: the caller's own, if the record has
-that property, else one made when the call is accepted. It stays the same however often the record is sent.
+carries an id of ours in the property `omneo_record_id`, by which a copy can be recognised: the caller's own, if the record has that
+property, otherwise one made when the call is accepted. It stays the same however often the record is sent.
 """
 
 import json
@@ -33,7 +33,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Records:
-    """What a call asks to be sent, and to which data source, by its title."""
+    """The records that a call brings, and the title of their data source."""
 
     data_source: str
     records: tuple[Record, ...]
@@ -66,7 +66,7 @@ def data_source_named(name: object) -> str:
     ('Omneo Rewards', 'Omneo Rewards')
 
     Raises:
-        InvalidPayloadError: it is none of the six, which are named.
+        InvalidPayloadError: it is not one of the six, which the message names.
     """
     words = name.casefold().split() if isinstance(name, str) else []
     for title in DATA_SOURCES:
@@ -123,9 +123,9 @@ def blamed(fields: Sequence[str], count: int) -> list[int]:
 
 
 def apart(records: Sequence[Record], bad: Sequence[int]) -> list[tuple[Record, ...]]:
-    """Return records that were refused together, in parts and in their order: each bad one alone, else in halves.
+    """Return records that were refused together, in parts and in their order: each bad record alone, or in halves if none is known to be bad.
 
-    Every part is smaller than the whole, so that whoever goes on like this comes to single records.
+    Every part is smaller than the whole, so repeated splits end at single records.
 
     >>> [len(part) for part in apart([{}] * 5, [1, 3])], [len(part) for part in apart([{}] * 5, [])]
     ([1, 1, 1, 1, 1], [2, 3])
@@ -147,6 +147,6 @@ def _checked(record: object, path: str, id: str) -> Record:
 
 
 def _own_id(value: object) -> str:
-    """Return the caller's id of a record, as text: 7, 7.0 and "7" are one. "" where it is none, or would be everybody's."""
+    """Return the caller's id of a record, as text: 7, 7.0 and "7" are one. "" if it is no id, or if everybody's would be the same."""
     id = read_id(value) or ""
     return "" if lacks_a_part(id) else id

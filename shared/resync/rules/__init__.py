@@ -1,1 +1,1 @@
-"""The rules of a run over the whole base. Pure: what they need arrives as an argument."""
+"""The rules of a run over the whole base. Pure: they get everything that they need as arguments."""

@@ -1,8 +1,8 @@
-"""Whose Klaviyo profile a bulk import would write. Pure.
+"""The person whose Klaviyo profile a bulk import would write. Pure.
 
 Klaviyo finds a profile that is sent without its id by any of its identifiers, a phone number too. Families share numbers, and no two people
-may become one: so an address goes into an import only where Klaviyo finds this person by it, or nobody. Who is sent without one is
-synced alone when the imports are over, where `profiles/rules/owners.py` decides.
+may become one: so an address goes into an import only where Klaviyo finds this person by it, or nobody. A profile that is sent without an
+address is synced alone when the imports are over; `profiles/rules/owners.py` decides then.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,9 @@ from shared.values.omneo_ids import read_omneo_id
 
 @dataclass(frozen=True)
 class Claim:
-    """Who brings an address to Klaviyo in an import: an Omneo profile, and whether Klaviyo finds it by its id instead of by the address."""
+    """The profile that brings an address to Klaviyo in an import: an Omneo profile, and whether Klaviyo finds it by its id instead of by
+    the address.
+    """
 
     omneo_id: str
     has_id: bool

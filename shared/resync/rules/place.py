@@ -1,9 +1,9 @@
 """A place in Omneo's list of profiles, which is read in the order in which they were made. Pure.
 
-Pages that are numbered from the beginning move when a profile is deleted: whoever moves from the page that is read next to the page that
-was read last is never seen. So a page is asked for by the time at which the last profile was made, which no deletion changes. Thousands
-may be made in one second; among these pages are numbered, and each shows the last profiles once more that were read: what stands behind
-them in the same answer comes next, and nobody can stand between.
+Pages that are numbered from the beginning move when a profile is deleted: a profile that moves from the next page to the last one is never
+seen. So a page is asked for by the time at which the last profile was made, which no deletion changes. Omneo may make thousands of profiles
+in one second. Within such a second pages are numbered, and each page begins with profiles that were read before. The profiles after them in
+the same answer come next, and no profile can stand between.
 """
 
 from collections.abc import Sequence

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Kind(StrEnum):
-    """What a run is for."""
+    """The purpose of a run."""
 
     RESYNC = "resync"  # profiles and consent to Klaviyo
     RECONCILE = "reconcile"  # nothing is sent: where do the two sides differ in consent?
@@ -38,7 +38,7 @@ class State(StrEnum):
 
 
 class Undated(StrEnum):
-    """What an opt-in without a date means: Klaviyo takes none without one."""
+    """The meaning of an opt-in without a date: Klaviyo takes no historical opt-in without a date."""
 
     LEAVE = "leave"  # counted, not sent
     JOINED_DATE = "joined_date"  # the day the customer joined is taken for it
@@ -46,7 +46,7 @@ class Undated(StrEnum):
 
 @dataclass(frozen=True)
 class Options:
-    """What a run was asked to do. `since` leaves out what Omneo has not changed since then, None leaves out nothing."""
+    """The order of a run. `since` leaves out what Omneo has not changed since then, None leaves out nothing."""
 
     kind: Kind = Kind.RESYNC
     since: datetime | None = None

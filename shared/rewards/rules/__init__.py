@@ -1,1 +1,1 @@
-"""What a reward call asks for and when its reward expires. Pure: what the rules need arrives as an argument."""
+"""The reward that a call asks for, and when it expires. Pure: the rules get everything that they need as arguments."""

@@ -1,7 +1,7 @@
 """From the body of a Flow's reward call to the reward that Omneo is asked for, and how it is known again.
 
-Flow templates render text: a number may arrive as a string, a missing value as "" or "None". Both are understood, as everywhere
-(values.py). What is not ours to know in `data` travels on untouched.
+Flow templates render text: a number may arrive as a string, a missing value as "" or "None". The readers in `shared/values` understand
+both. Fields of `data` that the extension does not know go to Omneo unchanged.
 """
 
 import hashlib

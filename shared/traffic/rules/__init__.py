@@ -1,1 +1,1 @@
-"""What is counted together, how a table of counts reads, and what in it is trouble. Pure."""
+"""The tables of counts: what counts together, how a table reads, and which numbers mean trouble. Pure."""

@@ -1,7 +1,6 @@
-"""Tables of counts: what was counted how often, and when last. Pure.
+"""Tables of counts: for each row the number, and the last time. Pure.
 
-A table is bounded: callers name metrics, and what is refused comes with a reason, so beyond `MOST_ROWS` rows all that is new counts
-together as `OTHERS`.
+A table is bounded, because callers name metrics and refusals have reasons: beyond `MOST_ROWS` rows, all new rows count together as `OTHERS`.
 """
 
 import re
@@ -22,7 +21,7 @@ _PERSONAL = re.compile(r"@|(?:\d[\s().-]*){7}")
 
 
 class What(StrEnum):
-    """What is counted."""
+    """The kind of a count."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
@@ -33,7 +32,9 @@ class What(StrEnum):
 
 @dataclass(frozen=True)
 class Row:
-    """What is counted together. `metric` is the metric's name, or the data source's, "" where there is none; `reason` is of refusals."""
+    """A row of a table: the calls or jobs that count together. `metric` is the metric's name, or the data source's, "" where there is
+    none; `reason` is of refusals.
+    """
 
     target: str
     what: What
@@ -109,7 +110,7 @@ def encoded(table: Table) -> list[Any]:
 
 
 def decoded(rows: object) -> dict[Row, Tally]:
-    """Return a table as it was kept. What a newer revision counts beside is left out."""
+    """Return a table as it was kept. Counts that only a newer revision knows are left out."""
     table: dict[Row, Tally] = {}
     for row in rows if isinstance(rows, list) else ():
         match row:

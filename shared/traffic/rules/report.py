@@ -1,4 +1,4 @@
-"""Counts as they are told: by target and metric, each kind with its number and its last time, refusals by their reasons. Pure."""
+"""Counts as a report: by target and metric, each kind with its number and its last time, refusals by their reasons. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime

@@ -1,7 +1,7 @@
-"""What in a tenant's traffic is trouble: calls that are refused, and silence where there was traffic. Pure.
+"""Trouble in a tenant's traffic: calls that are refused, and silence where there was traffic. Pure.
 
-A target is silent when nothing was accepted for two days, and on three days of the week before that something was: a shop that sends
-once a month is not silent.
+A target is silent when it accepted no call for two days, but accepted calls on three days of the week before. A shop that sends once a month is
+not silent.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ _NO_TARGET = "admin"  # an earlier release counted its refusals, and never what 
 
 @dataclass(frozen=True)
 class Trouble:
-    """What is wrong with one target, in plain words. `is_dead`: many calls come, and every one is refused. `statuses` are theirs."""
+    """One target's trouble, in plain words. `is_dead`: many calls come, and every one is refused. `statuses` are theirs."""
 
     target: str
     message: str
