@@ -14,6 +14,7 @@ from shared.errors import InvalidPayloadError, QueueUnavailableError, StoreUnava
 from shared.services import Services
 from shared.targets.unheard import Acceptance, Moments, UnheardCalls, in_common
 from shared.tenants.tenants import Tenant
+from shared.values import read_id
 from shared.values.booleans import read_boolean
 from shared.web.parameters import parameters
 
@@ -175,7 +176,7 @@ def _once(target: str, call: TargetCall, accept: Callable[[Acceptance], None], s
 
 def _flag(query: Query, name: str) -> bool:
     """Return a yes-or-no parameter; absent means no. Named without a value it is refused: who wrote it meant something by it."""
-    if name in query and not query[name].strip():
+    if name in query and read_id(query[name]) == "":  # nothing, or what a template makes of it
         raise InvalidPayloadError(f"{name} in the URL must be true or false; it has no value.")
     found = read_boolean(query.get(name, ""))
     if found is None:
