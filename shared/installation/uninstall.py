@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from shared.direction import Direction
 from shared.errors import (
+    ConflictError,
     DisconnectedError,
     RefusedError,
     ServiceError,
@@ -45,6 +46,7 @@ def uninstall(tenant: Tenant, services: Services) -> Tenant:
     """Take the install away and return the tenant, which says in `left_behind` what could not be removed.
 
     Raises:
+        ConflictError: the app was installed again meanwhile, as from another tab. That install stays.
         WaitError: Klaviyo or Omneo cannot at the moment; nothing was forgotten, call again.
         OwnServiceError: the same of ours.
     """
@@ -69,6 +71,7 @@ def _take_away(tenant: Tenant, services: Services) -> Tenant:
         *_remove_omneo_webhooks(tenant, services),
         *_leave_klaviyo(tenant, services),
     ]
+    _check_same(tenant, services.tenants.find(tenant.name))
     services.queue.purge(tenant, Direction.OUTBOUND)
     Outbox.of(services).forget(tenant.name)
     Backlog.of(services).forget(tenant.name)
@@ -79,6 +82,7 @@ def _take_away(tenant: Tenant, services: Services) -> Tenant:
         tell_of_the_end(cancelled, tenant, services)
 
     def forget(now: Tenant) -> Tenant:
+        _check_same(tenant, now)
         return now.model_copy(
             update={
                 "klaviyo": None,
@@ -92,6 +96,19 @@ def _take_away(tenant: Tenant, services: Services) -> Tenant:
     after = services.tenants.change(tenant.name, forget)
     services.tenant_cache.fresh(tenant.name)
     return after
+
+
+def _check_same(before: Tenant, now: Tenant | None) -> None:
+    """Refuse to take away an install that began after this uninstall: its merchant has just read that the account is connected."""
+    if now is not None and now.klaviyo is not None and not _is_same(before, now):
+        raise ConflictError(
+            "The app was installed again meanwhile, and that install stays. Call again if it is to go too."
+        )
+
+
+def _is_same(before: Tenant, now: Tenant) -> bool:
+    one, other = before.klaviyo, now.klaviyo
+    return one is not None and other is not None and one.connected_at == other.connected_at
 
 
 def _remove_omneo_webhooks(tenant: Tenant, services: Services) -> list[str]:
@@ -134,6 +151,7 @@ def _revoke(tenant: Tenant, account_id: str, services: Services) -> list[str]:
     fresh = services.tenants.find(tenant.name)
     if fresh is None or fresh.klaviyo is None:
         return []
+    _check_same(tenant, fresh)  # the grant may be the new install's too
     return revoke(account_id, fresh.klaviyo.refresh_token.get_secret_value(), services)
 
 
