@@ -1,6 +1,6 @@
 """Every error the extension raises on purpose, named for what its reader should do about it.
 
-No status codes live here: `web/endpoints.py` maps these to answers, in one table. A message names the field and the fix
+No status codes live here: `web/answers.py` maps these to answers, in one table. A message names the field and the fix
 and never repeats a value, because messages travel to callers and into logs.
 """
 

@@ -22,6 +22,7 @@ from deploy.local.processes import StartError
 from deploy.local.sandbox import Sandbox
 from deploy.staging import load_functions, stage
 from shared.storage.encryption import new_key
+from tests.support.commands import run_command
 from tests.support.emulators import FirestoreEmulator
 from tests.support.world import (
     OMNEO_TOKEN,
@@ -31,7 +32,6 @@ from tests.support.world import (
     told_to_the_queue,
 )
 
-ROOT = Path(__file__).parents[1]
 EMAIL = "canary-jane@example.org"
 METRIC = "/targets/klaviyo/metric?metric=Points%20Earned"
 REWARDS = "/webhooks/klaviyo/rewards"
@@ -58,23 +58,18 @@ class Deployed:
     bundle: Bundle
 
 
-def command(environment: dict[str, str], *words: str, said: str) -> str:
-    """Run an operator's command and return what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "deploy.tenants", *words],
-        cwd=ROOT, env=environment, input=said, capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    return done.stdout
-
-
 def install(environment: dict[str, str], sandbox: Sandbox, tenant: str) -> None:
     """Make the tenant with the operator's commands; its Klaviyo account has its name."""
     sandbox.omneo.tenant(tenant, token=OMNEO_TOKEN, signing_secret=SIGNING_SECRET)
     credentials = {"omneo_token": OMNEO_TOKEN, "omneo_signing_secret": SIGNING_SECRET}
-    command(environment, "create", tenant, said=json.dumps(credentials))
     tokens = sandbox.klaviyo.install(tenant).to_json()
-    command(environment, "set", tenant, "klaviyo_tokens", said=json.dumps(tokens))
-    command(environment, "set", tenant, "webhook_secret", said=WEBHOOK_SECRET)
+    for words, said in (
+        (("create", tenant), json.dumps(credentials)),
+        (("set", tenant, "klaviyo_tokens"), json.dumps(tokens)),
+        (("set", tenant, "webhook_secret"), WEBHOOK_SECRET),
+    ):
+        done = run_command(*words, environment=environment, given=said)
+        assert done.status == 0, done.err
 
 
 def post(url: str, tenant: str, body: dict[str, Any], path: str = METRIC) -> tuple[int, dict[str, Any]]:

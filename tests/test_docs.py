@@ -168,7 +168,7 @@ def test_every_make_command_with_a_row_exists() -> None:
 
 
 def test_every_answer_has_a_row() -> None:
-    source = (ROOT / "shared/web/endpoints.py").read_text()
+    source = (ROOT / "shared/web/answers.py").read_text()
     given = {(status, code) for status, code in re.findall(r'\((\d{3}), "(\w+)"\)', source)}
     rows = {(row[0], code) for row in OPERATE.table("Status") for code in re.findall(r"`(\w+)`", row[1])}
     assert rows == given

@@ -88,6 +88,8 @@ patience() {
       printf '180\twhat was just made to be ready'
       return
       ;;
+    # Compute Engine's words for what stays, which have no code in them; and what an organisation or Cloud Billing forbids.
+    *"Invalid value for"* | *"Required '"*"' permission"* | *"onstraint constraints/"* | *"rganization "[Pp]olicy* | *"illing account"* | *"illing must be enabled"*) ;;
     *INVALID_ARGUMENT* | *PERMISSION_DENIED* | *UNAUTHENTICATED* | *NOT_FOUND* | *ALREADY_EXISTS* | *"HTTPError 40"[0-49]*) ;;
     *)
       printf '90\tGoogle to answer'

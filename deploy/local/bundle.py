@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deploy.local.gateway import Gateway, Watch
+from deploy.local.exchange import Watch
+from deploy.local.gateway import Gateway
 from deploy.local.ports import (
     CLOUD_TASKS,
     KLAVIYO,

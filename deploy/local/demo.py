@@ -36,7 +36,7 @@ from deploy.local.demo_tenant import (
     let_klaviyo_deliver,
     make_tenant,
 )
-from deploy.local.gateway import Exchange, Watch
+from deploy.local.exchange import Exchange, Watch
 from deploy.local.hints import Place, hints
 from deploy.local.kept_sandbox import CannotRestoreError, Keeper, restore
 from deploy.local.logs import Follower

@@ -10,7 +10,7 @@ from deploy.openapi.operations import Json, Operation, an_object, one_of
 from deploy.openapi.routes import BASE, served
 from shared.admin.interface import FILE
 from shared.tenants.tenants import NAME
-from shared.web.endpoints import ANSWERS, BUG
+from shared.web.answers import ANSWERS, BUG
 
 __all__ = ["FILE", "document", "rows", "text"]
 

@@ -10,7 +10,8 @@ from shared.admin.routes import ROUTES, Asked, Handler, read_query
 from shared.services import Services
 from shared.settings import TASKS, Needs
 from shared.web.callers import key_id, tenant_by_key
-from shared.web.endpoints import Call, Reply, endpoints, json_body
+from shared.web.calls import Call, Reply, json_body
+from shared.web.endpoints import endpoints
 
 services = Services.from_environment(
     Needs.STORE | Needs.QUEUES | TASKS | Needs.KLAVIYO_APP | Needs.PUBLIC_URL, short_waits=3
@@ -30,10 +31,7 @@ def with_key(route: tuple[str, str], handler: Handler) -> Callable[[Call], Reply
 
 routes = {
     ("GET", PATH): lambda call: (200, openapi()),
-    **{
-        (route[0], f"/{{tenant}}/api/v1{route[1]}"): with_key(route, handler)
-        for route, handler in ROUTES.items()
-    },
+    **{(route[0], "/{tenant}/api/v1" + route[1]): with_key(route, run) for route, run in ROUTES.items()},
 }
 
 admin = functions_framework.http(endpoints("admin", routes, largest=200_000))

@@ -6,7 +6,8 @@ from shared.rewards.rewards import ANSWER_WITHIN, issue_reward
 from shared.services import Services
 from shared.settings import Needs
 from shared.web.callers import tenant_by_webhook_secret
-from shared.web.endpoints import Call, Reply, endpoint, json_body
+from shared.web.calls import Call, Reply, json_body
+from shared.web.endpoints import endpoint
 from shared.web.parameters import parameters
 
 services = Services.from_environment(Needs.STORE)

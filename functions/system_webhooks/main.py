@@ -6,7 +6,8 @@ from shared.consent.webhook import accept_delivery
 from shared.services import Services
 from shared.settings import Needs
 from shared.web.callers import tenant_by_klaviyo
-from shared.web.endpoints import Call, Reply, endpoint, json_body
+from shared.web.calls import Call, Reply, json_body
+from shared.web.endpoints import endpoint
 
 services = Services.from_environment(Needs.STORE | Needs.INBOUND)
 

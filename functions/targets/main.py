@@ -6,9 +6,10 @@ from shared.services import Services
 from shared.settings import Needs
 from shared.targets.routes import TargetCall, is_dry_run, target_named
 from shared.web.callers import authenticated_tenant, installed
-from shared.web.endpoints import Call, Reply, endpoint, json_body
+from shared.web.calls import Call, Reply, json_body
+from shared.web.endpoints import endpoint
 
-services = Services.from_environment(Needs.STORE | Needs.OUTBOUND)
+services = Services.from_environment(Needs.STORE | Needs.INBOUND | Needs.OUTBOUND)
 
 
 @functions_framework.http

@@ -6,28 +6,34 @@ sent to the browser is decided here; how, in pages/policy.py.
 
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from datetime import datetime
 from types import MappingProxyType
 from typing import TypeAlias
 
 from shared import logs
 from shared.audit import Act, Audit
 from shared.direction import Direction
-from shared.errors import (
-    DocumentMissingError,
-    GrantRefusedError,
-    LinkSpentError,
-    LinkUnreadableError,
-    OwnServiceError,
-    QueueUnavailableError,
-    ServiceError,
-    TokenRejectedError,
-    WaitError,
+from shared.errors import DocumentMissingError, OwnServiceError, QueueUnavailableError
+from shared.installation.attempts import (
+    bound,
+    check_origin,
+    forget,
+    read_link,
+    take_out,
+    tenant_of,
+    use_link,
+    watched_tenant,
 )
 from shared.installation.connecting import connect, prepare_queues
+from shared.installation.grants import (
+    CALLBACK_PATH,
+    account_of,
+    aged,
+    check_lives,
+    exchange,
+    plain_tokens,
+    redirect_uri,
+)
 from shared.installation.leaving import give_back
-from shared.installation.links import InstallLink, InstallLinks
 from shared.installation.pending import PendingInstall, PendingInstalls, Step, attempt_of
 from shared.installation.provision import start_provision, steps_of
 from shared.installation.visits import GoTo, InstallRefusedError, Page, Refusal, Visit
@@ -38,7 +44,6 @@ from shared.services import Services
 from shared.tenants.keys import hash_of, id_of, matches
 from shared.tenants.tenants import Tenant, is_tenant_name
 
-CALLBACK_PATH = "/klaviyo/callback"
 MERCHANT = "merchant"  # in a browser, let in by an installation key or an install link
 SET_UP_SECONDS = (
     30.0  # until the set-up is through, as a rule; jobs that the install mends are replayed after it
@@ -51,7 +56,7 @@ def start_page(visit: Visit, services: Services) -> Page:
     text = visit.fields.get("link", "")
     if not text:
         return Page("start", {"tenant": "", "link": "", "problem": ""})
-    link = _readable(text, services)
+    link = read_link(text, services)
     logs.note(tenant=link.tenant)
     return Page("start", {"tenant": link.tenant, "link": text, "problem": ""})
 
@@ -62,10 +67,10 @@ def begin(visit: Visit, services: Services) -> Page | GoTo:
     Raises:
         InstallRefusedError: the form came from elsewhere, or the link is spent.
     """
-    _check_origin(visit, services)
+    check_origin(visit, services)
     if text := visit.fields.get("link"):
-        link = _readable(text, services)
-        _used(text, services)
+        link = read_link(text, services)
+        use_link(text, services)
         return _authorize(link.tenant, services)
     name = visit.fields.get("tenant", "").strip().lower()
     if is_tenant_name(name):
@@ -99,18 +104,18 @@ def callback(visit: Visit, services: Services) -> Page:
     if visit.is_ahead:
         raise InstallRefusedError(Refusal.PREFETCHED)  # a state and a code work once
     if error := visit.fields.get("error"):
-        _forget(Step.AUTHORIZE, visit.fields.get("state", ""), visit, services)
+        forget(Step.AUTHORIZE, visit.fields.get("state", ""), visit, services)
         raise InstallRefusedError(
             Refusal.DENIED if error == "access_denied" else Refusal.KLAVIYO_REFUSED, reason=error
         )
-    pending, cookie = _ours(Step.AUTHORIZE, visit.fields.get("state", ""), visit, services)
+    pending, cookie = take_out(Step.AUTHORIZE, visit.fields.get("state", ""), visit, services)
     code = visit.fields.get("code", "")
     if not code:
         raise InstallRefusedError(Refusal.MISSING_CODE)
-    answer = _exchange(code, str(pending.kept["verifier"]), services)
-    account = _account_of(answer, pending, services)
+    answer = exchange(code, str(pending.kept["verifier"]), services)
+    account = account_of(answer, pending, services)
     try:
-        tenant = _still_there(pending, services)
+        tenant = tenant_of(pending, services)
     except InstallRefusedError:
         give_back(pending.tenant, account.id, answer.refresh_token.get_secret_value(), services)
         raise
@@ -126,8 +131,8 @@ def question(visit: Visit, services: Services) -> Page:
         InstallRefusedError: no such question is open in this browser.
     """
     word = visit.fields.get("confirmation", "")
-    pending, _ = _bound(PendingInstalls.of(services).look(Step.CONFIRM, word), visit)
-    tenant = _still_there(pending, services)
+    pending, _ = bound(PendingInstalls.of(services).look(Step.CONFIRM, word), visit)
+    tenant = tenant_of(pending, services)
     return _question(tenant, Account.model_validate(pending.kept["account"]), word, services)
 
 
@@ -137,9 +142,9 @@ def confirm(visit: Visit, services: Services) -> Page:
     Raises:
         InstallRefusedError: no such question is open in this browser, or the answer was no.
     """
-    _check_origin(visit, services)
-    pending, _ = _ours(Step.CONFIRM, visit.fields.get("confirmation", ""), visit, services)
-    answer = _aged(TokenAnswer.model_validate(pending.kept["tokens"]), pending.kept["exchanged_at"], services)
+    check_origin(visit, services)
+    pending, _ = take_out(Step.CONFIRM, visit.fields.get("confirmation", ""), visit, services)
+    answer = aged(TokenAnswer.model_validate(pending.kept["tokens"]), pending.kept["exchanged_at"], services)
     account = Account.model_validate(pending.kept["account"])
     try:
         return _answered(visit, pending, answer, account, services)
@@ -155,7 +160,7 @@ def done_page(visit: Visit, services: Services) -> Page:
     Raises:
         InstallRefusedError: it has connected nothing, or more than an hour ago.
     """
-    tenant, cookie = _watched(visit, services)
+    tenant, cookie = watched_tenant(visit, services)
     if tenant.klaviyo is None:
         raise InstallRefusedError(Refusal.UNKNOWN_STATE)
     account = tenant.klaviyo.account_name or tenant.klaviyo.account_id
@@ -168,7 +173,7 @@ def progress(visit: Visit, services: Services) -> list[dict[str, str]]:
     Raises:
         InstallRefusedError: it began none, or more than an hour ago.
     """
-    tenant, _ = _watched(visit, services)
+    tenant, _ = watched_tenant(visit, services)
     logs.note(tenant=tenant.name)
     return steps_of(tenant)
 
@@ -181,110 +186,27 @@ def _authorize(tenant: str, services: Services) -> GoTo:
     )
     url = services.klaviyo_oauth.authorize_url(
         services.settings.klaviyo_authorize_url,
-        redirect_uri=_redirect_uri(services),
+        redirect_uri=redirect_uri(services),
         state=state,
         verifier=verifier,
     )
     return GoTo(url, cookie)
 
 
-def _ours(step: Step, word: str, visit: Visit, services: Services) -> tuple[PendingInstall, str]:
-    """Take the install out that this browser has begun; return it and the cookie that it is bound to.
-
-    Looked at first: what another browser, or a scanner, opens uses nothing up.
-    """
-    installs = PendingInstalls.of(services)
-    _, cookie = _bound(installs.look(step, word), visit)
-    pending = installs.consume(step, word)
-    if pending is None:
-        raise InstallRefusedError(Refusal.UNKNOWN_STATE)  # used between the two lines above
-    return pending, cookie
-
-
-def _bound(pending: PendingInstall | None, visit: Visit) -> tuple[PendingInstall, str]:
-    if pending is None:
-        raise InstallRefusedError(Refusal.UNKNOWN_STATE)
-    logs.note(tenant=pending.tenant)
-    cookie = pending.bound_to(visit.cookies)
-    if not cookie:
-        raise InstallRefusedError(Refusal.OTHER_BROWSER)
-    return pending, cookie
-
-
-def _forget(step: Step, word: str, visit: Visit, services: Services) -> None:
-    """Take the install out if this browser has begun it."""
-    with suppress(InstallRefusedError):
-        _ours(step, word, visit, services)
-
-
-def _still_there(pending: PendingInstall, services: Services) -> Tenant:
-    tenant = services.tenants.find(pending.tenant)
-    if tenant is None:
-        raise InstallRefusedError(Refusal.UNKNOWN_STATE)
-    return tenant
-
-
-def _watched(visit: Visit, services: Services) -> tuple[Tenant, str]:
-    """Return the tenant whose set-up one of the browser's tabs has begun, and the tab's cookie; `of` says which tab asks."""
-    wanted, installs = visit.fields.get("of", ""), PendingInstalls.of(services)
-    for cookie in visit.cookies:
-        if wanted not in ("", attempt_of(cookie)):
-            continue
-        if (name := installs.watched(cookie)) and (tenant := services.tenants.find(name)):
-            return tenant, cookie
-    raise InstallRefusedError(Refusal.UNKNOWN_STATE)
-
-
-def _exchange(code: str, verifier: str, services: Services) -> TokenAnswer:
-    try:
-        return services.klaviyo_oauth.exchange(code, redirect_uri=_redirect_uri(services), verifier=verifier)
-    except GrantRefusedError as error:
-        raise InstallRefusedError(Refusal.EXCHANGE_FAILED) from error
-    except WaitError as error:
-        raise InstallRefusedError(Refusal.KLAVIYO_DOWN) from error
-
-
-def _account_of(answer: TokenAnswer, pending: PendingInstall, services: Services) -> Account:
-    """Return whose account it is. If Klaviyo does not say, the grant is kept until it does, and then given back."""
-    try:
-        return services.klaviyo_with(answer.access_token).account()
-    except ServiceError as error:
-        PendingInstalls.of(services).issue(
-            Step.NONE, pending.tenant, cookie="", kept={"tokens": _plain(answer)}
-        )
-        raise InstallRefusedError(Refusal.KLAVIYO_DOWN) from error
-
-
 def _answered(
     visit: Visit, pending: PendingInstall, answer: TokenAnswer, account: Account, services: Services
 ) -> Page:
-    tenant = _still_there(pending, services)
+    tenant = tenant_of(pending, services)
     if visit.fields.get("decision") != "connect":
         raise InstallRefusedError(Refusal.CANCELLED)
-    _check_lives(answer, services)
+    check_lives(answer, services)
     return _connect(tenant, answer, account, pending.bound_to(visit.cookies), services)
-
-
-def _check_lives(answer: TokenAnswer, services: Services) -> None:
-    """Refuse a grant that was revoked while the merchant was being asked, as from another tab: it would be disconnected within the hour."""
-    try:
-        services.klaviyo_with(answer.access_token).account()
-    except TokenRejectedError as error:
-        raise InstallRefusedError(Refusal.GRANT_GONE) from error
-    except ServiceError:
-        return  # Klaviyo cannot answer, which says nothing of the grant
-
-
-def _aged(answer: TokenAnswer, exchanged_at: object, services: Services) -> TokenAnswer:
-    """Return the tokens with the life that is left of them now: the merchant may have taken minutes to say yes."""
-    gone = services.clock() - datetime.fromisoformat(str(exchanged_at))
-    return answer.model_copy(update={"expires_in": answer.expires_in - int(gone.total_seconds())})
 
 
 def _ask(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str, services: Services) -> Page:
     """Ask before two are joined that were not: one forced click must not join a merchant's account to a stranger's tenant."""
     kept = {
-        "tokens": _plain(answer),
+        "tokens": plain_tokens(answer),
         "account": account.model_dump(),
         "exchanged_at": services.clock().isoformat(),
     }
@@ -292,15 +214,6 @@ def _ask(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str, ser
         Step.CONFIRM, tenant.name, cookie=cookie, kept=kept, account=account.id
     )
     return _question(tenant, account, confirmation, services)
-
-
-def _plain(answer: TokenAnswer) -> dict[str, object]:
-    return {
-        "access_token": answer.access_token.get_secret_value(),
-        "refresh_token": answer.refresh_token.get_secret_value(),
-        "expires_in": answer.expires_in,
-        "scope": answer.scope,
-    }
 
 
 def _question(tenant: Tenant, account: Account, confirmation: str, services: Services) -> Page:
@@ -350,37 +263,6 @@ def _done(tenant: Tenant, account: str, cookie: str, services: Services) -> Page
             "manager_url": services.settings.omneo_manager_url.replace("{tenant}", tenant.name),
         },
     )
-
-
-def _check_origin(visit: Visit, services: Services) -> None:
-    """Refuse a form that another site's page has sent. Browsers name the origin of every form they post."""
-    if visit.origin != services.settings.public_origin:
-        raise InstallRefusedError(Refusal.FOREIGN_FORM)
-
-
-def _readable(text: str, services: Services) -> InstallLink:
-    """Return what a link says. It ends with the installation key that it was made with."""
-    try:
-        link = InstallLinks.of(services).read(text)
-    except LinkUnreadableError as error:
-        raise InstallRefusedError(Refusal.LINK_UNREADABLE) from error
-    except LinkSpentError as error:
-        raise InstallRefusedError(Refusal.LINK_SPENT) from error
-    tenant = services.tenants.find(link.tenant)
-    if tenant is None or (link.key and link.key not in {key.id for key in tenant.installation_keys}):
-        raise InstallRefusedError(Refusal.LINK_SPENT)
-    return link
-
-
-def _used(text: str, services: Services) -> None:
-    try:
-        InstallLinks.of(services).use(text)
-    except LinkSpentError as error:
-        raise InstallRefusedError(Refusal.LINK_SPENT) from error
-
-
-def _redirect_uri(services: Services) -> str:
-    return f"{services.settings.public_url}{CALLBACK_PATH}"
 
 
 Handler: TypeAlias = Callable[[Visit, Services], Page | GoTo | list[dict[str, str]]]

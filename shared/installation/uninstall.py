@@ -28,6 +28,7 @@ from shared.profiles.backlog import SyncBacklog
 from shared.records.outbox import Outbox
 from shared.resync.rules.run import State
 from shared.resync.runs import Resyncs
+from shared.resync.telling import tell_of_the_end
 from shared.services import Services
 from shared.tenants.tenants import Provisions, Tenant
 
@@ -74,7 +75,8 @@ def _take_away(tenant: Tenant, services: Services) -> Tenant:
     SyncBacklog.of(services).forget(tenant.name)
     services.rests.forget(tenant.name)
     if run := Resyncs.of(services).under_way(tenant.name):  # its job went with the queue
-        Resyncs.of(services).update(tenant.name, run, state=State.CANCELLED)
+        cancelled = Resyncs.of(services).update(tenant.name, run, state=State.CANCELLED)
+        tell_of_the_end(cancelled, tenant, services)
 
     def forget(now: Tenant) -> Tenant:
         return now.model_copy(

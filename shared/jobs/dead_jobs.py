@@ -5,11 +5,9 @@ Its row stays until the replayed job has succeeded. Each replay has a word of it
 row does not have any more was overtaken by a later replay, and is not done. Who replays what, and when, is not decided here.
 """
 
-import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
 
 from shared.errors import (
     DocumentChangedError,
@@ -19,14 +17,19 @@ from shared.errors import (
     UndecryptableError,
 )
 from shared.jobs.dead_job import DeadJob, DeadJobState
+from shared.jobs.dead_job_rows import (
+    SealedRows,
+    is_new_death,
+    is_under_way,
+    kept_at_a_new_death,
+    read_unsealed,
+)
 from shared.jobs.held_causes import HeldCauses
 from shared.jobs.rules.causes import HELD, Cause
 from shared.jobs.rules.wanted import Wanted
 from shared.storage.documents import Document, Documents, Value
 from shared.storage.encryption import KeyRing
 
-_BODY = "dead_job.body"
-_DETAIL = "dead_job.detail"
 _AT_ONCE = 20  # of up to 1 MiB each, which the store has to bring within one time-out
 _MOST_READ = 400  # of one scan
 _TRIES = 10
@@ -39,7 +42,7 @@ class DeadJobStore:
 
     def __init__(self, documents: Documents, keys: KeyRing) -> None:
         self._documents = documents
-        self._keys = keys
+        self._rows = SealedRows(keys)
         self.causes = HeldCauses(documents)
 
     def add(self, dead: DeadJob, *, keep: timedelta) -> bool:
@@ -58,20 +61,20 @@ class DeadJobStore:
     def find(self, tenant: str, id: str) -> DeadJob | None:
         """Return the dead job with this id, None if there is none."""
         found = self._documents.get(_collection(tenant), id)
-        return None if found is None else self._decode(tenant, found)
+        return None if found is None else self._rows.read(tenant, found)
 
     def of_call(self, tenant: str, call: str) -> DeadJob | None:
         """Return what is on the desk of a call's records, without body and detail: a row that is dead, else one that is queued again, else None."""
         for state in (DeadJobState.DEAD, DeadJobState.REPLAYED):
             where = {"call": call, "state": state.value}
             for found in self._documents.find(_collection(tenant), where=where, limit=1):
-                return _row(tenant, found)
+                return read_unsealed(tenant, found)
         return None
 
     def page(self, tenant: str, *, after: str | None = None, limit: int = 100) -> list[DeadJob]:
         """Return dead jobs in the order of their ids."""
         found = self._documents.find(_collection(tenant), after=after, limit=limit)
-        return [self._decode(tenant, document) for document in found]
+        return [self._rows.read(tenant, document) for document in found]
 
     def scan(
         self, tenant: str, wanted: Wanted, *, now: datetime, after: str | None = None, most: int = 100
@@ -86,7 +89,7 @@ class DeadJobStore:
             page = self._documents.find(_collection(tenant), where=where, after=after, limit=_AT_ONCE)
             for document in page:
                 after = document.id
-                dead = _row(tenant, document)
+                dead = read_unsealed(tenant, document)
                 if (dead.expire_at is None or dead.expire_at > now) and wanted.means(dead):
                     found.append(dead)
                 if len(found) == most:
@@ -141,12 +144,12 @@ class DeadJobStore:
     def is_meant(self, tenant: str, id: str, replay: str) -> bool:
         """Return whether a replayed job is still to be done: its row stands, and no later replay has overtaken it."""
         found = self._documents.get(_collection(tenant), id)
-        return found is not None and _is_under_way(found, replay)
+        return found is not None and is_under_way(found, replay)
 
     def keep_waiting(self, tenant: str, id: str, replay: str, *, now: datetime) -> None:
         """Let the row of a replayed job that has to wait stand for some days more."""
         found = self._documents.get(_collection(tenant), id)
-        if found is None or not _is_under_way(found, replay):
+        if found is None or not is_under_way(found, replay):
             return
         until = now + _KEPT_WHILE_REPLAYED
         if _time(found.fields["expire_at"]) < until:
@@ -156,11 +159,11 @@ class DeadJobStore:
     def end_replay(self, tenant: str, id: str, replay: str) -> DeadJob | None:
         """Take the row of a replayed job that has succeeded away, and return it without body; None if it is not this replay's."""
         found = self._documents.get(_collection(tenant), id)
-        if found is None or not _is_under_way(found, replay):
+        if found is None or not is_under_way(found, replay):
             return None
         with suppress(DocumentChangedError):  # it has died anew, or is being replayed again
             self._documents.delete(_collection(tenant), id, version=found.version)
-        return _row(tenant, found)
+        return read_unsealed(tenant, found)
 
     def settle(self, tenant: str, id: str, *, since: datetime) -> DeadJob | None:
         """Take a row away because the same thing was begun then and has been done; return it without body, None if none died before."""
@@ -171,7 +174,7 @@ class DeadJobStore:
             self._documents.delete(_collection(tenant), id, version=found.version)
         except DocumentChangedError:
             return None  # it has died anew, or is being replayed
-        return _row(tenant, found)
+        return read_unsealed(tenant, found)
 
     def of_kind(self, tenant: str, kind: str) -> list[str]:
         """Return the ids of some rows of a kind of which there are few."""
@@ -189,7 +192,7 @@ class DeadJobStore:
             found = self._documents.get(collection, id)
             if found is None:
                 return False
-            dead = self._decode(tenant, found)
+            dead = self._rows.read(tenant, found)
             left = cut(dead)
             if left == dead:
                 return False
@@ -197,11 +200,7 @@ class DeadJobStore:
                 if left is None:
                     self._documents.delete(collection, id, version=found.version)
                 else:
-                    part: dict[str, Value] = {
-                        "body": self._sealed(left),
-                        "detail": self._keys.encrypt(left.detail, tenant=tenant, field=_DETAIL),
-                        "profiles": list(left.profiles),
-                    }
+                    part = self._rows.sealed(left) | {"profiles": list(left.profiles)}
                     self._documents.update(collection, id, part, version=found.version)
             except DocumentChangedError:
                 continue
@@ -224,7 +223,7 @@ class DeadJobStore:
         due, after, unreadable = 0, None, None
         while found := self._documents.find(_collection(tenant), after=after, limit=_AT_ONCE):
             after = found[-1].id
-            stale = [document for document in found if not self._is_current(document)]
+            stale = [document for document in found if not self._rows.is_current(document)]
             due += len(stale)
             for document in () if dry_run else stale:
                 try:
@@ -236,7 +235,7 @@ class DeadJobStore:
         return due
 
     def _write(self, dead: DeadJob, keep: timedelta) -> bool:
-        fields = self._encode(dead, keep)
+        fields = self._rows.write(dead, keep)
         collection = _collection(dead.tenant)
         for _ in range(_TRIES):
             found = self._documents.get(collection, dead.id)
@@ -245,8 +244,8 @@ class DeadJobStore:
                     if dead.replay:
                         return False  # the row has expired, or its person was erased
                     self._documents.create(collection, dead.id, fields)
-                elif _is_new_death(found, dead):
-                    again = fields | _history(found, dead) | _known_before(found, dead)
+                elif is_new_death(found, dead):
+                    again = fields | kept_at_a_new_death(found, dead)
                     self._documents.update(collection, dead.id, again, version=found.version)
                 else:
                     return False
@@ -258,106 +257,14 @@ class DeadJobStore:
     def _count(self, tenant: str, where: Mapping[str, str]) -> int:
         return self._documents.count(_collection(tenant), where=where)
 
-    def _encode(self, dead: DeadJob, keep: timedelta) -> dict[str, Value]:
-        return {
-            "kind": dead.kind,
-            "reason": dead.reason,
-            "detail": self._keys.encrypt(dead.detail, tenant=dead.tenant, field=_DETAIL),
-            "body": self._sealed(dead),
-            "attempts": dead.attempts,
-            "died_at": dead.died_at,
-            "expire_at": dead.died_at + keep,
-            "request_id": dead.request_id,
-            "cause": dead.cause.value,
-            "metric": dead.metric,
-            "call": dead.call,
-            "profiles": list(dead.profiles),
-            "accepted_at": dead.accepted_at,
-            "first_died_at": None,
-            "deaths": 1,
-            "state": DeadJobState.DEAD.value,
-            "replay": dead.replay,
-            "run": dead.run,
-            "replayed_at": None,
-        }
-
-    def _sealed(self, dead: DeadJob) -> str:
-        # A job may hold 900 KB and a document 1 MiB, ciphertext in base64 included: only compressed does the one fit the other.
-        return self._keys.encrypt_bytes(zlib.compress(dead.body), tenant=dead.tenant, field=_BODY)
-
     def _renew(self, tenant: str, document: Document) -> None:
-        dead = self._decode(tenant, document)
-        sealed: dict[str, Value] = {
-            "detail": self._keys.encrypt(dead.detail, tenant=tenant, field=_DETAIL),
-            "body": self._sealed(dead),
-        }
+        dead = self._rows.read(tenant, document)
         try:
-            self._documents.update(_collection(tenant), document.id, sealed, version=document.version)
+            self._documents.update(
+                _collection(tenant), document.id, self._rows.sealed(dead), version=document.version
+            )
         except (DocumentMissingError, DocumentChangedError):
             return  # replayed, expired, or renewed by another run of the same command
-
-    def _is_current(self, document: Document) -> bool:
-        return all(self._keys.is_current(str(document.fields[name])) for name in ("detail", "body"))
-
-    def _decode(self, tenant: str, document: Document) -> DeadJob:
-        fields = document.fields
-        opened = {
-            "detail": self._keys.decrypt(str(fields["detail"]), tenant=tenant, field=_DETAIL),
-            "body": zlib.decompress(
-                self._keys.decrypt_bytes(str(fields["body"]), tenant=tenant, field=_BODY)
-            ),
-        }
-        return _row(tenant, document).model_copy(update=opened)
-
-
-def _row(tenant: str, document: Document) -> DeadJob:
-    """Return what the store can tell of a dead job without a key. A document of an earlier revision lacks some of it."""
-    known: dict[str, Any] = {
-        name: value for name, value in document.fields.items() if value is not None and name != "request_id"
-    }
-    if known.get("cause") not in set(Cause):
-        known.pop("cause", None)  # a newer revision wrote it, and was rolled back
-    return DeadJob.model_validate(
-        {
-            **known,
-            "request_id": str(document.fields.get("request_id") or ""),
-            "id": document.id,
-            "tenant": tenant,
-            "detail": "",
-            "body": b"",
-        }
-    )
-
-
-def _is_new_death(found: Document, dead: DeadJob) -> bool:
-    """Return whether a job that stands there has died once more, and not only been recorded twice."""
-    if dead.replay:
-        return _is_under_way(found, dead.replay)
-    known = found.fields.get("accepted_at")
-    if dead.accepted_at is None:
-        return False
-    return not isinstance(known, datetime) or dead.accepted_at > known
-
-
-def _history(found: Document, dead: DeadJob) -> dict[str, Value]:
-    earlier = found.fields
-    return {
-        "first_died_at": earlier.get("first_died_at") or earlier["died_at"],
-        "deaths": int(str(earlier.get("deaths", 1))) + 1,
-        "run": str(earlier.get("run", "")) if dead.replay else "",
-    }
-
-
-def _known_before(found: Document, dead: DeadJob) -> dict[str, Value]:
-    """Return what the row keeps of a replay that was not read."""
-    if not dead.replay or dead.cause is not Cause.UNREAD:
-        return {}
-    kept = ("kind", "body", "metric", "call", "profiles", "accepted_at")
-    return {name: found.fields[name] for name in kept if name in found.fields}
-
-
-def _is_under_way(found: Document, replay: str) -> bool:
-    return (found.fields.get("state"), found.fields.get("replay")) == (DeadJobState.REPLAYED, replay)
 
 
 def _collection(tenant: str) -> str:

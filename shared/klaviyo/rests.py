@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
-from shared.errors import DocumentChangedError, DocumentExistsError, StoreUnavailableError
+from shared.errors import (
+    DocumentChangedError,
+    DocumentExistsError,
+    DocumentMissingError,
+    StoreUnavailableError,
+)
 from shared.klaviyo.limits import Endpoint, Limit
 from shared.klaviyo.rules.line import Line
 from shared.storage.documents import Document, Documents, Value, delete_all
@@ -88,6 +93,32 @@ class Rests:
     def rest(self, tenant: str, thing: str, until: datetime) -> None:
         """Let it rest until then, unless it rests as long already."""
         self._note(tenant, thing, _Rest(until, (until - self._clock()).total_seconds()))
+
+    def spend(self, tenant: str, thing: str, many: int, *, until: datetime) -> int:
+        """Note that so many more are spent of what there is until then, and return how many are in all, as far as is known.
+
+        Of those who note it at the same moment some may not be counted: nobody waits for another.
+        """
+        for _ in range(_TRIES):
+            try:
+                return self._spent(tenant, thing, many, until)
+            except (DocumentExistsError, DocumentChangedError, DocumentMissingError):
+                continue
+            except StoreUnavailableError:
+                break
+        return many
+
+    def _spent(self, tenant: str, thing: str, many: int, until: datetime) -> int:
+        found = self._documents.get(_collection(tenant), thing)
+        if found is not None and found.fields["until"] == until:
+            many += cast(int, found.fields["spent"])
+        # The fields of a rest, since rests are read together; nobody asks whether this one is over.
+        fields: dict[str, Value] = {"until": until, "seconds": 0.0, "spent": many, "expire_at": until}
+        if found is None:
+            self._documents.create(_collection(tenant), thing, fields)
+        else:
+            self._documents.update(_collection(tenant), thing, fields, version=found.version)
+        return many
 
     def refused(self, tenant: str, thing: str, asked: float | None, *, at_least: float = 1.0) -> None:
         """Let what has just been refused rest for the seconds that were asked for; where none were, longer each time in a row."""

@@ -34,10 +34,11 @@ from shared.jobs.rules.patience import is_given_up, seconds_to_wait
 from shared.jobs.rules.windows import LENGTH, Window
 from shared.klaviyo.limits import Endpoint
 from shared.metrics.backlog import Backlog, Waiting
-from shared.metrics.lane import UNTRIED, pack_soon, persons_of, was_throttled
+from shared.metrics.lane import pack_soon, persons_of, was_throttled
 from shared.metrics.metrics import with_the_number_read
 from shared.metrics.rules.bulk import MOST_EVENTS, Filling, Place
 from shared.metrics.rules.event import metric_name_of
+from shared.metrics.singles import UNTRIED
 from shared.receipts import Fate, Receipt, Receipts
 from shared.services import Services
 from shared.storage.documents import Write

@@ -1,121 +1,54 @@
 """Omneo's API, one method per endpoint, over the one HTTP core. No rules about the use of an answer live here.
 
-Whether an answer is Omneo's own stands in verdicts.py.
+verdicts.py decides whether an answer is Omneo's own, envelopes.py opens it, models.py holds what is in it.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError
 
 from shared.errors import NotFoundError, RefusedError, UnsureError, WaitError
 from shared.http.client import HttpClient
 from shared.http.paths import path_segment
 from shared.http.strangers import is_strangers
+from shared.omneo.envelopes import (
+    next_page,
+    profiles_in,
+    read_as,
+    rows_in,
+    rows_or_wait,
+    thing_in,
+    token_expiry,
+)
+from shared.omneo.models import (
+    IdToken,
+    Interaction,
+    OmneoWebhook,
+    Profile,
+    ProfilesPage,
+    Reward,
+    RewardDefinition,
+)
 from shared.omneo.verdicts import read_problem
 
-__all__ = ["Interaction", "OmneoClient", "Profile", "base_url", "read_problem"]
-
-Model = TypeVar("Model", bound=BaseModel)
+# The models too: who calls a method reads its answer.
+__all__ = [
+    "IdToken",
+    "Interaction",
+    "OmneoClient",
+    "Profile",
+    "ProfilesPage",
+    "Reward",
+    "RewardDefinition",
+    "base_url",
+    "read_problem",
+]
 
 _segment = partial(path_segment, service="Omneo")
-
-
-def _plain_id(id: object) -> object:
-    """Return 41 for "41": Omneo's numbers sometimes come as text, and one reward must have one id."""
-    return int(id) if isinstance(id, str) and id.isascii() and id.isdigit() else id
-
-
-class IdToken(BaseModel):
-    """An Omneo ID token, and when it expires (Unix seconds, as Omneo says it)."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-    token: SecretStr = Field(min_length=1)
-    exp: int | float
-
-
-class Profile(BaseModel):
-    """The part of an Omneo profile that is needed."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    id: str
-    email: str | None = Field(default=None, repr=False)
-    attributes: Any = Field(default=None, repr=False)
-    profile_type: Any = None
-
-    @property
-    def lives(self) -> bool:
-        """Whether it is not deleted: Omneo hides deleted profiles, or shows them as such."""
-        return bool(self.profile_type != "deleted")
-
-    @property
-    def comms(self) -> Mapping[str, Any]:
-        """The consent flags and stamps, as Omneo holds them."""
-        comms = self.attributes.get("comms") if isinstance(self.attributes, dict) else None
-        return comms if isinstance(comms, dict) else {}
-
-
-@dataclass(frozen=True)
-class ProfilesPage:
-    """A page of profiles, whole as Omneo shows them; how many pages and profiles there are."""
-
-    rows: tuple[Mapping[str, Any], ...]
-    pages: int
-    total: int
-
-
-@dataclass(frozen=True)
-class Interaction:
-    """Something a profile did elsewhere. `signal` is 1, 0 or -1, `channel` email or sms, `at` aware."""
-
-    profile_id: str
-    name: str
-    description: str
-    channel: str
-    signal: int
-    at: datetime
-    meta: Mapping[str, str]
-
-
-class Reward(BaseModel):
-    """The part of a reward that is needed. Omneo does not show `external_id`; should it ever, it is read."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    id: Annotated[int | str, BeforeValidator(_plain_id)]
-    external_id: Any = None
-    meta: Any = None
-
-
-class RewardDefinition(BaseModel):
-    """What a reward definition says of the life and the currency of its rewards, as it says it: the rules make sense of it."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    id: Any = None
-    handle: Any = None
-    period: Any = None
-    period_type: Any = None
-    absolute_expiry: Any = None
-    currency: Any = None
-
-
-class OmneoWebhook(BaseModel):
-    """A webhook as Omneo lists it."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    id: int
-    trigger: str
-    url: str
-    is_active: bool = False
 
 
 class OmneoClient:
@@ -137,13 +70,13 @@ class OmneoClient:
         """Return the profile, None when there is none."""
         # https://docs.omneo.io/dev-guides/profiles/working-with-profiles
         fields = self.profile_fields(id)
-        return None if fields is None else _read(Profile, fields, "profile")
+        return None if fields is None else read_as(Profile, fields, "profile")
 
     def profile_fields(self, id: str) -> Mapping[str, Any] | None:
         """Return everything that Omneo shows of the profile, None when there is none."""
         try:
             path = f"/api/v3/profiles/{_segment(id)}"
-            fields = _data(self._call("GET", path), "profile")
+            fields = thing_in(self._call("GET", path), "profile")
         except NotFoundError:
             return None
         except UnsureError as doubt:
@@ -180,7 +113,7 @@ class OmneoClient:
                 params[f"filter[{name}]"] = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
         body = self._listed("/api/v3/profiles", params)
         try:
-            rows = [row for row in _list(body) if isinstance(row, dict)]
+            rows = [row for row in rows_in(body) if isinstance(row, dict)]
             meta = body["meta"]
             return ProfilesPage(tuple(rows), pages=int(meta["last_page"]), total=int(meta["total"]))
         except (TypeError, KeyError, ValueError):
@@ -229,7 +162,7 @@ class OmneoClient:
     def find_profile_by_email(self, email: str) -> Profile | None:
         """Return the profile with exactly this email, in any case, None when there is none."""
         # https://docs.omneo.io: profiles are filtered by field; the SDK's findByEmail takes the first of the list.
-        for profile in _profiles(self._listed("/api/v3/profiles", {"filter[email]": email})):
+        for profile in profiles_in(self._listed("/api/v3/profiles", {"filter[email]": email})):
             if profile.email and _folded(profile.email) == _folded(email):
                 return profile
         return None
@@ -242,7 +175,7 @@ class OmneoClient:
             return self._call("POST", "/api/v3/profiles/search-id", body={"type": type, "id": id})
 
         try:
-            found = _data(search(handle, identifier), "profile")
+            found = thing_in(search(handle, identifier), "profile")
         except RefusedError as error:
             if error.status in {404, 422}:
                 return None
@@ -253,13 +186,13 @@ class OmneoClient:
             )
         if isinstance(found, list):
             found = found[0] if found else None
-        return None if found in (None, {}) else _read(Profile, found, "profile")
+        return None if found in (None, {}) else read_as(Profile, found, "profile")
 
     def rewards_of_profile(self, profile_id: str) -> Iterator[Reward]:
         """Yield every reward of the profile, page by page as they are asked for."""
         # Omneo's SDK: GET /rewards with filter[profile_id]
         params = {"filter[profile_id]": profile_id, "sort": "-created_at", "page[size]": "100"}
-        return (_read(Reward, row, "reward") for row in self._rows("/api/v3/rewards", params))
+        return (read_as(Reward, row, "reward") for row in self._rows("/api/v3/rewards", params))
 
     def reward_definition(self, id: int | str) -> RewardDefinition | None:
         """Return the definition, None when there is none."""
@@ -271,7 +204,7 @@ class OmneoClient:
             return next(
                 (definition for definition in self._definitions() if str(definition.id) == str(id)), None
             )
-        return _read(RewardDefinition, _data(answer, "reward definition"), "reward definition")
+        return read_as(RewardDefinition, thing_in(answer, "reward definition"), "reward definition")
 
     def reward_definition_by_handle(self, handle: str) -> RewardDefinition | None:
         """Return the definition with this handle, None when there is none."""
@@ -281,7 +214,7 @@ class OmneoClient:
         """Make a reward and return it. A repeat may be refused or may make a second one: whoever calls must know."""
         # https://docs.omneo.io/api-reference/reward/add-reward
         answer = self._call("POST", "/api/v3/rewards", body=reward)
-        return _read(Reward, _data(answer, "reward"), "reward")
+        return read_as(Reward, thing_in(answer, "reward"), "reward")
 
     def webhooks(self, namespace: str) -> list[OmneoWebhook]:
         """Return the webhooks of a namespace, active or not."""
@@ -291,8 +224,8 @@ class OmneoClient:
         while params:
             body = self._listed("/api/v3/webhooks", params)
             try:
-                found += [OmneoWebhook.model_validate(row) for row in _list(body)]
-                params = _next_page(body, params)
+                found += [OmneoWebhook.model_validate(row) for row in rows_in(body)]
+                params = next_page(body, params)
             except (TypeError, KeyError, AttributeError, ValueError):
                 raise WaitError(
                     "Omneo answered with a list of webhooks that cannot be read", service="Omneo"
@@ -326,7 +259,7 @@ class OmneoClient:
     def verify_token(self) -> datetime | None:
         """Return when the token expires, None if Omneo does not say; raise TokenRejectedError if Omneo does not accept it."""
         # Omneo's SDK: GET /auth/verify. Any 2xx means accepted: nothing public gives its body a shape.
-        return _expiry(self._call("GET", "/api/v3/auth/verify", any_success=True))
+        return token_expiry(self._call("GET", "/api/v3/auth/verify", any_success=True))
 
     def _rows(self, path: str, params: Mapping[str, str]) -> Iterator[Any]:
         """Yield the rows of a list, page by page."""
@@ -334,7 +267,7 @@ class OmneoClient:
         while asked:
             body = self._listed(path, asked)
             try:
-                rows, asked = _list(body), _next_page(body, asked)
+                rows, asked = rows_in(body), next_page(body, asked)
             except (TypeError, KeyError, AttributeError, ValueError):
                 raise WaitError(
                     "Omneo answered with a list that cannot be read", service="Omneo", status=200
@@ -343,7 +276,7 @@ class OmneoClient:
 
     def _definitions(self) -> Iterator[RewardDefinition]:
         rows = self._rows("/api/v3/rewards/definitions", {"page[size]": "100"})
-        return (_read(RewardDefinition, row, "reward definition") for row in rows)
+        return (read_as(RewardDefinition, row, "reward definition") for row in rows)
 
     def _listed(self, path: str, params: Mapping[str, str]) -> Any:
         """Return the answer of a list. An empty list is 200: a 404 says only that the list is not to be had now."""
@@ -366,18 +299,18 @@ class OmneoClient:
         Raises:
             WaitError: it was the gateway, or that cannot be told now.
         """
-        rows = _list_or_wait(self._listed("/api/v3/profiles", {"page[size]": "1"}))
+        rows = rows_or_wait(self._listed("/api/v3/profiles", {"page[size]": "1"}))
         if not rows:
             return None  # of nobody
         known = rows[0]
         if not isinstance(known, dict) or not known.get("id") or str(known["id"]).casefold() == id.casefold():
             raise doubt
         try:
-            _read(Profile, _data(ask_for(known), "profile"), "profile")
+            read_as(Profile, thing_in(ask_for(known), "profile"), "profile")
         except (UnsureError, NotFoundError):
             raise doubt from None
         try:
-            return _data(ask(), "profile")
+            return thing_in(ask(), "profile")
         except (UnsureError, NotFoundError):
             return None
 
@@ -412,77 +345,9 @@ class OmneoClient:
         return answer
 
 
-def _expiry(body: Any) -> datetime | None:
-    """Return the token's expiry, beside its other fields or in an envelope; Omneo's times are in UTC where they name no zone."""
-    try:
-        at = datetime.fromisoformat(body.get("data", body)["expires_at"])
-        return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
-    except (AttributeError, TypeError, KeyError, ValueError, OverflowError):
-        return None
-
-
-def _read(model: type[Model], row: object, name: str) -> Model:
-    try:
-        return model.model_validate(row)
-    except ValidationError:
-        raise WaitError(
-            f"Omneo answered with a {name} that cannot be read", service="Omneo", status=200
-        ) from None
-
-
-def _next_page(body: Any, asked: Mapping[str, str]) -> dict[str, str]:
-    """Return the parameters of the page after the one that was asked for, none on the last page."""
-    link = (body.get("links") or {}).get("next")
-    if not link:
-        return {}
-    params = {
-        **asked,
-        **dict(parse_qsl(urlsplit(link).query)),
-    }  # Laravel's links do not always repeat the filters
-    if params == asked:
-        raise ValueError("a page that follows itself")
-    return params
-
-
 def _folded(email: str) -> bytes:
     # ASCII only: to Unicode "ß" is "ss" and the Kelvin sign is "k", and the token would be another person's.
     return email.encode(errors="surrogatepass").lower()
-
-
-def _data(body: Any, name: str) -> Any:
-    """Return what is in the envelope of a single thing. An answer without the envelope says nothing, also not that it is not there."""
-    try:
-        return body["data"]
-    except (TypeError, KeyError, IndexError):
-        raise WaitError(
-            f"Omneo answered with a {name} that cannot be read", service="Omneo", status=200
-        ) from None
-
-
-def _list(body: Any) -> list[Any]:
-    """Return the rows of a list, or raise what its readers take for an answer that cannot be read."""
-    rows = body["data"]
-    if not isinstance(rows, list):
-        raise TypeError("no list: nobody may be taken for missing")
-    return rows
-
-
-def _list_or_wait(body: Any) -> list[Any]:
-    try:
-        return _list(body)
-    except (TypeError, KeyError):
-        raise WaitError(
-            "Omneo answered with a list that cannot be read", service="Omneo", status=200
-        ) from None
-
-
-def _profiles(body: Any) -> list[Profile]:
-    try:
-        return [Profile.model_validate(row) for row in _list(body)]
-    except (ValidationError, TypeError, KeyError):
-        raise WaitError(
-            "Omneo answered with a list of profiles that cannot be read", service="Omneo"
-        ) from None
 
 
 def base_url(template: str, tenant: str) -> str:

@@ -42,7 +42,8 @@ def seconds_to_wait(tenant: Tenant, services: Services) -> float | None:
 def may_wait(job: SyncProfile, tenant: Tenant, services: Services) -> bool:
     """Return whether a sync may wait behind others: what brings an opt-out does not, nor does what somebody replays.
 
-    What Omneo refuses to tell is taken for an opt-out.
+    What Omneo refuses to tell is taken for an opt-out. Of one that has waited before Omneo is not asked again, however often Klaviyo takes no
+    more just then.
 
     Raises:
         WaitError, TokenRejectedError: Omneo cannot tell now. The sync would hear the same, and waits for Omneo: if it waited for Klaviyo, it
@@ -50,6 +51,8 @@ def may_wait(job: SyncProfile, tenant: Tenant, services: Services) -> bool:
     """
     if not job.may_wait or job.replay:
         return False
+    if job.has_waited:
+        return True
     try:
         profile = services.omneo(tenant).profile_fields(job.profile_id)
     except RefusedError:
@@ -70,7 +73,7 @@ def keep_for_later(job: SyncProfile, tenant: Tenant, services: Services, after: 
     Raises:
         OwnServiceError: one of the two was not done; do both again.
     """
-    SyncBacklog.of(services).add(tenant.name, job)
+    SyncBacklog.of(services).add(tenant.name, job.model_copy(update={"has_waited": True}))
     pack_soon(tenant, services, after=after, traceparent=job.traceparent)
 
 

@@ -79,6 +79,7 @@ def target_named(name: str) -> Target:
 
 
 def _metric(call: TargetCall, query: Query, services: Services) -> str:
+    from shared.metrics.arrival import to_be_queued
     from shared.metrics.metrics import accept_metric
 
     def accept(acceptance: Acceptance) -> None:
@@ -91,6 +92,7 @@ def _metric(call: TargetCall, query: Query, services: Services) -> str:
             now=acceptance.at,
             new_id=lambda: acceptance.id,
             traceparent=call.traceparent,
+            to_be_queued=lambda job: to_be_queued(job, call.tenant, services, is_repeat=acceptance.is_repeat),
         )
 
     return _once("metric", call, accept, services)

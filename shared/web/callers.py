@@ -1,6 +1,6 @@
 """Who calls, and for which tenant: each function names the credential that it takes, and gets the tenant or a refusal.
 
-How a credential is checked stands in authentication.py; what a refusal is answered with, in endpoints.py.
+How a credential is checked stands in authentication.py; what a refusal is answered with, in answers.py.
 """
 
 import logging
@@ -20,7 +20,7 @@ from shared.tenants.secret_uses import KLAVIYO_DELIVERY
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import InstallationKey, StoredSecret, Tenant
 from shared.web.authentication import klaviyo_secret, shared_secret, signing_secret
-from shared.web.endpoints import Call
+from shared.web.calls import Call
 
 # Returns the id of the tenant's secret that a call shows to know, "" if none.
 Credential: TypeAlias = Callable[[Call, Tenant], str]

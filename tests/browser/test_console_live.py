@@ -11,7 +11,7 @@ import requests
 from playwright.sync_api import Locator, Page, expect
 
 from deploy.local.demo import Demo
-from deploy.local.gateway import Exchange
+from deploy.local.exchange import Exchange
 from tests.browser.conftest import Visit
 
 A_SECOND = 50

@@ -11,7 +11,7 @@ from deploy.openapi import admin
 from deploy.openapi.document import FILE, document, rows, text
 from deploy.openapi.routes import served
 from deploy.staging import load_routes
-from shared.web.endpoints import ANSWERS, BUG
+from shared.web.answers import ANSWERS, BUG
 
 DOCUMENT = document()
 METHODS = {"get", "put", "post", "delete"}

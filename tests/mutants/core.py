@@ -31,12 +31,15 @@ CORE = (
     "shared/http/connections.py",
     "shared/http/deadlines.py",
     "shared/http/outward.py",
+    "shared/installation/attempts.py",
+    "shared/installation/grants.py",
     "shared/installation/links.py",
     "shared/installation/pending.py",
     "shared/installation/provision.py",
     "shared/installation/steps.py",
     "shared/jobs/burial.py",
     "shared/jobs/cloud_tasks.py",
+    "shared/jobs/dead_job_rows.py",
     "shared/jobs/dead_jobs.py",
     "shared/jobs/jobs.py",
     "shared/jobs/queue.py",
@@ -58,6 +61,8 @@ CORE = (
     "shared/metrics/rules/event_profile.py",
     "shared/metrics/rules/track.py",
     "shared/omneo/client.py",
+    "shared/omneo/envelopes.py",
+    "shared/omneo/models.py",
     "shared/profiles/calls.py",
     "shared/profiles/consent_calls.py",
     "shared/profiles/deleted.py",
@@ -105,10 +110,13 @@ CORE = (
     "shared/values/dates.py",
     "shared/values/emails.py",
     "shared/values/phones.py",
+    "shared/web/answers.py",
     "shared/web/authentication.py",
     "shared/web/callers.py",
+    "shared/web/calls.py",
     "shared/web/endpoints.py",
     "shared/web/json_bodies.py",
+    "shared/web/routes.py",
     "shared/worker/delivery.py",
     "shared/worker/outcomes.py",
     "shared/worker/replaying.py",
@@ -118,7 +126,13 @@ CORE = (
 
 # Where a module's tests do not bear its name.
 _MEMORY = ("tests/shared/consent/rules/test_memory.py",)
+_ENDPOINTS = ("tests/shared/web/test_authentication.py",)
 _FLUSH = ("tests/shared/consent/test_flush.py", "tests/shared/consent/test_flush_crashes.py")
+_OMNEO = (
+    "tests/shared/omneo/test_client.py",
+    "tests/shared/omneo/test_rewards.py",
+    "tests/shared/omneo/test_webhooks.py",
+)
 _RECORDS = ("tests/shared/records/test_records.py", "tests/shared/records/test_order.py")
 _REWARDS = ("tests/shared/rewards/test_rewards.py", "tests/shared/rewards/test_one_person.py")
 _SYNC = ("tests/shared/profiles/test_sync.py", "tests/shared/profiles/test_sync_in_order.py")
@@ -133,9 +147,12 @@ _ELSEWHERE = {
     "shared/consent/rules/step.py": ("tests/shared/consent/rules/test_decisions.py",),
     "shared/consent/rules/whose.py": _MEMORY,
     "shared/consent/webhook.py": ("tests/functions/test_system_webhooks.py",),
+    "shared/jobs/dead_job_rows.py": ("tests/shared/jobs/test_dead_jobs.py",),
     "shared/klaviyo/rules/attributes.py": ("tests/shared/profiles/rules/test_mapping.py",),
     "shared/metrics/metrics.py": ("tests/functions/test_targets.py", _WORKER[0]),
     "shared/metrics/rules/track.py": ("tests/shared/metrics/rules/test_event_profile.py",),
+    "shared/omneo/envelopes.py": _OMNEO,
+    "shared/omneo/models.py": _OMNEO,
     "shared/profiles/consent_calls.py": _SYNC,
     "shared/profiles/klaviyo_import.py": _SYNC_REFUSED,
     "shared/profiles/making_room.py": _SYNC_REFUSED,
@@ -154,8 +171,11 @@ _ELSEWHERE = {
         "tests/shared/records/test_outbox.py",
         "tests/shared/metrics/test_backlog.py",
     ),
-    "shared/web/callers.py": ("tests/shared/web/test_authentication.py",),
-    "shared/web/endpoints.py": ("tests/shared/web/test_authentication.py",),
+    "shared/web/answers.py": _ENDPOINTS,
+    "shared/web/callers.py": _ENDPOINTS,
+    "shared/web/calls.py": _ENDPOINTS,
+    "shared/web/endpoints.py": _ENDPOINTS,
+    "shared/web/routes.py": _ENDPOINTS,
     "shared/worker/outcomes.py": _WORKER,
     "shared/worker/run.py": _WORKER,
     "shared/worker/schedule.py": _WORKER,

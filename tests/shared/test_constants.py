@@ -62,8 +62,8 @@ SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=seconds) for seconds in (1, 60, 3
         ("shared.tenants.cache.SECONDS", 10.0),
         ("shared.tenants.secret_uses.EXACT_TO", 10 * MINUTE),
         ("shared.tenants.tenants.COLLECTION", "tenants"),
-        ("shared.web.endpoints.LONGEST_RETRY_AFTER", 3600),
-        ("shared.web.endpoints.RETRY_AFTER_SECONDS", 5),
+        ("shared.web.answers.LONGEST_RETRY_AFTER", 3600),
+        ("shared.web.answers.RETRY_AFTER_SECONDS", 5),
         ("shared.web.json_bodies.DEEPEST", 32),
     ],
 )  # fmt: skip

@@ -27,7 +27,8 @@ from shared.services import Services
 from shared.storage.documents import Documents
 from shared.tenants.tenants import Tenant
 from shared.web.callers import tenant_by_klaviyo
-from shared.web.endpoints import Call, Reply, endpoint, json_body
+from shared.web.calls import Call, Reply, json_body
+from shared.web.endpoints import endpoint
 from shared.worker.run import run
 from tests.support.mortal import Fate, WatchedDocuments, watched_connections
 from tests.support.world import ACCOUNT, TENANT, WEBHOOK_SECRET, World, serve, serving

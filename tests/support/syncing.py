@@ -12,7 +12,8 @@ from shared.consent.webhook import accept_delivery
 from shared.klaviyo.resources import OMNEO_TRIGGERS, SYSTEM_TOPICS, webhook_name
 from shared.profiles.calls import accept_profile_event
 from shared.web.callers import tenant_by_klaviyo, tenant_by_omneo
-from shared.web.endpoints import Call, Reply, endpoint, json_body
+from shared.web.calls import Call, Reply, json_body
+from shared.web.endpoints import endpoint
 from tests.support.world import (
     ACCOUNT,
     EMAIL,

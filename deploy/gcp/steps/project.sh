@@ -23,7 +23,7 @@ check_machine() {
 
 # check_words VARIABLES...: what the versions and the words say, before anybody is asked.
 check_words() {
-  cd "$ROOT" && "$PYTHON" -m deploy.gcp.preflight "$WORK/gcloud-version" "$@" WATCH_MINUTES ALERT_EMAIL ONLY FORMAT
+  cd "$ROOT" && "$PYTHON" -m deploy.gcp.preflight "$WORK/gcloud-version" "$@" WATCH_MINUTES COST_CEILING ALERT_EMAIL ONLY FORMAT
 }
 
 # refuse_to_begin PROBLEMS...: all of them; nothing has been made.
@@ -45,7 +45,7 @@ find_project() {
   say "$PROJECT ($NUMBER) in $REGION"
 }
 
-# check_project: billing, rights and variables, all at once, before anything is made; our own Settings read the variables.
+# check_project: billing, rights, variables and the ceiling of the costs, all at once, before anything is made; our own Settings read the variables.
 check_project() {
   step check
   local words
@@ -56,7 +56,9 @@ check_project() {
   list_secrets || [[ -n $QUIET ]]
   QUIET=
   while read -r words; do printf 'problem\t%s\n' "$words"; done < <(planner check "$WORK") >"$WORK/variable-findings"
-  judge findings variable-findings
+  planner costs "$WORK" >"$WORK/cost-findings"
+  while read -r words; do say "$words"; done <"$WORK/costs"
+  judge findings variable-findings cost-findings
   say "billing, permissions and variables: as they should be"
 }
 

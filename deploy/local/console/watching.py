@@ -15,7 +15,7 @@ from deploy.local.console.asking import CONSOLE, UnansweredError
 from deploy.local.console.masking import Mask
 from deploy.local.console.stories import Book, Outside
 from deploy.local.console.story import Part
-from deploy.local.gateway import Exchange
+from deploy.local.exchange import Exchange
 from deploy.local.logs import Follower
 from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.omneo.delivery import Delivery

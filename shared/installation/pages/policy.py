@@ -20,15 +20,9 @@ from shared.installation.visits import GoTo, InstallRefusedError, Page, Visit
 from shared.services import Services
 from shared.settings import Settings
 from shared.traffic.rules.counts import message_shown
-from shared.web.endpoints import (
-    NOTHING_THERE,
-    as_json,
-    log_answer,
-    read_body,
-    refuse,
-    take_over_from_the_framework,
-    traceparent_of,
-)
+from shared.web.answers import NOTHING_THERE, as_json, log_answer, refuse
+from shared.web.calls import read_body, traceparent_of
+from shared.web.endpoints import take_over_from_the_framework
 from shared.web.slow_bodies import SlowBodies
 
 COOKIE = "klaviyo_install"  # its name goes on with that of the attempt

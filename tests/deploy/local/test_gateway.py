@@ -19,7 +19,9 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.local.gateway import BODY_LIMIT, SHOWN, Exchange, Gateway, Watch
+from deploy.local.caller import BODY_LIMIT
+from deploy.local.exchange import SHOWN, Exchange, Watch
+from deploy.local.gateway import Gateway
 from deploy.local.path_templates import path_matcher
 from deploy.local.processes import StartError, free_port
 from deploy.local.upstream import Upstream

@@ -9,7 +9,8 @@ from flask import Flask, request
 
 from shared.http import deadlines
 from shared.http.deadlines import seconds_left
-from shared.web.endpoints import Call, Reply, endpoint
+from shared.web.calls import Call, Reply
+from shared.web.endpoints import endpoint
 
 PATH = "/{tenant}/here"
 

@@ -12,7 +12,7 @@ from shared.admin.jobs import job as job_told
 from shared.direction import Direction
 from shared.errors import DisconnectedError
 from shared.installation.uninstall import uninstall
-from shared.jobs.jobs import SweepOutbox
+from shared.jobs.jobs import Outcome, SweepOutbox
 from shared.metrics.lane import pack_soon
 from shared.metrics.packing import ALONE, MANY_IN_A_WINDOW, sweep_events
 from shared.receipts import Receipts
@@ -319,14 +319,16 @@ def test_an_event_that_nobody_can_read_keeps_no_other_and_stays(rush: Rush) -> N
 def test_while_more_come_than_single_calls_bring_all_that_may_goes_in_bulk(rush: Rush) -> None:
     rush.set_aside(*range(MANY_IN_A_WINDOW))
     rush.pack()
-    rush.accept(5000)
-    rush.deliver(rush.job(5001, alone=True))
-    rush.world.work()
-    assert rush.waiting() == [5000]
-    assert rush.calls(SINGLE) == [202]  # of the one that may go in no other way
+    rush.deliver_many(5000)
+    few = rush.statuses(SINGLE)[202]
+    assert rush.deliver(rush.job(6000)) is Outcome.WAITING
+    assert rush.waiting()[-1] == 6000
+    rush.deliver(rush.job(6001, alone=True))
+    assert rush.statuses(SINGLE)[202] == few + 1  # of the one that may go in no other way
     rush.world.clock.advance(30)
-    rush.deliver(rush.job(5002))
-    assert rush.calls(SINGLE) == [202, 202]
+    rush.deliver_many(7000)
+    rush.deliver(rush.job(6002))
+    assert 6002 in rush.arrived()
 
 
 def test_a_backlog_that_grows_no_more_keeps_no_live_event(rush: Rush) -> None:

@@ -88,6 +88,32 @@ def test_many_changes_of_a_profile_are_one_sync_as_old_as_the_first(shop: Shop) 
     assert len(shop.klaviyo_calls(IMPORT)) == before + 1
 
 
+def test_omneo_is_asked_twice_however_often_a_sync_has_to_wait(shop: Shop) -> None:
+    (id,) = settled(shop)
+    rest(shop)
+    shop.omneo.calls.clear()
+    shop.change(id, first_name="Canary")
+    shop.sync()
+    for _ in range(3):
+        give_back_and_rest(shop)
+        assert [job.profile_id for job in waiting(shop)] == [id]
+    for _ in range(6):
+        shop.world.work(15)
+    assert names(shop) == {"Canary"}
+    assert [call.path for call in shop.omneo.calls.all()] == [f"/{TENANT}/api/v3/profiles/{id}"] * 2
+
+
+def give_back_and_rest(shop: Shop) -> None:
+    """Let the packer give back what waits, and Klaviyo take no more before it has its turn."""
+    shop.world.clock.advance(120)
+    pack_syncs(
+        PackSyncs(tenant=TENANT, accepted_at=shop.world.clock()), shop.world.read(), shop.world.services
+    )
+    assert waiting(shop) == []
+    rest(shop)
+    shop.world.work()
+
+
 class TestOptOuts:
     """What brings an opt-out never stands behind syncs that wait."""
 

@@ -12,7 +12,7 @@ from deploy.local.console.here import Here
 from deploy.local.console.pages import pages
 from deploy.local.console.watching import Watching
 from deploy.local.console.whose import Tenants
-from deploy.local.gateway import Exchange
+from deploy.local.exchange import Exchange
 from deploy.local.hints import Place
 from deploy.local.logs import Follower
 from deploy.local.sandbox import Sandbox

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from deploy.local.console.pages.desk import chart
-from deploy.local.gateway import Exchange
+from deploy.local.exchange import Exchange
 from deploy.local.sandbox import Sandbox
 from tests.deploy.local.console.conftest import HOST, OWN
 

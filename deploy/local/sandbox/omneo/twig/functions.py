@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from deploy.local.sandbox.omneo.twig.dates import read_moment, zone_named
-from deploy.local.sandbox.omneo.twig.filters import JSON_CONSTANTS, string
+from deploy.local.sandbox.omneo.twig.filters.arguments import string
+from deploy.local.sandbox.omneo.twig.filters.json_encode import JSON_CONSTANTS
 from deploy.local.sandbox.omneo.twig.numbers import remainder
 from deploy.local.sandbox.omneo.twig.php import (
     Value,
