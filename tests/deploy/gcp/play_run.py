@@ -214,6 +214,7 @@ def build_operation(cloud: Cloud, request: Request, project: str, region: str, i
     return cloud.get(f"operation/{id}")
 
 
+@plays("run", "GET", "/v1/projects/{project}/locations/-/services")
 @plays("run", "GET", _SERVICES)
 def services(cloud: Cloud, request: Request, project: str) -> Thing:
     """List those of a region on its own host, and those of all regions on the other."""
