@@ -33,6 +33,7 @@ refuse_to_begin() {
     say "$problem" >&2
     note_failure "$problem"
   done
+  [[ -e $WORK/apis-just-on ]] || : >"$WORK/not-begun"
   exit 1
 }
 
