@@ -194,7 +194,8 @@ def overview_lines(work: Path) -> Iterator[tuple[str, Iterable[str]]]:
     yield "queues", overview.of_queues(listed("queues"))
     yield "alerts", overview.of_alerts(listed("alerts"))
     yield "front", overview.of_front(listed("certificates"), backends, functions)
-    yield "what costs money while nobody calls", overview.of_costs(functions, backends, listed("databases"))
+    costing = overview.of_costs(listed("services"), functions, backends, listed("databases"))
+    yield "what costs money while nobody calls", costing
 
 
 def write_workers(work: Path) -> None:

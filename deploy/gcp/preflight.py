@@ -25,7 +25,8 @@ _FORMS = {
     "REGION": (r"[a-z]+-[a-z]+\d+", "must be a region, such as europe-west1"),
     "DOMAIN": (
         r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}",
-        "must be a host name in lower case, such as klaviyo.example.com, without https:// and without a path",
+        "must be a host name in lower case, such as klaviyo.example.com (xn--... for other letters than a to z), without https://, "
+        "without a path and without a dot at its end",
     ),
     "WATCH_MINUTES": (r"\d{1,3}", "must be a number of minutes; 0 gives an upgrade all calls at once"),
     "COST_CEILING": (r"[1-9]\d{0,8}", "must be a number of dollars a month, such as 5000"),

@@ -30,7 +30,9 @@ conclude() {
   STEP=failed
   if [[ -s $WORK/failed ]]; then
     while read -r line; do say "in $line"; done <"$WORK/failed" >&2
-    say "what is done stays done: mend this and run the same command again" >&2
+    if [[ -e $WORK/not-begun ]]; then say "nothing was made: mend this and run the same command again" >&2; else
+      say "what is done stays done: mend this and run the same command again" >&2
+    fi
   elif (($1 != 0)); then
     say "the run ended with status $1; the lines above say at which step" >&2
   fi

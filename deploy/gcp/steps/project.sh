@@ -33,6 +33,7 @@ refuse_to_begin() {
     say "$problem" >&2
     note_failure "$problem"
   done
+  [[ -e $WORK/apis-just-on ]] || : >"$WORK/not-begun"
   exit 1
 }
 
@@ -42,7 +43,17 @@ find_project() {
   read -r NUMBER state <"$WORK/project" || true
   [[ -n ${NUMBER:-} && ${state:-} == ACTIVE ]] || fail "there is no active project $PROJECT, or you may not see it: gcloud auth login"
   observe apis-on gcloud services list --enabled --format='value(config.name)'
+  check_region
   say "$PROJECT ($NUMBER) in $REGION"
+}
+
+# check_region: what is deployed says where. In another region everything would be made a second time, or half of it removed.
+check_region() {
+  local elsewhere
+  observe_of run places gcloud run services list \
+    --format='value(metadata.labels.fingerprint,metadata.labels."cloud.googleapis.com/location")'
+  elsewhere=$(awk -F '\t' -v region="$REGION" 'length($1) == 20 && $2 != "" && $2 != region { print $2; exit }' "$WORK/places")
+  [[ -z $elsewhere || -n ${ANYWAY:-} ]] || refuse_to_begin "the functions are in $elsewhere: give REGION=$elsewhere"
 }
 
 # check_project: billing, rights, variables and the ceiling of the costs, all at once, before anything is made; our own Settings read the variables.

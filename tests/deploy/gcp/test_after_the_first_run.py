@@ -405,6 +405,16 @@ def test_without_a_quota_for_limits_the_rest_stands_and_the_doctor_is_told_until
     assert "ADDRESS_LIMITS" not in variables_of(service(operator, "admin"))
 
 
+def test_another_region_than_that_of_the_functions_is_refused(deployed: Operator) -> None:
+    for script in ("deploy.sh", "destroy.sh", "status.sh"):
+        ran = deployed.runs(script, REGION="europe-west6", YES="1")
+        assert (ran.status != 0, ran.changes) == (True, [])
+        assert "the functions are in europe-west1: give REGION=europe-west1" in ran.said
+    back = deployed.runs("rollback.sh", REGION="europe-west6")
+    assert back.status != 0
+    assert "nothing of the extension is in europe-west6" in back.said
+
+
 def test_destroy_removes_nothing_without_a_yes(deployed: Operator) -> None:
     for variables in ({"DRY_RUN": "1"}, {}):
         ran = deployed.runs("destroy.sh", **variables)

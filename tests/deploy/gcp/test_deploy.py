@@ -33,6 +33,7 @@ def test_without_a_domain_nothing_begins(operator: Operator) -> None:
     assert ran.status != 0
     assert "give DOMAIN=..." in ran.said
     assert "REGION must be a region" in ran.said
+    assert "nothing was made: mend this" in ran.said
     assert operator.cloud.calls == []
 
 

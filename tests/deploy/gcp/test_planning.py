@@ -649,6 +649,11 @@ def planned(work: Path) -> list[dict[str, Any]]:
 
 
 class TestOverview:
+    def test_of_what_is_not_there_nothing_is_said_to_be_wrong_or_to_cost(self) -> None:
+        functions = load_functions()
+        assert list(overview.of_front([], [], functions)) == []
+        assert next(iter(overview.of_costs([], functions, [], []))) == "warm instances: none"
+
     def test_what_is_not_as_it_should_be_is_said(self) -> None:
         functions = load_functions()
         waiting = a_service(traffic=[{"revisionName": "targets-1", "percent": 100}])
@@ -657,7 +662,8 @@ class TestOverview:
         assert "admin              not there" in said
         paused = {"name": "x/acme-klaviyo-outbound", "state": "PAUSED"}
         assert list(overview.of_queues([paused]))[1] == "acme-klaviyo-outbound is PAUSED"
-        front = list(overview.of_front([], [{"name": "admin", "securityPolicy": "x"}], functions))
+        backends = [{"name": "admin", "securityPolicy": "x"}, {"name": "install"}]
+        front = list(overview.of_front([], backends, functions))
         assert front == ["warning: install has no limit by address attached"]
         failed = {"domain": "e.example.com", "state": "FAILED", "failureReason": "CAA"}
         managed = {
@@ -677,8 +683,9 @@ class TestOverview:
             "1 alerts, 0 of them are sent to somebody",
             "Jobs have died is switched off",
         ]
-        off = list(overview.of_costs(functions, [], [{"name": "x"}]))
-        assert off[0] == "warm instances: system_webhooks, rewards_webhook"
+        warm = {**waiting, "metadata": {"name": "rewards-webhook"}}
+        off = list(overview.of_costs([waiting, warm], functions, [], [{"name": "x"}]))
+        assert off[0] == "warm instances: rewards_webhook"
         assert off[2] == "point-in-time recovery: off"
 
 
