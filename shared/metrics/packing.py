@@ -1,6 +1,6 @@
 """Packing: what waits in the backlog goes to Klaviyo in bulk jobs, the earliest accepted first, a thousand events a job.
 
-One packer at a time for each tenant, by a lease. Which events a job holds is noted before the call. Only an accepted job takes them out as
+One packer at a time for each tenant, by a lease, which it renews while it works. Which events a job holds is noted before the call. Only an accepted job takes them out as
 delivered. A throttled one surely had no effect, and may be sent again; of any other that was not accepted, and of one that a dead process
 has left, nobody knows, or one event of it is to blame: all of its events go singly, where Klaviyo drops a repeated one without a word.
 What waited for a day goes singly too: there it is delivered, or given up for the reason that is true then.
@@ -42,12 +42,15 @@ from shared.metrics.singles import UNTRIED
 from shared.receipts import Fate, Receipt, Receipts
 from shared.services import Services
 from shared.storage.documents import Write
+from shared.storage.leases import Lease
 from shared.tenants.tenants import Tenant
 from shared.traffic.rules.counts import METRIC, Row, What, name_shown
 from shared.traffic.traffic import Traffic
 
-LEASE = timedelta(minutes=5)  # as long as a worker may run
-# A run begins no call later than this: the call and what follows it end well before the lease does.
+# Renewed before each batch. So much passes at most before nobody packs for a packer that was killed; a batch takes seconds, and one that takes
+# longer than this is for the next packer as one that a dead process has left.
+LEASE = timedelta(minutes=1)
+# A run begins no call later than this: the call and what follows it end well before the worker is stopped.
 WORKS_FOR = timedelta(minutes=2)
 SWEPT_AFTER = timedelta(minutes=2)
 # More in ten seconds than single calls bring.
@@ -81,7 +84,7 @@ def pack_events(
         pack_soon(tenant, services, traceparent=job.traceparent)
         return
     try:
-        after = _Run(job, tenant, services, dropping).work()
+        after = _Run(job, tenant, services, dropping, lease).work()
         if after is not None:
             attempts = job.attempts + 1 if after else 0
             pack_soon(tenant, services, after=after, attempts=attempts, traceparent=job.traceparent)
@@ -131,12 +134,18 @@ class _Run:
     """One run of the packer."""
 
     def __init__(
-        self, job: PackEvents, tenant: Tenant, services: Services, dropping: Callable[[], Dropped]
+        self,
+        job: PackEvents,
+        tenant: Tenant,
+        services: Services,
+        dropping: Callable[[], Dropped],
+        lease: Lease,
     ) -> None:
         self._job = job
         self._tenant = tenant
         self._services = services
         self._dropping = dropping
+        self._lease = lease
         self._backlog = Backlog.of(services)
         self._rests = services.rests
         self._sent = 0
@@ -157,7 +166,7 @@ class _Run:
         """Send batch after batch, and read the next one while one is sent: each takes about a second."""
         ends = self._services.clock() + WORKS_FOR
         coming = ahead.submit(self._batch_behind, None)
-        while self._services.clock() < ends:
+        while self._services.clock() < ends and self._services.leases.renew(self._lease, lasting=LEASE):
             if not (batch := coming.result()):
                 return None if self._is_all_gone() else 0.0
             coming = ahead.submit(self._batch_behind, batch.last)
