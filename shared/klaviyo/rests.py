@@ -27,6 +27,7 @@ LONGEST = 3600.0  # seconds; as long as a job waits at most because it is asked 
 LONGEST_UNASKED = 60.0  # seconds
 # Refusals of the same moment, which ask for whole seconds, end within so much of each other.
 _AS_LATE = timedelta(seconds=1)
+_SECOND = timedelta(seconds=1)
 _REMEMBERED = timedelta(minutes=2)  # after its end, for the next to be longer
 _TENANTS = 1000
 _LINES = 10_000
@@ -49,12 +50,14 @@ class Rests:
         self._known: dict[str, tuple[datetime, Mapping[str, _Rest]]] = {}
         self._lines: dict[tuple[str, str], Line] = {}
         self._limits: dict[tuple[str, Endpoint], Limit] = {}
+        self._full: dict[tuple[str, str], datetime] = {}
 
     def until(self, tenant: str, thing: str) -> datetime | None:
         """Return until when an endpoint, or whatever else rests by a name, is not to be called; None if it may be."""
         now = self._clock()
-        rest = self._seen(tenant, now).get(thing)
-        return rest.until if rest is not None and rest.until > now else None
+        rest, full = self._seen(tenant, now).get(thing), self._full.get((tenant, thing), now)
+        until = full if rest is None else max(rest.until, full)
+        return until if until > now else None
 
     def look(self, tenant: str, thing: str) -> datetime | None:
         """Return what `until` does, as it stands in the store now."""
@@ -85,6 +88,16 @@ class Rests:
             if len(self._limits) >= _LINES:
                 self._limits.clear()
             self._limits[tenant, endpoint] = limit
+
+    def fill(self, tenant: str, endpoint: Endpoint) -> None:
+        """Let this process make no more calls in the present second: Klaviyo has said that this was the last that it takes.
+
+        Nothing is stored: the second is over before others would know.
+        """
+        with self._lock:
+            if len(self._full) >= _LINES:
+                self._full.clear()
+            self._full[tenant, endpoint] = self._clock().replace(microsecond=0) + _SECOND
 
     def limit(self, tenant: str, endpoint: Endpoint) -> Limit:
         """Return the limit of an endpoint as Klaviyo has last said it, or the documented limit."""
@@ -148,6 +161,7 @@ class Rests:
             self._known.pop(tenant, None)
             self._lines = {key: line for key, line in self._lines.items() if key[0] != tenant}
             self._limits = {key: limit for key, limit in self._limits.items() if key[0] != tenant}
+            self._full = {key: end for key, end in self._full.items() if key[0] != tenant}
 
     def _seen(self, tenant: str, now: datetime) -> Mapping[str, _Rest]:
         with self._lock:
