@@ -21,7 +21,6 @@ _KINDS = (
     (
         "tests/test_boot.py",
         "tests/deploy/local/test_run_and_serve.py",
-        "tests/deploy/local/test_runbook.py",
         "tests/deploy/local/test_bundle.py",
         "tests/deploy/local/tasks/test_process.py",
     ),
