@@ -14,7 +14,7 @@ from typing import Any
 
 from shared.errors import InvalidPayloadError, PayloadTooLargeError
 from shared.klaviyo.resources import DATA_SOURCES
-from shared.values import lacks_a_part, read_id
+from shared.values import lacks_a_part, read_id, read_plain
 
 RECORD_ID = "omneo_record_id"
 
@@ -26,6 +26,7 @@ BULK_BYTES = 4_000_000
 PARCEL_BYTES = 700_000
 
 _BESIDE_A_RECORD = len('{"type": "data-source-record", "attributes": {"record": }}, ')
+_BETWEEN_WORDS = re.compile(r"[\s_-]+")
 _BLAMED = re.compile(r"/data/attributes/data-source-records/data/(\d{1,4})(?:/.*)?")
 
 Record = dict[str, Any]
@@ -60,15 +61,15 @@ def read_records(body: object, *, id: str) -> Records:
 
 
 def data_source_named(name: object) -> str:
-    """Return the title of the data source that is meant, with or without "Omneo", in any case.
+    """Return the title of the data source that is meant, with or without "Omneo", in any case, its words parted by anything.
 
-    >>> data_source_named("rewards"), data_source_named("OMNEO  rewards")
+    >>> data_source_named("rewards"), data_source_named("OMNEO_rewards\u200b")
     ('Omneo Rewards', 'Omneo Rewards')
 
     Raises:
         InvalidPayloadError: it is none of the six, which are named.
     """
-    words = name.casefold().split() if isinstance(name, str) else []
+    words = _BETWEEN_WORDS.sub(" ", read_plain(name)).casefold().split() if isinstance(name, str) else []
     for title in DATA_SOURCES:
         if words and words in (title.casefold().split(), title.casefold().split()[1:]):
             return title
