@@ -15,6 +15,7 @@ from typing import Any
 from shared.errors import InvalidPayloadError, PayloadTooLargeError
 from shared.klaviyo.resources import DATA_SOURCES
 from shared.values import lacks_a_part, read_id, read_plain
+from shared.values.amounts import with_rounded_money
 
 RECORD_ID = "omneo_record_id"
 
@@ -141,7 +142,7 @@ def apart(records: Sequence[Record], bad: Sequence[int]) -> list[tuple[Record, .
 def _checked(record: object, path: str, id: str) -> Record:
     if not isinstance(record, dict) or not record:
         raise InvalidPayloadError(f"{path} must be an object with at least one property.")
-    named = {**record, RECORD_ID: _own_id(record.get(RECORD_ID)) or id}
+    named = {**with_rounded_money(record), RECORD_ID: _own_id(record.get(RECORD_ID)) or id}
     if bytes_of(named) > RECORD_BYTES:
         raise PayloadTooLargeError(f"{path} must be at most {RECORD_BYTES // 1024} KB.")
     return named
