@@ -1,8 +1,22 @@
 """Amounts of money, in the places of their currency."""
 
+from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal, localcontext
+from typing import Any
 
 from shared.values.rendered import read_number, read_plain
+
+# What Omneo calls money in profiles, rewards and the contexts of its events. They are sums of fractions: 0.1 + 0.2 is 0.30000000000000004, and an
+# email would show it.
+MONEY = frozenset(
+    {
+        "value_initial",
+        "value_remaining",
+        "reward_balance",
+        "point_balance_dollars",
+        "combined_balance_dollars",
+    }
+)
 
 # ISO 4217: currencies that do not have two decimal places.
 _NO_PLACES = frozenset(
@@ -50,6 +64,21 @@ def rounded_as_given(value: object, currency: object) -> object:
     if not isinstance(value, str):
         return found
     return value if str(found) == str(number) else f"{found:.{_places(currency)}f}"
+
+
+def with_rounded_money(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields with what Omneo calls money rounded, to the places of the currency that stands beside it or in its `definition`.
+
+    >>> with_rounded_money({"value_remaining": 0.30000000000000004, "weight": 10.999})
+    {'value_remaining': 0.3, 'weight': 10.999}
+    """
+    definition = fields.get("definition")
+    currency = fields.get("currency") or (
+        definition.get("currency") if isinstance(definition, Mapping) else ""
+    )
+    return {
+        name: rounded_as_given(value, currency) if name in MONEY else value for name, value in fields.items()
+    }
 
 
 def _places(currency: object) -> int:

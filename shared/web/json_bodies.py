@@ -23,9 +23,10 @@ _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
 _NAME_OR_BRACKET = re.compile(
     r'(?P<name>"(?:[^"\\]|\\.)*")(?=\s*:)|"(?:[^"\\]|\\.)*"|(?P<opens>[\[{])|(?P<closes>[\]}])', re.DOTALL
 )
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _STRING_OR_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(NaN|-?Infinity|-?\d[\d.eE+-]*)', re.DOTALL)
 
-_GAP = "An empty template value may have left a gap, or a value may hold a quotation mark or a backslash that is not escaped."
+_GAP = "An empty template value may have left a gap or a comma too many, or a value may hold a quotation mark or a backslash that is not escaped."
 _NUMBER = (
     f"No number there can be taken: NaN and Infinity are none, and {LONGEST_NUMBER} digits are the most."
 )
@@ -36,7 +37,7 @@ _ENCODING = "What stands there is written in another encoding, or is no text."
 
 def parse_json(content_type: str, body: bytes, *, lenient: bool = False) -> Any:
     """Return the value of a body. A line break or a tab within a string, which JSON would have escaped, is taken as it is meant, and half
-    a surrogate pair, as a cut through an emoji leaves it, as U+FFFD.
+    a surrogate pair, as a cut through an emoji leaves it, as U+FFFD. A NUL that is escaped is left out, as in all that is sent on.
 
     `lenient` is for a body of many things of which we keep little, where one odd value must not spoil the rest: a number out of range
     is None, of a name that stands there twice the last value counts, and half a surrogate pair and any depth that the parser bears are
@@ -96,6 +97,8 @@ def _parsed(body: bytes, *, lenient: bool) -> Any:
             parse_float=_or_none(_float),
             parse_int=_or_none(_int),
         )
+    if "\\u0000" in text:
+        text = _NUL.sub(r"\1", text)
     try:
         value = json.loads(
             text,

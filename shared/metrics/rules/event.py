@@ -15,7 +15,7 @@ from shared.errors import InvalidPayloadError
 from shared.metrics.rules.event_profile import fitting, names_a_person, settled_profile, what_is_missing
 from shared.metrics.rules.track import from_track
 from shared.values import is_unrendered, lacks_a_part, read_id, read_number, read_plain, read_text
-from shared.values.amounts import rounded
+from shared.values.amounts import rounded, with_rounded_money
 from shared.values.booleans import read_boolean
 from shared.values.dates import read_time
 from shared.values.omneo_ids import read_omneo_id
@@ -213,7 +213,7 @@ def _properties(given: Json, most: int, left_out: list[str]) -> Json:
     properties = {**others, **properties}
     if len(properties) > most:
         raise InvalidPayloadError(f"attributes.properties may hold at most {most} properties here.")
-    return fitting(properties, "attributes.properties", left_out)
+    return fitting(with_rounded_money(properties), "attributes.properties", left_out)
 
 
 def _unique_id(given: object) -> str:

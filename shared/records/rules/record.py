@@ -14,7 +14,8 @@ from typing import Any
 
 from shared.errors import InvalidPayloadError, PayloadTooLargeError
 from shared.klaviyo.resources import DATA_SOURCES
-from shared.values import lacks_a_part, read_id
+from shared.values import lacks_a_part, read_id, read_plain
+from shared.values.amounts import with_rounded_money
 
 RECORD_ID = "omneo_record_id"
 
@@ -26,6 +27,7 @@ BULK_BYTES = 4_000_000
 PARCEL_BYTES = 700_000
 
 _BESIDE_A_RECORD = len('{"type": "data-source-record", "attributes": {"record": }}, ')
+_BETWEEN_WORDS = re.compile(r"[\s_-]+")
 _BLAMED = re.compile(r"/data/attributes/data-source-records/data/(\d{1,4})(?:/.*)?")
 
 Record = dict[str, Any]
@@ -60,15 +62,15 @@ def read_records(body: object, *, id: str) -> Records:
 
 
 def data_source_named(name: object) -> str:
-    """Return the title of the data source that is meant, with or without "Omneo", in any case.
+    """Return the title of the data source that is meant, with or without "Omneo", in any case, its words parted by anything.
 
-    >>> data_source_named("rewards"), data_source_named("OMNEO  rewards")
+    >>> data_source_named("rewards"), data_source_named("OMNEO_rewards\u200b")
     ('Omneo Rewards', 'Omneo Rewards')
 
     Raises:
         InvalidPayloadError: it is not one of the six, which the message names.
     """
-    words = name.casefold().split() if isinstance(name, str) else []
+    words = _BETWEEN_WORDS.sub(" ", read_plain(name)).casefold().split() if isinstance(name, str) else []
     for title in DATA_SOURCES:
         if words and words in (title.casefold().split(), title.casefold().split()[1:]):
             return title
@@ -140,7 +142,7 @@ def apart(records: Sequence[Record], bad: Sequence[int]) -> list[tuple[Record, .
 def _checked(record: object, path: str, id: str) -> Record:
     if not isinstance(record, dict) or not record:
         raise InvalidPayloadError(f"{path} must be an object with at least one property.")
-    named = {**record, RECORD_ID: _own_id(record.get(RECORD_ID)) or id}
+    named = {**with_rounded_money(record), RECORD_ID: _own_id(record.get(RECORD_ID)) or id}
     if bytes_of(named) > RECORD_BYTES:
         raise PayloadTooLargeError(f"{path} must be at most {RECORD_BYTES // 1024} KB.")
     return named

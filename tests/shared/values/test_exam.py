@@ -18,7 +18,7 @@ from shared.profiles.rules.calls import profile_id_of_event, profile_id_of_targe
 from shared.profiles.rules.mapping import klaviyo_profile
 from shared.records.rules.record import RECORD_ID, read_records
 from shared.rewards.rules.reward import RewardRequest, read_reward
-from tests.support.events import SHAPES, Shape, event, profile
+from tests.support.events import SHAPES, Shape, context, event, profile
 from tests.support.world import EMAIL
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
@@ -340,6 +340,62 @@ def test_an_events_amount_is_rounded_to_cents_where_no_currency_says_else(
 )
 def test_an_events_amount_has_the_places_of_its_currency(given: tuple[str, float]) -> None:
     assert metric(event(value="12.51256", value_currency=given[0])).attributes["value"] == given[1]
+
+
+@quick
+@given(
+    st.sampled_from(
+        [
+            "value_initial",
+            "value_remaining",
+            "reward_balance",
+            "point_balance_dollars",
+            "combined_balance_dollars",
+        ]
+    ),
+    st.sampled_from(
+        [
+            (0.30000000000000004, 0.3, "AUD"),
+            ("0.30000000000000004", "0.30", None),
+            (10.999, 11.0, " aud "),
+            ("10.999", "11.00", ""),
+            (1e-320, 0.0, "AUD"),
+            ("1e-320", "0.00", "AUD"),
+            (-10.999, -11.0, "AUD"),
+            (-0.0, 0.0, "AUD"),
+            (12.5, 13.0, "JPY"),
+            ("12.51256", "12.513", "KWD"),
+            (20, 20, "AUD"),
+            ("20", "20", "AUD"),
+            ("20.5", "20.5", "AUD"),
+            ("NaN", "NaN", "AUD"),
+            ("Infinity", "Infinity", "AUD"),
+            (None, None, "AUD"),
+        ]
+    ),
+    st.sampled_from(SHAPES),
+)
+def test_what_omneo_calls_money_is_one_amount_on_every_path(
+    name: str, given: tuple[object, object, object], shape: Shape
+) -> None:
+    value, amount, currency = given
+    beside = {name: value, "currency": currency, "weight": 10.999}
+    body, url = shape({"email": EMAIL})
+    where = body.get("data", body).get("attributes", body)
+    (where if shape is context else where["properties"]).update(beside)
+    properties = metric(body, url).attributes["properties"]
+    (record,) = read_records({"data_source": "rewards", "record": beside}, id="fixed-id").records
+    for found in (properties, record):
+        assert (found[name], str(found[name])) == (amount, str(amount))
+        assert found["weight"] == 10.999
+    if name.endswith(("balance", "dollars")) and value is not None:
+        synced_as = synced(**beside)["properties"][f"omneo_{name}"]
+        assert (synced_as, str(synced_as)) == (amount, str(amount))
+
+
+def test_money_has_the_places_of_its_definitions_currency_where_none_stands_beside_it() -> None:
+    body = {"profile": {"email": EMAIL}, "value_remaining": 12.5, "definition": {"currency": "JPY"}}
+    assert metric(body, "Reward Issued").attributes["properties"]["value_remaining"] == 13
 
 
 # Numbers

@@ -142,6 +142,21 @@ def test_half_an_emoji_costs_no_event(body: bytes, value: object) -> None:
     assert parse_json(JSON, body) == value
 
 
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (rb'"a\u0000b"', "ab"),
+        (
+            rb'{"a\u0000": ["\u0000", "\\u0000", "\\\u0000", "x\\\u0000y"]}',
+            {"a": ["", "\\u0000", "\\", "x\\y"]},
+        ),
+        (rb'"\u0000\u0000\u00000"', "0"),
+    ],
+)
+def test_a_nul_that_is_escaped_is_left_out(body: bytes, value: object) -> None:
+    assert parse_json(JSON, body) == value
+
+
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 def test_depth_has_a_limit_that_is_exact(opening: str, closing: str) -> None:
     innermost = b"[]" if opening == "[" else b"{}"
@@ -174,10 +189,13 @@ def test_no_bytes_make_the_reader_fail(body: bytes) -> None:
     json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
 
 
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+
+
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(max_size=8),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+        st.none() | st.booleans() | st.integers(-(2**63), 2**63) | texts,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
         max_leaves=10,
     ),
     st.booleans(),

@@ -129,7 +129,7 @@ def deep(levels: int) -> Json:
 
 
 BESIDE: list[tuple[str, object, object]] = [
-    ("phone_number", "n/a", None),
+    ("phone_number", "none given", None),
     ("phone_number", ["canary"], None),
     ("phone_number", " 0412 345 678 ", "0412 345 678"),
     ("phone_number", 61412345678, "61412345678"),

@@ -48,6 +48,22 @@ def test_each_data_source_is_known_by_its_title_and_its_short_name_in_any_case(
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "omneo-rewards",
+        "Omneo_Rewards",
+        "\uff52\uff45\uff57\uff41\uff52\uff44\uff53",
+        "re\u200bwards",
+        "\ufeffREWARDS\u00a0",
+        "omneo\u00a0 rewards",
+        "Omneo - Rewards",
+    ],
+)
+def test_a_data_source_is_known_in_whatever_way_its_words_are_written(name: str) -> None:
+    assert data_source_named(name) == "Omneo Rewards"
+
+
+@pytest.mark.parametrize(
     "name", ["", " ", "omneo", "reward", "Omneo Omneo Rewards", "canary", None, 7, ["rewards"]]
 )
 def test_an_unknown_data_source_is_refused_and_the_six_are_named(name: object) -> None:
