@@ -16,6 +16,8 @@ LONGEST_TEMPLATE = 100_000
 DEEPEST = 40
 # The most that stands in one array, with all that stands in the arrays within it, each as often as it is found there.
 HEAVIEST = 20_000
+# Letters that are read for a step: to look whether a text is a number, or stands in another, goes through all of it.
+LETTERS = 200
 
 
 @dataclass
@@ -43,7 +45,9 @@ class Budget:
         """
         for value in values:
             if isinstance(value, dict):
-                self.steps -= _weight(value) // 10
+                self.steps -= _weight(value)
+            elif isinstance(value, str):
+                self.steps -= len(value) // LETTERS
         self.step()
 
     def copy(self, variables: Sized) -> None:
@@ -65,11 +69,13 @@ class Budget:
 
 
 def _weight(array: dict[object, object]) -> int:
-    found, left = 0, [array]
+    """Return the steps that it takes to go through all that stands in an array."""
+    found, letters, left = 0, 0, [array]
     while left:
         one = left.pop()
         found += len(one)
         if found > HEAVIEST:
             raise Refusal("An array holds more than a target may make.")
         left += [inner for inner in one.values() if isinstance(inner, dict)]
-    return found
+        letters += sum(len(inner) for inner in one.values() if isinstance(inner, str))
+    return found // 10 + letters // LETTERS

@@ -312,6 +312,11 @@ def _zone(moment: datetime) -> str:
     return zone.key if isinstance(zone, ZoneInfo) else "UTC" if zone is UTC else _apart(moment, ":")
 
 
+def _is_utc(moment: datetime) -> bool:
+    """Return whether PHP counts the zone as UTC itself: London in winter is none, though its clocks agree."""
+    return not moment.utcoffset() and (not isinstance(moment.tzinfo, ZoneInfo) or moment.tzname() == "UTC")
+
+
 def _short_zone(moment: datetime) -> str:
     name = moment.tzname() or ""
     if moment.tzinfo in (UTC, _ZULU) and name != "offset":
@@ -370,7 +375,7 @@ _LETTERS: Mapping[str, Callable[[datetime], str]] = {
     "I": lambda moment: str(int(bool(moment.dst()))),
     "O": lambda moment: _apart(moment, ""),
     "P": lambda moment: _apart(moment, ":"),
-    "p": lambda moment: "Z" if not moment.utcoffset() else _apart(moment, ":"),
+    "p": lambda moment: "Z" if _is_utc(moment) else _apart(moment, ":"),
     "Z": lambda moment: str(int((moment.utcoffset() or timedelta()).total_seconds())),
     "U": lambda moment: str(int(moment.timestamp() // 1)),
     "c": lambda moment: php_date(moment, r"Y-m-d\TH:i:sP"),

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from deploy.local.sandbox.omneo.twig.functions import item_of, span
 from deploy.local.sandbox.omneo.twig.numbers import SIGNS, computed
@@ -98,6 +99,8 @@ class Item(Expression):
     def is_defined(self, scope: Scope) -> bool:
         whole, name = self.whole.value(scope), self.name.value(scope)
         with standing_at(self.place):
+            if isinstance(whole, datetime):
+                raise Refusal("What a date has is not asked for with `is defined` here.")
             return isinstance(whole, dict) and key(name) in whole
 
 

@@ -1,6 +1,8 @@
 """Twig's functions, and what stands after `is`."""
 
+import math
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from deploy.local.sandbox.omneo.twig.dates import read_moment, zone_named
 from deploy.local.sandbox.omneo.twig.filters.arguments import string
@@ -108,7 +110,11 @@ def _attribute(scope: Scope, variable: Value, attribute: Value, arguments: Value
 
 
 def item_of(value: Value, name: Value) -> Value:
-    """Return what stands in an array under a key, null if nothing does, or if it is no array."""
+    """Return what stands in an array under a key, null if nothing does, or if it is no array. A date has its timestamp."""
+    if isinstance(value, datetime):
+        if name != "timestamp":
+            raise Refusal("Of a date only its timestamp is read here.")
+        return math.floor(value.timestamp())
     if not isinstance(value, dict):
         return None
     if isinstance(name, dict):

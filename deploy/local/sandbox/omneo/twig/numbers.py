@@ -25,7 +25,7 @@ def number_format(value: Value, decimals: int = 0, point: str = ".", thousands: 
     rounded = round_half_up(cast(value), places)
     written = f"{abs(rounded):.{places}f}"
     if not math.isfinite(rounded):
-        return ("-" if rounded < 0 else "") + written
+        return written
     before, _, after = written.partition(".")
     grouped = f"{int(before):,}".replace(",", thousands)
     sign = "-" if rounded < 0 else ""
@@ -56,11 +56,13 @@ def _moved(value: float, places: int) -> float:
 
 
 def _half_up(value: float) -> float:
-    return float(math.floor(value + 0.5) if value >= 0 else math.ceil(value - 0.5))
+    return math.copysign(math.floor(abs(value) + 0.5), value)  # of -0.4 it is -0, which PHP writes so
 
 
 def power(left: Number, right: Number) -> Number:
     """Return `**`."""
+    if left < 0 and math.isfinite(right) and right != int(right):
+        return math.nan
     try:
         found: float | complex = float(left) ** float(right)
     except OverflowError:

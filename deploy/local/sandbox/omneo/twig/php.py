@@ -67,7 +67,8 @@ def key(value: Value) -> Key:
     """Return a value as the key of an array."""
     match value:
         case str():
-            return int(value) if _KEY.fullmatch(value) and abs(int(value)) <= LARGEST else value
+            is_short = len(value) <= 20  # as the longest whole number of PHP's
+            return int(value) if is_short and _KEY.fullmatch(value) and abs(int(value)) <= LARGEST else value
         case bool() | int() | float():
             return int(value)
         case None:

@@ -35,7 +35,10 @@ def _round(scope: Scope, value: Value, precision: Value = 0, method: Value = "co
     if method not in ("ceil", "floor"):
         raise Refusal('The method of round is "common", "ceil" or "floor".')
     moved = given * 10.0**places if places >= 0 else given * (10**places)
-    return float(math.ceil(moved) if method == "ceil" else math.floor(moved)) / (10.0**places)
+    if not math.isfinite(moved):
+        return moved
+    turned = math.ceil(moved) if method == "ceil" else math.floor(moved)
+    return math.copysign(turned, moved) / (10.0**places)  # of -0.5 up it is -0, which PHP writes so
 
 
 def _abs(scope: Scope, num: Value) -> Value:

@@ -16,7 +16,29 @@ ROOT = Path(__file__).parents[6]
 CONTEXT = {"word": "canary" * 1000, "list": [*range(500)], "deep": {"er": {}}, "x": "x"}
 DOUBLED = "{% set a = a ~ a %}" * 60
 MANY_VARIABLES = "".join(f"{{% set a{number} = 1 %}}" for number in range(4500))
+LONG = "{% set s %}{% for i in 1..9000 %}99999999999999999999{% endfor %}{% endset %}"
+BLANK = "{% set s %}{% for i in 1..9000 %}                    {% endfor %}{% endset %}"
 GREEDY = [
+    *(
+        f"{start}{{% set t = s|slice(1) %}}{{% for i in 1..9000 %}}{{{{ {asked} }}}}{{% endfor %}}"
+        for start in (LONG, BLANK)
+        for asked in (
+            "s == 5",
+            "s == t",
+            "s < t",
+            "(s ~ '')|trim|length",
+            "5 in [s, s, s]",
+            "s|abs",
+            "s|round",
+            "s|number_format",
+            "(s|slice(0, 90000) ~ 'x') in s",
+            "(s|slice(0, 90000) ~ 'x') not in [s, t]",
+            "{a: 1}[s]",
+            "max(s, 5)",
+            "[s, t]|sort|length",
+        )
+    ),
+    LONG + "{% for i in 1..9000 %}{{ s + 1 }}{% endfor %}",
     "{% for i in 1..9999 %}{% for j in 1..9999 %}{% for k in 1..9999 %}{% endfor %}{% endfor %}{% endfor %}",
     "{% for i in 1..9999 %}{% for j in 1..9999 %}{{ word }}{% endfor %}{% endfor %}",
     "{% for i in list %}{% for j in list %}{{ i * j }}{% endfor %}{% endfor %}",
@@ -37,7 +59,7 @@ GREEDY = [
     "{{ '%99999999999s'|format('x') }}",
     "{{ 9999999999 ** 99999999999 }}{{ 9 ** 9 ** 9 ** 9 }}",
     "{{ 1|number_format(1000000000) }}",
-    "{{ 1|round(1000000000) }}",
+    "{{ 1|round(1000000000) }}{{ (9 ** 999)|round(1, 'floor') }}",
     "{{ [1]|batch(1000000000, 1) }}",
     "{{ word|split('')|join(word) }}",
     "{{ list|map(v => list|map(w => list|map(u => u))) }}",
