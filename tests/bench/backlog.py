@@ -211,7 +211,7 @@ class _Working:
             {"attributes": _attributes(number, event)},
             metric_name="",
             with_token=False,
-            queue=self._queue,
+            queue=self._services.queue,
             now=self._clock(),
             new_id=self._services.new_id,
             traceparent="",
