@@ -7,7 +7,7 @@ says so, and write the Klaviyo id back as an identity.
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -49,6 +49,7 @@ from shared.values.omneo_ids import read_omneo_id
 from shared.values.phones import region_of
 
 TURN = timedelta(minutes=5)  # as long as a worker may run
+_THROTTLED = 429
 _AT_MOST_A_DAY = timedelta(days=1)
 _IDENTIFIERS = {Channel.EMAIL: "email", Channel.SMS: "phone_number"}
 
@@ -63,20 +64,40 @@ def sync_profile(job: SyncProfile, tenant: Tenant, services: Services) -> None:
         ServiceError, DisconnectedError: a service is missing; do all of it again.
     """
     with turn_at(job.profile_id, tenant, services):
-        synced = SyncedProfiles.of(services).find(tenant.name, job.profile_id)
-        if synced.read_at is not None and synced.read_at >= job.until:
+        sync, plan = _begun(job, tenant, services)
+        if plan is None:
             logs.write(logging.INFO, "profile was synced since", reason="superseded")
-            return
-        read_at = services.clock()
-        profile = services.omneo(tenant).profile_fields(job.profile_id)
-        plan = planned(profile, tenant, synced)
-        sync = _Sync(job, tenant, profile or {}, synced, read_at, services)
-        if isinstance(plan, SyncPlan):
+        elif isinstance(plan, SyncPlan):
             sync.run(plan)
         elif isinstance(plan, Exclusion):
             sync.opt_out(plan)
         else:
             logs.write(logging.INFO, "profile not synced", reason=plan.value)
+
+
+def opt_out_meanwhile(job: SyncProfile, tenant: Tenant, services: Services) -> None:
+    """Apply the opt-outs of a sync that has to wait, because Klaviyo takes no profiles now. Repeating this is harmless.
+
+    Raises:
+        ServiceError, DisconnectedError: a service is missing; the sync sees to them.
+    """
+    with turn_at(job.profile_id, tenant, services):
+        sync, plan = _begun(job, tenant, services)
+        if isinstance(plan, SyncPlan | Exclusion):
+            sync.opt_out_meanwhile()
+
+
+def _begun(
+    job: SyncProfile, tenant: Tenant, services: Services
+) -> "tuple[_Sync, SyncPlan | Exclusion | Absence | None]":
+    """Read the profile, and return what there is to do; None if it was done since."""
+    synced = SyncedProfiles.of(services).find(tenant.name, job.profile_id)
+    read_at = services.clock()
+    if synced.read_at is not None and synced.read_at >= job.until:
+        return _Sync(job, tenant, {}, synced, read_at, services), None
+    profile = services.omneo(tenant).profile_fields(job.profile_id)
+    plan = planned(profile, tenant, synced)
+    return _Sync(job, tenant, profile or {}, synced, read_at, services), plan
 
 
 @contextmanager
@@ -196,13 +217,18 @@ class _Sync:
         if not known_id:
             self._wait_for_landings(room)
             heirs = self._leave_opt_outs(str(plan.mapped.attributes.get("email") or ""))
-        imported = import_profile(
-            services.klaviyo(tenant),
-            self._ownership,
-            plan.mapped,
-            known_id=known_id,
-            released=room.released,
-        )
+        try:
+            imported = import_profile(
+                services.klaviyo(tenant),
+                self._ownership,
+                plan.mapped,
+                known_id=known_id,
+                released=room.released,
+            )
+        except WaitError as refusal:
+            if refusal.status == _THROTTLED:
+                self.opt_out_meanwhile()
+            raise
         self._note_given_up(heirs, imported.before, imported.profile)
         subjects = subjects_of(imported, plan.mapped.attributes)
         # Before the merge: what Klaviyo has shown is hers alone.
@@ -217,6 +243,14 @@ class _Sync:
         self._log(plan, imported, [step for step in steps if not self._leaves(step)])
         if error := missing or trouble:
             raise error
+
+    def opt_out_meanwhile(self) -> None:
+        """Apply the opt-outs of a profile that Klaviyo has from before, while it takes no profiles. What cannot be done is left to the sync."""
+        with suppress(RefusedError, CannotSucceedError):
+            found = profile_of_excluded(self._ownership, self.tenant, self.before, self.services)
+            if found is not None:
+                subjects = subjects_of_excluded(found)
+                self._settle_consents(subjects, self._compare(subjects))
 
     def opt_out(self, exclusion: Exclusion) -> None:
         """Apply the opt-outs of a profile that is excluded, if Klaviyo has it from before, and give up what others wait for."""

@@ -1,6 +1,8 @@
 """The jobs that wait before they cost anything: their first call to Klaviyo would not be made now, or would be refused."""
 
-from shared.errors import RestingError
+from contextlib import suppress
+
+from shared.errors import CannotSucceedError, RestingError, ServiceError
 from shared.jobs.jobs import AnyJob, CompareConsent, KeepMasterList, SendMetric, SyncProfile
 from shared.klaviyo.limits import Endpoint
 from shared.klaviyo.pace import TenantPace
@@ -37,6 +39,19 @@ def waits_behind_others(job: SyncProfile, tenant: Tenant, services: Services) ->
         return None
     why = "Klaviyo takes no more profiles for now, and live traffic goes first"
     return RestingError(why, service="Klaviyo", status=429, retry_after=after)
+
+
+def opt_outs_go_first(job: SyncProfile, tenant: Tenant, services: Services) -> None:
+    """Apply the opt-outs of a sync that is about to wait. What cannot be done of it now is done with the sync.
+
+    Raises:
+        DisconnectedError: the account is disconnected.
+        OwnServiceError: of ours; the queue must deliver again.
+    """
+    from shared.profiles.sync import opt_out_meanwhile
+
+    with suppress(ServiceError, CannotSucceedError):
+        opt_out_meanwhile(job, tenant, services)
 
 
 def _first_need(job: AnyJob) -> Endpoint | None:

@@ -64,7 +64,7 @@ from shared.resync.telling import tell_of_the_end
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_tenant_name
 from shared.worker import outcomes
-from shared.worker.admission import check_rests, waits_behind_others
+from shared.worker.admission import check_rests, opt_outs_go_first, waits_behind_others
 from shared.worker.replaying import after_success, is_meant, keep_waiting
 from shared.worker.run import run
 from shared.worker.schedule import every_tenant
@@ -151,6 +151,8 @@ def _waits_first(job: AnyJob, tenant: Tenant, services: Services, *, is_again: b
     try:
         check_rests(job, tenant, services)
     except RestingError as error:
+        if isinstance(job, SyncProfile):
+            opt_outs_go_first(job, tenant, services)
         turn = seconds_to_turn(error.retry_after or 0.0, services.random())
         if is_again and isinstance(job, SendMetric):
             # As a new task it looks as if nobody had tried it; the delivery before this may have.

@@ -1,5 +1,6 @@
 """What a run stands on: both sandboxes, the bundle's processes between them, and tenants. No faults and no verdicts here."""
 
+import http.client
 import json
 import random
 import subprocess
@@ -63,7 +64,11 @@ class Shop:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, {}
-        except (OSError, ValueError):
+        except (
+            OSError,
+            ValueError,
+            http.client.HTTPException,
+        ):  # the last: it died halfway through its answer
             return 0, {}
 
     def post_until_answered(
@@ -81,7 +86,7 @@ class Shop:
         try:
             with urllib.request.urlopen(f"{self.bundle.tasks_http}/queues", timeout=5) as answer:
                 return sum(row["depth"] for row in json.load(answer)["queues"])
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):
             return -1
 
 

@@ -16,7 +16,7 @@ from shared.profiles.packing import LEASE, SHARE, SWEPT_AFTER, lease_name, may_w
 from shared.receipts import Receipts
 from shared.services import Services
 from tests.support.mortal import Fate, KilledError, mortal_services
-from tests.support.syncing import IMPORT, Shop, a_shop
+from tests.support.syncing import IMPORT, UNSUBSCRIBE, Shop, a_shop
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
 A_WINDOW = int(SHARE * Endpoint.PROFILE_IMPORT.limit.a_minute / 6)
@@ -50,6 +50,11 @@ def waiting(shop: Shop) -> list[SyncProfile]:
 def in_the_queue(shop: Shop, kind: type) -> list[Any]:
     jobs = map(read_job, shop.world.queued(Direction.OUTBOUND))
     return [job for job in jobs if isinstance(job, kind)]
+
+
+def consent_of(shop: Shop, id: str) -> str | None:
+    found = next(p for p in shop.klaviyo.profiles(ACCOUNT) if p.attributes["external_id"] == id)
+    return found.subscriptions.consents["email"].status
 
 
 def names(shop: Shop) -> set[str]:
@@ -131,6 +136,61 @@ class TestOptOuts:
         shop.world.work(32)
         first = next(p for p in shop.klaviyo.profiles(ACCOUNT) if p.attributes["external_id"] == ids[0])
         assert first.subscriptions.consents["email"].status == "UNSUBSCRIBED"
+
+    def test_an_opt_out_does_not_even_wait_for_the_end_of_the_rest(self, shop: Shop) -> None:
+        (id,) = settled(shop)
+        rest(shop)
+        imports = len(shop.klaviyo_calls(IMPORT))
+        shop.change(id, comms={"email_promo": False}, first_name="Canary")
+        shop.sync()
+        shop.world.work(5)
+        assert consent_of(shop, id) == "UNSUBSCRIBED"
+        assert len(shop.klaviyo_calls(IMPORT)) == imports
+        shop.world.work(60)
+        shop.settle()
+        assert len(shop.klaviyo_calls(UNSUBSCRIBE)) == 1
+        assert names(shop) == {"Canary"}
+
+    def test_an_opt_out_does_not_wait_where_its_own_import_is_the_first_to_be_refused(
+        self, shop: Shop
+    ) -> None:
+        (id,) = settled(shop)
+        shop.klaviyo.fail(1, match=f"POST {IMPORT}", status=429, headers={"Retry-After": "60"})
+        shop.change(id, comms={"email_promo": False}, first_name="Canary")
+        shop.sync()
+        shop.world.work(5)
+        assert consent_of(shop, id) == "UNSUBSCRIBED"
+        shop.world.work(60)
+        shop.settle()
+        assert len(shop.klaviyo_calls(UNSUBSCRIBE)) == 1
+        assert names(shop) == {"Canary"}
+
+    @pytest.mark.parametrize("status", [429, 503, 400])
+    def test_an_opt_out_that_klaviyo_does_not_take_meanwhile_is_left_to_the_sync(
+        self, shop: Shop, status: int
+    ) -> None:
+        (id,) = settled(shop)
+        rest(shop)
+        shop.klaviyo.fail(1, match=f"POST {UNSUBSCRIBE}", status=status)
+        shop.change(id, comms={"email_promo": False})
+        shop.sync()
+        assert [job.attempts for job in in_the_queue(shop, SyncProfile)] == [0]
+        shop.world.work(61)
+        shop.settle()
+        assert shop.world.dead_jobs() == []
+        assert consent_of(shop, id) == "UNSUBSCRIBED"
+
+    def test_an_opt_in_waits_with_its_profile(self, shop: Shop) -> None:
+        (id,) = settled(shop)
+        rest(shop)
+        now = shop.world.clock()
+        shop.change(id, comms={"email_promo": True, "sms_promo": True})
+        before = len(shop.klaviyo.calls.all())
+        job = SyncProfile(tenant=TENANT, id="s1", accepted_at=now, profile_id=id, until=now, may_wait=False)
+        shop.world.services.queue.put(job, shop.world.read())
+        shop.world.work()
+        made = [call.method for call in shop.klaviyo.calls.all()[before:]]
+        assert set(made) <= {"GET"}
 
     def test_an_opt_out_that_was_dealt_with_does_not_make_the_next_change_urgent(self, shop: Shop) -> None:
         (id,) = settled(shop)
