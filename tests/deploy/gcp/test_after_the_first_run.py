@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from deploy.gcp.files import APIS
+from shared.direction import Direction
+from shared.jobs.cloud_tasks import queue_settings
 from tests.deploy.gcp.cloud import Cloud, Request, Thing
 from tests.deploy.gcp.gcloud import DOMAIN, Operator, Ran, variables_of
 
@@ -226,7 +228,8 @@ def test_queues_of_tenants_follow_queues_toml_and_a_paused_one_stays_paused(depl
     ran = deployed.runs("deploy.sh", ONLY="bundle", KLAVIYO_REVISION=UPGRADE)
     assert ran.status == 0
     queue = deployed.cloud.things["queue/acme-klaviyo-outbound"]
-    assert queue["rateLimits"]["maxDispatchesPerSecond"] == 50
+    wanted = queue_settings(Direction.OUTBOUND).rate_limits.max_dispatches_per_second
+    assert queue["rateLimits"]["maxDispatchesPerSecond"] == wanted
     assert queue["retryConfig"]["maxAttempts"] == -1
     assert queue["state"] == "PAUSED"
     again = deployed.runs("deploy.sh", ONLY="bundle", KLAVIYO_REVISION=UPGRADE)

@@ -203,6 +203,38 @@ def test_a_line_break_at_the_end_makes_no_other_value(shell: Shell, given: str) 
     assert "canary-value\n" not in ended.said
 
 
+_FRONT = """
+. "$ROOT/deploy/gcp/steps/removal.sh"
+: >"$WORK/found"
+printf 'extension\\t%s\\nextension-redirect\\t%s\\n' "$MAPS" "$MAPS" >"$WORK/maps-found"
+printf 'extension\\textension\\t203.0.113.7\\nextension-redirect\\textension-redirect\\t203.0.113.7\\n' >"$WORK/rules"
+printf 'extension\\tmap\\textension\\n' >"$WORK/https-proxies"
+printf 'extension-redirect\\textension-redirect\\n' >"$WORK/http-proxies"
+printf 'extension\\t203.0.113.7\\t%s\\n' "$SAYS" >"$WORK/addresses"
+printf 'extension\\t%s\\n' "$SAYS" >"$WORK/tls"
+list_front
+cut -f1 "$WORK/found"
+"""
+_KINDS = {"url-map", "forwarding-rule", "https-proxy", "http-proxy", "address", "ssl-policy"}
+
+
+@pytest.mark.parametrize(
+    ("maps", "says", "ours"),
+    [
+        ("0123456789abcdef0123", "omneo-klaviyo-extension", _KINDS),
+        ("0123456789abcdef0123", "", _KINDS),  # an earlier version said nothing
+        ("theirs", "", set()),
+        ("theirs", "omneo-klaviyo-extension", {"address", "ssl-policy"}),  # a run that broke off
+    ],
+)
+def test_what_stands_in_front_is_ours_by_what_it_says_or_leads_to(
+    shell: Shell, maps: str, says: str, ours: set[str]
+) -> None:
+    ended = shell.runs(_FRONT, MAPS=maps, SAYS=says)
+    assert ended.status == 0
+    assert set(ended.said.splitlines()) == ours
+
+
 def test_a_part_that_fails_without_a_word_is_named(shell: Shell) -> None:
     ended = shell.runs("quiet() { step quiet; false; }\nside_by_side quiet")
     assert "failed     in" in ended.said
