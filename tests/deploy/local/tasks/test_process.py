@@ -18,6 +18,7 @@ from google.api_core.exceptions import GoogleAPICallError
 
 from tests.deploy.local.tasks.cloud_tasks import (
     LOCATION,
+    PATIENCE,
     QUEUE,
     TASK,
     Worker,
@@ -71,7 +72,7 @@ def test_it_prints_one_line_serves_and_ends_with_status_0(tmp_path: Path, number
 
         assert process.stdout is not None
         assert process.stdout.read() == ""
-        assert process.wait(5) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_a_process_killed_while_it_dispatches_sends_again_after_the_restart(
@@ -90,7 +91,7 @@ def test_a_process_killed_while_it_dispatches_sends_again_after_the_restart(
             create(client, worker, name)
         worker.wait_for(10)
         process.kill()
-        process.wait(5)
+        process.wait(PATIENCE)
     interrupted = {request.target for request in worker.received}
     assert len(interrupted) == 10
     worker.hold.set()
@@ -145,7 +146,7 @@ def test_a_killed_process_loses_no_task_it_has_acknowledged(tmp_path: Path, work
 
 
 def refused(*arguments: str) -> str:
-    ended = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=10, check=False)
+    ended = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode != 0
     assert ended.stdout == ""
     return ended.stderr
