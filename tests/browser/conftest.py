@@ -25,6 +25,9 @@ FLAGS = (
 )
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 360, "height": 740}
+PATIENCE = (
+    90_000  # milliseconds that a busy machine may take; nobody waits for them once what is expected is there
+)
 AXE = Path(__file__).parent / "vendored" / "axe.min.js"
 
 
@@ -43,7 +46,7 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def browser(chromium: str) -> Iterator[Browser]:
     """Return a headless browser."""
-    expect.set_options(timeout=15_000)  # milliseconds; a machine may be busy
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield browser
@@ -71,7 +74,7 @@ class Visit:
             color_scheme="dark" if scheme == "dark" else "light",
             bypass_csp=False,
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE)
         self._contexts.append(context)
         page = context.new_page()
         page.on("console", lambda said: self._note(said.type, said.text))

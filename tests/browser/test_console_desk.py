@@ -27,7 +27,7 @@ def test_a_person_breaks_klaviyo_finds_the_dead_job_mends_and_replays_it(console
     page.get_by_role("link", name="Desk").click()
     heading(page, "Desk")
     rows = page.get_by_role("listitem").filter(has_text="Lost")
-    expect(rows).to_have_count(3, timeout=20_000)
+    expect(rows).to_have_count(3)
     expect(rows.first).to_contain_text("Klaviyo answered 400")
     console.check(page, "desk-dead")
     page.get_by_role("link", name="Live").click()
@@ -41,9 +41,9 @@ def test_a_person_breaks_klaviyo_finds_the_dead_job_mends_and_replays_it(console
     page.get_by_role("link", name="Desk").click()
     rows.filter(has_text="Lost bravo").get_by_role("button", name="Replay", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("queued again")
-    expect(rows).to_have_count(2, timeout=20_000)
+    expect(rows).to_have_count(2)
     page.get_by_role("button", name="Replay all").click()
-    expect(page.get_by_text("No job is dead.")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("No job is dead.")).to_be_visible()
     events = console.demo.sandbox.klaviyo.events(console.demo.place.account)
     assert {f"Lost {NAMES[number]}" for number in range(3)} <= {event.metric for event in events}
 

@@ -7,10 +7,9 @@ import sys
 from playwright.sync_api import expect
 
 from deploy.local.demo import Demo
-from tests.browser.conftest import Visit, heading
+from tests.browser.conftest import PATIENCE, Visit, heading
 
 PATH = "/console/tenants/"
-SLOW = 30_000  # milliseconds
 
 
 def test_settings_are_saved_and_refused_by_the_field(console: Visit) -> None:
@@ -50,24 +49,24 @@ def test_a_resync_shows_its_progress_to_the_end(console: Visit) -> None:
     page.get_by_role("button", name="Resync", exact=True).click()
     resync = page.get_by_role("region", name="Resync")
     expect(resync.get_by_role("progressbar")).to_be_visible()
-    expect(resync).to_contain_text("profiles imported", timeout=SLOW)
+    expect(resync).to_contain_text("profiles imported")
     console.check(page, "tenants-resync")
 
 
 def test_a_tenant_is_uninstalled_and_installed_by_the_real_pages(console: Visit) -> None:
     page = console.page(PATH)
     page.get_by_role("button", name="Uninstall").click()
-    expect(page.get_by_text("Uninstalled.")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("Uninstalled.")).to_be_visible()
     expect(page.get_by_text("not connected")).to_be_visible()
     console.check(page, "tenants-uninstalled")
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="Install", exact=True).click()
     pages = opened.value
-    pages.set_default_timeout(SLOW)
+    pages.set_default_timeout(PATIENCE)
     pages.get_by_role("button", name="Continue to Klaviyo").click()
     pages.get_by_role("button", name="Allow").click()
     pages.get_by_role("button", name="Connect", exact=True).click()
-    expect(pages.get_by_role("heading", level=1)).to_contain_text("connected", timeout=SLOW)
+    expect(pages.get_by_role("heading", level=1)).to_contain_text("connected")
     page.reload()
     install = page.get_by_role("region", name="Install")
     expect(install.get_by_text("connected", exact=True)).to_be_visible()
@@ -100,12 +99,12 @@ def test_another_tenant_of_the_store_is_opened_by_its_key_and_shown_on_every_pag
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="Install", exact=True).click()
     pages = opened.value
-    pages.set_default_timeout(SLOW)
+    pages.set_default_timeout(PATIENCE)
     pages.get_by_role("button", name="Continue to Klaviyo").click()
     pages.get_by_label("Klaviyo account").select_option("AcmeAc")
     pages.get_by_role("button", name="Allow").click()
     pages.get_by_role("button", name="Connect", exact=True).click()
-    expect(pages.get_by_role("heading", level=1)).to_contain_text("connected", timeout=SLOW)
+    expect(pages.get_by_role("heading", level=1)).to_contain_text("connected")
     for path, name in (("people", "People"), ("flows", "Flows"), ("targets", "Targets"), ("desk", "Desk")):
         page.goto(f"{console.demo.place.url}/console/{path}/")
         heading(page, name)

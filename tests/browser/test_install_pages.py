@@ -18,6 +18,7 @@ from shared.settings import Needs, Settings
 from shared.storage.encryption import new_key
 from tests.support.world import INSTALLATION_KEY, OMNEO_TOKEN, SIGNING_SECRET, a_tenant
 
+PATIENCE = 90_000  # milliseconds that a busy machine may take
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
 STEPS = 10
@@ -51,7 +52,7 @@ class Shop:
     def page(self, size: dict[str, int] = DESKTOP) -> Page:
         """Open a new browser window, with no cookies."""
         context = self.browser.new_context(viewport={"width": size["width"], "height": size["height"]})
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE)
         self.contexts.append(context)
         page = context.new_page()
         page.on("console", lambda said: self._note(said.type, said.text))

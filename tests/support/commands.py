@@ -1,4 +1,4 @@
-"""Runs the operators' commands, each in a process of its own that is forked from one which has imported everything.
+"""Runs the operators' commands and the local queue, each in a process of its own that is forked from one which has imported everything.
 
 So a command has its own environment, streams and exit status, as from a shell, without the second that Python and Google's libraries
 take to load. What depends on how the interpreter starts is tried with a real `python -m deploy.tenants`.
@@ -7,7 +7,7 @@ take to load. What depends on how the interpreter starts is tried with a real `p
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,11 +32,27 @@ class Done:
 
 def run_command(*words: str, environment: Mapping[str, str], given: str = "") -> Done:
     """Run `python -m deploy.tenants` with these words and this standard input, and wait for its end."""
+    return _run(_tenants, words, environment, given)
+
+
+def run_queue(*words: str) -> Done:
+    """Run `python -m deploy.local.tasks` with these words, which it refuses, and wait for its end."""
+    return _run(_queue, words, os.environ, "")
+
+
+def _run(
+    program: Callable[[tuple[str, ...]], None],
+    words: tuple[str, ...],
+    environment: Mapping[str, str],
+    given: str,
+) -> Done:
     with TemporaryDirectory(prefix="command-") as folder:
         streams = [Path(folder) / name for name in ("stdin", "stdout", "stderr")]
         for stream, text in zip(streams, (given, "", ""), strict=True):
             stream.write_text(text)
-        process = _processes.Process(target=_run, args=(words, dict(environment), [str(s) for s in streams]))
+        process = _processes.Process(
+            target=_in_a_fork, args=(program, words, dict(environment), [str(s) for s in streams])
+        )
         process.start()
         process.join(_PATIENCE_SECONDS)
         if process.exitcode is None:
@@ -56,13 +72,29 @@ def without_acts(err: str) -> tuple[str, tuple[str, ...]]:
     )
 
 
-def _run(words: tuple[str, ...], environment: dict[str, str], streams: list[str]) -> None:
+def _in_a_fork(
+    program: Callable[[tuple[str, ...]], None],
+    words: tuple[str, ...],
+    environment: dict[str, str],
+    streams: list[str],
+) -> None:
     os.environ.clear()
     os.environ.update(environment)
     for number, (stream, mode) in enumerate(zip(streams, ("r", "w", "w"), strict=True)):
         opened = Path(stream).open(mode)  # noqa: SIM115 - open until the process ends
         os.dup2(opened.fileno(), number)
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115 - the same
+    program(words)
+
+
+def _tenants(words: tuple[str, ...]) -> None:
     from deploy.tenants.commands import tenants
 
     tenants(args=words, prog_name="python -m deploy.tenants")
+
+
+def _queue(words: tuple[str, ...]) -> None:
+    from deploy.local.tasks.__main__ import main
+
+    sys.argv[1:] = words
+    sys.exit(main())

@@ -4,7 +4,7 @@ from typing import Any
 
 import requests
 
-SECONDS = 10.0  # for any answer of something on this machine
+SECONDS = 50.0  # for any answer of something on this machine: less than the gateway waits for the console
 CONSOLE = "omneo-klaviyo-console"  # the user agent of the console's own calls, which are no stories
 
 

@@ -20,7 +20,7 @@ ANY_TASKS_PORT = {"CLOUD_TASKS_EMULATOR_HOST": "127.0.0.1:0"}
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.02)

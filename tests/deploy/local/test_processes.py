@@ -295,7 +295,7 @@ def test_a_child_that_does_not_listen_is_killed(line: Line, tmp_path: Path) -> N
     began = time.monotonic()
     supervisor.stop()
     assert ended(call)
-    assert 0.2 <= time.monotonic() - began < 5
+    assert 0.2 <= time.monotonic() - began < 30
 
 
 def test_stopping_twice_or_with_nothing_started_does_no_harm() -> None:

@@ -220,17 +220,17 @@ def test_each_fault_of_the_wire_is_worth_another_try(
 def test_an_answer_that_drips_is_given_up_at_the_deadline_however_steadily_it_drips(
     sandbox: Sandbox, create_event: Callable[[], Any]
 ) -> None:
-    sandbox.klaviyo.fail(kind="drip", seconds=20)
+    sandbox.klaviyo.fail(kind="drip", seconds=60)
     began = time.monotonic()
     with pytest.raises(WaitError, match="did not answer in time"):
         create_event()
-    assert 0.8 < time.monotonic() - began < 10
+    assert 0.8 < time.monotonic() - began < 30
 
 
 def test_a_body_that_drips_is_given_up_at_the_deadline_too() -> None:
     def drip(head: bytes, body: bytes) -> Iterator[bytes]:
         yield http_answer(b"")[:-21] + b"Content-Length: 1000\r\n\r\n"
-        for _ in range(40):
+        for _ in range(600):
             time.sleep(0.1)
             yield b" "
 
@@ -238,32 +238,32 @@ def test_a_body_that_drips_is_given_up_at_the_deadline_too() -> None:
         began = time.monotonic()
         with pytest.raises(WaitError, match="took too long") as failed:
             get(client(server.url))
-        assert 0.8 < time.monotonic() - began < 4  # it drips for four
+        assert 0.8 < time.monotonic() - began < 30  # it drips for a minute
         assert failed.value.status == 200
 
 
 def test_silence_in_the_middle_of_an_answer_lasts_no_longer_than_the_deadline() -> None:
     def falls_silent(head: bytes, body: bytes) -> Iterator[bytes]:
         yield b"HTTP/1.1 200"
-        time.sleep(2)
+        time.sleep(60)
 
     with wire(falls_silent) as server:
         began = time.monotonic()
         with pytest.raises(WaitError, match="did not answer in time"):
-            get(client(server.url, Limits(read=5.0, total=0.3)))
-        assert time.monotonic() - began < 5
+            get(client(server.url, Limits(read=40.0, total=0.3)))
+        assert time.monotonic() - began < 30
 
 
 def test_a_call_ends_when_what_is_around_it_has_to_end() -> None:
     def falls_silent(head: bytes, body: bytes) -> Iterator[bytes]:
         yield b"HTTP/1.1 200"
-        time.sleep(2)
+        time.sleep(60)
 
     with wire(falls_silent) as server:
         began = time.monotonic()
         with lasting(lambda: began + 0.3 - time.monotonic()), pytest.raises(WaitError, match="in time"):
-            get(client(server.url, Limits(read=5.0, total=10.0)))
-        assert time.monotonic() - began < 5
+            get(client(server.url, Limits(read=40.0, total=50.0)))
+        assert time.monotonic() - began < 30
 
 
 def test_no_call_begins_when_no_time_is_left() -> None:
@@ -511,9 +511,9 @@ def test_over_tls_the_deadline_holds_and_an_unknown_certificate_is_not_trusted(t
         return http_answer(b"[1]") if b"/quick" in head else slowly()
 
     def slowly() -> Iterator[bytes]:
-        for index in range(40):
+        for letter in f"HTTP/1.1 200 OK\r\nX-Long: {'a' * 600}".encode():
             time.sleep(0.1)
-            yield http_answer()[index : index + 1]
+            yield bytes([letter])
 
     with wire(drip, tls=context) as server:
         with pytest.raises(WaitError, match="could not be reached"):
@@ -525,7 +525,7 @@ def test_over_tls_the_deadline_holds_and_an_unknown_certificate_is_not_trusted(t
         began = time.monotonic()
         with pytest.raises(WaitError, match="did not answer in time"):
             get(http, "/slow")
-        assert time.monotonic() - began < 4  # it drips for four
+        assert time.monotonic() - began < 30  # it drips for a minute
 
 
 # How much

@@ -164,11 +164,11 @@ def test_lists_in_lists_end_in_good_time() -> None:
     logic = {"some": [var("rows"), {"none": [var("missing"), {"all": [[1], True]}]}]}
     assert check_logic(logic)
     logic = {"some": [var("rows"), {"all": [var("rows"), {"==": [var(""), 1]}]}]}
-    start = time.monotonic()
+    start = time.process_time()
     assert not matches(logic, {"rows": [{"rows": [2] * 20}] * 20})
     with pytest.raises(ExcludeLogicError, match="more list items"):
         matches(logic, {"rows": [1] * 20_000})
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_a_rule_whose_own_lists_are_too_long_for_every_profile_is_refused_when_it_is_saved() -> None:

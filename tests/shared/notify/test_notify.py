@@ -180,18 +180,18 @@ class TestOneMessage:
 
 
 def silence(write: Callable[[bytes], object]) -> None:
-    time.sleep(3)
+    time.sleep(60)
 
 
 def dripping_headers(write: Callable[[bytes], object]) -> None:
     write(b"HTTP/1.1 204 No Content\r\nX-Long: ")
-    for _ in range(30):
+    for _ in range(600):
         write(b"a")
         time.sleep(0.1)
 
 
 def endless_continue(write: Callable[[bytes], object]) -> None:
-    for _ in range(30):
+    for _ in range(600):
         write(b"HTTP/1.1 100 Continue\r\n\r\n")
         time.sleep(0.1)
 
@@ -214,7 +214,7 @@ class TestBadReceivers:
         began = time.monotonic()
         with pytest.raises(WaitError, match="did not answer"):
             outward.post(receiver.url, b"{}", {})
-        assert time.monotonic() - began < 3  # so long it would keep us waiting
+        assert time.monotonic() - began < 30  # they would keep us waiting for a minute
         assert outward.post(receiver.url, b"{}", {}) == 204
 
     def test_a_name_that_is_not_known_at_the_time_of_the_call_is_called_later(

@@ -206,9 +206,9 @@ def test_every_value_survives_the_way(value: Any, escaped: bool) -> None:
 
 def test_a_large_body_is_read_in_moments() -> None:
     limit = sys.getrecursionlimit()
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(parse_json(JSON, b"[" + b"{}," * 140_000 + b"{}]")) == 140_001
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert sys.getrecursionlimit() == limit
 
 

@@ -24,6 +24,7 @@ LOCATION = "projects/demo/locations/here"
 QUEUE = f"{LOCATION}/queues/acme-klaviyo-outbound"
 TASK = f"{QUEUE}/tasks"
 NOON = datetime(2026, 11, 21, 12, 0, 0, 250_000, UTC)
+PATIENCE = 60.0  # seconds that a busy machine may take; nobody waits for them whose condition is met
 
 
 class MovableClock:
@@ -106,7 +107,7 @@ class Worker:
     def header(self, name: str) -> list[str | None]:
         return [request.headers.get(name.lower()) for request in self.received]
 
-    def wait_for(self, count: int, *, seconds: float = 10) -> None:
+    def wait_for(self, count: int, *, seconds: float = PATIENCE) -> None:
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.received) >= count, seconds), (
                 "the worker was not called"
@@ -127,7 +128,7 @@ class Worker:
             self.busy += 1
             self.busiest = max(self.busiest, self.busy)
             self.changed.notify_all()
-        self.hold.wait(20)
+        self.hold.wait(2 * PATIENCE)
         with self.changed:
             self.busy -= 1
         if reply.raw is not None:
@@ -147,7 +148,7 @@ def tasks_client(address: str) -> Iterator[Any]:
 
 
 def record(address: str, target: str) -> Any:
-    with urllib.request.urlopen(f"http://{address}{target}", timeout=5) as response:
+    with urllib.request.urlopen(f"http://{address}{target}", timeout=PATIENCE) as response:
         return json.load(response)
 
 
@@ -192,7 +193,7 @@ def _a_database() -> bytes:
 
 @contextmanager
 def a_world(folder: Path, *, stepped: bool = True, **options: Any) -> Iterator[World]:
-    """Yield a world with one queue. Stepped, its clock stands at NOON; else it is the machine's."""
+    """Yield a world with one queue. Stepped, its clock stands at NOON; else it is the machine's, unless one is given."""
     clock, worker, database = MovableClock(), Worker(), folder / "tasks.db"
     if not database.exists():
         database.write_bytes(_a_database())
@@ -208,7 +209,7 @@ def a_world(folder: Path, *, stepped: bool = True, **options: Any) -> Iterator[W
         worker.close()
 
 
-def eventually(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+def eventually(condition: Callable[[], bool], *, seconds: float = PATIENCE) -> None:
     """Return as soon as the condition holds; fail when it never does."""
     deadline = time.monotonic() + seconds
     while not condition():

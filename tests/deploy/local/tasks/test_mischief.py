@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.local.tasks.cloud_tasks import QUEUE, Reply, World, a_world, record
+from tests.deploy.local.tasks.cloud_tasks import PATIENCE, QUEUE, Reply, World, a_world, record
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def order(world: World, body: bytes | dict[str, Any], path: str = "/control") ->
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     try:
         with urllib.request.urlopen(
-            f"http://{world.emulator.http_address}{path}", data, timeout=5
+            f"http://{world.emulator.http_address}{path}", data, timeout=PATIENCE
         ) as response:
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:

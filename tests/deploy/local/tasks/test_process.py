@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 from google.api_core.exceptions import GoogleAPICallError
 
+from deploy.local.tasks import TasksEmulator
 from tests.deploy.local.tasks.cloud_tasks import (
     LOCATION,
+    PATIENCE,
     QUEUE,
     TASK,
     Worker,
@@ -25,6 +27,7 @@ from tests.deploy.local.tasks.cloud_tasks import (
     record,
     tasks_client,
 )
+from tests.support.commands import run_queue
 
 ROOT = Path(__file__).parents[4]
 
@@ -71,7 +74,7 @@ def test_it_prints_one_line_serves_and_ends_with_status_0(tmp_path: Path, number
 
         assert process.stdout is not None
         assert process.stdout.read() == ""
-        assert process.wait(5) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_a_process_killed_while_it_dispatches_sends_again_after_the_restart(
@@ -90,7 +93,7 @@ def test_a_process_killed_while_it_dispatches_sends_again_after_the_restart(
             create(client, worker, name)
         worker.wait_for(10)
         process.kill()
-        process.wait(5)
+        process.wait(PATIENCE)
     interrupted = {request.target for request in worker.received}
     assert len(interrupted) == 10
     worker.hold.set()
@@ -144,27 +147,27 @@ def test_a_killed_process_loses_no_task_it_has_acknowledged(tmp_path: Path, work
     assert len(kept - set(acknowledged)) <= 4  # at most one call of each caller was on its way
 
 
-def refused(*arguments: str) -> str:
-    ended = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=10, check=False)
-    assert ended.returncode != 0
-    assert ended.stdout == ""
-    return ended.stderr
+def refused(database: Path, *options: str) -> str:
+    ended = run_queue("--database", str(database), "--port", "0", *options)
+    assert ended.status != 0
+    assert ended.out == ""
+    return ended.err
 
 
 def test_a_second_process_on_the_same_database_is_refused(tmp_path: Path) -> None:
-    with an_emulator(tmp_path / "tasks.db"):
-        assert "another queue emulator is serving tasks.db" in refused(*command(tmp_path / "tasks.db"))
+    with TasksEmulator(tmp_path / "tasks.db"):
+        assert "another queue emulator is serving tasks.db" in refused(tmp_path / "tasks.db")
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
-    with an_emulator(tmp_path / "tasks.db") as (_, addresses):
-        for option, address in (("--port", addresses["grpc"]), ("--http-port", addresses["http"])):
+    with TasksEmulator(tmp_path / "tasks.db") as emulator:
+        for option, address in (("--port", emulator.grpc_address), ("--http-port", emulator.http_address)):
             port = address.rsplit(":", 1)[1]
-            assert f"port {port} is taken" in refused(*command(tmp_path / "other.db", option, port))
+            assert f"port {port} is taken" in refused(tmp_path / "other.db", option, port)
 
 
 def test_only_loopback_addresses_can_be_asked_for(tmp_path: Path) -> None:
-    assert "invalid choice" in refused(*command(tmp_path / "tasks.db", "--host", "0.0.0.0"))  # noqa: S104 - it is refused
+    assert "invalid choice" in refused(tmp_path / "tasks.db", "--host", "0.0.0.0")  # noqa: S104 - it is refused
 
 
 def test_a_file_that_is_no_emulator_database_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -172,13 +175,13 @@ def test_a_file_that_is_no_emulator_database_is_refused_and_left_alone(tmp_path:
     with contextlib.closing(sqlite3.connect(tmp_path / "newer.db")) as connection:
         connection.execute("PRAGMA user_version = 99")
 
-    assert "not an SQLite database" in refused(*command(tmp_path / "notes.txt"))
-    assert "format 99" in refused(*command(tmp_path / "newer.db"))
+    assert "not an SQLite database" in refused(tmp_path / "notes.txt")
+    assert "format 99" in refused(tmp_path / "newer.db")
     assert (tmp_path / "notes.txt").read_text().startswith("These are notes")
 
 
 def test_a_new_database_is_readable_by_its_owner_only(tmp_path: Path) -> None:
-    with an_emulator(tmp_path / "tasks.db"):
+    with TasksEmulator(tmp_path / "tasks.db"):
         files = list(tmp_path.iterdir())
 
         assert {"tasks.db", "tasks.db-wal"} <= {file.name for file in files}
