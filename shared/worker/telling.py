@@ -28,7 +28,7 @@ def tell_of_a_new_connection(tenant: Tenant, services: Services) -> None:
 
 
 def tell_of_traffic(tenant: Tenant, services: Services) -> None:
-    """Tell which targets are refused, or have fallen silent, in the first minutes of an hour: once in an hour is told at most.
+    """Tell which targets are refused, or have fallen silent, in the first minutes of an hour: what is new in it, and silence once a day.
 
     Nothing is read at another time, or where nobody is to be told.
     """
@@ -42,6 +42,8 @@ def tell_of_traffic(tenant: Tenant, services: Services) -> None:
     traffic.fold(tenant.name)
     spans = [(span.at, span.table) for span in traffic.spans(tenant.name, now - KEPT)]
     for trouble in troubles(spans, now):
+        if not trouble.is_news(now):
+            continue
         cause = Cause.TRAFFIC_REFUSED if trouble.statuses else Cause.TRAFFIC_SILENT
         tell(tenant, cause, services, key=trouble.target, target=trouble.target, reason=trouble.message)
 
