@@ -209,13 +209,14 @@ class TestBadReceivers:
     def test_one_that_does_not_answer_is_given_up_in_time_and_told_again(
         self, told: World, receiver: Receiver, answer: Script
     ) -> None:
-        outward = replace(told.services.kept(Outward, Outward), seconds=0.5)
+        patient = told.services.kept(Outward, Outward)
+        outward = replace(patient, seconds=0.5)
         receiver.answers = [answer]
         began = time.monotonic()
         with pytest.raises(WaitError, match="did not answer"):
             outward.post(receiver.url, b"{}", {})
         assert time.monotonic() - began < 3  # so long it would keep us waiting
-        assert outward.post(receiver.url, b"{}", {}) == 204
+        assert patient.post(receiver.url, b"{}", {}) == 204
 
     def test_a_name_that_is_not_known_at_the_time_of_the_call_is_called_later(
         self, told: World, receiver: Receiver, names: Names
