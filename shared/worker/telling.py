@@ -2,8 +2,7 @@
 
 from datetime import timedelta
 
-from shared.jobs.jobs import KINDS, AnyJob, Notify
-from shared.notify.telling import Cause, hour_of, tell, tell_of_a_death
+from shared.notify.telling import Cause, hour_of, tell
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
@@ -46,15 +45,3 @@ def tell_of_traffic(tenant: Tenant, services: Services) -> None:
             continue
         cause = Cause.TRAFFIC_REFUSED if trouble.statuses else Cause.TRAFFIC_SILENT
         tell(tenant, cause, services, key=trouble.target, target=trouble.target, reason=trouble.message)
-
-
-def tell_of_a_dead_job(job: AnyJob, tenant: Tenant, reason: str, services: Services) -> None:
-    """Tell that jobs of this kind die for this reason. That nobody could be told is for the desk alone."""
-    if not isinstance(job, Notify):
-        tell_of_a_death(job.kind, reason, tenant, services)
-
-
-def tell_of_an_unread_job(kind: str, tenant: Tenant, reason: str, services: Services) -> None:
-    """Tell the same of a job of which no more than its kind was read."""
-    if KINDS.get(kind) is not Notify:
-        tell_of_a_death(kind, reason, tenant, services)

@@ -156,6 +156,19 @@ class TestOneMessage:
         (dead,) = told.dead_jobs()
         assert says in dead.reason
 
+    def test_a_message_that_was_replayed_is_told_and_that_it_was_is_not(
+        self, told: World, receiver: Receiver
+    ) -> None:
+        receiver.answers = [302]
+        tell(told.read(), Cause.JOBS_DIED, told.services, kind="heal")
+        told.work(1)
+        (dead,) = told.dead_jobs()
+        Replaying.of(told.services).one(told.read(), dead)
+        for _ in range(3):
+            told.work(1)
+        assert [message["type"] for message in messages(receiver)] == ["jobs.died"] * 2
+        assert told.dead_jobs() == []
+
     def test_a_host_that_cannot_prove_its_name_is_told_nothing(self, told: World, receiver: Receiver) -> None:
         url = receiver.url.replace(HOST, "other.example.org")
         change_settings(TENANT, {"notify_url": url}, told.services)
