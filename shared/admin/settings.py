@@ -260,9 +260,12 @@ def _validated(tenant: Tenant, changes: Mapping[str, Any]) -> TenantSettings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         # Only the setting is named: what lies deeper, as a mapping's name does, is a value of the caller's.
-        key = str(first["loc"][0])
-        fault = form_fault(key, wanted.get(key)) or first["msg"].removeprefix("Value error, ")
-        raise InvalidPayloadError(f"{key}: {fault}.") from None
+        name = str(first["loc"][0])
+        fault = form_fault(name, wanted.get(name)) or first["msg"].removeprefix("Value error, ")
+        examples = TenantSettings.model_fields[name].examples
+        if first["type"] == "string_pattern_mismatch" and fault == first["msg"] and examples:
+            fault = f"must be written as in {examples[0]}"
+        raise InvalidPayloadError(f"{name}: {fault}.") from None
     # What a newer revision has stored stays.
     after = before.model_copy(update={key: getattr(valid, key) for key in known})
     if tenant.klaviyo is not None:

@@ -15,6 +15,8 @@ from shared.jobs.rules.windows import hashed
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
+_MESSAGE = Notify.model_fields["kind"].default
+
 
 class Cause(StrEnum):
     """The `type` of a message. Standard Webhooks asks for names with dots."""
@@ -35,12 +37,12 @@ def hour_of(moment: datetime) -> str:
 
 def tell_of_a_death(kind: str, reason: str, tenant: Tenant, services: Services) -> None:
     """Have told that jobs of this kind die for this reason."""
-    tell(tenant, Cause.JOBS_DIED, services, key=f"{kind} {reason}", kind=kind, reason=reason)
+    _tell_of_jobs(Cause.JOBS_DIED, kind, reason, tenant, services)
 
 
 def tell_of_a_mended_job(kind: str, reason: str, tenant: Tenant, services: Services) -> None:
     """Have told that jobs of this kind, which had died for this reason, have been done after all."""
-    tell(tenant, Cause.JOBS_MENDED, services, key=f"{kind} {reason}", kind=kind, reason=reason)
+    _tell_of_jobs(Cause.JOBS_MENDED, kind, reason, tenant, services)
 
 
 def tell_of_an_ended_run(
@@ -81,3 +83,8 @@ def tell(
         services.queue.put_named(job, tenant, name=name, delay=0.0)
     except OwnServiceError as error:
         logs.write(logging.ERROR, "a tenant is not told", reason=cause.value, error=logs.where(error))
+
+
+def _tell_of_jobs(cause: Cause, kind: str, reason: str, tenant: Tenant, services: Services) -> None:
+    if kind != _MESSAGE:  # that nobody could be told, and now is, is for the desk alone
+        tell(tenant, cause, services, key=f"{kind} {reason}", kind=kind, reason=reason)

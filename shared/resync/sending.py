@@ -22,6 +22,7 @@ from shared.consent.to_omneo import record_decisions
 from shared.consent_events import Consent, Direction
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
 from shared.jobs.jobs import CompareConsent
+from shared.jobs.rules.causes import Cause
 from shared.klaviyo.bulk import READ_AT_ONCE, SUBSCRIBED_AT_ONCE, UNSUBSCRIBED_AT_ONCE, Subscriber
 from shared.profiles.consent_calls import consent_rules
 from shared.profiles.opt_outs import queue_pull
@@ -120,7 +121,8 @@ class ConsentSending:
                 klaviyo.unsubscribe_many(people)
         except NotFoundError as error:
             raise CannotSucceedError(
-                "Klaviyo knows no list with the id in master_list_id. Correct the setting, then resume the run."
+                "Klaviyo knows no list with the id in master_list_id. Once the setting is right, the run goes on by itself.",
+                cause=Cause.MASTER_LIST,
             ) from error
         except RefusedError as error:
             if error.status != 400:

@@ -57,7 +57,7 @@ from shared.jobs.rules.patience import (
     seconds_to_wait,
 )
 from shared.metrics.lane import goes_to_the_backlog, may_go_in_bulk, set_aside, was_throttled
-from shared.notify.telling import tell_of_an_ended_run
+from shared.notify.telling import tell_of_a_death, tell_of_an_ended_run
 from shared.resync.rules.run import State
 from shared.resync.runs import Resyncs
 from shared.resync.telling import tell_of_the_end
@@ -68,7 +68,7 @@ from shared.worker.admission import check_rests, opt_outs_go_first, waits_behind
 from shared.worker.replaying import after_success, is_meant, keep_waiting
 from shared.worker.run import run
 from shared.worker.schedule import every_tenant
-from shared.worker.telling import tell_of_a_dead_job, tell_of_an_outage, tell_of_an_unread_job
+from shared.worker.telling import tell_of_an_outage
 
 DISCONNECTED_SECONDS = 600.0  # how long one waits whose queue goes on meanwhile
 PAUSED_SECONDS = 10.0  # how long one waits whose queue is paused: it is to go on when the queue does, and a pause takes seconds
@@ -289,7 +289,7 @@ def _seconds_old(job: AnyJob, services: Services) -> float:
 
 
 def _bury(job: AnyJob, tenant: Tenant, reason: str, services: Services, because: ExtensionError) -> Outcome:
-    tell_of_a_dead_job(job, tenant, reason, services)
+    tell_of_a_death(job.kind, reason, tenant, services)
     desk = DeadJobStore(services.documents, services.keys)
     bury(job, tenant, reason, because=because, desk=desk, now=services.clock())
     cut_the_erased(job.dead_id or job.id, tenant, services)
@@ -338,7 +338,7 @@ def _bury_unread(delivery: Delivery, reason: str, services: Services) -> Outcome
         is_new = desk.add(dead, keep=timedelta(days=30))
         tenant = services.tenant_cache.get(name) or services.tenant_cache.fresh(name)
         if tenant is not None:
-            tell_of_an_unread_job(kind, tenant, reason, services)
+            tell_of_a_death(kind, reason, tenant, services)
             outcomes.has_died_unread(id or dead.id, kind, tenant, services)
         _log(logging.ERROR, "job is dead", Outcome.DEAD, reason=reason)
         if tenant is not None:

@@ -2,8 +2,7 @@
 
 from datetime import timedelta
 
-from shared.jobs.jobs import KINDS, AnyJob, Notify
-from shared.notify.telling import Cause, hour_of, tell, tell_of_a_death
+from shared.notify.telling import Cause, hour_of, tell
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
@@ -28,7 +27,7 @@ def tell_of_a_new_connection(tenant: Tenant, services: Services) -> None:
 
 
 def tell_of_traffic(tenant: Tenant, services: Services) -> None:
-    """Tell which targets are refused, or have fallen silent, in the first minutes of an hour: once in an hour is told at most.
+    """Tell which targets are refused, or have fallen silent, in the first minutes of an hour: what is new in it, and silence once a day.
 
     Nothing is read at another time, or where nobody is to be told.
     """
@@ -42,17 +41,7 @@ def tell_of_traffic(tenant: Tenant, services: Services) -> None:
     traffic.fold(tenant.name)
     spans = [(span.at, span.table) for span in traffic.spans(tenant.name, now - KEPT)]
     for trouble in troubles(spans, now):
+        if not trouble.is_news(now):
+            continue
         cause = Cause.TRAFFIC_REFUSED if trouble.statuses else Cause.TRAFFIC_SILENT
         tell(tenant, cause, services, key=trouble.target, target=trouble.target, reason=trouble.message)
-
-
-def tell_of_a_dead_job(job: AnyJob, tenant: Tenant, reason: str, services: Services) -> None:
-    """Tell that jobs of this kind die for this reason. A message that could not be sent is only a matter for the desk."""
-    if not isinstance(job, Notify):
-        tell_of_a_death(job.kind, reason, tenant, services)
-
-
-def tell_of_an_unread_job(kind: str, tenant: Tenant, reason: str, services: Services) -> None:
-    """Tell the same of a job of which no more than its kind was read."""
-    if KINDS.get(kind) is not Notify:
-        tell_of_a_death(kind, reason, tenant, services)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from shared.traffic.rules.counts import Row, Table, Tally, What, merged
 
 RECENT = timedelta(days=1)
+NEWS = timedelta(minutes=65)  # looks are an hour apart, to some minutes
 SILENT_AFTER = timedelta(days=2)
 LOOKS_BACK = timedelta(days=7)
 BUSY_DAYS = 3
@@ -21,12 +22,26 @@ _NO_TARGET = "admin"  # an earlier release counted its refusals, and never what 
 
 @dataclass(frozen=True)
 class Trouble:
-    """One target's trouble, in plain words. `is_dead`: many calls come, and every one is refused. `statuses` are theirs."""
+    """One target's trouble, in plain words. `is_dead`: many calls come, and every one is refused. `statuses` are theirs.
+
+    `accepted_at` and `refused_at` are the last times of each, None where there was none: of refusals since yesterday.
+    """
 
     target: str
     message: str
     is_dead: bool
     statuses: frozenset[str]
+    accepted_at: datetime | None
+    refused_at: datetime | None
+
+    def is_news(self, now: datetime) -> bool:
+        """Return whether who is told in the first minutes of every hour should be told of it in this one.
+
+        Refusals are news for an hour. Silence is in the hour in which it is found, and once a day from then on.
+        """
+        if self.refused_at is not None:
+            return now - self.refused_at <= NEWS
+        return self.accepted_at is not None and (now - self.accepted_at) % RECENT <= NEWS
 
 
 def troubles(spans: Iterable[tuple[datetime, Table]], now: datetime) -> Iterator[Trouble]:
@@ -42,7 +57,8 @@ def troubles(spans: Iterable[tuple[datetime, Table]], now: datetime) -> Iterator
         if message:
             statuses = frozenset(row.reason[:3] for row in refused)
             is_dead = is_quiet and sum(tally.count for tally in refused.values()) >= MANY
-            yield Trouble(target, f"{message}.", is_dead, statuses)
+            refused_at = max((tally.last for tally in refused.values()), default=None)
+            yield Trouble(target, f"{message}.", is_dead, statuses, last, refused_at)
 
 
 def _silence(

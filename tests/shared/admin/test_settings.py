@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from shared.admin.settings import change_settings, read_settings
 from shared.direction import Direction
 from shared.errors import ConflictError, InvalidPayloadError, QueueUnavailableError
+from shared.notify.secret import new_notify_secret
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import StepState, Tenant
 from shared.web.json_bodies import parse_json
@@ -260,6 +261,24 @@ mappings = st.fixed_dictionaries(
     {"mappings": st.dictionaries(st.text(max_size=8) | st.just("$sealed"), st.text(max_size=8), max_size=4)}
 )
 bodies = logic | mappings | st.dictionaries(settings_names, json_values, max_size=4) | json_values
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("notify_url", "https://[2606:4700:4700::1111]/canary", "https://example.com/hooks/klaviyo"),
+        ("task_queue_name", "canary_", "acme"),
+        ("master_list_id", "canary list", "Y6nRLr"),
+    ],
+)
+def test_what_is_written_in_another_form_is_answered_with_an_example_and_no_pattern(
+    world: World, key: str, value: str, says: str
+) -> None:
+    world.tenant(installed=False)
+    new_notify_secret(world.services.tenants, TENANT, world.clock())
+    with pytest.raises(InvalidPayloadError) as caught:
+        change_settings(TENANT, {key: value}, world.services)
+    assert str(caught.value) == f"{key}: must be written as in {says}."
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

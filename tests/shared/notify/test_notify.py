@@ -156,6 +156,19 @@ class TestOneMessage:
         (dead,) = told.dead_jobs()
         assert says in dead.reason
 
+    def test_a_message_that_was_replayed_is_told_and_that_it_was_is_not(
+        self, told: World, receiver: Receiver
+    ) -> None:
+        receiver.answers = [302]
+        tell(told.read(), Cause.JOBS_DIED, told.services, kind="heal")
+        told.work(1)
+        (dead,) = told.dead_jobs()
+        Replaying.of(told.services).one(told.read(), dead)
+        for _ in range(3):
+            told.work(1)
+        assert [message["type"] for message in messages(receiver)] == ["jobs.died"] * 2
+        assert told.dead_jobs() == []
+
     def test_a_host_that_cannot_prove_its_name_is_told_nothing(self, told: World, receiver: Receiver) -> None:
         url = receiver.url.replace(HOST, "other.example.org")
         change_settings(TENANT, {"notify_url": url}, told.services)
@@ -209,13 +222,14 @@ class TestBadReceivers:
     def test_one_that_does_not_answer_is_given_up_in_time_and_told_again(
         self, told: World, receiver: Receiver, answer: Script
     ) -> None:
-        outward = replace(told.services.kept(Outward, Outward), seconds=0.5)
+        patient = told.services.kept(Outward, Outward)
+        outward = replace(patient, seconds=0.5)
         receiver.answers = [answer]
         began = time.monotonic()
         with pytest.raises(WaitError, match="did not answer"):
             outward.post(receiver.url, b"{}", {})
         assert time.monotonic() - began < 30  # they would keep us waiting for a minute
-        assert outward.post(receiver.url, b"{}", {}) == 204
+        assert patient.post(receiver.url, b"{}", {}) == 204
 
     def test_a_name_that_is_not_known_at_the_time_of_the_call_is_called_later(
         self, told: World, receiver: Receiver, names: Names
@@ -450,20 +464,22 @@ class TestWhatIsTold:
         assert message["data"]["target"] == "metric"
         assert "12 refused" in message["data"]["reason"]
 
-    def test_that_a_target_has_fallen_silent_once_an_hour_and_the_audit_shows_it(
+    def test_that_a_target_has_fallen_silent_once_a_day_and_the_audit_shows_it(
         self, told: World, receiver: Receiver
     ) -> None:
-        told.clock.now = told.clock.now.replace(hour=9, minute=0)
+        told.clock.now = told.clock.now.replace(hour=9, minute=30)
         counts = Traffic.of(told.services)
         for _ in range(4):
             counts.count(TENANT, Row("metric", What.ACCEPTED, metric="Seen"))
             told.clock.advance(24 * 3600)
-        told.clock.advance(24 * 3600)
-        for _ in range(13):  # an hour's sweeps, and the first of the next
-            every_tenant(EveryTenant(accepted_at=told.clock(), run="sweep-inbox"), told.services)
-            told.work(1)
-            told.clock.advance(5 * 60 - 1)
-        first, second = receiver.told
+        told.clock.advance(1800 - 24 * 3600)
+        for _ in range(3 * 24 + 1):
+            for minute in (0, 4, 5):
+                told.clock.now = told.clock.now.replace(minute=minute, second=0)
+                every_tenant(EveryTenant(accepted_at=told.clock(), run="sweep-inbox"), told.services)
+                told.work(1)
+            told.clock.now = told.clock.now.replace(minute=0) + timedelta(hours=1)
+        first, second = receiver.told  # after 48 hours and after 72
         (secret,) = secrets_of(told)
         signed_at = datetime.fromtimestamp(int(first[1]["webhook-timestamp"]), UTC)  # not now, for `verify`
         assert (

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from shared.admin.settings import change_settings
 from shared.errors import ConflictError
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import read_job
+from shared.jobs.rules.causes import Cause
 from shared.resync.orders import summary
 from shared.resync.rules.run import Kind, State
 from shared.resync.run import Run
@@ -85,6 +87,22 @@ def test_a_run_that_has_failed_goes_on_when_its_job_is_replayed(shop: Whole, wor
     done = shop.end(run)
     assert (done.state, done.reason) == (State.DONE, "")
     assert {shop.consent_of(id) for id in ids} == {"SUBSCRIBED"}
+
+
+def test_a_run_that_a_missing_list_has_failed_goes_on_by_itself_when_the_setting_is_right(
+    shop: Whole, world: World
+) -> None:
+    ids = shop.base(3, comms=opt_in(shop))
+    run = killed(shop, world)
+    (dead,) = world.dead_jobs()
+    assert dead.cause is Cause.MASTER_LIST
+    shop.klaviyo.marketing_list(ACCOUNT, "Newsletter", id="LIST2")
+    change_settings(TENANT, {"master_list_id": "LIST2"}, world.services)
+    world.services.tenant_cache.fresh(TENANT)
+    world.work(60)
+    assert shop.end(run).state is State.DONE
+    assert {shop.consent_of(id) for id in ids} == {"SUBSCRIBED"}
+    assert world.dead_jobs() == []
 
 
 def test_a_job_that_is_replayed_beside_another_run_is_dead_again_and_that_run_goes_on(

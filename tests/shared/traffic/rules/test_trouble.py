@@ -35,6 +35,8 @@ def test_a_tenant_whose_every_call_is_refused() -> None:
         "No call of metric accepted for 3 days; 212 refused since yesterday: 401, x-omneo-secret is wrong.",
         is_dead=True,
         statuses=frozenset({"401"}),
+        accepted_at=NOW - timedelta(days=3.1),
+        refused_at=NOW - timedelta(hours=2),
     )
 
 
@@ -91,3 +93,25 @@ def test_jobs_alone_are_no_trouble() -> None:
 
 def test_refused_calls_of_admin_that_an_earlier_release_counted_are_no_trouble() -> None:
     assert told(span(timedelta(hours=2), What.REFUSED, 50, reason=SECRET, target="admin")) == []
+
+
+def hours_of_news(*spans: tuple[datetime, Table], hours: int) -> list[int]:
+    """Return after how many hours, of looks once an hour, somebody is told."""
+    looks = [(hour, NOW + timedelta(hours=hour)) for hour in range(hours)]
+    known = {
+        now: [one for one in spans if all(tally.last <= now for tally in one[1].values())] for _, now in looks
+    }
+    return [hour for hour, now in looks if any(one.is_news(now) for one in troubles(known[now], now))]
+
+
+def test_refusals_are_told_in_the_hour_after_them_and_not_all_day() -> None:
+    assert hours_of_news(*accepted(0.1), refused(50, hours=0.5), hours=40) == [0]
+    assert hours_of_news(refused(50, hours=-2.5), hours=40) == [3]
+
+
+def test_silence_is_told_when_it_is_found_and_once_a_day_from_then_on() -> None:
+    assert hours_of_news(*accepted(0.02, 1, 2), hours=100) == [48, 72, 96]
+
+
+def test_refusals_where_it_was_silent_before_are_told_in_their_hour() -> None:
+    assert hours_of_news(*accepted(3, 4, 5), refused(1, hours=-0.5), hours=24) == [0, 1]
