@@ -1,4 +1,4 @@
-"""What stands where, at a glance: revisions and calls, queues, alerts, the name in front, and what costs money while nobody calls.
+"""The overview of a deployment: revisions and calls, queues, alerts, the name in front, and what costs money while nobody calls.
 
 Pure: it reads what gcloud has listed, and calls nothing.
 """
