@@ -94,8 +94,8 @@ clean: ## Remove the environments and all local data
 
 ## Google Cloud
 
-deploy: $(VENV)/.run ## The whole bundle, again and again safely: PROJECT= REGION= DOMAIN= [DRY_RUN=1 [FORMAT=json]] [YES=1] [WATCH_MINUTES=] [ANYWAY=1]
-	@$(CLOUD) DOMAIN='$(DOMAIN)' ONLY='$(ONLY)' YES='$(YES)' ANYWAY='$(ANYWAY)' FORMAT='$(FORMAT)' WATCH_MINUTES='$(WATCH_MINUTES)' deploy/gcp/deploy.sh
+deploy: $(VENV)/.run ## The whole bundle, again and again safely: PROJECT= REGION= DOMAIN= [DRY_RUN=1 [FORMAT=json]] [YES=1] [WATCH_MINUTES=] [COST_CEILING=] [ANYWAY=1]
+	@$(CLOUD) DOMAIN='$(DOMAIN)' ONLY='$(ONLY)' YES='$(YES)' ANYWAY='$(ANYWAY)' FORMAT='$(FORMAT)' WATCH_MINUTES='$(WATCH_MINUTES)' COST_CEILING='$(COST_CEILING)' deploy/gcp/deploy.sh
 
 status: $(VENV)/.run ## What stands where: revisions, calls, queues, alerts, and what costs money: PROJECT= REGION=
 	@$(CLOUD) deploy/gcp/status.sh

@@ -54,6 +54,14 @@ def check(place: Place, work: Path) -> None:
         click.echo(problem)
 
 
+@commands.command(name="costs")
+@_work
+def costs_(work: Path) -> None:
+    """Write what the instances may cost; print whether that is too much: `problem`, a tab, what to do."""
+    for finding in files.cost_findings(work):
+        click.echo(f"{finding.kind}\t{finding.words}")
+
+
 @commands.command(name="project")
 @click.pass_obj
 def project_(place: Place) -> None:

@@ -1,7 +1,7 @@
 """The roles of each account: the least that each service account needs, as IAM policies.
 
 A policy is never written whole. Of our own accounts, and of everybody at once, it is made to say what is wanted here; what it
-says of others is theirs.
+says of others is theirs. Where nothing is wanted any more, everybody is others too.
 """
 
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ def on_worker(worker: str, schedules: Mapping[str, Schedule], place: Place) -> W
 
 def merged(policy: Mapping[str, Any], wanted: Wanted, place: Place) -> dict[str, Any] | None:
     """Return the policy as it should be, None if it is so already. Conditional bindings are left alone."""
-    ours = {_member(place, account) for account in naming.OURS} | _EVERYBODY
+    ours = {_member(place, account) for account in naming.OURS} | (_EVERYBODY if wanted else set())
     plain = {b["role"]: set(b["members"]) for b in policy.get("bindings", []) if "condition" not in b}
     after = {
         role: (plain.get(role, set()) - ours) | wanted.get(role, set())

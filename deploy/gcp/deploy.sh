@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The whole bundle to Google Cloud, again and again safely:
 #   PROJECT=... REGION=... DOMAIN=... deploy/gcp/deploy.sh
-# DRY_RUN=1 says what would be done and changes nothing; FORMAT=json lists every resource as data, and changes nothing either. ONLY="bundle" leaves out the others of: bundle database balancer
-# watching; for an upgrade in a hurry. WATCH_MINUTES is for how long an upgrade takes a share of the calls before it takes all.
+# DRY_RUN=1 says what would be done and changes nothing; FORMAT=json lists every resource as data, and changes nothing either.
+# ONLY="bundle" leaves out the others of: bundle database balancer watching; for an upgrade in a hurry. WATCH_MINUTES is for how long
+# an upgrade takes a share of the calls before it takes all. COST_CEILING is for what the instances may cost a month, in dollars.
 # ANYWAY=1 makes warnings of what the checks find. See deploy/README.md.
 set -euo pipefail
 

@@ -7,7 +7,7 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=deploy/gcp/running.sh
 . "$ROOT/deploy/gcp/running.sh"
-for part in project names balancer removal; do
+for part in project names balancer schedules watching removal; do
   # shellcheck source=/dev/null
   . "$ROOT/deploy/gcp/steps/$part.sh"
 done

@@ -14,6 +14,7 @@ from deploy import staging
 from deploy.gcp import (
     access,
     balancer,
+    costs,
     front,
     naming,
     overview,
@@ -98,6 +99,14 @@ def variable_problems(work: Path, place: Place) -> list[str]:
             kept = naming.secret(name) in stored or name in revisions.MADE_IF_MISSING
             found[name] = given or (revisions.STAND_IN[name] if kept else "")
     return revisions.problems(found)
+
+
+def cost_findings(work: Path) -> list[preflight.Finding]:
+    """Return whether the instances may cost more than the ceiling, and write to `costs` what they may cost."""
+    known, functions = costs.load(), staging.load_functions()
+    most = costs.ceiling(known, os.environ)
+    _rows(work / "costs", ([line] for line in costs.told(known, functions, most)))
+    return costs.findings(known, functions, most)
 
 
 # Where each service keeps the list of its regions.
@@ -185,7 +194,8 @@ def overview_lines(work: Path) -> Iterator[tuple[str, Iterable[str]]]:
     yield "queues", overview.of_queues(listed("queues"))
     yield "alerts", overview.of_alerts(listed("alerts"))
     yield "front", overview.of_front(listed("certificates"), backends, functions)
-    yield "what costs money while nobody calls", overview.of_costs(functions, backends, listed("databases"))
+    costing = overview.of_costs(listed("services"), functions, backends, listed("databases"))
+    yield "what costs money while nobody calls", costing
 
 
 def write_workers(work: Path) -> None:
@@ -330,7 +340,7 @@ def write_front(work: Path, place: Place, apis: Iterable[str]) -> None:
     """
     google = Google()
     found = front.read(google, place.project, apis, datetime.now(UTC))
-    _rows(work / "addresses", [["extension", found.address]] if found.address else [])
+    _rows(work / "addresses", [["extension", found.address, found.made_by or "-"]] if found.address else [])
     _rows(work / "certificates", ([name, *row] for name, row in found.classic.items()))
     _rows(work / "attached", ([name] for name in found.attached))
     _rows(
@@ -340,7 +350,7 @@ def write_front(work: Path, place: Place, apis: Iterable[str]) -> None:
     _rows(work / "entries", ([name, host] for name, host in found.entries.items()))
     _rows(work / "certificate-maps", ([name] for name in found.maps))
     attached = "map" if found.maps_attached else "classic"
-    _rows(work / "https-proxies", [["extension", attached]] if found.proxy else [])
+    _rows(work / "https-proxies", [["extension", attached, found.tls or "-"]] if found.proxy else [])
     if place.domain:
         _write_move(work, place, found, google)
 

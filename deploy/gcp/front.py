@@ -41,10 +41,12 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Front:
-    """What stands in front, by name; `ours` alone is listed of Certificate Manager."""
+    """What stands in front, by name; of Certificate Manager ours alone. `made_by` is what the address says, `tls` the proxy's policy."""
 
     address: str = ""
+    made_by: str = ""
     proxy: bool = False
+    tls: str = ""
     maps_attached: bool = False
     attached: tuple[str, ...] = ()
     classic: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -121,9 +123,12 @@ def described(
     records = {
         _last(row["name"]): (row, row.get("dnsResourceRecord", {})) for row in managed["dnsAuthorizations"]
     }
+    address: Listed = next((row for row in compute["addresses"] if row["name"] == MAP), {})
     return Front(
-        address=next((row.get("address", "") for row in compute["addresses"] if row["name"] == MAP), ""),
+        address=address.get("address", ""),
+        made_by=address.get("description", ""),
         proxy=bool(proxy),
+        tls=_last(proxy.get("sslPolicy", "")),
         maps_attached=_last(proxy.get("certificateMap", "")) == MAP,
         attached=tuple(_last(link) for link in proxy.get("sslCertificates", [])),
         classic={

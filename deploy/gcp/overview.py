@@ -64,15 +64,21 @@ def of_front(certificates: Listed, backends: Listed, functions: Mapping[str, Fun
         for attempt in managed.get("authorizationAttemptInfo", []):
             if attempt.get("state") == "FAILED":
                 yield f"warning: {attempt.get('domain')} is not authorized: {attempt.get('failureReason')}"
-    attached = {backend["name"] for backend in backends if backend.get("securityPolicy")}
+    listed = list(backends)
+    there = {backend["name"] for backend in listed}
+    attached = {backend["name"] for backend in listed if backend.get("securityPolicy")}
     for function in functions.values():
-        if function.calls_per_minute and function.name.replace("_", "-") not in attached:
+        name = function.name.replace("_", "-")
+        if function.calls_per_minute and name in there and name not in attached:
             yield f"warning: {function.name} has no limit by address attached"
 
 
-def of_costs(functions: Mapping[str, Function], backends: Listed, databases: Listed) -> Iterator[str]:
+def of_costs(
+    services: Listed, functions: Mapping[str, Function], backends: Listed, databases: Listed
+) -> Iterator[str]:
     """Yield what costs money whether somebody calls or not."""
-    warm = [f.name for f in functions.values() if f.min_instances]
+    running = read_services(services)
+    warm = [f.name for f in functions.values() if f.min_instances and f.name.replace("_", "-") in running]
     yield f"warm instances: {', '.join(warm) or 'none'}"
     policies = {backend["securityPolicy"] for backend in backends if backend.get("securityPolicy")}
     yield f"policies of Cloud Armor: {len(policies)}"

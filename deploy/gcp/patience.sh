@@ -88,6 +88,8 @@ patience() {
       printf '180\twhat was just made to be ready'
       return
       ;;
+    # Compute Engine's words for what stays, which have no code in them; and what an organisation or Cloud Billing forbids.
+    *"Invalid value for"* | *"Required '"*"' permission"* | *"onstraint constraints/"* | *"rganization "[Pp]olicy* | *"illing account"* | *"illing must be enabled"*) ;;
     *INVALID_ARGUMENT* | *PERMISSION_DENIED* | *UNAUTHENTICATED* | *NOT_FOUND* | *ALREADY_EXISTS* | *"HTTPError 40"[0-49]*) ;;
     *)
       printf '90\tGoogle to answer'
@@ -102,6 +104,7 @@ reason() {
   local text
   text=$(tr '\n' ' ' <"$1" | sed 's/^ERROR: ([^)]*) //;s/ *$//' | cut -c1-300)
   case $text in
+    *"has not been used in"* | *SERVICE_DISABLED* | *"it is disabled"*) text="$text; this API is off: make deploy switches it on" ;;
     *PERMISSION_DENIED* | *"HTTPError 403"* | *" permission"*) text="$text; give whoever deploys the role of deploy/gcp/deployer.yaml" ;;
     *"uota"*) text="$text; ask for more on the console's quota page" ;;
     *"too recently"*) text="$text; Google frees the name after some days" ;;

@@ -25,10 +25,12 @@ _FORMS = {
     "REGION": (r"[a-z]+-[a-z]+\d+", "must be a region, such as europe-west1"),
     "DOMAIN": (
         r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}",
-        "must be a host name in lower case, such as klaviyo.example.com, without https:// and without a path",
+        "must be a host name in lower case, such as klaviyo.example.com (xn--... for other letters than a to z), without https://, "
+        "without a path and without a dot at its end",
     ),
     "WATCH_MINUTES": (r"\d{1,3}", "must be a number of minutes; 0 gives an upgrade all calls at once"),
-    "ALERT_EMAIL": (r"[^@\s]+@[^@\s]+\.[^@\s]+", "must be an email address"),
+    "COST_CEILING": (r"[1-9]\d{0,8}", "must be a number of dollars a month, such as 5000"),
+    "ALERT_EMAIL": (r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", "must be one email address"),
     "ONLY": (
         rf"(?:{_PARTS})(?: (?:{_PARTS}))*",
         "must name one or several of: bundle database balancer watching",
@@ -53,7 +55,7 @@ def of_variables(names: Iterable[str], given: Mapping[str, str]) -> Iterator[str
     """Yield which of the variables are not of the form that they must have. Those that are not set are another's to name."""
     for name in names:
         form, words = _FORMS[name]
-        if given.get(name) and not re.fullmatch(form, given[name]):
+        if given.get(name) and not re.fullmatch(form, given[name], re.ASCII):
             yield f"{name} {words}"
 
 

@@ -4,14 +4,16 @@ It is read from the files that the scripts work from, so that it says what they 
 """
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from deploy.gcp import front
+from deploy.gcp import costs, front, naming
 from deploy.gcp.naming import Place
+from deploy.staging import load_functions
 
 Resource = dict[str, Any]
 
@@ -33,6 +35,7 @@ def listed(work: Path, place: Place) -> list[Resource]:
         *_balancer(work, place),
         *_schedules(work, place),
         *_watching(work),
+        *_costs(),
     ]
 
 
@@ -46,7 +49,13 @@ def _project(work: Path) -> Iterator[Resource]:
     for name, email, what in _rows(work / "accounts"):
         yield _resource("google_service_account", name, email=email, display_name=what)
     for name, variable in _rows(work / "secrets"):
-        yield _resource("google_secret_manager_secret", name, variable=variable, replication="automatic")
+        yield _resource(
+            "google_secret_manager_secret",
+            name,
+            variable=variable,
+            replication="automatic",
+            labels={"made_by": naming.MADE_BY},
+        )
 
 
 def _data(work: Path, place: Place) -> Iterator[Resource]:
@@ -113,7 +122,9 @@ def _access(work: Path) -> Iterator[Resource]:
 
 
 def _balancer(work: Path, place: Place) -> Iterator[Resource]:
-    yield _resource("google_compute_global_address", "extension", ip_version="IPV4")
+    yield _resource(
+        "google_compute_global_address", "extension", ip_version="IPV4", description=naming.MADE_BY
+    )
     for limit, name, _ in _rows(work / "policies"):
         yield _resource("google_compute_security_policy", name, **_described(work / f"policy-{limit}.json"))
     for name, _, policy in _rows(work / "backends"):
@@ -150,7 +161,13 @@ def _balancer(work: Path, place: Place) -> Iterator[Resource]:
         ttl=front.TTL,
         rrdatas=[certificate],
     )
-    yield _resource("google_compute_ssl_policy", "extension", profile="MODERN", min_tls_version="TLS_1_2")
+    yield _resource(
+        "google_compute_ssl_policy",
+        "extension",
+        profile="MODERN",
+        min_tls_version="TLS_1_2",
+        description=naming.MADE_BY,
+    )
     yield _resource(
         "google_compute_target_https_proxy", "extension", url_map="extension", certificate_map="extension"
     )
@@ -196,6 +213,12 @@ def _watching(work: Path) -> Iterator[Resource]:
             selected_regions=regions.split(","),
         )
     yield _resource("google_monitoring_dashboard", "extension", **_described(work / "dashboard.json"))
+
+
+def _costs() -> Iterator[Resource]:
+    known, functions = costs.load(), load_functions()
+    told = costs.listed(known, functions, costs.ceiling(known, os.environ))
+    yield _resource("costs", "dollars", **told)  # no resource: what those above may cost
 
 
 def _described(path: Path) -> Resource:

@@ -17,6 +17,7 @@ check_machine PROJECT REGION
 step rollback
 observe services.json gcloud run services list --region="$REGION" --format=json
 planner traffic "$WORK"
+[[ -s $WORK/traffic ]] || fail "nothing of the extension is in $REGION of $PROJECT"
 planner workers "$WORK"
 if [[ -n ${FUNCTION:-} ]]; then
   wanted=${FUNCTION//_/-}

@@ -30,24 +30,47 @@ conclude() {
   STEP=failed
   if [[ -s $WORK/failed ]]; then
     while read -r line; do say "in $line"; done <"$WORK/failed" >&2
-    say "what is done stays done: mend this and run the same command again" >&2
+    if [[ -e $WORK/not-begun ]]; then say "nothing was made: mend this and run the same command again" >&2; else
+      say "what is done stays done: mend this and run the same command again" >&2
+    fi
   elif (($1 != 0)); then
     say "the run ended with status $1; the lines above say at which step" >&2
   fi
   [[ ! -s $WORK/dns ]] || cat "$WORK/dns"
 }
 
+# end_tree PROCESS: it and all below it. Each is stopped before those below it are listed, so that it starts no more of them.
+end_tree() {
+  local below
+  kill -STOP "$1" 2>/dev/null || return 0
+  for below in $(ps -A -o pid= -o ppid= | awk -v above="$1" '$2 == above { print $1 }'); do end_tree "$below"; done
+  kill -TERM "$1" 2>/dev/null || true
+  kill -CONT "$1" 2>/dev/null || true
+}
+
 # A script runs once more as a child of itself. This shell owns the folder through which things are passed on, new secrets among
 # them; it takes that away, says what failed, and ends with the status of the child. A trap on EXIT would decide that status in
-# bash 3.2, which macOS has.
+# bash 3.2, which macOS has. A signal may come to this shell alone, and what runs in the background does not hear of Ctrl-C: this shell
+# ends all of it. Who reads what is said may go away (`make deploy | head`): that ends each part at its next word, and nothing is left.
 if [[ -z ${DEPLOY_FOLDER:-} ]]; then
   DEPLOY_FOLDER=$(mktemp -d) # 0700
   export DEPLOY_FOLDER
   WORK=$DEPLOY_FOLDER
-  trap : INT TERM HUP # they end the child; this shell has yet to clean up
+  signal=
+  trap 'signal=130' INT
+  trap 'signal=143' TERM
+  trap 'signal=129' HUP
+  trap '' PIPE
+  "$BASH" "$0" "$@" <&0 &
+  child=$!
   ended=0
-  "$BASH" "$0" "$@" || ended=$?
-  if [[ ${FORMAT:-} == json ]]; then conclude "$ended" >&2; else conclude "$ended"; fi
+  wait "$child" || ended=$?
+  if [[ -n $signal ]]; then
+    end_tree "$child"
+    wait "$child" 2>/dev/null || true
+    ended=$signal
+  fi
+  if [[ ${FORMAT:-} == json ]]; then conclude "$ended" >&2; else conclude "$ended"; fi || true
   rm -rf "$DEPLOY_FOLDER"
   exit "$ended"
 fi
@@ -111,10 +134,19 @@ change() {
 }
 
 # known NAME FILE: whether the file has a line, or a line's first column, of this name.
-known() { cut -f1 "$WORK/$2" | grep -qxF -- "$1"; }
+known() { awk -F '\t' -v name="$1" '$1 == name { found = 1; exit } END { exit !found }' "$WORK/$2"; }
 
 # described FILE NAME: the second column of that line, by which an earlier run says what it made.
 described() { awk -F '\t' -v name="$2" '$1 == name { print $2; exit }' "$WORK/$1"; }
+
+# marked FILE: what was found that carries a fingerprint, alone or in brackets at the end of its description: ours, of whatever version.
+marked() { grep -E $'^[^\t]*\t([^\t]*\\()?[0-9a-f]{20}\\)?(\t|$)' "$WORK/$1" | cut -f1 || true; }
+
+# only PATTERN < NAMES: those of which the whole is of the pattern.
+only() { grep -xE -- "$1" || true; }
+
+# beyond FILE COLUMN < NAMES: those that are not in the column of what our own files give: an earlier version made them.
+beyond() { grep -vxF -f <(cut -f"${2:-1}" "$WORK/$1") || true; }
 
 # at_once COUNT FUNCTION < ROWS: call the function with the columns of each row, so many at a time; fail if any failed.
 at_once() {
@@ -150,6 +182,7 @@ side_by_side() {
         warn "$part is not complete; once it is mended: make deploy ... ONLY=$part"
       else
         failed=1
+        [[ -s $WORK/failed ]] || note_failure "$part: the lines above say why"
       fi
     fi
     number+=1

@@ -102,7 +102,7 @@ A_DEAD_JOB: Json = {
     "first_died_at": "2026-11-21T10:00:00+00:00",
     "last_died_at": "2026-11-21T10:00:00+00:00",
     "deaths": 1,
-    "attempts": 0,
+    "attempts": 1,
     "request_id": None,
     "replayed_at": None,
     "expires_at": "2026-12-21T10:00:00+00:00",

@@ -14,7 +14,7 @@ import click
 
 from deploy.targets import catalogue
 from deploy.targets.catalogue import Notification, NotInCatalogueError, Platform
-from deploy.targets.pushing import carry_out, changes, handle_of, rows_of
+from deploy.targets.pushing import carry_out, changes, handle_of, more_than_one, rows_of
 from deploy.targets.sending import NotSentError, send
 from deploy.targets.shapes import misfits
 from deploy.targets.trying import NoJsonError, TemplateFailedError, rendered
@@ -93,7 +93,7 @@ def check(file: Path, contexts: tuple[Path, ...], notification: str | None, plat
     """
     if platform is not None:
         _known(lambda: catalogue.platform(platform))
-    text = file.read_text(encoding="utf-8")
+    text = _text(file)
     named = notification or file.name.partition(".")[0]
     if notification is not None:
         _known(lambda: catalogue.notification(notification))
@@ -169,6 +169,11 @@ def send_(
     if dry_run:
         address += f"{'&' if '?' in address else '?'}dryRun=1"
     values = {name: _line(f"the header {name}") for name in headers}
+    if not (context or profile or dry_run) and platform == catalogue.EXTENSION:
+        click.echo(
+            "The event is of the sample's person, jane@example.org; --profile sends one of your own.",
+            err=True,
+        )
     secret = known[1].omneo_signing_secrets[0].value.get_secret_value() if known else ""
     try:
         answer = send(address, body, values, signing_secret=secret)
@@ -204,6 +209,8 @@ def push(
     try:
         omneo = rows_of(services, tenant)
         planned = changes(omneo, *chosen, url=address, template=text)
+        for says in more_than_one(omneo, handle_of(*chosen)):
+            click.echo(f"Warning: {says}", err=True)
         for change in planned:
             click.echo(
                 change.diff()
@@ -214,6 +221,9 @@ def push(
             click.echo("Nothing was changed.", err=True)
             return
         carry_out(omneo, planned)
+        made = sum(change.before is None for change in planned)
+        changed = sum(change.is_needed for change in planned) - made
+        click.echo(f"Omneo has it: {made} made, {changed} changed.", err=True)
     except ServiceError as error:
         raise click.ClickException(str(error)) from None
     if not chosen[1].trigger:
@@ -260,17 +270,28 @@ def _event(notification: Notification, context: Path | None, profile: str | None
 
 def _read(path: Path) -> Json:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(_text(path))
     except ValueError as error:
         raise click.ClickException(f"{path} is no JSON: {error}") from None
+    except RecursionError:
+        raise click.ClickException(f"{path} is nested too deeply.") from None
     if not isinstance(found, dict):
         raise click.ClickException(f"{path} is no event context: it must be an object.")
     return found
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{path} is no text in UTF-8: see its byte {error.start + 1}.") from None
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be read: {error.strerror}.") from None
+
+
 def _template_text(chosen: tuple[Platform, Notification], template: Path | None) -> str:
     if template is not None:
-        return template.read_text(encoding="utf-8")
+        return _text(template)
     return catalogue.template(chosen[0].name, chosen[1].name)
 
 

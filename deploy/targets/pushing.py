@@ -91,7 +91,7 @@ def changes(
         "template": template,
         "condition": json.dumps(condition),
     }
-    found = next((row for row in omneo.rows("targets") if row.get("handle") == handle), None)
+    found = next(iter(_targets(omneo, handle)), None)
     planned = [_change("targets", found, target)]
     if notification.trigger:
         trigger = {
@@ -103,9 +103,23 @@ def changes(
                 _action("target.send", 1, "target", handle),
             ],
         }
-        calling = next((row for row in omneo.rows("triggers") if handle in _called_by(row)), None)
+        # A merchant may have others that call it; ours is the one of the same event.
+        callers = sorted(_callers(omneo, handle), key=lambda row: row.get("trigger") != notification.trigger)
+        calling = next(iter(callers), None)
         planned.append(_change("triggers", calling, trigger))
     return planned
+
+
+def more_than_one(omneo: OmneoRows, handle: str) -> list[str]:
+    """Return what stands in Omneo more than once: each other reaction that calls the target sends one more message."""
+    says = []
+    if len(rows := _targets(omneo, handle)) > 1:
+        says.append(
+            f"{len(rows)} targets have the handle {handle}: {_named(rows)}. Delete all but one in CX Manager."
+        )
+    if len(rows := _callers(omneo, handle)) > 1:
+        says.append(f"{len(rows)} reactions call {handle}, and each of them sends: {_named(rows)}.")
+    return says
 
 
 def carry_out(omneo: OmneoRows, planned: list[Change]) -> None:
@@ -120,6 +134,18 @@ def carry_out(omneo: OmneoRows, planned: list[Change]) -> None:
 def handle_of(platform: Platform, notification: Notification) -> str:
     """Return the handle by which the target is found again."""
     return f"{platform.name}-{notification.name}"
+
+
+def _targets(omneo: OmneoRows, handle: str) -> list[Row]:
+    return [row for row in omneo.rows("targets") if row.get("handle") == handle]
+
+
+def _callers(omneo: OmneoRows, handle: str) -> list[Row]:
+    return [row for row in omneo.rows("triggers") if handle in _called_by(row)]
+
+
+def _named(rows: list[Row]) -> str:
+    return ", ".join(f"{row.get('name')} (id {row.get('id')})" for row in rows)
 
 
 def _change(kind: str, found: Row | None, wanted: Row) -> Change:

@@ -5,7 +5,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from urllib.parse import urlsplit
 
 from deploy.local.sandbox.omneo.delivery import SIGNATURE, sign
@@ -57,8 +57,26 @@ def send(url: str, body: bytes, headers: Mapping[str, str], *, signing_secret: s
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, error.read(LONGEST_ANSWER).decode(errors="replace"))
-    except (OSError, HTTPException, ValueError) as error:
-        raise NotSentError(f"No answer came: {type(error).__name__}.") from None
+    except (OSError, HTTPException) as error:
+        raise NotSentError(f"No answer came: {_why(error)}.") from None
+    except ValueError:  # its words may hold the value of a header
+        raise NotSentError("Nothing was sent: a header's name or value is not as HTTP wants it.") from None
+
+
+def _why(error: Exception) -> str:
+    """Return the reason of a failed call in a few words."""
+    reason = getattr(error, "reason", error)
+    match reason:
+        case InvalidURL():
+            return "the address is not as HTTP wants it"
+        case TimeoutError():
+            return f"none within {SECONDS:.0f} seconds"
+        case OSError() if reason.strerror:
+            return reason.strerror
+        case HTTPException():
+            return "what came is no HTTP"
+        case _:
+            return str(reason)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -9,7 +9,7 @@ from shared.web.callers import authenticated_tenant, installed
 from shared.web.calls import Call, Reply, json_body
 from shared.web.endpoints import endpoint
 
-services = Services.from_environment(Needs.STORE | Needs.OUTBOUND)
+services = Services.from_environment(Needs.STORE | Needs.INBOUND | Needs.OUTBOUND)
 
 
 @functions_framework.http

@@ -9,10 +9,11 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from shared import logs
+from shared.admin.moments import read_moment
 from shared.errors import InvalidPayloadError, UnknownPathError
 from shared.explain.rules.masking import masked
 from shared.jobs.dead_job import DeadJob, DeadJobState
@@ -292,13 +293,12 @@ def _limit(given: str) -> int:
 
 
 def _time(name: str, given: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(given)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
+    moment = read_moment(given)
+    if moment is None:
         raise InvalidPayloadError(
             f"{name} must be a date or a time, as in 2026-11-21 or 2026-11-21T10:00:00Z."
-        ) from None
+        )
+    return moment
 
 
 def _iso(time: datetime | None) -> str | None:

@@ -31,18 +31,12 @@ def examine(tenant: Tenant, services: Services) -> dict[str, Any]:
     findings += check_queues(tenant, queues, services.clock())
     worst = max((finding.severity for finding in findings), key=list(Severity).index)
     tenant = services.tenants.find(tenant.name) or tenant  # a check may have found it disconnected
-    klaviyo = tenant.klaviyo
     used = services.secret_uses.last(tenant.name)
     return {
         "tenant": tenant.name,
         "checked_at": _iso(services.clock()),
         "state": worst.value,
-        "klaviyo": {
-            "connected": tenant.is_connected,
-            "account_id": tenant.klaviyo_account_id,
-            "account_name": klaviyo.account_name if klaviyo else "",
-            "connected_at": _iso(klaviyo.connected_at) if klaviyo else None,
-        },
+        "klaviyo": connection(tenant),
         "findings": [{**asdict(finding), "severity": finding.severity.value} for finding in findings],
         "steps": steps_of(tenant),
         "queues": {
@@ -59,6 +53,17 @@ def examine(tenant: Tenant, services: Services) -> dict[str, Any]:
             for secret in tenant.webhook_secrets
         ],
         "left_behind": list(tenant.left_behind),
+    }
+
+
+def connection(tenant: Tenant) -> dict[str, Any]:
+    """Return what a report says of the tenant's Klaviyo account."""
+    klaviyo = tenant.klaviyo
+    return {
+        "connected": tenant.is_connected,
+        "account_id": tenant.klaviyo_account_id,
+        "account_name": klaviyo.account_name if klaviyo else "",
+        "connected_at": _iso(klaviyo.connected_at) if klaviyo else None,
     }
 
 

@@ -35,6 +35,11 @@ def faults(settings: TenantSettings) -> dict[str, str]:
     return {name: fault for name, fault in found.items() if fault}
 
 
+def form_fault(name: str, value: object) -> str:
+    """Return what to write in place of a value that has not the form of its setting, "" where its form says enough. Pure."""
+    return _region_fault(value) if name == "default_region" and isinstance(value, str) else ""
+
+
 def list_fault(tenant: Tenant, services: Services, list_id: str | None) -> str:
     """Return what is wrong with the master list, "" if nothing is, or Klaviyo cannot be asked now."""
     if not list_id or not tenant.is_connected:

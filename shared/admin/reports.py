@@ -27,14 +27,12 @@ class StatusReports:
         """Return the store that these services stand on."""
         return cls(services.documents, services.clock)
 
-    def last(
-        self, tenant: str, *, within: timedelta = RECENT, since: datetime | None = None
-    ) -> dict[str, Any] | None:
-        """Return the last report if it is not older than that, and not before `since`, where that is given."""
+    def last(self, tenant: str, *, within: timedelta = RECENT) -> dict[str, Any] | None:
+        """Return the last report if it is not older than that."""
         found = self._documents.get(_collection(tenant), _ID)
         if found is None or not isinstance(made := found.fields["made_at"], datetime):
             return None
-        if self._clock() - made >= within or (since is not None and made < since):
+        if self._clock() - made >= within:
             return None
         report: dict[str, Any] = json.loads(str(found.fields["report"]))
         return report

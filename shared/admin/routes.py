@@ -69,7 +69,8 @@ def get_status(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """GET status."""
     from shared.admin.status import status
 
-    return 200, status(tenant, services)
+    # Not the cached one: to whoever has just installed it would say that nothing is, and go on saying so for a minute.
+    return 200, status(services.tenant_cache.fresh(tenant.name) or tenant, services)
 
 
 def post_install_link(tenant: Tenant, services: Services, asked: Asked) -> Reply:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
-from shared.admin.meaning import faults, list_fault
+from shared.admin.meaning import faults, form_fault, list_fault
 from shared.audit import OPERATOR, Act, Audit
 from shared.errors import ConflictError, DocumentMissingError, InvalidPayloadError
 from shared.installation.provision import WEBHOOK, again, start_provision
@@ -260,9 +260,9 @@ def _validated(tenant: Tenant, changes: Mapping[str, Any]) -> TenantSettings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         # Only the setting is named: what lies deeper, as a mapping's name does, is a value of the caller's.
-        raise InvalidPayloadError(
-            f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}."
-        ) from None
+        key = str(first["loc"][0])
+        fault = form_fault(key, wanted.get(key)) or first["msg"].removeprefix("Value error, ")
+        raise InvalidPayloadError(f"{key}: {fault}.") from None
     # What a newer revision has stored stays.
     after = before.model_copy(update={key: getattr(valid, key) for key in known})
     if tenant.klaviyo is not None:

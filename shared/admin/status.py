@@ -3,8 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
-from shared.admin.doctor import examine
-from shared.admin.reports import StatusReports
+from shared.admin.doctor import connection, examine
+from shared.admin.reports import RECENT, StatusReports
 from shared.errors import WaitError
 from shared.resync.runs import Resyncs
 from shared.services import Services
@@ -13,10 +13,11 @@ from shared.tenants.tenants import Tenant
 LEASE = timedelta(seconds=90)
 # How long one waits whom somebody else is making a report for.
 PATIENCE_SECONDS, GLANCE_SECONDS = 20.0, 0.5
+_TELLING = ("connected", "account_id", "connected_at")  # what of a connection tells it from another
 
 
 def status(tenant: Tenant, services: Services) -> dict[str, Any]:
-    """Return the tenant's report, not older than a minute; while somebody is making a new one, the one before.
+    """Return the report on the tenant, which was read just now: not older than a minute; while somebody is making a new one, the one before.
 
     `run` is the run over the whole base that is under way, as it is now, None if there is none.
 
@@ -34,9 +35,7 @@ def _run(tenant: Tenant, services: Services) -> dict[str, Any] | None:
 
 
 def _report(tenant: Tenant, services: Services) -> dict[str, Any]:
-    # What was said of the account before is not so any more.
-    since = tenant.klaviyo.connected_at if tenant.klaviyo else None
-    recent = StatusReports.of(services).last(tenant.name, since=since)
+    recent = _last(tenant, services)
     if recent is not None:
         return recent
     lease = services.leases.acquire(f"status {tenant.name}", lasting=LEASE)
@@ -44,9 +43,16 @@ def _report(tenant: Tenant, services: Services) -> dict[str, Any]:
         return _while_another_looks(tenant, services)
     try:
         # Another may have finished between the two lines above.
-        return StatusReports.of(services).last(tenant.name, since=since) or _new_report(tenant, services)
+        return _last(tenant, services) or _new_report(tenant, services)
     finally:
         services.leases.release(lease)
+
+
+def _last(tenant: Tenant, services: Services, *, within: timedelta = RECENT) -> dict[str, Any] | None:
+    """Return the last report, unless an install, an uninstall or a disconnection came since, or while it was made."""
+    report = StatusReports.of(services).last(tenant.name, within=within)
+    now = connection(tenant)
+    return report if report and all(report["klaviyo"][name] == now[name] for name in _TELLING) else None
 
 
 def _new_report(tenant: Tenant, services: Services) -> dict[str, Any]:
@@ -57,7 +63,7 @@ def _new_report(tenant: Tenant, services: Services) -> dict[str, Any]:
 
 def _while_another_looks(tenant: Tenant, services: Services) -> dict[str, Any]:
     for _ in range(int(PATIENCE_SECONDS / GLANCE_SECONDS)):
-        if report := StatusReports.of(services).last(tenant.name, within=timedelta(days=1)):
+        if report := _last(tenant, services, within=timedelta(days=1)):
             return report
         services.sleep(GLANCE_SECONDS)
     raise WaitError("somebody else is looking at the tenant right now", service="The extension")

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from shared.admin.findings import Finding, Severity
+from shared.admin.moments import read_moment
 from shared.errors import InvalidPayloadError
 from shared.services import Services
 from shared.tenants.tenants import Tenant
@@ -83,11 +84,7 @@ def _since(query: Mapping[str, str], now: datetime) -> datetime:
     if ago := _AGO.fullmatch(text):
         number = int(ago[1])
         return max(now - (timedelta(hours=number) if ago[2] == "h" else timedelta(days=number)), now - KEPT)
-    try:
-        since = datetime.fromisoformat(text.replace(" ", "+"))
-    except ValueError:
-        raise InvalidPayloadError(
-            "since must be such as 24h, 7d, 2026-11-20 or 2026-11-20T08:00:00Z."
-        ) from None
-    since = since.astimezone(UTC) if since.tzinfo else since.replace(tzinfo=UTC)
+    since = read_moment(text)
+    if since is None:
+        raise InvalidPayloadError("since must be such as 24h, 7d, 2026-11-20 or 2026-11-20T08:00:00Z.")
     return max(since, now - KEPT)

@@ -3,7 +3,8 @@
 Events that surely come from our own calls are remembered and closed before any outside call. For the others, Klaviyo is asked if an event
 needs it, then Omneo's profile is read, and then its turn is taken: no outside call stands between the last read and the write. The result
 of the events is remembered before anything is sent. So the next flush finishes one that died, and repeats at most the call whose answer was
-not seen. A flush asks Klaviyo for no consent except for the master list: the look mends differences.
+not seen. A flush asks Klaviyo for no consent except for the master list: the look mends differences. At the end an opt-out from email is
+passed on to the profile that has the email by now; what she decided never waits for that.
 
 `rules/decisions.py` says what an event means; `rules/memory.py` and the modules that it names say what all events mean together.
 """
@@ -11,13 +12,14 @@ not seen. A flush asks Klaviyo for no consent except for the master list: the lo
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from shared import logs
 from shared.consent.former_identities import FormerIdentities
-from shared.consent.heirs import tell_heirs
+from shared.consent.heirs import tell_heir, tell_heirs
 from shared.consent.inbox import Entry, Inbox, event_of
 from shared.consent.klaviyo_profile import ProfileReadOnce
 from shared.consent.looks import look_at, look_where_undone
@@ -178,7 +180,7 @@ def _anothers(
     opt_ins = ready.email_ins
     if not opt_ins:
         return frozenset()
-    if _has_anothers_address(profile, look, tenant, services):
+    if _whose_address(profile, look, tenant, services):
         return frozenset((one.id, one.topic) for one in opt_ins)
     heirs = [
         heir
@@ -190,14 +192,31 @@ def _anothers(
     )
 
 
-def _has_anothers_address(
-    profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services
-) -> bool:
+def _whose_address(profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services) -> str:
+    """Return the other Omneo profile that has the email by now which Klaviyo has with this one, "" if there is none."""
     held = look.profile
     if held is None or not held.email or held.email.casefold() == (profile.email or "").casefold():
-        return False
+        return ""
     heir = services.omneo(tenant).find_profile_by_email(held.email)
-    return heir is not None and heir.lives and heir.id.casefold() != profile.id.casefold()
+    is_anothers = heir is not None and heir.lives and heir.id.casefold() != profile.id.casefold()
+    return heir.id if heir and is_anothers else ""
+
+
+def _tell_whose_address(outs: Sequence[Decided], way: ToOmneo, look: ProfileReadOnce) -> None:
+    """Let email opt-outs hold for whoever has the email that Klaviyo has with this profile still: nothing tells whose they were.
+
+    Klaviyo is not asked where Omneo shows the email that the last sync has left there.
+
+    Raises:
+        ServiceError: what Klaviyo or Omneo answered.
+    """
+    left = way.memories[Channel.EMAIL].mailed
+    theirs = [one.at for one in outs if not left or one.address != left]
+    if not theirs or (left and way.address == left):
+        return
+    with suppress(DisconnectedError):  # the person's own opt-out is not kept waiting for a new connection
+        if heir := _whose_address(way.profile, look, way.tenant, way.services):
+            tell_heir(heir, max(theirs), way.tenant, way.services, traceparent=way.traceparent)
 
 
 def _skip(entries: Sequence[Entry], tenant: Tenant, services: Services) -> None:
@@ -243,6 +262,7 @@ def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
     if way.tenant.klaviyo is not None and is_to_be_looked_at:
         look_at(way.tenant, way.profile.id, way.services.clock(), way.services, traceparent=way.traceparent)
     way.tell()
+    _tell_whose_address(outs, way, look)
     for entry, one in ready.decided:
         if one.decision is Decision.NONE or ready.is_told_apart(one):
             way.add(event_of(entry), one.signal)

@@ -13,6 +13,7 @@ from shared.consent.rules.decisions import TOPICS
 from shared.consent.rules.delivery import in_parts, read_event, unread_row
 from shared.errors import ConflictError, QueueUnavailableError, RefusedError
 from shared.jobs.jobs import Heal, ReadEvents, SpreadEvents
+from shared.notify.telling import tell_of_an_ended_run
 from shared.services import Services
 from shared.storage.leases import Lease
 from shared.tenants.tenants import Tenant
@@ -61,6 +62,7 @@ def _take_a_step(job: Heal, tenant: Tenant, services: Services) -> bool:
     if not job.metrics:
         _finish(tenant.name, job.began_at, job.since, services)
         logs.write(logging.INFO, "heal finished", events=job.found)
+        tell_of_an_ended_run(tenant, services, id=job.id, kind=job.kind, state="done")
         return True
     services.queue.put(_after_a_page(job, job.since, tenant, klaviyo, services), tenant)
     return False

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shared.services import Services
 
 _ATTEMPTS = 20
-_MOMENTS = ("omneo_in", "omneo_out", "seen_at", "ahead", "merged_at")
+_VALUES = ("omneo_in", "omneo_out", "seen_at", "ahead", "merged_at", "own_in", "mailed")
 
 Memories: TypeAlias = Mapping[Channel, Memory]
 
@@ -147,7 +147,7 @@ def _decode(found: Document | None) -> dict[Channel, Memory]:
 
 def _memory(channel: Channel, stored: Mapping[str, Any]) -> Memory:
     # A field that a newer revision wrote is passed over, one that an older did not know has its default.
-    known = {name: stored[name] for name in _MOMENTS if name in stored}
+    known = {name: stored[name] for name in _VALUES if name in stored}
     seen = stored.get("seen")
     return replace(
         Memory(channel, **known),

@@ -101,7 +101,12 @@ class ToOmneo:
 
     def address_after(self, at: datetime) -> str:
         """Return the mark of the email that Omneo showed, "" if there is none, or what it showed may be older than that moment."""
-        if not self.profile.email or self.read_at < at + CLOCKS_APART:
+        return "" if self.read_at < at + CLOCKS_APART else self.address
+
+    @property
+    def address(self) -> str:
+        """The mark of the email that Omneo showed, "" if there is none."""
+        if not self.profile.email:
             return ""
         if self.tenant.ledger_key is None:
             self.tenant = ensure_ledger_key(self.services.tenants, self.tenant.name)

@@ -38,8 +38,8 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 # Statuses that say "not now": request timeout, too early, throttled. Every 5xx says so too.
 _NOT_NOW = {408, 425, 429}
-# Statuses of success that need no body: accepted, no content, reset content.
-_SAY_ENOUGH = {202, 204, 205}
+# Statuses of success that may come without a body: accepted, no content, reset content.
+_SAY_ENOUGH = frozenset({202, 204, 205})
 # https://developers.klaviyo.com: Klaviyo's name for one request, and the date on which it retires the revision that was asked for.
 _REQUEST_ID = "X-Klaviyo-Req-Id"
 _RETIREMENT = "X-Klaviyo-Api-Retirement-Date"
@@ -144,11 +144,12 @@ class HttpClient:
         params: Mapping[str, str] | None = None,
         data: bytes | None = None,
         any_success: bool = False,
+        without_body: frozenset[int] = _SAY_ENOUGH,
         answered: Callable[[Mapping[str, str]], None] | None = None,
     ) -> Any:
-        """Return the answer's JSON, None if it has no body and needs none (202, 204, 205).
+        """Return the answer's JSON, None if it has no body and needs none.
 
-        With `any_success` every 2xx is enough, whatever its body is, and what is not JSON comes back as None. `answered` hears the headers of
+        `without_body` are the statuses of success with which the service answers this call so. With `any_success` every 2xx is enough, whatever its body is, and what is not JSON comes back as None. `answered` hears the headers of
         every answer.
 
         Raises:
@@ -163,7 +164,7 @@ class HttpClient:
                 answer = self._send(sent)
                 if answered is not None:
                     answered(answer.headers)
-                return self._understand(answer, any_success=any_success)
+                return self._understand(answer, without_body, any_success=any_success)
             except WaitError as error:
                 if not left or not waits.covers(error):
                     raise
@@ -232,19 +233,19 @@ class HttpClient:
             raise self._wait("broke off its answer, or took too long over it", response.status_code) from None
         return bytes(body)
 
-    def _understand(self, answer: Answer, *, any_success: bool) -> Any:
+    def _understand(self, answer: Answer, without_body: frozenset[int], *, any_success: bool) -> Any:
         if not 200 <= answer.status < 300:
             raise self._error(answer)
         try:
-            return self._json(answer)
+            return self._json(answer, without_body)
         except WaitError:
             if any_success:
                 return None
             raise
 
-    def _json(self, answer: Answer) -> Any:
+    def _json(self, answer: Answer, without_body: frozenset[int]) -> Any:
         if not answer.body.strip():
-            if answer.status in _SAY_ENOUGH:
+            if answer.status in without_body:
                 return None
             raise self._wait(
                 "answered without a body", answer.status, request_id=_request_id(answer)

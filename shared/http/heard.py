@@ -14,6 +14,10 @@ class Heard:
     status: int
     request: str = ""
 
+    def __str__(self) -> str:
+        """Return it in words, as in "Klaviyo answered 202 (4f3f)"."""
+        return f"{self.service} answered {self.status}" + (f" ({self.request})" if self.request else "")
+
 
 _last: ContextVar[dict[str, Heard] | None] = ContextVar("heard", default=None)
 

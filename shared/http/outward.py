@@ -43,19 +43,21 @@ def is_public(address: str) -> bool:
     (True, False, False, False)
     >>> is_public("224.0.0.1"), is_public("64:ff9b::a00:1"), is_public("2002:7f00:1::"), is_public("not an address")
     (False, False, False, False)
+    >>> is_public("2606:4700:4700::1111"), is_public("::127.0.0.1"), is_public("fec0::1")
+    (True, False, False)
     """
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    if isinstance(ip, ipaddress.IPv6Address) and (
-        ip.ipv4_mapped or ip.sixtofour or ip.teredo or ip in _NAT64
-    ):
-        return False  # an IPv4 address in another dress, which need not be a public one
+    if isinstance(ip, ipaddress.IPv6Address) and (ip not in _GIVEN_OUT or ip.sixtofour or ip.teredo):
+        return (
+            False  # beside what is given out there are IPv4 addresses in another dress, and those of a site
+        )
     return ip.is_global and not ip.is_multicast
 
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/32")
+_GIVEN_OUT = ipaddress.ip_network("2000::/3")  # all of IPv6 that anybody on the internet can have
 
 
 @dataclass(frozen=True)

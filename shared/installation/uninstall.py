@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from shared.direction import Direction
 from shared.errors import (
+    ConflictError,
     DisconnectedError,
     RefusedError,
     ServiceError,
@@ -28,6 +29,7 @@ from shared.profiles.backlog import SyncBacklog
 from shared.records.outbox import Outbox
 from shared.resync.rules.run import State
 from shared.resync.runs import Resyncs
+from shared.resync.telling import tell_of_the_end
 from shared.services import Services
 from shared.tenants.tenants import Provisions, Tenant
 
@@ -44,6 +46,7 @@ def uninstall(tenant: Tenant, services: Services) -> Tenant:
     """Take the install away and return the tenant, which says in `left_behind` what could not be removed.
 
     Raises:
+        ConflictError: the app was installed again meanwhile, as from another tab. That install stays.
         WaitError: Klaviyo or Omneo cannot at the moment; nothing was forgotten, call again.
         OwnServiceError: the same of ours.
     """
@@ -68,15 +71,18 @@ def _take_away(tenant: Tenant, services: Services) -> Tenant:
         *_remove_omneo_webhooks(tenant, services),
         *_leave_klaviyo(tenant, services),
     ]
+    _check_same(tenant, services.tenants.find(tenant.name))
     services.queue.purge(tenant, Direction.OUTBOUND)
     Outbox.of(services).forget(tenant.name)
     Backlog.of(services).forget(tenant.name)
     SyncBacklog.of(services).forget(tenant.name)
     services.rests.forget(tenant.name)
     if run := Resyncs.of(services).under_way(tenant.name):  # its job went with the queue
-        Resyncs.of(services).update(tenant.name, run, state=State.CANCELLED)
+        cancelled = Resyncs.of(services).update(tenant.name, run, state=State.CANCELLED)
+        tell_of_the_end(cancelled, tenant, services)
 
     def forget(now: Tenant) -> Tenant:
+        _check_same(tenant, now)
         return now.model_copy(
             update={
                 "klaviyo": None,
@@ -90,6 +96,19 @@ def _take_away(tenant: Tenant, services: Services) -> Tenant:
     after = services.tenants.change(tenant.name, forget)
     services.tenant_cache.fresh(tenant.name)
     return after
+
+
+def _check_same(before: Tenant, now: Tenant | None) -> None:
+    """Refuse to take away an install that began after this uninstall: its merchant has just read that the account is connected."""
+    if now is not None and now.klaviyo is not None and not _is_same(before, now):
+        raise ConflictError(
+            "The app was installed again meanwhile, and that install stays. Call again if it is to go too."
+        )
+
+
+def _is_same(before: Tenant, now: Tenant) -> bool:
+    one, other = before.klaviyo, now.klaviyo
+    return one is not None and other is not None and one.connected_at == other.connected_at
 
 
 def _remove_omneo_webhooks(tenant: Tenant, services: Services) -> list[str]:
@@ -132,6 +151,7 @@ def _revoke(tenant: Tenant, account_id: str, services: Services) -> list[str]:
     fresh = services.tenants.find(tenant.name)
     if fresh is None or fresh.klaviyo is None:
         return []
+    _check_same(tenant, fresh)  # the grant may be the new install's too
     return revoke(account_id, fresh.klaviyo.refresh_token.get_secret_value(), services)
 
 

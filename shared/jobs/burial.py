@@ -39,7 +39,7 @@ def bury(
         reason=reason,
         detail=_detail(job, because),
         body=body,
-        attempts=job.attempts,
+        attempts=job.attempts + 1,
         died_at=now,
         request_id=request_of(because).get("request", ""),
         cause=cause,

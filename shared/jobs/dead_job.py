@@ -19,7 +19,7 @@ class DeadJob(BaseModel):
 
     `reason` is plain and holds nothing personal. `detail` holds the service's own words and may quote personal data. `request_id` is the
     service's name for the call that it refused, "" if it gives none. `body` is the task's body, unchanged; `detail` and `body` are empty in
-    what a scan gives. `call` is the id of the call whose records they are, "" of any other job. `died_at` is the last time, `first_died_at` the first, None if there was but one. `profiles` are hashes of whom it is about.
+    what a scan gives. `call` is the id of the call whose records they are, "" of any other job. `attempts` is how often it was tried, with the time that it died of. `died_at` is the last time, `first_died_at` the first, None if there was but one. `profiles` are hashes of whom it is about.
     `replay` is the word of the last replay, `run` the run that it belongs to, "" if it was alone.
     """
 

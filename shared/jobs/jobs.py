@@ -194,8 +194,8 @@ class SyncProfile(Job):
     """Make the Klaviyo profile what the Omneo profile is when the job runs, consent included.
 
     Calls that came before `until` count on this job. A sync that has read the profile since then has done its work. `leaves_undated` is for
-    runs over the whole base: an opt-in that has no date is not asked for. `may_wait` says that it may wait behind others, if it shows no
-    opt-out that Klaviyo has not been told of.
+    runs over the whole base: an opt-in that has no date is not asked for. `may_wait` says that it may wait behind others, if Omneo shows no
+    opt-out that Klaviyo has not been told of; `has_waited` that it was asked, and showed none: of a later one another call tells.
     """
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
@@ -204,6 +204,7 @@ class SyncProfile(Job):
     until: AwareDatetime
     leaves_undated: bool = False
     may_wait: bool = True
+    has_waited: bool = False
 
 
 class PackSyncs(Job):

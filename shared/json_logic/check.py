@@ -103,6 +103,9 @@ def _operator_fault(operator: str, given: object, path: str, in_step: bool) -> s
         )
     if in_step and operator in _GROWING:
         return f"uses {operator} inside the step of reduce{_at(path)}: use numbers there"
+    if in_step and operator == "var" and not _is_plain_path(given):
+        # All that a step sees holds what the step before gave: a thousand items would be nested a thousand deep.
+        return f'needs the path of one value in var inside the step of reduce{_at(path)}, as in {{"var": "current"}}'
     fewest, most = ARITY[operator]
     count = len(arguments(given))
     if count < fewest or (most is not None and count > most):
@@ -119,6 +122,11 @@ def _var_fault(given: object, path: str) -> str:
     ):
         return ""
     return f'needs a path in var{_at(path)}, as in {{"var": "tier.handle"}}'
+
+
+def _is_plain_path(given: object) -> bool:
+    (name, *_) = arguments(given) or [None]
+    return isinstance(name, int) or (isinstance(name, str) and name != "")
 
 
 def _at(path: str) -> str:

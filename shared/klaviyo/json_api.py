@@ -102,6 +102,7 @@ class JsonApi:
                     headers=self._headers(token, data),
                     params=params,
                     data=data,
+                    without_body=_without_body(endpoint, method),
                     answered=partial(self._pace.answered, endpoint),
                 )
             except WaitError as error:
@@ -125,6 +126,13 @@ class JsonApi:
     def _headers(self, token: str, data: bytes | None) -> dict[str, str]:
         headers = {"Authorization": f"Bearer {token}", "revision": self._revision, "Accept": _JSON_API}
         return headers if data is None else headers | {"Content-Type": _JSON_API}
+
+
+def _without_body(endpoint: Endpoint, method: str) -> frozenset[int]:
+    """Return the statuses with which Klaviyo takes such a call and says no more; whoever answers for it would say another."""
+    if method == "DELETE" or endpoint in (Endpoint.RECORDS, Endpoint.BULK_RECORDS):
+        return frozenset({204})
+    return frozenset({202} if method == "POST" else ())
 
 
 def next_cursor(page: Any, *, before: str) -> str | None:

@@ -63,9 +63,11 @@ class TenantPace:
             )
 
     def answered(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
-        """Learn the account's own limit, which may be another than the documented one."""
+        """Learn the account's own limit, which may be another than the documented one, and whether this second's calls are spent."""
         if limit := Limit.read(headers.get("RateLimit-Limit", "")):
             self._rests.learn(self._tenant, endpoint, limit)
+        if headers.get("RateLimit-Remaining", "").strip() == "0":  # of the second, not of the minute
+            self._rests.fill(self._tenant, endpoint)
 
     def refused(self, endpoint: Endpoint, asked: float | None) -> None:
         """Let the endpoint rest."""

@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
-from shared.errors import DocumentChangedError, DocumentExistsError, StoreUnavailableError
+from shared.errors import (
+    DocumentChangedError,
+    DocumentExistsError,
+    DocumentMissingError,
+    StoreUnavailableError,
+)
 from shared.klaviyo.limits import Endpoint, Limit
 from shared.klaviyo.rules.line import Line
 from shared.storage.documents import Document, Documents, Value, delete_all
@@ -22,6 +27,7 @@ LONGEST = 3600.0  # seconds; as long as a job waits at most because it is asked 
 LONGEST_UNASKED = 60.0  # seconds
 # Refusals of the same moment, which ask for whole seconds, end within so much of each other.
 _AS_LATE = timedelta(seconds=1)
+_SECOND = timedelta(seconds=1)
 _REMEMBERED = timedelta(minutes=2)  # after its end, for the next to be longer
 _TENANTS = 1000
 _LINES = 10_000
@@ -44,12 +50,14 @@ class Rests:
         self._known: dict[str, tuple[datetime, Mapping[str, _Rest]]] = {}
         self._lines: dict[tuple[str, str], Line] = {}
         self._limits: dict[tuple[str, Endpoint], Limit] = {}
+        self._full: dict[tuple[str, str], datetime] = {}
 
     def until(self, tenant: str, thing: str) -> datetime | None:
         """Return until when an endpoint, or whatever else rests by a name, is not to be called; None if it may be."""
         now = self._clock()
-        rest = self._seen(tenant, now).get(thing)
-        return rest.until if rest is not None and rest.until > now else None
+        rest, full = self._seen(tenant, now).get(thing), self._full.get((tenant, thing), now)
+        until = full if rest is None else max(rest.until, full)
+        return until if until > now else None
 
     def look(self, tenant: str, thing: str) -> datetime | None:
         """Return what `until` does, as it stands in the store now."""
@@ -81,6 +89,16 @@ class Rests:
                 self._limits.clear()
             self._limits[tenant, endpoint] = limit
 
+    def fill(self, tenant: str, endpoint: Endpoint) -> None:
+        """Let this process make no more calls in the present second: Klaviyo has said that this was the last that it takes.
+
+        Nothing is stored: the second is over before others would know.
+        """
+        with self._lock:
+            if len(self._full) >= _LINES:
+                self._full.clear()
+            self._full[tenant, endpoint] = self._clock().replace(microsecond=0) + _SECOND
+
     def limit(self, tenant: str, endpoint: Endpoint) -> Limit:
         """Return the limit of an endpoint as Klaviyo has last said it, or the documented limit."""
         return self._limits.get((tenant, endpoint), endpoint.limit)
@@ -88,6 +106,32 @@ class Rests:
     def rest(self, tenant: str, thing: str, until: datetime) -> None:
         """Let it rest until then, unless it rests as long already."""
         self._note(tenant, thing, _Rest(until, (until - self._clock()).total_seconds()))
+
+    def spend(self, tenant: str, thing: str, many: int, *, until: datetime) -> int:
+        """Note that so many more are spent of what there is until then, and return how many are in all, as far as is known.
+
+        Of those who note it at the same moment some may not be counted: nobody waits for another.
+        """
+        for _ in range(_TRIES):
+            try:
+                return self._spent(tenant, thing, many, until)
+            except (DocumentExistsError, DocumentChangedError, DocumentMissingError):
+                continue
+            except StoreUnavailableError:
+                break
+        return many
+
+    def _spent(self, tenant: str, thing: str, many: int, until: datetime) -> int:
+        found = self._documents.get(_collection(tenant), thing)
+        if found is not None and found.fields["until"] == until:
+            many += cast(int, found.fields["spent"])
+        # The fields of a rest, since rests are read together; nobody asks whether this one is over.
+        fields: dict[str, Value] = {"until": until, "seconds": 0.0, "spent": many, "expire_at": until}
+        if found is None:
+            self._documents.create(_collection(tenant), thing, fields)
+        else:
+            self._documents.update(_collection(tenant), thing, fields, version=found.version)
+        return many
 
     def refused(self, tenant: str, thing: str, asked: float | None, *, at_least: float = 1.0) -> None:
         """Let what has just been refused rest for the seconds that were asked for; where none were, longer each time in a row."""
@@ -117,6 +161,7 @@ class Rests:
             self._known.pop(tenant, None)
             self._lines = {key: line for key, line in self._lines.items() if key[0] != tenant}
             self._limits = {key: limit for key, limit in self._limits.items() if key[0] != tenant}
+            self._full = {key: end for key, end in self._full.items() if key[0] != tenant}
 
     def _seen(self, tenant: str, now: datetime) -> Mapping[str, _Rest]:
         with self._lock:

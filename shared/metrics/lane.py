@@ -1,10 +1,11 @@
 """The way of an event: by a single call, or, while single calls are throttled, into the backlog, from which bulk jobs take it.
 
-A live event goes by a single call whenever Klaviyo allows it, and never waits behind the backlog.
+A live event goes by a single call whenever Klaviyo allows it, and never waits behind the backlog. In a rush, an event that is one of few of
+its metric counts as live; the others go in bulk and leave single calls to it.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from shared.errors import WaitError
@@ -12,15 +13,19 @@ from shared.jobs.jobs import PackEvents, SendMetric, write_job
 from shared.jobs.rules.windows import Window, hashed
 from shared.klaviyo.limits import Endpoint
 from shared.metrics.backlog import Backlog
+from shared.metrics.few import Few
 from shared.metrics.rules.bulk import LARGEST_EVENT
-from shared.metrics.rules.event import email_of, klaviyo_profile_id
+from shared.metrics.rules.event import email_of, klaviyo_profile_id, metric_name_of
+from shared.metrics.singles import UNTRIED, Singles
 from shared.tenants.tenants import Tenant
+from shared.traffic.rules.counts import METRIC, Row, What, name_shown
+from shared.traffic.traffic import Traffic
 
 if TYPE_CHECKING:
     from shared.services import Services
 
-# Untried events go in bulk while this rests, though single calls are allowed: they are left to what may go in no other way.
-UNTRIED = "untried-events"
+# A live event waits as long for the end of a rest: in bulk it would be at Klaviyo later.
+SOON = timedelta(seconds=5)
 
 
 def goes_to_the_backlog(job: SendMetric, tenant: Tenant, services: "Services", *, is_again: bool) -> bool:
@@ -32,16 +37,55 @@ def goes_to_the_backlog(job: SendMetric, tenant: Tenant, services: "Services", *
         OwnServiceError: of ours; the queue must deliver again.
     """
     if not may_go_in_bulk(job):
-        return False
+        return _goes_singly(tenant, services)
     if is_again:
-        is_there = Backlog.of(services).holds(tenant.name, job)
-        if is_there:
-            pack_soon(tenant, services, traceparent=job.traceparent)
-        return is_there
-    if all(services.rests.until(tenant.name, thing) is None for thing in (Endpoint.EVENTS, UNTRIED)):
-        return False
+        return waits_already(job, tenant, services) or _goes_singly(tenant, services)
+    if not _is_held_back(tenant, services, is_few=Few.of(services).has(job)):
+        return _goes_singly(tenant, services)
     set_aside(job, tenant, services)
     return True
+
+
+def waits_already(job: SendMetric, tenant: Tenant, services: "Services") -> bool:
+    """Return whether the event of this job is in the backlog, and see to it that a packer comes.
+
+    Raises:
+        OwnServiceError: of ours.
+    """
+    is_there = Backlog.of(services).holds(tenant.name, job)
+    if is_there:
+        pack_soon(tenant, services, traceparent=job.traceparent)
+    return is_there
+
+
+def waits_from_the_start(job: SendMetric, tenant: Tenant, services: "Services") -> bool:
+    """Put an event that was just accepted, and is none of few, into the backlog if a worker would; return whether it waits there.
+
+    Raises:
+        OwnServiceError: of ours; it may wait there.
+    """
+    if not may_go_in_bulk(job) or not _is_held_back(tenant, services, is_few=False):
+        return False
+    set_aside(job, tenant, services)
+    row = Row(METRIC, What.WAITING, metric=name_shown(metric_name_of(job.event)))
+    Traffic.of(services).count(tenant.name, row)
+    return True
+
+
+def _is_held_back(tenant: Tenant, services: "Services", *, is_few: bool) -> bool:
+    """Return whether an event that may go in bulk is not to go singly now. One of few waits for a short rest to end, and heeds no other's turn."""
+    rests = services.rests
+    until = rests.until(tenant.name, Endpoint.EVENTS)
+    if is_few:
+        return until is not None and until - services.clock() > SOON
+    return until is not None or rests.until(tenant.name, UNTRIED) is not None
+
+
+def _goes_singly(tenant: Tenant, services: "Services") -> bool:
+    """Count a single call, unless it will not be made now, and return that nothing waits in the backlog."""
+    if services.rests.until(tenant.name, Endpoint.EVENTS) is None:
+        Singles.of(services).count(tenant.name)
+    return False
 
 
 def was_throttled(error: Exception) -> bool:

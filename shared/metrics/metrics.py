@@ -40,10 +40,12 @@ def accept_metric(
     now: datetime,
     new_id: Callable[[], str],
     traceparent: str,
+    to_be_queued: Callable[[SendMetric], SendMetric | None] = lambda job: job,
 ) -> SendMetric:
     """Queue the event that `body` describes, and return the job, once it is safe.
 
-    `unique_id` and `time` are fixed here, so that however often the job runs, Klaviyo keeps one event.
+    `unique_id` and `time` are fixed here, so that however often the job runs, Klaviyo keeps one event. `to_be_queued` returns the job as it
+    is to be queued, None if it has seen to it otherwise.
 
     Raises:
         InvalidPayloadError, PayloadTooLargeError: the caller can fix it.
@@ -61,7 +63,8 @@ def accept_metric(
         omneo_profile_id=metric.omneo_profile_id,
         traceparent=traceparent,
     )
-    queue.put(job, tenant)
+    if (queued := to_be_queued(job)) is not None:
+        queue.put(queued, tenant)
     logs.note(job=job.id, kind=job.kind)
     if metric.left_out:
         logs.note(left_out=names_of(metric.left_out))

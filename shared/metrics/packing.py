@@ -1,9 +1,10 @@
 """Packing: events in the backlog go to Klaviyo in bulk jobs of a thousand, the earliest accepted first.
 
-A lease lets one packer at a time work for a tenant. The events of a job are noted before the call. When Klaviyo accepts the job, its events are
-delivered and leave the backlog. A throttled job surely had no effect, and may be sent again. After any other refusal, and after the death of
-a process, nobody knows the effect, or one event is to blame: then all events of the job go by single calls, where Klaviyo drops a repeated
-one. An event that has waited for a day goes by a single call too: there it is delivered, or given up for the reason that is true then.
+A lease, which the packer renews while it works, lets one packer at a time work for a tenant. The events of a job are noted before the call. When
+Klaviyo accepts the job, its events are delivered and leave the backlog. A throttled job surely had no effect, and may be sent again. After any
+other refusal, and after the death of a process, nobody knows the effect, or one event is to blame: then all events of the job go by single calls,
+where Klaviyo drops a repeated one. An event that has waited for a day goes by a single call too: there it is delivered, or given up for the reason
+that is true then.
 
 A run leaves the events of the present ten seconds to the run that they have queued. It leaves a rest that would not fill a job to the next run,
 unless the backlog holds nothing else. While more events come than single calls can carry, every event that may go in bulk stays in the
@@ -34,19 +35,23 @@ from shared.jobs.rules.patience import is_given_up, seconds_to_wait
 from shared.jobs.rules.windows import LENGTH, Window
 from shared.klaviyo.limits import Endpoint
 from shared.metrics.backlog import Backlog, Waiting
-from shared.metrics.lane import UNTRIED, pack_soon, persons_of, was_throttled
+from shared.metrics.lane import pack_soon, persons_of, was_throttled
 from shared.metrics.metrics import with_the_number_read
 from shared.metrics.rules.bulk import MOST_EVENTS, Filling, Place
 from shared.metrics.rules.event import metric_name_of
+from shared.metrics.singles import UNTRIED
 from shared.receipts import Fate, Receipt, Receipts
 from shared.services import Services
 from shared.storage.documents import Write
+from shared.storage.leases import Lease
 from shared.tenants.tenants import Tenant
 from shared.traffic.rules.counts import METRIC, Row, What, name_shown
 from shared.traffic.traffic import Traffic
 
-LEASE = timedelta(minutes=5)  # as long as a worker may run
-# A run begins no call later than this: the call and what follows it end well before the lease does.
+# Renewed before each batch. So much passes at most before nobody packs for a packer that was killed; a batch takes seconds, and one that takes
+# longer than this is for the next packer as one that a dead process has left.
+LEASE = timedelta(minutes=1)
+# A run begins no call later than this: the call and what follows it end well before the worker is stopped.
 WORKS_FOR = timedelta(minutes=2)
 SWEPT_AFTER = timedelta(minutes=2)
 # More in ten seconds than single calls bring.
@@ -80,7 +85,7 @@ def pack_events(
         pack_soon(tenant, services, traceparent=job.traceparent)
         return
     try:
-        after = _Run(job, tenant, services, dropping).work()
+        after = _Run(job, tenant, services, dropping, lease).work()
         if after is not None:
             attempts = job.attempts + 1 if after else 0
             pack_soon(tenant, services, after=after, attempts=attempts, traceparent=job.traceparent)
@@ -130,12 +135,18 @@ class _Run:
     """One run of the packer."""
 
     def __init__(
-        self, job: PackEvents, tenant: Tenant, services: Services, dropping: Callable[[], Dropped]
+        self,
+        job: PackEvents,
+        tenant: Tenant,
+        services: Services,
+        dropping: Callable[[], Dropped],
+        lease: Lease,
     ) -> None:
         self._job = job
         self._tenant = tenant
         self._services = services
         self._dropping = dropping
+        self._lease = lease
         self._backlog = Backlog.of(services)
         self._rests = services.rests
         self._sent = 0
@@ -156,7 +167,7 @@ class _Run:
         """Send batch after batch, and read the next one while one is sent: each takes about a second."""
         ends = self._services.clock() + WORKS_FOR
         coming = ahead.submit(self._batch_behind, None)
-        while self._services.clock() < ends:
+        while self._services.clock() < ends and self._services.leases.renew(self._lease, lasting=LEASE):
             if not (batch := coming.result()):
                 return None if self._is_all_gone() else 0.0
             coming = ahead.submit(self._batch_behind, batch.last)

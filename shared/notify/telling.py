@@ -43,6 +43,22 @@ def tell_of_a_mended_job(kind: str, reason: str, tenant: Tenant, services: Servi
     tell(tenant, Cause.JOBS_MENDED, services, key=f"{kind} {reason}", kind=kind, reason=reason)
 
 
+def tell_of_an_ended_run(
+    tenant: Tenant, services: Services, *, id: str, kind: str, state: str, reason: str = ""
+) -> None:
+    """Have told that a run, or a heal, has ended, and how. One that goes on and ends otherwise is told again, within the hour too."""
+    tell(
+        tenant,
+        Cause.RUN_ENDED,
+        services,
+        key=f"{id} {state}",
+        run=id,
+        kind=kind,
+        state=state,
+        reason=reason,
+    )
+
+
 def tell(
     tenant: Tenant,
     cause: Cause,

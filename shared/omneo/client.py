@@ -336,7 +336,13 @@ class OmneoClient:
         if data is not None:
             headers["Content-Type"] = "application/json"
         answer = self._http.call(
-            method, path, headers=headers, params=params, data=data, any_success=any_success
+            method,
+            path,
+            headers=headers,
+            params=params,
+            data=data,
+            any_success=any_success,
+            without_body=frozenset({204} if method == "DELETE" else ()),
         )
         if not any_success and is_strangers(answer):
             raise WaitError(

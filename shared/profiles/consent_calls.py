@@ -6,14 +6,14 @@ look follows when it must have landed.
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from shared import logs
 from shared.consent.asking import AskedConsent, Asking
-from shared.consent.ledger import ConsentRecord
+from shared.consent.ledger import ConsentRecord, ensure_ledger_key
 from shared.consent.looks import look_after_a_call
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.comparison import ConsentRules, consent_steps, still_asked
@@ -27,6 +27,7 @@ from shared.jobs.rules.causes import Cause
 from shared.klaviyo.consent_jobs import Person
 from shared.profiles.opt_outs import queue_pull
 from shared.services import Services
+from shared.tenants.erasures import Identifier, mark_of
 from shared.tenants.tenants import Tenant
 
 # Opt-outs first.
@@ -44,17 +45,22 @@ def compared(
     read_at: datetime,
     tenant: Tenant,
     services: Services,
+    left: str = "",
 ) -> tuple[Memories, list[Step]]:
     """Return what is known once both sides are compared, and the steps; remember it, and note decisions of Omneo's in the ledger.
 
-    `comms` is what Omneo showed when it was asked at `read_at`.
+    `comms` is what Omneo showed when it was asked at `read_at`. `left` is the email that a sync leaves in Klaviyo, "" where none does.
     """
     store, rules, now = ConsentMemories.of(services), consent_rules(tenant), services.clock()
     steps: list[Step] = []
+    if left and tenant.ledger_key is None:
+        tenant = ensure_ledger_key(services.tenants, tenant.name)
+    mark = mark_of(tenant, Identifier.EMAIL, left) if left else ""
 
     def both(memories: Memories) -> Memories:
         known, steps[:] = consent_steps(memories, comms, subjects, rules=rules, read_at=read_at, now=now)
-        return known
+        email = known[Channel.EMAIL]
+        return {**known, Channel.EMAIL: replace(email, mailed=mark or email.mailed)}
 
     before = store.find(tenant.name, profile_id)
     note_decisions(before, both(before), comms, profile_id=profile_id, tenant=tenant, services=services)

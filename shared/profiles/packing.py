@@ -20,13 +20,16 @@ from shared.profiles.rules.sync_plan import comms_of
 from shared.profiles.rules.urgent import brings_an_opt_out
 from shared.profiles.synced import SyncedProfiles
 from shared.services import Services
+from shared.storage.leases import Lease
 from shared.tenants.tenants import Tenant
 
 # What a sync calls: the last two where Klaviyo has not yet what the profile is to have.
 NEEDED = (Endpoint.PROFILE_IMPORT, Endpoint.READ_PROFILES, Endpoint.CREATE_PROFILE)
 GIVEN_BACK = "syncs given back"  # what rests until they have had their time, or the next run comes early
 SHARE = 0.8  # of Klaviyo's limit: the rest is for live syncs
-LEASE = timedelta(minutes=5)  # as long as a worker may run
+# Renewed while syncs are given back. So much passes at most before nobody packs for a packer that was killed.
+LEASE = timedelta(minutes=1)
+RENEWED_EVERY = 20  # syncs
 SWEPT_AFTER = timedelta(minutes=2)
 
 
@@ -42,7 +45,7 @@ def seconds_to_wait(tenant: Tenant, services: Services) -> float | None:
 def may_wait(job: SyncProfile, tenant: Tenant, services: Services) -> bool:
     """Return whether a sync may wait behind others: what brings an opt-out does not, nor does what somebody replays.
 
-    If Omneo refuses to answer, the sync counts as one with an opt-out.
+    If Omneo refuses to answer, the sync counts as one with an opt-out. For a sync that has waited before, Omneo is not asked again.
 
     Raises:
         WaitError, TokenRejectedError: Omneo cannot tell now. The sync would hear the same, and waits for Omneo: if it waited for Klaviyo, it
@@ -50,6 +53,8 @@ def may_wait(job: SyncProfile, tenant: Tenant, services: Services) -> bool:
     """
     if not job.may_wait or job.replay:
         return False
+    if job.has_waited:
+        return True
     try:
         profile = services.omneo(tenant).profile_fields(job.profile_id)
     except RefusedError:
@@ -70,7 +75,7 @@ def keep_for_later(job: SyncProfile, tenant: Tenant, services: Services, after: 
     Raises:
         OwnServiceError: one of the two was not done; do both again.
     """
-    SyncBacklog.of(services).add(tenant.name, job)
+    SyncBacklog.of(services).add(tenant.name, job.model_copy(update={"has_waited": True}))
     pack_soon(tenant, services, after=after, traceparent=job.traceparent)
 
 
@@ -85,7 +90,7 @@ def pack_syncs(job: PackSyncs, tenant: Tenant, services: Services) -> None:
         pack_soon(tenant, services, traceparent=job.traceparent)
         return
     try:
-        after = _give_back(tenant, services)
+        after = _give_back(tenant, services, lease)
     finally:
         services.leases.release(lease)
     if after is not None:
@@ -118,7 +123,7 @@ def pack_soon(tenant: Tenant, services: Services, *, after: float = 0.0, tracepa
     )
 
 
-def _give_back(tenant: Tenant, services: Services) -> float | None:
+def _give_back(tenant: Tenant, services: Services, lease: Lease) -> float | None:
     """Give back a window's worth; return the seconds until the next may follow, None when nothing waits any more."""
     backlog, now = SyncBacklog.of(services), services.clock()
     given_back = services.rests.look(tenant.name, GIVEN_BACK)
@@ -137,6 +142,8 @@ def _give_back(tenant: Tenant, services: Services) -> float | None:
     services.rests.rest(tenant.name, GIVEN_BACK, now + LENGTH - SETTLE)
     queue = tenant.queue_name(PackSyncs.direction)
     for number, sync in enumerate(waiting):
+        if number % RENEWED_EVERY == 0 and not services.leases.renew(lease, lasting=LEASE):
+            return 0.0  # another packer is at it: this one took too long
         services.queue.put_back(
             queue, sync.body, tenant=tenant.name, direction=PackSyncs.direction, delay=number / a_second
         )

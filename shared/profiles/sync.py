@@ -6,7 +6,7 @@ says so, and write the Klaviyo id back as an identity.
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from shared import logs
 from shared.consent.former_identities import FormerIdentities, Heir
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.calls import is_being_carried_out, with_merge
-from shared.consent.rules.held import Subject
+from shared.consent.rules.held import Subject, opted_in_at
 from shared.consent.rules.memory import CLOCKS_APART
 from shared.consent.rules.step import Outcome, Step
 from shared.consent_events import Channel
@@ -204,8 +204,11 @@ class _Sync:
             released=room.released,
         )
         self._note_given_up(heirs, imported.before, imported.profile)
-        unmerged = self._merge(imported)
-        trouble, steps = self._settle_consents(subjects_of(imported, plan.mapped.attributes))
+        subjects = subjects_of(imported, plan.mapped.attributes)
+        # Before the merge: what Klaviyo has shown is hers alone.
+        steps = self._compare(subjects, left=imported.profile.email)
+        unmerged = self._merge(imported, subjects)
+        trouble = self._settle_consents(subjects, steps)
         self._write_identity(imported.profile.id, plan.klaviyo_id)
         room.hand_on(self.before.left.values(), imported)
         missing = unmerged or room.what_is_missing(self.job, imported, self._wanted_by)
@@ -221,7 +224,8 @@ class _Sync:
         found = profile_of_excluded(self._ownership, self.tenant, self.before, self.services)
         if found is None:
             return
-        trouble, _ = self._settle_consents(subjects_of_excluded(found))
+        subjects = subjects_of_excluded(found)
+        trouble = self._settle_consents(subjects, self._compare(subjects))
         wanted = mapped_profile(self.profile, _rules(self.tenant)).attributes
         room = MakingRoom(self.job.profile_id, wanted, self.tenant, self.services)
         if given_up := given_up_by_excluded(found, wanted, room.released):
@@ -299,14 +303,14 @@ class _Sync:
         if heir and before and written.email.casefold() != before.email.casefold():
             note_given_up(written.id, heir, self.tenant, self.services)
 
-    def _merge(self, imported: Imported) -> CannotSucceedError | None:
+    def _merge(self, imported: Imported, subjects: Mapping[Channel, Subject]) -> CannotSucceedError | None:
         """Merge what is one person's in Omneo; return why some of it is never merged, None if there is nothing of the kind."""
         found = imported.verdict.merges if imported.verdict else ()
         theirs = {source: name for source in found if (name := self._whose_too(source))}
         # What is under way would land on what is kept, with the address of what is gone.
         merges = [source for source in found if source not in theirs and not self._is_landing(source)]
         if merges:
-            self._note_merge()
+            self._note_merge(subjects)
         for source in merges:
             self._merge_into(imported.profile.id, source)
         for source, name in theirs.items():
@@ -343,22 +347,33 @@ class _Sync:
         memories = store.find(name, id).values() if id else ()
         return any(is_being_carried_out(memory, self.services.clock()) for memory in memories)
 
-    def _note_merge(self) -> None:
+    def _note_merge(self, subjects: Mapping[Channel, Subject]) -> None:
+        now = self.services.clock()
+
         def merged(memories: Memories) -> Memories:
-            return {channel: with_merge(memory, self.read_at) for channel, memory in memories.items()}
+            return {
+                channel: with_merge(memory, self.read_at, opted_in_at(subjects[channel], channel, now))
+                for channel, memory in memories.items()
+            }
 
         ConsentMemories.of(self.services).change(self.tenant.name, self.job.profile_id, merged)
 
-    def _settle_consents(self, subjects: Mapping[Channel, Subject]) -> tuple[Trouble | None, list[Step]]:
-        """Ask for what is to be asked; return what of it can never succeed, and the steps."""
+    def _compare(self, subjects: Mapping[Channel, Subject], *, left: str = "") -> list[Step]:
+        """Return the steps that follow from both sides' consents. `left` is the email that Klaviyo has now, "" if it was not written."""
         comms = comms_of(self.profile)
         if comms is None:
             logs.write(logging.WARNING, "Omneo shows no consent, so none was asked for")
-            return None, []
+            return []
         id, tenant, services = self.job.profile_id, self.tenant, self.services
-        _, steps = compared(id, comms, subjects, read_at=self.read_at, tenant=tenant, services=services)
+        read_at = self.read_at
+        return compared(id, comms, subjects, read_at=read_at, tenant=tenant, services=services, left=left)[1]
+
+    def _settle_consents(self, subjects: Mapping[Channel, Subject], steps: Iterable[Step]) -> Trouble | None:
+        """Ask for what is to be asked; return what of it can never succeed, None if all did."""
+        id, tenant, services = self.job.profile_id, self.tenant, self.services
+        comms = comms_of(self.profile) or {}
         calls = ConsentCalls(tenant, id, subjects, comms, self.read_at, services, self.job.traceparent)
-        return calls.make([step for step in steps if not self._leaves(step)]), steps
+        return calls.make(step for step in steps if not self._leaves(step))
 
     def _leaves(self, step: Step) -> bool:
         """Return whether the step is left to a sync that asks for opt-ins without a date as well."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from shared.errors import CannotSucceedError, RefusedError, TokenRejectedError, WaitError
+from shared.http.heard import listening
 from shared.jobs.burial import bury, given_up, refused
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import SendRecords
@@ -100,6 +101,7 @@ class Sending:
         self.gone = 0
         self.dead = 0
         self._buried: set[str] = set()  # the rows that were written
+        self._answered = ""  # by which Klaviyo took the last part
         self._batch = batch
         self._parts = batch.parts
         self._source = source
@@ -119,9 +121,11 @@ class Sending:
             OwnServiceError: of ours.
         """
         part, *rest = self._parts
-        match attempt(part, self._source):
+        with listening() as heard:
+            verdict = attempt(part, self._source)
+        match verdict:
             case Taken():
-                pass
+                self._answered = "".join(map(str, heard.values()))
             case Later(error) as later:
                 if not self._batch.is_old:
                     return later
@@ -160,7 +164,9 @@ class Sending:
                 Receipts.of(self._services).records_have_gone(self._tenant, done)
 
     def _receipt(self, parcel: Parcel, state: Fate) -> Receipt:
-        return Receipt(parcel.call, RECORDS, state, self._services.clock(), self._source.title)
+        answered = self._answered if state is Fate.DONE else ""
+        at = self._services.clock()
+        return Receipt(parcel.call, RECORDS, state, at, self._source.title, answered=answered)
 
     def _bury(self, part: Sequence[Record], reason: str, because: Exception) -> None:
         number, desk = self.gone, DeadJobStore(self._services.documents, self._services.keys)

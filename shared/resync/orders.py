@@ -13,6 +13,7 @@ from shared.resync.rules.run import Kind, Options, State, Undated, progress
 from shared.resync.run import Run
 from shared.resync.runs import Resyncs
 from shared.resync.stretch import next_job
+from shared.resync.telling import tell_of_the_end
 from shared.services import Services
 from shared.tenants.connection import check_connected
 from shared.tenants.tenants import Tenant
@@ -107,7 +108,10 @@ def change_state(tenant: Tenant, id: str, to: State, services: Services) -> Run:
     if run.state.is_over and not (has_failed and to is State.RUNNING):
         raise ConflictError(f"The run is {run.state.value}.")
     if to is not State.RUNNING:
-        return runs.update(tenant.name, run, state=to)
+        run = runs.update(tenant.name, run, state=to)
+        if run.state.is_over:
+            tell_of_the_end(run, tenant, services)
+        return run
     check_connected(tenant)
     chain = services.new_id()
     run = (

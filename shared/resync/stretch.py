@@ -17,7 +17,6 @@ from typing import Unpack
 from shared import logs
 from shared.errors import CannotSucceedError, ConflictError, WaitError
 from shared.jobs.jobs import Resync
-from shared.notify.telling import Cause, tell
 from shared.profiles.backlog import SyncBacklog
 from shared.resync.alone import sync_alone
 from shared.resync.comparing import Candidate, Deciding, NotSynced
@@ -30,6 +29,7 @@ from shared.resync.rules.run import CLOCKS_DIFFER, Import, State
 from shared.resync.run import Changes, Run
 from shared.resync.runs import Resyncs
 from shared.resync.sending import ConsentSending, counted
+from shared.resync.telling import tell_of_the_end
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
@@ -271,21 +271,10 @@ class _Stretch:
         there = self._list.count(changed_before=self._run.started_at - CLOCKS_DIFFER)
         if there <= self._run.read:
             self._note(state=State.DONE, finished_at=now)
-            self._announce()
-            return
-        reason = f"Omneo has {there} profiles and {self._run.read} were compared. Order the run again."
-        self._note(state=State.FAILED, reason=reason, finished_at=now)
-        self._announce()
-
-    def _announce(self) -> None:
-        run = self._run
-        about = {
-            "run": run.id,
-            "kind": run.options.kind.value,
-            "state": run.state.value,
-            "reason": run.reason,
-        }
-        tell(self._tenant, Cause.RUN_ENDED, self._services, key=run.id, **about)
+        else:
+            reason = f"Omneo has {there} profiles and {self._run.read} were compared. Order the run again."
+            self._note(state=State.FAILED, reason=reason, finished_at=now)
+        tell_of_the_end(self._run, self._tenant, self._services)
 
 
 def _order(place: Place) -> tuple[bool, str]:

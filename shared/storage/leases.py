@@ -54,16 +54,17 @@ class Leases:
             return self._taken_over(lease, fields)
         return lease
 
-    def renew(self, lease: Lease, *, lasting: timedelta) -> None:
-        """Let the lease last that long from now on; if it expired and another took it over, leave that one alone."""
+    def renew(self, lease: Lease, *, lasting: timedelta) -> bool:
+        """Let the lease last that long from now on, and return True; if it expired and another took it over, leave that one alone."""
         held = self._documents.get(COLLECTION, lease.id)
         if held is None or held.fields.get("holder") != lease.holder:
-            return
+            return False
         later: dict[str, Value] = {"expire_at": self._clock() + lasting}
         try:
             self._documents.update(COLLECTION, lease.id, later, version=held.version)
         except (DocumentChangedError, DocumentMissingError):
-            return  # taken over, or given back, between the two lines above
+            return False  # taken over, or given back, between the two lines above
+        return True
 
     def release(self, lease: Lease, *, trace: timedelta | None = None) -> None:
         """Give the lease back; if it expired and another took it over, leave that one alone.

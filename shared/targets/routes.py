@@ -14,6 +14,7 @@ from shared.errors import InvalidPayloadError, QueueUnavailableError, StoreUnava
 from shared.services import Services
 from shared.targets.unheard import Acceptance, Moments, UnheardCalls, in_common
 from shared.tenants.tenants import Tenant
+from shared.values import read_id
 from shared.values.booleans import read_boolean
 from shared.web.parameters import parameters
 
@@ -79,6 +80,7 @@ def target_named(name: str) -> Target:
 
 
 def _metric(call: TargetCall, query: Query, services: Services) -> str:
+    from shared.metrics.arrival import to_be_queued
     from shared.metrics.metrics import accept_metric
 
     def accept(acceptance: Acceptance) -> None:
@@ -91,6 +93,7 @@ def _metric(call: TargetCall, query: Query, services: Services) -> str:
             now=acceptance.at,
             new_id=lambda: acceptance.id,
             traceparent=call.traceparent,
+            to_be_queued=lambda job: to_be_queued(job, call.tenant, services, is_repeat=acceptance.is_repeat),
         )
 
     return _once("metric", call, accept, services)
@@ -173,7 +176,7 @@ def _once(target: str, call: TargetCall, accept: Callable[[Acceptance], None], s
 
 def _flag(query: Query, name: str) -> bool:
     """Return a yes-or-no parameter; absent means no. Named without a value it is refused: who wrote it meant something by it."""
-    if name in query and not query[name].strip():
+    if name in query and read_id(query[name]) == "":  # nothing, or what a template makes of it
         raise InvalidPayloadError(f"{name} in the URL must be true or false; it has no value.")
     found = read_boolean(query.get(name, ""))
     if found is None:

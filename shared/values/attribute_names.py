@@ -11,6 +11,8 @@ LOCATION = frozenset(
 TOP = frozenset(
     {"email", "phone_number", "first_name", "last_name", "organization", "locale", "title", "image"}
 )
+# What holds attributes is none itself, and consent goes by other calls.
+_WHOLE = frozenset({"location", "properties", "meta", "subscriptions"})
 # How a profile is found. What is found by them must be Omneo's own id or Klaviyo's, never a mapped value.
 RESERVED = frozenset({"external_id", "id", "_kx", "anonymous_id"})
 # What two of them were called after a `$`; without it these were names of the merchant's own.
@@ -58,6 +60,8 @@ def name_fault(name: str) -> str:
         return ""
     plain = read_plain(name).lstrip("$").casefold()
     inner = plain.removeprefix("location.")
+    if plain in _WHOLE:
+        return "may not fill location, properties, meta or subscriptions as a whole; a property of such a name is written as properties.NAME"
     if plain in TOP or inner in LOCATION:
         return "must name an attribute of Klaviyo in lower case; a property of such a name is written as properties.NAME"
     if inner != plain:
@@ -76,8 +80,9 @@ def refused_names() -> str:
         rf"\$*(?:{_in_any_case(sorted(TOP))}|(?:{place})?(?:{_in_any_case(sorted(LOCATION))})|{place}[\s\S]*)"
     )
     miscased = rf"(?!{exact}\s*$){attribute}"
+    whole = rf"\$*(?:{_in_any_case(sorted(_WHOLE))})"
     empty = r"(?:properties\.)?\$*"
-    return rf"^\s*(?:{reserved}|{older}|{miscased}|{empty})\s*$"
+    return rf"^\s*(?:{reserved}|{older}|{whole}|{miscased}|{empty})\s*$"
 
 
 def _is_reserved(shown: str) -> bool:

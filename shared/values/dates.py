@@ -10,7 +10,8 @@ from shared.values.rendered import read_plain
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TIME = re.compile(
-    r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2})(:\d{2})?(\.\d{1,9})? ?([Zz]|UTC|[+-]\d{2}:?\d{2})?", re.ASCII
+    r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2})(:\d{2})?(\.\d{1,9})? ?((?i:Z|UTC|GMT)|[+-]\d{2}:?\d{2})?",
+    re.ASCII,
 )
 
 
@@ -37,7 +38,7 @@ def read_local_time(value: object) -> datetime | None:
     if not found:
         return None
     day, minute, second, fraction, zone = found.groups(default="")
-    offset = "+00:00" if zone.upper() in {"Z", "UTC"} else zone
+    offset = "+00:00" if zone.upper() in {"Z", "UTC", "GMT"} else zone
     try:
         return datetime.fromisoformat(f"{day}T{minute}{second or ':00'}{fraction[:7]}{offset}")
     except ValueError:

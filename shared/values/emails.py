@@ -10,6 +10,10 @@ LONGEST = 254
 _LOCAL = r"[^@\s<>()\[\]\\,;:\"\ufffd]{1,64}"
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _TOP = r"(?=[^.]*[^\W\d_])"  # the last label is no number: 127.0.0.1 is no mail domain
+_POINTS = {
+    0x3002: ".",
+    0xFF61: ".",
+}  # as Chinese and Japanese keyboards type it; a domain takes them for its own
 _EMAIL = re.compile(rf"{_LOCAL}@(?:{_LABEL}\.)+{_TOP}{_LABEL}")
 
 
@@ -24,5 +28,5 @@ def read_email(value: object) -> str | None:
     """
     if not isinstance(value, str):
         return None
-    text = read_plain(value)
+    text = read_plain(value).translate(_POINTS)
     return text if len(text) <= LONGEST and _EMAIL.fullmatch(text) and not is_unrendered(text) else None

@@ -5,22 +5,36 @@ https://developers.klaviyo.com/en/docs/acceptable_phone_number_formats
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from shared.values.rendered import read_id, read_text
+from shared.values.rendered import read_id, read_plain
+
+_BLANKS = re.compile(r"[\s_\u00b7\u2022]+")  # the library knows all other separators
+_ABROAD = re.compile(r"^\D*00(?=\s*[1-9])")  # what most countries dial for the +, and people write in all
+# Everyday words for a country that are neither its English name nor a code.
+_ALSO_CALLED = {
+    "uk": "GB", "great britain": "GB", "britain": "GB", "england": "GB", "scotland": "GB", "wales": "GB", "northern ireland": "GB",
+    "america": "US", "uae": "AE", "holland": "NL", "republic of ireland": "IE", "ivory coast": "CI", "republic of korea": "KR",
+    "commonwealth of australia": "AU", "aotearoa": "NZ", "hong kong sar": "HK", "prc": "CN", "peoples republic of china": "CN",
+}  # fmt: skip
 
 
 def e164(number: object, region: str) -> str | None:
     """Return the number in E.164, None unless it is a valid one. `region` (ISO, "" if unknown) is for one without a prefix.
 
-    >>> e164("0412 345 678", "AU"), e164("+61 412 345 678", ""), e164("0412 345 678", "")
-    ('+61412345678', '+61412345678', None)
+    >>> e164("0412 345 678", "AU"), e164("+61 412 345 678", ""), e164("0061 412 345 678", "AU"), e164("0412 345 678", "")
+    ('+61412345678', '+61412345678', '+61412345678', None)
     """
-    text = read_id(number)
-    if not text:
+    if not is_like_a_phone(number):
         return None
+    text = _BLANKS.sub(" ", read_id(number) or "")
+    return _valid(text, region) or (_valid(_ABROAD.sub("+", text), "") if _ABROAD.match(text) else None)
+
+
+def _valid(text: str, region: str) -> str | None:
     import phonenumbers
 
     try:
@@ -34,7 +48,7 @@ def e164(number: object, region: str) -> str | None:
 
 
 def is_like_a_phone(value: object) -> bool:
-    """Return whether a value has as many digits as a phone number: enough to let `e164` look at it later.
+    """Return whether a value has as many digits as a phone number: what has not, `e164` does not take.
 
     >>> is_like_a_phone("0412 345 678"), is_like_a_phone("n/a"), is_like_a_phone(["0412 345 678"])
     (True, False, False)
@@ -56,10 +70,11 @@ def phone_of(profile: Mapping[str, Any], region: str) -> str | None:
     if not mobile:
         return None
     stated = read_id(profile.get("mobile_phone_country"))
-    if stated == "" or mobile.startswith("+"):
+    if stated == "":
         return e164(mobile, region)
-    its_region = _region_stated(stated, region) if stated else ""
-    return e164(mobile, its_region) if its_region else None
+    return e164(
+        mobile, _region_stated(stated, region) if stated else ""
+    )  # "" reads what names its country itself
 
 
 def has_phone(profile: Mapping[str, Any]) -> bool:
@@ -89,20 +104,21 @@ def country_code(name: str) -> str:
     Everyday names are Google's, which come with `phonenumbers`; formal ones and codes ISO's. A name in the country's own or
     another language is found when it means one country only.
 
-    >>> [country_code(name) for name in ("Denmark", "australia", "USA", "UK", "Viet Nam", "Danmark", "Nowhere")]
-    ['DK', 'AU', 'US', 'GB', 'VN', 'DK', '']
+    >>> [country_code(name) for name in ("Denmark", "australia", "U.S.A.", "UK", "Viet Nam", "Espana", "Nowhere")]
+    ['DK', 'AU', 'US', 'GB', 'VN', 'ES', '']
     """
-    wanted = read_text(name)
+    wanted = read_plain(name)
     if wanted[:4].casefold() == "the ":
         wanted = wanted[4:].strip()
-    if not wanted:
+    folded = _folded(wanted)
+    if not folded:
         return ""
-    if wanted.casefold() == "uk":  # everybody's word for it; ISO keeps it free, so it is nobody else's
-        return "GB"
+    if folded in _ALSO_CALLED:  # ISO keeps UK free, so it is nobody else's
+        return _ALSO_CALLED[folded]
     from iso3166 import countries
 
-    found = countries.get(wanted, None)
-    return found.alpha2 if found else _everyday_names().get(wanted.casefold(), "")
+    found = countries.get(wanted, None) or countries.get(folded, None)  # U.S.A.
+    return found.alpha2 if found else _everyday_names().get(folded, "")
 
 
 def _region_stated(stated: str, region: str) -> str:
@@ -110,6 +126,8 @@ def _region_stated(stated: str, region: str) -> str:
     code = re.sub(r"^00|[+()\s.-]", "", stated)
     if not re.fullmatch(r"\d{1,4}", code, re.ASCII):
         return country_code(stated)
+    if code.startswith("0"):
+        return ""  # ISO's number of a country, as 036, or a calling code, as 36: two countries
     import phonenumbers
 
     if len(code) == 4 and code.startswith("1"):
@@ -127,5 +145,12 @@ def _everyday_names() -> dict[str, str]:
     for region, names in LOCALE_DATA.items():
         for name in names.values():
             if not name.startswith("*"):  # "as in another language"
-                found.setdefault(name.casefold(), set()).add(region)
+                found.setdefault(_folded(name), set()).add(region)
     return {name: min(regions) for name, regions in found.items() if len(regions) == 1}
+
+
+def _folded(name: str) -> str:
+    """Return a name as people without its keys write it: in lower case, without accents, points and apostrophes."""
+    plain = unicodedata.normalize("NFKD", name).casefold()
+    kept = (letter for letter in plain if not unicodedata.combining(letter) and letter not in ".'\u2019")
+    return " ".join("".join(kept).split())

@@ -7,26 +7,30 @@ import re
 import sys
 import unicodedata
 
-# What template languages write for a value that is not there, or is no text: PHP and Twig write every list as Array.
-_MISSING = {"null", "none", "undefined", "nil", "(null)", "<no value>", "array", "[object object]"}
+# What template languages and people write for a value that is not there, or is no text: PHP and Twig write every list as Array.
+_MISSING = {
+    *("null", "none", "undefined", "nil", "<nil>", "(null)", "(none)", "(undefined)", "<no value>", "array", "[object object]"),
+    *("n/a", "#n/a", "[]", "{}", "()", "''", '""', "00000000-0000-0000-0000-000000000000"),
+}  # fmt: skip
 # Within an id only as the languages write them: "none" may be a word there.
 _MISSING_PARTS = {
-    "null",
-    "None",
-    "undefined",
-    "NaN",
-    "NAN",
-    "nan",
-    "[object Object]",
-    "[object",
-    "Object]",
-    "Array",
-}
-_PLACEHOLDER = re.compile(r"\{\{|\{%|\}\}|%\}|\$\{")  # a template that nobody rendered, or half of one
+    *("null", "NULL", "Null", "None", "undefined", "Undefined", "NaN", "NAN", "nan"),
+    *("[object Object]", "[object", "Object]", "Array"),
+}  # fmt: skip
+# As a whole id or at its end they say the same; `unknown` within an id may be a word.
+_NOT_KNOWN = _MISSING | {"nan", "unknown"}
+# What says so with a blank or a slash in it, which stand between parts too.
+_MISSING_IN_PIECES = re.compile(r"#?\bn/a\b|<no value>|\((?:null|none|undefined)\)", re.IGNORECASE)
+_NOTHING_IN_BRACKETS = re.compile(r"\(\s*\)|\[\s*\]|\{\s*\}|<\s*>|'\s*'|\"\s*\"")
+# A template that nobody rendered, or half of one: Twig's and Klaviyo's, ERB's, Mailchimp's, JavaScript's, and a lone pair of braces around a name.
+_PLACEHOLDER = re.compile(
+    r"\{\{|\{%|\{#|\}\}|%\}|[$#]\{|<%|%>|\*\||\|\*|%%[A-Za-z_]+%%|\{\s*[A-Za-z_]+(?:\.[A-Za-z_]+)*\s*\}"
+)
 _WHOLE_WITH_POINT = re.compile(r"([+-]?\d+)\.0+")
-_NUMBER = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})", re.ASCII)
+# With an exponent as languages render what is very large or small: it always has a sign.
+_NUMBER = re.compile(r"[+-]?(\d{1,40}(\.\d{0,400})?|\.\d{1,400})([eE][+-]\d{1,3})?", re.ASCII)
 _GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)  # as Twig's number_format writes it
-_BETWEEN_PARTS = re.compile(r"\s*(?:::|[-\u2013\u2014_.:#|/+~,;&=])\s*|\s+")
+_BETWEEN_PARTS = re.compile(r"\s*(?:::|[-\u2013\u2014_.:#|/+~,;&=\\\u00b7\u2022])\s*|\s+")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.]*://")  # the gap in it is no empty part
 # What a recipe for ids is made of: words, as in `reward` and `RewardIssued`, and a year. Random ids look otherwise.
 _FIXED_PART = re.compile(
@@ -40,6 +44,7 @@ _OF_A_DATE = re.compile(r"\d{1,2}", re.ASCII)
 _UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
     chr(code) for code in range(0xFE00, 0xFE10)
 }
+_ARABIC_POINTS = {0x66B: ".", 0x66C: ","}
 # Full-width forms, blanks that no key types, and what stands for a hyphen or a minus so that no line breaks there.
 _AS_TYPED = (
     {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
@@ -72,10 +77,11 @@ def read_plain(text: str) -> str:
 def read_number(value: object) -> int | float | None:
     """Return a finite number, or one written in text; None for anything else.
 
-    Text has digits, a point before the fraction, and commas between thousands if any: "1,5" is two numbers in two countries.
+    Text has digits, a point before the fraction, and commas between thousands if any: "1,5" is two numbers in two countries. An exponent
+    is taken as languages render one, with a sign.
 
-    >>> read_number(" 1,250.50 "), read_number("6.0"), read_number(1e3), read_number(7)
-    (1250.5, 6.0, 1000.0, 7)
+    >>> read_number(" 1,250.50 "), read_number("6.0"), read_number(1e3), read_number(7), read_number("5.5E-17")
+    (1250.5, 6.0, 1000.0, 7, 5.5e-17)
     >>> read_number("seven"), read_number("1,5"), read_number(True), read_number("inf"), read_number("")
     (None, None, None, None, None)
     """
@@ -127,15 +133,18 @@ def lacks_a_part(id: str) -> bool:
     [False, False, False, False, False]
     >>> [lacks_a_part(id) for id in ("Happy Birthday-", "order #", "BFCM2027-", "reward-NULL", "https://shop.example/orders/ABC")]
     [True, True, True, True, False]
+    >>> [lacks_a_part(id) for id in ("reward-N/A", "reward-()-2027", "birthday-NULL-2027", "reward-unknown", "?", "unknown-7")]
+    [True, True, True, True, True, False]
     """
     if "\ufffd" in id:
         return True
-    parts = _BETWEEN_PARTS.split(_SCHEME.sub("", id, count=1))
+    told = _MISSING_IN_PIECES.sub("null", _SCHEME.sub("", id, count=1))
+    parts = _BETWEEN_PARTS.split(_NOTHING_IN_BRACKETS.sub("-", told))
+    given = [part for part in parts if any(letter.isalnum() for letter in part)]
     if len(parts) == 1:
-        return id.casefold() == "nan"
-    if parts[-1].casefold() in _MISSING or any(part in _MISSING_PARTS for part in parts):
+        return id != "" and (not given or id.casefold() in {"nan", "unknown"})
+    if parts[-1].casefold() in _NOT_KNOWN or any(part in _MISSING_PARTS for part in parts):
         return True
-    given = [part for part in parts if part]
     has_year = any(_YEAR.fullmatch(part) for part in given)
     return len(given) < len(parts) and all(
         _FIXED_PART.fullmatch(part) or (has_year and _OF_A_DATE.fullmatch(part)) for part in given
@@ -144,12 +153,12 @@ def lacks_a_part(id: str) -> bool:
 
 def _number_in(text: str) -> int | float | None:
     """Return the number that a text writes, None if it writes none."""
-    plain = read_plain(text)
+    plain = read_plain(text).translate(_ARABIC_POINTS)
     if _GROUPED.fullmatch(plain):
         plain = plain.replace(",", "")
     if not _NUMBER.fullmatch(plain):
         return None
-    return float(plain) if "." in plain else int(plain)
+    return int(plain) if plain.lstrip("+-").isdigit() else float(plain)
 
 
 def _is_invisible(letter: str) -> bool:

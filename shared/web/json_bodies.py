@@ -20,12 +20,16 @@ MOST_OBJECTS = 150_000  # and lists
 # Within a string only the three that people type are taken: a name from an address book may hold a line break.
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
+_NAME_OR_BRACKET = re.compile(
+    r'(?P<name>"(?:[^"\\]|\\.)*")(?=\s*:)|"(?:[^"\\]|\\.)*"|(?P<opens>[\[{])|(?P<closes>[\]}])', re.DOTALL
+)
 _STRING_OR_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(NaN|-?Infinity|-?\d[\d.eE+-]*)', re.DOTALL)
 
 _GAP = "An empty template value may have left a gap, or a value may hold a quotation mark or a backslash that is not escaped."
 _NUMBER = (
     f"No number there can be taken: NaN and Infinity are none, and {LONGEST_NUMBER} digits are the most."
 )
+_TWICE = "A name stands there for the second time in one object, with another value: which is meant cannot be told."
 _CONTROL_THERE = "A control character stands there, which is no text."
 _ENCODING = "What stands there is written in another encoding, or is no text."
 
@@ -35,7 +39,8 @@ def parse_json(content_type: str, body: bytes, *, lenient: bool = False) -> Any:
     a surrogate pair, as a cut through an emoji leaves it, as U+FFFD.
 
     `lenient` is for a body of many things of which we keep little, where one odd value must not spoil the rest: a number out of range
-    is None, and half a surrogate pair and any depth that the parser bears are taken as they are.
+    is None, of a name that stands there twice the last value counts, and half a surrogate pair and any depth that the parser bears are
+    taken as they are.
 
     Raises:
         UnsupportedMediaTypeError: it is not said to be JSON.
@@ -48,9 +53,12 @@ def parse_json(content_type: str, body: bytes, *, lenient: bool = False) -> Any:
     try:
         value = _parsed(body, lenient=lenient)
     except json.JSONDecodeError as error:
-        hint = error.msg if error.msg in (_NUMBER, _ENCODING, _CONTROL_THERE) else _GAP
+        hint = error.msg if error.msg in (_NUMBER, _ENCODING, _CONTROL_THERE, _TWICE) else _GAP
+        what = (
+            "The JSON of the body is not clear" if hint is _TWICE else "The body is not valid JSON in UTF-8"
+        )
         raise InvalidPayloadError(
-            f"The body is not valid JSON in UTF-8: look at line {error.lineno}, column {error.colno}. {hint}"
+            f"{what}: look at line {error.lineno}, column {error.colno}. {hint}"
         ) from None
     except RecursionError:
         deep = "The body is not valid JSON, or is nested deeper than can be read."
@@ -90,10 +98,17 @@ def _parsed(body: bytes, *, lenient: bool) -> Any:
         )
     try:
         value = json.loads(
-            text, strict=False, parse_constant=_refuse_number, parse_float=_float, parse_int=_int
+            text,
+            strict=False,
+            parse_constant=_refuse_number,
+            parse_float=_float,
+            parse_int=_int,
+            object_pairs_hook=_object,
         )
     except OverflowError:
         raise json.JSONDecodeError(_NUMBER, text, _place_of_bad_number(text)) from None
+    except KeyError:
+        raise json.JSONDecodeError(_TWICE, text, _place_of_second_name(text)) from None
     return _without_halves(value) if "\\ud" in text or "\\uD" in text else value
 
 
@@ -109,6 +124,34 @@ def _place_of_bad_number(text: str) -> int:
             _number(found[1] or "0")
         except (ValueError, OverflowError):
             return found.start()
+    return 0
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of its names and values, or raise KeyError where one name has two values."""
+    found = dict(pairs)
+    if len(found) < len(pairs) and any(_differ(value, found[name]) for name, value in pairs):
+        raise KeyError("a name stands there twice")
+    return found
+
+
+def _differ(one: Any, other: Any) -> bool:
+    return one is not other and json.dumps(one, sort_keys=True) != json.dumps(other, sort_keys=True)
+
+
+def _place_of_second_name(text: str) -> int:
+    """Return where a name stands first that its object holds already: the parser does not say it."""
+    names: list[set[str]] = []  # of each object and list that is open; a list has none
+    for found in _NAME_OR_BRACKET.finditer(text):
+        if found["opens"]:
+            names.append(set())
+        elif found["closes"]:
+            names.pop()
+        elif found["name"]:
+            name = json.loads(found["name"], strict=False)
+            if name in names[-1]:
+                return found.start()
+            names[-1].add(name)
     return 0
 
 

@@ -35,6 +35,7 @@ from shared.jobs.jobs import (
     AnyJob,
     Delivery,
     EveryTenant,
+    Heal,
     Outcome,
     ReplayDeadJobs,
     Resync,
@@ -56,10 +57,10 @@ from shared.jobs.rules.patience import (
     seconds_to_wait,
 )
 from shared.metrics.lane import goes_to_the_backlog, may_go_in_bulk, set_aside, was_throttled
-from shared.notify.telling import Cause as Told
-from shared.notify.telling import tell
+from shared.notify.telling import tell_of_an_ended_run
 from shared.resync.rules.run import State
 from shared.resync.runs import Resyncs
+from shared.resync.telling import tell_of_the_end
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_tenant_name
 from shared.worker import outcomes
@@ -301,9 +302,14 @@ def _end_run(job: AnyJob, tenant: Tenant, reason: str, services: Services) -> No
         runs = Replays(services.documents)
         runs.fail(job.tenant, job.run_id, job.step, reason, now=services.clock())
     if isinstance(job, Resync):
-        Resyncs.of(services).fail(job.tenant, job.run_id, job.chain, reason)
-        state = State.FAILED
-        tell(tenant, Told.RUN_ENDED, services, key=job.run_id, run=job.run_id, state=state, reason=reason)
+        kept = Resyncs.of(services)
+        kept.fail(job.tenant, job.run_id, job.chain, reason)
+        ended = kept.get(job.tenant, job.run_id)
+        if ended is not None and ended.state is State.FAILED:
+            tell_of_the_end(ended, tenant, services)
+    if isinstance(job, Heal):
+        state = State.FAILED.value
+        tell_of_an_ended_run(tenant, services, id=job.id, kind=job.kind, state=state, reason=reason)
 
 
 def _bury_unread(delivery: Delivery, reason: str, services: Services) -> Outcome:

@@ -66,10 +66,6 @@ def is_done(
     if not _has_receipts(job) or goes_on(job, tenant):
         return
     answer = heard.get("Klaviyo") or heard.get("Omneo")
-    answered = ""
-    if answer is not None:
-        named = f" ({answer.request})" if answer.request else ""
-        answered = f"{answer.service} answered {answer.status}{named}"
     receipt = Receipt(
         id=job.id,
         kind=job.kind,
@@ -77,7 +73,7 @@ def is_done(
         at=services.clock(),
         metric=_metric(job),
         attempts=_waits(job),
-        answered=answered,
+        answered="" if answer is None else str(answer),
     )
     # Without one, what was dead would be told of no more once its row has gone, and a heal would wait for ever if an earlier page had to.
     always = was_dead or bool(job.replay) or isinstance(job, Heal)

@@ -1,7 +1,7 @@
 """Events that outrun the single calls, through the worker against the sandbox's limits: how fast a backlog drains, and whether a stream is kept up with.
 
 Time is that of a stepped clock, on which the queue dispatches as many a second as `queues.toml` says. The packer's calls take the time that
-stands below, since it makes them one after the other; no other call takes time, since a hundred jobs are worked on at once. The rates of this
+stands below, in which all else goes on, since it makes them one after the other; no other call takes time, since a hundred jobs are worked on at once. The rates of this
 machine are measured beside it. One job is worked on at a time, so one call is under way when the limit is reached; in the cloud it may be as
 many as are dispatched within a second, until all instances know of the rest.
 """
@@ -9,20 +9,23 @@ many as are dispatched within a second, until all instances know of the rest.
 import io
 import json
 import tempfile
+import threading
 import time
 import tomllib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from deploy.local.sandbox import Sandbox
 from shared import logs
+from shared.direction import Direction
 from shared.jobs.jobs import Delivery, Outcome, PackEvents, write_job
 from shared.klaviyo.limits import Endpoint
+from shared.metrics.arrival import to_be_queued
 from shared.metrics.backlog import Backlog
 from shared.metrics.metrics import accept_metric
 from shared.metrics.rules.bulk import MOST_EVENTS
@@ -43,6 +46,7 @@ from tests.support.world import ACCOUNT, TENANT, Clock
 T = TypeVar("T")
 _QUEUED = 100_000
 _STREAM_SECONDS, _A_SECOND = 60, 500
+_LIVE_EVERY = 7
 _ON_DISK = 1_000
 _SINGLE, _BULK = "/api/events", "/api/event-bulk-create-jobs"
 # Seconds of what a packer does: a page that is read, while it sends; several writes at once; a single document; and half a bulk call.
@@ -51,12 +55,21 @@ _QUEUES = Path(__file__).parents[2] / "shared/jobs/queues.toml"
 
 
 @dataclass(frozen=True)
+class _Event:
+    """An event that is accepted so many seconds after the beginning. A live one is of another metric than the others."""
+
+    at: float
+    is_live: bool = False
+
+
+@dataclass(frozen=True)
 class _Run:
-    """What a run came to, in seconds of the stepped clock, but for `real`."""
+    """What a run came to, in seconds of the stepped clock, but for `real`. `oldest` and `latest_live` are from an event's 202 on."""
 
     events: int
     seconds: float
     oldest: float
+    latest_live: float
     calls: Counter[int]
     bulk: int
     in_bulk: int
@@ -64,8 +77,8 @@ class _Run:
 
 
 def events_backlog() -> Iterator[Finding]:
-    """100,000 queued events, and 500 a second for a minute, each once; then 1,000 on this machine's disk."""
-    drained = _run([0.0] * _QUEUED)
+    """100,000 queued events, and 500 a second for a minute, each once, with live ones among them; then 1,000 on this machine's disk."""
+    drained = _run([_Event(0.0)] * _QUEUED)
     alone = _QUEUED / Endpoint.EVENTS.limit.a_minute * 60
     yield Count("100,000 events, times faster than single calls", alone / drained.seconds, Aim(">=", 7))
     yield from _of_calls("the backlog", drained)
@@ -75,12 +88,20 @@ def events_backlog() -> Iterator[Finding]:
     yield Note(
         f"worked off by this machine in {drained.real:.0f} s: {_QUEUED / drained.real:.0f} events a second, in memory"
     )
-    stream = _run([number / _A_SECOND for number in range(_STREAM_SECONDS * _A_SECOND)])
-    yield Count("500 a second: seconds until the oldest is at Klaviyo", stream.oldest, Aim("<=", 60))
-    yield from _of_calls("the stream", stream)
+    yield from rush()
     with tempfile.TemporaryDirectory() as place:
-        disk = _run([0.0] * _ON_DISK, SqliteDocuments(Path(place) / "documents.db"))
+        disk = _run([_Event(0.0)] * _ON_DISK, SqliteDocuments(Path(place) / "documents.db"))
     yield Note(f"with the store on disk: {_ON_DISK / disk.real:.0f} events a second")
+
+
+def rush(seconds: int = _STREAM_SECONDS) -> Iterator[Finding]:
+    """500 events a second of one metric, and every few seconds a live one of another, for as long and until all are at Klaviyo."""
+    many = [_Event(number / _A_SECOND) for number in range(seconds * _A_SECOND)]
+    live = [_Event(float(at), is_live=True) for at in range(_LIVE_EVERY, seconds + 30, _LIVE_EVERY)]
+    stream = _run(sorted(many + live, key=lambda event: event.at))
+    yield Count("500 a second: seconds until the oldest is at Klaviyo", stream.oldest, Aim("<=", 60))
+    yield Count("seconds until a live one among them is", stream.latest_live, Aim("<=", 5))
+    yield from _of_calls("the stream", stream)
 
 
 def _of_calls(what: str, run: _Run) -> Iterator[Finding]:
@@ -92,10 +113,9 @@ def _of_calls(what: str, run: _Run) -> Iterator[Finding]:
     yield Note(f"{run.calls[202] - run.bulk} single calls, {run.bulk} bulk calls, {run.calls[429]} refused")
 
 
-def _run(times: list[float], documents: Documents | None = None) -> _Run:
-    """Accept an event at each of these seconds, and work until all are at Klaviyo."""
+def _run(events: list[_Event], documents: Documents | None = None) -> _Run:
+    """Accept each of these events at its moment, and work until all are at Klaviyo."""
     clock = Clock(now=datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1))
-    began = clock.now
     with tempfile.TemporaryDirectory() as place, Sandbox(clock=clock.timestamp) as sandbox:
         services = worker_services(Path(place), sandbox, clock)
         vars(services)["documents"] = documents or MemoryDocuments()
@@ -104,20 +124,16 @@ def _run(times: list[float], documents: Documents | None = None) -> _Run:
         tenant = a_connected_tenant(sandbox.klaviyo.install(ACCOUNT).access_token)
         services.tenants.create(tenant)
         logs.configure("bench")
-        for number, seconds in enumerate(times):
-            clock.now = began + timedelta(seconds=seconds)
-            _accept(number, tenant, services)
-        clock.now = began
-        started = time.perf_counter()
+        began, started = clock.now, time.perf_counter()
         with redirect_stdout(io.StringIO()):
-            _work(queue, services)
+            _Working(events, began, tenant, services, queue).work()
         real = time.perf_counter() - started
-        return _judged(times, began, sandbox, services, real)
+        return _judged(events, began, sandbox, services, real)
 
 
-def _accept(number: int, tenant: Tenant, services: Services) -> None:
-    attributes = {
-        "metric": {"data": {"attributes": {"name": "Points Expire"}}},
+def _attributes(number: int, event: _Event) -> dict[str, Any]:
+    return {
+        "metric": {"data": {"attributes": {"name": "Reward Issued" if event.is_live else "Points Expire"}}},
         "profile": {"data": {"attributes": {"email": f"canary-{number}@example.org"}}},
         "properties": {
             "n": number,
@@ -127,70 +143,126 @@ def _accept(number: int, tenant: Tenant, services: Services) -> None:
             "tier": "Gold",
         },
     }
-    accept_metric(
-        tenant,
-        {"attributes": attributes},
-        metric_name="",
-        with_token=False,
-        queue=services.queue,
-        now=services.clock(),
-        new_id=services.new_id,
-        traceparent="",
-    )
 
 
-def _work(queue: Timetable, services: Services) -> None:
-    packer = replace(services, _kept=services._kept)
-    vars(packer)["documents"] = _Slow(services.documents, queue.clock)
-    vars(packer)["_connections"] = watched_everywhere(_SlowCalls(queue.clock))
-    vars(packer)["queue"], vars(packer)["rests"] = queue, services.rests
-    while (job := queue.take()) is not None:
-        delivery = Delivery(job.direction, write_job(job), "queue", "task", TENANT, 0)
-        if deliver(delivery, packer if isinstance(job, PackEvents) else services) is Outcome.DEAD:
-            raise BenchmarkError("a job died")
+class _Working:
+    """The functions and the workers: what is accepted and what is due, each at its moment, also while the packer waits for something."""
+
+    def __init__(
+        self, events: list[_Event], began: datetime, tenant: Tenant, services: Services, queue: Timetable
+    ) -> None:
+        self._coming = deque(enumerate(events))
+        self._began = began
+        self._tenant = tenant
+        self._queue = queue
+        self._clock = queue.clock
+        self._waits = threading.Lock()
+        self._services = services
+        self._targets = replace(services, _kept={})
+        self._packer = replace(services, _kept=services._kept)
+        vars(self._packer)["documents"] = _Slow(services.documents, self.wait)
+        vars(self._packer)["_connections"] = watched_everywhere(_SlowCalls(self.wait))
+        for own in (self._targets, self._packer):
+            vars(own)["queue"] = queue
+        vars(self._packer)["rests"] = services.rests
+        vars(self._targets)["documents"] = services.documents
+
+    def work(self) -> None:
+        """Do all of it."""
+        while self._step(None):
+            pass
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass for the packer, in which everything else goes on. What the packer does at once waits at once."""
+        if not self._waits.acquire(blocking=False):
+            return
+        try:
+            end = self._clock() + timedelta(seconds=seconds)
+            while self._step(end, Direction.OUTBOUND):
+                pass
+            self._clock.now = max(self._clock.now, end)
+        finally:
+            self._waits.release()
+
+    def _step(self, end: datetime | None, *directions: Direction) -> bool:
+        """Do what comes next, if anything does before the end."""
+        due, arrives = self._queue.due(*directions), self._arrival()
+        moments = [at for at in (due, arrives) if at is not None and (end is None or at <= end)]
+        if not moments:
+            return False
+        if arrives is not None and arrives == min(moments):
+            self._clock.now = max(self._clock.now, arrives)
+            self._accept(*self._coming.popleft())
+            return True
+        job = self._queue.take(*directions)
+        if job is not None:
+            delivery = Delivery(job.direction, write_job(job), "queue", "task", TENANT, 0)
+            services = self._packer if isinstance(job, PackEvents) else self._services
+            if deliver(delivery, services) is Outcome.DEAD:
+                raise BenchmarkError("a job died")
+        return True
+
+    def _arrival(self) -> datetime | None:
+        return self._began + timedelta(seconds=self._coming[0][1].at) if self._coming else None
+
+    def _accept(self, number: int, event: _Event) -> None:
+        accept_metric(
+            self._tenant,
+            {"attributes": _attributes(number, event)},
+            metric_name="",
+            with_token=False,
+            queue=self._services.queue,
+            now=self._clock(),
+            new_id=self._services.new_id,
+            traceparent="",
+            to_be_queued=lambda job: to_be_queued(job, self._tenant, self._targets, is_repeat=False),
+        )
 
 
 class _Slow(Through):
     """The store as the packer finds it."""
 
-    def __init__(self, documents: Documents, clock: Clock) -> None:
+    def __init__(self, documents: Documents, wait: Callable[[float], None]) -> None:
         super().__init__(documents)
-        self._clock = clock
+        self._wait = wait
 
     def passing(self, operation: str, call: Callable[[], T]) -> T:
         """Take a while."""
-        self._clock.advance({"find": _PAGE, "write_all": _WRITES}.get(operation, _DOCUMENT))
+        self._wait({"find": _PAGE, "write_all": _WRITES}.get(operation, _DOCUMENT))
         return call()
 
 
 class _SlowCalls(Fate):
     """Klaviyo as the packer finds it."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, wait: Callable[[float], None]) -> None:
         super().__init__(-1, kills=False)
-        self._clock = clock
+        self._wait = wait
 
     def pass_by(self, what: str) -> None:
         """Take a while."""
-        self._clock.advance(_HALF_A_CALL)
+        self._wait(_HALF_A_CALL)
 
 
-def _judged(times: list[float], began: datetime, sandbox: Sandbox, services: Services, real: float) -> _Run:
+def _judged(events: list[_Event], began: datetime, sandbox: Sandbox, services: Services, real: float) -> _Run:
     if Backlog.of(services).count(TENANT):
         raise BenchmarkError("events still wait")
-    events = sandbox.klaviyo.events(ACCOUNT)
-    arrived = Counter(event.properties["n"] for event in events)
-    if arrived != Counter(range(len(times))):
-        raise BenchmarkError(f"{len(arrived)} of {len(times)} events arrived, {len(events)} times in all")
+    there = sandbox.klaviyo.events(ACCOUNT)
+    arrived = Counter(event.properties["n"] for event in there)
+    if arrived != Counter(range(len(events))):
+        raise BenchmarkError(f"{len(arrived)} of {len(events)} events arrived, {len(there)} times in all")
     start = began.timestamp()
-    ages = (event.received_at - start - times[event.properties["n"]] for event in events)
+    ages = {
+        event.properties["n"]: event.received_at - start - events[event.properties["n"]].at for event in there
+    }
     calls = [call for call in sandbox.klaviyo.calls.all() if call.path in (_SINGLE, _BULK)]
     bulk = [json.loads(call.body) for call in calls if call.path == _BULK and call.status == 202]
     rows = [body["data"]["attributes"]["events-bulk-create"]["data"] for body in bulk]
     return _Run(
-        events=len(events),
-        seconds=max(event.received_at for event in events) - start,
-        oldest=max(ages),
+        events=len(there),
+        seconds=max(event.received_at for event in there) - start,
+        oldest=max(ages.values()),
+        latest_live=max((age for number, age in ages.items() if events[number].is_live), default=0.0),
         calls=Counter(call.status or 0 for call in calls),
         bulk=len(bulk),
         in_bulk=sum(map(len, rows)),

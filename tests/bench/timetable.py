@@ -56,9 +56,15 @@ class Timetable(CountingQueue):
         due = self.clock() + timedelta(seconds=delay)
         heappush(self._due.setdefault(direction, []), (due, next(self._order), read_job(body)))
 
-    def take(self) -> AnyJob | None:
-        """Move the clock to the next job that is due, and return it."""
-        turns = [(self._turn(direction), direction) for direction, due in self._due.items() if due]
+    def due(self, *directions: Direction) -> datetime | None:
+        """Return when the next job comes out, of these queues if they are named; None if there is none."""
+        among = directions or tuple(Direction)
+        return min((self._turn(direction) for direction in among if self._due.get(direction)), default=None)
+
+    def take(self, *directions: Direction) -> AnyJob | None:
+        """Move the clock to the next job that is due, of these queues if they are named, and return it."""
+        among = directions or tuple(Direction)
+        turns = [(self._turn(direction), direction) for direction in among if self._due.get(direction)]
         if not turns:
             return None
         at, direction = min(turns)

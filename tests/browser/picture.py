@@ -12,11 +12,12 @@ from deploy.local.demo import Demo, playing
 from deploy.local.ports import planned
 from deploy.staging import REPOSITORY, load_functions
 from tests.browser.conftest import FLAGS, PROGRAMS
+from tests.browser.palette import with_palette
 
 PICTURE = REPOSITORY / "deploy/guide/console.png"
 TARGETS = REPOSITORY / "deploy/guide/console-targets.png"
 FLOWS = REPOSITORY / "deploy/guide/console-flows.png"
-LARGEST = 220_000  # bytes
+LARGEST = 100_000  # bytes
 SIZE = {"width": 1180, "height": 760}
 NARROW = 1000  # pixels, for a page that is shown whole
 
@@ -53,6 +54,7 @@ def main() -> None:
         _picture_of_flows(page, demo)
         browser.close()
     for path in (PICTURE, TARGETS, FLOWS):
+        path.write_bytes(with_palette(path.read_bytes()))
         size = path.stat().st_size
         print(f"{path.relative_to(REPOSITORY)}: {size // 1000} KB")
         if size > LARGEST:

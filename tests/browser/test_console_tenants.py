@@ -87,7 +87,7 @@ def create(demo: Demo, name: str) -> str:
 def test_another_tenant_of_the_store_is_opened_by_its_key_and_shown_on_every_page(console: Visit) -> None:
     key = create(console.demo, "acme")
     page = console.page(PATH)
-    every = page.get_by_role("region", name="All tenants")
+    every = page.get_by_role("region", name="On this machine")
     page.get_by_label("Installation key of acme").fill("canary-of-nobody")
     every.get_by_role("button", name="Show acme").click()
     expect(every.get_by_role("alert")).to_contain_text("acme: ")

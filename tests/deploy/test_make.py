@@ -161,8 +161,11 @@ def test_the_runtime_on_google_cloud_is_named_in_one_place() -> None:
 SCRIPTS = sorted((REPOSITORY / "deploy").rglob("*.sh"))
 # What bash 3.2 or the tools of BSD, which macOS has, do not know: variables and words of later bashes, and GNU's options.
 UNKNOWN_THERE = re.compile(
-    r"BASHPID|EPOCHSECONDS|\b(?:mapfile|readarray|coproc)\b|(?:declare|local) -[aAgn]*[Agn]\b|\$\{\w+(?:,,?|\^\^?)\}|\|&|&>>"
-    r"|wait -n|\[-1\]|paste -sd '.'(?! -)|sed -[ir]|readlink -f|date -d|grep -P|xargs -r|stat -c|sort -V"
+    r"BASHPID|EPOCHSECONDS|\b(?:mapfile|readarray|coproc)\b|(?:declare|local) -[aAgn]*[AgnluI]\b|\$\{\w+(?:,,?|\^\^?)\}|\|&|&>>"
+    r"|wait -n|\[-1\]|paste -sd '.'(?! -)|sed -[ir]|readlink -f|(?<!\w)date -(?:d|-)|grep -P|xargs -[rd]|stat -c|sort -V"
+    r"|\$\{\w+@\w\}|\$\{\w+:[^}]*:\s*-\d|printf (?:-v \w+ )?['\"]?%\(|;;?&|\[\[ -v |\{\d+\.\.\d+\.\.|exec \{"
+    r"|shopt -s (?:globstar|lastpipe|inherit_errexit)|read -[a-z]*[Ni]\b|(?:head|tail) -n ?-|\btac\b|(?<![\w-])timeout \d"
+    r"|\brealpath\b|cp -t|mktemp -[tp]|(?:grep|sed) (?!-E)'?[^|']*\\[+?|]|awk '[^']*(?:gensub|strftime|\{\d+\})"
 )
 
 
@@ -170,6 +173,23 @@ UNKNOWN_THERE = re.compile(
 def test_a_script_runs_with_the_shell_and_tools_of_macos(script: Path) -> None:
     code = [line for line in script.read_text().splitlines() if not line.lstrip().startswith("#")]
     assert [line for line in code if UNKNOWN_THERE.search(line)] == []
+
+
+# Before bash 4.4, `set -u` takes an array without elements for one that is not set. These have some by then.
+NEVER_EMPTY = {
+    'observe "$policy" "${reading[@]}"',  # `bind` is given what reads
+    'gcloud services enable "${missing[@]}"',  # after a return where nothing is missing
+    'running=("${running[@]:1}")',  # a slice is none, and may be empty
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_an_array_that_may_be_empty_is_not_taken_for_one_that_is_not_set(script: Path) -> None:
+    text = script.read_text()
+    for name in re.findall(r"\b([a-z_]+)=\(\)", text):
+        for line in re.findall(rf'^.*"\$\{{{name}\[[@*]\].*$', text, re.MULTILINE):
+            guarded = f"${{{name}[@]+" in line or f"${{#{name}[@]}}" in line
+            assert guarded or any(known in line for known in NEVER_EMPTY), line
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,17 @@ def call(client: FlaskClient, method: str, path: str, headers: Mapping[str, str]
     return client.open(path, method=method, headers=dict(headers))
 
 
+def test_the_status_knows_of_an_install_at_once(world: World, load: Load) -> None:
+    world.tenant(installed=False)
+    admin = load("admin", world.environment)
+    before = admin.get(STATUS, headers=KEY).get_json()
+    assert (before["klaviyo"]["connected"], before["findings"][0]["severity"]) == (False, "critical")
+    world.install()
+    after = admin.get(STATUS, headers=KEY).get_json()
+    assert after["klaviyo"]["connected"] is True
+    assert "never" not in after["findings"][0]["message"]
+
+
 class TestWhoIsLetIn:
     @pytest.mark.parametrize(("method", "path"), ROUTES)
     def test_the_key_opens_every_path(self, admin: FlaskClient, method: str, path: str) -> None:

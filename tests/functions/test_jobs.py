@@ -210,6 +210,10 @@ class TestWithReceiptDays:
         assert ask(id)["state"] == "queued"
         Shelf(world).work_until_quiet()
         assert (ask(id)["state"], ask(id)["metric"]) == ("done", "Omneo Rewards")
+        (call,) = [
+            call for call in world.sandbox.klaviyo.calls.all() if call.path.endswith("record-create-jobs")
+        ]
+        assert ask(id)["answered"].startswith(f"Klaviyo answered {call.status}")
 
     def test_records_that_klaviyo_refuses_give_the_row_that_they_have_on_the_desk(
         self, targets: FlaskClient, ask: Ask, world: World

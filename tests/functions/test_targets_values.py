@@ -159,6 +159,27 @@ def test_twelve_levels_of_nesting_are_left_out_and_the_event_is_sent(
     assert sent(world).properties == {"fine": 1}
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "%20",
+        "%E2%80%8B",
+        "null",
+        "None",
+        "undefined",
+        "%7B%7B%20token%20%7D%7D",
+        "N/A",
+        "yes",
+        "2",
+        "%EF%BC%92",
+    ],
+)
+def test_a_token_that_may_have_been_asked_for_is_never_left_out(targets: FlaskClient, value: str) -> None:
+    answer = targets.post(f"{METRIC}?withToken={value}", json=event(), headers=SECRET)
+    assert (answer.status_code, "withToken in the URL must be true or false" in answer.text) == (400, True)
+
+
 @pytest.mark.parametrize("query", ["", "?withToken=true"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_omneo_id_beside_an_email_harms_no_event(

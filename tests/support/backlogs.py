@@ -83,6 +83,10 @@ class Rush:
         delivery = Delivery(Direction.OUTBOUND, write_job(job), "queue", "task", TENANT, retries)
         return deliver(delivery, services or self.world.services)
 
+    def deliver_many(self, first: int, many: int = 15) -> list[Outcome]:
+        """Deliver so many at one moment that the last of them are none of few."""
+        return [self.deliver(self.job(number)) for number in range(first, first + many)]
+
     def pack(
         self, fate: Fate | None = None, *, is_dropped: Callable[[SendMetric], bool] = lambda _: False
     ) -> None:

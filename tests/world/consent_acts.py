@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from deploy.local.sandbox.klaviyo.subscriptions import SPAM_COMPLAINT, SUBSCRIBED
+from deploy.local.sandbox.klaviyo.subscriptions import SUBSCRIBED
 from deploy.local.sandbox.omneo.profiles import stamp
 from tests.world.oracle import IN, OUT, Decision, Person, way_in_omneo
 from tests.world.plans import Act
@@ -44,7 +44,6 @@ def in_klaviyo(world: SimulatedWorld, person: Person, act: Act) -> bool:
         for other in holders:
             _is_told_of(other, person, channel, decision)
     person.is_bounced = person.is_bounced or (what == "bounce" and act.how[-1] != "soft")
-    person.has_complained = profile.subscriptions.is_suppressed(SPAM_COMPLAINT)
     told = f"told after {', '.join(map(str, act.told))} s" if act.told else "never told"
     world.note(
         f"{person.name} in Klaviyo: {what} {channel}"

@@ -112,7 +112,8 @@ def _may_wait(world: SimulatedWorld, person: Person, channel: str) -> bool:
     is_gone = person.was_told_dead or person.was_erased
     number = world.mailbox(person, "sms") if channel == "sms" else None
     is_gone = is_gone or (number is not None and number is not profile)
-    return world.plan.double_opt_in or is_dead or is_suppressed or not has_address or is_gone
+    is_never_asked = is_suppressed or person.complains(channel)
+    return world.plan.double_opt_in or is_dead or is_never_asked or not has_address or is_gone
 
 
 def _judge_gone(world: SimulatedWorld, person: Person, channel: str) -> None:

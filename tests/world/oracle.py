@@ -78,7 +78,6 @@ class Person:
     untold: bool = False  # whether an act of theirs in Omneo is never told
     merged_into: str = ""
     absorbed: list["Person"] = field(default_factory=list)  # who were merged into this person
-    has_complained: bool = False  # of spam
     events: dict[str, tuple[str, float]] = field(
         default_factory=dict
     )  # what Klaviyo recorded of their own acts, by id: topic and time
@@ -173,6 +172,12 @@ class Person:
         unheard = [row.at for row in rows if row.is_silent and row.way == IN]
         outs = [row.at for row in rows if row.way == OUT]
         return bool(unheard) and all(at < max(unheard) for at in outs)
+
+    def complains(self, channel: str) -> bool:
+        """Return whether the person has complained of spam, and not signed up in Klaviyo since."""
+        rows = [row for row in self.decisions[channel] if row.side == "klaviyo" and not row.is_silent]
+        told = [row for row in rows if row.what == "k.spam" or row.way == IN]
+        return max(told, key=lambda row: row.at).way == OUT if told else False
 
     def shares(self, channel: str, others: Iterable["Person"]) -> bool:
         """Return whether somebody else has the address too, so that a consent of it may be either's."""

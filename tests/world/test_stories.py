@@ -360,6 +360,19 @@ STORIES: dict[str, Plan] = {
         landings=(61.1,),
         master_list=True,
     ),
+    "two swap their emails, which is told late, and one unsubscribes and has none any more before it is": Plan(
+        people=(Beginning("in", "in"), Beginning("in", "in")),
+        acts=(
+            act(125.7, "p.swap", who=1, told=(222.7,)),
+            act(163.1, "k.unsubscribe", "email"),
+            act(193.9, "p.bad email"),
+        ),
+    ),
+    "our subscribe lifts her complaint, is taken back, and she opts in in Omneo later": Plan(
+        people=(Beginning("in", "in", is_new=True, is_known_by_email=True),),
+        acts=(act(31.8, "k.spam", "email"), act(410.1, "o.in", "email")),
+        landings=(34.2,),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

@@ -5,7 +5,8 @@ balancer() {
   step balancer
   side_by_side observe_front observe_back
   if known extension addresses; then say "address: there"; else
-    change "address: reserving it" gcloud compute addresses create extension --global --ip-version=IPV4
+    change "address: reserving it" gcloud compute addresses create extension --global --ip-version=IPV4 \
+      --description="$MADE_BY"
   fi
   record A
   certificate
@@ -21,13 +22,13 @@ balancer() {
 }
 
 observe_front() {
-  observe_of compute tls gcloud compute ssl-policies list --format='value(name)'
-  observe_of compute http-proxies gcloud compute target-http-proxies list --format='value(name)'
-  observe_of compute rules gcloud compute forwarding-rules list --global --format='value(name)'
+  observe_of compute tls gcloud compute ssl-policies list --format='value(name,description)'
+  observe_of compute http-proxies gcloud compute target-http-proxies list --format='value(name,urlMap.basename())'
+  observe_of compute rules gcloud compute forwarding-rules list --global --format='value(name,target.basename(),IPAddress)'
 }
 
 observe_back() {
-  observe_of compute groups gcloud compute network-endpoint-groups list --format='value(name)'
+  observe_of compute groups gcloud compute network-endpoint-groups list --format='value(name,cloudRun.service)'
   observe_of compute policies-found gcloud compute security-policies list --format='value(name,description)'
   observe_of compute backends-found gcloud compute backend-services list --global \
     --format='value(name,description,securityPolicy.basename())'
@@ -46,7 +47,13 @@ limits() {
   [[ ! -e $WORK/limits-left-out ]] || return 0
   at_once 2 policy <"$WORK/policies"
   at_once 2 attach <"$WORK/backends"
+  at_once 1 old_limit_goes < <(marked policies-found | only 'per-address-[0-9]+' | beyond policies 2)
 }
+
+# old_limit_goes NAME: one that an earlier version attached, and that is paid for by the month.
+old_limit_goes() { QUIET=yes drop_security_policy "$1" || warn "limit $1 is not attached by us any more, but cannot be removed: is it used elsewhere?"; }
+
+drop_security_policy() { change "limit $1 goes" gcloud compute security-policies delete "$1"; }
 
 # attach SERVICE FINGERPRINT POLICY: compared with what is attached, not with what was sent; "-" is no policy.
 attach() {
@@ -90,7 +97,7 @@ map() {
 proxies() {
   if known extension tls; then say "TLS 1.2 or newer: there"; else
     change "TLS 1.2 or newer: making the policy" gcloud compute ssl-policies create extension --profile=MODERN \
-      --min-tls-version=1.2
+      --min-tls-version=1.2 --description="$MADE_BY"
   fi
   if ! known extension https-proxies; then
     change "https proxy: making it" gcloud compute target-https-proxies create extension --url-map=extension \

@@ -23,7 +23,7 @@ check_machine() {
 
 # check_words VARIABLES...: what the versions and the words say, before anybody is asked.
 check_words() {
-  cd "$ROOT" && "$PYTHON" -m deploy.gcp.preflight "$WORK/gcloud-version" "$@" WATCH_MINUTES ALERT_EMAIL ONLY FORMAT
+  cd "$ROOT" && "$PYTHON" -m deploy.gcp.preflight "$WORK/gcloud-version" "$@" WATCH_MINUTES COST_CEILING ALERT_EMAIL ONLY FORMAT
 }
 
 # refuse_to_begin PROBLEMS...: all of them; nothing has been made.
@@ -33,6 +33,7 @@ refuse_to_begin() {
     say "$problem" >&2
     note_failure "$problem"
   done
+  [[ -e $WORK/apis-just-on ]] || : >"$WORK/not-begun"
   exit 1
 }
 
@@ -42,10 +43,20 @@ find_project() {
   read -r NUMBER state <"$WORK/project" || true
   [[ -n ${NUMBER:-} && ${state:-} == ACTIVE ]] || fail "there is no active project $PROJECT, or you may not see it: gcloud auth login"
   observe apis-on gcloud services list --enabled --format='value(config.name)'
+  check_region
   say "$PROJECT ($NUMBER) in $REGION"
 }
 
-# check_project: billing, rights and variables, all at once, before anything is made; our own Settings read the variables.
+# check_region: what is deployed says where. In another region everything would be made a second time, or half of it removed.
+check_region() {
+  local elsewhere
+  observe_of run places gcloud run services list \
+    --format='value(metadata.labels.fingerprint,metadata.labels."cloud.googleapis.com/location")'
+  elsewhere=$(awk -F '\t' -v region="$REGION" 'length($1) == 20 && $2 != "" && $2 != region { print $2; exit }' "$WORK/places")
+  [[ -z $elsewhere || -n ${ANYWAY:-} ]] || refuse_to_begin "the functions are in $elsewhere: give REGION=$elsewhere"
+}
+
+# check_project: billing, rights, variables and the ceiling of the costs, all at once, before anything is made; our own Settings read the variables.
 check_project() {
   step check
   local words
@@ -56,7 +67,9 @@ check_project() {
   list_secrets || [[ -n $QUIET ]]
   QUIET=
   while read -r words; do printf 'problem\t%s\n' "$words"; done < <(planner check "$WORK") >"$WORK/variable-findings"
-  judge findings variable-findings
+  planner costs "$WORK" >"$WORK/cost-findings"
+  while read -r words; do say "$words"; done <"$WORK/costs"
+  judge findings variable-findings cost-findings
   say "billing, permissions and variables: as they should be"
 }
 

@@ -6,8 +6,7 @@
 find_running() {
   observe_of run services gcloud run services list --region="$REGION" \
     --format='value(metadata.name,metadata.labels.fingerprint)'
-  observe_of cloudscheduler jobs gcloud scheduler jobs list --location="$REGION" \
-    --format='value(name.basename(),description)'
+  find_jobs
   observe_of cloudtasks queues.json gcloud tasks queues list --location="$REGION" --format=json
   planner own-queues "$WORK/queues.json" >"$WORK/queues-found"
 }
@@ -32,7 +31,11 @@ find_names() {
 }
 
 find_kept() {
-  observe_of secretmanager secrets-found gcloud secrets list --format='value(name.basename())'
+  observe_of secretmanager secrets-found gcloud secrets list --format='value(name.basename(),labels.made_by)'
+  : >"$WORK/secrets-ours"
+  at_once 2 whose_secret < <(ours_of secrets < <(cut -f1 "$WORK/secrets-found"))
+  observe_of firestore backups-found gcloud firestore backups list \
+    --format='value(name.basename(),name.segment(3),database.basename())'
   observe_of iam accounts-found gcloud iam service-accounts list --format='value(email,displayName)'
   observe_of firestore databases gcloud firestore databases list --format='value(name.basename())'
   observe_of artifactregistry repositories gcloud artifacts repositories list --location="$REGION" \
@@ -50,14 +53,14 @@ find_kept() {
   fi
 }
 
-# ours FILE OF-FILE COLUMN: what was found of the names that our own files give.
-ours() { cut -f1 "$WORK/$1" | grep -xF -f <(cut -f"${3:-1}" "$WORK/$2") || true; }
-
-# marked FILE: what was found that carries a fingerprint, alone or in brackets at the end of its description.
-marked() { grep -E $'^[^\t]*\t([^\t]*\\()?[0-9a-f]{20}\\)?(\t|$)' "$WORK/$1" | cut -f1 || true; }
-
-# only PATTERN < NAMES: those of which the whole is of the pattern.
-only() { grep -xE -- "$1" || true; }
+# whose_secret NAME: one of our names is ours if it says so, or, of an earlier version, if one of our accounts may read it.
+whose_secret() {
+  if [[ $(described secrets-found "$1") != "$MADE_BY" ]]; then
+    observe "policy-$1" gcloud secrets get-iam-policy "$1" --format='value(bindings.members)'
+    grep -qF -f <(cut -f2 "$WORK/accounts") "$WORK/policy-$1" || return 0
+  fi
+  echo "$1" >>"$WORK/secrets-ours"
+}
 
 # named FILE PATTERN: what was found whose whole name is of the pattern.
 named() { cut -f1 "$WORK/$1" | only "$2"; }
@@ -67,12 +70,9 @@ remember() { sed "s/^/$1"$'\t/' >>"$WORK/found"; }
 
 list_found() {
   : >"$WORK/found"
-  named rules 'extension(-redirect)?' | remember forwarding-rule
-  named https-proxies extension | remember https-proxy
-  named http-proxies extension-redirect | remember http-proxy
-  marked maps-found | only 'extension(-redirect)?' | remember url-map
+  list_front
   marked backends-found | ours_of backends | remember backend-service
-  ours groups backends | remember endpoint-group
+  awk -F '\t' '$1 == $2 { print $1 }' "$WORK/groups" | ours_of backends | remember endpoint-group
   marked policies-found | only 'per-address-[0-9]+' | remember security-policy
   named certificates 'extension-[0-9a-f]{8}' | remember classic-certificate
   named entries 'extension-[0-9a-f]{8}' | remember map-entry
@@ -80,20 +80,20 @@ list_found() {
   named managed 'extension-[0-9a-f]{8}' | remember certificate
   named authorizations 'extension-[0-9a-f]{8}' | remember authorization
   remember dns-record <"$WORK/pointing-here"
-  named tls extension | remember ssl-policy
-  named addresses extension | remember address
   marked alerts | remember alert
   cut -f1 "$WORK/channels-found" | remember channel
   cut -f1 "$WORK/uptime-found" | remember uptime-check
   marked dashboards | only extension | remember dashboard
   marked metrics-found | only 'extension_.*' | remember metric
-  marked jobs | ours_of schedules | remember schedule
+  own_jobs | remember schedule
   marked services | ours_of functions 2 | remember function
   cut -f1 "$WORK/queues-found" | remember queue
-  ours secrets-found secrets | remember secret
+  cut -f1 "$WORK/secrets-ours" | remember secret
   awk -F '\t' 'NR == FNR { ours[$2 "\t" $3]; next } ($1 "\t" $2) in ours { print $1 }' \
     "$WORK/accounts" "$WORK/accounts-found" | remember account
   list_builds
+  # Backups outlive their database for two weeks, with all that is in it.
+  ! known "(default)" databases || awk -F '\t' -v OFS='\t' '$3 == "(default)" { print $1, $2 }' "$WORK/backups-found" | remember backup
   named databases '\(default\)' | remember database
   local kind name
   while IFS=$'\t' read -r kind name; do say "$kind $name"; done <"$WORK/found"
@@ -101,6 +101,33 @@ list_found() {
     warn "the DNS record $name $kind leads to the address that goes, and deployment has not made it: it stays until you remove it"
   done <"$WORK/leading-nowhere"
 }
+
+# list_front: nothing here but a URL map carries a fingerprint. A proxy is ours if its map is, a rule if its proxy is, the address and the
+# TLS policy if they say so, or, of an earlier version, if our rule or proxy uses them.
+list_front() {
+  local map ours_by
+  marked maps-found | only 'extension(-redirect)?' >"$WORK/maps-ours"
+  remember url-map <"$WORK/maps-ours"
+  : >"$WORK/rules-ours"
+  for map in extension extension-redirect; do
+    known "$map" maps-ours || continue
+    awk -F '\t' -v name="$map" '$1 == name && $2 == name' "$WORK/rules" >>"$WORK/rules-ours"
+  done
+  cut -f1 "$WORK/rules-ours" | remember forwarding-rule
+  if known extension maps-ours; then named https-proxies extension | remember https-proxy; fi
+  if known extension-redirect maps-ours; then
+    awk -F '\t' '$1 == "extension-redirect" && $2 == $1 { print $1 }' "$WORK/http-proxies" | remember http-proxy
+  fi
+  ours_by=$(awk -F '\t' '$1 == "extension" { print $3 }' "$WORK/addresses")
+  if [[ $ours_by == "$MADE_BY" ]] || leads_to "$(described addresses extension)"; then named addresses extension | remember address; fi
+  ours_by=$(described tls extension)
+  if [[ $ours_by == "$MADE_BY" ]] || { known extension maps-ours && grep -q $'^extension\t[a-z]*\textension$' "$WORK/https-proxies"; }; then
+    named tls extension | remember ssl-policy
+  fi
+}
+
+# leads_to ADDRESS: whether one of our rules takes what comes to it.
+leads_to() { [[ -n $1 ]] && awk -F '\t' -v address="$1" '$3 == address { found = 1 } END { exit !found }' "$WORK/rules-ours"; }
 
 # ours_of OF-FILE COLUMN < NAMES: those that our own files give.
 ours_of() { grep -xF -f <(cut -f"${2:-1}" "$WORK/$1") || true; }
@@ -158,7 +185,6 @@ drop_backend_service() { change "backend service $1 goes" gcloud compute backend
 drop_endpoint_group() {
   change "endpoint group $1 goes" gcloud compute network-endpoint-groups delete "$1" --region="$REGION"
 }
-drop_security_policy() { change "limit $1 goes" gcloud compute security-policies delete "$1"; }
 drop_classic_certificate() { change "certificate $1 goes" gcloud compute ssl-certificates delete "$1" --global; }
 drop_map_entry() { change "map entry $1 goes" gcloud certificate-manager maps entries delete "$1" --map=extension; }
 drop_certificate_map() { change "map of certificates $1 goes" gcloud certificate-manager maps delete "$1"; }
@@ -177,11 +203,8 @@ remove_watching() {
   each metric drop_metric
 }
 
-drop_alert() { change "alert ${1##*/} goes" gcloud alpha monitoring policies delete "$1"; }
-drop_uptime() { change "uptime check ${1##*/} goes" gcloud monitoring uptime delete "$1"; }
 drop_channel() { change "channel ${1##*/} goes" gcloud beta monitoring channels delete "$1"; }
 drop_dashboard() { change "dashboard $1 goes" gcloud monitoring dashboards delete "$1"; }
-drop_metric() { change "metric $1 goes" gcloud logging metrics delete "$1"; }
 
 # Nothing is to be called that is gone: first the clock stops, then the queues, then the functions.
 remove_running() {
@@ -191,7 +214,6 @@ remove_running() {
   each function drop_function
 }
 
-drop_schedule() { change "schedule $1 goes" gcloud scheduler jobs delete "$1" --location="$REGION"; }
 drop_queue() { change "queue $1 goes" gcloud tasks queues delete "$1" --location="$REGION"; }
 drop_function() { change "function $1 goes" gcloud run services delete "$1" --region="$REGION"; }
 
@@ -206,6 +228,7 @@ remove_kept() {
   each image-repository drop_image_repository
   each image drop_image
   each source drop_source
+  each backup drop_backup
   each database drop_database
 }
 
@@ -221,6 +244,7 @@ drop_image() {
   change "images of $1 go" gcloud artifacts packages delete "$1" --repository=cloud-run-source-deploy --location="$REGION"
 }
 drop_source() { change "sources $1 go" gcloud storage rm "$1" --recursive; }
+drop_backup() { change "backup $1 goes" gcloud firestore backups delete --backup="$1" --location="$2" --format=none; }
 drop_database() {
   change "database $1: its protection is lifted" gcloud firestore databases update --database="$1" \
     --no-delete-protection --format=none

@@ -3,10 +3,22 @@
 
 schedules() {
   step schedules
-  observe_of cloudscheduler jobs gcloud scheduler jobs list --location="$REGION" \
-    --format='value(name.basename(),description)'
+  find_jobs
   at_once 2 schedule <"$WORK/schedules"
+  at_once 1 drop_schedule < <(own_jobs | beyond schedules)
 }
+
+find_jobs() {
+  observe_of cloudscheduler jobs gcloud scheduler jobs list --location="$REGION" \
+    --format='value(name.basename(),description,httpTarget.oidcToken.serviceAccountEmail)'
+}
+
+# own_jobs: those that carry a fingerprint and call as our account, also of an earlier version.
+own_jobs() {
+  awk -F '\t' -v caller="schedule-caller@$PROJECT.iam.gserviceaccount.com" 'length($2) == 20 && $3 == caller { print $1 }' "$WORK/jobs"
+}
+
+drop_schedule() { change "schedule $1 goes" gcloud scheduler jobs delete "$1" --location="$REGION"; }
 
 schedule() {
   local name=$1 cron=$2 uri=$3 audience=$4 body=$5 wanted=$6 retries=$7

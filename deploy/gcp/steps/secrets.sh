@@ -10,7 +10,7 @@ secrets() {
 secret() {
   local name=$1 variable=$2
   if known "$name" secrets-found; then say "$name: there"; else
-    change "$name: making it" gcloud secrets create "$name" --replication-policy=automatic
+    change "$name: making it" gcloud secrets create "$name" --replication-policy=automatic --labels="made_by=$MADE_BY"
     if [[ -n $DRY_RUN ]]; then
       echo 1 >"$WORK/version-$name"
       bind_later "$name"
@@ -23,6 +23,7 @@ secret() {
     first_value "$variable" >"$WORK/value-$name"
     [[ -s $WORK/value-$name ]] || fail "$variable is not set: put its value into the environment, this once"
     add_version "$name" "its first value"
+    [[ -n $DRY_RUN ]] || agree_on_first "$name"
   fi
   bind "$name" "access-secret-$name.json" "policy-$name" gcloud secrets get-iam-policy "$name" --format=json -- \
     gcloud secrets set-iam-policy "$name" --format=none
@@ -40,27 +41,42 @@ add_version() {
   newest_version "$1"
 }
 
+# agree_on_first NAME: where two first runs have each added a value, the older one holds for both: with two keys for encryption, what one
+# run's functions seal could not be read by the other's.
+agree_on_first() {
+  observe "versions-$1" gcloud secrets versions list "$1" --filter=state:ENABLED --sort-by=createTime --format='value(name.basename())'
+  sed -n 1p "$WORK/versions-$1" >"$WORK/version-$1"
+  local extra
+  while read -r extra; do
+    change "$1: another run has given it a first value too; the older one holds" gcloud secrets versions destroy "$extra" --secret="$1"
+  done < <(sed 1d "$WORK/versions-$1")
+}
+
 # first_value VARIABLE: what the environment gives; a key for encryption is made if it gives none.
 first_value() {
   if [[ -n ${!1:-} ]]; then
-    printf '%s' "${!1}"
+    given "$1"
   elif [[ $1 == ENCRYPTION_KEYS ]]; then
     (cd "$ROOT" && "$PYTHON" -m deploy.tenants new-key) | tr -d '\n'
   fi
 }
 
+# given VARIABLE: what the environment gives, without line breaks at its end, which a file or a CI may add: none is read back either.
+given() { printf '%s' "$(printf '%s' "${!1}" | tr -d '\r')"; }
+
 # renew NAME VARIABLE: add a version if the environment gives another value than the newest has.
 renew() {
   [[ -n ${!2:-} ]] || return 0
-  local value
+  local value wanted
   value=$(attempt gcloud secrets versions access latest --secret="$1")
-  if [[ $value == "${!2}" ]]; then
+  wanted=$(given "$2")
+  if [[ $value == "$wanted" ]]; then
     say "$1: the environment gives the same value"
     return
   fi
-  [[ $2 != ENCRYPTION_KEYS ]] || share_a_key "$value" "${!2}" || fail \
+  [[ $2 != ENCRYPTION_KEYS ]] || share_a_key "$value" "$wanted" || fail \
     "ENCRYPTION_KEYS in the environment holds none of the keys in use: what is stored could not be read. Is it another environment's?"
-  printf '%s' "${!2}" >"$WORK/value-$1"
+  printf '%s' "$wanted" >"$WORK/value-$1"
   add_version "$1" "the value that the environment gives"
 }
 

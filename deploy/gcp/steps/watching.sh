@@ -12,6 +12,10 @@ watching() {
   # The first one waits until Monitoring knows the metrics that were just made; then it knows those of the others too.
   at_once 1 alert < <(sed -n 1p "$WORK/alerts")
   at_once 2 alert < <(sed 1d "$WORK/alerts")
+  # What an earlier version made and this one does not know: alerts first, because they name metrics.
+  at_once 1 drop_alert < <(awk -F '\t' 'NR == FNR { ours[$1]; next } length($2) == 20 && !($1 in ours) { print $3 }' \
+    "$WORK/alerts" "$WORK/alerts-found")
+  at_once 1 drop_metric < <(marked metrics-found | only 'extension_.*' | beyond metrics)
   # Charts are for people, alerts come to them: the dashboard is last.
   observe_of monitoring dashboards gcloud monitoring dashboards list --format='value(name.basename(),labels.list(show="keys"))'
   dashboard
@@ -62,6 +66,10 @@ dashboard() {
   fi
   change "dashboard: making it" gcloud monitoring dashboards create --config-from-file="$WORK/dashboard.json"
 }
+
+drop_alert() { change "alert ${1##*/} goes" gcloud alpha monitoring policies delete "$1"; }
+
+drop_metric() { change "metric $1 goes" gcloud logging metrics delete "$1"; }
 
 # channel: where alerts go. Without ALERT_EMAIL they stand in the console alone.
 channel() {

@@ -36,11 +36,21 @@ def make_app(here: Here, pages: Iterable[Page]) -> Flask:
         timespec="milliseconds"
     )
     app.jinja_env.filters["clock"] = lambda at: datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
+    app.jinja_env.filters["utc"] = _utc
     app.before_request(lambda: _only_from_here(here.place.url))
     app.after_request(_keep_to_itself)
     app.register_error_handler(HTTPException, _tell)
     app.register_error_handler(UnansweredError, _tell_unanswered)
     return app
+
+
+def _utc(text: str) -> str:
+    """Return a time of an API as a person reads it, to the second; any other text as it is."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if at.tzinfo else text
 
 
 def _only_from_here(url: str) -> None:

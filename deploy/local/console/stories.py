@@ -15,8 +15,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deploy.local.console.story import Filter, Job, Part, Step, Story
+from deploy.local.console.titles import about, of_job
 
 STORIES = 600
+_KEYS = 20_000  # a forgotten call's key is kept: what is told of it late begins no story without a beginning
 STEPS = 80
 LATE = 3.0  # seconds within which a log line is read after what it tells of
 _BLUR = 0.002  # seconds: a line's time has whole milliseconds
@@ -40,7 +42,6 @@ _PERSON = frozenset(
     {"profile_id", "person_id", "external_id", "phone_number", "mobile_phone", "phone", "email", "klaviyo_id"}
 )
 _PERSON_IN_PATH = re.compile(r"/profiles/([0-9A-Za-z-]{8,64})")
-_TENANT = re.compile(r"/([^/]+)/api/v1/(.*)")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Outside:
 
 
 class Book:
-    """The newest stories. What is told of a call may come in any order, and twice as much as fits is forgotten, the oldest first."""
+    """The newest stories. What is told of a call may come in any order, and what is more than fits is forgotten, the oldest first."""
 
     def __init__(self) -> None:
         self.changes = 0
@@ -108,7 +109,7 @@ class Book:
     ) -> None:
         """Take in a call of a function by way of the gateway. `sent` and `answer` are what was sent and answered."""
         path = target.partition("?")[0]
-        tenant, kind, title = _about(method, path, sent.body)
+        tenant, kind, title = about(method, path, sent.body)
         story = self._story(f"trace:{trace}" if trace else "", began_at)
         story.began_at = min(story.began_at, began_at)
         story.tenant = story.tenant or tenant
@@ -251,7 +252,7 @@ class Book:
         outcome, kind, id = (str(fields.get(name, "")) for name in ("outcome", "kind", "job"))
         story = self._of_line(at - float(fields.get("age", 0) or 0), fields)
         story.kind = story.kind or _KIND_OF_JOB.get(kind, "schedule")
-        self._name(story, kind, 0)
+        self._name(story, of_job(kind), 0)
         state = {"waiting": "waiting", "dead": "dead"}.get(outcome, "delivered")
         self._job(story, id, kind, state, known=True)
         story.awaits.discard(kind)
@@ -357,10 +358,12 @@ class Book:
             self.total += 1
             self._stories[found.number] = found
             while len(self._stories) > STORIES:
-                self._stories.popitem(last=False)
+                _, forgotten = self._stories.popitem(last=False)
+                forgotten.steps.clear()
+                forgotten.people.clear()
         if key:
             self._by_key[key] = found
-        while len(self._by_key) > 2 * STORIES:
+        while len(self._by_key) > _KEYS:
             self._by_key.popitem(last=False)
         self._touch(found)
         return found
@@ -379,9 +382,9 @@ class Book:
             story.jobs[id] = Job(kind, state)
 
     def _add(self, story: Story, step: Step) -> int:
-        """Add a step, unless there are too many, and return its number."""
+        """Add a step, unless there are too many or the story is forgotten, and return its number."""
         number = next(self._steps)
-        if len(story.steps) < STEPS:
+        if story.number in self._stories and len(story.steps) < STEPS:
             story.steps.append(replace(step, number=number))
         self._touch(story)
         return number
@@ -401,32 +404,6 @@ def _parts_of(attempt: Mapping[str, Any]) -> tuple[Part, ...]:
 def _part(title: str, line: str, told: Mapping[str, Any]) -> Part:
     headers = tuple((name, value) for name, value in told["headers"])
     return Part(title, line, headers, told["body"].encode())
-
-
-def _about(method: str, path: str, body: bytes) -> tuple[str, str, str]:
-    """Return the tenant, the kind and the title of a call of a function, by its path."""
-    found = _TENANT.fullmatch(path)
-    if found is None:
-        installs = path.startswith("/klaviyo/")
-        return "", "install" if installs else "admin", f"{method} {path}"
-    tenant, rest = found[1], found[2]
-    for start, kind, title in (
-        ("targets/klaviyo/metric", "event", "An event for Klaviyo"),
-        ("targets/klaviyo/upsert-profile-data", "profile", "A profile to sync"),
-        ("targets/klaviyo/", "records", "Records for a data source"),
-        ("webhooks/omneo", "profile", "A profile has changed in Omneo"),
-        ("webhooks/klaviyo/system", "consent", _consent_title(body)),
-        ("webhooks/klaviyo/rewards", "reward", "A flow asks for a reward"),
-    ):
-        if rest.startswith(start):
-            return tenant, kind, title
-    return tenant, "admin", f"{method} {rest}"
-
-
-def _consent_title(body: bytes) -> str:
-    topics = re.findall(rb'"topic":\s*"event:klaviyo\.([a-z_]+)"', body)
-    names = sorted({topic.decode().replace("_", " ") for topic in topics})
-    return f"{', '.join(names[:3]).capitalize()} in Klaviyo" if names else "A system webhook of Klaviyo"
 
 
 def _is_round(fields: Mapping[str, Any]) -> bool:

@@ -55,7 +55,8 @@ class Watching:
         self._stopping = threading.Event()
         self._reading = threading.Lock()
         self._calls_read = {"Klaviyo": 0, "Omneo": 0}
-        # Those of an earlier start were seen by nobody else.
+        # What an earlier start has left in the logs was seen by nobody else: its calls have lost their bodies.
+        self._began = time.time()
         self._deliveries_read = {
             tenant: len(sandbox.omneo.deliveries(tenant)) for tenant in sandbox.omneo.tenants()
         }
@@ -116,8 +117,9 @@ class Watching:
             for attempt in attempts:
                 self.book.attempt(attempt)
             for line in lines:
-                if fields := line.fields:
-                    self.book.line(_epoch(line.at), fields)
+                at = _epoch(line.at)
+                if at >= self._began and (fields := line.fields):
+                    self.book.line(at, fields)
             if self.book.changes != before:
                 self.lock.notify_all()
 

@@ -117,8 +117,8 @@ OMNEO: tuple[Assumption, ...] = (
     ),
     _of(
         "refusal-names-fields",
-        "a refusal that is Omneo's own holds `errors` by field, or a message that no gateway says; a success that holds a message or an error in "
-        "place of `data` is not Omneo's",
+        "a refusal that is Omneo's own holds `errors` by field, or a message that no gateway says; a success without `data` is not "
+        "Omneo's, one without a body only after a DELETE",
         Place(is_strangers),
         "a refusal waits for a day before it is on the desk",
         Trial(omneo.refusal_names_fields),

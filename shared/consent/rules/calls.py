@@ -54,9 +54,13 @@ def with_landing(memory: Memory, call: Call, at: datetime) -> Memory:
     return replace(memory, calls=calls)
 
 
-def with_merge(memory: Memory, at: datetime) -> Memory:
-    """Return the memory before another Klaviyo profile is merged into hers: what Klaviyo shows from before may be the other's."""
-    return replace(memory, merged_at=at)
+def with_merge(memory: Memory, at: datetime, shown_in: datetime | None = None) -> Memory:
+    """Return the memory before another Klaviyo profile is merged into hers: what Klaviyo shows from before may be the other's.
+
+    `shown_in` is the time of the opt-in that hers shows still, None if it shows none.
+    """
+    is_own = shown_in is not None and not memory.may_be_merged(shown_in)
+    return replace(memory, merged_at=at, own_in=shown_in if is_own else memory.own_in)
 
 
 def last_call(memory: Memory, consent: Consent, direction: Direction | None, profile: str) -> Call | None:

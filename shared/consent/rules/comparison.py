@@ -192,7 +192,7 @@ class _Sides:
         at = self.held.changed_at
         if self.held.is_marked or at is None:
             return self.held.is_marked
-        if self.memory.merged_at is not None and at <= self.memory.merged_at:
+        if self.memory.may_be_merged(at):
             return True
         landings = our_landings(self.memory, "in")
         if any(abs(at - moment) <= CLOCKS_APART for moment in landings):

@@ -110,6 +110,12 @@ def is_opted_out(subject: Subject, channel: Channel, now: datetime) -> bool:
     return held_of(subject, Consent(channel.value), now).is_opted_out
 
 
+def opted_in_at(subject: Subject, channel: Channel, now: datetime) -> datetime | None:
+    """Return the time of the opt-in that Klaviyo holds, None if it holds none."""
+    held = held_of(subject, Consent(channel.value), now)
+    return held.changed_at if held.consent == "SUBSCRIBED" else None
+
+
 def with_klaviyo(memory: Memory, subject: Subject, now: datetime) -> Memory:
     """Return the memory with those calls as landed of which Klaviyo shows that they have.
 

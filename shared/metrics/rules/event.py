@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.errors import InvalidPayloadError
-from shared.metrics.rules.event_profile import fitting, settled_profile, what_is_missing
+from shared.metrics.rules.event_profile import fitting, names_a_person, settled_profile, what_is_missing
 from shared.metrics.rules.track import from_track
 from shared.values import is_unrendered, lacks_a_part, read_id, read_number, read_plain, read_text
 from shared.values.amounts import rounded
@@ -140,8 +140,9 @@ def _no_shape(body: Json, metric_name: str) -> str:
         return (
             "Name the metric in the URL, as ?metric=NAME: the body has a profile, and names no metric itself."
         )
-    if metric_name and "email" in body:
-        return "Say whose event it is below profile, as profile.email or profile.id: the email stands at the root of the body."
+    if metric_name and names_a_person(body):
+        where = "Say whose event it is below profile, as profile.email or profile.id: a person at the root of the body is not read."
+        return where if read_id(body.get("email")) != "" else f"{where} {what_is_missing(body)}"
     return (
         "Send Klaviyo's event as {data: {type, attributes}} or {attributes}, or any object with profile.email or profile.id"
         " and the metric's name as ?metric=NAME."

@@ -142,6 +142,11 @@ def _nobody_is_meant(id: str | None, given: Mapping[str, Any]) -> str:
     )
 
 
+def names_a_person(fields: Mapping[str, Any]) -> bool:
+    """Return whether an email or a number stands here, though it may be empty."""
+    return any(name in fields for name in ("email", *_NUMBERS))
+
+
 def what_is_missing(profile: Mapping[str, Any]) -> str:
     """Return in words what a profile of Klaviyo's or Omneo's lacks that has neither an email nor an id."""
     email = "The email is empty" if "email" in profile else "The email is missing"

@@ -21,7 +21,7 @@ from typing import Any
 from shared.klaviyo.rules.attributes import fitted, plain_text
 from shared.profiles.rules.draft import Draft, MappedProfile, Note, NoteReason
 from shared.profiles.rules.omneo_paths import MISSING, at_path, birth_date, custom_attributes, iso_time
-from shared.values.amounts import rounded
+from shared.values.amounts import rounded_as_given
 from shared.values.attribute_names import attribute_named, property_named
 from shared.values.phones import has_phone, phone_of
 
@@ -147,8 +147,8 @@ def _property_value(profile: Mapping[str, Json], path: str) -> Json:
     value = at_path(profile, path)
     if path == "tier_handle" and value is MISSING:
         return at_path(profile, "tier.handle")
-    if path in _MONEY and isinstance(value, float):
-        return rounded(value, profile.get("currency"))
+    if path in _MONEY:
+        return rounded_as_given(value, profile.get("currency"))
     return iso_time(value) if path == "joined_at" else value
 
 

@@ -37,9 +37,8 @@ def troubles(spans: Iterable[tuple[datetime, Table]], now: datetime) -> Iterator
         last = max((tally.last for _, tally in accepted), default=None)
         refused = _refused(parts, target, now - RECENT)
         is_quiet = last is None or now - last >= RECENT
-        message = "; ".join(
-            filter(None, (_silence(target, last, now, accepted, refused), _refusals(refused)))
-        )
+        silence = _silence(target, last, now, accepted, refused)
+        message = "; ".join(filter(None, (silence, _refusals("" if silence else target, refused))))
         if message:
             statuses = frozenset(row.reason[:3] for row in refused)
             is_dead = is_quiet and sum(tally.count for tally in refused.values()) >= MANY
@@ -64,15 +63,17 @@ def _silence(
     return ""
 
 
-def _refusals(refused: Table) -> str:
+def _refusals(target: str, refused: Table) -> str:
+    """Return what was refused and why; `target` is whose, "" if that was said before."""
     if not refused:
         return ""
-    number = sum(tally.count for tally in refused.values())
+    count = sum(tally.count for tally in refused.values())
+    number = f"{count:,}" + (f" {'call' if count == 1 else 'calls'} of {target}" if target else "")
     often = sorted(refused.items(), key=lambda one: (-one[1].count, one[0].reason))
     if len(often) == 1:
-        return f"{number:,} refused since yesterday: {often[0][0].reason}"
+        return f"{number} refused since yesterday: {often[0][0].reason}"
     named = ", and ".join(f"{tally.count:,} with {row.reason}" for row, tally in often[:_REASONS_TOLD])
-    return f"{number:,} refused since yesterday, {named}"
+    return f"{number} refused since yesterday, {named}"
 
 
 def _accepted(parts: Iterable[tuple[datetime, Table]], target: str) -> list[tuple[datetime, Tally]]:

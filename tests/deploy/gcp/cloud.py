@@ -45,6 +45,7 @@ class Request:
     path: str
     query: Mapping[str, str]
     body: bytes
+    region: str = ""  # that of a regional host
 
     @property
     def json(self) -> Thing:

@@ -60,6 +60,8 @@ def warm_gcloud(folder: Path) -> Iterator[Path]:
     program, socket = folder / "gcloud", folder / "socket"
     program.write_text(_HANDS_OVER.format(python=sys.executable, socket=socket))
     (folder / "sleep").write_text(_SLEEPS)
+    if shell := os.environ.get("BASH_32"):  # then all scripts run in it, whole
+        (folder / "bash").symlink_to(shell)
     for made in (program, folder / "sleep"):
         made.chmod(0o755)
     variables = {

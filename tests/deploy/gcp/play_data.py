@@ -93,6 +93,16 @@ def update_field(cloud: Cloud, request: Request, project: str, id: str, group: s
     return {"name": f"projects/{cloud.project}/databases/{id}/operations/{cloud.tick()}", "metadata": {}}
 
 
+@plays("firestore", "GET", "/v1/projects/{project}/locations/{region}/backups")
+def backups(cloud: Cloud, request: Request, project: str, region: str) -> Thing:
+    return {"backups": cloud.under("backup")}
+
+
+@plays("firestore", "DELETE", "/v1/projects/{project}/locations/{region}/backups/{id}")
+def delete_backup(cloud: Cloud, request: Request, project: str, region: str, id: str) -> None:
+    cloud.delete(f"backup/{id}")
+
+
 @plays("secretmanager", "GET", "/v1/projects/{project}/secrets")
 def secrets(cloud: Cloud, request: Request, project: str) -> Thing:
     return {"secrets": cloud.under("secret")}
@@ -120,7 +130,13 @@ def add_version(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
     number = len(cloud.under(f"secret/{id}")) + 1
     value = base64.b64decode(request.json["payload"]["data"]).decode()
     name = f"projects/{cloud.number}/secrets/{id}/versions/{number}"
-    return cloud.create(f"secret/{id}/{number}", {"name": name, "state": "ENABLED", "canary": value}) | {
+    version = {
+        "name": name,
+        "state": "ENABLED",
+        "canary": value,
+        "createTime": f"2026-11-26T00:00:{number:02d}Z",
+    }
+    return cloud.create(f"secret/{id}/{number}", version) | {
         "canary": "",
         "clientSpecifiedPayloadChecksum": True,
     }
@@ -129,7 +145,16 @@ def add_version(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
 @plays("secretmanager", "GET", "/v1/projects/{project}/secrets/{id}/versions")
 def versions(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
     cloud.get(f"secret/{id}")
-    return {"versions": [_shown(version) for version in reversed(cloud.under(f"secret/{id}"))]}
+    states = {"ENABLED"} if request.query.get("filter") == "state:ENABLED" else {"ENABLED", "DESTROYED"}
+    kept = [version for version in reversed(cloud.under(f"secret/{id}")) if version["state"] in states]
+    return {"versions": [_shown(version) for version in kept]}
+
+
+@plays("secretmanager", "POST", "/v1/projects/{project}/secrets/{id}/versions/{version}:destroy")
+def destroy_version(cloud: Cloud, request: Request, project: str, id: str, version: str) -> Thing:
+    found = cloud.get(f"secret/{id}/{version}")
+    found |= {"state": "DESTROYED", "canary": ""}
+    return _shown(found)
 
 
 @plays("secretmanager", "GET", "/v1/projects/{project}/secrets/{id}/versions/{version}:access")

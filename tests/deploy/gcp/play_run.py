@@ -18,6 +18,7 @@ from tests.deploy.gcp.cloud import (
 
 _SERVICES = "/apis/serving.knative.dev/v1/namespaces/{project}/services"
 _UNREADY = "Revision '{}' is not ready and cannot serve traffic. The user-provided container failed to start and listen on its port."
+_LOCATION = "cloud.googleapis.com/location"
 _REPOSITORIES = "/v1/projects/{project}/locations/{region}/repositories"
 
 
@@ -213,9 +214,14 @@ def build_operation(cloud: Cloud, request: Request, project: str, region: str, i
     return cloud.get(f"operation/{id}")
 
 
+@plays("run", "GET", "/v1/projects/{project}/locations/-/services")
 @plays("run", "GET", _SERVICES)
 def services(cloud: Cloud, request: Request, project: str) -> Thing:
-    return {"apiVersion": "serving.knative.dev/v1", "kind": "ServiceList", "items": cloud.under("service")}
+    """List those of a region on its own host, and those of all regions on the other."""
+    items = [
+        one for one in cloud.under("service") if request.region in {"", one["metadata"]["labels"][_LOCATION]}
+    ]
+    return {"apiVersion": "serving.knative.dev/v1", "kind": "ServiceList", "items": items}
 
 
 @plays("run", "GET", f"{_SERVICES}/{{name}}")
@@ -228,6 +234,7 @@ def create_service(cloud: Cloud, request: Request, project: str) -> Thing:
     wanted = request.json
     name = f"service/{wanted['metadata']['name']}"
     cloud.create(name, {})
+    wanted["metadata"].setdefault("labels", {})[_LOCATION] = request.region
     try:
         return _released(cloud, wanted)
     except RefusedError:

@@ -86,7 +86,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         parts = urlsplit(self.path)
-        service = re.sub(r"^[a-z]+-[a-z]+\d-|\.recorder\.test$", "", parts.hostname or "")
+        host = re.fullmatch(r"(?:([a-z]+-[a-z]+\d+)-)?(\w+)\.recorder\.test", parts.hostname or "")
+        service = host[2] if host else parts.hostname or ""
         if service == "clock":  # a script sleeps, and time passes
             self.cloud.seconds += int(float(parts.path.strip("/")))
             self._send(200, {}, {})
@@ -97,6 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
             path=unquote(parts.path) or self.path,
             query=dict(parse_qsl(parts.query)),
             body=body,
+            region=(host[1] or "") if host else "",
         )
         status, headers, answer = self.cloud.answer(request)
         self._send(status, headers, answer)

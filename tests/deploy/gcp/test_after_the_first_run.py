@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from deploy.gcp.files import APIS
 from tests.deploy.gcp.cloud import Cloud, Request, Thing
 from tests.deploy.gcp.gcloud import DOMAIN, Operator, Ran, variables_of
 
@@ -232,6 +233,35 @@ def test_queues_of_tenants_follow_queues_toml_and_a_paused_one_stays_paused(depl
     assert (again.status, again.changes) == (0, [])
 
 
+def test_what_an_earlier_version_made_and_this_one_does_not_know_goes(deployed: Operator) -> None:
+    mark = "0123456789abcdef0123"
+    where = "projects/demo-project/locations/europe-west1/jobs"
+    caller = {"oidcToken": {"serviceAccountEmail": "schedule-caller@demo-project.iam.gserviceaccount.com"}}
+    theirs = {"oidcToken": {"serviceAccountEmail": "canary-others@demo-project.iam.gserviceaccount.com"}}
+    gone: dict[str, Thing] = {
+        "alert/1": {
+            "name": "projects/demo-project/alertPolicies/1",
+            "userLabels": {"alert": "old", "fingerprint": mark},
+        },
+        "metric/extension_old": {"name": "extension_old", "filter": "x", "description": f"Old ({mark})"},
+        "job/old": {"name": f"{where}/old", "description": mark, "httpTarget": caller},
+        "compute/securityPolicies/per-address-60": {"name": "per-address-60", "description": mark},
+    }
+    kept: dict[str, Thing] = {
+        "alert/2": {"name": "projects/demo-project/alertPolicies/2", "userLabels": {"alert": "disk"}},
+        "metric/extension_theirs": {"name": "extension_theirs", "filter": "x", "description": "theirs"},
+        "job/theirs": {"name": f"{where}/theirs", "description": mark, "httpTarget": theirs},
+        "compute/securityPolicies/per-address-7": {"name": "per-address-7", "description": "theirs"},
+    }
+    deployed.cloud.things |= gone | kept
+    ran = deployed.runs("deploy.sh", KLAVIYO_REVISION=UPGRADE, WATCH_MINUTES="0")
+    assert ran.status == 0
+    assert not gone.keys() & deployed.cloud.things.keys()
+    assert kept.keys() <= deployed.cloud.things.keys()
+    for name in kept:
+        del deployed.cloud.things[name]
+
+
 def test_keys_of_another_environment_are_refused(deployed: Operator) -> None:
     ran = deployed.runs("deploy.sh", ONLY="bundle", ENCRYPTION_KEYS=f"k1:{ANOTHER_KEY}")
     assert ran.status != 0
@@ -335,6 +365,15 @@ def test_what_the_project_lacks_is_said_at_once_before_anything_is_made(operator
     assert ran.changes == []
 
 
+def test_instances_that_may_cost_more_than_the_ceiling_are_not_deployed(operator: Operator) -> None:
+    ran = operator.runs("deploy.sh", COST_CEILING="5000")
+    assert (ran.status != 0, ran.changes) == (True, [])
+    assert "more than the ceiling of 5,000" in ran.said
+    planned = operator.runs("deploy.sh", COST_CEILING="5000", ANYWAY="1", DRY_RUN="1")
+    assert (planned.status, planned.changes) == (0, [])
+    assert "warning: the instances may cost" in planned.said
+
+
 def test_a_region_that_lacks_a_service_is_said_before_anything_is_made(operator: Operator) -> None:
     ran = operator.runs("deploy.sh", REGION="europe-west9")
     assert ran.status != 0
@@ -366,11 +405,62 @@ def test_without_a_quota_for_limits_the_rest_stands_and_the_doctor_is_told_until
     assert "ADDRESS_LIMITS" not in variables_of(service(operator, "admin"))
 
 
+def test_another_region_than_that_of_the_functions_is_refused(deployed: Operator) -> None:
+    for script in ("deploy.sh", "destroy.sh", "status.sh"):
+        ran = deployed.runs(script, REGION="europe-west6", YES="1")
+        assert (ran.status != 0, ran.changes) == (True, [])
+        assert "the functions are in europe-west1: give REGION=europe-west1" in ran.said
+    back = deployed.runs("rollback.sh", REGION="europe-west6")
+    assert back.status != 0
+    assert "nothing of the extension is in europe-west6" in back.said
+
+
 def test_destroy_removes_nothing_without_a_yes(deployed: Operator) -> None:
     for variables in ({"DRY_RUN": "1"}, {}):
         ran = deployed.runs("destroy.sh", **variables)
         assert ran.changes == []
         assert "function targets" in ran.said
+
+
+def test_destroy_takes_nothing_of_somebody_elses_that_is_called_as_ours(operator: Operator) -> None:
+    cloud = operator.cloud
+    for api in APIS:
+        name = f"{api}.googleapis.com"
+        cloud.things[f"api/{name}"] = {"name": f"x/{name}", "config": {"name": name}, "state": "ENABLED"}
+    root = "https://compute.recorder.test/compute/v1/projects/demo-project/global"
+    cloud.things |= {
+        "compute/addresses/extension": {
+            "name": "extension",
+            "address": "198.51.100.2",
+            "description": "theirs",
+        },
+        "compute/urlMaps/extension": {"name": "extension", "description": "theirs"},
+        "compute/targetHttpsProxies/extension": {
+            "name": "extension",
+            "urlMap": f"{root}/urlMaps/extension",
+            "sslPolicy": f"{root}/sslPolicies/extension",
+        },
+        "compute/forwardingRules/extension": {
+            "name": "extension",
+            "target": f"{root}/targetHttpsProxies/extension",
+            "IPAddress": "198.51.100.2",
+        },
+        "compute/sslPolicies/extension": {"name": "extension"},
+        "compute/networkEndpointGroups/targets": {"name": "targets", "cloudRun": {"service": "theirs"}},
+        "secret/encryption-keys": {"name": "projects/123456789012/secrets/encryption-keys"},
+        "account/workers@demo-project.iam.gserviceaccount.com": {
+            "name": "x",
+            "email": "workers@demo-project.iam.gserviceaccount.com",
+            "displayName": "Theirs",
+        },
+        "backup/1": {
+            "name": "projects/demo-project/locations/europe-west1/backups/1",
+            "database": "projects/demo-project/databases/theirs",
+        },
+    }
+    ran = operator.runs("destroy.sh", YES="1")
+    assert (ran.status, ran.changes) == (0, [])
+    assert "there is nothing to remove" in ran.said
 
 
 def test_destroy_leaves_nothing_behind(deployed: Operator) -> None:
@@ -391,6 +481,8 @@ def test_destroy_leaves_nothing_behind(deployed: Operator) -> None:
     cloud.things |= strangers
     assert deploy_beside_a_strangers_record(deployed).status == 0
     assert OUR_RECORD in cloud.things
+    backup = {"database": "projects/demo-project/databases/(default)"}
+    cloud.things["backup/1"] = {"name": "projects/demo-project/locations/europe-west1/backups/1", **backup}
     by_hand = f"zone/shop/hand.{DOMAIN}.|A"
     cloud.things[by_hand] = {"name": f"hand.{DOMAIN}.", "type": "A", "rrdatas": ["203.0.113.7"]}
     ran = deployed.runs("destroy.sh", YES="1")

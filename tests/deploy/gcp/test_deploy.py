@@ -25,6 +25,7 @@ def test_a_dry_run_says_what_it_would_do_and_changes_nothing(operator: Operator)
     assert ran.changes == []
     assert "would: targets: making it" in ran.said
     assert "gcloud compute url-maps import extension" in ran.said
+    assert re.search(r"at most [\d,]+ dollars a month, if every instance is busy all the time", ran.said)
 
 
 def test_without_a_domain_nothing_begins(operator: Operator) -> None:
@@ -32,6 +33,7 @@ def test_without_a_domain_nothing_begins(operator: Operator) -> None:
     assert ran.status != 0
     assert "give DOMAIN=..." in ran.said
     assert "REGION must be a region" in ran.said
+    assert "nothing was made: mend this" in ran.said
     assert operator.cloud.calls == []
 
 

@@ -14,6 +14,7 @@ from google.cloud.tasks_v2 import Queue
 from deploy.gcp import (
     access,
     balancer,
+    costs,
     files,
     front,
     overview,
@@ -31,6 +32,7 @@ from shared.direction import Direction
 from shared.jobs import cloud_tasks as tasks
 from shared.tenants.tenants import is_tenant_name
 from tests.deploy.gcp.message_classes import output_only
+from tests.support.markdown import Page
 
 PLACE = Place(project="p", number="1", region="europe-west1", domain="e.example.com")
 FIRESTORE = yaml.safe_load((REPOSITORY / "deploy/gcp/firestore.yaml").read_text(encoding="utf-8"))
@@ -125,6 +127,11 @@ class TestAccess:
             {"role": "roles/run.invoker", "members": [TASKS, "user:canary-x@example.com"]},
             {"role": "roles/editor", "members": ["allUsers"], "condition": {"title": "never"}},
         ]
+
+    def test_where_nothing_is_wanted_any_more_only_our_own_go(self) -> None:
+        reading = {"role": "roles/browser", "members": ["allAuthenticatedUsers"]}
+        after = access.merged({"bindings": [reading, {"role": "roles/x", "members": [TASKS]}]}, {}, PLACE)
+        assert after == {"bindings": [reading]}
 
     def test_a_right_that_is_not_wanted_any_more_is_taken_away(self) -> None:
         policy = {"bindings": [{"role": "roles/editor", "members": [TASKS]}]}
@@ -556,6 +563,7 @@ class TestResources:
         assert ("google_dns_record_set", f"{PLACE.domain}.") in names
         (entry,) = [r for r in listed if r["type"] == "google_certificate_manager_certificate_map_entry"]
         assert entry["settings"]["hostname"] == PLACE.domain
+        assert listed[-1]["settings"]["month_at_most"] <= listed[-1]["settings"]["ceiling"]
 
 
 # What stands in the picture for each of Terraform's types.
@@ -608,6 +616,7 @@ class TestPicture:
 
     def test_every_name_and_kind_of_the_plan_is_in_the_picture(self, tmp_path: Path) -> None:
         listed = planned(tmp_path)
+        assert listed.pop()["type"] == "costs"  # no resource
         assert {resource["type"] for resource in listed} == PICTURED.keys()
         shown = self.picture()
         for resource in listed:
@@ -640,6 +649,11 @@ def planned(work: Path) -> list[dict[str, Any]]:
 
 
 class TestOverview:
+    def test_of_what_is_not_there_nothing_is_said_to_be_wrong_or_to_cost(self) -> None:
+        functions = load_functions()
+        assert list(overview.of_front([], [], functions)) == []
+        assert next(iter(overview.of_costs([], functions, [], []))) == "warm instances: none"
+
     def test_what_is_not_as_it_should_be_is_said(self) -> None:
         functions = load_functions()
         waiting = a_service(traffic=[{"revisionName": "targets-1", "percent": 100}])
@@ -648,7 +662,8 @@ class TestOverview:
         assert "admin              not there" in said
         paused = {"name": "x/acme-klaviyo-outbound", "state": "PAUSED"}
         assert list(overview.of_queues([paused]))[1] == "acme-klaviyo-outbound is PAUSED"
-        front = list(overview.of_front([], [{"name": "admin", "securityPolicy": "x"}], functions))
+        backends = [{"name": "admin", "securityPolicy": "x"}, {"name": "install"}]
+        front = list(overview.of_front([], backends, functions))
         assert front == ["warning: install has no limit by address attached"]
         failed = {"domain": "e.example.com", "state": "FAILED", "failureReason": "CAA"}
         managed = {
@@ -668,9 +683,60 @@ class TestOverview:
             "1 alerts, 0 of them are sent to somebody",
             "Jobs have died is switched off",
         ]
-        off = list(overview.of_costs(functions, [], [{"name": "x"}]))
-        assert off[0] == "warm instances: system_webhooks, rewards_webhook"
+        warm = {**waiting, "metadata": {"name": "rewards-webhook"}}
+        off = list(overview.of_costs([waiting, warm], functions, [], [{"name": "x"}]))
+        assert off[0] == "warm instances: rewards_webhook"
         assert off[2] == "point-in-time recovery: off"
+
+
+TWO_FUNCTIONS = {
+    "small": a_function("install").model_copy(update={"name": "small", "max_instances": 2}),
+    "large": a_function("targets").model_copy(update={"name": "large", "max_instances": 10, "cpu": 2.0}),
+}
+
+
+class TestCosts:
+    def test_the_instances_of_a_month_are_counted_as_if_each_were_busy_all_the_time(self) -> None:
+        known = costs.load()
+        hours = 730 * 3600
+        small = 2 * (0.000024 + 0.5 * 0.0000025) * hours
+        large = 10 * (2 * 0.000024 + 0.0000025) * hours
+        assert known.months(TWO_FUNCTIONS.values()) == round(small + large + 65)
+        told = costs.told(known, TWO_FUNCTIONS, 5000)
+        assert told[0].startswith(f"at most {round(small + large + 65):,} dollars a month")
+        assert "the ceiling is 5,000" in told[0]
+
+    def test_more_than_the_ceiling_ends_the_run_and_names_what_costs_most(self) -> None:
+        known = costs.load()
+        needed = known.months(TWO_FUNCTIONS.values())
+        assert costs.findings(known, TWO_FUNCTIONS, needed) == []
+        (found,) = costs.findings(known, TWO_FUNCTIONS, needed - 1)
+        assert found.kind == "problem"
+        assert "large may cost" in found.words
+        assert "COST_CEILING" in found.words
+
+    def test_the_ceiling_that_is_given_comes_before_that_of_the_file(self) -> None:
+        known = costs.load()
+        assert costs.ceiling(known, {}) == known.ceiling
+        assert costs.ceiling(known, {"COST_CEILING": ""}) == known.ceiling
+        assert costs.ceiling(known, {"COST_CEILING": "5000"}) == 5000
+
+    def test_what_is_shipped_is_below_the_ceiling_that_is_shipped(self) -> None:
+        known = costs.load()
+        assert costs.findings(known, load_functions(), known.ceiling) == []
+
+    def test_prices_are_those_of_the_readme(self) -> None:
+        known = costs.load()
+        page = Page.read(REPOSITORY / "deploy/README.md")
+        prices = {row[0].strip(): row[1].strip() for row in page.table("Unit")}
+        assert f"{known.vcpu_second:f}" == prices["Cloud Run, one vCPU second, billed by request"]
+        assert f"{known.gib_second:.7f}" == prices["Cloud Run, one GiB second"]
+        events = {
+            row[0].strip(" *"): float(row[2].strip(" *")) for row in page.table("One million metric events")
+        }
+        assert known.million_calls.public + known.million_calls.worker == pytest.approx(
+            events["Sum"] - events["Cloud Run time"]
+        )
 
 
 class TestQuotas:
@@ -738,7 +804,12 @@ class TestPreflight:
             ("DOMAIN", "localhost"),
             ("DOMAIN", "E.example.com"),
             ("WATCH_MINUTES", "ten"),
+            ("COST_CEILING", "0"),
+            ("COST_CEILING", "5,000"),
             ("ALERT_EMAIL", "canary-somebody"),
+            ("ALERT_EMAIL", 'canary"or@example.com'),
+            ("ALERT_EMAIL", "canary,two@example.com"),
+            ("REGION", "europe-west\u0661"),
             ("ONLY", "functions"),
             ("ONLY", "bundle,database"),
             ("FORMAT", "yaml"),
@@ -754,6 +825,7 @@ class TestPreflight:
             "REGION": "northamerica-northeast1",
             "DOMAIN": "a-b.example.co.uk",
             "WATCH_MINUTES": "0",
+            "COST_CEILING": "5000",
             "ALERT_EMAIL": "canary@example.com",
             "ONLY": "bundle watching",
             "FORMAT": "json",

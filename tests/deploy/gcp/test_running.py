@@ -5,7 +5,9 @@ BASH_32 names one.
 """
 
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +52,17 @@ class Shell:
 
     def runs(self, body: str, *answers: str, **variables: str) -> Ended:
         """`answers` say what gcloud does at its first, second, ... call; after them it succeeds."""
+        with self.begins(body, *answers, **variables) as running:
+            said, _ = running.communicate(timeout=60)
+        return Ended(running.returncode, said, len(self.lines("called")), sum(map(int, self.lines("slept"))))
+
+    def begins(self, body: str, *answers: str, **variables: str) -> "subprocess.Popen[str]":
+        """Start the same, in a process group of its own, as a terminal does."""
         for number, answer in enumerate(answers, 1):
             (self.folder / f"answer-{number}").write_text(answer)
         script = self.folder / "script.sh"
         script.write_text(_SCRIPT.format(root=REPOSITORY, body=body))
-        ended = subprocess.run(
+        return subprocess.Popen(
             [self.bash, str(script)],
             env={
                 "PATH": f"{self.folder}:/usr/bin:/bin",
@@ -66,10 +74,7 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            check=False,
-        )
-        return Ended(
-            ended.returncode, ended.stdout, len(self.lines("called")), sum(map(int, self.lines("slept")))
+            start_new_session=True,
         )
 
     def lines(self, name: str) -> list[str]:
@@ -114,6 +119,10 @@ def test_what_succeeds_ends_with_zero(shell: Shell) -> None:
         "PERMISSION_DENIED: you may not",
         "Quota '\"'\"'BACKEND_SERVICES'\"'\"' exceeded.  Limit: 5.0 globally.",
         "NOT_FOUND: no such project",
+        "Invalid value for field '\"'\"'resource.ports'\"'\"'",
+        "Required '\"'\"'compute.addresses.create'\"'\"' permission for project",
+        "FAILED_PRECONDITION: Constraint constraints/run.allowedIngress violated",
+        "FAILED_PRECONDITION: Billing account for project is not found",
     ],
 )
 def test_a_refusal_that_stays_is_not_repeated(shell: Shell, refusal: str) -> None:
@@ -175,6 +184,31 @@ def test_half_a_list_of_a_try_that_failed_is_not_kept(shell: Shell) -> None:
     assert ended.status == 0
 
 
+_SECRETS = '. "$ROOT/deploy/gcp/steps/secrets.sh"\nDRY_RUN=\n'
+
+
+def test_of_two_first_runs_the_older_value_holds_for_both(shell: Shell) -> None:
+    ended = shell.runs(_SECRETS + 'agree_on_first keys\ncat "$WORK/version-keys"', "echo 3; echo 4")
+    assert ended.said.splitlines()[-1] == "3"
+    assert "versions destroy 4 --secret=keys" in shell.lines("called")[-1]
+    assert ended.called == 2
+
+
+@pytest.mark.parametrize("given", ["canary-value", "canary-value\n", "canary-value\r\n"])
+def test_a_line_break_at_the_end_makes_no_other_value(shell: Shell, given: str) -> None:
+    body = _SECRETS + "first_value SECRET\nrenew secret SECRET"
+    ended = shell.runs(body, "echo canary-value", SECRET=given)
+    assert "the environment gives the same value" in ended.said
+    assert ended.called == 1
+    assert "canary-value\n" not in ended.said
+
+
+def test_a_part_that_fails_without_a_word_is_named(shell: Shell) -> None:
+    ended = shell.runs("quiet() { step quiet; false; }\nside_by_side quiet")
+    assert "failed     in" in ended.said
+    assert "quiet: the lines above say why" in ended.said
+
+
 def test_the_last_lines_name_the_step_that_failed_and_what_helps(shell: Shell) -> None:
     body = f"part() {{ step part; {CREATE}; }}\nother() {{ step other; say fine; }}\nside_by_side part other"
     ended = shell.runs(body, refuses("PERMISSION_DENIED: you may not"))
@@ -225,6 +259,60 @@ def test_a_signal_leaves_no_folder_behind(shell: Shell) -> None:
     ended = shell.runs('kill -TERM $$\nsleep 1\necho "not reached"')
     assert ended.status != 0
     assert "not reached" not in ended.said
+
+
+_SIDE_BY_SIDE = """
+part() {
+  say "$1 begins"
+  change "$1: making it" gcloud things create "$1"
+  change "$1: changing it" gcloud things update "$1"
+}
+one() { part one; }
+two() { part two; }
+side_by_side one two
+"""
+_SLOW = 'while [ ! -e "$TMPDIR/go-on" ]; do /bin/sleep 0.02; done'
+
+
+@pytest.mark.parametrize(
+    ("number", "to_all", "status"),
+    [
+        (signal.SIGINT, True, 130),
+        (signal.SIGINT, False, 130),
+        (signal.SIGTERM, False, 143),
+        (signal.SIGHUP, True, 129),
+    ],
+)
+def test_a_signal_ends_all_parts_also_if_it_comes_to_the_script_alone(
+    shell: Shell, number: int, to_all: bool, status: int
+) -> None:
+    with shell.begins(_SIDE_BY_SIDE, _SLOW, _SLOW) as running:
+        assert running.stdout is not None
+        until_called(shell, 2)
+        (os.killpg if to_all else os.kill)(running.pid, number)
+        said = running.stdout.read()  # to the end: nobody is left who could write
+        assert running.wait(10) == status
+    (shell.folder / "go-on").touch()
+    assert f"the run ended with status {status}" in said
+    assert "changing it" not in said
+    assert len(shell.lines("called")) == 2
+
+
+def test_when_nobody_reads_on_each_part_ends_at_its_next_word(shell: Shell) -> None:
+    with shell.begins(_SIDE_BY_SIDE, _SLOW, _SLOW) as running:
+        assert running.stdout is not None
+        until_called(shell, 2)
+        running.stdout.close()
+        (shell.folder / "go-on").touch()
+        assert running.wait(10) != 0
+    assert len(shell.lines("called")) == 2
+
+
+def until_called(shell: Shell, times: int) -> None:
+    until = time.monotonic() + 60
+    while len(shell.lines("called")) < times:
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 _ROLL_OUT = """REGION=r

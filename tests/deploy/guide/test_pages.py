@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from flask.testing import FlaskClient
 
 from deploy.guide import notifications
-from deploy.targets.catalogue import sample
+from deploy.targets.catalogue import notification, sample
+from deploy.targets.catalogue import notifications as notifications_of_the_catalogue
 from deploy.targets.commands import targets
 from tests.support.loading import Load
 from tests.support.markdown import Page
@@ -73,23 +74,49 @@ def test_each_call_of_a_target_is_accepted(at_work: tuple[FlaskClient, CliRunner
 
 
 @pytest.mark.parametrize("words", RUN, ids=" ".join)
-def test_each_command_succeeds(at_work: tuple[FlaskClient, CliRunner], words: list[str]) -> None:
-    ran = at_work[1].invoke(targets, words)
+def test_each_command_succeeds(
+    at_work: tuple[FlaskClient, CliRunner], world: World, words: list[str]
+) -> None:
+    own = world.sandbox.omneo.profile(TENANT, email=EMAIL)["id"]
+    ran = at_work[1].invoke(targets, filled_in(words, own))
     assert ran.exit_code == 0, ran.output
 
 
-def test_the_steps_lead_from_nothing_to_an_event(
-    at_work: tuple[FlaskClient, CliRunner], world: World
+def filled_in(words: list[str], profile: str, what: str = "reward-issued") -> list[str]:
+    """Return a command as somebody types it: with their own profile's id and the notification that they want."""
+    return [{"ID": profile, "reward-issued": what}.get(word, word) for word in words]
+
+
+@pytest.mark.parametrize("what", notifications_of_the_catalogue())
+def test_the_steps_lead_from_nothing_to_an_event_of_each_notification(
+    at_work: tuple[FlaskClient, CliRunner], world: World, what: str
 ) -> None:
-    for words in RUN:
-        if words[-1] == "--dry-run" or words[0] == "push":
-            assert at_work[1].invoke(targets, words).exit_code == 0
+    chosen, context = notification(what), sample(what)
+    person = context.get("profile") or context
+    own = world.sandbox.omneo.profile(TENANT, id=person["id"], email=EMAIL)["id"]
+    steps = [words for words in RUN if words[0] in ("push", "send") and "reward-issued" in words]
+    sends = [words for words in steps if words[0] == "send" and "--dry-run" not in words]
+    assert (len(steps), steps[-1:]) == (4, sends)
+    for words in steps:
+        ran = at_work[1].invoke(targets, filled_in(words, own, what))
+        assert ran.exit_code == 0, ran.output
+        world.work(60)
+        assert len(world.events()) == (words in sends)
+    # The flow stands now, and it happens once more, to something else.
+    if not chosen.trigger:
+        world.sandbox.omneo.reaction(
+            TENANT, "expiry", f"klaviyo-{what}"
+        )  # as the definition calls its target
+    again = (
+        {**context, "id": 42} if "profile" in context else {**context, "updated_at": "2026-12-24 10:00:00"}
+    )
+    if what == "points-milestone":
+        again["profile"] = {**person, "point_balance": 2000}
+    (delivery,) = world.sandbox.omneo.fire(TENANT, chosen.trigger or "expiry", again)
+    assert (delivery.status, delivery.error) == (202, "")
     world.work(60)
-    assert world.events() == []
-    world.sandbox.omneo.fire(TENANT, "reward.created", sample("reward-issued"))
-    world.work(60)
-    (event,) = world.events()
-    assert event.metric == "Omneo Reward Issued"
+    assert {event.metric for event in world.events()} == {chosen.metric}
+    assert len(world.events()) == 2
 
 
 def test_the_flows_own_call_issues_one_reward(world: World, load: Load) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,11 +13,17 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from deploy.local.demo_tenant import EMAIL, TENANT
 from deploy.local.ports import is_free
 from deploy.local.sandbox import Sandbox
 from shared.storage.encryption import new_key
+from tests.deploy.local.runbook import symptoms
+from tests.support.commands import run_command
 
 ROOT = Path(__file__).parents[3]
 
@@ -30,7 +37,7 @@ class Terminal:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
-    def wait_for(self, words: str, seconds: float = 60.0) -> str:
+    def wait_for(self, words: str, seconds: float = 180.0) -> str:
         """Return what was printed, once it holds the words."""
         deadline = time.monotonic() + seconds
         while words not in self.text and time.monotonic() < deadline and self.process.poll() is None:
@@ -71,29 +78,126 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "PORT": "0", "DATA_DIR": str(folder), **variables}
 
 
-def test_run_sends_one_event_shows_each_hop_and_keeps_its_tenant_for_the_next_start(tmp_path: Path) -> None:
-    given = environment(tmp_path, PORT=str(free_ports_in_a_row(13)))
+@dataclass(frozen=True)
+class Started:
+    """Two starts of `make run` on the same data, and the second, which runs: from a copy of the sources, with its queue at a named port.
+
+    The texts are what the two have printed, the events those that Klaviyo had after each.
+    """
+
+    first: str
+    second: str
+    first_events: set[str]
+    second_events: set[str]
+    first_status: int
+    terminal: Terminal
+    data: Path
+    given: dict[str, str]
+    repository: Path
+    queue_port: int
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+    """Start it twice for all tests: each start is ten seconds of a core."""
+    folder = tmp_path_factory.mktemp("run")
+    data, repository = folder / "data", folder / "repository"
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
+    for name in ("deploy", "functions", "shared"):
+        shutil.copytree(ROOT / name, repository / name, ignore=ignored)
+    ports = free_ports_in_a_row(14)
+    given = environment(data, PORT=str(ports))
     with running("run", given) as terminal:
-        text = terminal.wait_for("Ctrl-C stops everything.")
-        times = [float(found) for found in re.findall(r"^ +([\d.]+) ms  ", text, re.MULTILINE)]
-        assert times == sorted(times)
-        hops = re.findall(r"ms  (.+?)  +seen by (\w+)", text)
-        assert {seen_by for _, seen_by in hops} == {"Omneo", "queue", "Klaviyo"}
-        assert next(what for what, _ in hops) == "a reward is issued; its reaction fires"
-        assert ("Klaviyo answers 202", "Klaviyo") in hops
-        _every_hint_works_as_printed(text)
-        before = _events(text)
-        assert terminal.stop() == 0
-    with running("run", given) as terminal:
-        again = terminal.wait_for("Ctrl-C stops everything.")
-        assert _key(again) == _key(text)
-        assert "Going on with the tenant of the last start" in again
-        assert len(_events(again) - before) == 1
-        assert before < _events(again)
-        assert terminal.stop() == 0
-    forgotten = _python("deploy.local", "fresh", environment=given)
+        first = terminal.wait_for("Ctrl-C stops everything.")
+        first_events = _events(first)
+        first_status = terminal.stop()
+    queue_port = ports + 13
+    again = given | {"CLOUD_TASKS_EMULATOR_HOST": f"127.0.0.1:{queue_port}"}
+    with running("run", again, repository) as terminal:
+        second = terminal.wait_for("Ctrl-C stops everything.")
+        yield Started(
+            first,
+            second,
+            first_events,
+            _events(second),
+            first_status,
+            terminal,
+            data,
+            again,
+            repository,
+            queue_port,
+        )
+
+
+def test_run_sends_one_event_and_shows_each_hop(started: Started) -> None:
+    times = [float(found) for found in re.findall(r"^ +([\d.]+) ms  ", started.first, re.MULTILINE)]
+    assert times == sorted(times)
+    hops = re.findall(r"ms  (.+?)  +seen by (\w+)", started.first)
+    assert {seen_by for _, seen_by in hops} == {"Omneo", "queue", "Klaviyo"}
+    assert next(what for what, _ in hops) == "a reward is issued; its reaction fires"
+    assert ("Klaviyo answers 202", "Klaviyo") in hops
+
+
+def test_the_next_start_goes_on_with_the_tenant_of_the_last(started: Started) -> None:
+    assert started.first_status == 0
+    assert "Going on with the tenant of the last start" in started.second
+    assert _key(started.second) == _key(started.first)
+    assert started.first_events < started.second_events
+    assert len(started.second_events - started.first_events) == 1
+
+
+def test_every_command_of_a_symptom_works_against_a_running_bundle(started: Started) -> None:
+    (env,) = started.data.glob("demo-*/env")
+    shell = {"PATH": os.environ["PATH"], **_variables(env)}
+    _wait_for_the_set_up(shell)
+    for command in dict.fromkeys(command for found in symptoms().values() for command in found):
+        said = EMAIL if command.endswith("explain TENANT") else ""
+        _, *words = shlex.split(command.replace("TENANT", TENANT))
+        done = run_command(*words, environment=shell, given=said)
+        assert done.status == 0, f"{command}\n{done.out}\n{done.err}"
+        assert done.out or "No job was given up." in done.err, command
+
+
+def test_every_hint_works_as_printed(started: Started) -> None:
+    """Each command is copied into a shell that stands elsewhere, in the order in which they are shown."""
+    mended = False
+    for label, command in _hints(started.second).items():
+        assert command.startswith(("curl ", "(cd ", "make ")), command
+        if command.startswith("make "):
+            continue
+        answer = _said(command)
+        if command.startswith("curl "):
+            assert "error" not in json.loads(answer), label
+        if label.startswith("Mend"):
+            mended = json.loads(answer) == {"message": "Every call goes well from now on."}
+        if label == "The operator's commands":
+            assert "demo" in answer
+    assert mended
+
+
+def test_run_obeys_the_named_address_of_the_queue(started: Started) -> None:
+    (env,) = started.data.glob("demo-*/env")
+    assert f"CLOUD_TASKS_EMULATOR_HOST=127.0.0.1:{started.queue_port}\n" in env.read_text()
+    assert not is_free(started.queue_port)
+
+
+def test_a_function_is_started_again_when_its_source_changes(started: Started) -> None:
+    main = started.repository / "functions/targets/main.py"
+    main.write_text(main.read_text() + "\nprint('the new source')\n")
+    text = started.terminal.wait_for("Ready again.")
+    assert "functions/targets/main.py changed: targets starts again." in text
+    assert "stopped" not in text
+    (log,) = started.data.glob("demo-*/logs/targets.log")
+    assert "the new source" in log.read_text()
+
+
+def test_ctrl_c_ends_it_and_what_it_kept_can_be_forgotten(started: Started) -> None:
+    """The last test of what is started: it runs no more after this."""
+    assert started.terminal.stop() == 0
+    (kept,) = started.data.glob("demo-*")
+    forgotten = _python("deploy.local", "fresh", environment=started.given)
     assert forgotten.returncode == 0, forgotten.stderr
-    assert not (tmp_path / f"demo-{given['PORT']}").exists()
+    assert not kept.exists()
 
 
 def free_ports_in_a_row(count: int) -> int:
@@ -131,44 +235,17 @@ def _said(command: str) -> str:
     return done.stdout
 
 
-def _every_hint_works_as_printed(text: str) -> None:
-    """Copy every command into a shell that stands elsewhere, in the order in which they are shown."""
-    mended = False
-    for label, command in _hints(text).items():
-        assert command.startswith(("curl ", "(cd ", "make ")), command
-        if command.startswith("make "):
-            continue
-        answer = _said(command)
-        if command.startswith("curl "):
-            assert "error" not in json.loads(answer), label
-        if label.startswith("Mend"):
-            mended = json.loads(answer) == {"message": "Every call goes well from now on."}
-        if label == "The operator's commands":
-            assert "demo" in answer
-    assert mended
+def _wait_for_the_set_up(shell: dict[str, str]) -> None:
+    """Wait until the demo tenant is set up, which goes on behind the first event."""
+    deadline = time.monotonic() + 60
+    while run_command("doctor", TENANT, environment=shell).status and time.monotonic() < deadline:
+        time.sleep(0.5)
 
 
-def test_run_obeys_the_named_address_of_the_queue_and_starts_a_function_again_when_its_source_changes(
-    tmp_path: Path,
-) -> None:
-    port = free_ports_in_a_row(1)
-    given = environment(tmp_path / "data", CLOUD_TASKS_EMULATOR_HOST=f"127.0.0.1:{port}")
-    repository = tmp_path / "repository"
-    ignored = shutil.ignore_patterns("__pycache__", ".*")
-    for name in ("deploy", "functions", "shared"):
-        shutil.copytree(ROOT / name, repository / name, ignore=ignored)
-    with running("run", given, repository) as terminal:
-        terminal.wait_for("Ctrl-C stops everything.")
-        kept = (tmp_path / "data/demo-0/env").read_text()
-        assert f"CLOUD_TASKS_EMULATOR_HOST=127.0.0.1:{port}\n" in kept
-        assert not is_free(port)
-        main = repository / "functions/targets/main.py"
-        main.write_text(main.read_text() + "\nprint('the new source')\n")
-        text = terminal.wait_for("Ready again.")
-        assert "functions/targets/main.py changed: targets starts again." in text
-        assert "stopped" not in text
-        assert "the new source" in (tmp_path / "data/demo-0/logs/targets.log").read_text()
-        assert terminal.stop() == 0
+def _variables(path: Path) -> dict[str, str]:
+    """Return what a file of NAME=value lines sets, as a shell reads it."""
+    pairs = (word.partition("=") for line in path.read_text().splitlines() for word in shlex.split(line))
+    return {name: value for name, _, value in pairs}
 
 
 def test_run_on_a_taken_port_names_it_says_what_to_do_and_touches_nothing(tmp_path: Path) -> None:
@@ -252,8 +329,6 @@ def _install(variables: dict[str, str], sandbox: Sandbox) -> None:
         (("set", "acme", "webhook_secret"), "canary-webhook-secret"),
         (("set", "acme", "klaviyo_tokens"), json.dumps(tokens)),
     ):
-        subprocess.run(
-            [sys.executable, "-m", "deploy.tenants", *words],
-            cwd=ROOT, env={**variables, "QUEUE": "local", "CLOUD_TASKS_EMULATOR_HOST": "127.0.0.1:9"},
-            input=said, capture_output=True, text=True, timeout=60, check=True,
-        )  # fmt: skip
+        made = {**variables, "QUEUE": "local", "CLOUD_TASKS_EMULATOR_HOST": "127.0.0.1:9"}
+        done = run_command(*words, environment=made, given=said)
+        assert done.status == 0, done.err

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -31,7 +32,7 @@ from deploy.targets.pushing import handle_of
 from deploy.targets.shapes import SHAPES, misfits
 from deploy.targets.trying import NoJsonError, TemplateFailedError, is_called, rendered
 from shared.metrics.rules.event import read_metric
-from tests.deploy.local.sandbox.omneo.twig.table import AUTOLOADER, ask_php
+from tests.deploy.local.sandbox.omneo.twig.table import AUTOLOADER, Answers, ask_php
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 PLATFORMS = (
@@ -234,10 +235,16 @@ def test_php_twig_renders_the_catalogue_as_it_is_rendered_here(where: str, what:
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
-    events = [sample(what), {}, changed(sample(what), next(paths(sample(what))), HOSTILE[0])]
-    for event in events:
-        answers = ask_php([template(where, what)], event)
-        assert answers.printed == [rendered(template(where, what), event, float(answers.now).__float__)]
+    for event, answers in php_prints(what):
+        printed = answers.printed[PLATFORMS.index(where)]
+        assert printed == rendered(template(where, what), event, float(answers.now).__float__)
+
+
+@cache
+def php_prints(what: str) -> list[tuple[Json, Answers]]:
+    """Return what php-twig prints of the platforms' templates for this notification, in their order: once for all of them."""
+    events: list[Json] = [sample(what), {}, changed(sample(what), next(paths(sample(what))), HOSTILE[0])]
+    return [(event, ask_php([template(where, what) for where in PLATFORMS], event)) for event in events]
 
 
 # What of it reaches Klaviyo

@@ -102,6 +102,8 @@ def test_render_takes_a_real_profile(at_work: Run, world: World) -> None:
         ),
         (("send", "braze", "reward-issued", "--url", "http://127.0.0.1:1"), "No answer came"),
         (("send", "braze", "reward-issued", "--url", "file:///etc/passwd"), "https://"),
+        (("send", "braze", "reward-issued", "--url", "http://127.0.0.1:1"), "Connection refused"),
+        (("send", "braze", "reward-issued", "--url", "http://127.0.0.1:1/a b"), "not as HTTP wants it"),
         (("check", "nowhere.twig"), "nowhere.twig"),
     ],
 )
@@ -116,6 +118,24 @@ def test_render_refuses_what_is_no_event_context(run: Run, file: Callable[[str, 
     for content, says in (("[1]", "must be an object"), ("{", "is no JSON")):
         shown = run("render", "klaviyo", "reward-issued", "--context", file("event.json", content))
         assert (shown.exit_code, says in shown.stderr) == (1, True)
+
+
+def test_a_file_that_is_no_text_is_named(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "mine.json.twig"
+    path.write_bytes(b'{"a": "\xff"}')
+    for args in (
+        ("check", str(path)),
+        ("render", "klaviyo", "reward-issued", "--template", str(path)),
+        ("render", "klaviyo", "reward-issued", "--context", str(path)),
+    ):
+        shown = run(*args)
+        assert (shown.exit_code, "is no text in UTF-8: see its byte 8" in shown.stderr) == (1, True)
+
+
+def test_a_context_that_is_nested_too_deeply_is_refused(run: Run, file: Callable[[str, Any], str]) -> None:
+    deep = file("event.json", "[" * 200_000)
+    shown = run("render", "klaviyo", "reward-issued", "--context", deep)
+    assert (shown.exit_code, "nested too deeply" in shown.stderr) == (1, True)
 
 
 # check
@@ -245,6 +265,13 @@ def test_send_takes_a_header_from_standard_input(at_work: Run, world: World) -> 
     assert (shown.exit_code, "standard input" in shown.stderr) == (1, True)
 
 
+def test_no_value_of_a_header_is_told_where_it_cannot_be_sent(run: Run) -> None:
+    args = ("send", "braze", "reward-issued", "--url", "http://127.0.0.1:1", "--header", "Authorization")
+    shown = run(*args, input="canary-\N{SNOWMAN}\n")
+    assert (shown.exit_code, "header's name or value" in shown.stderr) == (1, True)
+    assert "canary" not in shown.output
+
+
 def _address(world: World) -> str:
     return f"{world.environment['EXTENSION_URL']}/{TENANT}/api/v1/targets/klaviyo/metric"
 
@@ -316,6 +343,20 @@ def test_push_puts_right_what_differs_and_leaves_the_name_and_whether_it_is_on(
     (target,), (trigger,) = rows(world)
     assert target["template"] == template("klaviyo", "reward-issued")
     assert (target["name"], trigger["is_active"], target["condition"]) == ("Ours", False, condition)
+
+
+def test_push_warns_of_a_second_reaction_and_keeps_to_its_own(at_work: Run, world: World) -> None:
+    at_work("push", TENANT, "klaviyo", "reward-issued")
+    tenant = world.sandbox.omneo._tenants[TENANT]
+    _, (ours,) = rows(world)
+    other = {**ours, "name": "By hand", "trigger": "profile.created"}
+    tenant.triggers.update(ours, {"trigger": "reward.created"})
+    tenant.triggers.create({name: other[name] for name in ("name", "trigger", "is_active", "actions")})
+    shown = at_work("push", TENANT, "klaviyo", "reward-issued")
+    assert shown.exit_code == 0
+    assert "2 reactions call klaviyo-reward-issued, and each of them sends" in shown.stderr
+    assert "By hand" in shown.stderr
+    assert shown.stdout.count("nothing differs") == 2
 
 
 def test_push_of_what_no_reaction_starts_says_what_does(at_work: Run, world: World) -> None:

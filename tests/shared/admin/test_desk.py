@@ -72,7 +72,7 @@ class TestWhatStandsThere:
             "send-metric",
             "Seen",
         )
-        assert (row["state"], row["cause"], row["deaths"], row["attempts"]) == ("dead", "refused", 1, 0)
+        assert (row["state"], row["cause"], row["deaths"], row["attempts"]) == ("dead", "refused", 1, 1)
         assert row["reason"].startswith("Klaviyo answered 400")
         assert row["what_to_do"].endswith(f"python -m deploy.tenants dead replay {TENANT} {job.id}")
         assert row["first_died_at"] == row["last_died_at"] == "2026-11-21T10:00:00+00:00"
@@ -144,6 +144,7 @@ class TestFilters:
             ("reason", "ANSWERED"): [first, second],
             ("since", "2026-11-21T10:30:00Z"): [second],
             ("since", "2026-11-21T11:00:00"): [second],
+            ("since", "2026-11-21T21:30:00 11:00"): [second],  # a plus that nobody has written as %2B
             ("since", "2026-11-22"): [],
             ("until", "2026-11-21T11:00:00+00:00"): [first],
             ("until", "2026-11-21T12:00:00+01:00"): [first],

@@ -19,6 +19,8 @@ BAD: list[tuple[str, Any, str]] = [
     ("mappings", {"custom.level": "EXTERNAL_ID"}, "finds a profile"),
     ("mappings", {"custom.level": "Email"}, "in lower case"),
     ("mappings", {"custom.level": "location.street"}, "other part of location"),
+    ("mappings", {"custom.level": "Location"}, "as a whole"),
+    ("mappings", {"custom.level": "$subscriptions"}, "as a whole"),
     ("mappings", {" ": "level"}, "path of a value in Omneo"),
     ("reward_max_amount", 0.0001, "0.001"),
     ("mappings", {"custom.level": "external_id"}, "finds a profile"),
@@ -56,6 +58,27 @@ def test_what_was_stored_before_is_the_doctors_to_tell_and_hinders_no_other_chan
     assert finding[0] == "warning"
     assert says in finding[1]
     assert change_settings(TENANT, {"dead_job_days": 9}, world.services).settings.dead_job_days == 9
+
+
+@pytest.mark.parametrize(
+    ("region", "says"),
+    [
+        ("au", "This country is AU"),
+        ("GBR", "This country is GB"),
+        ("United Kingdom", "This country is GB"),
+        ("U.S.A.", "This country is US"),
+        (" NZ", "This country is NZ"),
+        ("\uff21\uff35", "This country is AU"),
+        ("canary", "ISO code of one country"),
+        ("", "ISO code of one country"),
+        ("+61", "ISO code of one country"),
+    ],
+)
+def test_a_region_in_another_spelling_is_told_its_code(world: World, region: str, says: str) -> None:
+    world.tenant(installed=False)
+    with pytest.raises(InvalidPayloadError, match=f"^default_region: .*{says}") as refused:
+        change_settings(TENANT, {"default_region": region}, world.services)
+    assert "canary" not in str(refused.value)
 
 
 def test_a_master_list_must_be_in_the_connected_account(world: World) -> None:

@@ -14,6 +14,7 @@ import requests
 
 from deploy.local.sandbox.stage.faults import Kind
 from shared.admin.doctor import examine, repair
+from shared.admin.reports import StatusReports
 from shared.admin.revision import revision as retirement
 from shared.admin.settings import change_settings
 from shared.admin.status import LEASE, PATIENCE_SECONDS, status
@@ -21,7 +22,7 @@ from shared.direction import Direction
 from shared.errors import WaitError
 from shared.installation.connecting import connect, prepare_queues
 from shared.installation.provision import start_provision
-from shared.installation.uninstall import DATA_SOURCES_STAY
+from shared.installation.uninstall import DATA_SOURCES_STAY, uninstall
 from shared.jobs.dead_job import DeadJob
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import SendMetric, SyncProfile
@@ -573,6 +574,26 @@ class TestHowOften:
         world.clock.advance(5)
         world.install()
         assert status(world.read(), world.services)["klaviyo"]["connected"] is True
+
+    def test_what_a_look_has_found_that_an_install_overtook_is_said_no_more(self, world: World) -> None:
+        before = world.tenant(installed=False)
+        world.install()
+        StatusReports.of(world.services).keep(TENANT, examine(before, world.services))
+        assert status(world.read(), world.services)["klaviyo"]["connected"] is True
+
+    def test_what_a_look_has_found_that_an_uninstall_overtook_is_said_no_more(self, well: World) -> None:
+        before = well.read()
+        uninstall(before, well.services)
+        StatusReports.of(well.services).keep(TENANT, examine(before, well.services))
+        assert status(well.read(), well.services)["klaviyo"]["connected"] is False
+
+    def test_whoever_waits_for_anothers_look_hears_nothing_of_before_the_install(self, world: World) -> None:
+        world.tenant(installed=False)
+        status(world.read(), world.services)
+        world.install()
+        world.services.leases.acquire(f"status {TENANT}", lasting=LEASE)
+        with pytest.raises(WaitError, match="somebody else is looking"):
+            status(world.read(), world.services)
 
     def test_ten_looks_in_a_minute_are_one(self, well: World) -> None:
         well.clock.advance(60)

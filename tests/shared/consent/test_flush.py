@@ -8,7 +8,8 @@ import pytest
 
 from shared import logs
 from shared.consent.former_identities import FormerIdentities, Heir
-from shared.jobs.jobs import AddInteraction, read_job
+from shared.jobs.jobs import AddInteraction, SyncProfile, read_job
+from shared.profiles.sync import sync_profile
 from tests.support.consenting import MASTER_LIST, Inflow, Person, Retailer, an_event, retailer
 from tests.support.world import ACCOUNT, TENANT, World, lines
 
@@ -41,7 +42,7 @@ def on_a_list(shop: Retailer, person: Person) -> None:
     shop.klaviyo.subscribe(ACCOUNT, person.klaviyo, list_id=made.id)
 
 
-ROWS = {
+ROWS: dict[str, tuple[Callable[[Retailer, Person], Any], dict[str, Any], int]] = {
     "subscribed_to_email_marketing": (
         on_klaviyo("subscribe"),
         {
@@ -104,7 +105,80 @@ def test_an_act_costs_one_read_at_most_one_write_and_its_interaction(shop: Retai
     shop.deliver()
     shop.settle()
     assert shop.calls() == [SEARCH, *([WRITE] if comms else []), INTERACTION]
-    assert shop.calls("klaviyo") == ([READ] if topic == "subscribed_to_email_marketing" else [])
+    # Of who never was synced Klaviyo tells whose the email is by now that an opt-out was made with.
+    is_asked = "email_promo" in comms
+    assert shop.calls("klaviyo") == ([READ] if is_asked else [])
+
+
+def test_an_opt_out_of_who_was_synced_with_the_email_that_omneo_shows_needs_nothing_of_klaviyo(
+    shop: Retailer,
+) -> None:
+    jane = shop.person()
+    sync(shop, jane)
+    shop.calls("klaviyo")
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
+    shop.deliver()
+    shop.settle()
+    assert shop.calls("klaviyo") == []
+    assert shop.comms(jane)["email_promo"] is False
+
+
+@pytest.mark.parametrize("is_synced", [True, False])
+def test_an_opt_out_made_with_an_email_that_is_anothers_by_now_holds_for_both(
+    shop: Retailer, is_synced: bool
+) -> None:
+    jane, john = shop.person(), shop.person()
+    if is_synced:
+        sync(shop, jane)
+    swap_emails(shop, jane, john)
+    shop.world.clock.advance(60)
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
+    at = shop.world.clock()
+    shop.deliver()
+    shop.settle()
+    assert [shop.comms(one)["email_promo"] for one in (jane, john)] == [False, False]
+    assert shop.comms(john)["email_consent_updated_at"] == f"{at:%Y-%m-%d %H:%M:%S}"
+    assert len(shop.interactions(jane)) == 1
+    assert shop.interactions(john) == []
+    assert shop.open() == 0
+
+
+def test_while_klaviyo_cannot_tell_whose_email_it_is_an_opt_out_stands_in_omneo_and_is_told_once(
+    shop: Retailer,
+) -> None:
+    jane, john = shop.person(), shop.person()
+    swap_emails(shop, jane, john)
+    shop.world.clock.advance(60)
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo)
+    shop.deliver()
+    shop.klaviyo.fail(1, match="GET /api/profiles/*", status=503)
+    shop.world.work()
+    shop.world.work(13)
+    assert shop.comms(jane)["email_promo"] is False
+    assert "email_promo" not in shop.comms(john)
+    assert shop.open() == 1
+    for _ in range(5):
+        shop.settle(60)
+    assert shop.comms(john)["email_promo"] is False
+    assert len(shop.interactions(jane)) == 1
+    assert shop.open() == 0
+
+
+def sync(shop: Retailer, person: Person) -> None:
+    """Let a sync find the person as both sides have it."""
+    world = shop.world
+    job = SyncProfile(
+        tenant=TENANT, id="sync", accepted_at=world.clock(), profile_id=person.omneo, until=world.clock()
+    )
+    sync_profile(job, world.read(), world.services)
+
+
+def swap_emails(shop: Retailer, *people: Person) -> None:
+    """Swap the emails of two people in Omneo, which nobody is told of."""
+    profiles = [shop.omneo._tenants[TENANT].profiles[person.omneo] for person in people]
+    emails = [profile["email"] for profile in profiles]
+    for profile, email in zip(profiles, reversed(emails), strict=True):
+        profile["email"] = email
 
 
 def test_a_list_joined_by_who_is_subscribed_is_an_opt_in(shop: Retailer) -> None:

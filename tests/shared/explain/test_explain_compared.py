@@ -127,6 +127,16 @@ def test_what_explain_says_is_what_is_then_sent(compared: Callable[..., None]) -
     holds()
 
 
+def test_an_opt_in_that_is_newer_than_omneos_opt_out_is_left_alone_though_another_profile_of_hers_is_merged(
+    compared: Callable[..., None],
+) -> None:
+    out = {"sms_promo": False, "sms_consent_updated_at": -300.0}
+    fields = {"email": EMAIL, "mobile_phone_e164": PHONE, "comms": out}
+    hers = Held(frozenset({"external_id", "phone_number"}), (("subscribe", "sms", 100.0),))
+    for whose in ((), (("subscribe", "email", 100_000.0),)):
+        compared(fields, fields, [hers, Held(frozenset({"email"}), whose)], "none", {})
+
+
 def dated(shop: Shop, fields: Mapping[str, Json]) -> dict[str, Json]:
     """Return the fields with the stamps as times from now."""
     comms = {

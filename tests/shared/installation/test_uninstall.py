@@ -10,22 +10,22 @@ from pydantic import SecretStr
 from deploy.local.sandbox.stage.faults import Kind
 from shared.admin.status import status
 from shared.direction import Direction
-from shared.errors import QueueUnavailableError, WaitError
+from shared.errors import ConflictError, QueueUnavailableError, WaitError
 from shared.installation.connecting import connect, prepare_queues
 from shared.installation.provision import LEASE as SET_UP_LEASE
-from shared.installation.provision import start_provision
+from shared.installation.provision import start_provision, steps_of
 from shared.installation.uninstall import DATA_SOURCES_STAY, DISCONNECTED_BEFORE, LEASE, uninstall
 from shared.jobs.jobs import SendMetric
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
-from shared.klaviyo.resources import OMNEO_TRIGGERS, SCOPES
+from shared.klaviyo.resources import OMNEO_TRIGGERS, SCOPES, webhook_name
 from shared.metrics.backlog import Backlog
 from shared.services import Services
 from shared.settings import Settings
 from shared.tenants.tenants import Provisions, Tenant
 from tests.support.events import attributes
 from tests.support.merchant import settle
-from tests.support.mortal import Fate, KilledError, WatchedDocuments, watched_connections
+from tests.support.mortal import Fate, KilledError, Meanwhile, WatchedDocuments, watched_connections
 from tests.support.world import ACCOUNT, EVERYTHING, EXTENSION_URL, TENANT, World
 
 TWIN = "acme-stg"
@@ -324,6 +324,35 @@ class TestWhatCannotBeReached:
         shop.clock.advance(60)
         assert uninstall(shop.read(), shop.services).left_behind == (DATA_SOURCES_STAY,)
         assert_gone(shop, revoked=token_of(before))
+
+
+@pytest.mark.parametrize(
+    "moment", ["before GET /api/webhooks?include=webhook-topics", "after DELETE /api/webhooks/HOOK"]
+)
+@pytest.mark.parametrize("account", [ACCOUNT, "OtherAc"])
+def test_an_install_that_comes_in_the_middle_of_it_from_another_tab_stays(
+    shop: World, moment: str, account: str
+) -> None:
+    (hook,) = [hook for hook in shop.sandbox.klaviyo.webhooks(ACCOUNT) if hook.name == webhook_name(TENANT)]
+    tokens = shop.sandbox.klaviyo.install(account, scopes=" ".join(SCOPES))
+    queue_an_event(shop)
+
+    def again() -> None:
+        shop.clock.advance(1)
+        answer, now = TokenAnswer.model_validate(tokens.to_json()), shop.clock()
+        connect(TENANT, answer, tenants=shop.services.tenants, now=now, account=Account(id=account))
+        start_provision(shop.read(), shop.services)
+
+    fate = Meanwhile(moment.replace("HOOK", hook.id), again)
+    with pytest.raises(ConflictError, match="installed again meanwhile"):
+        uninstall(shop.read(), lives(shop, fate))
+    settle(shop, 15)
+    tenant = shop.read()
+    assert (tenant.is_connected, tenant.klaviyo_account_id) == (True, account)
+    assert {step["state"] for step in steps_of(tenant)} == {"done"}
+    assert shop.services.queue.state(tenant, Direction.OUTBOUND).depth == 1
+    assert shop.dead_jobs() == []
+    assert uninstall(tenant, shop.services).klaviyo is None
 
 
 def lives(world: World, fate: Fate) -> Services:

@@ -105,6 +105,9 @@ def test_the_tags_of_an_event_come_before_those_that_are_made() -> None:
         ({"==": [float("nan"), 1]}, "a number that is not finite at ==[0]"),
         ({"reduce": [[1], {"merge": [var("accumulator"), var("accumulator")]}, [1]]}, "uses merge inside the step of reduce"),
         ({"reduce": [[1], {"if": [True, [var("accumulator"), var("accumulator")], 1]}, [1]]}, "builds a list inside the step"),
+        ({"reduce": [[1], var(""), 1]}, "path of one value in var inside the step of reduce"),
+        ({"reduce": [[1], {"or": [False, {"var": None}]}, 1]}, "path of one value in var inside the step of reduce"),
+        ({"reduce": [[1], {"var": [{"var": "current"}, 1]}, 1]}, "path of one value in var inside the step of reduce"),
         ({"some": [[1], {"some": [[1], {"some": [[1], True]}]}]}, "lists inside lists"),
     ],
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """The pace of calls at the wire: after a refusal nothing is called, until the endpoint may be, and then one behind the other."""
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -48,6 +49,9 @@ class Shop:
             return error.retry_after or 0.0
         return None
 
+    def statuses(self) -> Counter[int | None]:
+        return Counter(call.status for call in self.sandbox.klaviyo.calls.all())
+
     def called(self) -> int:
         return len(self.sandbox.klaviyo.calls.all())
 
@@ -55,6 +59,12 @@ class Shop:
 @pytest.fixture
 def shop(sandbox: Sandbox) -> Shop:
     return Shop(sandbox, Clock())
+
+
+@pytest.fixture
+def timed(sandbox: Sandbox, clock: Clock) -> Shop:
+    """One that has the clock of its Klaviyo."""
+    return Shop(sandbox, clock)
 
 
 def test_after_a_refusal_nothing_is_called_until_the_time_is_over(shop: Shop) -> None:
@@ -167,3 +177,22 @@ def test_the_pace_hears_the_headers_of_each_call(shop: Shop) -> None:
     pace = Hears(Rests(shop.documents, shop.clock), shop.clock)
     KlaviyoClient(http, FixedToken(SecretStr(shop.token)), "2026-10-15", pace).metrics()
     assert pace.heard == [(Endpoint.READ_METRICS, Endpoint.READ_METRICS.limit)]
+
+
+def test_the_last_call_that_klaviyo_takes_in_a_second_is_the_last_that_is_made_in_it(timed: Shop) -> None:
+    a_second = Endpoint.READ_METRICS.limit.a_second
+    for second in range(3):
+        waits = [timed.waits() for _ in range(a_second + 5)]
+        assert waits[:a_second] == [None] * a_second, second
+        assert all(1 <= (wait or 0) < 2 for wait in waits[a_second:])  # one behind the other
+        timed.clock.advance(1)
+    assert timed.statuses() == {200: 3 * a_second}
+
+
+def test_a_second_that_is_spent_ends_no_longer_rest(timed: Shop) -> None:
+    for _ in range(Endpoint.READ_METRICS.limit.a_second - 1):
+        timed.waits()
+    timed.throttle()
+    assert timed.waits() == 20
+    timed.clock.advance(1)
+    assert timed.waits() == 19

@@ -68,6 +68,34 @@ def test_what_was_never_refused_may_be_called(rests: Rests) -> None:
     assert rests.until(TENANT, EVENTS) is None
 
 
+def test_what_several_have_spent_is_added_up_until_the_end_of_a_span(
+    rests: Rests, documents: Documents, clock: Clock
+) -> None:
+    other, end = Rests(documents, clock), in_(clock, 60)
+    assert [one.spend(TENANT, "calls", 40, until=end) for one in (rests, other, rests)] == [40, 80, 120]
+    assert rests.spend("beta", "calls", 40, until=end) == 40
+    assert other.spend(TENANT, "calls", 40, until=in_(clock, 120)) == 40
+
+
+def test_who_cannot_add_to_what_is_spent_counts_its_own(documents: Documents, clock: Clock) -> None:
+    away = Away(documents)
+    rests, end = Rests(away, clock), in_(clock, 60)
+    assert rests.spend(TENANT, "calls", 40, until=end) == 40
+    away.is_away = False
+    assert rests.spend(TENANT, "calls", 40, until=end) == 40
+
+
+def test_of_two_who_spend_at_one_moment_both_are_counted(documents: Documents, clock: Clock) -> None:
+    end = in_(clock, 60)
+
+    def other() -> None:
+        Rests(documents, clock).spend(TENANT, "calls", 40, until=end)
+
+    for first in (80, 160):
+        overtaken = Rests(Overtaken(documents, other, ("create", "update")), clock)
+        assert overtaken.spend(TENANT, "calls", 40, until=end) == first
+
+
 def test_a_rest_is_of_one_thing_and_one_tenant_and_ends_by_itself(rests: Rests, clock: Clock) -> None:
     rests.rest(TENANT, EVENTS, in_(clock, 30))
     assert rests.until(TENANT, EVENTS) == in_(clock, 30)

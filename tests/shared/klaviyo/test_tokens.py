@@ -419,8 +419,9 @@ def test_while_the_token_endpoint_fails_the_old_token_is_used_for_as_long_as_it_
 
 @pytest.mark.parametrize("status", [429, 500, 403])
 def test_thirty_workers_ask_a_failing_token_endpoint_a_few_times_in_forty_seconds(
-    shop: Shop, status: int
+    sqlite_shop: Shop, status: int
 ) -> None:
+    shop = sqlite_shop
     shop.clock.advance(HOUR)
     shop.sandbox.klaviyo.fail(999, match="POST /oauth/token", status=status)
     workers = [shop.worker() for _ in range(30)]

@@ -90,6 +90,33 @@ def test_a_success_in_another_shape_is_no_nobody(call: Call) -> None:
                 answered(call, status=200, body=body)
 
 
+@pytest.mark.parametrize("call", [*READS, *WRITES])
+def test_a_success_without_what_klaviyo_says_is_no_success(call: Call) -> None:
+    for status, body in itertools.product(
+        (200, 201, 202, 204), ("{}", "[]", '{"status": "ok"}', '{"ok": true}', "7")
+    ):
+        with pytest.raises(WaitError):
+            answered(call, status=status, body=body)
+
+
+def test_a_status_that_klaviyo_never_gives_to_a_call_takes_none_for_done() -> None:
+    calls: list[tuple[Call, int]] = [
+        (lambda klaviyo: klaviyo.create_event({}), 202),
+        (lambda klaviyo: klaviyo.bulk_create_events([]), 202),
+        (lambda klaviyo: klaviyo.create_data_source_record("S", {}), 204),
+        (lambda klaviyo: klaviyo.bulk_create_data_source_records("S", [{}]), 204),
+        (lambda klaviyo: klaviyo.delete_webhook("W"), 204),
+        (lambda klaviyo: klaviyo.check_list("L"), 0),
+    ]
+    for call, own in calls:
+        for status in (202, 204, 205):
+            if status == own:
+                assert answered(call, status=status)
+                continue
+            with pytest.raises(WaitError, match=r"without a body|cannot be read"):
+                answered(call, status=status)
+
+
 @pytest.mark.parametrize("status", [400, 403, 404, 409])
 def test_klaviyos_own_refusal_is_a_verdict(status: int) -> None:
     with pytest.raises(RefusedError):

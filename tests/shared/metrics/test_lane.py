@@ -1,10 +1,15 @@
 """Which way an event goes: singly while that is allowed, else into the backlog, if it may."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from shared.jobs.jobs import Outcome
+from deploy.local.sandbox.klaviyo.endpoints import ENDPOINTS
+from deploy.local.sandbox.stage.windows import Window
+from shared.jobs.jobs import Outcome, SendMetric
+from shared.metrics.singles import UNTRIED
 from tests.support.backlogs import BULK, SINGLE, Rush
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
@@ -55,6 +60,83 @@ def test_single_calls_go_on_when_their_rest_is_over(rush: Rush) -> None:
     assert rush.calls(SINGLE) == [202]
     rush.work_until_quiet()
     assert sorted(rush.arrived()) == [1, 2]
+
+
+def untried_rest(rush: Rush, seconds: float = 20) -> None:
+    until = rush.world.clock() + timedelta(seconds=seconds)
+    rush.world.services.rests.rest(TENANT, UNTRIED, until)
+
+
+def another_metric(rush: Rush, number: int) -> SendMetric:
+    job = rush.job(number)
+    metric = {"data": {"type": "metric", "attributes": {"name": "Reward Issued"}}}
+    return job.model_copy(update={"event": {**job.event, "metric": metric}})
+
+
+def test_in_a_rush_a_live_event_of_another_metric_goes_singly_and_at_once(rush: Rush) -> None:
+    untried_rest(rush)
+    outcomes = rush.deliver_many(100)
+    assert outcomes[-1] is Outcome.WAITING
+    assert rush.deliver(another_metric(rush, 1)) is Outcome.DONE
+    assert rush.arrived()[-1] == 1
+
+
+def test_when_a_rush_is_over_a_live_event_of_its_metric_goes_singly_and_at_once(rush: Rush) -> None:
+    untried_rest(rush)
+    rush.deliver_many(100)
+    rush.world.clock.advance(2)
+    assert rush.deliver(rush.job(1)) is Outcome.DONE
+    assert rush.waiting()
+
+
+def test_a_live_event_waits_in_the_queue_for_a_rest_that_is_soon_over(rush: Rush) -> None:
+    rush.throttle(3)
+    rush.accept(1)
+    rush.world.work()
+    assert (rush.waiting(), rush.calls(SINGLE)) == ([], [])
+    assert rush.work_until_quiet() <= 5
+    assert (rush.arrived(), rush.calls(BULK)) == ([1], [])
+
+
+def test_all_the_others_go_in_bulk_that_come_in_such_a_rest(rush: Rush) -> None:
+    rush.throttle(3)
+    outcomes = rush.deliver_many(100, 30)
+    assert set(outcomes) == {Outcome.WAITING}
+    assert 0 < len(rush.waiting()) < 30
+    rush.work_until_quiet()
+    assert sorted(rush.arrived()) == list(range(100, 130))
+
+
+@pytest.fixture
+def a_minute(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Let Klaviyo take fewer single calls than it documents, and return how many it takes in a minute."""
+    path = SINGLE.removeprefix("/")
+    fewer = replace(ENDPOINTS[path]["POST"], windows=[Window(1, 100), Window(60, 200)])
+    monkeypatch.setitem(ENDPOINTS, path, {**ENDPOINTS[path], "POST": fewer})
+    return 200
+
+
+def test_once_four_fifths_of_a_minutes_calls_are_spent_many_go_in_bulk_and_a_live_one_singly(
+    rush: Rush, a_minute: int
+) -> None:
+    """Three instances spend them together, and none asks another."""
+    instances, outcomes = [rush.services() for _ in range(3)], []
+    for number in range(100, 360):
+        outcomes.append(rush.deliver(rush.job(number), services=instances[number % 3]))
+        rush.world.clock.advance(0.05)
+    singly = outcomes.count(Outcome.DONE)
+    assert 0.8 * a_minute <= singly < a_minute
+    assert rush.deliver(another_metric(rush, 1), services=instances[0]) is Outcome.DONE
+    assert rush.statuses(SINGLE) == {202: singly + 1}
+    rush.work_until_quiet()
+    assert sorted(rush.arrived()) == [1, *range(100, 360)]
+
+
+@pytest.mark.usefixtures("a_minute")
+def test_the_calls_of_a_minute_that_is_over_are_spent_no_more(rush: Rush) -> None:
+    for first in (100, 300, 500):
+        assert set(rush.deliver_many(first, 90)) == {Outcome.DONE}
+        rush.world.clock.advance(60)
 
 
 NOT_IN_BULK: list[tuple[str, dict[str, Any]]] = [

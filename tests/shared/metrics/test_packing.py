@@ -12,9 +12,9 @@ from shared.admin.jobs import job as job_told
 from shared.direction import Direction
 from shared.errors import DisconnectedError
 from shared.installation.uninstall import uninstall
-from shared.jobs.jobs import SweepOutbox
+from shared.jobs.jobs import Outcome, SweepOutbox
 from shared.metrics.lane import pack_soon
-from shared.metrics.packing import ALONE, MANY_IN_A_WINDOW, sweep_events
+from shared.metrics.packing import ALONE, LEASE, MANY_IN_A_WINDOW, sweep_events
 from shared.receipts import Receipts
 from shared.tenants.tenants import Tenant
 from shared.traffic.traffic import Traffic
@@ -219,6 +219,52 @@ def test_one_packer_works_at_a_time(rush: Rush) -> None:
     assert rush.arrived() == [1]
 
 
+class Slow(Fate):
+    """A life in which each bulk call takes so many seconds, and something is looked at right after it."""
+
+    def __init__(self, rush: Rush, seconds: float, look: Callable[[], object]) -> None:
+        super().__init__(-1, kills=False)
+        self.rush, self.seconds, self.look = rush, seconds, look
+
+    def pass_by(self, what: str) -> None:
+        if what == f"after POST {BULK}":
+            self.rush.world.clock.advance(self.seconds)
+            self.look()
+
+
+def another_packer(rush: Rush) -> object:
+    return rush.world.services.leases.acquire(f"pack {TENANT} events", lasting=LEASE)
+
+
+def test_a_packer_that_works_for_longer_than_its_lease_keeps_it(rush: Rush) -> None:
+    rush.set_aside(*range(3000))
+    found: list[object] = []
+    rush.pack(Slow(rush, LEASE.total_seconds() * 0.6, lambda: found.append(another_packer(rush))))
+    assert (found, rush.statuses(BULK)) == ([None] * 3, {202: 3})
+
+
+def test_a_packer_whose_lease_another_has_taken_sends_no_more(rush: Rush) -> None:
+    rush.set_aside(*range(3000))
+    found: list[object] = []
+    rush.pack(Slow(rush, LEASE.total_seconds(), lambda: found.append(another_packer(rush))))
+    assert (len(found), rush.statuses(BULK)) == (1, {202: 1})
+    rush.work_until_quiet()
+    assert sorted(rush.arrived()) == list(range(3000))
+
+
+def test_what_a_killed_packer_has_left_is_sent_within_two_minutes(rush: Rush) -> None:
+    rush.set_aside(*range(20))
+
+    def dies() -> None:
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        rush.pack(Meanwhile(f"before POST {BULK}", dies))
+    pack_soon(rush.world.read(), rush.world.services)  # the queue delivers again
+    assert rush.work_until_quiet() < 120
+    assert sorted(rush.arrived()) == list(range(20))
+
+
 def test_an_event_that_has_waited_for_a_day_goes_singly_where_it_is_given_up_for_the_true_reason(
     rush: Rush,
 ) -> None:
@@ -319,14 +365,16 @@ def test_an_event_that_nobody_can_read_keeps_no_other_and_stays(rush: Rush) -> N
 def test_while_more_come_than_single_calls_bring_all_that_may_goes_in_bulk(rush: Rush) -> None:
     rush.set_aside(*range(MANY_IN_A_WINDOW))
     rush.pack()
-    rush.accept(5000)
-    rush.deliver(rush.job(5001, alone=True))
-    rush.world.work()
-    assert rush.waiting() == [5000]
-    assert rush.calls(SINGLE) == [202]  # of the one that may go in no other way
+    rush.deliver_many(5000)
+    few = rush.statuses(SINGLE)[202]
+    assert rush.deliver(rush.job(6000)) is Outcome.WAITING
+    assert rush.waiting()[-1] == 6000
+    rush.deliver(rush.job(6001, alone=True))
+    assert rush.statuses(SINGLE)[202] == few + 1  # of the one that may go in no other way
     rush.world.clock.advance(30)
-    rush.deliver(rush.job(5002))
-    assert rush.calls(SINGLE) == [202, 202]
+    rush.deliver_many(7000)
+    rush.deliver(rush.job(6002))
+    assert 6002 in rush.arrived()
 
 
 def test_a_backlog_that_grows_no_more_keeps_no_live_event(rush: Rush) -> None:

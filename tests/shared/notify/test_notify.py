@@ -13,20 +13,24 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from shared.admin.settings import change_settings, read_settings
+from shared.audit import Act, Audit
+from shared.consent.heal import start_heal
 from shared.direction import Direction
 from shared.errors import ConflictError, InvalidPayloadError, WaitError
 from shared.http.outward import AddressRefusedError, Outward
 from shared.installation.provision import start_provision
-from shared.jobs.jobs import Delivery, Notify, SendMetric, write_job
+from shared.installation.uninstall import uninstall
+from shared.jobs.jobs import Delivery, EveryTenant, Notify, SendMetric, write_job
 from shared.jobs.replays import Replaying
 from shared.jobs.rules.patience import POISON_RETRIES
 from shared.notify.secret import new_notify_secret
 from shared.notify.telling import Cause, tell
-from shared.resync.orders import Order, begin
-from shared.resync.rules.run import Kind
+from shared.resync.orders import Order, begin, change_state
+from shared.resync.rules.run import Kind, State
 from shared.traffic.rules.counts import Row, What
 from shared.traffic.traffic import Traffic
 from shared.worker.delivery import deliver
+from shared.worker.schedule import every_tenant
 from shared.worker.telling import tell_of_traffic
 from tests.shared.notify.receiver import HOST, Receiver, Script, receiving
 from tests.support.desk import Desk
@@ -305,7 +309,11 @@ class TestWhoMayBeCalled:
             Outward(resolve=nowhere).check("https://example.com")
 
     @pytest.mark.parametrize(
-        "address", ["::1", "fe80::1%eth0", "fc00::1", "::ffff:10.0.0.1", "64:ff9b::a00:1"]
+        "address",
+        [
+            *("::1", "fe80::1%eth0", "fc00::1", "::ffff:10.0.0.1", "64:ff9b::a00:1"),
+            *("::127.0.0.1", "fec0::1", "5f00::1", "4000::1"),
+        ],
     )
     def test_one_private_address_among_public_ones_is_enough(self, address: str) -> None:
         with pytest.raises(AddressRefusedError, match="public"):
@@ -442,6 +450,36 @@ class TestWhatIsTold:
         assert message["data"]["target"] == "metric"
         assert "12 refused" in message["data"]["reason"]
 
+    def test_that_a_target_has_fallen_silent_once_an_hour_and_the_audit_shows_it(
+        self, told: World, receiver: Receiver
+    ) -> None:
+        told.clock.now = told.clock.now.replace(hour=9, minute=0)
+        counts = Traffic.of(told.services)
+        for _ in range(4):
+            counts.count(TENANT, Row("metric", What.ACCEPTED, metric="Seen"))
+            told.clock.advance(24 * 3600)
+        told.clock.advance(24 * 3600)
+        for _ in range(13):  # an hour's sweeps, and the first of the next
+            every_tenant(EveryTenant(accepted_at=told.clock(), run="sweep-inbox"), told.services)
+            told.work(1)
+            told.clock.advance(5 * 60 - 1)
+        first, second = receiver.told
+        (secret,) = secrets_of(told)
+        signed_at = datetime.fromtimestamp(int(first[1]["webhook-timestamp"]), UTC)  # not now, for `verify`
+        assert (
+            Webhook(secret).sign(first[1]["webhook-id"], signed_at, first[2])
+            == (first[1]["webhook-signature"])
+        )
+        assert first[1]["webhook-id"] != second[1]["webhook-id"]
+        assert [message["type"] for message in messages(receiver)] == ["traffic.silent"] * 2
+        assert messages(receiver)[0]["data"] == {
+            "tenant": TENANT,
+            "target": "metric",
+            "reason": "No call of metric accepted for 2 days.",
+        }
+        acts = [entry.about for entry in Audit.of(told.services).acts(TENANT) if entry.act == Act.TOLD]
+        assert acts == ["traffic.silent"] * 2
+
     def test_that_the_worker_failed_on_a_job_too_often(self, told: World, receiver: Receiver) -> None:
         job = SendMetric(tenant=TENANT, accepted_at=told.clock(), event=attributes())
         poisoned = Delivery(Direction.OUTBOUND, write_job(job), "q", "t", TENANT, POISON_RETRIES)
@@ -468,5 +506,68 @@ class TestWhatIsTold:
             told.work(60)
         (message,) = messages(receiver)
         assert message["type"] == "run.ended"
-        assert message["data"]["run"] == run.id
-        assert message["data"]["state"] == "done"
+        assert message["data"] == {
+            "tenant": TENANT,
+            "run": run.id,
+            "kind": "reconcile",
+            "state": "done",
+            "reason": "",
+        }
+
+    def test_that_a_run_has_failed_and_within_the_hour_that_it_is_done_after_all(
+        self, told: World, receiver: Receiver
+    ) -> None:
+        told.clock.now = told.clock.now.replace(minute=0)
+        run = begin(told.read(), Kind.RECONCILE, Order(), told.services)
+        (body,) = told.queued(Direction.OUTBOUND)
+        told.services.queue.purge(told.read(), Direction.OUTBOUND)
+        deliver(Delivery(Direction.OUTBOUND, body, "q", "t", TENANT, POISON_RETRIES), told.services)
+        told.work(1)
+        change_state(told.read(), run.id, State.RUNNING, told.services)
+        for _ in range(20):
+            told.work(60)
+        ended = [message["data"] for message in messages(receiver) if message["type"] == "run.ended"]
+        assert [(one["run"], one["kind"], one["state"]) for one in ended] == [
+            (run.id, "reconcile", "failed"),
+            (run.id, "reconcile", "done"),
+        ]
+
+    def test_that_a_run_was_cancelled(self, told: World, receiver: Receiver) -> None:
+        run = begin(told.read(), Kind.RESYNC, Order(), told.services)
+        change_state(told.read(), run.id, State.PAUSED, told.services)
+        change_state(told.read(), run.id, State.CANCELLED, told.services)
+        change_state(told.read(), run.id, State.CANCELLED, told.services)
+        told.work(1)
+        (message,) = messages(receiver)
+        assert (message["type"], message["data"]["state"]) == ("run.ended", "cancelled")
+
+    def test_that_a_run_ended_with_the_install(self, told: World, receiver: Receiver) -> None:
+        begin(told.read(), Kind.RESYNC, Order(), told.services)
+        uninstall(told.read(), told.services)
+        told.work(1)
+        (message,) = messages(receiver)
+        assert (message["type"], message["data"]["state"]) == ("run.ended", "cancelled")
+
+    def test_that_a_heal_is_over(self, told: World, receiver: Receiver) -> None:
+        heal = start_heal(told.read(), told.services)
+        for _ in range(6):
+            told.work(5)
+        (message,) = messages(receiver)
+        assert message["type"] == "run.ended"
+        assert message["data"] == {
+            "tenant": TENANT,
+            "run": heal.id,
+            "kind": "heal",
+            "state": "done",
+            "reason": "",
+        }
+
+    def test_that_a_heal_has_failed(self, told: World, receiver: Receiver) -> None:
+        told.sandbox.klaviyo.fail(1, match="GET /api/metrics", status=400)
+        start_heal(told.read(), told.services)
+        told.work(1)
+        told.work(1)
+        died, ended = sorted(messages(receiver), key=lambda message: str(message["type"]))
+        assert (died["type"], died["data"]["kind"]) == ("jobs.died", "heal")
+        assert (ended["type"], ended["data"]["state"]) == ("run.ended", "failed")
+        assert ended["data"]["reason"] == died["data"]["reason"]

@@ -675,11 +675,31 @@ def test_a_success_in_a_strangers_words_is_no_success(call: Callable[[OmneoClien
         {"error": "x"},
         {"errors": []},
         {"title": "x", "status": 200},
+        {"status": "ok"},
+        {},
+        [],
         "ok",
         7,
     ]
     for body in strangers:
         assert isinstance(answered(call, status=200, body=json.dumps(body)), WaitError), body
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda omneo: omneo.update_comms("7", {"email_promo": False}),
+        lambda omneo: omneo.create_identity("7", handle="klaviyo", identifier="01HX"),
+        lambda omneo: omneo.update_identity("7", handle="klaviyo", identifier="01HX"),
+        lambda omneo: omneo.create_reward({}),
+        lambda omneo: omneo.profile("7"),
+    ],
+)
+def test_a_success_without_a_body_is_none_where_omneo_always_says_what_it_did(
+    call: Callable[[OmneoClient], object],
+) -> None:
+    for status in (202, 204, 205):
+        assert isinstance(answered(call, status=status, body=""), WaitError), status
 
 
 @pytest.mark.parametrize("call", CALLS)

@@ -12,7 +12,7 @@ from shared.jobs.jobs import PackEvents, PackSyncs, SendMetric, SweepOutbox, Syn
 from shared.klaviyo.limits import Endpoint, Limit
 from shared.metrics.packing import pack_events
 from shared.profiles.backlog import SyncBacklog
-from shared.profiles.packing import SHARE, SWEPT_AFTER, lease_name, may_wait, pack_syncs, sweep_backlog
+from shared.profiles.packing import LEASE, SHARE, SWEPT_AFTER, lease_name, may_wait, pack_syncs, sweep_backlog
 from shared.receipts import Receipts
 from shared.services import Services
 from tests.support.mortal import Fate, KilledError, mortal_services
@@ -86,6 +86,32 @@ def test_many_changes_of_a_profile_are_one_sync_as_old_as_the_first(shop: Shop) 
         shop.world.work(15)
     assert names(shop) == {"Canary 3"}
     assert len(shop.klaviyo_calls(IMPORT)) == before + 1
+
+
+def test_omneo_is_asked_twice_however_often_a_sync_has_to_wait(shop: Shop) -> None:
+    (id,) = settled(shop)
+    rest(shop)
+    shop.omneo.calls.clear()
+    shop.change(id, first_name="Canary")
+    shop.sync()
+    for _ in range(3):
+        give_back_and_rest(shop)
+        assert [job.profile_id for job in waiting(shop)] == [id]
+    for _ in range(6):
+        shop.world.work(15)
+    assert names(shop) == {"Canary"}
+    assert [call.path for call in shop.omneo.calls.all()] == [f"/{TENANT}/api/v3/profiles/{id}"] * 2
+
+
+def give_back_and_rest(shop: Shop) -> None:
+    """Let the packer give back what waits, and Klaviyo take no more before it has its turn."""
+    shop.world.clock.advance(120)
+    pack_syncs(
+        PackSyncs(tenant=TENANT, accepted_at=shop.world.clock()), shop.world.read(), shop.world.services
+    )
+    assert waiting(shop) == []
+    rest(shop)
+    shop.world.work()
 
 
 class TestOptOuts:
@@ -200,6 +226,25 @@ class TestPacker:
         assert services.leases.acquire(lease_name(TENANT), lasting=timedelta(minutes=5))
         self.pack(shop)
         assert len(waiting(shop)) == 1
+        assert len(in_the_queue(shop, PackSyncs)) == 1
+
+    def test_a_run_that_takes_longer_than_its_lease_leaves_the_rest_to_another(self, shop: Shop) -> None:
+        self.fill(shop, A_WINDOW)
+        clock, services = shop.world.clock, shop.world.services
+        queue, taken = services.queue, []
+
+        class Slow:
+            def __getattr__(self, name: str) -> Any:
+                if name == "put_back":
+                    clock.advance(LEASE.total_seconds() / 10)
+                    taken.append(services.leases.acquire(lease_name(TENANT), lasting=LEASE))
+                return getattr(queue, name)
+
+        slow = mortal_services(services, Fate(-1, kills=False))
+        vars(slow)["queue"] = Slow()
+        self.pack(shop, slow)
+        assert taken.count(None) < len(taken) < A_WINDOW
+        assert len(waiting(shop)) == A_WINDOW - len(taken)
         assert len(in_the_queue(shop, PackSyncs)) == 1
 
     def test_the_packer_of_one_tenants_events_holds_up_no_other_tenants_syncs(self, shop: Shop) -> None:

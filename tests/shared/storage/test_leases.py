@@ -68,7 +68,7 @@ def test_a_holder_cannot_take_its_own_lease_twice(leases: Leases) -> None:
 def test_a_lease_that_is_renewed_lasts_from_then_on(leases: Leases, clock: Clock) -> None:
     lease = held(leases)
     clock.advance(50)
-    leases.renew(Lease.of(NAME, lease.holder), lasting=MINUTE)
+    assert leases.renew(Lease.of(NAME, lease.holder), lasting=MINUTE)
     clock.advance(50)
     assert leases.acquire(NAME, lasting=MINUTE) is None
     clock.advance(10)
@@ -79,8 +79,8 @@ def test_who_renews_late_leaves_the_new_holder_alone(leases: Leases, clock: Cloc
     late = held(leases)
     clock.advance(60)
     held(leases)
-    leases.renew(late, lasting=100 * MINUTE)
-    leases.renew(Lease.of("never held", "nobody"), lasting=MINUTE)
+    assert not leases.renew(late, lasting=100 * MINUTE)
+    assert not leases.renew(Lease.of("never held", "nobody"), lasting=MINUTE)
     clock.advance(60)
     assert leases.acquire(NAME, lasting=MINUTE) is not None
 
@@ -169,7 +169,7 @@ def test_who_renews_in_the_moment_of_a_take_over_leaves_the_new_holder_alone(
     late = held(leases)
     clock.advance(60)
     overtaken = stores.Overtaken(documents, lambda: held(leases))
-    Leases(overtaken, clock, lambda: "any").renew(late, lasting=100 * MINUTE)
+    assert not Leases(overtaken, clock, lambda: "any").renew(late, lasting=100 * MINUTE)
     clock.advance(60)
     assert leases.acquire(NAME, lasting=MINUTE) is not None
 

@@ -141,6 +141,10 @@ BAD: dict[str, list[Any]] = {
                 *(
                     "id",
                     "external_id",
+                    "location",
+                    "Properties",
+                    "$meta",
+                    "subscriptions",
                     "$id",
                     "_kx",
                     "anonymous_id",

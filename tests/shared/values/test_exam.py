@@ -98,7 +98,9 @@ def spelled(draw: st.DrawFn, texts: SearchStrategy[str], *, digits: bool = True)
 
 NOTHING = st.sampled_from(
     [None, "", " ", "\u200b", "\u3000\ufeff", "null", "NULL", " None ", "undefined", "{{ x }}", "{{x}}", "{% x %}",
-     "{{ x", "x }}", "${x}", "nil", "(null)", "<no value>", "Array", "[object Object]"]
+     "{{ x", "x }}", "${x}", "nil", "(null)", "<no value>", "Array", "[object Object]",
+     "N/A", "n/a", "#N/A", "(none)", "<nil>", "[]", "{}", "''", "{{ person.id|default:'' }}", "{# x #}", "<%= x %>", "*|X|*", "{person.id}", "#{x}", "%%x%%",
+     "00000000-0000-0000-0000-000000000000"]
 )  # fmt: skip
 
 
@@ -125,7 +127,9 @@ def test_the_case_of_an_email_is_kept_on_every_path(email: str) -> None:
     spelled(
         st.sampled_from(
             ["jane@localhost", "{{email}}@example.org", f"mailto:{EMAIL}", "jane", "@example.org", "jane@", "jane@@example.org", "jane@example..org",
-             "jane@-example.org", "jane doe@example.org", f"<{EMAIL}>", f"{EMAIL};x@example.org", "jane@10.0.0.1"]
+             "jane@-example.org", "jane doe@example.org", f"<{EMAIL}>", f"{EMAIL};x@example.org", "jane@10.0.0.1", f"Jane <{EMAIL}>", f"{EMAIL}.", '"jane doe"@example.org',
+             f"{EMAIL}, x@example.org", f"{EMAIL} x@example.org", f"MAILTO:{EMAIL}", f"{EMAIL}?subject=x", "jane(at)example.org", "jane%40example.org", f"{EMAIL}/",
+             f"'{EMAIL}'", "*|EMAIL|*@example.org", "{person.email}"]
         )
     ),
     st.sampled_from(SHAPES),
@@ -216,6 +220,20 @@ def test_nothing_is_no_id_on_any_path(nothing: object) -> None:
             "order-NaN",
             "reward-[object Object]",
             "Array-7",
+            "reward--",
+            "reward--2027",
+            "-2027",
+            "birthday-2027-11-30-",
+            "birthday - ",
+            "reward-N/A",
+            "birthday-NULL-2027",
+            "reward-()",
+            "reward-[]-2027",
+            "reward-unknown",
+            "unknown",
+            "?",
+            "reward\u2014",
+            "\u751f\u65e5-",
         ]
     ),
     BLANKS,
@@ -288,6 +306,14 @@ def test_what_names_no_place_and_not_utc_is_no_time_zone(name: str) -> None:
             (-12.345, -12.35),
             ("10.994", 10.99),
             (2**60, 2**60),
+            ("0.30000000000000004", 0.3),
+            ("1e-320", 0),
+            ("5.5511151231258E-17", 0),
+            ("-5.5511151231258E-17", 0),
+            ("\u0661\u0660\u066b\u0669\u0669\u0669", 11),
+            ("1,010.999", 1011),
+            (0.005, 0.01),
+            (0.0049, 0),
         ]
     )
 )
@@ -347,7 +373,28 @@ def test_a_number_is_one_number_on_every_path(given: tuple[float, object]) -> No
 
 
 @quick
-@given(st.sampled_from(["seven", "1,5", "1.234,50", "12,34", "$5", "5-", "1e3", "½", "0x10", "1 2"]))
+@given(
+    st.sampled_from(
+        [
+            "seven",
+            "1,5",
+            "1.234,50",
+            "12,34",
+            "$5",
+            "5-",
+            "1e3",
+            "½",
+            "0x10",
+            "1 2",
+            "NaN",
+            "Infinity",
+            "-inf",
+            "1e400",
+            "5 AUD",
+            "1_000",
+        ]
+    )
+)
 def test_what_is_no_number_or_could_be_two_is_none_on_any_path(text: str) -> None:
     with pytest.raises(InvalidPayloadError, match="value must be a number"):
         metric(event(value=text))
@@ -360,7 +407,8 @@ def test_what_is_no_number_or_could_be_two_is_none_on_any_path(text: str) -> Non
 
 PHONES = st.sampled_from(
     ["0412345678", "0412 345 678", "0412-345-678", "(04) 1234 5678", "0412.345.678", "+61412345678", "+61 412 345 678",
-     "+61 (0) 412 345 678", "0011 61 412 345 678", "61412345678", "tel:+61-412-345-678"]
+     "+61 (0) 412 345 678", "+61 (0)412 345 678", "0011 61 412 345 678", "61412345678", "tel:+61-412-345-678", "0061412345678", "0061 412 345 678", "+61 412 345 678 ext. 5",
+     "tel:0412345678;ext=5", "(+61) 412 345 678", "+61\t412\n345 678", "+61\u00b7412\u00b7345\u00b7678", "0412\u2013345\u2013678"]
 )  # fmt: skip
 
 
@@ -378,7 +426,24 @@ def test_a_phone_is_one_number_on_every_path(spelling: object, shape: Shape) -> 
 
 @quick
 @given(
-    spelled(st.sampled_from(["61", "+61", "0061", "AU", "au", "AUS", "Australia", "australia"]))
+    spelled(
+        st.sampled_from(
+            [
+                "61",
+                "+61",
+                "0061",
+                "AU",
+                "au",
+                "AUS",
+                "Australia",
+                "australia",
+                "AUSTRALIA",
+                "(61)",
+                "aus",
+                "Commonwealth of Australia",
+            ]
+        )
+    )
     | st.sampled_from([61, 61.0])
 )
 def test_a_stated_country_is_one_country_in_each_of_its_forms(stated: object) -> None:
@@ -390,7 +455,23 @@ def test_a_stated_country_is_one_country_in_each_of_its_forms(stated: object) ->
 
 @quick
 @given(
-    st.sampled_from(["n/a", "call me", "12", "+6", "0000000000", "unknown 12345", True, ["0412345678"]]),
+    st.sampled_from(
+        [
+            "n/a",
+            "call me",
+            "12",
+            "+6",
+            "0000000000",
+            "unknown 12345",
+            "1800 FLOWERS",
+            "+1 800 FLOWERS",
+            "0412345678, 0498765432",
+            "+999 123456789",
+            "4.12345678E8",
+            True,
+            ["0412345678"],
+        ]
+    ),
     st.sampled_from(SHAPES[:3]),
 )
 def test_what_is_no_phone_is_left_out_on_every_path(phone: object, shape: Shape) -> None:
@@ -407,7 +488,8 @@ def test_what_is_no_phone_is_left_out_on_every_path(phone: object, shape: Shape)
     spelled(
         st.sampled_from(
             ["2027-03-04 10:00:00", "2027-03-04T10:00:00Z", "2027-03-04T10:00:00+00:00", "2027-03-04t10:00z", "2027-03-04T20:00:00+10:00",
-             "2027-03-04 10:00", "2027-03-04T10:00:00.000000Z"]
+             "2027-03-04 10:00", "2027-03-04T10:00:00.000000Z", "2027-03-04 10:00:00 UTC", "2027-03-04 10:00:00 GMT", "2027-03-04 10:00 utc",
+             "2027-03-04T10:00:00+0000", "2027-03-04T10:00:00.123Z"[:19] + "Z"]
         )
     )
 )  # fmt: skip
@@ -421,7 +503,27 @@ def test_a_moment_is_one_moment_on_every_path(spelling: str) -> None:
 @quick
 @given(
     st.sampled_from(
-        ["20270304", "2027-W09-4", "04/03/2027", "4 March 2027", "2027-3-4", "2027-02-30", "10:00"]
+        [
+            "20270304",
+            "2027-W09-4",
+            "04/03/2027",
+            "31/12/2027",
+            "4 March 2027",
+            "2027-3-4",
+            "2027-02-30",
+            "10:00",
+            "2027-12-31T24:00",
+            "2027-12-31T10:00 Australia/Melbourne",
+            "2027-12-31 10:00 AEST",
+            "2027-12-31T10:00:00+10",
+            "2027-12-31T23:59:60Z",
+            "2027-365",
+            "1700000000000",
+            "Fri, 31 Dec 2027 10:00:00 GMT",
+            "0000-00-00",
+            "2027-12-31T10",
+            "now",
+        ]
     )
 )
 def test_a_date_that_says_too_little_is_none_on_any_path(text: str) -> None:

@@ -19,6 +19,16 @@ from shared.values.phones import country_code, e164, phone_of, region_of, region
         ("+61412345678", "NZ", "+61412345678"),
         ("0011 64 21 234 567", "AU", "+6421234567"),
         ("+61 412 345 678 ext. 9", "AU", "+61412345678"),
+        ("0061 412 345 678", "AU", "+61412345678"),
+        ("0061412345678", "", "+61412345678"),
+        ("tel:0061412345678", "NZ", "+61412345678"),
+        ("0044 7400 123456", "US", "+447400123456"),
+        ("+61 (0)412 345 678", "GB", "+61412345678"),
+        ("TEL:+61-412-345-678;ext=5", "GB", "+61412345678"),
+        ("+61\n412\t345 678", "", "+61412345678"),
+        ("+61\u00b7412_345\u2022678", "", "+61412345678"),
+        ("+1 800 FLOWERS", "US", None),  # an event would leave it out as well
+        ("00 12 34 56 78", "AU", None),
         ("0412 345 678", "", None),
         ("0412 345 678", "ZZ", None),
         ("12", "AU", None),
@@ -78,6 +88,9 @@ def test_omneos_own_country_comes_before_the_tenants(profile: dict[str, Any], ex
         "AUS",
         "Australia",
         "australia ",
+        "AUSTRALIA",
+        "\uff21\uff35",
+        "Commonwealth of Australia",
     ],
 )
 def test_a_stated_country_may_be_a_calling_code_an_iso_code_or_a_name(stated: Any) -> None:
@@ -103,7 +116,25 @@ def test_a_calling_code_of_any_length_names_its_country(
     assert phone_of({"mobile_phone": mobile, "mobile_phone_country": stated}, region) == expected
 
 
-@pytest.mark.parametrize("stated", ["Atlantis", "ZZ", "999", "0", "12345", "?", ["61"], True, {"code": 61}])
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "Atlantis",
+        "ZZ",
+        "EU",
+        "036",
+        "826",
+        "AU/NZ",
+        "unknown",
+        "999",
+        "0",
+        "12345",
+        "?",
+        ["61"],
+        True,
+        {"code": 61},
+    ],
+)
 def test_a_stated_country_that_cannot_be_read_leaves_the_number_out(stated: Any) -> None:
     assert phone_of({"mobile_phone": "0412 345 678", "mobile_phone_country": stated}, "AU") is None
     whole = {"mobile_phone": "+61 412 345 678", "mobile_phone_country": stated}
@@ -123,7 +154,9 @@ def test_a_region_is_a_country_with_phones(code: str, has_phones: bool) -> None:
     [("Australia", "AU"), ("Denmark", "DK"), ("denmark ", "DK"), ("United States", "US"), ("United States of America", "US"),
      ("USA", "US"), ("United Kingdom", "GB"), ("GB", "GB"), ("UK", "GB"), ("uk", "GB"), ("the Netherlands", "NL"), ("The Netherlands", "NL"), ("Czechia", "CZ"), ("Czech Republic", "CZ"),
      ("South Korea", "KR"), ("Korea, Republic of", "KR"), ("Türkiye", "TR"), ("Turkey", "TR"), ("Vietnam", "VN"), ("Deutschland", "DE"),
-     ("Niger", "NE"), ("Nigeria", "NG"), ("Nowhere", ""), ("", ""), ("*aa", "")],
+     ("Great Britain", "GB"), ("England", "GB"), ("U.K.", "GB"), ("U.S.A.", "US"), ("u.s.", "US"), ("Holland", "NL"), ("UAE", "AE"),
+     ("Espana", "ES"), ("Cote d\u2019Ivoire", "CI"), ("Ivory Coast", "CI"), ("\uff27\uff22\uff32", "GB"), ("Osterreich", "AT"), ("Republic of Korea", "KR"),
+     ("Republic of China", ""), ("Niger", "NE"), ("Nigeria", "NG"), ("Nowhere", ""), ("", ""), ("*aa", "")],
 )  # fmt: skip
 def test_a_country_is_found_by_its_names_and_codes(name: str, code: str) -> None:
     assert country_code(name) == code

@@ -30,6 +30,12 @@ around = st.lists(st.sampled_from(BLANKS + INVISIBLE), max_size=3).map("".join)
         ("1,234,567", 1234567),
         ("\u0661\u0662", 12),
         ("\uff11\uff12\uff0e\uff15", 12.5),
+        ("\u0661\u066c\u0662\u0663\u0664\u066b\u0665", 1234.5),  # with the points of Arabic
+        ("5.5511151231258E-17", 5.5511151231258e-17),  # 0.1 + 0.2 - 0.3, as PHP prints it
+        ("1e-320", 1e-320),
+        ("1.0E+25", 1e25),
+        ("1" * 40, int("1" * 40)),
+        ("0." + "1" * 400, float("0." + "1" * 400)),
     ],
 )
 def test_a_number_is_read_however_it_is_written(value: Any, number: float) -> None:
@@ -41,7 +47,7 @@ def test_a_number_is_read_however_it_is_written(value: Any, number: float) -> No
     "value",
     [
         None, True, False, [], {}, "", "  ", "seven", "1,5", "1.234,50", "12,34", "1,23,456", "1 234,567", "1 2", "--5", "5-", "$5",
-        "0x10", "1_000", "1e3", "1 234", "nan", "inf", "1e400", "1e", "²", "½", "9" * 31, float("nan"), float("inf"), float("-inf"), 10**400,
+        "0x10", "1_000", "1e3", "1 234", "nan", "inf", "1e400", "1e", "²", "½", "9" * 41, "1e+", "1e+400", "e+5", float("nan"), float("inf"), float("-inf"), 10**400,
     ],
 )  # fmt: skip
 def test_what_is_no_number_or_could_be_two_is_none(value: Any) -> None:
@@ -81,7 +87,10 @@ def test_its_form_and_what_cannot_be_seen_around_it_change_no_number(
         ("order-7", "order-7"),
         ("\ufefforder-7\u200b", "order-7"),
         ("nullable", "nullable"),
-        ("a {b} c", "a {b} c"),
+        ("{0b0c6f3e-5a0e-4a7b-9d3a-2f8f2f1c9a01}", "{0b0c6f3e-5a0e-4a7b-9d3a-2f8f2f1c9a01}"),
+        ("a {7} c", "a {7} c"),
+        ("na", "na"),
+        ("NA", "NA"),
     ],
 )
 def test_an_id_is_text_and_a_number_in_text_is_the_number(value: Any, id: str) -> None:
@@ -92,7 +101,8 @@ def test_an_id_is_text_and_a_number_in_text_is_the_number(value: Any, id: str) -
     "value",
     [
         None, *BLANKS, *INVISIBLE, "null", "NULL", "None", "none", " undefined ", "{{ person.id }}", "{{id}}", "reward-{{ id }}",
-        "{% if id %}", "reward-{{ id",
+        "{% if id %}", "reward-{{ id", "{{ person.id|default:'' }}", "{# id #}", "<%= id %>", "*|ID|*", "#{id}", "%%id%%", "{id}",
+        "reward-{person.id}", "N/A", "n/a", " #N/A ", "<nil>", "(none)", "[]", "{}", "''", '""', "00000000-0000-0000-0000-000000000000",
     ],
 )  # fmt: skip
 def test_what_a_template_writes_for_nothing_is_no_id(value: Any) -> None:
@@ -147,6 +157,21 @@ def test_reading_what_was_read_changes_nothing(text: str) -> None:
         "reward\u2013",
         "reward-NULL",
         "reward-Undefined",
+        "reward-N/A",
+        "reward-n/a-2027",
+        "birthday-NULL-2027",
+        "reward-unknown",
+        "unknown",
+        "reward-()",
+        "reward-[]-2027",
+        "reward-''",
+        "reward-<no value>",
+        "reward-(none)",
+        "birthday\u00b72027\u00b7",
+        "reward\\",
+        "?",
+        "--",
+        "#",
     ],
 )
 def test_an_id_that_lost_a_part_is_known(id: str) -> None:
@@ -172,6 +197,11 @@ def test_an_id_that_lost_a_part_is_known(id: str) -> None:
         "jane@example.org",
         "a b",
         "None",
+        "",
+        "unknown-7",
+        "none-2027-01HX",
+        "han/a-7",
+        "order (2027) [7]",
     ],
 )
 def test_an_id_with_all_its_parts_is_not_taken_for_one(id: str) -> None:

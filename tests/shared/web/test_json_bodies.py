@@ -57,7 +57,7 @@ def test_a_body_that_is_not_said_to_be_json_is_refused_before_it_is_read(content
         ('{"ü": "東京"}'.encode(), {"ü": "東京"}),
         (rb'"\ud83c\udf81"', "🎁"),
         (rb'"\\ud800"', "\\ud800"),
-        (b'{"a": 1, "a": 2}', {"a": 2}),
+        (b'{"a": [1, {}], "a": [1, {}]}', {"a": [1, {}]}),
         (b"9" * LONGEST_NUMBER, int("9" * LONGEST_NUMBER)),
         (b"1e308", 1e308),
         (b"1e-999", 0.0),
@@ -119,6 +119,10 @@ def test_what_is_no_json_is_refused_and_not_repeated(body: bytes) -> None:
         ('{"a": 1}'.encode("utf-16"), 1, 1, "another encoding"),
         (b'{"a": "b\x0bc"}', 1, 9, "control character"),
         (b'{"a": 1,}', 1, 8, "empty template value"),
+        (b'{"a": 1,\n "a": 2}', 2, 2, "second time"),
+        (b'{"a": 1, "a": true}', 1, 10, "second time"),
+        (b'{"b": ["}", {"c": "d\\":", "c": 2}], "e": 1}', 1, 27, "second time"),
+        (b'{"ab": {"b": 1}, "b": 2, "a\\u0062": 3}', 1, 26, "second time"),
     ],
 )
 def test_what_is_refused_says_where_it_stands(body: bytes, line: int, column: int, hint: str) -> None:

@@ -148,7 +148,7 @@ def test_a_refusal_is_final_and_stands_in_the_dead_letter_desk_with_a_plain_reas
     world.work(HOUR)
     assert world.events() == []
     (dead,) = world.dead_jobs()
-    assert (dead.id, dead.kind, dead.attempts) == (job.id, "send-metric", 0)
+    assert (dead.id, dead.kind, dead.attempts) == (job.id, "send-metric", 1)
     assert dead.reason.startswith(f"Klaviyo answered {status}")
     assert json.loads(dead.body)["event"] == job.event
 

@@ -182,7 +182,7 @@ def _settings(here: Here) -> Json:
     if "error" in settings or "error" in schema:
         abort(502, settings.get("error", schema.get("error"))["message"])
     secrets = [
-        (title, row, is_ended)
+        (f"Older {title[0].lower()}{title[1:]}" if is_ended else title, row, is_ended)
         for name, title, can_end in (
             ("webhook_secrets", "Webhook secret", True),
             ("omneo_signing_secrets", "Omneo's signing secret", False),

@@ -9,8 +9,9 @@ const none = document.getElementById("none");
 const pause = document.getElementById("pause");
 const A_FRAME = 6;
 const REST = 100; // milliseconds from one such frame to the next: every article that comes moves all below it, and keys want their turn
+const REST_AFTER_A_KEY = 500; // and as long as somebody types: what comes meanwhile is shown a little later
 const waiting = new Map(); // the articles that have not been shown yet, the newest last
-let paused = false, asked = false, lastNew = -Infinity;
+let paused = false, asked = false, lastNew = -Infinity, lastKey = -Infinity;
 
 function made(html) {
   const template = document.createElement("template");
@@ -72,7 +73,11 @@ function ask() {
   if (asked || paused || !waiting.size) return;
   asked = true;
   // A hidden page has no frames.
-  setTimeout(() => document.hidden ? frame() : requestAnimationFrame(frame), document.hidden ? 500 : REST);
+  setTimeout(() => document.hidden ? frame() : requestAnimationFrame(frame), document.hidden ? 500 : rest());
+}
+
+function rest() {
+  return performance.now() - lastKey < REST_AFTER_A_KEY ? REST_AFTER_A_KEY : REST;
 }
 
 function told(event) {
@@ -93,6 +98,8 @@ function told(event) {
   }
   ask();
 }
+
+addEventListener("keydown", () => { lastKey = performance.now(); }, true);
 
 pause.addEventListener("click", () => {
   paused = !paused;

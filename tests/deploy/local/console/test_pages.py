@@ -1,6 +1,9 @@
 """The console's pages without a browser: who may call, what a wrong order is answered, and what the sandbox is told."""
 
+import json
 from collections import deque
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
@@ -170,6 +173,25 @@ def test_a_callers_trace_that_is_none_stops_no_story(
             Exchange(1.0 + number, "POST", "/demo/api/v1/webhooks/omneo", [("traceparent", traceparent)], b"", 401, [], bytearray(), 2.0)
         )  # fmt: skip
     assert client.get("/", headers=OWN).text.count("<article") == 2
+
+
+def test_what_an_earlier_start_has_logged_is_no_story_of_this_one(
+    client: FlaskClient, tmp_path: Path
+) -> None:
+    told = {
+        "message": "call answered",
+        "function": "admin",
+        "method": "GET",
+        "path": "/earlier",
+        "status": 200,
+    }
+    now = datetime.now(UTC)
+    with (tmp_path / "admin.log").open("w") as log:
+        for at, path in ((now - timedelta(hours=1), "/earlier"), (now + timedelta(seconds=1), "/later")):
+            log.write(f"{at:%Y-%m-%dT%H:%M:%S.%f}Z {json.dumps({**told, 'path': path})}\n")
+    page = client.get("/", headers=OWN).text
+    assert "/later" in page
+    assert "/earlier" not in page
 
 
 def test_a_call_that_was_forgotten_says_so(client: FlaskClient) -> None:

@@ -15,6 +15,7 @@ TRACE = "a" * 32
 JOB = "5762ad08435f44bd83a92aca1083e168"
 EVENT = json.dumps({"profile": {"email": "jane@canary.example"}, "points": 120}).encode()
 EVERY = Filter()
+_TRACE = "logging.googleapis.com/trace"
 
 
 def exchange(
@@ -362,6 +363,18 @@ def test_the_book_is_bounded_however_much_happens() -> None:
     for _ in range(500):
         book.line(*outside(request="none"))
     assert len(only_of(book, TRACE).steps) <= 80
+
+
+def test_what_is_told_late_of_a_burst_begins_no_story_without_a_beginning() -> None:
+    book, burst = Book(), 5 * STORIES
+    for number in range(burst):
+        exchange(book, trace=f"{number:032x}", at=NOON + number / burst)
+    for number in range(burst):
+        book.line(
+            *done(NOON + 60, **{_TRACE: f"projects/local/traces/{number:032x}", "job": f"job-{number}"})
+        )
+    assert book.total == burst
+    assert {story.title for story in book.newest(EVERY, burst)} == {"An event for Klaviyo"}
 
 
 def only_of(book: Book, trace: str) -> Story:

@@ -12,6 +12,7 @@ from shared.consent_events import Channel, Consent
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+MINUTE = 60 * SECOND
 
 
 def a_call(seconds: float = 0, **changes: Any) -> Call:
@@ -97,3 +98,21 @@ def test_the_same_call_soon_after_is_one_that_was_asked_twice_and_later_another(
 
 def test_a_merge_is_remembered_by_its_time() -> None:
     assert calls.with_merge(remembering(a_call()), NOON) == replace(remembering(a_call()), merged_at=NOON)
+
+
+def test_the_opt_in_that_her_profile_shows_before_a_merge_is_no_others() -> None:
+    nothing = Memory(Channel.EMAIL)
+    assert not nothing.may_be_merged(NOON)
+    merged = calls.with_merge(nothing, NOON, NOON - MINUTE)
+    assert merged.own_in == NOON - MINUTE
+    times = (NOON - 2 * MINUTE, NOON - MINUTE, NOON, NOON + SECOND)
+    assert [merged.may_be_merged(at) for at in times] == [True, False, True, False]
+
+
+def test_what_has_come_by_a_merge_is_no_more_hers_at_the_next() -> None:
+    merged = calls.with_merge(Memory(Channel.EMAIL), NOON, NOON - MINUTE)
+    later = NOON + MINUTE
+    assert calls.with_merge(merged, later, NOON) == replace(merged, merged_at=later)
+    assert calls.with_merge(merged, later) == replace(merged, merged_at=later)
+    since = NOON + SECOND
+    assert calls.with_merge(merged, later, since) == replace(merged, merged_at=later, own_in=since)

@@ -342,6 +342,8 @@ REFUSALS: list[tuple[str, object, str, str]] = [
     ("context-empty-and-mobile", {"profile": {"email": "", "mobile_phone": "+61canary"}}, "N", "The email is empty, and there is no id. A mobile number alone"),
     ("context-php-empty", {"profile": []}, "N", "The email is missing, and there is no id."),
     ("context-at-the-root", {"email": EMAIL}, "N", "below profile"),
+    ("root-email-empty", {"email": "", "first_name": "canary"}, "N", "is not read. The email is empty, and there is no id."),
+    ("root-only-mobile", {"mobile_phone": "+61canary"}, "N", "is not read. The email is missing, and there is no id. A mobile number alone"),
     ("context-unnamed-metric", {"profile": {"email": ""}}, "", "Name the metric in the URL, as ?metric=NAME"),
     ("email-empty", event(profile=profile({"email": " "})), "", "The email is empty, and there is no id."),
     ("email-empty-and-phone", event(profile=profile({"email": None, "phone_number": "+61canary"})), "", "The email is empty, and there is no id. A mobile number alone"),

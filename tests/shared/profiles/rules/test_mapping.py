@@ -146,6 +146,29 @@ class TestMappings:
             "omneo_point_balance": 1234.5678,
         }
 
+    @pytest.mark.parametrize(
+        ("currency", "given", "sent"),
+        [
+            ("AUD", "0.30000000000000004", "0.30"),
+            ("AUD", "10.999", "11.00"),
+            ("AUD", "30", "30"),
+            ("AUD", "30.0", "30.0"),
+            ("JPY", "12.5", "13"),
+            ("KWD", "1.12349", "1.123"),
+            ("AUD", "5.5E-17", "0.00"),
+            ("AUD", "-0.0", "0.00"),
+            ("AUD", 1e-320, 0.0),
+            ("AUD", -10.999, -11.0),
+            ("AUD", "NaN", "NaN"),
+            ("AUD", True, True),
+        ],
+    )
+    def test_money_in_text_stays_text_in_the_places_of_its_currency(
+        self, currency: str, given: object, sent: object
+    ) -> None:
+        found = properties(mapped(currency=currency, reward_balance=given))["omneo_reward_balance"]
+        assert (found, str(found)) == (sent, str(sent))
+
     def test_a_mapped_path_is_renamed_and_the_core_stays(self) -> None:
         found = mapped(
             {"reward_balance": "Rewards", "first_name": "Nickname"}, first_name="Jane", reward_balance=5

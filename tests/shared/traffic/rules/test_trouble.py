@@ -40,7 +40,7 @@ def test_a_tenant_whose_every_call_is_refused() -> None:
 
 def test_refusals_beside_accepted_calls_are_no_death() -> None:
     (trouble,) = troubles([*accepted(0.1), refused(50)], NOW)
-    assert trouble.message == "50 refused since yesterday: 401, x-omneo-secret is wrong."
+    assert trouble.message == "50 calls of metric refused since yesterday: 401, x-omneo-secret is wrong."
     assert not trouble.is_dead
 
 
@@ -55,7 +55,7 @@ def test_a_few_refusals_may_be_an_accident() -> None:
 
 def test_several_reasons_are_told_the_most_frequent_first() -> None:
     assert told(*accepted(0.1), refused(2, reason="400, a"), refused(7), refused(1, reason="400, b")) == [
-        "10 refused since yesterday, 7 with 401, x-omneo-secret is wrong, and 2 with 400, a."
+        "10 calls of metric refused since yesterday, 7 with 401, x-omneo-secret is wrong, and 2 with 400, a."
     ]
 
 
