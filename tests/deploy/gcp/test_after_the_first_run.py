@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.gcp.files import APIS
+from deploy.gcp.plan import APIS
 from tests.deploy.gcp.cloud import Cloud, Request, Thing
 from tests.deploy.gcp.gcloud import DOMAIN, Operator, Ran, variables_of
 
