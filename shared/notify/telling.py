@@ -80,4 +80,6 @@ def tell(
     try:
         services.queue.put_named(job, tenant, name=name, delay=0.0)
     except OwnServiceError as error:
-        logs.write(logging.ERROR, "a tenant is not told", reason=cause.value, error=logs.where(error))
+        logs.write(
+            logging.ERROR, "a message to a tenant was not queued", reason=cause.value, error=logs.where(error)
+        )
