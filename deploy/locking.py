@@ -65,7 +65,7 @@ def with_brought(text: str, lock: str) -> str:
 def lock(repository: Path = REPOSITORY, *, upgrade: str = "") -> None:
     """Write the lock files and the second half of requirements.txt.
 
-    What is locked stays at its version as long as the needs allow it. `upgrade` names a package that may be newer, `all` means
+    A locked package stays at its version as long as the needs allow it. `upgrade` names a package that may be newer, `all` means
     every one.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What is deployed: the functions, the public paths, and the source root each function is deployed from.
+"""The files that are deployed: the functions, the public paths, and the source root each function is deployed from.
 
 The deploy scripts and the bundle on one machine stage with this same code, so that what runs here is what ships. Nothing
 here starts a process or calls Google.
@@ -127,8 +127,8 @@ def stage(function: str, into: Path, *, repository: Path = REPOSITORY) -> Path:
 
     It holds `main.py`, `shared/` and `requirements.txt`, nothing else: gcloud refuses a root without main.py, and a
     main.py in a folder of its own could not import `shared` (Cloud Run functions, source layout). Its requirements.txt is
-    our lock file: pip checks hashes as soon as the file that Google's build installs from has them. What an earlier call
-    left in `into` is replaced.
+    our lock file: pip checks hashes as soon as the file that Google's build installs from has them. Files of an earlier call in `into`
+    are replaced.
 
     Raises:
         StagingError: there is no such function, its main.py or the lock file is missing, or `into` holds something else.

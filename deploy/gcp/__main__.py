@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from deploy.gcp import access, files, resources
+from deploy.gcp import access, domain, overview, plan, preconditions, resources, upgrade
 from deploy.gcp.environment import FUNCTION, NotDeployedError, exports
 from deploy.gcp.google import RefusedError
 from deploy.gcp.naming import Place
@@ -37,12 +37,12 @@ def _file(name: str) -> Callable[[Command], Command]:
     return click.argument(name, type=click.Path(dir_okay=False, path_type=Path))
 
 
-@commands.command()
+@commands.command(name="plan")
 @_work
 @click.pass_obj
-def plan(place: Place, work: Path) -> None:
+def plan_(place: Place, work: Path) -> None:
     """Write what follows from our own files."""
-    files.write_plan(work, place)
+    plan.write_plan(work, place)
 
 
 @commands.command()
@@ -50,7 +50,7 @@ def plan(place: Place, work: Path) -> None:
 @click.pass_obj
 def check(place: Place, work: Path) -> None:
     """Print what is wrong with the variables, one line each."""
-    for problem in files.variable_problems(work, place):
+    for problem in preconditions.variable_problems(work, place):
         click.echo(problem)
 
 
@@ -58,7 +58,7 @@ def check(place: Place, work: Path) -> None:
 @_work
 def costs_(work: Path) -> None:
     """Write what the instances may cost; print whether that is too much: `problem`, a tab, what to do."""
-    for finding in files.cost_findings(work):
+    for finding in preconditions.cost_findings(work):
         click.echo(f"{finding.kind}\t{finding.words}")
 
 
@@ -66,7 +66,7 @@ def costs_(work: Path) -> None:
 @click.pass_obj
 def project_(place: Place) -> None:
     """Ask for billing and permissions; print what is wrong: `problem` or `warning`, a tab, what to do."""
-    for finding in files.project_findings(place):
+    for finding in preconditions.project_findings(place):
         click.echo(f"{finding.kind}\t{finding.words}")
 
 
@@ -75,7 +75,7 @@ def project_(place: Place) -> None:
 @click.pass_obj
 def region_(place: Place, work: Path) -> None:
     """Ask whether the region has everything; print what is wrong: `problem` or `warning`, a tab, what to do."""
-    for finding in files.region_findings(place, (work / "apis-on").read_text().split()):
+    for finding in preconditions.region_findings(place, (work / "apis-on").read_text().split()):
         click.echo(f"{finding.kind}\t{finding.words}")
 
 
@@ -83,7 +83,7 @@ def region_(place: Place, work: Path) -> None:
 @_work
 def quotas(work: Path) -> None:
     """Print which quotas are too small: `problem` or `warning`, a tab, what to do."""
-    for shortage in files.quota_shortages(work):
+    for shortage in preconditions.quota_shortages(work):
         click.echo(f"{shortage.kind}\t{shortage.words}")
 
 
@@ -92,7 +92,7 @@ def quotas(work: Path) -> None:
 @click.pass_obj
 def revisions(place: Place, work: Path) -> None:
     """Stage the functions and write what is to be done about each."""
-    files.write_revisions(work, place)
+    upgrade.write_revisions(work, place)
 
 
 @commands.command(name="resources")
@@ -107,7 +107,7 @@ def resources_(place: Place, work: Path) -> None:
 @_work
 def overview_(work: Path) -> None:
     """Print what stands where, a heading and its lines after the other."""
-    for heading, lines in files.overview_lines(work):
+    for heading, lines in overview.overview_lines(work):
         click.echo(heading)
         for line in lines:
             click.echo(f"  {line}")
@@ -117,7 +117,7 @@ def overview_(work: Path) -> None:
 @_work
 def traffic(work: Path) -> None:
     """Write which revisions calls go to."""
-    files.write_traffic(work)
+    upgrade.write_traffic(work)
 
 
 @commands.command(name="front")
@@ -125,7 +125,7 @@ def traffic(work: Path) -> None:
 @click.pass_obj
 def front_(place: Place, work: Path) -> None:
     """Ask what stands in front, and write it."""
-    files.write_front(work, place, (work / "apis-on").read_text().split())
+    domain.write_front(work, place, (work / "apis-on").read_text().split())
 
 
 @commands.command()
@@ -133,7 +133,7 @@ def front_(place: Place, work: Path) -> None:
 @click.pass_obj
 def record(place: Place, work: Path) -> None:
     """Write what becomes of a DNS record that the domain needs."""
-    files.write_record(work, place)
+    domain.write_record(work, place)
 
 
 @commands.command(name="pointing-here")
@@ -141,7 +141,7 @@ def record(place: Place, work: Path) -> None:
 @click.pass_obj
 def pointing_here(place: Place, work: Path) -> None:
     """Write the DNS records that lead to what is ours."""
-    files.write_pointing_here(work, place)
+    domain.write_pointing_here(work, place)
 
 
 @commands.command()
@@ -150,7 +150,7 @@ def pointing_here(place: Place, work: Path) -> None:
 @click.pass_obj
 def verdicts(place: Place, work: Path, since: str) -> None:
     """Print what speaks against those that take a share of the calls: service, a tab, why."""
-    for service, why in files.verdicts(work, place, since):
+    for service, why in upgrade.verdicts(work, place, since):
         click.echo(f"{service}\t{why}")
 
 
@@ -158,7 +158,7 @@ def verdicts(place: Place, work: Path, since: str) -> None:
 @_work
 def workers(work: Path) -> None:
     """Write which services are workers."""
-    files.write_workers(work)
+    plan.write_workers(work)
 
 
 @commands.command(name="access")

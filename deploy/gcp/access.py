@@ -1,4 +1,4 @@
-"""Who may do what: the least that each service account needs, as IAM policies.
+"""The roles of each account: the least that each service account needs, as IAM policies.
 
 A policy is never written whole. Of our own accounts, and of everybody at once, it is made to say what is wanted here; what it
 says of others is theirs. Where nothing is wanted any more, everybody is others too.

@@ -26,7 +26,7 @@ class RefusedError(Exception):
 
 
 class Google:
-    """Asks as whoever the token is of."""
+    """Asks with the rights of the token's owner."""
 
     def __init__(self, variables: Mapping[str, str] = os.environ) -> None:
         self._variables = variables

@@ -1,4 +1,4 @@
-"""What things are called on Google Cloud. One environment is one project, so no name carries another's."""
+"""The names of things on Google Cloud. One environment is one project, so no name carries another's."""
 
 import hashlib
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ OURS = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where an environment is: its project with its number, its region, its public host name."""
+    """The place of an environment: its project with its number, its region, its public host name."""
 
     project: str
     number: str

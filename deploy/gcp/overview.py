@@ -1,11 +1,14 @@
-"""What stands where, at a glance: revisions and calls, queues, alerts, the name in front, and what costs money while nobody calls.
+"""The overview of a deployment: revisions and calls, queues, alerts, the name in front, and what costs money while nobody calls.
 
 Pure: it reads what gcloud has listed, and calls nothing.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from deploy import staging
 from deploy.gcp.revisions import Running, read_services
 from deploy.staging import Function
 
@@ -85,3 +88,19 @@ def of_costs(
     for database in databases:
         recovery = database.get("pointInTimeRecoveryEnablement", "") == "POINT_IN_TIME_RECOVERY_ENABLED"
         yield f"point-in-time recovery: {'on' if recovery else 'off'}"
+
+
+def overview_lines(work: Path) -> Iterator[tuple[str, Iterable[str]]]:
+    """Yield each heading of the overview with its lines. Reads what gcloud has listed as JSON."""
+
+    def listed(name: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads((work / f"{name}.json").read_text() or "[]")
+        return found
+
+    functions, backends = staging.load_functions(), listed("backends")
+    yield "functions", of_functions(listed("services"), functions)
+    yield "queues", of_queues(listed("queues"))
+    yield "alerts", of_alerts(listed("alerts"))
+    yield "front", of_front(listed("certificates"), backends, functions)
+    costing = of_costs(listed("services"), functions, backends, listed("databases"))
+    yield "what costs money while nobody calls", costing

@@ -1,6 +1,6 @@
 """`python -m deploy.gcp.preflight GCLOUD-VERSION VARIABLE...`: what an operator's machine and variables lack, one line each.
 
-Nothing here calls a service. What only the project can tell is asked by the scripts.
+Nothing here calls a service. The scripts ask the project itself.
 """
 
 import json
@@ -60,7 +60,7 @@ def of_variables(names: Iterable[str], given: Mapping[str, str]) -> Iterator[str
 
 
 class Finding(NamedTuple):
-    """What the project lacks. `kind` is `problem`, which ends the run, or `warning`."""
+    """A thing that the project lacks. `kind` is `problem`, which ends the run, or `warning`."""
 
     kind: str
     words: str

@@ -13,6 +13,7 @@ import yaml
 
 from deploy.gcp import costs, front, naming
 from deploy.gcp.naming import Place
+from deploy.gcp.tables import rows_in
 from deploy.staging import load_functions
 
 Resource = dict[str, Any]
@@ -44,11 +45,11 @@ def _resource(type: str, name: str, /, **settings: Any) -> Resource:
 
 
 def _project(work: Path) -> Iterator[Resource]:
-    for (api,) in _rows(work / "apis"):
+    for (api,) in rows_in(work / "apis"):
         yield _resource("google_project_service", api)
-    for name, email, what in _rows(work / "accounts"):
+    for name, email, what in rows_in(work / "accounts"):
         yield _resource("google_service_account", name, email=email, display_name=what)
-    for name, variable in _rows(work / "secrets"):
+    for name, variable in rows_in(work / "secrets"):
         yield _resource(
             "google_secret_manager_secret",
             name,
@@ -68,16 +69,16 @@ def _data(work: Path, place: Place) -> Iterator[Resource]:
         point_in_time_recovery=True,
     )
     yield _resource("google_firestore_backup_schedule", "daily", database="(default)", retention="14d")
-    for (group,) in _rows(work / "expiring"):
+    for (group,) in rows_in(work / "expiring"):
         yield _resource("google_firestore_field", f"{group}.expire_at", ttl=True)
-    for group, field in _rows(work / "never-searched"):
+    for group, field in rows_in(work / "never-searched"):
         yield _resource("google_firestore_field", f"{group}.{field}", indexes=[])
 
 
 def _services(work: Path) -> Iterator[Resource]:
     images = json.loads((work / "image-policies.json").read_text())
     yield _resource("google_artifact_registry_repository", "cloud-run-source-deploy", cleanup_policies=images)
-    for row in _rows(work / "revisions"):
+    for row in rows_in(work / "revisions"):
         (
             _,
             name,
@@ -125,17 +126,17 @@ def _balancer(work: Path, place: Place) -> Iterator[Resource]:
     yield _resource(
         "google_compute_global_address", "extension", ip_version="IPV4", description=naming.MADE_BY
     )
-    for limit, name, _ in _rows(work / "policies"):
+    for limit, name, _ in rows_in(work / "policies"):
         yield _resource("google_compute_security_policy", name, **_described(work / f"policy-{limit}.json"))
-    for name, _, policy in _rows(work / "backends"):
+    for name, _, policy in rows_in(work / "backends"):
         yield _resource("google_compute_region_network_endpoint_group", name, cloud_run_service=name)
         attached = {} if policy == "-" else {"securityPolicy": policy}
         yield _resource(
             "google_compute_backend_service", name, **_described(work / f"backend-{name}.json"), **attached
         )
-    for file, name, _ in _rows(work / "maps"):
+    for file, name, _ in rows_in(work / "maps"):
         yield _resource("google_compute_url_map", name, **_described(work / f"{file}.json"))
-    ((certificate,),) = _rows(work / "certificate")
+    ((certificate,),) = rows_in(work / "certificate")
     yield _resource("google_certificate_manager_dns_authorization", certificate, domain=place.domain)
     yield _resource(
         "google_certificate_manager_certificate",
@@ -179,7 +180,7 @@ def _balancer(work: Path, place: Place) -> Iterator[Resource]:
 
 
 def _schedules(work: Path, place: Place) -> Iterator[Resource]:
-    for name, cron, uri, audience, body, _, retries in _rows(work / "schedules"):
+    for name, cron, uri, audience, body, _, retries in rows_in(work / "schedules"):
         yield _resource(
             "google_cloud_scheduler_job",
             name,
@@ -194,11 +195,11 @@ def _schedules(work: Path, place: Place) -> Iterator[Resource]:
 
 
 def _watching(work: Path) -> Iterator[Resource]:
-    for name, _ in _rows(work / "metrics"):
+    for name, _ in rows_in(work / "metrics"):
         yield _resource("google_logging_metric", name, **_described(work / f"metric-{name}.json"))
-    for name, _ in _rows(work / "alerts"):
+    for name, _ in rows_in(work / "alerts"):
         yield _resource("google_monitoring_alert_policy", name, **_described(work / f"alert-{name}.json"))
-    for row in _rows(work / "uptime-checks"):
+    for row in rows_in(work / "uptime-checks"):
         host, path, statuses, period, timeout, regions, _ = row
         yield _resource(
             "google_monitoring_uptime_check_config",
@@ -228,7 +229,3 @@ def _described(path: Path) -> Resource:
         for key, value in json.loads(path.read_text()).items()
         if key not in {"name", "description", "labels", "userLabels"}
     }
-
-
-def _rows(path: Path) -> list[list[str]]:
-    return [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,4 +1,4 @@
-"""What each function should run, what it runs, and so what is to be done.
+"""The revision that each function should run, the one that it runs, and the step from one to the other.
 
 A revision is known by a fingerprint of everything that makes it: source, settings, variables, versions of secrets. It stands as
 a label on the service, so that a run which changes nothing builds nothing.
@@ -88,7 +88,7 @@ def plain_variables(
 ) -> dict[str, str]:
     """Return the plain variables of a function, without those that are empty.
 
-    What deployment knows comes first; then what is `given` in the operator's environment, where an empty value takes a variable
+    The values that deployment knows come first; then what is `given` in the operator's environment, where an empty value takes a variable
     away; then what the function has been given before.
     """
     known = _FIXED | {

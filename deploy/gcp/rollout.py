@@ -10,7 +10,7 @@ METRIC = "run.googleapis.com/request_count"
 
 
 class _Limit(NamedTuple):
-    """What is too much: at least so many, and a share larger than twice the other revision's and so much more."""
+    """The limit of errors: at least so many, and a share larger than twice the other revision's and so much more."""
 
     least: int
     more: float
@@ -44,7 +44,7 @@ def counted(series: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
 
 
 def verdict(new: Counts, old: Counts) -> str:
-    """Return what speaks against the new revision, "" if nothing does. Who was not called did nothing wrong."""
+    """Return what speaks against the new revision, "" if nothing does. A revision that got no calls did nothing wrong."""
     for kind, limit in _LIMITS.items():
         count, calls = new.get(kind, 0), sum(new.values())
         if count >= limit.least and count / calls > 2 * _share(kind, old) + limit.more:

@@ -1,7 +1,7 @@
 """The whole bundle on one machine: every function in its own process, the queue emulator, and the gateway before them.
 
 Functions start as they do in the cloud: by the real launcher, from a staged source root, with the variables that
-functions.yaml lists for them and no others. Which services they talk to is decided by whoever gives the environment.
+functions.yaml lists for them and no others. The environment decides which services they talk to.
 """
 
 import json

@@ -40,7 +40,7 @@ class _BrokenBodyError(Exception):
 
 
 class _Body:
-    """The body of a call, passed on while it arrives, as Cloud Run does. What has arrived is kept: a second try needs it again."""
+    """The body of a call. It is passed on while it arrives, as Cloud Run does, and kept, because a second try needs it again."""
 
     def __init__(self, client: "Caller") -> None:
         self._client = client
@@ -58,12 +58,12 @@ class _Body:
                 yield piece
 
     def read(self) -> None:
-        """Wait for all of it."""
+        """Wait for the whole body."""
         while not self.is_whole and (event := self._next(None)) is not None:
             self._kept(event)
 
     def _next(self, answering: socket.socket | None) -> h11.Event | None:
-        """Return what the client sends next, None once something comes from `answering`."""
+        """Return the next part from the client, None once something comes from `answering`."""
         try:
             while (event := self._client.received()) is None:
                 if not self._client.await_more(answering):
@@ -73,7 +73,7 @@ class _Body:
         return event
 
     def shown(self) -> bytes:
-        """Return the first of what has arrived."""
+        """Return the beginning of the body."""
         return bytes(self._arrived[:SHOWN])
 
     def _kept(self, event: h11.Event) -> bytes | None:

@@ -93,7 +93,7 @@ def run() -> None:
 
 @dataclass(frozen=True)
 class Demo:
-    """What runs: both services, the bundle with its tenant, and the console, which is told of `exchanges` by the gateway."""
+    """The running parts: both services, the bundle with its tenant, and the console, which is told of `exchanges` by the gateway."""
 
     sandbox: Sandbox
     bundle: Bundle

@@ -8,7 +8,7 @@ SHOWN = 64 * 1024  # bytes of a body that a watcher is shown
 
 @dataclass
 class Exchange:
-    """A call of a function and its answer, for whoever watches. Times are Unix seconds; of a body the first `SHOWN` bytes.
+    """A call of a function and its answer, for a watcher. Times are Unix seconds; of a body the first `SHOWN` bytes.
 
     `status` is 0 when the caller was given no answer.
     """

@@ -1,4 +1,4 @@
-"""What `make run` tells a person to try next: each hint is one line to copy, below a line that says what it does."""
+"""The hints of `make run`: each hint is one line to copy, below a line that says what it does."""
 
 import json
 import shlex
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Place:
-    """What the commands of the hints name: addresses, ids and keys of the demo that runs, and what reads JSON (`jq`)."""
+    """The values in the commands of the hints: addresses, ids and keys of the demo that runs, and what reads JSON (`jq`)."""
 
     url: str
     klaviyo: str
@@ -31,7 +31,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Hint:
-    """What a command does, and the command, which is one line."""
+    """The effect of a command, and the command in one line."""
 
     label: str
     command: str

@@ -34,7 +34,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which lines to show: of one tenant, of one job, whose id may be cut short; "" for all."""
+    """The filter of lines: of one tenant, of one job, whose id may be cut short; "" for all."""
 
     tenant: str = ""
     job: str = ""

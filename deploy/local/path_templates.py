@@ -1,4 +1,4 @@
-"""The path templates of Google's URL maps, as far as routes.yaml uses them. What a match leads to is not known here."""
+"""The path templates of Google's URL maps, as far as routes.yaml uses them. The caller decides what a match leads to."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Which port each part of the bundle listens on, and what is said when one is taken. Nothing is started here."""
+"""The port of each part of the bundle, and the message when a port is taken. Nothing is started here."""
 
 import json
 import socket

@@ -1,7 +1,7 @@
 """Child processes that live as long as we do: started, watched, started again, and never left behind.
 
 Each child leads a process group of its own, so a Ctrl-C reaches it through us and in our order; `guard.py` ends those that are left
-when we are killed. What a child writes goes into its log, each line with the time. What the children are is not known here.
+when we are killed. The output of a child goes into its log, each line with the time. This module does not know what the children do.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ class StartError(Exception):
 
 @dataclass(frozen=True)
 class Process:
-    """What to start. `env` is its whole environment; its output is appended to `log`, each line with the time in UTC.
+    """A process to start. `env` is its whole environment; its output is appended to `log`, each line with the time in UTC.
 
     `ready` is asked again and again until it says yes; it is given what the process has written since it started.
     """

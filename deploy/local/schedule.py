@@ -1,4 +1,4 @@
-"""What runs by the clock on one machine: does what Cloud Scheduler does in the cloud, from the same schedules.yaml."""
+"""The scheduled calls on one machine: does what Cloud Scheduler does in the cloud, from the same schedules.yaml."""
 
 import http.client
 import json
@@ -15,7 +15,7 @@ MINUTE = 60.0
 class Scheduler:
     """Sends each scheduled job to its worker, the first time after one whole interval.
 
-    `workers` are the workers' base URLs by function. `say` is told of a job that could not be sent; the next one is sent all the same.
+    `workers` are the workers' base URLs by function. `say` is told of a job that could not be sent; the next one is still sent.
     `minute` is how many seconds a minute of the schedule lasts.
     """
 

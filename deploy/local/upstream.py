@@ -18,7 +18,7 @@ _CHUNK = 64 * 1024
 
 @dataclass(frozen=True)
 class Upstream:
-    """Where a function listens, and after how many seconds without a byte from it the caller is told 504.
+    """The address of a function, and the seconds without a byte from it after which the caller gets 504.
 
     A connection that was idle for `fresh` seconds is not used again: the launcher closes it after 2 (gunicorn's
     `keepalive`).

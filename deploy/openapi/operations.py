@@ -1,4 +1,4 @@
-"""What a row says of one public call, and how OpenAPI 3.1 writes it."""
+"""The row of one public call, and how OpenAPI 3.1 writes it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,7 +52,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call that succeeds is answered. `schema` is None for a page and for a redirect."""
+    """The answer to a call that succeeds. `schema` is None for a page and for a redirect."""
 
     description: str
     schema: Json | None = None

@@ -1,4 +1,4 @@
-"""What CX Manager's calls take and answer, as JSON Schema. The calls are in admin.py, an example of each answer in examples.py."""
+"""The bodies and answers of CX Manager's calls, as JSON Schema. The calls are in admin.py, an example of each answer in examples.py."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What an assumption is: a name, a sentence, the code that rests on it, what breaks if it is wrong, and how it is tried.
+"""The form of an assumption: a name, a sentence, the code that rests on it, what breaks if it is wrong, and how it is tried.
 
 The rows themselves are in `assumptions/`. Nothing here calls a service.
 """
@@ -17,7 +17,7 @@ _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 
 
 class Service(StrEnum):
-    """Of whom something is assumed."""
+    """The service that an assumption is about."""
 
     OMNEO = "Omneo"
     KLAVIYO = "Klaviyo"
@@ -26,7 +26,7 @@ class Service(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a check comes to."""
+    """The verdict of a check."""
 
     HOLDS = "holds"
     FAILS = "does not hold"
@@ -35,7 +35,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a check says. `because` is a sentence of ours, "" where it holds and nothing is to be said: it never quotes a service."""
+    """The result of a check. `because` is a sentence of ours, "" where it holds and nothing is to be said: it never quotes a service."""
 
     verdict: Verdict
     because: str = ""

@@ -1,4 +1,4 @@
-"""The product's clients, with the calls that a rehearsal alone makes: one method an endpoint. What is sent, and why, stands in `checks/`."""
+"""The product's clients, with the calls that a rehearsal alone makes: one method an endpoint. `checks/` decides what is sent, and why."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self

@@ -1,6 +1,6 @@
-"""Where recorded answers differ: one from another, or all of one run from all of another, operation by operation. Pure.
+"""The differences between recorded answers: one from another, or all of one run from all of another, operation by operation. Pure.
 
-What is compared is statuses, codes, names of headers and the form of bodies, and the values of the few headers that say a rule.
+It compares statuses, codes, names of headers, the form of bodies, and the values of the few headers that state a rule.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -58,7 +58,7 @@ def unlike(one: Sequence[RecordedAnswer], other: Sequence[RecordedAnswer]) -> It
 
 
 def compared(one: Iterable[RecordedAnswer], other: Iterable[RecordedAnswer]) -> list[Difference]:
-    """Return where the answers of two runs of the same calls differ. What only one of them has called says nothing."""
+    """Return where the answers of two runs of the same calls differ. A call that only one of them has made says nothing."""
     before, after = _by_outcome(one), _by_outcome(other)
     found: list[Difference] = []
     for operation in sorted(before.keys() & after.keys()):

@@ -1,6 +1,6 @@
 """Every call of a rehearsal and its answer, in one place: who listens hears both whole, and what may be shown of them is made here.
 
-What is shown is methods, paths without ids, statuses, codes, names of headers and of fields, and kinds of values; never a value.
+It shows methods, paths without ids, statuses, codes, names of headers and of fields, and kinds of values; never a value.
 """
 
 import json

@@ -1,4 +1,5 @@
-"""What a rehearsal has made and found so far, in the tenant's store: noted before it is made, so that the next run removes what a dead one left.
+"""The things that a rehearsal has made and found so far, in the tenant's store: noted before it is made, so that the next run removes
+what a dead one left.
 
 Names alone are kept, and verdicts. Nothing here calls a service.
 """

@@ -1,4 +1,4 @@
-"""What a rehearsal makes in Klaviyo and Omneo, and how each kind of thing is found by its name and removed. No check lives here."""
+"""The things that a rehearsal makes in Klaviyo and Omneo, and how each kind is found by its name and removed. No check lives here."""
 
 from collections.abc import Callable, Mapping
 

@@ -22,7 +22,7 @@ from shared.tenants.tenants import Tenant
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one assumption: the verdict, the evidence, and the calls that were made, as they may be shown."""
+    """The result of one assumption: the verdict, the evidence, and the calls that were made, as they may be shown."""
 
     name: str
     verdict: Verdict
@@ -57,7 +57,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be rehearsed. `resume` keeps what an interrupted run has found; `revision` is another one of Klaviyo's, "" for the usual one."""
+    """The order of a rehearsal. `resume` keeps what an interrupted run has found; `revision` is another one of Klaviyo's, "" for the
+    usual one.
+    """
 
     chosen: Sequence[Assumption]
     profile_id: str
@@ -194,7 +196,7 @@ def _tried(assumption: Assumption, stage: Stage) -> Result:
 
 
 def _each_once(calls: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the calls that differ, each with how often it was made: whoever waits makes one call many times."""
+    """Yield the calls that differ, each with how often it was made: a check that waits makes one call many times."""
     counts = Counter(json.dumps(call) for call in calls)
     for text, times in counts.items():
         yield {**json.loads(text), "times": times}

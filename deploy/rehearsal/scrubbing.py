@@ -1,6 +1,6 @@
 """Answers and requests without what is anybody's: every value is replaced by a made-up one of the same form. Pure.
 
-What stays is what the services' makers wrote (words.py): names of fields, types, codes, words of enumerations.
+Only the words of the services' makers stay (words.py): names of fields, types, codes, words of enumerations.
 """
 
 import re

@@ -46,7 +46,7 @@ class Shape:
 
 
 def shape_of(value: Any, depth: int = 0) -> Shape:
-    """Return the form of a JSON value. What is nested more than 20 deep is "free"."""
+    """Return the form of a JSON value. A value that is nested more than 20 deep is "free"."""
     if depth > _DEEPEST:
         return _FREE_FORM
     if isinstance(value, Mapping):

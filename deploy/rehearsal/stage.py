@@ -1,4 +1,4 @@
-"""What a check stands on: the two clients, things that it makes and marks, waiting with a bound, and a place for its evidence."""
+"""The tools of a check: the two clients, things that it makes and marks, waiting with a bound, and a place for its evidence."""
 
 import re
 from collections.abc import Callable

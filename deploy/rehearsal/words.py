@@ -1,4 +1,4 @@
-"""What the makers of Klaviyo and Omneo wrote: names of fields, types, codes, words of enumerations, sentences. Pure.
+"""The words of the makers of Klaviyo and Omneo: names of fields, types, codes, words of enumerations, sentences. Pure.
 
 A word of theirs is known by its place and its form. A sentence may quote anybody's value: it keeps only the words that stand here.
 """

@@ -19,7 +19,7 @@ _TO_FILL_IN = re.compile(
 
 
 class Channel(StrEnum):
-    """What a platform sends, and so whose consent is asked."""
+    """The channel of a platform, which decides the consent that is needed."""
 
     EMAIL = "email"
     SMS = "sms"
@@ -31,7 +31,7 @@ class NotInCatalogueError(Exception):
 
 @dataclass(frozen=True)
 class Platform:
-    """Where and how a target is sent. Words in capitals in `url` and `headers` are the merchant's to fill in."""
+    """The address and the form of a target. Words in capitals in `url` and `headers` are the merchant's to fill in."""
 
     name: str
     title: str
@@ -46,7 +46,7 @@ class Platform:
 
 @dataclass(frozen=True)
 class Notification:
-    """What starts a notification and what is made of it in Klaviyo.
+    """The trigger of a notification, and its parts in Klaviyo.
 
     `trigger` is the event of Omneo's reaction, "" where `schedule` says what starts it. `profile` is where the event context has the
     profile, "" for the context itself. `needs` is a path without which nothing is to be sent, unless the extension fills it in. `logic` is what must hold beside the consent, None if nothing.

@@ -70,7 +70,7 @@ def render(
     tenant: str | None,
     template: Path | None,
 ) -> None:
-    """Print the JSON that Omneo would send, alone. What is likely to go wrong with it goes to standard error."""
+    """Print the JSON that Omneo would send, alone. Warnings about it go to standard error."""
     chosen = _chosen(platform, notification)
     event = _event(chosen[1], context, profile, tenant)
     click.echo(_body(chosen, event, template), nl=False)

@@ -1,6 +1,7 @@
 """A notification put into a tenant's Omneo: its target with the condition, and the reaction that calls it. To repeat it changes nothing.
 
-A row is found again by the target's handle, so a name may be changed in CX Manager. What the catalogue does not write stays as it is there.
+A row is found again by the target's handle, so a name may be changed in CX Manager. Fields that the catalogue does not write stay as they
+are there.
 """
 
 import difflib
@@ -48,7 +49,7 @@ def rows_of(services: Services, tenant: Tenant) -> OmneoRows:
 
 @dataclass(frozen=True)
 class Change:
-    """What is to be done to one row: `before` are the fields as they are, None for a row that is new."""
+    """The change of one row: `before` are the fields as they are, None for a row that is new."""
 
     kind: str
     id: int

@@ -20,7 +20,7 @@ class NotSentError(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """The answer."""
 
     status: int
     body: str

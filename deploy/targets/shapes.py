@@ -1,6 +1,6 @@
 """The request of each platform as its public page documents it. The pages stand in each platform's `platform.toml`.
 
-Where a page leaves a limit open, none is checked here.
+If a page leaves a limit open, none is checked here.
 """
 
 from collections.abc import Mapping

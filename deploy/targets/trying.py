@@ -10,7 +10,7 @@ from deploy.local.sandbox.omneo.twig import TemplateFailedError, Twig
 
 
 class NoJsonError(Exception):
-    """What was rendered is no JSON; the message says where and why.
+    """The rendered text is no JSON; the message says where and why.
 
     `written` is what was rendered; `line` and `column` stand in it, from 1, and are 0 where no place is known.
     """

@@ -1,4 +1,4 @@
-"""What is likely to go wrong with a rendered body, told before anybody is sent it. It refuses nothing, and tells no value.
+"""Warnings about a rendered body, before it is sent to anybody. It refuses nothing, and tells no value.
 
 How a template behaves is found by rendering it again with a context that differs in one respect: a yes that is a no shows which values
 are booleans printed as text, other ids show whether `unique_id` changes with them. That ends after a second, however slow the template is.

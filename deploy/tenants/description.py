@@ -1,4 +1,4 @@
-"""What an operator is shown of a tenant. No secret is among it: of those only that they are set, and since when."""
+"""The view of a tenant for operators. No secret is among it: of those only that they are set, and since when."""
 
 from datetime import datetime
 from typing import Any

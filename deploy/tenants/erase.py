@@ -1,4 +1,4 @@
-"""`erase NAME`: erase a person. Who comes from standard input or a prompt: an argument could be read by other users of the machine."""
+"""`erase NAME`: erase a person. The person comes from standard input or a prompt: an argument could be read by other users of the machine."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from shared.settings import Needs
 def erase(services: Services, name: str, klaviyo: bool, yes: bool, as_json: bool) -> None:
     """Erase a person of tenant NAME: all that is stored of them here, and in Klaviyo if asked.
 
-    Who is read from standard input, or prompted for on a terminal: an Omneo profile's id, or an email address. It cannot be undone:
+    The person is read from standard input, or prompted for on a terminal: an Omneo profile's id, or an email address. It cannot be undone:
     without a terminal it needs --yes.
     """
     from shared.erasure.erase import erase as erased

@@ -1,4 +1,4 @@
-"""What an operator does for a merchant's install, without the merchant's key: a link that starts one, a heal, and the uninstall."""
+"""The operator's commands for a merchant's install, without the merchant's key: a link that starts one, a heal, and the uninstall."""
 
 import click
 

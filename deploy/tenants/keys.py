@@ -1,4 +1,4 @@
-"""What `set NAME KEY` can set, how each value is read, and what it changes."""
+"""The keys of `set NAME KEY`: how each value is read, and what it changes."""
 
 import json
 from collections.abc import Callable
@@ -54,7 +54,7 @@ def set_tokens(services: "Services", name: str, value: str) -> tuple[Tenant, str
 def set_value(services: "Services", name: str, key: str, value: str) -> Tenant:
     """Store the value of any key but `klaviyo_tokens`, note it in the audit, and return the tenant; null brings a setting's default back.
 
-    What CX Manager may not set, an operator may not either.
+    An operator may set only what CX Manager may set.
 
     Raises:
         InvalidPayloadError, ConflictError: the value is not acceptable; nothing was changed.

@@ -1,4 +1,6 @@
-"""`rehearse NAME`: try with a live account what the extension can only assume. What is assumed, and how it is tried, stands in `deploy/rehearsal/`."""
+"""`rehearse NAME`: try with a live account what the extension can only assume. `deploy/rehearsal/` holds the assumptions, and how they
+are tried.
+"""
 
 import os
 import re

@@ -257,7 +257,7 @@ def _under_way(services: Services, tenant: Tenant) -> Run:
 
 
 def _to_resume(services: Services, tenant: Tenant) -> Run:
-    """Return the run that is under way, else the last one if it has failed."""
+    """Return the run that is under way, or the last one if it has failed."""
     newest = Resyncs.of(services).newest(tenant.name)
     return newest if newest and newest.state is State.FAILED else _under_way(services, tenant)
 

@@ -128,7 +128,7 @@ def end_secrets(services: Services, tenant: Tenant, kind: Kind, ids: tuple[str, 
 def _after(
     tenant: Tenant, kind: Kind, ending: Iterable[StoredSecret | InstallationKey], services: Services
 ) -> Tenant:
-    """Return the tenant without these. What CX Manager may not end, an operator may not either."""
+    """Return the tenant without these. An operator may end only what CX Manager may end."""
     ended = {secret.id for secret in ending}
     if kind is not WEBHOOK_SECRETS:
         kept = tuple(secret for secret in getattr(tenant, kind.field) if secret.id not in ended)

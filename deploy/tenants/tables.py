@@ -1,6 +1,6 @@
 """How an operator is shown rows and progress: as a table and a bar on a terminal, plainly elsewhere, or as JSON.
 
-What the rows hold is not known here. rich is loaded by those commands alone that use it.
+This module does not know what the rows hold. rich is loaded by those commands alone that use it.
 """
 
 import json

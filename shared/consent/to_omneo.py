@@ -47,7 +47,7 @@ def consent_turn(profile_id: str, tenant: Tenant, services: Services) -> Iterato
     """
     turn = services.leases.acquire(f"consent {tenant.name} {profile_id}", lasting=TURN)
     if turn is None:
-        raise TurnTakenError("another flush is at the profile", service="The extension")
+        raise TurnTakenError("another flush works on the profile", service="The extension")
     try:
         yield turn
     finally:

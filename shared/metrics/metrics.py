@@ -78,7 +78,7 @@ def send_metric(job: SendMetric, tenant: Tenant, klaviyo: "KlaviyoClient", omneo
 
     Raises:
         CannotSucceedError: it asked for a token and Omneo will never mint one; such an event is not sent without. Or it names an Omneo
-            profile that there is not.
+            profile that does not exist.
         ServiceError: what Klaviyo or Omneo answered.
     """
     is_outdated = False

@@ -51,7 +51,7 @@ def with_profile(
         if job.attempts == 0:
             raise WaitError("Omneo does not show the profile", service="Omneo", retry_after=_OMNEO_LAGS)
         raise CannotSucceedError(
-            "The event names an Omneo profile that there is not, so Klaviyo does not know whose it is. "
+            "The event names an Omneo profile that does not exist, so Klaviyo cannot know whose it is. "
             "Replay this job if the profile was restored."
         )
     if stored := identity_in(profile.get("identities"), handle):

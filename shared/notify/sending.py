@@ -24,7 +24,7 @@ def send_notice(job: Notify, tenant: Tenant, services: Services) -> None:
     """
     url = tenant.settings.notify_url
     if url is None or not tenant.notify_secrets:
-        logs.write(logging.INFO, "nobody is to be told any more", reason=job.cause)
+        logs.write(logging.INFO, "a message has no address any more", reason=job.cause)
         return
     body = json.dumps(
         {

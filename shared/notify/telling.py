@@ -82,9 +82,11 @@ def tell(
     try:
         services.queue.put_named(job, tenant, name=name, delay=0.0)
     except OwnServiceError as error:
-        logs.write(logging.ERROR, "a tenant is not told", reason=cause.value, error=logs.where(error))
+        logs.write(
+            logging.ERROR, "a message to a tenant was not queued", reason=cause.value, error=logs.where(error)
+        )
 
 
 def _tell_of_jobs(cause: Cause, kind: str, reason: str, tenant: Tenant, services: Services) -> None:
-    if kind != _MESSAGE:  # that nobody could be told, and now is, is for the desk alone
+    if kind != _MESSAGE:  # a message that could not be sent, or was sent late, is a matter for the desk alone
         tell(tenant, cause, services, key=f"{kind} {reason}", kind=kind, reason=reason)

@@ -109,7 +109,7 @@ def turn_at(profile_id: str, tenant: Tenant, services: Services) -> Iterator[Non
     """
     turn = services.leases.acquire(f"sync {tenant.name} {profile_id}", lasting=TURN)
     if turn is None:
-        raise TurnTakenError("another sync is at the profile", service="The extension")
+        raise TurnTakenError("another sync works on the profile", service="The extension")
     try:
         yield
     finally:

@@ -64,7 +64,7 @@ def resync(job: Resync, tenant: Tenant, services: Services) -> None:
     lease = services.leases.acquire(f"resync {tenant.name}", lasting=LEASE)
     if lease is None:
         raise WaitError(
-            "another worker is at the run", service="The extension", retry_after=ANOTHER_RUNS_SECONDS
+            "another worker works on the run", service="The extension", retry_after=ANOTHER_RUNS_SECONDS
         )
     try:
         delay = _do(job, tenant, services)

@@ -126,7 +126,7 @@ def _explained(error: ServiceError) -> ExtensionError:
     if isinstance(error, TokenRejectedError) or (isinstance(error, RefusedError) and error.status == 403):
         logs.write(
             logging.CRITICAL,
-            "Omneo does not let our token issue rewards; an operator must set one with the scopes that the README names",
+            "Omneo does not let our token issue rewards; an operator must set one with the permissions that deploy/guide/flows.md names",
             kind="reward",
             service=error.service,
             reason=str(error),

@@ -24,6 +24,7 @@ from shared.settings import Settings
 from shared.tenants.keys import hash_of
 from shared.tenants.settings import settings_schema
 from shared.tenants.tenants import InstallationKey, Tenant
+from tests.functions.refusals import error_of, with_a_broken_store
 from tests.support.loading import Load
 from tests.support.merchant import settle
 from tests.support.world import (
@@ -67,17 +68,7 @@ def admin(world: World, load: Load) -> FlaskClient:
 @pytest.fixture
 def broken(world: World, load: Load, tmp_path: Path) -> FlaskClient:
     """Return the function with a store that cannot answer."""
-    (tmp_path / "a-file").touch()
-    return load("admin", {**world.environment, "STORE": f"sqlite:{tmp_path}/a-file/documents.db"})
-
-
-def error_of(answer: TestResponse) -> dict[str, str]:
-    """Return the error of an answer, after checking that it is one and nothing else, and repeats no canary."""
-    body = answer.get_json()
-    assert list(body) == ["error"]
-    assert sorted(body["error"]) == ["code", "message"]
-    assert "canary" not in answer.get_data(as_text=True)
-    return dict(body["error"])
+    return load("admin", with_a_broken_store(world.environment, tmp_path))
 
 
 def call(client: FlaskClient, method: str, path: str, headers: Mapping[str, str]) -> TestResponse:

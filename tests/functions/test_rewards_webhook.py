@@ -13,10 +13,10 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from werkzeug.test import TestResponse
 
 from deploy.staging import load_functions
 from shared.tenants.tenants import StoredSecret
+from tests.functions.refusals import error_of, with_a_broken_store
 from tests.support.loading import Load
 from tests.support.rewards import DEFINITION, FLOW, PERSON, PROFILE, Shop, a_body
 from tests.support.world import EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, World, any_chance, outcomes
@@ -40,14 +40,6 @@ def webhook(shop: Shop, load: Load) -> FlaskClient:
     given = load_functions()["rewards_webhook"].variables
     environment = {name: text for name, text in shop.world.environment.items() if name in given}
     return load("rewards_webhook", environment)
-
-
-def error_of(answer: TestResponse) -> dict[str, str]:
-    """Return the error of an answer, after checking that it is one and nothing else."""
-    body = answer.get_json()
-    assert list(body) == ["error"]
-    assert sorted(body["error"]) == ["code", "message"]
-    return dict(body["error"])
 
 
 def test_a_call_issues_a_reward_and_its_repeat_finds_it(webhook: FlaskClient, shop: Shop) -> None:
@@ -307,8 +299,7 @@ def test_an_ended_omneo_token_is_503_and_critical(
 
 
 def test_a_store_that_does_not_answer_is_503_and_never_401(shop: Shop, load: Load, tmp_path: Path) -> None:
-    (tmp_path / "a-file").touch()
-    broken = {**shop.world.environment, "STORE": f"sqlite:{tmp_path}/a-file/documents.db"}
+    broken = with_a_broken_store(shop.world.environment, tmp_path)
     function = load("rewards_webhook", broken)
     for headers in (HEADERS, JSON):
         answer = function.post(PATH, json=a_body(), headers=headers)

@@ -20,6 +20,7 @@ from shared.direction import Direction
 from shared.jobs.jobs import TASK_BYTES, ReadEvents, SpreadEvents, read_job
 from shared.tenants.secret_uses import KLAVIYO_DELIVERY
 from shared.tenants.tenants import StoredSecret, Tenant
+from tests.functions.refusals import error_of, with_a_broken_store
 from tests.support.loading import Load
 from tests.support.merchant import settle
 from tests.support.world import ACCOUNT, EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, World, lines, serving
@@ -41,8 +42,7 @@ def door(world: World, load: Load) -> FlaskClient:
 @pytest.fixture
 def broken(world: World, load: Load, tmp_path: Path) -> FlaskClient:
     """Return the function with a store that cannot answer."""
-    (tmp_path / "a-file").touch()
-    return load("system_webhooks", {**world.environment, "STORE": f"sqlite:{tmp_path}/a-file/documents.db"})
+    return load("system_webhooks", with_a_broken_store(world.environment, tmp_path))
 
 
 def a_row(
@@ -94,15 +94,6 @@ def signed(body: bytes, secret: str = WEBHOOK_SECRET, **changes: str) -> dict[st
 def deliver(client: FlaskClient, body: bytes, path: str = PATH, **changes: str) -> TestResponse:
     """Deliver as Klaviyo does."""
     return client.post(path, data=body, headers=signed(body, **changes))
-
-
-def error_of(answer: TestResponse) -> dict[str, str]:
-    """Return the error of an answer, after checking that it is one and nothing else, and repeats no canary."""
-    body = answer.get_json()
-    assert list(body) == ["error"]
-    assert sorted(body["error"]) == ["code", "message"]
-    assert "canary" not in answer.get_data(as_text=True)
-    return dict(body["error"])
 
 
 def queued(world: World, tenant: str = TENANT) -> list[bytes]:

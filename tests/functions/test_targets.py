@@ -13,9 +13,9 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from werkzeug.test import TestResponse
 
 from shared.tenants.tenants import StoredSecret, Tenant
+from tests.functions.refusals import error_of, with_a_broken_store
 from tests.support.loading import Load
 from tests.support.world import EMAIL, SIGNING_SECRET, TENANT, WEBHOOK_SECRET, World, lines
 
@@ -48,14 +48,6 @@ def an_event(**changes: Any) -> bytes:
     """Return a body whose attributes are changed; None removes one."""
     attributes = {**EVENT["attributes"], **changes}
     return json.dumps({"attributes": {k: v for k, v in attributes.items() if v is not None}}).encode()
-
-
-def error_of(answer: TestResponse) -> dict[str, str]:
-    """Return the error of an answer, after checking that it is one and nothing else."""
-    body = answer.get_json()
-    assert list(body) == ["error"]
-    assert sorted(body["error"]) == ["code", "message"]
-    return dict(body["error"])
 
 
 def test_a_signed_event_is_queued_and_reaches_klaviyo_once(targets: FlaskClient, world: World) -> None:
@@ -266,8 +258,7 @@ def test_a_queue_that_does_not_answer_is_503(targets: FlaskClient, world: World)
 
 
 def test_a_store_that_does_not_answer_is_503_and_never_401(world: World, load: Load, tmp_path: Path) -> None:
-    (tmp_path / "a-file").touch()
-    broken = {**world.environment, "STORE": f"sqlite:{tmp_path}/a-file/documents.db"}
+    broken = with_a_broken_store(world.environment, tmp_path)
     targets = load("targets", broken)
     for headers in (SECRET, JSON):
         answer = targets.post(PATH, json=EVENT, headers=headers)

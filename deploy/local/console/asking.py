@@ -45,7 +45,7 @@ def json_of(answer: requests.Response) -> Any:
     """Return the answer's JSON.
 
     Raises:
-        UnansweredError: it is none.
+        UnansweredError: the answer is not JSON.
     """
     try:
         return answer.json()

@@ -21,9 +21,9 @@ class CannotFillInError(Exception):
 
 @dataclass(frozen=True)
 class Reward:
-    """What was filled in. `id` is the fixed part, `id_property` the event's property beside it, "" if it is the person alone.
+    """The filled-in form. `id` is the fixed part, `id_property` the event's property beside it, "" if it is the person alone.
 
-    Of `amount` and `amount_property` one is given.
+    Either `amount` or `amount_property` is given.
     """
 
     definition: str

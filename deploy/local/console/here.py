@@ -1,4 +1,4 @@
-"""What the pages of the console may ask: the bundle as its callers do, the admin API, the sandbox's controls and the queue's record.
+"""The parts that the pages of the console use: the bundle as its callers do, the admin API, the sandbox's controls and the queue's record.
 
 Every call has a timeout. Nothing is shown here and nothing is kept.
 """
@@ -17,7 +17,7 @@ from deploy.local.hints import Place
 
 @dataclass(frozen=True)
 class Here:
-    """What runs. `watching` reads the calls into stories, `place` names addresses, and the ids and keys of the tenant whose pages are
+    """The running parts. `watching` reads the calls into stories, `place` names addresses, and the ids and keys of the tenant whose pages are
     shown, one of `tenants`.
 
     Nothing of this machine is reached by a proxy.

@@ -1,4 +1,4 @@
-"""What is secret in headers, addresses and bodies, and how a page shows it. Pure: texts in, texts out.
+"""Secrets in headers, addresses and bodies, and how a page shows them. Pure: texts in, texts out.
 
 A secret is known by the name that it stands under, by its looks, or because it was seen under such a name elsewhere.
 """

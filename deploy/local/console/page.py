@@ -1,4 +1,4 @@
-"""What a page of the console is made with: its name, its routes, its templates, and what it may ask."""
+"""The tools of every page of the console: its name, its routes, its templates, and what it may ask."""
 
 from typing import Any, cast
 

@@ -1,4 +1,4 @@
-"""Which profile of Klaviyo and which of Omneo are one person, and what of both a person reads. Pure."""
+"""Finds the Klaviyo profile and the Omneo profile of one person, and the values of both that a page shows. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

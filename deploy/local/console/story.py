@@ -11,7 +11,7 @@ KINDS = ("event", "profile", "records", "consent", "reward", "install", "admin",
 
 @dataclass(frozen=True)
 class Part:
-    """What was sent or answered: a title, an address or a status, headers and body as they were."""
+    """A request or an answer: a title, an address or a status, headers and body as they were."""
 
     title: str
     line: str
@@ -72,7 +72,7 @@ class Story:
 
     @property
     def state(self) -> str:
-        """Where it is, in a word."""
+        """The state in one word."""
         states = {job.state for job in self.jobs.values()}
         for state in ("dead", "waiting", "queued"):
             if state in states:
@@ -103,7 +103,7 @@ class Story:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which stories to show; "" is all."""
+    """The filter of stories; "" is all."""
 
     tenant: str = ""
     profile: str = ""

@@ -26,7 +26,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Trial:
-    """What became of a template: `body` is the JSON as Omneo would send it, "" where there is none.
+    """The result of a template: `body` is the JSON as Omneo would send it, "" where there is none.
 
     `shown` is what a person reads: the JSON indented, or what was rendered instead; `fault` says why that is none.
     """

@@ -1,4 +1,4 @@
-"""Whose the pages are: the tenants that the store of `make run` holds, and what opens the admin API for each.
+"""The tenant of the pages: the tenants that the store of `make run` holds, and what opens the admin API for each.
 
 The demo's installation key is known. Another tenant's is given by a person and kept until the console stops; the store holds its hash
 alone. No pages and no HTTP here; what reads the store is imported when a page first asks, since `make run` waits for no import.

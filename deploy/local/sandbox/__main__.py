@@ -1,4 +1,4 @@
-"""Runs the sandbox as a process: `python -m deploy.local.sandbox`. What it serves is in `sandbox.py`.
+"""Runs the sandbox as a process: `python -m deploy.local.sandbox`. `sandbox.py` holds what it serves.
 
 Prints one line of JSON with both addresses, then serves until SIGTERM or SIGINT.
 """

@@ -1,7 +1,7 @@
 """The one SQLite file: its schema, its lock, and commits that are on disk before anybody is told about them.
 
-Callers that write at the same moment share one commit, so that the disk is asked once for all of them. What the
-rows mean is not known here: see `queue_table.py` and `task_table.py`.
+Callers that write at the same moment share one commit, so that the disk is asked once for all of them. This module does not know what the
+rows mean: see `queue_table.py` and `task_table.py`.
 """
 
 import fcntl
@@ -110,7 +110,7 @@ class Database:
     def write(self, apply: Callable[[sqlite3.Connection], T]) -> T:
         """Apply a change in a transaction and return its result once it is on disk.
 
-        What `apply` raises undoes this change alone and is raised here.
+        An exception of `apply` undoes only this change, and is raised here.
         """
         change = _Change(apply)
         with self._waiting_lock:

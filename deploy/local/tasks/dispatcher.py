@@ -49,7 +49,7 @@ class Deliver(Protocol):
 
 @dataclass
 class _Lane:
-    """What is known of a queue between two looks at it. `look_at` None: only a change is a reason to look again."""
+    """The knowledge about a queue between two looks at it. `look_at` None: only a change is a reason to look again."""
 
     bucket: Bucket
     in_flight: int = 0

@@ -130,12 +130,12 @@ class TasksEmulator:
 
     @property
     def grpc_address(self) -> str:
-        """Where `CloudTasksGrpcTransport` connects to, as HOST:PORT."""
+        """The address for `CloudTasksGrpcTransport`, as HOST:PORT."""
         return self._addresses[0]
 
     @property
     def http_address(self) -> str:
-        """Where the record answers, as HOST:PORT."""
+        """The address of the record, as HOST:PORT."""
         return self._addresses[1]
 
     def __enter__(self) -> Self:

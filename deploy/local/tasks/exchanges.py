@@ -1,4 +1,4 @@
-"""What the newest attempts were sent and answered, in memory alone: on disk, personal data would outlive its task."""
+"""The requests and answers of the newest attempts, only in memory: on disk, personal data would outlive its task."""
 
 import threading
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""What Cloud Tasks promises not to rule out, on demand: a task delivered twice, tasks in another order, a queue slowed down.
+"""The faults that Cloud Tasks does not rule out, on demand: a task delivered twice, tasks in another order, a queue slowed down.
 
 Google's page "Understand Cloud Tasks": delivery is at least once, order is not kept, and a queue is slowed down when workers fail.
 """

@@ -50,7 +50,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """What is sent to the worker. `url` is already encoded; an empty `service_account_email` means no token."""
+    """The request to the worker. `url` is already encoded; an empty `service_account_email` means no token."""
 
     url: str
     method: str = "POST"

@@ -32,7 +32,7 @@ _LARGEST_ORDER = 10_000
 
 
 class Record:
-    """What the record answers. `clock` gives µs since 1970."""
+    """The answers of the record. `clock` gives µs since 1970."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """The methods of google.cloud.tasks.v2.CloudTasks: what is asked, what is answered, and with which status code.
 
-The server speaks with the client library's own message types, so that nothing generated is needed. What the methods
-mean is documented at the client's methods; methods that are not here answer UNIMPLEMENTED.
+The server speaks with the client library's own message types, so that nothing generated is needed. The client's methods document the
+meaning of these methods; methods that are not here answer UNIMPLEMENTED.
 """
 
 import logging

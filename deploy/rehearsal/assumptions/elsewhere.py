@@ -1,4 +1,4 @@
-"""What is assumed of browsers and of Google Cloud. No account with Klaviyo or Omneo settles it."""
+"""The assumptions about browsers and Google Cloud. No account with Klaviyo or Omneo settles it."""
 
 from deploy.gcp import naming
 from deploy.gcp.balancer import url_map

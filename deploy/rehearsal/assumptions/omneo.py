@@ -1,4 +1,4 @@
-"""What is assumed of Omneo. How it is tried stands in `checks/`."""
+"""The assumptions about Omneo. How it is tried stands in `checks/`."""
 
 from deploy.rehearsal.assumption import Assumption, CannotBeTried, Place, Service, Trial
 from deploy.rehearsal.checks import omneo, rewards

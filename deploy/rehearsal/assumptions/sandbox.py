@@ -1,4 +1,4 @@
-"""What the sandbox alone assumes: it had to choose one way where the public pages name none, and the extension works with each.
+"""The assumptions that only the sandbox makes: it had to choose one way where the public pages name none, and the extension works with each.
 
 The rows are for who reads a module of the sandbox, and for the guide. The rehearsal does not try them; imported with it, they would bring the sandbox along.
 """

@@ -1,1 +1,3 @@
-"""How each assumption is tried: one function each, which returns what it found. What is assumed, and what rests on it, stands in `assumptions/`."""
+"""How each assumption is tried: one function each, which returns what it found. `assumptions/` holds the assumptions, and the code that
+relies on them.
+"""

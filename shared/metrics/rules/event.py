@@ -225,7 +225,7 @@ def _unique_id(given: object) -> str:
     if lacks_a_part(id):
         raise InvalidPayloadError(
             "attributes.unique_id lacks a part: what its template puts beside the fixed text was empty. Klaviyo would keep one event"
-            " of all that are named so. Fill it, or leave unique_id away."
+            " of all events with this key. Fill it, or leave unique_id away."
         )
     return id
 

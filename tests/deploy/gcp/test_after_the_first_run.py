@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.gcp.files import APIS
+from deploy.gcp.plan import APIS
 from shared.direction import Direction
 from shared.jobs.cloud_tasks import queue_settings
 from tests.deploy.gcp.cloud import Cloud, Request, Thing

@@ -15,15 +15,17 @@ from deploy.gcp import (
     access,
     balancer,
     costs,
-    files,
     front,
     overview,
+    plan,
+    preconditions,
     preflight,
     queues,
     quotas,
     resources,
     revisions,
     rollout,
+    upgrade,
 )
 from deploy.gcp.naming import Place
 from deploy.local.path_templates import path_matcher
@@ -153,7 +155,7 @@ class TestBalancer:
             assert led == local.replace("_", "-")
 
     def test_nothing_that_is_sent_is_output_only(self, tmp_path: Path) -> None:
-        files.write_plan(tmp_path, PLACE)
+        plan.write_plan(tmp_path, PLACE)
         kinds = {
             "backend-*.json": ("compute/v1", "BackendService"),
             "policy-[0-9]*.json": ("compute/v1", "SecurityPolicy"),
@@ -277,7 +279,7 @@ class TestRevisions:
                 patched.delenv(name, raising=False)
             patched.delenv("KLAVIYO_CLIENT_ID", raising=False)
             patched.setenv("OMNEO_API_URL", "https://canary.example.com")
-            said = files.variable_problems(tmp_path, PLACE)
+            said = preconditions.variable_problems(tmp_path, PLACE)
         assert [line.split()[0] for line in said] == [
             "KLAVIYO_CLIENT_ID",
             "KLAVIYO_CLIENT_SECRET",
@@ -301,10 +303,10 @@ class TestRevisions:
         (container,) = service["spec"]["template"]["spec"]["containers"]
         container["env"] = [{"name": "EXTENSION_URL", "value": "https://b.example.com"}]
         running = revisions.read_services([service])
-        assert files._as_called(tmp_path, PLACE, running) == PLACE
+        assert upgrade.as_called(tmp_path, PLACE, running) == PLACE
         (tmp_path / "serving-host").write_text("a.example.com\nb.example.com\n")
-        assert files._as_called(tmp_path, PLACE, running).domain == "b.example.com"
-        assert files._as_called(tmp_path, PLACE, {}).domain == "a.example.com"
+        assert upgrade.as_called(tmp_path, PLACE, running).domain == "b.example.com"
+        assert upgrade.as_called(tmp_path, PLACE, {}).domain == "a.example.com"
 
     def test_source_variables_and_secrets_each_make_another_fingerprint(self, tmp_path: Path) -> None:
         (tmp_path / "main.py").write_text("x = 1")
@@ -522,11 +524,11 @@ class TestQueues:
 def test_every_schedule_divides_an_hour_or_a_day() -> None:
     for schedule in load_schedules().values():
         assert 60 % schedule.every == 0 or (schedule.every % 60 == 0 and 1440 % schedule.every == 0)
-        assert files._cron(schedule.every, 0)
+        assert plan._cron(schedule.every, 0)
 
 
 def test_no_two_schedules_start_in_the_same_minute_of_an_hour() -> None:
-    crons = [files._cron(row.every, n) for n, row in enumerate(load_schedules().values())]
+    crons = [plan._cron(row.every, n) for n, row in enumerate(load_schedules().values())]
     minutes = [
         {int(cron.split("-")[0]) % 5} if "/5 " in cron else {int(cron.split()[0]) % 5} for cron in crons
     ]
@@ -539,7 +541,7 @@ class TestRole:
     def test_every_service_that_is_switched_on_has_its_permissions_and_no_other_has_any(self) -> None:
         granted = {permission.partition(".")[0] for permission in self.ROLE["includedPermissions"]}
         called = {"firestore": "datastore", "cloudresourcemanager": "resourcemanager"}
-        wanted = {called.get(api, api) for api in files.APIS} | {"serviceusage", "dns"}
+        wanted = {called.get(api, api) for api in plan.APIS} | {"serviceusage", "dns"}
         assert granted == wanted
 
     def test_permissions_are_named_once_and_in_order(self) -> None:
@@ -641,10 +643,10 @@ def planned(work: Path) -> list[dict[str, Any]]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("KLAVIYO_CLIENT_SECRET", "canary-secret")
         patched.setenv("KLAVIYO_CLIENT_ID", "the-app")
-        files.write_plan(work, PLACE)
+        plan.write_plan(work, PLACE)
         for name in ("version-encryption-keys", "version-klaviyo-client-secret", "services.json"):
             (work / name).write_text("")
-        files.write_revisions(work, PLACE)
+        upgrade.write_revisions(work, PLACE)
     return resources.listed(work, PLACE)
 
 

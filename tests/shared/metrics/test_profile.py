@@ -123,7 +123,7 @@ def test_a_profile_that_there_is_not_is_a_dead_job_and_makes_none_in_klaviyo(sho
     happens_to(shop, NOBODY)
     shop.settle()
     (dead,) = shop.world.dead_jobs()
-    assert dead.reason.startswith("The event names an Omneo profile that there is not")
+    assert dead.reason.startswith("The event names an Omneo profile that does not exist")
     assert shop.klaviyo.profiles(ACCOUNT) == []
 
 

@@ -1,26 +1,12 @@
 """The second phase of a run: every consent is compared, and what differs is asked for as of its own date."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from shared.consent.ledger import ConsentLedger
 from shared.resync.rules.run import State
-from tests.support.resyncing import (
-    Whole,
-    a_base,
-    listed,
-    opt_in,
-    opt_out,
-)
+from tests.support.resyncing import Whole, listed, opt_in, opt_out
 from tests.support.syncing import IMPORT, PHONE, SUBSCRIBE, UNSUBSCRIBE
 from tests.support.world import ACCOUNT, TENANT, World
-
-
-@pytest.fixture
-def shop(world: World) -> Iterator[Whole]:
-    with a_base(world) as shop:
-        yield shop
 
 
 def test_an_opt_out_of_somebody_new_to_klaviyo_is_given_once_klaviyo_has_them(shop: Whole) -> None:

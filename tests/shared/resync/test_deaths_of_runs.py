@@ -1,7 +1,5 @@
 """A run whose job dies has failed, with its reason, and is in nobody's way."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from shared.admin.settings import change_settings
@@ -12,20 +10,8 @@ from shared.jobs.rules.causes import Cause
 from shared.resync.orders import summary
 from shared.resync.rules.run import Kind, State
 from shared.resync.run import Run
-from tests.support.resyncing import (
-    IMPORTS,
-    Whole,
-    a_base,
-    listed,
-    opt_in,
-)
+from tests.support.resyncing import IMPORTS, Whole, listed, opt_in
 from tests.support.world import ACCOUNT, TENANT, World
-
-
-@pytest.fixture
-def shop(world: World) -> Iterator[Whole]:
-    with a_base(world) as shop:
-        yield shop
 
 
 def replayed(world: World) -> None:

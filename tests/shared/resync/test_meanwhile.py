@@ -1,6 +1,5 @@
 """What people, shops and Klaviyo do while a run is under way."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,24 +7,9 @@ import pytest
 from shared.jobs.jobs import DeleteProfile, SyncProfile
 from shared.profiles.backlog import SyncBacklog
 from shared.resync.rules.run import Kind, State
-from tests.support.resyncing import (
-    DAY,
-    IMPORTS,
-    PROFILES,
-    Whole,
-    a_base,
-    on_each_page,
-    opt_in,
-    opt_out,
-)
+from tests.support.resyncing import DAY, IMPORTS, PROFILES, Whole, on_each_page, opt_in, opt_out
 from tests.support.syncing import SUBSCRIBE
 from tests.support.world import ACCOUNT, TENANT, World
-
-
-@pytest.fixture
-def shop(world: World) -> Iterator[Whole]:
-    with a_base(world) as shop:
-        yield shop
 
 
 def test_who_is_changed_in_omneo_during_a_run_ends_up_as_changed(shop: Whole) -> None:

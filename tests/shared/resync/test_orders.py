@@ -1,6 +1,5 @@
 """What a run may be asked to do: only to look, consent alone, what has changed since, repair, and what the clock asks for."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -8,21 +7,8 @@ import pytest
 
 from shared.resync.rules.run import Kind, State
 from shared.resync.runs import Resyncs
-from tests.support.resyncing import (
-    DAY,
-    IMPORTS,
-    Whole,
-    a_base,
-    opt_in,
-    opt_out,
-)
-from tests.support.world import ACCOUNT, TENANT, World
-
-
-@pytest.fixture
-def shop(world: World) -> Iterator[Whole]:
-    with a_base(world) as shop:
-        yield shop
+from tests.support.resyncing import DAY, IMPORTS, Whole, opt_in, opt_out
+from tests.support.world import ACCOUNT, TENANT
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,15 @@
 """A run over a whole base makes no two people one: nobody is found by a phone number, and nobody's profile is written for another."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.resyncing import IMPORTS, Whole, a_base, opt_in, opt_out
+from tests.support.resyncing import IMPORTS, Whole, opt_in, opt_out
 from tests.support.syncing import PHONE, PROFILES
-from tests.support.world import ACCOUNT, EMAIL, World
+from tests.support.world import ACCOUNT, EMAIL
 
 PARENTS_EMAIL = "canary-parent@example.org"
 LEFT_OUT = "left out of the import: {} of another profile"
-
-
-@pytest.fixture
-def shop(world: World) -> Iterator[Whole]:
-    with a_base(world) as shop:
-        yield shop
 
 
 def imported(shop: Whole) -> list[str]:

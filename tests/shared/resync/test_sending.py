@@ -1,28 +1,13 @@
 """The first phase of a run: every profile reaches Klaviyo, in bulk or alone, through the real queue and worker on a clock that stands still."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from shared.resync.rules.run import State
-from tests.support.resyncing import (
-    DAY,
-    IMPORTS,
-    PROFILES,
-    Whole,
-    a_base,
-    opt_in,
-    opt_out,
-)
+from tests.support.resyncing import DAY, IMPORTS, PROFILES, Whole, opt_in, opt_out
 from tests.support.syncing import IMPORT, SUBSCRIBE, UNSUBSCRIBE
-from tests.support.world import ACCOUNT, EMAIL, Clock, World
-
-
-@pytest.fixture
-def shop(world: World) -> Iterator[Whole]:
-    with a_base(world) as shop:
-        yield shop
+from tests.support.world import ACCOUNT, EMAIL, Clock
 
 
 def test_a_new_base_arrives_in_one_import_and_one_subscribe(shop: Whole) -> None:

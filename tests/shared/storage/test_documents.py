@@ -1,8 +1,5 @@
 """The contract of the document store, held against both implementations, and against the one that simulated worlds stand on."""
 
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -10,13 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from shared.errors import (
-    DocumentChangedError,
-    DocumentExistsError,
-    DocumentMissingError,
-    ExtensionError,
-)
-from shared.storage.documents import MOST_WRITES, Document, Documents, Scalar, Value, Write
+from shared.errors import DocumentChangedError, DocumentExistsError, DocumentMissingError
+from shared.storage.documents import MOST_WRITES, Documents, Scalar, Value, Write
+from tests.shared.storage.looking import ids, outcomes, read
 from tests.support import stores
 
 NAIVE = datetime(2026, 11, 21, 12)  # noqa: DTZ001 - naive on purpose
@@ -25,32 +18,6 @@ NOON = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 
 documents = stores.documents
 pytestmark = pytest.mark.parametrize("documents", ["memory", "sqlite", "firestore"], indirect=True)
-
-
-def read(documents: Documents, collection: str, id: str) -> Document:
-    document = documents.get(collection, id)
-    assert document is not None
-    return document
-
-
-def ids(found: list[Document]) -> list[str]:
-    return [document.id for document in found]
-
-
-def outcomes(callers: int, call: Callable[[int], None]) -> list[str]:
-    """Return "won" or the error's name for each of the callers, all let go at the same moment."""
-    start = threading.Barrier(callers)
-
-    def caller(number: int) -> str:
-        start.wait(timeout=20)
-        try:
-            call(number)
-        except ExtensionError as error:
-            return type(error).__name__
-        return "won"
-
-    with ThreadPoolExecutor(callers) as pool:
-        return list(pool.map(caller, range(callers)))
 
 
 class TestReadingAndCreating:

@@ -6,16 +6,14 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from shared.errors import DocumentChangedError, ExtensionError, StoreUnavailableError
-from shared.storage.documents import Document, Documents
+from shared.errors import DocumentChangedError, StoreUnavailableError
 from shared.storage.sqlite import SqliteDocuments
+from tests.shared.storage.looking import outcomes, read
 from tests.support.world import Clock
 
 
@@ -132,32 +130,6 @@ def test_a_lock_that_is_never_given_back_ends_in_an_error(tmp_path: Path) -> Non
     store.update("a", "b", {"x": 2})
     other.close()
     store.close()
-
-
-def read(documents: Documents, collection: str, id: str) -> Document:
-    document = documents.get(collection, id)
-    assert document is not None
-    return document
-
-
-def ids(found: list[Document]) -> list[str]:
-    return [document.id for document in found]
-
-
-def outcomes(callers: int, call: Callable[[int], None]) -> list[str]:
-    """Return "won" or the error's name for each of the callers, all let go at the same moment."""
-    start = threading.Barrier(callers)
-
-    def caller(number: int) -> str:
-        start.wait(timeout=20)
-        try:
-            call(number)
-        except ExtensionError as error:
-            return type(error).__name__
-        return "won"
-
-    with ThreadPoolExecutor(callers) as pool:
-        return list(pool.map(caller, range(callers)))
 
 
 def points_to(handle: Path, target: Path) -> bool:

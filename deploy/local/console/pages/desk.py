@@ -22,7 +22,7 @@ page = Page("Desk", __name__)
 
 @dataclass(frozen=True)
 class Bar:
-    """What happened in an hour, and how high each part of it stands in a chart that is 100 high."""
+    """The counts of an hour, and the height of each in a chart that is 100 high."""
 
     at: str
     counts: dict[str, int]

@@ -1,5 +1,5 @@
 """Tenants: all that the store holds, and of the one that is shown how it is, its settings and secrets, and its install, uninstall
-and resync in the sandbox. What is chosen here is shown on the other pages too.
+and resync in the sandbox. The other pages show the tenant that is chosen here too.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""What one Klaviyo account holds: profiles, events, lists, data sources, their records, and webhooks. No HTTP, no credentials, no limits.
+"""The content of one Klaviyo account: profiles, events, lists, data sources, their records, and webhooks. No HTTP, no credentials, no limits.
 
 Klaviyo's pages "Create Event" (one event for each profile, metric and unique_id; without a unique_id the time in
 seconds takes its place) and "Create or Update Profile" (null clears, absent leaves, properties merge by key).
@@ -39,7 +39,7 @@ META_MOVED = "2026-10-15"
 
 @dataclass(frozen=True)
 class Details:
-    """What an account says of itself, as its owner has set it.
+    """The account's own data, as its owner has set them.
 
     `default_opt_in` is the opt-in of who subscribes without a list: `single_opt_in` or `double_opt_in`.
     """

@@ -1,4 +1,4 @@
-"""What people, mail servers and Klaviyo's users do to a profile's consent, and the events that Klaviyo records of it.
+"""The acts of people, mail servers and Klaviyo's users on a profile's consent, and the events that Klaviyo records of them.
 Changes state and records; nothing is checked that a form would not check.
 
 Klaviyo's pages "Bulk Subscribe Profiles", "Bulk Unsubscribe Profiles" and "Working with system webhooks".
@@ -48,7 +48,7 @@ _CONFIRMED = ("email", "sms")
 
 @dataclass
 class ConsentSwitches:
-    """What Klaviyo's public pages leave open, and how long its jobs take, in seconds.
+    """Choices that Klaviyo's public pages leave open, and how long its jobs take, in seconds.
 
     `job_seconds` pass until a job has its effect, and `merged_seconds` in which the id of a merged profile still finds
     the one it became part of. `bounce_types`, `custom_source_in_events`: whether events say so.

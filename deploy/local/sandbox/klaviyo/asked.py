@@ -1,4 +1,4 @@
-"""What an endpoint of Klaviyo is and what it is asked: the types between the service and its endpoints, and the tiers of
+"""An endpoint of Klaviyo and a request to it: the types between the service and its endpoints, and the tiers of
 its limits. No endpoint lives here.
 
 Klaviyo's page "Rate limits, status codes, and errors".

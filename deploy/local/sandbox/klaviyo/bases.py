@@ -1,4 +1,4 @@
-"""What a test arranges for a whole customer base: many profiles at once, and imports that Klaviyo gives up. No HTTP here."""
+"""A whole customer base that a test arranges: many profiles at once, and imports that Klaviyo gives up. No HTTP here."""
 
 import threading
 from abc import ABC, abstractmethod

@@ -32,7 +32,7 @@ class RefusedError(Exception):
 
 @dataclass
 class Code:
-    """What a merchant has consented to. `expires_at` is in Unix seconds."""
+    """The merchant's consent to an install. `expires_at` is in Unix seconds."""
 
     account: str
     scope: str

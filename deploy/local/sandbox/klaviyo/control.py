@@ -1,4 +1,4 @@
-"""What Klaviyo alone can be told below `/_sandbox`.
+"""The orders below `/_sandbox` that only Klaviyo takes.
 
 POST `seed` `{"accounts": [...], "installs": [...], "lists": [...], "profiles": [...], "data_sources": [...], "webhooks":
 [...]}`, each row with `account` and what the method of `Klaviyo` of that name takes (`marketing_list` for a list), returns the tokens; POST `app`
@@ -6,7 +6,7 @@ POST `seed` `{"accounts": [...], "installs": [...], "lists": [...], "profiles": 
 `duplicate_title_status`, `unknown_data_source_status`, `unwanted_property`, `plan_lacks`, `retirement_date` and `auto_deliver`; POST `differ` `{revision, operation, fields, headers, refused}`; POST `revoke` `{refresh_token}`, `expire` `{access_token}`, `uninstall` `{account}`,
 `disable-webhook` and `delete-data-source` `{account, id}`.
 
-What people do, by `{account, profile}`, each with `at` in Unix seconds if it is not now: POST `subscribe` `{channel,
+Acts of people, by `{account, profile}`, each with `at` in Unix seconds if it is not now: POST `subscribe` `{channel,
 list_id, custom_source}`, `confirm` `{channel}`, `unsubscribe` `{channel, list_id}`, `bounce` `{hard}`, `drop-email`,
 `mark-as-spam`, `suppress`, `unsuppress`, `update-email-preferences` `{properties}`, `fail-sms`; POST `merge-profiles`
 `{account, source, destination}`, `delete-profile` `{account, profile}`.
@@ -16,7 +16,8 @@ POST `seed-profiles` `{account, count, profile}` writes many profiles, with `{n}
 
 GET `events`, `profiles` (with subscriptions as the API shows them, and list memberships), `data-sources`, `records` and
 `webhooks` with `?account=`, the last with addresses and secrets; `events` also with `&unique_id=` or `&profile=`, `profiles` with
-`&search=` for what stands in an id, address, number or name, and both with `&limit=` for the newest. What Klaviyo sends is told in `sending_control.py`.
+`&search=` for what stands in an id, address, number or name, and both with `&limit=` for the newest. `sending_control.py` holds the
+orders about Klaviyo's own messages.
 """
 
 from collections.abc import Callable, Iterable

@@ -15,8 +15,8 @@ from deploy.local.sandbox.klaviyo.accounts import Account, Profile
 from deploy.local.sandbox.klaviyo.asked import Asked
 from deploy.local.sandbox.klaviyo.errors import Problem
 from deploy.local.sandbox.klaviyo.events import profile_attribute_problems
+from deploy.local.sandbox.klaviyo.job_bodies import unknown_fields
 from deploy.local.sandbox.klaviyo.profiles import TYPE as PROFILE
-from deploy.local.sandbox.klaviyo.subscription_bodies import unknown_fields
 from deploy.local.sandbox.stage.messages import Answer
 
 TYPE = "data-privacy-deletion-job"

@@ -1,4 +1,4 @@
-"""Delivers events to an account's system webhooks: body, signature and call. What is due when is in `parcels.py`.
+"""Delivers events to an account's system webhooks: body, signature and call. `parcels.py` says what is due when.
 
 Klaviyo's page "Working with system webhooks", its Python sample for the signature, and recorded deliveries: lowercase hex
 HMAC-SHA256 of the raw body followed by the header Klaviyo-Timestamp, which says GMT and is five hours ahead; 5 seconds for

@@ -28,7 +28,7 @@ class Problem:
 
     @property
     def source(self) -> dict[str, str]:
-        """Where the problem is, as an error's `source` says it."""
+        """The place of the problem, as an error's `source` names it."""
         return {name: text for name, text in vars(self).items() if name != "detail" and text}
 
 

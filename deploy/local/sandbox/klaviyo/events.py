@@ -1,4 +1,4 @@
-"""What Klaviyo accepts as a create-event body. Finds problems only; nothing is recorded here.
+"""The create-event bodies that Klaviyo accepts. Finds problems only; nothing is recorded here.
 
 Klaviyo's pages "Create Event" and "Events API overview". Attributes that they do not name are let through, as the
 specification closes no object.

@@ -45,7 +45,7 @@ class Flow:
 
 @dataclass(frozen=True)
 class FlowRun:
-    """What became of the action for one recipient.
+    """The result of the action for one recipient.
 
     `due_at` is when it is tried next, in Unix seconds; None if it is not, or is being tried now. `error` says why nothing
     could be sent, "" if something was. `body` is what was sent.

@@ -1,4 +1,4 @@
-"""What Klaviyo accepts as the body of a bulk import, and whose fault a problem is: the request's or one profile's.
+"""The bodies that Klaviyo accepts for a bulk import, and whether a problem refuses the whole request or one profile.
 Finds problems only.
 
 Klaviyo's pages "Bulk Import Profiles" and "Create or Update Profile", and a recorded refusal of a phone number, which
@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from deploy.local.sandbox.klaviyo import job_bodies
 from deploy.local.sandbox.klaviyo.documents import is_identifier
 from deploy.local.sandbox.klaviyo.errors import Problem
 from deploy.local.sandbox.klaviyo.events import INVALID_EMAIL
+from deploy.local.sandbox.klaviyo.job_bodies import job_in, unknown_fields
 from deploy.local.sandbox.klaviyo.profiles import NO_IDENTIFIER, import_problems
 from deploy.local.sandbox.klaviyo.profiles import TYPE as PROFILE
-from deploy.local.sandbox.klaviyo.subscription_bodies import unknown_fields
 
 TYPE = "profile-bulk-import-job"
 MOST_PROFILES = 10_000
@@ -28,15 +29,11 @@ _LISTS = "/data/relationships/lists"
 
 
 def envelope_problems(document: Any) -> Iterator[Problem]:
-    """Yield everything wrong with what stands around the profiles."""
-    data = document.get("data") if isinstance(document, dict) else None
-    if not isinstance(data, dict) or not isinstance(data.get("attributes"), dict):
-        yield Problem("'data' with 'attributes' is required and must be an object.", "/data")
+    """Yield every problem with the envelope around the profiles."""
+    yield from job_bodies.envelope_problems(document, TYPE, ("profiles",))
+    data = job_in(document)
+    if data is None:
         return
-    if data.get("type") != TYPE:
-        yield Problem(f"'type' must be '{TYPE}'.", "/data/type")
-    yield from unknown_fields(data, ("type", "attributes", "relationships"), "/data")
-    yield from unknown_fields(data["attributes"], ("profiles",), "/data/attributes")
     profiles = data["attributes"].get("profiles")
     rows = profiles.get("data") if isinstance(profiles, dict) else None
     if not isinstance(rows, list) or not 1 <= len(rows) <= MOST_PROFILES:
@@ -45,7 +42,7 @@ def envelope_problems(document: Any) -> Iterator[Problem]:
 
 
 def row_problems(rows: Sequence[Any]) -> tuple[list[Problem], dict[int, Problem]]:
-    """Return what refuses the whole request, and by place what keeps a single profile from being imported."""
+    """Return the problems that refuse the whole request, and by place those that only keep one profile from being imported."""
     refusing: list[Problem] = []
     single: dict[int, Problem] = {}
     for index, row in enumerate(rows):

@@ -1,5 +1,5 @@
-"""Klaviyo's jobs that import thousands of profiles: the endpoints, and the jobs that can be looked at. Which bodies they
-take is in `import_bodies.py`, how one profile is written in `importing.py`.
+"""Klaviyo's jobs that import thousands of profiles: the endpoints, and the jobs that can be looked at. `import_bodies.py` says which
+bodies they take, `importing.py` how one profile is written.
 
 Klaviyo's pages "Bulk Import Profiles", "Get Bulk Import Profiles Job" and "Get Errors for Bulk Import Profiles Job", and
 "Use Klaviyo's Bulk Profile Import API": being put on a list here is membership, not consent; null clears nothing, "only

@@ -1,4 +1,4 @@
-"""Klaviyo's token and revoke endpoints and the installs they know. Whoever holds an access token is looked up here; what
+"""Klaviyo's token and revoke endpoints and the installs they know. The account of an access token is looked up here; what
 the token may do is for the caller to check. The page that asks the merchant is `authorization.py`'s.
 
 Klaviyo's pages "Set up OAuth" and "Troubleshoot OAuth errors", its samples, and recorded answers: the refresh token comes
@@ -35,7 +35,7 @@ SCOPES = (
 
 @dataclass(frozen=True)
 class Tokens:
-    """What the token endpoint hands out, and the account it is for. `expires_in` is in seconds."""
+    """The tokens of the token endpoint, and their account. `expires_in` is in seconds."""
 
     account: str
     access_token: str = field(repr=False)

@@ -1,4 +1,4 @@
-"""What an account's system webhooks are still to be sent, and when. Rules and memory; nothing is sent here.
+"""The deliveries that an account's system webhooks are still to get, and when. Rules and memory; nothing is sent here.
 
 Klaviyo's page "Working with system webhooks" and its guide: up to 1,000 events a request, of many profiles and topics;
 success is 200, 201 or 202; exponential backoff of at most an hour; a webhook in error for more than 48 hours is disabled,

@@ -1,4 +1,4 @@
-"""What a test lets people, mail servers and Klaviyo's users do, by account and profile id. The rules are in `acts.py`.
+"""Acts of people, mail servers and Klaviyo's users that a test arranges, by account and profile id. The rules are in `acts.py`.
 
 Every method takes `at`, the Unix seconds at which it happens, or takes the clock's. KeyError if there is no such
 profile or list; ValueError if the profile has no address on the channel.
@@ -51,7 +51,7 @@ class People(ABC):
         custom_source: str | None = None,
         at: float | None = None,
     ) -> None:
-        """Subscribe on a channel: email, sms, sms_transactional or push. Where double opt-in holds it has to be confirmed."""
+        """Subscribe on a channel: email, sms, sms_transactional or push. With double opt-in the person has to confirm it."""
         with self._lock:
             known, person, at = self._find(account, profile, at)
             identifier = _IDENTIFIED_BY.get(_channel(channel))

@@ -1,4 +1,4 @@
-"""What Klaviyo does otherwise from a revision on, as a test orders it. Nothing differs of its own accord but what a module says. Pure."""
+"""Changes in Klaviyo's behaviour from a revision on, as a test orders them. Nothing differs of its own accord but what a module says. Pure."""
 
 import json
 from collections.abc import Mapping

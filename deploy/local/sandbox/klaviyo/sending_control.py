@@ -1,4 +1,4 @@
-"""What Klaviyo can be told below `/_sandbox` of what it sends of its own accord: system webhooks and flows.
+"""The orders below `/_sandbox` about messages that Klaviyo sends by itself: system webhooks and flows.
 
 POST `deliver` `{account}` and what `Courier.deliver` takes besides, `deliver-due` `{account}`, `send-raw` `{account,
 webhook_id, body}`; GET `webhook-deliveries?account=`. POST `flows` `{account, url, headers, body, flow_id, autoescape}`,

@@ -1,4 +1,4 @@
-"""What Klaviyo accepts as the body of a subscribe or an unsubscribe job. Finds problems only; nothing is done here.
+"""The bodies that Klaviyo accepts for a subscribe or an unsubscribe job. Finds problems only; nothing is done here.
 
 Klaviyo's pages "Bulk Subscribe Profiles" and "Bulk Unsubscribe Profiles" and their OpenAPI schemas: up to 1,000 and up to
 100 profiles; `consented_at` with `historical_import` alone, then required and in the past; an identifier for each channel.
@@ -14,6 +14,7 @@ from typing import Any
 from deploy.local.sandbox.klaviyo.documents import is_identifier
 from deploy.local.sandbox.klaviyo.errors import Problem
 from deploy.local.sandbox.klaviyo.events import parse_time, profile_attribute_problems
+from deploy.local.sandbox.klaviyo.job_bodies import envelope_problems, job_in, unknown_fields
 
 CREATION, DELETION = "profile-subscription-bulk-create-job", "profile-subscription-bulk-delete-job"
 MOST_SUBSCRIBED, MOST_UNSUBSCRIBED = 1000, 100
@@ -88,33 +89,18 @@ def list_problems(data: Mapping[str, Any], allowed: tuple[str, ...]) -> Iterator
             yield Problem(f"Name the {name} by 'type' and 'id'.", pointer)
 
 
-def unknown_fields(fields: Mapping[str, Any], allowed: tuple[str, ...], pointer: str) -> Iterator[Problem]:
-    """Yield a problem for each field that is not allowed at `pointer`."""
-    for name in fields:
-        if name not in allowed:
-            yield Problem(f"'{name}' is not a valid field.", f"{pointer}/{name}")
-
-
 def _job_problems(document: Any, type: str, allowed: tuple[str, ...], most: int) -> Iterator[Problem]:
-    data = document.get("data") if isinstance(document, dict) else None
-    if not isinstance(data, dict):
-        yield Problem("'data' is required and must be an object.", "/data")
+    yield from envelope_problems(document, type, allowed)
+    data = job_in(document)
+    if data is None:
         return
-    if data.get("type") != type:
-        yield Problem(f"'type' must be '{type}'.", "/data/type")
-    yield from unknown_fields(data, ("type", "attributes", "relationships"), "/data")
-    if not isinstance(data.get("attributes"), dict):
-        yield Problem("'attributes' is required and must be an object.", "/data/attributes")
-        return
-    yield from unknown_fields(data["attributes"], allowed, "/data/attributes")
     yield from _row_count_problems(data["attributes"], most)
     yield from list_problems(data, ("list",))
 
 
 def _attributes(document: Any) -> Mapping[str, Any]:
-    data = document.get("data") if isinstance(document, dict) else None
-    attributes = data.get("attributes") if isinstance(data, dict) else None
-    return attributes if isinstance(attributes, dict) else {}
+    data = job_in(document)
+    return data["attributes"] if data is not None else {}
 
 
 def _rows(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -1,5 +1,5 @@
-"""Klaviyo's jobs that subscribe and unsubscribe profiles: the two endpoints and what a job does. Which bodies they take
-is in `subscription_bodies.py`, what a consent changes in `acts.py`.
+"""Klaviyo's jobs that subscribe and unsubscribe profiles: the two endpoints and what a job does. `subscription_bodies.py` says which
+bodies they take, `acts.py` what a consent changes.
 
 Klaviyo's pages "Bulk Subscribe Profiles" and "Bulk Unsubscribe Profiles", and recorded behaviour: a new email becomes a
 profile with a list or as history, and never otherwise; who is not on the named list is unsubscribed globally.
@@ -10,7 +10,7 @@ Assumed (consent-lands-within-three-minutes, subscription-jobs-pass-over):
 - An unsubscribe job finds the profile of each channel by that channel's identifier alone.
 - The events of history have the time of the job, and `consented_at` is the consent's own time only.
 - `method` is "API" for both channels.
-- A consent that is older than what the profile says is taken all the same.
+- A consent is taken even if it is older than the profile's present consent.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What a profile has consented to, and what keeps Klaviyo from sending to it: the state and its shape, no events.
+"""The consents of a profile, and the reasons why Klaviyo does not send to it: the state and its shape, no events.
 
 Klaviyo's OpenAPI file ("Subscriptions") and page "Bulk Subscribe Profiles": subscribing lifts UNSUBSCRIBE, spam and
 USER_SUPPRESSED suppressions, never a hard bounce or an invalid address; SMS has no `custom_method_detail`.

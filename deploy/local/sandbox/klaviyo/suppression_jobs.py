@@ -19,7 +19,8 @@ from deploy.local.sandbox.klaviyo.asked import Asked
 from deploy.local.sandbox.klaviyo.documents import Resource, iso, one
 from deploy.local.sandbox.klaviyo.errors import Problem
 from deploy.local.sandbox.klaviyo.events import profile_attribute_problems
-from deploy.local.sandbox.klaviyo.subscription_bodies import list_problems, unknown_fields
+from deploy.local.sandbox.klaviyo.job_bodies import envelope_problems, job_in, unknown_fields
+from deploy.local.sandbox.klaviyo.subscription_bodies import list_problems
 from deploy.local.sandbox.stage.messages import Answer
 
 SUPPRESSION, UNSUPPRESSION = "profile-suppression-bulk-create-job", "profile-suppression-bulk-delete-job"
@@ -128,14 +129,10 @@ def _targets(account: Account, data: dict[str, Any]) -> list[Profile | None]:
 
 
 def _problems(document: Any, type: str) -> Iterator[Problem]:
-    data = document.get("data") if isinstance(document, dict) else None
-    if not isinstance(data, dict) or not isinstance(data.get("attributes"), dict):
-        yield Problem("'data' with 'attributes' is required and must be an object.", "/data")
+    yield from envelope_problems(document, type, ("profiles",))
+    data = job_in(document)
+    if data is None:
         return
-    if data.get("type") != type:
-        yield Problem(f"'type' must be '{type}'.", "/data/type")
-    yield from unknown_fields(data, ("type", "attributes", "relationships"), "/data")
-    yield from unknown_fields(data["attributes"], ("profiles",), "/data/attributes")
     yield from list_problems(data, ("list", "segment"))
     profiles = data["attributes"].get("profiles")
     related = data.get("relationships") or {}

@@ -1,4 +1,4 @@
-"""What an endpoint of Omneo is asked: the type between the service and its endpoints. No endpoint lives here."""
+"""A request to an endpoint of Omneo: the type between the service and its endpoints. No endpoint lives here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

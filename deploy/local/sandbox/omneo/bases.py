@@ -1,4 +1,4 @@
-"""What a test arranges for a tenant's whole customer base: many profiles at once, and changes to one. No HTTP here."""
+"""A tenant's whole customer base that a test arranges: many profiles at once, and changes to one. No HTTP here."""
 
 import threading
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""What Omneo accepts as a change of consent, and as an interaction. Finds problems and makes rows; who asks was settled before.
+"""The changes of consent, and the interactions, that Omneo accepts. Finds problems and makes rows; who asks was settled before.
 
 Omneo's pages "Profile comms attribute", "Email and mobile consent" and "Interactions", and the types of its SDK.
 

@@ -1,4 +1,4 @@
-"""What Omneo alone can be told below `/_sandbox`.
+"""The orders below `/_sandbox` that only Omneo takes.
 
 POST `seed` `{"tenants": [{name, token, signing_secret, retries, token_expires_at}], "profiles": [{tenant, ...}],
 "targets": [{tenant, handle, url, template, condition}], "reactions": [{tenant, trigger, targets, condition}], "webhooks":

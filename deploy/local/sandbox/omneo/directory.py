@@ -1,6 +1,6 @@
 """A tenant's profiles, however many: found by id, email and identity, and listed in order. No HTTP here.
 
-It is a dictionary by id, and whoever changes a profile in it just does. The directory knows which ones it has handed out,
+It is a dictionary by id; any code may change a profile in it. The directory knows which ones it has handed out,
 and looks at those again before it next answers; a change to one that was kept for longer is not seen until it is handed
 out again.
 
@@ -30,7 +30,7 @@ COMPARE: Mapping[str, Callable[[str, str], bool]] = {
 
 @dataclass(frozen=True)
 class Query:
-    """Which profiles are wanted, and in which order: that of the making unless `sort` is created_at, updated_at or id.
+    """A query for profiles, and their order: that of the making unless `sort` is created_at, updated_at or id.
 
     `spans` are by created_at or updated_at.
     """
@@ -50,7 +50,7 @@ class Found(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """What the directory knows of a profile without looking at it. `number` is its place among all there ever were."""
+    """The data that the directory knows of a profile without looking at it. `number` is its place among all there ever were."""
 
     number: int
     id: str

@@ -1,8 +1,8 @@
-"""What happens to Omneo's profiles, and the webhooks that tell of it.
+"""The events of Omneo's profiles, and the webhooks that report them.
 
 Omneo's pages "Event contexts" and "Webhooks" and its sample app: the body is the event's context, for profile events the profile
 itself with `flattened_tags` and `flattened_statuses`; the header X-Omneo-Event names the event; the signature is that of targets. Only
-an active webhook is told, and only when its condition is met. What a token changes is not told to webhooks of its own namespace.
+an active webhook is told, and only when its condition is met. Webhooks of a token's own namespace do not hear of its changes.
 
 Assumed (own-changes-are-not-told, restored-profile-tells-nothing, deleted-profile-is-gone):
 the token is of the namespace of every webhook, so that what the API changes is told to nobody, or by a switch to everybody;

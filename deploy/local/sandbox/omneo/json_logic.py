@@ -10,7 +10,7 @@ class UnknownOperatorError(Exception):
 
 
 def evaluate(rule: Any, data: Any) -> Any:
-    """Return what `rule` comes to for `data`.
+    """Return the value of `rule` for `data`.
 
     >>> evaluate({">": [{"var": "tier.rank"}, 1]}, {"tier": {"rank": 2}})
     True

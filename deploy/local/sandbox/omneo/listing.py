@@ -1,4 +1,4 @@
-"""What `GET /profiles` of Omneo can be asked for: which order, which filters, and which of them are refused.
+"""The queries that Omneo's `GET /profiles` takes: which order, which filters, and which of them are refused.
 
 Omneo's SDK: `sort=-created_at`, `filter[<field>][gte]=v` and its like, times as `Y-m-d H:i:s` in UTC.
 

@@ -1,4 +1,4 @@
-"""What an Omneo user sets up so that an event calls a target: targets and triggers. Firing them is `delivery.py`'s.
+"""The things that an Omneo user sets up so that an event calls a target: targets and triggers. Firing them is `delivery.py`'s.
 
 Omneo's pages "Target" and "Trigger". A PUT changes only the fields it names.
 

@@ -39,7 +39,8 @@ _YEAR = 365 * 24 * 3600.0
 class Omneo(ProfileEvents, Bases):
     """An Omneo with tenants, their profiles, targets and reactions. Every method may be called from any thread.
 
-    What happens to profiles, and the webhooks that tell of it, is in `ProfileEvents`. `id_token_seconds` is the life of a minted ID token; change it at any time.
+    `ProfileEvents` holds the events of profiles, and the webhooks that report them. `id_token_seconds` is the life of a minted ID token;
+    change it at any time.
     `otherwise` names the assumptions, as deploy/guide/assumptions.md has them, in which Omneo behaves the other way.
     """
 

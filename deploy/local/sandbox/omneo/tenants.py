@@ -1,4 +1,4 @@
-"""What Omneo holds for one tenant. No HTTP, no credentials checked.
+"""The content of one Omneo tenant. No HTTP, no credentials checked.
 
 Omneo's page "Working with identities": handle and identifier together mean one profile.
 """

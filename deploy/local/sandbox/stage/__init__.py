@@ -1,1 +1,1 @@
-"""What both services stand on: clock, server, faults, records of calls, control. No vendor's rule is here."""
+"""The base of both services: clock, server, faults, records of calls, control. No vendor's rule is here."""

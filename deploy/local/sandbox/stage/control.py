@@ -1,8 +1,8 @@
-"""What both services can be told over HTTP below `/_sandbox`, so that another process can arrange and read.
+"""The orders over HTTP below `/_sandbox` that both services take, so that another process can arrange and read.
 
 POST `reset`; POST `fail` with the arguments of `Faults.fail` (`{"next": 0}` clears every fault), GET `faults` those that are
 still to come; POST `clock` `{"advance": seconds}`;
-GET `calls`, with `?bodies=1` for bodies and queries. What only one service knows is in its own control module.
+GET `calls`, with `?bodies=1` for bodies and queries. Each service has a control module for its own orders.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from deploy.local.sandbox.stage.server import CONTROL
 
 
 class Controlled(Protocol):
-    """What every service offers to its control interface."""
+    """The methods that every service offers to its control interface."""
 
     calls: Calls
     faults: Faults

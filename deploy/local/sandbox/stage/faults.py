@@ -1,4 +1,4 @@
-"""Which of the next calls go wrong, and how. What a fault looks like on the wire is `server.py`'s."""
+"""The next calls that go wrong, and how. `server.py` puts a fault on the wire."""
 
 import json
 import re

@@ -79,7 +79,7 @@ def _like(value: object) -> Any:
 
 
 class _Takes:
-    """What a method takes: the types of its arguments by name, that of any other, and which are needed."""
+    """The arguments of a method: the types of its arguments by name, that of any other, and which are needed."""
 
     def __init__(self, method: Callable[..., Any]) -> None:
         hints = get_type_hints(method)

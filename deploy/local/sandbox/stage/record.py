@@ -1,4 +1,4 @@
-"""What the sandbox remembers of the calls it was sent. No rules, no wire."""
+"""The calls that the sandbox has received. No rules, no wire."""
 
 import threading
 from collections import deque
@@ -28,7 +28,7 @@ class Call:
 
     A call whose connection was reset or left hanging keeps `status` None. `headers` holds the harmless ones with their
     values, in lower case; `header_names` names them all. `account` is the Klaviyo account or the Omneo tenant, once the
-    call has shown its credential. Of the answer's body the first `SHOWN` bytes are kept.
+    call has shown its credential. The first `SHOWN` bytes of the answer's body are kept.
     """
 
     number: int

@@ -31,7 +31,7 @@ _BROKEN = b'{"data": {"tok'
 
 
 class Service(Protocol):
-    """What a port serves."""
+    """The service of a port."""
 
     calls: Calls
     faults: Faults

@@ -4,7 +4,7 @@ import json
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -24,12 +24,6 @@ from tests.deploy.local.tasks.cloud_tasks import NOON, QUEUE, TASK, Reply, World
 
 SLOW = {"min_backoff": timedelta(seconds=10), "max_backoff": timedelta(seconds=300), "max_doublings": 3}
 ACCOUNT = "tasks@example.com"
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with a_world(tmp_path) as world:
-        yield world
 
 
 def waits(world: World, name: str, *, tries: int) -> list[float]:

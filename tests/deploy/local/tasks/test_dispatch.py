@@ -23,12 +23,6 @@ from tests.deploy.local.tasks.cloud_tasks import (
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with a_world(tmp_path) as world:
-        yield world
-
-
-@pytest.fixture
 def live(tmp_path: Path) -> Iterator[World]:
     with a_world(tmp_path, stepped=False) as world:
         yield world

@@ -1,8 +1,7 @@
 """Queues of the Cloud Tasks emulator, through the real client."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,15 +14,9 @@ from google.api_core.exceptions import (
 )
 from google.cloud.tasks_v2 import Queue
 
-from tests.deploy.local.tasks.cloud_tasks import LOCATION, NOON, QUEUE, World, a_world
+from tests.deploy.local.tasks.cloud_tasks import LOCATION, NOON, QUEUE, World
 
 OTHER = f"{LOCATION}/queues/other"
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with a_world(tmp_path) as world:
-        yield world
 
 
 def test_a_new_queue_has_the_documented_defaults(world: World) -> None:

@@ -1,6 +1,5 @@
 """Tasks of the Cloud Tasks emulator, through the real client: what is taken, what is refused, what a name blocks."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -21,12 +20,6 @@ from tests.deploy.local.tasks.cloud_tasks import (
     a_world,
     tasks_client,
 )
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with a_world(tmp_path) as world:
-        yield world
 
 
 def is_free(world: World, name: str) -> bool:

@@ -2,8 +2,8 @@
 
 It knows no target and sends nothing. Our own code, because no library prints what Twig prints: PyPI has no Twig, and Jinja is another
 language under a like syntax. Its filters bind, its numbers print, its empty values compare and its maps count by Python's rules, and
-its sandbox bounds neither time nor memory. A layer above Jinja would have to parse Twig all the same, and PHP's rules (`php.py`),
-filters and dates are most of what stands here. Twig's own code, run by Debian's php-twig, is the referee of the tests.
+its sandbox bounds neither time nor memory. A layer above Jinja would still have to parse Twig, and most of this code is PHP's rules
+(`php.py`), filters and dates. Twig's own code, run by Debian's php-twig, is the referee of the tests.
 
 A template is hostile until shown otherwise. It reaches values that came as JSON and nothing else: no attribute of Python, no file, no
 other template, no pattern of a regular expression. A budget bounds what it computes (`budget.py`).

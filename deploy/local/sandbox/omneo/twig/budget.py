@@ -1,4 +1,4 @@
-"""What a template may use up: steps, which bound its time, and letters and items, which bound its memory.
+"""The resources that a template may use: steps, which bound its time, and letters and items, which bound its memory.
 
 A real template takes some hundred steps. The bounds let the worst end within a second and 50 MB.
 """
@@ -22,7 +22,7 @@ LETTERS = 200
 
 @dataclass
 class Budget:
-    """What is left to one rendering."""
+    """The resources that one rendering has left."""
 
     steps: int = STEPS
     room: int = ROOM

@@ -94,7 +94,7 @@ def _on_one_clock(base: datetime, apart: timedelta) -> datetime:
 
 
 class _Said:
-    """What a text has said so far of a date."""
+    """The parts of a date that a text has named so far."""
 
     def __init__(self) -> None:
         self.day: tuple[int, int, int] | None = None

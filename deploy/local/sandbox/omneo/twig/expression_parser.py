@@ -1,6 +1,6 @@
 """Tokens to an expression, by the rules of Twig's own parser: how tight each sign binds, which names there are.
 
-What Twig has and is not supported here is refused by its name.
+A part of Twig that is not supported here is refused by its name.
 """
 
 import inspect

@@ -17,7 +17,7 @@ BINARY = (
 
 
 class Kind(Enum):
-    """What a token is."""
+    """The kind of a token."""
 
     TEXT = auto()
     PRINT = auto()

@@ -1,6 +1,6 @@
 """Tokens to a template, by the rules of Twig's own parser: what stands in which tag.
 
-What Twig has and is not supported here is refused by its name.
+A part of Twig that is not supported here is refused by its name.
 """
 
 from functools import lru_cache
@@ -17,7 +17,7 @@ def parse(template: str) -> Body:
     """Return the template.
 
     Raises:
-        TemplateFailedError: it is none, or asks for what is not supported.
+        TemplateFailedError: the text is no template, or uses a part of Twig that is not supported.
     """
     try:
         return _Parser(tokenize(template)).template()

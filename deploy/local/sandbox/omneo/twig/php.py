@@ -1,4 +1,4 @@
-"""PHP's values: how they print, count as true, compare and become numbers. What a template computes with is one of them, and nothing else.
+"""PHP's values: how they print, count as true, compare and become numbers. A template computes only with these values.
 
 An array of PHP's is a dict here, its keys whole numbers or text as PHP keeps them; a list of JSON has the keys 0, 1 and so on.
 """
@@ -111,7 +111,7 @@ def float_text(value: float, digits: int | None = 14, exponent: str = "E") -> st
 
 
 def _shortest(value: float) -> str:
-    """Return the fewest digits that tell a float from others: in full from 1e-4 up to 1e17, else with a power of ten."""
+    """Return the fewest digits that tell a float from others: in full from 1e-4 up to 1e17, otherwise with a power of ten."""
     exact = Decimal(repr(value)).normalize()
     return f"{exact:f}" if value == 0 or 1e-4 <= abs(value) < 1e17 else f"{exact:e}"
 

@@ -1,4 +1,4 @@
-"""What a part of a template sees while it is rendered: the variables, the budget and the time."""
+"""The values that a part of a template sees while it is rendered: the variables, the budget and the time."""
 
 from dataclasses import dataclass, field
 

@@ -31,7 +31,7 @@ def write_all(body: Body, scope: Scope, out: list[str]) -> None:
 
 @dataclass(frozen=True)
 class Text(Statement):
-    """What stands outside the braces."""
+    """Text outside the braces."""
 
     text: str
 

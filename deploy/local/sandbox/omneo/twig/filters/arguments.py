@@ -1,4 +1,4 @@
-"""What a filter takes, checked as PHP checks it: a text, an array, a function. No filter stands here."""
+"""The arguments of filters, checked as PHP checks them: a text, an array, a function. No filter stands here."""
 
 from collections.abc import Callable
 

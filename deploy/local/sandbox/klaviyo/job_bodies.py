@@ -1,0 +1,34 @@
+"""What the bodies of all of Klaviyo's bulk jobs share: the envelope around their profiles. What a row holds stands in each job's own file."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from deploy.local.sandbox.klaviyo.errors import Problem
+
+
+def envelope_problems(document: Any, type: str, attributes: tuple[str, ...]) -> Iterator[Problem]:
+    """Yield everything wrong with a job's type, and with the names of its fields and attributes."""
+    data = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(data, dict):
+        yield Problem("'data' is required and must be an object.", "/data")
+        return
+    if data.get("type") != type:
+        yield Problem(f"'type' must be '{type}'.", "/data/type")
+    yield from unknown_fields(data, ("type", "attributes", "relationships"), "/data")
+    if not isinstance(data.get("attributes"), dict):
+        yield Problem("'attributes' is required and must be an object.", "/data/attributes")
+        return
+    yield from unknown_fields(data["attributes"], attributes, "/data/attributes")
+
+
+def job_in(document: Any) -> Mapping[str, Any] | None:
+    """Return a job's `data` with its attributes, None if the body has no such thing."""
+    data = document.get("data") if isinstance(document, dict) else None
+    return data if isinstance(data, dict) and isinstance(data.get("attributes"), dict) else None
+
+
+def unknown_fields(fields: Mapping[str, Any], allowed: tuple[str, ...], pointer: str) -> Iterator[Problem]:
+    """Yield a problem for each field that is not allowed at `pointer`."""
+    for name in fields:
+        if name not in allowed:
+            yield Problem(f"'{name}' is not a valid field.", f"{pointer}/{name}")
