@@ -106,7 +106,9 @@ def test_omneo_is_asked_twice_however_often_a_sync_has_to_wait(shop: Shop) -> No
 def give_back_and_rest(shop: Shop) -> None:
     """Let the packer give back what waits, and Klaviyo take no more before it has its turn."""
     shop.world.clock.advance(120)
-    pack_syncs(PackSyncs(tenant=TENANT, accepted_at=shop.world.clock()), shop.world.read(), shop.world.services)
+    pack_syncs(
+        PackSyncs(tenant=TENANT, accepted_at=shop.world.clock()), shop.world.read(), shop.world.services
+    )
     assert waiting(shop) == []
     rest(shop)
     shop.world.work()
