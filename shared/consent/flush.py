@@ -51,8 +51,8 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
         consent itself, the entries stay open for a replay.
     """
     opened_at = services.clock()
-    entries = _without_our_landings(_open(job, tenant, services), job.profile, tenant, services)
-    if not entries:
+    entries, waits = _without_our_landings(_open(job, tenant, services), job.profile, tenant, services)
+    if not (entries or waits):
         return
     look = ProfileReadOnce(job.profile, tenant, services)
     ready = _Ready.of(entries, look)
@@ -131,12 +131,15 @@ class _Ready:
 
 def _without_our_landings(
     entries: list[Entry], klaviyo_id: str, tenant: Tenant, services: Services
-) -> list[Entry]:
-    """Close the entries that are the landings of our own calls, as is known without a look at anybody; return the others."""
+) -> tuple[list[Entry], bool]:
+    """Close the entries that are the landings of our own calls, as is known without a look at anybody; return the others.
+
+    And whether an event was taken for one before, and is known for a person's by now: its entry is closed, and Omneo has not been told.
+    """
     store = ConsentMemories.of(services)
-    profile_id = store.profile_asked_about(tenant.name, klaviyo_id) if entries else ""
+    profile_id = store.profile_asked_about(tenant.name, klaviyo_id)
     if not profile_id:
-        return entries
+        return entries, False
     landings = [one for entry in entries if (one := decisions.landing_of(event_of(entry))) is not None]
 
     def landed(memories: Memories) -> Memories:
@@ -156,7 +159,7 @@ def _without_our_landings(
     for entry in entries:
         if entry not in left:
             Inbox.of(services).close(tenant.name, entry)
-    return left
+    return left, any(whose.untold(memory) for memory in memories.values())
 
 
 def _omneo_profile(tenant: Tenant, services: Services, look: ProfileReadOnce) -> "Profile | None":

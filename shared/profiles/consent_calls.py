@@ -20,6 +20,8 @@ from shared.consent.rules.comparison import ConsentRules, consent_steps, still_a
 from shared.consent.rules.held import Subject
 from shared.consent.rules.memory import Memory
 from shared.consent.rules.step import Outcome, Step
+from shared.consent.rules.whose import untold
+from shared.consent.spreading import flush_soon
 from shared.consent.to_omneo import note_decisions, record_decisions
 from shared.consent_events import Channel, Consent, Direction
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
@@ -64,7 +66,11 @@ def compared(
 
     before = store.find(tenant.name, profile_id)
     note_decisions(before, both(before), comms, profile_id=profile_id, tenant=tenant, services=services)
-    return store.change(tenant.name, profile_id, both), steps
+    after = store.change(tenant.name, profile_id, both)
+    for klaviyo_id in {event.profile for memory in after.values() for event in untold(memory)} - {""}:
+        # It was taken for a landing of ours, and is the person's; or a flush is at it, and this one finds nothing to do.
+        flush_soon(tenant, klaviyo_id, queue=services.queue, clock=services.clock)
+    return after, steps
 
 
 def consent_rules(tenant: Tenant) -> ConsentRules:

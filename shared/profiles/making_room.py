@@ -48,6 +48,10 @@ class MakingRoom:
         """Return the identifiers that Klaviyo is to have, as hashes by name."""
         return self._hashes({name: self.wanted.get(name) for name in IDENTIFIERS} | self._absorbed())
 
+    def hashes_held(self, profile: KlaviyoProfile) -> dict[str, str]:
+        """Return the identifiers that a Klaviyo profile has, as hashes by name."""
+        return self._hashes(_identifiers(profile))
+
     def hashes_left(self, imported: Imported) -> dict[str, str]:
         """Return the identifiers that Klaviyo has now, and those that it refuses to take, as hashes by name."""
         held = _identifiers(imported.profile)
@@ -70,7 +74,7 @@ class MakingRoom:
 
     def hand_on(self, before: Collection[str], imported: Imported) -> None:
         """Have those synced who wait for an identifier that this profile had and has no more. `before` are hashes from the last sync."""
-        known = self._hashes(_identifiers(imported.before)) if imported.before else {}
+        known = self.hashes_held(imported.before) if imported.before else {}
         for identifier in {*before, *known.values()} - {*self.hashes_left(imported).values()}:
             waiting = Waiting.of(self.services)
             for id in waiting.those_for(self.tenant.name, identifier):

@@ -293,10 +293,10 @@ class _Sync:
         Raises:
             WaitError: Klaviyo is.
         """
-        if self.before.account != self.tenant.klaviyo_account_id:
-            return
         wanted = room.hashes_of_wanted()
-        goes = [name for name, identifier in self.before.left.items() if wanted.get(name) != identifier]
+        goes = [
+            name for name, identifier in self._held_before(room).items() if wanted.get(name) != identifier
+        ]
         channels = [channel for channel, name in _IDENTIFIERS.items() if name in goes]
         if not channels:
             return
@@ -305,6 +305,13 @@ class _Sync:
             raise WaitError(
                 "a consent of the profile's former address is being carried out", service="Klaviyo"
             )
+
+    def _held_before(self, room: MakingRoom) -> Mapping[str, str]:
+        """Return the identifiers that Klaviyo has of the person, as hashes by name: what the last sync left, or what it shows where none did."""
+        if self.before.account == self.tenant.klaviyo_account_id:
+            return self.before.left
+        stored = self._ownership.stored()
+        return room.hashes_held(stored) if stored else {}
 
     def _leave_opt_outs(self, email: str) -> dict[str, Heir]:
         """Apply an opt-out since the last sync also to the present owner of the address that this profile gives up.
@@ -344,7 +351,7 @@ class _Sync:
         # What is under way would land on what is kept, with the address of what is gone.
         merges = [source for source in found if source not in theirs and not self._is_landing(source)]
         if merges:
-            self._note_merge(subjects)
+            self._note_merge(subjects if self._was_left_there(imported.profile.id) else {})
         for source in merges:
             self._merge_into(imported.profile.id, source)
         for source, name in theirs.items():
@@ -381,12 +388,19 @@ class _Sync:
         memories = store.find(name, id).values() if id else ()
         return any(is_being_carried_out(memory, self.services.clock()) for memory in memories)
 
-    def _note_merge(self, subjects: Mapping[Channel, Subject]) -> None:
+    def _was_left_there(self, klaviyo_id: str) -> bool:
+        """Return whether a sync has left the person on this Klaviyo profile: else it may be that of who was merged into the person in Omneo."""
+        before = self.before
+        return (before.account, before.klaviyo_id) == (self.tenant.klaviyo_account_id, klaviyo_id)
+
+    def _note_merge(self, own: Mapping[Channel, Subject]) -> None:
+        """Remember that others are merged into the profile, which has shown of its own what these consents are."""
         now = self.services.clock()
+        shown = {channel: opted_in_at(subject, channel, now) for channel, subject in own.items()}
 
         def merged(memories: Memories) -> Memories:
             return {
-                channel: with_merge(memory, self.read_at, opted_in_at(subjects[channel], channel, now))
+                channel: with_merge(memory, self.read_at, shown.get(channel))
                 for channel, memory in memories.items()
             }
 

@@ -373,6 +373,37 @@ STORIES: dict[str, Plan] = {
         acts=(act(31.8, "k.spam", "email"), act(410.1, "o.in", "email")),
         landings=(34.2,),
     ),
+    **{
+        f"she leaves and signs up again {gap} s later, told after {left} and {back} s, before our subscribe lands, told after {echo} s": Plan(
+            people=(OUT,),
+            acts=(
+                act(5, "o.in", "email"),
+                act(22, "k.unsubscribe", "email", told=(left,)),
+                act(22 + gap, "k.subscribe", "email", told=(back,)),
+            ),
+            landings=(60.0,),
+            echo=echo,
+        )
+        for gap, left, back, echo in (
+            (4, 2.0, 2.0, 2.0),
+            (4, 120.0, 2.0, 2.0),
+            (4, 2.0, 120.0, 2.0),
+            (4, 30.0, 2.0, HOUR),
+            (12, 30.0, 2.0, 2.0),
+            (40, 120.0, 2.0, 2.0),
+        )
+    },
+    "she who never was synced changes her email while the master list's subscribe is under way": Plan(
+        people=(Beginning("in", "out"),),
+        acts=(act(308.7, "k.subscribe", "email"), act(338.3, "p.email")),
+        landings=(59.0,),
+        master_list=True,
+    ),
+    "a customer of whom our call has told is merged into another, who gets no texts": Plan(
+        people=(Beginning("in", "in", is_new=True, is_known_by_email=True), Beginning("in", "out")),
+        acts=(act(89350.0, "p.merge", ""),),
+        landings=(33.4,),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

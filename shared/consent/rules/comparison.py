@@ -89,7 +89,8 @@ def still_asked(
     """Return the memory with what both sides have shown, if a step is still to be taken with it; None if it is not."""
     memory = _applied(step, with_klaviyo(with_omneo(memory, comms, read_at), subject, now))
     if step.consent is Consent.SMS_TRANSACTIONAL:
-        word = last_word(memory)
+        held = held_of(subject, Consent.SMS, now)
+        word = _Sides(memory, comms, held, subject, unset, now).newest
         is_asked = step.outcome is not Outcome.SUBSCRIBE or word is None or word.direction == "in"
     else:
         is_asked = step_of(memory, comms, subject, unset=unset, now=now).outcome is step.outcome

@@ -16,7 +16,7 @@ from shared.consent_events import Channel, Decision, Direction, SystemEvent
 # Who asked for a consent, as Klaviyo keeps it; ours in any case is the mark of our own calls.
 MARKER = "omneo"
 # Klaviyo writes a consent and its event within moments; an event this much older than the consent that carries our mark is another act.
-_SAME_ACT = timedelta(minutes=1)
+_SAME_ACT = timedelta(seconds=10)
 # An event this near to a consent that carries another mark, or none, is surely that one's.
 _SAME_MOMENT = timedelta(seconds=2)
 _BOUNCES = frozenset({"HARD_BOUNCE", "INVALID_EMAIL"})

@@ -134,7 +134,9 @@ def with_klaviyo(memory: Memory, subject: Subject, now: datetime) -> Memory:
 
 def _landed_at(memory: Memory, call: Call, held: Held, now: datetime) -> datetime | None:
     """Return when a call has landed, None if that is not known. One landing is that of one call."""
-    # What an event has told of the landing is known better than what Klaviyo holds now.
+    if _shows_landing(memory, call, held):
+        return held.changed_at
+    # What an event has told of the landing is known better than what Klaviyo holds now without our mark.
     told = [
         at
         for at in our_landings(memory, call.direction, call.profile)
@@ -151,6 +153,22 @@ def _landed_at(memory: Memory, call: Call, held: Held, now: datetime) -> datetim
     if now < call.last_at + LANDING and not (is_shown and (call.direction == "out" or held.is_marked)):
         return None
     return held.changed_at if is_since else call.last_at
+
+
+def _shows_landing(memory: Memory, call: Call, held: Held) -> bool:
+    """Return whether Klaviyo shows an opt-in with our mark that is this call's: the last one's that was asked before, and once only."""
+    at = held.changed_at
+    if call.last_at != call.asked_at:
+        return False
+    if call.direction != "in" or held.consent != "SUBSCRIBED" or not held.is_marked or at is None:
+        return False
+    asked = [
+        one
+        for one in memory.calls
+        if (one.consent, one.direction, one.profile) == (call.consent, call.direction, call.profile)
+        and one.asked_at - CLOCKS_APART <= at
+    ]
+    return bool(asked) and asked[-1] is call
 
 
 def _is_of_another(memory: Memory, call: Call, at: datetime | None) -> bool:

@@ -135,9 +135,10 @@ def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
 def _noticed(memory: Memory, shown: Seen, stamp: datetime | None) -> Memory:
     """Return the memory with the events as written whose time Omneo shows: our write took effect, though no answer told.
 
-    An opt-out with the same time as an opt-in that Omneo shows has not; nor has anything where Omneo shows neither.
+    An opt-out with the same time as an opt-in that Omneo shows has not. Nor has any event where Omneo shows neither, or was never looked at: we
+    look before we write.
     """
-    if shown.direction is None:
+    if shown.direction is None or memory.seen is None:
         return memory
     given = {Decision.OPT_IN} if shown.direction == "in" else {Decision.OPT_IN, Decision.OPT_OUT}
     events = tuple(

@@ -91,25 +91,36 @@ def _our_opt_ins(memory: Memory) -> Iterable[Key]:
         if _is_of(call, memory, "in") and call.landed_at is not None
     ]
     opt_ins = [event for event in memory.events if event.decision is Decision.OPT_IN]
-    for event in sorted(opt_ins, key=lambda one: (one.at, one.id, one.topic)):
+    # What carries our mark is the landing of a call for sure, so another opt-in is not that one's, though it came before.
+    for event in sorted(opt_ins, key=lambda one: (one.mark != "omneo", one.at, one.id, one.topic)):
         if event.is_told or event.mark == "other":
             continue
         if any(landing.takes(event) for landing in landings):
             yield key_of(event)
             continue
-        call = next(
-            (
-                one
-                for one in open_calls
-                if one.profile in (event.profile, "") and one.may_have_landed(event.at, MAY_BE_OURS)
-            ),
-            None,
-        )
+        call = _call_of(event, open_calls)
         if call is not None:
-            open_calls.remove(call)
+            # What was asked twice may have landed twice.
+            if event.mark != "omneo" or call.last_at == call.asked_at:
+                open_calls.remove(call)
             landings.append(_Landing(event.profile, event.at, {event.topic}))
         if call is not None or event.mark == "omneo" or _may_undo_an_opt_out(memory, event):
             yield key_of(event)
+
+
+def _call_of(event: Decided, calls: Iterable[Call]) -> Call | None:
+    """Return the call that an opt-in is the landing of, None if it can be of none.
+
+    With our mark it is the last one's: those before it are left to opt-ins that bear none, of which in doubt each is ours.
+    """
+    may_be = [
+        call
+        for call in calls
+        if call.profile in (event.profile, "") and call.may_have_landed(event.at, MAY_BE_OURS)
+    ]
+    if not may_be:
+        return None
+    return may_be[-1] if event.mark == "omneo" else may_be[0]
 
 
 @dataclass

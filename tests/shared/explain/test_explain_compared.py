@@ -127,7 +127,7 @@ def test_what_explain_says_is_what_is_then_sent(compared: Callable[..., None]) -
     holds()
 
 
-def test_an_opt_in_that_is_newer_than_omneos_opt_out_is_left_alone_though_another_profile_of_hers_is_merged(
+def test_an_opt_in_that_is_newer_than_omneos_opt_out_is_left_alone_by_who_merges_another_profile_into_hers(
     compared: Callable[..., None],
 ) -> None:
     out = {"sms_promo": False, "sms_consent_updated_at": -300.0}
@@ -135,6 +135,14 @@ def test_an_opt_in_that_is_newer_than_omneos_opt_out_is_left_alone_though_anothe
     hers = Held(frozenset({"external_id", "phone_number"}), (("subscribe", "sms", 100.0),))
     for whose in ((), (("subscribe", "email", 100_000.0),)):
         compared(fields, fields, [hers, Held(frozenset({"email"}), whose)], "none", {})
+
+
+def test_what_takes_an_opt_out_back_is_asked_for_in_transactional_texts_too(
+    compared: Callable[..., None],
+) -> None:
+    fields = {"email": EMAIL, "mobile_phone_e164": PHONE, "comms": {"sms_optout": True}}
+    taken_back = {"sms_optout": None, "sms_promo": None, "sms_consent_updated_at": 0.0}
+    compared(fields, {**fields, "comms": taken_back}, [], "none", {"sms_transactional": True})
 
 
 def dated(shop: Shop, fields: Mapping[str, Json]) -> dict[str, Json]:

@@ -1,5 +1,6 @@
 """Omneo's consent against Klaviyo's: a table of single decisions, and what holds over any history of them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -510,6 +511,36 @@ def test_transactional_sms_goes_with_sms_marketing_and_ends_with_the_opt_out(
     )
     assert steps[-1].consent is Consent.SMS_TRANSACTIONAL
     assert steps[-1].outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("asked", "landed"),
+    [
+        (((0, 0),), [60]),
+        (((0, 0), (50, 50)), [10, 60]),  # the mark is that of the later one's
+        (((0, 0), (70, 70)), [60, None]),
+        (((0, 50),), [10]),  # asked twice, it may have landed twice
+    ],
+)
+def test_where_klaviyo_shows_our_mark_no_earlier_opt_in_is_that_calls_landing(
+    asked: tuple[tuple[int, int], ...], landed: list[int | None]
+) -> None:
+    began = NOW - timedelta(seconds=100)
+
+    def at(seconds: int) -> datetime:
+        return began + timedelta(seconds=seconds)
+
+    calls = tuple(
+        Call(Consent.EMAIL, "in", "01HX", at(first), at(first), at(last), is_accepted=True)
+        for first, last in asked
+    )
+    hers = Decided("hers", "subscribed_to_email_marketing", "01HX", at(10), Decision.OPT_IN)
+    memory = replace(with_events(Memory(consent_events.Channel.EMAIL), [hers]), calls=calls)
+    subscriptions = klaviyo("SUBSCRIBED", at(60).isoformat())
+    subscriptions["email"]["marketing"]["custom_method_detail"] = "omneo"
+    seen = with_klaviyo(memory, Subject("01HX", "canary-address", subscriptions), NOW)
+    assert [call.landed_at for call in seen.calls] == [None if one is None else at(one) for one in landed]
+    assert verdict_of(seen, hers) is (Verdict.OURS if 10 in landed else Verdict.PERSON)
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,18 @@ class TestOptIn:
         memory = calls.refused(a_memory(asked=(("in", 0),)), Consent.EMAIL, "in", FIRST)
         assert verdicts_of(learning.with_events(memory, [event(IN, 10)])) == [PERSON]
 
+    def test_is_the_persons_where_one_with_our_mark_comes_after_it_and_both_ours_without_the_mark(
+        self,
+    ) -> None:
+        hers, landing = event(IN, 10), event(IN, 60)
+        for told in permutations([hers, replace(landing, mark="omneo")]):
+            assert verdicts_of(a_memory(*told, asked=(("in", 0),))) == [PERSON, OURS]
+        assert verdicts_of(a_memory(hers, landing, asked=(("in", 0),))) == [OURS, PERSON]
+
+    def test_is_ours_where_the_one_with_our_mark_may_be_of_the_call_after_it(self) -> None:
+        landings = [event(IN, 10), event(IN, 60, mark="omneo")]
+        assert verdicts_of(a_memory(*landings, asked=(("in", 0), ("in", 50)), since=0)) == [OURS, OURS]
+
     def test_is_ours_at_the_time_at_which_klaviyo_showed_the_landing(self) -> None:
         memory = a_memory(asked=(("in", 0),))
         memory = calls.with_landing(memory, memory.calls[0], at(100))
@@ -301,6 +313,15 @@ def lived(history: list[Decided], made: list[tuple[Direction, float]], shown: di
             memory = learning.told(memory, each)
             told.append((each.id, each.topic))
     return held, results.last_word(memory), sorted(told)
+
+
+def test_an_opt_out_of_omneos_at_the_second_of_an_opt_in_was_not_written_by_us_where_nobody_had_looked() -> (
+    None
+):
+    history = [event(IN, 0), event(IN, 20)]
+    ends = [lived(order, [], comms(False, 0)) for order in (history, history[::-1])]
+    assert ends[0] == ends[1]
+    assert ends[0][0]["email_promo"] is True
 
 
 @given(
