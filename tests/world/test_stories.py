@@ -414,6 +414,11 @@ STORIES: dict[str, Plan] = {
         faults=(Fault(36593.4, "klaviyo", "dies before", about="*"),),
         landings=(61.3,),
     ),
+    "she is restored after another with her email has got her Klaviyo profile": Plan(
+        people=(OUT, Beginning("in", "out")),
+        acts=(act(36496.6, "p.share email", who=1), act(36619.3, "p.delete"), act(37036.2, "p.restore")),
+        landings=(61.3,),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),
