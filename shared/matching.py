@@ -7,7 +7,8 @@ matched by phone: families share one.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from shared.values.omneo_ids import read_omneo_id
 
@@ -46,6 +47,14 @@ class OmneoProfiles(Protocol[Found_co]):
     def profile(self, profile_id: str) -> Found_co | None: ...
 
 
+@dataclass(frozen=True)
+class Match(Generic[P]):
+    """The Omneo profile that was found, and whether nothing but the email speaks for it."""
+
+    profile: P
+    is_by_email: bool = False
+
+
 def identity_in(rows: object, handle: str) -> object:
     """Return the identifier that the newest of an Omneo profile's identities with this handle has, None if there is none.
 
@@ -60,7 +69,15 @@ def identity_in(rows: object, handle: str) -> object:
 def omneo_profile_of(
     klaviyo_id: str, *, handle: str, omneo: OmneoProfiles[P], klaviyo: Callable[[], Identifiers | None]
 ) -> P | None:
-    """Return the Omneo profile, None when there is none. One call where the identity is stored under `handle`.
+    """Return the Omneo profile that `match_of` finds, None when there is none. Raises as that does."""
+    match = match_of(klaviyo_id, handle=handle, omneo=omneo, klaviyo=klaviyo)
+    return None if match is None else match.profile
+
+
+def match_of(
+    klaviyo_id: str, *, handle: str, omneo: OmneoProfiles[P], klaviyo: Callable[[], Identifiers | None]
+) -> Match[P] | None:
+    """Return the Omneo profile and how it was found, None when there is none. One call where the identity is stored under `handle`.
 
     `klaviyo` reads the Klaviyo profile; it is called only when no identity is stored.
 
@@ -68,17 +85,18 @@ def omneo_profile_of(
         ServiceError, DisconnectedError: what Omneo or Klaviyo answered.
     """
     if found := omneo.find_profile_by_identity(identifier=klaviyo_id, handle=handle):
-        return found
+        return Match(found)
     profile = klaviyo()
     if profile is None:
         return None
     if profile.id != klaviyo_id and (
         found := omneo.find_profile_by_identity(identifier=profile.id, handle=handle)
     ):
-        return found
+        return Match(found)
     if read_omneo_id(profile.external_id) and (found := omneo.profile(profile.external_id)):
-        return found
-    return omneo.find_profile_by_email(profile.email) if profile.email else None
+        return Match(found)
+    found = omneo.find_profile_by_email(profile.email) if profile.email else None
+    return None if found is None else Match(found, is_by_email=True)
 
 
 def other_holder(

@@ -24,7 +24,7 @@ from shared.consent.inbox import Entry, Inbox, event_of
 from shared.consent.klaviyo_profile import ProfileReadOnce
 from shared.consent.looks import look_at, look_where_undone
 from shared.consent.memories import ConsentMemories, Memories
-from shared.consent.rules import decisions, learning, whose
+from shared.consent.rules import decisions, learning, numbers, whose
 from shared.consent.rules.decisions import Decided
 from shared.consent.rules.whose import Verdict
 from shared.consent.to_omneo import ToOmneo, consent_turn, gone, is_fresh, read_last
@@ -32,10 +32,12 @@ from shared.consent_events import Channel, Decision
 from shared.errors import DisconnectedError, ServiceError
 from shared.jobs.jobs import FlushInbox, KeepMasterList
 from shared.jobs.rules.windows import CLOCKS_APART, hashed
-from shared.matching import omneo_profile_of
+from shared.matching import Match, match_of
 from shared.services import Services
 from shared.storage.leases import Lease
 from shared.tenants.tenants import Tenant
+from shared.values.omneo_ids import read_omneo_id
+from shared.values.phones import phone_of, region_of
 
 if TYPE_CHECKING:
     from shared.omneo.client import Profile
@@ -57,11 +59,12 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
     look = ProfileReadOnce(job.profile, tenant, services)
     ready = _Ready.of(entries, look)
     read_at = services.clock()
-    profile = _omneo_profile(tenant, services, look)
-    if profile is None:
+    match = _match(tenant, services, look)
+    if match is None:
         tell_heirs(ready.email_outs, look.id, tenant, services, traceparent=job.traceparent)
         _skip(entries, tenant, services)
         return
+    profile = match.profile
     anothers = _anothers(ready, profile, look, tenant, services)
     # Other Klaviyo profiles may lead to the same Omneo profile.
     with consent_turn(profile.id, tenant, services) as turn:
@@ -71,6 +74,8 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
             anothers = _anothers(ready, profile, look, tenant, services)
             profile, read_at = _again(profile, tenant, services)
         ready = replace(ready, anothers=anothers)
+        if match.is_by_email:
+            ready = _of_her_number(ready, profile, look, tenant)
         _bring(ready, ToOmneo(tenant, profile, read_at, services, job.traceparent), look)
     if ready.missing is not None:
         raise ready.missing
@@ -162,8 +167,8 @@ def _without_our_landings(
     return left, any(whose.untold(memory) for memory in memories.values())
 
 
-def _omneo_profile(tenant: Tenant, services: Services, look: ProfileReadOnce) -> "Profile | None":
-    found = omneo_profile_of(
+def _match(tenant: Tenant, services: Services, look: ProfileReadOnce) -> "Match[Profile] | None":
+    found = match_of(
         look.id,
         handle=tenant.settings.identity_handle,
         omneo=services.omneo(tenant),
@@ -173,7 +178,28 @@ def _omneo_profile(tenant: Tenant, services: Services, look: ProfileReadOnce) ->
         return found
     id = FormerIdentities.of(services).profile_of(tenant.name, look.id)
     former = services.omneo(tenant).profile(id) if id else None
-    return former if former is not None and former.lives else None
+    return Match(former) if former is not None and former.lives else None
+
+
+def _of_her_number(ready: _Ready, profile: "Profile", look: ProfileReadOnce, tenant: Tenant) -> _Ready:
+    """Return what the entries of a Klaviyo profile come to for an Omneo profile that was found by its email, which may be another's."""
+    held = look.profile
+    if held is None or not any(numbers.is_of_a_number(one) for _, one in ready.decided):
+        return ready
+    country = tenant.klaviyo.account_country if tenant.klaviyo else ""
+    number = phone_of(profile.model_dump(), region_of(tenant.settings.default_region, country))
+    # It names none, or another: by her own id she would have been found.
+    names_another = bool(read_omneo_id(held.external_id))
+    decided = [
+        (
+            entry,
+            numbers.without_opt_in_of_another_number(
+                one, in_klaviyo=held.phone_number, in_omneo=number, names_another=names_another
+            ),
+        )
+        for entry, one in ready.decided
+    ]
+    return replace(ready, decided=decided)
 
 
 def _anothers(
@@ -266,8 +292,12 @@ def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
         look_at(way.tenant, way.profile.id, way.services.clock(), way.services, traceparent=way.traceparent)
     way.tell()
     _tell_whose_address(outs, way, look)
+    topics: dict[tuple[str, datetime], str] = {}
     for entry, one in ready.decided:
-        if one.decision is Decision.NONE or ready.is_told_apart(one):
+        is_remembered = one.decision is not Decision.NONE and not ready.is_told_apart(one)
+        # One act may have come under two topics.
+        act = (decisions.canonical(one.topic), one.at)
+        if not is_remembered and topics.setdefault(act, one.topic) == one.topic:
             way.add(event_of(entry), one.signal)
         Inbox.of(way.services).close(way.tenant.name, entry)
     logs.note(decisions=_counted(ready, verdicts))

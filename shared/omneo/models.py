@@ -31,6 +31,9 @@ class Profile(BaseModel):
     email: str | None = Field(default=None, repr=False)
     attributes: Any = Field(default=None, repr=False)
     profile_type: Any = None
+    mobile_phone: Any = Field(default=None, repr=False)
+    mobile_phone_e164: Any = Field(default=None, repr=False)
+    mobile_phone_country: Any = None
 
     @property
     def lives(self) -> bool:

@@ -353,6 +353,7 @@ class _Sync:
         if merges:
             self._note_merge(subjects if self._was_left_there(imported.profile.id) else {})
         for source in merges:
+            self._forget_holder(source)
             self._merge_into(imported.profile.id, source)
         for source, name in theirs.items():
             return CannotSucceedError(
@@ -360,6 +361,13 @@ class _Sync:
                 "Klaviyo account. A staging twin merges none of those: give the profile another email in Omneo."
             )
         return None
+
+    def _forget_holder(self, source: str) -> None:
+        """Let whoever had the Klaviyo profile, if ever restored in Omneo, not be written to the one that it becomes."""
+        found = self._ownership.profiles.get(source)
+        holder = read_omneo_id(found.external_id) if found else ""
+        if holder and holder != self.job.profile_id.casefold():
+            SyncedProfiles.of(self.services).forget_left(self.tenant.name, holder)
 
     def _merge_into(self, kept_id: str, source: str) -> None:
         klaviyo = self.services.klaviyo(self.tenant)

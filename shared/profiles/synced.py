@@ -93,6 +93,11 @@ class SyncedProfiles:
         if self.find(tenant, profile_id).deleted_at is not None:
             self._write(tenant, profile_id, {"deleted_at": None, "expire_at": None})
 
+    def forget_left(self, tenant: str, profile_id: str) -> None:
+        """Forget which identifiers a sync has left in Klaviyo: the next one looks who has them."""
+        if self.find(tenant, profile_id).left:
+            self._write(tenant, profile_id, {"left": {}})
+
     def bury(self, tenant: str, profile_id: str, at: datetime) -> None:
         """Remember that the profile was deleted, beside what is known of it."""
         fields: dict[str, Value] = {"deleted_at": at, "expire_at": self._clock() + DELETED_KEPT}

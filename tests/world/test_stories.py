@@ -404,6 +404,21 @@ STORIES: dict[str, Plan] = {
         acts=(act(89350.0, "p.merge", ""),),
         landings=(33.4,),
     ),
+    "one of two with one email is deleted in Omneo, and signs up by text message before a sync knows": Plan(
+        people=(OUT, Beginning("in", "out")),
+        acts=(
+            act(36496.6, "p.share email", who=1),
+            act(36619.3, "p.delete"),
+            act(36655.1, "k.subscribe", "sms"),
+        ),
+        faults=(Fault(36593.4, "klaviyo", "dies before", about="*"),),
+        landings=(61.3,),
+    ),
+    "she is restored after another with her email has got her Klaviyo profile": Plan(
+        people=(OUT, Beginning("in", "out")),
+        acts=(act(36496.6, "p.share email", who=1), act(36619.3, "p.delete"), act(37036.2, "p.restore")),
+        landings=(61.3,),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

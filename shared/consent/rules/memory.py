@@ -8,7 +8,8 @@ Klaviyo.
     whose.py        tells which events are a person's, which come from our own calls, and which are sent twice
     results.py      tells what follows: the newest decision, what to write to Omneo, when to compare both sides
 
-`comparison.py` decides which calls to make to Klaviyo, because that also needs Klaviyo's side. No other module decides about consent.
+`comparison.py` decides which calls to make to Klaviyo, because that also needs Klaviyo's side. `numbers.py` tells which opt-in is
+for another's phone number. No other module decides about consent.
 
 Klaviyo carries a call out seconds to minutes later, in any order, and stamps the consent then. So a call is remembered before it is made.
 Until Klaviyo shows that it has landed, it may have landed or not. In doubt an opt-out counts as the person's and an opt-in as ours, so every

@@ -449,6 +449,82 @@ class TestAnAddressThatWasGivenUp:
         assert shop.comms(jane)["email_promo"] is True
 
 
+class TestAKlaviyoProfileThatIsFoundByItsEmailAlone:
+    """Its phone number may be that of another person with the same email."""
+
+    LIST = "GET */api/v3/profiles"
+
+    def jane(self, shop: Retailer, *, number: str | None, external_id: str = "", **where: Any) -> Person:
+        """Make somebody with an email on both sides, and a number on each."""
+        jane = shop.person(identified=False)
+        [held] = [one for one in shop.klaviyo.profiles(ACCOUNT) if one.id == jane.klaviyo]
+        held.attributes |= {"phone_number": "+61400000123", "external_id": external_id or None}
+        shop.omneo.change_profile(TENANT, jane.omneo, tells=False, mobile_phone=number, **where)
+        return jane
+
+    def acts(self, shop: Retailer, jane: Person, act: str) -> None:
+        getattr(shop.klaviyo, act)(ACCOUNT, jane.klaviyo, channel="sms")
+        shop.deliver()
+        shop.settle()
+
+    @pytest.mark.parametrize(
+        ("number", "is_hers"),
+        [("+61 400 000 123", True), ("0400 000 123", True), ("+61400000999", False), (None, True)],
+    )
+    def test_a_text_message_opt_in_counts_for_her_own_number(
+        self, shop: Retailer, number: str | None, is_hers: bool
+    ) -> None:
+        jane = self.jane(shop, number=number, mobile_phone_country="AU")
+        self.acts(shop, jane, "subscribe")
+        signed_up = {"sms_promo": True, "sms_optout": False, "sms_consent_updated_at": STAMP}
+        assert shop.comms(jane) == (signed_up if is_hers else {})
+        assert shop.interactions(jane) == [("subscribed_to_sms_marketing", int(is_hers))]
+        assert shop.open() == 0
+
+    def test_the_numbers_cost_no_call(self, shop: Retailer) -> None:
+        jane = self.jane(shop, number="+61400000999")
+        self.acts(shop, jane, "subscribe")
+        assert shop.calls() == [SEARCH, self.LIST, INTERACTION]
+        assert shop.calls("klaviyo") == [READ]
+        assert shop.ledger(jane) == []
+
+    @pytest.mark.parametrize(("number", "is_hers"), [("+61400000123", True), (None, False)])
+    def test_where_it_was_a_deleted_customers_only_the_number_makes_the_opt_in_hers(
+        self, shop: Retailer, number: str | None, is_hers: bool
+    ) -> None:
+        deleted = shop.person()
+        shop.forget(deleted)
+        jane = self.jane(shop, number=number, external_id=deleted.omneo)
+        self.acts(shop, jane, "subscribe")
+        assert shop.comms(jane).get("sms_promo", False) is is_hers
+        assert shop.interactions(jane) == [("subscribed_to_sms_marketing", int(is_hers))]
+
+    def test_an_opt_out_counts_whatever_its_number_in_doubt_it_is_hers(self, shop: Retailer) -> None:
+        jane = self.jane(shop, number="+61400000999")
+        self.acts(shop, jane, "unsubscribe")
+        assert shop.comms(jane) == {"sms_promo": False, "sms_consent_updated_at": STAMP}
+        assert shop.interactions(jane) == [("unsubscribed_from_sms_marketing", -1)]
+
+    def test_an_opt_in_to_email_counts_whatever_the_number(self, shop: Retailer) -> None:
+        jane = self.jane(shop, number="+61400000999")
+        shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo)
+        self.acts(shop, jane, "subscribe")
+        assert shop.comms(jane)["email_promo"] is True
+        assert "sms_promo" not in shop.comms(jane)
+        assert sorted(shop.interactions(jane)) == [
+            ("subscribed_to_email_marketing", 1),
+            ("subscribed_to_sms_marketing", 0),
+        ]
+
+    def test_who_is_known_by_identity_signs_up_with_a_number_that_omneo_does_not_have_yet(
+        self, shop: Retailer
+    ) -> None:
+        jane = shop.person()
+        shop.omneo.change_profile(TENANT, jane.omneo, tells=False, mobile_phone_e164="+61400000999")
+        self.acts(shop, jane, "subscribe")
+        assert shop.comms(jane)["sms_promo"] is True
+
+
 def test_what_omneo_has_changed_since_without_a_stamp_is_not_changed_back(shop: Retailer) -> None:
     jane = shop.person()
     shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo)

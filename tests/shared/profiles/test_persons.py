@@ -146,6 +146,29 @@ def test_a_deletion_that_comes_an_hour_late_leaves_who_was_restored_alone(world:
         assert of(shop, id).attributes["first_name"] == "Janet"
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+def test_who_is_restored_after_another_has_got_her_klaviyo_profile_gets_one_of_her_own(
+    shop: Shop, is_told: bool
+) -> None:
+    jane, joan = shop.customer(), shop.customer(email=OTHERS_EMAIL, mobile_phone_e164=OTHERS_PHONE)
+    shop.change(jane, mobile_phone_e164=PHONE)
+    shop.settle()
+    whole = shop.omneo._tenants[TENANT].profiles[jane]
+    if is_told:
+        shop.omneo.delete_profile(TENANT, jane)
+        shop.settle()
+    else:
+        del shop.omneo._tenants[TENANT].profiles[jane]
+    shop.change(joan, email=EMAIL, first_name="Canary Joan")
+    shop.settle()
+    assert email_of(shop, joan) == EMAIL
+    shop.omneo._tenants[TENANT].profiles[jane] = whole
+    shop.change(jane, first_name="Canary Jane")
+    shop.settle()
+    names = [of(shop, id).attributes["first_name"] for id in (jane, joan)]
+    assert names == ["Canary Jane", "Canary Joan"]
+
+
 def test_a_deletion_that_omneo_does_not_show_yet_is_done_seconds_later(shop: Shop) -> None:
     id = shop.customer(comms=opted(shop, email=True))
     shop.settle()

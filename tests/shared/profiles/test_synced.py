@@ -1,6 +1,7 @@
 """What is remembered of synced profiles, on both stores."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -68,6 +69,14 @@ def test_a_profile_that_was_restored_is_kept_for_good(profiles: SyncedProfiles, 
     profiles.keep("acme", JANE, SYNCED)
     clock.now += 2 * DELETED_KEPT
     assert profiles.find("acme", JANE) == SYNCED
+
+
+def test_what_was_left_is_forgotten_alone(profiles: SyncedProfiles) -> None:
+    profiles.keep("acme", JANE, SYNCED)
+    for profile_id in (JANE, "never synced"):
+        profiles.forget_left("acme", profile_id)
+    assert profiles.find("acme", JANE) == replace(SYNCED, left={})
+    assert profiles.find("acme", "never synced") == SyncedProfile()
 
 
 def test_tenants_are_apart_and_one_is_forgotten_alone(profiles: SyncedProfiles) -> None:

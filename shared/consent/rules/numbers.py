@@ -1,0 +1,32 @@
+"""Whose phone number an event is about. Pure.
+
+A text message consent belongs to a number. Where nothing but the email says that a Klaviyo profile is an Omneo profile, the two may have
+different numbers, and be two people with one email.
+"""
+
+from dataclasses import replace
+
+from shared.consent.rules.decisions import Decided
+from shared.consent_events import Channel, Decision
+
+
+def is_of_a_number(event: Decided) -> bool:
+    """Return whether an event counts for one phone number only: it is an opt-in to text messages.
+
+    An opt-out counts whatever its number: in doubt it is hers.
+    """
+    return event.channel is Channel.SMS and event.decision is Decision.OPT_IN
+
+
+def without_opt_in_of_another_number(
+    event: Decided, *, in_klaviyo: str, in_omneo: str | None, names_another: bool
+) -> Decided:
+    """Return the event; without a decision if it is an opt-in to text messages at a number that is not known to be the Omneo profile's.
+
+    `in_klaviyo` and `in_omneo` are the profiles' numbers in E.164. `names_another` says that Klaviyo's profile has the id of another Omneo
+    profile: it decides where Omneo has no number.
+    """
+    if not is_of_a_number(event):
+        return event
+    is_anothers = names_another if in_omneo is None else in_klaviyo != in_omneo
+    return replace(event, decision=Decision.NONE) if is_anothers else event
