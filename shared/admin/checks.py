@@ -343,8 +343,10 @@ def _secrets(tenant: Tenant, services: Services) -> Iterator[Finding]:
         yield Finding(
             "webhook secret",
             Severity.WARNING,
-            f"{extra} older webhook secrets are still valid.",
-            "When no flow uses them any more (see when each was last used), end them.",
+            f"{extra} older webhook secrets are still valid."
+            if extra > 1
+            else "An older webhook secret is still valid.",
+            "Look when each was last used, and end those that no flow uses any more.",
         )
 
 

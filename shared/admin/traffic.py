@@ -66,9 +66,8 @@ def check(tenant: Tenant, services: Services) -> Iterator[Finding]:
         ]
         number = sum(tally.count for tally in accepted)
         last = f", the last at {max(t.last for t in accepted):%Y-%m-%d %H:%M} UTC" if accepted else ""
-        yield Finding(
-            "traffic", Severity.OK, f"{number:,} calls accepted since yesterday{last}; none refused."
-        )
+        calls = "1 call" if number == 1 else f"{number:,} calls"
+        yield Finding("traffic", Severity.OK, f"{calls} accepted since yesterday{last}; none refused.")
 
 
 def _mend(trouble: Trouble) -> str:

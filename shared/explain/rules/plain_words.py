@@ -22,7 +22,7 @@ EXCLUDED: Mapping[str, str] = MappingProxyType(
         "staff_profile": "The email address begins with staff-profile-.",
         "connection_profile": "The profile is marked as a connection.",
         "exclude_logic": "The setting profile_exclude_logic matches it.",
-        "gone": "The profile is deleted in Omneo.",
+        "gone": "Omneo has no such profile: it was deleted, or never existed.",
         "deleted": "Omneo has told that the profile was deleted, and has not changed it since.",
         "undecided": "Whether profile_exclude_logic matches it cannot be told.",
     }
