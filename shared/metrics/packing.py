@@ -126,6 +126,11 @@ class _Batch:
     last: str | None = None
     is_full: bool = False
 
+    @property
+    def ids(self) -> list[str]:
+        """The places of the events that go in bulk."""
+        return [event.id for event in self.events]
+
     def __bool__(self) -> bool:
         """Whether there is anything to do."""
         return bool(self.events or self.alone or self.dropped)
@@ -207,7 +212,7 @@ class _Run:
             if waiting.id in tried:
                 alone.append(waiting)
         self._send_alone(alone)
-        self._backlog.end_try(self._tenant.name)
+        self._backlog.end_try(self._tenant.name, tried)
 
     def _keep_to_bulk(self) -> None:
         now = self._services.clock()
@@ -287,13 +292,13 @@ class _Run:
             logs.write(logging.WARNING, "events wait for an access token", reason=str(error), **_size(batch))
             return seconds_to_wait(self._job.attempts, error.retry_after, self._services.random())
         try:
-            self._backlog.note_try(name, [event.id for event in batch.events])
+            self._backlog.note_try(name, batch.ids)
         except DocumentExistsError:
             return 0.0  # another packer is at it: this one had its lease for too long
         try:
             klaviyo.bulk_create_events([event.sent for event in batch.events])
         except (DisconnectedError, TokenRejectedError):
-            self._backlog.end_try(name)  # no call was made, or it was not taken for ours
+            self._backlog.end_try(name, batch.ids)  # no call was made, or it was not taken for ours
             raise
         except WaitError as error:
             return self._put_off(batch, error)
@@ -307,7 +312,7 @@ class _Run:
     def _put_off(self, batch: _Batch, error: WaitError) -> float:
         """Keep a batch that was throttled; let the events go singly of one whose outcome is unknown."""
         if was_throttled(error) or isinstance(error, RestingError):
-            self._backlog.end_try(self._tenant.name)
+            self._backlog.end_try(self._tenant.name, batch.ids)
         else:
             logs.write(logging.WARNING, "a bulk job of events is lost", reason=str(error), **_size(batch))
             self._go_singly(batch)
@@ -315,8 +320,8 @@ class _Run:
 
     def _go_singly(self, batch: _Batch) -> None:
         self._put_alone([event.job for event in batch.events])
-        self._backlog.take_out(self._tenant.name, [event.id for event in batch.events])
-        self._backlog.end_try(self._tenant.name)
+        self._backlog.take_out(self._tenant.name, batch.ids)
+        self._backlog.end_try(self._tenant.name, batch.ids)
 
     def _send_alone(self, events: list[Waiting]) -> None:
         found = [(waiting.id, job) for waiting in events if (job := self._job_of(waiting))]
@@ -335,8 +340,8 @@ class _Run:
 
     def _is_delivered(self, batch: _Batch) -> None:
         receipts = [self._receipt(event) for event in batch.events]
-        self._backlog.take_out(self._tenant.name, [event.id for event in batch.events], also=receipts)
-        self._backlog.end_try(self._tenant.name)
+        self._backlog.take_out(self._tenant.name, batch.ids, also=receipts)
+        self._backlog.end_try(self._tenant.name, batch.ids)
         self._sent += len(batch.events)
         counted = Counter(name_shown(metric_name_of(event.sent)) for event in batch.events)
         for metric, number in counted.items():

@@ -252,6 +252,23 @@ def test_a_packer_whose_lease_another_has_taken_sends_no_more(rush: Rush) -> Non
     assert sorted(rush.arrived()) == list(range(3000))
 
 
+def test_a_packer_that_comes_back_too_late_leaves_what_another_has_noted(rush: Rush) -> None:
+    """The other has died after its call: without its note, the same events would go in bulk again, and be refused."""
+
+    def dies() -> None:
+        raise KilledError
+
+    def another_takes_over() -> None:
+        rush.set_aside(3, 4)
+        with pytest.raises(KilledError):
+            rush.pack(Meanwhile(f"after POST {BULK}", dies))
+
+    rush.set_aside(1, 2)
+    rush.pack(Slow(rush, LEASE.total_seconds(), another_takes_over))
+    rush.work_until_quiet()
+    assert (sorted(rush.arrived()), rush.statuses(BULK)) == ([1, 2, 3, 4], {202: 2})
+
+
 def test_what_a_killed_packer_has_left_is_sent_within_two_minutes(rush: Rush) -> None:
     rush.set_aside(*range(20))
 
