@@ -85,10 +85,10 @@ def pack_events(
         pack_soon(tenant, services, traceparent=job.traceparent)
         return
     try:
-        after = _Run(job, tenant, services, dropping, lease).work()
+        run = _Run(job, tenant, services, dropping, lease)
+        after = run.work()
         if after is not None:
-            attempts = job.attempts + 1 if after else 0
-            pack_soon(tenant, services, after=after, attempts=attempts, traceparent=job.traceparent)
+            pack_soon(tenant, services, after=after, attempts=run.attempts, traceparent=job.traceparent)
     finally:
         services.leases.release(lease)
 
@@ -147,7 +147,9 @@ class _Run:
         dropping: Callable[[], Dropped],
         lease: Lease,
     ) -> None:
-        self._job = job
+        self.attempts = (
+            job.attempts
+        )  # calls in a row that were in vain; one that was not made, since Klaviyo rests, is none
         self._tenant = tenant
         self._services = services
         self._dropping = dropping
@@ -290,7 +292,7 @@ class _Run:
             klaviyo.need_token()  # else nobody could tell a call without an answer from one that was not made
         except WaitError as error:
             logs.write(logging.WARNING, "events wait for an access token", reason=str(error), **_size(batch))
-            return seconds_to_wait(self._job.attempts, error.retry_after, self._services.random())
+            return self._seconds_after(error)
         try:
             self._backlog.note_try(name, batch.ids)
         except DocumentExistsError:
@@ -316,7 +318,12 @@ class _Run:
         else:
             logs.write(logging.WARNING, "a bulk job of events is lost", reason=str(error), **_size(batch))
             self._go_singly(batch)
-        return seconds_to_wait(self._job.attempts, error.retry_after, self._services.random())
+        return self._seconds_after(error)
+
+    def _seconds_after(self, error: WaitError) -> float:
+        seconds = seconds_to_wait(self.attempts, error.retry_after, self._services.random())
+        self.attempts += not isinstance(error, RestingError)
+        return seconds
 
     def _go_singly(self, batch: _Batch) -> None:
         self._put_alone([event.job for event in batch.events])
@@ -343,6 +350,7 @@ class _Run:
         self._backlog.take_out(self._tenant.name, batch.ids, also=receipts)
         self._backlog.end_try(self._tenant.name, batch.ids)
         self._sent += len(batch.events)
+        self.attempts = 0
         counted = Counter(name_shown(metric_name_of(event.sent)) for event in batch.events)
         for metric, number in counted.items():
             row = Row(METRIC, What.DELIVERED, metric=metric)

@@ -101,6 +101,19 @@ def test_a_throttled_job_goes_again_in_bulk_when_klaviyo_allows(rush: Rush) -> N
     assert (rush.calls(BULK), rush.calls(SINGLE)) == ([429, 202], [])
 
 
+def test_runs_that_found_klaviyo_at_rest_make_the_wait_after_a_refusal_no_longer(rush: Rush) -> None:
+    """An account with a low limit rests after nearly every call."""
+    rush.set_aside(1)
+    pack_soon(rush.world.read(), rush.world.services)
+    for _ in range(15):
+        rush.world.services.rests.end(TENANT, "bulk-events")
+        rush.world.services.rests.rest(TENANT, "bulk-events", rush.world.clock() + timedelta(seconds=14))
+        rush.world.work(13)
+    rush.world.sandbox.klaviyo.fail(1, match=f"POST {BULK}", status=429)
+    assert rush.work_until_quiet() < 60
+    assert (rush.calls(BULK), rush.arrived()) == ([429, 202], [1])
+
+
 @pytest.mark.parametrize("status", [500, 503, 400, 403, 404])
 def test_a_job_that_was_not_accepted_goes_singly_and_never_in_bulk_again(rush: Rush, status: int) -> None:
     rush.world.sandbox.klaviyo.fail(1, match=f"POST {BULK}", status=status)
