@@ -5,6 +5,7 @@ Thousands that are put into the queue stand before whatever is put there later, 
 
 from typing import TYPE_CHECKING
 
+from shared.errors import StoreUnavailableError
 from shared.jobs.jobs import SendMetric
 from shared.metrics.few import Few
 from shared.tenants.tenants import Tenant
@@ -19,16 +20,28 @@ def to_be_queued(
     """Return the job to put into the queue, None if its event waits in the backlog and is safe.
 
     A repeat of a call that was not surely answered is queued, unless it waits there already. It never goes in bulk: the first may be sent.
+    The same holds where the store does not say whether the event waits: a store that is away cannot note the call either, and the caller's
+    repeat would be a second event.
 
     Raises:
-        OwnServiceError: of ours; the caller should call again.
+        QueueUnavailableError: it may wait in the backlog; the caller should call again.
     """
-    if is_repeat:
-        from shared.metrics.lane import waits_already
+    try:
+        waits = _waits(job, tenant, services, is_repeat=is_repeat)
+    except StoreUnavailableError:
+        return _alone(job)
+    if waits:
+        return None
+    return _alone(job) if is_repeat else job
 
-        return None if waits_already(job, tenant, services) else job.model_copy(update={"alone": True})
-    if Few.of(services).has(job):  # first, since it asks nobody: a single call is not to pay for a rush
-        return job
-    from shared.metrics.lane import waits_from_the_start
 
-    return None if waits_from_the_start(job, tenant, services) else job
+def _waits(job: SendMetric, tenant: Tenant, services: "Services", *, is_repeat: bool) -> bool:
+    if not is_repeat and Few.of(services).has(job):  # asks nobody: a single call is not to pay for a rush
+        return False
+    from shared.metrics.lane import waits_already, waits_from_the_start
+
+    return (waits_already if is_repeat else waits_from_the_start)(job, tenant, services)
+
+
+def _alone(job: SendMetric) -> SendMetric:
+    return job.model_copy(update={"alone": True})

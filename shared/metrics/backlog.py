@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self, cast
 
-from shared.errors import DocumentExistsError, UndecryptableError
+from shared.errors import DocumentChangedError, DocumentExistsError, UndecryptableError
 from shared.jobs.jobs import SendMetric, write_job
 from shared.jobs.rules.windows import LENGTH, Window
 from shared.storage.documents import MOST_WRITES, Document, Documents, Value, Write, delete_all
@@ -111,9 +111,12 @@ class Backlog:
         note = self._documents.get(_tries(tenant), _TRY)
         return None if note is None else frozenset(cast(list[str], note.fields["events"]))
 
-    def end_try(self, tenant: str) -> None:
-        """Note that the bulk call is over and its events are handled."""
-        self._documents.delete(_tries(tenant), _TRY)
+    def end_try(self, tenant: str, ids: Collection[str]) -> None:
+        """Note that the bulk call with these events is over and they are handled. Another packer's call stays noted."""
+        note = self._documents.get(_tries(tenant), _TRY)
+        if note is not None and set(cast(list[str], note.fields["events"])) == set(ids):
+            with suppress(DocumentChangedError):
+                self._documents.delete(_tries(tenant), _TRY, version=note.version)
 
     def take_out(self, tenant: str, ids: Iterable[str], *, also: Iterable[Write] = ()) -> None:
         """Make the other writes, and then take these events out, as many at once as the store allows."""

@@ -85,10 +85,10 @@ def pack_events(
         pack_soon(tenant, services, traceparent=job.traceparent)
         return
     try:
-        after = _Run(job, tenant, services, dropping, lease).work()
+        run = _Run(job, tenant, services, dropping, lease)
+        after = run.work()
         if after is not None:
-            attempts = job.attempts + 1 if after else 0
-            pack_soon(tenant, services, after=after, attempts=attempts, traceparent=job.traceparent)
+            pack_soon(tenant, services, after=after, attempts=run.attempts, traceparent=job.traceparent)
     finally:
         services.leases.release(lease)
 
@@ -126,6 +126,11 @@ class _Batch:
     last: str | None = None
     is_full: bool = False
 
+    @property
+    def ids(self) -> list[str]:
+        """The places of the events that go in bulk."""
+        return [event.id for event in self.events]
+
     def __bool__(self) -> bool:
         """Whether there is anything to do."""
         return bool(self.events or self.alone or self.dropped)
@@ -142,7 +147,9 @@ class _Run:
         dropping: Callable[[], Dropped],
         lease: Lease,
     ) -> None:
-        self._job = job
+        self.attempts = (
+            job.attempts
+        )  # calls in a row that were in vain; one that was not made, since Klaviyo rests, is none
         self._tenant = tenant
         self._services = services
         self._dropping = dropping
@@ -207,7 +214,7 @@ class _Run:
             if waiting.id in tried:
                 alone.append(waiting)
         self._send_alone(alone)
-        self._backlog.end_try(self._tenant.name)
+        self._backlog.end_try(self._tenant.name, tried)
 
     def _keep_to_bulk(self) -> None:
         now = self._services.clock()
@@ -285,15 +292,15 @@ class _Run:
             klaviyo.need_token()  # else nobody could tell a call without an answer from one that was not made
         except WaitError as error:
             logs.write(logging.WARNING, "events wait for an access token", reason=str(error), **_size(batch))
-            return seconds_to_wait(self._job.attempts, error.retry_after, self._services.random())
+            return self._seconds_after(error)
         try:
-            self._backlog.note_try(name, [event.id for event in batch.events])
+            self._backlog.note_try(name, batch.ids)
         except DocumentExistsError:
             return 0.0  # another packer is at it: this one had its lease for too long
         try:
             klaviyo.bulk_create_events([event.sent for event in batch.events])
         except (DisconnectedError, TokenRejectedError):
-            self._backlog.end_try(name)  # no call was made, or it was not taken for ours
+            self._backlog.end_try(name, batch.ids)  # no call was made, or it was not taken for ours
             raise
         except WaitError as error:
             return self._put_off(batch, error)
@@ -307,16 +314,21 @@ class _Run:
     def _put_off(self, batch: _Batch, error: WaitError) -> float:
         """Keep a batch that was throttled; let the events go singly of one whose outcome is unknown."""
         if was_throttled(error) or isinstance(error, RestingError):
-            self._backlog.end_try(self._tenant.name)
+            self._backlog.end_try(self._tenant.name, batch.ids)
         else:
             logs.write(logging.WARNING, "a bulk job of events is lost", reason=str(error), **_size(batch))
             self._go_singly(batch)
-        return seconds_to_wait(self._job.attempts, error.retry_after, self._services.random())
+        return self._seconds_after(error)
+
+    def _seconds_after(self, error: WaitError) -> float:
+        seconds = seconds_to_wait(self.attempts, error.retry_after, self._services.random())
+        self.attempts += not isinstance(error, RestingError)
+        return seconds
 
     def _go_singly(self, batch: _Batch) -> None:
         self._put_alone([event.job for event in batch.events])
-        self._backlog.take_out(self._tenant.name, [event.id for event in batch.events])
-        self._backlog.end_try(self._tenant.name)
+        self._backlog.take_out(self._tenant.name, batch.ids)
+        self._backlog.end_try(self._tenant.name, batch.ids)
 
     def _send_alone(self, events: list[Waiting]) -> None:
         found = [(waiting.id, job) for waiting in events if (job := self._job_of(waiting))]
@@ -335,9 +347,10 @@ class _Run:
 
     def _is_delivered(self, batch: _Batch) -> None:
         receipts = [self._receipt(event) for event in batch.events]
-        self._backlog.take_out(self._tenant.name, [event.id for event in batch.events], also=receipts)
-        self._backlog.end_try(self._tenant.name)
+        self._backlog.take_out(self._tenant.name, batch.ids, also=receipts)
+        self._backlog.end_try(self._tenant.name, batch.ids)
         self._sent += len(batch.events)
+        self.attempts = 0
         counted = Counter(name_shown(metric_name_of(event.sent)) for event in batch.events)
         for metric, number in counted.items():
             row = Row(METRIC, What.DELIVERED, metric=metric)

@@ -305,15 +305,20 @@ def _once(step: Step, memory: Memory, subject: Subject) -> Step:
 
 
 def _transactional(sms: Step, memory: Memory, comms: Mapping[str, Json], subject: Subject) -> Step:
-    """Transactional SMS goes with SMS marketing where Klaviyo has never heard of it, and ends with `sms_optout`."""
+    """Transactional SMS goes with SMS marketing where Klaviyo has never heard of it, and ends with `sms_optout`.
+
+    As for marketing, an opt-out is about the number that Klaviyo has, whatever has become of Omneo's.
+    """
     consent = Consent.SMS_TRANSACTIONAL
-    if not subject.address:
+    if not subject.mailed:
         return Step(consent, Outcome.LEAVE, Reason.NO_IDENTIFIER)
     held = str(kind_of(subject, consent).get("consent") or "NEVER_SUBSCRIBED")
     marketing = str(kind_of(subject, Consent.SMS).get("consent") or "")
     if flag(comms.get("sms_optout")):
         outcome = Outcome.UNSUBSCRIBE if held == "SUBSCRIBED" else Outcome.LEAVE
         return Step(consent, outcome, Reason.SMS_OPTED_OUT, sms.decided_at)
+    if not subject.address:
+        return Step(consent, Outcome.LEAVE, Reason.NO_IDENTIFIER)
     is_wanted = sms.outcome is Outcome.SUBSCRIBE or (
         sms.reason is Reason.AGREED and marketing == "SUBSCRIBED"
     )

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
-from shared.errors import QueueUnavailableError
+from shared.errors import QueueUnavailableError, StoreUnavailableError
+from shared.jobs.jobs import SweepOutbox
 from shared.metrics.few import Few
+from shared.metrics.packing import sweep_events
 from shared.metrics.singles import UNTRIED
 from shared.services import Services
 from shared.targets.routes import TargetCall, target_named
 from tests.support.backlogs import BULK, SINGLE, Rush
+from tests.support.through import Through
 from tests.support.world import TENANT, World
 
 MANY = 30
@@ -123,6 +126,41 @@ def test_a_repeat_whose_first_call_may_have_been_sent_never_goes_in_bulk(
     assert rush.waiting() == []
     rush.work_until_quiet()
     assert (rush.arrived(), rush.calls(BULK)) == ([1], [])
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_an_event_goes_by_the_queue_where_the_store_does_not_say_that_it_took_it(
+    rush: Rush, targets: Targets, *, is_stored: bool
+) -> None:
+    """A store that is away can take no note of the call either, and the caller's repeat would be a second event."""
+    keep_to_bulk(rush)
+    few = Few.of(targets.services)
+    while few.has(rush.job()):
+        pass
+    targets.services.rests.until(TENANT, UNTRIED)
+    vars(targets.services)["documents"] = Silent(rush.world.services.documents, is_stored=is_stored)
+    targets.call(1)
+    assert rush.waiting() == ([1] if is_stored else [])
+    rush.world.work()
+    rush.world.clock.advance(180)
+    sweep_events(
+        SweepOutbox(tenant=TENANT, accepted_at=rush.world.clock()), rush.world.read(), rush.world.services
+    )
+    rush.work_until_quiet()
+    assert (rush.arrived(), rush.world.dead_jobs()) == ([1], [])
+
+
+class Silent(Through):
+    """A store that answers nothing any more; it may take what it is given."""
+
+    def __init__(self, documents: Any, *, is_stored: bool) -> None:
+        super().__init__(documents)
+        self.is_stored = is_stored
+
+    def passing(self, operation: str, call: Any) -> Any:
+        if operation == "create" and self.is_stored:
+            call()
+        raise StoreUnavailableError("It took longer than it may.")
 
 
 class Away:

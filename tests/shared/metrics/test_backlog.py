@@ -92,8 +92,10 @@ def test_a_bulk_call_is_noted_once_until_it_is_over(backlog: Backlog) -> None:
     with pytest.raises(DocumentExistsError):
         backlog.note_try(TENANT, ["c"])
     assert backlog.tried(TENANT) == frozenset({"a", "b"})
-    backlog.end_try(TENANT)
-    backlog.end_try(TENANT)
+    backlog.end_try(TENANT, ["c"])
+    assert backlog.tried(TENANT) == frozenset({"a", "b"})
+    backlog.end_try(TENANT, ["b", "a"])
+    backlog.end_try(TENANT, ["b", "a"])
     assert backlog.tried(TENANT) is None
 
 

@@ -101,6 +101,19 @@ def test_a_throttled_job_goes_again_in_bulk_when_klaviyo_allows(rush: Rush) -> N
     assert (rush.calls(BULK), rush.calls(SINGLE)) == ([429, 202], [])
 
 
+def test_runs_that_found_klaviyo_at_rest_make_the_wait_after_a_refusal_no_longer(rush: Rush) -> None:
+    """An account with a low limit rests after nearly every call."""
+    rush.set_aside(1)
+    pack_soon(rush.world.read(), rush.world.services)
+    for _ in range(15):
+        rush.world.services.rests.end(TENANT, "bulk-events")
+        rush.world.services.rests.rest(TENANT, "bulk-events", rush.world.clock() + timedelta(seconds=14))
+        rush.world.work(13)
+    rush.world.sandbox.klaviyo.fail(1, match=f"POST {BULK}", status=429)
+    assert rush.work_until_quiet() < 60
+    assert (rush.calls(BULK), rush.arrived()) == ([429, 202], [1])
+
+
 @pytest.mark.parametrize("status", [500, 503, 400, 403, 404])
 def test_a_job_that_was_not_accepted_goes_singly_and_never_in_bulk_again(rush: Rush, status: int) -> None:
     rush.world.sandbox.klaviyo.fail(1, match=f"POST {BULK}", status=status)
@@ -250,6 +263,23 @@ def test_a_packer_whose_lease_another_has_taken_sends_no_more(rush: Rush) -> Non
     assert (len(found), rush.statuses(BULK)) == (1, {202: 1})
     rush.work_until_quiet()
     assert sorted(rush.arrived()) == list(range(3000))
+
+
+def test_a_packer_that_comes_back_too_late_leaves_what_another_has_noted(rush: Rush) -> None:
+    """The other has died after its call: without its note, the same events would go in bulk again, and be refused."""
+
+    def dies() -> None:
+        raise KilledError
+
+    def another_takes_over() -> None:
+        rush.set_aside(3, 4)
+        with pytest.raises(KilledError):
+            rush.pack(Meanwhile(f"after POST {BULK}", dies))
+
+    rush.set_aside(1, 2)
+    rush.pack(Slow(rush, LEASE.total_seconds(), another_takes_over))
+    rush.work_until_quiet()
+    assert (sorted(rush.arrived()), rush.statuses(BULK)) == ([1, 2, 3, 4], {202: 2})
 
 
 def test_what_a_killed_packer_has_left_is_sent_within_two_minutes(rush: Rush) -> None:

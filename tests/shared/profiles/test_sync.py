@@ -239,6 +239,20 @@ def test_transactional_sms_goes_with_marketing_but_never_with_the_master_list(wo
         assert [shop.consent(channel) for channel in channels] == ["SUBSCRIBED", *["UNSUBSCRIBED"] * 2]
 
 
+def test_an_sms_opt_out_of_an_excluded_profile_ends_transactional_sms_too(world: World) -> None:
+    with a_shop(world, sms_transactional=True) as shop:
+        id = shop.customer(mobile_phone_e164=PHONE, comms=opted_in(shop))
+        shop.settle()
+        channels = ("sms", "sms_transactional")
+        assert [shop.consent(channel) for channel in channels] == ["SUBSCRIBED"] * 2
+        stamp = shop.now()
+        shop.change(
+            id, comms={"sms_optout": True, "sms_consent_updated_at": stamp}, profile_type="connection"
+        )
+        shop.settle()
+        assert [shop.consent(channel) for channel in channels] == ["UNSUBSCRIBED"] * 2
+
+
 def test_an_sms_subscribe_alone_does_not_touch_the_master_list(world: World) -> None:
     with a_shop(world, sms_transactional=True, master_list_id="LIST1") as shop:
         shop.klaviyo.marketing_list(ACCOUNT, "Newsletter", id="LIST1")
