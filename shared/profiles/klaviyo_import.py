@@ -14,6 +14,7 @@ from shared.klaviyo.profiles import KlaviyoProfile
 from shared.profiles.ownership import Ownership, held_of
 from shared.profiles.rules.mapping import MappedProfile
 from shared.profiles.rules.owners import Fate, FoundBy, Owners, Verdict, decide
+from shared.profiles.taking_over import TakeOver
 
 _POINTER = "/data/attributes/"
 _MOST_WRITES = 5
@@ -58,19 +59,27 @@ class Imported:
 
 
 def import_profile(
-    klaviyo: KlaviyoWrites, look: Ownership, mapped: MappedProfile, *, known_id: str, released: Released
+    klaviyo: KlaviyoWrites,
+    look: Ownership,
+    mapped: MappedProfile,
+    *,
+    known_id: str,
+    released: Released,
+    take_over: TakeOver,
 ) -> Imported:
     """Write the profile.
 
     `known_id` is the Klaviyo id of a profile that has all identifiers already, "" if that is not known. `released` says of one that
-    Klaviyo has and Omneo has no more whether it is given up.
+    Klaviyo has and Omneo has no more whether it is given up. `take_over` keeps other syncs from a profile of nobody's that becomes the
+    person's.
 
     Raises:
         CannotSucceedError: Klaviyo takes neither the email address nor, for want of one, a phone number.
         WaitError: the profile has just gone from Klaviyo.
+        TurnTakenError: another sync takes over the same Klaviyo profile.
         ServiceError: what Klaviyo or Omneo answered.
     """
-    return _Import(klaviyo, look, mapped, released).run(known_id)
+    return _Import(klaviyo, look, mapped, released, take_over).run(known_id)
 
 
 def foreseen(look: Ownership, mapped: MappedProfile, *, released: Released) -> Imported:
@@ -93,6 +102,7 @@ class _Import:
     look: Ownership
     mapped: MappedProfile
     released: Released
+    take_over: TakeOver
     refused: dict[str, LeftOut] = field(default_factory=dict)
     # Identifiers that the profile has already, and Klaviyo refuses to be told again.
     there: tuple[str, ...] = ()
@@ -102,7 +112,7 @@ class _Import:
             return imported
         owners = self.look.owners(self.mapped.attributes)
         for _ in range(_MOST_WRITES):
-            verdict = decide(owners)
+            owners, verdict = self._decided(owners)
             ours = self.look.profiles.get(verdict.klaviyo_id)
             sent = _resource(self.mapped, verdict, ours, (*self.refused, *self.there), self.released)
             try:
@@ -116,6 +126,16 @@ class _Import:
         raise CannotSucceedError(
             "Klaviyo refuses the profile in ever new ways. Look at its answers, then replay."
         )
+
+    def _decided(self, owners: Owners) -> tuple[Owners, Verdict]:
+        """Return what is to be written, once no other sync can make its own what this one is about to; and the owners as they are then."""
+        verdict, taken = decide(owners), set[str]()
+        while untaken := [id for id in verdict.taken_over if id not in taken]:
+            taken.add(untaken[0])
+            if self.take_over(untaken[0]):
+                owners = self.look.again(untaken[0], owners, self.mapped.attributes)
+                verdict = decide(owners)
+        return owners, verdict
 
     def _at_once(self, id: str) -> Imported | None:
         """Write a profile that has all identifiers already; return None if that turns out to be no longer so."""

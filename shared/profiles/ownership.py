@@ -83,6 +83,14 @@ class Ownership:
         now = _with(owners, names, self._owner(found))
         return None if now == owners else now
 
+    def again(self, id: str, owners: Owners, wanted: Attributes) -> Owners:
+        """Return the owners with what the profile shows when it is read once more."""
+        self.profiles.pop(id, None)
+        self._owners.pop(id, None)
+        found = self._read(id)
+        others = replace(owners, by={name: owner for name, owner in owners.by.items() if owner.id != id})
+        return _with(others, held_of(found, wanted), self._owner(found)) if found else others
+
     def holder_of(self, profile: KlaviyoProfile) -> str:
         """Return the other living Omneo profile that a Klaviyo profile belongs to, "" if there is none."""
         if profile.id == self.stored_id and not read_omneo_id(profile.external_id):

@@ -43,6 +43,7 @@ from shared.profiles.rules.omneo_paths import at_path
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, SyncRules, comms_of, mapped_profile, plan_sync
 from shared.profiles.sharing import KnownBy, other_tenant_of
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
+from shared.profiles.taking_over import TakeOver, taking_over
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_staging
 from shared.values.omneo_ids import read_omneo_id
@@ -63,12 +64,12 @@ def sync_profile(job: SyncProfile, tenant: Tenant, services: Services) -> None:
         CannotSucceedError, RefusedError: some of it can never be done; what can be was.
         ServiceError, DisconnectedError: a service is missing; do all of it again.
     """
-    with turn_at(job.profile_id, tenant, services):
+    with turn_at(job.profile_id, tenant, services), taking_over(services) as take_over:
         sync, plan = _begun(job, tenant, services)
         if plan is None:
             logs.write(logging.INFO, "profile was synced since", reason="superseded")
         elif isinstance(plan, SyncPlan):
-            sync.run(plan)
+            sync.run(plan, take_over)
         elif isinstance(plan, Exclusion):
             sync.opt_out(plan)
         else:
@@ -205,7 +206,7 @@ class _Sync:
     read_at: datetime
     services: Services
 
-    def run(self, plan: SyncPlan) -> None:
+    def run(self, plan: SyncPlan, take_over: TakeOver) -> None:
         """Write the profile, its consents and its identity.
 
         If a value was left out, the profile does not count as read: the same job, put back or replayed, does all of it again.
@@ -224,6 +225,7 @@ class _Sync:
                 plan.mapped,
                 known_id=known_id,
                 released=room.released,
+                take_over=take_over,
             )
         except WaitError as refusal:
             if refusal.status == _THROTTLED:

@@ -419,6 +419,13 @@ STORIES: dict[str, Plan] = {
         acts=(act(36496.6, "p.share email", who=1), act(36619.3, "p.delete"), act(37036.2, "p.restore")),
         landings=(61.3,),
     ),
+    "two whom Omneo alone knows get one email at once, which Klaviyo knows of somebody": Plan(
+        people=(
+            Beginning("out", "out", is_new=True, is_known_by_email=True),
+            Beginning("out", "in", is_new=True, is_known_by_email=True),
+        ),
+        acts=(act(5, "p.share email"),),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

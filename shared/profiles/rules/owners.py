@@ -78,6 +78,12 @@ class Verdict:
     merges: tuple[str, ...] = ()
     unmerged: tuple[str, ...] = ()
 
+    @property
+    def taken_over(self) -> tuple[str, ...]:
+        """The ids of profiles that nothing in Omneo says to be the person's, and that become theirs by this write, or by a merge."""
+        own = (self.klaviyo_id,) if self.found_by is FoundBy.EMAIL else ()
+        return (*own, *(id for id in self.merges if id not in self.unmerged))
+
 
 def decide(owners: Owners) -> Verdict:
     """Return what is to be written where the identifiers have these owners."""

@@ -1,6 +1,7 @@
 """The table that says which Klaviyo profile is a person's and what becomes of each identifier, row by row and over everything."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -42,6 +43,25 @@ TABLE = [
 def owners_of(who: tuple[Owner | None, ...]) -> Owners:
     stored, *others = who
     return Owners(stored, {name: owner for name, owner in zip(IDENTIFIERS, others, strict=True) if owner})
+
+
+@pytest.mark.parametrize(
+    ("who", "absorbed", "taken_over"),
+    [
+        ((None, None, None, None), (), ()),
+        ((None, None, FREE, None), (), ("free",)),
+        ((None, OURS, OURS, None), (), ()),
+        ((None, OURS, FREE, None), (), ("free",)),
+        ((OURS, FREE, FREE_TOO, None), (), ("free", "free too")),
+        ((OURS, None, OTHERS, FREE), (), ()),
+        ((OURS, OURS, OURS, None), (FREE,), ()),
+        ((None, None, FREE, None), (FREE_TOO,), ("free",)),
+    ],
+)
+def test_what_is_nobodys_is_taken_over_and_what_omneo_says_to_be_the_persons_is_not(
+    who: tuple[Owner | None, ...], absorbed: tuple[Owner, ...], taken_over: tuple[str, ...]
+) -> None:
+    assert decide(replace(owners_of(who), absorbed=absorbed)).taken_over == taken_over
 
 
 @pytest.mark.parametrize(("who", "profile", "fates"), TABLE)

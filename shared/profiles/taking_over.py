@@ -1,0 +1,43 @@
+"""Taking over a Klaviyo profile that belongs to nobody in Omneo: one sync at a time does, else it would become two people's.
+
+Only syncs that take one over come here. That a Klaviyo profile is somebody's already is `ownership.py`'s to say.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from shared.errors import TurnTakenError
+from shared.services import Services
+from shared.storage.leases import Lease
+
+LASTING = timedelta(minutes=5)  # as long as a worker may run
+
+# Takes a Klaviyo profile over, by its id, and returns whether another has done so since it may have been read.
+TakeOver = Callable[[str], bool]
+
+
+@contextmanager
+def taking_over(services: Services) -> Iterator[TakeOver]:
+    """Yield what keeps Klaviyo profiles from being taken over by others, until the end of the block.
+
+    That raises TurnTakenError where another sync is at it. One that dies keeps a profile for `LASTING`.
+    """
+    held: dict[str, Lease] = {}
+
+    def take_over(klaviyo_id: str) -> bool:
+        if klaviyo_id in held:
+            return False
+        # Without the tenant: its staging twin may use the same account.
+        lease = services.leases.acquire(f"take over {klaviyo_id}", lasting=LASTING)
+        if lease is None:
+            raise TurnTakenError("another sync takes over the same Klaviyo profile", service="The extension")
+        held[klaviyo_id] = lease
+        return lease.before is not None
+
+    try:
+        yield take_over
+    finally:
+        for lease in held.values():
+            # The trace tells whoever has looked already that what was seen is old.
+            services.leases.release(lease, trace=LASTING)
