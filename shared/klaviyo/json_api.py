@@ -118,9 +118,7 @@ class JsonApi:
             # Expired early, or renewed by another worker: once more with another token, then it is somebody else's to judge.
             answer = call(self._tokens.instead_of(token))
         if is_strangers(answer):
-            raise WaitError(
-                "Klaviyo answered with what cannot be read", service="Klaviyo", status=200
-            ) from None
+            raise WaitError("Klaviyo answered with what cannot be read", service="Klaviyo", status=200)
         return answer
 
     def _headers(self, token: str, data: bytes | None) -> dict[str, str]:
