@@ -118,7 +118,9 @@ class JsonApi:
             # Expired early, or renewed by another worker: once more with another token, then it is somebody else's to judge.
             answer = call(self._tokens.instead_of(token))
         if is_strangers(answer):
-            raise WaitError("Klaviyo answered with what cannot be read", service="Klaviyo", status=200)
+            raise WaitError(
+                "Klaviyo answered with what cannot be read", service="Klaviyo", status=200
+            ) from None
         return answer
 
     def _headers(self, token: str, data: bytes | None) -> dict[str, str]:

@@ -347,7 +347,7 @@ class OmneoClient:
         if not any_success and is_strangers(answer):
             raise WaitError(
                 "Omneo answered with what cannot be read, and is not its own", service="Omneo", status=200
-            )
+            ) from None
         return answer
 
 
