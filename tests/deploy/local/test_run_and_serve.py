@@ -168,6 +168,7 @@ def test_every_hint_works_as_printed(started: Started) -> None:
     for label, command in _hints(started.second).items():
         assert command.startswith(("curl ", "(cd ", "make ")), command
         if command.startswith("make "):
+            assert f"DATA_DIR={started.data}" in command  # else it would look into .local
             continue
         answer = _said(command)
         if command.startswith("curl "):
