@@ -27,12 +27,9 @@ APIS = (
     "secretmanager",
     "storage",
 )
-
-
 DAYS_KEPT = 30
-RETRIES_OF_SCHEDULES = (
-    3  # a run that a worker could not take; the next one comes soon enough for those every five minutes
-)
+# Of a run that a worker could not take; the next one comes soon enough for those every five minutes.
+RETRIES_OF_SCHEDULES = 3
 
 
 def write_plan(work: Path, place: Place) -> None:

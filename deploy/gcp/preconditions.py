@@ -14,6 +14,16 @@ from deploy.gcp.naming import Place
 from deploy.gcp.tables import write_rows
 from deploy.gcp.upgrade import as_called
 
+# Where each service keeps the list of its regions.
+_LOCATIONS = {
+    "run": "v1",
+    "cloudtasks": "v2",
+    "cloudscheduler": "v1",
+    "firestore": "v1",
+    "artifactregistry": "v1",
+}
+_AT_ONCE = 100  # permissions that are asked for in one call
+
 
 def variable_problems(work: Path, place: Place) -> list[str]:
     """Return what the functions would not start with, before anything is made: our own Settings read the variables.
@@ -42,18 +52,6 @@ def cost_findings(work: Path) -> list[preflight.Finding]:
     most = costs.ceiling(known, os.environ)
     write_rows(work / "costs", ([line] for line in costs.told(known, functions, most)))
     return costs.findings(known, functions, most)
-
-
-# Where each service keeps the list of its regions.
-_LOCATIONS = {
-    "run": "v1",
-    "cloudtasks": "v2",
-    "cloudscheduler": "v1",
-    "firestore": "v1",
-    "artifactregistry": "v1",
-}
-
-_AT_ONCE = 100  # permissions that are asked for in one call
 
 
 def project_findings(place: Place) -> Iterator[preflight.Finding]:

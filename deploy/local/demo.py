@@ -219,14 +219,18 @@ def _send_one_event(sandbox: Sandbox, bundle: Bundle) -> list[Hop]:
         "definition": {"name": "Birthday reward"},
         "profile": {"email": EMAIL, "first_name": "Jane"},
     }
-    (delivery,) = sandbox.omneo.fire(TENANT, TRIGGER, context)
+    # A push of the catalogue may have changed the target, or added reactions of the same trigger.
+    deliveries = sandbox.omneo.fire(TENANT, TRIGGER, context)
+    if not deliveries:
+        raise StartError(f"No reaction of {TRIGGER} is there any more. {_BEGIN_ANEW}")
+    delivery = next((one for one in deliveries if one.status == 202), deliveries[0])
     if delivery.status != 202:
         answer = delivery.status or delivery.error
         raise StartError(f"The target answered {answer}; see {bundle.logs}. {_BEGIN_ANEW}")
     deadline = time.monotonic() + _WAIT_SECONDS
     while time.monotonic() < deadline:
         attempts = [row for row in _attempts(bundle) if row["created_epoch"] > (delivery.sent_at or 0.0)]
-        call = _create_event(sandbox, f"reward-{number}")
+        call = _create_event(sandbox, str(number))
         if attempts and call is not None:
             attempt = attempts[-1]
             return [
@@ -245,10 +249,10 @@ def _send_one_event(sandbox: Sandbox, bundle: Bundle) -> list[Hop]:
     )
 
 
-def _create_event(sandbox: Sandbox, unique_id: str) -> Any:
-    """Return the call that brought Klaviyo this event, None until it has been answered."""
+def _create_event(sandbox: Sandbox, reward_id: str) -> Any:
+    """Return the call that brought Klaviyo the event of this reward, None until it has been answered."""
     for call in sandbox.klaviyo.calls.all():
-        if call.path == "/api/events" and unique_id.encode() in call.body and call.answered_at:
+        if call.path == "/api/events" and reward_id.encode() in call.body and call.answered_at:
             return call
     return None
 

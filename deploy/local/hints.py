@@ -95,6 +95,8 @@ def _looking(place: Place) -> Iterator[Hint]:
     base = f"{place.url}/{place.tenant}/api/v1"
     key = f"Authorization: Bearer {place.installation_key}"
     sync, secret = f"{base}/targets/klaviyo/upsert-profile-data", f"x-omneo-secret: {place.webhook_secret}"
+    kept = place.env_file.parents[1]
+    data = "" if kept == place.repository / ".local" else f" DATA_DIR={shlex.quote(str(kept))}"
     make = f"make -C {shlex.quote(str(place.repository))}"
     yield Hint("Sync Jane", _curl(place, sync, secret, body={"profile_id": place.omneo_profile}))
     yield Hint(
@@ -108,8 +110,8 @@ def _looking(place: Place) -> Iterator[Hint]:
     yield Hint("How the tenant is", _curl(place, f"{base}/status", key))
     yield Hint("The queues", _curl(place, f"{place.queue}/queues"))
     yield Hint("The operator's commands", second_terminal(place.repository, place.env_file, place.python))
-    yield Hint("What every function writes", f"{make} logs TENANT={place.tenant} PORT={place.port}")
-    yield Hint("After Ctrl-C: forget this tenant and its data", f"{make} fresh PORT={place.port}")
+    yield Hint("What every function writes", f"{make} logs TENANT={place.tenant} PORT={place.port}{data}")
+    yield Hint("After Ctrl-C: forget this tenant and its data", f"{make} fresh PORT={place.port}{data}")
 
 
 def _curl(place: Place, url: str, *headers: str, body: object = None) -> str:

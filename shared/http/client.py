@@ -149,8 +149,8 @@ class HttpClient:
     ) -> Any:
         """Return the answer's JSON, None if it has no body and needs none.
 
-        `without_body` are the statuses of success with which the service answers this call so. With `any_success` every 2xx is enough, whatever its body is, and what is not JSON comes back as None. `answered` hears the headers of
-        every answer.
+        `without_body` are the statuses of success with which the service answers this call so. With `any_success` every 2xx is enough,
+        whatever its body is, and what is not JSON comes back as None. `answered` hears the headers of every answer.
 
         Raises:
             WaitError: throttled, failing, unreachable, too slow, or not an answer of the API's own. UnsureError: perhaps one, a 404.

@@ -72,7 +72,7 @@ def tell(
 ) -> None:
     """Have the tenant's address told, if it has one. `key` tells causes of one kind apart; `about` holds nothing personal.
 
-    `hour` is the one in which it is told once, the present one if none is given.
+    `hour` names the hour, or another time, in which it is told once; it is the present hour if none is given.
     """
     if tenant.settings.notify_url is None:
         return

@@ -17,11 +17,11 @@ _MISSING_PARTS = {
     *("null", "NULL", "Null", "None", "undefined", "Undefined", "NaN", "NAN", "nan"),
     *("[object Object]", "[object", "Object]", "Array"),
 }  # fmt: skip
-# As a whole id or at its end they say the same; `unknown` within an id may be a word.
-_NOT_KNOWN = _MISSING | {"nan", "unknown"}
-# What says so with a blank or a slash in it, which stand between parts too.
-_MISSING_IN_PIECES = re.compile(r"#?\bn/a\b|<no value>|\((?:null|none|undefined)\)", re.IGNORECASE)
-_NOTHING_IN_BRACKETS = re.compile(r"\(\s*\)|\[\s*\]|\{\s*\}|<\s*>|'\s*'|\"\s*\"")
+# What says so with a blank in it, which stands between parts too.
+_MISSING_IN_PIECES = re.compile(r"<no value>|\((?:null|none|undefined)\)", re.IGNORECASE)
+# What people write, also where an order or a size is told beside it: a gap, which is harmless in an id that names its thing all the same.
+_GAP = re.compile(r"#?\bn/a\b|\(\s*\)|\[\s*\]|\{\s*\}|<\s*>|'\s*'|\"\s*\"", re.IGNORECASE)
+_UNKNOWN = "unknown"  # a gap at the end of an id; within one it may be a word
 # A template that nobody rendered, or half of one: Twig's and Klaviyo's, ERB's, Mailchimp's, JavaScript's, and a lone pair of braces around a name.
 _PLACEHOLDER = re.compile(
     r"\{\{|\{%|\{#|\}\}|%\}|[$#]\{|<%|%>|\*\||\|\*|%%[A-Za-z_]+%%|\{\s*[A-Za-z_]+(?:\.[A-Za-z_]+)*\s*\}"
@@ -133,18 +133,20 @@ def lacks_a_part(id: str) -> bool:
     [False, False, False, False, False]
     >>> [lacks_a_part(id) for id in ("Happy Birthday-", "order #", "BFCM2027-", "reward-NULL", "https://shop.example/orders/ABC")]
     [True, True, True, True, False]
-    >>> [lacks_a_part(id) for id in ("reward-N/A", "reward-()-2027", "birthday-NULL-2027", "reward-unknown", "?", "unknown-7")]
+    >>> [lacks_a_part(id) for id in ("reward-N/A", "reward-()-2027", "birthday-NULL-2027", "reward-unknown", "?", "order-7-N/A")]
     [True, True, True, True, True, False]
     """
     if "\ufffd" in id:
         return True
     told = _MISSING_IN_PIECES.sub("null", _SCHEME.sub("", id, count=1))
-    parts = _BETWEEN_PARTS.split(_NOTHING_IN_BRACKETS.sub("-", told))
+    parts = _BETWEEN_PARTS.split(_GAP.sub("-", told))
     given = [part for part in parts if any(letter.isalnum() for letter in part)]
     if len(parts) == 1:
-        return id != "" and (not given or id.casefold() in {"nan", "unknown"})
-    if parts[-1].casefold() in _NOT_KNOWN or any(part in _MISSING_PARTS for part in parts):
+        return id != "" and (not given or id.casefold() in {"nan", _UNKNOWN})
+    if parts[-1].casefold() in _MISSING or any(part in _MISSING_PARTS for part in parts):
         return True
+    if given and given[-1].casefold() == _UNKNOWN:
+        del given[-1]
     has_year = any(_YEAR.fullmatch(part) for part in given)
     return len(given) < len(parts) and all(
         _FIXED_PART.fullmatch(part) or (has_year and _OF_A_DATE.fullmatch(part)) for part in given

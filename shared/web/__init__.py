@@ -1,1 +1,1 @@
-"""HTTP in: the policies that hold every status, authentication, and bodies. The only room that knows Flask."""
+"""HTTP in: the one table of statuses, authentication, bodies, and the counting of calls. The only room that knows Flask."""

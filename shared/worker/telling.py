@@ -44,4 +44,5 @@ def tell_of_traffic(tenant: Tenant, services: Services) -> None:
         if not trouble.is_news(now):
             continue
         cause = Cause.TRAFFIC_REFUSED if trouble.statuses else Cause.TRAFFIC_SILENT
-        tell(tenant, cause, services, key=trouble.target, target=trouble.target, reason=trouble.message)
+        about = {"target": trouble.target, "reason": trouble.message}
+        tell(tenant, cause, services, key=trouble.target, hour=trouble.day_of_silence(now), **about)

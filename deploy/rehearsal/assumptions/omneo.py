@@ -110,7 +110,7 @@ OMNEO: tuple[Assumption, ...] = (
     ),
     _of(
         "empty-list-is-200",
-        "a list of Omneo's that is empty is 200 with `[]`; a 404, null or an object in its place says nothing",
+        "a list of Omneo's that is empty is 200 with `[]` in `data`; a 404, null or an object in its place says nothing",
         Place(OmneoClient.rewards_of_profile),
         "calls wait where nobody is to be found",
         Trial(omneo.empty_list_is_200, writes=False),

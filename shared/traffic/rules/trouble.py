@@ -43,6 +43,12 @@ class Trouble:
             return now - self.refused_at <= NEWS
         return self.accepted_at is not None and (now - self.accepted_at) % RECENT <= NEWS
 
+    def day_of_silence(self, now: datetime) -> str:
+        """Return a name of the day that the silence is in now, "" where calls are refused: two looks of one day may both find news in it."""
+        if self.refused_at is not None or self.accepted_at is None:
+            return ""
+        return f"{(now - self.accepted_at) // RECENT} days after {self.accepted_at.isoformat()}"
+
 
 def troubles(spans: Iterable[tuple[datetime, Table]], now: datetime) -> Iterator[Trouble]:
     """Yield the troubles of a tenant. `spans` begin with the hour or day that they are of, and cover the last five weeks."""

@@ -464,18 +464,21 @@ class TestWhatIsTold:
         assert message["data"]["target"] == "metric"
         assert "12 refused" in message["data"]["reason"]
 
+    @pytest.mark.parametrize(
+        "minute", [30, 2]
+    )  # of an accepted call: at 2, the looks of two hours are near enough
     def test_that_a_target_has_fallen_silent_once_a_day_and_the_audit_shows_it(
-        self, told: World, receiver: Receiver
+        self, told: World, receiver: Receiver, minute: int
     ) -> None:
-        told.clock.now = told.clock.now.replace(hour=9, minute=30)
+        told.clock.now = told.clock.now.replace(hour=9, minute=minute)
         counts = Traffic.of(told.services)
         for _ in range(4):
             counts.count(TENANT, Row("metric", What.ACCEPTED, metric="Seen"))
             told.clock.advance(24 * 3600)
         told.clock.advance(1800 - 24 * 3600)
         for _ in range(3 * 24 + 1):
-            for minute in (0, 4, 5):
-                told.clock.now = told.clock.now.replace(minute=minute, second=0)
+            for look in (0, 4, 5):
+                told.clock.now = told.clock.now.replace(minute=look, second=0)
                 every_tenant(EveryTenant(accepted_at=told.clock(), run="sweep-inbox"), told.services)
                 told.work(1)
             told.clock.now = told.clock.now.replace(minute=0) + timedelta(hours=1)
