@@ -160,8 +160,8 @@ GUARDS: dict[str, Guard] = {
         (
             Cut(
                 "shared.consent.flush:flush",
-                "    ready = _Ready.of(entries, look)\n    read_at = services.clock()\n    profile = _omneo_profile(tenant, services, look)\n",
-                "    read_at = services.clock()\n    profile = _omneo_profile(tenant, services, look)\n    ready = _Ready.of(entries, look)\n",
+                "    ready = _Ready.of(entries, look)\n    read_at = services.clock()\n    match = _match(tenant, services, look)\n",
+                "    read_at = services.clock()\n    match = _match(tenant, services, look)\n    ready = _Ready.of(entries, look)\n",
             ),
             # Nor is it read again where the answer that it waits for took long.
             Cut("shared.consent.to_omneo:is_fresh", "now - read_at <= _FRESH", "True"),
