@@ -162,7 +162,7 @@ def _webhook(tenant: Tenant, services: Services) -> Iterator[Finding]:
 
 def _last_delivery(tenant: Tenant, services: Services) -> str:
     last = services.secret_uses.last(tenant.name).get(KLAVIYO_DELIVERY)
-    return f"Its last delivery came at {_iso(last)}." if last else "No delivery has come yet."
+    return f"Its last delivery came at {_shown(last)}." if last else "No delivery has come yet."
 
 
 def _omneo(tenant: Tenant, services: Services) -> Iterator[Finding]:
@@ -232,7 +232,7 @@ def check_queues(
             yield Finding(
                 check,
                 Severity.WARNING,
-                f"{state.depth} jobs wait, the oldest since {_iso(state.oldest)}.",
+                f"{state.depth} jobs wait, the oldest since {_shown(state.oldest)}.",
                 "Look at the log of the worker for what they wait for.",
             )
         else:
@@ -306,7 +306,7 @@ def _backlog(tenant: Tenant, services: Services) -> Iterator[Finding]:
     if first is None:
         yield Finding("event backlog", Severity.OK, "No event waits for a bulk job.")
         return
-    waits = f"{backlog.count(tenant.name)} events wait for a bulk job, since {_iso(first.since)}."
+    waits = f"{backlog.count(tenant.name)} events wait for a bulk job, since {_shown(first.since)}."
     if tenant.is_connected and now - first.since > OLD_TASK:
         help = "Look at the log of the worker for what the job pack-events waits for."
         yield Finding("event backlog", Severity.WARNING, waits, help)
@@ -324,7 +324,7 @@ def _syncs(tenant: Tenant, services: Services) -> Iterator[Finding]:
     yield Finding(
         "profile syncs",
         Severity.WARNING if is_old else Severity.OK,
-        f"{waiting.count(tenant.name)} wait for Klaviyo to take more, the first since {_iso(first.accepted_at)}.",
+        f"{waiting.count(tenant.name)} wait for Klaviyo to take more, the first since {_shown(first.accepted_at)}.",
         "Look at what else calls this Klaviyo account: the runbook's service-throttling." if is_old else "",
     )
 
@@ -377,5 +377,5 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def _iso(time: datetime | None) -> str | None:
-    return time.isoformat(timespec="seconds") if time else None
+def _shown(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC"
