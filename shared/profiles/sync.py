@@ -230,7 +230,7 @@ class _Sync:
                 take_over=take_over,
             )
         except WaitError as refusal:
-            if refusal.status == _THROTTLED:
+            if refusal.status == _THROTTLED or isinstance(refusal, TurnTakenError):
                 self.opt_out_meanwhile()
             raise
         self._note_given_up(heirs, imported.before, imported.profile)
@@ -249,7 +249,7 @@ class _Sync:
             raise error
 
     def opt_out_meanwhile(self) -> None:
-        """Apply the opt-outs of a profile that Klaviyo has from before, while it takes no profiles. What cannot be done is left to the sync."""
+        """Apply the opt-outs of a profile that Klaviyo has from before, while its import waits. What cannot be done is left to the sync."""
         with suppress(RefusedError, CannotSucceedError):
             found = profile_of_excluded(self._ownership, self.tenant, self.before, self.services)
             if found is not None:
