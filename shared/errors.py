@@ -190,7 +190,14 @@ class RestingError(WaitError):
 
 
 class TurnTakenError(WaitError):
-    """Another job of ours is at it. A process that was killed there holds its turn for minutes, and the next caller must not wait much longer."""
+    """Another job of ours is at it. A process that was killed there holds its turn for minutes, and the next caller must not wait much longer.
+
+    `turn` is the id of the lease that is held.
+    """
+
+    def __init__(self, message: str, *, turn: str) -> None:
+        super().__init__(message, service="The extension")
+        self.turn = turn
 
 
 class UnsureError(WaitError):

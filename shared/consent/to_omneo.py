@@ -22,7 +22,7 @@ from shared.errors import NotFoundError, RefusedError, TurnTakenError, WaitError
 from shared.jobs.jobs import AddInteraction
 from shared.jobs.rules.windows import hashed
 from shared.services import Services
-from shared.storage.leases import Lease
+from shared.storage.leases import Lease, id_of
 from shared.tenants.erasures import Identifier, mark_of
 from shared.tenants.tenants import Tenant
 
@@ -45,9 +45,10 @@ def consent_turn(profile_id: str, tenant: Tenant, services: Services) -> Iterato
     Raises:
         TurnTakenError: somebody else has it.
     """
-    turn = services.leases.acquire(f"consent {tenant.name} {profile_id}", lasting=TURN)
+    name = f"consent {tenant.name} {profile_id}"
+    turn = services.leases.acquire(name, lasting=TURN)
     if turn is None:
-        raise TurnTakenError("another flush works on the profile", service="The extension")
+        raise TurnTakenError("another flush works on the profile", turn=id_of(name))
     try:
         yield turn
     finally:

@@ -23,6 +23,7 @@ from shared.installation.leaving import (
     revoke,
     unless_gone,
 )
+from shared.installation.provision import start_provision
 from shared.klaviyo.resources import omneo_webhook_path
 from shared.metrics.backlog import Backlog
 from shared.profiles.backlog import SyncBacklog
@@ -93,7 +94,11 @@ def _take_away(tenant: Tenant, services: Services) -> Tenant:
             }
         )
 
-    after = services.tenants.change(tenant.name, forget)
+    try:
+        after = services.tenants.change(tenant.name, forget)
+    except ConflictError:
+        start_provision(tenant, services)  # that of the new install may have gone with the queue
+        raise
     services.tenant_cache.fresh(tenant.name)
     return after
 

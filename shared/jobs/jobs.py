@@ -27,6 +27,7 @@ class Job(BaseModel):
 
     A replay of a dead job carries `replay`, a word that this replay alone has, `dead_id`, the id of its row on the desk, and `replayed_at`,
     from which on its age counts.
+    One that waits for another job of ours carries `turn`, the id of the lease that the other holds.
     """
 
     # A cold start builds none of the models it does not use.
@@ -42,6 +43,7 @@ class Job(BaseModel):
     replay: str = ""
     dead_id: str = ""
     replayed_at: AwareDatetime | None = None
+    turn: str = ""
 
     @property
     def waits_since(self) -> datetime:
@@ -50,7 +52,7 @@ class Job(BaseModel):
 
     def replayed(self, *, word: str, dead_id: str, at: datetime) -> Self:
         """Return the same job as a replay: what it is to do stays, what it has been through is forgotten."""
-        fresh = {"attempts": 0, "last_failure": ""}
+        fresh = {"attempts": 0, "last_failure": "", "turn": ""}
         return self.model_copy(update={**fresh, "replay": word, "dead_id": dead_id, "replayed_at": at})
 
 

@@ -45,6 +45,7 @@ from shared.profiles.sharing import KnownBy, other_tenant_of
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.profiles.taking_over import TakeOver, taking_over
 from shared.services import Services
+from shared.storage.leases import id_of
 from shared.tenants.tenants import Tenant, is_staging
 from shared.values.omneo_ids import read_omneo_id
 from shared.values.phones import region_of
@@ -108,9 +109,10 @@ def turn_at(profile_id: str, tenant: Tenant, services: Services) -> Iterator[Non
     Raises:
         TurnTakenError: somebody else has it.
     """
-    turn = services.leases.acquire(f"sync {tenant.name} {profile_id}", lasting=TURN)
+    name = f"sync {tenant.name} {profile_id}"
+    turn = services.leases.acquire(name, lasting=TURN)
     if turn is None:
-        raise TurnTakenError("another sync works on the profile", service="The extension")
+        raise TurnTakenError("another sync works on the profile", turn=id_of(name))
     try:
         yield
     finally:
@@ -228,7 +230,7 @@ class _Sync:
                 take_over=take_over,
             )
         except WaitError as refusal:
-            if refusal.status == _THROTTLED:
+            if refusal.status == _THROTTLED or isinstance(refusal, TurnTakenError):
                 self.opt_out_meanwhile()
             raise
         self._note_given_up(heirs, imported.before, imported.profile)
@@ -247,7 +249,7 @@ class _Sync:
             raise error
 
     def opt_out_meanwhile(self) -> None:
-        """Apply the opt-outs of a profile that Klaviyo has from before, while it takes no profiles. What cannot be done is left to the sync."""
+        """Apply the opt-outs of a profile that Klaviyo has from before, while its import waits. What cannot be done is left to the sync."""
         with suppress(RefusedError, CannotSucceedError):
             found = profile_of_excluded(self._ownership, self.tenant, self.before, self.services)
             if found is not None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from shared.errors import TurnTakenError
 from shared.services import Services
-from shared.storage.leases import Lease
+from shared.storage.leases import Lease, id_of
 
 LASTING = timedelta(minutes=5)  # as long as a worker may run
 
@@ -29,9 +29,10 @@ def taking_over(services: Services) -> Iterator[TakeOver]:
         if klaviyo_id in held:
             return False
         # Without the tenant: its staging twin may use the same account.
-        lease = services.leases.acquire(f"take over {klaviyo_id}", lasting=LASTING)
+        name = f"take over {klaviyo_id}"
+        lease = services.leases.acquire(name, lasting=LASTING)
         if lease is None:
-            raise TurnTakenError("another sync takes over the same Klaviyo profile", service="The extension")
+            raise TurnTakenError("another sync takes over the same Klaviyo profile", turn=id_of(name))
         held[klaviyo_id] = lease
         return lease.before is not None
 

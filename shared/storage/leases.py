@@ -31,7 +31,12 @@ class Lease:
     @classmethod
     def of(cls, name: str, holder: str) -> "Lease":
         """Return the proof of a lease on `name` that `holder` took, for a process that goes on with the holder's work."""
-        return cls(hashlib.sha256(name.encode()).hexdigest()[:32], holder)
+        return cls(id_of(name), holder)
+
+
+def id_of(name: str) -> str:
+    """Return the id of the lease on `name`, which shows nothing of the name."""
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 class Leases:
@@ -53,6 +58,11 @@ class Leases:
         except DocumentExistsError:
             return self._taken_over(lease, fields)
         return lease
+
+    def is_held(self, id: str) -> bool:
+        """Return whether somebody holds the lease with this id now."""
+        held = self._documents.get(COLLECTION, id)
+        return held is not None and not self._is_free(held)
 
     def renew(self, lease: Lease, *, lasting: timedelta) -> bool:
         """Let the lease last that long from now on, and return True; if it expired and another took it over, leave that one alone."""

@@ -1,8 +1,8 @@
-"""The jobs that wait before they cost anything: their first call to Klaviyo would not be made now, or would be refused."""
+"""The jobs that wait before they cost anything: their first call to Klaviyo would not be made now, or would be refused, or another is at it."""
 
 from contextlib import suppress
 
-from shared.errors import CannotSucceedError, RestingError, ServiceError
+from shared.errors import CannotSucceedError, RestingError, ServiceError, TurnTakenError
 from shared.jobs.jobs import AnyJob, CompareConsent, KeepMasterList, SendMetric, SyncProfile
 from shared.klaviyo.limits import Endpoint
 from shared.klaviyo.pace import TenantPace
@@ -28,6 +28,16 @@ def check_rests(job: AnyJob, tenant: Tenant, services: Services) -> None:
             service="Klaviyo",
             retry_after=(until - now).total_seconds(),
         )
+
+
+def check_turn(job: AnyJob, services: Services) -> None:
+    """Return if the turn is free that the job has found taken, or it has found none so: what leads to the turn is not asked for in vain.
+
+    Raises:
+        TurnTakenError: somebody else has it still.
+    """
+    if job.turn and services.leases.is_held(job.turn):
+        raise TurnTakenError("another job of ours is still at the profile", turn=job.turn)
 
 
 def waits_behind_others(job: SyncProfile, tenant: Tenant, services: Services) -> RestingError | None:

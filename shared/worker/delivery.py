@@ -64,7 +64,7 @@ from shared.resync.telling import tell_of_the_end
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_tenant_name
 from shared.worker import outcomes
-from shared.worker.admission import check_rests, opt_outs_go_first, waits_behind_others
+from shared.worker.admission import check_rests, check_turn, opt_outs_go_first, waits_behind_others
 from shared.worker.replaying import after_success, is_meant, keep_waiting
 from shared.worker.run import run
 from shared.worker.schedule import every_tenant
@@ -143,7 +143,11 @@ def _done(job: AnyJob, tenant: Tenant, services: Services, *, is_again: bool) ->
 
 
 def _waits_first(job: AnyJob, tenant: Tenant, services: Services, *, is_again: bool) -> Outcome | None:
-    """Let a job wait before it costs anything, if it has to; return None if it is to be done. One that waits like this was not tried."""
+    """Let a job wait before it costs anything, if it has to; return None if it is to be done. One that waits like this was not tried.
+
+    Raises:
+        TurnTakenError: it waits for another job of ours, which is still at it.
+    """
     if isinstance(job, SendMetric) and goes_to_the_backlog(job, tenant, services, is_again=is_again):
         return _set_aside(job, services)
     if isinstance(job, SyncProfile) and (waiting := waits_behind_others(job, tenant, services)):
@@ -158,6 +162,7 @@ def _waits_first(job: AnyJob, tenant: Tenant, services: Services, *, is_again: b
             # As a new task it looks as if nobody had tried it; the delivery before this may have.
             job = job.model_copy(update={"alone": True})
         return _wait(job, tenant, services, error, None, delay=turn, is_tried=False)
+    check_turn(job, services)
     return None
 
 
@@ -244,7 +249,9 @@ def _wait(
     if delay is None:
         delay = seconds_to_wait(job.attempts, asked, services.random())
     # Who only waited for its turn is no older by that: some give up at the second attempt.
-    older = job.model_copy(update={"attempts": job.attempts + is_tried, "last_failure": str(error)})
+    taken = error.turn if isinstance(error, TurnTakenError) else ""
+    been_through = {"attempts": job.attempts + is_tried, "last_failure": str(error), "turn": taken}
+    older = job.model_copy(update=been_through)
     outcomes.waits(older, tenant, services, why=str(error), delay=delay)
     (put_back or _put_back)(older, tenant, services, delay)
     keep_waiting(job, services)

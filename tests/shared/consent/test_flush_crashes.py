@@ -234,6 +234,28 @@ def test_a_flush_that_meets_another_waits_a_little(shop: Retailer) -> None:
     assert shop.comms(jane)["email_promo"] is False
 
 
+def test_flushes_behind_a_dead_one_ask_nobody_but_once_until_its_turn_ends(shop: Retailer) -> None:
+    """Each looks again every few seconds for minutes, and an act brings several."""
+    jane = shop.person()
+    Inflow.of(shop.world).spread(an_event(jane, OPT_OUT, shop.world.clock()))
+    dead = shop.world.services.leases.acquire(f"consent {TENANT} {jane.omneo}", lasting=TURN)
+    assert dead is not None
+    job = FlushInbox(tenant=TENANT, accepted_at=shop.world.clock(), profile=jane.klaviyo)
+    for _ in range(3):
+        shop.world.services.queue.put(job, shop.world.read())
+    shop.world.work(20)
+    assert len(shop.calls()) == 3
+    for _ in range(13):
+        shop.world.work(20)
+    assert shop.calls() + shop.calls("klaviyo") == []
+    assert "email_promo" not in shop.comms(jane)
+    shop.world.work(40)
+    shop.settle()
+    assert shop.comms(jane)["email_promo"] is False
+    assert copies(shop, jane) == [1]
+    assert shop.open() == 0
+
+
 # The protocol of windows
 
 

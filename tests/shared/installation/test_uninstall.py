@@ -355,6 +355,27 @@ def test_an_install_that_comes_in_the_middle_of_it_from_another_tab_stays(
     assert uninstall(tenant, shop.services).klaviyo is None
 
 
+def test_an_install_whose_set_up_was_purged_with_the_queue_is_set_up(shop: World) -> None:
+    """It came after the last look: nothing else would queue its set-up again."""
+    services = lives(shop, Fate(-1, kills=False))
+
+    class InTheMiddle:
+        def __getattr__(self, name: str) -> Any:
+            if name == "purge":
+                shop.clock.advance(1)
+                tokens = shop.sandbox.klaviyo.install(ACCOUNT, scopes=" ".join(SCOPES))
+                answer, now = TokenAnswer.model_validate(tokens.to_json()), shop.clock()
+                connect(TENANT, answer, tenants=shop.services.tenants, now=now, account=Account(id=ACCOUNT))
+                start_provision(shop.read(), shop.services)
+            return getattr(shop.services.queue, name)
+
+    vars(services)["queue"] = InTheMiddle()
+    with pytest.raises(ConflictError, match="installed again meanwhile"):
+        uninstall(shop.read(), services)
+    settle(shop, 15)
+    assert {step["state"] for step in steps_of(shop.read())} == {"done"}
+
+
 def lives(world: World, fate: Fate) -> Services:
     """Return services of a process with this fate."""
     settings = Settings.from_env(world.environment, EVERYTHING)

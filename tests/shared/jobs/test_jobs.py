@@ -88,6 +88,7 @@ class TestTravelling:
             "replay": "",
             "dead_id": "",
             "replayed_at": None,
+            "turn": "",
             "event": EVENT,
             "with_token": True,
             "omneo_profile_id": "",

@@ -122,6 +122,24 @@ def test_a_profile_that_a_killed_sync_was_taking_over_is_free_after_five_minutes
     assert owners(shop) == {form.id: jane}
 
 
+def test_an_opt_out_does_not_wait_for_a_killed_sync_that_was_taking_another_profile_over(shop: Shop) -> None:
+    joan = shop.customer(email=OTHERS_EMAIL, comms={"email_promo": True})
+    shop.settle()
+    (hers,) = shop.klaviyo.profiles(ACCOUNT)
+    assert shop.consent() == "SUBSCRIBED"
+    form = shop.klaviyo.profile(ACCOUNT, email=EMAIL)
+    assert shop.world.services.leases.acquire(f"take over {form.id}", lasting=LASTING)
+    shop.change(joan, email=EMAIL, comms={"email_promo": False, "email_consent_updated_at": shop.now()})
+    for _ in range(4):
+        shop.world.work(15)
+    assert owners(shop) == {hers.id: joan, form.id: ""}
+    assert hers.subscriptions.consents["email"].status == "UNSUBSCRIBED"
+    shop.world.clock.advance(LASTING.total_seconds())
+    shop.settle()
+    assert owners(shop) == {hers.id: joan}
+    assert shop.consent() == "UNSUBSCRIBED"
+
+
 @pytest.mark.parametrize("kills", [True, False])
 def test_wherever_one_of_them_dies_each_ends_with_their_own(shop: Shop, kills: bool) -> None:
     for at in range(100):

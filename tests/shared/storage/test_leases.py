@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from shared.storage.documents import Documents
-from shared.storage.leases import COLLECTION, Lease, Leases
+from shared.storage.leases import COLLECTION, Lease, Leases, id_of
 from tests.support import stores
 from tests.support.world import Clock
 
@@ -52,6 +52,20 @@ def winners(leases: Leases, callers: int) -> list[Lease]:
 
 def test_of_sixteen_who_ask_at_once_one_holds(leases: Leases) -> None:
     assert len(winners(leases, 16)) == 1
+
+
+def test_whether_somebody_holds_it_is_seen_without_taking_it(leases: Leases, clock: Clock) -> None:
+    id = id_of(NAME)
+    assert not leases.is_held(id)
+    lease = held(leases)
+    assert lease.id == id
+    assert leases.is_held(id)
+    leases.release(lease, trace=MINUTE)
+    assert not leases.is_held(id)
+    held(leases)
+    assert leases.is_held(id)
+    clock.advance(60)
+    assert not leases.is_held(id)
 
 
 def test_while_one_holds_it_nobody_else_gets_it(leases: Leases, clock: Clock) -> None:
