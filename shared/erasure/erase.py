@@ -26,8 +26,8 @@ from shared.jobs.jobs import AnyJob
 from shared.metrics.backlog import Backlog
 from shared.profiles.backlog import SyncBacklog
 from shared.profiles.sharing import KnownBy, other_tenant_of
-from shared.profiles.sync import turn_at
 from shared.profiles.synced import SyncedProfiles
+from shared.profiles.turn import turn_at
 from shared.profiles.waiting import Waiting
 from shared.receipts import Receipts
 from shared.rewards.claims import RewardClaims

@@ -41,17 +41,12 @@ from shared.profiles.consent_calls import consent_rules
 from shared.profiles.klaviyo_import import Imported, foreseen
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.ownership import Ownership
+from shared.profiles.planning import ownership_of, planned, profile_of_excluded
 from shared.profiles.rules.calls import profile_id_of_event
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.owners import FoundBy, decide
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, comms_of
-from shared.profiles.sync import (
-    ownership_of,
-    planned,
-    profile_of_excluded,
-    subjects_of,
-    subjects_of_excluded,
-)
+from shared.profiles.subjects import subjects_of, subjects_of_excluded
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.receipts import Receipts
 from shared.rewards.claims import RewardClaims

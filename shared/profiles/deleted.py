@@ -23,8 +23,8 @@ from shared.klaviyo.profiles import KlaviyoProfile
 from shared.matching import other_holder
 from shared.profiles.calls import sync_soon
 from shared.profiles.sharing import KnownBy, other_tenant_of
-from shared.profiles.sync import turn_at
 from shared.profiles.synced import SyncedProfiles
+from shared.profiles.turn import turn_at
 from shared.services import Services
 from shared.tenants.settings import OnProfileDeleted
 from shared.tenants.tenants import Tenant, is_staging

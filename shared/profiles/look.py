@@ -7,9 +7,10 @@ sides.
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared import logs
 from shared.consent.looks import look_at
@@ -21,16 +22,13 @@ from shared.consent_events import Channel
 from shared.errors import CannotSucceedError
 from shared.jobs.jobs import CompareConsent
 from shared.profiles.consent_calls import ConsentCalls, Trouble, compared
+from shared.profiles.planning import planned
 from shared.profiles.rules.sync_plan import SyncPlan, comms_of
-from shared.profiles.sync import planned, turn_at
+from shared.profiles.subjects import subject_of
 from shared.profiles.synced import SyncedProfiles
+from shared.profiles.turn import turn_at
 from shared.services import Services
 from shared.tenants.tenants import Tenant
-
-if TYPE_CHECKING:
-    from shared.klaviyo.profiles import KlaviyoProfile
-
-_NAMES: Mapping[Channel, str] = {Channel.EMAIL: "email", Channel.SMS: "phone_number"}
 
 
 def compare_consent(job: CompareConsent, tenant: Tenant, services: Services) -> None:
@@ -65,7 +63,9 @@ def _look(job: CompareConsent, tenant: Tenant, services: Services) -> None:
         found = services.klaviyo(tenant).profile(klaviyo_id)
         if found is None:
             continue
-        subjects = {channel: _subject(found, klaviyo_id, attributes, channel) for channel in Channel}
+        # Of the profile that was asked about, also where Klaviyo answers with the one that it was merged into.
+        asked = replace(found, id=klaviyo_id)
+        subjects = {channel: subject_of(asked, channel, attributes) for channel in Channel}
         _, steps = compared(profile_id, comms, subjects, read_at=read_at, tenant=tenant, services=services)
         calls = ConsentCalls(tenant, profile_id, subjects, comms, read_at, services, job.traceparent)
         trouble = calls.make(steps) or trouble
@@ -99,16 +99,6 @@ def _attributes(
     except CannotSucceedError:
         return {}
     return plan.mapped.attributes if isinstance(plan, SyncPlan) else {}
-
-
-def _subject(
-    found: "KlaviyoProfile", klaviyo_id: str, attributes: Mapping[str, Any], channel: Channel
-) -> Subject:
-    """Return whose consent a channel is about: an opt-in is Omneo's for the address that it holds itself."""
-    held = found.email if channel is Channel.EMAIL else found.phone_number
-    address = str(attributes.get(_NAMES[channel]) or "")
-    is_same = bool(held) and held.casefold() == address.casefold()
-    return Subject(klaviyo_id, address if is_same else "", found.subscriptions, held)
 
 
 def _klaviyo_ids(memories: Memories) -> list[str]:

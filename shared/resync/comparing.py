@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from shared.consent.memories import ConsentMemories
 from shared.consent.rules.comparison import consent_steps
@@ -18,10 +18,11 @@ from shared.consent.rules.step import Outcome, Reason, Step
 from shared.consent_events import Channel
 from shared.errors import CannotSucceedError
 from shared.profiles.consent_calls import consent_rules
+from shared.profiles.planning import planned
 from shared.profiles.rules.draft import MappedProfile
 from shared.profiles.rules.owners import IDENTIFIERS
 from shared.profiles.rules.sync_plan import SyncPlan, comms_of
-from shared.profiles.sync import planned, subjects
+from shared.profiles.subjects import ADDRESSES, subject_of, subjects
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.profiles.waiting import hashes
 from shared.resync.klaviyo_lookup import KnownProfiles, Wanted
@@ -33,10 +34,6 @@ from shared.tenants.tenants import Tenant
 if TYPE_CHECKING:
     from shared.klaviyo.profiles import KlaviyoProfile
 
-_ADDRESSES: Mapping[Channel, Literal["email", "phone_number"]] = {
-    Channel.EMAIL: "email",
-    Channel.SMS: "phone_number",
-}
 NO_DATE = "no consent date"
 # More than these of a run would only stand in the way of live traffic: a shop that gives everybody one number, say.
 MOST_APART = 1_000
@@ -270,8 +267,8 @@ def _subjects(candidate: Candidate, wanted: Wanted, known: KnownProfiles) -> dic
     attributes = candidate.plan.mapped.attributes
     found = dict.fromkeys(Channel, Subject("", "")) if own is None else subjects(own, number, attributes)
     if own is None and number is not None and not (number.email or number.external_id):
-        found[Channel.SMS] = subjects(number, number, attributes)[Channel.SMS]
-    for channel, name in _ADDRESSES.items():
+        found[Channel.SMS] = subject_of(number, Channel.SMS, attributes)
+    for channel, name in ADDRESSES.items():
         if known.of(name, getattr(wanted, name)) is None:
             found[channel] = replace(found[channel], address=candidate.attribute(name))
     return found

@@ -15,9 +15,9 @@ from shared.explain.rules.plain_words import EXCLUDED, LEFT_OUT
 from shared.matching import identity_in
 from shared.metrics.rules.event import email_of, klaviyo_profile_id, read_metric, with_id_token
 from shared.metrics.rules.event_profile import PHONE, with_phone
+from shared.profiles.planning import planned
 from shared.profiles.rules.calls import profile_id_of_target
 from shared.profiles.rules.sync_plan import SyncPlan
-from shared.profiles.sync import planned
 from shared.profiles.synced import SyncedProfiles
 from shared.records.rules.record import read_records
 from shared.services import Services

@@ -26,6 +26,8 @@ from tests.support.world import (
 )
 
 PHONE = "+61412345678"
+OTHERS_EMAIL = "canary-other@example.org"
+OTHERS_PHONE = "+61412345679"
 IMPORT = "/api/profile-import"
 PROFILES = "/api/profiles"
 SUBSCRIBE = "/api/profile-subscription-bulk-create-jobs"

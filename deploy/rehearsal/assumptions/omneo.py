@@ -10,7 +10,7 @@ from shared.metrics.rules.event import klaviyo_profile_id, with_id_token
 from shared.omneo.client import OmneoClient
 from shared.omneo.verdicts import read_problem
 from shared.profiles import deleted
-from shared.profiles.sync import planned
+from shared.profiles.planning import planned
 from shared.resync.omneo_list import OmneoList
 from shared.rewards.making import make_or_find, omneos_time
 from shared.rewards.rules.expiry import expiry_of

@@ -15,25 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from deploy.gcp.plan import APIS
 from tests.deploy.gcp.cloud import Cloud, Request
 
-_SERVICES = (
-    "artifactregistry",
-    "certificatemanager",
-    "cloudbilling",
-    "cloudbuild",
-    "cloudresourcemanager",
-    "cloudscheduler",
-    "cloudtasks",
-    "firestore",
-    "iam",
-    "logging",
-    "monitoring",
-    "run",
-    "secretmanager",
-    "serviceusage",
-    "storage",
-)
+# Compute is overridden with the path of its version, and the last two gcloud asks by itself.
+_SERVICES = ({*APIS} - {"compute"}) | {"cloudbilling", "serviceusage"}
 
 
 @contextmanager

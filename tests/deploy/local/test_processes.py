@@ -298,10 +298,15 @@ def test_a_child_that_does_not_listen_is_killed(line: Line, tmp_path: Path) -> N
     assert 0.2 <= time.monotonic() - began < 30
 
 
-def test_stopping_twice_or_with_nothing_started_does_no_harm() -> None:
-    supervisor = Supervisor(say=lambda _line: None)
+def test_stopping_twice_or_with_nothing_started_does_no_harm(
+    supervisor: Supervisor, said_lines: Said, tmp_path: Path
+) -> None:
+    Supervisor(say=said_lines.append).stop()
+    supervisor.start(a_process(tmp_path, "import time; print('ready'); time.sleep(60)"))
+    supervisor.wait_ready(PATIENCE)
     supervisor.stop()
     supervisor.stop()
+    assert said_lines == []
 
 
 PARENT = """

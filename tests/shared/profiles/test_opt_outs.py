@@ -1,6 +1,5 @@
 """An opt-out that a sync found in Klaviyo reaches Omneo, unless Omneo knows better by then."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,14 +11,8 @@ from shared.errors import WaitError
 from shared.jobs.jobs import PullOptOut
 from shared.profiles.opt_outs import pull_opt_out
 from tests.support.mortal import Fate, KilledError, mortal_services
-from tests.support.syncing import Shop, a_shop
+from tests.support.syncing import Shop
 from tests.support.world import TENANT, World
-
-
-@pytest.fixture
-def shop(world: World) -> Iterator[Shop]:
-    with a_shop(world) as shop:
-        yield shop
 
 
 def a_job(world: World, id: str, at: datetime | None, channel: Channel = Channel.EMAIL) -> PullOptOut:

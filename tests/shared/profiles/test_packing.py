@@ -1,7 +1,7 @@
 """The lane of syncs, at the wire: while Klaviyo takes no more they wait in the store, and live events and opt-outs pass them."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -16,16 +16,10 @@ from shared.profiles.packing import LEASE, SHARE, SWEPT_AFTER, lease_name, may_w
 from shared.receipts import Receipts
 from shared.services import Services
 from tests.support.mortal import Fate, KilledError, mortal_services
-from tests.support.syncing import IMPORT, UNSUBSCRIBE, Shop, a_shop
-from tests.support.world import ACCOUNT, EMAIL, TENANT, World
+from tests.support.syncing import IMPORT, UNSUBSCRIBE, Shop
+from tests.support.world import ACCOUNT, EMAIL, TENANT
 
 A_WINDOW = int(SHARE * Endpoint.PROFILE_IMPORT.limit.a_minute / 6)
-
-
-@pytest.fixture
-def shop(world: World) -> Iterator[Shop]:
-    with a_shop(world) as opened:
-        yield opened
 
 
 def settled(shop: Shop, count: int = 1, **fields: Any) -> list[str]:

@@ -1,6 +1,5 @@
 """The right person: whatever comes late, is shared, swapped or given up, no two people become one, and nobody is mailed who opted out."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -13,17 +12,8 @@ from shared.profiles.deleted import OMNEO_LAGS
 from shared.profiles.making_room import PATIENCE
 from shared.profiles.sync import sync_profile
 from shared.tenants.settings import OnProfileDeleted
-from tests.support.syncing import IMPORT, PHONE, PROFILES, SUBSCRIBE, Shop, a_shop
+from tests.support.syncing import IMPORT, OTHERS_EMAIL, OTHERS_PHONE, PHONE, PROFILES, SUBSCRIBE, Shop, a_shop
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
-
-OTHERS_EMAIL = "canary-other@example.org"
-OTHERS_PHONE = "+61412345679"
-
-
-@pytest.fixture
-def shop(world: World) -> Iterator[Shop]:
-    with a_shop(world) as shop:
-        yield shop
 
 
 def of(shop: Shop, id: str) -> Profile:

@@ -1,6 +1,5 @@
 """The profile sync from an Omneo webhook to Klaviyo, through the real queue and worker on a clock that stands still."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,12 +7,6 @@ import pytest
 from shared.consent.ledger import ConsentLedger
 from tests.support.syncing import IMPORT, PHONE, PROFILES, SUBSCRIBE, UNSUBSCRIBE, Shop, a_shop
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World, lines
-
-
-@pytest.fixture
-def shop(world: World) -> Iterator[Shop]:
-    with a_shop(world) as shop:
-        yield shop
 
 
 def opted_in(shop: Shop) -> dict[str, Any]:

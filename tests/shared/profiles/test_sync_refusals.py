@@ -1,21 +1,13 @@
 """What Klaviyo and Omneo refuse of a profile, and what arrives all the same."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.syncing import IMPORT, PHONE, PROFILES, SUBSCRIBE, UNSUBSCRIBE, Shop, a_shop
+from tests.support.syncing import IMPORT, OTHERS_EMAIL, PHONE, PROFILES, SUBSCRIBE, UNSUBSCRIBE, Shop, a_shop
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
-OTHERS_EMAIL = "canary-other@example.org"
 OPTED_IN = {"email_promo": True, "sms_promo": True}
-
-
-@pytest.fixture
-def shop(world: World) -> Iterator[Shop]:
-    with a_shop(world) as shop:
-        yield shop
 
 
 def refuse(shop: Shop, field: str, *, times: int = 1, path: str = PROFILES, detail: str = "No.") -> None:

@@ -13,17 +13,8 @@ from shared.profiles.taking_over import LASTING
 from shared.services import Services
 from shared.tenants.settings import Unset
 from tests.support.mortal import Fate, KilledError, Meanwhile, mortal_services
-from tests.support.syncing import IMPORT, PROFILES, Shop, a_shop
+from tests.support.syncing import IMPORT, OTHERS_EMAIL, OTHERS_PHONE, PROFILES, Shop, a_shop
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
-
-OTHERS_EMAIL = "canary-other@example.org"
-OTHERS_PHONE = "+61412345679"
-
-
-@pytest.fixture
-def shop(world: World) -> Iterator[Shop]:
-    with a_shop(world) as shop:
-        yield shop
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ list, so what is removed meanwhile shifts it; where it is an id, it is that of t
 """
 
 import base64
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -42,19 +42,34 @@ def problems(
     id: str | None = None,
 ) -> Iterator[Problem]:
     """Yield what is wrong with a document of one resource. With an `id` it must be that one."""
+    data = yield from data_of(document, type)
+    if data is None:
+        return
+    if id is not None and data.get("id") != id:
+        yield Problem("'id' is required and must be the one in the path.", "/data/id")
+    attributes = yield from attributes_of(data)
+    if attributes is not None:
+        yield from _attribute_problems(attributes, type, rules, required)
+
+
+def data_of(document: object, type: str) -> Generator[Problem, None, dict[str, Any] | None]:
+    """Yield what is wrong with a document's `data` and its type; return it, None if it is no object."""
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, dict):
         yield Problem("'data' is required and must be an object.", "/data")
-        return
+        return None
     if data.get("type") != type:
         yield Problem(f"'type' must be '{type}'.", "/data/type")
-    if id is not None and data.get("id") != id:
-        yield Problem("'id' is required and must be the one in the path.", "/data/id")
+    return data
+
+
+def attributes_of(data: Mapping[str, Any]) -> Generator[Problem, None, dict[str, Any] | None]:
+    """Yield what is wrong with the attributes of a document's `data`; return them, None if they are no object."""
     attributes = data.get("attributes")
     if not isinstance(attributes, dict):
         yield Problem("'attributes' is required and must be an object.", _ATTRIBUTES)
-        return
-    yield from _attribute_problems(attributes, type, rules, required)
+        return None
+    return attributes
 
 
 def _attribute_problems(

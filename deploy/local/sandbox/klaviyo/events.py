@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from deploy.local.sandbox.klaviyo.documents import attributes_of, data_of
 from deploy.local.sandbox.klaviyo.errors import Problem
 
 LARGEST_REQUEST = 5 * 1024 * 1024
@@ -42,15 +43,9 @@ def problems(document: object, *, now: float, ahead: float = YEAR_SECONDS) -> It
 
     A time may be so many seconds `ahead`.
     """
-    data = document.get("data") if isinstance(document, dict) else None
-    if not isinstance(data, dict):
-        yield Problem("'data' is required and must be an object.", "/data")
-        return
-    if data.get("type") != "event":
-        yield Problem("'type' must be 'event'.", "/data/type")
-    attributes = data.get("attributes")
-    if not isinstance(attributes, dict):
-        yield Problem("'attributes' is required and must be an object.", _ATTRIBUTES)
+    data = yield from data_of(document, "event")
+    attributes = None if data is None else (yield from attributes_of(data))
+    if attributes is None:
         return
     yield from _properties(attributes.get("properties"))
     yield from _scalars(attributes)

@@ -3,22 +3,19 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from deploy.local.sandbox.klaviyo.documents import attributes_of, data_of
 from deploy.local.sandbox.klaviyo.errors import Problem
 
 
 def envelope_problems(document: Any, type: str, attributes: tuple[str, ...]) -> Iterator[Problem]:
     """Yield everything wrong with a job's type, and with the names of its fields and attributes."""
-    data = document.get("data") if isinstance(document, dict) else None
-    if not isinstance(data, dict):
-        yield Problem("'data' is required and must be an object.", "/data")
+    data = yield from data_of(document, type)
+    if data is None:
         return
-    if data.get("type") != type:
-        yield Problem(f"'type' must be '{type}'.", "/data/type")
     yield from unknown_fields(data, ("type", "attributes", "relationships"), "/data")
-    if not isinstance(data.get("attributes"), dict):
-        yield Problem("'attributes' is required and must be an object.", "/data/attributes")
-        return
-    yield from unknown_fields(data["attributes"], attributes, "/data/attributes")
+    given = yield from attributes_of(data)
+    if given is not None:
+        yield from unknown_fields(given, attributes, "/data/attributes")
 
 
 def job_in(document: Any) -> Mapping[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cmp_to_key
-from itertools import islice
+from itertools import chain, count, islice
 from typing import Any
 
 from deploy.local.sandbox.omneo.twig.filters.arguments import Filter, arrow, items_of, string
@@ -70,7 +70,8 @@ def _slice(
     if isinstance(given, str):
         return given[first:last]
     scope.budget.take(items=max(0, last - first))
-    return _renumbered(dict(islice(given.items(), first, max(first, last))), is_true(preserve_keys))
+    part = dict(islice(given.items(), first, max(first, last)))
+    return part if is_true(preserve_keys) else _renumbered(part)
 
 
 def _bounds(size: int, start: int, length: int | None) -> tuple[int, int]:
@@ -80,18 +81,12 @@ def _bounds(size: int, start: int, length: int | None) -> tuple[int, int]:
     return first, max(first, size + length) if length < 0 else min(size, first + length)
 
 
-def _renumbered(items: Array, preserve: bool = False) -> Array:
-    """Return the items, those under numbers counted anew."""
-    if preserve:
-        return items
+def _renumbered(*arrays: Array) -> Array:
+    """Return the items of all, the last of those under one name, and those under numbers counted anew."""
     found: Array = {}
-    place = 0
-    for name, item in items.items():
-        if isinstance(name, int):
-            found[place] = item
-            place += 1
-        else:
-            found[name] = item
+    numbers = count()
+    for name, item in chain.from_iterable(items.items() for items in arrays):
+        found[next(numbers) if isinstance(name, int) else name] = item
     return found
 
 
@@ -110,7 +105,8 @@ def _last(scope: Scope, item: Value) -> Value:
 def _reverse(scope: Scope, item: Value, preserve_keys: Value = False) -> Value:
     if isinstance(item, dict):
         scope.budget.take(items=len(item))
-        return _renumbered(dict(reversed(item.items())), is_true(preserve_keys))
+        turned = dict(reversed(item.items()))
+        return turned if is_true(preserve_keys) else _renumbered(turned)
     return text(item)[::-1]
 
 
@@ -124,15 +120,7 @@ def _keys(scope: Scope, array_: Value) -> Value:
 def _merge(scope: Scope, arr1: Value, arr2: Value) -> Value:
     one, other = items_of(arr1, "merge"), items_of(arr2, "merge")
     scope.budget.take(items=len(one) + len(other))
-    found = _renumbered(one)
-    place = sum(isinstance(name, int) for name in one)
-    for name, item in other.items():
-        if isinstance(name, int):
-            found[place] = item
-            place += 1
-        else:
-            found[name] = item
-    return found
+    return _renumbered(one, other)
 
 
 def _batch(scope: Scope, items: Value, size: Value, fill: Value = None, preserve_keys: Value = True) -> Value:

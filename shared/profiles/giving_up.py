@@ -1,0 +1,118 @@
+"""What a sync sees to before an address leaves the person's Klaviyo profile: no consent lands on its next owner, and no opt-out is lost.
+
+Who waits for the address is in `making_room.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from shared.consent.former_identities import FormerIdentities, Heir
+from shared.consent.heirs import tell_heir
+from shared.consent.ledger import ensure_ledger_key
+from shared.consent.memories import ConsentMemories
+from shared.consent.rules import whose
+from shared.consent.rules.calls import is_being_carried_out
+from shared.consent.rules.memory import CLOCKS_APART
+from shared.consent_events import Channel, Decision
+from shared.errors import WaitError
+from shared.jobs.jobs import SyncProfile
+from shared.klaviyo.profiles import KlaviyoProfile
+from shared.profiles.making_room import MakingRoom
+from shared.profiles.ownership import Ownership
+from shared.profiles.subjects import ADDRESSES
+from shared.profiles.synced import SyncedProfile
+from shared.services import Services
+from shared.tenants.erasures import Identifier, mark_of
+from shared.tenants.tenants import Tenant
+
+_AT_MOST_A_DAY = timedelta(days=1)
+# By then Klaviyo has the address there no more, as a rule; when it is so is noted once more.
+_AT_IT = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class GivingUp:
+    """Of one Omneo profile. `before` is what its last sync left, `read_at` when Omneo was asked for it."""
+
+    job: SyncProfile
+    tenant: Tenant
+    before: SyncedProfile
+    read_at: datetime
+    ownership: Ownership
+    services: Services
+
+    def wait_for_landings(self, room: MakingRoom) -> None:
+        """Let no address go while Klaviyo is at a consent of it: that would become the consent of the next owner of the address.
+
+        Raises:
+            WaitError: Klaviyo is.
+        """
+        wanted = room.hashes_of_wanted()
+        goes = [
+            name for name, identifier in self._held_before(room).items() if wanted.get(name) != identifier
+        ]
+        channels = [channel for channel, name in ADDRESSES.items() if name in goes]
+        if not channels:
+            return
+        memories = ConsentMemories.of(self.services).find(self.tenant.name, self.job.profile_id)
+        if any(is_being_carried_out(memories[channel], self.services.clock()) for channel in channels):
+            raise WaitError(
+                "a consent of the profile's former address is being carried out", service="Klaviyo"
+            )
+
+    def leave_opt_outs(self, email: str) -> dict[str, Heir]:
+        """Apply an opt-out since the last sync also to the present owner of the address that this profile gives up.
+
+        Returns who that is, by the Klaviyo profile that has the address still.
+        """
+        heirs: dict[str, Heir] = {}
+        for before in (self.ownership.stored(), *self.ownership.absorbed()):
+            if before is not None and before.email and before.email.casefold() != email.casefold():
+                heirs |= self.leave_opt_outs_of(before)
+        return heirs
+
+    def leave_opt_outs_of(self, given_up: KlaviyoProfile) -> dict[str, Heir]:
+        """Do the same for one Klaviyo profile that has the address.
+
+        As long as it does, what the new owner decides is told of that profile. Nothing tells whose it was, so both are opted out: for
+        what is known already a job is queued, and what is told later finds a note. Not for an opt-out after which Omneo still had the
+        address with this person.
+        """
+        tenant, services = self.tenant, self.services
+        found = services.omneo(tenant).find_profile_by_email(given_up.email)
+        if found is None or not found.lives or found.id.casefold() == self.job.profile_id.casefold():
+            return {}
+        if tenant.ledger_key is None:
+            tenant = ensure_ledger_key(services.tenants, tenant.name)
+        mark = mark_of(tenant, Identifier.EMAIL, given_up.email)
+        since = (self.before.read_at or self.read_at - _AT_MOST_A_DAY) - CLOCKS_APART
+        heir = Heir(found.id, since, services.clock() + _AT_IT, mark)
+        # Before the memory is read: an event that is flushed meanwhile finds the note, or is found.
+        FormerIdentities.of(services).note_heir(tenant.name, given_up.id, heir)
+        memory = ConsentMemories.of(services).find(tenant.name, self.job.profile_id)[Channel.EMAIL]
+        outs = [
+            one.at
+            for one in whose.persons(memory)
+            if one.decision is Decision.OPT_OUT and one.at >= since and one.address != mark
+        ]
+        if outs:
+            tell_heir(heir.profile_id, max(outs), tenant, services, traceparent=self.job.traceparent)
+        return {given_up.id: heir}
+
+    def note_given_up(
+        self, heirs: Mapping[str, Heir], before: KlaviyoProfile | None, written: KlaviyoProfile
+    ) -> None:
+        """Note of the person's own Klaviyo profile that it has the heir's address no more: what is decided through it from now on is not the heir's."""
+        heir = heirs.get(written.id)
+        if heir and before and written.email.casefold() != before.email.casefold():
+            until = self.services.clock() + CLOCKS_APART
+            notes = FormerIdentities.of(self.services)
+            notes.note_heir(self.tenant.name, written.id, replace(heir, until=until))
+
+    def _held_before(self, room: MakingRoom) -> Mapping[str, str]:
+        """Return the identifiers that Klaviyo has of the person, as hashes by name: what the last sync left, or what it shows where none did."""
+        if self.before.account == self.tenant.klaviyo_account_id:
+            return self.before.left
+        stored = self.ownership.stored()
+        return room.hashes_held(stored) if stored else {}

@@ -1,0 +1,100 @@
+"""Merges the Klaviyo profiles that are one person's in Omneo into the one that the sync wrote."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.consent.memories import ConsentMemories, Memories
+from shared.consent.rules.calls import is_being_carried_out, with_merge
+from shared.consent.rules.held import Subject, opted_in_at
+from shared.consent_events import Channel
+from shared.errors import CannotSucceedError, NotFoundError, RefusedError
+from shared.profiles.klaviyo_import import Imported
+from shared.profiles.ownership import Ownership
+from shared.profiles.sharing import KnownBy, other_tenant_of
+from shared.profiles.synced import SyncedProfile, SyncedProfiles
+from shared.services import Services
+from shared.tenants.tenants import Tenant, is_staging
+from shared.values.omneo_ids import read_omneo_id
+
+
+@dataclass(frozen=True)
+class Merging:
+    """Into the Klaviyo profile of one Omneo profile. `before` is what its last sync left, `read_at` when Omneo was asked for it."""
+
+    profile_id: str
+    tenant: Tenant
+    before: SyncedProfile
+    read_at: datetime
+    ownership: Ownership
+    services: Services
+
+    def merge(self, imported: Imported, subjects: Mapping[Channel, Subject]) -> CannotSucceedError | None:
+        """Merge what is one person's in Omneo; return why some of it is never merged, None if there is nothing of the kind."""
+        found = imported.verdict.merges if imported.verdict else ()
+        theirs = {source: name for source in found if (name := self._whose_too(source))}
+        # What is under way would land on what is kept, with the address of what is gone.
+        merges = [source for source in found if source not in theirs and not self._is_landing(source)]
+        if merges:
+            self._note_merge(subjects if self._was_left_there(imported.profile.id) else {})
+        for source in merges:
+            self._forget_holder(source)
+            self._merge_into(imported.profile.id, source)
+        for source, name in theirs.items():
+            return CannotSucceedError(
+                f"Another Klaviyo profile ({source}) would be merged into the profile's, and is a customer's of the tenant {name} on the same "
+                "Klaviyo account. A staging twin merges none of those: give the profile another email in Omneo."
+            )
+        return None
+
+    def _forget_holder(self, source: str) -> None:
+        """Let whoever had the Klaviyo profile, if ever restored in Omneo, not be written to the one that it becomes."""
+        found = self.ownership.profiles.get(source)
+        holder = read_omneo_id(found.external_id) if found else ""
+        if holder and holder != self.profile_id.casefold():
+            SyncedProfiles.of(self.services).forget_left(self.tenant.name, holder)
+
+    def _merge_into(self, kept_id: str, source: str) -> None:
+        klaviyo = self.services.klaviyo(self.tenant)
+        try:
+            klaviyo.merge_profiles(source, into=kept_id)
+        except NotFoundError:
+            return  # it is gone already
+        except RefusedError:
+            # Klaviyo does not merge a profile with itself: an earlier merge has been carried out since we looked.
+            now, kept = klaviyo.profile(source), klaviyo.profile(kept_id)
+            if now is None or kept is None or now.id != kept.id:
+                raise
+
+    def _whose_too(self, klaviyo_id: str) -> str:
+        """Return the tenant to whom the Klaviyo profile's person is known, "" if there is none, or this is no staging twin."""
+        found = self.ownership.profiles.get(klaviyo_id)
+        if not is_staging(self.tenant.name) or found is None:
+            return ""
+        emails = (found.email,) if found.email else ()
+        person = KnownBy(read_omneo_id(found.external_id), emails, (klaviyo_id,))
+        return other_tenant_of(person, self.tenant, self.services, counts=lambda name: not is_staging(name))
+
+    def _is_landing(self, klaviyo_id: str) -> bool:
+        store, name = ConsentMemories.of(self.services), self.tenant.name
+        id = store.profile_asked_about(name, klaviyo_id)
+        memories = store.find(name, id).values() if id else ()
+        return any(is_being_carried_out(memory, self.services.clock()) for memory in memories)
+
+    def _was_left_there(self, klaviyo_id: str) -> bool:
+        """Return whether a sync has left the person on this Klaviyo profile: else it may be that of who was merged into the person in Omneo."""
+        before = self.before
+        return (before.account, before.klaviyo_id) == (self.tenant.klaviyo_account_id, klaviyo_id)
+
+    def _note_merge(self, own: Mapping[Channel, Subject]) -> None:
+        """Remember that others are merged into the profile, which has shown of its own what these consents are."""
+        now = self.services.clock()
+        shown = {channel: opted_in_at(subject, channel, now) for channel, subject in own.items()}
+
+        def merged(memories: Memories) -> Memories:
+            return {
+                channel: with_merge(memory, self.read_at, shown.get(channel))
+                for channel, memory in memories.items()
+            }
+
+        ConsentMemories.of(self.services).change(self.tenant.name, self.profile_id, merged)

@@ -1,0 +1,67 @@
+"""What a sync plans before it writes: what would go to Klaviyo, and whose the identifiers are. Whoever only asks gets the same answers.
+
+`rules/sync_plan.py` and `rules/owners.py` decide. Nothing here writes.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.errors import CannotSucceedError
+from shared.json_logic.exclude_logic import ExcludeLogicError
+from shared.klaviyo.profiles import KlaviyoProfile
+from shared.profiles.ownership import Ownership
+from shared.profiles.rules.calls import merged_klaviyo_ids, stored_klaviyo_id
+from shared.profiles.rules.exclusions import Exclusion
+from shared.profiles.rules.sync_plan import Absence, SyncPlan, SyncRules, plan_sync
+from shared.profiles.synced import SyncedProfile
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+from shared.values.phones import region_of
+
+Json = Any
+
+
+def planned(
+    profile: Mapping[str, Json] | None, tenant: Tenant, synced: SyncedProfile
+) -> SyncPlan | Exclusion | Absence:
+    """Return what would go to Klaviyo, or why nothing would: see `plan_sync`.
+
+    Raises:
+        CannotSucceedError: whether the profile is excluded cannot be told.
+    """
+    # What was filled in another account has not been filled in this one.
+    filled = synced.filled if synced.account == tenant.klaviyo_account_id else frozenset()
+    try:
+        return plan_sync(profile, rules_of(tenant), filled_before=filled, deleted_at=synced.deleted_at)
+    except ExcludeLogicError as error:
+        raise CannotSucceedError(f"{error} The profile was not synced.") from error
+
+
+def rules_of(tenant: Tenant) -> SyncRules:
+    """Return what of the tenant's settings decides what goes to Klaviyo."""
+    settings = tenant.settings
+    country = tenant.klaviyo.account_country if tenant.klaviyo else ""
+    return SyncRules(
+        logic=settings.profile_exclude_logic,
+        mappings=settings.mappings,
+        region=region_of(settings.default_region, country),
+        identity_handle=settings.identity_handle,
+    )
+
+
+def ownership_of(profile: Mapping[str, Json], id: str, tenant: Tenant, services: Services) -> Ownership:
+    """Return the look-ups of an Omneo profile's identifiers."""
+    handle = tenant.settings.identity_handle
+    stored_id = stored_klaviyo_id(profile, handle)
+    merged_ids = merged_klaviyo_ids(profile, handle)
+    return Ownership(services.klaviyo(tenant), services.omneo(tenant), id, stored_id, handle, merged_ids)
+
+
+def profile_of_excluded(
+    ownership: Ownership, tenant: Tenant, synced: SyncedProfile, services: Services
+) -> KlaviyoProfile | None:
+    """Return the Klaviyo profile of an excluded profile that was synced before, None if there is none, or it is another's by now."""
+    known = synced.klaviyo_id if synced.account == tenant.klaviyo_account_id else ""
+    id = ownership.stored_id or known
+    found = services.klaviyo(tenant).profile(id) if id else None
+    return None if found is None or ownership.holder_of(found) else found
