@@ -124,6 +124,7 @@ class Book:
         if status >= 400:
             story.reason = _message(said)
         _see_people(story, target, sent.body)
+        story.steps = [step for step in story.steps if not step.stands_in]
         # An answer that broke off has the status 0.
         mood = "good" if 200 <= status < 400 else "bad"
         words = f"{method} {path} → {status or 'no answer'}"
@@ -218,12 +219,12 @@ class Book:
         function, target = str(fields.get("function", "")), str(fields.get("target", ""))
         kind = _KIND_OF_FUNCTION.get(function) or _KIND_OF_TARGET.get(target) or story.kind
         story.kind = story.kind or kind
-        if story.answered is None:  # the gateway's exchange is not known: an earlier start's
+        if story.answered is None:  # the gateway's exchange is not known, or not yet: an earlier start's, or one that ends now
             story.answered = int(fields.get("status", 0))
             words = f"{fields.get('method')} {fields.get('path')} → {story.answered}"
             seconds = float(fields.get("seconds", 0))
             mood = "good" if story.answered < 400 else "bad"
-            self._add(story, Step(at - seconds, "Extension", words, seconds, mood))
+            self._add(story, Step(at - seconds, "Extension", words, seconds, mood, stands_in=True))
             self._name(story, words, 1)
         if metric := fields.get("metric"):
             story.about = str(metric)

@@ -28,7 +28,8 @@ class Part:
 class Step:
     """Something that happened in a story, at Unix seconds `at`, for `seconds` if that is known.
 
-    `mood` is "good", "warn", "bad" or "". `guessed` where only the time says that it belongs here.
+    `mood` is "good", "warn", "bad" or "". `guessed` where only the time says that it belongs here. One that `stands_in` goes when who has
+    seen the call itself tells of it.
     """
 
     at: float
@@ -38,6 +39,7 @@ class Step:
     mood: str = ""
     parts: tuple[Part, ...] = ()
     guessed: bool = False
+    stands_in: bool = False
     number: int = 0
 
 
