@@ -92,15 +92,21 @@ class Caller(socketserver.BaseRequestHandler):
     server: "Listener"
     request: socket.socket
     _seen: Exchange | None = None
+    _untold: contextlib.ExitStack  # of the watcher, who is told once, when it is closed
 
     def handle(self) -> None:
         self.server.connections.add(self.request)
         self.request.settimeout(CLIENT_PATIENCE)
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
+        self._untold = contextlib.ExitStack()
         # The client left, or a function broke off in the middle of an answer.
         with contextlib.suppress(OSError):
-            while self._serve():
+            while True:
+                with self._untold:
+                    is_reusable = self._serve()
+                if not is_reusable:
+                    break
                 self._http.start_next_cycle()
 
     def finish(self) -> None:
@@ -108,6 +114,7 @@ class Caller(socketserver.BaseRequestHandler):
 
     def _serve(self) -> bool:
         """Answer one request; say whether the connection is good for another."""
+        self._seen = None
         try:
             request = self._receive()
             if not isinstance(request, h11.Request):
@@ -173,8 +180,7 @@ class Caller(socketserver.BaseRequestHandler):
         return h11.Request(method=request.method, target=request.target, headers=headers)
 
     def _watched(self, pool: Pool, request: h11.Request, body: _Body) -> None:
-        """Forward the request, and tell the watcher, if there is one, what came of it."""
-        self._seen = None
+        """Forward the request. The watcher, if there is one, is told what came of it before the caller has the whole answer."""
         watch = None if pool in self.server.unwatched else self.server.watch
         if watch is None:
             self._forward(pool, request, body)
@@ -183,19 +189,21 @@ class Caller(socketserver.BaseRequestHandler):
             trace = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01".encode()
             headers = [*request.headers.raw_items(), (b"traceparent", trace)]
             request = h11.Request(method=request.method, target=request.target, headers=headers)
-        self._seen = Exchange(
+        seen = self._seen = Exchange(
             time.time(),
             request.method.decode(),
             request.target.decode("latin-1"),
             _as_text(request),
             b"",
         )
-        try:
-            self._forward(pool, request, body)
-        finally:
-            self._seen.answered_at = time.time()
-            self._seen.body = body.shown()
-            watch(self._seen)
+
+        def tell() -> None:
+            seen.answered_at = time.time()
+            seen.body = body.shown()
+            watch(seen)
+
+        self._untold.callback(tell)
+        self._forward(pool, request, body)
 
     def _forward(self, pool: Pool, request: h11.Request, body: _Body) -> None:
         """Ask the function; once more on a new connection when a reused one turns out to be dead.
@@ -245,6 +253,7 @@ class Caller(socketserver.BaseRequestHandler):
                     self._flush()
         except (OSError, h11.RemoteProtocolError) as error:
             raise ConnectionAbortedError from error
+        self._untold.close()
         self._flush()
 
     def _note(self, event: h11.Event) -> None:
@@ -280,6 +289,7 @@ class Caller(socketserver.BaseRequestHandler):
         if method != b"HEAD":
             answer += self._http.send(h11.Data(data=body)) or b""
         answer += self._http.send(h11.EndOfMessage()) or b""
+        self._untold.close()
         self.request.sendall(answer)
 
 

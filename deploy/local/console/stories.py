@@ -219,7 +219,9 @@ class Book:
         function, target = str(fields.get("function", "")), str(fields.get("target", ""))
         kind = _KIND_OF_FUNCTION.get(function) or _KIND_OF_TARGET.get(target) or story.kind
         story.kind = story.kind or kind
-        if story.answered is None:  # the gateway's exchange is not known, or not yet: an earlier start's, or one that ends now
+        if (
+            story.answered is None
+        ):  # the gateway's exchange is not known, or not yet: an earlier start's, or one that ends now
             story.answered = int(fields.get("status", 0))
             words = f"{fields.get('method')} {fields.get('path')} → {story.answered}"
             seconds = float(fields.get("seconds", 0))

@@ -7,6 +7,7 @@ import re
 import resource
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -613,6 +614,31 @@ def test_a_watcher_is_told_of_each_call_once_it_is_answered(
     assert ("X-Job", "1") in first.answer_headers
     assert 0 <= first.answered_at - first.began_at < 10
     assert len(second.body) == SHOWN
+
+
+def test_who_has_an_answer_has_been_seen_by_the_watcher(
+    gateways: Callable[..., Gateway], function: AFunction
+) -> None:
+    seen: SimpleQueue[Exchange] = SimpleQueue()
+
+    def slowly(exchange: Exchange) -> None:
+        time.sleep(0.1)
+        seen.put(exchange)
+
+    gateway = gateways(function.server_port, watch=slowly)
+    assert requests.get(f"{gateway.url}/x", timeout=10).status_code == 200
+    assert seen.get_nowait().status == 200
+
+
+def test_a_call_of_no_function_changes_nothing_of_what_the_call_before_it_was_answered(
+    gateways: Callable[..., Gateway], function: AFunction
+) -> None:
+    seen: SimpleQueue[Exchange] = SimpleQueue()
+    gateway = gateways(function.server_port, path="/known", watch=seen.put)
+    with requests.Session() as connection:
+        assert connection.get(f"{gateway.url}/known", timeout=10).status_code == 200
+        assert connection.get(f"{gateway.url}/unknown", timeout=10).status_code == 404
+    assert seen.get_nowait().status == 200
 
 
 def test_a_watched_call_has_a_trace_its_callers_own_if_it_brought_one(
