@@ -22,8 +22,8 @@ from shared.errors import (
     CannotSucceedError,
     NotFoundError,
     RefusedError,
-    UnsureError,
     TurnTakenError,
+    UnsureError,
     WaitError,
 )
 from shared.jobs.jobs import SyncProfile
