@@ -123,10 +123,13 @@ CORE = (
     "shared/web/json_bodies.py",
     "shared/web/routes.py",
     "shared/worker/delivery.py",
+    "shared/worker/giving_up.py",
     "shared/worker/outcomes.py",
     "shared/worker/replaying.py",
     "shared/worker/run.py",
     "shared/worker/schedule.py",
+    "shared/worker/unread.py",
+    "shared/worker/waiting.py",
 )
 
 # Where a module's tests do not bear its name.
@@ -186,9 +189,12 @@ _ELSEWHERE = {
     "shared/web/calls.py": _ENDPOINTS,
     "shared/web/endpoints.py": _ENDPOINTS,
     "shared/web/routes.py": _ENDPOINTS,
+    "shared/worker/giving_up.py": _WORKER,
     "shared/worker/outcomes.py": _WORKER,
     "shared/worker/run.py": _WORKER,
     "shared/worker/schedule.py": _WORKER,
+    "shared/worker/unread.py": _WORKER,
+    "shared/worker/waiting.py": _WORKER,
 }
 
 
