@@ -109,6 +109,7 @@ CORE = (
     "shared/storage/sealed.py",
     "shared/tenants/cache.py",
     "shared/tenants/keys.py",
+    "shared/tenants/sealing.py",
     "shared/tenants/secret_uses.py",
     "shared/tenants/settings.py",
     "shared/tenants/tenants.py",
@@ -123,10 +124,13 @@ CORE = (
     "shared/web/json_bodies.py",
     "shared/web/routes.py",
     "shared/worker/delivery.py",
+    "shared/worker/giving_up.py",
     "shared/worker/outcomes.py",
     "shared/worker/replaying.py",
     "shared/worker/run.py",
     "shared/worker/schedule.py",
+    "shared/worker/unread.py",
+    "shared/worker/waiting.py",
 )
 
 # Where a module's tests do not bear its name.
@@ -181,14 +185,18 @@ _ELSEWHERE = {
         "tests/shared/records/test_outbox.py",
         "tests/shared/metrics/test_backlog.py",
     ),
+    "shared/tenants/sealing.py": ("tests/shared/tenants/test_tenants.py",),
     "shared/web/answers.py": _ENDPOINTS,
     "shared/web/callers.py": _ENDPOINTS,
     "shared/web/calls.py": _ENDPOINTS,
     "shared/web/endpoints.py": _ENDPOINTS,
     "shared/web/routes.py": _ENDPOINTS,
+    "shared/worker/giving_up.py": _WORKER,
     "shared/worker/outcomes.py": _WORKER,
     "shared/worker/run.py": _WORKER,
     "shared/worker/schedule.py": _WORKER,
+    "shared/worker/unread.py": _WORKER,
+    "shared/worker/waiting.py": _WORKER,
 }
 
 
