@@ -437,6 +437,12 @@ STORIES: dict[str, Plan] = {
         ),
         landings=(25.0,),
     ),
+    "one is merged into her and she is deleted, both while Omneo does not answer": Plan(
+        people=(Beginning("in", "in", is_new=True), Beginning("in", "in")),
+        acts=(act(21.9, "p.merge", ""), act(104.1, "p.delete", who=1)),
+        faults=(Fault(16, "omneo", "lost before", 1034.8),),
+        landings=(9.6,),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),
