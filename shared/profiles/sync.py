@@ -34,7 +34,7 @@ from shared.profiles.klaviyo_import import Imported, given_up_by_excluded, impor
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.merging import Merging
 from shared.profiles.ownership import Ownership
-from shared.profiles.planning import ownership_of, planned, profile_of_excluded, rules_of
+from shared.profiles.planning import former_owners_of, ownership_of, planned, profile_of_excluded, rules_of
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.omneo_paths import at_path
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, comms_of, mapped_profile
@@ -195,7 +195,7 @@ class _Sync:
 
     @cached_property
     def _former_owners(self) -> FormerOwners:
-        return FormerOwners(self.job.profile_id, self.tenant, self.services)
+        return former_owners_of(self.profile, self.job.profile_id, self.tenant, self.services)
 
     def _known_id(self, plan: SyncPlan, room: MakingRoom) -> str:
         """Return the id of the Klaviyo profile if it has what the last sync left there, and that is what it is to have; else ""."""
