@@ -15,6 +15,8 @@ from typing import Any
 
 from shared import logs
 from shared.consent.former_identities import FormerIdentities, Heir
+from shared.consent.former_numbers import GivenUp
+from shared.consent.heirs import learn_of_number
 from shared.consent.rules.held import Subject
 from shared.consent.rules.step import Outcome, Step
 from shared.consent_events import Channel
@@ -113,9 +115,11 @@ class _Sync:
         room = MakingRoom(id, plan.mapped.attributes, tenant, services, self._ownership.merged_ids)
         known_id = self._known_id(plan, room)
         heirs: dict[str, Heir] = {}
+        numbers: dict[str, GivenUp] = {}
         if not known_id:
             self._giving_up.wait_for_landings(room)
             heirs = self._giving_up.leave_opt_outs(str(plan.mapped.attributes.get("email") or ""))
+            numbers = self._giving_up.leave_number(str(plan.mapped.attributes.get("phone_number") or ""))
         try:
             imported = import_profile(
                 services.klaviyo(tenant),
@@ -129,10 +133,13 @@ class _Sync:
             if refusal.status == _THROTTLED or isinstance(refusal, TurnTakenError):
                 self.opt_out_meanwhile()
             raise
-        self._giving_up.note_given_up(heirs, imported.before, imported.profile)
+        self._giving_up.note_given_up(heirs, numbers, imported.before, imported.profile)
         subjects = subjects_of(imported, plan.mapped.attributes)
+        if not known_id and (number := subjects[Channel.SMS].address):
+            learn_of_number(number, subjects[Channel.SMS].klaviyo_id, id, tenant, services)
         # Before the merge: what Klaviyo has shown is hers alone.
-        steps = self._compare(subjects, left=imported.profile.email)
+        left = {Channel.EMAIL: imported.profile.email, Channel.SMS: imported.profile.phone_number}
+        steps = self._compare(subjects, left=left)
         unmerged = self._merging.merge(imported, subjects)
         trouble = self._settle_consents(subjects, steps)
         self._write_identity(imported.profile.id, plan.klaviyo_id)
@@ -164,9 +171,11 @@ class _Sync:
         room = MakingRoom(self.job.profile_id, wanted, self.tenant, self.services)
         if given_up := given_up_by_excluded(found, wanted, room.released):
             self._giving_up.wait_for_landings(room)
-            heirs = self._giving_up.leave_opt_outs_of(found) if "email" in given_up["attributes"] else {}
+            names = given_up["attributes"]
+            heirs = self._giving_up.leave_opt_outs_of(found) if "email" in names else {}
+            numbers = self._giving_up.leave_number_of(found) if "phone_number" in names else {}
             written = self.services.klaviyo(self.tenant).import_profile(given_up)
-            self._giving_up.note_given_up(heirs, found, written)
+            self._giving_up.note_given_up(heirs, numbers, found, written)
             room.hand_on(self.before.left.values(), Imported(written, given_up, before=found))
         if trouble is not None:
             raise trouble
@@ -196,15 +205,19 @@ class _Sync:
         is_ours = (before.account, before.klaviyo_id) == (self.tenant.klaviyo_account_id, plan.klaviyo_id)
         return plan.klaviyo_id if is_ours and before.left == room.hashes_of_wanted() else ""
 
-    def _compare(self, subjects: Mapping[Channel, Subject], *, left: str = "") -> list[Step]:
-        """Return the steps that follow from both sides' consents. `left` is the email that Klaviyo has now, "" if it was not written."""
+    def _compare(
+        self, subjects: Mapping[Channel, Subject], *, left: Mapping[Channel, str] | None = None
+    ) -> list[Step]:
+        """Return the steps that follow from both sides' consents. `left` are the addresses that Klaviyo has now, None if they were not written."""
         comms = comms_of(self.profile)
         if comms is None:
             logs.write(logging.WARNING, "Omneo shows no consent, so none was asked for")
             return []
         id, tenant, services = self.job.profile_id, self.tenant, self.services
         read_at = self.read_at
-        return compared(id, comms, subjects, read_at=read_at, tenant=tenant, services=services, left=left)[1]
+        return compared(
+            id, comms, subjects, read_at=read_at, tenant=tenant, services=services, left=left or {}
+        )[1]
 
     def _settle_consents(self, subjects: Mapping[Channel, Subject], steps: Iterable[Step]) -> Trouble | None:
         """Ask for what is to be asked; return what of it can never succeed, None if all did."""

@@ -105,8 +105,8 @@ def test_an_act_costs_one_read_at_most_one_write_and_its_interaction(shop: Retai
     shop.deliver()
     shop.settle()
     assert shop.calls() == [SEARCH, *([WRITE] if comms else []), INTERACTION]
-    # Of who never was synced Klaviyo tells whose the email is by now that an opt-out was made with.
-    is_asked = "email_promo" in comms
+    # Of who never was synced Klaviyo tells whose the email or the number is by now that an opt-out was made with.
+    is_asked = "email_promo" in comms or comms.get("sms_promo") is False
     assert shop.calls("klaviyo") == ([READ] if is_asked else [])
 
 
