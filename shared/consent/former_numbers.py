@@ -98,7 +98,9 @@ class FormerNumbers:
             "since": given_up.since,
             "until": given_up.until,
         }
-        self._keep(tenant, f"{given_up.number} {given_up.klaviyo_id} {given_up.since.isoformat()}", fields)
+        self._keep(
+            tenant, f"given up {given_up.number} {given_up.klaviyo_id} {given_up.since.isoformat()}", fields
+        )
 
     def note_opt_out(self, tenant: str, number: str, opt_out: OptOut) -> None:
         """Remember an opt-out that may be that of the number's next owner."""
@@ -108,11 +110,11 @@ class FormerNumbers:
             "profile": opt_out.profile_id,
             "at": opt_out.at,
         }
-        self._keep(tenant, f"{number} {opt_out.klaviyo_id} {opt_out.at.isoformat()}", fields)
+        self._keep(tenant, f"out {number} {opt_out.klaviyo_id} {opt_out.at.isoformat()}", fields)
 
     def note_owner(self, tenant: str, number: str, profile_id: str) -> None:
         """Remember that the Omneo profile has got the number: what is noted from now on is told to it."""
-        self._keep(tenant, f"{number} {profile_id}", {"number": number, "owner": profile_id})
+        self._keep(tenant, f"owner {number} {profile_id}", {"number": number, "owner": profile_id})
 
     def given_up_by(self, tenant: str, klaviyo_id: str) -> list[GivenUp]:
         """Return the numbers that the Klaviyo profile has given up."""
