@@ -34,7 +34,7 @@ from shared.consent_events import Channel, Decision
 from shared.errors import DisconnectedError, ServiceError
 from shared.jobs.jobs import FlushInbox, KeepMasterList
 from shared.jobs.rules.windows import CLOCKS_APART, hashed
-from shared.matching import Match, match_of
+from shared.matching import Match, match_of, owner_of_email
 from shared.services import Services
 from shared.storage.leases import Lease
 from shared.tenants.tenants import Tenant
@@ -228,7 +228,7 @@ def _whose_address(profile: "Profile", look: ProfileReadOnce, tenant: Tenant, se
     held = look.profile
     if held is None or not held.email or held.email.casefold() == (profile.email or "").casefold():
         return ""
-    heir = services.omneo(tenant).find_profile_by_email(held.email)
+    heir = owner_of_email(held.email, services.omneo(tenant))
     is_anothers = heir is not None and heir.lives and heir.id.casefold() != profile.id.casefold()
     return heir.id if heir and is_anothers else ""
 

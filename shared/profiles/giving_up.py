@@ -19,6 +19,7 @@ from shared.consent_events import Channel, Decision
 from shared.errors import WaitError
 from shared.jobs.jobs import SyncProfile
 from shared.klaviyo.profiles import KlaviyoProfile
+from shared.matching import owner_of_email
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.ownership import Ownership
 from shared.profiles.subjects import ADDRESSES
@@ -81,7 +82,7 @@ class GivingUp:
         address with this person.
         """
         tenant, services = self.tenant, self.services
-        found = services.omneo(tenant).find_profile_by_email(given_up.email)
+        found = owner_of_email(given_up.email, services.omneo(tenant))
         if found is None or not found.lives or found.id.casefold() == self.job.profile_id.casefold():
             return {}
         if tenant.ledger_key is None:

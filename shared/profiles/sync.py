@@ -24,6 +24,7 @@ from shared.errors import (
     CannotSucceedError,
     NotFoundError,
     RefusedError,
+    ServiceError,
     TurnTakenError,
     UnsureError,
     WaitError,
@@ -47,6 +48,7 @@ from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 _THROTTLED = 429
+_OPT_OUTS = (Outcome.UNSUBSCRIBE, Outcome.PULL_OPT_OUT)
 
 Json = Any
 
@@ -91,8 +93,13 @@ def _begun(
     if synced.read_at is not None and synced.read_at >= job.until:
         return _Sync(job, tenant, {}, synced, read_at, services), None
     profile = services.omneo(tenant).profile_fields(job.profile_id)
-    plan = planned(profile, tenant, synced)
-    return _Sync(job, tenant, profile or {}, synced, read_at, services), plan
+    sync = _Sync(job, tenant, profile or {}, synced, read_at, services)
+    try:
+        return sync, planned(profile, tenant, synced)
+    except CannotSucceedError:
+        # Excluded or not, what she has opted out of holds.
+        sync.opt_out_meanwhile()
+        raise
 
 
 @dataclass(frozen=True)
@@ -116,11 +123,11 @@ class _Sync:
         known_id = self._known_id(plan, room)
         heirs: dict[str, Heir] = {}
         numbers: dict[str, GivenUp] = {}
-        if not known_id:
-            self._giving_up.wait_for_landings(room)
-            heirs = self._giving_up.leave_opt_outs(str(plan.mapped.attributes.get("email") or ""))
-            numbers = self._giving_up.leave_number(str(plan.mapped.attributes.get("phone_number") or ""))
         try:
+            if not known_id:
+                self._giving_up.wait_for_landings(room)
+                heirs = self._giving_up.leave_opt_outs(str(plan.mapped.attributes.get("email") or ""))
+                numbers = self._giving_up.leave_number(str(plan.mapped.attributes.get("phone_number") or ""))
             imported = import_profile(
                 services.klaviyo(tenant),
                 self._ownership,
@@ -129,7 +136,11 @@ class _Sync:
                 released=room.released,
                 take_over=take_over,
             )
+        except (RefusedError, CannotSucceedError):
+            self.opt_out_meanwhile()
+            raise
         except WaitError as refusal:
+            # Not where the service is down: it would take the opt-out no more than the import.
             if refusal.status == _THROTTLED or isinstance(refusal, TurnTakenError):
                 self.opt_out_meanwhile()
             raise
@@ -140,7 +151,11 @@ class _Sync:
         # Before the merge: what Klaviyo has shown is hers alone.
         left = {Channel.EMAIL: imported.profile.email, Channel.SMS: imported.profile.phone_number}
         steps = self._compare(subjects, left=left)
-        unmerged = self._merging.merge(imported, subjects)
+        try:
+            unmerged = self._merging.merge(imported, subjects)
+        except (ServiceError, CannotSucceedError):
+            self._settle_consents(subjects, [step for step in steps if step.outcome in _OPT_OUTS])
+            raise
         trouble = self._settle_consents(subjects, steps)
         self._write_identity(imported.profile.id, plan.klaviyo_id)
         room.hand_on(self.before.left.values(), imported)
