@@ -9,6 +9,7 @@ from deploy.tenants.running import Command, confirmed, existing, found, with_ser
 from shared.admin.reports import StatusReports
 from shared.audit import OPERATOR, Act, Audit
 from shared.consent.former_identities import FormerIdentities
+from shared.consent.former_numbers import FormerNumbers
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import KEPT as LEDGER_KEPT
 from shared.consent.ledger import ConsentLedger
@@ -105,6 +106,7 @@ def _forget(services: Services, tenant: Tenant) -> None:
     services.rests.forget(name)
     ConsentMemories.of(services).forget(name)
     FormerIdentities.of(services).forget(name)
+    FormerNumbers.of(services).forget(name)
     SyncedProfiles.of(services).forget(name)
     Waiting.of(services).forget(name)
     Resyncs.of(services).forget(name)

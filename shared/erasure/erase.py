@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from shared import logs
 from shared.consent.former_identities import FormerIdentities
+from shared.consent.former_numbers import FormerNumbers
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import ensure_ledger_key
 from shared.consent.memories import ConsentMemories
@@ -153,6 +154,9 @@ def _of_consent(person: Person, tenant: Tenant, services: Services) -> int:
     store = FormerIdentities.of(services)
     formers = store.forget_profile(name, id)
     formers += sum(store.forget_klaviyo_profile(name, klaviyo_id) for klaviyo_id in person.klaviyo_ids)
+    numbers = FormerNumbers.of(services)
+    formers += numbers.forget_profile(name, id)
+    formers += sum(numbers.forget_klaviyo_profile(name, klaviyo_id) for klaviyo_id in person.klaviyo_ids)
     return ConsentMemories.of(services).forget_profile(name, id) + formers
 
 
