@@ -101,9 +101,9 @@ class KlaviyoOAuth:
         Klaviyo has been seen to answer with the same refresh token, and to keep the old access token alive until it expires.
 
         Raises:
-            GrantRefusedError: Klaviyo no longer honours the refresh token.
-            WaitError: anything that passes. Klaviyo's refusal of our app's own credentials passes too: an operator mends them,
-                and no merchant has to install again.
+            GrantRefusedError: Klaviyo no longer accepts the refresh token.
+            WaitError: Klaviyo cannot answer now, or refuses our app's own credentials. An operator mends those, and no merchant has
+                to install again.
         """
         return self._trade({"grant_type": "refresh_token", "refresh_token": refresh_token})
 
