@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 from pydantic import SecretStr, ValidationError
 
 from shared.errors import GrantRefusedError, RefusedError, TokenRejectedError, WaitError
-from shared.http.client import HttpClient, Problem
+from shared.http.answers import Problem
+from shared.http.client import HttpClient
 from shared.klaviyo.grant import LONGEST_LIFE, TokenAnswer
 from shared.klaviyo.resources import SCOPES
 

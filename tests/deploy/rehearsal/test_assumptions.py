@@ -9,7 +9,7 @@ from deploy.guide.assumptions import PAGE, with_tables
 from deploy.rehearsal.assumption import Assumption, CannotBeTried, Place, Service
 from deploy.rehearsal.assumptions.sandbox import SANDBOX
 from deploy.rehearsal.assumptions.table import ASSUMPTIONS
-from shared.http.client import retry_after
+from shared.http.answers import retry_after
 from shared.profiles import deleted
 
 ROOT = Path(__file__).parents[3]

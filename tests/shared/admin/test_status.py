@@ -333,7 +333,7 @@ STORIES: list[tuple[Callable[[World], None], str, str, str, str, bool]] = [
     ),
     (syncs_wait, "profile syncs", "warning", "1 wait for Klaviyo", "service-throttling", False),
     (newer_key, "keys", "warning", "5 secrets are sealed by an older key", "reencrypt", False),
-    (older_webhook_secret, "webhook secret", "warning", "An older webhook secret", "end those", False),
+    (older_webhook_secret, "webhook secret", "warning", "An older webhook secret", "end each", False),
     (no_address_limits, "address limits", "warning", "not limited by address", "SECURITY_POLICIES", False),
 ]
 
