@@ -28,6 +28,7 @@ from shared.errors import (
 )
 from shared.jobs.jobs import SyncProfile
 from shared.profiles.consent_calls import ConsentCalls, Trouble, compared
+from shared.profiles.former_owners import FormerOwners
 from shared.profiles.giving_up import GivingUp
 from shared.profiles.klaviyo_import import Imported, given_up_by_excluded, import_profile
 from shared.profiles.making_room import MakingRoom
@@ -124,6 +125,7 @@ class _Sync:
                 known_id=known_id,
                 released=room.released,
                 take_over=take_over,
+                former_owners=self._former_owners,
             )
         except WaitError as refusal:
             if refusal.status == _THROTTLED or isinstance(refusal, TurnTakenError):
@@ -188,7 +190,12 @@ class _Sync:
     @property
     def _merging(self) -> Merging:
         id, tenant = self.job.profile_id, self.tenant
-        return Merging(id, tenant, self.before, self.read_at, self._ownership, self.services)
+        own, former = self._ownership, self._former_owners
+        return Merging(id, tenant, self.before, self.read_at, own, former, self.services)
+
+    @cached_property
+    def _former_owners(self) -> FormerOwners:
+        return FormerOwners(self.job.profile_id, self.tenant, self.services)
 
     def _known_id(self, plan: SyncPlan, room: MakingRoom) -> str:
         """Return the id of the Klaviyo profile if it has what the last sync left there, and that is what it is to have; else ""."""

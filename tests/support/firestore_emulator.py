@@ -8,7 +8,6 @@ import http.client
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
+
+from deploy.local.free_ports import free_port
 
 _JAR = Path("platform", "cloud-firestore-emulator", "cloud-firestore-emulator.jar")
 _MAIN_CLASS = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
@@ -46,7 +47,7 @@ def running(log: Path, *options: str) -> Iterator[FirestoreEmulator]:
         EmulatorFailedError: it did not start.
     """
     java = shutil.which("java") or _missing("java")
-    command = [java, *_java_options(_emulator_jar()), "start", "--host=127.0.0.1", f"--port={_free_port()}"]
+    command = [java, *_java_options(_emulator_jar()), "start", "--host=127.0.0.1", f"--port={free_port()}"]
     host = f"127.0.0.1:{command[-1].removeprefix('--port=')}"
     command += options
     with log.open("wb") as output:
@@ -102,13 +103,6 @@ def _dies_with_us() -> list[str]:
     # Covers being killed outright. Linux only; elsewhere the clean-up has to do.
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _await_ready(process: "subprocess.Popen[bytes]", host: str, log: Path) -> None:

@@ -7,6 +7,7 @@ BASH_32 names one.
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,7 +64,8 @@ class Shell:
         script = self.folder / "script.sh"
         script.write_text(_SCRIPT.format(root=REPOSITORY, body=body))
         return subprocess.Popen(
-            [self.bash, str(script)],
+            # bash cannot trap a signal that it was started to ignore, and under nohup everything ignores the hang-up.
+            [sys.executable, "-c", _HEARS_ALL, self.bash, str(script)],
             env={
                 "PATH": f"{self.folder}:/usr/bin:/bin",
                 "TMPDIR": str(self.folder),
@@ -293,6 +295,12 @@ def test_a_signal_leaves_no_folder_behind(shell: Shell) -> None:
     assert "not reached" not in ended.said
 
 
+_HEARS_ALL = """
+import os, signal, sys
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 _SIDE_BY_SIDE = """
 part() {
   say "$1 begins"

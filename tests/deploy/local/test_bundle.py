@@ -12,7 +12,8 @@ import pytest
 import requests
 
 from deploy.local.bundle import LARGEST_LOG, Bundle, complete_environment
-from deploy.local.processes import StartError, free_port
+from deploy.local.free_ports import free_port
+from deploy.local.processes import StartError
 from deploy.staging import StagingError
 from tests.deploy.repositories import a_repository, write
 

@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 
 from deploy.local.caller import BODY_LIMIT
 from deploy.local.exchange import SHOWN, Exchange, Watch
+from deploy.local.free_ports import free_port
 from deploy.local.gateway import Gateway
 from deploy.local.path_templates import path_matcher
-from deploy.local.processes import StartError, free_port
+from deploy.local.processes import StartError
 from deploy.local.upstream import Upstream
 from deploy.staging import Route, load_functions, load_routes
 

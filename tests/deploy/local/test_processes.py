@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from deploy.local.processes import Process, StartError, Supervisor, free_port, free_ports, listening
+from deploy.local.free_ports import free_port
+from deploy.local.processes import Process, StartError, Supervisor, listening
 from deploy.staging import REPOSITORY
 
 PATIENCE = 30.0
@@ -155,14 +155,6 @@ def test_a_program_that_does_not_exist_is_reported(supervisor: Supervisor, tmp_p
         supervisor.start(a_process(tmp_path, "", argv=("/no/such/program",)))
 
 
-def test_free_ports_are_different_and_can_be_bound() -> None:
-    ports = free_ports(20)
-    assert len(set(ports)) == 20
-    with ExitStack() as stack:
-        for port in ports:
-            stack.enter_context(socket.create_server(("127.0.0.1", port)))
-
-
 # Serving.
 
 
@@ -182,6 +174,25 @@ def test_a_child_that_stops_by_itself_is_started_again(
         f"child stopped (SIGKILL), starting it again; see {tmp_path}/logs/child.log",
         f"child stopped (SIGTERM), starting it again; see {tmp_path}/logs/child.log",
     ]
+
+
+def test_a_child_that_stops_right_after_it_was_ready_is_started_again(
+    supervisor: Supervisor, said_lines: Said, tmp_path: Path
+) -> None:
+    program = (
+        "import pathlib, sys, time\n"
+        "print('ready')\n"
+        "try: pathlib.Path('died').touch(exist_ok=False)\n"
+        "except OSError: time.sleep(60)\n"
+        "sys.exit(3)"
+    )
+    supervisor.start(a_process(tmp_path, program))
+    first = supervisor.pid("child")
+    until(lambda: not Path(f"/proc/{first}").exists())
+    supervisor.wait_ready(PATIENCE)
+    until(lambda: supervisor.pid("child") != first)
+    until(lambda: supervisor.output("child") == "ready\n")
+    assert said_lines == [f"child stopped (exit status 3), starting it again; see {tmp_path}/logs/child.log"]
 
 
 def test_each_stop_in_a_row_is_followed_by_a_longer_pause(

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.demo_tenant import EMAIL, TENANT
+from deploy.local.free_ports import free_ports
 from deploy.local.ports import is_free
 from deploy.local.sandbox import Sandbox
 from shared.storage.encryption import new_key
@@ -207,9 +208,9 @@ def test_ctrl_c_ends_it_and_what_it_kept_can_be_forgotten(started: Started) -> N
 
 def free_ports_in_a_row(count: int) -> int:
     """Return the first of so many ports in a row that nobody listens on."""
-    return next(
-        first for first in range(20_000, 31_000, count) if all(is_free(first + n) for n in range(count))
-    )
+    while (ports := free_ports(count)) != list(range(ports[0], ports[0] + count)):
+        pass
+    return ports[0]
 
 
 def _key(text: str) -> str:
