@@ -14,6 +14,7 @@ from shared.jobs.jobs import (
     EveryTenant,
     FlushInbox,
     Heal,
+    ImportSyncs,
     KeepMasterList,
     Notify,
     PackEvents,
@@ -96,10 +97,12 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             from shared.metrics.packing import sweep_events
             from shared.profiles.packing import sweep_backlog
             from shared.records.packing import sweep_outbox
+            from shared.resync.syncs_in_bulk import sweep_imports
 
             sweep_outbox(job, tenant, services)
             sweep_events(job, tenant, services)
             sweep_backlog(job, tenant, services)
+            sweep_imports(job, tenant, services)
         case AddInteraction():
             from shared.consent.interactions import add_refused_interaction
 
@@ -120,6 +123,15 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             from shared.profiles.packing import pack_syncs
 
             pack_syncs(job, tenant, services)
+        case ImportSyncs():
+            from shared.resync.syncs_in_bulk import import_syncs
+
+            import_syncs(
+                job,
+                services,
+                known=lambda: _known_now(tenant, services),
+                dropping=lambda: dropping(_known_now(tenant, services), services),
+            )
         case DeleteProfile():
             from shared.profiles.deleted import delete_profile
 
