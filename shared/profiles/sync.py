@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -121,7 +121,7 @@ class _Sync:
         """
         tenant, services, id = self.tenant, self.services, self.job.profile_id
         room = MakingRoom(id, plan.mapped.attributes, tenant, services, self._ownership.merged_ids)
-        known_id = self._known_id(plan, room)
+        known_id = room.known_id(self.before, plan.klaviyo_id)
         heirs: dict[str, Heir] = {}
         numbers: dict[str, GivenUp] = {}
         try:
@@ -221,12 +221,6 @@ class _Sync:
     def _former_owners(self) -> FormerOwners:
         return former_owners_of(self.profile, self.job.profile_id, self.tenant, self.services)
 
-    def _known_id(self, plan: SyncPlan, room: MakingRoom) -> str:
-        """Return the id of the Klaviyo profile if it has what the last sync left there, and that is what it is to have; else ""."""
-        before = self.before
-        is_ours = (before.account, before.klaviyo_id) == (self.tenant.klaviyo_account_id, plan.klaviyo_id)
-        return plan.klaviyo_id if is_ours and before.left == room.hashes_of_wanted() else ""
-
     def _compare(
         self, subjects: Mapping[Channel, Subject], *, left: Mapping[Channel, str] | None = None
     ) -> list[Step]:
@@ -290,9 +284,9 @@ class _Sync:
             filled=filled,
             left=left,
             read_at=self.read_at if is_done else self.before.read_at,
+            written_at=self.services.clock(),
         )
-        if synced != replace(self.before, deleted_at=None) or self.before.deleted_at is not None:
-            SyncedProfiles.of(self.services).keep(self.tenant.name, self.job.profile_id, synced)
+        SyncedProfiles.of(self.services).keep(self.tenant.name, self.job.profile_id, synced)
 
     def _log(self, plan: SyncPlan, imported: Imported, steps: list[Step]) -> None:
         left_out = Counter(note.reason.value for note in plan.mapped.notes)
