@@ -460,6 +460,19 @@ STORIES: dict[str, Plan] = {
             (20.0, 15.0, 500.0),
         )
     },
+    **{
+        f"our {channel} subscribe, whose answer was lost, lands twice, and she leaves in between, which is told late": Plan(
+            people=(OUT,),
+            acts=(act(5, "o.in", channel), act(leaves, "k.unsubscribe", channel, told=(500.0,))),
+            faults=(Fault(6, "klaviyo", "lost after", about="POST */profile-subscription-bulk-create-jobs"),),
+            landings=landings,
+            echo=echo,
+        )
+        for channel, leaves, echo, landings in (
+            ("sms", 40, 2.0, (20.0, 120.0)),
+            ("email", 70, 400.0, (150.0, 170.0)),
+        )
+    },
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),
