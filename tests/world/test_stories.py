@@ -443,6 +443,25 @@ STORIES: dict[str, Plan] = {
         faults=(Fault(16, "omneo", "lost before", 1034.8),),
         landings=(9.6,),
     ),
+    "she who took in another is excluded, and gives the other's email on": Plan(
+        people=(Beginning("in", "out", is_new=True, is_known_by_email=True), Beginning("in", "in")),
+        acts=(
+            act(30.6, "p.merge", "takes the email", who=1),
+            act(85.4, "p.exclude"),
+            act(388.6, "p.create", "in", "in", who=1),
+            act(720.3, "p.give email"),
+        ),
+        landings=(5.9,),
+        double_opt_in=True,
+    ),
+    "she who took in another is excluded, and opts out": Plan(
+        people=(Beginning("in", "in"), Beginning("in", "in")),
+        acts=(
+            act(30.6, "p.merge", "takes the email", who=1, told=(60.0,)),
+            act(32.4, "p.exclude", told=(2.0,)),
+            act(400, "o.out", "email"),
+        ),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),
