@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.consent.asking import Asking
+from shared.consent.looks import look_after_a_call
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.calls import with_merge
 from shared.consent.rules.held import Subject, opted_in_at
@@ -43,6 +44,8 @@ class Merging:
         merges = [source for source in found if source not in theirs and not asking.is_landing(source)]
         if merges:
             self._note_merge(subjects if self._was_left_there(imported.profile.id) else {})
+            # What comes along may undo what somebody decides before the merge is carried out.
+            look_after_a_call(self.tenant, self.profile_id, self.services)
         for source in merges:
             self._forget_holder(source)
             self._clear(source)

@@ -462,6 +462,15 @@ STORIES: dict[str, Plan] = {
             act(400, "o.out", "email"),
         ),
     ),
+    "one who is out is merged into her, and she signs up before Klaviyo has merged them": Plan(
+        people=(Beginning("in", "out"), Beginning("out", "in")),
+        acts=(
+            act(155.1, "o.out", "email"),
+            act(722.9, "p.merge", "", who=1, told=(7.8, 7.8)),
+            act(749.5, "k.subscribe", "email"),
+        ),
+        landings=(9.5,),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),
