@@ -471,6 +471,15 @@ STORIES: dict[str, Plan] = {
         ),
         landings=(9.5,),
     ),
+    **{
+        f"one who has just signed up by {channel} is merged into her, who is out, told after {told} s": Plan(
+            people=(Beginning("out", "out"), Beginning("out", "out")),
+            acts=(act(50.6, "k.subscribe", channel, who=1, told=(told,)), act(60, "p.merge", "", who=1)),
+            landings=(28.7,),
+        )
+        for channel in ("email", "sms")
+        for told in (2.0, 900.0)
+    },
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),
