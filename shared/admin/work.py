@@ -1,4 +1,4 @@
-"""The checks of what waits and of what was given up: queues, backlogs, dead jobs."""
+"""The checks of waiting work and of work that was given up: queues, backlogs, dead jobs."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
@@ -72,7 +72,7 @@ def profile_syncs(tenant: Tenant, services: Services) -> Iterator[Finding]:
     waiting = SyncBacklog.of(services)
     first = next(iter(waiting.first(tenant.name, 1)), None)
     if first is None:
-        yield Finding("profile syncs", Severity.OK, "None waits for Klaviyo to take more.")
+        yield Finding("profile syncs", Severity.OK, "No sync waits for Klaviyo to take more.")
         return
     is_old = tenant.is_connected and services.clock() - first.accepted_at > OLD_SYNC
     yield Finding(
