@@ -25,9 +25,13 @@ _EVER = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True)
 class FormerOwners:
-    """Of the Klaviyo profiles that one Omneo profile takes over. That nobody living has them is known already."""
+    """Of the Klaviyo profiles that one Omneo profile takes over. That nobody living has them is known already.
+
+    `absorbed_ids` are the Klaviyo ids of those who were merged into it in Omneo, and are one person with it.
+    """
 
     profile_id: str
+    absorbed_ids: Collection[str]
     tenant: Tenant
     services: Services
     _known: dict[str, str] = field(default_factory=dict)
@@ -87,7 +91,8 @@ class FormerOwners:
 
     def _looked_up(self, profile: KlaviyoProfile) -> str:
         named = read_omneo_id(profile.external_id)
-        if not named or named.casefold() == self.profile_id.casefold():
+        is_own = named.casefold() == self.profile_id.casefold() or profile.id in self.absorbed_ids
+        if not named or is_own:
             return ""
         if self._is_there(self._synced(named), profile):
             return named

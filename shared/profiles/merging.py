@@ -43,11 +43,9 @@ class Merging:
         merges = [source for source in found if source not in theirs and not asking.is_landing(source)]
         if merges:
             self._note_merge(subjects if self._was_left_there(imported.profile.id) else {})
-        absorbed = imported.verdict.unmerged if imported.verdict else ()
         for source in merges:
             self._forget_holder(source)
-            if source not in absorbed:
-                self._clear(source)
+            self._clear(source)
             self._merge_into(imported.profile.id, source)
         for source, name in theirs.items():
             return CannotSucceedError(

@@ -8,13 +8,15 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from shared import logs
 from shared.consent.former_identities import FormerIdentities, Heir
+from shared.consent.former_numbers import GivenUp
+from shared.consent.heirs import learn_of_number
 from shared.consent.rules.held import Subject
 from shared.consent.rules.step import Outcome, Step
 from shared.consent_events import Channel
@@ -22,6 +24,7 @@ from shared.errors import (
     CannotSucceedError,
     NotFoundError,
     RefusedError,
+    ServiceError,
     TurnTakenError,
     UnsureError,
     WaitError,
@@ -34,7 +37,7 @@ from shared.profiles.klaviyo_import import Imported, given_up_by_excluded, impor
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.merging import Merging
 from shared.profiles.ownership import Ownership
-from shared.profiles.planning import ownership_of, planned, profile_of_excluded, rules_of
+from shared.profiles.planning import former_owners_of, ownership_of, planned, profile_of_excluded, rules_of
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.omneo_paths import at_path
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, comms_of, mapped_profile
@@ -46,6 +49,7 @@ from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 _THROTTLED = 429
+_OPT_OUTS = (Outcome.UNSUBSCRIBE, Outcome.PULL_OPT_OUT)
 
 Json = Any
 
@@ -90,8 +94,13 @@ def _begun(
     if synced.read_at is not None and synced.read_at >= job.until:
         return _Sync(job, tenant, {}, synced, read_at, services), None
     profile = services.omneo(tenant).profile_fields(job.profile_id)
-    plan = planned(profile, tenant, synced)
-    return _Sync(job, tenant, profile or {}, synced, read_at, services), plan
+    sync = _Sync(job, tenant, profile or {}, synced, read_at, services)
+    try:
+        return sync, planned(profile, tenant, synced)
+    except CannotSucceedError:
+        # Excluded or not, what she has opted out of holds.
+        sync.opt_out_meanwhile()
+        raise
 
 
 @dataclass(frozen=True)
@@ -112,12 +121,14 @@ class _Sync:
         """
         tenant, services, id = self.tenant, self.services, self.job.profile_id
         room = MakingRoom(id, plan.mapped.attributes, tenant, services, self._ownership.merged_ids)
-        known_id = self._known_id(plan, room)
+        known_id = room.known_id(self.before, plan.klaviyo_id)
         heirs: dict[str, Heir] = {}
-        if not known_id:
-            self._giving_up.wait_for_landings(room)
-            heirs = self._giving_up.leave_opt_outs(str(plan.mapped.attributes.get("email") or ""))
+        numbers: dict[str, GivenUp] = {}
         try:
+            if not known_id:
+                self._giving_up.wait_for_landings(room)
+                heirs = self._giving_up.leave_opt_outs(str(plan.mapped.attributes.get("email") or ""))
+                numbers = self._giving_up.leave_number(str(plan.mapped.attributes.get("phone_number") or ""))
             imported = import_profile(
                 services.klaviyo(tenant),
                 self._ownership,
@@ -127,15 +138,26 @@ class _Sync:
                 take_over=take_over,
                 former_owners=self._former_owners,
             )
+        except (RefusedError, CannotSucceedError):
+            self.opt_out_meanwhile()
+            raise
         except WaitError as refusal:
+            # Not where the service is down: it would take the opt-out no more than the import.
             if refusal.status == _THROTTLED or isinstance(refusal, TurnTakenError):
                 self.opt_out_meanwhile()
             raise
-        self._giving_up.note_given_up(heirs, imported.before, imported.profile)
+        self._giving_up.note_given_up(heirs, numbers, imported.before, imported.profile)
         subjects = subjects_of(imported, plan.mapped.attributes)
+        if not known_id and (number := subjects[Channel.SMS].address):
+            learn_of_number(number, subjects[Channel.SMS].klaviyo_id, id, tenant, services)
         # Before the merge: what Klaviyo has shown is hers alone.
-        steps = self._compare(subjects, left=imported.profile.email)
-        unmerged = self._merging.merge(imported, subjects)
+        left = {Channel.EMAIL: imported.profile.email, Channel.SMS: imported.profile.phone_number}
+        steps = self._compare(subjects, left=left)
+        try:
+            unmerged = self._merging.merge(imported, subjects)
+        except (ServiceError, CannotSucceedError):
+            self._settle_consents(subjects, [step for step in steps if step.outcome in _OPT_OUTS])
+            raise
         trouble = self._settle_consents(subjects, steps)
         self._write_identity(imported.profile.id, plan.klaviyo_id)
         room.hand_on(self.before.left.values(), imported)
@@ -166,9 +188,11 @@ class _Sync:
         room = MakingRoom(self.job.profile_id, wanted, self.tenant, self.services)
         if given_up := given_up_by_excluded(found, wanted, room.released):
             self._giving_up.wait_for_landings(room)
-            heirs = self._giving_up.leave_opt_outs_of(found) if "email" in given_up["attributes"] else {}
+            names = given_up["attributes"]
+            heirs = self._giving_up.leave_opt_outs_of(found) if "email" in names else {}
+            numbers = self._giving_up.leave_number_of(found) if "phone_number" in names else {}
             written = self.services.klaviyo(self.tenant).import_profile(given_up)
-            self._giving_up.note_given_up(heirs, found, written)
+            self._giving_up.note_given_up(heirs, numbers, found, written)
             room.hand_on(self.before.left.values(), Imported(written, given_up, before=found))
         if trouble is not None:
             raise trouble
@@ -195,23 +219,21 @@ class _Sync:
 
     @cached_property
     def _former_owners(self) -> FormerOwners:
-        return FormerOwners(self.job.profile_id, self.tenant, self.services)
+        return former_owners_of(self.profile, self.job.profile_id, self.tenant, self.services)
 
-    def _known_id(self, plan: SyncPlan, room: MakingRoom) -> str:
-        """Return the id of the Klaviyo profile if it has what the last sync left there, and that is what it is to have; else ""."""
-        before = self.before
-        is_ours = (before.account, before.klaviyo_id) == (self.tenant.klaviyo_account_id, plan.klaviyo_id)
-        return plan.klaviyo_id if is_ours and before.left == room.hashes_of_wanted() else ""
-
-    def _compare(self, subjects: Mapping[Channel, Subject], *, left: str = "") -> list[Step]:
-        """Return the steps that follow from both sides' consents. `left` is the email that Klaviyo has now, "" if it was not written."""
+    def _compare(
+        self, subjects: Mapping[Channel, Subject], *, left: Mapping[Channel, str] | None = None
+    ) -> list[Step]:
+        """Return the steps that follow from both sides' consents. `left` are the addresses that Klaviyo has now, None if they were not written."""
         comms = comms_of(self.profile)
         if comms is None:
             logs.write(logging.WARNING, "Omneo shows no consent, so none was asked for")
             return []
         id, tenant, services = self.job.profile_id, self.tenant, self.services
         read_at = self.read_at
-        return compared(id, comms, subjects, read_at=read_at, tenant=tenant, services=services, left=left)[1]
+        return compared(
+            id, comms, subjects, read_at=read_at, tenant=tenant, services=services, left=left or {}
+        )[1]
 
     def _settle_consents(self, subjects: Mapping[Channel, Subject], steps: Iterable[Step]) -> Trouble | None:
         """Ask for what is to be asked; return what of it can never succeed, None if all did."""
@@ -262,9 +284,9 @@ class _Sync:
             filled=filled,
             left=left,
             read_at=self.read_at if is_done else self.before.read_at,
+            written_at=self.services.clock(),
         )
-        if synced != replace(self.before, deleted_at=None) or self.before.deleted_at is not None:
-            SyncedProfiles.of(self.services).keep(self.tenant.name, self.job.profile_id, synced)
+        SyncedProfiles.of(self.services).keep(self.tenant.name, self.job.profile_id, synced)
 
     def _log(self, plan: SyncPlan, imported: Imported, steps: list[Step]) -> None:
         left_out = Counter(note.reason.value for note in plan.mapped.notes)

@@ -33,7 +33,8 @@ from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.stage.faults import Kind
 from shared import logs
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
-from shared.http.client import DETAIL_LENGTH, HttpClient, Limits, Problem, retry_after
+from shared.http.answers import DETAIL_LENGTH, Problem, retry_after
+from shared.http.client import HttpClient, Limits
 from shared.http.connections import Connections
 from shared.http.deadlines import lasting
 from tests.support.world import ACCOUNT, EMAIL
