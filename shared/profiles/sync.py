@@ -40,7 +40,7 @@ from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.omneo_paths import at_path
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, comms_of, mapped_profile
 from shared.profiles.subjects import subjects_of, subjects_of_excluded
-from shared.profiles.synced import SyncedProfile, SyncedProfiles
+from shared.profiles.synced import RUN_LASTS, SyncedProfile, SyncedProfiles
 from shared.profiles.taking_over import TakeOver, taking_over
 from shared.profiles.turn import turn_at
 from shared.services import Services
@@ -275,7 +275,13 @@ class _Sync:
             filled=filled,
             left=left,
             read_at=self.read_at if is_done else self.before.read_at,
+            cleared=self.before.cleared - filled,
+            cleared_at=self.before.cleared_at,
         )
+        if cleared := plan.mapped.cleared:
+            now = self.services.clock()
+            before = self.before.cleared_since(now - RUN_LASTS)
+            synced = replace(synced, cleared=(before | cleared) - filled, cleared_at=now)
         if synced != replace(self.before, deleted_at=None) or self.before.deleted_at is not None:
             SyncedProfiles.of(self.services).keep(self.tenant.name, self.job.profile_id, synced)
 
