@@ -43,7 +43,7 @@ from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.omneo_paths import at_path
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, comms_of, mapped_profile
 from shared.profiles.subjects import subjects_of, subjects_of_excluded
-from shared.profiles.synced import SyncedProfile, SyncedProfiles
+from shared.profiles.synced import RUN_LASTS, SyncedProfile, SyncedProfiles
 from shared.profiles.taking_over import TakeOver, taking_over
 from shared.profiles.turn import turn_at
 from shared.services import Services
@@ -298,7 +298,13 @@ class _Sync:
             left=left,
             read_at=self.read_at if is_done else self.before.read_at,
             written_at=self.services.clock(),
+            cleared=self.before.cleared - filled,
+            cleared_at=self.before.cleared_at,
         )
+        if cleared := plan.mapped.cleared:
+            now = self.services.clock()
+            before = self.before.cleared_since(now - RUN_LASTS)
+            synced = replace(synced, cleared=(before | cleared) - filled, cleared_at=now)
         SyncedProfiles.of(self.services).keep(self.tenant.name, self.job.profile_id, synced)
 
     def _log(self, plan: SyncPlan, imported: Imported, steps: list[Step]) -> None:
