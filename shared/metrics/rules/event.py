@@ -1,8 +1,8 @@
 """From the body of a metric call to the attributes of Klaviyo's Create Event.
 
 Four shapes become the same event: Klaviyo's own, with or without its `data` envelope; the retired Track shape that Omneo's
-connecting-comms-platform page still shows; and an Omneo context beside a metric name in the URL. The person and the metric must be right.
-Every other value is put right or left out; `left_out` names those left out.
+connecting-comms-platform page still shows; and an Omneo context with a metric name in the URL. The person and the metric must be right.
+Every other value is corrected or left out, and `left_out` names those that are left out.
 """
 
 import re
@@ -37,9 +37,9 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Metric:
-    """An event as Klaviyo takes it, and the Omneo profile it is about if the call named that.
+    """An event as Klaviyo takes it, and its Omneo profile if the call named one.
 
-    `left_out` are the paths of what the body holds and Klaviyo would not take; the phone number is looked at when the event is sent.
+    `left_out` are the paths of values that Klaviyo would not take. The phone number is checked when the event is sent.
     """
 
     attributes: Json
@@ -50,7 +50,7 @@ class Metric:
 def read_metric(body: object, *, metric_name: str, with_token: bool, now: datetime, unique_id: str) -> Metric:
     """Return the event that `body` describes, its `unique_id` and `time` fixed.
 
-    `metric_name` is the URL's, "" if it gives none. `now` and `unique_id` serve where the body gives none.
+    `metric_name` is the name in the URL, "" if there is none. `now` and `unique_id` count if the body gives no time or no key.
 
     Raises:
         InvalidPayloadError: names the field and the fix.
@@ -75,7 +75,7 @@ def read_metric(body: object, *, metric_name: str, with_token: bool, now: dateti
 
 
 def metric_called(body: object, metric_name: str) -> str:
-    """Return the metric's name as far as a body tells it, be it one that cannot be accepted; else the URL's, which may be ""."""
+    """Return the metric's name in a body, even if the name cannot be accepted; else the name in the URL, which may be ""."""
     if not isinstance(body, dict):
         return metric_name
     resource = body.get("data", body)
@@ -114,7 +114,7 @@ def _inside(value: object, *path: str) -> object:
 
 
 def _in_any_shape(body: Json, metric_name: str, now: datetime) -> tuple[Json, str]:
-    """Return the attributes that the body means, in Klaviyo's shape but as the caller wrote them, and the Omneo profile's id if known."""
+    """Return the attributes of the body in Klaviyo's shape, with the caller's own values, and the Omneo profile's id if it is known."""
     profile = body.get("profile")
     if (
         metric_name
@@ -132,7 +132,7 @@ def _in_any_shape(body: Json, metric_name: str, now: datetime) -> tuple[Json, st
 
 
 def _no_shape(body: Json, metric_name: str) -> str:
-    """Return what to change in a body that is none of the shapes."""
+    """Return what to change in a body that has none of the shapes."""
     profile = {} if body.get("profile") == [] else body.get("profile")  # PHP writes an empty object as []
     if isinstance(profile, dict) and metric_name:
         return f"Say whose event it is: profile.email or profile.id. {what_is_missing(profile)}"
@@ -167,14 +167,14 @@ def _from_context(body: Json, profile: Json, now: datetime) -> tuple[Json, str]:
         properties["profile"] = rest
     event: Json = {"profile": {"data": data}, "properties": properties, "unique_id": body.get("unique_id")}
     if body.get("time"):
-        # A context may use the word for something else; then it is one more property.
+        # A context may use the word for another thing; then it becomes a property.
         moment = _moment(body["time"])
         is_ours = moment is not None and _is_in_range(moment, now)
         (event if is_ours else properties)["time"] = body["time"]
     return event, read_omneo_id(profile.get("id"))
 
 
-# What every shape must satisfy
+# The checks for every shape
 
 
 def _metric_attributes(given: Json, metric_name: str) -> Json:
@@ -185,7 +185,7 @@ def _metric_attributes(given: Json, metric_name: str) -> Json:
         raise InvalidPayloadError('attributes.metric.data.type must be "metric".')
     attributes = _object_in(data, "attributes", "attributes.metric.data")
     name = attributes.get("name")
-    if read_id(name) == "":  # nothing, or what a template makes of it
+    if read_id(name) == "":  # no value, or a template's text for none
         name = metric_name
     if not isinstance(name, str) or is_unrendered(name) or not read_text(name):
         raise InvalidPayloadError(f"{path} is needed: the metric's name, as text.")
@@ -205,7 +205,7 @@ def _profile_data(given: Json) -> Json:
 
 
 def _properties(given: Json, most: int, left_out: list[str]) -> Json:
-    """Return the event's properties. An attribute that Klaviyo's event does not have becomes one: else it would be refused."""
+    """Return the event's properties. An attribute that Klaviyo's event does not have becomes a property, because Klaviyo would refuse it."""
     properties = given.get("properties") or {}
     if not isinstance(properties, dict):
         raise InvalidPayloadError("attributes.properties must be an object.")
@@ -268,7 +268,7 @@ def _backfill(given: object) -> bool:
 
 
 def _check_strings(value: object, path: str) -> None:
-    """Refuse a string that Klaviyo would refuse. Nesting is bounded where the body is parsed."""
+    """Refuse a string that Klaviyo would refuse. The parser of the body limits the nesting."""
     match value:
         case str() if len(value) > STRING_BYTES // 4 and _bytes(value) > STRING_BYTES:
             raise InvalidPayloadError(f"{path} holds a string of more than {STRING_BYTES // 1024} KB.")
