@@ -262,6 +262,7 @@ def judge_persons(world: SimulatedWorld) -> None:
             world.breaks(
                 f"law 3: the profile of {person.name} has the data of {str(name).removeprefix('Canary ')}"
             )
+        _judge_last_name(world, person, str(held.attributes.get("last_name") or ""))
         if is_address(person, "email") and not person.shares("email", world.everybody):
             email = str(held.attributes.get("email") or "")
             if email.casefold() != person.email.casefold():
@@ -270,6 +271,14 @@ def judge_persons(world: SimulatedWorld) -> None:
         kept = world.account.profiles.get(stranger.klaviyo)
         if kept is None or kept.attributes.get("first_name") != f"Canary {stranger.name}":
             world.breaks(f"law 3: {stranger.name}, whom Omneo does not know, was overwritten")
+
+
+def _judge_last_name(world: SimulatedWorld, person: Person, held: str) -> None:
+    if not person.last_names or (person.absorbed and not person.last_names[-1]):
+        return  # a name may have come with somebody who was merged into the person
+    if held != person.last_names[-1]:
+        was = "had" if held in person.last_names else "never had"
+        world.breaks(f"law 3: the profile of {person.name} has a last name that {person.name} {was}")
 
 
 def _is_reachable(person: Person) -> bool:
