@@ -41,7 +41,7 @@ from shared.profiles.consent_calls import consent_rules
 from shared.profiles.klaviyo_import import Imported, foreseen
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.ownership import Ownership
-from shared.profiles.planning import former_owners_of, ownership_of, planned, profile_of_excluded
+from shared.profiles.planning import former_owners_of, ownership_of, planned, profiles_of_excluded
 from shared.profiles.rules.calls import profile_id_of_event
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.owners import FoundBy, decide
@@ -167,7 +167,8 @@ class _Look:
         """The person whose opt-outs are applied although the profile is excluded."""
         if not isinstance(self._plan, Exclusion):
             return None
-        return profile_of_excluded(self.ownership, self.tenant, self.synced, self.services)
+        found = profiles_of_excluded(self.ownership, self.tenant, self.synced, self.services)
+        return found[0] if found else None
 
     @cached_property
     def _match(self) -> tuple[FoundBy, KlaviyoProfile | None]:

@@ -74,7 +74,7 @@ def _judge_merged(world: SimulatedWorld, person: Person, channel: str) -> None:
     """Who was merged into one who has opted out is not written to at the former address either."""
     heir = next((one for one in world.persons if one.name == person.merged_into), None)
     left = world.account.owner("external_id", person.omneo)
-    if heir is None or left is None or person.untold or heir.untold or not heir.is_living or heir.is_excluded:
+    if heir is None or left is None or person.untold or heir.untold or not heir.is_living:
         return
     if heir.wanted(channel, APART) == {OUT} and way_in_klaviyo(left, channel) == IN:
         world.breaks(f"law 1: {person.name} is one with {heir.name}, who has opted out, and is written to")
