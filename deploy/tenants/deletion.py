@@ -28,6 +28,7 @@ from shared.profiles.waiting import Waiting
 from shared.receipts import Receipts
 from shared.records.outbox import Outbox
 from shared.resync.runs import Resyncs
+from shared.resync.sync_imports import SyncImports
 from shared.rewards.attempts import RewardAttempts
 from shared.rewards.claims import RewardClaims
 from shared.rewards.counts import RewardCounts
@@ -104,6 +105,7 @@ def _forget(services: Services, tenant: Tenant) -> None:
     Outbox.of(services).forget(name)
     Backlog.of(services).forget(name)
     SyncBacklog.of(services).forget(name)
+    SyncImports.of(services).forget(name)
     services.rests.forget(name)
     ConsentMemories.of(services).forget(name)
     FormerIdentities.of(services).forget(name)

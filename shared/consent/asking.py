@@ -82,6 +82,12 @@ class Asking:
         """Remember that Klaviyo has refused the call for good, which then has no effect."""
         self._change(asked, calls.refused)
 
+    def is_landing(self, klaviyo_id: str) -> bool:
+        """Return whether Klaviyo may still be at a call about this Klaviyo profile, for whoever it was made."""
+        id = self._store.profile_asked_about(self.tenant.name, klaviyo_id)
+        memories = self._store.find(self.tenant.name, id).values() if id else ()
+        return any(calls.is_being_carried_out(memory, self.services.clock()) for memory in memories)
+
     def _change(
         self, asked: AskedConsent, edit: Callable[[memory.Memory, Consent, Direction, str], memory.Memory]
     ) -> None:

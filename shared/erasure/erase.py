@@ -31,6 +31,7 @@ from shared.profiles.synced import SyncedProfiles
 from shared.profiles.turn import turn_at
 from shared.profiles.waiting import Waiting
 from shared.receipts import Receipts
+from shared.resync.sync_imports import SyncImports
 from shared.rewards.claims import RewardClaims
 from shared.services import Services
 from shared.tenants.cache import SECONDS
@@ -169,8 +170,10 @@ def _of_synced(person: Person, tenant: Tenant, services: Services) -> int:
 
 
 def _of_waiting(person: Person, tenant: Tenant, services: Services) -> int:
-    waiting = SyncBacklog.of(services).forget_profile(tenant.name, person.profile_id)
-    return Waiting.of(services).forget_profile(tenant.name, person.profile_id) + waiting
+    id, name = person.profile_id, tenant.name
+    syncs = SyncBacklog.of(services).forget_profile(name, id)
+    imports = SyncImports.of(services).forget_profile(name, id)
+    return Waiting.of(services).forget_profile(name, id) + syncs + imports
 
 
 def _of_rewards(person: Person, tenant: Tenant, services: Services) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import ConsentLedger, ConsentRecord
 from shared.consent.memories import ConsentMemories, Memories
-from shared.consent.rules.calls import last_call
+from shared.consent.rules.calls import last_call, with_merge
 from shared.consent.rules.comparison import consent_steps
 from shared.consent.rules.held import Subject
 from shared.consent.rules.step import Outcome
@@ -41,7 +41,7 @@ from shared.profiles.consent_calls import consent_rules
 from shared.profiles.klaviyo_import import Imported, foreseen
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.ownership import Ownership
-from shared.profiles.planning import ownership_of, planned, profile_of_excluded
+from shared.profiles.planning import former_owners_of, ownership_of, planned, profile_of_excluded
 from shared.profiles.rules.calls import profile_id_of_event
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.owners import FoundBy, decide
@@ -159,7 +159,8 @@ class _Look:
             return None
         mapped = self._plan.mapped
         room = MakingRoom(self.id, mapped.attributes, self.tenant, self.services)
-        return foreseen(self.ownership, mapped, released=room.released)
+        former_owners = former_owners_of(self.profile, self.id, self.tenant, self.services)
+        return foreseen(self.ownership, mapped, released=room.released, former_owners=former_owners)
 
     @cached_property
     def _excluded_profile(self) -> KlaviyoProfile | None:
@@ -260,7 +261,10 @@ class _Look:
             return [(consent, Outcome.LEAVE, reason) for consent in (Consent.EMAIL, Consent.SMS)]
         now = self.services.clock()
         rules = consent_rules(self.tenant)
-        _, steps = consent_steps(self._memories, comms, subjects, rules=rules, read_at=now, now=now)
+        memories = self._memories
+        if self._imported is not None and self._imported.was_anothers:
+            memories = {channel: with_merge(memory, now) for channel, memory in memories.items()}
+        _, steps = consent_steps(memories, comms, subjects, rules=rules, read_at=now, now=now)
         return [(step.consent, step.outcome, step.reason.value) for step in steps]
 
     def _asked_before(self, consent: Consent, subject: Subject) -> Row | None:

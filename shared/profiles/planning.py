@@ -9,8 +9,9 @@ from typing import Any
 from shared.errors import CannotSucceedError
 from shared.json_logic.exclude_logic import ExcludeLogicError
 from shared.klaviyo.profiles import KlaviyoProfile
+from shared.profiles.former_owners import FormerOwners
 from shared.profiles.ownership import Ownership
-from shared.profiles.rules.calls import merged_klaviyo_ids, stored_klaviyo_id
+from shared.profiles.rules.calls import absorbed_klaviyo_ids, merged_klaviyo_ids, stored_klaviyo_id
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, SyncRules, plan_sync
 from shared.profiles.synced import SyncedProfile
@@ -55,6 +56,13 @@ def ownership_of(profile: Mapping[str, Json], id: str, tenant: Tenant, services:
     stored_id = stored_klaviyo_id(profile, handle)
     merged_ids = merged_klaviyo_ids(profile, handle)
     return Ownership(services.klaviyo(tenant), services.omneo(tenant), id, stored_id, handle, merged_ids)
+
+
+def former_owners_of(
+    profile: Mapping[str, Json], id: str, tenant: Tenant, services: Services
+) -> FormerOwners:
+    """Return the look-ups of whose the Klaviyo profiles were that become an Omneo profile's."""
+    return FormerOwners(id, absorbed_klaviyo_ids(profile, tenant.settings.identity_handle), tenant, services)
 
 
 def profile_of_excluded(

@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -31,12 +31,13 @@ from shared.errors import (
 )
 from shared.jobs.jobs import SyncProfile
 from shared.profiles.consent_calls import ConsentCalls, Trouble, compared
+from shared.profiles.former_owners import FormerOwners
 from shared.profiles.giving_up import GivingUp
 from shared.profiles.klaviyo_import import Imported, given_up_by_excluded, import_profile
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.merging import Merging
 from shared.profiles.ownership import Ownership
-from shared.profiles.planning import ownership_of, planned, profile_of_excluded, rules_of
+from shared.profiles.planning import former_owners_of, ownership_of, planned, profile_of_excluded, rules_of
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.omneo_paths import at_path
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, comms_of, mapped_profile
@@ -120,7 +121,7 @@ class _Sync:
         """
         tenant, services, id = self.tenant, self.services, self.job.profile_id
         room = MakingRoom(id, plan.mapped.attributes, tenant, services, self._ownership.merged_ids)
-        known_id = self._known_id(plan, room)
+        known_id = room.known_id(self.before, plan.klaviyo_id)
         heirs: dict[str, Heir] = {}
         numbers: dict[str, GivenUp] = {}
         try:
@@ -135,6 +136,7 @@ class _Sync:
                 known_id=known_id,
                 released=room.released,
                 take_over=take_over,
+                former_owners=self._former_owners,
             )
         except (RefusedError, CannotSucceedError):
             self.opt_out_meanwhile()
@@ -212,13 +214,12 @@ class _Sync:
     @property
     def _merging(self) -> Merging:
         id, tenant = self.job.profile_id, self.tenant
-        return Merging(id, tenant, self.before, self.read_at, self._ownership, self.services)
+        own, former = self._ownership, self._former_owners
+        return Merging(id, tenant, self.before, self.read_at, own, former, self.services)
 
-    def _known_id(self, plan: SyncPlan, room: MakingRoom) -> str:
-        """Return the id of the Klaviyo profile if it has what the last sync left there, and that is what it is to have; else ""."""
-        before = self.before
-        is_ours = (before.account, before.klaviyo_id) == (self.tenant.klaviyo_account_id, plan.klaviyo_id)
-        return plan.klaviyo_id if is_ours and before.left == room.hashes_of_wanted() else ""
+    @cached_property
+    def _former_owners(self) -> FormerOwners:
+        return former_owners_of(self.profile, self.job.profile_id, self.tenant, self.services)
 
     def _compare(
         self, subjects: Mapping[Channel, Subject], *, left: Mapping[Channel, str] | None = None
@@ -283,9 +284,9 @@ class _Sync:
             filled=filled,
             left=left,
             read_at=self.read_at if is_done else self.before.read_at,
+            written_at=self.services.clock(),
         )
-        if synced != replace(self.before, deleted_at=None) or self.before.deleted_at is not None:
-            SyncedProfiles.of(self.services).keep(self.tenant.name, self.job.profile_id, synced)
+        SyncedProfiles.of(self.services).keep(self.tenant.name, self.job.profile_id, synced)
 
     def _log(self, plan: SyncPlan, imported: Imported, steps: list[Step]) -> None:
         left_out = Counter(note.reason.value for note in plan.mapped.notes)

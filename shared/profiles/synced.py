@@ -30,7 +30,8 @@ class SyncedProfile:
     """The notes about a profile; all empty for one that was never synced.
 
     `account` is the Klaviyo account that `klaviyo_id`, `filled` and `left` belong to. `left` are the identifiers that Klaviyo had after the
-    last sync, and those that it refuses to take, as hashes by name.
+    last sync, and those that it refuses to take, as hashes by name. `written_at` is when a sync last wrote the profile in Klaviyo, whether it
+    was done with it or not.
     """
 
     account: str = ""
@@ -39,6 +40,7 @@ class SyncedProfile:
     left: Mapping[str, str] = field(default_factory=dict)
     read_at: datetime | None = None
     deleted_at: datetime | None = None
+    written_at: datetime | None = None
 
 
 class SyncedProfiles:
@@ -74,6 +76,7 @@ class SyncedProfiles:
             "left": {**synced.left},
             "read_at": synced.read_at,
             "deleted_at": synced.deleted_at,
+            "written_at": synced.written_at,
             "expire_at": None if synced.deleted_at is None else self._clock() + DELETED_KEPT,
         }
         self._write(tenant, profile_id, fields)
@@ -159,6 +162,7 @@ def _decode(fields: Mapping[str, Any]) -> SyncedProfile:
         left=fields.get("left") or {},
         read_at=fields.get("read_at"),
         deleted_at=fields.get("deleted_at"),
+        written_at=fields.get("written_at"),
     )
 
 

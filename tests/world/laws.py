@@ -257,11 +257,7 @@ def judge_persons(world: SimulatedWorld) -> None:
             world.breaks(f"law 3: {person.name} is {len(holders)} profiles in Klaviyo")
             continue
         [held] = holders
-        name = held.attributes.get("first_name")
-        if name != f"Canary {person.name}":
-            world.breaks(
-                f"law 3: the profile of {person.name} has the data of {str(name).removeprefix('Canary ')}"
-            )
+        _judge_data(world, person, held)
         if is_address(person, "email") and not person.shares("email", world.everybody):
             email = str(held.attributes.get("email") or "")
             if email.casefold() != person.email.casefold():
@@ -270,6 +266,18 @@ def judge_persons(world: SimulatedWorld) -> None:
         kept = world.account.profiles.get(stranger.klaviyo)
         if kept is None or kept.attributes.get("first_name") != f"Canary {stranger.name}":
             world.breaks(f"law 3: {stranger.name}, whom Omneo does not know, was overwritten")
+
+
+def _judge_data(world: SimulatedWorld, person: Person, held: Profile) -> None:
+    """The one has a title and the other none: who was merged into a person in Omneo is one with them."""
+    name = held.attributes.get("first_name")
+    if name != f"Canary {person.name}":
+        world.breaks(
+            f"law 3: the profile of {person.name} has the data of {str(name).removeprefix('Canary ')}"
+        )
+    title = str(held.properties.get("omneo_title") or "").removeprefix("Canary ")
+    if title and title not in {one.name for one in (person, *person.absorbed)}:
+        world.breaks(f"law 3: the profile of {person.name} has the title of {title}")
 
 
 def _is_reachable(person: Person) -> bool:

@@ -426,6 +426,23 @@ STORIES: dict[str, Plan] = {
         ),
         acts=(act(5, "p.share email"),),
     ),
+    "she is restored after one with her email got her Klaviyo profile, and is deleted": Plan(
+        people=(Beginning("out", "in"), Beginning("in", "out")),
+        acts=(
+            act(441.6, "k.delete"),
+            act(547.1, "p.share email", who=1),
+            act(705.8, "p.delete", who=1),
+            act(841.3, "p.delete"),
+            act(842.4, "p.restore", who=1),
+        ),
+        landings=(25.0,),
+    ),
+    "one is merged into her and she is deleted, both while Omneo does not answer": Plan(
+        people=(Beginning("in", "in", is_new=True), Beginning("in", "in")),
+        acts=(act(21.9, "p.merge", ""), act(104.1, "p.delete", who=1)),
+        faults=(Fault(16, "omneo", "lost before", 1034.8),),
+        landings=(9.6,),
+    ),
     **{
         f"her {what} was another's, told after {hers} and {theirs} s, when she {act_} through the other's profile, told after {late} s": Plan(
             people=(Beginning("in", "in"), Beginning("in", "in")),

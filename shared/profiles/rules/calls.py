@@ -55,13 +55,19 @@ def stored_klaviyo_id(profile: Mapping[str, object], handle: str) -> str:
 
 def merged_klaviyo_ids(profile: Mapping[str, object], handle: str) -> tuple[str, ...]:
     """Return the other Klaviyo ids that the profile holds since profiles were merged into it in Omneo."""
-    rows, stored = profile.get("identities"), stored_klaviyo_id(profile, handle)
-    named = (
-        _id(row.get("identifier"))
+    stored = stored_klaviyo_id(profile, handle)
+    return tuple(sorted(absorbed_klaviyo_ids(profile, handle) - {stored}))
+
+
+def absorbed_klaviyo_ids(profile: Mapping[str, object], handle: str) -> frozenset[str]:
+    """Return all Klaviyo ids that the profile holds since profiles were merged into it in Omneo."""
+    rows = profile.get("identities")
+    return frozenset(
+        id
         for row in (rows if isinstance(rows, list) else ())
         if isinstance(row, Mapping) and row.get("handle") == handle and row.get("merged_from")
+        if (id := _id(row.get("identifier")))
     )
-    return tuple(sorted({id for id in named if id and id != stored}))
 
 
 def _id(value: object) -> str:
