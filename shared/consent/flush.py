@@ -105,11 +105,10 @@ class _Ready:
         made = [one for _, one in self.decided if one.decision is Decision.OPT_OUT]
         return [one for one in made if one.channel is channel]
 
-    @property
-    def email_ins(self) -> list[Decided]:
-        """The opt-ins to email."""
+    def ins(self, channel: Channel) -> list[Decided]:
+        """Return the opt-ins on a channel."""
         made = [one for _, one in self.decided if one.decision is Decision.OPT_IN]
-        return [one for one in made if one.channel is Channel.EMAIL]
+        return [one for one in made if one.channel is channel]
 
     @property
     def of_person(self) -> list[Decided]:
@@ -188,8 +187,7 @@ def _of_her_number(ready: _Ready, profile: "Profile", look: ProfileReadOnce, ten
     held = look.profile
     if held is None or not any(numbers.is_of_a_number(one) for _, one in ready.decided):
         return ready
-    country = tenant.klaviyo.account_country if tenant.klaviyo else ""
-    number = phone_of(profile.model_dump(), region_of(tenant.settings.default_region, country))
+    number = _number_of(profile, tenant)
     # It names none, or another: by her own id she would have been found.
     names_another = bool(read_omneo_id(held.external_id))
     decided = [
@@ -207,20 +205,52 @@ def _of_her_number(ready: _Ready, profile: "Profile", look: ProfileReadOnce, ten
 def _anothers(
     ready: _Ready, profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services
 ) -> frozenset[tuple[str, str]]:
-    """Return the opt-ins for an address that is another's in Omneo by now, and that Klaviyo has or had with this profile."""
-    opt_ins = ready.email_ins
-    if not opt_ins:
-        return frozenset()
-    if _whose_address(profile, look, tenant, services):
-        return frozenset((one.id, one.topic) for one in opt_ins)
+    """Return the opt-ins for an address that is another's by now, and that Klaviyo has or had with this profile."""
+    others = [
+        *_at_anothers_email(ready.ins(Channel.EMAIL), profile, look, tenant, services),
+        *_at_former_number(ready.ins(Channel.SMS), profile, look, tenant, services),
+    ]
+    return frozenset((one.id, one.topic) for one in others)
+
+
+def _at_anothers_email(
+    opt_ins: Sequence[Decided], profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services
+) -> Sequence[Decided]:
+    if not opt_ins or _whose_address(profile, look, tenant, services):
+        return opt_ins
     heirs = [
         heir
         for heir in FormerIdentities.of(services).heirs_of(tenant.name, look.id)
         if heir.profile_id.casefold() != profile.id.casefold()
     ]
-    return frozenset(
-        (one.id, one.topic) for one in opt_ins if any(heir.may_have_decided(one.at) for heir in heirs)
-    )
+    return [one for one in opt_ins if any(heir.may_have_decided(one.at) for heir in heirs)]
+
+
+def _at_former_number(
+    opt_ins: Sequence[Decided], profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services
+) -> Sequence[Decided]:
+    """Return the opt-ins to text messages at a number that a sync of ours has left in Klaviyo, and that Omneo shows no more of the profile.
+
+    They are not for the number that Omneo shows. One that the person has given Klaviyo since is no former one.
+    """
+    number = _number_of(profile, tenant)
+    if not opt_ins or number is None:
+        return []
+    left = ConsentMemories.of(services).find(tenant.name, profile.id)[Channel.SMS].mailed
+    tenant = ensure_ledger_key(services.tenants, tenant.name)
+    if left and left != mark_of_number(tenant, number):
+        shown = ""
+        with suppress(ServiceError, DisconnectedError):  # in doubt it is the former one
+            shown = look.profile.phone_number if look.profile is not None else ""
+        if not shown or mark_of_number(tenant, shown) == left:
+            return opt_ins
+    notes = FormerNumbers.of(services).given_up_by(tenant.name, look.id)
+    return [one for one in opt_ins if any(note.may_be_of_next(one.at) for note in notes)]
+
+
+def _number_of(profile: "Profile", tenant: Tenant) -> str | None:
+    country = tenant.klaviyo.account_country if tenant.klaviyo else ""
+    return phone_of(profile.model_dump(), region_of(tenant.settings.default_region, country))
 
 
 def _whose_address(profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services) -> str:
