@@ -105,10 +105,10 @@ class _Ready:
         made = [one for _, one in self.decided if one.decision is Decision.OPT_OUT]
         return [one for one in made if one.channel is channel]
 
-    @property
-    def opt_ins(self) -> list[Decided]:
-        """The opt-ins, on either channel."""
-        return [one for _, one in self.decided if one.decision is Decision.OPT_IN]
+    def ins(self, channel: Channel) -> list[Decided]:
+        """Return the opt-ins on a channel."""
+        made = [one for _, one in self.decided if one.decision is Decision.OPT_IN]
+        return [one for one in made if one.channel is channel]
 
     @property
     def of_person(self) -> list[Decided]:
@@ -187,8 +187,7 @@ def _of_her_number(ready: _Ready, profile: "Profile", look: ProfileReadOnce, ten
     held = look.profile
     if held is None or not any(numbers.is_of_a_number(one) for _, one in ready.decided):
         return ready
-    country = tenant.klaviyo.account_country if tenant.klaviyo else ""
-    number = phone_of(profile.model_dump(), region_of(tenant.settings.default_region, country))
+    number = _number_of(profile, tenant)
     # It names none, or another: by her own id she would have been found.
     names_another = bool(read_omneo_id(held.external_id))
     decided = [
@@ -209,7 +208,8 @@ def _anothers(
     """Return the opt-ins for an address that is another's in Omneo by now, and that Klaviyo has or had with this profile; and those of
     somebody else whose Klaviyo profile it was then.
     """
-    opt_ins = ready.opt_ins
+    emails, texts = ready.ins(Channel.EMAIL), ready.ins(Channel.SMS)
+    opt_ins = [*emails, *texts]
     if not opt_ins:
         return frozenset()
     heirs = [
@@ -217,15 +217,15 @@ def _anothers(
         for heir in FormerIdentities.of(services).heirs_of(tenant.name, look.id)
         if heir.profile_id.casefold() != profile.id.casefold()
     ]
-    emails = [one for one in opt_ins if one.channel is Channel.EMAIL]
     if _is_still_of_a_merged(profile, look, tenant):
-        found = opt_ins
+        found = [*opt_ins]
     elif emails and _whose_address(profile, look, tenant, services):
-        found = emails
+        found = [*emails]
     else:
         found = []
     found += [one for one in emails if any(heir.may_have_decided(one.at) for heir in heirs)]
     found += [one for one in opt_ins if any(heir.had_all and heir.may_have_decided(one.at) for heir in heirs)]
+    found += _at_former_number(texts, profile, look, tenant, services)
     return frozenset((one.id, one.topic) for one in found)
 
 
@@ -236,6 +236,33 @@ def _is_still_of_a_merged(profile: "Profile", look: ProfileReadOnce, tenant: Ten
     held = look.profile
     named = read_omneo_id(held.external_id) if held is not None and held.id == look.id else ""
     return bool(named) and named.casefold() != profile.id.casefold()
+
+
+def _at_former_number(
+    opt_ins: Sequence[Decided], profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services
+) -> Sequence[Decided]:
+    """Return the opt-ins to text messages at a number that a sync of ours has left in Klaviyo, and that Omneo shows no more of the profile.
+
+    They are not for the number that Omneo shows. One that the person has given Klaviyo since is no former one.
+    """
+    number = _number_of(profile, tenant)
+    if not opt_ins or number is None:
+        return []
+    left = ConsentMemories.of(services).find(tenant.name, profile.id)[Channel.SMS].mailed
+    tenant = ensure_ledger_key(services.tenants, tenant.name)
+    if left and left != mark_of_number(tenant, number):
+        shown = ""
+        with suppress(ServiceError, DisconnectedError):  # in doubt it is the former one
+            shown = look.profile.phone_number if look.profile is not None else ""
+        if not shown or mark_of_number(tenant, shown) == left:
+            return opt_ins
+    notes = FormerNumbers.of(services).given_up_by(tenant.name, look.id)
+    return [one for one in opt_ins if any(note.may_be_of_next(one.at) for note in notes)]
+
+
+def _number_of(profile: "Profile", tenant: Tenant) -> str | None:
+    country = tenant.klaviyo.account_country if tenant.klaviyo else ""
+    return phone_of(profile.model_dump(), region_of(tenant.settings.default_region, country))
 
 
 def _whose_address(profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services) -> str:

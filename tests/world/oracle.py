@@ -75,7 +75,11 @@ class Person:
     )  # former emails, and when Omneo had another
     last_names: list[str] = field(default_factory=list)  # in Omneo, one after the other
     mailed: str = ""  # the email that Klaviyo has on the person's profile
-    moved: list[float] = field(default_factory=list)  # when Klaviyo came to have another there
+    texted: str = ""  # the phone number that it has there
+    moved: list[tuple[str, float]] = field(
+        default_factory=list
+    )  # on which channel and when Klaviyo came to have another address there
+    had_numbers: list[float] = field(default_factory=list)  # when Omneo came to have another phone number
     untold: bool = False  # whether an act of theirs in Omneo is never told
     merged_into: str = ""
     absorbed: list["Person"] = field(default_factory=list)  # who were merged into this person
@@ -111,12 +115,14 @@ class Person:
             return {IN, OUT} if channel == "email" and any(at >= last.at for at in self.others_ins) else {OUT}
         return {IN, OUT} if self._may_not_count(channel, last, apart) else {IN}
 
-    def _may_not_count(self, channel: str, last: Decision, apart: float) -> bool:
+    def _may_not_count(self, channel: str, last: Decision, apart: float) -> bool:  # noqa: PLR0911 - one reason after the other
         """Return whether an opt-in, the last act, may have ended as an opt-out all the same."""
         if any(row.is_silent and row.way == OUT and row.at >= last.at for row in self.decisions[channel]):
             return True
-        if channel == "email" and last.side == "klaviyo" and self._has_just_moved(last.at):
+        if last.side == "klaviyo" and self._has_just_moved(channel, last.at):
             return True  # it may be a sign-up of whoever has the former address
+        if channel == "sms" and self._signed_up_at_former_number(last):
+            return True  # a consent to text messages is for its number
         if last.is_by_another:
             return True  # a sign-up in the moments until both have their new addresses is told of the other
         if any(theirs == channel and at >= last.at - apart for theirs, at in self.others_outs):
@@ -188,8 +194,14 @@ class Person:
             for other in others
         )
 
-    def _has_just_moved(self, at: float) -> bool:
-        return any(moved <= at <= moved + _MOVED for moved in self.moved)
+    def _has_just_moved(self, channel: str, at: float) -> bool:
+        return any(theirs == channel and moved <= at <= moved + _MOVED for theirs, moved in self.moved)
+
+    def _signed_up_at_former_number(self, last: Decision) -> bool:
+        """Return whether a sign-up in Klaviyo was brought to Omneo only when that had another number."""
+        if (last.side, last.way) != ("klaviyo", IN):
+            return False
+        return any(last.at <= at and last.is_handled_after(at) for at in self.had_numbers)
 
     def opted_out_unseen(self, channel: str) -> bool:
         """Return whether the last act is an opt-out in Omneo without a stamp of somebody at whom we had never looked, and who signed up in
@@ -250,7 +262,7 @@ class Person:
 
     def _is_of_either(self, out: Decision, given_at: float) -> bool:
         if out.at > given_at:
-            return self._has_just_moved(out.at)
+            return self._has_just_moved("email", out.at)
         is_handled = out.handled_at is not None and out.handled_at < given_at
         return not is_handled or (out.handled_at or 0.0) - out.at < _AT_ONCE
 

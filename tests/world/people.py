@@ -130,6 +130,7 @@ def _has_email(world: SimulatedWorld, person: Person, act: Act, email: str | Non
 
 def _has_phone(world: SimulatedWorld, person: Person, act: Act, phone: str | None) -> bool:
     _change(world, person, mobile_phone=phone, mobile_phone_e164=phone)
+    person.had_numbers.append(world.timeline.now)
     person.phone = phone or ""
     return _told(world, person, act, f"has phone {phone}")
 

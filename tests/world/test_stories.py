@@ -521,6 +521,18 @@ STORIES: dict[str, Plan] = {
         )
         for ahead, lasts in ((20, 60.0), (300, 600.0))
     },
+    **{
+        f"she who has opted out gives her phone to another, who texts START through her profile, told after {late} s": Plan(
+            people=(Beginning("in", "out"), Beginning("in", "out")),
+            acts=(
+                act(5, "p.email"),
+                act(105, "p.share phone", who=1, told=(hers,)),
+                act(106, "p.phone", told=(theirs,)),
+                act(112, "k.subscribe", "sms", who=1, told=(late,)),
+            ),
+        )
+        for hers, theirs, late in ((300.0, 300.0, 2.0), (20.0, 15.0, 500.0))
+    },
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

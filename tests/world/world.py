@@ -250,9 +250,12 @@ class SimulatedWorld:
         for person in self.persons:
             profile = self.account.owner("external_id", person.omneo)
             email = str(profile.attributes.get("email") or "") if profile else ""
+            number = str(profile.attributes.get("phone_number") or "") if profile else ""
             if person.mailed and email != person.mailed:
-                person.moved.append(self.timeline.now)
-            person.mailed = email
+                person.moved.append(("email", self.timeline.now))
+            if person.texted and number != person.texted:
+                person.moved.append(("sms", self.timeline.now))
+            person.mailed, person.texted = email, number
 
     def _omneo_answers(self, asked: Request) -> Answer:
         if asked.method == "GET" and "/profiles/" in asked.path:
