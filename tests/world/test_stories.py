@@ -469,8 +469,8 @@ STORIES: dict[str, Plan] = {
             echo=echo,
         )
         for channel, leaves, echo, landings in (
-            ("sms", 40, 2.0, (20.0, 120.0)),
-            ("email", 70, 400.0, (150.0, 170.0)),
+            ("sms", 40, 2.0, (20.0, 120.0, 3.0)),
+            ("email", 70, 400.0, (150.0, 170.0, 3.0)),
         )
     },
     "she who took in another is excluded, and gives the other's email on": Plan(
@@ -509,6 +509,17 @@ STORIES: dict[str, Plan] = {
         )
         for channel in ("email", "sms")
         for told in (2.0, 900.0)
+    },
+    **{
+        f"she unsubscribes after an opt-in stamped {ahead} s ahead, and the sync can only run when the stamp is past": Plan(
+            people=(OUT,),
+            acts=(
+                act(5, "o.in ahead", "email", ahead),
+                act(5 + ahead // 2, "k.unsubscribe", "email", told=(1000.0,)),
+            ),
+            faults=(Fault(5, "klaviyo", "503", lasts),),
+        )
+        for ahead, lasts in ((20, 60.0), (300, 600.0))
     },
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
