@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
 from shared.errors import DocumentChangedError, DocumentExistsError, UndecryptableError
-from shared.storage.documents import Document, Documents, Value
+from shared.storage.documents import Document, Documents, Value, each_document
 from shared.storage.encryption import KeyRing
 
 if TYPE_CHECKING:
@@ -118,16 +118,14 @@ class PendingInstalls:
             yield from self._unanswered(step)
 
     def _unanswered(self, step: Step) -> Iterator[tuple[str, PendingInstall]]:
-        after, prefix = f"{step}-", f"{step}-"
-        while page := self._documents.find(COLLECTION, after=after):
-            for found in page:
-                if not found.id.startswith(prefix):
-                    return
-                if _is_alive(found, self._clock() - _ANSWERING):
-                    continue
-                with suppress(UndecryptableError):  # a key was dropped: nobody can give that grant back
-                    yield found.id, self._opened(step, found)
-            after = page[-1].id
+        prefix = f"{step}-"
+        for found in each_document(self._documents, COLLECTION, after=prefix):
+            if not found.id.startswith(prefix):
+                return
+            if _is_alive(found, self._clock() - _ANSWERING):
+                continue
+            with suppress(UndecryptableError):  # a key was dropped: nobody can give that grant back
+                yield found.id, self._opened(step, found)
 
     def forget(self, id: str) -> None:
         """Forget an install."""
@@ -150,10 +148,7 @@ class PendingInstalls:
         return isinstance(expiry, datetime) and self._clock() < expiry
 
     def _of(self, tenant: str) -> Iterator[Document]:
-        after: str | None = None
-        while page := self._documents.find(COLLECTION, where={"tenant": tenant}, after=after):
-            yield from page
-            after = page[-1].id
+        return each_document(self._documents, COLLECTION, where={"tenant": tenant})
 
     def _renew(self, tenant: str, found: Document, sealed: str) -> None:
         field = f"pending.{found.id.partition('-')[0]}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
@@ -197,7 +197,8 @@ class SyncProfile(Job):
 
     Calls that came before `until` count on this job. A sync that has read the profile since then has done its work. `leaves_undated` is for
     runs over the whole base: an opt-in that has no date is not asked for. `may_wait` says that it may wait behind others, if Omneo shows no
-    opt-out that Klaviyo has not been told of; `has_waited` that it was asked, and showed none: of a later one another call tells.
+    opt-out that Klaviyo has not been told of; `has_waited` that it was asked, and showed none: of a later one another call tells. `alone` says
+    that it does not go in a bulk import.
     """
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
@@ -207,6 +208,7 @@ class SyncProfile(Job):
     leaves_undated: bool = False
     may_wait: bool = True
     has_waited: bool = False
+    alone: bool = False
 
 
 class PackSyncs(Job):
@@ -214,6 +216,13 @@ class PackSyncs(Job):
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
     kind: Literal["pack-syncs"] = "pack-syncs"
+
+
+class ImportSyncs(Job):
+    """Send many syncs of the backlog in Klaviyo's bulk imports, and see the imports under way through to their ends."""
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["import-syncs"] = "import-syncs"
 
 
 class DeleteProfile(Job):
@@ -310,6 +319,7 @@ AnyJob: TypeAlias = (
     | Heal
     | SyncProfile
     | PackSyncs
+    | ImportSyncs
     | DeleteProfile
     | PullOptOut
     | CompareConsent
@@ -318,30 +328,7 @@ AnyJob: TypeAlias = (
     | ReplayDeadJobs
     | EveryTenant
 )
-KINDS: dict[str, type[AnyJob]] = {
-    "send-metric": SendMetric,
-    "pack-events": PackEvents,
-    "provision": Provision,
-    "send-records": SendRecords,
-    "pack-records": PackRecords,
-    "spread-events": SpreadEvents,
-    "read-events": ReadEvents,
-    "flush-inbox": FlushInbox,
-    "sweep-inbox": SweepInbox,
-    "sweep-outbox": SweepOutbox,
-    "add-interaction": AddInteraction,
-    "keep-master-list": KeepMasterList,
-    "heal": Heal,
-    "sync-profile": SyncProfile,
-    "pack-syncs": PackSyncs,
-    "delete-profile": DeleteProfile,
-    "pull-opt-out": PullOptOut,
-    "compare-consent": CompareConsent,
-    "resync": Resync,
-    "notify": Notify,
-    "replay-dead-jobs": ReplayDeadJobs,
-    "every-tenant": EveryTenant,
-}
+KINDS: dict[str, type[AnyJob]] = {job.model_fields["kind"].default: job for job in get_args(AnyJob)}
 
 
 class Outcome(StrEnum):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self, cast
 from shared.errors import DocumentChangedError, DocumentExistsError, UndecryptableError
 from shared.jobs.jobs import SendMetric, write_job
 from shared.jobs.rules.windows import LENGTH, Window
-from shared.storage.documents import MOST_WRITES, Document, Documents, Value, Write, delete_all
+from shared.storage.documents import MOST_WRITES, Document, Documents, Value, Write, delete_all, each_document
 from shared.storage.encryption import KeyRing
 from shared.storage.sealed import SealedField
 
@@ -81,9 +81,8 @@ class Backlog:
 
     def waiting(self, tenant: str, *, after: str | None = None) -> Iterator[Waiting]:
         """Yield what waits, the earliest accepted first, a page at a time; with `after`, what stands behind the event with this id."""
-        while page := self._documents.find(_events(tenant), after=after, limit=_AT_ONCE):
-            yield from (self._waiting(tenant, document) for document in page)
-            after = page[-1].id
+        found = each_document(self._documents, _events(tenant), after=after, at_once=_AT_ONCE)
+        return (self._waiting(tenant, document) for document in found)
 
     def first(self, tenant: str) -> Waiting | None:
         """Return what has been accepted first, None if nothing waits."""

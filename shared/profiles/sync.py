@@ -15,6 +15,8 @@ from typing import Any
 
 from shared import logs
 from shared.consent.former_identities import FormerIdentities, Heir
+from shared.consent.former_numbers import GivenUp
+from shared.consent.heirs import learn_of_number
 from shared.consent.rules.held import Subject
 from shared.consent.rules.step import Outcome, Step
 from shared.consent_events import Channel
@@ -22,6 +24,7 @@ from shared.errors import (
     CannotSucceedError,
     NotFoundError,
     RefusedError,
+    ServiceError,
     TurnTakenError,
     UnsureError,
     WaitError,
@@ -47,6 +50,7 @@ from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 _THROTTLED = 429
+_OPT_OUTS = (Outcome.UNSUBSCRIBE, Outcome.PULL_OPT_OUT)
 
 Json = Any
 
@@ -91,8 +95,13 @@ def _begun(
     if synced.read_at is not None and synced.read_at >= job.until:
         return _Sync(job, tenant, {}, synced, read_at, services), None
     profile = services.omneo(tenant).profile_fields(job.profile_id)
-    plan = planned(profile, tenant, synced)
-    return _Sync(job, tenant, profile or {}, synced, read_at, services), plan
+    sync = _Sync(job, tenant, profile or {}, synced, read_at, services)
+    try:
+        return sync, planned(profile, tenant, synced)
+    except CannotSucceedError:
+        # Excluded or not, what she has opted out of holds.
+        sync.opt_out_meanwhile()
+        raise
 
 
 @dataclass(frozen=True)
@@ -113,12 +122,14 @@ class _Sync:
         """
         tenant, services, id = self.tenant, self.services, self.job.profile_id
         room = MakingRoom(id, plan.mapped.attributes, tenant, services, self._ownership.merged_ids)
-        known_id = self._known_id(plan, room)
+        known_id = room.known_id(self.before, plan.klaviyo_id)
         heirs: dict[str, Heir] = {}
-        if not known_id:
-            self._giving_up.wait_for_landings(room)
-            heirs = self._giving_up.leave_opt_outs(str(plan.mapped.attributes.get("email") or ""))
+        numbers: dict[str, GivenUp] = {}
         try:
+            if not known_id:
+                self._giving_up.wait_for_landings(room)
+                heirs = self._giving_up.leave_opt_outs(str(plan.mapped.attributes.get("email") or ""))
+                numbers = self._giving_up.leave_number(str(plan.mapped.attributes.get("phone_number") or ""))
             imported = import_profile(
                 services.klaviyo(tenant),
                 self._ownership,
@@ -128,15 +139,26 @@ class _Sync:
                 take_over=take_over,
                 former_owners=self._former_owners,
             )
+        except (RefusedError, CannotSucceedError):
+            self.opt_out_meanwhile()
+            raise
         except WaitError as refusal:
+            # Not where the service is down: it would take the opt-out no more than the import.
             if refusal.status == _THROTTLED or isinstance(refusal, TurnTakenError):
                 self.opt_out_meanwhile()
             raise
-        self._giving_up.note_given_up(heirs, imported.before, imported.profile)
+        self._giving_up.note_given_up(heirs, numbers, imported.before, imported.profile)
         subjects = subjects_of(imported, plan.mapped.attributes)
+        if not known_id and (number := subjects[Channel.SMS].address):
+            learn_of_number(number, subjects[Channel.SMS].klaviyo_id, id, tenant, services)
         # Before the merge: what Klaviyo has shown is hers alone.
-        steps = self._compare(subjects, left=imported.profile.email)
-        unmerged = self._merging.merge(imported, subjects)
+        left = {Channel.EMAIL: imported.profile.email, Channel.SMS: imported.profile.phone_number}
+        steps = self._compare(subjects, left=left)
+        try:
+            unmerged = self._merging.merge(imported, subjects)
+        except (ServiceError, CannotSucceedError):
+            self._settle_consents(subjects, [step for step in steps if step.outcome in _OPT_OUTS])
+            raise
         trouble = self._settle_consents(subjects, steps)
         self._write_identity(imported.profile.id, plan.klaviyo_id)
         room.hand_on(self.before.left.values(), imported)
@@ -178,9 +200,11 @@ class _Sync:
         if not given_up:
             return
         self._giving_up.wait_for_landings(room)
-        heirs = self._giving_up.leave_opt_outs_of(found) if "email" in given_up["attributes"] else {}
+        names = given_up["attributes"]
+        heirs = self._giving_up.leave_opt_outs_of(found) if "email" in names else {}
+        numbers = self._giving_up.leave_number_of(found) if "phone_number" in names else {}
         written = self.services.klaviyo(self.tenant).import_profile(given_up)
-        self._giving_up.note_given_up(heirs, found, written)
+        self._giving_up.note_given_up(heirs, numbers, found, written)
         room.hand_on(before, Imported(written, given_up, before=found))
 
     def _of_excluded(self) -> list[KlaviyoProfile]:
@@ -210,21 +234,19 @@ class _Sync:
     def _former_owners(self) -> FormerOwners:
         return former_owners_of(self.profile, self.job.profile_id, self.tenant, self.services)
 
-    def _known_id(self, plan: SyncPlan, room: MakingRoom) -> str:
-        """Return the id of the Klaviyo profile if it has what the last sync left there, and that is what it is to have; else ""."""
-        before = self.before
-        is_ours = (before.account, before.klaviyo_id) == (self.tenant.klaviyo_account_id, plan.klaviyo_id)
-        return plan.klaviyo_id if is_ours and before.left == room.hashes_of_wanted() else ""
-
-    def _compare(self, subjects: Mapping[Channel, Subject], *, left: str = "") -> list[Step]:
-        """Return the steps that follow from both sides' consents. `left` is the email that Klaviyo has now, "" if it was not written."""
+    def _compare(
+        self, subjects: Mapping[Channel, Subject], *, left: Mapping[Channel, str] | None = None
+    ) -> list[Step]:
+        """Return the steps that follow from both sides' consents. `left` are the addresses that Klaviyo has now, None if they were not written."""
         comms = comms_of(self.profile)
         if comms is None:
             logs.write(logging.WARNING, "Omneo shows no consent, so none was asked for")
             return []
         id, tenant, services = self.job.profile_id, self.tenant, self.services
         read_at = self.read_at
-        return compared(id, comms, subjects, read_at=read_at, tenant=tenant, services=services, left=left)[1]
+        return compared(
+            id, comms, subjects, read_at=read_at, tenant=tenant, services=services, left=left or {}
+        )[1]
 
     def _settle_consents(self, subjects: Mapping[Channel, Subject], steps: Iterable[Step]) -> Trouble | None:
         """Ask for what is to be asked; return what of it can never succeed, None if all did."""
@@ -277,13 +299,13 @@ class _Sync:
             read_at=self.read_at if is_done else self.before.read_at,
             cleared=self.before.cleared - filled,
             cleared_at=self.before.cleared_at,
+            written_at=self.services.clock(),
         )
         if cleared := plan.mapped.cleared:
             now = self.services.clock()
             before = self.before.cleared_since(now - RUN_LASTS)
             synced = replace(synced, cleared=(before | cleared) - filled, cleared_at=now)
-        if synced != replace(self.before, deleted_at=None) or self.before.deleted_at is not None:
-            SyncedProfiles.of(self.services).keep(self.tenant.name, self.job.profile_id, synced)
+        SyncedProfiles.of(self.services).keep(self.tenant.name, self.job.profile_id, synced)
 
     def _log(self, plan: SyncPlan, imported: Imported, steps: list[Step]) -> None:
         left_out = Counter(note.reason.value for note in plan.mapped.notes)

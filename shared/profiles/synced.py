@@ -31,7 +31,8 @@ class SyncedProfile:
 
     `account` is the Klaviyo account that `klaviyo_id`, `filled` and `left` belong to. `left` are the identifiers that Klaviyo had after the
     last sync, and those that it refuses to take, as hashes by name. `cleared` are the values that were filled once and that a sync has
-    cleared since, the last of them at `cleared_at`: an import that was under way then fills them again.
+    cleared since, the last of them at `cleared_at`: an import that was under way then fills them again. `written_at` is when a sync last
+    wrote the profile in Klaviyo, whether it was done with it or not.
     """
 
     account: str = ""
@@ -42,6 +43,7 @@ class SyncedProfile:
     deleted_at: datetime | None = None
     cleared: frozenset[str] = frozenset()
     cleared_at: datetime | None = None
+    written_at: datetime | None = None
 
     def cleared_since(self, since: datetime) -> frozenset[str]:
         """Return the values that were cleared, if some were since then."""
@@ -83,6 +85,7 @@ class SyncedProfiles:
             "cleared_at": synced.cleared_at,
             "read_at": synced.read_at,
             "deleted_at": synced.deleted_at,
+            "written_at": synced.written_at,
             "expire_at": None if synced.deleted_at is None else self._clock() + DELETED_KEPT,
         }
         self._write(tenant, profile_id, fields)
@@ -170,6 +173,7 @@ def _decode(fields: Mapping[str, Any]) -> SyncedProfile:
         deleted_at=fields.get("deleted_at"),
         cleared=frozenset(fields.get("cleared") or ()),
         cleared_at=fields.get("cleared_at"),
+        written_at=fields.get("written_at"),
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from shared.errors import DocumentExistsError, DocumentMissingError
 from shared.jobs.jobs import SendRecords
 from shared.records.rules.record import Record, parcels
-from shared.storage.documents import Document, Documents, Value
+from shared.storage.documents import Document, Documents, Value, delete_all, each_document
 from shared.storage.encryption import KeyRing
 from shared.storage.sealed import SealedField
 
@@ -104,10 +104,9 @@ class Outbox:
 
     def waiting(self, tenant: str, source: str) -> Iterator[Parcel]:
         """Yield what waits for a data source, the earliest first, a page at a time."""
-        after: str | None = None
-        while page := self._page(tenant, source, after):
-            yield from (self._decode(tenant, document) for document in page)
-            after = page[-1].id
+        where = {"data_source": source}
+        found = each_document(self._documents, _parcels(tenant), where=where, at_once=_AT_ONCE)
+        return (self._decode(tenant, document) for document in found)
 
     def take_out(self, tenant: str, source: str, sent: Mapping[str, int]) -> None:
         """Note how many records, from the first on, have gone of each of these parcels, and take out what is gone."""
@@ -150,9 +149,7 @@ class Outbox:
     def forget(self, tenant: str) -> None:
         """Forget everything of the tenant."""
         for collection in (_parcels(tenant), _notes(tenant), _rests(tenant)):
-            while found := self._documents.find(collection, limit=_AT_ONCE):
-                for document in found:
-                    self._documents.delete(collection, document.id)
+            delete_all(self._documents, collection, at_once=_AT_ONCE)
 
     def reencrypt(self, tenant: str, *, dry_run: bool = False) -> int:
         """Write every parcel that an older key sealed again with the first key; return how many were due.
@@ -186,10 +183,6 @@ class Outbox:
             self._documents.update(_parcels(tenant), id, {"sent": sent})
         elif parcel is not None:
             self._documents.delete(_parcels(tenant), id)
-
-    def _page(self, tenant: str, source: str, after: str | None) -> list[Document]:
-        where = {"data_source": source}
-        return self._documents.find(_parcels(tenant), where=where, after=after, limit=_AT_ONCE)
 
     def _decode(self, tenant: str, document: Document) -> Parcel:
         records: list[Any] = json.loads(self._records.open(tenant, document))

@@ -21,7 +21,7 @@ from shared.errors import (
     DocumentMissingError,
     StoreUnavailableError,
 )
-from shared.storage.documents import Document, Documents, Value, delete_all
+from shared.storage.documents import Document, Documents, Value, delete_all, each_document
 from shared.traffic.rules.counts import Row, Table, Tally, add, decoded, encoded, merged
 
 if TYPE_CHECKING:
@@ -176,9 +176,7 @@ class Traffic:
         return True
 
     def _all(self, collection: str, after: str | None) -> Iterator[Document]:
-        while page := self._documents().find(collection, after=after):
-            yield from page
-            after = page[-1].id
+        return each_document(self._documents(), collection, after=after)
 
 
 def _ends(span: Span) -> datetime:

@@ -29,6 +29,7 @@ from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 TRIED_EVERY = timedelta(hours=1)
+OVERTAKEN = "replay dropped, another has overtaken it or the job is settled"
 
 
 def replay_dead_jobs(job: ReplayDeadJobs, tenant: Tenant, services: Services) -> None:

@@ -480,6 +480,23 @@ STORIES: dict[str, Plan] = {
         for channel in ("email", "sms")
         for told in (2.0, 900.0)
     },
+    **{
+        f"her {what} was another's, told after {hers} and {theirs} s, when she {act_} through the other's profile, told after {late} s": Plan(
+            people=(Beginning("in", "in"), Beginning("in", "in")),
+            acts=(
+                act(5, f"p.share {what}", who=1, told=(hers,)),
+                act(6, f"p.{what}", told=(theirs,)),
+                act(12, "k.unsubscribe", channel, who=1, told=(late,)),
+            ),
+        )
+        for what, channel, act_ in (("phone", "sms", "texts STOP"), ("email", "email", "unsubscribes"))
+        for hers, theirs, late in (
+            (300.0, 300.0, 2.0),
+            (300.0, 40.0, 500.0),
+            (20.0, 300.0, 100.0),
+            (20.0, 15.0, 500.0),
+        )
+    },
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

@@ -94,8 +94,8 @@ class Memory:
     `omneo_in` is the newest stamp of an opt-in that was decided in Omneo; `omneo_out` the same of an opt-out, or when it was first seen
     if no stamp tells. `seen_at` is when Omneo first showed `seen`, or was given it. `ahead` is a stamp that lay ahead of the clock when it was seen, and never counts.
     `merged_at` is when another Klaviyo profile was last asked to be merged into hers, which may bring its consent along. `own_in` is the
-    time of the opt-in that hers showed before any was, None if it showed none. `mailed` is the mark of the email that a sync last left in
-    Klaviyo, "" if none did.
+    time of the opt-in that hers showed before any was, None if it showed none. `mailed` is the mark of the email, or of the phone number,
+    that a sync last left in Klaviyo, "" if none did.
     """
 
     channel: Channel

@@ -558,7 +558,7 @@ def at_once(callers: int, call: Any) -> list[Any]:
     start = threading.Barrier(callers)
 
     def one(_: int) -> Any:
-        start.wait(timeout=30)
+        start.wait(timeout=60)
         return call()
 
     with ThreadPoolExecutor(callers) as pool:

@@ -33,7 +33,7 @@ def test_what_is_around_a_call_bounds_its_wait(monkeypatch: pytest.MonkeyPatch) 
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{silent.getsockname()[1]}")
-        store = FirestoreDocuments(firestore_client("test-nobody"), timeout=30)
+        store = FirestoreDocuments(firestore_client("test-nobody"), timeout=60)
         started = time.monotonic()
         with lasting(lambda: started + 0.4 - time.monotonic()):
             for call in all_calls(store):  # the last ones do not even begin
@@ -128,7 +128,7 @@ def failing_firestore(status: grpc.StatusCode, times: int) -> Iterator[tuple[str
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield f"127.0.0.1:{port}", failing.calls
-    server.stop(grace=1).wait(timeout=5)
+    server.stop(grace=1).wait(timeout=60)
 
 
 def all_calls(store: Documents) -> list[Callable[[], object]]:
