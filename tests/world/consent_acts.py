@@ -62,6 +62,8 @@ def _is_told_of(holder: Person, person: Person, channel: str, decision: Decision
         holder.others_outs.append((channel, decision.at))
     elif channel == "email" and not person.is_living:
         holder.others_ins.append(decision.at)
+    elif channel == "email":
+        holder.lent.append((person, decision))
 
 
 def _subscribe(world: SimulatedWorld, profile: str, channel: str, act: Act) -> None:

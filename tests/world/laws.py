@@ -76,6 +76,9 @@ def _judge_merged(world: SimulatedWorld, person: Person, channel: str) -> None:
     left = world.account.owner("external_id", person.omneo)
     if heir is None or left is None or person.untold or heir.untold or not heir.is_living:
         return
+    rows = (world.omneo_profile(heir) or {}).get("identities") or ()
+    if heir.is_excluded and left.id not in {row["identifier"] for row in rows}:
+        return  # nobody is found by an email alone for one who is not synced
     if heir.wanted(channel, APART) == {OUT} and way_in_klaviyo(left, channel) == IN:
         world.breaks(f"law 1: {person.name} is one with {heir.name}, who has opted out, and is written to")
 
@@ -84,7 +87,10 @@ def _judge_shared(world: SimulatedWorld, person: Person, channel: str) -> None:
     """Of an address that several have, the consent may be anyone's; but where all have opted out, nobody is written to there."""
     address = person.address(channel).casefold()
     sharing = [one for one in world.everybody if one.is_living and one.address(channel).casefold() == address]
-    are_out = all(one.wanted(channel, APART) == {OUT} for one in sharing)
+    # Of a sign-up without an event nobody but Klaviyo knows.
+    are_out = all(
+        one.wanted(channel, APART) == {OUT} and not one.signed_up_unheard(channel) for one in sharing
+    )
     if are_out and way_in_klaviyo(world.mailbox(person, channel), channel) == IN:
         world.breaks(f"law 1: all who have {person.name}'s {channel} have opted out, and it is written to")
 

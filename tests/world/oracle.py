@@ -74,6 +74,11 @@ class Person:
         default_factory=list
     )  # former emails, and when Omneo had another
     last_names: list[str] = field(default_factory=list)  # in Omneo, one after the other
+    got: list[tuple[str, float]] = field(default_factory=list)  # emails, and since when Omneo has had them
+    seen: list[float] = field(default_factory=list)  # when Omneo has shown the person to us
+    lent: list[tuple["Person", Decision]] = field(
+        default_factory=list
+    )  # what others decided with an email of theirs that Klaviyo had on this person's profile
     mailed: str = ""  # the email that Klaviyo has on the person's profile
     texted: str = ""  # the phone number that it has there
     moved: list[tuple[str, float]] = field(
@@ -112,8 +117,31 @@ class Person:
         if last is None:
             return set()
         if last.way == OUT:
-            return {IN, OUT} if channel == "email" and any(at >= last.at for at in self.others_ins) else {OUT}
+            is_email = channel == "email"
+            may_be_in = is_email and (
+                any(at >= last.at for at in self.ins_of_others) or self._is_unseen_of(last)
+            )
+            return {IN, OUT} if may_be_in else {OUT}
         return {IN, OUT} if self._may_not_count(channel, last, apart) else {IN}
+
+    @property
+    def ins_of_others(self) -> list[float]:
+        """When others signed up through the profile that Klaviyo had as this person's, of whom nobody can know that it was not this person."""
+        unseen = [one.at for other, one in self.lent if one.way == IN and other._is_unseen_of(one)]
+        return [*self.others_ins, *unseen]
+
+    def _is_unseen_of(self, decision: Decision) -> bool:
+        """Return whether nobody can know that a decision, made through the profile that Klaviyo had as another's, was this person's.
+
+        Omneo had the email with this person for moments in which nobody looked, and with another again before the event was handled.
+        """
+        if not decision.is_by_another:
+            return False
+        given = min(((at, email) for email, at in self.gave_up if at >= decision.at), default=None)
+        if given is None or not decision.is_handled_after(given[0]):
+            return False
+        got_at = max((at for email, at in self.got if email == given[1] and at <= decision.at), default=0.0)
+        return not any(got_at <= at <= given[0] for at in self.seen)
 
     def _may_not_count(self, channel: str, last: Decision, apart: float) -> bool:  # noqa: PLR0911 - one reason after the other
         """Return whether an opt-in, the last act, may have ended as an opt-out all the same."""
@@ -292,7 +320,7 @@ class Person:
             and not self.is_unseen(channel, row)
         ]
         newest = max(known, key=lambda row: row.at, default=None)
-        ins = [row.at for row in rows if row.way == IN] + (self.others_ins if channel == "email" else [])
+        ins = [row.at for row in rows if row.way == IN] + (self.ins_of_others if channel == "email" else [])
         if newest is None or any(at >= newest.at for at in ins):
             return None
         return newest

@@ -125,6 +125,7 @@ def _has_email(world: SimulatedWorld, person: Person, act: Act, email: str | Non
     _change(world, person, email=email)
     person.gave_up.append((person.email, world.timeline.now))
     person.email = email or ""
+    person.got.append((person.email, world.timeline.now))
     return _told(world, person, act, f"has email {email}")
 
 
@@ -246,7 +247,11 @@ def rises(world: SimulatedWorld, person: Person, act: Act) -> bool:
 def stranger(world: SimulatedWorld, person: Person, act: Act) -> bool:
     """Let Klaviyo come to know somebody whom Omneo does not: with an email of their own, and a person's phone."""
     number = len(world.strangers) + 1
-    if number > _MOST or not person.phone or world.account.owner("phone_number", person.phone) is not None:
+    if (
+        number > _MOST
+        or len(person.phone) <= 6
+        or world.account.owner("phone_number", person.phone) is not None
+    ):
         return False
     email = f"canary-stranger-{number}@example.org"
     made = world.klaviyo.profile(

@@ -533,6 +533,20 @@ STORIES: dict[str, Plan] = {
         )
         for hers, theirs, late in ((300.0, 300.0, 2.0), (20.0, 15.0, 500.0))
     },
+    "she complains with an email that Omneo has with her for seconds, in which nobody looks": Plan(
+        people=(Beginning("in", "out"), Beginning("in", "out")),
+        acts=(act(353.7, "p.swap"), act(354.9, "k.spam", "email"), act(358.5, "p.give email")),
+        landings=(138.2,),
+    ),
+    "two share an email, who have opted out, and one signs up again of which Klaviyo records no event": Plan(
+        people=(OUT, Beginning("in", "in")),
+        acts=(
+            act(360.3, "p.share email"),
+            act(461.2, "k.suppress", "email"),
+            act(890.4, "k.subscribe", "email"),
+        ),
+        repeats_consent_events=False,
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

@@ -259,7 +259,11 @@ class SimulatedWorld:
 
     def _omneo_answers(self, asked: Request) -> Answer:
         if asked.method == "GET" and "/profiles/" in asked.path:
-            self._shown[asked.path.split("/profiles/")[1].split("/")[0]] = self.timeline.now
+            id = asked.path.split("/profiles/")[1].split("/")[0]
+            self._shown[id] = self.timeline.now
+            for person in self.persons:
+                if person.omneo == id:
+                    person.seen.append(self.timeline.now)
         if asked.method == "GET" and (held := self._lagging_profile(asked)) is not None:
             id, old = held
             now = self.omneo_tenant.profiles[id]

@@ -187,3 +187,25 @@ def test_wherever_the_sync_dies_nothing_of_the_former_owner_is_the_next_ones(
             shop.omneo.delete_profile(TENANT, jane, tells=False)
             shop.klaviyo.delete_profile(ACCOUNT, taken.id)
         raise AssertionError("it goes on for ever")
+
+
+def test_a_staging_twin_clears_nothing_of_a_customer_of_production(world: World) -> None:
+    with a_shop(world, on_profile_deleted=OnProfileDeleted.IGNORE) as shop:
+        joan = shop.customer(**EXTRAS, comms=opted(shop, email=True))
+        shop.settle()
+        twin = world.tenant(f"{TENANT}-stg")
+        for name in (TENANT, twin.name):
+            world.services.tenants.change(
+                name, lambda now: now.model_copy(update={"klaviyo_account_id": ACCOUNT})
+            )
+        jane = shop.omneo.profile(
+            twin.name, email=EMAIL, first_name="Jane", attributes={"comms": {"email_promo": False}}
+        )["id"]
+        before = canaries(shop.profile())
+        now = world.clock()
+        job = SyncProfile(tenant=twin.name, id="sync", accepted_at=now, profile_id=jane, until=now)
+        with suppress(WaitError):
+            sync_profile(job, world.read(twin.name), world.services)
+        assert before
+        assert canaries(shop.profile()) == before
+        assert shop.omneo.comms(TENANT, joan)["email_promo"] is True
