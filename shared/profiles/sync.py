@@ -17,7 +17,7 @@ from shared import logs
 from shared.consent.former_identities import FormerIdentities, Heir
 from shared.consent.former_numbers import GivenUp
 from shared.consent.heirs import learn_of_number
-from shared.consent.rules.held import Subject
+from shared.consent.rules.held import Subject, opted_in_at
 from shared.consent.rules.step import Outcome, Step
 from shared.consent_events import Channel
 from shared.errors import (
@@ -193,8 +193,11 @@ class _Sync:
         trouble, before = None, [*self.before.left.values()]
         for found in self._of_excluded():
             subjects = subjects_of_excluded(found)
+            is_absorbed = found.id in self._former_owners.absorbed_ids
+            if is_absorbed and self._is_opted_in(subjects):
+                self._former_owners.leave(found)
             steps = self._compare(subjects)
-            if found.id in self._former_owners.absorbed_ids:
+            if is_absorbed:
                 # What those have decided who were merged into her is not hers.
                 steps = [step for step in steps if step.outcome is Outcome.UNSUBSCRIBE]
             trouble = self._settle_consents(subjects, steps) or trouble
@@ -215,6 +218,10 @@ class _Sync:
         written = self.services.klaviyo(self.tenant).import_profile(given_up)
         self._giving_up.note_given_up(heirs, numbers, found, written)
         room.hand_on(before, Imported(written, given_up, before=found))
+
+    def _is_opted_in(self, subjects: Mapping[Channel, Subject]) -> bool:
+        now = self.services.clock()
+        return any(opted_in_at(subject, channel, now) for channel, subject in subjects.items())
 
     def _of_excluded(self) -> list[KlaviyoProfile]:
         return profiles_of_excluded(self._ownership, self.tenant, self.before, self.services)

@@ -547,6 +547,11 @@ STORIES: dict[str, Plan] = {
         ),
         repeats_consent_events=False,
     ),
+    "one who has opted in is merged into one who is excluded and had opted out long before": Plan(
+        people=(OUT, Beginning("in", "out")),
+        acts=(act(219, "o.in", "sms"), act(592.5, "p.exclude", who=1), act(695.7, "p.merge", "")),
+        landings=(101.4,),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),
