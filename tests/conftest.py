@@ -8,6 +8,7 @@ pytest_plugins = [
     "tests.support.loading",
     "tests.support.reports",
     "tests.support.sharing_out",
+    "tests.support.signals",
     "tests.support.stores",
     "tests.support.temporary",
     "tests.support.world",

@@ -9,6 +9,7 @@ from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.queue import QueueState
 from shared.metrics.backlog import Backlog
 from shared.profiles.backlog import SyncBacklog
+from shared.resync.sync_imports import SyncImports
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
@@ -71,13 +72,15 @@ def event_backlog(tenant: Tenant, services: Services) -> Iterator[Finding]:
 def profile_syncs(tenant: Tenant, services: Services) -> Iterator[Finding]:
     waiting = SyncBacklog.of(services)
     first = next(iter(waiting.first(tenant.name, 1)), None)
+    imported = sum(len(one.rows) for one in SyncImports.of(services).all(tenant.name))
+    in_bulk = f" {imported} are in bulk imports under way." if imported else ""
     if first is None:
-        yield Finding("profile syncs", Severity.OK, "No sync waits for Klaviyo to take more.")
+        yield Finding("profile syncs", Severity.OK, f"No sync waits for Klaviyo to take more.{in_bulk}")
         return
     is_old = tenant.is_connected and services.clock() - first.accepted_at > OLD_SYNC
     yield Finding(
         "profile syncs",
         Severity.WARNING if is_old else Severity.OK,
-        f"{waiting.count(tenant.name)} wait for Klaviyo to take more, the first since {shown(first.accepted_at)}.",
+        f"{waiting.count(tenant.name)} wait for Klaviyo to take more, the first since {shown(first.accepted_at)}.{in_bulk}",
         "Look at what else calls this Klaviyo account: the runbook's service-throttling." if is_old else "",
     )

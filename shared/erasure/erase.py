@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from shared import logs
 from shared.consent.former_identities import FormerIdentities
+from shared.consent.former_numbers import FormerNumbers
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import ensure_ledger_key
 from shared.consent.memories import ConsentMemories
@@ -30,6 +31,7 @@ from shared.profiles.synced import SyncedProfiles
 from shared.profiles.turn import turn_at
 from shared.profiles.waiting import Waiting
 from shared.receipts import Receipts
+from shared.resync.sync_imports import SyncImports
 from shared.rewards.claims import RewardClaims
 from shared.services import Services
 from shared.tenants.cache import SECONDS
@@ -153,6 +155,9 @@ def _of_consent(person: Person, tenant: Tenant, services: Services) -> int:
     store = FormerIdentities.of(services)
     formers = store.forget_profile(name, id)
     formers += sum(store.forget_klaviyo_profile(name, klaviyo_id) for klaviyo_id in person.klaviyo_ids)
+    numbers = FormerNumbers.of(services)
+    formers += numbers.forget_profile(name, id)
+    formers += sum(numbers.forget_klaviyo_profile(name, klaviyo_id) for klaviyo_id in person.klaviyo_ids)
     return ConsentMemories.of(services).forget_profile(name, id) + formers
 
 
@@ -165,8 +170,10 @@ def _of_synced(person: Person, tenant: Tenant, services: Services) -> int:
 
 
 def _of_waiting(person: Person, tenant: Tenant, services: Services) -> int:
-    waiting = SyncBacklog.of(services).forget_profile(tenant.name, person.profile_id)
-    return Waiting.of(services).forget_profile(tenant.name, person.profile_id) + waiting
+    id, name = person.profile_id, tenant.name
+    syncs = SyncBacklog.of(services).forget_profile(name, id)
+    imports = SyncImports.of(services).forget_profile(name, id)
+    return Waiting.of(services).forget_profile(name, id) + syncs + imports
 
 
 def _of_rewards(person: Person, tenant: Tenant, services: Services) -> int:

@@ -39,11 +39,10 @@ from shared.klaviyo.profiles import KlaviyoProfile
 from shared.klaviyo.rules.attributes import fitted
 from shared.profiles.calls import deletion_id, sync_id
 from shared.profiles.consent_calls import consent_rules
-from shared.profiles.former_owners import FormerOwners
 from shared.profiles.klaviyo_import import Imported, foreseen
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.ownership import Ownership
-from shared.profiles.planning import ownership_of, planned, profile_of_excluded
+from shared.profiles.planning import former_owners_of, ownership_of, planned, profiles_of_excluded
 from shared.profiles.rules.calls import profile_id_of_event
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.owners import FoundBy, decide
@@ -161,7 +160,7 @@ class _Look:
             return None
         mapped = self._plan.mapped
         room = MakingRoom(self.id, mapped.attributes, self.tenant, self.services)
-        former_owners = FormerOwners(self.id, self.tenant, self.services)
+        former_owners = former_owners_of(self.profile, self.id, self.tenant, self.services)
         return foreseen(self.ownership, mapped, released=room.released, former_owners=former_owners)
 
     @cached_property
@@ -169,7 +168,8 @@ class _Look:
         """The person whose opt-outs are applied although the profile is excluded."""
         if not isinstance(self._plan, Exclusion):
             return None
-        return profile_of_excluded(self.ownership, self.tenant, self.synced, self.services)
+        found = profiles_of_excluded(self.ownership, self.tenant, self.synced, self.services)
+        return found[0] if found else None
 
     @cached_property
     def _match(self) -> tuple[FoundBy, KlaviyoProfile | None]:

@@ -30,6 +30,7 @@ from shared.profiles.backlog import SyncBacklog
 from shared.records.outbox import Outbox
 from shared.resync.rules.run import State
 from shared.resync.runs import Resyncs
+from shared.resync.sync_imports import SyncImports
 from shared.resync.telling import tell_of_the_end
 from shared.services import Services
 from shared.tenants.tenants import Provisions, Tenant
@@ -79,6 +80,7 @@ def _take_away(tenant: Tenant, services: Services) -> Tenant:
     Outbox.of(services).forget(tenant.name)
     Backlog.of(services).forget(tenant.name)
     SyncBacklog.of(services).forget(tenant.name)
+    SyncImports.of(services).forget(tenant.name)
     services.rests.forget(tenant.name)
     if run := Resyncs.of(services).under_way(tenant.name):  # its job went with the queue
         cancelled = Resyncs.of(services).update(tenant.name, run, state=State.CANCELLED)

@@ -63,6 +63,10 @@ class DeadJobStore:
         found = self._documents.get(_collection(tenant), id)
         return None if found is None else self._rows.read(tenant, found)
 
+    def has(self, tenant: str, id: str) -> bool:
+        """Return whether a job with this id is on the desk, or is being replayed from there."""
+        return self._documents.get(_collection(tenant), id) is not None
+
     def of_call(self, tenant: str, call: str) -> DeadJob | None:
         """Return the row of a call's records, without body and detail: a dead row, or else a row that is queued again, or else None."""
         for state in (DeadJobState.DEAD, DeadJobState.REPLAYED):

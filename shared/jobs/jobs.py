@@ -196,9 +196,9 @@ class SyncProfile(Job):
     """Make the Klaviyo profile equal to the Omneo profile, consent included. The state at the time of the job counts.
 
     The job stands for all calls before `until`: a sync that has read the profile since then has done its work. `leaves_undated` is for runs
-    over the whole base: an opt-in without a date is not sent. `may_wait` says that the sync may wait behind others if Omneo shows no
-    opt-out that Klaviyo does not have. `has_waited` says that Omneo was asked and showed none: a later opt-out comes with a call of its
-    own.
+    over the whole base: an opt-in without a date is not sent. `may_wait` says that the sync may wait behind others if Omneo shows no opt-out
+    that Klaviyo does not have. `has_waited` says that Omneo was asked and showed none: a later opt-out comes with a call of its own. `alone`
+    says that the sync does not go in a bulk import.
     """
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
@@ -208,6 +208,7 @@ class SyncProfile(Job):
     leaves_undated: bool = False
     may_wait: bool = True
     has_waited: bool = False
+    alone: bool = False
 
 
 class PackSyncs(Job):
@@ -215,6 +216,13 @@ class PackSyncs(Job):
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
     kind: Literal["pack-syncs"] = "pack-syncs"
+
+
+class ImportSyncs(Job):
+    """Send many syncs of the backlog in Klaviyo's bulk imports, and see the imports under way through to their ends."""
+
+    direction: ClassVar[Direction] = Direction.OUTBOUND
+    kind: Literal["import-syncs"] = "import-syncs"
 
 
 class DeleteProfile(Job):
@@ -312,6 +320,7 @@ AnyJob: TypeAlias = (
     | Heal
     | SyncProfile
     | PackSyncs
+    | ImportSyncs
     | DeleteProfile
     | PullOptOut
     | CompareConsent

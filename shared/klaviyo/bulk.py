@@ -56,11 +56,12 @@ class ImportJob:
 
 @dataclass(frozen=True)
 class RefusedRow:
-    """A profile that an import did not take: its `external_id`, "" if it had none, and Klaviyo's code and field."""
+    """A profile that an import did not take: its `external_id` and its id as they were sent, "" if there was none, and Klaviyo's code and field."""
 
     external_id: str
     code: str
     field: str
+    klaviyo_id: str = ""
 
 
 class BulkCalls(JsonApi):
@@ -171,6 +172,7 @@ def _import_error(row: Mapping[str, Any]) -> RefusedRow:
         external_id=str(inner.get("external_id") or ""),
         code=str(attributes.get("code") or ""),
         field=str(_mapping(attributes.get("source")).get("pointer") or ""),
+        klaviyo_id=str(original.get("id") or ""),
     )
 
 

@@ -18,7 +18,7 @@ from shared.errors import (
     StoreUnavailableError,
 )
 from shared.jobs.jobs import SyncProfile, write_job
-from shared.storage.documents import Document, Documents, Value, Version, delete_all
+from shared.storage.documents import Document, Documents, Scalar, Value, Version, delete_all
 
 if TYPE_CHECKING:
     from shared.services import Services
@@ -34,6 +34,11 @@ class WaitingSync:
     body: bytes
     accepted_at: datetime
     version: Version
+
+    @property
+    def job(self) -> SyncProfile:
+        """The job."""
+        return SyncProfile.model_validate_json(self.body)
 
 
 class SyncBacklog:
@@ -67,9 +72,24 @@ class SyncBacklog:
             return
         raise StoreUnavailableError("the waiting sync is being changed too often to be written")
 
-    def first(self, tenant: str, most: int) -> list[WaitingSync]:
-        """Return those that were accepted first, at most so many."""
-        return [_waiting(document) for document in self._documents.find(_collection(tenant), limit=most)]
+    def first(
+        self, tenant: str, most: int, *, alone: bool | None = None, after: str | None = None
+    ) -> list[WaitingSync]:
+        """Return those that were accepted first, at most so many; with `alone`, only those that go by themselves, or only the others.
+
+        `after` is the id of the last one of the page before.
+        """
+        found = self._documents.find(_collection(tenant), where=_where(alone), after=after, limit=most)
+        return [_waiting(document) for document in found]
+
+    def waits(self, tenant: str, profile_id: str) -> bool:
+        """Return whether a sync of the profile waits."""
+        return self._of(tenant, profile_id) is not None
+
+    def set_apart(self, tenant: str, sync: WaitingSync, job: SyncProfile) -> None:
+        """Let a sync wait as this job from now on; one that another call has joined meanwhile, or that has gone, stays as it is."""
+        with suppress(DocumentChangedError):
+            self._documents.update(_collection(tenant), sync.id, _encoded(job), version=sync.version)
 
     def take_out(self, tenant: str, sync: WaitingSync) -> None:
         """Take out a sync that was given back; one that another call has joined meanwhile goes on waiting."""
@@ -80,9 +100,9 @@ class SyncBacklog:
         # A call that comes at this moment may have noted a new place: then the next one waits as a sync of its own.
         self._documents.delete(_places(tenant), sync.id.rpartition(" ")[2])
 
-    def count(self, tenant: str) -> int:
-        """Return how many profiles wait."""
-        return self._documents.count(_collection(tenant))
+    def count(self, tenant: str, *, alone: bool | None = None) -> int:
+        """Return how many profiles wait; with `alone` as in `first`."""
+        return self._documents.count(_collection(tenant), where=_where(alone))
 
     def forget_profile(self, tenant: str, profile_id: str) -> int:
         """Forget what waits of a profile, and return how many documents that was."""
@@ -119,6 +139,7 @@ def together(waiting: SyncProfile, other: SyncProfile) -> SyncProfile:
             "attempts": max(waiting.attempts, other.attempts),
             "until": max(waiting.until, other.until),
             "leaves_undated": waiting.leaves_undated and other.leaves_undated,
+            "alone": waiting.alone or other.alone,
             "traceparent": waiting.traceparent or other.traceparent,
         }
     )
@@ -134,7 +155,12 @@ def _hashed(profile_id: str) -> str:
 
 
 def _encoded(job: SyncProfile) -> dict[str, Value]:
-    return {"job": write_job(job).decode(), "accepted_at": job.accepted_at.astimezone(UTC)}
+    body, accepted_at = write_job(job).decode(), job.accepted_at.astimezone(UTC)
+    return {"job": body, "accepted_at": accepted_at, "alone": job.alone}
+
+
+def _where(alone: bool | None) -> dict[str, Scalar] | None:
+    return None if alone is None else {"alone": alone}
 
 
 def _decoded(document: Document) -> SyncProfile:

@@ -228,8 +228,8 @@ def _resource(
 
 
 def _anothers(look: Ownership, verdict: Verdict, former_owners: FormerOwners) -> KlaviyoProfile | None:
-    """Return the Klaviyo profile that becomes the person's by its email and was another's in Omneo, None if it is no such one."""
-    ours = look.profiles.get(verdict.klaviyo_id) if verdict.found_by is FoundBy.EMAIL else None
+    """Return the Klaviyo profile that becomes the person's and was another's in Omneo, None if it is no such one."""
+    ours = look.profiles.get(verdict.klaviyo_id)
     return ours if ours is not None and former_owners.of(ours) else None
 
 

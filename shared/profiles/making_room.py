@@ -16,6 +16,7 @@ from shared.klaviyo.profiles import KlaviyoProfile
 from shared.profiles.calls import sync_soon
 from shared.profiles.klaviyo_import import Imported, LeftOut
 from shared.profiles.rules.owners import IDENTIFIERS
+from shared.profiles.synced import SyncedProfile
 from shared.profiles.waiting import Waiting, hashes
 from shared.services import Services
 from shared.tenants.tenants import Tenant
@@ -47,6 +48,11 @@ class MakingRoom:
     def hashes_of_wanted(self) -> dict[str, str]:
         """Return the identifiers that Klaviyo is to have, as hashes by name."""
         return self._hashes({name: self.wanted.get(name) for name in IDENTIFIERS} | self._absorbed())
+
+    def known_id(self, before: SyncedProfile, klaviyo_id: str) -> str:
+        """Return the id of the Klaviyo profile if it has what the last sync left there, and that is what it is to have; else ""."""
+        is_ours = (before.account, before.klaviyo_id) == (self.tenant.klaviyo_account_id, klaviyo_id)
+        return klaviyo_id if is_ours and before.left == self.hashes_of_wanted() else ""
 
     def hashes_held(self, profile: KlaviyoProfile) -> dict[str, str]:
         """Return the identifiers that a Klaviyo profile has, as hashes by name."""

@@ -3,6 +3,9 @@
 A sync that brings an opt-out does not wait here: it stays in the queue and runs when the rest is over. The packer runs once in ten seconds. It
 gives back as many syncs as Klaviyo takes in that time, and leaves room for live syncs. So the queue never holds more than some seconds of
 syncs, and a new event or opt-out does not wait behind them.
+
+While many wait, the packer gives back only those that go by themselves, and the others go in bulk imports (`resync/syncs_in_bulk.py`). What
+bulk has not taken for half an hour goes by itself too.
 """
 
 from datetime import datetime, timedelta
@@ -10,7 +13,7 @@ from datetime import datetime, timedelta
 from shared import logs
 from shared.consent.memories import ConsentMemories
 from shared.errors import RefusedError
-from shared.jobs.jobs import PackSyncs, SweepOutbox, SyncProfile
+from shared.jobs.jobs import ImportSyncs, PackSyncs, SweepOutbox, SyncProfile
 from shared.jobs.rules.patience import is_given_up
 from shared.jobs.rules.windows import LENGTH, SETTLE, hashed
 from shared.jobs.windows import once_a_window
@@ -31,6 +34,9 @@ SHARE = 0.8  # of Klaviyo's limit: the rest is for live syncs
 LEASE = timedelta(minutes=1)
 RENEWED_EVERY = 20  # syncs
 SWEPT_AFTER = timedelta(minutes=2)
+# So many go in bulk: those that single syncs bring within two minutes are not worth the wait for an import.
+MANY = 1_200
+LEFT_TO_BULK = timedelta(minutes=30)
 
 
 def seconds_to_wait(tenant: Tenant, services: Services) -> float | None:
@@ -123,6 +129,33 @@ def pack_soon(tenant: Tenant, services: Services, *, after: float = 0.0, tracepa
     )
 
 
+def import_soon(
+    tenant: Tenant, services: Services, *, after: float = 0.0, attempts: int = 0, traceparent: str = ""
+) -> None:
+    """Queue a run that sends syncs in bulk, one for all that ask within ten seconds."""
+
+    def importing(now: datetime) -> ImportSyncs:
+        id = hashed("import syncs", tenant.name)[:32]
+        return ImportSyncs(
+            tenant=tenant.name, id=id, accepted_at=now, attempts=attempts, traceparent=traceparent
+        )
+
+    once_a_window(
+        importing,
+        tenant,
+        "import syncs",
+        tenant.name,
+        queue=services.queue,
+        clock=services.clock,
+        after=after,
+    )
+
+
+def are_many(tenant: Tenant, services: Services) -> bool:
+    """Return whether so many syncs wait that may go in bulk that they do."""
+    return SyncBacklog.of(services).count(tenant.name, alone=False) >= MANY
+
+
 def _give_back(tenant: Tenant, services: Services, lease: Lease) -> float | None:
     """Give back a window's worth; return the seconds until the next may follow, None when nothing waits any more."""
     backlog, now = SyncBacklog.of(services), services.clock()
@@ -130,9 +163,14 @@ def _give_back(tenant: Tenant, services: Services, lease: Lease) -> float | None
     if given_back is not None:
         return 0.0  # another run was a moment faster
     a_second = SHARE * services.rests.limit(tenant.name, Endpoint.PROFILE_IMPORT).a_minute / 60
-    waiting = backlog.first(tenant.name, max(1, int(a_second * LENGTH.total_seconds())))
+    most = max(1, int(a_second * LENGTH.total_seconds()))
+    waiting = backlog.first(tenant.name, most)
     if not waiting:
         return None
+    if are_many(tenant, services):
+        import_soon(tenant, services)
+        if now - waiting[0].accepted_at < LEFT_TO_BULK:
+            waiting = backlog.first(tenant.name, most, alone=True)
     seconds = seconds_to_wait(tenant, services)
     if (
         seconds is not None

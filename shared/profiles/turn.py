@@ -12,6 +12,11 @@ from shared.tenants.tenants import Tenant
 TURN = timedelta(minutes=5)  # as long as a worker may run
 
 
+def turn_name(tenant: str, profile_id: str) -> str:
+    """Return what the lease of a profile's turn is called."""
+    return f"sync {tenant} {profile_id}"
+
+
 @contextmanager
 def turn_at(profile_id: str, tenant: Tenant, services: Services) -> Iterator[None]:
     """Hold the profile's turn: two at once could let the older state be the last.
@@ -19,7 +24,7 @@ def turn_at(profile_id: str, tenant: Tenant, services: Services) -> Iterator[Non
     Raises:
         TurnTakenError: somebody else has it.
     """
-    name = f"sync {tenant.name} {profile_id}"
+    name = turn_name(tenant.name, profile_id)
     turn = services.leases.acquire(name, lasting=TURN)
     if turn is None:
         raise TurnTakenError("another sync works on the profile", turn=id_of(name))

@@ -29,6 +29,7 @@ from shared.resync.rules.run import CLOCKS_DIFFER, Import, State
 from shared.resync.run import Changes, Run
 from shared.resync.runs import Resyncs
 from shared.resync.sending import ConsentSending, counted
+from shared.resync.sync_imports import SyncImports
 from shared.resync.telling import tell_of_the_end
 from shared.services import Services
 from shared.tenants.tenants import Tenant
@@ -111,7 +112,7 @@ class _Stretch:
         self._services = services
         self._threads = threads
         self._began = self._noted = services.clock()
-        self._deciding = Deciding(run.options, tenant, services)
+        self._deciding = Deciding(run.options, run.started_at, tenant, services)
         self._imports = Imports(run, tenant, services)
         self._consents = ConsentSending(run.id, tenant, services, threads)
         self._list = OmneoList(services.omneo(tenant), run.options.since)
@@ -120,13 +121,19 @@ class _Stretch:
     def work(self) -> float:
         """Do it, and return the seconds after which the next may begin."""
         self._note()
-        if self._run.is_sending and SyncBacklog.of(self._services).first(self._tenant.name, 1):
+        if self._run.is_sending and self._are_syncs_waiting():
             return BEHIND_SYNCS_SECONDS  # somebody has just changed; nobody waits for a run
         if self._run.is_sending:
             return self._send()
         if not self._run.compared.is_over:
             return self._compare()
         return self._close()
+
+    def _are_syncs_waiting(self) -> bool:
+        """Return whether syncs wait, also for imports of their own: one of those, with older values, must not land after one of the run's."""
+        name = self._tenant.name
+        is_any = SyncImports.of(self._services).is_any_waited_for(name)
+        return is_any or bool(SyncBacklog.of(self._services).first(name, 1))
 
     def _is_wanted(self) -> bool:
         """Return whether the run was not paused, cancelled or taken over."""

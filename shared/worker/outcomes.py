@@ -12,6 +12,7 @@ from shared.jobs.jobs import (
     DeleteProfile,
     FlushInbox,
     Heal,
+    ImportSyncs,
     PackEvents,
     PackRecords,
     PackSyncs,
@@ -27,7 +28,7 @@ from shared.tenants.tenants import Tenant
 from shared.traffic.rules.counts import METRIC, RECORDS, Row, What, name_shown
 from shared.traffic.traffic import Traffic
 
-_UNCOUNTED = frozenset({"sweep-inbox", "sweep-outbox", "pack-events", "pack-syncs"})
+_UNCOUNTED = frozenset({"sweep-inbox", "sweep-outbox", "pack-events", "pack-syncs", "import-syncs"})
 # The target under which an unread job counts.
 _TARGETS: Mapping[str, str] = {"send-metric": METRIC, "send-records": RECORDS, "pack-records": RECORDS}
 
@@ -111,7 +112,7 @@ def goes_on(job: AnyJob, tenant: Tenant) -> bool:
 
 def _has_receipts(job: AnyJob) -> bool:
     # The packers write the receipts of records (by call) and of events (by job). The jobs that only move them have no caller.
-    movers = SendRecords | PackRecords | PackEvents | PackSyncs | SweepInbox | SweepOutbox
+    movers = SendRecords | PackRecords | PackEvents | PackSyncs | ImportSyncs | SweepInbox | SweepOutbox
     return not isinstance(job, movers)
 
 
@@ -123,8 +124,8 @@ def _count(job: AnyJob, what: What, services: Services) -> None:
 def row_of(job: AnyJob, what: What) -> Row | None:
     """Return the row of the traffic in which a job counts, None if it does not count."""
     match job:
-        case SweepInbox() | SweepOutbox() | PackEvents() | PackSyncs():
-            return None  # the packer counts the events one by one
+        case SweepInbox() | SweepOutbox() | PackEvents() | PackSyncs() | ImportSyncs():
+            return None  # the packers count the events and the syncs one by one
         case SendMetric():
             return Row(METRIC, what, metric=_metric(job))
         case SendRecords() | PackRecords():

@@ -15,6 +15,7 @@ from shared.jobs.jobs import (
     EveryTenant,
     FlushInbox,
     Heal,
+    ImportSyncs,
     KeepMasterList,
     Notify,
     PackEvents,
@@ -92,6 +93,15 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
             from shared.profiles.packing import pack_syncs
 
             pack_syncs(job, tenant, services)
+        case ImportSyncs():
+            from shared.resync.syncs_in_bulk import import_syncs
+
+            import_syncs(
+                job,
+                services,
+                known=lambda: _known_now(tenant, services),
+                dropping=lambda: dropping(_known_now(tenant, services), services),
+            )
         case DeleteProfile():
             from shared.profiles.deleted import delete_profile
 
@@ -157,10 +167,12 @@ def _sweep_outbox(job: SweepOutbox, tenant: Tenant, services: Services) -> None:
     from shared.metrics.packing import sweep_events
     from shared.profiles.packing import sweep_backlog
     from shared.records.packing import sweep_outbox
+    from shared.resync.syncs_in_bulk import sweep_imports
 
     sweep_outbox(job, tenant, services)
     sweep_events(job, tenant, services)
     sweep_backlog(job, tenant, services)
+    sweep_imports(job, tenant, services)
 
 
 def _known_now(tenant: Tenant, services: Services) -> Tenant:

@@ -20,7 +20,7 @@ from deploy.local.free_ports import free_port
 
 _JAR = Path("platform", "cloud-firestore-emulator", "cloud-firestore-emulator.jar")
 _MAIN_CLASS = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
-_READY_SECONDS = 30.0
+_READY_SECONDS = 120.0
 
 
 class MissingProgramError(Exception):
@@ -108,7 +108,7 @@ def _dies_with_us() -> list[str]:
 def _await_ready(process: "subprocess.Popen[bytes]", host: str, log: Path) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        connection = http.client.HTTPConnection(host, timeout=2.0)
+        connection = http.client.HTTPConnection(host, timeout=10.0)
         with suppress(OSError, http.client.HTTPException):
             connection.request("GET", "/")
             if connection.getresponse().status == http.HTTPStatus.OK:
@@ -123,7 +123,7 @@ def _await_ready(process: "subprocess.Popen[bytes]", host: str, log: Path) -> No
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
     try:
-        process.wait(timeout=5.0)
+        process.wait(timeout=10.0)
     except subprocess.TimeoutExpired:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -44,8 +44,14 @@ def _omneo_fields(person: Person, beginning: Beginning, at: float = _BEFORE) -> 
         "mobile_phone": person.phone,
         "mobile_phone_e164": person.phone,
         "first_name": f"Canary {person.name}",
+        "title": title_of(person),
         "attributes": {"comms": comms},
     }
+
+
+def title_of(person: Person) -> str | None:
+    """Return what some people have in their profile and others have not: what the one leaves must not stay with the other."""
+    return f"Canary {person.name}" if person.name[-1] in "13579" else None
 
 
 def _known_to_klaviyo(
@@ -58,6 +64,8 @@ def _known_to_klaviyo(
         external_id=person.omneo,
         first_name=f"Canary {person.name}",
     )
+    if title := title_of(person):
+        profile.properties["omneo_title"] = title
     person.klaviyo = profile.id
     for channel, way in (("email", beginning.email), ("sms", beginning.sms)):
         consent = profile.subscriptions.consents[channel]
@@ -128,6 +136,15 @@ def _has_phone(world: SimulatedWorld, person: Person, act: Act, phone: str | Non
 
 def _new_phone(world: SimulatedWorld, person: Person, act: Act) -> bool:
     return _has_phone(world, person, act, f"+6140001{int(world.new_id(), 16) % 10000:04}")
+
+
+def _renamed(world: SimulatedWorld, person: Person, act: Act) -> bool:
+    """Let a person have another last name, or none any more."""
+    (is_emptied,) = act.how
+    name = "" if is_emptied else f"Canary {world.new_id()[-6:]}"
+    _change(world, person, last_name=name)
+    person.last_names.append(name)
+    return _told(world, person, act, f"has last name {name}")
 
 
 def _other(world: SimulatedWorld, person: Person) -> Person | None:
@@ -264,4 +281,5 @@ _CHANGES: Mapping[str, Callable[[SimulatedWorld, Person, Act], bool]] = {
     "merge": _merges,
     "exclude": _excluded,
     "include": _included,
+    "rename": _renamed,
 }

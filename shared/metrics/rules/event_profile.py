@@ -11,6 +11,7 @@ from typing import Any
 
 from shared.errors import InvalidPayloadError
 from shared.klaviyo.rules.attributes import fitted
+from shared.metrics.rules.paths import Paths
 from shared.values import read_id, read_text
 from shared.values.attribute_names import LOCATION, TOP
 from shared.values.emails import read_email
@@ -35,23 +36,26 @@ _NOT_OURS = "subscriptions"
 _NUMBERS = ("phone_number", "mobile_phone", "mobile", "phone")
 
 
-def settled_profile(data: Mapping[str, Any], *, omneo_id: str, left_out: list[str]) -> tuple[Json, str]:
+def settled_profile(
+    data: Mapping[str, Any], *, omneo_id: str, left_out: list[str], paths: Paths
+) -> tuple[Json, str]:
     """Return the profile of an event as Klaviyo takes it, and the id of the Omneo profile, "" if none is known.
 
-    `data` is the caller's `profile.data`, and `omneo_id` is known from elsewhere. The phone number is not in E.164 yet, see `with_phone`.
+    `data` is the caller's `profile.data`, and `omneo_id` is known from elsewhere. A refusal names fields by `paths`. The phone number is not
+    in E.164 yet, see `with_phone`.
 
     Raises:
         InvalidPayloadError: it does not name the person of the event.
     """
     given = data.get("attributes") or {}  # PHP writes an empty object as []
     if not isinstance(given, dict):
-        raise InvalidPayloadError(f"{_ATTRIBUTES} must be an object.")
+        raise InvalidPayloadError(f"{paths.person} must be an object.")
     id = read_id(data.get("id"))
     omneo_id = omneo_id or read_omneo_id(id) or read_omneo_id(given.get("external_id"))
     klaviyo_id = id if id and _KLAVIYO_ID.fullmatch(id) and not read_omneo_id(id) else ""
     email = read_email(given.get("email"))
     if not (klaviyo_id or email or omneo_id):
-        raise InvalidPayloadError(_nobody_is_meant(id, given))
+        raise InvalidPayloadError(_nobody_is_meant(id, given, paths))
     if id != "" and not klaviyo_id and not read_omneo_id(id):
         left_out.append(f"{_PROFILE}.id")
     if not email and read_id(given.get("email")) != "":
@@ -131,16 +135,14 @@ def names_of(left_out: Iterable[str]) -> list[str]:
     return sorted({path.removeprefix("profile.data.").partition(".")[0] for path in inner})
 
 
-def _nobody_is_meant(id: str | None, given: Mapping[str, Any]) -> str:
+def _nobody_is_meant(id: str | None, given: Mapping[str, Any], paths: Paths) -> str:
     """Return what to change in an event that names no person."""
-    email = f"{_ATTRIBUTES}.email"
     if read_id(given.get("email")) != "":
-        return f"{email} must be an email address."
+        return f"{paths.email} must be an email address."
     if id != "":
-        return f"{_PROFILE}.id must be text: a Klaviyo profile id."
-    return (
-        f"Say whose event it is: {_PROFILE}.id (the Klaviyo profile id) or {email}. {what_is_missing(given)}"
-    )
+        return f"{paths.person_id} must be text: a Klaviyo profile id."
+    by_id = f"{paths.person_id} (the Klaviyo profile id) or " if paths.person_id else ""
+    return f"Say whose event it is: {by_id}{paths.email}. {what_is_missing(given)}"
 
 
 def names_a_person(fields: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from shared.resync.rules.place import Place
 # https://developers.klaviyo.com/en/reference/bulk_import_profiles
 MOST_PROFILES = 10_000
 MOST_BYTES = 5_000_000
-_ENVELOPE = 1_000  # what stands around the profiles
+ENVELOPE = 1_000  # what stands around the profiles
 _BETWEEN = 2  # a comma and a space
 
 Resource = Mapping[str, Any]
@@ -32,7 +32,7 @@ class Parcel:
         self.unsure: set[str] = set()
         self.changed: set[str] = set()
         self.alone: list[str] = []
-        self._size = _ENVELOPE
+        self._size = ENVELOPE
 
     def add(
         self,
@@ -66,12 +66,12 @@ def size_of(resource: Resource) -> int:
 def jobs_of(resources: Iterable[Resource]) -> Iterator[list[Resource]]:
     """Yield the profiles in lists that an import takes: a single page may be too large for one."""
     found: list[Resource] = []
-    size = _ENVELOPE
+    size = ENVELOPE
     for resource in resources:
         own = size_of(resource)
         if found and (len(found) == MOST_PROFILES or size + own > MOST_BYTES):
             yield found
-            found, size = [], _ENVELOPE
+            found, size = [], ENVELOPE
         found.append(resource)
         size += own
     if found:

@@ -16,7 +16,7 @@ from deploy.local.free_ports import free_port
 from deploy.local.processes import Process, StartError, Supervisor, listening
 from deploy.staging import REPOSITORY
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -53,7 +53,7 @@ def said_lines() -> Said:
 
 @pytest.fixture
 def supervisor(said_lines: Said) -> Iterator[Supervisor]:
-    supervisor = Supervisor(say=said_lines.append, grace=5, first_pause=0.01)
+    supervisor = Supervisor(say=said_lines.append, grace=60, first_pause=0.01)
     yield supervisor
     supervisor.stop()
 
@@ -104,7 +104,7 @@ def test_a_child_is_ready_when_its_port_is_open(supervisor: Supervisor, tmp_path
     program = f"import socket, time; time.sleep(.05); s = socket.create_server(('127.0.0.1', {port})); time.sleep(60)"
     supervisor.start(a_process(tmp_path, program, ready=listening(port)))
     supervisor.wait_ready(PATIENCE)
-    socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    socket.create_connection(("127.0.0.1", port), timeout=60).close()
 
 
 def test_a_child_is_ready_when_it_says_so_in_this_life(supervisor: Supervisor, tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_what_a_killed_launcher_leaves_is_ended_before_it_starts_again(
 def test_lines_are_echoed_under_the_name_of_their_writer(tmp_path: Path) -> None:
     echoed: list[tuple[str, str]] = []
     supervisor = Supervisor(
-        say=lambda _line: None, echo=lambda name, text: echoed.append((name, text)), grace=5
+        say=lambda _line: None, echo=lambda name, text: echoed.append((name, text)), grace=60
     )
     for name in ("one", "two"):
         program = f"import time; print('ready {name}'); print('unfini', end='', flush=True); print('shed'); time.sleep(60)"
@@ -265,7 +265,7 @@ def test_a_child_is_started_again_with_what_was_prepared_and_nobody_is_told(
 def test_a_child_that_waits_to_be_started_again_is_started_at_once_after_a_change(
     said_lines: Said, tmp_path: Path
 ) -> None:
-    supervisor = Supervisor(say=said_lines.append, grace=5, first_pause=60)
+    supervisor = Supervisor(say=said_lines.append, grace=60, first_pause=60)
     word = tmp_path / "word"
     word.write_text("leave")
     program = (

@@ -77,7 +77,7 @@ def enable_omneo_webhooks(world: World) -> None:
 
 def put_omneo_webhook(world: World, id: int, **fields: Any) -> None:
     url = f"{world.sandbox.omneo.url}/{TENANT}/api/v3/webhooks/{id}"
-    answer = requests.put(url, json=fields, headers={"Authorization": f"Bearer {OMNEO_TOKEN}"}, timeout=5)
+    answer = requests.put(url, json=fields, headers={"Authorization": f"Bearer {OMNEO_TOKEN}"}, timeout=60)
     assert answer.status_code == 200
 
 
@@ -628,7 +628,7 @@ class TestHowOften:
         tenant, start = well.read(), threading.Barrier(4)
 
         def one(_: int) -> dict[str, Any]:
-            start.wait(timeout=20)
+            start.wait(timeout=60)
             return status(tenant, services)
 
         with ThreadPoolExecutor(4) as pool:

@@ -1,0 +1,152 @@
+"""Which waiting syncs may go in a bulk import, and as what.
+
+A bulk import clears nothing, asks for no consent, and tells of what it refuses only when it is over. So only those go in bulk of whom Klaviyo
+has, under their stored id, the identifiers that they have in Omneo, of whom nothing is to be cleared, and whose consents are the same on both
+sides. Their rows carry the Klaviyo id and no other identifier: whatever happens to an address while the import is under way, it moves none.
+All others go by themselves; at once, where Klaviyo or Omneo is to be told of an opt-out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from shared.consent.rules.step import Outcome, Step
+from shared.consent_events import Channel
+from shared.errors import CannotSucceedError, RefusedError
+from shared.jobs.dead_jobs import DeadJobStore
+from shared.jobs.jobs import SyncProfile
+from shared.klaviyo.profiles import KlaviyoProfile
+from shared.profiles.backlog import WaitingSync
+from shared.profiles.calls import sync_id
+from shared.profiles.consent_calls import compared
+from shared.profiles.making_room import MakingRoom
+from shared.profiles.planning import planned
+from shared.profiles.rules.calls import merged_klaviyo_ids
+from shared.profiles.rules.owners import IDENTIFIERS
+from shared.profiles.rules.sync_plan import SyncPlan, comms_of
+from shared.profiles.subjects import subjects
+from shared.profiles.synced import SyncedProfile, SyncedProfiles
+from shared.resync.rules.packing import clears, without_clearing
+from shared.resync.sync_imports import Sent, mark_of
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+
+# More names of values than Klaviyo takes properties: their note would not be small.
+MOST_NAMES = 400
+
+Resource = Mapping[str, Any]
+
+
+class Apart(StrEnum):
+    """How a sync goes that does not go in bulk."""
+
+    ALONE = "alone"
+    AT_ONCE = "at once"
+
+
+@dataclass(frozen=True)
+class Read:
+    """A waiting sync whose profile was read, and seems fit: the plan, Omneo's consents, and what was known of it before."""
+
+    sync: WaitingSync
+    job: SyncProfile
+    synced: SyncedProfile
+    plan: SyncPlan
+    comms: Mapping[str, Any] | None
+    read_at: datetime
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A waiting sync that goes in bulk: the row of the import, and the note of it."""
+
+    sync: WaitingSync
+    row: Resource
+    sent: Sent
+    read_at: datetime
+
+
+@dataclass(frozen=True)
+class FitForBulk:
+    """Decides for one tenant. Whoever asks holds the profile's turn."""
+
+    tenant: Tenant
+    services: Services
+
+    def read(self, sync: WaitingSync) -> Read | Apart:
+        """Read the profile, and return it if only Klaviyo's side can tell more.
+
+        Raises:
+            WaitError, TokenRejectedError: Omneo cannot tell now.
+        """
+        job, tenant = sync.job, self.tenant
+        synced, read_at = (
+            SyncedProfiles.of(self.services).find(tenant.name, job.profile_id),
+            self.services.clock(),
+        )
+        if job.until > read_at or job.id != sync_id(tenant.name, job.profile_id) or self._is_on_the_desk(job):
+            return Apart.ALONE
+        if synced.deleted_at is not None or (synced.read_at is not None and synced.read_at >= job.until):
+            return Apart.ALONE
+        try:
+            profile = self.services.omneo(tenant).profile_fields(job.profile_id)
+            plan = planned(profile, tenant, synced)
+        except (RefusedError, CannotSucceedError):
+            return Apart.ALONE
+        if profile is None or not isinstance(plan, SyncPlan) or clears(plan.mapped.resource()):
+            return Apart.ALONE
+        merged_ids = merged_klaviyo_ids(profile, tenant.settings.identity_handle)
+        room = MakingRoom(job.profile_id, plan.mapped.attributes, tenant, self.services, merged_ids)
+        if not room.known_id(synced, plan.klaviyo_id) or len(plan.mapped.filled) > MOST_NAMES:
+            return Apart.ALONE
+        return Read(sync, job, synced, plan, comms_of(profile), read_at)
+
+    def decide(self, read: Read, held: KlaviyoProfile | None) -> Fit | Apart:
+        """Return how the sync goes. `held` is the profile that Klaviyo has now under the stored id, None if none.
+
+        Both sides' consents are compared as by a sync alone, and the memory learns the same of it.
+        """
+        attributes = read.plan.mapped.attributes
+        if held is None or not _has_all(held, attributes):
+            return Apart.ALONE
+        steps = self._steps(read, held)
+        if any(_tells_of_an_opt_out(step) for step in steps):
+            return Apart.AT_ONCE
+        row = _row(read)
+        if not row["attributes"] or any(step.outcome is not Outcome.LEAVE for step in steps):
+            return Apart.ALONE
+        job, filled = read.job, read.plan.mapped.filled
+        sent = Sent(job.profile_id, held.id, mark_of(read.synced), filled, job.leaves_undated)
+        return Fit(read.sync, row, sent, read.read_at)
+
+    def _steps(self, read: Read, held: KlaviyoProfile) -> list[Step]:
+        if read.comms is None:
+            return []
+        about = subjects(held, None, read.plan.mapped.attributes)
+        id, tenant, services = read.job.profile_id, self.tenant, self.services
+        left = {Channel.EMAIL: held.email, Channel.SMS: held.phone_number}
+        return compared(
+            id, read.comms, about, read_at=read.read_at, tenant=tenant, services=services, left=left
+        )[1]
+
+    def _is_on_the_desk(self, job: SyncProfile) -> bool:
+        """Return whether a sync of the profile has died: one alone takes it off the desk when it succeeds."""
+        return DeadJobStore(self.services.documents, self.services.keys).has(self.tenant.name, job.id)
+
+
+def _has_all(held: KlaviyoProfile, attributes: Mapping[str, Any]) -> bool:
+    """Return whether Klaviyo has all identifiers of the person."""
+    wanted = {name: str(attributes.get(name) or "") for name in IDENTIFIERS}
+    return all(value.casefold() in ("", getattr(held, name).casefold()) for name, value in wanted.items())
+
+
+def _tells_of_an_opt_out(step: Step) -> bool:
+    return step.outcome in (Outcome.UNSUBSCRIBE, Outcome.PULL_OPT_OUT) or step.opted_out_at is not None
+
+
+def _row(read: Read) -> Resource:
+    row = without_clearing(read.plan.mapped.resource(read.plan.klaviyo_id))
+    attributes = {name: value for name, value in row["attributes"].items() if name not in IDENTIFIERS}
+    return {**row, "attributes": attributes}

@@ -1,0 +1,240 @@
+"""What becomes of the people in a bulk import of waiting syncs, once it is over or cannot be waited for.
+
+An import is carried out minutes after its people were read, and by then its values may be old. Whoever was synced meanwhile, is refused, or
+is not found under the same Klaviyo id any more is synced alone, with what Omneo shows then. Only of the others the syncs are done. An
+import that Klaviyo cannot tell of may still be carried out: its people are synced at once, and once more when it can be under way no longer.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from shared import logs
+from shared.errors import NotFoundError, RefusedError
+from shared.jobs.dead_jobs import DeadJobStore
+from shared.jobs.jobs import DeleteProfile, SyncProfile
+from shared.jobs.rules.windows import LENGTH
+from shared.klaviyo.bulk import READ_AT_ONCE, ImportJob
+from shared.klaviyo.profiles import KlaviyoProfile
+from shared.profiles.backlog import SyncBacklog
+from shared.profiles.calls import sync_id
+from shared.profiles.packing import pack_soon
+from shared.profiles.synced import SyncedProfile, SyncedProfiles
+from shared.receipts import Fate, Receipt, Receipts
+from shared.resync.many_at_once import ManyAtOnce
+from shared.resync.rules.run import in_parts
+from shared.resync.sync_imports import Sent, SyncImport, SyncImports, mark_of
+from shared.services import Services
+from shared.tenants.tenants import Tenant
+from shared.traffic.rules.counts import Row, What
+from shared.traffic.traffic import Traffic
+from shared.values.omneo_ids import read_omneo_id
+
+# For so long an import without progress is waited for, and one that cannot be looked at may still be carried out.
+PATIENCE = timedelta(minutes=15)
+FOLLOWED_FOR = timedelta(days=1)
+_KIND = "sync-profile"
+_ANSWERED = "Klaviyo answered 202"
+
+Dropped = Callable[[SyncProfile], bool]
+
+
+@dataclass
+class SyncImportEnds:
+    """Of one tenant. `goes_on` tells whether this process may go on, `dropping` as in `syncs_in_bulk.py`."""
+
+    many: ManyAtOnce
+    dropping: Callable[[], Dropped]
+    goes_on: Callable[[], bool]
+    done: int = 0
+
+    def follow(self) -> None:
+        """Look at every import under way, and see to the people of those that are over."""
+        for one in self._imports.all(self._tenant.name):
+            if not self.goes_on():
+                return
+            if one.account == self._tenant.klaviyo_account_id:
+                self._follow(one)
+            else:  # of an account that the tenant has left
+                self._sync_alone(one)
+                self._imports.end(self._tenant.name, one.id)
+
+    def _follow(self, one: SyncImport) -> None:
+        job = self._job_of(one)
+        if job is not None and job.is_over:
+            self._settle(one, job)
+            return
+        name, now = self._tenant.name, self._services.clock()
+        progress = "" if job is None else f"{job.status} {job.completed} {job.failed}"
+        if progress and progress != one.progress:
+            self._imports.note_progress(name, one.id, progress)
+        elif not one.is_let_go and (not one.job or now - one.moved_at >= PATIENCE):
+            logs.write(logging.WARNING, "a bulk import is not waited for", reason=progress or "unknown")
+            self._sync_alone(one)
+            self._imports.let_go(name, one.id)
+        if now - one.begun_at >= (PATIENCE if job is None else FOLLOWED_FOR):
+            self._sync_alone(one)
+            self._imports.end(name, one.id)
+
+    def _job_of(self, one: SyncImport) -> ImportJob | None:
+        """Return how Klaviyo's job stands, None if Klaviyo tells of none."""
+        try:
+            return self._services.klaviyo(self._tenant).import_job(one.job) if one.job else None
+        except NotFoundError:
+            return None
+        except RefusedError as error:
+            logs.write(logging.WARNING, "Klaviyo refuses to show an import", reason=str(error))
+            return None
+
+    def _settle(self, one: SyncImport, job: ImportJob) -> None:
+        """See to everybody in an import that is over. Those whose turn another job has are left to the next run."""
+        refused, name = self._refused(one, job), self._tenant.name
+        for part in in_parts(one.rows, READ_AT_ONCE):
+            if not self.goes_on():
+                return
+            done = self._end_all(part, one, refused)
+            Traffic.of(self._services).count(name, Row(_KIND, What.DELIVERED), done)
+            self.done += done
+        pack_soon(self._tenant, self._services)
+
+    def _end_all(self, part: list[Sent], one: SyncImport, refused: Collection[str]) -> int:
+        """See to those whose turns are free; return of how many the syncs are done."""
+        with self.many.turns() as take_turns:
+            free = take_turns(part, lambda row: row.profile_id)
+            is_erased = self._erased_since(one)
+            rows = [row for row in free if not is_erased(row.profile_id)]
+            held = self.many.held_under(row.klaviyo_id for row in rows)
+
+            def end(row: Sent) -> bool:
+                return self._end(row, one, held.get(row.klaviyo_id), is_again=row.klaviyo_id in refused)
+
+            done = sum(self.many.each(end, rows))
+            self._imports.settle(self._tenant.name, one.id, {row.profile_id for row in free})
+        return done
+
+    def _refused(self, one: SyncImport, job: ImportJob) -> Collection[str]:
+        """Return whom an import has not taken, by their Klaviyo ids: everybody, where that cannot be told, or nobody has waited for it."""
+        everybody = {row.klaviyo_id for row in one.rows}
+        if job.status != "complete" or one.is_let_go:
+            return everybody
+        if not job.failed:
+            return ()
+        try:
+            refused = {*self._errors_of(job)}
+        except RefusedError as error:
+            logs.write(logging.WARNING, "Klaviyo refuses to show an import", reason=str(error))
+            return everybody
+        is_told = refused <= everybody and len(refused) >= job.failed
+        return refused if is_told else everybody
+
+    def _errors_of(self, job: ImportJob) -> Iterator[str]:
+        cursor = ""
+        while True:
+            errors, cursor = self._services.klaviyo(self._tenant).import_errors(job.id, cursor)
+            yield from (error.klaviyo_id for error in errors)
+            if not cursor:
+                return
+
+    def _end(self, row: Sent, one: SyncImport, held: KlaviyoProfile | None, *, is_again: bool) -> bool:
+        """See to one person, whose turn is held; return whether the sync is done."""
+        store, name = SyncedProfiles.of(self._services), self._tenant.name
+        synced = store.find(name, row.profile_id)
+        if synced.deleted_at is not None:
+            self._delete_again(row, synced)
+            return False
+        if held is None or held.external_id.casefold() != row.profile_id.casefold():
+            self._sync_whose_it_is(row, one, held)
+            is_again = True
+        if is_again or mark_of(synced) != row.mark or self._is_on_the_desk(row):
+            is_there = (synced.account, synced.klaviyo_id) == (one.account, row.klaviyo_id)
+            if (
+                is_there and not row.filled <= synced.filled
+            ):  # what a sync meanwhile knew nothing of, so that it can be cleared
+                store.fill(name, row.profile_id, replace(synced, filled=synced.filled | row.filled))
+            self._sync(row.profile_id, leaves_undated=row.leaves_undated)
+            return False
+        read_at = max(filter(None, (synced.read_at, one.read_at)))
+        filled, now = synced.filled | row.filled, self._services.clock()
+        store.keep(name, row.profile_id, replace(synced, filled=filled, read_at=read_at, written_at=now))
+        self._tell_of(row)
+        return True
+
+    def _delete_again(self, row: Sent, synced: SyncedProfile) -> None:
+        """Have somebody deleted again whom the import may have written since."""
+        services, at = self._services, synced.deleted_at or self._services.clock()
+        again = DeleteProfile(
+            tenant=self._tenant.name, id=services.new_id(), accepted_at=at, profile_id=row.profile_id
+        )
+        services.queue.put(again, self._tenant)
+
+    def _sync_whose_it_is(self, row: Sent, one: SyncImport, held: KlaviyoProfile | None) -> None:
+        """Have the person synced whose Klaviyo profile the import may have written instead: it was merged, or taken over."""
+        found = held or self._services.klaviyo(self._tenant).profile(row.klaviyo_id)
+        holder = read_omneo_id(found.external_id) if found is not None else ""
+        if holder and holder != row.profile_id.casefold():
+            self._sync(holder)
+            self._forget_the_erased([holder], one)
+
+    def _is_on_the_desk(self, row: Sent) -> bool:
+        id = sync_id(self._tenant.name, row.profile_id)
+        return DeadJobStore(self._services.documents, self._services.keys).has(self._tenant.name, id)
+
+    def _tell_of(self, row: Sent) -> None:
+        """Say that the sync is done, unless another call about the profile waits, which has the same id."""
+        if SyncBacklog.of(self._services).waits(self._tenant.name, row.profile_id):
+            return
+        id, now = sync_id(self._tenant.name, row.profile_id), self._services.clock()
+        receipt = Receipt(id, _KIND, Fate.DONE, now, attempts=1, answered=_ANSWERED)
+        Receipts.of(self._services).is_done(self._tenant, receipt, {"omneo_id": row.profile_id})
+
+    # Those who are synced alone
+
+    def _sync_alone(self, one: SyncImport) -> None:
+        """Have everybody in an import synced by themselves."""
+        self.many.each(lambda row: self._sync(row.profile_id, leaves_undated=row.leaves_undated), one.rows)
+        self._forget_the_erased([row.profile_id for row in one.rows], one)
+        pack_soon(self._tenant, self._services)
+
+    def _forget_the_erased(self, profile_ids: Collection[str], one: SyncImport) -> None:
+        """Let nobody's sync wait who was erased since the import was read: here nobody's turn is held, so the erasure may have gone before."""
+        is_erased = self._erased_since(one)
+        for profile_id in filter(is_erased, profile_ids):
+            SyncBacklog.of(self._services).forget_profile(self._tenant.name, profile_id)
+
+    def _sync(self, profile_id: str, *, leaves_undated: bool = False) -> None:
+        """Let a sync wait that goes alone: the packer gives it back to the queue."""
+        now = self._services.clock()
+        # No sync before this one did its work, whatever the clock of its machine says.
+        job = self._sync_of(profile_id, now + LENGTH, leaves_undated=leaves_undated)
+        SyncBacklog.of(self._services).add(self._tenant.name, job)
+
+    def _sync_of(self, profile_id: str, until: datetime, *, leaves_undated: bool = False) -> SyncProfile:
+        name = self._tenant.name
+        return SyncProfile(
+            tenant=name,
+            id=sync_id(name, profile_id),
+            accepted_at=self._services.clock(),
+            profile_id=profile_id,
+            until=until,
+            leaves_undated=leaves_undated,
+            has_waited=True,
+            alone=True,
+        )
+
+    def _erased_since(self, one: SyncImport) -> Callable[[str], bool]:
+        """Return what tells whether a person was erased since the people of an import were read."""
+        is_dropped = self.dropping()
+        return lambda profile_id: is_dropped(self._sync_of(profile_id, one.read_at))
+
+    @property
+    def _tenant(self) -> Tenant:
+        return self.many.tenant
+
+    @property
+    def _services(self) -> Services:
+        return self.many.services
+
+    @property
+    def _imports(self) -> SyncImports:
+        return SyncImports.of(self._services)
