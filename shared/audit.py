@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from shared.services import Services
 
 KEPT = timedelta(days=400)
-OPERATOR = "operator"  # a command: whoever can read the environment of the functions
+OPERATOR = "operator"  # a command: anybody who can read the environment of the functions
 
-EXTENSION = "extension"  # what the extension does by itself
+EXTENSION = "extension"  # the extension itself
 
 LONGEST = 300  # characters of `about`
 
@@ -59,7 +59,7 @@ class Entry:
 
 
 class Audit:
-    """Notes acts and tells them."""
+    """Stores and reads acts."""
 
     def __init__(
         self, documents: Documents, clock: Callable[[], datetime], new_id: Callable[[], str]
@@ -74,9 +74,9 @@ class Audit:
         return cls(services.documents, services.clock, services.new_id)
 
     def note(self, tenant: str, act: Act, *, by: str, about: str = "") -> None:
-        """Note an act that was done just now. If the store cannot answer, only the log has the act, and the act is still done.
+        """Note an act that was done just now. If the store cannot answer, only the log has the act, and the act stays done.
 
-        `about` names what it was done to, and holds no value and nothing personal.
+        `about` names the object of the act, and holds no value and nothing personal.
         """
         now, about = self._clock(), about[:LONGEST]
         logs.write(
@@ -103,7 +103,7 @@ class Audit:
             )
 
     def acts(self, tenant: str, *, since: datetime | None = None, limit: int = 1000) -> list[Entry]:
-        """Return the last acts, at most `limit`, newest first; those since then alone, if given."""
+        """Return the last acts, at most `limit`, newest first; with `since`, only the acts from then on."""
         after = f"{since:%Y%m%dT%H%M%S.%f}" if since else None
         found = [
             _entry(document)
@@ -118,7 +118,7 @@ class Audit:
 
 
 def by_key(id: str) -> str:
-    """Return how the holder of an installation key stands in the audit. `id` is the key's: see tenants/keys.py."""
+    """Return the name of an installation key's holder in the audit. `id` is the id of the key: see tenants/keys.py."""
     return f"installation key {id}"
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
-Direction: TypeAlias = Literal["in", "out"]  # of a consent: given, or taken back
+Direction: TypeAlias = Literal["in", "out"]  # of a consent decision: given, or taken back
 Bounce: TypeAlias = Literal["hard", "soft", ""]
 
 
@@ -21,7 +21,7 @@ class Channel(StrEnum):
 
 
 class Consent(StrEnum):
-    """A channel on which a person may consent in Klaviyo."""
+    """A kind of message for which Klaviyo holds a consent."""
 
     EMAIL = "email"
     SMS = "sms"
@@ -29,12 +29,12 @@ class Consent(StrEnum):
 
     @property
     def channel(self) -> Channel:
-        """The channel that it travels on."""
+        """The channel of its messages."""
         return Channel.EMAIL if self is Consent.EMAIL else Channel.SMS
 
 
 class Decision(StrEnum):
-    """The effect of an event. Kept with the event, so values never change."""
+    """The effect of an event. It is stored with the event, so values never change."""
 
     OPT_IN = "opt-in"
     OPT_OUT = "opt-out"
@@ -43,7 +43,7 @@ class Decision(StrEnum):
 
 
 def _whole_second(moment: datetime) -> datetime:
-    # Omneo's stamps hold whole seconds: what is finer would order two events that no stamp can tell apart.
+    # Omneo's stamps hold whole seconds: a finer time would order two events that have the same stamp.
     try:
         return moment.astimezone(UTC).replace(microsecond=0)
     except OverflowError:
@@ -58,7 +58,7 @@ class SystemEvent(BaseModel):
     nothing.
     """
 
-    # Built when first used: a function that only queues metrics should not pay for it at its start.
+    # Built when it is first used: a function that only queues metrics should not build it at its start.
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     id: str = Field(min_length=1)

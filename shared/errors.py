@@ -21,7 +21,7 @@ class CallerError(ExtensionError):
 
 
 class UnknownPathError(CallerError):
-    """No such path here."""
+    """There is no such path."""
 
 
 class WrongMethodError(CallerError):
@@ -33,9 +33,9 @@ class WrongMethodError(CallerError):
 
 
 class NotAuthenticatedError(CallerError):
-    """Tenant unknown, credential missing or credential wrong: always the same answer.
+    """The tenant is unknown, or the credential is missing or wrong: the answer is always the same.
 
-    `because` says which, for the tenant's operator alone.
+    `because` says which, only for the tenant's operator.
     """
 
     def __init__(self, message: str, *, because: str = "") -> None:
@@ -60,7 +60,7 @@ class NotInstalledError(CallerError):
 
 
 class LinkUnreadableError(CallerError):
-    """The install link was altered, or is none of ours."""
+    """The install link was altered, or is not ours."""
 
 
 class LinkSpentError(CallerError):
@@ -68,15 +68,15 @@ class LinkSpentError(CallerError):
 
 
 class ConflictError(CallerError):
-    """The call contradicts what is so now."""
+    """The call contradicts the present state."""
 
 
 class ProfileNotFoundError(CallerError):
-    """Omneo has no profile that the call could mean."""
+    """Omneo has no profile for the call."""
 
 
 class CapReachedError(CallerError):
-    """A limit of the tenant's own is reached; the same call may succeed after `retry_after` seconds."""
+    """A limit in the tenant's settings is reached; the same call may succeed after `retry_after` seconds."""
 
     def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message)
@@ -87,7 +87,7 @@ class CapReachedError(CallerError):
 
 
 class OwnServiceError(ExtensionError):
-    """Something of ours cannot answer right now; the call may be repeated as it is."""
+    """Our own store or queue cannot answer now; the caller may repeat the same call."""
 
 
 class StoreUnavailableError(OwnServiceError):
@@ -95,11 +95,11 @@ class StoreUnavailableError(OwnServiceError):
 
 
 class BusyError(OwnServiceError):
-    """Another call is doing the same, or may have done it; after a while it will be known."""
+    """Another call does the same, or may have done it; a later call learns the result."""
 
 
 class SlowBodyError(OwnServiceError):
-    """The body was not here in time; who is no attacker has a bad line, and may send it again."""
+    """The body did not come in time; the caller may send it again."""
 
 
 class QueueUnavailableError(OwnServiceError):
@@ -125,7 +125,7 @@ class DocumentChangedError(ExtensionError):
     """The document is not at the version the caller has read."""
 
 
-# What Klaviyo and Omneo answer.
+# The answers of Klaviyo and Omneo.
 
 
 class ServiceError(ExtensionError):
@@ -133,8 +133,8 @@ class ServiceError(ExtensionError):
 
     `status` is the HTTP status, None when no answer came. `code` is the service's own error code. `detail` may quote personal data:
     it is stored encrypted and never logged. `retry_after` is the wait in seconds that the service asks for, None when it asks for none.
-    `field` is what the service does not take, as a path into what we sent, `fields` are all the places that it names, and `duplicate_of`
-    is the id of what has the value already; "" where it does not say. `request_id` is what the service's support asks for.
+    `field` is the path of the refused value in our body, `fields` are all paths that the service names, and `duplicate_of` is the id of the
+    thing that has the value already; a missing one is "". `request_id` is the id that the service's support asks for.
     """
 
     retry_after: float | None = None
@@ -165,7 +165,7 @@ class ServiceError(ExtensionError):
 
 
 class WaitError(ServiceError):
-    """Worth trying again, unchanged: throttled, down, slow, or not making sense for the moment."""
+    """The same call may succeed later: the service throttles, fails, is slow, or answers without sense."""
 
     def __init__(
         self,
@@ -190,7 +190,7 @@ class RestingError(WaitError):
 
 
 class TurnTakenError(WaitError):
-    """Another job of ours is at it. A process that was killed there holds its turn for minutes, and the next caller must not wait much longer.
+    """Another job of ours holds the turn. A killed process holds it for minutes, and the next caller must not wait much longer.
 
     `turn` is the id of the lease that is held.
     """
@@ -201,7 +201,7 @@ class TurnTakenError(WaitError):
 
 
 class UnsureError(WaitError):
-    """404 in words that the service may have said, or a gateway in front of it that has lost the path: in itself it says nothing."""
+    """A 404 whose words may come from the service, or from a gateway that has lost the path: by itself it says nothing."""
 
 
 class TokenRejectedError(ServiceError):
@@ -220,7 +220,7 @@ class GrantRefusedError(ServiceError):
     """Klaviyo no longer accepts the refresh token."""
 
 
-# What the worker concludes about a job.
+# The worker's conclusions about a job.
 
 
 class DisconnectedError(ExtensionError):
@@ -230,7 +230,7 @@ class DisconnectedError(ExtensionError):
 class CannotSucceedError(ExtensionError):
     """The job can never succeed as it is; the message says why, plainly, without personal data.
 
-    `cause` is one of `shared.jobs.rules.causes.Cause`, "" where the message says it all.
+    `cause` is one of `shared.jobs.rules.causes.Cause`, "" if there is none.
     """
 
     def __init__(self, message: str, *, cause: str = "") -> None:

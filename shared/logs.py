@@ -36,15 +36,15 @@ _FIELDS = frozenset(
         "metric",  # its name, or a data source's
         "method",
         "path",  # its template
-        "said",  # the message that a refused caller was answered with
+        "said",  # the message of a refusal
         "service",
-        "request",  # what the service calls a request of ours
+        "request",  # the service's own name of our request
         "error",
         "events",  # how many
         "records",  # how many
         "syncs",  # how many
         "left_out",  # how many by reason
-        "received",  # how many by what the inbox made of them
+        "received",  # how many by their state in the inbox
         "decisions",  # how many by decision
         "removed",  # how many by kind, when a person was erased
         "swept",
@@ -54,10 +54,10 @@ _FIELDS = frozenset(
         "tenants",
         "act",  # with a credential
         "by",  # which kind of credential
-        "about",  # what an act was done to, by name
+        "about",  # the name of the object of an act
     }
 )
-AUDIT = "audit"  # the `kind` of a line that tells an act with a credential
+AUDIT = "audit"  # the `kind` of a line about an act with a credential
 _IN_CONTEXT = _FIELDS | {"traceparent"}
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
@@ -76,12 +76,12 @@ class _Formatter(logging.Formatter):
         if match := _TRACEPARENT.fullmatch(line.pop("traceparent", "")):
             line[_TRACE] = f"projects/{self._project}/traces/{match[1]}"
             line[_SPAN] = match[2]
-        # ASCII, because half a surrogate pair cannot be written; of other objects the type, because their text may be personal.
+        # ASCII, because half a surrogate pair cannot be written. Of any other object only the type, because its text may be personal.
         return json.dumps(line, default=lambda value: type(value).__name__)
 
 
 class _Standard(logging.Handler):
-    """Writes to what is that standard stream at that moment, one write a line, so that threads do not mix theirs."""
+    """Writes to the present standard stream, with one write for each line, so that threads do not mix their lines."""
 
     def __init__(self, stream: Literal["stdout", "stderr"]) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ def configure(project: str) -> None:
 
 
 def configure_command(project: str) -> None:
-    """Send errors to standard error, and the line of each act with a credential: a command itself says what else it met, to whoever gave it."""
+    """Send errors, and the line of each act with a credential, to standard error. The command itself prints everything else."""
     _configure(project, "stderr", logging.INFO, _is_error_or_act)
 
 
@@ -134,7 +134,7 @@ def context(**fields: str) -> Iterator[dict[str, Any]]:
 
 
 def carried() -> Callable[[], None]:
-    """Return what gives another thread the fields of this moment, for an executor's `initializer`: threads start without any."""
+    """Return a function that gives another thread the present fields, for an executor's `initializer`: threads start without fields."""
     fields = dict(_context.get() or {})
 
     def carry() -> None:
@@ -159,7 +159,7 @@ def write(severity: int, message: str, **fields: Any) -> None:
 
 
 def where(error: BaseException) -> str:
-    """Return the error's type and the places it came through, without its text."""
+    """Return the error's type and its places in the code, without its text."""
     names = [type(error).__name__]
     cause = error.__cause__ or error.__context__
     while cause is not None and len(names) < 5:

@@ -15,7 +15,7 @@ from shared.values.omneo_ids import read_omneo_id
 
 
 class Identifiers(Protocol):
-    """The identifiers of a Klaviyo profile. `external_id` and `email` are "" where it has none."""
+    """The identifiers of a Klaviyo profile. A missing `external_id` or `email` is ""."""
 
     @property
     def id(self) -> str: ...
@@ -50,16 +50,16 @@ class OmneoProfiles(Protocol[Found_co]):
 
 @dataclass(frozen=True)
 class Match(Generic[P]):
-    """The Omneo profile that was found, and whether nothing but the email speaks for it."""
+    """The Omneo profile that was found, and whether only the email led to it."""
 
     profile: P
     is_by_email: bool = False
 
 
 def identity_in(rows: object, handle: str) -> object:
-    """Return the identifier that the newest of an Omneo profile's identities with this handle has, None if there is none.
+    """Return the identifier of the newest identity with this handle of an Omneo profile, None if there is none.
 
-    After a merge there may be several with one handle; Omneo's own SDK takes the newest.
+    After a merge, several identities may have one handle; Omneo's own SDK takes the newest.
     """
     listed = rows if isinstance(rows, list) else ()
     named = [row for row in listed if isinstance(row, Mapping) and row.get("handle") == handle]
@@ -85,12 +85,13 @@ def omneo_profile_of(
 def match_of(
     klaviyo_id: str, *, handle: str, omneo: OmneoProfiles[P], klaviyo: Callable[[], Identifiers | None]
 ) -> Match[P] | None:
-    """Return the Omneo profile and how it was found, None when there is none. One call where the identity is stored under `handle`.
+    """Return the Omneo profile and how it was found, None when there is none. If the identity is stored under `handle`, this takes one
+    call.
 
     `klaviyo` reads the Klaviyo profile; it is called only when no identity is stored.
 
     Raises:
-        ServiceError, DisconnectedError: what Omneo or Klaviyo answered.
+        ServiceError, DisconnectedError: Omneo or Klaviyo refused, or could not answer.
     """
     if found := omneo.find_profile_by_identity(identifier=klaviyo_id, handle=handle):
         return Match(found)
@@ -126,11 +127,11 @@ def other_holder(
 ) -> Living | None:
     """Return the other living Omneo profile that a Klaviyo profile belongs to, None if there is none and `omneo_id` may have it.
 
-    A Klaviyo profile belongs to the Omneo profile that its external_id names, or without one to the Omneo profile that holds its id as an
-    identity. No call where it names `omneo_id` itself.
+    A Klaviyo profile belongs to the Omneo profile in its external_id, or, without an external_id, to the Omneo profile that holds its id as
+    an identity. No call where it names `omneo_id` itself.
 
     Raises:
-        ServiceError: what Omneo answered.
+        ServiceError: Omneo refused, or could not answer.
     """
     if klaviyo.external_id.casefold() == omneo_id.casefold():
         return None

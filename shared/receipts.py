@@ -24,9 +24,9 @@ from shared.tenants.tenants import Tenant
 if TYPE_CHECKING:
     from shared.services import Services
 
-KEPT = timedelta(days=35)  # of what is not over: a queue keeps a task for 31 days
+KEPT = timedelta(days=35)  # of a job that is not over: a queue keeps a task for 31 days
 KEPT_AFTER_A_WAIT = timedelta(days=1)
-NAMES = ("email", "klaviyo_id", "omneo_id")  # by which a person is found
+NAMES = ("email", "klaviyo_id", "omneo_id")  # the names by which a person is found
 
 
 class Fate(StrEnum):
@@ -60,7 +60,7 @@ class Receipt:
 
 
 class Receipts:
-    """Keeps and gives receipts. `persons` are the names that a job knows its person by: see `NAMES`."""
+    """Stores and reads receipts. `persons` are the ids and addresses of a job's person: see `NAMES`."""
 
     def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
         self._documents = documents
@@ -72,7 +72,7 @@ class Receipts:
         return cls(services.documents, services.clock)
 
     def queued(self, tenant: Tenant, id: str, kind: str, metric: str = "") -> None:
-        """Note that a call was accepted; nothing, where receipts are off, or where it is done already."""
+        """Note that a call was accepted. Nothing is noted if receipts are off, or if the job is done already."""
         if not tenant.settings.receipt_days:
             return
         receipt = Receipt(id, kind, Fate.QUEUED, self._clock(), metric)
@@ -92,31 +92,31 @@ class Receipts:
             self._put(tenant, receipt, persons, timedelta(days=days) if days else KEPT_AFTER_A_WAIT)
 
     def waiting(self, tenant: Tenant, receipt: Receipt, persons: Mapping[str, str]) -> Write:
-        """Return what notes that a job waits, to be written with others."""
+        """Return the write of a receipt that a job waits, for a caller that makes several writes at once."""
         return Write(_collection(tenant.name), receipt.id, self._encoded(tenant, receipt, persons, KEPT))
 
     def done_after_a_wait(self, tenant: Tenant, receipt: Receipt, persons: Mapping[str, str]) -> Write:
-        """Return what notes that a job is done which had to wait, to be written with others."""
+        """Return the write of a receipt that a job is done which had to wait, for a caller that makes several writes at once."""
         days = tenant.settings.receipt_days
         keep = timedelta(days=days) if days else KEPT_AFTER_A_WAIT
         return Write(_collection(tenant.name), receipt.id, self._encoded(tenant, receipt, persons, keep))
 
     def has_died(self, tenant: Tenant, receipt: Receipt) -> None:
-        """Leave the word to the desk."""
+        """Leave the state to the row on the desk."""
         if receipt.attempts or tenant.settings.receipt_days:
             with suppress(StoreUnavailableError):
                 self._documents.delete(_collection(tenant.name), receipt.id)
 
     def records_have_died(self, tenant: Tenant, receipt: Receipt, *, row: str) -> None:
-        """Note that records of a call were given up, and the row on the desk that they have."""
+        """Note that records of a call were given up, with their row on the desk."""
         with suppress(StoreUnavailableError):
             rows = (*self._rows_beside(tenant, receipt, row), row)
             self._put(tenant, replace(receipt, rows=rows), {}, _while_dead(tenant))
 
     def records_have_gone(self, tenant: Tenant, receipt: Receipt, *, row: str = "") -> None:
-        """Note that records of a call have gone; had they died, they were this row. The call is done unless others of it are dead.
+        """Note that records of a call are sent. If they had died, this was their row. The call is done unless other records of it are dead.
 
-        It is noted where receipts are on, or where they had died.
+        It is noted if receipts are on, or if the records had died.
         """
         days = tenant.settings.receipt_days
         if not days and not row:
@@ -198,7 +198,7 @@ def _while_dead(tenant: Tenant) -> timedelta:
 
 
 def _hashes(tenant: Tenant, persons: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    """Return the names of a person, each as a hash; none for a tenant that has no ledger key yet."""
+    """Return the hashes of a person's names; none for a tenant without a ledger key."""
     if tenant.ledger_key is None:
         return []
     key = tenant.ledger_key.get_secret_value().encode()

@@ -1,4 +1,4 @@
-"""The composition root: the only place that builds stores, clients and the queue, each when it is first needed.
+"""The composition root: only this module builds stores, clients and the queue, each when it is first needed.
 
 Somebody waits during a cold start, so nothing heavy is imported or connected before a request needs it. Everything built here is safe for
 threads. The rooms get their stores and clients from here; this module never imports a room above it.
@@ -68,7 +68,7 @@ def _tried(way: Callable[[], None]) -> None:
 
 @dataclass(frozen=True)
 class Services:
-    """Everything outside. Clock, chance and sleep are arguments, so that tests own them."""
+    """Everything outside the code. Clock, chance and sleep are arguments, so that tests can replace them."""
 
     settings: Settings
     clock: Callable[[], datetime] = _now
@@ -76,7 +76,7 @@ class Services:
     sleep: Callable[[float], None] = time.sleep
     new_id: Callable[[], str] = _new_id
     new_word: Callable[[], str] = _new_word
-    short_waits: int = 0  # see http/client.py; more than none only where a person waits for the answer
+    short_waits: int = 0  # see http/client.py; above zero only if a person waits for the answer
     _kept: dict[type, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -90,7 +90,7 @@ class Services:
             sys.exit(1)
         logs.configure(settings.project)
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its own lines are not ours, nor JSON
-        gc.freeze()  # what starting has made stays; not to look through it again makes the first call faster
+        gc.freeze()  # the objects of the start stay; the first call is faster if the collector does not look at them again
         services = cls(settings, short_waits=short_waits)
         if (
             "K_SERVICE" in os.environ
@@ -99,7 +99,7 @@ class Services:
         return services
 
     def warm(self) -> None:
-        """Build and connect what every call needs, before the first one. A failure here is for that call to report."""
+        """Build and connect everything that every call needs, before the first call. That call reports a failure."""
         ways = [self._look_into_the_store] if self.settings.store else []
         ways += [self._look_at_the_queue] if self.settings.queue else []
         threads = [threading.Thread(target=_tried, args=(way,), daemon=True) for way in ways]
@@ -169,7 +169,7 @@ class Services:
 
     @cached_property
     def rests(self) -> "Rests":
-        """Until when what of Klaviyo is not to be called."""
+        """The rests of Klaviyo's endpoints."""
         from shared.klaviyo.rests import Rests
 
         return Rests(self.documents, self.clock)
@@ -213,7 +213,7 @@ class Services:
         return KlaviyoClient(http, tokens, self.settings.klaviyo_revision, pace)
 
     def klaviyo_with(self, access_token: SecretStr) -> "KlaviyoClient":
-        """Return a client of the account that a token belongs to which no tenant has yet."""
+        """Return a client for the account of a token that no tenant has yet."""
         from shared.klaviyo.client import FixedToken, KlaviyoClient, read_problem
 
         http = self._http("Klaviyo", self.settings.klaviyo_api_url, read_problem)

@@ -26,14 +26,14 @@ T = TypeVar("T")
 
 
 class Needs(Flag):
-    """The parts that a process uses; they decide which variables it needs. A function holds no secret it does not use."""
+    """The parts that a process uses; they decide which variables it needs. A function holds no secret that it does not use."""
 
     STORE = auto()
     QUEUES = auto()  # make, pause and purge queues
-    OUTBOUND = auto()  # put tasks on those from Omneo to Klaviyo
-    INBOUND = auto()  # put tasks on those from Klaviyo to Omneo
+    OUTBOUND = auto()  # put tasks on the queues from Omneo to Klaviyo
+    INBOUND = auto()  # put tasks on the queues from Klaviyo to Omneo
     KLAVIYO_APP = auto()
-    PUBLIC_URL = auto()  # our own address, as Klaviyo, Omneo and browsers know it
+    PUBLIC_URL = auto()  # our own address for Klaviyo, Omneo and browsers
 
 
 TASKS = Needs.INBOUND | Needs.OUTBOUND
@@ -62,7 +62,7 @@ class QueueSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything the environment decides. A part that was not asked for is None."""
+    """Everything that the environment decides. A part that the process does not use is None."""
 
     klaviyo_api_url: str
     klaviyo_authorize_url: str
@@ -72,7 +72,7 @@ class Settings:
     app_publisher: str
     help_url: str
     privacy_url: str  # empty: the pages show no link
-    limits_addresses: bool  # whether the load balancer holds back who calls too often
+    limits_addresses: bool  # whether the load balancer limits the calls of each address
     extension_url: str | None
     project: str
     klaviyo_client_id: str | None
@@ -82,14 +82,14 @@ class Settings:
 
     @property
     def public_url(self) -> str:
-        """Our own address. Only for those that were started with `Needs.PUBLIC_URL`."""
+        """Our own address, only in a process that was started with `Needs.PUBLIC_URL`."""
         if self.extension_url is None:
             raise ConfigurationError("this function was started without EXTENSION_URL")
         return self.extension_url
 
     @property
     def public_origin(self) -> str:
-        """The origin of our own pages, as browsers name it: scheme, host, and a port that is not the scheme's own."""
+        """The origin of our own pages as browsers send it: scheme, host, and a port that is not the scheme's own."""
         parts = urlsplit(self.public_url)
         default = {"https": 443, "http": 80}[parts.scheme]
         port = "" if parts.port in (None, default) else f":{parts.port}"
@@ -130,7 +130,7 @@ class Settings:
 
 
 class _Reader:
-    """Reads variables one by one and remembers what is wrong with each."""
+    """Reads variables one by one and collects their faults."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env
@@ -160,7 +160,7 @@ class _Reader:
 
 
 class _Placeholder(str):
-    """Stands in for a value that is missing until `finish` reports it."""
+    """The place of a missing value until `finish` reports it."""
 
     __slots__ = ()
 
@@ -192,7 +192,7 @@ def encryption_keys(text: str) -> Mapping[str, bytes]:
     """Read `id:key,id:key`, each key base64 of 32 bytes, in the order in which they stand.
 
     Raises:
-        ValueError: says what is wrong without repeating any part of a key.
+        ValueError: the message says what is wrong, without any part of a key.
     """
     keys: dict[str, bytes] = {}
     for number, pair in enumerate(text.split(","), 1):
@@ -215,9 +215,9 @@ def _url(text: str) -> str:
     try:
         parts = urlsplit(text)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # its text would repeat the host or port
+    except ValueError:  # its text would show the host or port
         usable = False
-    # urlsplit drops line breaks and takes blanks; a request would not.
+    # urlsplit drops line breaks and accepts blanks; a request does not.
     if not usable or not re.fullmatch(r"[!-~]+", text):
         raise ValueError("must be a URL that starts with https:// (or http:// on one machine)")
     if "?" in text or "#" in text:
@@ -238,10 +238,10 @@ def _omneo_template(text: str) -> str:
 
 
 def as_revision(text: str) -> str:
-    """Return the name of a revision of Klaviyo's API: a date, with `.pre` at its end while it is tried out.
+    """Return the name of a revision of Klaviyo's API: a date, with `.pre` at its end for a pre-release.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no revision.
     """
     day = text.removesuffix(".pre")
     try:

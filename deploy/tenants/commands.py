@@ -1,7 +1,7 @@
-"""The commands, one function each: read the input, change the tenant, say what is so now.
+"""The commands, one function each: it reads the input, changes the tenant, and prints the new state.
 
-Secrets come from standard input or a prompt, never from arguments, where other users of the machine could read them. They
-are never shown, but for one that a command has just made, once. Standard output holds only what was asked for.
+Secrets come from standard input or a prompt, never from arguments, which other users of the machine could read. They are never shown,
+except a new one, once. Standard output holds only the result.
 """
 
 import json
@@ -80,7 +80,7 @@ def create(services: Services, name: str) -> None:
         omneo_signing_secrets=(StoredSecret(value=credentials["omneo_signing_secret"], created_at=now),),
         webhook_secrets=(new_webhook_secret(now),),
         settings=TenantSettings(task_queue_name=name),
-        # The ledger that a deleted tenant of this name has left can be asked again.
+        # The ledger of a deleted tenant of this name becomes readable again.
         ledger_key=services.former_tenants.ledger_key(name) or new_ledger_key(),
     )
     if other := services.tenants.sharing_queues(tenant):
@@ -89,7 +89,7 @@ def create(services: Services, name: str) -> None:
         services.tenants.create(tenant)
     except DocumentExistsError:
         raise click.ClickException(
-            "That tenant exists. `rotate --installation-key` makes it a new key."
+            "That tenant exists. `rotate --installation-key` makes a new key for it."
         ) from None
     Audit.of(services).note(name, Act.CREATED, by=OPERATOR)
     services.former_tenants.forget(name)
@@ -121,7 +121,7 @@ def list_(services: Services, as_json: bool) -> None:
 @click.argument("name", callback=existing)
 @with_services(Needs.STORE)
 def show(services: Services, name: str) -> None:
-    """Show tenant NAME as JSON: settings, and of secrets only that they are set, and since when."""
+    """Show tenant NAME as JSON: its settings, and for each secret only that it is set, and since when."""
     click.echo(json.dumps(described(found(services, name)), indent=2))
 
 
@@ -135,9 +135,9 @@ def new_key_() -> None:
 @click.option("--dry-run", is_flag=True, help="Count, change nothing.")
 @with_services(Needs.STORE)
 def reencrypt(services: Services, dry_run: bool) -> None:
-    """Write every secret that an older key sealed again with the first of ENCRYPTION_KEYS.
+    """Seal with the first of ENCRYPTION_KEYS every secret that an older key sealed.
 
-    Stopping it is harmless: what is done is skipped the next time.
+    You can stop it at any time: the next run skips the finished secrets.
     """
     from shared.worker.unread import UNKNOWN_TENANT
 

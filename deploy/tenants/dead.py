@@ -1,4 +1,4 @@
-"""`dead list|show|replay NAME`: jobs that were given up, why, what mends them, and how to have them done after all."""
+"""`dead list|show|replay NAME`: shows the jobs that were given up, with the reason and the remedy, and replays them."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -32,16 +32,16 @@ _FILTERS = (
         "--cause",
         type=click.Choice([cause.value for cause in Cause]),
         metavar="CAUSE",
-        help="Only those that died of it.",
+        help="Only jobs that died of this cause.",
     ),
-    click.option("--reason", help="Only those whose reason holds these words."),
+    click.option("--reason", help="Only jobs with these words in their reason."),
     click.option("--metric", help="Only events of this metric."),
     click.option(
         "--profile",
-        help="Only those about this profile: an id that Omneo or Klaviyo gave; - reads an id or an address from standard input.",
+        help="Only jobs about this profile: an id of Omneo's or Klaviyo's; - reads an id or an address from standard input.",
     ),
-    click.option("--since", type=_TIMES, help="Only those that died then or later (UTC)."),
-    click.option("--until", type=_TIMES, help="Only those that died before then (UTC)."),
+    click.option("--since", type=_TIMES, help="Only jobs that died then or later (UTC)."),
+    click.option("--until", type=_TIMES, help="Only jobs that died before then (UTC)."),
 )
 
 
@@ -64,7 +64,7 @@ def dead() -> None:
 def list_(services: Services, /, name: str, *, as_json: bool, **given: Any) -> None:
     """List the dead jobs of tenant NAME, the newest first.
 
-    Without a filter, those that one cause holds are one row; --cause shows them.
+    Without a filter, all jobs that one cause holds are one row; --cause shows each of them.
     """
     from shared.admin.desk import Page, listed
 
@@ -117,7 +117,7 @@ def show(services: Services, name: str, id: str, reveal: bool) -> None:
 @click.argument("id", required=False)
 @_filters
 @click.option("--all", "everything", is_flag=True, help="All dead jobs of the tenant.")
-@click.option("--no-wait", is_flag=True, help="Begin it, and do not wait for its end.")
+@click.option("--no-wait", is_flag=True, help="Begin the run, and do not wait for its end.")
 @json_option
 @with_services(Needs.STORE | TASKS)
 def replay(
@@ -131,7 +131,7 @@ def replay(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Queue dead jobs of tenant NAME again: the one with this ID, those that filters mean, or --all.
+    """Queue dead jobs of tenant NAME again: the job with this ID, the jobs that match the filters, or --all.
 
     Ctrl-C ends the watching, not the run.
     """
@@ -167,7 +167,7 @@ def given_any(given: Mapping[str, Any]) -> bool:
 
 
 def _follow(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
-    """Show a run's progress until it has replayed all that it means, or Ctrl-C is pressed; return how it stands."""
+    """Show a run's progress until it has replayed all its jobs, or until Ctrl-C; return its state."""
     from shared.admin.desk import replay_progress
 
     with progress() as bar:

@@ -1,4 +1,4 @@
-"""`delete NAME`: the install is taken away first, then all that the tenant has stored is forgotten, but for its consent ledger."""
+"""`delete NAME`: removes the install first, and then all data of the tenant except its consent ledger."""
 
 import click
 
@@ -44,14 +44,14 @@ from shared.traffic.traffic import Traffic
 
 @click.command(cls=Command)
 @click.argument("name", callback=existing)
-@click.option("--with-ledger", is_flag=True, help="Delete the consent ledger too, which is kept else.")
+@click.option("--with-ledger", is_flag=True, help="Delete the consent ledger too, which is kept otherwise.")
 @click.option("--leave-install", is_flag=True, help="Do not uninstall first: nothing can do it afterwards.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_services(Needs.STORE | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL)
 def delete(services: Services, name: str, *, with_ledger: bool, leave_install: bool, yes: bool) -> None:
     """Uninstall and delete tenant NAME: its queued jobs, dead jobs, consent events and records, settings and secrets.
 
-    The consent ledger is kept, unless --with-ledger is given: creating the tenant again makes it readable again.
+    The consent ledger is kept, unless --with-ledger is given: if the tenant is created again, it is readable again.
     """
     if with_ledger and services.tenants.find(name) is None and services.former_tenants.ledger_key(name):
         confirmed(f"Delete the consent ledger that {name} has left?", yes=yes)
@@ -80,7 +80,7 @@ def delete(services: Services, name: str, *, with_ledger: bool, leave_install: b
 
 
 def _uninstalled(tenant: Tenant, services: Services) -> Tenant:
-    """Take the install away; of a tenant that was never installed there is nothing to take away."""
+    """Remove the install, if the tenant was ever installed."""
     from shared.installation.uninstall import uninstall
 
     if tenant.klaviyo is None and not tenant.left_behind and not tenant.former_accounts:
@@ -94,7 +94,7 @@ def _uninstalled(tenant: Tenant, services: Services) -> Tenant:
 
 
 def _forget(services: Services, tenant: Tenant) -> None:
-    """Forget all that the tenant has stored but itself and its ledger."""
+    """Forget all data of the tenant, except the tenant itself and its ledger."""
     name = tenant.name
     for direction in Direction:
         services.queue.purge(tenant, direction)

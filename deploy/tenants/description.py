@@ -1,4 +1,4 @@
-"""The view of a tenant for operators. No secret is among it: of those only that they are set, and since when."""
+"""The view of a tenant for operators. It shows no secret, only whether it is set, and since when."""
 
 from datetime import datetime
 from typing import Any
@@ -7,7 +7,7 @@ from shared.direction import Direction
 from shared.tenants.settings import TenantSettings
 from shared.tenants.tenants import InstallationKey, StoredSecret, Tenant
 
-# Named one by one, because a newer revision may have stored what this one does not know to be secret.
+# Named one by one: a newer revision may have stored a secret that this one does not know as such.
 _OF_KLAVIYO = {"expires_at", "scope", "account_id", "connected_at", "disconnected_reason"}
 
 

@@ -1,4 +1,4 @@
-"""`doctor NAME`: how a tenant is, in plain words, and what mends it."""
+"""`doctor NAME`: says in plain words whether a tenant is well, and what mends it."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ _MARKS = {"ok": ("ok      ", "green"), "warning": ("warning ", "yellow"), "criti
 @json_option
 @with_services(Needs.STORE | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL)
 def doctor(services: Services, name: str, mend: bool, as_json: bool) -> None:
-    """Check tenant NAME. Exit status 1 if something is critical, with --repair if it still is afterwards."""
+    """Check tenant NAME. The exit status is 1 if something is critical; with --repair, if it still is afterwards."""
     report, done = _looked_at(services, name), list[str]()
     if mend:
         from shared.admin.doctor import repair
@@ -57,7 +57,7 @@ def doctor(services: Services, name: str, mend: bool, as_json: bool) -> None:
 def readdress(services: Services) -> None:
     """Give the webhooks of every connected tenant the public address that EXTENSION_URL names, one tenant after the other.
 
-    Exit status 1 if a tenant's webhooks were not given it in time; it may be run again.
+    The exit status is 1 if the webhooks of a tenant did not get it in time; the command may be run again.
     """
     from shared.admin.doctor import repair
     from shared.installation.provision import steps_of
@@ -78,7 +78,7 @@ def readdress(services: Services) -> None:
 
 
 def _looked_at(services: Services, name: str) -> dict[str, Any]:
-    """Return a report made now, which `status` shows for a minute too."""
+    """Make a new report and return it; `status` shows it too, for a minute."""
     from shared.admin.doctor import examine
 
     report = examine(found(services, name), services)
@@ -87,14 +87,16 @@ def _looked_at(services: Services, name: str) -> dict[str, Any]:
 
 
 def _await_set_up(services: Services, name: str) -> None:
-    """Wait until no step of the set-up waits, or for as long as a worker that is well may need."""
+    """Wait until no step of the set-up waits, but no longer than a healthy worker needs."""
     from shared.installation.provision import steps_of
 
     for _ in range(_GLANCES):
         if all(step["state"] != StepState.WAITING for step in steps_of(found(services, name))):
             break
         services.sleep(_GLANCE_SECONDS)
-    services.sleep(_GLANCE_SECONDS)  # Klaviyo shows its webhooks once a second, and the job has just looked
+    services.sleep(
+        _GLANCE_SECONDS
+    )  # Klaviyo allows one read of its webhooks a second, and the job has just made one
 
 
 def show_report(report: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from shared.settings import Needs
 @json_option
 @with_services(Needs.STORE | Needs.KLAVIYO_APP)
 def erase(services: Services, name: str, klaviyo: bool, yes: bool, as_json: bool) -> None:
-    """Erase a person of tenant NAME: all that is stored of them here, and in Klaviyo if asked.
+    """Erase a person of tenant NAME: all data about the person here, and in Klaviyo if asked.
 
     The person is read from standard input, or prompted for on a terminal: an Omneo profile's id, or an email address. It cannot be undone:
     without a terminal it needs --yes.

@@ -26,7 +26,8 @@ _FLAGS = {True: "yes", False: "no", None: "unset"}
 def explain(services: Services, name: str, profile: str | None, reveal: bool, as_json: bool) -> None:
     """Say what a sync of PROFILE of tenant NAME would do, and why. Nothing is sent.
 
-    PROFILE is the id of an Omneo profile. An email address is asked for, or read from standard input: arguments are seen by others.
+    PROFILE is the id of an Omneo profile. Without it, the command asks for an id or an email address, or reads it from standard input,
+    because other users can see arguments.
     """
     from shared.explain.explain import explain as explained
     from shared.explain.explain import profile_id_of
@@ -159,5 +160,5 @@ def _shown(value: Json) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return the text without what a terminal would take for a command of its own."""
+    """Return the text without the characters that a terminal would read as its own commands."""
     return "".join(character if character.isprintable() else "?" for character in text)

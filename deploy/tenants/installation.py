@@ -14,7 +14,7 @@ from shared.tenants.tenants import Tenant
 @click.argument("name", callback=existing)
 @with_services(Needs.STORE | Needs.PUBLIC_URL)
 def install_link(services: Services, name: str) -> None:
-    """Print a link that starts an install of tenant NAME, for an hour and once."""
+    """Print a link that starts an install of tenant NAME. It works once, within an hour."""
     from shared.installation.links import install_link as link_of
 
     url, expires_at = link_of(found(services, name).name, services)
@@ -43,7 +43,7 @@ def heal(services: Services, name: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_services(Needs.STORE | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL)
 def uninstall(services: Services, name: str, *, yes: bool) -> None:
-    """Take the install of tenant NAME away on both sides. Jobs that wait for Klaviyo are deleted; settings stay."""
+    """Remove the install of tenant NAME on both sides. Jobs that wait for Klaviyo are deleted; settings stay."""
     from shared.admin.reports import StatusReports
     from shared.installation.uninstall import uninstall as take_away
 
@@ -57,6 +57,6 @@ def uninstall(services: Services, name: str, *, yes: bool) -> None:
 
 
 def tell_left_behind(tenant: Tenant) -> None:
-    """Say what an uninstall could not remove."""
+    """Print the things that an uninstall could not remove."""
     for left in tenant.left_behind:
         click.echo(f"Left behind: {left}", err=True)

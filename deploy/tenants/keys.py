@@ -1,4 +1,4 @@
-"""The keys of `set NAME KEY`: how each value is read, and what it changes."""
+"""The keys of `set NAME KEY`, with the reader of each value and its effect."""
 
 import json
 from collections.abc import Callable
@@ -24,14 +24,16 @@ KEPT_SIGNING_SECRETS = 2
 
 @dataclass(frozen=True)
 class Settable:
-    """A key. `edit` returns the tenant with the value in it, or raises InvalidPayloadError; None: it is stored by a door of its own."""
+    """A key. `edit` returns the tenant with the value in it, or raises InvalidPayloadError. It is None for a key that has its own way into
+    the store.
+    """
 
     is_secret: bool
     edit: Callable[[Tenant, str, datetime], Tenant] | None
 
 
 def set_tokens(services: "Services", name: str, value: str) -> tuple[Tenant, str]:
-    """Connect the account of the tokens; return the tenant, and why it is not known which account that is, "" if it is.
+    """Connect the account of the tokens; return the tenant, and the reason why the account is unknown ("" if it is known).
 
     Raises:
         InvalidPayloadError: the value is no token answer, or Klaviyo rejects its token; nothing was changed.
@@ -117,7 +119,7 @@ def _omneo_signing_secret(tenant: Tenant, value: str, now: datetime) -> Tenant:
 
 
 def _parsed(key: str, value: str) -> Any:
-    """Return the value as the setting's type needs it: text as it is, everything else as JSON."""
+    """Return the value in the setting's type: text stays as it is, every other type is read as JSON."""
     if not value:
         raise InvalidPayloadError(f"{key}: the value is empty. null brings the default back.")
     if value == "null":

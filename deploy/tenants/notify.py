@@ -12,9 +12,9 @@ from shared.settings import Needs
 @click.argument("name", callback=existing)
 @with_services(Needs.STORE)
 def notify_secret(services: Services, name: str) -> None:
-    """Make a new secret that messages to notify_url are signed with, and print it once.
+    """Make a new secret that signs messages to notify_url, and print it once.
 
-    The one before goes on signing beside it until the next is made.
+    The last secret goes on signing beside it until the next one is made.
     """
     from shared.notify.secret import new_notify_secret
 

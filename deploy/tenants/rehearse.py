@@ -85,9 +85,9 @@ def rehearse(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Try on tenant NAME what is assumed of Klaviyo and Omneo, with test objects that are made for it and removed.
+    """Try the assumptions about Klaviyo and Omneo on tenant NAME, with test objects that the command makes and removes.
 
-    Exit status 1 if something does not hold. Ctrl-C removes what was made; what a killed run leaves, the next one removes.
+    The exit status is 1 if an assumption is wrong. Ctrl-C removes the test objects; after a killed run, the next run removes them.
     """
     from deploy.rehearsal import report, revisions
     from deploy.rehearsal.rehearsal import Order
@@ -147,7 +147,7 @@ def _check_revision(revision: str, services: Services, *, resume: bool) -> None:
 
 
 def _check_folders(report: Path | None, record: Path | None) -> None:
-    """Refuse what cannot be written to before the hour that a rehearsal takes, not after it."""
+    """Refuse a folder that cannot be written to. The check comes before the rehearsal, which takes an hour."""
     from deploy.rehearsal.answers import read_answers
 
     for folder, option in ((report, "--report"), (record, "--record")):
@@ -209,7 +209,7 @@ def _ask(tenant: Tenant, chosen: "tuple[Assumption, ...]", *, yes: bool) -> None
 
 
 def is_terminal() -> bool:
-    """Return whether somebody can be asked."""
+    """Return whether there is a terminal at which a person can answer."""
     return sys.stdin.isatty()
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shared.resync.orders import Order
 
 _EVERY_SECONDS = 1.0
-_A_LINE_EVERY = timedelta(seconds=30)  # where there is no terminal that shows a bar
+_A_LINE_EVERY = timedelta(seconds=30)  # without a terminal that shows a bar
 _NEEDS = Needs.STORE | Needs.OUTBOUND
 _LISTED = 10
 
@@ -48,20 +48,20 @@ _file = click.option(
     "--file",
     "path",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Where every profile there is something to tell of is written, with what it is (CSV).",
+    help="The file (CSV) for the profiles with a finding, and the findings.",
 )
 
 
 @click.command(cls=Command)
 @click.argument("name", callback=existing)
 @_since
-@click.option("--only-consent", is_flag=True, help="Leave the profiles themselves alone.")
+@click.option("--only-consent", is_flag=True, help="Do not write the profiles themselves.")
 @click.option("--dry-run", is_flag=True, help="Count what would be sent, and send nothing.")
 @click.option(
     "--undated-opt-ins",
     type=click.Choice([undated.value for undated in Undated]),
     default=Undated.LEAVE.value,
-    help="What an opt-in without a date means: left, or as old as the membership.",
+    help="The meaning of an opt-in without a date: it is left out, or it is as old as the membership.",
 )
 @_file
 @click.option("--pause", "to", flag_value=State.PAUSED.value, help="Pause the run that is under way.")
@@ -69,7 +69,7 @@ _file = click.option(
     "--resume",
     "to",
     flag_value=State.RUNNING.value,
-    help="Let it go on, also one that has failed, and watch it.",
+    help="Let a paused or failed run go on, and watch it.",
 )
 @click.option("--cancel", "to", flag_value=State.CANCELLED.value, help="End it.")
 @json_option
@@ -112,8 +112,10 @@ def resync(
 @click.command(cls=Command)
 @click.argument("name", callback=existing)
 @_since
-@click.option("--repair", is_flag=True, help="Mend what differs, by the same rule.")
-@click.option("--last", is_flag=True, help="Show what the last one has found, the nightly one say.")
+@click.option("--repair", is_flag=True, help="Mend each difference, by the same rule.")
+@click.option(
+    "--last", is_flag=True, help="Show the findings of the last reconcile, such as the nightly one."
+)
 @_file
 @json_option
 @with_services(_NEEDS)
@@ -127,7 +129,7 @@ def reconcile(
     path: Path | None,
     as_json: bool,
 ) -> None:
-    """Compare the consent of tenant NAME on both sides, and tell where it differs."""
+    """Compare the consent of tenant NAME on both sides, and print each difference."""
     from shared.resync.orders import Order
 
     tenant = found(services, name)
@@ -146,7 +148,7 @@ def _begun(tenant: Tenant, kind: Kind, order: "Order", services: Services) -> Ru
 
 
 def follow(tenant: Tenant, run: Run, services: Services, sleep: Callable[[float], None]) -> tuple[Run, bool]:
-    """Show a run's progress until it is over, or paused, or Ctrl-C is pressed; return it, and whether it was watched to its end.
+    """Show a run's progress until it ends or pauses, or until Ctrl-C; return the run, and whether it was watched to its end.
 
     A terminal shows a bar, anything else a line every half a minute.
     """
@@ -171,7 +173,7 @@ def follow(tenant: Tenant, run: Run, services: Services, sleep: Callable[[float]
 
 
 def write_file(path: Path, services: Services, name: str, id: str) -> int:
-    """Write what a run has to tell of single profiles, a line each, and return how many lines."""
+    """Write the findings of a run about single profiles, one line for each, and return the number of lines."""
     count = 0
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["profile", "what"])
@@ -183,7 +185,7 @@ def write_file(path: Path, services: Services, name: str, id: str) -> int:
 
 
 def _watch(services: Services, tenant: Tenant, run: Run, path: Path | None, *, as_json: bool) -> None:
-    """Watch a run and tell of it; exit with 1 if it did not do all that it was to do."""
+    """Watch a run and print its result. The exit status is 1 if a part of the run was not done."""
     from shared.resync.orders import report
 
     run, to_the_end = follow(tenant, run, services, services.sleep)
@@ -227,7 +229,7 @@ def _show(told: dict[str, Any]) -> None:
 
 
 def _beside(run: Run) -> str:
-    """Return what stands beside the bar."""
+    """Return the text beside the bar."""
     from shared.resync.orders import summary
 
     told = summary(run)
@@ -243,7 +245,7 @@ def _beside(run: Run) -> str:
 
 
 def _why_it_waits(services: Services, name: str) -> str:
-    """Return what stands beside the bar of a run that was begun before the account was disconnected."""
+    """Return the text beside the bar of a run that waits because the account was disconnected after its begin."""
     tenant = services.tenants.find(name)
     is_connected = tenant is None or tenant.is_connected
     return "" if is_connected else ", waits: the Klaviyo account is disconnected, install the app again"

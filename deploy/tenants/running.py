@@ -1,4 +1,4 @@
-"""How a command runs: with services built from the environment, and every error of ours as one readable line."""
+"""Runs a command: it builds the services from the environment, and prints each of our errors as one readable line."""
 
 import os
 import sys
@@ -17,15 +17,15 @@ from shared.tenants.tenants import Tenant, is_tenant_name
 
 P = ParamSpec("P")
 
-NO_SUCH_TENANT = "There is no such tenant. `list` shows those there are."
+NO_SUCH_TENANT = "There is no such tenant. `list` shows all tenants."
 
 
 def with_services(
     needs: Needs, *, makes_store: bool = False
 ) -> Callable[[Callable[Concatenate[Services, P], None]], Callable[P, None]]:
-    """Hand a command its services, and turn our errors into one readable line and exit status 1.
+    """Give a command its services, and turn our errors into one readable line and exit status 1.
 
-    Only a command that `makes_store` may begin an empty one: to any other, a store that is not there is a wrong environment.
+    Only a command that `makes_store` may begin an empty store. For any other command, a missing store means a wrong environment.
     """
 
     def decorate(command: Callable[Concatenate[Services, P], None]) -> Callable[P, None]:
@@ -47,7 +47,7 @@ def with_services(
 
 
 class Command(click.Command):
-    """A command that does not repeat an argument too many: it may be a secret that belongs on standard input."""
+    """A command whose error does not show an extra argument: it may be a secret that belongs on standard input."""
 
     allow_extra_args = True
 
@@ -65,7 +65,7 @@ class Group(click.Group):
 
 
 def confirmed(question: str, *, yes: bool) -> None:
-    """Ask before what cannot be undone; where nobody can be asked, only --yes lets it happen."""
+    """Ask before an act that cannot be undone. Without a terminal, only --yes allows it."""
     if yes:
         return
     if not sys.stdin.isatty():
@@ -74,7 +74,7 @@ def confirmed(question: str, *, yes: bool) -> None:
 
 
 def found(services: Services, name: str) -> Tenant:
-    """Return the tenant as it is stored now.
+    """Return the present state of the tenant.
 
     Raises:
         DocumentMissingError: there is none of this name.
@@ -86,7 +86,7 @@ def found(services: Services, name: str) -> Tenant:
 
 
 def given(name: str, *, is_secret: bool = False) -> str:
-    """Return what is typed at the prompt, or what stands on standard input; never nothing.
+    """Return the text from the prompt or from standard input. It is never empty.
 
     Raises:
         ClickException: standard input is empty, or is no text.
@@ -113,11 +113,11 @@ def _check_store(settings: Settings) -> None:
             f"There is no store at {path}. Is STORE right? `create` makes one with its first tenant."
         ) from None
     except OSError:
-        return  # the store itself says what is wrong with its file
+        return  # the store itself reports what is wrong with its file
 
 
 def existing(_ctx: click.Context, _parameter: click.Parameter, name: str) -> str:
-    """Return the name if a tenant can have it; for others there is nothing to look up."""
+    """Return the name if it can be a tenant's name. No other name is looked up."""
     if not is_tenant_name(name):
         raise click.ClickException(NO_SUCH_TENANT)
     return name

@@ -1,5 +1,5 @@
-"""`rotate NAME`: a new secret beside the old. Secrets end by their ids, never one that Klaviyo may still sign with, and not unasked one that
-was used lately.
+"""`rotate NAME`: a new secret beside the old one. Secrets end by their ids. A secret that Klaviyo may still sign with never ends, and a
+secret that was used lately ends only after a question.
 """
 
 from collections.abc import Iterable
@@ -19,12 +19,12 @@ from shared.settings import Needs
 from shared.tenants.keys import hash_of, new_installation_key
 from shared.tenants.tenants import InstallationKey, StoredSecret, Tenant, new_webhook_secret
 
-IN_USE = timedelta(days=7)  # a flow that runs once a week still counts
+IN_USE = timedelta(days=7)  # a Flow that runs once a week still uses it
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A list of secrets: the tenant's field, and what an operator calls one of it."""
+    """A list of secrets: the tenant's field, and the operator's word for one of them."""
 
     field: str
     word: str
@@ -98,7 +98,7 @@ def end_secrets(services: Services, tenant: Tenant, kind: Kind, ids: tuple[str, 
     """End the secrets with these ids, or all but the newest if none is named.
 
     Raises:
-        ClickException: an id is none of an older secret, or one was used lately and nobody can be asked.
+        ClickException: no older secret has the id, or a secret was used lately and there is no terminal for the question.
         ConflictError: Klaviyo does not have the newest yet.
     """
     newest, *older = getattr(tenant, kind.field)
@@ -107,7 +107,7 @@ def end_secrets(services: Services, tenant: Tenant, kind: Kind, ids: tuple[str, 
         raise click.ClickException(f"There is no older {kind.word} with such an id. {is_newest}")
     ending = [secret for secret in older if not ids or secret.id in ids]
     now = services.clock()
-    _after(tenant, kind, ending, services)  # what must not end is refused before anybody is asked
+    _after(tenant, kind, ending, services)  # a secret that must not end is refused before the question
     used = services.secret_uses.last(tenant.name)
     lately = [secret for secret in ending if secret.id in used and now - used[secret.id] < IN_USE]
     for secret in ending:
@@ -128,7 +128,7 @@ def end_secrets(services: Services, tenant: Tenant, kind: Kind, ids: tuple[str, 
 def _after(
     tenant: Tenant, kind: Kind, ending: Iterable[StoredSecret | InstallationKey], services: Services
 ) -> Tenant:
-    """Return the tenant without these. An operator may end only what CX Manager may end."""
+    """Return the tenant without these secrets. An operator may end only the secrets that CX Manager may end."""
     ended = {secret.id for secret in ending}
     if kind is not WEBHOOK_SECRETS:
         kept = tuple(secret for secret in getattr(tenant, kind.field) if secret.id not in ended)

@@ -1,4 +1,4 @@
-"""`set NAME KEY`, and what follows from a value beside the tenant: a queue, a job, jobs that go on."""
+"""`set NAME KEY`, and the further effects of a value: a queue, a job, dead jobs that go on."""
 
 import os
 from dataclasses import replace
@@ -44,7 +44,7 @@ def set_(services: Services, name: str, key: str) -> None:
 
 
 def push(tenant: Tenant) -> None:
-    """Let a job give Klaviyo the newest webhook secret; the one before stays valid meanwhile."""
+    """Queue a job that gives Klaviyo the newest webhook secret. The last secret stays valid meanwhile."""
     from shared.installation.provision import start_provision
 
     if not tenant.is_connected:
@@ -60,7 +60,7 @@ def push(tenant: Tenant) -> None:
 
 
 def _go_on(services: Services, tenant: Tenant) -> None:
-    """Let the dead jobs go on that a wrong master list has held."""
+    """Replay the dead jobs that a wrong master list has held."""
     held = Wanted(cause=Cause.MASTER_LIST.value)
     if not DeadJobStore(services.documents, services.keys).count_meant(tenant.name, held):
         return

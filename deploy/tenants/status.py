@@ -1,4 +1,4 @@
-"""`status NAME`: what CX Manager is shown of a tenant, for an operator who has no key of the merchant's."""
+"""`status NAME`: shows the same status as CX Manager, for an operator without the merchant's key."""
 
 from datetime import datetime
 
@@ -17,7 +17,9 @@ from shared.settings import Needs
 @json_option
 @with_services(Needs.STORE | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL)
 def status(services: Services, name: str, as_json: bool) -> None:
-    """Show the last report on tenant NAME, at most a minute old, and the run that is under way. It says nothing by its exit status."""
+    """Show the last report on tenant NAME, at most a minute old, and the run that is under way. The exit status says nothing about the
+    tenant.
+    """
     from shared.admin.status import status as looked_up
 
     tenant = found(services, name)

@@ -1,6 +1,6 @@
-"""How an operator is shown rows and progress: as a table and a bar on a terminal, plainly elsewhere, or as JSON.
+"""Shows rows and progress to an operator: a table and a bar on a terminal, plain text elsewhere, or JSON.
 
-This module does not know what the rows hold. rich is loaded by those commands alone that use it.
+This module does not know the contents of the rows. Only the commands that use rich load it.
 """
 
 import json
@@ -23,7 +23,7 @@ def show_json(value: Any) -> None:
 
 
 def show_rows(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table on a terminal; elsewhere the rows alone, with a tab between columns."""
+    """Print a table on a terminal; elsewhere only the rows, with a tab between columns."""
     if sys.stdout.isatty():
         from rich.console import Console
 
@@ -40,7 +40,7 @@ def print_table(
     *,
     first_styles: Iterable[str] = (),
 ) -> None:
-    """Print a table to the console; `first_styles` are those of the first column's cells."""
+    """Print a table to the console; `first_styles` are the styles of the cells in the first column."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -48,14 +48,14 @@ def print_table(
     table = Table(*headings, box=box.SIMPLE_HEAD)
     styles = [*first_styles]
     for place, (first, *others) in enumerate(rows):
-        # Text, because what a tenant wrote must not be read as markup.
+        # Text, because a tenant's words must not be read as markup.
         style = styles[place] if place < len(styles) else ""
         table.add_row(Text(first, style), *(Text(cell) for cell in others))
     console.print(table)
 
 
 def progress() -> "Progress":
-    """Return a bar on standard error, which shows nothing where that is no terminal.
+    """Return a bar on standard error. Without a terminal, it shows nothing.
 
     Each task has a field `beside`, the text that stands beside its bar. The bar is drawn when `refresh` is called.
     """

@@ -1,4 +1,4 @@
-"""`traffic NAME` and `audit NAME`: how much of a tenant's calls went which way, and who did what with a credential."""
+"""`traffic NAME` and `audit NAME`: the counts of a tenant's calls and jobs, and the acts with a credential."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -20,11 +20,13 @@ _HEADINGS = ("Target", "Metric", "Accepted", "Refused", "Delivered", "Put back",
 
 @click.command(cls=Command)
 @click.argument("name", callback=existing)
-@click.option("--since", default="24h", help="Such as 24h, 7d, or 2026-11-20. At most 35 days back.")
+@click.option("--since", default="24h", help="For example 24h, 7d or 2026-11-20. At most 35 days back.")
 @json_option
 @with_services(Needs.STORE)
 def traffic(services: Services, name: str, since: str, as_json: bool) -> None:
-    """Show what was accepted, refused and why, delivered, put back to wait and given up, by target and metric."""
+    """Show how many calls were accepted and refused (with reasons), and how many jobs were delivered, put back and given up, by target and
+    metric.
+    """
     from shared.admin.traffic import traffic as counted
 
     tenant = services.tenants.find(name)

@@ -1,4 +1,4 @@
-"""/{tenant}/api/v1/settings, status, install, resync and the like: CX Manager's side, with the tenant's installation key."""
+"""/{tenant}/api/v1/settings, status, install, resync and so on: the calls of CX Manager, with the tenant's installation key."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +19,7 @@ services = Services.from_environment(
 
 
 def with_key(route: tuple[str, str], handler: Handler) -> Callable[[Call], Reply]:
-    """Authenticate before anything else is read."""
+    """Authenticate the caller before the call reads anything else."""
 
     def answer(call: Call) -> Reply:
         tenant = tenant_by_key(call, services)

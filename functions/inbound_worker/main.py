@@ -1,4 +1,4 @@
-"""POST /tasks/inbound: Cloud Tasks delivers the work from Klaviyo to Omneo here, and Cloud Scheduler what is due."""
+"""POST /tasks/inbound: Cloud Tasks delivers the jobs from Klaviyo to Omneo here, and Cloud Scheduler the scheduled jobs."""
 
 import functions_framework
 
@@ -15,5 +15,5 @@ services = Services.from_environment(Needs.STORE | TASKS | Needs.KLAVIYO_APP)
 @functions_framework.http
 @worker(Direction.INBOUND)
 def inbound_worker(delivery: Delivery) -> Outcome:
-    """Do one job, or settle what else becomes of it."""
+    """Do one job, or let it wait, or give it up."""
     return deliver(delivery, services)

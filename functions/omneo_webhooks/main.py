@@ -1,4 +1,4 @@
-"""POST /{tenant}/api/v1/webhooks/omneo: Omneo tells here of profiles that were created, updated or deleted."""
+"""POST /{tenant}/api/v1/webhooks/omneo: Omneo reports here that a profile was created, updated or deleted."""
 
 import functions_framework
 
@@ -15,7 +15,7 @@ services = Services.from_environment(Needs.STORE | Needs.OUTBOUND)
 @functions_framework.http
 @endpoint("POST", "/{tenant}/api/v1/webhooks/omneo", largest=1_000_000)
 def omneo_webhooks(call: Call) -> Reply:
-    """Queue what the event asks for, and say so once it is safe."""
+    """Queue the job of the event, and answer once the queue has it."""
     tenant = tenant_by_omneo(call, services)
     return 202, accept_profile_event(
         tenant,

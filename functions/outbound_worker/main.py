@@ -1,4 +1,4 @@
-"""POST /tasks/outbound: Cloud Tasks delivers the work from Omneo to Klaviyo here."""
+"""POST /tasks/outbound: Cloud Tasks delivers the jobs from Omneo to Klaviyo here."""
 
 import functions_framework
 
@@ -15,5 +15,5 @@ services = Services.from_environment(Needs.STORE | TASKS | Needs.KLAVIYO_APP | N
 @functions_framework.http
 @worker(Direction.OUTBOUND)
 def outbound_worker(delivery: Delivery) -> Outcome:
-    """Do one job, or settle what else becomes of it."""
+    """Do one job, or let it wait, or give it up."""
     return deliver(delivery, services)

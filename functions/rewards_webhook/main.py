@@ -16,7 +16,7 @@ services = Services.from_environment(Needs.STORE)
 @functions_framework.http
 @endpoint("POST", "/{tenant}/api/v1/webhooks/klaviyo/rewards", largest=1_000_000, within=ANSWER_WITHIN)
 def rewards_webhook(call: Call) -> Reply:
-    """Answer once the reward is issued, or was before."""
+    """Answer with the reward, which is issued now or was issued before."""
     tenant = tenant_by_webhook_secret(call, services)
     parameters(call.query, ())
     flow = call.headers.get("X-Klaviyo-Flow-ID", "")

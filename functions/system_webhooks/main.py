@@ -1,4 +1,4 @@
-"""POST /{tenant}/api/v1/webhooks/klaviyo/system: Klaviyo tells here who subscribed, unsubscribed, bounced or complained."""
+"""POST /{tenant}/api/v1/webhooks/klaviyo/system: Klaviyo reports here who subscribed, unsubscribed, bounced or complained."""
 
 import functions_framework
 
@@ -15,7 +15,7 @@ services = Services.from_environment(Needs.STORE | Needs.INBOUND)
 @functions_framework.http
 @endpoint("POST", "/{tenant}/api/v1/webhooks/klaviyo/system", largest=25_000_000)
 def system_webhooks(call: Call) -> Reply:
-    """Queue what Klaviyo delivers, and say so once it is safe."""
+    """Queue the events of the delivery, and answer once the queue has them."""
     tenant = tenant_by_klaviyo(call, services)
     taken = accept_delivery(
         tenant,

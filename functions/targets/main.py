@@ -15,7 +15,7 @@ services = Services.from_environment(Needs.STORE | Needs.INBOUND | Needs.OUTBOUN
 @functions_framework.http
 @endpoint("POST", "/{tenant}/api/v1/targets/klaviyo/{target}", largest=1_000_000)
 def targets(call: Call) -> Reply:
-    """Queue what Omneo sends, and say so once it is safe: 202. A dry run answers 200, and is no traffic, refused or not."""
+    """Queue the call's job, and answer 202 once the queue has it. A dry run answers 200, and never counts as traffic."""
     target = target_named(call.path["target"])
     if is_dry_run(call.query):
         call.counted.leave_out()

@@ -83,7 +83,7 @@ class Asking:
         self._change(asked, calls.refused)
 
     def is_landing(self, klaviyo_id: str) -> bool:
-        """Return whether Klaviyo may still be at a call about this Klaviyo profile, for whoever it was made."""
+        """Return whether Klaviyo may still carry out a call about this Klaviyo profile, whichever Omneo profile it was made for."""
         id = self._store.profile_asked_about(self.tenant.name, klaviyo_id)
         memories = self._store.find(self.tenant.name, id).values() if id else ()
         return any(calls.is_being_carried_out(memory, self.services.clock()) for memory in memories)

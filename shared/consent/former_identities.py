@@ -43,7 +43,7 @@ class Heir:
 
 
 class FormerIdentities:
-    """Keeps and tells which Omneo profile a Klaviyo profile was, and who has the address that one has given up."""
+    """Stores which Omneo profile a Klaviyo profile belonged to before, and who has an address that a Klaviyo profile has given up."""
 
     def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
         self._documents = documents
@@ -74,7 +74,7 @@ class FormerIdentities:
         )
 
     def heirs_of(self, tenant: str, klaviyo_id: str) -> list[Heir]:
-        """Return who has the email addresses that the Klaviyo profile has given up."""
+        """Return the new holders of the email addresses that the Klaviyo profile has given up."""
         found = self._documents.find(_collection(tenant), where={"given_up_by": _id(klaviyo_id)})
         rows = [(row.fields, row.fields["since"], row.fields["until"]) for row in found]
         return [

@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from shared.klaviyo.history import EventPage
 
 OVERLAP = timedelta(hours=72)
-LEASE = timedelta(hours=25)  # a page's job lives for a day at most
+LEASE = timedelta(hours=25)  # the job of a page is given up after a day
 UNSURE = timedelta(minutes=5)  # a job that the queue has taken runs within these
 _KLAVIYO = "klaviyo"  # the integration under which Klaviyo records its own events
 
 
 def heal(job: Heal, tenant: Tenant, services: Services) -> None:
-    """Read one page, queue what is on it, and queue the job of the next page; after the last, note that the run is through.
+    """Read one page, queue its events, and queue the job of the next page. After the last page, note that the run is over.
 
     Raises:
-        ServiceError, DisconnectedError: what Klaviyo answered; the page is read again.
-        OwnServiceError: the same of ours.
+        ServiceError, DisconnectedError: Klaviyo refused, or could not answer; the page is read again.
+        OwnServiceError: our store or queue cannot answer; the page is read again.
     """
     lease = Lease.of(_lease_name(tenant.name), job.holder)
     try:
@@ -99,7 +99,7 @@ def _lease_name(tenant: str) -> str:
 
 
 def _begun(job: Heal, tenant: Tenant, klaviyo: "KlaviyoClient", now: datetime) -> Heal:
-    """Return the job with what it is to read: every metric of Klaviyo's own that is a consent topic by another name."""
+    """Return the job with the metrics to read: each metric of Klaviyo's own that is a consent topic under another name."""
     connected_at = tenant.klaviyo.connected_at if tenant.klaviyo else now
     metrics = tuple(
         (metric.id, topic)
@@ -133,7 +133,7 @@ def _after_a_page(
 
 
 def _queue(page: "EventPage", job: Heal, tenant: Tenant, klaviyo: "KlaviyoClient", services: Services) -> int:
-    """Queue what a page holds, and return how many events that is. Events that cannot be read become a job of their own."""
+    """Queue the events of a page, and return how many there are. Events that cannot be read become a job of their own."""
     topics, now = dict(job.metrics), services.clock()
     rows = [
         (topic, row)

@@ -1,4 +1,5 @@
-"""The inbox of consent events: one entry an event, open until it is handled, and kept 30 days so that it is not handled again.
+"""The inbox of consent events: one entry for each event. It is open until it is handled, and stays for 30 days so that it is not handled
+again.
 
 The only personal data in it are Klaviyo's profile ids. It does not decide what an event means, and does not keep its result.
 """

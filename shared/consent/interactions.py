@@ -19,7 +19,7 @@ def add_refused_interaction(job: AddInteraction, tenant: Tenant, omneo: "OmneoCl
 def add_interaction(
     event: SystemEvent, signal: int, omneo_profile_id: str, tenant: Tenant, omneo: "OmneoClient"
 ) -> None:
-    """Add the interaction of an event. Omneo knows no key for it, so the event's id goes along: a copy can be recognised.
+    """Add the interaction of an event. Omneo has no key for interactions, so the event's id goes along, by which a copy can be recognised.
 
     Raises:
         ServiceError: what Omneo answered.

@@ -128,7 +128,7 @@ def ensure_ledger_key(tenants: TenantStore, name: str) -> Tenant:
 def _hash(tenant: Tenant, *parts: str) -> str:
     if tenant.ledger_key is None:
         raise ValueError("the tenant has no ledger key")
-    # Joined by what no id holds, so that no two lists of parts make the same text.
+    # Joined by a character that no id holds, so that no two lists of parts make the same text.
     text = "\0".join(parts)
     return hmac.new(tenant.ledger_key.get_secret_value().encode(), text.encode(), hashlib.sha256).hexdigest()
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shared.klaviyo.profiles import KlaviyoProfile
 
 _NO_LIST = "Klaviyo has no list with the id in the setting master_list_id. Once one is set that is there, this job goes on by itself."
-# What a subscribe call lifts. Each is somebody's "no", and not ours to take back.
+# A subscribe call would lift these. Each is a person's "no", which the extension must not take back.
 _LIFTED = frozenset({"UNSUBSCRIBE", "SPAM_COMPLAINT", "SPAM_REPORT", "USER_SUPPRESSED"})
 
 
@@ -34,7 +34,7 @@ def keep_master_list(job: KeepMasterList, tenant: Tenant, services: Services) ->
 
     Raises:
         CannotSucceedError: Klaviyo does not know the list.
-        ServiceError, DisconnectedError: what Klaviyo answered.
+        ServiceError, DisconnectedError: Klaviyo refused, or could not answer.
     """
     list_id = tenant.settings.master_list_id
     if not list_id or tenant.klaviyo is None:

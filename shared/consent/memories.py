@@ -43,16 +43,17 @@ class ConsentMemories:
         return cls(services.documents)
 
     def find(self, tenant: str, profile_id: str) -> dict[Channel, Memory]:
-        """Return what is remembered of an Omneo profile."""
+        """Return the consent memories of an Omneo profile."""
         return _decode(self._documents.get(_collection(tenant), _id(profile_id)))
 
     def change(
         self, tenant: str, profile_id: str, edit: Callable[[Memories], Memories]
     ) -> dict[Channel, Memory]:
-        """Make it what `edit` makes of it, and return that. `edit` may be called again, with what somebody else has written meanwhile.
+        """Store the memories that `edit` returns, and return them. `edit` may be called again with a newer state that somebody else has
+        written.
 
         Raises:
-            StoreUnavailableError: it is being changed too often.
+            StoreUnavailableError: the memories are being changed too often.
         """
         for _ in range(_ATTEMPTS):
             found = self._documents.get(_collection(tenant), _id(profile_id))
@@ -74,7 +75,7 @@ class ConsentMemories:
         return "" if found is None else str(found.fields["profile"])
 
     def forget_profile(self, tenant: str, profile_id: str) -> int:
-        """Forget what is remembered of the profile, and return how many documents that was: one or none."""
+        """Forget the memories of the profile, and return the number of documents: one or none."""
         found = self._documents.get(_collection(tenant), _id(profile_id))
         for memory in _decode(found).values():
             for call in memory.calls:

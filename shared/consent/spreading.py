@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shared.jobs.queue import TaskQueue
 
 SWEPT_AFTER = timedelta(minutes=2)
-# What is older stands in the dead-letter desk: its flush was given up.
+# An older event stands on the dead-letter desk: its flush was given up.
 SWEPT_UNTIL = timedelta(hours=24)
 
 

@@ -61,7 +61,7 @@ def consent_turn(profile_id: str, tenant: Tenant, services: Services) -> Iterato
 def read_last(profile_id: str, tenant: Tenant, services: Services) -> "tuple[Profile | None, datetime]":
     """Return the profile, None if there is none, and when Omneo was asked for it.
 
-    A decision made while the answer was on its way would be overwritten, so a slow answer is asked for again.
+    The write would overwrite a decision that was made while a slow answer was on its way, so a slow answer is asked for again.
 
     Raises:
         ServiceError: what Omneo answered.
@@ -76,7 +76,7 @@ def read_last(profile_id: str, tenant: Tenant, services: Services) -> "tuple[Pro
 
 
 def is_fresh(read_at: datetime, now: datetime) -> bool:
-    """Return whether what Omneo was asked for at that time may be taken for what it holds now."""
+    """Return whether an answer to a question of that time still counts as Omneo's present state."""
     return now - read_at <= _FRESH
 
 

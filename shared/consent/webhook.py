@@ -30,15 +30,16 @@ def accept_delivery(
     traceparent: str,
     look_again: Callable[[], Tenant | None] = lambda: None,
 ) -> dict[str, Any]:
-    """Queue the consent events of a delivery, and return how many were taken and, by reason, how many were not.
+    """Queue the consent events of a delivery. Return how many were taken, and how many were left out by reason.
 
-    `webhook_id` is the header's. `look_again` reads the tenant afresh. Events that the extension does not need are accepted too: Klaviyo
-    would send refused events again for two days and then disable the webhook.
+    `webhook_id` is the id in the header. `look_again` reads the tenant from the store. Events that the extension does not need are accepted
+    too: Klaviyo would send refused events again for two days and then disable the webhook.
 
     Raises:
-        InvalidPayloadError: it is no delivery of Klaviyo's.
+        InvalidPayloadError: the body is no delivery of Klaviyo's.
         NotAuthenticatedError: header and body name different webhooks.
-        QueueUnavailableError: some of it was perhaps not queued; Klaviyo sends all of it again, and what came twice counts once.
+        QueueUnavailableError: a part of the delivery may not be queued. Klaviyo sends all of it again, and an event that comes twice counts
+        once.
     """
     delivery = read_delivery(body, now=now)
     if not webhook_id or delivery.webhook_id != webhook_id:
@@ -78,7 +79,7 @@ def accept_delivery(
 
 
 def _put_all(jobs: Iterable[SpreadEvents | ReadEvents], tenant: Tenant, queue: "TaskQueue") -> None:
-    """Queue the jobs, some of them at once; raise what the first of them raised that was not taken."""
+    """Queue the jobs, some of them at the same time; raise the error of the first job that the queue did not take."""
     # Klaviyo waits five seconds for all of them, and a slow moment of the queue must not count once a job.
     with ThreadPoolExecutor(PUT_AT_ONCE) as threads:
         for _ in threads.map(lambda job: queue.put(job, tenant), jobs):

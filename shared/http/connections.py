@@ -1,4 +1,4 @@
-"""Connections to Klaviyo and Omneo. They stay open, each thread has its own, and none is slower than a call may be.
+"""Connections to Klaviyo and Omneo. They stay open, each thread has its own, and no answer takes longer than its call may.
 
 client.py decides what a call sends and what an answer means.
 """
@@ -17,7 +17,7 @@ from requests.adapters import HTTPAdapter
 
 from shared.http.deadlines import time_left
 
-# How we name ourselves to Klaviyo and Omneo: an edge challenges callers without a name first. The version is the bundle's.
+# Our name for Klaviyo and Omneo: an edge challenges callers without a name first. The version is the bundle's.
 USER_AGENT = "omneo-klaviyo-extension/1.0.0"
 
 # It logs the address of every call, and warns with the address where an answer's headers are malformed.
@@ -84,7 +84,7 @@ class PunctualAdapter(HTTPAdapter):
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Find no redirect: even when told not to follow, requests reads its body to the end and parses the address."""
+        """Find no redirect. Without this, requests reads its body to the end and parses the address, even if it does not follow it."""
         return None
 
 

@@ -1,4 +1,4 @@
-"""How much time the present call has left. Code that waits for something outside asks here how long it may wait.
+"""The time that the present call has left. Code that waits for something outside reads here how long it may wait.
 
 No argument carries a deadline: it limits every wait of a call, also in code that knows nothing of the call. A deadline belongs to the
 thread that sets it. A deadline within another one can only end earlier.
@@ -12,10 +12,10 @@ from contextvars import ContextVar
 
 TimeLeft = Callable[[], float]
 
-# When this process began: starting is computing, and computing time is all that is known of the time before this line.
+# When this process began: before this line only its computing time is known, and a start is mostly computing.
 _BEGAN = time.monotonic() - time.process_time()
 COLD_SECONDS = 5.0  # a call that comes so soon after the start has probably been waiting for it
-_ANSWERING_SECONDS = 0.5  # kept for writing the answer, and for what happened before the process began
+_ANSWERING_SECONDS = 0.5  # for the writing of the answer, and for the time before the process began
 
 
 def _forever() -> float:

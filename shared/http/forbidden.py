@@ -5,7 +5,7 @@ import re
 from shared.errors import ServiceError
 
 _SCOPE = re.compile(r"\bscopes?\b|\b[a-z]+(?:-[a-z]+)*:(?:read|write|full)\b", re.IGNORECASE)
-# What only an account has, whatever else such a text speaks of: "the scope of your plan".
+# Words about an account, which count more than the word "scope": "the scope of your plan".
 _ACCOUNT = re.compile(r"\b(?:plans?|pricing|billing|tiers?|upgrad\w*|packages?|entitle\w*)\b", re.IGNORECASE)
 _SETTING = re.compile(r"\b(?:enabled?|advanced)\b", re.IGNORECASE)
 

@@ -24,7 +24,7 @@ _last: ContextVar[dict[str, Heard] | None] = ContextVar("heard", default=None)
 
 @contextmanager
 def listening() -> Iterator[dict[str, Heard]]:
-    """Give what is heard last of each service, as it is heard within; answers to other threads are not."""
+    """Give the last answer of each service within the block. Answers to other threads do not count."""
     heard: dict[str, Heard] = {}
     token = _last.set(heard)
     try:

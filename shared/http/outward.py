@@ -1,7 +1,7 @@
 """Calls to an address that a tenant has named: over https, to a public address alone, with no redirect followed.
 
-A name may lead to another address at the next look. So it is looked up once, every address that it has is judged, and the call goes to the
-very address that was judged.
+A name may lead to another address at the next look-up. So it is looked up once, each of its addresses is checked, and the call goes to the
+same address that was checked.
 """
 
 import ipaddress
@@ -20,14 +20,14 @@ _SERVICE = "The address of notify_url"
 
 
 class AddressRefusedError(ExtensionError):
-    """The address is none that may be called; the message says why, and is fit to follow the name of a setting."""
+    """The address must not be called. The message says why, and can follow the name of a setting."""
 
 
 def resolved(host: str, port: int) -> list[str]:
     """Return the IP addresses of a host.
 
     Raises:
-        OSError: it has none, or that cannot be known now.
+        OSError: the host has none, or the look-up fails now.
     """
     try:
         rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -51,19 +51,17 @@ def is_public(address: str) -> bool:
     except ValueError:
         return False
     if isinstance(ip, ipaddress.IPv6Address) and (ip not in _GIVEN_OUT or ip.sixtofour or ip.teredo):
-        return (
-            False  # beside what is given out there are IPv4 addresses in another dress, and those of a site
-        )
+        return False  # other IPv6 addresses are IPv4 addresses in another form, or addresses of a site
     return ip.is_global and not ip.is_multicast
 
 
-_GIVEN_OUT = ipaddress.ip_network("2000::/3")  # all of IPv6 that anybody on the internet can have
+_GIVEN_OUT = ipaddress.ip_network("2000::/3")  # the IPv6 addresses of the public internet
 
 
 @dataclass(frozen=True)
 class Outward:
-    """Makes such calls. How a name is looked up, what is public, whose certificates count, and how long a call lasts are arguments, so that
-    tests own them.
+    """Makes such calls. The look-up of names, the test for public addresses, the certificates and the time of a call are arguments, so that
+    tests can replace them.
     """
 
     resolve: Callable[[str, int], Sequence[str]] = resolved
@@ -72,7 +70,7 @@ class Outward:
     seconds: float = SECONDS
 
     def check(self, url: str) -> None:
-        """Raise AddressRefusedError if the address may not be called, as far as that can be known now."""
+        """Raise AddressRefusedError if the address must not be called. A look-up that fails now raises nothing."""
         try:
             self._target(url)
         except OSError:
@@ -82,10 +80,10 @@ class Outward:
         """Send the body and return the status of the answer. The body of the answer is not read.
 
         Raises:
-            AddressRefusedError: the address may not be called.
+            AddressRefusedError: the address must not be called.
             WaitError: no answer came.
         """
-        # With what requests stands on: it alone lets a call go to one address under another's name.
+        # With urllib3, on which requests is built: only it can call one address under another name.
         import certifi
         from urllib3 import Timeout
         from urllib3.exceptions import HTTPError
@@ -139,5 +137,5 @@ class Outward:
 
 
 def _on_the_wire(host: str) -> str:
-    """Return a host's name in the letters that names and headers are made of: "xn--bcher-kva.example". UnicodeError if none can have it."""
+    """Return a host's name in ASCII, as in "xn--bcher-kva.example". Raises UnicodeError if no host can have the name."""
     return host.encode("idna").decode()

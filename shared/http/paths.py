@@ -1,10 +1,10 @@
-"""Segments of the paths that the clients of Klaviyo and Omneo call: how a value becomes a segment. The clients hold the paths themselves."""
+"""Makes segments of the paths that the clients of Klaviyo and Omneo call. The clients hold the paths themselves."""
 
 from urllib.parse import quote
 
 from shared.errors import NotFoundError
 
-# What may be logged of a path; whatever else stands in one is an id. A test holds them together with the clients.
+# The segments that may be logged; any other segment is an id. A test compares them with the clients.
 _WORDS = frozenset(
     {
         *("api", "v1", "v3", "id", "oauth", "auth", "token", "revoke", "verify"),
@@ -29,7 +29,7 @@ _WORDS = frozenset(
 
 
 def path_template(path: str) -> str:
-    """Return a path as it is logged: without its query, `{id}` in place of every segment that is none of the clients' own words.
+    """Return a path as it is logged: without its query, and with `{id}` in place of every segment that is not in the list.
 
     >>> path_template("/api/v3/profiles/0191f7e2/identities/klaviyo?page=2")
     '/api/v3/profiles/{id}/identities/{id}'
@@ -39,13 +39,13 @@ def path_template(path: str) -> str:
 
 
 def path_segment(id: object, *, service: str) -> str:
-    """Return an id as one segment of a path: whatever is in it, it leads to nothing beside or above.
+    """Return an id as one segment of a path. No id can lead to a path beside or above.
 
     >>> path_segment("a/b c", service="Omneo"), path_segment(41, service="Omneo")
     ('a%2Fb%20c', '41')
 
     Raises:
-        NotFoundError: no service can have something with this id: it is empty, or a step within the path, which quoting leaves as it is.
+        NotFoundError: no service can have a thing with this id: it is empty, or a step such as "..", which quoting does not change.
     """
     try:
         quoted = quote(str(id), safe="")

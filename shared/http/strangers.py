@@ -4,7 +4,7 @@ from typing import Any
 
 
 def is_strangers(answer: Any) -> bool:
-    """Return whether a success holds JSON that is none of the API's: Klaviyo and Omneo wrap all that they say in `data`. No body is none.
+    """Return whether a success holds JSON of another sender: Klaviyo and Omneo wrap each answer in `data`. An empty body is nobody's.
 
     >>> is_strangers({"status": "ok"}), is_strangers("ok"), is_strangers([]), is_strangers({"data": []}), is_strangers(None)
     (True, True, True, False, False)

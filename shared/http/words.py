@@ -5,15 +5,15 @@ import unicodedata
 
 _LONGEST = 300
 _LEFT_OUT = "..."
-# What stands in quotation marks may be a value; a scope, such as "profiles:write", is none.
+# A text in quotation marks may be a value, unless it is a scope such as "profiles:write".
 _QUOTED = re.compile(r"(?<!\w)([\"'`])(.*?)\1(?!\w)")
 _SCOPE = re.compile(r"[a-z]+(?:-[a-z]+)*:(?:read|write|full)")
-# A word of plain English with what stands around it. Anything else, such as an address, a number or an id, may be a value.
+# A word of plain English with its punctuation. Any other text, such as an address, a number or an id, may be a value.
 _WORD = re.compile(r"[(\[]?[A-Za-z]+(?:[-/'][A-Za-z]+)*[)\].,;:!?]*")
 
 
 def without_values(text: str) -> str:
-    """Return the words of an explanation, with "..." for whatever could be somebody's value.
+    """Return the words of an explanation, with "..." in place of each possible value.
 
     >>> without_values("You must have Advanced KDP enabled to access this endpoint.")
     'You must have Advanced KDP enabled to access this endpoint.'

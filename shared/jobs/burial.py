@@ -1,4 +1,4 @@
-"""How a job that is given up comes to the dead-letter desk, with a plain reason and a cause. The code that does the job decides when to give it
+"""Puts a job that is given up on the dead-letter desk, with a plain reason and a cause. The code that does the job decides when to give it
 up.
 """
 
@@ -30,7 +30,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9+/=_.-]{64,}")
 def bury(
     job: AnyJob, tenant: Tenant, reason: str, *, because: BaseException, desk: DeadJobStore, now: datetime
 ) -> None:
-    """Put a job on the desk, and say so in the log. One that stands there and dies again is the same row, newer."""
+    """Put a job on the desk and log it. A job that dies again keeps its row, which is updated."""
     body, cause = write_job(job), cause_of(because)
     dead = DeadJob(
         id=job.dead_id or job.id,
@@ -64,7 +64,7 @@ def bury(
 
 
 def hashes_of(body: object, tenant: Tenant) -> tuple[str, ...]:
-    """Return the hashes of whom a job's body is about; none for a tenant of before there were ledger keys."""
+    """Return the hashes of the persons in a job's body; none for a tenant without a ledger key."""
     if tenant.ledger_key is None:
         return ()
     key = tenant.ledger_key.get_secret_value()
@@ -72,7 +72,7 @@ def hashes_of(body: object, tenant: Tenant) -> tuple[str, ...]:
 
 
 def cause_of(error: BaseException) -> Cause:
-    """Return what a job died of, given the error that ended it."""
+    """Return the cause of a job's death from the error that ended it."""
     if isinstance(error, CannotSucceedError):
         return _of_the_message(error)
     if isinstance(error, DisconnectedError):
@@ -94,12 +94,12 @@ def refused(error: RefusedError | CannotSucceedError) -> str:
 
 
 def given_up(error: BaseException) -> str:
-    """Return the reason of a job that was tried for as long as is worth it; `error` is what became of the last try."""
+    """Return the reason of a job that was tried for too long; `error` is the result of the last try."""
     return f"Given up after 24 hours of trying. Last answer: {error}."
 
 
 def request_of(error: BaseException) -> dict[str, str]:
-    """Return the service's own name of the call that failed, as a field of a log line; nothing if it gave none."""
+    """Return the service's own name of the failed call as a field of a log line; no field if it gave none."""
     said = _said(error)
     return {"request": said.request_id} if said and said.request_id else {}
 
@@ -120,7 +120,7 @@ def _forbidden(error: ServiceError) -> Cause:
 
 
 def _metric(job: AnyJob) -> str:
-    """Return the name of the metric that an event is of, of records the title of their data source, "" for any other job."""
+    """Return the metric's name of an event, the data source's title of records, "" for any other job."""
     if isinstance(job, SendRecords):
         return job.data_source
     found: object = job.event if isinstance(job, SendMetric) else None
@@ -130,7 +130,7 @@ def _metric(job: AnyJob) -> str:
 
 
 def _detail(job: AnyJob, error: BaseException) -> str:
-    """Return what the service said, in its own words; kept encrypted, because it may quote personal data, but without an ID token."""
+    """Return the service's own words without an ID token. They are stored encrypted, because they may quote personal data."""
     said = _said(error)
     detail = said.detail if said else ""
     return _TOKEN.sub("<token>", detail) if isinstance(job, SendMetric) and job.with_token else detail

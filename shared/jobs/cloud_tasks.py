@@ -31,7 +31,7 @@ _DEADLINE = timedelta(
     seconds=280
 )  # below the workers' own time-out, so the queue never retries a job that still runs
 
-# The one owner of retries of queue calls. A task created twice is harmless: every effect is idempotent by its own key.
+# The only retries of queue calls. A task that is created twice is harmless: every effect is idempotent by its own key.
 _RETRY = Retry(
     predicate=if_exception_type(exceptions.ServiceUnavailable, exceptions.DeadlineExceeded),
     initial=0.1,
@@ -55,10 +55,10 @@ class CloudTasksQueue:
         }
 
     def connect(self) -> None:
-        """Connect now, so that the first job need not wait for it.
+        """Connect now, so that the first job does not wait for it.
 
         Raises:
-            QueueUnavailableError: nobody answers.
+            QueueUnavailableError: the queue does not answer.
         """
         with _unavailable("The queue does not answer"), suppress(exceptions.NotFound, exceptions.Forbidden):
             self._client.get_queue(name=self._path("warm"), retry=None, timeout=_CALL_SECONDS)
@@ -127,7 +127,7 @@ class CloudTasksQueue:
                 retry=_RETRY,
                 timeout=_CALL_SECONDS,
             )
-            # The stubs name the wire's type; what comes out is a datetime.
+            # The stubs name the type on the wire, but the value is a datetime.
             made = [cast(datetime, task.create_time) for task in islice(pager, _COUNTED)]
         paused = queue.state == tasks_v2.Queue.State.PAUSED
         return QueueState(exists=True, paused=paused, depth=len(made), oldest=min(made, default=None))
@@ -139,7 +139,7 @@ class CloudTasksQueue:
                     name=self._of(tenant, direction), retry=_RETRY, timeout=_CALL_SECONDS
                 )
             except exceptions.NotFound:
-                return  # nothing is in a queue that does not exist
+                return  # a missing queue is empty
 
     def _ensure(self, tenant: Tenant, direction: Direction) -> None:
         queue = queue_settings(direction)
@@ -177,8 +177,8 @@ def tasks_client(settings: QueueSettings) -> tasks_v2.CloudTasksClient:
 
 def channel_to(address: str) -> grpc.Channel:
     """Return a channel to an emulator."""
-    # Connections of its own: gRPC shares them by address, and with them the pause after a refusal, which an emulator that has just started
-    # on the port of one that has ended would inherit.
+    # Separate connections: gRPC shares connections by address, and with them the pause after a refusal. An emulator that has just started
+    # on the port of an earlier one would inherit that pause.
     return grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
 
 

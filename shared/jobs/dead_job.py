@@ -11,16 +11,17 @@ class DeadJobState(StrEnum):
     """The state of a dead job."""
 
     DEAD = "dead"
-    REPLAYED = "replayed"  # it is queued again; the row goes when it succeeds
+    REPLAYED = "replayed"  # the job is queued again; the row is removed when it succeeds
 
 
 class DeadJob(BaseModel):
     """A job that the worker has given up.
 
     `reason` is plain and holds nothing personal. `detail` holds the service's own words and may quote personal data. `request_id` is the
-    service's name for the call that it refused, "" if it gives none. `body` is the task's body, unchanged; `detail` and `body` are empty in
-    what a scan gives. `call` is the id of the call whose records they are, "" of any other job. `attempts` is how often it was tried, with the time that it died of. `died_at` is the last time, `first_died_at` the first, None if there was but one. `profiles` are hashes of whom it is about.
-    `replay` is the word of the last replay, `run` the run that it belongs to, "" if it was alone.
+    service's name for the refused call, "" if it gave none. `body` is the task's body, unchanged; `detail` and `body` are empty in the
+    result of a scan. `call` is the id of the call that brought the records, "" for any other job. `attempts` counts all attempts, the last
+    one included. `died_at` is the time of the last death, `first_died_at` that of the first, None if there was only one. `profiles` are
+    hashes of the job's persons. `replay` is the word of the last replay. `run` is the run of that replay, "" if it was a single one.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

@@ -1,4 +1,4 @@
-"""How a dead job is written into a document and read from one. dead_jobs.py decides when, and what it means."""
+"""Writes a dead job into a document and reads it from one. dead_jobs.py decides when, and what it means."""
 
 import zlib
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ _DETAIL = "dead_job.detail"
 
 
 class SealedRows:
-    """Rows whose body and detail are sealed with a key ring."""
+    """Rows with an encrypted body and detail."""
 
     def __init__(self, keys: KeyRing) -> None:
         self._keys = keys
@@ -42,7 +42,7 @@ class SealedRows:
         }
 
     def sealed(self, dead: DeadJob) -> dict[str, Value]:
-        """Return the body and the detail, sealed with the first key.
+        """Return the body and the detail, encrypted with the first key.
 
         A job may hold 900 KB and a document 1 MiB, and base64 makes the ciphertext longer: the body fits only when it is compressed.
         """
@@ -53,14 +53,14 @@ class SealedRows:
         }
 
     def is_current(self, document: Document) -> bool:
-        """Return whether the first key has sealed all that is sealed."""
+        """Return whether the first key has encrypted everything in the row."""
         return all(self._keys.is_current(str(document.fields[name])) for name in ("detail", "body"))
 
     def read(self, tenant: str, document: Document) -> DeadJob:
         """Return the whole dead job.
 
         Raises:
-            UndecryptableError: no key opens it.
+            UndecryptableError: no key of ours decrypts it.
         """
         fields = document.fields
         opened = {
@@ -73,12 +73,12 @@ class SealedRows:
 
 
 def read_unsealed(tenant: str, document: Document) -> DeadJob:
-    """Return a dead job without body and detail, which needs no key. A document of an earlier revision lacks some of the rest."""
+    """Return a dead job without body and detail, which needs no key. A document of an earlier revision lacks some fields."""
     known: dict[str, Any] = {
         name: value for name, value in document.fields.items() if value is not None and name != "request_id"
     }
     if known.get("cause") not in set(Cause):
-        known.pop("cause", None)  # a newer revision wrote it, and was rolled back
+        known.pop("cause", None)  # from a newer revision that was rolled back
     return DeadJob.model_validate(
         {
             **known,
@@ -92,7 +92,7 @@ def read_unsealed(tenant: str, document: Document) -> DeadJob:
 
 
 def is_new_death(found: Document, dead: DeadJob) -> bool:
-    """Return whether the job of a row has died once more, and is not only recorded twice."""
+    """Return whether the job of a row has died again. Otherwise the same death is recorded twice."""
     if dead.replay:
         return is_under_way(found, dead.replay)
     known = found.fields.get("accepted_at")
@@ -102,7 +102,7 @@ def is_new_death(found: Document, dead: DeadJob) -> bool:
 
 
 def kept_at_a_new_death(found: Document, dead: DeadJob) -> dict[str, Value]:
-    """Return the fields that a row keeps when its job dies once more: its history, and what is known of a replay that was not read."""
+    """Return the fields that a row keeps when its job dies again: its history, and the fields of a replay whose body was not read."""
     earlier = found.fields
     history: dict[str, Value] = {
         "first_died_at": earlier.get("first_died_at") or earlier["died_at"],

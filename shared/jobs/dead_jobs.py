@@ -30,8 +30,8 @@ from shared.jobs.rules.wanted import Wanted
 from shared.storage.documents import Document, Documents, Value, delete_all, each_document
 from shared.storage.encryption import KeyRing
 
-_AT_ONCE = 20  # of up to 1 MiB each, which the store has to bring within one time-out
-_MOST_READ = 400  # of one scan
+_AT_ONCE = 20  # of up to 1 MiB each: the store must return them within one time-out
+_MOST_READ = 400  # in one scan
 _TRIES = 10
 # A replay that still waits must find its row: a task that is put back waits for hours at most.
 _KEPT_WHILE_REPLAYED = timedelta(days=3)
@@ -68,9 +68,7 @@ class DeadJobStore:
         return self._documents.get(_collection(tenant), id) is not None
 
     def of_call(self, tenant: str, call: str) -> DeadJob | None:
-        """Return what is on the desk of a call's records, without body and detail: a dead row, without one a row that is queued again,
-        without both None.
-        """
+        """Return the row of a call's records, without body and detail: a dead row, or else a row that is queued again, or else None."""
         for state in (DeadJobState.DEAD, DeadJobState.REPLAYED):
             where = {"call": call, "state": state.value}
             for found in self._documents.find(_collection(tenant), where=where, limit=1):
@@ -85,7 +83,7 @@ class DeadJobStore:
     def scan(
         self, tenant: str, wanted: Wanted, *, now: datetime, after: str | None = None, most: int = 100
     ) -> tuple[list[DeadJob], str | None]:
-        """Return dead jobs that are meant, in the order of their ids and without body and detail, and where the next scan begins.
+        """Return dead jobs that match the filters, in the order of their ids and without body and detail, and the start of the next scan.
 
         The second value is None after the last row. A scan ends after some hundreds of rows, so it may find fewer than `most`, or none.
         """
@@ -110,18 +108,18 @@ class DeadJobStore:
         return self._documents.count(_collection(tenant)) - replayed
 
     def counts(self, tenant: str) -> dict[Cause, int]:
-        """Return how many dead jobs there are of each cause that there is, without those that are queued again."""
+        """Return how many dead jobs each cause has, without the jobs that are queued again."""
         of_causes: dict[Cause, int] = {
             cause: self._count(tenant, {"cause": cause.value, "state": DeadJobState.DEAD.value})
             for cause in Cause
             if cause is not Cause.OTHER
         }
-        rest = self.count(tenant) - sum(of_causes.values())  # those of before there were causes too
+        rest = self.count(tenant) - sum(of_causes.values())  # also rows from before there were causes
         of_causes[Cause.OTHER] = rest
         return {cause: count for cause, count in of_causes.items() if count > 0}
 
     def count_meant(self, tenant: str, wanted: Wanted) -> int | None:
-        """Return how many rows are meant, None if only a scan can tell."""
+        """Return how many rows match the filters, None if only a scan can tell."""
         if not wanted.is_all_the_store_s:
             return None
         return self._count(tenant, wanted.asked_of_the_store)
@@ -133,7 +131,7 @@ class DeadJobStore:
     def begin_replay(
         self, tenant: str, id: str, *, replay: str, run: str, now: datetime, keep: timedelta
     ) -> bool:
-        """Note that the job is queued again, under this word; return whether there is such a row. Replays before it count no more."""
+        """Note that the job is queued again under this word, which ends earlier replays; return whether there is such a row."""
         fields: dict[str, Value] = {
             "state": DeadJobState.REPLAYED.value,
             "replay": replay,
@@ -148,12 +146,12 @@ class DeadJobStore:
         return True
 
     def is_meant(self, tenant: str, id: str, replay: str) -> bool:
-        """Return whether a replayed job is still to be done: its row stands, and no later replay has overtaken it."""
+        """Return whether a replayed job must still be done: its row exists, and no later replay has overtaken it."""
         found = self._documents.get(_collection(tenant), id)
         return found is not None and is_under_way(found, replay)
 
     def keep_waiting(self, tenant: str, id: str, replay: str, *, now: datetime) -> None:
-        """Let the row of a replayed job that has to wait stand for some days more."""
+        """Keep the row of a replayed job that has to wait for some more days."""
         found = self._documents.get(_collection(tenant), id)
         if found is None or not is_under_way(found, replay):
             return
@@ -163,34 +161,35 @@ class DeadJobStore:
                 self._documents.update(_collection(tenant), id, {"expire_at": until}, version=found.version)
 
     def end_replay(self, tenant: str, id: str, replay: str) -> DeadJob | None:
-        """Take the row of a replayed job that has succeeded away, and return it without body; None if it is not this replay's."""
+        """Remove the row of a replayed job that has succeeded, and return it without body; None if the row has another word."""
         found = self._documents.get(_collection(tenant), id)
         if found is None or not is_under_way(found, replay):
             return None
-        with suppress(DocumentChangedError):  # it has died anew, or is being replayed again
+        with suppress(DocumentChangedError):  # the job has died again, or is replayed again
             self._documents.delete(_collection(tenant), id, version=found.version)
         return read_unsealed(tenant, found)
 
     def settle(self, tenant: str, id: str, *, since: datetime) -> DeadJob | None:
-        """Take a row away because the same thing was begun then and has been done; return it without body, None if none died before."""
+        """Remove a row because a job that began at `since` has done its work; return it without body, None if no job died before that."""
         found = self._documents.get(_collection(tenant), id)
         if found is None or _time(found.fields["died_at"]) > since:
             return None
         try:
             self._documents.delete(_collection(tenant), id, version=found.version)
         except DocumentChangedError:
-            return None  # it has died anew, or is being replayed
+            return None  # the job has died again, or is replayed
         return read_unsealed(tenant, found)
 
     def of_kind(self, tenant: str, kind: str) -> list[str]:
-        """Return the ids of some rows of a kind of which there are few."""
+        """Return the ids of some rows of a rare kind."""
         found = self._documents.find(_collection(tenant), where={"kind": kind}, limit=_AT_ONCE)
         return [document.id for document in found]
 
     def cut_down(self, tenant: str, id: str, cut: Callable[[DeadJob], DeadJob | None]) -> bool:
-        """Keep the body, the detail and the profiles that `cut` leaves of a dead job, or nothing of it; return whether that changes it.
+        """Keep only the body, the detail and the profiles that `cut` leaves of a dead job, or remove the job; return whether this changes
+        it.
 
-        One that is gone stays gone. If somebody else has written in between, `cut` is asked again with what is there now, so it must be
+        A removed job stays removed. If somebody else has written in between, `cut` is called again with the new state, so it must be
         repeatable.
         """
         collection = _collection(tenant)
@@ -219,7 +218,7 @@ class DeadJobStore:
         delete_all(self._documents, _collection(tenant), at_once=_AT_ONCE)
 
     def reencrypt(self, tenant: str, *, dry_run: bool = False) -> int:
-        """Seal every job of an older key with the first key, and return how many there were.
+        """Encrypt every job of an older key with the first key, and return how many there were.
 
         Raises:
             UndecryptableError: some cannot be read; all others were written.

@@ -1,4 +1,4 @@
-"""The causes outside the jobs that hold some of the desk: since when, and when one of their jobs was last tried."""
+"""The causes outside the jobs that hold dead jobs, with the time of the first and last death and of the last try."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from shared.storage.documents import Document, Documents, Value, delete_all
 
 _NOTED_AGAIN_AFTER = timedelta(
     minutes=1
-)  # a cause that kills thousands must not be written with each of them
+)  # thousands of jobs may die of one cause, and not each may write its document
 
 
 @dataclass(frozen=True)
 class HeldCause:
-    """A cause that holds jobs: when it first and last killed one, to the minute, and when one of them was last tried."""
+    """A cause that holds jobs: the times of the first and the last death, to the minute, and the time of the last try."""
 
     cause: Cause
     reason: str
@@ -32,21 +32,21 @@ class HeldCauses:
         self._documents = documents
 
     def held(self, tenant: str) -> list[HeldCause]:
-        """Return the causes that have held jobs, mended ones perhaps too."""
+        """Return the causes that have held jobs. Some of them may be mended."""
         found = self._documents.find(_collection(tenant))
         return [_held(document) for document in found if document.id in HELD]
 
     def note_try(self, tenant: str, cause: Cause, *, now: datetime) -> None:
-        """Note that one of the jobs which the cause holds is being tried."""
+        """Note that a job which the cause holds is tried now."""
         with suppress(DocumentMissingError):
             self._documents.update(_collection(tenant), cause.value, {"tried_at": now})
 
     def forget(self, tenant: str, cause: Cause) -> None:
-        """Forget a cause that holds nothing any more."""
+        """Forget a cause that holds no job any more."""
         self._documents.delete(_collection(tenant), cause.value)
 
     def note(self, dead: DeadJob, *, until: datetime) -> None:
-        """Note that the cause has killed a job just now; `until` it is remembered."""
+        """Note that a job has just died of the cause. The note stays until `until`."""
         collection, id = _collection(dead.tenant), dead.cause.value
         now: dict[str, Value] = {
             "reason": dead.reason,

@@ -1,7 +1,7 @@
 """Every job as a model, and how it travels in a task.
 
-Jobs outlive deploys: changes are additive only, new fields have defaults, a `kind` is never renamed. To add one: a class
-here, its place in `AnyJob`, a `case` in worker/run.py (the type checker insists), a row in shared/README.md (a test insists).
+Jobs outlive deploys, so fields are only added, a new field has a default, and a `kind` is never renamed. To add a job: a class here, its
+place in `AnyJob`, a `case` in worker/run.py (the type checker insists), a row in shared/README.md (a test insists).
 """
 
 import json
@@ -25,9 +25,9 @@ TASK_BYTES = 900_000  # a Cloud Tasks task holds 1 MiB, its headers and envelope
 class Job(BaseModel):
     """The fields of every job. `attempts` counts the times it was put back to wait.
 
-    A replay of a dead job carries `replay`, a word that this replay alone has, `dead_id`, the id of its row on the desk, and `replayed_at`,
-    from which on its age counts.
-    One that waits for another job of ours carries `turn`, the id of the lease that the other holds.
+    A replay of a dead job carries `replay`, a word that only this replay has, `dead_id`, the id of its row on the desk, and `replayed_at`,
+    the time from which its age counts. A job that waits for another job of ours carries `turn`, the id of the lease that the other job
+    holds.
     """
 
     # A cold start builds none of the models it does not use.
@@ -47,11 +47,11 @@ class Job(BaseModel):
 
     @property
     def waits_since(self) -> datetime:
-        """From when on its age counts."""
+        """The time from which its age counts."""
         return self.replayed_at or self.accepted_at
 
     def replayed(self, *, word: str, dead_id: str, at: datetime) -> Self:
-        """Return the same job as a replay: what it is to do stays, what it has been through is forgotten."""
+        """Return the same job as a replay: its work stays the same, and its history is forgotten."""
         fresh = {"attempts": 0, "last_failure": "", "turn": ""}
         return self.model_copy(update={**fresh, "replay": word, "dead_id": dead_id, "replayed_at": at})
 
@@ -60,8 +60,8 @@ class SendMetric(Job):
     """Create a Klaviyo event.
 
     `event` holds the attributes of Klaviyo's Create Event, complete with `unique_id` and `time`. `with_token` asks for an Omneo
-    ID token in its properties; `omneo_profile_id` is whose, when the call named the Omneo profile. One that is `alone` is never to go in
-    a bulk job: it was in one whose outcome nobody knows, or an earlier delivery may have sent it.
+    ID token in its properties. `omneo_profile_id` is the Omneo profile if the call named it. An event that is `alone` must never go in a
+    bulk job: it was in a bulk job with an unknown outcome, or an earlier delivery may have sent it.
     """
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
@@ -73,26 +73,26 @@ class SendMetric(Job):
 
 
 class PackEvents(Job):
-    """Send what waits in the backlog of events, in bulk jobs."""
+    """Send the events of the backlog in bulk jobs."""
 
     direction: ClassVar[Direction] = (
         Direction.INBOUND
-    )  # or it would stand behind the very events that it is to work off
+    )  # on the outbound queue it would wait behind the events that it has to send
     kind: Literal["pack-events"] = "pack-events"
 
 
 class Provision(Job):
-    """Make what an install needs in Klaviyo and Omneo."""
+    """Make everything that an install needs in Klaviyo and Omneo."""
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
     kind: Literal["provision"] = "provision"
 
 
 class SendRecords(Job):
-    """Put records into the outbox of one of the six data sources, which `data_source` names by its title, to be sent from there.
+    """Put records into the outbox of a data source, which sends them. `data_source` is the title of one of the six data sources.
 
-    A dead job of this kind holds what Klaviyo refused; a replay sends it again. `call` is the id of the call that brought them, "" if the
-    job has that id itself.
+    A dead job of this kind holds the records that Klaviyo refused; a replay sends them again. `call` is the id of the call that brought
+    them, "" if the job has that id itself.
     """
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
@@ -103,7 +103,7 @@ class SendRecords(Job):
 
 
 class PackRecords(Job):
-    """Send what waits in the outbox for one data source, in the order in which it was accepted."""
+    """Send the records that wait in the outbox of one data source, in the order in which they were accepted."""
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
     kind: Literal["pack-records"] = "pack-records"
@@ -111,7 +111,7 @@ class PackRecords(Job):
 
 
 class SpreadEvents(Job):
-    """Put consent events, as Klaviyo's account `account` delivered them, into the inboxes of their profiles."""
+    """Put consent events of the Klaviyo account `account` into the inboxes of their profiles."""
 
     direction: ClassVar[Direction] = Direction.INBOUND
     kind: Literal["spread-events"] = "spread-events"
@@ -120,9 +120,9 @@ class SpreadEvents(Job):
 
 
 class ReadEvents(Job):
-    """Read consent events of a known topic that could not be read as they came, and spread them.
+    """Read consent events of a known topic again that could not be read when they came, and spread them.
 
-    `rows` are what Klaviyo has sent of them, cut down to what is needed, `sent_at` is when.
+    `rows` are Klaviyo's own rows, cut down to the needed fields, and `sent_at` is the time of the delivery.
     """
 
     direction: ClassVar[Direction] = Direction.INBOUND
@@ -141,16 +141,16 @@ class FlushInbox(Job):
 
 
 class SweepInbox(Job):
-    """Flush the inboxes in which something has been waiting for minutes."""
+    """Flush the inboxes in which an event has waited for minutes."""
 
     direction: ClassVar[Direction] = Direction.INBOUND
     kind: Literal["sweep-inbox"] = "sweep-inbox"
 
 
 class SweepOutbox(Job):
-    """Have records and events packed, and profile syncs given back, that have been waiting in the store for minutes."""
+    """Queue the packers of records, events and profile syncs that have waited in the store for minutes."""
 
-    direction: ClassVar[Direction] = Direction.INBOUND  # the schedule calls that worker
+    direction: ClassVar[Direction] = Direction.INBOUND  # the schedule calls the inbound worker
     kind: Literal["sweep-outbox"] = "sweep-outbox"
 
 
@@ -165,7 +165,7 @@ class AddInteraction(Job):
 
 
 class KeepMasterList(Job):
-    """See to it that a Klaviyo profile which is subscribed to email stands on the tenant's master list."""
+    """Put a Klaviyo profile that is subscribed to email on the tenant's master list."""
 
     direction: ClassVar[Direction] = Direction.INBOUND
     kind: Literal["keep-master-list"] = "keep-master-list"
@@ -174,11 +174,11 @@ class KeepMasterList(Job):
 
 
 class Heal(Job):
-    """Read consent events back from Klaviyo, a page a job, and handle those that no webhook brought.
+    """Read consent events back from Klaviyo, one page for each job, and handle the events that no webhook brought.
 
-    Without `began_at` the run is yet to begin. `since` is from when on, `metrics` are those still to be read, with their topics, and
-    `cursor` is the next page of the first. `whole` reads the events of all metrics at once, where Klaviyo will not filter by one.
-    `holder` is who holds the lease that keeps a second run from starting, "" if nobody took one.
+    Without `began_at` the run has not begun. It reads events from `since` on. `metrics` are the metrics that are left, with their topics,
+    and `cursor` is the next page of the first of them. `whole` reads the events of all metrics at once, if Klaviyo does not filter by
+    metric. `holder` is the holder of the lease that prevents a second run, "" if there is no lease.
     """
 
     direction: ClassVar[Direction] = Direction.INBOUND
@@ -193,12 +193,12 @@ class Heal(Job):
 
 
 class SyncProfile(Job):
-    """Make the Klaviyo profile what the Omneo profile is when the job runs, consent included.
+    """Make the Klaviyo profile equal to the Omneo profile, consent included. The state at the time of the job counts.
 
-    Calls that came before `until` count on this job. A sync that has read the profile since then has done its work. `leaves_undated` is for
-    runs over the whole base: an opt-in that has no date is not asked for. `may_wait` says that it may wait behind others, if Omneo shows no
-    opt-out that Klaviyo has not been told of; `has_waited` that it was asked, and showed none: of a later one another call tells. `alone` says
-    that it does not go in a bulk import.
+    The job stands for all calls before `until`: a sync that has read the profile since then has done its work. `leaves_undated` is for runs
+    over the whole base: an opt-in without a date is not sent. `may_wait` says that the sync may wait behind others if Omneo shows no opt-out
+    that Klaviyo does not have. `has_waited` says that Omneo was asked and showed none: a later opt-out comes with a call of its own. `alone`
+    says that the sync does not go in a bulk import.
     """
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
@@ -212,7 +212,7 @@ class SyncProfile(Job):
 
 
 class PackSyncs(Job):
-    """Give syncs of the backlog back to the queue, in the order in which they were accepted, as many as Klaviyo takes in some seconds."""
+    """Give syncs of the backlog back to the queue in the order in which they were accepted, as many as Klaviyo takes in some seconds."""
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
     kind: Literal["pack-syncs"] = "pack-syncs"
@@ -226,9 +226,9 @@ class ImportSyncs(Job):
 
 
 class DeleteProfile(Job):
-    """Do with the Klaviyo profile of a deleted Omneo profile what the tenant's settings say.
+    """Suppress, erase or keep the Klaviyo profile of a deleted Omneo profile, as the tenant's settings say.
 
-    `klaviyo_id` is the identity that the deleted profile held, "" if none: Omneo no longer tells.
+    `klaviyo_id` is the identity of the deleted profile, "" if it had none: Omneo no longer shows it.
     """
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
@@ -238,9 +238,10 @@ class DeleteProfile(Job):
 
 
 class PullOptOut(Job):
-    """Write an opt-out to Omneo that Klaviyo holds and Omneo does not. `at` is when it was, None if Klaviyo does not say.
+    """Write an opt-out to Omneo that only Klaviyo holds. `at` is its time, None if Klaviyo does not tell it.
 
-    `is_anothers` says that Klaviyo holds it of another's profile, which had the address still: then it is to be told of this one too.
+    `is_anothers` says that Klaviyo holds it on another person's profile that still had the address. Then Klaviyo also gets it for this
+    profile.
     """
 
     direction: ClassVar[Direction] = Direction.INBOUND
@@ -252,10 +253,10 @@ class PullOptOut(Job):
 
 
 class CompareConsent(Job):
-    """Compare Klaviyo's consents with Omneo's some minutes after they were asked for, and mend what has come apart.
+    """Compare Klaviyo's consents with Omneo's some minutes after a consent call, and mend each difference.
 
     For many profiles (at most 100) the job reads only Klaviyo, in one call, and queues a job for each profile that needs a full look.
-    `again` is a second look, which no other follows.
+    `again` marks the second and last look.
     """
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
@@ -265,7 +266,7 @@ class CompareConsent(Job):
 
 
 class Resync(Job):
-    """Do one stretch of a run over the tenant's whole base, unless another chain of jobs has taken over since."""
+    """Do one stretch of a run over the tenant's whole base, unless another chain of jobs has taken the run over."""
 
     direction: ClassVar[Direction] = Direction.OUTBOUND
     kind: Literal["resync"] = "resync"
@@ -274,18 +275,18 @@ class Resync(Job):
 
 
 class Notify(Job):
-    """Tell the tenant's own address what an operator should know. `about` holds nothing personal."""
+    """Send a message for operators to the tenant's own address. `about` holds nothing personal."""
 
     direction: ClassVar[Direction] = (
         Direction.INBOUND
-    )  # the other queue stands still while the account is disconnected
+    )  # the outbound queue is paused while the account is disconnected
     kind: Literal["notify"] = "notify"
     cause: str
     about: dict[str, JsonValue] = {}
 
 
 class ReplayDeadJobs(Job):
-    """Replay some of the dead jobs that a run means (`replays.py`), and queue the next such job. `step` counts the jobs of the run."""
+    """Replay some dead jobs of a run (`replays.py`), and queue the next such job. `step` counts the jobs of the run."""
 
     direction: ClassVar[Direction] = Direction.INBOUND
     kind: Literal["replay-dead-jobs"] = "replay-dead-jobs"
@@ -294,7 +295,7 @@ class ReplayDeadJobs(Job):
 
 
 class EveryTenant(Job):
-    """Queue a job for every installed tenant. The schedule sends it, which knows neither a tenant nor the time."""
+    """Queue a job for every installed tenant. The schedule sends it without a tenant and without a time."""
 
     direction: ClassVar[Direction] = Direction.INBOUND
     kind: Literal["every-tenant"] = "every-tenant"
@@ -357,7 +358,7 @@ class UnreadableJobError(ExtensionError):
 
 
 class UnknownJobKindError(ExtensionError):
-    """The sender runs a newer revision than this one; the job waits until the deploy is through. `attempts` counts its waits."""
+    """The sender runs a newer revision than this one; the job waits for the end of the deployment. `attempts` counts its waits."""
 
     def __init__(self, tenant: str, accepted_at: datetime | None, attempts: int) -> None:
         super().__init__("this revision does not know the job's kind")
@@ -375,8 +376,8 @@ def read_job(body: bytes) -> AnyJob:
     """Return the job in a task body.
 
     Raises:
-        UnreadableJobError: it is no job.
-        UnknownJobKindError: it is one that only another revision can do.
+        UnreadableJobError: the body is no job.
+        UnknownJobKindError: only another revision can do the job.
     """
     try:
         raw: Any = _object().validate_json(body)
@@ -390,12 +391,12 @@ def read_job(body: bytes) -> AnyJob:
     try:
         return KINDS[kind].model_validate_json(body)
     except ValidationError as error:
-        # The error's own text would repeat the values.
+        # The error's own text would show the values.
         fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False)[:5])
-        raise UnreadableJobError(f"the job lacks or garbles: {fields}") from None
+        raise UnreadableJobError(f"fields of the job are missing or wrong: {fields}") from None
 
 
-@cache  # to build it takes longer than most jobs
+@cache  # its construction takes longer than most jobs
 def _object() -> TypeAdapter[dict[str, JsonValue]]:
     return TypeAdapter(dict[str, JsonValue])
 

@@ -11,7 +11,7 @@ from shared.tenants.tenants import Tenant
 
 @dataclass(frozen=True)
 class QueueState:
-    """How a queue is. `depth` counts up to a thousand; `oldest` is when the oldest of those was made."""
+    """The state of a queue. `depth` counts up to a thousand tasks; `oldest` is the time of the oldest of them."""
 
     exists: bool
     paused: bool = False
@@ -20,10 +20,10 @@ class QueueState:
 
 
 class TaskQueue(Protocol):
-    """Two queues for each tenant. Every method raises QueueUnavailableError when it cannot be done now."""
+    """Two queues for each tenant. Every method raises QueueUnavailableError if the queue cannot answer now."""
 
     def put(self, job: AnyJob, tenant: Tenant, *, delay: float = 0.0) -> None:
-        """Hand over a job. When this returns, the queue delivers it at least once, `delay` seconds from now or later.
+        """Queue a job. After this returns, the queue delivers it at least once, `delay` seconds from now or later.
 
         Raises:
             PayloadTooLargeError: the job does not fit a task.
@@ -32,23 +32,23 @@ class TaskQueue(Protocol):
     def put_named(self, job: AnyJob, tenant: Tenant, *, name: str, delay: float) -> bool:
         """Do what `put` does, unless the queue has had a task of this name within the last day; return whether it was new.
 
-        Names are slower than none, and `name` should be a hash: Cloud Tasks spreads tasks by their first letters.
+        A task with a name is slower. `name` should be a hash, because Cloud Tasks spreads tasks by their first letters.
         """
 
     def put_back(self, queue: str, body: bytes, *, tenant: str, direction: Direction, delay: float) -> None:
-        """Hand over a task body as it is, on the queue with this id."""
+        """Queue a task body as it is, in the queue with this id."""
 
     def ensure(self, tenant: Tenant) -> None:
         """Make the tenant's two queues, or update their settings, and let both run."""
 
     def pause(self, tenant: Tenant, direction: Direction) -> None:
-        """Stop dispatching. The tasks stay. A queue that is paused already stays paused."""
+        """Pause the queue. Its tasks stay."""
 
     def resume(self, tenant: Tenant, direction: Direction) -> None:
-        """Dispatch again. A queue that runs already keeps running."""
+        """Let the queue dispatch again."""
 
     def state(self, tenant: Tenant, direction: Direction) -> QueueState:
-        """Return how the queue is."""
+        """Return the state of the queue."""
 
     def purge(self, tenant: Tenant, direction: Direction) -> None:
-        """Drop every task. The queue stays: a deleted one's name would be blocked for days."""
+        """Drop every task. The queue stays, because the name of a deleted queue is blocked for days."""

@@ -25,23 +25,24 @@ if TYPE_CHECKING:
     from shared.jobs.queue import TaskQueue
 
 KEPT = timedelta(days=30)
-# So many at a time, so that live work does not queue behind them and Klaviyo's limits are not used up.
+# Only so many at a time, so that live work does not wait behind them and Klaviyo's limits are not used up.
 ROWS_AT_A_TIME = 100
 SECONDS_BETWEEN = 10.0
 
 
 class Asker(StrEnum):
-    """Why a run was begun."""
+    """The reason why a run began."""
 
-    CALL = "call"  # somebody asked for it
+    CALL = "call"  # a person asked for it
     MENDED = "mended"  # the cause that held its jobs is mended
 
 
 @dataclass(frozen=True)
 class ReplayRun:
-    """A run. `replayed` and `unreadable` count what it has come by; `after` is the row that it read last. `total` is None where only the run can tell.
+    """A run. `replayed` and `unreadable` count its rows so far; `after` is the row that it read last. `total` is None if only the run
+    itself can tell.
 
-    `reason` says why it has failed, "" if it has not. It goes on from there if the job that failed is replayed.
+    `reason` says why it has failed, "" if it has not. A failed run goes on when its failed job is replayed.
     """
 
     id: str
@@ -58,7 +59,7 @@ class ReplayRun:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more is to be done."""
+        """Whether the run has ended."""
         return self.finished_at is not None and not self.reason
 
 
@@ -86,7 +87,7 @@ class Replays:
         return None if found is None else _decode(found)
 
     def advance(self, tenant: str, before: ReplayRun, after: ReplayRun) -> bool:
-        """Store how far a run has come; return False if another worker has already done this step."""
+        """Store the progress of a run; return False if another worker has already done this step."""
         found = self._documents.get(_collection(tenant), before.id)
         if found is None or found.fields["step"] != before.step:
             return False
@@ -97,7 +98,7 @@ class Replays:
         return True
 
     def fail(self, tenant: str, id: str, step: int, reason: str, *, now: datetime) -> None:
-        """Note that a run has failed and why, if it was at this step, or has just taken it and not queued the next."""
+        """Note that a run has failed and why, if this step is its present one, or is done without a next one in the queue."""
         found = self._documents.get(_collection(tenant), id)
         run = None if found is None else _decode(found)
         if found is None or run is None or run.finished_at is not None or run.step not in (step, step + 1):
@@ -138,7 +139,7 @@ class Replaying:
 
     @classmethod
     def of(cls, services: Outside) -> Self:
-        """Return what these services have of it."""
+        """Return the parts of these services that replays need."""
         return cls(
             desk=DeadJobStore(services.documents, services.keys),
             runs=Replays(services.documents),
@@ -148,11 +149,11 @@ class Replaying:
         )
 
     def one(self, tenant: Tenant, dead: DeadJob, *, run: str = "") -> bool:
-        """Queue a dead job again; return False if it is not there any more. `dead` has its body.
+        """Queue a dead job again; return False if it is no longer on the desk. `dead` has its body.
 
         Raises:
-            ConflictError: it cannot be read, so nothing can do it.
-            QueueUnavailableError: the queue did not take it; the row stands, and may be replayed again.
+            ConflictError: the job cannot be read, so nobody can do it.
+            QueueUnavailableError: the queue did not take it; the row stays, and may be replayed again.
         """
         now, word = self.clock(), self.new_id()
         try:
@@ -163,7 +164,7 @@ class Replaying:
         keep = timedelta(days=tenant.settings.dead_job_days)
         if not self.desk.begin_replay(tenant.name, dead.id, replay=word, run=run, now=now, keep=keep):
             return False
-        # Not `put`, which measures: the job was taken once, and is only some words longer.
+        # Not `put`, which checks the size: the queue took the job before, and it is only a few words longer now.
         self.queue.put_back(
             tenant.queue_name(again.direction),
             write_job(again),
@@ -176,7 +177,7 @@ class Replaying:
     def begin(
         self, tenant: Tenant, wanted: Wanted, asked_by: Asker = Asker.CALL, *, after: float = 0.0
     ) -> ReplayRun:
-        """Begin a run over all that is meant, `after` so many seconds.
+        """Begin, `after` so many seconds, a run over all dead jobs that match the filters.
 
         Raises:
             QueueUnavailableError: the queue did not take it; nothing was replayed.
@@ -193,7 +194,9 @@ class Replaying:
         return run
 
     def begin_held(self, tenant: Tenant, cause: Cause, *, after: float = 0.0) -> ReplayRun | None:
-        """Begin a run over all that a cause has held, because it is mended; None if it holds nothing. Records do not go on by themselves."""
+        """Begin a run over all jobs of a mended cause; None if it holds no job. Records are left out, because they do not go on by
+        themselves.
+        """
         wanted = Wanted(cause=cause.value, leaves_out=RECORDS)
         if not self.desk.count_meant(tenant.name, Wanted(cause=cause.value)):
             return None

@@ -1,4 +1,4 @@
-"""Jobs that run once for everybody who asks for them within ten seconds. This module does not know what the job does."""
+"""Jobs that run once for all requests within ten seconds. This module does not know what the job does."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -20,10 +20,10 @@ def once_a_window(
     clock: Callable[[], datetime],
     after: float = 0.0,
 ) -> bool:
-    """Queue the job of the window that it is `after` seconds from now, under that window's own name; return whether it is the first.
+    """Queue the job of the window `after` seconds from now, under that window's own name; return whether it is the window's first.
 
-    A caller that has written something before this call can be sure that a job which starts later reads it: of a window that may be
-    over, the job may have been done, and then the next window's is queued. `about` tells what is asked for from all else.
+    A job that starts later surely reads everything that the caller has written before this call: if the window may be over, its job may be
+    done already, and then the job of the next window is queued. `about` distinguishes the jobs of a window.
 
     Raises:
         QueueUnavailableError: nothing was queued.

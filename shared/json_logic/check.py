@@ -1,6 +1,6 @@
-"""Which expressions `profile_exclude_logic` may hold: the operators, how many arguments each takes, and which repetitions have no bound.
+"""The expressions that `profile_exclude_logic` may hold: the operators, the number of their arguments, and a bound on repetitions.
 
-Only the expression is looked at, never a profile, and the library that evaluates it is not loaded.
+Only the expression is checked, never a profile, and the library that evaluates it is not loaded.
 
 https://docs.omneo.io/dev-guides/reactions/json-conditions, https://jsonlogic.com/operations.html
 """
@@ -22,7 +22,7 @@ from shared.json_logic.size import (
 
 Json = Any
 
-# How many arguments an operator takes; None: any number more.
+# The least and the most arguments of an operator; None means no limit.
 ARITY: dict[str, tuple[int, int | None]] = {
     "var": (1, 2), "missing": (1, None), "missing_some": (2, 2),
     "==": (2, 2), "===": (2, 2), "!=": (2, 2), "!==": (2, 2), ">": (2, 2), ">=": (2, 2), "<": (2, 3), "<=": (2, 3),
@@ -31,7 +31,7 @@ ARITY: dict[str, tuple[int, int | None]] = {
     "+": (1, None), "-": (1, 2), "*": (1, None), "/": (2, 2), "%": (2, 2), "max": (1, None), "min": (1, None),
     "some": (2, 2), "all": (2, 2), "none": (2, 2), "filter": (2, 2), "map": (2, 2), "reduce": (3, 3), "merge": (1, None),
 }  # fmt: skip
-# What makes a value larger than those it is made of; repeated by `reduce`, without end.
+# Operators whose result is larger than their arguments; in `reduce`, it would grow without limit.
 _GROWING = ITERATORS | {"merge", "cat"}
 # The library refuses JSON nested more than 127 deep; an operation is two levels, `not_in` four.
 MOST_LEVELS = 20
@@ -39,9 +39,9 @@ MOST_NESTED_LISTS = 2
 
 
 def check_logic(expression: object) -> str:
-    """Return "" for logic that can be evaluated, otherwise the fault: the operator, where it stands and the fix.
+    """Return "" for logic that can be evaluated, otherwise the fault: the operator, its place and the fix.
 
-    An empty object is no logic, and fine. Values are never named.
+    An empty object is valid and matches no profile. The fault never shows a value.
     """
     if not isinstance(expression, Mapping):
         return 'must be a JSON object with one operator, as in {"==": [{"var": "tier.handle"}, "staff"]}'
@@ -52,7 +52,9 @@ def check_logic(expression: object) -> str:
     if most_steps(expression, data_items=USUAL_ITEMS) > MOST_STEPS:
         return "goes through more list items than is allowed for each profile: shorten the lists that it holds itself"
     if most_characters(expression) > MOST_CHARACTERS:
-        return "would build more than a profile is worth: name each value once, and leave out what repeats it in merge, cat or map"
+        return (
+            "would build too large a value: name each value once, and do not repeat it in merge, cat or map"
+        )
     return ""
 
 
@@ -104,7 +106,7 @@ def _operator_fault(operator: str, given: object, path: str, in_step: bool) -> s
     if in_step and operator in _GROWING:
         return f"uses {operator} inside the step of reduce{_at(path)}: use numbers there"
     if in_step and operator == "var" and not _is_plain_path(given):
-        # All that a step sees holds what the step before gave: a thousand items would be nested a thousand deep.
+        # Each step sees the result of the step before: a thousand items would be nested a thousand deep.
         return f'needs the path of one value in var inside the step of reduce{_at(path)}, as in {{"var": "current"}}'
     fewest, most = ARITY[operator]
     count = len(arguments(given))

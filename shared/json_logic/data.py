@@ -1,4 +1,4 @@
-"""A profile as the tenant's `profile_exclude_logic` sees it: an Omneo profile event, in JSON that the library reads.
+"""The form of a profile for `profile_exclude_logic`: an Omneo profile event, in JSON that the library reads.
 
 Nothing here evaluates anything.
 """
@@ -25,7 +25,7 @@ def event_context(profile: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def flattened(rows: object) -> list[str]:
-    """Return tags or statuses as plain words: a text as it is, of an object its handle and its name.
+    """Return tags or statuses as plain words: a text stays, and an object gives its handle and its name.
 
     >>> flattened(["vip", {"name": "Staff Member", "handle": "staff"}])
     ['vip', 'staff', 'Staff Member']
@@ -38,7 +38,7 @@ def flattened(rows: object) -> list[str]:
 
 
 def _plain(value: Json, level: int) -> Json:
-    """Return the value as the library reads it: what is no JSON, or is too deep for it, becomes null."""
+    """Return the value in a form that the library reads: a value that is no JSON, or is nested too deep, becomes null."""
     match value:
         case Mapping() if level <= _MOST_LEVELS:
             return {_text(str(key)): _plain(item, level + 1) for key, item in value.items()}

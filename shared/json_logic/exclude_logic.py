@@ -34,7 +34,7 @@ __all__ = ["ExcludeLogicError", "TraceStep", "check_logic", "matches", "trace"]
 Json = Any
 
 MOST_TRACED = 500
-TOO_MUCH_TO_SHOW = "There is too much to show what this gave."
+TOO_MUCH_TO_SHOW = "The result is too large to be shown."
 
 
 class ExcludeLogicError(ExtensionError):
@@ -43,7 +43,7 @@ class ExcludeLogicError(ExtensionError):
 
 @dataclass(frozen=True)
 class TraceStep:
-    """One operation: where it stands, as in `and[0].!`, what it says, and what it gave. `error` is "" if it gave anything."""
+    """One operation: its place, as in `and[0].!`, its expression, and its result. `error` is "" if there is a result."""
 
     path: str
     expression: Json
@@ -52,10 +52,10 @@ class TraceStep:
 
 
 def matches(expression: Mapping[str, Json], profile: Mapping[str, Json]) -> bool:
-    """Tell whether the profile matches, by JSON Logic's own idea of truth. An empty expression matches none.
+    """Return whether the profile matches, by JSON Logic's own rules of truth. An empty expression matches no profile.
 
     Raises:
-        ExcludeLogicError: the logic cannot be evaluated, here or at all: the profile can neither be synced nor left out.
+        ExcludeLogicError: the logic cannot be evaluated, so it is unknown whether the profile may be synced.
     """
     if not expression:
         return False
@@ -68,7 +68,7 @@ def matches(expression: Mapping[str, Json], profile: Mapping[str, Json]) -> bool
 
 
 def trace(expression: Mapping[str, Json], profile: Mapping[str, Json]) -> list[TraceStep]:
-    """Return every operation with what it gives on this profile, outer ones first, at most `MOST_TRACED`.
+    """Return every operation with its result on this profile, outer ones first, at most `MOST_TRACED`.
 
     All branches are evaluated, also those that an `and`, `or` or `if` would never reach. An operation inside a `some`, `map` or the like
     sees one item at a time, and is shown only as part of it. Values are the profile's own.
@@ -98,7 +98,7 @@ def trace(expression: Mapping[str, Json], profile: Mapping[str, Json]) -> list[T
     return steps
 
 
-# What is evaluated
+# The evaluation
 
 
 def _operations(value: Json, path: str) -> Iterator[tuple[str, Json]]:
@@ -115,7 +115,7 @@ def _operations(value: Json, path: str) -> Iterator[tuple[str, Json]]:
 
 
 def _rewritten(value: Json) -> Json:
-    """Return the expression in standard operators, where the library is stricter than JavaScript also in its terms."""
+    """Return the expression in standard operators, rewritten where the library is stricter than JavaScript."""
     if isinstance(value, list):
         return [_rewritten(item) for item in value]
     if not isinstance(value, Mapping):
@@ -132,7 +132,7 @@ def _rewritten(value: Json) -> Json:
 
 
 def _contains(item: Json, where: Json) -> Json:
-    # In a text JavaScript looks for anything, a null among them; the library takes nothing but text.
+    # JavaScript searches a text for any value, even null; the library takes only text.
     return {"in": [{"cat": [item]} if isinstance(where, str) else item, where]}
 
 
@@ -142,7 +142,7 @@ def _evaluated(expression: Json, data: str) -> Json:
     try:
         return apply_serialized(json.dumps(expression), data, json.loads)
     except ValueError as error:
-        # The library quotes values; only the operator's name is taken from what it says.
+        # The library quotes values, so only the operator's name is taken from its message.
         named = re.search(r"'([^']{1,20})'", str(error))
         operator = named[1] if named and named[1] in ARITY else ""
     where = f" {operator} does not take what the profile holds there:" if operator else ""
@@ -162,5 +162,5 @@ def _check_work(expression: Json, data: Json, text: str) -> None:
         MOST_CHARACTERS, 2 * len(text)
     ):
         raise ExcludeLogicError(
-            "profile_exclude_logic builds more of this profile than is allowed: simplify it."
+            "profile_exclude_logic builds a larger value from this profile than is allowed: simplify it."
         )

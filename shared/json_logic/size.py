@@ -1,8 +1,8 @@
 """The largest size and time of a tenant's logic: a few thousand characters can ask for gigabytes, or for minutes. Nothing here evaluates
 anything.
 
-The result of an operation is counted as a number of copies of the data it sees, and a number of characters of its own. Only loops over lists,
-`cat` and `merge` make it grow; a comparison gives one word, and `and`, `or` and `if` give one of their arguments.
+The size of a result is counted in copies of the data that the operation sees, and in its own characters. Only loops over lists, `cat` and
+`merge` make it grow. A comparison gives one word; `and`, `or` and `if` give one of their arguments.
 """
 
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ from typing import Any
 
 Json = Any
 
-# What a rule is measured with when it is saved: a profile as large as Klaviyo takes one.
+# A rule is measured with this when it is saved: the largest profile that Klaviyo takes.
 DATA_CHARACTERS = 100_000
 DATA_ITEMS = 1_000
-USUAL_ITEMS = 100  # in the lists of a profile as most are
-MOST_STEPS = 1_000_000  # items visited by lists in lists: well under a second
-MOST_CHARACTERS = 6_000_000  # as values in memory they take ten times that
-_WORD = 8  # a number, true, or what stands around an item
+USUAL_ITEMS = 100  # in the lists of a usual profile
+MOST_STEPS = 1_000_000  # the items that loops in loops visit: well under a second
+MOST_CHARACTERS = 6_000_000  # in memory, values take ten times that
+_WORD = 8  # a number, true, or the text around an item
 
-# What goes through a list.
+# The operators that loop over a list.
 ITERATORS = frozenset({"some", "all", "none", "filter", "map", "reduce"})
-# What gives all of its arguments, one of them, or the first and less. The step of `reduce` can build nothing that grows.
+# The operators that give all of their arguments, one of them, or a part of the first. The step of `reduce` can build nothing that grows.
 _ALL = frozenset({"cat", "merge", "missing", "missing_some"})
 _ONE = frozenset({"if", "?:", "and", "or", "max", "min", "reduce"})
 _FIRST = frozenset({"filter", "substr"})
@@ -47,9 +47,9 @@ def arguments(given: object) -> list[Json]:
 def most_characters(
     expression: Json, *, data_characters: int = DATA_CHARACTERS, data_items: int = DATA_ITEMS
 ) -> int:
-    """Return how many characters the largest value may have that the expression builds of data of this size, roughly and at most.
+    """Return a rough upper bound for the characters of the largest value that the expression builds from data of this size.
 
-    The expression must be sound in all else, as `check_logic` finds it.
+    In all other respects the expression must be valid for `check_logic`.
 
     >>> most_characters({"==": [{"var": "tier"}, "gold"]}) < 250_000
     True
@@ -60,7 +60,7 @@ def most_characters(
 
 
 def most_steps(expression: Json, *, data_items: int) -> int:
-    """Return how many items the expression may visit in data with so many items in its lists, roughly and at most.
+    """Return a rough upper bound for the items that the expression visits in data with so many items in its lists.
 
     >>> most_steps({"some": [{"var": "tags"}, {"in": [{"var": ""}, ["gold", "vip"]]}]}, data_items=100)
     106
@@ -79,7 +79,7 @@ def items_of(value: Json) -> int:
 
 
 def _iterators(value: Json) -> int:
-    """Return how deep an expression goes through lists inside lists."""
+    """Return how deep the loops of an expression are nested."""
     if isinstance(value, list):
         return max(map(_iterators, value), default=0)
     if not isinstance(value, Mapping):
@@ -108,7 +108,7 @@ class _Measure:
     def _given_by(self, operator: str, terms: list[Json]) -> _Built:
         built = [self._built(term) for term in terms]
         together = self._together(built)
-        found = _Built()  # what compares or counts gives a word
+        found = _Built()  # a comparison or a count gives one word
         if operator == "var":
             found = self._largest([_Built(copies=1, items=self._data_items), *built[1:]])
         elif operator == "map":
@@ -122,7 +122,7 @@ class _Measure:
         return found
 
     def _gone_through(self, rows: _Built, step: _Built) -> _Built:
-        # The copies that a step makes of its items are, over all items, so many copies of the list.
+        # The copies of all items that the steps make are, in sum, so many copies of the list.
         items = rows.items or 1
         return _Built(
             copies=step.copies * rows.copies,

@@ -27,9 +27,9 @@ Identifier: TypeAlias = Literal["id", "email", "phone_number", "external_id"]
 
 @dataclass(frozen=True)
 class Subscriber:
-    """Somebody to subscribe, with the date of each consent, or to unsubscribe, where neither dates nor the id say anything.
+    """A person to subscribe, with the date of each consent, or to unsubscribe, where dates and id are not used.
 
-    `id` is Klaviyo's, "" if it has no profile yet: one that has another address gets this one, and no second profile is made.
+    `id` is Klaviyo's id, "" if there is no profile yet. A profile with another address gets this address, and no second profile is made.
     """
 
     email: str = field(repr=False)
@@ -40,7 +40,7 @@ class Subscriber:
 
 @dataclass(frozen=True)
 class ImportJob:
-    """How a bulk import stands."""
+    """The state of a bulk import."""
 
     id: str
     status: str
@@ -50,7 +50,7 @@ class ImportJob:
 
     @property
     def is_over(self) -> bool:
-        """Whether Klaviyo will do no more of it."""
+        """Whether Klaviyo has ended the import."""
         return self.status in {"complete", "cancelled"}
 
 
@@ -70,8 +70,8 @@ class BulkCalls(JsonApi):
     def bulk_create_events(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Record at most 1,000 events, of 5 MB in all, each as `create_event` takes one. 10 calls a second, 150 a minute.
 
-        Success means accepted, and no job can be looked at. One event that Klaviyo has already, by profile, metric and `unique_id`, or that
-        stands twice here, refuses all of them: so never repeat this call after an answer that says nothing.
+        Success means accepted, and no call shows the result. If Klaviyo already has one event, by profile, metric and `unique_id`, or if
+        one stands twice here, refuses all of them: so never repeat this call after an answer that says nothing.
         """
         # https://developers.klaviyo.com/en/reference/bulk_create_events
         rows = {"events-bulk-create": {"data": [bulk_row(event) for event in events]}}
@@ -105,7 +105,7 @@ class BulkCalls(JsonApi):
         )
 
     def import_job(self, id: str) -> ImportJob:
-        """Return how an import stands."""
+        """Return the state of an import."""
         # https://developers.klaviyo.com/en/reference/get_bulk_import_profiles_job
         answer = self._get(Endpoint.READ_BULK_IMPORT, f"/api/profile-bulk-import-jobs/{segment(id)}")
         return read(lambda body: _import_job(body["data"]), answer)
@@ -122,7 +122,7 @@ class BulkCalls(JsonApi):
         return rows, read(lambda body: next_cursor(body, before=cursor), page) or ""
 
     def subscribe_many(self, people: Sequence[Subscriber], *, list_id: str = "") -> None:
-        """Subscribe at most 1,000 as of the dates of their consents: nobody is asked again, and no welcome flow starts.
+        """Subscribe at most 1,000 persons with the dates of their consents: Klaviyo asks nobody again, and no welcome Flow starts.
 
         Repeating it is harmless.
         """
@@ -139,7 +139,7 @@ class BulkCalls(JsonApi):
         )
 
     def unsubscribe_many(self, people: Sequence[Subscriber]) -> None:
-        """Unsubscribe at most 100 everywhere. Repeating it is harmless."""
+        """Unsubscribe at most 100 persons everywhere. A repeat is harmless."""
         # https://developers.klaviyo.com/en/reference/bulk_unsubscribe_profiles. Never with a list: see consent_jobs.py.
         job = "profile-subscription-bulk-delete-job"
         attributes = {"profiles": {"data": [_unsubscribed(person) for person in people]}}

@@ -1,6 +1,6 @@
-"""Klaviyo's jobs that change consent, suppress and erase: one method per endpoint. The callers decide whom to ask for what.
+"""Klaviyo's jobs that change consent, suppress and erase: one method per endpoint. The callers decide for whom.
 
-Success means that Klaviyo has accepted the job. It carries the job out later, and tells nobody the result.
+Success means that Klaviyo has accepted the job. It carries the job out later, and reports no result.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,7 +12,7 @@ from shared.errors import NotFoundError
 from shared.klaviyo.json_api import JsonApi
 from shared.klaviyo.limits import Endpoint
 
-SOURCE = "omneo"  # kept by Klaviyo on the consent, and so the mark of our own calls
+SOURCE = "omneo"  # Klaviyo stores it with the consent, so it marks our own calls
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Person:
 
 
 class ConsentCalls(JsonApi):
-    """Calls that start such a job."""
+    """The calls that start these jobs."""
 
     def subscribe(self, person: Person, consents: Collection[Consent], *, list_id: str = "") -> None:
-        """Ask for a person to be subscribed, and put on a list if one is named, with our mark.
+        """Ask Klaviyo to subscribe a person with our mark, and to put the person on the list if one is named.
 
         The opt-in setting of the list, or without a list of the account, decides whether Klaviyo asks the person first. Repeating this
         call is harmless.
@@ -49,7 +49,7 @@ class ConsentCalls(JsonApi):
         )
 
     def unsubscribe(self, person: Person, consents: Collection[Consent]) -> None:
-        """Ask for a person to be unsubscribed everywhere. Klaviyo finds them by their addresses. Repeating this call is harmless."""
+        """Ask Klaviyo to unsubscribe a person everywhere. Klaviyo finds the person by the addresses. A repeat is harmless."""
         # https://developers.klaviyo.com/en/reference/bulk_unsubscribe_profiles. Never with a list: who is not on it would be
         # unsubscribed everywhere, and who is on it from the list alone.
         job = "profile-subscription-bulk-delete-job"
@@ -57,13 +57,13 @@ class ConsentCalls(JsonApi):
         self._start(Endpoint.UNSUBSCRIBE, job, {"profiles": {"data": [row]}})
 
     def suppress(self, email: str) -> None:
-        """Ask for no email to be sent to an address any more. Repeating this call is harmless."""
+        """Ask Klaviyo to send no more email to an address. A repeat is harmless."""
         # https://developers.klaviyo.com/en/reference/bulk_suppress_profiles
         row = {"type": "profile", "attributes": {"email": email}}
         self._start(Endpoint.SUPPRESS, "profile-suppression-bulk-create-job", {"profiles": {"data": [row]}})
 
     def request_deletion(self, profile_id: str) -> None:
-        """Ask for a profile and all that is known of it to be deleted for good. One that is gone already is deleted.
+        """Ask Klaviyo to delete a profile and all its data for good. A missing profile counts as deleted.
 
         Repeating this call is harmless.
         """

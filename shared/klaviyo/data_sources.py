@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 def made_data_source(title: str, description: str, klaviyo: "KlaviyoClient") -> str:
-    """Make a data source, unless somebody else just has, and return its id."""
+    """Make a data source, unless another caller has just made it, and return its id."""
     try:
         return klaviyo.create_data_source(title, description)
     except RefusedError as error:
-        # Another tenant of the same account may have been faster; which of the two says so is not documented.
+        # Another tenant of the same account may have been faster. It is not documented which answer shows that.
         id = klaviyo.data_sources().get(title) if error.status in (400, 409) else None
         if id is None:
             raise

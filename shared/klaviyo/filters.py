@@ -24,7 +24,7 @@ def any_of(field: str, values: Collection[str]) -> str:
 
 
 def from_then_on(field: str, moment: datetime) -> str:
-    """Return the filter for an aware moment and whatever is later, to the second.
+    """Return the filter for an aware moment and all later times, to the second.
 
     >>> from_then_on("datetime", datetime(2026, 11, 29, 12, tzinfo=UTC))
     'greater-or-equal(datetime,2026-11-29T12:00:00Z)'

@@ -1,15 +1,15 @@
-"""The grant of an install: its tokens, and the account that they open. Nothing is called here: an install's first page needs no client."""
+"""The grant of an install: its tokens and their account. Nothing is called here, because an install's first page needs no client."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-LONGEST_LIFE = 10 * 365 * 24 * 3600  # beyond any token's, and still a date when added to today
+LONGEST_LIFE = 10 * 365 * 24 * 3600  # longer than any token is valid, but small enough to add to a date
 
 
 class TokenAnswer(BaseModel):
-    """The answer of the token endpoint. The refresh token may be a new one; the caller keeps it always."""
+    """The answer of the token endpoint. The refresh token may be a new one, so the caller always stores it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

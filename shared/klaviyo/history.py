@@ -38,7 +38,7 @@ class EventPage:
 
 
 class HistoryCalls(JsonApi):
-    """Calls that read what happened."""
+    """Calls that read metrics and events."""
 
     def metrics(self) -> list[Metric]:
         """Return every metric of the account, Klaviyo's own and others'. 150 calls a minute."""

@@ -52,7 +52,7 @@ class FixedToken:
 class JsonApi:
     """Calls Klaviyo for one connected account.
 
-    Every method raises the errors of `HttpClient.call`, those of the access tokens, and RestingError where the pace forbids the call.
+    Every method raises the errors of `HttpClient.call` and of the access tokens, and RestingError if the pace forbids the call.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class JsonApi:
 
     @property
     def retirement(self) -> str:
-        """When Klaviyo retires the revision that we ask for, in its own words; "" if no answer has said so yet."""
+        """The date on which Klaviyo retires the revision that we ask for, in its own words; "" if no answer has named it yet."""
         return self._http.retirement
 
     def need_token(self) -> None:
-        """Return if a call would have a token that should work. None is made: a caller that must know of each call whether it was made
-        asks this first.
+        """Return if a call would have a token that should work. It makes no call: a caller that must know whether each call was made asks
+        this first.
 
         Raises:
             DisconnectedError: only a new install can help.
@@ -116,7 +116,8 @@ class JsonApi:
         try:
             answer = call(token)
         except TokenRejectedError:
-            # Expired early, or renewed by another worker: once more with another token, then it is somebody else's to judge.
+            # The token has expired early, or another worker has renewed it: one more try with another token, whose error goes to the
+            # caller.
             answer = call(self._tokens.instead_of(token))
         if is_strangers(answer):
             raise WaitError(
@@ -130,7 +131,7 @@ class JsonApi:
 
 
 def _without_body(endpoint: Endpoint, method: str) -> frozenset[int]:
-    """Return the statuses with which Klaviyo takes such a call and says no more; whoever answers for it would say another."""
+    """Return the statuses of Klaviyo's answers without a body to such a call; a proxy would answer with another status."""
     if method == "DELETE" or endpoint in (Endpoint.RECORDS, Endpoint.BULK_RECORDS):
         return frozenset({204})
     return frozenset({202} if method == "POST" else ())
@@ -153,7 +154,7 @@ def read(reader: Callable[[Any], T], body: Any) -> T:
 
 
 def rows_of(page: Any) -> list[Any]:
-    """Return the resources of a page, or raise what `read` takes for an answer that makes no sense."""
+    """Return the resources of a page, or raise an error that `read` turns into a WaitError."""
     rows = page["data"]
     if not isinstance(rows, list):
         raise TypeError("no list: nobody may be taken for missing")
@@ -164,7 +165,7 @@ def read_problem(body: Any) -> Problem:
     """Read a JSON:API error document: https://developers.klaviyo.com/en/docs/rate_limits_and_error_handling.
 
     Raises:
-        TypeError, KeyError, IndexError, AttributeError: the body is none.
+        TypeError, KeyError, IndexError, AttributeError: the body is no such document.
     """
     errors = body["errors"]
     if not isinstance(errors, list):

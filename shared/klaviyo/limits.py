@@ -1,4 +1,4 @@
-"""Klaviyo's endpoints by short names, and how many calls of each an account may make: every endpoint counts for itself."""
+"""Klaviyo's endpoints by short names, with the calls that an account may make of each: every endpoint counts alone."""
 
 import re
 from enum import StrEnum
@@ -15,7 +15,7 @@ class Limit(NamedTuple):
 
     @classmethod
     def read(cls, header: str) -> "Limit | None":
-        """Return what the header RateLimit-Limit says, None if it does not name both windows.
+        """Return the limit in the header RateLimit-Limit, None if the header does not name both windows.
 
         >>> Limit.read("15, 15;w=1, 150;w=60"), Limit.read("15"), Limit.read("0, 0;w=1, 0;w=60")
         (Limit(a_second=15, a_minute=150), None, None)

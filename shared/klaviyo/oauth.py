@@ -16,13 +16,13 @@ from shared.klaviyo.resources import SCOPES
 
 __all__ = ["LONGEST_LIFE", "KlaviyoApp", "KlaviyoOAuth", "TokenAnswer", "read_problem"]
 
-# `invalid_grant` is RFC 6749's word and the one Klaviyo's own samples wait for; its troubleshooting page spells the other.
+# `invalid_grant` is the word of RFC 6749 and of Klaviyo's own samples; Klaviyo's troubleshooting page has the other spelling.
 _DEAD_GRANTS = {"invalid_grant", "invalid_grant_type"}
 
 
 @dataclass(frozen=True)
 class KlaviyoApp:
-    """The marketplace app that the extension is."""
+    """The extension's own app in Klaviyo's marketplace."""
 
     client_id: str
     client_secret: SecretStr
@@ -73,11 +73,11 @@ class KlaviyoOAuth:
         )
 
     def revoke(self, refresh_token: str) -> None:
-        """Disconnect the app in the account of the token. A token that is dead already is no error.
+        """Disconnect the app in the account of the token. An invalid token is no error.
 
         Raises:
-            WaitError: Klaviyo cannot at the moment, or refuses our app's own credentials, which an operator mends.
-            RefusedError: Klaviyo does not; asking again does not help.
+            WaitError: Klaviyo cannot answer now, or refuses our app's own credentials, which an operator mends.
+            RefusedError: Klaviyo refuses; a repeat does not help.
         """
         form = {"token": refresh_token, "token_type_hint": "refresh_token"}
         try:
@@ -99,7 +99,7 @@ class KlaviyoOAuth:
     def refresh(self, refresh_token: str) -> TokenAnswer:
         """Return new tokens.
 
-        Klaviyo has been seen to answer with the same refresh token, and to keep the old access token alive until it expires.
+        In tests, Klaviyo answered with the same refresh token, and the old access token stayed valid until it expired.
 
         Raises:
             GrantRefusedError: Klaviyo no longer accepts the refresh token.
@@ -138,7 +138,7 @@ def _read_tokens(answer: Any) -> TokenAnswer:
     try:
         return TokenAnswer.model_validate(answer)
     except ValidationError:
-        # The error's own text would repeat the tokens.
+        # The error's own text would show the tokens.
         raise WaitError(
             "Klaviyo's token endpoint answered without usable tokens", service="Klaviyo"
         ) from None
@@ -148,7 +148,7 @@ def read_problem(body: Any) -> Problem:
     """Read an error of RFC 6749, section 5.2.
 
     Raises:
-        TypeError, KeyError: the body is none.
+        TypeError, KeyError: the body is no such error.
     """
     code = body["error"]
     if not isinstance(code, str):

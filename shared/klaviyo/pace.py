@@ -1,4 +1,4 @@
-"""The pace of a tenant's calls: an endpoint that Klaviyo has just refused is not called, and the caller learns when its turn is.
+"""The pace of a tenant's calls: an endpoint that Klaviyo has just throttled is not called, and the caller learns when its turn comes.
 
 A worker's calls follow the pace, because the queue can wait. A call for which a person waits is made anyway: it is one call, and Klaviyo may
 take it.
@@ -14,16 +14,16 @@ from shared.klaviyo.rests import Rests
 
 
 class Pace(Protocol):
-    """The pace that a client asks before a call, and tells of a refusal."""
+    """The pace of a client, which asks it before each call and reports each refusal."""
 
     def check(self, endpoint: Endpoint) -> None:
         """Return if the endpoint may be called, or raise a RestingError."""
 
     def answered(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
-        """Hear the headers of an answer."""
+        """Read the limits in the headers of an answer."""
 
     def refused(self, endpoint: Endpoint, asked: float | None) -> None:
-        """Hear that Klaviyo throttles the endpoint, and for how many seconds it asks, None if it does not say."""
+        """Note that Klaviyo throttles the endpoint for so many seconds, None if it does not say how many."""
 
 
 class Unpaced:
@@ -33,10 +33,10 @@ class Unpaced:
         """Let the call be made at once."""
 
     def answered(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
-        """Pass over it: no call is ever put off for what is left."""
+        """Ignore the limits: no call waits."""
 
     def refused(self, endpoint: Endpoint, asked: float | None) -> None:
-        """Pass over it: no endpoint is let rest."""
+        """Ignore the refusal: no endpoint rests."""
 
 
 class TenantPace:
@@ -51,7 +51,7 @@ class TenantPace:
         """Return if the endpoint may be called.
 
         Raises:
-            RestingError: it rests.
+            RestingError: the endpoint rests.
         """
         turn = self._rests.turn(self._tenant, endpoint, self._rests.limit(self._tenant, endpoint))
         if turn is not None:
@@ -63,7 +63,7 @@ class TenantPace:
             )
 
     def answered(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
-        """Learn the account's own limit, which may be another than the documented one, and whether this second's calls are spent."""
+        """Note the account's own limit, which may differ from the documented one, and whether the calls of this second are spent."""
         if limit := Limit.read(headers.get("RateLimit-Limit", "")):
             self._rests.learn(self._tenant, endpoint, limit)
         if headers.get("RateLimit-Remaining", "").strip() == "0":  # of the second, not of the minute

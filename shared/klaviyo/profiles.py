@@ -26,7 +26,7 @@ class KlaviyoProfile:
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> "KlaviyoProfile":
-        """Read a profile resource, or raise what `read` takes for an answer that makes no sense."""
+        """Read a profile resource, or raise an error that `read` turns into a WaitError."""
         attributes = row["attributes"]
         profile = cls(
             id=str(row["id"]),
@@ -40,7 +40,7 @@ class KlaviyoProfile:
         return profile
 
     def reasons_off(self, list_id: str) -> frozenset[str]:
-        """Return why Klaviyo sends this profile no email of the list; empty if nothing keeps it from that."""
+        """Return why Klaviyo sends this profile no email of the list; empty if it does send them."""
         rows = self._marketing_rows("list_suppressions")
         return frozenset(str(row.get("reason")) for row in rows if row.get("list_id") == list_id)
 
@@ -53,12 +53,12 @@ class ProfileCalls(ConsentCalls):
     """Calls about one profile, its consent among them, or its place on a list."""
 
     def import_profile(self, resource: Mapping[str, Any]) -> KlaviyoProfile:
-        """Create or update the profile that `resource` means, and return it with its subscriptions as they are.
+        """Create or update the profile of `resource`, and return it with its subscriptions.
 
         It is found by its id or, without one, by any identifier. Repeating this call is harmless.
 
         Raises:
-            NotFoundError: it names an id that Klaviyo does not know.
+            NotFoundError: `resource` names an id that Klaviyo does not know.
             RefusedError: 400 names the `field`; 409 says in `duplicate_of` whose an identifier is.
         """
         # https://developers.klaviyo.com/en/reference/create_or_update_profile
@@ -69,7 +69,7 @@ class ProfileCalls(ConsentCalls):
         return read(lambda body: with_subscriptions(body["data"]), answer)
 
     def create_profile(self, resource: Mapping[str, Any]) -> KlaviyoProfile:
-        """Create the profile that `resource` describes, and return it with its subscriptions. One that exists is never changed.
+        """Create the profile of `resource`, and return it with its subscriptions. An existing profile is never changed.
 
         Raises:
             RefusedError: 400 names the `field`; 409 says in `duplicate_of` whose an identifier is.
@@ -81,10 +81,10 @@ class ProfileCalls(ConsentCalls):
         return read(lambda body: with_subscriptions(body["data"]), answer)
 
     def merge_profiles(self, source: str, into: str) -> None:
-        """Ask for a profile to be merged into another, which keeps what it has. Klaviyo does so later. Repeating this call is harmless.
+        """Ask Klaviyo to merge a profile into another, which keeps its own values. Klaviyo does so later. A repeat is harmless.
 
         Raises:
-            NotFoundError: there is no such profile any more.
+            NotFoundError: the profile no longer exists.
         """
         # https://developers.klaviyo.com/en/reference/merge_profiles
         rows = {"profiles": {"data": [{"type": "profile", "id": source}]}}
@@ -95,7 +95,7 @@ class ProfileCalls(ConsentCalls):
         )
 
     def profile(self, id: str) -> KlaviyoProfile | None:
-        """Return the profile with its subscriptions, None if there is none; one that was merged answers as the other."""
+        """Return the profile with its subscriptions, None if there is none. For a merged profile, Klaviyo returns the other one."""
         # https://developers.klaviyo.com/en/reference/get_profile
         try:
             answer = self._get(Endpoint.READ_PROFILE, f"/api/profiles/{segment(id)}", _SUBSCRIPTIONS)
@@ -108,7 +108,7 @@ class ProfileCalls(ConsentCalls):
         return self.find_profile("external_id", external_id)
 
     def find_profile(self, identifier: str, value: str) -> KlaviyoProfile | None:
-        """Return the profile that has it as its `external_id`, `email` or `phone_number`; None if there is none."""
+        """Return the profile with this `external_id`, `email` or `phone_number`; None if there is none."""
         # https://developers.klaviyo.com/en/reference/get_profiles
         answer = self._get(
             Endpoint.READ_PROFILES, "/api/profiles", {"filter": equals(identifier, value), **_SUBSCRIPTIONS}
@@ -117,10 +117,10 @@ class ProfileCalls(ConsentCalls):
         return rows[0] if rows else None
 
     def check_list(self, list_id: str) -> None:
-        """Look whether there is such a list.
+        """Check that the list exists.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: there is no such list.
         """
         # https://developers.klaviyo.com/en/reference/get_list
         self._get(Endpoint.READ_LIST, f"/api/lists/{segment(list_id)}")
@@ -133,13 +133,13 @@ class ProfileCalls(ConsentCalls):
         return read(lambda body: bool([{**row} for row in rows_of(body)]), answer)
 
     def subscribe_to_email(self, profile: KlaviyoProfile, list_id: str) -> None:
-        """Ask for a profile to be subscribed to email and to a list. See `subscribe`."""
+        """Ask Klaviyo to subscribe a profile to email and to a list. See `subscribe`."""
         self.subscribe(Person(profile.id, profile.email), [Consent.EMAIL], list_id=list_id)
 
 
 def with_subscriptions(row: Mapping[str, Any]) -> KlaviyoProfile:
-    """Read a profile resource whose subscriptions were asked for, or raise what `read` takes for an answer that makes no sense."""
-    # Without them an opt-out would look like a profile that has never been asked.
+    """Read a profile resource with subscriptions, or raise an error that `read` turns into a WaitError."""
+    # Without the subscriptions, an opt-out would look like a profile without any decision.
     if not isinstance(row["attributes"]["subscriptions"], dict):
         raise TypeError("no subscriptions")
     return KlaviyoProfile.read(row)

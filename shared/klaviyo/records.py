@@ -11,8 +11,8 @@ from shared.klaviyo.limits import Endpoint
 class RecordCalls(JsonApi):
     """Finds and makes data sources, and sends records to them.
 
-    Success means that Klaviyo has accepted the record; only the ingestion logs of an object type show the result. No key keeps
-    Klaviyo from taking a record twice.
+    Success means that Klaviyo has accepted the record; only the ingestion logs of an object type show the result. No key stops Klaviyo from
+    taking a record twice.
     """
 
     def data_sources(self) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """The things that an install makes in Klaviyo and Omneo, and the permissions that it asks for."""
 
-# Everything the extension calls, nothing else: Klaviyo reviews apps for least privilege.
-# https://developers.klaviyo.com/en/docs/set_up_oauth
+# Only what the extension calls: Klaviyo reviews apps for least privilege. https://developers.klaviyo.com/en/docs/set_up_oauth
 SCOPES = (
     "accounts:read", "events:read", "events:write", "metrics:read", "profiles:read", "profiles:write",
     "lists:read", "lists:write", "subscriptions:read", "subscriptions:write", "custom-objects:read",
@@ -21,8 +20,8 @@ DATA_SOURCES = {
 # Omneo's installation page: one webhook each, all made disabled.
 OMNEO_TRIGGERS = ("profile.created", "profile.updated", "profile.deleted")
 
-# The consent events that the extension acts on. Accounts differ in which they offer; the sms and text_messaging twins
-# stand side by side. https://developers.klaviyo.com/en/docs/working_with_system_webhooks
+# The consent events that the extension acts on. Not every account offers all of them; the sms and text_messaging twins stand side by side.
+# https://developers.klaviyo.com/en/docs/working_with_system_webhooks
 SYSTEM_TOPICS = frozenset(
     f"event:klaviyo.{name}"
     for name in (
@@ -47,15 +46,15 @@ SYSTEM_TOPICS = frozenset(
 
 
 def webhook_name(tenant: str) -> str:
-    """Return the name of a tenant's system webhook: Klaviyo masks addresses, so the name is what finds it again."""
+    """Return the name of a tenant's system webhook. The webhook is found by its name, because Klaviyo masks addresses."""
     return f"Omneo {tenant}"
 
 
 def system_webhook_path(tenant: str) -> str:
-    """Return where Klaviyo's system webhooks call."""
+    """Return the path that Klaviyo's system webhooks call."""
     return f"/{tenant}/api/v1/webhooks/klaviyo/system"
 
 
 def omneo_webhook_path(tenant: str) -> str:
-    """Return where Omneo's webhooks call."""
+    """Return the path that Omneo's webhooks call."""
     return f"/{tenant}/api/v1/webhooks/omneo"

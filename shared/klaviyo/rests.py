@@ -1,4 +1,4 @@
-"""Until when an endpoint of Klaviyo's is not to be called again for a tenant: the first refusal holds all instances back.
+"""The rests of Klaviyo's endpoints, each for one tenant: after the first refusal, no instance calls the endpoint until the rest ends.
 
 Each endpoint has one document. A refused caller writes it only if it holds no later time: of a hundred refusals at once one writes, and no
 caller waits for another. Before a call, the caller looks into a memory that is a second old at most. A rest only saves calls: when the store
@@ -23,12 +23,12 @@ from shared.klaviyo.rules.line import Line
 from shared.storage.documents import Document, Documents, Value, delete_all
 
 KNOWN_FOR = timedelta(seconds=1)
-LONGEST = 3600.0  # seconds; as long as a job waits at most because it is asked to
+LONGEST = 3600.0  # seconds; the longest wait that a service can ask of a job
 LONGEST_UNASKED = 60.0  # seconds
-# Refusals of the same moment, which ask for whole seconds, end within so much of each other.
+# The rests of refusals at the same moment end within so much of each other, because Klaviyo asks for whole seconds.
 _AS_LATE = timedelta(seconds=1)
 _SECOND = timedelta(seconds=1)
-_REMEMBERED = timedelta(minutes=2)  # after its end, for the next to be longer
+_REMEMBERED = timedelta(minutes=2)  # after a rest's end: within this time, the next rest is longer
 _TENANTS = 1000
 _LINES = 10_000
 _TRIES = 3
@@ -37,11 +37,11 @@ _TRIES = 3
 @dataclass(frozen=True)
 class _Rest:
     until: datetime
-    seconds: float  # how long it was to be
+    seconds: float  # its length in seconds
 
 
 class Rests:
-    """Notes rests and tells them. Safe for threads."""
+    """Stores and reads rests. Safe for threads."""
 
     def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
         self._documents = documents
@@ -53,22 +53,22 @@ class Rests:
         self._full: dict[tuple[str, str], datetime] = {}
 
     def until(self, tenant: str, thing: str) -> datetime | None:
-        """Return until when an endpoint, or whatever else rests by a name, is not to be called; None if it may be."""
+        """Return the end of the rest of an endpoint, or of another name; None if it does not rest."""
         now = self._clock()
         rest, full = self._seen(tenant, now).get(thing), self._full.get((tenant, thing), now)
         until = full if rest is None else max(rest.until, full)
         return until if until > now else None
 
     def look(self, tenant: str, thing: str) -> datetime | None:
-        """Return what `until` does, as it stands in the store now."""
+        """Do what `until` does, with a read of the store."""
         now = self._clock()
         rest = self._read(tenant, now).get(thing)
         return rest.until if rest is not None and rest.until > now else None
 
     def turn(self, tenant: str, thing: str, limit: Limit) -> datetime | None:
-        """Return when it is the turn of one more that waits for the end of a rest, None if nothing rests.
+        """Return the turn of one more caller that waits for the end of a rest, None if nothing rests.
 
-        Those who ask come one behind the other, as fast as the limit lets them: all at once they would be refused again.
+        The callers come one after the other, as fast as the limit allows: all at once they would be refused again.
         """
         until = self.until(tenant, thing)
         if until is None:
@@ -81,7 +81,7 @@ class Rests:
         return min(at, until + timedelta(seconds=LONGEST))
 
     def learn(self, tenant: str, endpoint: Endpoint, limit: Limit) -> None:
-        """Remember in this process what Klaviyo has said of a limit."""
+        """Keep in this process a limit that Klaviyo has named."""
         if self.limit(tenant, endpoint) == limit:
             return
         with self._lock:
@@ -100,17 +100,17 @@ class Rests:
             self._full[tenant, endpoint] = self._clock().replace(microsecond=0) + _SECOND
 
     def limit(self, tenant: str, endpoint: Endpoint) -> Limit:
-        """Return the limit of an endpoint as Klaviyo has last said it, or the documented limit."""
+        """Return the limit of an endpoint that Klaviyo has named last, or the documented limit."""
         return self._limits.get((tenant, endpoint), endpoint.limit)
 
     def rest(self, tenant: str, thing: str, until: datetime) -> None:
-        """Let it rest until then, unless it rests as long already."""
+        """Let the endpoint rest until then, unless a longer rest is noted."""
         self._note(tenant, thing, _Rest(until, (until - self._clock()).total_seconds()))
 
     def spend(self, tenant: str, thing: str, many: int, *, until: datetime) -> int:
-        """Note that so many more are spent of what there is until then, and return how many are in all, as far as is known.
+        """Note that so many more calls are spent until then, and return the known sum.
 
-        Of those who note it at the same moment some may not be counted: nobody waits for another.
+        Of several notes at the same moment, some may be lost: no caller waits for another.
         """
         for _ in range(_TRIES):
             try:
@@ -125,7 +125,7 @@ class Rests:
         found = self._documents.get(_collection(tenant), thing)
         if found is not None and found.fields["until"] == until:
             many += cast(int, found.fields["spent"])
-        # The fields of a rest, since rests are read together; nobody asks whether this one is over.
+        # The fields of a rest, because rests are read together; nobody reads the end of this one.
         fields: dict[str, Value] = {"until": until, "seconds": 0.0, "spent": many, "expire_at": until}
         if found is None:
             self._documents.create(_collection(tenant), thing, fields)
@@ -134,7 +134,7 @@ class Rests:
         return many
 
     def refused(self, tenant: str, thing: str, asked: float | None, *, at_least: float = 1.0) -> None:
-        """Let what has just been refused rest for the seconds that were asked for; where none were, longer each time in a row."""
+        """Let a refused endpoint rest for the seconds that Klaviyo asks for; without a number, longer after each refusal in a row."""
         now = self._clock()
         seconds = asked or 0.0
         if seconds < at_least:
@@ -148,14 +148,14 @@ class Rests:
         self._note(tenant, thing, _Rest(now + timedelta(seconds=seconds), seconds))
 
     def end(self, tenant: str, thing: str) -> None:
-        """Let it rest no longer."""
+        """End the rest."""
         self._documents.delete(_collection(tenant), thing)
         self._remember(tenant, thing, None)
         with self._lock:
             self._lines.pop((tenant, thing), None)
 
     def forget(self, tenant: str) -> None:
-        """Forget every rest, who waits for its end, and what was learned of limits: they may have been another account's."""
+        """Forget all rests, waiting lines and limits of the tenant: they may come from another account."""
         delete_all(self._documents, _collection(tenant))
         with self._lock:
             self._known.pop(tenant, None)
@@ -168,7 +168,7 @@ class Rests:
             looked_at, rests = self._known.get(tenant, (None, {}))
             if looked_at is not None and timedelta() <= now - looked_at < KNOWN_FOR:
                 return rests
-            # Others go on with what was known while this one looks.
+            # The other threads use the old memory while this one reads.
             self._keep(tenant, now, rests)
         return self._read(tenant, now)
 
@@ -190,12 +190,12 @@ class Rests:
         self._known[tenant] = (now, rests)
 
     def _note(self, tenant: str, thing: str, rest: _Rest) -> None:
-        with suppress(StoreUnavailableError):  # then this instance alone knows
+        with suppress(StoreUnavailableError):  # then only this instance knows of the rest
             rest = self._written(tenant, thing, rest)
         self._remember(tenant, thing, rest)
 
     def _written(self, tenant: str, thing: str, rest: _Rest) -> _Rest:
-        """Write the rest, unless one as late stands there; return the one that stands then."""
+        """Write the rest, unless the store holds one that ends as late; return the stored rest."""
         fields: dict[str, Value] = {
             "until": rest.until,
             "seconds": rest.seconds,
@@ -211,7 +211,7 @@ class Rests:
                 else:
                     self._documents.update(_collection(tenant), thing, fields, version=found.version)
             except (DocumentExistsError, DocumentChangedError):
-                continue  # somebody else was refused at the same moment
+                continue  # another caller was refused at the same moment
             return rest
         return rest
 

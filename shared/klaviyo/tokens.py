@@ -26,7 +26,7 @@ from shared.tenants.tenants import KlaviyoConnection, Outage, Tenant, TenantStor
 
 REFRESH_AHEAD = timedelta(
     minutes=5
-)  # of an hour: early enough that a slow refresh does not leave anyone without
+)  # of an hour: early enough that nobody is without a token during a slow refresh
 SECOND_LOOK_SECONDS = 30.0
 LEASE = timedelta(seconds=120)  # longer than two token calls and the wait between them
 RETRY_SECONDS = 5.0
@@ -35,7 +35,7 @@ REST_SECONDS = 6.0
 
 
 class TenantTokens:
-    """Access tokens of one tenant, as the Klaviyo client asks for them."""
+    """The access tokens of one tenant, for the Klaviyo client."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class TenantTokens:
     def current(self) -> str:
         """Return a token that should work now. A token that expires soon is refreshed first.
 
-        While a refresh has to wait, the old token is returned as long as it lives.
+        While a refresh has to wait, the old token is returned until it expires.
 
         Raises:
             DisconnectedError: only a new install can help.
@@ -86,13 +86,13 @@ class TenantTokens:
         try:
             connection = _connected(self._read())
             if not self._is_usable(connection, rejected):
-                # Who held the lease until now may have been refused.
+                # Klaviyo may have refused the last holder of the lease.
                 if rests_until := self._rests.look(self._tenant.name, Endpoint.TOKEN):
                     return self._while_it_rests(connection, rejected, rests_until)
                 connection = self._refresh(connection)
             return connection.access_token.get_secret_value()
         except WaitError:
-            # The token endpoint cannot answer; that need not hold up work which the old token still allows.
+            # The token endpoint cannot answer, but the old token still works.
             if self._lives(connection, rejected):
                 return connection.access_token.get_secret_value()
             raise
@@ -156,7 +156,7 @@ class TenantTokens:
         return self._store(answer, of=connection)
 
     def _store(self, answer: TokenAnswer, *, of: KlaviyoConnection) -> KlaviyoConnection:
-        """Store the answer, unless an install has brought other tokens meanwhile; return what stands then."""
+        """Store the answer, unless an install has brought other tokens meanwhile; return the stored connection."""
         now = self._clock()
 
         def edit(tenant: Tenant) -> Tenant:
@@ -169,7 +169,7 @@ class TenantTokens:
     def _disconnect(
         self, connection: KlaviyoConnection, error: GrantRefusedError
     ) -> KlaviyoConnection | None:
-        """Mark the tenant disconnected, unless an install has just connected it again; return that connection then."""
+        """Mark the tenant as disconnected. If an install has just connected it again, return that connection instead."""
         now = self._clock()
 
         def edit(tenant: Tenant) -> Tenant:

@@ -35,7 +35,7 @@ from shared.omneo.models import (
 )
 from shared.omneo.verdicts import read_problem
 
-# The models too: who calls a method reads its answer.
+# The models too: a caller of a method reads its answer.
 __all__ = [
     "IdToken",
     "Interaction",
@@ -73,7 +73,7 @@ class OmneoClient:
         return None if fields is None else read_as(Profile, fields, "profile")
 
     def profile_fields(self, id: str) -> Mapping[str, Any] | None:
-        """Return everything that Omneo shows of the profile, None when there is none."""
+        """Return all fields that Omneo shows of the profile, None when there is no profile."""
         try:
             path = f"/api/v3/profiles/{_segment(id)}"
             fields = thing_in(self._call("GET", path), "profile")
@@ -101,7 +101,9 @@ class OmneoClient:
         made_since: datetime | None = None,
         size: int = 100,
     ) -> ProfilesPage:
-        """Return a page of profiles, oldest first: of those changed at `since` or later and before `until`, made at `made_since` or later."""
+        """Return a page of profiles, oldest first: profiles that changed from `since` on and before `until`, and were made from
+        `made_since` on.
+        """
         # https://docs.omneo.io/dev-guides/profiles/working-with-profiles; filters and pages as Omneo's SDKs have them.
         params = {"page[size]": str(size), "page[number]": str(number), "sort": "created_at"}
         for name, at in (
@@ -120,7 +122,7 @@ class OmneoClient:
             raise WaitError("Omneo answered with a page that cannot be read", service="Omneo") from None
 
     def create_identity(self, profile_id: str, *, handle: str, identifier: str) -> None:
-        """Add an identity to a profile. One that any profile holds already is refused."""
+        """Add an identity to a profile. Omneo refuses an identity that any profile holds already."""
         # Omneo's SDKs; https://docs.omneo.io/dev-guides/profiles/working-with-identities
         path = f"/api/v3/profiles/{_segment(profile_id)}/identities"
         self._call("POST", path, body={"handle": handle, "identifier": identifier, "is_active": True})
@@ -141,7 +143,7 @@ class OmneoClient:
             raise
 
     def create_interaction(self, interaction: Interaction, namespace: str) -> None:
-        """Add an interaction. Omneo knows no key for it: repeating this call makes a second one, with the same `meta`."""
+        """Add an interaction. It has no key in Omneo, so a repeat makes a second one with the same `meta`."""
         # https://docs.omneo.io/concepts/profiles/interactions
         self._call(
             "POST",
@@ -170,7 +172,7 @@ class OmneoClient:
     def find_profile_by_identity(self, *, identifier: str, handle: str) -> Profile | None:
         """Return the profile that holds the identity, None when there is none."""
 
-        # https://docs.omneo.io/reference/searchbyid; what is answered for none is not documented.
+        # https://docs.omneo.io/reference/searchbyid; the answer for a missing profile is not documented.
         def search(type: str, id: object) -> Any:
             return self._call("POST", "/api/v3/profiles/search-id", body={"type": type, "id": id})
 
@@ -189,7 +191,7 @@ class OmneoClient:
         return None if found in (None, {}) else read_as(Profile, found, "profile")
 
     def rewards_of_profile(self, profile_id: str) -> Iterator[Reward]:
-        """Yield every reward of the profile, page by page as they are asked for."""
+        """Yield every reward of the profile; each page is read when it is needed."""
         # Omneo's SDK: GET /rewards with filter[profile_id]
         params = {"filter[profile_id]": profile_id, "sort": "-created_at", "page[size]": "100"}
         return (read_as(Reward, row, "reward") for row in self._rows("/api/v3/rewards", params))
@@ -211,7 +213,7 @@ class OmneoClient:
         return next((definition for definition in self._definitions() if definition.handle == handle), None)
 
     def create_reward(self, reward: Mapping[str, Any]) -> Reward:
-        """Make a reward and return it. A repeat may be refused or may make a second one: the caller must know."""
+        """Make a reward and return it. Omneo may refuse a repeat or make a second reward, so the caller must prevent repeats."""
         # https://docs.omneo.io/api-reference/reward/add-reward
         answer = self._call("POST", "/api/v3/rewards", body=reward)
         return read_as(Reward, thing_in(answer, "reward"), "reward")
@@ -233,7 +235,7 @@ class OmneoClient:
         return found
 
     def create_webhook(self, trigger: str, url: str, namespace: str) -> None:
-        """Make a webhook, disabled: a person enables it in CX Manager. A second one for trigger and URL is refused."""
+        """Make a disabled webhook, which a person enables in CX Manager. Omneo refuses a second one for the same trigger and URL."""
         self._call(
             "POST",
             "/api/v3/webhooks",
@@ -258,7 +260,7 @@ class OmneoClient:
 
     def verify_token(self) -> datetime | None:
         """Return when the token expires, None if Omneo does not say; raise TokenRejectedError if Omneo does not accept it."""
-        # Omneo's SDK: GET /auth/verify. Any 2xx means accepted: nothing public gives its body a shape.
+        # Omneo's SDK: GET /auth/verify. Any 2xx means accepted, because no public source documents its body.
         return token_expiry(self._call("GET", "/api/v3/auth/verify", any_success=True))
 
     def _rows(self, path: str, params: Mapping[str, str]) -> Iterator[Any]:
@@ -279,7 +281,7 @@ class OmneoClient:
         return (read_as(RewardDefinition, row, "reward definition") for row in rows)
 
     def _listed(self, path: str, params: Mapping[str, str]) -> Any:
-        """Return the answer of a list. An empty list is 200: a 404 says only that the list is not to be had now."""
+        """Return the answer of a list. An empty list has status 200, so a 404 only says that the list cannot be read now."""
         try:
             return self._call("GET", path, params=params)
         except NotFoundError as error:
@@ -292,12 +294,12 @@ class OmneoClient:
         ask: Callable[[], Any],
         ask_for: Callable[[Mapping[str, Any]], Any],
     ) -> Any:
-        """Return what is there after all, None if Omneo itself says that nothing is, where the first answer may have been a gateway's.
+        """Ask again after a 404 that a gateway may have sent. Return the answer, None if Omneo itself says that there is nothing.
 
-        Omneo stands behind the path if it is heard there on a profile that it lists (`ask_for`); then what is asked is asked once more.
+        A call about a profile that Omneo lists (`ask_for`) shows whether Omneo answers on this path. If so, the first call is repeated.
 
         Raises:
-            WaitError: it was the gateway, or that cannot be told now.
+            WaitError: the gateway has answered, or nobody can tell now.
         """
         rows = rows_or_wait(self._listed("/api/v3/profiles", {"page[size]": "1"}))
         if not rows:

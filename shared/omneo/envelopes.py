@@ -1,4 +1,4 @@
-"""How Omneo's answers are opened: the envelope of one thing, of a list and its next page. Nothing here calls Omneo."""
+"""Opens Omneo's answers: the envelope of one thing, of a list and of its next page. Nothing here calls Omneo."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ def thing_in(body: Any, name: str) -> Any:
     """Return the single thing that an answer holds. `name` says what it is, for the error.
 
     Raises:
-        WaitError: the answer has no envelope. It says nothing then, also not that the thing is missing.
+        WaitError: the answer has no envelope. Then it does not even say that the thing is missing.
     """
     try:
         return body["data"]
@@ -82,7 +82,7 @@ def profiles_in(body: Any) -> list[Profile]:
 
 
 def next_page(body: Any, asked: Mapping[str, str]) -> dict[str, str]:
-    """Return the parameters of the page after the one that was asked for with `asked`, none on the last page.
+    """Return the parameters of the page after the page of `asked`, none after the last page.
 
     Raises:
         TypeError, KeyError, AttributeError, ValueError: the link to the next page cannot be read, or leads to the same page.
@@ -102,7 +102,7 @@ def next_page(body: Any, asked: Mapping[str, str]) -> dict[str, str]:
 def token_expiry(body: Any) -> datetime | None:
     """Return when the token expires, None if the answer does not say.
 
-    The time stands beside the other fields or in an envelope. It is UTC where it names no zone.
+    The time stands beside the other fields or in an envelope. A time without a zone is UTC.
     """
     try:
         at = datetime.fromisoformat(body.get("data", body)["expires_at"])

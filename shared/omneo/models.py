@@ -14,7 +14,7 @@ def _plain_id(id: object) -> object:
 
 
 class IdToken(BaseModel):
-    """An Omneo ID token, and when it expires (Unix seconds, as Omneo says it)."""
+    """An Omneo ID token, and its expiry in Unix seconds."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
@@ -23,7 +23,7 @@ class IdToken(BaseModel):
 
 
 class Profile(BaseModel):
-    """The part of an Omneo profile that is needed."""
+    """The fields of an Omneo profile that the extension uses."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -38,7 +38,7 @@ class Profile(BaseModel):
 
     @property
     def lives(self) -> bool:
-        """Whether it is not deleted: Omneo hides deleted profiles, or shows them as such."""
+        """Whether the profile is not deleted. Omneo hides deleted profiles, or marks them."""
         return bool(self.profile_type != "deleted")
 
     @property
@@ -50,7 +50,7 @@ class Profile(BaseModel):
 
 @dataclass(frozen=True)
 class ProfilesPage:
-    """A page of profiles, whole as Omneo shows them; how many pages and profiles there are."""
+    """A page of profiles with all their fields, and the numbers of pages and profiles."""
 
     rows: tuple[Mapping[str, Any], ...]
     pages: int
@@ -59,7 +59,7 @@ class ProfilesPage:
 
 @dataclass(frozen=True)
 class Interaction:
-    """Something a profile did elsewhere. `signal` is 1, 0 or -1, `channel` email or sms, `at` aware."""
+    """An act of a profile in another system. `signal` is 1, 0 or -1, `channel` is email or sms, and `at` is aware."""
 
     profile_id: str
     name: str
@@ -71,7 +71,7 @@ class Interaction:
 
 
 class Reward(BaseModel):
-    """The part of a reward that is needed. Omneo does not show `external_id`; should it ever, it is read."""
+    """The fields of a reward that the extension uses. Omneo does not show `external_id`, but it is read if it ever comes."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -81,7 +81,7 @@ class Reward(BaseModel):
 
 
 class RewardDefinition(BaseModel):
-    """The life and the currency of a definition's rewards, as Omneo writes them. The rules interpret them."""
+    """The validity and the currency of a definition's rewards, as Omneo writes them. The rules interpret them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

@@ -1,4 +1,4 @@
-"""The refusals that are Omneo's own, and what they say. Pure.
+"""Which refusals are Omneo's own, and their contents. Pure.
 
 Omneo's public sources show two forms: `{"errors": {field: [message]}}` with 422, and `{"message": "Unauthenticated."}` with 401. Both are
 Laravel's, which says `{"message": "No query results for model [App\\\\Models\\\\Profile] ID"}` with the 404 of a thing that is not there. A
@@ -12,20 +12,20 @@ from typing import Any
 
 from shared.http.answers import Problem
 
-# What an error of Laravel's may hold beside; a gateway adds names of its own.
+# The further names in an error of Laravel's; a gateway adds names of its own.
 _LARAVELS = frozenset({"message", "errors", "exception", "file", "line", "trace"})
 _THINGS = re.compile(
     r"profile|identit|reward|definition|webhook|interaction|attribute|comms|external.?id", re.IGNORECASE
 )
-# A path that is not known, or a caller that is not let through.
+# The words of a gateway about an unknown path or a caller that it refuses.
 _GATEWAYS = re.compile(
     r"\broutes?\b|\bendpoint|\bno apis?\b|\bthis api\b|\bupstream|\bgateway|\burl\b|\bpage\b|\bpath\b|authentication token"
     r"|\bservices?\b|maintenance|ip address|\bwaf\b|/api/|\bcannot (?:get|post|put|patch|delete)\b",
     re.IGNORECASE,
 )
-# Whoever stands in front lets nobody in with such words; Laravel's own are "This action is unauthorized."
+# A gateway refuses a caller with such words; Laravel's own are "This action is unauthorized."
 _BARRED = re.compile(r"\bnot authori[sz]ed|access (?:is )?denied|\bblocked\b", re.IGNORECASE)
-# Some have had other names. No gateway speaks of a conflict.
+# Some statuses have had other names. No gateway answers with a conflict.
 _PHRASES = frozenset(status.phrase.casefold() for status in HTTPStatus) - {"conflict"} | {
     *(
         "",
@@ -36,7 +36,7 @@ _PHRASES = frozenset(status.phrase.casefold() for status in HTTPStatus) - {"conf
         "bad gateway",
     ),
 }
-_REFUSALS = frozenset(range(400, 500)) - {401}  # a token that a gateway rejects is rejected
+_REFUSALS = frozenset(range(400, 500)) - {401}  # a gateway's 401 rejects the token too
 
 
 def read_problem(body: Any) -> Problem:
@@ -59,8 +59,8 @@ def read_problem(body: Any) -> Problem:
 
 
 def _anybodys(message: str) -> frozenset[int]:
-    """Return the statuses with which anybody might say this: every refusal if it is no more than a status' phrase, else a 404 of
-    no thing, and a 403 of whoever lets nobody in.
+    """Return the statuses with which a gateway could say this: every refusal for the bare phrase of a status, else a 404 of no thing, and a
+    403 of whoever lets nobody in.
     """
     if message.strip(" .!").casefold() in _PHRASES:
         return _REFUSALS

@@ -105,7 +105,7 @@ class SyncBacklog:
         return self._documents.count(_collection(tenant), where=_where(alone))
 
     def forget_profile(self, tenant: str, profile_id: str) -> int:
-        """Forget what waits of a profile, and return how many documents that was."""
+        """Forget the waiting sync of a profile, and return the number of documents."""
         found = self._of(tenant, profile_id)
         if found is not None:
             self._documents.delete(_collection(tenant), found.id)

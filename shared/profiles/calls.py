@@ -37,7 +37,7 @@ IGNORED = {"status": "ignored"}
 def accept_profile_event(
     tenant: Tenant, event: str, body: object, services: "Services", *, traceparent: str
 ) -> dict[str, str]:
-    """Queue what a profile event asks for, and return the answer. `event` is the header X-Omneo-Event.
+    """Queue the job of a profile event, and return the answer. `event` is the header X-Omneo-Event.
 
     Of the body nothing is kept but that a consent stamp lies ahead now.
 

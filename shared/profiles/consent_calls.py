@@ -112,10 +112,10 @@ class ConsentCalls:
     traceparent: str = ""
 
     def make(self, steps: Iterable[Step]) -> Trouble | None:
-        """Take the steps, opt-outs first, and return what of them can never succeed, None if all did.
+        """Take the steps, opt-outs first; return the error of a step that can never succeed, None if there is none.
 
         Raises:
-            ServiceError, DisconnectedError, OwnServiceError: what is missing now; all of it is done again.
+            ServiceError, DisconnectedError, OwnServiceError: a service, the store or the queue cannot answer now; all steps are repeated.
         """
         taken = list(steps)
         for step in taken:
@@ -175,7 +175,7 @@ class ConsentCalls:
         return AskedConsent(self.profile_id, klaviyo_id, step.consent, direction, step.decided_at)
 
     def _send(self, steps: list[Step], direction: Direction) -> Trouble | None:
-        """Make the call, and return what Klaviyo will never have, None if it has accepted."""
+        """Make the call; return the error if Klaviyo will never accept it, None if Klaviyo has accepted it."""
         consents = [step.consent for step in steps]
         email, phone = (
             subject.mailed if direction == "out" else subject.address

@@ -1,6 +1,6 @@
 """An Omneo profile was deleted: its Klaviyo profile is suppressed, erased or left alone, as the tenant's settings say.
 
-The webhook of a deletion may come late. So Omneo is asked first whether the profile lives again, and then whether another profile has its
+The webhook of a deletion may come late. So Omneo is asked first whether the profile exists again, and then whether another profile has its
 address. If other tenants use the Klaviyo account, as production and its staging twin may, they are asked whether they know the person. The
 deletion is remembered before any call to Klaviyo, so that a late sync does not make the profile again.
 """
@@ -34,11 +34,11 @@ OMNEO_LAGS = timedelta(seconds=10)
 
 
 def delete_profile(job: DeleteProfile, tenant: Tenant, services: Services) -> None:
-    """Do with the Klaviyo profile what the settings say. Repeating this is harmless.
+    """Suppress, erase or keep the Klaviyo profile, as the settings say. A repeat is harmless.
 
     Raises:
-        WaitError: Omneo shows the profile still, and may only be late; or a sync is at it.
-        ServiceError, DisconnectedError: what Klaviyo or Omneo answered.
+        WaitError: Omneo still shows the profile, perhaps because it is late; or a sync works on the profile.
+        ServiceError, DisconnectedError: Klaviyo or Omneo refused, or could not answer.
     """
     with turn_at(job.profile_id, tenant, services):
         if _lives(job, tenant, services):

@@ -93,7 +93,7 @@ def _look_again(job: CompareConsent, tenant: Tenant, services: Services) -> None
 def _attributes(
     profile: Mapping[str, Any], profile_id: str, tenant: Tenant, services: Services
 ) -> Mapping[str, Any]:
-    """Return what Klaviyo would be sent of the profile; nothing of one that is not synced, for which only opt-outs are asked."""
+    """Return the attributes that a sync would send of the profile; none for a profile that is not synced, of which only opt-outs are sent."""
     try:
         plan = planned(profile, tenant, SyncedProfiles.of(services).find(tenant.name, profile_id))
     except CannotSucceedError:

@@ -86,10 +86,10 @@ def keep_for_later(job: SyncProfile, tenant: Tenant, services: Services, after: 
 
 
 def pack_syncs(job: PackSyncs, tenant: Tenant, services: Services) -> None:
-    """Give back what Klaviyo takes now. As long as anything waits a run of the packer is to come when this returns.
+    """Give back as many syncs as Klaviyo takes now. While a sync waits, a later run of the packer is queued when this returns.
 
     Raises:
-        OwnServiceError: of ours; the queue must deliver again.
+        OwnServiceError: our store or queue cannot answer; the queue must deliver again.
     """
     lease = services.leases.acquire(lease_name(tenant.name), lasting=LEASE)
     if lease is None:
@@ -104,7 +104,7 @@ def pack_syncs(job: PackSyncs, tenant: Tenant, services: Services) -> None:
 
 
 def lease_name(tenant: str) -> str:
-    """Return what the packer's lease is called. No other packer's is called so, whatever the tenants' names are."""
+    """Return the name of the packer's lease. No other packer's lease has it, whatever the tenants' names are."""
     return f"pack-syncs {tenant}"
 
 

@@ -1,4 +1,5 @@
-"""What a sync plans before it writes: what would go to Klaviyo, and whose the identifiers are. Whoever only asks gets the same answers.
+"""The plan of a sync before it writes: the profile for Klaviyo, and the owners of the identifiers. A caller that only asks gets the same
+answers.
 
 `rules/sync_plan.py` and `rules/owners.py` decide. Nothing here writes.
 """
@@ -30,7 +31,7 @@ def planned(
     Raises:
         CannotSucceedError: whether the profile is excluded cannot be told.
     """
-    # What was filled in another account has not been filled in this one.
+    # Fields that were filled in another account are not filled in this one.
     filled = synced.filled if synced.account == tenant.klaviyo_account_id else frozenset()
     try:
         return plan_sync(profile, rules_of(tenant), filled_before=filled, deleted_at=synced.deleted_at)

@@ -8,7 +8,7 @@ from shared.consent_events import Channel
 from shared.klaviyo.profiles import KlaviyoProfile
 from shared.profiles.klaviyo_import import Imported
 
-# What Klaviyo calls the address of a channel.
+# Klaviyo's names for the address of a channel.
 ADDRESSES: Mapping[Channel, Literal["email", "phone_number"]] = {
     Channel.EMAIL: "email",
     Channel.SMS: "phone_number",

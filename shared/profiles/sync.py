@@ -57,11 +57,11 @@ Json = Any
 
 
 def sync_profile(job: SyncProfile, tenant: Tenant, services: Services) -> None:
-    """Make the Klaviyo profile what the Omneo profile is now. Repeating this is harmless.
+    """Make the Klaviyo profile equal to the present Omneo profile. A repeat is harmless.
 
     Raises:
-        CannotSucceedError, RefusedError: some of it can never be done; what can be was.
-        ServiceError, DisconnectedError: a service is missing; do all of it again.
+        CannotSucceedError, RefusedError: a part of the sync can never be done; all other parts are done.
+        ServiceError, DisconnectedError: a service refused or could not answer; the whole sync must be repeated.
     """
     with turn_at(job.profile_id, tenant, services), taking_over(services) as take_over:
         sync, plan = _begun(job, tenant, services)
@@ -179,7 +179,7 @@ class _Sync:
             SyncedProfiles.of(self.services).fill(self.tenant.name, self.job.profile_id, filled)
 
     def opt_out_meanwhile(self) -> None:
-        """Apply the opt-outs of a profile that Klaviyo has from before, while its import waits. What cannot be done is left to the sync."""
+        """Apply the opt-outs of a profile that Klaviyo already has, while its import waits. An opt-out that fails is left to the sync."""
         with suppress(RefusedError, CannotSucceedError):
             for found in self._of_excluded()[:1]:
                 subjects = subjects_of_excluded(found)
@@ -265,7 +265,7 @@ class _Sync:
         )[1]
 
     def _settle_consents(self, subjects: Mapping[Channel, Subject], steps: Iterable[Step]) -> Trouble | None:
-        """Ask for what is to be asked; return what of it can never succeed, None if all did."""
+        """Make the consent calls of the sync; return the error of a call that can never succeed, None if there is none."""
         id, tenant, services = self.job.profile_id, self.tenant, self.services
         comms = comms_of(self.profile) or {}
         calls = ConsentCalls(tenant, id, subjects, comms, self.read_at, services, self.job.traceparent)

@@ -51,7 +51,7 @@ class SyncedProfile:
 
 
 class SyncedProfiles:
-    """Keeps and tells what was synced."""
+    """Stores the results of syncs."""
 
     def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
         self._documents = documents
@@ -63,7 +63,7 @@ class SyncedProfiles:
         return cls(services.documents, services.clock)
 
     def find(self, tenant: str, profile_id: str) -> SyncedProfile:
-        """Return what is remembered of an Omneo profile."""
+        """Return the stored result of an Omneo profile's last sync."""
         found = self._documents.get(_collection(tenant), _id(profile_id))
         if found is None or self._has_expired(found):
             return SyncedProfile()
@@ -75,7 +75,7 @@ class SyncedProfiles:
         return any(_decode(document.fields).deleted_at is None for document in found)
 
     def keep(self, tenant: str, profile_id: str, synced: SyncedProfile) -> None:
-        """Remember this, in place of whatever was remembered before."""
+        """Store this in place of the last result."""
         fields: dict[str, Value] = {
             "account": synced.account,
             "klaviyo_id": synced.klaviyo_id,
@@ -101,7 +101,7 @@ class SyncedProfiles:
         self._write(tenant, profile_id, fields)
 
     def unbury(self, tenant: str, profile_id: str) -> None:
-        """Forget that the profile was deleted: it lives."""
+        """Forget that the profile was deleted, because it exists again."""
         if self.find(tenant, profile_id).deleted_at is not None:
             self._write(tenant, profile_id, {"deleted_at": None, "expire_at": None})
 
@@ -124,7 +124,7 @@ class SyncedProfiles:
     def buried_of(
         self, tenant: str, profile_ids: Iterable[str], since: datetime
     ) -> Iterator[tuple[str, datetime]]:
-        """Yield who of these was deleted since then, within the last days, and when; not who was restored after that."""
+        """Yield which of these profiles were deleted since then, within the last days, and when. A restored profile is left out."""
         ids = {_id(profile_id): profile_id for profile_id in profile_ids}
         after: str | None = None
         while page := self._documents.find(_burials(tenant), after=after):

@@ -19,9 +19,9 @@ TakeOver = Callable[[str], bool]
 
 @contextmanager
 def taking_over(services: Services) -> Iterator[TakeOver]:
-    """Yield what keeps Klaviyo profiles from being taken over by others, until the end of the block.
+    """Yield a function that prevents other syncs from taking over a Klaviyo profile until the end of the block.
 
-    That raises TurnTakenError where another sync is at it. One that dies keeps a profile for `LASTING`.
+    The function raises TurnTakenError if another sync takes the profile over. A sync that dies keeps a profile for `LASTING`.
     """
     held: dict[str, Lease] = {}
 
@@ -40,5 +40,5 @@ def taking_over(services: Services) -> Iterator[TakeOver]:
         yield take_over
     finally:
         for lease in held.values():
-            # The trace tells whoever has looked already that what was seen is old.
+            # The trace tells a sync that has looked already that its knowledge is old.
             services.leases.release(lease, trace=LASTING)

@@ -64,7 +64,7 @@ class Waiting:
             self._documents.delete(waiting_collection(tenant), document.id)
 
     def forget_profile(self, tenant: str, profile_id: str) -> int:
-        """Forget that an Omneo profile waits, for whatever identifier, and return how many notes there were."""
+        """Forget that an Omneo profile waits for any identifier, and return the number of notes."""
         found = [*self._matching(tenant, {"profile": profile_id})]
         for document in found:
             self._documents.delete(waiting_collection(tenant), document.id)
@@ -107,5 +107,5 @@ def _id(identifier: str, profile_id: str) -> str:
 
 
 def waiting_collection(tenant: str) -> str:
-    """Return where it is kept."""
+    """Return the collection of the notes."""
     return f"tenants/{tenant}/waiting_profiles"

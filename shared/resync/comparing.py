@@ -38,7 +38,7 @@ NO_DATE = "no consent date"
 # More than these of a run would only stand in the way of live traffic: a shop that gives everybody one number, say.
 MOST_APART = 1_000
 _APART = {name: f"synced one by one: Klaviyo has not their {name}" for name in IDENTIFIERS}
-# Both sides differ, and nothing is to be done about it.
+# Both sides differ, but no step is needed.
 _DIFFERENCES = (
     Reason.KLAVIYO_OPT_IN_NEWER,
     Reason.KLAVIYO_COMPLAINT,
@@ -53,7 +53,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A profile that is synced: as Omneo shows it, what goes to Klaviyo, and what is remembered of it.
+    """A profile that is synced: Omneo's profile, the profile for Klaviyo, and the stored results of earlier syncs.
 
     `refilled` are the values that a sync has cleared since the run began: an import of the run may have filled them again.
     """
@@ -84,7 +84,7 @@ class NotSynced:
 
 @dataclass(frozen=True)
 class Asked:
-    """A consent that is to be changed in Klaviyo. `at` is the date of an opt-in, `comms` what Omneo showed at `read_at`."""
+    """A consent to change in Klaviyo. `at` is the date of an opt-in, and `comms` are the fields that Omneo showed at `read_at`."""
 
     profile_id: str
     step: Step
@@ -122,7 +122,7 @@ class Deciding:
     services: Services
 
     def look_at(self, row: Row) -> Candidate | NotSynced:
-        """Return the profile, with what is planned for it if it is synced."""
+        """Return the profile, with its plan if it is synced."""
         id = str(row.get("id") or "")
         synced = SyncedProfiles.of(self.services).find(self.tenant.name, id)
         refilled = (

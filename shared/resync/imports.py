@@ -170,7 +170,7 @@ class Imports:
         return kept
 
     def end(self, waiting: Import, before: Counter[str]) -> Ended | None:
-        """Return what came of an import, None while it is under way. `before` are the run's counts so far."""
+        """Return the result of an import, None while it is under way. `before` are the run's counts so far."""
         try:
             job = self.services.klaviyo(self.tenant).import_job(waiting.job)
         except NotFoundError:

@@ -101,7 +101,7 @@ class KlaviyoLookup:
         return known
 
     def owners(self, emails: Iterable[str], phone_numbers: Iterable[str]) -> KnownProfiles:
-        """Return who has these addresses: two calls for a hundred people."""
+        """Return the owners of these addresses: two calls for a hundred people."""
         known = KnownProfiles()
         self._ask(known, "email", emails)
         self._ask(known, "phone_number", phone_numbers)

@@ -43,7 +43,7 @@ class OmneoList:
         """Return the profiles that come after this place, as many as one call shows.
 
         Raises:
-            ServiceError: what Omneo answered.
+            ServiceError: Omneo refused, or could not answer.
         """
         while True:
             size, number = place.window()

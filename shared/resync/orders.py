@@ -90,13 +90,13 @@ def begin(tenant: Tenant, kind: Kind, order: Order, services: Services) -> Run:
 
 
 def change_state(tenant: Tenant, id: str, to: State, services: Services) -> Run:
-    """Pause a run, let it go on, or cancel it. An order that changes nothing is no error.
+    """Pause, resume or cancel a run. An order that changes nothing is no error.
 
     Letting a run go on that seems to be running starts its jobs anew: the last one may be lost. One that has failed goes on from where it
     was noted.
 
     Raises:
-        UnknownPathError: there is no such run.
+        UnknownPathError: the run does not exist.
         NotInstalledError, ConflictError: there is no account to go on with.
         ConflictError: it is over, or it has failed and another one is under way.
         QueueUnavailableError: it does not go on yet; order it again.
@@ -125,7 +125,7 @@ def change_state(tenant: Tenant, id: str, to: State, services: Services) -> Run:
 
 def find(tenant: Tenant, id: str, services: Services) -> Run:
     """Return the run. Raises UnknownPathError if there is none like it."""
-    # What no run can be called is nothing to ask the store for.
+    # The store is not asked for an id that no run can have.
     run = Resyncs.of(services).get(tenant.name, id) if _ID.fullmatch(id) else None
     if run is None:
         raise UnknownPathError("There is no such run.")

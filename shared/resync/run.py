@@ -1,4 +1,4 @@
-"""A run over the whole base: what it was asked to do, how far it has come, and how the store keeps it."""
+"""A run over the whole base: its options, its progress, and its form in the store."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -32,7 +32,7 @@ _BY_ID, _BY_ADDRESS = "id", "address"
 
 
 class Resyncs:
-    """Keeps runs, and what is to be told of single profiles."""
+    """Stores runs, and their findings about single profiles."""
 
     def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
         self._documents = documents
@@ -143,7 +143,7 @@ class Resyncs:
         raise StoreUnavailableError("what is told of a run is being changed too often to be written")
 
     def rows(self, tenant: str, id: str) -> Iterator[dict[str, str]]:
-        """Yield everything that is to be told, in the order of the parts."""
+        """Yield all findings, in the order of the parts."""
         after: str | None = None
         while page := self._documents.find(_rows(tenant, id), after=after):
             for document in page:
@@ -169,7 +169,7 @@ class Resyncs:
             self._documents.create(_sent(tenant, id), job, fields)
 
     def sent(self, tenant: str, id: str, job: str) -> list[str]:
-        """Return who is in an import."""
+        """Return the profiles of an import."""
         found = self._documents.get(_sent(tenant, id), job)
         return [] if found is None else str(found.fields["profiles"]).splitlines()
 
@@ -192,7 +192,7 @@ class Resyncs:
         return found
 
     def drop_sent(self, tenant: str, id: str, job: str) -> None:
-        """Forget who was in an import."""
+        """Forget the profiles of an import."""
         self._documents.delete(_sent(tenant, id), job)
 
     def forget(self, tenant: str) -> None:

@@ -50,11 +50,11 @@ class ConsentSending:
     _opted_out: dict[tuple[Consent, str], datetime | None] = field(default_factory=dict)
 
     def ask(self, asked: Sequence[Asked]) -> list[dict[str, str]]:
-        """Ask for consents, opt-outs first, and return what is to be told of those that Klaviyo refuses.
+        """Ask for consents, opt-outs first; return the findings about the consents that Klaviyo refuses.
 
         Raises:
-            CannotSucceedError: the master list is not there.
-            ServiceError, OwnServiceError: not now; all of it may be asked for again.
+            CannotSucceedError: the master list does not exist.
+            ServiceError, OwnServiceError: a service, the store or the queue cannot answer now; all consents may be asked for again.
         """
         by_outcome = {outcome: [one for one in asked if one.step.outcome is outcome] for outcome in Outcome}
         list(self.workers.map(self._pull, [one for one in asked if one.step.opted_out_at is not None]))
@@ -153,7 +153,7 @@ class ConsentSending:
     def _pull(self, one: Asked) -> None:
         queue_pull(one.step, self.tenant, self.services, profile_id=one.profile_id)
 
-    # What is remembered of our own calls
+    # The memory of our own calls
 
     def _begin(self, row: Together, direction: Direction) -> Together:
         """Remember what is about to be asked, and record it; return what is still to be asked with what is known now."""

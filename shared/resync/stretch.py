@@ -173,7 +173,7 @@ class _Stretch:
         return len(self._run.imports) < MOST_WAITING
 
     def _parcels(self) -> Iterator[Parcel]:
-        """Yield what is still to be sent, as much as an import takes at a time, until the stretch is over."""
+        """Yield the profiles that are left to send, as many as an import takes at a time, until the stretch is over."""
         parcel = Parcel(self._run.sent)
         for page in self._list.pages(self._run.sent):
             is_begun = parcel.ends != parcel.begins
@@ -195,7 +195,9 @@ class _Stretch:
         self._note(sent=parcel.ends, imports=imports, counts=counts)
 
     def _follow(self) -> None:
-        """Ask how the imports stand; of those that are over, note what Klaviyo did not take. The part that it gave up is sent again."""
+        """Read the state of the imports. For each import that has ended, note the profiles that Klaviyo refused. A part that Klaviyo gave
+        up is sent again.
+        """
         before, counts, sent = self._run.imports, Counter[str](), self._run.sent
         ended = dict(zip(before, self._threads.map(self._end, before), strict=True))
         for one, end in ended.items():
@@ -250,7 +252,7 @@ class _Stretch:
     # At the end
 
     def _close(self) -> float:
-        """Do what is left when everything is sent and compared; return the seconds after which to go on, if it is not over."""
+        """Do the rest of the run when everything is sent and compared; return the seconds until the next job if it is not over."""
         now = self._services.clock()
         if self._run.options.sends:
             if self._run.settles_at is None:

@@ -1,4 +1,4 @@
-"""What a tenant's own address is told of a run over the whole base."""
+"""The messages to a tenant's own address about a run over the whole base."""
 
 from shared.notify.telling import tell_of_an_ended_run
 from shared.resync.run import Run

@@ -1,7 +1,8 @@
-"""Rewards that are being issued for calls without an `id`, where every call is a reward of its own.
+"""The attempts of calls without an `id`, each of which is a reward of its own.
 
-Only one case needs a memory: Omneo's answer to a call was never seen, and an equal call follows. That call may be a retry, so it must first look
-for the reward at the profile that the first call meant. So each attempt is noted before Omneo is called, and forgotten when the answer is seen.
+Only one case needs a memory: Omneo's answer to a call never came, and an equal call follows. That call may be a retry, so it must first
+look for the reward at the profile of the first call. So each attempt is noted before the call to Omneo, and forgotten when the answer
+comes.
 """
 
 from datetime import datetime, timedelta
@@ -15,21 +16,23 @@ from shared.storage.documents import Document, Value, delete_all
 if TYPE_CHECKING:
     from shared.services import Services
 
-# A little longer than a call can take until it is answered.
+# A little longer than a call can take.
 LIVE = timedelta(seconds=12)
-# Klaviyo repeats a call for a day. What comes later is another call.
+# Klaviyo repeats a call for a day. A later one is another call.
 KEPT = timedelta(hours=25)
 
 
 class State(Enum):
     """The meaning of an attempt for an equal call that comes now."""
 
-    UNDER_WAY = auto()  # its call is still being answered: this one is beside it, a reward of its own
+    UNDER_WAY = auto()  # its call is not answered yet, so this call is no retry but a second reward
     UNCERTAIN = (
         auto()
-    )  # its call is over and its answer was not seen, but Omneo may still be at work: too early to look
-    LEFT_BEHIND = auto()  # Omneo is done with it: this one may be its retry, takes it over and looks
-    PAST = auto()  # its call would not be repeated any more
+    )  # its call is over without an answer of Omneo, and Omneo may still work: too early to look
+    LEFT_BEHIND = (
+        auto()
+    )  # Omneo is done with it: this call may be its retry, so it takes the attempt over and looks
+    PAST = auto()  # Klaviyo would no longer repeat its call
 
 
 def state_of(attempt: Document, now: datetime) -> State:
@@ -42,7 +45,7 @@ def state_of(attempt: Document, now: datetime) -> State:
 
 
 class RewardAttempts(HeldDocuments):
-    """Attempts whose answer has not been seen yet. `call` is the fingerprint of what equal calls have in common."""
+    """Attempts without an answer. `call` is the fingerprint that equal calls share."""
 
     @classmethod
     def of(cls, services: "Services") -> Self:
@@ -53,7 +56,7 @@ class RewardAttempts(HeldDocuments):
         """Take over the attempt of an equal call that was left behind; None if there is none.
 
         Raises:
-            BusyError: it is too early to look what became of one.
+            BusyError: it is too early to look for its reward.
         """
         collection, now, is_early = _collection(tenant), self._clock(), False
         for found in self._documents.find(collection, where={"call": call}):
@@ -69,7 +72,7 @@ class RewardAttempts(HeldDocuments):
                 case State.UNDER_WAY:
                     pass
         if is_early:
-            raise BusyError("What became of an equal call before this one is not known yet. Call again.")
+            raise BusyError("The result of an equal call before this one is not known yet. Call again.")
         return None
 
     def begin(self, tenant: str, call: str, profile_id: str) -> Claim:
@@ -80,11 +83,11 @@ class RewardAttempts(HeldDocuments):
         return claim
 
     def issued(self, claim: Claim, issued: Issued) -> None:
-        """Forget the attempt: its answer was seen."""
+        """Forget the attempt: Omneo has answered."""
         self._documents.delete(claim.collection, claim.id)
 
     def wait_out(self, claim: Claim) -> float:
-        """See `HeldDocuments.wait_out`. The call is over, so an equal one is no longer beside it but after it."""
+        """See `HeldDocuments.wait_out`. The call is over, so an equal call from now on may be its retry."""
         self._change(claim, {"live_until": self._clock()})
         return super().wait_out(claim)
 

@@ -1,12 +1,11 @@
 """The claims on rewards: one `id` is one reward for one person, over all instances, retries and deaths.
 
-A claim is taken by one caller alone: `create` and versioned updates let exactly one win, and expiry is checked here. A caller that dies
-leaves its claim to expire. The caller that takes over a claim must look for the reward before it makes one, because Omneo may have made
-it for the caller before.
+One caller takes a claim: `create` and versioned updates let exactly one succeed, and expiry is checked here. A caller that dies leaves its
+claim to expire. The caller that takes over a claim must look for the reward before it makes one, because Omneo may have made it for the
+caller before.
 
-A claim belongs to an id and an Omneo profile. The profile that a call meant is remembered before Omneo is asked for the reward, under the
-person fields of the call. So its retry means the same profile, whatever a search would find by then. No id, email or body is stored, only
-hashes.
+A claim is for an id and an Omneo profile. The profile of a call is stored before Omneo is asked for the reward, under the person fields of
+the call. So its retry goes to the same profile, even if a search finds another one by then. No id, email or body is stored, only hashes.
 """
 
 import hashlib
@@ -27,10 +26,12 @@ from shared.storage.documents import Document, Documents, Value, delete_all, eac
 if TYPE_CHECKING:
     from shared.services import Services
 
-# Longer than every time-out together: Omneo may still be at work on a call that we gave up.
+# Longer than all time-outs together: Omneo may still work on a call that we gave up.
 LIFE = timedelta(seconds=90)
 KEPT = timedelta(days=400)
-_MEMORY = "person-"  # what remembers whom a call means; a claim's own id is a bare hash
+_MEMORY = (
+    "person-"  # the prefix of documents that store the profile of a call; a claim's own id is a bare hash
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Issued:
 
 @dataclass(frozen=True)
 class Person:
-    """The person that a call means: the Klaviyo id and the email that it gives, "" for the one that it does not."""
+    """The person of a call: the Klaviyo id and the email that it gives, "" for a missing one."""
 
     klaviyo_id: str
     email: str
@@ -52,10 +53,10 @@ class Person:
 
 @dataclass(frozen=True)
 class Claim:
-    """Proof of holding, for a reward of this Omneo profile.
+    """The proof that a caller holds a claim, for a reward of this Omneo profile.
 
-    `key` is what the reward is known by in Omneo; `in_doubt`: look for it before making it. `memory` is the document that remembers the
-    profile, "" if the claim itself does.
+    `key` identifies the reward in Omneo. `in_doubt` says that the caller must look for the reward first. `memory` is the document that
+    stores the profile, "" if the claim itself does.
     """
 
     collection: str
@@ -88,11 +89,11 @@ class HeldDocuments:
             return  # taken over between the two lines above
 
     def leave_in_doubt(self, claim: Claim) -> None:
-        """End a claim for which something may have been made, and Omneo is done with it: the next caller may look at once."""
+        """End a claim for which a reward may have been made. Omneo is done with the call, so the next caller may look at once."""
         self._change(claim, {"until": self._clock()})
 
     def wait_out(self, claim: Claim) -> float:
-        """Leave a claim for which Omneo may still be at work; return the seconds until the next caller may look."""
+        """Leave a claim for which Omneo may still work; return the seconds until the next caller may look."""
         held = self._held(claim)
         until = held.fields.get("until") if held else None
         return (until - self._clock()).total_seconds() if isinstance(until, datetime) else 0.0
@@ -122,7 +123,7 @@ class HeldDocuments:
 
 
 class RewardClaims(HeldDocuments):
-    """Claims on the `id` of a reward, a person's each."""
+    """Claims on the `id` of a reward, one for each person."""
 
     @classmethod
     def of(cls, services: "Services") -> Self:
@@ -130,13 +131,13 @@ class RewardClaims(HeldDocuments):
         return cls(services.documents, services.clock, services.new_id)
 
     def meant(self, tenant: str, id: str, person: Person) -> str:
-        """Return the Omneo profile that an earlier call with this id meant by this person, "" if none is remembered."""
+        """Return the Omneo profile to which an earlier call with this id and person went, "" if none is stored."""
         return self._remembered(_collection(tenant), _memory(tenant, id, person))
 
     def take(self, tenant: str, id: str, person: Person, profile_id: str, body: str) -> Claim | Issued | None:
         """Return a claim, or the reward if it has been issued, None while somebody else is issuing it.
 
-        None as well if another call has meant another profile by this person meanwhile: ask what was `meant` again.
+        It is also None if another call for this person went to another profile meanwhile: the caller must ask `meant` again.
         """
         collection, now = _collection(tenant), self._clock()
         claim = Claim(
@@ -167,13 +168,15 @@ class RewardClaims(HeldDocuments):
         return held if held is None or self._remember(held) else None
 
     def give_back(self, claim: Claim) -> None:
-        """End a claim for which nothing was made. The person of the call is open again: only a reward that may exist binds it."""
+        """End a claim for which nothing was made. A later call for the person may go to another profile: only a possible reward fixes the
+        profile.
+        """
         if self._held(claim) is not None:
             self._documents.delete(claim.collection, claim.memory)
         super().give_back(claim)
 
     def issued(self, claim: Claim, issued: Issued) -> None:
-        """Note the reward. This is so for every present holder of the claim."""
+        """Note the reward. It counts for every present holder of the claim."""
         fields: dict[str, Value] = {
             "state": "done",
             "reward_id": issued.reward_id,
@@ -191,9 +194,9 @@ class RewardClaims(HeldDocuments):
                 return  # somebody who took the claim over will find the reward
 
     def forget_person(self, tenant: str, profile_id: str) -> int:
-        """Forget whom calls meant by this Omneo profile, and return how many documents named it.
+        """Forget that calls went to this Omneo profile, and return how many documents named it.
 
-        A reward that was issued stays one: its claim keeps its number without the person, and is found by a hash.
+        An issued reward stays issued: its claim keeps its number without the person, and is found by a hash.
         """
         collection = _collection(tenant)
         found = [*each_document(self._documents, collection, where={"profile_id": profile_id})]
@@ -220,7 +223,7 @@ class RewardClaims(HeldDocuments):
         delete_all(self._documents, _collection(tenant))
 
     def _remember(self, claim: Claim) -> bool:
-        """Return whether this claim's profile is the one that is remembered; else the claim is given back."""
+        """Return whether the stored profile is this claim's profile; if not, give the claim back."""
         fields: dict[str, Value] = {"profile_id": claim.profile_id, "expire_at": self._clock() + KEPT}
         try:
             self._documents.create(claim.collection, claim.memory, fields)
@@ -244,7 +247,7 @@ class RewardClaims(HeldDocuments):
 
 
 def is_ahead(document: Document, name: str, now: datetime) -> bool:
-    """Return whether the time in a field of the document is yet to come; what is no time is not."""
+    """Return whether the time in a field of the document lies in the future; False if there is no time."""
     moment = document.fields.get(name)
     return isinstance(moment, datetime) and moment > now
 
@@ -263,12 +266,12 @@ def _issued(document: Document, now: datetime) -> Issued | None:
 
 
 def _memory(tenant: str, id: str, person: Person) -> str:
-    """Return the id of the document that remembers whom a call means."""
+    """Return the id of the document that stores the profile of a call."""
     return _MEMORY + _hashed(tenant, id, person.klaviyo_id, person.email.lower())
 
 
 def _hashed_for_all(tenant: str, id: str) -> str:
-    """Return the id of a claim as it was made when an id was one reward for everybody: it says nothing of whom that was for."""
+    """Return the id of a claim of an earlier release, in which an id was one reward for everybody. It does not name the person."""
     return hashlib.sha256(f"{tenant}\n{id}".encode()).hexdigest()[:32]
 
 

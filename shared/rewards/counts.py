@@ -1,7 +1,7 @@
-"""How many rewards a tenant has issued this hour, for those that set a limit.
+"""How many rewards a tenant with a limit has issued this hour.
 
-A document bears about one write a second, so the limit is shared out over several: each holds a part of it, and a reward takes its
-place in whichever has one left. So the limit is never exceeded; a place that a process died with stays taken until the hour ends.
+A document takes about one write a second, so several documents share the limit: each holds a part of it, and a reward takes its place in
+one that has a place left. So the limit is never exceeded. If a process dies, its place stays taken until the hour ends.
 """
 
 from collections.abc import Callable
@@ -78,7 +78,7 @@ class RewardCounts:
                 return
 
     def seconds_to_next_hour(self) -> float:
-        """Return when the count begins anew."""
+        """Return the seconds until a new count begins."""
         now = self._clock()
         return (now.replace(minute=0, second=0, microsecond=0) + HOUR - now).total_seconds()
 
@@ -87,7 +87,7 @@ class RewardCounts:
         delete_all(self._documents, _collection(tenant))
 
     def _take(self, place: Place, hour: str, share: int, found: Document | None) -> bool | None:
-        """Return whether a place was left; None if others were faster every time."""
+        """Return whether a place was left; None if other callers were faster each time."""
         for _ in range(_TRIES):
             if found is None:
                 if self._make(place, hour):

@@ -1,6 +1,6 @@
-"""Reward definitions of this process, so that a flow of a thousand people asks for its definition once in some minutes.
+"""The reward definitions that this process keeps, so that a Flow of a thousand people reads its definition once in some minutes.
 
-A change of a definition in Omneo counts for new rewards after these minutes. A definition that is not there is asked for again every time.
+A change of a definition in Omneo takes effect after these minutes. A missing definition is asked for again each time.
 """
 
 import threading
@@ -19,7 +19,7 @@ MOST = 1000
 
 
 class RewardDefinitions:
-    """The newest-used definitions."""
+    """The definitions that were used last."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
@@ -28,11 +28,11 @@ class RewardDefinitions:
 
     @classmethod
     def of(cls, services: "Services") -> "RewardDefinitions":
-        """Return those of this process."""
+        """Return the definitions of this process."""
         return services.kept(cls, lambda: cls(services.clock))
 
     def get(self, omneo: OmneoClient, tenant: str, *, id: int | str, handle: str) -> RewardDefinition | None:
-        """Return the tenant's definition with this id, or with this handle if the id is "", None when there is none.
+        """Return the tenant's definition with this id, or with this handle if the id is "". Return None if there is none.
 
         Raises what the client raises.
         """

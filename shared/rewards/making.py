@@ -1,4 +1,4 @@
-"""Making one reward under its claim: look if there is doubt, make it, and leave the claim in the state that is true.
+"""Makes one reward under its claim: it looks for the reward if there is doubt, makes it, and leaves the claim in its true state.
 
 Every failure between our store and Omneo is handled here. The claim holds the person; claims.py decides who may hold a claim, and rewards.py
 answers the caller.
@@ -33,11 +33,20 @@ from shared.tenants.tenants import Tenant
 if TYPE_CHECKING:
     from shared.omneo.client import OmneoClient, Reward, RewardDefinition
 
-CREATE_SECONDS = 1.5  # with less than this, nothing is begun that could be left in doubt
+CREATE_SECONDS = 1.5  # with less time than this, no call begins that could end in doubt
 NOTE_SECONDS = 1.0  # kept for our own store once Omneo has answered
 
-_NOT_MADE = {403, 404, 405, 425, 429}  # said before the call was carried out: by the edge, or a throttle
-_OVER = {500, 503}  # Omneo is done with the call, whatever came of it; after any other 5xx it may not be
+_NOT_MADE = {
+    403,
+    404,
+    405,
+    425,
+    429,
+}  # answers that come before the call is carried out: from the edge, or a throttle
+_OVER = {
+    500,
+    503,
+}  # Omneo is done with the call, with or without effect; after any other 5xx it may still work
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ class Work:
 
 
 def make_or_find(work: Work) -> Result:
-    """Make the reward, or find it. Whatever happens, the claim is left in the state that is true."""
+    """Make the reward, or find it. In every case the claim is left in its true state."""
     place: Place | None = None
     try:
         with omneos_time():
@@ -99,7 +108,7 @@ def _create(work: Work, request: RewardRequest, place: Place | None) -> Result:
 
 
 def _repeated(work: Work, place: Place | None) -> Result:
-    """Omneo knows the id already: find this person's reward, or ask for an id of this person's own."""
+    """Omneo knows the id already: find this person's reward, or refuse the call because another person's reward has the id."""
     try:
         with omneos_time():
             found = _find(work)
@@ -116,7 +125,7 @@ def _repeated(work: Work, place: Place | None) -> Result:
     return _noted(work, "exists", found)
 
 
-# What Omneo is asked
+# Calls to Omneo
 
 
 def _find(work: Work) -> "Reward | None":
@@ -127,9 +136,9 @@ def _find(work: Work) -> "Reward | None":
 
 
 def _complete(work: Work) -> RewardRequest:
-    """Return the request with its amount in the currency's places and the time at which it expires.
+    """Return the request with its amount rounded to the currency and with its expiry.
 
-    The definition is read only where it matters: for its period, and for the currency of an amount that is not whole.
+    The definition is read only if it is needed: for its period, or for the currency of an amount that is not whole.
     """
     request = work.request
     if request.expires_at and request.amount == int(request.amount):
@@ -177,13 +186,13 @@ def _check_time() -> None:
 
 @contextmanager
 def omneos_time() -> Iterator[None]:
-    """Let calls of Omneo end while our own store can still be told of them."""
+    """Let calls to Omneo end early enough for a note in our own store."""
     around = time_left()
     with lasting(lambda: around() - NOTE_SECONDS):
         yield
 
 
-# What is noted
+# Notes in our store
 
 
 def _noted(work: Work, status: Literal["created", "exists"], reward: "Reward") -> Result:
@@ -196,14 +205,14 @@ def _noted(work: Work, status: Literal["created", "exists"], reward: "Reward") -
 
 
 def _not_made(work: Work, place: Place | None) -> None:
-    """Nothing was made by this call; only a call before it may have made something, if it did not look to the end."""
+    """Note that this call made nothing. An earlier call may have made a reward, if this call has not looked to the end."""
     end = work.claims.leave_in_doubt if work.claim.in_doubt else work.claims.give_back
     _store(lambda: end(work.claim))
     _free(work, place)
 
 
 def _unknown(work: Work, error: WaitError) -> WaitError:
-    """It is not known whether it was made. The place in the count stays taken."""
+    """Note that nobody knows whether the reward was made. The place in the count stays taken."""
     is_over = error.status in _OVER or (error.status is not None and error.status < 400)
     wait = [LIFE.total_seconds()]
     if is_over:
@@ -219,7 +228,7 @@ def _free(work: Work, place: Place | None) -> None:
 
 
 def _store(write: Callable[[], object]) -> bool:
-    """Write what no answer depends on; return whether it was written. A claim that is not ended ends by itself."""
+    """Write a note on which no answer depends; return whether it was written. A claim that is not ended expires."""
     try:
         write()
     except StoreUnavailableError:
@@ -228,6 +237,6 @@ def _store(write: Callable[[], object]) -> bool:
 
 
 def _says_repeated(error: ServiceError) -> bool:
-    """Return whether Omneo refuses a repeated `external_id`. How it does is not documented; Laravel would do either."""
+    """Return whether Omneo refuses a repeated `external_id`. The form of such a refusal is not documented; both forms are usual in Laravel."""
     said = f"{error.field} {error.detail}".replace("_", " ").lower()
     return error.status == 409 or (error.status == 422 and "external id" in said)

@@ -1,7 +1,7 @@
 """Rewards: a Flow's call becomes one reward in Omneo, while the caller waits.
 
-Omneo may or may not refuse a repeated `external_id`, so the extension does not rely on it. The person is found; then the reward is claimed, made
-and noted. If it is not known whether the reward was made, it is looked for first, at the profile that the first call meant.
+It is unknown whether Omneo refuses a repeated `external_id`, so the extension does not rely on it. The person is found; then the reward is
+claimed, made and noted. If nobody knows whether the reward was made, the call first looks for it, at the profile of the first call.
 """
 
 import logging
@@ -31,7 +31,7 @@ from shared.values.zones import read_zone
 if TYPE_CHECKING:
     from shared.omneo.client import OmneoClient
 
-# Klaviyo repeats a 503 for a day, and drops what its own or a gateway's time-out ends.
+# Klaviyo repeats a 503 for a day, and drops a call that its own or a gateway's time-out ends.
 ANSWER_WITHIN = 9.0
 POLL_SECONDS = 3.0
 POLL_EVERY = 0.2
@@ -67,7 +67,7 @@ def issue_reward(tenant: Tenant, body: object, *, flow: str, services: Services)
 def _claimed(
     request: RewardRequest, mark: str, tenant: Tenant, omneo: "OmneoClient", services: Services
 ) -> Claim | Issued:
-    """Return the claim on this id for this person, or what was issued; wait a little for a call that is issuing it now."""
+    """Return the claim on this id for this person, or the issued reward. Wait a little for a call that issues it now."""
     claims, person = RewardClaims.of(services), Person(request.person_id, request.email)
     profile_id = claims.meant(tenant.name, request.id, person) or _profile_id(request, tenant, omneo)
     for left in range(round(POLL_SECONDS / POLL_EVERY), -1, -1):
@@ -77,25 +77,25 @@ def _claimed(
         if not left or seconds_left() < POLL_EVERY + CREATE_SECONDS + NOTE_SECONDS:
             break
         services.sleep(POLL_EVERY)
-    raise BusyError("Another call with this id is under way, or has not seen its end. Call again.")
+    raise BusyError("Another call with this id is under way, or has ended without a result. Call again.")
 
 
 def _begun(
     request: RewardRequest, call: str, tenant: Tenant, omneo: "OmneoClient", services: Services
 ) -> Claim:
-    """Return a claim on the reward of an earlier call whose answer was never seen, or without one on a new reward."""
+    """Return a claim on the reward of an earlier call without an answer, or, if there is no such call, on a new reward."""
     attempts = RewardAttempts.of(services)
     followed = attempts.follow(tenant.name, call)
     if followed is not None and followed.profile_id:
         return followed
     profile_id = _profile_id(request, tenant, omneo)
-    if followed is not None:  # noted by an earlier revision, which did not remember whom it was for
+    if followed is not None:  # noted by an earlier revision, which did not store the profile
         return replace(followed, profile_id=profile_id)
     return attempts.begin(tenant.name, call, profile_id)
 
 
 def _profile_id(request: RewardRequest, tenant: Tenant, omneo: "OmneoClient") -> str:
-    """Return the id of the Omneo profile that the call means: by Klaviyo's id, or without a match by email."""
+    """Return the id of the call's Omneo profile: by Klaviyo's id, or, without a match, by email."""
     profile = None
     with omneos_time():
         if request.person_id:
@@ -122,7 +122,7 @@ def _issued_before(issued: Issued, mark: str) -> Result:
 
 
 def _explained(error: ServiceError) -> ExtensionError:
-    """Return what the caller should be told."""
+    """Return the error for the caller."""
     if isinstance(error, TokenRejectedError) or (isinstance(error, RefusedError) and error.status == 403):
         logs.write(
             logging.CRITICAL,
@@ -135,12 +135,14 @@ def _explained(error: ServiceError) -> ExtensionError:
     if isinstance(error, RefusedError) and error.status not in {404, 405}:
         field = f" at {error.field}" if error.field else ""
         return InvalidPayloadError(f"Omneo does not accept the reward{field}. Change that in data.")
-    if isinstance(error, RefusedError):  # the address, not the reward: nothing in the call would mend that
+    if isinstance(
+        error, RefusedError
+    ):  # the refusal is about the address, not the reward: no other call would mend it
         return WaitError(str(error), service=error.service)
     return error
 
 
 def _timezone(tenant: Tenant) -> str:
-    """Return the time zone of rewards whose call names none: the first that is one."""
+    """Return the time zone for calls that name none: the first valid one."""
     account = tenant.klaviyo.account_timezone if tenant.klaviyo else ""
     return next((name for name in (tenant.settings.timezone, account) if read_zone(name)), None) or "UTC"

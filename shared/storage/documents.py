@@ -14,12 +14,14 @@ Scalar: TypeAlias = str | int | float | bool | datetime | None
 Value: TypeAlias = "Scalar | list[Value] | dict[str, Value]"
 Version = NewType("Version", object)
 
-# Firestore's limits (its "Usage and limits" page), held by every implementation so that none accepts what another refuses.
+# Firestore's limits (its "Usage and limits" page). Every implementation keeps them, so that all accept the same.
 MAX_DOCUMENT_BYTES = 1_048_576
 MOST_WRITES = 500
 _MAX_NAME_BYTES = 1500
 _MAX_DEPTH = 20
-_ALWAYS_STORABLE = frozenset({str, bool, type(None)})  # what most values are, and every write looks at all
+_ALWAYS_STORABLE = frozenset(
+    {str, bool, type(None)}
+)  # the types of most values: each write checks every value
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Write:
-    """One write of several: the document as it is to be, whatever was there before; without `fields` it is to be gone."""
+    """One write of several: it replaces the whole document, or removes it if `fields` is None."""
 
     collection: str
     id: str
@@ -46,8 +48,8 @@ class Documents(Protocol):
     `collection` is a path with an odd number of segments: `tenants`, or `tenants/acme/dead_jobs`. Datetimes are aware, are kept to the
     microsecond, and come back in UTC. A document whose field `expire_at` has passed is removed some time later: within a day in Firestore
     (`deploy/gcp/firestore.yaml` names the collections), within an hour or so in SQLite. A reader checks the time itself. A path or
-    a value that cannot be stored (see `check_path` and `check_fields`; over 1 MiB) is a ValueError or TypeError: a bug of ours, which no
-    waiting mends.
+    a value that cannot be stored (see `check_path` and `check_fields`, or a document over 1 MiB) is a ValueError or TypeError: it is a bug
+    of ours, so no waiting mends.
     """
 
     def get(self, collection: str, id: str) -> Document | None:
@@ -73,7 +75,7 @@ class Documents(Protocol):
         """
 
     def delete(self, collection: str, id: str, *, version: Version | None = None) -> None:
-        """Remove the document; one that is not there is no error, unless `version` is given.
+        """Remove the document. A missing document is no error, unless `version` is given.
 
         Documents in collections below it stay: delete those by name first.
 
@@ -100,8 +102,8 @@ class Documents(Protocol):
     ) -> list[Document]:
         """Return documents of this collection in the order of their ids, at most `limit`.
 
-        `where` keeps those whose top-level fields equal the given values: None only where the field holds None, not where it is missing; 1
-        equals 1.0 but not True. `after` is the id of the last document of the page before.
+        `where` keeps the documents whose top-level fields equal the given values. None matches a field that holds None, not a missing
+        field; 1 equals 1.0 but not True. `after` is the id of the last document of the page before.
         """
 
 
@@ -127,7 +129,7 @@ def delete_all(documents: Documents, collection: str, *, at_once: int = 100) -> 
 
 
 def check_path(collection: str, id: str) -> None:
-    """Raise ValueError unless the two name one document of that very collection.
+    """Raise ValueError unless the two name one document of this collection.
 
     This also keeps tenants apart: an id with a slash in it would name a document of another collection.
     """

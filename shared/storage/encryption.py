@@ -1,7 +1,7 @@
 """Secrets at rest: AES-256-GCM under a ring of named keys.
 
-A reader of the database alone learns nothing: the keys live in the environment. Tenant and field are bound into each ciphertext as
-associated data, so a secret moved to another tenant or field does not decrypt. No store is known here.
+A reader of the database alone learns nothing, because the keys are in the environment. Tenant and field are bound into each ciphertext as
+associated data, so a secret that is moved to another tenant or field does not decrypt. This module knows no store.
 """
 
 import base64
@@ -36,7 +36,7 @@ class KeyRing:
         """Read `id:key,id:key`, each key base64 of 32 bytes.
 
         Raises:
-            ValueError: says what is wrong without repeating any part of a key.
+            ValueError: the message says what is wrong, without any part of a key.
         """
         return cls(encryption_keys(text))
 

@@ -1,7 +1,6 @@
 """The document store on Google Cloud: Firestore.
 
-The meaning of every method, and what may be stored, stands in `shared/storage/documents.py`. Nothing here knows what a
-document means.
+`shared/storage/documents.py` says what every method means and what may be stored. Nothing here knows what a document means.
 """
 
 import time
@@ -51,7 +50,7 @@ _Outcomes = Mapping[type[GoogleAPICallError], ExtensionError]
 
 _NOT_APPLIED = (Aborted, ResourceExhausted)
 _READ_AGAIN = (*_NOT_APPLIED, InternalServerError, ServiceUnavailable)
-# Handed to the library wherever it would repeat a call by a policy of its own.
+# The argument that stops the library from repeating a call by its own policy.
 _ONCE = Retry(predicate=lambda _: False)
 _LEAST_SECONDS = 0.1
 _TAG = "$list"
@@ -77,9 +76,8 @@ class FirestoreDocuments:
 
     A call ends within `timeout` seconds and the deadline around it (deadlines.py), repeats included. This class alone repeats calls: a read when Firestore is
     briefly unavailable, a write only when Firestore says that it was not applied (ABORTED, RESOURCE_EXHAUSTED). A
-    write whose fate is unknown is never repeated: a second `create` would take its own first success for somebody
-    else's, and a second `delete` could remove what another caller has made since. StoreUnavailableError after a write
-    therefore means "perhaps written".
+    write with an unknown result is never repeated: a second `create` would take its own first success for somebody else's, and a second
+    `delete` could remove what another caller has made since. StoreUnavailableError after a write therefore means "perhaps written".
     """
 
     def __init__(self, client: Client, *, timeout: float = 5.0) -> None:
@@ -111,7 +109,7 @@ class FirestoreDocuments:
         check_fields(fields)
         if not fields:
             raise ValueError("an update names at least one field")
-        # Keys are read as paths, so a name with a dot in it would reach into a map unless it is quoted.
+        # Keys are read as paths, so a name with a dot would lead into a map unless it is quoted.
         data = {_path(name): _encode(value) for name, value in fields.items()}
         self._call(
             lambda seconds: document.update(
@@ -193,7 +191,7 @@ class FirestoreDocuments:
     def _call(
         self, call: Callable[[float], T], repeat_on: tuple[type[Exception], ...], outcomes: _Outcomes
     ) -> T:
-        """Return what `call` returns; it is given the seconds that are left."""
+        """Return the result of `call`, which gets the seconds that are left."""
         timeout = min(self._timeout, seconds_left())
         if timeout < _LEAST_SECONDS:
             raise StoreUnavailableError("No time was left to ask the store.")

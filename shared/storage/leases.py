@@ -1,7 +1,7 @@
 """Leases: one holder at a time, for a while, over any number of instances.
 
-The store's `create` lets exactly one caller win a lease. This module checks the expiry, because the store removes expired documents hours
-late. A holder that dies loses its lease when it expires. The document of a lease that was given back may stay for a while, free to take. It
+The store's `create` lets exactly one caller take a lease. This module checks the expiry, because the store removes expired documents hours
+late. A holder that dies loses its lease when it expires. The document of a returned lease may stay for a while; the lease is free then. It
 shows when the lease was last held.
 """
 
@@ -18,10 +18,10 @@ COLLECTION = "leases"
 
 @dataclass(frozen=True)
 class Lease:
-    """Proof of holding; hand it back to `release`.
+    """The proof that a caller holds a lease; the caller returns it with `release`.
 
-    `before` is when somebody else is known to have held it last: when they gave it back and left a trace, or when the lease of
-    one that died ran out. None when nothing is known.
+    `before` is the end of the last lease of another holder: the time at which it was returned with a trace, or at which the lease of a dead
+    holder expired. It is None if nothing is known.
     """
 
     id: str
@@ -30,12 +30,12 @@ class Lease:
 
     @classmethod
     def of(cls, name: str, holder: str) -> "Lease":
-        """Return the proof of a lease on `name` that `holder` took, for a process that goes on with the holder's work."""
+        """Return the proof of `holder`'s lease on `name`, for a process that goes on with the holder's work."""
         return cls(id_of(name), holder)
 
 
 def id_of(name: str) -> str:
-    """Return the id of the lease on `name`, which shows nothing of the name."""
+    """Return the id of the lease on `name`; it does not show the name."""
     return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
@@ -65,7 +65,7 @@ class Leases:
         return held is not None and not self._is_free(held)
 
     def renew(self, lease: Lease, *, lasting: timedelta) -> bool:
-        """Let the lease last that long from now on, and return True; if it expired and another took it over, leave that one alone."""
+        """Let the lease last that long from now on, and return True. A lease that has expired and has a new holder is left alone."""
         held = self._documents.get(COLLECTION, lease.id)
         if held is None or held.fields.get("holder") != lease.holder:
             return False
@@ -73,13 +73,13 @@ class Leases:
         try:
             self._documents.update(COLLECTION, lease.id, later, version=held.version)
         except (DocumentChangedError, DocumentMissingError):
-            return False  # taken over, or given back, between the two lines above
+            return False  # taken over, or returned, between the two lines above
         return True
 
     def release(self, lease: Lease, *, trace: timedelta | None = None) -> None:
-        """Give the lease back; if it expired and another took it over, leave that one alone.
+        """Return the lease. A lease that has expired and has a new holder is left alone.
 
-        It can be taken at once. With `trace`, the next holder within that time learns of it from `Lease.before`.
+        The lease can be taken again at once. With `trace`, `Lease.before` tells the next holder within that time.
         """
         held = self._documents.get(COLLECTION, lease.id)
         if held is None or held.fields.get("holder") != lease.holder:
@@ -95,7 +95,7 @@ class Leases:
 
     def _trace(self, lasting: timedelta) -> dict[str, Value]:
         now = self._clock()
-        # Nobody's, so that who gives back a second time leaves it alone.
+        # It has no holder, so that a second return leaves it alone.
         return {"holder": "", "released_at": now, "expire_at": now + lasting}
 
     def _taken_over(self, lease: Lease, fields: dict[str, Value]) -> Lease | None:
@@ -116,6 +116,6 @@ class Leases:
 
 
 def _last_held(held: Document) -> datetime | None:
-    """Return when a lease that is free was given back, or ran out."""
+    """Return when a free lease was returned or expired."""
     moment = held.fields.get("released_at") or held.fields.get("expire_at")
     return moment if isinstance(moment, datetime) else None

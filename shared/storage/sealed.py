@@ -22,11 +22,11 @@ class SealedField:
     context: str
 
     def seal(self, tenant: str, plain: bytes) -> str:
-        """Return what the document is to hold."""
+        """Return the encrypted value for the document."""
         return self.keys.encrypt_bytes(zlib.compress(plain), tenant=tenant, field=self.context)
 
     def open(self, tenant: str, document: Document) -> bytes:
-        """Return what was sealed.
+        """Return the value of the field in the clear.
 
         Raises:
             UndecryptableError: no key of ours opens it.
@@ -35,7 +35,7 @@ class SealedField:
         return zlib.decompress(self.keys.decrypt_bytes(sealed, tenant=tenant, field=self.context))
 
     def reencrypt(self, tenant: str, collection: str, *, at_once: int, dry_run: bool) -> int:
-        """Seal with the first key what an older one sealed, reading so many documents at once; return how many were due.
+        """Seal with the first key every value that an older key sealed; return how many there were. One read brings `at_once` documents.
 
         Raises:
             UndecryptableError: no key of ours opens some; all others were written.
@@ -57,6 +57,6 @@ class SealedField:
 
     def _renew(self, tenant: str, collection: str, document: Document) -> None:
         sealed = self.seal(tenant, self.open(tenant, document))
-        # Taken out meanwhile, or renewed by another run of the same command: nothing is left to do.
+        # If the document was removed meanwhile, or another run of the command has sealed it again, nothing is left to do.
         with suppress(DocumentMissingError, DocumentChangedError):
             self.documents.update(collection, document.id, {self.name: sealed}, version=document.version)

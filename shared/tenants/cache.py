@@ -1,6 +1,6 @@
-"""Tenants in memory for some seconds, so that a call does not pay for a read.
+"""Tenants in memory for some seconds, so that most calls need no read.
 
-The cache may be cold or stale at any time. Code that would refuse a caller because of the cache first looks again with `fresh`: a
+The cache may be empty or old at any time. Code that would refuse a caller because of the cache first reads the tenant with `fresh`: a
 credential may just have changed.
 """
 
@@ -15,7 +15,7 @@ TENANTS = 1000
 
 
 class TenantCache:
-    """The newest-used tenants of this process. Tenants that do not exist are not kept."""
+    """The tenants that this process has used last. Missing tenants are not kept."""
 
     def __init__(
         self,

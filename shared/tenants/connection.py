@@ -8,7 +8,7 @@ INSTALL_AGAIN = "The Klaviyo account is disconnected: install the app again."
 
 
 def check_installed(tenant: Tenant) -> None:
-    """Raise unless a Klaviyo account is connected, be it disconnected for the moment.
+    """Raise unless the app is installed. A disconnected account counts as installed.
 
     Raises:
         NotInstalledError: none is.
@@ -18,7 +18,7 @@ def check_installed(tenant: Tenant) -> None:
 
 
 def check_connected(tenant: Tenant) -> None:
-    """Raise unless a Klaviyo account is connected whose tokens work, as far as is known.
+    """Raise unless a Klaviyo account is connected with tokens that are not known to be refused.
 
     Raises:
         NotInstalledError: none is.

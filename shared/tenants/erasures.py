@@ -1,7 +1,7 @@
 """The persons whom a tenant was asked to forget: a keyed hash of each identifier, and the time. It is kept as long as the queue may
 deliver older jobs.
 
-A key of the tenant makes the hashes: a reader of the database alone can neither tell whose a hash is nor try out addresses.
+A key of the tenant makes the hashes: a reader of the database alone cannot tell the person of a hash, and cannot try out addresses.
 """
 
 import hashlib
@@ -28,14 +28,14 @@ class Identifier(StrEnum):
 
 
 class Erasures:
-    """Keeps and tells who was erased."""
+    """Stores and reads the erased persons."""
 
     def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
         self._documents = documents
         self._clock = clock
 
     def note(self, tenant: str, marks: Iterable[str], at: datetime) -> None:
-        """Remember that who has these marks was erased at that time. The last time counts."""
+        """Note that the person with these marks was erased at that time. The last time counts."""
         for mark in marks:
             self._note(tenant, mark, at)
 
@@ -54,13 +54,13 @@ class Erasures:
         raise StoreUnavailableError("an erasure is being noted too often to be written")
 
     def last(self, tenant: str, mark: str) -> datetime | None:
-        """Return when who has this mark was erased, None if nobody was within the time that counts."""
+        """Return when the person with this mark was erased, None if nobody was within the time that counts."""
         found = self._documents.get(_collection(tenant), mark)
         at = None if found is None else found.fields["at"]
         return at if isinstance(at, datetime) and self._clock() < at + KEPT else None
 
     def all(self, tenant: str) -> dict[str, datetime]:
-        """Return when who has each mark was erased: for a caller that has many to look for."""
+        """Return each mark with the time of its erasure, for a caller with many marks to look for."""
         found: dict[str, datetime] = {}
         for document in each_document(self._documents, _collection(tenant)):
             at = document.fields["at"]

@@ -1,4 +1,4 @@
-"""The only thing that stays of a deleted tenant: the key of its consent ledger. Without it nobody could find a record of the ledger again.
+"""The only thing that stays of a deleted tenant: the key of its consent ledger. Without the key, nobody could find a record of the ledger.
 
 The key is sealed like a tenant's own secrets. It is removed when the last record of the ledger has expired.
 """
@@ -57,7 +57,7 @@ class FormerTenants:
             try:
                 self._documents.update(COLLECTION, name, renewed, version=found.version)
             except DocumentChangedError:
-                return 1  # kept anew, with the first key, or forgotten
+                return 1  # stored again with the first key, or forgotten
         return 1
 
     def _sealed(self, name: str, key: str) -> str:

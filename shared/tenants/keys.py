@@ -1,6 +1,6 @@
 """Installation keys: an operator gives one to a merchant, and callers of `admin` send it.
 
-A key is shown once and stored as a hash. It holds 160 random bits, so a plain SHA-256 is enough: there is nothing to guess.
+A key is shown once and stored as a hash. It has 160 random bits, so nobody can guess it, and a plain SHA-256 is enough.
 """
 
 import hashlib
@@ -8,7 +8,7 @@ import hmac
 import secrets
 from collections.abc import Iterable
 
-_PREFIX = "oik_"  # lets a secret scanner, and a person, see what it is
+_PREFIX = "oik_"  # so that a secret scanner and a person recognise a key
 
 
 def new_installation_key() -> str:
@@ -17,17 +17,17 @@ def new_installation_key() -> str:
 
 
 def hash_of(key: str) -> str:
-    """Return what is stored of a key: the hex SHA-256."""
+    """Return the stored hash of a key: the hex SHA-256."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def id_of(hashed: str) -> str:
-    """Return what names a key where neither it nor its hash may stand."""
+    """Return the id of a key, for places that must show neither the key nor its hash."""
     return hashed[:8]
 
 
 def matches(key: str, hashes: Iterable[str]) -> bool:
-    """Return whether `key` is one of those hashed, comparing with every one in constant time."""
+    """Return whether `key` has one of these hashes. It compares with every hash in constant time."""
     given = hash_of(key)
     found = False
     for hashed in hashes:

@@ -1,7 +1,7 @@
 """When a tenant's secrets were last used, so that an operator sees whether an old one can be ended.
 
-The time is exact to some minutes: an instance notes a use once in ten minutes, because every call uses a secret and a document bears about one
-write a second. No call fails because a use cannot be noted.
+The time is exact to some minutes: an instance notes a use once in ten minutes, because every call uses a secret and a document takes about
+one write a second. No call fails because a use cannot be noted.
 """
 
 import threading
@@ -11,14 +11,14 @@ from datetime import datetime, timedelta
 from shared.errors import DocumentExistsError, DocumentMissingError, StoreUnavailableError
 from shared.storage.documents import Documents, delete_all, each_document
 
-# Stands for the secret that Klaviyo signed a delivery with: when one last came.
+# In place of a secret's id: the time of Klaviyo's last delivery.
 KLAVIYO_DELIVERY = "klaviyo-delivery"
 EXACT_TO = timedelta(minutes=10)
 KEPT = 10_000
 
 
 class SecretUses:
-    """Notes uses of secrets and tells the last ones."""
+    """Stores and reads the last uses of secrets."""
 
     def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
         self._documents = documents
@@ -59,7 +59,7 @@ class SecretUses:
             try:
                 self._documents.create(_collection(tenant), id, {"used_at": now})
             except DocumentExistsError:
-                return  # another instance was faster by a moment
+                return  # another instance was a moment faster
 
 
 def _collection(tenant: str) -> str:

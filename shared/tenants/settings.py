@@ -1,6 +1,6 @@
 """The settings of a tenant that an operator or CX Manager may change, with their limits. The published JSON Schema is made from here.
 
-Secrets are not among them: they are encrypted, and live beside the settings in the tenant.
+Secrets are not among them: the tenant holds them, encrypted, beside the settings.
 """
 
 import json
@@ -41,20 +41,20 @@ class OnProfileDeleted(StrEnum):
     IGNORE = "ignore"
 
 
-@cache  # it looks through a folder of files, and a tenant is read by almost every call
+@cache  # it reads a folder of files, and almost every call reads a tenant
 def _timezones() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones())
 
 
 def _timezone(name: str) -> str:
-    # That it is a place's is asked where it changes: what an earlier revision stored can still be read.
+    # A change also checks that the zone is a place's. A value of an earlier revision can still be read.
     if name not in _timezones():
         raise ValueError("must be an IANA time zone, as in Australia/Melbourne")
     return name
 
 
 def _logic(logic: dict[str, JsonValue], info: ValidationInfo) -> dict[str, JsonValue]:
-    # Only where it is being changed: what a newer revision stored, with an operator unknown here, can still be read.
+    # Only a change checks this: a value of a newer revision, with an operator that is unknown here, can still be read.
     if "profile_exclude_logic" in (info.context or ()) and (fault := check_logic(logic)):
         raise ValueError(fault)
     if len(json.dumps(logic)) > LONGEST_LOGIC or any(len(name) > LONGEST_NAME for name in _names(logic)):
@@ -106,7 +106,7 @@ _MAPPED_TO: dict[str, JsonValue] = {
 }
 
 
-# What would lead elsewhere as a part of a path, or be cut there. What else cannot be printed is refused as well.
+# Characters that would change a path, or end it. Other characters that cannot be printed are refused too.
 _HANDLE = r"^(?!\.*$)(?! )(?!.* $)[^/\\?#%\x00-\x1f\x7f]*$"
 
 
@@ -116,7 +116,7 @@ class TenantSettings(BaseModel):
     A change is validated with the names of the settings that it changes as the context.
     """
 
-    # A field that a newer revision wrote is kept by an older one. `admin` refuses unknown ones by itself.
+    # An older revision keeps the fields of a newer one. `admin` itself refuses unknown settings.
     model_config = ConfigDict(frozen=True, extra="allow")
 
     namespace: QueueNamePart = Field(

@@ -1,4 +1,4 @@
-"""Tenants: one retailer's configuration, credentials and Klaviyo connection, and where they are stored.
+"""Tenants: the configuration, the credentials and the Klaviyo connection of a retailer, and their store.
 
 The store holds every secret encrypted (`sealing.py`); only this module asks for that.
 """
@@ -22,17 +22,17 @@ from shared.tenants.settings import TenantSettings
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 COLLECTION = "tenants"
 WEBHOOK_SECRET_LENGTH = 16  # Klaviyo refuses shorter ones
-STAGING = "-stg"  # how the name ends of the staging twin of a tenant
+STAGING = "-stg"  # the end of the name of a tenant's staging twin
 
 
 class _Model(BaseModel):
-    # Documents outlive deploys: a field that a newer revision wrote is not an error for an older one, which keeps it when
-    # it writes what is around it.
+    # Documents outlive deploys: a field of a newer revision is no error for an older one, which keeps the field when it writes the
+    # other fields.
     model_config = ConfigDict(frozen=True, extra="allow")
 
 
 class StoredSecret(_Model):
-    """One of a list of secrets, newest first. `id` names it where the value must not be shown."""
+    """One of a list of secrets, newest first. `id` names it in places that must not show the value."""
 
     id: str = Field(default_factory=lambda: random.token_hex(4))
     value: SecretStr
@@ -45,7 +45,7 @@ def new_webhook_secret(now: datetime) -> StoredSecret:
 
 
 class InstallationKey(_Model):
-    """The hash of an installation key. `id` names it where the hash must not be shown."""
+    """The hash of an installation key. `id` names it in places that must not show the hash."""
 
     hash: str
     created_at: AwareDatetime
@@ -64,7 +64,7 @@ class Outage(_Model):
 
 
 class KlaviyoConnection(_Model):
-    """The tokens of the connected account, as Klaviyo's token endpoint answered them."""
+    """The connected account and its tokens from Klaviyo's token endpoint."""
 
     access_token: SecretStr
     refresh_token: SecretStr
@@ -84,7 +84,7 @@ class KlaviyoConnection(_Model):
 
 
 class StepState(StrEnum):
-    """How far one part of the set-up is."""
+    """The state of one part of the set-up."""
 
     WAITING = "waiting"
     DONE = "done"
@@ -92,7 +92,7 @@ class StepState(StrEnum):
 
 
 class ProvisionStep(_Model):
-    """One part of what an install makes, and what came of it. `reason` says plainly why it failed."""
+    """One part of the set-up and its result. `reason` says plainly why it failed."""
 
     state: StepState = StepState.WAITING
     reason: str = ""
@@ -112,9 +112,9 @@ class Provisions(_Model):
 
 
 class FormerAccount(_Model):
-    """An account that another one has taken the place of, until our webhook and our grant are gone from it.
+    """An account that another one has replaced. It stays here until our webhook and our grant are gone from it.
 
-    `webhook_is_gone` stands before the grant is revoked: afterwards nobody can look.
+    `webhook_is_gone` is set before the grant is revoked, because nobody can look afterwards.
     """
 
     connection: KlaviyoConnection
@@ -123,7 +123,7 @@ class FormerAccount(_Model):
 
 
 class Tenant(_Model):
-    """A retailer. Everything that decides on a call of theirs."""
+    """A retailer, with everything that decides about the retailer's calls."""
 
     name: str
     created_at: AwareDatetime
@@ -131,23 +131,27 @@ class Tenant(_Model):
     omneo_token: SecretStr
     omneo_signing_secrets: tuple[StoredSecret, ...]
     webhook_secrets: tuple[StoredSecret, ...]
-    notify_secrets: tuple[StoredSecret, ...] = ()  # that messages to settings.notify_url are signed with
+    notify_secrets: tuple[StoredSecret, ...] = ()  # they sign the messages to settings.notify_url
     settings: TenantSettings
     klaviyo: KlaviyoConnection | None = None
     klaviyo_account_id: str = ""  # the account joined last; stays while disconnected
     provisions: Provisions = Provisions()
     former_accounts: tuple[FormerAccount, ...] = ()
-    left_behind: tuple[str, ...] = ()  # what an uninstall, or leaving an account, could not remove
+    left_behind: tuple[
+        str, ...
+    ] = ()  # the things that an uninstall, or the leaving of an account, could not remove
     outages: tuple[Outage, ...] = ()
-    heal_from: AwareDatetime | None = None  # consent events from here on are read back by the next heal
-    ledger_key: SecretStr | None = None  # see consent_ledger.py; none in a tenant from before there was one
+    heal_from: AwareDatetime | None = None  # the next heal reads back the consent events from this time on
+    ledger_key: SecretStr | None = (
+        None  # see consent/ledger.py; None in a tenant that is older than the ledger
+    )
     erased_until: AwareDatetime | None = (
-        None  # until then work may come up of somebody who was erased: see erasures.py
+        None  # until then, the queue may bring jobs of an erased person: see erasures.py
     )
 
     @property
     def is_connected(self) -> bool:
-        """Whether a Klaviyo account is connected whose tokens work, as far as is known."""
+        """Whether a Klaviyo account is connected with tokens that are not known to be refused."""
         return self.klaviyo is not None and not self.klaviyo.disconnected
 
     @property
@@ -165,7 +169,7 @@ class Tenant(_Model):
         return f"{self.settings.task_queue_name}-{self.settings.namespace}-{direction}"
 
     def time_disconnected(self, since: datetime, now: datetime) -> timedelta:
-        """Return how much of the time from `since` to `now` the Klaviyo account was disconnected."""
+        """Return for how long, between `since` and `now`, the Klaviyo account was disconnected."""
         total, counted_to = timedelta(), since
         for outage in sorted(self.outages, key=lambda outage: outage.began):
             began, ended = max(outage.began, counted_to), min(outage.ended or now, now)
@@ -175,7 +179,7 @@ class Tenant(_Model):
 
 
 def is_staging(name: str) -> bool:
-    """Return whether a tenant is the staging twin of another, by the name that Omneo gives it.
+    """Return whether a tenant is the staging twin of another. Its name, which Omneo gives, shows it.
 
     >>> is_staging("acme-stg"), is_staging("acme"), is_staging("-stg")
     (True, False, False)
@@ -229,8 +233,8 @@ class TenantStore:
     def change(self, name: str, edit: Callable[[Tenant], Tenant]) -> Tenant:
         """Store what `edit` makes of the tenant, and return that.
 
-        Only the fields that differ are written, and only if nobody else wrote in between; else `edit` is asked again with what is there
-        now. So `edit` must be repeatable.
+        Only changed fields are written, and only if nobody else has written in between. Otherwise `edit` is called again with the new
+        state, so `edit` must be repeatable.
 
         Raises:
             DocumentMissingError: there is no such tenant.
@@ -264,7 +268,7 @@ class TenantStore:
         return [document.id for document in self._all({"klaviyo_account_id": account_id})]
 
     def of_unknown_account(self) -> list[str]:
-        """Return the names of the tenants that hold tokens of an account which nobody has asked for."""
+        """Return the names of the tenants with tokens of an unknown account."""
         unknown = self._all({"klaviyo_account_id": ""})
         return [document.id for document in unknown if document.fields.get("klaviyo") is not None]
 
@@ -287,9 +291,9 @@ class TenantStore:
         return each_document(self._documents, COLLECTION, where=where)
 
     def reencrypt(self, name: str, *, dry_run: bool = False) -> int:
-        """Write every secret of the tenant that an older key sealed again with the first key; return how many.
+        """Seal with the first key every secret of the tenant that an older key sealed; return how many there were.
 
-        A secret that somebody else changes meanwhile is looked at once more, so no newer value is overwritten.
+        If somebody else changes a secret meanwhile, it is read again, so no newer value is overwritten.
         """
         for _ in range(20):
             document = self._documents.get(COLLECTION, name)

@@ -1,4 +1,4 @@
-"""Amounts of money, in the places of their currency."""
+"""Amounts of money, rounded to the decimal places of their currency."""
 
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal, localcontext
@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.values.rendered import read_number, read_plain
 
-# What Omneo calls money in profiles, rewards and the contexts of its events. They are sums of fractions: 0.1 + 0.2 is 0.30000000000000004, and an
+# The names of money in Omneo's profiles, rewards and events. The values are sums of fractions: 0.1 + 0.2 is 0.30000000000000004, and an
 # email would show it.
 MONEY = frozenset(
     {
@@ -24,12 +24,12 @@ _NO_PLACES = frozenset(
 )  # fmt: skip
 _THREE_PLACES = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
 _FOUR_PLACES = frozenset(["CLF", "UYW"])
-_DIGITS = 400  # more than the largest number and the smallest unit have
-_NO_CENTS = 2**53  # from here on no float has a fraction
+_DIGITS = 400  # more digits than the largest number and the smallest unit have
+_NO_CENTS = 2**53  # from this number on, no float has a fraction
 
 
 def smallest_unit(currency: object) -> Decimal:
-    """Return the least amount of a currency, given by its ISO code; a hundredth where that is not known.
+    """Return the smallest unit of a currency, given by its ISO code; a hundredth for an unknown code.
 
     >>> smallest_unit("JPY"), smallest_unit(" kwd "), smallest_unit(None)
     (Decimal('1'), Decimal('0.001'), Decimal('0.01'))
@@ -40,7 +40,7 @@ def smallest_unit(currency: object) -> Decimal:
 def rounded(amount: float, currency: object) -> int | float:
     """Return an amount rounded to the places of a currency, as `smallest_unit` takes it: a half goes away from zero, and no zero is negative.
 
-    So the lowest amount is the smallest unit, and less than half of it is nothing.
+    So the lowest amount above zero is the smallest unit, and less than half of it becomes zero.
 
     >>> rounded(0.30000000000000004, "AUD"), rounded(10.999, None), rounded(12.5, "JPY"), rounded(-1.1255, "KWD"), rounded(-1e-320, "")
     (0.3, 11.0, 13.0, -1.126, 0.0)
@@ -52,7 +52,7 @@ def rounded(amount: float, currency: object) -> int | float:
 
 
 def rounded_as_given(value: object, currency: object) -> object:
-    """Return an amount rounded, and as text if it is one in text. What is no amount, or is one in those places, stays as it is.
+    """Return an amount rounded, as text if it came as text. Any other value, and an amount that is rounded already, stays as it is.
 
     >>> rounded_as_given(0.30000000000000004, "AUD"), rounded_as_given("10.999", "AUD"), rounded_as_given("30", "AUD"), rounded_as_given("none", "")
     (0.3, '11.00', '30', 'none')
@@ -67,7 +67,7 @@ def rounded_as_given(value: object, currency: object) -> object:
 
 
 def with_rounded_money(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields with what Omneo calls money rounded, to the places of the currency that stands beside it or in its `definition`.
+    """Return the fields with Omneo's money rounded to the places of the currency beside it or in its `definition`.
 
     >>> with_rounded_money({"value_remaining": 0.30000000000000004, "weight": 10.999})
     {'value_remaining': 0.3, 'weight': 10.999}

@@ -1,4 +1,4 @@
-"""Names of Klaviyo's attributes and of properties, as a mapping writes them.
+"""The names of Klaviyo's attributes and of properties in a mapping.
 
 https://developers.klaviyo.com/en/reference/create_or_update_profile
 """
@@ -11,18 +11,18 @@ LOCATION = frozenset(
 TOP = frozenset(
     {"email", "phone_number", "first_name", "last_name", "organization", "locale", "title", "image"}
 )
-# What holds attributes is none itself, and consent goes by other calls.
+# Names that hold attributes are no attributes themselves, and consent has calls of its own.
 _WHOLE = frozenset({"location", "properties", "meta", "subscriptions"})
-# How a profile is found. What is found by them must be Omneo's own id or Klaviyo's, never a mapped value.
+# The identifiers of a profile. Their values must be Omneo's own id or Klaviyo's, never a mapped value.
 RESERVED = frozenset({"external_id", "id", "_kx", "anonymous_id"})
-# What two of them were called after a `$`; without it these were names of the merchant's own.
+# The older names of two of them after a `$`; without the `$`, these were the merchant's own names.
 _ONCE_RESERVED = frozenset({"exchange_id", "anonymous"})
 
 
 def attribute_named(name: str) -> str | None:
-    """Return which attribute a mapping's name means, as in `first_name` or `location.city`; None if it names a property.
+    """Return the attribute of a mapping's name, such as `first_name` or `location.city`; None if it names a property.
 
-    The `$` of Klaviyo's older names and a bare name of the location's are understood. "" for a reserved one, in any spelling.
+    Klaviyo's older names with `$` and the bare names of the location are understood. The result is "" for a reserved name, in any spelling.
 
     >>> attribute_named("$organization"), attribute_named("city"), attribute_named("Favourite"), attribute_named("$ID")
     ('organization', 'location.city', None, '')
@@ -38,7 +38,7 @@ def attribute_named(name: str) -> str | None:
 
 
 def property_named(name: str) -> str:
-    """Return which property a mapping's name means, if it means one.
+    """Return the property of a mapping's name, if it names one.
 
     >>> property_named("properties.omneo_tier"), property_named("$favourite")
     ('omneo_tier', 'favourite')
@@ -47,7 +47,7 @@ def property_named(name: str) -> str:
 
 
 def name_fault(name: str) -> str:
-    """Return why a mapping may not fill what has this name, "" if it may.
+    """Return why a mapping may not fill this name, "" if it may.
 
     >>> name_fault("Email"), name_fault("properties.Email"), name_fault("location.street")
     ('must name an attribute of Klaviyo in lower case; a property of such a name is written as properties.NAME', '', \
@@ -70,7 +70,7 @@ def name_fault(name: str) -> str:
 
 
 def refused_names() -> str:
-    """Return the pattern, for a JSON Schema, of the names that `name_fault` refuses; what takes no room in a name is not in it."""
+    """Return the pattern, for a JSON Schema, of the names that `name_fault` refuses. It ignores invisible characters."""
     attributes = sorted(TOP) + [f"(?:location\\.)?{name}" for name in sorted(LOCATION)]
     reserved = rf"\$*(?:properties\.\$*)?(?:{_in_any_case(sorted(RESERVED))})"
     older = rf"\$+(?:{_in_any_case(sorted(_ONCE_RESERVED))})"

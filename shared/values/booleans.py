@@ -1,4 +1,4 @@
-"""Yes or no, as JSON, people and templates write it."""
+"""Reads yes or no in the spellings of JSON, people and templates."""
 
 from shared.values.rendered import read_id
 
@@ -6,9 +6,9 @@ _WORDS = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 
 def read_boolean(value: object) -> bool | None:
-    """Return what the value says, None if it says neither.
+    """Return the boolean of the value, None if it is neither.
 
-    Twig prints true as "1" and false as "". So nothing is false: where it means something else, ask first whether anything was said.
+    Twig prints true as "1" and false as "". So an empty text is false. A caller for whom it means something else checks for it first.
 
     >>> [read_boolean(value) for value in (True, "1", " TRUE ", 1.0, False, "0", "", None, "yes")]
     [True, True, True, True, False, False, False, False, None]

@@ -1,6 +1,6 @@
 """Dates and times: ISO 8601 in its usual spelling, and Omneo's `Y-m-d H:i:s`, which is UTC.
 
-Other spellings say too little: 20271231 may be a day or a number of seconds, 01/02/2027 one of two days.
+Other spellings are unclear: 20271231 may be a day or a number of seconds, and 01/02/2027 may be one of two days.
 """
 
 import re
@@ -16,7 +16,7 @@ _TIME = re.compile(
 
 
 def read_day(value: object) -> date | None:
-    """Return the day that a date alone names, None for anything else.
+    """Return the day of a date without a time, None for any other text.
 
     >>> read_day(" 2027-12-31 "), read_day("20271231"), read_day("2027-12-31 10:00")
     (datetime.date(2027, 12, 31), None, None)
@@ -29,7 +29,7 @@ def read_day(value: object) -> date | None:
 
 
 def read_local_time(value: object) -> datetime | None:
-    """Return the time that a text writes, without a zone if it names none; None for anything else.
+    """Return the time in a text, without a zone if it names none; None for any other text.
 
     >>> read_local_time("2027-12-31 10:00"), read_local_time("2027-12-31")
     (datetime.datetime(2027, 12, 31, 10, 0), None)
@@ -46,7 +46,7 @@ def read_local_time(value: object) -> datetime | None:
 
 
 def read_time(value: object) -> datetime | None:
-    """Return the moment that a text names, in UTC: what names no zone is UTC, a day alone begins at midnight. None for anything else.
+    """Return the moment of a text in UTC. A text without a zone is UTC, and a date without a time means midnight. None for any other text.
 
     >>> read_time("2027-12-31T10:00:00+10:00").isoformat(), read_time("2027-12-31").isoformat()
     ('2027-12-31T00:00:00+00:00', '2027-12-31T00:00:00+00:00')

@@ -13,14 +13,15 @@ _TOP = r"(?=[^.]*[^\W\d_])"  # the last label is no number: 127.0.0.1 is no mail
 _POINTS = {
     0x3002: ".",
     0xFF61: ".",
-}  # as Chinese and Japanese keyboards type it; a domain takes them for its own
+}  # Chinese and Japanese keyboards type them, and a domain treats them as its points
 _EMAIL = re.compile(rf"{_LOCAL}@(?:{_LABEL}\.)+{_TOP}{_LABEL}")
 
 
 def read_email(value: object) -> str | None:
     """Return the address, trimmed, without invisible characters, its case kept; None for anything else.
 
-    Klaviyo refuses a domain without a dot, and a mailto: address is a link. With a placeholder that nobody rendered it would be everybody's.
+    Klaviyo refuses a domain without a dot, and a mailto: address is a link. An address with an unrendered placeholder would be the same for
+    everybody.
 
     >>> read_email(" Jane@example.org "), read_email("jane@localhost"), read_email("mailto:jane@example.org")
     ('Jane@example.org', None, None)

@@ -13,7 +13,9 @@ from typing import Any
 from shared.values.rendered import read_id, read_plain
 
 _BLANKS = re.compile(r"[\s_\u00b7\u2022]+")  # the library knows all other separators
-_ABROAD = re.compile(r"^\D*00(?=\s*[1-9])")  # what most countries dial for the +, and people write in all
+_ABROAD = re.compile(
+    r"^\D*00(?=\s*[1-9])"
+)  # most countries dial it for the +, and people write it everywhere
 # Everyday words for a country that are neither its English name nor a code.
 _ALSO_CALLED = {
     "uk": "GB", "great britain": "GB", "britain": "GB", "england": "GB", "scotland": "GB", "wales": "GB", "northern ireland": "GB",
@@ -23,7 +25,7 @@ _ALSO_CALLED = {
 
 
 def e164(number: object, region: str) -> str | None:
-    """Return the number in E.164, None unless it is a valid one. `region` (ISO, "" if unknown) is for one without a prefix.
+    """Return the number in E.164, None if it is not valid. `region` (ISO, "" if unknown) is for a number without a prefix.
 
     >>> e164("0412 345 678", "AU"), e164("+61 412 345 678", ""), e164("0061 412 345 678", "AU"), e164("0412 345 678", "")
     ('+61412345678', '+61412345678', '+61412345678', None)
@@ -48,7 +50,7 @@ def _valid(text: str, region: str) -> str | None:
 
 
 def is_like_a_phone(value: object) -> bool:
-    """Return whether a value has as many digits as a phone number: what has not, `e164` does not take.
+    """Return whether a value has as many digits as a phone number. `e164` takes no other value.
 
     >>> is_like_a_phone("0412 345 678"), is_like_a_phone("n/a"), is_like_a_phone(["0412 345 678"])
     (True, False, False)
@@ -58,11 +60,11 @@ def is_like_a_phone(value: object) -> bool:
 
 
 def phone_of(profile: Mapping[str, Any], region: str) -> str | None:
-    """Return an Omneo profile's mobile number in E.164, None unless there is a valid one.
+    """Return an Omneo profile's mobile number in E.164, None if there is no valid one.
 
     `mobile_phone_e164` comes first. A `mobile_phone` without a prefix is read with the country that Omneo gives beside it
-    (`mobile_phone_country`: a calling code, an ISO code or a name), and only where none is given with `region`: the wrong country is the
-    wrong person. So a country that cannot be read leaves the number out.
+    (`mobile_phone_country`: a calling code, an ISO code or a name), or with `region` if Omneo gives none. The wrong country is the wrong
+    person. So a country that cannot be read leaves the number out.
     """
     if found := e164(profile.get("mobile_phone_e164"), ""):
         return found
@@ -74,30 +76,30 @@ def phone_of(profile: Mapping[str, Any], region: str) -> str | None:
         return e164(mobile, region)
     return e164(
         mobile, _region_stated(stated, region) if stated else ""
-    )  # "" reads what names its country itself
+    )  # with "", only a number with its own country code is read
 
 
 def has_phone(profile: Mapping[str, Any]) -> bool:
-    """Return whether the profile holds anything meant as a mobile number."""
+    """Return whether the profile has a value in a field for mobile numbers."""
     return any(read_id(profile.get(name)) for name in ("mobile_phone_e164", "mobile_phone"))
 
 
 def region_of(default_region: str | None, account_country: str) -> str:
     """Return the ISO country of phone numbers without a prefix: the tenant's setting, or without one the country of the Klaviyo account.
 
-    `account_country` is free text, as the merchant wrote it. "" when neither says.
+    `account_country` is the merchant's free text. The result is "" if neither names a country.
     """
     return default_region or country_code(account_country)
 
 
 def regions() -> frozenset[str]:
-    """Return the ISO codes of the countries that have phone numbers. UK is none of them, nor is EU."""
+    """Return the ISO codes of the countries that have phone numbers. UK and EU are not among them."""
     import phonenumbers
 
     return frozenset(phonenumbers.SUPPORTED_REGIONS)
 
 
-@cache  # an account has one country, and the names of all take a moment to load
+@cache  # an account has one country, and the names of all countries take a moment to load
 def country_code(name: str) -> str:
     """Return the ISO 3166-1 alpha-2 code of a country by its English name, formal name or code, "" if there is none.
 
@@ -113,7 +115,7 @@ def country_code(name: str) -> str:
     folded = _folded(wanted)
     if not folded:
         return ""
-    if folded in _ALSO_CALLED:  # ISO keeps UK free, so it is nobody else's
+    if folded in _ALSO_CALLED:  # ISO keeps UK free, so it means no other country
         return _ALSO_CALLED[folded]
     from iso3166 import countries
 
@@ -122,7 +124,7 @@ def country_code(name: str) -> str:
 
 
 def _region_stated(stated: str, region: str) -> str:
-    """Return the region that a stated country means, "" if it cannot be read. `region` decides between countries that share a code."""
+    """Return the region of a stated country, "" if it cannot be read. `region` decides between countries that share a code."""
     code = re.sub(r"^00|[+()\s.-]", "", stated)
     if not re.fullmatch(r"\d{1,4}", code, re.ASCII):
         return country_code(stated)
@@ -151,7 +153,7 @@ def _everyday_names() -> dict[str, str]:
 
 
 def _folded(name: str) -> str:
-    """Return a name as people without its keys write it: in lower case, without accents, points and apostrophes."""
+    """Return a name in a plain spelling: in lower case, without accents, points and apostrophes."""
     plain = unicodedata.normalize("NFKD", name).casefold()
     kept = (letter for letter in plain if not unicodedata.combining(letter) and letter not in ".'\u2019")
     return " ".join("".join(kept).split())

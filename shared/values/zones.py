@@ -20,9 +20,9 @@ _ALONE = frozenset(
 _UTC = frozenset(["UTC", "GMT", "Etc/UTC", "Etc/GMT"])
 
 
-@cache  # it looks through a folder of files
+@cache  # it reads a folder of files
 def zones() -> frozenset[str]:
-    """Return the names of the zones that name a place or UTC."""
+    """Return the names of the zones of places, and UTC."""
     names = zoneinfo.available_timezones()
     return frozenset(
         name for name in names if name in _ALONE | _UTC or ("/" in name and name.partition("/")[0] in _AREAS)
@@ -30,7 +30,7 @@ def zones() -> frozenset[str]:
 
 
 def read_zone(value: object) -> ZoneInfo | None:
-    """Return the time zone that a value names, None for anything else.
+    """Return the time zone of a name, None for any other value.
 
     >>> read_zone(" Australia/Melbourne\u200b"), read_zone("localtime"), read_zone("Etc/GMT+10"), read_zone("../UTC")
     (zoneinfo.ZoneInfo(key='Australia/Melbourne'), None, None, None)

@@ -1,4 +1,4 @@
-"""The answers to callers: the one table from errors to statuses, and the log line of a call. No path and no room is known here."""
+"""The answers to callers: the one table from errors to statuses, and the log line of a call. This module knows no path and no room."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ from shared.traffic.rules.counts import message_shown, reason_shown
 RETRY_AFTER_SECONDS = 5
 LONGEST_RETRY_AFTER = 3600
 
-# What an error means to a caller. Whatever is not here is a bug: 500.
+# The status and the code of each error. Any other error is a bug: 500.
 ANSWERS: Mapping[type[ExtensionError], tuple[int, str]] = {
     UnknownPathError: (404, "not_found"),
     WrongMethodError: (405, "method_not_allowed"),
@@ -51,7 +51,9 @@ NOTHING_THERE = "There is nothing at this path."
 
 
 def refuse(error: Exception, started: float) -> Response:
-    """Answer with what the table says of the error, and log it: a caller's fault is theirs to read, ours says where."""
+    """Answer an error by the table, and log it. The log of a caller's mistake has the message, the log of our own has the place in the
+    code.
+    """
     status, code = next((row for kind, row in ANSWERS.items() if isinstance(error, kind)), BUG)
     message = "Something went wrong on our side; it has been logged." if status == 500 else str(error)
     if status < 500:
@@ -68,13 +70,13 @@ def refuse(error: Exception, started: float) -> Response:
 
 
 def _said(error: Exception) -> str:
-    """Return what a refused caller was told; of a credential rather what is wrong with it, which the caller is not told."""
+    """Return the message of a refusal. For a wrong credential it is the true reason, which the caller does not get."""
     because = error.because if isinstance(error, NotAuthenticatedError) else ""
     return message_shown(because or str(error))
 
 
 def reason_of(status: int, error: Exception) -> str:
-    """Return the words under which a refused call counts."""
+    """Return the reason under which a refused call counts."""
     return reason_shown(status, "a bug of ours" if status == 500 else _said(error))
 
 

@@ -13,8 +13,7 @@ from shared.tenants.tenants import StoredSecret
 def signing_secret(signature: str, body: bytes, secrets: Iterable[StoredSecret]) -> str:
     """Return the id of the secret with which `X-Omneo-Hmac-SHA256` signs the raw body, "" if there is none.
 
-    The signature is the lowercase hex HMAC-SHA256, as Omneo's PHP SDK and its sample app verify it: nothing but the body is
-    signed.
+    The signature is the lowercase hex HMAC-SHA256, as Omneo's PHP SDK and its sample app verify it: only the body is signed.
     """
     return _matching(signature, secrets, lambda key: hmac.new(key, body, hashlib.sha256).hexdigest().encode())
 
@@ -27,8 +26,8 @@ def shared_secret(given: str, secrets: Iterable[StoredSecret]) -> str:
 def klaviyo_secret(signature: str, timestamp: str, body: bytes, secrets: Iterable[StoredSecret]) -> str:
     """Return the id of the webhook secret with which `Klaviyo-Signature` signs a delivery, "" if there is none.
 
-    The signature is the lowercase hex HMAC-SHA256 of the raw body followed by the `Klaviyo-Timestamp` header as it came. The clock in
-    that header is hours off, so nothing else uses it. https://developers.klaviyo.com/en/docs/working_with_system_webhooks
+    The signature is the lowercase hex HMAC-SHA256 of the raw body followed by the unchanged `Klaviyo-Timestamp` header. The clock in that
+    header is hours off, so nothing else uses it. https://developers.klaviyo.com/en/docs/working_with_system_webhooks
     """
     stamped = timestamp.encode("utf-8", "surrogatepass")
 

@@ -22,16 +22,16 @@ from shared.tenants.tenants import InstallationKey, StoredSecret, Tenant
 from shared.web.authentication import klaviyo_secret, shared_secret, signing_secret
 from shared.web.calls import Call
 
-# Returns the id of the tenant's secret that a call shows to know, "" if none.
+# Returns the id of the tenant's secret that a call proves to know, "" if there is none.
 Credential: TypeAlias = Callable[[Call, Tenant], str]
 
 
 def authenticated_tenant(call: Call, services: Services) -> Tenant:
-    """Return the tenant that the path names, if Omneo signed the body or sent the webhook secret.
+    """Return the tenant in the path, if Omneo signed the body or sent the webhook secret.
 
     Raises:
-        NotAuthenticatedError: tenant unknown, credential missing or wrong; the caller cannot tell which.
-        StoreUnavailableError: who is calling cannot be known now.
+        NotAuthenticatedError: the tenant is unknown, or the credential is missing or wrong; the answer does not say which.
+        StoreUnavailableError: the store cannot answer, so the caller is unknown.
     """
     advice = "Sign the body in X-Omneo-Hmac-SHA256, or send the webhook secret in x-omneo-secret."
     headers = ("x-omneo-secret", "X-Omneo-Hmac-SHA256")
@@ -39,19 +39,19 @@ def authenticated_tenant(call: Call, services: Services) -> Tenant:
 
 
 def tenant_by_webhook_secret(call: Call, services: Services) -> Tenant:
-    """Return the tenant that the path names, if the webhook secret was sent: flows cannot sign. Raises as above."""
+    """Return the tenant in the path, if the call has the webhook secret: Flows cannot sign. Raises as above."""
     advice = "Send the webhook secret in x-omneo-secret."
     return _authenticated(call, services, _webhook_secret, advice, ("x-omneo-secret",))
 
 
 def tenant_by_omneo(call: Call, services: Services) -> Tenant:
-    """Return the tenant that the path names, if Omneo signed the body. Raises as above."""
+    """Return the tenant in the path, if Omneo signed the body. Raises as above."""
     advice = "Sign the body in X-Omneo-Hmac-SHA256."
     return _authenticated(call, services, _omneo_signature, advice, ("X-Omneo-Hmac-SHA256",))
 
 
 def tenant_by_klaviyo(call: Call, services: Services) -> Tenant:
-    """Return the tenant that the path names, if Klaviyo signed the delivery with its webhook secret. Raises as above."""
+    """Return the tenant in the path, if Klaviyo signed the delivery with the tenant's webhook secret. Raises as above."""
     advice = "Sign the delivery in Klaviyo-Signature."
     tenant = _authenticated(call, services, _klaviyo_secret, advice, ("Klaviyo-Signature",))
     services.secret_uses.note(tenant.name, KLAVIYO_DELIVERY)
@@ -59,11 +59,11 @@ def tenant_by_klaviyo(call: Call, services: Services) -> Tenant:
 
 
 def tenant_by_key(call: Call, services: Services) -> Tenant:
-    """Return the tenant that the path names, as it is now, if the caller holds its installation key. Raises as above."""
-    # Never from the cache: a key that has been ended opens nothing, and what is shown is what is so now.
+    """Return the present state of the tenant in the path, if the caller holds its installation key. Raises as above."""
+    # Never from the cache: an ended key must open nothing, and the caller must see the present state.
     tenant = services.tenant_cache.fresh(call.path["tenant"])
     if not _has_installation_key(call, tenant or _DECOY) or tenant is None:
-        # Not counted as traffic: of admin's calls only refusals would be, and everybody can make those.
+        # Not counted as traffic: only the refusals of admin calls would count, and anybody can cause those.
         because = _why_unknown(call, tenant, ("Authorization",))
         logs.write(logging.WARNING, "installation key refused", reason=because)
         raise NotAuthenticatedError(
@@ -74,14 +74,14 @@ def tenant_by_key(call: Call, services: Services) -> Tenant:
 
 
 def key_id(call: Call) -> str:
-    """Return what names the installation key that the caller holds, once `tenant_by_key` has seen that it is one."""
+    """Return the id of the caller's installation key, which `tenant_by_key` has checked."""
     return id_of(hash_of(_bearer(call)[1]))
 
 
 def _authenticated(
     call: Call, services: Services, credential: Credential, advice: str, headers: tuple[str, ...]
 ) -> Tenant:
-    """Return the tenant, and note which of its secrets was used. One that may just have been made is looked for afresh.
+    """Return the tenant, and note which of its secrets was used. An unknown secret may be new, so the store is read again for it.
 
     The credential stands in one of the headers.
     """
@@ -101,7 +101,7 @@ def _authenticated(
 
 
 def _why_unknown(call: Call, tenant: Tenant | None, headers: tuple[str, ...]) -> str:
-    """Return why a caller is not let in, for the log and the tenant's counts; the caller hears the same in every case."""
+    """Return why a caller is refused, for the log and the tenant's counts. The caller gets the same answer in every case."""
     if tenant is None:
         return "there is no such tenant"
     sent = [name for name in headers if call.headers.get(name)]
@@ -113,13 +113,13 @@ def _why_unknown(call: Call, tenant: Tenant | None, headers: tuple[str, ...]) ->
 
 
 def installed(tenant: Tenant, services: Services) -> Tenant:
-    """Return the tenant as it is now, if a Klaviyo account is connected, be it disconnected for the moment: its jobs wait.
+    """Return the present state of the tenant, if the app is installed. A disconnected account counts too, because its jobs wait.
 
-    Never from the cache alone: for seconds after an install it would refuse calls that nobody repeats, and after an uninstall take
-    calls into queues that are being emptied. If the store cannot answer, the cache counts.
+    Never from the cache alone: for some seconds it would refuse calls after an install, which nobody repeats, and after an uninstall it
+    would take calls into queues that the uninstall empties. If the store cannot answer, the cache counts.
 
     Raises:
-        NotInstalledError: none is.
+        NotInstalledError: the app is not installed.
     """
     try:
         now = services.tenant_cache.fresh(tenant.name)
@@ -131,7 +131,7 @@ def installed(tenant: Tenant, services: Services) -> Tenant:
 
 
 def _omneo_secret(call: Call, tenant: Tenant) -> str:
-    """Return the id of the secret that Omneo signed the body with or sent, "" if of none."""
+    """Return the id of the secret with which Omneo signed the body, or that it sent; "" if it is none of the tenant's."""
     return _webhook_secret(call, tenant) or _omneo_signature(call, tenant)
 
 
@@ -141,13 +141,13 @@ def _webhook_secret(call: Call, tenant: Tenant) -> str:
 
 
 def _omneo_signature(call: Call, tenant: Tenant) -> str:
-    """Return the id of the secret that Omneo signed the body with, "" if of none."""
+    """Return the id of the secret with which Omneo signed the body, "" if it is none of the tenant's."""
     signature = call.headers.get("X-Omneo-Hmac-SHA256", "")
     return signing_secret(signature, call.body, tenant.omneo_signing_secrets)
 
 
 def _klaviyo_secret(call: Call, tenant: Tenant) -> str:
-    """Return the id of the secret that Klaviyo signed the delivery with, "" if of none."""
+    """Return the id of the secret with which Klaviyo signed the delivery, "" if it is none of the tenant's."""
     signature, timestamp = (call.headers.get(f"Klaviyo-{name}", "") for name in ("Signature", "Timestamp"))
     return klaviyo_secret(signature, timestamp, call.body, tenant.webhook_secrets)
 

@@ -1,4 +1,4 @@
-"""A call as a function gets it: its headers and body, and the tenant that it counts for. endpoints.py answers it."""
+"""A call that a function gets: its headers and body, and the tenant for which it counts. endpoints.py answers it."""
 
 import io
 import re
@@ -32,15 +32,15 @@ class Counted:
     is_left_out: bool = False
 
     def by(self, tenant: Tenant, services: Services) -> None:
-        """Let the call count as one of this tenant's."""
+        """Let the call count for this tenant."""
         self.tenant, self.services = tenant, services
 
     def leave_out(self) -> None:
-        """Let the call count nowhere, however it ends: it is a question, as a dry run is."""
+        """Let the call count nowhere, because it only asks, as a dry run does."""
         self.is_left_out = True
 
     def accepted(self, status: int, reply: Mapping[str, object], fields: Mapping[str, Any]) -> None:
-        """Count the call, and leave a receipt of the job that it is answered with. `fields` are those of its log line."""
+        """Count the call, and leave a receipt of its job. `fields` are the fields of its log line."""
         self._count(Row(fields["target"], What.ACCEPTED, fields.get("metric", "")), fields.get("records", 1))
         id = reply.get("id")
         if status == 202 and isinstance(id, str) and self.tenant and self.services:
@@ -69,12 +69,13 @@ class Call:
 
 
 def read_body(request: Request, largest: int) -> bytes:
-    """Return the body, cut behind `largest` bytes and one more. A body in chunks does not say its length.
+    """Return at most `largest` bytes of the body and one more. A body in chunks does not tell its length.
 
     Raises:
-        RequestEntityTooLarge, HTTPException, OSError: it is larger and says so; it ends early.
+        RequestEntityTooLarge: the body is larger and says so.
+        HTTPException, OSError: the body ends early.
     """
-    vars(request).pop("stream", None)  # it was put aside
+    vars(request).pop("stream", None)  # the body was put aside
     request.max_content_length = largest + 1
     return request.get_data()
 
@@ -98,14 +99,16 @@ def body_of(request: Request, largest: int, slow: SlowBodies) -> bytes:
     """Return the whole body of at most `largest` bytes.
 
     Raises:
-        SlowBodyError, InvalidPayloadError, PayloadTooLargeError: it came too slowly; it ended early; it is larger.
+        SlowBodyError: the body came too slowly.
+        InvalidPayloadError: the body ended early.
+        PayloadTooLargeError: the body is larger.
     """
     body, ended_early = None, False
     with slow.watched(request.environ) as reading:
         try:
             body = read_body(request, largest)
         except RequestEntityTooLarge:
-            pass  # no body was read, which is refused below as too large
+            pass  # no body was read: it is refused below as too large
         except (HTTPException, OSError):
             ended_early = True
     if reading is not None and reading.is_late:
@@ -113,7 +116,7 @@ def body_of(request: Request, largest: int, slow: SlowBodies) -> bytes:
     if ended_early:
         raise InvalidPayloadError("The body ended early.")
     if body is None or len(body) > largest:
-        # The framework reads what is left of a body, and would stumble over the limit again.
+        # The framework reads the rest of a body, and would fail at the limit again.
         request.stream = io.BytesIO()
         raise PayloadTooLargeError(f"Send at most {largest // 1000} KB.")
     return body

@@ -29,7 +29,7 @@ TASK_LARGEST = 2_000_000  # a task holds at most 1 MiB
 def endpoint(
     method: str, path: str, *, largest: int, within: float = math.inf
 ) -> Callable[[Callable[[Call], Reply]], Callable[[Request], Response]]:
-    """Answer callers of one path with what the function returns or raises. See `endpoints`."""
+    """Answer callers of one path with the result or the error of the function. See `endpoints`."""
 
     def decorate(function: Callable[[Call], Reply]) -> Callable[[Request], Response]:
         return endpoints(function.__name__, {(method, path): function}, largest=largest, within=within)
@@ -44,10 +44,10 @@ def endpoints(
     largest: int,
     within: float = math.inf,
 ) -> Callable[[Request], Response]:
-    """Answer callers of these methods and paths with what each route's function returns or raises.
+    """Answer callers of these methods and paths with the result or the error of the route's function.
 
-    `{tenant}` in a path, if it is there, must be a tenant's name. `largest` is the most a body may hold, in bytes. The answer leaves
-    `within` so many seconds, a cold start included: everything that a route waits for ends before (deadlines.py).
+    If a path has `{tenant}`, it must be a tenant's name. `largest` is the most bytes that a body may have. The answer leaves within
+    `within` seconds, a cold start included: every wait of a route ends before (deadlines.py).
     """
     table = [Route(method, path, function) for (method, path), function in routes.items()]
     slow = SlowBodies.up_to(largest)
@@ -107,11 +107,11 @@ def worker(
 
 
 def take_over_from_the_framework(name: str) -> None:
-    """Answer paths that the framework hands to no function like other unknown paths, and let only a function read a body.
+    """Answer a path that the framework gives to no function like any unknown path, and let only a function read a body.
 
     Such paths are /robots.txt, and every path with a line break in it. Before it answers, the framework reads the rest of a body, and waits
-    for its end as long as the caller likes: half-sent bodies to unknown paths would hold every thread. gunicorn waits some seconds at most.
-    The framework loads a function within the application that serves it.
+    without limit for its end: half-sent bodies to unknown paths would hold every thread. gunicorn waits some seconds at most. The framework
+    loads a function within the application that serves it.
     """
 
     def refused(_: HTTPException) -> Response:

@@ -1,4 +1,4 @@
-"""JSON from strangers: strict where leniency would hurt later, and never more than we can bear. Pure."""
+"""Reads JSON of other parties: strictly where a guess would do harm later, and only up to a size that we can hold. Pure."""
 
 import json
 import math
@@ -12,12 +12,12 @@ T = TypeVar("T")
 
 DEEPEST = 32  # levels; Klaviyo takes ten
 LONGEST_NUMBER = 40  # digits
-# A value takes up to a hundred times the bytes that it is written in, and a letter four bytes where one of the body needs them: three bodies of
-# 25 MB at once must fit a function of 1 GiB. Klaviyo's largest deliveries, of a thousand events, hold a hundred thousand values.
+# In memory, a value takes up to a hundred times its bytes, and each letter takes four bytes if one letter of the body needs them: three
+# bodies of 25 MB at once must fit a function of 1 GiB. Klaviyo's largest deliveries, of a thousand events, hold a hundred thousand values.
 MOST_VALUES = 400_000
 MOST_OBJECTS = 150_000  # and lists
 
-# Within a string only the three that people type are taken: a name from an address book may hold a line break.
+# Within a string only the three that people type are accepted: a name from an address book may hold a line break.
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
 _NAME_OR_BRACKET = re.compile(
@@ -28,24 +28,23 @@ _STRING_OR_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(NaN|-?Infinity|-?\d[\d.eE+-]
 
 _GAP = "An empty template value may have left a gap or a comma too many, or a value may hold a quotation mark or a backslash that is not escaped."
 _NUMBER = (
-    f"No number there can be taken: NaN and Infinity are none, and {LONGEST_NUMBER} digits are the most."
+    f"A number is not valid there: NaN and Infinity are no numbers, and {LONGEST_NUMBER} digits are the most."
 )
-_TWICE = "A name stands there for the second time in one object, with another value: which is meant cannot be told."
+_TWICE = "A name stands there for the second time in one object, with another value: it is unclear which value counts."
 _CONTROL_THERE = "A control character stands there, which is no text."
-_ENCODING = "What stands there is written in another encoding, or is no text."
+_ENCODING = "The text there has another encoding, or is no text."
 
 
 def parse_json(content_type: str, body: bytes, *, lenient: bool = False) -> Any:
-    """Return the value of a body. A line break or a tab within a string, which JSON would have escaped, is taken as it is meant, and half
-    a surrogate pair, as a cut through an emoji leaves it, as U+FFFD. A NUL that is escaped is left out, as in all that is sent on.
+    """Return the value of a body. A line break or a tab within a string is accepted, although JSON would escape it. Half a surrogate pair,
+    as of an emoji that was cut, becomes U+FFFD. An escaped NUL is left out.
 
-    `lenient` is for a body of many things of which we keep little, where one odd value must not spoil the rest: a number out of range
-    is None, of a name that stands there twice the last value counts, and half a surrogate pair and any depth that the parser bears are
-    taken as they are.
+    `lenient` is for a body of many things of which we keep little, so that one odd value must not spoil the rest: a number out of range
+    becomes None, the last value of a repeated name counts, and half a surrogate pair and any depth that the parser can read are accepted.
 
     Raises:
-        UnsupportedMediaTypeError: it is not said to be JSON.
-        InvalidPayloadError: it is not JSON, or holds what would hurt us. The message says where.
+        UnsupportedMediaTypeError: the content type is not JSON.
+        InvalidPayloadError: the body is not JSON, or holds a value that would do harm. The message says where.
     """
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
@@ -70,7 +69,7 @@ def parse_json(content_type: str, body: bytes, *, lenient: bool = False) -> Any:
 
 
 def _too_deep(body: bytes) -> str:
-    """Return what to say of a body that is nested too deep, with the place of the first bracket that is."""
+    """Return the message for a body that is nested too deep, with the place of the first bracket that is too deep."""
     text, depth, place = body.decode().removeprefix("\ufeff"), 0, 0
     for found in _STRING_OR_BRACKET.finditer(text):
         depth += bool(found[1]) - bool(found[2])
@@ -82,7 +81,7 @@ def _too_deep(body: bytes) -> str:
 
 
 def _parsed(body: bytes, *, lenient: bool) -> Any:
-    # As text: given bytes, the parser takes other encodings too, and half a surrogate pair, which is no text.
+    # As text: from bytes, the parser would accept other encodings too, and half a surrogate pair, which is no text.
     try:
         text = body.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -121,7 +120,7 @@ def _fault_after(before: bytes, what: str) -> json.JSONDecodeError:
 
 
 def _place_of_bad_number(text: str) -> int:
-    """Return where the first number stands that cannot be taken: the parser does not say it."""
+    """Return the place of the first invalid number: the parser does not tell it."""
     for found in _STRING_OR_NUMBER.finditer(text):
         try:
             _number(found[1] or "0")
@@ -143,8 +142,8 @@ def _differ(one: Any, other: Any) -> bool:
 
 
 def _place_of_second_name(text: str) -> int:
-    """Return where a name stands first that its object holds already: the parser does not say it."""
-    names: list[set[str]] = []  # of each object and list that is open; a list has none
+    """Return the place of the first repeated name: the parser does not tell it."""
+    names: list[set[str]] = []  # the names of each open object; None for a list
     for found in _NAME_OR_BRACKET.finditer(text):
         if found["opens"]:
             names.append(set())
@@ -159,7 +158,7 @@ def _place_of_second_name(text: str) -> int:
 
 
 def _without_halves(value: Any) -> Any:
-    """Return a JSON value with U+FFFD for each half of a surrogate pair, which is no text and could be sent nowhere."""
+    """Return a JSON value with U+FFFD for each half of a surrogate pair, which is no text and cannot be sent."""
     text = json.dumps(value, ensure_ascii=False)
     try:
         text.encode()
@@ -169,7 +168,9 @@ def _without_halves(value: Any) -> Any:
 
 
 def _check_values(body: bytes) -> None:
-    """Refuse a body that would take much more memory than its bytes: counted before it is read, commas in texts too."""
+    """Refuse a body that would take much more memory than its bytes. It counts before the parser reads, and so it counts commas in texts
+    too.
+    """
     objects = body.count(b"{") + body.count(b"[")
     if objects > MOST_OBJECTS or objects + body.count(b",") > MOST_VALUES:
         raise InvalidPayloadError(

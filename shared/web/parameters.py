@@ -6,10 +6,10 @@ from shared.errors import InvalidPayloadError
 
 
 def parameters(query: Mapping[str, str], known: tuple[str, ...]) -> dict[str, str]:
-    """Return those that are given, by the names of `known`.
+    """Return the given parameters, by the names in `known`.
 
     Raises:
-        InvalidPayloadError: one has another name, or stands there twice. Ignored, it would leave out what the caller asked for.
+        InvalidPayloadError: a parameter has another name, or stands there twice. To ignore it would leave out what the caller asks for.
     """
     given = {name.strip().casefold(): value for name, value in query.items()}
     names = {name.casefold(): name for name in known}

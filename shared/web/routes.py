@@ -12,7 +12,7 @@ from shared.web.calls import Call, Reply
 
 
 class Route:
-    """A method and a path's template, and what answers there."""
+    """A method, the template of a path, and the function that answers there."""
 
     def __init__(self, method: str, path: str, function: Callable[[Call], Reply]) -> None:
         self.method = method
@@ -25,7 +25,8 @@ def match_route(table: list[Route], request: Request) -> tuple[Route, Mapping[st
     """Return the route of a request, and the values of the path's variables.
 
     Raises:
-        UnknownPathError, WrongMethodError: no route has the path; none of those that have it has the method.
+        UnknownPathError: no route has the path.
+        WrongMethodError: no route with the path has the method.
     """
     matching = [
         (route, found.groupdict())
@@ -42,5 +43,5 @@ def match_route(table: list[Route], request: Request) -> tuple[Route, Mapping[st
 
 
 def _is_anybodys(variables: Mapping[str, str]) -> bool:
-    """Return whether a path's variables name what could be a tenant, or its path is of none."""
+    """Return whether the path has no tenant, or its tenant can be a tenant's name."""
     return "tenant" not in variables or is_tenant_name(variables["tenant"])

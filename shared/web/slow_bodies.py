@@ -1,7 +1,7 @@
 """How long a call may take to send its body. No answer is made here.
 
-gunicorn gives a call its thread once the head is here, and waits for the body without an end: as many half-sent bodies as a function has
-threads would hold it. A body that is late is cut off, so that its reader sees the end.
+gunicorn gives a call its thread once the head has come, and then waits for the body without limit: as many half-sent bodies as a function
+has threads would block it. A late body is cut off, so that its reader sees the end.
 """
 
 import socket
@@ -28,23 +28,23 @@ class Reading:
 
 
 class SlowBodies:
-    """Cuts off bodies that are not here after `seconds`. One thread watches all bodies, from the first on."""
+    """Cuts off bodies that are not complete after `seconds`. One thread watches all bodies, from the first on."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds
         self._clock = clock
-        self._readings: deque[Reading] = deque()  # all wait equally long: the first is due first
+        self._readings: deque[Reading] = deque()  # all have the same time: the first body is due first
         self._changed = threading.Condition()
         self._is_watched = False
 
     @classmethod
     def up_to(cls, largest: int) -> "SlowBodies":
-        """Return what a body of at most so many bytes may take."""
+        """Return the seconds that a body of at most so many bytes may take."""
         return cls(SECONDS + SECONDS_A_MEGABYTE * largest / 1_000_000)
 
     @contextmanager
     def watched(self, environ: Mapping[str, Any]) -> Iterator[Reading | None]:
-        """Limit the reading of a call's body, within the block. None where the server does not show the call's connection, as tests."""
+        """Limit the reading of a call's body within the block. It yields None if the server does not show the connection, as in tests."""
         connection = environ.get("gunicorn.socket")
         if not isinstance(connection, socket.socket):
             yield None
@@ -60,7 +60,7 @@ class SlowBodies:
                 reading.is_over = True
 
     def _watch(self) -> None:
-        if len(self._readings) == 1:  # else the thread sleeps until one is due that came before
+        if len(self._readings) == 1:  # otherwise the thread sleeps until an earlier body is due
             self._changed.notify()
         if not self._is_watched:
             self._is_watched = True

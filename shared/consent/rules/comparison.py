@@ -37,7 +37,7 @@ Json = Any
 
 @dataclass(frozen=True)
 class ConsentRules:
-    """The tenant's settings: what a consent means that Omneo never recorded, and whether SMS is transactional as well."""
+    """The tenant's settings: the meaning of a consent that Omneo never recorded, and whether transactional SMS follows SMS marketing."""
 
     unset: Mapping[Channel, str]
     sms_transactional: bool = False
@@ -108,7 +108,7 @@ def _applied(step: Step, memory: Memory) -> Memory:
 def step_of(
     memory: Memory, comms: Mapping[str, Json], subject: Subject, *, unset: str, now: datetime
 ) -> Step:
-    """Return what is to be done about the marketing consent of the memory's channel."""
+    """Return the step for the marketing consent of the memory's channel."""
     consent = Consent(memory.channel.value)
     if not subject.mailed:
         return Step(consent, Outcome.LEAVE, Reason.NO_IDENTIFIER)
@@ -144,7 +144,7 @@ class _Sides:
 
     @property
     def decided_at(self) -> datetime | None:
-        """The date of what Omneo holds, None if it has none."""
+        """The date of Omneo's consent, None if it has none."""
         memory, stamp = self.memory, self._stamp
         if self.omneo == "out":
             outs = [event.at for event in persons(memory) if event.decision is Decision.OPT_OUT]

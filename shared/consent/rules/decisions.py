@@ -74,7 +74,7 @@ TWINS: Mapping[str, str] = MappingProxyType(
 )
 TOPICS = frozenset(TABLE) | frozenset(TWINS)
 
-# What a decision writes; {} stands for the channel.
+# The fields that a decision writes; {} stands for the channel.
 _WRITES: Mapping[Decision, Mapping[str, bool]] = MappingProxyType(
     {
         OPT_IN: {"{}_promo": True, "{}_optout": False},
@@ -202,7 +202,7 @@ def mark_of(event: SystemEvent, klaviyo: KlaviyoEmail | None) -> Literal["omneo"
 
 
 def decide(event: SystemEvent, klaviyo: KlaviyoEmail | None) -> Decided:
-    """Return the result of an event that is a person's decision; `klaviyo` is None where Klaviyo knows no such profile."""
+    """Return the result of an event that is a person's decision; `klaviyo` is None if Klaviyo has no such profile."""
     row = row_of(event.topic)
     match row.condition:
         case If.SUBSCRIBED_NOW:
@@ -235,7 +235,7 @@ def is_stamped(decision: Decision) -> bool:
 
 
 def is_subscribed(comms: Comms, channel: Channel) -> bool:
-    """Return whether Omneo counts the profile as subscribed: only what is recorded as a "no" blocks.
+    """Return whether Omneo counts the profile as subscribed: only a recorded "no" blocks.
 
     Omneo's page "Profile sync", and `isSubscribed` of its SDK.
     """
@@ -299,7 +299,7 @@ def writes(event: Decided) -> dict[str, Any]:
 
 
 def same(name: str, held: Any, written: Any) -> bool:
-    """Return whether Omneo holds what is to be written."""
+    """Return whether Omneo already holds these fields."""
     if name.endswith("_consent_updated_at"):
         return read_stamp(held) == read_stamp(written)
     return flag(held) is written

@@ -42,13 +42,13 @@ class SystemDelivery:
 
 
 def read_delivery(body: object, *, now: datetime) -> SystemDelivery:
-    """Return what a delivery holds. Its age does not matter: an event is handled once, however late it comes.
+    """Return the contents of a delivery. Its age does not matter: an event is handled once, even if it comes late.
 
     An event of an unknown topic is left out and counted, because refusing the call would make Klaviyo send all of it again, and in the
     end nothing at all. An event without a time has that of the delivery.
 
     Raises:
-        InvalidPayloadError: it is no delivery of Klaviyo's.
+        InvalidPayloadError: the body is no delivery of Klaviyo's.
     """
     meta, rows = (body.get("meta"), body.get("data")) if isinstance(body, dict) else (None, None)
     if not isinstance(meta, dict) or not isinstance(rows, list):
@@ -122,7 +122,7 @@ def _topic(row: object) -> str:
 
 
 def _cut_down(row: Row) -> Row:
-    """Return what reading a row takes and nothing else: what a person has written somewhere is not kept."""
+    """Return only the fields of a row that its reader needs: a person's own words are not kept."""
     attributes = {
         name: _scalar(_reach(row, "payload", "data", "attributes", name))
         for name in ("timestamp", "datetime")
@@ -151,7 +151,7 @@ def _reach(value: object, *names: str) -> object:
 
 
 def _text(value: object) -> str:
-    """Return a name or an id, which may be a number; "" for what cannot be one: half a surrogate pair is no text."""
+    """Return a name or an id, which may be a number; "" for any other value: half a surrogate pair is no text."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value) if abs(value) < 2**63 else ""
     if not isinstance(value, str) or len(value) > _LONGEST_ID or _SURROGATE.search(value):
@@ -197,7 +197,7 @@ def _words(properties: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _method(detail: str) -> Literal["omneo", "other", ""]:
-    """Return whose a consent is; what else a merchant has written there may be personal and is not kept."""
+    """Return "omneo" for our mark, "other" for any other text, "" for none. A merchant's own text may be personal and is not kept."""
     if not detail:
         return ""
     return "omneo" if detail.casefold() == MARKER else "other"

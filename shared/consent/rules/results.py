@@ -86,7 +86,7 @@ def is_complained(memory: Memory) -> bool:
 
 
 def look_at(memory: Memory, now: datetime) -> datetime | None:
-    """Return when both sides are to be compared, None if nothing known asks for it.
+    """Return the time at which both sides must be compared, None if there is no reason for it.
 
     That is so if the newest decision is an opt-out and Klaviyo may hold an opt-in, ours or hers, that reached Klaviyo after her decision.
     """

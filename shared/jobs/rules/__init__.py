@@ -1,1 +1,1 @@
-"""When a job's window ends and how long a job waits. Pure: what the rules need arrives as an argument."""
+"""When a job's window ends and how long a job waits. Pure: the rules get everything that they need as arguments."""

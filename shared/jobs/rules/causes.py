@@ -1,6 +1,6 @@
-"""Why jobs die, in classes, and what a person does about each. Pure.
+"""The causes of dead jobs, and what a person does about each. Pure.
 
-A cause in `HELD` lies outside the jobs: all jobs that die of it are held together, and go on together once it is mended.
+A cause in `HELD` lies outside the jobs: it holds all jobs that die of it, and they go on together once it is mended.
 """
 
 from enum import StrEnum
@@ -46,8 +46,7 @@ _ADVICE = {
     Cause.MASTER_LIST: "Set master_list_id to a list that the connected Klaviyo account has, or to null. "
     + _AT_ONCE,
     Cause.SCOPE: "Install the app again from Klaviyo's marketplace and grant every permission. " + _AT_ONCE,
-    Cause.PLAN: "Change in Klaviyo what its answer names: the account's plan or a setting. "
-    + _WITHIN_AN_HOUR,
+    Cause.PLAN: "Change the plan or the setting in Klaviyo that its answer names. " + _WITHIN_AN_HOUR,
     Cause.NOT_INSTALLED: "Install the app from Klaviyo's marketplace. " + _AT_ONCE,
     Cause.OMNEO_TOKEN: "Make a token in CX Manager, then: python -m deploy.tenants set {tenant} omneo_token. "
     + _WITHIN_AN_HOUR,
@@ -64,7 +63,7 @@ _BEHIND = "Before that, see that no newer record of the same object was sent: a 
 
 
 def advice(cause: Cause, *, tenant: str, kind: str = "", id: str = "") -> str:
-    """Return what to do about a dead job, in a sentence or two; without `id`, about all jobs that the cause holds.
+    """Return what to do about a dead job, in a sentence or two; without `id`, what to do about all jobs of the cause.
 
     >>> advice(Cause.OTHER, tenant="acme", id="1f")
     'Mend what the reason names. Then: python -m deploy.tenants dead replay acme 1f'

@@ -3,19 +3,17 @@
 from datetime import timedelta
 
 GIVE_UP_AFTER = timedelta(hours=24)
-POISON_RETRIES = (
-    200  # at the queue's ten-minute backoff well over a day: our own outages never look like poison
-)
+POISON_RETRIES = 200  # with the queue's ten-minute backoff this takes well over a day, so our own outages never look like a job that kills the worker
 LONGEST_WAIT = 3600.0
 _LONGEST_BACKOFF = 600.0
 _SHORTEST_LOOK, _LONGEST_LOOK = 3.0, 15.0
 
 
 def seconds_to_wait(attempts: int, asked: float | None, jitter: float) -> float:
-    """Return the seconds before the next attempt: as long as the service asks, at most an hour, and longer after every attempt.
+    """Return the seconds before the next attempt: at least as long as the service asks (at most an hour), and longer after each attempt.
 
-    `attempts` counts the waits before this one, `asked` is what the service asks for, `jitter` is a random number from 0 to 1. The wait
-    grows by up to a half with it: what failed together would otherwise come back together.
+    `attempts` counts the waits before this one, `asked` is the service's own wait, and `jitter` is a random number from 0 to 1. The wait
+    grows by up to a half with it, so that jobs which failed together do not come back together.
 
     >>> seconds_to_wait(0, None, 0.0), seconds_to_wait(3, None, 0.0), seconds_to_wait(50, None, 0.0)
     (1.0, 8.0, 600.0)
@@ -27,9 +25,10 @@ def seconds_to_wait(attempts: int, asked: float | None, jitter: float) -> float:
 
 
 def seconds_to_turn(left: float, jitter: float) -> float:
-    """Return the seconds until a job's turn at what rests now: `left`, and up to one more with `jitter`, so that not all wake at once.
+    """Return the seconds until a job tries a resting endpoint again: `left`, and up to one more with `jitter`, so that not all come at
+    once.
 
-    It does not grow with the attempts, since nobody was asked.
+    It does not grow with the attempts, because no call was made.
 
     >>> seconds_to_turn(17.0, 0.0), seconds_to_turn(17.0, 1.0), seconds_to_turn(-3.0, 0.0)
     (17.0, 18.0, 0.0)
@@ -38,9 +37,10 @@ def seconds_to_turn(left: float, jitter: float) -> float:
 
 
 def seconds_to_another_look(age: timedelta, jitter: float) -> float:
-    """Return the seconds until a job looks again whether another of ours is done. It is soon done, as a rule; if it was killed, it is minutes.
+    """Return the seconds until a job looks again whether another job is done. As a rule that is soon; if the other was killed, it takes
+    minutes.
 
-    It grows with the job's age, not with its attempts: to look is none.
+    It grows with the job's age, not with its attempts: a look is no attempt.
 
     >>> ages = [timedelta(), timedelta(seconds=20), timedelta(minutes=4)]
     >>> [seconds_to_another_look(age, 0.0) for age in ages], seconds_to_another_look(timedelta(), 1.0)
@@ -51,7 +51,7 @@ def seconds_to_another_look(age: timedelta, jitter: float) -> float:
 
 
 def is_given_up(age: timedelta) -> bool:
-    """Return whether a job of this age, time disconnected left out, has waited long enough.
+    """Return whether a job of this age is given up. The age leaves out the time in which the account was disconnected.
 
     >>> is_given_up(timedelta(hours=23)), is_given_up(timedelta(hours=24))
     (False, True)

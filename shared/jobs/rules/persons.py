@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 Json = Any
-MOST_NAMES = 200  # a document has no room for more beside the largest body
+MOST_NAMES = 200  # beside the largest body, a document has no room for more
 
 _IDS = frozenset(
     {"profile", "profile_id", "profile_ids", "omneo_profile_id", "external_id", "klaviyo_id", "person_id"}
@@ -26,7 +26,7 @@ def names_in(body: Json) -> list[str]:
 
 
 def hashed_name(key: str, name: str) -> str:
-    """Return what stands for an id or an address in the store; `key` is the tenant's own."""
+    """Return the hash of an id or an address for the store; `key` is the tenant's own."""
     text = f"dead job\0{_plain(name)}"
     return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Protocol, Self
 
-# What the store compares itself; the rest is compared row by row.
+# The fields that the store compares; the others are compared row by row.
 _OF_THE_STORE = ("kind", "cause", "metric")
 
 
@@ -28,7 +28,7 @@ class Row(Protocol):
 
 @dataclass(frozen=True)
 class Wanted:
-    """Filters; an empty filter lets everything through. `profile` is a hash (persons.py), `reason` is a part of the reason, in any case.
+    """Filters; an empty filter matches everything. `profile` is a hash (persons.py), `reason` is a part of the reason, in any case.
 
     `since` and `until` are about the last time that a job died. `leaves_out` is a kind that is left out.
     """
@@ -44,7 +44,7 @@ class Wanted:
 
     @property
     def is_everything(self) -> bool:
-        """Whether nothing is filtered."""
+        """Whether no filter is set."""
         return self == Wanted()
 
     @property
@@ -54,11 +54,11 @@ class Wanted:
 
     @property
     def is_all_the_store_s(self) -> bool:
-        """Whether the store alone can tell which rows are meant."""
+        """Whether the store alone can find the matching rows."""
         return not (self.reason or self.profile or self.since or self.until or self.leaves_out)
 
     def means(self, dead: Row) -> bool:
-        """Return whether a dead job is meant."""
+        """Return whether a dead job matches."""
         return (
             all(getattr(dead, name) == value for name, value in self.asked_of_the_store.items())
             and self.reason.casefold() in dead.reason.casefold()

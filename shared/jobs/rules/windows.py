@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 LENGTH = timedelta(seconds=10)
-SETTLE = timedelta(seconds=2)  # after a window's end, until what was written in it is read
+SETTLE = timedelta(seconds=2)  # between a window's end and the job that reads what was written in it
 # How far the clocks of two machines may be apart: a window counts as over this much before its end.
 CLOCKS_APART = timedelta(seconds=4)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,7 +29,7 @@ class Window:
 
     @property
     def due(self) -> datetime:
-        """When what was written in the window is handled."""
+        """The time of the window's job."""
         return self.end + SETTLE
 
     @property
@@ -38,14 +38,14 @@ class Window:
         return Window(self.number + 1)
 
     def may_be_over(self, now: datetime) -> bool:
-        """Return whether another machine, whose clock is ahead, may have handled the window already."""
+        """Return whether another machine with a faster clock may have handled the window already."""
         return now >= self.end - CLOCKS_APART
 
     def task_name(self, *about: str) -> str:
-        """Return the name of the one task of this window about something, such as a tenant's profile."""
+        """Return the name of the window's only task about something, such as a tenant's profile."""
         return hashed(*about, str(self.number))
 
 
 def hashed(*about: str) -> str:
-    """Return a name for something, in the letters that the queue takes, and spread evenly."""
+    """Return a name for something, in letters that the queue accepts, and evenly spread."""
     return hashlib.sha256("\0".join(about).encode()).hexdigest()[:40]

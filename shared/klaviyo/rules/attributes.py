@@ -15,10 +15,10 @@ from shared.values.phones import e164
 
 Json = Any
 
-# Not Klaviyo's published limits: names longer than these help nobody, and a value nested deeper is no value to segment on.
+# Not Klaviyo's published limits: longer names are of no use, and no segment can use a value with deeper nesting.
 LONGEST_NAME = 200
 MOST_LEVELS = 20
-# Klaviyo takes 100 KB a profile; what is around the attributes, and how another JSON writer spaces them, needs some.
+# Klaviyo takes 100 KB a profile; the text around the attributes, and the spaces of another JSON writer, need some of it.
 PROFILE_BYTES = 95 * 1024
 
 _LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|\d{3}))?")
@@ -26,7 +26,7 @@ _TIMEZONE = re.compile(r"[A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2}")
 
 
 def fitted(attribute: str, value: Json, region: str) -> Json:
-    """Return the value as the attribute takes it, None if it would be refused there. `region` is for phone numbers.
+    """Return the value in the attribute's form, None if Klaviyo would refuse it there. `region` is for phone numbers.
 
     >>> fitted("location.zip", 3000.0, ""), fitted("first_name", " Jane ", ""), fitted("first_name", ["Jane"], "")
     ('3000', 'Jane', None)
@@ -46,7 +46,7 @@ def plain(value: Json, level: int = 1) -> Json:
     """Return the value as JSON that Klaviyo can store.
 
     Raises:
-        ValueError: it is no such value, or nested too deep.
+        ValueError: Klaviyo cannot store the value, or it is nested too deep.
     """
     if level > MOST_LEVELS:
         raise ValueError("nested too deep")
@@ -68,12 +68,12 @@ def plain(value: Json, level: int = 1) -> Json:
 
 
 def plain_text(text: str) -> str:
-    """Return the text without what cannot be sent: half a surrogate pair, and NUL."""
+    """Return the text without the characters that cannot be sent: half a surrogate pair, and NUL."""
     return text.encode(errors="replace").decode().replace("\0", "")
 
 
 def _text(value: Json) -> str:
-    """Return a name, a zip or the like as text, also of a number; "" if it is no text, or a template that nobody rendered."""
+    """Return a name, a zip or the like as text, a number too; "" for any other value, and for an unrendered template."""
     if isinstance(value, str):
         return "" if is_unrendered(value) else plain_text(value).strip()
     return read_id(value) or ""

@@ -13,7 +13,7 @@ class Line:
     count: int = 0
 
     def joined(self, opens: datetime, a_second: int, a_minute: int) -> tuple[Self, datetime]:
-        """Return the line with one more in it, and when it is that one's turn: not before it `opens`.
+        """Return the line with one more caller, and the turn of that caller: never before the line `opens`.
 
         >>> from datetime import UTC
         >>> noon = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -29,7 +29,7 @@ def profile_id_of_event(body: object) -> str:
 
 
 def profile_id_of_target(body: object) -> str:
-    """Return the id of the profile that is to be synced: `profile_id`, `profile.id`, or `id` of a profile's own context.
+    """Return the id of the profile to sync: `profile_id`, `profile.id`, or `id` of a profile's own context.
 
     At the root of other contexts stands the id of a reward or the like, which is no UUID.
 

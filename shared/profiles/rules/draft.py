@@ -57,7 +57,7 @@ class MappedProfile:
 
 
 def with_cleared(resource: Mapping[str, Json], names: Collection[str]) -> dict[str, Json]:
-    """Return the `data` of a call that also clears these fields, named as in `filled`, where it gives them no value.
+    """Return the `data` of a call that also clears these fields, named as in `filled`, if it gives them no value.
 
     >>> with_cleared({"attributes": {"title": "Dr"}}, ["title", "location.city", "properties.a"])["attributes"]
     {'title': 'Dr', 'location': {'city': None}}

@@ -92,7 +92,7 @@ def klaviyo_profile(
 
 
 def names_filled(mappings: Mapping[str, str]) -> frozenset[str]:
-    """Return what a sync fills, by the names of `filled`: but for the custom attributes, which a shop names."""
+    """Return the fields that a sync fills, by the names of `filled`, without the custom attributes, which a shop names."""
     properties = (*DEFAULTS.values(), "omneo_birth_date", *(f"omneo_{choice}" for choice in CHOICES))
     mapped = (
         attribute_named(name) or f"properties.{property_named(name)}"

@@ -27,7 +27,7 @@ MISSING: Final = Missing()
 
 
 def at_path(profile: Mapping[str, Json], path: str) -> Json:
-    """Return what stands at the path, MISSING if nothing does.
+    """Return the value at the path, MISSING if there is none.
 
     >>> at_path({"tier": {"name": "Gold"}}, "tier.name"), at_path({"tier": None}, "tier.name")
     ('Gold', None)
@@ -78,7 +78,7 @@ def iso_date(text: str) -> str | None:
 
 
 def iso_time(value: Json) -> Json:
-    """Return one of Omneo's times (UTC) in RFC 3339, which Klaviyo takes for a date; what is none stays as it is.
+    """Return one of Omneo's times (UTC) in RFC 3339, which Klaviyo reads as a date. Any other value stays as it is.
 
     >>> iso_time("2024-02-03 04:05:06")
     '2024-02-03T04:05:06+00:00'

@@ -28,7 +28,7 @@ IDENTIFIERS = ("external_id", "email", "phone_number")
 
 
 class FoundBy(StrEnum):
-    """By what the person's Klaviyo profile is found, for `explain`."""
+    """The identifier by which the person's Klaviyo profile is found, for `explain`."""
 
     STORED_IDENTITY = "stored_identity"
     EXTERNAL_ID = "external_id"
@@ -86,7 +86,7 @@ class Verdict:
 
 
 def decide(owners: Owners) -> Verdict:
-    """Return what is to be written where the identifiers have these owners."""
+    """Return the write to make if the identifiers have these owners."""
     ours, found_by = _ours(owners)
     own = ours.id if ours else ""
     found = (*(owners.by.get(name) for name in ("external_id", "email")), *owners.absorbed)
@@ -98,7 +98,7 @@ def decide(owners: Owners) -> Verdict:
 
 
 def _ours(owners: Owners) -> tuple[Owner | None, FoundBy]:
-    """Return the person's profile, None if a new one is to be created."""
+    """Return the person's profile, None if a new one must be created."""
     for found_by, owner in (
         (FoundBy.STORED_IDENTITY, owners.stored),
         (FoundBy.EXTERNAL_ID, owners.by.get("external_id")),

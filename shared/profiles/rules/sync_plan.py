@@ -47,13 +47,13 @@ def plan_sync(
     filled_before: Collection[str] = (),
     deleted_at: datetime | None = None,
 ) -> SyncPlan | Exclusion | Absence:
-    """Return what goes to Klaviyo, or why nothing does.
+    """Return the profile for Klaviyo, or the reason why none is sent.
 
-    `profile` is what Omneo shows, None if nothing. `deleted_at` is when its deletion was told, None if it was not: a profile that was
-    changed later was restored.
+    `profile` is Omneo's profile, None if Omneo shows none. `deleted_at` is the time at which its deletion was reported, None if it was not:
+    a profile that was changed later was restored.
 
     Raises:
-        ExcludeLogicError: whether it is excluded cannot be told.
+        ExcludeLogicError: the exclude logic cannot be evaluated on the profile.
     """
     if profile is None or profile.get("profile_type") == "deleted":
         return Absence.GONE

@@ -1,4 +1,4 @@
-"""How profiles are packed for Klaviyo's bulk imports. Pure.
+"""Packs profiles for Klaviyo's bulk imports. Pure.
 
 A bulk import clears nothing: "Only fields explicitly provided with non-null values will be updated", says Klaviyo's guide. So nothing that
 would clear a field or remove a property goes into one; a profile of which something is to be cleared is synced alone as well.
@@ -13,7 +13,7 @@ from shared.resync.rules.place import Place
 # https://developers.klaviyo.com/en/reference/bulk_import_profiles
 MOST_PROFILES = 10_000
 MOST_BYTES = 5_000_000
-ENVELOPE = 1_000  # what stands around the profiles
+ENVELOPE = 1_000  # the bytes around the profiles
 _BETWEEN = 2  # a comma and a space
 
 Resource = Mapping[str, Any]

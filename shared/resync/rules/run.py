@@ -1,4 +1,4 @@
-"""A run over a tenant's whole base: what it was asked to do, its states, and how its progress is reckoned. Pure."""
+"""A run over a tenant's whole base: its options, its states, and the calculation of its progress. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Undated(StrEnum):
 
 @dataclass(frozen=True)
 class Options:
-    """The order of a run. `since` leaves out what Omneo has not changed since then, None leaves out nothing."""
+    """The options of a run. `since` leaves out the profiles that Omneo has not changed since then; None leaves out nothing."""
 
     kind: Kind = Kind.RESYNC
     since: datetime | None = None
@@ -75,7 +75,9 @@ class Import:
 
 @dataclass(frozen=True)
 class Progress:
-    """How a run stands: profiles read of how many, how many a minute, and the time that is left, None where it cannot be known."""
+    """The progress of a run: the profiles that are read, the total, the profiles a minute, and the time that is left; None for an unknown
+    value.
+    """
 
     read: int
     total: int

@@ -7,13 +7,13 @@ from shared.values.amounts import rounded, smallest_unit
 
 
 def in_currency(amount: float, currency: object) -> int | float:
-    """Return an amount rounded to the places of a currency, given by its ISO code; to two places where that is not known.
+    """Return an amount rounded to the places of a currency, given by its ISO code; to two places for an unknown code.
 
     >>> in_currency(0.30000000000000004, "AUD"), in_currency(12.5, "JPY")
     (0.3, 13)
 
     Raises:
-        InvalidPayloadError: it is less than the smallest unit.
+        InvalidPayloadError: the amount is less than the smallest unit.
     """
     unit = smallest_unit(currency)
     if Decimal(str(amount)) < unit:

@@ -1,4 +1,4 @@
-"""When a reward expires: as the call says, or as its definition does, counted in the reward's own time zone."""
+"""When a reward expires: the call says it, or else its definition, in the reward's own time zone."""
 
 import calendar
 from datetime import date, datetime, time, timedelta
@@ -17,7 +17,7 @@ def read_timezone(name: str) -> ZoneInfo:
     """Return the time zone.
 
     Raises:
-        InvalidPayloadError: there is none of this name.
+        InvalidPayloadError: there is no time zone of this name.
     """
     zone = read_zone(name)
     if zone is None:
@@ -28,8 +28,8 @@ def read_timezone(name: str) -> ZoneInfo:
 def read_expiry(text: str, timezone: str) -> str:
     """Return the time that a call gives, as Omneo takes it: `Y-m-d H:i:s` in the reward's time zone.
 
-    A date alone means the end of that day. A time with an offset is moved to the zone. No other spelling is taken: which moment it
-    means would be a guess.
+    A date alone means the end of that day. A time with an offset is converted to the zone. Any other spelling is refused, because its
+    meaning would be a guess.
 
     Raises:
         InvalidPayloadError: it is no time.
@@ -45,14 +45,14 @@ def read_expiry(text: str, timezone: str) -> str:
         if given is not None:
             return _stamp(given.astimezone(zone) if given.tzinfo else given)
     except OverflowError:
-        pass  # at the ends of the calendar, where the zone has no such time
+        pass  # at the ends of the calendar the zone has no such time
     raise InvalidPayloadError(
         "data.expires_at must be a date, as in 2026-12-31, or a time, as in 2026-12-31 23:59:59."
     )
 
 
 def check_is_ahead(expires_at: str, timezone: str, now: datetime) -> None:
-    """Raise InvalidPayloadError if a time that `read_expiry` returned has come."""
+    """Raise InvalidPayloadError if a time that `read_expiry` returned lies in the past."""
     # Compared without a zone: near the ends of the calendar a local time has no counterpart in UTC.
     if datetime.fromisoformat(expires_at) <= now.astimezone(read_timezone(timezone)).replace(tzinfo=None):
         raise InvalidPayloadError("data.expires_at must lie in the future, in the reward's time zone.")
@@ -61,13 +61,13 @@ def check_is_ahead(expires_at: str, timezone: str, now: datetime) -> None:
 def expiry_of(
     *, period: object, period_type: object, absolute_expiry: object, timezone: str, now: datetime
 ) -> str:
-    """Return when a reward of this definition expires that is issued now: at the end of a day of its time zone.
+    """Return when a reward of this definition expires if it is issued now: at the end of a day in its time zone.
 
     `period` counts days, weeks, months or years, as `period_type` says; with any of its `absolute_` types, or without a
     period, the date in `absolute_expiry` holds.
 
     Raises:
-        InvalidPayloadError: the definition does not say, or its date is over; the call has to.
+        InvalidPayloadError: the definition names no expiry, or its date is over; the call must name one.
     """
     zone = read_timezone(timezone)
     today = now.astimezone(zone).date()
@@ -114,7 +114,7 @@ def _months_after(day: date, count: int) -> date:
 
 
 def _fixed(text: object, zone: ZoneInfo) -> date | None:
-    """Return the date in Omneo's answer. Only a time that names its offset is moved to the zone."""
+    """Return the date in Omneo's answer. Only a time with an offset is converted to the zone."""
     if not text or not isinstance(text, str):
         return None
     fixed = datetime.fromisoformat(text)

@@ -1,4 +1,4 @@
-"""From the body of a Flow's reward call to the reward that Omneo is asked for, and how it is known again.
+"""From the body of a Flow's reward call to the body of Omneo's Create Reward, and the test by which a reward is recognised later.
 
 Flow templates render text: a number may arrive as a string, a missing value as "" or "None". The readers in `shared/values` understand
 both. Fields of `data` that the extension does not know go to Omneo unchanged.
@@ -16,13 +16,13 @@ from shared.rewards.rules.expiry import check_is_ahead, read_expiry, read_timezo
 from shared.values import lacks_a_part, read_id, read_number
 from shared.values.emails import read_email
 
-# Omneo does not give `external_id` back, `meta` it does: under this key stands what a reward is known by.
+# Omneo does not return `external_id`, but it returns `meta`: the value under this key identifies a reward.
 META_KEY = "klaviyo_reward_key"
 LARGEST_AMOUNT = 1_000_000
 ID_LENGTH = 200
 TEXT_LENGTH = 255
 
-# What is read below, and what is not the caller's to say.
+# The fields that are read below, and the fields that a caller must not set.
 _OURS = {
     "amount",
     "expires_at",
@@ -39,7 +39,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class RewardRequest:
-    """A reward that a Flow asks for. "" stands for what the call does not say; `expires_at` is local to `timezone`."""
+    """A reward that a Flow asks for. A missing value is ""; `expires_at` is local to `timezone`."""
 
     id: str
     person_id: str
@@ -54,7 +54,7 @@ class RewardRequest:
 
 
 def read_reward(body: object, *, timezone: str) -> RewardRequest:
-    """Return what the body asks for. `timezone` is the tenant's, for a body that names none.
+    """Return the reward that the body asks for. `timezone` is the tenant's, for a body without one.
 
     Raises:
         InvalidPayloadError: names the field and the fix.
@@ -84,9 +84,9 @@ def read_reward(body: object, *, timezone: str) -> RewardRequest:
 
 
 def check_reward(request: RewardRequest, *, most: float | None, now: datetime) -> None:
-    """Raise InvalidPayloadError for an amount above the tenant's own limit, or a reward that is over already.
+    """Raise InvalidPayloadError for an amount above the tenant's own limit, or for a reward that has expired already.
 
-    Not part of reading: the retry of a call that was answered long ago is no mistake.
+    This is no part of `read_reward`: a late retry of an answered call is no mistake.
     """
     if request.expires_at:
         check_is_ahead(request.expires_at, request.timezone, now)
@@ -97,7 +97,7 @@ def check_reward(request: RewardRequest, *, most: float | None, now: datetime) -
 
 
 def omneo_reward(request: RewardRequest, *, profile_id: str, key: str) -> Json:
-    """Return the body of Omneo's Create Reward for a request that has its `expires_at`. `key` is what the reward is known by later."""
+    """Return the body of Omneo's Create Reward for a request with an `expires_at`. `key` identifies the reward later."""
     # https://docs.omneo.io/api-reference/reward/add-reward
     ours: Json = {
         "profile_id": profile_id,
@@ -117,7 +117,7 @@ def omneo_reward(request: RewardRequest, *, profile_id: str, key: str) -> Json:
 
 
 def is_known_by(key: str, *, external_id: object, meta: object) -> bool:
-    """Return whether a reward with this `external_id` and `meta`, as Omneo lists them, is the one that `key` was given to."""
+    """Return whether `key` identifies a reward with this `external_id` and `meta` in Omneo's list."""
     # PHP writes an empty object as [], and Omneo's own sample shows a list.
     parts = meta if isinstance(meta, list) else [meta]
     keys = [external_id, *(part.get(META_KEY) for part in parts if isinstance(part, Mapping))]
@@ -145,7 +145,7 @@ def _person(body: Json) -> tuple[str, str]:
         raise InvalidPayloadError(
             "person_id and email are both empty. Send one of them: {{ person.id }} or {{ person.email }}."
         )
-    if not person_id and not email:  # with it there is still a way to find the profile
+    if not person_id and not email:  # the profile can still be found by it
         raise InvalidPayloadError("email must be an email address, as {{ person.email }} gives it.")
     return person_id, email
 
@@ -160,7 +160,7 @@ def _id(value: object) -> str:
 
 
 def _text(value: object, path: str, longest: int) -> str:
-    """Return text, also of a number, "" for nothing: ids, names and times are read alike."""
+    """Return a value as text, a number too, and "" for no value: ids, names and times are read alike."""
     text = read_id(value)
     if text is None:
         raise InvalidPayloadError(f"{path} must be text.")

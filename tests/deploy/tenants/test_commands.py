@@ -69,7 +69,7 @@ TOKENS = {
     "expires_in": 3600,
     "scope": "events:write profiles:read",
 }
-UNKNOWN = "Error: There is no such tenant. `list` shows those there are.\n"
+UNKNOWN = "Error: There is no such tenant. `list` shows all tenants.\n"
 NOW = Clock().now
 OF_CONSENT = ("inbox", "consent", "consent_ledger", "waiting_profiles")
 

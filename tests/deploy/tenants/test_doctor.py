@@ -187,9 +187,7 @@ def test_what_the_last_uninstall_left_is_told(shop: World) -> None:
 
 @pytest.mark.parametrize("name", ["nobody", "a/b"])
 def test_a_tenant_that_does_not_exist_is_said_to(shop: World, name: str) -> None:
-    assert doctor(shop, name) == Result(
-        1, "", "Error: There is no such tenant. `list` shows those there are.\n"
-    )
+    assert doctor(shop, name) == Result(1, "", "Error: There is no such tenant. `list` shows all tenants.\n")
 
 
 def test_everything_that_the_environment_lacks_is_named(shop: World) -> None:

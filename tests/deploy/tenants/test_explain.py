@@ -180,7 +180,7 @@ def test_a_customers_address_is_no_argument(shop: Shop, jane: str) -> None:
 
 @pytest.mark.parametrize("name", ["nobody", "a/b"])
 def test_a_tenant_that_does_not_exist_is_said_to(shop: Shop, name: str) -> None:
-    expected = Result(1, "", "Error: There is no such tenant. `list` shows those there are.\n")
+    expected = Result(1, "", "Error: There is no such tenant. `list` shows all tenants.\n")
     assert masked(shop.world, name, "01JANE") == expected
 
 

@@ -27,7 +27,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("mappings", {"custom.level": "id"}, "finds a profile"),
     ("mappings", {"a": "city", "b": "$city"}, "one path only"),
     ("mappings", {"a": "$"}, "must name an attribute or a property"),
-    ("profile_exclude_logic", {"!": {"cat": [{"var": ""}] * 500}}, "would build more"),
+    ("profile_exclude_logic", {"!": {"cat": [{"var": ""}] * 500}}, "would build too large"),
 ]
 
 

@@ -146,7 +146,7 @@ class TestWhatCannotBeDone:
         ],
     )
     def test_a_garbled_job_is_explained_by_field(self, changes: dict[str, Any], fields: str) -> None:
-        assert refusal(body(**changes)) == f"the job lacks or garbles: {fields}"
+        assert refusal(body(**changes)) == f"fields of the job are missing or wrong: {fields}"
 
     @pytest.mark.parametrize("kind", ["canary-kind", "", "SEND-METRIC", "send-metric "])
     def test_a_kind_of_another_revision_says_whose_and_how_old_it_is(self, kind: str) -> None:
