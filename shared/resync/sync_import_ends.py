@@ -148,9 +148,8 @@ class SyncImportEnds:
             is_again = True
         if is_again or mark_of(synced) != row.mark or self._is_on_the_desk(row):
             is_there = (synced.account, synced.klaviyo_id) == (one.account, row.klaviyo_id)
-            if (
-                is_there and not row.filled <= synced.filled
-            ):  # what a sync meanwhile knew nothing of, so that it can be cleared
+            # A sync meanwhile knew nothing of what the import fills, and could not clear it.
+            if is_there and not row.filled <= synced.filled:
                 store.fill(name, row.profile_id, replace(synced, filled=synced.filled | row.filled))
             self._sync(row.profile_id, leaves_undated=row.leaves_undated)
             return False
