@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from deploy.local.sandbox import Sandbox
 from shared import logs
 from shared.direction import Direction
-from shared.jobs.jobs import AnyJob, Delivery, Outcome, PackEvents, write_job
+from shared.jobs.jobs import AnyJob, Delivery, Outcome, PackEvents, SendMetric, write_job
 from shared.klaviyo.limits import Endpoint
 from shared.metrics.arrival import to_be_queued
 from shared.metrics.backlog import Backlog
@@ -220,8 +220,11 @@ class Working:
             now=self._clock(),
             new_id=self._services.new_id,
             traceparent="",
-            to_be_queued=lambda job: to_be_queued(job, self._tenant, self._targets, is_repeat=False),
+            to_be_queued=lambda job: self._to_be_queued(job, event),
         )
+
+    def _to_be_queued(self, job: SendMetric, event: Event) -> SendMetric | None:
+        return to_be_queued(job, self._tenant, self._targets, is_repeat=False)
 
 
 class _Slow(Through):
