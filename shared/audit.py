@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from shared import logs
 from shared.errors import StoreUnavailableError
-from shared.storage.documents import Document, Documents, Value
+from shared.storage.documents import Document, Documents, Value, each_document
 
 if TYPE_CHECKING:
     from shared.services import Services
@@ -105,10 +105,11 @@ class Audit:
     def acts(self, tenant: str, *, since: datetime | None = None, limit: int = 1000) -> list[Entry]:
         """Return the last acts, at most `limit`, newest first; those since then alone, if given."""
         after = f"{since:%Y%m%dT%H%M%S.%f}" if since else None
-        found: list[Entry] = []
-        while page := self._documents.find(_collection(tenant), after=after):
-            after = page[-1].id
-            found += [_entry(document) for document in page if not self._has_expired(document)]
+        found = [
+            _entry(document)
+            for document in each_document(self._documents, _collection(tenant), after=after)
+            if not self._has_expired(document)
+        ]
         return found[::-1][:limit]
 
     def _has_expired(self, found: Document) -> bool:

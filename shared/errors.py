@@ -217,7 +217,7 @@ class NotFoundError(RefusedError):
 
 
 class GrantRefusedError(ServiceError):
-    """Klaviyo no longer honours the refresh token."""
+    """Klaviyo no longer accepts the refresh token."""
 
 
 # What the worker concludes about a job.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from shared.errors import RefusedError
 from shared.values.omneo_ids import read_omneo_id
 
 
@@ -66,6 +67,13 @@ def identity_in(rows: object, handle: str) -> object:
     return newest.get("identifier") if newest else None
 
 
+def absorbed_identities_in(rows: object, handle: str) -> frozenset[str]:
+    """Return the identifiers with this handle that an Omneo profile holds since others were merged into it."""
+    listed = rows if isinstance(rows, list) else ()
+    named = [row for row in listed if isinstance(row, Mapping) and row.get("handle") == handle]
+    return frozenset(str(row.get("identifier") or "") for row in named if row.get("merged_from"))
+
+
 def omneo_profile_of(
     klaviyo_id: str, *, handle: str, omneo: OmneoProfiles[P], klaviyo: Callable[[], Identifiers | None]
 ) -> P | None:
@@ -97,6 +105,20 @@ def match_of(
         return Match(found)
     found = omneo.find_profile_by_email(profile.email) if profile.email else None
     return None if found is None else Match(found, is_by_email=True)
+
+
+def owner_of_email(email: str, omneo: OmneoProfiles[P]) -> P | None:
+    """Return the Omneo profile that has an email, None if there is none, also where Omneo does not take it for one: then nobody has it.
+
+    Raises:
+        ServiceError: what else Omneo answered.
+    """
+    try:
+        return omneo.find_profile_by_email(email)
+    except RefusedError as error:
+        if error.status not in (400, 422):
+            raise
+        return None
 
 
 def other_holder(

@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
 from shared.errors import DocumentExistsError, DocumentMissingError, StoreUnavailableError
-from shared.storage.documents import Document, Documents, Value, Write, delete_all
+from shared.storage.documents import Document, Documents, Value, Write, delete_all, each_document
 from shared.tenants.tenants import Tenant
 
 if TYPE_CHECKING:
@@ -186,11 +186,7 @@ class Receipts:
 
     def _all(self, tenant: Tenant, persons: Mapping[str, str]) -> Iterator[Document]:
         for name, hash in _hashes(tenant, persons):
-            after: str | None = None
-            where = {name: hash}
-            while page := self._documents.find(_collection(tenant.name), where=where, after=after):
-                yield from page
-                after = page[-1].id
+            yield from each_document(self._documents, _collection(tenant.name), where={name: hash})
 
     def _has_expired(self, found: Document) -> bool:
         expiry = found.fields["expire_at"]

@@ -27,7 +27,8 @@ from shared.errors import ConfigurationError
 from shared.settings import Needs, QueueSettings, Settings, StoreSettings
 
 if TYPE_CHECKING:
-    from shared.http.client import HttpClient, Problem
+    from shared.http.answers import Problem
+    from shared.http.client import HttpClient
     from shared.http.connections import Connections
     from shared.jobs.cloud_tasks import CloudTasksQueue
     from shared.jobs.queue import TaskQueue

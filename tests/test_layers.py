@@ -39,7 +39,7 @@ ONLY_IN = {
     "functions_framework": {"functions/"},
     "google": {"shared/storage/firestore.py", "shared/jobs/cloud_tasks.py", "deploy/local/tasks/"},
     "grpc": {"shared/storage/firestore.py", "shared/jobs/cloud_tasks.py", "deploy/local/tasks/"},
-    "sqlite3": {"shared/storage/sqlite.py", "deploy/local/tasks/"},
+    "sqlite3": {"shared/storage/sqlite.py", "shared/storage/sqlite_file.py", "deploy/local/tasks/"},
     "requests": {
         "shared/http/",
         "deploy/local/sandbox/",

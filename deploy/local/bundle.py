@@ -44,6 +44,7 @@ from deploy.staging import (
 )
 
 LARGEST_LOG = 5_000_000  # bytes; a larger one is put aside at the next start, as NAME.log.before
+READY_SECONDS = 90.0  # for all functions at once, on a machine that has other things to do
 
 _POLL = 0.05
 _QUEUE = "tasks"
@@ -103,7 +104,7 @@ class Bundle:
             self.stop()
             raise
 
-    def wait_ready(self, timeout: float = 30.0) -> None:
+    def wait_ready(self, timeout: float = READY_SECONDS) -> None:
         """Return when every function and the queue answer.
 
         Raises:
@@ -126,7 +127,7 @@ class Bundle:
         if self._supervisor is not None:
             self._supervisor.stop()
 
-    def restart(self, names: Collection[str], timeout: float = 15.0) -> None:
+    def restart(self, names: Collection[str], timeout: float = 30.0) -> None:
         """Stage these functions anew and start them again, all at once; return when they answer.
 
         Raises:

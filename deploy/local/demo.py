@@ -55,7 +55,7 @@ from deploy.local.serve import (
 )
 from deploy.staging import REPOSITORY, load_functions
 
-_WAIT_SECONDS = 20.0
+_WAIT_SECONDS = 60.0
 _EXCHANGES = 1_000  # kept until a page of the console looks
 _LOG_TAIL = 200_000  # bytes of each log that a page reads of what was before it
 _BEGIN_ANEW = "`make fresh` lets the next start begin anew."
@@ -259,7 +259,7 @@ def _create_event(sandbox: Sandbox, reward_id: str) -> Any:
 
 def _attempts(bundle: Bundle) -> list[dict[str, Any]]:
     url = f"{bundle.tasks_http}/attempts?queue={TENANT}-klaviyo-outbound"
-    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own queue, on loopback
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - our own queue, on loopback
         attempts: list[dict[str, Any]] = json.load(answer)["attempts"]
     return [attempt for attempt in attempts if attempt["answered_epoch"]]
 

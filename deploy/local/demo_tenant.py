@@ -105,12 +105,12 @@ def _install(sandbox: Sandbox, bundle: Bundle, key: str) -> None:
         browser.trust_env = False
         origin = {"Origin": bundle.url}
         form = {"tenant": TENANT, "installation_key": key}
-        asked = browser.post(f"{bundle.url}/klaviyo/install", form, headers=origin, timeout=20)
+        asked = browser.post(f"{bundle.url}/klaviyo/install", form, headers=origin, timeout=60)
         found = re.search(r'name="confirmation" value="([^"]+)"', asked.text)
         if found is None:
             raise StartError(f"The install stopped at {asked.url.partition('?')[0]}; see {bundle.logs}")
         form = {"confirmation": found[1], "decision": "connect"}
-        done = browser.post(f"{bundle.url}/klaviyo/confirm", form, headers=origin, timeout=20)
+        done = browser.post(f"{bundle.url}/klaviyo/confirm", form, headers=origin, timeout=60)
         if done.status_code != 200:
             raise StartError(f"The install was not confirmed; see {bundle.logs}")
     sandbox.klaviyo.oauth.auto_consent = None  # from now on its page asks
@@ -119,7 +119,7 @@ def _install(sandbox: Sandbox, bundle: Bundle, key: str) -> None:
 def _command(environment: Mapping[str, str], *words: str, said: str) -> str:
     argv = [sys.executable, "-m", "deploy.tenants", *words]
     done = subprocess.run(
-        argv, env=dict(environment), input=said, text=True, capture_output=True, timeout=60, check=False
+        argv, env=dict(environment), input=said, text=True, capture_output=True, timeout=120, check=False
     )
     if done.returncode:
         raise StartError(f"`{' '.join(words)}` failed: {done.stderr.strip()}")

@@ -5,7 +5,8 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.local.processes import StartError, free_ports
+from deploy.local.free_ports import free_ports
+from deploy.local.processes import StartError
 from deploy.staging import Function
 
 GATEWAY = "the gateway"

@@ -5,7 +5,6 @@ when we are killed. The output of a child goes into its log, each line with the 
 """
 
 import contextlib
-import random
 import signal
 import socket
 import subprocess
@@ -60,27 +59,6 @@ def listening(port: int) -> Callable[[str], bool]:
         return False
 
     return ready
-
-
-def free_ports(count: int) -> list[int]:
-    """Return so many loopback ports, all different, that nothing listens on.
-
-    They lie below the ports the system hands to outgoing connections (32768 and up): a child's port stays its own
-    while it is being started again.
-    """
-    ports: list[int] = []
-    with contextlib.ExitStack() as held:
-        while len(ports) < count:
-            candidate = held.enter_context(socket.socket())
-            with contextlib.suppress(OSError):
-                candidate.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
-                ports.append(candidate.getsockname()[1])
-    return ports
-
-
-def free_port() -> int:
-    """Return a loopback port that nothing listens on."""
-    return free_ports(1)[0]
 
 
 class Supervisor:
@@ -193,7 +171,8 @@ class Supervisor:
             child.group = None  # the number may soon be somebody else's
             self._guard.forget(child.popen.pid)
             child.finish_log()
-            if self._stopping.is_set() or not child.was_ready:
+            # Asked once more: it may have said so with its last words, and who waits for it may hear that only now.
+            if self._stopping.is_set() or not child.is_ready():
                 child.exited.set()
                 return
             if child.changed:
@@ -231,10 +210,11 @@ class _Child:
         self.process = process
         self.name = process.name
         self.group: int | None = None  # while it lives
-        self.was_ready = False
         self.exited = threading.Event()  # for good
         self.nudge = threading.Event()  # it is not to wait before it is started again
         self._echo = echo
+        self._asking = threading.Lock()
+        self._was_ready = False
         self._changes: deque[Callable[[], None]] = deque()
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._born = 0.0
@@ -291,8 +271,10 @@ class _Child:
         return "".join(list(self._lines))
 
     def is_ready(self) -> bool:
-        self.was_ready = self.was_ready or self.process.ready(self.output())
-        return self.was_ready
+        """Return whether it has been ready, in this life or an earlier one: all who ask are told the same."""
+        with self._asking:
+            self._was_ready = self._was_ready or self.process.ready(self.output())
+            return self._was_ready
 
     def last_words(self) -> str:
         status = self.popen.poll()

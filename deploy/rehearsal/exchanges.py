@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from deploy.rehearsal.clients import RehearsedKlaviyo, RehearsedOmneo
 from deploy.rehearsal.shapes import Shape, shape_of
-from shared.http.client import Answer, HttpClient, Sent, ShortWaits
+from shared.http.answers import Answer
+from shared.http.client import HttpClient, Sent, ShortWaits
 from shared.http.paths import path_template
 from shared.klaviyo.json_api import read_problem as read_klaviyos
 from shared.omneo.verdicts import read_problem as read_omneos
 from shared.services import Services
 
 if TYPE_CHECKING:
-    from shared.http.client import Problem
+    from shared.http.answers import Problem
     from shared.tenants.tenants import Tenant
 
 _PATIENCE = (6, 60.0)  # throttled calls wait in place: so many times, for at most so many seconds each

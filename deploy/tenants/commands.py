@@ -139,7 +139,7 @@ def reencrypt(services: Services, dry_run: bool) -> None:
 
     Stopping it is harmless: what is done is skipped the next time.
     """
-    from shared.worker.delivery import UNKNOWN_TENANT
+    from shared.worker.unread import UNKNOWN_TENANT
 
     former = services.former_tenants
     names = [*dict.fromkeys((*services.tenants.names(), *former.names())), UNKNOWN_TENANT]

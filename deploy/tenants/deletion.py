@@ -9,10 +9,12 @@ from deploy.tenants.running import Command, confirmed, existing, found, with_ser
 from shared.admin.reports import StatusReports
 from shared.audit import OPERATOR, Act, Audit
 from shared.consent.former_identities import FormerIdentities
+from shared.consent.former_numbers import FormerNumbers
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import KEPT as LEDGER_KEPT
 from shared.consent.ledger import ConsentLedger
 from shared.consent.memories import ConsentMemories
+from shared.consent.stamps_ahead import StampsAhead
 from shared.direction import Direction
 from shared.errors import (
     WaitError,
@@ -107,6 +109,8 @@ def _forget(services: Services, tenant: Tenant) -> None:
     services.rests.forget(name)
     ConsentMemories.of(services).forget(name)
     FormerIdentities.of(services).forget(name)
+    FormerNumbers.of(services).forget(name)
+    StampsAhead.of(services).forget(name)
     SyncedProfiles.of(services).forget(name)
     Waiting.of(services).forget(name)
     Resyncs.of(services).forget(name)

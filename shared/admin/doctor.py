@@ -1,4 +1,4 @@
-"""The doctor: is this tenant well, what is wrong in plain words, and what mends it. The checks themselves are in checks.py.
+"""The doctor: it says whether a tenant is well, what is wrong, and what mends it. checks.py lists the checks.
 
 Only `repair` changes anything, and it does only what is safe.
 """
@@ -7,9 +7,10 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from shared.admin.checks import CHECKS, check_queues
+from shared.admin.checks import CHECKS
 from shared.admin.findings import Severity
 from shared.admin.reports import StatusReports
+from shared.admin.work import queues as check_queues
 from shared.direction import Direction
 from shared.errors import (
     DisconnectedError,
@@ -25,12 +26,12 @@ from shared.tenants.tenants import Tenant
 
 
 def examine(tenant: Tenant, services: Services) -> dict[str, Any]:
-    """Return a report made now."""
+    """Make a new report and return it."""
     findings = [finding for check in CHECKS for finding in check(tenant, services)]
     queues = {direction: _state(tenant, direction, services) for direction in Direction}
     findings += check_queues(tenant, queues, services.clock())
     worst = max((finding.severity for finding in findings), key=list(Severity).index)
-    tenant = services.tenants.find(tenant.name) or tenant  # a check may have found it disconnected
+    tenant = services.tenants.find(tenant.name) or tenant  # a check may have marked it as disconnected
     used = services.secret_uses.last(tenant.name)
     return {
         "tenant": tenant.name,
@@ -57,7 +58,7 @@ def examine(tenant: Tenant, services: Services) -> dict[str, Any]:
 
 
 def connection(tenant: Tenant) -> dict[str, Any]:
-    """Return what a report says of the tenant's Klaviyo account."""
+    """Return the part of a report about the tenant's Klaviyo account."""
     klaviyo = tenant.klaviyo
     return {
         "connected": tenant.is_connected,
@@ -68,10 +69,10 @@ def connection(tenant: Tenant) -> dict[str, Any]:
 
 
 def repair(tenant: Tenant, services: Services) -> list[str]:
-    """Do what is safe: make queues, let them run, and make what is missing in Klaviyo and Omneo. Return what was done.
+    """Do what is safe: make and resume the queues, and make what is missing in Klaviyo and Omneo. Return what was done.
 
     Raises:
-        QueueUnavailableError, StoreUnavailableError: not now.
+        QueueUnavailableError, StoreUnavailableError: the queue or the store cannot answer now.
     """
     if not tenant.is_connected:
         return []
@@ -84,7 +85,7 @@ def repair(tenant: Tenant, services: Services) -> list[str]:
 
 
 def _learn_account(tenant: Tenant, services: Services) -> None:
-    """Ask Klaviyo which account it is, if nobody has been able to."""
+    """Ask Klaviyo for the id of the account, if the install could not."""
     if tenant.klaviyo_account_id:
         return
     try:
@@ -104,7 +105,7 @@ def _learn_account(tenant: Tenant, services: Services) -> None:
 
 
 def _state(tenant: Tenant, direction: Direction, services: Services) -> QueueState | str:
-    """Return how the queue is, or why that cannot be said."""
+    """Return the state of the queue, or why it is unknown."""
     try:
         return services.queue.state(tenant, direction)
     except QueueUnavailableError as error:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
+from shared.consent.former_numbers import FormerNumbers
 from shared.consent.inbox import Inbox
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules import calls, memory
 from shared.consent.rules.decisions import row_of
 from shared.consent.rules.memory import Call
-from shared.consent_events import Consent, Decision, Direction
+from shared.consent_events import Channel, Consent, Decision, Direction
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
@@ -81,6 +82,12 @@ class Asking:
         """Remember that Klaviyo has refused the call for good, which then has no effect."""
         self._change(asked, calls.refused)
 
+    def is_landing(self, klaviyo_id: str) -> bool:
+        """Return whether Klaviyo may still be at a call about this Klaviyo profile, for whoever it was made."""
+        id = self._store.profile_asked_about(self.tenant.name, klaviyo_id)
+        memories = self._store.find(self.tenant.name, id).values() if id else ()
+        return any(calls.is_being_carried_out(memory, self.services.clock()) for memory in memories)
+
     def _change(
         self, asked: AskedConsent, edit: Callable[[memory.Memory, Consent, Direction, str], memory.Memory]
     ) -> None:
@@ -96,17 +103,31 @@ class Asking:
             return False
         memory = self._store.find(self.tenant.name, asked.profile_id)[asked.consent.channel]
         known = {event.profile for event in memory.events} | {call.profile for call in memory.calls}
-        inbox = Inbox.of(self.services)
-        entries = [
-            entry for id in {*known, asked.klaviyo_id} if id for entry in inbox.open_of(self.tenant.name, id)
-        ]
+        outs = [at for id in {*known, asked.klaviyo_id} if id for at in self._waiting(id, asked)]
+        if asked.consent.channel is Channel.SMS and memory.mailed:
+            outs += self._at_her_number(memory.mailed, asked)
+        return any(asked.decided_at is None or at >= asked.decided_at for at in outs)
+
+    def _waiting(self, klaviyo_id: str, asked: AskedConsent) -> list[datetime]:
+        """Return the opt-outs that wait in the inbox of a Klaviyo profile."""
+        entries = Inbox.of(self.services).open_of(self.tenant.name, klaviyo_id)
         rows = [(entry.at, row_of(entry.topic)) for entry in entries]
-        return any(
-            row.decision is Decision.OPT_OUT
-            and row.channel is asked.consent.channel
-            and (asked.decided_at is None or at >= asked.decided_at)
+        return [
+            at
             for at, row in rows
-        )
+            if row.decision is Decision.OPT_OUT and row.channel is asked.consent.channel
+        ]
+
+    def _at_her_number(self, number: str, asked: AskedConsent) -> list[datetime]:
+        """Return the opt-outs from the person's phone number that are noted, or wait in the inbox of the profile that had it before."""
+        history = FormerNumbers.of(self.services).history(self.tenant.name, number)
+        waiting = [
+            at
+            for former in history.former(asked.klaviyo_id)
+            for at in self._waiting(former.klaviyo_id, asked)
+            if former.may_be_of_next(at)
+        ]
+        return [*history.opt_outs_for(asked.profile_id, asked.klaviyo_id), *waiting]
 
     @property
     def _store(self) -> ConsentMemories:

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from shared import logs
 from shared.consent.former_identities import FormerIdentities
-from shared.consent.heirs import tell_heir, tell_heirs
+from shared.consent.former_numbers import FormerNumbers, mark_of_number
+from shared.consent.heirs import leave_at_number, tell_heir, tell_heirs
 from shared.consent.inbox import Entry, Inbox, event_of
 from shared.consent.klaviyo_profile import ProfileReadOnce
+from shared.consent.ledger import ensure_ledger_key
 from shared.consent.looks import look_at, look_where_undone
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules import decisions, learning, numbers, whose
@@ -32,7 +34,7 @@ from shared.consent_events import Channel, Decision
 from shared.errors import DisconnectedError, ServiceError
 from shared.jobs.jobs import FlushInbox, KeepMasterList
 from shared.jobs.rules.windows import CLOCKS_APART, hashed
-from shared.matching import Match, match_of
+from shared.matching import Match, absorbed_identities_in, match_of, owner_of_email
 from shared.services import Services
 from shared.storage.leases import Lease
 from shared.tenants.tenants import Tenant
@@ -61,7 +63,8 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
     read_at = services.clock()
     match = _match(tenant, services, look)
     if match is None:
-        tell_heirs(ready.email_outs, look.id, tenant, services, traceparent=job.traceparent)
+        tell_heirs(ready.outs(Channel.EMAIL), look.id, tenant, services, traceparent=job.traceparent)
+        _leave_of_nobody(ready.outs(Channel.SMS), look, tenant, services)
         _skip(entries, tenant, services)
         return
     profile = match.profile
@@ -97,17 +100,15 @@ class _Ready:
     missing: Trouble | None = None
     anothers: frozenset[tuple[str, str]] = frozenset()
 
-    @property
-    def email_outs(self) -> list[Decided]:
-        """The opt-outs from email."""
+    def outs(self, channel: Channel) -> list[Decided]:
+        """Return the opt-outs on a channel."""
         made = [one for _, one in self.decided if one.decision is Decision.OPT_OUT]
-        return [one for one in made if one.channel is Channel.EMAIL]
+        return [one for one in made if one.channel is channel]
 
     @property
-    def email_ins(self) -> list[Decided]:
-        """The opt-ins to email."""
-        made = [one for _, one in self.decided if one.decision is Decision.OPT_IN]
-        return [one for one in made if one.channel is Channel.EMAIL]
+    def opt_ins(self) -> list[Decided]:
+        """The opt-ins, on either channel."""
+        return [one for _, one in self.decided if one.decision is Decision.OPT_IN]
 
     @property
     def of_person(self) -> list[Decided]:
@@ -205,20 +206,36 @@ def _of_her_number(ready: _Ready, profile: "Profile", look: ProfileReadOnce, ten
 def _anothers(
     ready: _Ready, profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services
 ) -> frozenset[tuple[str, str]]:
-    """Return the opt-ins for an address that is another's in Omneo by now, and that Klaviyo has or had with this profile."""
-    opt_ins = ready.email_ins
+    """Return the opt-ins for an address that is another's in Omneo by now, and that Klaviyo has or had with this profile; and those of
+    somebody else whose Klaviyo profile it was then.
+    """
+    opt_ins = ready.opt_ins
     if not opt_ins:
         return frozenset()
-    if _whose_address(profile, look, tenant, services):
-        return frozenset((one.id, one.topic) for one in opt_ins)
     heirs = [
         heir
         for heir in FormerIdentities.of(services).heirs_of(tenant.name, look.id)
         if heir.profile_id.casefold() != profile.id.casefold()
     ]
-    return frozenset(
-        (one.id, one.topic) for one in opt_ins if any(heir.may_have_decided(one.at) for heir in heirs)
-    )
+    emails = [one for one in opt_ins if one.channel is Channel.EMAIL]
+    if _is_still_of_a_merged(profile, look, tenant):
+        found = opt_ins
+    elif emails and _whose_address(profile, look, tenant, services):
+        found = emails
+    else:
+        found = []
+    found += [one for one in emails if any(heir.may_have_decided(one.at) for heir in heirs)]
+    found += [one for one in opt_ins if any(heir.had_all and heir.may_have_decided(one.at) for heir in heirs)]
+    return frozenset((one.id, one.topic) for one in found)
+
+
+def _is_still_of_a_merged(profile: "Profile", look: ProfileReadOnce, tenant: Tenant) -> bool:
+    """Return whether Klaviyo has the profile still as that of somebody who was merged into this one in Omneo."""
+    if look.id not in absorbed_identities_in(profile.identities, tenant.settings.identity_handle):
+        return False
+    held = look.profile
+    named = read_omneo_id(held.external_id) if held is not None and held.id == look.id else ""
+    return bool(named) and named.casefold() != profile.id.casefold()
 
 
 def _whose_address(profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services) -> str:
@@ -226,7 +243,7 @@ def _whose_address(profile: "Profile", look: ProfileReadOnce, tenant: Tenant, se
     held = look.profile
     if held is None or not held.email or held.email.casefold() == (profile.email or "").casefold():
         return ""
-    heir = services.omneo(tenant).find_profile_by_email(held.email)
+    heir = owner_of_email(held.email, services.omneo(tenant))
     is_anothers = heir is not None and heir.lives and heir.id.casefold() != profile.id.casefold()
     return heir.id if heir and is_anothers else ""
 
@@ -241,7 +258,7 @@ def _tell_whose_address(outs: Sequence[Decided], way: ToOmneo, look: ProfileRead
     """
     left = way.memories[Channel.EMAIL].mailed
     theirs = [one.at for one in outs if not left or one.address != left]
-    if not theirs or (left and way.address == left):
+    if not theirs or (left and way.address(Channel.EMAIL) == left):
         return
     with suppress(DisconnectedError):  # the person's own opt-out is not kept waiting for a new connection
         if heir := _whose_address(way.profile, look, way.tenant, way.services):
@@ -268,30 +285,32 @@ def _again(profile: "Profile", tenant: Tenant, services: Services) -> "tuple[Pro
 
 def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
     made = [
-        replace(one, address=way.address_after(one.at)) if one in ready.email_outs else one
+        replace(one, address=way.address_after(one.channel, one.at))
+        if one.decision is Decision.OPT_OUT
+        else one
         for one in ready.of_person
     ]
     way.learn(
         lambda memory: learning.with_events(memory, [one for one in made if one.channel is memory.channel])
     )
-    way.write()
     verdicts = {
         key: verdict for memory in way.memories.values() for key, verdict in whose.verdicts(memory).items()
     }
+    outs = {channel: _persons_outs(ready, channel, verdicts, way) for channel in Channel}
+    try:
+        way.write()
+    finally:  # also where Omneo refuses this person's
+        _leave_to_heirs(outs, way, look)
     _keep_master_list([one for one in made if verdicts[one.id, one.topic] is Verdict.PERSON], way, look)
     way.look()
-    persons = [one for one in ready.email_outs if verdicts[one.id, one.topic] is Verdict.PERSON]
-    outs = [replace(one, address=learning.address_at(way.memories[one.channel], one.at)) for one in persons]
-    tell_heirs(
-        outs, look.id, way.tenant, way.services, profile_id=way.profile.id, traceparent=way.traceparent
-    )
     is_to_be_looked_at = any(
         one.topic == decisions.LIFTED or ready.is_told_apart(one) for _, one in ready.decided
     )
     if way.tenant.klaviyo is not None and is_to_be_looked_at:
         look_at(way.tenant, way.profile.id, way.services.clock(), way.services, traceparent=way.traceparent)
     way.tell()
-    _tell_whose_address(outs, way, look)
+    _tell_whose_address(outs[Channel.EMAIL], way, look)
+    _leave_at_shown_number(outs[Channel.SMS], way, look)
     topics: dict[tuple[str, datetime], str] = {}
     for entry, one in ready.decided:
         is_remembered = one.decision is not Decision.NONE and not ready.is_told_apart(one)
@@ -301,6 +320,74 @@ def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
             way.add(event_of(entry), one.signal)
         Inbox.of(way.services).close(way.tenant.name, entry)
     logs.note(decisions=_counted(ready, verdicts))
+
+
+def _persons_outs(
+    ready: _Ready, channel: Channel, verdicts: Mapping[tuple[str, str], Verdict], way: ToOmneo
+) -> list[Decided]:
+    """Return the opt-outs that are a person's, each with the address that Omneo first showed after it."""
+    persons = [one for one in ready.outs(channel) if verdicts[one.id, one.topic] is Verdict.PERSON]
+    return [replace(one, address=learning.address_at(way.memories[channel], one.at)) for one in persons]
+
+
+def _leave_to_heirs(outs: Mapping[Channel, Sequence[Decided]], way: ToOmneo, look: ProfileReadOnce) -> None:
+    """Let opt-outs hold for the next owners of addresses that the Klaviyo profile had then; no service is asked."""
+    tell_heirs(
+        outs[Channel.EMAIL],
+        look.id,
+        way.tenant,
+        way.services,
+        profile_id=way.profile.id,
+        traceparent=way.traceparent,
+    )
+    texts, left = outs[Channel.SMS], way.memories[Channel.SMS].mailed
+    for note in FormerNumbers.of(way.services).given_up_by(way.tenant.name, look.id) if texts else ():
+        _leave(note.number, [one for one in texts if note.may_be_of_next(one.at, one.address)], way, look)
+    if texts and left and way.address(Channel.SMS) != left:
+        _leave(left, [one for one in texts if one.address != left], way, look)
+
+
+def _leave_at_shown_number(outs: Sequence[Decided], way: ToOmneo, look: ProfileReadOnce) -> None:
+    """Note opt-outs under the number that Klaviyo shows with the profile, if no sync of ours has left one there, and Omneo shows another.
+
+    Raises:
+        ServiceError: what Klaviyo answered.
+    """
+    if not outs or way.memories[Channel.SMS].mailed:
+        return
+    with suppress(DisconnectedError):  # the person's own opt-out is not kept waiting for a new connection
+        if look.profile is not None and look.profile.phone_number:
+            number = mark_of_number(way.with_ledger_key(), look.profile.phone_number)
+            if number != way.address(Channel.SMS):
+                _leave(number, [one for one in outs if one.address != number], way, look)
+
+
+def _leave(number: str, outs: Iterable[Decided], way: ToOmneo, look: ProfileReadOnce) -> None:
+    moments = [one.at for one in outs]
+    leave_at_number(
+        moments,
+        number,
+        look.id,
+        way.tenant,
+        way.services,
+        profile_id=way.profile.id,
+        traceparent=way.traceparent,
+    )
+
+
+def _leave_of_nobody(
+    outs: Sequence[Decided], look: ProfileReadOnce, tenant: Tenant, services: Services
+) -> None:
+    """Note the opt-outs of a Klaviyo profile that is nobody's in Omneo under the numbers that it has, or had then."""
+    if not outs:
+        return
+    for note in FormerNumbers.of(services).given_up_by(tenant.name, look.id):
+        moments = [one.at for one in outs if note.may_be_of_next(one.at)]
+        leave_at_number(moments, note.number, look.id, tenant, services)
+    if look.profile is not None and look.profile.phone_number:
+        tenant = ensure_ledger_key(services.tenants, tenant.name)
+        number = mark_of_number(tenant, look.profile.phone_number)
+        leave_at_number([one.at for one in outs], number, look.id, tenant, services)
 
 
 def _counted(ready: _Ready, verdicts: Mapping[tuple[str, str], Verdict]) -> dict[str, int]:

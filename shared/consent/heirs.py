@@ -1,7 +1,8 @@
-"""Opt-outs from an email address that has moved to another person while Klaviyo still had it on the first person's profile. Nothing shows
-whose opt-out it was, so both persons are opted out.
+"""Opt-outs from an address that has moved to another person while Klaviyo still had it on the first person's profile. Nothing shows whose
+opt-out it was, so both persons are opted out.
 
-former_identities.py knows both persons; the room `profiles` does the job, as for every opt-out that is pulled.
+Omneo tells who has an email, and former_identities.py who had it. Of a phone number former_numbers.py knows that, as soon as its next owner
+is synced. The room `profiles` does the job, as for every opt-out that is pulled.
 """
 
 from collections.abc import Iterable
@@ -9,6 +10,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shared.consent.former_identities import FormerIdentities
+from shared.consent.former_numbers import FormerNumbers, OptOut, mark_of_number
+from shared.consent.ledger import ensure_ledger_key
+from shared.consent.memories import ConsentMemories, Memories
+from shared.consent.rules import learning
 from shared.consent.rules.decisions import Decided
 from shared.consent_events import Channel
 from shared.jobs.jobs import PullOptOut
@@ -40,18 +45,72 @@ def tell_heirs(
             tell_heir(heir.profile_id, max(theirs), tenant, services, traceparent=traceparent)
 
 
-def tell_heir(
-    profile_id: str, at: datetime, tenant: Tenant, services: "Services", *, traceparent: str = ""
+def leave_at_number(
+    moments: Iterable[datetime],
+    number: str,
+    klaviyo_id: str,
+    tenant: Tenant,
+    services: "Services",
+    *,
+    profile_id: str = "",
+    traceparent: str = "",
 ) -> None:
-    """Queue an email opt-out of that time for the Omneo profile. Raises QueueUnavailableError: nothing was queued."""
+    """Note opt-outs under the mark of the phone number that a Klaviyo profile had then, and apply the last also to whoever has got it since; but
+    not to `profile_id`, which gets them anyway.
+
+    Raises:
+        QueueUnavailableError: not all were queued.
+    """
+    found, notes = sorted(moments), FormerNumbers.of(services)
+    if not found:
+        return
+    for at in found:
+        notes.note_opt_out(tenant.name, number, OptOut(at, klaviyo_id, profile_id))
+    # After the note: whoever gets the number now finds that, or is found.
+    for owner in notes.history(tenant.name, number).owners:
+        if owner.casefold() != profile_id.casefold():
+            tell_heir(owner, found[-1], tenant, services, channel=Channel.SMS, traceparent=traceparent)
+
+
+def tell_heir(
+    profile_id: str,
+    at: datetime,
+    tenant: Tenant,
+    services: "Services",
+    *,
+    channel: Channel = Channel.EMAIL,
+    traceparent: str = "",
+) -> None:
+    """Queue an opt-out of that time for the Omneo profile. Raises QueueUnavailableError: nothing was queued."""
     job = PullOptOut(
         tenant=tenant.name,
         id=services.new_id(),
         accepted_at=services.clock(),
         profile_id=profile_id,
-        channel=Channel.EMAIL,
+        channel=channel,
         at=at,
         is_anothers=True,
         traceparent=traceparent,
     )
     services.queue.put(job, tenant)
+
+
+def learn_of_number(
+    number: str, klaviyo_id: str, profile_id: str, tenant: Tenant, services: "Services"
+) -> None:
+    """Remember, of the Omneo profile whose Klaviyo profile has got a phone number, the opt-outs that are noted under it."""
+    if tenant.ledger_key is None:
+        tenant = ensure_ledger_key(services.tenants, tenant.name)
+    mark, notes = mark_of_number(tenant, number), FormerNumbers.of(services)
+    if not notes.history(tenant.name, mark):
+        return
+    # Before the notes are read: an opt-out that is noted meanwhile is told, or found.
+    notes.note_owner(tenant.name, mark, profile_id)
+    moments = notes.history(tenant.name, mark).opt_outs_for(profile_id, klaviyo_id)
+    if not moments:
+        return
+
+    def learned(memories: Memories) -> Memories:
+        return {Channel.SMS: learning.with_opt_outs_at_her_address(memories[Channel.SMS], moments)}
+
+    ConsentMemories.of(services).change(tenant.name, profile_id, learned)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from shared.consent.former_numbers import mark_of_number
 from shared.consent.interactions import add_interaction
 from shared.consent.ledger import ConsentLedger, ConsentRecord, ensure_ledger_key
 from shared.consent.looks import look_where_undone
@@ -17,6 +18,7 @@ from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules import learning, results, whose
 from shared.consent.rules.decisions import Decided, read_stamp, stamp_name, state_of
 from shared.consent.rules.memory import CLOCKS_APART, Memory, key_of
+from shared.consent.stamps_ahead import StampsAhead
 from shared.consent_events import Channel, SystemEvent
 from shared.errors import NotFoundError, RefusedError, TurnTakenError, WaitError
 from shared.jobs.jobs import AddInteraction
@@ -25,6 +27,7 @@ from shared.services import Services
 from shared.storage.leases import Lease, id_of
 from shared.tenants.erasures import Identifier, mark_of
 from shared.tenants.tenants import Tenant
+from shared.values.phones import phone_of, region_of
 
 if TYPE_CHECKING:
     from shared.omneo.client import Profile
@@ -100,29 +103,50 @@ class ToOmneo:
         self.memories: Memories = {}
         self._store = ConsentMemories.of(self.services)
 
-    def address_after(self, at: datetime) -> str:
-        """Return the mark of the email that Omneo showed, "" if there is none, or what it showed may be older than that moment."""
-        return "" if self.read_at < at + CLOCKS_APART else self.address
+    def address_after(self, channel: Channel, at: datetime) -> str:
+        """Return the mark of the address that Omneo showed, "" if there is none, or what it showed may be older than that moment."""
+        return "" if self.read_at < at + CLOCKS_APART else self.address(channel)
+
+    def address(self, channel: Channel) -> str:
+        """Return the mark of the email or phone number that Omneo showed, "" if there is none."""
+        if channel is Channel.SMS:
+            number = self.number
+            return mark_of_number(self.with_ledger_key(), number) if number else ""
+        return (
+            mark_of(self.with_ledger_key(), Identifier.EMAIL, self.profile.email)
+            if self.profile.email
+            else ""
+        )
 
     @property
-    def address(self) -> str:
-        """The mark of the email that Omneo showed, "" if there is none."""
-        if not self.profile.email:
-            return ""
+    def number(self) -> str:
+        """The phone number that Omneo showed, "" if there is none that can be read."""
+        country = self.tenant.klaviyo.account_country if self.tenant.klaviyo else ""
+        region = region_of(self.tenant.settings.default_region, country)
+        return phone_of(self.profile.model_dump(), region) or ""
+
+    def with_ledger_key(self) -> Tenant:
+        """Return the tenant, which has a ledger key by now."""
         if self.tenant.ledger_key is None:
             self.tenant = ensure_ledger_key(self.services.tenants, self.tenant.name)
-        return mark_of(self.tenant, Identifier.EMAIL, self.profile.email)
+        return self.tenant
 
     def learn(self, learn: Learn) -> None:
         """Remember what Omneo shows and what `learn` makes of that, and note each decision in the ledger."""
 
+        before = self._store.find(self.tenant.name, self.profile.id)
+        ahead = StampsAhead.of(self.services).told(self.tenant, self.profile.id, self.comms, before)
+
         def learned(memories: Memories) -> Memories:
-            return {
-                channel: learn(learning.with_omneo(memory, self.comms, self.read_at))
+            known = {
+                channel: learning.with_stamp_ahead(memory, ahead.get(channel))
                 for channel, memory in memories.items()
             }
+            return {
+                channel: learn(learning.with_omneo(memory, self.comms, self.read_at))
+                for channel, memory in known.items()
+            }
 
-        before = self._store.find(self.tenant.name, self.profile.id)
         note_decisions(
             before,
             learned(before),

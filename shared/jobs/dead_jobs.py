@@ -27,7 +27,7 @@ from shared.jobs.dead_job_rows import (
 from shared.jobs.held_causes import HeldCauses
 from shared.jobs.rules.causes import HELD, Cause
 from shared.jobs.rules.wanted import Wanted
-from shared.storage.documents import Document, Documents, Value
+from shared.storage.documents import Document, Documents, Value, delete_all, each_document
 from shared.storage.encryption import KeyRing
 
 _AT_ONCE = 20  # of up to 1 MiB each, which the store has to bring within one time-out
@@ -220,9 +220,7 @@ class DeadJobStore:
     def delete_all(self, tenant: str) -> None:
         """Forget every dead job of the tenant."""
         self.causes.forget_all(tenant)
-        while found := self._documents.find(_collection(tenant), limit=_AT_ONCE):
-            for document in found:
-                self._documents.delete(_collection(tenant), document.id)
+        delete_all(self._documents, _collection(tenant), at_once=_AT_ONCE)
 
     def reencrypt(self, tenant: str, *, dry_run: bool = False) -> int:
         """Seal every job of an older key with the first key, and return how many there were.
@@ -230,16 +228,17 @@ class DeadJobStore:
         Raises:
             UndecryptableError: some cannot be read; all others were written.
         """
-        due, after, unreadable = 0, None, None
-        while found := self._documents.find(_collection(tenant), after=after, limit=_AT_ONCE):
-            after = found[-1].id
-            stale = [document for document in found if not self._rows.is_current(document)]
-            due += len(stale)
-            for document in () if dry_run else stale:
-                try:
-                    self._renew(tenant, document)
-                except UndecryptableError as error:
-                    unreadable = error
+        due, unreadable = 0, None
+        for document in each_document(self._documents, _collection(tenant), at_once=_AT_ONCE):
+            if self._rows.is_current(document):
+                continue
+            due += 1
+            if dry_run:
+                continue
+            try:
+                self._renew(tenant, document)
+            except UndecryptableError as error:
+                unreadable = error
         if unreadable is not None:
             raise unreadable
         return due

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
@@ -328,31 +328,7 @@ AnyJob: TypeAlias = (
     | ReplayDeadJobs
     | EveryTenant
 )
-KINDS: dict[str, type[AnyJob]] = {
-    "send-metric": SendMetric,
-    "pack-events": PackEvents,
-    "provision": Provision,
-    "send-records": SendRecords,
-    "pack-records": PackRecords,
-    "spread-events": SpreadEvents,
-    "read-events": ReadEvents,
-    "flush-inbox": FlushInbox,
-    "sweep-inbox": SweepInbox,
-    "sweep-outbox": SweepOutbox,
-    "add-interaction": AddInteraction,
-    "keep-master-list": KeepMasterList,
-    "heal": Heal,
-    "sync-profile": SyncProfile,
-    "pack-syncs": PackSyncs,
-    "import-syncs": ImportSyncs,
-    "delete-profile": DeleteProfile,
-    "pull-opt-out": PullOptOut,
-    "compare-consent": CompareConsent,
-    "resync": Resync,
-    "notify": Notify,
-    "replay-dead-jobs": ReplayDeadJobs,
-    "every-tenant": EveryTenant,
-}
+KINDS: dict[str, type[AnyJob]] = {job.model_fields["kind"].default: job for job in get_args(AnyJob)}
 
 
 class Outcome(StrEnum):

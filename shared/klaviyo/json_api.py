@@ -9,7 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import SecretStr
 
 from shared.errors import TokenRejectedError, WaitError
-from shared.http.client import HttpClient, Problem
+from shared.http.answers import Problem
+from shared.http.client import HttpClient
 from shared.http.paths import path_segment
 from shared.http.strangers import is_strangers
 from shared.klaviyo.limits import Endpoint

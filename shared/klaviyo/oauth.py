@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 from pydantic import SecretStr, ValidationError
 
 from shared.errors import GrantRefusedError, RefusedError, TokenRejectedError, WaitError
-from shared.http.client import HttpClient, Problem
+from shared.http.answers import Problem
+from shared.http.client import HttpClient
 from shared.klaviyo.grant import LONGEST_LIFE, TokenAnswer
 from shared.klaviyo.resources import SCOPES
 
@@ -101,9 +102,9 @@ class KlaviyoOAuth:
         Klaviyo has been seen to answer with the same refresh token, and to keep the old access token alive until it expires.
 
         Raises:
-            GrantRefusedError: Klaviyo no longer honours the refresh token.
-            WaitError: anything that passes. Klaviyo's refusal of our app's own credentials passes too: an operator mends them,
-                and no merchant has to install again.
+            GrantRefusedError: Klaviyo no longer accepts the refresh token.
+            WaitError: Klaviyo cannot answer now, or refuses our app's own credentials. An operator mends those, and no merchant has
+                to install again.
         """
         return self._trade({"grant_type": "refresh_token", "refresh_token": refresh_token})
 

@@ -142,7 +142,7 @@ class TenantTokens:
             if installed is not None:
                 return installed
             logs.write(logging.ERROR, "Klaviyo account disconnected", tenant=self._tenant.name)
-            raise DisconnectedError("Klaviyo no longer honours the installation; install again") from error
+            raise DisconnectedError("Klaviyo no longer accepts our tokens; install again") from error
 
     def _refresh_once(self, connection: KlaviyoConnection) -> KlaviyoConnection:
         try:

@@ -10,7 +10,7 @@ import re
 from http import HTTPStatus
 from typing import Any
 
-from shared.http.client import Problem
+from shared.http.answers import Problem
 
 # What an error of Laravel's may hold beside; a gateway adds names of its own.
 _LARAVELS = frozenset({"message", "errors", "exception", "file", "line", "trace"})

@@ -13,15 +13,18 @@ from typing import Any
 
 from shared import logs
 from shared.consent.asking import AskedConsent, Asking
+from shared.consent.former_numbers import mark_of_number
 from shared.consent.ledger import ConsentRecord, ensure_ledger_key
 from shared.consent.looks import look_after_a_call
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.comparison import ConsentRules, consent_steps, still_asked
 from shared.consent.rules.held import Subject
+from shared.consent.rules.learning import with_stamp_ahead
 from shared.consent.rules.memory import Memory
 from shared.consent.rules.step import Outcome, Step
 from shared.consent.rules.whose import untold
 from shared.consent.spreading import flush_soon
+from shared.consent.stamps_ahead import StampsAhead
 from shared.consent.to_omneo import note_decisions, record_decisions
 from shared.consent_events import Channel, Consent, Direction
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
@@ -37,6 +40,7 @@ _DIRECTIONS: Mapping[Outcome, Direction] = {Outcome.UNSUBSCRIBE: "out", Outcome.
 _WORDS = {"SUBSCRIBED": "subscribed", "UNSUBSCRIBED": "unsubscribed"}
 
 Trouble = RefusedError | CannotSucceedError
+_NOTHING: Mapping[Channel, str] = {}
 
 
 def compared(
@@ -47,30 +51,42 @@ def compared(
     read_at: datetime,
     tenant: Tenant,
     services: Services,
-    left: str = "",
+    left: Mapping[Channel, str] = _NOTHING,
 ) -> tuple[Memories, list[Step]]:
     """Return what is known once both sides are compared, and the steps; remember it, and note decisions of Omneo's in the ledger.
 
-    `comms` is what Omneo showed when it was asked at `read_at`. `left` is the email that a sync leaves in Klaviyo, "" where none does.
+    `comms` is what Omneo showed when it was asked at `read_at`. `left` are the addresses that a sync leaves in Klaviyo, none where none does.
     """
     store, rules, now = ConsentMemories.of(services), consent_rules(tenant), services.clock()
     steps: list[Step] = []
     if left and tenant.ledger_key is None:
         tenant = ensure_ledger_key(services.tenants, tenant.name)
-    mark = mark_of(tenant, Identifier.EMAIL, left) if left else ""
-
-    def both(memories: Memories) -> Memories:
-        known, steps[:] = consent_steps(memories, comms, subjects, rules=rules, read_at=read_at, now=now)
-        email = known[Channel.EMAIL]
-        return {**known, Channel.EMAIL: replace(email, mailed=mark or email.mailed)}
+    marks = {channel: _mark(tenant, channel, address) for channel, address in left.items() if address}
 
     before = store.find(tenant.name, profile_id)
+    ahead = StampsAhead.of(services).told(tenant, profile_id, comms, before)
+
+    def both(memories: Memories) -> Memories:
+        memories = {
+            channel: with_stamp_ahead(memory, ahead.get(channel)) for channel, memory in memories.items()
+        }
+        known, steps[:] = consent_steps(memories, comms, subjects, rules=rules, read_at=read_at, now=now)
+        return {
+            channel: replace(memory, mailed=marks.get(channel, memory.mailed))
+            for channel, memory in known.items()
+        }
+
     note_decisions(before, both(before), comms, profile_id=profile_id, tenant=tenant, services=services)
     after = store.change(tenant.name, profile_id, both)
     for klaviyo_id in {event.profile for memory in after.values() for event in untold(memory)} - {""}:
         # It was taken for a landing of ours, and is the person's; or a flush is at it, and this one finds nothing to do.
         flush_soon(tenant, klaviyo_id, queue=services.queue, clock=services.clock)
     return after, steps
+
+
+def _mark(tenant: Tenant, channel: Channel, address: str) -> str:
+    is_email = channel is Channel.EMAIL
+    return mark_of(tenant, Identifier.EMAIL, address) if is_email else mark_of_number(tenant, address)
 
 
 def consent_rules(tenant: Tenant) -> ConsentRules:

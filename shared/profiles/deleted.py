@@ -51,19 +51,37 @@ def delete_profile(job: DeleteProfile, tenant: Tenant, services: Services) -> No
             _leave_alone("ignore")
             return
         found = _found(job, tenant, services)
-        if found is None:
+        if not found:
             _leave_alone("not_in_klaviyo")
-        elif reason := _why_not(found, job, tenant, services):
-            _leave_alone(reason)
-        elif other := _other_tenant(found, job, tenant, services):
-            _leave_alone(f"known_to_tenant {other}")
-        elif tenant.settings.on_profile_deleted is OnProfileDeleted.ERASE:
-            _wait_for_opt_ins(job, tenant, services)
-            services.klaviyo(tenant).request_deletion(found.id)
-            logs.write(logging.INFO, "profile erased in Klaviyo")
-        else:
-            _Suppression(job, tenant, found, services).run()
-            _wait_for_opt_ins(job, tenant, services)  # one that lands lifts the suppression: it is done again
+            return
+        first, *others = found
+        _let_go(first, job, tenant, services)
+        for one in others:
+            # A job of its own: Klaviyo may take one such call a second.
+            other = DeleteProfile(
+                tenant=tenant.name,
+                id=job.id,
+                accepted_at=job.accepted_at,
+                profile_id=job.profile_id,
+                klaviyo_id=one.id,
+                traceparent=job.traceparent,
+            )
+            services.queue.put(other, tenant)
+
+
+def _let_go(found: KlaviyoProfile, job: DeleteProfile, tenant: Tenant, services: Services) -> None:
+    """Do what the settings say with a Klaviyo profile that is the deleted person's, and nobody else's."""
+    if reason := _why_not(found, job, tenant, services):
+        _leave_alone(reason)
+    elif other := _other_tenant(found, job, tenant, services):
+        _leave_alone(f"known_to_tenant {other}")
+    elif tenant.settings.on_profile_deleted is OnProfileDeleted.ERASE:
+        _wait_for_opt_ins(job, tenant, services)
+        services.klaviyo(tenant).request_deletion(found.id)
+        logs.write(logging.INFO, "profile erased in Klaviyo")
+    else:
+        _Suppression(job, tenant, found, services).run()
+        _wait_for_opt_ins(job, tenant, services)  # one that lands lifts the suppression: it is done again
 
 
 def _lives(job: DeleteProfile, tenant: Tenant, services: Services) -> bool:
@@ -93,20 +111,24 @@ def _sync(profile_id: str, tenant: Tenant, services: Services) -> None:
     sync_soon(tenant, profile_id, queue=services.queue, clock=services.clock)
 
 
-def _found(job: DeleteProfile, tenant: Tenant, services: Services) -> KlaviyoProfile | None:
-    """Return the Klaviyo profile: by the identity that the deleted profile held, without one by external_id, without both the one that
-    was synced last.
+def _found(job: DeleteProfile, tenant: Tenant, services: Services) -> list[KlaviyoProfile]:
+    """Return the Klaviyo profiles: by the identity that the deleted profile held, and by external_id; without both the one that was
+    synced last.
 
-    A second tenant on the account, who knows the person too, writes its own external_id.
+    They are two where a profile was merged into the deleted one, and no sync has come since. A second tenant on the account, who knows
+    the person too, writes its own external_id.
     """
     klaviyo = services.klaviyo(tenant)
-    if job.klaviyo_id and (found := klaviyo.profile(job.klaviyo_id)):
-        return found
-    if found := klaviyo.find_profile_by_external_id(job.profile_id):
-        return found
+    found = klaviyo.profile(job.klaviyo_id) if job.klaviyo_id else None
+    if found is not None and found.external_id.casefold() == job.profile_id.casefold():
+        return [found]
+    named = klaviyo.find_profile_by_external_id(job.profile_id)
+    if found is not None or named is not None:
+        return [*{one.id: one for one in (found, named) if one is not None}.values()]
     synced = SyncedProfiles.of(services).find(tenant.name, job.profile_id)
     is_here = synced.account == tenant.klaviyo_account_id and synced.klaviyo_id not in ("", job.klaviyo_id)
-    return klaviyo.profile(synced.klaviyo_id) if is_here else None
+    last = klaviyo.profile(synced.klaviyo_id) if is_here else None
+    return [last] if last is not None else []
 
 
 def _why_not(found: KlaviyoProfile, job: DeleteProfile, tenant: Tenant, services: Services) -> str:

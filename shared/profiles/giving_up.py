@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shared.consent.former_identities import FormerIdentities, Heir
-from shared.consent.heirs import tell_heir
+from shared.consent.former_numbers import FormerNumbers, GivenUp, mark_of_number
+from shared.consent.heirs import leave_at_number, tell_heir
 from shared.consent.ledger import ensure_ledger_key
 from shared.consent.memories import ConsentMemories
 from shared.consent.rules import whose
@@ -18,6 +19,7 @@ from shared.consent_events import Channel, Decision
 from shared.errors import WaitError
 from shared.jobs.jobs import SyncProfile
 from shared.klaviyo.profiles import KlaviyoProfile
+from shared.matching import owner_of_email
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.ownership import Ownership
 from shared.profiles.subjects import ADDRESSES
@@ -80,13 +82,13 @@ class GivingUp:
         address with this person.
         """
         tenant, services = self.tenant, self.services
-        found = services.omneo(tenant).find_profile_by_email(given_up.email)
+        found = owner_of_email(given_up.email, services.omneo(tenant))
         if found is None or not found.lives or found.id.casefold() == self.job.profile_id.casefold():
             return {}
         if tenant.ledger_key is None:
             tenant = ensure_ledger_key(services.tenants, tenant.name)
         mark = mark_of(tenant, Identifier.EMAIL, given_up.email)
-        since = (self.before.read_at or self.read_at - _AT_MOST_A_DAY) - CLOCKS_APART
+        since = self._since
         heir = Heir(found.id, since, services.clock() + _AT_IT, mark)
         # Before the memory is read: an event that is flushed meanwhile finds the note, or is found.
         FormerIdentities.of(services).note_heir(tenant.name, given_up.id, heir)
@@ -100,15 +102,60 @@ class GivingUp:
             tell_heir(heir.profile_id, max(outs), tenant, services, traceparent=self.job.traceparent)
         return {given_up.id: heir}
 
+    def leave_number(self, number: str) -> dict[str, GivenUp]:
+        """Note an opt-out since the last sync under the phone number that this profile gives up, where its next owner's sync finds it.
+
+        Returns the notes by the Klaviyo profile that has the number still.
+        """
+        notes: dict[str, GivenUp] = {}
+        for before in (self.ownership.stored(), *self.ownership.absorbed()):
+            if before is not None and before.phone_number and before.phone_number != number:
+                notes |= self.leave_number_of(before)
+        return notes
+
+    def leave_number_of(self, given_up: KlaviyoProfile) -> dict[str, GivenUp]:
+        """Do the same for one Klaviyo profile that has the number."""
+        tenant, services = self.tenant, self.services
+        if tenant.ledger_key is None:
+            tenant = ensure_ledger_key(services.tenants, tenant.name)
+        mark = mark_of_number(tenant, given_up.phone_number)
+        note = GivenUp(mark, given_up.id, self._since, services.clock() + _AT_IT)
+        # Before the memory is read: an event that is flushed meanwhile finds the note, or is found.
+        FormerNumbers.of(services).note_given_up(tenant.name, note)
+        memory = ConsentMemories.of(services).find(tenant.name, self.job.profile_id)[Channel.SMS]
+        outs = [one for one in whose.persons(memory) if one.decision is Decision.OPT_OUT]
+        moments = [one.at for one in outs if note.may_be_of_next(one.at, one.address)]
+        leave_at_number(
+            moments,
+            mark,
+            given_up.id,
+            tenant,
+            services,
+            profile_id=self.job.profile_id,
+            traceparent=self.job.traceparent,
+        )
+        return {given_up.id: note}
+
     def note_given_up(
-        self, heirs: Mapping[str, Heir], before: KlaviyoProfile | None, written: KlaviyoProfile
+        self,
+        heirs: Mapping[str, Heir],
+        numbers: Mapping[str, GivenUp],
+        before: KlaviyoProfile | None,
+        written: KlaviyoProfile,
     ) -> None:
-        """Note of the person's own Klaviyo profile that it has the heir's address no more: what is decided through it from now on is not the heir's."""
-        heir = heirs.get(written.id)
+        """Note of the person's own Klaviyo profile that it has an address no more: what is decided through it from now on is not the next owner's."""
+        until = self.services.clock() + CLOCKS_APART
+        heir, number = heirs.get(written.id), numbers.get(written.id)
         if heir and before and written.email.casefold() != before.email.casefold():
-            until = self.services.clock() + CLOCKS_APART
             notes = FormerIdentities.of(self.services)
             notes.note_heir(self.tenant.name, written.id, replace(heir, until=until))
+        if number and before and written.phone_number != before.phone_number:
+            FormerNumbers.of(self.services).note_given_up(self.tenant.name, replace(number, until=until))
+
+    @property
+    def _since(self) -> datetime:
+        """From when on what is decided through the person's Klaviyo profile may be the next owner's of an address."""
+        return (self.before.read_at or self.read_at - _AT_MOST_A_DAY) - CLOCKS_APART
 
     def _held_before(self, room: MakingRoom) -> Mapping[str, str]:
         """Return the identifiers that Klaviyo has of the person, as hashes by name: what the last sync left, or what it shows where none did."""

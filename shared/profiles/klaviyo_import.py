@@ -11,7 +11,9 @@ from typing import Any, Protocol
 
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError, WaitError
 from shared.klaviyo.profiles import KlaviyoProfile
+from shared.profiles.former_owners import FormerOwners
 from shared.profiles.ownership import Ownership, held_of
+from shared.profiles.rules.draft import with_cleared
 from shared.profiles.rules.mapping import MappedProfile
 from shared.profiles.rules.owners import Fate, FoundBy, Owners, Verdict, decide
 from shared.profiles.taking_over import TakeOver
@@ -46,7 +48,8 @@ class Imported:
 
     `profile` is as Klaviyo has it then, `before` as it was before, None if that was not looked at or there was none. `sent` is the
     `data` of the call. `left_out` says by name what was left out, `owners` which Klaviyo profile has the identifiers among that, and
-    `holders` which living Omneo profiles those belong to. `verdict` is None for a profile that was written without a look.
+    `holders` which living Omneo profiles those belong to. `verdict` is None for a profile that was written without a look. `was_anothers`
+    says that it was the profile of another person in Omneo, who does not live any more: what it has decided is not this person's.
     """
 
     profile: KlaviyoProfile
@@ -56,6 +59,7 @@ class Imported:
     holders: tuple[str, ...] = ()
     before: KlaviyoProfile | None = None
     verdict: Verdict | None = None
+    was_anothers: bool = False
 
 
 def import_profile(
@@ -66,12 +70,13 @@ def import_profile(
     known_id: str,
     released: Released,
     take_over: TakeOver,
+    former_owners: FormerOwners,
 ) -> Imported:
     """Write the profile.
 
     `known_id` is the Klaviyo id of a profile that has all identifiers already, "" if that is not known. `released` says of one that
     Klaviyo has and Omneo has no more whether it is given up. `take_over` keeps other syncs from a profile of nobody's that becomes the
-    person's.
+    person's; of the `former_owners` nothing stays there.
 
     Raises:
         CannotSucceedError: Klaviyo takes neither the email address nor, for want of one, a phone number.
@@ -79,13 +84,17 @@ def import_profile(
         TurnTakenError: another sync takes over the same Klaviyo profile.
         ServiceError: what Klaviyo or Omneo answered.
     """
-    return _Import(klaviyo, look, mapped, released, take_over).run(known_id)
+    return _Import(klaviyo, look, mapped, released, take_over, former_owners).run(known_id)
 
 
-def foreseen(look: Ownership, mapped: MappedProfile, *, released: Released) -> Imported:
+def foreseen(
+    look: Ownership, mapped: MappedProfile, *, released: Released, former_owners: FormerOwners
+) -> Imported:
     """Return the result that an import would have if Klaviyo takes every value. Nothing is written."""
     verdict = decide(look.owners(mapped.attributes, before_a_write=False))
-    sent = _resource(mapped, verdict, look.profiles.get(verdict.klaviyo_id), (), released)
+    anothers = _anothers(look, verdict, former_owners)
+    fields = former_owners.fields_of(anothers) if anothers else ()
+    sent = _resource(mapped, verdict, look.profiles.get(verdict.klaviyo_id), (), released, anothers=fields)
     before = look.profiles.get(verdict.klaviyo_id) or KlaviyoProfile(id="")
     attributes = sent["attributes"]
     profile = replace(
@@ -93,7 +102,7 @@ def foreseen(look: Ownership, mapped: MappedProfile, *, released: Released) -> I
         email=str(attributes.get("email", before.email) or ""),
         phone_number=str(attributes.get("phone_number", before.phone_number) or ""),
     )
-    return _imported(look, profile, sent, {}, verdict)
+    return _imported(look, profile, sent, {}, verdict, was_anothers=anothers is not None)
 
 
 @dataclass
@@ -103,6 +112,7 @@ class _Import:
     mapped: MappedProfile
     released: Released
     take_over: TakeOver
+    former_owners: FormerOwners
     refused: dict[str, LeftOut] = field(default_factory=dict)
     # Identifiers that the profile has already, and Klaviyo refuses to be told again.
     there: tuple[str, ...] = ()
@@ -114,7 +124,12 @@ class _Import:
         for _ in range(_MOST_WRITES):
             owners, verdict = self._decided(owners)
             ours = self.look.profiles.get(verdict.klaviyo_id)
-            sent = _resource(self.mapped, verdict, ours, (*self.refused, *self.there), self.released)
+            former = _anothers(self.look, verdict, self.former_owners)
+            if former is not None:
+                self.former_owners.leave(former)
+            anothers = self.former_owners.fields_of(former) if former else ()
+            without = (*self.refused, *self.there)
+            sent = _resource(self.mapped, verdict, ours, without, self.released, anothers=anothers)
             try:
                 profile = self._write(sent)
             except NotFoundError as error:
@@ -122,7 +137,8 @@ class _Import:
             except RefusedError as error:
                 owners = self._told_by(error, owners, verdict)
             else:
-                return _imported(self.look, profile, sent, self.refused, verdict)
+                was_anothers = former is not None
+                return _imported(self.look, profile, sent, self.refused, verdict, was_anothers=was_anothers)
         raise CannotSucceedError(
             "Klaviyo refuses the profile in ever new ways. Look at its answers, then replay."
         )
@@ -191,8 +207,13 @@ def _resource(
     ours: KlaviyoProfile | None,
     without: Collection[str],
     released: Released,
+    *,
+    anothers: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Return the `data` of the call: an update of the person's profile, or a new one, which has nothing to clear."""
+    """Return the `data` of the call: an update of the person's profile, or a new one, which has nothing to clear.
+
+    `anothers` are the fields that were filled in there for somebody else.
+    """
     unsent = {name for name, fate in verdict.fates.items() if fate is not Fate.SENT} | {*without}
     attributes = {name: value for name, value in mapped.attributes.items() if name not in unsent}
     if not verdict.klaviyo_id:
@@ -201,7 +222,15 @@ def _resource(
     if ours is not None:
         there = dict.fromkeys(without, True) | attributes
         attributes |= dict.fromkeys(_given_up(ours, there, released))
-    return {**mapped.resource(verdict.klaviyo_id), "attributes": attributes}
+    resource = {**mapped.resource(verdict.klaviyo_id), "attributes": attributes}
+    own = held_of(ours, mapped.attributes) if ours is not None else ()
+    return with_cleared(resource, {*anothers}.difference(own)) if anothers else resource
+
+
+def _anothers(look: Ownership, verdict: Verdict, former_owners: FormerOwners) -> KlaviyoProfile | None:
+    """Return the Klaviyo profile that becomes the person's and was another's in Omneo, None if it is no such one."""
+    ours = look.profiles.get(verdict.klaviyo_id)
+    return ours if ours is not None and former_owners.of(ours) else None
 
 
 def given_up_by_excluded(
@@ -232,6 +261,8 @@ def _imported(
     sent: Mapping[str, Any],
     refused: Mapping[str, LeftOut],
     verdict: Verdict,
+    *,
+    was_anothers: bool,
 ) -> Imported:
     words = {Fate.MERGED: LeftOut.MERGING, Fate.LEFT_OUT: LeftOut.OF_ANOTHER}
     others = verdict.owners
@@ -243,4 +274,5 @@ def _imported(
         holders=tuple(dict.fromkeys(owner.holder for owner in others.values() if owner.holder)),
         before=look.profiles.get(verdict.klaviyo_id),
         verdict=verdict,
+        was_anothers=was_anothers,
     )

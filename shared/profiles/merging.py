@@ -1,18 +1,23 @@
 """Merges the Klaviyo profiles that are one person's in Omneo into the one that the sync wrote."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.consent.asking import Asking
+from shared.consent.looks import look_after_a_call
 from shared.consent.memories import ConsentMemories, Memories
-from shared.consent.rules.calls import is_being_carried_out, with_merge
+from shared.consent.rules.calls import with_merge
 from shared.consent.rules.held import Subject, opted_in_at
 from shared.consent_events import Channel
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
+from shared.profiles.former_owners import FormerOwners
 from shared.profiles.klaviyo_import import Imported
 from shared.profiles.ownership import Ownership
+from shared.profiles.rules.draft import with_cleared
 from shared.profiles.sharing import KnownBy, other_tenant_of
-from shared.profiles.synced import SyncedProfile, SyncedProfiles
+from shared.profiles.synced import SyncedProfile
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_staging
 from shared.values.omneo_ids import read_omneo_id
@@ -27,6 +32,7 @@ class Merging:
     before: SyncedProfile
     read_at: datetime
     ownership: Ownership
+    former_owners: FormerOwners
     services: Services
 
     def merge(self, imported: Imported, subjects: Mapping[Channel, Subject]) -> CannotSucceedError | None:
@@ -34,11 +40,14 @@ class Merging:
         found = imported.verdict.merges if imported.verdict else ()
         theirs = {source: name for source in found if (name := self._whose_too(source))}
         # What is under way would land on what is kept, with the address of what is gone.
-        merges = [source for source in found if source not in theirs and not self._is_landing(source)]
+        asking = Asking(self.tenant, self.services)
+        merges = [source for source in found if source not in theirs and not asking.is_landing(source)]
         if merges:
             self._note_merge(subjects if self._was_left_there(imported.profile.id) else {})
+            # What comes along may undo what somebody decides before the merge is carried out.
+            look_after_a_call(self.tenant, self.profile_id, self.services)
         for source in merges:
-            self._forget_holder(source)
+            self._leave_with_owner(source)
             self._merge_into(imported.profile.id, source)
         for source, name in theirs.items():
             return CannotSucceedError(
@@ -47,12 +56,18 @@ class Merging:
             )
         return None
 
-    def _forget_holder(self, source: str) -> None:
-        """Let whoever had the Klaviyo profile, if ever restored in Omneo, not be written to the one that it becomes."""
+    def _leave_with_owner(self, source: str) -> None:
+        """Leave with somebody else who does not live any more what they decided, and what was filled in for them: it would come along."""
         found = self.ownership.profiles.get(source)
-        holder = read_omneo_id(found.external_id) if found else ""
-        if holder and holder != self.profile_id.casefold():
-            SyncedProfiles.of(self.services).forget_left(self.tenant.name, holder)
+        if found is None:
+            return
+        self.former_owners.note(found)
+        names = self.former_owners.fields_of(found)
+        if not names:
+            return
+        with suppress(NotFoundError):  # it is gone already
+            cleared = with_cleared({"type": "profile", "id": source, "attributes": {}}, names)
+            self.services.klaviyo(self.tenant).import_profile(cleared)
 
     def _merge_into(self, kept_id: str, source: str) -> None:
         klaviyo = self.services.klaviyo(self.tenant)
@@ -74,12 +89,6 @@ class Merging:
         emails = (found.email,) if found.email else ()
         person = KnownBy(read_omneo_id(found.external_id), emails, (klaviyo_id,))
         return other_tenant_of(person, self.tenant, self.services, counts=lambda name: not is_staging(name))
-
-    def _is_landing(self, klaviyo_id: str) -> bool:
-        store, name = ConsentMemories.of(self.services), self.tenant.name
-        id = store.profile_asked_about(name, klaviyo_id)
-        memories = store.find(name, id).values() if id else ()
-        return any(is_being_carried_out(memory, self.services.clock()) for memory in memories)
 
     def _was_left_there(self, klaviyo_id: str) -> bool:
         """Return whether a sync has left the person on this Klaviyo profile: else it may be that of who was merged into the person in Omneo."""

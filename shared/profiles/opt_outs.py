@@ -8,7 +8,6 @@ from shared.consent.rules.decisions import direction_in
 from shared.consent.rules.memory import Memory
 from shared.consent.rules.step import Step
 from shared.consent.to_omneo import ToOmneo, consent_turn, read_last
-from shared.consent_events import Channel
 from shared.jobs.jobs import PullOptOut
 from shared.profiles.calls import sync_soon
 from shared.services import Services
@@ -45,7 +44,7 @@ def pull_opt_out(job: PullOptOut, tenant: Tenant, services: Services) -> None:
             return
         way = ToOmneo(tenant, profile, read_at, services, job.traceparent)
         before, at = way.comms, job.at or job.accepted_at
-        address = "" if job.is_anothers or job.channel is not Channel.EMAIL else way.address_after(at)
+        address = "" if job.is_anothers else way.address_after(job.channel, at)
 
         def with_opt_out(memory: Memory) -> Memory:
             is_meant = memory.channel is job.channel and direction_in(before, job.channel) != "out"

@@ -6,7 +6,7 @@ says so, and write the Klaviyo id back as an identity.
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,6 +15,8 @@ from typing import Any
 
 from shared import logs
 from shared.consent.former_identities import FormerIdentities, Heir
+from shared.consent.former_numbers import GivenUp
+from shared.consent.heirs import learn_of_number
 from shared.consent.rules.held import Subject
 from shared.consent.rules.step import Outcome, Step
 from shared.consent_events import Channel
@@ -22,30 +24,34 @@ from shared.errors import (
     CannotSucceedError,
     NotFoundError,
     RefusedError,
+    ServiceError,
     TurnTakenError,
     UnsureError,
     WaitError,
 )
 from shared.jobs.jobs import SyncProfile
 from shared.jobs.rules.windows import CLOCKS_APART
+from shared.klaviyo.profiles import KlaviyoProfile
 from shared.profiles.consent_calls import ConsentCalls, Trouble, compared
+from shared.profiles.former_owners import FormerOwners
 from shared.profiles.giving_up import GivingUp
 from shared.profiles.klaviyo_import import Imported, given_up_by_excluded, import_profile
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.merging import Merging
 from shared.profiles.ownership import Ownership
-from shared.profiles.planning import ownership_of, planned, profile_of_excluded, rules_of
+from shared.profiles.planning import former_owners_of, ownership_of, planned, profiles_of_excluded, rules_of
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.omneo_paths import at_path
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, comms_of, mapped_profile
 from shared.profiles.subjects import subjects_of, subjects_of_excluded
-from shared.profiles.synced import SyncedProfile, SyncedProfiles
+from shared.profiles.synced import RUN_LASTS, SyncedProfile, SyncedProfiles
 from shared.profiles.taking_over import TakeOver, taking_over
 from shared.profiles.turn import turn_at
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 _THROTTLED = 429
+_OPT_OUTS = (Outcome.UNSUBSCRIBE, Outcome.PULL_OPT_OUT)
 
 Json = Any
 
@@ -90,8 +96,13 @@ def _begun(
     if synced.read_at is not None and synced.read_at >= job.until + CLOCKS_APART:
         return _Sync(job, tenant, {}, synced, read_at, services), None
     profile = services.omneo(tenant).profile_fields(job.profile_id)
-    plan = planned(profile, tenant, synced)
-    return _Sync(job, tenant, profile or {}, synced, read_at, services), plan
+    sync = _Sync(job, tenant, profile or {}, synced, read_at, services)
+    try:
+        return sync, planned(profile, tenant, synced)
+    except CannotSucceedError:
+        # Excluded or not, what she has opted out of holds.
+        sync.opt_out_meanwhile()
+        raise
 
 
 @dataclass(frozen=True)
@@ -114,11 +125,13 @@ class _Sync:
         room = MakingRoom(id, plan.mapped.attributes, tenant, services, self._ownership.merged_ids)
         known_id = room.known_id(self.before, plan.klaviyo_id)
         heirs: dict[str, Heir] = {}
-        if not known_id:
-            self._giving_up.wait_for_landings(room)
-            heirs = self._giving_up.leave_opt_outs(str(plan.mapped.attributes.get("email") or ""))
-        self._note_filled(plan)
+        numbers: dict[str, GivenUp] = {}
         try:
+            if not known_id:
+                self._giving_up.wait_for_landings(room)
+                heirs = self._giving_up.leave_opt_outs(str(plan.mapped.attributes.get("email") or ""))
+                numbers = self._giving_up.leave_number(str(plan.mapped.attributes.get("phone_number") or ""))
+            self._note_filled(plan)
             imported = import_profile(
                 services.klaviyo(tenant),
                 self._ownership,
@@ -126,16 +139,28 @@ class _Sync:
                 known_id=known_id,
                 released=room.released,
                 take_over=take_over,
+                former_owners=self._former_owners,
             )
+        except (RefusedError, CannotSucceedError):
+            self.opt_out_meanwhile()
+            raise
         except WaitError as refusal:
+            # Not where the service is down: it would take the opt-out no more than the import.
             if refusal.status == _THROTTLED or isinstance(refusal, TurnTakenError):
                 self.opt_out_meanwhile()
             raise
-        self._giving_up.note_given_up(heirs, imported.before, imported.profile)
+        self._giving_up.note_given_up(heirs, numbers, imported.before, imported.profile)
         subjects = subjects_of(imported, plan.mapped.attributes)
+        if not known_id and (number := subjects[Channel.SMS].address):
+            learn_of_number(number, subjects[Channel.SMS].klaviyo_id, id, tenant, services)
         # Before the merge: what Klaviyo has shown is hers alone.
-        steps = self._compare(subjects, left=imported.profile.email)
-        unmerged = self._merging.merge(imported, subjects)
+        left = {Channel.EMAIL: imported.profile.email, Channel.SMS: imported.profile.phone_number}
+        steps = self._compare(subjects, left=left)
+        try:
+            unmerged = self._merging.merge(imported, subjects)
+        except (ServiceError, CannotSucceedError):
+            self._settle_consents(subjects, [step for step in steps if step.outcome in _OPT_OUTS])
+            raise
         trouble = self._settle_consents(subjects, steps)
         self._write_identity(imported.profile.id, plan.klaviyo_id)
         room.hand_on(self.before.left.values(), imported)
@@ -156,29 +181,43 @@ class _Sync:
     def opt_out_meanwhile(self) -> None:
         """Apply the opt-outs of a profile that Klaviyo has from before, while its import waits. What cannot be done is left to the sync."""
         with suppress(RefusedError, CannotSucceedError):
-            found = profile_of_excluded(self._ownership, self.tenant, self.before, self.services)
-            if found is not None:
+            for found in self._of_excluded()[:1]:
                 subjects = subjects_of_excluded(found)
                 self._settle_consents(subjects, self._compare(subjects))
 
     def opt_out(self, exclusion: Exclusion) -> None:
-        """Apply the opt-outs of a profile that is excluded, if Klaviyo has it from before, and give up what others wait for."""
+        """Apply the opt-outs of a profile that is excluded, where Klaviyo has it from before, and give up what others wait for."""
         logs.write(logging.INFO, "profile not synced", reason=exclusion.value)
-        found = profile_of_excluded(self._ownership, self.tenant, self.before, self.services)
-        if found is None:
-            return
-        subjects = subjects_of_excluded(found)
-        trouble = self._settle_consents(subjects, self._compare(subjects))
         wanted = mapped_profile(self.profile, rules_of(self.tenant)).attributes
         room = MakingRoom(self.job.profile_id, wanted, self.tenant, self.services)
-        if given_up := given_up_by_excluded(found, wanted, room.released):
-            self._giving_up.wait_for_landings(room)
-            heirs = self._giving_up.leave_opt_outs_of(found) if "email" in given_up["attributes"] else {}
-            written = self.services.klaviyo(self.tenant).import_profile(given_up)
-            self._giving_up.note_given_up(heirs, found, written)
-            room.hand_on(self.before.left.values(), Imported(written, given_up, before=found))
+        trouble, before = None, [*self.before.left.values()]
+        for found in self._of_excluded():
+            subjects = subjects_of_excluded(found)
+            steps = self._compare(subjects)
+            if found.id in self._former_owners.absorbed_ids:
+                # What those have decided who were merged into her is not hers.
+                steps = [step for step in steps if step.outcome is Outcome.UNSUBSCRIBE]
+            trouble = self._settle_consents(subjects, steps) or trouble
+            self._give_up(found, room, before)
+            before = []
         if trouble is not None:
             raise trouble
+
+    def _give_up(self, found: KlaviyoProfile, room: MakingRoom, before: Collection[str]) -> None:
+        """Take from an excluded person's Klaviyo profile what others wait for. `before` are hashes from the last sync."""
+        given_up = given_up_by_excluded(found, room.wanted, room.released)
+        if not given_up:
+            return
+        self._giving_up.wait_for_landings(room)
+        names = given_up["attributes"]
+        heirs = self._giving_up.leave_opt_outs_of(found) if "email" in names else {}
+        numbers = self._giving_up.leave_number_of(found) if "phone_number" in names else {}
+        written = self.services.klaviyo(self.tenant).import_profile(given_up)
+        self._giving_up.note_given_up(heirs, numbers, found, written)
+        room.hand_on(before, Imported(written, given_up, before=found))
+
+    def _of_excluded(self) -> list[KlaviyoProfile]:
+        return profiles_of_excluded(self._ownership, self.tenant, self.before, self.services)
 
     def _wanted_by(self, profile_id: str) -> Mapping[str, Json]:
         """Return the attributes that another Omneo profile is to have in Klaviyo, whether it is synced or not."""
@@ -197,17 +236,26 @@ class _Sync:
     @property
     def _merging(self) -> Merging:
         id, tenant = self.job.profile_id, self.tenant
-        return Merging(id, tenant, self.before, self.read_at, self._ownership, self.services)
+        own, former = self._ownership, self._former_owners
+        return Merging(id, tenant, self.before, self.read_at, own, former, self.services)
 
-    def _compare(self, subjects: Mapping[Channel, Subject], *, left: str = "") -> list[Step]:
-        """Return the steps that follow from both sides' consents. `left` is the email that Klaviyo has now, "" if it was not written."""
+    @cached_property
+    def _former_owners(self) -> FormerOwners:
+        return former_owners_of(self.profile, self.job.profile_id, self.tenant, self.services)
+
+    def _compare(
+        self, subjects: Mapping[Channel, Subject], *, left: Mapping[Channel, str] | None = None
+    ) -> list[Step]:
+        """Return the steps that follow from both sides' consents. `left` are the addresses that Klaviyo has now, None if they were not written."""
         comms = comms_of(self.profile)
         if comms is None:
             logs.write(logging.WARNING, "Omneo shows no consent, so none was asked for")
             return []
         id, tenant, services = self.job.profile_id, self.tenant, self.services
         read_at = self.read_at
-        return compared(id, comms, subjects, read_at=read_at, tenant=tenant, services=services, left=left)[1]
+        return compared(
+            id, comms, subjects, read_at=read_at, tenant=tenant, services=services, left=left or {}
+        )[1]
 
     def _settle_consents(self, subjects: Mapping[Channel, Subject], steps: Iterable[Step]) -> Trouble | None:
         """Ask for what is to be asked; return what of it can never succeed, None if all did."""
@@ -259,7 +307,13 @@ class _Sync:
             left=left,
             read_at=self.read_at if is_done else self.before.read_at,
             written_at=self.services.clock(),
+            cleared=self.before.cleared - filled,
+            cleared_at=self.before.cleared_at,
         )
+        if cleared := plan.mapped.cleared:
+            now = self.services.clock()
+            before = self.before.cleared_since(now - RUN_LASTS)
+            synced = replace(synced, cleared=(before | cleared) - filled, cleared_at=now)
         SyncedProfiles.of(self.services).keep(self.tenant.name, self.job.profile_id, synced)
 
     def _log(self, plan: SyncPlan, imported: Imported, steps: list[Step]) -> None:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from shared.consent.rules.step import Outcome, Step
+from shared.consent_events import Channel
 from shared.errors import CannotSucceedError, RefusedError
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import SyncProfile
@@ -126,8 +127,9 @@ class FitForBulk:
             return []
         about = subjects(held, None, read.plan.mapped.attributes)
         id, tenant, services = read.job.profile_id, self.tenant, self.services
+        left = {Channel.EMAIL: held.email, Channel.SMS: held.phone_number}
         return compared(
-            id, read.comms, about, read_at=read.read_at, tenant=tenant, services=services, left=held.email
+            id, read.comms, about, read_at=read.read_at, tenant=tenant, services=services, left=left
         )[1]
 
     def _is_on_the_desk(self, job: SyncProfile) -> bool:

@@ -1,8 +1,8 @@
 """The bulk imports of a run over the whole base: their content, the profiles that Klaviyo refuses at once, and their results.
 
 A profile that an import rejects is synced alone, as after a webhook: that sync can leave out an identifier that another profile has, and
-reports why a profile cannot be synced. A profile whose email changes is synced alone too: that sync hands the opt-outs of the address to
-its new owner, and waits for the consents that Klaviyo is carrying out. A profile that would write another person's Klaviyo profile is not
+reports why a profile cannot be synced. A profile whose email or phone number changes is synced alone too: that sync hands the opt-outs of
+the address to its new owner, and waits for the consents that Klaviyo is carrying out. A profile that would write another person's Klaviyo profile is not
 sent (`persons.py`).
 """
 
@@ -24,7 +24,7 @@ from shared.profiles.waiting import hashes
 from shared.resync.alone import sync_alone
 from shared.resync.comparing import Candidate
 from shared.resync.klaviyo_lookup import KlaviyoLookup, KnownProfiles
-from shared.resync.persons import claims_of, value_of, without_others
+from shared.resync.persons import ADDRESSES, claims_of, value_of, without_others
 from shared.resync.rules.packing import Parcel, jobs_of, without_clearing
 from shared.resync.rules.persons import is_anothers
 from shared.resync.rules.place import Place
@@ -37,7 +37,7 @@ from shared.tenants.tenants import Tenant
 
 # More than these of one import are a fault that no live sync mends; they would only stand in the way of live traffic.
 MOST_ONE_BY_ONE = 1_000
-MOVES = "synced one by one: their email changes"
+MOVES = "synced one by one: their email or phone number changes"
 _TOLD_AT_ONCE = 1_000
 GIVEN_UP = "imports given up by Klaviyo"
 _MOST_GIVEN_UP = 3
@@ -106,14 +106,17 @@ class Imports:
         return parcel.add(rows, ends, unsure, changed, alone)
 
     def _left_alone(self, parcel: Parcel, known: KnownProfiles) -> dict[str, None]:
-        """Return whose emails an import would change: as many as may be synced by themselves."""
-        moved = [value_of(row, "external_id") for row in parcel.resources if _has_another_email(row, known)]
+        """Return whose emails or phone numbers an import would change: as many as may be synced by themselves."""
+        moved = [value_of(row, "external_id") for row in parcel.resources if _has_another_address(row, known)]
         return dict.fromkeys([*dict.fromkeys([*parcel.alone, *moved])][:MOST_ONE_BY_ONE])
 
     def _moves(self, one: Candidate) -> bool:
-        """Return whether Omneo has another email of the profile than Klaviyo had after the last sync."""
-        before, email = one.synced.left.get("email"), one.attribute("email")
-        return bool(before and email) and hashes(self._with_ledger_key, {"email": email})["email"] != before
+        """Return whether Omneo has another email or phone number of the profile than Klaviyo had after the last sync."""
+        left = one.synced.left
+        wanted = {name: one.attribute(name) for name in ADDRESSES if left.get(name)}
+        # Whether an address moves is asked only where one is known.
+        now = hashes(self._with_ledger_key, wanted) if wanted else {}
+        return any(left[name] != hash for name, hash in now.items())
 
     @cached_property
     def _with_ledger_key(self) -> Tenant:
@@ -224,15 +227,15 @@ class Imports:
         }
 
     def remember(self, candidate: Candidate, profile: KlaviyoProfile) -> None:
-        """Remember what an import has filled, so that a later sync can clear what Omneo has emptied, and which identifiers Klaviyo has."""
+        """Remember what an import has filled, or may have filled again, so that a later sync can clear what Omneo has emptied, and which identifiers Klaviyo has."""
         mapped, account = candidate.plan.mapped, self.tenant.klaviyo_account_id
         known = candidate.synced if candidate.synced.account == account else SyncedProfile()
-        if known.left and mapped.filled <= known.filled:
+        filled = mapped.filled | known.filled | candidate.refilled
+        if known.left and filled == known.filled:
             return
         left = known.left or hashes(
             self._with_ledger_key, {name: getattr(profile, name) for name in IDENTIFIERS}
         )
-        filled = mapped.filled | known.filled
         synced = replace(candidate.synced, account=account, klaviyo_id=profile.id, filled=filled, left=left)
         SyncedProfiles.of(self.services).fill(self.tenant.name, candidate.id, synced)
 
@@ -242,13 +245,13 @@ class Imports:
             Resyncs.of(self.services).tell(self.tenant.name, self.run.id, f"{part}-{number:06}", rows)
 
 
-def _has_another_email(row: Resource, known: KnownProfiles) -> bool:
-    """Return whether Klaviyo has another email on the person's own profile."""
+def _has_another_address(row: Resource, known: KnownProfiles) -> bool:
+    """Return whether Klaviyo has another email or phone number on the person's own profile."""
     held = known.of("id", str(row.get("id") or ""))
-    if held is None or not held.email or is_anothers(held, value_of(row, "external_id")):
+    if held is None or is_anothers(held, value_of(row, "external_id")):
         return False
-    email = value_of(row, "email")
-    return bool(email) and held.email.casefold() != email.casefold()
+    both = [(getattr(held, name), value_of(row, name)) for name in ADDRESSES]
+    return any(before and now and before.casefold() != now.casefold() for before, now in both)
 
 
 def _without_id(row: Resource) -> Resource:

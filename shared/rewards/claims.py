@@ -11,7 +11,7 @@ hashes.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ from shared.errors import (
     DocumentExistsError,
     DocumentMissingError,
 )
-from shared.storage.documents import Document, Documents, Value, delete_all
+from shared.storage.documents import Document, Documents, Value, delete_all, each_document
 
 if TYPE_CHECKING:
     from shared.services import Services
@@ -196,7 +196,7 @@ class RewardClaims(HeldDocuments):
         A reward that was issued stays one: its claim keeps its number without the person, and is found by a hash.
         """
         collection = _collection(tenant)
-        found = [*self._naming(collection, profile_id)]
+        found = [*each_document(self._documents, collection, where={"profile_id": profile_id})]
         for document in found:
             if document.id.startswith(_MEMORY):
                 self._documents.delete(collection, document.id)
@@ -208,25 +208,16 @@ class RewardClaims(HeldDocuments):
     def issued_to(self, tenant: str, profile_id: str) -> list[tuple[datetime, Issued]]:
         """Return the rewards that were issued to an Omneo profile for an id, and when, newest first."""
         found: list[tuple[datetime, Issued]] = []
-        where, after = {"profile_id": profile_id, "state": "done"}, None
-        while page := self._documents.find(_collection(tenant), where=where, after=after):
-            after = page[-1].id
-            for document in page:
-                issued, end = _issued(document, self._clock()), document.fields.get("expire_at")
-                if issued is not None and isinstance(end, datetime):
-                    found.append((end - KEPT, issued))
+        where = {"profile_id": profile_id, "state": "done"}
+        for document in each_document(self._documents, _collection(tenant), where=where):
+            issued, end = _issued(document, self._clock()), document.fields.get("expire_at")
+            if issued is not None and isinstance(end, datetime):
+                found.append((end - KEPT, issued))
         return sorted(found, key=lambda one: one[0], reverse=True)
 
     def forget(self, tenant: str) -> None:
         """Forget every claim and every reward of a tenant."""
         delete_all(self._documents, _collection(tenant))
-
-    def _naming(self, collection: str, profile_id: str) -> Iterator[Document]:
-        after: str | None = None
-        where = {"profile_id": profile_id}
-        while page := self._documents.find(collection, where=where, after=after):
-            yield from page
-            after = page[-1].id
 
     def _remember(self, claim: Claim) -> bool:
         """Return whether this claim's profile is the one that is remembered; else the claim is given back."""

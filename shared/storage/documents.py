@@ -5,7 +5,7 @@ stores (`tenants.py`, `dead_jobs.py`, ...) are written once, on top of this prot
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NewType, Protocol, TypeAlias
@@ -105,9 +105,23 @@ class Documents(Protocol):
         """
 
 
-def delete_all(documents: Documents, collection: str) -> None:
-    """Remove every document of a collection."""
-    while page := documents.find(collection):
+def each_document(
+    documents: Documents,
+    collection: str,
+    *,
+    where: Mapping[str, Scalar] | None = None,
+    after: str | None = None,
+    at_once: int = 100,
+) -> Iterator[Document]:
+    """Yield every document that `find` would find, in the order of their ids; one call of `find` brings at most `at_once`."""
+    while page := documents.find(collection, where=where, after=after, limit=at_once):
+        yield from page
+        after = page[-1].id
+
+
+def delete_all(documents: Documents, collection: str, *, at_once: int = 100) -> None:
+    """Remove every document of a collection; one call of `find` brings at most `at_once`."""
+    while page := documents.find(collection, limit=at_once):
         for document in page:
             documents.delete(collection, document.id)
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.errors import DocumentChangedError, DocumentMissingError, UndecryptableError
-from shared.storage.documents import Document, Documents
+from shared.storage.documents import Document, Documents, each_document
 from shared.storage.encryption import KeyRing
 
 
@@ -40,16 +40,17 @@ class SealedField:
         Raises:
             UndecryptableError: no key of ours opens some; all others were written.
         """
-        due, after, unreadable = 0, None, None
-        while found := self.documents.find(collection, after=after, limit=at_once):
-            after = found[-1].id
-            stale = [one for one in found if not self.keys.is_current(str(one.fields[self.name]))]
-            due += len(stale)
-            for document in () if dry_run else stale:
-                try:
-                    self._renew(tenant, collection, document)
-                except UndecryptableError as error:
-                    unreadable = error
+        due, unreadable = 0, None
+        for document in each_document(self.documents, collection, at_once=at_once):
+            if self.keys.is_current(str(document.fields[self.name])):
+                continue
+            due += 1
+            if dry_run:
+                continue
+            try:
+                self._renew(tenant, collection, document)
+            except UndecryptableError as error:
+                unreadable = error
         if unreadable is not None:
             raise unreadable
         return due

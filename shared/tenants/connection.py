@@ -22,7 +22,7 @@ def check_connected(tenant: Tenant) -> None:
 
     Raises:
         NotInstalledError: none is.
-        ConflictError: Klaviyo no longer honours the installation.
+        ConflictError: Klaviyo no longer accepts our tokens.
     """
     check_installed(tenant)
     if not tenant.is_connected:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared.errors import DocumentChangedError, DocumentExistsError, StoreUnavailableError
-from shared.storage.documents import Documents, Value, delete_all
+from shared.storage.documents import Documents, Value, delete_all, each_document
 from shared.tenants.tenants import Tenant
 
 # As long as Cloud Tasks keeps a task that it cannot deliver.
@@ -62,11 +62,11 @@ class Erasures:
     def all(self, tenant: str) -> dict[str, datetime]:
         """Return when who has each mark was erased: for a caller that has many to look for."""
         found: dict[str, datetime] = {}
-        after: str | None = None
-        while page := self._documents.find(_collection(tenant), after=after):
-            after = page[-1].id
-            found |= {one.id: at for one in page if isinstance(at := one.fields["at"], datetime)}
-        return {mark: at for mark, at in found.items() if self._clock() < at + KEPT}
+        for document in each_document(self._documents, _collection(tenant)):
+            at = document.fields["at"]
+            if isinstance(at, datetime) and self._clock() < at + KEPT:
+                found[document.id] = at
+        return found
 
     def forget(self, tenant: str) -> None:
         """Forget all of them."""

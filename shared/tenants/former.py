@@ -9,7 +9,7 @@ from datetime import datetime
 from pydantic import SecretStr
 
 from shared.errors import DocumentChangedError, DocumentExistsError
-from shared.storage.documents import Document, Documents, Value
+from shared.storage.documents import Document, Documents, Value, each_document
 from shared.storage.encryption import KeyRing
 
 COLLECTION = "former_tenants"
@@ -45,10 +45,7 @@ class FormerTenants:
 
     def names(self) -> Iterator[str]:
         """Yield the names of the deleted tenants that have left a ledger, in order."""
-        after: str | None = None
-        while page := self._documents.find(COLLECTION, after=after):
-            yield from (document.id for document in page)
-            after = page[-1].id
+        return (document.id for document in each_document(self._documents, COLLECTION))
 
     def reencrypt(self, name: str, *, dry_run: bool = False) -> int:
         """Seal the key again with the first key if an older one sealed it, and return whether one did."""

@@ -5,11 +5,11 @@ write a second. No call fails because a use cannot be noted.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from shared.errors import DocumentExistsError, DocumentMissingError, StoreUnavailableError
-from shared.storage.documents import Document, Documents
+from shared.storage.documents import Documents, delete_all, each_document
 
 # Stands for the secret that Klaviyo signed a delivery with: when one last came.
 KLAVIYO_DELIVERY = "klaviyo-delivery"
@@ -44,20 +44,13 @@ class SecretUses:
         """Return when each secret was last used, by its id; those never used are missing."""
         return {
             document.id: used
-            for document in self._all(tenant)
+            for document in each_document(self._documents, _collection(tenant))
             if isinstance(used := document.fields["used_at"], datetime)
         }
 
     def forget(self, tenant: str) -> None:
         """Forget every use."""
-        for document in self._all(tenant):
-            self._documents.delete(_collection(tenant), document.id)
-
-    def _all(self, tenant: str) -> Iterator[Document]:
-        after: str | None = None
-        while page := self._documents.find(_collection(tenant), after=after):
-            yield from page
-            after = page[-1].id
+        delete_all(self._documents, _collection(tenant))
 
     def _write(self, tenant: str, id: str, now: datetime) -> None:
         try:

@@ -1,27 +1,26 @@
 """Tenants: one retailer's configuration, credentials and Klaviyo connection, and where they are stored.
 
-Secrets are encrypted on the way into the store and decrypted on the way out, and only here.
+The store holds every secret encrypted (`sealing.py`); only this module asks for that.
 """
 
 import re
 import secrets as random
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
 
 from shared.direction import Direction
 from shared.errors import DocumentChangedError, DocumentMissingError, StoreUnavailableError
-from shared.storage.documents import Document, Documents, Scalar, Value
+from shared.storage.documents import Document, Documents, Scalar, Value, each_document
 from shared.storage.encryption import KeyRing
 from shared.tenants.keys import id_of
+from shared.tenants.sealing import Sealing
 from shared.tenants.settings import TenantSettings
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 COLLECTION = "tenants"
-_SEALED = "$sealed"
 WEBHOOK_SECRET_LENGTH = 16  # Klaviyo refuses shorter ones
 STAGING = "-stg"  # how the name ends of the staging twin of a tenant
 
@@ -282,13 +281,10 @@ class TenantStore:
 
     def names(self) -> Iterator[str]:
         """Yield every tenant's name, in order."""
-        yield from (document.id for document in self._all())
+        return (document.id for document in self._all())
 
-    def _all(self, where: dict[str, Scalar] | None = None) -> Iterator[Document]:
-        after: str | None = None
-        while page := self._documents.find(COLLECTION, where=where, after=after):
-            yield from page
-            after = page[-1].id
+    def _all(self, where: Mapping[str, Scalar] | None = None) -> Iterator[Document]:
+        return each_document(self._documents, COLLECTION, where=where)
 
     def reencrypt(self, name: str, *, dry_run: bool = False) -> int:
         """Write every secret of the tenant that an older key sealed again with the first key; return how many.
@@ -299,13 +295,14 @@ class TenantStore:
             document = self._documents.get(COLLECTION, name)
             if document is None:
                 return 0
+            sealing = Sealing(self._keys, name)
             stale = {
-                field: count for field, value in document.fields.items() if (count := self._stale(value))
+                field: count for field, value in document.fields.items() if (count := sealing.stale(value))
             }
             due = sum(stale.values())
             if dry_run or not due:
                 return due
-            renewed = {field: self._renewed(name, field, document.fields[field]) for field in stale}
+            renewed = {field: sealing.renewed(field, document.fields[field]) for field in stale}
             try:
                 self._documents.update(COLLECTION, name, renewed, version=document.version)
             except DocumentChangedError:
@@ -315,83 +312,10 @@ class TenantStore:
 
     def _encode(self, tenant: Tenant, fields: set[str]) -> dict[str, Value]:
         plain = tenant.model_dump(mode="python", include=fields)
-        return {name: self._seal(tenant.name, name, value) for name, value in plain.items()}
-
-    def _seal(self, tenant: str, path: str, value: Any) -> Value:
-        match value:
-            case SecretStr():
-                return {_SEALED: self._keys.encrypt(value.get_secret_value(), tenant=tenant, field=path)}
-            case dict():
-                return {
-                    _escaped(key): self._seal(tenant, f"{path}.{key}", item) for key, item in value.items()
-                }
-            case list() | tuple():
-                return [self._seal(tenant, path, item) for item in value]
-            case datetime():
-                return value.astimezone(UTC)
-            case StrEnum():
-                return value.value
-            case str() | int() | float() | None:
-                return value
-            case _:
-                raise TypeError(f"{path} holds what no document can")
+        sealing = Sealing(self._keys, tenant.name)
+        return {name: sealing.seal(name, value) for name, value in plain.items()}
 
     def _decode(self, document: Document) -> Tenant:
-        plain = {name: self._open(document.id, name, value) for name, value in document.fields.items()}
+        sealing = Sealing(self._keys, document.id)
+        plain = {name: sealing.open(name, value) for name, value in document.fields.items()}
         return Tenant.model_validate(plain)
-
-    def _open(self, tenant: str, path: str, value: Value) -> Any:
-        match value:
-            case {"$sealed": str(sealed)}:
-                return SecretStr(self._keys.decrypt(sealed, tenant=tenant, field=path))
-            case dict():
-                names = {key: _unescaped(key) for key in value}
-                return {
-                    names[key]: self._open(tenant, f"{path}.{names[key]}", item)
-                    for key, item in value.items()
-                }
-            case list():
-                return [self._open(tenant, path, item) for item in value]
-            case _:
-                return value
-
-    # These two know nothing of the model, so that they also reach what only a newer revision knows.
-
-    def _stale(self, value: Value) -> int:
-        """Return how many secrets in a stored value another key than the first sealed."""
-        match value:
-            case {"$sealed": str(sealed)}:
-                return not self._keys.is_current(sealed)
-            case dict():
-                return sum(map(self._stale, value.values()))
-            case list():
-                return sum(map(self._stale, value))
-            case _:
-                return 0
-
-    def _renewed(self, tenant: str, path: str, value: Value) -> Value:
-        """Return a stored value with its secrets sealed by the first key."""
-        match value:
-            case {"$sealed": str(sealed)} if not self._keys.is_current(sealed):
-                secret = self._keys.decrypt(sealed, tenant=tenant, field=path)
-                return {_SEALED: self._keys.encrypt(secret, tenant=tenant, field=path)}
-            case {"$sealed": str()}:
-                return value
-            case dict():
-                return {
-                    key: self._renewed(tenant, f"{path}.{_unescaped(key)}", item)
-                    for key, item in value.items()
-                }
-            case list():
-                return [self._renewed(tenant, path, item) for item in value]
-            case _:
-                return value
-
-
-def _escaped(name: str) -> str:
-    # A tenant's own settings may hold any name; none may pass for the mark of a secret.
-    return f"${name}" if name.startswith("$") else name
-
-
-def _unescaped(name: str) -> str:
-    return name.removeprefix("$")

@@ -1,6 +1,7 @@
-"""Runs any job: one match, so that the type checker finds a kind of job without a handler.
+"""The table of the code that does each kind of job. It is a `match`, so that the type checker finds a kind without code.
 
-The first job of a kind imports its handler: a worker gets the jobs of only one direction, and somebody waits during a cold start.
+Each row imports its code when the first such job comes: a worker gets the jobs of only one direction, and an import of all code would make
+a cold start slower. A job that needs more than one call has a function below the table.
 """
 
 from shared.consent.inbox import Inbox
@@ -38,37 +39,14 @@ from shared.worker.telling import tell_of_a_new_connection
 
 
 def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901, PLR0912, PLR0915 - one branch for each kind of job
-    """Do a job of a tenant once. `delivery.deliver` decides about every error that it raises."""
+    """Do a job of a tenant once. `delivery.deliver` handles each error that this raises."""
     match job:
         case SendMetric():
-            from shared.metrics.metrics import send_metric
-
-            if send_metric(job, tenant, services.klaviyo(tenant), services.omneo(tenant)):
-                from shared.profiles.calls import sync_soon
-
-                sync_soon(tenant, job.omneo_profile_id, queue=services.queue, clock=services.clock)
+            _send_metric(job, tenant, services)
         case PackEvents():
-            from shared.metrics.packing import pack_events
-
-            pack_events(
-                job, tenant, services, dropping=lambda: dropping(_known_now(tenant, services), services)
-            )
+            _pack_events(job, tenant, services)
         case Provision():
-            from shared.installation.leaving import leave_former_accounts
-            from shared.installation.provision import provision
-
-            # Not the cached one: seconds after a merchant has changed the account, its tokens are still the old account's.
-            tenant = services.tenant_cache.fresh(tenant.name) or tenant
-            provision(
-                tenant,
-                klaviyo=services.klaviyo(tenant),
-                omneo=services.omneo(tenant),
-                tenants=services.tenants,
-                leases=services.leases,
-                public_url=services.settings.public_url,
-            )
-            tell_of_a_new_connection(tenant, services)
-            leave_former_accounts(services.tenant_cache.fresh(tenant.name) or tenant, services)
+            _provision(tenant, services)
         case SendRecords():
             from shared.records.records import send_records
 
@@ -94,15 +72,7 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
 
             sweep(job, tenant, inbox=Inbox.of(services), queue=services.queue, clock=services.clock)
         case SweepOutbox():
-            from shared.metrics.packing import sweep_events
-            from shared.profiles.packing import sweep_backlog
-            from shared.records.packing import sweep_outbox
-            from shared.resync.syncs_in_bulk import sweep_imports
-
-            sweep_outbox(job, tenant, services)
-            sweep_events(job, tenant, services)
-            sweep_backlog(job, tenant, services)
-            sweep_imports(job, tenant, services)
+            _sweep_outbox(job, tenant, services)
         case AddInteraction():
             from shared.consent.interactions import add_refused_interaction
 
@@ -157,9 +127,54 @@ def run(job: AnyJob, tenant: Tenant, services: Services) -> None:  # noqa: C901,
 
             replay_dead_jobs(job, tenant, services)
         case EveryTenant():
-            raise CannotSucceedError("A scheduled job belongs to no tenant.")
+            raise CannotSucceedError("A scheduled job has no tenant.")
+
+
+def _send_metric(job: SendMetric, tenant: Tenant, services: Services) -> None:
+    from shared.metrics.metrics import send_metric
+
+    if send_metric(job, tenant, services.klaviyo(tenant), services.omneo(tenant)):
+        from shared.profiles.calls import sync_soon
+
+        sync_soon(tenant, job.omneo_profile_id, queue=services.queue, clock=services.clock)
+
+
+def _pack_events(job: PackEvents, tenant: Tenant, services: Services) -> None:
+    from shared.metrics.packing import pack_events
+
+    pack_events(job, tenant, services, dropping=lambda: dropping(_known_now(tenant, services), services))
+
+
+def _provision(tenant: Tenant, services: Services) -> None:
+    from shared.installation.leaving import leave_former_accounts
+    from shared.installation.provision import provision
+
+    # Not the cached tenant: for some seconds after a merchant has changed the account, it holds the tokens of the old one.
+    tenant = services.tenant_cache.fresh(tenant.name) or tenant
+    provision(
+        tenant,
+        klaviyo=services.klaviyo(tenant),
+        omneo=services.omneo(tenant),
+        tenants=services.tenants,
+        leases=services.leases,
+        public_url=services.settings.public_url,
+    )
+    tell_of_a_new_connection(tenant, services)
+    leave_former_accounts(services.tenant_cache.fresh(tenant.name) or tenant, services)
+
+
+def _sweep_outbox(job: SweepOutbox, tenant: Tenant, services: Services) -> None:
+    from shared.metrics.packing import sweep_events
+    from shared.profiles.packing import sweep_backlog
+    from shared.records.packing import sweep_outbox
+    from shared.resync.syncs_in_bulk import sweep_imports
+
+    sweep_outbox(job, tenant, services)
+    sweep_events(job, tenant, services)
+    sweep_backlog(job, tenant, services)
+    sweep_imports(job, tenant, services)
 
 
 def _known_now(tenant: Tenant, services: Services) -> Tenant:
-    """Return the tenant as the next job would have it, for a job that goes on for minutes."""
+    """Return the tenant as the next job would read it: a job that runs for minutes must notice changes."""
     return services.tenant_cache.get(tenant.name) or services.tenant_cache.fresh(tenant.name) or tenant

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.processes import free_port
+from deploy.local.free_ports import free_port
 from tests.bench.roots import Root
 from tests.bench.wire import read_answer
 

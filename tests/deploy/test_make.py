@@ -42,7 +42,7 @@ def find(machine: Path, *words: str, **variables: str) -> "subprocess.CompletedP
     return subprocess.run(
         ["/bin/bash", str(FIND), *words],
         env={"PATH": str(machine), "HOME": str(home), **variables},
-        capture_output=True, text=True, timeout=30, check=False,
+        capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def test_uv_installs_where_it_is_found_and_checks_hashes(machine: Path, tmp_path
     done = subprocess.run(
         ["/bin/bash", str(REPOSITORY / "deploy/local/install.sh"), str(environment), str(lock)],
         env={"PATH": str(machine), "HOME": str(tmp_path)},
-        capture_output=True, text=True, timeout=30, check=False,
+        capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     lines = told.read_text().splitlines()
     assert f"venv --quiet --python {machine}/python3.12 {environment}" in lines
@@ -135,7 +135,7 @@ def test_help_lists_every_command_of_the_makefile_that_a_person_gives() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
     listed = subprocess.run(
         ["make", "help"], cwd=REPOSITORY, env={"PATH": os.environ["PATH"]},
-        capture_output=True, text=True, timeout=30, check=True,
+        capture_output=True, text=True, timeout=60, check=True,
     ).stdout  # fmt: skip
     targets = re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)
     assert set(re.findall(r"^  make ([a-z-]+) ", listed, re.MULTILINE)) == set(targets) - {"quick"}
@@ -199,6 +199,6 @@ def test_a_script_of_make_is_sound_shell_in_one_form(script: Path) -> None:
     for command in (("shellcheck",), ("shfmt", "-d", "-i", "2", "-ci")):
         program = Path(sys.executable).with_name(command[0])
         checked = subprocess.run(
-            [program, *command[1:], script], capture_output=True, text=True, timeout=30, check=False
+            [program, *command[1:], script], capture_output=True, text=True, timeout=60, check=False
         )
         assert checked.stdout == ""

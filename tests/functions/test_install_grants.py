@@ -36,7 +36,7 @@ def is_honoured(world: World, name: str = TENANT) -> bool:
     assert connection is not None
     token = connection.access_token.get_secret_value()
     headers = {"Authorization": f"Bearer {token}", "revision": "2026-10-15"}
-    answer = requests.get(f"{world.sandbox.klaviyo.url}/api/accounts", headers=headers, timeout=5)
+    answer = requests.get(f"{world.sandbox.klaviyo.url}/api/accounts", headers=headers, timeout=60)
     return answer.status_code != 401
 
 

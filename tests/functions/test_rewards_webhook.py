@@ -316,7 +316,7 @@ def test_a_hundred_equal_calls_at_once_are_one_reward(webhook: FlaskClient, shop
 
     def call(_: int) -> Any:
         client = webhook.application.test_client()
-        start.wait(timeout=30)
+        start.wait(timeout=60)
         return client.post(PATH, json=a_body(id="order-7"), headers=HEADERS).get_json()
 
     with ThreadPoolExecutor(100) as pool:

@@ -216,7 +216,7 @@ class TestTheLog:
         assert line["message"] == "call answered"
         assert (line["tenant"], line["target"], line["metric"]) == (TENANT, "metric", "Seen")
         assert (line["method"], line["path"]) == ("POST", "/{tenant}/api/v1/targets/klaviyo/{target}")
-        assert line["said"] == "attributes.profile.data.attributes.email must be an email address."
+        assert line["said"] == "profile.email must be an email address."
 
     def test_an_outside_call_has_method_and_path_template(
         self, targets: FlaskClient, world: World, capsys: pytest.CaptureFixture[str]

@@ -27,6 +27,7 @@ CORE = (
     "shared/consent/spreading.py",
     "shared/consent/to_omneo.py",
     "shared/consent/webhook.py",
+    "shared/http/answers.py",
     "shared/http/client.py",
     "shared/http/connections.py",
     "shared/http/deadlines.py",
@@ -109,6 +110,7 @@ CORE = (
     "shared/storage/sealed.py",
     "shared/tenants/cache.py",
     "shared/tenants/keys.py",
+    "shared/tenants/sealing.py",
     "shared/tenants/secret_uses.py",
     "shared/tenants/settings.py",
     "shared/tenants/tenants.py",
@@ -123,10 +125,13 @@ CORE = (
     "shared/web/json_bodies.py",
     "shared/web/routes.py",
     "shared/worker/delivery.py",
+    "shared/worker/giving_up.py",
     "shared/worker/outcomes.py",
     "shared/worker/replaying.py",
     "shared/worker/run.py",
     "shared/worker/schedule.py",
+    "shared/worker/unread.py",
+    "shared/worker/waiting.py",
 )
 
 # Where a module's tests do not bear its name.
@@ -152,6 +157,7 @@ _ELSEWHERE = {
     "shared/consent/rules/step.py": ("tests/shared/consent/rules/test_decisions.py",),
     "shared/consent/rules/whose.py": _MEMORY,
     "shared/consent/webhook.py": ("tests/functions/test_system_webhooks.py",),
+    "shared/http/answers.py": ("tests/shared/http/test_client.py",),
     "shared/jobs/dead_job_rows.py": ("tests/shared/jobs/test_dead_jobs.py",),
     "shared/klaviyo/rules/attributes.py": ("tests/shared/profiles/rules/test_mapping.py",),
     "shared/metrics/metrics.py": ("tests/functions/test_targets.py", _WORKER[0]),
@@ -181,14 +187,18 @@ _ELSEWHERE = {
         "tests/shared/records/test_outbox.py",
         "tests/shared/metrics/test_backlog.py",
     ),
+    "shared/tenants/sealing.py": ("tests/shared/tenants/test_tenants.py",),
     "shared/web/answers.py": _ENDPOINTS,
     "shared/web/callers.py": _ENDPOINTS,
     "shared/web/calls.py": _ENDPOINTS,
     "shared/web/endpoints.py": _ENDPOINTS,
     "shared/web/routes.py": _ENDPOINTS,
+    "shared/worker/giving_up.py": _WORKER,
     "shared/worker/outcomes.py": _WORKER,
     "shared/worker/run.py": _WORKER,
     "shared/worker/schedule.py": _WORKER,
+    "shared/worker/unread.py": _WORKER,
+    "shared/worker/waiting.py": _WORKER,
 }
 
 

@@ -154,7 +154,7 @@ class TestContexts:
 
         def work(number: int) -> None:
             with logs.context(tenant=f"t{number}"):
-                start.wait(timeout=20)
+                start.wait(timeout=60)
                 for _ in range(30):
                     logs.note(job=f"j{number}")
                     logs.write(logging.INFO, f"{number}")

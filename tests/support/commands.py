@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-_PATIENCE_SECONDS = 60
+_PATIENCE_SECONDS = 120
 _processes = get_context("forkserver")
 _processes.set_forkserver_preload(
     ["deploy.tenants.commands", "shared.jobs.cloud_tasks", "google.cloud.tasks_v2"]

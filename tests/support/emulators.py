@@ -71,7 +71,7 @@ def _is_there(host: str) -> bool:
     """Return whether whoever ran it, and wrote its address, is still alive."""
     name, _, port = host.rpartition(":")
     try:
-        socket.create_connection((name, int(port)), timeout=5).close()
+        socket.create_connection((name, int(port)), timeout=60).close()
     except OSError:
         return False
     return True
@@ -90,4 +90,4 @@ def firestore_documents(
     """The document store on the emulator, empty."""
     with monkeypatch.context() as environment:
         environment.setenv("FIRESTORE_EMULATOR_HOST", firestore_emulator.host)
-        return FirestoreDocuments(firestore_client(firestore_project), timeout=20.0)
+        return FirestoreDocuments(firestore_client(firestore_project), timeout=60.0)

@@ -8,7 +8,6 @@ import http.client
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from deploy.local.free_ports import free_port
+
 _JAR = Path("platform", "cloud-firestore-emulator", "cloud-firestore-emulator.jar")
 _MAIN_CLASS = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
-_READY_SECONDS = 30.0
+_READY_SECONDS = 120.0
 
 
 class MissingProgramError(Exception):
@@ -46,7 +47,7 @@ def running(log: Path, *options: str) -> Iterator[FirestoreEmulator]:
         EmulatorFailedError: it did not start.
     """
     java = shutil.which("java") or _missing("java")
-    command = [java, *_java_options(_emulator_jar()), "start", "--host=127.0.0.1", f"--port={_free_port()}"]
+    command = [java, *_java_options(_emulator_jar()), "start", "--host=127.0.0.1", f"--port={free_port()}"]
     host = f"127.0.0.1:{command[-1].removeprefix('--port=')}"
     command += options
     with log.open("wb") as output:
@@ -104,17 +105,10 @@ def _dies_with_us() -> list[str]:
     return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _await_ready(process: "subprocess.Popen[bytes]", host: str, log: Path) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        connection = http.client.HTTPConnection(host, timeout=2.0)
+        connection = http.client.HTTPConnection(host, timeout=10.0)
         with suppress(OSError, http.client.HTTPException):
             connection.request("GET", "/")
             if connection.getresponse().status == http.HTTPStatus.OK:
@@ -129,7 +123,7 @@ def _await_ready(process: "subprocess.Popen[bytes]", host: str, log: Path) -> No
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
     try:
-        process.wait(timeout=5.0)
+        process.wait(timeout=10.0)
     except subprocess.TimeoutExpired:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

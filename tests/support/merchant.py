@@ -97,7 +97,7 @@ class Merchant:
 def consented(begun: TestResponse) -> str:
     """Return where Klaviyo sends the browser, that `begun` has sent there, after the merchant's consent."""
     assert begun.status_code == 302
-    answer = requests.get(begun.headers["Location"], allow_redirects=False, timeout=5)
+    answer = requests.get(begun.headers["Location"], allow_redirects=False, timeout=60)
     assert answer.status_code == 302
     return answer.headers["Location"]
 

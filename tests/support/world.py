@@ -337,7 +337,7 @@ def environment_for(sandbox: Sandbox, tasks: TasksEmulator, folder: Path, worker
 
 def told_to_the_queue(record: str) -> set[int | None]:
     """Return what workers have answered to the local queue whose record is at this address; None is no answer."""
-    with urllib.request.urlopen(f"{record}/attempts?limit=1000", timeout=5) as answer:
+    with urllib.request.urlopen(f"{record}/attempts?limit=1000", timeout=60) as answer:
         return {attempt["status"] for attempt in json.load(answer)["attempts"]}
 
 
@@ -354,7 +354,7 @@ def serving(app: Flask) -> Iterator[str]:
     finally:
         stopping.set()
         # Wakes the thread; to poll for the end would make every stop as slow as its interval.
-        socket.create_connection(("127.0.0.1", server.server_port), timeout=5).close()
+        socket.create_connection(("127.0.0.1", server.server_port), timeout=60).close()
         thread.join()
         server.server_close()
 

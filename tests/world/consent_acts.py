@@ -58,8 +58,8 @@ def _is_told_of(holder: Person, person: Person, channel: str, decision: Decision
     """Note what a person has decided through the profile that Klaviyo has as somebody else's: with one address it is the other's too."""
     if holder.address(channel).casefold() == person.address(channel).casefold():
         holder.decide(channel, replace(decision, is_by_another=True))
-    elif (channel, decision.way) == ("email", OUT):
-        holder.others_outs.append(decision.at)
+    elif decision.way == OUT:
+        holder.others_outs.append((channel, decision.at))
     elif channel == "email" and not person.is_living:
         holder.others_ins.append(decision.at)
 

@@ -74,7 +74,7 @@ def _judge_merged(world: SimulatedWorld, person: Person, channel: str) -> None:
     """Who was merged into one who has opted out is not written to at the former address either."""
     heir = next((one for one in world.persons if one.name == person.merged_into), None)
     left = world.account.owner("external_id", person.omneo)
-    if heir is None or left is None or person.untold or heir.untold or not heir.is_living or heir.is_excluded:
+    if heir is None or left is None or person.untold or heir.untold or not heir.is_living:
         return
     if heir.wanted(channel, APART) == {OUT} and way_in_klaviyo(left, channel) == IN:
         world.breaks(f"law 1: {person.name} is one with {heir.name}, who has opted out, and is written to")
@@ -257,11 +257,7 @@ def judge_persons(world: SimulatedWorld) -> None:
             world.breaks(f"law 3: {person.name} is {len(holders)} profiles in Klaviyo")
             continue
         [held] = holders
-        name = held.attributes.get("first_name")
-        if name != f"Canary {person.name}":
-            world.breaks(
-                f"law 3: the profile of {person.name} has the data of {str(name).removeprefix('Canary ')}"
-            )
+        _judge_data(world, person, held)
         _judge_last_name(world, person, str(held.attributes.get("last_name") or ""))
         if is_address(person, "email") and not person.shares("email", world.everybody):
             email = str(held.attributes.get("email") or "")
@@ -271,6 +267,18 @@ def judge_persons(world: SimulatedWorld) -> None:
         kept = world.account.profiles.get(stranger.klaviyo)
         if kept is None or kept.attributes.get("first_name") != f"Canary {stranger.name}":
             world.breaks(f"law 3: {stranger.name}, whom Omneo does not know, was overwritten")
+
+
+def _judge_data(world: SimulatedWorld, person: Person, held: Profile) -> None:
+    """The one has a title and the other none: who was merged into a person in Omneo is one with them."""
+    name = held.attributes.get("first_name")
+    if name != f"Canary {person.name}":
+        world.breaks(
+            f"law 3: the profile of {person.name} has the data of {str(name).removeprefix('Canary ')}"
+        )
+    title = str(held.properties.get("omneo_title") or "").removeprefix("Canary ")
+    if title and title not in {one.name for one in (person, *person.absorbed)}:
+        world.breaks(f"law 3: the profile of {person.name} has the title of {title}")
 
 
 def _judge_last_name(world: SimulatedWorld, person: Person, held: str) -> None:

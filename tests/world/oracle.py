@@ -54,9 +54,9 @@ class Person:
     email: str = ""
     phone: str = ""
     decisions: dict[str, list[Decision]] = field(default_factory=lambda: {"email": [], "sms": []})
-    others_outs: list[float] = field(
+    others_outs: list[tuple[str, float]] = field(
         default_factory=list
-    )  # when another opted out through the profile that Klaviyo had as this person's
+    )  # on which channel and when another opted out through the profile that Klaviyo had as this person's
     others_ins: list[float] = field(
         default_factory=list
     )  # when another, whom Omneo does not know any more, signed up through it
@@ -119,7 +119,7 @@ class Person:
             return True  # it may be a sign-up of whoever has the former address
         if last.is_by_another:
             return True  # a sign-up in the moments until both have their new addresses is told of the other
-        if channel == "email" and any(at >= last.at - apart for at in self.others_outs):
+        if any(theirs == channel and at >= last.at - apart for theirs, at in self.others_outs):
             return True  # nothing tells whose that opt-out was
         if any(OUT in other.wanted(channel, apart) for other in self.absorbed):
             return True  # the address, or the profile, is one of somebody who had opted out, as far as anybody can know

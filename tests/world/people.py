@@ -44,8 +44,14 @@ def _omneo_fields(person: Person, beginning: Beginning, at: float = _BEFORE) -> 
         "mobile_phone": person.phone,
         "mobile_phone_e164": person.phone,
         "first_name": f"Canary {person.name}",
+        "title": title_of(person),
         "attributes": {"comms": comms},
     }
+
+
+def title_of(person: Person) -> str | None:
+    """Return what some people have in their profile and others have not: what the one leaves must not stay with the other."""
+    return f"Canary {person.name}" if person.name[-1] in "13579" else None
 
 
 def _known_to_klaviyo(
@@ -58,6 +64,8 @@ def _known_to_klaviyo(
         external_id=person.omneo,
         first_name=f"Canary {person.name}",
     )
+    if title := title_of(person):
+        profile.properties["omneo_title"] = title
     person.klaviyo = profile.id
     for channel, way in (("email", beginning.email), ("sms", beginning.sms)):
         consent = profile.subscriptions.consents[channel]

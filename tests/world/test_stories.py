@@ -457,6 +457,101 @@ STORIES: dict[str, Plan] = {
         faults=(Fault(20, "klaviyo", "dies after", about="POST /api/profile-bulk-import-jobs"),),
         landings=(170.0, 5.0),
     ),
+    "she is restored after one with her email got her Klaviyo profile, and is deleted": Plan(
+        people=(Beginning("out", "in"), Beginning("in", "out")),
+        acts=(
+            act(441.6, "k.delete"),
+            act(547.1, "p.share email", who=1),
+            act(705.8, "p.delete", who=1),
+            act(841.3, "p.delete"),
+            act(842.4, "p.restore", who=1),
+        ),
+        landings=(25.0,),
+    ),
+    "one is merged into her and she is deleted, both while Omneo does not answer": Plan(
+        people=(Beginning("in", "in", is_new=True), Beginning("in", "in")),
+        acts=(act(21.9, "p.merge", ""), act(104.1, "p.delete", who=1)),
+        faults=(Fault(16, "omneo", "lost before", 1034.8),),
+        landings=(9.6,),
+    ),
+    **{
+        f"her {what} was another's, told after {hers} and {theirs} s, when she {act_} through the other's profile, told after {late} s": Plan(
+            people=(Beginning("in", "in"), Beginning("in", "in")),
+            acts=(
+                act(5, f"p.share {what}", who=1, told=(hers,)),
+                act(6, f"p.{what}", told=(theirs,)),
+                act(12, "k.unsubscribe", channel, who=1, told=(late,)),
+            ),
+        )
+        for what, channel, act_ in (("phone", "sms", "texts STOP"), ("email", "email", "unsubscribes"))
+        for hers, theirs, late in (
+            (300.0, 300.0, 2.0),
+            (300.0, 40.0, 500.0),
+            (20.0, 300.0, 100.0),
+            (20.0, 15.0, 500.0),
+        )
+    },
+    **{
+        f"our {channel} subscribe, whose answer was lost, lands twice, and she leaves in between, which is told late": Plan(
+            people=(OUT,),
+            acts=(act(5, "o.in", channel), act(leaves, "k.unsubscribe", channel, told=(500.0,))),
+            faults=(Fault(6, "klaviyo", "lost after", about="POST */profile-subscription-bulk-create-jobs"),),
+            landings=landings,
+            echo=echo,
+        )
+        for channel, leaves, echo, landings in (
+            ("sms", 40, 2.0, (20.0, 120.0, 3.0)),
+            ("email", 70, 400.0, (150.0, 170.0, 3.0)),
+        )
+    },
+    "she who took in another is excluded, and gives the other's email on": Plan(
+        people=(Beginning("in", "out", is_new=True, is_known_by_email=True), Beginning("in", "in")),
+        acts=(
+            act(30.6, "p.merge", "takes the email", who=1),
+            act(85.4, "p.exclude"),
+            act(388.6, "p.create", "in", "in", who=1),
+            act(720.3, "p.give email"),
+        ),
+        landings=(5.9,),
+        double_opt_in=True,
+    ),
+    "she who took in another is excluded, and opts out": Plan(
+        people=(Beginning("in", "in"), Beginning("in", "in")),
+        acts=(
+            act(30.6, "p.merge", "takes the email", who=1, told=(60.0,)),
+            act(32.4, "p.exclude", told=(2.0,)),
+            act(400, "o.out", "email"),
+        ),
+    ),
+    "one who is out is merged into her, and she signs up before Klaviyo has merged them": Plan(
+        people=(Beginning("in", "out"), Beginning("out", "in")),
+        acts=(
+            act(155.1, "o.out", "email"),
+            act(722.9, "p.merge", "", who=1, told=(7.8, 7.8)),
+            act(749.5, "k.subscribe", "email"),
+        ),
+        landings=(9.5,),
+    ),
+    **{
+        f"one who has just signed up by {channel} is merged into her, who is out, told after {told} s": Plan(
+            people=(Beginning("out", "out"), Beginning("out", "out")),
+            acts=(act(50.6, "k.subscribe", channel, who=1, told=(told,)), act(60, "p.merge", "", who=1)),
+            landings=(28.7,),
+        )
+        for channel in ("email", "sms")
+        for told in (2.0, 900.0)
+    },
+    **{
+        f"she unsubscribes after an opt-in stamped {ahead} s ahead, and the sync can only run when the stamp is past": Plan(
+            people=(OUT,),
+            acts=(
+                act(5, "o.in ahead", "email", ahead),
+                act(5 + ahead // 2, "k.unsubscribe", "email", told=(1000.0,)),
+            ),
+            faults=(Fault(5, "klaviyo", "503", lasts),),
+        )
+        for ahead, lasts in ((20, 60.0), (300, 600.0))
+    },
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

@@ -10,10 +10,13 @@ import re
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import count
+from math import inf
 from typing import Any
 from urllib.parse import urlsplit
 
+from deploy.local.console.counterparts import Counterparts
 from deploy.local.console.story import Filter, Job, Part, Step, Story
 from deploy.local.console.titles import about, of_job
 
@@ -22,6 +25,7 @@ _KEYS = 20_000  # a forgotten call's key is kept: what is told of it late begins
 STEPS = 80
 LATE = 3.0  # seconds within which a log line is read after what it tells of
 _BLUR = 0.002  # seconds: a line's time has whole milliseconds
+_GUESSED = 1e6  # farther than any that is sure
 
 # A job that only hands on to another: the story goes on until one of that kind has run for the tenant.
 _SPREAD = "spread-events"
@@ -61,6 +65,50 @@ class Outside:
     fault: str = ""
 
 
+@dataclass(frozen=True)
+class Fired:
+    """That an event in Omneo has fired a target, which was rendered and sent, or was not for its `error`."""
+
+    tenant: str
+    trigger: str
+    handle: str
+    path: str
+    body: bytes
+    attempt: int
+    fired_at: float
+    sent_at: float | None
+    status: int | None
+    error: str
+
+
+@dataclass
+class _Received:
+    """A call of a function, for the target that was sent as it."""
+
+    path: str
+    body: bytes
+    began_at: float
+    story: Story
+
+
+@dataclass
+class _Sent:
+    """A target that was sent, and its own story as long as nobody has seen the call that it was."""
+
+    fired: Fired
+    story: Story | None = None
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A log line, and the step that it is."""
+
+    at: float
+    fields: Mapping[str, Any]
+    story: Story
+    step: int
+
+
 class Book:
     """The newest stories. What is told of a call may come in any order, and what is more than fits is forgotten, the oldest first."""
 
@@ -71,11 +119,14 @@ class Book:
         self._steps = count(1)
         self._stories: OrderedDict[int, Story] = OrderedDict()
         self._by_key: OrderedDict[str, Story] = OrderedDict()
-        self._calls: deque[Outside] = deque(maxlen=2_000)
-        self._attempts: OrderedDict[int, Mapping[str, Any]] = OrderedDict()
-        self._attempts_taken: OrderedDict[int, tuple[Story, int]] = OrderedDict()  # and the worker's step
+        self._calls: Counterparts[_Line, Outside] = Counterparts(_calls_apart, most=2_000)
+        self._attempts: Counterparts[_Line, Mapping[str, Any]] = Counterparts(_attempts_apart, most=2_000)
+        self._attempts_taken: OrderedDict[int, _Line] = OrderedDict()
         self._left_out: deque[str] = deque(maxlen=200)
-        self._exchanges: deque[tuple[str, bytes, float, Story]] = deque(maxlen=1_000)
+        self._exchanges: Counterparts[_Sent, _Received] = Counterparts(_exchanges_apart, most=1_000)
+        self._ended: dict[
+            tuple[str, str], float
+        ] = {}  # when one of this kind that another hands on to was done last, by tenant
 
     def newest(self, wanted: Filter, most: int, *, since: int = -1) -> list[Story]:
         """Return the newest stories that are wanted and have changed after `since`, the newest first."""
@@ -111,94 +162,86 @@ class Book:
         path = target.partition("?")[0]
         tenant, kind, title = about(method, path, sent.body)
         story = self._story(f"trace:{trace}" if trace else "", began_at)
-        story.began_at = min(story.began_at, began_at)
+        story.begin(began_at, seen=True)
         story.tenant = story.tenant or tenant
-        story.kind = kind
+        story.sort.learn(kind, 3, began_at)
         story.answered = status
-        self._name(story, title, 2)
+        story.named.learn(title, 2, began_at)
         said = _json_of(answer.body)
         told = said.get("status") if isinstance(said, dict) and kind != "admin" else None
         if told == "queued":
-            self._queued(story, said)
+            self._queued(story, said, began_at)
         story.is_dry_run = told == "dry_run"
         if status >= 400:
-            story.reason = _message(said)
-        _see_people(story, target, sent.body)
+            story.refusal.learn(_message(said), 0, began_at)
+        _see_people(story, target, sent.body, began_at)
         story.steps = [step for step in story.steps if not step.stands_in]
         # An answer that broke off has the status 0.
         mood = "good" if 200 <= status < 400 else "bad"
         words = f"{method} {path} → {status or 'no answer'}"
         self._add(story, Step(began_at, "Extension", words, answered_at - began_at, mood, (sent, answer)))
-        self._exchanges.append((path, sent.body, began_at, story))
+        if met := self._exchanges.one_of(_Received(path, sent.body, began_at, story)):
+            if met.story is not None:
+                self._hide(met.story)
+            self._fired(story, met.fired)
 
-    def _queued(self, story: Story, said: Mapping[str, Any]) -> None:
+    def _queued(self, story: Story, said: Mapping[str, Any], at: float) -> None:
         """Note what a call was promised: a job by its id, or, for consent events, one that has no id in the answer."""
         if isinstance(id := said.get("id"), str):
-            self._job(story, id, "", "queued", known=False)
+            story.jobs.setdefault(id, Job("", "queued"))
         elif said.get("events") and not any(job.kind == _SPREAD for job in story.jobs.values()):
-            story.awaits.add(_SPREAD)
+            story.awaits[_SPREAD] = at
 
-    def delivery(
-        self,
-        *,
-        tenant: str,
-        trigger: str,
-        handle: str,
-        path: str,
-        body: bytes,
-        attempt: int,
-        fired_at: float,
-        sent_at: float | None,
-        status: int | None,
-        error: str,
-    ) -> None:
-        """Take in that an event in Omneo has fired a target, which was rendered and sent, or was not for its `error`."""
-        story = self._of_exchange(path, body, sent_at) if sent_at else None
-        if story is None:
-            story = self._story("", fired_at)
-            story.kind, story.answered, story.reason = "event", status or 0, error
-        story.tenant = tenant
-        story.began_at = min(story.began_at, fired_at)
-        self._name(story, f"{trigger} in Omneo", 3)
-        _see_people(story, "", body)
-        again = f", attempt {attempt}" if attempt > 1 else ""
-        what = "renders and sends" if sent_at else "cannot render"
-        shown = Part("Rendered target", handle, (("Content-Type", "application/json"),), body)
-        words = f"The reaction to {trigger} {what} the target {handle}{again}{': ' + error if error else ''}"
-        self._add(
-            story, Step(fired_at, "Omneo", words, None, "bad" if error else "", (shown,) if body else ())
-        )
+    def delivery(self, fired: Fired) -> None:
+        """Take in a target of Omneo's: it is part of the call that it was, or of none, if it was not sent or nobody has seen that call."""
+        sent = _Sent(fired)
+        if fired.sent_at and (met := self._exchanges.other_of(sent)):
+            self._fired(met.story, fired)
+            return
+        sent.story = self._story("", fired.fired_at)
+        sent.story.sort.learn("event", 2, fired.fired_at)
+        sent.story.answered = fired.status or 0
+        sent.story.refusal.learn(fired.error, 2, fired.fired_at)
+        self._fired(sent.story, fired)
+
+    def _fired(self, story: Story, fired: Fired) -> None:
+        if story.number not in self._stories:
+            return
+        story.tenant = fired.tenant
+        story.begin(fired.fired_at, seen=True)
+        story.named.learn(f"{fired.trigger} in Omneo", 3, fired.fired_at)
+        _see_people(story, "", fired.body, fired.fired_at)
+        again = f", attempt {fired.attempt}" if fired.attempt > 1 else ""
+        what = "renders and sends" if fired.sent_at else "cannot render"
+        shown = Part("Rendered target", fired.handle, (("Content-Type", "application/json"),), fired.body)
+        words = f"The reaction to {fired.trigger} {what} the target {fired.handle}{again}{': ' + fired.error if fired.error else ''}"
+        mood, parts = "bad" if fired.error else "", (shown,) if fired.body else ()
+        self._add(story, Step(fired.fired_at, "Omneo", words, None, mood, parts))
 
     def call(self, call: Outside) -> None:
         """Take in a call that a sandbox has received; a log line tells whose it is."""
-        self._calls.append(call)
+        if line := self._calls.one_of(call):
+            self._show_call(line, call)
 
     def attempt(self, attempt: Mapping[str, Any]) -> None:
         """Take in that the queue has given a task to a worker, as its record tells, again once it is answered; a log line tells which
         job's it was.
         """
         if taken := self._attempts_taken.get(attempt["id"]):
-            self._show_parts(*taken, _parts_of(attempt))
-        else:
-            self._attempts[attempt["id"]] = attempt
-        for held in (self._attempts, self._attempts_taken):
-            while len(held) > 2_000:
-                held.popitem(last=False)
+            self._show_parts(taken, _parts_of(attempt))
+        elif line := self._attempts.one_of(attempt, attempt["id"]):
+            self._show_attempt(line, attempt)
 
-    def _show_parts(self, story: Story, number: int, parts: tuple[Part, ...]) -> None:
+    def _show_parts(self, line: _Line, parts: tuple[Part, ...]) -> None:
         """Let a step have what was sent and answered in it, where it was told before the answer had come."""
-        for place, step in enumerate(story.steps):
-            if step.number == number and len(step.parts) < len(parts):
-                story.steps[place] = replace(step, parts=parts)
-                self._touch(story)
+        if any(step.number == line.step and len(step.parts) < len(parts) for step in line.story.steps):
+            self._change(line, parts=parts)
 
     def leave_out(self, trace: str) -> None:
         """Make no story of this trace, and show none that a line has begun already."""
         self._left_out.append(trace)
         if begun := self._by_key.get(f"trace:{trace}"):
-            begun.hidden = True
-            self.total -= 1
-            self._touch(begun)
+            self._hide(begun)
 
     def line(self, at: float, fields: Mapping[str, Any]) -> None:
         """Take in a line that a function has logged."""
@@ -217,63 +260,66 @@ class Book:
     def _answered(self, at: float, fields: Mapping[str, Any]) -> None:
         story = self._of_line(at - float(fields.get("seconds", 0)), fields)
         function, target = str(fields.get("function", "")), str(fields.get("target", ""))
-        kind = _KIND_OF_FUNCTION.get(function) or _KIND_OF_TARGET.get(target) or story.kind
-        story.kind = story.kind or kind
-        if (
-            story.answered is None
-        ):  # the gateway's exchange is not known, or not yet: an earlier start's, or one that ends now
+        story.sort.learn(_KIND_OF_FUNCTION.get(function) or _KIND_OF_TARGET.get(target, ""), 1, at)
+        # The gateway's exchange is not known, or not yet: an earlier start's, or one that ends now.
+        if story.answered is None:
             story.answered = int(fields.get("status", 0))
             words = f"{fields.get('method')} {fields.get('path')} → {story.answered}"
             seconds = float(fields.get("seconds", 0))
             mood = "good" if story.answered < 400 else "bad"
             self._add(story, Step(at - seconds, "Extension", words, seconds, mood, stands_in=True))
-            self._name(story, words, 1)
+            story.named.learn(words, 1, at)
         if metric := fields.get("metric"):
             story.about = str(metric)
         if said := fields.get("said"):
-            story.reason = str(said)
+            story.refusal.learn(str(said), 1, at)
         if job := fields.get("job"):
-            self._job(story, str(job), str(fields.get("kind", "")), "queued", known=False)
+            story.jobs.setdefault(str(job), Job(str(fields.get("kind", "")), "queued"))
 
     def _outside(self, at: float, fields: Mapping[str, Any]) -> None:
         service, status = str(fields.get("service")), int(fields.get("status", 0))
         seconds = float(fields.get("seconds", 0))
         story = self._of_line(at - seconds, fields)
-        call, guessed = self._call_of(at, fields)
-        path = call.path if call else fields.get("path")
-        words = f"{fields.get('method')} {path} → {status or 'no answer'}"
-        if call and call.fault:
-            words += f" (a fault that was ordered: {call.fault})"
         mood = "good" if 200 <= status < 400 else "warn" if status in (404, 409, 429) else "bad"
-        parts = (call.sent, call.answer) if call else ()
-        if call:
-            _see_people(story, call.path, call.sent.body)
-        began = call.received_at if call and not guessed else at - seconds
-        self._add(story, Step(began, service, words, seconds, mood, parts, guessed=guessed))
+        words = f"{fields.get('method')} {fields.get('path')} → {status or 'no answer'}"
+        number = self._add(story, Step(at - seconds, service, words, seconds, mood))
+        line = _Line(at, fields, story, number)
+        if call := self._calls.other_of(line):
+            self._show_call(line, call)
+
+    def _show_call(self, line: _Line, call: Outside) -> None:
+        guessed = not line.fields.get("request")
+        _see_people(line.story, call.path, call.sent.body, call.received_at)
+        words = f"{call.method} {call.path} → {call.status or 'no answer'}"
+        if call.fault:
+            words += f" (a fault that was ordered: {call.fault})"
+        began = {} if guessed else {"at": call.received_at}
+        self._change(line, text=words, parts=(call.sent, call.answer), guessed=guessed, **began)
 
     def _outcome(self, at: float, fields: Mapping[str, Any]) -> None:
         outcome, kind, id = (str(fields.get(name, "")) for name in ("outcome", "kind", "job"))
         story = self._of_line(at - float(fields.get("age", 0) or 0), fields)
-        story.kind = story.kind or _KIND_OF_JOB.get(kind, "schedule")
-        self._name(story, of_job(kind), 0)
+        story.sort.learn(_KIND_OF_JOB.get(kind, "schedule"), 0, at)
+        story.named.learn(of_job(kind), 0, at)
         state = {"waiting": "waiting", "dead": "dead"}.get(outcome, "delivered")
-        self._job(story, id, kind, state, known=True)
-        story.awaits.discard(kind)
-        if state != "delivered":
-            story.reason = str(fields.get("reason", ""))
-        elif story.state == "delivered":
-            story.reason = ""
-        self._hand_on(story, kind, state, fields)
-        attempt = self._attempt_of(at, fields)
+        reason = "" if state == "delivered" else str(fields.get("reason", ""))
+        if id not in story.jobs or story.jobs[id].at <= at:
+            story.jobs[id] = Job(kind, state, at, reason)
+        story.awaits.pop(kind, None)
+        if state == "delivered":
+            self._hand_on(story, kind, at, fields)
         mood = {"waiting": "warn", "dead": "bad"}.get(state, "good")
         words = f"{fields.get('function')}: {kind} {_ended(fields)}"
-        if attempt is None:
-            self._add(story, Step(at, "Worker", words, None, mood))
-            return
-        self._queue_step(story, attempt)
-        took = at - float(attempt["dispatched_epoch"])
-        number = self._add(story, Step(at, "Worker", words, took, mood, _parts_of(attempt)))
-        self._attempts_taken[attempt["id"]] = story, number
+        line = _Line(at, fields, story, self._add(story, Step(at, "Worker", words, None, mood)))
+        if attempt := self._attempts.other_of(line):
+            self._show_attempt(line, attempt)
+
+    def _show_attempt(self, line: _Line, attempt: Mapping[str, Any]) -> None:
+        self._queue_step(line.story, attempt)
+        self._change(line, seconds=line.at - float(attempt["dispatched_epoch"]), parts=_parts_of(attempt))
+        self._attempts_taken[attempt["id"]] = line
+        if len(self._attempts_taken) > 2_000:
+            self._attempts_taken.popitem(last=False)
 
     def _queue_step(self, story: Story, attempt: Mapping[str, Any]) -> None:
         created, dispatched = float(attempt["created_epoch"]), float(attempt["dispatched_epoch"])
@@ -281,65 +327,17 @@ class Book:
         words = f"The job stands in {attempt['queue']}{again}"
         self._add(story, Step(created, "Queue", words, dispatched - created, "", guessed=True))
 
-    def _hand_on(self, story: Story, kind: str, state: str, fields: Mapping[str, Any]) -> None:
-        if state != "delivered":
-            return
+    def _hand_on(self, story: Story, kind: str, at: float, fields: Mapping[str, Any]) -> None:
         if kind in _FOLLOWED_BY and not ("received" in fields and not fields["received"].get("added")):
-            story.awaits.add(_FOLLOWED_BY[kind])
+            follower = _FOLLOWED_BY[kind]
+            if self._ended.get((story.tenant, follower), -inf) < at:
+                story.awaits[follower] = at
         if kind in _FOLLOWED_BY.values():
+            self._ended[story.tenant, kind] = max(at, self._ended.get((story.tenant, kind), at))
             for other in self._stories.values():
-                if kind in other.awaits and other.tenant == story.tenant:
-                    other.awaits.discard(kind)
+                if other.tenant == story.tenant and other.awaits.get(kind, inf) <= at:
+                    del other.awaits[kind]
                     self._touch(other)
-
-    def _call_of(self, at: float, fields: Mapping[str, Any]) -> tuple[Outside | None, bool]:
-        """Return the call that a line tells of, and whether only time and path say so; each call is taken once."""
-        if request := fields.get("request"):
-            for call in reversed(self._calls):
-                if call.request == request:
-                    self._calls.remove(call)
-                    return call, False
-        began = at - float(fields.get("seconds", 0))
-        matches = _template(str(fields.get("path", "")))
-        near = [
-            call
-            for call in self._calls
-            if call.service == fields.get("service")
-            and call.method == fields.get("method")
-            and (call.status or 0) == (fields.get("status") or 0)
-            and (not call.tenant or call.tenant == fields.get("tenant"))
-            and began - LATE <= call.received_at <= at + _BLUR
-            and matches.fullmatch(call.path)
-        ]
-        if not near:
-            return None, False
-        call = min(near, key=lambda call: abs(call.received_at - began))
-        self._calls.remove(call)
-        return call, True
-
-    def _attempt_of(self, at: float, fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        direction = str(fields.get("function", "")).removesuffix("_worker")
-        queue = f"{fields.get('tenant')}-klaviyo-{direction}"
-        near = [
-            row
-            for row in self._attempts.values()
-            if row["queue"] == queue
-            and float(row["dispatched_epoch"] or at + 1) <= at + _BLUR
-            and (row["answered_epoch"] is None or float(row["answered_epoch"]) >= at - LATE)
-        ]
-        if not near:
-            return None
-        # The task's body holds the job's id; where it is forgotten, the time alone tells.
-        its = [row for row in near if f'"{fields.get("job")}"' in (row.get("sent") or {}).get("body", "")]
-        found = min(its or near, key=lambda row: abs(float(row["answered_epoch"] or at) - at))
-        return self._attempts.pop(found["id"])
-
-    def _of_exchange(self, path: str, body: bytes, sent_at: float | None) -> Story | None:
-        for other_path, other_body, began_at, story in reversed(self._exchanges):
-            near = sent_at is not None and abs(began_at - sent_at) < LATE
-            if near and path == other_path and body == other_body and story.number in self._stories:
-                return story
-        return None
 
     @staticmethod
     def _trace_of(fields: Mapping[str, Any]) -> str:
@@ -351,6 +349,7 @@ class Book:
         # A job's id may be made of what it is about, and then another call has had it too; a trace is one call's.
         key = f"trace:{trace}" if trace else f"job:{job}" if job else ""
         story = self._story(key, began_at)
+        story.begin(began_at, seen=False)
         story.tenant = story.tenant or str(fields.get("tenant", ""))
         return story
 
@@ -375,14 +374,18 @@ class Book:
         self.changes += 1
         story.changed = self.changes
 
-    def _name(self, story: Story, title: str, rank: float) -> None:
-        if rank > story.rank or not story.title:
-            story.title, story.rank = title, rank
+    def _hide(self, story: Story) -> None:
+        if not story.hidden:
+            story.hidden = True
+            self.total -= 1
+            self._touch(story)
 
-    def _job(self, story: Story, id: str, kind: str, state: str, *, known: bool) -> None:
-        """Note where a job is. What `known` says takes the place of what was said when it was queued, never the other way."""
-        if known or id not in story.jobs:
-            story.jobs[id] = Job(kind, state)
+    def _change(self, line: _Line, **changes: Any) -> None:
+        """Let a line's step say more."""
+        for place, step in enumerate(line.story.steps):
+            if step.number == line.step:
+                line.story.steps[place] = replace(step, **changes)
+                self._touch(line.story)
 
     def _add(self, story: Story, step: Step) -> int:
         """Add a step, unless there are too many or the story is forgotten, and return its number."""
@@ -391,6 +394,50 @@ class Book:
             story.steps.append(replace(step, number=number))
         self._touch(story)
         return number
+
+
+def _calls_apart(line: _Line, call: Outside) -> float | None:
+    """Return how far a line that tells of a call is from a call, None if it is another's."""
+    fields = line.fields
+    if request := fields.get("request"):
+        return 0.0 if call.request == request else None
+    began = line.at - float(fields.get("seconds", 0))
+    is_its = (
+        call.service == fields.get("service")
+        and call.method == fields.get("method")
+        and (call.status or 0) == (fields.get("status") or 0)
+        and (not call.tenant or call.tenant == fields.get("tenant"))
+        and began - LATE <= call.received_at <= line.at + _BLUR
+        and _template(str(fields.get("path", ""))).fullmatch(call.path)
+    )
+    return abs(call.received_at - began) if is_its else None
+
+
+def _attempts_apart(line: _Line, attempt: Mapping[str, Any]) -> float | None:
+    """Return how far a line that tells what came of a job is from an attempt in the queue's record, None if it is another's.
+
+    The task's body holds the job's id, and then it does not matter how late the line was read; where it is forgotten, the time alone tells.
+    """
+    direction = str(line.fields.get("function", "")).removesuffix("_worker")
+    dispatched, answered = attempt["dispatched_epoch"], attempt["answered_epoch"]
+    if (
+        attempt["queue"] != f"{line.fields.get('tenant')}-klaviyo-{direction}"
+        or dispatched is None
+        or float(dispatched) > line.at + _BLUR
+    ):
+        return None
+    ended = float(line.at if answered is None else answered)
+    if sent := attempt.get("sent"):
+        return abs(ended - line.at) if f'"{line.fields.get("job")}"' in sent["body"] else None
+    return _GUESSED + abs(ended - line.at) if ended >= line.at - LATE else None
+
+
+def _exchanges_apart(sent: _Sent, received: _Received) -> float | None:
+    """Return how far a target that was sent is from a call of a function, None if it is another's."""
+    if sent.fired.sent_at is None or (sent.fired.path, sent.fired.body) != (received.path, received.body):
+        return None
+    apart = abs(received.began_at - sent.fired.sent_at)
+    return apart if apart < LATE else None
 
 
 def _parts_of(attempt: Mapping[str, Any]) -> tuple[Part, ...]:
@@ -431,6 +478,7 @@ def _span(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
+@lru_cache(256)
 def _template(path: str) -> re.Pattern[str]:
     """Return what matches the paths of a template as logs have it: /api/profiles/{id}, an Omneo one with its tenant in front."""
     pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))
@@ -449,7 +497,7 @@ def _json_of(body: bytes) -> Any:
         return None
 
 
-def _see_people(story: Story, target: str, body: bytes) -> None:
+def _see_people(story: Story, target: str, body: bytes, at: float) -> None:
     if len(story.people) > 200:
         return
     for person in (
@@ -457,7 +505,7 @@ def _see_people(story: Story, target: str, body: bytes) -> None:
         *_EMAIL.findall(body[:20_000].decode("utf-8", errors="replace")),
         *_people_in(_json_of(body)),
     ):
-        story.people[person.lower()] = None
+        story.people[person.lower()] = min(at, story.people.get(person.lower(), at))
 
 
 def _people_in(value: Any, depth: int = 0) -> Iterator[str]:

@@ -3,6 +3,7 @@ and joined stands in stories.py.
 """
 
 from dataclasses import dataclass, field
+from math import inf
 
 DRY_RUN = "dry run"
 STATES = ("queued", "waiting", "delivered", "dead", "refused", DRY_RUN)
@@ -43,12 +44,27 @@ class Step:
     number: int = 0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Job:
-    """A job of a story, by what was logged of it last."""
+    """A job of a story, by what was logged of it last, at Unix seconds `at`; one that was only promised has no time."""
 
     kind: str
     state: str
+    at: float = -inf
+    reason: str = ""
+
+
+@dataclass
+class Known:
+    """A word that several tell, each knowing better than another. It depends on who has told it, never on who was first."""
+
+    word: str = ""
+    _known: tuple[float, float] = (-inf, -inf)
+
+    def learn(self, word: str, rank: int, at: float) -> None:
+        """Take the word of who knows best, and of two who know as well the earlier one, at Unix seconds `at`."""
+        if word and (rank, -at) > self._known:
+            self.word, self._known = word, (rank, -at)
 
 
 @dataclass
@@ -57,20 +73,45 @@ class Story:
 
     number: int
     began_at: float
-    title: str = ""
+    named: Known = field(default_factory=Known)
     about: str = ""
     tenant: str = ""
-    kind: str = ""
-    reason: str = ""
+    sort: Known = field(default_factory=Known)
+    refusal: Known = field(default_factory=Known)
     answered: int | None = None
     steps: list[Step] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
-    people: dict[str, None] = field(default_factory=dict)
-    awaits: set[str] = field(default_factory=set)
+    people: dict[str, float] = field(default_factory=dict)  # and when each was in it first
+    awaits: dict[str, float] = field(default_factory=dict)  # kinds of jobs, and since when
     changed: int = 0
     hidden: bool = False
     is_dry_run: bool = False
-    rank: float = 0  # how well `title` is known; a better one takes its place
+    is_begin_seen: bool = False  # else `began_at` is what log lines let us guess
+
+    def begin(self, at: float, *, seen: bool) -> None:
+        """Take in when it began, by who has seen it begin or by a log line's guess."""
+        if seen == self.is_begin_seen:
+            self.began_at = min(self.began_at, at)
+        elif seen:
+            self.began_at, self.is_begin_seen = at, True
+
+    @property
+    def title(self) -> str:
+        """What has happened, in words."""
+        return self.named.word
+
+    @property
+    def kind(self) -> str:
+        """One of `KINDS`."""
+        return self.sort.word
+
+    @property
+    def reason(self) -> str:
+        """Why it is dead, waits or is refused; "" if it is not."""
+        for state in ("dead", "waiting"):
+            if jobs := [job for job in self.jobs.values() if job.state == state]:
+                return max(jobs, key=lambda job: job.at).reason
+        return "" if self.jobs else self.refusal.word
 
     @property
     def state(self) -> str:
@@ -89,7 +130,8 @@ class Story:
     @property
     def person(self) -> str:
         """The first address of a person in it, "" if there is none."""
-        return next((person for person in self.people if "@" in person), "")
+        addresses = [person for person in self.people if "@" in person]
+        return min(addresses, key=lambda person: self.people[person], default="")
 
     @property
     def seconds(self) -> float:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from deploy.local.console.asking import CONSOLE, UnansweredError
 from deploy.local.console.masking import Mask
-from deploy.local.console.stories import Book, Outside
+from deploy.local.console.stories import Book, Fired, Outside
 from deploy.local.console.story import Part
 from deploy.local.exchange import Exchange
 from deploy.local.logs import Follower
@@ -103,15 +103,17 @@ class Watching:
                 self._read()
 
     def _read(self) -> None:
-        # The logs first: what a line tells of was seen by others before it was written.
+        # The logs first, and the calls of functions after the targets that they were: what a line tells of was seen by others before it was
+        # written, and what a target was answered the gateway has told of before.
         lines = self._follower.new_lines()
         attempts = self._new_attempts()
+        deliveries = self._new_deliveries()
         with self.lock:
             before = self.book.changes
             while self._exchanges:
                 self._exchange(self._exchanges.popleft())
-            for tenant in self._sandbox.omneo.tenants():
-                self._deliveries(tenant)
+            for delivery in deliveries:
+                self._delivery(delivery)
             self._calls("Klaviyo", self._sandbox.klaviyo.calls.all())
             self._calls("Omneo", self._sandbox.omneo.calls.all())
             for attempt in attempts:
@@ -141,24 +143,28 @@ class Watching:
             answer=Part("Answer", str(seen.status), tuple(seen.answer_headers), bytes(seen.answer_body)),
         )
 
-    def _deliveries(self, tenant: str) -> None:
-        deliveries = self._sandbox.omneo.deliveries(tenant)
-        for delivery in deliveries[self._deliveries_read.get(tenant, 0) :]:
-            self._delivery(delivery)
-        self._deliveries_read[tenant] = len(deliveries)
+    def _new_deliveries(self) -> list[Delivery]:
+        new: list[Delivery] = []
+        for tenant in self._sandbox.omneo.tenants():
+            deliveries = self._sandbox.omneo.deliveries(tenant)
+            new += deliveries[self._deliveries_read.get(tenant, 0) :]
+            self._deliveries_read[tenant] = len(deliveries)
+        return new
 
     def _delivery(self, delivery: Delivery) -> None:
         self.book.delivery(
-            tenant=delivery.tenant,
-            trigger=delivery.trigger,
-            handle=delivery.target,
-            path=urlsplit(delivery.url).path,
-            body=delivery.body,
-            attempt=delivery.attempt,
-            fired_at=delivery.fired_at,
-            sent_at=delivery.sent_at,
-            status=delivery.status,
-            error=delivery.error,
+            Fired(
+                tenant=delivery.tenant,
+                trigger=delivery.trigger,
+                handle=delivery.target,
+                path=urlsplit(delivery.url).path,
+                body=delivery.body,
+                attempt=delivery.attempt,
+                fired_at=delivery.fired_at,
+                sent_at=delivery.sent_at,
+                status=delivery.status,
+                error=delivery.error,
+            )
         )
 
     def _calls(self, service: str, calls: list[Call]) -> None:

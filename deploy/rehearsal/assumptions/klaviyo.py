@@ -5,7 +5,7 @@ from deploy.rehearsal.checks import connection, consent, events, profiles, recor
 from shared.consent import heal
 from shared.consent.rules import decisions, memory
 from shared.consent.rules.delivery import read_event
-from shared.http import client as http
+from shared.http import answers
 from shared.http.forbidden import lacks_a_scope
 from shared.installation.leaving import leave_former_accounts
 from shared.installation.provision import provision
@@ -281,14 +281,14 @@ KLAVIYO: tuple[Assumption, ...] = (
     _of(
         "answers-carry-limits",
         "each answer that is not throttled carries `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset`",
-        Place(http.retry_after),
+        Place(answers.retry_after),
         "nothing: the extension waits as `Retry-After` says",
         Trial(connection.answers_carry_limits, writes=False),
     ),
     _of(
         "answers-carry-request-id",
         "each answer carries `X-Klaviyo-Req-Id`",
-        Place(http.Problem),
+        Place(answers.Problem),
         "the desk cannot say what Klaviyo's support asks for",
         Trial(connection.answers_carry_request_id, writes=False),
     ),

@@ -2,7 +2,7 @@
 
 from deploy.rehearsal.assumption import Assumption, CannotBeTried, Place, Service, Trial
 from deploy.rehearsal.checks import omneo, rewards
-from shared.admin import checks as doctor
+from shared.admin import omneo as doctor
 from shared.http.strangers import is_strangers
 from shared.installation.provision import provision
 from shared.metrics.metrics import send_metric

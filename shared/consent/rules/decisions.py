@@ -133,8 +133,8 @@ class Decided:
     """An event and its result, as it is remembered.
 
     `clears_bounce` goes with an opt-in to email that Klaviyo can deliver to. `mark` is whose an opt-in says it is: ours, another's, or
-    nothing. `is_written` says that Omneo was given what it writes, `is_told` that its interaction was made. `address` is the mark of the email
-    that Omneo showed of the person some seconds later, "" where that is not known.
+    nothing. `is_written` says that Omneo was given what it writes, `is_told` that its interaction was made. `address` is the mark of the email,
+    or of the phone number, that Omneo showed of the person some seconds later, "" where that is not known.
     """
 
     id: str

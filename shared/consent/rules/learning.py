@@ -61,24 +61,25 @@ def _pruned(memory: Memory) -> Memory:
 def with_pulled(memory: Memory, at: datetime, address: str = "") -> Memory:
     """Return the memory with an opt-out that Omneo does not have and Klaviyo's profile shows, whether or not an event tells of it.
 
-    `address` is the mark of the email that Omneo showed some seconds after that time, "" where it is not known whose it was then.
+    `address` is the mark of the address that Omneo showed some seconds after that time, "" where it is not known whose it was then.
 
     Omneo is to be given it, also where it was given it before: an opt-in without a date has taken it back, and does not count.
     """
-    pulled = Decided(
-        f"{PULLED}{at.isoformat()}",
-        _UNSUBSCRIBED[memory.channel],
-        "",
-        at,
-        Decision.OPT_OUT,
-        is_told=True,
-        address=address,
-    )
-    return with_events(_with_opt_outs_to_write(memory), [pulled])
+    return with_events(_with_opt_outs_to_write(memory), [_pulled(memory.channel, at, address)])
+
+
+def with_opt_outs_at_her_address(memory: Memory, moments: Iterable[datetime]) -> Memory:
+    """Return the memory with opt-outs from what is her address by now, which were told of the Klaviyo profile of whoever had it before."""
+    return with_events(memory, [_pulled(memory.channel, at, "") for at in moments])
+
+
+def _pulled(channel: Channel, at: datetime, address: str) -> Decided:
+    id, topic = f"{PULLED}{at.isoformat()}", _UNSUBSCRIBED[channel]
+    return Decided(id, topic, "", at, Decision.OPT_OUT, is_told=True, address=address)
 
 
 def address_at(memory: Memory, at: datetime) -> str:
-    """Return the mark of the email that Omneo first showed after an opt-out of that time, "" if none is known: an event may be told long after."""
+    """Return the mark of the address that Omneo first showed after an opt-out of that time, "" if none is known: an event may be told long after."""
     outs = [event for event in memory.events if event.decision is Decision.OPT_OUT and event.at == at]
     return next((event.address for event in sorted(outs, key=is_pulled, reverse=True) if event.address), "")
 
@@ -130,6 +131,11 @@ def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
     since = read_at if (has_turned and not is_in_order) or stamp == memory.ahead else dated
     is_decided = has_turned or is_new or (stamp is not None and stamp == memory.ahead)
     return replace(memory, omneo_out=latest(memory.omneo_out, since)) if is_decided else memory
+
+
+def with_stamp_ahead(memory: Memory, stamp: datetime | None) -> Memory:
+    """Return the memory with a stamp that lay ahead when Omneo told of it, None if there is none: it never counts."""
+    return memory if stamp is None else replace(memory, ahead=stamp)
 
 
 def _noticed(memory: Memory, shown: Seen, stamp: datetime | None) -> Memory:

@@ -64,6 +64,11 @@ class Call:
         """Return whether it may still land."""
         return self.landed_at is None and now < self.last_at + UNDER_WAY
 
+    @property
+    def most_landings(self) -> int:
+        """How often it may land: as often as it was asked, where nobody knows which of the calls took effect."""
+        return self.times if self.last_at != self.asked_at else 1
+
     def may_have_landed(self, at: datetime, within: timedelta = UNDER_WAY) -> bool:
         """Return whether what happened in Klaviyo at that time may be its effect."""
         if self.landed_at is not None:
@@ -94,8 +99,8 @@ class Memory:
     `omneo_in` is the newest stamp of an opt-in that was decided in Omneo; `omneo_out` the same of an opt-out, or when it was first seen
     if no stamp tells. `seen_at` is when Omneo first showed `seen`, or was given it. `ahead` is a stamp that lay ahead of the clock when it was seen, and never counts.
     `merged_at` is when another Klaviyo profile was last asked to be merged into hers, which may bring its consent along. `own_in` is the
-    time of the opt-in that hers showed before any was, None if it showed none. `mailed` is the mark of the email that a sync last left in
-    Klaviyo, "" if none did.
+    time of the opt-in that hers showed before any was, None if it showed none. `mailed` is the mark of the email, or of the phone number,
+    that a sync last left in Klaviyo, "" if none did.
     """
 
     channel: Channel

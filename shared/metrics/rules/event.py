@@ -1,8 +1,7 @@
 """From the body of a metric call to the attributes of Klaviyo's Create Event.
 
-Four shapes become the same event: Klaviyo's own, with or without its `data` envelope; the retired Track shape that Omneo's
-connecting-comms-platform page still shows; and an Omneo context beside a metric name in the URL. The person and the metric must be right.
-Every other value is put right or left out; `left_out` names those left out.
+`shapes.py` reads the shape of the body. The person and the metric must be right. Every other value is corrected or left out, and `left_out`
+names those that are left out. A refusal names a field as the caller's shape calls it.
 """
 
 import re
@@ -12,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.errors import InvalidPayloadError
-from shared.metrics.rules.event_profile import fitting, names_a_person, settled_profile, what_is_missing
-from shared.metrics.rules.track import from_track
+from shared.metrics.rules.event_profile import fitting, settled_profile
+from shared.metrics.rules.paths import Paths
+from shared.metrics.rules.shapes import METRIC_IN_URL, read_shape
 from shared.values import is_unrendered, lacks_a_part, read_id, read_number, read_plain, read_text
 from shared.values.amounts import rounded, with_rounded_money
 from shared.values.booleans import read_boolean
 from shared.values.dates import read_time
-from shared.values.omneo_ids import read_omneo_id
 
 # https://developers.klaviyo.com/en/reference/create_event
 METRIC_NAME_LENGTH = 128
@@ -37,9 +36,9 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Metric:
-    """An event as Klaviyo takes it, and the Omneo profile it is about if the call named that.
+    """An event as Klaviyo takes it, and its Omneo profile if the call named one.
 
-    `left_out` are the paths of what the body holds and Klaviyo would not take; the phone number is looked at when the event is sent.
+    `left_out` are the paths of values that Klaviyo would not take. The phone number is checked when the event is sent.
     """
 
     attributes: Json
@@ -50,32 +49,37 @@ class Metric:
 def read_metric(body: object, *, metric_name: str, with_token: bool, now: datetime, unique_id: str) -> Metric:
     """Return the event that `body` describes, its `unique_id` and `time` fixed.
 
-    `metric_name` is the URL's, "" if it gives none. `now` and `unique_id` serve where the body gives none.
+    `metric_name` is the name in the URL, "" if there is none. `now` and `unique_id` count if the body gives no time or no key.
 
     Raises:
         InvalidPayloadError: names the field and the fix.
     """
     if not isinstance(body, dict):
         raise InvalidPayloadError("Send a JSON object.")
-    given, omneo_id = _in_any_shape(body, metric_name, now)
-    _check_strings(given, "attributes")
+    shaped = read_shape(body, metric_name, is_time=lambda value: _is_time(value, now))
+    given, paths = shaped.attributes, shaped.paths
+    _check_strings(given, paths.whole)
     left_out: list[str] = []
-    profile, omneo_id = settled_profile(_profile_data(given), omneo_id=omneo_id, left_out=left_out)
+    profile, omneo_id = settled_profile(
+        _profile_data(given), omneo_id=shaped.omneo_id, left_out=left_out, paths=paths
+    )
     event: Json = {
-        "metric": {"data": {"type": "metric", "attributes": _metric_attributes(given, metric_name)}},
+        "metric": {"data": {"type": "metric", "attributes": _metric_attributes(given, metric_name, paths)}},
         "profile": {"data": profile},
-        "properties": _properties(given, PROPERTIES - (TOKEN_PROPERTIES if with_token else 0), left_out),
-        "unique_id": _unique_id(given.get("unique_id")) or unique_id,
-        "time": _time(given.get("time"), now),
-        **_amount(given, left_out),
+        "properties": _properties(
+            given, PROPERTIES - (TOKEN_PROPERTIES if with_token else 0), left_out, paths
+        ),
+        "unique_id": _unique_id(given.get("unique_id"), paths) or unique_id,
+        "time": _time(given.get("time"), now, paths),
+        **_amount(given, left_out, paths),
     }
     if read_id(given.get("backfill")) != "":
-        event["backfill"] = _backfill(given["backfill"])
+        event["backfill"] = _backfill(given["backfill"], paths)
     return Metric(event, omneo_id, tuple(left_out))
 
 
 def metric_called(body: object, metric_name: str) -> str:
-    """Return the metric's name as far as a body tells it, be it one that cannot be accepted; else the URL's, which may be ""."""
+    """Return the metric's name in a body, even if the name cannot be accepted; else the name in the URL, which may be ""."""
     if not isinstance(body, dict):
         return metric_name
     resource = body.get("data", body)
@@ -110,83 +114,19 @@ def _inside(value: object, *path: str) -> object:
     return value
 
 
-# Which shape
+# The checks for every shape
 
 
-def _in_any_shape(body: Json, metric_name: str, now: datetime) -> tuple[Json, str]:
-    """Return the attributes that the body means, in Klaviyo's shape but as the caller wrote them, and the Omneo profile's id if known."""
-    profile = body.get("profile")
-    if (
-        metric_name
-        and isinstance(profile, dict)
-        and any(read_id(profile.get(key)) != "" for key in ("email", "id"))
-    ):
-        return _from_context(body, profile, now)
-    if "data" in body:
-        return _from_resource(body["data"], "data."), ""
-    if "attributes" in body:
-        return _from_resource(body, ""), ""
-    if "event" in body or "customer_properties" in body:
-        return from_track(body), ""
-    raise InvalidPayloadError(_no_shape(body, metric_name))
-
-
-def _no_shape(body: Json, metric_name: str) -> str:
-    """Return what to change in a body that is none of the shapes."""
-    profile = {} if body.get("profile") == [] else body.get("profile")  # PHP writes an empty object as []
-    if isinstance(profile, dict) and metric_name:
-        return f"Say whose event it is: profile.email or profile.id. {what_is_missing(profile)}"
-    if isinstance(profile, dict):
-        return (
-            "Name the metric in the URL, as ?metric=NAME: the body has a profile, and names no metric itself."
-        )
-    if metric_name and names_a_person(body):
-        where = "Say whose event it is below profile, as profile.email or profile.id: a person at the root of the body is not read."
-        return where if read_id(body.get("email")) != "" else f"{where} {what_is_missing(body)}"
-    return (
-        "Send Klaviyo's event as {data: {type, attributes}} or {attributes}, or any object with profile.email or profile.id"
-        " and the metric's name as ?metric=NAME."
-    )
-
-
-def _from_resource(resource: object, path: str) -> Json:
-    if not isinstance(resource, dict):
-        raise InvalidPayloadError(f"{path.rstrip('.')} must be an object.")
-    if resource.get("type", "event") != "event":
-        raise InvalidPayloadError(f'{path}type must be "event".')
-    attributes = resource.get("attributes")
-    if not isinstance(attributes, dict):
-        raise InvalidPayloadError(f"{path}attributes must be an object.")
-    return dict(attributes)
-
-
-def _from_context(body: Json, profile: Json, now: datetime) -> tuple[Json, str]:
-    data: Json = {"attributes": {"email": profile.get("email")}, "id": profile.get("id")}
-    properties = {key: value for key, value in body.items() if key not in ("profile", "unique_id", "time")}
-    if rest := {key: value for key, value in profile.items() if key not in ("id", "email")}:
-        properties["profile"] = rest
-    event: Json = {"profile": {"data": data}, "properties": properties, "unique_id": body.get("unique_id")}
-    if body.get("time"):
-        # A context may use the word for something else; then it is one more property.
-        moment = _moment(body["time"])
-        is_ours = moment is not None and _is_in_range(moment, now)
-        (event if is_ours else properties)["time"] = body["time"]
-    return event, read_omneo_id(profile.get("id"))
-
-
-# What every shape must satisfy
-
-
-def _metric_attributes(given: Json, metric_name: str) -> Json:
-    path = "attributes.metric.data.attributes.name"
+def _metric_attributes(given: Json, metric_name: str, paths: Paths) -> Json:
+    path = paths.metric
     metric = given.get("metric") or {"data": {"attributes": {}}}
     data = _object_in(metric, "data", "attributes.metric")
     if data.get("type", "metric") != "metric":
         raise InvalidPayloadError('attributes.metric.data.type must be "metric".')
     attributes = _object_in(data, "attributes", "attributes.metric.data")
     name = attributes.get("name")
-    if read_id(name) == "":  # nothing, or what a template makes of it
-        name = metric_name
+    if read_id(name) == "" and metric_name:  # no value, or a template's text for none
+        name, path = metric_name, METRIC_IN_URL
     if not isinstance(name, str) or is_unrendered(name) or not read_text(name):
         raise InvalidPayloadError(f"{path} is needed: the metric's name, as text.")
     name = read_text(name)
@@ -204,51 +144,49 @@ def _profile_data(given: Json) -> Json:
     return inner
 
 
-def _properties(given: Json, most: int, left_out: list[str]) -> Json:
-    """Return the event's properties. An attribute that Klaviyo's event does not have becomes one: else it would be refused."""
+def _properties(given: Json, most: int, left_out: list[str], paths: Paths) -> Json:
+    """Return the event's properties. An attribute that Klaviyo's event does not have becomes a property, because Klaviyo would refuse it."""
     properties = given.get("properties") or {}
     if not isinstance(properties, dict):
         raise InvalidPayloadError("attributes.properties must be an object.")
     others = {name: value for name, value in given.items() if name not in _KNOWN}
     properties = {**others, **properties}
     if len(properties) > most:
-        raise InvalidPayloadError(f"attributes.properties may hold at most {most} properties here.")
+        raise InvalidPayloadError(f"{paths.properties} may hold at most {most} properties here.")
     return fitting(with_rounded_money(properties), "attributes.properties", left_out)
 
 
-def _unique_id(given: object) -> str:
+def _unique_id(given: object, paths: Paths) -> str:
     id = read_id(given)
     if id is None or len(id) > UNIQUE_ID_LENGTH:
-        raise InvalidPayloadError(
-            f"attributes.unique_id must be text of at most {UNIQUE_ID_LENGTH} characters."
-        )
+        raise InvalidPayloadError(f"{paths.unique_id} must be text of at most {UNIQUE_ID_LENGTH} characters.")
     if lacks_a_part(id):
         raise InvalidPayloadError(
-            "attributes.unique_id lacks a part: what its template puts beside the fixed text was empty. Klaviyo would keep one event"
-            " of all events with this key. Fill it, or leave unique_id away."
+            f"{paths.unique_id} lacks a part: what its template puts beside the fixed text was empty. Klaviyo would keep one event"
+            " of all events with this key. Fill it, or leave it away."
         )
     return id
 
 
-def _time(given: object, now: datetime) -> str:
+def _time(given: object, now: datetime, paths: Paths) -> str:
     if read_id(given) == "":
         return now.isoformat(timespec="seconds")
     moment = _moment(given)
     if moment is None:
         raise InvalidPayloadError(
-            "attributes.time must be RFC 3339, as in 2026-07-23T10:00:00+00:00, or Unix seconds."
+            f"{paths.time} must be RFC 3339, as in 2026-07-23T10:00:00+00:00, or Unix seconds."
         )
     if not _is_in_range(moment, now):
-        raise InvalidPayloadError("attributes.time must lie after 1990 and at most a year ahead.")
+        raise InvalidPayloadError(f"{paths.time} must lie after 1990 and at most a year ahead.")
     return moment.isoformat()
 
 
-def _amount(given: Json, left_out: list[str]) -> Json:
+def _amount(given: Json, left_out: list[str], paths: Paths) -> Json:
     found: Json = {}
     if read_id(given.get("value")) != "":
         value = read_number(given["value"])
         if value is None:
-            raise InvalidPayloadError("attributes.value must be a number.")
+            raise InvalidPayloadError(f"{paths.value} must be a number.")
         found["value"] = rounded(value, given.get("value_currency"))
     currency = given.get("value_currency")
     if read_id(currency) != "":
@@ -260,15 +198,15 @@ def _amount(given: Json, left_out: list[str]) -> Json:
     return found
 
 
-def _backfill(given: object) -> bool:
+def _backfill(given: object, paths: Paths) -> bool:
     found = read_boolean(given)
     if found is None:
-        raise InvalidPayloadError("attributes.backfill must be true or false.")
+        raise InvalidPayloadError(f"{paths.backfill} must be true or false.")
     return found
 
 
 def _check_strings(value: object, path: str) -> None:
-    """Refuse a string that Klaviyo would refuse. Nesting is bounded where the body is parsed."""
+    """Refuse a string that Klaviyo would refuse. The parser of the body limits the nesting."""
     match value:
         case str() if len(value) > STRING_BYTES // 4 and _bytes(value) > STRING_BYTES:
             raise InvalidPayloadError(f"{path} holds a string of more than {STRING_BYTES // 1024} KB.")
@@ -296,6 +234,11 @@ def _object_in(parent: Any, name: str, path: str) -> Json:
         where = f"{path}.{name}" if isinstance(parent, dict) else path
         raise InvalidPayloadError(f"{where} must be an object.")
     return value
+
+
+def _is_time(value: object, now: datetime) -> bool:
+    moment = _moment(value)
+    return moment is not None and _is_in_range(moment, now)
 
 
 def _is_in_range(moment: datetime, now: datetime) -> bool:

@@ -4,7 +4,7 @@ mapping.py decides which value goes where.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -40,19 +40,49 @@ class MappedProfile:
     """A profile as Klaviyo takes it.
 
     `attributes` hold None where a field is to be cleared, `unset` names the properties to remove. `filled` names what has a value
-    now, as in `first_name`, `location.city` and `properties.omneo_tier`: keep it for the next sync's `filled_before`.
+    now, as in `first_name`, `location.city` and `properties.omneo_tier`: keep it for the next sync's `filled_before`. `cleared` names what
+    is cleared or removed, in the same way.
     """
 
     attributes: dict[str, Json]
     unset: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
     filled: frozenset[str] = frozenset()
+    cleared: frozenset[str] = frozenset()
 
     def resource(self, klaviyo_id: str = "") -> dict[str, Json]:
         """Return the `data` of Klaviyo's create-or-update. `klaviyo_id` is given when it is known."""
         known = {"id": klaviyo_id} if klaviyo_id else {}
-        meta = {"meta": {"patch_properties": {"unset": [*self.unset]}}} if self.unset else {}
-        return {"type": "profile", **known, "attributes": self.attributes, **meta}
+        return _resource({"type": "profile", **known}, self.attributes, [*self.unset])
+
+
+def with_cleared(resource: Mapping[str, Json], names: Collection[str]) -> dict[str, Json]:
+    """Return the `data` of a call that also clears these fields, named as in `filled`, where it gives them no value.
+
+    >>> with_cleared({"attributes": {"title": "Dr"}}, ["title", "location.city", "properties.a"])["attributes"]
+    {'title': 'Dr', 'location': {'city': None}}
+    """
+    attributes = {
+        name: {**value} if isinstance(value, Mapping) else value
+        for name, value in resource["attributes"].items()
+    }
+    meta = resource.get("meta", {}).get("patch_properties", {})
+    unset = {*meta.get("unset", ()), *(name for name in map(_property, names) if name)}
+    for name in sorted(name for name in names if not _property(name)):
+        first, _, rest = name.partition(".")
+        held = attributes.setdefault(first, {}) if rest else attributes
+        if isinstance(held, dict):
+            held.setdefault(rest or first, None)
+    left = sorted(unset - attributes.get("properties", {}).keys())
+    return _resource(resource, attributes, left)
+
+
+def _resource(
+    resource: Mapping[str, Json], attributes: Mapping[str, Json], unset: list[str]
+) -> dict[str, Json]:
+    rest = {name: value for name, value in resource.items() if name != "meta"}
+    meta = {"meta": {"patch_properties": {"unset": unset}}} if unset else {}
+    return {**rest, "attributes": attributes, **meta}
 
 
 @dataclass
@@ -108,6 +138,7 @@ class Draft:
             tuple(self.notes),
             # What an earlier sync has filled and this one could not touch is in Klaviyo still.
             frozenset(self.values.keys() | (self.before - cleared)),
+            frozenset(cleared),
         )
 
     def _fit(self) -> None:

@@ -91,6 +91,18 @@ def klaviyo_profile(
     return draft.finished(str(profile.get("id") or ""))
 
 
+def names_filled(mappings: Mapping[str, str]) -> frozenset[str]:
+    """Return what a sync fills, by the names of `filled`: but for the custom attributes, which a shop names."""
+    properties = (*DEFAULTS.values(), "omneo_birth_date", *(f"omneo_{choice}" for choice in CHOICES))
+    mapped = (
+        attribute_named(name) or f"properties.{property_named(name)}"
+        for name in mappings.values()
+        if attribute_named(name) != ""
+    )
+    own = (*CORE.values(), "email", "phone_number", *(f"properties.{name}" for name in properties))
+    return frozenset((*own, *mapped))
+
+
 def _identify(draft: Draft, profile: Mapping[str, Json]) -> None:
     email = profile.get("email", MISSING)
     if not draft.is_empty("email", email):

@@ -81,7 +81,7 @@ def warm_gcloud(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         serving.terminate()
-        serving.wait(10)
+        serving.wait(60)
 
 
 @dataclass

@@ -39,7 +39,7 @@ def recording(cloud: Cloud) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(60)
 
 
 def gcloud_environment(proxy: str, configuration: Path) -> dict[str, str]:

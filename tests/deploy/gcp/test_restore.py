@@ -36,7 +36,7 @@ def export(host: str, folder: Path) -> Path:
         headers={"Content-Type": "application/json"},
         method="POST",
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.status == 200
     return folder / "then/then.overall_export_metadata"
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from deploy.local.bundle import LARGEST_LOG, Bundle, complete_environment
-from deploy.local.processes import StartError, free_port
+from deploy.local.bundle import LARGEST_LOG, READY_SECONDS, Bundle, complete_environment
+from deploy.local.free_ports import free_port
+from deploy.local.processes import StartError
 from deploy.staging import StagingError
 from tests.deploy.repositories import a_repository, write
 
@@ -49,12 +50,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, said: list[str]) -> Iterato
 
 
 def environment_at(url: str) -> dict[str, str]:
-    environment: dict[str, str] = requests.get(url, timeout=10).json()["environment"]
+    environment: dict[str, str] = requests.get(url, timeout=60).json()["environment"]
     return environment
 
 
 def test_a_public_path_reaches_its_function_as_it_was_written(bundle: Bundle) -> None:
-    answer = requests.post(f"{bundle.url}/acme/hello/a%2Fb?c=%20d", json={}, timeout=10)
+    answer = requests.post(f"{bundle.url}/acme/hello/a%2Fb?c=%20d", json={}, timeout=60)
     assert answer.status_code == 200
     assert answer.json()["greeting"] == "hello"
     assert answer.json()["path"] == "/acme/hello/a%2Fb?c=%20d"
@@ -62,9 +63,9 @@ def test_a_public_path_reaches_its_function_as_it_was_written(bundle: Bundle) ->
 
 def test_a_worker_is_reached_on_its_own_port_and_not_through_the_gateway(bundle: Bundle) -> None:
     assert bundle.workers.keys() == {"backstage_worker"}
-    direct = requests.post(bundle.workers["backstage_worker"] + "/tasks/backstage", timeout=10)
+    direct = requests.post(bundle.workers["backstage_worker"] + "/tasks/backstage", timeout=60)
     assert direct.json()["path"] == "/tasks/backstage"
-    assert requests.post(bundle.url + "/tasks/backstage", timeout=10).status_code == 404
+    assert requests.post(bundle.url + "/tasks/backstage", timeout=60).status_code == 404
 
 
 def test_a_function_gets_the_variables_of_its_row_and_no_others(bundle: Bundle) -> None:
@@ -92,7 +93,7 @@ def test_a_killed_function_comes_back_on_its_port(bundle: Bundle, said: list[str
     before = bundle.pid("hello")
     os.kill(before, signal.SIGKILL)
     until(lambda: bundle.pid("hello") != before)
-    until(lambda: requests.get(bundle.url + "/acme/hello/", timeout=10).status_code == 200)
+    until(lambda: requests.get(bundle.url + "/acme/hello/", timeout=60).status_code == 200)
     assert said == [f"hello stopped (SIGKILL), starting it again; see {bundle.logs}/hello.log"]
 
 
@@ -102,8 +103,8 @@ def test_a_function_is_started_again_with_its_source_as_it_is_now(tmp_path: Path
     with Bundle(tmp_path / "data", 0, ANY_TASKS_PORT, repository=repository, say=said.append) as bundle:
         other = bundle.pid("backstage_worker")
         write(repository / "shared/greeting.py", 'GREETING = "good evening"\n')
-        bundle.restart(["hello"])
-        assert requests.get(bundle.url + "/acme/hello/", timeout=10).json()["greeting"] == "good evening"
+        bundle.restart(["hello"], timeout=READY_SECONDS)
+        assert requests.get(bundle.url + "/acme/hello/", timeout=60).json()["greeting"] == "good evening"
         assert bundle.pid("backstage_worker") == other
     assert said == []
 
@@ -119,8 +120,8 @@ def test_a_function_whose_new_source_is_broken_is_reported_and_mended_by_the_nex
         with pytest.raises(StartError, match=r"hello does not answer; see .*/hello\.log"):
             bundle.restart(["hello"], timeout=1.0)
         write(repository / "shared/greeting.py", 'GREETING = "good evening"\n')
-        bundle.restart(["hello"])
-        assert requests.get(bundle.url + "/acme/hello/", timeout=10).json()["greeting"] == "good evening"
+        bundle.restart(["hello"], timeout=READY_SECONDS)
+        assert requests.get(bundle.url + "/acme/hello/", timeout=60).json()["greeting"] == "good evening"
 
 
 def test_a_large_log_is_put_aside_at_the_next_start(tmp_path: Path) -> None:
@@ -150,7 +151,7 @@ def test_stopping_leaves_no_port_open_and_keeps_the_logs(tmp_path: Path) -> None
         assert bundle.tasks_http.startswith("http://127.0.0.1:")
     for port in ports:
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port), timeout=5)
+            socket.create_connection(("127.0.0.1", port), timeout=60)
     assert re.fullmatch(r"yesterday\n\S+Z today\n", (bundle.logs / "hello.log").read_text())
     assert ("hello", "today") in echoed
 
@@ -163,7 +164,7 @@ def test_a_function_that_cannot_be_imported_stops_the_start_and_says_why(tmp_pat
     with pytest.raises(StartError, match=r"hello stopped while it was starting (.|\n)*no_such_module"):
         bundle.wait_ready()
     with pytest.raises(requests.ConnectionError):
-        requests.get(bundle.url, timeout=5)
+        requests.get(bundle.url, timeout=60)
 
 
 def test_a_function_without_code_stops_the_start(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ import socket
 
 import pytest
 
+from deploy.local.free_ports import free_port
 from deploy.local.ports import CLOUD_TASKS, GATEWAY, QUEUE, check_free, is_free, planned, queue_port
-from deploy.local.processes import StartError, free_port
+from deploy.local.processes import StartError
 from deploy.staging import load_functions
 
 

@@ -9,7 +9,7 @@ from deploy.guide.assumptions import PAGE, with_tables
 from deploy.rehearsal.assumption import Assumption, CannotBeTried, Place, Service
 from deploy.rehearsal.assumptions.sandbox import SANDBOX
 from deploy.rehearsal.assumptions.table import ASSUMPTIONS
-from shared.http.client import retry_after
+from shared.http.answers import retry_after
 from shared.profiles import deleted
 
 ROOT = Path(__file__).parents[3]
@@ -71,7 +71,7 @@ def test_a_row_whose_code_is_gone_fails() -> None:
 
 
 def test_a_place_knows_its_file() -> None:
-    assert Place(retry_after).path == "shared/http/client.py"
+    assert Place(retry_after).path == "shared/http/answers.py"
     assert (Place(deleted, "OMNEO_LAGS").path, Place(deleted, "OMNEO_LAGS").name) == (
         "shared/profiles/deleted.py",
         "OMNEO_LAGS",

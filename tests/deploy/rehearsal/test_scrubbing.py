@@ -13,7 +13,7 @@ from deploy.rehearsal.exchanges import Exchange
 from deploy.rehearsal.recording import recorded
 from deploy.rehearsal.scrubbing import Scrubber
 from deploy.rehearsal.shapes import shape_of
-from shared.http.client import Answer
+from shared.http.answers import Answer
 
 KNOWN = read_answers(Path(__file__).parents[2] / "answers" / "known")
 # No made-up value holds these, and every true one below does.

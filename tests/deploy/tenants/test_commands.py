@@ -8,7 +8,6 @@ import os
 import pty
 import re
 import select
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ import pytest
 from google.cloud import tasks_v2
 from pydantic import SecretStr
 
+from deploy.local.free_ports import free_port
 from deploy.local.tasks import TasksEmulator
 from deploy.tenants.keys import set_value
 from shared.consent.inbox import Inbox
@@ -192,13 +192,6 @@ def _answered(ours: int, process: "subprocess.Popen[bytes]", answers: Mapping[st
         for prompt in [prompt for prompt in waiting if unread.endswith(prompt)]:
             os.write(ours, f"{waiting.pop(prompt)}\n".encode())
             unread = ""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def environment(folder: Path, emulator: str) -> dict[str, str]:

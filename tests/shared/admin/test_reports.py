@@ -93,7 +93,7 @@ def test_any_number_keep_at_once_and_one_of_them_stands(documents: Documents, cl
     start = threading.Barrier(8)
 
     def keep(number: int) -> None:
-        start.wait(timeout=20)
+        start.wait(timeout=60)
         StatusReports(documents, clock).keep("acme", {"number": number})
 
     with ThreadPoolExecutor(8) as pool:

@@ -93,7 +93,7 @@ class TestStoring:
         start = threading.Barrier(len(changes))
 
         def change(one: dict[str, Any]) -> None:
-            start.wait(timeout=20)
+            start.wait(timeout=60)
             change_settings(TENANT, one, world.services)
 
         with ThreadPoolExecutor(len(changes)) as pool:

@@ -105,8 +105,8 @@ def test_an_act_costs_one_read_at_most_one_write_and_its_interaction(shop: Retai
     shop.deliver()
     shop.settle()
     assert shop.calls() == [SEARCH, *([WRITE] if comms else []), INTERACTION]
-    # Of who never was synced Klaviyo tells whose the email is by now that an opt-out was made with.
-    is_asked = "email_promo" in comms
+    # Of who never was synced Klaviyo tells whose the email or the number is by now that an opt-out was made with.
+    is_asked = "email_promo" in comms or comms.get("sms_promo") is False
     assert shop.calls("klaviyo") == ([READ] if is_asked else [])
 
 
@@ -685,6 +685,20 @@ def test_consent_that_omneo_refuses_is_dead_and_a_replay_brings_it(shop: Retaile
     shop.settle()
     assert (shop.comms(jane)["email_promo"], shop.open()) == (False, 0)
     assert len(shop.interactions(jane)) == 1
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_an_opt_out_is_written_though_omneo_does_not_take_klaviyos_email_for_one(
+    shop: Retailer, status: int
+) -> None:
+    jane = shop.person(comms={"email_promo": True, "sms_promo": True})
+    shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo)
+    shop.klaviyo.unsubscribe(ACCOUNT, jane.klaviyo, channel="sms")
+    shop.omneo.change_profile(TENANT, jane.omneo, tells=False, email="canary-other@example.org")
+    shop.deliver()
+    shop.omneo.fail(next=9, match="GET */profiles", status=status)
+    shop.settle()
+    assert (shop.comms(jane)["sms_promo"], shop.open(), shop.world.dead_jobs()) == (False, 0, [])
 
 
 def test_an_interaction_that_omneo_refuses_dies_alone(shop: Retailer) -> None:

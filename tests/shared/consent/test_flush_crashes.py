@@ -87,6 +87,7 @@ def test_a_death_at_any_moment_loses_nothing_and_repeats_at_most_one_interaction
     while True:
         jane, queue, fate = shop.person(), ListedQueue(), Fate(moment, kills=True)
         events = history(shop, jane)
+        shop.world.services.klaviyo(shop.world.read()).profile(jane.klaviyo)  # no life begins with a refresh
         try:
             live(shop, events, queue, fate)
         except KilledError:

@@ -140,7 +140,7 @@ class TestAdding:
         start = threading.Barrier(8)
 
         def add(_: int) -> Receipt:
-            start.wait(timeout=20)
+            start.wait(timeout=60)
             return inbox.add("acme", ACCOUNT, event())
 
         with ThreadPoolExecutor(8) as pool:

@@ -116,7 +116,7 @@ class TestRecording:
         start = threading.Barrier(8)
 
         def record(number: int) -> None:
-            start.wait(timeout=20)
+            start.wait(timeout=60)
             ledger.record(ACME, JANE, a_record(f"e{number % 2}"))
 
         with ThreadPoolExecutor(8) as pool:
@@ -257,7 +257,7 @@ class TestKeys:
         start = threading.Barrier(8)
 
         def ensure(_: int) -> Tenant:
-            start.wait(timeout=20)
+            start.wait(timeout=60)
             return ensure_ledger_key(tenants, "acme")
 
         with ThreadPoolExecutor(8) as pool:

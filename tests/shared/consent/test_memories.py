@@ -112,7 +112,7 @@ def test_of_many_who_remember_something_at_once_nobody_loses_anything(memories: 
     start = threading.Barrier(6)
 
     def remember(number: int) -> None:
-        start.wait(timeout=20)
+        start.wait(timeout=60)
         memories.change("acme", JANE, with_event(number))
 
     with ThreadPoolExecutor(6) as pool:

@@ -25,7 +25,7 @@ class Queue:
         self._refused = refused
 
     def put(self, job: AnyJob, tenant: Tenant, *, delay: float = 0.0) -> None:
-        self._together.wait(timeout=10)
+        self._together.wait(timeout=60)
         assert isinstance(job, SpreadEvents)
         if any(event.id == self._refused for event in job.events):
             raise QueueUnavailableError("The queue did not take the task.")

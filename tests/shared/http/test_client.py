@@ -33,12 +33,14 @@ from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.stage.faults import Kind
 from shared import logs
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
-from shared.http.client import DETAIL_LENGTH, HttpClient, Limits, Problem, retry_after
+from shared.http.answers import DETAIL_LENGTH, Problem, retry_after
+from shared.http.client import HttpClient, Limits
 from shared.http.connections import Connections
 from shared.http.deadlines import lasting
 from tests.support.world import ACCOUNT, EMAIL
 
 TOKEN = "canary-bearer"
+LONG = Limits()
 SHORT = Limits(connect=2.0, read=0.5, total=1.0)
 EVENT = {
     "data": {
@@ -142,7 +144,7 @@ def plain_problem(body: Any) -> Problem:
     )
 
 
-def client(url: str, limits: Limits = SHORT, connections: Connections | None = None) -> HttpClient:
+def client(url: str, limits: Limits = LONG, connections: Connections | None = None) -> HttpClient:
     return HttpClient("Klaviyo", url, plain_problem, connections or Connections(), limits=limits)
 
 
@@ -151,18 +153,22 @@ def get(http: HttpClient, path: str = "/x", token: str = TOKEN, **params: str) -
 
 
 @pytest.fixture
-def create_event(sandbox: Sandbox) -> Callable[[], Any]:
-    """Return a call that creates an event in the sandbox, with short limits."""
-    token = sandbox.klaviyo.install(ACCOUNT).access_token
-    http = HttpClient(
-        "Klaviyo", sandbox.klaviyo.url, shared.klaviyo.client.read_problem, Connections(), limits=SHORT
-    )
+def create_event(sandbox: Sandbox) -> Callable[..., Any]:
+    """Return a call that creates an event in the sandbox, over the same connections each time."""
+    token, connections = sandbox.klaviyo.install(ACCOUNT).access_token, Connections()
     headers = {
         "Authorization": f"Bearer {token}",
         "revision": "2026-10-15",
         "Content-Type": "application/vnd.api+json",
     }
-    return lambda: http.call("POST", "/api/events", headers=headers, data=json.dumps(EVENT).encode())
+
+    def create_event(limits: Limits = LONG) -> Any:
+        http = HttpClient(
+            "Klaviyo", sandbox.klaviyo.url, shared.klaviyo.client.read_problem, connections, limits=limits
+        )
+        return http.call("POST", "/api/events", headers=headers, data=json.dumps(EVENT).encode())
+
+    return create_event
 
 
 # What an answer means
@@ -179,7 +185,11 @@ def create_event(sandbox: Sandbox) -> Callable[[], Any]:
     ],
 )  # fmt: skip
 def test_each_status_comes_out_as_the_error_that_says_what_to_do(
-    sandbox: Sandbox, create_event: Callable[[], Any], status: int, kind: type[ServiceError], code: str | None
+    sandbox: Sandbox,
+    create_event: Callable[..., Any],
+    status: int,
+    kind: type[ServiceError],
+    code: str | None,
 ) -> None:
     sandbox.klaviyo.fail(status=status)
     with pytest.raises(ServiceError) as failed:
@@ -206,24 +216,24 @@ def test_each_status_comes_out_as_the_error_that_says_what_to_do(
     ],
 )
 def test_each_fault_of_the_wire_is_worth_another_try(
-    sandbox: Sandbox, create_event: Callable[[], Any], kind: Kind, said: str, status: int | None
+    sandbox: Sandbox, create_event: Callable[..., Any], kind: Kind, said: str, status: int | None
 ) -> None:
     sandbox.klaviyo.fail(kind=kind, seconds=30)
     began = time.monotonic()
     with pytest.raises(WaitError, match=said) as failed:
-        create_event()
+        create_event(SHORT)
     assert failed.value.status == status
     assert time.monotonic() - began < 20
     create_event()
 
 
 def test_an_answer_that_drips_is_given_up_at_the_deadline_however_steadily_it_drips(
-    sandbox: Sandbox, create_event: Callable[[], Any]
+    sandbox: Sandbox, create_event: Callable[..., Any]
 ) -> None:
     sandbox.klaviyo.fail(kind="drip", seconds=60)
     began = time.monotonic()
     with pytest.raises(WaitError, match="did not answer in time"):
-        create_event()
+        create_event(SHORT)
     assert 0.8 < time.monotonic() - began < 30
 
 
@@ -237,7 +247,7 @@ def test_a_body_that_drips_is_given_up_at_the_deadline_too() -> None:
     with wire(drip) as server:
         began = time.monotonic()
         with pytest.raises(WaitError, match="took too long") as failed:
-            get(client(server.url))
+            get(client(server.url, SHORT))
         assert 0.8 < time.monotonic() - began < 30  # it drips for a minute
         assert failed.value.status == 200
 
@@ -290,7 +300,7 @@ def test_a_deadline_that_passes_between_two_reads_ends_the_call() -> None:
 
 
 def test_an_answer_that_drips_within_the_deadline_is_taken(
-    sandbox: Sandbox, create_event: Callable[[], Any]
+    sandbox: Sandbox, create_event: Callable[..., Any]
 ) -> None:
     sandbox.klaviyo.fail(kind="drip", seconds=0.1)
     assert create_event() is None
@@ -299,7 +309,7 @@ def test_an_answer_that_drips_within_the_deadline_is_taken(
 
 @pytest.mark.parametrize("status", [202, 204, 205])
 def test_a_status_that_needs_no_body_is_enough(
-    sandbox: Sandbox, create_event: Callable[[], Any], status: int
+    sandbox: Sandbox, create_event: Callable[..., Any], status: int
 ) -> None:
     sandbox.klaviyo.fail(status=status, body="")
     assert create_event() is None
@@ -524,7 +534,7 @@ def test_over_tls_the_deadline_holds_and_an_unknown_certificate_is_not_trusted(t
         assert get(http, "/quick") == [1]
         began = time.monotonic()
         with pytest.raises(WaitError, match="did not answer in time"):
-            get(http, "/slow")
+            get(client(server.url, SHORT, connections), "/slow")
         assert time.monotonic() - began < 30  # it drips for a minute
 
 
@@ -884,7 +894,7 @@ def test_threads_get_their_own_answers_over_their_own_connections() -> None:
         http = client(server.url, Limits())
 
         def twenty(number: int) -> bool:
-            barrier.wait(10)
+            barrier.wait(60)
             own = [f"canary-{number}", "x" * number]
             headers = {"Authorization": f"Bearer {own[0]}"}
             return all(

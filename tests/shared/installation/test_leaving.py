@@ -48,7 +48,7 @@ def in_place_of_another(world: World) -> str:
 def honours(world: World, access_token: str) -> bool:
     """Return whether Klaviyo still accepts a token."""
     headers = {"Authorization": f"Bearer {access_token}", "revision": "2026-10-15"}
-    answer = requests.get(f"{world.sandbox.klaviyo.url}/api/accounts", headers=headers, timeout=5)
+    answer = requests.get(f"{world.sandbox.klaviyo.url}/api/accounts", headers=headers, timeout=60)
     return answer.status_code != 401
 
 

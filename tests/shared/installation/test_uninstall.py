@@ -81,7 +81,7 @@ def our_omneo_hooks(world: World) -> list[str]:
 def honours(world: World, access_token: SecretStr) -> bool:
     """Return whether Klaviyo still accepts a token."""
     headers = {"Authorization": f"Bearer {access_token.get_secret_value()}", "revision": "2026-10-15"}
-    answer = requests.get(f"{world.sandbox.klaviyo.url}/api/accounts", headers=headers, timeout=5)
+    answer = requests.get(f"{world.sandbox.klaviyo.url}/api/accounts", headers=headers, timeout=60)
     return answer.status_code != 401
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from deploy.local.sandbox import Sandbox
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
-from shared.http.client import HttpClient, Limits, Problem
+from shared.http.answers import Problem
+from shared.http.client import HttpClient, Limits
 from shared.http.connections import Connections
 from shared.klaviyo.client import KlaviyoClient, read_problem
 from shared.metrics.rules.event import read_metric

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.stage.faults import Kind
 from shared.errors import GrantRefusedError, ServiceError, WaitError
-from shared.http.client import HttpClient, Limits, Problem
+from shared.http.answers import Problem
+from shared.http.client import HttpClient, Limits
 from shared.http.connections import Connections
 from shared.klaviyo.oauth import LONGEST_LIFE, KlaviyoApp, KlaviyoOAuth, TokenAnswer, read_problem
 from tests.support.world import ACCOUNT

@@ -14,7 +14,8 @@ from pydantic import SecretStr
 
 from deploy.local.sandbox import Sandbox
 from shared.errors import NotFoundError, RefusedError, WaitError
-from shared.http.client import HttpClient, Problem
+from shared.http.answers import Problem
+from shared.http.client import HttpClient
 from shared.http.connections import Connections
 from shared.klaviyo.client import FixedToken, KlaviyoClient, read_problem
 from tests.support.world import ACCOUNT

@@ -280,7 +280,7 @@ def test_of_eight_workers_one_refreshes_and_the_others_use_the_old_token(shop: S
     start = threading.Barrier(8)
 
     def current(worker: TenantTokens) -> str:
-        start.wait(10)
+        start.wait(60)
         return worker.current()
 
     with ThreadPoolExecutor(8) as pool:
@@ -298,7 +298,7 @@ def test_of_eight_workers_with_an_expired_token_one_refreshes_and_the_others_wai
     start = threading.Barrier(8)
 
     def current(worker: TenantTokens) -> str | ExtensionError:
-        start.wait(10)
+        start.wait(60)
         return outcome(worker.current)
 
     with ThreadPoolExecutor(8) as pool:

@@ -15,7 +15,8 @@ from pydantic import SecretStr
 from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.stage.faults import Kind
 from shared.errors import NotFoundError, RefusedError, ServiceError, TokenRejectedError, WaitError
-from shared.http.client import HttpClient, Limits, Problem
+from shared.http.answers import Problem
+from shared.http.client import HttpClient, Limits
 from shared.http.connections import Connections
 from shared.omneo.client import Interaction, OmneoClient, Profile, base_url, read_problem
 from tests.support.world import EMAIL, OMNEO_TOKEN, TENANT

@@ -10,7 +10,7 @@ from shared.profiles.calls import accept_upsert
 from shared.profiles.deleted import delete_profile
 from shared.profiles.sync import sync_profile
 from shared.tenants.settings import OnProfileDeleted
-from tests.support.syncing import IMPORT, PHONE, UNSUBSCRIBE, Shop, a_shop
+from tests.support.syncing import IMPORT, OTHERS_EMAIL, PHONE, UNSUBSCRIBE, Shop, a_shop
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
 SUPPRESS = "/api/profile-suppression-bulk-create-jobs"
@@ -242,6 +242,26 @@ def test_a_merge_in_omneo_does_not_erase_the_profile_that_was_kept(world: World)
         shop.omneo.delete_profile(TENANT, id)
         shop.settle()
         assert shop.profile().attributes["email"] == "canary-kept@example.org"  # whose it is now
+
+
+@pytest.mark.parametrize("setting", ["suppress", "erase"])
+def test_both_klaviyo_profiles_go_of_who_is_deleted_before_a_sync_knows_of_a_merge(
+    world: World, setting: str
+) -> None:
+    with a_shop(world, **deleting(setting)) as shop:
+        jane = a_customer(shop)
+        world.clock.advance(60)
+        joan = shop.customer(email=OTHERS_EMAIL)
+        shop.settle()
+        people = shop.omneo._tenants[TENANT].profiles
+        rows = [{**row, "merged_from": joan} for row in people[joan]["identities"]]
+        people[jane]["identities"] += rows  # they are newer than hers
+        for id in (joan, jane):
+            shop.omneo.delete_profile(TENANT, id)
+        shop.settle()
+        left = shop.klaviyo.profiles(ACCOUNT)
+        assert all(one.subscriptions.is_suppressed("USER_SUPPRESSED") for one in left)
+        assert len(left) == (2 if setting == "suppress" else 0)
 
 
 def test_a_customer_who_was_never_in_klaviyo_costs_one_look(world: World) -> None:

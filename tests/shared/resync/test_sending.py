@@ -56,7 +56,7 @@ def test_a_profile_is_found_by_its_identity_its_external_id_or_its_email(shop: W
     shop.world.clock.advance(3600)
     run = shop.run()
     shop.settle(200)
-    alone = "synced one by one: their email changes"  # of whom Klaviyo has the id
+    alone = "synced one by one: their email or phone number changes"  # of whom Klaviyo has the id
     assert (run.counts["profiles imported"], run.counts[alone]) == (2, 1)
     found = {one.id: one.attributes["external_id"] for one in shop.klaviyo.profiles(ACCOUNT)}
     assert found == dict(zip(held.values(), ("omneo-1", "omneo-2", "omneo-3"), strict=True))

@@ -57,7 +57,7 @@ def all_at_once(callers: int, ask: Callable[[], T]) -> list[T]:
     start = threading.Barrier(callers)
 
     def one(_: int) -> T:
-        start.wait(timeout=20)
+        start.wait(timeout=60)
         return ask()
 
     with ThreadPoolExecutor(callers) as pool:

@@ -23,7 +23,7 @@ def outcomes(callers: int, call: Callable[[int], None]) -> list[str]:
     start = threading.Barrier(callers)
 
     def caller(number: int) -> str:
-        start.wait(timeout=20)
+        start.wait(timeout=60)
         try:
             call(number)
         except ExtensionError as error:

@@ -25,7 +25,7 @@ def test_a_firestore_that_is_not_there_ends_in_an_error_in_time(monkeypatch: pyt
             started = time.monotonic()
             with pytest.raises(StoreUnavailableError):
                 call()
-            assert time.monotonic() - started < 10
+            assert time.monotonic() - started < 30
 
 
 def test_what_is_around_a_call_bounds_its_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,13 +33,13 @@ def test_what_is_around_a_call_bounds_its_wait(monkeypatch: pytest.MonkeyPatch) 
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{silent.getsockname()[1]}")
-        store = FirestoreDocuments(firestore_client("test-nobody"), timeout=30)
+        store = FirestoreDocuments(firestore_client("test-nobody"), timeout=60)
         started = time.monotonic()
         with lasting(lambda: started + 0.4 - time.monotonic()):
             for call in all_calls(store):  # the last ones do not even begin
                 with pytest.raises(StoreUnavailableError):
                     call()
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 30
 
 
 def test_a_firestore_that_never_answers_ends_in_an_error_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_a_firestore_that_never_answers_ends_in_an_error_in_time(monkeypatch: py
             started = time.monotonic()
             with pytest.raises(StoreUnavailableError):
                 call()
-            assert time.monotonic() - started < 10
+            assert time.monotonic() - started < 30
 
 
 def test_a_read_is_repeated_when_firestore_is_briefly_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,7 @@ def failing_firestore(status: grpc.StatusCode, times: int) -> Iterator[tuple[str
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield f"127.0.0.1:{port}", failing.calls
-    server.stop(grace=1).wait(timeout=5)
+    server.stop(grace=1).wait(timeout=60)
 
 
 def all_calls(store: Documents) -> list[Callable[[], object]]:

@@ -43,7 +43,7 @@ def winners(leases: Leases, callers: int) -> list[Lease]:
     start = threading.Barrier(callers)
 
     def ask(_: int) -> Lease | None:
-        start.wait(timeout=20)
+        start.wait(timeout=60)
         return leases.acquire(NAME, lasting=MINUTE)
 
     with ThreadPoolExecutor(callers) as pool:

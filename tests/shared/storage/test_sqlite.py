@@ -62,7 +62,7 @@ def test_a_process_that_is_killed_loses_no_finished_write(tmp_path: Path) -> Non
     assert process.stdout is not None
     reported = int(process.stdout.readline())
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     store = SqliteDocuments(path)
     assert len(store.find("own", limit=reported)) == reported
     store.create("own", "after", {})

@@ -218,12 +218,12 @@ class TestChanging:
         start = threading.Barrier(2)
 
         def rotate() -> None:
-            start.wait(timeout=20)
+            start.wait(timeout=60)
             for number in range(8):
                 store(documents).change("acme", added_webhook_secret(f"canary-{number}"))
 
         def refresh() -> None:
-            start.wait(timeout=20)
+            start.wait(timeout=60)
             for number in range(8):
                 store(documents).change("acme", token(f"canary-token-{number}"))
 
@@ -241,7 +241,7 @@ class TestChanging:
 
         def add(number: int) -> None:
             key = InstallationKey(hash=f"{number}", created_at=NOW)
-            start.wait(timeout=20)
+            start.wait(timeout=60)
             store(documents).change(
                 "acme",
                 lambda tenant: tenant.model_copy(
@@ -394,12 +394,12 @@ class TestNewKeys:
         start = threading.Barrier(2)
 
         def refresh() -> None:
-            start.wait(timeout=20)
+            start.wait(timeout=60)
             for number in range(10):
                 store(documents, a=A, b=B).change("acme", token(f"canary-{number}"))
 
         def reseal() -> None:
-            start.wait(timeout=20)
+            start.wait(timeout=60)
             for _ in range(10):
                 store(documents, b=B, a=A).reencrypt("acme")
 

@@ -18,7 +18,7 @@ from shared.errors import ServiceError
 SAMPLE = "sample"  # in place of a profile's id: Jane Doe of the catalogue, whom Omneo does not know
 MOST_PROFILES = 200
 # So long a job's end is looked for, in seconds. An event that Klaviyo had before shows itself by nothing; after the shorter time it is told.
-SECONDS, HAD_IT_SECONDS = 60.0, 3.0
+SECONDS, HAD_IT_SECONDS = 120.0, 3.0
 _TRIED_BY_HAND = "target.send"  # what stands for the event where none starts the notification
 
 Json = dict[str, Any]

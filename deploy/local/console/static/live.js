@@ -1,5 +1,5 @@
 // Live: takes in what the stream tells. However much happens, a frame changes a few articles, frames rest in between, and no more stand than `most`;
-// what a person has open or stands in keeps its place: new steps are added to it, nothing in it is made anew.
+// what a person has open or stands in keeps its place: the steps around it change, it is not made anew.
 "use strict";
 
 const list = document.getElementById("stories");
@@ -26,6 +26,14 @@ function isQuiet() {
   return since > 1000;
 }
 
+function isRead(element) {
+  return element.querySelector("details[open]") || element.contains(document.activeElement);
+}
+
+function words(step) {
+  return [...step.querySelectorAll(".at, .place, .what, summary")].map((part) => part.textContent).join("\n");
+}
+
 function show(id, html) {
   const article = made(html), old = document.getElementById(id);
   if (!old) {
@@ -33,7 +41,7 @@ function show(id, html) {
     list.prepend(article);
     return;
   }
-  if (!old.querySelector("details[open]") && !old.contains(document.activeElement)) {
+  if (!isRead(old)) {
     old.replaceWith(article);
     return;
   }
@@ -42,11 +50,15 @@ function show(id, html) {
   old.querySelector(".reason")?.remove();
   const reason = article.querySelector(".reason");
   if (reason) old.querySelector("header").after(reason);
+  const steps = [...article.querySelectorAll(".steps > li")], told = new Set(steps.map((step) => step.dataset.step));
+  for (const step of old.querySelectorAll(".steps > li")) if (!told.has(step.dataset.step)) step.remove();
   let after = null;
-  for (const step of article.querySelectorAll(".steps > li")) {
+  for (const step of steps) {
     const there = old.querySelector(`[data-step="${step.dataset.step}"]`);
+    const stays = there && (isRead(there) || words(there) === words(step));
     if (!there) after ? after.after(step) : old.querySelector(".steps").prepend(step);
-    after = there || step;
+    else if (!stays) there.replaceWith(step);
+    after = stays ? there : step;
   }
 }
 
@@ -117,15 +129,14 @@ list.addEventListener("toggle", async ({ target: details }) => {
 
 // The filter works as it is set; its button is for who has no script, or presses Enter.
 const form = document.querySelector(".filter");
-let stream = null, leaving = false, due = 0;
+let stream = null, leaving = false, due = 0, filters = 0;
 
+// The answer to a filter that was changed meanwhile comes too late: another is on its way.
 async function filter() {
-  const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
-  const address = query.size ? `/?${query}` : "/";
-  history.replaceState(null, "", address);
-  const answer = await fetch(address);
+  const mine = ++filters;
+  const answer = await fetch(`/${location.search}`);
   const there = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("stories");
-  if (!there) return;
+  if (!there || mine !== filters) return;
   waiting.clear();
   list.replaceChildren(...there.children);
   list.dataset.since = there.dataset.since;
@@ -133,7 +144,10 @@ async function filter() {
   listen();
 }
 
+// The address says at once what is set, for who loads the page again.
 function soon(milliseconds) {
+  const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
+  history.replaceState(null, "", query.size ? `/?${query}` : "/");
   clearTimeout(due);
   due = setTimeout(filter, milliseconds);
 }
@@ -148,7 +162,7 @@ function listen() {
   const query = new URLSearchParams(location.search);
   query.set("since", list.dataset.since);
   const mine = stream = new EventSource(`/console/live/stream?${query}`);
-  mine.onmessage = told;
+  mine.onmessage = (event) => { if (mine === stream) told(event); };
   // From where it stopped, not from where the page began.
   mine.onerror = () => {
     mine.close();

@@ -36,7 +36,7 @@ def console(tmp_path: Path) -> Iterator[Console]:
 def get(console: Console, path: str, *, stream: bool = False) -> requests.Response:
     """Call the console as the gateway does."""
     return requests.get(
-        f"http://127.0.0.1:{console.port}{path}", headers={"Host": "127.0.0.1"}, timeout=30, stream=stream
+        f"http://127.0.0.1:{console.port}{path}", headers={"Host": "127.0.0.1"}, timeout=60, stream=stream
     )
 
 
@@ -45,7 +45,7 @@ def test_who_calls_before_the_start_is_answered_after_it(console: Console) -> No
     caller = threading.Thread(target=lambda: found.append(get(console, "/").status_code))
     caller.start()
     console.start()
-    caller.join(30)
+    caller.join(60)
     assert found == [200]
 
 

@@ -3,11 +3,12 @@
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from deploy.local.console.stories import STORIES, Book, Outside
+from deploy.local.console.stories import STORIES, Book, Fired, Outside
 from deploy.local.console.story import Filter, Part, Story
 
 NOON = 1_800_000_000.0
@@ -107,25 +108,164 @@ def answered(book: Book) -> None:
     book.line(NOON + 0.011, fields)
 
 
-TOLD: list[Callable[[Book], None]] = [exchange, worked, answered]
+Told = Callable[[Book], None]
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(TOLD)))
-def test_a_call_and_what_came_of_it_are_one_story_in_any_order(
-    order: tuple[Callable[[Book], None], ...],
-) -> None:
-    book = Book()
-    for told in order:
-        told(book)
+def seen(book: Book) -> list[object]:
+    """Return all that the pages show of the stories but for numbers, which tell who was first."""
+    return [
+        (
+            story.began_at, story.title, story.about, story.tenant, story.kind, story.reason, story.answered, story.state, story.person,
+            [replace(step, number=0) for step in story.in_order()], sorted(story.people), story.jobs.keys(), story.seconds,
+        )
+        for story in book.newest(EVERY, 10)
+    ]  # fmt: skip
+
+
+def in_any_order(*told: Told | tuple[Told, ...]) -> Book:
+    """Return the book that all of this makes, having tried that it is the same whatever is told first. A tuple is told in its own order."""
+    groups = [one if isinstance(one, tuple) else (one,) for one in told]
+    places = [place for place, group in enumerate(groups) for _ in group]
+    books = []
+    for order in sorted(set(itertools.permutations(places))):
+        book, left = Book(), [iter(group) for group in groups]
+        for place in order:
+            next(left[place])(book)
+        books.append(book)
+    for book in books:
+        assert seen(book) == seen(books[0])
+        assert book.total == books[0].total
+    return books[0]
+
+
+def test_a_call_and_what_came_of_it_are_one_story_in_any_order() -> None:
+    book = in_any_order(
+        exchange,
+        fired,
+        answered,
+        lambda book: book.attempt(carried()),
+        lambda book: book.call(klaviyo()),
+        lambda book: book.line(*outside(request="request-1")),
+        lambda book: book.line(*done()),
+    )
     story = only(book)
     assert story.state == "delivered"
-    assert (story.tenant, story.kind, story.about, story.person) == (
+    assert (story.title, story.tenant, story.kind, story.about, story.person) == (
+        "reward.created in Omneo",
         "demo",
         "event",
         "Points",
         "jane@canary.example",
     )
-    assert places(story) == ["Extension", "Queue", "Klaviyo", "Worker"]
+    assert places(story) == ["Omneo", "Extension", "Queue", "Klaviyo", "Worker"]
+    assert [len(step.parts) for step in story.in_order()] == [1, 2, 0, 2, 2]
+    assert not any(step.stands_in or (step.guessed and step.place != "Queue") for step in story.steps)
+
+
+def test_a_call_that_is_refused_is_one_story_in_any_order() -> None:
+    refused = line(
+        "call answered",
+        function="targets",
+        target="metric",
+        status=401,
+        seconds=0.01,
+        said="the secret is wrong",
+        job="",
+    )
+    book = in_any_order(
+        lambda book: exchange(book, status=401, said={"error": {"message": "not authenticated"}}),
+        lambda book: book.line(NOON + 0.011, refused),
+        lambda book: fired(book, error=""),
+    )
+    story = only(book)
+    assert (story.state, story.reason, places(story)) == (
+        "refused",
+        "the secret is wrong",
+        ["Omneo", "Extension"],
+    )
+
+
+def test_a_job_that_waited_and_was_replayed_is_one_story_in_any_order() -> None:
+    """Each delivery of its task finds its own line, however late the line is read."""
+    book = in_any_order(
+        exchange,
+        (
+            lambda book: book.attempt(carried(1, answered=False)),
+            lambda book: book.attempt(carried(1)),
+            lambda book: book.attempt(carried(2, at=NOON + 2)),
+        ),
+        (
+            lambda book: book.line(*done(outcome="waiting", reason="Klaviyo answered 503", delay=2)),
+            lambda book: book.line(*done(NOON + 2.04)),
+        ),
+    )
+    story = only(book)
+    assert (story.state, story.reason) == ("delivered", "")
+    assert places(story) == ["Extension", "Queue", "Worker", "Queue", "Worker"]
+    assert [round(step.seconds or 0, 3) for step in story.in_order() if step.place == "Worker"] == [
+        0.025,
+        0.04,
+    ]
+
+
+def test_an_omneo_call_that_only_time_joins_is_joined_in_any_order() -> None:
+    near = Outside(
+        "Omneo",
+        "GET",
+        "/demo/api/v3/profiles/x2",
+        200,
+        NOON + 0.02,
+        NOON + 0.025,
+        "",
+        "demo",
+        Part("", ""),
+        Part("", ""),
+    )
+    told: dict[str, Any] = {
+        "service": "Omneo",
+        "path": "/api/v3/profiles/{id}",
+        "method": "GET",
+        "status": 200,
+        "seconds": 0.005,
+    }
+    book = in_any_order(
+        exchange,
+        lambda book: book.call(near),
+        lambda book: book.line(NOON + 0.03, line("outside call", **told)),
+        lambda book: book.line(*outside(request="request-1")),
+        lambda book: book.call(klaviyo()),
+    )
+    assert sorted(places(only(book))) == ["Extension", "Klaviyo", "Omneo"]
+    (step,) = (step for step in only(book).steps if step.place == "Omneo")
+    assert (step.guessed, step.text) == (True, "GET /demo/api/v3/profiles/x2 → 200")
+
+
+def test_a_line_with_a_requests_id_takes_no_other_request() -> None:
+    book = Book()
+    exchange(book)
+    book.call(klaviyo(request="request-2"))
+    book.line(*outside(request="request-1"))
+    assert [step.parts for step in only(book).steps if step.place == "Klaviyo"] == [()]
+    call = klaviyo(request="request-1")
+    book.call(call)
+    assert [step.parts for step in only(book).steps if step.place == "Klaviyo"] == [(call.sent, call.answer)]
+
+
+def test_a_consent_ends_with_the_flush_in_any_order() -> None:
+    target = "/demo/api/v1/webhooks/klaviyo/system"
+    other = "f" * 32
+
+    def flushed(book: Book, at: float = NOON + 10, trace: str = other) -> None:
+        at, fields = done(at, kind="flush-inbox", job="another", age=0)
+        book.line(at, {**fields, _TRACE: f"projects/local/traces/{trace}"})
+
+    told: list[Told] = [
+        lambda book: exchange(book, target=target, said={"status": "queued", "events": 1, "left_out": {}}),
+        lambda book: book.line(*done(kind="spread-events", received={"added": 1}, age=0)),
+        lambda book: flushed(book, NOON - 10, "0" * 32),  # of what came before
+    ]
+    assert [story.state for story in in_any_order(*told).newest(EVERY, 10)] == ["queued", "delivered"]
+    assert [story.state for story in in_any_order(*told, flushed).newest(EVERY, 10)] == ["delivered"] * 3
 
 
 def test_a_job_is_queued_until_the_worker_has_said_more() -> None:
@@ -210,28 +350,55 @@ def test_a_call_that_we_refuse_is_refused_with_its_reason() -> None:
     assert (only(book).state, only(book).reason) == ("refused", "the profile is missing")
 
 
+def fired(
+    book: Book,
+    *,
+    sent_at: float | None = NOON - 0.005,
+    attempt: int = 1,
+    body: bytes = EVENT,
+    error: str = "",
+) -> None:
+    """Let Omneo tell of a reaction that has sent the metric target."""
+    book.delivery(
+        Fired(
+            tenant="demo", trigger="reward.created", handle="klaviyo-reward", path="/demo/api/v1/targets/klaviyo/metric", body=body,
+            attempt=attempt, fired_at=NOON - 0.01, sent_at=sent_at, status=None if error else 202, error=error,
+        )
+    )  # fmt: skip
+
+
 def test_what_omneo_rendered_belongs_to_the_call_with_this_body() -> None:
     book = Book()
     exchange(book)
-    rendered: dict[str, Any] = {
-        "tenant": "demo",
-        "trigger": "reward.created",
-        "handle": "klaviyo-reward",
-        "attempt": 1,
-        "error": "",
-    }
-    path = "/demo/api/v1/targets/klaviyo/metric"
-    book.delivery(**rendered, path=path, body=EVENT, fired_at=NOON - 0.01, sent_at=NOON - 0.005, status=202)
+    fired(book)
     story = only(book)
     assert (story.title, places(story)) == ("reward.created in Omneo", ["Omneo", "Extension"])
 
 
+def test_a_target_that_was_sent_elsewhere_is_a_story_of_its_own_until_its_call_is_seen() -> None:
+    book = Book()
+    fired(book)
+    own = only(book)
+    assert (own.title, own.state, places(own)) == ("reward.created in Omneo", "delivered", ["Omneo"])
+    since = book.changes
+    exchange(book)
+    assert (only(book).title, places(only(book))) == ("reward.created in Omneo", ["Omneo", "Extension"])
+    assert book.unwanted(EVERY, since=since) == [own.number]
+    assert book.total == 1
+
+
+def test_each_attempt_of_a_target_belongs_to_its_own_call() -> None:
+    book = Book()
+    for number, trace in enumerate(("b" * 32, "c" * 32)):
+        exchange(book, trace=trace, at=NOON + number)
+    for number in (0, 1):
+        fired(book, sent_at=NOON + number - 0.005, attempt=number + 1)
+    assert [places(story) for story in book.newest(EVERY, 10)] == [["Omneo", "Extension"]] * 2
+
+
 def test_a_target_that_cannot_be_rendered_is_a_refused_story_of_its_own() -> None:
     book = Book()
-    book.delivery(
-        tenant="demo", trigger="reward.created", handle="broken", path="/x", body=b"", attempt=1, fired_at=NOON, sent_at=None,
-        status=None, error="TemplateFailedError: line 3",
-    )  # fmt: skip
+    fired(book, sent_at=None, body=b"", error="TemplateFailedError: line 3")
     assert (only(book).state, only(book).reason) == ("refused", "TemplateFailedError: line 3")
 
 

@@ -51,7 +51,7 @@ class Shop:
         if token != "":
             headers["Authorization"] = f"Bearer {self.token if token is None else token}"
         data = {"data": None} if body is None else {"json": body}
-        return requests.request(method, self.sandbox.klaviyo.url + path, headers=headers, timeout=5, **data)
+        return requests.request(method, self.sandbox.klaviyo.url + path, headers=headers, timeout=60, **data)
 
 
 @pytest.fixture
@@ -201,8 +201,8 @@ def test_from_a_revision_on_an_operation_answers_otherwise_if_that_is_ordered(sh
         "headers": {"RateLimit-Reset": ""},
     }
     url = f"{shop.sandbox.klaviyo.url}/_sandbox/differ"
-    assert requests.post(url, json=order, timeout=5).status_code == 200
-    assert requests.post(url, json=order | {"operation": "GET /api/none"}, timeout=5).status_code == 400
+    assert requests.post(url, json=order, timeout=60).status_code == 200
+    assert requests.post(url, json=order | {"operation": "GET /api/none"}, timeout=60).status_code == 400
     shop.sandbox.klaviyo.differ("2027-01-15", "POST /api/events", refused="unknown_field")
     usual, later = (shop.at(revision, "GET", "/api/profiles") for revision in ("2026-10-15", "2027-01-15"))
     assert ("links" in usual.json(), "pages" in later.json()) == (True, True)
@@ -294,18 +294,18 @@ BAD_SEEDS: list[object] = [
 def test_a_bad_seed_is_answered_and_never_hung_up_on(shop: Shop, service: str) -> None:
     url = f"{getattr(shop.sandbox, service).url}/_sandbox"
     for seed in BAD_SEEDS:
-        answer = requests.post(f"{url}/seed", json=seed, timeout=5)
+        answer = requests.post(f"{url}/seed", json=seed, timeout=60)
         assert answer.status_code in (200, 400), seed
         if answer.status_code == 400:
             assert answer.json()["error"]
-    assert requests.post(f"{url}/seed", data=b"{", timeout=5).status_code == 400
-    assert requests.post(f"{url}/clock", json={"advance": "x"}, timeout=5).status_code == 400
-    assert requests.post(f"{url}/fail", json={"kind": "none"}, timeout=5).status_code == 400
+    assert requests.post(f"{url}/seed", data=b"{", timeout=60).status_code == 400
+    assert requests.post(f"{url}/clock", json={"advance": "x"}, timeout=60).status_code == 400
+    assert requests.post(f"{url}/fail", json={"kind": "none"}, timeout=60).status_code == 400
 
 
 def test_the_switches_are_told_over_http(shop: Shop) -> None:
     switches = {"plan_lacks": ["webhooks"], "retirement_date": "2027-10-15", "duplicate_names_itself": True}
-    answer = requests.post(f"{shop.sandbox.klaviyo.url}/_sandbox/switches", json=switches, timeout=5)
+    answer = requests.post(f"{shop.sandbox.klaviyo.url}/_sandbox/switches", json=switches, timeout=60)
     assert answer.status_code == 200
     assert shop.sandbox.klaviyo.plan_lacks == ["webhooks"]
     assert shop.sandbox.klaviyo.retirement_date == "2027-10-15"

@@ -45,12 +45,12 @@ class Process:
         self.omneo = self.addresses["omneo"].removesuffix("/{tenant}")
 
     def tell(self, service: str, path: str, **body: Any) -> Any:
-        answer = requests.post(f"{service}/_sandbox/{path}", json=body, timeout=5)
+        answer = requests.post(f"{service}/_sandbox/{path}", json=body, timeout=60)
         assert answer.status_code == 200
         return answer.json()
 
     def read(self, service: str, path: str) -> Any:
-        answer = requests.get(f"{service}/_sandbox/{path}", timeout=5)
+        answer = requests.get(f"{service}/_sandbox/{path}", timeout=60)
         assert answer.status_code == 200
         return answer.json()
 
@@ -61,11 +61,11 @@ class Process:
             "Content-Type": "application/vnd.api+json",
         }
         url = f"{self.klaviyo}/api/events"
-        return requests.post(url, data=json.dumps(EVENT), headers=headers, timeout=5).status_code
+        return requests.post(url, data=json.dumps(EVENT), headers=headers, timeout=60).status_code
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
         self.child.send_signal(number)
-        out, err = self.child.communicate(timeout=10)
+        out, err = self.child.communicate(timeout=60)
         return self.child.returncode, out, err
 
 
@@ -152,7 +152,7 @@ def test_the_token_endpoint_is_arranged_from_outside(process: Process) -> None:
 
     def refresh() -> Any:
         url = f"{process.klaviyo}/oauth/token"
-        return requests.post(url, data=form, auth=("canary-id", "canary-secret"), timeout=5).json()
+        return requests.post(url, data=form, auth=("canary-id", "canary-secret"), timeout=60).json()
 
     assert refresh()["expires_in"] == 60
     process.tell(process.klaviyo, "revoke", refresh_token="canary-token-refresh")
@@ -187,7 +187,7 @@ def test_an_event_in_omneo_is_fired_from_outside(process: Process) -> None:
     assert json.loads(kept["body"]) == {"to": "canary-jane@example.org"}
     process.tell(process.omneo, "switches", id_token_seconds=5)
     headers = {"Authorization": f"Bearer {seeded['tenants'][0]['token']}"}
-    minted = requests.post(f"{process.omneo}/acme/id/api/v1/auth/token", json={}, headers=headers, timeout=5)
+    minted = requests.post(f"{process.omneo}/acme/id/api/v1/auth/token", json={}, headers=headers, timeout=60)
     assert minted.status_code == 200
 
 
@@ -235,7 +235,7 @@ def test_the_consent_page_is_answered_from_outside(process: Process) -> None:
         "code_challenge": "c" * 43,
     }
     url = f"{process.klaviyo}/oauth/authorize"
-    answer = requests.get(url, params=asked, allow_redirects=False, timeout=5)
+    answer = requests.get(url, params=asked, allow_redirects=False, timeout=60)
     assert answer.status_code == 302
     assert answer.headers["Location"].startswith("https://extension.example.org/callback?code=")
     (call,) = process.read(process.klaviyo, "calls")["calls"]
@@ -256,7 +256,7 @@ def test_omneos_webhooks_and_token_are_arranged_from_outside(process: Process) -
     def verify() -> int:
         headers = {"Authorization": f"Bearer {tenant['token']}"}
         return requests.get(
-            f"{process.omneo}/acme/api/v3/auth/verify", headers=headers, timeout=5
+            f"{process.omneo}/acme/api/v3/auth/verify", headers=headers, timeout=60
         ).status_code
 
     assert verify() == 200
@@ -279,7 +279,7 @@ def test_orders_that_make_no_sense_are_refused(
     process: Process, method: str, path: str, body: bytes, status: int
 ) -> None:
     url = f"{process.klaviyo}/_sandbox/{path}"
-    assert requests.request(method, url, data=body, timeout=5).status_code == status
+    assert requests.request(method, url, data=body, timeout=60).status_code == status
 
 
 def test_it_listens_on_loopback_alone(process: Process) -> None:

@@ -59,12 +59,12 @@ def test_changes_that_share_a_commit_fail_each_for_itself(database: Database) ->
 
     def wait(connection: sqlite3.Connection) -> str:
         entered.set()
-        go_on.wait(10)
+        go_on.wait(60)
         return block("first")(connection)
 
     with ThreadPoolExecutor(4) as callers:
         first = callers.submit(database.write, wait)
-        entered.wait(10)
+        entered.wait(60)
         # these arrive while the first one is being written, so they wait for the commit after it
         second, failing, third = (
             callers.submit(database.write, block("second")),

@@ -95,7 +95,7 @@ def test_sixteen_callers_with_one_name_create_one_task(world: World) -> None:
         together = Barrier(16)
 
         def create(_: int, name: str = f"{TASK}/flush-{round}", together: Barrier = together) -> bool:
-            together.wait(10)
+            together.wait(60)
             return is_free(world, name)
 
         with ThreadPoolExecutor(16) as callers:

@@ -112,7 +112,7 @@ def test_a_unique_id_that_is_only_its_recipes_fixed_part_is_400_and_says_so(id: 
     with pytest.raises(InvalidPayloadError, match="unique_id lacks a part") as refused:
         read(event(unique_id=id))
     assert id not in str(refused.value)
-    with pytest.raises(InvalidPayloadError, match="unique_id lacks a part"):
+    with pytest.raises(InvalidPayloadError, match="event_id lacks a part"):
         read(
             {"event": "N", "customer_properties": {"$email": EMAIL}, "properties": {"$event_id": id}},
         )

@@ -37,7 +37,7 @@ class Caller:
             headers["Content-Type"] = "application/vnd.api+json"
         data = None if body is None else json.dumps(body)
         url = f"{self._sandbox.klaviyo.url}{path}"
-        return requests.request(method, url, params=params, data=data, headers=headers, timeout=5)
+        return requests.request(method, url, params=params, data=data, headers=headers, timeout=60)
 
     def subscriptions(self, profile_id: str) -> dict[str, Any]:
         """Return the subscriptions that the API shows."""

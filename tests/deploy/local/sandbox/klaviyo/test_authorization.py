@@ -49,7 +49,7 @@ def browse(sandbox: Sandbox) -> Browse:
         }
         url = f"{sandbox.klaviyo.url}/oauth/authorize"
         method = "GET" if form is None else "POST"
-        return requests.request(method, url, params=asked, data=form, allow_redirects=False, timeout=5)
+        return requests.request(method, url, params=asked, data=form, allow_redirects=False, timeout=60)
 
     return browse
 
@@ -69,7 +69,7 @@ def consent(browse: Browse, account: str = "WBhXHN", **changes: Any) -> str:
 
 def post(sandbox: Sandbox, path: str, form: dict[str, Any], **changes: Any) -> requests.Response:
     named: dict[str, Any] = {"data": form, "auth": CLIENT, **changes}
-    return requests.post(f"{sandbox.klaviyo.url}/oauth/{path}", timeout=5, **named)
+    return requests.post(f"{sandbox.klaviyo.url}/oauth/{path}", timeout=60, **named)
 
 
 def exchange(sandbox: Sandbox, issued: str, **changes: Any) -> requests.Response:
@@ -91,7 +91,7 @@ def account_of(sandbox: Sandbox, access_token: str) -> str | None:
     """Return the account that the token is for, None if it does not work."""
     headers = {"Authorization": f"Bearer {access_token}", "revision": "2026-10-15"}
     sandbox.advance(1)
-    answer = requests.get(f"{sandbox.klaviyo.url}/api/accounts", headers=headers, timeout=5)
+    answer = requests.get(f"{sandbox.klaviyo.url}/api/accounts", headers=headers, timeout=60)
     return str(answer.json()["data"][0]["id"]) if answer.status_code == 200 else None
 
 
@@ -378,4 +378,4 @@ def test_a_token_that_nobody_knows_is_revoked_without_complaint(sandbox: Sandbox
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "revoke"), ("PUT", "authorize"), ("GET", "token")])
 def test_a_wrong_method_is_405(sandbox: Sandbox, method: str, path: str) -> None:
-    assert requests.request(method, f"{sandbox.klaviyo.url}/oauth/{path}", timeout=5).status_code == 405
+    assert requests.request(method, f"{sandbox.klaviyo.url}/oauth/{path}", timeout=60).status_code == 405

@@ -262,5 +262,5 @@ def test_accounts_do_not_see_each_others_data_sources(sandbox: Sandbox, call: Ca
 def test_a_call_without_a_body_needs_no_content_type_but_a_revision(sandbox: Sandbox) -> None:
     headers = {"Authorization": f"Bearer {sandbox.klaviyo.install('WBhXHN').access_token}"}
     url = f"{sandbox.klaviyo.url}{SOURCES}"
-    assert requests.get(url, headers=headers, timeout=5).status_code == 400
-    assert requests.get(url, headers={**headers, "revision": "2026-10-15"}, timeout=5).status_code == 200
+    assert requests.get(url, headers=headers, timeout=60).status_code == 400
+    assert requests.get(url, headers={**headers, "revision": "2026-10-15"}, timeout=60).status_code == 200

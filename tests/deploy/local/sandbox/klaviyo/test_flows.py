@@ -99,7 +99,7 @@ def test_a_recipient_is_sent_the_body_filled_in_with_the_merchants_headers(
     )
     (attempt,) = done.attempts
     assert (attempt.status, attempt.error, attempt.sent_at) == (202, "", NOON)
-    assert 0 < attempt.seconds < 10
+    assert attempt.seconds > 0
     assert sandbox.klaviyo.flow_runs(ACCOUNT) == [done]
 
 
@@ -229,7 +229,7 @@ def test_an_answer_after_its_time_is_skipped(
     assert flows.ANSWER_SECONDS == 10.0
     monkeypatch.setattr(flows, "ANSWER_SECONDS", 0.2)
     released = threading.Event()
-    receiver.meanwhile = lambda: released.wait(5)
+    receiver.meanwhile = lambda: released.wait(60)
     done = run(sandbox, receiver, profile)
     released.set()
     assert (done.state, done.attempts[0].error) == ("skipped", "Timeout")
@@ -297,21 +297,24 @@ def test_one_try_is_made_though_several_look_for_what_is_due(
     assert len(receiver.received) == 2
 
 
-def test_the_receiver_may_call_back(sandbox: Sandbox, receiver: Receiver, profile: str) -> None:
+def test_the_receiver_may_call_back(
+    sandbox: Sandbox, receiver: Receiver, profile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flows, "ANSWER_SECONDS", 60)  # so long would it wait for itself
     seen: list[int] = []
 
     def call_back() -> None:
         url = f"{sandbox.klaviyo.url}/api/accounts"
         token = sandbox.klaviyo.install(ACCOUNT).access_token
         headers = {"Authorization": f"Bearer {token}", "revision": "2026-10-15"}
-        seen.append(requests.get(url, headers=headers, timeout=5).status_code)
+        seen.append(requests.get(url, headers=headers, timeout=60).status_code)
 
     receiver.meanwhile = call_back
     receiver.statuses = [500]
-    assert run(sandbox, receiver, profile).attempts[0].seconds < 4
+    assert run(sandbox, receiver, profile).attempts[0].seconds < 50
     sandbox.advance(2)
     (done,) = sandbox.klaviyo.flow_due(ACCOUNT)
-    assert done.attempts[1].seconds < 4
+    assert done.attempts[1].seconds < 50
     assert seen == [200, 200]
 
 
@@ -334,7 +337,7 @@ def test_what_is_due_is_tried_by_itself_when_asked(
     receiver.meanwhile = again.set
     sandbox.klaviyo.auto_deliver = 0.01
     sandbox.advance(2)
-    assert again.wait(5)
+    assert again.wait(60)
 
 
 def test_a_flow_is_arranged_run_and_read_from_outside_and_shows_no_secret(
@@ -343,7 +346,7 @@ def test_a_flow_is_arranged_run_and_read_from_outside_and_shows_no_secret(
     control = f"{sandbox.klaviyo.url}/_sandbox"
 
     def tell(action: str, **fields: Any) -> requests.Response:
-        return requests.post(f"{control}/{action}", json={"account": ACCOUNT, **fields}, timeout=5)
+        return requests.post(f"{control}/{action}", json={"account": ACCOUNT, **fields}, timeout=60)
 
     receiver.statuses = [503]
     body = '{"to": "{{ person.email }}", "n": {{ event.n }}}'
@@ -353,7 +356,7 @@ def test_a_flow_is_arranged_run_and_read_from_outside_and_shows_no_secret(
         tell("run-flow", flow_id="XyZ123", profile_id=profile, event={"n": 1}),
     ]
     sandbox.advance(2)
-    answers += [tell("flow-due"), requests.get(f"{control}/flow-runs?account={ACCOUNT}", timeout=5)]
+    answers += [tell("flow-due"), requests.get(f"{control}/flow-runs?account={ACCOUNT}", timeout=60)]
     assert [answer.status_code for answer in answers] == [200] * 4
     assert made.json() == {"id": "XyZ123", "header_names": ["x-omneo-secret"]}
     first = answers[1].json()
@@ -374,7 +377,7 @@ def test_what_was_sent_and_answered_is_shown_to_who_asks(
 ) -> None:
     run(sandbox, receiver, profile, '{"name": "{{ person.first_name }}"}')
     shown = [
-        requests.get(f"{sandbox.klaviyo.url}/_sandbox/flow-runs?account={ACCOUNT}{query}", timeout=5).json()
+        requests.get(f"{sandbox.klaviyo.url}/_sandbox/flow-runs?account={ACCOUNT}{query}", timeout=60).json()
         for query in ("", "&bodies=1")
     ]
     plain, whole = (answer["runs"][0] for answer in shown)

@@ -130,12 +130,12 @@ def test_a_cancelled_job_has_no_effect(sandbox: Sandbox, call: Caller) -> None:
     answer = call("POST", JOBS, a_job([a_row(email=JANE)]))
     body = {"account": ACCOUNT, "job_id": answer.json()["data"]["id"]}
     control = f"{sandbox.klaviyo.url}/_sandbox/cancel-import"
-    assert requests.post(control, json=body, timeout=5).status_code == 200
+    assert requests.post(control, json=body, timeout=60).status_code == 200
     sandbox.advance(120)
     assert job_of(call, answer)["status"] == "cancelled"
     assert counts(job_of(call, answer)) == (1, 0, 0)
     assert sandbox.klaviyo.profiles(ACCOUNT) == []
-    assert requests.post(control, json=body, timeout=5).status_code == 400
+    assert requests.post(control, json=body, timeout=60).status_code == 400
 
 
 def test_what_one_profile_gets_wrong_is_its_import_error_and_the_others_are_imported(
@@ -194,7 +194,7 @@ def test_a_phone_number_that_is_no_number_or_unsupported_refuses_the_whole_impor
     assert refused.status_code == 400
     assert problems_of(refused) == [f"{ROWS}/{index}/attributes/phone_number" for index in (0, 2)]
     switches = {"unsupported_phone_prefixes": ["+7", "+61"]}
-    requests.post(f"{sandbox.klaviyo.url}/_sandbox/switches", json=switches, timeout=5)
+    requests.post(f"{sandbox.klaviyo.url}/_sandbox/switches", json=switches, timeout=60)
     unsupported = call("POST", JOBS, a_job([a_row(email=JANE), *rows[1:2]]))
     assert (unsupported.status_code, problems_of(unsupported)) == (
         400,
@@ -354,7 +354,7 @@ def test_a_base_is_described_over_http(sandbox: Sandbox, call: Caller) -> None:
         "count": 3,
         "profile": {"email": "canary-{n}@example.org", "properties": {"tiers": ["{n}", 1]}},
     }
-    answer = requests.post(f"{sandbox.klaviyo.url}/_sandbox/seed-profiles", json=body, timeout=5)
+    answer = requests.post(f"{sandbox.klaviyo.url}/_sandbox/seed-profiles", json=body, timeout=60)
     assert answer.status_code == 200
     made = [(row.attributes["email"], row.properties) for row in sandbox.klaviyo.profiles(ACCOUNT)]
     assert made == [(f"canary-{n}@example.org", {"tiers": [str(n), 1]}) for n in range(3)]

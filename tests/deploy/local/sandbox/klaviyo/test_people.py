@@ -400,7 +400,7 @@ def test_an_unknown_profile_channel_or_address_is_said(sandbox: Sandbox) -> None
 
 
 def control(sandbox: Sandbox, path: str, **body: Any) -> requests.Response:
-    return requests.post(f"{sandbox.klaviyo.url}/_sandbox/{path}", json=body, timeout=5)
+    return requests.post(f"{sandbox.klaviyo.url}/_sandbox/{path}", json=body, timeout=60)
 
 
 def test_another_process_can_do_all_of_it(sandbox: Sandbox) -> None:
@@ -427,18 +427,18 @@ def test_another_process_can_do_all_of_it(sandbox: Sandbox) -> None:
     ]
     assert [control(sandbox, path, **body).status_code for path, body in acts] == [200] * len(acts)
     url = f"{sandbox.klaviyo.url}/_sandbox"
-    (shown,) = requests.get(f"{url}/profiles?account={ACCOUNT}", timeout=5).json()["profiles"]
+    (shown,) = requests.get(f"{url}/profiles?account={ACCOUNT}", timeout=60).json()["profiles"]
     assert email_state(shown["subscriptions"]) == (
         "UNSUBSCRIBED",
         ["UNSUBSCRIBE", "HARD_BOUNCE", "SPAM_COMPLAINT"],
     )
     assert (shown["memberships"], shown["properties"]) == ({"nEwSxx": NOON}, {"colour": "red"})
-    events = requests.get(f"{url}/events?account={ACCOUNT}", timeout=5).json()["events"]
+    events = requests.get(f"{url}/events?account={ACCOUNT}", timeout=60).json()["events"]
     assert len(events) == 12
     assert events[3]["properties"] == {}
     assert sandbox.klaviyo.consent.job_seconds == 3
     assert control(sandbox, "delete-profile", **jane).status_code == 200
-    assert requests.get(f"{url}/profiles?account={ACCOUNT}", timeout=5).json() == {"profiles": []}
+    assert requests.get(f"{url}/profiles?account={ACCOUNT}", timeout=60).json() == {"profiles": []}
     assert control(sandbox, "subscribe", **jane).status_code == 400
     assert control(sandbox, "switches", colour="red").status_code == 400
 
@@ -458,7 +458,7 @@ def test_profiles_and_events_are_read_from_outside_by_what_is_searched_for(sandb
 
     def read(path: str, query: str) -> list[dict[str, Any]]:
         url = f"{sandbox.klaviyo.url}/_sandbox/{path}?account={ACCOUNT}{query}"
-        rows: list[dict[str, Any]] = requests.get(url, timeout=5).json()[path]
+        rows: list[dict[str, Any]] = requests.get(url, timeout=60).json()[path]
         return rows
 
     ids = [person.id for person in people]

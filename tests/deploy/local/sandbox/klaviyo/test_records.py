@@ -41,7 +41,7 @@ def call(sandbox: Sandbox) -> Call:
             "revision": "2026-10-15",
             "Content-Type": "application/vnd.api+json",
         }
-        return requests.post(sandbox.klaviyo.url + path, data=json.dumps(body), headers=headers, timeout=5)
+        return requests.post(sandbox.klaviyo.url + path, data=json.dumps(body), headers=headers, timeout=60)
 
     return call
 
@@ -92,7 +92,7 @@ def test_what_the_official_models_accept_is_taken_kept_and_readable(
         (True, 2, "Omneo Rewards"),
         (True, 3, "Omneo Rewards"),
     ]
-    shown = requests.get(f"{sandbox.klaviyo.url}/_sandbox/records?account={ACCOUNT}", timeout=5).json()
+    shown = requests.get(f"{sandbox.klaviyo.url}/_sandbox/records?account={ACCOUNT}", timeout=60).json()
     assert [row["record"] for row in shown["records"]] == [row.record for row in kept]
 
 
@@ -202,9 +202,9 @@ def test_accounts_do_not_see_each_others_records(sandbox: Sandbox, call: Call, s
 def test_what_is_arranged_over_http_is_arranged(sandbox: Sandbox, call: Call, source: str) -> None:
     control = f"{sandbox.klaviyo.url}/_sandbox"
     switches = {"unwanted_property": "bad", "unknown_data_source_status": 400}
-    assert requests.post(f"{control}/switches", json=switches, timeout=5).status_code == 200
+    assert requests.post(f"{control}/switches", json=switches, timeout=60).status_code == 200
     assert call(PATHS[False], a_job(source, {"bad": 1})).status_code == 400
     order = {"account": ACCOUNT, "id": source}
-    assert requests.post(f"{control}/delete-data-source", json=order, timeout=5).status_code == 200
+    assert requests.post(f"{control}/delete-data-source", json=order, timeout=60).status_code == 200
     assert call(PATHS[False], a_job(source, {"a": 1})).status_code == 400
-    assert requests.post(f"{control}/delete-data-source", json=order, timeout=5).status_code == 400
+    assert requests.post(f"{control}/delete-data-source", json=order, timeout=60).status_code == 400

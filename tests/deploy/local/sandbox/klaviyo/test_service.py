@@ -236,10 +236,10 @@ def test_a_missing_scope_is_403_in_json(send: Callable[..., requests.Response], 
 def test_an_unknown_path_is_404_and_a_wrong_method_405(sandbox: Sandbox, headers: dict[str, str]) -> None:
     url = sandbox.klaviyo.url
     assert (
-        requests.get(f"{url}/api/nothing", headers=headers, timeout=5).json()["errors"][0]["code"]
+        requests.get(f"{url}/api/nothing", headers=headers, timeout=60).json()["errors"][0]["code"]
         == "not_found"
     )
-    refused = requests.delete(f"{url}/api/events", headers=headers, timeout=5)
+    refused = requests.delete(f"{url}/api/events", headers=headers, timeout=60)
     assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, POST")
 
 

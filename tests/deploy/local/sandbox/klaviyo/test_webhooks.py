@@ -36,7 +36,7 @@ def call(sandbox: Sandbox) -> Call:
             headers["Content-Type"] = "application/vnd.api+json"
         data = None if body is None else json.dumps(body)
         return requests.request(
-            method, f"{sandbox.klaviyo.url}/api{path}", data=data, headers=headers, timeout=5
+            method, f"{sandbox.klaviyo.url}/api{path}", data=data, headers=headers, timeout=60
         )
 
     return call

@@ -16,6 +16,6 @@ def call(sandbox: Sandbox) -> Callable[..., requests.Response]:
     ) -> requests.Response:
         url = f"{sandbox.omneo.url_template.format(tenant=tenant)}/api/v3{path}"
         headers = {"Authorization": f"Bearer canary-token-{tenant}"}
-        return requests.request(method, url, json=body, params=parameters, headers=headers, timeout=5)
+        return requests.request(method, url, json=body, params=parameters, headers=headers, timeout=60)
 
     return call

@@ -206,7 +206,7 @@ class TestInteractions:
 
 class TestControl:
     def ask(self, sandbox: Sandbox, method: str, path: str, body: object = None) -> requests.Response:
-        return requests.request(method, f"{sandbox.omneo.url}/_sandbox/{path}", json=body, timeout=5)
+        return requests.request(method, f"{sandbox.omneo.url}/_sandbox/{path}", json=body, timeout=60)
 
     def test_profiles_and_interactions_can_be_looked_at(self, sandbox: Sandbox, call: Call) -> None:
         call("PUT", COMMS, {"email_promo": False})

@@ -184,7 +184,7 @@ def test_webhooks_are_enabled_from_outside(sandbox: Sandbox) -> None:
         )
     control = f"{sandbox.omneo.url}/_sandbox/enable-webhooks"
     for expected in (2, 0):
-        assert requests.post(control, json={"tenant": "acme"}, timeout=5).json() == {"enabled": expected}
+        assert requests.post(control, json={"tenant": "acme"}, timeout=60).json() == {"enabled": expected}
     assert all(row["is_active"] for row in sandbox.omneo.webhooks("acme"))
 
 
@@ -200,7 +200,7 @@ def test_a_target_that_nobody_has_saved_is_called_and_signed_whatever_its_condit
         "context": {"id": 41},
     }
     control = f"{sandbox.omneo.url}/_sandbox/try-target"
-    (told,) = requests.post(control, json=body, timeout=5).json()["deliveries"]
+    (told,) = requests.post(control, json=body, timeout=60).json()["deliveries"]
     assert (told["status"], told["trigger"], told["target"], told["body"]) == (
         202,
         "reward.created",
@@ -213,7 +213,7 @@ def test_a_target_that_nobody_has_saved_is_called_and_signed_whatever_its_condit
         == hmac.new(SECRET.encode(), request.body, hashlib.sha256).hexdigest()
     )
     assert len(sandbox.omneo.deliveries("acme")) == 1
-    (failed,) = requests.post(control, json=body | {"template": "{{"}, timeout=5).json()["deliveries"]
+    (failed,) = requests.post(control, json=body | {"template": "{{"}, timeout=60).json()["deliveries"]
     assert (failed["status"], "TemplateFailedError" in failed["error"]) == (None, True)
     assert len(receiver.received) == 1
-    assert requests.post(control, json=body | {"tenant": "canary"}, timeout=5).status_code == 400
+    assert requests.post(control, json=body | {"tenant": "canary"}, timeout=60).status_code == 400

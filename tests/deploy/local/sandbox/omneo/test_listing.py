@@ -31,7 +31,7 @@ def call(sandbox: Sandbox) -> Call:
     def call(method: str, path: str, **more: Any) -> requests.Response:
         url = path if path.startswith("http") else sandbox.omneo.url_template.format(tenant="acme") + path
         headers = {"Authorization": "Bearer canary-token-acme"}
-        return requests.request(method, url, headers=headers, timeout=5, **more)
+        return requests.request(method, url, headers=headers, timeout=60, **more)
 
     return call
 
@@ -166,7 +166,7 @@ def test_a_change_moves_updated_at_and_the_place_in_the_list(sandbox: Sandbox, c
     assert ids(call("GET", PROFILES, params=newest)) == [third["id"], second["id"], first["id"]]
     sandbox.advance(60)
     body = {"tenant": "acme", "id": first["id"], "email": JANE, "first_name": "Jane"}
-    answer = requests.post(f"{sandbox.omneo.url}/_sandbox/change-profile", json=body, timeout=5)
+    answer = requests.post(f"{sandbox.omneo.url}/_sandbox/change-profile", json=body, timeout=60)
     changed = answer.json()["profile"]
     assert (changed["updated_at"], changed["created_at"]) == ("2026-09-21 14:14:20", "2026-09-21 14:13:20")
     assert changed["full_name"] == "Jane Unknown"
@@ -199,7 +199,7 @@ def test_a_seeded_profile_is_the_same_whole_profile_each_time(sandbox: Sandbox, 
             "identities": [{"handle": "shop", "identifier": "canary-shop-{n}"}],
         },
     }
-    answer = requests.post(f"{sandbox.omneo.url}/_sandbox/seed-profiles", json=body, timeout=5)
+    answer = requests.post(f"{sandbox.omneo.url}/_sandbox/seed-profiles", json=body, timeout=60)
     assert answer.status_code == 200
     listed = call("GET", PROFILES).json()["data"]
     assert [row["email"] for row in listed] == [f"canary-{n}@example.org" for n in range(3)]
@@ -310,12 +310,12 @@ def test_profiles_and_definitions_are_read_from_outside_by_what_is_searched_for(
     url = f"{sandbox.omneo.url}/_sandbox"
 
     def found(query: str) -> list[str]:
-        rows = requests.get(f"{url}/profiles?tenant=acme{query}", timeout=5).json()["profiles"]
+        rows = requests.get(f"{url}/profiles?tenant=acme{query}", timeout=60).json()["profiles"]
         return [row["first_name"] for row in rows]
 
     assert len(found("")) >= 3
     assert found("&search=JANE%201") == found("&search=canary-1@") == ["Jane 1"]
     assert found("&search=jane&limit=2") == ["Jane 1", "Jane 2"]
     assert found("&search=canary-nobody") == found("&limit=0") == []
-    told = requests.get(f"{url}/reward-definitions?tenant=acme", timeout=5).json()["reward_definitions"]
+    told = requests.get(f"{url}/reward-definitions?tenant=acme", timeout=60).json()["reward_definitions"]
     assert [row["name"] for row in told][-1] == "Birthday"

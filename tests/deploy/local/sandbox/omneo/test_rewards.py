@@ -64,7 +64,7 @@ def test_rewards_are_listed_by_profile_in_pages(call: Call) -> None:
     first = call("GET", "/rewards", **{"filter[profile_id]": "p-1", "page[size]": "3"}).json()
     assert ([row["id"] for row in first["data"]], first["meta"]["total"]) == ([1, 2, 3], 5)
     second = requests.get(
-        first["links"]["next"], headers={"Authorization": "Bearer canary-token-acme"}, timeout=5
+        first["links"]["next"], headers={"Authorization": "Bearer canary-token-acme"}, timeout=60
     ).json()
     assert ([row["id"] for row in second["data"]], second["links"]["next"]) == ([4, 5], None)
     assert len(call("GET", "/rewards").json()["data"]) == 6
@@ -138,7 +138,7 @@ def test_numbers_may_be_shown_as_text_and_an_empty_meta_is_a_list(sandbox: Sandb
 
 def test_another_process_can_arrange_and_look(sandbox: Sandbox, call: Call) -> None:
     def ask(method: str, path: str, body: object = None) -> Any:
-        answer = requests.request(method, f"{sandbox.omneo.url}/_sandbox/{path}", json=body, timeout=5)
+        answer = requests.request(method, f"{sandbox.omneo.url}/_sandbox/{path}", json=body, timeout=60)
         return answer.status_code, answer.json()
 
     assert ask("POST", "seed", {"reward_definitions": [{"tenant": "acme", "id": 9}]})[0] == 200

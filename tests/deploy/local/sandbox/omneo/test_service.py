@@ -30,7 +30,7 @@ def call(sandbox: Sandbox) -> Call:
     ) -> requests.Response:
         url = sandbox.omneo.url_template.format(tenant=tenant) + path
         headers = {"Authorization": f"Bearer {bearer}"}
-        return requests.request(method, url, headers=headers, timeout=5, **more)
+        return requests.request(method, url, headers=headers, timeout=60, **more)
 
     return call
 
@@ -81,7 +81,7 @@ def test_pages_follow_each_other_to_the_end(sandbox: Sandbox, call: Call) -> Non
     seen = [profile["id"] for profile in body["data"]]
     while (following := body["links"]["next"]) is not None:
         headers = {"Authorization": "Bearer canary-token-acme"}
-        body = requests.get(following, headers=headers, timeout=5).json()
+        body = requests.get(following, headers=headers, timeout=60).json()
         seen += [profile["id"] for profile in body["data"]]
     assert seen == made
     assert (body["meta"]["current_page"], body["meta"]["from"], body["meta"]["to"]) == (3, 5, 5)

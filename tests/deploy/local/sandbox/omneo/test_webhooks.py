@@ -175,7 +175,7 @@ def test_a_token_lives_a_year_unless_said_and_can_be_ended(sandbox: Sandbox) -> 
 
     def verify() -> requests.Response:
         url = f"{sandbox.omneo.url_template.format(tenant='year')}/api/v3/auth/verify"
-        return requests.get(url, headers={"Authorization": f"Bearer {tenant.token}"}, timeout=5)
+        return requests.get(url, headers={"Authorization": f"Bearer {tenant.token}"}, timeout=60)
 
     assert verify().json()["data"]["expires_at"] == "2027-09-21 14:13:20"
     sandbox.omneo.expire("year")

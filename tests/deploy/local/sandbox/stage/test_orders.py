@@ -20,7 +20,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 def told(sandbox: Sandbox, service: str, path: str, order: object) -> requests.Response:
     url = {"klaviyo": sandbox.klaviyo.url, "omneo": sandbox.omneo.url}[service]
-    return requests.post(f"{url}/_sandbox/{path}", json=order, timeout=5)
+    return requests.post(f"{url}/_sandbox/{path}", json=order, timeout=60)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def connection(sandbox: Sandbox) -> Iterator[http.client.HTTPConnection]:
-    connection = http.client.HTTPConnection(sandbox.klaviyo.url.removeprefix("http://"), timeout=5)
+    connection = http.client.HTTPConnection(sandbox.klaviyo.url.removeprefix("http://"), timeout=60)
     yield connection
     connection.close()
 
@@ -108,7 +108,7 @@ class Mistaken:
 
 def test_a_mistake_of_its_own_is_named_by_place_and_quotes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     listener = Listener(Mistaken(), lambda _: Answer(200), port=0, clock=time.time).start()
-    connection = http.client.HTTPConnection("127.0.0.1", listener.server_address[1], timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", listener.server_address[1], timeout=60)
     connection.request("POST", "/", b"canary-jane")
     with pytest.raises(http.client.RemoteDisconnected):
         connection.getresponse()
@@ -128,6 +128,6 @@ def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_running(sandbox: Sa
     with pytest.raises(OSError, match="in use"):
         second.start()
     port = int(second.klaviyo.url.rpartition(":")[2])
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     with pytest.raises(ConnectionRefusedError):
         connection.request("GET", "/")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import cmp_to_key
 from itertools import chain, count, islice
+from math import ceil
 from typing import Any
 
 from deploy.local.sandbox.omneo.twig.filters.arguments import Filter, arrow, items_of, string
@@ -124,9 +125,10 @@ def _merge(scope: Scope, arr1: Value, arr2: Value) -> Value:
 
 
 def _batch(scope: Scope, items: Value, size: Value, fill: Value = None, preserve_keys: Value = True) -> Value:
-    given, width = items_of(items, "batch"), -int(-cast(size) // 1)
-    if not 0 < width <= 10_000:
+    given, wanted = items_of(items, "batch"), cast(size)
+    if not 0 < wanted <= 10_000:  # neither infinite nor no number
         raise Refusal("The size of a batch is from 1 to 10000.")
+    width = ceil(wanted)
     scope.budget.take(items=len(given) + (width if fill is not None else 0))
     pairs, found = [*given.items()], []
     for place in range(0, len(pairs), width):

@@ -1,6 +1,7 @@
 """A hostile template reaches nothing, and ends within a second and 50 MB."""
 
 import json
+import math
 import subprocess
 import sys
 from contextlib import suppress
@@ -172,6 +173,12 @@ def test_nothing_of_python_can_be_reached(template: str) -> None:
 def test_what_reaches_out_in_twig_is_refused(template: str) -> None:
     with pytest.raises(TemplateFailedError):
         Twig(lambda: 0.0).render(template, CONTEXT)
+
+
+@pytest.mark.parametrize("size", [0, -1, 10_000.5, math.inf, -math.inf, math.nan])
+def test_a_batch_of_no_size_that_can_be_is_refused(size: float) -> None:
+    with pytest.raises(TemplateFailedError, match="size of a batch"):
+        Twig(lambda: 0.0).render("{{ [1]|batch(size) }}", {"size": size})
 
 
 _PIECES = st.sampled_from(

@@ -1,0 +1,200 @@
+"""Phone numbers that have left a Klaviyo profile, and the opt-outs from text messages that may be those of a number's next owner.
+
+While Klaviyo has a number on the profile of a former owner, what the next one texts is told of that profile. Omneo cannot be asked who has a
+number. So the opt-out is noted under the number, and the sync of whoever gets the number finds it here; who has got it before is noted too, and
+told. A number appears only as a hash under the tenant's own key.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Self
+
+from shared.errors import DocumentExistsError
+from shared.storage.documents import Document, Documents, Value, delete_all
+from shared.tenants.tenants import Tenant
+
+if TYPE_CHECKING:
+    from shared.services import Services
+
+# Longer than Klaviyo repeats a delivery, or a heal reads back.
+KEPT = timedelta(days=90)
+
+
+@dataclass(frozen=True)
+class GivenUp:
+    """A Klaviyo profile that has given a number up, and between which times it may have had it while it was another's in Omneo already."""
+
+    number: str
+    klaviyo_id: str
+    since: datetime
+    until: datetime
+
+    def may_be_of_next(self, at: datetime, address: str = "") -> bool:
+        """Return whether what was decided through the Klaviyo profile then may be the next owner's decision.
+
+        It is not if Omneo still had the number with the former owner after that: `address` is the mark of what it showed, "" if that is not
+        known.
+        """
+        return self.since <= at <= self.until and address != self.number
+
+
+@dataclass(frozen=True)
+class OptOut:
+    """An opt-out from text messages, the Klaviyo profile that it was told of, and the Omneo profile that got it, "" if there was none."""
+
+    at: datetime
+    klaviyo_id: str
+    profile_id: str
+
+
+@dataclass(frozen=True)
+class NumberHistory:
+    """What is known of a number. `owners` are the Omneo profiles that have got it from another."""
+
+    given_up: tuple[GivenUp, ...] = ()
+    opt_outs: tuple[OptOut, ...] = ()
+    owners: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.given_up or self.opt_outs)
+
+    def former(self, klaviyo_id: str) -> list[GivenUp]:
+        """Return who gave the number up last, beside the Klaviyo profile that has it now; who did before is known to have been followed."""
+        others = [one for one in self.given_up if one.klaviyo_id != klaviyo_id]
+        last = max(others, key=lambda one: one.until, default=None)
+        return [one for one in others if last is not None and one.klaviyo_id == last.klaviyo_id]
+
+    def opt_outs_for(self, profile_id: str, klaviyo_id: str) -> list[datetime]:
+        """Return when somebody opted out who may have been the Omneo profile's person, who has the number by now."""
+        givers = {one.klaviyo_id for one in self.given_up}
+        followed = givers - {one.klaviyo_id for one in self.former(klaviyo_id)}
+        return [
+            one.at
+            for one in self.opt_outs
+            if one.profile_id.casefold() != profile_id.casefold() and one.klaviyo_id not in followed
+        ]
+
+
+class FormerNumbers:
+    """Keeps and tells what is known of numbers that have changed hands. A number is given as its mark."""
+
+    def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
+        self._documents = documents
+        self._clock = clock
+
+    @classmethod
+    def of(cls, services: "Services") -> Self:
+        """Return the store that these services stand on."""
+        return cls(services.documents, services.clock)
+
+    def note_given_up(self, tenant: str, given_up: GivenUp) -> None:
+        """Remember that a Klaviyo profile gives a number up, once however often a sync does."""
+        fields: dict[str, Value] = {
+            "number": given_up.number,
+            "given_up_by": given_up.klaviyo_id,
+            "since": given_up.since,
+            "until": given_up.until,
+        }
+        self._keep(
+            tenant, f"given up {given_up.number} {given_up.klaviyo_id} {given_up.since.isoformat()}", fields
+        )
+
+    def note_opt_out(self, tenant: str, number: str, opt_out: OptOut) -> None:
+        """Remember an opt-out that may be that of the number's next owner."""
+        fields: dict[str, Value] = {
+            "number": number,
+            "told_of": opt_out.klaviyo_id,
+            "profile": opt_out.profile_id,
+            "at": opt_out.at,
+        }
+        self._keep(tenant, f"out {number} {opt_out.klaviyo_id} {opt_out.at.isoformat()}", fields)
+
+    def note_owner(self, tenant: str, number: str, profile_id: str) -> None:
+        """Remember that the Omneo profile has got the number: what is noted from now on is told to it."""
+        self._keep(tenant, f"owner {number} {profile_id}", {"number": number, "owner": profile_id})
+
+    def given_up_by(self, tenant: str, klaviyo_id: str) -> list[GivenUp]:
+        """Return the numbers that the Klaviyo profile has given up."""
+        return [_given_up(row) for row in self._matching(tenant, {"given_up_by": klaviyo_id})]
+
+    def history(self, tenant: str, number: str) -> NumberHistory:
+        """Return what is known of a number."""
+        rows = [*self._matching(tenant, {"number": number})]
+        return NumberHistory(
+            tuple(_given_up(row) for row in rows if "given_up_by" in row.fields),
+            tuple(_opt_out(row) for row in rows if "told_of" in row.fields),
+            tuple(str(row.fields["owner"]) for row in rows if "owner" in row.fields),
+        )
+
+    def forget_profile(self, tenant: str, profile_id: str) -> int:
+        """Forget what an Omneo profile had to do with numbers, and return how much that was."""
+        return self._forget_where(tenant, {"owner": profile_id}) + self._forget_where(
+            tenant, {"profile": profile_id}
+        )
+
+    def forget_klaviyo_profile(self, tenant: str, klaviyo_id: str) -> int:
+        """Forget which numbers a Klaviyo profile had and what was told of it then, and return how much that was."""
+        return self._forget_where(tenant, {"given_up_by": klaviyo_id}) + self._forget_where(
+            tenant, {"told_of": klaviyo_id}
+        )
+
+    def forget(self, tenant: str) -> None:
+        """Forget all of it."""
+        delete_all(self._documents, _collection(tenant))
+
+    def _keep(self, tenant: str, what: str, fields: dict[str, Value]) -> None:
+        id = hashlib.sha256(what.encode()).hexdigest()[:32]
+        fields = {**fields, "expire_at": self._clock() + KEPT}
+        try:
+            self._documents.create(_collection(tenant), id, fields)
+        except DocumentExistsError:
+            self._documents.update(_collection(tenant), id, fields)
+
+    def _matching(self, tenant: str, where: Mapping[str, str]) -> Iterator[Document]:
+        after: str | None = None
+        while page := self._documents.find(_collection(tenant), where=where, after=after):
+            yield from page
+            after = page[-1].id
+
+    def _forget_where(self, tenant: str, where: Mapping[str, str]) -> int:
+        found = [*self._matching(tenant, where)]
+        for document in found:
+            self._documents.delete(_collection(tenant), document.id)
+        return len(found)
+
+
+def mark_of_number(tenant: Tenant, number: str) -> str:
+    """Return the mark of a phone number in E.164.
+
+    Raises:
+        ValueError: the tenant has no ledger key.
+    """
+    if tenant.ledger_key is None:
+        raise ValueError("the tenant has no ledger key")
+    key = tenant.ledger_key.get_secret_value().encode()
+    return hmac.new(key, f"number\0{number}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _given_up(row: Document) -> GivenUp:
+    fields = row.fields
+    return GivenUp(
+        str(fields["number"]), str(fields["given_up_by"]), _moment(fields["since"]), _moment(fields["until"])
+    )
+
+
+def _opt_out(row: Document) -> OptOut:
+    fields = row.fields
+    return OptOut(_moment(fields["at"]), str(fields["told_of"]), str(fields["profile"]))
+
+
+def _moment(value: Value) -> datetime:
+    if not isinstance(value, datetime):
+        raise TypeError("a note about a phone number has no time")
+    return value
+
+
+def _collection(tenant: str) -> str:
+    return f"tenants/{tenant}/former_numbers"
