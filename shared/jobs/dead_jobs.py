@@ -67,6 +67,10 @@ class DeadJobStore:
         """Return whether a job with this id is on the desk, or is being replayed from there."""
         return self._documents.get(_collection(tenant), id) is not None
 
+    def is_empty(self, tenant: str) -> bool:
+        """Return whether no job is on the desk."""
+        return not self._documents.find(_collection(tenant), limit=1)
+
     def of_call(self, tenant: str, call: str) -> DeadJob | None:
         """Return the row of a call's records, without body and detail: a dead row, or else a row that is queued again, or else None."""
         for state in (DeadJobState.DEAD, DeadJobState.REPLAYED):

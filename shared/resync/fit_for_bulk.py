@@ -70,10 +70,11 @@ class Fit:
 
 @dataclass(frozen=True)
 class FitForBulk:
-    """Decides for one tenant. Whoever asks holds the profile's turn."""
+    """Decides for one tenant, for people whose turns are held. `is_desk_empty` says that none of their syncs can have died."""
 
     tenant: Tenant
     services: Services
+    is_desk_empty: bool
 
     def read(self, sync: WaitingSync) -> Read | Apart:
         """Read the profile, and return it if only Klaviyo's side can tell more.
@@ -133,7 +134,8 @@ class FitForBulk:
 
     def _is_on_the_desk(self, job: SyncProfile) -> bool:
         """Return whether a sync of the profile has died: one alone takes it off the desk when it succeeds."""
-        return DeadJobStore(self.services.documents, self.services.keys).has(self.tenant.name, job.id)
+        desk = DeadJobStore(self.services.documents, self.services.keys)
+        return not self.is_desk_empty and desk.has(self.tenant.name, job.id)
 
 
 def _has_all(held: KlaviyoProfile, attributes: Mapping[str, Any]) -> bool:

@@ -48,6 +48,7 @@ class SyncImportEnds:
     dropping: Callable[[], Dropped]
     goes_on: Callable[[], bool]
     done: int = 0
+    _is_desk_empty: bool = False
 
     def follow(self) -> None:
         """Look at every import under way, and see to the people of those that are over."""
@@ -104,6 +105,7 @@ class SyncImportEnds:
             free = take_turns(part, lambda row: row.profile_id)
             is_erased = self._erased_since(one)
             rows = [row for row in free if not is_erased(row.profile_id)]
+            self._is_desk_empty = self._desk.is_empty(self._tenant.name)
             held = self.many.held_under(row.klaviyo_id for row in rows)
 
             def end(row: Sent) -> bool:
@@ -148,9 +150,8 @@ class SyncImportEnds:
             is_again = True
         if is_again or mark_of(synced) != row.mark or self._is_on_the_desk(row):
             is_there = (synced.account, synced.klaviyo_id) == (one.account, row.klaviyo_id)
-            if (
-                is_there and not row.filled <= synced.filled
-            ):  # what a sync meanwhile knew nothing of, so that it can be cleared
+            # A sync meanwhile knew nothing of what the import fills, and could not clear it.
+            if is_there and not row.filled <= synced.filled:
                 store.fill(name, row.profile_id, replace(synced, filled=synced.filled | row.filled))
             self._sync(row.profile_id, leaves_undated=row.leaves_undated)
             return False
@@ -177,8 +178,8 @@ class SyncImportEnds:
             self._forget_the_erased([holder], one)
 
     def _is_on_the_desk(self, row: Sent) -> bool:
-        id = sync_id(self._tenant.name, row.profile_id)
-        return DeadJobStore(self._services.documents, self._services.keys).has(self._tenant.name, id)
+        name = self._tenant.name
+        return not self._is_desk_empty and self._desk.has(name, sync_id(name, row.profile_id))
 
     def _tell_of(self, row: Sent) -> None:
         """Say that the sync is done, unless another call about the profile waits, which has the same id."""
@@ -226,6 +227,10 @@ class SyncImportEnds:
         """Return what tells whether a person was erased since the people of an import were read."""
         is_dropped = self.dropping()
         return lambda profile_id: is_dropped(self._sync_of(profile_id, one.read_at))
+
+    @property
+    def _desk(self) -> DeadJobStore:
+        return DeadJobStore(self._services.documents, self._services.keys)
 
     @property
     def _tenant(self) -> Tenant:

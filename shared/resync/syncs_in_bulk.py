@@ -14,6 +14,7 @@ from datetime import timedelta
 
 from shared import logs
 from shared.errors import DisconnectedError, RefusedError, RestingError, TokenRejectedError, WaitError
+from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import ImportSyncs, SweepOutbox
 from shared.jobs.rules.patience import seconds_to_wait
 from shared.klaviyo.bulk import READ_AT_ONCE
@@ -33,7 +34,7 @@ from shared.tenants.tenants import Tenant
 MOST_IN_ONE = 1_000
 MOST_UNDER_WAY = 10  # imports; each is asked after about every ten seconds: 60 a minute, of Klaviyo's 150
 MOST_LOOKED_THROUGH = 5_000  # of the backlog, to find those for one import
-THREADS = 16
+THREADS = 32  # each mostly waits for the store
 WORKS_FOR = timedelta(seconds=90)
 # No hundred is begun later than this after the first turn was taken, and no import: a turn lasts for 90 seconds.
 FILLING = timedelta(seconds=40)
@@ -197,7 +198,8 @@ class _Run:
         dropped = [sync for sync in syncs if is_dropped(sync.job)]
         self._many.each(lambda sync: self._backlog.take_out(name, sync), dropped)
         asked = [sync for sync in syncs if sync not in dropped]
-        deciding = FitForBulk(self._tenant, self._services)
+        desk = DeadJobStore(self._services.documents, self._services.keys)
+        deciding = FitForBulk(self._tenant, self._services, desk.is_empty(name))
         read = self._many.each(deciding.read, asked)
         held = self._many.held_under(one.plan.klaviyo_id for one in read if isinstance(one, Read))
 

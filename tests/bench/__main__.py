@@ -21,6 +21,7 @@ from tests.bench import (
     resync,
     syncs,
     throughput,
+    waiting_syncs,
 )
 from tests.bench.measures import Finding
 from tests.bench.servers import BenchmarkError
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "events-backlog": backlog.events_backlog,
     "sync-calls": syncs.sync_calls,
     "lanes": lanes.lanes,
+    "syncs-backlog": waiting_syncs.syncs_backlog,
     "resync": resync.resync,
     "memory": memory.memory,
 }

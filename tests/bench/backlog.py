@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from deploy.local.sandbox import Sandbox
 from shared import logs
 from shared.direction import Direction
-from shared.jobs.jobs import Delivery, Outcome, PackEvents, write_job
+from shared.jobs.jobs import AnyJob, Delivery, Outcome, PackEvents, SendMetric, write_job
 from shared.klaviyo.limits import Endpoint
 from shared.metrics.arrival import to_be_queued
 from shared.metrics.backlog import Backlog
@@ -55,7 +55,7 @@ _QUEUES = Path(__file__).parents[2] / "shared/jobs/queues.toml"
 
 
 @dataclass(frozen=True)
-class _Event:
+class Event:
     """An event that is accepted so many seconds after the beginning. A live one is of another metric than the others."""
 
     at: float
@@ -78,26 +78,26 @@ class _Run:
 
 def events_backlog() -> Iterator[Finding]:
     """100,000 queued events, and 500 a second for a minute, each once, with live ones among them; then 1,000 on this machine's disk."""
-    drained = _run([_Event(0.0)] * _QUEUED)
+    drained = _run([Event(0.0)] * _QUEUED)
     alone = _QUEUED / Endpoint.EVENTS.limit.a_minute * 60
     yield Count("100,000 events, times faster than single calls", alone / drained.seconds, Aim(">=", 7))
     yield from _of_calls("the backlog", drained)
     yield Note(
-        f"{drained.seconds:.0f} s against {alone:.0f}; {_dispatched():.0f} dispatches a second bind: they alone take {_QUEUED / _dispatched():.0f} s"
+        f"{drained.seconds:.0f} s against {alone:.0f}; {dispatched():.0f} dispatches a second bind: they alone take {_QUEUED / dispatched():.0f} s"
     )
     yield Note(
         f"worked off by this machine in {drained.real:.0f} s: {_QUEUED / drained.real:.0f} events a second, in memory"
     )
     yield from rush()
     with tempfile.TemporaryDirectory() as place:
-        disk = _run([_Event(0.0)] * _ON_DISK, SqliteDocuments(Path(place) / "documents.db"))
+        disk = _run([Event(0.0)] * _ON_DISK, SqliteDocuments(Path(place) / "documents.db"))
     yield Note(f"with the store on disk: {_ON_DISK / disk.real:.0f} events a second")
 
 
 def rush(seconds: int = _STREAM_SECONDS) -> Iterator[Finding]:
     """500 events a second of one metric, and every few seconds a live one of another, for as long and until all are at Klaviyo."""
-    many = [_Event(number / _A_SECOND) for number in range(seconds * _A_SECOND)]
-    live = [_Event(float(at), is_live=True) for at in range(_LIVE_EVERY, seconds + 30, _LIVE_EVERY)]
+    many = [Event(number / _A_SECOND) for number in range(seconds * _A_SECOND)]
+    live = [Event(float(at), is_live=True) for at in range(_LIVE_EVERY, seconds + 30, _LIVE_EVERY)]
     stream = _run(sorted(many + live, key=lambda event: event.at))
     yield Count("500 a second: seconds until the oldest is at Klaviyo", stream.oldest, Aim("<=", 60))
     yield Count("seconds until a live one among them is", stream.latest_live, Aim("<=", 5))
@@ -113,25 +113,25 @@ def _of_calls(what: str, run: _Run) -> Iterator[Finding]:
     yield Note(f"{run.calls[202] - run.bulk} single calls, {run.bulk} bulk calls, {run.calls[429]} refused")
 
 
-def _run(events: list[_Event], documents: Documents | None = None) -> _Run:
+def _run(events: list[Event], documents: Documents | None = None) -> _Run:
     """Accept each of these events at its moment, and work until all are at Klaviyo."""
     clock = Clock(now=datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1))
     with tempfile.TemporaryDirectory() as place, Sandbox(clock=clock.timestamp) as sandbox:
         services = worker_services(Path(place), sandbox, clock)
         vars(services)["documents"] = documents or MemoryDocuments()
-        queue = Timetable(clock, Counter(), a_second=_dispatched())
+        queue = Timetable(clock, Counter(), a_second=dispatched())
         vars(services)["queue"] = queue
         tenant = a_connected_tenant(sandbox.klaviyo.install(ACCOUNT).access_token)
         services.tenants.create(tenant)
         logs.configure("bench")
         began, started = clock.now, time.perf_counter()
         with redirect_stdout(io.StringIO()):
-            _Working(events, began, tenant, services, queue).work()
+            Working(events, began, tenant, services, queue).work()
         real = time.perf_counter() - started
         return _judged(events, began, sandbox, services, real)
 
 
-def _attributes(number: int, event: _Event) -> dict[str, Any]:
+def _attributes(number: int, event: Event) -> dict[str, Any]:
     return {
         "metric": {"data": {"attributes": {"name": "Reward Issued" if event.is_live else "Points Expire"}}},
         "profile": {"data": {"attributes": {"email": f"canary-{number}@example.org"}}},
@@ -145,11 +145,11 @@ def _attributes(number: int, event: _Event) -> dict[str, Any]:
     }
 
 
-class _Working:
+class Working:
     """The functions and the workers: what is accepted and what is due, each at its moment, also while the packer waits for something."""
 
     def __init__(
-        self, events: list[_Event], began: datetime, tenant: Tenant, services: Services, queue: Timetable
+        self, events: list[Event], began: datetime, tenant: Tenant, services: Services, queue: Timetable
     ) -> None:
         self._coming = deque(enumerate(events))
         self._began = began
@@ -196,16 +196,21 @@ class _Working:
             return True
         job = self._queue.take(*directions)
         if job is not None:
-            delivery = Delivery(job.direction, write_job(job), "queue", "task", TENANT, 0)
-            services = self._packer if isinstance(job, PackEvents) else self._services
-            if deliver(delivery, services) is Outcome.DEAD:
-                raise BenchmarkError("a job died")
+            self._do(job)
         return True
+
+    def _do(self, job: AnyJob) -> None:
+        self._deliver(job, self._packer if isinstance(job, PackEvents) else self._services)
+
+    def _deliver(self, job: AnyJob, services: Services) -> None:
+        delivery = Delivery(job.direction, write_job(job), "queue", "task", TENANT, 0)
+        if deliver(delivery, services) is Outcome.DEAD:
+            raise BenchmarkError("a job died")
 
     def _arrival(self) -> datetime | None:
         return self._began + timedelta(seconds=self._coming[0][1].at) if self._coming else None
 
-    def _accept(self, number: int, event: _Event) -> None:
+    def _accept(self, number: int, event: Event) -> None:
         accept_metric(
             self._tenant,
             {"attributes": _attributes(number, event)},
@@ -215,8 +220,11 @@ class _Working:
             now=self._clock(),
             new_id=self._services.new_id,
             traceparent="",
-            to_be_queued=lambda job: to_be_queued(job, self._tenant, self._targets, is_repeat=False),
+            to_be_queued=lambda job: self._to_be_queued(job, event),
         )
+
+    def _to_be_queued(self, job: SendMetric, event: Event) -> SendMetric | None:
+        return to_be_queued(job, self._tenant, self._targets, is_repeat=False)
 
 
 class _Slow(Through):
@@ -244,7 +252,7 @@ class _SlowCalls(Fate):
         self._wait(_HALF_A_CALL)
 
 
-def _judged(events: list[_Event], began: datetime, sandbox: Sandbox, services: Services, real: float) -> _Run:
+def _judged(events: list[Event], began: datetime, sandbox: Sandbox, services: Services, real: float) -> _Run:
     if Backlog.of(services).count(TENANT):
         raise BenchmarkError("events still wait")
     there = sandbox.klaviyo.events(ACCOUNT)
@@ -270,6 +278,6 @@ def _judged(events: list[_Event], began: datetime, sandbox: Sandbox, services: S
     )
 
 
-def _dispatched() -> float:
+def dispatched() -> float:
     """Return how many jobs a tenant's queue dispatches in a second."""
     return float(tomllib.loads(_QUEUES.read_text())["outbound"]["max_dispatches_per_second"])

@@ -242,6 +242,39 @@ GUARDS: dict[str, Guard] = {
         within=300,
         among=_acts("s.event"),
     ),
+    "look at who was synced during a bulk import": Guard(
+        (
+            Cut(
+                "shared.resync.sync_import_ends:SyncImportEnds._end",
+                "or mark_of(synced) != row.mark ",
+                "",
+            ),
+        ),
+        within=0,
+        story="she changes while an import with her older name is under way",
+    ),
+    "note of what a bulk import fills": Guard(
+        (
+            Cut(
+                "shared.resync.sync_import_ends:SyncImportEnds._end",
+                "if is_there and not row.filled <= synced.filled:",
+                "if False:",
+            ),
+        ),
+        within=0,
+        story="her name is emptied while an import with it is under way",
+    ),
+    "note of a bulk import before the call": Guard(
+        (
+            Cut(
+                "shared.resync.syncs_in_bulk:_Run._start",
+                'logs.write(logging.WARNING, "a bulk import may be lost", reason=str(error), syncs=len(fits))',
+                "self._imports.end(name, one.id)",
+            ),
+        ),
+        within=0,
+        story="she changes while an import is under way whose answer was lost",
+    ),
     "inbox mark": Guard(
         (
             Cut(

@@ -16,6 +16,20 @@ def act(at: float, what: str, *how: object, who: int = 0, told: tuple[float, ...
     return Act(at, what, who, told, how)
 
 
+def in_bulk(*acts: Act, faults: tuple[Fault, ...] = (), landings: tuple[float, ...] = (120.0,)) -> Plan:
+    """Return a plan in which what she changes, while somebody else's sync is throttled, waits and goes in a bulk import before 1:15."""
+    both = (act(1, "p.rename", False), act(1, "p.rename", False, who=1))
+    waiting = (act(20, "p.rename", False, who=1), act(31, "p.rename", False))
+    throttled = Fault(20, "klaviyo", "429", 26, about="POST /api/profile-import")
+    return Plan(
+        people=(Beginning("in", "in"), Beginning("in", "in")),
+        acts=(*both, *waiting, *acts),
+        faults=(throttled, *faults),
+        landings=landings,
+        many_syncs=1,
+    )
+
+
 STORIES: dict[str, Plan] = {
     **{
         f"she unsubscribes {seconds} s after our list subscribe was sent": Plan(
@@ -425,6 +439,23 @@ STORIES: dict[str, Plan] = {
             Beginning("out", "in", is_new=True, is_known_by_email=True),
         ),
         acts=(act(5, "p.share email"),),
+    ),
+    "she changes while an import with her older name is under way": in_bulk(
+        act(75, "p.rename", False, who=1)
+    ),
+    "her name is emptied while an import with it is under way": in_bulk(act(75, "p.rename", True, who=1)),
+    "she changes while an import is under way whose answer was lost": in_bulk(
+        act(75, "p.rename", False, who=1),
+        faults=(Fault(20, "klaviyo", "lost after", about="POST /api/profile-bulk-import-jobs"),),
+        landings=(170.0, 5.0),
+    ),
+    "she opts out while her import is under way": in_bulk(act(75, "o.out", "email", who=1)),
+    "she is merged into another while her import is under way": in_bulk(act(75, "p.merge", "", who=1)),
+    "she is deleted while her import is under way": in_bulk(act(75, "p.delete", who=1)),
+    "the process dies when her import was taken, before that was noted": in_bulk(
+        act(75, "p.rename", False, who=1),
+        faults=(Fault(20, "klaviyo", "dies after", about="POST /api/profile-bulk-import-jobs"),),
+        landings=(170.0, 5.0),
     ),
     "she is restored after one with her email got her Klaviyo profile, and is deleted": Plan(
         people=(Beginning("out", "in"), Beginning("in", "out")),
