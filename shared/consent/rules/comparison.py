@@ -28,7 +28,7 @@ from shared.consent.rules.step import Outcome, Reason, Step
 from shared.consent.rules.whose import our_landings, persons
 from shared.consent_events import Channel, Consent, Decision
 
-# A call that changes nothing is not made for ever; after so long it may be tried again.
+# A call that changes nothing is not made for ever. An unsubscribe may be tried again after so long, a subscribe for one decision may not.
 _MOST_TIMES = 4
 _REST = timedelta(hours=24)
 
@@ -297,11 +297,11 @@ def _why_subscribe(sides: _Sides) -> Reason | None:
 def _once(step: Step, memory: Memory, subject: Subject) -> Step:
     """Return the step, without a subscribe that was asked for before: double opt-in would mail again at every sync."""
     asked = last_call(memory, step.consent, "in", subject.klaviyo_id)
-    if asked is not None and memory.merged_at is not None and asked.last_at <= memory.merged_at:
+    if asked is None or not asked.is_accepted or asked.decided_at != step.decided_at:
+        return step
+    if memory.merged_at is not None and asked.last_at <= memory.merged_at and asked.times < _MOST_TIMES:
         return step  # what came of it has been merged with another profile's consent
-    if asked is not None and asked.is_accepted and asked.decided_at == step.decided_at:
-        return replace(step, outcome=Outcome.LEAVE, reason=Reason.ALREADY_ASKED)
-    return step
+    return replace(step, outcome=Outcome.LEAVE, reason=Reason.ALREADY_ASKED)
 
 
 def _transactional(sms: Step, memory: Memory, comms: Mapping[str, Json], subject: Subject) -> Step:

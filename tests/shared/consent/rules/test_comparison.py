@@ -479,6 +479,27 @@ def test_whose_unsubscribe_is_under_way_is_subscribed_again_where_omneo_has_an_o
 
 
 @pytest.mark.parametrize(
+    ("times", "is_accepted", "outcome"),
+    [
+        (1, True, Outcome.SUBSCRIBE),
+        (3, True, Outcome.SUBSCRIBE),
+        (4, True, Outcome.LEAVE),
+        (4, False, Outcome.SUBSCRIBE),  # Klaviyo was down, say
+    ],
+)
+def test_a_subscribe_is_asked_four_times_at_most_for_one_decision_however_often_profiles_are_merged(
+    times: int, is_accepted: bool, outcome: Outcome
+) -> None:
+    stamp = NOW - timedelta(hours=1)
+    comms = {"email_promo": True, "email_consent_updated_at": f"{stamp:%Y-%m-%d %H:%M:%S}"}
+    asked_at = NOW - timedelta(minutes=20)
+    call = Call(Consent.EMAIL, "in", "01HX", stamp, asked_at, asked_at, is_accepted=is_accepted, times=times)
+    memory = with_omneo(Memory(consent_events.Channel.EMAIL, calls=(call,), merged_at=NOW), comms, NOW)
+    subject = Subject("01HX", "canary-address", klaviyo("NEVER_SUBSCRIBED", EARLY))
+    assert step_of(memory, comms, subject, unset="leave", now=NOW).outcome is outcome
+
+
+@pytest.mark.parametrize(
     ("transactional", "marketing", "comms", "outcome"),
     [
         ("SUBSCRIBED", "SUBSCRIBED", {"sms_optout": True}, Outcome.UNSUBSCRIBE),
