@@ -61,7 +61,7 @@ class Front:
         return sorted(hosts - {domain})
 
     def has_begun(self, domain: str) -> bool:
-        """Whether an earlier run has begun to prepare the domain, or it is served already."""
+        """Whether an earlier run has begun to prepare the domain, or the domain is in use already."""
         return domain in self.entries.values() or domain in self._classic_hosts()
 
     def is_classic(self) -> bool:

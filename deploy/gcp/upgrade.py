@@ -1,4 +1,4 @@
-"""What an upgrade does with each function, how calls move to the new revision, and what speaks against that."""
+"""The rules of an upgrade: what it does with each function, how calls move to the new revision, and when they move back."""
 
 import json
 import os

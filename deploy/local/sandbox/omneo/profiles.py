@@ -63,7 +63,7 @@ def stamp(seconds: float) -> str:
 
 
 def new_profile(fields: Mapping[str, Any], identifiers: Identifiers, now: float) -> dict[str, Any]:
-    """Return a whole profile. `identities` may be given as `{handle, identifier}`, `attributes.comms` in part."""
+    """Return a whole profile. An identity may be given as `{handle, identifier}`, and `attributes.comms` may be given in part."""
     id = fields.get("id") or identifiers.uuid()
     first, last = fields.get("first_name", "Unknown"), fields.get("last_name", "Unknown")
     given = fields.get("attributes") or {}
