@@ -14,6 +14,7 @@ from shared.consent.inbox import Inbox
 from shared.consent.ledger import KEPT as LEDGER_KEPT
 from shared.consent.ledger import ConsentLedger
 from shared.consent.memories import ConsentMemories
+from shared.consent.stamps_ahead import StampsAhead
 from shared.direction import Direction
 from shared.errors import (
     WaitError,
@@ -109,6 +110,7 @@ def _forget(services: Services, tenant: Tenant) -> None:
     ConsentMemories.of(services).forget(name)
     FormerIdentities.of(services).forget(name)
     FormerNumbers.of(services).forget(name)
+    StampsAhead.of(services).forget(name)
     SyncedProfiles.of(services).forget(name)
     Waiting.of(services).forget(name)
     Resyncs.of(services).forget(name)

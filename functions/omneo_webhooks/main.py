@@ -21,7 +21,6 @@ def omneo_webhooks(call: Call) -> Reply:
         tenant,
         call.headers.get("X-Omneo-Event", ""),
         json_body(call),
-        queue=services.queue,
-        clock=services.clock,
+        services,
         traceparent=call.traceparent,
     )

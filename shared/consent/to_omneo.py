@@ -18,6 +18,7 @@ from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules import learning, results, whose
 from shared.consent.rules.decisions import Decided, read_stamp, stamp_name, state_of
 from shared.consent.rules.memory import CLOCKS_APART, Memory, key_of
+from shared.consent.stamps_ahead import StampsAhead
 from shared.consent_events import Channel, SystemEvent
 from shared.errors import NotFoundError, RefusedError, TurnTakenError, WaitError
 from shared.jobs.jobs import AddInteraction
@@ -133,13 +134,19 @@ class ToOmneo:
     def learn(self, learn: Learn) -> None:
         """Remember what Omneo shows and what `learn` makes of that, and note each decision in the ledger."""
 
+        before = self._store.find(self.tenant.name, self.profile.id)
+        ahead = StampsAhead.of(self.services).told(self.tenant, self.profile.id, self.comms, before)
+
         def learned(memories: Memories) -> Memories:
-            return {
-                channel: learn(learning.with_omneo(memory, self.comms, self.read_at))
+            known = {
+                channel: learning.with_stamp_ahead(memory, ahead.get(channel))
                 for channel, memory in memories.items()
             }
+            return {
+                channel: learn(learning.with_omneo(memory, self.comms, self.read_at))
+                for channel, memory in known.items()
+            }
 
-        before = self._store.find(self.tenant.name, self.profile.id)
         note_decisions(
             before,
             learned(before),

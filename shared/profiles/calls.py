@@ -5,11 +5,13 @@ flush does. The job reads the profile when it runs.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shared import logs
+from shared.consent.ledger import ensure_ledger_key
+from shared.consent.stamps_ahead import StampsAhead
 from shared.errors import InvalidPayloadError
 from shared.jobs.jobs import DeleteProfile, SyncProfile
 from shared.jobs.rules.windows import Window, hashed
@@ -21,36 +23,54 @@ from shared.profiles.rules.calls import (
     profile_id_of_target,
     stored_klaviyo_id,
 )
+from shared.profiles.rules.sync_plan import comms_of
 from shared.tenants.tenants import Tenant
 
 if TYPE_CHECKING:
     from shared.jobs.queue import TaskQueue
+    from shared.services import Services
 
 Clock = Callable[[], datetime]
 IGNORED = {"status": "ignored"}
 
 
 def accept_profile_event(
-    tenant: Tenant, event: str, body: object, *, queue: "TaskQueue", clock: Clock, traceparent: str
+    tenant: Tenant, event: str, body: object, services: "Services", *, traceparent: str
 ) -> dict[str, str]:
     """Queue what a profile event asks for, and return the answer. `event` is the header X-Omneo-Event.
+
+    Of the body nothing is kept but that a consent stamp lies ahead now.
 
     A call that needs no job is accepted too: Omneo would send a refused call again.
 
     Raises:
         InvalidPayloadError: the event or the profile is not named.
-        QueueUnavailableError: nothing was queued; Omneo should call again.
+        StoreUnavailableError, QueueUnavailableError: nothing was queued; Omneo should call again.
     """
     if not event:
         raise InvalidPayloadError("Name the event in X-Omneo-Event, as in profile.updated.")
     if tenant.klaviyo is None:
         return _ignored("not installed")
+    queue, clock = services.queue, services.clock
     if event in (CREATED, UPDATED):
-        job = sync_soon(tenant, profile_id_of_event(body), queue=queue, clock=clock, traceparent=traceparent)
+        profile_id = profile_id_of_event(body)
+        _note_stamps_ahead(tenant, profile_id, body, services)
+        job = sync_soon(tenant, profile_id, queue=queue, clock=clock, traceparent=traceparent)
         return {"status": "queued", "id": job.id}
     if event == DELETED:
         return {"status": "queued", "id": _delete(tenant, body, queue, clock(), traceparent).id}
     return _ignored("another event")
+
+
+def _note_stamps_ahead(tenant: Tenant, profile_id: str, body: object, services: "Services") -> None:
+    comms = comms_of(body) if isinstance(body, Mapping) else None
+    if not comms:
+        return
+    notes = StampsAhead.of(services)
+    if ahead := notes.ahead_in(comms):
+        if tenant.ledger_key is None:
+            tenant = ensure_ledger_key(services.tenants, tenant.name)
+        notes.note(tenant, profile_id, ahead)
 
 
 def accept_upsert(

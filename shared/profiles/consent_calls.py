@@ -19,10 +19,12 @@ from shared.consent.looks import look_after_a_call
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.comparison import ConsentRules, consent_steps, still_asked
 from shared.consent.rules.held import Subject
+from shared.consent.rules.learning import with_stamp_ahead
 from shared.consent.rules.memory import Memory
 from shared.consent.rules.step import Outcome, Step
 from shared.consent.rules.whose import untold
 from shared.consent.spreading import flush_soon
+from shared.consent.stamps_ahead import StampsAhead
 from shared.consent.to_omneo import note_decisions, record_decisions
 from shared.consent_events import Channel, Consent, Direction
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
@@ -61,14 +63,19 @@ def compared(
         tenant = ensure_ledger_key(services.tenants, tenant.name)
     marks = {channel: _mark(tenant, channel, address) for channel, address in left.items() if address}
 
+    before = store.find(tenant.name, profile_id)
+    ahead = StampsAhead.of(services).told(tenant, profile_id, comms, before)
+
     def both(memories: Memories) -> Memories:
+        memories = {
+            channel: with_stamp_ahead(memory, ahead.get(channel)) for channel, memory in memories.items()
+        }
         known, steps[:] = consent_steps(memories, comms, subjects, rules=rules, read_at=read_at, now=now)
         return {
             channel: replace(memory, mailed=marks.get(channel, memory.mailed))
             for channel, memory in known.items()
         }
 
-    before = store.find(tenant.name, profile_id)
     note_decisions(before, both(before), comms, profile_id=profile_id, tenant=tenant, services=services)
     after = store.change(tenant.name, profile_id, both)
     for klaviyo_id in {event.profile for memory in after.values() for event in untold(memory)} - {""}:

@@ -30,6 +30,7 @@ from shared.errors import (
     WaitError,
 )
 from shared.jobs.jobs import SyncProfile
+from shared.jobs.rules.windows import CLOCKS_APART
 from shared.klaviyo.profiles import KlaviyoProfile
 from shared.profiles.consent_calls import ConsentCalls, Trouble, compared
 from shared.profiles.former_owners import FormerOwners
@@ -89,10 +90,10 @@ def opt_out_meanwhile(job: SyncProfile, tenant: Tenant, services: Services) -> N
 def _begun(
     job: SyncProfile, tenant: Tenant, services: Services
 ) -> "tuple[_Sync, SyncPlan | Exclusion | Absence | None]":
-    """Read the profile, and return what there is to do; None if it was done since."""
+    """Read the profile, and return what there is to do; None if it was done since, whatever the clocks of two machines say."""
     synced = SyncedProfiles.of(services).find(tenant.name, job.profile_id)
     read_at = services.clock()
-    if synced.read_at is not None and synced.read_at >= job.until:
+    if synced.read_at is not None and synced.read_at >= job.until + CLOCKS_APART:
         return _Sync(job, tenant, {}, synced, read_at, services), None
     profile = services.omneo(tenant).profile_fields(job.profile_id)
     sync = _Sync(job, tenant, profile or {}, synced, read_at, services)
@@ -130,6 +131,7 @@ class _Sync:
                 self._giving_up.wait_for_landings(room)
                 heirs = self._giving_up.leave_opt_outs(str(plan.mapped.attributes.get("email") or ""))
                 numbers = self._giving_up.leave_number(str(plan.mapped.attributes.get("phone_number") or ""))
+            self._note_filled(plan)
             imported = import_profile(
                 services.klaviyo(tenant),
                 self._ownership,
@@ -168,6 +170,13 @@ class _Sync:
         self._log(plan, imported, [step for step in steps if not self._leaves(step)])
         if error := missing or trouble:
             raise error
+
+    def _note_filled(self, plan: SyncPlan) -> None:
+        """Note what Klaviyo is about to get for the first time: should the process die over it, it can be cleared all the same."""
+        before = self.before
+        if before.account == self.tenant.klaviyo_account_id and not plan.mapped.filled <= before.filled:
+            filled = replace(before, filled=before.filled | plan.mapped.filled)
+            SyncedProfiles.of(self.services).fill(self.tenant.name, self.job.profile_id, filled)
 
     def opt_out_meanwhile(self) -> None:
         """Apply the opt-outs of a profile that Klaviyo has from before, while its import waits. What cannot be done is left to the sync."""
@@ -304,9 +313,9 @@ class _Sync:
             filled=filled,
             left=left,
             read_at=self.read_at if is_done else self.before.read_at,
+            written_at=self.services.clock(),
             cleared=self.before.cleared - filled,
             cleared_at=self.before.cleared_at,
-            written_at=self.services.clock(),
         )
         if cleared := plan.mapped.cleared:
             now = self.services.clock()

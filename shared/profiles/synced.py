@@ -30,9 +30,9 @@ class SyncedProfile:
     """The notes about a profile; all empty for one that was never synced.
 
     `account` is the Klaviyo account that `klaviyo_id`, `filled` and `left` belong to. `left` are the identifiers that Klaviyo had after the
-    last sync, and those that it refuses to take, as hashes by name. `cleared` are the values that were filled once and that a sync has
-    cleared since, the last of them at `cleared_at`: an import that was under way then fills them again. `written_at` is when a sync last
-    wrote the profile in Klaviyo, whether it was done with it or not.
+    last sync, and those that it refuses to take, as hashes by name. `written_at` is when a sync last wrote the profile in Klaviyo, whether it
+    was done with it or not. `cleared` are the values that were filled once and that a sync has cleared since, the last of them at
+    `cleared_at`: an import that was under way then fills them again.
     """
 
     account: str = ""
@@ -41,9 +41,9 @@ class SyncedProfile:
     left: Mapping[str, str] = field(default_factory=dict)
     read_at: datetime | None = None
     deleted_at: datetime | None = None
+    written_at: datetime | None = None
     cleared: frozenset[str] = frozenset()
     cleared_at: datetime | None = None
-    written_at: datetime | None = None
 
     def cleared_since(self, since: datetime) -> frozenset[str]:
         """Return the values that were cleared, if some were since then."""
@@ -171,9 +171,9 @@ def _decode(fields: Mapping[str, Any]) -> SyncedProfile:
         left=fields.get("left") or {},
         read_at=fields.get("read_at"),
         deleted_at=fields.get("deleted_at"),
+        written_at=fields.get("written_at"),
         cleared=frozenset(fields.get("cleared") or ()),
         cleared_at=fields.get("cleared_at"),
-        written_at=fields.get("written_at"),
     )
 
 

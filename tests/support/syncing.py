@@ -176,8 +176,7 @@ def _doors(world: World) -> dict[str, Callable[[], Response]]:
             tenant,
             event,
             json_body(call),
-            queue=services.queue,
-            clock=services.clock,
+            services,
             traceparent=call.traceparent,
         )
 

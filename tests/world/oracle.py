@@ -78,6 +78,7 @@ class Person:
     lent: list[tuple["Person", Decision]] = field(
         default_factory=list
     )  # what others decided with an email of theirs that Klaviyo had on this person's profile
+    last_names: list[str] = field(default_factory=list)  # in Omneo, one after the other
     mailed: str = ""  # the email that Klaviyo has on the person's profile
     moved: list[float] = field(default_factory=list)  # when Klaviyo came to have another there
     untold: bool = False  # whether an act of theirs in Omneo is never told

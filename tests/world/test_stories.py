@@ -443,6 +443,36 @@ STORIES: dict[str, Plan] = {
         faults=(Fault(16, "omneo", "lost before", 1034.8),),
         landings=(9.6,),
     ),
+    **{
+        f"her {what} was another's, told after {hers} and {theirs} s, when she {act_} through the other's profile, told after {late} s": Plan(
+            people=(Beginning("in", "in"), Beginning("in", "in")),
+            acts=(
+                act(5, f"p.share {what}", who=1, told=(hers,)),
+                act(6, f"p.{what}", told=(theirs,)),
+                act(12, "k.unsubscribe", channel, who=1, told=(late,)),
+            ),
+        )
+        for what, channel, act_ in (("phone", "sms", "texts STOP"), ("email", "email", "unsubscribes"))
+        for hers, theirs, late in (
+            (300.0, 300.0, 2.0),
+            (300.0, 40.0, 500.0),
+            (20.0, 300.0, 100.0),
+            (20.0, 15.0, 500.0),
+        )
+    },
+    **{
+        f"our {channel} subscribe, whose answer was lost, lands twice, and she leaves in between, which is told late": Plan(
+            people=(OUT,),
+            acts=(act(5, "o.in", channel), act(leaves, "k.unsubscribe", channel, told=(500.0,))),
+            faults=(Fault(6, "klaviyo", "lost after", about="POST */profile-subscription-bulk-create-jobs"),),
+            landings=landings,
+            echo=echo,
+        )
+        for channel, leaves, echo, landings in (
+            ("sms", 40, 2.0, (20.0, 120.0, 3.0)),
+            ("email", 70, 400.0, (150.0, 170.0, 3.0)),
+        )
+    },
     "she who took in another is excluded, and gives the other's email on": Plan(
         people=(Beginning("in", "out", is_new=True, is_known_by_email=True), Beginning("in", "in")),
         acts=(
@@ -481,21 +511,15 @@ STORIES: dict[str, Plan] = {
         for told in (2.0, 900.0)
     },
     **{
-        f"her {what} was another's, told after {hers} and {theirs} s, when she {act_} through the other's profile, told after {late} s": Plan(
-            people=(Beginning("in", "in"), Beginning("in", "in")),
+        f"she unsubscribes after an opt-in stamped {ahead} s ahead, and the sync can only run when the stamp is past": Plan(
+            people=(OUT,),
             acts=(
-                act(5, f"p.share {what}", who=1, told=(hers,)),
-                act(6, f"p.{what}", told=(theirs,)),
-                act(12, "k.unsubscribe", channel, who=1, told=(late,)),
+                act(5, "o.in ahead", "email", ahead),
+                act(5 + ahead // 2, "k.unsubscribe", "email", told=(1000.0,)),
             ),
+            faults=(Fault(5, "klaviyo", "503", lasts),),
         )
-        for what, channel, act_ in (("phone", "sms", "texts STOP"), ("email", "email", "unsubscribes"))
-        for hers, theirs, late in (
-            (300.0, 300.0, 2.0),
-            (300.0, 40.0, 500.0),
-            (20.0, 300.0, 100.0),
-            (20.0, 15.0, 500.0),
-        )
+        for ahead, lasts in ((20, 60.0), (300, 600.0))
     },
     "she complains with an email that Omneo has with her for seconds, in which nobody looks": Plan(
         people=(Beginning("in", "out"), Beginning("in", "out")),

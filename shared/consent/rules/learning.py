@@ -133,6 +133,11 @@ def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
     return replace(memory, omneo_out=latest(memory.omneo_out, since)) if is_decided else memory
 
 
+def with_stamp_ahead(memory: Memory, stamp: datetime | None) -> Memory:
+    """Return the memory with a stamp that lay ahead when Omneo told of it, None if there is none: it never counts."""
+    return memory if stamp is None else replace(memory, ahead=stamp)
+
+
 def _noticed(memory: Memory, shown: Seen, stamp: datetime | None) -> Memory:
     """Return the memory with the events as written whose time Omneo shows: our write took effect, though no answer told.
 

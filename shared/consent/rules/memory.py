@@ -64,6 +64,11 @@ class Call:
         """Return whether it may still land."""
         return self.landed_at is None and now < self.last_at + UNDER_WAY
 
+    @property
+    def most_landings(self) -> int:
+        """How often it may land: as often as it was asked, where nobody knows which of the calls took effect."""
+        return self.times if self.last_at != self.asked_at else 1
+
     def may_have_landed(self, at: datetime, within: timedelta = UNDER_WAY) -> bool:
         """Return whether what happened in Klaviyo at that time may be its effect."""
         if self.landed_at is not None:

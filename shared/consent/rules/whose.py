@@ -6,8 +6,8 @@ doubt an opt-out counts as the person's, and an opt-in as ours.
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared.consent.rules.decisions import Decided, canonical, in_order
@@ -16,6 +16,7 @@ from shared.consent.rules.memory import (
     DECISIONS,
     LANDING,
     MAY_BE_OURS,
+    UNDER_WAY,
     Call,
     Key,
     Memory,
@@ -90,6 +91,13 @@ def _our_opt_ins(memory: Memory) -> Iterable[Key]:
         for call in memory.calls
         if _is_of(call, memory, "in") and call.landed_at is not None
     ]
+    # What was asked several times, because no answer told whether it was taken, may land once for each.
+    spare = [
+        replace(call, landed_at=None)
+        for call in memory.calls
+        if _is_of(call, memory, "in")
+        for _ in range(1, call.most_landings)
+    ]
     opt_ins = [event for event in memory.events if event.decision is Decision.OPT_IN]
     # What carries our mark is the landing of a call for sure, so another opt-in is not that one's, though it came before.
     for event in sorted(opt_ins, key=lambda one: (one.mark != "omneo", one.at, one.id, one.topic)):
@@ -100,15 +108,16 @@ def _our_opt_ins(memory: Memory) -> Iterable[Key]:
             continue
         call = _call_of(event, open_calls)
         if call is not None:
-            # What was asked twice may have landed twice.
-            if event.mark != "omneo" or call.last_at == call.asked_at:
-                open_calls.remove(call)
+            open_calls.remove(call)
+        elif (call := _call_of(event, spare, UNDER_WAY)) is not None:
+            spare.remove(call)
+        if call is not None:
             landings.append(_Landing(event.profile, event.at, {event.topic}))
         if call is not None or event.mark == "omneo" or _may_undo_an_opt_out(memory, event):
             yield key_of(event)
 
 
-def _call_of(event: Decided, calls: Iterable[Call]) -> Call | None:
+def _call_of(event: Decided, calls: Iterable[Call], within: timedelta = MAY_BE_OURS) -> Call | None:
     """Return the call that an opt-in is the landing of, None if it can be of none.
 
     With our mark it is the last one's: those before it are left to opt-ins that bear none, of which in doubt each is ours.
@@ -116,7 +125,7 @@ def _call_of(event: Decided, calls: Iterable[Call]) -> Call | None:
     may_be = [
         call
         for call in calls
-        if call.profile in (event.profile, "") and call.may_have_landed(event.at, MAY_BE_OURS)
+        if call.profile in (event.profile, "") and call.may_have_landed(event.at, within)
     ]
     if not may_be:
         return None
