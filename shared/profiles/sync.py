@@ -313,9 +313,9 @@ class _Sync:
             filled=filled,
             left=left,
             read_at=self.read_at if is_done else self.before.read_at,
+            written_at=self.services.clock(),
             cleared=self.before.cleared - filled,
             cleared_at=self.before.cleared_at,
-            written_at=self.services.clock(),
         )
         if cleared := plan.mapped.cleared:
             now = self.services.clock()

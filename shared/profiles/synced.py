@@ -41,9 +41,9 @@ class SyncedProfile:
     left: Mapping[str, str] = field(default_factory=dict)
     read_at: datetime | None = None
     deleted_at: datetime | None = None
+    written_at: datetime | None = None
     cleared: frozenset[str] = frozenset()
     cleared_at: datetime | None = None
-    written_at: datetime | None = None
 
     def cleared_since(self, since: datetime) -> frozenset[str]:
         """Return the values that were cleared, if some were since then."""
