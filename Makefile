@@ -50,7 +50,7 @@ test-pythons: $(VENV)/.test ## The quick part of the suite on each Python that i
 test-deploy: $(VENV)/.test ## Upgrade, rollback, teardown and half-failed deployments, with the real gcloud against a played Google (minutes)
 	@$(BIN)/python -m pytest -m deploy tests/deploy/gcp
 
-histories: $(VENV)/.test ## The 2,700 simulated histories that make test leaves out: the same at every run, and each judged
+histories: $(VENV)/.test ## The 2,865 simulated histories that make test leaves out: the same at every run, and each judged
 	@$(PYTEST) -m histories tests/world
 
 simulate: $(VENV)/.test ## Histories that chance has made, one after the other, and the stories of those that end wrong: [SEEDS=3000] [FROM=0]

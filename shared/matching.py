@@ -67,6 +67,13 @@ def identity_in(rows: object, handle: str) -> object:
     return newest.get("identifier") if newest else None
 
 
+def absorbed_identities_in(rows: object, handle: str) -> frozenset[str]:
+    """Return the identifiers with this handle that an Omneo profile holds since others were merged into it."""
+    listed = rows if isinstance(rows, list) else ()
+    named = [row for row in listed if isinstance(row, Mapping) and row.get("handle") == handle]
+    return frozenset(str(row.get("identifier") or "") for row in named if row.get("merged_from"))
+
+
 def omneo_profile_of(
     klaviyo_id: str, *, handle: str, omneo: OmneoProfiles[P], klaviyo: Callable[[], Identifiers | None]
 ) -> P | None:

@@ -200,7 +200,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         example=A_RECEIPT,
         parameters=(KLAVIYO,),
         errors=(409,),
-        description="`id` is the Omneo profile's: an email address has no place in a URL. Work of theirs that was accepted before is dropped when the queue"
+        description="`id` is the Omneo profile's: an email address must not stand in a URL. Work of theirs that was accepted before is dropped when the queue"
         " delivers it. What is accepted later, as a new sign-up is, is done. Klaviyo is asked before anything is removed here; 409 says what is in the way, and"
         " then nothing is removed.",
     ),

@@ -1,7 +1,7 @@
-"""The desk: dead jobs as they are shown, found and replayed, for CX Manager and for operators.
+"""The desk: CX Manager and operators list, find and replay dead jobs here.
 
-The desk masks the body of a job unless the caller asks for it. The store never holds whom a job is about: a person is found by the hash of
-an id or an address.
+The desk masks the body of a job unless the caller asks for it. The store never holds the names of a job's person: a person is found by the
+hash of an id or an address.
 """
 
 import json
@@ -37,7 +37,7 @@ _WORDS: Mapping[str, list[str]] = {
 }
 _ID = re.compile(r"(?!__.*__)(?!\.{1,2}$)[\w.-]{1,200}", re.ASCII)
 _HASH = re.compile(r"[0-9a-f]{64}")
-# Of a job's body these are shown as they are: they say which job it is, and nothing of a person.
+# These fields of a job's body are shown unmasked: they identify the job and hold nothing personal.
 _SHOWN = frozenset(
     {"kind", "tenant", "id", "accepted_at", "attempts", "last_failure", "data_source", "with_token"}
 )
@@ -45,7 +45,7 @@ _SHOWN = frozenset(
 
 @dataclass(frozen=True)
 class Page:
-    """Which dead jobs are asked for: filters, and the place in the list."""
+    """The dead jobs that a caller asks for: filters, and the place in the list."""
 
     wanted: Wanted
     after: str | None = None
@@ -53,19 +53,19 @@ class Page:
 
 
 def read_page(tenant: Tenant, query: Mapping[str, str]) -> Page:
-    """Return what a query asks for.
+    """Return the page that a query asks for.
 
     Raises:
-        InvalidPayloadError: a filter that is not known, or a value that cannot be; the message names those that are known.
+        InvalidPayloadError: a filter is unknown, or a value is impossible; the message names the known ones.
     """
     filters = {name: value for name, value in query.items() if name not in ("after", "limit")}
     after = query.get("after") or None
     if after is not None and not _ID.fullmatch(after):
         raise InvalidPayloadError("after must be the value of next in the page before.")
     if "@" in query.get("profile", ""):
-        # An address in a URL would stand in the logs of every proxy.
+        # Every proxy would write an address in a URL to its log.
         raise InvalidPayloadError(
-            "profile must be the id of a profile, or a hash; an address has no place in a URL."
+            "profile must be the id of a profile, or a hash; an address must not stand in a URL."
         )
     return Page(
         read_filters(tenant, filters, beside=("after", "limit")), after, _limit(query.get("limit", ""))
@@ -73,17 +73,18 @@ def read_page(tenant: Tenant, query: Mapping[str, str]) -> Page:
 
 
 def read_filters(tenant: Tenant, given: Mapping[str, object], *, beside: tuple[str, ...] = ()) -> Wanted:
-    """Return the filters that are given as texts. `profile` is an id, an address, or a hash. `beside` is what else the caller takes.
+    """Return the filters that stand in the texts. `profile` is an id, an address, or a hash. `beside` are the other names that the caller
+    knows.
 
     Raises:
         InvalidPayloadError: as `read_page`.
     """
     if given.keys() - set(FILTERS):
         known = ", ".join((*FILTERS, *beside))
-        raise InvalidPayloadError(f"There is a filter that is not known. These are: {known}.")
+        raise InvalidPayloadError(f"There is a filter that is not known. The known ones are: {known}.")
     for name, value in given.items():
         if not isinstance(value, str) or not value.strip():
-            raise InvalidPayloadError(f"{name} must be a text that is not empty.")
+            raise InvalidPayloadError(f"{name} must be a text with at least one character.")
     texts: dict[str, Any] = {name: str(value).strip() for name, value in given.items()}
     for name, words in _WORDS.items():
         if name in texts and texts[name] not in words:
@@ -95,10 +96,10 @@ def read_filters(tenant: Tenant, given: Mapping[str, object], *, beside: tuple[s
 
 
 def read_order(tenant: Tenant, body: object) -> Wanted:
-    """Return which dead jobs a replay means: a JSON object of filters, or `{"all": true}` alone.
+    """Return the filter of a replay: the body is a JSON object of filters, or `{"all": true}` alone.
 
     Raises:
-        InvalidPayloadError: neither of them, or a filter that is not known: a misspelt one must not replay all.
+        InvalidPayloadError: the body is neither, or a filter is unknown: a misspelt filter must not replay all jobs.
     """
     if not isinstance(body, dict) or not body:
         raise InvalidPayloadError(
@@ -106,7 +107,7 @@ def read_order(tenant: Tenant, body: object) -> Wanted:
         )
     if "all" in body:
         if body["all"] is not True or len(body) > 1:
-            raise InvalidPayloadError("all must be true, and stands alone: without it, send filters.")
+            raise InvalidPayloadError("all must be true, without any filter beside it.")
         return Wanted()
     return read_filters(tenant, body, beside=("all",))
 
@@ -114,8 +115,9 @@ def read_order(tenant: Tenant, body: object) -> Wanted:
 def listed(tenant: Tenant, page: Page, services: Services) -> Json:
     """Return a page of dead jobs, in the order of their ids.
 
-    Without filters, those that a cause holds are one row for each cause, in `held` of the first page; a filter by `cause` shows them.
-    `next` is where the next page begins, None after the last; a page may be shorter than its limit, even empty, before that.
+    Without filters, the jobs that a cause holds are one row for each cause, in `held` of the first page. A filter by `cause` shows each
+    job. `next` is the place at which the next page begins, None after the last page. An earlier page may be shorter than its limit, or
+    empty.
     """
     desk, now = DeadJobStore(services.documents, services.keys), services.clock()
     whole = page.wanted.is_everything
@@ -128,7 +130,7 @@ def listed(tenant: Tenant, page: Page, services: Services) -> Json:
 
 
 def held(tenant: Tenant, services: Services) -> list[Json]:
-    """Return a row for each cause that holds jobs. `records` counts those of them that do not go on by themselves."""
+    """Return a row for each cause that holds jobs. `records` counts the jobs that do not go on by themselves."""
     desk = DeadJobStore(services.documents, services.keys)
     counts = desk.counts(tenant.name)
     return [
@@ -156,31 +158,31 @@ def _held(tenant: Tenant, one: HeldCause, count: int, desk: DeadJobStore) -> Jso
 
 
 def one(tenant: Tenant, id: str, services: Services, *, reveal: bool) -> Json:
-    """Return a dead job with its body; personal values, and the service's own words, only if they are to be revealed."""
+    """Return a dead job with its body. Personal values and the service's own words are shown only with `reveal`."""
     dead = find(tenant, id, services)
     detail = dead.detail if reveal or not dead.detail else "<text>"
     return {**shown(dead), "revealed": reveal, "detail": detail, "body": _body(dead, reveal=reveal)}
 
 
 def log_reveal(id: str) -> None:
-    """Write the line that says that somebody was shown what a job holds."""
+    """Log that somebody has seen the personal values of a job."""
     logs.write(logging.WARNING, "personal values of a dead job were shown", kind="dead-job", job=id)
 
 
 def find(tenant: Tenant, id: str, services: Services) -> DeadJob:
-    """Return the dead job. Raises UnknownPathError if there is none like it."""
-    # What no job can be called is nothing to ask the store for.
+    """Return the dead job. Raises UnknownPathError if there is none with this id."""
+    # The store is not asked for an id that no job can have.
     desk = DeadJobStore(services.documents, services.keys)
     dead = desk.find(tenant.name, id) if _ID.fullmatch(id) else None
     if dead is None or (dead.expire_at is not None and dead.expire_at <= services.clock()):
         raise UnknownPathError(
-            "There is no such dead job: it was replayed and has succeeded, or was kept for long enough."
+            "There is no such dead job: it was replayed and has succeeded, or it has expired."
         )
     return dead
 
 
 def shown(dead: DeadJob) -> Json:
-    """Return what is told of a dead job, without its body. Nothing of it is personal."""
+    """Return the fields of a dead job without its body. None of them is personal."""
     return {
         "id": dead.id,
         "tenant": dead.tenant,
@@ -203,12 +205,12 @@ def shown(dead: DeadJob) -> Json:
 
 
 def replay_one(tenant: Tenant, id: str, services: Services) -> Json:
-    """Queue a dead job again. Twice at once is harmless: the earlier replay counts no more.
+    """Queue a dead job again. Two replays at once are harmless: only the later one counts.
 
     Raises:
-        UnknownPathError: there is none like it.
+        UnknownPathError: there is none with this id.
         ConflictError: this release cannot read it.
-        QueueUnavailableError: the queue did not take it; it may be replayed again.
+        QueueUnavailableError: the queue did not take it; the caller may replay it again.
     """
     dead = find(tenant, id, services)
     if not Replaying.of(services).one(tenant, dead):
@@ -217,12 +219,12 @@ def replay_one(tenant: Tenant, id: str, services: Services) -> Json:
 
 
 def replay_all(tenant: Tenant, wanted: Wanted, services: Services) -> Json:
-    """Begin a run that replays all that is meant, and return how it stands."""
+    """Begin a run that replays all dead jobs of the filter, and return its state."""
     return progress(tenant, Replaying.of(services).begin(tenant, wanted), services)
 
 
 def replay_progress(tenant: Tenant, id: str, services: Services) -> Json:
-    """Return how a run of replays stands. Raises UnknownPathError if there is none like it."""
+    """Return the state of a run of replays. Raises UnknownPathError if there is none with this id."""
     run = Replays(services.documents).find(tenant.name, id) if _ID.fullmatch(id) else None
     if run is None:
         raise UnknownPathError("There is no such run of replays.")
@@ -230,7 +232,9 @@ def replay_progress(tenant: Tenant, id: str, services: Services) -> Json:
 
 
 def progress(tenant: Tenant, run: ReplayRun, services: Services) -> Json:
-    """Return how a run of replays stands: `succeeded` are those of its jobs that stand on the desk no more, or for another replay."""
+    """Return the state of a run of replays. `succeeded` counts its jobs that are no longer on the desk, or that stand there for another
+    replay.
+    """
     desk = DeadJobStore(services.documents, services.keys)
     waiting, died = (
         desk.count_of_run(tenant.name, run.id, state) for state in (DeadJobState.REPLAYED, DeadJobState.DEAD)
@@ -280,7 +284,9 @@ def _hash(tenant: Tenant, profile: str) -> str:
     if _HASH.fullmatch(profile):
         return profile
     if tenant.ledger_key is None:
-        raise InvalidPayloadError("profile: the jobs of this tenant are too old to be found by a person.")
+        raise InvalidPayloadError(
+            "profile: this tenant has no ledger key, so its jobs cannot be found by a person."
+        )
     return hashed_name(tenant.ledger_key.get_secret_value(), profile)
 
 

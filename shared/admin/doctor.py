@@ -1,4 +1,4 @@
-"""The doctor: is this tenant well, what is wrong in plain words, and what mends it. checks.py lists the checks.
+"""The doctor: it says whether a tenant is well, what is wrong, and what mends it. checks.py lists the checks.
 
 Only `repair` changes anything, and it does only what is safe.
 """
@@ -26,7 +26,7 @@ from shared.tenants.tenants import Tenant
 
 
 def examine(tenant: Tenant, services: Services) -> dict[str, Any]:
-    """Return a report made now."""
+    """Make a new report and return it."""
     findings = [finding for check in CHECKS for finding in check(tenant, services)]
     queues = {direction: _state(tenant, direction, services) for direction in Direction}
     findings += check_queues(tenant, queues, services.clock())
@@ -58,7 +58,7 @@ def examine(tenant: Tenant, services: Services) -> dict[str, Any]:
 
 
 def connection(tenant: Tenant) -> dict[str, Any]:
-    """Return what a report says of the tenant's Klaviyo account."""
+    """Return the part of a report about the tenant's Klaviyo account."""
     klaviyo = tenant.klaviyo
     return {
         "connected": tenant.is_connected,

@@ -1,4 +1,4 @@
-"""A finding of the doctor, how bad it is, and the words that several checks use. The checks stand in checks.py."""
+"""A finding of the doctor with its severity, and the sentences that several checks use. checks.py lists the checks."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ IT_PASSES = "Jobs wait, and go on by themselves when it answers again."
 
 
 class Severity(StrEnum):
-    """How bad it is, the worst last."""
+    """The severity of a finding; the worst comes last."""
 
     OK = "ok"
     WARNING = "warning"
@@ -22,7 +22,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check. `repair` says what mends it; `safe` whether `--repair` does that."""
+    """The result of one check. `repair` says what mends it, and `safe` says whether `--repair` does it."""
 
     check: str
     severity: Severity

@@ -9,6 +9,6 @@ FILE = Path(__file__).with_name("openapi.json")
 
 
 def openapi() -> dict[str, Any]:
-    """Return the document. It is read when it is asked for: a cold start waits for nothing that most calls do not need."""
+    """Return the document. It is read at the first request, so that no cold start waits for it."""
     document: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
     return document

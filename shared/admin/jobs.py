@@ -1,6 +1,7 @@
-"""The state of a call's job, found by the id of its 202. The desk, the outbox, the backlog, the receipts and the runs are asked in this order.
+"""The state of a call's job, found by the id of its 202. The call looks in the desk, the outbox, the backlog, the receipts and the runs, in
+this order.
 
-A receipt that is newer than the row on the desk counts instead: since then the job was done, or it waits.
+A receipt that is newer than the row on the desk counts instead of the row: the job has been done since, or waits.
 """
 
 import re
@@ -26,23 +27,23 @@ from shared.traffic.rules.counts import name_shown
 
 _ID = re.compile(r"(?!__)[A-Za-z0-9_-]{1,64}")
 _UNKNOWN = (
-    "No job with this id waits or is dead. Where receipt_days is 0, it is queued for its first try, or done, or was never accepted: what is done"
-    " at once leaves a receipt only where receipt_days is set."
+    "No job with this id waits or is dead. If receipt_days is 0, it is queued for its first try, or done, or was never accepted: a job that is done"
+    " at once leaves a receipt only if receipt_days is set."
 )
-_NOT_KEPT = "Records of it were given up, and are no longer kept: they were erased, or have expired."
+_NOT_KEPT = "Its records were given up, and are no longer kept: they were erased, or have expired."
 _DISCONNECTED = "The Klaviyo account is disconnected. It goes on when the app is installed again."
 _OPEN = frozenset({Fate.QUEUED.value, Fate.WAITING.value})
 _ENDED = {State.DONE: Fate.DONE, State.CANCELLED: Fate.DONE, State.FAILED: Fate.DEAD}
 
 
 def job(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
-    """Return what is known of a job: its `state`, since when (`at`), and what belongs to that state.
+    """Return what is known of a job: its `state`, the time since when it has that state (`at`), and further fields of the state.
 
     `waiting` has `why` and `next_try_at`, `done` has what Klaviyo `answered`, `dead` has the `reason` and the `row` on the desk.
-    While the account is disconnected, whatever is to go to Klaviyo says so in `why`, and no time is set for it.
+    While the account is disconnected, `why` of a job to Klaviyo says so, and `next_try_at` is None.
 
     Raises:
-        UnknownPathError: nothing is known of it; the message says what that means.
+        UnknownPathError: nothing is known of the job; the message says what that means.
     """
     told = _known(tenant, id, services)
     kind = KINDS.get(told["kind"])
@@ -72,14 +73,14 @@ def _known(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
 
 
 def _unless_over(dead: DeadJob | None, now: datetime) -> DeadJob | None:
-    """Return a dead job, if it is not to be forgotten already."""
+    """Return a dead job unless it has expired."""
     is_over = dead is not None and dead.expire_at is not None and dead.expire_at <= now
     return None if is_over else dead
 
 
 def _is_newer(receipt: Receipt, dead: DeadJob) -> bool:
-    """Return whether a job has been tried since its row says what it says."""
-    # Not `queued`: that is written when the queue has the job already, and it may have died before.
+    """Return whether the receipt shows a try that is newer than the row."""
+    # Not `queued`: it is written after the queue has the job, so the job may have died before that.
     was_tried = receipt.state in {Fate.WAITING, Fate.DONE}
     return was_tried and receipt.at >= (dead.replayed_at or dead.died_at)
 
@@ -117,7 +118,7 @@ def _dead(id: str, dead: DeadJob) -> dict[str, Any]:
 
 
 def _in_a_store(tenant: Tenant, id: str, services: Services) -> dict[str, Any] | None:
-    """Return what is known of a call whose records wait in the outbox, or whose event waits in the backlog."""
+    """Return the state of a call whose records wait in the outbox, or whose event waits in the backlog."""
     if records := Outbox.of(services).waits_of(tenant.name, id):
         return _in_the_outbox(tenant, id, *records, services)
     event = Backlog.of(services).waits_of(tenant.name, id)
@@ -131,7 +132,7 @@ def _in_the_outbox(
     until = Outbox.of(services).rests_until(tenant.name, source, services.clock())
     if until is None:
         return {**told, "state": Fate.QUEUED.value}
-    why = "Klaviyo has asked to wait, or could not answer, or what was accepted earlier waits."
+    why = "Klaviyo has asked to wait, or could not answer, or records that were accepted earlier wait."
     return {**told, "state": Fate.WAITING.value, "why": why, "next_try_at": _iso(until)}
 
 

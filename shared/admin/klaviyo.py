@@ -1,4 +1,4 @@
-"""The checks of what stands in Klaviyo: the connection, its permissions, the data sources and the webhook."""
+"""The checks of Klaviyo: the connection, its permissions, the data sources and the webhook."""
 
 from collections.abc import Iterator
 
@@ -112,7 +112,11 @@ def webhook(tenant: Tenant, services: Services) -> Iterator[Finding]:
         )
     elif len(ours) > 1 or ours[0].name != name or ours[0].topics != wanted:
         yield Finding(
-            "webhook", Severity.WARNING, "Klaviyo's webhook is not as it should be.", REPAIR, safe=True
+            "webhook",
+            Severity.WARNING,
+            "Klaviyo's webhook has a wrong name or wrong topics, or there are several.",
+            REPAIR,
+            safe=True,
         )
     else:
         yield Finding(

@@ -1,6 +1,6 @@
 """Whether the things that a tenant's settings name exist. shared/tenants/settings.py holds the form of the settings.
 
-A change of a setting asks here, and so does the doctor, because such a thing may go away later. Values are never repeated.
+A change of a setting checks this, and so does the doctor, because such a thing may vanish later. No message repeats a value.
 """
 
 from collections import Counter
@@ -18,12 +18,12 @@ from shared.values.zones import zones
 
 NO_SUCH_LIST = "Klaviyo has no list of this id in the connected account"
 
-# What would lead elsewhere as a part of a path, or be cut there.
+# Characters that would change a path, or end it.
 _NOT_IN_A_HANDLE = frozenset("/\\?#%")
 
 
 def faults(settings: TenantSettings) -> dict[str, str]:
-    """Return what is wrong by the name of the setting, as far as that can be known without asking anybody. Pure."""
+    """Return the faults by the name of the setting, as far as they show without a call to a service. Pure."""
     found = {
         "default_region": _region_fault(settings.default_region),
         "timezone": _timezone_fault(settings.timezone),
@@ -36,12 +36,12 @@ def faults(settings: TenantSettings) -> dict[str, str]:
 
 
 def form_fault(name: str, value: object) -> str:
-    """Return what to write in place of a value that has not the form of its setting, "" where its form says enough. Pure."""
+    """Return what to write instead of a value of the wrong form, "" if the form of the setting says it all. Pure."""
     return _region_fault(value) if name == "default_region" and isinstance(value, str) else ""
 
 
 def list_fault(tenant: Tenant, services: Services, list_id: str | None) -> str:
-    """Return what is wrong with the master list, "" if nothing is, or Klaviyo cannot be asked now."""
+    """Return what is wrong with the master list, "" if it is right, or if Klaviyo cannot answer now."""
     if not list_id or not tenant.is_connected:
         return ""
     try:
@@ -49,7 +49,7 @@ def list_fault(tenant: Tenant, services: Services, list_id: str | None) -> str:
     except NotFoundError:
         return NO_SUCH_LIST
     except (ServiceError, DisconnectedError):
-        return ""  # the doctor asks again, and says why Klaviyo cannot be asked
+        return ""  # the doctor asks again, and says why Klaviyo cannot answer
     return ""
 
 

@@ -1,12 +1,12 @@
-"""Moments as the parameters of a call name them."""
+"""Reads the moments in the parameters of a call."""
 
 from datetime import UTC, datetime
 
 
 def read_moment(text: str) -> datetime | None:
-    """Return the moment that a date, or a time with or without its zone, stands for, in UTC; None if it cannot be read.
+    """Return the moment of a date, or of a time with or without a zone, in UTC; None if it cannot be read.
 
-    A URL in which nobody has written `%2B` for the plus of a zone has a blank there.
+    A URL has a blank in place of the plus of a zone unless the caller has written `%2B`.
 
     >>> read_moment("2026-11-21T10:00:00 02:00")
     datetime.datetime(2026, 11, 21, 8, 0, tzinfo=datetime.timezone.utc)

@@ -1,4 +1,4 @@
-"""The checks of what stands in Omneo: our token and our webhooks."""
+"""The checks of Omneo: our token and our webhooks."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The last status report of each tenant, kept for a minute: Klaviyo allows fifteen looks at its webhooks a minute."""
+"""The last status report of each tenant, kept for a minute: Klaviyo allows fifteen reads of its webhooks a minute."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _ID = "last"
 
 
 class StatusReports:
-    """Keeps and gives reports. A report is JSON and holds nothing personal."""
+    """Stores the reports. A report is JSON and holds nothing personal."""
 
     def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
         self._documents = documents
@@ -28,7 +28,7 @@ class StatusReports:
         return cls(services.documents, services.clock)
 
     def last(self, tenant: str, *, within: timedelta = RECENT) -> dict[str, Any] | None:
-        """Return the last report if it is not older than that."""
+        """Return the last report if it is recent enough."""
         found = self._documents.get(_collection(tenant), _ID)
         if found is None or not isinstance(made := found.fields["made_at"], datetime):
             return None
@@ -38,7 +38,7 @@ class StatusReports:
         return report
 
     def keep(self, tenant: str, report: dict[str, Any]) -> None:
-        """Keep a report instead of the one before."""
+        """Store a report in place of the last one."""
         now = self._clock()
         fields: dict[str, Value] = {
             "report": json.dumps(report),
@@ -51,14 +51,14 @@ class StatusReports:
             self._replace(tenant, fields)
 
     def forget(self, tenant: str) -> None:
-        """Let the next look be a fresh one."""
+        """Forget the last report, so that the next status makes a new one."""
         self._documents.delete(_collection(tenant), _ID)
 
     def _replace(self, tenant: str, fields: dict[str, Value]) -> None:
         try:
             self._documents.update(_collection(tenant), _ID, fields)
         except DocumentMissingError:
-            return  # forgotten in this very moment: something has changed, and the next look is to be a fresh one
+            return  # somebody has just forgotten the report, because something has changed: the next status makes a new one
 
 
 def _collection(tenant: str) -> str:

@@ -1,5 +1,5 @@
-"""The check of the API's revision: when Klaviyo retires it. Klaviyo's answers announce the day; until then, the usual life of a revision
-counts.
+"""The check of the day on which Klaviyo retires our revision of its API. Klaviyo's answers announce the day; until then, the usual life of
+a revision counts.
 """
 
 from calendar import monthrange
@@ -18,8 +18,8 @@ _MEND = "Deploy a newer release of the extension. `rehearse --revision` tells wh
 
 
 def revision(announced: str, services: Services) -> Iterator[Finding]:
-    """Tell of the day on which Klaviyo retires the revision that we ask for: always if its answers announce one, else from half a
-    year before a revision's life ends.
+    """Tell the day on which Klaviyo retires the revision that we ask for: always if its answers announce the day, else from half a year
+    before a revision's life ends.
     """
     own, today = services.settings.klaviyo_revision, services.clock().date()
     if announced:
@@ -40,14 +40,14 @@ def _finding(told: str, day: date | None, today: date) -> Finding:
 
 
 def _months_after(day: date, months: int) -> date:
-    """Return the same day some months later, the last one of a month that has no such day."""
+    """Return the same day some months later, or the last day of a shorter month."""
     years, month = divmod(day.month - 1 + months, 12)
     year, month = day.year + years, month + 1
     return date(year, month, min(day.day, monthrange(year, month)[1]))
 
 
 def _day(text: str) -> date | None:
-    """Return the day in ISO 8601 or in the form of HTTP, None if it is neither."""
+    """Return the day of a text in ISO 8601 or in HTTP's form, None for any other text."""
     for read in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             moment = read(text.strip())

@@ -32,7 +32,7 @@ Reply: TypeAlias = tuple[int, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Asked:
-    """What a call asks: its path's variables, its query, and its body, None if it has none. The body is read when it is first needed.
+    """The parts of a call: its path's variables, its query, and its body (None if it has none). The body is read when it is first needed.
 
     `key` is the id of the installation key that the caller holds.
     """
@@ -52,7 +52,7 @@ def get_settings(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 
 def put_settings(tenant: Tenant, services: Services, asked: Asked) -> Reply:
-    """PUT settings: what is absent stays as it is."""
+    """PUT settings: a setting that the body does not name stays as it is."""
     body = asked.read_body()
     if body is None:
         raise InvalidPayloadError("Send a JSON object of settings.")
@@ -69,7 +69,7 @@ def get_status(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """GET status."""
     from shared.admin.status import status
 
-    # Not the cached one: to whoever has just installed it would say that nothing is, and go on saying so for a minute.
+    # Not the cached tenant: just after an install it would say that nothing is installed, and the report would say so for a minute.
     return 200, status(services.tenant_cache.fresh(tenant.name) or tenant, services)
 
 
@@ -111,7 +111,7 @@ def post_heal(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 
 def get_explanation(tenant: Tenant, services: Services, asked: Asked) -> Reply:
-    """GET profiles/{id}/explain: what a sync would do. Personal values are shown on demand alone, and that is logged."""
+    """GET profiles/{id}/explain: what a sync would do. Personal values are shown only on demand, and the log notes it."""
     from shared.explain.explain import explain
 
     reveal = _flag(asked, "reveal")
@@ -132,7 +132,7 @@ def get_dead_jobs(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 
 def get_dead_job(tenant: Tenant, services: Services, asked: Asked) -> Reply:
-    """GET dead-jobs/{id}: one with its body. Personal values are shown on demand alone, and that is logged."""
+    """GET dead-jobs/{id}: a dead job with its body. Personal values are shown only on demand, and the log notes it."""
     reveal = _flag(asked, "reveal")
     told = desk.one(tenant, asked.path["id"], services, reveal=reveal)
     if reveal:
@@ -152,7 +152,7 @@ def post_dead_job_replay(tenant: Tenant, services: Services, asked: Asked) -> Re
 
 
 def post_dead_jobs_replay(tenant: Tenant, services: Services, asked: Asked) -> Reply:
-    """POST dead-jobs/replay: begin a run over all that the filters mean."""
+    """POST dead-jobs/replay: begin a run that replays all dead jobs of the filters."""
     told = desk.replay_all(tenant, desk.read_order(tenant, asked.read_body()), services)
     logs.write(logging.INFO, "dead jobs are replayed", kind="replay", run=told["id"])
     Audit.of(services).note(tenant.name, Act.REPLAYED, by=by_key(asked.key), about=f"run {told['id']}")
@@ -160,7 +160,7 @@ def post_dead_jobs_replay(tenant: Tenant, services: Services, asked: Asked) -> R
 
 
 def get_dead_jobs_replay(tenant: Tenant, services: Services, asked: Asked) -> Reply:
-    """GET dead-jobs/replays/{id}: how a run stands."""
+    """GET dead-jobs/replays/{id}: the state of a run."""
     return 200, desk.replay_progress(tenant, asked.path["id"], services)
 
 
@@ -170,9 +170,9 @@ def delete_profile(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
     in_klaviyo = _flag(asked, "klaviyo")
     if "@" in asked.path["id"]:
-        # It would stand in the logs of every proxy, of a person who asks to be forgotten.
+        # Every proxy would write the address to its log, although the person asks to be forgotten.
         raise InvalidPayloadError(
-            "Name the person by the id of the Omneo profile: an address has no place in a URL. The command `erase` takes one."
+            "Name the person by the id of the Omneo profile: an address must not stand in a URL. The command `erase` takes an address."
         )
     receipt = erase(tenant, asked.path["id"], services, in_klaviyo=in_klaviyo)
     Audit.of(services).note(tenant.name, Act.ERASED, by=by_key(asked.key))
@@ -213,12 +213,12 @@ def post_run_state(tenant: Tenant, services: Services, asked: Asked, *, to: Stat
 
 
 def get_job(tenant: Tenant, services: Services, asked: Asked) -> Reply:
-    """GET jobs/{id}: what became of a call that was answered 202 with this id."""
+    """GET jobs/{id}: the state of a call that was answered 202 with this id."""
     return 200, job(tenant, asked.path["id"], services)
 
 
 def get_traffic(tenant: Tenant, services: Services, asked: Asked) -> Reply:
-    """GET traffic: what was accepted, refused and why, delivered, put back and given up, by target, metric and hour."""
+    """GET traffic: how many calls were accepted and refused (with reasons), and how many jobs were delivered, put back and given up."""
     return 200, traffic(tenant, services, asked.query)
 
 
@@ -264,5 +264,5 @@ _READ_THEIR_OWN = {("GET", "/traffic"), ("GET", "/dead-jobs")}
 
 
 def read_query(route: tuple[str, str], query: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the URL's parameters of a call. Raises InvalidPayloadError for one that is not known."""
+    """Return the parameters of a call's URL. Raises InvalidPayloadError for an unknown one."""
     return query if route in _READ_THEIR_OWN else parameters(query, _PARAMETERS.get(route, ()))

@@ -1,4 +1,4 @@
-"""Settings: read them, and change all that a call names, or none of them."""
+"""Reads the settings, and changes either all settings that a call names, or none."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,26 +17,26 @@ from shared.services import Services
 from shared.tenants.settings import FIXED_ONCE_INSTALLED, LONGEST_SECRET, TenantSettings
 from shared.tenants.tenants import WEBHOOK_SECRET_LENGTH, ProvisionStep, StepState, StoredSecret, Tenant
 
-# What `PUT settings` takes beside the settings themselves.
+# The names that `PUT settings` takes besides the settings.
 _SECRET, _ENDED = "webhook_secret", "end_webhook_secrets"
 MASTER_LIST = "master_list_id"
 KNOWN_AFTER = 15.0  # seconds until every worker knows of a change
-MOST_SECRETS = 10  # every call is compared with each of them
+MOST_SECRETS = 10  # each call is compared with all of them
 
 
 def read_settings(tenant: Tenant, services: Services) -> dict[str, Any]:
-    """Return every setting, and of secrets only that they are set, since when, and when they were last used."""
+    """Return every setting. No secret is shown: only its id, its age and its last use are."""
     return {**_plain(tenant.settings), **_beside(tenant, services.secret_uses.last(tenant.name))}
 
 
 def change_settings(name: str, changes: object, services: Services, *, by: str = OPERATOR) -> Tenant:
-    """Store the changes as `store_settings` does, queue what follows from them, and return the tenant.
+    """Store the changes as `store_settings` does, queue the jobs that follow from them, and return the tenant.
 
-    A new webhook secret is pushed to Klaviyo by a job; the one before stays valid until it is ended by its id.
+    A job pushes a new webhook secret to Klaviyo. The secret before stays valid until a caller ends it by its id.
 
     Raises:
         InvalidPayloadError, ConflictError: name the field and the fix; nothing was changed.
-        QueueUnavailableError: all is stored, and the same call again queues what follows.
+        QueueUnavailableError: all is stored, and a repeat of the call queues the jobs.
     """
     tenant = store_settings(name, changes, services, by=by)
     named = changes if isinstance(changes, dict) else {}
@@ -48,9 +48,9 @@ def change_settings(name: str, changes: object, services: Services, *, by: str =
 
 
 def store_settings(name: str, changes: object, services: Services, *, by: str) -> Tenant:
-    """Store the changes, note in the audit by whose credential, and return the tenant. A setting that they do not name stays as it is.
+    """Store the changes, note the credential in the audit, and return the tenant. A setting that the changes do not name stays as it is.
 
-    Nothing is queued: that is for a caller who may have no queue.
+    Nothing is queued, because the caller may have no queue.
 
     Raises:
         InvalidPayloadError, ConflictError: name the field and the fix; nothing was changed.
@@ -69,7 +69,7 @@ def store_settings(name: str, changes: object, services: Services, *, by: str) -
         after = edited(tenant, changes, now)
         named_anew = _changed(tenant, changes).keys() & FIXED_ONCE_INSTALLED
         if named_anew and services.tenants.sharing_queues(after):
-            # Whose is not said: one tenant learns nothing of another.
+            # The message does not name the other tenant: a tenant must learn nothing of another.
             raise InvalidPayloadError("task_queue_name: another tenant's queues have these names.")
         return again(after, WEBHOOK) if _SECRET in changes else after
 
@@ -84,12 +84,12 @@ def store_settings(name: str, changes: object, services: Services, *, by: str) -
 
 
 def begin_held_by_list(tenant: Tenant, services: Services) -> ReplayRun | None:
-    """Let the dead jobs go on that a wrong master list has held; return their run, None if there are none."""
+    """Replay the dead jobs that a wrong master list has held; return the run, None if there are none."""
     return Replaying.of(services).begin_held(tenant, Cause.MASTER_LIST, after=KNOWN_AFTER)
 
 
 def _note_settings(before: Tenant, after: Tenant, services: Services, by: str) -> None:
-    """Note in the audit the names of the settings that are not as they were."""
+    """Note in the audit the names of the changed settings."""
     earlier, later = _plain(before.settings), _plain(after.settings)
     if names := sorted(name for name in later if not _is_same(later[name], earlier[name])):
         Audit.of(services).note(after.name, Act.SETTINGS_CHANGED, by=by, about=", ".join(names))
@@ -104,7 +104,7 @@ def note_secrets(
     *,
     by: str,
 ) -> None:
-    """Note in the audit that the list of secrets has a new one in front, and which have ended, by their ids."""
+    """Note in the audit that there is a new secret, and the ids of the secrets that have ended."""
     earlier, later = [secret.value for secret in before], [secret.value for secret in after]
     audit = Audit.of(services)
     if later[:1] != earlier[:1]:
@@ -114,7 +114,7 @@ def note_secrets(
 
 
 def edited(tenant: Tenant, changes: Mapping[str, Any], now: datetime) -> Tenant:
-    """Return the tenant with the changes in it. A value that was read may be sent back; it changes nothing. Pure.
+    """Return the tenant with the changes. A caller may send a value back as it was read; that changes nothing. Pure.
 
     Raises:
         InvalidPayloadError, ConflictError: as `change_settings`.
@@ -129,7 +129,7 @@ def edited(tenant: Tenant, changes: Mapping[str, Any], now: datetime) -> Tenant:
             "notify_url: make a secret first, by POST notify-secret, or deploy.tenants notify-secret."
         )
     for key, fault in faults(settings).items():
-        if key in plain:  # what was stored before there was a check is the doctor's to tell
+        if key in plain:  # a value that was stored before this check existed is shown by the doctor
             raise InvalidPayloadError(f"{key}: {fault}.")
     secrets = tenant.webhook_secrets
     if _ENDED in changes:
@@ -149,7 +149,7 @@ def _plain(settings: TenantSettings) -> dict[str, Any]:
 
 
 def _beside(tenant: Tenant, used: Mapping[str, datetime]) -> dict[str, Any]:
-    """Return what is shown beside the settings and cannot be changed here."""
+    """Return the values that are shown beside the settings and cannot be changed here."""
     return {
         "webhook_secrets": [_shown(secret, used) for secret in tenant.webhook_secrets],
         "omneo_signing_secrets": [_shown(secret, used) for secret in tenant.omneo_signing_secrets],
@@ -159,7 +159,7 @@ def _beside(tenant: Tenant, used: Mapping[str, datetime]) -> dict[str, Any]:
 
 
 def _changed(tenant: Tenant, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings among the changes that would not stay as they are: of others nobody asks whether they may be so."""
+    """Return the changes that differ from the present settings. Only these are checked."""
     now = _plain(tenant.settings)
     apart = {_SECRET, _ENDED, *_beside(tenant, {})}
     return {
@@ -174,16 +174,16 @@ def _is_same(one: object, other: object) -> bool:
 
 
 def _check_beside(tenant: Tenant, changes: Mapping[str, Any]) -> None:
-    """Refuse what is only shown, unless it is as it is: passed over, it would leave out what the caller asks for."""
+    """Refuse a changed value that is only shown here: to ignore it would leave out what the caller asks for."""
     for key, now in _beside(tenant, {}).items():
         if key in changes and not _is_same(_without_uses(changes[key]), _without_uses(now)):
             raise InvalidPayloadError(
-                f"{key} is only shown here, and is not what was sent. Leave it out, or read the settings again."
+                f"{key} is only shown here, and cannot be changed. Leave it out, or read the settings again."
             )
 
 
 def _without_uses(shown: object) -> object:
-    """Return what is shown of secrets without their last uses, which go on while a caller looks."""
+    """Return the shown secrets without their last uses, which may change between a read and a write."""
     if not isinstance(shown, list):
         return shown
     return [
@@ -195,7 +195,7 @@ def _without_uses(shown: object) -> object:
 
 
 def _check_list(tenant: Tenant | None, changes: Mapping[str, Any], services: Services, now: datetime) -> None:
-    """Refuse a master list that the connected account does not have: every opt-in would die of it."""
+    """Refuse a master list that the connected account does not have: every opt-in would become a dead job."""
     if tenant is None or not _changed(tenant, changes).get(MASTER_LIST):
         return
     if fault := list_fault(tenant, services, edited(tenant, changes, now).settings.master_list_id):
@@ -203,7 +203,7 @@ def _check_list(tenant: Tenant | None, changes: Mapping[str, Any], services: Ser
 
 
 def _check_address(tenant: Tenant | None, changes: Mapping[str, Any], services: Services) -> None:
-    """Refuse a new address that must not be called. It is looked at again at each call: what a name leads to may change."""
+    """Refuse a new address that must not be called. Each call checks the address again, because a name may lead elsewhere later."""
     from shared.http.outward import AddressRefusedError, Outward
 
     url = None if tenant is None else _changed(tenant, changes).get("notify_url")
@@ -219,7 +219,7 @@ def webhook_secret(value: object, now: datetime) -> StoredSecret:
     """Return a webhook secret to store.
 
     Raises:
-        InvalidPayloadError: Klaviyo would not take it, or it cannot stand in a header.
+        InvalidPayloadError: Klaviyo would refuse the secret, or it cannot stand in a header.
     """
     if not isinstance(value, str) or not WEBHOOK_SECRET_LENGTH <= len(value) <= LONGEST_SECRET:
         raise InvalidPayloadError(
@@ -229,7 +229,7 @@ def webhook_secret(value: object, now: datetime) -> StoredSecret:
 
 
 def header_secret(key: str, value: str) -> SecretStr:
-    """Return the value of `key`, a secret that travels in HTTP headers, which hold visible ASCII.
+    """Return the value of `key`, a secret for an HTTP header, which holds only visible ASCII.
 
     Raises:
         InvalidPayloadError: it cannot.
@@ -240,33 +240,33 @@ def header_secret(key: str, value: str) -> SecretStr:
 
 
 def newest_first(added: StoredSecret, earlier: Iterable[StoredSecret]) -> tuple[StoredSecret, ...]:
-    """Return the secrets with one more. Given a second time, a secret does not push out the one before it."""
+    """Return the secrets with one more in front. A secret that is sent a second time does not push out an older one."""
     return (added, *(secret for secret in earlier if secret.value != added.value))
 
 
 def _validated(tenant: Tenant, changes: Mapping[str, Any]) -> TenantSettings:
     before = tenant.settings
     known = set(TenantSettings.model_fields)
-    # null brings a default back
+    # null restores the default
     wanted = {key: value for key, value in changes.items() if value is not None}
     kept = before.model_dump(mode="json", include=known - changes.keys())
     if "task_queue_name" in changes and changes["task_queue_name"] is None:
         kept["task_queue_name"] = tenant.name
     try:
-        # As JSON and strictly, or else "yes" would pass for true and "7" for 7, which the published schema refuses.
+        # Strict JSON: without it, "yes" would count as true and "7" as 7, although the published schema refuses both.
         valid = TenantSettings.model_validate_json(
             json.dumps({**kept, **wanted}), strict=True, context=frozenset(changes)
         )
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        # Only the setting is named: what lies deeper, as a mapping's name does, is a value of the caller's.
+        # The message names only the setting: a deeper name, such as that of a mapping, is a value of the caller.
         name = str(first["loc"][0])
         fault = form_fault(name, wanted.get(name)) or first["msg"].removeprefix("Value error, ")
         examples = TenantSettings.model_fields[name].examples
         if first["type"] == "string_pattern_mismatch" and fault == first["msg"] and examples:
             fault = f"must be written as in {examples[0]}"
         raise InvalidPayloadError(f"{name}: {fault}.") from None
-    # What a newer revision has stored stays.
+    # A setting that a newer revision has stored stays.
     after = before.model_copy(update={key: getattr(valid, key) for key in known})
     if tenant.klaviyo is not None:
         for key in sorted(FIXED_ONCE_INSTALLED):
@@ -277,7 +277,7 @@ def _validated(tenant: Tenant, changes: Mapping[str, Any]) -> TenantSettings:
 
 def _without(secrets: tuple[StoredSecret, ...], ended: object) -> tuple[StoredSecret, ...]:
     if not isinstance(ended, list) or not all(isinstance(id, str) for id in ended):
-        raise InvalidPayloadError("end_webhook_secrets must be a list of ids, as GET settings shows them.")
+        raise InvalidPayloadError("end_webhook_secrets must be a list of ids from GET settings.")
     newest, *older = secrets
     if newest.id in ended or set(ended) - {secret.id for secret in older}:
         raise InvalidPayloadError(
@@ -287,18 +287,18 @@ def _without(secrets: tuple[StoredSecret, ...], ended: object) -> tuple[StoredSe
 
 
 def _check_klaviyo_has_the_newest(tenant: Tenant) -> None:
-    """Refuse to end the secret that Klaviyo may still sign with: what we answer with 401 it never sends again."""
+    """Refuse to end a secret that Klaviyo may still sign with: Klaviyo never repeats a delivery that gets a 401."""
     step = tenant.provisions.steps.get(WEBHOOK, ProvisionStep())
     if tenant.klaviyo is None or step.state is StepState.DONE:
         return
     if tenant.is_connected:
         raise ConflictError(f"{_ENDED}: Klaviyo does not have the newest secret yet; try again in a minute.")
-    # It may deliver all the same: the webhook outlives the grant.
+    # Klaviyo may still deliver: the webhook stays when the grant ends.
     raise ConflictError(f"{_ENDED}: Klaviyo gets the newest secret when the app is installed again.")
 
 
 def _account(tenant: Tenant) -> dict[str, str]:
-    """Return what stands in for settings that are not set."""
+    """Return the account's values that count in place of settings that are not set."""
     klaviyo = tenant.klaviyo
     return {
         "timezone": klaviyo.account_timezone if klaviyo else "",

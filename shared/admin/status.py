@@ -1,4 +1,4 @@
-"""Status: the doctor's report. A fresh report is looked up and not made again, because Klaviyo allows only fifteen looks a minute."""
+"""Status: the doctor's report. A recent report is shown again, because Klaviyo allows only fifteen reads of its webhooks a minute."""
 
 from datetime import timedelta
 from typing import Any
@@ -11,18 +11,18 @@ from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 LEASE = timedelta(seconds=90)
-# How long one waits whom somebody else is making a report for.
+# How long a caller waits for a report that another call is making.
 PATIENCE_SECONDS, GLANCE_SECONDS = 20.0, 0.5
-_TELLING = ("connected", "account_id", "connected_at")  # what of a connection tells it from another
+_TELLING = ("connected", "account_id", "connected_at")  # the fields by which two connections differ
 
 
 def status(tenant: Tenant, services: Services) -> dict[str, Any]:
-    """Return the report on the tenant, which was read just now: not older than a minute; while somebody is making a new one, the one before.
+    """Return a report on the tenant that is at most a minute old. While another call makes a new report, return the last one.
 
-    `run` is the run over the whole base that is under way, as it is now, None if there is none.
+    `run` is the run over the whole base that is under way, None if there is none. `tenant` must be read just before the call.
 
     Raises:
-        WaitError: somebody is making the first one, and it takes long.
+        WaitError: another call is making the first report, and takes long.
     """
     return {**_report(tenant, services), "run": _run(tenant, services)}
 
@@ -42,14 +42,14 @@ def _report(tenant: Tenant, services: Services) -> dict[str, Any]:
     if lease is None:
         return _while_another_looks(tenant, services)
     try:
-        # Another may have finished between the two lines above.
+        # Another call may have finished between the two lines above.
         return _last(tenant, services) or _new_report(tenant, services)
     finally:
         services.leases.release(lease)
 
 
 def _last(tenant: Tenant, services: Services, *, within: timedelta = RECENT) -> dict[str, Any] | None:
-    """Return the last report, unless an install, an uninstall or a disconnection came since, or while it was made."""
+    """Return the last report, unless the connection has changed since the report was begun."""
     report = StatusReports.of(services).last(tenant.name, within=within)
     now = connection(tenant)
     return report if report and all(report["klaviyo"][name] == now[name] for name in _TELLING) else None
@@ -66,4 +66,4 @@ def _while_another_looks(tenant: Tenant, services: Services) -> dict[str, Any]:
         if report := _last(tenant, services, within=timedelta(days=1)):
             return report
         services.sleep(GLANCE_SECONDS)
-    raise WaitError("somebody else is looking at the tenant right now", service="The extension")
+    raise WaitError("another call is examining the tenant right now", service="The extension")

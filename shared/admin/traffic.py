@@ -21,16 +21,16 @@ _MENDS = {
     "401": "Send the newest webhook secret in x-omneo-secret, or sign with the tenant's signing secret: `GET settings` shows when each was last used.",
     "409": "Install the app from Klaviyo's marketplace.",
     "429": "Raise reward_max_per_hour, or look at the flow that issues so many.",
-    "503": "The caller repeats such calls; look at the log if they last.",
+    "503": "The caller repeats such calls; read the log if they do not end.",
 }
 _MEND = "Change what the caller sends as the reason says."
 _SILENT = "Look in CX Manager whether the reaction or webhook that calls it is still enabled."
 
 
 def traffic(tenant: Tenant, services: Services, query: Mapping[str, str]) -> dict[str, Any]:
-    """Return what was counted since a moment: `since` is such as 24h, 7d, 2026-11-20 or a time with its zone.
+    """Return the counts since a moment: `since` is like 24h, 7d, 2026-11-20 or a time with its zone.
 
-    Each target tells its numbers altogether and by the hour, or by the day where that is over for longer than a day.
+    Each target has its total, and its counts for each hour, or for each day that ended more than a day ago.
 
     Raises:
         InvalidPayloadError: the query cannot be read.
@@ -49,7 +49,7 @@ def traffic(tenant: Tenant, services: Services, query: Mapping[str, str]) -> dic
 
 
 def check(tenant: Tenant, services: Services) -> Iterator[Finding]:
-    """Yield what is wrong with the tenant's traffic, or how much of it there was since yesterday."""
+    """Yield the troubles of the tenant's traffic, or else the amount of it since yesterday."""
     now, counts = services.clock(), Traffic.of(services)
     counts.fold(tenant.name)
     spans = [(span.at, span.table) for span in counts.spans(tenant.name, now - KEPT)]
@@ -78,12 +78,12 @@ def _mend(trouble: Trouble) -> str:
 
 def _since(query: Mapping[str, str], now: datetime) -> datetime:
     if query.keys() - {"since"}:
-        raise InvalidPayloadError("The URL has a parameter that traffic does not know. It knows since.")
+        raise InvalidPayloadError("The URL has a parameter that traffic does not know. It knows only since.")
     text = query.get("since", _DEFAULT).strip()
     if ago := _AGO.fullmatch(text):
         number = int(ago[1])
         return max(now - (timedelta(hours=number) if ago[2] == "h" else timedelta(days=number)), now - KEPT)
     since = read_moment(text)
     if since is None:
-        raise InvalidPayloadError("since must be such as 24h, 7d, 2026-11-20 or 2026-11-20T08:00:00Z.")
+        raise InvalidPayloadError("since must be like 24h, 7d, 2026-11-20 or 2026-11-20T08:00:00Z.")
     return max(since, now - KEPT)

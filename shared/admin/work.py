@@ -1,4 +1,4 @@
-"""The checks of what waits and of what was given up: queues, backlogs, dead jobs."""
+"""The checks of waiting work and of work that was given up: queues, backlogs, dead jobs."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
@@ -75,7 +75,7 @@ def profile_syncs(tenant: Tenant, services: Services) -> Iterator[Finding]:
     imported = sum(len(one.rows) for one in SyncImports.of(services).all(tenant.name))
     in_bulk = f" {imported} are in bulk imports under way." if imported else ""
     if first is None:
-        yield Finding("profile syncs", Severity.OK, f"None waits for Klaviyo to take more.{in_bulk}")
+        yield Finding("profile syncs", Severity.OK, f"No sync waits for Klaviyo to take more.{in_bulk}")
         return
     is_old = tenant.is_connected and services.clock() - first.accepted_at > OLD_SYNC
     yield Finding(

@@ -34,7 +34,7 @@ from shared.consent_events import Channel, Decision
 from shared.errors import DisconnectedError, ServiceError
 from shared.jobs.jobs import FlushInbox, KeepMasterList
 from shared.jobs.rules.windows import CLOCKS_APART, hashed
-from shared.matching import Match, match_of, owner_of_email
+from shared.matching import Match, absorbed_identities_in, match_of, owner_of_email
 from shared.services import Services
 from shared.storage.leases import Lease
 from shared.tenants.tenants import Tenant
@@ -105,10 +105,10 @@ class _Ready:
         made = [one for _, one in self.decided if one.decision is Decision.OPT_OUT]
         return [one for one in made if one.channel is channel]
 
-    def ins(self, channel: Channel) -> list[Decided]:
-        """Return the opt-ins on a channel."""
-        made = [one for _, one in self.decided if one.decision is Decision.OPT_IN]
-        return [one for one in made if one.channel is channel]
+    @property
+    def opt_ins(self) -> list[Decided]:
+        """The opt-ins, on either channel."""
+        return [one for _, one in self.decided if one.decision is Decision.OPT_IN]
 
     @property
     def of_person(self) -> list[Decided]:
@@ -205,25 +205,29 @@ def _of_her_number(ready: _Ready, profile: "Profile", look: ProfileReadOnce, ten
 def _anothers(
     ready: _Ready, profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services
 ) -> frozenset[tuple[str, str]]:
-    """Return the opt-ins for an address that is another's by now, and that Klaviyo has or had with this profile."""
-    others = [
-        *_at_anothers_email(ready.ins(Channel.EMAIL), profile, look, tenant, services),
-        *_at_former_number(ready.ins(Channel.SMS), profile, look, tenant, services),
-    ]
-    return frozenset((one.id, one.topic) for one in others)
-
-
-def _at_anothers_email(
-    opt_ins: Sequence[Decided], profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services
-) -> Sequence[Decided]:
-    if not opt_ins or _whose_address(profile, look, tenant, services):
-        return opt_ins
+    """Return the opt-ins for an address that is another's in Omneo by now, and that Klaviyo has or had with this profile; and those of
+    somebody else whose Klaviyo profile it was then.
+    """
+    opt_ins = ready.opt_ins
+    if not opt_ins:
+        return frozenset()
     heirs = [
         heir
         for heir in FormerIdentities.of(services).heirs_of(tenant.name, look.id)
         if heir.profile_id.casefold() != profile.id.casefold()
     ]
-    return [one for one in opt_ins if any(heir.may_have_decided(one.at) for heir in heirs)]
+    emails = [one for one in opt_ins if one.channel is Channel.EMAIL]
+    if _is_still_of_a_merged(profile, look, tenant):
+        found = opt_ins
+    elif emails and _whose_address(profile, look, tenant, services):
+        found = emails
+    else:
+        found = []
+    found += [one for one in emails if any(heir.may_have_decided(one.at) for heir in heirs)]
+    texts = [one for one in opt_ins if one.channel is Channel.SMS]
+    found += _at_former_number(texts, profile, look, tenant, services)
+    found += [one for one in opt_ins if any(heir.had_all and heir.may_have_decided(one.at) for heir in heirs)]
+    return frozenset((one.id, one.topic) for one in found)
 
 
 def _at_former_number(
@@ -251,6 +255,15 @@ def _at_former_number(
 def _number_of(profile: "Profile", tenant: Tenant) -> str | None:
     country = tenant.klaviyo.account_country if tenant.klaviyo else ""
     return phone_of(profile.model_dump(), region_of(tenant.settings.default_region, country))
+
+
+def _is_still_of_a_merged(profile: "Profile", look: ProfileReadOnce, tenant: Tenant) -> bool:
+    """Return whether Klaviyo has the profile still as that of somebody who was merged into this one in Omneo."""
+    if look.id not in absorbed_identities_in(profile.identities, tenant.settings.identity_handle):
+        return False
+    held = look.profile
+    named = read_omneo_id(held.external_id) if held is not None and held.id == look.id else ""
+    return bool(named) and named.casefold() != profile.id.casefold()
 
 
 def _whose_address(profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services) -> str:

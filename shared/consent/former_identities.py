@@ -24,13 +24,15 @@ KEPT = timedelta(days=90)
 class Heir:
     """The Omneo profile that has an email address by now, and between which times a Klaviyo profile of another's may have had it still.
 
-    `address` is the mark of the email, "" in a note of an earlier release.
+    `address` is the mark of the email, "" in a note of an earlier release. `had_all` says that the Klaviyo profile was theirs then, with
+    whatever address it had.
     """
 
     profile_id: str
     since: datetime
     until: datetime
     address: str = ""
+    had_all: bool = False
 
     def may_have_decided(self, at: datetime, address: str = "") -> bool:
         """Return whether what somebody decided through the Klaviyo profile then may have been the heir's decision.
@@ -65,6 +67,7 @@ class FormerIdentities:
             "since": heir.since,
             "until": heir.until,
             "address": heir.address,
+            "had_all": heir.had_all,
         }
         self._keep(
             tenant, _id(f"{given_up} {heir.profile_id} {heir.since.isoformat()} {heir.address}"), fields
@@ -75,7 +78,13 @@ class FormerIdentities:
         found = self._documents.find(_collection(tenant), where={"given_up_by": _id(klaviyo_id)})
         rows = [(row.fields, row.fields["since"], row.fields["until"]) for row in found]
         return [
-            Heir(str(fields["profile"]), since, until, str(fields.get("address") or ""))
+            Heir(
+                str(fields["profile"]),
+                since,
+                until,
+                str(fields.get("address") or ""),
+                had_all=bool(fields.get("had_all")),
+            )
             for fields, since, until in rows
             if isinstance(since, datetime) and isinstance(until, datetime)
         ]

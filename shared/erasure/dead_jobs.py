@@ -20,20 +20,20 @@ PAGE = 20  # of up to 1 MiB each
 
 
 def erase_dead_jobs(person: "Person", tenant: Tenant, services: Services) -> int:
-    """Remove what dead jobs hold of the person, and return how many did."""
+    """Remove the person from dead jobs, and return how many jobs held the person."""
     desk, erased, after = DeadJobStore(services.documents, services.keys), 0, None
     while page := desk.page(tenant.name, after=after, limit=PAGE):
         after = page[-1].id
         for dead in page:
-            if _without(dead, person, tenant) != dead:  # so that the others are not read twice
+            if _without(dead, person, tenant) != dead:  # only these are read a second time
                 erased += desk.cut_down(tenant.name, dead.id, partial(_without, person=person, tenant=tenant))
     return erased
 
 
 def cut_the_erased(id: str, tenant: Tenant, services: Services) -> None:
-    """Take out of a job that has just died what is of people who were erased while a worker was at it, or whom it had not looked for.
+    """Remove erased people from a job that has just died: an erasure may have come while a worker did the job.
 
-    An erasure is noted before it looks at the desk, so whichever of the two comes second sees the other.
+    An erasure writes its note before it reads the desk, so the second of the two always sees the first.
     """
     tenant = services.tenant_cache.get(tenant.name) or services.tenant_cache.fresh(tenant.name) or tenant
     if not somebody_was_erased(tenant, services):
@@ -51,7 +51,9 @@ def cut_the_erased(id: str, tenant: Tenant, services: Services) -> None:
 
 
 def _without(dead: DeadJob, person: "Person", tenant: Tenant) -> DeadJob | None:
-    """Return the dead job without what is the person's, None if the whole is. One that cannot be read is the person's if it names them."""
+    """Return the dead job without its parts about the person, None if nothing is left. An unreadable job counts as the person's if it names
+    them.
+    """
     known = {(name, value.casefold()) for name, value in person.identifiers()}
 
     try:
@@ -62,13 +64,13 @@ def _without(dead: DeadJob, person: "Person", tenant: Tenant) -> DeadJob | None:
     left = without(job, lambda name, value, _since: person.is_called(name, value))
     if left is None or _is_whole(left, person):
         return None
-    # What the service said of it may quote the person as well.
+    # The service's words may quote the person too.
     named = any(value in dead.detail.casefold() for _, value in known)
     return dead if left is job and not named else _with(dead, left, tenant)
 
 
 def _with(dead: DeadJob, left: AnyJob | None, tenant: Tenant) -> DeadJob | None:
-    """Return the dead job with what is left of the job, and without what was said of it; None if nothing is left."""
+    """Return the dead job with the rest of its body, and without the service's words; None if nothing is left."""
     if left is None:
         return None
     body = write_job(left)
@@ -78,6 +80,6 @@ def _with(dead: DeadJob, left: AnyJob | None, tenant: Tenant) -> DeadJob | None:
 
 
 def _is_whole(job: object, person: "Person") -> bool:
-    """Return whether a job that an erasure lets run while it is queued is about the person: dead, nobody waits for it."""
+    """Return whether a whole job is about the person. An erasure lets some such jobs run, but none of them stays on the desk."""
     named = {getattr(job, name, None) for name in ("profile_id", "profile", "klaviyo_id", "omneo_profile_id")}
     return bool(named & {person.profile_id, *person.klaviyo_ids} - {""})

@@ -1,4 +1,4 @@
-"""Work that was accepted before its person was erased: queued tasks cannot be searched, so each is looked at when it is delivered."""
+"""Drops work that was accepted before its person was erased: queued tasks cannot be searched, so each is checked when it is delivered."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -12,12 +12,12 @@ from shared.tenants.tenants import Tenant
 
 
 def without_the_erased(job: AnyJob, tenant: Tenant, services: Services) -> AnyJob | None:
-    """Return what is left of the job: see `without`. A tenant of whom nobody was erased for a month costs no look into the store."""
+    """Return the rest of the job: see `without`. For a tenant without an erasure in the last month, the store is not read."""
     if not somebody_was_erased(tenant, services):
         return job
     erasures = Erasures(services.documents, services.clock)
 
-    @cache  # the same person may be in many of a job's parts
+    @cache  # many parts of a job may be about the same person
     def last(name: Identifier, value: str) -> datetime | None:
         return erasures.last(tenant.name, mark_of(tenant, name, value))
 
@@ -29,7 +29,7 @@ def without_the_erased(job: AnyJob, tenant: Tenant, services: Services) -> AnyJo
 
 
 def dropping(tenant: Tenant, services: Services) -> Callable[[AnyJob], bool]:
-    """Return what tells of a job whether its person was erased, for somebody who has many jobs: who was is looked up once, here."""
+    """Return a function that says whether a job's person was erased. It serves many jobs, and the erased persons are read only once, here."""
     if not somebody_was_erased(tenant, services):
         return lambda _: False
     known = Erasures(services.documents, services.clock).all(tenant.name)
@@ -42,7 +42,7 @@ def dropping(tenant: Tenant, services: Services) -> Callable[[AnyJob], bool]:
 
 
 def somebody_was_erased(tenant: Tenant, services: Services) -> bool:
-    """Return whether the tenant, as it is known here, has erased anybody of whom the queue may still bring up work."""
+    """Return whether the tenant, as it is known here, has erased a person whose jobs may still be in the queue."""
     return (
         tenant.erased_until is not None
         and tenant.ledger_key is not None

@@ -1,8 +1,8 @@
 """Erasing a person: the removal on our side, and the receipt that lists what was removed and what stays.
 
-First the person is noted, so that workers drop jobs which are still queued. Then Klaviyo is asked, while our side still knows whom to name.
-Last, everything is removed under the person's turns, so that no sync and no flush writes at the same time. A repeat is harmless, and so is
-a death halfway: the next call does the rest.
+First the person is noted, so that workers drop jobs which are still queued. Then Klaviyo is asked, because our side still knows the ids.
+Last, everything is removed under the person's turns, so that no sync and no flush writes at the same time. A repeat is harmless. After a
+death halfway, the next call does the rest.
 """
 
 import logging
@@ -50,22 +50,22 @@ STAYS = (
 NOT_ASKED = "Klaviyo was not asked to delete the person: their profile stays there. Which one it is may not be known here any more, so delete it in Klaviyo."
 NOBODY_TO_ASK_FOR = "No Klaviyo profile is known or found that is this person's alone, so Klaviyo was asked for nobody. If there is one, delete it in Klaviyo."
 _DISCONNECTED = "The Klaviyo account is disconnected: install the app again, then erase."
-# How much longer than needed it is noted that somebody was erased, so that it is written once a day at most.
+# The note that somebody was erased stays so much longer than needed, so that it is written once a day at most.
 _AHEAD = timedelta(days=1)
 _CACHED = timedelta(seconds=SECONDS)
 
 
 def erase(tenant: Tenant, named: str, services: Services, *, in_klaviyo: bool = False) -> dict[str, Any]:
-    """Erase the person whom an Omneo id or an email address names, and return the receipt.
+    """Erase the person of an Omneo id or an email address, and return the receipt.
 
-    `in_klaviyo` also asks Klaviyo to delete the person's profiles and all that is known of them there. The first erasure in a month waits
-    some seconds, until every worker knows that there is one.
+    `in_klaviyo` also asks Klaviyo to delete the person's profiles with all their data. The first erasure in a month waits some seconds,
+    until every worker knows that somebody was erased.
 
     Raises:
-        InvalidPayloadError: it names nobody.
-        ConflictError, NotInstalledError: Klaviyo is to be asked, and cannot be, or Omneo would send the person there again, or another
-            tenant on the account knows the person. A refusal of Klaviyo is known only after the note; nothing is removed before.
-        WaitError: Omneo, Klaviyo, or a sync that is at the person; call again.
+        InvalidPayloadError: the text is no id and no address.
+        ConflictError, NotInstalledError: Klaviyo cannot be asked, or Omneo would send the person there again, or another tenant on the
+            account knows the person. A refusal of Klaviyo is known only after the note; nothing is removed before.
+        WaitError: Omneo or Klaviyo cannot answer, or a sync works on the person; the caller should call again.
     """
     tenant = ensure_ledger_key(services.tenants, tenant.name)
     if in_klaviyo and tenant.klaviyo is None:
@@ -78,7 +78,7 @@ def erase(tenant: Tenant, named: str, services: Services, *, in_klaviyo: bool = 
     erasures.note(tenant.name, person.marks(tenant), at)
     if not _is_known_to_all(tenant, services):
         services.sleep(SECONDS)
-        # A worker that did not know may have made the person again.
+        # A worker that did not know of the erasure may have made the person again.
         later = find_person(tenant, named, services)
         person = replace(person, klaviyo_ids=tuple(sorted({*person.klaviyo_ids, *later.klaviyo_ids})))
         erasures.note(tenant.name, person.marks(tenant), at)
@@ -121,7 +121,7 @@ def _check_klaviyo_may_be_asked(person: Person, tenant: Tenant, services: Servic
 
 
 def _is_known_to_all(tenant: Tenant, services: Services) -> bool:
-    """Note on the tenant that somebody was erased; return whether every worker that has the tenant in memory knows of it already."""
+    """Note on the tenant that somebody was erased; return whether every worker's cached tenant shows it already."""
     before: datetime | None = None
     now = services.clock()
 
@@ -133,7 +133,7 @@ def _is_known_to_all(tenant: Tenant, services: Services) -> bool:
         return stored.model_copy(update={"erased_until": now + KEPT + _AHEAD})
 
     services.tenants.change(tenant.name, edit)
-    # What ends meanwhile, or was written a moment ago by another erasure, is not what a worker may go by.
+    # A note that ends meanwhile, or that another erasure wrote a moment ago, does not reach every worker in time.
     return before is not None and now + _CACHED < before <= now + KEPT + _AHEAD - _CACHED
 
 
@@ -164,7 +164,7 @@ def _of_consent(person: Person, tenant: Tenant, services: Services) -> int:
 def _of_synced(person: Person, tenant: Tenant, services: Services) -> int:
     store = SyncedProfiles.of(services)
     removed = store.forget_profile(tenant.name, person.profile_id)
-    if not person.lives:  # a run that has read the profile before must not make it again
+    if not person.lives:  # a run that read the profile before must not make it again
         store.bury(tenant.name, person.profile_id, services.clock())
     return removed
 
@@ -192,7 +192,7 @@ def _of_receipts(person: Person, tenant: Tenant, services: Services) -> int:
     return sum(receipts.forget_person(tenant, {name.value: value}) for name, value in person.identifiers())
 
 
-# What is removed where, by the name under which the receipt counts it. A store that keeps something of a person has a row here.
+# The removals, by the name under which the receipt counts them. Each store with data of a person has a row here.
 _BY_PROFILE: Mapping[str, Remove] = {
     "consent": _of_consent,
     "synced": _of_synced,

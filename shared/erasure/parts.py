@@ -1,6 +1,6 @@
 """The part of a job that is about an erased person, and the job without that part.
 
-This module does not know what a job does. Some jobs only take something away from a person, as an opt-out does; those are never held up.
+This module does not know what a job does. A job that only takes something away from a person, such as an opt-out, is never dropped.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,12 +21,12 @@ from shared.jobs.jobs import (
 from shared.tenants.erasures import Identifier
 
 Json = Any
-# Whether who has this identifier was erased at that time or after it.
+# Whether the person with this identifier was erased at that time or later.
 IsErased: TypeAlias = Callable[[Identifier, str, datetime], bool]
 
 
 def without(job: AnyJob, is_erased: IsErased) -> AnyJob | None:  # noqa: PLR0911 - one branch for each kind of job that is about people
-    """Return the job without what is about people who were erased since, the same job if nothing is, None if nothing is left of it."""
+    """Return the job without its parts about people who were erased since; the same job if there is no such part, None if nothing is left."""
     match job:
         case SendMetric():
             return _unless(any(is_erased(*one, job.accepted_at) for one in _of_event(job)), job)
@@ -34,7 +34,7 @@ def without(job: AnyJob, is_erased: IsErased) -> AnyJob | None:  # noqa: PLR0911
             records = tuple(one for one in job.records if not _is_about(one, job.accepted_at, is_erased))
             return _with(job, records=records) if records != job.records else job
         case SpreadEvents():
-            # By the event's own time: a heal may bring it up long after.
+            # The event's own time counts: a heal may read the event long after.
             events = tuple(e for e in job.events if not is_erased(Identifier.KLAVIYO_ID, e.profile, e.at))
             return _with(job, events=events) if events != job.events else job
         case ReadEvents():
@@ -45,7 +45,7 @@ def without(job: AnyJob, is_erased: IsErased) -> AnyJob | None:  # noqa: PLR0911
         case AddInteraction():
             return _unless(is_erased(Identifier.OMNEO_ID, job.omneo_profile_id, job.event.at), job)
         case SyncProfile():
-            # It may stand for calls up to the end of its window, a new sign-up among them.
+            # The job may stand for all calls until the end of its window, and a new sign-up may be one of them.
             return _unless(is_erased(Identifier.OMNEO_ID, job.profile_id, job.until), job)
         case CompareConsent():
             ids = tuple(
@@ -81,7 +81,7 @@ def _is_row_of(row: Mapping[str, Json], at: datetime, is_erased: IsErased) -> bo
 
 
 def _is_about(record: Json, at: datetime, is_erased: IsErased) -> bool:
-    """Return whether any text in a record names a person who was erased: a record is free-form, nobody knows which property would."""
+    """Return whether any text in a record names a person who was erased. A record is free-form, so any property may name the person."""
     return any(is_erased(name, text, at) for text in _texts(record) for name in Identifier)
 
 

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Person:
-    """The identifiers of one person; "" or none where an identifier is not known.
+    """The identifiers of one person; an unknown identifier is "" or missing.
 
-    `lives` says whether Omneo still has the profile, `was_sought` whether Klaviyo answered who the person is there.
+    `lives` says whether Omneo still has the profile; `was_sought` says whether Klaviyo answered the search for the person.
     """
 
     profile_id: str
@@ -39,28 +39,28 @@ class Person:
     was_sought: bool = True
 
     def identifiers(self) -> Iterator[tuple[Identifier, str]]:
-        """Yield each identifier with what it is."""
+        """Yield each identifier with its kind."""
         if self.profile_id:
             yield Identifier.OMNEO_ID, self.profile_id
         yield from ((Identifier.EMAIL, email) for email in self.emails)
         yield from ((Identifier.KLAVIYO_ID, id) for id in self.klaviyo_ids)
 
     def is_called(self, name: Identifier, value: str) -> bool:
-        """Return whether this is one of them."""
+        """Return whether this is one of the person's identifiers."""
         return (name, value.strip().casefold()) in {
             (one, known.casefold()) for one, known in self.identifiers()
         }
 
     def marks(self, tenant: Tenant) -> frozenset[str]:
-        """Return the marks of all of them."""
+        """Return the marks of all identifiers."""
         return frozenset(mark_of(tenant, name, value) for name, value in self.identifiers())
 
 
 def find_person(tenant: Tenant, named: str, services: Services) -> Person:
-    """Return the person whom an Omneo id or an email address names.
+    """Return the person of an Omneo id or an email address.
 
     Raises:
-        InvalidPayloadError: it is neither.
+        InvalidPayloadError: the text is neither.
         ConflictError: Omneo does not accept our token.
         WaitError: Omneo or Klaviyo cannot answer now.
     """
@@ -90,7 +90,7 @@ class _Search:
         sought = self._in_klaviyo(id, emails.values(), known)
         of_klaviyo = {one: KlaviyoProfile(one) for one in known} if sought is None else sought
         theirs = {one: profile for one, profile in of_klaviyo.items() if not self._is_anothers(profile, id)}
-        if id:  # whose address has changed may still be mailed at the one before
+        if id:  # a person with a new address may still get mail at the old one
             emails |= {one.email.casefold(): one.email for one in theirs.values() if one.email}
         lives = fields is not None and fields.get("profile_type") != "deleted"
         return Person(id, tuple(emails.values()), tuple(sorted(theirs)), lives, was_sought=sought is not None)
@@ -100,13 +100,13 @@ class _Search:
             try:
                 return profile_id_of_event({"id": named}), ""
             except InvalidPayloadError:
-                pass  # this error speaks of an event; the one below says what may be named
+                pass  # this error is about an event; the error below says what the caller may name
         elif email := read_email(named):
             return "", email
         raise InvalidPayloadError("Name the person by the Omneo profile's id, or by the email address.")
 
     def _known(self, id: str, fields: Any) -> Iterator[str]:
-        """Yield the Klaviyo profiles that Omneo and our own stores know to be the person's."""
+        """Yield the Klaviyo profiles of the person that Omneo and our own stores know."""
         if not id:
             return
         name = self.tenant.name
@@ -119,9 +119,9 @@ class _Search:
     def _in_klaviyo(
         self, id: str, emails: Iterable[str], known: Iterable[str]
     ) -> dict[str, KlaviyoProfile] | None:
-        """Return who the person is in Klaviyo, by the ids that name them: those that are known, and those that are found.
+        """Return the person's Klaviyo profiles by their ids: those that are known, and those that a search finds.
 
-        One that was merged stands for the other, and one that is gone for itself. None if the account is disconnected.
+        A merged profile is replaced by the profile that remains; a deleted one stays in the result. None if the account is disconnected.
         """
         if not self.tenant.is_connected:
             return None
@@ -134,7 +134,7 @@ class _Search:
         return {profile.id: profile for profile in found} | looked
 
     def _found_in(self, klaviyo: "KlaviyoClient", id: str, emails: Iterable[str]) -> Iterator[KlaviyoProfile]:
-        """Yield the profiles that are found by the person's id, and by the address where it is of nobody else."""
+        """Yield the profiles that have the person's id, or the person's address if nobody else has it."""
         if id and (found := klaviyo.find_profile_by_external_id(id)):
             yield found
         for email in emails:
@@ -143,6 +143,6 @@ class _Search:
                 yield found
 
     def _is_anothers(self, profile: KlaviyoProfile, id: str) -> bool:
-        """Return whether another living Omneo profile has it by now, as after a merge: then it is not erased with this one."""
+        """Return whether another living Omneo profile has it by now, as after a merge. Then it is not erased with this person."""
         handle, omneo = self.tenant.settings.identity_handle, self.services.omneo(self.tenant)
         return other_holder(profile, id or profile.id, handle=handle, omneo=omneo) is not None

@@ -1,1 +1,1 @@
-"""Why a profile looks as it does in Klaviyo. It asks the rooms that would act, and sends nothing."""
+"""The answer to "why does this profile look like this in Klaviyo?" It asks the rooms that would act, and sends nothing."""

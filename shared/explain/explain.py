@@ -1,6 +1,7 @@
 """Explain: what a sync of a profile would do now and why, without doing it.
 
-It asks the functions that the worker asks (`planned`, `foreseen`, `subjects_of`, `consent_steps`), which look and do not write. Nothing is sent, written or queued. How the answer looks as text stands in `deploy/tenants/explain.py`.
+It asks the same functions as the worker (`planned`, `foreseen`, `subjects_of`, `consent_steps`), which read and do not write. Nothing is
+sent, written or queued. `deploy/tenants/explain.py` shows the answer as text.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,7 +42,7 @@ from shared.profiles.consent_calls import consent_rules
 from shared.profiles.klaviyo_import import Imported, foreseen
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.ownership import Ownership
-from shared.profiles.planning import former_owners_of, ownership_of, planned, profile_of_excluded
+from shared.profiles.planning import former_owners_of, ownership_of, planned, profiles_of_excluded
 from shared.profiles.rules.calls import profile_id_of_event
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.owners import FoundBy, decide
@@ -104,7 +105,7 @@ def _profile_id(named: str) -> str:
 
 @contextmanager
 def for_a_person() -> Iterator[None]:
-    """Let what a worker would wait or give up for become what a person can act on."""
+    """Turn an error at which a worker would wait or give up into an error that tells a person what to do."""
     try:
         yield
     except DisconnectedError:
@@ -117,7 +118,7 @@ def for_a_person() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Look:
-    """One profile, looked at from all sides. Each part is worked out once."""
+    """Everything that is known of one profile. Each part is computed once."""
 
     tenant: Tenant
     id: str
@@ -167,7 +168,8 @@ class _Look:
         """The person whose opt-outs are applied although the profile is excluded."""
         if not isinstance(self._plan, Exclusion):
             return None
-        return profile_of_excluded(self.ownership, self.tenant, self.synced, self.services)
+        found = profiles_of_excluded(self.ownership, self.tenant, self.synced, self.services)
+        return found[0] if found else None
 
     @cached_property
     def _match(self) -> tuple[FoundBy, KlaviyoProfile | None]:
@@ -276,7 +278,7 @@ class _Look:
         return ConsentMemories.of(self.services).find(self.tenant.name, self.id)
 
     def _open_jobs(self) -> Iterator[Row]:
-        """Yield the jobs of the profile that are known without a look into the queue, which cannot be searched."""
+        """Yield the open jobs of the profile that the store knows; the queue cannot be searched."""
         name = self.tenant.name
         for id in (sync_id(name, self.id), deletion_id(name, self.id)):
             if dead := DeadJobStore(self.services.documents, self.services.keys).find(name, id):
@@ -292,11 +294,11 @@ class _Look:
                 "kind": "flush-inbox",
                 "state": "waiting",
                 "at": entry.received_at.isoformat(),
-                "why": f"Klaviyo has told of {entry.topic}.",
+                "why": f"Klaviyo has reported {entry.topic}.",
             }
 
     def _events(self) -> Iterator[Row]:
-        """Yield what is known of the person's jobs: those that died, those that wait, and those that are done where receipts are on."""
+        """Yield the known jobs of the person: dead jobs, waiting jobs, and done jobs if receipts are on."""
         found = self._match[1]
         persons = {
             "omneo_id": self.id,
@@ -315,7 +317,7 @@ class _Look:
             }
 
     def _dead_jobs(self, names: Iterable[str]) -> Iterator[Row]:
-        """Yield the person's jobs that stand on the desk, the last of a name's first."""
+        """Yield the person's jobs on the desk, the newest first."""
         if self.tenant.ledger_key is None:
             return
         key, now = self.tenant.ledger_key.get_secret_value(), self.services.clock()
@@ -336,7 +338,7 @@ class _Look:
             }
 
     def _rewards(self) -> Iterator[Row]:
-        """Yield the rewards that flows have issued for an id."""
+        """Yield the newest rewards that Flows have issued to the profile."""
         for at, issued in RewardClaims.of(self.services).issued_to(self.tenant.name, self.id)[:EVENTS_SHOWN]:
             yield {"reward_id": issued.reward_id, "at": at.isoformat()}
 

@@ -12,9 +12,9 @@ from shared.tenants.tenants import Tenant
 
 
 def take_out(step: Step, word: str, visit: Visit, services: Services) -> tuple[PendingInstall, str]:
-    """Take the install out that this browser has begun. Return the install and the cookie that binds it to the browser.
+    """Use up the install that this browser has begun. Return the install and the cookie that binds it to the browser.
 
-    It is looked at first, so another browser, or a scanner, uses nothing up.
+    The browser is checked first, so another browser or a scanner uses nothing up.
 
     Raises:
         InstallRefusedError: there is no such install, or another browser began it.
@@ -43,7 +43,7 @@ def bound(pending: PendingInstall | None, visit: Visit) -> tuple[PendingInstall,
 
 
 def forget(step: Step, word: str, visit: Visit, services: Services) -> None:
-    """Take the install out if this browser has begun it."""
+    """Use up the install if this browser has begun it."""
     with suppress(InstallRefusedError):
         take_out(step, word, visit, services)
 
@@ -52,7 +52,7 @@ def tenant_of(pending: PendingInstall, services: Services) -> Tenant:
     """Return the tenant of an install.
 
     Raises:
-        InstallRefusedError: the tenant was deleted since.
+        InstallRefusedError: the tenant has been deleted.
     """
     tenant = services.tenants.find(pending.tenant)
     if tenant is None:
@@ -86,7 +86,7 @@ def check_origin(visit: Visit, services: Services) -> None:
 
 
 def read_link(text: str, services: Services) -> InstallLink:
-    """Return what a link says.
+    """Return the content of a link.
 
     Raises:
         InstallRefusedError: the link cannot be read, was used, or its installation key was revoked.

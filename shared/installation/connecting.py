@@ -1,6 +1,4 @@
-"""How an account becomes the tenant's: its tokens are stored, and the queues are made in which its jobs wait. The caller has checked the right
-to do so.
-"""
+"""Connects an account to a tenant: it stores the tokens and makes the queues for the jobs. The caller has checked the right to do so."""
 
 from datetime import datetime, timedelta
 
@@ -23,9 +21,10 @@ OUTAGES_KEPT = 20
 def connect(
     name: str, answer: TokenAnswer, *, tenants: TenantStore, now: datetime, account: Account | None = None
 ) -> Tenant:
-    """Store the tokens of a Klaviyo account as the tenant's; whatever had disconnected it is over.
+    """Store the tokens of a Klaviyo account as the tenant's, which ends any disconnection.
 
-    The things that an install has made are remembered as long as the account stays the same. Another account is left by the next set-up.
+    The tenant keeps the ids of the things that an install has made as long as the account stays the same. The next set-up leaves a former
+    account.
 
     Raises:
         DocumentMissingError: there is no such tenant.
@@ -55,7 +54,7 @@ def connect(
 
 
 def _former(tenant: Tenant, account: Account) -> tuple[FormerAccount, ...]:
-    """Return the account that this one takes the place of, if both are known."""
+    """Return the account that this one replaces, if both are known."""
     before = tenant.klaviyo_account_id
     if tenant.klaviyo is None or not before or not account.id or before == account.id:
         return ()
@@ -67,7 +66,7 @@ def prepare_queues(tenant: Tenant, queue: TaskQueue) -> None:
     """Make the tenant's queues and let them run, so that jobs that waited for this install go on.
 
     Raises:
-        QueueUnavailableError: not now; asking again is safe.
+        QueueUnavailableError: the queue cannot answer now; the caller may call again.
     """
     queue.ensure(tenant)
 

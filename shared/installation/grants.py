@@ -1,4 +1,4 @@
-"""The grant that Klaviyo gives in an install: how it is exchanged, checked, and kept while the merchant is asked.
+"""The grant that Klaviyo gives in an install: it is exchanged, checked, and kept until the merchant answers.
 
 steps.py decides which page follows.
 """
@@ -18,7 +18,7 @@ def exchange(code: str, verifier: str, services: Services) -> TokenAnswer:
     """Return the tokens that Klaviyo gives for a code.
 
     Raises:
-        InstallRefusedError: Klaviyo refuses the code, or cannot be asked now.
+        InstallRefusedError: Klaviyo refuses the code, or cannot answer now.
     """
     try:
         return services.klaviyo_oauth.exchange(code, redirect_uri=redirect_uri(services), verifier=verifier)
@@ -32,7 +32,7 @@ def account_of(answer: TokenAnswer, pending: PendingInstall, services: Services)
     """Return the Klaviyo account that the tokens belong to.
 
     Raises:
-        InstallRefusedError: Klaviyo does not say. The grant is kept until Klaviyo can be asked, and then given back.
+        InstallRefusedError: Klaviyo does not say it. The grant is kept until Klaviyo answers, and then given back.
     """
     try:
         return services.klaviyo_with(answer.access_token).account()
@@ -44,9 +44,9 @@ def account_of(answer: TokenAnswer, pending: PendingInstall, services: Services)
 
 
 def check_lives(answer: TokenAnswer, services: Services) -> None:
-    """Refuse a grant that was revoked while the merchant was being asked, as from another tab.
+    """Refuse a grant that was revoked, for example in another tab, before the merchant has answered.
 
-    The tenant would be disconnected within the hour.
+    With such a grant, the tenant would be disconnected within the hour.
 
     Raises:
         InstallRefusedError: the grant is revoked.
@@ -60,7 +60,7 @@ def check_lives(answer: TokenAnswer, services: Services) -> None:
 
 
 def aged(answer: TokenAnswer, exchanged_at: object, services: Services) -> TokenAnswer:
-    """Return the tokens with the life that they have left now: the merchant may have taken minutes to say yes."""
+    """Return the tokens with the time that is left until they expire: the merchant may have taken minutes to say yes."""
     gone = services.clock() - datetime.fromisoformat(str(exchanged_at))
     return answer.model_copy(update={"expires_in": answer.expires_in - int(gone.total_seconds())})
 

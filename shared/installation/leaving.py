@@ -1,4 +1,4 @@
-"""How a Klaviyo account is left: our webhook removed, and the grant revoked, but only when it is surely nobody else's.
+"""Leaves a Klaviyo account: it removes our webhook and revokes the grant, but only if surely nobody else uses the grant.
 
 A grant is the account's, not a tenant's: production and its staging twin may share one, and revoking it disconnects both.
 """
@@ -37,10 +37,10 @@ _UNKNOWN_ACCOUNT = "Klaviyo still shows the app as installed, because it is not 
 
 
 def leave_former_accounts(tenant: Tenant, services: "Services") -> None:
-    """Leave every account that another has taken the place of; what cannot be removed stands in `left_behind`.
+    """Leave every account that another one has replaced. `left_behind` lists everything that cannot be removed.
 
     Raises:
-        WaitError: Klaviyo cannot at the moment, or the set-up is being changed; what is done stays noted. One that cannot be left yet
+        WaitError: Klaviyo cannot answer now, or the set-up is being changed; finished parts stay noted. An account that cannot be left yet
             holds up none of the others.
     """
     if not tenant.former_accounts:
@@ -64,7 +64,7 @@ def leave_former_accounts(tenant: Tenant, services: "Services") -> None:
 
 
 def give_back(name: str, account_id: str, refresh_token: str, services: "Services") -> None:
-    """Revoke a grant of the tenant that is not needed; if that fails, `left_behind` says so."""
+    """Revoke a grant that the tenant does not need; if that fails, `left_behind` says so."""
     if account_id and _may_be_anothers(account_id, services):
         return
     left = kept_for(name, account_id, services)
@@ -79,7 +79,7 @@ def give_back(name: str, account_id: str, refresh_token: str, services: "Service
 
 
 def give_back_unanswered(services: "Services") -> None:
-    """Give back the grant of each question that no merchant has answered in time, or that could not be asked.
+    """Give back the grant of each question that got no answer in time or could not be asked.
 
     Raises:
         StoreUnavailableError: the store cannot answer now.
@@ -89,19 +89,19 @@ def give_back_unanswered(services: "Services") -> None:
         with logs.context(tenant=pending.tenant):
             try:
                 account_id, refresh_token = _grant_of(pending, services)
-                # It may be asked for twice, should this end in between.
+                # Klaviyo may be asked twice if this process ends in between.
                 give_back(pending.tenant, account_id, refresh_token, services)
             except WaitError as error:
                 logs.write(logging.WARNING, "a grant is not given back yet", reason=str(error))
                 continue  # the next sweep asks again
             except (GrantRefusedError, TokenRejectedError):
-                pass  # it has ended by itself, as an install since may end it
+                pass  # it has ended by itself; a later install may end it too
             installs.forget(id)
             logs.write(logging.INFO, "an install that nobody has confirmed was given up", reason="unanswered")
 
 
 def _grant_of(pending: PendingInstall, services: "Services") -> tuple[str, str]:
-    """Return which account granted it, and the refresh token. The account is asked for if Klaviyo did not say it then; "" if it refuses to.
+    """Return the account of the grant, and the refresh token. Klaviyo is asked if the account is unknown; it is "" if Klaviyo refuses.
 
     Raises:
         WaitError: Klaviyo cannot say it now.
@@ -114,7 +114,7 @@ def _grant_of(pending: PendingInstall, services: "Services") -> tuple[str, str]:
         return str(known["id"]), refresh_token
     try:
         return _account_behind(SecretStr(str(tokens["access_token"])), services), refresh_token
-    except TokenRejectedError:  # it lives for an hour
+    except TokenRejectedError:  # it is valid for an hour
         answer = services.klaviyo_oauth.refresh(refresh_token)
         return _account_behind(answer.access_token, services), answer.refresh_token.get_secret_value()
 
@@ -127,10 +127,10 @@ def _account_behind(access_token: SecretStr, services: "Services") -> str:
 
 
 def revoke(account_id: str, refresh_token: str, services: "Services") -> list[str]:
-    """Revoke a grant that nobody needs; return what Klaviyo refuses of it, as lines of `left_behind`.
+    """Revoke a grant that nobody needs; return Klaviyo's refusals as lines of `left_behind`.
 
     Raises:
-        WaitError: Klaviyo cannot at the moment.
+        WaitError: Klaviyo cannot answer now.
     """
     try:
         services.klaviyo_oauth.revoke(refresh_token)
@@ -144,12 +144,12 @@ def _still_installed(account_id: str, error: Exception) -> str:
 
 
 def _may_be_anothers(account_id: str, services: "Services") -> bool:
-    """Return whether somebody may have got the very same grant: a tenant that holds the account, or a merchant who is being asked about it."""
+    """Return whether somebody else may use the same grant: a tenant that holds the account, or a merchant who is being asked about it."""
     return bool(services.tenants.holding(account_id)) or PendingInstalls.of(services).asks_about(account_id)
 
 
 def kept_for(name: str, account_id: str, services: "Services") -> str:
-    """Return why the grant of the account must not be revoked, as a line of `left_behind`; "" if no tenant but `name` can need it."""
+    """Return why the grant of the account must not be revoked, as a line of `left_behind`; "" if only the tenant `name` can need it."""
     if not account_id:
         return _UNKNOWN_ACCOUNT
     sharing = [other for other in services.tenants.holding(account_id) if other != name]
@@ -171,7 +171,7 @@ def with_left_behind(tenant: Tenant, *lines: str) -> Tenant:
 
 
 def left_in_other_accounts(tenant: Tenant, account_id: str) -> tuple[str, ...]:
-    """Return what stays true of `left_behind` when this account is installed, or left: what is said of other accounts by their ids."""
+    """Return the lines of `left_behind` that stay true when this account is installed or left: those that name another account."""
     return tuple(
         line
         for line in tenant.left_behind
@@ -186,9 +186,9 @@ def remove_webhook(
     *,
     before_each: Callable[[], None] = lambda: None,
 ) -> None:
-    """Remove the tenant's webhook from an account, found by its name or id; one that is gone is no error.
+    """Remove the tenant's webhook, found by its name or id, from an account. A missing webhook is no error.
 
-    `before_each` is called right before each is removed, and stops it by raising.
+    `before_each` is called right before each removal, and can stop it with an error.
     """
     for hook in klaviyo.webhooks():
         if hook.name == webhook_name(tenant.name) or hook.id == webhook_id:
@@ -197,7 +197,7 @@ def remove_webhook(
 
 
 def unless_gone(delete: Callable[[Id], None], id: Id) -> None:
-    """Delete what was listed a moment ago."""
+    """Delete something that was listed a moment ago; it is no error if it is gone."""
     try:
         delete(id)
     except NotFoundError:
@@ -205,24 +205,24 @@ def unless_gone(delete: Callable[[Id], None], id: Id) -> None:
 
 
 class _ConnectedAgainError(ExtensionError):
-    """The tenant is joined to the account again: nothing of it is former any more."""
+    """The tenant is joined to the account again, so the account is no former one."""
 
 
 def _check_still_former(name: str, former: FormerAccount, services: "Services") -> None:
-    """Look afresh: a merchant may connect the account again at any moment, and its set-up takes over a lease that has run out."""
+    """Read the tenant again: a merchant may reconnect the account at any moment, and that set-up takes over an expired lease."""
     now = services.tenants.find(name)
     if now is not None and now.klaviyo_account_id == former.connection.account_id:
         raise _ConnectedAgainError
 
 
 def _leave_and_note(tenant: Tenant, former: FormerAccount, services: "Services") -> None:
-    with suppress(_ConnectedAgainError):  # `connect` has forgotten that it was former
+    with suppress(_ConnectedAgainError):  # `connect` has removed it from the former accounts
         _check_still_former(tenant.name, former, services)
         _note_left(tenant.name, former, _leave(tenant, former, services), services)
 
 
 def _leave(tenant: Tenant, former: FormerAccount, services: "Services") -> list[str]:
-    """Leave one account; return what cannot be removed from it, as lines of `left_behind`."""
+    """Leave one account; return the things that cannot be removed from it, as lines of `left_behind`."""
     connection = former.connection
     where = f"{_ACCOUNT}{connection.account_id}"
     gone = f"{where} was disconnected before: it keeps our webhook, which the extension no longer answers."
@@ -237,9 +237,12 @@ def _leave(tenant: Tenant, former: FormerAccount, services: "Services") -> list[
     except RefusedError as error:
         left = [f"{where} may still have our webhook, because {error}. Remove it there."]
     if kept := kept_for("", connection.account_id, services):
-        return [*left, *([kept] if kept.startswith(_ACCOUNT) else [])]  # whoever shares it owns it
+        return [
+            *left,
+            *([kept] if kept.startswith(_ACCOUNT) else []),
+        ]  # it stays for the tenant that shares it
     if PendingInstalls.of(services).asks_about(connection.account_id):
-        return left  # a merchant may be about to connect it again; if not, the grant is given back then
+        return left  # a merchant may be about to connect it again; if not, the sweep gives the grant back
     token = _newest(tenant.name, former, services).refresh_token.get_secret_value()
     return [*left, *revoke(connection.account_id, token, services)]
 
@@ -252,7 +255,9 @@ def _take_webhook_away(tenant: Tenant, former: FormerAccount, services: "Service
         connection = _refreshed(tenant.name, former, services)
     try:
         _remove_webhook(tenant, former, connection, services)
-    except TokenRejectedError:  # it ended meanwhile: the refresh token may live
+    except (
+        TokenRejectedError
+    ):  # the access token has expired meanwhile, but the refresh token may still be valid
         _remove_webhook(tenant, former, _refreshed(tenant.name, former, services), services)
     _note(tenant.name, former, {"webhook_is_gone": True}, services)
 
@@ -280,7 +285,7 @@ def _refreshed(name: str, former: FormerAccount, services: "Services") -> Klaviy
 
 
 def _newest(name: str, former: FormerAccount, services: "Services") -> KlaviyoConnection:
-    """Return the tokens of the account as they are stored now."""
+    """Return the tokens of the account that the store holds now."""
     tenant = services.tenants.find(name)
     known = tenant.former_accounts if tenant else ()
     account = former.connection.account_id

@@ -1,7 +1,7 @@
 """Signed install links: a tenant's way into an install without its installation key, for an hour, once.
 
-Opening a link proves nothing and uses nothing up, so a mail scanner cannot burn it; sending its form does. Links are signed with a
-key derived from ENCRYPTION_KEYS: the first key signs, every key verifies, so a rotation breaks no link that is out.
+Only sending the form of a link uses it up; opening it does not, so a mail scanner cannot spoil it. Links are signed with a key derived from
+ENCRYPTION_KEYS: the first key signs and every key verifies, so a rotation breaks no open link.
 """
 
 import hashlib
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 LIFE = timedelta(hours=1)
 COLLECTION = "used_links"
 _PURPOSE = b"install links"
-# What is signed, and 32 bytes of signature, both in base64 for URLs.
+# The signed text and 32 bytes of signature, both in base64 for URLs.
 _FORM = re.compile(r"\.?[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True)
 class InstallLink:
-    """The content of a link: whose install it starts, until when. `id` is what marks it as used.
+    """The content of a link: the tenant whose install it starts, and its expiry. `id` marks it as used.
 
-    `key` names the installation key that it was made with, and ends with; "" for one that an operator made.
+    `key` names the installation key that it was made with: the link ends with that key. It is "" for a link that an operator made.
     """
 
     tenant: str
@@ -70,20 +70,20 @@ class InstallLinks:
         return link if isinstance(link, str) else link.decode()
 
     def read(self, text: str) -> InstallLink:
-        """Return what the link says, without using it up.
+        """Return the content of the link, without using it up.
 
         Raises:
-            LinkUnreadableError: it was altered, or is none of ours.
-            LinkSpentError: it has expired or was used.
+            LinkUnreadableError: the link was altered, or is not ours.
+            LinkSpentError: the link has expired or was used.
         """
         if not _FORM.fullmatch(text):
             raise LinkUnreadableError("This link is not complete, or was changed.")
         try:
-            # One that an earlier revision made says no key.
+            # A link that an earlier revision made names no key.
             tenant, expiry, id, *key = self._signed.loads(text)
         except BadData:
             raise LinkUnreadableError("This link is not complete, or was changed.") from None
-        # Base64 has several spellings of the same bytes; a link has one.
+        # Base64 has several spellings of the same bytes, but only one of them is a link.
         signature = text.rpartition(".")[2]
         if base64_encode(base64_decode(signature)).decode() != signature:
             raise LinkUnreadableError("This link is not complete, or was changed.")
@@ -95,7 +95,7 @@ class InstallLinks:
         return link
 
     def use(self, text: str) -> InstallLink:
-        """Return what the link says and use it up; of any number of callers at once exactly one may.
+        """Return the content of the link and use it up. Exactly one of several callers at once succeeds.
 
         Raises: as `read` does.
         """
@@ -108,7 +108,7 @@ class InstallLinks:
 
 
 def install_link(tenant: str, services: "Services", *, key: str = "") -> tuple[str, datetime]:
-    """Make a link and return its address, and until when it is valid. `key`: see `InstallLinks.make`."""
+    """Make a link and return its address and its expiry. `key`: see `InstallLinks.make`."""
     links = InstallLinks.of(services)
     text = links.make(tenant, key=key)
     return f"{services.settings.public_url}/klaviyo/install?link={text}", links.read(text).expires_at

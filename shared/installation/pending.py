@@ -1,7 +1,8 @@
-"""Installs that are on their way: what must be remembered between two steps of a merchant's browser.
+"""Installs that are not finished: the data between two steps of a merchant's browser.
 
-Each is kept under the hash of a random word that the browser carries, is bound to that browser by a cookie, lives 15 minutes, and can
-be taken out once. Its secrets are encrypted. A question that nobody answers in time holds a grant, so it is kept until the grant is given back.
+Each is stored under the hash of a random word that the browser carries. A cookie binds it to that browser. It is valid for 15 minutes and
+can be taken out once. Its secrets are encrypted. A question that nobody answers in time holds a grant, so it is kept until the grant is
+given back.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 LIFE = timedelta(minutes=15)
 KEPT_UNANSWERED = timedelta(days=1)
 WATCHED = timedelta(hours=1)
-_ANSWERING = timedelta(minutes=1)  # who answers at the last moment is at it so long
+_ANSWERING = timedelta(minutes=1)  # how long the answer of the last moment may take
 COLLECTION = "pending_installs"
 
 
@@ -33,7 +34,7 @@ class Step(StrEnum):
 
     AUTHORIZE = "authorize"  # Klaviyo's answer; kept: the PKCE verifier
     CONFIRM = "confirm"  # the merchant's yes; kept: the tokens and the account
-    NONE = "none"  # with nothing: Klaviyo did not say whose account it is; kept: the tokens, until they are given back
+    NONE = "none"  # nowhere: Klaviyo did not say which account it is; kept: the tokens, until they are given back
 
 
 _HOLDS_A_GRANT = (Step.CONFIRM, Step.NONE)
@@ -48,7 +49,7 @@ class PendingInstall:
     kept: dict[str, object]
 
     def bound_to(self, cookies: Iterable[str]) -> str:
-        """Return the one of a browser's cookies that it was begun with, "" if this is another browser."""
+        """Return the cookie with which the install was begun, "" if this is another browser."""
         found = ""
         for cookie in cookies:
             if cookie and hmac.compare_digest(self.browser, hash_of(cookie)):
@@ -75,7 +76,7 @@ class PendingInstalls:
     def issue(
         self, step: Step, tenant: str, *, cookie: str, kept: Mapping[str, object], account: str = ""
     ) -> str:
-        """Remember an install and return the word that takes it out again. `account` is whose grant is kept, "" if none is."""
+        """Store an install and return the word that takes it out again. `account` is the account of the stored grant, "" if there is none."""
         word, ends_at = self._new_word(), self._clock() + LIFE
         self._documents.create(
             COLLECTION,
@@ -108,12 +109,12 @@ class PendingInstalls:
         return self._opened(step, found)
 
     def asks_about(self, account: str) -> bool:
-        """Return whether a merchant is being asked about this account right now: the grant is then theirs to keep or to give back."""
+        """Return whether a merchant is being asked about this account now: the answer then decides about the grant."""
         found = self._documents.find(COLLECTION, where={"account": account})
         return any(_is_alive(document, self._clock()) for document in found)
 
     def unanswered(self) -> Iterator[tuple[str, PendingInstall]]:
-        """Yield each question that nobody has answered in time, or could be asked, with its id."""
+        """Yield, with its id, each question that got no answer in time or could not be asked."""
         for step in _HOLDS_A_GRANT:
             yield from self._unanswered(step)
 
@@ -132,7 +133,7 @@ class PendingInstalls:
         self._documents.delete(COLLECTION, id)
 
     def reencrypt(self, tenant: str, *, dry_run: bool = False) -> int:
-        """Seal again with the first key what an older one sealed of the tenant's installs, and return how many there were."""
+        """Seal with the first key each of the tenant's installs that an older key sealed, and return their number."""
         due = 0
         for found in self._of(tenant):
             sealed = found.fields.get("kept")
@@ -186,7 +187,7 @@ class PendingInstalls:
 def _is_alive(found: Document, now: datetime) -> bool:
     ends_at = (
         found.fields.get("ends_at") or found.fields["expire_at"]
-    )  # one of an earlier release has but the second
+    )  # an earlier release has set only the second one
     return isinstance(ends_at, datetime) and now < ends_at
 
 
@@ -195,12 +196,12 @@ def _watch_id(cookie: str) -> str:
 
 
 def attempt_of(cookie: str) -> str:
-    """Return what names an attempt where its cookie must not stand: a part of the cookie's hash."""
+    """Return the name of an attempt that may be shown: a part of its cookie's hash."""
     return hash_of(cookie)[:12]
 
 
 def hash_of(word: str) -> str:
-    """Return what is stored of a random word: the store must not hold what a browser carries."""
+    """Return the hash of a random word: the store must not hold a word that a browser carries."""
     return hashlib.sha256(word.encode("utf-8", "replace")).hexdigest()
 
 

@@ -1,6 +1,6 @@
-"""Provision: everything an install makes in Klaviyo and Omneo, any number of times, leaving exactly one of each.
+"""Provision: makes everything that an install needs in Klaviyo and Omneo. However often it runs, there is exactly one of each thing.
 
-Every step looks before it makes, under a lease, and notes what it has done: an install that was killed after any step is finished by
+Each step looks, under a lease, before it makes anything, and notes its result. So an install that was killed after any step is finished by
 the next run. A step that Klaviyo or Omneo refuses is noted as failed, and the others go on.
 """
 
@@ -35,7 +35,7 @@ ANOTHER_RUNS_SECONDS = 5.0
 
 WEBHOOK = "webhook"
 
-# In the words of a shop: the merchant reads them on the page after the install.
+# In plain words: the merchant reads them on the page after the install.
 _OF_OMNEO = {
     "profile.created": "New customers from Omneo",
     "profile.updated": "Changed customers from Omneo",
@@ -52,11 +52,10 @@ def provision(
     leases: "Leases",
     public_url: str,
 ) -> None:
-    """Do every step that waits; `again` lets steps wait that were done or have failed.
+    """Do every step that waits. `again` sets steps that were done or have failed to waiting.
 
     Raises:
-        WaitError: another run is at it, a service asks to wait, or the tenant was changed meanwhile; what is done stays
-            noted.
+        WaitError: another run works, a service asks to wait, or the tenant was changed meanwhile; steps that are done stay noted.
     """
     lease = leases.acquire(tenant.setup_lease, lasting=LEASE)
     if lease is None:
@@ -82,7 +81,7 @@ def start_provision(tenant: Tenant, services: "Services") -> None:
 
 
 def again(tenant: Tenant, *names: str) -> Tenant:
-    """Return the tenant with these steps, or all if none is named, to be done again."""
+    """Return the tenant with these steps, or all steps if none is named, set to waiting."""
     made = tenant.provisions
     steps = {name: step for name, step in made.steps.items() if names and name not in names}
     return tenant.model_copy(update={"provisions": made.model_copy(update={"steps": steps})})
@@ -124,7 +123,7 @@ def _todo(
 
 
 def _take(name: str, step: StepWork, tenant: Tenant, tenants: TenantStore) -> Tenant:
-    """Do one step and note what came of it."""
+    """Do one step and note its result."""
     try:
         done, outcome = step(tenant), ProvisionStep(state=StepState.DONE)
     except RefusedError as error:
@@ -132,7 +131,7 @@ def _take(name: str, step: StepWork, tenant: Tenant, tenants: TenantStore) -> Te
 
     def edit(now: Tenant) -> Tenant:
         if _basis(now) != _basis(tenant):
-            # What was made for the account or the secret before must not pass for something that the new one has.
+            # Something that was made for the former account or secret must not count for the new one.
             raise WaitError(
                 "the account or the webhook secret was changed meanwhile", service="The extension"
             )
@@ -157,7 +156,7 @@ def _data_source(
 
 
 def _system_webhook(tenant: Tenant, *, klaviyo: "KlaviyoClient", public_url: str) -> Done:
-    """Find our webhook by its stored id, or without one by its name; then give it our secret, topics and address, and enable it."""
+    """Find our webhook by its stored id, or by its name if there is no id. Then give it our secret, topics and address, and enable it."""
     name, url = webhook_name(tenant.name), public_url + system_webhook_path(tenant.name)
     topics = SYSTEM_TOPICS & klaviyo.webhook_topics()
     if not topics:
@@ -176,7 +175,7 @@ def _system_webhook(tenant: Tenant, *, klaviyo: "KlaviyoClient", public_url: str
 
 
 def _omneo_webhook(tenant: Tenant, *, trigger: str, url: str, omneo: "OmneoClient") -> Done:
-    """Find the webhook by namespace and trigger, or make it, disabled. One that a person has enabled stays enabled."""
+    """Find the webhook by namespace and trigger, or make a disabled one. A webhook that a person has enabled stays enabled."""
     ours = [hook for hook in omneo.webhooks(tenant.settings.namespace) if hook.trigger == trigger]
     if not ours:
         omneo.create_webhook(trigger, url, tenant.settings.namespace)
@@ -186,7 +185,7 @@ def _omneo_webhook(tenant: Tenant, *, trigger: str, url: str, omneo: "OmneoClien
 
 
 def _is_there(change: Callable[[], None]) -> bool:
-    """Change something that was listed a moment ago, and return whether it was still there."""
+    """Change something that was listed a moment ago, and return whether it still existed."""
     try:
         change()
     except NotFoundError:
@@ -195,7 +194,7 @@ def _is_there(change: Callable[[], None]) -> bool:
 
 
 def _plainly(error: RefusedError) -> str:
-    """Say what a merchant can do about a refusal."""
+    """Return what a merchant can do about a refusal."""
     if error.status == 403:
         said = without_values(error.detail)
         return " ".join(filter(None, (f"{error.service} does not allow it.", said, what_mends(error))))

@@ -1,7 +1,7 @@
-"""Install: from Klaviyo's marketplace to a tenant with a connected account, step by step of a merchant's browser.
+"""Install: the steps of a merchant's browser from Klaviyo's marketplace to a tenant with a connected account.
 
-The tenant changes only in the last step: a failed or foreign attempt leaves the earlier installation as it was. This module decides what the
-browser gets, pages/policy.py how it is sent.
+The tenant changes only in the last step, so a failed or foreign attempt leaves the earlier installation as it was. This module decides what
+the browser gets, pages/policy.py how it is sent.
 """
 
 import logging
@@ -44,15 +44,13 @@ from shared.services import Services
 from shared.tenants.keys import hash_of, id_of, matches
 from shared.tenants.tenants import Tenant, is_tenant_name
 
-MERCHANT = "merchant"  # in a browser, let in by an installation key or an install link
-SET_UP_SECONDS = (
-    30.0  # until the set-up is through, as a rule; jobs that the install mends are replayed after it
-)
+MERCHANT = "merchant"  # who acts, for the audit: a browser that showed an installation key or an install link
+SET_UP_SECONDS = 30.0  # as a rule the set-up ends before; then the jobs that the install mends are replayed
 _NO_HASHES = ("0" * 64,)
 
 
 def start_page(visit: Visit, services: Services) -> Page:
-    """Ask for tenant and installation key, or show whose install a link starts. Uses nothing up."""
+    """Return the page that asks for tenant and installation key, or shows the tenant of a link. It uses nothing up."""
     text = visit.fields.get("link", "")
     if not text:
         return Page("start", {"tenant": "", "link": "", "problem": ""})
@@ -65,7 +63,7 @@ def begin(visit: Visit, services: Services) -> Page | GoTo:
     """Let the merchant prove who they are, and send them to Klaviyo.
 
     Raises:
-        InstallRefusedError: the form came from elsewhere, or the link is spent.
+        InstallRefusedError: the form came from another site, or the link was used or has expired.
     """
     check_origin(visit, services)
     if text := visit.fields.get("link"):
@@ -76,7 +74,7 @@ def begin(visit: Visit, services: Services) -> Page | GoTo:
     if is_tenant_name(name):
         logs.note(tenant=name)
     tenant = services.tenants.find(name) if is_tenant_name(name) else None
-    # An unknown tenant takes the same path as a wrong key, and hears the same.
+    # An unknown tenant takes the same path as a wrong key, and gets the same answer.
     hashes = [key.hash for key in tenant.installation_keys] if tenant else _NO_HASHES
     key = visit.fields.get("installation_key", "").strip()
     if not matches(key, hashes) or tenant is None:
@@ -88,7 +86,7 @@ def begin(visit: Visit, services: Services) -> Page | GoTo:
             "installation key refused",
             reason="there is no such tenant" if tenant is None else "the key is wrong",
         )
-        # What is no name is not shown again: it may be the key, in the wrong field.
+        # A text that cannot be a tenant's name is not shown again: it may be the key in the wrong field.
         shown = name if is_tenant_name(name) else ""
         return Page("start", {"tenant": shown, "link": "", "problem": problem}, status=401)
     services.secret_uses.note(name, id_of(hash_of(key)))
@@ -96,10 +94,11 @@ def begin(visit: Visit, services: Services) -> Page | GoTo:
 
 
 def callback(visit: Visit, services: Services) -> Page:
-    """Receive Klaviyo's answer, and connect, or ask first where the two have not been joined before.
+    """Receive Klaviyo's answer, and connect. Ask the merchant first if the tenant and the account have never been joined.
 
     Raises:
-        InstallRefusedError: denied; state unknown, used, too old or another browser's; code missing; exchange failed.
+        InstallRefusedError: the merchant denied; the state is unknown, used, too old or of another browser; the code is missing or was
+        refused.
     """
     if visit.is_ahead:
         raise InstallRefusedError(Refusal.PREFETCHED)  # a state and a code work once
@@ -125,7 +124,7 @@ def callback(visit: Visit, services: Services) -> Page:
 
 
 def question(visit: Visit, services: Services) -> Page:
-    """Show the question again that is open in this browser, as after Back and Forward. Uses nothing up.
+    """Show again the question that is open in this browser, as after Back and Forward. It uses nothing up.
 
     Raises:
         InstallRefusedError: no such question is open in this browser.
@@ -149,16 +148,16 @@ def confirm(visit: Visit, services: Services) -> Page:
     try:
         return _answered(visit, pending, answer, account, services)
     except (InstallRefusedError, OwnServiceError):
-        # Nobody asks again with this grant. Where the tenant holds the account by now, it stays.
+        # Nobody asks again with this grant. It stays if the tenant holds the account by now.
         give_back(pending.tenant, account.id, answer.refresh_token.get_secret_value(), services)
         raise
 
 
 def done_page(visit: Visit, services: Services) -> Page:
-    """Show again what this browser has connected.
+    """Show again the account that this browser has connected.
 
     Raises:
-        InstallRefusedError: it has connected nothing, or more than an hour ago.
+        InstallRefusedError: this browser has connected nothing within the hour.
     """
     tenant, cookie = watched_tenant(visit, services)
     if tenant.klaviyo is None:
@@ -168,10 +167,10 @@ def done_page(visit: Visit, services: Services) -> Page:
 
 
 def progress(visit: Visit, services: Services) -> list[dict[str, str]]:
-    """Return how far the set-up is that this browser began.
+    """Return the progress of the set-up that this browser began.
 
     Raises:
-        InstallRefusedError: it began none, or more than an hour ago.
+        InstallRefusedError: this browser has begun none within the hour.
     """
     tenant, _ = watched_tenant(visit, services)
     logs.note(tenant=tenant.name)
@@ -204,7 +203,9 @@ def _answered(
 
 
 def _ask(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str, services: Services) -> Page:
-    """Ask before two are joined that were not: one forced click must not join a merchant's account to a stranger's tenant."""
+    """Ask before a tenant and an account are joined for the first time: one forced click must not join a merchant's account to a stranger's
+    tenant.
+    """
     kept = {
         "tokens": plain_tokens(answer),
         "account": account.model_dump(),
@@ -231,16 +232,18 @@ def _question(tenant: Tenant, account: Account, confirmation: str, services: Ser
 
 
 def _connect(tenant: Tenant, answer: TokenAnswer, account: Account, cookie: str, services: Services) -> Page:
-    """Make the queues, which may fail and change nothing; then the tokens count, and what waited for them may run."""
+    """Make the queues first, because a failure there changes nothing. Then store the tokens, and let the waiting jobs run."""
     now, name = services.clock(), tenant.name
     prepare_queues(tenant, services.queue)
     try:
         tenant = connect(name, answer, tenants=services.tenants, now=now, account=account)
     except DocumentMissingError as error:
-        raise InstallRefusedError(Refusal.UNKNOWN_STATE) from error  # deleted in this very moment
-    services.rests.forget(name)  # what Klaviyo refused was another account's, or these tokens mend it
+        raise InstallRefusedError(Refusal.UNKNOWN_STATE) from error  # the tenant was deleted a moment ago
+    services.rests.forget(
+        name
+    )  # Klaviyo's earlier refusals were about another account, or these tokens mend them
     try:
-        # Again: a worker that still met the old tokens may have paused it since.
+        # Once more: a worker with the old tokens may have paused the queue since.
         services.queue.resume(tenant, Direction.OUTBOUND)
         start_provision(tenant, services)
         for cause in MENDED_BY_INSTALL:

@@ -1,7 +1,7 @@
-"""Uninstall: the extension removes what an install has made on both sides, and revokes and forgets the tokens.
+"""Uninstall: it removes everything that an install has made on both sides, and revokes and forgets the tokens.
 
-Ordered so that it can be repeated: first what lies with Klaviyo and Omneo, each step harmless when done before, and only then what
-would be needed to repeat it. The inbound queue drains by itself: its jobs need only Omneo.
+The order lets it be repeated. First come the things in Klaviyo and Omneo, where a second removal is harmless. Last comes everything that
+a repeat would need. The inbound queue empties by itself: its jobs need only Omneo.
 """
 
 from datetime import timedelta
@@ -35,25 +35,27 @@ from shared.resync.telling import tell_of_the_end
 from shared.services import Services
 from shared.tenants.tenants import Provisions, Tenant
 
-LEASE = timedelta(seconds=60)  # as long as the function may run; one that was killed is finished after it
+LEASE = timedelta(
+    seconds=60
+)  # as long as the function may run: after it, the next call finishes an uninstall that was killed
 ANOTHER_RUNS_SECONDS = 5.0
 _OMNEO = "Omneo's webhooks"
-DATA_SOURCES_STAY = "The six data sources stay in Klaviyo: what they hold is the merchant's."
+DATA_SOURCES_STAY = "The six data sources stay in Klaviyo: their records belong to the merchant."
 DISCONNECTED_BEFORE = (
     "The account was disconnected before: Klaviyo keeps its webhook, which the extension no longer answers."
 )
 
 
 def uninstall(tenant: Tenant, services: Services) -> Tenant:
-    """Take the install away and return the tenant, which says in `left_behind` what could not be removed.
+    """Remove the install and return the tenant; its `left_behind` lists everything that could not be removed.
 
     Raises:
-        ConflictError: the app was installed again meanwhile, as from another tab. That install stays.
-        WaitError: Klaviyo or Omneo cannot at the moment; nothing was forgotten, call again.
-        OwnServiceError: the same of ours.
+        ConflictError: the app was installed again meanwhile, for example from another tab. That install stays.
+        WaitError: Klaviyo or Omneo cannot answer now; nothing was forgotten, and the caller should call again.
+        OwnServiceError: our store or queue cannot answer now; the same holds.
     """
     leave_former_accounts(tenant, services)
-    # The set-up's own lease: a run of it beside this one would make again what is taken away here.
+    # The set-up's own lease: a set-up at the same time would make the removed things again.
     lease = services.leases.acquire(tenant.setup_lease, lasting=LEASE)
     if lease is None:
         raise WaitError(
@@ -99,17 +101,19 @@ def _take_away(tenant: Tenant, services: Services) -> Tenant:
     try:
         after = services.tenants.change(tenant.name, forget)
     except ConflictError:
-        start_provision(tenant, services)  # that of the new install may have gone with the queue
+        start_provision(
+            tenant, services
+        )  # the queue may have been deleted with the set-up job of the new install
         raise
     services.tenant_cache.fresh(tenant.name)
     return after
 
 
 def _check_same(before: Tenant, now: Tenant | None) -> None:
-    """Refuse to take away an install that began after this uninstall: its merchant has just read that the account is connected."""
+    """Refuse to remove an install that began after this uninstall: its merchant has just read that the account is connected."""
     if now is not None and now.klaviyo is not None and not _is_same(before, now):
         raise ConflictError(
-            "The app was installed again meanwhile, and that install stays. Call again if it is to go too."
+            "The app was installed again meanwhile, and that install stays. Call again to remove it too."
         )
 
 
@@ -133,15 +137,15 @@ def _remove_omneo_webhooks(tenant: Tenant, services: Services) -> list[str]:
 
 
 def _leave_klaviyo(tenant: Tenant, services: Services) -> list[str]:
-    """Remove the webhook and revoke the tokens; a disconnected account can no longer be told anything."""
+    """Remove the webhook and revoke the tokens. Nothing can be removed from a disconnected account."""
     if tenant.klaviyo is None:
-        # There is nobody to ask any more: what the last time left is still there.
+        # Klaviyo cannot be called any more, so the lines of the last uninstall still hold.
         return [line for line in tenant.left_behind if not line.startswith(_OMNEO)]
     try:
         account_id = tenant.klaviyo_account_id or services.klaviyo(tenant).account().id
         remove_webhook(tenant, tenant.provisions.webhook_id, services.klaviyo(tenant))
     except (DisconnectedError, TokenRejectedError):
-        # What an uninstall that was killed had removed is not there any more.
+        # An uninstall that was killed may have removed it already.
         return [DATA_SOURCES_STAY] if _is_removed(tenant) else [DISCONNECTED_BEFORE, DATA_SOURCES_STAY]
     except RefusedError as error:
         account_id = tenant.klaviyo_account_id
@@ -158,7 +162,7 @@ def _revoke(tenant: Tenant, account_id: str, services: Services) -> list[str]:
     fresh = services.tenants.find(tenant.name)
     if fresh is None or fresh.klaviyo is None:
         return []
-    _check_same(tenant, fresh)  # the grant may be the new install's too
+    _check_same(tenant, fresh)  # the new install may use the same grant
     return revoke(account_id, fresh.klaviyo.refresh_token.get_secret_value(), services)
 
 

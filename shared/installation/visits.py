@@ -11,7 +11,7 @@ from shared.errors import ExtensionError
 
 
 class Refusal(StrEnum):
-    """Why an install stops here."""
+    """The reason why an install stops."""
 
     PREFETCHED = "prefetched"
     KLAVIYO_REFUSED = "klaviyo_refused"
@@ -30,7 +30,7 @@ class Refusal(StrEnum):
 
 
 class InstallRefusedError(ExtensionError):
-    """The install stops; `refusal` says why, `reason` in Klaviyo's own word. The merchant may start again."""
+    """The install stops; `refusal` says why, and `reason` is Klaviyo's own word for it. The merchant may start again."""
 
     def __init__(self, refusal: Refusal, reason: str = "") -> None:
         super().__init__(refusal.value)
@@ -40,10 +40,10 @@ class InstallRefusedError(ExtensionError):
 
 @dataclass(frozen=True)
 class Visit:
-    """A visit of a merchant's browser: the fields of a query or a form, our cookies, and where a form came from.
+    """A visit of a merchant's browser: the fields of a query or a form, our cookies, and the origin of a form.
 
-    Each attempt has a cookie of its own, so that two tabs do not take each other's place. `is_ahead` says that nobody has asked for the
-    page yet: the browser fetches it in case somebody will.
+    Each attempt has a cookie of its own, so that two tabs do not disturb each other. `is_ahead` says that the browser loads the page page
+    yet: the browser fetches it in case somebody will.
     """
 
     fields: Mapping[str, str]
@@ -54,7 +54,7 @@ class Visit:
 
 @dataclass(frozen=True)
 class Page:
-    """A page to show: a template of `shared/pages` and what is on it."""
+    """A page to show: a template of `shared/installation/pages` and the values in it."""
 
     name: str
     values: Mapping[str, Any] = field(default_factory=dict)

@@ -1,6 +1,6 @@
-"""Where an event waits that has just been accepted: in the queue, or, in a rush, at once in the backlog.
+"""The first place of an accepted event: the queue, or, in a rush, the backlog.
 
-Thousands that are put into the queue stand before whatever is put there later, though each would only go from there into the backlog.
+In a rush, thousands of events in the queue would only delay the later jobs: a worker would move each of them into the backlog.
 """
 
 from typing import TYPE_CHECKING
@@ -19,9 +19,9 @@ def to_be_queued(
 ) -> SendMetric | None:
     """Return the job to put into the queue, None if its event waits in the backlog and is safe.
 
-    A repeat of a call that was not surely answered is queued, unless it waits there already. It never goes in bulk: the first may be sent.
-    The same holds where the store does not say whether the event waits: a store that is away cannot note the call either, and the caller's
-    repeat would be a second event.
+    A repeat of a call without a sure answer is queued, unless its event waits in the backlog already. It never goes in bulk: the first
+    call's event may be sent. The same holds if the store does not answer whether the event waits: such a store cannot note the call either,
+    and the caller's repeat would be a second event.
 
     Raises:
         QueueUnavailableError: it may wait in the backlog; the caller should call again.
@@ -36,7 +36,9 @@ def to_be_queued(
 
 
 def _waits(job: SendMetric, tenant: Tenant, services: "Services", *, is_repeat: bool) -> bool:
-    if not is_repeat and Few.of(services).has(job):  # asks nobody: a single call is not to pay for a rush
+    if not is_repeat and Few.of(services).has(
+        job
+    ):  # a check in memory: a single call must not pay for a rush
         return False
     from shared.metrics.lane import waits_already, waits_from_the_start
 

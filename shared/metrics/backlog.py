@@ -1,7 +1,7 @@
 """The backlog: events that wait for a bulk job, from the moment when single calls were throttled until Klaviyo has them.
 
-Each event is a sealed document, because events are about people. Documents come in the order in which their calls were accepted. The events of a
-bulk call are noted before the call, so that after a death nobody takes them for untried. Nothing is sent here.
+Each event is an encrypted document, because events are about people. The documents keep the order in which the calls were accepted. The
+events of a bulk call are noted before the call, so that nobody takes them for untried if the process dies. Nothing is sent here.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -28,7 +28,7 @@ _TRY = "tried"  # the one document that notes a bulk call: a tenant has one pack
 
 @dataclass(frozen=True)
 class Waiting:
-    """An event that waits. `window` is the number of the ten seconds in which it was put here."""
+    """An event that waits. `window` is the number of the ten seconds in which it came here."""
 
     id: str
     window: int
@@ -36,17 +36,17 @@ class Waiting:
 
     @property
     def since(self) -> datetime:
-        """From when on it has waited, to ten seconds."""
+        """The time since when it has waited, to ten seconds."""
         return Window(self.window).end - LENGTH
 
     @property
     def job(self) -> SendMetric:
-        """The job that brought it."""
+        """The job that brought the event."""
         return self._opened()
 
 
 class Backlog:
-    """Takes events in and gives them out, for each tenant."""
+    """Stores the waiting events of each tenant."""
 
     def __init__(self, documents: Documents, keys: KeyRing) -> None:
         self._documents = documents
@@ -58,13 +58,13 @@ class Backlog:
         return cls(services.documents, services.keys)
 
     def add(self, tenant: str, job: SendMetric, *, at: datetime) -> None:
-        """Let an event wait from this moment on. Adding it again, while it waits, changes nothing."""
+        """Add an event that waits from this moment on. To add it again while it waits changes nothing."""
         fields: dict[str, Value] = {
             "job": job.id,
             "accepted_at": job.accepted_at.astimezone(UTC),
             "window": str(
                 Window.at(at).number
-            ),  # as text, by which SQLite finds it without reading the others
+            ),  # as text, so that SQLite finds it without a read of the others
             "event": self._event.seal(tenant, write_job(job)),
         }
         with suppress(DocumentExistsError):
@@ -75,17 +75,17 @@ class Backlog:
         return self._documents.get(_events(tenant), _id(job)) is not None
 
     def waits_of(self, tenant: str, job: str) -> SendMetric | None:
-        """Return the job with this id whose event waits, None if none does."""
+        """Return the job of this id if its event waits, else None."""
         found = self._documents.find(_events(tenant), where={"job": job}, limit=1)
         return self._waiting(tenant, found[0]).job if found else None
 
     def waiting(self, tenant: str, *, after: str | None = None) -> Iterator[Waiting]:
-        """Yield what waits, the earliest accepted first, a page at a time; with `after`, what stands behind the event with this id."""
+        """Yield the waiting events, the earliest accepted first, a page at a time; with `after`, only those after the event with this id."""
         found = each_document(self._documents, _events(tenant), after=after, at_once=_AT_ONCE)
         return (self._waiting(tenant, document) for document in found)
 
     def first(self, tenant: str) -> Waiting | None:
-        """Return what has been accepted first, None if nothing waits."""
+        """Return the event that was accepted first, None if nothing waits."""
         found = self._documents.find(_events(tenant), limit=1)
         return self._waiting(tenant, found[0]) if found else None
 
@@ -94,24 +94,24 @@ class Backlog:
         return self._documents.count(_events(tenant))
 
     def count_of(self, tenant: str, window: int) -> int:
-        """Return how many events wait that were put here in this window."""
+        """Return how many of the waiting events came in this window."""
         return self._documents.count(_events(tenant), where={"window": str(window)})
 
     def note_try(self, tenant: str, ids: Collection[str]) -> None:
         """Note that a bulk call with these events is about to be made.
 
         Raises:
-            DocumentExistsError: another is noted; its packer is at work, or has died.
+            DocumentExistsError: another bulk call is noted; its packer still works, or has died.
         """
         self._documents.create(_tries(tenant), _TRY, {"events": list(ids)})
 
     def tried(self, tenant: str) -> frozenset[str] | None:
-        """Return the ids of the events of a bulk call that was noted and is not over, None if there is none."""
+        """Return the event ids of the bulk call that is noted and not over, None if there is none."""
         note = self._documents.get(_tries(tenant), _TRY)
         return None if note is None else frozenset(cast(list[str], note.fields["events"]))
 
     def end_try(self, tenant: str, ids: Collection[str]) -> None:
-        """Note that the bulk call with these events is over and they are handled. Another packer's call stays noted."""
+        """Note that the bulk call with these events is over and its events are handled. The note of another packer's call stays."""
         note = self._documents.get(_tries(tenant), _TRY)
         if note is not None and set(cast(list[str], note.fields["events"])) == set(ids):
             with suppress(DocumentChangedError):
@@ -130,13 +130,13 @@ class Backlog:
             return
         with ThreadPoolExecutor(len(parts)) as threads:
             for _ in threads.map(self._documents.write_all, parts):
-                pass  # what one could not write is raised here
+                pass  # raises the error of a write that failed
 
     def forget_those(self, tenant: str, is_meant: Callable[[SendMetric], bool]) -> int:
-        """Take out every event that is meant; return how many were.
+        """Take out every matching event; return how many there were.
 
         Raises:
-            UndecryptableError: some cannot be read, and nobody knows whose they are; all others that are meant were taken out.
+            UndecryptableError: some events cannot be read, so their persons are unknown; all other matching events were taken out.
         """
         meant, unreadable = [], None
         for waiting in self.waiting(tenant):
@@ -157,7 +157,7 @@ class Backlog:
         delete_all(self._documents, _tries(tenant))
 
     def reencrypt(self, tenant: str, *, dry_run: bool = False) -> int:
-        """Write every event that an older key sealed again with the first key; return how many were due.
+        """Encrypt with the first key every event that an older key encrypted; return how many there were.
 
         Raises:
             UndecryptableError: some cannot be read; all others were written.

@@ -1,6 +1,6 @@
-"""Which events are one of few of their metric: a live one is, one of the half a million of a morning is not.
+"""Which events are one of few of their metric: a live event is, an event among half a million of one morning is not.
 
-Each process counts what passes through itself, in memory; nothing is asked or noted elsewhere. So with more processes more events are few.
+Each process counts its own events, in memory only. So with more processes, more events count as few.
 """
 
 import threading

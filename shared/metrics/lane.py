@@ -1,6 +1,6 @@
-"""The way of an event: by a single call, or, while single calls are throttled, into the backlog, from which bulk jobs take it.
+"""The way of an event: a single call, or, while single calls are throttled, the backlog, from which bulk jobs take it.
 
-A live event goes by a single call whenever Klaviyo allows it, and never waits behind the backlog. In a rush, an event that is one of few of
+A live event goes in a single call whenever Klaviyo allows it, and never waits behind the backlog. In a rush, an event that is one of few of
 its metric counts as live; the others go in bulk and leave single calls to it.
 """
 
@@ -24,14 +24,14 @@ from shared.traffic.traffic import Traffic
 if TYPE_CHECKING:
     from shared.services import Services
 
-# A live event waits as long for the end of a rest: in bulk it would be at Klaviyo later.
+# A live event waits at most so long for the end of a rest: a bulk job would bring it to Klaviyo later.
 SOON = timedelta(seconds=5)
 
 
 def goes_to_the_backlog(job: SendMetric, tenant: Tenant, services: "Services", *, is_again: bool) -> bool:
-    """Put an event into the backlog if it is not to go singly now and may go in bulk; return whether it waits there.
+    """Put an event into the backlog if it must not go singly now and may go in bulk; return whether it waits there.
 
-    `is_again` says that the queue delivers it once more: it may have been tried, or put there, by a worker that could not say so.
+    `is_again` says that the queue delivers it once more: a worker that died may have sent it, or put it there.
 
     Raises:
         OwnServiceError: of ours; the queue must deliver again.
@@ -47,10 +47,10 @@ def goes_to_the_backlog(job: SendMetric, tenant: Tenant, services: "Services", *
 
 
 def waits_already(job: SendMetric, tenant: Tenant, services: "Services") -> bool:
-    """Return whether the event of this job is in the backlog, and see to it that a packer comes.
+    """Return whether the event of this job is in the backlog; if so, queue a packer.
 
     Raises:
-        OwnServiceError: of ours.
+        OwnServiceError: our store or queue cannot answer.
     """
     is_there = Backlog.of(services).holds(tenant.name, job)
     if is_there:
@@ -59,10 +59,10 @@ def waits_already(job: SendMetric, tenant: Tenant, services: "Services") -> bool
 
 
 def waits_from_the_start(job: SendMetric, tenant: Tenant, services: "Services") -> bool:
-    """Put an event that was just accepted, and is none of few, into the backlog if a worker would; return whether it waits there.
+    """Put a new event that is not one of few into the backlog if a worker would do so; return whether it waits there.
 
     Raises:
-        OwnServiceError: of ours; it may wait there.
+        OwnServiceError: our store or queue cannot answer; the event may wait in the backlog.
     """
     if not may_go_in_bulk(job) or not _is_held_back(tenant, services, is_few=False):
         return False
@@ -73,7 +73,9 @@ def waits_from_the_start(job: SendMetric, tenant: Tenant, services: "Services") 
 
 
 def _is_held_back(tenant: Tenant, services: "Services", *, is_few: bool) -> bool:
-    """Return whether an event that may go in bulk is not to go singly now. One of few waits for a short rest to end, and heeds no other's turn."""
+    """Return whether an event that may go in bulk must not go singly now. An event that is one of few waits in the queue for the end of a
+    short rest.
+    """
     rests = services.rests
     until = rests.until(tenant.name, Endpoint.EVENTS)
     if is_few:
@@ -82,19 +84,19 @@ def _is_held_back(tenant: Tenant, services: "Services", *, is_few: bool) -> bool
 
 
 def _goes_singly(tenant: Tenant, services: "Services") -> bool:
-    """Count a single call, unless it will not be made now, and return that nothing waits in the backlog."""
+    """Count a single call if it is made now, and return False: the event does not wait in the backlog."""
     if services.rests.until(tenant.name, Endpoint.EVENTS) is None:
         Singles.of(services).count(tenant.name)
     return False
 
 
 def was_throttled(error: Exception) -> bool:
-    """Return whether Klaviyo refused a call for its number alone: then it surely had no effect."""
+    """Return whether Klaviyo throttled the call, which then surely had no effect."""
     return isinstance(error, WaitError) and error.service == "Klaviyo" and error.status == 429
 
 
 def set_aside(job: SendMetric, tenant: Tenant, services: "Services") -> None:
-    """Let an event wait for a bulk job.
+    """Put an event into the backlog, where it waits for a bulk job.
 
     Raises:
         OwnServiceError: of ours; the queue must deliver again.
@@ -104,10 +106,10 @@ def set_aside(job: SendMetric, tenant: Tenant, services: "Services") -> None:
 
 
 def may_go_in_bulk(job: SendMetric) -> bool:
-    """Return whether an event may stand in a bulk job: one that was never tried, and of which nothing has to be asked first.
+    """Return whether an event may stand in a bulk job: it was never tried, and it needs no other call first.
 
-    A replay was tried, and so was what waited. A token is minted for the very call, and lives for minutes. One that names only an Omneo
-    profile is looked up. A large one takes the place of many.
+    A replay was tried, and so was a job that waited. A token is minted for a single call and is valid for minutes. An event that names only
+    an Omneo profile needs a look-up. A large event would take the place of many.
     """
     is_untried = job.attempts == 0 and not (job.replay or job.dead_id or job.alone)
     is_named = bool(klaviyo_profile_id(job.event) or email_of(job.event))
@@ -115,7 +117,7 @@ def may_go_in_bulk(job: SendMetric) -> bool:
 
 
 def persons_of(job: SendMetric) -> dict[str, str]:
-    """Return the names that an event knows its person by, as receipts have them."""
+    """Return the ids and addresses of the event's person, by the names that receipts use."""
     return {
         "email": email_of(job.event),
         "klaviyo_id": klaviyo_profile_id(job.event),
@@ -126,7 +128,7 @@ def persons_of(job: SendMetric) -> dict[str, str]:
 def pack_soon(
     tenant: Tenant, services: "Services", *, after: float = 0.0, attempts: int = 0, traceparent: str = ""
 ) -> None:
-    """Queue a run of the packer that reads the backlog after this moment, one for all that ask within ten seconds."""
+    """Queue a run of the packer that reads the backlog after this moment. All who ask within ten seconds share one run."""
     from shared.jobs.windows import once_a_window
 
     asked, now = services.kept(_Asked, _Asked), services.clock()
@@ -149,13 +151,13 @@ def pack_soon(
 
 
 class _Asked:
-    """For which window this process has had the packer queued last: of thousands that ask in it, one asks the queue."""
+    """The last window for which this process has queued the packer: of thousands of requests in a window, one reaches the queue."""
 
     def __init__(self) -> None:
         self._windows: dict[str, Window] = {}
 
     def is_known(self, tenant: str, now: datetime) -> bool:
-        """Return whether the window's task is queued and surely yet to start."""
+        """Return whether the window's task is queued and has surely not started."""
         window = Window.at(now)
         return self._windows.get(tenant) == window and not window.may_be_over(now)
 

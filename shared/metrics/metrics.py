@@ -21,10 +21,10 @@ from shared.tenants.tenants import Tenant
 from shared.traffic.rules.counts import name_shown
 from shared.values.phones import region_of
 
-MOST_REFUSALS = 5  # Klaviyo names one thing at a time, and not much can be wrong that was looked at before
+MOST_REFUSALS = 5  # Klaviyo names one fault at a time, and few can be left after our own checks
 PART_REFUSED = "refused by Klaviyo"
 
-if TYPE_CHECKING:  # the function that only queues must not pay for the clients
+if TYPE_CHECKING:  # the function that only queues must not import the clients
     from shared.jobs.queue import TaskQueue
     from shared.klaviyo.client import KlaviyoClient
     from shared.omneo.client import IdToken, OmneoClient
@@ -42,10 +42,10 @@ def accept_metric(
     traceparent: str,
     to_be_queued: Callable[[SendMetric], SendMetric | None] = lambda job: job,
 ) -> SendMetric:
-    """Queue the event that `body` describes, and return the job, once it is safe.
+    """Queue the event that `body` describes, and return its job.
 
-    `unique_id` and `time` are fixed here, so that however often the job runs, Klaviyo keeps one event. `to_be_queued` returns the job as it
-    is to be queued, None if it has seen to it otherwise.
+    `unique_id` and `time` are fixed here, so that Klaviyo keeps one event however often the job runs. `to_be_queued` returns the job as it
+    has to be queued, None if the event waits elsewhere.
 
     Raises:
         InvalidPayloadError, PayloadTooLargeError: the caller can fix it.
@@ -72,14 +72,14 @@ def accept_metric(
 
 
 def send_metric(job: SendMetric, tenant: Tenant, klaviyo: "KlaviyoClient", omneo: "OmneoClient") -> bool:
-    """Create the event in Klaviyo, with a fresh ID token if it asked for one. Repeating this is harmless.
+    """Create the event in Klaviyo, with a new ID token if the call asked for one. A repeat is harmless.
 
-    Return whether Omneo holds a Klaviyo id as the profile's identity that Klaviyo knows no more, which a sync of the profile replaces.
+    Return whether Klaviyo no longer knows the id that Omneo holds as the profile's identity. A sync of the profile replaces that id.
 
     Raises:
-        CannotSucceedError: it asked for a token and Omneo will never mint one; such an event is not sent without. Or it names an Omneo
-            profile that does not exist.
-        ServiceError: what Klaviyo or Omneo answered.
+        CannotSucceedError: the call asked for a token that Omneo will never mint, and the event is not sent without it. Or it names an
+            Omneo profile that does not exist.
+        ServiceError: Klaviyo or Omneo refused, or could not answer.
     """
     is_outdated = False
     for about in with_profile(job, handle=tenant.settings.identity_handle, klaviyo=klaviyo, omneo=omneo):
@@ -98,7 +98,7 @@ def send_metric(job: SendMetric, tenant: Tenant, klaviyo: "KlaviyoClient", omneo
 def _finished(
     event: Mapping[str, Any], job: SendMetric, tenant: Tenant, omneo: "OmneoClient"
 ) -> Mapping[str, Any]:
-    """Return the event as Klaviyo gets it: its number read, its token minted."""
+    """Return the event as Klaviyo gets it, with its phone number in E.164 and its token."""
     event = with_the_number_read(event, tenant)
     if not job.with_token:
         return event
@@ -108,7 +108,7 @@ def _finished(
 
 
 def with_the_number_read(event: Mapping[str, Any], tenant: Tenant) -> Mapping[str, Any]:
-    """Return the event with its profile's phone number as Klaviyo takes it, without one that cannot be read."""
+    """Return the event with its profile's phone number in E.164, or without a number that cannot be read."""
     country = tenant.klaviyo.account_country if tenant.klaviyo else ""
     event, is_left_out = with_phone(event, region_of(tenant.settings.default_region, country))
     if is_left_out:
@@ -117,7 +117,7 @@ def with_the_number_read(event: Mapping[str, Any], tenant: Tenant) -> Mapping[st
 
 
 def _create(event: Mapping[str, Any], klaviyo: "KlaviyoClient") -> None:
-    """Create the event, without what Klaviyo refuses of what stands beside who it is about and what happened."""
+    """Create the event, without the values that Klaviyo refuses. The profile, the metric and the key stay."""
     for _ in range(MOST_REFUSALS):
         try:
             return klaviyo.create_event(event)
@@ -134,7 +134,7 @@ def _create(event: Mapping[str, Any], klaviyo: "KlaviyoClient") -> None:
 
 
 def _mint(job: SendMetric, tenant: Tenant, omneo: "OmneoClient") -> "IdToken":
-    """Mint a token for the profile the event is about: by its Klaviyo id, its Omneo id, or its email, the first that Omneo knows."""
+    """Mint a token for the event's profile, by the first of these that Omneo knows: its Klaviyo id, its Omneo id, its email."""
     refusal: RefusedError | None = None
     doubt: UnsureError | None = None
     for attempt in _ways_to_mint(job, tenant, omneo):

@@ -48,15 +48,15 @@ from shared.tenants.tenants import Tenant
 from shared.traffic.rules.counts import METRIC, Row, What, name_shown
 from shared.traffic.traffic import Traffic
 
-# Renewed before each batch. So much passes at most before nobody packs for a packer that was killed; a batch takes seconds, and one that takes
-# longer than this is for the next packer as one that a dead process has left.
+# Renewed before each batch. After a packer is killed, at most this much time passes until another one may work. A batch takes seconds; if
+# one takes longer than this, the next packer treats it like the batch of a dead process.
 LEASE = timedelta(minutes=1)
-# A run begins no call later than this: the call and what follows it end well before the worker is stopped.
+# A run begins no call later than this, so that the call and its notes end well before the worker is stopped.
 WORKS_FOR = timedelta(minutes=2)
 SWEPT_AFTER = timedelta(minutes=2)
-# More in ten seconds than single calls bring.
+# More than single calls can carry in ten seconds.
 MANY_IN_A_WINDOW = Endpoint.EVENTS.limit.a_minute * LENGTH // timedelta(minutes=1)
-# Until the next window's run has looked again, late as it may be.
+# Long enough for a late run of the next window to look again.
 KEPT_IN_BULK = 2 * LENGTH
 PUT_AT_ONCE = 8
 ALONE = "It cannot go in a bulk job, and goes by a single call."
@@ -67,13 +67,13 @@ Dropped = Callable[[SendMetric], bool]
 def pack_events(
     job: PackEvents, tenant: Tenant, services: Services, *, dropping: Callable[[], Dropped]
 ) -> None:
-    """Send what waits. Whatever is not sent now has a run of its own to come when this returns.
+    """Send the waiting events. A later run is queued for the events that this run does not send.
 
-    `dropping` looks up who was erased by now, and returns what tells of an event that it is therefore not to be sent any more.
+    `dropping` looks up the persons who are erased by now, and returns a function that says whether an event must be dropped.
 
     Raises:
-        DisconnectedError: the account is disconnected; what waits goes on waiting.
-        OwnServiceError: of ours; the queue must deliver again.
+        DisconnectedError: the account is disconnected; the events go on waiting.
+        OwnServiceError: our store or queue cannot answer; the queue must deliver again.
     """
     if tenant.klaviyo is None:
         logs.write(logging.INFO, "nothing to pack, the app was uninstalled", reason="not installed")
@@ -94,9 +94,9 @@ def pack_events(
 
 
 def sweep_events(job: SweepOutbox, tenant: Tenant, services: Services) -> None:
-    """Queue a run of the packer if something has waited for minutes; a run that was lost is made up for like this."""
+    """Queue a run of the packer if an event has waited for minutes. This replaces a lost run."""
     if not tenant.is_connected:
-        return  # what waits goes on waiting
+        return  # the events go on waiting
     backlog = Backlog.of(services)
     first, latest = backlog.first(tenant.name), Window.at(services.clock() - SWEPT_AFTER)
     if (first is not None and first.window <= latest.number) or backlog.tried(tenant.name) is not None:
@@ -106,7 +106,7 @@ def sweep_events(job: SweepOutbox, tenant: Tenant, services: Services) -> None:
 
 @dataclass(frozen=True)
 class _Event:
-    """An event of a batch: where it waits, the job that brought it, and what Klaviyo gets."""
+    """An event of a batch: its id in the backlog, the job that brought it, and the event as Klaviyo gets it."""
 
     id: str
     job: SendMetric
@@ -115,9 +115,9 @@ class _Event:
 
 @dataclass
 class _Batch:
-    """The next step: events that go in bulk, those that go singly, and the places of those that go nowhere.
+    """The next step: the events that go in bulk, the events that go singly, and the ids of the events that are dropped.
 
-    `last` is the place behind which the next batch begins.
+    `last` is the id after which the next batch begins.
     """
 
     events: list[_Event] = field(default_factory=list)
@@ -128,7 +128,7 @@ class _Batch:
 
     @property
     def ids(self) -> list[str]:
-        """The places of the events that go in bulk."""
+        """The ids of the events that go in bulk."""
         return [event.id for event in self.events]
 
     def __bool__(self) -> bool:
@@ -157,11 +157,11 @@ class _Run:
         self._backlog = Backlog.of(services)
         self._rests = services.rests
         self._sent = 0
-        self._known: set[int] = set()  # what stood in the batches of this run
+        self._known: set[int] = set()  # the events in the batches of this run
         self._unread: set[str] = set()
 
     def work(self) -> float | None:
-        """Send batch after batch; return after how many seconds to go on, None when nothing waits any more."""
+        """Send batch after batch. Return the seconds until the next run, None when nothing waits any more."""
         self._see_to_a_lost_batch()
         self._keep_to_bulk()
         try:
@@ -181,20 +181,20 @@ class _Run:
             self._drop_the_erased(batch)
             self._settle_the_others(batch)
             if self._sent and not batch.is_full:
-                return 0.0  # it fills up, or is all there is when the next run comes
+                return 0.0  # until the next run comes, it may fill up
             if batch.events and (after := self._send(batch)) is not None:
                 return after
         return 0.0
 
     def _is_all_gone(self) -> bool:
-        """Return whether nothing waits but what cannot be read: the sweep looks at that again."""
+        """Return whether every event that still waits is unreadable. The sweep looks at these again."""
         if self._unread:
             logs.write(logging.ERROR, "events that wait cannot be read", events=len(self._unread))
         first = islice(self._backlog.waiting(self._tenant.name), len(self._unread) + 1)
         return all(waiting.id in self._unread for waiting in first)
 
     def _job_of(self, waiting: Waiting) -> SendMetric | None:
-        """Return the job of an event, None if nobody can read it: that one must not keep the others."""
+        """Return the job of an event, None if it cannot be read: an unreadable event must not stop the others."""
         try:
             return waiting.job
         except UndecryptableError:
@@ -202,7 +202,7 @@ class _Run:
             return None
 
     def _see_to_a_lost_batch(self) -> None:
-        """Let the events go singly of a bulk call whose outcome nobody has noted."""
+        """Send the events of a bulk call singly if nobody has noted its outcome."""
         tried = self._backlog.tried(self._tenant.name)
         if tried is None:
             return
@@ -223,7 +223,7 @@ class _Run:
             self._rests.rest(self._tenant.name, UNTRIED, now + KEPT_IN_BULK)
 
     def _batch_behind(self, last: str | None) -> _Batch:
-        """Read the next batch; nothing is changed by it."""
+        """Read the next batch. This changes nothing."""
         batch, filling, is_dropped = _Batch(last=last), Filling(self._known), self._dropping()
         for waiting in self._of_past_windows(last):
             place = self._put(waiting, batch, filling, is_dropped)
@@ -252,7 +252,7 @@ class _Run:
         return place
 
     def _of_past_windows(self, last: str | None) -> Iterator[Waiting]:
-        """Yield what waits, without what came in the present window; of such, a job's worth is passed over, not all that there is."""
+        """Yield the waiting events of past windows. It stops after it has skipped a full job of events of the present window."""
         present, passed_over = Window.at(self._services.clock()).number, 0
         for waiting in self._backlog.waiting(self._tenant.name, after=last):
             if waiting.window < present:
@@ -267,7 +267,7 @@ class _Run:
         return is_given_up(now - job.waits_since - self._tenant.time_disconnected(job.waits_since, now))
 
     def _drop_the_erased(self, batch: _Batch) -> None:
-        """Leave out whom somebody has erased since the batch was read: seconds have passed, in which the one before it was sent."""
+        """Leave out the events of persons who were erased since the batch was read: the batch before took seconds to send."""
         is_dropped = self._dropping()
         batch.dropped += [event.id for event in batch.events if is_dropped(event.job)]
         batch.events = [event for event in batch.events if not is_dropped(event.job)]
@@ -279,7 +279,7 @@ class _Run:
         self._send_alone(batch.alone)
 
     def _send(self, batch: _Batch) -> float | None:
-        """Send a batch and take it out; return after how many seconds to go on if the next has to wait.
+        """Send a batch and take it out. Return the seconds until the next run if the next batch has to wait.
 
         Raises:
             DisconnectedError: the account is disconnected; nothing was sent.
@@ -289,18 +289,18 @@ class _Run:
             return max(1.0, (until - self._services.clock()).total_seconds())
         klaviyo = self._services.klaviyo(self._tenant)
         try:
-            klaviyo.need_token()  # else nobody could tell a call without an answer from one that was not made
+            klaviyo.need_token()  # without it, a call that was never made would look like a call without an answer
         except WaitError as error:
             logs.write(logging.WARNING, "events wait for an access token", reason=str(error), **_size(batch))
             return self._seconds_after(error)
         try:
             self._backlog.note_try(name, batch.ids)
         except DocumentExistsError:
-            return 0.0  # another packer is at it: this one had its lease for too long
+            return 0.0  # another packer works: this one has lost its lease
         try:
             klaviyo.bulk_create_events([event.sent for event in batch.events])
         except (DisconnectedError, TokenRejectedError):
-            self._backlog.end_try(name, batch.ids)  # no call was made, or it was not taken for ours
+            self._backlog.end_try(name, batch.ids)  # no call was made, or Klaviyo did not accept its token
             raise
         except WaitError as error:
             return self._put_off(batch, error)
@@ -312,7 +312,7 @@ class _Run:
         return None
 
     def _put_off(self, batch: _Batch, error: WaitError) -> float:
-        """Keep a batch that was throttled; let the events go singly of one whose outcome is unknown."""
+        """Keep a throttled batch. If the outcome is unknown, send its events singly."""
         if was_throttled(error) or isinstance(error, RestingError):
             self._backlog.end_try(self._tenant.name, batch.ids)
         else:
@@ -339,11 +339,11 @@ class _Run:
         if not jobs:
             return
         alone = [job.model_copy(update={"alone": True, "last_failure": ALONE}) for job in jobs]
-        # Before they are queued: who is told of one must not hear that it waits when it is done.
+        # Before they are queued: a receipt that is written later would say "waits" about an event that is done.
         self._backlog.take_out(self._tenant.name, [], also=[self._still_waits(job) for job in alone])
         with ThreadPoolExecutor(PUT_AT_ONCE, initializer=logs.carried()) as threads:
             for _ in threads.map(lambda one: self._services.queue.put(one, self._tenant), alone):
-                pass  # what one could not put is raised here
+                pass  # raises the error of a job that was not queued
 
     def _is_delivered(self, batch: _Batch) -> None:
         receipts = [self._receipt(event) for event in batch.events]

@@ -1,6 +1,6 @@
 """The profile of an event that names only an Omneo profile: the Klaviyo profile that the sync of the Omneo profile uses.
 
-From an Omneo id that it does not know, Klaviyo would make a new profile, beside the profile with the person's email.
+From an unknown Omneo id, Klaviyo would make a new profile beside the profile with the person's email.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class About:
-    """An event with the profile that it is about. `by_identity` says whether that is the one whose id Omneo holds as an identity."""
+    """An event with its profile. `by_identity` says whether Omneo holds the id of that profile as an identity."""
 
     event: Mapping[str, Any]
     by_identity: bool = False
@@ -33,9 +33,9 @@ class About:
 def with_profile(
     job: "SendMetric", *, handle: str, klaviyo: "KlaviyoClient", omneo: "OmneoClient"
 ) -> Iterator[About]:
-    """Yield the event, about the Klaviyo profile that is meant; and, for when Klaviyo does not know that one, about the next that matches.
+    """Yield the event with its Klaviyo profile, and then with the next profile that matches, in case Klaviyo does not know the first.
 
-    `handle` is that of the identity which holds Klaviyo's id.
+    `handle` is the handle of the identity with Klaviyo's id.
 
     Raises:
         WaitError: Omneo does not show the profile yet.
@@ -51,7 +51,7 @@ def with_profile(
         if job.attempts == 0:
             raise WaitError("Omneo does not show the profile", service="Omneo", retry_after=_OMNEO_LAGS)
         raise CannotSucceedError(
-            "The event names an Omneo profile that does not exist, so Klaviyo cannot know whose it is. "
+            "The event names an Omneo profile that does not exist, so Klaviyo cannot know its person. "
             "Replay this job if the profile was restored."
         )
     if stored := identity_in(profile.get("identities"), handle):
@@ -68,7 +68,7 @@ def _matched(
     klaviyo: "KlaviyoClient",
     omneo: "OmneoClient",
 ) -> Mapping[str, Any]:
-    """Return the event, about the Klaviyo profile that matches without a stored identity."""
+    """Return the event with the Klaviyo profile that matches without a stored identity."""
     if found := klaviyo.find_profile("external_id", omneo_id):
         return _about(event, id=found.id)
     email = read_email(profile.get("email"))
@@ -77,7 +77,7 @@ def _matched(
     found = klaviyo.find_profile("email", email)
     if found is None:
         return _about(event, email=email)
-    # That of another living profile is not hers: she gets one of her own, which her sync finds by the Omneo id.
+    # A profile of another living person is not used: this person gets a new one, which the sync finds by the Omneo id.
     return event if other_holder(found, omneo_id, handle=handle, omneo=omneo) else _about(event, id=found.id)
 
 

@@ -1,7 +1,7 @@
-"""How many single calls of events a tenant has spent of the present minute, by all workers together.
+"""How many single calls of events all workers together have made for a tenant in the present minute.
 
-Each process counts its own, and adds them to the common count some dozens at a time: so no document is hot, and the count is not exact. Once
-four fifths are spent, what may go in bulk leaves the rest of the minute to live events, and to what can go in no other way.
+Each process counts its own calls, and adds some dozens at a time to the common count. So no document is hot, and the count is not exact.
+Once four fifths are spent, events that may go in bulk leave the rest of the minute to live events and to events that cannot go in bulk.
 """
 
 import threading
@@ -13,7 +13,8 @@ from shared.klaviyo.limits import Endpoint
 if TYPE_CHECKING:
     from shared.services import Services
 
-# Untried events go in bulk while this rests, though single calls are allowed: they are left to what may go in no other way, and to few.
+# While this rests, untried events go in bulk although single calls are allowed: those are left to the few, and to events that cannot go in
+# bulk.
 UNTRIED = "untried-events"
 SHARE = 0.8  # of a minute's calls
 _SPENT = "single calls spent"
@@ -23,7 +24,7 @@ _TENANTS = 1000
 
 
 class Singles:
-    """Counts them. Safe for threads."""
+    """Counts the single calls. Safe for threads."""
 
     def __init__(self, services: "Services") -> None:
         self._services = services

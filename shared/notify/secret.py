@@ -1,4 +1,4 @@
-"""The secret that messages to a tenant's address are signed with: made here, shown once, and never again."""
+"""The secret that signs messages to a tenant's address: it is made here and shown only once."""
 
 import base64
 import secrets as random
@@ -9,11 +9,11 @@ from pydantic import SecretStr
 from shared.tenants.tenants import StoredSecret, Tenant, TenantStore
 
 PREFIX = "whsec_"
-KEPT = 2  # the newest, and the one that it replaces
+KEPT = 2  # the newest secret, and the secret that it replaces
 
 
 def new_notify_secret(tenants: TenantStore, name: str, now: datetime) -> str:
-    """Make a new secret for the tenant and return it. The one before goes on signing beside it, the one before that ends.
+    """Make a new secret for the tenant and return it. The last secret goes on signing beside it; an older one ends.
 
     Raises:
         DocumentMissingError: there is no such tenant.

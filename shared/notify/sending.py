@@ -16,11 +16,11 @@ GONE = 410
 
 
 def send_notice(job: Notify, tenant: Tenant, services: Services) -> None:
-    """Tell the address. A receiver knows a message that comes twice by its `webhook-id`.
+    """Send the message to the address. A receiver recognises a repeated message by its `webhook-id`.
 
     Raises:
-        CannotSucceedError: the address may not be called, or wants nothing more.
-        WaitError: it did not take the message; a later try may be luckier.
+        CannotSucceedError: the address must not be called, or wants no more messages.
+        WaitError: the address did not take the message; a later try may succeed.
     """
     url = tenant.settings.notify_url
     if url is None or not tenant.notify_secrets:
@@ -50,7 +50,7 @@ def send_notice(job: Notify, tenant: Tenant, services: Services) -> None:
 
 
 def _headers(job: Notify, body: str, tenant: Tenant, services: Services) -> dict[str, str]:
-    """Return the headers, with a signature by each secret that is valid: while one replaces another, a receiver may know either."""
+    """Return the headers, with a signature by each valid secret: while one secret replaces another, a receiver may know either."""
     from standardwebhooks import Webhook
 
     now = services.clock().astimezone(UTC)

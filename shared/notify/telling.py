@@ -36,19 +36,21 @@ def hour_of(moment: datetime) -> str:
 
 
 def tell_of_a_death(kind: str, reason: str, tenant: Tenant, services: Services) -> None:
-    """Have told that jobs of this kind die for this reason."""
+    """Queue a message that jobs of this kind die for this reason."""
     _tell_of_jobs(Cause.JOBS_DIED, kind, reason, tenant, services)
 
 
 def tell_of_a_mended_job(kind: str, reason: str, tenant: Tenant, services: Services) -> None:
-    """Have told that jobs of this kind, which had died for this reason, have been done after all."""
+    """Queue a message that jobs of this kind, which had died for this reason, have now been done."""
     _tell_of_jobs(Cause.JOBS_MENDED, kind, reason, tenant, services)
 
 
 def tell_of_an_ended_run(
     tenant: Tenant, services: Services, *, id: str, kind: str, state: str, reason: str = ""
 ) -> None:
-    """Have told that a run, or a heal, has ended, and how. One that goes on and ends otherwise is told again, within the hour too."""
+    """Queue a message that a run or a heal has ended, and how. If it goes on and ends in another way, a new message says so, even within
+    the hour.
+    """
     tell(
         tenant,
         Cause.RUN_ENDED,
@@ -70,9 +72,9 @@ def tell(
     hour: str = "",
     **about: str | int,
 ) -> None:
-    """Have the tenant's address told, if it has one. `key` tells causes of one kind apart; `about` holds nothing personal.
+    """Queue a message to the tenant's address, if it has one. `key` distinguishes causes of one kind; `about` holds nothing personal.
 
-    `hour` names the hour, or another time, in which it is told once; it is the present hour if none is given.
+    `hour` names the hour, or another span of time, in which the message is sent once. The default is the present hour.
     """
     if tenant.settings.notify_url is None:
         return
@@ -88,5 +90,5 @@ def tell(
 
 
 def _tell_of_jobs(cause: Cause, kind: str, reason: str, tenant: Tenant, services: Services) -> None:
-    if kind != _MESSAGE:  # a message that could not be sent, or was sent late, is a matter for the desk alone
+    if kind != _MESSAGE:  # a message that failed or came late is shown only on the desk
         tell(tenant, cause, services, key=f"{kind} {reason}", kind=kind, reason=reason)

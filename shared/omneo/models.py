@@ -34,6 +34,7 @@ class Profile(BaseModel):
     mobile_phone: Any = Field(default=None, repr=False)
     mobile_phone_e164: Any = Field(default=None, repr=False)
     mobile_phone_country: Any = None
+    identities: Any = Field(default=None, repr=False)
 
     @property
     def lives(self) -> bool:

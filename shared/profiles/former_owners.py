@@ -17,7 +17,7 @@ from shared.profiles.rules.mapping import names_filled
 from shared.profiles.sharing import KnownBy, other_tenant_of
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.services import Services
-from shared.tenants.tenants import Tenant
+from shared.tenants.tenants import Tenant, is_staging
 from shared.values.omneo_ids import read_omneo_id
 
 _EVER = datetime.fromtimestamp(0, UTC)
@@ -27,7 +27,8 @@ _EVER = datetime.fromtimestamp(0, UTC)
 class FormerOwners:
     """Of the Klaviyo profiles that one Omneo profile takes over. That nobody living has them is known already.
 
-    `absorbed_ids` are the Klaviyo ids of those who were merged into it in Omneo, and are one person with it.
+    `absorbed_ids` are the Klaviyo ids of those who were merged into it in Omneo: their data is that of one person, but each has decided for
+    their own address.
     """
 
     profile_id: str
@@ -52,7 +53,7 @@ class FormerOwners:
         Raises: as `of`.
         """
         owner = self.of(profile)
-        if not owner:
+        if not owner or profile.id in self.absorbed_ids:
             return ()
         synced = self._synced(owner)
         names = (
@@ -85,19 +86,23 @@ class FormerOwners:
         """Remember whose it was until now: an event may be told days later. Restored in Omneo, the former owner is looked up anew."""
         owner = self.of(profile)
         if owner:
-            former = Heir(owner, since=_EVER, until=self.services.clock())
+            former = Heir(owner, since=_EVER, until=self.services.clock(), had_all=True)
             FormerIdentities.of(self.services).note_heir(self.tenant.name, profile.id, former)
             SyncedProfiles.of(self.services).forget_left(self.tenant.name, owner)
 
     def _looked_up(self, profile: KlaviyoProfile) -> str:
         named = read_omneo_id(profile.external_id)
-        is_own = named.casefold() == self.profile_id.casefold() or profile.id in self.absorbed_ids
-        if not named or is_own:
+        if not named or named.casefold() == self.profile_id.casefold():
             return ""
-        if self._is_there(self._synced(named), profile):
+        if profile.id in self.absorbed_ids or self._is_there(self._synced(named), profile):
             return named
         known_by = KnownBy(named, (profile.email,) if profile.email else (), (profile.id,))
-        return "" if other_tenant_of(known_by, self.tenant, self.services) else named
+        # To production a copy in a staging twin is nobody's customer.
+        is_twin = is_staging(self.tenant.name)
+        other = other_tenant_of(
+            known_by, self.tenant, self.services, counts=lambda name: is_twin or not is_staging(name)
+        )
+        return "" if other else named
 
     def _synced(self, owner: str) -> SyncedProfile:
         return SyncedProfiles.of(self.services).find(self.tenant.name, owner)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.consent.asking import Asking
+from shared.consent.looks import look_after_a_call
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.calls import with_merge
 from shared.consent.rules.held import Subject, opted_in_at
@@ -16,7 +17,7 @@ from shared.profiles.klaviyo_import import Imported
 from shared.profiles.ownership import Ownership
 from shared.profiles.rules.draft import with_cleared
 from shared.profiles.sharing import KnownBy, other_tenant_of
-from shared.profiles.synced import SyncedProfile, SyncedProfiles
+from shared.profiles.synced import SyncedProfile
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_staging
 from shared.values.omneo_ids import read_omneo_id
@@ -43,9 +44,10 @@ class Merging:
         merges = [source for source in found if source not in theirs and not asking.is_landing(source)]
         if merges:
             self._note_merge(subjects if self._was_left_there(imported.profile.id) else {})
+            # What comes along may undo what somebody decides before the merge is carried out.
+            look_after_a_call(self.tenant, self.profile_id, self.services)
         for source in merges:
-            self._forget_holder(source)
-            self._clear(source)
+            self._leave_with_owner(source)
             self._merge_into(imported.profile.id, source)
         for source, name in theirs.items():
             return CannotSucceedError(
@@ -54,20 +56,15 @@ class Merging:
             )
         return None
 
-    def _forget_holder(self, source: str) -> None:
-        """Let whoever had the Klaviyo profile, if ever restored in Omneo, not be written to the one that it becomes."""
+    def _leave_with_owner(self, source: str) -> None:
+        """Leave with somebody else who does not live any more what they decided, and what was filled in for them: it would come along."""
         found = self.ownership.profiles.get(source)
-        holder = read_omneo_id(found.external_id) if found else ""
-        if holder and holder != self.profile_id.casefold():
-            SyncedProfiles.of(self.services).forget_left(self.tenant.name, holder)
-
-    def _clear(self, source: str) -> None:
-        """Clear what was filled in for somebody else, who does not live any more: it would come along."""
-        found = self.ownership.profiles.get(source)
-        names = self.former_owners.fields_of(found) if found else ()
-        if found is None or not names:
+        if found is None:
             return
         self.former_owners.note(found)
+        names = self.former_owners.fields_of(found)
+        if not names:
+            return
         with suppress(NotFoundError):  # it is gone already
             cleared = with_cleared({"type": "profile", "id": source, "attributes": {}}, names)
             self.services.klaviyo(self.tenant).import_profile(cleared)

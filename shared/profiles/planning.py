@@ -65,11 +65,19 @@ def former_owners_of(
     return FormerOwners(id, absorbed_klaviyo_ids(profile, tenant.settings.identity_handle), tenant, services)
 
 
-def profile_of_excluded(
+def profiles_of_excluded(
     ownership: Ownership, tenant: Tenant, synced: SyncedProfile, services: Services
-) -> KlaviyoProfile | None:
-    """Return the Klaviyo profile of an excluded profile that was synced before, None if there is none, or it is another's by now."""
+) -> list[KlaviyoProfile]:
+    """Return the Klaviyo profiles of an excluded profile that was synced before: her own first, without those that are another's by now.
+
+    They are several where others were merged into her in Omneo: nothing merges them in Klaviyo as long as she is excluded.
+    """
     known = synced.klaviyo_id if synced.account == tenant.klaviyo_account_id else ""
-    id = ownership.stored_id or known
-    found = services.klaviyo(tenant).profile(id) if id else None
-    return None if found is None or ownership.holder_of(found) else found
+    klaviyo, id = services.klaviyo(tenant), ownership.profile_id.casefold()
+    ids = dict.fromkeys((ownership.stored_id or known, known))
+    found = [*(one for each in ids if each and (one := klaviyo.profile(each))), *ownership.absorbed()]
+    if any(one.external_id.casefold() != id for one in found):
+        named = klaviyo.find_profile_by_external_id(ownership.profile_id)
+        found += [named] if named is not None else []
+    theirs = {one.id: one for one in found if not ownership.holder_of(one)}
+    return sorted(theirs.values(), key=lambda one: one.external_id.casefold() != id)

@@ -6,9 +6,9 @@ says so, and write the Klaviyo id back as an identity.
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -30,6 +30,8 @@ from shared.errors import (
     WaitError,
 )
 from shared.jobs.jobs import SyncProfile
+from shared.jobs.rules.windows import CLOCKS_APART
+from shared.klaviyo.profiles import KlaviyoProfile
 from shared.profiles.consent_calls import ConsentCalls, Trouble, compared
 from shared.profiles.former_owners import FormerOwners
 from shared.profiles.giving_up import GivingUp
@@ -37,12 +39,12 @@ from shared.profiles.klaviyo_import import Imported, given_up_by_excluded, impor
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.merging import Merging
 from shared.profiles.ownership import Ownership
-from shared.profiles.planning import former_owners_of, ownership_of, planned, profile_of_excluded, rules_of
+from shared.profiles.planning import former_owners_of, ownership_of, planned, profiles_of_excluded, rules_of
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.omneo_paths import at_path
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, comms_of, mapped_profile
 from shared.profiles.subjects import subjects_of, subjects_of_excluded
-from shared.profiles.synced import SyncedProfile, SyncedProfiles
+from shared.profiles.synced import RUN_LASTS, SyncedProfile, SyncedProfiles
 from shared.profiles.taking_over import TakeOver, taking_over
 from shared.profiles.turn import turn_at
 from shared.services import Services
@@ -88,10 +90,10 @@ def opt_out_meanwhile(job: SyncProfile, tenant: Tenant, services: Services) -> N
 def _begun(
     job: SyncProfile, tenant: Tenant, services: Services
 ) -> "tuple[_Sync, SyncPlan | Exclusion | Absence | None]":
-    """Read the profile, and return what there is to do; None if it was done since."""
+    """Read the profile, and return what there is to do; None if it was done since, whatever the clocks of two machines say."""
     synced = SyncedProfiles.of(services).find(tenant.name, job.profile_id)
     read_at = services.clock()
-    if synced.read_at is not None and synced.read_at >= job.until:
+    if synced.read_at is not None and synced.read_at >= job.until + CLOCKS_APART:
         return _Sync(job, tenant, {}, synced, read_at, services), None
     profile = services.omneo(tenant).profile_fields(job.profile_id)
     sync = _Sync(job, tenant, profile or {}, synced, read_at, services)
@@ -129,6 +131,7 @@ class _Sync:
                 self._giving_up.wait_for_landings(room)
                 heirs = self._giving_up.leave_opt_outs(str(plan.mapped.attributes.get("email") or ""))
                 numbers = self._giving_up.leave_number(str(plan.mapped.attributes.get("phone_number") or ""))
+            self._note_filled(plan)
             imported = import_profile(
                 services.klaviyo(tenant),
                 self._ownership,
@@ -168,34 +171,53 @@ class _Sync:
         if error := missing or trouble:
             raise error
 
+    def _note_filled(self, plan: SyncPlan) -> None:
+        """Note what Klaviyo is about to get for the first time: should the process die over it, it can be cleared all the same."""
+        before = self.before
+        if before.account == self.tenant.klaviyo_account_id and not plan.mapped.filled <= before.filled:
+            filled = replace(before, filled=before.filled | plan.mapped.filled)
+            SyncedProfiles.of(self.services).fill(self.tenant.name, self.job.profile_id, filled)
+
     def opt_out_meanwhile(self) -> None:
         """Apply the opt-outs of a profile that Klaviyo has from before, while its import waits. What cannot be done is left to the sync."""
         with suppress(RefusedError, CannotSucceedError):
-            found = profile_of_excluded(self._ownership, self.tenant, self.before, self.services)
-            if found is not None:
+            for found in self._of_excluded()[:1]:
                 subjects = subjects_of_excluded(found)
                 self._settle_consents(subjects, self._compare(subjects))
 
     def opt_out(self, exclusion: Exclusion) -> None:
-        """Apply the opt-outs of a profile that is excluded, if Klaviyo has it from before, and give up what others wait for."""
+        """Apply the opt-outs of a profile that is excluded, where Klaviyo has it from before, and give up what others wait for."""
         logs.write(logging.INFO, "profile not synced", reason=exclusion.value)
-        found = profile_of_excluded(self._ownership, self.tenant, self.before, self.services)
-        if found is None:
-            return
-        subjects = subjects_of_excluded(found)
-        trouble = self._settle_consents(subjects, self._compare(subjects))
         wanted = mapped_profile(self.profile, rules_of(self.tenant)).attributes
         room = MakingRoom(self.job.profile_id, wanted, self.tenant, self.services)
-        if given_up := given_up_by_excluded(found, wanted, room.released):
-            self._giving_up.wait_for_landings(room)
-            names = given_up["attributes"]
-            heirs = self._giving_up.leave_opt_outs_of(found) if "email" in names else {}
-            numbers = self._giving_up.leave_number_of(found) if "phone_number" in names else {}
-            written = self.services.klaviyo(self.tenant).import_profile(given_up)
-            self._giving_up.note_given_up(heirs, numbers, found, written)
-            room.hand_on(self.before.left.values(), Imported(written, given_up, before=found))
+        trouble, before = None, [*self.before.left.values()]
+        for found in self._of_excluded():
+            subjects = subjects_of_excluded(found)
+            steps = self._compare(subjects)
+            if found.id in self._former_owners.absorbed_ids:
+                # What those have decided who were merged into her is not hers.
+                steps = [step for step in steps if step.outcome is Outcome.UNSUBSCRIBE]
+            trouble = self._settle_consents(subjects, steps) or trouble
+            self._give_up(found, room, before)
+            before = []
         if trouble is not None:
             raise trouble
+
+    def _give_up(self, found: KlaviyoProfile, room: MakingRoom, before: Collection[str]) -> None:
+        """Take from an excluded person's Klaviyo profile what others wait for. `before` are hashes from the last sync."""
+        given_up = given_up_by_excluded(found, room.wanted, room.released)
+        if not given_up:
+            return
+        self._giving_up.wait_for_landings(room)
+        names = given_up["attributes"]
+        heirs = self._giving_up.leave_opt_outs_of(found) if "email" in names else {}
+        numbers = self._giving_up.leave_number_of(found) if "phone_number" in names else {}
+        written = self.services.klaviyo(self.tenant).import_profile(given_up)
+        self._giving_up.note_given_up(heirs, numbers, found, written)
+        room.hand_on(before, Imported(written, given_up, before=found))
+
+    def _of_excluded(self) -> list[KlaviyoProfile]:
+        return profiles_of_excluded(self._ownership, self.tenant, self.before, self.services)
 
     def _wanted_by(self, profile_id: str) -> Mapping[str, Json]:
         """Return the attributes that another Omneo profile is to have in Klaviyo, whether it is synced or not."""
@@ -285,7 +307,13 @@ class _Sync:
             left=left,
             read_at=self.read_at if is_done else self.before.read_at,
             written_at=self.services.clock(),
+            cleared=self.before.cleared - filled,
+            cleared_at=self.before.cleared_at,
         )
+        if cleared := plan.mapped.cleared:
+            now = self.services.clock()
+            before = self.before.cleared_since(now - RUN_LASTS)
+            synced = replace(synced, cleared=(before | cleared) - filled, cleared_at=now)
         SyncedProfiles.of(self.services).keep(self.tenant.name, self.job.profile_id, synced)
 
     def _log(self, plan: SyncPlan, imported: Imported, steps: list[Step]) -> None:

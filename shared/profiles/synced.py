@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Longer than any job can wait or lie dead before it is replayed.
 DELETED_KEPT = timedelta(days=400)
 # Longer than a run over the whole base lasts.
-BURIAL_KEPT = timedelta(days=14)
+RUN_LASTS = timedelta(days=14)
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class SyncedProfile:
 
     `account` is the Klaviyo account that `klaviyo_id`, `filled` and `left` belong to. `left` are the identifiers that Klaviyo had after the
     last sync, and those that it refuses to take, as hashes by name. `written_at` is when a sync last wrote the profile in Klaviyo, whether it
-    was done with it or not.
+    was done with it or not. `cleared` are the values that were filled once and that a sync has cleared since, the last of them at
+    `cleared_at`: an import that was under way then fills them again.
     """
 
     account: str = ""
@@ -41,6 +42,12 @@ class SyncedProfile:
     read_at: datetime | None = None
     deleted_at: datetime | None = None
     written_at: datetime | None = None
+    cleared: frozenset[str] = frozenset()
+    cleared_at: datetime | None = None
+
+    def cleared_since(self, since: datetime) -> frozenset[str]:
+        """Return the values that were cleared, if some were since then."""
+        return self.cleared if self.cleared_at is not None and self.cleared_at >= since else frozenset()
 
 
 class SyncedProfiles:
@@ -74,6 +81,8 @@ class SyncedProfiles:
             "klaviyo_id": synced.klaviyo_id,
             "filled": [*sorted(synced.filled)],
             "left": {**synced.left},
+            "cleared": [*sorted(synced.cleared)],
+            "cleared_at": synced.cleared_at,
             "read_at": synced.read_at,
             "deleted_at": synced.deleted_at,
             "written_at": synced.written_at,
@@ -105,7 +114,7 @@ class SyncedProfiles:
         """Remember that the profile was deleted, beside what is known of it."""
         fields: dict[str, Value] = {"deleted_at": at, "expire_at": self._clock() + DELETED_KEPT}
         self._write(tenant, profile_id, fields)
-        burial: dict[str, Value] = {"at": at, "expire_at": self._clock() + BURIAL_KEPT}
+        burial: dict[str, Value] = {"at": at, "expire_at": self._clock() + RUN_LASTS}
         try:
             self._documents.create(_burials(tenant), _id(profile_id), burial)
         except DocumentExistsError:
@@ -163,6 +172,8 @@ def _decode(fields: Mapping[str, Any]) -> SyncedProfile:
         read_at=fields.get("read_at"),
         deleted_at=fields.get("deleted_at"),
         written_at=fields.get("written_at"),
+        cleared=frozenset(fields.get("cleared") or ()),
+        cleared_at=fields.get("cleared_at"),
     )
 
 

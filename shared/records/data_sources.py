@@ -1,7 +1,7 @@
-"""A data source to send records to, found or made again if it is not there any more: once, never in a loop.
+"""The data source of a tenant's records. If it no longer exists, it is found or made again: once, never in a loop.
 
-A merchant can delete a data source in Klaviyo at any time. The next record finds that out, makes it again under the set-up's own lease,
-notes its new id and is sent once more. A record that is refused then is dead. A data source that is deleted again within a day stays
+A merchant can delete a data source in Klaviyo at any time. The next record notices it, makes the data source again under the set-up's own
+lease, notes its new id and is sent once more. A record that is refused then is dead. A data source that is deleted again within a day stays
 deleted until somebody installs again: a tool that removes it each time must not get a new one with each record.
 """
 
@@ -23,7 +23,7 @@ _RELATION = "/data/relationships/data-source"
 
 
 class DataSource:
-    """One data source of a tenant, by its title, for the length of one job."""
+    """One data source of a tenant, by its title, for one job."""
 
     def __init__(self, title: str, tenant: Tenant, services: Services) -> None:
         if title not in DATA_SOURCES:
@@ -36,12 +36,13 @@ class DataSource:
         self._remade_at = tenant.provisions.remade_at.get(title)
 
     def send(self, records: Sequence[Record], *, bulk: bool) -> None:
-        """Send records in one call, one record if not in bulk; twice only if the data source had to be found or made again.
+        """Send records in one call: many records in bulk, else one. The call is repeated once if the data source had to be found or made
+        again.
 
         Raises:
             RefusedError: Klaviyo took none of them.
-            CannotSucceedError: it has no such data source, and will have none.
-            ServiceError: what else Klaviyo answered.
+            CannotSucceedError: Klaviyo has no such data source, and it is not made again.
+            ServiceError: any other refusal of Klaviyo.
         """
         self._id = self._id or self._restored(gone="")
         try:
@@ -71,7 +72,7 @@ class DataSource:
             self._klaviyo.create_data_source_record(self._id, record)
 
     def _restored(self, *, gone: str) -> str:
-        """Return the id of the data source that is there now; `gone` is the one that Klaviyo does not know."""
+        """Return the id of the data source that exists now; `gone` is the id that Klaviyo does not know."""
         leases = self._services.leases
         lease = leases.acquire(self._tenant.setup_lease, lasting=LEASE)
         if lease is None:
@@ -82,7 +83,7 @@ class DataSource:
             leases.release(lease)
 
     def _noted(self, gone: str) -> str:
-        """Return what another job has noted meanwhile."""
+        """Return the id that another job has noted meanwhile."""
         now = self._services.tenant_cache.fresh(self._tenant.name) or self._tenant
         self._remade_at = now.provisions.remade_at.get(self.title)
         noted = now.provisions.data_sources.get(self.title, "")
@@ -127,5 +128,5 @@ class DataSource:
 
 
 def _is_gone(error: RefusedError) -> bool:
-    """Return whether a refusal is about the data source: 404, or whatever names the relationship."""
+    """Return whether a refusal is about the data source: a 404, or a refusal that names the relationship."""
     return isinstance(error, NotFoundError) or any(field.startswith(_RELATION) for field in error.fields)

@@ -1,8 +1,8 @@
 """The outbox: records from the moment when their call was accepted until Klaviyo has them, in parcels.
 
-A parcel holds the records of one call, as many as fit a document. It is encrypted, because records are about people. Lists come in the order in
-which the calls were accepted. Parcels that were sent are noted in one write before they are taken out one by one, so that no record of the note
-is sent again when a process dies meanwhile. The packer decides who may take parcels out; nothing is sent here.
+A parcel holds records of one call, as many as fit a document. It is encrypted, because records are about people. Parcels come in the order
+in which the calls were accepted. Parcels that were sent are noted in one write before they are taken out one by one, so that no record of
+the note is sent again when a process dies meanwhile. The packer decides who may take parcels out; nothing is sent here.
 """
 
 import json
@@ -27,7 +27,7 @@ _AT_ONCE = 20  # of up to 1 MiB each, which the store has to bring within one ti
 
 @dataclass(frozen=True)
 class Parcel:
-    """Records that were put in together; `sent` counts those, from the first on, that have gone.
+    """Records that came together. `sent` counts the records, from the first on, that are settled.
 
     `call` is the id of the call that brought them. Records from a dead job carry the id of its row on the desk, the word of its replay,
     and the time of the replay.
@@ -44,17 +44,17 @@ class Parcel:
 
     @property
     def waits_since(self) -> datetime:
-        """From when on its age counts; its place in the order is that of its call."""
+        """The time from which its age counts. Its place in the order is the place of its call."""
         return self.replayed_at or self.accepted_at
 
     @property
     def left(self) -> tuple[Record, ...]:
-        """Those that wait."""
+        """The records that wait."""
         return self.records[self.sent :]
 
 
 class Outbox:
-    """Takes parcels in and gives them out, for each tenant and data source."""
+    """Stores the waiting parcels of each tenant and data source."""
 
     def __init__(self, documents: Documents, keys: KeyRing) -> None:
         self._documents = documents
@@ -68,15 +68,13 @@ class Outbox:
     def add(
         self, tenant: str, source: str, records: Sequence[Record], *, job: str, accepted_at: datetime
     ) -> None:
-        """Let the records of a job wait. Adding the same job's again, while they wait, changes nothing."""
+        """Add the records of a job. To add them again while they wait changes nothing."""
         for id, fields in self._parcels_of(tenant, source, records, job, accepted_at):
             with suppress(DocumentExistsError):
                 self._documents.create(_parcels(tenant), id, fields)
 
     def add_replayed(self, tenant: str, job: SendRecords) -> None:
-        """Let the records of a replayed job wait, in the place of their call. Records that wait from an earlier replay become part of
-        this one.
-        """
+        """Add the records of a replayed job, in the place of their call. Records that wait from an earlier replay become part of this one."""
         replay: dict[str, Value] = {
             "call": job.call or job.dead_id,
             "dead_id": job.dead_id,
@@ -93,25 +91,25 @@ class Outbox:
                     self._documents.update(_parcels(tenant), id, replay)
 
     def is_waiting(self, tenant: str, source: str) -> bool:
-        """Return whether anything waits for a data source."""
+        """Return whether a record waits for a data source."""
         return bool(self._documents.find(_parcels(tenant), where={"data_source": source}, limit=1))
 
     def waits_of(self, tenant: str, job: str) -> tuple[str, datetime] | None:
-        """Return the data source for which records of a job wait, and when they were accepted; None if none does."""
+        """Return the data source for which records of a job wait, and when they were accepted; None if no record waits."""
         for found in self._documents.find(_parcels(tenant), where={"job": job}, limit=1):
             return str(found.fields["data_source"]), cast(datetime, found.fields["accepted_at"])
         return None
 
     def waiting(self, tenant: str, source: str) -> Iterator[Parcel]:
-        """Yield what waits for a data source, the earliest first, a page at a time."""
+        """Yield the parcels that wait for a data source, the earliest first, a page at a time."""
         where = {"data_source": source}
         found = each_document(self._documents, _parcels(tenant), where=where, at_once=_AT_ONCE)
         return (self._decode(tenant, document) for document in found)
 
     def take_out(self, tenant: str, source: str, sent: Mapping[str, int]) -> None:
-        """Note how many records, from the first on, have gone of each of these parcels, and take out what is gone."""
+        """Note how many records, from the first on, are settled in each of these parcels, and take out the parcels that are done."""
         self.finish(tenant, source)
-        if len(sent) == 1:  # one write, which a process makes or does not
+        if len(sent) == 1:  # a single write, which cannot be half done
             self._settle(tenant, *next(iter(sent.items())))
             return
         fields: dict[str, Value] = {"parcels": cast(dict[str, Value], dict(sent))}
@@ -119,7 +117,7 @@ class Outbox:
         self.finish(tenant, source)
 
     def rest(self, tenant: str, source: str, until: datetime) -> None:
-        """Note that nothing is to be sent to a data source before this moment."""
+        """Note that no record may be sent to a data source before this moment."""
         fields: dict[str, Value] = {"until": until}
         try:
             self._documents.create(_rests(tenant), source, fields)
@@ -128,17 +126,17 @@ class Outbox:
                 self._documents.update(_rests(tenant), source, fields)
 
     def is_resting(self, tenant: str, source: str, now: datetime) -> bool:
-        """Return whether nothing is to be sent to a data source yet."""
+        """Return whether a data source still rests."""
         return self.rests_until(tenant, source, now) is not None
 
     def rests_until(self, tenant: str, source: str, now: datetime) -> datetime | None:
-        """Return until when nothing is to be sent to a data source, None if that moment is not to come."""
+        """Return the end of a data source's rest, None if it does not rest."""
         found = self._documents.get(_rests(tenant), source)
         until = found.fields.get("until") if found else None
         return until if isinstance(until, datetime) and until > now else None
 
     def finish(self, tenant: str, source: str) -> None:
-        """Take out what was noted as sent by a process that died before it could."""
+        """Take out the parcels that a process noted as sent before it died."""
         note = self._documents.get(_notes(tenant), source)
         if note is None:
             return
@@ -152,7 +150,7 @@ class Outbox:
             delete_all(self._documents, collection, at_once=_AT_ONCE)
 
     def reencrypt(self, tenant: str, *, dry_run: bool = False) -> int:
-        """Write every parcel that an older key sealed again with the first key; return how many were due.
+        """Encrypt with the first key every parcel that an older key encrypted; return how many there were.
 
         Raises:
             UndecryptableError: some cannot be read; all others were written.

@@ -23,17 +23,17 @@ from shared.traffic.rules.counts import RECORDS, Row, What
 from shared.traffic.traffic import Traffic
 
 LEASE = timedelta(minutes=5)  # as long as a worker may run
-# A run begins no call later than this: the call and what follows it end well before the lease does.
+# A run begins no call later than this, so that the call and its notes end well before the lease does.
 WORKS_FOR = timedelta(minutes=2)
 SWEPT_AFTER = timedelta(minutes=2)
 
 
 def pack_records(job: PackRecords, tenant: Tenant, services: Services) -> None:
-    """Send what waits. Whatever is not sent now has a run of its own to come when this returns.
+    """Send the waiting records. A later run is queued for the records that this run does not send.
 
     Raises:
-        DisconnectedError: the account is disconnected; what waits goes on waiting.
-        OwnServiceError: of ours; the queue must deliver again.
+        DisconnectedError: the account is disconnected; the records go on waiting.
+        OwnServiceError: our store or queue cannot answer; the queue must deliver again.
     """
     outbox = Outbox.of(services)
     if outbox.is_resting(tenant.name, job.data_source, services.clock()):
@@ -60,9 +60,9 @@ def pack_records(job: PackRecords, tenant: Tenant, services: Services) -> None:
 
 
 def sweep_outbox(job: SweepOutbox, tenant: Tenant, services: Services) -> None:
-    """Queue a run of the packer wherever something has waited for minutes; a run that was lost is made up for like this."""
+    """Queue a run of the packer for each data source whose records have waited for minutes. This replaces a lost run."""
     if not tenant.is_connected:
-        return  # the queue is paused, and what is on it will be done
+        return  # the queue is paused, and its jobs will still be done
     for title in DATA_SOURCES:
         first = next(Outbox.of(services).waiting(tenant.name, title), None)
         if first is not None and services.clock() - first.accepted_at >= SWEPT_AFTER:
@@ -71,7 +71,7 @@ def sweep_outbox(job: SweepOutbox, tenant: Tenant, services: Services) -> None:
 
 
 def _send_waiting(job: PackRecords, tenant: Tenant, services: Services) -> float | None:
-    """Send batch after batch; return after how many seconds to go on, None when nothing waits any more."""
+    """Send batch after batch. Return the seconds until the next run, None when nothing waits any more."""
     ends = services.clock() + WORKS_FOR
     source, sent = DataSource(job.data_source, tenant, services), 0
     Outbox.of(services).finish(tenant.name, job.data_source)
@@ -95,7 +95,7 @@ def _send_waiting(job: PackRecords, tenant: Tenant, services: Services) -> float
 def _send(
     sending: Sending, batch: Batch, job: PackRecords, ends: datetime, services: Services
 ) -> Later | None:
-    """Send a batch until it is over, something has to wait, or the time is; take out what has gone, whatever happens."""
+    """Send a batch until it is done, or has to wait, or the time of the run is over. Take out the settled records in every case."""
     try:
         while not sending.is_over and services.clock() < ends:
             if later := sending.step():
@@ -109,9 +109,9 @@ def _send(
 
 
 def _next_batch(tenant: Tenant, data_source: str, services: Services) -> Batch | None:
-    """Return the next records to send, None when there are none. Those to be given up come apart from all others.
+    """Return the next records to send, None when there are none. Records that are given up come apart from all others.
 
-    So do those of a replay, each by itself: if they die again, it is the same row.
+    Each replay comes apart too: if its records die again, they keep the same row.
     """
     parcels: list[Parcel] = []
     records: list[Record] = []

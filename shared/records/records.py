@@ -18,7 +18,7 @@ from shared.records.outbox import Outbox
 from shared.records.rules.record import read_records
 from shared.tenants.tenants import Tenant
 
-if TYPE_CHECKING:  # the function that only queues must not pay for the clients
+if TYPE_CHECKING:  # the function that only queues must not import the clients
     from shared.services import Services
 
 
@@ -32,14 +32,14 @@ def accept_records(
     services: "Services",
     traceparent: str,
 ) -> None:
-    """Store the records that `body` holds, and have them sent. `id` is the call's, `at` its place in the order.
+    """Store the records of `body`, and queue the packer. `id` is the id of the call, and `at` is its place in the order.
 
-    `is_stored` says that this was done before under this id, and only who sends them is still to be called.
+    `is_stored` says that the records are already stored under this id, so only the packer is queued.
 
     Raises:
         InvalidPayloadError, PayloadTooLargeError: the caller can fix it.
-        StoreUnavailableError: not all of it is stored; the caller should call again.
-        QueueUnavailableError: all of it is stored, and will be sent, but perhaps only when the next call comes or the sweep.
+        StoreUnavailableError: not all records are stored; the caller should call again.
+        QueueUnavailableError: all records are stored. They are sent at the latest after the next call or the next sweep.
     """
     asked = read_records(body, id=id)
     logs.note(metric=asked.data_source)
@@ -50,10 +50,10 @@ def accept_records(
 
 
 def send_records(job: SendRecords, tenant: Tenant, services: "Services") -> None:
-    """Put the records of a job into the outbox, in the place of their call, and have them sent.
+    """Put the records of a job into the outbox, in the place of their call, and queue the packer.
 
     Raises:
-        OwnServiceError: of ours; the queue must deliver again.
+        OwnServiceError: our store or queue cannot answer; the queue must deliver again.
     """
     outbox = Outbox.of(services)
     if job.replay:
@@ -64,10 +64,10 @@ def send_records(job: SendRecords, tenant: Tenant, services: "Services") -> None
 
 
 def pack_now(tenant: Tenant, data_source: str, services: "Services", *, traceparent: str = "") -> None:
-    """Have the outbox packed when this window of ten seconds is over, and at once for the first who asks in it.
+    """Queue the packer for the end of this window of ten seconds, and for now if this is the window's first request.
 
     Raises:
-        QueueUnavailableError: not both was queued.
+        QueueUnavailableError: the queue did not take both runs.
     """
     if pack_soon(tenant, data_source, services, traceparent=traceparent):
         job = _packing(tenant, data_source, services.clock(), traceparent=traceparent)
@@ -83,9 +83,9 @@ def pack_soon(
     attempts: int = 0,
     traceparent: str = "",
 ) -> bool:
-    """Queue a run of the packer that reads the outbox after this moment, one for all that ask within ten seconds.
+    """Queue a run of the packer that reads the outbox after this moment. All who ask within ten seconds share one run.
 
-    Return whether this is the first who asks.
+    Return whether this is the first request in the window.
     """
     from shared.jobs.windows import once_a_window
 

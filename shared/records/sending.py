@@ -1,7 +1,7 @@
 """Sending a batch of records in its order. Each call has one verdict; a batch that is refused as a whole is split.
 
-A record that Klaviyo will never take goes to the dead-letter desk, and is not tried again by itself: later records of the same object are on
-their way then, and an old one must not arrive after them.
+A record that Klaviyo will never take goes to the dead-letter desk, and is not tried again by itself: later records of the same object may
+be on their way then, and an old one must not arrive after them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,8 +26,7 @@ from shared.traffic.rules.counts import RECORDS as RECORDS_TARGET
 from shared.traffic.rules.counts import Row, What
 from shared.traffic.traffic import Traffic
 
-# Klaviyo takes 750 single calls a minute and 15 in bulk: so many single ones cost no more of the one limit than a bulk call of
-# the other.
+# Klaviyo takes 750 single calls a minute and 15 in bulk: so many single calls cost no more of the one limit than a bulk call of the other.
 ONE_BY_ONE = 10
 
 
@@ -45,17 +44,17 @@ class Later:
 
 @dataclass(frozen=True)
 class Never:
-    """Klaviyo took none of them, and will not take them like this."""
+    """Klaviyo took none of them, and will never take them unchanged."""
 
     error: RefusedError | CannotSucceedError
 
     @property
     def concerns_all(self) -> bool:
-        """Whether it is about the account or its data source, not about any of the records."""
+        """Whether the refusal is about the account or the data source, not about the records."""
         return isinstance(self.error, CannotSucceedError) or self.error.status == 403
 
     def blamed(self, count: int) -> list[int]:
-        """Return which of so many records it names."""
+        """Return which of `count` records the refusal names."""
         return blamed(self.error.fields, count) if isinstance(self.error, RefusedError) else []
 
 
@@ -64,7 +63,7 @@ Verdict: TypeAlias = Taken | Later | Never
 
 @dataclass(frozen=True)
 class Batch:
-    """Records that go together, and the parcels they are from. `is_old`: they have waited for as long as is worth it."""
+    """Records that go together, and their parcels. `is_old` says that they have waited too long to be tried again."""
 
     records: tuple[Record, ...]
     parcels: tuple[Parcel, ...]
@@ -72,11 +71,11 @@ class Batch:
 
     @property
     def parts(self) -> list[tuple[Record, ...]]:
-        """The records as they are called first: a few one by one, more of them in one call."""
+        """The records in the parts of the first try: few records one by one, more of them in one call."""
         return _calls(self.records)
 
     def sent_after(self, gone: int) -> Mapping[str, int]:
-        """Return how many records will have gone of each parcel, once so many of the batch have."""
+        """Return how many records of each parcel are settled once so many of the batch are."""
         sent, room = {}, gone
         for parcel in self.parcels:
             taken = min(room, len(parcel.left))
@@ -86,7 +85,7 @@ class Batch:
         return sent
 
     def place(self, number: int) -> tuple[str, Parcel, int]:
-        """Return a name for the place of the record with this number, the same in every run, its parcel, and how many are left of that."""
+        """Return a name for the place of this record that is the same in every run, its parcel, and how many records that parcel has left."""
         for parcel in self.parcels:
             if number < len(parcel.left):
                 return f"{parcel.id} {parcel.sent + number}", parcel, len(parcel.left) - number
@@ -95,13 +94,13 @@ class Batch:
 
 
 class Sending:
-    """Sends one batch, part after part. `gone` counts the records, from the first on, that Klaviyo has or never will have."""
+    """Sends one batch, part after part. `gone` counts the records, from the first on, that Klaviyo has taken or will never take."""
 
     def __init__(self, batch: Batch, source: DataSource, tenant: Tenant, services: Services) -> None:
         self.gone = 0
         self.dead = 0
-        self._buried: set[str] = set()  # the rows that were written
-        self._answered = ""  # by which Klaviyo took the last part
+        self._buried: set[str] = set()  # the rows on the desk that were written
+        self._answered = ""  # Klaviyo's answer to the last part
         self._batch = batch
         self._parts = batch.parts
         self._source = source
@@ -114,11 +113,11 @@ class Sending:
         return not self._parts
 
     def step(self) -> Later | None:
-        """Send the next part; return the verdict if it and all that is behind it have to wait.
+        """Send the next part; return the verdict if this part and all later ones have to wait.
 
         Raises:
-            DisconnectedError: the account is disconnected; it waits as well.
-            OwnServiceError: of ours.
+            DisconnectedError: the account is disconnected; the records wait.
+            OwnServiceError: our store or queue cannot answer.
         """
         part, *rest = self._parts
         with listening() as heard:
@@ -141,7 +140,7 @@ class Sending:
         return None
 
     def end_replays(self, sent: Mapping[str, int]) -> None:
-        """Take the rows of replayed jobs away whose records have all gone; one that has just died again keeps its row."""
+        """Remove the rows of replayed jobs whose records are all settled. A job that has just died again keeps its row."""
         desk = DeadJobStore(self._services.documents, self._services.keys)
         for parcel in self._batch.parcels:
             if not parcel.replay or sent.get(parcel.id) != len(parcel.records):
@@ -151,11 +150,13 @@ class Sending:
                     self._tenant, self._receipt(parcel, Fate.DONE), row=parcel.dead_id
                 )
             ended = desk.end_replay(self._tenant.name, parcel.dead_id, parcel.replay)
-            if ended is not None and not self.dead:  # else some of them have died again, as rows of their own
+            if (
+                ended is not None and not self.dead
+            ):  # otherwise some records have died again, with rows of their own
                 tell_of_a_mended_job(ended.kind, ended.reason, self._tenant, self._services)
 
     def leave_receipts(self, sent: Mapping[str, int]) -> None:
-        """Leave a receipt for each call whose records Klaviyo has, once so many have gone of each parcel. A replay leaves its receipts
+        """Write a receipt for each call whose records Klaviyo has, once so many of each parcel are settled. A replay writes its receipts
         when it ends.
         """
         for parcel in self._batch.parcels:
@@ -173,7 +174,9 @@ class Sending:
         end = number + len(part)
         while number < end:
             place, parcel, left = self._batch.place(number)
-            of_one_call = part[number - self.gone :][:left]  # or nobody could tell what became of the others
+            of_one_call = part[number - self.gone :][
+                :left
+            ]  # without a note, the fate of the others would be unknown
             records = next(parcels(of_one_call))
             is_whole = len(records) == len(parcel.records)
             job = SendRecords(
@@ -200,10 +203,10 @@ class Sending:
 
 
 def attempt(records: Sequence[Record], source: DataSource) -> Verdict:
-    """Send records in one call, and return what became of them.
+    """Send records in one call, and return the verdict.
 
     Raises:
-        DisconnectedError, OwnServiceError: it is not about this call.
+        DisconnectedError, OwnServiceError: the error is not about this call.
     """
     try:
         source.send(records, bulk=len(records) > 1)

@@ -13,7 +13,7 @@ from shared.consent.memories import ConsentMemories
 from shared.consent.rules.comparison import consent_steps
 from shared.consent.rules.decisions import direction_in, read_stamp
 from shared.consent.rules.held import Subject
-from shared.consent.rules.memory import Memory
+from shared.consent.rules.memory import CLOCKS_APART, Memory
 from shared.consent.rules.step import Outcome, Reason, Step
 from shared.consent_events import Channel
 from shared.errors import CannotSucceedError
@@ -53,12 +53,16 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A profile that is synced: as Omneo shows it, what goes to Klaviyo, and what is remembered of it."""
+    """A profile that is synced: as Omneo shows it, what goes to Klaviyo, and what is remembered of it.
+
+    `refilled` are the values that a sync has cleared since the run began: an import of the run may have filled them again.
+    """
 
     row: Row
     id: str
     plan: SyncPlan
     synced: SyncedProfile
+    refilled: frozenset[str] = frozenset()
 
     @property
     def comms(self) -> Mapping[str, Any] | None:
@@ -110,9 +114,10 @@ class Findings:
 
 @dataclass(frozen=True)
 class Deciding:
-    """Decides for one run."""
+    """Decides for one run, which began at `began`."""
 
     options: Options
+    began: datetime
     tenant: Tenant
     services: Services
 
@@ -120,13 +125,16 @@ class Deciding:
         """Return the profile, with what is planned for it if it is synced."""
         id = str(row.get("id") or "")
         synced = SyncedProfiles.of(self.services).find(self.tenant.name, id)
+        refilled = (
+            synced.cleared_since(self.began - CLOCKS_APART) if self.options.sends_profiles else frozenset()
+        )
         try:
-            plan = planned(row, self.tenant, synced)
+            plan = planned(row, self.tenant, replace(synced, filled=synced.filled | refilled))
         except CannotSucceedError:
             return NotSynced(id, "failed: the exclude logic cannot be evaluated")
         if not isinstance(plan, SyncPlan):
             return NotSynced(id, f"excluded: {plan.value}")
-        return Candidate(row, id, plan, synced)
+        return Candidate(row, id, plan, synced, refilled)
 
     def wanted(self, candidate: Candidate) -> Wanted:
         """Return whom Klaviyo is to be asked about for the sake of the profile's consents."""

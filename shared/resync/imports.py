@@ -227,15 +227,15 @@ class Imports:
         }
 
     def remember(self, candidate: Candidate, profile: KlaviyoProfile) -> None:
-        """Remember what an import has filled, so that a later sync can clear what Omneo has emptied, and which identifiers Klaviyo has."""
+        """Remember what an import has filled, or may have filled again, so that a later sync can clear what Omneo has emptied, and which identifiers Klaviyo has."""
         mapped, account = candidate.plan.mapped, self.tenant.klaviyo_account_id
         known = candidate.synced if candidate.synced.account == account else SyncedProfile()
-        if known.left and mapped.filled <= known.filled:
+        filled = mapped.filled | known.filled | candidate.refilled
+        if known.left and filled == known.filled:
             return
         left = known.left or hashes(
             self._with_ledger_key, {name: getattr(profile, name) for name in IDENTIFIERS}
         )
-        filled = mapped.filled | known.filled
         synced = replace(candidate.synced, account=account, klaviyo_id=profile.id, filled=filled, left=left)
         SyncedProfiles.of(self.services).fill(self.tenant.name, candidate.id, synced)
 

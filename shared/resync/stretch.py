@@ -112,7 +112,7 @@ class _Stretch:
         self._services = services
         self._threads = threads
         self._began = self._noted = services.clock()
-        self._deciding = Deciding(run.options, tenant, services)
+        self._deciding = Deciding(run.options, run.started_at, tenant, services)
         self._imports = Imports(run, tenant, services)
         self._consents = ConsentSending(run.id, tenant, services, threads)
         self._list = OmneoList(services.omneo(tenant), run.options.since)

@@ -205,7 +205,7 @@ class SyncImportEnds:
     def _sync(self, profile_id: str, *, leaves_undated: bool = False) -> None:
         """Let a sync wait that goes alone: the packer gives it back to the queue."""
         now = self._services.clock()
-        # No sync before this one did its work, whatever the clock of its machine said.
+        # No sync before this one did its work, whatever the clock of its machine says.
         job = self._sync_of(profile_id, now + LENGTH, leaves_undated=leaves_undated)
         SyncBacklog.of(self._services).add(self._tenant.name, job)
 

@@ -35,12 +35,12 @@ Json = dict[str, Any]
 def preview_metric(
     tenant: Tenant, body: object, services: Services, *, metric_name: str, with_token: bool
 ) -> Json:
-    """Return `to` (whose event it would be), `would_send` (the body of Create Event) and `notes` in plain words.
+    """Return `to` (the profile of the event), `would_send` (the body of Create Event) and `notes` in plain words.
 
-    In place of an ID token stands a word, and 0 as its expiry.
+    A word stands in place of an ID token, and 0 in place of its expiry.
 
     Raises:
-        InvalidPayloadError: the call itself would be refused for the same.
+        InvalidPayloadError: a real call would be refused for the same reason.
         WaitError: Omneo cannot answer now.
     """
     metric = read_metric(
@@ -64,8 +64,8 @@ def preview_metric(
 
 
 def preview_sync(tenant: Tenant, body: object, services: Services) -> Json:
-    """Return `to` (the Omneo profile, and the Klaviyo id and email it goes by), `would_send` (the body of Klaviyo's create-or-update, None
-    if nothing would be sent) and `notes` in plain words. The log notes that personal values were shown. Raises as above.
+    """Return `to` (the Omneo profile with its Klaviyo id and email), `would_send` (the body of Klaviyo's create-or-update, None if nothing
+    would be sent) and `notes` in plain words. The log notes that personal values were shown. Raises as above.
     """
     id = profile_id_of_target(body)
     with for_a_person():

@@ -1,7 +1,7 @@
-"""The targets that Omneo's reactions call: a table from the last part of their path to what accepts the call.
+"""The targets that Omneo's reactions call: a table from the last part of the path to the function that accepts the call.
 
-Each gets an authenticated call and queues it. With `dryRun` in the URL it only answers what would be sent. A target's handler is imported
-when its first call comes.
+Each target gets an authenticated call and queues it. With `dryRun` in the URL, it only shows what would be sent. A target's code is
+imported when its first call comes.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,13 +18,13 @@ from shared.values import read_id
 from shared.values.booleans import read_boolean
 from shared.web.parameters import parameters
 
-# Omneo may have given the call up by then, and will call again.
+# After so many seconds Omneo may have given the call up, and calls again.
 HEARD_WITHIN = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
 class TargetCall:
-    """A call of a target: whose it is, its body's JSON, the URL's parameters, and the caller's trace."""
+    """A call of a target: the tenant, the JSON of the body, the URL's parameters, and the caller's trace."""
 
     tenant: Tenant
     body: object
@@ -38,9 +38,9 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Target:
-    """The work of one target for a call: `accept` queues it and returns the job's id, `preview` tells what would be sent.
+    """The two functions of a target: `accept` queues the call and returns the job's id, `preview` shows what would be sent.
 
-    `parameters` are those of the URL that it knows beside `dryRun`; both functions get them by these names.
+    `parameters` are the URL's parameters that the target knows besides `dryRun`; both functions get them by name.
     """
 
     parameters: tuple[str, ...]
@@ -48,7 +48,7 @@ class Target:
     preview: Callable[[TargetCall, Query, Services], Json]
 
     def answer(self, call: TargetCall, services: Services) -> tuple[int, Json]:
-        """Return 202 once the call is safe in the queue, or 200 if it is a dry run: of a target nothing else answers 200.
+        """Return 202 once the queue has the call, and 200 for a dry run. A target answers 200 only to a dry run.
 
         Raises:
             InvalidPayloadError, PayloadTooLargeError: the caller can fix it.
@@ -61,7 +61,7 @@ class Target:
 
 
 def is_dry_run(query: Query) -> bool:
-    """Return whether a call only asks, whatever else is wrong with it."""
+    """Return whether a call is a dry run, even if something else in it is wrong."""
     return any(
         read_boolean(query[name]) is True for name in query if name.strip().casefold() == _DRY_RUN.casefold()
     )
@@ -114,7 +114,7 @@ def _metric_preview(call: TargetCall, query: Query, services: Services) -> Json:
 def _upsert_profile_data(call: TargetCall, query: Query, services: Services) -> str:
     from shared.profiles.calls import accept_upsert
 
-    del query  # it knows none
+    del query  # it takes none
     return accept_upsert(
         call.tenant, call.body, queue=services.queue, clock=services.clock, traceparent=call.traceparent
     ).id
@@ -154,7 +154,7 @@ def _records_preview(call: TargetCall, query: Query, services: Services) -> Json
 
 
 def _once(target: str, call: TargetCall, accept: Callable[[Acceptance], None], services: Services) -> str:
-    """Accept a call under an id of its own, or under that of an equal call whose caller may not have heard our answer."""
+    """Accept a call under a new id, or under the id of an equal call whose caller may not have got our answer."""
     unheard, name, began = UnheardCalls.of(services), call.tenant.name, services.clock()
     equal = in_common(target, call.query, call.body)
     acceptance = unheard.find(name, equal) or Acceptance(services.new_id(), Moments.of(services).next())
@@ -162,10 +162,10 @@ def _once(target: str, call: TargetCall, accept: Callable[[Acceptance], None], s
     try:
         accept(acceptance)
     except StoreUnavailableError:
-        unheard.note(name, equal, acceptance)  # the store may hold some of it all the same
+        unheard.note(name, equal, acceptance)  # the store may hold a part of it nevertheless
         raise
     except QueueUnavailableError:
-        unheard.note(name, equal, stored)  # the queue may have taken it all the same
+        unheard.note(name, equal, stored)  # the queue may have taken it nevertheless
         raise
     if services.clock() - began > HEARD_WITHIN:
         unheard.note(name, equal, stored)
@@ -175,8 +175,8 @@ def _once(target: str, call: TargetCall, accept: Callable[[Acceptance], None], s
 
 
 def _flag(query: Query, name: str) -> bool:
-    """Return a yes-or-no parameter; absent means no. Named without a value it is refused: who wrote it meant something by it."""
-    if name in query and read_id(query[name]) == "":  # nothing, or what a template makes of it
+    """Return a yes-or-no parameter; absent means no. A name without a value is refused, because nobody can tell what it means."""
+    if name in query and read_id(query[name]) == "":  # no value, or a template's text for none
         raise InvalidPayloadError(f"{name} in the URL must be true or false; it has no value.")
     found = read_boolean(query.get(name, ""))
     if found is None:

@@ -1,4 +1,4 @@
-"""Calls of targets whose answer may not have reached their caller, who then calls again: the repeat takes the same id.
+"""Calls of targets whose answer may not have reached the caller. Such a caller calls again, and the repeat takes the same id.
 
 We answered such a call with 503 because the queue's or the store's own answer was lost, or we answered it late. It is noted for an hour under a
 hash of the parts that equal calls share. Equal calls that were answered in time are separate calls: a till may well send the same twice.
@@ -25,9 +25,9 @@ _NEXT_MOMENT = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Acceptance:
-    """The form in which a call is accepted: its id, and when.
+    """The id of a call and the time at which it was accepted.
 
-    `is_repeat`: an equal call before it was accepted as the same; `is_stored`: what it brought surely lies in our store since.
+    `is_repeat`: an equal call was accepted before under the same id. `is_stored`: our store surely holds the data of that call.
     """
 
     id: str
@@ -37,7 +37,7 @@ class Acceptance:
 
 
 class UnheardCalls:
-    """The calls that may come again. `call` is what equal calls have in common, hashed."""
+    """The calls that may come again. `call` is the hash that equal calls share."""
 
     def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
         self._documents = documents
@@ -49,11 +49,11 @@ class UnheardCalls:
         return cls(services.documents, services.clock)
 
     def find(self, tenant: str, call: str) -> Acceptance | None:
-        """Return what an equal call was accepted as that was not surely answered; None if none was, or the store cannot say."""
+        """Return how an equal call without a sure answer was accepted; None if there was no such call, or if the store cannot answer."""
         try:
             found = self._documents.get(_collection(tenant), call)
         except StoreUnavailableError:
-            return None  # of two troubles at once one event may become two; the call is not refused for it
+            return None  # two failures at once may turn one event into two, but the call is not refused
         fields = found.fields if found else {}
         match fields:
             case {"id": str(id), "at": datetime() as at, "expire_at": datetime() as end} if (
@@ -64,7 +64,7 @@ class UnheardCalls:
                 return None
 
     def note(self, tenant: str, call: str, acceptance: Acceptance) -> None:
-        """Note for an hour that the caller may not hear of this call."""
+        """Note for an hour that the caller may not get the answer to this call."""
         fields: dict[str, Value] = {
             "id": acceptance.id,
             "at": acceptance.at,
@@ -78,7 +78,7 @@ class UnheardCalls:
                 self._documents.update(_collection(tenant), call, fields)
 
     def heard(self, tenant: str, call: str) -> None:
-        """Forget the note: its repeat was answered, and the next equal call is a call of its own."""
+        """Forget the note: the repeat was answered, so the next equal call is a new call."""
         with suppress(StoreUnavailableError):
             self._documents.delete(_collection(tenant), call)
 
@@ -97,7 +97,7 @@ class Moments:
 
     @classmethod
     def of(cls, services: "Services") -> "Moments":
-        """Return those of this process."""
+        """Return the moments of this process."""
         return services.kept(cls, lambda: cls(services.clock))
 
     def next(self) -> datetime:
@@ -109,7 +109,7 @@ class Moments:
 
 
 def in_common(target: str, query: Mapping[str, str], body: object) -> str:
-    """Return a hash of what equal calls of a target have in common."""
+    """Return the hash that equal calls of a target share."""
     return hashed(target, json.dumps([sorted(query.items()), body], sort_keys=True))
 
 

@@ -1,9 +1,10 @@
 """Traffic: how many of each tenant's calls and jobs were accepted, refused, delivered, put back to wait and given up, by target, metric and hour.
 
-There is no hot document. Each instance counts in its memory and writes its own share: a document for each tenant and hour, which no other
+No document is hot. Each instance counts in its memory and writes its own share: a document for each tenant and hour, which no other
 instance writes, with totals, so that a write whose answer was lost counts once. It writes inside a call, because nothing runs after an
-answer: the first count after ten quiet seconds at once, so that a lone refusal is seen, and later ones with the first call after ten
-seconds more. So a killed instance, or one that gets no more calls, loses what it has counted since its last write, ten seconds' worth as a rule.
+answer. It writes the first count after ten quiet seconds at once, so that a lone refusal is seen, and later counts with the first call
+after ten seconds more. So an instance that is killed or gets no more calls loses the counts since its last write: as a rule, ten seconds'
+worth.
 
 A reader folds the shares of a day's hours into one document, once the day after it is over.
 """
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 WRITES_EVERY = timedelta(seconds=10)
 KEPT = timedelta(days=35)
-ALSO_WRITTEN = 2  # tenants whose counts a call of another tenant's takes along
+ALSO_WRITTEN = 2  # how many tenants' counts a call of another tenant writes too
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 
@@ -44,7 +45,7 @@ class Span:
 
 
 class Traffic:
-    """Counts, and tells what all instances have counted. Safe for threads."""
+    """Counts, and returns the counts of all instances. Safe for threads."""
 
     def __init__(
         self, documents: Callable[[], Documents], clock: Callable[[], datetime], instance: Callable[[], str]
@@ -64,7 +65,7 @@ class Traffic:
         return services.kept(cls, lambda: cls(lambda: services.documents, services.clock, services.new_word))
 
     def count(self, tenant: str, row: Row, number: int = 1) -> None:
-        """Count, and write what is due. A store that cannot answer fails nobody's call: it is tried again after ten seconds."""
+        """Count, and write the counts that are due. A failure of the store fails no call; the next try comes after ten seconds."""
         now = self._clock()
         hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         with self._lock:
@@ -75,7 +76,7 @@ class Traffic:
             self._write(name, at, table, hour)
 
     def spans(self, tenant: str, since: datetime) -> list[Span]:
-        """Return what was counted from the hour of that moment on, the earliest first: by day if the day is folded, otherwise by hour.
+        """Return the counts from the hour of that moment on, the earliest first: by day if the day is folded, otherwise by hour.
 
         Raises:
             StoreUnavailableError: the store cannot answer.
@@ -92,10 +93,10 @@ class Traffic:
         return sorted((span for span in found if _ends(span) > first), key=lambda span: span.at)
 
     def fold(self, tenant: str) -> None:
-        """Fold the shares of each day before yesterday into one document. Two who do it at once do it once.
+        """Fold the shares of each day before yesterday into one document. Two callers at once fold each share once.
 
         Raises:
-            StoreUnavailableError: the store cannot answer; what is folded is folded.
+            StoreUnavailableError: the store cannot answer; days that are folded stay folded.
         """
         today = f"{self._clock().astimezone(UTC) - DAY:%Y-%m-%d}"
         days: dict[str, list[Document]] = {}
@@ -114,7 +115,7 @@ class Traffic:
             delete_all(self._documents(), collection)
 
     def _take_due(self, tenant: str, now: datetime) -> list[tuple[str, datetime, Table]]:
-        """Return what is to be written now, of this tenant and of some that were not called again."""
+        """Return the counts to write now, of this tenant and of some tenants that got no further call."""
         late = [name for name, _ in sorted(self._unwritten, key=lambda one: one[1]) if name != tenant]
         names = [tenant, *dict.fromkeys(name for name in late if self._is_due(name, now))][: 1 + ALSO_WRITTEN]
         due: list[tuple[str, datetime, Table]] = []
@@ -139,7 +140,7 @@ class Traffic:
             return
         with self._lock:
             if hour < present and (tenant, hour) not in self._unwritten:
-                self._counted.pop((tenant, hour), None)  # an hour that is over is written once and for all
+                self._counted.pop((tenant, hour), None)  # an hour that is over is written for the last time
 
     def _write_share(self, tenant: str, hour: datetime, table: Table) -> None:
         self._instance = self._instance or self._new_instance()
@@ -150,7 +151,7 @@ class Traffic:
         except DocumentMissingError:
             with suppress(
                 DocumentExistsError
-            ):  # two threads of this instance; the later one writes all the same, in ten seconds
+            ):  # two threads of this instance: the later one writes again in ten seconds
                 self._documents().create(_shares(tenant), id, fields)
 
     def _folded_into(self, tenant: str, day: str, shares: list[Document]) -> bool:

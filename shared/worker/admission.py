@@ -1,4 +1,4 @@
-"""The jobs that wait before they cost anything: their first call to Klaviyo would not be made now, or would be refused, or another is at it."""
+"""The checks that let a job wait before it costs anything: its first call to Klaviyo rests, or another job works on the same profile."""
 
 from contextlib import suppress
 
@@ -11,10 +11,10 @@ from shared.tenants.tenants import Tenant
 
 
 def check_rests(job: AnyJob, tenant: Tenant, services: Services) -> None:
-    """Return if nothing that the job needs first is resting.
+    """Return if the first endpoint that the job calls does not rest.
 
     Raises:
-        RestingError: it is to be put back until then.
+        RestingError: the endpoint rests; the job goes back to the queue until the rest ends.
     """
     needed = _first_need(job)
     if needed is None or tenant.klaviyo is None:
@@ -31,17 +31,17 @@ def check_rests(job: AnyJob, tenant: Tenant, services: Services) -> None:
 
 
 def check_turn(job: AnyJob, services: Services) -> None:
-    """Return if the turn is free that the job has found taken, or it has found none so: what leads to the turn is not asked for in vain.
+    """Return unless another job still holds the turn that this job found taken before. The check saves the calls that come before the turn.
 
     Raises:
-        TurnTakenError: somebody else has it still.
+        TurnTakenError: the other job still holds the turn.
     """
     if job.turn and services.leases.is_held(job.turn):
-        raise TurnTakenError("another job of ours is still at the profile", turn=job.turn)
+        raise TurnTakenError("another job of ours still works on the profile", turn=job.turn)
 
 
 def waits_behind_others(job: SyncProfile, tenant: Tenant, services: Services) -> RestingError | None:
-    """Return why a sync is to wait in the backlog, None if it is not to. Raises as `may_wait`."""
+    """Return why a sync has to wait in the backlog, None if it can be done now. Raises as `may_wait`."""
     from shared.profiles.packing import may_wait, seconds_to_wait
 
     after = seconds_to_wait(tenant, services)
@@ -52,11 +52,11 @@ def waits_behind_others(job: SyncProfile, tenant: Tenant, services: Services) ->
 
 
 def opt_outs_go_first(job: SyncProfile, tenant: Tenant, services: Services) -> None:
-    """Apply the opt-outs of a sync that is about to wait. What cannot be done of it now is done with the sync.
+    """Apply the opt-outs of a sync that is about to wait. An opt-out that fails now is applied later by the sync itself.
 
     Raises:
         DisconnectedError: the account is disconnected.
-        OwnServiceError: of ours; the queue must deliver again.
+        OwnServiceError: our store or queue cannot answer; the queue must deliver again.
     """
     from shared.profiles.sync import opt_out_meanwhile
 
@@ -65,7 +65,7 @@ def opt_outs_go_first(job: SyncProfile, tenant: Tenant, services: Services) -> N
 
 
 def _first_need(job: AnyJob) -> Endpoint | None:
-    """Return what a job calls before all else of Klaviyo's, None where that is not one thing, or costs nothing to find out."""
+    """Return the endpoint of Klaviyo that a job calls first, None if it has no single first endpoint, or if the call costs nothing."""
     match job:
         case SendMetric():
             return Endpoint.EVENTS

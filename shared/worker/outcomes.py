@@ -29,12 +29,12 @@ from shared.traffic.rules.counts import METRIC, RECORDS, Row, What, name_shown
 from shared.traffic.traffic import Traffic
 
 _UNCOUNTED = frozenset({"sweep-inbox", "sweep-outbox", "pack-events", "pack-syncs", "import-syncs"})
-# Where a job counts whose body is not read.
+# The target under which an unread job counts.
 _TARGETS: Mapping[str, str] = {"send-metric": METRIC, "send-records": RECORDS, "pack-records": RECORDS}
 
 
 def waits(job: AnyJob, tenant: Tenant, services: Services, *, why: str, delay: float) -> None:
-    """Note that a job is about to be put back as it is here, to be tried again after so many seconds."""
+    """Note that a job is about to be put back, and is tried again after `delay` seconds."""
     _count(job, What.WAITING, services)
     now = services.clock()
     receipt = Receipt(
@@ -59,9 +59,9 @@ def is_set_aside(job: AnyJob, services: Services) -> None:
 def is_done(
     job: AnyJob, tenant: Tenant, services: Services, heard: Mapping[str, Heard], *, was_dead: bool
 ) -> None:
-    """Note that a job is done, and what was heard last of Klaviyo, or else of Omneo. A heal is done with its last page.
+    """Note that a job is done, with the last answer of Klaviyo, or else of Omneo. A heal is done with its last page.
 
-    `was_dead` says that it, or one of its id, stood on the desk.
+    `was_dead` says that a job with its id stood on the desk.
     """
     _count(job, What.DELIVERED, services)
     if not _has_receipts(job) or goes_on(job, tenant):
@@ -76,7 +76,8 @@ def is_done(
         attempts=_waits(job),
         answered="" if answer is None else str(answer),
     )
-    # Without one, what was dead would be told of no more once its row has gone, and a heal would wait for ever if an earlier page had to.
+    # Without a receipt, a job that was dead would be unknown once its row is gone, and a heal would seem to wait for ever if an earlier
+    # page did.
     always = was_dead or bool(job.replay) or isinstance(job, Heal)
     Receipts.of(services).is_done(tenant, receipt, _persons(job), always=always)
 
@@ -89,28 +90,28 @@ def has_died(job: AnyJob, tenant: Tenant, services: Services) -> None:
 
 
 def has_died_unread(id: str, kind: str, tenant: Tenant, services: Services) -> None:
-    """Note that a job was given up of which no more than its id and kind were read."""
+    """Note that a job was given up whose body was not read, except for its id and kind."""
     if kind not in _UNCOUNTED:
         Traffic.of(services).count(tenant.name, Row(_TARGETS.get(kind, kind), What.DEAD))
-    # It may have waited; how often stands in what was not read.
+    # The job may have waited more often: the number stands in the body.
     receipt = Receipt(id, kind, Fate.DEAD, services.clock(), attempts=1)
     Receipts.of(services).has_died(tenant, receipt)
 
 
 def _waits(job: AnyJob) -> int:
-    """Return how often a job was put back; where it was only not begun, that counts as once."""
+    """Return how often a job was put back. All waits before its first attempt count as one."""
     return max(job.attempts, int(bool(job.last_failure)))
 
 
 def goes_on(job: AnyJob, tenant: Tenant) -> bool:
-    """Return whether a heal has more jobs after this one, which carry its id on and may be over before this one is."""
+    """Return whether this is a heal with more jobs to come. They carry the same id, and may end before this job does."""
     if not isinstance(job, Heal) or tenant.klaviyo is None:
         return False
     return job.began_at is None or job.since is None or bool(job.metrics)
 
 
 def _has_receipts(job: AnyJob) -> bool:
-    # Records have one of their call and events one of their job, which the packers write; the jobs that move them are nobody's.
+    # The packers write the receipts of records (by call) and of events (by job). The jobs that only move them have no caller.
     movers = SendRecords | PackRecords | PackEvents | PackSyncs | ImportSyncs | SweepInbox | SweepOutbox
     return not isinstance(job, movers)
 
@@ -121,14 +122,14 @@ def _count(job: AnyJob, what: What, services: Services) -> None:
 
 
 def row_of(job: AnyJob, what: What) -> Row | None:
-    """Return where a job counts, None if it does not."""
+    """Return the row of the traffic in which a job counts, None if it does not count."""
     match job:
         case SweepInbox() | SweepOutbox() | PackEvents() | PackSyncs() | ImportSyncs():
             return None  # the packers count the events and the syncs one by one
         case SendMetric():
             return Row(METRIC, what, metric=_metric(job))
         case SendRecords() | PackRecords():
-            # Records are counted one by one where Klaviyo takes them (records/packing.py), not by the jobs that carry them.
+            # records/packing.py counts the records that Klaviyo takes one by one.
             return None if what is What.DELIVERED else Row(RECORDS, what, metric=job.data_source)
         case _:
             return Row(job.kind, what)
@@ -143,7 +144,7 @@ def _metric(job: AnyJob) -> str:
 
 
 def _persons(job: AnyJob) -> dict[str, str]:
-    """Return the names that a job knows its person by."""
+    """Return the ids and addresses of the person that stand in a job."""
     match job:
         case SendMetric():
             from shared.metrics.lane import persons_of

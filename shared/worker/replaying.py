@@ -33,10 +33,10 @@ OVERTAKEN = "replay dropped, another has overtaken it or the job is settled"
 
 
 def replay_dead_jobs(job: ReplayDeadJobs, tenant: Tenant, services: Services) -> None:
-    """Take one step of a run: replay some of what it means, note how far it has come, and queue the next step.
+    """Take one step of a run: replay some of its dead jobs, note the place that it has reached, and queue the next step.
 
     Raises:
-        OwnServiceError: of ours; delivered again, the step is taken again, and the replays before count no more.
+        OwnServiceError: our store or queue cannot answer. The next delivery takes the step again, and its replays replace the earlier ones.
     """
     replays = Replaying.of(services)
     run = replays.runs.find(tenant.name, job.run_id)
@@ -64,7 +64,7 @@ def replay_dead_jobs(job: ReplayDeadJobs, tenant: Tenant, services: Services) ->
 
 
 def is_meant(job: AnyJob, services: Services) -> bool:
-    """Return whether a job is to be done: any but a replay that a later one has overtaken, or whose row is gone."""
+    """Return whether a job must be done. A replay is not done if a later replay has overtaken it, or if its row is gone."""
     if not job.replay:
         return True
     desk = DeadJobStore(services.documents, services.keys)
@@ -72,18 +72,18 @@ def is_meant(job: AnyJob, services: Services) -> bool:
 
 
 def keep_waiting(job: AnyJob, services: Services) -> None:
-    """Let the row of a replayed job stand that has to wait."""
+    """Keep the row of a replayed job that has to wait."""
     if job.replay:
         desk = DeadJobStore(services.documents, services.keys)
         desk.keep_waiting(job.tenant, job.dead_id, job.replay, now=services.clock())
 
 
 def after_success(job: AnyJob, tenant: Tenant, services: Services, *, began: datetime) -> bool:
-    """Take away what the desk has of a job that has succeeded, or of the same thing that had died before this one began.
+    """Remove the row of a job that has succeeded, and the rows of earlier jobs whose work it has done too.
 
-    Return whether there was any. If a cause had held it, that is mended, and the others follow.
+    Return whether there was such a row. If a cause held one of these jobs, the cause is mended, and the other jobs follow.
     """
-    if isinstance(job, SendRecords):  # records have not gone yet; the packer sees to their row
+    if isinstance(job, SendRecords):  # the records are not sent yet; the packer removes their row
         return False
     replays = Replaying.of(services)
     settled = [replays.desk.settle(tenant.name, id, since=began) for id in _same_thing(job, replays.desk)]
@@ -98,12 +98,12 @@ def after_success(job: AnyJob, tenant: Tenant, services: Services, *, began: dat
 
 
 def _same_thing(job: AnyJob, desk: DeadJobStore) -> list[str]:
-    """Return the rows of earlier jobs that this one has done too: it reads what is so now, whatever had called for it."""
+    """Return the rows of earlier jobs whose work this job has done too, because it acts on the present state."""
     match job:
         case SyncProfile(leaves_undated=True):
             return []
         case SyncProfile() | DeleteProfile() | FlushInbox() | CompareConsent():
-            return [job.id]  # all of a profile have one id
+            return [job.id]  # all syncs of a profile have one id
         case Provision() | Heal():
             return desk.of_kind(job.tenant, job.kind)
         case _:
@@ -111,10 +111,10 @@ def _same_thing(job: AnyJob, desk: DeadJobStore) -> list[str]:
 
 
 def try_held(tenant: Tenant, services: Services) -> None:
-    """Replay one job of each cause that holds some and of which none was tried for an hour.
+    """Replay one job of each cause that holds jobs and that had no try within the last hour.
 
     Raises:
-        OwnServiceError: of ours.
+        OwnServiceError: our store or queue cannot answer.
     """
     replays, now = Replaying.of(services), services.clock()
     for held in replays.desk.causes.held(tenant.name):
@@ -136,7 +136,7 @@ def try_held(tenant: Tenant, services: Services) -> None:
 
 
 def _is_tried(row: DeadJob, tenant: Tenant, replays: Replaying) -> bool:
-    """Replay a held job, and return whether it is queued. One that nobody can read must not keep the others from being tried."""
+    """Replay a held job, and return whether it is queued. A job that cannot be read must not stop the tries of the others."""
     try:
         dead = replays.desk.find(tenant.name, row.id)
         return dead is not None and replays.one(tenant, dead)

@@ -1,4 +1,4 @@
-"""The jobs that the schedule starts: one for every tenant."""
+"""The scheduled jobs: each becomes one job for every tenant."""
 
 import logging
 from datetime import datetime
@@ -16,7 +16,7 @@ def every_tenant(job: EveryTenant, services: Services) -> None:
     """Queue the job for each tenant that is installed. An error of one tenant is logged and stops no other.
 
     Raises:
-        StoreUnavailableError: the store cannot name the tenants now.
+        StoreUnavailableError: the store cannot list the tenants now.
     """
     if job.run == "sweep-outbox":
         _give_back_unanswered(services)
@@ -36,7 +36,7 @@ def every_tenant(job: EveryTenant, services: Services) -> None:
 
 
 def _give_back_unanswered(services: Services) -> None:
-    """No other job removes the leftovers of installs: a tenant that was never installed has no queue yet."""
+    """Give the grants of unanswered installs back. No tenant's own job can do it: a tenant that was never installed has no queue."""
     from shared.installation.leaving import give_back_unanswered
 
     try:
@@ -58,7 +58,7 @@ def _queued(job: EveryTenant, name: str, services: Services) -> bool:
         return _reconcile(tenant, services)
     if job.run == "heal":
         return _heal(job, tenant, services)
-    # First, so that nothing that goes wrong below keeps what waits from being swept.
+    # First, so that no failure below stops the sweep.
     services.queue.put(_job_of(job.run, job, name, services.new_id(), services.clock()), tenant)
     if job.run == "sweep-inbox":
         from shared.worker.telling import tell_of_traffic

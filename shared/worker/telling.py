@@ -6,7 +6,7 @@ from shared.notify.telling import Cause, hour_of, tell
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
-# A set-up that runs so long after an install is about something else, as a new webhook secret is.
+# A set-up that runs later than this after an install has another reason, such as a new webhook secret.
 NEW = timedelta(hours=1)
 SWEPT_EVERY_MINUTES = 5  # as the schedule of sweep-inbox says
 
@@ -18,7 +18,7 @@ def tell_of_an_outage(tenant: Tenant, services: Services) -> None:
 
 
 def tell_of_a_new_connection(tenant: Tenant, services: Services) -> None:
-    """Tell that a Klaviyo account is connected, by an install that is not long ago."""
+    """Tell that an install within the last hour has connected a Klaviyo account."""
     klaviyo = tenant.klaviyo
     if klaviyo is not None and services.clock() - klaviyo.connected_at < NEW:
         at, account = klaviyo.connected_at, tenant.klaviyo_account_id
@@ -27,9 +27,9 @@ def tell_of_a_new_connection(tenant: Tenant, services: Services) -> None:
 
 
 def tell_of_traffic(tenant: Tenant, services: Services) -> None:
-    """Tell which targets are refused, or have fallen silent, in the first minutes of an hour: what is new in it, and silence once a day.
+    """Tell, in the first minutes of an hour, which targets are newly refused, and once a day which targets get no calls any more.
 
-    Nothing is read at another time, or where nobody is to be told.
+    At any other time, or without an address for messages, this reads nothing.
     """
     now = services.clock()
     if tenant.settings.notify_url is None or now.minute >= SWEPT_EVERY_MINUTES:

@@ -1,6 +1,6 @@
 """Tasks whose body this worker cannot read: one that kills the worker, one that is no job, and a job of a kind that only a newer revision knows.
 
-What such a body says of itself is found with a pattern, because reading it as JSON may be what kills the worker.
+The id and the kind are found with a pattern, because reading the body as JSON may be what kills the worker.
 """
 
 import hashlib
@@ -34,10 +34,10 @@ from shared.worker.replaying import OVERTAKEN
 UNKNOWN_TENANT = "_unknown"  # no tenant can have this name
 UNREAD = "unread"  # in place of a kind
 _STEPS = frozenset({"resync", "replay-dead-jobs"})  # the kinds whose death ends a run
-# How `write_job` begins, and the first kind that it names: what callers gave comes after it.
+# The begin of what `write_job` writes, and the first kind in it: all values of callers come later.
 _ID = re.compile(rb'\{"tenant":"[^"\\]*","id":"((?!__)[0-9A-Za-z_-]{1,64})"')
 _KIND = re.compile(rb'"kind":"([a-z-]+)"')
-# The first is the job's own, blank or not: a caller's may follow in the event.
+# The first match belongs to the job, even if it is blank: a caller's event may hold another one later.
 _REPLAY = re.compile(rb'"replay":"([0-9A-Za-z]*)","dead_id":"([0-9A-Za-z-]*)"')
 
 

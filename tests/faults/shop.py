@@ -121,7 +121,7 @@ def _tenant(shop: Shop, name: str) -> Tenant:
     sandbox.omneo.reward_rules(
         name, repeated_external_id="creates"
     )  # the harder case: nobody refuses the second
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not (sandbox.klaviyo.webhooks(name) and len(sandbox.omneo.webhooks(name)) == 3):
         if time.monotonic() > deadline:
             raise TimeoutError(f"{name} was not installed")

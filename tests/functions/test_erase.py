@@ -245,7 +245,7 @@ class TestKlaviyo:
         answer = admin.delete(f"{BASE}/profiles/canary-john{at}example.org", headers=KEY)
         assert (answer.status_code, answer.get_json()["error"]["code"]) == (400, "invalid_payload")
         message = answer.get_json()["error"]["message"]
-        assert "an address has no place in a URL" in message
+        assert "an address must not stand in a URL" in message
         assert "canary" not in message
 
 

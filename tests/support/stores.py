@@ -19,8 +19,7 @@ T = TypeVar("T")
 
 _COLLECTIONS = (
     "tenants", "dead_jobs", "dead_causes", "replays", "leases", "inbox", "outbox", "outbox_rests", "event_backlog", "event_tries", "consent", "consent_asked", "consent_ledger", "reward_claims",
-    "synced_profiles", "waiting_profiles", "burials", "resyncs", "rows", "resync_slot", "unheard_calls", "former_identities", "former_numbers", "stamps_ahead", "former_tenants", "erasures",
-    "audit", "receipts", "traffic", "traffic_days", "rests", "waiting_syncs", "waiting_sync_places", "sync_imports", "rehearsals",
+    "synced_profiles", "waiting_profiles", "burials", "resyncs", "rows", "resync_slot", "unheard_calls", "former_identities", "former_numbers", "former_tenants", "erasures", "audit", "receipts", "traffic", "traffic_days", "rests", "waiting_syncs", "waiting_sync_places", "sync_imports", "rehearsals", "stamps_ahead",
 )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ class Lived:
 
 def live(plan: Plan) -> Lived:
     """Live a plan."""
-    with simulated(plan.page_size):
+    with simulated(plan.page_size, plan.many_syncs):
         world = SimulatedWorld(plan)
         for number, beginning in enumerate(plan.people, 1):
             people.born(world, number, beginning)

@@ -74,7 +74,7 @@ def _judge_merged(world: SimulatedWorld, person: Person, channel: str) -> None:
     """Who was merged into one who has opted out is not written to at the former address either."""
     heir = next((one for one in world.persons if one.name == person.merged_into), None)
     left = world.account.owner("external_id", person.omneo)
-    if heir is None or left is None or person.untold or heir.untold or not heir.is_living or heir.is_excluded:
+    if heir is None or left is None or person.untold or heir.untold or not heir.is_living:
         return
     if heir.wanted(channel, APART) == {OUT} and way_in_klaviyo(left, channel) == IN:
         world.breaks(f"law 1: {person.name} is one with {heir.name}, who has opted out, and is written to")
@@ -258,6 +258,7 @@ def judge_persons(world: SimulatedWorld) -> None:
             continue
         [held] = holders
         _judge_data(world, person, held)
+        _judge_last_name(world, person, str(held.attributes.get("last_name") or ""))
         if is_address(person, "email") and not person.shares("email", world.everybody):
             email = str(held.attributes.get("email") or "")
             if email.casefold() != person.email.casefold():
@@ -278,6 +279,14 @@ def _judge_data(world: SimulatedWorld, person: Person, held: Profile) -> None:
     title = str(held.properties.get("omneo_title") or "").removeprefix("Canary ")
     if title and title not in {one.name for one in (person, *person.absorbed)}:
         world.breaks(f"law 3: the profile of {person.name} has the title of {title}")
+
+
+def _judge_last_name(world: SimulatedWorld, person: Person, held: str) -> None:
+    if not person.last_names or (person.absorbed and not person.last_names[-1]):
+        return  # a name may have come with somebody who was merged into the person
+    if held != person.last_names[-1]:
+        was = "had" if held in person.last_names else "never had"
+        world.breaks(f"law 3: the profile of {person.name} has a last name that {person.name} {was}")
 
 
 def _is_reachable(person: Person) -> bool:

@@ -73,6 +73,7 @@ class Person:
     gave_up: list[tuple[str, float]] = field(
         default_factory=list
     )  # former emails, and when Omneo had another
+    last_names: list[str] = field(default_factory=list)  # in Omneo, one after the other
     mailed: str = ""  # the email that Klaviyo has on the person's profile
     texted: str = ""  # the phone number that it has there
     moved: list[tuple[str, float]] = field(

@@ -139,6 +139,15 @@ def _new_phone(world: SimulatedWorld, person: Person, act: Act) -> bool:
     return _has_phone(world, person, act, f"+6140001{int(world.new_id(), 16) % 10000:04}")
 
 
+def _renamed(world: SimulatedWorld, person: Person, act: Act) -> bool:
+    """Let a person have another last name, or none any more."""
+    (is_emptied,) = act.how
+    name = "" if is_emptied else f"Canary {world.new_id()[-6:]}"
+    _change(world, person, last_name=name)
+    person.last_names.append(name)
+    return _told(world, person, act, f"has last name {name}")
+
+
 def _other(world: SimulatedWorld, person: Person) -> Person | None:
     place = world.persons.index(person)
     others = world.persons[place + 1 :] + world.persons[:place]
@@ -273,4 +282,5 @@ _CHANGES: Mapping[str, Callable[[SimulatedWorld, Person, Act], bool]] = {
     "merge": _merges,
     "exclude": _excluded,
     "include": _included,
+    "rename": _renamed,
 }

@@ -66,6 +66,7 @@ class Plan:
     returns_own_changes: bool = False
     repeats_consent_events: bool = True  # whether Klaviyo records a consent that changes nothing
     page_size: int = 100  # profiles that a run reads of Omneo's list at once
+    many_syncs: int = 1_200  # that wait: then they go in bulk imports, of as many at most
 
     def without(self, part: str, index: int) -> "Plan":
         """Return the plan without one of its acts or faults."""
@@ -91,6 +92,12 @@ OPERATOR_ACTS = (
     ("op.heal", 2),
     ("op.reinstall", 2),
     ("op.rotate", 1),
+)
+RENAME = "p.rename"  # not drawn by chance: no other act changes what bulk imports carry
+IMPORT_CALLS = (
+    "POST /api/profile-bulk-import-jobs",
+    "GET /api/profile-bulk-import-jobs/*",
+    "GET /api/profiles",
 )
 MERCHANT_ACTS = ("k.merge", "k.delete", "k.unsuppress")
 ANSWERS = (
@@ -141,6 +148,43 @@ def drawn(seed: int) -> Plan:
     # Drawn last, so that the other seeds live on as they did before merchants acted.
     merchants = _of_merchants(chance, acts, len(people))
     return replace(plan, acts=(*acts, *merchants), page_size=chance.choice((4, 100)))
+
+
+def in_bulk(plan: Plan, seed: int) -> Plan:
+    """Return a history in which everybody's name changes, again and again, while Klaviyo throttles syncs: what waits then goes in bulk imports."""
+    chance = Random(f"in bulk {seed}")
+    plan = replace(
+        plan, people=(*plan.people, Beginning("in", "in"), Beginning("unset", "in"), Beginning("in", "unset"))
+    )
+    # Only of whom a sync was done once may later ones wait.
+    acts = [*plan.acts, *(_rename(chance, 1.0, who) for who in range(len(plan.people)))]
+    faults = [*plan.faults]
+    for after in chance.choices(plan.acts, k=chance.randint(2, 4)):
+        at, lasts = round(after.at + chance.uniform(0, 60), 1), round(chance.uniform(20, 60), 1)
+        faults.append(Fault(at, "klaviyo", "429", lasts, about="POST /api/profile-import*"))
+        # The first sync is refused, and the others wait for that; some change again while the import of what waited is under way.
+        acts.append(_rename(chance, at, 0))
+        acts += [_rename(chance, at + chance.uniform(12, lasts), who) for who in range(len(plan.people))]
+        acts += [
+            _rename(chance, at + lasts + chance.uniform(20, 150), who)
+            for who in range(len(plan.people))
+            if chance.random() < 0.4
+        ]
+        if chance.random() < 0.4:
+            kind, about = chance.choice(ANSWERS), chance.choice(IMPORT_CALLS)
+            faults.append(Fault(at, "klaviyo", kind, about=about))
+        if chance.random() < 0.3:
+            about = chance.choice(("store create", "store update", "store delete", "queue put*"))
+            faults.append(Fault(round(at + lasts, 1), about.split()[0], chance.choice(STORE), about=about))
+    if any(act.what == "op.resync" for act in plan.acts):
+        # What is emptied while an import of a run is under way, the run may bring back: that import has no notes of what it fills.
+        acts = [replace(act, how=(False,)) if act.what == RENAME else act for act in acts]
+    return replace(plan, acts=tuple(acts), faults=tuple(faults), many_syncs=chance.choice((1, 2)))
+
+
+def _rename(chance: Random, at: float, who: int) -> Act:
+    told = round(chance.uniform(0.5, 4), 1)
+    return Act(round(at, 1), RENAME, who, (told,), (chance.random() < 0.2,))
 
 
 def _of_merchants(chance: Random, acts: tuple[Act, ...], people: int) -> tuple[Act, ...]:

@@ -473,6 +473,43 @@ STORIES: dict[str, Plan] = {
             ("email", 70, 400.0, (150.0, 170.0, 3.0)),
         )
     },
+    "she who took in another is excluded, and gives the other's email on": Plan(
+        people=(Beginning("in", "out", is_new=True, is_known_by_email=True), Beginning("in", "in")),
+        acts=(
+            act(30.6, "p.merge", "takes the email", who=1),
+            act(85.4, "p.exclude"),
+            act(388.6, "p.create", "in", "in", who=1),
+            act(720.3, "p.give email"),
+        ),
+        landings=(5.9,),
+        double_opt_in=True,
+    ),
+    "she who took in another is excluded, and opts out": Plan(
+        people=(Beginning("in", "in"), Beginning("in", "in")),
+        acts=(
+            act(30.6, "p.merge", "takes the email", who=1, told=(60.0,)),
+            act(32.4, "p.exclude", told=(2.0,)),
+            act(400, "o.out", "email"),
+        ),
+    ),
+    "one who is out is merged into her, and she signs up before Klaviyo has merged them": Plan(
+        people=(Beginning("in", "out"), Beginning("out", "in")),
+        acts=(
+            act(155.1, "o.out", "email"),
+            act(722.9, "p.merge", "", who=1, told=(7.8, 7.8)),
+            act(749.5, "k.subscribe", "email"),
+        ),
+        landings=(9.5,),
+    ),
+    **{
+        f"one who has just signed up by {channel} is merged into her, who is out, told after {told} s": Plan(
+            people=(Beginning("out", "out"), Beginning("out", "out")),
+            acts=(act(50.6, "k.subscribe", channel, who=1, told=(told,)), act(60, "p.merge", "", who=1)),
+            landings=(28.7,),
+        )
+        for channel in ("email", "sms")
+        for told in (2.0, 900.0)
+    },
     **{
         f"she unsubscribes after an opt-in stamped {ahead} s ahead, and the sync can only run when the stamp is past": Plan(
             people=(OUT,),

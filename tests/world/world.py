@@ -36,6 +36,8 @@ from shared.installation.connecting import connect
 from shared.klaviyo.client import Account
 from shared.klaviyo.oauth import TokenAnswer
 from shared.klaviyo.resources import DATA_SOURCES, SYSTEM_TOPICS, webhook_name
+from shared.profiles import packing
+from shared.resync import syncs_in_bulk
 from shared.resync.rules import place
 from shared.tenants.keys import hash_of
 from shared.tenants.settings import TenantSettings
@@ -361,6 +363,8 @@ class SimulatedWorld:
         }.get(kind, kind)
         body = json_of(asked)["data"]["attributes"]
         rows = (body.get("profiles") or {}).get("data") or ()
+        if kind == "profile-bulk-import-jobs" and all("external_id" not in row["attributes"] for row in rows):
+            self.fired["syncs in bulk"] += 1
         for row in rows:
             person = self._person_of(row.get("id"), row["attributes"])
             for channel in row["attributes"].get("subscriptions", ()):
@@ -634,10 +638,11 @@ _stumbled = _Stumbled()
 
 
 @contextmanager
-def simulated(page_size: int = place.PAGE_SIZE) -> Iterator[None]:
+def simulated(page_size: int = place.PAGE_SIZE, many_syncs: int = packing.MANY) -> Iterator[None]:
     """Let what product code takes from the machine come from the world: ids are counted, threads run in line, the log is kept.
 
-    A run reads Omneo's list in pages of so many profiles, so that a few people are many pages.
+    A run reads Omneo's list in pages of so many profiles, so that a few people are many pages; and so many waiting syncs go in bulk
+    imports, each of as many at most.
     """
     bundle.functions()
     log, ids, real = logging.getLogger("extension"), count(1), uuid.uuid4
@@ -646,11 +651,14 @@ def simulated(page_size: int = place.PAGE_SIZE) -> Iterator[None]:
     log.setLevel(logging.WARNING)
     uuid.uuid4 = lambda: uuid.UUID(int=next(ids), version=4)
     usual, place.PAGE_SIZE = place.PAGE_SIZE, page_size
+    many, packing.MANY = packing.MANY, many_syncs
+    in_one, syncs_in_bulk.MOST_IN_ONE = syncs_in_bulk.MOST_IN_ONE, min(syncs_in_bulk.MOST_IN_ONE, many_syncs)
     try:
         with bundle.run_inline():
             yield
     finally:
         uuid.uuid4, place.PAGE_SIZE = real, usual
+        packing.MANY, syncs_in_bulk.MOST_IN_ONE = many, in_one
         log.handlers[:], log.level, log.propagate = before
 
 

@@ -1,1 +1,1 @@
-"""The rules of what an explanation shows. Pure: they get everything that they need as arguments."""
+"""The rules for the content of an explanation. Pure: they get everything that they need as arguments."""

@@ -24,7 +24,7 @@ BALANCES = frozenset({"reward_balance", "point_balance", "point_balance_dollars"
 HANDLES = frozenset(
     {"tier_handle", "tier.handle", "tier.name", "preferred_location.name", "preferred_location_id"}
 )
-# What only joins answers: each of its arguments is looked at by itself.
+# Operators that only join answers: each argument is masked by itself.
 _CONNECTIVES = frozenset({"and", "or", "!", "!!", "if", "?:"})
 _PATHS = frozenset({"var", "missing", "missing_some"})
 _NUMBER = re.compile(r"-?\d{1,12}(\.\d{1,6})?")
@@ -32,7 +32,7 @@ _WORD = re.compile(r"[A-Z]+(_[A-Z]+){0,4}")
 
 
 def kind_of(value: Json) -> str:
-    """Return what stands for a masked value.
+    """Return the text in place of a masked value.
 
     >>> kind_of("Jane"), kind_of(7), kind_of([1, 2])
     ('<text>', '<number>', '<list>')
@@ -49,12 +49,12 @@ def kind_of(value: Json) -> str:
 
 
 def masked(value: Json) -> Json:
-    """Return the value as it may be seen wherever it stands: the value itself if it is a boolean or empty, otherwise its kind."""
+    """Return the value as an operator may see it at any place: the value itself if it is a boolean or empty, otherwise its kind."""
     return value if value is None or isinstance(value, bool) or value in ("", [], {}) else kind_of(value)
 
 
 def masked_at(path: str, value: Json) -> Json:
-    """Return the value that stands at a path of the Omneo profile as it may be seen there."""
+    """Return the value at a path of the Omneo profile as an operator may see it."""
     path = path.removeprefix("profile.")
     is_plain = isinstance(value, str | int | float)
     if path in HANDLES and is_plain:
@@ -75,27 +75,27 @@ def masked_step(step: TraceStep) -> TraceStep:
 
 
 def masked_logic(expression: Json) -> Json:
-    """Return the expression without the texts and numbers that are compared with masked values."""
+    """Return the expression without the texts and numbers that it compares with masked values."""
     return _logic(expression, is_hidden=False)
 
 
 def flag(value: Json) -> Json:
-    """Return a flag of Omneo's consent as it may be seen: as Laravel may write it, true, 1 or "1"."""
+    """Return a flag of Omneo's consent as an operator may see it. Laravel may write a flag as true, 1 or "1"."""
     return value if value in (0, 1, "0", "1", "true", "false") else masked(value)
 
 
 def date(value: Json) -> Json:
-    """Return a date of consent as it may be seen: in its own spelling if it can be read as one."""
+    """Return a date of consent as an operator may see it: in its own spelling if it can be read as a date."""
     return value if read_stamp(value) is not None else masked(value)
 
 
 def word(value: Json) -> Json:
-    """Return one of Klaviyo's words, as in NEVER_SUBSCRIBED, as it may be seen."""
+    """Return one of Klaviyo's words, such as NEVER_SUBSCRIBED, as an operator may see it."""
     return value if isinstance(value, str) and _WORD.fullmatch(value) else masked(value)
 
 
 def _attributes(attributes: Mapping[str, Json], mappings: Mapping[str, str]) -> dict[str, Json]:
-    # A mapping may put anything under a name that is ours: what a property may come from counts, not what it is called.
+    # A mapping may put any value under one of our names, so the possible sources of a property count, not its name.
     sources = [*DEFAULTS.items(), *((path, property_named(name)) for path, name in mappings.items())]
     shown: dict[str, Json] = {}
     for name, value in attributes.items():
@@ -141,7 +141,7 @@ def _logic(value: Json, *, is_hidden: bool) -> Json:
 
 
 def _place(operator: str, number: int, term: Json) -> Json:
-    """Return where a value is looked for, which is no value; what `var` takes where there is none may be one."""
+    """Return the path in a `var`, which is no value. Its default may be one."""
     is_path = operator != "var" or number == 0
     if is_path and isinstance(term, str | int):
         return term

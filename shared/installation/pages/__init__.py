@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def render(name: str, *, nonce: str, **values: Any) -> str:
-    """Return the page. `nonce` is what lets its own style and script through the content security policy."""
+    """Return the page. With `nonce`, the content security policy allows the page's own style and script."""
     return _templates().get_template(f"{name}.html").render(nonce=nonce, **values)
 
 

@@ -25,17 +25,17 @@ from shared.web.calls import read_body, traceparent_of
 from shared.web.endpoints import take_over_from_the_framework
 from shared.web.slow_bodies import SlowBodies
 
-COOKIE = "klaviyo_install"  # its name goes on with that of the attempt
+COOKIE = "klaviyo_install"  # the name of the attempt follows
 COOKIE_SECONDS = 3600
 LARGEST_FORM = 16_000
 _SLOW = SlowBodies.up_to(LARGEST_FORM)
-_AHEAD = ("Sec-Purpose", "Purpose", "X-Moz")  # how browsers say that they fetch a page in case it is wanted
+_AHEAD = ("Sec-Purpose", "Purpose", "X-Moz")  # the headers of a browser that loads a page in advance
 
 
 def pages(
     name: str, services: Services, routes: Mapping[tuple[str, str], Handler]
 ) -> Callable[[Request], Response]:
-    """Return the function that serves these routes, each a method and a path."""
+    """Return the function that serves these routes. A route is a method and a path."""
 
     def show(request: Request) -> Response:
         started = time.monotonic()
@@ -70,15 +70,17 @@ def _handler(routes: Mapping[tuple[str, str], Handler], request: Request) -> Han
 def _visit(request: Request) -> Visit:
     try:
         with _SLOW.watched(request.environ):
-            body = read_body(request, LARGEST_FORM)  # whatever it says it is: the limit holds for every body
+            body = read_body(
+                request, LARGEST_FORM
+            )  # the limit holds for every body, whatever its content type
         if len(body) > LARGEST_FORM:
             raise RequestEntityTooLarge
         fields = request.form if request.method == "POST" else request.args
     except (HTTPException, OSError):
-        fields = request.args  # a form too large, broken or late is as good as an empty one
+        fields = request.args  # a form that is too large, broken or late counts as an empty one
         request.stream = (
             io.BytesIO()
-        )  # the framework reads what is left, and would stumble over the limit again
+        )  # the framework reads the rest of the body, and would fail at the limit again
     return Visit(
         fields=fields.to_dict(),
         cookies=tuple(word for name, word in request.cookies.items() if name.startswith(COOKIE)),
@@ -108,7 +110,7 @@ def _response(shown: Page | GoTo | list[dict[str, str]], settings: Settings) -> 
 
 
 def _said(shown: Page | GoTo | list[dict[str, str]]) -> dict[str, str]:
-    """Return what a form says that is shown again because it was refused, as a field of a log line."""
+    """Return the message of a form that is shown again after a refusal, as a field of a log line."""
     problem = shown.values.get("problem") if isinstance(shown, Page) else None
     return {"said": message_shown(problem)} if isinstance(problem, str) and problem else {}
 
@@ -148,14 +150,14 @@ def _html(page: Page, settings: Settings) -> Response:
 
 
 def _form_targets(settings: Settings) -> str:
-    """Return where a form may end up besides here. Klaviyo sends merchants on to other hosts of its own, to log in."""
+    """Return the other hosts to which a form may lead. Klaviyo sends merchants on to other hosts of its own for the login."""
     klaviyo = urlsplit(settings.klaviyo_authorize_url)
     is_klaviyo = f".{klaviyo.hostname}".endswith(".klaviyo.com")
     return f"{klaviyo.scheme}://{klaviyo.netloc}" + (" https://*.klaviyo.com" if is_klaviyo else "")
 
 
 def _guarded(response: Response, settings: Settings, nonce: str) -> Response:
-    """Add what keeps a page to itself: no foreign script, style, frame or form target, no cache, no referrer to others."""
+    """Add the headers that isolate a page: no foreign script, style, frame or form target, no cache, no referrer to others."""
     response.headers.update(
         {
             # The form leads to Klaviyo by a redirect, and browsers hold redirects of forms to form-action too.
@@ -163,7 +165,7 @@ def _guarded(response: Response, settings: Settings, nonce: str) -> Response:
                 f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self';"
                 f" form-action 'self' {_form_targets(settings)}; base-uri 'none'; frame-ancestors 'none'"
             ),
-            # Not no-referrer: then a browser would call the origin of our own forms "null".
+            # Not no-referrer: with it, a browser would send "null" as the origin of our own forms.
             "Referrer-Policy": "same-origin",
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",

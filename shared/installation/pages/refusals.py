@@ -16,7 +16,7 @@ class Explanation:
     advice: str
 
 
-_NOTHING_CHANGED = "Nothing was changed: what was connected before still is."
+_NOTHING_CHANGED = "Nothing was changed: an account that was connected before still is."
 
 EXPLANATIONS = MappingProxyType(
     {
@@ -35,7 +35,7 @@ EXPLANATIONS = MappingProxyType(
         Refusal.FOREIGN_FORM: Explanation(
             401,
             "This did not come from our page",
-            "The request was sent from another site, so it was not carried out.",
+            "The request came from another site, so nothing was done.",
             "If you meant to connect Klaviyo, start here.",
         ),
         Refusal.LINK_UNREADABLE: Explanation(
@@ -65,7 +65,7 @@ EXPLANATIONS = MappingProxyType(
         Refusal.OTHER_BROWSER: Explanation(
             400,
             "This was begun in another browser",
-            "For your safety an install is finished in the browser that began it.",
+            "For your safety, an install must end in the browser that began it.",
             f"{_NOTHING_CHANGED} Start again here; cookies must be allowed.",
         ),
         Refusal.MISSING_CODE: Explanation(
@@ -89,7 +89,7 @@ EXPLANATIONS = MappingProxyType(
         Refusal.KLAVIYO_DOWN: Explanation(
             503,
             "Klaviyo does not answer at the moment",
-            "The connection could not be completed because Klaviyo did not answer as it should.",
+            "The connection could not be completed because Klaviyo gave no usable answer.",
             f"{_NOTHING_CHANGED} Try again in a few minutes.",
         ),
         Refusal.QUEUES_FAILED: Explanation(
@@ -120,7 +120,7 @@ OUR_PAUSE = Explanation(
 _REASONS = MappingProxyType(
     {
         "invalid_scope": "the app asks for a permission that Klaviyo does not know, or that your user may not give",
-        "unauthorized_client": "the app is not registered with Klaviyo as it should be",
+        "unauthorized_client": "the app is not registered correctly with Klaviyo",
         "invalid_request": "the app asked in a way that Klaviyo does not take",
         "unsupported_response_type": "the app asked in a way that Klaviyo does not take",
         "server_error": "something went wrong at Klaviyo",
@@ -130,7 +130,7 @@ _REASONS = MappingProxyType(
 
 
 def explained(refusal: Refusal, reason: str = "") -> Explanation:
-    """Return what the page says; `reason` is Klaviyo's own word for a refusal."""
+    """Return the words of the page; `reason` is Klaviyo's own word for a refusal."""
     explanation = EXPLANATIONS[refusal]
     if refusal is Refusal.KLAVIYO_REFUSED and reason in _REASONS:
         return replace(explanation, message=f"Klaviyo says {reason}: {_REASONS[reason]}.")

@@ -12,8 +12,8 @@ from typing import Any
 from shared.metrics.rules.event import metric_name_of
 
 MOST_EVENTS = 1000
-BULK_BYTES = 4_750_000  # of Klaviyo's 5 MB: what is said beside the events is not counted
-# A larger one goes singly: so a page of the backlog has a bound, and a thousand of usual size fit a job.
+BULK_BYTES = 4_750_000  # of Klaviyo's 5 MB: the rest is for the text around the events
+# A larger event goes singly. So a page of the backlog has a bound, and a thousand usual events fit a job.
 LARGEST_EVENT = 16_000
 _ENVELOPE = 160  # bytes that a row of a job has around its event
 _IDENTIFIERS = ("email", "phone_number", "external_id", "anonymous_id", "_kx")
@@ -30,7 +30,7 @@ class Place(Enum):
 
 
 class Filling:
-    """A job that is being filled: `offer` it one event after the other. `known` is what stood in the jobs before it, and is added to."""
+    """A job that is being filled: `offer` takes one event after the other. `known` holds the events of the jobs before, and grows."""
 
     def __init__(self, known: set[int]) -> None:
         self.count = 0
@@ -38,11 +38,11 @@ class Filling:
         self._known = known
 
     def offer(self, event: Json) -> Place:
-        """Take an event as it is sent, unless the job is full, or it or one before it may hold the same one."""
+        """Take an event as it is sent, unless the job is full, or this job or an earlier one may hold the same event."""
         size = bytes_sent(event)
         if self.count >= MOST_EVENTS or self._bytes + size > BULK_BYTES:
             return Place.FULL
-        # As numbers, since there may be a hundred thousand; where two are the same by chance, an event goes singly.
+        # As numbers, because there may be a hundred thousand. If two are equal by chance, an event only goes singly.
         keys = set(map(hash, _keys(event)))
         if keys & self._known:
             return Place.REPEATED
@@ -53,7 +53,7 @@ class Filling:
 
 
 def bytes_sent(event: Json) -> int:
-    """Return how much of a job an event takes."""
+    """Return how many bytes of a job an event takes."""
     return len(json.dumps(event)) + _ENVELOPE
 
 

@@ -1,7 +1,7 @@
 """From the body of a metric call to the attributes of Klaviyo's Create Event.
 
-`shapes.py` reads which shape a body has. The person and the metric must be right. Every other value is put right or left out; `left_out`
-names those left out. A refusal names a field as the caller's shape calls it.
+`shapes.py` reads the shape of the body. The person and the metric must be right. Every other value is corrected or left out, and `left_out`
+names those that are left out. A refusal names a field as the caller's shape calls it.
 """
 
 import re
@@ -36,9 +36,9 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Metric:
-    """An event as Klaviyo takes it, and the Omneo profile it is about if the call named that.
+    """An event as Klaviyo takes it, and its Omneo profile if the call named one.
 
-    `left_out` are the paths of what the body holds and Klaviyo would not take; the phone number is looked at when the event is sent.
+    `left_out` are the paths of values that Klaviyo would not take. The phone number is checked when the event is sent.
     """
 
     attributes: Json
@@ -49,7 +49,7 @@ class Metric:
 def read_metric(body: object, *, metric_name: str, with_token: bool, now: datetime, unique_id: str) -> Metric:
     """Return the event that `body` describes, its `unique_id` and `time` fixed.
 
-    `metric_name` is the URL's, "" if it gives none. `now` and `unique_id` serve where the body gives none.
+    `metric_name` is the name in the URL, "" if there is none. `now` and `unique_id` count if the body gives no time or no key.
 
     Raises:
         InvalidPayloadError: names the field and the fix.
@@ -79,7 +79,7 @@ def read_metric(body: object, *, metric_name: str, with_token: bool, now: dateti
 
 
 def metric_called(body: object, metric_name: str) -> str:
-    """Return the metric's name as far as a body tells it, be it one that cannot be accepted; else the URL's, which may be ""."""
+    """Return the metric's name in a body, even if the name cannot be accepted; else the name in the URL, which may be ""."""
     if not isinstance(body, dict):
         return metric_name
     resource = body.get("data", body)
@@ -114,7 +114,7 @@ def _inside(value: object, *path: str) -> object:
     return value
 
 
-# What every shape must satisfy
+# The checks for every shape
 
 
 def _metric_attributes(given: Json, metric_name: str, paths: Paths) -> Json:
@@ -125,7 +125,7 @@ def _metric_attributes(given: Json, metric_name: str, paths: Paths) -> Json:
         raise InvalidPayloadError('attributes.metric.data.type must be "metric".')
     attributes = _object_in(data, "attributes", "attributes.metric.data")
     name = attributes.get("name")
-    if read_id(name) == "" and metric_name:  # nothing, or what a template makes of it
+    if read_id(name) == "" and metric_name:  # no value, or a template's text for none
         name, path = metric_name, METRIC_IN_URL
     if not isinstance(name, str) or is_unrendered(name) or not read_text(name):
         raise InvalidPayloadError(f"{path} is needed: the metric's name, as text.")
@@ -145,7 +145,7 @@ def _profile_data(given: Json) -> Json:
 
 
 def _properties(given: Json, most: int, left_out: list[str], paths: Paths) -> Json:
-    """Return the event's properties. An attribute that Klaviyo's event does not have becomes one: else it would be refused."""
+    """Return the event's properties. An attribute that Klaviyo's event does not have becomes a property, because Klaviyo would refuse it."""
     properties = given.get("properties") or {}
     if not isinstance(properties, dict):
         raise InvalidPayloadError("attributes.properties must be an object.")
@@ -206,7 +206,7 @@ def _backfill(given: object, paths: Paths) -> bool:
 
 
 def _check_strings(value: object, path: str) -> None:
-    """Refuse a string that Klaviyo would refuse. Nesting is bounded where the body is parsed."""
+    """Refuse a string that Klaviyo would refuse. The parser of the body limits the nesting."""
     match value:
         case str() if len(value) > STRING_BYTES // 4 and _bytes(value) > STRING_BYTES:
             raise InvalidPayloadError(f"{path} holds a string of more than {STRING_BYTES // 1024} KB.")

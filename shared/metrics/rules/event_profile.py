@@ -1,7 +1,8 @@
 """The person of an event, and the other values that the event holds about the person.
 
 The identifiers by which Klaviyo finds the profile must be right. A wrong identifier beside a right one is left out, and so is every other
-value that does not fit: no event dies of a phone number or a zip code. A value that is left out is named by its path, never by its value.
+value that does not fit: a wrong phone number or zip code must not stop an event. A value that is left out is named by its path, never
+shown.
 """
 
 import re
@@ -29,9 +30,9 @@ PHONE = f"{_ATTRIBUTES}.phone_number"
 _KLAVIYO_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OTHER_KEYS = ("external_id", "anonymous_id", "_kx")
 _OBJECTS = ("location", "properties", "meta")
-# Klaviyo takes consent by other calls; in a property it would mislead.
+# Klaviyo takes consent in other calls; as a property it would mislead.
 _NOT_OURS = "subscriptions"
-# As Klaviyo and as Omneo call it.
+# The names of Klaviyo and of Omneo.
 _NUMBERS = ("phone_number", "mobile_phone", "mobile", "phone")
 
 
@@ -40,10 +41,11 @@ def settled_profile(
 ) -> tuple[Json, str]:
     """Return the profile of an event as Klaviyo takes it, and the id of the Omneo profile, "" if none is known.
 
-    `data` is the caller's `profile.data`, `omneo_id` is known already, a refusal names fields by `paths`. The phone number is not in E.164 yet, see `with_phone`.
+    `data` is the caller's `profile.data`, and `omneo_id` is known from elsewhere. A refusal names fields by `paths`. The phone number is not
+    in E.164 yet, see `with_phone`.
 
     Raises:
-        InvalidPayloadError: it does not say whose event it is.
+        InvalidPayloadError: it does not name the person of the event.
     """
     given = data.get("attributes") or {}  # PHP writes an empty object as []
     if not isinstance(given, dict):
@@ -61,7 +63,7 @@ def settled_profile(
     keys = {"email": email, **_other_keys(given, left_out)}
     if not (email or klaviyo_id):
         keys["external_id"] = (
-            omneo_id  # what the sync finds the profile by, whatever else is called its external_id
+            omneo_id  # the sync finds the profile by this id, so no other value may be its external_id
         )
     attributes = {name: value for name, value in keys.items() if value} | _beside(given, left_out)
     profile: Json = {
@@ -69,7 +71,7 @@ def settled_profile(
         **({"id": klaviyo_id} if klaviyo_id else {}),
         "attributes": attributes,
     }
-    meta = data.get("meta") or given.get("meta")  # among the attributes it was until revision 2026-10-15
+    meta = data.get("meta") or given.get("meta")  # until revision 2026-10-15 it stood among the attributes
     if isinstance(meta, dict):
         profile["meta"] = meta
     elif meta:
@@ -78,7 +80,7 @@ def settled_profile(
 
 
 def with_phone(attributes: Mapping[str, Any], region: str) -> tuple[Json, bool]:
-    """Return an event with its profile's phone number in E.164, and whether it had one that cannot be read and is left out.
+    """Return an event with its profile's phone number in E.164, and whether a number was left out because it cannot be read.
 
     `region` is the ISO country of numbers without a prefix.
     """
@@ -93,7 +95,7 @@ def with_phone(attributes: Mapping[str, Any], region: str) -> tuple[Json, bool]:
 
 
 def without_blamed(event: Mapping[str, Any], places: Iterable[str]) -> Json | None:
-    """Return the event without what a refusal blames, as JSON pointers; None if that is all it can be sent with, or is not told.
+    """Return the event without the values that a refusal blames, as JSON pointers; None if a blamed value is needed, or none is named.
 
     >>> event = {"profile": {"data": {"id": "01HX", "attributes": {"email": "jane@example.org"}}}, "properties": {}}
     >>> without_blamed(event, ["/data/attributes/profile/data/id"])["profile"]
@@ -117,14 +119,14 @@ def without_blamed(event: Mapping[str, Any], places: Iterable[str]) -> Json | No
             case ["value_currency"]:
                 rest.pop("value_currency", None)
             case _:
-                pass  # who it is about, or what happened
+                pass  # the profile, the metric or the key
     after = {**rest, "profile": {"data": {**profile, "attributes": attributes}}, "properties": properties}
     has_a_key = profile.get("id") or attributes.get("email") or attributes.get("external_id")
     return after if has_a_key and after != event else None
 
 
 def names_of(left_out: Iterable[str]) -> list[str]:
-    """Return what was left out by the names of Klaviyo's attributes, for the log: deeper names are the caller's own.
+    """Return the left-out values by the names of Klaviyo's attributes, for the log: deeper names are the caller's own.
 
     >>> names_of(["attributes.profile.data.attributes.location.zip", "attributes.properties.odd"])
     ['location', 'properties']
@@ -134,7 +136,7 @@ def names_of(left_out: Iterable[str]) -> list[str]:
 
 
 def _nobody_is_meant(id: str | None, given: Mapping[str, Any], paths: Paths) -> str:
-    """Return what to change where nothing says whose event it is."""
+    """Return what to change in an event that names no person."""
     if read_id(given.get("email")) != "":
         return f"{paths.email} must be an email address."
     if id != "":
@@ -149,7 +151,7 @@ def names_a_person(fields: Mapping[str, Any]) -> bool:
 
 
 def what_is_missing(profile: Mapping[str, Any]) -> str:
-    """Return in words what a profile of Klaviyo's or Omneo's lacks that has neither an email nor an id."""
+    """Return in words what is missing in a profile without an email and an id."""
     email = "The email is empty" if "email" in profile else "The email is missing"
     has_a_number = any(read_id(profile.get(name)) != "" for name in _NUMBERS)
     number = " A mobile number alone does not say it: families share one." if has_a_number else ""
@@ -168,7 +170,9 @@ def _other_keys(given: Mapping[str, Any], left_out: list[str]) -> dict[str, str]
 
 
 def _beside(given: Mapping[str, Any], left_out: list[str]) -> Json:
-    """Return what is no key: the attributes that fit, the place, and properties. A value that is no attribute becomes a property."""
+    """Return the values that are no identifiers: the attributes that fit, the place, and properties. A value that is no attribute becomes a
+    property.
+    """
     keys = {"email", "phone_number", *_OTHER_KEYS}
     found: Json = {}
     others: Json = {}
@@ -194,7 +198,7 @@ def _beside(given: Mapping[str, Any], left_out: list[str]) -> Json:
 
 
 def fitting(properties: Mapping[str, Any], path: str, left_out: list[str]) -> Json:
-    """Return the properties that Klaviyo takes, untouched: none nested too deep, none with too long a list."""
+    """Return the properties that Klaviyo takes, unchanged. It leaves out those with too deep nesting or too long a list."""
     left_out += [f"{path}.{name}" for name, value in properties.items() if not _is_taken(value, MOST_LEVELS)]
     return {name: value for name, value in properties.items() if _is_taken(value, MOST_LEVELS)}
 
@@ -210,7 +214,7 @@ def _is_taken(value: object, levels: int) -> bool:
 
 
 def _put(found: Json, name: str, value: Any, left_out: list[str], path: str) -> None:
-    """Take an attribute's value if it fits. An empty one says nothing."""
+    """Take an attribute's value if it fits. An empty value is ignored."""
     if value in (None, [], {}) or (isinstance(value, str) and not read_text(value)):
         return
     is_known = name in TOP or name.removeprefix("location.") in LOCATION

@@ -1,4 +1,4 @@
-"""Whether an event is one of few: a count that each event lowers and time raises. Pure; the moment is an argument."""
+"""Whether an event is one of few: an allowance that each event lowers and time raises. Pure; the moment is an argument."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,18 +10,18 @@ A_SECOND = 1.0
 
 @dataclass(frozen=True)
 class Allowance:
-    """How many events may still come, as of a moment, before one is no more one of few."""
+    """How many more events, as of a moment, still count as few."""
 
     left: float
     at: datetime
 
     @classmethod
     def whole(cls, now: datetime) -> Self:
-        """Return that of a metric of which nothing has come."""
+        """Return the allowance of a metric without any event yet."""
         return cls(MOST, now)
 
     def less_one(self, now: datetime) -> tuple[Self, bool]:
-        """Return what is left after one more event, and whether that is one of few.
+        """Return the allowance after one more event, and whether that event is one of few.
 
         >>> from datetime import UTC, timedelta
         >>> noon = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -24,17 +24,17 @@ Json = dict[str, Any]
 
 
 def from_track(body: Json) -> Json:
-    """Return the attributes that the body means. `token` is ignored: the installation decides the account."""
+    """Return the attributes of the body. `token` is ignored: the installation decides the account."""
     customer = _object(body, "customer_properties")
     given = _object(body, "properties")
     profile: Json = {}
     location: Json = {}
     others: Json = {}
-    # Where both `$email` and `email` are given, the first is meant.
+    # If both `$email` and `email` are given, the first counts.
     for key, value in sorted(customer.items(), key=lambda item: item[0].startswith("$")):
         name = key.removeprefix("$")
         if key != name and name in customer and read_id(value) == "":
-            continue  # it says nothing, and the plain name does
+            continue  # it is empty, and the plain name is not
         # Plain `id` was the merchant's own property; only `$id` identified.
         if name in _TRACK_PROFILE and (key != name or name not in ("id", "exchange_id", "anonymous")):
             profile[_TRACK_PROFILE[name]] = value

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from shared.errors import InvalidPayloadError
+from shared.matching import absorbed_identities_in
 from shared.profiles.rules.omneo_paths import at_path
 from shared.values import read_id
 from shared.values.omneo_ids import read_omneo_id
@@ -61,13 +62,7 @@ def merged_klaviyo_ids(profile: Mapping[str, object], handle: str) -> tuple[str,
 
 def absorbed_klaviyo_ids(profile: Mapping[str, object], handle: str) -> frozenset[str]:
     """Return all Klaviyo ids that the profile holds since profiles were merged into it in Omneo."""
-    rows = profile.get("identities")
-    return frozenset(
-        id
-        for row in (rows if isinstance(rows, list) else ())
-        if isinstance(row, Mapping) and row.get("handle") == handle and row.get("merged_from")
-        if (id := _id(row.get("identifier")))
-    )
+    return frozenset(map(_id, absorbed_identities_in(profile.get("identities"), handle))) - {""}
 
 
 def _id(value: object) -> str:

@@ -40,13 +40,15 @@ class MappedProfile:
     """A profile as Klaviyo takes it.
 
     `attributes` hold None where a field is to be cleared, `unset` names the properties to remove. `filled` names what has a value
-    now, as in `first_name`, `location.city` and `properties.omneo_tier`: keep it for the next sync's `filled_before`.
+    now, as in `first_name`, `location.city` and `properties.omneo_tier`: keep it for the next sync's `filled_before`. `cleared` names what
+    is cleared or removed, in the same way.
     """
 
     attributes: dict[str, Json]
     unset: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
     filled: frozenset[str] = frozenset()
+    cleared: frozenset[str] = frozenset()
 
     def resource(self, klaviyo_id: str = "") -> dict[str, Json]:
         """Return the `data` of Klaviyo's create-or-update. `klaviyo_id` is given when it is known."""
@@ -136,6 +138,7 @@ class Draft:
             tuple(self.notes),
             # What an earlier sync has filled and this one could not touch is in Klaviyo still.
             frozenset(self.values.keys() | (self.before - cleared)),
+            frozenset(cleared),
         )
 
     def _fit(self) -> None:

@@ -1,8 +1,8 @@
-"""From the body of a data-source-record call to records that Klaviyo takes, and how records are put together and apart.
+"""From the body of a data-source-record call to records that Klaviyo takes, and the rules to join and split records.
 
 A record is a free-form object: Klaviyo enforces no schema. Klaviyo has no key that makes a record unique either, so each one
 carries an id of ours in the property `omneo_record_id`, by which a copy can be recognised: the caller's own, if the record has that
-property, otherwise one made when the call is accepted. It stays the same however often the record is sent.
+property, otherwise a new id from the time of the call. It stays the same however often the record is sent.
 """
 
 import json
@@ -23,7 +23,7 @@ RECORD_ID = "omneo_record_id"
 MOST_RECORDS = 500
 RECORD_BYTES = 512 * 1024
 BULK_BYTES = 4_000_000
-# What travels or is kept as one: it fits a task, and encrypted, even if it does not compress, a document of the store.
+# The limit of records that travel or are stored together: they fit a task, and, encrypted and uncompressed, a document of the store.
 PARCEL_BYTES = 700_000
 
 _BESIDE_A_RECORD = len('{"type": "data-source-record", "attributes": {"record": }}, ')
@@ -42,7 +42,7 @@ class Records:
 
 
 def read_records(body: object, *, id: str) -> Records:
-    """Return the records that `body` holds. Those without an id of their own get one made from `id`, the call's.
+    """Return the records of `body`. A record without an id gets an id that is made from `id`, the id of the call.
 
     Raises:
         InvalidPayloadError, PayloadTooLargeError: names the field and the fix.
@@ -62,7 +62,7 @@ def read_records(body: object, *, id: str) -> Records:
 
 
 def data_source_named(name: object) -> str:
-    """Return the title of the data source that is meant, with or without "Omneo", in any case, its words parted by anything.
+    """Return the title of the data source that the text names: with or without "Omneo", in any case, with any separator between the words.
 
     >>> data_source_named("rewards"), data_source_named("OMNEO_rewards\u200b")
     ('Omneo Rewards', 'Omneo Rewards')
@@ -78,7 +78,7 @@ def data_source_named(name: object) -> str:
 
 
 def bytes_of(record: Mapping[str, Any]) -> int:
-    """Return how many bytes of JSON in UTF-8 a record is, which is how it is kept.
+    """Return the bytes of a record as JSON in UTF-8, the form in which it is stored.
 
     >>> bytes_of({"a": "\u20ac"})
     11
@@ -87,7 +87,7 @@ def bytes_of(record: Mapping[str, Any]) -> int:
 
 
 def bytes_sent(record: Mapping[str, Any]) -> int:
-    """Return how many bytes it is in a call, where whatever is not ASCII is escaped.
+    """Return the bytes of a record in a call, where every character outside ASCII is escaped.
 
     >>> bytes_sent({"a": "\u20ac"}) - bytes_sent({"a": "e"})
     5
@@ -96,7 +96,7 @@ def bytes_sent(record: Mapping[str, Any]) -> int:
 
 
 def fitting(sizes: Sequence[int], *, most_bytes: int) -> int:
-    """Return how many of the records with these sizes, from the first on, go together: at least one, if there is one."""
+    """Return how many of the records with these sizes, from the first on, fit together: at least one, if there is one."""
     size = 0
     for count, one in enumerate(sizes[:MOST_RECORDS]):
         size += one
@@ -106,7 +106,7 @@ def fitting(sizes: Sequence[int], *, most_bytes: int) -> int:
 
 
 def parcels(records: Sequence[Record]) -> Iterator[tuple[Record, ...]]:
-    """Yield the records in order, in as few parts as fit a task each."""
+    """Yield the records in order, in as few parts as possible that each fit a task."""
     first, sizes = 0, [bytes_of(record) + 1 for record in records]
     while first < len(records):
         count = fitting(sizes[first:], most_bytes=PARCEL_BYTES)
@@ -125,7 +125,8 @@ def blamed(fields: Sequence[str], count: int) -> list[int]:
 
 
 def apart(records: Sequence[Record], bad: Sequence[int]) -> list[tuple[Record, ...]]:
-    """Return records that were refused together, in parts and in their order: each bad record alone, or in halves if none is known to be bad.
+    """Split records that were refused together, in their order: each bad record stands alone, or there are two halves if no bad record is
+    known.
 
     Every part is smaller than the whole, so repeated splits end at single records.
 
@@ -149,6 +150,8 @@ def _checked(record: object, path: str, id: str) -> Record:
 
 
 def _own_id(value: object) -> str:
-    """Return the caller's id of a record, as text: 7, 7.0 and "7" are one. "" if it is no id, or if everybody's would be the same."""
+    """Return the caller's id of a record as text: 7, 7.0 and "7" are the same. It is "" for a value that is no id, or that every record
+    would share.
+    """
     id = read_id(value) or ""
     return "" if lacks_a_part(id) else id

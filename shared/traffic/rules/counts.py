@@ -16,7 +16,7 @@ OTHERS = "(others)"
 UNSHOWN = "(not shown)"
 LONGEST_NAME = 128
 LONGEST_REASON = 200
-# An email, or as many digits as a phone number has: no name of a metric, but perhaps somebody's.
+# An email, or as many digits as a phone number has: it may be personal, and is no name of a metric.
 _PERSONAL = re.compile(r"@|(?:\d[\s().-]*){7}")
 
 
@@ -44,7 +44,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Tally:
-    """How often, and when last."""
+    """The number, and the last time."""
 
     count: int
     last: datetime
@@ -54,7 +54,7 @@ Table: TypeAlias = Mapping[Row, Tally]
 
 
 def name_shown(name: str) -> str:
-    """Return the name of a metric as it is counted and logged; one that could be somebody's address or number is not.
+    """Return the name of a metric as it is counted and logged. A name that could be an address or a phone number is not shown.
 
     >>> name_shown("Placed Order"), name_shown("jane@example.org"), name_shown("0400 123 456")
     ('Placed Order', '(not shown)', '(not shown)')
@@ -64,7 +64,7 @@ def name_shown(name: str) -> str:
 
 
 def message_shown(message: str) -> str:
-    """Return a refusal's message as it is counted and logged: it may name a field, and a caller names fields."""
+    """Return a refusal's message as it is counted and logged. A message that may hold something personal is not shown."""
     return UNSHOWN if _PERSONAL.search(message) or not message.isprintable() else message[:LONGEST_REASON]
 
 
@@ -78,7 +78,7 @@ def reason_shown(status: int, message: str) -> str:
 
 
 def add(table: MutableMapping[Row, Tally], row: Row, tally: Tally) -> None:
-    """Count it in the table, which never has more rows than `MOST_ROWS` and one for the others of each target and kind of count."""
+    """Count in the table. It has at most `MOST_ROWS` rows, and one more for the others of each target and kind of count."""
     if row not in table and len(table) >= MOST_ROWS:
         row = Row(row.target, row.what, metric=OTHERS, reason=row.reason and OTHERS)
     before = table.get(row)
@@ -86,7 +86,7 @@ def add(table: MutableMapping[Row, Tally], row: Row, tally: Tally) -> None:
 
 
 def merged(tables: Iterable[Table]) -> dict[Row, Tally]:
-    """Return all of them as one."""
+    """Return all tables as one."""
     whole: dict[Row, Tally] = {}
     for table in tables:
         for row, tally in table.items():
@@ -110,7 +110,7 @@ def encoded(table: Table) -> list[Any]:
 
 
 def decoded(rows: object) -> dict[Row, Tally]:
-    """Return a table as it was kept. Counts that only a newer revision knows are left out."""
+    """Return a table that the store has kept. Counts that only a newer revision knows are left out."""
     table: dict[Row, Tally] = {}
     for row in rows if isinstance(rows, list) else ():
         match row:
@@ -123,5 +123,5 @@ def decoded(rows: object) -> dict[Row, Tally]:
 
 
 def without_metrics(table: Table) -> dict[Row, Tally]:
-    """Return the table by target alone."""
+    """Return the table with one row for each target."""
     return merged({replace(row, metric=""): tally} for row, tally in table.items())

@@ -11,7 +11,7 @@ _REST = (What.ACCEPTED, What.REFUSED, What.DELIVERED, What.WAITING, What.DEAD)
 
 
 def report(spans: Iterable[tuple[datetime, Table]]) -> list[Json]:
-    """Return one object for each target and metric, with what was counted altogether and in each span, from its start on."""
+    """Return one object for each target and metric, with its total and its counts in each span."""
     parts = [*spans]
     whole = merged(table for _, table in parts)
     return [

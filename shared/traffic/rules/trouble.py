@@ -15,7 +15,7 @@ NEWS = timedelta(minutes=65)  # looks are an hour apart, to some minutes
 SILENT_AFTER = timedelta(days=2)
 LOOKS_BACK = timedelta(days=7)
 BUSY_DAYS = 3
-MANY = 10  # refusals, of which none is an accident any more
+MANY = 10  # so many refusals are no accident
 _REASONS_TOLD = 2
 _NO_TARGET = "admin"  # an earlier release counted its refusals, and never what it accepted
 
@@ -24,7 +24,7 @@ _NO_TARGET = "admin"  # an earlier release counted its refusals, and never what 
 class Trouble:
     """One target's trouble, in plain words. `is_dead`: many calls come, and every one is refused. `statuses` are theirs.
 
-    `accepted_at` and `refused_at` are the last times of each, None where there was none: of refusals since yesterday.
+    `accepted_at` and `refused_at` are the last times, None if there was none; for refusals only since yesterday.
     """
 
     target: str
@@ -35,23 +35,23 @@ class Trouble:
     refused_at: datetime | None
 
     def is_news(self, now: datetime) -> bool:
-        """Return whether who is told in the first minutes of every hour should be told of it in this one.
+        """Return whether the message of this hour should tell of it; messages go out in the first minutes of an hour.
 
-        Refusals are news for an hour. Silence is in the hour in which it is found, and once a day from then on.
+        Refusals are news for an hour. Silence is news in the hour in which it is found, and then once a day.
         """
         if self.refused_at is not None:
             return now - self.refused_at <= NEWS
         return self.accepted_at is not None and (now - self.accepted_at) % RECENT <= NEWS
 
     def day_of_silence(self, now: datetime) -> str:
-        """Return a name of the day that the silence is in now, "" where calls are refused: two looks of one day may both find news in it."""
+        """Return a name for the present day of the silence, "" for refusals: two checks on one day may both find news in it."""
         if self.refused_at is not None or self.accepted_at is None:
             return ""
         return f"{(now - self.accepted_at) // RECENT} days after {self.accepted_at.isoformat()}"
 
 
 def troubles(spans: Iterable[tuple[datetime, Table]], now: datetime) -> Iterator[Trouble]:
-    """Yield the troubles of a tenant. `spans` begin with the hour or day that they are of, and cover the last five weeks."""
+    """Yield the troubles of a tenant. `spans` cover the last five weeks, each with the start of its hour or day."""
     parts = [*spans]
     for target in sorted({row.target for _, table in parts for row in table} - {_NO_TARGET}):
         accepted = _accepted(parts, target)
@@ -86,7 +86,7 @@ def _silence(
 
 
 def _refusals(target: str, refused: Table) -> str:
-    """Return what was refused and why; `target` is whose, "" if that was said before."""
+    """Return the refusals and their reasons as a sentence about `target`, or without the target's name if it is ""."""
     if not refused:
         return ""
     count = sum(tally.count for tally in refused.values())
@@ -108,7 +108,7 @@ def _accepted(parts: Iterable[tuple[datetime, Table]], target: str) -> list[tupl
 
 
 def _refused(parts: Iterable[tuple[datetime, Table]], target: str, since: datetime) -> dict[Row, Tally]:
-    """Return the refusals since that moment, or since the hour in which it lies, by their reasons alone."""
+    """Return the refusals since the hour of that moment, by their reasons."""
     return merged(
         {Row(target, What.REFUSED, reason=row.reason): tally}
         for at, table in parts

@@ -71,7 +71,7 @@ def test_json_is_what_the_call_answers(shop: World) -> None:
 def test_a_since_that_cannot_be_read_is_explained(shop: World) -> None:
     status, rows, error = run(shop, "traffic", TENANT, "--since", "lately")
     assert (status, rows) == (1, [])
-    assert error == "Error: since must be such as 24h, 7d, 2026-11-20 or 2026-11-20T08:00:00Z.\n"
+    assert error == "Error: since must be like 24h, 7d, 2026-11-20 or 2026-11-20T08:00:00Z.\n"
 
 
 def test_a_tenant_that_is_not_there_is_said_to(world: World) -> None:

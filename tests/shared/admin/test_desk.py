@@ -162,7 +162,7 @@ class TestFilters:
         for hash in row["profiles"]:
             assert job.id in {found["id"] for found in desk.rows(profile=hash)}
         assert desk.rows(profile="01NOBODY") == []
-        with pytest.raises(InvalidPayloadError, match="no place in a URL"):
+        with pytest.raises(InvalidPayloadError, match="must not stand in a URL"):
             desk.page(profile=EMAIL)
 
     def test_an_address_in_a_body_is_read_as_any_other_reader_would(self, desk: Desk) -> None:

@@ -301,9 +301,9 @@ STORIES: list[tuple[Callable[[World], None], str, str, str, str, bool]] = [
     (klaviyo_down, "data sources", "warning", "cannot be read", NOTHING, False),
     (webhook_deleted, "webhook", "critical", "is missing", "repair", True),
     (webhook_disabled, "webhook", "critical", "disabled", "repair", True),
-    (webhook_of_fewer_topics, "webhook", "warning", "not as it should be", "repair", True),
-    (webhook_renamed, "webhook", "warning", "not as it should be", "repair", True),
-    (webhook_twice, "webhook", "warning", "not as it should be", "repair", True),
+    (webhook_of_fewer_topics, "webhook", "warning", "wrong name or wrong topics", "repair", True),
+    (webhook_renamed, "webhook", "warning", "wrong name or wrong topics", "repair", True),
+    (webhook_twice, "webhook", "warning", "wrong name or wrong topics", "repair", True),
     (klaviyo_down, "webhook", "warning", "cannot be read", NOTHING, False),
     (omneo_token_rejected, "omneo token", "critical", "rejects our token", "set acme omneo_token", False),
     (omneo_token_expiring, "omneo token", "warning", "expires on 2026-12-04", "set acme omneo_token", False),
@@ -591,7 +591,7 @@ class TestHowOften:
         status(world.read(), world.services)
         world.install()
         world.services.leases.acquire(f"status {TENANT}", lasting=LEASE)
-        with pytest.raises(WaitError, match="somebody else is looking"):
+        with pytest.raises(WaitError, match="another call is examining"):
             status(world.read(), world.services)
 
     def test_ten_looks_in_a_minute_are_one(self, well: World) -> None:
@@ -645,7 +645,7 @@ class TestHowOften:
     def test_while_another_makes_the_first_one_it_is_waited_for_but_not_for_ever(self, well: World) -> None:
         well.services.leases.acquire(f"status {TENANT}", lasting=LEASE)
         well.clock.slept.clear()
-        with pytest.raises(WaitError, match="somebody else is looking"):
+        with pytest.raises(WaitError, match="another call is examining"):
             status(well.read(), well.services)
         assert sum(well.clock.slept) == PATIENCE_SECONDS
 

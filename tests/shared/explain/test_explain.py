@@ -359,7 +359,7 @@ def test_dead_jobs_and_waiting_events_of_the_profile_are_told_and_nobody_elses(s
             "kind": "flush-inbox",
             "state": "waiting",
             "at": at,
-            "why": "Klaviyo has told of subscribed_to_list.",
+            "why": "Klaviyo has reported subscribed_to_list.",
         },
     ]
     assert told(shop, other)["open_jobs"] == [

@@ -32,6 +32,34 @@ def test_who_is_changed_in_omneo_during_a_run_ends_up_as_changed(shop: Whole) ->
     assert shop.consent_of(ids[4]) == "SUBSCRIBED"
 
 
+def test_a_value_that_a_sync_clears_while_an_import_carries_it_is_cleared_again(shop: Whole) -> None:
+    ids = shop.base(5, first_name="Jane", tier_handle="gold", mobile_phone_e164="+614120{n:05}")
+    shop.run()
+    shop.settle()
+    shop.world.clock.advance(DAY)
+    shop.klaviyo.consent.job_seconds = 60.0
+    run = shop.begin()
+    shop.world.work(1)  # the import is on its way
+    emptied: dict[str, Any] = {
+        "first_name": "",
+        "tier_handle": None,
+        "mobile_phone_e164": None,
+        "mobile_phone": None,
+    }
+    shop.omneo.change_profile(TENANT, ids[3], **emptied)
+    shop.omneo.deliver(TENANT)
+    shop.world.work(20)
+    cleared, kept = shop.of(ids[3]), shop.of(ids[2])
+    assert not {"first_name", "phone_number"} & {name for name, value in cleared.attributes.items() if value}
+    assert shop.now_of(run).imports
+    shop.end(run)
+    shop.world.work(90)
+    shop.settle()
+    assert not {"first_name", "phone_number"} & {name for name, value in cleared.attributes.items() if value}
+    assert "omneo_tier_handle" not in cleared.properties
+    assert (kept.attributes["first_name"], kept.properties["omneo_tier_handle"]) == ("Jane", "gold")
+
+
 def test_who_is_deleted_while_in_an_import_is_suppressed_after_it(shop: Whole) -> None:
     shop.klaviyo.consent.job_seconds = 60.0
     ids = shop.base(3)

@@ -25,7 +25,7 @@ def test_a_firestore_that_is_not_there_ends_in_an_error_in_time(monkeypatch: pyt
             started = time.monotonic()
             with pytest.raises(StoreUnavailableError):
                 call()
-            assert time.monotonic() - started < 10
+            assert time.monotonic() - started < 30
 
 
 def test_what_is_around_a_call_bounds_its_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +39,7 @@ def test_what_is_around_a_call_bounds_its_wait(monkeypatch: pytest.MonkeyPatch) 
             for call in all_calls(store):  # the last ones do not even begin
                 with pytest.raises(StoreUnavailableError):
                     call()
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 30
 
 
 def test_a_firestore_that_never_answers_ends_in_an_error_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_a_firestore_that_never_answers_ends_in_an_error_in_time(monkeypatch: py
             started = time.monotonic()
             with pytest.raises(StoreUnavailableError):
                 call()
-            assert time.monotonic() - started < 10
+            assert time.monotonic() - started < 30
 
 
 def test_a_read_is_repeated_when_firestore_is_briefly_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:

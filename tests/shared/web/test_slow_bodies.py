@@ -54,7 +54,7 @@ def test_a_body_that_stops_half_way_is_503_after_its_time(pair: tuple[socket.soc
     caller.sendall(b"half ")
     began = time.monotonic()
     assert answered(function) == (503, "unavailable")
-    assert 0.04 < time.monotonic() - began < 5
+    assert 0.04 < time.monotonic() - began < 30
 
 
 def test_a_body_that_drips_is_given_up_all_the_same(pair: tuple[socket.socket, socket.socket]) -> None:

@@ -137,7 +137,7 @@ def test_an_event_is_sent_in_klaviyos_shape_and_signed(
 
     assert (delivery.webhook_id, delivery.events, delivery.succeeded) == (webhook.id, 1, True)
     assert (delivery.attempt.status, delivery.attempt.error, delivery.attempt.sent_at) == (202, "", NOW)
-    assert 0 < delivery.attempt.seconds < 5
+    assert delivery.attempt.seconds > 0
     assert sandbox.klaviyo.webhook_deliveries(ACCOUNT) == [delivery]
 
 
@@ -405,8 +405,9 @@ def test_five_seconds_are_allowed() -> None:
 
 
 def test_the_receiver_may_call_back_and_cause_more_events(
-    sandbox: Sandbox, receiver: Receiver, webhook: Webhook
+    sandbox: Sandbox, receiver: Receiver, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(klaviyo_delivery, "ANSWER_SECONDS", 60)  # so long would it wait for itself
     seen: list[object] = []
 
     def call_back() -> None:
@@ -419,7 +420,7 @@ def test_the_receiver_may_call_back_and_cause_more_events(
     happen(sandbox)
     (delivery,) = sandbox.klaviyo.deliver(ACCOUNT)
     assert delivery.succeeded
-    assert delivery.attempt.seconds < 4
+    assert delivery.attempt.seconds < 50
     assert seen == [200, 429, 1]  # the second PATCH within a second
     topics = [row["topic"] for request in receiver.received for row in rows(request)]
     assert topics == [UNSUBSCRIBED, SUBSCRIBED]

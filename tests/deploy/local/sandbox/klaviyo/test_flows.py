@@ -99,7 +99,7 @@ def test_a_recipient_is_sent_the_body_filled_in_with_the_merchants_headers(
     )
     (attempt,) = done.attempts
     assert (attempt.status, attempt.error, attempt.sent_at) == (202, "", NOON)
-    assert 0 < attempt.seconds < 10
+    assert attempt.seconds > 0
     assert sandbox.klaviyo.flow_runs(ACCOUNT) == [done]
 
 
@@ -297,7 +297,10 @@ def test_one_try_is_made_though_several_look_for_what_is_due(
     assert len(receiver.received) == 2
 
 
-def test_the_receiver_may_call_back(sandbox: Sandbox, receiver: Receiver, profile: str) -> None:
+def test_the_receiver_may_call_back(
+    sandbox: Sandbox, receiver: Receiver, profile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flows, "ANSWER_SECONDS", 60)  # so long would it wait for itself
     seen: list[int] = []
 
     def call_back() -> None:
@@ -308,10 +311,10 @@ def test_the_receiver_may_call_back(sandbox: Sandbox, receiver: Receiver, profil
 
     receiver.meanwhile = call_back
     receiver.statuses = [500]
-    assert run(sandbox, receiver, profile).attempts[0].seconds < 4
+    assert run(sandbox, receiver, profile).attempts[0].seconds < 50
     sandbox.advance(2)
     (done,) = sandbox.klaviyo.flow_due(ACCOUNT)
-    assert done.attempts[1].seconds < 4
+    assert done.attempts[1].seconds < 50
     assert seen == [200, 200]
 
 
