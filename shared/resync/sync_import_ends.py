@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shared import logs
-from shared.errors import NotFoundError, RefusedError
+from shared.errors import NotFoundError, RefusedError, WaitError
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import DeleteProfile, SyncProfile
 from shared.jobs.rules.windows import LENGTH
@@ -83,6 +83,10 @@ class SyncImportEnds:
         try:
             return self._services.klaviyo(self._tenant).import_job(one.job) if one.job else None
         except NotFoundError:
+            return None
+        except WaitError:
+            if self._services.clock() - one.begun_at < FOLLOWED_FOR:
+                raise
             return None
         except RefusedError as error:
             logs.write(logging.WARNING, "Klaviyo refuses to show an import", reason=str(error))
