@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shared import logs
-from shared.errors import NotFoundError, RefusedError
+from shared.errors import NotFoundError, RefusedError, WaitError
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import DeleteProfile, SyncProfile
 from shared.jobs.rules.windows import LENGTH
@@ -64,7 +64,7 @@ class SyncImportEnds:
     def _follow(self, one: SyncImport) -> None:
         job = self._job_of(one)
         if job is not None and job.is_over:
-            self._settle(one, job)
+            self._settle(one, self._refused(one, job))
             return
         name, now = self._tenant.name, self._services.clock()
         progress = "" if job is None else f"{job.status} {job.completed} {job.failed}"
@@ -75,8 +75,8 @@ class SyncImportEnds:
             self._sync_alone(one)
             self._imports.let_go(name, one.id)
         if now - one.begun_at >= (PATIENCE if job is None else FOLLOWED_FOR):
-            self._sync_alone(one)
-            self._imports.end(name, one.id)
+            # It may have been carried out: then it has filled what a sync meanwhile knew nothing of.
+            self._settle(one, {row.klaviyo_id for row in one.rows})
 
     def _job_of(self, one: SyncImport) -> ImportJob | None:
         """Return how Klaviyo's job stands, None if Klaviyo tells of none."""
@@ -84,13 +84,17 @@ class SyncImportEnds:
             return self._services.klaviyo(self._tenant).import_job(one.job) if one.job else None
         except NotFoundError:
             return None
+        except WaitError:
+            if self._services.clock() - one.begun_at < FOLLOWED_FOR:
+                raise
+            return None
         except RefusedError as error:
             logs.write(logging.WARNING, "Klaviyo refuses to show an import", reason=str(error))
             return None
 
-    def _settle(self, one: SyncImport, job: ImportJob) -> None:
+    def _settle(self, one: SyncImport, refused: Collection[str]) -> None:
         """See to everybody in an import that is over. Those whose turn another job has are left to the next run."""
-        refused, name = self._refused(one, job), self._tenant.name
+        name = self._tenant.name
         for part in in_parts(one.rows, READ_AT_ONCE):
             if not self.goes_on():
                 return

@@ -200,11 +200,16 @@ class _Run:
         asked = [sync for sync in syncs if sync not in dropped]
         desk = DeadJobStore(self._services.documents, self._services.keys)
         deciding = FitForBulk(self._tenant, self._services, desk.is_empty(name))
-        read = self._many.each(deciding.read, asked)
+        read = self._many.each(lambda sync: self._read(sync, deciding), asked)
+        troubles = [one for one in read if isinstance(one, WaitError)]
+        if troubles and len(troubles) == len(read):
+            raise troubles[0]  # Omneo is away; of one alone it cannot tell, the others must not wait for that
         held = self._many.held_under(one.plan.klaviyo_id for one in read if isinstance(one, Read))
 
-        def decided(one: Read | Apart) -> Fit | Apart:
-            return deciding.decide(one, held.get(one.plan.klaviyo_id)) if isinstance(one, Read) else one
+        def decided(one: Read | Apart | WaitError) -> Fit | Apart:
+            if isinstance(one, Read):
+                return deciding.decide(one, held.get(one.plan.klaviyo_id))
+            return Apart.ALONE if isinstance(one, WaitError) else one
 
         found = self._many.each(decided, read)
         pairs = zip(asked, found, strict=True)
@@ -215,6 +220,14 @@ class _Run:
         for fate in found:
             if isinstance(fate, Fit):
                 filling.take(fate)
+
+    def _read(self, sync: WaitingSync, deciding: FitForBulk) -> Read | Apart | WaitError:
+        try:
+            return deciding.read(sync)
+        except WaitError as error:
+            if isinstance(error, RestingError) or error.status == _THROTTLED:
+                raise
+            return error
 
     def _set_apart(self, sync: WaitingSync, how: Apart) -> None:
         name, tenant = self._tenant.name, self._tenant

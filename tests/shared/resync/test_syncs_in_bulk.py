@@ -242,6 +242,25 @@ class TestWhoGoesByThemselves:
         assert len(rows(shop)) == 4
         assert shop.of(ids[0]).attributes["email"] == "canary-0@example.org"
 
+    def test_one_of_whom_omneo_cannot_tell_does_not_hold_up_the_others(
+        self, shop: Whole, ids: list[str]
+    ) -> None:
+        change_all(shop, ids)
+        shop.omneo.fail(1, match=f"GET /{TENANT}/api/v3/profiles/{ids[0]}", status=500)
+        run(shop)
+        assert len(rows(shop)) == 4
+        assert waiting(shop)[ids[0]].alone
+
+    def test_nobody_goes_singly_because_omneo_is_away(self, shop: Whole, ids: list[str]) -> None:
+        change_all(shop, ids)
+        for id in ids:
+            shop.omneo.fail(1, match=f"GET /{TENANT}/api/v3/profiles/{id}", status=503)
+        run(shop)
+        assert rows(shop) == []
+        assert not any(job.alone for job in waiting(shop).values())
+        pass_by(shop)
+        assert [name_of(shop, id) for id in ids] == ["Canary"] * 5
+
     def test_who_is_on_the_desk_goes_singly_and_leaves_it(self, shop: Whole, ids: list[str]) -> None:
         shop.klaviyo.fail(1, match=f"POST {IMPORT}", status=400)
         shop.change(ids[0], first_name="Janet")
@@ -466,6 +485,17 @@ class TestTroubles:
             shop.world.work(900)
         assert under_way(shop) == {*ids}
         for _ in range(8):
+            shop.world.work(900)
+        assert under_way(shop) == set()
+
+    def test_an_import_of_which_klaviyo_never_answers_is_given_up_after_a_day(
+        self, shop: Whole, ids: list[str]
+    ) -> None:
+        shop.klaviyo.consent.job_seconds = 1e6
+        change_all(shop, ids)
+        until_imported(shop)
+        shop.klaviyo.fail(10_000, match=f"GET {IMPORTS}", status=503)
+        for _ in range(26 * 4):
             shop.world.work(900)
         assert under_way(shop) == set()
 
