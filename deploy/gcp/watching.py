@@ -1,4 +1,4 @@
-"""Turns watching.yaml into objects of Cloud Monitoring and Cloud Logging: log-based metrics, one dashboard, alert policies."""
+"""Turns watching.yaml into log-based metrics of Cloud Logging, and a dashboard and alert policies of Cloud Monitoring."""
 
 import json
 from collections.abc import Sequence
