@@ -59,11 +59,16 @@ class StampsAhead:
     def told(
         self, tenant: Tenant, profile_id: str, comms: Mapping[str, Any], known: Mapping[Channel, Memory]
     ) -> dict[Channel, datetime]:
-        """Return the stamps among Omneo's comms fields that lay ahead when they were told, without those that a memory has seen already."""
+        """Return the stamps among Omneo's comms fields that lay ahead when they were told, without those that a memory has seen already.
+
+        Whoever compares Omneo's stamps with anything gives these to the memories first: see `with_stamps_ahead`.
+        """
         found: dict[Channel, datetime] = {}
-        for channel in Channel if tenant.ledger_key is not None else ():
+        oldest = self._clock() - KEPT
+        for channel in known if tenant.ledger_key is not None else ():
             stamp, seen = read_stamp(comms.get(stamp_name(channel))), known[channel].seen
-            if stamp is None or (seen is not None and seen.stamp == stamp):
+            # What lay ahead when it was noted is no older than the note.
+            if stamp is None or stamp < oldest or (seen is not None and seen.stamp == stamp):
                 continue
             if self._documents.get(_collection(tenant), _id(tenant, profile_id, channel, stamp)) is not None:
                 found[channel] = stamp

@@ -133,9 +133,14 @@ def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
     return replace(memory, omneo_out=latest(memory.omneo_out, since)) if is_decided else memory
 
 
-def with_stamp_ahead(memory: Memory, stamp: datetime | None) -> Memory:
-    """Return the memory with a stamp that lay ahead when Omneo told of it, None if there is none: it never counts."""
-    return memory if stamp is None else replace(memory, ahead=stamp)
+def with_stamps_ahead(
+    memories: Mapping[Channel, Memory], stamps: Mapping[Channel, datetime]
+) -> dict[Channel, Memory]:
+    """Return the memories with the stamps that lay ahead when Omneo told of them: they never count."""
+    return {
+        channel: replace(memory, ahead=stamps[channel]) if channel in stamps else memory
+        for channel, memory in memories.items()
+    }
 
 
 def _noticed(memory: Memory, shown: Seen, stamp: datetime | None) -> Memory:
