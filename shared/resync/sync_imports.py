@@ -1,7 +1,7 @@
 """The bulk imports of waiting syncs that are not over yet, and the people in each.
 
-An import is noted before its call. Once Klaviyo has accepted it, the note stands for the syncs of its people: a process
-may die at any moment. The notes hold ids and names of values, but never a personal value.
+An import is noted before its call. From then on, the note stands for the syncs of its people: a process may die at any
+moment. The notes hold ids and names of values, but never a personal value.
 """
 
 import hashlib
