@@ -63,12 +63,15 @@ class StampsAhead:
     ) -> dict[Channel, datetime]:
         """Return the stamps among Omneo's comms fields that lay in the future when Omneo reported them.
 
-        Stamps that a memory has seen already are left out.
+        Stamps that a memory has seen already are left out. Code that compares Omneo's stamps gives these to the memories first: see
+        `with_stamps_ahead`.
         """
         found: dict[Channel, datetime] = {}
-        for channel in Channel if tenant.ledger_key is not None else ():
+        oldest = self._clock() - KEPT
+        for channel in known if tenant.ledger_key is not None else ():
             stamp, seen = read_stamp(comms.get(stamp_name(channel))), known[channel].seen
-            if stamp is None or (seen is not None and seen.stamp == stamp):
+            # A stamp that lay in the future when it was noted is not older than the note.
+            if stamp is None or stamp < oldest or (seen is not None and seen.stamp == stamp):
                 continue
             if self._documents.get(_collection(tenant), _id(tenant, profile_id, channel, stamp)) is not None:
                 found[channel] = stamp

@@ -138,10 +138,7 @@ class ToOmneo:
         ahead = StampsAhead.of(self.services).told(self.tenant, self.profile.id, self.comms, before)
 
         def learned(memories: Memories) -> Memories:
-            known = {
-                channel: learning.with_stamp_ahead(memory, ahead.get(channel))
-                for channel, memory in memories.items()
-            }
+            known = learning.with_stamps_ahead(memories, ahead)
             return {
                 channel: learn(learning.with_omneo(memory, self.comms, self.read_at))
                 for channel, memory in known.items()

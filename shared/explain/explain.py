@@ -16,7 +16,9 @@ from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.calls import last_call, with_merge
 from shared.consent.rules.comparison import consent_steps
 from shared.consent.rules.held import Subject
+from shared.consent.rules.learning import with_stamps_ahead
 from shared.consent.rules.step import Outcome
+from shared.consent.stamps_ahead import StampsAhead
 from shared.consent_events import Channel, Consent
 from shared.errors import (
     CannotSucceedError,
@@ -263,7 +265,8 @@ class _Look:
             return [(consent, Outcome.LEAVE, reason) for consent in (Consent.EMAIL, Consent.SMS)]
         now = self.services.clock()
         rules = consent_rules(self.tenant)
-        memories = self._memories
+        ahead = StampsAhead.of(self.services).told(self.tenant, self.id, comms, self._memories)
+        memories: Memories = with_stamps_ahead(self._memories, ahead)
         if self._imported is not None and self._imported.was_anothers:
             memories = {channel: with_merge(memory, now) for channel, memory in memories.items()}
         _, steps = consent_steps(memories, comms, subjects, rules=rules, read_at=now, now=now)

@@ -19,7 +19,7 @@ from shared.consent.looks import look_after_a_call
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.comparison import ConsentRules, consent_steps, still_asked
 from shared.consent.rules.held import Subject
-from shared.consent.rules.learning import with_stamp_ahead
+from shared.consent.rules.learning import with_stamps_ahead
 from shared.consent.rules.memory import Memory
 from shared.consent.rules.step import Outcome, Step
 from shared.consent.rules.whose import untold
@@ -67,9 +67,7 @@ def compared(
     ahead = StampsAhead.of(services).told(tenant, profile_id, comms, before)
 
     def both(memories: Memories) -> Memories:
-        memories = {
-            channel: with_stamp_ahead(memory, ahead.get(channel)) for channel, memory in memories.items()
-        }
+        memories = with_stamps_ahead(memories, ahead)
         known, steps[:] = consent_steps(memories, comms, subjects, rules=rules, read_at=read_at, now=now)
         return {
             channel: replace(memory, mailed=marks.get(channel, memory.mailed))

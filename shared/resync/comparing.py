@@ -13,8 +13,10 @@ from shared.consent.memories import ConsentMemories
 from shared.consent.rules.comparison import consent_steps
 from shared.consent.rules.decisions import direction_in, read_stamp
 from shared.consent.rules.held import Subject
+from shared.consent.rules.learning import with_stamps_ahead
 from shared.consent.rules.memory import CLOCKS_APART, Memory
 from shared.consent.rules.step import Outcome, Reason, Step
+from shared.consent.stamps_ahead import StampsAhead
 from shared.consent_events import Channel
 from shared.errors import CannotSucceedError
 from shared.profiles.consent_calls import consent_rules
@@ -235,6 +237,8 @@ class Deciding:
         if all(step.outcome is Outcome.LEAVE and step.reason in _AT_REST for step in steps):
             return steps
         memories = ConsentMemories.of(self.services).find(self.tenant.name, profile_id)
+        ahead = StampsAhead.of(self.services).told(self.tenant, profile_id, comms, memories)
+        memories = with_stamps_ahead(memories, ahead)
         return consent_steps(memories, comms, found, rules=rules, read_at=read_at, now=now)[1]
 
     def _take(

@@ -16,8 +16,10 @@ from typing import Any
 from shared.consent.asking import AskedConsent, Asking
 from shared.consent.ledger import ConsentRecord
 from shared.consent.rules.comparison import still_asked
+from shared.consent.rules.learning import with_stamps_ahead
 from shared.consent.rules.memory import LANDING, Memory
 from shared.consent.rules.step import Outcome, Reason
+from shared.consent.stamps_ahead import StampsAhead
 from shared.consent.to_omneo import record_decisions
 from shared.consent_events import Consent, Direction
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
@@ -165,7 +167,10 @@ class ConsentSending:
         return begun
 
     def _still(self, one: Asked, memory: Memory) -> Memory | None:
-        now = self.services.clock()
+        now, stamps = self.services.clock(), StampsAhead.of(self.services)
+        known = {memory.channel: memory}
+        ahead = stamps.told(self.tenant, one.profile_id, one.comms, known)
+        memory = with_stamps_ahead(known, ahead)[memory.channel]
         unset, read_at = consent_rules(self.tenant).unset[one.step.consent.channel], one.read_at or now
         return still_asked(one.step, memory, one.comms, one.subject, unset=unset, read_at=read_at, now=now)
 

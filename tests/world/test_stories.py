@@ -553,6 +553,19 @@ STORIES: dict[str, Plan] = {
         for ahead, lasts in ((20, 60.0), (300, 600.0))
     },
     **{
+        f"she unsubscribes after an opt-in stamped {ahead} s ahead, and {run} comes before the sync, when the stamp is past": Plan(
+            people=(OUT,),
+            acts=(
+                act(5, "o.in ahead", "email", ahead),
+                act(5 + ahead // 2, "k.unsubscribe", "email", told=(2000.0,)),
+                act(20 + ahead, f"op.{run}"),
+            ),
+            faults=(Fault(5, "klaviyo", "503", lasts, about="* /api/profile-import*"),),
+        )
+        for run in ("repair", "resync")
+        for ahead, lasts in ((60, 400.0), (300, 900.0))
+    },
+    **{
         f"she who has opted out gives her phone to another, who texts START through her profile, told after {late} s": Plan(
             people=(Beginning("in", "out"), Beginning("in", "out")),
             acts=(

@@ -144,12 +144,14 @@ def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
     return replace(memory, omneo_out=latest(memory.omneo_out, since)) if is_decided else memory
 
 
-def with_stamp_ahead(memory: Memory, stamp: datetime | None) -> Memory:
-    """Return the memory with a stamp that lay in the future when Omneo reported it (or None).
-
-    Such a stamp never counts.
-    """
-    return memory if stamp is None else replace(memory, ahead=stamp)
+def with_stamps_ahead(
+    memories: Mapping[Channel, Memory], stamps: Mapping[Channel, datetime]
+) -> dict[Channel, Memory]:
+    """Return the memories with the stamps that lay in the future when Omneo reported them: they never count."""
+    return {
+        channel: replace(memory, ahead=stamps[channel]) if channel in stamps else memory
+        for channel, memory in memories.items()
+    }
 
 
 def _noticed(memory: Memory, shown: Seen, stamp: datetime | None) -> Memory:

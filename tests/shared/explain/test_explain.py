@@ -248,6 +248,18 @@ def test_each_consent_shows_both_sides_the_decision_and_why(shop: Shop) -> None:
     assert email["asked_before"] is None
 
 
+def test_an_opt_in_whose_stamp_lay_ahead_when_omneo_told_of_it_is_no_newer_than_an_opt_out(
+    shop: Shop,
+) -> None:
+    comms = {"email_promo": True, "email_consent_updated_at": shop.now(60)}
+    id = shop.customer(comms=comms)
+    klaviyo_id = by_email(shop, id)
+    shop.klaviyo.unsubscribe(ACCOUNT, klaviyo_id, at=shop.world.clock.timestamp() + 30)
+    shop.world.clock.advance(90)
+    email = consent(told(shop, id), "email")
+    assert (email["outcome"], email["reason"]) == ("pull_opt_out", "klaviyo_opt_out_newer")
+
+
 def test_a_newer_opt_out_of_klaviyos_is_pulled_and_its_suppressions_are_shown(shop: Shop) -> None:
     id = shop.customer(tells=False, comms={"email_promo": True})
     klaviyo_id = by_email(shop, id)
