@@ -23,10 +23,8 @@ from shared.tenants.tenants import Tenant
 
 # A sync waits this long for another living profile. If the sync of that profile comes later, it starts this one again.
 PATIENCE = timedelta(minutes=15)
-_AT_LEAST = 2  # attempts: Omneo may still show an identifier for a few seconds after its owner has given it up
-_ABSORBED = (
-    "absorbed"  # the name under which the ids of merged Klaviyo profiles are stored
-)
+_AT_LEAST = 2  # attempts: Omneo may show an identifier for some seconds after its owner has given it up
+_ABSORBED = "absorbed"  # the name under which the ids of merged Klaviyo profiles are stored
 _PLAIN = {"external_id": "Omneo id", "email": "email address", "phone_number": "phone number"}
 
 Attributes = Mapping[str, Any]

@@ -33,7 +33,9 @@ from shared.storage.leases import Lease
 from shared.tenants.tenants import Tenant
 
 MOST_IN_ONE = 1_000
-MOST_UNDER_WAY = 10  # imports; about every ten seconds a run looks at each: 60 calls a minute, of Klaviyo's 150
+MOST_UNDER_WAY = (
+    10  # imports; a run looks at each about every ten seconds: 60 calls a minute, of Klaviyo's 150
+)
 MOST_LOOKED_THROUGH = 5_000  # of the backlog, to find those for one import
 THREADS = 32  # each mostly waits for the store
 WORKS_FOR = timedelta(seconds=90)
@@ -209,7 +211,7 @@ class _Run:
         read = self._many.each(lambda sync: self._read(sync, deciding), asked)
         troubles = [one for one in read if isinstance(one, WaitError)]
         if troubles and len(troubles) == len(read):
-            raise troubles[0]  # Omneo is down; if it cannot answer for one profile only, the others must not wait
+            raise troubles[0]  # Omneo is down; if it only fails for one profile, the others must not wait
         held = self._many.held_under(one.plan.klaviyo_id for one in read if isinstance(one, Read))
 
         def decided(one: Read | Apart | WaitError) -> Fit | Apart:

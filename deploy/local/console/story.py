@@ -1,5 +1,4 @@
-"""One call as a story: its steps, its state, and the stories that a filter takes. stories.py finds and joins its parts.
-"""
+"""One call as a story: its steps, its state, and the stories that a filter takes. stories.py finds and joins its parts."""
 
 from dataclasses import dataclass, field
 from math import inf
