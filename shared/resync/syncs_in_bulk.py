@@ -33,9 +33,7 @@ from shared.storage.leases import Lease
 from shared.tenants.tenants import Tenant
 
 MOST_IN_ONE = 1_000
-MOST_UNDER_WAY = (
-    10  # imports; a run looks at each about every ten seconds: 60 calls a minute, of Klaviyo's 150
-)
+MOST_UNDER_WAY = 10  # imports; a run looks at each every ten seconds: 60 calls a minute, of Klaviyo's 150
 MOST_LOOKED_THROUGH = 5_000  # of the backlog, to find those for one import
 THREADS = 32  # each mostly waits for the store
 WORKS_FOR = timedelta(seconds=90)

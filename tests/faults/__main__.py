@@ -19,7 +19,7 @@ _QUIET = 3.0
 
 
 def main() -> int:
-    """Run once and say what came of it."""
+    """Run once and print the result."""
     asked = _asked()
     over = threading.Event()
     with tempfile.TemporaryDirectory() as folder, opened(Path(folder), asked.tenants) as shop:
