@@ -1,4 +1,7 @@
-"""A run of enough batches fails if an act, a fault or a death never happened: `conftest.py` counts, and this test removes one from the counts."""
+"""A run of enough batches fails if an act, a fault or a death never happened.
+
+`conftest.py` counts; this test removes one from the counts.
+"""
 
 import json
 import subprocess
