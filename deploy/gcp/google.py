@@ -15,7 +15,7 @@ _ROOTS = {
     "compute": "https://compute.googleapis.com/compute/v1/",
     "dns": "https://dns.googleapis.com/dns/v1/",
 }
-_RESOLVER = "https://dns.google/"  # Google Public DNS: the records that everybody sees, not those of this machine's network
+_RESOLVER = "https://dns.google/"  # Google Public DNS: the records that everybody sees
 
 Answer = dict[str, Any]
 

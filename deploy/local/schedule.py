@@ -1,4 +1,4 @@
-"""The scheduled calls on one machine: does what Cloud Scheduler does in the cloud, from the same schedules.yaml."""
+"""The scheduled calls on one machine: makes the calls of Cloud Scheduler, from the same schedules.yaml."""
 
 import http.client
 import json
@@ -54,7 +54,7 @@ class Scheduler:
 
 
 def send(name: str, worker: str) -> str:
-    """Send a scheduled job to a worker now; return what went wrong, "" if nothing did."""
+    """Send a scheduled job to a worker now; return the error, "" if there was none."""
     connection = http.client.HTTPConnection(urlsplit(worker).netloc, timeout=_SECONDS)
     body = json.dumps({"kind": "every-tenant", "run": name})
     try:

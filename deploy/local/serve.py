@@ -1,4 +1,4 @@
-"""`make serve`: the bundle on one machine, talking to whatever services the environment names, until it is told to stop."""
+"""`make serve`: the bundle on one machine, with the services that the environment names, until it is stopped."""
 
 import os
 import shlex
@@ -19,7 +19,8 @@ from shared.services import Services
 from shared.settings import TASKS, Needs, Settings
 
 _EVERYTHING = Needs.STORE | TASKS | Needs.QUEUES | Needs.KLAVIYO_APP | Needs.PUBLIC_URL
-# What another terminal needs to work on the same tenants, secrets among it: the file is this user's alone.
+# The environment for another terminal that works on the same tenants. It holds secrets: only this user can read the
+# file.
 FOR_COMMANDS = (
     "STORE",
     "QUEUE",

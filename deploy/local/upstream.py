@@ -39,7 +39,7 @@ class Body(Protocol):
 
 
 class UnansweredError(Exception):
-    """A function did not answer; `silent` when not even one byte came back."""
+    """A function did not answer; `silent` if no byte came back."""
 
     def __init__(self, *, silent: bool) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class Pool:
                 self._idle.popleft()[0].close()
 
     def close(self) -> None:
-        """Close what is idle now and whatever comes back later."""
+        """Close the idle connections, and each other one when it comes back."""
         with self._lock:
             self._closed = True
             while self._idle:
@@ -102,8 +102,8 @@ def ask(
     """Send the request, its body while it arrives, and return the head of the answer, which may come before the body's end.
 
     Raises:
-        UnansweredError: the connection ended first, or what came is not HTTP.
-        TimeoutError: nothing came for as long as the upstream's timeout.
+        UnansweredError: the connection ended first, or the answer is not HTTP. TimeoutError: no byte came within the
+        upstream's timeout.
     """
     silent = True
     try:
@@ -129,7 +129,7 @@ def _send(connection: socket.socket, upstream: h11.Connection, request: h11.Requ
 def events(
     connection: socket.socket, upstream: h11.Connection, before_waiting: Callable[[], None] = lambda: None
 ) -> Iterator[h11.Event]:
-    """Yield what the function sends, as it arrives; `before_waiting` is called whenever nothing more is there yet."""
+    """Yield the function's answer in parts, as it arrives; `before_waiting` is called before each wait for more."""
     while True:
         event = upstream.next_event()
         if isinstance(event, h11.Event):
@@ -140,7 +140,7 @@ def events(
 
 
 def _is_quiet(connection: socket.socket) -> bool:
-    """Return whether nothing has come in, an end of file neither."""
+    """Return whether there is neither data nor an end of file to read."""
     connection.setblocking(False)
     try:
         connection.recv(1, socket.MSG_PEEK)

@@ -1,8 +1,9 @@
-"""Phone numbers that have left a Klaviyo profile, and the opt-outs from text messages that may be those of a number's next owner.
+"""Phone numbers that have left a Klaviyo profile, and SMS opt-outs that may be decisions of a number's next owner.
 
-While Klaviyo has a number on the profile of a former owner, what the next one texts is told of that profile. Omneo cannot be asked who has a
-number. So the opt-out is noted under the number, and the sync of whoever gets the number finds it here; who has got it before is noted too, and
-told. A number appears only as a hash under the tenant's own key.
+While Klaviyo has a number on the profile of a former owner, it reports the next owner's messages on that profile. Omneo
+has no search by number. So the opt-out is noted under the number, and the sync of the number's next owner finds it
+here. Profiles that have the number already are noted too, and get the opt-out. A number appears only as a hash under
+the tenant's own key.
 """
 
 import hashlib
@@ -25,7 +26,10 @@ KEPT = timedelta(days=90)
 
 @dataclass(frozen=True)
 class GivenUp:
-    """A Klaviyo profile that has given a number up, and between which times it may have had it while it was another's in Omneo already."""
+    """A Klaviyo profile that has given a number up.
+
+    From `since` to `until`, another Omneo profile may have had the number already.
+    """
 
     number: str
     klaviyo_id: str
@@ -33,17 +37,17 @@ class GivenUp:
     until: datetime
 
     def may_be_of_next(self, at: datetime, address: str = "") -> bool:
-        """Return whether what was decided through the Klaviyo profile then may be the next owner's decision.
+        """Return whether a decision through the Klaviyo profile at that time may be the next owner's.
 
-        It is not if Omneo still had the number with the former owner after that: `address` is the mark of what it showed, "" if that is not
-        known.
+        It is not if Omneo still had the number on the former owner after that. `address` is the mark of the number that
+        Omneo showed, "" if that is not known.
         """
         return self.since <= at <= self.until and address != self.number
 
 
 @dataclass(frozen=True)
 class OptOut:
-    """An opt-out from text messages, the Klaviyo profile that it was told of, and the Omneo profile that got it, "" if there was none."""
+    """An SMS opt-out, the Klaviyo profile on which it was reported, and the Omneo profile that got it, "" if there was none."""
 
     at: datetime
     klaviyo_id: str
@@ -52,7 +56,7 @@ class OptOut:
 
 @dataclass(frozen=True)
 class NumberHistory:
-    """What is known of a number. `owners` are the Omneo profiles that have got it from another."""
+    """The history of a number. `owners` are the Omneo profiles that have got it from another."""
 
     given_up: tuple[GivenUp, ...] = ()
     opt_outs: tuple[OptOut, ...] = ()
@@ -62,13 +66,16 @@ class NumberHistory:
         return bool(self.given_up or self.opt_outs)
 
     def former(self, klaviyo_id: str) -> list[GivenUp]:
-        """Return who gave the number up last, beside the Klaviyo profile that has it now; who did before is known to have been followed."""
+        """Return the notes of the profile that gave the number up last, except the Klaviyo profile that has it now.
+
+        An earlier giver certainly had a next owner.
+        """
         others = [one for one in self.given_up if one.klaviyo_id != klaviyo_id]
         last = max(others, key=lambda one: one.until, default=None)
         return [one for one in others if last is not None and one.klaviyo_id == last.klaviyo_id]
 
     def opt_outs_for(self, profile_id: str, klaviyo_id: str) -> list[datetime]:
-        """Return when somebody opted out who may have been the Omneo profile's person, who has the number by now."""
+        """Return the times of opt-outs that the present owner of the number, this Omneo profile, may have made."""
         givers = {one.klaviyo_id for one in self.given_up}
         followed = givers - {one.klaviyo_id for one in self.former(klaviyo_id)}
         return [
@@ -79,7 +86,7 @@ class NumberHistory:
 
 
 class FormerNumbers:
-    """Keeps and tells what is known of numbers that have changed hands. A number is given as its mark."""
+    """Keeps the histories of numbers that have changed their owner. A number is given as its mark."""
 
     def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
         self._documents = documents
@@ -87,11 +94,11 @@ class FormerNumbers:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.clock)
 
     def note_given_up(self, tenant: str, given_up: GivenUp) -> None:
-        """Remember that a Klaviyo profile gives a number up, once however often a sync does."""
+        """Remember that a Klaviyo profile gives a number up; repeated calls make one note."""
         fields: dict[str, Value] = {
             "number": given_up.number,
             "given_up_by": given_up.klaviyo_id,
@@ -103,7 +110,7 @@ class FormerNumbers:
         )
 
     def note_opt_out(self, tenant: str, number: str, opt_out: OptOut) -> None:
-        """Remember an opt-out that may be that of the number's next owner."""
+        """Remember an opt-out that the number's next owner may have made."""
         fields: dict[str, Value] = {
             "number": number,
             "told_of": opt_out.klaviyo_id,
@@ -113,7 +120,7 @@ class FormerNumbers:
         self._keep(tenant, f"out {number} {opt_out.klaviyo_id} {opt_out.at.isoformat()}", fields)
 
     def note_owner(self, tenant: str, number: str, profile_id: str) -> None:
-        """Remember that the Omneo profile has got the number: what is noted from now on is told to it."""
+        """Remember that the Omneo profile has got the number: it gets each later opt-out under the number."""
         self._keep(tenant, f"owner {number} {profile_id}", {"number": number, "owner": profile_id})
 
     def given_up_by(self, tenant: str, klaviyo_id: str) -> list[GivenUp]:
@@ -121,7 +128,7 @@ class FormerNumbers:
         return [_given_up(row) for row in self._matching(tenant, {"given_up_by": klaviyo_id})]
 
     def history(self, tenant: str, number: str) -> NumberHistory:
-        """Return what is known of a number."""
+        """Return the history of a number."""
         rows = [*self._matching(tenant, {"number": number})]
         return NumberHistory(
             tuple(_given_up(row) for row in rows if "given_up_by" in row.fields),
@@ -130,13 +137,13 @@ class FormerNumbers:
         )
 
     def forget_profile(self, tenant: str, profile_id: str) -> int:
-        """Forget what an Omneo profile had to do with numbers, and return how much that was."""
+        """Forget all notes about an Omneo profile, and return their number."""
         return self._forget_where(tenant, {"owner": profile_id}) + self._forget_where(
             tenant, {"profile": profile_id}
         )
 
     def forget_klaviyo_profile(self, tenant: str, klaviyo_id: str) -> int:
-        """Forget which numbers a Klaviyo profile had and what was told of it then, and return how much that was."""
+        """Forget all notes about a Klaviyo profile, and return their number."""
         return self._forget_where(tenant, {"given_up_by": klaviyo_id}) + self._forget_where(
             tenant, {"told_of": klaviyo_id}
         )

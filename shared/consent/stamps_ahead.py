@@ -1,6 +1,8 @@
-"""Consent stamps that lay ahead of the clock when Omneo told of them. A sync may run later, when nothing shows that any more.
+"""Consent stamps that lay in the future when Omneo reported them. A sync may run later, when nothing shows that any
+longer.
 
-A note holds a stamp under a keyed hash of the profile and the channel, and goes after a month. It says nothing of the consent itself.
+A note exists under a keyed hash of profile, channel and stamp, and expires after a month. It does not contain the
+consent itself.
 """
 
 import hashlib
@@ -25,7 +27,7 @@ KEPT = timedelta(days=31)
 
 
 class StampsAhead:
-    """Keeps and tells which stamps lay ahead."""
+    """Keeps the stamps that lay in the future."""
 
     def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
         self._documents = documents
@@ -33,11 +35,11 @@ class StampsAhead:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.clock)
 
     def ahead_in(self, comms: Mapping[str, Any]) -> dict[Channel, datetime]:
-        """Return the stamps among Omneo's comms fields that lie ahead now."""
+        """Return the stamps among Omneo's comms fields that lie in the future now."""
         stamps = {channel: read_stamp(comms.get(stamp_name(channel))) for channel in Channel}
         now = self._clock()
         return {
@@ -47,7 +49,7 @@ class StampsAhead:
         }
 
     def note(self, tenant: Tenant, profile_id: str, stamps: Mapping[Channel, datetime]) -> None:
-        """Remember that these stamps of an Omneo profile lay ahead."""
+        """Remember that these stamps of an Omneo profile lay in the future."""
         for channel, stamp in stamps.items():
             with suppress(DocumentExistsError):
                 self._documents.create(
@@ -59,15 +61,16 @@ class StampsAhead:
     def told(
         self, tenant: Tenant, profile_id: str, comms: Mapping[str, Any], known: Mapping[Channel, Memory]
     ) -> dict[Channel, datetime]:
-        """Return the stamps among Omneo's comms fields that lay ahead when they were told, without those that a memory has seen already.
+        """Return the stamps among Omneo's comms fields that lay in the future when Omneo reported them.
 
-        Whoever compares Omneo's stamps with anything gives these to the memories first: see `with_stamps_ahead`.
+        Stamps that a memory has seen already are left out. Code that compares Omneo's stamps gives these to the memories first: see
+        `with_stamps_ahead`.
         """
         found: dict[Channel, datetime] = {}
         oldest = self._clock() - KEPT
         for channel in known if tenant.ledger_key is not None else ():
             stamp, seen = read_stamp(comms.get(stamp_name(channel))), known[channel].seen
-            # What lay ahead when it was noted is no older than the note.
+            # A stamp that lay in the future when it was noted is not older than the note.
             if stamp is None or stamp < oldest or (seen is not None and seen.stamp == stamp):
                 continue
             if self._documents.get(_collection(tenant), _id(tenant, profile_id, channel, stamp)) is not None:

@@ -1,6 +1,8 @@
-"""The former owners of Klaviyo profiles that become another person's: Omneo profiles that do not live any more, and whose email somebody else has.
+"""The former owners of Klaviyo profiles that another person takes over: Omneo profiles that no longer exist, and whose
+email somebody else has.
 
-What a sync filled in for a former owner is not the next one's data, and what the former owner decided is not the next one's decision.
+Values that a sync filled in for a former owner do not belong to the next one. The same holds for the former owner's
+decisions.
 """
 
 from collections.abc import Collection
@@ -25,10 +27,11 @@ _EVER = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True)
 class FormerOwners:
-    """Of the Klaviyo profiles that one Omneo profile takes over. That nobody living has them is known already.
+    """Of the Klaviyo profiles that one Omneo profile takes over. The caller knows already that no living profile has
+    them.
 
-    `absorbed_ids` are the Klaviyo ids of those who were merged into it in Omneo: their data is that of one person, but each has decided for
-    their own address.
+    `absorbed_ids` are the Klaviyo ids of the profiles that were merged into it in Omneo. Their data belongs to one
+    person, but each decided for its own address.
     """
 
     profile_id: str
@@ -38,17 +41,19 @@ class FormerOwners:
     _known: dict[str, str] = field(default_factory=dict)
 
     def of(self, profile: KlaviyoProfile) -> str:
-        """Return the id of the other Omneo profile that a Klaviyo profile was, "" if it was none, or is another tenant's customer.
+        """Return the id of the other Omneo profile that owned a Klaviyo profile, "" if there was none, or if it is
+        another tenant's customer.
 
         Raises:
-            ServiceError, DisconnectedError: what Klaviyo or another tenant's Omneo answered.
+            ServiceError, DisconnectedError: Klaviyo or another tenant's Omneo refused or did not answer.
         """
         if profile.id not in self._known:
             self._known[profile.id] = self._looked_up(profile)
         return self._known[profile.id]
 
     def fields_of(self, profile: KlaviyoProfile) -> Collection[str]:
-        """Return what was filled in for the former owner, by name, but for the email: where that is not known, all that a sync fills.
+        """Return the names of the values that a sync filled in for the former owner, except the email. If they are not
+        known, return all that a sync fills.
 
         Raises: as `of`.
         """
@@ -62,10 +67,10 @@ class FormerOwners:
         return {*names} - {"email"}
 
     def leave(self, profile: KlaviyoProfile) -> None:
-        """Leave with the former owner what was decided so far; to be called before the Klaviyo profile is written.
+        """Leave all decisions so far with the former owner; call it before the Klaviyo profile is written.
 
         Raises:
-            WaitError: Klaviyo is at a consent of the former owner's, which would become the next one's.
+            WaitError: Klaviyo is carrying out a consent of the former owner, which would land on the next one.
         """
         owner = self.of(profile)
         if not owner:
@@ -83,7 +88,10 @@ class FormerOwners:
         ConsentMemories.of(self.services).change(self.tenant.name, self.profile_id, merged)
 
     def note(self, profile: KlaviyoProfile) -> None:
-        """Remember whose it was until now: an event may be told days later. Restored in Omneo, the former owner is looked up anew."""
+        """Remember the owner until now: an event may come days later.
+
+        If Omneo restores the former owner, a sync looks them up anew.
+        """
         owner = self.of(profile)
         if owner:
             former = Heir(owner, since=_EVER, until=self.services.clock(), had_all=True)
@@ -97,7 +105,7 @@ class FormerOwners:
         if profile.id in self.absorbed_ids or self._is_there(self._synced(named), profile):
             return named
         known_by = KnownBy(named, (profile.email,) if profile.email else (), (profile.id,))
-        # To production a copy in a staging twin is nobody's customer.
+        # For a production tenant, a copy in its staging twin is nobody's customer.
         is_twin = is_staging(self.tenant.name)
         other = other_tenant_of(
             known_by, self.tenant, self.services, counts=lambda name: is_twin or not is_staging(name)
@@ -108,5 +116,5 @@ class FormerOwners:
         return SyncedProfiles.of(self.services).find(self.tenant.name, owner)
 
     def _is_there(self, synced: SyncedProfile, profile: KlaviyoProfile) -> bool:
-        """Return whether a sync of this tenant's has left the former owner on this Klaviyo profile."""
+        """Return whether the last sync of the former owner, by this tenant, wrote this Klaviyo profile."""
         return (synced.account, synced.klaviyo_id) == (self.tenant.klaviyo_account_id, profile.id)

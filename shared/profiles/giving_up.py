@@ -1,6 +1,7 @@
-"""What a sync sees to before an address leaves the person's Klaviyo profile: no consent lands on its next owner, and no opt-out is lost.
+"""The steps of a sync before an address leaves the person's Klaviyo profile. They keep a consent from landing on the
+next owner, and lose no opt-out.
 
-Who waits for the address is in `making_room.py`.
+`making_room.py` starts the syncs that wait for the address.
 """
 
 from collections.abc import Mapping
@@ -29,13 +30,16 @@ from shared.tenants.erasures import Identifier, mark_of
 from shared.tenants.tenants import Tenant
 
 _AT_MOST_A_DAY = timedelta(days=1)
-# By then Klaviyo has the address there no more, as a rule; when it is so is noted once more.
+# By then Klaviyo has usually removed the address from the profile. The real time is noted once more.
 _AT_IT = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
 class GivingUp:
-    """Of one Omneo profile. `before` is what its last sync left, `read_at` when Omneo was asked for it."""
+    """For one Omneo profile.
+
+    `before` is the result of its last sync, `read_at` the time when it was read from Omneo.
+    """
 
     job: SyncProfile
     tenant: Tenant
@@ -45,10 +49,11 @@ class GivingUp:
     services: Services
 
     def wait_for_landings(self, room: MakingRoom) -> None:
-        """Let no address go while Klaviyo is at a consent of it: that would become the consent of the next owner of the address.
+        """Keep an address while Klaviyo carries out a consent for it: otherwise that consent would land on the next
+        owner of the address.
 
         Raises:
-            WaitError: Klaviyo is.
+            WaitError: Klaviyo is carrying one out.
         """
         wanted = room.hashes_of_wanted()
         goes = [
@@ -66,7 +71,7 @@ class GivingUp:
     def leave_opt_outs(self, email: str) -> dict[str, Heir]:
         """Apply an opt-out since the last sync also to the present owner of the address that this profile gives up.
 
-        Returns who that is, by the Klaviyo profile that has the address still.
+        Returns that owner, by the Klaviyo profile that still has the address.
         """
         heirs: dict[str, Heir] = {}
         for before in (self.ownership.stored(), *self.ownership.absorbed()):
@@ -77,9 +82,9 @@ class GivingUp:
     def leave_opt_outs_of(self, given_up: KlaviyoProfile) -> dict[str, Heir]:
         """Do the same for one Klaviyo profile that has the address.
 
-        As long as it does, what the new owner decides is told of that profile. Nothing tells whose it was, so both are opted out: for
-        what is known already a job is queued, and what is told later finds a note. Not for an opt-out after which Omneo still had the
-        address with this person.
+        While it has the address, Klaviyo reports the new owner's decisions on that profile. Nothing shows whose
+        decision an opt-out was, so both owners are opted out. For a known opt-out a job is queued; a later event finds
+        a note. This does not hold for an opt-out after which Omneo still had the address on this person.
         """
         tenant, services = self.tenant, self.services
         found = owner_of_email(given_up.email, services.omneo(tenant))
@@ -103,9 +108,10 @@ class GivingUp:
         return {given_up.id: heir}
 
     def leave_number(self, number: str) -> dict[str, GivenUp]:
-        """Note an opt-out since the last sync under the phone number that this profile gives up, where its next owner's sync finds it.
+        """Note an opt-out since the last sync under the phone number that this profile gives up. The sync of the
+        number's next owner finds it.
 
-        Returns the notes by the Klaviyo profile that has the number still.
+        Returns the notes by the Klaviyo profile that still has the number.
         """
         notes: dict[str, GivenUp] = {}
         for before in (self.ownership.stored(), *self.ownership.absorbed()):
@@ -143,7 +149,7 @@ class GivingUp:
         before: KlaviyoProfile | None,
         written: KlaviyoProfile,
     ) -> None:
-        """Note of the person's own Klaviyo profile that it has an address no more: what is decided through it from now on is not the next owner's."""
+        """Note that the person's Klaviyo profile no longer has an address: later decisions through it are not the next owner's."""
         until = self.services.clock() + CLOCKS_APART
         heir, number = heirs.get(written.id), numbers.get(written.id)
         if heir and before and written.email.casefold() != before.email.casefold():
@@ -154,11 +160,14 @@ class GivingUp:
 
     @property
     def _since(self) -> datetime:
-        """From when on what is decided through the person's Klaviyo profile may be the next owner's of an address."""
+        """The time from which a decision through the person's Klaviyo profile may be one of the address's next owner."""
         return (self.before.read_at or self.read_at - _AT_MOST_A_DAY) - CLOCKS_APART
 
     def _held_before(self, room: MakingRoom) -> Mapping[str, str]:
-        """Return the identifiers that Klaviyo has of the person, as hashes by name: what the last sync left, or what it shows where none did."""
+        """Return the identifiers that Klaviyo has of the person, as hashes by name.
+
+        They come from the last sync, or without one from Klaviyo's profile.
+        """
         if self.before.account == self.tenant.klaviyo_account_id:
             return self.before.left
         stored = self.ownership.stored()

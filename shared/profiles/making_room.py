@@ -21,12 +21,10 @@ from shared.profiles.waiting import Waiting, hashes
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
-# So long another living profile is waited for; its sync, should it come later, has this one synced again.
+# A sync waits this long for another living profile. If the sync of that profile comes later, it starts this one again.
 PATIENCE = timedelta(minutes=15)
-_AT_LEAST = 2  # attempts: Omneo may show for a few seconds what somebody has just given up
-_ABSORBED = (
-    "absorbed"  # the name under which it is remembered whose Klaviyo profiles are one with the person's
-)
+_AT_LEAST = 2  # attempts: Omneo may show an identifier for some seconds after its owner has given it up
+_ABSORBED = "absorbed"  # the name under which the ids of merged Klaviyo profiles are stored
 _PLAIN = {"external_id": "Omneo id", "email": "email address", "phone_number": "phone number"}
 
 Attributes = Mapping[str, Any]
@@ -36,7 +34,7 @@ Attributes = Mapping[str, Any]
 class MakingRoom:
     """Between one Omneo profile and others. `wanted` are its attributes as Klaviyo takes them.
 
-    `merged_ids` are the Klaviyo profiles of those who were merged into it in Omneo.
+    `merged_ids` are the Klaviyo ids of the profiles that were merged into it in Omneo.
     """
 
     profile_id: str
@@ -46,11 +44,11 @@ class MakingRoom:
     merged_ids: tuple[str, ...] = ()
 
     def hashes_of_wanted(self) -> dict[str, str]:
-        """Return the identifiers that Klaviyo is to have, as hashes by name."""
+        """Return the identifiers that Klaviyo should have, as hashes by name."""
         return self._hashes({name: self.wanted.get(name) for name in IDENTIFIERS} | self._absorbed())
 
     def known_id(self, before: SyncedProfile, klaviyo_id: str) -> str:
-        """Return the id of the Klaviyo profile if it has what the last sync left there, and that is what it is to have; else ""."""
+        """Return the id of the Klaviyo profile if the last sync left exactly the identifiers that it should have; else ""."""
         is_ours = (before.account, before.klaviyo_id) == (self.tenant.klaviyo_account_id, klaviyo_id)
         return klaviyo_id if is_ours and before.left == self.hashes_of_wanted() else ""
 
@@ -59,7 +57,7 @@ class MakingRoom:
         return self._hashes(_identifiers(profile))
 
     def hashes_left(self, imported: Imported) -> dict[str, str]:
-        """Return the identifiers that Klaviyo has now, and those that it refuses to take, as hashes by name."""
+        """Return the identifiers that Klaviyo has now, and those that it refuses, as hashes by name."""
         held = _identifiers(imported.profile)
         refused = [name for name, why in imported.left_out.items() if why is LeftOut.REFUSED]
         absorbed = {} if imported.verdict and imported.verdict.unmerged else self._absorbed()
@@ -68,18 +66,24 @@ class MakingRoom:
         )
 
     def released(self, name: str, value: str) -> bool:
-        """Return whether an identifier that the person has no more in Omneo is given up in Klaviyo: somebody waits for it."""
+        """Return whether a sync takes an identifier out of Klaviyo that the person no longer has in Omneo.
+
+        It does if another profile waits for it.
+        """
         tenant = self.tenant
         if tenant.ledger_key is None:
             tenant = self.services.tenants.find(tenant.name) or tenant
         if tenant.ledger_key is None:
-            return False  # whoever waits has made one
+            return False  # a waiting profile has made one
         identifier = hashes(tenant, {name: value})[name]
         waiting = Waiting.of(self.services).those_for(self.tenant.name, identifier)
         return any(id != self.profile_id for id in waiting)
 
     def hand_on(self, before: Collection[str], imported: Imported) -> None:
-        """Have those synced who wait for an identifier that this profile had and has no more. `before` are hashes from the last sync."""
+        """Start the syncs that wait for an identifier that this profile no longer has.
+
+        `before` are hashes from the last sync.
+        """
         known = self.hashes_held(imported.before) if imported.before else {}
         for identifier in {*before, *known.values()} - {*self.hashes_left(imported).values()}:
             waiting = Waiting.of(self.services)
@@ -90,10 +94,12 @@ class MakingRoom:
     def what_is_missing(
         self, job: SyncProfile, imported: Imported, wanted_by: Callable[[str], Attributes]
     ) -> WaitError | CannotSucceedError | None:
-        """Return what the sync waits for, or why waiting does not help; None if nothing was left out that another has.
+        """Return the reason to wait, or the reason why waiting does not help. Return None if the sync left out no
+        identifier of another profile.
 
-        The profile that has it is synced as well, once: it may have been given up in Omneo. A profile that has it in Omneo too, by
-        `wanted_by`, keeps it, and the sync does not wait for it: should they give it up, their sync has this one synced again.
+        The profile that has the identifier is synced once too: it may have given the identifier up in Omneo. If that
+        profile still has it in Omneo, by `wanted_by`, it keeps it and the sync does not wait. When that profile gives
+        it up, its sync starts this one again.
         """
         names = [name for name, why in imported.left_out.items() if why is LeftOut.OF_ANOTHER]
         self._have_synced(imported.holders, names)
@@ -118,7 +124,7 @@ class MakingRoom:
         job: SyncProfile,
         wanted_by: Callable[[str], Attributes],
     ) -> bool:
-        """Return whether waiting for these identifiers may help."""
+        """Return whether it may help to wait for these identifiers."""
         if not holders or self.services.clock() - job.accepted_at >= PATIENCE:
             return False
         if job.attempts < _AT_LEAST:

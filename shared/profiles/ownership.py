@@ -1,6 +1,7 @@
-"""The Klaviyo profiles that have the identifiers of one Omneo profile, and the Omneo profiles that these belong to. Nothing is written here.
+"""The Klaviyo profiles that have the identifiers of one Omneo profile, and their Omneo profiles. This module writes
+nothing.
 
-`rules/owners.py` decides what follows. Each Klaviyo profile is read once.
+`rules/owners.py` decides the next step. Each Klaviyo profile is read once.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ Attributes = Mapping[str, Any]
 
 
 class KlaviyoSearches(Protocol):
-    """The part of Klaviyo's client that is used here: see `shared/klaviyo/profiles.py`."""
+    """The part of Klaviyo's client that this module uses: see `shared/klaviyo/profiles.py`."""
 
     def profile(self, id: str) -> KlaviyoProfile | None:
         """Return the profile, None if there is none."""
@@ -31,7 +32,7 @@ class KlaviyoSearches(Protocol):
 class Ownership:
     """Looks up one Omneo profile's identifiers. `stored_id` is the Klaviyo id that Omneo holds under `handle`, "" if none.
 
-    `merged_ids` are those that it holds since others were merged into it.
+    `merged_ids` are the Klaviyo ids of the profiles that were merged into it.
     """
 
     klaviyo: KlaviyoSearches
@@ -44,13 +45,13 @@ class Ownership:
     _owners: dict[str, Owner] = field(default_factory=dict)
 
     def owners(self, wanted: Attributes, *, before_a_write: bool = True) -> Owners:
-        """Return who has the identifiers among these attributes of Klaviyo's.
+        """Return the owners of the identifiers among these attributes for Klaviyo.
 
-        Before a write, a phone number is looked up only where a profile is to be created: in an update Klaviyo refuses one that another
-        has, and names the other.
+        Before a write, it looks a phone number up only if a profile is to be created. In an update, Klaviyo refuses the
+        number of another profile, and names that profile.
 
         Raises:
-            ServiceError: what Klaviyo or Omneo answered.
+            ServiceError: Klaviyo or Omneo refused or did not answer.
         """
         stored = self.stored()
         owners = Owners(
@@ -69,22 +70,25 @@ class Ownership:
         return self._read(self.stored_id) if self.stored_id else None
 
     def absorbed(self) -> list[KlaviyoProfile]:
-        """Return the profiles of those who were merged into the person in Omneo."""
+        """Return the Klaviyo profiles of the people who were merged into this person in Omneo."""
         return [found for id in self.merged_ids if (found := self._read(id))]
 
     def told_of(self, id: str, owners: Owners, wanted: Attributes) -> Owners | None:
-        """Return the owners with what a refusal tells: this profile has one of the identifiers. None if that is no news."""
+        """Return the owners after a refusal, which shows that this profile has one of the identifiers.
+
+        Return None if that is known already.
+        """
         found = self._read(id)
         if found is None:
             return None
-        # Where it does not show which, the phone number is the least of them.
+        # If it does not show which one, the least important one counts: the phone number, then the email.
         least = [name for name in ("phone_number", "email") if wanted.get(name) and name not in owners.by]
         names = held_of(found, wanted) or least[:1]
         now = _with(owners, names, self._owner(found))
         return None if now == owners else now
 
     def again(self, id: str, owners: Owners, wanted: Attributes) -> Owners:
-        """Return the owners with what the profile shows when it is read once more."""
+        """Read the profile once more, and return the owners with the result."""
         self.profiles.pop(id, None)
         self._owners.pop(id, None)
         found = self._read(id)
@@ -92,9 +96,9 @@ class Ownership:
         return _with(others, held_of(found, wanted), self._owner(found)) if found else others
 
     def holder_of(self, profile: KlaviyoProfile) -> str:
-        """Return the other living Omneo profile that a Klaviyo profile belongs to, "" if there is none."""
+        """Return the id of the other living Omneo profile that owns a Klaviyo profile, "" if there is none."""
         if profile.id == self.stored_id and not read_omneo_id(profile.external_id):
-            return ""  # Omneo has just shown the identity as ours
+            return ""  # Omneo has just shown that this identity belongs to our profile
         other = other_holder(profile, self.profile_id, handle=self.handle, omneo=self.omneo)
         return other.id if other else ""
 
@@ -120,7 +124,7 @@ class Ownership:
         except RefusedError as error:
             if error.status != 400:
                 raise
-            return None  # what Klaviyo does not take for an address, nobody has
+            return None  # Klaviyo rejects the value as invalid, so no profile has it
         return self.profiles.setdefault(found.id, found) if found else None
 
 

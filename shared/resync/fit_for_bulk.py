@@ -1,9 +1,10 @@
-"""Which waiting syncs may go in a bulk import, and as what.
+"""Which waiting syncs may go in a bulk import, and their rows.
 
-A bulk import clears nothing, asks for no consent, and tells of what it refuses only when it is over. So only those go in bulk of whom Klaviyo
-has, under their stored id, the identifiers that they have in Omneo, of whom nothing is to be cleared, and whose consents are the same on both
-sides. Their rows carry the Klaviyo id and no other identifier: whatever happens to an address while the import is under way, it moves none.
-All others go by themselves; at once, where Klaviyo or Omneo is to be told of an opt-out.
+A bulk import clears nothing, asks for no consent, and reports refusals only when it is over. So a sync goes in bulk
+only under three conditions. Klaviyo has the person's identifiers from Omneo under the stored id; the sync clears
+nothing; and the consents are the same on both sides. A row carries the Klaviyo id and no other identifier. So an import
+never moves an address, even if the address changes its owner meanwhile. Every other sync goes alone; it goes at once if
+it brings an opt-out to Klaviyo or Omneo.
 """
 
 from collections.abc import Mapping
@@ -33,14 +34,14 @@ from shared.resync.sync_imports import Sent, mark_of
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
-# More names of values than Klaviyo takes properties: their note would not be small.
+# More names of values than Klaviyo accepts properties: their note would be large.
 MOST_NAMES = 400
 
 Resource = Mapping[str, Any]
 
 
 class Apart(StrEnum):
-    """How a sync goes that does not go in bulk."""
+    """How a sync runs that does not go in bulk."""
 
     ALONE = "alone"
     AT_ONCE = "at once"
@@ -48,7 +49,7 @@ class Apart(StrEnum):
 
 @dataclass(frozen=True)
 class Read:
-    """A waiting sync whose profile was read, and seems fit: the plan, Omneo's consents, and what was known of it before."""
+    """A waiting sync whose profile was read, and seems fit: the plan, Omneo's consents, and the result of the last sync."""
 
     sync: WaitingSync
     job: SyncProfile
@@ -60,7 +61,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Fit:
-    """A waiting sync that goes in bulk: the row of the import, and the note of it."""
+    """A waiting sync that goes in bulk: its row in the import, and its note."""
 
     sync: WaitingSync
     row: Resource
@@ -70,14 +71,17 @@ class Fit:
 
 @dataclass(frozen=True)
 class FitForBulk:
-    """Decides for one tenant, for people whose turns are held. `is_desk_empty` says that none of their syncs can have died."""
+    """Decides for one tenant, for people whose turns are held.
+
+    `is_desk_empty` means that all of their syncs are alive.
+    """
 
     tenant: Tenant
     services: Services
     is_desk_empty: bool
 
     def read(self, sync: WaitingSync) -> Read | Apart:
-        """Read the profile, and return it if only Klaviyo's side can tell more.
+        """Read the profile, and return it if only Klaviyo's side is still to be checked.
 
         Raises:
             WaitError, TokenRejectedError: Omneo cannot tell now.
@@ -105,9 +109,9 @@ class FitForBulk:
         return Read(sync, job, synced, plan, comms_of(profile), read_at)
 
     def decide(self, read: Read, held: KlaviyoProfile | None) -> Fit | Apart:
-        """Return how the sync goes. `held` is the profile that Klaviyo has now under the stored id, None if none.
+        """Return how the sync runs. `held` is the profile that Klaviyo has now under the stored id, or None.
 
-        Both sides' consents are compared as by a sync alone, and the memory learns the same of it.
+        It compares the consents of both sides like a single sync, and the memory learns the same.
         """
         attributes = read.plan.mapped.attributes
         if held is None or not _has_all(held, attributes):
@@ -133,7 +137,7 @@ class FitForBulk:
         )[1]
 
     def _is_on_the_desk(self, job: SyncProfile) -> bool:
-        """Return whether a sync of the profile has died: one alone takes it off the desk when it succeeds."""
+        """Return whether a sync of the profile is on the desk: only a single sync takes it off when it succeeds."""
         desk = DeadJobStore(self.services.documents, self.services.keys)
         return not self.is_desk_empty and desk.has(self.tenant.name, job.id)
 

@@ -1,8 +1,10 @@
-"""What becomes of the people in a bulk import of waiting syncs, once it is over or cannot be waited for.
+"""The end of a bulk import of waiting syncs: what happens to its people once the import is over, or too slow to wait
+for.
 
-An import is carried out minutes after its people were read, and by then its values may be old. Whoever was synced meanwhile, is refused, or
-is not found under the same Klaviyo id any more is synced alone, with what Omneo shows then. Only of the others the syncs are done. An
-import that Klaviyo cannot tell of may still be carried out: its people are synced at once, and once more when it can be under way no longer.
+An import is carried out minutes after its people were read, and by then its values may be old. A profile is synced
+alone, with Omneo's present values, if it was synced meanwhile, was refused, or no longer has the same Klaviyo id. Only
+the syncs of the other profiles are done. If Klaviyo cannot show an import, it may still be carried out. Its people are
+synced at once, and once more when the import can no longer be under way.
 """
 
 import logging
@@ -31,7 +33,8 @@ from shared.traffic.rules.counts import Row, What
 from shared.traffic.traffic import Traffic
 from shared.values.omneo_ids import read_omneo_id
 
-# For so long an import without progress is waited for, and one that cannot be looked at may still be carried out.
+# The wait for an import without progress; and the time in which an import that Klaviyo does not show may still be
+# carried out.
 PATIENCE = timedelta(minutes=15)
 FOLLOWED_FOR = timedelta(days=1)
 _KIND = "sync-profile"
@@ -42,7 +45,7 @@ Dropped = Callable[[SyncProfile], bool]
 
 @dataclass
 class SyncImportEnds:
-    """Of one tenant. `goes_on` tells whether this process may go on, `dropping` as in `syncs_in_bulk.py`."""
+    """For one tenant. `goes_on` returns whether this process may go on; for `dropping` see `syncs_in_bulk.py`."""
 
     many: ManyAtOnce
     dropping: Callable[[], Dropped]
@@ -51,7 +54,7 @@ class SyncImportEnds:
     _is_desk_empty: bool = False
 
     def follow(self) -> None:
-        """Look at every import under way, and see to the people of those that are over."""
+        """Look at every import under way, and finish the syncs of those that are over."""
         for one in self._imports.all(self._tenant.name):
             if not self.goes_on():
                 return
@@ -75,11 +78,11 @@ class SyncImportEnds:
             self._sync_alone(one)
             self._imports.let_go(name, one.id)
         if now - one.begun_at >= (PATIENCE if job is None else FOLLOWED_FOR):
-            # It may have been carried out: then it has filled what a sync meanwhile knew nothing of.
+            # If it was carried out, it has filled values that a sync meanwhile did not know.
             self._settle(one, {row.klaviyo_id for row in one.rows})
 
     def _job_of(self, one: SyncImport) -> ImportJob | None:
-        """Return how Klaviyo's job stands, None if Klaviyo tells of none."""
+        """Return the state of Klaviyo's job, None if Klaviyo does not show it."""
         try:
             return self._services.klaviyo(self._tenant).import_job(one.job) if one.job else None
         except NotFoundError:
@@ -93,7 +96,10 @@ class SyncImportEnds:
             return None
 
     def _settle(self, one: SyncImport, refused: Collection[str]) -> None:
-        """See to everybody in an import that is over. Those whose turn another job has are left to the next run."""
+        """Finish the syncs of an import that is over.
+
+        If another job holds a person's turn, the next run finishes that sync.
+        """
         name = self._tenant.name
         for part in in_parts(one.rows, READ_AT_ONCE):
             if not self.goes_on():
@@ -104,7 +110,7 @@ class SyncImportEnds:
         pack_soon(self._tenant, self._services)
 
     def _end_all(self, part: list[Sent], one: SyncImport, refused: Collection[str]) -> int:
-        """See to those whose turns are free; return of how many the syncs are done."""
+        """Finish the syncs of people whose turns are free; return the number of syncs that are done."""
         with self.many.turns() as take_turns:
             free = take_turns(part, lambda row: row.profile_id)
             is_erased = self._erased_since(one)
@@ -120,7 +126,10 @@ class SyncImportEnds:
         return done
 
     def _refused(self, one: SyncImport, job: ImportJob) -> Collection[str]:
-        """Return whom an import has not taken, by their Klaviyo ids: everybody, where that cannot be told, or nobody has waited for it."""
+        """Return the Klaviyo ids of the people whom an import has refused.
+
+        Return all ids if that is not known, or if nobody has waited for the import.
+        """
         everybody = {row.klaviyo_id for row in one.rows}
         if job.status != "complete" or one.is_let_go:
             return everybody
@@ -143,7 +152,7 @@ class SyncImportEnds:
                 return
 
     def _end(self, row: Sent, one: SyncImport, held: KlaviyoProfile | None, *, is_again: bool) -> bool:
-        """See to one person, whose turn is held; return whether the sync is done."""
+        """Finish the sync of one person, whose turn is held; return whether it is done."""
         store, name = SyncedProfiles.of(self._services), self._tenant.name
         synced = store.find(name, row.profile_id)
         if synced.deleted_at is not None:
@@ -154,7 +163,7 @@ class SyncImportEnds:
             is_again = True
         if is_again or mark_of(synced) != row.mark or self._is_on_the_desk(row):
             is_there = (synced.account, synced.klaviyo_id) == (one.account, row.klaviyo_id)
-            # A sync meanwhile knew nothing of what the import fills, and could not clear it.
+            # A sync meanwhile did not know the values that the import fills, and could not clear them.
             if is_there and not row.filled <= synced.filled:
                 store.fill(name, row.profile_id, replace(synced, filled=synced.filled | row.filled))
             self._sync(row.profile_id, leaves_undated=row.leaves_undated)
@@ -166,7 +175,7 @@ class SyncImportEnds:
         return True
 
     def _delete_again(self, row: Sent, synced: SyncedProfile) -> None:
-        """Have somebody deleted again whom the import may have written since."""
+        """Delete a person again, because the import may have written them after the deletion."""
         services, at = self._services, synced.deleted_at or self._services.clock()
         again = DeleteProfile(
             tenant=self._tenant.name, id=services.new_id(), accepted_at=at, profile_id=row.profile_id
@@ -174,7 +183,7 @@ class SyncImportEnds:
         services.queue.put(again, self._tenant)
 
     def _sync_whose_it_is(self, row: Sent, one: SyncImport, held: KlaviyoProfile | None) -> None:
-        """Have the person synced whose Klaviyo profile the import may have written instead: it was merged, or taken over."""
+        """Sync the person whose Klaviyo profile the import may have written instead, because the profile was merged or taken over."""
         found = held or self._services.klaviyo(self._tenant).profile(row.klaviyo_id)
         holder = read_omneo_id(found.external_id) if found is not None else ""
         if holder and holder != row.profile_id.casefold():
@@ -186,7 +195,7 @@ class SyncImportEnds:
         return not self._is_desk_empty and self._desk.has(name, sync_id(name, row.profile_id))
 
     def _tell_of(self, row: Sent) -> None:
-        """Say that the sync is done, unless another call about the profile waits, which has the same id."""
+        """Keep the receipt that the sync is done, unless another sync of the profile waits: it has the same id."""
         if SyncBacklog.of(self._services).waits(self._tenant.name, row.profile_id):
             return
         id, now = sync_id(self._tenant.name, row.profile_id), self._services.clock()
@@ -196,21 +205,24 @@ class SyncImportEnds:
     # Those who are synced alone
 
     def _sync_alone(self, one: SyncImport) -> None:
-        """Have everybody in an import synced by themselves."""
+        """Sync everybody in an import alone."""
         self.many.each(lambda row: self._sync(row.profile_id, leaves_undated=row.leaves_undated), one.rows)
         self._forget_the_erased([row.profile_id for row in one.rows], one)
         pack_soon(self._tenant, self._services)
 
     def _forget_the_erased(self, profile_ids: Collection[str], one: SyncImport) -> None:
-        """Let nobody's sync wait who was erased since the import was read: here nobody's turn is held, so the erasure may have gone before."""
+        """Remove the waiting syncs of people who were erased after the import's read.
+
+        No turn is held here, so the erasure may have come first.
+        """
         is_erased = self._erased_since(one)
         for profile_id in filter(is_erased, profile_ids):
             SyncBacklog.of(self._services).forget_profile(self._tenant.name, profile_id)
 
     def _sync(self, profile_id: str, *, leaves_undated: bool = False) -> None:
-        """Let a sync wait that goes alone: the packer gives it back to the queue."""
+        """Put a sync that goes alone into the backlog: the packer gives it back to the queue."""
         now = self._services.clock()
-        # No sync before this one did its work, whatever the clock of its machine says.
+        # `until` lies ahead, so that no earlier sync counts as this one, even if the clock of its machine is wrong.
         job = self._sync_of(profile_id, now + LENGTH, leaves_undated=leaves_undated)
         SyncBacklog.of(self._services).add(self._tenant.name, job)
 
@@ -228,7 +240,7 @@ class SyncImportEnds:
         )
 
     def _erased_since(self, one: SyncImport) -> Callable[[str], bool]:
-        """Return what tells whether a person was erased since the people of an import were read."""
+        """Return a function that says whether a person was erased after the import's read."""
         is_dropped = self.dropping()
         return lambda profile_id: is_dropped(self._sync_of(profile_id, one.read_at))
 

@@ -1,7 +1,7 @@
-"""The bulk imports of waiting syncs whose ends are not known yet, and who is in each.
+"""The bulk imports of waiting syncs that are not over yet, and the people in each.
 
-An import is noted before it is asked for, and from then on the note stands for the syncs of its people: a process may die anywhere. The
-notes hold ids and names of values, but never a personal value.
+An import is noted before its call. From then on, the note stands for the syncs of its people: a process may die at any
+moment. The notes hold ids and names of values, but never a personal value.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Longer than an import is followed.
 KEPT = timedelta(days=2)
-# Of a note: the store takes 1 MiB.
+# Of a note: the store accepts 1 MiB.
 MOST_BYTES = 700_000
 # The ids and a mark, at their longest.
 _ROW_BYTES = 160
@@ -31,8 +31,8 @@ _MARK = 8
 class Sent:
     """A person in an import.
 
-    `mark` tells whether the person was synced since they were read for the import, `filled` names what the import fills, and
-    `leaves_undated` is of the sync that it stands for.
+    `mark` shows whether the person was synced after the import's read. `filled` names the values that the import fills.
+    `leaves_undated` is the field of the sync in the import.
     """
 
     profile_id: str
@@ -46,8 +46,8 @@ class Sent:
 class SyncImport:
     """An import into one Klaviyo account, of people who were read at `read_at` or later.
 
-    `job` is Klaviyo's id of it, "" as long as Klaviyo has not told one. `progress` is how far it was at `moved_at`. `is_let_go` says that
-    its people were not left to wait for it any longer.
+    `job` is Klaviyo's id of it, "" until Klaviyo has given one. `progress` is its progress at `moved_at`. `is_let_go`
+    means that its people no longer wait for it.
     """
 
     id: str
@@ -62,19 +62,19 @@ class SyncImport:
 
 
 def mark_of(synced: SyncedProfile) -> str:
-    """Return what changes with each sync of the profile."""
+    """Return a mark that changes with each sync of the profile."""
     return hashlib.sha256(f"{synced.read_at} {synced.written_at}".encode()).hexdigest()[:_MARK]
 
 
 class NoteSize:
-    """How large the note of an import becomes with those who are to be in it."""
+    """The size of an import's note, with the people added so far."""
 
     def __init__(self) -> None:
         self._names: set[str] = set()
         self._count = 0
 
     def takes(self, row: Sent) -> bool:
-        """Add somebody, if there is room, and return whether there is. An empty note takes anybody."""
+        """Add a person if there is room, and return whether there was. An empty note has room for everybody."""
         names, count = self._names | row.filled, self._count + 1
         size = sum(len(name.encode()) + 1 for name in names) + count * (_ROW_BYTES + len(names) // 4)
         if self._count and size > MOST_BYTES:
@@ -84,7 +84,7 @@ class NoteSize:
 
 
 class SyncImports:
-    """Keeps and tells which imports are under way."""
+    """Keeps the imports that are under way."""
 
     def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
         self._documents = documents
@@ -92,11 +92,11 @@ class SyncImports:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.clock)
 
     def begin(self, tenant: str, one: SyncImport) -> None:
-        """Note an import that is about to be asked for."""
+        """Note an import before its call."""
         fields = {**_encoded(one), "expire_at": self._clock() + KEPT}
         self._documents.create(_collection(tenant), one.id, fields)
 
@@ -110,7 +110,7 @@ class SyncImports:
         return sorted(found, key=lambda one: one.begun_at)
 
     def is_any_waited_for(self, tenant: str) -> bool:
-        """Return whether any is under way whose people wait for it."""
+        """Return whether an import is under way for which its people wait."""
         return bool(self._documents.find(_collection(tenant), where={"is_let_go": False}, limit=1))
 
     def note_job(self, tenant: str, id: str, job: str) -> None:
@@ -118,7 +118,7 @@ class SyncImports:
         self._change(tenant, id, {"job": job})
 
     def note_progress(self, tenant: str, id: str, progress: str) -> None:
-        """Note how far an import is now."""
+        """Note the present progress of an import."""
         self._change(tenant, id, {"progress": progress, "moved_at": self._clock()})
 
     def let_go(self, tenant: str, id: str) -> None:
@@ -178,7 +178,10 @@ def _encoded(one: SyncImport) -> dict[str, Value]:
 
 
 def _encoded_rows(rows: Iterable[Sent]) -> dict[str, Value]:
-    """Return the names of all values, and the people as one text, since nobody looks for a single one: a line each, with the places of its names."""
+    """Return the names of all values, and the people as one text.
+
+    Each person is a line with the places of its names. Nothing searches for a single person.
+    """
     rows = list(rows)
     names = sorted({name for row in rows for name in row.filled})
     places = {name: 1 << place for place, name in enumerate(names)}

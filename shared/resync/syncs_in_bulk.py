@@ -1,9 +1,10 @@
 """Waiting syncs go in bulk imports while many of them wait.
 
-A run reads the profiles of a thousand waiting syncs from Omneo, looks at a hundred of them at a time in Klaviyo, and sends those that are fit
-(`fit_for_bulk.py`) in one import; the others go by themselves. Each person's turn is held from before the profile is read until the import is
-asked for. So no sync can write an older state later, and an erasure finds either the waiting sync or the note of the import. Whoever is in an
-import goes into no other. `sync_import_ends.py` sees to the people of an import when it is over.
+A run reads the profiles of a thousand waiting syncs from Omneo, looks at a hundred of them at a time in Klaviyo, and
+sends those that are fit (`fit_for_bulk.py`) in one import; each of the others goes alone. It holds each person's turn
+from before the read of the profile until the import's call. So no sync can write an older state later, and an erasure
+finds either the waiting sync or the note of the import. A person in one import goes into no other.
+`sync_import_ends.py` finishes the syncs of an import when it is over.
 """
 
 import logging
@@ -32,11 +33,12 @@ from shared.storage.leases import Lease
 from shared.tenants.tenants import Tenant
 
 MOST_IN_ONE = 1_000
-MOST_UNDER_WAY = 10  # imports; each is asked after about every ten seconds: 60 a minute, of Klaviyo's 150
+MOST_UNDER_WAY = 10  # imports; a run looks at each every ten seconds: 60 calls a minute, of Klaviyo's 150
 MOST_LOOKED_THROUGH = 5_000  # of the backlog, to find those for one import
 THREADS = 32  # each mostly waits for the store
 WORKS_FOR = timedelta(seconds=90)
-# No hundred is begun later than this after the first turn was taken, and no import: a turn lasts for 90 seconds.
+# The last moments, after the first turn was taken, to begin another hundred and to begin the import: a turn lasts for
+# 90 seconds.
 FILLING = timedelta(seconds=40)
 HELD_SAFELY = timedelta(seconds=70)
 LEASE = timedelta(minutes=2)
@@ -51,13 +53,14 @@ def import_syncs(
     known: Callable[[], Tenant],
     dropping: Callable[[], Dropped],
 ) -> None:
-    """See to the imports under way, and begin others while many syncs wait. As long as there are any, a run is to come when this returns.
+    """Follow the imports under way, and begin others while many syncs wait. While there are any, it queues the next
+    run.
 
-    `known` returns the tenant as it is now. `dropping` looks up who was erased by now, and returns what tells of a sync that it is
-    therefore not to be done any more.
+    `known` returns the tenant as it is now. `dropping` looks up the people who were erased, and returns a function that
+    says whether to drop a sync for that reason.
 
     Raises:
-        DisconnectedError: the account is disconnected; what waits goes on waiting.
+        DisconnectedError: the account is disconnected; waiting syncs keep waiting.
         OwnServiceError: of ours; the queue must deliver again.
     """
     tenant = known()
@@ -73,14 +76,14 @@ def import_syncs(
 
 
 def sweep_imports(job: SweepOutbox, tenant: Tenant, services: Services) -> None:
-    """Queue a run if an import is under way; a run that was lost is made up for like this."""
+    """Queue a run if an import is under way: this replaces a run that was lost."""
     if tenant.is_connected and SyncImports.of(services).all(tenant.name):
         import_soon(tenant, services, traceparent=job.traceparent)
 
 
 @dataclass
 class _Filling:
-    """Those who are to go in one import."""
+    """The people for one import."""
 
     fits: list[Fit] = field(default_factory=list)
     is_full: bool = False
@@ -88,7 +91,7 @@ class _Filling:
     _note: NoteSize = field(default_factory=NoteSize)
 
     def take(self, fit: Fit) -> None:
-        """Take somebody, if there is room; who is not taken goes on waiting."""
+        """Add a person if there is room; otherwise the person keeps waiting."""
         size = self._bytes + size_of(fit.row)
         if self.is_full or size > MOST_BYTES or not self._note.takes(fit.sent):
             self.is_full = True
@@ -120,7 +123,7 @@ class _Run:
         self._sent = 0
 
     def work(self) -> None:
-        """Do it, and queue the next run."""
+        """Do the run, and queue the next one."""
         ends = SyncImportEnds(self._many, self._dropping, self._goes_on)
         attempts = 0
         try:
@@ -139,11 +142,14 @@ class _Run:
             import_soon(self._tenant, self._services, after=after, attempts=attempts, traceparent=traceparent)
 
     def _goes_on(self) -> bool:
-        """Return whether no other run is at it by now."""
+        """Return whether this is still the only run."""
         return self._services.leases.renew(self._lease, lasting=LEASE)
 
     def _send(self) -> float | None:
-        """Begin imports; return after how many seconds to go on, None when none is under way and few syncs wait."""
+        """Begin imports.
+
+        Return the seconds until the next run, or None if no import is under way and few syncs wait.
+        """
         ends = self._services.clock() + WORKS_FOR
         while are_many(self._tenant, self._services) and self._goes_on():
             if len(self._imports.all(self._tenant.name)) >= MOST_UNDER_WAY:
@@ -156,7 +162,7 @@ class _Run:
         return FOLLOWED_EVERY if is_any else None
 
     def _send_some(self) -> bool:
-        """Begin one import; return whether any sync was looked at for it."""
+        """Begin one import; return whether it looked at any sync."""
         tenant, clock = self._known(), self._services.clock
         if tenant.klaviyo is None or tenant.klaviyo_account_id != self._tenant.klaviyo_account_id:
             return False  # the app was uninstalled, or joined to another account
@@ -175,7 +181,7 @@ class _Run:
         return count > 0
 
     def _candidates(self) -> Iterator[WaitingSync]:
-        """Yield what may go in bulk, as much as fits an import, without those who are in one."""
+        """Yield the waiting syncs that may go in bulk, at most as many as one import holds, without people who are in an import."""
         name = self._tenant.name
         there = {row.profile_id for one in self._imports.all(name) for row in one.rows}
         found, seen, after = 0, 0, None
@@ -193,7 +199,7 @@ class _Run:
             seen, after = seen + len(page), page[-1].id
 
     def _look(self, syncs: list[WaitingSync], filling: _Filling) -> None:
-        """Put those that are fit among those of an import, and let the others go by themselves."""
+        """Add the fit syncs to an import, and let each of the others go alone."""
         is_dropped, name = self._dropping(), self._tenant.name
         dropped = [sync for sync in syncs if is_dropped(sync.job)]
         self._many.each(lambda sync: self._backlog.take_out(name, sync), dropped)
@@ -203,7 +209,7 @@ class _Run:
         read = self._many.each(lambda sync: self._read(sync, deciding), asked)
         troubles = [one for one in read if isinstance(one, WaitError)]
         if troubles and len(troubles) == len(read):
-            raise troubles[0]  # Omneo is away; of one alone it cannot tell, the others must not wait for that
+            raise troubles[0]  # Omneo is down; if it only fails for one profile, the others must not wait
         held = self._many.held_under(one.plan.klaviyo_id for one in read if isinstance(one, Read))
 
         def decided(one: Read | Apart | WaitError) -> Fit | Apart:
@@ -238,13 +244,13 @@ class _Run:
         self._backlog.take_out(name, sync)
 
     def _start(self, fits: list[Fit]) -> None:
-        """Ask for an import. Its people wait in the backlog no longer once Klaviyo has taken it.
+        """Ask Klaviyo for an import. Once Klaviyo has accepted it, remove its people from the backlog.
 
         Raises:
-            WaitError, TokenRejectedError, DisconnectedError: surely not begun.
+            WaitError, TokenRejectedError, DisconnectedError: the import has certainly not begun.
         """
         klaviyo, name, now = self._services.klaviyo(self._tenant), self._tenant.name, self._services.clock()
-        klaviyo.need_token()  # else nobody could tell a call without an answer from one that was not made
+        klaviyo.need_token()  # otherwise a call without an answer would look like a call that was never made
         one = SyncImport(
             id=self._services.new_id(),
             account=self._tenant.klaviyo_account_id,
@@ -257,7 +263,7 @@ class _Run:
         try:
             job = klaviyo.import_profiles([fit.row for fit in fits])
         except (DisconnectedError, TokenRejectedError):
-            self._imports.end(name, one.id)  # no call was made, or it was not taken for ours
+            self._imports.end(name, one.id)  # no call was made, or Klaviyo did not accept our token
             raise
         except RefusedError as error:
             self._imports.end(name, one.id)
@@ -268,13 +274,13 @@ class _Run:
                 self._imports.end(name, one.id)
                 raise
             logs.write(logging.WARNING, "a bulk import may be lost", reason=str(error), syncs=len(fits))
-            return  # the next run finds the note, and sees to its people
+            return  # the next run finds the note, and finishes its syncs
         self._imports.note_job(name, one.id, job)
         self._many.each(lambda fit: self._backlog.take_out(name, fit.sync), fits)
         self._sent += len(fits)
 
     def _refused(self, fits: list[Fit], error: RefusedError) -> None:
-        """Let those go by themselves whom Klaviyo names in refusing an import, or all of them if it names nobody."""
+        """Let the profiles that Klaviyo's refusal names go alone, or all of them if it names none."""
         logs.write(logging.WARNING, "a bulk import was refused", reason=str(error), syncs=len(fits))
         places = blamed(error, len(fits)) or range(len(fits))
         self._many.each(lambda place: self._set_apart(fits[place].sync, Apart.ALONE), places)

@@ -1,1 +1,1 @@
-"""Benchmarks, as ratios against named baselines that are measured in the same run, interleaved with what is measured."""
+"""Benchmarks, as ratios to named baselines. Each baseline is measured in the same run, in turns with the product."""

@@ -1,6 +1,5 @@
-"""`python -m tests.bench [NAME]`: run every benchmark, or one, and print what was found.
-
-A missed aim is said, not enforced: the exit status tells only whether everything could be measured.
+"""`python -m tests.bench [NAME]`: run every benchmark, or one, and print the results. It prints a missed aim, but does
+not fail on it: the exit status only shows whether everything could be measured.
 """
 
 import sys
@@ -46,7 +45,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Finding]]] = {
 
 
 def main() -> int:
-    """Run what the command line asks for; return 1 if something could not be measured."""
+    """Run the benchmarks of the command line; return 1 if something could not be measured."""
     names = sys.argv[1:] or list(BENCHMARKS)
     if unknown := [name for name in names if name not in BENCHMARKS]:
         print(f"There is no benchmark {unknown[0]}; there are: {', '.join(BENCHMARKS)}", file=sys.stderr)

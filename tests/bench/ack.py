@@ -20,7 +20,7 @@ _SIZES = (1, 1000)
 _WARM_ROUNDS = {1: 60, 1000: 15}
 _COLD_ROUNDS = 5
 _WARM_AIM = Aim("<=", 1.0)
-_COLD_AIM = Aim("<=", 2.5)  # half of what Klaviyo waits
+_COLD_AIM = Aim("<=", 2.5)  # half of Klaviyo's patience
 
 
 def warm() -> Iterator[Finding]:

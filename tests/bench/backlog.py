@@ -1,9 +1,11 @@
-"""Events that outrun the single calls, through the worker against the sandbox's limits: how fast a backlog drains, and whether a stream is kept up with.
+"""More events than single calls can carry, through the worker against the sandbox's limits: how fast a backlog drains,
+and whether the worker keeps up with a stream.
 
-Time is that of a stepped clock, on which the queue dispatches as many a second as `queues.toml` says. The packer's calls take the time that
-stands below, in which all else goes on, since it makes them one after the other; no other call takes time, since a hundred jobs are worked on at once. The rates of this
-machine are measured beside it. One job is worked on at a time, so one call is under way when the limit is reached; in the cloud it may be as
-many as are dispatched within a second, until all instances know of the rest.
+The clock is stepped; the queue dispatches as many tasks a second on it as `queues.toml` says. The packer makes its
+calls one after the other, so each takes the time below, and everything else goes on meanwhile. Other calls take no
+time, because a hundred jobs run at once. The rates of this machine are measured beside it. Here one job runs at a time,
+so one call is under way when the limit is reached. In the cloud, all calls of a second may be under way until every
+instance knows of the rest.
 """
 
 import io
@@ -49,7 +51,8 @@ _STREAM_SECONDS, _A_SECOND = 60, 500
 _LIVE_EVERY = 7
 _ON_DISK = 1_000
 _SINGLE, _BULK = "/api/events", "/api/event-bulk-create-jobs"
-# Seconds of what a packer does: a page that is read, while it sends; several writes at once; a single document; and half a bulk call.
+# Seconds of a packer's steps: the read of a page, while it sends; several writes at once; a single document; and half a
+# bulk call.
 _PAGE, _WRITES, _DOCUMENT, _HALF_A_CALL = 0.0, 0.15, 0.03, 0.5
 _QUEUES = Path(__file__).parents[2] / "shared/jobs/queues.toml"
 
@@ -64,7 +67,10 @@ class Event:
 
 @dataclass(frozen=True)
 class _Run:
-    """What a run came to, in seconds of the stepped clock, but for `real`. `oldest` and `latest_live` are from an event's 202 on."""
+    """The result of a run, in seconds of the stepped clock; only `real` is in real seconds.
+
+    `oldest` and `latest_live` count from an event's 202.
+    """
 
     events: int
     seconds: float
@@ -146,7 +152,7 @@ def _attributes(number: int, event: Event) -> dict[str, Any]:
 
 
 class Working:
-    """The functions and the workers: what is accepted and what is due, each at its moment, also while the packer waits for something."""
+    """The functions and the workers: they accept events and run due jobs, each at its moment, even while the packer waits."""
 
     def __init__(
         self, events: list[Event], began: datetime, tenant: Tenant, services: Services, queue: Timetable
@@ -173,7 +179,10 @@ class Working:
             pass
 
     def wait(self, seconds: float) -> None:
-        """Let time pass for the packer, in which everything else goes on. What the packer does at once waits at once."""
+        """Let time pass for the packer, while everything else goes on.
+
+        Steps that the packer makes at once wait at once.
+        """
         if not self._waits.acquire(blocking=False):
             return
         try:
@@ -185,7 +194,7 @@ class Working:
             self._waits.release()
 
     def _step(self, end: datetime | None, *directions: Direction) -> bool:
-        """Do what comes next, if anything does before the end."""
+        """Do the next step, if there is one before the end."""
         due, arrives = self._queue.due(*directions), self._arrival()
         moments = [at for at in (due, arrives) if at is not None and (end is None or at <= end)]
         if not moments:

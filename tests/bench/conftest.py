@@ -1,3 +1,3 @@
-"""What pytest must not import here: entry points read the environment as they are imported."""
+"""The files that pytest must not import here: entry points read the environment at their import."""
 
 collect_ignore_glob = ["functions/*"]

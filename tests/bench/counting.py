@@ -1,4 +1,4 @@
-"""The store and the queue of a worker, counted. What a call is for is not known here."""
+"""The store and the queue of a worker, with counts of their calls. It does not know the purpose of a call."""
 
 import threading
 from collections import Counter
@@ -31,7 +31,7 @@ class CountingDocuments(Through):
 
 
 class CountingQueue:
-    """A queue that keeps what it is given in `jobs`, one of a name, and counts every call."""
+    """A queue that keeps its jobs in `jobs`, one for each name, and counts every call."""
 
     def __init__(self, counts: Counter[str]) -> None:
         self.jobs: list[AnyJob] = []
@@ -55,7 +55,7 @@ class CountingQueue:
         return True
 
     def put_back(self, queue: str, body: bytes, *, tenant: str, direction: Direction, delay: float) -> None:
-        """Keep it: dropped, what it had to do would never be done."""
+        """Keep the job: without it, its work would never be done."""
         with self._lock:
             self._counts[QUEUE_CALLS] += 1
             self.jobs.append(read_job(body))

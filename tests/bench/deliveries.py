@@ -1,7 +1,5 @@
-"""Deliveries as Klaviyo's system webhooks make them: of a realistic size, and signed. Pure.
-
-The size is that of an event with its `event_properties`, which Klaviyo sends whole: about 2 KB. What stands in them is made up, since
-Klaviyo does not document it.
+"""Deliveries as Klaviyo's system webhooks make them: of a realistic size, and signed. Pure. An event has about 2 KB
+with its `event_properties`, which Klaviyo sends whole. Their content is made up, since Klaviyo does not document it.
 """
 
 import json
@@ -60,9 +58,8 @@ def a_body(happenings: Sequence[Happening], now: datetime) -> dict[str, Any]:
 
 
 def a_delivery(count: int, now: datetime, *, text: str = "") -> bytes:
-    """Return the signed request that delivers so many events of as many profiles, of all topics in turn.
-
-    `text` stands in each event beside what a real one holds.
+    """Return the signed request that delivers so many events, each of another profile, of all topics in turn. Each
+    event also contains `text`.
     """
     happenings = [
         Happening(f"4L3cw{number:06d}", TOPICS[number % len(TOPICS)], profile_id(number), now)

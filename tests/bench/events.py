@@ -22,7 +22,7 @@ from tests.bench.stage import REVISION, Stage, control
 from tests.support.world import ACCOUNT, EMAIL, OMNEO_TOKEN, SIGNING_SECRET, TENANT
 
 _EVENTS = 150
-_BASELINE_ACCOUNT = "BaseAc"  # one of its own, so that the two share no rate limit
+_BASELINE_ACCOUNT = "BaseAc"  # another account, so that the two share no rate limit
 _KLAVIYO_ID = "01JD0000000000000000000001"
 _JSON_API = "application/vnd.api+json"
 
@@ -52,7 +52,7 @@ class _Accounts:
     baseline_token: str
 
     def calls(self) -> Counter[str]:
-        """Return how many calls each service has recorded of ours, with what the store and the queue counted."""
+        """Return the number of our calls that each service has recorded, and the counts of the store and the queue."""
         ours = sum(call["account"] != _BASELINE_ACCOUNT for call in self.stage.klaviyo_calls())
         return Counter({**self.stage.counts, "Klaviyo": ours, "Omneo": len(self.stage.omneo_calls())})
 
@@ -123,7 +123,7 @@ def _accepted(variant: _Variant, services: Services) -> SendMetric:
 
 
 def _post(job: SendMetric, accounts: _Accounts, bare: requests.Session) -> float:
-    """Create the same event with nothing but `requests`; return the seconds it took."""
+    """Create the same event with only `requests`; return its time in seconds."""
     headers = {
         "Authorization": f"Bearer {accounts.baseline_token}",
         "revision": REVISION,

@@ -1,4 +1,4 @@
-"""What a worker pays to be able to call Klaviyo and Omneo at all: our own clients against Klaviyo's official one."""
+"""The cost for a worker to load the clients of Klaviyo and Omneo: our own clients against Klaviyo's official one."""
 
 import json
 import subprocess

@@ -21,7 +21,7 @@ from tests.support.world import ACCOUNT, OMNEO_TOKEN, SIGNING_SECRET, TENANT
 _LIST = "MaLi01"
 _OMNEO_READ, _OMNEO_WRITE, _INTERACTION = "Omneo reads", "Omneo writes", "Omneo interactions"
 _KLAVIYO_READ, _KLAVIYO_WRITE = "Klaviyo reads", "Klaviyo writes"
-# Klaviyo takes 700 reads of profiles a minute. Its clock is moved on: what is counted here is calls, not waiting.
+# Klaviyo takes 700 reads of profiles a minute. Its clock is moved forward: this counts calls, not waiting time.
 _JOBS_BETWEEN, _SECONDS_ON = 50, 10
 
 
@@ -131,7 +131,7 @@ def _tenant(case: _Case, stage: Stage) -> Tenant:
 
 
 def _deliver(case: _Case, tenant: Tenant, stage: Stage) -> None:
-    """Queue the delivery and do every job that comes of it, as if the windows were over at once."""
+    """Queue the delivery and do every job that follows, as if the windows ended at once."""
     now = datetime.now(UTC)
     queue = stage.queue
     taken = accept_delivery(

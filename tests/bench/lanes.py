@@ -1,6 +1,5 @@
-"""The lane of profile syncs: what a live event waits behind 50,000 of them, what 3,000 at once cost, and a token endpoint that is away.
-
-Time is that of a stepped clock. A worker is given 20 ms of it for each job, as one was seen to need for a sync.
+"""The lane of profile syncs: the wait of a live event behind 50,000 syncs, the cost of 3,000 at once, and a token
+endpoint that is down. The clock is stepped. A worker gets 20 ms for each job: a measured worker needed that for a sync.
 """
 
 import io
@@ -172,7 +171,7 @@ def _without_token(stage: _Stage) -> Iterator[Finding]:
 
 
 def _customer(number: int, stage: _Stage) -> str:
-    """Make a customer whom Klaviyo has as the last sync left her, and return her id."""
+    """Make a customer whose Klaviyo profile is unchanged since her last sync, and return her id."""
     email, id = f"canary-{number}@example.org", f"omneo-{number}"
     klaviyo_id = stage.sandbox.klaviyo.profile(ACCOUNT, email=email, external_id=id).id
     identity = {"handle": "klaviyo", "identifier": klaviyo_id}

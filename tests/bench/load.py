@@ -1,7 +1,7 @@
-"""Makes load, in a process of its own: `python -m tests.bench.load` reads an Order as JSON and prints a Result as JSON.
+"""Makes load, in a separate process: `python -m tests.bench.load` reads an Order as JSON and prints a Result as JSON.
 
-One thread and non-blocking sockets, each with one request on its way at a time; the request is made once. What is called
-and what it should answer is not known here.
+One thread and non-blocking sockets, each with one request under way at a time; the request is made once. It does not
+know the called function or its right answers.
 """
 
 import json
@@ -22,7 +22,7 @@ _STALLED = 20.0  # seconds without any answer
 
 @dataclass(frozen=True)
 class Order:
-    """What to send where: `request` as Latin-1 text, over `connections` kept open, for `seconds` after `warm_up`."""
+    """The request and its address: `request` as Latin-1 text, over `connections` kept open, for `seconds` after `warm_up`."""
 
     port: int
     request: str
@@ -61,7 +61,7 @@ class Load:
         self._statuses: Counter[str] = Counter()
 
     def make(self) -> Result:
-        """Return what came of it, after closing every connection.
+        """Make the load and return the result, after closing every connection.
 
         Raises:
             OSError: nobody listens, or nobody has answered for 20 seconds.

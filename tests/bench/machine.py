@@ -1,4 +1,4 @@
-"""What the numbers were measured on, in one line."""
+"""The machine of the measurements, in one line."""
 
 import os
 import platform

@@ -28,7 +28,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Aim:
-    """What a number should be.
+    """The aim for a number.
 
     >>> Aim("<=", 1.5).is_met_by(1.4), Aim(">=", 0.5).is_met_by(0.4), Aim("=", 1).is_met_by(1.0)
     (True, False, True)
@@ -38,7 +38,7 @@ class Aim:
     bound: float
 
     def is_met_by(self, value: float) -> bool:
-        """Return whether the number, unrounded, is what it should be."""
+        """Return whether the number, unrounded, reaches the aim."""
         match self.relation:
             case "<=":
                 return value <= self.bound

@@ -1,7 +1,6 @@
-"""What every function holds in memory at its worst: as many calls at once as it serves, each with the largest body that it takes.
-
-The worst body is the one whose JSON becomes the most values, or for Klaviyo's webhook a delivery of as many events and bytes as fit. All of it
-is taken: what is refused at the door holds nothing.
+"""The memory of every function at its worst: as many calls at once as it serves, each with the largest body that it
+accepts. The worst body is the one whose JSON becomes the most values, or for Klaviyo's webhook a delivery of as many
+events and bytes as fit. The function accepts all of them, because a refused body takes no memory.
 """
 
 import hashlib
@@ -25,7 +24,7 @@ from tests.bench.wire import request_bytes
 from tests.support.world import EMAIL, INSTALLATION_KEY, SIGNING_SECRET, TENANT, WEBHOOK_SECRET
 
 _DELIVERY_LARGEST = 24_000_000
-_TASK_LARGEST = 2**20  # what Cloud Tasks takes
+_TASK_LARGEST = 2**20  # the limit of Cloud Tasks
 _GIVEN = {
     "EXTENSION_URL": "https://e.example.com",
     "KLAVIYO_CLIENT_ID": "bench",
@@ -42,7 +41,7 @@ _KEY = {"Authorization": f"Bearer {INSTALLATION_KEY}"}
 
 @dataclass(frozen=True)
 class Worst:
-    """A call at its worst: the largest body, what must stand in it beside its values, and the status that says that all of it was read."""
+    """A call at its worst: the largest body, the required fields beside its values, and the status that shows that all of it was read."""
 
     path: str
     largest: int
@@ -74,7 +73,8 @@ _REWARD = {
     "data": {"reward_definition_id": 1, "amount": 1},
 }
 _PROFILE = {"id": "0b0c6f3e-5a0e-4a7b-9d3a-2f8f2f1c9a01"}
-# Beside the webhook, which gets deliveries. An event must fit a task; of a form no more is read.
+# All functions but the webhook, which gets deliveries. An event must fit into a task; of a form, no more than that is
+# read.
 _CALLS = {
     "targets": Worst(
         f"{_API}/targets/klaviyo/metric?metric=Worst", 860_000, 202, {"profile": {"email": EMAIL}}, _SECRET

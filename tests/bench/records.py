@@ -30,7 +30,7 @@ from tests.bench.timetable import REVISION, Timetable, worker_services
 from tests.support.world import ACCOUNT, EMAIL, TENANT, Clock
 
 _RECORDS = 5000
-_BASELINE_ACCOUNT = "BaseAc"  # one of its own, so that the two share no rate limit
+_BASELINE_ACCOUNT = "BaseAc"  # another account, so that the two share no rate limit
 _SINGLE = "/api/data-source-record-create-jobs"
 
 
@@ -94,7 +94,7 @@ def _accept(number: int, tenant: Tenant, services: Services) -> None:
 
 
 def _send_one_by_one(sandbox: Sandbox, clock: Clock) -> None:
-    """Send the same records with nothing but `requests`, waiting as long as Klaviyo asks."""
+    """Send the same records with only `requests`, and wait as long as Klaviyo asks."""
     source = sandbox.klaviyo.data_source(_BASELINE_ACCOUNT, "Omneo Rewards").id
     token = sandbox.klaviyo.install(_BASELINE_ACCOUNT).access_token
     headers = {

@@ -32,7 +32,7 @@ _SHARES = ((7, True, _STAMP), (2, False, _STAMP), (1, True, None))
 
 @dataclass(frozen=True)
 class _Done:
-    """What a worker has told of its run."""
+    """The report of a worker about its run."""
 
     seconds: float
     moved_seconds: float

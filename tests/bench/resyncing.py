@@ -1,6 +1,8 @@
-"""A worker, in a process of its own, that does a run over a whole base: `python -m tests.bench.resyncing FOLDER SANDBOX TOKEN SYNCS`.
+"""A worker, in a separate process, that does a run over a whole base: `python -m tests.bench.resyncing FOLDER SANDBOX
+TOKEN SYNCS`.
 
-Its clock is moved on, with the sandbox's, instead of waiting: Klaviyo's limits hold on that clock. Prints one line of JSON when it is done.
+Instead of waiting, it moves its clock and the sandbox's forward: Klaviyo's limits hold on that clock. It prints one
+line of JSON when it is done.
 """
 
 import io
@@ -29,7 +31,7 @@ _FOLLOWING = 10.0
 
 
 class _MovedClock:
-    """The real time, and what was not waited for."""
+    """The real time, plus the waits that were skipped."""
 
     def __init__(self, sandbox: dict[str, str]) -> None:
         self._ahead = timedelta()

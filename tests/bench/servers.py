@@ -44,7 +44,7 @@ class Server:
         return time.monotonic() - self.started_at
 
     def call(self, request: bytes, status: int) -> None:
-        """Call it on a connection of its own, and return when the whole answer is there."""
+        """Call it on a new connection, and return when the whole answer is there."""
         if (answered := self.answered(request)) != status:
             raise BenchmarkError(f"answered {answered}, not {status}; it wrote:\n{self._last_words()}")
 
@@ -92,7 +92,7 @@ def _kilobytes(file: Path, field: str) -> int:
 
 @contextmanager
 def server(root: Root, environment: Mapping[str, str], *, threads: int = THREADS) -> Iterator[Server]:
-    """Start the function with this environment and no other; end it, whatever it is doing, after the `with` block."""
+    """Start the function with this environment and no other; end it after the `with` block, even in the middle of work."""
     port = free_port()
     log = root.folder.with_suffix(".log")
     launcher = Path(sys.executable).with_name("functions-framework")

@@ -1,4 +1,4 @@
-"""What stands around a function that is measured: queue emulator, sandbox, stores, and one installed tenant."""
+"""The setting of a measured function: queue emulator, sandbox, stores, and one installed tenant."""
 
 import json
 import os
@@ -89,7 +89,7 @@ def environment_with_tenant(
 ) -> dict[str, str]:
     """Return the environment that deployment gives a function, after storing one installed tenant there.
 
-    Its queues exist and are paused: what is measured is the handing over of tasks, not what becomes of them.
+    Its queues exist and are paused: the benchmark measures the handing over of tasks, not their work.
     """
     workers = {name: "http://127.0.0.1:9" for name, row in load_functions().items() if not row.public}
     given = {"ENCRYPTION_KEYS": f"k1:{new_key()}", **changes}
@@ -102,7 +102,7 @@ def environment_with_tenant(
 def environments_by_store(
     folder: Path, tasks_port: int, running: ExitStack, *, function: str = "targets"
 ) -> tuple[dict[str, dict[str, str]], list[Note]]:
-    """Return such an environment for each store that there is here, and why one is missing.
+    """Return such an environment for each store on this machine, and the reason if one is missing.
 
     The emulator of Firestore runs until `running` is closed.
     """
@@ -123,7 +123,7 @@ def environments_by_store(
 
 
 def a_connected_tenant(access_token: str) -> Tenant:
-    """Return a tenant whose Klaviyo token works for an hour."""
+    """Return a tenant with a Klaviyo token that works for an hour."""
     now = datetime.now(UTC)
     connection = KlaviyoConnection(
         access_token=SecretStr(access_token),

@@ -1,4 +1,4 @@
-"""A worker's handlers with the real services, on a sandbox in a process of its own. What is handed to them is not known here."""
+"""A worker's handlers with the real services, on a sandbox in a separate process. It does not know their jobs."""
 
 import io
 import time
@@ -27,7 +27,7 @@ REVISION = "2026-10-15"
 
 @dataclass(frozen=True)
 class Stage:
-    """The services, the two sandboxes they call, and what was counted of store and queue."""
+    """The services, the two sandboxes that they call, and the counts of store and queue."""
 
     services: Services
     queue: CountingQueue
@@ -53,11 +53,11 @@ class Stage:
         return cls(services, queue, sandbox["klaviyo"], omneo, counts)
 
     def klaviyo_calls(self) -> list[dict[str, Any]]:
-        """Return what Klaviyo has recorded, oldest first."""
+        """Return the calls that Klaviyo has recorded, oldest first."""
         return list(control(f"{self.klaviyo}/_sandbox/calls")["calls"])
 
     def omneo_calls(self) -> list[dict[str, Any]]:
-        """Return what Omneo has recorded, oldest first."""
+        """Return the calls that Omneo has recorded, oldest first."""
         return list(control(f"{self.omneo}/_sandbox/calls")["calls"])
 
     def hand_over(self, job: AnyJob) -> float:

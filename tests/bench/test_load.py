@@ -1,4 +1,4 @@
-"""The load generator reads every answer whole and counts what it was answered."""
+"""The load generator reads every answer whole and counts the statuses."""
 
 import threading
 from collections.abc import Iterator

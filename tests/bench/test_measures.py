@@ -1,4 +1,4 @@
-"""What is printed says what was measured."""
+"""The output names the measured values."""
 
 import pytest
 

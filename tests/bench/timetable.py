@@ -23,9 +23,8 @@ REVISION = "2026-10-15"
 
 @dataclass
 class Timetable(CountingQueue):
-    """Two queues whose jobs come out when they are due, on a clock that they move; a name is taken once.
-
-    With `a_second`, so many come out of each in a second at most, however long the work on one takes: others are worked on meanwhile.
+    """Two queues that give out due jobs, on a clock that they move; they accept a name once. With `a_second`, each
+    gives out at most so many in a second. A slow job does not hold the others up: they run meanwhile.
     """
 
     clock: Clock

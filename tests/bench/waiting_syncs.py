@@ -1,7 +1,7 @@
-"""Syncs that wait in number: how fast they drain in bulk imports, and what a live event waits behind them and a backlog of events.
-
-Time is that of a stepped clock, as in `backlog.py`. What a run of bulk imports does takes the time that stands below, shared by its threads, in
-which all else goes on: no other begins before it has passed. Klaviyo carries an import out in `_LANDS` seconds.
+"""Many waiting syncs: how fast they drain in bulk imports, and the wait of a live event behind them and a backlog of
+events. The clock is stepped, as in `backlog.py`. The steps of a run of bulk imports take the times below, which its
+threads share; everything else goes on meanwhile. The next run begins only after that time. Klaviyo carries an import
+out in `_LANDS` seconds.
 """
 
 import io
@@ -101,7 +101,7 @@ def live_behind(syncs: int, events: int) -> Iterator[Finding]:
 
 
 class _Shop:
-    """A tenant whose customers Klaviyo has as the last sync left them, with a name that has changed since."""
+    """A tenant whose customers have changed their name since the last sync; Klaviyo has them as that sync wrote them."""
 
     def __init__(self, folder: Path, sandbox: Sandbox, clock: Clock) -> None:
         self.sandbox = sandbox
@@ -160,7 +160,7 @@ class _Shop:
         return Counter((call.path, call.status) for call in made if call.method == "POST")
 
     def work(self, events: list[Event], until: Callable[[], bool]) -> None:
-        """Do what is due, until that is so."""
+        """Do the due work, until the condition holds."""
         working = _WorkingInBulk(events, self.clock.now, self.tenant, self.services, self.queue)
         logs.configure("bench")
         with redirect_stdout(io.StringIO()):
@@ -200,7 +200,7 @@ class _WorkingInBulk(Working):
         self._owed += seconds / THREADS
 
     def work_until(self, is_over: Callable[[], bool]) -> None:
-        """Do what is due until it is over; that is asked once a second."""
+        """Do the due work until it is over; check once a second."""
         asked = self._clock.now
         while self._clock.now < asked + timedelta(seconds=1) or not is_over():
             if self._clock.now >= asked + timedelta(seconds=1):

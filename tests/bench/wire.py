@@ -13,7 +13,7 @@ class UnreadableAnswerError(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """A complete answer at the start of what was received: its status, and how many bytes it takes."""
+    """A complete answer at the start of the received bytes: its status, and its length in bytes."""
 
     status: int
     length: int

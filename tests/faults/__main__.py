@@ -20,7 +20,7 @@ _ALL_HAPPEN_WITHIN = 180.0  # seconds, also of a run that is to be shorter: the 
 
 
 def main() -> int:
-    """Run once and say what came of it."""
+    """Run once and print the result."""
     asked = _asked()
     over = threading.Event()
     with tempfile.TemporaryDirectory() as folder, opened(Path(folder), asked.tenants) as shop:

@@ -1,7 +1,7 @@
-"""`python -m tests.faults.busy [--seconds=] [--tenants=]`: a busy day in minutes. One tenant sends as fast as it is answered, the others now and then.
-
-It prints how long the events of the quiet ones take from their 202 to Klaviyo, before the noisy one begins and beside it, and what the functions
-hold in memory, threads and open connections. The exit status is 1 if the quiet ones suffer, or something grows.
+"""`python -m tests.faults.busy [--seconds=] [--tenants=]`: a busy day in minutes. One noisy tenant sends its next event
+at each answer, the others send now and then. It prints the time of the quiet tenants' events from their 202 to Klaviyo,
+before the noisy tenant begins and beside it. It also prints the functions' memory, threads and open connections. The
+exit status is 1 if the quiet tenants' events slow down, or one of these numbers grows.
 """
 
 import argparse
@@ -27,7 +27,7 @@ _GROWS = 1.25
 
 @dataclass(frozen=True)
 class Held:
-    """What the processes of a function hold: memory in MB, threads, open files and connections."""
+    """The resources of a function's processes: memory in MB, threads, open files and connections."""
 
     memory: float
     threads: int
@@ -35,7 +35,7 @@ class Held:
 
 
 def main() -> int:
-    """Run once and say what came of it."""
+    """Run once and print the result."""
     asked = _asked()
     with tempfile.TemporaryDirectory() as folder, opened(Path(folder), asked.tenants) as shop:
         noisy, *quiet = shop.tenants

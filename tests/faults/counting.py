@@ -1,4 +1,7 @@
-"""What a run came to: the services' journals against what callers were told. Each sentence is a promise that was not kept."""
+"""The result of a run: the services' journals, compared with the answers to callers.
+
+Each sentence is a broken promise.
+"""
 
 import json
 import urllib.request
@@ -11,7 +14,7 @@ from tests.faults.shop import PEOPLE, Shop, Tenant
 
 
 def broken_promises(shop: Shop, tenant: Tenant, journal: Journal) -> Iterator[str]:
-    """Yield what is wrong with a tenant."""
+    """Yield the broken promises of a tenant."""
     dead = _dead(shop, tenant)
     yield from _events(shop, tenant, journal, dead)
     yield from _rewards(shop, tenant, journal)

@@ -1,7 +1,6 @@
-"""What goes wrong during a run: each kind by chance, one after the other, and how often it really happened.
-
-A kill between an outside call and the note of it waits for the call: the sandbox carries it out and keeps the answer back, and whoever waits
-for it is killed.
+"""The faults during a run: each kind by chance, one after the other, with a count of those that really happened. A kill
+between an outside call and its note waits for the call. The sandbox carries the call out and keeps the answer back, and
+then the waiting process is killed.
 """
 
 import os
@@ -26,12 +25,12 @@ from tests.support.processes import members
 QUEUE = "tasks"
 WORKERS = tuple(name for name, function in load_functions().items() if not function.public)
 DOORS = tuple(name for name, function in load_functions().items() if function.public and name != "install")
-# Where a worker is killed: a call that has taken effect, and whose answer never comes.
+# The call at which a worker is killed: it has taken effect, and its answer never comes.
 POINTS = {
     "POST /api/events": "outbound_worker",
     "POST */rewards": "rewards_webhook",
 }
-# Whoever is killed here holds the profile, or the outbox, for five minutes.
+# A process that is killed here holds the profile, or the outbox, for five minutes.
 SLOW_POINTS = {
     "POST /api/data-source-record-*": "outbound_worker",
     "POST /api/profile-import": "outbound_worker",
@@ -45,7 +44,10 @@ _LOCKED = 3.0
 
 
 class Mischief:
-    """Breaks things from `start` until `stop`, about one in `pause` seconds. `fired` counts what really happened, by its name."""
+    """Makes faults from `start` until `stop`, about one in `pause` seconds.
+
+    `fired` counts those that really happened, by name.
+    """
 
     def __init__(self, shop: Shop, seed: int, pause: float, *, quick: bool) -> None:
         self.fired: Counter[str] = Counter()
@@ -83,7 +85,7 @@ class Mischief:
             time.sleep(0.1)
 
     def stop(self) -> None:
-        """Break nothing more, and mend what the services were told to do wrong."""
+        """Stop making faults, and end the faults of the services."""
         self._over.set()
         self._thread.join()
         self._shop.sandbox.klaviyo.faults.clear()
@@ -91,7 +93,7 @@ class Mischief:
 
     def _run(self) -> None:
         while not self._over.is_set():
-            # What has happened least comes first, so that each kind happens in a short run too.
+            # The rarest kind so far comes first, so that each kind happens even in a short run.
             for name in sorted(self._ways, key=lambda name: (self.fired[name], self._chance.random())):
                 if self._over.wait(self._pause * (0.5 + self._chance.random())):
                     return
@@ -147,11 +149,11 @@ class Mischief:
         return True
 
     def _fill_disk(self) -> bool:
-        """Let no file of a function grow any more, for a while: what a full disk looks like from inside."""
+        """Keep a function's files from growing for a while: this looks like a full disk to the function."""
         _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
         self._limit_files(1, most)
         self._over.wait(_LOCKED)
-        self._limit_files(most, most)  # also what a launcher has started meanwhile
+        self._limit_files(most, most)  # also processes that a launcher has started meanwhile
         return True
 
     def _limit_files(self, soft: int, hard: int) -> None:

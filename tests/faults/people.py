@@ -1,4 +1,4 @@
-"""What people, tills and Flows do during a run, each in a thread of its own, and the journal of what they were answered."""
+"""The acts of people, tills and Flows during a run, each in its own thread, and the journal of their answers."""
 
 import random
 import threading
@@ -18,7 +18,10 @@ METRIC = "Points Earned"
 
 @dataclass
 class Journal:
-    """What a tenant's callers did, and what they were answered. `consents` holds who decided what last; `records` the last of each object."""
+    """The acts of a tenant's callers, and the answers to them.
+
+    `consents` holds each person's last decision; `records` the last record of each object.
+    """
 
     events: set[str] = field(default_factory=set)
     refused: Counter[str] = field(default_factory=Counter)
@@ -116,7 +119,7 @@ class Callers:
         else:
             self._decide_in_omneo(omneo_id, way)
         self.journal.consents[omneo_id] = way
-        self._over.wait(2.0)  # stamps count seconds: who decides twice in one has opted out
+        self._over.wait(2.0)  # stamps count seconds: a person with two decisions in one second has opted out
 
     def _decide_in_omneo(self, omneo_id: str, way: str) -> None:
         omneo, name = self._shop.sandbox.omneo, self._tenant.name

@@ -1,4 +1,7 @@
-"""What a run stands on: both sandboxes, the bundle's processes between them, and tenants. No faults and no verdicts here."""
+"""The setting of a run: both sandboxes, the bundle's processes between them, and tenants.
+
+No faults and no verdicts here.
+"""
 
 import http.client
 import json
@@ -74,7 +77,7 @@ class Shop:
     def post_until_answered(
         self, tenant: str, path: str, body: Mapping[str, Any], *, over: threading.Event, chance: random.Random
     ) -> tuple[int, dict[str, Any]]:
-        """Call as a caller does who repeats what was not answered, until the run is over."""
+        """Make a call and repeat it until an answer comes or the run is over, as a real caller does."""
         while True:
             status, answer = self.post(tenant, path, body)
             if status not in _REPEATED or over.is_set():

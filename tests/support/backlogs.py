@@ -1,4 +1,7 @@
-"""A tenant whose events outrun the single calls: they wait in the backlog, and the packer runs by the queue or by hand, with a fate."""
+"""A tenant with more events than single calls can carry: they wait in the backlog.
+
+The packer runs by the queue or by hand, with a fate.
+"""
 
 from collections import Counter
 from collections.abc import Callable
@@ -22,7 +25,7 @@ BULK = "/api/event-bulk-create-jobs"
 
 @dataclass
 class Rush:
-    """An installed tenant with many events, and what Klaviyo has of them."""
+    """An installed tenant with many events, and those that Klaviyo has."""
 
     world: World
 
@@ -35,7 +38,7 @@ class Rush:
         return Backlog.of(self.world.services)
 
     def accept(self, number: int = 1, *, with_token: bool = False, **more: Any) -> SendMetric:
-        """Accept a call, as the targets function does. Each number is an event of a person of its own."""
+        """Accept a call, as the targets function does. Each number is an event of another person."""
         profile = more.pop("profile", {"attributes": {"email": f"canary-{number}@example.org"}})
         attributes = {
             "metric": {"data": {"attributes": {"name": more.pop("metric", "Points Expire")}}},
@@ -84,7 +87,7 @@ class Rush:
         return deliver(delivery, services or self.world.services)
 
     def deliver_many(self, first: int, many: int = 15) -> list[Outcome]:
-        """Deliver so many at one moment that the last of them are none of few."""
+        """Deliver so many at one moment that the last of them no longer count as few."""
         return [self.deliver(self.job(number)) for number in range(first, first + many)]
 
     def pack(

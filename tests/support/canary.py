@@ -1,7 +1,7 @@
 """Watches the output of the whole suite for personal data and secrets.
 
-Every personal or secret value in a test holds the word below. Where it turns up in captured output, in a log file, or in the
-bytes of a document store, something leaked, and the run fails. It says where, not what.
+Every personal or secret value in a test holds the word below. If the word appears in captured output, in a log file, or
+in the bytes of a document store, a value has leaked, and the run fails. The message names the place, not the value.
 """
 
 from collections.abc import Generator, Iterator

@@ -1,7 +1,6 @@
-"""Runs the operators' commands and the local queue, each in a process of its own that is forked from one which has imported everything.
-
-So a command has its own environment, streams and exit status, as from a shell, without the second that Python and Google's libraries
-take to load. What depends on how the interpreter starts is tried with a real `python -m deploy.tenants`.
+"""Runs the operators' commands and the local queue, each in its own process. The processes are forked from one that has
+imported everything. So a command has its own environment, streams and exit status, as from a shell, without the second
+for loading Python and Google's libraries. Tests of the interpreter's start use a real `python -m deploy.tenants`.
 """
 
 import json
@@ -22,7 +21,7 @@ _processes.set_forkserver_preload(
 
 @dataclass(frozen=True)
 class Done:
-    """What a command came to. `err` is without the lines of the log that tell an act; `acts` are those."""
+    """The result of a command. `acts` are the log lines that report an act; `err` is standard error without them."""
 
     status: int
     out: str
@@ -64,7 +63,7 @@ def _run(
 
 
 def without_acts(err: str) -> tuple[str, tuple[str, ...]]:
-    """Return what a command wrote to standard error, but for the lines that tell an act, and the acts."""
+    """Return a command's standard error without the lines that report an act, and those acts."""
     lines = err.splitlines(keepends=True)
     told = [line for line in lines if line.startswith("{") and '"kind": "audit"' in line]
     return "".join(line for line in lines if line not in told), tuple(

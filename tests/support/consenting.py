@@ -1,6 +1,8 @@
-"""A tenant whose consent comes in from Klaviyo: people who act in the sandbox, the door, the queue, and what Omneo ends up with.
+"""A tenant whose consent comes in from Klaviyo: people who act in the sandbox, the webhook, the queue, and the result
+in Omneo.
 
-`Retailer` is the way through everything. `Inflow` drives the handlers alone, over a queue that is a list, for what needs many runs.
+`Retailer` goes through all parts. `Inflow` drives only the handlers, over a queue that is a list, for tests that need
+many runs.
 """
 
 from collections.abc import Callable, Iterator
@@ -64,7 +66,7 @@ class Retailer:
         return Person(klaviyo, omneo["id"])
 
     def deliver(self, **how: Any) -> list[WebhookDelivery]:
-        """Let Klaviyo deliver what has happened, and see that the door took it."""
+        """Let Klaviyo deliver its events, and check that the webhook accepted them."""
         done: list[WebhookDelivery] = self.klaviyo.deliver(ACCOUNT, **how)
         assert all(delivery.succeeded for delivery in done)
         return done
@@ -83,7 +85,7 @@ class Retailer:
         del self.omneo._tenants[TENANT].profiles[person.omneo]
 
     def settle(self, seconds: float = 13.0) -> None:
-        """Let the queue spread what was delivered, and flush it when its window is over."""
+        """Let the queue spread the delivered events, and flush them when their window is over."""
         self.world.work()
         self.world.work(seconds)
         for _ in range(3):
@@ -151,7 +153,7 @@ def retailer(world: World, **settings: Any) -> Iterator[Retailer]:
 
 
 def an_installed_tenant(world: World, **settings: Any) -> Tenant:
-    """Store a tenant whose Klaviyo account is known by its id, as after a real install."""
+    """Store a tenant with the id of its Klaviyo account, as after a real install."""
     tenant = world.tenant(installed=False)
 
     def edit(tenant: Tenant) -> Tenant:
@@ -185,7 +187,7 @@ def a_door(services: Services) -> Callable[[], Response]:
 
 @dataclass
 class ListedQueue:
-    """A queue whose tasks wait in a list until a test takes them. Names count for ever; nothing is sent."""
+    """A queue whose tasks wait in a list until a test takes them. A name stays taken for ever; it sends nothing."""
 
     jobs: list[AnyJob] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
@@ -259,7 +261,7 @@ class Inflow:
 def remember_a_call(
     shop: Retailer, person: Person, direction: Direction, channel: Channel = Channel.EMAIL
 ) -> None:
-    """Remember a call that Klaviyo has accepted, for a decision of this moment, as whoever makes it does."""
+    """Remember a call that Klaviyo has accepted, for a decision of this moment, like the code that makes such a call."""
     asking = Asking(shop.world.read(), shop.world.services)
     asked = AskedConsent(
         person.omneo,

@@ -19,7 +19,7 @@ class Desk:
     name: str = TENANT
 
     def call(self, method: str, path: str, *, body: object = None, id: str = "", **query: str) -> Json:
-        """Make a call, and return what it answers."""
+        """Make a call, and return its answer."""
         handler = ROUTES[(method, f"/dead-jobs{path}")]
         status, told = handler(
             self.world.read(self.name), self.world.services, Asked({"id": id}, lambda: body, query)

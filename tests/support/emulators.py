@@ -40,9 +40,8 @@ def firestore_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fir
 
 @contextmanager
 def shared(folder: Path) -> Iterator[FirestoreEmulator]:
-    """Use the emulator that another process runs for this folder, or run it. Whoever runs it stops it when no other uses it any more.
-
-    It costs several seconds of a core before it is as fast as it can be.
+    """Use the emulator that another process runs for this folder, or run it. The process that runs it stops it when no
+    other process uses it. The emulator needs several seconds of a core to reach its full speed.
 
     Raises:
         MissingProgramError: see `running`.
@@ -68,7 +67,7 @@ def shared(folder: Path) -> Iterator[FirestoreEmulator]:
 
 
 def _is_there(host: str) -> bool:
-    """Return whether whoever ran it, and wrote its address, is still alive."""
+    """Return whether the process that ran it, and wrote its address, is still alive."""
     name, _, port = host.rpartition(":")
     try:
         socket.create_connection((name, int(port)), timeout=60).close()

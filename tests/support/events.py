@@ -56,7 +56,7 @@ SHAPES: list[Shape] = [enveloped, bare, track, context]
 
 
 def objections(event: Json) -> list[str]:
-    """Return what Klaviyo's own model has against the event."""
+    """Return the faults that Klaviyo's own model finds in the event."""
     from openapi_client.models.event_create_query_v2 import EventCreateQueryV2
     from pydantic import ValidationError
 

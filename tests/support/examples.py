@@ -1,5 +1,5 @@
-"""Which examples Hypothesis tries: the same at every run, on every machine and however a run is shared out, so that what has passed passes
-again. `--hypothesis-profile=new` searches others, and remembers what it has found.
+"""Which examples Hypothesis tries: the same at every run, on every machine, for any number of processes. So a test that
+has passed passes again. `--hypothesis-profile=new` searches other examples, and remembers its findings.
 """
 
 from hypothesis import HealthCheck, settings
@@ -23,8 +23,8 @@ _constants_of_modules = providers._get_local_constants
 
 
 def _constants() -> Constants:
-    """Return the constants that examples are made of: for the same examples none of the product's, since which of its modules are loaded
-    depends on what else a process of the run has tried.
+    """Return the constants from which examples are made. Constants of the product are left out: a process loads
+    different modules for different tests, and would try different examples.
     """
     if settings.get_current_profile_name().startswith(SAME):
         return Constants()

@@ -28,12 +28,12 @@ class MissingProgramError(Exception):
 
 
 class EmulatorFailedError(Exception):
-    """The emulator did not become ready; the message ends with what it wrote."""
+    """The emulator did not become ready; the message ends with its output."""
 
 
 @dataclass(frozen=True)
 class FirestoreEmulator:
-    """A running emulator. `host` is what FIRESTORE_EMULATOR_HOST takes: `127.0.0.1:PORT`."""
+    """A running emulator. `host` is a value for FIRESTORE_EMULATOR_HOST: `127.0.0.1:PORT`."""
 
     host: str
 
@@ -56,7 +56,7 @@ def running(log: Path, *options: str) -> Iterator[FirestoreEmulator]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for us, who then stop the emulator after the last clean-up
+            start_new_session=True,  # Ctrl-C reaches only us; we stop the emulator after the last clean-up
         )
     try:
         _await_ready(process, host, log)

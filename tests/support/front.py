@@ -1,4 +1,4 @@
-"""All public functions behind one address, routed as on Google Cloud, and a caller in front of them who holds every secret."""
+"""All public functions behind one address, routed as on Google Cloud, and a caller in front of them with every secret."""
 
 import hashlib
 import hmac
@@ -19,7 +19,7 @@ Environ = dict[str, Any]
 
 
 class Front:
-    """A WSGI application. Each call that comes by is signed as the one would sign it whose call it is."""
+    """A WSGI application. It signs each call as its real caller would."""
 
     def __init__(self, world: World, load: Load) -> None:
         names = [function.name for function in load_functions().values() if function.public]

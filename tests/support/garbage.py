@@ -1,7 +1,6 @@
-"""When Python looks for garbage: not while tests are collected, and seldom while they run.
-
-What collection makes stays to the end, a million objects or so. To go through them again and again costs more than the tests that make
-garbage. Whatever is left unclosed is still found, at the next look or at the end of the run.
+"""When Python looks for garbage: not during the collection of tests, and seldom while tests run. The collection makes
+about a million objects that stay to the end. To look through them again and again costs more than the tests' garbage.
+Unclosed resources are still found, at the next look or at the end of the run.
 """
 
 import gc
@@ -12,7 +11,7 @@ gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """Leave what is there out of every later look."""
+    """Leave the present objects out of every later look."""
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS, _YOUNG_LOOKS, _OLD_LOOKS)
     gc.enable()

@@ -15,7 +15,7 @@ from functions_framework import create_app
 
 from deploy.staging import stage
 
-# What a server says of a body in chunks, which it has put together; no length is said.
+# A server's headers for a body in chunks, which it has put together; they contain no length.
 CHUNKED = {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
 
 
@@ -37,11 +37,11 @@ def source_root(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 
 @pytest.fixture
 def load(source_root: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
-    """Return what loads functions.
-
-    The framework writes the environment, `sys.path` and `sys.modules["main"]`; all are put back.
+    """Return a loader of functions. The framework writes the environment, `sys.path` and `sys.modules["main"]`; all are
+    put back.
     """
-    # A function leaves what is there as it starts out of all looks for garbage. Here that is what earlier tests have left behind.
+    # A function that starts leaves the present objects out of all looks for garbage. Here these are the leftovers of
+    # earlier tests.
     monkeypatch.setattr(gc, "freeze", lambda: None)
     environment, path, main = dict(os.environ), list(sys.path), sys.modules.get("main")
 

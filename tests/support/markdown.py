@@ -1,4 +1,7 @@
-"""What a Markdown page says: its links, anchors, code and tables. As much of Markdown as our own pages use, and no more."""
+"""The parts of a Markdown page: its links, anchors, code and tables.
+
+It knows only as much of Markdown as our own pages use.
+"""
 
 import re
 from collections.abc import Iterator
@@ -33,7 +36,7 @@ class Page:
 
     @cached_property
     def anchors(self) -> set[str]:
-        """What a link may name behind `#`, as GitHub makes it of a heading."""
+        """The names that a link may have behind `#`, as GitHub makes them from headings."""
         found: dict[str, int] = {}
         for heading in _HEADING.findall(self._prose):
             slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
@@ -64,7 +67,7 @@ class Page:
 
 
 def pages(folder: Path) -> Iterator[Page]:
-    """Yield every page below the folder, in order; what lies in hidden folders is not ours."""
+    """Yield every page below the folder, in order, without hidden folders."""
     for path in sorted(folder.rglob("*.md")):
         if not any(part.startswith(".") for part in path.relative_to(folder).parts):
             yield Page.read(path)

@@ -151,7 +151,7 @@ def _copy_of(document: Document) -> Document:
 
 
 def _copy(value: Value) -> Value:
-    if type(value) in _NEVER_CHANGED:  # what most values are
+    if type(value) in _NEVER_CHANGED:  # the types of most values
         return value
     if isinstance(value, dict):
         return {name: _copy(inner) for name, inner in value.items()}

@@ -1,4 +1,4 @@
-"""A merchant who installs the app: their browser before our pages (Flask's test client) and before Klaviyo's (the sandbox).
+"""A merchant who installs the app: their browser on our pages (Flask's test client) and on Klaviyo's (the sandbox).
 
 The pages run on the world's clock, and every random word that an install hands out holds a canary.
 """
@@ -29,7 +29,7 @@ def a_word() -> str:
 
 
 def pages_of(world: World) -> Flask:
-    """Return the install function on the world's services; Klaviyo allows whatever the merchant is asked."""
+    """Return the install function on the world's services; in Klaviyo the merchant allows everything."""
     world.sandbox.klaviyo.oauth.redirect_uris = [CALLBACK]
     world.sandbox.klaviyo.oauth.auto_consent = "allow"
     world.sandbox.klaviyo.oauth.consent_account = ACCOUNT

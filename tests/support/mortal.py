@@ -1,6 +1,5 @@
-"""A process that dies, or loses an answer, at a moment that a test chooses: around every call it makes and every document it writes.
-
-What it calls and what it stores is real; only the wire and the store's methods are watched.
+"""A process that dies, or loses an answer, at a moment that a test chooses: around any of its calls and writes of
+documents. Its calls and documents are real; the test watches only the wire and the store's methods.
 """
 
 from collections.abc import Callable
@@ -135,7 +134,7 @@ class WatchedQueue:
 
 
 def mortal_services(services: Services, fate: Fate) -> Services:
-    """Return services of a process of its own: the fate may strike around its calls, and around its writes if it kills."""
+    """Return services of a separate process: the fate may strike around its calls, and around its writes if it kills."""
     own = replace(services, _kept={})
     vars(own)["_connections"] = watched_everywhere(fate)
     documents = services.documents
@@ -144,7 +143,10 @@ def mortal_services(services: Services, fate: Fate) -> Services:
 
 
 def another_instance(services: Services, fate: Fate | None) -> Services:
-    """Return services as another instance has them; with a fate, `mortal_services` around whose calls of the queue it may strike too."""
+    """Return services of another instance.
+
+    With a fate they are `mortal_services`, and the fate may strike around calls of the queue too.
+    """
     if fate is None:
         return replace(services, _kept={})
     own = mortal_services(services, fate)

@@ -1,4 +1,4 @@
-"""A tenant with its six data sources, records on their way to them, and what has arrived; run by the queue or by hand, with a fate."""
+"""A tenant with its six data sources, records on their way to them, and the arrived records; run by the queue or by hand, with a fate."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ BULK = "/api/data-source-record-bulk-create-jobs"
 
 @dataclass
 class Shelf:
-    """An installed tenant whose data sources are made, and what Klaviyo has of its records."""
+    """An installed tenant whose data sources are made, and its records in Klaviyo."""
 
     world: World
 

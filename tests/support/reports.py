@@ -7,7 +7,7 @@ import pytest
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Escape what cannot be written as UTF-8 in what a test printed."""
+    """Escape the characters in a test's output that UTF-8 cannot express."""
     report = yield
     report.sections = [(title, _written(text)) for title, text in report.sections]
     return report

@@ -48,14 +48,14 @@ class Whole(Shop):
         return change_state(self.world.read(), run.id, to, self.world.services)
 
     def told(self, run: Run) -> dict[str, list[str]]:
-        """Return what is told of each profile."""
+        """Return the report of each profile."""
         told: dict[str, list[str]] = {}
         for row in Resyncs.of(self.world.services).rows(TENANT, run.id):
             told.setdefault(row["profile"], []).append(row["what"])
         return told
 
     def base(self, count: int, **fields: Any) -> list[str]:
-        """Make that many customers in Omneo, an hour ago, of whom nobody tells; `{n}` in a field is the number."""
+        """Make that many customers in Omneo, an hour ago, without webhooks; `{n}` in a field is the number."""
         ids = [
             self.customer(tells=False, **{"email": f"canary-{n}@example.org", **_numbered(fields, n)})
             for n in range(count)
@@ -65,7 +65,7 @@ class Whole(Shop):
         return ids
 
     def hush(self) -> None:
-        """Let Omneo never tell of what has happened so far."""
+        """Let Omneo never report the acts so far."""
         self.omneo._tenants[TENANT].happened.clear()
 
     def change_quietly(self, id: str, **fields: Any) -> None:
@@ -110,7 +110,7 @@ def _numbered(fields: Mapping[str, Any], n: int) -> dict[str, Any]:
 
 
 def opt_in(shop: Shop, *channels: str, days: float = 1) -> dict[str, object]:
-    """Return the consents of somebody who opted in some days ago, to email unless said."""
+    """Return the consents of a person who opted in some days ago, by default to email."""
     at = shop.now(-days * DAY)
     named = channels or ("email",)
     return {
@@ -120,7 +120,7 @@ def opt_in(shop: Shop, *channels: str, days: float = 1) -> dict[str, object]:
 
 
 def opt_out(shop: Shop, *channels: str, days: float = 1) -> dict[str, object]:
-    """Return the consents of somebody who opted out some days ago."""
+    """Return the consents of a person who opted out some days ago."""
     given = opt_in(shop, *channels, days=days)
     return {name: False if value is True else value for name, value in given.items()}
 

@@ -42,7 +42,7 @@ class Shop:
         return self
 
     def another_person(self) -> dict[str, Any]:
-        """Return what a call says of somebody else, who has a profile of their own."""
+        """Return the fields of a call about somebody else, who has another profile."""
         john = {"person_id": "01HCANARYJOHN", "email": "canary-john@example.org"}
         identity = {"handle": "klaviyo", "identifier": john["person_id"]}
         self.world.sandbox.omneo.profile(self.tenant, id="other", email=john["email"], identities=[identity])
@@ -61,7 +61,7 @@ class Shop:
         return issue_reward(self.world.read(self.tenant), body, flow=flow, services=services)
 
     def rewards(self) -> list[dict[str, Any]]:
-        """Return what Omneo holds, with the external ids that it does not show."""
+        """Return the rewards in Omneo, with the external ids that it does not show."""
         return self.world.sandbox.omneo.rewards(self.tenant)
 
     def asked(self, line: str) -> int:

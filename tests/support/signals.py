@@ -1,7 +1,6 @@
-"""Lets the processes that tests start hear every signal, however the run itself was started.
-
-`nohup` and a shell's `&` have signals ignored, and a process passes on what it ignores to those that it starts: a script under test would
-never hear that it is to end. What is caught is not passed on. So the run catches these signals, and goes on as if it ignored them.
+"""Makes every signal reach the processes that tests start, even if the run itself ignores signals. `nohup` and a
+shell's `&` make a process ignore signals, and its children ignore them too: a script under test would never get the
+signal to end. Children do not inherit a handler. So the run catches these signals, and still does nothing on them.
 """
 
 import signal
@@ -10,7 +9,7 @@ _OFTEN_IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 
 
 def pytest_configure() -> None:
-    """Catch what is ignored."""
+    """Catch the ignored signals."""
     for number in _OFTEN_IGNORED:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)

@@ -1,6 +1,5 @@
-"""The document store in both its forms, as one pytest fixture: what is written on top of it must hold on either.
-
-`stored_bytes` is what somebody sees who has got hold of the database alone.
+"""The document store in both its forms, as one pytest fixture: each test of a store runs on both. `stored_bytes` is the
+view of a thief who has only the database.
 """
 
 from collections.abc import Callable, Iterator

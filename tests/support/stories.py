@@ -1,4 +1,4 @@
-"""Stories with times: one customer of a shop, a clock that goes on by the second, and both services telling of what happens as it happens."""
+"""Stories with times: one customer of a shop, a clock that moves by the second, and two services that report each act at once."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,10 @@ IN: dict[str, Direction] = {"SUBSCRIBED": "in"}
 
 
 class Story:
-    """One customer, whom both sides know and who has said nothing yet. Seconds count from when she is known."""
+    """One customer, whom both sides know and who has decided nothing yet.
+
+    Seconds count from the moment when both know her.
+    """
 
     def __init__(self, shop: Shop, channel: Channel = Channel.EMAIL) -> None:
         self.shop, self.channel, self.world = shop, channel, shop.world
@@ -35,7 +38,7 @@ class Story:
         return self.world.clock.timestamp() - self.began_at
 
     def goes_on(self, until: float, *, told: bool = True) -> None:
-        """Let the seconds pass. With `told` both services tell at once of what has happened; without, Klaviyo does not."""
+        """Let the seconds pass. With `told`, both services report each act at once; without it, Klaviyo does not."""
         while self.second < until:
             self.world.work(1)
             self.shop.omneo.deliver(TENANT)
@@ -51,7 +54,7 @@ class Story:
         self.begin()
 
     def lands_after(self, seconds: float) -> None:
-        """Let Klaviyo take so long for what it is asked from now on."""
+        """Let Klaviyo take so long for each later consent job."""
         self.shop.klaviyo.consent.job_seconds = seconds
 
     def decides_in_omneo(
@@ -74,7 +77,7 @@ class Story:
         self.shop.klaviyo.unsubscribe(ACCOUNT, self.shop.profile().id, channel=self.channel.value)
 
     def asked(self) -> list[str]:
-        """Return what we have asked of Klaviyo, in order."""
+        """Return our calls to Klaviyo, in order."""
         words = {SUBSCRIBE: "in", UNSUBSCRIBE: "out"}
         return [words[call.path] for call in self.shop.klaviyo_calls() if call.path in words]
 

@@ -1,4 +1,4 @@
-"""A shop whose profiles travel from Omneo to Klaviyo: the world, with the doors that Omneo and Klaviyo call, on the world's clock."""
+"""A shop whose profiles travel from Omneo to Klaviyo: the world, with the functions that Omneo and Klaviyo call, on the world's clock."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ UNSUBSCRIBE = "/api/profile-subscription-bulk-delete-jobs"
 
 
 class Shop:
-    """One tenant and what happens to its customers."""
+    """One tenant and its customers."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -99,7 +99,7 @@ class Shop:
         return [row["identifier"] for row in profile["identities"] if row["handle"] == "klaviyo"]
 
     def klaviyo_calls(self, path: str = "") -> list[Any]:
-        """Return the calls that Klaviyo has got, those of a path or all, but for the install's."""
+        """Return the calls that Klaviyo has got, of a path or all, without those of the install."""
         calls = [call for call in self.klaviyo.calls.all() if call.path.startswith("/api/")]
         return [call for call in calls if path in ("", call.path)]
 

@@ -1,6 +1,5 @@
-"""Where a run keeps its temporary files: in memory, if the machine has enough. Else each of some thousand stores waits for a disk.
-
-What a run that went well has kept there is removed at its end; that of the last one that did not stays to be looked at.
+"""The place of a run's temporary files: in memory, if the machine has enough. On a disk, each of some thousand stores
+would wait for it. The files of a successful run are removed at its end; those of the last failed run stay for a look.
 """
 
 import os
@@ -16,14 +15,14 @@ _ROOM = 8 * 1024**3  # bytes; a whole run keeps a third of that
 
 
 class _InMemory:
-    """Remembers how a run ended, and removes what it kept if all was well."""
+    """Remembers how a run ended, and removes its files if it succeeded."""
 
     def __init__(self) -> None:
         self._went_well = False
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Take note, after everybody who may still fail the run."""
+        """Note the result, after every plugin that may still fail the run."""
         self._went_well = session.exitstatus == pytest.ExitCode.OK
 
     @pytest.hookimpl(trylast=True)

@@ -1,8 +1,7 @@
-"""The wire between the parts of a test's world, without its sockets: what is sent is made, checked and read as ever, and handed over
-in the thread that sends it. Most of a test's time would go into sockets and threads.
-
-A part is known by its address, HOST:PORT, and its port stays open: whoever uses sockets finds the same there. What a socket alone can
-do, an answer that hangs, drips or breaks off, is done by the socket.
+"""The wire between the parts of a test's world, without sockets. Each message is made, checked and read as usual, but
+handed over in the sender's thread. With sockets and threads, most of a test's time would go into them. A part is known
+by its address, HOST:PORT, and its port stays open: a client with sockets finds the same part there. Faults that need a
+socket (an answer that hangs, drips or breaks off) use the socket.
 """
 
 import io
@@ -37,7 +36,7 @@ _apps: dict[str, Flask] = {}
 
 
 class Direct(PunctualAdapter):
-    """Gives what `requests` has made ready to the sandbox or the app that has the address, and sends anything else."""
+    """Gives a prepared request to the sandbox or the app at its address, and sends all others."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **named: Any) -> requests.Response:
         """See `HTTPAdapter.send`."""
@@ -199,7 +198,7 @@ def environ_of(method: str, path: str, query: str, headers: Mapping[str, str], b
 
 
 class _RefusedError(grpc.RpcError, grpc.Call):
-    """What a call of the queue raises that it refuses, and the call itself, which is over."""
+    """The error of a call that the queue refuses; it is also the ended call itself."""
 
     def __init__(self, code: grpc.StatusCode, details: str) -> None:
         self._code = code
@@ -235,7 +234,7 @@ class _RefusedError(grpc.RpcError, grpc.Call):
 
 @dataclass(frozen=True)
 class _Details:
-    """What the queue is told of a call before the call itself."""
+    """The details that the queue gets before the call itself."""
 
     method: str
     invocation_metadata: tuple[()] = ()
@@ -296,7 +295,7 @@ def _channel_to(address: str) -> grpc.Channel:
     return cloud_tasks.channel_to(address) if emulator is None else _Channel(emulator)
 
 
-# For every part of every world; what has none of these addresses is reached as ever.
+# For every part of every world; other addresses are reached as usual.
 Connections.adapter = Direct
 posting.adapter = Direct
 cloud_tasks.emulator_channel = _channel_to

@@ -117,7 +117,7 @@ class World:
         self.services.tenants.change(name, edit)
 
     def live(self) -> None:
-        """Set the clock to the real time, which is what a function that is loaded alone goes by."""
+        """Set the clock to the real time: a function that is loaded alone uses it."""
         self.clock.now = datetime.now(UTC).replace(microsecond=0)
 
     def read(self, name: str = TENANT) -> Tenant:
@@ -132,7 +132,7 @@ class World:
         self.tasks.step()
 
     def events(self) -> list[Any]:
-        """Return what Klaviyo has recorded."""
+        """Return the events that Klaviyo has recorded."""
         return self.sandbox.klaviyo.events(ACCOUNT)
 
     def queued(self, direction: Direction, name: str = TENANT) -> list[bytes]:
@@ -200,7 +200,7 @@ def tasks(clock: Clock, tmp_path: Path, empty_queue: Path) -> Iterator[TasksEmul
 
 
 def a_queue(clock: Clock, folder: Path, empty: Path) -> TasksEmulator:
-    """Return a queue of its own in a folder, from a copy of an empty one."""
+    """Return a new queue in a folder, from a copy of an empty one."""
     return TasksEmulator(
         copyfile(empty, folder / "tasks.db"),
         clock=clock.timestamp,
@@ -212,9 +212,8 @@ def a_queue(clock: Clock, folder: Path, empty: Path) -> TasksEmulator:
 
 @pytest.fixture
 def chance() -> Callable[[], float]:
-    """Return what services draw: the least that is possible, so that a wait ends at the very second that a test states.
-
-    Tests that state no such second take `any_chance` in its place, by `chance = any_chance` in their module.
+    """Return the random numbers of the services: always the least possible, so that a wait ends at the exact second in
+    a test. Tests without such a second use `any_chance` instead, by `chance = any_chance` in their module.
     """
     return lambda: 0.0
 
@@ -236,7 +235,7 @@ def world(
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a queue that does not answer be asked once, not again for five seconds of real time; a test of Omneo's webhooks waits so long."""
+    """Ask a queue that does not answer only once, instead of for five seconds of real time; a test of Omneo's webhooks waits that long."""
     monkeypatch.setattr(cloud_tasks, "_RETRY", cloud_tasks._RETRY.with_timeout(0.0))
 
 
@@ -300,7 +299,10 @@ def put_together(
 
 
 def serve(app: Flask, views: Mapping[str, Callable[[], Response]]) -> None:
-    """Let an app answer calls whose path ends so. Flask compiles each route it knows, which takes as long as the rest of a small world."""
+    """Let an app answer calls whose path ends like this.
+
+    Flask compiles each of its routes, which takes as long as the rest of a small world.
+    """
 
     @app.before_request
     def answer() -> Response | None:
@@ -336,7 +338,7 @@ def environment_for(sandbox: Sandbox, tasks: TasksEmulator, folder: Path, worker
 
 
 def told_to_the_queue(record: str) -> set[int | None]:
-    """Return what workers have answered to the local queue whose record is at this address; None is no answer."""
+    """Return the workers' answers to the local queue whose record is at this address; None means no answer."""
     with urllib.request.urlopen(f"{record}/attempts?limit=1000", timeout=60) as answer:
         return {attempt["status"] for attempt in json.load(answer)["attempts"]}
 

@@ -1,4 +1,7 @@
-"""Every act by its name. One that cannot be done as things stand (there is no such profile, nothing to confirm) counts for nothing."""
+"""Every act by its name.
+
+An act that is impossible at its moment (there is no such profile, or nothing to confirm) does not count.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial

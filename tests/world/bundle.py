@@ -1,6 +1,6 @@
-"""The bundle: its functions as they are deployed, in processes that share a store and a queue, and that can die.
+"""The bundle: its functions as they are deployed, in processes that share a store and a queue and can die.
 
-A process has its own clock, caches and connections. What a death ends is everything that runs in it.
+A process has its own clock, caches and connections. A death ends everything that runs in the process.
 """
 
 import importlib
@@ -79,7 +79,7 @@ class _Present:
 
 
 class InlineExecutor(Executor):
-    """Does what it is given at once: a strand has no threads beside it."""
+    """Runs each function at once: a strand has no further threads."""
 
     def __init__(self, max_workers: int | None = None, **_: Any) -> None:
         return
@@ -183,11 +183,7 @@ class Process:
     def call(
         self, function: str, method: str, path: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, bytes]:
-        """Return status and body of what a function answers.
-
-        Raises:
-            DiedError: the process died over it.
-        """
+        """Return status and body of a function's answer. Raises: DiedError: the process died during the call."""
         _present.set(self)
         response = getattr(functions()[function], function)(_request(method, path, headers, body))
         self.check()
@@ -199,7 +195,7 @@ class Process:
         return exchange(self, service, asked)
 
     def wait(self, seconds: float) -> None:
-        """Let time pass for what runs here."""
+        """Let time pass for the code that runs here."""
         self.world.timeline.pause(seconds)
         self.check()
 
@@ -243,7 +239,7 @@ class _Store(Through):
 
 
 def queue_call(process: Process, call: Callable[[], T], about: str) -> T:
-    """Make a call of the queue, and whatever may happen to it."""
+    """Make a call of the queue, with the faults that are due."""
     world = process.world
     process.check()
     fault = world.faults.take("queue", world.timeline.seconds, about)

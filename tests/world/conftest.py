@@ -1,6 +1,5 @@
-"""Counts, over all histories of a run, what has happened in them: an act, a fault or a death that never comes proves nothing.
-
-A few hundred are too few for the rarest; `make histories` has enough.
+"""Counts the acts, faults and deaths over all histories of a run: one that never happens proves nothing. A few hundred
+histories are too few for the rarest; `make histories` has enough.
 """
 
 import json
@@ -11,23 +10,23 @@ import pytest
 from tests.world.plans import ALL_ACTS, ALL_DEATHS, ALL_FAULTS
 
 FIRED, BATCHES, QUICK_BATCHES = "fired", 30, 3
-ENOUGH = BATCHES - QUICK_BATCHES  # what `make histories` lives
+ENOUGH = BATCHES - QUICK_BATCHES  # the number of histories in `make histories`
 
 
 def wanted() -> list[str]:
-    """Return what has to happen in a run of enough batches, by the names under which it is counted."""
+    """Return the names of everything that must happen in a run of enough batches."""
     return [*(f"act {name}" for name in ALL_ACTS), *ALL_FAULTS, *ALL_DEATHS]
 
 
 class _Counting:
-    """Adds up what the batches report, wherever they ran."""
+    """Adds the reports of the batches from all processes."""
 
     def __init__(self) -> None:
         self.fired: Counter[str] = Counter()
         self.batches = 0
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take in what a batch has seen."""
+        """Take in the report of a batch."""
         for name, value in report.user_properties:
             if name == FIRED and report.when == "call":
                 self.fired.update(json.loads(str(value)))

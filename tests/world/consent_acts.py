@@ -1,4 +1,4 @@
-"""What people decide about being written to, on either side: each act changes one of the services and is noted with the oracle."""
+"""The decisions of people about messages, on both sides: each act changes one of the services, and the oracle notes it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -55,7 +55,7 @@ def in_klaviyo(world: SimulatedWorld, person: Person, act: Act) -> bool:
 
 
 def _is_told_of(holder: Person, person: Person, channel: str, decision: Decision) -> None:
-    """Note what a person has decided through the profile that Klaviyo has as somebody else's: with one address it is the other's too."""
+    """Note a person's decision through a Klaviyo profile that belongs to somebody else: with the same address, it counts for the other too."""
     if holder.address(channel).casefold() == person.address(channel).casefold():
         holder.decide(channel, replace(decision, is_by_another=True))
     elif decision.way == OUT:
@@ -103,7 +103,7 @@ def in_omneo(world: SimulatedWorld, person: Person, act: Act) -> bool:
     held = world.omneo_tenant.profiles[person.omneo]["attributes"]["comms"]
     is_seen = (
         stamped != "unstamped" or way_in_omneo(held, channel) != way
-    )  # what changes nothing tells nobody of a decision
+    )  # an act that changes nothing reports no decision
     comms: dict[str, Any] = {f"{channel}_promo": way == IN}
     if way == IN:
         comms[f"{channel}_optout"] = False

@@ -8,7 +8,7 @@ from tests.world.plans import Fault
 
 
 class DiedError(BaseException):
-    """The process is gone. Nothing in product code catches this, and nothing can be called or stored any more."""
+    """The process is gone. Product code does not catch this error, and can call or store nothing after it."""
 
 
 class Faults:

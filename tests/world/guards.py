@@ -1,7 +1,7 @@
-"""The guards that the laws rest on, and how each is taken out: one line of the product is another while a test lasts.
+"""The guards on which the laws rest, and how a test takes each out: it replaces a line of the product during the test.
 
-A guard is named by the function that it stands in and by its text there. Where the text has gone, taking it out fails, so that no guard
-is thought to be tested which is somewhere else by now.
+A guard is named by its function and by its text there. If the function no longer holds the text, the test fails: a
+guard that has moved must not seem to be tested.
 """
 
 import inspect
@@ -27,7 +27,7 @@ def _acts(*families: str) -> Callable[[Plan], bool]:
 
 @dataclass(frozen=True)
 class Cut:
-    """A place where a guard stands: the function ("module:function"), its text there, and what stands there without it."""
+    """A place of a guard: the function ("module:function"), its text there, and the text without the guard."""
 
     function: str
     text: str
@@ -36,10 +36,9 @@ class Cut:
 
 @dataclass(frozen=True)
 class Guard:
-    """A guard, with every place where it stands.
-
-    Chance finds its absence within the first `within` histories. `among` says which of them can show it at all, so that the others need
-    not be lived. What chance makes too rarely, a named `story` finds.
+    """A guard, with all its places. Chance finds its absence within the first `within` histories. `among` names the
+    histories that can show the absence, so that the test plays only those. If chance is too rare, a named `story` finds
+    it.
     """
 
     cuts: tuple[Cut, ...]
@@ -121,7 +120,8 @@ GUARDS: dict[str, Guard] = {
             ),
         ),
         within=0,
-        # What lands within three minutes the first look mends too, and what Klaviyo tells of at once a flush.
+        # The first look also mends a consent that lands within three minutes, and a flush one that Klaviyo reports at
+        # once.
         story="she opts out in Omneo before a subscribe that lands late, which Klaviyo tells an hour later",
     ),
     "look again": Guard(

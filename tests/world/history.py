@@ -13,12 +13,12 @@ SIX_MINUTES = 6 * MINUTE
 _SWEEP = 5 * MINUTE
 _ROUNDS = 12
 _RUNS = ("op.resync", "op.repair", "op.reconcile")
-_NEVER_TOLD = ("k.merge", "k.delete")  # Klaviyo has no webhook that names whom it was
+_NEVER_TOLD = ("k.merge", "k.delete")  # Klaviyo has no webhook that names the person
 
 
 @dataclass(frozen=True)
 class Lived:
-    """How a history went: which laws were broken, what fired, and the story, with seconds since it began."""
+    """The result of a history: the broken laws, the counted acts and faults, and the story, with seconds since its beginning."""
 
     plan: Plan
     broken: tuple[str, ...]
@@ -62,7 +62,7 @@ def live(plan: Plan) -> Lived:
 
 
 def _has_untold(plan: Plan) -> bool:
-    """Return whether somebody did what we were never told of, and no run has looked at everybody since."""
+    """Return whether an act was never reported to us, and no run has looked at everybody since."""
     untold = [act for act in plan.acts if not act.told or act.what in _NEVER_TOLD]
     runs = [act for act in plan.acts if act.what in _RUNS]
     is_seen = (
@@ -89,7 +89,7 @@ def _settle(world: SimulatedWorld) -> None:
 
 
 def _compare(world: SimulatedWorld) -> None:
-    """Let the schedule compare both sides: somebody did what we were never told."""
+    """Let the schedule compare both sides, because an act was never reported to us."""
     untold = {act.what.partition(".")[0] for act in world.plan.acts if not act.told}
     changes_persons = "p" in untold or any(act.what in _NEVER_TOLD for act in world.plan.acts)
     runs = [*(["heal"] if "k" in untold else []), "resync" if changes_persons else "repair"]
@@ -101,7 +101,7 @@ def _compare(world: SimulatedWorld) -> None:
 
 
 def _until_all_is_told(world: SimulatedWorld) -> None:
-    """Let what comes late come, and what waits be done."""
+    """Let late webhooks come, and let waiting jobs run."""
     for _ in range(_ROUNDS):
         last = world.timeline.last_due
         if last is None:

@@ -1,4 +1,7 @@
-"""What must hold when it is quiet, judged by what people did. Nothing here reads our notes, but for the ledger, which is itself judged."""
+"""The laws of a quiet world, judged by the acts of the people.
+
+The only note of ours that they read is the ledger, and they judge the ledger itself.
+"""
 
 import json
 from collections import Counter
@@ -64,21 +67,21 @@ def _judge_channel(world: SimulatedWorld, person: Person, channel: str) -> None:
 
 
 def _may_be_in(person: Person, channel: str, omneo_way: str, wanted: set[str]) -> bool:
-    """Return whether Klaviyo may have somebody in that nobody else can know to be out; or whom nobody else can know to be in again."""
+    """Return whether Klaviyo may have a person in, because nobody else can know that the person is out, or is in again."""
     if person.opted_out_unseen(channel) and (omneo_way == IN or person.signed_up_without_an_event(channel)):
         return True
     return omneo_way == OUT and wanted == {IN, OUT} and person.signed_up_unheard(channel)
 
 
 def _judge_merged(world: SimulatedWorld, person: Person, channel: str) -> None:
-    """Who was merged into one who has opted out is not written to at the former address either."""
+    """If a person was merged into one who has opted out, Klaviyo does not write to the former address either."""
     heir = next((one for one in world.persons if one.name == person.merged_into), None)
     left = world.account.owner("external_id", person.omneo)
     if heir is None or left is None or person.untold or heir.untold or not heir.is_living:
         return
     rows = (world.omneo_profile(heir) or {}).get("identities") or ()
     if heir.is_excluded and left.id not in {row["identifier"] for row in rows}:
-        return  # nobody is found by an email alone for one who is not synced
+        return  # a search by email alone finds nobody for a person who is not synced
     if heir.wanted(channel, APART) == {OUT} and way_in_klaviyo(left, channel) == IN:
         world.breaks(f"law 1: {person.name} is one with {heir.name}, who has opted out, and is written to")
 
@@ -104,11 +107,10 @@ def _is_well(wanted: set[str], klaviyo: str, omneo: str, *, may_wait: bool) -> b
 
 
 def _may_wait(world: SimulatedWorld, person: Person, channel: str) -> bool:
-    """Return whether an opt-in may stay without effect in Klaviyo.
-
-    It asks the person first, cannot deliver to the address, or has a complaint of theirs, which is never lifted by us; what was
-    suppressed with a deletion has stayed so; or the phone number is still that of a profile whose person is gone, which a person has to
-    decide about, since nobody is found by a number.
+    """Return whether an opt-in may stay without effect in Klaviyo. Klaviyo may ask the person first, fail to deliver to
+    the address, or have a complaint of theirs, which we never lift. A suppression from a deletion may have stayed. Or a
+    profile whose person is gone may still have the phone number: somebody has to decide about that, since Omneo has no
+    search by number.
     """
     profile, omneo = world.klaviyo_profile(person), world.omneo_profile(person)
     is_dead = omneo is not None and omneo["attributes"]["comms"][f"{channel}_bounced"] is True
@@ -123,7 +125,7 @@ def _may_wait(world: SimulatedWorld, person: Person, channel: str) -> bool:
 
 
 def _judge_gone(world: SimulatedWorld, person: Person, channel: str) -> None:
-    """Who is excluded, or was deleted, is not written to after having opted out, or at all once deleted."""
+    """Klaviyo does not write to an excluded person who has opted out, and never to a deleted one."""
     profile, last = world.account.owner("external_id", person.omneo), person.last(channel)
     if profile is None or way_in_klaviyo(profile, channel) == OUT:
         return
@@ -159,7 +161,10 @@ def _nobody_can_know(person: Person, channel: str) -> bool:
 
 
 def way_in_klaviyo(profile: Profile | None, channel: str) -> str:
-    """Return in or out; who was never asked is out, and whom Klaviyo has no address of: it writes to nobody then."""
+    """Return in or out.
+
+    A person without a decision is out, and so is one without an address in Klaviyo, which then writes to nobody.
+    """
     if profile is None or not profile.attributes.get("email" if channel == "email" else "phone_number"):
         return OUT
     subscriptions = profile.subscriptions
@@ -173,10 +178,9 @@ _AFTER = {"subscribed": IN, "unsubscribed": OUT}
 
 
 def judge_ledger(world: SimulatedWorld) -> None:
-    """Law 5: the ledger's last line is what Omneo holds.
-
-    Lines of moments that the clocks of our machines cannot tell apart may stand in either order. After a deletion the last line is the
-    deletion's, which tells of Klaviyo; it stays that, for who is restored at once, until something new is decided.
+    """Law 5: the ledger's last line equals Omneo's consent. Lines may stand in either order if their times differ by
+    less than the clocks of our machines. After a deletion, the last line is the deletion's line about Klaviyo. If the
+    person is restored at once, it stays the last line until a new decision.
     """
     ledger = ConsentLedger(world.documents, world.clock)
     tenant = world.tenant()
@@ -214,7 +218,7 @@ def judge_rest(world: SimulatedWorld) -> None:
 
 
 def judge_desk(world: SimulatedWorld) -> None:
-    """Law 4: what took no effect stands among the dead jobs with its reason; where all answer in the end, there is none."""
+    """Law 4: each job without effect is a dead job with its reason; if every service answers in the end, there are no dead jobs."""
     shared = any(world.fired[f"act {name}"] for name in ("p.share email", "p.share phone", "k.stranger"))
     for dead in DeadJobStore(world.documents, bundle.keys()).page(TENANT):
         if shared and dead.reason.startswith("Another Klaviyo profile"):
@@ -236,7 +240,7 @@ def judge_interactions(world: SimulatedWorld) -> None:
             row = row_of(topic)
             way = {1: IN, -1: OUT}.get(row.signal, "")
             made = sum(rows[event] for event in events)
-            # Of a call that a death has kept from being made nobody knows but those who remember it.
+            # If a death has prevented a call, only its caller may know of it.
             is_near_a_death = any(abs(death - at) < _NEAR for death in world.deaths)
             is_confirmed = is_near_a_death or (
                 world.plan.double_opt_in and way == IN
@@ -276,7 +280,7 @@ def judge_persons(world: SimulatedWorld) -> None:
 
 
 def _judge_data(world: SimulatedWorld, person: Person, held: Profile) -> None:
-    """The one has a title and the other none: who was merged into a person in Omneo is one with them."""
+    """Judge the titles of merged people: one has a title, the other has none, and in Omneo they are one person."""
     name = held.attributes.get("first_name")
     if name != f"Canary {person.name}":
         world.breaks(
@@ -289,7 +293,7 @@ def _judge_data(world: SimulatedWorld, person: Person, held: Profile) -> None:
 
 def _judge_last_name(world: SimulatedWorld, person: Person, held: str) -> None:
     if not person.last_names or (person.absorbed and not person.last_names[-1]):
-        return  # a name may have come with somebody who was merged into the person
+        return  # a name may come from a profile that was merged into this one
     if held != person.last_names[-1]:
         was = "had" if held in person.last_names else "never had"
         world.breaks(f"law 3: the profile of {person.name} has a last name that {person.name} {was}")

@@ -1,4 +1,7 @@
-"""What a merchant does to profiles on Klaviyo's own pages, of which nobody tells us who is meant: merges and deletes them, lifts a suppression."""
+"""The acts of a merchant on Klaviyo's own pages: merges and deletions of profiles, and the end of a suppression.
+
+No webhook names the profile.
+"""
 
 from tests.world.oracle import Person
 from tests.world.plans import Act

@@ -1,4 +1,4 @@
-"""What operators and the schedule do: runs over the whole base, a new installation, new secrets."""
+"""The acts of operators and the schedule: runs over the whole base, a new installation, new secrets."""
 
 import json
 

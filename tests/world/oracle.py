@@ -1,4 +1,7 @@
-"""What people did, and when we were told: the only thing that the laws judge by. Nothing here looks at the bundle or its notes."""
+"""The acts of people, and the times of their reports to us.
+
+The laws judge only by these. It never reads the bundle or its notes.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,9 +13,7 @@ _WRITE = 4.0  # seconds that a write to Omneo may be on its way, with what was r
 _SAME = 5.0  # seconds within which two sign-ups in Klaviyo may be one
 _LANDS = 360.0  # seconds within which Klaviyo may carry out what we have asked for
 _MOVED = 8.0  # seconds after Klaviyo has another address on a profile in which nobody can tell of which of the two an act is: the answer is on its way, and clocks differ
-_AT_ONCE = (
-    12.0  # seconds after an act within which what Omneo then shows of a person may be older than the act
-)
+_AT_ONCE = 12.0  # seconds after an act within which Omneo may show an older state of the person
 
 
 @dataclass
@@ -59,12 +60,12 @@ class Person:
     )  # on which channel and when another opted out through the profile that Klaviyo had as this person's
     others_ins: list[float] = field(
         default_factory=list
-    )  # when another, whom Omneo does not know any more, signed up through it
+    )  # when another person, who is no longer in Omneo, signed up through it
     is_bounced: bool = False
     is_living: bool = True
     is_excluded: bool = False
     was_deleted: bool = False
-    was_told_dead: bool = False  # whether a deletion was told while the person was not there
+    was_told_dead: bool = False  # whether a deletion was reported while the person was not there
     was_erased: bool = False  # in Klaviyo, by a merchant
     is_unsuppressed: bool = False  # by a merchant, who thereby answers for it
     died_at: float = 0.0
@@ -78,7 +79,7 @@ class Person:
     seen: list[float] = field(default_factory=list)  # when Omneo has shown the person to us
     lent: list[tuple["Person", Decision]] = field(
         default_factory=list
-    )  # what others decided with an email of theirs that Klaviyo had on this person's profile
+    )  # decisions of others with an email that Klaviyo had on this person's profile
     mailed: str = ""  # the email that Klaviyo has on the person's profile
     texted: str = ""  # the phone number that it has there
     moved: list[tuple[str, float]] = field(
@@ -90,7 +91,7 @@ class Person:
     absorbed: list["Person"] = field(default_factory=list)  # who were merged into this person
     events: dict[str, tuple[str, float]] = field(
         default_factory=dict
-    )  # what Klaviyo recorded of their own acts, by id: topic and time
+    )  # Klaviyo's events of their own acts, by id: topic and time
     asked: list[tuple[str, str, float, float]] = field(
         default_factory=list
     )  # our consent calls: channel, way, asked at, landed at
@@ -126,7 +127,7 @@ class Person:
 
     @property
     def ins_of_others(self) -> list[float]:
-        """When others signed up through the profile that Klaviyo had as this person's, of whom nobody can know that it was not this person."""
+        """The times when others signed up through this person's Klaviyo profile, if nobody can know that it was another person."""
         unseen = [one.at for other, one in self.lent if one.way == IN and other._is_unseen_of(one)]
         return [*self.others_ins, *unseen]
 
@@ -148,15 +149,15 @@ class Person:
         if any(row.is_silent and row.way == OUT and row.at >= last.at for row in self.decisions[channel]):
             return True
         if last.side == "klaviyo" and self._has_just_moved(channel, last.at):
-            return True  # it may be a sign-up of whoever has the former address
+            return True  # it may be a sign-up of the present owner of the former address
         if channel == "sms" and self._signed_up_at_former_number(last):
             return True  # a consent to text messages is for its number
         if last.is_by_another:
             return True  # a sign-up in the moments until both have their new addresses is told of the other
         if any(theirs == channel and at >= last.at - apart for theirs, at in self.others_outs):
-            return True  # nothing tells whose that opt-out was
+            return True  # nothing shows whose opt-out that was
         if any(OUT in other.wanted(channel, apart) for other in self.absorbed):
-            return True  # the address, or the profile, is one of somebody who had opted out, as far as anybody can know
+            return True  # the address or the profile belonged to a person who had opted out, as far as anybody can know
         return self._may_be_out(channel, last, apart)
 
     def _may_be_out(self, channel: str, last: Decision, apart: float) -> bool:
@@ -232,15 +233,19 @@ class Person:
         return any(last.at <= at and last.is_handled_after(at) for at in self.had_numbers)
 
     def opted_out_unseen(self, channel: str) -> bool:
-        """Return whether the last act is an opt-out in Omneo without a stamp of somebody at whom we had never looked, and who signed up in
-        Klaviyo before it without an event, or with one that is told after it: the stamp that Omneo shows is older than that, and nothing
-        tells that it holds no more.
+        """Return whether the last act is an opt-out in Omneo that nobody can see as the newest. It has no stamp, we had
+        never looked at the person, and a sign-up in Klaviyo came before it, without an event or with an event that came
+        after it. Then Omneo shows a stamp that is older than the sign-up, and nothing shows that this stamp is out of
+        date.
         """
         last = self.last(channel)
         return last is not None and last.way == OUT and self.is_unseen(channel, last)
 
     def is_unseen(self, channel: str, out: Decision) -> bool:
-        """Return whether an opt-out is such a one. Whoever signs up in Klaviyo and has opted out long before looks the same."""
+        """Return whether an opt-out is such a one.
+
+        A person who opted out long before and then signs up in Klaviyo looks the same.
+        """
         return any(self._unseen_sign_ups(channel, out))
 
     def signed_up_without_an_event(self, channel: str) -> bool:
@@ -269,7 +274,8 @@ class Person:
         return heir is not self and any(last.at <= at and last.is_handled_after(at) for at in given)
 
     def leaves_opt_out_to(self, heir: "Person", channel: str) -> bool:
-        """Return whether somebody has, or had, an email of this person's, and nobody can tell whose an opt-out was that was made with it.
+        """Return whether another person has, or had, an email of this person, and nobody can tell which of the two made
+        an opt-out with it.
 
         Where this person is deleted the opt-out stays with the email in Klaviyo. Else it was told only when the other had the email, or made
         in the moments in which Klaviyo came to have another on this person's profile; and what the other has decided since counts.

@@ -1,6 +1,5 @@
-"""Who lives in the world: people are born, change their addresses, are merged, deleted, restored and excluded, in Omneo.
-
-Each act changes Omneo, is noted with the person, and is told by a webhook when its plan says so.
+"""The people of the world: they are created, change their addresses, and are merged, deleted, restored and excluded in
+Omneo. Each act changes Omneo and is noted with the person. A webhook reports it when its plan says so.
 """
 
 from collections.abc import Callable, Mapping
@@ -50,7 +49,7 @@ def _omneo_fields(person: Person, beginning: Beginning, at: float = _BEFORE) -> 
 
 
 def title_of(person: Person) -> str | None:
-    """Return what some people have in their profile and others have not: what the one leaves must not stay with the other."""
+    """Return the title that only some people have: the next owner of a profile must not keep the title of the former one."""
     return f"Canary {person.name}" if person.name[-1] in "13579" else None
 
 
@@ -245,7 +244,7 @@ def rises(world: SimulatedWorld, person: Person, act: Act) -> bool:
 
 
 def stranger(world: SimulatedWorld, person: Person, act: Act) -> bool:
-    """Let Klaviyo come to know somebody whom Omneo does not: with an email of their own, and a person's phone."""
+    """Add a person to Klaviyo who is not in Omneo: with a new email, and the phone of another person."""
     number = len(world.strangers) + 1
     if (
         number > _MOST

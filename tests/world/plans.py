@@ -1,6 +1,5 @@
-"""What a history is made of, as values: who lives, who acts when, and what goes wrong. Drawn from a seed, or written down by hand.
-
-Nothing here knows how an act is done (`acts`) or how a fault looks (`wire`, `queue`). Times are seconds since the history began.
+"""The parts of a history, as values: its people, their acts with times, and its faults. Drawn from a seed, or written
+by hand. `acts` carries out the acts; `wire` and `queue` make the faults. Times are seconds since the history began.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +11,10 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
 @dataclass(frozen=True)
 class Act:
-    """Somebody does something. `who` is the place of a person; `told` is when each telling of it comes, in seconds after."""
+    """An act of a person.
+
+    `who` is the place of the person; `told` are the times of its reports, in seconds after the act.
+    """
 
     at: float
     what: str
@@ -47,9 +49,8 @@ class Beginning:
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole history. `landings` are the seconds that Klaviyo takes over its consent jobs, one after the other, again and again.
-
-    `echo` is how many seconds later Klaviyo tells what such a job has done, None if it is left to chance.
+    """A whole history. `landings` are the seconds that Klaviyo needs for its consent jobs, in order, and then again
+    from the first. `echo` are the seconds until Klaviyo reports such a job, None for chance.
     """
 
     people: tuple[Beginning, ...] = (Beginning(),)
@@ -59,7 +60,7 @@ class Plan:
     echo: float | None = None
     skews: tuple[float, ...] = (0.0, 0.0)  # of the clocks of the instances
     chance: int | None = (
-        None  # decides how long calls take and what the queue does; None: nothing is left to chance
+        None  # decides the length of calls and the acts of the queue; None: nothing is left to chance
     )
     master_list: bool = False
     double_opt_in: bool = False
@@ -151,18 +152,19 @@ def drawn(seed: int) -> Plan:
 
 
 def in_bulk(plan: Plan, seed: int) -> Plan:
-    """Return a history in which everybody's name changes, again and again, while Klaviyo throttles syncs: what waits then goes in bulk imports."""
+    """Return a history in which everybody's name changes again and again while Klaviyo throttles syncs: the waiting syncs go in bulk imports."""
     chance = Random(f"in bulk {seed}")
     plan = replace(
         plan, people=(*plan.people, Beginning("in", "in"), Beginning("unset", "in"), Beginning("in", "unset"))
     )
-    # Only of whom a sync was done once may later ones wait.
+    # A sync can wait only if an earlier sync of the person was done.
     acts = [*plan.acts, *(_rename(chance, 1.0, who) for who in range(len(plan.people)))]
     faults = [*plan.faults]
     for after in chance.choices(plan.acts, k=chance.randint(2, 4)):
         at, lasts = round(after.at + chance.uniform(0, 60), 1), round(chance.uniform(20, 60), 1)
         faults.append(Fault(at, "klaviyo", "429", lasts, about="POST /api/profile-import*"))
-        # The first sync is refused, and the others wait for that; some change again while the import of what waited is under way.
+        # The first sync is refused, and therefore the others wait; some people change again while the import of the
+        # waiting syncs is under way.
         acts.append(_rename(chance, at, 0))
         acts += [_rename(chance, at + chance.uniform(12, lasts), who) for who in range(len(plan.people))]
         acts += [
@@ -185,7 +187,7 @@ def _rename(chance: Random, at: float, who: int) -> Act:
 
 
 def _of_merchants(chance: Random, acts: tuple[Act, ...], people: int) -> tuple[Act, ...]:
-    """Return what a merchant does in Klaviyo beside the other acts, in one history of eight."""
+    """Return the acts of a merchant in Klaviyo beside the other acts, in one history of eight."""
     if chance.random() >= 0.125:
         return ()
     what, after = chance.choice(MERCHANT_ACTS), chance.choice(acts)

@@ -152,7 +152,7 @@ class SimulatedQueue:
 
 
 class QueueOf:
-    """`shared.queue.TaskQueue` for what runs in one process."""
+    """`shared.queue.TaskQueue` for the code in one process."""
 
     def __init__(self, queue: SimulatedQueue, process: "Process") -> None:
         self._queue = queue

@@ -1,4 +1,7 @@
-"""What a shop does meanwhile: flows give rewards, reactions send events and records. Each is noted as it was asked for and answered."""
+"""The other traffic of a shop: flows give rewards, reactions send events and records.
+
+Each request is noted with its answer.
+"""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +20,7 @@ _REPEATED = (0, 429, 500, 502, 503)
 
 @dataclass
 class Asked:
-    """What was asked of us: a reward, an event or a record, by a key of the caller's; `taken` once we said that we have it."""
+    """A request to us: a reward, an event or a record, by a key of the caller; `taken` once we have accepted it."""
 
     what: str
     key: str

@@ -1,4 +1,4 @@
-"""Makes a plan that breaks a law as small as it gets: without what it needs not, and with nothing left to chance if that is enough."""
+"""Makes a plan that breaks a law as small as possible: without unneeded parts, and if possible without chance."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,7 +9,7 @@ from tests.world.story import told, written
 
 
 def shrunk(plan: Plan, still_fails: Callable[[Plan], bool], *, most: int = 400) -> Plan:
-    """Return the smallest plan found that still fails; at most so many histories are lived for it."""
+    """Return the smallest plan found that still fails, after at most so many histories."""
     tries = 0
     smaller = True
     while smaller:

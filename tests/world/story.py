@@ -5,7 +5,7 @@ from tests.world.plans import Plan
 
 
 def told(lived: Lived) -> str:
-    """Return what happened, with minutes and seconds since the history began."""
+    """Return the story, with minutes and seconds since the history began."""
     lines = [f"{_clock(at)}  {text}" for at, text in lived.story]
     return "\n".join([*lines, "", *lived.broken])
 

@@ -1,4 +1,7 @@
-"""A run of enough batches fails where an act, a fault or a death never came: `conftest.py` counts, here one is taken out of what it counts."""
+"""A run of enough batches fails if an act, a fault or a death never happened.
+
+`conftest.py` counts; this test removes one from the counts.
+"""
 
 import json
 import subprocess
@@ -21,7 +24,7 @@ def test_a_batch(batch, record_property):
 
 
 def run_of_batches(folder: Path, fired: dict[str, int], batches: int) -> tuple[int, str]:
-    """Return how a run of pytest ends, and what it says, whose batches each report this."""
+    """Return the exit status and the output of a run of pytest in which each batch reports this."""
     text = _BATCH.format(batches=batches, name=FIRED, fired=json.dumps(fired))
     (folder / "test_batches.py").write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\n")

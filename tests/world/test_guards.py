@@ -1,6 +1,7 @@
-"""The world is tested: whoever takes out a guard is found out by chance, within a stated number of histories, or by a named story.
+"""The world itself is tested: if a guard is missing, chance finds it within a stated number of histories, or a named
+story finds it.
 
-Guards that only rare histories miss take minutes: `python -m pytest -m guards tests/world` lives those.
+Guards that only rare histories need take minutes: `python -m pytest -m guards tests/world` plays those.
 """
 
 import pytest

@@ -1,9 +1,7 @@
-"""Three thousand histories that chance has made, each judged by what people did in it.
-
-`make test` lives the first few hundred, `make histories` the others, and `make simulate` as many more as it is told.
-
-Those of `OPEN` still end wrong. They are lived and not judged; `make simulate SEEDS=1 FROM=<seed>` tells one as a story. Whoever mends one
-takes it out.
+"""Three thousand histories by chance, each judged by the acts of its people. `make test` plays the first few hundred,
+`make histories` the others, and `make simulate` any further number. Those of `OPEN` still end wrong. They are played
+and not judged; `make simulate SEEDS=1 FROM=<seed>` prints one as a story. A change that mends one removes it from the
+list.
 """
 
 import json

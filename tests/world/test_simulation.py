@@ -1,4 +1,4 @@
-"""The simulated world itself: the same again for the same seed, rules of the queue, deaths, and short stories of what went wrong."""
+"""The simulated world itself: equal histories for equal seeds, rules of the queue, deaths, and short stories of failures."""
 
 import json
 from collections.abc import Callable
@@ -71,7 +71,7 @@ def test_strands_go_on_in_the_order_of_time() -> None:
 
 
 class Desk:
-    """A worker that answers what it is told, one answer after the other, and remembers the tasks."""
+    """A worker that gives the answers of a list, one after the other, and remembers the tasks."""
 
     def __init__(self, world: SimulatedWorld, *statuses: int) -> None:
         self.world = world

@@ -1,4 +1,7 @@
-"""Histories that went wrong once, each under a name. Times are seconds; whatever is not said of them happens at once and goes well."""
+"""Histories that went wrong once, each under a name.
+
+Times are seconds; every unnamed step happens at once and succeeds.
+"""
 
 import pytest
 

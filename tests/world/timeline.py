@@ -1,7 +1,6 @@
-"""Virtual time: what happens when, and who runs. No rules of any service live here.
-
-Product code runs in strands (greenlets). A strand that waits hands control back, and whatever is due meanwhile happens; there is one
-clock and no chance, so that the same plan is lived the same way again.
+"""Virtual time: the order of events, and the strand that runs. No rules of any service are here. Product code runs in
+strands (greenlets). A strand that waits gives control back, and the due events happen meanwhile. There is one clock and
+no chance, so that the same plan gives the same history.
 """
 
 import heapq
@@ -47,7 +46,7 @@ class Timeline:
         self.at(self.now + seconds, work)
 
     def spawn(self, work: Callable[[], object]) -> None:
-        """Begin a strand now; what calls goes on when the strand first waits or has ended."""
+        """Begin a strand now; the caller goes on when the strand first waits or has ended."""
         strand = greenlet(work, parent=self._hub)
         if getcurrent() is self._hub:
             strand.switch()

@@ -22,13 +22,13 @@ _READ_SECONDS = 10.0
 _SLOW_SECONDS = 9.0
 _HTML = {"Content-Type": "text/html"}
 _JSON = {"Content-Type": "application/json"}
-# What stands in the place of an answer; the call has had no effect.
+# The errors in place of an answer; the call has had no effect.
 _INSTEAD: Mapping[str, Answer] = {
     "502 html": Answer(502, _HTML, b"<html>Bad Gateway</html>"),
     "403 html": CHALLENGE,
     "404 html": Answer(404, _HTML, b"<html>Not Found</html>"),
 }
-# What comes of the answer of a call that has had its effect.
+# The faults in the answer of a call that has had its effect.
 _GARBLED: Mapping[str, Answer] = {
     "200 empty": Answer(200, _JSON),
     "200 broken": Answer(200, _JSON, b'{"data": {"tok'),
@@ -96,7 +96,7 @@ class WireConnections(Connections):
 
 
 def exchange(process: "Process", service: str, asked: Request) -> WireResponse:
-    """Carry one call there and back, and whatever may happen to it on the way.
+    """Carry one call there and back, with the faults that are due on the way.
 
     Raises:
         requests.RequestException: as the real one would.

@@ -1,6 +1,5 @@
-"""One world: the bundle, the store, the queue, Klaviyo and Omneo, put together on one timeline, and what passes between them.
-
-What people do in it is in `acts`, what must hold at its end in `laws`.
+"""One world: the bundle, the store, the queue, Klaviyo and Omneo, put together on one timeline, and the traffic between
+them. The acts of people are in `acts`, the laws of its end in `laws`.
 """
 
 import json
@@ -68,7 +67,7 @@ _ECHO = 2.0
 
 
 class SimulatedWorld:
-    """Everything, as it stands at one moment."""
+    """The state of everything at one moment."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -81,7 +80,7 @@ class SimulatedWorld:
         self.persons: list[Person] = []
         self.news_at = START
         self.deaths: list[float] = []
-        self.strangers: list[Person] = []  # whom Klaviyo alone knows
+        self.strangers: list[Person] = []  # people who are only in Klaviyo
         self.graves: dict[str, dict[str, Any]] = {}  # deleted profiles, by id
         self.asked: list[Any] = []  # rewards, events and records that were asked of us
         self.told: set[str] = set()  # the ids of the consent events that we have taken in
@@ -149,16 +148,16 @@ class SimulatedWorld:
         """Return an id."""
         return f"{next(self._ids):032x}"
 
-    # What there is.
+    # The parts of the world.
 
     @property
     def account(self) -> KlaviyoAccount:
-        """What Klaviyo holds."""
+        """The account in Klaviyo."""
         return self.klaviyo._account(ACCOUNT)
 
     @property
     def omneo_tenant(self) -> OmneoTenant:
-        """What Omneo holds."""
+        """The tenant in Omneo."""
         return self.omneo._tenants[TENANT]
 
     def clock(self) -> datetime:
@@ -167,7 +166,7 @@ class SimulatedWorld:
 
     @property
     def everybody(self) -> list[Person]:
-        """Everybody whom one of the services knows."""
+        """Everybody who is in one of the services."""
         return [*self.persons, *self.strangers]
 
     def service(self, name: str) -> Klaviyo | Omneo:
@@ -212,7 +211,7 @@ class SimulatedWorld:
         place = self._processes.index(dead)
         self.note("a process dies")
         self.deaths.append(self.timeline.now)
-        # What it held is nobody's for as long as a worker may run; six minutes begin after that.
+        # Its leases stay taken for as long as a worker may run; six minutes begin after that.
         self.news_at = max(self.news_at, self.timeline.now + _HELD)
         self._processes[place] = Process(self, self.plan.skews[place])
 
@@ -241,7 +240,7 @@ class SimulatedWorld:
         return answer
 
     def klaviyo_moves(self) -> None:
-        """Let Klaviyo's jobs land that are due, and deliver what they made happen."""
+        """Let Klaviyo's due jobs land, and deliver their events."""
         self.account.schedule.run_due()
         self._note_moves()
         self.tell_klaviyo(self.echo_seconds, "Klaviyo")
@@ -331,7 +330,10 @@ class SimulatedWorld:
     def _person_of(
         self, id: object, attributes: Mapping[str, Any], *, as_told: bool = False
     ) -> Person | None:
-        """Return whom a row of a job is about: Klaviyo finds them by id, else by address. `as_told`: as far as we were told of merges."""
+        """Return the person in a row of a job: Klaviyo searches by id, else by address.
+
+        `as_told` counts only merges that were reported to us.
+        """
         addresses = {name: str(attributes.get(name) or "") for name in ("email", "phone_number")}
         by_address = (self.account.owner(name, value) for name, value in addresses.items() if value)
         found = self.account.profile(str(id)) if id else next((one for one in by_address if one), None)
@@ -348,7 +350,10 @@ class SimulatedWorld:
         return self._kept(next(same, None), self.timeline.now if as_told else None)
 
     def _kept(self, person: Person | None, told_by: float | None) -> Person | None:
-        """Return whom a person was merged into in the end, or the person; of merges that we were told of by then, if that is asked."""
+        """Return the person into whom a person was merged in the end, or the person.
+
+        If asked, count only merges that were reported to us by then.
+        """
         while person is not None and (into := person.merged_into):
             if told_by is not None and person.merge_known_at > told_by:
                 break
@@ -381,7 +386,7 @@ class SimulatedWorld:
         )
         self.note(f"we: {what} {about}, which lands after {seconds} s")
 
-    # What the services tell us.
+    # The reports of the services to us.
 
     def tell_klaviyo(self, told: Callable[[], Sequence[float]], by: str) -> None:
         """Deliver the events that have happened in Klaviyo, each telling so many seconds from now."""
@@ -426,7 +431,7 @@ class SimulatedWorld:
         self.note(f"Klaviyo tells of {names}: {status}")
 
     def tell_omneo(self, told: Callable[[], Sequence[float]]) -> None:
-        """Deliver what has happened in Omneo."""
+        """Deliver Omneo's webhooks."""
         happened, self.omneo_tenant.happened = self.omneo_tenant.happened, []
         for event, context in happened:
             for delay in told():
@@ -458,7 +463,7 @@ class SimulatedWorld:
         *,
         method: str = "POST",
     ) -> None:
-        """Call one of the public functions, in a strand of its own."""
+        """Call one of the public functions, in a new strand."""
 
         def strand() -> None:
             try:
@@ -471,7 +476,7 @@ class SimulatedWorld:
         self.timeline.spawn(strand)
 
     def work(self, task: Task, headers: Mapping[str, str], settle: Callable[[int], None]) -> None:
-        """Deliver a task to its worker, in a strand of its own."""
+        """Deliver a task to its worker, in a new strand."""
         began = self.timeline.now
 
         def strand() -> None:
@@ -537,7 +542,7 @@ class SimulatedWorld:
                             row.known_at = self.timeline.now
 
     def seen_task(self, task: Task, delay: float) -> None:
-        """Note a task that was put back: six minutes begin when what had to wait is tried again."""
+        """Note a task that was put back: six minutes begin when the waiting job is tried again."""
         if delay > 20 and b'"attempts":0' not in task.body and self.faults.fired:
             self.news_at = max(self.news_at, task.due)
 
@@ -625,7 +630,7 @@ def _installed(master_list: bool) -> MemoryDocuments:
 
 
 class _Stumbled(logging.Handler):
-    """Keeps what the log said last of a failure."""
+    """Keeps the last log line of a failure."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -643,10 +648,9 @@ _stumbled = _Stumbled()
 
 @contextmanager
 def simulated(page_size: int = place.PAGE_SIZE, many_syncs: int = packing.MANY) -> Iterator[None]:
-    """Let what product code takes from the machine come from the world: ids are counted, threads run in line, the log is kept.
-
-    A run reads Omneo's list in pages of so many profiles, so that a few people are many pages; and so many waiting syncs go in bulk
-    imports, each of as many at most.
+    """Give product code the world's ids, threads and log instead of the machine's: ids are counted, threads run in
+    line, and the log is kept. A run reads Omneo's list in pages of so many profiles, so that a few people make many
+    pages. From so many waiting syncs on, syncs go in bulk imports, each with at most as many.
     """
     bundle.functions()
     log, ids, real = logging.getLogger("extension"), count(1), uuid.uuid4

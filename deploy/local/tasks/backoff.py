@@ -21,10 +21,10 @@ def interval(config: RetryConfig, attempts: int) -> int:
 
 
 def is_exhausted(config: RetryConfig, *, attempts: int, since_first: int) -> bool:
-    """Say whether a task that has failed `attempts` times, first `since_first` µs ago, is given up.
+    """Return whether a task that has failed `attempts` times, first `since_first` µs ago, is given up.
 
-    "Cloud Tasks stops retrying only when max_attempts and max_retry_duration are both satisfied": a limit that is
-    not set does not count, and a task without any lives until its retention ends.
+    "Cloud Tasks stops retrying only when max_attempts and max_retry_duration are both satisfied": an unset limit does
+    not count, and a task without limits exists until its retention ends.
     """
     reached = []
     if config.max_attempts != -1:

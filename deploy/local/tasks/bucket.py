@@ -14,7 +14,7 @@ class Bucket:
     filled_at: int
 
     def refill(self, limits: RateLimits, now: int) -> None:
-        """Add what has flowed in since the last time; a clock set back adds nothing."""
+        """Add the tokens since the last time; a clock that was set back adds none."""
         flowed = max(0, now - self.filled_at) * limits.max_dispatches_per_second / SECOND
         self.tokens = min(self.tokens + flowed, float(limits.max_burst_size))
         self.filled_at = now

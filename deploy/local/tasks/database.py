@@ -1,7 +1,6 @@
-"""The one SQLite file: its schema, its lock, and commits that are on disk before anybody is told about them.
-
-Callers that write at the same moment share one commit, so that the disk is asked once for all of them. This module does not know what the
-rows mean: see `queue_table.py` and `task_table.py`.
+"""The one SQLite file: its schema, its lock, and commits that are on disk before their callers get an answer. Callers
+that write at the same moment share one commit, and so one write to the disk. This module does not know the meaning of
+the rows: see `queue_table.py` and `task_table.py`.
 """
 
 import fcntl
@@ -87,7 +86,8 @@ class Database:
     def __init__(self, path: Path, *, durable: bool = True) -> None:
         """Open `path`, and make it when it is not there, readable for its owner only: it holds tasks' bodies.
 
-        What is not `durable` is not on disk as its commit ends: it outlives the process, and not the machine.
+        Without `durable`, a commit may end before its data is on disk: the data survives a crash of the process, but
+        not of the machine.
 
         Raises:
             DatabaseInUseError: another process has it open.
@@ -138,7 +138,7 @@ class Database:
                 change.done = True
 
     def read(self, query: str, *arguments: object) -> list[sqlite3.Row]:
-        """Return the rows of a query over what is committed."""
+        """Return the rows of a query over the committed data."""
         with self._read_lock:
             return self._reader.execute(query, arguments).fetchall()
 

@@ -56,7 +56,7 @@ class OpenConnections:
 
 
 class _TimedSocket(socket.socket):
-    """A socket whose reads share one deadline, so that a worker that trickles its answer meets it too."""
+    """A socket whose reads share one deadline, so that it also ends a slow answer of many small parts."""
 
     ends: float
 
@@ -74,9 +74,8 @@ class _TimedSocket(socket.socket):
 def deliver(
     request: HttpRequest, headers: Iterable[tuple[str, str]], *, timeout: float, connections: OpenConnections
 ) -> Answer:
-    """Send the request once and return the worker's answer, or why there is none. `timeout` is in seconds.
-
-    An answer counts when it has arrived completely. Of its body the beginning is kept, for who looks.
+    """Send the request once and return the worker's answer, or the reason why there is none. `timeout` is in seconds.
+    An answer counts when it has arrived completely. The beginning of its body is kept for the record.
     """
     parts = urlsplit(request.url)
     addresses = _loopback_addresses(parts.hostname or "")

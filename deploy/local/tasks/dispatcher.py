@@ -1,7 +1,7 @@
 """When a task goes out: schedule, rate, concurrency, pause. One thread decides, one thread per running attempt sends.
 
-The deciding thread sleeps until the next task is due or something has changed; it never polls. How an attempt is
-sent is in `delivery.py`, what becomes of the task afterwards in `task_table.py`.
+The deciding thread sleeps until the next task is due or something has changed; it never polls. `delivery.py` sends an
+attempt; `task_table.py` decides about the task afterwards.
 """
 
 import logging
@@ -87,7 +87,7 @@ class Dispatcher:
         self._stopping = False
 
     def start(self) -> None:
-        """Dispatch by itself from now on."""
+        """Dispatch without further calls from now on."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -108,7 +108,7 @@ class Dispatcher:
             self._changed.notify_all()
 
     def step(self) -> None:
-        """Dispatch what is due at this moment of the clock and wait until it is settled. Not while started."""
+        """Dispatch the due tasks at this moment of the clock and wait until they are settled. Not while started."""
         for name in self._queues.names():
             self.wake(name)
         started = True
@@ -118,7 +118,8 @@ class Dispatcher:
                 self._changed.wait_for(self._is_quiet)
 
     def run(self, name: str) -> Task:
-        """Begin an attempt at this task now, whatever its queue's limits and state, and return it as it was before.
+        """Begin an attempt at this task now, regardless of its queue's limits and state, and return the task as it was
+        before.
 
         Raises:
             NotFoundError: there is no such task.
@@ -174,7 +175,7 @@ class Dispatcher:
             self._expire_at = max(self._expire_at, at)
 
     def _look_at(self, name: str, now: int) -> int:
-        """Begin what this queue may begin, note when to look again, and return how many attempts were begun."""
+        """Begin the attempts that this queue may begin, note when to look again, and return the number of attempts."""
         try:
             queue = self._queues.get(name)
             earliest = self._tasks.next_schedule(name)
@@ -209,7 +210,7 @@ class Dispatcher:
     def _lane(self, name: str, now: int) -> _Lane:
         return self._lanes.setdefault(
             name, _Lane(Bucket(MAX_DISPATCHES_PER_SECOND, now))
-        )  # full, whatever its size
+        )  # full, for a bucket of any size
 
     def _submit(self, begun: Begun, *, forced_at: int | None = None) -> None:
         if self._stopping:

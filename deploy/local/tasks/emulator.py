@@ -39,9 +39,9 @@ class PortInUseError(Exception):
 class TasksEmulator:
     """A local Cloud Tasks. Use it as a context manager, or `start` and `stop` it, once.
 
-    `clock` gives seconds since 1970. With `stepped`, nothing is dispatched but by `step`, so that a test can move its
-    clock and wait for nothing. The deadline of an attempt is wall time in any case. `mischief` doubles, reorders and slows down.
-    What is not `durable` waits for no disk: a crash of the machine may lose it.
+    `clock` gives seconds since 1970. With `stepped`, only `step` dispatches, so that a test can move its clock without
+    real waits. The deadline of an attempt is wall time in any case. `mischief` doubles, reorders and slows down.
+    Without `durable`, nothing waits for the disk: a crash of the machine may lose data.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class TasksEmulator:
         deliver: Deliver = deliver,
         durable: bool = True,
     ) -> None:
-        """Remember what to start. Port 0 means any free one.
+        """Remember the parameters of the start. Port 0 means any free one.
 
         Raises:
             ValueError: `host` is not this machine's loopback address.

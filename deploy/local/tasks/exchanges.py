@@ -36,14 +36,14 @@ class Exchanges:
         self._by_attempt: OrderedDict[int, Exchange] = OrderedDict()
 
     def sent(self, attempt: int, request: HttpRequest, headers: Headers) -> None:
-        """Keep what an attempt is sent, and forget the oldest."""
+        """Keep the request of an attempt, and forget the oldest."""
         with self._lock:
             self._by_attempt[attempt] = Exchange(request, headers)
             while len(self._by_attempt) > KEPT:
                 self._by_attempt.popitem(last=False)
 
     def answered(self, attempt: int, answer: Answer) -> None:
-        """Keep what came back of it."""
+        """Keep the answer to an attempt."""
         with self._lock:
             if attempt in self._by_attempt:
                 self._by_attempt[attempt] = replace(self._by_attempt[attempt], answer=answer)

@@ -29,7 +29,7 @@ _RESERVED = ("x-cloudtasks-", "x-google-", "x-appengine-")
 def request_headers(task: Task, *, token: str = "") -> list[tuple[str, str]]:
     """Return the headers of the next attempt at `task`; Host and Content-Length are left to the HTTP client.
 
-    The creator's headers go through, but for those the service ignores or replaces. `token` replaces Authorization.
+    The creator's headers go through, except those that the service ignores or replaces. `token` replaces Authorization.
     """
     own = {name: value for name, value in task.request.headers.items() if _goes_through(name, token)}
     if task.request.body and not any(name.lower() == "content-type" for name in own):

@@ -1,6 +1,6 @@
 """Identity tokens as Cloud Tasks sends them, signed with a key of the emulator's own.
 
-Nobody outside this machine trusts the key. It is kept in the database, whose file only its owner can read.
+Only this machine trusts the key. The database keeps it; only the owner can read its file.
 Source: OidcToken in the Cloud Tasks API reference, and "Authenticating service-to-service" (Cloud Run) for the claims.
 """
 

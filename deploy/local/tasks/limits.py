@@ -29,7 +29,7 @@ _RESERVED = "%/:=&?~#+!$,;'@()*[]"
 
 
 def encoded_url(url: str) -> str:
-    """Return `url` with what is not allowed in a URL percent-encoded, as the service does before it measures it."""
+    """Return `url` with all forbidden characters percent-encoded. The service does so before it measures the length."""
     return quote(url, safe=_RESERVED)
 
 

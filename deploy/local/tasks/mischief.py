@@ -15,8 +15,8 @@ ORDERS: tuple[str, ...] = get_args(Order)
 
 @dataclass(frozen=True)
 class Mood:
-    """How the queues behave: how many of the next deliveries are made twice, in which order due tasks begin, and how many may begin a
-    second in each queue, None for as many as the queue itself allows.
+    """How the queues behave: the number of next deliveries that are made twice, the order of due tasks, and the most
+    attempts a second in each queue. None leaves the queue's own limit.
     """
 
     doubles: int = 0
@@ -43,10 +43,8 @@ class Mischief:
         order: str | None = None,
         dispatches_per_second: float | None = None,
     ) -> Mood:
-        """Change what is named, leave the rest, and return the mood; `dispatches_per_second` 0 takes the brake off.
-
-        Raises:
-            ValueError: it cannot be so; the message names the field.
+        """Change the named fields, leave the rest, and return the mood; `dispatches_per_second` 0 removes the limit.
+        Raises: ValueError: a value is not allowed; the message names the field.
         """
         changes: dict[str, object] = {}
         if doubles is not None:

@@ -62,7 +62,7 @@ class HttpRequest:
 
 @dataclass(frozen=True)
 class NewTask:
-    """A task as its creator asked for it. `name` is empty when the emulator is to choose one."""
+    """A task as its creator asked for it. If `name` is empty, the emulator chooses one."""
 
     queue: str
     name: str
@@ -119,9 +119,8 @@ class Begun:
 
 @dataclass(frozen=True)
 class Answer:
-    """How an attempt went: an HTTP status, or None and the reason why there is none. `retry_after` is in µs.
-
-    `headers` and the beginning of the `body` are for who looks; nothing depends on them.
+    """The result of an attempt: an HTTP status, or None and the reason why there is none. `retry_after` is in µs.
+    `headers` and the beginning of the `body` are only for the record; nothing depends on them.
     """
 
     status: int | None

@@ -36,10 +36,10 @@ class QueueTable:
         return self._database.write(apply)
 
     def change(self, name: str, how: Callable[[Queue], Queue], *, now: int, create: bool = False) -> Queue:
-        """Replace a queue's settings by what `how` makes of them; with `create`, begin from the defaults.
+        """Replace a queue's settings by the result of `how`; with `create`, begin from the defaults.
 
         Raises:
-            FailedPreconditionError: the queue is to be created and was deleted too recently.
+            FailedPreconditionError: the queue cannot be created, because it was deleted too recently.
         """
 
         def apply(connection: sqlite3.Connection) -> Queue:

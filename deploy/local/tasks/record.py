@@ -9,7 +9,8 @@ GET /certs                                 {key id: public key as PEM}
 GET, POST /control                         how the queues behave: {"doubles": how many of the next deliveries are made twice,
                                            "order": "due", "newest" or "shuffled", "dispatches_per_second": 0 for no brake}
 
-Names are full or short. It tells names, times, sizes and statuses; a header or a body, which holds personal data, only who asks for it.
+Names are full or short. It shows names, times, sizes and statuses. It shows headers and bodies, which hold personal
+data, only on request.
 """
 
 import json

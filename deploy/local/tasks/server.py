@@ -1,7 +1,6 @@
-"""The methods of google.cloud.tasks.v2.CloudTasks: what is asked, what is answered, and with which status code.
-
-The server speaks with the client library's own message types, so that nothing generated is needed. The client's methods document the
-meaning of these methods; methods that are not here answer UNIMPLEMENTED.
+"""The methods of google.cloud.tasks.v2.CloudTasks: their requests, answers and status codes. The server uses the client
+library's own message types, so it needs no generated code. The client's methods document the meaning of these methods;
+other methods answer UNIMPLEMENTED.
 """
 
 import logging
@@ -151,7 +150,7 @@ class CloudTasks:
 
 
 def handler(methods: CloudTasks) -> grpc.GenericRpcHandler:
-    """Return what a gRPC server needs to serve `methods`."""
+    """Return the handler with which a gRPC server serves `methods`."""
     served = {
         "CreateQueue": (methods.create_queue, types.CreateQueueRequest),
         "GetQueue": (methods.get_queue, types.GetQueueRequest),

@@ -40,7 +40,7 @@ class TaskTable:
         self._database = database
 
     def recover(self) -> None:
-        """Make what a killed process was dispatching wait again: it may run twice, it is never lost."""
+        """Put the tasks that a killed process was dispatching back: a task may run twice, but is never lost."""
 
         def apply(connection: sqlite3.Connection) -> None:
             connection.execute("UPDATE tasks SET running = 0 WHERE running > 0")
@@ -118,7 +118,7 @@ class TaskTable:
         return earliest
 
     def settle(self, begun: Begun, answer: Answer, config: RetryConfig, *, now: int, since: int) -> Settled:
-        """Write down how an attempt went, and what becomes of its task: done, waiting, given up, or gone meanwhile.
+        """Store the result of an attempt, and the state of its task: done, waiting, given up, or deleted meanwhile.
 
         The next attempt is due a back-off after `since`, and not before the worker's `Retry-After`.
         """
@@ -143,7 +143,7 @@ class TaskTable:
         return self._database.write(apply)
 
     def expire(self, *, now: int) -> None:
-        """Delete tasks and attempts past the retention of 31 days, and names whose time has come."""
+        """Delete tasks and attempts past the retention of 31 days, and names that are free again."""
 
         def apply(connection: sqlite3.Connection) -> None:
             old = now - RETENTION

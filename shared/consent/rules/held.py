@@ -1,6 +1,7 @@
-"""The consent that Klaviyo holds, and those of our calls that it shows as landed. Pure.
+"""The consent that Klaviyo holds, and the calls of ours that have landed by this evidence. Pure.
 
-A suppression by a person (the customer's unsubscribe, or the merchant's hand) is an opt-out; one for a bounce or a wrong address is none.
+A suppression by a person (the customer's unsubscribe, or the merchant's hand) is an opt-out; a suppression for a bounce
+or a wrong address is not.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from shared.consent_events import Channel, Consent
 
 _BOUNCES = frozenset({"HARD_BOUNCE", "INVALID_EMAIL"})
 _COMPLAINTS = frozenset({"SPAM_COMPLAINT", "SPAM_REPORT"})
-# A time of Klaviyo's that lies farther ahead than clocks are apart tells nothing.
+# Klaviyo's clock may differ from ours by this much. A time that is farther in the future does not count.
 _AHEAD = timedelta(minutes=1)
 
 Json = Any
@@ -24,9 +25,10 @@ Json = Any
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose consent a channel is about: the address, "" if there is none, and the Klaviyo profile that has it.
+    """The subject of a channel's consent: the address, "" if there is none, and its Klaviyo profile.
 
-    `held` is the address that Klaviyo has of that profile, about which an opt-out is, whatever has become of Omneo's.
+    `held` is the address that Klaviyo has on that profile. An opt-out is about this address, even if Omneo has another
+    one now.
     """
 
     klaviyo_id: str
@@ -36,14 +38,14 @@ class Subject:
 
     @property
     def mailed(self) -> str:
-        """The address that Klaviyo would send to."""
+        """The address to which Klaviyo would send."""
         return self.held or self.address
 
 
 @dataclass(frozen=True)
 class Held:
-    """Klaviyo's side of one consent. `changed_at` is the newest time of the consent itself, `newest_at` that of it and of any
-    suppression, None if the opt-out has none.
+    """Klaviyo's side of one consent. `changed_at` is the newest time of the consent itself. `newest_at` is the newest
+    time of the consent and all suppressions, None if the opt-out has no time.
     """
 
     consent: str
@@ -67,7 +69,7 @@ def held_of(subject: Subject, consent: Consent, now: datetime) -> Held:
     return Held(
         consent=word,
         changed_at=max(changed, default=None),
-        # A bounce's time counts against an opt-in, but is not that of an opt-out which has none.
+        # A bounce's time counts against an opt-in, but does not replace the missing time of an opt-out.
         newest_at=max([*dated, *_suppressed_at(suppressions, now)]) if dated else None,
         is_opted_out=word == "UNSUBSCRIBED" or _is_suppressed(word, said, by_hand, now),
         is_suppressed=bool(by_hand),
@@ -80,7 +82,7 @@ def held_of(subject: Subject, consent: Consent, now: datetime) -> Held:
 def _is_suppressed(
     word: str, said: Mapping[str, Json], by_hand: list[Mapping[str, Json]], now: datetime
 ) -> bool:
-    """Tell whether a person had the profile suppressed, and did not subscribe after that."""
+    """Return whether a person had the profile suppressed, and did not subscribe after that."""
     if word != "SUBSCRIBED":
         return bool(by_hand)
     since = _times(said, ("consent_timestamp",), now)
@@ -92,7 +94,7 @@ def _suppressed_at(rows: list[Mapping[str, Json]], now: datetime) -> list[dateti
 
 
 def _times(said: Mapping[str, Json], names: tuple[str, ...], now: datetime) -> list[datetime]:
-    """Return the times that tell something: a clock that is a little ahead means now, and one that is far ahead nothing."""
+    """Return the times that count: a time a little in the future becomes now, and a time far in the future does not count."""
     found = [at for name in names if (at := read_stamp(said.get(name))) is not None]
     return [min(at, now) for at in found if at <= now + _AHEAD]
 
@@ -117,10 +119,10 @@ def opted_in_at(subject: Subject, channel: Channel, now: datetime) -> datetime |
 
 
 def with_klaviyo(memory: Memory, subject: Subject, now: datetime) -> Memory:
-    """Return the memory with those calls as landed of which Klaviyo shows that they have.
+    """Return the memory with each call marked as landed whose landing Klaviyo shows.
 
-    Without our mark, what Klaviyo shows within minutes after we asked for an opt-in may as well be the person's. So then a call counts
-    as open until it must have landed.
+    Without our mark, an opt-in within minutes after our call may be the person's own. So the call counts as open until
+    the time when it must have landed.
     """
     for consent in Consent:
         if consent.channel is not memory.channel:
@@ -133,10 +135,10 @@ def with_klaviyo(memory: Memory, subject: Subject, now: datetime) -> Memory:
 
 
 def _landed_at(memory: Memory, call: Call, held: Held, now: datetime) -> datetime | None:
-    """Return when a call has landed, None if that is not known. One landing is that of one call."""
+    """Return the time of a call's landing, None if it is not known. One landing belongs to one call."""
     if _shows_landing(memory, call, held):
         return held.changed_at
-    # What an event has told of the landing is known better than what Klaviyo holds now without our mark.
+    # The event of a landing is more certain than a consent that Klaviyo shows without our mark.
     told = [
         at
         for at in our_landings(memory, call.direction, call.profile)
@@ -148,7 +150,7 @@ def _landed_at(memory: Memory, call: Call, held: Held, now: datetime) -> datetim
         return None
     is_since = held.changed_at is not None and held.changed_at >= call.asked_at - CLOCKS_APART
     if call.direction == "in" and is_since and held.shows_whose and not held.is_marked:
-        return None  # this one is another's; of ours nothing is shown any more
+        return None  # this consent is somebody else's act; Klaviyo no longer shows ours
     is_shown = is_since and not _is_of_another(memory, call, held.changed_at)
     if now < call.last_at + LANDING and not (is_shown and (call.direction == "out" or held.is_marked)):
         return None
@@ -156,7 +158,10 @@ def _landed_at(memory: Memory, call: Call, held: Held, now: datetime) -> datetim
 
 
 def _shows_landing(memory: Memory, call: Call, held: Held) -> bool:
-    """Return whether Klaviyo shows an opt-in with our mark that is this call's: the last one's that was asked before, and once only."""
+    """Return whether Klaviyo shows an opt-in with our mark that is this call's landing.
+
+    It belongs to the last call before it, if that call was made only once.
+    """
     at = held.changed_at
     if call.last_at != call.asked_at:
         return False
@@ -172,7 +177,7 @@ def _shows_landing(memory: Memory, call: Call, held: Held) -> bool:
 
 
 def _is_of_another(memory: Memory, call: Call, at: datetime | None) -> bool:
-    """Return whether what happened in Klaviyo at that time is known as the landing of another call of the same kind."""
+    """Return whether a change in Klaviyo at that time is the known landing of another call of the same kind."""
     about = (call.consent, call.direction, call.profile)
     return at is not None and any(
         (one.consent, one.direction, one.profile) == about

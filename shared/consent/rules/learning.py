@@ -1,4 +1,5 @@
-"""What a memory of consent learns from Klaviyo and Omneo, in any order: events, Omneo's fields as read, and Omneo's fields as written. Pure.
+"""How a memory of consent learns from Klaviyo and Omneo, in any order: events, Omneo's fields as read, and Omneo's
+fields as written. Pure.
 
 Our own calls to Klaviyo are noted in `calls.py`.
 """
@@ -13,7 +14,7 @@ from shared.consent.rules.results import last_word
 from shared.consent.rules.whose import Verdict, persons, untold, verdicts
 from shared.consent_events import Channel, Decision
 
-PULLED = "profile "  # begins the id of what no event has told of
+PULLED = "profile "  # begins the id of an opt-out that no event has reported
 MOST_EVENTS = 40
 _UNSUBSCRIBED: Mapping[Channel, str] = {
     Channel.EMAIL: "unsubscribed_from_email_marketing",
@@ -22,7 +23,7 @@ _UNSUBSCRIBED: Mapping[Channel, str] = {
 
 
 def with_events(memory: Memory, events: Iterable[Decided]) -> Memory:
-    """Return the memory with these events of its channel; one that it holds already stays as it is."""
+    """Return the memory with these events of its channel; an event that it holds already stays unchanged."""
     known = {key_of(event): event for event in memory.events}
     for event in events:
         known.setdefault(key_of(event), event)
@@ -30,9 +31,10 @@ def with_events(memory: Memory, events: Iterable[Decided]) -> Memory:
 
 
 def with_our_landings(memory: Memory, events: Iterable[Decided]) -> Memory:
-    """Return the memory with those of the events that are our own landings, if they change nothing about any other.
+    """Return the memory with those events that are our own landings. If they would change the list of untold events,
+    return the memory unchanged.
 
-    For an email opt-in after an opt-out, Klaviyo must be asked whose it is, so none is taken for ours here.
+    For an email opt-in after an opt-out, only Klaviyo can show whose it is. So here no such opt-in counts as ours.
     """
     word = last_word(memory)
     is_out = word is not None and word.direction == "out" and memory.channel is Channel.EMAIL
@@ -48,7 +50,7 @@ def with_our_landings(memory: Memory, events: Iterable[Decided]) -> Memory:
 
 
 def _pruned(memory: Memory) -> Memory:
-    """Return the memory without the oldest events, whose interactions are made."""
+    """Return the memory without the oldest events that have their interaction already."""
     if len(memory.events) <= MOST_EVENTS:
         return memory
     waiting = {key_of(event) for event in untold(memory)}
@@ -59,17 +61,23 @@ def _pruned(memory: Memory) -> Memory:
 
 
 def with_pulled(memory: Memory, at: datetime, address: str = "") -> Memory:
-    """Return the memory with an opt-out that Omneo does not have and Klaviyo's profile shows, whether or not an event tells of it.
+    """Return the memory with an opt-out that Klaviyo's profile shows and Omneo does not have, with or without an event
+    for it.
 
-    `address` is the mark of the address that Omneo showed some seconds after that time, "" where it is not known whose it was then.
+    `address` is the mark of the address that Omneo showed some seconds after that time, "" if that address is not
+    known.
 
-    Omneo is to be given it, also where it was given it before: an opt-in without a date has taken it back, and does not count.
+    The opt-out is to be written to Omneo, even if it was written before: an undated opt-in has replaced it in Omneo,
+    and does not count.
     """
     return with_events(_with_opt_outs_to_write(memory), [_pulled(memory.channel, at, address)])
 
 
 def with_opt_outs_at_her_address(memory: Memory, moments: Iterable[datetime]) -> Memory:
-    """Return the memory with opt-outs from what is her address by now, which were told of the Klaviyo profile of whoever had it before."""
+    """Return the memory with opt-outs for the address that is hers now.
+
+    Klaviyo reported them on the profile of its former owner.
+    """
     return with_events(memory, [_pulled(memory.channel, at, "") for at in moments])
 
 
@@ -79,22 +87,25 @@ def _pulled(channel: Channel, at: datetime, address: str) -> Decided:
 
 
 def address_at(memory: Memory, at: datetime) -> str:
-    """Return the mark of the address that Omneo first showed after an opt-out of that time, "" if none is known: an event may be told long after."""
+    """Return the mark of the address that Omneo first showed after an opt-out of that time, "" if none is known.
+
+    An event may come long after its time.
+    """
     outs = [event for event in memory.events if event.decision is Decision.OPT_OUT and event.at == at]
     return next((event.address for event in sorted(outs, key=is_pulled, reverse=True) if event.address), "")
 
 
 def is_pulled(event: Decided) -> bool:
-    """Return whether it was not told of, but found on Klaviyo's profile."""
+    """Return whether a sync found this opt-out on Klaviyo's profile, without an event."""
     return event.id.startswith(PULLED)
 
 
 def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
-    """Return the memory with what Omneo showed when it was read at that time. Showing the same again changes nothing.
+    """Return the memory with Omneo's fields, as read at that time. The same fields again change nothing.
 
-    A stamp that is an event's was written by us. A stamp that lies ahead is none. A change without a new stamp is noted if it is an
-    opt-out, as of then; an opt-in without one has no date, but ends an opt-out of Omneo's own. A read during our write, or right after
-    it, may still show the old fields.
+    We wrote a stamp that equals an event's time. A stamp in the future does not count. An opt-out without a new stamp
+    is noted with the time of the read. An opt-in without a new stamp has no date, but ends an opt-out of Omneo's own. A
+    read during our write, or right after it, may still show the old fields.
     """
     stamp = read_stamp(comms.get(stamp_name(memory.channel)))
     if stamp is not None and stamp > read_at + CLOCKS_APART:
@@ -136,7 +147,7 @@ def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
 def with_stamps_ahead(
     memories: Mapping[Channel, Memory], stamps: Mapping[Channel, datetime]
 ) -> dict[Channel, Memory]:
-    """Return the memories with the stamps that lay ahead when Omneo told of them: they never count."""
+    """Return the memories with the stamps that lay in the future when Omneo reported them: they never count."""
     return {
         channel: replace(memory, ahead=stamps[channel]) if channel in stamps else memory
         for channel, memory in memories.items()
@@ -144,10 +155,11 @@ def with_stamps_ahead(
 
 
 def _noticed(memory: Memory, shown: Seen, stamp: datetime | None) -> Memory:
-    """Return the memory with the events as written whose time Omneo shows: our write took effect, though no answer told.
+    """Return the memory with each event marked as written whose time Omneo shows: our write took effect, even if its
+    answer was lost.
 
-    An opt-out with the same time as an opt-in that Omneo shows has not. Nor has any event where Omneo shows neither, or was never looked at: we
-    look before we write.
+    If Omneo shows an opt-in, an opt-out with the same time was not written. If Omneo shows no decision, or was never
+    read, no event was written: we read before we write.
     """
     if shown.direction is None or memory.seen is None:
         return memory
@@ -160,7 +172,7 @@ def _noticed(memory: Memory, shown: Seen, stamp: datetime | None) -> Memory:
 
 
 def _with_opt_outs_to_write(memory: Memory) -> Memory:
-    """Return the memory with its opt-outs to be written again: an opt-in with a stamp that lies ahead is no decision over them."""
+    """Return the memory with its opt-outs to be written again: an opt-in with a stamp in the future does not overrule them."""
     events = tuple(
         replace(event, is_written=False) if event.decision is Decision.OPT_OUT else event
         for event in memory.events
@@ -185,7 +197,8 @@ def is_opt_out_taken_back(before: Memory, after: Memory) -> bool:
 
 
 def written(memory: Memory, comms: Comms, given: Collection[Key], at: datetime | None) -> Memory:
-    """Return the memory after `to_omneo` was written to Omneo, which held these comms at that time; None if there was nothing to write.
+    """Return the memory after `to_omneo` was written to Omneo, which held these comms at the time `at`; `at` is None if
+    there was nothing to write.
 
     `given` are the events that were known then.
     """
@@ -198,7 +211,8 @@ def written(memory: Memory, comms: Comms, given: Collection[Key], at: datetime |
     )
     memory = replace(memory, events=events)
     seen = Seen(direction_in(comms, memory.channel), read_stamp(comms.get(stamp_name(memory.channel))))
-    # Where nothing was given, what Omneo shows is still to be understood: she may have changed it since our last write.
+    # If nothing was written, these fields of Omneo are still to be learned: she may have changed them since our last
+    # write.
     return memory if at is None or seen == memory.seen else replace(memory, seen=seen, seen_at=at)
 
 

@@ -1,7 +1,7 @@
 """Whether an event is a person's decision, or our own call that has landed. Pure; it knows only a memory of consent.
 
-One landing belongs to one call, and has one event of each topic. For email, Klaviyo may show whose a consent is; for SMS it never does. In
-doubt an opt-out counts as the person's, and an opt-in as ours.
+One landing belongs to one call, and has one event of each topic. For email, Klaviyo may show the author of a consent;
+for SMS it never does. In doubt an opt-out counts as the person's, and an opt-in as ours.
 """
 
 from collections import Counter
@@ -30,11 +30,11 @@ class Verdict(StrEnum):
 
     PERSON = "person"
     OURS = "ours"
-    TWIN = "twin"  # the other topic of an act that is counted already
+    TWIN = "twin"  # the other topic of an act that counts already
 
 
 def verdicts(memory: Memory) -> dict[Key, Verdict]:
-    """Return whose each event is. The more is known the more events are a person's: what was one stays one."""
+    """Return the author of each event. New knowledge only adds events of a person: an event of a person stays one."""
     found = {key_of(event): Verdict.PERSON for event in memory.events}
     found |= dict.fromkeys(_our_opt_ins(memory), Verdict.OURS)
     newest_ins = [
@@ -56,7 +56,7 @@ def verdicts(memory: Memory) -> dict[Key, Verdict]:
 
 
 def verdict_of(memory: Memory, event: Decided) -> Verdict:
-    """Return whose an event of the memory is."""
+    """Return the author of an event of the memory."""
     return verdicts(memory)[key_of(event)]
 
 
@@ -72,7 +72,7 @@ def untold(memory: Memory) -> list[Decided]:
 
 
 def our_landings(memory: Memory, direction: Direction, profile: str = "") -> list[datetime]:
-    """Return the times of the events that are our own landings in a direction, of one Klaviyo profile or of any."""
+    """Return the times of our own landings in a direction, for one Klaviyo profile or for all."""
     found = verdicts(memory)
     return [
         event.at
@@ -84,14 +84,14 @@ def our_landings(memory: Memory, direction: Direction, profile: str = "") -> lis
 
 
 def _our_opt_ins(memory: Memory) -> Iterable[Key]:
-    """Yield the opt-ins that are the landing of a call of ours, one act for one call, or that carry our mark."""
+    """Yield the opt-ins that carry our mark or are the landing of one of our calls. Each call has one landing."""
     open_calls = [call for call in memory.calls if _is_of(call, memory, "in") and call.landed_at is None]
     landings = [
         _Landing(call.profile, call.landed_at)
         for call in memory.calls
         if _is_of(call, memory, "in") and call.landed_at is not None
     ]
-    # What was asked several times, because no answer told whether it was taken, may land once for each.
+    # A call that was repeated because its answer was lost may land once for each repeat.
     spare = [
         replace(call, landed_at=None)
         for call in memory.calls
@@ -99,7 +99,8 @@ def _our_opt_ins(memory: Memory) -> Iterable[Key]:
         for _ in range(1, call.most_landings)
     ]
     opt_ins = [event for event in memory.events if event.decision is Decision.OPT_IN]
-    # What carries our mark is the landing of a call for sure, so another opt-in is not that one's, though it came before.
+    # An opt-in with our mark is certainly the landing of a call. So another opt-in is not that call's landing, even if
+    # it came earlier.
     for event in sorted(opt_ins, key=lambda one: (one.mark != "omneo", one.at, one.id, one.topic)):
         if event.is_told or event.mark == "other":
             continue
@@ -118,9 +119,10 @@ def _our_opt_ins(memory: Memory) -> Iterable[Key]:
 
 
 def _call_of(event: Decided, calls: Iterable[Call], within: timedelta = MAY_BE_OURS) -> Call | None:
-    """Return the call that an opt-in is the landing of, None if it can be of none.
+    """Return the call whose landing an opt-in is, None if it cannot be the landing of any call.
 
-    With our mark it is the last one's: those before it are left to opt-ins that bear none, of which in doubt each is ours.
+    With our mark, it is the last call. The earlier calls are left to opt-ins without our mark, each of which in doubt
+    is ours.
     """
     may_be = [
         call
@@ -134,14 +136,17 @@ def _call_of(event: Decided, calls: Iterable[Call], within: timedelta = MAY_BE_O
 
 @dataclass
 class _Landing:
-    """When a call landed, of which Klaviyo profile, "" if it had none yet, and of which topics an event of it is known."""
+    """The landing of a call: its time, its Klaviyo profile ("" if the call had none yet), and the topics of its known events."""
 
     profile: str
     at: datetime
     topics: set[str] = field(default_factory=set)
 
     def takes(self, event: Decided) -> bool:
-        """Return whether the event is of this landing, and count it: one landing has one event of a topic, so a second is another act."""
+        """Return whether the event belongs to this landing, and count it.
+
+        A landing has one event of a topic, so a second is another act.
+        """
         is_of_this = self.profile in (event.profile, "") and abs(event.at - self.at) <= CLOCKS_APART
         if not is_of_this or event.topic in self.topics:
             return False
@@ -150,9 +155,10 @@ class _Landing:
 
 
 def _may_undo_an_opt_out(memory: Memory, event: Decided) -> bool:
-    """Return whether an opt-in may be the landing of a call that she has opted out after, though another was taken for it.
+    """Return whether an opt-in may be the landing of a call before her opt-out, although another opt-in counts as that
+    landing.
 
-    For SMS nothing shows whose an opt-in is, so two opt-ins soon after our call may be confused.
+    For SMS nothing shows the author of an opt-in, so the code may confuse two opt-ins soon after our call.
     """
     if event.channel is not Channel.SMS:
         return False
@@ -169,7 +175,7 @@ def _may_undo_an_opt_out(memory: Memory, event: Decided) -> bool:
 
 
 def _our_opt_outs(memory: Memory, opted_in: Iterable[datetime]) -> Iterable[Key]:
-    """Yield the opt-outs that are the landing of a call of ours, and that no opt-in since the call's decision makes doubtful."""
+    """Yield the opt-outs that are the landing of one of our calls, without an opt-in between the call's decision and the opt-out."""
     calls = [call for call in memory.calls if _is_of(call, memory, "out")]
     opt_outs = [event for event in memory.events if event.decision is Decision.OPT_OUT]
     landed: dict[int, _Landing] = {}
@@ -190,7 +196,7 @@ def _our_opt_outs(memory: Memory, opted_in: Iterable[datetime]) -> Iterable[Key]
 
 
 def _lands(landed: dict[int, _Landing], number: int, call: Call, event: Decided) -> bool:
-    """Return whether the event is the call's landing, or of it; the first that may be is it."""
+    """Return whether the event belongs to the call's landing. The first event that may be the landing counts as it."""
     if number in landed:
         return landed[number].takes(event)
     if not call.may_have_landed(event.at):
@@ -200,12 +206,12 @@ def _lands(landed: dict[int, _Landing], number: int, call: Call, event: Decided)
 
 
 def _is_of(call: Call, memory: Memory, direction: Direction) -> bool:
-    # No event tells of a transactional consent.
+    # No event reports a transactional consent.
     return call.direction == direction and call.consent.value == memory.channel.value
 
 
 def _is_twin(event: Decided, counted: Iterable[Decided]) -> bool:
-    """Return whether the act was counted already under its other topic."""
+    """Return whether the act counts already under its other topic."""
     act = (event.profile, canonical(event.topic), event.at)
     by_topic = Counter(one.topic for one in counted if (one.profile, canonical(one.topic), one.at) == act)
     others = [count for topic, count in by_topic.items() if topic != event.topic]

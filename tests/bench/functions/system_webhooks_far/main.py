@@ -1,4 +1,4 @@
-"""The deployed `system_webhooks`, whole, but for a queue that takes a job only after as long as one across a network may."""
+"""The whole deployed `system_webhooks`, with one change: the queue accepts a job as late as a queue across a network may."""
 
 import time
 

@@ -1,4 +1,7 @@
-"""The deployed `targets`, whole, but for a queue that takes every job without a call: what remains is our own cost."""
+"""The whole deployed `targets`, with one change: the queue accepts every job without a call.
+
+The rest is our own cost.
+"""
 
 from functions.targets.main import services, targets
 from shared.direction import Direction
