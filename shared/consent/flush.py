@@ -68,15 +68,14 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
         _skip(entries, tenant, services)
         return
     profile = match.profile
-    anothers = _anothers(ready, profile, look, tenant, services)
+    ready = _told_apart(ready, profile, look, tenant, services)
     # Other Klaviyo profiles may lead to the same Omneo profile.
     with consent_turn(profile.id, tenant, services) as turn:
         # Whoever had the turn since the entries were read may have closed them: an interaction is added once.
         if not is_fresh(read_at, services.clock()) or _has_been_held(turn, since=opened_at):
             ready = _Ready.of(_open(job, tenant, services), look)
-            anothers = _anothers(ready, profile, look, tenant, services)
+            ready = _told_apart(ready, profile, look, tenant, services)
             profile, read_at = _again(profile, tenant, services)
-        ready = replace(ready, anothers=anothers)
         if match.is_by_email:
             ready = _of_her_number(ready, profile, look, tenant)
         _bring(ready, ToOmneo(tenant, profile, read_at, services, job.traceparent), look)
@@ -109,6 +108,11 @@ class _Ready:
         """Return the opt-ins on a channel."""
         made = [one for _, one in self.decided if one.decision is Decision.OPT_IN]
         return [one for one in made if one.channel is channel]
+
+    def without_opt_ins(self, missing: Trouble) -> "_Ready":
+        """Return the entries without the opt-ins, which wait for a service."""
+        left = [(entry, one) for entry, one in self.decided if one.decision is not Decision.OPT_IN]
+        return replace(self, decided=left, missing=self.missing or missing)
 
     @property
     def of_person(self) -> list[Decided]:
@@ -202,11 +206,24 @@ def _of_her_number(ready: _Ready, profile: "Profile", look: ProfileReadOnce, ten
     return replace(ready, decided=decided)
 
 
+def _told_apart(
+    ready: _Ready, profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services
+) -> _Ready:
+    """Return the entries with the opt-ins that are another's. While a service cannot tell which are, all opt-ins wait, and no opt-out does."""
+    try:
+        return replace(ready, anothers=_anothers(ready, profile, look, tenant, services))
+    except (ServiceError, DisconnectedError) as error:
+        return ready.without_opt_ins(error)
+
+
 def _anothers(
     ready: _Ready, profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services
 ) -> frozenset[tuple[str, str]]:
     """Return the opt-ins for an address that is another's in Omneo by now, and that Klaviyo has or had with this profile; and those of
     somebody else whose Klaviyo profile it was then.
+
+    Raises:
+        ServiceError, DisconnectedError: what Klaviyo or Omneo answered.
     """
     emails, texts = ready.ins(Channel.EMAIL), ready.ins(Channel.SMS)
     opt_ins = [*emails, *texts]
@@ -251,9 +268,7 @@ def _at_former_number(
     left = ConsentMemories.of(services).find(tenant.name, profile.id)[Channel.SMS].mailed
     tenant = ensure_ledger_key(services.tenants, tenant.name)
     if left and left != mark_of_number(tenant, number):
-        shown = ""
-        with suppress(ServiceError, DisconnectedError):  # in doubt it is the former one
-            shown = look.profile.phone_number if look.profile is not None else ""
+        shown = look.profile.phone_number if look.profile is not None else ""
         if not shown or mark_of_number(tenant, shown) == left:
             return opt_ins
     notes = FormerNumbers.of(services).given_up_by(tenant.name, look.id)

@@ -4,7 +4,7 @@ next owner, and lose no opt-out.
 `making_room.py` starts the syncs that wait for the address.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -15,6 +15,7 @@ from shared.consent.ledger import ensure_ledger_key
 from shared.consent.memories import ConsentMemories
 from shared.consent.rules import whose
 from shared.consent.rules.calls import is_being_carried_out
+from shared.consent.rules.decisions import Decided
 from shared.consent.rules.memory import CLOCKS_APART
 from shared.consent_events import Channel, Decision
 from shared.errors import WaitError
@@ -39,6 +40,7 @@ class GivingUp:
     """For one Omneo profile.
 
     `before` is the result of its last sync, `read_at` the time when it was read from Omneo.
+    `absorbed_ids` are the Klaviyo ids of the profiles that were merged into it in Omneo.
     """
 
     job: SyncProfile
@@ -47,6 +49,7 @@ class GivingUp:
     read_at: datetime
     ownership: Ownership
     services: Services
+    absorbed_ids: Collection[str] = ()
 
     def wait_for_landings(self, room: MakingRoom) -> None:
         """Keep an address while Klaviyo carries out a consent for it: otherwise that consent would land on the next
@@ -97,12 +100,8 @@ class GivingUp:
         heir = Heir(found.id, since, services.clock() + _AT_IT, mark)
         # Before the memory is read: an event that is flushed meanwhile finds the note, or is found.
         FormerIdentities.of(services).note_heir(tenant.name, given_up.id, heir)
-        memory = ConsentMemories.of(services).find(tenant.name, self.job.profile_id)[Channel.EMAIL]
-        outs = [
-            one.at
-            for one in whose.persons(memory)
-            if one.decision is Decision.OPT_OUT and one.at >= since and one.address != mark
-        ]
+        opt_outs = self._opt_outs_through(given_up, Channel.EMAIL)
+        outs = [one.at for one in opt_outs if one.at >= since and one.address != mark]
         if outs:
             tell_heir(heir.profile_id, max(outs), tenant, services, traceparent=self.job.traceparent)
         return {given_up.id: heir}
@@ -128,8 +127,7 @@ class GivingUp:
         note = GivenUp(mark, given_up.id, self._since, services.clock() + _AT_IT)
         # Before the memory is read: an event that is flushed meanwhile finds the note, or is found.
         FormerNumbers.of(services).note_given_up(tenant.name, note)
-        memory = ConsentMemories.of(services).find(tenant.name, self.job.profile_id)[Channel.SMS]
-        outs = [one for one in whose.persons(memory) if one.decision is Decision.OPT_OUT]
+        outs = self._opt_outs_through(given_up, Channel.SMS)
         moments = [one.at for one in outs if note.may_be_of_next(one.at, one.address)]
         leave_at_number(
             moments,
@@ -157,6 +155,13 @@ class GivingUp:
             notes.note_heir(self.tenant.name, written.id, replace(heir, until=until))
         if number and before and written.phone_number != before.phone_number:
             FormerNumbers.of(self.services).note_given_up(self.tenant.name, replace(number, until=until))
+
+    def _opt_outs_through(self, given_up: KlaviyoProfile, channel: Channel) -> list[Decided]:
+        """Return the person's opt-outs that may have come through a Klaviyo profile; through that of who was merged into the person, no others."""
+        memory = ConsentMemories.of(self.services).find(self.tenant.name, self.job.profile_id)[channel]
+        outs = [one for one in whose.persons(memory) if one.decision is Decision.OPT_OUT]
+        is_absorbed = given_up.id in self.absorbed_ids
+        return [one for one in outs if not is_absorbed or one.profile in (given_up.id, "")]
 
     @property
     def _since(self) -> datetime:

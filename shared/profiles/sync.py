@@ -238,7 +238,8 @@ class _Sync:
 
     @cached_property
     def _giving_up(self) -> GivingUp:
-        return GivingUp(self.job, self.tenant, self.before, self.read_at, self._ownership, self.services)
+        tenant, own, absorbed = self.tenant, self._ownership, self._former_owners.absorbed_ids
+        return GivingUp(self.job, tenant, self.before, self.read_at, own, self.services, absorbed)
 
     @property
     def _merging(self) -> Merging:

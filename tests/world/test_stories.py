@@ -580,6 +580,20 @@ STORIES: dict[str, Plan] = {
         )
         for hers, theirs, late in ((300.0, 300.0, 2.0), (20.0, 15.0, 500.0))
     },
+    "one who has opted out of texts takes in another in Omneo, whose phone is a third's by then": Plan(
+        people=(
+            Beginning("out", "in"),
+            Beginning("in", "out", is_new=True),
+            Beginning("out", "out", is_new=True, is_known_by_email=True),
+        ),
+        acts=(
+            act(100, "k.subscribe", "sms", who=1),
+            act(121, "p.share phone", who=1),
+            act(147, "k.unsubscribe", "sms"),
+            act(279, "p.merge", "", who=2),
+        ),
+        landings=(24.7,),
+    ),
     "she complains with an email that Omneo has with her for seconds, in which nobody looks": Plan(
         people=(Beginning("in", "out"), Beginning("in", "out")),
         acts=(act(353.7, "p.swap"), act(354.9, "k.spam", "email"), act(358.5, "p.give email")),

@@ -617,6 +617,27 @@ def test_an_opt_out_does_not_wait_for_klaviyo(shop: Retailer) -> None:
     assert len(shop.interactions(jane)) == 3
 
 
+def test_an_opt_out_does_not_wait_for_klaviyo_to_tell_whose_an_opt_in_to_text_messages_is(
+    shop: Retailer,
+) -> None:
+    joan, jane = shop.person(), shop.person()
+    row = {"handle": "klaviyo", "identifier": joan.klaviyo, "merged_from": joan.omneo}
+    profiles = shop.omneo._tenants[TENANT].profiles
+    profiles[jane.omneo]["identities"].append(row | {"created_at": "2026-11-01 10:00:00", "id": 9})
+    profiles[joan.omneo]["identities"].clear()
+    shop.klaviyo.subscribe(ACCOUNT, joan.klaviyo, channel="sms", at=shop.world.clock.timestamp() - 10)
+    shop.klaviyo.unsubscribe(ACCOUNT, joan.klaviyo, at=shop.world.clock.timestamp() - 5)
+    shop.deliver()
+    shop.klaviyo.fail(next=1, status=503)
+    shop.world.work()
+    shop.world.work(13)
+    assert shop.comms(jane)["email_promo"] is False
+    assert (shop.comms(jane).get("sms_promo"), shop.open()) == (None, 2)  # it comes under two topics
+    for _ in range(3):
+        shop.world.work(120)
+    assert (shop.comms(jane)["sms_promo"], shop.open()) == (True, 0)
+
+
 def test_while_klaviyo_throttles_opt_ins_wait_for_as_long_as_it_asks(shop: Retailer) -> None:
     jane = shop.person()
     shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo)
