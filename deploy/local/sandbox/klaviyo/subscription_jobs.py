@@ -1,5 +1,5 @@
-"""Klaviyo's jobs that subscribe and unsubscribe profiles: the two endpoints and what a job does. `subscription_bodies.py` says which
-bodies they take, `acts.py` what a consent changes.
+"""Klaviyo's jobs that subscribe and unsubscribe profiles: the two endpoints and the effect of a job.
+`subscription_bodies.py` checks their bodies, `acts.py` makes the changes of a consent.
 
 Klaviyo's pages "Bulk Subscribe Profiles" and "Bulk Unsubscribe Profiles", and recorded behaviour: a new email becomes a
 profile with a list or as history, and never otherwise; who is not on the named list is unsubscribed globally.

@@ -1,4 +1,4 @@
-"""Omneo's APIs as one service for many tenants: credentials and routes, and what a test may ask of it.
+"""Omneo's APIs as one service for many tenants: credentials and routes, and the methods for tests.
 
 Paths are `/{tenant}/api/v3/...` and `/{tenant}/id/api/v1/...`; the real ones have the tenant in the host name.
 
@@ -64,7 +64,7 @@ class Omneo(ProfileEvents, Bases):
         """The value for OMNEO_API_URL, with `{tenant}` left to be filled in."""
         return f"{self.url}/{{tenant}}"
 
-    # What a test asks and arranges.
+    # The methods for tests.
 
     def tenant(
         self,
@@ -148,7 +148,7 @@ class Omneo(ProfileEvents, Bases):
         context: Mapping[str, Any],
         headers: Mapping[str, str] | None = None,
     ) -> list[Delivery]:
-        """Call a target that nobody has saved, as if the event had reached it, and return every attempt; no condition holds it back.
+        """Call a target that nobody has saved, for an event, and return every attempt; conditions do not count.
 
         `headers` are those that a user would type into CX Manager; the API of targets has none.
         """
@@ -224,10 +224,8 @@ class Omneo(ProfileEvents, Bases):
         repeated_external_id: Repeated | None = None,
         numbers_as_text: bool | None = None,
     ) -> None:
-        """Say what a repeated `external_id` does ("422", "409" or "creates"), and how numbers are shown.
-
-        Raises:
-            ValueError: it can do no such thing.
+        """Set the effect of a repeated `external_id` ("422", "409" or "creates"), and the form of numbers. Raises:
+        ValueError: the effect is unknown.
         """
         if repeated_external_id not in (None, *REPEATED):
             raise ValueError(f"repeated_external_id must be one of {', '.join(REPEATED)}")
@@ -263,10 +261,10 @@ class Omneo(ProfileEvents, Bases):
         """Close the connections to targets."""
         self._postman.close()
 
-    # What the server asks.
+    # The methods for the server.
 
     def answer(self, request: Request, call: Call) -> Answer:
-        """Do what Omneo would do."""
+        """Answer like Omneo."""
         name, *segments = request.segments
         with self._lock:
             tenant = self._tenants.get(name)
