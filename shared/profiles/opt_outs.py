@@ -17,7 +17,7 @@ from shared.tenants.tenants import Tenant
 def queue_pull(
     step: Step, tenant: Tenant, services: Services, *, profile_id: str, traceparent: str = ""
 ) -> None:
-    """Queue what tells Omneo of the opt-out that a step has found."""
+    """Queue a job that brings the opt-out of a step to Omneo."""
     job = PullOptOut(
         tenant=tenant.name,
         id=services.new_id(),

@@ -40,7 +40,7 @@ def missing(thing: str) -> Answer:
 
 
 def repeated() -> Answer:
-    """Return 409 for a reward whose `external_id` exists already."""
+    """Return 409 for a reward with an `external_id` that exists already."""
     return json_answer(409, {"message": "The external id has already been taken."})
 
 

@@ -123,7 +123,7 @@ class Omneo(ProfileEvents, Bases):
             whole = self._tenants[tenant]
             rows = whole.triggers.all()
             by_handle = {row["handle"]: row for row in whole.targets.all()}
-        # Not under the lock: whoever is called will call back.
+        # Not under the lock: the called function will call back.
         for delivery in self._begun(whole, rows, trigger, context):
             target = by_handle.get(delivery.target)
             if target is None:
@@ -156,7 +156,7 @@ class Omneo(ProfileEvents, Bases):
             whole = self._tenants[tenant]
         begun = Delivery(tenant, trigger, handle, url, self.clock())
         target = {"template": template, "condition": None, "headers": headers or {}}
-        # Not under the lock: whoever is called will call back.
+        # Not under the lock: the called function will call back.
         done = list(
             self._postman.deliver(begun, target, context, secret=whole.signing_secret, retries=whole.retries)
         )
