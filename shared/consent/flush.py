@@ -286,7 +286,7 @@ def _tell_whose_address(outs: Sequence[Decided], way: ToOmneo, look: ProfileRead
     Klaviyo is not read if Omneo shows the email that the last sync left there.
 
     Raises:
-        ServiceError: what Klaviyo or Omneo answered.
+        ServiceError: Klaviyo or Omneo refused or did not answer.
     """
     left = way.memories[Channel.EMAIL].mailed
     theirs = [one.at for one in outs if not left or one.address != left]
@@ -383,7 +383,7 @@ def _leave_at_shown_number(outs: Sequence[Decided], way: ToOmneo, look: ProfileR
     """Note opt-outs under the number that Klaviyo shows with the profile, if no sync of ours has left one there, and Omneo shows another.
 
     Raises:
-        ServiceError: what Klaviyo answered.
+        ServiceError: Klaviyo refused or did not answer.
     """
     if not outs or way.memories[Channel.SMS].mailed:
         return

@@ -23,7 +23,7 @@ def add_interaction(
     which a person can recognise a copy.
 
     Raises:
-        ServiceError: what Omneo answered.
+        ServiceError: Omneo refused or did not answer.
     """
     from shared.omneo.client import Interaction
 

@@ -54,7 +54,7 @@ class ConsentLedger:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.clock)
 
     def record(self, tenant: Tenant, omneo_profile_id: str, record: ConsentRecord) -> None:

@@ -40,7 +40,7 @@ class ConsentMemories:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents)
 
     def find(self, tenant: str, profile_id: str) -> dict[Channel, Memory]:

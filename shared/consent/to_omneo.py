@@ -65,7 +65,7 @@ def read_last(profile_id: str, tenant: Tenant, services: Services) -> "tuple[Pro
     The write would overwrite a decision that was made while a slow answer was on its way, so a slow answer is asked for again.
 
     Raises:
-        ServiceError: what Omneo answered.
+        ServiceError: Omneo refused or did not answer.
     """
     omneo = services.omneo(tenant)
     for _ in range(_MOST_READS):
@@ -159,7 +159,7 @@ class ToOmneo:
         """Write the fields that Omneo does not have yet.
 
         Raises:
-            ServiceError: what Omneo answered.
+            ServiceError: Omneo refused or did not answer.
         """
         by_channel = {
             channel: results.to_omneo(memory, self.comms) for channel, memory in self.memories.items()

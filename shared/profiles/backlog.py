@@ -49,7 +49,7 @@ class SyncBacklog:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents)
 
     def add(self, tenant: str, job: SyncProfile) -> None:

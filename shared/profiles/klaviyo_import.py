@@ -83,7 +83,7 @@ def import_profile(
         CannotSucceedError: Klaviyo accepts neither an email address nor a phone number of the profile.
         WaitError: the profile has just disappeared from Klaviyo.
         TurnTakenError: another sync takes over the same Klaviyo profile.
-        ServiceError: what Klaviyo or Omneo answered.
+        ServiceError: Klaviyo or Omneo refused or did not answer.
     """
     return _Import(klaviyo, look, mapped, released, take_over, former_owners).run(known_id)
 

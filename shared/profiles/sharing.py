@@ -27,7 +27,7 @@ def other_tenant_of(
     counts.
 
     Raises:
-        ServiceError, DisconnectedError: what Klaviyo or another tenant's Omneo answered.
+        ServiceError, DisconnectedError: Klaviyo or another tenant's Omneo refused or did not answer.
     """
     account = tenant.klaviyo_account_id or services.klaviyo(tenant).account().id
     for name in filter(counts, (*services.tenants.holding(account), *_production(tenant, services))):

@@ -59,7 +59,7 @@ class SyncedProfiles:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.clock)
 
     def find(self, tenant: str, profile_id: str) -> SyncedProfile:

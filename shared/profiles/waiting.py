@@ -30,7 +30,7 @@ class Waiting:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.clock)
 
     def note(self, tenant: str, identifier: str, profile_id: str) -> bool:
