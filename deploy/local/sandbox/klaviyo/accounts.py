@@ -4,7 +4,7 @@ Klaviyo's pages "Create Event" (one event for each profile, metric and unique_id
 seconds takes its place) and "Create or Update Profile" (null clears, absent leaves, properties merge by key).
 
 Assumed (unknown-id-is-404, order-of-identifiers, emails-have-no-case, writes-move-updated, apps-own-metrics):
-- An event, and a row of an import, with an id that no profile has is refused; only a test makes a profile with an id of its own.
+- An event, or a row of an import, with the id of no profile is refused; only a test can choose the id of a profile.
 - The order in which identifiers are tried is email, phone_number, external_id, anonymous_id, _kx, after the id. An
   identifier that belongs to another profile stays there; one that was replaced no longer finds its profile.
 - Emails are compared without regard to case.

@@ -81,8 +81,10 @@ class Profiles(MutableMapping[str, Profile]):
         self._by_email: dict[str, tuple[str, ...]] = {}
         self._by_identity: dict[tuple[str, str], tuple[str, ...]] = {}
         self._orders: dict[tuple[str, str | None], list[tuple[str, int]]] = {}
-        self._last: tuple[Query, list[_Entry]] | None = None  # what was sorted last, until something changes
-        self._handed_out: dict[str, None] = {}  # in the order of their making, which new ones are numbered by
+        self._last: tuple[Query, list[_Entry]] | None = None  # the last sorted list, until something changes
+        self._handed_out: dict[
+            str, None
+        ] = {}  # in the order of their making; it gives new ones their numbers
         self._numbers = count()
 
     def __getitem__(self, id: str) -> Profile:
