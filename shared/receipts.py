@@ -68,7 +68,7 @@ class Receipts:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.clock)
 
     def queued(self, tenant: Tenant, id: str, kind: str, metric: str = "") -> None:

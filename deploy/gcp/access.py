@@ -1,8 +1,8 @@
 """The roles of each account: the least that each service account needs, as IAM policies.
 
 A policy is never replaced as a whole. This module decides only the roles of our own accounts and of everybody
-at once (`allUsers`); it keeps the roles of all other members. Where we want no access at all any more, it
-keeps everybody's roles too.
+at once (`allUsers`); it keeps the roles of all other members. If a policy needs no role from us, it also keeps the
+roles of `allUsers`.
 """
 
 from collections.abc import Mapping

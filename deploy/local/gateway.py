@@ -1,7 +1,8 @@
 """The load balancer's stand-in: one port, and behind it the functions, chosen by the raw path.
 
 It changes only what the real one changes: paths, queries, bodies and headers pass byte for byte, connections stay open on
-both sides, and an answer is passed on while it arrives (caller.py). The functions decide what a path means and who may call it.
+both sides, and an answer is passed on while it arrives (caller.py). The functions decide the meaning of a path and its
+allowed callers.
 """
 
 import contextlib

@@ -24,7 +24,7 @@ class StatusReports:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.clock)
 
     def last(self, tenant: str, *, within: timedelta = RECENT) -> dict[str, Any] | None:

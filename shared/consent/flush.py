@@ -91,8 +91,8 @@ def _open(job: FlushInbox, tenant: Tenant, services: Services) -> list[Entry]:
 class _Ready:
     """The entries that can be decided now, each with its result, and Klaviyo's refusal if others must wait.
 
-    An opt-out needs nothing of Klaviyo's, and is not kept waiting because Klaviyo is down. `anothers` are the opt-ins, by id and topic, for
-    an address that is another's by now.
+    An opt-out needs no data from Klaviyo, and does not wait while Klaviyo is down. `anothers` are the opt-ins, by id
+    and topic, for an address that another profile has now.
     """
 
     decided: Sequence[tuple[Entry, Decided]]
@@ -116,12 +116,15 @@ class _Ready:
 
     @property
     def of_person(self) -> list[Decided]:
-        """What is remembered: an opt-in for another's address counts as little as a landing of ours, and is undone as one."""
+        """The decisions to remember.
+
+        An opt-in for another person's address counts like a landing of ours, and is undone like one.
+        """
         made = [one for _, one in self.decided if one.decision is not Decision.NONE]
         return [replace(one, mark="omneo") if self.is_told_apart(one) else one for one in made]
 
     def is_told_apart(self, one: Decided) -> bool:
-        """Return whether it is an opt-in for an address that is another's by now."""
+        """Return whether it is an opt-in for an address that another profile has now."""
         return (one.id, one.topic) in self.anothers
 
     @classmethod
@@ -187,7 +190,7 @@ def _match(tenant: Tenant, services: Services, look: ProfileReadOnce) -> "Match[
 
 
 def _of_her_number(ready: _Ready, profile: "Profile", look: ProfileReadOnce, tenant: Tenant) -> _Ready:
-    """Return what the entries of a Klaviyo profile come to for an Omneo profile that was found by its email, which may be another's."""
+    """Return the results of a Klaviyo profile's entries for an Omneo profile that was found by the email, and may be another person."""
     held = look.profile
     if held is None or not any(numbers.is_of_a_number(one) for _, one in ready.decided):
         return ready
@@ -247,7 +250,7 @@ def _anothers(
 
 
 def _is_still_of_a_merged(profile: "Profile", look: ProfileReadOnce, tenant: Tenant) -> bool:
-    """Return whether Klaviyo has the profile still as that of somebody who was merged into this one in Omneo."""
+    """Return whether Klaviyo's profile still names a person who was merged into this one in Omneo."""
     if look.id not in absorbed_identities_in(profile.identities, tenant.settings.identity_handle):
         return False
     held = look.profile
@@ -258,9 +261,10 @@ def _is_still_of_a_merged(profile: "Profile", look: ProfileReadOnce, tenant: Ten
 def _at_former_number(
     opt_ins: Sequence[Decided], profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services
 ) -> Sequence[Decided]:
-    """Return the opt-ins to text messages at a number that a sync of ours has left in Klaviyo, and that Omneo shows no more of the profile.
+    """Return the SMS opt-ins at a number that our last sync left in Klaviyo, and that the Omneo profile no longer has.
 
-    They are not for the number that Omneo shows. One that the person has given Klaviyo since is no former one.
+    They are not for the number that Omneo shows. A number that the person has given to Klaviyo since then is not a
+    former one.
     """
     number = _number_of(profile, tenant)
     if not opt_ins or number is None:
@@ -281,7 +285,7 @@ def _number_of(profile: "Profile", tenant: Tenant) -> str | None:
 
 
 def _whose_address(profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services) -> str:
-    """Return the other Omneo profile that has the email by now which Klaviyo has with this one, "" if there is none."""
+    """Return the other Omneo profile that now has the email of this Klaviyo profile, "" if there is none."""
     held = look.profile
     if held is None or not held.email or held.email.casefold() == (profile.email or "").casefold():
         return ""
@@ -291,12 +295,13 @@ def _whose_address(profile: "Profile", look: ProfileReadOnce, tenant: Tenant, se
 
 
 def _tell_whose_address(outs: Sequence[Decided], way: ToOmneo, look: ProfileReadOnce) -> None:
-    """Let email opt-outs hold for whoever has the email that Klaviyo has with this profile still: nothing tells whose they were.
+    """Apply email opt-outs also to the present owner of the email that Klaviyo still has on this profile: nothing shows
+    whose opt-outs they were.
 
-    Klaviyo is not asked where Omneo shows the email that the last sync has left there.
+    Klaviyo is not read if Omneo shows the email that the last sync left there.
 
     Raises:
-        ServiceError: what Klaviyo or Omneo answered.
+        ServiceError: Klaviyo or Omneo refused or did not answer.
     """
     left = way.memories[Channel.EMAIL].mailed
     theirs = [one.at for one in outs if not left or one.address != left]
@@ -393,7 +398,7 @@ def _leave_at_shown_number(outs: Sequence[Decided], way: ToOmneo, look: ProfileR
     """Note opt-outs under the number that Klaviyo shows with the profile, if no sync of ours has left one there, and Omneo shows another.
 
     Raises:
-        ServiceError: what Klaviyo answered.
+        ServiceError: Klaviyo refused or did not answer.
     """
     if not outs or way.memories[Channel.SMS].mailed:
         return

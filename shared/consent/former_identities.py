@@ -22,10 +22,11 @@ KEPT = timedelta(days=90)
 
 @dataclass(frozen=True)
 class Heir:
-    """The Omneo profile that has an email address by now, and between which times a Klaviyo profile of another's may have had it still.
+    """The present owner of an email address in Omneo. From `since` to `until`, the Klaviyo profile of another person
+    may still have had it.
 
-    `address` is the mark of the email, "" in a note of an earlier release. `had_all` says that the Klaviyo profile was theirs then, with
-    whatever address it had.
+    `address` is the mark of the email, "" in a note of an earlier release. `had_all` means that the whole Klaviyo
+    profile was theirs then, with any address.
     """
 
     profile_id: str
@@ -35,15 +36,16 @@ class Heir:
     had_all: bool = False
 
     def may_have_decided(self, at: datetime, address: str = "") -> bool:
-        """Return whether what somebody decided through the Klaviyo profile then may have been the heir's decision.
+        """Return whether a decision through the Klaviyo profile at that time may be the heir's.
 
-        It was not if Omneo still had the email with the other after that: `address` is the mark of what it showed, "" if that is not known.
+        It is not if Omneo still had the email on the other profile after that. `address` is the mark of the email that
+        Omneo showed, "" if that is not known.
         """
         return self.since <= at <= self.until and not (address and address == self.address)
 
 
 class FormerIdentities:
-    """Stores which Omneo profile a Klaviyo profile belonged to before, and who has an address that a Klaviyo profile has given up."""
+    """Stores the former Omneo profile of a Klaviyo profile, and the present owner of an address that a Klaviyo profile has given up."""
 
     def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
         self._documents = documents
@@ -51,7 +53,7 @@ class FormerIdentities:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.clock)
 
     def note(self, tenant: str, klaviyo_id: str, profile_id: str) -> None:
@@ -59,7 +61,7 @@ class FormerIdentities:
         self._keep(tenant, _id(klaviyo_id), {"profile": profile_id})
 
     def note_heir(self, tenant: str, klaviyo_id: str, heir: Heir) -> None:
-        """Remember who has the email address that the Klaviyo profile gives up: of each that it gave up, and once however often a sync does."""
+        """Remember the present owner of each email address that the Klaviyo profile gives up; repeated calls make one note."""
         given_up = _id(klaviyo_id)
         fields: dict[str, Value] = {
             "profile": heir.profile_id,
@@ -102,11 +104,11 @@ class FormerIdentities:
         return "" if found is None else str(found.fields["profile"])
 
     def forget_profile(self, tenant: str, profile_id: str) -> int:
-        """Forget what an Omneo profile's Klaviyo profiles and addresses were, and return how many that was."""
+        """Forget all notes about an Omneo profile, and return their number."""
         return self._forget_where(tenant, {"profile": profile_id})
 
     def forget_klaviyo_profile(self, tenant: str, klaviyo_id: str) -> int:
-        """Forget whose the Klaviyo profile and its former addresses were, and return how much that was."""
+        """Forget all notes about a Klaviyo profile, and return their number."""
         known = self._documents.get(_collection(tenant), _id(klaviyo_id)) is not None
         if known:
             self._documents.delete(_collection(tenant), _id(klaviyo_id))

@@ -1,8 +1,8 @@
 """Opt-outs from an address that has moved to another person while Klaviyo still had it on the first person's profile. Nothing shows whose
 opt-out it was, so both persons are opted out.
 
-Omneo tells who has an email, and former_identities.py who had it. Of a phone number former_numbers.py knows that, as soon as its next owner
-is synced. The room `profiles` does the job, as for every opt-out that is pulled.
+Omneo shows the owner of an email, and former_identities.py its former owner. For a phone number, former_numbers.py
+knows both, once the next owner is synced. The room `profiles` does the job, as for every opt-out that is pulled.
 """
 
 from collections.abc import Iterable
@@ -55,8 +55,8 @@ def leave_at_number(
     profile_id: str = "",
     traceparent: str = "",
 ) -> None:
-    """Note opt-outs under the mark of the phone number that a Klaviyo profile had then, and apply the last also to whoever has got it since; but
-    not to `profile_id`, which gets them anyway.
+    """Note opt-outs under the mark of the phone number that a Klaviyo profile had then, and apply the last one to each
+    later owner too, except `profile_id`, which gets them in any case.
 
     Raises:
         QueueUnavailableError: not all were queued.
@@ -66,7 +66,7 @@ def leave_at_number(
         return
     for at in found:
         notes.note_opt_out(tenant.name, number, OptOut(at, klaviyo_id, profile_id))
-    # After the note: whoever gets the number now finds that, or is found.
+    # After the note: a profile that gets the number now finds the note, or is found here.
     for owner in notes.history(tenant.name, number).owners:
         if owner.casefold() != profile_id.casefold():
             tell_heir(owner, found[-1], tenant, services, channel=Channel.SMS, traceparent=traceparent)
@@ -98,13 +98,13 @@ def tell_heir(
 def learn_of_number(
     number: str, klaviyo_id: str, profile_id: str, tenant: Tenant, services: "Services"
 ) -> None:
-    """Remember, of the Omneo profile whose Klaviyo profile has got a phone number, the opt-outs that are noted under it."""
+    """Remember the opt-outs under a phone number for the Omneo profile whose Klaviyo profile has got the number."""
     if tenant.ledger_key is None:
         tenant = ensure_ledger_key(services.tenants, tenant.name)
     mark, notes = mark_of_number(tenant, number), FormerNumbers.of(services)
     if not notes.history(tenant.name, mark):
         return
-    # Before the notes are read: an opt-out that is noted meanwhile is told, or found.
+    # Before the notes are read: an opt-out that is noted meanwhile is brought to this owner, or found here.
     notes.note_owner(tenant.name, mark, profile_id)
     moments = notes.history(tenant.name, mark).opt_outs_for(profile_id, klaviyo_id)
     if not moments:

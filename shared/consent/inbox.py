@@ -54,7 +54,7 @@ class Inbox:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.clock)
 
     def add(self, tenant: str, account: str, event: SystemEvent) -> Receipt:

@@ -19,10 +19,11 @@ def add_refused_interaction(job: AddInteraction, tenant: Tenant, omneo: "OmneoCl
 def add_interaction(
     event: SystemEvent, signal: int, omneo_profile_id: str, tenant: Tenant, omneo: "OmneoClient"
 ) -> None:
-    """Add the interaction of an event. Omneo has no key for interactions, so the event's id goes along, by which a copy can be recognised.
+    """Add the interaction of an event. Omneo has no key for interactions, so the interaction carries the event's id, by
+    which a person can recognise a copy.
 
     Raises:
-        ServiceError: what Omneo answered.
+        ServiceError: Omneo refused or did not answer.
     """
     from shared.omneo.client import Interaction
 

@@ -1,7 +1,8 @@
 """The consent ledger: a record of each consent decision, either way, kept three years. The answer to "why is she unsubscribed?".
 
-A profile appears only as a hash under a key of its tenant. So a reader of the database alone can neither tell whose a record is nor try out
-ids. The key is sealed in the tenant: sealing it again with a new encryption key changes no hash.
+A profile appears only as a hash under a key of its tenant. So a person who has only the database cannot find the
+profile of a record, and cannot try out ids. The key is sealed in the tenant: sealing it again with a new encryption key
+changes no hash.
 """
 
 import hashlib
@@ -29,9 +30,10 @@ KEPT = timedelta(days=3 * 365 + 1)
 class ConsentRecord:
     """A decision on one channel.
 
-    `at` is the time of the event that brought it about. `before` and `after` are short words such as "subscribed", "unsubscribed",
-    "unset" or "bounced". `source` is who decided: "klaviyo:unsubscribed_from_email_marketing", "omneo", "resync". `event_id` names
-    the one act, so that it is recorded once: the event's id, or where no event is the stamp of the decision.
+    `at` is the time of the event that caused it. `before` and `after` are short words such as "subscribed",
+    "unsubscribed", "unset" or "bounced". `source` is the author: "klaviyo:unsubscribed_from_email_marketing", "omneo",
+    "resync". `event_id` names the one act, so that it is recorded once: the event's id, or without an event the stamp
+    of the decision.
     """
 
     at: datetime
@@ -52,7 +54,7 @@ class ConsentLedger:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.clock)
 
     def record(self, tenant: Tenant, omneo_profile_id: str, record: ConsentRecord) -> None:

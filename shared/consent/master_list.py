@@ -40,7 +40,7 @@ def keep_master_list(job: KeepMasterList, tenant: Tenant, services: Services) ->
     if not list_id or tenant.klaviyo is None:
         return  # the setting was taken back meanwhile, or the tenant uninstalled
     klaviyo = services.klaviyo(tenant)
-    # As it is now, not as it was when the event came: a subscribe here must not undo an unsubscribe since.
+    # The consent of this moment, not of the event's: a subscribe here must not undo a later unsubscribe.
     profile = klaviyo.profile(job.profile)
     if profile is None or not profile.email or not _is_wanted(profile, list_id):
         logs.write(logging.INFO, "master list left alone, the profile is not subscribed or has left")
@@ -85,6 +85,6 @@ def _while_in(memory: Memory) -> Memory | None:
 
 
 def _is_wanted(profile: "KlaviyoProfile", list_id: str) -> bool:
-    """Return whether the person is subscribed and has left neither all email nor this list."""
+    """Return whether the person is subscribed, has not unsubscribed from all email, and has not left this list."""
     email = KlaviyoEmail.read(profile.subscriptions)
     return email.is_subscribed and not _LIFTED & (email.suppressions | profile.reasons_off(list_id))

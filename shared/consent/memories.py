@@ -1,7 +1,8 @@
 """The store of consent memories: one document for each Omneo profile, with a memory for each channel.
 
 The only personal data in it are Klaviyo's and Omneo's profile ids, and hashes of email addresses under the tenant's own key.
-`rules/memory.py` says what a memory means. This module makes sure that two writers of one memory lose nothing of each other's.
+`rules/memory.py` says what a memory means. This module makes sure that each of two writers of a memory keeps the
+changes of the other.
 """
 
 import hashlib
@@ -39,7 +40,7 @@ class ConsentMemories:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents)
 
     def find(self, tenant: str, profile_id: str) -> dict[Channel, Memory]:

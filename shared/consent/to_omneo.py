@@ -43,7 +43,8 @@ Learn = Callable[[Memory], Memory]
 
 @contextmanager
 def consent_turn(profile_id: str, tenant: Tenant, services: Services) -> Iterator[Lease]:
-    """Hold the turn of who writes the Omneo profile's consent: two at once could let the older decision be the last.
+    """Hold the turn to write the Omneo profile's consent: of two writers at once, the one with the older decision could
+    be the last.
 
     Raises:
         TurnTakenError: somebody else has it.
@@ -64,7 +65,7 @@ def read_last(profile_id: str, tenant: Tenant, services: Services) -> "tuple[Pro
     The write would overwrite a decision that was made while a slow answer was on its way, so a slow answer is asked for again.
 
     Raises:
-        ServiceError: what Omneo answered.
+        ServiceError: Omneo refused or did not answer.
     """
     omneo = services.omneo(tenant)
     for _ in range(_MOST_READS):
@@ -104,7 +105,7 @@ class ToOmneo:
         self._store = ConsentMemories.of(self.services)
 
     def address_after(self, channel: Channel, at: datetime) -> str:
-        """Return the mark of the address that Omneo showed, "" if there is none, or what it showed may be older than that moment."""
+        """Return the mark of the address that Omneo showed, "" if there is none, or if the read may be older than that moment."""
         return "" if self.read_at < at + CLOCKS_APART else self.address(channel)
 
     def address(self, channel: Channel) -> str:
@@ -132,7 +133,7 @@ class ToOmneo:
         return self.tenant
 
     def learn(self, learn: Learn) -> None:
-        """Remember what Omneo shows and what `learn` makes of that, and note each decision in the ledger."""
+        """Remember Omneo's fields and the result of `learn`, and note each decision in the ledger."""
 
         before = self._store.find(self.tenant.name, self.profile.id)
         ahead = StampsAhead.of(self.services).told(self.tenant, self.profile.id, self.comms, before)
@@ -155,10 +156,10 @@ class ToOmneo:
         self.memories = self._store.change(self.tenant.name, self.profile.id, learned)
 
     def write(self) -> None:
-        """Give Omneo what it does not have yet.
+        """Write the fields that Omneo does not have yet.
 
         Raises:
-            ServiceError: what Omneo answered.
+            ServiceError: Omneo refused or did not answer.
         """
         by_channel = {
             channel: results.to_omneo(memory, self.comms) for channel, memory in self.memories.items()
@@ -195,7 +196,10 @@ class ToOmneo:
             self._told(event)
 
     def add(self, event: SystemEvent, signal: int) -> None:
-        """Add an event's interaction. One that Omneo will not have must not hold up the others: it becomes a job of its own."""
+        """Add an event's interaction.
+
+        If Omneo refuses one, it must not hold up the others: it becomes a separate job.
+        """
         try:
             add_interaction(event, signal, self.profile.id, self.tenant, self.services.omneo(self.tenant))
         except RefusedError:
@@ -274,7 +278,7 @@ def _of_omneo(before: Memory, after: Memory, comms: Mapping[str, Any]) -> Iterat
 
 
 def _decided_in_omneo(before: Memory, after: Memory) -> Iterator[tuple[str, datetime]]:
-    """Yield what was decided in Omneo since `before`, and when: an opt-in without a date, when it was seen."""
+    """Yield the decisions in Omneo since `before`, with their times; an undated opt-in has the time when it was seen."""
     if after.omneo_in is not None and after.omneo_in != before.omneo_in:
         yield "in", after.omneo_in
     elif learning.is_opt_out_taken_back(before, after) and after.seen_at is not None:

@@ -80,6 +80,9 @@ def _with(dead: DeadJob, left: AnyJob | None, tenant: Tenant) -> DeadJob | None:
 
 
 def _is_whole(job: object, person: "Person") -> bool:
-    """Return whether a whole job is about the person. An erasure lets some such jobs run, but none of them stays on the desk."""
+    """Return whether a whole job is about the person.
+
+    An erasure lets some such jobs run, but it takes all of them off the desk.
+    """
     named = {getattr(job, name, None) for name in ("profile_id", "profile", "klaviyo_id", "omneo_profile_id")}
     return bool(named & {person.profile_id, *person.klaviyo_ids} - {""})

@@ -1,6 +1,7 @@
 """The part of a job that is about an erased person, and the job without that part.
 
-This module does not know what a job does. A job that only takes something away from a person, such as an opt-out, is never dropped.
+This module does not know the work of a job. A job that only takes something away from a person, such as an opt-out, is
+never dropped.
 """
 
 from collections.abc import Callable, Iterator, Mapping

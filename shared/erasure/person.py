@@ -100,7 +100,7 @@ class _Search:
             try:
                 return profile_id_of_event({"id": named}), ""
             except InvalidPayloadError:
-                pass  # this error is about an event; the error below says what the caller may name
+                pass  # this error is about an event; the error below names the identifiers that the caller may give
         elif email := read_email(named):
             return "", email
         raise InvalidPayloadError("Name the person by the Omneo profile's id, or by the email address.")

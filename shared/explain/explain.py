@@ -1,4 +1,4 @@
-"""Explain: what a sync of a profile would do now and why, without doing it.
+"""Explain: the effect of a sync of a profile now, with the reasons, without the sync itself.
 
 It asks the same functions as the worker (`planned`, `foreseen`, `subjects_of`, `consent_steps`), which read and do not write. Nothing is
 sent, written or queued. `deploy/tenants/explain.py` shows the answer as text.
@@ -66,7 +66,7 @@ Row = dict[str, Json]
 
 
 def explain(tenant: Tenant, profile_id: str, services: Services, *, reveal: bool) -> Row:
-    """Return what a sync of the Omneo profile would do, as JSON values; times are ISO 8601 in UTC.
+    """Return the effect of a sync of the Omneo profile, as JSON values; times are ISO 8601 in UTC.
 
     Personal values are masked (`rules/masking.py`) unless `reveal`. `would_send` is the `data` of Klaviyo's create-or-update, None if
     nothing would be sent.

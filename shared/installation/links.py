@@ -60,7 +60,7 @@ class InstallLinks:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.keys, services.clock, services.new_id)
 
     def make(self, tenant: str, *, key: str = "") -> str:

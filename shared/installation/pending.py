@@ -70,7 +70,7 @@ class PendingInstalls:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.keys, services.clock, services.new_word)
 
     def issue(

@@ -54,7 +54,7 @@ class Backlog:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.keys)
 
     def add(self, tenant: str, job: SendMetric, *, at: datetime) -> None:

@@ -40,7 +40,7 @@ def with_profile(
     Raises:
         WaitError: Omneo does not show the profile yet.
         CannotSucceedError: Omneo has no such profile.
-        ServiceError: what Klaviyo or Omneo answered.
+        ServiceError: Klaviyo or Omneo refused or did not answer.
     """
     event, omneo_id = job.event, job.omneo_profile_id
     if not omneo_id or klaviyo_profile_id(event) or email_of(event):

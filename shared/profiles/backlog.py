@@ -49,7 +49,7 @@ class SyncBacklog:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents)
 
     def add(self, tenant: str, job: SyncProfile) -> None:
@@ -59,7 +59,7 @@ class SyncBacklog:
             try:
                 if found is None:
                     self._documents.create(_collection(tenant), _id(job), _encoded(job))
-                    # Who dies before this lets another call about the profile wait as a sync of its own.
+                    # If the process dies before this, another call about the profile waits as a separate sync.
                     self._note_place(tenant, job)
                     return
                 both = _encoded(together(_decoded(found), job))
@@ -75,7 +75,8 @@ class SyncBacklog:
     def first(
         self, tenant: str, most: int, *, alone: bool | None = None, after: str | None = None
     ) -> list[WaitingSync]:
-        """Return those that were accepted first, at most so many; with `alone`, only those that go by themselves, or only the others.
+        """Return those that were accepted first, at most so many; with `alone`, only those that go alone, or only the
+        others.
 
         `after` is the id of the last one of the page before.
         """
@@ -97,7 +98,7 @@ class SyncBacklog:
             self._documents.delete(_collection(tenant), sync.id, version=sync.version)
         except DocumentChangedError:
             return
-        # A call that comes at this moment may have noted a new place: then the next one waits as a sync of its own.
+        # A call at this moment may have noted a new place: then the next call waits as a separate sync.
         self._documents.delete(_places(tenant), sync.id.rpartition(" ")[2])
 
     def count(self, tenant: str, *, alone: bool | None = None) -> int:

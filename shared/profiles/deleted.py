@@ -57,7 +57,7 @@ def delete_profile(job: DeleteProfile, tenant: Tenant, services: Services) -> No
         first, *others = found
         _let_go(first, job, tenant, services)
         for one in others:
-            # A job of its own: Klaviyo may take one such call a second.
+            # A separate job: Klaviyo may accept one such call a second.
             other = DeleteProfile(
                 tenant=tenant.name,
                 id=job.id,
@@ -70,7 +70,7 @@ def delete_profile(job: DeleteProfile, tenant: Tenant, services: Services) -> No
 
 
 def _let_go(found: KlaviyoProfile, job: DeleteProfile, tenant: Tenant, services: Services) -> None:
-    """Do what the settings say with a Klaviyo profile that is the deleted person's, and nobody else's."""
+    """Do what the settings say with a Klaviyo profile that belongs only to the deleted person."""
     if reason := _why_not(found, job, tenant, services):
         _leave_alone(reason)
     elif other := _other_tenant(found, job, tenant, services):
@@ -147,7 +147,10 @@ def _why_not(found: KlaviyoProfile, job: DeleteProfile, tenant: Tenant, services
 
 
 def _other_tenant(found: KlaviyoProfile, job: DeleteProfile, tenant: Tenant, services: Services) -> str:
-    """Return another tenant whose customer the person still is. To production a copy in anybody's staging twin is nobody's customer."""
+    """Return another tenant that still has the person as a customer.
+
+    For a production tenant, a copy in a staging twin does not count.
+    """
     known_by = KnownBy(job.profile_id, (found.email,) if found.email else (), (found.id,))
     return other_tenant_of(
         known_by, tenant, services, counts=lambda name: is_staging(tenant.name) or not is_staging(name)

@@ -37,7 +37,7 @@ class KlaviyoWrites(Protocol):
 class LeftOut(StrEnum):
     """Why Klaviyo got the profile without something, for the log and for `explain`."""
 
-    REFUSED = "refused"  # Klaviyo does not take the value: a phone number's country, say
+    REFUSED = "refused"  # Klaviyo refuses the value, for example a phone number's country
     OF_ANOTHER = "of_another"  # another Klaviyo profile has the identifier
     MERGING = "merging"  # a Klaviyo profile that has the identifier is to be merged into this one
 
@@ -46,10 +46,11 @@ class LeftOut(StrEnum):
 class Imported:
     """A profile that was written, or would be.
 
-    `profile` is as Klaviyo has it then, `before` as it was before, None if that was not looked at or there was none. `sent` is the
-    `data` of the call. `left_out` says by name what was left out, `owners` which Klaviyo profile has the identifiers among that, and
-    `holders` which living Omneo profiles those belong to. `verdict` is None for a profile that was written without a look. `was_anothers`
-    says that it was the profile of another person in Omneo, who does not live any more: what it has decided is not this person's.
+    `profile` is Klaviyo's profile after the write, `before` the one before it, None if it was not read or did not
+    exist. `sent` is the `data` of the call. `left_out` names the values that were left out. `owners` are the Klaviyo
+    profiles that have the identifiers among them, and `holders` the living Omneo profiles of these. `verdict` is None
+    if the profile was written without a look-up. `was_anothers` means that it was the profile of another person, who no
+    longer exists in Omneo: its decisions are not this person's.
     """
 
     profile: KlaviyoProfile
@@ -74,15 +75,15 @@ def import_profile(
 ) -> Imported:
     """Write the profile.
 
-    `known_id` is the Klaviyo id of a profile that has all identifiers already, "" if that is not known. `released` says of one that
-    Klaviyo has and Omneo has no more whether it is given up. `take_over` keeps other syncs from a profile of nobody's that becomes the
-    person's; of the `former_owners` nothing stays there.
+    `known_id` is the Klaviyo id of a profile that has all identifiers already, "" if that is not known. `released`
+    decides whether to give up an identifier that Klaviyo has and Omneo no longer has. `take_over` keeps other syncs
+    from a profile without an owner that becomes this person's. The data of the `former_owners` is removed from it.
 
     Raises:
-        CannotSucceedError: Klaviyo takes neither the email address nor, for want of one, a phone number.
-        WaitError: the profile has just gone from Klaviyo.
+        CannotSucceedError: Klaviyo accepts neither an email address nor a phone number of the profile.
+        WaitError: the profile has just disappeared from Klaviyo.
         TurnTakenError: another sync takes over the same Klaviyo profile.
-        ServiceError: what Klaviyo or Omneo answered.
+        ServiceError: Klaviyo or Omneo refused or did not answer.
     """
     return _Import(klaviyo, look, mapped, released, take_over, former_owners).run(known_id)
 
@@ -144,7 +145,10 @@ class _Import:
         )
 
     def _decided(self, owners: Owners) -> tuple[Owners, Verdict]:
-        """Return what is to be written, once no other sync can make its own what this one is about to; and the owners as they are then."""
+        """Reserve the profiles that this sync takes over, so that no other sync can take them.
+
+        Then return the owners and the verdict.
+        """
         verdict, taken = decide(owners), set[str]()
         while untaken := [id for id in verdict.taken_over if id not in taken]:
             taken.add(untaken[0])
@@ -154,7 +158,7 @@ class _Import:
         return owners, verdict
 
     def _at_once(self, id: str) -> Imported | None:
-        """Write a profile that has all identifiers already; return None if that turns out to be no longer so."""
+        """Write a profile that has all identifiers already; return None if it no longer has them."""
         while True:
             verdict = Verdict(id, FoundBy.STORED_IDENTITY, {})
             sent = _resource(self.mapped, verdict, None, tuple(self.refused), self.released)
@@ -171,7 +175,7 @@ class _Import:
         return self.klaviyo.create_profile(resource)
 
     def _told_by(self, error: RefusedError, owners: Owners, verdict: Verdict) -> Owners:
-        """Return the owners with what a refusal tells, or raise it if it tells nothing that helps."""
+        """Return the owners after a refusal, or raise the refusal if it gives no help."""
         if error.status != 409:
             self._leave_out(error)
             return owners

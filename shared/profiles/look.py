@@ -35,7 +35,7 @@ def compare_consent(job: CompareConsent, tenant: Tenant, services: Services) -> 
     """Compare both sides of the profiles' consents, and mend them. Repeating this is harmless.
 
     Raises:
-        CannotSucceedError, RefusedError: some of it can never be done; what can be was.
+        CannotSucceedError, RefusedError: a part can never be done; the other parts were done.
         ServiceError, DisconnectedError: a service is missing; do all of it again.
     """
     if tenant.klaviyo is None:
@@ -63,7 +63,7 @@ def _look(job: CompareConsent, tenant: Tenant, services: Services) -> None:
         found = services.klaviyo(tenant).profile(klaviyo_id)
         if found is None:
             continue
-        # Of the profile that was asked about, also where Klaviyo answers with the one that it was merged into.
+        # Keep the id of the question: Klaviyo may answer with the profile into which that one was merged.
         asked = replace(found, id=klaviyo_id)
         subjects = {channel: subject_of(asked, channel, attributes) for channel in Channel}
         _, steps = compared(profile_id, comms, subjects, read_at=read_at, tenant=tenant, services=services)
@@ -77,7 +77,7 @@ def _look(job: CompareConsent, tenant: Tenant, services: Services) -> None:
 
 
 def _look_again(job: CompareConsent, tenant: Tenant, services: Services) -> None:
-    """Queue a second look if a call has not been seen to land; a call that was just made has a look of its own."""
+    """Queue a second look if a call has not landed yet; a call that was just made has its own look."""
     now = services.clock()
     memories = ConsentMemories.of(services).find(tenant.name, job.profile_ids[0])
     is_open = any(
@@ -93,7 +93,7 @@ def _look_again(job: CompareConsent, tenant: Tenant, services: Services) -> None
 def _attributes(
     profile: Mapping[str, Any], profile_id: str, tenant: Tenant, services: Services
 ) -> Mapping[str, Any]:
-    """Return the attributes that a sync would send of the profile; none for a profile that is not synced, of which only opt-outs are sent."""
+    """Return the attributes that a sync would send; none for an excluded profile, for which a sync sends only opt-outs."""
     try:
         plan = planned(profile, tenant, SyncedProfiles.of(services).find(tenant.name, profile_id))
     except CannotSucceedError:
@@ -102,14 +102,14 @@ def _attributes(
 
 
 def _klaviyo_ids(memories: Memories) -> list[str]:
-    """Return the Klaviyo profiles that were asked about, or told of, the newest first."""
+    """Return the Klaviyo profiles of our calls and of the events, the newest first."""
     told = [(call.last_at, call.profile) for memory in memories.values() for call in memory.calls]
     told += [(event.at, event.profile) for memory in memories.values() for event in memory.events]
     return list(dict.fromkeys(profile for _, profile in sorted(told, reverse=True) if profile))[:3]
 
 
 def _undone(profile_ids: Iterable[str], tenant: Tenant, services: Services) -> Iterator[str]:
-    """Yield of whom Klaviyo holds another consent than is known to be the last word; note the landings of all others."""
+    """Yield the profiles whose consent in Klaviyo differs from the last known decision; note the landings of all others."""
     store, now = ConsentMemories.of(services), services.clock()
     memories = {id: store.find(tenant.name, id) for id in profile_ids}
     asked = {id: found[0] for id, known in memories.items() if (found := _klaviyo_ids(known))}

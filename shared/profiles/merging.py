@@ -25,7 +25,10 @@ from shared.values.omneo_ids import read_omneo_id
 
 @dataclass(frozen=True)
 class Merging:
-    """Into the Klaviyo profile of one Omneo profile. `before` is what its last sync left, `read_at` when Omneo was asked for it."""
+    """Merges into the Klaviyo profile of one Omneo profile.
+
+    `before` is the result of its last sync, `read_at` the time of the read from Omneo.
+    """
 
     profile_id: str
     tenant: Tenant
@@ -36,15 +39,18 @@ class Merging:
     services: Services
 
     def merge(self, imported: Imported, subjects: Mapping[Channel, Subject]) -> CannotSucceedError | None:
-        """Merge what is one person's in Omneo; return why some of it is never merged, None if there is nothing of the kind."""
+        """Merge the Klaviyo profiles of one person in Omneo.
+
+        Return the reason if one of them must never be merged, else None.
+        """
         found = imported.verdict.merges if imported.verdict else ()
         theirs = {source: name for source in found if (name := self._whose_too(source))}
-        # What is under way would land on what is kept, with the address of what is gone.
+        # A consent under way would land on the kept profile, with the address of the merged one.
         asking = Asking(self.tenant, self.services)
         merges = [source for source in found if source not in theirs and not asking.is_landing(source)]
         if merges:
             self._note_merge(subjects if self._was_left_there(imported.profile.id) else {})
-            # What comes along may undo what somebody decides before the merge is carried out.
+            # The merged data may undo a decision that comes before the merge is carried out.
             look_after_a_call(self.tenant, self.profile_id, self.services)
         for source in merges:
             self._leave_with_owner(source)
@@ -57,7 +63,7 @@ class Merging:
         return None
 
     def _leave_with_owner(self, source: str) -> None:
-        """Leave with somebody else who does not live any more what they decided, and what was filled in for them: it would come along."""
+        """Leave decisions and filled values with a former owner who no longer exists in Omneo: otherwise the merge would move them."""
         found = self.ownership.profiles.get(source)
         if found is None:
             return
@@ -82,7 +88,7 @@ class Merging:
                 raise
 
     def _whose_too(self, klaviyo_id: str) -> str:
-        """Return the tenant to whom the Klaviyo profile's person is known, "" if there is none, or this is no staging twin."""
+        """Return the tenant that knows the Klaviyo profile's person, "" if there is none, or if this is not a staging twin."""
         found = self.ownership.profiles.get(klaviyo_id)
         if not is_staging(self.tenant.name) or found is None:
             return ""
@@ -91,12 +97,15 @@ class Merging:
         return other_tenant_of(person, self.tenant, self.services, counts=lambda name: not is_staging(name))
 
     def _was_left_there(self, klaviyo_id: str) -> bool:
-        """Return whether a sync has left the person on this Klaviyo profile: else it may be that of who was merged into the person in Omneo."""
+        """Return whether the last sync wrote this Klaviyo profile.
+
+        If not, it may belong to a person who was merged into this one in Omneo.
+        """
         before = self.before
         return (before.account, before.klaviyo_id) == (self.tenant.klaviyo_account_id, klaviyo_id)
 
     def _note_merge(self, own: Mapping[Channel, Subject]) -> None:
-        """Remember that others are merged into the profile, which has shown of its own what these consents are."""
+        """Remember that others are merged into the profile; `own` are the consents that the profile showed before."""
         now = self.services.clock()
         shown = {channel: opted_in_at(subject, channel, now) for channel, subject in own.items()}
 

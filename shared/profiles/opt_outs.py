@@ -17,7 +17,7 @@ from shared.tenants.tenants import Tenant
 def queue_pull(
     step: Step, tenant: Tenant, services: Services, *, profile_id: str, traceparent: str = ""
 ) -> None:
-    """Queue what tells Omneo of the opt-out that a step has found."""
+    """Queue a job that brings the opt-out of a step to Omneo."""
     job = PullOptOut(
         tenant=tenant.name,
         id=services.new_id(),
@@ -34,7 +34,7 @@ def pull_opt_out(job: PullOptOut, tenant: Tenant, services: Services) -> None:
     """Write the opt-out to Omneo, unless a newer decision is known by now. Repeating this is harmless.
 
     Raises:
-        ServiceError: what Omneo answered; or a flush is at the profile, and this waits for it.
+        ServiceError: Omneo refused or did not answer; or a flush holds the profile's turn, and this waits for it.
     """
     # The turn of the flushes: an older decision of theirs must not be the last.
     with consent_turn(job.profile_id, tenant, services):

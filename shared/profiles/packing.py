@@ -4,8 +4,8 @@ A sync that brings an opt-out does not wait here: it stays in the queue and runs
 gives back as many syncs as Klaviyo takes in that time, and leaves room for live syncs. So the queue never holds more than some seconds of
 syncs, and a new event or opt-out does not wait behind them.
 
-While many wait, the packer gives back only those that go by themselves, and the others go in bulk imports (`resync/syncs_in_bulk.py`). What
-bulk has not taken for half an hour goes by itself too.
+While many wait, the packer gives back only those that go alone, and the others go in bulk imports
+(`resync/syncs_in_bulk.py`). What bulk has not taken for half an hour goes by itself too.
 """
 
 from datetime import datetime, timedelta
@@ -26,11 +26,11 @@ from shared.services import Services
 from shared.storage.leases import Lease
 from shared.tenants.tenants import Tenant
 
-# What a sync calls: the last two where Klaviyo has not yet what the profile is to have.
+# The endpoints of a sync: it calls the last two if Klaviyo does not have the profile's identifiers yet.
 NEEDED = (Endpoint.PROFILE_IMPORT, Endpoint.READ_PROFILES, Endpoint.CREATE_PROFILE)
-GIVEN_BACK = "syncs given back"  # what rests until they have had their time, or the next run comes early
+GIVEN_BACK = "syncs given back"  # rests until these syncs have had their time, so that the next run does not come early
 SHARE = 0.8  # of Klaviyo's limit: the rest is for live syncs
-# Renewed while syncs are given back. So much passes at most before nobody packs for a packer that was killed.
+# Renewed while syncs are given back. If a packer is killed, the next one can begin after this time.
 LEASE = timedelta(minutes=1)
 RENEWED_EVERY = 20  # syncs
 SWEPT_AFTER = timedelta(minutes=2)
@@ -49,13 +49,13 @@ def seconds_to_wait(tenant: Tenant, services: Services) -> float | None:
 
 
 def may_wait(job: SyncProfile, tenant: Tenant, services: Services) -> bool:
-    """Return whether a sync may wait behind others: what brings an opt-out does not, nor does what somebody replays.
+    """Return whether a sync may wait behind others. A sync with an opt-out and a replayed sync may not.
 
     If Omneo refuses to answer, the sync counts as one with an opt-out. For a sync that has waited before, Omneo is not asked again.
 
     Raises:
-        WaitError, TokenRejectedError: Omneo cannot tell now. The sync would hear the same, and waits for Omneo: if it waited for Klaviyo, it
-            would take a turn before the opt-outs that come after it.
+        WaitError, TokenRejectedError: Omneo cannot tell now. The sync would get the same answer, so it waits for Omneo:
+        if it waited for Klaviyo, it would come back before the opt-outs that come after it.
     """
     if not job.may_wait or job.replay:
         return False
@@ -69,14 +69,14 @@ def may_wait(job: SyncProfile, tenant: Tenant, services: Services) -> bool:
     if comms is None:
         return True
     synced = SyncedProfiles.of(services).find(tenant.name, job.profile_id)
-    # What another account was told of, this one was not.
+    # A sync to another account does not count for this one.
     synced_at = synced.read_at if synced.account == tenant.klaviyo_account_id else None
     memories = ConsentMemories.of(services).find(tenant.name, job.profile_id)
     return not brings_an_opt_out(comms, memories, synced_at)
 
 
 def keep_for_later(job: SyncProfile, tenant: Tenant, services: Services, after: float) -> None:
-    """Let a sync wait in the backlog, and have that packed after so many seconds.
+    """Put a sync into the backlog, and queue the packer after so many seconds.
 
     Raises:
         OwnServiceError: one of the two was not done; do both again.
@@ -174,7 +174,7 @@ def _give_back(tenant: Tenant, services: Services, lease: Lease) -> float | None
     seconds = seconds_to_wait(tenant, services)
     if (
         seconds is not None
-    ):  # then the worker gives up what has waited for long enough, and nothing else is given back
+    ):  # then the worker gives up the syncs that have waited for too long, and no others are given back
         waiting = [sync for sync in waiting if _is_given_up(sync, tenant, now)]
     # Before anything is given back: a run that dies has given back too few then, and none gives back too many.
     services.rests.rest(tenant.name, GIVEN_BACK, now + LENGTH - SETTLE)

@@ -26,10 +26,10 @@ Json = Any
 def planned(
     profile: Mapping[str, Json] | None, tenant: Tenant, synced: SyncedProfile
 ) -> SyncPlan | Exclusion | Absence:
-    """Return what would go to Klaviyo, or why nothing would: see `plan_sync`.
+    """Return the plan of a sync, or the reason why there is none: see `plan_sync`.
 
     Raises:
-        CannotSucceedError: whether the profile is excluded cannot be told.
+        CannotSucceedError: it is unknown whether the profile is excluded.
     """
     # Fields that were filled in another account are not filled in this one.
     filled = synced.filled if synced.account == tenant.klaviyo_account_id else frozenset()
@@ -40,7 +40,7 @@ def planned(
 
 
 def rules_of(tenant: Tenant) -> SyncRules:
-    """Return what of the tenant's settings decides what goes to Klaviyo."""
+    """Return the part of the tenant's settings that decides about the values for Klaviyo."""
     settings = tenant.settings
     country = tenant.klaviyo.account_country if tenant.klaviyo else ""
     return SyncRules(
@@ -62,7 +62,7 @@ def ownership_of(profile: Mapping[str, Json], id: str, tenant: Tenant, services:
 def former_owners_of(
     profile: Mapping[str, Json], id: str, tenant: Tenant, services: Services
 ) -> FormerOwners:
-    """Return the look-ups of whose the Klaviyo profiles were that become an Omneo profile's."""
+    """Return the look-ups of the former owners of Klaviyo profiles that an Omneo profile takes over."""
     return FormerOwners(id, absorbed_klaviyo_ids(profile, tenant.settings.identity_handle), tenant, services)
 
 

@@ -23,16 +23,18 @@ class KnownBy:
 def other_tenant_of(
     person: KnownBy, tenant: Tenant, services: Services, *, counts: Callable[[str], bool] = lambda _: True
 ) -> str:
-    """Return the name of another tenant on the Klaviyo account to whom the person is known still, "" if there is none that counts.
+    """Return the name of another tenant on the Klaviyo account that still knows the person, "" if there is none that
+    counts.
 
     Raises:
-        ServiceError, DisconnectedError: what Klaviyo or another tenant's Omneo answered.
+        ServiceError, DisconnectedError: Klaviyo or another tenant's Omneo refused or did not answer.
     """
     account = tenant.klaviyo_account_id or services.klaviyo(tenant).account().id
     for name in filter(counts, (*services.tenants.holding(account), *_production(tenant, services))):
         if name != tenant.name and (_has_synced(person, name, services) or _lives_in(person, name, services)):
             return name
-    # Of whose account nothing is known, Omneo is not asked: it may be any other retailer's. An id of Klaviyo's has but one account.
+    # If a tenant's account is unknown, its Omneo is not asked: the tenant may be any other retailer. A Klaviyo id
+    # exists in one account only.
     for name in filter(counts, services.tenants.of_unknown_account()):
         if name != tenant.name and _has_synced(person, name, services):
             return name
@@ -40,9 +42,9 @@ def other_tenant_of(
 
 
 def _production(tenant: Tenant, services: Services) -> list[str]:
-    """Return the name of the tenant that this one is the staging twin of, where that has no account, or it is not known which.
+    """Return the production tenant of this staging twin, if that tenant has no account or an unknown one.
 
-    Its customers may still be in this account: before it is joined to it, and after it has left.
+    Its customers may still be in this account: before the tenant joins it, and after the tenant has left it.
     """
     name = production_of(tenant.name)
     production = services.tenants.find(name) if name else None

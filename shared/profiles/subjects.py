@@ -1,4 +1,4 @@
-"""Whose consent each channel of an Omneo profile is about: a Klaviyo profile, with the address that Klaviyo has of it."""
+"""The subject of each channel of an Omneo profile: a Klaviyo profile, with the address that Klaviyo has on it."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -18,7 +18,7 @@ Json = Any
 
 
 def subjects_of(imported: Imported, wanted: Mapping[str, Json]) -> dict[Channel, Subject]:
-    """Return whose consent each channel is about after an import: see `subjects`."""
+    """Return the subject of each channel after an import: see `subjects`."""
     number = None if imported.holders else imported.owners.get("phone_number")
     return subjects(imported.profile, number, wanted)
 
@@ -26,10 +26,11 @@ def subjects_of(imported: Imported, wanted: Mapping[str, Json]) -> dict[Channel,
 def subjects(
     own: KlaviyoProfile, number: KlaviyoProfile | None, wanted: Mapping[str, Json]
 ) -> dict[Channel, Subject]:
-    """Return whose consent each channel is about: that of the profile's own Klaviyo profile, with the address that Klaviyo has of it.
+    """Return the subject of each channel: the person's own Klaviyo profile, with the address that Klaviyo has on it.
 
-    Consent to a phone number that a Klaviyo profile has which is nothing but this number is about that one. `number` is who has the
-    number, None if nobody, or another living Omneo profile's. `wanted` are the attributes that Klaviyo was to get.
+    If another Klaviyo profile has the phone number, and no email and no `external_id`, it is the subject for SMS.
+    `number` is the profile that has the number, None if there is none, or if it belongs to another living Omneo
+    profile. `wanted` are the attributes that Klaviyo was to get.
     """
     is_bare = number is not None and not (number.email or number.external_id)
     owners = {Channel.EMAIL: own, Channel.SMS: number if number and is_bare else own}
@@ -37,12 +38,18 @@ def subjects(
 
 
 def subjects_of_excluded(profile: KlaviyoProfile) -> dict[Channel, Subject]:
-    """Return whose consents an excluded profile's opt-outs are about. No opt-in is asked for, since no address is its own."""
+    """Return the subjects of an excluded profile's opt-outs.
+
+    They allow no opt-in, since no address counts as the profile's own.
+    """
     return {channel: subject_of(profile, channel, {}) for channel in Channel}
 
 
 def subject_of(owner: KlaviyoProfile, channel: Channel, wanted: Mapping[str, Json]) -> Subject:
-    """Return one channel's subject, where `owner` is whose consent it is about: an opt-in is only for an address that Klaviyo has of them."""
+    """Return the subject of one channel for the Klaviyo profile `owner`.
+
+    An opt-in is only for an address that Klaviyo has on it.
+    """
     held = owner.email if channel is Channel.EMAIL else owner.phone_number
     address = str(wanted.get(ADDRESSES[channel]) or "")
     is_same = held.casefold() == address.casefold()

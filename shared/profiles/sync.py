@@ -1,7 +1,7 @@
-"""The profile sync from Omneo to Klaviyo: read the newest profile, look up who has its identifiers, write it, ask for consent where the rule
-says so, and write the Klaviyo id back as an identity.
+"""The profile sync from Omneo to Klaviyo: read the newest profile, look up the owners of its identifiers, write it, ask
+for consent if the rule says so, and write the Klaviyo id back as an identity.
 
-`rules/sync_plan.py`, `rules/owners.py` and `consent/rules/comparison.py` decide. `explain` asks them the same questions.
+`rules/sync_plan.py`, `rules/owners.py` and `consent/rules/comparison.py` decide. `explain` uses the same rules.
 """
 
 import logging
@@ -76,10 +76,10 @@ def sync_profile(job: SyncProfile, tenant: Tenant, services: Services) -> None:
 
 
 def opt_out_meanwhile(job: SyncProfile, tenant: Tenant, services: Services) -> None:
-    """Apply the opt-outs of a sync that has to wait, because Klaviyo takes no profiles now. Repeating this is harmless.
+    """Apply the opt-outs of a sync that must wait because Klaviyo accepts no profiles now. Repeating this is harmless.
 
     Raises:
-        ServiceError, DisconnectedError: a service is missing; the sync sees to them.
+        ServiceError, DisconnectedError: a service is missing; the sync applies them later.
     """
     with turn_at(job.profile_id, tenant, services):
         sync, plan = _begun(job, tenant, services)
@@ -90,7 +90,7 @@ def opt_out_meanwhile(job: SyncProfile, tenant: Tenant, services: Services) -> N
 def _begun(
     job: SyncProfile, tenant: Tenant, services: Services
 ) -> "tuple[_Sync, SyncPlan | Exclusion | Absence | None]":
-    """Read the profile, and return what there is to do; None if it was done since, whatever the clocks of two machines say."""
+    """Read the profile, and return the work to do; None if a later sync has done it, even if the clocks of two machines differ."""
     synced = SyncedProfiles.of(services).find(tenant.name, job.profile_id)
     read_at = services.clock()
     if synced.read_at is not None and synced.read_at >= job.until + CLOCKS_APART:
@@ -100,7 +100,7 @@ def _begun(
     try:
         return sync, planned(profile, tenant, synced)
     except CannotSucceedError:
-        # Excluded or not, what she has opted out of holds.
+        # Her opt-outs hold even if she is excluded.
         sync.opt_out_meanwhile()
         raise
 
@@ -153,7 +153,7 @@ class _Sync:
         subjects = subjects_of(imported, plan.mapped.attributes)
         if not known_id and (number := subjects[Channel.SMS].address):
             learn_of_number(number, subjects[Channel.SMS].klaviyo_id, id, tenant, services)
-        # Before the merge: what Klaviyo has shown is hers alone.
+        # Before the merge: Klaviyo has shown only her own consents.
         left = {Channel.EMAIL: imported.profile.email, Channel.SMS: imported.profile.phone_number}
         steps = self._compare(subjects, left=left)
         try:
@@ -172,7 +172,7 @@ class _Sync:
             raise error
 
     def _note_filled(self, plan: SyncPlan) -> None:
-        """Note what Klaviyo is about to get for the first time: should the process die over it, it can be cleared all the same."""
+        """Note the values that Klaviyo gets for the first time: if the process dies during the write, a later sync can still clear them."""
         before = self.before
         if before.account == self.tenant.klaviyo_account_id and not plan.mapped.filled <= before.filled:
             filled = replace(before, filled=before.filled | plan.mapped.filled)
@@ -186,7 +186,7 @@ class _Sync:
                 self._settle_consents(subjects, self._compare(subjects))
 
     def opt_out(self, exclusion: Exclusion) -> None:
-        """Apply the opt-outs of a profile that is excluded, where Klaviyo has it from before, and give up what others wait for."""
+        """Apply the opt-outs of an excluded profile if Klaviyo has it from before, and give up identifiers for which others wait."""
         logs.write(logging.INFO, "profile not synced", reason=exclusion.value)
         wanted = mapped_profile(self.profile, rules_of(self.tenant)).attributes
         room = MakingRoom(self.job.profile_id, wanted, self.tenant, self.services)
@@ -198,7 +198,7 @@ class _Sync:
                 self._former_owners.leave(found)
             steps = self._compare(subjects)
             if is_absorbed:
-                # What those have decided who were merged into her is not hers.
+                # The decisions of people who were merged into her are not hers.
                 steps = [step for step in steps if step.outcome is Outcome.UNSUBSCRIBE]
             trouble = self._settle_consents(subjects, steps) or trouble
             self._give_up(found, room, before)
@@ -207,7 +207,10 @@ class _Sync:
             raise trouble
 
     def _give_up(self, found: KlaviyoProfile, room: MakingRoom, before: Collection[str]) -> None:
-        """Take from an excluded person's Klaviyo profile what others wait for. `before` are hashes from the last sync."""
+        """Take the identifiers for which others wait from an excluded person's Klaviyo profile.
+
+        `before` are hashes from the last sync.
+        """
         given_up = given_up_by_excluded(found, room.wanted, room.released)
         if not given_up:
             return
@@ -301,7 +304,7 @@ class _Sync:
         except RefusedError as error:
             if error.status not in (409, 422):
                 raise
-            # Another Omneo profile holds it; a person has to decide whose the Klaviyo profile is.
+            # Another Omneo profile holds it; a person has to decide who owns the Klaviyo profile.
             logs.write(logging.WARNING, "identity not written", reason="identity_of_another")
 
     def _keep(self, plan: SyncPlan, imported: Imported, left: Mapping[str, str], *, is_done: bool) -> None:

@@ -29,10 +29,10 @@ RUN_LASTS = timedelta(days=14)
 class SyncedProfile:
     """The notes about a profile; all empty for one that was never synced.
 
-    `account` is the Klaviyo account that `klaviyo_id`, `filled` and `left` belong to. `left` are the identifiers that Klaviyo had after the
-    last sync, and those that it refuses to take, as hashes by name. `cleared` are the values that were filled once and that a sync has
-    cleared since, the last of them at `cleared_at`: an import that was under way then fills them again. `written_at` is when a sync last
-    wrote the profile in Klaviyo, whether it was done with it or not.
+    `account` is the Klaviyo account that `klaviyo_id`, `filled` and `left` belong to. `left` are the identifiers that
+    Klaviyo had after the last sync, and those that it refuses, as hashes by name. `cleared` are values that a sync has
+    cleared after an earlier one filled them, the last one at `cleared_at`: an import under way at that time fills them
+    again. `written_at` is the time of the last write to Klaviyo by a sync, finished or not.
     """
 
     account: str = ""
@@ -59,7 +59,7 @@ class SyncedProfiles:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.clock)
 
     def find(self, tenant: str, profile_id: str) -> SyncedProfile:
@@ -91,7 +91,7 @@ class SyncedProfiles:
         self._write(tenant, profile_id, fields)
 
     def fill(self, tenant: str, profile_id: str, synced: SyncedProfile) -> None:
-        """Remember what was filled where, and which identifiers Klaviyo has there, beside what else is known of the profile."""
+        """Remember the filled values and the identifiers in Klaviyo, and keep the other notes about the profile."""
         fields: dict[str, Value] = {
             "account": synced.account,
             "klaviyo_id": synced.klaviyo_id,
@@ -106,12 +106,12 @@ class SyncedProfiles:
             self._write(tenant, profile_id, {"deleted_at": None, "expire_at": None})
 
     def forget_left(self, tenant: str, profile_id: str) -> None:
-        """Forget which identifiers a sync has left in Klaviyo: the next one looks who has them."""
+        """Forget the identifiers that a sync has left in Klaviyo: the next sync looks up their owners."""
         if self.find(tenant, profile_id).left:
             self._write(tenant, profile_id, {"left": {}})
 
     def bury(self, tenant: str, profile_id: str, at: datetime) -> None:
-        """Remember that the profile was deleted, beside what is known of it."""
+        """Remember that the profile was deleted, and keep its other notes."""
         fields: dict[str, Value] = {"deleted_at": at, "expire_at": self._clock() + DELETED_KEPT}
         self._write(tenant, profile_id, fields)
         burial: dict[str, Value] = {"at": at, "expire_at": self._clock() + RUN_LASTS}

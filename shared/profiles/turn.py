@@ -13,7 +13,7 @@ TURN = timedelta(minutes=5)  # as long as a worker may run
 
 
 def turn_name(tenant: str, profile_id: str) -> str:
-    """Return what the lease of a profile's turn is called."""
+    """Return the name of the lease of a profile's turn."""
     return f"sync {tenant} {profile_id}"
 
 

@@ -22,7 +22,7 @@ KEPT = timedelta(days=90)
 
 
 class Waiting:
-    """Keeps and tells who waits for what."""
+    """Keeps the profiles that wait, by identifier."""
 
     def __init__(self, documents: Documents, clock: Callable[[], datetime]) -> None:
         self._documents = documents
@@ -30,7 +30,7 @@ class Waiting:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.clock)
 
     def note(self, tenant: str, identifier: str, profile_id: str) -> bool:
@@ -49,7 +49,10 @@ class Waiting:
         return True
 
     def told(self, tenant: str, identifier: str, profile_id: str) -> None:
-        """Remember that the identifier's owner is synced for that: once is enough, or two who wait for each other would never rest."""
+        """Remember that the sync of the identifier's owner is queued.
+
+        It is queued once only: otherwise two profiles that wait for each other would start each other for ever.
+        """
         with suppress(DocumentMissingError):  # given up already
             fields: dict[str, Value] = {"is_told": True}
             self._documents.update(waiting_collection(tenant), _id(identifier, profile_id), fields)
@@ -59,7 +62,7 @@ class Waiting:
         return [str(document.fields["profile"]) for document in self._all(tenant, identifier)]
 
     def end(self, tenant: str, identifier: str) -> None:
-        """Forget who waits for the identifier."""
+        """Forget the profiles that wait for the identifier."""
         for document in self._all(tenant, identifier):
             self._documents.delete(waiting_collection(tenant), document.id)
 

@@ -62,7 +62,7 @@ class Outbox:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.keys)
 
     def add(

@@ -1,1 +1,1 @@
-"""Runs over the whole base of a tenant: import, consent, and what changed meanwhile."""
+"""Runs over the whole base of a tenant: import, consent, and later changes."""

@@ -9,10 +9,11 @@ from shared.tenants.tenants import Tenant
 
 
 def sync_alone(profile_ids: Iterable[str], options: Options, tenant: Tenant, services: Services) -> None:
-    """Have each profile synced by itself. An opt-in without a date, which a run reports as not sent, is not sent by that sync either.
+    """Queue a single sync of each profile. An opt-in without a date, which a run reports as not sent, is not sent by
+    that sync either.
 
     Raises:
-        QueueUnavailableError: not all of them are queued; all of it may be done again.
+        QueueUnavailableError: not all of them are queued; a repeat is harmless.
     """
     leaves_undated = options.undated is Undated.LEAVE
     for id in profile_ids:

@@ -98,9 +98,9 @@ class Asked:
 
 @dataclass
 class Findings:
-    """The decisions about some of Omneo's profiles. `told` is what is to be told of single profiles; it is counted from there.
-
-    `room` is how many more may be synced alone because Klaviyo has an identifier of theirs not with them.
+    """The decisions about some of Omneo's profiles. `told` is the report on single profiles, from which the counts are
+    made. `room` is the number of further profiles that may be synced alone because Klaviyo has one of their identifiers
+    on another profile.
     """
 
     asked: list[Asked] = field(default_factory=list)
@@ -139,7 +139,7 @@ class Deciding:
         return Candidate(row, id, plan, synced, refilled)
 
     def wanted(self, candidate: Candidate) -> Wanted:
-        """Return whom Klaviyo is to be asked about for the sake of the profile's consents."""
+        """Return the people to look up in Klaviyo for the profile's consents."""
         return Wanted(
             candidate.plan.klaviyo_id,
             candidate.id,
@@ -267,14 +267,14 @@ class Deciding:
 
 
 def _why_alone(mapped: MappedProfile, wanted: Wanted, known: KnownProfiles) -> str:
-    """Return why a profile that was imported has to be synced by itself as well, "" if it has not."""
+    """Return the reason why an imported profile must also be synced alone, "" if there is none."""
     if wanted.find(known) is None:
         return "not in Klaviyo after the import"
     return "something is to be cleared" if clears(mapped.resource()) else ""
 
 
 def _subjects(candidate: Candidate, wanted: Wanted, known: KnownProfiles) -> dict[Channel, Subject]:
-    """Return whose consent each channel is about, as a live sync decides it; an address that nobody has in Klaviyo yet is the person's."""
+    """Return the subject of each channel by the rules of a live sync; an address that nobody has in Klaviyo yet belongs to the person."""
     own, number = wanted.find(known), known.of("phone_number", wanted.phone_number)
     attributes = candidate.plan.mapped.attributes
     found = dict.fromkeys(Channel, Subject("", "")) if own is None else subjects(own, number, attributes)

@@ -64,10 +64,11 @@ class Imports:
     def start(
         self, parcel: Parcel, lookup: KlaviyoLookup, waiting: Iterable[Import]
     ) -> tuple[list[Import], Counter[str]]:
-        """Start the import of a parcel beside those under way; return Klaviyo's jobs, and what of it is not imported.
+        """Start the import of a parcel beside those under way; return Klaviyo's jobs, and the profiles that are not
+        imported.
 
         Raises:
-            ServiceError, OwnServiceError: not now; all of it may be started again.
+            ServiceError, OwnServiceError: not now; a repeat is harmless.
         """
         counts: Counter[str] = Counter()
         # An id that Klaviyo does not know may be another account's.
@@ -106,7 +107,7 @@ class Imports:
         return parcel.add(rows, ends, unsure, changed, alone)
 
     def _left_alone(self, parcel: Parcel, known: KnownProfiles) -> dict[str, None]:
-        """Return whose emails or phone numbers an import would change: as many as may be synced by themselves."""
+        """Return the profiles whose email or phone number an import would change, at most as many as may be synced alone."""
         moved = [value_of(row, "external_id") for row in parcel.resources if _has_another_address(row, known)]
         return dict.fromkeys([*dict.fromkeys([*parcel.alone, *moved])][:MOST_ONE_BY_ONE])
 
@@ -153,7 +154,7 @@ class Imports:
     def _without(
         self, rows: list[Resource], places: Mapping[int, str], begins: Place, counts: Counter[str]
     ) -> list[Resource]:
-        """Return the profiles without a phone number that Klaviyo refuses, and without whom it refuses otherwise."""
+        """Return the profiles without the phone numbers that Klaviyo refuses, and without the profiles that it refuses for other reasons."""
         kept, told = [], []
         for index, row in enumerate(rows):
             attributes = dict(row["attributes"])
@@ -227,7 +228,10 @@ class Imports:
         }
 
     def remember(self, candidate: Candidate, profile: KlaviyoProfile) -> None:
-        """Remember what an import has filled, or may have filled again, so that a later sync can clear what Omneo has emptied, and which identifiers Klaviyo has."""
+        """Remember the identifiers in Klaviyo, and the values that an import has filled or may have filled again.
+
+        A later sync can then clear those that Omneo has emptied.
+        """
         mapped, account = candidate.plan.mapped, self.tenant.klaviyo_account_id
         known = candidate.synced if candidate.synced.account == account else SyncedProfile()
         filled = mapped.filled | known.filled | candidate.refilled

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from shared.klaviyo.client import KlaviyoClient
     from shared.klaviyo.profiles import KlaviyoProfile
 
-# What Klaviyo takes for an identifier and nobody has: it tells a refused value from a look-up that is refused whatever it asks for.
+# Valid identifiers that nobody has. If Klaviyo refuses a look-up of these too, it refuses every look-up, and not a
+# value.
 _NOBODYS: dict[Identifier, str] = {
     "id": "nobody",
     "external_id": "nobody",
@@ -83,7 +84,8 @@ class KlaviyoLookup:
     _free_at: datetime | None = None
 
     def of(self, wanted: Collection[Wanted]) -> KnownProfiles:
-        """Return what Klaviyo holds of these: one call for a hundred whom it has as Omneo shows them.
+        """Return Klaviyo's profiles of these people: one call for a hundred people whose addresses are the same on both
+        sides.
 
         It includes other profiles that have one of their addresses: a consent to the address would be theirs.
         """
@@ -125,12 +127,12 @@ class KlaviyoLookup:
             for _, found in answers:
                 known.add(found or ())
                 is_answered = is_answered or found is not None
-            # What Klaviyo does not take for an address, nobody has: it is found by halves.
+            # Nobody has a value that Klaviyo refuses as an address: a search by halves finds that value.
             refused = [part for part, found in answers if found is None and len(part) > 1]
             parts = [half for part in refused for half in in_parts(part, -(-len(part) // 2))]
         if (
             not is_answered
-        ):  # then nobody may be taken for missing: whoever has an address would be written over
+        ):  # then no profile may count as missing: an import would overwrite the profile that has the address
             self._keep_pace(1)
             self.klaviyo.profiles_by(name, [_NOBODYS[name]])
 

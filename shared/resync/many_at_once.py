@@ -1,4 +1,4 @@
-"""Work on many people at once: their turns, and what Klaviyo has of them. What is done with them stands elsewhere."""
+"""Work on many people at once: their turns, and their profiles in Klaviyo. Other modules decide about the people."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 
 class TakeTurns(Protocol):
-    """Takes the turns of people, by the Omneo ids that `who` tells, and returns those whose turns were free."""
+    """Takes the turns of people, by the Omneo ids that `who` returns, and returns the people whose turns were free."""
 
     def __call__(self, things: Iterable[T], who: Callable[[T], str]) -> list[T]:
         """Take them."""
@@ -40,7 +40,10 @@ class ManyAtOnce:
     threads: Executor
 
     def each(self, do: Callable[[T], R], things: Iterable[T]) -> list[R]:
-        """Do it with each, and return what came of it, in their order. When this raises, none of it is still being done."""
+        """Call the function for each, and return the results in the same order.
+
+        If this raises an error, no call is still running.
+        """
         asked = [self.threads.submit(do, one) for one in things]
         wait(asked, return_when=FIRST_EXCEPTION)
         for one in asked:
@@ -53,7 +56,7 @@ class ManyAtOnce:
 
     @contextmanager
     def turns(self) -> Iterator[TakeTurns]:
-        """Yield what takes people's turns, which are held until the end of the block."""
+        """Yield a function that takes people's turns, and hold these until the end of the block."""
         leases, held = self.services.leases, list[Lease]()
 
         def take(things: Iterable[T], who: Callable[[T], str]) -> list[T]:

@@ -36,7 +36,7 @@ class Order(BaseModel):
 
     @classmethod
     def read(cls, body: object) -> "Order":
-        """Read a body; none at all orders the whole base.
+        """Read a body; an empty one orders the whole base.
 
         Raises:
             InvalidPayloadError: names the field and the fix.

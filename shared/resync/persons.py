@@ -31,13 +31,13 @@ def without_others(
     lookup: KlaviyoLookup,
     tenant: Tenant,
 ) -> tuple[list[Resource], Counter[str]]:
-    """Return the rows of an import without what is another person's, and how often what was left out.
+    """Return the rows of an import without other people's addresses, and a count of the left out values by kind.
 
     `ids` are the Klaviyo profiles whose ids among the rows were looked up, `taken` is what imports under way carry, `changed` are the Omneo
     ids whose emails have to be looked up.
 
     Raises:
-        ServiceError: what Klaviyo answered.
+        ServiceError: Klaviyo refused or did not answer.
     """
     rows = [_without(row, ["id"]) if _has_anothers_id(row, ids) else row for row in rows]
     without_id = [row for row in rows if not row.get("id")]
@@ -56,7 +56,7 @@ def without_others(
 
 
 def claims_of(row: Resource, tenant: Tenant) -> dict[str, Claim]:
-    """Return who brings the addresses of a row to Klaviyo, by their hashes."""
+    """Return the people who bring the addresses of a row to Klaviyo, by the hashes of the addresses."""
     claim = Claim(value_of(row, "external_id"), has_id=bool(row.get("id")))
     return dict.fromkeys(_hashes(row, tenant).values(), claim)
 

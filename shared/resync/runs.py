@@ -40,7 +40,7 @@ class Resyncs:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.clock)
 
     def begin(self, tenant: str, id: str, options: Options) -> Run:
@@ -66,7 +66,7 @@ class Resyncs:
             ConflictError: another one is running, or paused.
         """
         whole = Changes(state=State.RUNNING, reason="", chain=chain)
-        if not run.read:  # of an earlier release, what was noted cannot be gone on from
+        if not run.read:  # a run of an earlier release cannot continue from its notes
             whole |= Changes(sent=run.sent, imports=run.imports, compared=run.compared, closed=run.closed)
             whole |= Changes(read=run.read, counts=run.counts)
         reopened = self.update(tenant, run, **whole)
@@ -89,7 +89,7 @@ class Resyncs:
         return None if found is None else decode(found)
 
     def update(self, tenant: str, run: Run, **changes: Unpack[Changes]) -> Run:
-        """Write the named fields and return the run with them; what others wrote into other fields stays.
+        """Write the named fields and return the run with them; other fields keep the values of other writers.
 
         Raises:
             DocumentMissingError: the run is not there any more.
@@ -118,9 +118,8 @@ class Resyncs:
     def tell(
         self, tenant: str, id: str, part: str, rows: Sequence[Mapping[str, str]]
     ) -> list[Mapping[str, str]]:
-        """Keep what is to be told of single profiles, and return everything that is told in this part.
-
-        `part` names a piece of work: what was told of it before stays, for work that is done again may find less to do.
+        """Keep the reports on single profiles, and return all reports of this part. `part` names a piece of work. Its
+        earlier reports stay, because repeated work may find less to do.
         """
         if not rows and self._documents.get(_rows(tenant, id), part) is None:
             return []
@@ -159,7 +158,7 @@ class Resyncs:
         profile_ids: Iterable[str],
         claims: Iterable[Mapping[str, Claim]] = (),
     ) -> None:
-        """Remember who is in an import, until it is over, and which addresses they bring, in the same order."""
+        """Remember the people in an import until it is over, and their addresses in the same order."""
         fields: dict[str, Value] = {
             "profiles": "\n".join(profile_ids),  # as one: nobody looks for a single one of them
             "claims": "\n".join(map(_line, claims)),
@@ -176,7 +175,7 @@ class Resyncs:
     def claims(
         self, tenant: str, id: str, jobs: Iterable[str], addresses: Collection[str]
     ) -> dict[str, Claim]:
-        """Return who brings these addresses to Klaviyo in one of these imports. Addresses are hashes."""
+        """Return the people who bring these addresses to Klaviyo in one of these imports. Addresses are hashes."""
         found: dict[str, Claim] = {}
         for job in jobs:
             document = self._documents.get(_sent(tenant, id), job)
@@ -224,7 +223,7 @@ class Resyncs:
         raise ConflictError("Another run over the whole base is under way.")
 
     def _free(self, tenant: str, holder_id: str, id: str) -> None:
-        """Make sure that the run which holds the slot needs it no more, or is the one that takes it."""
+        """Make sure that the run in the slot no longer needs it, or is the run that takes it."""
         holder = self.get(tenant, holder_id)
         if holder is None or holder.id == id or holder.state.is_over:
             return

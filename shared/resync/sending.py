@@ -66,7 +66,7 @@ class ConsentSending:
         refused = self._change(_together(outs), "out", UNSUBSCRIBED_AT_ONCE)
         ins = [one for one in by_outcome[Outcome.SUBSCRIBE] if not self._is_opted_out(one)]
         list_id = self.tenant.settings.master_list_id or ""
-        # Neither who is subscribed to SMS alone nor a transactional SMS belongs on the master list.
+        # A person with only SMS does not belong on the master list, and a transactional SMS consent never does.
         apart = [one for one in ins if list_id and one.step.consent is Consent.SMS_TRANSACTIONAL]
         rows = _together([one for one in ins if one not in apart])
         with_email = [row for row in rows if any(one.step.consent is Consent.EMAIL for one in row)]
@@ -137,7 +137,7 @@ class ConsentSending:
     ) -> list[Together]:
         if len(part) == 1 and len(part[0]) == 1:
             return part
-        if len(part) == 1:  # one consent that Klaviyo will not have must not hold up the other
+        if len(part) == 1:  # one consent that Klaviyo refuses must not hold up the other
             return [row for one in part[0] for row in self._bulk([[one]], direction, list_id)]
         if not places:
             middle = len(part) // 2
@@ -158,7 +158,7 @@ class ConsentSending:
     # The memory of our own calls
 
     def _begin(self, row: Together, direction: Direction) -> Together:
-        """Remember what is about to be asked, and record it; return what is still to be asked with what is known now."""
+        """Remember and record the coming calls; return those that are still needed by the present knowledge."""
         begun = [one for one in row if self._asking.begin(_asked(one, direction), partial(self._still, one))]
         records = [
             self._record(one, direction) for one in begun if one.step.reason is not Reason.OPT_OUT_UNDONE
@@ -227,7 +227,7 @@ def _key(one: Asked) -> tuple[Consent, str]:
 
 
 def _together(asked: Sequence[Asked]) -> list[Together]:
-    """Return what goes into each row of a call: the consents of one profile, unless the two addresses are of two in Klaviyo."""
+    """Return the consents of each row of a call: those of one profile, unless the two addresses belong to two Klaviyo profiles."""
     rows: dict[tuple[str, str], Together] = {}
     for one in asked:
         rows.setdefault((one.profile_id, one.subject.klaviyo_id), []).append(one)
@@ -249,7 +249,7 @@ def _subscriber(row: Together) -> Subscriber:
 
 
 def _address(one: Asked) -> str:
-    """Return the address: Klaviyo finds whom to unsubscribe by the one that it has."""
+    """Return the address: Klaviyo finds the profile to unsubscribe only by the address that it has."""
     return one.subject.mailed if one.step.outcome is Outcome.UNSUBSCRIBE else one.subject.address
 
 

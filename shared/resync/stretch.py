@@ -267,7 +267,7 @@ class _Stretch:
         return 0.0
 
     def _sync_the_changed(self) -> None:
-        """Have some of those synced whom Omneo has changed since the run began: an import may have carried an older state."""
+        """Sync some of the profiles that Omneo has changed since the run began: an import may have carried an older state."""
         changed = OmneoList(self._services.omneo(self._tenant), self._run.started_at - CLOCKS_DIFFER)
         for page in islice(changed.pages(self._run.closed), PAGES_CLOSED):
             ids = [str(row["id"]) for row in page.rows]

@@ -49,7 +49,7 @@ class RewardAttempts(HeldDocuments):
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.clock, services.new_id)
 
     def follow(self, tenant: str, call: str) -> Claim | None:

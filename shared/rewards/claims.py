@@ -127,7 +127,7 @@ class RewardClaims(HeldDocuments):
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.clock, services.new_id)
 
     def meant(self, tenant: str, id: str, person: Person) -> str:

@@ -45,7 +45,7 @@ class RewardCounts:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.clock, services.random)
 
     def reserve(self, tenant: str, most: int) -> Place | None:

@@ -45,7 +45,7 @@ class UnheardCalls:
 
     @classmethod
     def of(cls, services: "Services") -> Self:
-        """Return the store that these services stand on."""
+        """Return the store of these services."""
         return cls(services.documents, services.clock)
 
     def find(self, tenant: str, call: str) -> Acceptance | None:

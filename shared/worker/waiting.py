@@ -51,7 +51,7 @@ def wait_after(
 def wait_for_the_rest(
     job: AnyJob, tenant: Tenant, services: Services, error: RestingError, *, is_tried: bool
 ) -> Outcome:
-    """Put the job back until Klaviyo's endpoint rests no more; each such job gets a time of its own."""
+    """Put the job back until Klaviyo's endpoint no longer rests; each such job gets a different time."""
     turn = seconds_to_turn(error.retry_after or 0.0, services.random())
     return _wait(job, tenant, services, error, None, delay=turn, is_tried=is_tried)
 

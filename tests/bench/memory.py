@@ -31,7 +31,7 @@ _GIVEN = {
     "KLAVIYO_CLIENT_SECRET": "bench",
     "OMNEO_API_URL": "http://127.0.0.1:9/{tenant}",  # nobody answers there
 }
-_ROUNDS = 3  # what a call leaves behind in the process counts too
+_ROUNDS = 3  # the leftovers of a call in the process count too
 _SHARE = 0.8  # of the limit: what Firestore's client and a busy hour take comes on top
 _NEARLY = 0.95  # of what is taken: a body that is refused before it is read measures nothing
 _ITEMS = 4000  # Klaviyo takes no longer list in an event, so a longer one is left out

@@ -141,7 +141,7 @@ GUARDS: dict[str, Guard] = {
                 "if stamp is not None and stamp > read_at + CLOCKS_APART:",
                 "if False:",
             ),
-            # Nor is it noted when Omneo tells of it.
+            # The stamp is not noted either when Omneo reports it.
             Cut(
                 "shared.consent.stamps_ahead:StampsAhead.ahead_in",
                 "if stamp is not None and stamp > now + CLOCKS_APART",

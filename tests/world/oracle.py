@@ -227,7 +227,7 @@ class Person:
         return any(theirs == channel and moved <= at <= moved + _MOVED for theirs, moved in self.moved)
 
     def _signed_up_at_former_number(self, last: Decision) -> bool:
-        """Return whether a sign-up in Klaviyo was brought to Omneo only when that had another number."""
+        """Return whether a sign-up in Klaviyo was brought to Omneo only after Omneo had another number."""
         if (last.side, last.way) != ("klaviyo", IN):
             return False
         return any(last.at <= at and last.is_handled_after(at) for at in self.had_numbers)
@@ -254,7 +254,10 @@ class Person:
         return last is not None and any(row.is_silent for row in self._unseen_sign_ups(channel, last))
 
     def _unseen_sign_ups(self, channel: str, out: Decision) -> Iterable[Decision]:
-        """Yield the sign-ups in Klaviyo that an opt-out without a stamp may seem older than: where Omneo shows a newer stamp it does not."""
+        """Yield the sign-ups in Klaviyo that may seem newer than an opt-out without a stamp.
+
+        They do not if Omneo shows a newer stamp.
+        """
         if out.side != "omneo" or out.is_dated or out.at >= self.first_seen_at:
             return
         rows = [row for row in self.decisions[channel] if row.at < out.at]
@@ -277,8 +280,9 @@ class Person:
         """Return whether another person has, or had, an email of this person, and nobody can tell which of the two made
         an opt-out with it.
 
-        Where this person is deleted the opt-out stays with the email in Klaviyo. Else it was told only when the other had the email, or made
-        in the moments in which Klaviyo came to have another on this person's profile; and what the other has decided since counts.
+        If this person is deleted, the opt-out stays with the email in Klaviyo. Otherwise one of two things holds: the
+        opt-out was reported only when the other had the email, or it was made while Klaviyo got another email on this
+        person's profile. Later decisions of the other count.
         """
         last = self.last(channel)
         if channel != "email":

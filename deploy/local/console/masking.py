@@ -27,7 +27,7 @@ _PLAIN = frozenset(
 )
 _LOOKS = re.compile(
     r"\beyJ[\w-]{8,}(?:\.[\w-]+){0,4}"  # a JSON web token
-    r"|\b(?:sandbox|oik|pk|sk|whsec)[_-][\w-]{12,}"  # keys that say in front what they are
+    r"|\b(?:sandbox|oik|pk|sk|whsec)[_-][\w-]{12,}"  # keys whose prefix names their kind
     r"|(?<=Bearer )\S+|(?<=Basic )\S+"
 )
 _QUERY = re.compile(r"([?&;]|&amp;|\\u0026)([\w.%\[\]-]{1,64})=([^&\s\"'<>#;\\]+)")

@@ -1,9 +1,9 @@
 """Each call as one story: it joins the reports of the gateway, the functions' logs, the queue and both sandboxes. Pure:
 no clock.
 
-What joins them, from the surest on: the trace that the gateway gives a call and that every job carries on; the id of a job; the id
-that Klaviyo gives a request; and, where none is there (Omneo has no such id, the queue knows no job), the time within which
-something has happened, beside the method and the path. A step says where only the time joined it.
+They are joined by these, the most certain first: the trace that the gateway gives a call and that every job carries;
+the id of a job; the id that Klaviyo gives a request. Omneo has no such id, and the queue knows no job: there the
+method, the path and the time join them. A step says if only the time joined it.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Runs the sandbox as a process: `python -m deploy.local.sandbox`. `sandbox.py` holds what it serves.
+"""Runs the sandbox as a process: `python -m deploy.local.sandbox`. `sandbox.py` holds the services.
 
 Prints one line of JSON with both addresses, then serves until SIGTERM or SIGINT.
 """

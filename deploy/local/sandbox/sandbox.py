@@ -20,7 +20,7 @@ class Sandbox:
     """A Klaviyo and an Omneo, each on a loopback port of its own, for as long as the `with` block lasts.
 
     `clock` gives Unix seconds. With a `seed` the same calls in the same order make the same ids and tokens.
-    `token_prefix` stands in front of every token that the sandbox makes up.
+    Every token of the sandbox begins with `token_prefix`.
     """
 
     def __init__(

@@ -70,7 +70,7 @@ class Call:
         return self.times if self.last_at != self.asked_at else 1
 
     def may_have_landed(self, at: datetime, within: timedelta = UNDER_WAY) -> bool:
-        """Return whether what happened in Klaviyo at that time may be its effect."""
+        """Return whether a change in Klaviyo at that time may be its effect."""
         if self.landed_at is not None:
             return abs(at - self.landed_at) <= CLOCKS_APART
         return self.asked_at - CLOCKS_APART <= at <= self.last_at + within
@@ -126,5 +126,5 @@ def latest(*moments: datetime | None) -> datetime | None:
 
 
 def key_of(event: Decided) -> Key:
-    """Return what tells an event from all others: one id may come under two topics."""
+    """Return the key of an event; it contains the topic, because one id may come under two topics."""
     return event.id, event.topic

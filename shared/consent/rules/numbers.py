@@ -1,4 +1,4 @@
-"""Whose phone number an event is about. Pure.
+"""The owner of the phone number in an event. Pure.
 
 A text message consent belongs to a number. Where nothing but the email says that a Klaviyo profile is an Omneo profile, the two may have
 different numbers, and be two people with one email.

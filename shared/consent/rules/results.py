@@ -44,7 +44,7 @@ class Move:
 
 
 def moves(memory: Memory, comms: Comms) -> list[Move]:
-    """Return what each of the untold events does to the consent that Omneo holds, in order."""
+    """Return the effect of each untold event on Omneo's consent, in order."""
     known = persons(memory)
     new = [event for event in known if not (event.is_told and event.is_written)]
     others = [event for event in known if event not in new]

@@ -12,13 +12,13 @@ Json = Any
 
 
 def omneo_consent(comms: Mapping[str, Json], channel: Channel) -> dict[str, Json]:
-    """Return what Omneo holds of a channel."""
+    """Return Omneo's consent of a channel."""
     flags = {name: masking.flag(comms.get(f"{channel}_{name}")) for name in ("promo", "optout", "bounced")}
     return {**flags, "updated_at": masking.date(comms.get(f"{channel}_consent_updated_at"))}
 
 
 def klaviyo_consent(subject: Subject, consent: Consent) -> dict[str, Json]:
-    """Return what Klaviyo holds of a consent, on the profile that has the address. `klaviyo_id` is None for a new one."""
+    """Return Klaviyo's side of a consent, on the profile that has the address. `klaviyo_id` is None for a new one."""
     kind = "transactional" if consent is Consent.SMS_TRANSACTIONAL else "marketing"
     held = at_path(subject.subscriptions or {}, f"{consent.channel}.{kind}")
     said: Mapping[str, Json] = held if isinstance(held, Mapping) else {}

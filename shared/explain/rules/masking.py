@@ -24,7 +24,7 @@ BALANCES = frozenset({"reward_balance", "point_balance", "point_balance_dollars"
 HANDLES = frozenset(
     {"tier_handle", "tier.handle", "tier.name", "preferred_location.name", "preferred_location_id"}
 )
-# Operators that only join answers: each argument is masked by itself.
+# Operators that only join answers: each argument is masked separately.
 _CONNECTIVES = frozenset({"and", "or", "!", "!!", "if", "?:"})
 _PATHS = frozenset({"var", "missing", "missing_some"})
 _NUMBER = re.compile(r"-?\d{1,12}(\.\d{1,6})?")

@@ -43,7 +43,7 @@ LEFT_OUT: Mapping[str, str] = MappingProxyType(
         "stale_identity": "Klaviyo does not know the id that Omneo holds, or has it for somebody else; it is replaced.",
     }
 )
-# What the sync does with a consent.
+# The effect of the sync on a consent.
 OUTCOMES: Mapping[str, str] = MappingProxyType(
     {
         "subscribe": "Klaviyo is asked to subscribe.",

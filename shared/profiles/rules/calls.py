@@ -68,7 +68,7 @@ def absorbed_klaviyo_ids(profile: Mapping[str, object], handle: str) -> frozense
 def _id(value: object) -> str:
     id = (
         read_id(value) if isinstance(value, str) else None
-    )  # a number is nobody's: neither Omneo's ids nor Klaviyo's are any
+    )  # a number belongs to nobody: ids of Omneo and of Klaviyo are not numbers
     if not id:
         return ""
     return read_omneo_id(id) or (id if _ID.fullmatch(id) else "")

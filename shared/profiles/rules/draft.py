@@ -37,11 +37,9 @@ class Note:
 
 @dataclass(frozen=True)
 class MappedProfile:
-    """A profile as Klaviyo takes it.
-
-    `attributes` hold None where a field is to be cleared, `unset` names the properties to remove. `filled` names what has a value
-    now, as in `first_name`, `location.city` and `properties.omneo_tier`: keep it for the next sync's `filled_before`. `cleared` names what
-    is cleared or removed, in the same way.
+    """A profile in Klaviyo's form. `attributes` hold None for a field to clear, `unset` names the properties to remove.
+    `filled` names the fields that have a value now, such as `first_name`, `location.city` and `properties.omneo_tier`:
+    keep it for the next sync's `filled_before`. `cleared` names the cleared and removed fields, in the same way.
     """
 
     attributes: dict[str, Json]
@@ -87,7 +85,7 @@ def _resource(
 
 @dataclass
 class Draft:
-    """A Klaviyo profile that is being put together, and what became of each value offered to it."""
+    """A Klaviyo profile under construction, and the result of each value that was offered to it."""
 
     region: str
     before: frozenset[str]
@@ -118,7 +116,7 @@ class Draft:
             self.notes.append(Note(NoteReason.VALUE_UNFIT, f"properties.{name}"))
 
     def is_empty(self, key: str, value: Json) -> bool:
-        """Return whether there is nothing to send, and remember what is empty rather than not mentioned."""
+        """Return whether there is no value to send, and remember values that are empty, but not missing."""
         if value is MISSING:
             return True
         if value is None or value in ([], {}) or (isinstance(value, str) and not read_text(value)):
@@ -136,7 +134,7 @@ class Draft:
             _nested({**nulls, **self.values}, external_id),
             tuple(unset),
             tuple(self.notes),
-            # What an earlier sync has filled and this one could not touch is in Klaviyo still.
+            # A value that an earlier sync has filled and this one could not change is still in Klaviyo.
             frozenset(self.values.keys() | (self.before - cleared)),
             frozenset(cleared),
         )

@@ -20,7 +20,7 @@ Json = Any
 
 
 class Missing:
-    """The type of MISSING: the profile says nothing there, which is not the same as null."""
+    """The type of MISSING: the profile has no value there, which is not the same as null."""
 
 
 MISSING: Final = Missing()

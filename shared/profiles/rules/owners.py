@@ -56,7 +56,7 @@ class Owner:
 class Owners:
     """The owners of identifiers in Klaviyo: `stored` is the profile whose id Omneo holds, None if there is none; the others are by identifier.
 
-    `absorbed` are the profiles of those who were merged into the person in Omneo.
+    `absorbed` are the Klaviyo profiles of people who were merged into this person in Omneo.
     """
 
     stored: Owner | None = None
@@ -66,9 +66,11 @@ class Owners:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The write to make: the person's profile, "" for a new one, what becomes of each identifier, and whose those are that are not sent.
+    """The write to make: the person's profile, "" for a new one, the decision about each identifier, and the owners of
+    those that are not sent.
 
-    `merges` are the profiles to merge into the person's, and `unmerged` those of who was merged in Omneo that are not the person's yet.
+    `merges` are the profiles to merge into the person's, and `unmerged` the profiles of people merged in Omneo that are
+    still separate.
     """
 
     klaviyo_id: str

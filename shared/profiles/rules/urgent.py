@@ -9,9 +9,8 @@ from shared.consent_events import Channel
 
 
 def brings_an_opt_out(comms: Comms, memories: Mapping[Channel, Memory], synced_at: datetime | None) -> bool:
-    """Return whether Omneo shows an opt-out that no sync has dealt with.
-
-    One was dealt with if a sync that read the profile at `synced_at` was done, and Omneo shows now what was seen by then.
+    """Return whether Omneo shows an opt-out that no sync has handled. It is handled if a sync that read the profile at
+    `synced_at` is done, and Omneo still shows the same as then.
     """
     for channel, memory in memories.items():
         shown = Seen(direction_in(comms, channel), read_stamp(comms.get(stamp_name(channel))))

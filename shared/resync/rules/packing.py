@@ -22,8 +22,8 @@ Resource = Mapping[str, Any]
 class Parcel:
     """Profiles for one import, and the places in Omneo's list at which they begin and end.
 
-    `unsure` are the Klaviyo ids among them of which it is not known whether Klaviyo knows them, `changed` the Omneo ids whose emails
-    Klaviyo may have of somebody else, `alone` the Omneo ids of those who are to be synced by themselves instead.
+    `unsure` are the Klaviyo ids among them that may not exist in Klaviyo. `changed` are the Omneo ids whose emails
+    Klaviyo may have on another person's profile. `alone` are the Omneo ids to sync alone instead.
     """
 
     def __init__(self, begins: Place) -> None:
@@ -79,7 +79,7 @@ def jobs_of(resources: Iterable[Resource]) -> Iterator[list[Resource]]:
 
 
 def without_clearing(resource: Resource) -> Resource:
-    """Return the profile without what would clear a field or remove a property.
+    """Return the profile without the parts that would clear a field or remove a property.
 
     >>> without_clearing({"attributes": {"title": None, "location": {"city": None}}, "meta": {"patch_properties": {"unset": ["a"]}}})
     {'attributes': {}}

@@ -32,7 +32,7 @@ def is_anothers(profile: Identifiers, omneo_id: str) -> bool:
 
 
 def is_found_by_number_alone(owner: Identifiers, omneo_id: str, email: str) -> bool:
-    """Return whether nothing but the phone number speaks for it that the number's owner in Klaviyo is this person."""
+    """Return whether only the phone number suggests that its owner in Klaviyo is this person."""
     if owner.external_id.casefold() == omneo_id.casefold():
         return False
     return is_anothers(owner, omneo_id) or not email or owner.email.casefold() != email.casefold()

@@ -62,7 +62,7 @@ class Place:
         if at is None or (self.made_at is not None and at <= self.made_at):
             key, count = self.made_at, end
         else:
-            # What follows the first profile of that second on this page is all there is of it so far.
+            # The page has every profile so far of that second, from its first one on.
             key, count = at, len(made) - made.index(at)
         last = tuple(ids[-_SHOWN_AGAIN:]) or self.last
         return Place(key, count, last, is_over)

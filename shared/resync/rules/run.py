@@ -67,7 +67,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Import:
-    """An import job of Klaviyo's whose end is not known yet, and the place in Omneo's list at which its profiles begin."""
+    """A Klaviyo import job that is not over yet, and the place in Omneo's list at which its profiles begin."""
 
     job: str
     begins: Place

@@ -1,1 +1,1 @@
-"""Klaviyo: its API, its pages, and what it sends of its own accord. Nothing of Omneo is here."""
+"""Klaviyo: its API, its pages, and the messages that it sends without a call. Nothing of Omneo is here."""

@@ -4,7 +4,7 @@ Klaviyo's pages "Create Event" (one event for each profile, metric and unique_id
 seconds takes its place) and "Create or Update Profile" (null clears, absent leaves, properties merge by key).
 
 Assumed (unknown-id-is-404, order-of-identifiers, emails-have-no-case, writes-move-updated, apps-own-metrics):
-- An event, and a row of an import, with an id that no profile has is refused; only a test makes a profile with an id of its own.
+- An event, or a row of an import, with the id of no profile is refused; only a test can choose the id of a profile.
 - The order in which identifiers are tried is email, phone_number, external_id, anonymous_id, _kx, after the id. An
   identifier that belongs to another profile stays there; one that was replaced no longer finds its profile.
 - Emails are compared without regard to case.
@@ -41,7 +41,7 @@ META_MOVED = "2026-10-15"
 class Details:
     """The account's own data, as its owner has set them.
 
-    `default_opt_in` is the opt-in of who subscribes without a list: `single_opt_in` or `double_opt_in`.
+    `default_opt_in` is the opt-in of people who subscribe without a list: `single_opt_in` or `double_opt_in`.
     """
 
     organization_name: str = "Sandbox Store"
@@ -95,7 +95,9 @@ class Account:
         self.metric_ids: dict[str, str] = {}
         self.custom_metric_ids: dict[str, str] = {}
         self.lists: dict[str, MarketingList] = {}
-        self.unconfirmed: dict[str, list[Wish]] = {}  # by profile, what waits for double opt-in
+        self.unconfirmed: dict[
+            str, list[Wish]
+        ] = {}  # by profile, the subscriptions that wait for double opt-in
         self.jobs: dict[str, Any] = {}
         self.created_at = clock()
         self.schedule = Schedule(clock)
@@ -138,7 +140,7 @@ class Account:
         return event
 
     def key_of(self, attributes: Mapping[str, Any]) -> tuple[str, str, str]:
-        """Return what makes two events one: the profile, by its id or, if it is yet to be made, by an identifier, metric and unique_id."""
+        """Return the key under which two events are one: metric, unique_id, and the profile's id, or an identifier if the profile does not exist yet."""
         data = attributes["profile"]["data"]
         given = data["attributes"]
         found = self.find(data.get("id"), given)
@@ -193,7 +195,7 @@ class Account:
         return self._clock()
 
     def profile(self, id: str) -> Profile | None:
-        """Return the profile of this id, or the one that it was merged into a while ago."""
+        """Return the profile of this id, or the profile into which it was merged a while ago."""
         if id in self.profiles:
             return self.profiles[id]
         destination, until = self._merged.get(id, ("", 0.0))

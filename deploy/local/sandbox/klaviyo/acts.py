@@ -1,17 +1,17 @@
 """The acts of people, mail servers and Klaviyo's users on a profile's consent, and the events that Klaviyo records of them.
-Changes state and records; nothing is checked that a form would not check.
+It changes state and records; it checks only the fields that a form would check.
 
 Klaviyo's pages "Bulk Subscribe Profiles", "Bulk Unsubscribe Profiles" and "Working with system webhooks".
 
 Assumed (consent-events, double-opt-in-waits, list-unsubscribe-is-of-the-list, suppression-keeps-consent, bounce-says-its-kind):
 - Consent events are recorded when the consent changes, or each time by a switch; "Subscribed to List" when somebody
   joins. Email's event comes before the list's. An event is recorded only for a topic that the account offers.
-- `event_properties` are empty but for `List` (the list's name), `Bounce Type` (Hard or Soft, by a switch) and
+- `event_properties` are empty except for `List` (the list's name), `Bounce Type` (Hard or Soft, by a switch) and
   `custom_method_detail` of a subscribing (by a switch, off).
 - Double opt-in holds for email and SMS marketing; until it is confirmed the profile is neither subscribed nor on the
-  list. A later unsubscribing does not end what waits for confirmation.
-- Who is on a list and unsubscribes from it leaves it and has the list suppression UNSUBSCRIBE; consent stays. Only email
-  knows that: every other channel is unsubscribed globally. A global unsubscribing leaves the lists as they are.
+  list. A later unsubscribing does not end a waiting confirmation.
+- A member of a list who unsubscribes from it leaves it and gets the list suppression UNSUBSCRIBE; consent stays. Only
+  email knows that: every other channel is unsubscribed globally. A global unsubscribing leaves the lists as they are.
 - A hard bounce, a spam complaint and a manual suppression suppress and leave the consent as it is.
 - Adding to a list without consent records "Subscribed to List" too, by a switch; removing records nothing.
 - There is no event for subscribing to transactional SMS or to push.
@@ -50,12 +50,13 @@ _CONFIRMED = ("email", "sms")
 class ConsentSwitches:
     """Choices that Klaviyo's public pages leave open, and how long its jobs take, in seconds.
 
-    `job_seconds` pass until a job has its effect, and `merged_seconds` in which the id of a merged profile still finds
-    the one it became part of. `bounce_types`, `custom_source_in_events`: whether events say so.
+    A job has its effect after `job_seconds`. For `merged_seconds`, the id of a merged profile still finds the profile
+    into which it was merged. `bounce_types`, `custom_source_in_events`: whether events say so.
     `repeats_consent_events`: whether a consent that changes nothing is recorded. `list_events_without_consent`: whether
-    being added to a list is. `unsupported_phone_prefixes`: the beginnings, such as "+7", of phone numbers from countries
-    that accounts do not support. `duplicate_names_itself`: whether a 409 names the profile that was to be written, not the one that has
-    the identifier. `otherwise`: the assumptions, by their names in deploy/guide/assumptions.md, in which Klaviyo behaves the other way.
+    being added to a list is. `unsupported_phone_prefixes`: the beginnings, such as "+7", of phone numbers from
+    countries that accounts do not support. `duplicate_names_itself`: whether a 409 names the profile in the call, not
+    the profile that has the identifier. `otherwise`: the assumptions, by their names in deploy/guide/assumptions.md, in
+    which Klaviyo behaves the other way.
     """
 
     job_seconds: float = 0.0
@@ -188,7 +189,7 @@ def suppress(account: Account, profile: Profile, at: float) -> bool:
 
 
 def unsuppress(account: Account, profile: Profile, at: float) -> bool:
-    """Take back what was suppressed by hand, and nothing else; returns whether there was any."""
+    """End manual suppressions only; return whether there were any."""
     changed = profile.subscriptions.unsuppress()
     if changed:
         record(account, ["manually_unsuppressed_from_email_marketing"], profile, {}, at)

@@ -24,7 +24,7 @@ XL = (Window(1, 350), Window(60, 3500))
 class Asked:
     """A call that may be carried out, under the service's lock. `document` is the body's JSON, None if there is none.
 
-    `id` is what the path's placeholder held, `url` the service's address, `now` Unix seconds.
+    `id` is the value of the path's placeholder, `url` the service's address, `now` Unix seconds.
     """
 
     account: Account
@@ -40,13 +40,13 @@ class Asked:
     unwanted_property: str = ""
 
     def is_otherwise(self, assumption: str) -> bool:
-        """Return whether Klaviyo is to behave the other way in what this assumption is about."""
+        """Return whether Klaviyo behaves the other way for this assumption."""
         return assumption in self.consent.otherwise
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One row of Klaviyo's reference: the scopes it needs, its limits, what carries it out, and its parameters."""
+    """One row of Klaviyo's reference: its scopes, its limits, its function, and its parameters."""
 
     scopes: frozenset[str]
     windows: Sequence[Window]

@@ -1,8 +1,8 @@
 """Klaviyo's authorize page: checks what the app asks for, lets the merchant choose, and sends the browser back.
 
-Klaviyo's pages "Set up OAuth" and "Handle your app's OAuth flow", its samples, and RFC 6749, 4.1.1 and 4.1.2.1: what is
-wrong with the client or the redirect URI is shown here, because there is nowhere safe to send the browser; everything
-else goes back to the app.
+Klaviyo's pages "Set up OAuth" and "Handle your app's OAuth flow", its samples, and RFC 6749, 4.1.1 and 4.1.2.1: this
+page shows faults of the client or the redirect URI, because no address is safe for the browser; all other faults go
+back to the app.
 
 Assumed (authorize-page):
 the codes of what goes back (RFC 6749); a missing `state` goes back as `invalid_request`; whoever sees the page

@@ -20,7 +20,10 @@ class Bases(ABC):
         """Return the account with this id."""
 
     def seed_profiles(self, account: str, count: int, make: Callable[[int], Mapping[str, Any]]) -> None:
-        """Write `count` profiles. `make` is handed 0, 1, 2... and returns what `profile` takes: attributes, perhaps `id`."""
+        """Write `count` profiles.
+
+        `make` gets 0, 1, 2... and returns the arguments of `profile`: attributes, perhaps `id`.
+        """
         with self._lock, Uncollected():
             known = self._account(account)
             for number in range(count):

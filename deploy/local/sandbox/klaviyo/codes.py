@@ -1,4 +1,4 @@
-"""Authorization codes: given out for a consent, exchanged once. No HTTP here, and no tokens.
+"""Authorization codes: each is made at a consent and exchanged once. No HTTP here, and no tokens.
 
 Klaviyo's pages "Set up OAuth" and "Troubleshoot OAuth errors": a code lives five minutes, the verifier matches
 `^[a-zA-Z0-9\\-._~]{43,128}$`, and the messages about it are theirs. RFC 6749, 4.1.3: a code is bound to its client and
@@ -59,7 +59,7 @@ class Codes:
         return text
 
     def redeem(self, form: Mapping[str, str], *, client_id: str) -> Code:
-        """Use up the code that an exchange's form names, and return what it stands for.
+        """Use up the code that an exchange's form names, and return its grant.
 
         Raises:
             RefusedError: it cannot be used, or not with these parameters.

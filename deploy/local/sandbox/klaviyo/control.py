@@ -1,4 +1,4 @@
-"""The orders below `/_sandbox` that only Klaviyo takes.
+"""The orders below `/_sandbox` that only Klaviyo accepts.
 
 POST `seed` `{"accounts": [...], "installs": [...], "lists": [...], "profiles": [...], "data_sources": [...], "webhooks":
 [...]}`, each row with `account` and what the method of `Klaviyo` of that name takes (`marketing_list` for a list), returns the tokens; POST `app`

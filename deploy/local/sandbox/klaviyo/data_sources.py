@@ -1,4 +1,4 @@
-"""Klaviyo's data sources: what one is, and which can be made. No HTTP, and no records.
+"""Klaviyo's data sources: their fields, and the rules for new ones. No HTTP, and no records.
 
 Klaviyo's page "Create Data Source": a title of 1 to 255 characters, unique within its namespace; `visibility` is private
 unless said.

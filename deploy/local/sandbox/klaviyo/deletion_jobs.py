@@ -1,4 +1,4 @@
-"""Klaviyo's jobs that delete a profile for good, which nobody can look at.
+"""Klaviyo's jobs that delete a profile for good. No call shows such a job.
 
 Klaviyo's page "Request Profile Deletion": exactly one of id, email and phone_number; asynchronous.
 

@@ -1,4 +1,4 @@
-"""Delivers events to an account's system webhooks: body, signature and call. `parcels.py` says what is due when.
+"""Delivers events to an account's system webhooks: body, signature and call. `parcels.py` decides the due time of each.
 
 Klaviyo's page "Working with system webhooks", its Python sample for the signature, and recorded deliveries: lowercase hex
 HMAC-SHA256 of the raw body followed by the header Klaviyo-Timestamp, which says GMT and is five hours ahead; 5 seconds for
@@ -33,7 +33,7 @@ _AHEAD = 5 * 3600
 
 @dataclass(frozen=True)
 class Forgery:
-    """What a delivery says that Klaviyo would not; None where it is as it should be."""
+    """The wrong parts of a forged delivery; None where a part is right."""
 
     secret: str | None = None
     webhook_id: str | None = None
@@ -63,11 +63,11 @@ class Courier:
         webhook_id_header: str | None = None,
         account_id: str | None = None,
     ) -> list[WebhookDelivery]:
-        """Send what is due and what is in the account's outbox to every enabled webhook, and return every attempt.
+        """Send the due events and the account's outbox to every enabled webhook, and return every attempt.
 
-        A request carries at most `batch` events and is made `copies` times. With a `seed` events and requests come in an
-        order of chance. With another secret, webhook id or account id the requests are a forgery of the outbox: it stays
-        as it is, and nothing is tried again.
+        A request carries at most `batch` events and is made `copies` times. With a `seed`, events and requests come in
+        a random order. With another secret, webhook id or account id, the requests are a forgery of the outbox: the
+        outbox stays unchanged, and nothing is tried again.
 
         Raises:
             ValueError: `batch` is not 1 to 1,000, or `copies` less than 1.
@@ -86,7 +86,7 @@ class Courier:
         return done + self._send(known, parcels, forgery)
 
     def deliver_due(self, account: str) -> list[WebhookDelivery]:
-        """Try again what failed and is due, and return every attempt."""
+        """Repeat the failed deliveries that are due, and return every attempt."""
         with self._lock:
             known = self._find(account)
             parcels = known.parcels.take_due(self._clock())
@@ -134,7 +134,7 @@ class Courier:
                 return None  # it was disabled or removed since the parcel was packed
             body = self._body(account, parcel, forgery)
             url, headers = webhook.endpoint_url, self._headers(webhook, body, forgery)
-        # Not under the lock: whoever is called will call back.
+        # Not under the lock: the called function will call back.
         attempt = post(url, body, headers, within=ANSWER_SECONDS, clock=self._clock)
         delivery = WebhookDelivery(parcel.webhook_id, len(parcel.events), attempt)
         with self._lock:

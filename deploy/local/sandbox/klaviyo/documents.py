@@ -1,4 +1,4 @@
-"""JSON:API as Klaviyo speaks it: checks what stands around every resource, and writes one resource or a page of them.
+"""JSON:API in Klaviyo's form: checks the envelope of every resource, and writes one resource or a page of them.
 
 Klaviyo's pages "API overview" (pagination, self links) and the OpenAPI descriptions of the resources.
 
@@ -17,7 +17,7 @@ from deploy.local.sandbox.klaviyo.errors import MEDIA_TYPE, Problem
 from deploy.local.sandbox.stage.messages import Answer, json_answer
 
 Resource = dict[str, Any]
-# What a value must satisfy, and the same in words: "'title' must be ...".
+# The rule of a value, and the same in words: "'title' must be ...".
 Rule = tuple[Callable[[Any], bool], str]
 
 PAGE_SIZE = 20
@@ -41,7 +41,7 @@ def problems(
     required: Collection[str] = (),
     id: str | None = None,
 ) -> Iterator[Problem]:
-    """Yield what is wrong with a document of one resource. With an `id` it must be that one."""
+    """Yield the faults of a document of one resource. With an `id`, the resource must have that id."""
     data = yield from data_of(document, type)
     if data is None:
         return
@@ -53,7 +53,7 @@ def problems(
 
 
 def data_of(document: object, type: str) -> Generator[Problem, None, dict[str, Any] | None]:
-    """Yield what is wrong with a document's `data` and its type; return it, None if it is no object."""
+    """Yield the faults of a document's `data` and its type; return `data`, None if it is not an object."""
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, dict):
         yield Problem("'data' is required and must be an object.", "/data")
@@ -64,7 +64,7 @@ def data_of(document: object, type: str) -> Generator[Problem, None, dict[str, A
 
 
 def attributes_of(data: Mapping[str, Any]) -> Generator[Problem, None, dict[str, Any] | None]:
-    """Yield what is wrong with the attributes of a document's `data`; return them, None if they are no object."""
+    """Yield the faults of the attributes of a document's `data`; return them, None if they are not an object."""
     attributes = data.get("attributes")
     if not isinstance(attributes, dict):
         yield Problem("'attributes' is required and must be an object.", _ATTRIBUTES)
@@ -116,13 +116,9 @@ def page(
     show: Callable[[Any], Resource] = lambda row: row,
     include: Callable[[list[Resource]], list[Resource] | None] = lambda rows: None,
 ) -> Answer:
-    """Return the page that `page[size]`, or else `size`, and `page[cursor]` ask for, with what `include` adds to it.
-
-    `show` makes a resource of a row; the rows of other pages are left as they are. With `by_id` the rows are resources, and a cursor is
-    the id of the page's first one.
-
-    Raises:
-        InvalidParameterError: one of them cannot be.
+    """Return the page of `page[cursor]`, with `page[size]` rows or else `size`, and the resources of `include`. `show`
+    turns a row of this page into a resource. With `by_id`, the rows are resources already, and a cursor is the id of
+    the page's first one. Raises: InvalidParameterError: a parameter is not allowed.
     """
     size_text = parameters.get("page[size]", str(size))
     if not size_text.isdecimal() or not 1 <= int(size_text) <= largest:

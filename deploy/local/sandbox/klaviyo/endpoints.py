@@ -1,5 +1,5 @@
-"""The table of Klaviyo's endpoints with their paths, scopes and limits, and the functions of those that have no module of
-their own. Credentials, limits and headers are checked before they are reached.
+"""The table of Klaviyo's endpoints with their paths, scopes and limits, and the functions of those without a separate
+module. Credentials, limits and headers are checked before them.
 
 Klaviyo's API reference, one page for each endpoint.
 
@@ -61,7 +61,7 @@ def create_event(asked: Asked) -> Answer:
 
 
 def get_accounts(asked: Asked) -> Answer:
-    """`GET /api/accounts`: the one that the token is for."""
+    """`GET /api/accounts`: the account of the token."""
     details, id = asked.account.details, asked.account.id
     address = dict.fromkeys(("address1", "address2", "city", "region", "country", "zip"), "")
     contact = {
@@ -344,7 +344,7 @@ ENDPOINTS: dict[str, dict[str, Endpoint]] = {
 
 
 def route(segments: list[str]) -> tuple[str, str] | None:
-    """Return the row of `ENDPOINTS` for a path, and what stands for `{id}`; None if there is nothing."""
+    """Return the row of `ENDPOINTS` for a path, and the value of `{id}`; None if there is no row."""
     for template in ENDPOINTS:
         parts = template.split("/")
         if len(parts) == len(segments):

@@ -1,4 +1,4 @@
-"""Klaviyo's error bodies (JSON:API), one function for each answer. Nothing here decides when one is due.
+"""Klaviyo's error bodies (JSON:API), one function for each answer. Other modules decide when to send one.
 
 Shapes: Klaviyo's page "Rate limits, status codes, and errors" and recorded answers.
 
@@ -18,8 +18,8 @@ MEDIA_TYPE = "application/vnd.api+json"
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a request. `pointer` is a JSON pointer into its body, `parameter` names one of its query;
-    both are empty if it is about neither.
+    """One fault of a request. `pointer` is a JSON pointer into its body, `parameter` a parameter of its query; both may
+    be empty.
     """
 
     detail: str
@@ -82,7 +82,7 @@ def error(
 
 
 def unauthenticated(*, is_credential_given: bool) -> Answer:
-    """Return 401, which tells a credential that is wrong or has expired from none at all."""
+    """Return 401, in one form for a missing credential and in another for a wrong or expired one."""
     challenge = "Bearer, Klaviyo-API-Key"
     if not is_credential_given:
         return error(401, Www_Authenticate=challenge)
@@ -91,7 +91,7 @@ def unauthenticated(*, is_credential_given: bool) -> Answer:
 
 
 def missing(kind: str, id: str) -> Answer:
-    """Return 404 for a resource, which names its kind and id, and has neither links nor meta."""
+    """Return 404 for a resource; it names kind and id, and has no links and no meta."""
     article = "An" if kind[0] in "aeiou" else "A"
     return _bare_404(f"{article} {kind} with id `{id}` does not exist.")
 

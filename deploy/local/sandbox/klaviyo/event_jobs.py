@@ -1,4 +1,4 @@
-"""Klaviyo's jobs of many events: which bodies are taken, and what a job does.
+"""Klaviyo's jobs of many events: the accepted bodies, and the effect of a job.
 
 Klaviyo's page "Bulk Create Events": at most 1,000 events, 5 MB and 100 KB a string; another event with the `unique_id` of
 one that the same profile and metric have refuses the whole request, where the single call drops it without a word. The answer
@@ -78,14 +78,14 @@ def _row_problems(rows: list[Any], now: float) -> Iterator[Problem]:
 
 
 def _events(rows: list[Any]) -> Iterator[tuple[tuple[int, int], Json, Json]]:
-    """Yield every event with its place and the row that says whose it is."""
+    """Yield every event with its place and the row with its profile."""
     for index, row in enumerate(rows):
         for number, event in enumerate(row["attributes"]["events"]["data"]):
             yield (index, number), row, event
 
 
 def _attributes(row: Json, event: Json) -> Any:
-    """Return the attributes as the single call has them; what is no object, as it is."""
+    """Return the attributes in the form of the single call; a value that is not an object stays unchanged."""
     inner = event.get("attributes")
     if not isinstance(inner, dict):
         return inner

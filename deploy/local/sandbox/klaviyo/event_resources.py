@@ -52,7 +52,10 @@ def event_resource(event: Event, metric_id: str) -> dict[str, Any]:
 
 
 def _beside(event: Event) -> dict[str, Any]:
-    """Return what an event that was sent had beside its properties: among them it comes back, under names of Klaviyo's."""
+    """Return the values that an event had beside its properties.
+
+    Klaviyo shows them among the properties, under its own names.
+    """
     beside = {
         "$event_id": event.unique_id or None,
         "$value": event.value,

@@ -1,7 +1,7 @@
-"""The create-event bodies that Klaviyo accepts. Finds problems only; nothing is recorded here.
+"""The create-event bodies that Klaviyo accepts. It only finds problems, and records nothing.
 
-Klaviyo's pages "Create Event" and "Events API overview". Attributes that they do not name are let through, as the
-specification closes no object.
+Klaviyo's pages "Create Event" and "Events API overview". Further attributes are accepted, because the specification
+closes no object.
 
 Assumed (sizes-are-of-1024, event-bodies, events-far-back-and-ahead):
 100 KB and 5 MB are multiples of 1024; more than 5 MB is 400, not 413; "after 1990" takes in 1990 itself; a
@@ -149,7 +149,7 @@ def _profile(profile: object) -> Iterator[Problem]:
 
 
 def _location(location: object, pointer: str) -> Iterator[Problem]:
-    """Yield what the schema of a location refuses: texts, and a number for a coordinate alone."""
+    """Yield the faults of a location by its schema: all values are texts, and only a coordinate may be a number."""
     for name, value in location.items() if isinstance(location, dict) else ():
         if value is None or isinstance(value, str) or name not in (*_PLACES, *_COORDINATES):
             continue
@@ -160,7 +160,7 @@ def _location(location: object, pointer: str) -> Iterator[Problem]:
 
 
 def profile_attribute_problems(attributes: Mapping[str, Any], pointer: str) -> Iterator[Problem]:
-    """Yield what is wrong with the values of a profile's attributes, which stand at `pointer`."""
+    """Yield the faults in the values of a profile's attributes at `pointer`."""
     for name in _TEXTS:
         if not isinstance(attributes.get(name), str | None):
             yield Problem(f"'{name}' must be a string.", f"{pointer}/{name}")

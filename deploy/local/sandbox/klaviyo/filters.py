@@ -1,5 +1,5 @@
-"""Klaviyo's filter expressions: `equals(email,"a@example.org"),greater-than(created,2026-01-01T00:00:00Z)`. Reads them
-and says which rows they take; which fields an endpoint offers is the endpoint's business.
+"""Klaviyo's filter expressions: `equals(email,"a@example.org"),greater-than(created,2026-01-01T00:00:00Z)`. It reads
+them and selects rows; each endpoint decides its fields.
 
 Klaviyo's page "API overview" (filtering) and `x-klaviyo-filters` of the OpenAPI file. A comma joins clauses as AND; a
 field that cannot be filtered is refused with the names of those that can.
@@ -34,7 +34,7 @@ COMPARISONS = tuple(_COMPARE)
 
 @dataclass(frozen=True)
 class Field:
-    """A field that can be filtered: with which operators, and what it is compared with. `read` finds it in a row."""
+    """A field that can be filtered: its operators, and the kind of its values. `read` finds it in a row."""
 
     read: Callable[[Any], Any]
     operators: tuple[str, ...]
@@ -55,7 +55,7 @@ def parse(text: str, fields: Mapping[str, Field], resource: str) -> list[Clause]
     """Return the clauses of a filter.
 
     Raises:
-        InvalidParameterError: it cannot be read, or asks for what `fields` do not offer.
+        InvalidParameterError: it cannot be read, or uses a field or operator that `fields` does not offer.
     """
     clauses, position = [], 0
     while match := _CLAUSE.match(text, position):

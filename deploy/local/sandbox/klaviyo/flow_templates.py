@@ -1,4 +1,4 @@
-"""Renders the body that a merchant types into a flow's webhook action, with Django's own templates. It sends nothing.
+"""Renders the body of a flow's webhook action, which a merchant types, with Django's own templates. It sends nothing.
 
 Klaviyo's pages "How to add a webhook action to a flow" and "Django filter glossary": most of Django's built-in filters, and
 filters of Klaviyo's own, of which only `lookup` is here. Import this module where a template is first needed: it brings
@@ -30,7 +30,7 @@ class FlowTemplateError(ValueError):
 
 
 def _lookup(value: object, name: str) -> Any:
-    """Return what `value` holds under a name that no dotted path could hold; nothing if it holds none."""
+    """Return the value under a name that a dotted path cannot express; an empty value if there is none."""
     return value.get(name, "") if isinstance(value, Mapping) else ""
 
 
@@ -53,7 +53,7 @@ def render(template: Template, variables: Mapping[str, Any], *, autoescape: bool
     """Return the template filled in.
 
     Raises:
-        FlowTemplateError: it asks for what the variables do not allow.
+        FlowTemplateError: it uses a variable in a way that its value does not allow.
     """
     try:
         return str(template.render(Context(dict(variables), autoescape=autoescape)))

@@ -1,8 +1,8 @@
-"""Flows with a webhook action, as merchants set them up: what is sent for a recipient, and how often it is tried.
+"""Flows with a webhook action, as merchants set them up: the call for a recipient, and its repeats.
 
 Klaviyo's pages "How to add a webhook action to a flow" and "Understanding webhook status codes": POST and JSON; any 2xx is
-success; 429, 500, 502 and 503 are tried up to 17 times over 24 hours, with growing waits, and then failed; whatever else comes
-is skipped and never tried again. Nothing is signed.
+success; 429, 500, 502 and 503 are tried up to 17 times over 24 hours, with growing waits, and then failed; any other
+answer is skipped and never tried again. Calls are not signed.
 
 Assumed (flow-actions-are-tried-17-times, webhook-action-waits-nine-seconds):
 - The waits double, and the 17th try comes 24 hours after the first; Retry-After changes nothing.
@@ -47,8 +47,8 @@ class Flow:
 class FlowRun:
     """The result of the action for one recipient.
 
-    `due_at` is when it is tried next, in Unix seconds; None if it is not, or is being tried now. `error` says why nothing
-    could be sent, "" if something was. `body` is what was sent.
+    `due_at` is the time of the next try, in Unix seconds; None if there is none, or while a try is under way. `error`
+    is the reason why it could not be sent, "" if it was sent. `body` is the sent body.
     """
 
     id: str
@@ -155,7 +155,7 @@ class Flows:
         self._runs.clear()
 
     def _try(self, account: str, flow: Flow, run: FlowRun) -> FlowRun:
-        # Not under the lock: whoever is called will call back.
+        # Not under the lock: the called function will call back.
         attempt = post(flow.url, run.body, _headers(flow), within=ANSWER_SECONDS, clock=self._clock)
         done = run.after(attempt)
         with self._lock:

@@ -1,5 +1,5 @@
 """The bodies that Klaviyo accepts for a bulk import, and whether a problem refuses the whole request or one profile.
-Finds problems only.
+It only finds problems.
 
 Klaviyo's pages "Bulk Import Profiles" and "Create or Update Profile", and a recorded refusal of a phone number, which
 names the rows so that they can be left out.

@@ -1,5 +1,5 @@
-"""Klaviyo's jobs that import thousands of profiles: the endpoints, and the jobs that can be looked at. `import_bodies.py` says which
-bodies they take, `importing.py` how one profile is written.
+"""Klaviyo's jobs that import thousands of profiles: the endpoints, and the jobs that can be looked at.
+`import_bodies.py` checks their bodies, `importing.py` writes one profile.
 
 Klaviyo's pages "Bulk Import Profiles", "Get Bulk Import Profiles Job" and "Get Errors for Bulk Import Profiles Job", and
 "Use Klaviyo's Bulk Profile Import API": being put on a list here is membership, not consent; null clears nothing, "only
@@ -109,7 +109,7 @@ class ImportJob:
             self.status, self.started_at = PROCESSING, at
 
     def cancel(self) -> None:
-        """Give up what was not done yet. ValueError if it is over."""
+        """Give up the rest of the job. ValueError if it is over."""
         if self.status in (COMPLETE, CANCELLED):
             raise ValueError("the job is over")
         self.status, self.rows = CANCELLED, ()

@@ -1,4 +1,4 @@
-"""One profile written as an import writes it, whether it comes alone or with thousands of others. No HTTP here.
+"""The write of one profile by an import, alone or with thousands of others. No HTTP here.
 
 Klaviyo's page "Create or Update Profile", and a recorded refusal of a phone number.
 

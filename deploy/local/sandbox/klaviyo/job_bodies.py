@@ -1,4 +1,7 @@
-"""What the bodies of all of Klaviyo's bulk jobs share: the envelope around their profiles. What a row holds stands in each job's own file."""
+"""The common part of the bodies of Klaviyo's bulk jobs: the envelope around their profiles.
+
+Each job's own module checks its rows.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -3,8 +3,9 @@
 Klaviyo's pages "Get Lists", "Create List", "Get List", "Delete List", "Get Profiles for List", "Add Profiles to List" and "Remove Profiles from List".
 
 Assumed (list-members):
-an unknown profile among those to be added or removed is 404 and nobody is; adding who is there and removing who
-is not changes nothing; members come in the order of joining. `sort`, `include` and `profile_count` are not known here.
+an unknown profile in a call that adds or removes members is 404, and the call changes nothing; adding a member again or
+removing a stranger changes nothing; members come in the order of joining. `sort`, `include` and `profile_count` are not
+known here.
 """
 
 from collections.abc import Iterator

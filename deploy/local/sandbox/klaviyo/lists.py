@@ -1,4 +1,4 @@
-"""Klaviyo's lists: what one is and how the API shows it. Each profile keeps the lists that it is on. No HTTP here.
+"""Klaviyo's lists: their fields and their form in the API. Each profile keeps the lists that it is on. No HTTP here.
 
 Klaviyo's pages "Get Lists", "Get List" and "Create List".
 

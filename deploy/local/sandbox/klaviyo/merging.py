@@ -1,10 +1,10 @@
 """Two profiles that become one. Klaviyo's page "Merge Profiles": the source is merged into the destination and deleted.
 
 Assumed (merge-moves-what-is-missing, merge-is-told-once):
-- What the destination has it keeps, identifiers too; what it lacks comes from the source. Lists and suppressions are
-  united, and of each channel's consents the one that was updated last holds.
+- The destination keeps its own values, identifiers too; missing values come from the source. Lists and suppressions are
+  united, and for each channel the consent that was updated last holds.
 - "Merged Profile" is recorded for the destination, without properties, and nothing for the source.
-- Events that no webhook was sent yet still name the source.
+- Events that were not yet sent to a webhook still name the source.
 """
 
 from deploy.local.sandbox.klaviyo.accounts import Account, Profile

@@ -1,4 +1,4 @@
-"""Klaviyo's endpoints of metrics and of what was recorded, one function each.
+"""Klaviyo's endpoints of metrics and of recorded events, one function each.
 
 Klaviyo's pages "Get Metrics" and "Get Events": custom metrics are not supported in the filter `metric_id`; a row's id is
 what a system webhook calls `external_id`.

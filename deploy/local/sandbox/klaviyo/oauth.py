@@ -1,5 +1,5 @@
-"""Klaviyo's token and revoke endpoints and the installs they know. The account of an access token is looked up here; what
-the token may do is for the caller to check. The page that asks the merchant is `authorization.py`'s.
+"""Klaviyo's token and revoke endpoints and the installs they know. The account of an access token is looked up here;
+the caller checks the rights of the token. `authorization.py` is the page for the merchant.
 
 Klaviyo's pages "Set up OAuth" and "Troubleshoot OAuth errors", its samples, and recorded answers: the refresh token comes
 back unchanged, and older access tokens work until they expire.
@@ -109,7 +109,7 @@ class OAuth:
     def install(
         self, account: str, *, scope: str, access_token: str | None = None, refresh_token: str | None = None
     ) -> Tokens:
-        """Install the app, as if a merchant had gone through the pages, and return the first tokens."""
+        """Install the app without the pages for the merchant, and return the first tokens."""
         install = Install(account, scope, refresh_token or self.identifiers.token("refresh"))
         with self._lock:
             if self.reinstall_ends_older:
@@ -118,7 +118,7 @@ class OAuth:
             return self._grant(install, access_token)
 
     def issue_code(self, account: str, asked: Mapping[str, str]) -> str:
-        """Return an authorization code for what the parameters of an acceptable authorize request ask for."""
+        """Return an authorization code for the parameters of an acceptable authorize request."""
         with self._lock:
             return self._codes.issue(
                 account=account,

@@ -1,4 +1,4 @@
-"""The deliveries that an account's system webhooks are still to get, and when. Rules and memory; nothing is sent here.
+"""The waiting deliveries of an account's system webhooks, with their times. It has rules and memory, and sends nothing.
 
 Klaviyo's page "Working with system webhooks" and its guide: up to 1,000 events a request, of many profiles and topics;
 success is 200, 201 or 202; exponential backoff of at most an hour; a webhook in error for more than 48 hours is disabled,
@@ -66,7 +66,7 @@ class Parcels:
         self._failing_since: dict[str, float] = {}
 
     def start(self, webhook_id: str, outbox: Iterable[Event]) -> None:
-        """Begin to deliver to a webhook that is new or enabled again: nothing that happened so far is for it."""
+        """Begin to deliver to a webhook that is new or enabled again: it gets no earlier events."""
         self._forget(webhook_id)
         self._missed[webhook_id] = {event.id for event in outbox}
 
@@ -93,13 +93,13 @@ class Parcels:
         return parcels
 
     def take_due(self, now: float) -> list[Parcel]:
-        """Take out the parcels whose next try is due, the longest due first."""
+        """Take out the parcels whose next try is due, the oldest due time first."""
         due = sorted((parcel for parcel in self._waiting if parcel.due_at <= now), key=_due_at)
         self._waiting = [parcel for parcel in self._waiting if parcel.due_at > now]
         return due
 
     def settle(self, parcel: Parcel, delivery: WebhookDelivery, webhook: Webhook | None) -> None:
-        """Note how a try went: keep what failed for later, and disable a webhook that has failed for too long."""
+        """Note the result of a try: keep a failed parcel for later, and disable a webhook that has failed for too long."""
         self.deliveries.append(delivery)
         if webhook is None or not webhook.enabled:
             self._forget(parcel.webhook_id)

@@ -62,7 +62,7 @@ class People(ABC):
             acts.subscribe(known, person, wish, self.consent, at)
 
     def confirm(self, account: str, profile: str, *, channel: str = "email", at: float | None = None) -> None:
-        """Confirm what waits for double opt-in on the channel. KeyError if nothing does."""
+        """Confirm the subscription that waits for double opt-in on the channel. KeyError if none waits."""
         with self._lock:
             known, person, at = self._find(account, profile, at)
             acts.confirm(known, person, _channel(channel), self.consent, at)

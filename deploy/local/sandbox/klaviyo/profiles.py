@@ -1,4 +1,4 @@
-"""A profile as Klaviyo's API shows it and takes it: shapes and refusals. No HTTP, and nothing is kept here.
+"""The form of a profile in Klaviyo's API, for reads and writes, and the refusals. No HTTP and no store.
 
 Klaviyo's pages "Get Profile", "Create or Update Profile" and "Update Profile".
 
@@ -79,7 +79,7 @@ def wants_subscriptions(parameters: Mapping[str, str]) -> bool:
     """Return whether the query asks for subscriptions.
 
     Raises:
-        InvalidParameterError: it asks for an additional field that there is not, or not here.
+        InvalidParameterError: it asks for an additional field that does not exist, or that the sandbox does not know.
     """
     if _ADDITIONAL not in parameters:
         return False
@@ -159,7 +159,7 @@ def _is_anything(value: object) -> bool:
     return True
 
 
-# What kinds the values are is checked as for an event's profile; here only which names there are.
+# The check of an event's profile covers the kinds of the values; this covers only the names.
 _RULES: dict[str, Rule] = {
     **dict.fromkeys((*UNIQUE, "_kx", *_SHOWN[4:], "properties"), (_is_anything, "")),
     "location": (

@@ -1,4 +1,4 @@
-"""Records of Klaviyo's data sources: which create jobs are accepted, single and bulk. No HTTP, and nothing is kept here.
+"""Records of Klaviyo's data sources: the accepted create jobs, single and bulk. No HTTP and no store.
 
 Klaviyo's pages "Create Data Source Record", "Bulk Create Data Source Records" and "Custom Objects API overview": one record of at
 most 512 KB, or 500 of them in at most 4 MB; `relationships` is required from revision 2026-10-15 on; no schema is enforced.

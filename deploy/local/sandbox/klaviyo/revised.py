@@ -1,4 +1,7 @@
-"""Changes in Klaviyo's behaviour from a revision on, as a test orders them. Nothing differs of its own accord but what a module says. Pure."""
+"""Changes in Klaviyo's behaviour from a revision on, as a test orders them.
+
+Without an order, revisions differ only where a module says so. Pure.
+"""
 
 import json
 from collections.abc import Mapping
@@ -14,8 +17,8 @@ from deploy.local.sandbox.stage.messages import Answer
 class Revised:
     """One order: from `revision` on an operation, such as "GET /api/profiles/{id}", answers otherwise.
 
-    `fields` and `headers` give names in its answers other names, "" none at all. With `refused` it is not carried out but is 400 with
-    that code.
+    `fields` and `headers` rename fields and headers in its answers; "" removes one. With `refused`, the answer is 400
+    with that code, without any effect.
     """
 
     revision: str

@@ -1,10 +1,10 @@
-"""The orders below `/_sandbox` about messages that Klaviyo sends by itself: system webhooks and flows.
+"""The orders below `/_sandbox` about messages that Klaviyo sends without a call: system webhooks and flows.
 
 POST `deliver` `{account}` and what `Courier.deliver` takes besides, `deliver-due` `{account}`, `send-raw` `{account,
 webhook_id, body}`; GET `webhook-deliveries?account=`. POST `flows` `{account, url, headers, body, flow_id, autoescape}`,
 `run-flow` `{account, flow_id, profile_id, event}`, `flow-due` `{account}`; GET `flow-runs?account=`, with `&bodies=1` for what was
-sent. POST `switches` `{auto_deliver}` sends all that is due every so many seconds. No answer holds a secret, an address or the value of a
-header, and none but that one what was sent.
+sent. POST `switches` `{auto_deliver}` sends all that is due every so many seconds. No answer holds a secret, an address
+or the value of a header, and only that answer holds sent bodies.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,6 @@
-"""Klaviyo's API as one service: credentials, limits, revisions and routes, and what a test may ask of it.
-
-The endpoints are in `endpoints.py`: one row in `ENDPOINTS` and one function make another. Whatever has no row is
-404. Klaviyo's pages "API overview", "Rate limits, status codes, and errors", "API versioning and deprecation policy".
+"""Klaviyo's API as one service: credentials, limits, revisions and routes, and the methods for tests. The endpoints are
+in `endpoints.py`: a new one needs one row in `ENDPOINTS` and one function. A path without a row is 404. Klaviyo's pages
+"API overview", "Rate limits, status codes, and errors", "API versioning and deprecation policy".
 
 Assumed (order-of-refusals):
 an unknown path is 404 and a wrong method 405 before the credential is looked at, a missing scope is 403 before
@@ -50,13 +49,13 @@ _REVISION = re.compile(r"(\d{4}-\d{2}-\d{2})(\.[a-z0-9-]+)?")
 
 
 class Klaviyo(People, Bases):
-    """A Klaviyo with accounts, installs and everything they are sent. Every method may be called from any thread.
+    """A Klaviyo with accounts, installs and all data that they get. Every method may be called from any thread.
 
-    `oauth` has the switches of the install and of tokens, `consent` those of consent events and jobs, and `People` what people do;
-    `courier` and `flows` send what Klaviyo sends of its own accord. `duplicate_title_status` answers a data source whose
-    title is taken: 409 or 400; `unknown_data_source_status` a record for one that is not there: 404 or 400. A record with
-    the property `unwanted_property` is refused; "" refuses none. `plan_lacks` names what the accounts' plan lacks: "webhooks",
-    "data sources". `retirement_date` is announced with every answer; "" announces none.
+    `oauth` has the switches of the install and of tokens, `consent` those of consent events and jobs, and `People` the
+    acts of people; `courier` and `flows` send Klaviyo's own messages. `duplicate_title_status` answers a data source
+    whose title is taken: 409 or 400; `unknown_data_source_status` a record for one that is not there: 404 or 400. A
+    record with the property `unwanted_property` is refused; "" refuses none. `plan_lacks` names what the accounts' plan
+    lacks: "webhooks", "data sources". `retirement_date` is announced with every answer; "" announces none.
     """
 
     def __init__(self, clock: Clock, identifiers: Identifiers, *, client_id: str, client_secret: str) -> None:
@@ -90,10 +89,10 @@ class Klaviyo(People, Bases):
             "/oauth/revoke": {"POST": self.oauth.revocation},
         }
 
-    # What a test asks and arranges.
+    # The methods for tests.
 
     def account(self, account: str, *, topics: Sequence[str] | None = None, **details: str) -> None:
-        """Make an account if needed, and set what it says of itself and which webhook topics it offers.
+        """Make an account if needed, and set its details and its webhook topics.
 
         `details` are the fields of `Details`: organization_name, timezone, currency, country, locale, default_opt_in.
         """
@@ -237,14 +236,14 @@ class Klaviyo(People, Bases):
             self.faults.clear()
 
     def close(self) -> None:
-        """Send nothing more of its own accord."""
+        """Stop sending messages without a call."""
         self.courier.close()
         self._rounds.stop()
 
-    # What the server asks.
+    # The methods for the server.
 
     def answer(self, request: Request, call: Call) -> Answer:
-        """Do what Klaviyo would do, and name the request."""
+        """Answer like Klaviyo, with an id of the request."""
         answer = self._answered(request, call)
         named = {"X-Klaviyo-Req-Id": str(uuid.uuid4()), **answer.headers}
         if "answers-carry-request-id" in self.consent.otherwise:
@@ -322,7 +321,7 @@ class Klaviyo(People, Bases):
             return [order for order in self._revised if order.holds(_revision(request), operation)]
 
     def _lacking(self, method: str, template: str) -> Answer | None:
-        """Return the 403 of an account whose plan lacks what the call needs."""
+        """Return the 403 of an account if its plan lacks the feature of the call."""
         if "webhooks" in self.plan_lacks and template.startswith("api/webhook"):
             return errors.error(403, Problem("You must have Advanced KDP enabled to access this endpoint."))
         if "data sources" in self.plan_lacks and (method, template) == ("POST", "api/data-sources"):

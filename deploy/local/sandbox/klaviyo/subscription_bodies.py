@@ -1,4 +1,4 @@
-"""The bodies that Klaviyo accepts for a subscribe or an unsubscribe job. Finds problems only; nothing is done here.
+"""The bodies that Klaviyo accepts for a subscribe or an unsubscribe job. It only finds problems, and has no effects.
 
 Klaviyo's pages "Bulk Subscribe Profiles" and "Bulk Unsubscribe Profiles" and their OpenAPI schemas: up to 1,000 and up to
 100 profiles; `consented_at` with `historical_import` alone, then required and in the past; an identifier for each channel.
@@ -18,7 +18,7 @@ from deploy.local.sandbox.klaviyo.job_bodies import envelope_problems, job_in, u
 
 CREATION, DELETION = "profile-subscription-bulk-create-job", "profile-subscription-bulk-delete-job"
 MOST_SUBSCRIBED, MOST_UNSUBSCRIBED = 1000, 100
-# Klaviyo's channel and kind, and what a profile's consent is kept as.
+# Klaviyo's channel and kind, and the name under which a profile keeps that consent.
 CHANNELS = {
     ("email", "marketing"): "email",
     ("sms", "marketing"): "sms",
@@ -74,7 +74,7 @@ def unknown_channels(document: Any) -> Iterator[Problem]:
 
 
 def list_problems(data: Mapping[str, Any], allowed: tuple[str, ...]) -> Iterator[Problem]:
-    """Yield what is wrong with a job's relationships, which name at most one resource each."""
+    """Yield the faults of a job's relationships, which name at most one resource each."""
     related = data.get("relationships")
     if related is None:
         return

@@ -1,11 +1,11 @@
-"""Klaviyo's jobs that subscribe and unsubscribe profiles: the two endpoints and what a job does. `subscription_bodies.py` says which
-bodies they take, `acts.py` what a consent changes.
+"""Klaviyo's jobs that subscribe and unsubscribe profiles: the two endpoints and the effect of a job.
+`subscription_bodies.py` checks their bodies, `acts.py` makes the changes of a consent.
 
 Klaviyo's pages "Bulk Subscribe Profiles" and "Bulk Unsubscribe Profiles", and recorded behaviour: a new email becomes a
-profile with a list or as history, and never otherwise; who is not on the named list is unsubscribed globally.
+profile only with a list or as history; a profile that is not on the named list is unsubscribed globally.
 
 Assumed (consent-lands-within-three-minutes, subscription-jobs-pass-over):
-- The answer comes before the effect, which may be later; a list that is deleted meanwhile cannot be, as there is no way to.
+- The answer comes before the effect, which may be later; a list cannot be deleted meanwhile, because no call does so.
 - A row with an id that no profile has, and a row of an unsubscribe job that finds nobody, is passed over.
 - An unsubscribe job finds the profile of each channel by that channel's identifier alone.
 - The events of history have the time of the job, and `consented_at` is the consent's own time only.

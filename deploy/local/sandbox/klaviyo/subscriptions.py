@@ -26,7 +26,7 @@ _LIFTED_BY_SUBSCRIBING = frozenset({UNSUBSCRIBE, SPAM_COMPLAINT, USER_SUPPRESSED
 
 @dataclass(frozen=True)
 class Method:
-    """How somebody subscribed: Klaviyo's word for it, its details, and what the caller of the API called it."""
+    """The way of a subscription: Klaviyo's word for it, its details, and the source that the caller of the API gave."""
 
     name: str = "PREFERENCE_PAGE"
     detail: str | None = None
@@ -56,11 +56,11 @@ class Consent:
         return changed
 
     def shown(self) -> dict[str, Any]:
-        """Return what every channel shows."""
+        """Return the fields that every channel shows."""
         return {"consent": self.status, "consent_timestamp": _iso(self.at)}
 
     def shown_with_method(self) -> dict[str, Any]:
-        """Return what email and SMS show."""
+        """Return the fields that email and SMS show."""
         return {
             **self.shown(),
             "last_updated": _iso(self.updated_at),
@@ -105,7 +105,7 @@ class Subscriptions:
         return was
 
     def lift(self, list_id: str | None) -> None:
-        """Take away what subscribing takes away, globally and for the list that was subscribed to."""
+        """Remove the suppressions that a subscription lifts, globally and for its list."""
         self.suppressions = [
             row
             for row in self.suppressions

@@ -1,4 +1,4 @@
-"""Klaviyo's system webhooks and their topics: what they are, and which can be kept. Nothing is delivered here.
+"""Klaviyo's system webhooks and their topics: their fields, and the rules for new ones. It delivers nothing.
 
 Klaviyo's pages "Webhooks API overview", "Working with system webhooks" and "Create Webhook", and recorded answers:
 `endpoint_url` is masked wherever it is read, the secret is never shown, names need not be unique, topics are replaced

@@ -35,12 +35,12 @@ def error(status: int, **headers: str) -> Answer:
 
 
 def missing(thing: str) -> Answer:
-    """Return Laravel's 404 of a thing that is not there, named as its class; `error(404)` is of a path that is not."""
+    """Return Laravel's 404 for a missing object, which names its class; `error(404)` is for an unknown path."""
     return json_answer(404, {"message": f"No query results for model [App\\Models\\{thing}]."})
 
 
 def repeated() -> Answer:
-    """Return 409 for a reward whose `external_id` is there already."""
+    """Return 409 for a reward with an `external_id` that exists already."""
     return json_answer(409, {"message": "The external id has already been taken."})
 
 

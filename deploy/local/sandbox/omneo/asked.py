@@ -11,7 +11,7 @@ from deploy.local.sandbox.stage.messages import Request, UnreadableBodyError
 
 @dataclass(frozen=True)
 class Asked:
-    """An authenticated call: whose it is, what the path's placeholders held, and what answering it may need."""
+    """An authenticated call: its tenant, the values of the path's placeholders, and the parts that its answer may need."""
 
     tenant: Tenant
     request: Request
@@ -24,7 +24,7 @@ class Asked:
     otherwise: Sequence[str] = ()
 
     def is_otherwise(self, assumption: str) -> bool:
-        """Return whether Omneo is to behave the other way in what this assumption is about."""
+        """Return whether Omneo behaves the other way for this assumption."""
         return assumption in self.otherwise
 
     @property

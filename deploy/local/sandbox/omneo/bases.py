@@ -23,9 +23,8 @@ class Bases:
     _tenants: dict[str, Tenant]
 
     def seed_profiles(self, tenant: str, count: int, make: Callable[[int], Mapping[str, Any]]) -> None:
-        """Keep `count` profiles. `make` is handed 0, 1, 2... and returns what `profile` takes.
-
-        Only what `make` returned is held in memory; the whole profile is made of it when it is asked for.
+        """Keep `count` profiles. `make` gets 0, 1, 2... and returns the arguments of `profile`. Only these are held in
+        memory; the whole profile is made at a read.
         """
         with self._lock, Uncollected():
             profiles, now = self._tenants[tenant].profiles, self.clock()

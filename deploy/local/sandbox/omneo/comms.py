@@ -1,4 +1,5 @@
-"""The changes of consent, and the interactions, that Omneo accepts. Finds problems and makes rows; who asks was settled before.
+"""The changes of consent, and the interactions, that Omneo accepts. It finds problems and makes rows; the caller is
+already authenticated.
 
 Omneo's pages "Profile comms attribute", "Email and mobile consent" and "Interactions", and the types of its SDK.
 
@@ -27,7 +28,7 @@ _TEXTS = ("name", "namespace")
 
 
 def comms_errors(fields: Mapping[str, Any]) -> Errors:
-    """Return what is wrong with a change of comms, by field."""
+    """Return the faults of a change of comms, by field."""
     errors: Errors = {}
     for name, value in fields.items():
         if name in COMMS_FLAGS:
@@ -52,7 +53,7 @@ def change_comms(comms: dict[str, Any], fields: Mapping[str, Any]) -> None:
 
 
 def interaction_errors(fields: Mapping[str, Any]) -> Errors:
-    """Return what is wrong with a new interaction, by field; whether its profile is there is not looked at."""
+    """Return the faults of a new interaction, by field, without a check of its profile."""
     errors: Errors = {}
     for name in _TEXTS:
         if not isinstance(fields.get(name), str) or not fields[name]:

@@ -1,4 +1,4 @@
-"""The orders below `/_sandbox` that only Omneo takes.
+"""The orders below `/_sandbox` that only Omneo accepts.
 
 POST `seed` `{"tenants": [{name, token, signing_secret, retries, token_expires_at}], "profiles": [{tenant, ...}],
 "targets": [{tenant, handle, url, template, condition}], "reactions": [{tenant, trigger, targets, condition}], "webhooks":

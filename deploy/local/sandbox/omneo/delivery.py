@@ -31,7 +31,7 @@ TIMEOUT = 10.0
 class Delivery:
     """One attempt to call a target. Times are Unix seconds.
 
-    `status` is None when no answer came, and `error` then says why: the name of what went wrong, never a value.
+    `status` is None if no answer came, and then `error` is the name of the fault, never a value.
     `answer` is the answer's JSON, None if it had none.
     """
 
@@ -76,7 +76,7 @@ def reached(triggers: list[Row], event: str, context: Mapping[str, Any]) -> Iter
 
 
 def holds(rule: Any, context: Mapping[str, Any]) -> bool:
-    """Return whether a condition is met; it may be JSON Logic or a string of it, and none at all is met.
+    """Return whether a condition is met; it may be JSON Logic or a string of it. A missing condition is met.
 
     Raises:
         UnknownOperatorError: it uses an operator unknown here.
@@ -92,13 +92,13 @@ class Postman:
         self._twig = twig
         self._clock = clock
         self._session = requests.Session()
-        self._session.trust_env = False  # a proxy of the machine is none of loopback's business
+        self._session.trust_env = False  # loopback calls use no proxy of the machine
         self._session.mount("http://", HTTPAdapter(pool_maxsize=64))
 
     def deliver(
         self, delivery: Delivery, target: Row, context: Mapping[str, Any], *, secret: str, retries: int
     ) -> Iterator[Delivery]:
-        """Call the target and yield each attempt; nothing if the target's own condition is not met."""
+        """Call the target and yield each attempt; yield none if the target's own condition is not met."""
         try:
             if not holds(target["condition"], context):
                 return

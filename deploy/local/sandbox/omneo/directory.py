@@ -1,7 +1,7 @@
 """A tenant's profiles, however many: found by id, email and identity, and listed in order. No HTTP here.
 
-It is a dictionary by id; any code may change a profile in it. The directory knows which ones it has handed out,
-and looks at those again before it next answers; a change to one that was kept for longer is not seen until it is handed
+It is a dictionary by id; any code may change a profile in it. The directory remembers the profiles that it has given
+out, and checks those for changes before its next answer. Later changes to such a profile count only after it is given
 out again.
 
 Assumed (email-filter-ignores-case, one-order-of-one-second):
@@ -18,7 +18,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 Profile = dict[str, Any]
-# What a field must satisfy, all of it: {"gte": "2026-01-01 00:00:00"}. Compared as text.
+# The conditions of a field, which must all hold: {"gte": "2026-01-01 00:00:00"}. Compared as text.
 Span = Mapping[str, str]
 COMPARE: Mapping[str, Callable[[str, str], bool]] = {
     "gt": operator.gt,
@@ -61,7 +61,7 @@ class _Entry(NamedTuple):
     identities: tuple[tuple[str, str], ...]
 
     def key(self, sort: str) -> tuple[str, int]:
-        """Return what it is ordered by."""
+        """Return the key of the order."""
         return (getattr(self, sort) if sort else "", self.number)
 
     def is_in(self, query: Query) -> bool:
@@ -81,8 +81,10 @@ class Profiles(MutableMapping[str, Profile]):
         self._by_email: dict[str, tuple[str, ...]] = {}
         self._by_identity: dict[tuple[str, str], tuple[str, ...]] = {}
         self._orders: dict[tuple[str, str | None], list[tuple[str, int]]] = {}
-        self._last: tuple[Query, list[_Entry]] | None = None  # what was sorted last, until something changes
-        self._handed_out: dict[str, None] = {}  # in the order of their making, which new ones are numbered by
+        self._last: tuple[Query, list[_Entry]] | None = None  # the last sorted list, until something changes
+        self._handed_out: dict[
+            str, None
+        ] = {}  # in the order of their making; it gives new ones their numbers
         self._numbers = count()
 
     def __getitem__(self, id: str) -> Profile:

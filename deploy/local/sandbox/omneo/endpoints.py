@@ -1,4 +1,4 @@
-"""Omneo's endpoints, one function each, and the table of their paths. Credentials are checked before they are reached.
+"""Omneo's endpoints, one function each, and the table of their paths. Credentials are checked before them.
 
 Omneo's pages "Working with profiles", "Search by id", "Omneo ID", "Target", "Trigger", "Add reward" and those on webhooks; its
 SDK for `/auth/verify` and reward definitions.
@@ -127,7 +127,7 @@ def mint_id_token(asked: Asked) -> Answer:
 
 
 def verify_token(asked: Asked) -> Answer:
-    """`GET /auth/verify`: what the token of this call is."""
+    """`GET /auth/verify`: the token of this call."""
     tenant = asked.tenant
     token = {"id": f"{tenant.name}-token", "name": "Klaviyo extension", "scopes": ["*"]}
     if asked.is_otherwise("token-says-when-it-expires"):
@@ -290,7 +290,7 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
 
 
 def route(segments: list[str]) -> tuple[dict[str, Endpoint], dict[str, str]] | None:
-    """Return the endpoints at a path by method, and what stands for its placeholders; None if there is nothing."""
+    """Return the endpoints at a path by method, and the values of its placeholders; None if there are none."""
     for template, endpoints in ROUTES.items():
         wanted = template.split("/")
         if len(wanted) != len(segments):

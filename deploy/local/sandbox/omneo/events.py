@@ -1,8 +1,9 @@
 """The events of Omneo's profiles, and the webhooks that report them.
 
 Omneo's pages "Event contexts" and "Webhooks" and its sample app: the body is the event's context, for profile events the profile
-itself with `flattened_tags` and `flattened_statuses`; the header X-Omneo-Event names the event; the signature is that of targets. Only
-an active webhook is told, and only when its condition is met. Webhooks of a token's own namespace do not hear of its changes.
+itself with `flattened_tags` and `flattened_statuses`; the header X-Omneo-Event names the event; the signature is that
+of targets. Only an active webhook is called, and only if its condition is met. Webhooks of a token's own namespace do
+not get its changes.
 
 Assumed (own-changes-are-not-told, restored-profile-tells-nothing, deleted-profile-is-gone):
 the token is of the namespace of every webhook, so that what the API changes is told to nobody, or by a switch to everybody;
@@ -30,7 +31,7 @@ CREATED, UPDATED, DELETED = "profile.created", "profile.updated", "profile.delet
 class ProfileEvents:
     """The acts on profiles of a service that has tenants and a lock.
 
-    `returns_own_changes`: whether what is changed through the API is told to webhooks as well.
+    `returns_own_changes`: whether webhooks also get changes through the API.
     """
 
     clock: Clock
@@ -63,12 +64,15 @@ class ProfileEvents:
         self._happened(tenant, DELETED, profile if whole else {"id": id}, tells=tells)
 
     def deliver(self, tenant: str) -> list[Delivery]:
-        """Tell the active webhooks what happened and was not told, and return every attempt. One that fails is not repeated."""
+        """Send the waiting events to the active webhooks, and return every attempt.
+
+        A failed attempt is not repeated.
+        """
         with self._lock:
             known = self._tenants[tenant]
             happened, known.happened = known.happened, []
             hooks = known.webhooks.all()
-        # Not under the lock: whoever is called may call back.
+        # Not under the lock: the called function may call back.
         done = [
             self._post(known, hook, event, context)
             for event, context in happened
@@ -91,7 +95,7 @@ class ProfileEvents:
             self.deliver(tenant)
 
     def _note_own_change(self, tenant: Tenant, method: str, id: str, status: int) -> None:
-        """Keep what a call of the API has changed, if that is told. Under the lock."""
+        """Keep the change of a call of the API, if webhooks get such changes. Under the lock."""
         profile = tenant.profiles.get(id)
         if self.returns_own_changes and method != "GET" and status < 300 and profile is not None:
             tenant.happened.append((UPDATED, _context(profile)))

@@ -1,4 +1,4 @@
-"""Omneo's identities: the endpoints below a profile, and which can be kept. Credentials are checked before they are reached.
+"""Omneo's identities: the endpoints below a profile, and the rules for new ones. Credentials are checked before them.
 
 Omneo's page "Working with identities" and its SDKs: `/profiles/{id}/identities` and `.../identities/{handle}`; handle and
 identifier together are unique over all profiles.

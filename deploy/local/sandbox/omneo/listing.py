@@ -1,4 +1,4 @@
-"""The queries that Omneo's `GET /profiles` takes: which order, which filters, and which of them are refused.
+"""The queries of Omneo's `GET /profiles`: its orders, its filters, and its refusals.
 
 Omneo's SDK: `sort=-created_at`, `filter[<field>][gte]=v` and its like, times as `Y-m-d H:i:s` in UTC.
 

@@ -1,4 +1,5 @@
-"""The shape of an Omneo profile, filled with what a new one has. Omneo's pages "Profile" and "Profile comms attribute".
+"""The shape of an Omneo profile, filled with the values of a new one. Omneo's pages "Profile" and "Profile comms
+attribute".
 
 Only the fields that those pages name; a test's own fields replace them.
 """

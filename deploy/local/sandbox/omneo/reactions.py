@@ -1,4 +1,5 @@
-"""The things that an Omneo user sets up so that an event calls a target: targets and triggers. Firing them is `delivery.py`'s.
+"""The things that an Omneo user sets up so that an event calls a target: targets and triggers. `delivery.py` fires
+them.
 
 Omneo's pages "Target" and "Trigger". A PUT changes only the fields it names.
 
@@ -38,7 +39,7 @@ class Rows:
         *,
         settle: Callable[[Row], Row] = dict,
     ) -> None:
-        # What a new row has, what is wrong with a row beside the others, and a row as it is kept.
+        # The values of a new row, the faults of a row beside the others, and the kept form of a row.
         self._settle = settle
         self._empty = empty
         self._check = check
@@ -128,7 +129,7 @@ def triggers(clock: Callable[[], float]) -> Rows:
 
 
 def action_name(action: object) -> str:
-    """Return what an action does, under whichever key it stands."""
+    """Return the name of an action, which may be under several keys."""
     return str(action.get("name") or action.get("uuid") or "") if isinstance(action, Mapping) else ""
 
 

@@ -1,4 +1,4 @@
-"""Omneo's rewards and their definitions: what is kept, what is refused, and how it is shown. No HTTP, no credentials.
+"""Omneo's rewards and their definitions: the kept fields, the refusals, and the shown form. No HTTP, no credentials.
 
 Omneo's pages "Add reward" and "Importing rewards" and its SDK: times come in as local times of `timezone` and go out in UTC, with
 the local ones beside them; `external_id` is taken and never shown, `meta` is shown; `reward_definition_handle` may stand for the id.

@@ -1,4 +1,4 @@
-"""Omneo's APIs as one service for many tenants: credentials and routes, and what a test may ask of it.
+"""Omneo's APIs as one service for many tenants: credentials and routes, and the methods for tests.
 
 Paths are `/{tenant}/api/v3/...` and `/{tenant}/id/api/v1/...`; the real ones have the tenant in the host name.
 
@@ -64,7 +64,7 @@ class Omneo(ProfileEvents, Bases):
         """The value for OMNEO_API_URL, with `{tenant}` left to be filled in."""
         return f"{self.url}/{{tenant}}"
 
-    # What a test asks and arranges.
+    # The methods for tests.
 
     def tenant(
         self,
@@ -123,7 +123,7 @@ class Omneo(ProfileEvents, Bases):
             whole = self._tenants[tenant]
             rows = whole.triggers.all()
             by_handle = {row["handle"]: row for row in whole.targets.all()}
-        # Not under the lock: whoever is called will call back.
+        # Not under the lock: the called function will call back.
         for delivery in self._begun(whole, rows, trigger, context):
             target = by_handle.get(delivery.target)
             if target is None:
@@ -148,7 +148,7 @@ class Omneo(ProfileEvents, Bases):
         context: Mapping[str, Any],
         headers: Mapping[str, str] | None = None,
     ) -> list[Delivery]:
-        """Call a target that nobody has saved, as if the event had reached it, and return every attempt; no condition holds it back.
+        """Call a target that nobody has saved, for an event, and return every attempt; conditions do not count.
 
         `headers` are those that a user would type into CX Manager; the API of targets has none.
         """
@@ -156,7 +156,7 @@ class Omneo(ProfileEvents, Bases):
             whole = self._tenants[tenant]
         begun = Delivery(tenant, trigger, handle, url, self.clock())
         target = {"template": template, "condition": None, "headers": headers or {}}
-        # Not under the lock: whoever is called will call back.
+        # Not under the lock: the called function will call back.
         done = list(
             self._postman.deliver(begun, target, context, secret=whole.signing_secret, retries=whole.retries)
         )
@@ -224,10 +224,8 @@ class Omneo(ProfileEvents, Bases):
         repeated_external_id: Repeated | None = None,
         numbers_as_text: bool | None = None,
     ) -> None:
-        """Say what a repeated `external_id` does ("422", "409" or "creates"), and how numbers are shown.
-
-        Raises:
-            ValueError: it can do no such thing.
+        """Set the effect of a repeated `external_id` ("422", "409" or "creates"), and the form of numbers. Raises:
+        ValueError: the effect is unknown.
         """
         if repeated_external_id not in (None, *REPEATED):
             raise ValueError(f"repeated_external_id must be one of {', '.join(REPEATED)}")
@@ -263,10 +261,10 @@ class Omneo(ProfileEvents, Bases):
         """Close the connections to targets."""
         self._postman.close()
 
-    # What the server asks.
+    # The methods for the server.
 
     def answer(self, request: Request, call: Call) -> Answer:
-        """Do what Omneo would do."""
+        """Answer like Omneo."""
         name, *segments = request.segments
         with self._lock:
             tenant = self._tenants.get(name)

@@ -1,4 +1,4 @@
-"""Omneo's webhooks: what one is, which can be kept, and how a list of them is filtered. None is delivered here.
+"""Omneo's webhooks: their fields, the rules for new ones, and the filters of their list. It delivers nothing.
 
 Omneo's pages on webhooks and its SDK: trigger and url together are unique, a namespace is required, a queue that does not
 exist becomes `low`. A PUT changes only the fields it names.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 class Clock:
-    """Unix seconds from `now`, plus whatever it has been advanced by."""
+    """Unix seconds from `now`, plus the seconds by which it was advanced."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now

@@ -1,4 +1,4 @@
-"""The orders over HTTP below `/_sandbox` that both services take, so that another process can arrange and read.
+"""The orders over HTTP below `/_sandbox` that both services accept, so that another process can prepare and read them.
 
 POST `reset`; POST `fail` with the arguments of `Faults.fail` (`{"next": 0}` clears every fault), GET `faults` those that are
 still to come; POST `clock` `{"advance": seconds}`;
@@ -34,8 +34,8 @@ T = TypeVar("T")
 def perform(service: Controlled, request: Request, actions: dict[tuple[str, str], Action]) -> Answer:
     """Carry out the action at the request's path and return what it returned, as JSON; `{}` for nothing.
 
-    `actions` are keyed by method and path below `/_sandbox/`. Each is handed the fields of the body, or for a GET the
-    parameters of the query. One that raises anything was asked for what there is not, or told what cannot be: 400.
+    `actions` are keyed by method and path below `/_sandbox/`. Each gets the fields of the body, or for a GET the
+    parameters of the query. If one raises an error, the order was wrong: 400.
     """
     path = request.path.removeprefix(CONTROL).strip("/")
     action = {**_shared(service), **actions}.get((request.method, path))
@@ -82,7 +82,7 @@ def newest(rows: Sequence[T], fields: dict[str, Any]) -> Sequence[T]:
 
 
 def found_in(fields: dict[str, Any], *values: object) -> bool:
-    """Return whether what the query searches for, in any case, stands in one of the values; anything does without a search."""
+    """Return whether one of the values contains the searched text, in any case. Without a search, return true."""
     wanted = str(fields.get("search", "")).strip().lower()
     return any(wanted in str(value).lower() for value in values if value is not None)
 

@@ -12,7 +12,7 @@ JSON = "application/json"
 
 
 class UnreadableBodyError(Exception):
-    """The body is not what its headers say it is; the message says how."""
+    """The body does not match its headers; the message says how."""
 
 
 @dataclass(frozen=True)

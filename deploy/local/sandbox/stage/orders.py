@@ -1,4 +1,4 @@
-"""An order from outside, held against what its method takes: a field of another name or type is refused by its name, and nothing is done."""
+"""An order from outside, compared with its method's arguments: a field of another name or type is refused by its name, without any effect."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +57,7 @@ def set_on(owner: object, name: str, value: object) -> None:
 
 
 def known(fields: Mapping[str, Any], *names: str) -> None:
-    """Raise ValueError where an order has a field of another name: passed over, it would leave out what was meant."""
+    """Raise ValueError if an order has an unknown field: without the error, a part of the order would silently be left out."""
     if others := sorted(fields.keys() - {*names}):
         raise ValueError(f"{', '.join(others)} is not known here; known are {', '.join(names)}")
 
@@ -70,7 +70,7 @@ def _hint_of(owner: object, name: str) -> Any:
 
 
 def _like(value: object) -> Any:
-    """Return the type of what may stand in the place of a value."""
+    """Return the type of the values that may replace a value."""
     if isinstance(value, tuple | list | frozenset):
         return Sequence[str]
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):

@@ -1,8 +1,8 @@
-"""Posts a body to an address once and says how it went. It knows no service, signs nothing and never tries again.
+"""Posts a body to an address once and returns the result. It knows no service, signs nothing and never tries again.
 
-Every call has a connection of its own, because one kept open may be closed by the other side as it is used again, which
-no receiver is to blame for. The status counts once the whole answer is there; one that takes longer than it may is no
-answer. Redirects are not followed, cookies are not kept.
+Every call has a new connection, because the other side may close an open one just as it is used again, which is not the
+receiver's fault. The status counts once the whole answer is there; one that takes too long does not count as an answer.
+Redirects are not followed, cookies are not kept.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 from deploy.local.sandbox.stage.clock import Clock
 
 TOO_LATE = "Timeout"
-# What posts. A process that holds the addressees may set one that reaches them without sockets.
+# The function that posts. A process that contains the receivers may set one that reaches them without sockets.
 adapter: Callable[[], HTTPAdapter] = HTTPAdapter
 
 
@@ -24,8 +24,8 @@ adapter: Callable[[], HTTPAdapter] = HTTPAdapter
 class Attempt:
     """One POST. `sent_at` is Unix seconds of the sandbox's clock, `seconds` how long it really took.
 
-    `status` is None when no answer came in time, and `error` then says why: the name of what went wrong, never a value. `answer` is the
-    answer's JSON, None if it had none.
+    `status` is None if no answer came in time, and then `error` is the name of the fault, never a value. `answer` is
+    the answer's JSON, None if it had none.
     """
 
     sent_at: float
@@ -53,7 +53,7 @@ def _exchange(
     url: str, body: bytes, headers: Mapping[str, str], within: float
 ) -> tuple[int | None, str, Any]:
     with requests.Session() as session:
-        session.trust_env = False  # a proxy of the machine is none of loopback's business
+        session.trust_env = False  # loopback calls use no proxy of the machine
         session.mount("http://", adapter())
         try:
             answer = session.post(

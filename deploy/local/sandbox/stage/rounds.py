@@ -1,4 +1,4 @@
-"""A round that is made every so many seconds, in a thread of its own. It knows nothing of what is done on it."""
+"""A function that runs every so many seconds, in its own thread. This module does not know the work of a round."""
 
 import threading
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class Rounds:
         return self._seconds
 
     def switch(self, seconds: float | None) -> None:
-        """Make a round every `seconds` from now on, or no more if None; one that is on its way comes to its end.
+        """Make a round every `seconds` from now on, or stop if None; a running round comes to its end.
 
         Raises:
             ValueError: `seconds` is not more than 0.
@@ -40,7 +40,7 @@ class Rounds:
             thread.start()
 
     def stop(self) -> None:
-        """Make no more rounds, and wait for one that is on its way."""
+        """Stop the rounds, and wait for a running one."""
         self.switch(None)
         for thread in self._threads:
             thread.join(_LONGEST_END)

@@ -1,4 +1,7 @@
-"""Work that takes effect a while after it was asked for, by the sandbox's clock. No threads: whoever looks runs it."""
+"""Work that takes effect a while after its request, by the sandbox's clock.
+
+No threads: the next read runs the due work.
+"""
 
 import heapq
 import itertools
@@ -21,7 +24,7 @@ class Schedule:
         self.run_due()
 
     def run_due(self) -> None:
-        """Do what is due by now."""
+        """Do the due work."""
         while self._due and self._due[0][0] <= self._clock():
             due, _, work = heapq.heappop(self._due)
             work(due)

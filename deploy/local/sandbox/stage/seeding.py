@@ -1,12 +1,12 @@
-"""How a base of hundreds of thousands is made in seconds: what both services need for it, and no service's rules."""
+"""How a base of hundreds of thousands is made in seconds: the common part of both services, without a service's rules."""
 
 import gc
 from typing import Any
 
 
 class Uncollected:
-    """While a base is made, nothing is thrown away; the garbage collector would go through all of it again and again, and
-    later too, so the base is taken out of its sight.
+    """While a base is made, there is no garbage. The garbage collector would look through the base again and again, now
+    and later, so the base is hidden from it.
     """
 
     def __enter__(self) -> None:

@@ -37,7 +37,7 @@ class Service(Protocol):
     faults: Faults
 
     def answer(self, request: Request, call: Call) -> Answer:
-        """Do what the real service would do."""
+        """Answer like the real service."""
 
     def refusal(self, status: int) -> Answer:
         """Return the service's own error answer for `status`."""
@@ -92,7 +92,7 @@ class Listener(ThreadingHTTPServer):
             self.handle_request()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember the connection, then serve it in a thread of its own."""
+        """Remember the connection, then serve it in its own thread."""
         with self._connections_lock:
             self._connections.add(request)
         super().process_request(request, client_address)
@@ -215,7 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(_head(answer, len(answer.body)) + body)
 
     def _note(self, call: Call, answer: Answer) -> None:
-        # Before the write: whoever has the answer must find the call complete.
+        # Before the write: a client with the answer must find the call complete.
         call.answer_headers = answer.headers
         call.answer_body = answer.body[:SHOWN]
         call.status = answer.status

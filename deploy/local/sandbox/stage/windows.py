@@ -1,4 +1,4 @@
-"""Rate limits as fixed windows, the way Klaviyo counts. Pure but for the clock it is given.
+"""Rate limits as fixed windows, the way Klaviyo counts. Pure, except for the given clock.
 
 Klaviyo's page "Rate limits, status codes, and errors": fixed windows, a burst of one second and a steady window of one
 minute, for each account (for each install, with OAuth) and endpoint.
@@ -43,7 +43,7 @@ class Windows:
         self._counts: dict[tuple[Hashable, int], tuple[int, int]] = {}
 
     def take(self, key: Hashable, windows: Sequence[Window]) -> Verdict:
-        """Count one call against every window, or none of them if one is full. The shortest window comes first."""
+        """Count one call in every window; if one is full, count it in no window. The shortest window comes first."""
         now = self._clock()
         with self._lock:
             used = [self._used(key, window, now) for window in windows]

@@ -38,7 +38,7 @@ class Budget:
             raise Refusal("The template computes more than a target may.")
 
     def weigh(self, *values: object) -> None:
-        """Take steps for all that stands in these values: whoever goes through them comes to each.
+        """Take steps for every part of these values: a loop over them visits each.
 
         Raises:
             Refusal: one of them holds too much, or there are no steps left.

@@ -1,4 +1,4 @@
-"""A place in a template's tokens: what stands there, what comes next, and what the template's author is told if it does not fit."""
+"""A place in a template's tokens: the token there, the next one, and the message to the author if a token does not fit."""
 
 from typing import NoReturn
 

@@ -1,4 +1,5 @@
-r"""PHP's dates: what a text means, how a date is moved and how it is written. Every date here knows its zone, UTC unless one is named.
+r"""PHP's dates: the meaning of a text, the moves of a date and its written form. Every date here knows its zone, UTC
+unless one is named.
 
 A text is read piece by piece, each by the first pattern that fits; one that no pattern fits is refused, though PHP may know it.
 """
@@ -34,7 +35,7 @@ def read_moment(value: Value, now: float, zone: tzinfo | None = UTC) -> datetime
 
 
 def parse(written: str, now: datetime) -> datetime:
-    """Return the date that a text says: what it does not say is as now, or midnight where it says a day and no time."""
+    """Return the date of a text. Missing parts are those of the present moment; a day without a time is at midnight."""
     if _DIGITS.fullmatch(written):
         return _in_reach(lambda: datetime.fromtimestamp(int(written), UTC))
     said = _Said().read(written)

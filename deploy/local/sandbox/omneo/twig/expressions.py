@@ -24,7 +24,7 @@ from deploy.local.sandbox.omneo.twig.scope import Scope
 
 @contextmanager
 def standing_at(place: Place) -> Iterator[None]:
-    """Say of what is refused where it stands."""
+    """Add the place to a refusal."""
     try:
         yield
     except Refusal as refusal:

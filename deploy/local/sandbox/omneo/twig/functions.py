@@ -1,4 +1,4 @@
-"""Twig's functions, and what stands after `is`."""
+"""Twig's functions, and its tests after `is`."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -110,7 +110,10 @@ def _attribute(scope: Scope, variable: Value, attribute: Value, arguments: Value
 
 
 def item_of(value: Value, name: Value) -> Value:
-    """Return what stands in an array under a key, null if nothing does, or if it is no array. A date has its timestamp."""
+    """Return the item of an array under a key, null if there is none or if the value is not an array.
+
+    A date has its timestamp.
+    """
     if isinstance(value, datetime):
         if name != "timestamp":
             raise Refusal("Of a date only its timestamp is read here.")
@@ -137,7 +140,7 @@ def _divisible(value: Value, by: Value) -> bool:
     return remainder(number(value), number(by)) == 0
 
 
-# What stands after `is`. `defined` looks at an expression and not at its value: it stands in expressions.py.
+# The tests after `is`. `defined` looks at an expression and not at its value: it is in expressions.py.
 ASKED: Mapping[str, Callable[..., bool]] = {
     "even": lambda value: remainder(number(value), 2) == 0,
     "odd": lambda value: remainder(number(value), 2) != 0,

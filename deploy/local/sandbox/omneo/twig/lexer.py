@@ -1,4 +1,4 @@
-"""A template's text to its tokens, by the rules of Twig's own lexer: which blanks are dropped, what is an operator, what a string says."""
+"""Turns a template's text into tokens, by the rules of Twig's own lexer for blanks, operators and strings."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class Kind(Enum):
     TEXT = auto()
     PRINT = auto()
     TAG = auto()
-    END = auto()  # of what is printed, or of a tag
+    END = auto()  # of a printed expression, or of a tag
     NAME = auto()
     NUMBER = auto()
     STRING = auto()
@@ -36,7 +36,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Token:
-    """A token and where it stands. Numbers have theirs as `value`, all others a text."""
+    """A token and its place. The `value` of a number is the number, that of all others a text."""
 
     kind: Kind
     value: str | int | float
@@ -221,7 +221,7 @@ def _number(text: str) -> int | float:
 
 
 def _letter(found: re.Match[bytes]) -> bytes:
-    """Return what a backslash means, as PHP's stripcslashes reads it."""
+    """Return the meaning of a backslash, by the rules of PHP's stripcslashes."""
     letter = found[1]
     if letter[:1] == b"x" and len(letter) > 1:
         return bytes([int(letter[1:], 16)])

@@ -11,7 +11,7 @@ MOST_DECIMALS = 53
 
 
 def number_format(value: Value, decimals: int = 0, point: str = ".", thousands: str = ",") -> str:
-    """Return a number the way PHP's number_format writes it; what is no number counts as 0.
+    """Return a number the way PHP's number_format writes it; any other value counts as 0.
 
     >>> number_format("1234.5", 2), number_format(2.5)
     ('1,234.50', '3')
@@ -91,7 +91,7 @@ def divided_down(left: Number, right: Number) -> Number:
 
 
 def remainder(left: Number, right: Number) -> Number:
-    """Return `%`, which has the sign of what is divided."""
+    """Return `%`, which has the sign of the dividend."""
     one, other = whole(left), whole(right)
     _refuse_zero(other)
     return int(math.copysign(abs(one) % abs(other), one))
@@ -119,10 +119,8 @@ SIGNS = frozenset(_BY_SIGN)
 
 
 def computed(sign: str, left: Value, right: Value) -> Number:
-    """Return what one of `SIGNS` makes of two values.
-
-    Raises:
-        Refusal: one is no number, or it cannot be divided by.
+    """Return the result of one of `SIGNS` for two values. Raises: Refusal: one is not a number, or the divisor is not
+    allowed.
     """
     try:
         return _BY_SIGN[sign](number(left), number(right))

@@ -1,4 +1,4 @@
-"""Tokens to a template, by the rules of Twig's own parser: what stands in which tag.
+"""Turns tokens into a template, by the rules of Twig's own parser for each tag.
 
 A part of Twig that is not supported here is refused by its name.
 """

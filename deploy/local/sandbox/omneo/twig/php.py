@@ -78,7 +78,7 @@ def key(value: Value) -> Key:
 
 
 def text(value: Value) -> str:
-    """Return what `value` prints."""
+    """Return the printed form of `value`."""
     match value:
         case None | False:
             return ""
@@ -164,7 +164,7 @@ def whole(value: Value) -> int:
 
 
 def cast(value: Value) -> float:
-    """Return what `(float)` makes of a value: of a text the number that it begins with, 0 if none."""
+    """Return the result of `(float)` for a value: for a text, the number at its beginning, or 0."""
     if isinstance(value, str):
         found = _NUMBER.match(value)
         return float(_read(found[1])) if found else 0.0

@@ -12,7 +12,7 @@ class Place:
 
 
 class TemplateFailedError(Exception):
-    """The template cannot be parsed or rendered. `reason` says why and names what is at fault, `place` where."""
+    """The template cannot be parsed or rendered. `reason` names the fault and its cause, `place` its position."""
 
     def __init__(self, reason: str, place: Place) -> None:
         super().__init__(f"line {place.line}, column {place.column}: {reason}")
@@ -21,4 +21,4 @@ class TemplateFailedError(Exception):
 
 
 class Refusal(Exception):  # noqa: N818 - it is no error of ours: whoever knows the place makes a TemplateFailedError of it
-    """Why an operation cannot be carried out, before it is known where it stands."""
+    """The reason why an operation fails, before its place is known."""

@@ -8,7 +8,7 @@ from deploy.local.sandbox.omneo.twig.php import Array
 
 @dataclass
 class Scope:
-    """The variables by name, what may still be used up, and what time it is, in Unix seconds."""
+    """The variables by name, the remaining budget, and the time in Unix seconds."""
 
     variables: Array
     now: float

@@ -17,14 +17,14 @@ class Statement(ABC):
 
     @abstractmethod
     def write(self, scope: Scope, out: list[str]) -> None:
-        """Write what it prints."""
+        """Write its output."""
 
 
 Body = tuple[Statement, ...]
 
 
 def write_all(body: Body, scope: Scope, out: list[str]) -> None:
-    """Write what all of it prints."""
+    """Write the output of all parts."""
     for statement in body:
         statement.write(scope, out)
 
@@ -70,7 +70,7 @@ class If(Statement):
 
 @dataclass(frozen=True)
 class Set(Statement):
-    """`set`, of values or of what stands between it and `endset`."""
+    """`set`, of values or of the part up to `endset`."""
 
     names: tuple[str, ...]
     values: tuple[Expression, ...] | Body
@@ -93,7 +93,7 @@ def _body(parts: tuple[Expression, ...] | Body) -> Body:
 
 @dataclass(frozen=True)
 class Apply(Statement):
-    """`apply`, which filters what stands between it and `endapply`."""
+    """`apply`, which filters the part up to `endapply`."""
 
     body: Body
     name: str
@@ -138,7 +138,7 @@ class For(Statement):
             self._leave(scope, before)
 
     def _leave(self, scope: Scope, before: Array) -> None:
-        """Keep what the loop has changed of what there was, and nothing that is new."""
+        """Keep the loop's changes to existing variables, and drop its new ones."""
         own = {"loop", self.name, self.key_name}
         kept = {name: scope.variables[name] for name in before if name not in own and name in scope.variables}
         scope.variables.clear()

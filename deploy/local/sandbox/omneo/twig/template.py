@@ -21,7 +21,7 @@ class Twig:
         """Do nothing if the template can be parsed.
 
         Raises:
-            TemplateFailedError: it cannot, or uses what is not supported.
+            TemplateFailedError: it cannot, or uses an unsupported part.
         """
         parse(template)
 
@@ -29,7 +29,7 @@ class Twig:
         """Return the template filled in. `context` holds values of JSON.
 
         Raises:
-            TemplateFailedError: it cannot be parsed, computes more than it may, or asks for what its values do not allow.
+            TemplateFailedError: it cannot be parsed, exceeds its budget, or uses a value in a way that is not allowed.
         """
         body = parse(template)
         with standing_at(Place(1, 1)):

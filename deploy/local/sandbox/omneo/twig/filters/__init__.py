@@ -1,7 +1,7 @@
-"""Twig's filters, each by the names that Twig gives it and its arguments. None looks at anything but what it is handed.
+"""Twig's filters, each by the names that Twig gives it and its arguments. A filter uses only its arguments.
 
-A filter is called with the scope, the value and its arguments. It raises `Refusal` where PHP would fail, or where it is not sure to do
-what PHP does.
+A filter is called with the scope, the value and its arguments. It raises `Refusal` where PHP would fail, or if its
+result may differ from PHP's.
 """
 
 from collections.abc import Mapping

@@ -31,11 +31,7 @@ def items_of(value: Value, name: str) -> Array:
 
 
 def arrow(value: Value, name: str) -> Callable[..., Value]:
-    """Return what to call.
-
-    Raises:
-        Refusal: it is no function that the template itself writes.
-    """
+    """Return the function to call. Raises: Refusal: it is not a function that the template itself writes."""
     if isinstance(value, Arrow):
         return value.call
     raise Refusal(f"{name} takes a function, as in |{name}(one => one.name).")
