@@ -2,17 +2,19 @@
 
 While Klaviyo has a number on the profile of a former owner, what the next one texts is told of that profile. Omneo cannot be asked who has a
 number. So the opt-out is noted under the number, and the sync of whoever gets the number finds it here; who has got it before is noted too, and
-told. A number appears only as a hash under the tenant's own key.
+told. So is who has a number in Omneo that Klaviyo has with somebody else: several may share one. A number appears only as a hash under the
+tenant's own key.
 """
 
 import hashlib
 import hmac
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
-from shared.errors import DocumentExistsError
+from shared.errors import DocumentExistsError, DocumentMissingError
 from shared.storage.documents import Document, Documents, Value, delete_all
 from shared.tenants.tenants import Tenant
 
@@ -51,12 +53,26 @@ class OptOut:
 
 
 @dataclass(frozen=True)
+class Sharer:
+    """An Omneo profile that may have had a number while Klaviyo had it with somebody else; `until` is None while it has."""
+
+    profile_id: str
+    since: datetime
+    until: datetime | None = None
+
+    def may_have_decided(self, at: datetime) -> bool:
+        """Return whether what was decided at the number then may be this profile's decision."""
+        return self.since <= at and (self.until is None or at <= self.until)
+
+
+@dataclass(frozen=True)
 class NumberHistory:
     """What is known of a number. `owners` are the Omneo profiles that have got it from another."""
 
     given_up: tuple[GivenUp, ...] = ()
     opt_outs: tuple[OptOut, ...] = ()
     owners: tuple[str, ...] = ()
+    sharers: tuple[Sharer, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.given_up or self.opt_outs)
@@ -116,6 +132,26 @@ class FormerNumbers:
         """Remember that the Omneo profile has got the number: what is noted from now on is told to it."""
         self._keep(tenant, f"owner {number} {profile_id}", {"number": number, "owner": profile_id})
 
+    def note_shared(self, tenant: str, number: str, sharer: Sharer) -> None:
+        """Remember that the Omneo profile has from now on this number of those that Klaviyo has with somebody else, "" for none."""
+        id, is_noted = sharer.profile_id, False
+        for row in [*self._matching(tenant, {"shared_by": id})]:
+            if row.fields["until"] is not None:
+                continue
+            is_noted = is_noted or row.fields["number"] == number
+            until = None if row.fields["number"] == number else self._clock()
+            left: dict[str, Value] = {"until": until, "expire_at": self._clock() + KEPT}
+            with suppress(DocumentMissingError):  # forgotten in this very moment
+                self._documents.update(_collection(tenant), row.id, left)
+        if number and not is_noted:
+            fields: dict[str, Value] = {
+                "number": number,
+                "shared_by": id,
+                "since": sharer.since,
+                "until": None,
+            }
+            self._keep(tenant, f"shared {number} {id} {sharer.since.isoformat()}", fields)
+
     def given_up_by(self, tenant: str, klaviyo_id: str) -> list[GivenUp]:
         """Return the numbers that the Klaviyo profile has given up."""
         return [_given_up(row) for row in self._matching(tenant, {"given_up_by": klaviyo_id})]
@@ -127,12 +163,13 @@ class FormerNumbers:
             tuple(_given_up(row) for row in rows if "given_up_by" in row.fields),
             tuple(_opt_out(row) for row in rows if "told_of" in row.fields),
             tuple(str(row.fields["owner"]) for row in rows if "owner" in row.fields),
+            tuple(_sharer(row) for row in rows if "shared_by" in row.fields),
         )
 
     def forget_profile(self, tenant: str, profile_id: str) -> int:
         """Forget what an Omneo profile had to do with numbers, and return how much that was."""
-        return self._forget_where(tenant, {"owner": profile_id}) + self._forget_where(
-            tenant, {"profile": profile_id}
+        return sum(
+            self._forget_where(tenant, {name: profile_id}) for name in ("owner", "shared_by", "profile")
         )
 
     def forget_klaviyo_profile(self, tenant: str, klaviyo_id: str) -> int:
@@ -188,6 +225,12 @@ def _given_up(row: Document) -> GivenUp:
 def _opt_out(row: Document) -> OptOut:
     fields = row.fields
     return OptOut(_moment(fields["at"]), str(fields["told_of"]), str(fields["profile"]))
+
+
+def _sharer(row: Document) -> Sharer:
+    fields = row.fields
+    until = None if fields["until"] is None else _moment(fields["until"])
+    return Sharer(str(fields["shared_by"]), _moment(fields["since"]), until)
 
 
 def _moment(value: Value) -> datetime:
