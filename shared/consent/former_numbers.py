@@ -167,23 +167,21 @@ class FormerNumbers:
         )
 
     def forget_profile(self, tenant: str, profile_id: str) -> int:
-        """Forget what an Omneo profile had to do with numbers, and return how much that was."""
-        return sum(
-            self._forget_where(tenant, {name: profile_id}) for name in ("owner", "shared_by", "profile")
-        )
+        """Forget what an Omneo profile had to do with numbers, and return how much that was; an opt-out stays: see `_leave_out`."""
+        owned = sum(self._forget_where(tenant, {name: profile_id}) for name in ("owner", "shared_by"))
+        return owned + self._leave_out(tenant, {"profile": profile_id})
 
     def forget_klaviyo_profile(self, tenant: str, klaviyo_id: str) -> int:
-        """Forget which numbers a Klaviyo profile had and what was told of it then, and return how much that was."""
-        return self._forget_where(tenant, {"given_up_by": klaviyo_id}) + self._forget_where(
-            tenant, {"told_of": klaviyo_id}
-        )
+        """Forget which numbers a Klaviyo profile had, and return how much that was; an opt-out stays: see `_leave_out`."""
+        given_up = self._forget_where(tenant, {"given_up_by": klaviyo_id})
+        return given_up + self._leave_out(tenant, {"told_of": klaviyo_id})
 
     def forget(self, tenant: str) -> None:
         """Forget all of it."""
         delete_all(self._documents, _collection(tenant))
 
     def _keep(self, tenant: str, what: str, fields: dict[str, Value]) -> None:
-        id = hashlib.sha256(what.encode()).hexdigest()[:32]
+        id = _id(what)
         fields = {**fields, "expire_at": self._clock() + KEPT}
         try:
             self._documents.create(_collection(tenant), id, fields)
@@ -195,6 +193,19 @@ class FormerNumbers:
         while page := self._documents.find(_collection(tenant), where=where, after=after):
             yield from page
             after = page[-1].id
+
+    def _leave_out(self, tenant: str, where: Mapping[str, str]) -> int:
+        """Forget of opt-outs of whom they were told, and return of how many. They may be those of a number's next owner, who has still to be
+        synced: so they stay with the number, as long as they would have.
+        """
+        found = [*self._matching(tenant, where)]
+        for row in found:
+            number, at = str(row.fields["number"]), _moment(row.fields["at"])
+            id = _id(f"out {number} {at.isoformat()}")
+            with suppress(DocumentExistsError):
+                self._documents.create(_collection(tenant), id, {**row.fields, "told_of": "", "profile": ""})
+            self._documents.delete(_collection(tenant), row.id)
+        return len(found)
 
     def _forget_where(self, tenant: str, where: Mapping[str, str]) -> int:
         found = [*self._matching(tenant, where)]
@@ -237,6 +248,10 @@ def _moment(value: Value) -> datetime:
     if not isinstance(value, datetime):
         raise TypeError("a note about a phone number has no time")
     return value
+
+
+def _id(what: str) -> str:
+    return hashlib.sha256(what.encode()).hexdigest()[:32]
 
 
 def _collection(tenant: str) -> str:
