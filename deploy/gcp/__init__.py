@@ -1,5 +1,5 @@
-"""The bundle on Google Cloud: scripts that call gcloud, and what they are handed by the modules here.
+"""The bundle on Google Cloud: scripts that call gcloud, and modules that give the scripts their data.
 
-The scripts decide nothing that could be read from functions.yaml, routes.yaml, schedules.yaml, firestore.yaml, watching.yaml,
-costs.yaml or queues.toml. Only google.py calls a service, for questions that gcloud has no command for.
+The scripts take every decision from functions.yaml, routes.yaml, schedules.yaml, firestore.yaml, watching.yaml,
+costs.yaml and queues.toml. Only google.py calls a service, for questions for which gcloud has no command.
 """

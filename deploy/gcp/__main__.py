@@ -1,4 +1,4 @@
-"""`python -m deploy.gcp`: what the scripts ask of the modules here. Operators call the scripts."""
+"""`python -m deploy.gcp`: the commands that the scripts run. Operators run the scripts."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ _NOTHING_TO_DO = 3
 @click.option("--domain", default="")
 @click.pass_context
 def commands(context: click.Context, project: str, number: str, region: str, domain: str) -> None:
-    """Work out what the scripts are to do, in a folder that they name."""
+    """Write the next steps for the scripts into a folder that they name."""
     context.obj = Place(project=project, number=number, region=region, domain=domain)
 
 
@@ -41,7 +41,7 @@ def _file(name: str) -> Callable[[Command], Command]:
 @_work
 @click.pass_obj
 def plan_(place: Place, work: Path) -> None:
-    """Write what follows from our own files."""
+    """Write all values that follow from our own files."""
     plan.write_plan(work, place)
 
 
@@ -57,7 +57,7 @@ def check(place: Place, work: Path) -> None:
 @commands.command(name="costs")
 @_work
 def costs_(work: Path) -> None:
-    """Write what the instances may cost; print whether that is too much: `problem`, a tab, what to do."""
+    """Write the highest cost of the instances; if it is too high, print `problem`, a tab, and the remedy."""
     for finding in preconditions.cost_findings(work):
         click.echo(f"{finding.kind}\t{finding.words}")
 
@@ -65,7 +65,7 @@ def costs_(work: Path) -> None:
 @commands.command(name="project")
 @click.pass_obj
 def project_(place: Place) -> None:
-    """Ask for billing and permissions; print what is wrong: `problem` or `warning`, a tab, what to do."""
+    """Check billing and permissions; print each fault: `problem` or `warning`, a tab, and the remedy."""
     for finding in preconditions.project_findings(place):
         click.echo(f"{finding.kind}\t{finding.words}")
 
@@ -74,7 +74,7 @@ def project_(place: Place) -> None:
 @_work
 @click.pass_obj
 def region_(place: Place, work: Path) -> None:
-    """Ask whether the region has everything; print what is wrong: `problem` or `warning`, a tab, what to do."""
+    """Check whether the region has everything; print each fault: `problem` or `warning`, a tab, and the remedy."""
     for finding in preconditions.region_findings(place, (work / "apis-on").read_text().split()):
         click.echo(f"{finding.kind}\t{finding.words}")
 
@@ -82,7 +82,7 @@ def region_(place: Place, work: Path) -> None:
 @commands.command()
 @_work
 def quotas(work: Path) -> None:
-    """Print which quotas are too small: `problem` or `warning`, a tab, what to do."""
+    """Print each quota that is too small: `problem` or `warning`, a tab, and the remedy."""
     for shortage in preconditions.quota_shortages(work):
         click.echo(f"{shortage.kind}\t{shortage.words}")
 
@@ -91,7 +91,7 @@ def quotas(work: Path) -> None:
 @_work
 @click.pass_obj
 def revisions(place: Place, work: Path) -> None:
-    """Stage the functions and write what is to be done about each."""
+    """Stage the functions and write the next step for each."""
     upgrade.write_revisions(work, place)
 
 
@@ -106,7 +106,7 @@ def resources_(place: Place, work: Path) -> None:
 @commands.command(name="overview")
 @_work
 def overview_(work: Path) -> None:
-    """Print what stands where, a heading and its lines after the other."""
+    """Print the overview: each heading with its lines."""
     for heading, lines in overview.overview_lines(work):
         click.echo(heading)
         for line in lines:
@@ -124,7 +124,7 @@ def traffic(work: Path) -> None:
 @_work
 @click.pass_obj
 def front_(place: Place, work: Path) -> None:
-    """Ask what stands in front, and write it."""
+    """Read the load balancer and the certificates from Google, and write them."""
     domain.write_front(work, place, (work / "apis-on").read_text().split())
 
 
@@ -132,7 +132,7 @@ def front_(place: Place, work: Path) -> None:
 @_work
 @click.pass_obj
 def record(place: Place, work: Path) -> None:
-    """Write what becomes of a DNS record that the domain needs."""
+    """Write whether a DNS record that the domain needs is made, exists, or belongs to somebody else."""
     domain.write_record(work, place)
 
 
@@ -140,7 +140,7 @@ def record(place: Place, work: Path) -> None:
 @_work
 @click.pass_obj
 def pointing_here(place: Place, work: Path) -> None:
-    """Write the DNS records that lead to what is ours."""
+    """Write the DNS records that lead to our own resources."""
     domain.write_pointing_here(work, place)
 
 
@@ -149,7 +149,7 @@ def pointing_here(place: Place, work: Path) -> None:
 @click.argument("since")
 @click.pass_obj
 def verdicts(place: Place, work: Path, since: str) -> None:
-    """Print what speaks against those that take a share of the calls: service, a tab, why."""
+    """Print each new revision that answers worse than the one before it: service, a tab, and the reason."""
     for service, why in upgrade.verdicts(work, place, since):
         click.echo(f"{service}\t{why}")
 
@@ -177,7 +177,7 @@ def access_(place: Place, wanted: Path, current: Path) -> None:
 @commands.command(name="queues")
 @_file("listed")
 def queues_(listed: Path) -> None:
-    """Print the queues whose settings are not those of queues.toml, and what to set."""
+    """Print the queues whose settings differ from queues.toml, and the settings to set."""
     from deploy.gcp import queues  # with it comes the library of Cloud Tasks, which nothing else here needs
 
     for row in queues.differing(json.loads(listed.read_text() or "[]")):
@@ -198,7 +198,7 @@ def own_queues(listed: Path) -> None:
 @_file("listed")
 @click.pass_obj
 def environment(place: Place, listed: Path) -> None:
-    """Print what sets the environment of `python -m deploy.tenants`."""
+    """Print shell lines that set the environment of `python -m deploy.tenants`."""
     for line in exports(json.loads(listed.read_text() or "[]"), load_functions()[FUNCTION], place.project):
         click.echo(line)
 

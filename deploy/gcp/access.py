@@ -1,7 +1,8 @@
 """The roles of each account: the least that each service account needs, as IAM policies.
 
-A policy is never written whole. Of our own accounts, and of everybody at once, it is made to say what is wanted here; what it
-says of others is theirs. Where nothing is wanted any more, everybody is others too.
+A policy is never replaced as a whole. This module decides only the roles of our own accounts and of everybody
+at once (`allUsers`); it keeps the roles of all other members. Where we want no access at all any more, it
+keeps everybody's roles too.
 """
 
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ def on_project(functions: Mapping[str, Function], place: Place) -> Wanted:
 
 
 def on_tasks_account(functions: Mapping[str, Function], place: Place) -> Wanted:
-    """Return who may have Cloud Tasks show the identity that workers let in."""
+    """Return the accounts that may make Cloud Tasks show the identity that workers accept."""
     return {
         "roles/iam.serviceAccountUser": {
             _member(place, naming.account(function)) for function in functions.values()
@@ -43,7 +44,7 @@ def on_tasks_account(functions: Mapping[str, Function], place: Place) -> Wanted:
 
 
 def on_secret(variable: str, functions: Mapping[str, Function], place: Place) -> Wanted:
-    """Return who may read a secret: the accounts of the functions that are given it."""
+    """Return the accounts that may read a secret: those of the functions that get it."""
     readers = [function for function in functions.values() if variable in function.secrets]
     return {
         "roles/secretmanager.secretAccessor": {_member(place, naming.account(reader)) for reader in readers}
@@ -51,7 +52,7 @@ def on_secret(variable: str, functions: Mapping[str, Function], place: Place) ->
 
 
 def on_worker(worker: str, schedules: Mapping[str, Schedule], place: Place) -> Wanted:
-    """Return who may call a worker: Cloud Tasks, and Cloud Scheduler if anything is scheduled there."""
+    """Return the accounts that may call a worker: Cloud Tasks, and Cloud Scheduler if a job is scheduled."""
     callers = {_member(place, naming.TASKS)}
     if any(schedule.function == worker for schedule in schedules.values()):
         callers.add(_member(place, naming.SCHEDULE))

@@ -19,8 +19,9 @@ _NOT_FOUND = {"faultInjectionPolicy": {"abort": {"httpStatus": 404, "percentage"
 def url_map(routes: Sequence[Route], place: Place, old_hosts: Sequence[str] = ()) -> Described:
     """Return the URL map: each public path to its function, the first match first.
 
-    Whatever no row matches, /tasks/* among it, is answered 404 by the load balancer itself. The default service is there because
-    a URL map must name one; it knows no such path either. `old_hosts` are names that serve on while a new one is prepared.
+    The load balancer itself answers 404 for each path that no row matches, /tasks/* included. A URL map must
+    name a default service; that service knows no such path either. `old_hosts` are names that still serve
+    while a new one is prepared.
     """
     nobody = _link(place, "backendServices", naming.service(routes[0].function))
     rules = [
@@ -61,8 +62,8 @@ def redirect_map() -> Described:
 def backend_service(function: Function, place: Place) -> Described:
     """Return the backend service of a public function.
 
-    Its limit for each address is not part of it: what an import says of a security policy is read past (BackendService,
-    "securityPolicy": output only), so the policy is attached on its own.
+    The limit for each address is not part of it, because an import ignores the security policy
+    (BackendService, "securityPolicy": output only), so a separate step attaches the policy.
     """
     name = naming.service(function.name)
     group = f"projects/{place.project}/regions/{place.region}/networkEndpointGroups/{name}"
@@ -75,13 +76,13 @@ def backend_service(function: Function, place: Place) -> Described:
             "logConfig": {
                 "enable": True,
                 "sampleRate": 1.0,
-            },  # what never reaches a function is seen here alone
+            },  # only the load balancer logs the calls that reach no function
         }
     )
 
 
 def policy_name(limit: int) -> str:
-    """Return what the policy with this limit is called."""
+    """Return the name of the policy with this limit."""
     return f"per-address-{limit}"
 
 

@@ -1,4 +1,4 @@
-"""What the instances may cost in a month at most, and whether that is more than the ceiling. It reads costs.yaml and calls nothing."""
+"""The highest cost of the instances in a month, compared with the ceiling. It reads costs.yaml and calls nothing."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ _UNITS = {"Mi": 1 / 1024, "Gi": 1}
 
 
 class MillionCalls(BaseModel):
-    """What a million calls cost beside the instances that serve them, in dollars."""
+    """The cost of a million calls in dollars, without the instances that serve them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,15 +38,15 @@ class Costs(BaseModel):
     busiest: int = Field(gt=0)
 
     def month(self, function: Function) -> float:
-        """Return what all instances of a function cost in a month in which each is busy all the time."""
+        """Return the cost of all instances of a function in a month in which each is busy all the time."""
         return function.max_instances * self._instance(function) * _SECONDS * _HOURS
 
     def months(self, functions: Iterable[Function]) -> int:
-        """Return what the whole environment costs then, without what is paid by the call."""
+        """Return the cost of the whole environment in such a month, without the cost of each call."""
         return round(sum(map(self.month, functions)) + self.at_rest)
 
     def hour_of_calls(self, functions: Iterable[Function]) -> int:
-        """Return what an hour of calls costs that keeps every instance busy, beside the instances."""
+        """Return the cost of the calls of one hour in which every instance is busy, without the instances."""
         millions = {True: self.million_calls.public, False: self.million_calls.worker}
         seconds = (
             function.max_instances * self.busiest / 1e6 * millions[function.public] for function in functions
@@ -58,18 +58,18 @@ class Costs(BaseModel):
 
 
 def load() -> Costs:
-    """Return what costs.yaml says."""
+    """Return the content of costs.yaml."""
     path = Path(__file__).with_name("costs.yaml")
     return Costs.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def ceiling(costs: Costs, given: Mapping[str, str]) -> int:
-    """Return the ceiling of this environment: the one that is given, else that of costs.yaml."""
+    """Return the ceiling of this environment: the given one, else the one in costs.yaml."""
     return int(given.get(VARIABLE) or costs.ceiling)
 
 
 def told(costs: Costs, functions: Mapping[str, Function], most: int) -> list[str]:
-    """Return what a plan says of its cost, a line each."""
+    """Return the lines of a plan about its cost."""
     rows = functions.values()
     return [
         f"at most {costs.months(rows):,} dollars a month, if every instance is busy all the time; the ceiling is {most:,}",
@@ -89,7 +89,7 @@ def listed(costs: Costs, functions: Mapping[str, Function], most: int) -> dict[s
 
 
 def findings(costs: Costs, functions: Mapping[str, Function], most: int) -> list[Finding]:
-    """Return that the instances may cost more than the ceiling, and what to lower."""
+    """If the instances may cost more than the ceiling, return that, and the setting to lower."""
     sum = costs.months(functions.values())
     if sum <= most:
         return []

@@ -2,9 +2,10 @@
 # The whole bundle to Google Cloud, again and again safely:
 #   PROJECT=... REGION=... DOMAIN=... deploy/gcp/deploy.sh
 # DRY_RUN=1 says what would be done and changes nothing; FORMAT=json lists every resource as data, and changes nothing either.
-# ONLY="bundle" leaves out the others of: bundle database balancer watching; for an upgrade in a hurry. WATCH_MINUTES is for how long
-# an upgrade takes a share of the calls before it takes all. COST_CEILING is for what the instances may cost a month, in dollars.
-# ANYWAY=1 makes warnings of what the checks find. See deploy/README.md.
+# ONLY="bundle" leaves out the others of: bundle database balancer watching; for an upgrade in a hurry.
+# WATCH_MINUTES says how many minutes an upgrade takes a share of the calls before it takes all. COST_CEILING
+# is the highest cost of the instances in a month, in dollars. ANYWAY=1 turns the findings of the checks into
+# warnings. See deploy/README.md.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -27,7 +28,7 @@ list_resources() {
 }
 
 [[ ${FORMAT:-} != json ]] || exec 3>&1 1>&2
-# What the functions are needs their accounts and secrets; the rest needs neither.
+# The functions need their accounts and secrets; the rest needs neither.
 bundle() {
   accounts
   secrets
@@ -35,7 +36,7 @@ bundle() {
   workers
   queues
   clean_ups
-  traffic # it watches for minutes; and what is scheduled may need the new workers
+  traffic # it watches for minutes; and scheduled jobs may need the new workers
   schedules
 }
 
@@ -51,7 +52,7 @@ if [[ ${FORMAT:-} == json ]]; then
   exit 0
 fi
 check_place
-# What is not watched runs all the same.
+# The functions run even without monitoring.
 ((${#parts[@]} == 1)) || MAY_FAIL=watching
 side_by_side "${parts[@]}"
 step "done"

@@ -1,4 +1,4 @@
-"""What stands in front of the functions, and which names lead there: asked of Google and written for the scripts."""
+"""The load balancer and the names that lead to it: read from Google and written for the scripts."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -12,10 +12,11 @@ from deploy.gcp.tables import rows_in, words_in, write_rows
 
 
 def write_front(work: Path, place: Place, apis: Iterable[str]) -> None:
-    """Ask what stands in front, and write it; with another domain than before, also what serves on.
+    """Read the load balancer, and write it; if the domain has changed, write the old names that still serve
+    too.
 
-    `old-hosts` serve beside the domain; they stand in `serving-host` too as long as the functions are called under one of them.
-    `moving` says why, `begun` is there if an earlier run began to move.
+    `old-hosts` serve beside the domain; while the functions are called under one of them, `serving-host`
+    names them too. `moving` gives the reason; `begun` exists if an earlier run began to move.
     """
     google = Google()
     found = front.read(google, place.project, apis, datetime.now(UTC))
@@ -74,7 +75,7 @@ def _was_called(google: Google, place: Place, host: str) -> bool:
 
 
 def write_record(work: Path, place: Place) -> None:
-    """Write, in `record`, what becomes of the DNS record in `wanted-record`. Asks Cloud DNS, where it is on."""
+    """Write into `record` whether to make the DNS record in `wanted-record`. Asks Cloud DNS if it is on."""
     google = Google()
     zones = _zones(google, work, place)
     rows = []

@@ -1,4 +1,4 @@
-"""The environment that `python -m deploy.tenants` needs for a deployed extension, read from what is deployed. No secret is in it."""
+"""The environment that `python -m deploy.tenants` needs, read from the deployed functions. It holds no secret."""
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,7 +8,7 @@ from deploy.gcp import naming
 from deploy.gcp.revisions import Running
 from deploy.staging import Function
 
-# It uses whatever the commands use.
+# It uses everything that the commands use.
 FUNCTION = "admin"
 
 

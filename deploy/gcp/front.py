@@ -1,7 +1,8 @@
-"""The public name: what stands in front, whether DOMAIN is another one than before, and which DNS records are to be made.
+"""The public name: the load balancer, whether DOMAIN has changed, and the DNS records to make.
 
-Certificates come from Certificate Manager by DNS authorization: they are there before a name leads here, and one map of them serves
-several names. A load balancer of an earlier version has a classic certificate on its proxy; it serves on until the new one is active.
+Certificates come from Certificate Manager by DNS authorization: they exist before a name leads here, and one
+certificate map serves several names. A load balancer of an earlier version has a classic certificate on its
+proxy; it still serves until the new one is active.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ Listed = Mapping[str, Any]
 
 
 class Authorization(NamedTuple):
-    """What proves that a domain is ours: a CNAME record, which must stay for the renewals."""
+    """The proof that a domain is ours: a CNAME record, which must stay for the renewals."""
 
     domain: str
     record: str
@@ -30,7 +31,7 @@ class Authorization(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A DNS record and what becomes of it: `make`, `there`, `theirs`, or `nowhere` if no zone of the project holds it."""
+    """A DNS record and its verdict: `make`, `there`, `theirs`, or `nowhere` if no zone of the project holds it."""
 
     action: str
     name: str
@@ -41,7 +42,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Front:
-    """What stands in front, by name; of Certificate Manager ours alone. `made_by` is what the address says, `tls` the proxy's policy."""
+    """The parts of the load balancer, by name; from Certificate Manager only our own. `made_by` is the description of the address, `tls` the proxy's policy."""
 
     address: str = ""
     made_by: str = ""
@@ -73,12 +74,15 @@ class Front:
 
 
 def certificate_name(domain: str) -> str:
-    """Return what the certificate, its authorization and its entry in the map are called: none can change its domain."""
+    """Return the name of the certificate, its authorization and its entry in the map.
+
+    It contains the domain, which none can change.
+    """
     return f"extension-{naming.fingerprint(domain)[:8]}"
 
 
 def read(google: Google, project: str, apis: Iterable[str], now: datetime) -> Front:
-    """Return what stands in front. What an API that is off could tell is not there.
+    """Return the parts of the load balancer. Parts whose API is off are missing.
 
     Raises:
         RefusedError: Google refused.
@@ -179,7 +183,7 @@ def zone_of(name: str, zones: Iterable[Listed]) -> str:
 
 
 def record(name: str, type: str, data: str, zone: str, present: Iterable[Listed]) -> Record:
-    """Return what becomes of a record; `present` is what the zone holds. Nothing of somebody else's is ever written over."""
+    """Return the verdict on a record; `present` are the records of the zone. It never overwrites a record of somebody else."""
     dotted = name.rstrip(".") + "."
     if not zone:
         return Record("nowhere", dotted, type, data, zone)

@@ -1,6 +1,7 @@
-"""Calls Google's REST APIs where gcloud has no command for what is asked. Nothing here changes anything.
+"""Calls Google's REST APIs for questions for which gcloud has no command. It changes nothing.
 
-It finds each service where gcloud would, and shows the token of gcloud's account, which the scripts put into the environment.
+It calls the same addresses as gcloud, with the token of gcloud's account. The scripts put the token into the
+environment.
 """
 
 import os
@@ -14,9 +15,7 @@ _ROOTS = {
     "compute": "https://compute.googleapis.com/compute/v1/",
     "dns": "https://dns.googleapis.com/dns/v1/",
 }
-_RESOLVER = (
-    "https://dns.google/"  # Google Public DNS: what everybody sees, whatever this machine's network says
-)
+_RESOLVER = "https://dns.google/"  # Google Public DNS: the records that everybody sees, not those of this machine's network
 
 Answer = dict[str, Any]
 
@@ -32,7 +31,7 @@ class Google:
         self._variables = variables
 
     def get(self, service: str, path: str, **parameters: str | Sequence[str]) -> Answer:
-        """Return what a GET answers.
+        """Return the answer to a GET.
 
         Raises:
             RefusedError: it was refused, or there was no answer.
@@ -40,7 +39,7 @@ class Google:
         return self._call("GET", service, path, params=parameters)
 
     def post(self, service: str, path: str, body: Mapping[str, Any]) -> Answer:
-        """Return what a POST answers, of a method that only asks.
+        """Return the answer to a POST, of a method that changes nothing.
 
         Raises:
             RefusedError: it was refused, or there was no answer.
@@ -61,7 +60,7 @@ class Google:
         raise RefusedError(f"{service} has more than {_PAGES} pages of {rows}")
 
     def addresses_of(self, name: str) -> list[str]:
-        """Return the IPv4 addresses that the public DNS has for a name; nothing is told who asks.
+        """Return the IPv4 addresses that the public DNS has for a name; the call carries no credential.
 
         Raises:
             RefusedError: there was no answer.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from deploy.staging import Function
 
-MADE_BY = "omneo-klaviyo-extension"  # the label of what can carry no fingerprint
+MADE_BY = "omneo-klaviyo-extension"  # the label of resources that cannot carry a fingerprint
 TASKS = "tasks-caller"
 SCHEDULE = "schedule-caller"
 BUILDS = "deployment"

@@ -1,6 +1,5 @@
-"""The overview of a deployment: revisions and calls, queues, alerts, the name in front, and what costs money while nobody calls.
-
-Pure: it reads what gcloud has listed, and calls nothing.
+"""The overview of a deployment: revisions and calls, queues, alerts, the name in front, and the resources
+that cost money while nobody calls. Pure: it reads lists from gcloud, and calls nothing.
 """
 
 import json
@@ -16,7 +15,7 @@ Listed = Iterable[Mapping[str, Any]]
 
 
 def of_functions(services: Listed, functions: Mapping[str, Function]) -> Iterator[str]:
-    """Yield a line for each function: which revision takes calls, and what is not as it should be."""
+    """Yield a line for each function: the revision that takes calls, and its faults."""
     running = read_services(services)
     for function in functions.values():
         name = function.name.replace("_", "-")
@@ -79,7 +78,7 @@ def of_front(certificates: Listed, backends: Listed, functions: Mapping[str, Fun
 def of_costs(
     services: Listed, functions: Mapping[str, Function], backends: Listed, databases: Listed
 ) -> Iterator[str]:
-    """Yield what costs money whether somebody calls or not."""
+    """Yield the resources that cost money even while nobody calls."""
     running = read_services(services)
     warm = [f.name for f in functions.values() if f.min_instances and f.name.replace("_", "-") in running]
     yield f"warm instances: {', '.join(warm) or 'none'}"
@@ -91,7 +90,7 @@ def of_costs(
 
 
 def overview_lines(work: Path) -> Iterator[tuple[str, Iterable[str]]]:
-    """Yield each heading of the overview with its lines. Reads what gcloud has listed as JSON."""
+    """Yield each heading of the overview with its lines. Reads the JSON lists of gcloud."""
 
     def listed(name: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads((work / f"{name}.json").read_text() or "[]")

@@ -1,12 +1,13 @@
-# Which refusals are worth another try, for how long, and what is waited for. Sourced by running.sh.
+# Which refusals are worth another try, for how long, and the reason for the wait. running.sh sources it.
 # shellcheck shell=bash
 
 CHANGED_MEANWHILE=9
 
-# With QUIET, a refusal is the caller's to speak of.
+# With QUIET, the caller reports the refusal.
 #
-# attempt COMMAND...: run it and print what it prints; again, if what it was refused for passes. What a try has printed counts only
-# if it succeeds. A change that is there already when it is repeated was done by a try whose answer was lost.
+# attempt COMMAND...: run it and print its output; run it again if the refusal is temporary. The output of a
+# try counts only if the try succeeds. If a repeated change exists already, an earlier try made it and its
+# answer was lost.
 attempt() {
   local error out cause
   local -i status waited=0 limit pause=$RETRY_SECONDS
@@ -39,7 +40,7 @@ attempt() {
   return 1
 }
 
-# is_done ERROR-FILE COMMAND...: whether what was to be made is there, or what was to go is gone.
+# is_done ERROR-FILE COMMAND...: whether the thing to make exists, or the thing to remove is gone.
 is_done() {
   local error=$1
   shift
@@ -53,7 +54,8 @@ is_done() {
 # was_changed ERROR-FILE: whether a write was refused because it was not made from the newest state.
 was_changed() { grep -qiE 'concurrent policy changes|etag|ABORTED' "$1"; }
 
-# patience ERROR-FILE STATUS: for how many seconds it is worth trying again, a tab, and what is waited for; 0 for a refusal that stays.
+# patience ERROR-FILE STATUS: for how many seconds to try again, a tab, and the reason for the wait; 0 for a
+# permanent refusal.
 patience() {
   local text
   text=$(<"$1")
@@ -73,7 +75,7 @@ patience() {
       if [[ -e $WORK/apis-just-on ]]; then printf '420\tan API that was just switched on' && return; fi
       ;;
     *@"$PROJECT".iam.gserviceaccount.com*)
-      # One of our own accounts may not: rights that were just given are not known everywhere for minutes.
+      # One of our own accounts lacks a right: Google needs minutes until a new right works everywhere.
       if [[ -e $WORK/access-given ]]; then printf '420\tIAM to know a right that was just given' && return; fi
       ;;
     *"atabase"*"is not available in project"*)
@@ -88,7 +90,8 @@ patience() {
       printf '180\twhat was just made to be ready'
       return
       ;;
-    # Compute Engine's words for what stays, which have no code in them; and what an organisation or Cloud Billing forbids.
+    # Compute Engine's messages for permanent refusals, which contain no code; and refusals by an organisation
+    # or Cloud Billing.
     *"Invalid value for"* | *"Required '"*"' permission"* | *"onstraint constraints/"* | *"rganization "[Pp]olicy* | *"illing account"* | *"illing must be enabled"*) ;;
     *INVALID_ARGUMENT* | *PERMISSION_DENIED* | *UNAUTHENTICATED* | *NOT_FOUND* | *ALREADY_EXISTS* | *"HTTPError 40"[0-49]*) ;;
     *)
@@ -99,7 +102,7 @@ patience() {
   printf '0\tnothing'
 }
 
-# reason ERROR-FILE: what Google said, in one line, and what helps.
+# reason ERROR-FILE: Google's message, in one line, and the remedy.
 reason() {
   local text
   text=$(tr '\n' ' ' <"$1" | sed 's/^ERROR: ([^)]*) //;s/ *$//' | cut -c1-300)

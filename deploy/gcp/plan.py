@@ -68,9 +68,11 @@ def write_workers(work: Path) -> None:
 
 
 def _write_clean_ups(work: Path, services: list[str]) -> None:
-    """Write what becomes of old images and uploaded sources, of our own services alone: each upgrade leaves one of each.
+    """Write the rules that remove old images and uploaded sources of our own services: each upgrade leaves
+    one of each.
 
-    Cloud Run keeps the image of a revision itself; what stays here is for looking at.
+    Cloud Run keeps the image of a revision itself; the copies here only serve a person who wants to look at
+    them.
     """
     keep = {"packageNamePrefixes": services, "keepCount": 10}
     old = {"packageNamePrefixes": services, "olderThan": f"{DAYS_KEPT * 86400}s"}

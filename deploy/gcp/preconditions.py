@@ -1,4 +1,4 @@
-"""What must hold before anything is made: variables, billing, permissions, the region, quotas, cost. Nothing is changed here."""
+"""The checks before the first change: variables, billing, permissions, the region, quotas, cost. They change nothing."""
 
 import json
 import os
@@ -26,9 +26,11 @@ _AT_ONCE = 100  # permissions that are asked for in one call
 
 
 def variable_problems(work: Path, place: Place) -> list[str]:
-    """Return what the functions would not start with, before anything is made: our own Settings read the variables.
+    """Return the variables with which the functions would not start, before anything is made: our own
+    Settings read them.
 
-    Reads `services.json` for what was given before, and `secrets-found`. A secret that is stored needs no value now.
+    Reads `services.json` for the values of earlier runs, and `secrets-found`. A stored secret needs no new
+    value.
     """
     running = revisions.read_services(json.loads((work / "services.json").read_text() or "[]"))
     place = as_called(work, place, running)
@@ -47,7 +49,7 @@ def variable_problems(work: Path, place: Place) -> list[str]:
 
 
 def cost_findings(work: Path) -> list[preflight.Finding]:
-    """Return whether the instances may cost more than the ceiling, and write to `costs` what they may cost."""
+    """Return whether the instances may cost more than the ceiling, and write their highest cost to `costs`."""
     known, functions = costs.load(), staging.load_functions()
     most = costs.ceiling(known, os.environ)
     write_rows(work / "costs", ([line] for line in costs.told(known, functions, most)))
@@ -55,7 +57,7 @@ def cost_findings(work: Path) -> list[preflight.Finding]:
 
 
 def project_findings(place: Place) -> Iterator[preflight.Finding]:
-    """Ask whether billing is on, and whether whoever deploys may do all that deploying needs."""
+    """Check whether billing is on, and whether the deploying account has every right that a deployment needs."""
     google = Google()
     try:
         told = google.get("cloudbilling", f"v1/projects/{place.project}/billingInfo")

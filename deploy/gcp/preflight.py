@@ -1,6 +1,5 @@
-"""`python -m deploy.gcp.preflight GCLOUD-VERSION VARIABLE...`: what an operator's machine and variables lack, one line each.
-
-Nothing here calls a service. The scripts ask the project itself.
+"""`python -m deploy.gcp.preflight GCLOUD-VERSION VARIABLE...`: the faults of an operator's machine and variables, one
+line each. It calls no service. The scripts check the project itself.
 """
 
 import json
@@ -40,7 +39,7 @@ _FORMS = {
 
 
 def of_gcloud(version: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the installed gcloud, from what `gcloud version --format=json` prints."""
+    """Yield the faults of the installed gcloud, from the output of `gcloud version --format=json`."""
     present = str(version.get("Google Cloud SDK", "0"))
     major = present.partition(".")[0]
     if major.isdigit() and int(major) < LEAST_GCLOUD:
@@ -67,7 +66,7 @@ class Finding(NamedTuple):
 
 
 def of_billing(told: Mapping[str, Any], project: str) -> Iterator[Finding]:
-    """Yield that billing is off, from what Cloud Billing says of the project."""
+    """Yield a problem if billing is off, according to Cloud Billing's answer about the project."""
     if not told.get("billingEnabled"):
         yield Finding(
             "problem",
@@ -76,7 +75,7 @@ def of_billing(told: Mapping[str, Any], project: str) -> Iterator[Finding]:
 
 
 def of_permissions(wanted: Iterable[str], held: Iterable[str]) -> Iterator[Finding]:
-    """Yield which permissions of the deployer's role whoever deploys does not have. DNS records can be set by hand."""
+    """Yield the permissions of the deployer's role that the deploying account lacks. DNS records can be set by hand."""
     missing = sorted(set(wanted) - set(held))
     dns = [name for name in missing if name.startswith("dns.")]
     others = [name for name in missing if name not in dns]

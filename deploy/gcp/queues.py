@@ -1,7 +1,8 @@
-"""The tenants' queues at deployment: brought to the settings that installing gives them, from the same queues.toml.
+"""The tenants' queues at deployment: they get the same settings as at an install, from the same queues.toml.
 
-Installing makes a queue through `CloudTasksQueue.ensure`. That also lets it run, which a deployment must not do to the queue
-of a tenant whose account is disconnected; so only settings are compared here, by the function that `ensure` reads them with.
+An install makes a queue through `CloudTasksQueue.ensure`, which also lets the queue run. A deployment must not start
+the queue of a tenant whose account is disconnected. So this module compares only settings, with the function with which
+`ensure` reads them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,9 +14,8 @@ from shared.jobs.cloud_tasks import queue_settings
 
 
 def differing(queues: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
-    """Yield for each queue that differs: its id, then what the flags of `gcloud tasks queues update` are to be given.
-
-    `queues` is what `gcloud tasks queues list --format=json` prints.
+    """Yield for each queue that differs: its id, then the values for the flags of `gcloud tasks queues update`.
+    `queues` is the output of `gcloud tasks queues list --format=json`.
     """
     wanted = {direction: _wanted(direction) for direction in Direction}
     for queue in queues:
@@ -64,5 +64,5 @@ def _attempts(number: int) -> str:
 
 
 def _seconds(duration: Any) -> str:
-    # The stubs name the wire's type; what comes out is a timedelta.
+    # The stubs name the wire's type; the real value is a timedelta.
     return f"{int(cast(timedelta, duration).total_seconds())}s"

@@ -1,7 +1,7 @@
-"""Whether the project's quotas are enough for the load balancer, which some new projects cannot have at once.
+"""Whether the project's quotas are enough for the load balancer. In some new projects they are too small.
 
-A project may have no security policies at all, and five backend services, where the public functions need one each. Without
-policies everything else works; without backend services nothing is reached.
+A project may have no security policies at all, and five backend services, where the public functions need one each.
+Without policies everything else works; without backend services no call reaches a function.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,9 +28,8 @@ def shortages(
     backends: Iterable[str],
     policies: Iterable[str],
 ) -> Iterator[Shortage]:
-    """Yield what is too small for what is still to be made.
-
-    `quotas` is what `gcloud compute project-info describe` lists; `backends` and `policies` are there already.
+    """Yield each quota that is too small for the missing resources. `quotas` is the list of `gcloud compute
+    project-info describe`; `backends` and `policies` are those that exist.
     """
     wanted = {
         "BACKEND_SERVICES": {naming.service(f.name) for f in functions.values() if f.public} - set(backends),

@@ -1,6 +1,6 @@
 """The plan as data: every resource that deployment makes, with its final settings, under the name that Terraform has for its type.
 
-It is read from the files that the scripts work from, so that it says what they would do. Secrets have no value here.
+It reads the same files as the scripts, so that it lists exactly their changes. It contains no value of a secret.
 """
 
 import json
@@ -27,7 +27,10 @@ _IAM_TYPES = {
 
 
 def listed(work: Path, place: Place) -> list[Resource]:
-    """Return every resource, in the order in which they can be made. Reads what `plan` and `revisions` have written."""
+    """Return every resource, in the order in which they can be made.
+
+    Reads the files that `plan` and `revisions` have written.
+    """
     return [
         *_project(work),
         *_data(work, place),
@@ -151,7 +154,7 @@ def _balancer(work: Path, place: Place) -> Iterator[Resource]:
         hostname=place.domain,
         certificates=[certificate],
     )
-    # Made where a zone of the project holds the name; what they say, Google tells when it has made what they point to.
+    # Made if a zone of the project holds the name. Google gives their values once their targets exist.
     yield _resource(
         "google_dns_record_set", f"{place.domain}.", type="A", ttl=front.TTL, rrdatas=["extension"]
     )
@@ -219,11 +222,11 @@ def _watching(work: Path) -> Iterator[Resource]:
 def _costs() -> Iterator[Resource]:
     known, functions = costs.load(), load_functions()
     told = costs.listed(known, functions, costs.ceiling(known, os.environ))
-    yield _resource("costs", "dollars", **told)  # no resource: what those above may cost
+    yield _resource("costs", "dollars", **told)  # no resource: the cost of those above
 
 
 def _described(path: Path) -> Resource:
-    """Return what a file says, without what only the next run looks at."""
+    """Return the content of a file, without the parts that only the next run needs."""
     return {
         key: value
         for key, value in json.loads(path.read_text()).items()

@@ -1,7 +1,7 @@
 """The revision that each function should run, the one that it runs, and the step from one to the other.
 
-A revision is known by a fingerprint of everything that makes it: source, settings, variables, versions of secrets. It stands as
-a label on the service, so that a run which changes nothing builds nothing.
+A revision is known by a fingerprint of everything that makes it: source, settings, variables, versions of secrets. The
+fingerprint is a label on the service, so that a run which changes nothing builds nothing.
 """
 
 import base64
@@ -23,7 +23,7 @@ _EVERYTHING = Needs.STORE | Needs.QUEUES | TASKS | Needs.KLAVIYO_APP | Needs.PUB
 _FIXED = {"STORE": "firestore", "QUEUE": "cloud-tasks"}  # whatever the operator's own shell says
 _NOBODY = "no-tenant-is-called-this"
 MADE_IF_MISSING = {"ENCRYPTION_KEYS"}
-# What a secret that is stored already is checked as: only its form matters to the other variables.
+# Stands in for a stored secret in the checks: only its form matters to the other variables.
 STAND_IN = {
     "ENCRYPTION_KEYS": f"stored:{base64.b64encode(bytes(32)).decode()}",
     "KLAVIYO_CLIENT_SECRET": "stored",
@@ -48,7 +48,7 @@ class Running:
 
     @classmethod
     def read(cls, service: Mapping[str, Any]) -> "Running":
-        """Read what `gcloud run services list --format=json` says of one service."""
+        """Read one service of `gcloud run services list --format=json`."""
         status, template = service.get("status", {}), service["spec"]["template"]
         routed = status.get("traffic", [])
         newest = status.get("latestReadyRevisionName", "")
@@ -79,7 +79,7 @@ def _shares(routed: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def read_services(services: Iterable[Mapping[str, Any]]) -> dict[str, Running]:
-    """Return what runs, by the service's name."""
+    """Return the running services by name."""
     return {service["metadata"]["name"]: Running.read(service) for service in services}
 
 
@@ -88,8 +88,8 @@ def plain_variables(
 ) -> dict[str, str]:
     """Return the plain variables of a function, without those that are empty.
 
-    The values that deployment knows come first; then what is `given` in the operator's environment, where an empty value takes a variable
-    away; then what the function has been given before.
+    The values that deployment knows come first. Then come the variables in the operator's environment (`given`), where
+    an empty value removes a variable. Last come the values that the function has now.
     """
     known = _FIXED | {
         "GOOGLE_CLOUD_PROJECT": place.project,
@@ -115,7 +115,7 @@ def variables(
 
 
 def problems(variables: Mapping[str, str]) -> list[str]:
-    """Return what is wrong with the variables of all functions together, one line each, values never repeated."""
+    """Return what is wrong with the variables of all functions together, one line each, without their values."""
     try:
         Settings.from_env(variables, _EVERYTHING)
     except ConfigurationError as error:
@@ -129,7 +129,7 @@ def wanted_fingerprint(
     """Return the fingerprint of a revision: `source` is its staged root, `secrets` the version of each."""
     settings = function.model_dump_json(
         exclude={"first_share", "watch_minutes"}
-    )  # how it comes, not what it is
+    )  # how it is rolled out, not what it is
     parts: list[bytes | str] = [settings, BASE_IMAGE]
     parts += [json.dumps(dict(variables), sort_keys=True), json.dumps(dict(secrets), sort_keys=True)]
     for path in sorted(path for path in source.rglob("*") if path.is_file()):
@@ -138,9 +138,9 @@ def wanted_fingerprint(
 
 
 def action(fingerprint: str, running: Running | None) -> str:
-    """Return what is to be done: `create`, `upgrade`, `promote` a revision that is there already, or `nothing`.
+    """Return the next step: `create`, `upgrade`, `promote` a revision that is there already, or `nothing`.
 
-    `mend` is an upgrade of what has never run: Cloud Run refuses to keep calls where they are when there is no such place.
+    `mend` is an upgrade of a service that has never run: it has no older revision that could keep the calls.
     """
     if running is None:
         return "create"
@@ -152,10 +152,10 @@ def action(fingerprint: str, running: Running | None) -> str:
 
 
 def smoke_path(function: Function, routes: Iterable[Route]) -> str:
-    """Return a path to which a POST changes nothing: our own code refuses it, in every revision.
+    """Return a path where a POST changes nothing: our own code refuses it, in every revision.
 
-    Where a path names a tenant, one that does not exist is refused only after the store has been asked: then the answer shows a
-    revision that has started, is configured, and reaches Firestore.
+    If a path names a tenant, the code refuses an unknown tenant only after a read of the store. Then the answer shows
+    that the revision has started, is configured, and reaches Firestore.
     """
     for route in routes:
         if route.function == function.name and route.path.startswith("/{tenant=*}/"):

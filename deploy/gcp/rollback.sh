@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Calls go back to the revisions that had them before the last upgrade:
 #   PROJECT=... REGION=... [FUNCTION=targets] deploy/gcp/rollback.sh
-# Public functions first: a worker may be newer than what queues its jobs, not older. The next deploy goes forward again.
+# Public functions first: a worker may be newer than the function that queues its jobs, but not older. The next deploy
+# goes forward again.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)

@@ -1,6 +1,8 @@
-"""Whether an upgrade that takes a share of the calls may take all: what it answers, beside what the revision before it answers.
+"""Whether an upgrade that takes a share of the calls may take all: its answers, compared with those of the revision
+before it.
 
-Pure. Both take the same mix of calls at the same time, so that a service that answers 503 while Klaviyo does is no worse for it.
+Pure. Both take the same mix of calls at the same time, so an upgrade that answers 503 because Klaviyo does looks no
+worse.
 """
 
 from collections.abc import Iterable, Mapping
@@ -44,7 +46,10 @@ def counted(series: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
 
 
 def verdict(new: Counts, old: Counts) -> str:
-    """Return what speaks against the new revision, "" if nothing does. A revision that got no calls did nothing wrong."""
+    """Return the reason against the new revision, "" if there is none.
+
+    A revision that got no calls did nothing wrong.
+    """
     for kind, limit in _LIMITS.items():
         count, calls = new.get(kind, 0), sum(new.values())
         if count >= limit.least and count / calls > 2 * _share(kind, old) + limit.more:

@@ -1,23 +1,23 @@
-# How the scripts run gcloud: what they read, what they change, what they say, and how they end. Sourced first, never run.
+# How the scripts run gcloud: their reads, their changes, their messages, and their end. Sourced first, never run.
 # shellcheck shell=bash
 
 # say WORDS...: one line, begun with the step it belongs to.
 say() { printf '%-10s %s\n' "$STEP" "$*"; }
 
-# step NAME: what the lines that follow belong to.
+# step NAME: the heading of the lines that follow.
 step() { STEP=$1; }
 
-# fail WORDS...: say what is wrong, and end this part of the run.
+# fail WORDS...: print the fault, and end this part of the run.
 fail() {
   note_failure "$*"
   say "$*" >&2
   exit 1
 }
 
-# note_failure WORDS...: what the last lines of the run repeat, wherever it happened.
+# note_failure WORDS...: keep a fault, wherever it happened, for the last lines of the run.
 note_failure() { printf '%-10s %s\n' "$STEP" "$*" >>"$WORK/failed"; }
 
-# warn WORDS...: what does not stop the run, but must not be overlooked; the last lines repeat it too.
+# warn WORDS...: a fault that does not stop the run, but must not be overlooked; the last lines repeat it too.
 warn() {
   say "warning: $*"
   printf '%s\n' "$*" >>"$WORK/warnings"
@@ -39,7 +39,7 @@ conclude() {
   [[ ! -s $WORK/dns ]] || cat "$WORK/dns"
 }
 
-# end_tree PROCESS: it and all below it. Each is stopped before those below it are listed, so that it starts no more of them.
+# end_tree PROCESS: it and all below it. Each is stopped before those below it are listed, so that it cannot start more.
 end_tree() {
   local below
   kill -STOP "$1" 2>/dev/null || return 0
@@ -48,10 +48,11 @@ end_tree() {
   kill -CONT "$1" 2>/dev/null || true
 }
 
-# A script runs once more as a child of itself. This shell owns the folder through which things are passed on, new secrets among
-# them; it takes that away, says what failed, and ends with the status of the child. A trap on EXIT would decide that status in
-# bash 3.2, which macOS has. A signal may come to this shell alone, and what runs in the background does not hear of Ctrl-C: this shell
-# ends all of it. Who reads what is said may go away (`make deploy | head`): that ends each part at its next word, and nothing is left.
+# A script runs once more as a child of itself. This shell owns the working folder, in which new secrets may lie. It
+# removes the folder, repeats the failures, and ends with the status of the child. A trap on EXIT would decide that
+# status in bash 3.2, which macOS has. A signal may reach this shell alone, and background processes do not get Ctrl-C:
+# this shell ends all of them. The reader of the output may go away (`make deploy | head`): each part then ends at its
+# next output, and nothing is left.
 if [[ -z ${DEPLOY_FOLDER:-} ]]; then
   DEPLOY_FOLDER=$(mktemp -d) # 0700
   export DEPLOY_FOLDER
@@ -77,25 +78,25 @@ fi
 
 WORK=$DEPLOY_FOLDER
 STEP=deploy
-# shellcheck disable=SC2034 # the steps name what they make by it
+# shellcheck disable=SC2034 # the steps use it in the names of resources
 MADE_BY=omneo-klaviyo-extension
 DRY_RUN=${DRY_RUN:-}
 PYTHON=${PYTHON:-$ROOT/.venv/bin/python}
 RETRY_SECONDS=${RETRY_SECONDS:-5}
 export CLOUDSDK_CORE_PROJECT=${PROJECT:-} CLOUDSDK_CORE_DISABLE_PROMPTS=1
-# gcloud would keep what it prints, policies and names in them, in files of its own.
+# Otherwise gcloud keeps its output in files of its own, with policies and names in them.
 export CLOUDSDK_CORE_DISABLE_FILE_LOGGING=1
 # shellcheck source=deploy/gcp/patience.sh
 . "$ROOT/deploy/gcp/patience.sh"
 
-# planner ARGUMENTS...: the modules beside these scripts, which work out what is to be done.
+# planner ARGUMENTS...: the modules beside these scripts, which plan the steps.
 planner() {
   (cd "$ROOT" && "$PYTHON" -m deploy.gcp --project="$PROJECT" --number="${NUMBER:-0}" --region="$REGION" \
     --domain="${DOMAIN:-}" "$@")
 }
 
-# ask_google ARGUMENTS...: the planner, where it asks what gcloud has no command for; as gcloud's account, whose token stays off the
-# command line.
+# ask_google ARGUMENTS...: the planner, for questions for which gcloud has no command. It uses gcloud's account, whose
+# token stays off the command line.
 ask_google() {
   local GOOGLE_TOKEN
   GOOGLE_TOKEN=$(gcloud auth print-access-token)
@@ -104,14 +105,15 @@ ask_google() {
   planner "$@"
 }
 
-# observe FILE COMMAND...: put what a command that changes nothing prints into $WORK/FILE. What is not there is an empty file.
+# observe FILE COMMAND...: put the output of a command that changes nothing into $WORK/FILE. The file is empty if the
+# resource does not exist.
 observe() {
   local file=$WORK/$1
   shift
   attempt "$@" >"$file"
 }
 
-# observe_of API FILE COMMAND...: the same, of a service that a new project may not have switched on; then there is nothing.
+# observe_of API FILE COMMAND...: the same for an API that may be off in a new project; then the file is empty.
 observe_of() {
   if grep -qx "$1.googleapis.com" "$WORK/apis-on"; then
     observe "${@:2}"
@@ -120,7 +122,7 @@ observe_of() {
   fi
 }
 
-# change WORDS COMMAND...: say what is done and do it, or with DRY_RUN=1 only say it.
+# change WORDS COMMAND...: announce a change and make it; with DRY_RUN=1 only announce it.
 change() {
   local words=$1
   shift
@@ -139,13 +141,14 @@ known() { awk -F '\t' -v name="$1" '$1 == name { found = 1; exit } END { exit !f
 # described FILE NAME: the second column of that line, by which an earlier run says what it made.
 described() { awk -F '\t' -v name="$2" '$1 == name { print $2; exit }' "$WORK/$1"; }
 
-# marked FILE: what was found that carries a fingerprint, alone or in brackets at the end of its description: ours, of whatever version.
+# marked FILE: the resources that carry a fingerprint, alone or in brackets at the end of the description: ours, of any
+# version.
 marked() { grep -E $'^[^\t]*\t([^\t]*\\()?[0-9a-f]{20}\\)?(\t|$)' "$WORK/$1" | cut -f1 || true; }
 
 # only PATTERN < NAMES: those of which the whole is of the pattern.
 only() { grep -xE -- "$1" || true; }
 
-# beyond FILE COLUMN < NAMES: those that are not in the column of what our own files give: an earlier version made them.
+# beyond FILE COLUMN < NAMES: the names that are not in the column of our own files: an earlier version made them.
 beyond() { grep -vxF -f <(cut -f"${2:-1}" "$WORK/$1") || true; }
 
 # at_once COUNT FUNCTION < ROWS: call the function with the columns of each row, so many at a time; fail if any failed.
@@ -190,9 +193,9 @@ side_by_side() {
   return "$failed"
 }
 
-# bind WHAT ACCESS-FILE POLICY-FILE READ... -- WRITE...: make an IAM policy say what it should; the write is given the new policy's
-# file. Somebody may change the policy between the two: Google refuses what was not made from its newest state, so that both are
-# done again, together.
+# bind WHAT ACCESS-FILE POLICY-FILE READ... -- WRITE...: bring an IAM policy to the wanted state; the write gets the new
+# policy's file. If somebody changes the policy between the read and the write, Google refuses the write. Then both run
+# again, together.
 bind() {
   local what=$1 wanted=$WORK/$2 policy=$3
   local -a reading=()
@@ -222,5 +225,5 @@ bind() {
   return "$status"
 }
 
-# bind_later WHAT: with DRY_RUN=1, access to what is yet to be made.
+# bind_later WHAT: with DRY_RUN=1, access to a resource that does not exist yet.
 bind_later() { say "would: access to $1: brought up to date"; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What stands where, and what costs money; changes nothing:
+# The state of every resource, and those that cost money; changes nothing:
 #   PROJECT=... REGION=... deploy/gcp/status.sh
 set -euo pipefail
 

@@ -1,4 +1,4 @@
-"""The rules of an upgrade: what it does with each function, how calls move to the new revision, and when they move back."""
+"""The rules of an upgrade: the step for each function, how calls move to the new revision, and when they move back."""
 
 import json
 import os
@@ -17,9 +17,10 @@ from deploy.gcp.tables import rows_in, words_in, write_rows
 
 
 def write_revisions(work: Path, place: Place) -> None:
-    """Stage every function, compare it with what runs, and write what is to be done.
+    """Stage every function, compare it with the running one, and write the next step.
 
-    Reads `services.json` and one `version-SECRET` file for each secret from the same folder, and whether `limits-left-out` is there.
+    Reads `services.json` and one `version-SECRET` file for each secret from the same folder, and whether
+    `limits-left-out` exists.
     """
     # Empty takes it away again: the doctor warns only as long as it is so.
     asked = os.environ | {"ADDRESS_LIMITS": "none" if (work / "limits-left-out").exists() else ""}
@@ -28,7 +29,7 @@ def write_revisions(work: Path, place: Place) -> None:
     place = as_called(work, place, running)
     routes = staging.load_routes()
     rows = []
-    # Workers come first: what a public function queues, a worker must know.
+    # Workers come first: a worker must know every job that a public function queues.
     for function in sorted(staging.load_functions().values(), key=lambda function: function.public):
         service = naming.service(function.name)
         now = running.get(service)
@@ -61,7 +62,7 @@ def write_revisions(work: Path, place: Place) -> None:
 
 
 def write_traffic(work: Path) -> None:
-    """Write which revisions calls go to, and how an upgrade comes. Reads `services.json`.
+    """Write the revisions that take calls, and how an upgrade is rolled out. Reads `services.json`.
 
     Columns: service; newest revision; the one that takes all calls; the one that takes the most beside the newest; the one before
     the last upgrade; "-" for none. Then the first share of an upgrade, and for how many minutes it is watched.

@@ -1,4 +1,4 @@
-"""Makes of watching.yaml what Cloud Monitoring and Cloud Logging take: log-based metrics, one dashboard, alert policies."""
+"""Turns watching.yaml into log-based metrics of Cloud Logging, and a dashboard and alert policies of Cloud Monitoring."""
 
 import json
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ class Metric(_Row):
 
 
 class Chart(_Row):
-    """One chart: of which metric, narrowed how, shown as what, one line for each value of `by`."""
+    """One chart: its metric, its filter, its form, and one line for each value of `by`."""
 
     title: str
     metric: str
@@ -95,7 +95,7 @@ class Watching(_Row):
 
 
 def load() -> Watching:
-    """Return what watching.yaml says."""
+    """Return the content of watching.yaml."""
     path = Path(__file__).with_name("watching.yaml")
     return Watching.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 
@@ -173,7 +173,7 @@ def alert_policy(name: str, alert: Alert, hosts: Sequence[str] = ()) -> Describe
 
 
 def uptime_check(uptime: Uptime, host: str) -> list[str]:
-    """Return the check of a public name as the script's row: what gcloud's flags are given, then a fingerprint."""
+    """Return the check of a public name as the script's row: the values of gcloud's flags, then a fingerprint."""
     row = [
         host,
         uptime.path,

@@ -27,7 +27,7 @@ def run() -> None:
 
 @commands.command()
 def serve() -> None:
-    """The bundle alone, talking to what the environment names."""
+    """The bundle alone, with the services that the environment names."""
     from deploy.local.serve import serve
 
     serve()
@@ -46,7 +46,7 @@ def fresh() -> None:
 @click.option("--job", default="", help="Only lines of this job; the first characters of its id are enough.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def logs_(tenant: str, job: str, as_json: bool) -> None:
-    """Follow what all functions write, in one stream, until Ctrl-C."""
+    """Follow the logs of all functions in one stream, until Ctrl-C."""
     folder = logs.newest_folder(data_dir(os.environ), port(os.environ))
     if folder is None:
         raise StartError("There are no logs yet: make run or make serve writes them.")
@@ -59,7 +59,7 @@ def logs_(tenant: str, job: str, as_json: bool) -> None:
 
 
 def main() -> None:
-    """Run the command, and report what stops it in one readable message."""
+    """Run the command, and report an error that stops it in one readable message."""
     try:
         commands(prog_name="python -m deploy.local")
     except (ConfigurationError, StartError, StagingError) as error:

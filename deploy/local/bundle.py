@@ -53,12 +53,13 @@ _LOCAL_ONLY = ("CLOUD_TASKS_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST")
 
 
 class Bundle:
-    """Everything that runs for `make run` and `make serve`, but the sandbox. Use as a context manager, or `start`.
+    """Everything that runs for `make run` and `make serve`, except the sandbox. Use as a context manager, or `start`.
 
     `environment` is completed for one machine (see `complete_environment`); functions get their share of it. Ports are those of
-    `ports.py` from `port` on; with 0 they are free ones. Everything kept is below `data_dir`. `say` is told what an operator should know, in one line;
-    `echo`, when given, gets the functions' log lines as (name, line). `minute` is how many seconds one of the schedule lasts.
-    `watch`, when given, is told of each call that the gateway leads to a function, and of its answer.
+    `ports.py` from `port` on; with 0 they are free ones. All kept data is below `data_dir`. `say` gets one line for
+    each thing that an operator should know; `echo`, if given, gets the functions' log lines as (name, line). `minute`
+    is the length of a minute of the schedule, in seconds. `watch`, if given, gets each call that the gateway leads to a
+    function, and its answer.
     """
 
     def __init__(
@@ -145,7 +146,7 @@ class Bundle:
                 time.sleep(_POLL)
 
     def also_serve(self, paths: Sequence[str], port: int, timeout: float) -> None:
-        """Lead what no route of the product takes at these paths to one more port; see `Gateway.also_serve`."""
+        """Lead the calls at these paths that no route of the product takes to one more port; see `Gateway.also_serve`."""
         if self._gateway is None:
             raise StartError("the bundle was not started")
         self._gateway.also_serve(paths, Upstream(port, timeout))
@@ -272,10 +273,9 @@ class Bundle:
 def complete_environment(
     given: Mapping[str, str], data_dir: Path, workers: Mapping[str, str], *, tasks_port: int | None
 ) -> dict[str, str]:
-    """Return `given` with what one machine knows better, and defaults for what only the cloud needs.
-
-    Workers are reached on their own ports, a local queue on its own, and a SQLite store at an absolute path, because each function has its
-    own working directory. Without a local queue (`tasks_port` None) given worker URLs stay.
+    """Return `given` with the values of this machine, and defaults for values that only the cloud needs. Workers and a
+    local queue have their own ports. A SQLite store has an absolute path, because each function has its own working
+    directory. Without a local queue (`tasks_port` None) given worker URLs stay.
     """
     own = {f"{name.upper()}_URL": url for name, url in workers.items()}
     completed = {

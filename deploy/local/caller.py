@@ -36,7 +36,7 @@ class _TooLargeError(Exception):
 
 
 class _BrokenBodyError(Exception):
-    """The client left, fell silent or sent what is no HTTP in the middle of its body."""
+    """The client left, stopped sending, or sent invalid HTTP in the middle of its body."""
 
 
 class _Body:
@@ -92,7 +92,7 @@ class Caller(socketserver.BaseRequestHandler):
     server: "Listener"
     request: socket.socket
     _seen: Exchange | None = None
-    _untold: contextlib.ExitStack  # of the watcher, who is told once, when it is closed
+    _untold: contextlib.ExitStack  # of the watcher, who gets it once, when it is closed
 
     def handle(self) -> None:
         self.server.connections.add(self.request)
@@ -147,7 +147,7 @@ class Caller(socketserver.BaseRequestHandler):
         return event
 
     def received(self) -> h11.Event | None:
-        """Return what has come, None if nothing whole is here."""
+        """Return the received message, None if none is complete."""
         event = self._http.next_event()
         return event if isinstance(event, h11.Event) else None
 
@@ -180,7 +180,7 @@ class Caller(socketserver.BaseRequestHandler):
         return h11.Request(method=request.method, target=request.target, headers=headers)
 
     def _watched(self, pool: Pool, request: h11.Request, body: _Body) -> None:
-        """Forward the request. The watcher, if there is one, is told what came of it before the caller has the whole answer."""
+        """Forward the request. The watcher, if there is one, gets the result before the caller has the whole answer."""
         watch = None if pool in self.server.unwatched else self.server.watch
         if watch is None:
             self._forward(pool, request, body)

@@ -1,7 +1,7 @@
 """`make run`: the bundle with a sandbox Omneo and Klaviyo and a demo tenant, and one event sent from end to end.
 
-The tenant, its keys and all data stay between starts. The event is a new one each time: a reward is issued in Omneo. Each hop's time
-is read back from the records of those who saw it: the sandbox Omneo, the queue, and the sandbox Klaviyo.
+The tenant, its keys and all data stay between starts. The event is a new one each time: a reward is issued in Omneo.
+The time of each hop comes from the records of the sandbox Omneo, the queue, and the sandbox Klaviyo.
 """
 
 import json
@@ -63,7 +63,7 @@ _BEGIN_ANEW = "`make fresh` lets the next start begin anew."
 
 @dataclass(frozen=True)
 class Hop:
-    """Something that happened to the event, when, and who recorded it."""
+    """One step of the event, with its time and its recorder."""
 
     at: float
     what: str
@@ -71,7 +71,7 @@ class Hop:
 
 
 def run() -> None:
-    """Start everything, send one event, say what happened, and serve until stopped.
+    """Start everything, send one event, print its steps, and serve until stopped.
 
     Raises:
         StartError: something did not come up, or the event did not arrive.
@@ -104,7 +104,7 @@ class Demo:
 
 @contextmanager
 def playing(folder: Path, first: int, ports: Mapping[str, int]) -> Iterator[Demo]:
-    """Start everything that `make run` shows, on these ports, with what `folder` keeps; stop it in the end.
+    """Start everything that `make run` shows, on these ports, with the data in `folder`; stop it in the end.
 
     Raises:
         StartError: something did not come up.
@@ -135,7 +135,7 @@ def playing(folder: Path, first: int, ports: Mapping[str, int]) -> Iterator[Demo
 
 
 def forget() -> None:
-    """Remove what `run` keeps on this port.
+    """Remove the data that `run` keeps for this port.
 
     Raises:
         StartError: it is running.
@@ -153,9 +153,8 @@ def _folder(first: int) -> Path:
 
 
 def _resumed(folder: Path, sandbox: Sandbox, first: int) -> Keys:
-    """Give the sandbox what it held, and return the keys; where something is missing, empty the folder and return new keys.
-
-    On free ports everything begins anew: what is stored names addresses that are gone.
+    """Give the sandbox its data back, and return the keys. If something is missing, empty the folder and return new
+    keys. On free ports everything begins anew, because the stored data names addresses that are gone.
     """
     keys = Keys.read(folder / "keys.json")
     if keys is not None and first:
@@ -179,7 +178,7 @@ def _bundle(sandbox: Sandbox, folder: Path, first: int, keys: Keys, watch: Watch
 
 
 def _secrets(environment: Mapping[str, str], keys: Keys) -> list[str]:
-    """Return what no page shows, wherever it stands."""
+    """Return the secrets, which no page shows anywhere."""
     encryption = [part.partition(":")[2] for part in environment["ENCRYPTION_KEYS"].split(",")]
     return [keys.installation_key, keys.webhook_secret, environment["KLAVIYO_CLIENT_SECRET"], *encryption]
 
@@ -206,12 +205,12 @@ def _kept_and_reloaded(sandbox: Sandbox, bundle: Bundle, folder: Path) -> Iterat
         yield
     finally:
         reload.stop()
-        bundle.stop()  # first, so that what it did last is kept too
+        bundle.stop()  # first, so that its last acts are kept too
         keeper.stop()
 
 
 def _send_one_event(sandbox: Sandbox, bundle: Bundle) -> list[Hop]:
-    """Let a reward be issued in Omneo and return what everybody saw of it, in the order of time."""
+    """Issue a reward in Omneo and return the steps that everybody recorded, in the order of time."""
     number = time.time_ns() // 1_000_000  # a new one each time
     context = {
         "id": number,

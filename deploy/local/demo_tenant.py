@@ -61,7 +61,7 @@ def make_tenant(sandbox: Sandbox, bundle: Bundle, keys: Keys) -> Keys:
     """Make the tenant on both sides, install it, and return the keys with its installation key.
 
     Raises:
-        StartError: a command or the install did not do what it should.
+        StartError: a command or the install failed.
     """
     omneo = sandbox.omneo.tenant(TENANT)
     credentials = {"omneo_token": omneo.token, "omneo_signing_secret": omneo.signing_secret}
@@ -77,14 +77,14 @@ def make_tenant(sandbox: Sandbox, bundle: Bundle, keys: Keys) -> Keys:
 
 
 def let_klaviyo_deliver(sandbox: Sandbox) -> None:
-    """Let Klaviyo send what it has for webhooks by itself, and let every call go well."""
+    """Let Klaviyo deliver to its webhooks without an order, and let every call succeed."""
     sandbox.klaviyo.auto_deliver = _DELIVERED_EVERY
     sandbox.klaviyo.faults.clear()
     sandbox.omneo.faults.clear()
 
 
 def customer(sandbox: Sandbox) -> dict[str, Any]:
-    """Return Jane as Omneo has her, who is made if she is not there."""
+    """Return Jane's profile in Omneo, and make it if it does not exist."""
     people = sandbox.omneo.profiles(TENANT)
     found = next((person for person in people if person["email"] == EMAIL), None)
     return found or sandbox.omneo.profile(TENANT, email=EMAIL, first_name="Jane", last_name="Doe")

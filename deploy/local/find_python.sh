@@ -3,8 +3,8 @@
 #   find_python.sh             the newest
 #   find_python.sh PROGRAM     that one, if the project runs on it; 3.12 and python3.12 mean any of that version
 #   find_python.sh --all       one of each version, as VERSION and PROGRAM, the newest first
-# Written for bash 3.2, which macOS has. pyenv has a program of every version in PATH, also of those that are not active and do
-# not run, so each candidate is started before it is taken.
+# Written for bash 3.2, which macOS has. pyenv puts a program of every version into PATH, even of versions that do not
+# run. So each candidate is started before it is taken.
 set -u
 
 VERSIONS="3.13 3.12 3.11"

@@ -1,8 +1,7 @@
-"""Loopback ports that nothing listens on, and that no other process of ours takes before whoever asked has bound them.
-
-A port that is merely free may be another's a moment later: the tests of one run are several processes, and each looks for ports for the
-children it is about to start. So a process claims a block of ports, by a mark that each of them sees and that ends with it, and gives
-out only its own.
+"""Loopback ports on which nothing listens, and which no other process of ours takes before the caller binds them.
+Another process may take a free port a moment later: the tests of one run are several processes, and each looks for
+ports for its children. So a process claims a block of ports and gives out only ports of that block. The claim is a mark
+that all processes see, and it ends with its process.
 """
 
 import contextlib

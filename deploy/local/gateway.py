@@ -54,7 +54,8 @@ class Gateway:
         )
 
     def also_serve(self, paths: Sequence[str], upstream: Upstream) -> None:
-        """Lead what no route takes at these paths to one more server, from now on. Nobody watches these calls.
+        """Lead the calls at these paths that no route takes to one more server, from now on. Nobody watches these
+        calls.
 
         Raises:
             ValueError: a path's template is malformed.
@@ -76,7 +77,7 @@ class Gateway:
 
 
 class Listener(socketserver.ThreadingTCPServer):
-    """Accepts connections, each for a thread of its own, and knows which pool of connections leads to which function."""
+    """Accepts connections, each in its own thread, and knows the pool of connections of each function."""
 
     allow_reuse_address = True
     daemon_threads = True

@@ -1,7 +1,6 @@
-"""Ends child processes when their parent no longer can: it was killed, or it crashed.
-
-The guard is a process that holds the other end of a pipe. When the parent is gone, however it went, the pipe closes and the guard
-ends every process group that is left. Only the standard library is used, because the guard runs this file by itself.
+"""Ends child processes if their parent was killed or has crashed. The guard is a process that holds the other end of a
+pipe. When the parent is gone for any reason, the pipe closes and the guard ends every process group that is left. It
+uses only the standard library, because the guard runs this file alone.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""The hints of `make run`: each hint is one line to copy, below a line that says what it does."""
+"""The hints of `make run`: each hint is one line to copy, below a line that describes it."""
 
 import json
 import shlex
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Place:
-    """The values in the commands of the hints: addresses, ids and keys of the demo that runs, and what reads JSON (`jq`)."""
+    """The values in the commands of the hints: addresses, ids and keys of the demo that runs, and the program that reads JSON (`jq`)."""
 
     url: str
     klaviyo: str

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# install.sh ENVIRONMENT LOCK [PYTHON]: installs what the lock file lists into the environment, which is made if it is missing or is
-# of another Python than the one named. Every hash is checked. Uses uv where it is installed, else pip. Written for bash 3.2.
+# install.sh ENVIRONMENT LOCK [PYTHON]: installs the packages of the lock file into the environment. It makes the
+# environment if that is missing or belongs to another Python than the named one. Every hash is checked. Uses uv where
+# it is installed, else pip. Written for bash 3.2.
 set -eu
 
 environment=$1 lock=$2 wanted=${3:-}

@@ -1,7 +1,7 @@
 """Keeps a whole sandbox in a file, so that `make run` goes on where it stopped: profiles, consents, events, installs, webhooks.
 
 The file holds the sandbox's objects as they are, and so is only good for the same source of the sandbox; with any other it counts as
-missing. It is ours alone: what is read from it is run, so nobody else may write it.
+missing. Reading the file runs code from it, so only this user may write it.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ class Keeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """Keep it as it is now, and no more."""
+        """Keep its present state, and stop keeping later ones."""
         self._stopping.set()
         self._thread.join()
         save(self._sandbox, self._path)
@@ -75,7 +75,7 @@ def save(sandbox: Sandbox, path: Path) -> None:
 
 
 def restore(path: Path, sandbox: Sandbox) -> None:
-    """Give a sandbox that has not been started what the file holds.
+    """Load the file into a sandbox that has not been started.
 
     Raises:
         CannotRestoreError: there is no such file, or the source of the sandbox was another one then.
@@ -99,9 +99,8 @@ def _fingerprint() -> str:
 
 
 def _as_new(value: Any) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
-    """Return how a thing that cannot be written is made anew, None for what can be written.
-
-    Locks are free and rounds are off; the calls that were received are not kept, a template environment has no state.
+    """Return a function that makes a new object in place of one that cannot be written, None for one that can. Locks
+    are free and rounds are off; received calls are not kept, and a template environment has no state.
     """
     match value:
         case Calls():

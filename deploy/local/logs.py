@@ -1,4 +1,4 @@
-"""`make logs`: what all functions of a running bundle write, as one stream in the order of time, for a person or as JSON."""
+"""`make logs`: the logs of all functions of a running bundle, as one stream in the order of time, for a person or as JSON."""
 
 import json
 import sys
@@ -93,7 +93,7 @@ def follow(folder: Path, wanted: Wanted, sleep: Callable[[float], None] = time.s
 
 
 def as_text(line: Line) -> str:
-    """Return the line for a person: time, function, severity, message, and what else it says.
+    """Return the line for a person: time, function, severity, message, and its other fields.
 
     >>> as_text(Line("2026-11-21T10:00:00.123Z", "targets", '{"severity": "INFO", "message": "call answered", "status": 202}'))
     '10:00:00.123 targets          INFO     call answered  status=202'
@@ -127,7 +127,7 @@ def _value(value: Any) -> str:
 
 
 def newest_folder(data_dir: Path, port: int) -> Path | None:
-    """Return the logs of `make run` on this port or of `make serve`, whichever wrote last; None if neither has run here."""
+    """Return the logs of `make run` on this port or of `make serve`, the one that wrote last; None if both have never run here."""
     folders = [data_dir / f"demo-{port}" / "logs", data_dir / "logs"]
     written = {
         folder: max((path.stat().st_mtime for path in folder.glob("*.log")), default=0.0)

@@ -1,4 +1,7 @@
-"""The path templates of Google's URL maps, as far as routes.yaml uses them. The caller decides what a match leads to."""
+"""The path templates of Google's URL maps, as far as routes.yaml uses them.
+
+The caller decides the effect of a match.
+"""
 
 import re
 from collections.abc import Callable

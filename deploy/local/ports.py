@@ -43,7 +43,7 @@ def kept_ports(path: Path) -> dict[str, int]:
 
 
 def with_kept(ports: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
-    """Return the ports with those of `before`; what would listen on one of them too gets a free one.
+    """Return the ports with those of `before`; a service whose port is among them gets a free one.
 
     >>> with_kept({"worker": 8085, "admin": 8086}, {"worker": 8090})
     {'worker': 8090, 'admin': 8086}
@@ -62,7 +62,7 @@ def check_free(ports: Mapping[str, int]) -> None:
     """Check that nobody listens on any of these ports; 0 is always free.
 
     Raises:
-        StartError: names each that is taken, and what to do.
+        StartError: names each port that is taken, and the remedy.
     """
     taken = {name: port for name, port in ports.items() if port and not is_free(port)}
     if not taken:

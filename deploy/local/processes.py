@@ -1,7 +1,8 @@
 """Child processes that live as long as we do: started, watched, started again, and never left behind.
 
-Each child leads a process group of its own, so a Ctrl-C reaches it through us and in our order; `guard.py` ends those that are left
-when we are killed. The output of a child goes into its log, each line with the time. This module does not know what the children do.
+Each child leads a process group of its own, so a Ctrl-C reaches it through us and in our order; `guard.py` ends the
+children that are left when we are killed. The output of a child goes into its log, each line with the time. This module
+does not know the work of the children.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ _SHOWN_LINES = 15
 _KEPT_LINES = 500  # of one life; the log has them all
 _POLL = 0.02
 _LAST_LINES = (
-    2.0  # seconds for the last lines of a process that has ended; who inherited its output may hold it open
+    2.0  # seconds for the last lines of a process that has ended; its children may hold its output open
 )
 
 
@@ -39,7 +40,7 @@ class StartError(Exception):
 class Process:
     """A process to start. `env` is its whole environment; its output is appended to `log`, each line with the time in UTC.
 
-    `ready` is asked again and again until it says yes; it is given what the process has written since it started.
+    `ready` is called again and again until it returns true; it gets the output of the process since its start.
     """
 
     name: str
@@ -64,7 +65,7 @@ def listening(port: int) -> Callable[[str], bool]:
 class Supervisor:
     """Starts processes and keeps them running until `stop`.
 
-    `say` is told, in one line, when a child stopped by itself. `echo`, when given, gets every line that children write,
+    `say` gets one line when a child stops without an order. `echo`, when given, gets every line that children write,
     as (name, line), in threads of its own.
     """
 
@@ -86,10 +87,8 @@ class Supervisor:
         self._guard = Guard(grace)
 
     def start(self, process: Process) -> None:
-        """Start it and return at once; `wait_ready` says whether it came up.
-
-        Raises:
-            StartError: its program cannot be run at all.
+        """Start it and return at once; `wait_ready` says whether it came up. Raises: StartError: its program cannot be
+        run.
         """
         child = _Child(process, self._echo)
         self._spawn(child)
@@ -115,9 +114,8 @@ class Supervisor:
                 time.sleep(_POLL)
 
     def restart(self, prepare: Mapping[str, Callable[[], None]]) -> None:
-        """Stop these processes, call what `prepare` has for each, and start it again, all of them at once.
-
-        Returns when all have stopped. One that is waiting to be started again does not wait any longer.
+        """Stop these processes, call the function in `prepare` for each, and start them again, all at once. It returns
+        when all have stopped. A process that waits for its restart starts now.
         """
         for name, work in prepare.items():
             self._children[name].change(work)
@@ -129,7 +127,7 @@ class Supervisor:
             child.signal(signal.SIGKILL)
 
     def output(self, name: str) -> str:
-        """Return what the process has written since it was last started; of much, the end."""
+        """Return the output of the process since its last start; if it is long, only the end."""
         return self._children[name].output()
 
     def pid(self, name: str) -> int:
@@ -171,7 +169,7 @@ class Supervisor:
             child.group = None  # the number may soon be somebody else's
             self._guard.forget(child.popen.pid)
             child.finish_log()
-            # Asked once more: it may have said so with its last words, and who waits for it may hear that only now.
+            # Asked once more: its last output may say so, and the caller may see that output only now.
             if self._stopping.is_set() or not child.is_ready():
                 child.exited.set()
                 return
@@ -271,7 +269,7 @@ class _Child:
         return "".join(list(self._lines))
 
     def is_ready(self) -> bool:
-        """Return whether it has been ready, in this life or an earlier one: all who ask are told the same."""
+        """Return whether it has been ready, in this life or an earlier one: every caller gets the same answer."""
         with self._asking:
             self._was_ready = self._was_ready or self.process.ready(self.output())
             return self._was_ready

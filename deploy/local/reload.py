@@ -1,4 +1,4 @@
-"""Starts functions again when their source changes: those whose folder it is, or all of them when it is `shared/`."""
+"""Starts functions again when their source changes: those whose folder has changed, or all of them if `shared/` has."""
 
 import threading
 from collections.abc import Callable, Collection, Iterable
@@ -14,7 +14,8 @@ _STAGED = ("functions", "shared")
 class Reload:
     """Watches the source of the functions in a thread, from `start` until `stop`.
 
-    `restart` is given the names of the functions to start again; `say` is told what changed and when they answer.
+    `restart` gets the names of the functions to start again; `say` gets a line about the change, and one when they
+    answer.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Reload:
         self._thread.start()
 
     def stop(self) -> None:
-        """Watch no more. Safe to call again."""
+        """Stop watching. Safe to call again."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()

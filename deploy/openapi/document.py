@@ -102,7 +102,7 @@ def document() -> Json:
 
 
 def text() -> str:
-    """Return what stands in openapi.json."""
+    """Return the text of openapi.json."""
     return json.dumps(document(), indent=1, ensure_ascii=False) + "\n"
 
 

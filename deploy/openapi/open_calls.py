@@ -23,7 +23,7 @@ TO_KLAVIYO = Answer(
     media="",
     headers={"Location": "Klaviyo's address", "Set-Cookie": "binds the browser"},
 )
-# Each refusal is a page that says why, and what to do.
+# Each refusal is a page with the reason and the remedy.
 PAGES: Mapping[int, Answer] = {
     400: Answer("A page that says why the install stops here.", media=HTML),
     401: Answer(

@@ -9,7 +9,7 @@ Json = dict[str, Any]
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 HTML = "text/html"
-# What any call of a function with the policy `endpoint` may be answered.
+# The answers that any call of a function with the policy `endpoint` may get.
 EVERYWHERE = (400, 401, 404, 405, 413, 500, 503)
 
 
@@ -58,7 +58,7 @@ class Answer:
     schema: Json | None = None
     example: Any = None
     media: str = JSON
-    headers: Mapping[str, str] = field(default_factory=dict)  # what each says, by its name
+    headers: Mapping[str, str] = field(default_factory=dict)  # the description of each, by its name
 
     def written(self) -> Json:
         """Return the Response Object."""
@@ -107,7 +107,10 @@ def _content(schema: Json, examples: Mapping[str, Any]) -> Json:
 
 
 def an_object(required: Mapping[str, Json], optional: Mapping[str, Json] | None = None) -> Json:
-    """Return the schema of an object with these properties. It may gain others: a reader passes over what it does not know."""
+    """Return the schema of an object with these properties.
+
+    It may gain others: a reader ignores properties that it does not know.
+    """
     return {
         "type": "object",
         "required": list(required),

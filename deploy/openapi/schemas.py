@@ -25,7 +25,7 @@ from shared.traffic.rules.counts import What
 
 
 def settings() -> Json:
-    """Return the schema of what PUT takes, without the names of the time zones: a machine may know more of them than another."""
+    """Return the schema of the body of PUT, without the names of the time zones: machines know different ones."""
     schema = settings_schema(WEBHOOK_SECRET_LENGTH)
     zone = schema["properties"]["timezone"]
     zone["anyOf"][0].pop("enum")
@@ -34,7 +34,7 @@ def settings() -> Json:
 
 
 def inlined(schema: Json) -> Json:
-    """Return the schema with its own references replaced by what they name: in openapi.json they would lead nowhere."""
+    """Return the schema with each reference replaced by its target: in openapi.json the references would lead nowhere."""
 
     def with_values(value: Any) -> Any:
         if isinstance(value, dict):

@@ -1,6 +1,5 @@
-"""Recorded answers: what a call got, with made-up values, one file an answer. A folder of them is read by tests.
-
-Scrubbing is scrubbing.py's; here is the format alone.
+"""Recorded answers of calls, with made-up values, one file for each answer. Tests read a folder of them. Only the
+format is here; scrubbing.py removes the real values.
 """
 
 import json
@@ -16,11 +15,12 @@ _NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
 
 @dataclass(frozen=True)
 class RecordedAnswer:
-    """An answer and what it was asked for, every value made up.
+    """An answer and its request, with made-up values.
 
-    `path` has `{id}` in place of ids, and `*` for method and path means every operation of the service. `parameters` are the names of the
-    query's. `sent` and `body` are JSON, None for none; `text` is a body that is no JSON. Names of headers are in small letters.
-    `case` says in a sentence how it comes about, `source` on whose word it stands here.
+    `path` has `{id}` in place of ids, and `*` for method and path means every operation of the service. `parameters`
+    are the names of the query's parameters. `sent` and `body` are JSON, or None; `text` is a body that is not JSON.
+    Names of headers are in small letters. `case` says in a sentence when the answer comes, and `source` where it is
+    from.
     """
 
     service: str
@@ -43,7 +43,7 @@ class RecordedAnswer:
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """The codes that a refusal gives, each once, in the order of the alphabet; none of a success."""
+        """The codes that a refusal gives, each once, in the order of the alphabet; a success has no codes."""
         return codes_of(self.body) if self.status >= 400 else ()
 
     @property
@@ -54,7 +54,7 @@ class RecordedAnswer:
         return "-".join(filter(None, (method, words))) + "." + "-".join([str(self.status), *self.codes])
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as it stands in its file."""
+        """Return the answer in the form of its file."""
         parameters = {"parameters": list(self.parameters)} if self.parameters else {}
         sent = {} if self.sent is None else {"body": self.sent}
         body = {"text": self.text} if self.text else {} if self.body is None else {"body": self.body}
@@ -90,7 +90,10 @@ def read_answers(folder: Path) -> list[RecordedAnswer]:
 
 
 def write_answers(answers: Iterable[RecordedAnswer], folder: Path) -> list[Path]:
-    """Write each answer into a file of its own below the folder of its service; none takes the place of another. Return the files."""
+    """Write each answer into its own file below the folder of its service, and return the files.
+
+    No answer overwrites another.
+    """
     written: list[Path] = []
     for answer in answers:
         path = _free_path(folder / answer.service.lower(), answer.name)

@@ -1,6 +1,5 @@
-"""The form of an assumption: a name, a sentence, the code that rests on it, what breaks if it is wrong, and how it is tried.
-
-The rows themselves are in `assumptions/`. Nothing here calls a service.
+"""The form of an assumption: a name, a sentence, the code that rests on it, the damage if it is wrong, and the check
+that tries it. The rows themselves are in `assumptions/`. It calls no service.
 """
 
 import re
@@ -35,7 +34,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """The result of a check. `because` is a sentence of ours, "" where it holds and nothing is to be said: it never quotes a service."""
+    """The result of a check.
+
+    `because` is our own sentence and never quotes a service. It is "" if the assumption holds without a remark.
+    """
 
     verdict: Verdict
     because: str = ""
@@ -47,17 +49,17 @@ def holds(because: str = "") -> Answer:
 
 
 def fails(because: str) -> Answer:
-    """Return that the assumption does not hold, and what was seen in its place."""
+    """Return that the assumption does not hold, and what the service did instead."""
     return Answer(Verdict.FAILS, because)
 
 
 def untried(because: str) -> Answer:
-    """Return that it could not be tried, and why; where a person can do what is missing, also what to do."""
+    """Return that the assumption could not be tried, and why; if a person can add the missing part, also how."""
     return Answer(Verdict.UNTRIED, because)
 
 
 def judged(is_so: bool, otherwise: str) -> Answer:
-    """Return that the assumption holds, or `otherwise`, what was seen in its place."""
+    """Return that the assumption holds, or else what the service did instead (`otherwise`)."""
     return holds() if is_so else fails(otherwise)
 
 

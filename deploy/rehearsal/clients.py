@@ -1,4 +1,7 @@
-"""The product's clients, with the calls that a rehearsal alone makes: one method an endpoint. `checks/` decides what is sent, and why."""
+"""The product's clients, with the calls that only a rehearsal makes: one method for each endpoint.
+
+`checks/` decides what they send, and why.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -17,7 +20,7 @@ _UNCOUNTED = (
 
 
 class RehearsedKlaviyo(KlaviyoClient):
-    """Klaviyo, also with what only a rehearsal asks. Answers come back whole."""
+    """Klaviyo's client, with the calls that only a rehearsal makes. They return whole answers."""
 
     @classmethod
     def like(cls, client: KlaviyoClient) -> Self:
@@ -88,7 +91,7 @@ class RehearsedKlaviyo(KlaviyoClient):
 
 
 class RehearsedOmneo(OmneoClient):
-    """Omneo, also with what only a rehearsal asks."""
+    """Omneo's client, with the calls that only a rehearsal makes."""
 
     @classmethod
     def like(cls, client: OmneoClient) -> Self:
@@ -109,7 +112,7 @@ class RehearsedOmneo(OmneoClient):
         return self._call("GET", "/api/v3/profiles", params={"filter[email]": email})
 
     def profile_row(self, id: str) -> Any:
-        """Return the whole answer to a read of a profile, or raise what the refusal means."""
+        """Return the whole answer to a read of a profile, or raise the error for its refusal."""
         return self._call("GET", f"/api/v3/profiles/{id}")
 
     def add_interaction(self, body: Row) -> Any:

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from deploy.rehearsal.answers import RecordedAnswer
 from deploy.rehearsal.shapes import Shape, differences, merged, shape_of
 
-# They come and go with how often somebody calls and how the service feels, whatever the revision is.
+# They depend on the number of calls and the state of the service, not on the revision.
 _CHANCE = frozenset({401, 408, 425, 429})
 _RETIREMENT = "x-klaviyo-api-retirement-date"
-_RULES = ("ratelimit-limit", "www-authenticate")  # headers whose value is a rule, and no count
+_RULES = ("ratelimit-limit", "www-authenticate")  # headers whose value is a rule, not a count
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One difference of an operation: where it is, and what is there; "" is nothing."""
+    """One difference of an operation: its place and the values on both sides; "" means that there is no value."""
 
     operation: str
     place: str

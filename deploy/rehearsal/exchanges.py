@@ -1,4 +1,5 @@
-"""Every call of a rehearsal and its answer, in one place: who listens hears both whole, and what may be shown of them is made here.
+"""Every call of a rehearsal and its answer, in one place. Listeners get both whole; this module makes the part that may
+be shown.
 
 It shows methods, paths without ids, statuses, codes, names of headers and of fields, and kinds of values; never a value.
 """
@@ -63,7 +64,7 @@ class Exchange:
 
     @property
     def problem(self) -> tuple[str, str]:
-        """The code of a refusal and the place that it names; "" where it says none, or what could be a value."""
+        """The code of a refusal and the place that it names; "" if the refusal names none, or names something that could be a value."""
         if not 400 <= self.status < 600:
             return "", ""
         reader: Callable[[Any], Problem] = read_klaviyos if self.service == "Klaviyo" else read_omneos
@@ -90,7 +91,7 @@ class Exchange:
         return all(word.isdecimal() or word in words for word in place.split("/"))
 
     def shown(self) -> dict[str, Any]:
-        """Return what may be shown of it."""
+        """Return the part of it that may be shown."""
         code, place = self.problem
         said = {"code": code, "at": place, "revision": self.revision}
         return {
@@ -115,7 +116,7 @@ Listener: TypeAlias = Callable[[Exchange], None]
 
 
 def shape(value: Any) -> Any:
-    """Return the kinds of the values in a JSON document, by field; never a value, nor a name that people have given.
+    """Return the kinds of the values in a JSON document, by field; never a value or a name that people have given.
 
     >>> shape({"data": [{"id": "01H", "attributes": {"properties": {"Shoe size": 9}, "first_name": None}}]})
     {'data': [{'id': 'string', 'attributes': {'properties': 'object', 'first_name': 'null'}}]}
@@ -137,7 +138,7 @@ def _shown(form: Shape) -> Any:
 
 
 class ListeningClient(HttpClient):
-    """An `HttpClient` whose every exchange is heard, by whom `hear` names before the first call."""
+    """An `HttpClient` that passes every exchange to the listeners; `hear` names them before the first call."""
 
     hear: Listener
 
@@ -153,7 +154,7 @@ class ListeningClient(HttpClient):
 
 @dataclass(frozen=True)
 class ListeningServices(Services):
-    """Services whose calls to Klaviyo and Omneo are heard, each by every listener, and wait where they are throttled."""
+    """Services that pass each call to Klaviyo and Omneo to every listener, and wait where they are throttled."""
 
     listeners: tuple[Listener, ...] = ()
 
@@ -173,7 +174,7 @@ class ListeningServices(Services):
             short_waits=_PATIENCE[0],  # somebody waits: no pace is kept
             listeners=listeners,
         )
-        # What is built already is shared: a store has one connection, and a test its own wire.
+        # Parts that exist already are shared: a store has one connection, and a test its own wire.
         own.__dict__.update({name: services.__dict__[name] for name in _SHARED if name in services.__dict__})
         return own
 

@@ -1,7 +1,5 @@
-"""The things that a rehearsal has made and found so far, in the tenant's store: noted before it is made, so that the next run removes
-what a dead one left.
-
-Names alone are kept, and verdicts. Nothing here calls a service.
+"""The things that a rehearsal has made and found so far, in the tenant's store. Each is noted before it is made, so
+that the next run removes the leftovers of a dead one. It keeps only names and verdicts. It calls no service.
 """
 
 import json
@@ -22,7 +20,7 @@ HELD = timedelta(minutes=5)  # by a run that shows no sign of life
 
 @dataclass(frozen=True)
 class Made:
-    """Something that was made, or may have been: which kind of thing, its name, and in whose hands it is, "" for nobody's."""
+    """Something that was made, or may have been: its kind, its name, and its owner, "" for nobody."""
 
     kind: str
     name: str
@@ -37,7 +35,7 @@ class Journal:
     tenant: str
     made: list[Made] = field(default_factory=list)
     results: dict[str, str] = field(default_factory=dict)  # as text: a store takes no list within a list
-    of: str = ""  # what the results are of: the revision, the account, the profile
+    of: str = ""  # the subject of the results: the revision, the account, the profile
     _keeps: bool = True
 
     @classmethod
@@ -52,7 +50,11 @@ class Journal:
         return cls(services.documents, tenant, made, results, of)
 
     def begin(self, *, resume: bool, of: str = "", keeps: bool = True) -> None:
-        """Begin a run; with `resume` what the last one has found is kept, if it was `of` the same. A run that does not `keep` cannot be resumed."""
+        """Begin a run.
+
+        With `resume`, keep the results of the last run, if it was `of` the same. A run that does not `keep` cannot be
+        resumed.
+        """
         self._keeps = keeps
         if not resume or of != self.of:
             self.results = {}
@@ -60,7 +62,7 @@ class Journal:
         self._write(results=self.results, of=of)
 
     def note(self, made: Made) -> None:
-        """Note what is about to be made."""
+        """Note a thing before it is made."""
         if made not in self.made:
             self.made.append(made)
             self._write(made=self._rows())
@@ -72,17 +74,17 @@ class Journal:
             self._write(made=self._rows())
 
     def keep(self, name: str, result: Mapping[str, Any]) -> None:
-        """Keep what a check has found."""
+        """Keep the result of a check."""
         if self._keeps:
             self.results[name] = json.dumps(result)
             self._write(results=self.results)
 
     def result(self, name: str) -> Any:
-        """Return what was kept of a check, None if nothing was."""
+        """Return the kept result of a check, None if there is none."""
         return json.loads(self.results[name]) if name in self.results else None
 
     def finish(self) -> None:
-        """End a run: its results are told, and what it could not remove stays noted."""
+        """End a run: its results are reported, and the things that it could not remove stay noted."""
         if self.made:
             self._write(results={})
         else:

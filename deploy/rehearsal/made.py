@@ -23,7 +23,7 @@ KNOWN_REWARD = (
 )
 
 
-# Each returns whether it was there. What is known by its id is gone where the id is not found.
+# Each returns whether the thing existed. A thing that is known by its id is gone if the id is not found.
 
 
 def _remove_person(klaviyo: RehearsedKlaviyo, _: RehearsedOmneo, made: Made) -> bool:
@@ -115,7 +115,8 @@ _REMOVE: Mapping[str, Callable[[RehearsedKlaviyo, RehearsedOmneo, Made], bool]] 
 
 
 def remove(made: Made, klaviyo: RehearsedKlaviyo, omneo: RehearsedOmneo) -> bool:
-    """Remove what was made, if it is there, and return whether it was, or is known to be gone. Repeating this is harmless.
+    """Remove a thing that was made, if it exists. Return whether it existed, or is known to be gone. A repeat is
+    harmless.
 
     Raises:
         ServiceError: it cannot be removed now.

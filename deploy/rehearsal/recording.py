@@ -27,14 +27,14 @@ class Recorder:
             self.answers.append(heard)
 
     def write(self, folder: Path) -> list[Path]:
-        """Write what was kept and is of a form that the folder does not hold, and return the files."""
+        """Write each kept answer whose form the folder does not hold yet, and return the files."""
         known = read_answers(folder) if folder.is_dir() else []
         new = [answer for answer in self.answers if not any(_same(answer, row) for row in known)]
         return write_answers(new, folder)
 
 
 def recorded(exchange: Exchange) -> RecordedAnswer | None:
-    """Return a call and its answer without what is anybody's, None if no answer came."""
+    """Return a call and its answer without personal or secret values, None if no answer came."""
     answer = exchange.answer
     if answer is None:
         return None

@@ -1,6 +1,5 @@
-"""The order of a rehearsal: what a dead run left is removed, each assumption is tried, and what was made is removed.
-
-How an assumption is tried stands in `checks/`, who asks and who is told in `deploy/tenants/rehearse.py`.
+"""The order of a rehearsal: it removes the leftovers of a dead run, tries each assumption, and removes everything that
+it made. `checks/` tries an assumption; `deploy/tenants/rehearse.py` starts the rehearsal and prints the results.
 """
 
 import json
@@ -44,7 +43,7 @@ class Result:
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "Result":
-        """Read what `to_json` has written."""
+        """Read the output of `to_json`."""
         return cls(
             row["name"],
             Verdict(row["verdict"]),
@@ -57,8 +56,8 @@ class Result:
 
 @dataclass(frozen=True)
 class Order:
-    """The order of a rehearsal. `resume` keeps what an interrupted run has found; `revision` is another one of Klaviyo's, "" for the
-    usual one.
+    """The order of a rehearsal. `resume` keeps the results of an interrupted run; `revision` is another revision of
+    Klaviyo's API, "" for the usual one.
     """
 
     chosen: Sequence[Assumption]
@@ -70,14 +69,14 @@ class Order:
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """A run that has ended: its results, and what it could not remove."""
+    """A run that has ended: its results, and the things that it could not remove."""
 
     results: tuple[Result, ...]
     left: tuple[Made, ...]
 
     @property
     def all_hold(self) -> bool:
-        """Whether nothing that was tried does not hold."""
+        """Whether every assumption that was tried holds."""
         return all(result.verdict is not Verdict.FAILS for result in self.results)
 
 
@@ -89,13 +88,14 @@ def rehearse(
     tell: Callable[[Result], None],
     listeners: Iterable[Listener] = (),
 ) -> Rehearsed:
-    """Try what is ordered on the tenant, tell each result as it comes, and remove what was made.
+    """Try the ordered assumptions on the tenant, report each result as it comes, and remove everything that was made.
 
-    Interrupted, it removes what it can and goes on its way; what a killed run leaves, the next one removes.
+    If it is interrupted, it removes what it can and passes the interruption on. The next run removes the leftovers of a
+    killed one.
 
     Raises:
         BusyError: another rehearsal of the tenant is under way.
-        ProfileNotFoundError: Omneo has no profile like the one that is named.
+        ProfileNotFoundError: Omneo does not have the named profile.
         ServiceError: Klaviyo or Omneo cannot be reached at all.
     """
     turn = Turn(services, tenant.name)
@@ -156,9 +156,9 @@ def _check_profile(id: str, omneo: RehearsedOmneo) -> None:
 def remove_all(
     journal: Journal, klaviyo: RehearsedKlaviyo, omneo: RehearsedOmneo, *, may_come: bool = False
 ) -> None:
-    """Remove everything that is noted, the last first; what cannot be removed now stays noted.
-
-    With `may_come` so does what is not found: the call that makes it was cut off, and a service finds a new thing seconds later.
+    """Remove everything that is noted, the last first; a thing that cannot be removed now stays noted. With `may_come`,
+    a thing that is not found stays noted too: the call that makes it was cut off, and a service finds a new thing only
+    seconds later.
     """
     for made in reversed(list(journal.made)):
         try:

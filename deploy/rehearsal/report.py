@@ -24,7 +24,7 @@ def as_json(rehearsed: Rehearsed, *, about: Mapping[str, str]) -> dict[str, Any]
 
 
 def as_page(rehearsed: Rehearsed, *, about: Mapping[str, str]) -> str:
-    """Return the page: a table of verdicts, what does not hold first, then the evidence of each."""
+    """Return the page: a table of verdicts, failures first, then the evidence of each."""
     order = (Verdict.FAILS, Verdict.HOLDS, Verdict.UNTRIED)
     results = sorted(rehearsed.results, key=lambda result: order.index(result.verdict))
     lines = ["# Rehearsal", "", *(f"- {name}: {text}" for name, text in about.items()), ""]

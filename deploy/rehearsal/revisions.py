@@ -1,4 +1,4 @@
-"""The same rehearsal under another revision of Klaviyo's API, and what differs: in verdicts and in answers, operation by operation."""
+"""The same rehearsal under another revision of Klaviyo's API, and the differences in verdicts and answers, by operation."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -55,10 +55,10 @@ def rehearse_all(
     tell: Callable[[Result], None],
     ended: Callable[[Rehearsed], None] = lambda rehearsed: None,
 ) -> tuple[Rehearsed, Revision | None]:
-    """Rehearse what is ordered, and once more under another revision if one is named, of which nothing is told on the way.
+    """Rehearse the order. If another revision is named, rehearse once more under it, without reports on the way.
 
-    The answers under the usual revision are written into the folder `record`, scrubbed, also if the rehearsal breaks off. `ended` is
-    told of that run before the other one begins.
+    The scrubbed answers under the usual revision go into the folder `record`, even if the rehearsal breaks off. `ended`
+    gets that run before the other one begins.
 
     Raises:
         BusyError: another rehearsal of the tenant is under way.

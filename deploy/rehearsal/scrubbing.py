@@ -1,6 +1,6 @@
-"""Answers and requests without what is anybody's: every value is replaced by a made-up one of the same form. Pure.
+"""Answers and requests without personal or secret values: a made-up value of the same form replaces every value. Pure.
 
-Only the words of the services' makers stay (words.py): names of fields, types, codes, words of enumerations.
+Only the services' own words stay (words.py): names of fields, types, codes, words of enumerations.
 """
 
 import re
@@ -15,7 +15,7 @@ _SECRETS = frozenset(
     {"token", "access_token", "refresh_token", "secret_key", "client_secret", "code_verifier", "code"}
 )
 _PLACES = frozenset({"pointer", "parameter"})
-# What must be one of a list that is not the services' own.
+# Values that must be from a list that is not the services' own.
 _FIXED = {
     "timezone": "Australia/Melbourne",
     "preferred_currency": "AUD",
@@ -47,7 +47,7 @@ _OF_THE_API = re.compile(
 
 
 class Scrubber:
-    """Scrubs one exchange: the same value is the same made-up one wherever it stands."""
+    """Scrubs one exchange: the same value becomes the same made-up value everywhere."""
 
     def __init__(self) -> None:
         self._made_up = MadeUp()
@@ -57,7 +57,7 @@ class Scrubber:
         return self._value(value, "", {})
 
     def text(self, text: bytes) -> str:
-        """Return a body that is no JSON as one that says no more than what it is."""
+        """Return a text that only names the kind of a body that is not JSON."""
         return f"<html>{CANARY}</html>" if text.lstrip().startswith(b"<") else CANARY
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
@@ -79,7 +79,7 @@ class Scrubber:
         if is_free(name, holder):
             return self._own(value)
         if isinstance(value, Mapping):
-            if name == "errors":  # Omneo's: what is wrong, by the field
+            if name == "errors":  # Omneo's: the faults, by field
                 return {self._field(field): _sentences(said) for field, said in value.items()}
             return {self._field(field): self._value(inner, field, value) for field, inner in value.items()}
         if isinstance(value, list):
@@ -118,7 +118,7 @@ class Scrubber:
 
 
 def _sentences(said: Any) -> Any:
-    """Return what Omneo says of a field."""
+    """Return Omneo's sentences about a field."""
     if isinstance(said, list):
         return [_sentences(row) for row in said]
     return sentence(said) if isinstance(said, str) else None

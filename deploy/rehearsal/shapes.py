@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# What a customer or a merchant puts names of their own into. Whatever stands in there has no form of the service's.
+# Objects into which a customer or a merchant puts names of their own. The service does not decide their form.
 _FREE = frozenset(
     {
         "properties",
@@ -35,8 +35,9 @@ def is_free(name: str, holder: Mapping[str, Any]) -> bool:
 class Shape:
     """The form of a value, or of several values in one place.
 
-    `kinds` are JSON's own names of types, "free" for an object whose names say nothing. `fields` are an object's, and `optional` those
-    that not every object has; `item` is what a list holds, None if no list held anything.
+    `kinds` are JSON's own names of types, "free" for an object whose names mean nothing to the service. `fields` are an
+    object's fields, and `optional` those that not every object has. `item` is the shape of a list's items, None if
+    every list was empty.
     """
 
     kinds: frozenset[str]
@@ -60,7 +61,7 @@ def shape_of(value: Any, depth: int = 0) -> Shape:
 
 
 def _shape_of_field(name: str, value: Any, holder: Mapping[str, Any], depth: int) -> Shape:
-    # Omneo says what is wrong by the field, so the names are the case's.
+    # Omneo lists faults by field, so the names depend on the case.
     is_by_field = name == "errors" and isinstance(value, Mapping)
     is_not_the_services = value is not None and (is_by_field or is_free(name, holder))
     return _FREE_FORM if is_not_the_services else shape_of(value, depth)
@@ -86,9 +87,8 @@ def merged(shapes: Sequence[Shape]) -> Shape | None:
 
 
 def differences(one: Shape, other: Shape, place: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield the places in which two forms differ, each with what it is in the one and in the other.
-
-    A null says nothing of a type, and an empty list nothing of its rows; what is "" in a triple is not there.
+    """Yield the places in which two forms differ, each with both forms. A null shows no type, and an empty list shows
+    no rows; "" in a triple means that the place is missing.
     """
     if "free" in one.kinds | other.kinds:
         return

@@ -19,7 +19,7 @@ T = TypeVar("T")
 _PAUSES = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0)  # between two looks, in seconds; the last one goes on
 # What evidence may be in words: names that are the service's or ours, such as a status, a method or a header.
 _WORDS = re.compile(r"[A-Za-z$_][A-Za-z0-9$_ .:/-]{0,60}")
-SEEN_WITHIN = 180.0  # Klaviyo processes what it has accepted later; its pages speak of minutes
+SEEN_WITHIN = 180.0  # Klaviyo accepts a job and processes it later; its pages speak of minutes
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,10 @@ class Waited:
 
 
 class Stage:
-    """One run of the rehearsal on one tenant. `profile_id` is the Omneo profile that it may use, `run` marks what it makes."""
+    """One run of the rehearsal on one tenant.
+
+    `profile_id` is the Omneo profile that it may use, `run` marks the things that it makes.
+    """
 
     def __init__(
         self,
@@ -102,7 +105,7 @@ class Stage:
                 return None
 
     def once(self, name: str, make: Callable[[], T]) -> T:
-        """Return what `make` has returned for this name in this run; it is called once."""
+        """Return the result of `make` for this name in this run; `make` is called once."""
         if name not in self._made_once:
             self._made_once[name] = make()
         made_once: T = self._made_once[name]
@@ -125,7 +128,7 @@ class Stage:
         plain = sorted({name for name in names if _WORDS.fullmatch(name)})
         self.evidence[what] = [*plain, *(["..."] if len(plain) < len(set(names)) else [])]
 
-    # What it makes. Each name is noted before the call that makes it.
+    # The things that it makes. Each name is noted before the call that makes it.
 
     def name(self, what: str) -> str:
         """Return a name of this run that nothing else has."""
@@ -133,7 +136,7 @@ class Stage:
         return f"{made.MARK}-{self.run}-{what}" + (f"-{number}" if number > 1 else "")
 
     def note(self, kind: str, name: str, owner: str = "") -> str:
-        """Note what is about to be made, so that it is removed whatever comes, and return its name."""
+        """Note a thing before it is made, so that it is removed in any case, and return its name."""
         self._turn.keep()
         self._journal.note(Made(kind, name, owner))
         return name
@@ -153,7 +156,7 @@ class Stage:
         return Person(profile.id, email, external_id)
 
     def known(self, profile: KlaviyoProfile) -> KlaviyoProfile:
-        """Note the id of a profile that was made: by its email a new one may not be found yet."""
+        """Note the id of a profile that was made: a search by email may not find a new profile yet."""
         self.note(made.KNOWN_PERSON, profile.id)
         return profile
 

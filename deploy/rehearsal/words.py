@@ -20,7 +20,7 @@ _TYPE = re.compile(r"[a-z]+(?:-[a-z]+){0,6}")
 _CODE = re.compile(r"[a-z]+(?:_[a-z]+){0,6}")
 _TOPIC = re.compile(r"event:klaviyo\.[a-z]+(?:_[a-z]+)*")
 _SCOPES = re.compile(r"\*|[a-z]+(?:-[a-z]+)*:(?:read|write|full)(?: [a-z]+(?:-[a-z]+)*:(?:read|write|full))*")
-_MODEL = re.compile(r"\[App\\Models\\[A-Z][A-Za-z]{1,40}\]")  # Laravel's name of what it has not found
+_MODEL = re.compile(r"\[App\\Models\\[A-Z][A-Za-z]{1,40}\]")  # Laravel's name of a missing object
 _CONSENTS = re.compile("SUBSCRIBED|UNSUBSCRIBED|NEVER_SUBSCRIBED")
 _REASONS = re.compile(
     "HARD_BOUNCE|SOFT_BOUNCE|INVALID_EMAIL|SPAM_COMPLAINT|SPAM_REPORT|UNSUBSCRIBE|USER_SUPPRESSED"
@@ -87,7 +87,7 @@ def is_sentence(name: str, holder: Mapping[str, Any]) -> bool:
 
 
 def is_word(text: str, name: str, holder: Mapping[str, Any]) -> bool:
-    """Return whether a text is a word of the service's own where it stands: `holder` is the object, `name` its field."""
+    """Return whether a text is the service's own word in this place: `holder` is the object, `name` its field."""
     match name:
         case "type":
             return bool(_RESOURCE & holder.keys()) and _TYPE.fullmatch(text) is not None

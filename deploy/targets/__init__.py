@@ -1,5 +1,7 @@
-"""The catalogue of targets: what Omneo sends to each platform for each notification, and the commands to see, try and ship it.
+"""The catalogue of targets: the message that Omneo sends to each platform for each notification, and the commands to
+see, try and ship it.
 
-`PLATFORM/NOTIFICATION.json.twig` is the body, `PLATFORM/platform.toml` where and how it is sent, `notifications.toml` what starts it and who
-agreed to it, `contexts/NOTIFICATION.json` an event context to try it with. Nothing here is deployed with the functions.
+`PLATFORM/NOTIFICATION.json.twig` is the body, `PLATFORM/platform.toml` its address and headers, `notifications.toml`
+its trigger and the consent that it needs, `contexts/NOTIFICATION.json` an event context to try it with. The functions
+are deployed without this folder.
 """

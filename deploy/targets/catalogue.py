@@ -48,8 +48,9 @@ class Platform:
 class Notification:
     """The trigger of a notification, and its parts in Klaviyo.
 
-    `trigger` is the event of Omneo's reaction, "" where `schedule` says what starts it. `profile` is where the event context has the
-    profile, "" for the context itself. `needs` is a path without which nothing is to be sent, unless the extension fills it in. `logic` is what must hold beside the consent, None if nothing.
+    `trigger` is the event of Omneo's reaction, "" if `schedule` describes the start. `profile` is the path of the
+    profile in the event context, "" for the context itself. `needs` is a path that the message needs, unless the
+    extension fills it in. `logic` is a condition beside the consent, or None.
     """
 
     name: str
@@ -66,9 +67,10 @@ class Notification:
     says: str
 
     def condition(self, platform: Platform) -> Json:
-        """Return the JSON Logic that must hold for the target to be called: there is an address, its owner agreed, and what else.
+        """Return the JSON Logic that must hold for the target to be called: there is an address, its owner agreed, and
+        the `logic` holds.
 
-        As in Omneo: what was never decided counts as agreed. Only operators that Omneo's pages name stand in it.
+        As in Omneo, a consent that was never decided counts as agreed. It uses only operators that Omneo's pages name.
         """
         profile = f"{self.profile}." if self.profile else ""
         comms = f"{profile}attributes.comms.{platform.channel}"
@@ -131,7 +133,7 @@ def template(platform: str, notification: str) -> str:
 
 
 def to_fill_in(text: str) -> str:
-    """Return what of an address or a template a merchant has to fill in first, "" if nothing."""
+    """Return the part of an address or a template that a merchant has to fill in first, "" if there is none."""
     found = _TO_FILL_IN.search(text)
     return found[0] if found else ""
 

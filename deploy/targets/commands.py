@@ -1,6 +1,7 @@
 """`python -m deploy.targets`: list, render, check, send and push.
 
-Standard output holds what was asked for alone; hints go to standard error. Secrets come from standard input, never from arguments.
+Standard output holds only the result; hints go to standard error. Secrets come from standard input, never from
+arguments.
 """
 
 import json
@@ -234,7 +235,7 @@ def push(
         )
 
 
-# What a command is given
+# Arguments of the commands
 
 
 def _chosen(platform: str, notification: str) -> tuple[Platform, Notification]:

@@ -62,7 +62,7 @@ class Change:
         return self.before != self.after
 
     def diff(self) -> str:
-        """Return what differs, as `diff -u` shows it."""
+        """Return the differences, in the form of `diff -u`."""
         name = f"{self.kind[:-1]} {self.after['name']}"
         lines = difflib.unified_diff(
             _lines(self.before),
@@ -77,10 +77,10 @@ class Change:
 def changes(
     omneo: OmneoRows, platform: Platform, notification: Notification, *, url: str, template: str
 ) -> list[Change]:
-    """Return what a push would do, the target first.
+    """Return the changes of a push, the target first.
 
     Raises:
-        ServiceError: Omneo does not tell what there is.
+        ServiceError: Omneo does not list its targets and reactions.
     """
     handle = handle_of(platform, notification)
     condition = notification.condition(platform)
@@ -111,7 +111,7 @@ def changes(
 
 
 def more_than_one(omneo: OmneoRows, handle: str) -> list[str]:
-    """Return what stands in Omneo more than once: each other reaction that calls the target sends one more message."""
+    """Return the objects that Omneo has more than once: each further reaction that calls the target sends one more message."""
     says = []
     if len(rows := _targets(omneo, handle)) > 1:
         says.append(
@@ -123,7 +123,7 @@ def more_than_one(omneo: OmneoRows, handle: str) -> list[str]:
 
 
 def carry_out(omneo: OmneoRows, planned: list[Change]) -> None:
-    """Do what is needed of it."""
+    """Make the changes that are needed."""
     for change in planned:
         if change.before is None:
             omneo.create(change.kind, change.after)
@@ -176,7 +176,7 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _plain_action(action: Mapping[str, Any]) -> Row:
-    """Return an action with what is written here of it, whatever else Omneo keeps with it."""
+    """Return an action with only the fields that this module writes; Omneo keeps further ones with it."""
     arguments = action.get("arguments") or []
     rows = [row for row in arguments if isinstance(row, dict)]
     return {

@@ -39,7 +39,7 @@ class Answer:
 
 
 def send(url: str, body: bytes, headers: Mapping[str, str], *, signing_secret: str = "") -> Answer:
-    """Post the body and return the answer, whatever its status. With the secret it is signed as Omneo signs.
+    """Post the body and return the answer, whatever its status. With the secret, sign it as Omneo does.
 
     Raises:
         NotSentError: no answer came.

@@ -15,7 +15,7 @@ Digits = Annotated[str, StringConstraints(pattern=r"^[0-9]{6,15}$")]
 
 
 class _Request(BaseModel):
-    """A request that has what is documented and nothing else."""
+    """A request that has only documented fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -140,7 +140,7 @@ SHAPES: Mapping[str, type[BaseModel]] = {
 
 
 def misfits(platform: str, body: object) -> list[str]:
-    """Return what of a body the platform would not take, by its path; never a value."""
+    """Return the paths in a body that the platform would refuse; never a value."""
     try:
         SHAPES[platform].model_validate(body)
     except ValidationError as error:

@@ -10,9 +10,8 @@ from deploy.local.sandbox.omneo.twig import TemplateFailedError, Twig
 
 
 class NoJsonError(Exception):
-    """The rendered text is no JSON; the message says where and why.
-
-    `written` is what was rendered; `line` and `column` stand in it, from 1, and are 0 where no place is known.
+    """The rendered text is not JSON; the message says where and why. `written` is the rendered text; `line` and
+    `column` are positions in it, from 1, or 0 if no place is known.
     """
 
     def __init__(self, message: str, *, written: str = "", line: int = 0, column: int = 0) -> None:

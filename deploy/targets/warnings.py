@@ -1,7 +1,8 @@
-"""Warnings about a rendered body, before it is sent to anybody. It refuses nothing, and tells no value.
+"""Warnings about a rendered body, before it is sent to anybody. It refuses no body, and shows no value.
 
-How a template behaves is found by rendering it again with a context that differs in one respect: a yes that is a no shows which values
-are booleans printed as text, other ids show whether `unique_id` changes with them. That ends after a second, however slow the template is.
+It renders the template again with a context that differs in one respect. If a yes becomes a no, it sees which values
+are booleans printed as text; with other ids, it sees whether `unique_id` changes with them. It stops after a second,
+however slow the template is.
 """
 
 import json
@@ -34,7 +35,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Warned:
-    """Something to look at: `about` is what it is about in a word or two, `says` why it matters and what mends it."""
+    """Something to look at: `about` is the subject in a word or two, `says` gives the damage and the remedy."""
 
     about: str
     says: str
@@ -48,7 +49,7 @@ def warnings(
     *,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Warned]:
-    """Return what a person should know of a template, tried with an event context; nothing if it becomes no JSON.
+    """Return the warnings about a template, tried with an event context; none if the rendered text is not JSON.
 
     Raises:
         NoJsonError, TemplateFailedError: it becomes none, and says why itself.
@@ -89,11 +90,11 @@ class _Again:
         try:
             return json.loads(rendered(self.template, context))
         except TemplateFailedError:
-            return None  # it may not like what was made up
+            return None  # the template may fail on the made-up values
 
 
 def event_in(body: object) -> Json:
-    """Return the attributes of the event that a body of the metric target means, whatever its shape; empty if it means none."""
+    """Return the attributes of the event in a body of the metric target, in any of its forms; empty if there is none."""
     if not isinstance(body, dict):
         return {}
     resource = body.get("data", body)
@@ -112,7 +113,7 @@ def event_in(body: object) -> Json:
     return {"profile": {"data": person}, "properties": rest, "unique_id": body.get("unique_id")}
 
 
-# Whom it is about
+# The person of the event
 
 
 def _person(event: Json) -> Iterator[Warned]:
@@ -156,7 +157,7 @@ def _consent(context: Json, platform: Platform, notification: Notification) -> I
         yield Warned("Condition", str(error))
 
 
-# What it says
+# Its properties
 
 
 def _booleans(again: _Again, context: Json, body: object) -> Iterator[Warned]:
@@ -181,7 +182,10 @@ def _booleans(again: _Again, context: Json, body: object) -> Iterator[Warned]:
 
 
 def _yes_or_no(template: str, context: Json) -> list[Path]:
-    """Return the paths of what is yes or no, those that the template names first. A consent that was never decided is null."""
+    """Return the paths of all booleans, those that the template names first.
+
+    A consent that was never decided is null.
+    """
     found = list(_paths(context, lambda value: isinstance(value, bool)))
     undecided = [path for path in _paths(context, lambda value: value is None) if "comms" in path[:-1]]
     return sorted(found + undecided, key=lambda path: str(path[-1]) not in template)
@@ -303,7 +307,7 @@ def _changed(value: Any, path: Path) -> Any:
 
 
 def _all_different(value: Any) -> Any:
-    """Return the value with each number, text and date another one of its kind; what is yes or no stays."""
+    """Return the value with each number, text and date replaced by another one of its kind; booleans stay."""
     match value:
         case dict():
             return {name: _all_different(item) for name, item in value.items()}

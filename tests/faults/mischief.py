@@ -74,6 +74,14 @@ class Mischief:
         """Begin to break."""
         self._thread.start()
 
+    def goes_on(self, least: float, *, most: float) -> None:
+        """Return after `least` seconds and once each kind has happened, or after `most` seconds."""
+        began = time.monotonic()
+        while (passed := time.monotonic() - began) < most:
+            if passed >= least and all(self.fired[name] for name in self._ways):
+                return
+            time.sleep(0.1)
+
     def stop(self) -> None:
         """Break nothing more, and mend what the services were told to do wrong."""
         self._over.set()

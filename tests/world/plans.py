@@ -176,9 +176,6 @@ def in_bulk(plan: Plan, seed: int) -> Plan:
         if chance.random() < 0.3:
             about = chance.choice(("store create", "store update", "store delete", "queue put*"))
             faults.append(Fault(round(at + lasts, 1), about.split()[0], chance.choice(STORE), about=about))
-    if any(act.what == "op.resync" for act in plan.acts):
-        # What is emptied while an import of a run is under way, the run may bring back: that import has no notes of what it fills.
-        acts = [replace(act, how=(False,)) if act.what == RENAME else act for act in acts]
     return replace(plan, acts=tuple(acts), faults=tuple(faults), many_syncs=chance.choice((1, 2)))
 
 

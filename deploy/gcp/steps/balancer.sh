@@ -42,7 +42,8 @@ group() {
   fi
 }
 
-# limits: what one address may call. They need a quota that some projects do not have; then check_quotas has warned.
+# limits: the calls that one address may make. They need a quota that some projects do not have; then check_quotas has
+# warned.
 limits() {
   [[ ! -e $WORK/limits-left-out ]] || return 0
   at_once 2 policy <"$WORK/policies"
@@ -55,7 +56,7 @@ old_limit_goes() { QUIET=yes drop_security_policy "$1" || warn "limit $1 is not 
 
 drop_security_policy() { change "limit $1 goes" gcloud compute security-policies delete "$1"; }
 
-# attach SERVICE FINGERPRINT POLICY: compared with what is attached, not with what was sent; "-" is no policy.
+# attach SERVICE FINGERPRINT POLICY: compared with the attached policy, not with the last one sent; "-" is no policy.
 attach() {
   local name=$1 wanted=$3 attached
   attached=$(awk -F '\t' -v name="$name" '$1 == name { print $3; exit }' "$WORK/backends-found")

@@ -1,4 +1,4 @@
-# Firestore: the database, what expires in it, and what is not indexed.
+# Firestore: the database, the documents that expire, and the fields without an index.
 # shellcheck shell=bash
 
 database() {
@@ -33,7 +33,7 @@ keep_history() {
   fi
 }
 
-# back_up: for what is noticed later than that.
+# back_up: for damage that is noticed later than that.
 back_up() {
   if [[ -s $WORK/backups ]]; then
     say "backup schedule: there"

@@ -10,7 +10,7 @@ functions() {
   at_once 3 deploy_function <"$WORK/revisions"
 }
 
-# Where gcloud puts what it builds. It would make this itself, but not when several functions are deployed at once.
+# The repository for gcloud's builds. gcloud makes it itself, but not if several functions are deployed at once.
 builds() {
   observe_of artifactregistry repositories gcloud artifacts repositories list --location="$REGION" \
     --format='value(name.basename())'
@@ -22,7 +22,7 @@ builds() {
   fi
 }
 
-# clean_ups: what upgrades leave behind does not pile up. The bucket is made by the first upload.
+# clean_ups: the leftovers of upgrades do not pile up. The bucket is made by the first upload.
 clean_ups() {
   step clean-ups
   observe_of artifactregistry image-policies-found gcloud artifacts repositories list --location="$REGION" \

@@ -1,9 +1,8 @@
-# The public name: its certificate, which is there before the name leads here; its DNS records, made where a zone of Cloud DNS in this
-# project holds it; and the move from one name to another.
-# shellcheck shell=bash
+# The public name: its certificate, which exists before the name leads here; its DNS records, which are made if a zone
+# of Cloud DNS in this project holds the name; and the move from one name to another. shellcheck shell=bash
 
-# find_front: what stands in front, and whether DOMAIN is another one than before. All webhooks and targets are called under the old
-# name, so that it serves on, beside the new one; and whoever runs this is asked.
+# find_front: the load balancer, and whether DOMAIN has changed. All webhooks and targets use the old name, so it still
+# serves beside the new one; and the operator must confirm the move.
 find_front() {
   step front
   ask_again front "$WORK"
@@ -15,7 +14,7 @@ find_front() {
   [[ -e $WORK/begun || -n ${YES:-} || -n $DRY_RUN || ${FORMAT:-} == json ]] || confirm_domain
 }
 
-# ask_again ARGUMENTS...: ask Google, and again if what it was refused for passes.
+# ask_again ARGUMENTS...: ask Google, and ask again if the refusal is temporary.
 ask_again() { attempt ask_google "$@"; }
 
 old_hosts() { paste -sd ' ' - <"$WORK/old-hosts"; }
@@ -61,8 +60,8 @@ ask_for_certificate() {
     --domains="$DOMAIN" --dns-authorizations="$CERTIFICATE" --labels="made_by=$MADE_BY" --format=none
 }
 
-# record TYPE: a DNS record of the domain, as soon as Google has told what it leads to: made where that harms nobody, and otherwise said;
-# the last lines of the run repeat it.
+# record TYPE: a DNS record of the domain, as soon as Google has named its target. It is made if that harms nobody,
+# otherwise only printed; the last lines of the run repeat it.
 record() {
   if [[ -n $DRY_RUN ]] && ! known extension addresses; then
     say "would: the $1 record is made where a zone of Cloud DNS in this project holds $DOMAIN, and said otherwise"
@@ -78,7 +77,7 @@ record() {
   fi
   [[ -s $WORK/wanted-record ]] || return 0
   local action name type data zone
-  # What to set is known, whatever happens to the rest.
+  # The record to set is known, even if a later step fails.
   while IFS=$'\t' read -r name type data; do say "set this DNS record: $name $type $data" >>"$WORK/dns"; done <"$WORK/wanted-record"
   if ! QUIET=yes ask_again record "$WORK"; then
     warn "Cloud DNS cannot be asked: set the DNS records yourself"

@@ -1,4 +1,4 @@
-# The project: what must be true before anything is made, which APIs are on, and who may do what in it.
+# The project: the checks before the first change, the APIs that are on, and the rights of each account.
 # shellcheck shell=bash
 
 # check_machine VARIABLES...: everything that this machine lacks, at once.
@@ -21,7 +21,7 @@ check_machine() {
   ((${#problems[@]} == 0)) || refuse_to_begin "${problems[@]}"
 }
 
-# check_words VARIABLES...: what the versions and the words say, before anybody is asked.
+# check_words VARIABLES...: check the versions and the given words, before the first call.
 check_words() {
   cd "$ROOT" && "$PYTHON" -m deploy.gcp.preflight "$WORK/gcloud-version" "$@" WATCH_MINUTES COST_CEILING ALERT_EMAIL ONLY FORMAT
 }
@@ -47,7 +47,8 @@ find_project() {
   say "$PROJECT ($NUMBER) in $REGION"
 }
 
-# check_region: what is deployed says where. In another region everything would be made a second time, or half of it removed.
+# check_region: the deployed functions show the region. In another region this run would make everything a second time,
+# or remove only half of it.
 check_region() {
   local elsewhere
   observe_of run places gcloud run services list \
@@ -61,7 +62,7 @@ check_project() {
   step check
   local words
   observe findings ask_google project
-  # Whoever may not even list them is told of that by the findings, beside everything else.
+  # If the account may not even list them, the findings say so, beside everything else.
   QUIET=$(grep -m 1 '^problem' "$WORK/findings" || true)
   list_services || [[ -n $QUIET ]]
   list_secrets || [[ -n $QUIET ]]
@@ -81,8 +82,8 @@ list_secrets() {
   observe_of secretmanager secrets-found gcloud secrets list --format='value(name.basename())'
 }
 
-# judge FILES...: the findings in them; one that is a problem ends the run. With ANYWAY=1 it is a warning, for whoever knows better than
-# the check does.
+# judge FILES...: the findings in them; one that is a problem ends the run. With ANYWAY=1 it is a warning, for an
+# operator who knows better than the check.
 judge() {
   local kind words
   local -a problems=()

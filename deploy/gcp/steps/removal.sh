@@ -1,7 +1,6 @@
-# Taking everything away: what is there, whether it is meant, and in which order it goes. What is ours is known by the fingerprint
-# or the label that deployment gave it, or by a name that nothing else has; the queue of the smoke calls stays, because the name of
-# a deleted queue is blocked for days.
-# shellcheck shell=bash
+# The removal of everything: the list of our resources, the confirmation, and the order. A resource is ours if it has
+# the fingerprint or the label of deployment, or a name that nothing else has; the queue of the smoke calls stays,
+# because the name of a deleted queue is blocked for days. shellcheck shell=bash
 
 find_running() {
   observe_of run services gcloud run services list --region="$REGION" \
@@ -62,7 +61,7 @@ whose_secret() {
   echo "$1" >>"$WORK/secrets-ours"
 }
 
-# named FILE PATTERN: what was found whose whole name is of the pattern.
+# named FILE PATTERN: the found resources whose whole name matches the pattern.
 named() { cut -f1 "$WORK/$1" | only "$2"; }
 
 # remember KIND: note each name on standard input as one to remove.
@@ -102,8 +101,8 @@ list_found() {
   done <"$WORK/leading-nowhere"
 }
 
-# list_front: nothing here but a URL map carries a fingerprint. A proxy is ours if its map is, a rule if its proxy is, the address and the
-# TLS policy if they say so, or, of an earlier version, if our rule or proxy uses them.
+# list_front: only a URL map carries a fingerprint here. A proxy is ours if its map is, a rule if its proxy is, the
+# address and the TLS policy if their description says so, or, from an earlier version, if our rule or proxy uses them.
 list_front() {
   local map ours_by
   marked maps-found | only 'extension(-redirect)?' >"$WORK/maps-ours"
@@ -126,7 +125,7 @@ list_front() {
   fi
 }
 
-# leads_to ADDRESS: whether one of our rules takes what comes to it.
+# leads_to ADDRESS: whether one of our rules takes the calls to it.
 leads_to() { [[ -n $1 ]] && awk -F '\t' -v address="$1" '$3 == address { found = 1 } END { exit !found }' "$WORK/rules-ours"; }
 
 # ours_of OF-FILE COLUMN < NAMES: those that our own files give.
@@ -219,7 +218,7 @@ drop_function() { change "function $1 goes" gcloud run services delete "$1" --re
 
 remove_kept() {
   step data
-  # What a policy says of an account stays behind when the account goes.
+  # The roles of an account stay in a policy after the account is deleted.
   echo '{}' >"$WORK/access-nobody.json"
   bind "the project" access-nobody.json policy-project gcloud projects get-iam-policy "$PROJECT" --format=json -- \
     gcloud projects set-iam-policy "$PROJECT" --format=none

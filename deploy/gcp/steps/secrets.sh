@@ -34,15 +34,15 @@ newest_version() {
     --format='value(name.basename())'
 }
 
-# add_version NAME WORDS: what stands in $WORK/value-NAME becomes the newest version.
+# add_version NAME WORDS: the content of $WORK/value-NAME becomes the newest version.
 add_version() {
   change "$1: adding $2" gcloud secrets versions add "$1" --data-file="$WORK/value-$1"
   rm -f "$WORK/value-$1"
   newest_version "$1"
 }
 
-# agree_on_first NAME: where two first runs have each added a value, the older one holds for both: with two keys for encryption, what one
-# run's functions seal could not be read by the other's.
+# agree_on_first NAME: if two first runs have each added a value, both use the older one. With two encryption keys, the
+# functions of one run could not read the data that the functions of the other encrypt.
 agree_on_first() {
   observe "versions-$1" gcloud secrets versions list "$1" --filter=state:ENABLED --sort-by=createTime --format='value(name.basename())'
   sed -n 1p "$WORK/versions-$1" >"$WORK/version-$1"
@@ -52,7 +52,7 @@ agree_on_first() {
   done < <(sed 1d "$WORK/versions-$1")
 }
 
-# first_value VARIABLE: what the environment gives; a key for encryption is made if it gives none.
+# first_value VARIABLE: the value in the environment; without one, a new key for encryption.
 first_value() {
   if [[ -n ${!1:-} ]]; then
     given "$1"
@@ -61,7 +61,8 @@ first_value() {
   fi
 }
 
-# given VARIABLE: what the environment gives, without line breaks at its end, which a file or a CI may add: none is read back either.
+# given VARIABLE: the value in the environment, without the line breaks at its end that a file or a CI may add. The
+# functions read it without them too.
 given() { printf '%s' "$(printf '%s' "${!1}" | tr -d '\r')"; }
 
 # renew NAME VARIABLE: add a version if the environment gives another value than the newest has.

@@ -73,7 +73,7 @@ tag_candidate() {
     --update-tags="candidate=$2" --format=none
 }
 
-# action_of SERVICE: what this run has done about it.
+# action_of SERVICE: the step that this run has made for it.
 action_of() { awk -F '\t' -v name="$1" '$2 == name { print $1 }' "$WORK/revisions"; }
 
 # await_answers: until the request log holds an answer of every revision that was called; each is in one of our own code.
@@ -93,7 +93,7 @@ await_answers() {
   done
 }
 
-# judge_answers: $WORK/unanswered lists those whose answer is still to come.
+# judge_answers: $WORK/unanswered lists the services that have not answered yet.
 judge_answers() {
   local service newest status
   : >"$WORK/unanswered"
@@ -150,7 +150,8 @@ give_share() {
     --region="$REGION" --to-revisions="$newest=$share,$before=$rest" --format=none
 }
 
-# judge_calls SINCE: what those that take a share have answered since then; if it speaks against one, all of them go back.
+# judge_calls SINCE: read the answers of the new revisions since then; if one of them fails the comparison, all of them
+# go back.
 judge_calls() {
   local service why
   observe verdicts ask_google verdicts "$WORK" "$1" || all_back "what the new revisions answer cannot be seen"
@@ -162,7 +163,7 @@ judge_calls() {
   all_back "$(cut -f1 "$WORK/verdicts" | paste -sd ' ' -) answers worse than before"
 }
 
-# all_back WORDS: what still shares calls gives them back, and the run ends.
+# all_back WORDS: each revision that still has a share of the calls gives it back, and the run ends.
 all_back() {
   at_once 2 take_back < <(awk -F '\t' '$5 > 0' "$WORK/rolling") || fail "$1, and not all calls could be given back: make rollback"
   fail "$1; calls go where they went before"
@@ -182,8 +183,8 @@ promote() {
     --to-revisions="$newest=100" "${tags[@]}" --format=none
 }
 
-# give_back SERVICE NEWEST SERVING BEFORE PREVIOUS: calls go to the revision that had them before; where they are shared, to the one that
-# has most of them beside the newest.
+# give_back SERVICE NEWEST SERVING BEFORE PREVIOUS: calls go to the revision that had them before. If calls are shared,
+# they go to the one with the largest share beside the newest.
 give_back() {
   local service=$1 serving=$3 before=$4 previous=$5
   [[ $serving != - ]] || previous=$before

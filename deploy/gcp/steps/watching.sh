@@ -12,7 +12,7 @@ watching() {
   # The first one waits until Monitoring knows the metrics that were just made; then it knows those of the others too.
   at_once 1 alert < <(sed -n 1p "$WORK/alerts")
   at_once 2 alert < <(sed 1d "$WORK/alerts")
-  # What an earlier version made and this one does not know: alerts first, because they name metrics.
+  # Removes resources of an earlier version that this one does not know: alerts first, because they name metrics.
   at_once 1 drop_alert < <(awk -F '\t' 'NR == FNR { ours[$1]; next } length($2) == 20 && !($1 in ours) { print $3 }' \
     "$WORK/alerts" "$WORK/alerts-found")
   at_once 1 drop_metric < <(marked metrics-found | only 'extension_.*' | beyond metrics)
@@ -33,7 +33,7 @@ metric() {
   fi
 }
 
-# uptime_checks: a check cannot change its host; so what differs is made anew, and what was there before goes.
+# uptime_checks: a check cannot change its host; so a changed check is made anew, and the old one is removed.
 uptime_checks() {
   observe_of monitoring uptime-found gcloud monitoring uptime list-configs --filter="userLabels.made_by=$MADE_BY" \
     --format='value(userLabels.fingerprint,name)'
@@ -112,5 +112,6 @@ alert() {
   at_once 1 drop_twin < <(awk -F '\t' -v name="$name" '$1 == name && n++ { print $3 }' "$WORK/alerts-found")
 }
 
-# drop_twin ALERT: Google names alerts, so that one whose making was answered into the void is made twice.
+# drop_twin ALERT: Google chooses the names of alerts. So an alert is made twice if the answer to the first call was
+# lost.
 drop_twin() { change "alert ${1##*/}: taking a double away" gcloud alpha monitoring policies delete "$1"; }

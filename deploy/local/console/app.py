@@ -1,4 +1,4 @@
-"""The console as a Flask application: its pages, who may call it, and what every answer says of itself."""
+"""The console as a Flask application: its pages, its callers, and the headers of every answer."""
 
 import ipaddress
 import secrets
@@ -21,11 +21,11 @@ _FORGED = "Another page has sent this. The console takes orders from its own pag
 
 
 def make_app(here: Here, pages: Iterable[Page]) -> Flask:
-    """Return the application; `here` is what its pages may ask."""
+    """Return the application; `here` holds the parts that its pages may ask."""
     app = Flask("deploy.local.console", static_url_path="/console/static")
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_FORM
     app.config["MAX_FORM_MEMORY_SIZE"] = LARGEST_FORM
-    app.config["TEMPLATES_AUTO_RELOAD"] = True  # who changes a page sees it at the next look
+    app.config["TEMPLATES_AUTO_RELOAD"] = True  # a changed template shows at the next load of the page
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     app.extensions[EXTENSION] = here
     shown = list(pages)
@@ -54,7 +54,7 @@ def _utc(text: str) -> str:
 
 
 def _only_from_here(url: str) -> None:
-    """Refuse a caller who is elsewhere, or a page of another address that uses a browser on this machine."""
+    """Refuse a caller on another machine, and a page of another address in a browser on this machine."""
     g.csp_nonce = secrets.token_urlsafe(16)
     port = urlsplit(url).port
     hosts = {f"{name}:{port}" for name in NAMES} | (set(NAMES) if port == 80 else set())
@@ -68,7 +68,7 @@ def _only_from_here(url: str) -> None:
 
 
 def _callers() -> list[str]:
-    """Return the addresses that the gateway and whoever stands before it have told."""
+    """Return the addresses that the gateway and any proxy before it have given."""
     told = request.headers.get("X-Forwarded-For", "").split(",")
     return [name.strip() for name in (*told, request.remote_addr or "") if name.strip()]
 

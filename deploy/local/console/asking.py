@@ -1,4 +1,4 @@
-"""How the console asks something on this machine: with a time limit, by no proxy, and under a name of its own."""
+"""The calls of the console to this machine: with a time limit, without a proxy, and under their own name."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ CONSOLE = "omneo-klaviyo-console"  # the user agent of the console's own calls, 
 
 
 class UnansweredError(Exception):
-    """Something on this machine did not answer, or not as it should; the message says what, for a person."""
+    """Something on this machine did not answer, or answered wrongly; the message says what, for a person."""
 
 
 def ask(method: str, url: str, *, seconds: float = SECONDS, **options: Any) -> requests.Response:

@@ -22,7 +22,7 @@ _BACKLOG = 128
 
 
 class Console:
-    """Its port is open when this returns, and who calls waits until `start`: the pages and their libraries are loaded only then."""
+    """The port is open after the construction, and callers wait until `start`: it loads the pages and their libraries."""
 
     def __init__(self, here: Here) -> None:
         self._here = here
@@ -50,7 +50,7 @@ class Console:
             return self._app
 
     def stop(self) -> None:
-        """Answer no more, and end the streams. Safe also where it was never started."""
+        """Stop answering, and end the streams. Safe even if it was never started."""
         self._here.watching.stop()
         with self._starting:
             self._stopped = True
@@ -76,7 +76,7 @@ class Console:
             protocol_version = "HTTP/1.1"
 
             def log(self, type: str, message: str, *args: Any) -> None:
-                """Stay silent: who runs the demo is shown what the functions do, not what the pages ask."""
+                """Log nothing: the output of the demo shows the work of the functions, not the requests of the pages."""
 
         self.app()
         with self._starting:

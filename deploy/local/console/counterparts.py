@@ -1,5 +1,5 @@
-"""Two tell of the same thing, a log line of a call and a sandbox of that call, say, and either may be first: who is, waits here for the other.
-Pure: what fits stands with who joins them.
+"""Two sources report the same thing, for example a log line and a sandbox the same call, and either may come first. The
+first report waits here for the other. Pure: the caller decides which reports fit.
 """
 
 from collections import OrderedDict
@@ -12,9 +12,8 @@ Other = TypeVar("Other")
 
 
 class Counterparts(Generic[One, Other]):
-    """What waits on both sides: at most `most` each, the newest. `fits` says how far two are apart, None where they are not the same.
-
-    Each is taken once, and of several that fit the nearest.
+    """The waiting reports of both sides: the newest, at most `most` of each. `fits` returns the distance of two
+    reports, None if they are about different things. Each is taken once; if several fit, the nearest is taken.
     """
 
     def __init__(self, fits: Callable[[One, Other], float | None], *, most: int) -> None:
@@ -25,7 +24,7 @@ class Counterparts(Generic[One, Other]):
         self._others: OrderedDict[Hashable, Other] = OrderedDict()
 
     def other_of(self, one: One) -> Other | None:
-        """Return the counterpart of `one`, which waits no longer; None lets `one` wait for it."""
+        """Return the counterpart of `one`, and stop keeping it. If there is none, keep `one` and return None."""
         apart = {key: self._fits(one, other) for key, other in self._others.items()}
         key = _nearest(apart)
         if key is not None:

@@ -1,7 +1,7 @@
-"""The body of a flow's webhook action, from what a person fills in: JSON with Klaviyo's placeholders, to be pasted. Pure.
+"""The body of a flow's webhook action, from a form: JSON with Klaviyo's placeholders, to be pasted. Pure.
 
-A value is a text as it is, or a property of the event, which becomes a placeholder. The person stands in the id always: one id is one reward
-for one person, and Omneo may refuse an id that somebody else has.
+A value is a text as it is, or a property of the event, which becomes a placeholder. The id always contains the person:
+one id is one reward for one person, and Omneo may refuse an id that somebody else has.
 """
 
 import json

@@ -1,6 +1,6 @@
 """The parts that the pages of the console use: the bundle as its callers do, the admin API, the sandbox's controls and the queue's record.
 
-Every call has a timeout. Nothing is shown here and nothing is kept.
+Every call has a timeout. It shows nothing and keeps nothing.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class Here:
     """The running parts. `watching` reads the calls into stories, `place` names addresses, and the ids and keys of the tenant whose pages are
     shown, one of `tenants`.
 
-    Nothing of this machine is reached by a proxy.
+    Calls to this machine use no proxy.
     """
 
     place: Place
@@ -28,7 +28,7 @@ class Here:
     tenants: Tenants
 
     def of(self, tenant: str) -> Self:
-        """Return what the pages of a tenant may ask; the demo's where that tenant is not open to the console."""
+        """Return the parts that the pages of a tenant may ask; those of the demo if the tenant is not open to the console."""
         return replace(self, place=self.tenants.place(tenant))
 
     def ask(self, method: str, url: str, **options: Any) -> requests.Response:
@@ -46,10 +46,10 @@ class Here:
         return json_of(ask(method, url, headers=headers, **options))
 
     def klaviyo(self, path: str, body: object = None, **query: str) -> Any:
-        """Return what a control of the sandbox Klaviyo answers: a POST with a body, else a GET.
+        """Return the answer of a control of the sandbox Klaviyo: a POST with a body, else a GET.
 
         Raises:
-            UnansweredError: it refused, which the message tells, or did not answer; or the tenant has no account that could be asked for.
+            UnansweredError: it refused (the message says why) or did not answer, or the tenant has no account.
         """
         asked = query if body is None else body
         if isinstance(asked, Mapping) and asked.get("account") == "":
@@ -59,7 +59,7 @@ class Here:
         return self._control(f"{self.place.klaviyo}/_sandbox/{path}", body, query)
 
     def omneo(self, path: str, body: object = None, **query: str) -> Any:
-        """Return what a control of the sandbox Omneo answers: a POST with a body, else a GET.
+        """Return the answer of a control of the sandbox Omneo: a POST with a body, else a GET.
 
         Raises:
             UnansweredError: it refused, which the message tells, or did not answer.
@@ -67,7 +67,7 @@ class Here:
         return self._control(f"{self.place.omneo}/_sandbox/{path}", body, query)
 
     def queue(self, path: str, **query: str) -> Any:
-        """Return what the record of the queue tells: `queues` or `attempts`.
+        """Return a part of the queue's record: `queues` or `attempts`.
 
         Raises:
             UnansweredError: it did not answer.

@@ -1,6 +1,6 @@
 """Secrets in headers, addresses and bodies, and how a page shows them. Pure: texts in, texts out.
 
-A secret is known by the name that it stands under, by its looks, or because it was seen under such a name elsewhere.
+A value is a secret because of its name, because of its form, or because it had such a name elsewhere.
 """
 
 import json
@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus, unquote_plus
 HIDDEN = "••••••"
 _SHORTEST = 8  # a shorter value is a word that may stand anywhere
 
-# Words of a name, in small letters and without what joins them: "x-omneo-secret", "idToken", "client_secret".
+# Words of a name, in small letters and without separators: "x-omneo-secret", "idToken", "client_secret".
 _NAMES = re.compile(
     r"secret|token|password|passwd|authorization|authenticat|signature|hmac|cookie|credential|assertion|verifier|challenge"
     r"|apikey|accesskey|privatekey|installationkey|encryptionkey|confirmation|jwt|bearer|session"
@@ -36,7 +36,8 @@ _VALUE = re.compile(r"(value=)(\"[^\"]*\"|'[^']*')", re.IGNORECASE)
 
 
 def is_secret(name: str, *, parameter: bool = False) -> bool:
-    """Return whether what stands under this name, of a header, a field or a `parameter` of an address or a form, is nobody's to see.
+    """Return whether the value under this name is secret. The name is of a header, a field, or a `parameter` of an
+    address or a form.
 
     >>> [is_secret(name) for name in ("X-Omneo-Secret", "omneo_id_token", "klaviyo-signature", "email")]
     [True, True, True, False]
@@ -58,7 +59,10 @@ class Mask:
         self._is_old = False
 
     def learn(self, value: str) -> None:
-        """Hide this value from now on, also as it stands in an address. The oldest are forgotten when they are too many."""
+        """Hide this value from now on, also in its form in an address.
+
+        If there are too many, the oldest are forgotten.
+        """
         with self._lock:
             new = [form for form in _forms(value) if form not in self._learned and form not in self._always]
             if not new:
@@ -128,7 +132,7 @@ class Mask:
         return text
 
     def _cut_json(self, text: str) -> str:
-        """Hide what stands under a secret's name in JSON that is cut off or broken."""
+        """Hide the value under a secret's name in JSON that is cut off or broken."""
         return _PAIR.sub(self._pair, text)
 
     def _pair(self, found: re.Match[str]) -> str:
@@ -155,7 +159,10 @@ _PAIR = re.compile(r'"([\w.-]{1,64})"(\s*:\s*)"((?:[^"\\]|\\.)*)(?:"|$)')
 
 
 def _forms(value: str) -> set[str]:
-    """Return a value as it stands in a text, in an address and in JSON; none of one so short that it may be a word."""
+    """Return the forms of a value in a text, in an address and in JSON.
+
+    A value that is so short that it may be a word has no forms.
+    """
     forms = {value, quote(value, safe=""), quote_plus(value), value.replace("/", "\\/")}
     return {form for form in forms if len(form) >= _SHORTEST}
 

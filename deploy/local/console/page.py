@@ -1,4 +1,4 @@
-"""The tools of every page of the console: its name, its routes, its templates, and what it may ask."""
+"""The tools of every page of the console: its name, its routes, its templates, and the parts that it may ask."""
 
 from typing import Any, cast
 
@@ -29,12 +29,12 @@ class Page(Blueprint):
 
 
 def here() -> Here:
-    """Return what the pages may ask, within a request, of the tenant that was chosen."""
+    """Return the parts that the pages may ask about the chosen tenant. Only within a request."""
     if "here" not in g:
         g.here = cast(Here, current_app.extensions[EXTENSION]).of(request.cookies.get(CHOSEN, ""))
     return cast(Here, g.here)
 
 
 def see_other(location: str) -> Response:
-    """Return the answer to a form that leads to the page that shows what came of it."""
+    """Return the answer to a form: a redirect to the page that shows the result."""
     return Response(status=303, headers={"Location": location})

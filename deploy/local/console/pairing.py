@@ -26,7 +26,7 @@ def in_klaviyo(omneo: Mapping[str, Any], people: Iterable[Json]) -> Json | None:
 
 
 def omneo_side(row: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what stands on Omneo's side, by name."""
+    """Return the fields of Omneo's side, by name."""
     comms = row["attributes"]["comms"]
     held = next((it["identifier"] for it in row.get("identities") or [] if it["handle"] == IDENTITY), "")
     shown = [
@@ -48,7 +48,7 @@ def omneo_side(row: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def klaviyo_side(row: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what stands on Klaviyo's side, by name."""
+    """Return the fields of Klaviyo's side, by name."""
     email = row["subscriptions"]["email"]["marketing"]
     sms = row["subscriptions"]["sms"]["marketing"]
     attributes = row["attributes"]

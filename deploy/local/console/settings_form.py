@@ -1,4 +1,7 @@
-"""A tenant's settings as a form, from the schema that the admin API publishes, and back to what PUT settings takes. Pure."""
+"""A tenant's settings as a form, from the schema that the admin API publishes, and back to the body of PUT settings.
+
+Pure.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -32,7 +35,7 @@ def fields(schema: Json, settings: Mapping[str, Any]) -> list[Field]:
 
 
 def changes(schema: Json, settings: Mapping[str, Any], form: Mapping[str, str]) -> Json:
-    """Return what of the form is not as it was, as PUT settings takes it.
+    """Return the changed fields of the form, as the body of PUT settings.
 
     Raises:
         CannotSaveError: names the field and the fix.
@@ -62,7 +65,7 @@ def _fields(schema: Json, settings: Mapping[str, Any]) -> Iterator[Field]:
 
 
 def _rule(row: Json, schema: Json) -> Json:
-    """Return what the value must be when it is set: null beside it only says that it may be left out."""
+    """Return the rule of the value if it is set: a null beside it only means that the value is optional."""
     rules = [rule for rule in row.get("anyOf", [row]) if rule.get("type") != "null"]
     rule: Json = rules[0] if rules else row
     if reference := rule.get("$ref"):

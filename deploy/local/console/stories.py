@@ -1,4 +1,5 @@
-"""Each call as one story: what the gateway, the functions' logs, the queue and both sandboxes have seen of it, joined. Pure: no clock.
+"""Each call as one story: it joins the reports of the gateway, the functions' logs, the queue and both sandboxes. Pure:
+no clock.
 
 What joins them, from the surest on: the trace that the gateway gives a call and that every job carries on; the id of a job; the id
 that Klaviyo gives a request; and, where none is there (Omneo has no such id, the queue knows no job), the time within which
@@ -21,9 +22,9 @@ from deploy.local.console.story import Filter, Job, Part, Step, Story
 from deploy.local.console.titles import about, of_job
 
 STORIES = 600
-_KEYS = 20_000  # a forgotten call's key is kept: what is told of it late begins no story without a beginning
+_KEYS = 20_000  # the key of a forgotten call is kept, so that a late report of it starts no story without a beginning
 STEPS = 80
-LATE = 3.0  # seconds within which a log line is read after what it tells of
+LATE = 3.0  # seconds within which a log line is read after the act that it reports
 _BLUR = 0.002  # seconds: a line's time has whole milliseconds
 _GUESSED = 1e6  # farther than any that is sure
 
@@ -110,7 +111,10 @@ class _Line:
 
 
 class Book:
-    """The newest stories. What is told of a call may come in any order, and what is more than fits is forgotten, the oldest first."""
+    """The newest stories.
+
+    The reports of a call may come in any order. If there are too many stories, the oldest are forgotten.
+    """
 
     def __init__(self) -> None:
         self.changes = 0
@@ -134,7 +138,7 @@ class Book:
         return [story for story in reversed(found[-most:]) if story.changed > since]
 
     def unwanted(self, wanted: Filter, *, since: int) -> list[int]:
-        """Return the numbers of the stories that have changed after `since` and are not wanted, or not any more."""
+        """Return the numbers of the stories that have changed after `since` and that the filter does not want."""
         stories = self._stories.values()
         return [story.number for story in stories if story.changed > since and not wanted.takes(story)]
 
@@ -158,7 +162,7 @@ class Book:
         sent: Part,
         answer: Part,
     ) -> None:
-        """Take in a call of a function by way of the gateway. `sent` and `answer` are what was sent and answered."""
+        """Take in a call of a function through the gateway. `sent` is the request, `answer` its answer."""
         path = target.partition("?")[0]
         tenant, kind, title = about(method, path, sent.body)
         story = self._story(f"trace:{trace}" if trace else "", began_at)
@@ -186,7 +190,7 @@ class Book:
             self._fired(story, met.fired)
 
     def _queued(self, story: Story, said: Mapping[str, Any], at: float) -> None:
-        """Note what a call was promised: a job by its id, or, for consent events, one that has no id in the answer."""
+        """Note the job that a call has queued: by its id, or, for consent events, a job without an id in the answer."""
         if isinstance(id := said.get("id"), str):
             story.jobs.setdefault(id, Job("", "queued"))
         elif said.get("events") and not any(job.kind == _SPREAD for job in story.jobs.values()):
@@ -219,7 +223,7 @@ class Book:
         self._add(story, Step(fired.fired_at, "Omneo", words, None, mood, parts))
 
     def call(self, call: Outside) -> None:
-        """Take in a call that a sandbox has received; a log line tells whose it is."""
+        """Take in a call that a sandbox has received; a log line tells the story to which it belongs."""
         if line := self._calls.one_of(call):
             self._show_call(line, call)
 
@@ -233,7 +237,7 @@ class Book:
             self._show_attempt(line, attempt)
 
     def _show_parts(self, line: _Line, parts: tuple[Part, ...]) -> None:
-        """Let a step have what was sent and answered in it, where it was told before the answer had come."""
+        """Add the request and the answer to a step that was reported before the answer came."""
         if any(step.number == line.step and len(step.parts) < len(parts) for step in line.story.steps):
             self._change(line, parts=parts)
 
@@ -261,7 +265,7 @@ class Book:
         story = self._of_line(at - float(fields.get("seconds", 0)), fields)
         function, target = str(fields.get("function", "")), str(fields.get("target", ""))
         story.sort.learn(_KIND_OF_FUNCTION.get(function) or _KIND_OF_TARGET.get(target, ""), 1, at)
-        # The gateway's exchange is not known, or not yet: an earlier start's, or one that ends now.
+        # The gateway's exchange is not known, or not yet: it belongs to an earlier start, or ends now.
         if story.answered is None:
             story.answered = int(fields.get("status", 0))
             words = f"{fields.get('method')} {fields.get('path')} → {story.answered}"
@@ -346,7 +350,7 @@ class Book:
     def _of_line(self, began_at: float, fields: Mapping[str, Any]) -> Story:
         trace = self._trace_of(fields)
         job = str(fields.get("job", ""))
-        # A job's id may be made of what it is about, and then another call has had it too; a trace is one call's.
+        # A job's id may depend only on its subject, and then another call has had it too; a trace belongs to one call.
         key = f"trace:{trace}" if trace else f"job:{job}" if job else ""
         story = self._story(key, began_at)
         story.begin(began_at, seen=False)
@@ -414,9 +418,11 @@ def _calls_apart(line: _Line, call: Outside) -> float | None:
 
 
 def _attempts_apart(line: _Line, attempt: Mapping[str, Any]) -> float | None:
-    """Return how far a line that tells what came of a job is from an attempt in the queue's record, None if it is another's.
+    """Return the distance between a line about the result of a job and an attempt in the queue's record, None if they
+    are of different jobs.
 
-    The task's body holds the job's id, and then it does not matter how late the line was read; where it is forgotten, the time alone tells.
+    If the record still has the task's body, the job's id in it decides, however late the line was read. If not, only
+    the time decides.
     """
     direction = str(line.fields.get("function", "")).removesuffix("_worker")
     dispatched, answered = attempt["dispatched_epoch"], attempt["answered_epoch"]
@@ -441,7 +447,7 @@ def _exchanges_apart(sent: _Sent, received: _Received) -> float | None:
 
 
 def _parts_of(attempt: Mapping[str, Any]) -> tuple[Part, ...]:
-    """Return what a worker was sent and what it has answered, as far as the queue's record tells."""
+    """Return the request to a worker and its answer, as far as the queue's record has them."""
     sent, received = attempt.get("sent"), attempt.get("received")
     parts = []
     if sent:
@@ -480,7 +486,7 @@ def _span(seconds: float) -> str:
 
 @lru_cache(256)
 def _template(path: str) -> re.Pattern[str]:
-    """Return what matches the paths of a template as logs have it: /api/profiles/{id}, an Omneo one with its tenant in front."""
+    """Return a pattern for the paths of a template as logs have it: /api/profiles/{id}, an Omneo one with its tenant in front."""
     pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))
     return re.compile(rf"(?:/[^/]+)?{pattern}/?")
 

@@ -1,6 +1,4 @@
-"""One call as a story: what happened in it, step by step, where it is now, and which stories a filter takes. How its parts are found
-and joined stands in stories.py.
-"""
+"""One call as a story: its steps, its state, and the stories that a filter takes. stories.py finds and joins its parts."""
 
 from dataclasses import dataclass, field
 from math import inf
@@ -29,8 +27,8 @@ class Part:
 class Step:
     """Something that happened in a story, at Unix seconds `at`, for `seconds` if that is known.
 
-    `mood` is "good", "warn", "bad" or "". `guessed` where only the time says that it belongs here. One that `stands_in` goes when who has
-    seen the call itself tells of it.
+    `mood` is "good", "warn", "bad" or "". `guessed` means that only the time connects the step to the story. A step
+    that `stands_in` is removed when a report of the call itself comes.
     """
 
     at: float
@@ -46,7 +44,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """A job of a story, by what was logged of it last, at Unix seconds `at`; one that was only promised has no time."""
+    """A job of a story, from its last log line, at Unix seconds `at`; a job that no log line has named yet has no time."""
 
     kind: str
     state: str
@@ -56,20 +54,23 @@ class Job:
 
 @dataclass
 class Known:
-    """A word that several tell, each knowing better than another. It depends on who has told it, never on who was first."""
+    """A word that several sources report, some more reliable than others.
+
+    The most reliable source decides, not the first.
+    """
 
     word: str = ""
     _known: tuple[float, float] = (-inf, -inf)
 
     def learn(self, word: str, rank: int, at: float) -> None:
-        """Take the word of who knows best, and of two who know as well the earlier one, at Unix seconds `at`."""
+        """Take the word of the most reliable source; of two equal ones, the earlier, at Unix seconds `at`."""
         if word and (rank, -at) > self._known:
             self.word, self._known = word, (rank, -at)
 
 
 @dataclass
 class Story:
-    """One call and what came of it."""
+    """One call and its effects."""
 
     number: int
     began_at: float
@@ -86,10 +87,10 @@ class Story:
     changed: int = 0
     hidden: bool = False
     is_dry_run: bool = False
-    is_begin_seen: bool = False  # else `began_at` is what log lines let us guess
+    is_begin_seen: bool = False  # else `began_at` is a guess from log lines
 
     def begin(self, at: float, *, seen: bool) -> None:
-        """Take in when it began, by who has seen it begin or by a log line's guess."""
+        """Take in the time of its beginning, from a source that has seen it or from a log line's guess."""
         if seen == self.is_begin_seen:
             self.began_at = min(self.began_at, at)
         elif seen:
@@ -97,7 +98,7 @@ class Story:
 
     @property
     def title(self) -> str:
-        """What has happened, in words."""
+        """The title of the story, in words."""
         return self.named.word
 
     @property

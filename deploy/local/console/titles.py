@@ -1,4 +1,7 @@
-"""What began a story, in words: by the path of a call, and by the kind of a job whose call nobody has seen. Pure."""
+"""The beginning of a story, in words: from the path of a call, or from the kind of a job whose call is unknown.
+
+Pure.
+"""
 
 import re
 

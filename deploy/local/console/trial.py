@@ -1,4 +1,7 @@
-"""A template tried while it is typed: the JSON, or where and why it is none, and what is likely to go wrong. No network, no pages."""
+"""A template tried while it is typed: the JSON, or the place and reason of a fault, and the likely faults.
+
+No network, no pages.
+"""
 
 import json
 from dataclasses import dataclass
@@ -13,9 +16,8 @@ TEMPLATE, RENDERED, CONTEXT = "template", "rendered", "context"
 
 @dataclass(frozen=True)
 class Fault:
-    """Why there is no JSON: the line and the column, from 1, in the template, in what is rendered, or in the event context.
-
-    Both are 0 where no place is known.
+    """The reason why there is no JSON, with its line and column, from 1, in the template, the rendered text, or the
+    event context. Both are 0 if no place is known.
     """
 
     where: str
@@ -28,7 +30,8 @@ class Fault:
 class Trial:
     """The result of a template: `body` is the JSON as Omneo would send it, "" where there is none.
 
-    `shown` is what a person reads: the JSON indented, or what was rendered instead; `fault` says why that is none.
+    `shown` is the text for a person: the indented JSON, or else the rendered text; then `fault` says why it is not
+    JSON.
     """
 
     body: str = ""

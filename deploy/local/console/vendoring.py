@@ -35,7 +35,7 @@ class Vendored:
 
 
 def vendored() -> Iterator[Vendored]:
-    """Yield the rows of the table, those of what was made of packages last."""
+    """Yield the rows of the table; the rows of files that are built from packages come last."""
     table = tomllib.loads(TABLE.read_text())
     for row in (*table["file"], *table["made"]):
         yield Vendored(

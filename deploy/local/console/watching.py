@@ -1,6 +1,5 @@
-"""Reads what everybody has seen of each call into the book of stories, as long as a page asks for it, and a while after.
-
-Nothing is read while nobody looks: what happens meanwhile is kept where it was seen, and is read when somebody does.
+"""Reads the reports of each call into the book of stories, while a page asks for it, and a while after. While nobody
+looks, it reads nothing; each source keeps its reports until somebody looks.
 """
 
 import re
@@ -30,9 +29,8 @@ _UNANSWERED = ("reset", "hang")  # faults whose call has no answer
 
 
 class Watching:
-    """The book of stories and who writes it.
-
-    `exchanges` is what the gateway has seen; `attempts` returns the queue's record after an id; `follower` reads the functions' logs.
+    """The book of stories and its writer. `exchanges` holds the gateway's calls; `attempts` returns the queue's record
+    after an id; `follower` reads the functions' logs.
     """
 
     def __init__(
@@ -55,7 +53,7 @@ class Watching:
         self._stopping = threading.Event()
         self._reading = threading.Lock()
         self._calls_read = {"Klaviyo": 0, "Omneo": 0}
-        # What an earlier start has left in the logs was seen by nobody else: its calls have lost their bodies.
+        # Only the logs know the calls of an earlier start: their bodies are lost.
         self._began = time.time()
         self._deliveries_read = {
             tenant: len(sandbox.omneo.deliveries(tenant)) for tenant in sandbox.omneo.tenants()
@@ -74,7 +72,7 @@ class Watching:
                 self._thread.start()
 
     def stop(self) -> None:
-        """Read no more, and wake those who wait for a change."""
+        """Stop reading, and wake everybody who waits for a change."""
         self._stopping.set()
         with self.lock:
             self.lock.notify_all()
@@ -86,12 +84,12 @@ class Watching:
         self._stopping.wait(seconds)
 
     def is_news(self, since: int) -> bool:
-        """Return whether the book has changed since then, or will no more."""
+        """Return whether the book has changed since then, or has stopped changing."""
         return self.stopped or self.book.changes > since
 
     @property
     def stopped(self) -> bool:
-        """Whether there will be no more."""
+        """Whether no further changes come."""
         return self._stopping.is_set()
 
     def _run(self) -> None:
@@ -103,8 +101,8 @@ class Watching:
                 self._read()
 
     def _read(self) -> None:
-        # The logs first, and the calls of functions after the targets that they were: what a line tells of was seen by others before it was
-        # written, and what a target was answered the gateway has told of before.
+        # The logs come first, because every other source sees an act before its log line is written. The calls of
+        # functions come after the targets, because the gateway has reported a target's answer earlier.
         lines = self._follower.new_lines()
         attempts = self._new_attempts()
         deliveries = self._new_deliveries()

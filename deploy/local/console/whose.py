@@ -1,7 +1,7 @@
-"""The tenant of the pages: the tenants that the store of `make run` holds, and what opens the admin API for each.
-
-The demo's installation key is known. Another tenant's is given by a person and kept until the console stops; the store holds its hash
-alone. No pages and no HTTP here; what reads the store is imported when a page first asks, since `make run` waits for no import.
+"""The tenant of the pages: the tenants in the store of `make run`, and the installation key of each for the admin API.
+The demo's key is known. A person types another tenant's key, and the console keeps it until it stops; the store holds
+only its hash. No pages and no HTTP here. The code that reads the store is imported at the first request of a page, so
+that `make run` starts faster.
 """
 
 import threading
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class Tenants:
-    """The tenants of the store. `place` is the demo's; `environment` is that of the bundle; `mask` learns what nobody may see."""
+    """The tenants of the store.
+
+    `place` is the demo's; `environment` is that of the bundle; `mask` learns the secrets.
+    """
 
     def __init__(self, place: Place, environment: Mapping[str, str], mask: Mask) -> None:
         self._demo = place
@@ -47,7 +50,7 @@ class Tenants:
             self._keys[name] = key
 
     def place(self, name: str) -> Place:
-        """Return what runs, as this tenant is concerned; as the demo is where it is not open or not there any more."""
+        """Return the running parts for this tenant; those for the demo if the tenant is not open or no longer exists."""
         if name == self._demo.tenant or not self.is_open(name):
             return self._demo
         tenant = self.find(name)
@@ -65,7 +68,7 @@ class Tenants:
 
     @cached_property
     def services(self) -> "Services":
-        """Return what an operator's command is given: the store, and Omneo for a tenant."""
+        """Return the services of an operator's command: the store, and Omneo for a tenant."""
         from shared.services import Services
         from shared.settings import Needs, Settings
 

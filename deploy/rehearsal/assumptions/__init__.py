@@ -1,1 +1,1 @@
-"""The rows: what is assumed, of whom, and what rests on it. `table.py` puts them together."""
+"""The rows: each assumption, its service, and the code that rests on it. `table.py` puts them together."""

@@ -1,6 +1,8 @@
-"""The assumptions that only the sandbox makes: it had to choose one way where the public pages name none, and the extension works with each.
+"""The assumptions that only the sandbox makes. The public pages leave several ways open; the sandbox chooses one, and
+the extension works with all of them.
 
-The rows are for who reads a module of the sandbox, and for the guide. The rehearsal does not try them; imported with it, they would bring the sandbox along.
+The rows serve readers of the sandbox's modules, and the guide. The rehearsal does not try them, and must not import
+them: they import the sandbox.
 """
 
 from deploy.local.sandbox.klaviyo import (

@@ -1,3 +1,3 @@
-"""How each assumption is tried: one function each, which returns what it found. `assumptions/` holds the assumptions, and the code that
-relies on them.
+"""The checks of the assumptions: one function for each, which returns its result. `assumptions/` holds the assumptions,
+and the code that relies on them.
 """

@@ -1,4 +1,4 @@
-"""Tries what is assumed of Klaviyo's tokens, headers and webhooks."""
+"""Tries the assumptions about Klaviyo's tokens, headers and webhooks."""
 
 from pydantic import SecretStr
 
@@ -10,7 +10,7 @@ from shared.klaviyo.resources import system_webhook_path
 
 _LIMITS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 _REQUEST_ID = "X-Klaviyo-Req-Id"
-# Rare, and without effect: a webhook lives for seconds here, and what it delivers carries no signature that we know.
+# Rare, and without effect: a webhook exists for seconds here, and its deliveries carry no signature that we know.
 _TOPIC = "event:klaviyo.manually_unsuppressed_from_email_marketing"
 
 

@@ -1,6 +1,6 @@
-"""Tries what is assumed of Klaviyo's consent: its jobs, their stamps and marks, and the events that they leave.
+"""Tries the assumptions about Klaviyo's consent: its jobs, their stamps and marks, and the events that they leave.
 
-One profile is subscribed and unsubscribed once in a run, however many checks look at it. Nobody is mailed: the list has single opt-in.
+A run subscribes and unsubscribes one profile once, for all checks. Nobody gets a message: the list has single opt-in.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Landed:
-    """A consent job that has landed: when it was asked for and seen, and what the profile says of the channel."""
+    """A consent job that has landed: when it was requested and seen, and the profile's state of the channel."""
 
     person: Person
     asked_at: datetime

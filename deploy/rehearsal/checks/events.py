@@ -1,4 +1,7 @@
-"""Tries what is assumed of Klaviyo's events, with a metric of the rehearsal's own. A metric stays: Klaviyo has no call that removes one."""
+"""Tries the assumptions about Klaviyo's events, with a metric of the rehearsal.
+
+A metric stays: Klaviyo has no call that removes one.
+"""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -31,7 +34,7 @@ def an_event(stage: Stage, person: Person, unique_id: str, *, at: datetime | Non
 
 
 def copies(stage: Stage, person: Person, unique_id: str) -> list[Row]:
-    """Return what Klaviyo shows under this id."""
+    """Return the events that Klaviyo shows under this id."""
     return [row for row in stage.klaviyo.events_of(person.id) if _unique_id(row) == unique_id]
 
 

@@ -1,4 +1,4 @@
-"""Tries what is assumed of Omneo: its reads and lists, its refusals, identities, tokens, interactions and webhooks.
+"""Tries the assumptions about Omneo: its reads and lists, its refusals, identities, tokens, interactions and webhooks.
 
 Reads are of the profile that the operator names. Two equal interactions stay on it: Omneo has no public call that removes one.
 """
@@ -24,7 +24,7 @@ Row = Mapping[str, Any]
 
 
 def identity_mints_token(stage: Stage) -> Answer:
-    """Ask for a token by the profile's Klaviyo id, and look whose it is."""
+    """Ask for a token by the profile's Klaviyo id, and check that the token belongs to the profile."""
     handle = stage.tenant.settings.identity_handle
     identifier = _identity(stage, handle)
     if not identifier:
@@ -159,7 +159,7 @@ def equal_interactions_are_two(stage: Stage) -> Answer:
 
 
 def webhooks_are_listed_by_namespace(stage: Stage) -> Answer:
-    """Make a disabled webhook in a namespace of its own, and list that."""
+    """Make a disabled webhook in a new namespace, and list that namespace."""
     namespace = stage.note(made.OMNEO_WEBHOOKS, stage.name("webhooks"))
     base = stage.services.settings.public_url
     address = f"{base}{omneo_webhook_path(stage.tenant.name)}/{namespace}"

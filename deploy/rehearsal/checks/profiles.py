@@ -1,4 +1,4 @@
-"""Tries what is assumed of Klaviyo's profiles: who is found, what is refused, what null does, what a merge moves."""
+"""Tries the assumptions about Klaviyo's profiles: searches, refusals, null values and merges."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -47,7 +47,10 @@ def identifier_of_another_is_409(stage: Stage) -> Answer:
 
 
 def _without_an_id(stage: Stage, own: Person, other: Person) -> None:
-    """Show what becomes of the email of one profile and the `external_id` of another, without an id. The extension never sends that."""
+    """Send the email of one profile and the `external_id` of another, without an id, and show the result.
+
+    The extension never sends that.
+    """
     attributes = {"email": own.email, "external_id": other.external_id}
     try:
         found = stage.klaviyo.import_profile({"type": "profile", "attributes": attributes})

@@ -1,4 +1,4 @@
-"""Tries what is assumed of Klaviyo's data sources and their records, with a data source of the rehearsal's own."""
+"""Tries the assumptions about Klaviyo's data sources and their records, with a data source of the rehearsal."""
 
 from deploy.rehearsal import made
 from deploy.rehearsal.assumption import Answer, fails, holds, judged

@@ -1,4 +1,4 @@
-"""Tries what is assumed of Omneo's rewards, with one of the smallest amount on the profile that the operator names."""
+"""Tries the assumptions about Omneo's rewards, with the smallest reward on the profile that the operator names."""
 
 from collections.abc import Mapping
 from datetime import timedelta

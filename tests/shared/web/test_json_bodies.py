@@ -109,8 +109,8 @@ def test_what_is_no_json_is_refused_and_not_repeated(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "line", "column", "hint"),
     [
-        (b'{"a": NaN}', 1, 7, "NaN and Infinity are none"),
-        (b'{"a": "NaN 1e999",\n "b": -Infinity}', 2, 7, "NaN and Infinity are none"),
+        (b'{"a": NaN}', 1, 7, "NaN and Infinity are no numbers"),
+        (b'{"a": "NaN 1e999",\n "b": -Infinity}', 2, 7, "NaN and Infinity are no numbers"),
         (b'{"a": "\\"1e999", "b": 1e999}', 1, 23, "40 digits"),
         (b"[1,\n\n" + b"9" * 41 + b"]", 3, 1, "40 digits"),
         (b"[-" + b"9" * 40 + b"]", 1, 2, "40 digits"),

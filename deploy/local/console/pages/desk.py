@@ -1,4 +1,4 @@
-"""Desk: the jobs that were given up, and the traffic by metric and hour. Both are what the admin API tells."""
+"""Desk: the jobs that were given up, and the traffic by metric and hour. Both come from the admin API."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -47,7 +47,7 @@ def show() -> str:
 
 @page.get("/now")
 def now() -> str:
-    """Show what stands on the desk at this moment."""
+    """Show the desk at this moment."""
     return page.render("_desk_now.html", **_shown())
 
 

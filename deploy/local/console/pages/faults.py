@@ -15,7 +15,7 @@ _MOST_CALLS = 10_000
 
 @dataclass(frozen=True)
 class Kind:
-    """A way to break: its name on the page, what the sandbox is told, and what it comes to in words."""
+    """A kind of fault: its name on the page, the order to the sandbox, and its description."""
 
     name: str
     order: dict[str, Any]
@@ -62,7 +62,7 @@ page = Page("Faults", __name__)
 
 @page.get("/")
 def show() -> str:
-    """Show what is broken, and the form that breaks."""
+    """Show the faults that are on, and the form that adds one."""
     return page.render(
         "faults.html",
         kinds=KINDS.values(),
@@ -75,7 +75,7 @@ def show() -> str:
 
 @page.get("/now")
 def now() -> str:
-    """Show what is broken at this moment."""
+    """Show the faults that are on at this moment."""
     return page.render("_faults.html", broken=_broken())
 
 
@@ -115,7 +115,7 @@ def _control(side: str) -> Any:
 
 
 def _broken() -> list[dict[str, Any]]:
-    """Return the faults that are still to come: side, what, which calls and how many."""
+    """Return the faults that are still to come: side, kind, which calls and how many."""
     rows = []
     for side in SIDES:
         for fault in _control(side)("faults")["faults"]:

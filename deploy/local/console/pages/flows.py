@@ -49,7 +49,7 @@ def fill_in() -> str:
 
 @page.post("/run")
 def run() -> str:
-    """Run the flow for a profile of the sandbox Klaviyo, and show what was sent and what came."""
+    """Run the flow for a profile of the sandbox Klaviyo, and show the request and the answer."""
     place = here().place
     try:
         event = json.loads(request.form.get("event") or "{}")

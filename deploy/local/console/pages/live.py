@@ -20,7 +20,7 @@ page = Page("Live", __name__, at="/")
 
 @page.get("/")
 def show() -> str:
-    """Show the newest stories; a stream brings what follows."""
+    """Show the newest stories; a stream brings later ones."""
     wanted, around = _wanted(), here()
     around.watching.ask()
     stored = around.tenants.names()
@@ -43,8 +43,11 @@ def show() -> str:
 
 @page.get("/console/live/stream")
 def stream() -> Response:
-    """Stream what changes: each part is the articles that are new or have changed, the newest last, those
-    that are not wanted any more, and how many calls there were."""
+    """Stream the changes.
+
+    Each part holds the new and changed articles, the newest last; the articles that the filter no longer wants; and the
+    number of calls.
+    """
     since = request.args.get("since", "0")
     if not since.isdecimal():
         abort(400, "since must be a number")

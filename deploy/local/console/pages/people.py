@@ -1,4 +1,4 @@
-"""People: one person on both sides, their consent with its history and why, and what they and the staff can do."""
+"""People: one person on both sides, their consent with its history and reasons, and the acts of the person and the staff."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ def show() -> str:
 
 @page.get("/<id>/sides")
 def sides(id: str) -> Response:
-    """Show both sides anew, or nothing where nothing changed since `seen`."""
+    """Show both sides anew, or nothing if nothing has changed since `seen`."""
     found = _sides(here(), _omneo(here(), id))
     if found["seen"] == request.args.get("seen"):
         return Response(status=204)
@@ -52,7 +52,7 @@ def sides(id: str) -> Response:
 
 @page.get("/<id>/why")
 def why(id: str) -> str:
-    """Show the consent, its history, and what a sync would do and why."""
+    """Show the consent, its history, and the calls of a next sync with their reasons."""
     told = here().admin("GET", f"profiles/{id}/explain?reveal=true")
     problem = told["error"]["message"] if "error" in told else ""
     return page.render("_why.html", id=id, told=told, problem=problem)
@@ -60,7 +60,7 @@ def why(id: str) -> str:
 
 @page.post("/<id>/act")
 def act(id: str) -> str:
-    """Let the person, or the staff, do what a button says."""
+    """Let the person, or the staff, do the act of a button."""
     name = request.form.get("act", "")
     if name not in ACTS:
         abort(400, "There is no such act.")
@@ -93,7 +93,7 @@ class CannotActError(Exception):
     """The act cannot be done for this person now; the message says why."""
 
 
-# What they do, each as it really happens: on the side where it happens, and never on both
+# Their acts, each on the one side where it really happens
 
 
 def _in_klaviyo(control: str, said: str, **fields: Any) -> Callable[[Here, Json], str]:
@@ -173,12 +173,12 @@ def _channel() -> str:
 
 
 def _enable_webhooks(here: Here) -> str:
-    """Enable what the install has made in Omneo, as a user does in CX Manager, and say so if it was not."""
+    """Enable the webhooks that the install has made in Omneo, as a user does in CX Manager, and say so if they were off."""
     done = here.omneo("enable-webhooks", {"tenant": here.place.tenant})
     return " Omneo's webhooks are enabled from now on, as you do it in CX Manager." if done["enabled"] else ""
 
 
-# Who it is
+# The person
 
 
 def _omneo(here: Here, id: str) -> Json | None:

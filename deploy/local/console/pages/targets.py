@@ -15,11 +15,11 @@ from deploy.targets.catalogue import EXTENSION, Notification, NotInCatalogueErro
 from deploy.targets.pushing import carry_out, changes, handle_of, rows_of
 from shared.errors import ServiceError
 
-SAMPLE = "sample"  # in place of a profile's id: Jane Doe of the catalogue, whom Omneo does not know
+SAMPLE = "sample"  # in place of a profile's id: Jane Doe of the catalogue, who is not in Omneo
 MOST_PROFILES = 200
 # So long a job's end is looked for, in seconds. An event that Klaviyo had before shows itself by nothing; after the shorter time it is told.
 SECONDS, HAD_IT_SECONDS = 120.0, 3.0
-_TRIED_BY_HAND = "target.send"  # what stands for the event where none starts the notification
+_TRIED_BY_HAND = "target.send"  # stands for the event if none starts the notification
 
 Json = dict[str, Any]
 page = Page("Targets", __name__)
@@ -27,7 +27,7 @@ page = Page("Targets", __name__)
 
 @page.get("/")
 def show() -> str:
-    """Show the page, for what its address names."""
+    """Show the page for the parameters in its address."""
     platform, notification = _chosen(request.args)
     people = here().omneo("profiles", tenant=here().place.tenant, limit=str(MOST_PROFILES))["profiles"]
     profile = request.args.get("profile") or (people[0]["id"] if people else SAMPLE)
@@ -59,7 +59,7 @@ def context() -> str:
 
 @page.post("/tried")
 def try_it() -> str:
-    """Show what the template becomes, what Klaviyo would get, and what is likely to go wrong."""
+    """Show the rendered template, the call to Klaviyo, and the likely faults."""
     platform, notification = _chosen(request.form)
     trial = _trial(platform, notification)
     is_ours = platform.name == EXTENSION
@@ -69,7 +69,7 @@ def try_it() -> str:
 
 @page.post("/send")
 def send() -> str:
-    """Call the target through the sandbox Omneo, and show the answer; from then on it is looked for what becomes of the job."""
+    """Call the target through the sandbox Omneo, and show the answer. From then on, the page follows the job."""
     platform, notification = _chosen(request.form)
     trial, url = _trial(platform, notification), request.form.get("url", "").strip()
     headers = {name: request.form.get(f"header-{name}", "").strip() for name in platform.headers}
@@ -130,7 +130,7 @@ def job() -> str:
 
 @page.post("/save")
 def save() -> str:
-    """Create or update target, condition and reaction in the sandbox Omneo, and show what differed."""
+    """Create or update target, condition and reaction in the sandbox Omneo, and show the differences."""
     platform, notification = _chosen(request.form)
     url, template = request.form.get("url", "").strip(), request.form.get("template", "")
     if problem := _unready(_trial(platform, notification), url, template):
@@ -155,7 +155,7 @@ def save() -> str:
     )
 
 
-# What was chosen and typed
+# The input of the person
 
 
 def _chosen(values: Mapping[str, str]) -> tuple[Platform, Notification]:
@@ -173,7 +173,7 @@ def _trial(platform: Platform, notification: Notification) -> Trial:
 
 
 def _unready(trial: Trial, url: str, template: str = "") -> str:
-    """Return what is to be done before it can be sent or saved, "" if nothing."""
+    """Return the step that is needed before it can be sent or saved, "" if there is none."""
     if trial.fault:
         return "There is no JSON yet: see Rendered."
     if not url.startswith(("http://", "https://")):
@@ -211,11 +211,11 @@ def _url(here: Here, platform: Platform, notification: Notification) -> str:
     return f"{here.place.url}/{here.place.tenant}/api/v1/targets/klaviyo/metric{query}"
 
 
-# What the extension says
+# The answers of the extension
 
 
 def _preview(here: Here, body: str, notification: Notification) -> Json:
-    """Return what a dry run of the target tells, and its status: nothing is sent."""
+    """Return the answer of a dry run of the target, and its status. A dry run sends nothing."""
     url = _url(here, catalogue.platform(EXTENSION), notification)
     address = f"{url}{'&' if '?' in url else '?'}dryRun=1"
     headers = {"x-omneo-secret": here.place.webhook_secret, "Content-Type": "application/json"}

@@ -1,5 +1,5 @@
-"""Tenants: all that the store holds, and of the one that is shown how it is, its settings and secrets, and its install, uninstall
-and resync in the sandbox. The other pages show the tenant that is chosen here too.
+"""Tenants: all tenants of the store. For the shown one: its state, its settings and secrets, and its install, uninstall
+and resync in the sandbox. The tenant that a person chooses here is shown on the other pages too.
 """
 
 from typing import Any
@@ -51,7 +51,7 @@ def status() -> str:
 
 @page.post("/settings")
 def save() -> str:
-    """Save what is not as it was, all or nothing."""
+    """Save the changed values, all or nothing."""
     shown = _settings(here())
     try:
         wanted = changes(
