@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from shared import logs
 from shared.consent.former_identities import FormerIdentities
 from shared.consent.former_numbers import FormerNumbers, mark_of_number
-from shared.consent.heirs import leave_at_number, tell_heir, tell_heirs
+from shared.consent.heirs import leave_at_number, tell_heir, tell_heirs, tell_sharers
 from shared.consent.inbox import Entry, Inbox, event_of
 from shared.consent.klaviyo_profile import ProfileReadOnce
 from shared.consent.ledger import ensure_ledger_key
@@ -388,6 +388,15 @@ def _leave_to_heirs(outs: Mapping[Channel, Sequence[Decided]], way: ToOmneo, loo
         traceparent=way.traceparent,
     )
     texts, left = outs[Channel.SMS], way.memories[Channel.SMS].mailed
+    if texts and (number := left or way.address(Channel.SMS)):
+        tell_sharers(
+            [one.at for one in texts],
+            number,
+            way.tenant,
+            way.services,
+            profile_id=way.profile.id,
+            traceparent=way.traceparent,
+        )
     for note in FormerNumbers.of(way.services).given_up_by(way.tenant.name, look.id) if texts else ():
         _leave(note.number, [one for one in texts if note.may_be_of_next(one.at, one.address)], way, look)
     if texts and left and way.address(Channel.SMS) != left:
@@ -435,6 +444,7 @@ def _leave_of_nobody(
         tenant = ensure_ledger_key(services.tenants, tenant.name)
         number = mark_of_number(tenant, look.profile.phone_number)
         leave_at_number([one.at for one in outs], number, look.id, tenant, services)
+        tell_sharers([one.at for one in outs], number, tenant, services)
 
 
 def _counted(ready: _Ready, verdicts: Mapping[tuple[str, str], Verdict]) -> dict[str, int]:

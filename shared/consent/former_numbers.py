@@ -2,18 +2,20 @@
 
 While Klaviyo has a number on the profile of a former owner, it reports the next owner's messages on that profile. Omneo
 has no search by number. So the opt-out is noted under the number, and the sync of the number's next owner finds it
-here. Profiles that have the number already are noted too, and get the opt-out. A number appears only as a hash under
-the tenant's own key.
+here. Profiles that have the number already are noted too, and get the opt-out; so are profiles that have the number in
+Omneo while Klaviyo has it on another profile, because several profiles may share one. A number appears only as a hash
+under the tenant's own key.
 """
 
 import hashlib
 import hmac
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
-from shared.errors import DocumentExistsError
+from shared.errors import DocumentExistsError, DocumentMissingError
 from shared.storage.documents import Document, Documents, Value, delete_all
 from shared.tenants.tenants import Tenant
 
@@ -55,12 +57,26 @@ class OptOut:
 
 
 @dataclass(frozen=True)
+class Sharer:
+    """An Omneo profile that may have had a number while Klaviyo had it with somebody else; `until` is None while it has."""
+
+    profile_id: str
+    since: datetime
+    until: datetime | None = None
+
+    def may_have_decided(self, at: datetime) -> bool:
+        """Return whether what was decided at the number then may be this profile's decision."""
+        return self.since <= at and (self.until is None or at <= self.until)
+
+
+@dataclass(frozen=True)
 class NumberHistory:
     """The history of a number. `owners` are the Omneo profiles that have got it from another."""
 
     given_up: tuple[GivenUp, ...] = ()
     opt_outs: tuple[OptOut, ...] = ()
     owners: tuple[str, ...] = ()
+    sharers: tuple[Sharer, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.given_up or self.opt_outs)
@@ -123,6 +139,26 @@ class FormerNumbers:
         """Remember that the Omneo profile has got the number: it gets each later opt-out under the number."""
         self._keep(tenant, f"owner {number} {profile_id}", {"number": number, "owner": profile_id})
 
+    def note_shared(self, tenant: str, number: str, sharer: Sharer) -> None:
+        """Remember that the Omneo profile has from now on this number of those that Klaviyo has with somebody else, "" for none."""
+        id, is_noted = sharer.profile_id, False
+        for row in [*self._matching(tenant, {"shared_by": id})]:
+            if row.fields["until"] is not None:
+                continue
+            is_noted = is_noted or row.fields["number"] == number
+            until = None if row.fields["number"] == number else self._clock()
+            left: dict[str, Value] = {"until": until, "expire_at": self._clock() + KEPT}
+            with suppress(DocumentMissingError):  # forgotten in this very moment
+                self._documents.update(_collection(tenant), row.id, left)
+        if number and not is_noted:
+            fields: dict[str, Value] = {
+                "number": number,
+                "shared_by": id,
+                "since": sharer.since,
+                "until": None,
+            }
+            self._keep(tenant, f"shared {number} {id} {sharer.since.isoformat()}", fields)
+
     def given_up_by(self, tenant: str, klaviyo_id: str) -> list[GivenUp]:
         """Return the numbers that the Klaviyo profile has given up."""
         return [_given_up(row) for row in self._matching(tenant, {"given_up_by": klaviyo_id})]
@@ -134,26 +170,25 @@ class FormerNumbers:
             tuple(_given_up(row) for row in rows if "given_up_by" in row.fields),
             tuple(_opt_out(row) for row in rows if "told_of" in row.fields),
             tuple(str(row.fields["owner"]) for row in rows if "owner" in row.fields),
+            tuple(_sharer(row) for row in rows if "shared_by" in row.fields),
         )
 
     def forget_profile(self, tenant: str, profile_id: str) -> int:
-        """Forget all notes about an Omneo profile, and return their number."""
-        return self._forget_where(tenant, {"owner": profile_id}) + self._forget_where(
-            tenant, {"profile": profile_id}
-        )
+        """Forget what an Omneo profile had to do with numbers, and return how much that was; an opt-out stays: see `_leave_out`."""
+        owned = sum(self._forget_where(tenant, {name: profile_id}) for name in ("owner", "shared_by"))
+        return owned + self._leave_out(tenant, {"profile": profile_id})
 
     def forget_klaviyo_profile(self, tenant: str, klaviyo_id: str) -> int:
-        """Forget all notes about a Klaviyo profile, and return their number."""
-        return self._forget_where(tenant, {"given_up_by": klaviyo_id}) + self._forget_where(
-            tenant, {"told_of": klaviyo_id}
-        )
+        """Forget which numbers a Klaviyo profile had, and return how much that was; an opt-out stays: see `_leave_out`."""
+        given_up = self._forget_where(tenant, {"given_up_by": klaviyo_id})
+        return given_up + self._leave_out(tenant, {"told_of": klaviyo_id})
 
     def forget(self, tenant: str) -> None:
         """Forget all of it."""
         delete_all(self._documents, _collection(tenant))
 
     def _keep(self, tenant: str, what: str, fields: dict[str, Value]) -> None:
-        id = hashlib.sha256(what.encode()).hexdigest()[:32]
+        id = _id(what)
         fields = {**fields, "expire_at": self._clock() + KEPT}
         try:
             self._documents.create(_collection(tenant), id, fields)
@@ -165,6 +200,19 @@ class FormerNumbers:
         while page := self._documents.find(_collection(tenant), where=where, after=after):
             yield from page
             after = page[-1].id
+
+    def _leave_out(self, tenant: str, where: Mapping[str, str]) -> int:
+        """Forget of opt-outs of whom they were told, and return of how many. They may be those of a number's next owner, who has still to be
+        synced: so they stay with the number, as long as they would have.
+        """
+        found = [*self._matching(tenant, where)]
+        for row in found:
+            number, at = str(row.fields["number"]), _moment(row.fields["at"])
+            id = _id(f"out {number} {at.isoformat()}")
+            with suppress(DocumentExistsError):
+                self._documents.create(_collection(tenant), id, {**row.fields, "told_of": "", "profile": ""})
+            self._documents.delete(_collection(tenant), row.id)
+        return len(found)
 
     def _forget_where(self, tenant: str, where: Mapping[str, str]) -> int:
         found = [*self._matching(tenant, where)]
@@ -197,10 +245,20 @@ def _opt_out(row: Document) -> OptOut:
     return OptOut(_moment(fields["at"]), str(fields["told_of"]), str(fields["profile"]))
 
 
+def _sharer(row: Document) -> Sharer:
+    fields = row.fields
+    until = None if fields["until"] is None else _moment(fields["until"])
+    return Sharer(str(fields["shared_by"]), _moment(fields["since"]), until)
+
+
 def _moment(value: Value) -> datetime:
     if not isinstance(value, datetime):
         raise TypeError("a note about a phone number has no time")
     return value
+
+
+def _id(what: str) -> str:
+    return hashlib.sha256(what.encode()).hexdigest()[:32]
 
 
 def _collection(tenant: str) -> str:

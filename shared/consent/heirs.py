@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shared.consent.former_identities import FormerIdentities
-from shared.consent.former_numbers import FormerNumbers, OptOut, mark_of_number
+from shared.consent.former_numbers import FormerNumbers, OptOut, Sharer, mark_of_number
 from shared.consent.ledger import ensure_ledger_key
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules import learning
@@ -72,6 +72,28 @@ def leave_at_number(
             tell_heir(owner, found[-1], tenant, services, channel=Channel.SMS, traceparent=traceparent)
 
 
+def tell_sharers(
+    moments: Iterable[datetime],
+    number: str,
+    tenant: Tenant,
+    services: "Services",
+    *,
+    profile_id: str = "",
+    traceparent: str = "",
+) -> None:
+    """Apply the last of some opt-outs from a phone number also to others who had the number in Omneo then: nothing tells who has texted.
+
+    Raises:
+        QueueUnavailableError: not all were queued.
+    """
+    told = list(moments)
+    for sharer in FormerNumbers.of(services).history(tenant.name, number).sharers if told else ():
+        theirs = [at for at in told if sharer.may_have_decided(at)]
+        if theirs and sharer.profile_id.casefold() != profile_id.casefold():
+            id, last = sharer.profile_id, max(theirs)
+            tell_heir(id, last, tenant, services, channel=Channel.SMS, traceparent=traceparent)
+
+
 def tell_heir(
     profile_id: str,
     at: datetime,
@@ -93,6 +115,16 @@ def tell_heir(
         traceparent=traceparent,
     )
     services.queue.put(job, tenant)
+
+
+def share_number(
+    number: str, profile_id: str, tenant: Tenant, services: "Services", *, since: datetime
+) -> None:
+    """Remember which phone number of the Omneo profile Klaviyo has with somebody else, "" if none; the profile may have it since then."""
+    if tenant.ledger_key is None:
+        tenant = ensure_ledger_key(services.tenants, tenant.name)
+    mark = mark_of_number(tenant, number) if number else ""
+    FormerNumbers.of(services).note_shared(tenant.name, mark, Sharer(profile_id, since))
 
 
 def learn_of_number(

@@ -96,7 +96,7 @@ class GivingUp:
         if tenant.ledger_key is None:
             tenant = ensure_ledger_key(services.tenants, tenant.name)
         mark = mark_of(tenant, Identifier.EMAIL, given_up.email)
-        since = self._since
+        since = self.since
         heir = Heir(found.id, since, services.clock() + _AT_IT, mark)
         # Before the memory is read: an event that is flushed meanwhile finds the note, or is found.
         FormerIdentities.of(services).note_heir(tenant.name, given_up.id, heir)
@@ -124,7 +124,7 @@ class GivingUp:
         if tenant.ledger_key is None:
             tenant = ensure_ledger_key(services.tenants, tenant.name)
         mark = mark_of_number(tenant, given_up.phone_number)
-        note = GivenUp(mark, given_up.id, self._since, services.clock() + _AT_IT)
+        note = GivenUp(mark, given_up.id, self.since, services.clock() + _AT_IT)
         # Before the memory is read: an event that is flushed meanwhile finds the note, or is found.
         FormerNumbers.of(services).note_given_up(tenant.name, note)
         outs = self._opt_outs_through(given_up, Channel.SMS)
@@ -164,7 +164,7 @@ class GivingUp:
         return [one for one in outs if not is_absorbed or one.profile in (given_up.id, "")]
 
     @property
-    def _since(self) -> datetime:
+    def since(self) -> datetime:
         """The time from which a decision through the person's Klaviyo profile may be one of the address's next owner."""
         return (self.before.read_at or self.read_at - _AT_MOST_A_DAY) - CLOCKS_APART
 

@@ -16,7 +16,7 @@ from typing import Any
 from shared import logs
 from shared.consent.former_identities import FormerIdentities, Heir
 from shared.consent.former_numbers import GivenUp
-from shared.consent.heirs import learn_of_number
+from shared.consent.heirs import learn_of_number, share_number
 from shared.consent.rules.held import Subject, opted_in_at
 from shared.consent.rules.step import Outcome, Step
 from shared.consent_events import Channel
@@ -35,7 +35,7 @@ from shared.klaviyo.profiles import KlaviyoProfile
 from shared.profiles.consent_calls import ConsentCalls, Trouble, compared
 from shared.profiles.former_owners import FormerOwners
 from shared.profiles.giving_up import GivingUp
-from shared.profiles.klaviyo_import import Imported, given_up_by_excluded, import_profile
+from shared.profiles.klaviyo_import import Imported, LeftOut, given_up_by_excluded, import_profile
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.merging import Merging
 from shared.profiles.ownership import Ownership
@@ -153,6 +153,10 @@ class _Sync:
         subjects = subjects_of(imported, plan.mapped.attributes)
         if not known_id and (number := subjects[Channel.SMS].address):
             learn_of_number(number, subjects[Channel.SMS].klaviyo_id, id, tenant, services)
+        if not known_id:
+            is_shared = imported.left_out.get("phone_number") is LeftOut.OF_ANOTHER
+            shared = str(plan.mapped.attributes["phone_number"]) if is_shared else ""
+            share_number(shared, id, tenant, services, since=self._giving_up.since)
         # Before the merge: Klaviyo has shown only her own consents.
         left = {Channel.EMAIL: imported.profile.email, Channel.SMS: imported.profile.phone_number}
         steps = self._compare(subjects, left=left)

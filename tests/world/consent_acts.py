@@ -43,6 +43,15 @@ def in_klaviyo(world: SimulatedWorld, person: Person, act: Act) -> bool:
         person.decide(channel, decision)
         for other in holders:
             _is_told_of(other, person, channel, decision)
+        if channel == "sms" and decision.way == OUT:
+            # A text message shows its number alone: nothing tells which of those who share it has opted out.
+            for other in world.persons:
+                if (
+                    other is not person
+                    and other not in holders
+                    and person.address(channel) == other.address(channel)
+                ):
+                    other.others_outs.append((channel, decision.at))
     person.is_bounced = person.is_bounced or (what == "bounce" and act.how[-1] != "soft")
     told = f"told after {', '.join(map(str, act.told))} s" if act.told else "never told"
     world.note(

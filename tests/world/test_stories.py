@@ -580,6 +580,22 @@ STORIES: dict[str, Plan] = {
         )
         for hers, theirs, late in ((300.0, 300.0, 2.0), (20.0, 15.0, 500.0))
     },
+    **{
+        f"two share a phone, and one texts STOP through the other's profile, told after {late} s, before {then}": Plan(
+            people=(Beginning("out", "in"), Beginning("out", "in")),
+            acts=(
+                act(50, "p.share phone"),
+                act(300, "k.unsubscribe", "sms", told=(late,)),
+                act(350, what, who=who),
+            ),
+        )
+        for late in (2.0, 400.0)
+        for then, what, who in (
+            ("she has another", "p.phone", 0),
+            ("the other has another", "p.phone", 1),
+            ("the other is deleted", "p.delete", 1),
+        )
+    },
     "one who has opted out of texts takes in another in Omneo, whose phone is a third's by then": Plan(
         people=(
             Beginning("out", "in"),

@@ -6,7 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import SecretStr
 
-from shared.consent.former_numbers import FormerNumbers, GivenUp, NumberHistory, OptOut, mark_of_number
+from shared.consent.former_numbers import (
+    FormerNumbers,
+    GivenUp,
+    NumberHistory,
+    OptOut,
+    Sharer,
+    mark_of_number,
+)
 from shared.storage.documents import Documents
 from tests.support.world import World
 
@@ -69,6 +76,29 @@ def test_an_opt_out_of_one_owner_is_not_that_of_the_owner_after_the_next() -> No
     assert history.former("01L") == [GIVEN]
 
 
+def test_who_shares_a_number_does_so_until_they_have_another_or_none(numbers: FormerNumbers) -> None:
+    june, since = Sharer("june", NOON - timedelta(days=1)), NOON - timedelta(hours=1)
+    for number in (MARK, MARK, OTHER):
+        numbers.note_shared("acme", number, june)
+    numbers.note_shared("acme", MARK, Sharer("jane", since))
+    numbers.note_shared("acme", "", Sharer("joan", since))
+    assert {*numbers.history("acme", MARK).sharers} == {replace(june, until=NOON), Sharer("jane", since)}
+    assert numbers.history("acme", OTHER).sharers == (june,)
+    assert not numbers.history("acme", MARK)
+    assert (numbers.forget_profile("acme", "june"), numbers.forget_profile("acme", "joan")) == (2, 0)
+    assert numbers.history("acme", MARK).sharers == (Sharer("jane", since),)
+
+
+@pytest.mark.parametrize(
+    ("hours", "until", "is_theirs"), [(-1, None, False), (1, None, True), (1, 2, True), (3, 2, False)]
+)
+def test_what_is_decided_while_a_number_is_shared_may_be_any_sharers(
+    hours: int, until: int | None, is_theirs: bool
+) -> None:
+    end = None if until is None else NOON + timedelta(hours=until)
+    assert Sharer("june", NOON, end).may_have_decided(NOON + timedelta(hours=hours)) is is_theirs
+
+
 def test_a_person_and_a_klaviyo_profile_are_forgotten_and_counted(numbers: FormerNumbers) -> None:
     numbers.note_given_up("acme", GIVEN)
     numbers.note_opt_out("acme", MARK, OptOut(NOON, "01K", "joan"))
@@ -79,7 +109,11 @@ def test_a_person_and_a_klaviyo_profile_are_forgotten_and_counted(numbers: Forme
         numbers.forget_klaviyo_profile("acme", "01K"),
         numbers.forget_klaviyo_profile("acme", "01L"),
     ) == (1, 1)
-    assert not numbers.history("acme", MARK)
+    # The opt-outs may be those of the numbers' next owners: they stay, of nobody.
+    assert numbers.history("acme", MARK) == NumberHistory(opt_outs=(OptOut(NOON, "", ""),))
+    assert numbers.history("acme", OTHER) == NumberHistory(opt_outs=(OptOut(NOON, "", ""),))
+    assert numbers.history("acme", MARK).opt_outs_for("june", "01M") == [NOON]
+    assert (numbers.forget_profile("acme", "joan"), numbers.forget_klaviyo_profile("acme", "01K")) == (0, 0)
     numbers.note_given_up("acme", GIVEN)
     numbers.forget("acme")
     assert not numbers.history("acme", MARK)
