@@ -1,5 +1,6 @@
 # The public name: its certificate, which exists before the name leads here; its DNS records, which are made if a zone
-# of Cloud DNS in this project holds the name; and the move from one name to another. shellcheck shell=bash
+# of Cloud DNS in this project holds the name; and the move from one name to another.
+# shellcheck shell=bash
 
 # find_front: the load balancer, and whether DOMAIN has changed. All webhooks and targets use the old name, so it still
 # serves beside the new one; and the operator must confirm the move.

@@ -1,6 +1,7 @@
 # The removal of everything: the list of our resources, the confirmation, and the order. A resource is ours if it has
 # the fingerprint or the label of deployment, or a name that nothing else has; the queue of the smoke calls stays,
-# because the name of a deleted queue is blocked for days. shellcheck shell=bash
+# because the name of a deleted queue is blocked for days.
+# shellcheck shell=bash
 
 find_running() {
   observe_of run services gcloud run services list --region="$REGION" \
