@@ -629,6 +629,14 @@ STORIES: dict[str, Plan] = {
         acts=(act(219, "o.in", "sms"), act(592.5, "p.exclude", who=1), act(695.7, "p.merge", "")),
         landings=(101.4,),
     ),
+    "she has the email of one who then has none, while the second of our two subscribes to her own is still to land": Plan(
+        people=(
+            Beginning("in", "in", is_new=True),
+            Beginning("out", "out", is_new=True, is_known_by_email=True),
+        ),
+        acts=(act(17.2, "o.in", "email"), act(77.4, "p.share email"), act(172.7, "p.drop email", who=1)),
+        landings=(57.8, 25.9, 173.2, 112.3, 165.6),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from shared.consent.rules.memory import LANDING, UNDER_WAY, Call, Memory
+from shared.consent.rules.memory import CLOCKS_APART, LANDING, UNDER_WAY, Call, Memory
 from shared.consent.rules.whose import our_landings
 from shared.consent_events import Consent, Direction
 
@@ -76,11 +76,50 @@ def last_call(memory: Memory, consent: Consent, direction: Direction | None, pro
 def is_being_carried_out(memory: Memory, now: datetime, direction: Direction | None = None) -> bool:
     """Return whether a call, in one direction or either, may still land: Klaviyo would look for the address then, whoever has it."""
     return any(
-        now < call.last_at + (LANDING if call.is_accepted else UNDER_WAY)
-        and not any(call.may_have_landed(at) for at in our_landings(memory, call.direction, call.profile))
-        for call in memory.calls
-        if call.landed_at is None and direction in (call.direction, None)
+        now < _may_land_until(call) for call in _unshown(memory) if direction in (call.direction, None)
     )
+
+
+def _may_land_until(call: Call) -> datetime:
+    return call.last_at + (LANDING if call.is_accepted else UNDER_WAY)
+
+
+def _unshown(memory: Memory) -> list[Call]:
+    """Return the calls of whose landing nothing is left to see, if each landing is that of one call.
+
+    Nothing shows which of two calls for the same has landed, and `landed_at` may be one landing for both. So each landing
+    counts as that of the call that must land first, and the other is still waited for.
+    """
+    unshown: list[Call] = []
+    taken: list[tuple[Call, datetime]] = []
+    for call in sorted(memory.calls, key=_may_land_until):
+        free = [at for at in _landings_of(memory, call) if not any(_is_it(*one, call, at) for one in taken)]
+        if free:
+            taken.append((call, min(free)))
+        else:
+            unshown.append(call)
+    return unshown
+
+
+def _landings_of(memory: Memory, call: Call) -> list[datetime]:
+    """Return the landings that may be this call's, those included that count as another's."""
+    told = our_landings(memory, call.direction, call.profile)
+    counted = [one.landed_at for one in memory.calls if one.landed_at is not None and _asks_alike(one, call)]
+    may_be = replace(call, landed_at=None)
+    return [at for at in (*told, *counted) if may_be.may_have_landed(at) or at == call.landed_at]
+
+
+def _is_it(taker: Call, taken: datetime, call: Call, at: datetime) -> bool:
+    return _asks_alike(taker, call) and abs(taken - at) <= CLOCKS_APART
+
+
+def _asks_alike(one: Call, other: Call) -> bool:
+    """Return whether two calls have the same effect on one Klaviyo profile, whatever they were for."""
+    return (one.consent, one.direction, one.suppresses) == (
+        other.consent,
+        other.direction,
+        other.suppresses,
+    ) and (one.profile == other.profile or "" in (one.profile, other.profile))
 
 
 def _is_same(one: Call, other: Call) -> bool:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from shared.consent.rules import calls
+from shared.consent.rules.decisions import Decided
 from shared.consent.rules.memory import LANDING, UNDER_WAY, Call, Memory
-from shared.consent_events import Channel, Consent
+from shared.consent_events import Channel, Consent, Decision
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -24,6 +25,11 @@ def a_call(seconds: float = 0, **changes: Any) -> Call:
 def remembering(*known: Call) -> Memory:
     """Return a memory of calls, as they were put into it."""
     return Memory(Channel.EMAIL, calls=known)
+
+
+def an_opt_in(at: datetime) -> Decided:
+    """Return a sign-up that Klaviyo has told of."""
+    return Decided(f"event at {at}", "subscribed_to_email_marketing", "01HX", at, Decision.OPT_IN)
 
 
 OTHERS = [
@@ -72,6 +78,53 @@ def test_a_call_may_land_for_so_long_and_longer_where_nobody_saw_an_answer(
 def test_a_call_that_has_landed_or_was_never_made_is_not_being_carried_out() -> None:
     assert not calls.is_being_carried_out(remembering(a_call(landed_at=NOON)), NOON)
     assert not calls.is_being_carried_out(remembering(), NOON)
+
+
+@pytest.mark.parametrize(
+    "shown", [(), (0,), (1,), (0, 1)], ids=["an event alone", "the first", "the last", "both"]
+)
+def test_of_two_calls_for_the_same_one_landing_leaves_the_other_to_be_waited_for(
+    shown: tuple[int, ...],
+) -> None:
+    """A look may count the one landing as that of both."""
+    landed = NOON + 20 * SECOND
+    known = [
+        a_call(
+            10 * number,
+            is_accepted=True,
+            decided_at=NOON + number * SECOND,
+            landed_at=landed if number in shown else None,
+        )
+        for number in (0, 1)
+    ]
+    memory = replace(remembering(*known), events=(an_opt_in(landed),))
+    until = NOON + 10 * SECOND + LANDING
+    assert calls.is_being_carried_out(memory, until - SECOND)
+    assert not calls.is_being_carried_out(memory, until)
+
+
+@pytest.mark.parametrize("shown", [(), (0,), (1,)], ids=["events alone", "the first", "the last"])
+def test_two_calls_for_the_same_with_two_landings_are_not_waited_for(shown: tuple[int, ...]) -> None:
+    landed = [NOON + 20 * SECOND, NOON + MINUTE]
+    known = [
+        a_call(
+            10 * number,
+            is_accepted=True,
+            decided_at=NOON + number * SECOND,
+            landed_at=landed[number] if number in shown else None,
+        )
+        for number in (0, 1)
+    ]
+    memory = replace(remembering(*known), events=(*map(an_opt_in, landed),))
+    assert not calls.is_being_carried_out(memory, NOON + MINUTE)
+
+
+def test_a_landing_is_not_that_of_a_call_for_something_else() -> None:
+    landed = a_call(landed_at=NOON + SECOND, is_accepted=True)
+    for changes in ({"direction": "out"}, {"profile": "01HY"}, {"consent": Consent.SMS_TRANSACTIONAL}):
+        other = replace(landed, landed_at=None, **changes)
+        assert calls.is_being_carried_out(remembering(landed, other), NOON + MINUTE)
+    assert not calls.is_being_carried_out(remembering(landed), NOON + MINUTE)
 
 
 def test_only_the_newest_calls_are_remembered_whoever_brings_them() -> None:
