@@ -80,9 +80,9 @@ def resync() -> Iterator[Finding]:
 
 def _run(count: int) -> _Done:
     with tempfile.TemporaryDirectory() as place, addresses_of("deploy.local.sandbox") as sandbox:
-        token = _seed(sandbox, count)
+        tokens = _seed(sandbox, count)
         done = subprocess.run(
-            [sys.executable, "-m", "tests.bench.resyncing", place, json.dumps(sandbox), token, str(_SYNCS)],
+            [sys.executable, "-m", "tests.bench.resyncing", place, json.dumps(sandbox), json.dumps(tokens), str(_SYNCS)],
             cwd=REPOSITORY, capture_output=True, text=True, timeout=_PATIENCE, check=False,
         )  # fmt: skip
     if done.returncode:
@@ -95,7 +95,8 @@ def _run(count: int) -> _Done:
     return found
 
 
-def _seed(sandbox: dict[str, str], count: int) -> str:
+def _seed(sandbox: dict[str, str], count: int) -> dict[str, str]:
+    """Fill both services, and return the tokens of the install by name."""
     klaviyo, omneo = sandbox["klaviyo"], sandbox["omneo"].removesuffix("/{tenant}")
     seeded = control(f"{klaviyo}/_sandbox/seed", installs=[{"account": ACCOUNT}])
     tenants = [{"name": TENANT, "token": OMNEO_TOKEN, "signing_secret": SIGNING_SECRET}]
@@ -108,7 +109,8 @@ def _seed(sandbox: dict[str, str], count: int) -> str:
             "attributes": {"comms": {**comms, "sms_promo": False}},
         }  # fmt: skip
         control(f"{omneo}/_sandbox/seed-profiles", tenant=TENANT, count=count * tenths // 10, profile=profile)
-    return str(seeded["installs"][0]["access_token"])
+    installed = seeded["installs"][0]
+    return {name: str(installed[name]) for name in ("access_token", "refresh_token")}
 
 
 def _by_endpoint(calls: Iterable[tuple[str, str]]) -> Counter[str]:

@@ -50,10 +50,11 @@ class _MovedClock:
 
 def main() -> None:
     """Do the syncs, then the run."""
-    folder, sandbox, token, syncs = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+    folder, sandbox = Path(sys.argv[1]), json.loads(sys.argv[2])
+    tokens, syncs = json.loads(sys.argv[3]), int(sys.argv[4])
     stage, clock = Stage.on(folder, sandbox), _MovedClock(sandbox)
     vars(stage.services)["clock"], vars(stage.services)["sleep"] = clock, clock.sleep
-    tenant = a_connected_tenant(token)
+    tenant = a_connected_tenant(**tokens)
     stage.services.tenants.create(tenant)
     rows = stage.services.omneo(tenant).profiles_page(1).rows[:syncs]
     for row in rows:
