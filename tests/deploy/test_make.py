@@ -175,6 +175,23 @@ def test_a_script_runs_with_the_shell_and_tools_of_macos(script: Path) -> None:
     assert [line for line in code if UNKNOWN_THERE.search(line)] == []
 
 
+# Before bash 4, `set -e` passes over a failure of these; where one ends a function, the call of the function fails.
+PASSED_OVER = re.compile(
+    r"^[ \t]*(?:\[\[ .*\]\]|\(\(.*\)\)|\((?!\()(?:.|\\\n)*\))$\n(?![ \t]*\})", re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_failure_that_an_old_bash_passes_over_ends_a_function(script: Path) -> None:
+    assert PASSED_OVER.findall(script.read_text()) == []
+
+
+@pytest.mark.parametrize("line", ["(cd /gone)", "[[ -n $GONE ]]", "((0))", '(cd /gone && \\\n "$GONE")'])
+def test_a_failure_in_the_middle_is_found(line: str) -> None:
+    assert PASSED_OVER.search(f"gone() {{\n  {line}\n  true\n}}\n")
+    assert not PASSED_OVER.search(f"gone() {{\n  true\n  {line}\n}}\n")
+
+
 # Before bash 4.4, `set -u` takes an array without elements for one that is not set. These have some by then.
 NEVER_EMPTY = {
     'observe "$policy" "${reading[@]}"',  # `bind` is given what reads

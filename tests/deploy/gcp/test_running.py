@@ -110,7 +110,9 @@ def refuses(text: str, status: int = 1) -> str:
 CREATE = "change 'thing: making it' gcloud things create x"
 
 
-@pytest.mark.parametrize("body", ["false", "fail 'no'", "gone() { false; }; gone", "(exit 7)", "echo $UNSET"])
+@pytest.mark.parametrize(
+    "body", ["false", "fail 'no'", "gone() { false; }; gone", "gone() { (exit 7); }; gone", "echo $UNSET"]
+)
 def test_what_fails_ends_the_script_with_a_status_of_its_own(shell: Shell, body: str) -> None:
     ended = shell.runs(f"{body}\necho 'not reached'")
     assert ended.status != 0
