@@ -1,8 +1,8 @@
 """`make lock`: pins everything that the direct needs bring, with the hashes of every file that may be installed.
 
 The direct needs stand in three files that people write: `requirements.txt` (its first half), `deploy/local/requirements.txt` and
-`tests/requirements.txt`. From them uv writes one lock file each below `deploy/locks/`, for every Python from 3.11 on, Linux and
-macOS alike. Every install reads a lock file and no other; `staging.py` gives Google's build the first one. Nothing is installed here.
+`tests/requirements.txt`; `tests/unwanted.txt` names what the last of them brings and does not get. From them uv writes one lock file
+each below `deploy/locks/`, for every Python from 3.11 on, Linux and macOS alike. Every install reads a lock file and no other; `staging.py` gives Google's build the first one. Nothing is installed here.
 """
 
 import subprocess
@@ -14,6 +14,7 @@ import click
 from deploy.staging import LOCKS, REPOSITORY
 
 LEAST_PYTHON = "3.11"
+UNWANTED = "tests/unwanted.txt"
 BROUGHT = "# brought by the above; make lock writes these lines"
 
 _LOCK_HEAD = "# make lock writes this file. Change the direct needs in {source} instead.\n"
@@ -78,14 +79,16 @@ def lock(repository: Path = REPOSITORY, *, upgrade: str = "") -> None:
     _compile(repository, "-", shipped, upgrade, said=direct_needs(text))
     requirements.write_text(with_brought(text, shipped.read_text(encoding="utf-8")), encoding="utf-8")
     _compile(repository, "deploy/local/requirements.txt", locks / "run.txt", upgrade)
-    _compile(repository, "tests/requirements.txt", locks / "test.txt", upgrade)
+    _compile(repository, "tests/requirements.txt", locks / "test.txt", upgrade, "--excludes", UNWANTED)
 
 
-def _compile(repository: Path, source: str, into: Path, upgrade: str, said: str | None = None) -> None:
+def _compile(
+    repository: Path, source: str, into: Path, upgrade: str, *options: str, said: str | None = None
+) -> None:
     uv = Path(sys.executable).with_name("uv")
     renewed = {"": (), "all": ("--upgrade",)}.get(upgrade, ("--upgrade-package", upgrade))
     command = [
-        str(uv), "pip", "compile", source, "--output-file", str(into), *renewed,
+        str(uv), "pip", "compile", source, "--output-file", str(into), *renewed, *options,
         "--universal", "--python-version", LEAST_PYTHON, "--generate-hashes", "--no-annotate", "--no-header", "--quiet",
     ]  # fmt: skip
     done = subprocess.run(

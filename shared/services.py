@@ -90,6 +90,9 @@ class Services:
             sys.exit(1)
         logs.configure(settings.project)
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its own lines are not ours, nor JSON
+        os.environ.setdefault(
+            "PYDANTIC_DISABLE_PLUGINS", "__all__"
+        )  # it looks for some in every package, and there are none
         gc.freeze()  # the objects of the start stay; the first call is faster if the collector does not look at them again
         services = cls(settings, short_waits=short_waits)
         if (

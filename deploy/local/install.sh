@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # install.sh ENVIRONMENT LOCK [PYTHON]: installs the packages of the lock file into the environment. It makes the
-# environment if that is missing or belongs to another Python than the named one. Every hash is checked. Uses uv where
-# it is installed, else pip. Written for bash 3.2.
+# environment if that is missing or belongs to another Python than the named one. Every hash is checked, and nothing is
+# installed beside what the lock file lists. Uses uv where it is installed, else pip. Written for bash 3.2.
 set -eu
 
 environment=$1 lock=$2 wanted=${3:-}
@@ -24,8 +24,8 @@ stamp=$environment/.$(basename "$lock" .txt)
 if [ "$stamp" -nt "$lock" ]; then exit 0; fi
 echo "Installing $lock"
 if [ -n "$uv" ]; then
-  "$uv" pip install --quiet --python "$environment/bin/python" --require-hashes --requirement "$lock"
+  "$uv" pip install --quiet --python "$environment/bin/python" --no-deps --require-hashes --requirement "$lock"
 else
-  "$environment/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes --requirement "$lock"
+  "$environment/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --require-hashes --requirement "$lock"
 fi
 touch "$stamp"

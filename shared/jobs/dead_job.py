@@ -24,7 +24,7 @@ class DeadJob(BaseModel):
     hashes of the job's persons. `replay` is the word of the last replay. `run` is the run of that replay, "" if it was a single one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     id: str
     tenant: str

@@ -11,7 +11,7 @@ LONGEST_LIFE = 10 * 365 * 24 * 3600  # longer than any token is valid, but small
 class TokenAnswer(BaseModel):
     """The answer of the token endpoint. The refresh token may be a new one, so the caller always stores it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     access_token: SecretStr = Field(min_length=1)
     refresh_token: SecretStr = Field(min_length=1)
@@ -22,7 +22,7 @@ class TokenAnswer(BaseModel):
 class Account(BaseModel):
     """A Klaviyo account. `timezone` is an IANA name, `country` as the merchant wrote it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     id: str = Field(min_length=1)
     name: str = ""

@@ -16,7 +16,7 @@ def _plain_id(id: object) -> object:
 class IdToken(BaseModel):
     """An Omneo ID token, and its expiry in Unix seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)
 
     token: SecretStr = Field(min_length=1)
     exp: int | float
@@ -25,7 +25,7 @@ class IdToken(BaseModel):
 class Profile(BaseModel):
     """The fields of an Omneo profile that the extension uses."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     id: str
     email: str | None = Field(default=None, repr=False)
@@ -73,7 +73,7 @@ class Interaction:
 class Reward(BaseModel):
     """The fields of a reward that the extension uses. Omneo does not show `external_id`, but it is read if it ever comes."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     id: Annotated[int | str, BeforeValidator(_plain_id)]
     external_id: Any = None
@@ -83,7 +83,7 @@ class Reward(BaseModel):
 class RewardDefinition(BaseModel):
     """The validity and the currency of a definition's rewards, as Omneo writes them. The rules interpret them."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     id: Any = None
     handle: Any = None
@@ -96,7 +96,7 @@ class RewardDefinition(BaseModel):
 class OmneoWebhook(BaseModel):
     """A webhook as Omneo lists it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     id: int
     trigger: str

@@ -27,7 +27,7 @@ OVERLAP = timedelta(hours=1)
 class Order(BaseModel):
     """The body of a call that begins a run."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     since: AwareDatetime | None = None
     only_consent: StrictBool = False

@@ -12,7 +12,6 @@ from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationInfo
 
-from shared.json_logic.check import ARITY, check_logic
 from shared.storage.documents import Value, check_fields
 from shared.values.attribute_names import refused_names
 from shared.values.phones import regions
@@ -55,8 +54,11 @@ def _timezone(name: str) -> str:
 
 def _logic(logic: dict[str, JsonValue], info: ValidationInfo) -> dict[str, JsonValue]:
     # Only a change checks this: a value of a newer revision, with an operator that is unknown here, can still be read.
-    if "profile_exclude_logic" in (info.context or ()) and (fault := check_logic(logic)):
-        raise ValueError(fault)
+    if "profile_exclude_logic" in (info.context or ()):
+        from shared.json_logic.check import check_logic
+
+        if fault := check_logic(logic):
+            raise ValueError(fault)
     if len(json.dumps(logic)) > LONGEST_LOGIC or any(len(name) > LONGEST_NAME for name in _names(logic)):
         raise ValueError(f"must have at most {LONGEST_LOGIC} characters, and {LONGEST_NAME} in a name")
     check_fields({"settings": {"profile_exclude_logic": cast(Value, logic)}})  # JSON, by another name
@@ -69,6 +71,12 @@ def _names(value: JsonValue) -> Iterator[str]:
     if isinstance(value, dict | list):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from _names(inner)
+
+
+def _one_operator() -> dict[str, JsonValue]:
+    from shared.json_logic.check import ARITY
+
+    return {"maxProperties": 1, "propertyNames": {"enum": [*sorted(ARITY)]}}
 
 
 def _mappings(mappings: dict[str, str]) -> dict[str, str]:
@@ -117,7 +125,7 @@ class TenantSettings(BaseModel):
     """
 
     # An older revision keeps the fields of a newer one. `admin` itself refuses unknown settings.
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
     namespace: QueueNamePart = Field(
         default="klaviyo",
@@ -153,7 +161,7 @@ class TenantSettings(BaseModel):
         default=None,
         description=f"JSON Logic. A profile that it matches is never synced. At most {LONGEST_LOGIC:,} characters and some 18 levels. It takes the operators of JSON Logic except `log`, and `not_in`.",
         examples=[{"==": [{"var": "tier.handle"}, "staff"]}],
-        json_schema_extra={"maxProperties": 1, "propertyNames": {"enum": [*sorted(ARITY)]}},
+        json_schema_extra=lambda schema: schema.update(_one_operator()),
     )
     mappings: Annotated[dict[MappedName, MappedName], Field(max_length=200), AfterValidator(_mappings)] = (
         Field(

@@ -27,8 +27,8 @@ STAGING = "-stg"  # the end of the name of a tenant's staging twin
 
 class _Model(BaseModel):
     # Documents outlive deploys: a field of a newer revision is no error for an older one, which keeps the field when it writes the
-    # other fields.
-    model_config = ConfigDict(frozen=True, extra="allow")
+    # other fields. No function builds a model before a call needs it.
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
 
 class StoredSecret(_Model):
@@ -135,7 +135,7 @@ class Tenant(_Model):
     settings: TenantSettings
     klaviyo: KlaviyoConnection | None = None
     klaviyo_account_id: str = ""  # the account joined last; stays while disconnected
-    provisions: Provisions = Provisions()
+    provisions: Provisions = Provisions.model_construct()  # validated, it would build the models too
     former_accounts: tuple[FormerAccount, ...] = ()
     left_behind: tuple[
         str, ...

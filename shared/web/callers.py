@@ -164,16 +164,17 @@ def _bearer(call: Call) -> tuple[str, str]:
 
 
 def _random_secret() -> StoredSecret:
-    return StoredSecret(value=SecretStr(secrets.token_hex(32)), created_at=datetime.now(UTC))
+    return StoredSecret.model_construct(value=SecretStr(secrets.token_hex(32)), created_at=datetime.now(UTC))
 
 
-# Stands in for a tenant that does not exist, so that its refusal takes the same path and time.
-_DECOY = Tenant(
+# Stands in for a tenant that does not exist, so that its refusal takes the same path and time. Nothing is validated: that would build the
+# models before anybody calls.
+_DECOY = Tenant.model_construct(
     name="",
     created_at=datetime.now(UTC),
-    installation_keys=(InstallationKey(hash="0" * 64, created_at=datetime.now(UTC)),),
+    installation_keys=(InstallationKey.model_construct(hash="0" * 64, created_at=datetime.now(UTC)),),
     omneo_token=SecretStr(""),
     omneo_signing_secrets=(_random_secret(),),
     webhook_secrets=(_random_secret(),),
-    settings=TenantSettings(task_queue_name="decoy"),
+    settings=TenantSettings.model_construct(task_queue_name="decoy"),
 )

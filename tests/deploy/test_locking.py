@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.locking import BROUGHT, LockError, direct_needs, package, pins, with_brought
+from deploy.locking import BROUGHT, UNWANTED, LockError, direct_needs, package, pins, with_brought
 from deploy.staging import LOCKS, REPOSITORY
 
 SOURCES = {
@@ -42,6 +42,12 @@ def test_what_ships_is_the_same_wherever_it_is_installed() -> None:
     assert shipped.items() <= run.items() <= test.items()
 
 
+def test_what_would_change_what_ships_is_installed_nowhere() -> None:
+    unwanted = set(pins((REPOSITORY / UNWANTED).read_text()))
+    assert unwanted
+    assert not any(unwanted & versions(lock(name)).keys() for name in SOURCES)
+
+
 def test_requirements_txt_lists_all_that_ships_and_nothing_else() -> None:
     text = (REPOSITORY / "requirements.txt").read_text()
     assert versions(text) == versions(lock("functions"))
@@ -68,6 +74,6 @@ def test_every_install_reads_a_lock_file_and_checks_its_hashes() -> None:
     script = (REPOSITORY / "deploy/local/install.sh").read_text()
     installs = [line for line in script.splitlines() if "pip install" in line]
     assert len(installs) == 2
-    assert all('--require-hashes --requirement "$lock"' in line for line in installs)
+    assert all('--no-deps --require-hashes --requirement "$lock"' in line for line in installs)
     for path in ("Makefile", ".ci/run", "deploy/gcp/steps/functions.sh"):
         assert "pip install" not in Path(REPOSITORY / path).read_text()

@@ -1,13 +1,25 @@
 """An instance that is kept warm has its clients before its first call. A process that is no instance of Cloud Run builds nothing."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from deploy.staging import load_functions
 from tests.support.world import World
 
+_STARTED = """
+import gc
+import main
+from pydantic import BaseModel
+
+def models(kind):
+    return [kind, *(model for below in kind.__subclasses__() for model in models(below))]
+
+print(gc.get_threshold()[0], *(kind.__name__ for kind in models(BaseModel)[1:] if kind.__pydantic_complete__))
+"""
 _FORKED = """
 import os, sys
 from shared.services import Services
@@ -24,10 +36,13 @@ os.waitpid(child, 0)
 """
 
 
-def forked(environment: dict[str, str]) -> str:
+REPOSITORY = Path(__file__).parents[2]
+
+
+def told(script: str, environment: dict[str, str], *places: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", _FORKED],
-        env=environment,
+        [sys.executable, "-c", script],
+        env={**environment, "PYTHONPATH": os.pathsep.join(map(str, (REPOSITORY, *places)))},
         capture_output=True,
         text=True,
         check=True,
@@ -35,6 +50,11 @@ def forked(environment: dict[str, str]) -> str:
     )
     assert done.stderr == ""
     return done.stdout.strip()
+
+
+@pytest.mark.parametrize("function", sorted(load_functions()))
+def test_a_start_builds_no_model_and_seldom_looks_for_garbage(function: str, world: World) -> None:
+    assert told(_STARTED, world.environment, REPOSITORY / "functions" / function) == "50000"
 
 
 @pytest.mark.parametrize(
@@ -45,15 +65,12 @@ def forked(environment: dict[str, str]) -> str:
 def test_the_copy_that_takes_calls_is_warm_on_cloud_run(
     world: World, on_cloud_run: dict[str, str], built: str
 ) -> None:
-    assert (
-        forked({**world.environment, **on_cloud_run, "PYTHONPATH": str(Path(__file__).parents[2])}) == built
-    )
+    assert told(_FORKED, {**world.environment, **on_cloud_run}) == built
 
 
 def test_what_does_not_answer_does_not_stop_the_start(world: World) -> None:
     nobody = {"CLOUD_TASKS_EMULATOR_HOST": "127.0.0.1:9", "K_SERVICE": "targets"}
-    told = forked({**world.environment, **nobody, "PYTHONPATH": str(Path(__file__).parents[2])})
-    assert told == "[] ['_cloud_tasks', 'documents']"
+    assert told(_FORKED, {**world.environment, **nobody}) == "[] ['_cloud_tasks', 'documents']"
 
 
 def test_where_there_are_no_credentials_the_first_call_says_so_and_no_thread_before(world: World) -> None:
@@ -65,5 +82,4 @@ def test_where_there_are_no_credentials_the_first_call_says_so_and_no_thread_bef
         "HOME": "/nowhere",
         "CLOUDSDK_CONFIG": "/nowhere",
     }
-    told = forked({**world.environment, **without, "PYTHONPATH": str(Path(__file__).parents[2])})
-    assert told == "[] ['_cloud_tasks']"
+    assert told(_FORKED, {**world.environment, **without}) == "[] ['_cloud_tasks']"
