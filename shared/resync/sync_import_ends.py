@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shared import logs
-from shared.errors import NotFoundError, RefusedError, WaitError
+from shared.errors import NotFoundError, RefusedError, TokenRejectedError, WaitError
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import DeleteProfile, SyncProfile
 from shared.jobs.rules.windows import LENGTH
@@ -60,10 +60,10 @@ class SyncImportEnds:
         """Look at every import under way, and finish the syncs of those that are over.
 
         Raises:
-            WaitError: some import could not be looked at, or not everybody in it; its people still wait.
-            TokenRejectedError, DisconnectedError: none can be looked at.
+            WaitError, TokenRejectedError: some import could not be looked at, or not everybody in it; its people still wait.
+            DisconnectedError: none can be looked at.
         """
-        troubles = list[WaitError]()
+        troubles = list[WaitError | TokenRejectedError]()
         for one in self._imports.all(self._tenant.name):
             if not self.goes_on():
                 return
@@ -73,13 +73,13 @@ class SyncImportEnds:
                 continue
             try:
                 self._follow(one)
-            except WaitError as error:
+            except (WaitError, TokenRejectedError) as error:
                 if self._still_waits(one, error):
                     troubles.append(error)
         if troubles:
             raise troubles[0]
 
-    def _still_waits(self, one: SyncImport, trouble: WaitError) -> bool:
+    def _still_waits(self, one: SyncImport, trouble: WaitError | TokenRejectedError) -> bool:
         """Let the people of an import go that cannot be looked at, once that has lasted; return whether they still wait for it."""
         name, now = self._tenant.name, self._services.clock()
         if now - one.begun_at >= FOLLOWED_FOR:
