@@ -75,14 +75,14 @@ def may_wait(job: SyncProfile, tenant: Tenant, services: Services) -> bool:
     return not brings_an_opt_out(comms, memories, synced_at)
 
 
-def keep_for_later(job: SyncProfile, tenant: Tenant, services: Services, after: float) -> None:
-    """Put a sync into the backlog, and queue the packer after so many seconds.
+def keep_for_later(job: SyncProfile, tenant: Tenant, services: Services) -> None:
+    """Put a sync into the backlog, and queue the packer: not for the end of the rest only, because bulk imports need not wait for it.
 
     Raises:
         OwnServiceError: one of the two was not done; do both again.
     """
     SyncBacklog.of(services).add(tenant.name, job.model_copy(update={"has_waited": True}))
-    pack_soon(tenant, services, after=after, traceparent=job.traceparent)
+    pack_soon(tenant, services, traceparent=job.traceparent)
 
 
 def pack_syncs(job: PackSyncs, tenant: Tenant, services: Services) -> None:
@@ -176,8 +176,9 @@ def _give_back(tenant: Tenant, services: Services, lease: Lease) -> float | None
         seconds is not None
     ):  # then the worker gives up the syncs that have waited for too long, and no others are given back
         waiting = [sync for sync in waiting if _is_given_up(sync, tenant, now)]
-    # Before anything is given back: a run that dies has given back too few then, and none gives back too many.
-    services.rests.rest(tenant.name, GIVEN_BACK, now + LENGTH - SETTLE)
+    if waiting:
+        # Before anything is given back: a run that dies has given back too few then, and none gives back too many.
+        services.rests.rest(tenant.name, GIVEN_BACK, now + LENGTH - SETTLE)
     queue = tenant.queue_name(PackSyncs.direction)
     for number, sync in enumerate(waiting):
         if number % RENEWED_EVERY == 0 and not services.leases.renew(lease, lasting=LEASE):

@@ -5,6 +5,8 @@ An import is carried out minutes after its people were read, and by then its val
 alone, with Omneo's present values, if it was synced meanwhile, was refused, or no longer has the same Klaviyo id. Only
 the syncs of the other profiles are done. If Klaviyo cannot show an import, it may still be carried out. Its people are
 synced at once, and once more when the import can no longer be under way.
+
+An import of which Klaviyo or Omneo cannot tell holds up no other one, and its own people for a quarter of an hour only.
 """
 
 import logging
@@ -13,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shared import logs
-from shared.errors import NotFoundError, RefusedError, WaitError
+from shared.errors import NotFoundError, RefusedError, TokenRejectedError, WaitError
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import DeleteProfile, SyncProfile
 from shared.jobs.rules.windows import LENGTH
@@ -23,6 +25,7 @@ from shared.profiles.backlog import SyncBacklog
 from shared.profiles.calls import sync_id
 from shared.profiles.packing import pack_soon
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
+from shared.profiles.turn import turn_at
 from shared.receipts import Fate, Receipt, Receipts
 from shared.resync.many_at_once import ManyAtOnce
 from shared.resync.rules.run import in_parts
@@ -54,15 +57,42 @@ class SyncImportEnds:
     _is_desk_empty: bool = False
 
     def follow(self) -> None:
-        """Look at every import under way, and finish the syncs of those that are over."""
+        """Look at every import under way, and finish the syncs of those that are over.
+
+        Raises:
+            WaitError, TokenRejectedError: some import could not be looked at, or not everybody in it; its people still wait.
+            DisconnectedError: none can be looked at.
+        """
+        troubles = list[WaitError | TokenRejectedError]()
         for one in self._imports.all(self._tenant.name):
             if not self.goes_on():
                 return
-            if one.account == self._tenant.klaviyo_account_id:
-                self._follow(one)
-            else:  # of an account that the tenant has left
+            if one.account != self._tenant.klaviyo_account_id:  # the tenant has left this account
                 self._sync_alone(one)
                 self._imports.end(self._tenant.name, one.id)
+                continue
+            try:
+                self._follow(one)
+            except (WaitError, TokenRejectedError) as error:
+                if self._still_waits(one, error):
+                    troubles.append(error)
+        if troubles:
+            raise troubles[0]
+
+    def _still_waits(self, one: SyncImport, trouble: WaitError | TokenRejectedError) -> bool:
+        """Let the people of an import go that cannot be looked at, once that has lasted; return whether they still wait for it."""
+        name, now = self._tenant.name, self._services.clock()
+        if now - one.begun_at >= FOLLOWED_FOR:
+            logs.write(logging.WARNING, "a bulk import is given up", reason=str(trouble))
+            self._sync_alone(one)
+            self._imports.end(name, one.id)
+        elif not one.is_let_go and now - one.moved_at >= PATIENCE:
+            logs.write(logging.WARNING, "a bulk import is not waited for", reason=str(trouble))
+            self._sync_alone(one)
+            self._imports.let_go(name, one.id)
+        elif not one.is_let_go:
+            return True
+        return False
 
     def _follow(self, one: SyncImport) -> None:
         job = self._job_of(one)
@@ -87,10 +117,6 @@ class SyncImportEnds:
             return self._services.klaviyo(self._tenant).import_job(one.job) if one.job else None
         except NotFoundError:
             return None
-        except WaitError:
-            if self._services.clock() - one.begun_at < FOLLOWED_FOR:
-                raise
-            return None
         except RefusedError as error:
             logs.write(logging.WARNING, "Klaviyo refuses to show an import", reason=str(error))
             return None
@@ -100,17 +126,28 @@ class SyncImportEnds:
 
         If another job holds a person's turn, the next run finishes that sync.
         """
-        name = self._tenant.name
+        name, troubles = self._tenant.name, list[WaitError]()
         for part in in_parts(one.rows, READ_AT_ONCE):
             if not self.goes_on():
                 return
-            done = self._end_all(part, one, refused)
+            try:
+                done = self._end_all(part, one, refused, troubles)
+            except WaitError as error:
+                troubles.append(error)
+                continue
             Traffic.of(self._services).count(name, Row(_KIND, What.DELIVERED), done)
             self.done += done
         pack_soon(self._tenant, self._services)
+        if troubles:
+            raise troubles[0]
 
-    def _end_all(self, part: list[Sent], one: SyncImport, refused: Collection[str]) -> int:
-        """Finish the syncs of people whose turns are free; return the number of syncs that are done."""
+    def _end_all(
+        self, part: list[Sent], one: SyncImport, refused: Collection[str], troubles: list[WaitError]
+    ) -> int:
+        """Finish the syncs of people whose turns are free; return the number of syncs that are done.
+
+        Those about whom Klaviyo cannot tell now stay in the import, and it is added to the troubles.
+        """
         with self.many.turns() as take_turns:
             free = take_turns(part, lambda row: row.profile_id)
             is_erased = self._erased_since(one)
@@ -118,12 +155,29 @@ class SyncImportEnds:
             self._is_desk_empty = self._desk.is_empty(self._tenant.name)
             held = self.many.held_under(row.klaviyo_id for row in rows)
 
-            def end(row: Sent) -> bool:
-                return self._end(row, one, held.get(row.klaviyo_id), is_again=row.klaviyo_id in refused)
+            # Else nobody knows who was refused, and everybody counts as refused.
+            is_known = len(refused) < len(one.rows)
 
-            done = sum(self.many.each(end, rows))
-            self._imports.settle(self._tenant.name, one.id, {row.profile_id for row in free})
-        return done
+            def end(row: Sent) -> bool | WaitError:
+                is_again = row.klaviyo_id in refused
+                try:
+                    return self._end(
+                        row,
+                        one,
+                        held.get(row.klaviyo_id),
+                        is_again=is_again,
+                        is_refused=is_again and is_known,
+                    )
+                except WaitError as error:
+                    return error
+
+            ends = self.many.each(end, rows)
+            left = {
+                row.profile_id for row, ended in zip(rows, ends, strict=True) if isinstance(ended, WaitError)
+            }
+            self._imports.settle(self._tenant.name, one.id, {row.profile_id for row in free} - left)
+        troubles += [ended for ended in ends if isinstance(ended, WaitError)]
+        return sum(ended is True for ended in ends)
 
     def _refused(self, one: SyncImport, job: ImportJob) -> Collection[str]:
         """Return the Klaviyo ids of the people whom an import has refused.
@@ -131,7 +185,7 @@ class SyncImportEnds:
         Return all ids if that is not known, or if nobody has waited for the import.
         """
         everybody = {row.klaviyo_id for row in one.rows}
-        if job.status != "complete" or one.is_let_go:
+        if job.status != "complete" or one.is_let_go or job.completed + job.failed < len(one.rows):
             return everybody
         if not job.failed:
             return ()
@@ -145,21 +199,26 @@ class SyncImportEnds:
 
     def _errors_of(self, job: ImportJob) -> Iterator[str]:
         cursor = ""
-        while True:
+        for _ in range(job.failed):  # each page but the last has an error
             errors, cursor = self._services.klaviyo(self._tenant).import_errors(job.id, cursor)
             yield from (error.klaviyo_id for error in errors)
             if not cursor:
                 return
 
-    def _end(self, row: Sent, one: SyncImport, held: KlaviyoProfile | None, *, is_again: bool) -> bool:
-        """Finish the sync of one person, whose turn is held; return whether it is done."""
+    def _end(
+        self, row: Sent, one: SyncImport, held: KlaviyoProfile | None, *, is_again: bool, is_refused: bool
+    ) -> bool:
+        """Finish the sync of one person, whose turn is held; return whether it is done.
+
+        `is_again` says that the import did not surely write the person, `is_refused` that it surely did not.
+        """
         store, name = SyncedProfiles.of(self._services), self._tenant.name
         synced = store.find(name, row.profile_id)
         if synced.deleted_at is not None:
             self._delete_again(row, synced)
             return False
         if held is None or held.external_id.casefold() != row.profile_id.casefold():
-            self._sync_whose_it_is(row, one, held)
+            self._sync_whose_it_is(row, one, held, is_written=not is_refused)
             is_again = True
         if is_again or mark_of(synced) != row.mark or self._is_on_the_desk(row):
             is_there = (synced.account, synced.klaviyo_id) == (one.account, row.klaviyo_id)
@@ -182,13 +241,49 @@ class SyncImportEnds:
         )
         services.queue.put(again, self._tenant)
 
-    def _sync_whose_it_is(self, row: Sent, one: SyncImport, held: KlaviyoProfile | None) -> None:
-        """Sync the person whose Klaviyo profile the import may have written instead, because the profile was merged or taken over."""
-        found = held or self._services.klaviyo(self._tenant).profile(row.klaviyo_id)
+    def _sync_whose_it_is(
+        self, row: Sent, one: SyncImport, held: KlaviyoProfile | None, *, is_written: bool
+    ) -> None:
+        """Sync the person whose Klaviyo profile the import may have written instead, because the profile was merged or taken over.
+
+        Raises:
+            WaitError: Klaviyo cannot tell now whose it is, or another job holds that person's turn.
+        """
+        try:
+            found = held or self._services.klaviyo(self._tenant).profile(row.klaviyo_id)
+        except RefusedError as error:
+            logs.write(logging.WARNING, "Klaviyo refuses to show a profile", reason=str(error))
+            return
         holder = read_omneo_id(found.external_id) if found is not None else ""
-        if holder and holder != row.profile_id.casefold():
+        if found is not None and holder and holder != row.profile_id.casefold():
+            if is_written:
+                self._note_filled_for(holder, found.id, row)
             self._sync(holder)
             self._forget_the_erased([holder], one)
+
+    def _note_filled_for(self, holder: str, klaviyo_id: str, row: Sent) -> None:
+        """Note that a person's Klaviyo profile may hold another's values: then the sync clears those that the person has not in Omneo.
+
+        Raises:
+            WaitError: another job holds that person's turn.
+        """
+        store, name, account = (
+            SyncedProfiles.of(self._services),
+            self._tenant.name,
+            self._tenant.klaviyo_account_id,
+        )
+        with turn_at(holder, self._tenant, self._services):
+            known = store.find(name, holder)
+            if known.deleted_at is not None:
+                return
+            ours = (
+                known
+                if known.account == account
+                else replace(known, klaviyo_id="", filled=frozenset(), left={})
+            )
+            filled = ours.filled | row.filled
+            noted = replace(ours, account=account, klaviyo_id=ours.klaviyo_id or klaviyo_id, filled=filled)
+            store.fill(name, holder, noted)
 
     def _is_on_the_desk(self, row: Sent) -> bool:
         name = self._tenant.name

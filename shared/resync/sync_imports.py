@@ -18,8 +18,8 @@ from shared.storage.documents import Document, Documents, Value, delete_all
 if TYPE_CHECKING:
     from shared.services import Services
 
-# Longer than an import is followed.
-KEPT = timedelta(days=2)
+# Longer than the queue keeps a job, which is 31 days: while the account is disconnected, nothing is followed.
+KEPT = timedelta(days=40)
 # Of a note: the store accepts 1 MiB.
 MOST_BYTES = 700_000
 # The ids and a mark, at their longest.

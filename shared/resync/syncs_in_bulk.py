@@ -19,6 +19,7 @@ from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import ImportSyncs, SweepOutbox
 from shared.jobs.rules.patience import seconds_to_wait
 from shared.klaviyo.bulk import READ_AT_ONCE
+from shared.klaviyo.limits import Endpoint
 from shared.profiles.backlog import SyncBacklog, WaitingSync
 from shared.profiles.packing import are_many, import_soon, pack_soon
 from shared.resync.fit_for_bulk import Apart, Fit, FitForBulk, Read
@@ -43,6 +44,7 @@ FILLING = timedelta(seconds=40)
 HELD_SAFELY = timedelta(seconds=70)
 LEASE = timedelta(minutes=2)
 FOLLOWED_EVERY = 10.0
+_NEEDED = (Endpoint.BULK_IMPORT, Endpoint.READ_PROFILES)
 _THROTTLED = 429
 
 
@@ -131,15 +133,21 @@ class _Run:
             after = self._send()
         except (WaitError, TokenRejectedError) as error:
             logs.write(logging.WARNING, "syncs wait for a bulk import", reason=str(error))
-            asked = error.retry_after if isinstance(error, WaitError) else None
-            attempts = self._job.attempts + (not isinstance(error, RestingError))
-            wait = seconds_to_wait(self._job.attempts, asked, self._services.random())
-            after = max(FOLLOWED_EVERY, wait)
+            after, attempts = self._wait_after(error)
         finally:
             logs.note(syncs=self._sent + ends.done)
         if after is not None:
             traceparent = self._job.traceparent
             import_soon(self._tenant, self._services, after=after, attempts=attempts, traceparent=traceparent)
+
+    def _wait_after(self, error: WaitError | TokenRejectedError) -> tuple[float, int]:
+        """Return the seconds until the next run, and how many runs have failed by then."""
+        if error.service == "Klaviyo" and error.status == _THROTTLED:
+            # One endpoint rests, and while it does the next run does not call it. Imports under way are followed all the same.
+            return FOLLOWED_EVERY, self._job.attempts
+        asked = error.retry_after if isinstance(error, WaitError) else None
+        wait = seconds_to_wait(self._job.attempts, asked, self._services.random())
+        return max(FOLLOWED_EVERY, wait), self._job.attempts + 1
 
     def _goes_on(self) -> bool:
         """Return whether this is still the only run."""
@@ -152,7 +160,7 @@ class _Run:
         """
         ends = self._services.clock() + WORKS_FOR
         while are_many(self._tenant, self._services) and self._goes_on():
-            if len(self._imports.all(self._tenant.name)) >= MOST_UNDER_WAY:
+            if len(self._imports.all(self._tenant.name)) >= MOST_UNDER_WAY or self._rests():
                 return FOLLOWED_EVERY
             if self._services.clock() >= ends:
                 return 0.0
@@ -161,35 +169,59 @@ class _Run:
         is_any = bool(self._imports.all(self._tenant.name)) or are_many(self._tenant, self._services)
         return FOLLOWED_EVERY if is_any else None
 
+    def _rests(self) -> bool:
+        """Return whether Klaviyo takes no import now. Asked before a thousand people are read from Omneo for one."""
+        rests, name = self._services.rests, self._tenant.name
+        return any(rests.until(name, needed) is not None for needed in _NEEDED)
+
     def _send_some(self) -> bool:
-        """Begin one import; return whether it looked at any sync."""
+        """Begin one import; return whether it looked at any sync.
+
+        Raises:
+            WaitError, TokenRejectedError, DisconnectedError: no other import can begin now; one with the people who were
+            found before may have begun.
+        """
         tenant, clock = self._known(), self._services.clock
         if tenant.klaviyo is None or tenant.klaviyo_account_id != self._tenant.klaviyo_account_id:
             return False  # the app was uninstalled, or joined to another account
         self._tenant, self._many = tenant, ManyAtOnce(tenant, self._services, self._many.threads)
         began, filling, count = clock(), _Filling(), 0
+        trouble: WaitError | None = None
         with self._many.turns() as take_turns:
             for part in in_parts(self._candidates(), READ_AT_ONCE):
                 if filling.is_full or clock() - began > FILLING or not self._goes_on():
                     break
                 free = take_turns(part, lambda sync: sync.job.profile_id)
-                self._look(free, filling)
                 count += len(free)
+                try:
+                    self._look(free, filling)
+                except WaitError as error:
+                    # Those who were found before go all the same: they need not be read again.
+                    trouble = error
+                    break
             if filling.fits and clock() - began < HELD_SAFELY:
                 self._start(filling.fits)
         pack_soon(tenant, self._services, traceparent=self._job.traceparent)
+        if trouble is not None:
+            raise trouble
         return count > 0
 
     def _candidates(self) -> Iterator[WaitingSync]:
-        """Yield the waiting syncs that may go in bulk, at most as many as one import holds, without people who are in an import."""
-        name = self._tenant.name
-        there = {row.profile_id for one in self._imports.all(name) for row in one.rows}
+        """Yield the waiting syncs that may go in bulk, at most as many as one import holds, without people who are in an import.
+
+        Who is in one that nobody waits for goes alone: it may be under way for a day.
+        """
+        name, under_way = self._tenant.name, self._imports.all(self._tenant.name)
+        there = {row.profile_id for one in under_way for row in one.rows}
+        let_go = {row.profile_id for one in under_way if one.is_let_go for row in one.rows}
         found, seen, after = 0, 0, None
         while seen < MOST_LOOKED_THROUGH:
             page = self._backlog.first(name, READ_AT_ONCE, alone=False, after=after)
             if not page:
                 return
             for sync in page:
+                if sync.job.profile_id in let_go:
+                    self._set_apart(sync, Apart.ALONE)
                 if sync.job.profile_id in there:
                     continue
                 yield sync
@@ -247,7 +279,8 @@ class _Run:
         """Ask Klaviyo for an import. Once Klaviyo has accepted it, remove its people from the backlog.
 
         Raises:
-            WaitError, TokenRejectedError, DisconnectedError: the import has certainly not begun.
+            TokenRejectedError, DisconnectedError: the import has certainly not begun.
+            WaitError: it may have begun if its note is still there. Another one would hardly fare better now.
         """
         klaviyo, name, now = self._services.klaviyo(self._tenant), self._tenant.name, self._services.clock()
         klaviyo.need_token()  # otherwise a call without an answer would look like a call that was never made
@@ -274,7 +307,7 @@ class _Run:
                 self._imports.end(name, one.id)
                 raise
             logs.write(logging.WARNING, "a bulk import may be lost", reason=str(error), syncs=len(fits))
-            return  # the next run finds the note, and finishes its syncs
+            raise  # the next run finds the note, and finishes its syncs
         self._imports.note_job(name, one.id, job)
         self._many.each(lambda fit: self._backlog.take_out(name, fit.sync), fits)
         self._sent += len(fits)

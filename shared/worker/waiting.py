@@ -100,8 +100,11 @@ def wait_behind_others(job: SyncProfile, tenant: Tenant, services: Services, err
     """Put the sync into the backlog: in the queue it would run before urgent jobs that come later."""
     from shared.profiles.packing import keep_for_later
 
+    def put_back(job: SyncProfile, tenant: Tenant, services: Services, _delay: float) -> None:
+        keep_for_later(job, tenant, services)
+
     later = error.retry_after
-    return _wait(job, tenant, services, error, None, delay=later, put_back=keep_for_later, is_tried=False)
+    return _wait(job, tenant, services, error, None, delay=later, put_back=put_back, is_tried=False)
 
 
 def _wait(

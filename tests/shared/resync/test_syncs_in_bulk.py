@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from shared.direction import Direction
-from shared.erasure.dropping import dropping
 from shared.erasure.erase import erase
 from shared.installation.uninstall import uninstall
-from shared.jobs.jobs import DeleteProfile, ImportSyncs, SweepOutbox, SyncProfile
+from shared.jobs.jobs import DeleteProfile, SweepOutbox
 from shared.klaviyo.limits import Endpoint
 from shared.profiles import packing
 from shared.profiles.backlog import SyncBacklog
@@ -20,96 +19,31 @@ from shared.profiles.calls import sync_id
 from shared.receipts import Fate, Receipts
 from shared.resync import syncs_in_bulk
 from shared.resync.rules.run import State
-from shared.resync.sync_imports import SyncImports
-from shared.resync.syncs_in_bulk import import_syncs, sweep_imports
-from shared.services import Services
+from shared.resync.syncs_in_bulk import sweep_imports
 from shared.traffic.rules.counts import Row, What
 from shared.traffic.traffic import Traffic
 from tests.support import mortal
+from tests.support.bulk import (
+    JOB_SECONDS,
+    a_sync,
+    change_all,
+    customer,
+    name_of,
+    pass_by,
+    rest,
+    rows,
+    run,
+    singles,
+    under_way,
+    until_imported,
+    waiting,
+)
 from tests.support.mortal import KilledError, mortal_services
 from tests.support.resyncing import IMPORTS, Whole
 from tests.support.syncing import IMPORT, UNSUBSCRIBE
 from tests.support.world import ACCOUNT, TENANT
 
-JOB_SECONDS = 40.0
-MINUTE = 60.0
-
-
-@pytest.fixture(autouse=True)
-def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let three that wait be many."""
-    monkeypatch.setattr(packing, "MANY", 3)
-
-
-@pytest.fixture
-def ids(shop: Whole) -> list[str]:
-    """Return customers whom both sides have, and let imports take a while from now on."""
-    found = [customer(shop, n) for n in range(5)]
-    shop.settle()
-    shop.klaviyo.consent.job_seconds = JOB_SECONDS
-    return found
-
-
-def customer(shop: Whole, n: int, **fields: Any) -> str:
-    comms = fields.pop("comms", {"email_promo": True})
-    whole = {"email": f"canary-{n}@example.org", "first_name": "Jane", "comms": comms, **fields}
-    return shop.customer(mobile_phone_e164=f"+614120{n:05}", **whole)
-
-
-def rest(shop: Whole, seconds: float = 20, endpoint: Endpoint = Endpoint.PROFILE_IMPORT) -> None:
-    shop.world.services.rests.rest(TENANT, endpoint, shop.world.clock() + timedelta(seconds=seconds))
-
-
-def change_all(shop: Whole, ids: list[str], **fields: Any) -> None:
-    """Change everybody while Klaviyo takes no syncs, so that all of them wait."""
-    rest(shop)
-    for id in ids:
-        shop.change(id, **{"first_name": "Canary", **fields})
-    shop.sync()
-
-
-def until_imported(shop: Whole) -> None:
-    """Let time pass until Klaviyo has been asked for a bulk import."""
-    for _ in range(40):
-        if shop.klaviyo_calls(IMPORTS):
-            return
-        shop.world.work(2)
-    raise AssertionError("no import was asked for")
-
-
-def under_way(shop: Whole) -> set[str]:
-    found = SyncImports.of(shop.world.services).all(TENANT)
-    return {row.profile_id for one in found for row in one.rows}
-
-
-def waiting(shop: Whole) -> dict[str, SyncProfile]:
-    found = [sync.job for sync in SyncBacklog.of(shop.world.services).first(TENANT, 100)]
-    return {job.profile_id: job for job in found}
-
-
-def pass_by(shop: Whole, minutes: float = 3) -> None:
-    for _ in range(int(minutes * 6)):
-        shop.world.work(10)
-
-
-def rows(shop: Whole) -> list[dict[str, Any]]:
-    bodies = [json.loads(call.body)["data"] for call in shop.klaviyo_calls(IMPORTS) if call.method == "POST"]
-    return [row for body in bodies for row in body["attributes"]["profiles"]["data"]]
-
-
-def singles(shop: Whole) -> int:
-    return len(shop.klaviyo_calls(IMPORT))
-
-
-def name_of(shop: Whole, id: str) -> str:
-    return str(shop.of(id).attributes.get("first_name"))
-
-
-def run(shop: Whole, services: Services | None = None) -> None:
-    """Let one run be done, as the worker lets it."""
-    services = services or shop.world.services
-    job = ImportSyncs(tenant=TENANT, accepted_at=shop.world.clock())
-    import_syncs(job, services, known=shop.world.read, dropping=lambda: dropping(shop.world.read(), services))
+pytestmark = pytest.mark.usefixtures("few_are_many")
 
 
 def test_many_that_wait_go_in_one_import_and_arrive(shop: Whole, ids: list[str]) -> None:
@@ -603,11 +537,6 @@ def a_life_is_ended(shop: Whole, ids: list[str], at: int, word: str, *, at_the_e
     with contextlib.suppress(KilledError):
         run(shop, mortal_services(shop.world.services, fate))
     return fate.struck
-
-
-def a_sync(shop: Whole, id: str) -> SyncProfile:
-    now, name = shop.world.clock(), sync_id(TENANT, id)
-    return SyncProfile(tenant=TENANT, id=name, accepted_at=now, profile_id=id, until=now, has_waited=True)
 
 
 @pytest.mark.parametrize("at_the_end", [False, True], ids=["when it begins", "when it ends"])
