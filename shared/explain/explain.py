@@ -13,7 +13,7 @@ from typing import Any
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import ConsentLedger, ConsentRecord
 from shared.consent.memories import ConsentMemories, Memories
-from shared.consent.rules.calls import last_call, with_merge
+from shared.consent.rules.calls import last_call
 from shared.consent.rules.comparison import consent_steps
 from shared.consent.rules.held import Subject
 from shared.consent.rules.learning import with_stamps_ahead
@@ -41,6 +41,7 @@ from shared.klaviyo.profiles import KlaviyoProfile
 from shared.klaviyo.rules.attributes import fitted
 from shared.profiles.calls import deletion_id, sync_id
 from shared.profiles.consent_calls import consent_rules
+from shared.profiles.former_owners import FormerOwners
 from shared.profiles.klaviyo_import import Imported, foreseen
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.ownership import Ownership
@@ -162,8 +163,11 @@ class _Look:
             return None
         mapped = self._plan.mapped
         room = MakingRoom(self.id, mapped.attributes, self.tenant, self.services)
-        former_owners = former_owners_of(self.profile, self.id, self.tenant, self.services)
-        return foreseen(self.ownership, mapped, released=room.released, former_owners=former_owners)
+        return foreseen(self.ownership, mapped, released=room.released, former_owners=self._former_owners)
+
+    @cached_property
+    def _former_owners(self) -> FormerOwners:
+        return former_owners_of(self.profile, self.id, self.tenant, self.services)
 
     @cached_property
     def _excluded_profile(self) -> KlaviyoProfile | None:
@@ -267,8 +271,10 @@ class _Look:
         rules = consent_rules(self.tenant)
         ahead = StampsAhead.of(self.services).told(self.tenant, self.id, comms, self._memories)
         memories: Memories = with_stamps_ahead(self._memories, ahead)
-        if self._imported is not None and self._imported.was_anothers:
-            memories = {channel: with_merge(memory, now) for channel, memory in memories.items()}
+        imported = self._imported
+        if imported is not None and imported.was_anothers and imported.before is not None:
+            number = str(imported.sent["attributes"].get("phone_number") or "")
+            memories = self._former_owners.left(memories, imported.before, number)
         _, steps = consent_steps(memories, comms, subjects, rules=rules, read_at=now, now=now)
         return [(step.consent, step.outcome, step.reason.value) for step in steps]
 

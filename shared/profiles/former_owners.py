@@ -13,6 +13,8 @@ from shared.consent.asking import Asking
 from shared.consent.former_identities import FormerIdentities, Heir
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.calls import with_merge
+from shared.consent.rules.held import Subject, opted_out_at
+from shared.consent_events import Channel
 from shared.errors import WaitError
 from shared.klaviyo.profiles import KlaviyoProfile
 from shared.profiles.rules.mapping import names_filled
@@ -66,8 +68,21 @@ class FormerOwners:
         )
         return {*names} - {"email"}
 
-    def leave(self, profile: KlaviyoProfile) -> None:
-        """Leave all decisions so far with the former owner; call it before the Klaviyo profile is written.
+    def opted_out_at(self, profile: KlaviyoProfile, number: str) -> datetime | None:
+        """Return the time of an SMS opt-out that the Klaviyo profile shows, and that is for the former owner's phone number.
+
+        `number` is the person's own, "" if there is none. In doubt the opt-out may be the person's, and this returns None.
+
+        Raises: as `of`.
+        """
+        is_anothers = profile.id not in self.absorbed_ids and bool(self.of(profile))
+        if not is_anothers or not number or profile.phone_number in ("", number):
+            return None
+        subject = Subject(profile.id, profile.phone_number, profile.subscriptions)
+        return opted_out_at(subject, Channel.SMS, self.services.clock())
+
+    def leave(self, profile: KlaviyoProfile, number: str = "") -> None:
+        """Leave all decisions so far with the former owner; call it before the Klaviyo profile is written. `number` as for `opted_out_at`.
 
         Raises:
             WaitError: Klaviyo is carrying out a consent of the former owner, which would land on the next one.
@@ -79,13 +94,20 @@ class FormerOwners:
             raise WaitError(
                 "a consent of the Klaviyo profile's former owner is being carried out", service="Klaviyo"
             )
-        now = self.services.clock()
         self.note(profile)
 
-        def merged(memories: Memories) -> Memories:
-            return {channel: with_merge(memory, now) for channel, memory in memories.items()}
+        def left(memories: Memories) -> Memories:
+            return self.left(memories, profile, number)
 
-        ConsentMemories.of(self.services).change(self.tenant.name, self.profile_id, merged)
+        ConsentMemories.of(self.services).change(self.tenant.name, self.profile_id, left)
+
+    def left(self, memories: Memories, profile: KlaviyoProfile, number: str) -> Memories:
+        """Return the person's memories when all decisions of the Klaviyo profile so far are left with the former owner; `number` as above."""
+        now, outs = self.services.clock(), {Channel.SMS: self.opted_out_at(profile, number)}
+        return {
+            channel: with_merge(memory, now, others_out=outs.get(channel))
+            for channel, memory in memories.items()
+        }
 
     def note(self, profile: KlaviyoProfile) -> None:
         """Remember the owner until now: an event may come days later.

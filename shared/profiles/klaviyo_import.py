@@ -127,7 +127,7 @@ class _Import:
             ours = self.look.profiles.get(verdict.klaviyo_id)
             former = _anothers(self.look, verdict, self.former_owners)
             if former is not None:
-                self.former_owners.leave(former)
+                self.former_owners.leave(former, str(self.mapped.attributes.get("phone_number") or ""))
             anothers = self.former_owners.fields_of(former) if former else ()
             without = (*self.refused, *self.there)
             sent = _resource(self.mapped, verdict, ours, without, self.released, anothers=anothers)

@@ -1,15 +1,16 @@
 """Merges the Klaviyo profiles that are one person's in Omneo into the one that the sync wrote."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from shared.consent.asking import Asking
+from shared.consent.former_identities import FormerIdentities
 from shared.consent.looks import look_after_a_call
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.calls import with_merge
-from shared.consent.rules.held import Subject, opted_in_at
+from shared.consent.rules.held import Subject, is_opted_out, opted_in_at
 from shared.consent_events import Channel
 from shared.errors import CannotSucceedError, NotFoundError, RefusedError
 from shared.profiles.former_owners import FormerOwners
@@ -49,7 +50,8 @@ class Merging:
         asking = Asking(self.tenant, self.services)
         merges = [source for source in found if source not in theirs and not asking.is_landing(source)]
         if merges:
-            self._note_merge(subjects if self._was_left_there(imported.profile.id) else {})
+            own = subjects if self._was_left_there(imported.profile.id) else {}
+            self._note_merge(own, self._others_outs(merges, imported, subjects[Channel.SMS]))
             # The merged data may undo a decision that comes before the merge is carried out.
             look_after_a_call(self.tenant, self.profile_id, self.services)
         for source in merges:
@@ -63,10 +65,15 @@ class Merging:
         return None
 
     def _leave_with_owner(self, source: str) -> None:
-        """Leave decisions and filled values with a former owner who no longer exists in Omneo: otherwise the merge would move them."""
+        """Leave decisions and filled values with a former owner who no longer exists in Omneo: otherwise the merge would move them.
+
+        A profile without one was hers: Klaviyo may report her decisions through it when its id finds nothing any more.
+        """
         found = self.ownership.profiles.get(source)
         if found is None:
             return
+        if not self.former_owners.of(found):
+            FormerIdentities.of(self.services).note(self.tenant.name, source, self.profile_id)
         self.former_owners.note(found)
         names = self.former_owners.fields_of(found)
         if not names:
@@ -104,14 +111,27 @@ class Merging:
         before = self.before
         return (before.account, before.klaviyo_id) == (self.tenant.klaviyo_account_id, klaviyo_id)
 
-    def _note_merge(self, own: Mapping[Channel, Subject]) -> None:
+    def _others_outs(
+        self, merges: Iterable[str], imported: Imported, own: Subject
+    ) -> Mapping[Channel, datetime]:
+        """Return the time of an SMS opt-out that comes along and is for another's phone number; `own` is what hers shows."""
+        if is_opted_out(own, Channel.SMS, self.services.clock()):
+            return {}  # she has opted out too
+        owner = imported.owners.get("phone_number")
+        found = [self.ownership.profiles[id] for id in merges if owner is None or id != owner.id]
+        outs = [at for one in found if (at := self.former_owners.opted_out_at(one, own.mailed))]
+        return {Channel.SMS: max(outs)} if outs else {}
+
+    def _note_merge(self, own: Mapping[Channel, Subject], others_outs: Mapping[Channel, datetime]) -> None:
         """Remember that others are merged into the profile; `own` are the consents that the profile showed before."""
         now = self.services.clock()
         shown = {channel: opted_in_at(subject, channel, now) for channel, subject in own.items()}
 
         def merged(memories: Memories) -> Memories:
             return {
-                channel: with_merge(memory, self.read_at, shown.get(channel))
+                channel: with_merge(
+                    memory, self.read_at, shown.get(channel), others_out=others_outs.get(channel)
+                )
                 for channel, memory in memories.items()
             }
 

@@ -637,6 +637,21 @@ STORIES: dict[str, Plan] = {
         acts=(act(17.2, "o.in", "email"), act(77.4, "p.share email"), act(172.7, "p.drop email", who=1)),
         landings=(57.8, 25.9, 173.2, 112.3, 165.6),
     ),
+    "two swap their emails, and one, who has opted out of texts, is deleted before her sync, which is never told": Plan(
+        people=(Beginning("out", "out", is_new=True, is_known_by_email=True), Beginning("out", "in")),
+        acts=(act(464.4, "p.swap"), act(473.4, "p.delete", told=())),
+        landings=(6.8,),
+        page_size=4,
+    ),
+    "she is new and has the email of one who has opted out of texts and is gone, which is never told": Plan(
+        people=(Beginning("in", "out"), Beginning("in", "in", is_new=True)),
+        acts=(act(3, "p.give email"), act(4, "p.delete", told=())),
+    ),
+    "she signs up through a Klaviyo profile that is merged into another of hers, which is told a day later": Plan(
+        people=(Beginning("out", "in", is_new=True, is_known_by_email=True), Beginning("in", "out")),
+        acts=(act(5.8, "k.subscribe", "email", told=(107061.9,)), act(8.6, "p.merge", "", who=1)),
+        landings=(4.0,),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

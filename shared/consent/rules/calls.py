@@ -54,13 +54,21 @@ def with_landing(memory: Memory, call: Call, at: datetime) -> Memory:
     return replace(memory, calls=calls)
 
 
-def with_merge(memory: Memory, at: datetime, shown_in: datetime | None = None) -> Memory:
+def with_merge(
+    memory: Memory,
+    at: datetime,
+    shown_in: datetime | None = None,
+    *,
+    others_out: datetime | None = None,
+) -> Memory:
     """Return the memory before another Klaviyo profile is merged into hers: what Klaviyo shows from before may be the other's.
 
-    `shown_in` is the time of the opt-in that hers shows still, None if it shows none.
+    `shown_in` is the time of the opt-in that hers shows still, None if it shows none. `others_out` is the time of an opt-out that the other
+    shows, and that is surely not hers, None if there is none.
     """
     is_own = shown_in is not None and not memory.may_be_merged(shown_in)
-    return replace(memory, merged_at=at, own_in=shown_in if is_own else memory.own_in)
+    own_in = shown_in if is_own else memory.own_in
+    return replace(memory, merged_at=at, own_in=own_in, others_out=others_out or memory.others_out)
 
 
 def last_call(memory: Memory, consent: Consent, direction: Direction | None, profile: str) -> Call | None:

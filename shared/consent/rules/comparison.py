@@ -179,6 +179,8 @@ class _Sides:
     def _of_klaviyo(self) -> Word | None:
         held = self.held
         if held.is_opted_out:
+            if held.newest_at is not None and held.newest_at == self.memory.others_out:
+                return None
             return Word("out", held.newest_at or self.now) if self.omneo else None
         if held.consent != "SUBSCRIBED" or held.changed_at is None or self.is_ours:
             return None

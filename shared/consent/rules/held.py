@@ -112,6 +112,12 @@ def is_opted_out(subject: Subject, channel: Channel, now: datetime) -> bool:
     return held_of(subject, Consent(channel.value), now).is_opted_out
 
 
+def opted_out_at(subject: Subject, channel: Channel, now: datetime) -> datetime | None:
+    """Return the time of the opt-out that Klaviyo holds, None if it holds none, or has no time of it."""
+    held = held_of(subject, Consent(channel.value), now)
+    return held.newest_at if held.is_opted_out else None
+
+
 def opted_in_at(subject: Subject, channel: Channel, now: datetime) -> datetime | None:
     """Return the time of the opt-in that Klaviyo holds, None if it holds none."""
     held = held_of(subject, Consent(channel.value), now)

@@ -99,8 +99,9 @@ class Memory:
     `omneo_in` is the newest stamp of an opt-in that was decided in Omneo; `omneo_out` the same of an opt-out, or when it was first seen
     if no stamp tells. `seen_at` is when Omneo first showed `seen`, or was given it. `ahead` is a stamp that lay ahead of the clock when it was seen, and never counts.
     `merged_at` is when another Klaviyo profile was last asked to be merged into hers, which may bring its consent along. `own_in` is the
-    time of the opt-in that hers showed before any was, None if it showed none. `mailed` is the mark of the email, or of the phone number,
-    that a sync last left in Klaviyo, "" if none did.
+    time of the opt-in that hers showed before any was, None if it showed none. `others_out` is the time of an opt-out that came along from
+    a former owner, for a phone number that is not hers, None if none did. `mailed` is the mark of the email, or of the phone number, that a
+    sync last left in Klaviyo, "" if none did.
     """
 
     channel: Channel
@@ -113,6 +114,7 @@ class Memory:
     ahead: datetime | None = None
     merged_at: datetime | None = None
     own_in: datetime | None = None
+    others_out: datetime | None = None
     mailed: str = ""
 
     def may_be_merged(self, at: datetime) -> bool:

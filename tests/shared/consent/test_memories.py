@@ -47,7 +47,8 @@ def whole(known: Memories) -> Memories:
     email = with_omneo(with_event(1)(known)[Channel.EMAIL], {"email_promo": True}, NOON)
     shown = {"sms_promo": False, "sms_consent_updated_at": "2027-01-01 10:00:00"}
     sms = with_omneo(with_a_call(known)[Channel.SMS], shown, NOON)
-    sms = with_merge(with_landing(accepted(sms, Consent.SMS, "in", "01HX"), sms.calls[0], NOON), NOON, NOON)
+    sms = with_landing(accepted(sms, Consent.SMS, "in", "01HX"), sms.calls[0], NOON)
+    sms = with_merge(sms, NOON, NOON, others_out=NOON)
     return {Channel.EMAIL: email, Channel.SMS: sms}
 
 

@@ -142,6 +142,49 @@ def test_an_opt_in_that_the_former_owner_made_and_that_is_told_later_is_not_the_
         assert shop.comms(jane)["email_promo"] is False
 
 
+@pytest.mark.parametrize(("number", "ends"), [(OTHERS_PHONE, "SUBSCRIBED"), (PHONE, "UNSUBSCRIBED")])
+def test_an_opt_out_from_the_former_owners_phone_holds_for_the_next_only_with_the_same(
+    world: World, number: str, ends: str
+) -> None:
+    with a_shop(world, on_profile_deleted=OnProfileDeleted.IGNORE) as shop:
+        _, left = gone(shop, comms={"sms_promo": False, "sms_consent_updated_at": shop.now()})
+        assert left.subscriptions.consents["sms"].status == "UNSUBSCRIBED"
+        jane = shop.customer(
+            mobile_phone_e164=number,
+            comms={"sms_promo": True, "sms_consent_updated_at": shop.now(-3600)},
+            tells=False,
+        )
+        foreseen = {
+            row["consent"]: row["outcome"]
+            for row in explain(world.read(), jane, world.services, reveal=False)["consent"]
+        }
+        assert (foreseen["sms"] == "subscribe") is (ends == "SUBSCRIBED")
+        shop.change(jane, first_name="Jane")
+        shop.settle()
+        world.clock.advance(600)
+        shop.settle()
+        assert shop.profile().id == left.id
+        assert shop.profile().subscriptions.consents["sms"].status == ends
+        assert shop.comms(jane)["sms_promo"] is (ends == "SUBSCRIBED")
+
+
+def test_an_opt_out_from_the_former_owners_phone_does_not_come_along_by_a_merge(world: World) -> None:
+    with a_shop(world, on_profile_deleted=OnProfileDeleted.IGNORE) as shop:
+        comms = {"sms_promo": True, "sms_consent_updated_at": shop.now()}
+        jane = shop.customer(email=OTHERS_EMAIL, mobile_phone_e164=OTHERS_PHONE, comms=comms)
+        shop.settle()
+        world.clock.advance(600)
+        out = {"sms_promo": False, "sms_consent_updated_at": shop.now()}
+        joan = shop.customer(**EXTRAS, comms=out)
+        shop.settle()
+        shop.omneo.delete_profile(TENANT, joan, tells=False)
+        world.clock.advance(600)
+        shop.change(jane, email=EMAIL)
+        shop.settle()
+        assert shop.profile().subscriptions.consents["sms"].status == "SUBSCRIBED"
+        assert shop.comms(jane)["sms_promo"] is True
+
+
 def test_what_was_asked_for_the_former_owner_lands_before_another_takes_her_profile(world: World) -> None:
     with a_shop(world, on_profile_deleted=OnProfileDeleted.IGNORE) as shop:
         joan = shop.customer(comms=opted(shop, email=False))

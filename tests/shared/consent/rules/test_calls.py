@@ -162,6 +162,14 @@ def test_the_opt_in_that_her_profile_shows_before_a_merge_is_no_others() -> None
     assert [merged.may_be_merged(at) for at in times] == [True, False, True, False]
 
 
+def test_an_opt_out_that_comes_along_and_is_surely_anothers_is_remembered_until_another_comes() -> None:
+    merged = calls.with_merge(Memory(Channel.SMS), NOON, others_out=NOON - MINUTE)
+    assert merged.others_out == NOON - MINUTE
+    later = NOON + MINUTE
+    assert calls.with_merge(merged, later).others_out == NOON - MINUTE
+    assert calls.with_merge(merged, later, others_out=NOON).others_out == NOON
+
+
 def test_what_has_come_by_a_merge_is_no_more_hers_at_the_next() -> None:
     merged = calls.with_merge(Memory(Channel.EMAIL), NOON, NOON - MINUTE)
     later = NOON + MINUTE
