@@ -5,31 +5,34 @@ arguments.
 """
 
 import json
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from deploy.targets import catalogue
-from deploy.targets.catalogue import Notification, NotInCatalogueError, Platform
+from deploy.targets.arguments import (
+    Chosen,
+    address_of,
+    choose,
+    event_from,
+    known,
+    read_event,
+    read_text,
+    secret_line,
+    template_text,
+    tenant_named,
+)
 from deploy.targets.pushing import carry_out, changes, handle_of, more_than_one, rows_of
 from deploy.targets.sending import NotSentError, send
 from deploy.targets.shapes import misfits
 from deploy.targets.trying import NoJsonError, TemplateFailedError, rendered
 from deploy.targets.warnings import warnings
-from deploy.tenants.running import NO_SUCH_TENANT
 from deploy.tenants.tables import show_rows
-from shared import logs
-from shared.errors import ExtensionError, ServiceError
-from shared.services import Services
-from shared.settings import Needs, Settings
-from shared.tenants.tenants import Tenant
+from shared.errors import ServiceError
 
 Json = dict[str, Any]
-T = TypeVar("T")
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _context = click.option("--context", type=_file, help="An event context as JSON, in place of the sample.")
 _profile = click.option("--profile", metavar="ID", help="The sample with this profile of the tenant's Omneo.")
@@ -72,8 +75,8 @@ def render(
     template: Path | None,
 ) -> None:
     """Print the JSON that Omneo would send, alone. Warnings about it go to standard error."""
-    chosen = _chosen(platform, notification)
-    event = _event(chosen[1], context, profile, tenant)
+    chosen = choose(platform, notification)
+    event = event_from(chosen.notification, context, profile, tenant)
     click.echo(_body(chosen, event, template), nl=False)
 
 
@@ -93,12 +96,12 @@ def check(file: Path, contexts: tuple[Path, ...], notification: str | None, plat
     notification are known, what is likely to go wrong is told on standard error; that changes no exit status.
     """
     if platform is not None:
-        _known(lambda: catalogue.platform(platform))
-    text = _text(file)
+        known(lambda: catalogue.platform(platform))
+    text = read_text(file)
     named = notification or file.name.partition(".")[0]
     if notification is not None:
-        _known(lambda: catalogue.notification(notification))
-    tried: dict[str, Json] = {path.name: _read(path) for path in contexts}
+        known(lambda: catalogue.notification(notification))
+    tried: dict[str, Json] = {path.name: read_event(path) for path in contexts}
     if not tried:
         is_known = named in catalogue.notifications()
         tried = (
@@ -109,7 +112,7 @@ def check(file: Path, contexts: tuple[Path, ...], notification: str | None, plat
     for name, event in tried.items():
         _check_with(file, text, name, event, platform)
         if platform is not None and named in catalogue.notifications():
-            _warn(text, event, _chosen(platform, named))
+            _warn(text, event, choose(platform, named))
     click.echo(f"{file}: JSON, with {', '.join(tried)}.")
 
 
@@ -160,22 +163,22 @@ def send_(
     dry_run: bool,
 ) -> None:
     """Post what Omneo would send, to the extension or to --url, and show the answer. Exit status 1 unless it is accepted."""
-    chosen = _chosen(platform, notification)
+    chosen = choose(platform, notification)
     if dry_run and platform != catalogue.EXTENSION:
         raise click.ClickException("Only the extension knows a dry run: send to klaviyo.")
-    known = _tenant(tenant) if tenant else None
-    event = _event(chosen[1], context, profile, tenant)
+    ours = tenant_named(tenant) if tenant else None
+    event = event_from(chosen.notification, context, profile, tenant)
     body = _body(chosen, event, template).encode()
-    address = url or _address(chosen, tenant)
+    address = url or address_of(chosen, tenant)
     if dry_run:
         address += f"{'&' if '?' in address else '?'}dryRun=1"
-    values = {name: _line(f"the header {name}") for name in headers}
+    values = {name: secret_line(f"the header {name}") for name in headers}
     if not (context or profile or dry_run) and platform == catalogue.EXTENSION:
         click.echo(
             "The event is of the sample's person, jane@example.org; --profile sends one of your own.",
             err=True,
         )
-    secret = known[1].omneo_signing_secrets[0].value.get_secret_value() if known else ""
+    secret = ours[1].omneo_signing_secrets[0].value.get_secret_value() if ours else ""
     try:
         answer = send(address, body, values, signing_secret=secret)
     except NotSentError as error:
@@ -197,10 +200,10 @@ def push(
     *, name: str, platform: str, notification: str, url: str | None, template: Path | None, dry_run: bool
 ) -> None:
     """Create or update target, condition and reaction in tenant NAME, and show what differs. Again and again safely."""
-    chosen = _chosen(platform, notification)
-    services, tenant = _tenant(name)
-    address = url or _address(chosen, name)
-    text = _template_text(chosen, template)
+    chosen = choose(platform, notification)
+    services, tenant = tenant_named(name)
+    address = url or address_of(chosen, name)
+    text = template_text(chosen, template)
     for what, filled in (
         ("a copy of the template, and give it with --template", text),
         ("the address", address),
@@ -227,77 +230,16 @@ def push(
         click.echo(f"Omneo has it: {made} made, {changed} changed.", err=True)
     except ServiceError as error:
         raise click.ClickException(str(error)) from None
-    if not chosen[1].trigger:
+    if not chosen.notification.trigger:
         handle = handle_of(*chosen)
         click.echo(
-            f"No reaction starts it. What does: {chosen[1].schedule}. The target's handle is {handle}.",
+            f"No reaction starts it. What does: {chosen.notification.schedule}. The target's handle is {handle}.",
             err=True,
         )
 
 
-# Arguments of the commands
-
-
-def _chosen(platform: str, notification: str) -> tuple[Platform, Notification]:
-    return _known(lambda: catalogue.platform(platform)), _known(lambda: catalogue.notification(notification))
-
-
-def _known(find: Callable[[], T]) -> T:
-    try:
-        return find()
-    except NotInCatalogueError as error:
-        raise click.ClickException(str(error)) from None
-
-
-def _event(notification: Notification, context: Path | None, profile: str | None, tenant: str | None) -> Json:
-    if context is not None:
-        if profile:
-            raise click.UsageError("Give --context or --profile, not both.")
-        return _read(context)
-    event = catalogue.sample(notification.name)
-    if not profile:
-        return event
-    if not tenant:
-        raise click.UsageError("Name the profile's tenant with --tenant.")
-    services, known = _tenant(tenant)
-    try:
-        found = services.omneo(known).profile_fields(profile)
-    except ExtensionError as error:
-        raise click.ClickException(str(error)) from None
-    if found is None:
-        raise click.ClickException("Omneo has no such profile.")
-    return catalogue.with_profile(event, found, notification)
-
-
-def _read(path: Path) -> Json:
-    try:
-        found = json.loads(_text(path))
-    except ValueError as error:
-        raise click.ClickException(f"{path} is no JSON: {error}") from None
-    except RecursionError:
-        raise click.ClickException(f"{path} is nested too deeply.") from None
-    if not isinstance(found, dict):
-        raise click.ClickException(f"{path} is no event context: it must be an object.")
-    return found
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise click.ClickException(f"{path} is no text in UTF-8: see its byte {error.start + 1}.") from None
-    except OSError as error:
-        raise click.ClickException(f"{path} cannot be read: {error.strerror}.") from None
-
-
-def _template_text(chosen: tuple[Platform, Notification], template: Path | None) -> str:
-    if template is not None:
-        return _text(template)
-    return catalogue.template(chosen[0].name, chosen[1].name)
-
-
-def _body(chosen: tuple[Platform, Notification], event: Json, template: Path | None) -> str:
-    text = _template_text(chosen, template)
+def _body(chosen: Chosen, event: Json, template: Path | None) -> str:
+    text = template_text(chosen, template)
     try:
         body = rendered(text, event)
     except TemplateFailedError as error:
@@ -310,41 +252,6 @@ def _body(chosen: tuple[Platform, Notification], event: Json, template: Path | N
     return body
 
 
-def _warn(text: str, event: Json, chosen: tuple[Platform, Notification]) -> None:
+def _warn(text: str, event: Json, chosen: Chosen) -> None:
     for warned in warnings(text, event, *chosen):
         click.echo(f"Warning, {warned.about}: {warned.says}", err=True)
-
-
-def _address(chosen: tuple[Platform, Notification], tenant: str | None) -> str:
-    platform, notification = chosen
-    if platform.name != catalogue.EXTENSION:
-        raise click.ClickException(f"Say where to with --url, as in {platform.url}")
-    if not tenant:
-        raise click.ClickException("Name the tenant with --tenant, or the address with --url.")
-    base = os.environ.get("EXTENSION_URL", "").rstrip("/")
-    if not base:
-        raise click.ClickException("EXTENSION_URL is not set: it names the extension.")
-    query = f"?{notification.query}" if notification.query else ""
-    return f"{base}/{tenant}/api/v1/targets/klaviyo/metric{query}"
-
-
-def _line(what: str) -> str:
-    if sys.stdin.isatty():
-        return str(click.prompt(what.capitalize(), hide_input=True, err=True))
-    line = sys.stdin.readline().rstrip("\r\n")
-    if not line:
-        raise click.ClickException(f"Give {what} as a line of standard input.")
-    return line
-
-
-def _tenant(name: str) -> tuple[Services, Tenant]:
-    try:
-        settings = Settings.from_env(os.environ, Needs.STORE)
-        logs.configure_command(settings.project)
-        services = Services(settings, short_waits=3)
-        tenant = services.tenants.find(name)
-    except ExtensionError as error:
-        raise click.ClickException(str(error)) from None
-    if tenant is None:
-        raise click.ClickException(NO_SUCH_TENANT.replace("`list`", "`python -m deploy.tenants list`"))
-    return services, tenant

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from pydantic import SecretStr
 
-from shared.installation.leaving import left_in_other_accounts
+from shared.installation.left_behind import left_in_other_accounts
 from shared.jobs.queue import TaskQueue
 from shared.klaviyo.grant import Account, TokenAnswer
 from shared.tenants.tenants import (

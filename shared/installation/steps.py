@@ -24,6 +24,7 @@ from shared.installation.attempts import (
     watched_tenant,
 )
 from shared.installation.connecting import connect, prepare_queues
+from shared.installation.giving_back import give_back
 from shared.installation.grants import (
     CALLBACK_PATH,
     account_of,
@@ -33,7 +34,6 @@ from shared.installation.grants import (
     plain_tokens,
     redirect_uri,
 )
-from shared.installation.leaving import give_back
 from shared.installation.pending import PendingInstall, PendingInstalls, Step, attempt_of
 from shared.installation.provision import start_provision, steps_of
 from shared.installation.visits import GoTo, InstallRefusedError, Page, Refusal, Visit

@@ -15,14 +15,9 @@ from shared.errors import (
     TokenRejectedError,
     WaitError,
 )
-from shared.installation.leaving import (
-    kept_for,
-    leave_former_accounts,
-    left_in_other_accounts,
-    remove_webhook,
-    revoke,
-    unless_gone,
-)
+from shared.installation.giving_back import kept_for, revoke
+from shared.installation.leaving import leave_former_accounts, remove_webhook, unless_gone
+from shared.installation.left_behind import left_in_other_accounts
 from shared.installation.provision import start_provision
 from shared.klaviyo.resources import omneo_webhook_path
 from shared.metrics.backlog import Backlog

@@ -9,16 +9,17 @@ that is true then.
 A run leaves the events of the present ten seconds to the run that they have queued. It leaves a rest that would not fill a job to the next run,
 unless the backlog holds nothing else. While more events come than single calls can carry, every event that may go in bulk stays in the
 backlog. Otherwise each minute would begin with thousands of single calls, and end with as many refusals.
+
+batches.py chooses the events of each batch.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
-from typing import Any
 
 from shared import logs
 from shared.errors import (
@@ -27,17 +28,15 @@ from shared.errors import (
     RefusedError,
     RestingError,
     TokenRejectedError,
-    UndecryptableError,
     WaitError,
 )
 from shared.jobs.jobs import PackEvents, SendMetric, SweepOutbox
-from shared.jobs.rules.patience import is_given_up, seconds_to_wait
+from shared.jobs.rules.patience import seconds_to_wait
 from shared.jobs.rules.windows import LENGTH, Window
 from shared.klaviyo.limits import Endpoint
 from shared.metrics.backlog import Backlog, Waiting
+from shared.metrics.batches import Batch, Batches, Dropped, Event
 from shared.metrics.lane import pack_soon, persons_of, was_throttled
-from shared.metrics.metrics import with_the_number_read
-from shared.metrics.rules.bulk import MOST_EVENTS, Filling, Place
 from shared.metrics.rules.event import metric_name_of
 from shared.metrics.singles import UNTRIED
 from shared.receipts import Fate, Receipt, Receipts
@@ -60,8 +59,6 @@ MANY_IN_A_WINDOW = Endpoint.EVENTS.limit.a_minute * LENGTH // timedelta(minutes=
 KEPT_IN_BULK = 2 * LENGTH
 PUT_AT_ONCE = 8
 ALONE = "It cannot go in a bulk job, and goes by a single call."
-
-Dropped = Callable[[SendMetric], bool]
 
 
 def pack_events(
@@ -104,38 +101,6 @@ def sweep_events(job: SweepOutbox, tenant: Tenant, services: Services) -> None:
         logs.write(logging.WARNING, "events have waited for minutes", events=backlog.count(tenant.name))
 
 
-@dataclass(frozen=True)
-class _Event:
-    """An event of a batch: its id in the backlog, the job that brought it, and the event as Klaviyo gets it."""
-
-    id: str
-    job: SendMetric
-    sent: Mapping[str, Any]
-
-
-@dataclass
-class _Batch:
-    """The next step: the events that go in bulk, the events that go singly, and the ids of the events that are dropped.
-
-    `last` is the id after which the next batch begins.
-    """
-
-    events: list[_Event] = field(default_factory=list)
-    alone: list[Waiting] = field(default_factory=list)
-    dropped: list[str] = field(default_factory=list)
-    last: str | None = None
-    is_full: bool = False
-
-    @property
-    def ids(self) -> list[str]:
-        """The ids of the events that go in bulk."""
-        return [event.id for event in self.events]
-
-    def __bool__(self) -> bool:
-        """Whether there is anything to do."""
-        return bool(self.events or self.alone or self.dropped)
-
-
 class _Run:
     """One run of the packer."""
 
@@ -147,18 +112,15 @@ class _Run:
         dropping: Callable[[], Dropped],
         lease: Lease,
     ) -> None:
-        self.attempts = (
-            job.attempts
-        )  # calls in a row that were in vain; one that was not made, since Klaviyo rests, is none
+        # Calls in a row that were in vain; one that was not made, since Klaviyo rests, is none.
+        self.attempts = job.attempts
         self._tenant = tenant
         self._services = services
-        self._dropping = dropping
         self._lease = lease
         self._backlog = Backlog.of(services)
+        self._batches = Batches(tenant, services, dropping)
         self._rests = services.rests
         self._sent = 0
-        self._known: set[int] = set()  # the events in the batches of this run
-        self._unread: set[str] = set()
 
     def work(self) -> float | None:
         """Send batch after batch. Return the seconds until the next run, None when nothing waits any more."""
@@ -173,12 +135,12 @@ class _Run:
     def _send_all(self, ahead: Executor) -> float | None:
         """Send batch after batch, and read the next one while one is sent: each takes about a second."""
         ends = self._services.clock() + WORKS_FOR
-        coming = ahead.submit(self._batch_behind, None)
+        coming = ahead.submit(self._batches.after, None)
         while self._services.clock() < ends and self._services.leases.renew(self._lease, lasting=LEASE):
             if not (batch := coming.result()):
                 return None if self._is_all_gone() else 0.0
-            coming = ahead.submit(self._batch_behind, batch.last)
-            self._drop_the_erased(batch)
+            coming = ahead.submit(self._batches.after, batch.last)
+            self._batches.drop_the_erased(batch)
             self._settle_the_others(batch)
             if self._sent and not batch.is_full:
                 return 0.0  # until the next run comes, it may fill up
@@ -188,18 +150,11 @@ class _Run:
 
     def _is_all_gone(self) -> bool:
         """Return whether every event that still waits is unreadable. The sweep looks at these again."""
-        if self._unread:
-            logs.write(logging.ERROR, "events that wait cannot be read", events=len(self._unread))
-        first = islice(self._backlog.waiting(self._tenant.name), len(self._unread) + 1)
-        return all(waiting.id in self._unread for waiting in first)
-
-    def _job_of(self, waiting: Waiting) -> SendMetric | None:
-        """Return the job of an event, None if it cannot be read: an unreadable event must not stop the others."""
-        try:
-            return waiting.job
-        except UndecryptableError:
-            self._unread.add(waiting.id)
-            return None
+        unread = self._batches.unread
+        if unread:
+            logs.write(logging.ERROR, "events that wait cannot be read", events=len(unread))
+        first = islice(self._backlog.waiting(self._tenant.name), len(unread) + 1)
+        return all(waiting.id in unread for waiting in first)
 
     def _see_to_a_lost_batch(self) -> None:
         """Send the events of a bulk call singly if nobody has noted its outcome."""
@@ -222,63 +177,13 @@ class _Run:
         if came >= MANY_IN_A_WINDOW:
             self._rests.rest(self._tenant.name, UNTRIED, now + KEPT_IN_BULK)
 
-    def _batch_behind(self, last: str | None) -> _Batch:
-        """Read the next batch. This changes nothing."""
-        batch, filling, is_dropped = _Batch(last=last), Filling(self._known), self._dropping()
-        for waiting in self._of_past_windows(last):
-            place = self._put(waiting, batch, filling, is_dropped)
-            if place is Place.FULL:
-                batch.is_full = True
-                break
-            batch.last = waiting.id
-            if filling.count == MOST_EVENTS:
-                batch.is_full = True
-                break
-        return batch
-
-    def _put(self, waiting: Waiting, batch: _Batch, filling: Filling, is_dropped: Dropped) -> Place:
-        job = self._job_of(waiting)
-        if job is None:
-            return Place.TAKEN
-        if is_dropped(job):
-            batch.dropped.append(waiting.id)
-            return Place.TAKEN
-        event = with_the_number_read(job.event, self._tenant)
-        place = Place.REPEATED if self._is_old(job) else filling.offer(event)
-        if place is Place.REPEATED:
-            batch.alone.append(waiting)
-        elif place is Place.TAKEN:
-            batch.events.append(_Event(waiting.id, job, event))
-        return place
-
-    def _of_past_windows(self, last: str | None) -> Iterator[Waiting]:
-        """Yield the waiting events of past windows. It stops after it has skipped a full job of events of the present window."""
-        present, passed_over = Window.at(self._services.clock()).number, 0
-        for waiting in self._backlog.waiting(self._tenant.name, after=last):
-            if waiting.window < present:
-                yield waiting
-                continue
-            passed_over += 1
-            if passed_over == MOST_EVENTS:
-                return
-
-    def _is_old(self, job: SendMetric) -> bool:
-        now = self._services.clock()
-        return is_given_up(now - job.waits_since - self._tenant.time_disconnected(job.waits_since, now))
-
-    def _drop_the_erased(self, batch: _Batch) -> None:
-        """Leave out the events of persons who were erased since the batch was read: the batch before took seconds to send."""
-        is_dropped = self._dropping()
-        batch.dropped += [event.id for event in batch.events if is_dropped(event.job)]
-        batch.events = [event for event in batch.events if not is_dropped(event.job)]
-
-    def _settle_the_others(self, batch: _Batch) -> None:
+    def _settle_the_others(self, batch: Batch) -> None:
         if batch.dropped:
             logs.write(logging.INFO, "events dropped, their persons were erased", events=len(batch.dropped))
             self._backlog.take_out(self._tenant.name, batch.dropped)
         self._send_alone(batch.alone)
 
-    def _send(self, batch: _Batch) -> float | None:
+    def _send(self, batch: Batch) -> float | None:
         """Send a batch and take it out. Return the seconds until the next run if the next batch has to wait.
 
         Raises:
@@ -311,7 +216,7 @@ class _Run:
         self._is_delivered(batch)
         return None
 
-    def _put_off(self, batch: _Batch, error: WaitError) -> float:
+    def _put_off(self, batch: Batch, error: WaitError) -> float:
         """Keep a throttled batch. If the outcome is unknown, send its events singly."""
         if was_throttled(error) or isinstance(error, RestingError):
             self._backlog.end_try(self._tenant.name, batch.ids)
@@ -325,13 +230,13 @@ class _Run:
         self.attempts += not isinstance(error, RestingError)
         return seconds
 
-    def _go_singly(self, batch: _Batch) -> None:
+    def _go_singly(self, batch: Batch) -> None:
         self._put_alone([event.job for event in batch.events])
         self._backlog.take_out(self._tenant.name, batch.ids)
         self._backlog.end_try(self._tenant.name, batch.ids)
 
     def _send_alone(self, events: list[Waiting]) -> None:
-        found = [(waiting.id, job) for waiting in events if (job := self._job_of(waiting))]
+        found = [(waiting.id, job) for waiting in events if (job := self._batches.job_of(waiting))]
         self._put_alone([job for _, job in found])
         self._backlog.take_out(self._tenant.name, [id for id, _ in found])
 
@@ -345,7 +250,7 @@ class _Run:
             for _ in threads.map(lambda one: self._services.queue.put(one, self._tenant), alone):
                 pass  # raises the error of a job that was not queued
 
-    def _is_delivered(self, batch: _Batch) -> None:
+    def _is_delivered(self, batch: Batch) -> None:
         receipts = [self._receipt(event) for event in batch.events]
         self._backlog.take_out(self._tenant.name, batch.ids, also=receipts)
         self._backlog.end_try(self._tenant.name, batch.ids)
@@ -356,7 +261,7 @@ class _Run:
             row = Row(METRIC, What.DELIVERED, metric=metric)
             Traffic.of(self._services).count(self._tenant.name, row, number)
 
-    def _receipt(self, event: _Event) -> Write:
+    def _receipt(self, event: Event) -> Write:
         done = replace(self._at(event.job, Fate.DONE), answered="Klaviyo answered 202")
         return Receipts.of(self._services).done_after_a_wait(self._tenant, done, persons_of(event.job))
 
@@ -369,5 +274,5 @@ class _Run:
         return Receipt(id=job.id, kind=job.kind, state=state, at=self._services.clock(), metric=metric)
 
 
-def _size(batch: _Batch) -> dict[str, int]:
+def _size(batch: Batch) -> dict[str, int]:
     return {"events": len(batch.events)}

@@ -37,7 +37,7 @@ def every_tenant(job: EveryTenant, services: Services) -> None:
 
 def _give_back_unanswered(services: Services) -> None:
     """Give the grants of unanswered installs back. No tenant's own job can do it: a tenant that was never installed has no queue."""
-    from shared.installation.leaving import give_back_unanswered
+    from shared.installation.giving_back import give_back_unanswered
 
     try:
         give_back_unanswered(services)

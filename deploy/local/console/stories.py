@@ -6,149 +6,46 @@ the id of a job; the id that Klaviyo gives a request. Omneo has no such id, and 
 method, the path and the time join them. A step says if only the time joined it.
 """
 
-import json
-import re
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import count
+from collections.abc import Mapping
 from math import inf
 from typing import Any
-from urllib.parse import urlsplit
 
 from deploy.local.console.counterparts import Counterparts
-from deploy.local.console.story import Filter, Job, Part, Step, Story
-from deploy.local.console.titles import about, of_job
-
-STORIES = 600
-_KEYS = 20_000  # the key of a forgotten call is kept, so that a late report of it starts no story without a beginning
-STEPS = 80
-LATE = 3.0  # seconds within which a log line is read after the act that it reports
-_BLUR = 0.002  # seconds: a line's time has whole milliseconds
-_GUESSED = 1e6  # farther than any that is sure
+from deploy.local.console.people import see_people
+from deploy.local.console.reports import (
+    Fired,
+    Line,
+    Outside,
+    Received,
+    Sent,
+    attempts_apart,
+    calls_apart,
+    exchanges_apart,
+    parts_of,
+)
+from deploy.local.console.shelf import Shelf
+from deploy.local.console.story import Job, Part, Step, Story, json_of
+from deploy.local.console.titles import about, kind_of_call, kind_of_job, of_job
 
 # A job that only hands on to another: the story goes on until one of that kind has run for the tenant.
 _SPREAD = "spread-events"
 _FOLLOWED_BY = {_SPREAD: "flush-inbox", "send-records": "pack-records"}
-_KIND_OF_FUNCTION = {
-    "omneo_webhooks": "profile", "system_webhooks": "consent", "rewards_webhook": "reward", "install": "install",
-    "admin": "admin",
-}  # fmt: skip
-_KIND_OF_TARGET = {"metric": "event", "upsert-profile-data": "profile", "record": "records"}
-_KIND_OF_JOB = {
-    "send-metric": "event", "sync-profile": "profile", "delete-profile": "profile", "send-records": "records",
-    "pack-records": "records", "spread-events": "consent", "flush-inbox": "consent", "provision": "install",
-    "compare-consent": "consent", "pull-opt-out": "consent",
-}  # fmt: skip
 _TRACE = "logging.googleapis.com/trace"
-_EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}")
-_PERSON = frozenset(
-    {"profile_id", "person_id", "external_id", "phone_number", "mobile_phone", "phone", "email", "klaviyo_id"}
-)
-_PERSON_IN_PATH = re.compile(r"/profiles/([0-9A-Za-z-]{8,64})")
 
 
-@dataclass(frozen=True)
-class Outside:
-    """A call that a sandbox has received, as Klaviyo or Omneo."""
-
-    service: str
-    method: str
-    path: str
-    status: int | None
-    received_at: float
-    answered_at: float | None
-    request: str  # the id that Klaviyo gave it, "" if none
-    tenant: str  # of an Omneo call
-    sent: Part
-    answer: Part
-    fault: str = ""
-
-
-@dataclass(frozen=True)
-class Fired:
-    """That an event in Omneo has fired a target, which was rendered and sent, or was not for its `error`."""
-
-    tenant: str
-    trigger: str
-    handle: str
-    path: str
-    body: bytes
-    attempt: int
-    fired_at: float
-    sent_at: float | None
-    status: int | None
-    error: str
-
-
-@dataclass
-class _Received:
-    """A call of a function, for the target that was sent as it."""
-
-    path: str
-    body: bytes
-    began_at: float
-    story: Story
-
-
-@dataclass
-class _Sent:
-    """A target that was sent, and its own story as long as nobody has seen the call that it was."""
-
-    fired: Fired
-    story: Story | None = None
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A log line, and the step that it is."""
-
-    at: float
-    fields: Mapping[str, Any]
-    story: Story
-    step: int
-
-
-class Book:
-    """The newest stories.
-
-    The reports of a call may come in any order. If there are too many stories, the oldest are forgotten.
-    """
+class Book(Shelf):
+    """Writes the newest stories from reports, which may come in any order."""
 
     def __init__(self) -> None:
-        self.changes = 0
-        self.total = 0
-        self._numbers = count(1)
-        self._steps = count(1)
-        self._stories: OrderedDict[int, Story] = OrderedDict()
-        self._by_key: OrderedDict[str, Story] = OrderedDict()
-        self._calls: Counterparts[_Line, Outside] = Counterparts(_calls_apart, most=2_000)
-        self._attempts: Counterparts[_Line, Mapping[str, Any]] = Counterparts(_attempts_apart, most=2_000)
-        self._attempts_taken: OrderedDict[int, _Line] = OrderedDict()
+        super().__init__()
+        self._calls: Counterparts[Line, Outside] = Counterparts(calls_apart, most=2_000)
+        self._attempts: Counterparts[Line, Mapping[str, Any]] = Counterparts(attempts_apart, most=2_000)
+        self._attempts_taken: OrderedDict[int, Line] = OrderedDict()
         self._left_out: deque[str] = deque(maxlen=200)
-        self._exchanges: Counterparts[_Sent, _Received] = Counterparts(_exchanges_apart, most=1_000)
-        self._ended: dict[
-            tuple[str, str], float
-        ] = {}  # when one of this kind that another hands on to was done last, by tenant
-
-    def newest(self, wanted: Filter, most: int, *, since: int = -1) -> list[Story]:
-        """Return the newest stories that are wanted and have changed after `since`, the newest first."""
-        found = sorted(filter(wanted.takes, self._stories.values()), key=lambda story: story.began_at)
-        return [story for story in reversed(found[-most:]) if story.changed > since]
-
-    def unwanted(self, wanted: Filter, *, since: int) -> list[int]:
-        """Return the numbers of the stories that have changed after `since` and that the filter does not want."""
-        stories = self._stories.values()
-        return [story.number for story in stories if story.changed > since and not wanted.takes(story)]
-
-    def story(self, number: int) -> Story | None:
-        """Return a story by its number."""
-        return self._stories.get(number)
-
-    def tenants(self) -> list[str]:
-        """Return the tenants of the stories."""
-        return sorted({story.tenant for story in self._stories.values()} - {""})
+        self._exchanges: Counterparts[Sent, Received] = Counterparts(exchanges_apart, most=1_000)
+        # When one of this kind that another hands on to was done last, by tenant.
+        self._ended: dict[tuple[str, str], float] = {}
 
     def exchange(
         self,
@@ -171,20 +68,20 @@ class Book:
         story.sort.learn(kind, 3, began_at)
         story.answered = status
         story.named.learn(title, 2, began_at)
-        said = _json_of(answer.body)
+        said = json_of(answer.body)
         told = said.get("status") if isinstance(said, dict) and kind != "admin" else None
         if told == "queued":
             self._queued(story, said, began_at)
         story.is_dry_run = told == "dry_run"
         if status >= 400:
             story.refusal.learn(_message(said), 0, began_at)
-        _see_people(story, target, sent.body, began_at)
+        see_people(story, target, sent.body, began_at)
         story.steps = [step for step in story.steps if not step.stands_in]
         # An answer that broke off has the status 0.
         mood = "good" if 200 <= status < 400 else "bad"
         words = f"{method} {path} → {status or 'no answer'}"
         self._add(story, Step(began_at, "Extension", words, answered_at - began_at, mood, (sent, answer)))
-        if met := self._exchanges.one_of(_Received(path, sent.body, began_at, story)):
+        if met := self._exchanges.one_of(Received(path, sent.body, began_at, story)):
             if met.story is not None:
                 self._hide(met.story)
             self._fired(story, met.fired)
@@ -198,7 +95,7 @@ class Book:
 
     def delivery(self, fired: Fired) -> None:
         """Take in a target of Omneo's: it is part of the call that it was, or of none, if it was not sent or nobody has seen that call."""
-        sent = _Sent(fired)
+        sent = Sent(fired)
         if fired.sent_at and (met := self._exchanges.other_of(sent)):
             self._fired(met.story, fired)
             return
@@ -214,7 +111,7 @@ class Book:
         story.tenant = fired.tenant
         story.begin(fired.fired_at, seen=True)
         story.named.learn(f"{fired.trigger} in Omneo", 3, fired.fired_at)
-        _see_people(story, "", fired.body, fired.fired_at)
+        see_people(story, "", fired.body, fired.fired_at)
         again = f", attempt {fired.attempt}" if fired.attempt > 1 else ""
         what = "renders and sends" if fired.sent_at else "cannot render"
         shown = Part("Rendered target", fired.handle, (("Content-Type", "application/json"),), fired.body)
@@ -232,11 +129,11 @@ class Book:
         job's it was.
         """
         if taken := self._attempts_taken.get(attempt["id"]):
-            self._show_parts(taken, _parts_of(attempt))
+            self._show_parts(taken, parts_of(attempt))
         elif line := self._attempts.one_of(attempt, attempt["id"]):
             self._show_attempt(line, attempt)
 
-    def _show_parts(self, line: _Line, parts: tuple[Part, ...]) -> None:
+    def _show_parts(self, line: Line, parts: tuple[Part, ...]) -> None:
         """Add the request and the answer to a step that was reported before the answer came."""
         if any(step.number == line.step and len(step.parts) < len(parts) for step in line.story.steps):
             self._change(line, parts=parts)
@@ -264,7 +161,7 @@ class Book:
     def _answered(self, at: float, fields: Mapping[str, Any]) -> None:
         story = self._of_line(at - float(fields.get("seconds", 0)), fields)
         function, target = str(fields.get("function", "")), str(fields.get("target", ""))
-        story.sort.learn(_KIND_OF_FUNCTION.get(function) or _KIND_OF_TARGET.get(target, ""), 1, at)
+        story.sort.learn(kind_of_call(function, target), 1, at)
         # The gateway's exchange is not known, or not yet: it belongs to an earlier start, or ends now.
         if story.answered is None:
             story.answered = int(fields.get("status", 0))
@@ -287,13 +184,13 @@ class Book:
         mood = "good" if 200 <= status < 400 else "warn" if status in (404, 409, 429) else "bad"
         words = f"{fields.get('method')} {fields.get('path')} → {status or 'no answer'}"
         number = self._add(story, Step(at - seconds, service, words, seconds, mood))
-        line = _Line(at, fields, story, number)
+        line = Line(at, fields, story, number)
         if call := self._calls.other_of(line):
             self._show_call(line, call)
 
-    def _show_call(self, line: _Line, call: Outside) -> None:
+    def _show_call(self, line: Line, call: Outside) -> None:
         guessed = not line.fields.get("request")
-        _see_people(line.story, call.path, call.sent.body, call.received_at)
+        see_people(line.story, call.path, call.sent.body, call.received_at)
         words = f"{call.method} {call.path} → {call.status or 'no answer'}"
         if call.fault:
             words += f" (a fault that was ordered: {call.fault})"
@@ -303,7 +200,7 @@ class Book:
     def _outcome(self, at: float, fields: Mapping[str, Any]) -> None:
         outcome, kind, id = (str(fields.get(name, "")) for name in ("outcome", "kind", "job"))
         story = self._of_line(at - float(fields.get("age", 0) or 0), fields)
-        story.sort.learn(_KIND_OF_JOB.get(kind, "schedule"), 0, at)
+        story.sort.learn(kind_of_job(kind), 0, at)
         story.named.learn(of_job(kind), 0, at)
         state = {"waiting": "waiting", "dead": "dead"}.get(outcome, "delivered")
         reason = "" if state == "delivered" else str(fields.get("reason", ""))
@@ -314,13 +211,13 @@ class Book:
             self._hand_on(story, kind, at, fields)
         mood = {"waiting": "warn", "dead": "bad"}.get(state, "good")
         words = f"{fields.get('function')}: {kind} {_ended(fields)}"
-        line = _Line(at, fields, story, self._add(story, Step(at, "Worker", words, None, mood)))
+        line = Line(at, fields, story, self._add(story, Step(at, "Worker", words, None, mood)))
         if attempt := self._attempts.other_of(line):
             self._show_attempt(line, attempt)
 
-    def _show_attempt(self, line: _Line, attempt: Mapping[str, Any]) -> None:
+    def _show_attempt(self, line: Line, attempt: Mapping[str, Any]) -> None:
         self._queue_step(line.story, attempt)
-        self._change(line, seconds=line.at - float(attempt["dispatched_epoch"]), parts=_parts_of(attempt))
+        self._change(line, seconds=line.at - float(attempt["dispatched_epoch"]), parts=parts_of(attempt))
         self._attempts_taken[attempt["id"]] = line
         if len(self._attempts_taken) > 2_000:
             self._attempts_taken.popitem(last=False)
@@ -357,110 +254,6 @@ class Book:
         story.tenant = story.tenant or str(fields.get("tenant", ""))
         return story
 
-    def _story(self, key: str, began_at: float) -> Story:
-        found = self._by_key.get(key)
-        if found is None:
-            found = Story(next(self._numbers), began_at)
-            self.total += 1
-            self._stories[found.number] = found
-            while len(self._stories) > STORIES:
-                _, forgotten = self._stories.popitem(last=False)
-                forgotten.steps.clear()
-                forgotten.people.clear()
-        if key:
-            self._by_key[key] = found
-        while len(self._by_key) > _KEYS:
-            self._by_key.popitem(last=False)
-        self._touch(found)
-        return found
-
-    def _touch(self, story: Story) -> None:
-        self.changes += 1
-        story.changed = self.changes
-
-    def _hide(self, story: Story) -> None:
-        if not story.hidden:
-            story.hidden = True
-            self.total -= 1
-            self._touch(story)
-
-    def _change(self, line: _Line, **changes: Any) -> None:
-        """Let a line's step say more."""
-        for place, step in enumerate(line.story.steps):
-            if step.number == line.step:
-                line.story.steps[place] = replace(step, **changes)
-                self._touch(line.story)
-
-    def _add(self, story: Story, step: Step) -> int:
-        """Add a step, unless there are too many or the story is forgotten, and return its number."""
-        number = next(self._steps)
-        if story.number in self._stories and len(story.steps) < STEPS:
-            story.steps.append(replace(step, number=number))
-        self._touch(story)
-        return number
-
-
-def _calls_apart(line: _Line, call: Outside) -> float | None:
-    """Return how far a line that tells of a call is from a call, None if it is another's."""
-    fields = line.fields
-    if request := fields.get("request"):
-        return 0.0 if call.request == request else None
-    began = line.at - float(fields.get("seconds", 0))
-    is_its = (
-        call.service == fields.get("service")
-        and call.method == fields.get("method")
-        and (call.status or 0) == (fields.get("status") or 0)
-        and (not call.tenant or call.tenant == fields.get("tenant"))
-        and began - LATE <= call.received_at <= line.at + _BLUR
-        and _template(str(fields.get("path", ""))).fullmatch(call.path)
-    )
-    return abs(call.received_at - began) if is_its else None
-
-
-def _attempts_apart(line: _Line, attempt: Mapping[str, Any]) -> float | None:
-    """Return the distance between a line about the result of a job and an attempt in the queue's record, None if they
-    are of different jobs.
-
-    If the record still has the task's body, the job's id in it decides, however late the line was read. If not, only
-    the time decides.
-    """
-    direction = str(line.fields.get("function", "")).removesuffix("_worker")
-    dispatched, answered = attempt["dispatched_epoch"], attempt["answered_epoch"]
-    if (
-        attempt["queue"] != f"{line.fields.get('tenant')}-klaviyo-{direction}"
-        or dispatched is None
-        or float(dispatched) > line.at + _BLUR
-    ):
-        return None
-    ended = float(line.at if answered is None else answered)
-    if sent := attempt.get("sent"):
-        return abs(ended - line.at) if f'"{line.fields.get("job")}"' in sent["body"] else None
-    return _GUESSED + abs(ended - line.at) if ended >= line.at - LATE else None
-
-
-def _exchanges_apart(sent: _Sent, received: _Received) -> float | None:
-    """Return how far a target that was sent is from a call of a function, None if it is another's."""
-    if sent.fired.sent_at is None or (sent.fired.path, sent.fired.body) != (received.path, received.body):
-        return None
-    apart = abs(received.began_at - sent.fired.sent_at)
-    return apart if apart < LATE else None
-
-
-def _parts_of(attempt: Mapping[str, Any]) -> tuple[Part, ...]:
-    """Return the request to a worker and its answer, as far as the queue's record has them."""
-    sent, received = attempt.get("sent"), attempt.get("received")
-    parts = []
-    if sent:
-        parts.append(_part("Request", f"{sent['method']} {urlsplit(sent['url']).path}", sent))
-    if received:
-        parts.append(_part("Answer", str(attempt["status"]), received))
-    return tuple(parts)
-
-
-def _part(title: str, line: str, told: Mapping[str, Any]) -> Part:
-    headers = tuple((name, value) for name, value in told["headers"])
-    return Part(title, line, headers, told["body"].encode())
-
 
 def _is_round(fields: Mapping[str, Any]) -> bool:
     """Return whether it is a round of the schedule that went well, of which there is one a minute."""
@@ -484,48 +277,6 @@ def _span(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-@lru_cache(256)
-def _template(path: str) -> re.Pattern[str]:
-    """Return a pattern for the paths of a template as logs have it: /api/profiles/{id}, an Omneo one with its tenant in front."""
-    pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))
-    return re.compile(rf"(?:/[^/]+)?{pattern}/?")
-
-
 def _message(said: Any) -> str:
     error = said.get("error") if isinstance(said, dict) else None
     return str(error.get("message", "")) if isinstance(error, dict) else ""
-
-
-def _json_of(body: bytes) -> Any:
-    try:
-        return json.loads(body) if body else None
-    except (ValueError, RecursionError):
-        return None
-
-
-def _see_people(story: Story, target: str, body: bytes, at: float) -> None:
-    if len(story.people) > 200:
-        return
-    for person in (
-        *_PERSON_IN_PATH.findall(target),
-        *_EMAIL.findall(body[:20_000].decode("utf-8", errors="replace")),
-        *_people_in(_json_of(body)),
-    ):
-        story.people[person.lower()] = min(at, story.people.get(person.lower(), at))
-
-
-def _people_in(value: Any, depth: int = 0) -> Iterator[str]:
-    if depth > 8:
-        return
-    if isinstance(value, list):
-        for item in value[:100]:
-            yield from _people_in(item, depth + 1)
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            if name in _PERSON and isinstance(item, str | int) and item:
-                yield str(item)
-            elif name == "profile" and isinstance(item, dict) and isinstance(item.get("id"), str):
-                yield item["id"]
-                yield from _people_in(item, depth + 1)
-            else:
-                yield from _people_in(item, depth + 1)

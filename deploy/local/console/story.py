@@ -1,7 +1,9 @@
 """One call as a story: its steps, its state, and the stories that a filter takes. stories.py finds and joins its parts."""
 
+import json
 from dataclasses import dataclass, field
 from math import inf
+from typing import Any
 
 DRY_RUN = "dry run"
 STATES = ("queued", "waiting", "delivered", "dead", "refused", DRY_RUN)
@@ -165,3 +167,11 @@ class Filter:
             and (not self.state or story.state == self.state)
             and (not wanted or any(wanted in person for person in story.people))
         )
+
+
+def json_of(body: bytes) -> Any:
+    """Return the value of a body, None if it is no JSON."""
+    try:
+        return json.loads(body) if body else None
+    except (ValueError, RecursionError):
+        return None

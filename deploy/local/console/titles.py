@@ -1,4 +1,5 @@
-"""The beginning of a story, in words: from the path of a call, or from the kind of a job whose call is unknown.
+"""The kind of a story, and its beginning in words: from the path of a call, from its log line, or from the kind of a job
+whose call is unknown.
 
 Pure.
 """
@@ -27,6 +28,16 @@ _JOBS = {
     "replay-dead-jobs": "Dead jobs are replayed",
     "heal": "The set-up is looked after",
 }
+_KIND_OF_FUNCTION = {
+    "omneo_webhooks": "profile", "system_webhooks": "consent", "rewards_webhook": "reward", "install": "install",
+    "admin": "admin",
+}  # fmt: skip
+_KIND_OF_TARGET = {"metric": "event", "upsert-profile-data": "profile", "record": "records"}
+_KIND_OF_JOB = {
+    "send-metric": "event", "sync-profile": "profile", "delete-profile": "profile", "send-records": "records",
+    "pack-records": "records", "spread-events": "consent", "flush-inbox": "consent", "provision": "install",
+    "compare-consent": "consent", "pull-opt-out": "consent",
+}  # fmt: skip
 
 
 def about(method: str, path: str, body: bytes) -> tuple[str, str, str]:
@@ -59,3 +70,13 @@ def _consent_title(body: bytes) -> str:
 def of_job(kind: str) -> str:
     """Return the title of a story that begins with a job."""
     return _JOBS.get(kind, f"The job {kind}")
+
+
+def kind_of_call(function: str, target: str) -> str:
+    """Return the kind of a story whose call has only been logged, by the names of its function and its target."""
+    return _KIND_OF_FUNCTION.get(function) or _KIND_OF_TARGET.get(target, "")
+
+
+def kind_of_job(kind: str) -> str:
+    """Return the kind of a story that a job of this kind is part of."""
+    return _KIND_OF_JOB.get(kind, "schedule")

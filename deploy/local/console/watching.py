@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from deploy.local.console.asking import CONSOLE, UnansweredError
 from deploy.local.console.masking import Mask
-from deploy.local.console.stories import Book, Fired, Outside
+from deploy.local.console.reports import Fired, Outside
+from deploy.local.console.stories import Book
 from deploy.local.console.story import Part
 from deploy.local.exchange import Exchange
 from deploy.local.logs import Follower

@@ -15,7 +15,7 @@ from shared.audit import Audit
 from shared.consent.ledger import ConsentLedger, ConsentRecord, ensure_ledger_key
 from shared.consent_events import Channel
 from shared.direction import Direction
-from shared.installation.leaving import kept_for
+from shared.installation.giving_back import kept_for
 from shared.installation.links import InstallLinks
 from shared.installation.pending import PendingInstalls, Step
 from shared.installation.provision import start_provision

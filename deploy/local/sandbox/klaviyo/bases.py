@@ -1,23 +1,16 @@
 """A whole customer base that a test arranges: many profiles at once, and imports that Klaviyo gives up. No HTTP here."""
 
-import threading
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from deploy.local.sandbox.klaviyo.accounts import META_MOVED, Account
+from deploy.local.sandbox.klaviyo.accounts import META_MOVED
+from deploy.local.sandbox.klaviyo.directory import Directory
 from deploy.local.sandbox.klaviyo.import_jobs import ImportJob
 from deploy.local.sandbox.stage.seeding import Uncollected
 
 
-class Bases(ABC):
+class Bases(Directory):
     """The customer bases of a service that has accounts and a lock."""
-
-    _lock: threading.RLock
-
-    @abstractmethod
-    def _account(self, id: str) -> Account:
-        """Return the account with this id."""
 
     def seed_profiles(self, account: str, count: int, make: Callable[[int], Mapping[str, Any]]) -> None:
         """Write `count` profiles.

@@ -4,14 +4,13 @@ Every method takes `at`, the Unix seconds at which it happens, or takes the cloc
 profile or list; ValueError if the profile has no address on the channel.
 """
 
-import threading
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from deploy.local.sandbox.klaviyo import acts, merging
 from deploy.local.sandbox.klaviyo.accounts import Account, Profile, Wish
 from deploy.local.sandbox.klaviyo.acts import ConsentSwitches
+from deploy.local.sandbox.klaviyo.directory import Directory
 from deploy.local.sandbox.klaviyo.lists import DOUBLE, SINGLE, MarketingList
 from deploy.local.sandbox.klaviyo.subscriptions import CHANNELS, Method
 
@@ -19,15 +18,10 @@ _IDENTIFIED_BY = {"email": "email", "sms": "phone_number", "sms_transactional": 
 _METHODS = {"sms": ("TEXT", "JOIN"), "sms_transactional": ("TEXT", "JOIN")}
 
 
-class People(ABC):
+class People(Directory):
     """The acts of a service that has accounts, a lock and switches."""
 
     consent: ConsentSwitches
-    _lock: threading.RLock
-
-    @abstractmethod
-    def _account(self, id: str) -> Account:
-        """Return the account with this id."""
 
     def marketing_list(
         self, account: str, name: str, *, id: str | None = None, opt_in_process: str = SINGLE

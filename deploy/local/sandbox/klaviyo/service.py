@@ -8,62 +8,56 @@ limits and body; a refused body still counts against the limits; `application/js
 `application/vnd.api+json`, and a call without a body needs neither; any date is a revision, since an unknown one falls to a neighbour.
 """
 
-import re
-import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from datetime import date
-from typing import Any
 
 from deploy.local.sandbox.klaviyo import errors
-from deploy.local.sandbox.klaviyo.accounts import Account, Profile
 from deploy.local.sandbox.klaviyo.acts import ConsentSwitches
 from deploy.local.sandbox.klaviyo.asked import Asked, Endpoint
 from deploy.local.sandbox.klaviyo.authorization import authorize
 from deploy.local.sandbox.klaviyo.bases import Bases
-from deploy.local.sandbox.klaviyo.data_sources import DataSource
+from deploy.local.sandbox.klaviyo.contents import Contents
 from deploy.local.sandbox.klaviyo.delivery import Courier
 from deploy.local.sandbox.klaviyo.documents import InvalidParameterError
 from deploy.local.sandbox.klaviyo.endpoints import ENDPOINTS, route
-from deploy.local.sandbox.klaviyo.errors import MEDIA_TYPE, Problem
-from deploy.local.sandbox.klaviyo.event_resources import Event
+from deploy.local.sandbox.klaviyo.errors import Problem
 from deploy.local.sandbox.klaviyo.events import LARGEST_REQUEST
 from deploy.local.sandbox.klaviyo.flows import Flows
+from deploy.local.sandbox.klaviyo.headers import (
+    has_body,
+    limits,
+    refuse_headers,
+    refuse_parameters,
+    revision_of,
+)
 from deploy.local.sandbox.klaviyo.oauth import SCOPES, OAuth, Tokens
 from deploy.local.sandbox.klaviyo.people import People
-from deploy.local.sandbox.klaviyo.records import Record
 from deploy.local.sandbox.klaviyo.revised import Revised
-from deploy.local.sandbox.klaviyo.webhooks import Webhook
 from deploy.local.sandbox.stage.clock import Clock
 from deploy.local.sandbox.stage.faults import Faults
 from deploy.local.sandbox.stage.identifiers import Identifiers
 from deploy.local.sandbox.stage.messages import Answer, Request, UnreadableBodyError, json_answer
 from deploy.local.sandbox.stage.record import Call, Calls
 from deploy.local.sandbox.stage.rounds import Rounds
-from deploy.local.sandbox.stage.windows import Verdict, Window, Windows
-
-REVISION = "2026-10-15"
-_WITH_BODY = ("POST", "PATCH")
-_REVISION = re.compile(r"(\d{4}-\d{2}-\d{2})(\.[a-z0-9-]+)?")
+from deploy.local.sandbox.stage.windows import Windows
 
 
-class Klaviyo(People, Bases):
+class Klaviyo(People, Bases, Contents):
     """A Klaviyo with accounts, installs and all data that they get. Every method may be called from any thread.
 
-    `oauth` has the switches of the install and of tokens, `consent` those of consent events and jobs, and `People` the
-    acts of people; `courier` and `flows` send Klaviyo's own messages. `duplicate_title_status` answers a data source
+    `oauth` has the switches of the install and of tokens, `consent` those of consent events and jobs. `People` are the
+    acts of people, `Contents` what the accounts hold; `courier` and `flows` send Klaviyo's own messages. `duplicate_title_status` answers a data source
     whose title is taken: 409 or 400; `unknown_data_source_status` a record for one that is not there: 404 or 400. A
     record with the property `unwanted_property` is refused; "" refuses none. `plan_lacks` names what the accounts' plan
     lacks: "webhooks", "data sources". `retirement_date` is announced with every answer; "" announces none.
     """
 
     def __init__(self, clock: Clock, identifiers: Identifiers, *, client_id: str, client_secret: str) -> None:
+        super().__init__(clock, identifiers)
         self.url = ""
         self.calls = Calls()
         self.faults = Faults()
         self.fail = self.faults.fail
-        self.clock = clock
         self.duplicate_title_status = 409
         self.consent = ConsentSwitches()
         self.unknown_data_source_status = 404
@@ -71,11 +65,8 @@ class Klaviyo(People, Bases):
         self.plan_lacks: Sequence[str] = ()
         self.retirement_date = ""
         self.oauth = OAuth(clock, identifiers, client_id, client_secret)
-        self._identifiers = identifiers
-        self._lock = threading.RLock()
         self._windows = Windows(clock)
         self._revised: list[Revised] = []
-        self._accounts: dict[str, Account] = {}
         self.courier = Courier(self._account, self._lock, clock)
         self.deliver, self.deliver_due = self.courier.deliver, self.courier.deliver_due
         self.send_raw, self.webhook_deliveries = self.courier.send_raw, self.courier.deliveries
@@ -91,16 +82,6 @@ class Klaviyo(People, Bases):
 
     # The methods for tests.
 
-    def account(self, account: str, *, topics: Sequence[str] | None = None, **details: str) -> None:
-        """Make an account if needed, and set its details and its webhook topics.
-
-        `details` are the fields of `Details`: organization_name, timezone, currency, country, locale, default_opt_in.
-        """
-        with self._lock:
-            known = self._account(account)
-            known.details = replace(known.details, **details)
-            known.topics = known.topics if topics is None else list(topics)
-
     def install(
         self,
         account: str,
@@ -114,74 +95,6 @@ class Klaviyo(People, Bases):
         return self.oauth.install(
             account, scope=scopes, access_token=access_token, refresh_token=refresh_token
         )
-
-    def profile(self, account: str, *, id: str | None = None, **attributes: Any) -> Profile:
-        """Write a profile as Klaviyo's users would: found by id or identifier, else created."""
-        with self._lock:
-            return self._account(account).apply_profile(
-                {"id": id, "attributes": attributes}, revision=REVISION
-            )
-
-    def data_source(self, account: str, title: str, **attributes: str) -> DataSource:
-        """Make a data source as another session would, whatever exists already."""
-        with self._lock:
-            known = self._account(account)
-            source = DataSource(self._identifiers.ulid(), title, **attributes)
-            known.data_sources[source.id] = source
-        return source
-
-    def webhook(
-        self, account: str, name: str, *, endpoint_url: str, secret_key: str, topics: Sequence[str]
-    ) -> Webhook:
-        """Make a webhook as another session would, whatever exists already."""
-        with self._lock:
-            id, now = self._identifiers.ulid(), self.clock()
-            webhook = Webhook(id, name, endpoint_url, secret_key, list(topics), now)
-            known = self._account(account)
-            known.webhooks[id] = webhook
-            known.parcels.start(id, known.outbox)
-        return webhook
-
-    def disable_webhook(self, account: str, id: str) -> None:
-        """Disable a webhook as Klaviyo does when it was in error for 48 hours. KeyError if there is none like it."""
-        with self._lock:
-            self._account(account).webhooks[id].enabled = False
-
-    def events(self, account: str) -> list[Event]:
-        """Return the events recorded, oldest first; a repeated unique_id is not among them."""
-        with self._lock:
-            return list(self._current(account).events)
-
-    def profiles(self, account: str) -> list[Profile]:
-        """Return the account's profiles, oldest first."""
-        with self._lock:
-            return list(self._current(account).profiles.values())
-
-    def run_jobs(self) -> None:
-        """Let every job have its effect that is due by now; calls and questions about the account do so too."""
-        with self._lock:
-            for account in list(self._accounts):
-                self._current(account)
-
-    def data_sources(self, account: str) -> list[DataSource]:
-        """Return the account's data sources, oldest first."""
-        with self._lock:
-            return list(self._account(account).data_sources.values())
-
-    def delete_data_source(self, account: str, id: str) -> None:
-        """Delete a data source as a merchant does; its records stay readable here. KeyError if there is none like it."""
-        with self._lock:
-            del self._account(account).data_sources[id]
-
-    def records(self, account: str) -> list[Record]:
-        """Return the records of all data sources, in the order in which they were accepted."""
-        with self._lock:
-            return list(self._account(account).records)
-
-    def webhooks(self, account: str) -> list[Webhook]:
-        """Return the account's webhooks, oldest first, with address and secret as they were set."""
-        with self._lock:
-            return [replace(webhook) for webhook in self._account(account).webhooks.values()]
 
     def revoke(self, refresh_token: str) -> None:
         """End a refresh token: the next refresh is `invalid_grant`. KeyError if there is none like it."""
@@ -309,8 +222,8 @@ class Klaviyo(People, Bases):
         refusal = next(filter(None, (order.refusal() for order in revised)), None)
         answer = refusal or self._carry_out(request, endpoint, install.account, id)
         if "answers-carry-limits" not in self.consent.otherwise:
-            limits = _limits(endpoint.windows, verdict)
-            answer = Answer(answer.status, {**answer.headers, **limits}, answer.body)
+            told = limits(endpoint.windows, verdict)
+            answer = Answer(answer.status, {**answer.headers, **told}, answer.body)
         for order in revised:
             answer = order.renamed(answer)
         return answer
@@ -318,7 +231,7 @@ class Klaviyo(People, Bases):
     def _revised_for(self, request: Request, template: str) -> list[Revised]:
         operation = f"{request.method} /{template}"
         with self._lock:
-            return [order for order in self._revised if order.holds(_revision(request), operation)]
+            return [order for order in self._revised if order.holds(revision_of(request), operation)]
 
     def _lacking(self, method: str, template: str) -> Answer | None:
         """Return the 403 of an account if its plan lacks the feature of the call."""
@@ -330,12 +243,12 @@ class Klaviyo(People, Bases):
         return None
 
     def _carry_out(self, request: Request, endpoint: Endpoint, account: str, id: str) -> Answer:
-        if refusal := _refuse_headers(request) or _refuse_parameters(request, endpoint):
+        if refusal := refuse_headers(request) or refuse_parameters(request, endpoint):
             return refusal
         try:
             if len(request.content()) > LARGEST_REQUEST:
                 return errors.error(400, Problem("A request is at most 5 MB.", "/data"))
-            document = request.json() if _has_body(request) else None
+            document = request.json() if has_body(request) else None
         except UnreadableBodyError as error:
             return errors.error(400, Problem(str(error), "/"))
         with self._lock:
@@ -344,7 +257,7 @@ class Klaviyo(People, Bases):
                 document=document,
                 parameters=request.parameters,
                 id=id,
-                revision=_revision(request),
+                revision=revision_of(request),
                 url=self.url,
                 now=self.clock(),
                 duplicate_title_status=self.duplicate_title_status,
@@ -356,51 +269,3 @@ class Klaviyo(People, Bases):
                 return endpoint.carry_out(asked)
             except InvalidParameterError as wrong:
                 return errors.invalid([wrong.problem])
-
-    def _current(self, id: str) -> Account:
-        account = self._account(id)
-        account.schedule.run_due()
-        return account
-
-    def _account(self, id: str) -> Account:
-        with self._lock:
-            if id not in self._accounts:
-                self._accounts[id] = Account(id, self.clock, self._identifiers)
-            return self._accounts[id]
-
-
-def _refuse_parameters(request: Request, endpoint: Endpoint) -> Answer | None:
-    unknown = set(request.parameters) - endpoint.parameters
-    if any(name.startswith("fields[") for name in unknown):
-        return errors.error(501, Problem("The sandbox does not know sparse fieldsets."))
-    wrong = [Problem(f"'{name}' is not a valid parameter.", parameter=name) for name in sorted(unknown)]
-    return errors.invalid(wrong) if wrong else None
-
-
-def _refuse_headers(request: Request) -> Answer | None:
-    if not _revision(request):
-        return errors.error(400, Problem("The 'revision' header must be a date: YYYY-MM-DD."))
-    if _has_body(request) and request.media_type != MEDIA_TYPE:
-        return errors.error(415)
-    return None
-
-
-def _has_body(request: Request) -> bool:
-    return request.method in _WITH_BODY or (request.method == "DELETE" and request.body != b"")
-
-
-def _revision(request: Request) -> str:
-    match = _REVISION.fullmatch(request.headers.get("revision", ""))
-    try:
-        return date.fromisoformat(match[1]).isoformat() if match else ""
-    except ValueError:
-        return ""
-
-
-def _limits(windows: Sequence[Window], verdict: Verdict) -> dict[str, str]:
-    sheet = ", ".join(f"{window.calls};w={window.seconds}" for window in windows)
-    return {
-        "RateLimit-Limit": f"{windows[0].calls}, {sheet}",
-        "RateLimit-Remaining": str(verdict.remaining),
-        "RateLimit-Reset": str(verdict.reset),
-    }

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from deploy.local.console.stories import STORIES, Book, Fired, Outside
+from deploy.local.console.reports import Fired, Outside
+from deploy.local.console.shelf import STORIES
+from deploy.local.console.stories import Book
 from deploy.local.console.story import Filter, Part, Story
 
 NOON = 1_800_000_000.0

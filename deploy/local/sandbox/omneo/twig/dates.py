@@ -1,21 +1,19 @@
-r"""PHP's dates: the meaning of a text, the moves of a date and its written form. Every date here knows its zone, UTC
-unless one is named.
+"""PHP's dates: the meaning of a text, and the moves of a date. Every date here knows its zone, UTC unless one is named.
+date_format.py writes dates.
 
 A text is read piece by piece, each by the first pattern that fits; one that no pattern fits is refused, though PHP may know it.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from zoneinfo import ZoneInfo
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
 
+from deploy.local.sandbox.omneo.twig.date_format import DAYS, MONTHS
 from deploy.local.sandbox.omneo.twig.php import Value, text
 from deploy.local.sandbox.omneo.twig.refusals import Refusal
+from deploy.local.sandbox.omneo.twig.zones import ZULU, offset, zone_in_any_case
 
-_MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december")  # fmt: skip
-_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _UNITS = {"sec": "second", "min": "minute"}
-_ZULU = timezone(timedelta(), "Z")
 _DIGITS = re.compile(r"-?[0-9]+")
 
 
@@ -53,30 +51,6 @@ def modified(moment: datetime, by: str) -> datetime:
     return said.applied(moment)
 
 
-def zone_named(name: str) -> tzinfo:
-    """Return the zone of a name such as Australia/Sydney, or of an offset such as +10:00.
-
-    Raises:
-        Refusal: there is none.
-    """
-    if found := re.fullmatch(r"([+-])(\d\d):?(\d\d)", name):
-        return _offset(found[1], int(found[2]), int(found[3]))
-    if name.upper() in ("UTC", "Z"):
-        return UTC if name.upper() == "UTC" else _ZULU
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        raise Refusal("There is no such time zone, or it is not known here.") from None
-
-
-def _offset(sign: str, hours: int, minutes: int = 0) -> tzinfo:
-    ahead = timedelta(hours=hours, minutes=minutes)
-    if ahead >= timedelta(hours=24):
-        raise Refusal("There is no such time zone.")
-    # Named, for without a name 0 hours would be UTC itself, which PHP calls otherwise.
-    return timezone(-ahead if sign == "-" else ahead, "offset")
-
-
 def _in_reach(make: Callable[[], datetime]) -> datetime:
     try:
         return make()
@@ -87,11 +61,14 @@ def _in_reach(make: Callable[[], datetime]) -> datetime:
 def _on_one_clock(base: datetime, apart: timedelta) -> datetime:
     """Return `base` moved by a time; PHP's own answer where clocks change in between is not relied upon."""
     moved = base + apart
-    offsets = {one.replace(fold=fold).utcoffset() for one in (base, moved) for fold in (0, 1)}
-    is_there = {one.replace(fold=fold).utcoffset() for one in (moved,) for fold in (0, 1)}
-    if len(is_there) > 1 or (apart and len(offsets) > 1):
+    if len(_offsets(moved)) > 1 or (apart and len(_offsets(base, moved)) > 1):
         raise Refusal("A date is not moved to or over a change of the clocks here.")
     return moved
+
+
+def _offsets(*moments: datetime) -> set[timedelta | None]:
+    """Return the offsets of these times on the clocks of their zones: a time in a change of the clocks has two."""
+    return {moment.replace(fold=fold).utcoffset() for moment in moments for fold in (0, 1)}
 
 
 class _Said:
@@ -165,7 +142,7 @@ class _Said:
         self.day = (year, month, day)
 
     def set_time(self, hour: int, minute: int = 0, second: int = 0, fraction: int = 0) -> None:
-        if not (0 <= hour <= 24 and minute < 60 and second < 60) or hour == 24:
+        if hour >= 24 or minute >= 60 or second >= 60:
             raise Refusal("The text is no time that can be read here.")
         self.time = (hour, minute, second, fraction)
 
@@ -189,7 +166,7 @@ class _Said:
     def go_to(self, weekday: str, which: str) -> None:
         if self.weekday is not None:
             raise Refusal("The text names two weekdays.")
-        place = next(place for place, name in enumerate(_DAYS, 1) if name.startswith(weekday[:3])) % 7
+        place = next(place for place, name in enumerate(DAYS, 1) if name.startswith(weekday[:3])) % 7
         amount = _WHICH.get(which, 0)
         self.moved["day"] += (amount - 1 if amount > 0 else amount) * 7
         self.weekday = (place, which in ("", "this"))
@@ -205,7 +182,7 @@ _MONTH = r"(jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug
 
 
 def _month(name: str) -> int:
-    return next(place for place, month in enumerate(_MONTHS, 1) if month.startswith(name[:3]))
+    return next(place for place, month in enumerate(MONTHS, 1) if month.startswith(name[:3]))
 
 
 def _take_time(said: _Said, found: re.Match[str]) -> None:
@@ -241,7 +218,7 @@ def _take_which(said: _Said, found: re.Match[str]) -> None:
 
 
 def _take_offset(said: _Said, found: re.Match[str]) -> None:
-    said.set_zone(_offset(found[1], int(found[2]), int(found[3] or 0)))
+    said.set_zone(offset(found[1], int(found[2]), int(found[3] or 0)))
 
 
 _TIME_TAIL = r"(?:[.,](?P<fraction>\d{1,9}))?"
@@ -264,121 +241,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], Callable[[_Said, re.Match[str]], None]],
         (r"ago\b", lambda said, found: said.turn_back()),
         (_WEEKDAY, lambda said, found: said.go_to(found[1], "")),
         (r"(?:utc|gmt)\b(?![+-])", lambda said, found: said.set_zone(UTC)),
-        (r"z\b(?![+-])", lambda said, found: said.set_zone(_ZULU)),
+        (r"z\b(?![+-])", lambda said, found: said.set_zone(ZULU)),
         (r"([+-])(\d{2}):?(\d{2})?(?![\d:])", _take_offset),
-        (r"[a-z]+/[a-z_]+(?:/[a-z_]+)?", lambda said, found: said.set_zone(_zone_in_any_case(found[0]))),
+        (r"[a-z]+/[a-z_]+(?:/[a-z_]+)?", lambda said, found: said.set_zone(zone_in_any_case(found[0]))),
     )
 )  # fmt: skip
-
-
-def _zone_in_any_case(name: str) -> tzinfo:
-    parts = ("_".join(word.capitalize() for word in part.split("_")) for part in name.split("/"))
-    return zone_named("/".join(parts))
-
-
-# Writing
-
-
-def php_date(moment: datetime, format: str) -> str:
-    r"""Return `moment` in the letters of PHP's date(); a backslash keeps the next letter as it is.
-
-    >>> php_date(datetime(2026, 11, 1, 9, 5, tzinfo=UTC), r"jS F Y \a\t H:i")
-    '1st November 2026 at 09:05'
-    """
-    written, letters = [], iter(format)
-    for letter in letters:
-        if letter == "\\":
-            written.append(next(letters, "\\"))
-        else:
-            written.append(_LETTERS[letter](moment) if letter in _LETTERS else letter)
-    return "".join(written)
-
-
-def _ordinal(moment: datetime) -> str:
-    if moment.day in (11, 12, 13):
-        return "th"
-    return {1: "st", 2: "nd", 3: "rd"}.get(moment.day % 10, "th")
-
-
-def _apart(moment: datetime, between: str) -> str:
-    seconds = int((moment.utcoffset() or timedelta()).total_seconds())
-    minutes = abs(seconds) // 60
-    return f"{'-' if seconds < 0 else '+'}{minutes // 60:02}{between}{minutes % 60:02}"
-
-
-def _zone(moment: datetime) -> str:
-    zone = moment.tzinfo
-    if zone is _ZULU:
-        return "Z"
-    return zone.key if isinstance(zone, ZoneInfo) else "UTC" if zone is UTC else _apart(moment, ":")
-
-
-def _is_utc(moment: datetime) -> bool:
-    """Return whether PHP counts the zone as UTC itself: London in winter is none, though its clocks agree."""
-    return not moment.utcoffset() and (not isinstance(moment.tzinfo, ZoneInfo) or moment.tzname() == "UTC")
-
-
-def _short_zone(moment: datetime) -> str:
-    name = moment.tzname() or ""
-    if moment.tzinfo in (UTC, _ZULU) and name != "offset":
-        return name
-    if isinstance(moment.tzinfo, ZoneInfo) and name[:1].isalpha():
-        return name
-    return f"GMT{_apart(moment, '')}" if not isinstance(moment.tzinfo, ZoneInfo) else _apart(moment, ":")
-
-
-def _beat(moment: datetime) -> str:
-    seconds = (moment.astimezone(UTC) + timedelta(hours=1)).time()
-    passed = seconds.hour * 3600 + seconds.minute * 60 + seconds.second
-    return f"{int(passed / 86.4):03}"
-
-
-def _is_leap(year: int) -> bool:
-    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-
-
-def _last_day(moment: datetime) -> int:
-    return 29 if moment.month == 2 and _is_leap(moment.year) else (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)[moment.month - 1]  # fmt: skip
-
-
-_LETTERS: Mapping[str, Callable[[datetime], str]] = {
-    "d": lambda moment: f"{moment.day:02}",
-    "j": lambda moment: str(moment.day),
-    "S": _ordinal,
-    "D": lambda moment: _DAYS[moment.weekday()][:3].capitalize(),
-    "l": lambda moment: _DAYS[moment.weekday()].capitalize(),
-    "N": lambda moment: str(moment.isoweekday()),
-    "w": lambda moment: str(moment.isoweekday() % 7),
-    "z": lambda moment: str(moment.timetuple().tm_yday - 1),
-    "W": lambda moment: f"{moment.isocalendar().week:02}",
-    "o": lambda moment: str(moment.isocalendar().year),
-    "m": lambda moment: f"{moment.month:02}",
-    "n": lambda moment: str(moment.month),
-    "M": lambda moment: _MONTHS[moment.month - 1][:3].capitalize(),
-    "F": lambda moment: _MONTHS[moment.month - 1].capitalize(),
-    "t": lambda moment: str(_last_day(moment)),
-    "L": lambda moment: str(int(_is_leap(moment.year))),
-    "Y": lambda moment: f"{moment.year:04}",
-    "y": lambda moment: f"{moment.year % 100:02}",
-    "B": _beat,
-    "H": lambda moment: f"{moment.hour:02}",
-    "G": lambda moment: str(moment.hour),
-    "h": lambda moment: f"{moment.hour % 12 or 12:02}",
-    "g": lambda moment: str(moment.hour % 12 or 12),
-    "i": lambda moment: f"{moment.minute:02}",
-    "s": lambda moment: f"{moment.second:02}",
-    "u": lambda moment: f"{moment.microsecond:06}",
-    "v": lambda moment: f"{moment.microsecond // 1000:03}",
-    "A": lambda moment: "PM" if moment.hour > 11 else "AM",
-    "a": lambda moment: "pm" if moment.hour > 11 else "am",
-    "e": _zone,
-    "T": _short_zone,
-    "I": lambda moment: str(int(bool(moment.dst()))),
-    "O": lambda moment: _apart(moment, ""),
-    "P": lambda moment: _apart(moment, ":"),
-    "p": lambda moment: "Z" if _is_utc(moment) else _apart(moment, ":"),
-    "Z": lambda moment: str(int((moment.utcoffset() or timedelta()).total_seconds())),
-    "U": lambda moment: str(int(moment.timestamp() // 1)),
-    "c": lambda moment: php_date(moment, r"Y-m-d\TH:i:sP"),
-    "r": lambda moment: php_date(moment, "D, d M Y H:i:s O"),
-}

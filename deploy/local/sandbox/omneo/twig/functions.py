@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from deploy.local.sandbox.omneo.twig.dates import read_moment, zone_named
+from deploy.local.sandbox.omneo.twig.dates import read_moment
 from deploy.local.sandbox.omneo.twig.filters.arguments import string
 from deploy.local.sandbox.omneo.twig.filters.json_encode import JSON_CONSTANTS
 from deploy.local.sandbox.omneo.twig.numbers import remainder
@@ -21,6 +21,7 @@ from deploy.local.sandbox.omneo.twig.php import (
 )
 from deploy.local.sandbox.omneo.twig.refusals import Refusal
 from deploy.local.sandbox.omneo.twig.scope import Scope
+from deploy.local.sandbox.omneo.twig.zones import zone_named
 
 LONGEST_RANGE = 10_000
 

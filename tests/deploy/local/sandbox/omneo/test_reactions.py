@@ -16,7 +16,7 @@ from deploy.local.sandbox import Sandbox
 from deploy.local.sandbox.omneo.json_logic import UnknownOperatorError, evaluate
 from deploy.local.sandbox.omneo.profiles import stamp
 from deploy.local.sandbox.omneo.twig import TemplateFailedError, Twig, number_format
-from deploy.local.sandbox.omneo.twig.dates import php_date
+from deploy.local.sandbox.omneo.twig.date_format import php_date
 from tests.deploy.local.sandbox.times import NOON
 
 SECRET = "canary-signing-secret"

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Mapping
 
-from deploy.local.sandbox.omneo.twig.dates import modified, php_date, read_moment, zone_named
+from deploy.local.sandbox.omneo.twig.date_format import php_date
+from deploy.local.sandbox.omneo.twig.dates import modified, read_moment
 from deploy.local.sandbox.omneo.twig.filters.arguments import Filter, string
 from deploy.local.sandbox.omneo.twig.numbers import number_format, round_half_up
 from deploy.local.sandbox.omneo.twig.php import Value, cast, number, whole
 from deploy.local.sandbox.omneo.twig.refusals import Refusal
 from deploy.local.sandbox.omneo.twig.scope import Scope
+from deploy.local.sandbox.omneo.twig.zones import zone_named
 
 
 def _number_format(
