@@ -37,7 +37,6 @@ class OmneoProfile(Protocol):
 Found_co = TypeVar("Found_co", covariant=True)
 P = TypeVar("P")
 Living = TypeVar("Living", bound=OmneoProfile)
-K = TypeVar("K", bound=Identifiers)
 
 
 class OmneoProfiles(Protocol[Found_co]):

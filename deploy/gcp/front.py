@@ -65,10 +65,6 @@ class Front:
         """Whether an earlier run has begun to prepare the domain, or the domain is in use already."""
         return domain in self.entries.values() or domain in self._classic_hosts()
 
-    def is_classic(self) -> bool:
-        """Whether the proxy serves with a certificate of an earlier version."""
-        return bool(self.attached) and not self.maps_attached
-
     def _classic_hosts(self) -> set[str]:
         return {self.classic[name][1] for name in self.attached if name in self.classic}
 

@@ -4,9 +4,6 @@ Functions start as they do in the cloud: by the real launcher, from a staged sou
 functions.yaml lists for them and no others. The environment decides which services they talk to.
 """
 
-import json
-import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,6 +14,7 @@ from typing import Self
 
 from deploy.local.exchange import Watch
 from deploy.local.gateway import Gateway
+from deploy.local.parts import complete_environment, function_process, queue_process
 from deploy.local.ports import (
     CLOUD_TASKS,
     KLAVIYO,
@@ -30,7 +28,7 @@ from deploy.local.ports import (
     queue_port,
     with_kept,
 )
-from deploy.local.processes import Process, StartError, Supervisor, listening
+from deploy.local.processes import StartError, Supervisor, listening
 from deploy.local.schedule import MINUTE, Scheduler
 from deploy.local.upstream import Upstream
 from deploy.staging import (
@@ -47,9 +45,6 @@ LARGEST_LOG = 5_000_000  # bytes; a larger one is put aside at the next start, a
 READY_SECONDS = 90.0  # for all functions at once, on a machine that has other things to do
 
 _POLL = 0.05
-_QUEUE = "tasks"
-# Never set in the cloud, so functions.yaml does not list them.
-_LOCAL_ONLY = ("CLOUD_TASKS_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST")
 
 
 class Bundle:
@@ -198,10 +193,13 @@ class Bundle:
         self._supervisor = Supervisor(say=self._say, echo=self._echo)
         if local_queue:
             self.tasks_http = f"http://127.0.0.1:{tasks_http}"
-            self._supervisor.start(self._queue(tasks_grpc, tasks_http))
+            database = self._data_dir / "tasks.db"
+            queue = queue_process(database, tasks_grpc, tasks_http, self._repository, self.logs)
+            self._supervisor.start(queue)
         for function in functions.values():
-            self._stage(function.name)
-            self._supervisor.start(self._launch(function, ports[function.name]))
+            staged = self._stage(function.name)
+            port = ports[function.name]
+            self._supervisor.start(function_process(function, port, self.environment, staged, self.logs))
         self._scheduler = Scheduler(
             load_schedules(self._repository), self.workers, self._say, minute=self._minute
         )
@@ -215,41 +213,9 @@ class Bundle:
     def _stage_again(self, name: str) -> None:
         try:
             self._stage(name)
-        except (
-            StagingError,
-            OSError,
-        ) as error:  # a file was being written; its next change is another chance
+        except (StagingError, OSError) as error:
+            # A file was being written; its next change is another chance.
             self._say(f"{name} could not be staged: {error}")
-
-    def _launch(self, function: Function, port: int) -> Process:
-        launcher = ("--target", function.entry_point, "--source", "main.py", "--host", "127.0.0.1")
-        wanted = (*function.variables, *_LOCAL_ONLY)
-        return Process(
-            name=function.name,
-            argv=(_launcher(), *launcher, "--port", str(port)),
-            env={
-                **{name: self.environment[name] for name in wanted if name in self.environment},
-                "THREADS": str(function.concurrency),
-                "PORT": str(port),
-                "PATH": os.environ.get("PATH", os.defpath),
-                "PYTHONUNBUFFERED": "1",
-            },
-            cwd=self._data_dir / "staged" / function.name,
-            log=self.logs / f"{function.name}.log",
-            ready=listening(port),
-        )
-
-    def _queue(self, grpc: int, http: int) -> Process:
-        database = str(self._data_dir / "tasks.db")
-        options = ("--database", database, "--port", str(grpc), "--http-port", str(http))
-        return Process(
-            name=_QUEUE,
-            argv=(sys.executable, "-m", "deploy.local.tasks", *options),
-            env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONUNBUFFERED": "1"},
-            cwd=self._repository,
-            log=self.logs / f"{_QUEUE}.log",
-            ready=_addresses_printed,
-        )
 
     def _ports(self, functions: Mapping[str, Function], *, local_queue: bool) -> dict[str, int]:
         """Return the port of each part, all of them free.
@@ -268,49 +234,6 @@ class Bundle:
         check_free({name: port for name, port in ports.items() if name not in not_ours})
         keep_ports(kept_file, {name: ports[name] for name in functions if not functions[name].public})
         return ports
-
-
-def complete_environment(
-    given: Mapping[str, str], data_dir: Path, workers: Mapping[str, str], *, tasks_port: int | None
-) -> dict[str, str]:
-    """Return `given` with the values of this machine, and defaults for values that only the cloud needs. Workers and a
-    local queue have their own ports. A SQLite store has an absolute path, because each function has its own working
-    directory. Without a local queue (`tasks_port` None) given worker URLs stay.
-    """
-    own = {f"{name.upper()}_URL": url for name, url in workers.items()}
-    completed = {
-        "TASKS_SERVICE_ACCOUNT": "tasks@local.invalid",
-        "GOOGLE_CLOUD_PROJECT": "local",
-        "GOOGLE_CLOUD_REGION": "local",
-        "STORE": f"sqlite:{data_dir / 'documents.db'}",
-        **own,
-        **{name: value for name, value in given.items() if value},
-    }
-    if tasks_port is not None:
-        local = {"QUEUE": "local", "CLOUD_TASKS_EMULATOR_HOST": f"127.0.0.1:{tasks_port}"}
-        completed.update({**own, **local})
-    kind, _, path = completed["STORE"].partition(":")
-    if kind == "sqlite":
-        completed["STORE"] = f"sqlite:{Path(path).absolute()}"
-    return completed
-
-
-def _launcher() -> str:
-    """Return the functions-framework program of this Python, which Google's runtime starts functions with."""
-    beside = Path(sys.executable).with_name("functions-framework")
-    found = str(beside) if beside.exists() else shutil.which("functions-framework")
-    if found is None:
-        raise StartError("functions-framework is not installed; run make setup")
-    return found
-
-
-def _addresses_printed(output: str) -> bool:
-    """Return whether the queue emulator has said, in a line of JSON, where it listens."""
-    first = next((line for line in output.splitlines() if line.startswith("{")), "null")
-    try:
-        return "grpc" in (json.loads(first) or {})
-    except ValueError:
-        return False  # the line is still being written
 
 
 def _put_large_logs_aside(folder: Path) -> None:

@@ -7,18 +7,18 @@ import selectors
 import socket
 import socketserver
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import h11
 
+from deploy.local.body import BODY_LIMIT, ArrivingBody, BrokenBodyError, TooLargeError
 from deploy.local.exchange import SHOWN, Exchange
 from deploy.local.upstream import HEAD_LIMIT, Pool, UnansweredError, ask, events
 
 if TYPE_CHECKING:
     from deploy.local.gateway import Listener
 
-BODY_LIMIT = 32 * 1024 * 1024  # Cloud Run quotas: a request over HTTP/1 may have 32 MiB
 CLIENT_PATIENCE = 60.0  # seconds a client may stay silent between and within its requests
 
 _CHUNK = 64 * 1024
@@ -31,68 +31,13 @@ _HOP_BY_HOP = {  # RFC 9110, 7.6.1; Transfer-Encoding is written anew by h11
 _Headers = list[tuple[bytes, bytes]]
 
 
-class _TooLargeError(Exception):
-    """The body is over the limit."""
-
-
-class _BrokenBodyError(Exception):
-    """The client left, stopped sending, or sent invalid HTTP in the middle of its body."""
-
-
-class _Body:
-    """The body of a call. It is passed on while it arrives, as Cloud Run does, and kept, because a second try needs it again."""
-
-    def __init__(self, client: "Caller") -> None:
-        self._client = client
-        self._arrived = bytearray()
-        self.is_whole = False
-
-    def pieces(self, answering: socket.socket) -> Iterator[bytes]:
-        for start in range(0, len(self._arrived), _CHUNK):
-            yield bytes(self._arrived[start : start + _CHUNK])
-        while not self.is_whole:
-            event = self._next(answering)
-            if event is None:
-                return
-            if (piece := self._kept(event)) is not None:
-                yield piece
-
-    def read(self) -> None:
-        """Wait for the whole body."""
-        while not self.is_whole and (event := self._next(None)) is not None:
-            self._kept(event)
-
-    def _next(self, answering: socket.socket | None) -> h11.Event | None:
-        """Return the next part from the client, None once something comes from `answering`."""
-        try:
-            while (event := self._client.received()) is None:
-                if not self._client.await_more(answering):
-                    return None
-        except (OSError, h11.RemoteProtocolError) as error:
-            raise _BrokenBodyError from error
-        return event
-
-    def shown(self) -> bytes:
-        """Return the beginning of the body."""
-        return bytes(self._arrived[:SHOWN])
-
-    def _kept(self, event: h11.Event) -> bytes | None:
-        if not isinstance(event, h11.Data):
-            self.is_whole = True
-            return None
-        self._arrived += event.data
-        if len(self._arrived) > BODY_LIMIT:
-            raise _TooLargeError
-        return bytes(event.data)
-
-
 class Caller(socketserver.BaseRequestHandler):
     """One connection of a caller, one request after the other."""
 
     server: "Listener"
     request: socket.socket
     _seen: Exchange | None = None
-    _untold: contextlib.ExitStack  # of the watcher, who gets it once, when it is closed
+    _untold: contextlib.ExitStack  # its closing gives the watcher the exchange, once
 
     def handle(self) -> None:
         self.server.connections.add(self.request)
@@ -120,11 +65,11 @@ class Caller(socketserver.BaseRequestHandler):
             if not isinstance(request, h11.Request):
                 return False
             self._answer(request)
-        except (h11.RemoteProtocolError, _BrokenBodyError) as error:
+        except (h11.RemoteProtocolError, BrokenBodyError) as error:
             hint = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
             self._refuse(hint, "malformed_request", "this is not valid HTTP/1.1", close=True)
             return False
-        except _TooLargeError:
+        except TooLargeError:
             self._refuse(413, "payload_too_large", "the body must be 32 MB or smaller", close=True)
         if self._http.their_state is h11.SEND_BODY:  # it was answered before it had sent everything
             _drain(self.request)
@@ -132,8 +77,8 @@ class Caller(socketserver.BaseRequestHandler):
 
     def _answer(self, request: h11.Request) -> None:
         if int(dict(request.headers).get(b"content-length", b"0")) > BODY_LIMIT:
-            raise _TooLargeError
-        body = _Body(self)
+            raise TooLargeError
+        body = ArrivingBody(self)
         pool = self.server.pool_for(request.target)
         if pool is None:
             body.read()
@@ -179,7 +124,7 @@ class Caller(socketserver.BaseRequestHandler):
         headers.append((b"X-Forwarded-Proto", b"http"))
         return h11.Request(method=request.method, target=request.target, headers=headers)
 
-    def _watched(self, pool: Pool, request: h11.Request, body: _Body) -> None:
+    def _watched(self, pool: Pool, request: h11.Request, body: ArrivingBody) -> None:
         """Forward the request. The watcher, if there is one, gets the result before the caller has the whole answer."""
         watch = None if pool in self.server.unwatched else self.server.watch
         if watch is None:
@@ -205,7 +150,7 @@ class Caller(socketserver.BaseRequestHandler):
         self._untold.callback(tell)
         self._forward(pool, request, body)
 
-    def _forward(self, pool: Pool, request: h11.Request, body: _Body) -> None:
+    def _forward(self, pool: Pool, request: h11.Request, body: ArrivingBody) -> None:
         """Ask the function; once more on a new connection when a reused one turns out to be dead.
 
         Such a connection was closed before the function read the request. Should the function have died over the request instead, the
@@ -225,7 +170,9 @@ class Caller(socketserver.BaseRequestHandler):
             message = "this function is not up; try again"
             self._refuse(503, "unavailable", message, method=request.method, headers=[_RETRY_AFTER])
 
-    def _exchange(self, pool: Pool, connection: socket.socket, request: h11.Request, body: _Body) -> None:
+    def _exchange(
+        self, pool: Pool, connection: socket.socket, request: h11.Request, body: ArrivingBody
+    ) -> None:
         upstream = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(connection.close)

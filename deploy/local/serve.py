@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deploy.local.bundle import Bundle, complete_environment
+from deploy.local.bundle import Bundle
 from deploy.local.hints import second_terminal
+from deploy.local.parts import complete_environment
 from deploy.local.processes import StartError, timestamp
 from deploy.staging import REPOSITORY
 from shared.errors import ExtensionError

@@ -18,7 +18,7 @@ from deploy.openapi.operations import (
     one_of,
     or_null,
 )
-from shared.admin.desk import FILTERS, MOST
+from shared.admin.filters import FILTERS, MOST
 from shared.jobs.dead_job import DeadJobState
 from shared.jobs.jobs import KINDS
 from shared.jobs.replays import Asker

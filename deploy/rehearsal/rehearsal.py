@@ -6,10 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from deploy.rehearsal.assumption import Answer, Assumption, CannotBeTried, Verdict, untried
-from deploy.rehearsal.clients import RehearsedKlaviyo, RehearsedOmneo
+from deploy.rehearsal.clients import RehearsedOmneo
 from deploy.rehearsal.exchanges import Exchange, Listener, ListeningServices
 from deploy.rehearsal.journal import Journal, Made, Turn
 from deploy.rehearsal.made import remove
@@ -102,46 +103,45 @@ def rehearse(
     try:
         calls: list[Exchange] = []
         doubts: list[Exchange] = []
-
-        def doubt(exchange: Exchange) -> None:
-            if exchange.method == "POST" and (not exchange.status or exchange.status >= 500):
-                doubts.append(exchange)
-
-        heard = (calls.append, doubt, *listeners)
+        heard: tuple[Listener, ...] = (calls.append, partial(_note_a_doubt, doubts), *listeners)
         listening = ListeningServices.around(services, *heard, revision=order.revision)
         journal = Journal.open(services, tenant.name)
-        klaviyo, omneo = listening.klaviyo(tenant), listening.omneo(tenant)
-        remove_all(journal, klaviyo, omneo)
-        _check_profile(order.profile_id, omneo)
-        asked = (
-            services.settings.klaviyo_revision,
-            tenant.klaviyo_account_id,
-            order.profile_id,
-            order.domain,
-        )
-        journal.begin(resume=order.resume, of=" ".join(asked), keeps=not order.revision)
         stage = Stage(
             tenant,
             listening,
-            klaviyo,
-            omneo,
             journal=journal,
             turn=turn,
             profile_id=order.profile_id,
             domain=order.domain,
             calls=calls,
         )
+        remove_all(stage)
+        _check_profile(order.profile_id, stage.omneo)
+        subject = _subject(tenant, order, services)
+        journal.begin(resume=order.resume, of=subject, keeps=not order.revision)
         try:
-            results = [_result(row, stage, journal, tell) for row in order.chosen]
+            results = [_result(row, stage, tell) for row in order.chosen]
         except BaseException:
-            remove_all(journal, klaviyo, omneo, may_come=True)
+            remove_all(stage, may_come=True)
             raise
-        remove_all(journal, klaviyo, omneo, may_come=bool(doubts))
+        remove_all(stage, may_come=bool(doubts))
         left = tuple(journal.made)
         journal.finish()
         return Rehearsed(tuple(results), left)
     finally:
         turn.end()
+
+
+def _note_a_doubt(doubts: list[Exchange], exchange: Exchange) -> None:
+    """Note a call that may have made something, although nobody has said so."""
+    if exchange.method == "POST" and (not exchange.status or exchange.status >= 500):
+        doubts.append(exchange)
+
+
+def _subject(tenant: Tenant, order: Order, services: Services) -> str:
+    """Return what the results are true of."""
+    revision = services.settings.klaviyo_revision
+    return " ".join((revision, tenant.klaviyo_account_id, order.profile_id, order.domain))
 
 
 def _check_profile(id: str, omneo: RehearsedOmneo) -> None:
@@ -153,27 +153,25 @@ def _check_profile(id: str, omneo: RehearsedOmneo) -> None:
         raise ProfileNotFoundError("Omneo has no such profile: name one of a test customer, by its id.")
 
 
-def remove_all(
-    journal: Journal, klaviyo: RehearsedKlaviyo, omneo: RehearsedOmneo, *, may_come: bool = False
-) -> None:
+def remove_all(stage: Stage, *, may_come: bool = False) -> None:
     """Remove everything that is noted, the last first; a thing that cannot be removed now stays noted. With `may_come`,
     a thing that is not found stays noted too: the call that makes it was cut off, and a service finds a new thing only
     seconds later.
     """
-    for made in reversed(list(journal.made)):
+    for made in reversed(list(stage.journal.made)):
         try:
-            was_there = remove(made, klaviyo, omneo)
+            was_there = remove(made, stage.klaviyo, stage.omneo)
         except ServiceError:
             continue
         if was_there or not may_come:
-            journal.forget(made)
+            stage.journal.forget(made)
 
 
-def _result(assumption: Assumption, stage: Stage, journal: Journal, tell: Callable[[Result], None]) -> Result:
-    known = journal.result(assumption.name)
+def _result(assumption: Assumption, stage: Stage, tell: Callable[[Result], None]) -> Result:
+    known = stage.journal.result(assumption.name)
     result = Result.from_json(known) if known else _tried(assumption, stage)
     if not known:
-        journal.keep(assumption.name, result.to_json())
+        stage.journal.keep(assumption.name, result.to_json())
     tell(result)
     return result
 

@@ -7,11 +7,9 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from deploy.rehearsal import made
-from deploy.rehearsal.clients import RehearsedKlaviyo, RehearsedOmneo
-from deploy.rehearsal.exchanges import Exchange
+from deploy.rehearsal.exchanges import Exchange, ListeningServices
 from deploy.rehearsal.journal import Journal, Made, Turn
 from shared.klaviyo.profiles import KlaviyoProfile
-from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 T = TypeVar("T")
@@ -47,9 +45,7 @@ class Stage:
     def __init__(
         self,
         tenant: Tenant,
-        services: Services,
-        klaviyo: RehearsedKlaviyo,
-        omneo: RehearsedOmneo,
+        services: ListeningServices,
         *,
         journal: Journal,
         turn: Turn,
@@ -59,13 +55,13 @@ class Stage:
     ) -> None:
         self.tenant = tenant
         self.services = services
-        self.klaviyo = klaviyo
-        self.omneo = omneo
+        self.klaviyo = services.klaviyo(tenant)
+        self.omneo = services.omneo(tenant)
         self.profile_id = profile_id
         self.run = services.new_id()[:12]
         self.calls = calls  # of the present check, the oldest first
         self.evidence: dict[str, Any] = {}
-        self._journal = journal
+        self.journal = journal
         self._turn = turn
         self._domain = domain
         self._made_once: dict[str, Any] = {}
@@ -138,7 +134,7 @@ class Stage:
     def note(self, kind: str, name: str, owner: str = "") -> str:
         """Note a thing before it is made, so that it is removed in any case, and return its name."""
         self._turn.keep()
-        self._journal.note(Made(kind, name, owner))
+        self.journal.note(Made(kind, name, owner))
         return name
 
     def email(self, who: str) -> str:

@@ -13,6 +13,16 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from deploy.targets.bodies import (
+    Path,
+    all_different,
+    at,
+    below_properties,
+    inside,
+    name_of,
+    paths,
+    turned_round,
+)
 from deploy.targets.catalogue import EXTENSION, Channel, Notification, Platform
 from deploy.targets.shapes import misfits
 from deploy.targets.trying import NoJsonError, TemplateFailedError, is_called, rendered
@@ -26,11 +36,8 @@ MOST_BOOLEANS = 30  # each costs one more rendering
 SECONDS = 1.0  # in which renderings may begin
 # Longer than a count or an amount: an order or a card, which nobody compares by size.
 _LONGEST_NUMBER = 12
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?")
-_YEAR = re.compile(r"\d{4}")
 
 Json = dict[str, Any]
-Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -117,8 +124,8 @@ def event_in(body: object) -> Json:
 
 
 def _person(event: Json) -> Iterator[Warned]:
-    data = _inside(event, "profile", "data")
-    attributes = _inside(data, "attributes")
+    data = inside(event, "profile", "data")
+    attributes = inside(data, "attributes")
     if read_email(attributes.get("email")):
         return
     if any(read_id(value) for value in (data.get("id"), attributes.get("external_id"))):
@@ -134,8 +141,8 @@ def _person(event: Json) -> Iterator[Warned]:
 
 
 def _consent(context: Json, platform: Platform, notification: Notification) -> Iterator[Warned]:
-    profile = _inside(context, notification.profile) if notification.profile else context
-    comms = _inside(profile, "attributes", "comms")
+    profile = inside(context, notification.profile) if notification.profile else context
+    comms = inside(profile, "attributes", "comms")
     channel = "email" if platform.channel is Channel.EMAIL else "SMS"
     for flag, refused, says in (
         ("optout", True, f"The profile has opted out of {channel}."),
@@ -163,19 +170,19 @@ def _consent(context: Json, platform: Platform, notification: Notification) -> I
 def _booleans(again: _Again, context: Json, body: object) -> Iterator[Warned]:
     """Yield the booleans of the context that are printed as text: they are found by saying the opposite."""
     for path in islice(_yes_or_no(again.template, context), MOST_BOOLEANS):
-        name = _name(path)
+        name = name_of(path)
         try:
-            other = again(_changed(context, path))
+            other = again(turned_round(context, path))
         except NoJsonError:
             yield Warned(
                 name,
                 f"The boolean {name} is printed as it is: of true and false one leaves no JSON. Write it with |json_encode.",
             )
             continue
-        for place in _paths(body, lambda value: value in ("1", "")):
-            if {_at(body, place), _text(_at(other, place))} == {"1", ""}:
+        for place in paths(body, lambda value: value in ("1", "")):
+            if {at(body, place), _text(at(other, place))} == {"1", ""}:
                 yield Warned(
-                    _name(_below_properties(place)),
+                    name_of(below_properties(place)),
                     f'The boolean {name} is printed as "1", or as nothing: a flow filter on true or false fails. Write it with'
                     " |json_encode, without quotes around.",
                 )
@@ -186,13 +193,13 @@ def _yes_or_no(template: str, context: Json) -> list[Path]:
 
     A consent that was never decided is null.
     """
-    found = list(_paths(context, lambda value: isinstance(value, bool)))
-    undecided = [path for path in _paths(context, lambda value: value is None) if "comms" in path[:-1]]
+    found = list(paths(context, lambda value: isinstance(value, bool)))
+    undecided = [path for path in paths(context, lambda value: value is None) if "comms" in path[:-1]]
     return sorted(found + undecided, key=lambda path: str(path[-1]) not in template)
 
 
 def _numbers(event: Json) -> Iterator[Warned]:
-    for name, value in _inside(event, "properties").items():
+    for name, value in inside(event, "properties").items():
         if isinstance(value, str) and _is_written_number(value):
             yield Warned(
                 name,
@@ -232,14 +239,14 @@ def _unique_id(again: _Again, context: Json, event: Json) -> Iterator[Warned]:
 def _is_fixed(again: _Again, context: Json, id: str) -> bool:
     """Return whether `unique_id` stays although all that an event context says is different."""
     try:
-        other = again(_all_different(context))
+        other = again(all_different(context))
     except NoJsonError:
         return False
     return other is not None and read_id(event_in(other).get("unique_id")) == id
 
 
 def _properties(event: Json, *, with_token: bool) -> Iterator[Warned]:
-    properties = _inside(event, "properties")
+    properties = inside(event, "properties")
     most = PROPERTIES - (2 if with_token else 0)
     if len(properties) > most:
         yield Warned(
@@ -262,74 +269,6 @@ def _shape(platform: Platform, body: object) -> list[Warned]:
     ]
 
 
-# Values within values
-
-
-def _inside(value: object, *path: str) -> Json:
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value if isinstance(value, dict) else {}
-
-
-def _paths(value: object, wanted: Callable[[Any], bool], path: Path = ()) -> Iterator[Path]:
-    """Yield the paths of the plain values that are wanted."""
-    children: Iterator[tuple[str | int, Any]]
-    match value:
-        case dict():
-            children = iter(value.items())
-        case list():
-            children = iter(enumerate(value))
-        case _:
-            if wanted(value):
-                yield path
-            return
-    for name, item in children:
-        yield from _paths(item, wanted, (*path, name))
-
-
-def _at(value: Any, path: Path) -> Any:
-    for name in path:
-        try:
-            value = value[name]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
-
-
-def _changed(value: Any, path: Path) -> Any:
-    """Return the value with the boolean at the path turned round."""
-    if not path:
-        return not value
-    first, rest = path[0], path[1:]
-    if isinstance(value, list):
-        return [_changed(item, rest) if place == first else item for place, item in enumerate(value)]
-    return {**value, first: _changed(value[first], rest)}
-
-
-def _all_different(value: Any) -> Any:
-    """Return the value with each number, text and date replaced by another one of its kind; booleans stay."""
-    match value:
-        case dict():
-            return {name: _all_different(item) for name, item in value.items()}
-        case list():
-            return [_all_different(item) for item in value]
-        case str():
-            is_date = _DATE.fullmatch(value)  # a leap year stays one
-            return _YEAR.sub(lambda year: str(int(year[0]) - 4), value, count=1) if is_date else f"{value}x"
-        case int() | float() if not isinstance(value, bool):
-            return value + 1
-        case _:
-            return value
-
-
 def _text(value: object) -> str | None:
     """Return a text, None for all else."""
     return value if isinstance(value, str) else None
-
-
-def _below_properties(path: Path) -> Path:
-    return path[path.index("properties") + 1 :] if "properties" in path[:-1] else path
-
-
-def _name(path: Path) -> str:
-    return ".".join(map(str, path))

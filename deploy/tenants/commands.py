@@ -28,7 +28,7 @@ from deploy.tenants.setting import set_
 from deploy.tenants.status import status
 from deploy.tenants.tables import json_option, progress, show_json, show_rows
 from deploy.tenants.traffic import audit, traffic
-from shared.admin.settings import header_secret
+from shared.admin.edits import header_secret
 from shared.audit import OPERATOR, Act, Audit
 from shared.consent.ledger import new_ledger_key
 from shared.errors import (
@@ -144,7 +144,7 @@ def reencrypt(services: Services, dry_run: bool) -> None:
     former = services.former_tenants
     names = [*dict.fromkeys((*services.tenants.names(), *former.names())), UNKNOWN_TENANT]
     due, unreadable = 0, []
-    desk, installs = DeadJobStore(services.documents, services.keys), PendingInstalls.of(services)
+    desk, installs = DeadJobStore.of(services), PendingInstalls.of(services)
     stores = (services.tenants, former, desk, Outbox.of(services), Backlog.of(services), installs)
     with progress() as bar:
         task = bar.add_task("Tenants", total=len(names), beside="")

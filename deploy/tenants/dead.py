@@ -66,7 +66,8 @@ def list_(services: Services, /, name: str, *, as_json: bool, **given: Any) -> N
 
     Without a filter, all jobs that one cause holds are one row; --cause shows each of them.
     """
-    from shared.admin.desk import Page, listed
+    from shared.admin.desk import listed
+    from shared.admin.filters import Page
 
     tenant, wanted = _tenant(services, name), _wanted(services, name, given)
     told = listed(tenant, Page(wanted, None, 200), services)
@@ -204,7 +205,7 @@ def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _wanted(services: Services, name: str, given: Mapping[str, Any]) -> Wanted:
-    from shared.admin.desk import read_filters
+    from shared.admin.filters import read_filters
 
     texts = {key: _text(value) for key, value in given.items() if value is not None}
     if texts.get("profile") == "-":

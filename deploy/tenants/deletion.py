@@ -98,8 +98,8 @@ def _forget(services: Services, tenant: Tenant) -> None:
     name = tenant.name
     for direction in Direction:
         services.queue.purge(tenant, direction)
-    DeadJobStore(services.documents, services.keys).delete_all(name)
-    Replays(services.documents).forget(name)
+    DeadJobStore.of(services).delete_all(name)
+    Replays.of(services).forget(name)
     services.secret_uses.forget(name)
     Inbox.of(services).forget(name)
     Outbox.of(services).forget(name)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from shared.admin.settings import header_secret, newest_first, note_secrets, store_settings
+from shared.admin.edits import header_secret, newest_first
+from shared.admin.settings import note_secrets, store_settings
 from shared.audit import OPERATOR, Act, Audit
 from shared.errors import DocumentMissingError, InvalidPayloadError, ServiceError, TokenRejectedError
 from shared.tenants.settings import TenantSettings

@@ -11,7 +11,7 @@ import click
 from deploy.tenants.keys import set_value
 from deploy.tenants.running import Command, confirmed, existing, found, with_services
 from deploy.tenants.setting import push
-from shared.admin.settings import edited
+from shared.admin.edits import edited
 from shared.audit import OPERATOR, Act, Audit
 from shared.errors import ConflictError
 from shared.services import Services

@@ -62,7 +62,7 @@ def push(tenant: Tenant) -> None:
 def _go_on(services: Services, tenant: Tenant) -> None:
     """Replay the dead jobs that a wrong master list has held."""
     held = Wanted(cause=Cause.MASTER_LIST.value)
-    if not DeadJobStore(services.documents, services.keys).count_meant(tenant.name, held):
+    if not DeadJobStore.of(services).count_meant(tenant.name, held):
         return
     try:
         settings = Settings.from_env(os.environ, Needs.STORE | TASKS)

@@ -6,110 +6,29 @@ hash of an id or an address.
 
 import json
 import logging
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from shared import logs
-from shared.admin.moments import read_moment
-from shared.errors import InvalidPayloadError, UnknownPathError
+from shared.admin.filters import ID, Page
+from shared.errors import UnknownPathError
 from shared.explain.rules.masking import masked
 from shared.jobs.dead_job import DeadJob, DeadJobState
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.held_causes import HeldCause
-from shared.jobs.jobs import KINDS
 from shared.jobs.replays import Replaying, ReplayRun, Replays
-from shared.jobs.rules.causes import HELD, RECORDS, Cause, advice, goes_on_by_itself
-from shared.jobs.rules.persons import hashed_name
+from shared.jobs.rules.causes import HELD, RECORDS, advice, goes_on_by_itself
 from shared.jobs.rules.wanted import Wanted
 from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 Json = dict[str, Any]
 
-FILTERS = ("kind", "cause", "reason", "metric", "profile", "since", "until")
-MOST, USUAL = 200, 50
-_WORDS: Mapping[str, list[str]] = {
-    "kind": sorted({*KINDS, "unread"}),
-    "cause": sorted(cause.value for cause in Cause),
-}
-_ID = re.compile(r"(?!__.*__)(?!\.{1,2}$)[\w.-]{1,200}", re.ASCII)
-_HASH = re.compile(r"[0-9a-f]{64}")
 # These fields of a job's body are shown unmasked: they identify the job and hold nothing personal.
 _SHOWN = frozenset(
     {"kind", "tenant", "id", "accepted_at", "attempts", "last_failure", "data_source", "with_token"}
 )
-
-
-@dataclass(frozen=True)
-class Page:
-    """The dead jobs that a caller asks for: filters, and the place in the list."""
-
-    wanted: Wanted
-    after: str | None = None
-    limit: int = USUAL
-
-
-def read_page(tenant: Tenant, query: Mapping[str, str]) -> Page:
-    """Return the page that a query asks for.
-
-    Raises:
-        InvalidPayloadError: a filter is unknown, or a value is impossible; the message names the known ones.
-    """
-    filters = {name: value for name, value in query.items() if name not in ("after", "limit")}
-    after = query.get("after") or None
-    if after is not None and not _ID.fullmatch(after):
-        raise InvalidPayloadError("after must be the value of next in the page before.")
-    if "@" in query.get("profile", ""):
-        # Every proxy would write an address in a URL to its log.
-        raise InvalidPayloadError(
-            "profile must be the id of a profile, or a hash; an address must not stand in a URL."
-        )
-    return Page(
-        read_filters(tenant, filters, beside=("after", "limit")), after, _limit(query.get("limit", ""))
-    )
-
-
-def read_filters(tenant: Tenant, given: Mapping[str, object], *, beside: tuple[str, ...] = ()) -> Wanted:
-    """Return the filters that stand in the texts. `profile` is an id, an address, or a hash. `beside` are the other names that the caller
-    knows.
-
-    Raises:
-        InvalidPayloadError: as `read_page`.
-    """
-    if given.keys() - set(FILTERS):
-        known = ", ".join((*FILTERS, *beside))
-        raise InvalidPayloadError(f"There is a filter that is not known. The known ones are: {known}.")
-    for name, value in given.items():
-        if not isinstance(value, str) or not value.strip():
-            raise InvalidPayloadError(f"{name} must be a text with at least one character.")
-    texts: dict[str, Any] = {name: str(value).strip() for name, value in given.items()}
-    for name, words in _WORDS.items():
-        if name in texts and texts[name] not in words:
-            raise InvalidPayloadError(f"{name} must be one of: {', '.join(words)}.")
-    if "profile" in texts:
-        texts["profile"] = _hash(tenant, texts["profile"])
-    times = {name: _time(name, texts.pop(name)) for name in ("since", "until") if name in texts}
-    return replace(Wanted(**texts), since=times.get("since"), until=times.get("until"))
-
-
-def read_order(tenant: Tenant, body: object) -> Wanted:
-    """Return the filter of a replay: the body is a JSON object of filters, or `{"all": true}` alone.
-
-    Raises:
-        InvalidPayloadError: the body is neither, or a filter is unknown: a misspelt filter must not replay all jobs.
-    """
-    if not isinstance(body, dict) or not body:
-        raise InvalidPayloadError(
-            f'Send a JSON object with filters ({", ".join(FILTERS)}), or {{"all": true}}.'
-        )
-    if "all" in body:
-        if body["all"] is not True or len(body) > 1:
-            raise InvalidPayloadError("all must be true, without any filter beside it.")
-        return Wanted()
-    return read_filters(tenant, body, beside=("all",))
 
 
 def listed(tenant: Tenant, page: Page, services: Services) -> Json:
@@ -119,7 +38,7 @@ def listed(tenant: Tenant, page: Page, services: Services) -> Json:
     job. `next` is the place at which the next page begins, None after the last page. An earlier page may be shorter than its limit, or
     empty.
     """
-    desk, now = DeadJobStore(services.documents, services.keys), services.clock()
+    desk, now = DeadJobStore.of(services), services.clock()
     whole = page.wanted.is_everything
     found, after = desk.scan(tenant.name, page.wanted, now=now, after=page.after, most=page.limit)
     rows = [shown(dead) for dead in found if not (whole and _is_held(dead))]
@@ -131,7 +50,7 @@ def listed(tenant: Tenant, page: Page, services: Services) -> Json:
 
 def held(tenant: Tenant, services: Services) -> list[Json]:
     """Return a row for each cause that holds jobs. `records` counts the jobs that do not go on by themselves."""
-    desk = DeadJobStore(services.documents, services.keys)
+    desk = DeadJobStore.of(services)
     counts = desk.counts(tenant.name)
     return [
         _held(tenant, one, counts[one.cause], desk)
@@ -172,8 +91,8 @@ def log_reveal(id: str) -> None:
 def find(tenant: Tenant, id: str, services: Services) -> DeadJob:
     """Return the dead job. Raises UnknownPathError if there is none with this id."""
     # The store is not asked for an id that no job can have.
-    desk = DeadJobStore(services.documents, services.keys)
-    dead = desk.find(tenant.name, id) if _ID.fullmatch(id) else None
+    desk = DeadJobStore.of(services)
+    dead = desk.find(tenant.name, id) if ID.fullmatch(id) else None
     if dead is None or (dead.expire_at is not None and dead.expire_at <= services.clock()):
         raise UnknownPathError(
             "There is no such dead job: it was replayed and has succeeded, or it has expired."
@@ -225,7 +144,7 @@ def replay_all(tenant: Tenant, wanted: Wanted, services: Services) -> Json:
 
 def replay_progress(tenant: Tenant, id: str, services: Services) -> Json:
     """Return the state of a run of replays. Raises UnknownPathError if there is none with this id."""
-    run = Replays(services.documents).find(tenant.name, id) if _ID.fullmatch(id) else None
+    run = Replays.of(services).find(tenant.name, id) if ID.fullmatch(id) else None
     if run is None:
         raise UnknownPathError("There is no such run of replays.")
     return progress(tenant, run, services)
@@ -235,7 +154,7 @@ def progress(tenant: Tenant, run: ReplayRun, services: Services) -> Json:
     """Return the state of a run of replays. `succeeded` counts its jobs that are no longer on the desk, or that stand there for another
     replay.
     """
-    desk = DeadJobStore(services.documents, services.keys)
+    desk = DeadJobStore.of(services)
     waiting, died = (
         desk.count_of_run(tenant.name, run.id, state) for state in (DeadJobState.REPLAYED, DeadJobState.DEAD)
     )
@@ -278,33 +197,6 @@ def _body(dead: DeadJob, *, reveal: bool) -> Any:
 
 def _is_held(dead: DeadJob) -> bool:
     return dead.cause in HELD and dead.state is DeadJobState.DEAD
-
-
-def _hash(tenant: Tenant, profile: str) -> str:
-    if _HASH.fullmatch(profile):
-        return profile
-    if tenant.ledger_key is None:
-        raise InvalidPayloadError(
-            "profile: this tenant has no ledger key, so its jobs cannot be found by a person."
-        )
-    return hashed_name(tenant.ledger_key.get_secret_value(), profile)
-
-
-def _limit(given: str) -> int:
-    if not given:
-        return USUAL
-    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= MOST:
-        raise InvalidPayloadError(f"limit must be a whole number from 1 to {MOST}.")
-    return int(given)
-
-
-def _time(name: str, given: str) -> datetime:
-    moment = read_moment(given)
-    if moment is None:
-        raise InvalidPayloadError(
-            f"{name} must be a date or a time, as in 2026-11-21 or 2026-11-21T10:00:00Z."
-        )
-    return moment
 
 
 def _iso(time: datetime | None) -> str | None:

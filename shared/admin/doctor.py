@@ -44,7 +44,7 @@ def examine(tenant: Tenant, services: Services) -> dict[str, Any]:
             direction.value: _queue(tenant.queue_name(direction), state)
             for direction, state in queues.items()
         },
-        "dead_jobs": DeadJobStore(services.documents, services.keys).count(tenant.name),
+        "dead_jobs": DeadJobStore.of(services).count(tenant.name),
         "webhook_secrets": [
             {
                 "id": secret.id,

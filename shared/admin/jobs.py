@@ -55,7 +55,7 @@ def job(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
 def _known(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
     if not _ID.fullmatch(id):
         raise UnknownPathError(_UNKNOWN)
-    desk, now = DeadJobStore(services.documents, services.keys), services.clock()
+    desk, now = DeadJobStore.of(services), services.clock()
     receipt = Receipts.of(services).find(tenant.name, id)
     if dead := _unless_over(desk.find(tenant.name, id), now):
         return {**_told(receipt), "row": dead.id} if receipt and _is_newer(receipt, dead) else _dead(id, dead)
@@ -67,7 +67,7 @@ def _known(tenant: Tenant, id: str, services: Services) -> dict[str, Any]:
         return _told(receipt)
     if run := Resyncs.of(services).get(tenant.name, id):
         return _of_run(run)
-    if replays := Replays(services.documents).find(tenant.name, id):
+    if replays := Replays.of(services).find(tenant.name, id):
         return _of_replays(replays)
     raise UnknownPathError(_UNKNOWN)
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from shared import logs
-from shared.admin import desk
+from shared.admin import desk, filters
 from shared.admin.jobs import job
 from shared.admin.reports import StatusReports
 from shared.admin.settings import change_settings, read_settings
@@ -128,7 +128,7 @@ def get_explanation(tenant: Tenant, services: Services, asked: Asked) -> Reply:
 
 def get_dead_jobs(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """GET dead-jobs: a page of them, by filters."""
-    return 200, desk.listed(tenant, desk.read_page(tenant, asked.query), services)
+    return 200, desk.listed(tenant, filters.read_page(tenant, asked.query), services)
 
 
 def get_dead_job(tenant: Tenant, services: Services, asked: Asked) -> Reply:
@@ -153,7 +153,7 @@ def post_dead_job_replay(tenant: Tenant, services: Services, asked: Asked) -> Re
 
 def post_dead_jobs_replay(tenant: Tenant, services: Services, asked: Asked) -> Reply:
     """POST dead-jobs/replay: begin a run that replays all dead jobs of the filters."""
-    told = desk.replay_all(tenant, desk.read_order(tenant, asked.read_body()), services)
+    told = desk.replay_all(tenant, filters.read_order(tenant, asked.read_body()), services)
     logs.write(logging.INFO, "dead jobs are replayed", kind="replay", run=told["id"])
     Audit.of(services).note(tenant.name, Act.REPLAYED, by=by_key(asked.key), about=f"run {told['id']}")
     return 202, told

@@ -43,7 +43,7 @@ def queues(tenant: Tenant, states: Mapping[Direction, QueueState | str], now: da
 
 
 def dead_jobs(tenant: Tenant, services: Services) -> Iterator[Finding]:
-    if counts := DeadJobStore(services.documents, services.keys).counts(tenant.name):
+    if counts := DeadJobStore.of(services).counts(tenant.name):
         causes = ", ".join(f"{count} {cause.value}" for cause, count in counts.items())
         yield Finding(
             "dead jobs",

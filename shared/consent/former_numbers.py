@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 from shared.errors import DocumentExistsError, DocumentMissingError
-from shared.storage.documents import Document, Documents, Value, delete_all
+from shared.storage.documents import Document, Documents, Value, delete_all, each_document
 from shared.tenants.tenants import Tenant
 
 if TYPE_CHECKING:
@@ -196,10 +196,7 @@ class FormerNumbers:
             self._documents.update(_collection(tenant), id, fields)
 
     def _matching(self, tenant: str, where: Mapping[str, str]) -> Iterator[Document]:
-        after: str | None = None
-        while page := self._documents.find(_collection(tenant), where=where, after=after):
-            yield from page
-            after = page[-1].id
+        return each_document(self._documents, _collection(tenant), where=where)
 
     def _leave_out(self, tenant: str, where: Mapping[str, str]) -> int:
         """Forget of opt-outs of whom they were told, and return of how many. They may be those of a number's next owner, who has still to be

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from shared.consent_events import Bounce, SystemEvent
 from shared.errors import DocumentChangedError, DocumentExistsError, StoreUnavailableError
-from shared.storage.documents import Document, Documents, Scalar, Value
+from shared.storage.documents import Document, Documents, Scalar, Value, delete_all, each_document
 
 if TYPE_CHECKING:
     from shared.services import Services
@@ -105,9 +105,7 @@ class Inbox:
 
     def forget(self, tenant: str) -> None:
         """Forget every entry."""
-        while found := self._documents.find(_collection(tenant)):
-            for document in found:
-                self._documents.delete(_collection(tenant), document.id)
+        delete_all(self._documents, _collection(tenant))
 
     def _received(self, tenant: str, account: str, entry: Entry) -> Receipt | None:
         """Write the entry, or say how far the one before is. None: it was changed in this very moment."""
@@ -132,10 +130,7 @@ class Inbox:
         return Receipt.ADDED
 
     def _all(self, tenant: str, where: dict[str, Scalar]) -> Iterator[Document]:
-        after: str | None = None
-        while page := self._documents.find(_collection(tenant), where=where, after=after):
-            yield from page
-            after = page[-1].id
+        return each_document(self._documents, _collection(tenant), where=where)
 
     def _is_remembered(self, found: Document) -> bool:
         # One that is still open is worth handling as long as it is there.

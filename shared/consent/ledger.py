@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from shared.consent_events import Channel
 from shared.errors import DocumentExistsError
-from shared.storage.documents import Document, Documents, Value
+from shared.storage.documents import Document, Documents, Value, delete_all, each_document
 from shared.tenants.tenants import Tenant, TenantStore
 
 if TYPE_CHECKING:
@@ -91,16 +91,11 @@ class ConsentLedger:
 
     def forget(self, tenant: str) -> None:
         """Forget every record of the tenant."""
-        while found := self._documents.find(_collection(tenant)):
-            for document in found:
-                self._documents.delete(_collection(tenant), document.id)
+        delete_all(self._documents, _collection(tenant))
 
     def _all(self, tenant: Tenant, omneo_profile_id: str) -> Iterator[Document]:
         where = {"profile": _hash(tenant, "profile", omneo_profile_id)}
-        after: str | None = None
-        while page := self._documents.find(_collection(tenant.name), where=where, after=after):
-            yield from page
-            after = page[-1].id
+        return each_document(self._documents, _collection(tenant.name), where=where)
 
     def _has_expired(self, found: Document) -> bool:
         expiry = found.fields["expire_at"]

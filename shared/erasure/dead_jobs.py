@@ -21,7 +21,7 @@ PAGE = 20  # of up to 1 MiB each
 
 def erase_dead_jobs(person: "Person", tenant: Tenant, services: Services) -> int:
     """Remove the person from dead jobs, and return how many jobs held the person."""
-    desk, erased, after = DeadJobStore(services.documents, services.keys), 0, None
+    desk, erased, after = DeadJobStore.of(services), 0, None
     while page := desk.page(tenant.name, after=after, limit=PAGE):
         after = page[-1].id
         for dead in page:
@@ -47,7 +47,7 @@ def cut_the_erased(id: str, tenant: Tenant, services: Services) -> None:
         left = without_the_erased(job, tenant, services)
         return dead if left is job else _with(dead, left, tenant)
 
-    DeadJobStore(services.documents, services.keys).cut_down(tenant.name, id, cut)
+    DeadJobStore.of(services).cut_down(tenant.name, id, cut)
 
 
 def _without(dead: DeadJob, person: "Person", tenant: Tenant) -> DeadJob | None:

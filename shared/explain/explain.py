@@ -4,14 +4,12 @@ It asks the same functions as the worker (`planned`, `foreseen`, `subjects_of`, 
 sent, written or queued. `deploy/tenants/explain.py` shows the answer as text.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from shared.consent.inbox import Inbox
-from shared.consent.ledger import ConsentLedger, ConsentRecord
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.calls import last_call
 from shared.consent.rules.comparison import consent_steps
@@ -29,17 +27,13 @@ from shared.errors import (
     ServiceError,
     WaitError,
 )
+from shared.explain.history import History
 from shared.explain.rules import masking
 from shared.explain.rules.consent_shown import klaviyo_consent, omneo_consent
 from shared.explain.rules.plain_words import CONSENT, EXCLUDED, LEFT_OUT, MATCHED, OUTCOMES
-from shared.jobs.dead_job import DeadJob
-from shared.jobs.dead_jobs import DeadJobStore
-from shared.jobs.rules.persons import hashed_name
-from shared.jobs.rules.wanted import Wanted
 from shared.json_logic.exclude_logic import ExcludeLogicError, trace
 from shared.klaviyo.profiles import KlaviyoProfile
 from shared.klaviyo.rules.attributes import fitted
-from shared.profiles.calls import deletion_id, sync_id
 from shared.profiles.consent_calls import consent_rules
 from shared.profiles.former_owners import FormerOwners
 from shared.profiles.klaviyo_import import Imported, foreseen
@@ -52,14 +46,10 @@ from shared.profiles.rules.owners import FoundBy, decide
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, comms_of
 from shared.profiles.subjects import subjects_of, subjects_of_excluded
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
-from shared.receipts import Receipts
-from shared.rewards.claims import RewardClaims
 from shared.services import Services
 from shared.tenants.connection import INSTALL_AGAIN, check_connected
 from shared.tenants.tenants import Tenant
 
-LEDGER_RECORDS = 20
-EVENTS_SHOWN = 20
 _NOT_FOUND = "Omneo has no such profile."
 
 Json = Any
@@ -142,10 +132,7 @@ class _Look:
             "would_send": would_send,
             "notes": [*self._notes()],
             "consent": [*self._consents()],
-            "open_jobs": [*self._open_jobs()],
-            "events": [*self._events()],
-            "rewards": [*self._rewards()],
-            "ledger": self._ledger(),
+            **self._history().told(),
         }
 
     @cached_property
@@ -286,87 +273,11 @@ class _Look:
     def _memories(self) -> Memories:
         return ConsentMemories.of(self.services).find(self.tenant.name, self.id)
 
-    def _open_jobs(self) -> Iterator[Row]:
-        """Yield the open jobs of the profile that the store knows; the queue cannot be searched."""
-        name = self.tenant.name
-        for id in (sync_id(name, self.id), deletion_id(name, self.id)):
-            if dead := DeadJobStore(self.services.documents, self.services.keys).find(name, id):
-                yield {
-                    "kind": dead.kind,
-                    "state": "dead",
-                    "at": dead.died_at.isoformat(),
-                    "why": dead.reason,
-                }
+    def _history(self) -> History:
         found = self._match[1]
-        for entry in Inbox.of(self.services).open_of(name, found.id) if found else ():
-            yield {
-                "kind": "flush-inbox",
-                "state": "waiting",
-                "at": entry.received_at.isoformat(),
-                "why": f"Klaviyo has reported {entry.topic}.",
-            }
-
-    def _events(self) -> Iterator[Row]:
-        """Yield the known jobs of the person: dead jobs, waiting jobs, and done jobs if receipts are on."""
-        found = self._match[1]
-        persons = {
-            "omneo_id": self.id,
-            "email": str(self.profile.get("email") or ""),
-            "klaviyo_id": found.id if found else "",
-        }
-        yield from self._dead_jobs(filter(None, persons.values()))
-        for receipt in Receipts.of(self.services).of_person(self.tenant, persons)[:EVENTS_SHOWN]:
-            yield {
-                "id": receipt.id,
-                "kind": receipt.kind,
-                "metric": receipt.metric,
-                "state": receipt.state.value,
-                "at": receipt.at.isoformat(),
-                "why": receipt.why or receipt.answered,
-            }
-
-    def _dead_jobs(self, names: Iterable[str]) -> Iterator[Row]:
-        """Yield the person's jobs on the desk, the newest first."""
-        if self.tenant.ledger_key is None:
-            return
-        key, now = self.tenant.ledger_key.get_secret_value(), self.services.clock()
-        desk = DeadJobStore(self.services.documents, self.services.keys)
-        found: dict[str, DeadJob] = {}
-        for name in names:
-            wanted = Wanted(profile=hashed_name(key, name))
-            rows, _ = desk.scan(self.tenant.name, wanted, now=now, most=EVENTS_SHOWN)
-            found |= {row.id: row for row in rows}
-        for dead in sorted(found.values(), key=lambda row: row.died_at, reverse=True):
-            yield {
-                "id": dead.id,
-                "kind": dead.kind,
-                "metric": dead.metric,
-                "state": dead.state.value,
-                "at": dead.died_at.isoformat(),
-                "why": dead.reason,
-            }
-
-    def _rewards(self) -> Iterator[Row]:
-        """Yield the newest rewards that Flows have issued to the profile."""
-        for at, issued in RewardClaims.of(self.services).issued_to(self.tenant.name, self.id)[:EVENTS_SHOWN]:
-            yield {"reward_id": issued.reward_id, "at": at.isoformat()}
-
-    def _ledger(self) -> list[Row]:
-        if self.tenant.ledger_key is None:
-            return []
-        records = ConsentLedger.of(self.services).records_of(self.tenant, self.id, LEDGER_RECORDS)
-        return [_recorded(record) for record in records]
+        email = str(self.profile.get("email") or "")
+        return History(self.tenant, self.id, found.id if found else "", email, self.services)
 
 
 def _note(name: str, reason: str) -> Row:
     return {"name": name, "reason": reason, "why": LEFT_OUT[reason]}
-
-
-def _recorded(record: ConsentRecord) -> Row:
-    return {
-        "at": record.at.isoformat(),
-        "channel": record.channel,
-        "before": record.before,
-        "after": record.after,
-        "source": record.source,
-    }

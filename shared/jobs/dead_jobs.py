@@ -8,6 +8,7 @@ word, a later replay has overtaken the job, and the job is not done. replays.py 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Protocol, Self
 
 from shared.errors import (
     DocumentChangedError,
@@ -37,6 +38,15 @@ _TRIES = 10
 _KEPT_WHILE_REPLAYED = timedelta(days=3)
 
 
+class Stores(Protocol):
+    """What the desk is made of: documents, and the keys of their sealed fields."""
+
+    @property
+    def documents(self) -> Documents: ...
+    @property
+    def keys(self) -> KeyRing: ...
+
+
 class DeadJobStore:
     """Dead jobs of each tenant, in a document store."""
 
@@ -44,6 +54,11 @@ class DeadJobStore:
         self._documents = documents
         self._rows = SealedRows(keys)
         self.causes = HeldCauses(documents)
+
+    @classmethod
+    def of(cls, services: Stores) -> Self:
+        """Return the store of these services."""
+        return cls(services.documents, services.keys)
 
     def add(self, dead: DeadJob, *, keep: timedelta) -> bool:
         """Record a dead job, and return whether that changes anything. When a job on the desk dies again, its row is updated.

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from shared.errors import ConflictError, DocumentChangedError
 from shared.jobs.dead_job import DeadJob
-from shared.jobs.dead_jobs import DeadJobStore
+from shared.jobs.dead_jobs import DeadJobStore, Stores
 from shared.jobs.jobs import ReplayDeadJobs, UnknownJobKindError, UnreadableJobError, read_job, write_job
 from shared.jobs.rules.causes import RECORDS, Cause
 from shared.jobs.rules.wanted import Wanted
 from shared.storage.documents import Document, Documents, Value, delete_all
-from shared.storage.encryption import KeyRing
 from shared.tenants.tenants import Tenant
 
 if TYPE_CHECKING:
@@ -69,6 +68,11 @@ class Replays:
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
 
+    @classmethod
+    def of(cls, services: Stores) -> Self:
+        """Return the store of these services."""
+        return cls(services.documents)
+
     def create(self, tenant: str, run: ReplayRun) -> None:
         """Store a new run."""
         fields: dict[str, Value] = {
@@ -112,13 +116,9 @@ class Replays:
         delete_all(self._documents, _collection(tenant))
 
 
-class Outside(Protocol):
+class Outside(Stores, Protocol):
     """The outside world of replays: stores, queue, clock and ids."""
 
-    @property
-    def documents(self) -> Documents: ...
-    @property
-    def keys(self) -> KeyRing: ...
     @property
     def queue(self) -> "TaskQueue": ...
     @property
@@ -141,8 +141,8 @@ class Replaying:
     def of(cls, services: Outside) -> Self:
         """Return the parts of these services that replays need."""
         return cls(
-            desk=DeadJobStore(services.documents, services.keys),
-            runs=Replays(services.documents),
+            desk=DeadJobStore.of(services),
+            runs=Replays.of(services),
             queue=services.queue,
             clock=services.clock,
             new_id=services.new_id,

@@ -221,18 +221,8 @@ class OmneoClient:
     def webhooks(self, namespace: str) -> list[OmneoWebhook]:
         """Return the webhooks of a namespace, active or not."""
         # https://docs.omneo.io/dev-guides/webhooks/webhooks
-        found: list[OmneoWebhook] = []
         params = {"filter[namespace]": namespace, "page[size]": "100"}
-        while params:
-            body = self._listed("/api/v3/webhooks", params)
-            try:
-                found += [OmneoWebhook.model_validate(row) for row in rows_in(body)]
-                params = next_page(body, params)
-            except (TypeError, KeyError, AttributeError, ValueError):
-                raise WaitError(
-                    "Omneo answered with a list of webhooks that cannot be read", service="Omneo"
-                ) from None
-        return found
+        return [read_as(OmneoWebhook, row, "webhook") for row in self._rows("/api/v3/webhooks", params)]
 
     def create_webhook(self, trigger: str, url: str, namespace: str) -> None:
         """Make a disabled webhook, which a person enables in CX Manager. Omneo refuses a second one for the same trigger and URL."""

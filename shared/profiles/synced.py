@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from shared.errors import DocumentExistsError, DocumentMissingError
 from shared.profiles.waiting import waiting_collection
-from shared.storage.documents import Document, Documents, Value, delete_all
+from shared.storage.documents import Document, Documents, Value, delete_all, each_document
 
 if TYPE_CHECKING:
     from shared.services import Services
@@ -126,14 +126,11 @@ class SyncedProfiles:
     ) -> Iterator[tuple[str, datetime]]:
         """Yield which of these profiles were deleted since then, within the last days, and when. A restored profile is left out."""
         ids = {_id(profile_id): profile_id for profile_id in profile_ids}
-        after: str | None = None
-        while page := self._documents.find(_burials(tenant), after=after):
-            for document in page:
-                at: Any = document.fields["at"]
-                is_meant = document.id in ids and isinstance(at, datetime) and at >= since
-                if is_meant and self.find(tenant, ids[document.id]).deleted_at is not None:
-                    yield ids[document.id], at
-            after = page[-1].id
+        for document in each_document(self._documents, _burials(tenant)):
+            at: Any = document.fields["at"]
+            is_meant = document.id in ids and isinstance(at, datetime) and at >= since
+            if is_meant and self.find(tenant, ids[document.id]).deleted_at is not None:
+                yield ids[document.id], at
 
     def forget_profile(self, tenant: str, profile_id: str) -> int:
         """Forget a profile, and return how many documents that was: one or none."""

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from shared.errors import DocumentExistsError, DocumentMissingError
-from shared.storage.documents import Document, Documents, Value, delete_all
+from shared.storage.documents import Document, Documents, Value, delete_all, each_document
 
 if TYPE_CHECKING:
     from shared.services import Services
@@ -81,10 +81,7 @@ class Waiting:
         return self._matching(tenant, {"identifier": identifier})
 
     def _matching(self, tenant: str, where: Mapping[str, str]) -> Iterator[Document]:
-        after: str | None = None
-        while page := self._documents.find(waiting_collection(tenant), where=where, after=after):
-            yield from page
-            after = page[-1].id
+        return each_document(self._documents, waiting_collection(tenant), where=where)
 
 
 def hashes(tenant: "Tenant", identifiers: Mapping[str, Any]) -> dict[str, str]:

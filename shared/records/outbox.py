@@ -90,10 +90,6 @@ class Outbox:
                 with suppress(DocumentMissingError):  # the packer has just sent them
                     self._documents.update(_parcels(tenant), id, replay)
 
-    def is_waiting(self, tenant: str, source: str) -> bool:
-        """Return whether a record waits for a data source."""
-        return bool(self._documents.find(_parcels(tenant), where={"data_source": source}, limit=1))
-
     def waits_of(self, tenant: str, job: str) -> tuple[str, datetime] | None:
         """Return the data source for which records of a job wait, and when they were accepted; None if no record waits."""
         for found in self._documents.find(_parcels(tenant), where={"job": job}, limit=1):

@@ -141,7 +141,7 @@ class Sending:
 
     def end_replays(self, sent: Mapping[str, int]) -> None:
         """Remove the rows of replayed jobs whose records are all settled. A job that has just died again keeps its row."""
-        desk = DeadJobStore(self._services.documents, self._services.keys)
+        desk = DeadJobStore.of(self._services)
         for parcel in self._batch.parcels:
             if not parcel.replay or sent.get(parcel.id) != len(parcel.records):
                 continue
@@ -170,7 +170,7 @@ class Sending:
         return Receipt(parcel.call, RECORDS, state, at, self._source.title, answered=answered)
 
     def _bury(self, part: Sequence[Record], reason: str, because: Exception) -> None:
-        number, desk = self.gone, DeadJobStore(self._services.documents, self._services.keys)
+        number, desk = self.gone, DeadJobStore.of(self._services)
         end = number + len(part)
         while number < end:
             place, parcel, left = self._batch.place(number)

@@ -138,7 +138,7 @@ class FitForBulk:
 
     def _is_on_the_desk(self, job: SyncProfile) -> bool:
         """Return whether a sync of the profile is on the desk: only a single sync takes it off when it succeeds."""
-        desk = DeadJobStore(self.services.documents, self.services.keys)
+        desk = DeadJobStore.of(self.services)
         return not self.is_desk_empty and desk.has(self.tenant.name, job.id)
 
 

@@ -16,7 +16,7 @@ from shared.errors import (
 from shared.resync.rules.persons import Claim
 from shared.resync.rules.run import Kind, Options, State
 from shared.resync.run import Changes, Run, decode, encode
-from shared.storage.documents import Documents, Value, delete_all
+from shared.storage.documents import Documents, Value, delete_all, each_document
 
 if TYPE_CHECKING:
     from shared.services import Services
@@ -143,12 +143,9 @@ class Resyncs:
 
     def rows(self, tenant: str, id: str) -> Iterator[dict[str, str]]:
         """Yield all findings, in the order of the parts."""
-        after: str | None = None
-        while page := self._documents.find(_rows(tenant, id), after=after):
-            for document in page:
-                rows: Any = document.fields["rows"]
-                yield from rows
-            after = page[-1].id
+        for document in each_document(self._documents, _rows(tenant, id)):
+            rows: Any = document.fields["rows"]
+            yield from rows
 
     def keep_sent(
         self,
@@ -203,10 +200,7 @@ class Resyncs:
         self._documents.delete(_slots(tenant), _SLOT)
 
     def _all(self, tenant: str) -> Iterator[Run]:
-        after: str | None = None
-        while page := self._documents.find(_collection(tenant), after=after):
-            yield from map(decode, page)
-            after = page[-1].id
+        return map(decode, each_document(self._documents, _collection(tenant)))
 
     def _take_slot(self, tenant: str, id: str) -> None:
         for _ in range(_ATTEMPTS):

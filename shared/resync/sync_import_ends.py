@@ -341,7 +341,7 @@ class SyncImportEnds:
 
     @property
     def _desk(self) -> DeadJobStore:
-        return DeadJobStore(self._services.documents, self._services.keys)
+        return DeadJobStore.of(self._services)
 
     @property
     def _tenant(self) -> Tenant:

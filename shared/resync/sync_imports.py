@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from shared.errors import DocumentChangedError, DocumentMissingError
 from shared.profiles.synced import SyncedProfile
-from shared.storage.documents import Document, Documents, Value, delete_all
+from shared.storage.documents import Document, Documents, Value, delete_all, each_document
 
 if TYPE_CHECKING:
     from shared.services import Services
@@ -102,11 +102,7 @@ class SyncImports:
 
     def all(self, tenant: str) -> list[SyncImport]:
         """Return all that are under way."""
-        found: list[SyncImport] = []
-        after: str | None = None
-        while page := self._documents.find(_collection(tenant), after=after):
-            found += map(_decoded, page)
-            after = page[-1].id
+        found = map(_decoded, each_document(self._documents, _collection(tenant)))
         return sorted(found, key=lambda one: one.begun_at)
 
     def is_any_waited_for(self, tenant: str) -> bool:

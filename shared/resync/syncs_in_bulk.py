@@ -236,7 +236,7 @@ class _Run:
         dropped = [sync for sync in syncs if is_dropped(sync.job)]
         self._many.each(lambda sync: self._backlog.take_out(name, sync), dropped)
         asked = [sync for sync in syncs if sync not in dropped]
-        desk = DeadJobStore(self._services.documents, self._services.keys)
+        desk = DeadJobStore.of(self._services)
         deciding = FitForBulk(self._tenant, self._services, desk.is_empty(name))
         read = self._many.each(lambda sync: self._read(sync, deciding), asked)
         troubles = [one for one in read if isinstance(one, WaitError)]

@@ -18,7 +18,7 @@ from shared.worker import outcomes
 def give_up(job: AnyJob, tenant: Tenant, reason: str, services: Services, because: ExtensionError) -> Outcome:
     """Put the job on the desk with its reason, and tell everything that waits for its result."""
     tell_of_a_death(job.kind, reason, tenant, services)
-    desk = DeadJobStore(services.documents, services.keys)
+    desk = DeadJobStore.of(services)
     bury(job, tenant, reason, because=because, desk=desk, now=services.clock())
     cut_the_erased(job.dead_id or job.id, tenant, services)
     outcomes.has_died(job, tenant, services)
@@ -29,7 +29,7 @@ def give_up(job: AnyJob, tenant: Tenant, reason: str, services: Services, becaus
 def end_run(job: AnyJob, tenant: Tenant, reason: str, services: Services) -> None:
     """Note that a run has failed, if the job was a step of one: nothing else would end the run."""
     if isinstance(job, ReplayDeadJobs):
-        runs = Replays(services.documents)
+        runs = Replays.of(services)
         runs.fail(job.tenant, job.run_id, job.step, reason, now=services.clock())
     if isinstance(job, Resync):
         kept = Resyncs.of(services)

@@ -67,14 +67,14 @@ def is_meant(job: AnyJob, services: Services) -> bool:
     """Return whether a job must be done. A replay is not done if a later replay has overtaken it, or if its row is gone."""
     if not job.replay:
         return True
-    desk = DeadJobStore(services.documents, services.keys)
+    desk = DeadJobStore.of(services)
     return desk.is_meant(job.tenant, job.dead_id, job.replay)
 
 
 def keep_waiting(job: AnyJob, services: Services) -> None:
     """Keep the row of a replayed job that has to wait."""
     if job.replay:
-        desk = DeadJobStore(services.documents, services.keys)
+        desk = DeadJobStore.of(services)
         desk.keep_waiting(job.tenant, job.dead_id, job.replay, now=services.clock())
 
 

@@ -44,7 +44,7 @@ _REPLAY = re.compile(rb'"replay":"([0-9A-Za-z]*)","dead_id":"([0-9A-Za-z-]*)"')
 def bury_unread(delivery: Delivery, reason: str, services: Services) -> Outcome:
     """Put a task on the desk whose body was not read or cannot be read."""
     name = delivery.tenant if is_tenant_name(delivery.tenant) else UNKNOWN_TENANT
-    desk = DeadJobStore(services.documents, services.keys)
+    desk = DeadJobStore.of(services)
     row, replay = _replay_in(delivery.body)
     id, kind = _id_and_kind_in(delivery.body)
     with logs.context(tenant=name, kind=kind, **({"job": id} if id else {})):

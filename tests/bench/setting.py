@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from pydantic import SecretStr
 
-from deploy.local.bundle import complete_environment
+from deploy.local.parts import complete_environment
 from deploy.staging import REPOSITORY, load_functions
 from shared.direction import Direction
 from shared.services import Services

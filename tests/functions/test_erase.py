@@ -15,7 +15,7 @@ from shared.consent_events import SystemEvent
 from shared.jobs.burial import hashes_of
 from shared.jobs.dead_job import DeadJob
 from shared.jobs.dead_jobs import DeadJobStore
-from shared.jobs.jobs import SendRecords, SpreadEvents, SyncProfile, read_job, write_job
+from shared.jobs.jobs import SendRecords, SpreadEvents, SyncProfile, read_job
 from shared.profiles.synced import SyncedProfiles
 from shared.rewards.claims import Claim, Issued, Person, RewardClaims
 from shared.storage.documents import Documents
@@ -93,21 +93,6 @@ def an_event(world: World, profile: str, at: timedelta = timedelta()) -> SystemE
     )
 
 
-def a_dead_job(world: World, job: Any, *, detail: str = "") -> None:
-    """Put a job on the desk."""
-    dead = DeadJob(
-        id=job.id,
-        tenant=TENANT,
-        kind=job.kind,
-        reason="Klaviyo refused it.",
-        detail=detail,
-        body=write_job(job),
-        attempts=1,
-        died_at=world.clock(),
-    )
-    DeadJobStore(world.services.documents, world.services.keys).add(dead, keep=timedelta(days=30))
-
-
 class TestWhatIsRemoved:
     def test_what_every_store_holds_of_the_person_is_gone_and_counted(
         self, admin: FlaskClient, shop: World
@@ -136,19 +121,16 @@ class TestWhatIsRemoved:
         self, admin: FlaskClient, shop: World
     ) -> None:
         at, theirs = shop.clock(), klaviyo_id(shop)
-        a_dead_job(shop, SyncProfile(tenant=TENANT, id="sync", accepted_at=at, profile_id=PROFILE, until=at))
+        shop.bury(SyncProfile(tenant=TENANT, id="sync", accepted_at=at, profile_id=PROFILE, until=at))
         records = ({"to": {"who": EMAIL.upper()}}, {"to": {"who": JOHN}})
-        a_dead_job(
-            shop,
+        shop.bury(
             SendRecords(
                 tenant=TENANT, id="records", accepted_at=at, data_source="Omneo Rewards", records=records
             ),
             detail=f"{EMAIL} is too long",
         )
         events = (an_event(shop, theirs), an_event(shop, "01HJOHN"))
-        a_dead_job(
-            shop, SpreadEvents(tenant=TENANT, id="events", accepted_at=at, account=ACCOUNT, events=events)
-        )
+        shop.bury(SpreadEvents(tenant=TENANT, id="events", accepted_at=at, account=ACCOUNT, events=events))
         assert erase(admin)["removed"]["dead_jobs"] == 3
         left = {dead.id: dead for dead in shop.dead_jobs()}
         assert sorted(left) == ["events", "records"]
@@ -178,7 +160,7 @@ class TestWhatIsRemoved:
     def test_a_dead_job_that_cannot_be_read_goes_if_it_names_the_person(
         self, admin: FlaskClient, shop: World
     ) -> None:
-        desk = DeadJobStore(shop.services.documents, shop.services.keys)
+        desk = DeadJobStore.of(shop.services)
         for id, email in (("theirs", EMAIL), ("another", JOHN)):
             dead = DeadJob(
                 id=id,

@@ -156,7 +156,7 @@ class TestWithoutReceiptDays:
         told = ask(id)
         assert (told["state"], told["row"]) == ("dead", id)
         assert told["reason"].startswith("Klaviyo answered 400: invalid")
-        assert DeadJobStore(world.services.documents, world.services.keys).find(TENANT, told["row"])
+        assert DeadJobStore.of(world.services).find(TENANT, told["row"])
 
     def test_a_job_that_waits_and_then_dies_is_dead_alone(
         self, targets: FlaskClient, ask: Ask, world: World
@@ -330,7 +330,7 @@ class TestOfWhatStandsOnTheDesk:
         world.sandbox.klaviyo.fail(1, match="POST /api/profiles", status=400, body=INVALID)
         world.work(30)
         (dead,) = world.dead_jobs()
-        desk = DeadJobStore(world.services.documents, world.services.keys)
+        desk = DeadJobStore.of(world.services)
         assert desk.settle(TENANT, id, since=dead.died_at - timedelta(seconds=1)) is None
         assert ask(id)["state"] == "dead"
         desk.cut_down(TENANT, id, lambda _dead: None)
@@ -372,7 +372,7 @@ class TestOfWhatStandsOnTheDesk:
         self, targets: FlaskClient, ask: Ask, world: World
     ) -> None:
         id = dead(targets, world)
-        desk = DeadJobStore(world.services.documents, world.services.keys)
+        desk = DeadJobStore.of(world.services)
         (row,) = world.dead_jobs()
         desk.cut_down(TENANT, id, lambda _dead: None)
         desk.add(row, keep=timedelta(hours=-1))
@@ -484,7 +484,7 @@ def test_a_later_job_that_does_the_same_settles_what_had_died(
         attempts=0,
         died_at=world.clock(),
     )
-    DeadJobStore(world.services.documents, world.services.keys).add(before, keep=timedelta(days=30))
+    DeadJobStore.of(world.services).add(before, keep=timedelta(days=30))
     if kind == "heal":
         load("admin", world.environment).post(f"{BASE}/heal", headers=KEY)
     else:

@@ -139,7 +139,7 @@ def end_runs(client: Client, world: World) -> None:
 def a_dead_job(client: Client, world: World) -> str:
     """Put a job on the desk."""
     job = SyncProfile(tenant=TENANT, accepted_at=world.clock(), profile_id=PROFILE, until=world.clock())
-    desk = DeadJobStore(world.services.documents, world.services.keys)
+    desk = DeadJobStore.of(world.services)
     because = CannotSucceedError("It cannot.")
     bury(job, world.read(), "It cannot.", because=because, desk=desk, now=datetime.now(UTC))
     return job.id

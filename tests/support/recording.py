@@ -85,7 +85,7 @@ class Shelf:
         return self.world.services.queue.state(self.world.read(), Direction.OUTBOUND).depth
 
     def is_waiting(self, source: str = REWARDS) -> bool:
-        return Outbox.of(self.world.services).is_waiting(TENANT, source)
+        return any(Outbox.of(self.world.services).waiting(TENANT, source))
 
     def arrived(self) -> list[int]:
         """Return the numbers of the records that Klaviyo has, in the order in which they came."""

@@ -1,6 +1,5 @@
 """A run over a whole base in the world: begun as an operator begins it, done by the queue and the worker, on the world's clock."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
@@ -83,14 +82,6 @@ class Whole(Shop):
     def consent_of(self, omneo_id: str, channel: str = "email") -> str:
         """Return a consent of the Klaviyo profile of an Omneo profile."""
         return str(self.of(omneo_id).subscriptions.consents[channel].status)
-
-    def rows_sent(self, path: str) -> Counter[str]:
-        """Return how often each address stood in a call of a path."""
-        return Counter(
-            str(row["attributes"].get("email") or row["attributes"].get("phone_number"))
-            for body in self.bodies(path)
-            for row in body["attributes"]["profiles"]["data"]
-        )
 
     def writes(self) -> list[str]:
         """Return every call on either side that could have changed something."""

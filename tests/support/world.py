@@ -31,7 +31,9 @@ from shared.direction import Direction
 from shared.installation.connecting import connect, prepare_queues
 from shared.jobs import cloud_tasks
 from shared.jobs.cloud_tasks import CloudTasksQueue
+from shared.jobs.dead_job import DeadJob
 from shared.jobs.dead_jobs import DeadJobStore
+from shared.jobs.jobs import write_job
 from shared.klaviyo.oauth import TokenAnswer
 from shared.services import Services
 from shared.settings import TASKS, Needs, Settings
@@ -152,7 +154,23 @@ class World:
 
     def dead_jobs(self, name: str = TENANT) -> list[Any]:
         """Return the tenant's dead jobs."""
-        return DeadJobStore(self.services.documents, self.services.keys).page(name)
+        return DeadJobStore.of(self.services).page(name)
+
+    def bury(self, job: Any, *, id: str = "", **changes: Any) -> DeadJob:
+        """Put a job on the desk as the worker does, once Klaviyo has refused it."""
+        fields: dict[str, Any] = {
+            "id": id or job.id,
+            "tenant": TENANT,
+            "kind": job.kind,
+            "reason": "Klaviyo refused it.",
+            "body": write_job(job),
+            "attempts": 1,
+            "died_at": self.clock(),
+            **changes,
+        }
+        dead = DeadJob(**fields)
+        DeadJobStore.of(self.services).add(dead, keep=timedelta(days=30))
+        return dead
 
 
 def a_tenant(name: str, now: datetime, **changes: Any) -> Tenant:

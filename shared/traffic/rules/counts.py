@@ -5,7 +5,7 @@ A table is bounded, because callers name metrics and refusals have reasons: beyo
 
 import re
 from collections.abc import Iterable, Mapping, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -120,8 +120,3 @@ def decoded(rows: object) -> dict[Row, Tally]:
                 kept = Row(target, What(what), str(row.get("metric", "")), str(row.get("reason", "")))
                 add(table, kept, Tally(count, last))
     return table
-
-
-def without_metrics(table: Table) -> dict[Row, Tally]:
-    """Return the table with one row for each target."""
-    return merged({replace(row, metric=""): tally} for row, tally in table.items())

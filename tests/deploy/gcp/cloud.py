@@ -94,6 +94,15 @@ def plays(service: str, method: str, path: str) -> Callable[[Play], Play]:
     return register
 
 
+def keeps(service: str, path: str, kind: str, listed: str, *, deletes: bool = True) -> None:
+    """Let the things of a kind be listed, in the field `listed`, and be read and deleted by their ids."""
+    one = f"{path}/{{id}}"
+    plays(service, "GET", path)(lambda cloud, _request, **_where: {listed: cloud.under(kind)})
+    plays(service, "GET", one)(lambda cloud, _request, *, id, **_where: cloud.get(f"{kind}/{id}"))
+    if deletes:
+        plays(service, "DELETE", one)(lambda cloud, _request, *, id, **_where: cloud.delete(f"{kind}/{id}"))
+
+
 @dataclass
 class Cloud:
     """One project. `fails` lets a test refuse calls: it is asked with each, and returns a status or None."""

@@ -3,9 +3,20 @@
 import base64
 from typing import Any
 
-from tests.deploy.gcp.cloud import Cloud, RefusedError, Request, Thing, iam_policy, plays, set_iam_policy
+from tests.deploy.gcp.cloud import (
+    Cloud,
+    RefusedError,
+    Request,
+    Thing,
+    iam_policy,
+    keeps,
+    plays,
+    set_iam_policy,
+)
 
 _DATABASES = "/v1/projects/{project}/databases"
+
+keeps("secretmanager", "/v1/projects/{project}/secrets", "secret", "secrets")
 
 
 @plays("firestore", "GET", _DATABASES)
@@ -103,25 +114,10 @@ def delete_backup(cloud: Cloud, request: Request, project: str, region: str, id:
     cloud.delete(f"backup/{id}")
 
 
-@plays("secretmanager", "GET", "/v1/projects/{project}/secrets")
-def secrets(cloud: Cloud, request: Request, project: str) -> Thing:
-    return {"secrets": cloud.under("secret")}
-
-
 @plays("secretmanager", "POST", "/v1/projects/{project}/secrets")
 def create_secret(cloud: Cloud, request: Request, project: str) -> Thing:
     id = request.query["secretId"]
     return cloud.create(f"secret/{id}", {"name": f"projects/{cloud.number}/secrets/{id}", **request.json})
-
-
-@plays("secretmanager", "GET", "/v1/projects/{project}/secrets/{id}")
-def secret(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
-    return cloud.get(f"secret/{id}")
-
-
-@plays("secretmanager", "DELETE", "/v1/projects/{project}/secrets/{id}")
-def delete_secret(cloud: Cloud, request: Request, project: str, id: str) -> None:
-    cloud.delete(f"secret/{id}")
 
 
 @plays("secretmanager", "POST", "/v1/projects/{project}/secrets/{id}:addVersion")

@@ -1,6 +1,17 @@
 """Plays the project itself: its number, its APIs, its service accounts and its IAM policy."""
 
-from tests.deploy.gcp.cloud import Cloud, RefusedError, Request, Thing, iam_policy, plays, set_iam_policy
+from tests.deploy.gcp.cloud import (
+    Cloud,
+    RefusedError,
+    Request,
+    Thing,
+    iam_policy,
+    keeps,
+    plays,
+    set_iam_policy,
+)
+
+keeps("iam", "/v1/projects/{project}/serviceAccounts", "account", "accounts")
 
 
 def _check_project(cloud: Cloud, project: str) -> None:
@@ -76,11 +87,6 @@ def enable(cloud: Cloud, request: Request, project: str) -> Thing:
     return {"name": "operations/noop.DONE_OPERATION", "done": True, "response": {}}
 
 
-@plays("iam", "GET", "/v1/projects/{project}/serviceAccounts")
-def accounts(cloud: Cloud, request: Request, project: str) -> Thing:
-    return {"accounts": cloud.under("account")}
-
-
 @plays("iam", "POST", "/v1/projects/{project}/serviceAccounts")
 def create_account(cloud: Cloud, request: Request, project: str) -> Thing:
     id = request.json["accountId"]
@@ -89,16 +95,6 @@ def create_account(cloud: Cloud, request: Request, project: str) -> Thing:
     email = f"{id}@{cloud.project}.iam.gserviceaccount.com"
     account = {"name": f"projects/{cloud.project}/serviceAccounts/{email}", "email": email}
     return cloud.create(f"account/{email}", account | request.json["serviceAccount"])
-
-
-@plays("iam", "GET", "/v1/projects/{project}/serviceAccounts/{email}")
-def account(cloud: Cloud, request: Request, project: str, email: str) -> Thing:
-    return cloud.get(f"account/{email}")
-
-
-@plays("iam", "DELETE", "/v1/projects/{project}/serviceAccounts/{email}")
-def delete_account(cloud: Cloud, request: Request, project: str, email: str) -> None:
-    cloud.delete(f"account/{email}")
 
 
 @plays("iam", "POST", "/v1/projects/{project}/serviceAccounts/{email}:getIamPolicy")

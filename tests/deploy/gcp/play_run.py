@@ -12,6 +12,7 @@ from tests.deploy.gcp.cloud import (
     Thing,
     holds,
     iam_policy,
+    keeps,
     plays,
     set_iam_policy,
 )
@@ -21,15 +22,7 @@ _UNREADY = "Revision '{}' is not ready and cannot serve traffic. The user-provid
 _LOCATION = "cloud.googleapis.com/location"
 _REPOSITORIES = "/v1/projects/{project}/locations/{region}/repositories"
 
-
-@plays("artifactregistry", "GET", _REPOSITORIES)
-def repositories(cloud: Cloud, request: Request, project: str, region: str) -> Thing:
-    return {"repositories": cloud.under("repository")}
-
-
-@plays("artifactregistry", "GET", f"{_REPOSITORIES}/{{id}}")
-def repository(cloud: Cloud, request: Request, project: str, region: str, id: str) -> Thing:
-    return cloud.get(f"repository/{id}")
+keeps("artifactregistry", _REPOSITORIES, "repository", "repositories", deletes=False)
 
 
 @plays("artifactregistry", "POST", _REPOSITORIES)

@@ -2,20 +2,15 @@
 
 import re
 
-from tests.deploy.gcp.cloud import Cloud, RefusedError, Request, Thing, plays
+from tests.deploy.gcp.cloud import Cloud, RefusedError, Request, Thing, keeps, plays
 from tests.deploy.gcp.message_classes import enumerated
 
 _JOBS = "/v1/projects/{project}/locations/{region}/jobs"
 
-
-@plays("cloudscheduler", "GET", _JOBS)
-def jobs(cloud: Cloud, request: Request, project: str, region: str) -> Thing:
-    return {"jobs": cloud.under("job")}
-
-
-@plays("cloudscheduler", "GET", f"{_JOBS}/{{id}}")
-def job(cloud: Cloud, request: Request, project: str, region: str, id: str) -> Thing:
-    return cloud.get(f"job/{id}")
+keeps("cloudscheduler", _JOBS, "job", "jobs")
+keeps("logging", "/v2/projects/{project}/metrics", "metric", "metrics")
+keeps("monitoring", "/v1/projects/{project}/dashboards", "dashboard", "dashboards")
+keeps("monitoring", "/v3/projects/{project}/alertPolicies", "alert", "alertPolicies")
 
 
 @plays("cloudscheduler", "POST", _JOBS)
@@ -33,21 +28,6 @@ def update_job(cloud: Cloud, request: Request, project: str, region: str, id: st
     return found
 
 
-@plays("cloudscheduler", "DELETE", f"{_JOBS}/{{id}}")
-def delete_job(cloud: Cloud, request: Request, project: str, region: str, id: str) -> None:
-    cloud.delete(f"job/{id}")
-
-
-@plays("logging", "GET", "/v2/projects/{project}/metrics")
-def metrics(cloud: Cloud, request: Request, project: str) -> Thing:
-    return {"metrics": cloud.under("metric")}
-
-
-@plays("logging", "GET", "/v2/projects/{project}/metrics/{id}")
-def metric(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
-    return cloud.get(f"metric/{id}")
-
-
 @plays("logging", "POST", "/v2/projects/{project}/metrics")
 def create_metric(cloud: Cloud, request: Request, project: str) -> Thing:
     _check_extractors(request.json)
@@ -62,25 +42,10 @@ def update_metric(cloud: Cloud, request: Request, project: str, id: str) -> Thin
     return request.json
 
 
-@plays("logging", "DELETE", "/v2/projects/{project}/metrics/{id}")
-def delete_metric(cloud: Cloud, request: Request, project: str, id: str) -> None:
-    cloud.delete(f"metric/{id}")
-
-
 def _check_extractors(metric: Thing) -> None:
     described = {label["key"] for label in metric.get("metricDescriptor", {}).get("labels", [])}
     if described != set(metric.get("labelExtractors", {})):
         raise RefusedError(400, "Every label needs an extractor, and every extractor a label.")
-
-
-@plays("monitoring", "GET", "/v1/projects/{project}/dashboards")
-def dashboards(cloud: Cloud, request: Request, project: str) -> Thing:
-    return {"dashboards": cloud.under("dashboard")}
-
-
-@plays("monitoring", "GET", "/v1/projects/{project}/dashboards/{id}")
-def dashboard(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
-    return cloud.get(f"dashboard/{id}")
 
 
 @plays("monitoring", "POST", "/v1/projects/{project}/dashboards")
@@ -103,21 +68,6 @@ def update_dashboard(cloud: Cloud, request: Request, project: str, id: str) -> T
     return cloud.things[f"dashboard/{id}"]
 
 
-@plays("monitoring", "DELETE", "/v1/projects/{project}/dashboards/{id}")
-def delete_dashboard(cloud: Cloud, request: Request, project: str, id: str) -> None:
-    cloud.delete(f"dashboard/{id}")
-
-
-@plays("monitoring", "GET", "/v3/projects/{project}/alertPolicies")
-def policies(cloud: Cloud, request: Request, project: str) -> Thing:
-    return {"alertPolicies": cloud.under("alert")}
-
-
-@plays("monitoring", "GET", "/v3/projects/{project}/alertPolicies/{id}")
-def policy(cloud: Cloud, request: Request, project: str, id: str) -> Thing:
-    return cloud.get(f"alert/{id}")
-
-
 @plays("monitoring", "POST", "/v3/projects/{project}/alertPolicies")
 def create_policy(cloud: Cloud, request: Request, project: str) -> Thing:
     wanted = request.json
@@ -132,11 +82,6 @@ def update_policy(cloud: Cloud, request: Request, project: str, id: str) -> Thin
     _check_metrics(cloud, str(request.json))
     cloud.things[f"alert/{id}"] = request.json | {"name": found["name"]}
     return cloud.things[f"alert/{id}"]
-
-
-@plays("monitoring", "DELETE", "/v3/projects/{project}/alertPolicies/{id}")
-def delete_policy(cloud: Cloud, request: Request, project: str, id: str) -> None:
-    cloud.delete(f"alert/{id}")
 
 
 @plays("monitoring", "GET", "/v3/projects/{project}/notificationChannels")

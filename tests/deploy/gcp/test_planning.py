@@ -463,11 +463,9 @@ class TestFront:
             maps_attached=True, entries={"extension-1": "a.example.com", "extension-2": "b.example.com"}
         )
         assert served.old_hosts("b.example.com") == ["a.example.com"]
-        assert not served.is_classic()
         prepared = {"extension-1": "b.example.com"}
         classic = front.Front(attached=("c",), classic={"c": ("ACTIVE", "a.example.com")}, entries=prepared)
         assert classic.old_hosts("b.example.com") == ["a.example.com"]
-        assert classic.is_classic()
         assert classic.has_begun("b.example.com")
 
 

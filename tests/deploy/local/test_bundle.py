@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from deploy.local.bundle import LARGEST_LOG, READY_SECONDS, Bundle, complete_environment
+from deploy.local.bundle import LARGEST_LOG, READY_SECONDS, Bundle
 from deploy.local.free_ports import free_port
+from deploy.local.parts import complete_environment
 from deploy.local.processes import StartError
 from deploy.staging import StagingError
 from tests.deploy.repositories import a_repository, write

@@ -20,7 +20,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.local.caller import BODY_LIMIT
+from deploy.local.body import BODY_LIMIT
 from deploy.local.exchange import SHOWN, Exchange, Watch
 from deploy.local.free_ports import free_port
 from deploy.local.gateway import Gateway

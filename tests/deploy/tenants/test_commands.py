@@ -881,8 +881,8 @@ class TestDelete:
         assert gone == Result(0, "Tenant acme is deleted.\n", "")
         assert queued.tenants.find("acme") is None
         assert queued.dead_jobs.page("acme") == []
-        assert not queued.outbox.is_waiting("acme", "Omneo Rewards")
-        assert queued.outbox.is_waiting("acme-stg", "Omneo Rewards")
+        assert not any(queued.outbox.waiting("acme", "Omneo Rewards"))
+        assert any(queued.outbox.waiting("acme-stg", "Omneo Rewards"))
         assert [queued.backlog.count(name) for name in ("acme", "acme-stg")] == [0, 1]
         assert queues.tasks("acme-klaviyo-outbound") == 0
         assert queued.run("list").out == "acme-stg\tconnected\n"

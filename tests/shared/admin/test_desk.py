@@ -345,7 +345,7 @@ class TestReplay:
             id="f00", tenant=TENANT, kind="unread", reason="It cannot be read.", body=b"canary{",
             attempts=0, died_at=desk.world.clock(), cause=Cause.UNREAD,
         )  # fmt: skip
-        DeadJobStore(services.documents, services.keys).add(dead, keep=timedelta(days=30))
+        DeadJobStore.of(services).add(dead, keep=timedelta(days=30))
         with pytest.raises(ConflictError, match="cannot read the job"):
             desk.replay("f00")
         assert desk.show("f00")["body"] == "<text>"
@@ -399,12 +399,7 @@ class TestReplayOfMany:
 def bury_one(desk: Desk, id: str) -> None:
     """Put an event on the desk as the worker does."""
     job = accept_nothing(desk, id)
-    services = desk.world.services
-    dead = DeadJob(
-        id=id, tenant=TENANT, kind=job.kind, reason="Klaviyo answered 400.", body=job.model_dump_json().encode(),
-        attempts=0, died_at=desk.world.clock(), cause=Cause.REFUSED, accepted_at=job.accepted_at,
-    )  # fmt: skip
-    DeadJobStore(services.documents, services.keys).add(dead, keep=timedelta(days=30))
+    desk.world.bury(job, attempts=0, cause=Cause.REFUSED, accepted_at=job.accepted_at)
 
 
 def accept_nothing(desk: Desk, id: str) -> SendMetric:
@@ -469,7 +464,7 @@ class TestOneCauseOfMany:
         desk.world.clock.advance(HOUR)
         sweep(desk)
         services = desk.world.services
-        assert DeadJobStore(services.documents, services.keys).causes.held(TENANT) == []
+        assert DeadJobStore.of(services).causes.held(TENANT) == []
 
 
 def sweep(desk: Desk) -> None:

@@ -258,7 +258,7 @@ def job_given_up(world: World) -> None:
         attempts=1,
         died_at=world.clock(),
     )
-    DeadJobStore(world.services.documents, world.services.keys).add(dead, keep=timedelta(days=30))
+    DeadJobStore.of(world.services).add(dead, keep=timedelta(days=30))
 
 
 def syncs_wait(world: World) -> None:

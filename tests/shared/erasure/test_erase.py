@@ -14,8 +14,6 @@ from shared.direction import Direction
 from shared.erasure.erase import NOBODY_TO_ASK_FOR, NOT_ASKED
 from shared.errors import ConflictError, ExtensionError, WaitError
 from shared.jobs.burial import hashes_of
-from shared.jobs.dead_job import DeadJob
-from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import (
     Delivery,
     Outcome,
@@ -465,7 +463,7 @@ class TestADeadEvent:
         for id, email in (("01JANE", EMAIL), ("01JOHN", JOHN)):
             shop.sandbox.omneo.profile(TENANT, id=id, email=email)
         job = SendMetric(tenant=TENANT, accepted_at=shop.clock(), event=event, omneo_profile_id="01JANE")
-        bury(shop, job, id="event")
+        shop.bury(job, id="event")
         assert erase(shop, klaviyo=False, who=who)["removed"]["dead_jobs"] == int(who == "01JANE")
         assert len(shop.dead_jobs()) == int(who != "01JANE")
 
@@ -487,22 +485,7 @@ class AtTheDesk(Through):
 def a_dead_job(world: World, records: tuple[Json, ...], *, detail: str = "") -> None:
     at = world.clock()
     job = SendRecords(tenant=TENANT, accepted_at=at, data_source="Omneo Rewards", records=records)
-    bury(world, job, id="records", detail=detail)
-
-
-def bury(world: World, job: SendRecords | SendMetric, *, id: str, detail: str = "") -> None:
-    """Let a job stand on the desk that Klaviyo has refused."""
-    dead = DeadJob(
-        id=id,
-        tenant=TENANT,
-        kind=job.kind,
-        reason="Klaviyo refused it.",
-        detail=detail,
-        body=write_job(job),
-        attempts=1,
-        died_at=world.clock(),
-    )
-    DeadJobStore(world.services.documents, world.services.keys).add(dead, keep=timedelta(days=30))
+    world.bury(job, id="records", detail=detail)
 
 
 def an_event(world: World, profile: str) -> SendMetric:

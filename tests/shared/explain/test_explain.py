@@ -14,7 +14,8 @@ from shared.errors import (
     ProfileNotFoundError,
     WaitError,
 )
-from shared.explain.explain import LEDGER_RECORDS, explain, profile_id_of
+from shared.explain.explain import explain, profile_id_of
+from shared.explain.history import LEDGER_RECORDS
 from shared.jobs.dead_job import DeadJob
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.profiles.calls import deletion_id, sync_id
@@ -357,9 +358,7 @@ def test_dead_jobs_and_waiting_events_of_the_profile_are_told_and_nobody_elses(s
             attempts=3,
             died_at=now,
         )
-        DeadJobStore(services.documents, services.keys).add(
-            dead, keep=LEDGER_RECORDS * (now - now.replace(hour=0))
-        )
+        DeadJobStore.of(services).add(dead, keep=LEDGER_RECORDS * (now - now.replace(hour=0)))
     for profile in (klaviyo_id, "01OTHER"):
         event = SystemEvent(id=f"e-{profile}", topic="subscribed_to_list", profile=profile, at=now)
         Inbox.of(services).add(TENANT, ACCOUNT, event)

@@ -132,7 +132,7 @@ def test_records_that_come_while_others_wait_join_them_and_go_at_once_again_afte
     shelf.send(2)
     shelf.world.work()
     assert shelf.arrived() == []
-    assert Outbox.of(shelf.world.services).is_waiting(TENANT, REWARDS)
+    assert shelf.is_waiting(REWARDS)
     shelf.world.work(15)
     assert shelf.arrived() == [1, 2]
     assert len(shelf.calls(SINGLE)) == 3

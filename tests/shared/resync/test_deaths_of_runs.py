@@ -18,7 +18,7 @@ def replayed(world: World) -> None:
     """Put the one dead job back, as an operator does."""
     (dead,) = world.dead_jobs()
     job = read_job(dead.body).model_copy(update={"accepted_at": world.clock()})
-    DeadJobStore(world.services.documents, world.services.keys).delete_all(TENANT)
+    DeadJobStore.of(world.services).delete_all(TENANT)
     world.services.queue.put(job, world.read())
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from shared.admin.settings import MOST_SECRETS, edited
+from shared.admin.edits import MOST_SECRETS, edited
 from shared.errors import ConflictError, InvalidPayloadError
 from shared.tenants.settings import LONGEST_LOGIC, LONGEST_SECRET, TenantSettings, settings_schema
 from shared.tenants.tenants import WEBHOOK_SECRET_LENGTH, KlaviyoConnection, StoredSecret, Tenant

@@ -31,7 +31,7 @@ def desk(world: World) -> Desk:
 
 
 def store(services: Services) -> DeadJobStore:
-    return DeadJobStore(services.documents, services.keys)
+    return DeadJobStore.of(services)
 
 
 def an_event(id: str, world: World) -> SendMetric:
@@ -48,12 +48,7 @@ def an_event(id: str, world: World) -> SendMetric:
 def bury(world: World, id: str, cause: Cause = Cause.REFUSED, **changes: Any) -> DeadJob:
     """Put an event on the desk as the worker does."""
     job = an_event(id, world)
-    dead = DeadJob(
-        id=id, tenant=TENANT, kind=job.kind, reason="Klaviyo answered 400.", body=write_job(job), attempts=3,
-        died_at=world.clock(), cause=cause, accepted_at=job.accepted_at, **changes,
-    )  # fmt: skip
-    store(world.services).add(dead, keep=MONTH)
-    return dead
+    return world.bury(job, attempts=3, cause=cause, accepted_at=job.accepted_at, **changes)
 
 
 def begin(world: World) -> ReplayDeadJobs:
@@ -196,7 +191,7 @@ def test_a_run_of_a_tenant_that_is_forgotten_meanwhile_ends(desk: Desk) -> None:
     world = desk.world
     bury(world, "one")
     job = begin(world)
-    Replays(world.services.documents).forget(TENANT)
+    Replays.of(world.services).forget(TENANT)
     replay_dead_jobs(job, world.read(), world.services)
     assert [row["state"] for row in desk.rows()] == ["dead"]
 
@@ -204,11 +199,7 @@ def test_a_run_of_a_tenant_that_is_forgotten_meanwhile_ends(desk: Desk) -> None:
 def test_a_set_up_that_was_given_up_is_replayed_too(desk: Desk) -> None:
     world = desk.world
     job = Provision(tenant=TENANT, id="set-up", accepted_at=world.clock())
-    dead = DeadJob(
-        id="set-up", tenant=TENANT, kind=job.kind, reason="Given up.", body=write_job(job), attempts=9,
-        died_at=world.clock(), cause=Cause.NO_ANSWER, accepted_at=job.accepted_at,
-    )  # fmt: skip
-    store(world.services).add(dead, keep=MONTH)
+    world.bury(job, attempts=9, cause=Cause.NO_ANSWER, accepted_at=job.accepted_at)
     desk.replay("set-up")
     settle(world)
     assert desk.rows() == []

@@ -66,6 +66,11 @@ def klaviyo(status: int = 202, request: str = "request-1", at: float = NOON + 0.
     return Outside("Klaviyo", "POST", "/api/events", status, at, at + 0.005, request, "", sent, answer)
 
 
+def omneo_call(profile: str, received_at: float, answered_at: float) -> Outside:
+    path, empty = f"/demo/api/v3/profiles/{profile}", Part("", "")
+    return Outside("Omneo", "GET", path, 200, received_at, answered_at, "", "demo", empty, empty)
+
+
 def outside(at: float = NOON + 0.03, **fields: Any) -> tuple[float, dict[str, Any]]:
     """Return when a worker has logged its call of Klaviyo, and the line."""
     told = {"service": "Klaviyo", "method": "POST", "path": "/api/events", "status": 202, "seconds": 0.005}
@@ -211,18 +216,7 @@ def test_a_job_that_waited_and_was_replayed_is_one_story_in_any_order() -> None:
 
 
 def test_an_omneo_call_that_only_time_joins_is_joined_in_any_order() -> None:
-    near = Outside(
-        "Omneo",
-        "GET",
-        "/demo/api/v3/profiles/x2",
-        200,
-        NOON + 0.02,
-        NOON + 0.025,
-        "",
-        "demo",
-        Part("", ""),
-        Part("", ""),
-    )
+    near = omneo_call("x2", NOON + 0.02, NOON + 0.025)
     told: dict[str, Any] = {
         "service": "Omneo",
         "path": "/api/v3/profiles/{id}",
@@ -423,30 +417,8 @@ def test_two_calls_at_once_get_each_its_own_klaviyo_call_by_the_requests_id() ->
 def test_without_an_id_the_time_and_the_path_join_and_the_step_says_so() -> None:
     book = Book()
     exchange(book)
-    far = Outside(
-        "Omneo",
-        "GET",
-        "/demo/api/v3/profiles/x1",
-        200,
-        NOON - 60,
-        NOON - 60,
-        "",
-        "demo",
-        Part("", ""),
-        Part("", ""),
-    )
-    near = Outside(
-        "Omneo",
-        "GET",
-        "/demo/api/v3/profiles/x2",
-        200,
-        NOON + 0.02,
-        NOON + 0.025,
-        "",
-        "demo",
-        Part("", ""),
-        Part("", ""),
-    )
+    far = omneo_call("x1", NOON - 60, NOON - 60)
+    near = omneo_call("x2", NOON + 0.02, NOON + 0.025)
     for call in (far, near):
         book.call(call)
     book.line(
