@@ -3,4 +3,4 @@
 import gc
 
 # A start makes tens of thousands of objects that stay. To look for garbage among them every 2,000 objects would be a tenth of a cold start.
-gc.set_threshold(50_000)
+gc.set_threshold(100_000)

@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from flask import Request, Response, current_app, has_app_context, request
 from werkzeug.exceptions import HTTPException
@@ -17,11 +18,13 @@ from shared import logs
 from shared.direction import Direction
 from shared.errors import UnknownPathError
 from shared.http.deadlines import lasting, time_to_answer
-from shared.jobs.jobs import Delivery, Outcome
 from shared.web.answers import NOTHING_THERE, as_json, log_answer, reason_of, refuse
 from shared.web.calls import Call, Counted, Reply, body_of, check_query, traceparent_of
 from shared.web.routes import Route, match_route
 from shared.web.slow_bodies import SlowBodies
+
+if TYPE_CHECKING:
+    from shared.jobs.jobs import Delivery, Outcome
 
 TASK_LARGEST = 2_000_000  # a task holds at most 1 MiB
 
@@ -81,7 +84,7 @@ def endpoints(
 
 def worker(
     direction: Direction,
-) -> Callable[[Callable[[Delivery], Outcome]], Callable[[Request], Response]]:
+) -> "Callable[[Callable[[Delivery], Outcome]], Callable[[Request], Response]]":
     """Answer Cloud Tasks: 200 when it may forget the task, 503 when our store or queue fails, 500 for a bug.
 
     Cloud Run checks Google's identity token before the call arrives and strips its signature, so nothing is checked here.
@@ -89,7 +92,7 @@ def worker(
 
     slow = SlowBodies.up_to(TASK_LARGEST)
 
-    def decorate(function: Callable[[Delivery], Outcome]) -> Callable[[Request], Response]:
+    def decorate(function: "Callable[[Delivery], Outcome]") -> Callable[[Request], Response]:
         def answer(request: Request) -> Response:
             started = time.monotonic()
             with logs.context(function=function.__name__):
@@ -126,7 +129,9 @@ def take_over_from_the_framework(name: str) -> None:
         current_app.before_request(put_body_aside)
 
 
-def _delivery(direction: Direction, request: Request, slow: SlowBodies) -> Delivery:
+def _delivery(direction: Direction, request: Request, slow: SlowBodies) -> "Delivery":
+    from shared.jobs.jobs import Delivery
+
     if (request.method, request.path) != ("POST", f"/tasks/{direction}"):
         raise UnknownPathError(f"Tasks are delivered by POST to /tasks/{direction}.")
     headers = request.headers

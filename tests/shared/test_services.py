@@ -54,7 +54,7 @@ def told(script: str, environment: dict[str, str], *places: Path) -> str:
 
 @pytest.mark.parametrize("function", sorted(load_functions()))
 def test_a_start_builds_no_model_and_seldom_looks_for_garbage(function: str, world: World) -> None:
-    assert told(_STARTED, world.environment, REPOSITORY / "functions" / function) == "50000"
+    assert told(_STARTED, world.environment, REPOSITORY / "functions" / function) == "100000"
 
 
 @pytest.mark.parametrize(
